@@ -1,0 +1,66 @@
+"""Every error hypercover raises on purpose.
+
+One root and, below it, the kind of thing that was wrong.  Each kind also
+derives from the builtin error a caller would expect, so that
+``except ValueError`` keeps working::
+
+    HypercoverError
+    ├── CallError (ValueError)        the call itself was wrong: exit code 2
+    │   ├── SceneError                an image that cannot be read or used
+    │   ├── LabelError                labels that cannot be read or used
+    │   ├── SplitError                a split that cannot be made
+    │   ├── ModelError                a model that does not fit its input
+    │   └── ExperimentError           an experiment file that is not valid
+    ├── OutputError (OSError)         a result that cannot be written: exit code 2
+    └── RunError (RuntimeError)       the work itself failed: exit code 1
+
+A message says what was asked, what was found and what to do, in one sentence.
+"""
+
+__all__ = [
+    "CallError",
+    "ExperimentError",
+    "HypercoverError",
+    "LabelError",
+    "ModelError",
+    "OutputError",
+    "RunError",
+    "SceneError",
+    "SplitError",
+]
+
+
+class HypercoverError(Exception):
+    """Root of all errors that hypercover raises on purpose."""
+
+
+class CallError(HypercoverError, ValueError):
+    """What was asked cannot be done as asked."""
+
+
+class SceneError(CallError):
+    """An image cannot be read, is ambiguous, or holds nothing usable."""
+
+
+class LabelError(CallError):
+    """Labels cannot be read, do not fit the image, or name no pixel."""
+
+
+class SplitError(CallError):
+    """No split of the asked kind exists for these labels."""
+
+
+class ModelError(CallError):
+    """A model cannot be built, read, or applied to this input."""
+
+
+class ExperimentError(CallError):
+    """An experiment file has an unknown key, a wrong type or a missing file."""
+
+
+class OutputError(HypercoverError, OSError):
+    """A result cannot be written; nothing half-written is left behind."""
+
+
+class RunError(HypercoverError, RuntimeError):
+    """The work was started rightly and failed on the way."""

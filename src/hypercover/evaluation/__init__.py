@@ -1,0 +1,1 @@
+"""Evaluation: what a classifier is worth on pixels it was not trained on."""

@@ -1,0 +1,87 @@
+"""Writing files so that a crash leaves either the old one or the new one."""
+
+import errno
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hypercover.errors import OutputError
+
+__all__ = ["atomic", "make_folder", "write_json", "write_text"]
+
+_serial = itertools.count()
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+    errno.EACCES: "permission is denied; choose a folder you may write to",
+    errno.EPERM: "permission is denied; choose a folder you may write to",
+    errno.EROFS: "the disk is read-only; choose another folder",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder",
+    errno.EEXIST: "a file of that name is in the way; choose another name",
+}
+
+
+def _explained(path: Path, error: OSError) -> OutputError:
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(error.errno, f"Cannot write {path}: {reason}.")
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder (and its parents) and return it, or say why it cannot be.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made or is not a folder.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _explained(folder, error) from error
+    return folder
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Give a path to write to; it becomes ``path`` only if nothing fails.
+
+    The temporary file lies beside the target and keeps its suffix, because
+    writers such as GDAL choose the format by it.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, read-only or forbidden; the old file stays.
+    """
+    target = Path(path)
+    make_folder(target.parent)
+    draft = target.with_name(
+        f".{target.stem}.{os.getpid()}-{next(_serial)}.part{target.suffix}"
+    )
+    try:
+        yield draft
+        with draft.open("rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(draft, target)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise _explained(target, error) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically, as UTF-8."""
+    with atomic(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as JSON atomically; NaN is not JSON and is refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

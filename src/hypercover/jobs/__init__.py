@@ -1,0 +1,1 @@
+"""Jobs: plans of small tasks and who runs them; jobs know no science."""

@@ -1,0 +1,1 @@
+"""Maps: whole-scene prediction, files a GIS opens, figures and the report."""

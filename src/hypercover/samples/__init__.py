@@ -1,0 +1,1 @@
+"""Samples: which pixels train and which test, what leaks between them, and their windows."""

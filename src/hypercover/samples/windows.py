@@ -1,0 +1,133 @@
+"""Windows: lazy cuts of a cube around pixels, one axis order, no 81-fold copy."""
+
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError
+
+__all__ = ["Windows", "check_window"]
+
+
+def check_window(size: int, shape: tuple[int, int]) -> int:
+    """Return a window size after checking it against an image of (rows, cols).
+
+    Raises
+    ------
+    CallError
+        If the size is even, below 1, or larger than the image.
+    """
+    if size < 1 or size % 2 == 0:
+        near = (max(1, size - 1), max(1, size + 1))
+        raise CallError(
+            f"The window size must be odd and at least 1, got {size}; "
+            f"use {near[0] if near[0] % 2 else 1} or {near[1]}."
+        )
+    if size > min(shape):
+        raise CallError(
+            f"The window of {size} × {size} pixels is larger than the image of "
+            f"{shape[0]} × {shape[1]}; use a smaller window."
+        )
+    return size
+
+
+class Windows:
+    """A stack (n, band, row, col) of windows that are cut when asked for.
+
+    Why it exists: at 9 × 9 the stack is 81 times the pixels.  Held lazily it
+    costs one padded copy of the cube in its own type, goes through
+    scikit-learn like an array, and equals what a dense prediction sees.
+
+    Parameters
+    ----------
+    cube : array of shape (band, row, col)
+    rows, cols : arrays of shape (n,)
+        Centres of the windows.
+    size : odd int
+        Side of a window in pixels.  Windows that reach over the edge see the
+        edge pixels repeated (Lange et al. 2018 pad the same way).
+
+    Examples
+    --------
+    >>> cube = np.arange(18).reshape(2, 3, 3)
+    >>> windows = Windows(cube, [0, 1], [0, 1], size=3)
+    >>> windows.shape
+    (2, 2, 3, 3)
+    >>> windows[0, 0].tolist()
+    [[0, 0, 1], [0, 0, 1], [3, 3, 4]]
+    """
+
+    def __init__(
+        self,
+        cube: npt.NDArray[np.generic],
+        rows: npt.ArrayLike,
+        cols: npt.ArrayLike,
+        size: int,
+    ) -> None:
+        check_window(size, (cube.shape[1], cube.shape[2]))
+        margin = size // 2
+        pad = ((0, 0), (margin, margin), (margin, margin))
+        self.size = size
+        self._padded = np.pad(cube, pad, mode="edge") if margin else cube
+        self._view = np.lib.stride_tricks.sliding_window_view(
+            self._padded, (size, size), axis=(1, 2)
+        )
+        self.rows = np.asarray(rows, dtype=np.intp)
+        self.cols = np.asarray(cols, dtype=np.intp)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the stack: (n, band, row, col)."""
+        return len(self.rows), self._padded.shape[0], self.size, self.size
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes: always 4."""
+        return 4
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values: that of the cube."""
+        return self._padded.dtype
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, key: slice | npt.NDArray[Any] | list[int]) -> "Windows": ...
+    @overload
+    def __getitem__(self, key: int | tuple[Any, ...]) -> npt.NDArray[np.generic]: ...
+    def __getitem__(self, key: Any) -> Any:
+        """Select windows lazily by slice or indices; cut one by an integer."""
+        if isinstance(key, tuple):
+            cut: npt.NDArray[np.generic] = self[
+                np.atleast_1d(np.arange(len(self))[key[0]])
+            ].cut()
+            single = isinstance(key[0], int | np.integer)
+            return cut[(0 if single else slice(None), *key[1:])]
+        if isinstance(key, int | np.integer):
+            return self._view[:, self.rows[key], self.cols[key]].copy()
+        part = object.__new__(Windows)
+        part.size, part._padded, part._view = self.size, self._padded, self._view
+        part.rows, part.cols = self.rows[key], self.cols[key]
+        return part
+
+    def cut(self) -> npt.NDArray[np.generic]:
+        """Cut all windows now: an array (n, band, row, col) in the cube's type."""
+        cut = self._view[:, self.rows, self.cols]
+        return np.ascontiguousarray(np.moveaxis(cut, 0, 1))
+
+    def centres(self) -> npt.NDArray[np.generic]:
+        """Return the spectra of the centre pixels: an array (n, band)."""
+        margin = self.size // 2
+        return np.ascontiguousarray(
+            self._padded[:, self.rows + margin, self.cols + margin].T
+        )
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """Cut all windows for NumPy."""
+        return self.cut().astype(dtype or self.dtype, copy=False)

@@ -1,0 +1,1 @@
+"""Scenes: images with their wavelengths, georeference, labels and legend."""

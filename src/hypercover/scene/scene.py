@@ -1,0 +1,182 @@
+"""A scene: an image cube, what is known about it, and labels where there are any."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import LabelError, SceneError
+from hypercover.scene.grid import Grid, grid_of
+from hypercover.scene.legend import Legend
+
+__all__ = ["Scene"]
+
+_STRIP = 2**25
+"""Values read at once when the whole cube has to be looked at."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """An image of a piece of land and, where known, the class of some pixels.
+
+    Why it exists: every reader makes one and every later stage takes one, so
+    axis order, band numbers, wavelengths and the meaning of 0 are settled once.
+    Frozen: every operation returns a new scene.
+    """
+
+    cube: xr.DataArray
+    """Dims (band, y, x), read lazily where the file allows it.  Coordinates:
+    ``band`` (numbers in the source file, from 1), ``wavelength`` and ``fwhm``
+    (nm) where known, ``bad`` (bool) where the file marks bad bands, and
+    ``spatial_ref``.  ``attrs['nodata']`` is the value that means no data and
+    ``attrs['units']`` the unit of the values."""
+    labels: npt.NDArray[np.unsignedinteger] | None = None
+    """Class codes (y, x); 0 = unlabelled."""
+    legend: Legend = field(default_factory=Legend)
+    """Names and colours of the codes that occur in the labels."""
+    name: str = "scene"
+    """Short name for titles and file names."""
+    source: str = ""
+    """Path the cube was read from."""
+    simulated: bool = False
+    """Whether the cube was computed rather than measured."""
+    notes: tuple[str, ...] = ()
+    """What the reader chose or found, one sentence each, to be shown to people."""
+
+    def __post_init__(self) -> None:
+        """Refuse cubes of another axis order and labels of another size."""
+        if self.cube.dims != ("band", "y", "x"):
+            raise SceneError(
+                "A cube must have the dimensions (band, y, x), got "
+                f"{self.cube.dims}; transpose it first."
+            )
+        if 0 in self.cube.shape:
+            raise SceneError(
+                f"The image {self.name} is empty: its shape is {self.cube.shape}."
+            )
+        if self.labels is not None and self.labels.shape != self.shape:
+            raise LabelError(
+                f"The labels must have the size of the image, {self.shape[0]} rows × "
+                f"{self.shape[1]} columns, got {' × '.join(map(str, self.labels.shape))}; "
+                "give labels made for this image."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.cube.sizes["y"], self.cube.sizes["x"]
+
+    @property
+    def n_bands(self) -> int:
+        """Number of bands."""
+        return int(self.cube.sizes["band"])
+
+    @property
+    def bands(self) -> npt.NDArray[np.int64]:
+        """Band numbers in the source file, from 1."""
+        if "band" not in self.cube.coords:
+            return np.arange(1, self.n_bands + 1)
+        return np.asarray(self.cube.coords["band"].values, dtype=np.int64)
+
+    def _along_bands(self, name: str) -> npt.NDArray[np.float64] | None:
+        if name not in self.cube.coords:
+            return None
+        return np.asarray(self.cube.coords[name].values, dtype=np.float64)
+
+    @property
+    def wavelengths(self) -> npt.NDArray[np.float64] | None:
+        """Centre wavelength of each band in nm, or None where not known."""
+        return self._along_bands("wavelength")
+
+    @property
+    def fwhm(self) -> npt.NDArray[np.float64] | None:
+        """Full width at half maximum of each band in nm, or None where not known."""
+        return self._along_bands("fwhm")
+
+    @property
+    def bad(self) -> npt.NDArray[np.bool_]:
+        """Whether the file marks each band as bad; False where it says nothing."""
+        if "bad" not in self.cube.coords:
+            return np.zeros(self.n_bands, dtype=bool)
+        return np.asarray(self.cube.coords["bad"].values, dtype=bool)
+
+    @property
+    def nodata(self) -> float | None:
+        """Value that stands for no data, or None."""
+        value = self.cube.attrs.get("nodata")
+        return None if value is None else float(value)
+
+    @property
+    def grid(self) -> Grid:
+        """Shape and georeference."""
+        return grid_of(self.cube)
+
+    def read(self, rows: slice, cols: slice) -> npt.NDArray[np.generic]:
+        """Read one rectangle as (band, row, col) in the type of the file."""
+        return np.ascontiguousarray(self.cube.isel(y=rows, x=cols).values)
+
+    def load(self) -> "Scene":
+        """Return the scene with its cube in memory, in the type of the file."""
+        return self.replace(cube=self.cube.load())
+
+    def strips(self) -> Iterator[slice]:
+        """Cut the rows into strips small enough to be read one at a time."""
+        rows, cols = self.shape
+        step = max(1, _STRIP // (cols * self.n_bands))
+        return (slice(top, min(top + step, rows)) for top in range(0, rows, step))
+
+    @cached_property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Pixels (y, x) that hold data: finite, not no-data and not zero in all bands."""
+        everything = slice(None)
+        strips = [
+            valid_pixels(self.read(rows, everything), self.nodata) for rows in self.strips()
+        ]
+        return np.concatenate(strips, axis=0)
+
+    @cached_property
+    def usable_labels(self) -> npt.NDArray[np.unsignedinteger]:
+        """Labels (y, x) with 0 wherever the image holds no data."""
+        if self.labels is None:
+            raise LabelError(
+                f"The scene {self.name} has no labels; give a label file as well."
+            )
+        return np.where(self.valid, self.labels, 0).astype(self.labels.dtype)
+
+    def replace(self, **changes: object) -> "Scene":
+        """Return a scene with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def noting(self, *sentences: str) -> "Scene":
+        """Return the scene with more notes."""
+        return self.replace(notes=self.notes + sentences)
+
+    def with_labels(
+        self, labels: npt.NDArray[np.unsignedinteger], legend: Legend | None = None
+    ) -> "Scene":
+        """Return the scene with labels (y, x) and a legend of the classes that occur."""
+        known = legend or self.legend
+        return self.replace(labels=labels, legend=known.covering(labels))
+
+    def take_bands(self, positions: Sequence[int]) -> "Scene":
+        """Return the scene with the bands at these positions (from 0) alone."""
+        return self.replace(cube=self.cube.isel(band=list(positions)))
+
+
+def valid_pixels(
+    values: npt.NDArray[np.generic], nodata: float | None
+) -> npt.NDArray[np.bool_]:
+    """Tell which pixels of a (band, row, col) array hold data.
+
+    A pixel is masked where any band is NaN, infinite or the no-data value, and
+    where all bands are zero: such pixels are never learnt from.
+    """
+    valid = (values != 0).any(axis=0)
+    if np.issubdtype(values.dtype, np.floating):
+        valid &= np.isfinite(values).all(axis=0)
+    if nodata is not None and np.isfinite(nodata):
+        valid &= (values != np.asarray(nodata).astype(values.dtype)).all(axis=0)
+    return np.asarray(valid)
