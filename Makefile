@@ -1,0 +1,48 @@
+# make demo    set up, then a map, a report and an honest accuracy table from a simulated scene
+# make test    set up, then the fast tests
+# make check   format, lint, types and doctests
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test test-slow check format clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "python3 was not found; install Python 3.11, 3.12 or 3.13." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11, 3.12 or 3.13 is needed, found $$($(PYTHON) --version 2>&1); name another with make PYTHON=python3.12." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing; install it (on Debian: apt-get install python3-venv)." >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (once; a few minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' || \
+		{ echo "The packages of pyproject.toml could not be installed; is a package index reachable?" >&2; exit 2; }
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/hypercover demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m 'not slow' -q
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow -q
+
+check: $(READY)
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q --doctest-modules src
+	$(BIN)/python -m pytest -q --doctest-glob='*.md' README.md docs
+
+format: $(READY)
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,160 @@
+"""What an experiment file may say, checked whole before anything runs."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+
+__all__ = [
+    "BlocksSpec",
+    "CNNSpec",
+    "Experiment",
+    "MasksSpec",
+    "ModelSpec",
+    "RandomSpec",
+    "SVMSpec",
+    "SceneSpec",
+    "SklearnSpec",
+    "SplitSpec",
+]
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Bands = str | list[int | str]
+
+
+class Spec(BaseModel):
+    """A part of an experiment file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SceneSpec(Spec):
+    """Which image and labels to read, and which bands and classes to use."""
+
+    path: Path
+    labels: Path | None = None
+    variable: str | None = None
+    label_variable: str | None = None
+    axes: str | None = None
+    label_field: str | None = None
+    legend: Path | None = None
+    name: str | None = None
+    keep_bands: Bands | None = None
+    drop_bands: Bands | None = None
+    drop_classes: list[int | str] = Field(default_factory=list)
+    min_pixels: Annotated[int, Field(ge=0)] = 0
+
+
+class RandomSpec(Spec):
+    """A stratified random draw of single pixels: easy, common, and leaking."""
+
+    kind: Literal["random"] = "random"
+    train: Share | Count = 0.1
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class MasksSpec(Spec):
+    """Pixels marked in files: nonzero = in."""
+
+    kind: Literal["masks"] = "masks"
+    train: Path
+    test: Path | None = None
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class BlocksSpec(Spec):
+    """Whole square blocks with a guard band between training and test."""
+
+    kind: Literal["blocks"] = "blocks"
+    size: Annotated[int, Field(ge=1)] = 15
+    train: Share = 0.25
+    guard: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+SplitSpec = Annotated[RandomSpec | MasksSpec | BlocksSpec, Discriminator("kind")]
+
+
+class SVMSpec(Spec):
+    """An RBF support vector machine on standardised spectra."""
+
+    kind: Literal["svm"] = "svm"
+    C: Annotated[float, Field(gt=0)] | None = None
+    gamma: Annotated[float, Field(gt=0)] | Literal["scale", "auto"] | None = None
+    class_weight: Literal["balanced"] | None = None
+
+    @property
+    def window(self) -> int:
+        """Side of the window it sees: one pixel."""
+        return 1
+
+
+class CNNSpec(Spec):
+    """A convolutional network on spectral-spatial windows."""
+
+    kind: Literal["cnn"] = "cnn"
+    network: str = "default"
+    window: Annotated[int, Field(ge=1)] = 9
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+
+
+class SklearnSpec(Spec):
+    """Any classifier of scikit-learn, on standardised spectra."""
+
+    kind: Literal["sklearn"] = "sklearn"
+    estimator: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def window(self) -> int:
+        """Side of the window it sees: one pixel."""
+        return 1
+
+
+ModelSpec = Annotated[SVMSpec | CNNSpec | SklearnSpec, Discriminator("kind")]
+
+
+class Experiment(Spec):
+    """Everything needed to repeat a run: scene, splits, models, seed.
+
+    Why it exists: a result that cannot be repeated from one file cannot be
+    believed.  Relative paths are relative to the file they stand in.
+    """
+
+    name: Name
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    scene: SceneSpec
+    split: SplitSpec
+    beside: dict[Name, SplitSpec] = Field(default_factory=dict)
+    models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    map: bool | Literal["best"] = True
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _main_is_taken(self) -> "Experiment":
+        if "main" in self.beside:
+            raise ValueError(
+                "the name 'main' stands for the split itself; choose another name"
+            )
+        return self
+
+    @property
+    def window(self) -> int:
+        """Largest window any of the models sees, in pixels."""
+        return max(model.window for model in self.models.values())
+
+    @property
+    def seeds(self) -> range:
+        """One seed per repeat."""
+        return range(self.seed, self.seed + self.repeats)
+
+    @property
+    def splits(self) -> dict[str, SplitSpec]:
+        """The split itself under the name ``main``, then those beside it."""
+        return {"main": self.split, **self.beside}
