@@ -144,6 +144,14 @@ class Experiment(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _best_needs_validation(self) -> "Experiment":
+        if self.map == "best" and not self.split.validation:
+            raise ValueError(
+                "map: best chooses by validation pixels; set split.validation to a share above 0"
+            )
+        return self
+
     @property
     def window(self) -> int:
         """Largest window any of the models sees, in pixels."""

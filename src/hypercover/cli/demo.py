@@ -1,0 +1,35 @@
+"""``hypercover demo``: the first thing a newcomer runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import DEVICE, SEED, WORKERS
+
+__all__ = ["command"]
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path(
+        "runs/demo"
+    ),
+    seed: SEED = 0,
+    workers: WORKERS = None,
+    device: DEVICE = "auto",
+) -> None:
+    """Simulate a scene, train an SVM and a CNN, and show what their accuracy is worth.
+
+    Example: hypercover demo --out demo
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.cli.running import run_and_show
+    from hypercover.experiment.reading import load
+    from hypercover.scene.simulate import simulate
+
+    cube, labels = out / "scene" / "simulated.tif", out / "scene" / "simulated-labels.tif"
+    if not (cube.exists() and labels.exists()):
+        with bar("Simulating a scene") as advance:
+            simulate(cube, preset="demo", seed=seed, progress=advance)
+    here = (f"scene.path={cube.resolve()}", f"scene.labels={labels.resolve()}")
+    run_and_show(load("demo", (*here, f"seed={seed}", f"device={device}")), out, workers)

@@ -1,0 +1,63 @@
+"""``hypercover info``: what is in an image."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import (
+    AXES,
+    DROP_BANDS,
+    IMAGE,
+    LABEL_FIELD,
+    LABEL_VARIABLE,
+    LABELS,
+    LEGEND,
+    VARIABLE,
+)
+
+__all__ = ["command"]
+
+
+def command(
+    image: IMAGE,
+    labels: LABELS = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the pictures (default: here).")
+    ] = None,
+    variable: VARIABLE = None,
+    label_variable: LABEL_VARIABLE = None,
+    axes: AXES = None,
+    label_field: LABEL_FIELD = None,
+    legend: LEGEND = None,
+    drop_bands: DROP_BANDS = None,
+) -> None:
+    """Show shape, bands, wavelengths, georeference and classes; draw a quick look.
+
+    Example: hypercover info cube.hdr --labels fields.gpkg --label-field crop
+    """
+    from hypercover.cli.tables import scene_table, show
+    from hypercover.maps import draw
+    from hypercover.scene.bands import select_bands
+    from hypercover.scene.reading import open_scene
+
+    scene = open_scene(
+        image,
+        labels,
+        variable=variable,
+        label_variable=label_variable,
+        axes=axes,
+        label_field=label_field,
+        legend=legend,
+    )
+    if drop_bands:
+        scene = select_bands(scene, drop=drop_bands)
+    show(*scene_table(scene))
+    folder = out or Path()
+    pictures = {"quicklook": draw.draw_quicklook(scene)}
+    if scene.labels is not None:
+        pictures |= {"labels": draw.draw_labels(scene), "spectra": draw.draw_spectra(scene)}
+    for what, figure in pictures.items():
+        path = folder / f"{scene.name}-{what}.png"
+        draw.save(figure, path)
+        typer.echo(f"Picture: {path}")

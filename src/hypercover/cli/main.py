@@ -1,0 +1,52 @@
+"""The command ``hypercover``: its verbs, and what an error looks like."""
+
+import logging
+import sys
+
+import typer
+
+from hypercover.cli import classify, demo, info, predict, report, run, scenes, simulate
+from hypercover.errors import CallError, HypercoverError, OutputError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="hypercover",
+    help="Land-cover maps from hyperspectral images, with an accuracy that can be believed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for command in (demo, classify, info, run, predict, report, simulate, scenes):
+    app.command(name=command.__name__.rpartition(".")[2])(command.command)
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Say the version and stop."),
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"hypercover {installed('hypercover')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; exit 0 done, 1 the run failed, 2 the call was wrong, 130 stopped."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except HypercoverError as error:
+        typer.echo(f"hypercover: {sentence(error)}", err=True)
+        sys.exit(2 if isinstance(error, CallError | OutputError) else 1)
+    except KeyboardInterrupt:
+        typer.echo("hypercover: stopped; run the same command again to go on.", err=True)
+        sys.exit(130)
+
+
+def sentence(error: HypercoverError) -> str:
+    """Return an error's sentence without the number an ``OSError`` puts before it."""
+    return str(error.args[-1]) if error.args else type(error).__name__

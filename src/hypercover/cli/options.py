@@ -1,0 +1,65 @@
+"""Options that several commands share, so that they mean the same everywhere.
+
+``IMAGE`` and the options below it: info, classify.  ``SEED``: demo, classify,
+simulate.  ``WORKERS``, ``DEVICE``: demo, classify, run.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "AXES",
+    "DEVICE",
+    "DROP_BANDS",
+    "IMAGE",
+    "LABELS",
+    "LABEL_FIELD",
+    "LABEL_VARIABLE",
+    "LEGEND",
+    "SEED",
+    "VARIABLE",
+    "WORKERS",
+]
+
+IMAGE = Annotated[
+    Path, typer.Argument(help="The image: .mat, .hdr, .tif, .lan, .h5, .nc, .npz …")
+]
+LABELS = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", "-l", help="Labels: a raster on the image's grid or a vector file."
+    ),
+]
+VARIABLE = Annotated[
+    str | None,
+    typer.Option(help="Variable that holds the image, where a file has several."),
+]
+LABEL_VARIABLE = Annotated[
+    str | None,
+    typer.Option(help="Variable that holds the labels, where a file has several."),
+]
+AXES = Annotated[
+    str | None, typer.Option(help="Order of the axes in the file, such as row,col,band.")
+]
+LABEL_FIELD = Annotated[
+    str | None, typer.Option(help="Attribute of a vector file that is the class.")
+]
+LEGEND = Annotated[
+    Path | None, typer.Option(help="Table of code, name and color (CSV, YAML or JSON).")
+]
+DROP_BANDS = Annotated[
+    str | None,
+    typer.Option(
+        help="Bands to drop: 104-108,220 or 1350-1430nm or water-absorption or bad."
+    ),
+]
+SEED = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+WORKERS = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Processes that share the work (default: 1, or all cores for repeats)."
+    ),
+]
+DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

@@ -1,0 +1,18 @@
+"""``hypercover report``: the report of a run, written again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["command"]
+
+
+def command(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Write the report of a finished run again, as one offline HTML file.
+
+    Example: hypercover report runs/demo
+    """
+    from hypercover.maps.report import write_report
+
+    typer.echo(f"Report: {write_report(run)}")

@@ -1,0 +1,44 @@
+"""``hypercover simulate``: a scene to try things on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import SEED
+
+__all__ = ["command"]
+
+
+def command(
+    out: Annotated[
+        Path, typer.Argument(help="Image to write: .tif (GeoTIFF) or .hdr (ENVI).")
+    ],
+    rows: Annotated[int, typer.Option(help="Rows of the scene.")] = 145,
+    cols: Annotated[int, typer.Option(help="Columns of the scene.")] = 145,
+    bands: Annotated[
+        int, typer.Option(help="Bands; 220 are those of AVIRIS in 1992.")
+    ] = 220,
+    classes: Annotated[int, typer.Option(help="Land-cover classes.")] = 16,
+    preset: Annotated[str | None, typer.Option(help="A named scene, such as demo.")] = None,
+    seed: SEED = 0,
+) -> None:
+    """Write a simulated hyperspectral scene of fields, woods and roads, with its labels.
+
+    Example: hypercover simulate fields.tif --rows 200 --cols 300
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.scene.simulate import simulate
+
+    with bar("Simulating") as advance:
+        cube, labels = simulate(
+            out,
+            rows=rows,
+            cols=cols,
+            bands=bands,
+            classes=classes,
+            seed=seed,
+            preset=preset,
+            progress=advance,
+        )
+    typer.echo(f"Image (simulated): {cube}\nLabels: {labels}")

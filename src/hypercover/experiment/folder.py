@@ -1,0 +1,57 @@
+"""Where everything lies in a run folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["RunFolder"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run, so that no stage invents a file name of its own."""
+
+    path: Path
+    """The folder itself."""
+
+    @property
+    def experiment(self) -> Path:
+        """The resolved experiment file."""
+        return self.path / "experiment.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """Every figure of the run."""
+        return self.path / "metrics.json"
+
+    @property
+    def confusion(self) -> Path:
+        """Confusion matrices as a table."""
+        return self.path / "confusion.csv"
+
+    @property
+    def log(self) -> Path:
+        """Training curves, one JSON object a line."""
+        return self.path / "log.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    def figure(self, name: str) -> Path:
+        """Return the path of a figure."""
+        return self.path / "figures" / f"{name}.png"
+
+    def split(self, split: str, repeat: int) -> tuple[Path, str]:
+        """Return folder and stem of a split; the main one of the first seed lies on top."""
+        if split == "main" and repeat == 0:
+            return self.path, "split"
+        return self.path / "splits", f"{split}-{repeat}"
+
+    def model(self, name: str) -> Path:
+        """Return the bundle of a model: that of the main split and the first seed."""
+        return self.path / "models" / name
+
+    def map(self, name: str, what: str = "") -> Path:
+        """Return the path of a map: classes, or ``confidence`` or ``check``."""
+        return self.path / "maps" / (f"{name}-{what}.tif" if what else f"{name}.tif")

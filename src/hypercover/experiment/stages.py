@@ -1,0 +1,131 @@
+"""The stages of an experiment: how its specs become scenes, splits and classifiers."""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hypercover.experiment.schema import (
+    CNNSpec,
+    Experiment,
+    MasksSpec,
+    ModelSpec,
+    RandomSpec,
+    SceneSpec,
+    SplitSpec,
+    SVMSpec,
+)
+from hypercover.samples.blocks import BlockSplit
+from hypercover.samples.masks import MaskSplit
+from hypercover.samples.random import RandomSplit
+from hypercover.samples.split import Split
+from hypercover.scene.bands import select_bands
+from hypercover.scene.classes import drop_classes
+from hypercover.scene.reading import check_usable, open_labels, open_scene
+from hypercover.scene.scene import Scene
+
+__all__ = ["classifier_for", "describe_model", "fingerprint", "scene_for", "split_for"]
+
+
+def scene_for(spec: SceneSpec) -> Scene:
+    """Open the scene an experiment names, with its bands and classes selected."""
+    return _scene(spec.model_dump_json(), _identity(spec.path), _identity(spec.labels))
+
+
+@lru_cache(maxsize=1)
+def _scene(spec_json: str, *_identities: object) -> Scene:
+    """Open a scene once for all stages that one process goes through."""
+    spec = SceneSpec.model_validate_json(spec_json)
+    scene = open_scene(
+        spec.path,
+        spec.labels,
+        variable=spec.variable,
+        label_variable=spec.label_variable,
+        axes=spec.axes,
+        label_field=spec.label_field,
+        legend=spec.legend,
+        name=spec.name,
+    )
+    if spec.keep_bands is not None or spec.drop_bands is not None:
+        scene = select_bands(scene, keep=spec.keep_bands, drop=spec.drop_bands)
+    if spec.drop_classes or spec.min_pixels:
+        codes = tuple(item for item in spec.drop_classes if isinstance(item, int))
+        names = tuple(item for item in spec.drop_classes if isinstance(item, str))
+        scene = drop_classes(scene, codes=codes, names=names, min_pixels=spec.min_pixels)
+    check_usable(scene)
+    return scene.load()
+
+
+def split_for(spec: SplitSpec, scene: Scene, *, seed: int, window: int) -> Split:
+    """Make the split an experiment asks for."""
+    if isinstance(spec, RandomSpec):
+        splitter: Any = RandomSplit(train=spec.train, validation=spec.validation)
+    elif isinstance(spec, MasksSpec):
+        test = None if spec.test is None else open_labels(spec.test, scene.grid)[0] > 0
+        train = open_labels(spec.train, scene.grid)[0] > 0
+        splitter = MaskSplit(train=train, test=test, validation=spec.validation)
+    else:
+        splitter = BlockSplit(
+            size=spec.size, train=spec.train, guard=spec.guard, validation=spec.validation
+        )
+    made: Split = splitter.split(scene.usable_labels, seed=seed, window=window)
+    return made
+
+
+def classifier_for(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
+    """Make the untrained classifier an experiment names."""
+    if isinstance(spec, SVMSpec):
+        from hypercover.classifiers.svm import SVMClassifier
+
+        return SVMClassifier(**_given(spec), random_state=seed)
+    if isinstance(spec, CNNSpec):
+        from hypercover.classifiers.cnn import CNNClassifier
+
+        return CNNClassifier(**_given(spec), random_state=seed, device=device)
+    from hypercover.classifiers.named import named_classifier
+
+    return named_classifier(spec.estimator, spec.parameters, random_state=seed)
+
+
+def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
+    """Return the settings a person gave; the classifier knows the rest."""
+    return spec.model_dump(exclude={"kind", "window"}, exclude_none=True)
+
+
+def describe_model(spec: ModelSpec) -> str:
+    """Say in a few words what kind of model this is."""
+    if isinstance(spec, SVMSpec):
+        return "RBF SVM on standardised spectra"
+    if isinstance(spec, CNNSpec):
+        return f"CNN {spec.network!r} on {spec.window} × {spec.window} windows"
+    return f"{spec.estimator} on standardised spectra"
+
+
+def _identity(path: Path | None) -> tuple[str, int, int] | None:
+    """Return what changes when a file is replaced: its path, size and time."""
+    if path is None:
+        return None
+    facts = path.stat()
+    return str(path), facts.st_size, facts.st_mtime_ns
+
+
+def fingerprint(experiment: Experiment, *parts: Any) -> str:
+    """Hash the scene and whatever else a task depends on, files included.
+
+    A task whose fingerprint is unchanged need not be done again; one whose
+    scene, split, model or seed changed must be.
+    """
+    files = [experiment.scene.path, experiment.scene.labels, experiment.scene.legend]
+    for part in parts:
+        if isinstance(part, MasksSpec):
+            files += [part.train, part.test]
+    values = [
+        experiment.scene.model_dump(mode="json"),
+        [_identity(path) for path in files],
+        [
+            part.model_dump(mode="json") if hasattr(part, "model_dump") else part
+            for part in parts
+        ],
+    ]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,245 @@
+"""The tasks of a run: what each does, given the run folder and a few names.
+
+Every function here can be run by hand, in any process, any number of times:
+it reads the experiment and the results of the tasks it needs, writes whole
+files, and returns plain values.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.reading import load
+from hypercover.experiment.schema import Experiment, ModelSpec
+from hypercover.experiment.stages import (
+    classifier_for,
+    describe_model,
+    scene_for,
+    split_for,
+)
+from hypercover.samples.samples import Samples
+from hypercover.samples.split import Split
+from hypercover.samples.windows import Windows
+from hypercover.scene.scene import Scene
+
+__all__ = ["draw_map", "draw_scene", "make_split", "train"]
+
+Report = Callable[[float, str], None]
+Codes = npt.NDArray[np.int64]
+
+
+def _silent(_share: float, _what: str) -> None:
+    """Report to nobody."""
+
+
+@lru_cache(maxsize=1)
+def _experiment(path: Path, _changed: int) -> Experiment:
+    return load(path)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every task begins with: the folder, the experiment and its scene."""
+
+    folder: RunFolder
+    """Where the run lies."""
+    experiment: Experiment
+    """What it is to do."""
+    scene: Scene
+    """The image and labels it works on."""
+
+    @classmethod
+    def of(cls, folder: str | Path) -> "Setting":
+        """Read the experiment of a run folder and open its scene."""
+        run = RunFolder(Path(folder))
+        experiment = _experiment(run.experiment, run.experiment.stat().st_mtime_ns)
+        return cls(run, experiment, scene_for(experiment.scene))
+
+    def load_split(self, split: str, seed: int) -> Split:
+        """Read a split that was made before."""
+        return Split.load(*self.folder.split(split, seed - self.experiment.seed))
+
+
+def draw_scene(folder: Path) -> dict[str, Any]:
+    """Draw the scene and return what the metrics say of it."""
+    from hypercover.maps import draw
+
+    setting = Setting.of(folder)
+    scene = setting.scene
+    draw.save(draw.draw_quicklook(scene), setting.folder.figure("scene"))
+    draw.save(draw.draw_labels(scene), setting.folder.figure("labels"))
+    draw.save(draw.draw_spectra(scene), setting.folder.figure("spectra"))
+    reach = scene.wavelengths
+    return {
+        "name": scene.name,
+        "source": scene.source,
+        "rows": scene.shape[0],
+        "cols": scene.shape[1],
+        "bands": scene.n_bands,
+        "simulated": scene.simulated,
+        "wavelengths": None if reach is None else [float(reach.min()), float(reach.max())],
+        "crs": scene.grid.crs,
+        "notes": list(scene.notes),
+        "legend": scene.legend.to_json(),
+    }
+
+
+def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
+    """Make one split, keep it, draw it, and return its counts and leak audit."""
+    from hypercover.maps import draw
+
+    setting = Setting.of(folder)
+    scene, experiment = setting.scene, setting.experiment
+    spec = experiment.splits[split]
+    made = split_for(spec, scene, seed=seed, window=experiment.window)
+    where, stem = setting.folder.split(split, seed - experiment.seed)
+    made.save(where, stem, grid=scene.grid, legend=scene.legend)
+    if seed == experiment.seed:
+        figure = "split" if split == "main" else f"split-{split}"
+        draw.save(draw.draw_split(scene, made), setting.folder.figure(figure))
+    return made.to_json(scene.usable_labels, scene.legend)
+
+
+def train(
+    folder: Path, *, model: str, split: str, seed: int, report: Report = _silent
+) -> dict[str, Any]:
+    """Train and evaluate one model on one split with one seed.
+
+    Returns the model's figures and its training curve.  The bundle and the
+    predicted map are kept for the main split and the first seed.
+    """
+    from hypercover.evaluation.evaluate import evaluate
+
+    setting = Setting.of(folder)
+    scene, experiment = setting.scene, setting.experiment
+    spec = experiment.models[model]
+    parts = setting.load_split(split, seed)
+    classifier = classifier_for(spec, seed=seed, device=experiment.device)
+    classifier.progress = report
+    train_seconds = _fit(
+        classifier, spec, scene, parts.samples("train", scene.usable_labels)
+    )
+    wanted = {
+        part: parts.samples(part, scene.usable_labels) for part in ("validation", "test")
+    }
+    predicted, predict_seconds = _predict(classifier, spec, scene, wanted)
+    evaluation = evaluate(
+        predicted["test"],
+        labels=scene.usable_labels,
+        split=parts,
+        legend=scene.legend,
+        window=spec.window,
+    )
+    result = evaluation.to_json() | {
+        "description": describe_model(spec),
+        "validation_accuracy": _share_right(predicted["validation"], wanted["validation"]),
+        "train_seconds": train_seconds,
+        "predict_seconds": predict_seconds,
+    }
+    if split == "main" and seed == experiment.seed:
+        _keep(setting, model, classifier, result["overall_accuracy"])
+    return {"model": result, "curve": list(getattr(classifier, "history_", []))}
+
+
+def _fit(classifier: Any, spec: ModelSpec, scene: Scene, samples: Samples) -> float:
+    began = time.perf_counter()
+    classifier.fit(_look(scene, samples, spec.window), samples.labels)
+    return time.perf_counter() - began
+
+
+def _look(scene: Scene, samples: Samples, window: int) -> Any:
+    """Return what a model sees of some pixels: windows, or spectra for one pixel."""
+    values = np.asarray(scene.cube.values)
+    if window == 1:
+        return np.ascontiguousarray(values[:, samples.rows, samples.cols].T)
+    return Windows(values, samples.rows, samples.cols, window)
+
+
+def _predict(
+    classifier: Any, spec: ModelSpec, scene: Scene, wanted: dict[str, Samples]
+) -> tuple[dict[str, Codes], float]:
+    """Predict some samples and say how long it took.
+
+    A network that can see the whole scene in one pass does so: that is far
+    faster than window by window, gives the same answers, and makes the
+    accuracy that of the map itself.
+    """
+    began = time.perf_counter()
+    if hasattr(classifier, "predict_dense"):
+        from hypercover.maps.predict import predict_scene
+
+        codes = predict_scene(classifier, scene).labels
+        found = {
+            part: codes[at.rows, at.cols].astype(np.int64) for part, at in wanted.items()
+        }
+    else:
+        found = {
+            part: np.asarray(
+                classifier.predict(_look(scene, at, spec.window)), dtype=np.int64
+            )
+            if len(at)
+            else np.empty(0, dtype=np.int64)
+            for part, at in wanted.items()
+        }
+    return found, time.perf_counter() - began
+
+
+def _share_right(predicted: Codes, samples: Samples) -> float | None:
+    return float(np.mean(predicted == samples.labels)) if len(samples) else None
+
+
+def _keep(setting: Setting, name: str, classifier: Any, accuracy: float | None) -> None:
+    """Write the bundle: the trained model and what a stranger must know to use it."""
+    from hypercover.classifiers.bundle import save_bundle
+
+    scene, spec = setting.scene, setting.experiment.models[name]
+    card = {
+        "name": name,
+        "description": describe_model(spec),
+        "experiment": setting.experiment.name,
+        "trained_on": scene.name,
+        "simulated": scene.simulated,
+        "bands": scene.bands.tolist(),
+        "wavelengths": None if scene.wavelengths is None else scene.wavelengths.tolist(),
+        "fwhm": None if scene.fwhm is None else scene.fwhm.tolist(),
+        "legend": scene.legend.to_json(),
+        "window": spec.window,
+        "preprocessing": "each band minus its mean, divided by its standard deviation, "
+        "both of the training pixels; window edges repeat the edge pixels",
+        "split": setting.experiment.split.kind,
+        "overall_accuracy": accuracy,
+    }
+    save_bundle(setting.folder.model(name), classifier, card)
+
+
+def draw_map(folder: Path, *, model: str, report: Report = _silent) -> dict[str, Any]:
+    """Predict the whole scene with a kept model, and write and draw its maps."""
+    from hypercover.classifiers.bundle import load_bundle
+    from hypercover.maps import draw, export
+    from hypercover.maps.predict import predict_scene
+
+    setting = Setting.of(folder)
+    scene, run = setting.scene, setting.folder
+    bundle = load_bundle(run.model(model))
+    found = predict_scene(bundle.classifier, scene)
+    parts = setting.load_split("main", setting.experiment.seed)
+    export.write_class_map(run.map(model), found.labels, scene.legend, scene.grid)
+    export.write_confidence(run.map(model, "confidence"), found.confidence, scene.grid)
+    export.write_class_check(
+        run.map(model, "check"), scene.usable_labels, found.labels, parts, scene.grid
+    )
+    title = f"{model} (simulated)" if scene.simulated else model
+    draw.save(draw.draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
+    draw.save(
+        draw.draw_confidence(found.confidence, title), run.figure(f"confidence-{model}")
+    )
+    check = draw.draw_check(scene.usable_labels, found.labels, parts, title)
+    draw.save(check, run.figure(f"check-{model}"))
+    return {"map": str(run.map(model).relative_to(run.path))}

@@ -1,0 +1,158 @@
+"""Experiment files: what is read, what is refused, and in which words."""
+
+import pytest
+import yaml
+
+from hypercover.errors import ExperimentError
+from hypercover.experiment.reading import dump, load, parse
+from hypercover.experiment.schema import Experiment
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("cube.npy", "labels.tif", "train.tif"):
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def document(**changes):
+    return {
+        "name": "fields",
+        "scene": {"path": "cube.npy", "labels": "labels.tif"},
+        "split": {"kind": "blocks"},
+        "models": {"svm": {"kind": "svm"}, "cnn": {"kind": "cnn", "window": 9}},
+    } | changes
+
+
+def test_defaults_and_paths_relative_to_the_file(folder):
+    experiment = parse(document(), folder)
+    assert experiment.scene.path == folder / "cube.npy"
+    assert (experiment.split.size, experiment.split.train, experiment.split.guard) == (
+        15,
+        0.25,
+        "auto",
+    )
+    assert experiment.window == 9
+    assert list(experiment.seeds) == [0]
+
+
+def test_writing_and_reading_again_gives_the_same_experiment(folder):
+    beside = {
+        "fixed": {"kind": "masks", "train": "train.tif"},
+        "random": {"kind": "random", "train": 50},
+    }
+    experiment = parse(
+        document(
+            beside=beside,
+            repeats=3,
+            map="best",
+            split={"kind": "blocks", "validation": 0.2},
+        ),
+        folder,
+    )
+    dump(experiment, folder / "again.yaml")
+    assert load(folder / "again.yaml") == experiment
+
+
+FAULTS = [
+    (
+        {"split": {"kind": "block"}},
+        "split.kind must be one of 'random', 'masks', 'blocks', got 'block'",
+    ),
+    (
+        {"split": {"kind": "blocks", "gard": 3}},
+        "split.gard is an unknown key (did you mean guard?); allowed here: guard, kind, size, train, validation",
+    ),
+    (
+        {"models": {"a": {"kind": "svm", "c": 1}}},
+        "models.a.c is an unknown key; allowed here: C, class_weight, gamma, kind",
+    ),
+    (
+        {"models": {"a": {"kind": "svm", "C": -1}}},
+        "models.a.C should be greater than 0, got -1",
+    ),
+    (
+        {"models": {"a": {"C": 1}}},
+        "models.a.kind must be one of 'svm', 'cnn', 'sklearn', got None",
+    ),
+    ({"models": {}}, "models"),
+    ({"repeats": 0}, "repeats should be greater than or equal to 1, got 0"),
+    ({"map": "bst"}, "map should be a valid boolean or should be 'best', got 'bst'"),
+    ({"name": "a b"}, "name"),
+    ({"seed": "x"}, "seed should be a valid integer, got 'x'"),
+    ({"scenes": {}}, "scenes is an unknown key (did you mean scene?)"),
+    ({"scene": {"path": "gone.tif"}}, "scene.path: no file"),
+    ({"split": {"kind": "masks", "train": "gone.tif"}}, "split.train: no file"),
+    ({"beside": {"main": {"kind": "random"}}}, "main"),
+    ({"map": "best"}, "validation"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), FAULTS)
+def test_each_fault_is_named_with_its_place_and_what_is_allowed(folder, change, words):
+    with pytest.raises(ExperimentError) as caught:
+        parse(document(**change), folder)
+    assert words in str(caught.value)
+
+
+def test_all_faults_are_told_at_once(folder):
+    with pytest.raises(ExperimentError, match=r"seed.*repeats|repeats.*seed"):
+        parse(document(seed=-1, repeats="many"), folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: [", "not valid YAML at line"),
+        ("- 1\n- 2", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("a: &a [1]\nb: *a", "alias"),
+        ("name: !!python/object/apply:os.system [true]", "not valid YAML"),
+        ("\x00", "not valid YAML"),
+    ],
+)
+def test_what_is_no_experiment_file_is_refused(tmp_path, text, words):
+    path = tmp_path / "e.yaml"
+    path.write_text(text)
+    with pytest.raises(ExperimentError, match=words):
+        load(path)
+
+
+def test_binary_and_oversized_files_are_refused(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ExperimentError, match="not text"):
+        load(path)
+    path.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(ExperimentError, match="larger than 1 MiB"):
+        load(path)
+
+
+def test_a_missing_experiment_names_the_built_in_ones(tmp_path):
+    with pytest.raises(ExperimentError, match=r"nowhere\.yaml.*demo"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_overrides_change_single_values_and_paths_follow_the_prompt(folder, monkeypatch):
+    (folder / "e.yaml").write_text(yaml.safe_dump(document()))
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "other.npy").write_bytes(b"")
+    monkeypatch.chdir(elsewhere)
+    changes = ("models.svm.C=10", "split.guard=4", "scene.path=other.npy")
+    experiment = load(folder / "e.yaml", changes)
+    assert (experiment.models["svm"].C, experiment.split.guard) == (10, 4)
+    assert experiment.scene.path == elsewhere / "other.npy"
+
+
+@pytest.mark.parametrize(
+    "change", ["seed", "=3", "seed.deep=1", "a..b=1", "seed=[", "seed.x.y=2"]
+)
+def test_an_override_that_makes_no_sense_is_refused(folder, change):
+    (folder / "e.yaml").write_text(yaml.safe_dump(document(seed=1)))
+    with pytest.raises(ExperimentError):
+        load(folder / "e.yaml", (change,))
+
+
+def test_every_key_is_known_to_its_spec():
+    assert set(document()) <= set(Experiment.model_fields)
