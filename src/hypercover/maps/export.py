@@ -1,0 +1,218 @@
+"""Writing maps that open right in any GIS: georeferenced, coloured, named."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.transform import Affine
+
+from hypercover.errors import CallError, LabelError, OutputError
+from hypercover.files import atomic, write_text
+from hypercover.maps.check import CHECK_LEGEND, Parts, class_check
+from hypercover.maps.style import ramp_style, remove_sidecars, write_sidecars
+from hypercover.scene.grid import Grid
+from hypercover.scene.legend import Legend
+
+__all__ = [
+    "BLOCK",
+    "class_map_writer",
+    "code_type",
+    "completed",
+    "confidence_writer",
+    "write_class_check",
+    "write_class_map",
+    "write_confidence",
+]
+
+BLOCK = 256
+"""Side of a tile inside the GeoTIFF, in pixels."""
+_RAMP = {
+    0.0: "#440154",
+    0.25: "#3b528b",
+    0.5: "#21918c",
+    0.75: "#5ec962",
+    1.0: "#fde725",
+}
+"""Viridis: even steps of lightness, also for colour-blind eyes and in grey."""
+
+
+def code_type(codes: npt.ArrayLike) -> type[np.uint8] | type[np.uint16]:
+    """Return the smallest type of pixel that holds these class codes."""
+    return np.uint8 if np.max(codes, initial=0) <= 255 else np.uint16
+
+
+def completed(legend: Legend, codes: npt.ArrayLike) -> Legend:
+    """Return the legend with a class for every code that it lacks.
+
+    Examples
+    --------
+    >>> completed(Legend.of({2: "Corn"}), [0, 2, 5]).names
+    ('Corn', 'Class 5')
+    """
+    unknown = (land for land in legend.covering(codes) if land.code not in legend)
+    return Legend((*legend, *unknown))
+
+
+def _profile(grid: Grid, dtype: npt.DTypeLike, nodata: float) -> dict[str, Any]:
+    """Describe a one-band, tiled, compressed GeoTIFF on a grid."""
+    floating = np.issubdtype(dtype, np.floating)
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": grid.rows,
+        "width": grid.cols,
+        "count": 1,
+        "dtype": np.dtype(dtype).name,
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "compress": "deflate",
+        "predictor": 3 if floating else 1,
+        "bigtiff": "if_safer",
+    }
+    if grid.crs:
+        profile["crs"] = _crs(grid.crs)
+    if grid.placed:
+        profile["transform"] = Affine(*grid.transform)
+    return profile
+
+
+def _crs(text: str) -> CRS:
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise CallError(
+            f"The coordinate system {text[:60]!r} of the scene is not understood; "
+            "give it as WKT or as an EPSG code."
+        ) from error
+
+
+@contextmanager
+def _raster(
+    path: Path, profile: dict[str, Any], colors: dict[int, tuple[int, int, int]] | None
+) -> Iterator[Any]:
+    """Open a raster for writing; it appears only when all of it is written."""
+    with atomic(path) as draft, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with _said_clearly(path):
+            with (
+                rasterio.Env(GDAL_PAM_ENABLED="NO"),
+                rasterio.open(draft, "w", **profile) as raster,
+            ):
+                if colors is not None:
+                    raster.write_colormap(1, colors)
+                yield raster
+            _read_back(draft)
+        remove_sidecars(path)
+
+
+@contextmanager
+def _said_clearly(path: Path) -> Iterator[None]:
+    """Turn what GDAL says about a failed write into a sentence."""
+    try:
+        yield
+    except RasterioError as error:
+        raise OutputError(
+            f"Cannot write {path}: not all of it reached the disk; free some space or "
+            "choose another folder."
+        ) from error
+
+
+def _read_back(path: Path) -> None:
+    """Read every block once: GDAL may be silent about a disk that fills up on closing."""
+    with rasterio.open(path) as raster:
+        for _, window in raster.block_windows(1):
+            raster.read(1, window=window)
+
+
+@contextmanager
+def class_map_writer(path: str | Path, legend: Legend, grid: Grid) -> Iterator[Any]:
+    """Open a class map to be written window by window, with names and colours.
+
+    Yields a rasterio dataset whose ``write(codes, 1, window=...)`` takes
+    codes; when the block ends without error the map, its ``.aux.xml`` and its
+    ``.qml`` are in place.
+    """
+    target = Path(path)
+    colors = {0: (0, 0, 0)} | {land.code: land.rgb for land in legend}
+    with _raster(target, _profile(grid, code_type(legend.codes), 0), colors) as raster:
+        yield raster
+    write_sidecars(target, legend)
+
+
+@contextmanager
+def confidence_writer(path: str | Path, grid: Grid) -> Iterator[Any]:
+    """Open a confidence map to be written window by window: 0 to 1, NaN = no data."""
+    target = Path(path)
+    with _raster(target, _profile(grid, np.float32, float("nan")), None) as raster:
+        yield raster
+    write_text(target.with_suffix(".qml"), ramp_style(_RAMP))
+
+
+def _check_size(values: npt.NDArray[Any], grid: Grid) -> None:
+    if values.shape != grid.shape:
+        raise LabelError(
+            f"A map must have the size of its grid, {grid.rows} rows × {grid.cols} "
+            f"columns, got {' × '.join(map(str, values.shape))}; give the grid of its scene."
+        )
+
+
+def write_class_map(
+    path: str | Path, labels: npt.NDArray[np.integer], legend: Legend, grid: Grid
+) -> None:
+    """Write class codes as a GeoTIFF that shows names and colours in any GIS.
+
+    uint8, or uint16 where a code is above 255; 0 is no data; tiled and
+    compressed; names in ``<file>.aux.xml``, a QGIS style in ``<stem>.qml``.
+    Codes that the legend lacks are added to it as "Class 7".
+
+    Parameters
+    ----------
+    path : path
+    labels : array of shape (y, x)
+    legend : Legend
+    grid : Grid
+
+    Raises
+    ------
+    LabelError
+        If the labels do not fit the grid or hold a code no map can hold.
+    OutputError
+        If the file cannot be written.
+    """
+    _check_size(labels, grid)
+    if labels.size and labels.min() < 0:
+        raise LabelError(
+            f"A class map cannot hold the code {labels.min()}; use codes from 1, and 0 "
+            "for no data."
+        )
+    with class_map_writer(path, completed(legend, labels), grid) as raster:
+        raster.write(labels.astype(raster.dtypes[0]), 1)
+
+
+def write_confidence(
+    path: str | Path, confidence: npt.NDArray[np.floating], grid: Grid
+) -> None:
+    """Write how sure the classifier was of each pixel: float32, NaN = no data."""
+    _check_size(confidence, grid)
+    with confidence_writer(path, grid) as raster:
+        raster.write(confidence.astype(np.float32), 1)
+
+
+def write_class_check(
+    path: str | Path,
+    labels: npt.NDArray[np.integer],
+    predicted: npt.NDArray[np.integer],
+    split: Parts,
+    grid: Grid,
+) -> None:
+    """Write the class check: blue = right or training, red = wrong, grey = unlabelled."""
+    check = class_check(labels, predicted, split)
+    write_class_map(path, check, CHECK_LEGEND, grid)
