@@ -1,0 +1,56 @@
+"""Class codes in a JSON document: whole numbers stay exact, names stay names."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import ModelError
+
+__all__ = ["codes_from_json", "codes_to_json"]
+
+_MOST_CLASSES = 65_535
+_KINDS = {"i": int, "u": int, "U": str, "O": str, "b": bool, "f": float}
+
+
+def codes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
+    """Return class codes as a JSON object with their type.
+
+    Examples
+    --------
+    >>> codes_to_json(np.array([11, 21], dtype=np.uint8))
+    {'type': 'u1', 'values': [11, 21]}
+    """
+    values = classes.tolist()
+    known = _KINDS.get(classes.dtype.kind)
+    if known is None or not all(isinstance(value, known) for value in values):
+        raise ModelError(
+            "Only whole numbers and names can be saved as class codes, got "
+            f"{classes.dtype} {values[:3]}; use codes such as 1, 2, 3."
+        )
+    return {"type": classes.dtype.str.lstrip("<>|="), "values": values}
+
+
+def codes_from_json(value: Any) -> npt.NDArray[Any]:
+    """Return class codes from their JSON object.
+
+    Raises
+    ------
+    ModelError
+        If the object is not one that `codes_to_json` makes.
+    """
+    try:
+        dtype, values = np.dtype(value["type"]), value["values"]
+        known = _KINDS[dtype.kind]
+        fitting = isinstance(values, list) and all(type(code) is known for code in values)
+        classes = np.array(values, dtype=dtype) if fitting else np.empty(0)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            "The class codes of the model are not readable; train it again."
+        ) from error
+    if not 2 <= len(classes) <= _MOST_CLASSES or classes.tolist() != sorted(set(values)):
+        raise ModelError(
+            "The class codes of the model must be at least two, different and in order; "
+            "train it again."
+        )
+    return classes
