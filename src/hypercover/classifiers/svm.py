@@ -223,8 +223,8 @@ def _at_least_two(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Refuse to learn a single class."""
     if len(classes) < 2:
         raise ModelError(
-            "A classifier needs training pixels of at least two classes, got only "
-            f"class {classes[0]}; label pixels of another class."
+            "A classifier needs training pixels of at least two classes, got one class, "
+            f"{classes[0]}; label pixels of another class."
         )
     return classes
 
@@ -253,7 +253,8 @@ def _shares(decisions: Floats, machines: PairwiseMachines) -> Floats:
     every = np.arange(len(shares))
     # Where the products would prefer another class than the votes, the two swap.
     best = shares.argmax(axis=1)
-    shares[every, best] = np.minimum(shares[every, winners], 1.0 - 1e-9)
+    shares[every, best] = shares[every, winners]
+    np.minimum(shares, 1.0 - 1e-9, out=shares)
     shares[every, winners] = 1.0
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 

@@ -1,0 +1,235 @@
+"""Model bundles: a fitted classifier and what it was made for, in a folder anyone may open.
+
+A bundle is ``model.json`` (what kind, which settings, which bands and classes)
+and ``weights.safetensors`` (plain arrays, checked by SHA-256).  Nothing in it is
+code, and nothing is unpickled, so a model from a stranger can be opened.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from hypercover.errors import ModelError
+from hypercover.files import atomic, make_folder, write_json
+
+__all__ = ["Bundle", "Classifier", "load_bundle", "save_bundle"]
+
+_FORMAT, _VERSION = "hypercover-model", 1
+_CARD, _WEIGHTS = "model.json", "weights.safetensors"
+_MOST_TEXT = 2**26
+_MOST_WEIGHTS = 2**33
+_KINDS = {
+    "svm": ("hypercover.classifiers.svm", "SVMClassifier"),
+    "cnn": ("hypercover.classifiers.cnn", "CNNClassifier"),
+    "sklearn": ("hypercover.classifiers.named", "NamedClassifier"),
+}
+_PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Classifier(Protocol):
+    """What every classifier that can be bundled offers."""
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Return the class code of each spectrum or window."""
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """Return JSON-able settings and plain arrays."""
+
+    @classmethod
+    def from_state(cls, settings: dict[str, Any], arrays: Arrays) -> Self:
+        """Return the fitted classifier they describe."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A fitted classifier with its card."""
+
+    classifier: Any
+    """The fitted classifier: predict, classes_ and more, by its kind."""
+    card: dict[str, Any]
+    """What it was made for: ``bands`` (numbers), ``wavelengths`` and ``fwhm`` (nm or
+    None), ``legend``, ``window`` (pixels) and whatever else its maker noted."""
+    kind: str
+    """Kind of the classifier: svm, cnn or sklearn."""
+    versions: dict[str, str]
+    """Versions of the packages it was made with."""
+
+
+def save_bundle(folder: str | Path, classifier: Classifier, card: dict[str, Any]) -> None:
+    """Save a fitted classifier and its card into a folder.
+
+    The weights are written first and ``model.json``, which holds their
+    checksum, last: a crash in between leaves a bundle that is refused, never
+    one that is wrong.
+
+    Raises
+    ------
+    ModelError
+        If the classifier is of no known kind or something in it is not plain data.
+    OutputError
+        If the folder cannot be written.
+    """
+    kind = _kind_of(classifier)
+    settings, arrays = classifier.state()
+    weights = safetensors.save(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    )
+    document = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "kind": kind,
+        "card": card,
+        "settings": settings,
+        "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
+        "made_with": _versions(),
+    }
+    _check_plain(document)
+    with atomic(make_folder(folder) / _WEIGHTS) as draft:
+        draft.write_bytes(weights)
+    write_json(Path(folder) / _CARD, document)
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Load a bundle after checking everything in it.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, cut off or changed, or the bundle is of a kind or
+        version that is not known here.
+    """
+    document = _read_document(Path(folder) / _CARD)
+    _check_document(document, Path(folder))
+    arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
+    module, name = _KINDS[document["kind"]]
+    classifier = getattr(import_module(module), name)
+    return Bundle(
+        classifier.from_state(document["settings"], arrays),
+        document["card"],
+        document["kind"],
+        document["made_with"],
+    )
+
+
+def _kind_of(classifier: Any) -> str:
+    """Return the kind of a classifier by the name of its class."""
+    for kind, (_, name) in _KINDS.items():
+        if type(classifier).__name__ == name:
+            return kind
+    names = ", ".join(name for _, name in _KINDS.values())
+    raise ModelError(
+        f"Only {names} can be saved as a model, got {type(classifier).__name__}."
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of the packages a model depends on."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _check_plain(document: dict[str, Any]) -> None:
+    """Refuse what JSON cannot hold before anything is written."""
+    try:
+        json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"The model's settings and card must be plain data, but {error}."
+        ) from error
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON object of bounded size."""
+    try:
+        with path.open("rb") as opened:
+            text = opened.read(_MOST_TEXT + 1)
+    except OSError as error:
+        raise ModelError(
+            f"There is no readable model in {path.parent}: {path.name} cannot be read "
+            f"({error.strerror}); give the folder of a saved model."
+        ) from error
+    if len(text) > _MOST_TEXT:
+        raise ModelError(f"{path} is larger than 64 MiB, so it is not a model.")
+    try:
+        document = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"{path} is damaged: it is not a JSON document; save the model again."
+        ) from error
+    if not isinstance(document, dict):
+        raise ModelError(f"{path} is not a model: it holds no JSON object.")
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_document(document: dict[str, Any], folder: Path) -> None:
+    """Refuse a document of another format, version or kind, or with parts missing."""
+    if document.get("format") != _FORMAT:
+        raise ModelError(
+            f"{folder / _CARD} is not a hypercover model: its format is "
+            f"{str(document.get('format'))[:40]!r}, not {_FORMAT!r}."
+        )
+    if document.get("version") != _VERSION:
+        raise ModelError(
+            f"The model in {folder} has format version {str(document.get('version'))[:40]}, "
+            f"this hypercover reads version {_VERSION}; install the version it was made with."
+        )
+    kind = document.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ModelError(
+            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; "
+            f"known are {', '.join(_KINDS)}."
+        )
+    for part in ("card", "settings", "weights", "made_with"):
+        if not isinstance(document.get(part), dict):
+            raise ModelError(
+                f"The model in {folder} is damaged: {_CARD} lacks its part {part!r}; "
+                "save the model again."
+            )
+
+
+def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
+    """Read the arrays after checking size and checksum."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ModelError(
+            f"The model in {path.parent} lacks its weights: {path.name} cannot be read "
+            f"({error.strerror}); save the model again."
+        ) from error
+    if size != declared.get("bytes") or size > _MOST_WEIGHTS:
+        raise ModelError(
+            f"The weights in {path} have {size} bytes where {_CARD} says "
+            f"{str(declared.get('bytes'))[:20]}; the file is cut off or of another model."
+        )
+    weights = path.read_bytes()
+    if hashlib.sha256(weights).hexdigest() != declared.get("sha256"):
+        raise ModelError(
+            f"The weights in {path} do not have the checksum that {_CARD} says; "
+            "the file was changed or is of another model."
+        )
+    try:
+        return dict(safetensors.load(weights))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"The weights in {path} are not a safetensors file; save the model again."
+        ) from error
