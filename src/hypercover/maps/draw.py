@@ -1,0 +1,25 @@
+"""Every figure hypercover draws: one ``draw_x`` a figure, and ``save``."""
+
+from hypercover.maps.canvas import save
+from hypercover.maps.draw_land import (
+    draw_check,
+    draw_confidence,
+    draw_labels,
+    draw_map,
+    draw_quicklook,
+    draw_split,
+)
+from hypercover.maps.draw_lines import draw_confusion, draw_spectra, draw_training
+
+__all__ = [
+    "draw_check",
+    "draw_confidence",
+    "draw_confusion",
+    "draw_labels",
+    "draw_map",
+    "draw_quicklook",
+    "draw_spectra",
+    "draw_split",
+    "draw_training",
+    "save",
+]

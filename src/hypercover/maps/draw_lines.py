@@ -1,0 +1,269 @@
+"""Figures with axes: mean spectra, confusion, and how training went."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
+
+from hypercover.errors import LabelError
+from hypercover.maps.canvas import INK, new_figure, short
+from hypercover.scene.legend import Legend
+from hypercover.scene.scene import Scene, valid_pixels
+
+__all__ = ["class_spectra", "draw_confusion", "draw_spectra", "draw_training"]
+
+Values = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.intp]
+_SHADED = 4
+"""Up to this many classes get a band of one standard deviation."""
+_PRINTED = 20
+"""Up to this many classes get their counts printed."""
+_TRAINING = {"loss": "#0072b2", "accuracy": "#d55e00"}
+
+
+def _prepare(axes: Axes, *, across: str, up: str) -> None:
+    """Give axes the look of the house."""
+    axes.set_xlabel(across, color=INK)
+    axes.set_ylabel(up, color=INK)
+    axes.grid(color="#d9dde2", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, labelsize=9)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#9aa3ad")
+
+
+def _head(figure: Figure, title: str) -> None:
+    text = figure.suptitle(
+        short(title, 90), x=0.02, ha="left", fontsize=14, fontweight="bold", color=INK
+    )
+    text.set_parse_math(False)
+
+
+def class_spectra(scene: Scene) -> dict[int, tuple[Values, Values]]:
+    """Return the mean spectrum of each class and its standard deviation.
+
+    Pixels without data are left out; the cube is read strip by strip.
+
+    Returns
+    -------
+    dict from class code to (mean, standard deviation), each of shape (band,)
+    """
+    if scene.labels is None:
+        raise LabelError(
+            f"The scene {scene.name} has no labels, so no class has a spectrum; "
+            "give a label file as well."
+        )
+    codes = [int(code) for code in np.unique(scene.labels) if code]
+    count = dict.fromkeys(codes, 0)
+    total = {code: np.zeros((2, scene.n_bands)) for code in codes}
+    for code, spectra in _labelled_strips(scene, scene.labels):
+        count[code] += len(spectra)
+        total[code] += spectra.sum(axis=0), np.square(spectra).sum(axis=0)
+    return {code: _moments(total[code] / count[code]) for code in codes if count[code]}
+
+
+def _moments(averages: Values) -> tuple[Values, Values]:
+    mean, square = averages
+    return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+
+def _labelled_strips(
+    scene: Scene, labels: npt.NDArray[np.integer]
+) -> Iterator[tuple[int, Values]]:
+    """Go through the labelled spectra (n, band) strip by strip, class by class."""
+    for rows in scene.strips():
+        codes = labels[rows]
+        if not codes.any():
+            continue
+        values = scene.read(rows, slice(None))
+        marked = np.where(valid_pixels(values, scene.nodata), codes, 0)
+        for code in np.unique(marked[marked > 0]):
+            yield int(code), values[:, marked == code].T.astype(np.float64)
+
+
+def _with_gaps(scene: Scene) -> tuple[Positions, Positions]:
+    """Return the bands in order of wavelength, and where the line must break.
+
+    A line that runs on across dropped bands would show values nobody measured.
+    """
+    bands = scene.bands.astype(np.float64)
+    waves = bands if scene.wavelengths is None else scene.wavelengths
+    order = np.argsort(waves, kind="stable")
+    steps, jumps = np.diff(waves[order]), np.abs(np.diff(bands[order]))
+    usual = np.median(steps) if len(steps) else 1.0
+    wide = steps > 3.5 * usual
+    missing = (jumps > 1) & (steps > 1.5 * usual)
+    return order, np.flatnonzero(wide | missing) + 1
+
+
+def _broken(values: Values, order: Positions, breaks: Positions) -> Values:
+    """Return values in order of wavelength with NaN at the breaks."""
+    return np.insert(values[order], breaks, np.nan)
+
+
+def draw_spectra(scene: Scene) -> Figure:
+    """Draw the mean spectrum of each class, with gaps where bands were dropped.
+
+    With few classes, a shade of one standard deviation as well.
+
+    Raises
+    ------
+    LabelError
+        If the scene has no labels.
+    """
+    spectra = class_spectra(scene)
+    legend = scene.legend.covering(list(spectra))
+    order, breaks = _with_gaps(scene)
+    place = (
+        scene.bands.astype(np.float64) if scene.wavelengths is None else scene.wavelengths
+    )
+    across = _broken(place, order, breaks)
+    figure = new_figure(1080, 540)
+    columns = 1 + (len(legend) - 1) // 20
+    axes = figure.add_axes((0.075, 0.11, 0.7 if columns == 1 else 0.62, 0.76))
+    for land in legend:
+        mean, spread = (_broken(part, order, breaks) for part in spectra[land.code])
+        edge = [Stroke(linewidth=2.6, foreground="#00000055"), Normal()]
+        axes.plot(
+            across, mean, color=land.color, lw=1.6, label=land.name, path_effects=edge
+        )
+        if len(legend) <= _SHADED:
+            axes.fill_between(
+                across, mean - spread, mean + spread, color=land.color, alpha=0.2, lw=0
+            )
+    along = "band" if scene.wavelengths is None else "wavelength (nm)"
+    _prepare(
+        axes, across=along, up=str(scene.cube.attrs.get("units") or "value in the file")
+    )
+    _side_legend(axes, legend.names, columns)
+    shade = " ± one standard deviation" if len(legend) <= _SHADED else ""
+    simulated = " (simulated)" if scene.simulated else ""
+    _head(figure, f"{scene.name}: mean spectrum of each class{shade}{simulated}")
+    return figure
+
+
+def _side_legend(axes: Axes, names: Sequence[str], columns: int = 1) -> None:
+    """Write names beside the axes; what comes from a file is never read as a formula."""
+    handles, _ = axes.get_legend_handles_labels()
+    legend = axes.legend(
+        handles,
+        [short(name, 26) for name in names],
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.02),
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        ncols=columns,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def draw_confusion(
+    matrix: npt.ArrayLike,
+    legend: Legend,
+    title: str = "Confusion matrix",
+    codes: Sequence[int] | None = None,
+) -> Figure:
+    """Draw a confusion matrix: rows are the reference, columns what was predicted.
+
+    The colour is the share of the reference class; counts are printed for up
+    to 20 classes.
+
+    Parameters
+    ----------
+    matrix : counts (class, class)
+    legend : Legend
+    title : str
+    codes : class code of each row, those of the legend if not given
+    """
+    counts = np.asarray(matrix, dtype=np.float64)
+    rows = list(legend.codes if codes is None else codes)
+    names = [legend[code].name if code in legend else f"Class {code}" for code in rows]
+    size = 420 + min(len(rows), 40) * (34 if len(rows) <= _PRINTED else 18)
+    figure = new_figure(size + 60, size)
+    axes = figure.add_axes((0.25, 0.24, 0.7, 0.66))
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    _name_ticks(axes, names)
+    if len(rows) <= _PRINTED:
+        _print_counts(axes, counts, share)
+    _head(figure, title)
+    return figure
+
+
+def _name_ticks(axes: Axes, names: Sequence[str]) -> None:
+    shown = [short(name, 22) for name in names]
+    size = 9 if len(names) <= _PRINTED else 6.5
+    axes.set_xticks(
+        range(len(shown)), shown, rotation=55, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(shown)), shown)
+    for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        text.set(fontsize=size, color=INK)
+        text.set_parse_math(False)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("reference", color=INK)
+    axes.set_xticks(np.arange(len(shown) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(shown) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.8)
+    axes.tick_params(which="minor", length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _print_counts(axes: Axes, counts: Values, share: Values) -> None:
+    for (row, col), count in np.ndenumerate(counts):
+        if count:
+            color = "white" if share[row, col] > 0.55 else INK
+            axes.text(
+                col, row, f"{count:.0f}", ha="center", va="center", color=color, fontsize=8
+            )
+
+
+def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") -> Figure:
+    """Draw loss and accuracy on the training pixels against the epoch.
+
+    Parameters
+    ----------
+    rows : rows of ``log.jsonl``
+        ``epoch``, ``loss`` and ``accuracy``; one line is drawn per ``model``,
+        ``split`` and ``seed``.
+    """
+    runs: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        key = tuple(str(row.get(name, "")) for name in ("model", "split", "seed"))
+        runs.setdefault(key, []).append(row)
+    figure = new_figure(1080, 400)
+    for position, what in enumerate(_TRAINING):
+        axes = figure.add_axes((0.075 + 0.49 * position, 0.15, 0.415, 0.67))
+        for run in runs.values():
+            _draw_run(axes, run, what, len(runs))
+        _prepare(axes, across="epoch", up=what)
+        if what == "accuracy":
+            axes.set_ylim(top=1.01)
+    _head(figure, title)
+    return figure
+
+
+def _draw_run(axes: Axes, run: list[Mapping[str, Any]], what: str, runs: int) -> None:
+    ordered = sorted(run, key=lambda row: float(row["epoch"]))
+    points = [(row["epoch"], row[what]) for row in ordered if row.get(what) is not None]
+    if points:
+        across, up = zip(*points, strict=True)
+        marker = "o" if len(points) < 3 else None
+        axes.plot(
+            across,
+            up,
+            color=_TRAINING[what],
+            lw=1.8 if runs == 1 else 1.0,
+            alpha=1.0 if runs == 1 else 0.55,
+            marker=marker,
+        )
