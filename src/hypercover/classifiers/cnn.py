@@ -1,0 +1,317 @@
+"""A convolutional network on windows as a scikit-learn classifier."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from hypercover.classifiers import saved
+from hypercover.classifiers.dense import device_of, exact, predict_tile, predict_windows
+from hypercover.classifiers.networks.catalog import build, find
+from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.classifiers.scaling import Scaling
+from hypercover.classifiers.stack import Feed, LazyWindows, Stack, centres
+from hypercover.classifiers.training import Epoch, train
+from hypercover.errors import ModelError
+
+__all__ = ["CNNClassifier"]
+
+
+class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Classify pixels by the window around them with a convolutional network.
+
+    Why it exists: it gives a network the manners of scikit-learn (any labels,
+    ``clone``, cross-validation, one seed) and adds what maps need: a whole tile
+    predicted in one dense pass, with the answers of window by window.
+
+    Parameters
+    ----------
+    network : {"default", "lecture"}
+        ``default`` is small, quick and takes any window; ``lecture`` is the net
+        of Lange et al. (2018) and takes windows from 7 and 22 bands on.
+    epochs, batch_size : int, optional
+    learning_rate : float, optional
+        None: as the network's own recipe says.
+    random_state : int, RandomState or None
+        The same number gives bit-identical results on the CPU as long as
+        ``torch.get_num_threads()`` is the same; no global seed is touched.
+    device : {"auto", "cpu", "cuda"}
+
+    Attributes
+    ----------
+    classes_ : array (n_classes,)
+        The labels, in their own type and order.
+    n_features_in_ : int
+        Number of bands.
+    window_, margin_ : int
+        Side of a window; pixels it reaches beyond its centre.
+    history_ : list of dict
+        Per epoch: ``epoch``, ``loss``, ``accuracy`` (on the training batches as
+        the network saw them) and ``seconds`` since training began.
+    progress : callable, optional
+        Set it on an estimator to be given each record of ``history_`` when its
+        epoch ends.  It is no parameter, so clones do not carry it.
+
+    Notes
+    -----
+    X is a stack of windows (n, band, row, col), an array or a lazy object with
+    ``shape``, ``len``, ``[indices]`` and ``cut()``; spectra (n, band) are
+    windows of one pixel.  Scaling is learnt from the centre spectra of the
+    training windows alone.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> windows = rng.normal(size=(40, 5, 3, 3)) + np.repeat([0, 3], 20)[:, None, None, None]
+    >>> codes = np.repeat([11, 21], 20)
+    >>> cnn = CNNClassifier(epochs=5, random_state=0).fit(windows, codes)
+    >>> cnn.predict(windows[[0, -1]]).tolist()
+    [11, 21]
+    """
+
+    progress: Callable[[Epoch], None] | None = None
+
+    def __init__(
+        self,
+        network: str = "default",
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.network = network
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: npt.ArrayLike | LazyWindows, y: npt.ArrayLike) -> Self:
+        """Learn from windows (n, band, row, col) and their labels (n,).
+
+        Raises
+        ------
+        ModelError
+            If the labels hold one class, the input is not finite, too small for
+            the network, or a parameter has no meaning.
+        """
+        kind, device = find(self.network), device_of(self.device)
+        recipe = self._recipe(kind.recipe, kind.minimum_batch)
+        stack, targets = self._training_input(X, y)
+        self.window_, self.margin_ = stack.shape[2], stack.shape[2] // 2
+        bands, classes = self.n_features_in_, len(self.classes_)
+        # what cannot be built is refused before the windows are read
+        build(self.network, bands=bands, classes=classes, window=self.window_)
+        self.scaling_ = Scaling.fitted(centres(stack), kind.components)
+        network = build(
+            self.network,
+            bands=self.scaling_.outputs,
+            classes=classes,
+            window=self.window_,
+        )
+        generator = torch.Generator().manual_seed(_seed(self.random_state))
+        network.to_empty(device="cpu").reset(generator)
+        feed = Feed(stack, self.scaling_)
+        with exact():
+            self.history_ = train(
+                network.to(device),
+                feed,
+                targets,
+                recipe,
+                generator=generator,
+                progress=self.progress,
+            )
+        self.network_ = network
+        return self
+
+    def predict_proba(self, X: npt.ArrayLike | LazyWindows) -> npt.NDArray[np.float64]:
+        """Return the probability of each class (n, class), in the order of ``classes_``.
+
+        Raises
+        ------
+        ModelError
+            If bands or window differ from those of training or a value is not finite.
+        """
+        check_is_fitted(self)
+        stack = self._stack(X, reset=False)
+        if stack.shape[2] != self.window_:
+            raise ModelError(
+                f"This model was trained on windows of {self.window_} × {self.window_} "
+                f"pixels, got {stack.shape[2]} × {stack.shape[2]}; cut windows of "
+                f"{self.window_}."
+            )
+        return predict_windows(self._on_device(), self.scaling_, stack)
+
+    def predict(self, X: npt.ArrayLike | LazyWindows) -> npt.NDArray[Any]:
+        """Return the most probable label of each window (n,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: npt.NDArray[Any] = self.classes_[best]
+        return labels
+
+    def predict_dense(self, tile: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Return probabilities (class, row, col) of a whole tile in one pass.
+
+        Why it exists: neighbouring windows share nearly all their pixels, so
+        one convolution over the tile answers many times faster than windows
+        cut out of it, with the same probabilities to 1e-5.
+
+        Parameters
+        ----------
+        tile : array of shape (band, row + 2 · margin_, col + 2 · margin_)
+            Raw values with ``margin_`` pixels around; at the edge of a scene
+            repeat its edge pixels, as ``Windows`` does.
+
+        Raises
+        ------
+        ModelError
+            If the tile has other bands, is too small or holds values that are
+            not finite.
+        """
+        check_is_fitted(self)
+        values = np.asarray(tile)
+        bands = self.n_features_in_
+        if (
+            values.ndim != 3
+            or values.shape[0] != bands
+            or min(values.shape[1:]) < self.window_
+        ):
+            raise ModelError(
+                f"A tile must have the shape (band, row, col) with {bands} bands and at "
+                f"least {self.window_} rows and columns, got {values.shape}; give other "
+                "pixels or another model."
+            )
+        return predict_tile(self._on_device(), self.scaling_, values)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return the fitted model as JSON-able settings and named arrays."""
+        check_is_fitted(self)
+        settings = {
+            "parameters": saved.parameters(self.get_params()),
+            "bands": int(self.n_features_in_),
+            "window": int(self.window_),
+            "classes": saved.classes_to_json(self.classes_),
+            "history": [dict(record) for record in self.history_],
+        }
+        return settings, self.scaling_.arrays() | saved.weights(self.network_)
+
+    @classmethod
+    def from_state(
+        cls, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> Self:
+        """Make a fitted estimator of what ``state`` returned.
+
+        Both may come from a stranger: everything is checked before it is used.
+
+        Raises
+        ------
+        ModelError
+            If anything is missing, has another type or size, or is not finite.
+        """
+        checked = saved.Settings.of(settings)
+        model = cls(**checked.parameters)
+        model.n_features_in_, model.window_ = checked.bands, checked.window
+        model.margin_, model.history_ = checked.window // 2, checked.history
+        model.classes_ = checked.classes
+        model.scaling_, model.network_ = saved.restored(checked, model.network, arrays)
+        return model
+
+    def _recipe(self, own: Recipe, minimum_batch: int) -> Recipe:
+        """Return the network's recipe with what the user named put in its place."""
+        changes: dict[str, Any] = {}
+        if self.epochs is not None:
+            changes |= {"passes": self.epochs, "at_least": 0, "at_most": None}
+        if self.batch_size is not None:
+            changes["batch_size"] = self.batch_size
+        if self.learning_rate is not None:
+            changes["learning_rate"] = self.learning_rate
+        recipe = replace(own, **changes)
+        if recipe.batch_size < minimum_batch:
+            raise ModelError(
+                f"The {self.network} network needs at least {minimum_batch} windows in a "
+                f"batch, got batch_size {recipe.batch_size}; use 64."
+            )
+        return recipe
+
+    def _training_input(
+        self,
+        X: npt.ArrayLike | LazyWindows,
+        y: npt.ArrayLike,
+    ) -> tuple[Stack, torch.Tensor]:
+        """Return the stack and the position of each window's class."""
+        if y is None:
+            raise ModelError(
+                "CNNClassifier requires y to be passed, but the target y is None."
+            )
+        stack = self._stack(X, reset=True)
+        labels = column_or_1d(y, warn=True)
+        check_classification_targets(labels)
+        if len(labels) != len(stack):
+            raise ModelError(
+                f"Every window needs one label, got {len(stack)} windows and "
+                f"{len(labels)} labels."
+            )
+        self.classes_, positions = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ModelError(
+                f"The training labels hold one class only ({self.classes_[0]}); a "
+                "classifier needs at least two classes."
+            )
+        return stack, torch.from_numpy(positions.astype(np.int64))
+
+    def _stack(self, X: npt.ArrayLike | LazyWindows, *, reset: bool) -> Stack:
+        """Return X as a stack (n, band, row, col); lazy windows stay lazy."""
+        if isinstance(X, LazyWindows):
+            stack: Stack = X
+            if reset:
+                self.n_features_in_ = int(X.shape[1])
+        else:
+            # finiteness is checked piece by piece, with the windows
+            array = validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype="numeric",
+                allow_nd=True,
+                ensure_all_finite=np.ndim(X) == 2,
+            )
+            stack = array[:, :, None, None] if array.ndim == 2 else array
+        self._check_shape(stack)
+        return stack
+
+    def _check_shape(self, stack: Stack) -> None:
+        """Refuse stacks that are not square windows of the bands of training."""
+        shape = tuple(stack.shape)
+        if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
+            raise ModelError(
+                "Windows must have the shape (n, band, row, col) with one odd side, got "
+                f"{shape}; cut them with an odd window size."
+            )
+        if shape[1] != self.n_features_in_:
+            raise ModelError(
+                f"This model was trained on {self.n_features_in_} bands, got {shape[1]}; "
+                "give the same bands."
+            )
+
+    def _on_device(self) -> nn.Module:
+        """Return the network on the device asked for, ready to answer."""
+        return self.network_.to(device_of(self.device)).eval()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the progress callback behind: it belongs to one process."""
+        state: dict[str, Any] = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "progress"}
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    """Return one number for torch's generator from what scikit-learn accepts."""
+    return int(check_random_state(random_state).randint(2**31 - 1))

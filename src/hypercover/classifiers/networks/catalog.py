@@ -1,0 +1,49 @@
+"""The networks that can be asked for by name."""
+
+import torch
+
+from hypercover.classifiers.networks.default import DefaultNetwork
+from hypercover.classifiers.networks.lecture import LectureNetwork
+from hypercover.classifiers.networks.network import Network
+from hypercover.errors import ModelError
+
+__all__ = ["NETWORKS", "build", "find"]
+
+
+NETWORKS: dict[str, type[Network]] = {
+    "default": DefaultNetwork,
+    "lecture": LectureNetwork,
+}
+
+
+def find(name: str) -> type[Network]:
+    """Return the network class of a name, or say which names there are."""
+    if not isinstance(name, str) or name not in NETWORKS:
+        known = ", ".join(sorted(NETWORKS))
+        raise ModelError(f"There is no network named {name!r}; use one of: {known}.")
+    return NETWORKS[name]
+
+
+def build(name: str, *, bands: int, classes: int, window: int) -> Network:
+    """Build a network without weights (on torch's ``meta`` device).
+
+    Sizes can come from a stranger's file, so nothing is allocated here.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network or the input is too small for it.
+    """
+    kind = find(name)
+    if window < kind.minimum_window or window % 2 == 0:
+        raise ModelError(
+            f"The {name} network was asked to take windows of {window} × {window} "
+            f"pixels; its minimum window is {kind.minimum_window} and sides are odd."
+        )
+    if bands < kind.minimum_bands:
+        raise ModelError(
+            f"The {name} network needs at least {kind.minimum_bands} bands, got {bands}; "
+            "use another network."
+        )
+    with torch.device("meta"):
+        return kind(bands, classes, window)

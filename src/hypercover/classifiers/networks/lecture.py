@@ -1,0 +1,113 @@
+"""The 3-D convolution network of Lange, Cavallaro, Götz, Erlingsson, Riedel (2018)."""
+
+import math
+
+import torch
+from torch import nn
+
+from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.recipe import Recipe
+
+__all__ = ["LectureNetwork"]
+
+_FILTERS = (48, 32, 32)
+_POOLS = (3, 3, 2)
+_HIDDEN = 128
+
+
+class LectureNetwork(Network):
+    """Three 3-D convolutions and three dense layers, as the authors published them.
+
+    Why it exists: it is the network of the lecture and the measure for every
+    other one.  Each layer, the initialisation (Keras's: Glorot uniform, zero
+    biases) and the recipe follow the authors' code.  The dense layers are held
+    as convolutions, which changes no number for a single window and lets a
+    larger tile pass at once.
+
+    Parameters
+    ----------
+    bands, classes, window : int
+        Bands of the input, classes of the output, side of a window (from 7).
+
+    References
+    ----------
+    Lange et al., IGARSS 2018, pp. 2087-2090, doi 10.1109/IGARSS.2018.8518671;
+    code: github.com/Markus-Goetz/cluster-sampling, ``cnn/spectral_cnn.py``.
+
+    Examples
+    --------
+    >>> network = LectureNetwork(bands=200, classes=16, window=9)
+    >>> sum(weight.numel() for weight in network.parameters())
+    504816
+    """
+
+    minimum_window = 7
+    minimum_bands = 22
+    minimum_batch = 1
+    components = None
+    recipe = Recipe(
+        optimiser="sgd",
+        learning_rate=1.0,
+        schedule="inverse",
+        decay=5e-6,
+        loss="squared",
+        batch_size=50,
+        passes=600,
+    )
+
+    def __init__(self, bands: int, classes: int, window: int) -> None:
+        super().__init__(bands, classes, window)
+        widths = (1, *_FILTERS)
+        self.convolutions = nn.ModuleList(
+            nn.Conv3d(before, after, (5, 3, 3))
+            for before, after in zip(widths, _FILTERS, strict=False)
+        )
+        flat = _FILTERS[-1] * depth_after(bands)
+        self.dense = nn.ModuleList(
+            [
+                nn.Conv2d(flat, _HIDDEN, window - 6),
+                nn.Conv2d(_HIDDEN, _HIDDEN, 1),
+                nn.Conv2d(_HIDDEN, classes, 1),
+            ]
+        )
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Draw all weights anew: Glorot uniform, zero biases, as Keras does.
+
+        A dense layer held as a convolution counts its outputs once, not once
+        per position of the kernel, so the bound is that of Keras's layer.
+        """
+        dense = {id(layer) for layer in self.dense}
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Conv3d):
+                positions = 1 if id(layer) in dense else layer.weight[0, 0].numel()
+                sums = layer.weight[0].numel() + positions * len(layer.weight)
+                bound = math.sqrt(6 / sums)
+                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""
+        values = windows.unsqueeze(1)
+        for layer, pool in zip(self.convolutions, _POOLS, strict=True):
+            values = torch.relu(layer(values))
+            values = nn.functional.max_pool3d(values, (pool, 1, 1))
+            if pool == 3:
+                values = nn.functional.pad(values, (0, 0, 0, 0, 2, 2))
+        values = values.flatten(1, 2)
+        first, second, last = self.dense
+        scores: torch.Tensor = last(torch.relu(second(torch.relu(first(values)))))
+        return scores
+
+
+def depth_after(bands: int) -> int:
+    """Count the band positions that are left after the three convolutions.
+
+    >>> depth_after(200), depth_after(220), depth_after(22)
+    (10, 12, 1)
+    """
+    depth = bands
+    for pool in _POOLS:
+        depth = (depth - 4) // pool + (4 if pool == 3 else 0)
+    return depth

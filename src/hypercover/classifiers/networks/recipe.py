@@ -1,0 +1,73 @@
+"""How a network is trained, as a value that the network carries with it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hypercover.errors import ModelError
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about training that is not the network itself.
+
+    Why it exists: a network without its recipe does not reproduce anything.
+    The estimator replaces single fields when the user names them.
+    """
+
+    optimiser: Literal["sgd", "adamw"]
+    """``sgd``: plain descent; ``adamw``: Adam with decoupled weight decay."""
+    learning_rate: float
+    """Highest learning rate of the schedule."""
+    schedule: Literal["inverse", "one-cycle"]
+    """``inverse``: rate / (1 + decay · step); ``one-cycle``: up for a fifth of
+    the steps, then down along a cosine to nearly 0."""
+    loss: Literal["squared", "cross-entropy"]
+    """``squared``: mean squared error of the probabilities."""
+    batch_size: int
+    """Windows per optimiser step."""
+    passes: int
+    """Passes over the training windows, within the bounds below."""
+    at_least: int = 0
+    """Windows seen by the optimiser in a whole training, at least."""
+    at_most: int | None = None
+    """Windows seen by the optimiser in a whole training, at most; None: no bound."""
+    decay: float = 0.0
+    """Decay per step of the ``inverse`` schedule."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of ``adamw``."""
+    label_smoothing: float = 0.0
+    """Share of the target spread evenly over all classes."""
+    symmetries: bool = False
+    """Whether batches are turned and mirrored: land has no up."""
+    mixup: float = 0.0
+    """Parameter of the beta distribution that mixes pairs of windows; 0: no mixing."""
+    noise: float = 0.0
+    """Standard deviation of the noise added to the network's input values."""
+    averaging: float = 0.0
+    """Share of training, at its end, over which weights are averaged; 0: none."""
+
+    def epochs(self, windows: int) -> int:
+        """Count the passes over so many windows that keep to the bounds.
+
+        >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 10, 2_000, 50_000)
+        >>> [recipe.epochs(n) for n in (100, 1_000, 10_000)]
+        [20, 10, 5]
+        """
+        seen = max(self.passes * windows, self.at_least)
+        if self.at_most is not None:
+            seen = min(seen, self.at_most)
+        return max(1, round(seen / windows))
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no training can use."""
+        if self.batch_size < 1 or self.passes < 1:
+            raise ModelError(
+                "The batch size and the epochs must be at least 1, got "
+                f"{self.batch_size} and {self.passes}; use larger ones."
+            )
+        if not 0 < self.learning_rate < float("inf"):
+            raise ModelError(
+                f"The learning rate must be above 0, got {self.learning_rate}; use 0.003."
+            )

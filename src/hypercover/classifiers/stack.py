@@ -1,0 +1,119 @@
+"""A stack of windows as a network is fed with it: scaled, in batches, lazily where large."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hypercover.classifiers.scaling import Scaling
+from hypercover.errors import ModelError
+
+__all__ = ["Feed", "LazyWindows", "centres", "cut", "pieces"]
+
+_RESIDENT = 2**30
+"""Bytes of scaled windows that are kept rather than cut again for every batch."""
+_PIECE = 2**26
+"""Bytes of float32 windows that are cut at once when all have to be looked at."""
+
+
+@runtime_checkable
+class LazyWindows(Protocol):
+    """A stack (n, band, row, col) that is cut when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the stack: (n, band, row, col)."""
+
+    def __len__(self) -> int:
+        """Count the windows."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Select windows by a slice or an array of positions."""
+
+    def cut(self) -> npt.NDArray[np.generic]:
+        """Cut all windows now."""
+
+
+Stack = npt.NDArray[np.generic] | LazyWindows
+
+
+def cut(stack: Stack, which: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.generic]:
+    """Return some windows as an array (n, band, row, col)."""
+    part = stack[which]
+    return part if isinstance(part, np.ndarray) else part.cut()
+
+
+def pieces(stack: Stack) -> Iterator[slice]:
+    """Cut a stack into slices small enough to be held as float32."""
+    count, *window = stack.shape
+    step = max(1, _PIECE // (4 * int(np.prod(window))))
+    return (slice(first, min(first + step, count)) for first in range(0, count, step))
+
+
+def centres(stack: Stack) -> npt.NDArray[np.generic]:
+    """Return the centre spectra (n, band) after checking every window for NaN.
+
+    Raises
+    ------
+    ModelError
+        If any value is NaN or infinite.
+    """
+    middle = stack.shape[2] // 2
+    spectra = []
+    for piece in pieces(stack):
+        windows = cut(stack, piece)
+        check_finite(windows)
+        spectra.append(windows[:, :, middle, middle])
+    return np.concatenate(spectra)
+
+
+def check_finite(values: npt.NDArray[np.generic]) -> None:
+    """Refuse values that no network can take.
+
+    Raises
+    ------
+    ModelError
+        If any value is NaN or infinite.
+    """
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise ModelError(
+            f"The input contains NaN or infinity in {bad} of {values.size} values; mask "
+            "or fill such pixels first."
+        )
+
+
+class Feed:
+    """Scaled windows by index, kept in memory when they are few.
+
+    Parameters
+    ----------
+    stack : array or lazy windows of shape (n, band, row, col)
+    scaling : Scaling
+    """
+
+    def __init__(self, stack: Stack, scaling: Scaling) -> None:
+        self._stack, self._scaling = stack, scaling
+        count, _, rows, cols = stack.shape
+        small = 4 * count * scaling.outputs * rows * cols <= _RESIDENT
+        self._resident = self._gathered() if small else None
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self._stack)
+
+    def _gathered(self) -> torch.Tensor:
+        """Scale everything once, piece by piece."""
+        count, _, rows, cols = self._stack.shape
+        kept = torch.empty(count, self._scaling.outputs, rows, cols)
+        for piece in pieces(self._stack):
+            kept[piece] = self._scaling.apply(cut(self._stack, piece))
+        return kept
+
+    def batch(self, which: torch.Tensor) -> torch.Tensor:
+        """Return the scaled windows at these positions as (n, value, row, col)."""
+        if self._resident is not None:
+            return self._resident[which]
+        return self._scaling.apply(cut(self._stack, which.numpy()))
