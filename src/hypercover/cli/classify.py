@@ -25,11 +25,16 @@ def command(
     image: IMAGE,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", "-l", help="Labels: a raster on the image's grid or a vector file."),
+        typer.Option(
+            "--labels", "-l", help="Labels: a raster on the image's grid or a vector file."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run.")
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(help="cnn or svm alone (default: both, the better one maps).")
+        str | None,
+        typer.Option(help="cnn or svm alone (default: both, the better one maps)."),
     ] = None,
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
@@ -37,7 +42,9 @@ def command(
     label_field: LABEL_FIELD = None,
     legend: LEGEND = None,
     drop_bands: DROP_BANDS = None,
-    min_pixels: Annotated[int, typer.Option(min=0, help="Drop classes with fewer pixels.")] = 0,
+    min_pixels: Annotated[
+        int, typer.Option(min=0, help="Drop classes with fewer pixels.")
+    ] = 0,
     seed: SEED = 0,
     workers: WORKERS = None,
     device: DEVICE = "auto",

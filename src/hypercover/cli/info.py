@@ -23,7 +23,8 @@ def command(
     image: IMAGE,
     labels: LABELS = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the pictures (default: here).")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the pictures (default: here)."),
     ] = None,
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,

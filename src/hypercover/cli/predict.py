@@ -11,7 +11,9 @@ __all__ = ["command"]
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="Folder of a model: runs/NAME/models/MODEL.")],
+    model: Annotated[
+        Path, typer.Argument(help="Folder of a model: runs/NAME/models/MODEL.")
+    ],
     image: IMAGE,
     out: Annotated[Path, typer.Option("--out", "-o", help="Class map to write (.tif).")],
     confidence: Annotated[

@@ -5,34 +5,27 @@ it reads the experiment and the results of the tasks it needs, writes whole
 files, and returns plain values.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.reading import load
-from hypercover.experiment.schema import Experiment, ModelSpec
+from hypercover.experiment.schema import Experiment
 from hypercover.experiment.stages import (
     classifier_for,
     describe_model,
     scene_for,
     split_for,
 )
-from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
-from hypercover.samples.windows import Windows
 from hypercover.scene.scene import Scene
 
 __all__ = ["draw_map", "draw_scene", "make_split", "train"]
 
 Report = Callable[[float, str], None]
-Codes = npt.NDArray[np.int64]
 
 
 def _silent(_share: float, _what: str) -> None:
@@ -112,87 +105,21 @@ def train(
 ) -> dict[str, Any]:
     """Train and evaluate one model on one split with one seed.
 
-    Returns the model's figures and its training curve.  The bundle and the
-    predicted map are kept for the main split and the first seed.
+    Returns the model's figures and its training curve.  The bundle is kept for the main split and the first seed.
     """
-    from hypercover.evaluation.evaluate import evaluate
+    from hypercover.experiment.trial import run_trial
 
     setting = Setting.of(folder)
-    scene, experiment = setting.scene, setting.experiment
+    experiment = setting.experiment
     spec = experiment.models[model]
-    parts = setting.load_split(split, seed)
-    classifier = classifier_for(spec, seed=seed, device=experiment.device)
-    classifier.progress = report
-    train_seconds = _fit(
-        classifier, spec, scene, parts.samples("train", scene.usable_labels)
+    classifier = classifier_for(spec, seed=seed, device=experiment.device, report=report)
+    trial = run_trial(
+        classifier, setting.scene, setting.load_split(split, seed), window=spec.window
     )
-    wanted = {
-        part: parts.samples(part, scene.usable_labels) for part in ("validation", "test")
-    }
-    predicted, predict_seconds = _predict(classifier, spec, scene, wanted)
-    evaluation = evaluate(
-        predicted["test"],
-        labels=scene.usable_labels,
-        split=parts,
-        legend=scene.legend,
-        window=spec.window,
-    )
-    result = evaluation.to_json() | {
-        "description": describe_model(spec),
-        "validation_accuracy": _share_right(predicted["validation"], wanted["validation"]),
-        "train_seconds": train_seconds,
-        "predict_seconds": predict_seconds,
-    }
+    result = trial.to_json() | {"description": describe_model(spec)}
     if split == "main" and seed == experiment.seed:
         _keep(setting, model, classifier, result["overall_accuracy"])
     return {"model": result, "curve": list(getattr(classifier, "history_", []))}
-
-
-def _fit(classifier: Any, spec: ModelSpec, scene: Scene, samples: Samples) -> float:
-    began = time.perf_counter()
-    classifier.fit(_look(scene, samples, spec.window), samples.labels)
-    return time.perf_counter() - began
-
-
-def _look(scene: Scene, samples: Samples, window: int) -> Any:
-    """Return what a model sees of some pixels: windows, or spectra for one pixel."""
-    values = np.asarray(scene.cube.values)
-    if window == 1:
-        return np.ascontiguousarray(values[:, samples.rows, samples.cols].T)
-    return Windows(values, samples.rows, samples.cols, window)
-
-
-def _predict(
-    classifier: Any, spec: ModelSpec, scene: Scene, wanted: dict[str, Samples]
-) -> tuple[dict[str, Codes], float]:
-    """Predict some samples and say how long it took.
-
-    A network that can see the whole scene in one pass does so: that is far
-    faster than window by window, gives the same answers, and makes the
-    accuracy that of the map itself.
-    """
-    began = time.perf_counter()
-    if hasattr(classifier, "predict_dense"):
-        from hypercover.maps.predict import predict_scene
-
-        codes = predict_scene(classifier, scene).labels
-        found = {
-            part: codes[at.rows, at.cols].astype(np.int64) for part, at in wanted.items()
-        }
-    else:
-        found = {
-            part: np.asarray(
-                classifier.predict(_look(scene, at, spec.window)), dtype=np.int64
-            )
-            if len(at)
-            else np.empty(0, dtype=np.int64)
-            for part, at in wanted.items()
-        }
-    return found, time.perf_counter() - began
-
-
-def _share_right(predicted: Codes, samples: Samples) -> float | None:
-    return float(np.mean(predicted == samples.labels)) if len(samples) else None
 
 
 def _keep(setting: Setting, name: str, classifier: Any, accuracy: float | None) -> None:

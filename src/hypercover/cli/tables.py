@@ -1,0 +1,173 @@
+"""Tables on stdout: what a scene holds, what models are worth."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from hypercover.scene.scene import Scene
+
+__all__ = ["accuracy_table", "scene_table", "scenes_table", "show", "unscored_lines"]
+
+_PLAIN_WIDTH = 110
+"""Columns when stdout is no terminal."""
+
+
+def show(*parts: RenderableType) -> None:
+    """Print tables and lines to stdout, wide enough when nobody watches."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PLAIN_WIDTH)
+    for part in parts:
+        console.print(part)
+
+
+def _percent(value: float | None, spread: float | None = None) -> str:
+    if value is None:
+        return "–"
+    text = f"{100 * value:.1f}"
+    return text if spread is None else f"{text} ± {100 * spread:.1f}"
+
+
+def accuracy_table(metrics: Mapping[str, Any]) -> Table:
+    """Tabulate every model under every split, with what leaks beside it."""
+    title = f"{metrics['name']}: accuracy in %"
+    if metrics["scene"]["simulated"]:
+        title += " (simulated scene)"
+    table = Table(title=escape(title), title_justify="left")
+    for column in ("split", "model"):
+        table.add_column(column)
+    for column in (
+        "overall",
+        "average",
+        "kappa",
+        "train px",
+        "test px",
+        "test px with a\ntraining px in window",
+        "seconds",
+    ):
+        table.add_column(column, justify="right")
+    for label, part in _parts(metrics):
+        for name, model in part["models"].items():
+            spread = model.get("spread") or {}
+            table.add_row(
+                escape(label),
+                escape(name),
+                *(
+                    _percent(model[key], spread.get(key))
+                    for key in ("overall_accuracy", "average_accuracy")
+                ),
+                "–" if model["kappa"] is None else f"{model['kappa']:.3f}",
+                str(part["split"]["train"]["count"]),
+                str(part["split"]["test"]["count"]),
+                f"{_percent(model['leakage']['centre_in_window'])} %",
+                f"{model['train_seconds'] + model['predict_seconds']:.0f}",
+            )
+    return table
+
+
+def _parts(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    main = {"split": metrics["split"], "models": metrics["models"]}
+    return [(metrics["split"]["kind"], main), *metrics["beside"].items()]
+
+
+def unscored_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Name the classes that a split cannot score, one line per split."""
+    lines = []
+    for label, part in _parts(metrics):
+        missing = part["split"]["unscored"]
+        if missing:
+            named = ", ".join(f"{row['name']} ({row['reason']})" for row in missing)
+            lines.append(escape(f"Not scored under {label}: {named}."))
+    return lines
+
+
+def scene_table(scene: Scene) -> list[RenderableType]:
+    """Say what a scene holds: its shape, bands, place and classes."""
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in _facts(scene):
+        facts.add_row(name, escape(value))
+    parts: list[RenderableType] = [facts]
+    if scene.labels is not None:
+        parts.append(_class_table(scene))
+    return parts
+
+
+def _facts(scene: Scene) -> list[tuple[str, str]]:
+    rows, cols = scene.shape
+    a, b, c, d, e, f = scene.grid.transform
+    facts = [
+        ("scene", f"{scene.name} (simulated)" if scene.simulated else scene.name),
+        (
+            "shape",
+            f"{rows} rows × {cols} columns × {scene.n_bands} bands, {scene.cube.dtype}",
+        ),
+        ("wavelengths", _reach(scene.wavelengths)),
+        (
+            "bad bands",
+            f"{int(scene.bad.sum())} marked" if scene.bad.any() else "none marked",
+        ),
+        ("georeference", _place(scene)),
+    ]
+    if scene.grid.placed:
+        facts.append(
+            (
+                "upper left",
+                f"x {c:g}, y {f:g}; pixel {np.hypot(a, d):g} × {np.hypot(b, e):g}",
+            )
+        )
+    masked = int((~scene.valid).sum())
+    facts.append(("no data", f"{masked} of {rows * cols} pixels"))
+    return facts + [("note", note) for note in scene.notes]
+
+
+def _reach(wavelengths: np.ndarray | None) -> str:
+    if wavelengths is None:
+        return "not known"
+    return f"{wavelengths.min():.1f} to {wavelengths.max():.1f} nm"
+
+
+def _place(scene: Scene) -> str:
+    if scene.grid.crs is None:
+        return "none" if not scene.grid.placed else "a transform, but no coordinate system"
+    from rasterio.crs import CRS
+
+    crs = CRS.from_wkt(scene.grid.crs)
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt()[:60])
+
+
+def _class_table(scene: Scene) -> Table:
+    table = Table(title="classes", title_justify="left")
+    for column, side in (
+        ("code", "right"),
+        ("", "left"),
+        ("name", "left"),
+        ("pixels", "right"),
+    ):
+        table.add_column(column, justify="right" if side == "right" else "left")
+    counts = np.bincount(scene.usable_labels.ravel())
+    for land in scene.legend:
+        count = int(counts[land.code]) if land.code < len(counts) else 0
+        table.add_row(str(land.code), f"[{land.color}]██[/]", escape(land.name), str(count))
+    return table
+
+
+def scenes_table(scenes: Iterable[Any]) -> Table:
+    """List known scenes: one row each."""
+    table = Table(title="known scenes", title_justify="left", show_lines=True)
+    for column in ("name", "what", "sensor", "shape", "classes", "where from"):
+        table.add_column(column, overflow="fold")
+    for scene in scenes:
+        table.add_row(
+            scene.name,
+            escape(scene.title),
+            escape(scene.sensor),
+            " × ".join(map(str, scene.shape)),
+            str(len(scene.legend)) if scene.legend else "–",
+            escape(scene.address),
+        )
+    return table

@@ -1,0 +1,48 @@
+"""Using a kept model on an image: what it was trained on must be there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hypercover.classifiers.bundle import check_scene_fits, load_bundle
+from hypercover.maps.predict import predict_to_files
+from hypercover.scene.legend import Legend
+from hypercover.scene.scene import Scene
+
+__all__ = ["predict_image"]
+
+
+def predict_image(
+    model: Path,
+    scene: Scene,
+    out: Path,
+    *,
+    confidence: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Map an image with a kept model, from file to file.
+
+    Parameters
+    ----------
+    model : folder of the bundle
+    scene : the image; where it has more bands than the model, those of the
+        model are chosen by number and wavelength
+
+    Raises
+    ------
+    ModelError
+        If the bundle is damaged, or the image lacks bands the model was
+        trained on; the bands or wavelengths are named.
+    """
+    bundle = load_bundle(model)
+    positions = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
+    if positions is not None:
+        scene = scene.take_bands([int(position) for position in positions])
+    legend = Legend.from_json(bundle.card["legend"])
+    predict_to_files(
+        bundle.classifier,
+        scene,
+        out,
+        confidence_path=confidence,
+        legend=legend,
+        progress=progress,
+    )
