@@ -1,0 +1,193 @@
+"""Evaluate: how good predictions on the test pixels are, and how far to believe it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError
+from hypercover.evaluation import metrics
+from hypercover.samples.leakage import LeakAudit, audit
+from hypercover.samples.split import Split
+from hypercover.scene.legend import Legend
+
+__all__ = ["Evaluation", "accuracy_on", "evaluate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Accuracies on the test pixels of a split, together with its leak audit.
+
+    Why it exists: the two belong together.  There is no way to make one
+    without the audit for the window the classifier looked at.
+    """
+
+    legend: Legend
+    """The classes of the label map, in the order of the matrix."""
+    matrix: metrics.Matrix
+    """Counts (reference class, predicted class) over the test pixels."""
+    leakage: LeakAudit
+    """What the test windows share with the training pixels."""
+    train_counts: dict[int, int] = field(default_factory=dict)
+    """Training pixels of each class."""
+
+    @cached_property
+    def overall_accuracy(self) -> float | None:
+        """Share of all test pixels that are right."""
+        return metrics.overall_accuracy(self.matrix)
+
+    @cached_property
+    def average_accuracy(self) -> float | None:
+        """Mean producer's accuracy over the classes with test pixels."""
+        return metrics.average_accuracy(self.matrix)
+
+    @cached_property
+    def kappa(self) -> float | None:
+        """Cohen's kappa."""
+        return metrics.kappa(self.matrix)
+
+    @property
+    def per_class(self) -> list[dict[str, Any]]:
+        """One row a class: counts, producer's and user's accuracy, F1."""
+        measured = zip(
+            self.legend,
+            self.matrix.sum(axis=1).tolist(),
+            metrics.producers_accuracy(self.matrix),
+            metrics.users_accuracy(self.matrix),
+            metrics.f1(self.matrix),
+            strict=True,
+        )
+        return [
+            {
+                "code": land.code,
+                "name": land.name,
+                "train_count": self.train_counts.get(land.code, 0),
+                "test_count": tested,
+                "producers_accuracy": producers,
+                "users_accuracy": users,
+                "f1": score,
+            }
+            for land, tested, producers, users, score in measured
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values for ``metrics.json``."""
+        return {
+            "overall_accuracy": self.overall_accuracy,
+            "average_accuracy": self.average_accuracy,
+            "kappa": self.kappa,
+            "per_class": self.per_class,
+            "confusion": {
+                "codes": list(self.legend.codes),
+                "matrix": self.matrix.tolist(),
+            },
+            "leakage": self.leakage.to_json(),
+        }
+
+
+def evaluate(
+    predicted: npt.ArrayLike,
+    *,
+    labels: npt.ArrayLike,
+    split: Split,
+    legend: Legend | None = None,
+    window: int = 1,
+) -> Evaluation:
+    """Compare predictions for the test pixels with their labels, and audit the split.
+
+    Parameters
+    ----------
+    predicted : array (n,)
+        Class codes for ``split.samples("test", labels)``, in that order.
+    labels : array (y, x)
+        Class codes of the scene; 0 = unlabelled.
+    split : Split
+        The split whose test part was predicted.
+    legend : Legend, optional
+        Names of the classes.
+    window : odd int
+        Side of the windows the classifier looked at; 1 for single spectra.
+
+    Raises
+    ------
+    CallError
+        If there is not one prediction a test pixel, or a predicted code is no
+        class of the labels.
+
+    Examples
+    --------
+    >>> labels = np.array([[1, 2, 1, 2, 2]])
+    >>> split = Split.from_parts(train=[[1, 1, 0, 0, 0]], test=[[0, 0, 1, 1, 1]])
+    >>> result = evaluate([1, 2, 1], labels=labels, split=split, window=1)
+    >>> result.matrix.tolist(), round(result.overall_accuracy, 3)
+    ([[1, 0], [1, 1]], 0.667)
+    """
+    reference = split.samples("test", labels).labels
+    known = (legend or Legend()).covering(labels)
+    codes = _checked(predicted, reference, known)
+    return Evaluation(
+        legend=known,
+        matrix=metrics.confusion_matrix(reference, codes, known.codes),
+        leakage=audit(split, window),
+        train_counts=split.per_class("train", labels),
+    )
+
+
+def accuracy_on(
+    part: str,
+    predict: Callable[[npt.NDArray[np.intp], npt.NDArray[np.intp]], npt.ArrayLike],
+    *,
+    labels: npt.ArrayLike,
+    split: Split,
+) -> float | None:
+    """Share of the pixels of a part that are predicted right, or None where it is empty.
+
+    Why it exists: the better of two models is chosen by the part
+    ``validation``, before any test pixel is looked at.
+
+    Parameters
+    ----------
+    part : str
+        Name of a part of the split.
+    predict : callable
+        Takes rows (n,) and columns (n,) and returns class codes (n,).
+    labels : array (y, x)
+        Class codes of the scene.
+    split : Split
+        The split.
+    """
+    samples = split.samples(part, labels)
+    if len(samples) == 0:
+        return None
+    codes = np.asarray(predict(samples.rows, samples.cols))
+    _check_length(codes, samples.labels)
+    return float(np.mean(codes == samples.labels))
+
+
+def _check_length(
+    codes: npt.NDArray[Any], reference: npt.NDArray[np.int64]
+) -> npt.NDArray[Any]:
+    """Return predicted codes after checking that there is one for each pixel."""
+    if codes.shape != reference.shape:
+        raise CallError(
+            f"One predicted code for each of the {len(reference)} pixels is needed, got "
+            f"an array of shape {codes.shape}; predict the samples of this split."
+        )
+    return codes
+
+
+def _checked(
+    predicted: npt.ArrayLike, reference: npt.NDArray[np.int64], legend: Legend
+) -> npt.NDArray[Any]:
+    """Return predicted codes after checking that all are classes of the labels."""
+    codes = _check_length(np.asarray(predicted), reference)
+    strange = sorted(set(np.unique(codes).tolist()) - set(legend.codes))
+    if strange:
+        raise CallError(
+            f"Predictions must be class codes of the labels, got {strange[:5]}; "
+            f"the labels hold {', '.join(map(str, legend.codes))}."
+        )
+    return codes

@@ -1,0 +1,135 @@
+"""Accuracy measures of a confusion matrix whose rows are the reference.
+
+Names and definitions follow Congalton, R. G. (1991), "A review of assessing the
+accuracy of classifications of remotely sensed data", Remote Sensing of
+Environment 37, 35-46, doi 10.1016/0034-4257(91)90048-B.  A value with nothing
+to divide by is None, never 0 and never NaN.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Matrix",
+    "average_accuracy",
+    "confusion_matrix",
+    "f1",
+    "kappa",
+    "overall_accuracy",
+    "producers_accuracy",
+    "users_accuracy",
+]
+
+Matrix = npt.NDArray[np.int64]
+"""Counts (reference class, predicted class)."""
+
+
+def confusion_matrix(
+    reference: npt.ArrayLike, predicted: npt.ArrayLike, codes: npt.ArrayLike
+) -> Matrix:
+    """Count how often each class was taken for each class, rows = reference.
+
+    Every code of ``reference`` and ``predicted`` must be among ``codes``, which
+    ascend.
+
+    Examples
+    --------
+    >>> confusion_matrix([1, 1, 5], [1, 5, 5], codes=[1, 5]).tolist()
+    [[1, 1], [0, 1]]
+    """
+    ordered = np.asarray(codes)
+    rows = np.searchsorted(ordered, np.asarray(reference))
+    cols = np.searchsorted(ordered, np.asarray(predicted))
+    cells = np.bincount(rows * len(ordered) + cols, minlength=len(ordered) ** 2)
+    return cells.reshape(len(ordered), len(ordered)).astype(np.int64)
+
+
+def overall_accuracy(matrix: Matrix) -> float | None:
+    """Share of all test pixels that are right.
+
+    Examples
+    --------
+    >>> overall_accuracy(np.array([[3, 1], [0, 4]]))
+    0.875
+    """
+    return _ratio(np.trace(matrix), matrix.sum())
+
+
+def average_accuracy(matrix: Matrix) -> float | None:
+    """Mean producer's accuracy over the classes that have test pixels.
+
+    Examples
+    --------
+    >>> average_accuracy(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    0.875
+    """
+    known = [value for value in producers_accuracy(matrix) if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def kappa(matrix: Matrix) -> float | None:
+    """Cohen's kappa: agreement beyond what the margins give by chance.
+
+    None where chance alone already agrees everywhere: one class in both
+    margins.
+
+    Examples
+    --------
+    >>> kappa(np.array([[3, 1], [0, 4]]))
+    0.75
+    """
+    total = float(matrix.sum())
+    if total == 0:
+        return None
+    rows, cols = matrix.sum(axis=1) / total, matrix.sum(axis=0) / total
+    chance = float(rows @ cols)
+    agreed = float(np.trace(matrix)) / total
+    only_one = np.count_nonzero(rows) == np.count_nonzero(cols) == 1
+    return None if only_one and agreed == 1 else (agreed - chance) / (1 - chance)
+
+
+def producers_accuracy(matrix: Matrix) -> list[float | None]:
+    """Share of each class's test pixels that are found (recall).
+
+    Examples
+    --------
+    >>> producers_accuracy(np.array([[3, 1], [0, 0]]))
+    [0.75, None]
+    """
+    return _ratios(np.diagonal(matrix), matrix.sum(axis=1))
+
+
+def users_accuracy(matrix: Matrix) -> list[float | None]:
+    """Share of the pixels mapped as each class that are right (precision).
+
+    Examples
+    --------
+    >>> users_accuracy(np.array([[3, 1], [0, 1]]))
+    [1.0, 0.5]
+    """
+    return _ratios(np.diagonal(matrix), matrix.sum(axis=0))
+
+
+def f1(matrix: Matrix) -> list[float | None]:
+    """Harmonic mean of producer's and user's accuracy of each class.
+
+    None where a class has no test pixel; 0 where none of its pixels is found.
+
+    Examples
+    --------
+    >>> f1(np.array([[3, 1], [0, 0]]))
+    [0.8571428571428571, None]
+    """
+    found, mapped = matrix.sum(axis=1), matrix.sum(axis=0)
+    both = np.where(found > 0, found + mapped, 0)
+    return _ratios(2 * np.diagonal(matrix), both)
+
+
+def _ratio(part: Any, whole: Any) -> float | None:
+    return float(part) / float(whole) if whole else None
+
+
+def _ratios(parts: Matrix, wholes: Matrix) -> list[float | None]:
+    return [_ratio(part, whole) for part, whole in zip(parts, wholes, strict=True)]

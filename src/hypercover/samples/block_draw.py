@@ -1,0 +1,267 @@
+"""Drawing blocks: which squares of a label map are given to the training part."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+
+__all__ = ["Blocks", "draw_blocks"]
+
+Chosen = npt.NDArray[np.bool_]
+Cost = npt.NDArray[np.float64]
+
+_ORIGINS = 64
+_STARTS = 48
+_PROPOSALS = 48
+_SCREENING = 8
+_POLISHING = 60
+_WORK = 1e8
+"""Look-ups a draw may cost: bounds the time on whole flight lines."""
+
+
+class Blocks:
+    """A label map cut into squares, ready to say what a choice of squares leaves.
+
+    Why it exists: a draw is improved by trying thousands of choices.  Pixels of
+    one class whose guard square touches the same squares share one fate, so
+    they are counted as one group; a choice is then judged with one integral
+    image over the squares and four look-ups a group.
+
+    A pixel counts as left when its guard square touches no chosen block.  The
+    split itself measures distances to labelled pixels only and so never leaves
+    fewer.
+
+    Parameters
+    ----------
+    label_map : array (y, x)
+        Class codes; 0 = unlabelled.
+    size : int
+        Side of a square in pixels.
+    guard : int
+        Width of the guard band in pixels.
+    origin : two ints from 0 to below size
+        How far above and left of the image the first square begins.
+    """
+
+    def __init__(
+        self,
+        label_map: npt.NDArray[np.integer],
+        size: int,
+        guard: int,
+        origin: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.size, self.origin = size, origin
+        self.label_map = label_map
+        rows, cols = np.nonzero(label_map)
+        _, classes = np.unique(label_map[rows, cols], return_inverse=True)
+        rows, cols = rows + origin[0], cols + origin[1]
+        self.shape = tuple(np.add(label_map.shape, origin).tolist())
+        self.grid = tuple(-(-side // size) for side in self.shape)
+        places = rows // size * self.grid[1] + cols // size
+        self._per_block = coo_array(
+            (np.ones(len(places)), (classes, places)),
+            shape=(classes.max() + 1, self.grid[0] * self.grid[1]),
+        ).tocsr()
+        self.labelled = np.unique(places)
+        self.sizes = np.bincount(places)[self.labelled]
+        self.totals = np.bincount(classes)
+        self._group(rows, cols, classes, guard)
+
+    @classmethod
+    def cuts(
+        cls,
+        label_map: npt.NDArray[np.integer],
+        size: int,
+        guard: int,
+        rng: np.random.Generator,
+    ) -> Iterator["Blocks"]:
+        """Cut a label map at random origins, no origin twice."""
+        origins = rng.permutation(size * size)[:_ORIGINS]
+        for origin in origins.tolist():
+            blocks = cls(label_map, size, guard, divmod(origin, size))
+            if blocks.count > 1:
+                yield blocks
+
+    @property
+    def count(self) -> int:
+        """Number of blocks that hold a labelled pixel."""
+        return len(self.labelled)
+
+    def _group(
+        self,
+        rows: npt.NDArray[np.intp],
+        cols: npt.NDArray[np.intp],
+        classes: npt.NDArray[np.intp],
+        guard: int,
+    ) -> None:
+        """Group pixels by class and by the rectangle of blocks within their guard."""
+        height, width = self.shape
+        rectangles = (
+            classes,
+            np.maximum(rows - guard, 0) // self.size,
+            np.minimum(rows + guard, height - 1) // self.size + 1,
+            np.maximum(cols - guard, 0) // self.size,
+            np.minimum(cols + guard, width - 1) // self.size + 1,
+        )
+        sides = (len(self.totals), *(side + 1 for side in np.repeat(self.grid, 2)))
+        keys, weights = np.unique(
+            np.ravel_multi_index(rectangles, sides), return_counts=True
+        )
+        group_class, top, bottom, left, right = np.unravel_index(keys, sides)
+        stride = self.grid[1] + 1
+        self._corners = (
+            bottom * stride + right,
+            top * stride + left,
+            top * stride + right,
+            bottom * stride + left,
+        )
+        self._weights = weights
+        self._starts = np.searchsorted(group_class, np.arange(len(self.totals)))
+        self.groups = len(keys)
+
+    def left(self, chosen: Chosen) -> npt.NDArray[np.int64]:
+        """Count what each choice (n, block) leaves of each class: (n, class)."""
+        squares = chosen.reshape(-1, *self.grid)
+        sums = np.zeros((len(squares), self.grid[0] + 1, self.grid[1] + 1), dtype=np.int32)
+        np.cumsum(squares, axis=1, out=sums[:, 1:, 1:])
+        np.cumsum(sums[:, 1:, 1:], axis=2, out=sums[:, 1:, 1:])
+        flat = sums.reshape(len(squares), -1)
+        plus, also, minus, less = (flat[:, corner] for corner in self._corners)
+        free = plus + also == minus + less
+        return np.add.reduceat(free * self._weights, self._starts, axis=1)
+
+    def taken(self, chosen: Chosen) -> npt.NDArray[np.float64]:
+        """Count what each choice (n, block) takes of each class: (n, class)."""
+        return np.asarray((self._per_block @ chosen.T.astype(np.float32)).T)
+
+    def pixels(self, chosen: Chosen) -> Chosen:
+        """Return the labelled pixels (y, x) of one choice (block,) of blocks."""
+        squares = chosen.reshape(self.grid)
+        spread = squares.repeat(self.size, axis=0).repeat(self.size, axis=1)
+        (top, left), (bottom, right) = self.origin, self.shape
+        return spread[top:bottom, left:right] & (self.label_map > 0)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What a choice of blocks should come close to."""
+
+    share: float
+    """Share of the pixels to take."""
+    untaken: float
+    """Cost of a class of which nothing is taken."""
+    unleft: float
+    """Cost of a class of which nothing is left."""
+
+    def cost(self, blocks: Blocks, chosen: Chosen) -> Cost:
+        """Judge choices (n, block): missing classes first, then the shares."""
+        taken, left = blocks.taken(chosen), blocks.left(chosen)
+        missing = (taken == 0) @ np.full(taken.shape[1], self.untaken)
+        missing = missing + (left == 0) @ np.full(taken.shape[1], self.unleft)
+        uneven = np.minimum((taken / (self.share * blocks.totals) - 1) ** 2, 1)
+        lost = 1 - left / ((1 - self.share) * blocks.totals)
+        whole = taken.sum(axis=1) / (self.share * blocks.totals.sum()) - 1
+        return np.asarray(
+            missing
+            + uneven.mean(axis=1)
+            + 0.5 * np.maximum(lost, 0).mean(axis=1)
+            + 10 * whole**2
+        )
+
+
+def draw_blocks(
+    cuts: Iterator[Blocks],
+    share: float,
+    rng: np.random.Generator,
+    *,
+    rest_matters: bool = False,
+) -> tuple[Blocks, Chosen]:
+    """Choose blocks with about a share of the pixels, from the best of some cuts.
+
+    Every cut is screened with random draws and a few rounds of swaps; the best
+    is polished.  Classes on both sides come first, then equal shares of every
+    class, then pixels left.
+
+    Parameters
+    ----------
+    cuts : iterator of Blocks
+        The same labels cut at different origins; only as many are looked at as
+        the work allows.
+    share : float
+        Share of the labelled pixels to take.
+    rng : numpy Generator
+        Source of the draw.
+    rest_matters : bool
+        Whether a class that is only left is better than one that is only taken.
+
+    Returns
+    -------
+    The best cut, and which of its blocks are chosen: (block,).
+    """
+    wish = _Wish(share, untaken=2.0, unleft=4.0 if rest_matters else 1.5)
+    best: tuple[float, Blocks, Chosen] | None = None
+    work = 0.0
+    for blocks in cuts:
+        cost, chosen = _screened(blocks, wish, rng)
+        if best is None or cost < best[0]:
+            best = cost, blocks, chosen
+        work += blocks.groups * (_STARTS + _SCREENING * _PROPOSALS)
+        if work > _WORK / 2:
+            break
+    if best is None:
+        raise ValueError("At least one cut is needed to draw blocks from.")
+    cost, blocks, chosen = best
+    rounds = int(min(_POLISHING, _WORK / 2 / (_PROPOSALS * blocks.groups)))
+    return blocks, _improved(blocks, wish, (cost, chosen), rounds, rng)[1]
+
+
+def _screened(
+    blocks: Blocks, wish: _Wish, rng: np.random.Generator
+) -> tuple[float, Chosen]:
+    """Take the best of some random draws and improve it a little."""
+    starts = np.stack([_start(blocks, wish.share, rng) for _ in range(_STARTS)])
+    costs = wish.cost(blocks, starts)
+    start = float(costs.min()), starts[costs.argmin()]
+    return _improved(blocks, wish, start, _SCREENING, rng)
+
+
+def _improved(
+    blocks: Blocks,
+    wish: _Wish,
+    start: tuple[float, Chosen],
+    rounds: int,
+    rng: np.random.Generator,
+) -> tuple[float, Chosen]:
+    """Take, round by round, the best of some random swaps while it is better."""
+    cost, best = start
+    for _ in range(rounds):
+        tries = np.stack([_changed(blocks, best, rng) for _ in range(_PROPOSALS)])
+        costs = wish.cost(blocks, tries)
+        if costs.min() < cost:
+            cost, best = float(costs.min()), tries[costs.argmin()]
+    return cost, best
+
+
+def _start(blocks: Blocks, share: float, rng: np.random.Generator) -> Chosen:
+    """Draw labelled blocks until about a share of the pixels is taken."""
+    order = rng.permutation(blocks.count)
+    reached = blocks.sizes[order].cumsum()
+    enough = int(np.abs(reached - share * reached[-1]).argmin()) + 1
+    chosen = np.zeros(blocks.grid[0] * blocks.grid[1], dtype=bool)
+    chosen[blocks.labelled[order[: min(enough, blocks.count - 1)]]] = True
+    return chosen
+
+
+def _changed(blocks: Blocks, chosen: Chosen, rng: np.random.Generator) -> Chosen:
+    """Swap a random chosen block for another, or only add or only drop one."""
+    changed = chosen.copy()
+    inside = blocks.labelled[chosen[blocks.labelled]]
+    outside = blocks.labelled[~chosen[blocks.labelled]]
+    what = rng.integers(4)
+    if what != 0 and len(outside) > 1:
+        changed[rng.choice(outside)] = True
+    if what != 1 and len(inside) > (what == 0):
+        changed[rng.choice(inside)] = False
+    return changed

@@ -1,0 +1,202 @@
+"""Splits by blocks: whole squares of the image train, far enough from the test."""
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_cdt
+
+from hypercover.errors import SplitError
+from hypercover.samples.block_draw import Blocks, draw_blocks
+from hypercover.samples.random import check_validation
+from hypercover.samples.split import Split, check_labels, check_learnable
+from hypercover.samples.windows import check_window
+
+__all__ = ["BlockSplit"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class BlockSplit:
+    """Train on whole square blocks and test on the others, a guard band apart.
+
+    Why it exists: pixels of one field resemble each other, and windows of
+    neighbours overlap, so a test beside the training pixels flatters the
+    classifier.  Whole blocks keep most fields on one side (Nalepa et al. 2019),
+    and a guard band of window − 1 pixels leaves no pixel that a training and a
+    test window share; one of window // 2 leaves no training centre in a test
+    window.
+
+    The image is cut into squares at some seeded origins.  For each, seeded
+    draws give whole blocks to the training part until about ``train`` of the
+    labelled pixels lie in them; the best is improved by swaps so that as many
+    classes as possible stand on both sides and each class gives about that
+    share (``settings["origin"]`` keeps the row and column where the first
+    square begins).  Labelled pixels of other blocks are tested if they are
+    farther than ``guard`` pixels (Chebyshev) from every labelled pixel of the
+    drawn blocks; those in between are the guard.
+
+    Validation takes whole blocks out of the drawn ones in the same manner, and
+    training pixels within ``guard`` of them join the guard.  The test pixels
+    are the same with and without validation.
+
+    Parameters
+    ----------
+    size : int
+        Side of a block in pixels.
+    train : float between 0 and 1
+        Share of the labelled pixels in the drawn blocks.
+    guard : int or "auto"
+        Width of the guard band in pixels; "auto" is window − 1.
+    validation : float from 0 to below 1
+        Share of the drawn pixels set aside for validation.
+
+    Examples
+    --------
+    T train, o test, - guard; the first class fills the left half:
+
+    >>> labels = np.repeat(np.repeat([[1, 2]], 12, axis=1), 8, axis=0)
+    >>> split = BlockSplit(size=4, train=0.25, guard=2).split(labels, seed=3)
+    >>> for row in split.parts:
+    ...     print("".join(".T!o-"[part] for part in row))
+    ooooo--TTTTTTTT--ooooooo
+    ooooo--TTTTTTTT--ooooooo
+    ooooo--TTTTTTTT--ooooooo
+    ooooo--TTTTTTTT--ooooooo
+    ooooo------TTTT--ooooooo
+    ooooo------TTTT--ooooooo
+    ooooooooo--TTTT--ooooooo
+    ooooooooo--TTTT--ooooooo
+    """
+
+    size: int = 15
+    """Side of a block in pixels."""
+    train: float = 0.25
+    """Share of the labelled pixels to train on."""
+    guard: int | Literal["auto"] = "auto"
+    """Pixels between training and test, by Chebyshev distance; auto = window − 1."""
+    validation: float = 0.0
+    """Share of the training pixels set aside for validation."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes, shares and guards that no image could give."""
+        if self.size < 1:
+            raise SplitError(f"A block must be at least 1 pixel wide, got {self.size}.")
+        if not 0 < self.train < 1:
+            raise SplitError(
+                "A block split trains on a share of the labelled pixels between 0 and "
+                f"1, got {self.train}; use 0.25."
+            )
+        if self.guard != "auto" and (isinstance(self.guard, str) or self.guard < 0):
+            raise SplitError(
+                "The guard is a width in pixels from 0, or 'auto' for window − 1, "
+                f"got {self.guard!r}."
+            )
+        check_validation(self.validation)
+
+    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+        """Split a label map (y, x).
+
+        Raises
+        ------
+        SplitError
+            If the labelled pixels lie in one block, or the guard leaves no test
+            pixel; the largest guard that leaves some is then named.
+        """
+        label_map = check_labels(labels)
+        check_window(window, label_map.shape)
+        guard = window - 1 if self.guard == "auto" else self.guard
+        cut, drawn, test = self._draw(label_map, guard, seed)
+        if not test.any():
+            raise self._too_wide(label_map, guard, seed)
+        validation = self._validation(cut, drawn, guard, seed)
+        train = drawn & ~validation & ~_near(validation, guard)
+        labelled = label_map > 0
+        split = Split.from_parts(
+            train=train,
+            validation=validation,
+            test=test,
+            guard=labelled & ~train & ~validation & ~test,
+            kind="blocks",
+            seed=seed,
+            settings={
+                "size": self.size,
+                "train": self.train,
+                "guard": guard,
+                "validation": self.validation,
+                "origin": [-cut.origin[0], -cut.origin[1]],
+            },
+            window=window,
+            notes=_advice(guard, window),
+        )
+        return check_learnable(split, label_map)
+
+    def _draw(
+        self, label_map: npt.NDArray[np.integer], guard: int, seed: int
+    ) -> tuple[Blocks, Mask, Mask]:
+        """Draw blocks to train on: the cut, their labelled pixels, those left to test."""
+        rng = np.random.default_rng([seed, 0])
+        cuts = Blocks.cuts(label_map, self.size, guard, rng)
+        first = next(cuts, None)
+        if first is None:
+            raise SplitError(
+                f"All labelled pixels lie in one block of {self.size} × {self.size} "
+                "pixels; use smaller blocks."
+            )
+        blocks, chosen = draw_blocks(chain([first], cuts), self.train, rng)
+        drawn = blocks.pixels(chosen)
+        return blocks, drawn, (label_map > 0) & ~drawn & ~_near(drawn, guard)
+
+    def _validation(self, cut: Blocks, drawn: Mask, guard: int, seed: int) -> Mask:
+        """Take whole blocks for validation out of the drawn ones."""
+        if self.validation == 0:
+            return np.zeros_like(drawn)
+        inner = Blocks(np.where(drawn, cut.label_map, 0), self.size, guard, cut.origin)
+        if inner.count < 2:
+            raise SplitError(
+                f"A validation share of {self.validation} was asked for, but only one "
+                f"block of {self.size} × {self.size} pixels was drawn for training; "
+                "use smaller blocks or validation: 0."
+            )
+        rng = np.random.default_rng([seed, 1])
+        _, chosen = draw_blocks(iter([inner]), self.validation, rng, rest_matters=True)
+        return inner.pixels(chosen)
+
+    def _too_wide(
+        self, label_map: npt.NDArray[np.integer], guard: int, seed: int
+    ) -> SplitError:
+        """Say that the guard leaves no test pixel, and which guard would."""
+        low, high = -1, min(guard, max(label_map.shape))
+        while high - low > 1:
+            middle = (low + high) // 2
+            leaves = self._draw(label_map, middle, seed)[2].any()
+            low, high = (middle, high) if leaves else (low, middle)
+        way_out = (
+            f"the largest that leaves some is {low}"
+            if low >= 0
+            else "no guard would; use smaller blocks or a smaller training share"
+        )
+        return SplitError(
+            f"A guard of {guard} pixels around blocks of {self.size} leaves no test "
+            f"pixel in an image of {label_map.shape[0]} × {label_map.shape[1]}; {way_out}."
+        )
+
+
+def _near(mask: Mask, distance: int) -> Mask:
+    """Return the pixels within a Chebyshev distance of a mask, itself included."""
+    if not mask.any():
+        return np.zeros_like(mask)
+    return np.asarray(distance_transform_cdt(~mask, metric="chessboard") <= distance)
+
+
+def _advice(guard: int, window: int) -> tuple[str, ...]:
+    """Say what a guard narrower than window − 1 lets through."""
+    if guard >= window - 1:
+        return ()
+    return (
+        f"The guard of {guard} pixels is narrower than window − 1 = {window - 1}: "
+        "some test windows share pixels with training windows.",
+    )

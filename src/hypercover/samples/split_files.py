@@ -1,0 +1,161 @@
+"""Split files: a GeoTIFF map of parts and a JSON file that vouches for it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.transform import Affine
+
+from hypercover.errors import SplitError
+from hypercover.files import atomic, make_folder, write_json
+from hypercover.samples.split import PARTS, Split
+from hypercover.scene.grid import Grid
+
+__all__ = ["COLORS", "read_split", "write_split"]
+
+COLORS = {
+    "unused": (235, 235, 235),
+    "train": (213, 94, 0),
+    "validation": (240, 228, 66),
+    "test": (0, 114, 178),
+    "guard": (150, 150, 150),
+}
+"""Colours of the parts (red, green, blue), apart for colour-blind readers too."""
+
+_FORMAT = "hypercover split 1"
+_MAX_PIXELS = 2**30
+_MAX_JSON = 2**24
+_FIELDS = {
+    "format": str,
+    "kind": str,
+    "seed": int,
+    "settings": dict,
+    "window": int,
+    "notes": list,
+    "shape": list,
+    "sha256": str,
+}
+
+
+def write_split(
+    split: Split,
+    folder: Path,
+    stem: str,
+    *,
+    labels: npt.ArrayLike | None = None,
+    grid: Grid | None = None,
+) -> None:
+    """Write the map of parts, then the JSON file that names its SHA-256."""
+    make_folder(folder)
+    if grid is not None and grid.shape != split.shape:
+        raise SplitError(
+            f"The split is {split.shape[0]} × {split.shape[1]} pixels, the grid is "
+            f"{grid.rows} × {grid.cols}; use the grid of the scene it was made for."
+        )
+    _write_map(folder / f"{stem}.tif", split.parts, grid)
+    about = {
+        "format": _FORMAT,
+        "kind": split.kind,
+        "seed": split.seed,
+        "settings": dict(split.settings),
+        "window": split.window,
+        "notes": list(split.notes),
+        "shape": list(split.shape),
+        "parts": {
+            part: {"code": code, **split.part_json(part, labels)}
+            for code, part in enumerate(PARTS)
+        },
+        "sha256": split.digest,
+    }
+    write_json(folder / f"{stem}.json", about)
+
+
+def _write_map(path: Path, parts: npt.NDArray[np.uint8], grid: Grid | None) -> None:
+    """Write the codes of the parts as a small GeoTIFF with a colour table."""
+    place: dict[str, Any] = {}
+    if grid is not None and grid.placed:
+        place["transform"] = Affine(*grid.transform)
+    if grid is not None and grid.crs:
+        place["crs"] = grid.crs
+    height, width = parts.shape
+    with (
+        atomic(path) as draft,
+        rasterio.open(
+            draft,
+            "w",
+            driver="GTiff",
+            height=height,
+            width=width,
+            count=1,
+            dtype="uint8",
+            compress="deflate",
+            **place,
+        ) as raster,
+    ):
+        raster.write(parts, 1)
+        raster.write_colormap(1, {PARTS.index(part): rgb for part, rgb in COLORS.items()})
+        raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
+
+
+def read_split(folder: Path, stem: str) -> Split:
+    """Read a split and verify that map and JSON file belong together."""
+    about = _read_about(folder / f"{stem}.json")
+    parts = _read_map(folder / f"{stem}.tif", about["shape"])
+    try:
+        split = Split(
+            parts,
+            kind=about["kind"],
+            seed=about["seed"],
+            settings=about["settings"],
+            window=about["window"],
+            notes=tuple(map(str, about["notes"])),
+        )
+    except SplitError as error:
+        raise _damaged(folder / f"{stem}.tif", "it holds codes of no part") from error
+    if split.digest != about["sha256"]:
+        raise _damaged(folder / f"{stem}.tif", f"its SHA-256 is not that in {stem}.json")
+    return split
+
+
+def _damaged(path: Path, why: str) -> SplitError:
+    return SplitError(f"The split file {path} cannot be used: {why}; make the split again.")
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    """Read the JSON file of a split and check its fields."""
+    try:
+        if path.stat().st_size > _MAX_JSON:
+            raise _damaged(path, "it is far too large")
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _damaged(path, "it does not exist") from error
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, SplitError):
+            raise
+        raise _damaged(path, "it is no readable JSON") from error
+    fits = isinstance(about, dict) and all(
+        isinstance(about.get(name), kind) for name, kind in _FIELDS.items()
+    )
+    if not fits or about["format"] != _FORMAT:
+        raise _damaged(path, f"it is no file of the format '{_FORMAT}'")
+    return dict(about)
+
+
+def _read_map(path: Path, shape: list[Any]) -> npt.NDArray[np.uint8]:
+    """Read the codes of the parts from a GeoTIFF of the named shape."""
+    if not path.is_file():
+        raise _damaged(path, "it does not exist")
+    try:
+        with rasterio.open(path, driver="GTiff") as raster:
+            found = [raster.height, raster.width]
+            if found != shape or raster.height * raster.width > _MAX_PIXELS:
+                raise _damaged(path, f"its shape is {found} and not {shape}")
+            if raster.count != 1 or raster.dtypes[0] != "uint8":
+                raise _damaged(path, "it is not one band of 8-bit codes")
+            return np.asarray(raster.read(1), dtype=np.uint8)
+    except (RasterioError, RasterioIOError) as error:
+        raise _damaged(path, "it is no readable GeoTIFF") from error
