@@ -1,1 +1,79 @@
-"""Land-cover maps from hyperspectral images, with an accuracy that can be believed."""
+"""Land-cover maps from hyperspectral images, with an accuracy that can be believed.
+
+Every public name is imported when it is first used, so that ``import
+hypercover`` stays quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hypercover.classifiers.bundle import load_bundle as load_bundle
+    from hypercover.classifiers.bundle import save_bundle as save_bundle
+    from hypercover.classifiers.cnn import CNNClassifier as CNNClassifier
+    from hypercover.classifiers.svm import SVMClassifier as SVMClassifier
+    from hypercover.errors import HypercoverError as HypercoverError
+    from hypercover.evaluation.evaluate import Evaluation as Evaluation
+    from hypercover.evaluation.evaluate import evaluate as evaluate
+    from hypercover.experiment.reading import load_experiment as load_experiment
+    from hypercover.experiment.run import run_experiment as run_experiment
+    from hypercover.experiment.trial import run_trial as run_trial
+    from hypercover.maps.export import write_class_map as write_class_map
+    from hypercover.maps.predict import predict_scene as predict_scene
+    from hypercover.samples.blocks import BlockSplit as BlockSplit
+    from hypercover.samples.leakage import audit as audit
+    from hypercover.samples.masks import MaskSplit as MaskSplit
+    from hypercover.samples.random import RandomSplit as RandomSplit
+    from hypercover.samples.samples import Samples as Samples
+    from hypercover.samples.split import Split as Split
+    from hypercover.samples.windows import Windows as Windows
+    from hypercover.scene.bands import select_bands as select_bands
+    from hypercover.scene.classes import drop_classes as drop_classes
+    from hypercover.scene.legend import Legend as Legend
+    from hypercover.scene.reading import open_scene as open_scene
+    from hypercover.scene.scene import Scene as Scene
+    from hypercover.scene.simulate import simulate as simulate
+    from hypercover.scene.writing import write_scene as write_scene
+
+_HOMES = {
+    "BlockSplit": "samples.blocks",
+    "CNNClassifier": "classifiers.cnn",
+    "Evaluation": "evaluation.evaluate",
+    "HypercoverError": "errors",
+    "Legend": "scene.legend",
+    "MaskSplit": "samples.masks",
+    "RandomSplit": "samples.random",
+    "SVMClassifier": "classifiers.svm",
+    "Samples": "samples.samples",
+    "Scene": "scene.scene",
+    "Split": "samples.split",
+    "Windows": "samples.windows",
+    "audit": "samples.leakage",
+    "drop_classes": "scene.classes",
+    "evaluate": "evaluation.evaluate",
+    "load_bundle": "classifiers.bundle",
+    "load_experiment": "experiment.reading",
+    "open_scene": "scene.reading",
+    "predict_scene": "maps.predict",
+    "run_experiment": "experiment.run",
+    "run_trial": "experiment.trial",
+    "save_bundle": "classifiers.bundle",
+    "select_bands": "scene.bands",
+    "simulate": "scene.simulate",
+    "write_class_map": "maps.export",
+    "write_scene": "scene.writing",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the file where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hypercover' has no attribute {name!r}")
+    return getattr(import_module(f"hypercover.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return list(__all__)

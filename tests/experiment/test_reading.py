@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from hypercover.errors import ExperimentError
-from hypercover.experiment.reading import dump, load, parse
+from hypercover.experiment.reading import dump, load_experiment, parse
 from hypercover.experiment.schema import Experiment
 
 
@@ -51,7 +51,7 @@ def test_writing_and_reading_again_gives_the_same_experiment(folder):
         folder,
     )
     dump(experiment, folder / "again.yaml")
-    assert load(folder / "again.yaml") == experiment
+    assert load_experiment(folder / "again.yaml") == experiment
 
 
 FAULTS = [
@@ -115,22 +115,22 @@ def test_what_is_no_experiment_file_is_refused(tmp_path, text, words):
     path = tmp_path / "e.yaml"
     path.write_text(text)
     with pytest.raises(ExperimentError, match=words):
-        load(path)
+        load_experiment(path)
 
 
 def test_binary_and_oversized_files_are_refused(tmp_path):
     path = tmp_path / "e.yaml"
     path.write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ExperimentError, match="not text"):
-        load(path)
+        load_experiment(path)
     path.write_bytes(b"#" * (2**20 + 1))
     with pytest.raises(ExperimentError, match="larger than 1 MiB"):
-        load(path)
+        load_experiment(path)
 
 
 def test_a_missing_experiment_names_the_built_in_ones(tmp_path):
     with pytest.raises(ExperimentError, match=r"nowhere\.yaml.*demo"):
-        load(tmp_path / "nowhere.yaml")
+        load_experiment(tmp_path / "nowhere.yaml")
 
 
 def test_overrides_change_single_values_and_paths_follow_the_prompt(folder, monkeypatch):
@@ -140,7 +140,7 @@ def test_overrides_change_single_values_and_paths_follow_the_prompt(folder, monk
     (elsewhere / "other.npy").write_bytes(b"")
     monkeypatch.chdir(elsewhere)
     changes = ("models.svm.C=10", "split.guard=4", "scene.path=other.npy")
-    experiment = load(folder / "e.yaml", changes)
+    experiment = load_experiment(folder / "e.yaml", changes)
     assert (experiment.models["svm"].C, experiment.split.guard) == (10, 4)
     assert experiment.scene.path == elsewhere / "other.npy"
 
@@ -151,7 +151,7 @@ def test_overrides_change_single_values_and_paths_follow_the_prompt(folder, monk
 def test_an_override_that_makes_no_sense_is_refused(folder, change):
     (folder / "e.yaml").write_text(yaml.safe_dump(document(seed=1)))
     with pytest.raises(ExperimentError):
-        load(folder / "e.yaml", (change,))
+        load_experiment(folder / "e.yaml", (change,))
 
 
 def test_every_key_is_known_to_its_spec():

@@ -24,7 +24,7 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.running import run_and_show
-    from hypercover.experiment.reading import load
+    from hypercover.experiment.reading import built_in, load_experiment
     from hypercover.scene.simulate import simulate
 
     cube, labels = out / "scene" / "simulated.tif", out / "scene" / "simulated-labels.tif"
@@ -32,4 +32,8 @@ def command(
         with bar("Simulating a scene") as advance:
             simulate(cube, preset="demo", seed=seed, progress=advance)
     here = (f"scene.path={cube.resolve()}", f"scene.labels={labels.resolve()}")
-    run_and_show(load("demo", (*here, f"seed={seed}", f"device={device}")), out, workers)
+    run_and_show(
+        load_experiment(built_in()["demo"], (*here, f"seed={seed}", f"device={device}")),
+        out,
+        workers,
+    )

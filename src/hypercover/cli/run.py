@@ -30,10 +30,10 @@ def command(
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
     from hypercover.cli.running import run_and_show
-    from hypercover.experiment.reading import load
+    from hypercover.experiment.reading import load_experiment
 
     overrides = list(set_ or [])
     if device:
         overrides.append(f"device={device}")
-    plan = load(experiment, overrides)
+    plan = load_experiment(experiment, overrides)
     run_and_show(plan, out or Path("runs") / plan.name, workers)

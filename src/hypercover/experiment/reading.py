@@ -13,7 +13,7 @@ from hypercover.errors import ExperimentError
 from hypercover.experiment.schema import Experiment
 from hypercover.files import write_text
 
-__all__ = ["built_in", "dump", "load", "parse"]
+__all__ = ["built_in", "dump", "load_experiment", "parse"]
 
 _LARGEST = 2**20
 """Bytes; an experiment file of more than a megabyte is not one."""
@@ -27,7 +27,7 @@ def built_in() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load(source: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment file, or one that comes with the package by its name.
 
     Parameters

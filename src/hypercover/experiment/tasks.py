@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.reading import load
+from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.stages import (
     classifier_for,
@@ -34,7 +34,7 @@ def _silent(_share: float, _what: str) -> None:
 
 @lru_cache(maxsize=1)
 def _experiment(path: Path, _changed: int) -> Experiment:
-    return load(path)
+    return load_experiment(path)
 
 
 @dataclass(frozen=True)
