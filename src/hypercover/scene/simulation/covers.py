@@ -1,0 +1,77 @@
+"""Land covers of the simulated scene: what grows or stands there, and how it varies."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+__all__ = ["Cover", "State", "land_covers"]
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class State:
+    """What one parcel draws: the state of its canopy and of the ground below."""
+
+    lai: float
+    """Leaf area index, m² of leaf per m² of ground."""
+    cab: float
+    """Leaf chlorophyll a and b, µg cm⁻²."""
+    cw: float
+    """Leaf water thickness, cm."""
+    cm: float
+    """Leaf dry matter, g cm⁻²."""
+    brown: float
+    """Brown pigment, from 0 (green) to 1 (dead)."""
+    angle: float
+    """Mean leaf inclination, degrees."""
+    residue: float
+    """Share of the ground under dead plant matter, 0 to 1."""
+    moisture: float
+    """Moisture of the soil's surface, from 0 (dry) to 1 (wet)."""
+    albedo: float
+    """Brightness of the soil, 1 = average."""
+
+
+_RANGES = tuple(State.__annotations__)
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A kind of land cover and the ranges its parcels draw their state from."""
+
+    name: str
+    """Class name."""
+    habitat: str
+    """Kind of parcel it takes: field, meadow, woods, farm, built or water."""
+    share: float
+    """Weight in the class counts; the first 16 are those of Indian Pines."""
+    rows: str
+    """Direction of its rows: ns, ew, or - where it has none."""
+    ranges: tuple[tuple[str, Range], ...]
+    """Lowest and highest value of each part of the state."""
+
+    def draw(self, rng: np.random.Generator) -> State:
+        """Draw the state of one parcel."""
+        return State(**{name: rng.uniform(*between) for name, between in self.ranges})
+
+
+def _range(text: str) -> Range:
+    low, high = text.split(":")
+    return float(low), float(high)
+
+
+def _cover(row: dict[str, str]) -> Cover:
+    ranges = tuple((name, _range(row[name])) for name in _RANGES)
+    return Cover(row["name"], row["habitat"], float(row["share"]), row["rows"], ranges)
+
+
+@cache
+def land_covers() -> tuple[Cover, ...]:
+    """Return every known cover, in the order in which scenes take them as classes."""
+    table = files("hypercover.scene") / "tables" / "simulated-covers.csv"
+    with table.open(encoding="utf-8", newline="") as lines:
+        return tuple(_cover(row) for row in csv.DictReader(lines))

@@ -1,0 +1,216 @@
+"""The lie of the land: sections, roads, fields, a river, woods and farmsteads.
+
+The pattern is that of the Public Land Survey System of the American Midwest:
+sections of one mile between roads, cut into halves, quarters and strips; what
+does not follow it is the river, the woods beside it and the pasture at their rim.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+__all__ = ["HALO", "Parcels", "lay_out"]
+
+HALO = 2
+"""Pixels beyond the edge that the point-spread function reaches."""
+SECTION = 80.0
+"""Side of a section in pixels: one mile at 20 m."""
+_CUTS = (0.5, 0.5, 0.5, 1 / 3, 2 / 3, 0.25, 0.75)
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Rectangle = tuple[float, float, float, float]
+
+
+@dataclass
+class Parcels:
+    """Which parcel each pixel belongs to, and what kind of parcel that is."""
+
+    number: npt.NDArray[np.int32]
+    """Parcel of each pixel (row, col), from 0."""
+    habitats: list[str]
+    """Kind of each parcel."""
+    u: Floats
+    """Coordinate across north-south rows, in pixels."""
+    v: Floats
+    """Coordinate across east-west rows, in pixels."""
+
+    def add(self, where: Bools, habitat: str, top: int = 0, left: int = 0) -> None:
+        """Give the marked pixels of a window to a new parcel."""
+        if where.any():
+            rows, cols = where.shape
+            self.number[top : top + rows, left : left + cols][where] = len(self.habitats)
+            self.habitats.append(habitat)
+
+
+def lay_out(rows: int, cols: int, field: float, rng: np.random.Generator) -> Parcels:
+    """Lay out the parcels of a scene.
+
+    Parameters
+    ----------
+    rows, cols : int
+        Size in pixels.
+    field : float
+        Mean area of a field in pixels.
+    rng : numpy.random.Generator
+        Source of chance.
+    """
+    u, v = _directions(rows, cols, rng)
+    parcels = Parcels(np.zeros((rows, cols), np.int32), ["field"], u, v)
+    side = min(SECTION, 4 * field**0.5)
+    _cut_fields(parcels, side, field, rng)
+    rough = min(12.0, 0.55 * field**0.5)
+    _grow_nature(parcels, rough, rng)
+    _build_roads(parcels, side, rng)
+    _place_farms(parcels, side, field, rng)
+    return parcels
+
+
+def _directions(rows: int, cols: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return coordinates along a survey grid that is a little turned and shifted."""
+    turn = np.deg2rad(rng.uniform(-2.0, 2.0))
+    y, x = np.mgrid[0:rows, 0:cols].astype(float)
+    shift_u, shift_v = rng.uniform(0.25, 0.75, 2) * SECTION
+    u = np.cos(turn) * x + np.sin(turn) * y + shift_u
+    v = np.cos(turn) * y - np.sin(turn) * x + shift_v
+    return u, v
+
+
+def _leaves(box: Rectangle, field: float, rng: np.random.Generator) -> Iterator[Rectangle]:
+    """Cut a rectangle again and again, as land is divided."""
+    left, right, top, bottom = box
+    width, height = right - left, bottom - top
+    if width * height < field * rng.uniform(0.6, 3.0) or min(width, height) < 5:
+        yield box
+        return
+    across = width > height if rng.random() < 0.85 else width <= height
+    cut = rng.choice(_CUTS)
+    if across:
+        middle = left + cut * width
+        parts = [(left, middle, top, bottom), (middle, right, top, bottom)]
+    else:
+        middle = top + cut * height
+        parts = [(left, right, top, middle), (left, right, middle, bottom)]
+    for part in parts:
+        yield from _leaves(part, field, rng)
+
+
+def _sections(u: Floats, v: Floats, side: float) -> Iterator[Rectangle]:
+    for i in range(int(u.min() // side), int(u.max() // side) + 1):
+        for j in range(int(v.min() // side), int(v.max() // side) + 1):
+            yield i * side, (i + 1) * side, j * side, (j + 1) * side
+
+
+def _window(parcels: Parcels, box: Rectangle) -> tuple[slice, slice]:
+    """Rows and columns that may hold a rectangle, generously."""
+    left, right, top, bottom = box
+    rows, cols = parcels.number.shape
+    slack = 0.04 * max(rows, cols) + 2
+    x, y = parcels.u[0, 0], parcels.v[0, 0]
+    first_row, last_row = int(top - y - slack), int(bottom - y + slack) + 1
+    first_col, last_col = int(left - x - slack), int(right - x + slack) + 1
+    return (
+        slice(min(max(first_row, 0), rows), min(max(last_row, 0), rows)),
+        slice(min(max(first_col, 0), cols), min(max(last_col, 0), cols)),
+    )
+
+
+def _stamp(parcels: Parcels, box: Rectangle, habitat: str) -> None:
+    window = _window(parcels, box)
+    u, v = parcels.u[window], parcels.v[window]
+    left, right, top, bottom = box
+    inside = (u >= left) & (u < right) & (v >= top) & (v < bottom)
+    parcels.add(inside, habitat, window[0].start, window[1].start)
+
+
+def _cut_fields(
+    parcels: Parcels, side: float, field: float, rng: np.random.Generator
+) -> None:
+    for section in _sections(parcels.u, parcels.v, side):
+        for leaf in _leaves(section, field, rng):
+            _stamp(parcels, leaf, "field")
+
+
+def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Floats:
+    """Return noise of unit variance that varies over a length in pixels."""
+    noise = ndimage.gaussian_filter(rng.standard_normal(shape), length, mode="wrap")
+    return np.asarray(noise / max(noise.std(), 1e-12))
+
+
+def _river(parcels: Parcels, rng: np.random.Generator) -> Floats:
+    """Return the distance in pixels from a river that winds through the scene."""
+    rows, cols = parcels.number.shape
+    along, across = (parcels.v, parcels.u) if rows >= cols else (parcels.u, parcels.v)
+    length, breadth = float(np.ptp(along)), float(np.ptp(across))
+    s = along - along.min()
+    middle = across.min() + breadth * rng.uniform(0.2, 0.8) + (s - length / 2) * rng.uniform(
+        -0.3, 0.3
+    )
+    for wave, height in ((170.0, 0.12), (75.0, 0.09), (33.0, 0.05)):
+        bend = min(wave * height * rng.uniform(0.6, 1.4), breadth / 6)
+        middle = middle + bend * np.sin(2 * np.pi * s / wave + rng.uniform(0, 6.28))
+    return np.asarray(np.abs(across - middle))
+
+
+def _grow_nature(parcels: Parcels, rough: float, rng: np.random.Generator) -> None:
+    """Put woods, meadows and a river over the fields, with edges of their own."""
+    shape = parcels.number.shape
+    wild = _smooth(shape, rough, rng) + 0.35 * _smooth(shape, rough / 4, rng)
+    woods = wild > np.quantile(wild, 0.915)
+    meadow = (wild > np.quantile(wild, 0.86)) & ~woods
+    if min(shape) >= 64:
+        far = _river(parcels, rng)
+        belt = far + 1.8 * _smooth(shape, 5.0, rng) + 2.2 * _smooth(shape, 16.0, rng)
+        woods |= belt < 3.5
+        meadow |= (belt < 5.5) & ~woods
+    _parts(parcels, meadow, "meadow")
+    _parts(parcels, woods, "woods")
+    if min(shape) >= 64:
+        width = 0.8 + 0.25 * _smooth(shape, 12.0, rng)
+        parcels.add(far < width, "water")
+
+
+def _parts(parcels: Parcels, where: Bools, habitat: str) -> None:
+    """Make a parcel of each connected piece within a quarter section."""
+    quarter = (parcels.u // (SECTION / 2)) * 10_000 + parcels.v // (SECTION / 2)
+    pieces, _ = ndimage.label(where)
+    keys = quarter.astype(np.int64) * (int(pieces.max()) + 1) + pieces
+    _, number = np.unique(np.where(where, keys, -1), return_inverse=True)
+    number = number.reshape(where.shape)
+    first = 0 if where.all() else 1
+    count = int(number.max()) + 1 - first
+    parcels.number[where] = number[where] - first + len(parcels.habitats)
+    parcels.habitats.extend([habitat] * count)
+
+
+def _build_roads(parcels: Parcels, side: float, rng: np.random.Generator) -> None:
+    """Build roads on the section lines and, on large scenes, a highway across."""
+    u, v = parcels.u, parcels.v
+    spacing = SECTION if side >= 40 else 2 * side
+    off_u = np.abs(u - spacing * np.round(u / spacing))
+    off_v = np.abs(v - spacing * np.round(v / spacing))
+    parcels.add((off_u < 0.5) | (off_v < 0.5), "road")
+    if min(u.shape) >= 96:
+        slope = np.deg2rad(rng.uniform(25, 65)) * rng.choice([-1, 1])
+        x, y = u - np.quantile(u, rng.uniform(0.2, 0.8)), v - np.quantile(v, 0.5)
+        parcels.add(np.abs(np.cos(slope) * x + np.sin(slope) * y) < 0.8, "highway")
+
+
+def _place_farms(
+    parcels: Parcels, side: float, field: float, rng: np.random.Generator
+) -> None:
+    """Place farmsteads and yards of stone and steel beside the roads."""
+    rows, cols = parcels.number.shape
+    spacing = SECTION if side >= 40 else 2 * side
+    size = min(9.0, 0.5 * field**0.5)
+    for habitat, each, scale in (("farm", 3400, 1.0), ("built", 8000, 0.8)):
+        for _ in range(max(3, round(rows * cols / each))):
+            row, col = rng.integers(rows), rng.integers(cols)
+            width, height = size * scale * rng.uniform(0.8, 1.5, 2)
+            left = spacing * np.round(parcels.u[row, col] / spacing) + 0.6
+            top = parcels.v[row, col] - height / 2
+            if rng.random() < 0.5:
+                left -= width + 1.2
+            _stamp(parcels, (left, left + width, top, top + height), habitat)

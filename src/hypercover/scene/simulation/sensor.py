@@ -1,0 +1,120 @@
+"""The sensor: bands, light, optics and noise of an AVIRIS-like spectrometer."""
+
+import csv
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.scene.simulation.parcels import HALO
+from hypercover.scene.simulation.spectra import SUN, WAVELENGTHS, light
+
+__all__ = ["Bands", "Sensor", "aviris_bands", "even_bands"]
+
+Floats = npt.NDArray[np.float64]
+
+SPREAD = 0.52
+"""Standard deviation of the point-spread function in pixels."""
+GAIN, OFFSET = 500.0, 1000.0
+"""Digital number = GAIN · radiance + OFFSET, as on Indian Pines; radiance in µW cm⁻² nm⁻¹ sr⁻¹."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Centre and width of each band."""
+
+    wavelength: Floats
+    """Centre, nm."""
+    fwhm: Floats
+    """Full width at half maximum, nm."""
+
+
+def aviris_bands() -> Bands:
+    """Return the 220 bands of AVIRIS as flown over Indian Pines in 1992."""
+    table = files("hypercover.scene") / "tables" / "aviris-1992.csv"
+    with table.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return Bands(
+        np.array([float(row["wavelength_nm"]) for row in rows]),
+        np.array([float(row["fwhm_nm"]) for row in rows]),
+    )
+
+
+def even_bands(count: int) -> Bands:
+    """Return bands that stand evenly over 400 to 2500 nm."""
+    centres = np.linspace(400.0, 2500.0, count)
+    return Bands(centres, np.full(count, min(100.0, 2100.0 / count)))
+
+
+def _responses(bands: Bands) -> Floats:
+    """Return the Gaussian response of each band, (wavelength, band), summing to 1."""
+    sigma = bands.fwhm / (2 * np.sqrt(2 * np.log(2)))
+    weights = np.exp(-0.5 * ((WAVELENGTHS[:, None] - bands.wavelength) / sigma) ** 2)
+    return np.asarray(weights / weights.sum(axis=0))
+
+
+def _upward() -> Floats:
+    """Return the transmittance from the ground to the aircraft.
+
+    The gases are those of the irradiance at the ground: what it lacks against
+    a black body of 5778 K was absorbed on the way down.
+    """
+    black = WAVELENGTHS**-5.0 / np.expm1(1.4388e7 / (WAVELENGTHS * 5778.0))
+    ratio = light() / black
+    clear = ratio / np.quantile(ratio, 0.98)
+    edge = 1 / (1 + np.exp((WAVELENGTHS - 2480.0) / 8.0))
+    return np.asarray(np.clip(clear, 0, 1) ** (0.8 * np.cos(np.deg2rad(SUN))) * edge)
+
+
+def _haze() -> Floats:
+    """Return the path radiance, µW cm⁻² nm⁻¹ sr⁻¹: Rayleigh and a thin aerosol."""
+    blue = (WAVELENGTHS / 450.0) ** -4.0
+    aerosol = (WAVELENGTHS / 550.0) ** -1.3
+    return np.asarray((2.6 * blue + 0.7 * aerosol) * light() / light().max())
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """What turns reflectance into digital numbers, band by band."""
+
+    bands: Bands
+    """Centres and widths."""
+    gain: Floats
+    """Digital numbers per reflectance, (wavelength, band)."""
+    path: Floats
+    """Digital number of a black ground, by band."""
+    noise: Floats
+    """Standard deviation of the noise in digital numbers, by band."""
+    stripes: npt.NDArray[np.float32]
+    """Offsets of the columns in digital numbers, (col, band)."""
+
+    @classmethod
+    def over(cls, bands: Bands, cols: int, rng: np.random.Generator) -> "Sensor":
+        """Calibrate a sensor that looks at so many columns."""
+        responses = _responses(bands)
+        gain = (GAIN * 100.0 / np.pi) * (light() * _upward())[:, None] * responses
+        path = OFFSET + GAIN * (_haze() @ responses)
+        at = bands.wavelength
+        noise = 9.0 + 70.0 * np.exp(-(at - 400.0) / 45.0) + 0.012 * gain.sum(axis=0) * 0.3
+        stripes = rng.standard_normal((cols, len(at))) * 0.15 * noise
+        return cls(bands, gain, path, noise, stripes.astype(np.float32))
+
+    def see(self, spectra: Floats) -> npt.NDArray[np.float32]:
+        """Turn reflectance (…, wavelength) into digital numbers (…, band) over the path's."""
+        return np.asarray(spectra @ self.gain, dtype=np.float32)
+
+
+def blur(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Apply the point-spread function to (row, col, band); the halo is lost."""
+    steps = np.arange(-HALO, HALO + 1)
+    weights = np.exp(-0.5 * (steps / SPREAD) ** 2)
+    weights = (weights / weights.sum()).astype(np.float32)
+    rows, cols = image.shape[0] - 2 * HALO, image.shape[1] - 2 * HALO
+    tall = weights[0] * image[:rows]
+    for step, weight in enumerate(weights[1:], 1):
+        tall += weight * image[step : step + rows]
+    wide = weights[0] * tall[:, :cols]
+    for step, weight in enumerate(weights[1:], 1):
+        wide += weight * tall[:, step : step + cols]
+    return np.asarray(wide)
