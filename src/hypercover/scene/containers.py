@@ -1,0 +1,199 @@
+"""Images and label maps in files that hold named arrays without a georeference."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import LabelError, SceneError
+from hypercover.scene import arrays, hdf5, matlab, netcdf
+from hypercover.scene.axes import Order, find_order, parse_axes
+from hypercover.scene.bandlists import band_table, is_band_list
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.labels import LabelMap, as_codes, check_size
+from hypercover.scene.lazy import LazyArray
+from hypercover.scene.members import Member, choose_image, choose_labels, describe
+from hypercover.scene.scene import Scene
+from hypercover.scene.signature import Kind
+
+__all__ = ["CONTAINERS", "Container", "open_container"]
+
+CONTAINERS: dict[Kind, Callable[[Path], list[Member]]] = {
+    Kind.MATLAB: matlab.members,
+    Kind.MATLAB_HDF5: lambda path: hdf5.members(path, reversed_axes=True),
+    Kind.HDF5: hdf5.members,
+    Kind.NETCDF_CLASSIC: netcdf.members,
+    Kind.NPY: arrays.file_members,
+    Kind.NPZ: arrays.archive_members,
+}
+_MATLAB = {Kind.MATLAB, Kind.MATLAB_HDF5}
+
+
+@dataclass(frozen=True, eq=False)
+class Container:
+    """An opened file of named arrays."""
+
+    path: Path
+    """The file."""
+    kind: Kind
+    """What it is."""
+    members: Sequence[Member]
+    """Its arrays."""
+
+    def flat_shapes(self, name: str | None = None) -> list[tuple[int, int]]:
+        """Sizes of the 2-D arrays, or of the one named, which may be label maps."""
+        found = [
+            one.shape if len(one.shape) == 2 else one.flat_shape
+            for one in self.members
+            if one.is_numeric and (name is None or one.name.rsplit("/", 1)[-1] == name)
+        ]
+        return [(shape[0], shape[1]) for shape in found if len(shape) == 2]
+
+    def image(
+        self,
+        variable: str | None,
+        axes: str | None,
+        label_shapes: Sequence[tuple[int, int]],
+    ) -> Scene:
+        """Return the scene of the image, with its axes in the order of a cube.
+
+        Raises
+        ------
+        SceneError
+            If no array or more than one fits, or the axis order is ambiguous.
+        """
+        member = choose_image(self.members, self.path, variable)
+        order, evidence = self._order(member, axes, label_shapes)
+        cube = _cube(member, order)
+        table = band_table(self.members, cube.sizes["band"])
+        cube = netcdf.placed(cube, member, self.members)
+        rows, cols = cube.sizes["y"], cube.sizes["x"]
+        chosen = (
+            f"Image: variable {member.name!r}, {rows} rows × {cols} columns × "
+            f"{cube.sizes['band']} bands."
+        )
+        told = f"Axes of the file: {', '.join(order)}, because {evidence}."
+        return Scene(
+            table.on(cube),
+            name=self.path.stem,
+            source=str(self.path),
+            notes=(chosen, told, *table.notes),
+        )
+
+    def _order(
+        self,
+        member: Member,
+        axes: str | None,
+        label_shapes: Sequence[tuple[int, int]],
+    ) -> tuple[Order, str]:
+        if axes is not None:
+            return parse_axes(axes), "they were given so"
+        if self.kind in _MATLAB:
+            return ("row", "col", "band"), "MATLAB cubes are stored so"
+        lists = [one.flat_shape[0] for one in self.members if is_band_list(one)]
+        return find_order(
+            member.shape,
+            dims=member.dims,
+            label_shapes=[*label_shapes, *self.flat_shapes()],
+            band_counts=lists,
+        )
+
+    def labels(self, grid: Grid, variable: str | None) -> LabelMap:
+        """Return the label map of this size.
+
+        Raises
+        ------
+        LabelError
+            If none or more than one fits, or its values are no codes.
+        """
+        member = choose_labels(self.members, self.path, grid.shape, variable)
+        source = f"{member.name} of {self.path}"
+        if not member.is_numeric:
+            raise LabelError(f"The labels {source} are not numbers; name another variable.")
+        values = member.values()
+        if values.ndim != 2:
+            values = values.reshape(member.flat_shape)
+        check_size(values.shape, grid, source)
+        nodata = member.attrs.get("_FillValue")
+        codes = as_codes(
+            values, source, nodata if isinstance(nodata, int | float) else None
+        )
+        return LabelMap(codes, notes=(f"Labels: variable {member.name!r}.",))
+
+    def own_labels(self, grid: Grid) -> LabelMap | None:
+        """Return the label map that lies beside the image in this file, if one does.
+
+        Raises
+        ------
+        LabelError
+            If more than one array could be it.
+        """
+        fitting = []
+        for one in self.members:
+            if one.is_numeric and one.shape == grid.shape:
+                try:
+                    fitting.append((one, as_codes(one.values(), one.name)))
+                except LabelError:
+                    continue
+        if len(fitting) > 1:
+            raise LabelError(
+                f"{self.path} holds {len(fitting)} arrays that could be the labels; name "
+                "one with --label-variable NAME: "
+                f"{describe(one for one, _ in fitting)}."
+            )
+        if not fitting:
+            return None
+        member, codes = fitting[0]
+        note = f"Labels: variable {member.name!r} of the same file."
+        return LabelMap(codes, notes=(note,))
+
+
+def open_container(path: Path, kind: Kind) -> Container:
+    """Open a file of named arrays by listing them.
+
+    Raises
+    ------
+    SceneError
+        If it is damaged.
+    """
+    return Container(path, kind, CONTAINERS[kind](path))
+
+
+def _cube(member: Member, order: Order) -> xr.DataArray:
+    """Give the array the dims (band, y, x) without reading it."""
+    axes = tuple(order.index(role) for role in ("band", "row", "col"))
+    data: Any = member.read()
+    if isinstance(data, LazyArray):
+        data = data.reordered(axes).as_variable_data()
+    else:
+        data = np.transpose(data, axes)
+    if 0 in data.shape:
+        raise SceneError(f"The image {member.name} is empty.")
+    cube = xr.DataArray(data, dims=("band", "y", "x"))
+    cube.attrs = _attributes(member, cube.dtype)
+    return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"]))
+
+
+def _attributes(member: Member, dtype: npt.DTypeLike) -> dict[str, Any]:
+    """No-data value and unit, where the file gives them and the type can hold them."""
+    kept: dict[str, Any] = {}
+    for key in ("_FillValue", "missing_value", "nodata", "data_ignore_value"):
+        value = member.attrs.get(key)
+        if isinstance(value, int | float) and _holds(dtype, float(value)):
+            kept["nodata"] = float(value)
+            break
+    if isinstance(member.attrs.get("units"), str):
+        kept["units"] = member.attrs["units"]
+    return kept
+
+
+def _holds(dtype: npt.DTypeLike, value: float) -> bool:
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return True
+    limits = np.iinfo(kind)
+    return float(value).is_integer() and limits.min <= value <= limits.max

@@ -1,0 +1,164 @@
+"""Arrays of HDF5 files: MATLAB 7.3, NetCDF 4 and any other that holds numbers."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import SceneError
+from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.members import Member
+
+__all__ = ["members"]
+
+_MOST = 10_000
+"""Objects looked at in one file."""
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+
+
+def members(path: Path, *, reversed_axes: bool = False) -> list[Member]:
+    """List the arrays of an HDF5 file, to be read piece by piece.
+
+    Parameters
+    ----------
+    path : Path
+    reversed_axes : bool
+        MATLAB 7.3 stores the axes in reverse; they are shown as MATLAB shows them.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged or takes data from other files.
+    """
+    import h5py
+    import hdf5plugin  # noqa: F401  (registers the compression filters)
+
+    try:
+        with h5py.File(path, "r") as file:
+            return [
+                _member(path, name, dataset, reversed_axes)
+                for name, dataset in _datasets(path, file)
+            ]
+    except _BROKEN as error:
+        if isinstance(error, SceneError):
+            raise
+        raise SceneError(
+            f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
+            "copy or download it again."
+        ) from error
+
+
+def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
+    """Go through all arrays once, without following links out of the file."""
+    import h5py
+
+    root = h5py.h5o.get_info(file["/"].id).addr
+    waiting, seen, count = [("", file)], {root}, 0
+    while waiting:
+        prefix, group = waiting.pop(0)
+        for key in group:
+            count += 1
+            if count > _MOST:
+                raise SceneError(
+                    f"{path} holds more than {_MOST:,} objects; give a file with the "
+                    "image alone."
+                )
+            link = group.get(key, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise _points_elsewhere(path, prefix + key)
+            if isinstance(link, h5py.SoftLink) or key.startswith("#"):
+                continue
+            item = group[key]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:
+                continue
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                waiting.append((f"{prefix}{key}/", item))
+            elif isinstance(item, h5py.Dataset):
+                yield prefix + key, item
+
+
+def _points_elsewhere(path: Path, name: str) -> SceneError:
+    return SceneError(
+        f"{name} of {path} takes its data from another file, which is never followed; "
+        "store the data in the file itself."
+    )
+
+
+def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> Member:
+    if dataset.is_virtual or dataset.external:
+        raise _points_elsewhere(path, name)
+    shape = tuple(dataset.shape or ())
+    order = tuple(reversed(range(len(shape)))) if reversed_axes else None
+    dims = _dims(dataset, len(shape))
+    kind = "O" if dataset.attrs.get("MATLAB_empty") else dataset.dtype.kind
+    return Member(
+        name,
+        tuple(shape[axis] for axis in order) if order else shape,
+        kind,
+        partial(_lazy, path, name, shape, dataset.dtype, order),
+        tuple(dims[axis] for axis in order) if order and dims else dims,
+        _plain(dataset.attrs),
+    )
+
+
+def _dims(dataset: Any, count: int) -> tuple[str, ...]:
+    """Names of the axes as NetCDF 4 and HDF5 dimension scales give them, or none."""
+    names = []
+    for axis in range(count):
+        dimension = dataset.dims[axis]
+        scales = list(dimension.keys()) if len(dimension) else []
+        attached = dimension[0].name.rsplit("/", 1)[-1] if len(dimension) else ""
+        names.append(dimension.label or (scales[0] if scales else "") or attached)
+    return tuple(names) if all(names) else ()
+
+
+def _plain(attrs: Any) -> dict[str, Any]:
+    """Keep the attributes that are short text or single numbers."""
+    kept: dict[str, Any] = {}
+    for key in list(attrs)[:100]:
+        try:
+            value = attrs[key]
+        except _BROKEN:
+            continue
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "uif":
+            value = value.reshape(-1)[0]
+        if isinstance(value, str | np.integer | np.floating):
+            kept[str(key)] = value if isinstance(value, str) else value.item()
+    return kept
+
+
+def _lazy(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    order: tuple[int, ...] | None,
+) -> LazyArray:
+    return LazyArray(shape, dtype, partial(_fetch, path, name), order)
+
+
+def _fetch(path: Path, name: str, wanted: Indices) -> npt.NDArray[np.generic]:
+    """Read the rectangle around the wanted indices and pick them from it."""
+    import h5py
+    import hdf5plugin  # noqa: F401  (registers the compression filters)
+
+    around = tuple(bounding_slice(indices) for indices in wanted)
+    try:
+        with h5py.File(path, "r") as file:
+            block: npt.NDArray[np.generic] = file[name][around]
+    except _BROKEN as error:
+        raise SceneError(
+            f"{name} of {path} cannot be read: the file is damaged or cut short; "
+            "copy or download it again."
+        ) from error
+    if block.shape == tuple(len(indices) for indices in wanted):
+        return block
+    inside = (indices - part.start for indices, part in zip(wanted, around, strict=True))
+    return block[np.ix_(*inside)]

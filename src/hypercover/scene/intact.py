@@ -1,0 +1,75 @@
+"""Whether a raster file is whole, found out before its pixels are needed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.windows import Window
+
+from hypercover.errors import SceneError
+from hypercover.scene.memory import check_fits
+
+__all__ = ["check"]
+
+_MOST_BLOCKS = 200_000
+_PER_PIXEL = 16
+"""Bytes per pixel that labels, masks and maps of a scene take in memory."""
+
+
+def check(dataset: Any, path: Path) -> None:
+    """Refuse a raster that is shorter than its header says or absurdly large.
+
+    GDAL reports such damage only when the missing pixels are read, perhaps an
+    hour later; sizes and offsets tell it at once.
+
+    Raises
+    ------
+    SceneError
+        If the file is cut short.
+    """
+    check_fits(dataset.width * dataset.height * _PER_PIXEL, f"The image {path}")
+    if dataset.driver == "GTiff":
+        _check_length(path, max(_block_ends(dataset), default=0))
+    elif dataset.driver in {"ENVI", "LAN", "EHdr"}:
+        _check_length(path, _raw_length(dataset))
+    else:
+        dataset.read(dataset.count, window=Window(0, dataset.height - 1, dataset.width, 1))
+
+
+def _check_length(path: Path, needed: int) -> None:
+    found = path.stat().st_size
+    if found < needed:
+        raise SceneError(
+            f"{path} is cut short: its header asks for {needed:,} bytes and {found:,} "
+            "are there; copy or download it again."
+        )
+
+
+def _block_ends(dataset: Any) -> Iterator[int]:
+    """Last byte of the blocks of a GeoTIFF; blocks never written have none."""
+    pixel = str(dataset.profile.get("interleave", "")).lower() == "pixel"
+    high, wide = dataset.block_shapes[0]
+    down, across = -(-dataset.height // high), -(-dataset.width // wide)
+    bands = [1] if pixel else range(1, dataset.count + 1)
+    if down * across * len(bands) > _MOST_BLOCKS:
+        bands = [dataset.count if not pixel else 1]
+    for band in bands:
+        for row in range(down):
+            for col in range(across):
+                start = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
+                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
+                if start and size:
+                    yield int(start) + int(size)
+
+
+def _raw_length(dataset: Any) -> int:
+    """Bytes a file of uncompressed numbers must have."""
+    envi = dataset.tags(ns="ENVI")
+    if envi.get("file_compression", "0").strip() not in {"", "0"}:
+        return 0
+    bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+    item = np.dtype(dataset.dtypes[0]).itemsize * 8 if bits is None else int(bits)
+    offset = int(envi.get("header_offset", "0").strip() or 0)
+    header = 128 if dataset.driver == "LAN" else offset
+    return header + dataset.width * dataset.height * dataset.count * item // 8

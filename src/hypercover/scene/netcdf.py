@@ -1,0 +1,132 @@
+"""NetCDF: the classic format's arrays, and where a NetCDF image lies on Earth."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import SceneError
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.members import Member
+from hypercover.scene.memory import check_fits
+
+__all__ = ["members", "placed"]
+
+_BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
+           MemoryError, AttributeError, AssertionError)  # fmt: skip
+_REGULAR = 1e-3
+"""Unevenness of a coordinate, in pixels, up to which it counts as regular."""
+
+
+def _damaged(path: Path) -> SceneError:
+    return SceneError(
+        f"{path} cannot be read as a NetCDF file: it is damaged or cut short; copy or "
+        "download it again."
+    )
+
+
+def members(path: Path) -> list[Member]:
+    """List the arrays of a classic NetCDF file.
+
+    Raises
+    ------
+    SceneError
+        If it is damaged or cut short.
+    """
+    from scipy.io import netcdf_file
+
+    try:
+        with netcdf_file(str(path), "r", mmap=False) as file:
+            return [_member(path, name, one) for name, one in file.variables.items()]
+    except _BROKEN as error:
+        raise _damaged(path) from error
+
+
+def _member(path: Path, name: str, variable: Any) -> Member:
+    values = variable.data
+    attrs = {
+        key: text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        for key, text in vars(variable).get("_attributes", {}).items()
+    }
+    plain = {key: _plain(value) for key, value in attrs.items()}
+    return Member(
+        name,
+        tuple(variable.shape),
+        values.dtype.kind,
+        partial(_read, path, name),
+        tuple(variable.dimensions),
+        {key: value for key, value in plain.items() if value is not None},
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1:
+        return np.asarray(value).reshape(-1)[0].item()
+    return value if isinstance(value, str | int | float) else None
+
+
+def _read(path: Path, name: str) -> npt.NDArray[np.generic]:
+    from scipy.io import netcdf_file
+
+    check_fits(path.stat().st_size, f"The image {path}")
+    try:
+        with netcdf_file(str(path), "r", mmap=False) as file:
+            values = np.array(file.variables[name].data)
+    except _BROKEN as error:
+        raise _damaged(path) from error
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def placed(cube: xr.DataArray, image: Member, members: Sequence[Member]) -> xr.DataArray:
+    """Return the cube with the georeference that coordinate variables give it, if any.
+
+    The axes' names lead to one-dimensional variables with the pixel centres,
+    and ``grid_mapping`` to the coordinate system (the CF conventions).
+    """
+    if len(image.dims) != 3:
+        return cube
+    by_name = {one.name.rsplit("/", 1)[-1]: one for one in members}
+    x = _regular(by_name, image, cube.sizes["x"], "x")
+    y = _regular(by_name, image, cube.sizes["y"], "y")
+    if x is None or y is None:
+        return cube
+    transform = (x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2)
+    crs = _crs(by_name.get(str(image.attrs.get("grid_mapping", "spatial_ref"))))
+    return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], crs, transform))
+
+
+_COORDINATES = {
+    "x": ("x", "lon", "longitude", "easting"),
+    "y": ("y", "lat", "latitude", "northing"),
+}
+
+
+def _regular(
+    by_name: dict[str, Member], image: Member, count: int, axis: str
+) -> tuple[float, float] | None:
+    """First centre and step of a regular coordinate of this length, if there is one."""
+    for name in image.dims:
+        member = by_name.get(name.rsplit("/", 1)[-1])
+        if name.rsplit("/", 1)[-1].lower() not in _COORDINATES[axis] or member is None:
+            continue
+        if member.shape != (count,) or count < 2 or not member.is_numeric:
+            continue
+        centres = np.asarray(member.values(), dtype=np.float64)
+        step = (centres[-1] - centres[0]) / (count - 1)
+        even = centres[0] + step * np.arange(count)
+        if step != 0 and np.abs(centres - even).max() <= _REGULAR * abs(step):
+            return float(centres[0]), float(step)
+    return None
+
+
+def _crs(mapping: Member | None) -> str | None:
+    if mapping is None:
+        return None
+    for key in ("crs_wkt", "spatial_ref"):
+        if isinstance(mapping.attrs.get(key), str):
+            return str(mapping.attrs[key])
+    return None

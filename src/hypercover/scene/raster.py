@@ -1,0 +1,206 @@
+"""Images and label maps in the raster formats of GDAL, read piece by piece."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+import xarray as xr
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from hypercover.errors import SceneError
+from hypercover.scene import intact
+from hypercover.scene.envi import data_file
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.scene import Scene
+from hypercover.scene.signature import Kind, kind_of
+from hypercover.scene.spectral import from_tags
+
+__all__ = ["Layer", "raster_shape", "read_image", "read_layer"]
+
+logging.getLogger("rasterio").addHandler(logging.NullHandler())
+
+DRIVERS = (
+    "GTiff", "ENVI", "LAN", "HFA", "EHdr", "PNG", "JPEG", "JP2OpenJPEG", "BMP", "GIF",
+    "WEBP", "PNM", "NITF", "PCIDSK", "RST", "SAGA", "AAIGrid", "GSAG", "GSBG", "GS7BG",
+    "RMF", "ELAS", "SGI", "MFF", "FIT", "RRASTER", "BT", "DTED", "USGSDEM",
+)  # fmt: skip
+"""Formats that keep their pixels beside them: none follows a path to elsewhere."""
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_UPSIDE = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One band of a raster file and what the file says about its values."""
+
+    values: npt.NDArray[np.generic]
+    """Values (row, col) in the type of the file."""
+    grid: Grid
+    """Shape and georeference."""
+    nodata: float | None = None
+    """Value that stands for no data."""
+    colors: Mapping[int, tuple[int, int, int]] = field(default_factory=dict)
+    """Red, green and blue by value, from a colour table."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags of the namespace ENVI: class names and colours of a classification."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a raster with the formats allowed, quietly, or say why it cannot be."""
+    try:
+        with rasterio.Env(GDAL_HTTP_MAX_RETRY="0", CPL_DEBUG="OFF"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dataset = DatasetReader(str(path.absolute()), driver=list(DRIVERS))
+            with dataset:
+                yield dataset
+    except (RasterioError, OSError) as error:
+        raise SceneError(
+            f"{path} cannot be read as an image: it is damaged, cut short or of an "
+            "unknown format; copy or download it again, or save it as GeoTIFF or ENVI."
+        ) from error
+
+
+def _pixels(path: Path) -> Path:
+    """Return the file to open: that of the pixels where a header was given."""
+    return data_file(path) if kind_of(path) is Kind.ENVI_HEADER else path
+
+
+def raster_shape(path: Path) -> tuple[int, int]:
+    """Return rows and columns of a raster."""
+    with opened(_pixels(path)) as dataset:
+        return int(dataset.height), int(dataset.width)
+
+
+def _grid(dataset: Any) -> Grid:
+    """Georeference of a dataset; a system without a place is not believed."""
+    transform = tuple(float(part) for part in tuple(dataset.transform)[:6])
+    if transform in (_IDENTITY, _UPSIDE):
+        return Grid(dataset.height, dataset.width)
+    crs = dataset.crs.to_wkt() if dataset.crs else None
+    return Grid(dataset.height, dataset.width, crs, transform)  # type: ignore[arg-type]
+
+
+def _nodata(dataset: Any) -> float | None:
+    """Return the no-data value, unless the type of the pixels cannot hold it."""
+    value, dtype = dataset.nodata, np.dtype(dataset.dtypes[0])
+    if value is None:
+        return None
+    if dtype.kind in "ui":
+        limits = np.iinfo(dtype)
+        whole = np.isfinite(value) and float(value).is_integer()
+        return float(value) if whole and limits.min <= value <= limits.max else None
+    return float(value)
+
+
+def read_image(path: Path) -> Scene:
+    """Open an image in any raster format; its pixels stay in the file.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged, cut short, or of a format that is not opened.
+    """
+    file = _pixels(path)
+    with opened(file) as dataset:
+        intact.check(dataset, file)
+        count = dataset.count
+        bands = [
+            dataset.tags(number) | dataset.tags(number, ns="IMAGERY")
+            for number in range(1, count + 1)
+        ]
+        table = from_tags(dataset.tags(ns="ENVI"), bands, count)
+        cube = _cube(file, dataset)
+        simulated = _says_simulated(dataset)
+    rows, cols = cube.sizes["y"], cube.sizes["x"]
+    note = f"Image: {file.name}, {rows} rows × {cols} columns × {count} bands."
+    return Scene(
+        table.on(cube),
+        name=path.stem,
+        source=str(path),
+        simulated=simulated,
+        notes=(note, *table.notes),
+    )
+
+
+def _says_simulated(dataset: Any) -> bool:
+    tags = dataset.tags() | dataset.tags(ns="ENVI")
+    found = {key.upper().replace(" ", "_"): value for key, value in tags.items()}
+    return str(found.get("HYPERCOVER_SIMULATED", "")).lower() in {"yes", "1", "true"}
+
+
+def _cube(path: Path, dataset: Any) -> xr.DataArray:
+    shape = (dataset.count, dataset.height, dataset.width)
+    dtype = np.result_type(*dataset.dtypes)
+    if dtype.kind not in "uif":
+        raise SceneError(
+            f"The image must hold real numbers, found {dtype} in {path}; save its "
+            "magnitude or its parts as separate bands."
+        )
+    lazy = LazyArray(shape, dtype, partial(_fetch, path))
+    cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
+    nodata, units = _nodata(dataset), next((unit for unit in dataset.units if unit), None)
+    cube.attrs = {"nodata": nodata} if nodata is not None else {}
+    if units:
+        cube.attrs["units"] = str(units)
+    return with_grid(cube, _grid(dataset))
+
+
+def _fetch(path: Path, wanted: Indices) -> npt.NDArray[np.generic]:
+    """Read the wanted bands of the rectangle around the wanted pixels."""
+    bands, rows, cols = wanted
+    down, across = bounding_slice(rows), bounding_slice(cols)
+    window = Window.from_slices(down, across)
+    with opened(path) as dataset:
+        block: npt.NDArray[np.generic] = dataset.read(
+            [int(band) + 1 for band in bands], window=window
+        )
+    if block.shape[1:] == (len(rows), len(cols)):
+        return block
+    return block[:, rows - down.start][:, :, cols - across.start]
+
+
+def read_layer(path: Path) -> Layer:
+    """Read a raster of one band whole, with its colours and class names.
+
+    Raises
+    ------
+    SceneError
+        If it cannot be read or has more than one band.
+    """
+    file = _pixels(path)
+    with opened(file) as dataset:
+        intact.check(dataset, file)
+        if dataset.count != 1:
+            raise SceneError(
+                f"A label map must have one band, found {dataset.count} in {path}; "
+                "extract the band with the class codes."
+            )
+        return Layer(
+            dataset.read(1),
+            _grid(dataset),
+            _nodata(dataset),
+            _colors(dataset),
+            dict(dataset.tags(ns="ENVI")),
+        )
+
+
+def _colors(dataset: Any) -> dict[int, tuple[int, int, int]]:
+    """Colour table of the first band; empty where there is none."""
+    try:
+        table = dataset.colormap(1)
+    except ValueError:
+        return {}
+    return {int(code): tuple(color[:3]) for code, color in table.items()}

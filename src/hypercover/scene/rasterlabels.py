@@ -1,0 +1,52 @@
+"""Label maps in raster files, with the class names and colours they carry."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from hypercover.scene import pam
+from hypercover.scene.labels import LabelMap, as_codes
+from hypercover.scene.raster import Layer, read_layer
+
+__all__ = ["read_raster_labels"]
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.strip().strip("{}").split(",")]
+
+
+def _envi_names(tags: Mapping[str, str]) -> dict[int, str]:
+    """Names of an ENVI classification; the first is that of unlabelled pixels."""
+    names = _listed(tags.get("class_names", ""))
+    return {code: name for code, name in enumerate(names) if code > 0 and name}
+
+
+def _hex(red: int, green: int, blue: int) -> str:
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _colors(layer: Layer, codes: list[int]) -> dict[int, str]:
+    """Colours of the codes that occur, unless they cannot tell them apart."""
+    found = {code: _hex(*layer.colors[code]) for code in codes if code in layer.colors}
+    grey = all(len(set(layer.colors[code])) == 1 for code in found)
+    return {} if grey or len(set(found.values())) < len(found) else found
+
+
+def read_raster_labels(path: Path) -> LabelMap:
+    """Read a label map with names from ENVI or a PAM sidecar, and its colour table.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged or has more than one band.
+    LabelError
+        If its values are no class codes.
+    """
+    import numpy as np
+
+    layer = read_layer(path)
+    codes = as_codes(layer.values, path, layer.nodata)
+    present = [int(code) for code in np.unique(codes) if code > 0]
+    names = pam.read_names(path) | _envi_names(layer.tags)
+    return LabelMap(
+        codes, layer.grid, names, _colors(layer, present), (f"Labels: {path.name}.",)
+    )

@@ -1,0 +1,221 @@
+"""Opening scenes: one door for every format, with or without labels."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import LabelError, SceneError
+from hypercover.scene.catalog import with_known_bands
+from hypercover.scene.classtable import read_legend
+from hypercover.scene.containers import CONTAINERS, open_container
+from hypercover.scene.grid import Grid
+from hypercover.scene.labels import LabelMap, check_placement, check_size, legend_of
+from hypercover.scene.legend import Legend
+from hypercover.scene.scene import Scene
+from hypercover.scene.signature import Kind, kind_of, local_file
+
+__all__ = ["check_usable", "open_labels", "open_scene"]
+
+PathLike = str | Path
+Labels = npt.NDArray[np.unsignedinteger]
+
+
+def open_scene(
+    path: PathLike,
+    labels: PathLike | Literal[False] | None = None,
+    *,
+    variable: str | None = None,
+    label_variable: str | None = None,
+    axes: str | None = None,
+    label_field: str | None = None,
+    legend: Legend | PathLike | None = None,
+    name: str | None = None,
+) -> Scene:
+    """Open an image and, where given or found beside it, its labels.
+
+    One call for every format: MATLAB (5 and 7.3), NumPy, HDF5, NetCDF, and with
+    GDAL the raster formats such as GeoTIFF, ENVI and ERDAS.  What was chosen
+    stands in ``notes`` of the scene.  Raster and HDF5 pixels stay in the file
+    until they are read.
+
+    Parameters
+    ----------
+    path : path
+        The image; for ENVI its header or its data.
+    labels : path, False or None
+        A label map in any of these formats or a vector file.  None takes the
+        label map in the image's own file, if there is one; False takes none.
+    variable, label_variable : str, optional
+        Names of the arrays to take, where a file holds several.
+    axes : str, optional
+        Order of the axes in the file, such as ``"row,col,band"``.
+    label_field : str, optional
+        Attribute of a vector file that holds the class.
+    legend : Legend or path, optional
+        Class names and colours, or a table (CSV, YAML, JSON) of code, name, color.
+    name : str, optional
+        Name of the scene; the file's by default.
+
+    Raises
+    ------
+    SceneError
+        If the image is damaged, ambiguous or of an unknown format.
+    LabelError
+        If the labels are damaged, no class codes, or do not fit the image.
+    """
+    file = local_file(path)
+    table = read_legend(legend)
+    label_file = None if labels is None or labels is False else local_file(labels)
+    shapes = [] if label_file is None else _label_shapes(label_file, label_variable)
+    scene, own = _image(
+        file,
+        variable,
+        axes,
+        shapes,
+        look=labels is None,
+        label_variable=label_variable,
+    )
+    scene = scene.replace(name=name or scene.name)
+    if label_file is not None:
+        own = _label_map(label_file, scene.grid, label_variable, label_field)
+    if own is not None:
+        scene = _labelled(scene, own, table)
+    return with_known_bands(scene)
+
+
+def _image(
+    file: Path,
+    variable: str | None,
+    axes: str | None,
+    shapes: list[tuple[int, int]],
+    *,
+    look: bool,
+    label_variable: str | None,
+) -> tuple[Scene, LabelMap | None]:
+    """Open the image, and the labels in the same file where they are looked for."""
+    kind = kind_of(file)
+    if kind is Kind.VECTOR:
+        raise SceneError(
+            f"{file} is a vector file, not an image; give it with --labels and the "
+            "image first."
+        )
+    if kind not in CONTAINERS:
+        from hypercover.scene.raster import read_image
+
+        return read_image(file), None
+    container = open_container(file, kind)
+    hints = [*shapes, *container.flat_shapes(label_variable if look else None)]
+    scene = container.image(variable, axes, hints)
+    if not look:
+        return scene, None
+    if label_variable is not None:
+        return scene, container.labels(scene.grid, label_variable)
+    return scene, container.own_labels(scene.grid)
+
+
+def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
+    """Sizes that the labels of a file may have: evidence for the axes of the image."""
+    kind = kind_of(file)
+    if kind is Kind.VECTOR:
+        return []
+    if kind in CONTAINERS:
+        return open_container(file, kind).flat_shapes(variable)
+    from hypercover.scene.raster import raster_shape
+
+    return [raster_shape(file)]
+
+
+def _label_map(file: Path, grid: Grid, variable: str | None, field: str | None) -> LabelMap:
+    """Read labels from any file; what is wrong with it is wrong with the labels."""
+    try:
+        kind = kind_of(file)
+        if kind is Kind.VECTOR:
+            from hypercover.scene.vector import read_vector_labels
+
+            return read_vector_labels(file, grid, field)
+        if kind in CONTAINERS:
+            return open_container(file, kind).labels(grid, variable)
+        return _raster_labels(file, grid)
+    except SceneError as error:
+        raise LabelError(str(error)) from error
+
+
+def _raster_labels(file: Path, grid: Grid) -> LabelMap:
+    from hypercover.scene.rasterlabels import read_raster_labels
+
+    found = read_raster_labels(file)
+    check_size(found.codes.shape, grid, file)
+    check_placement(found.grid, grid, file)
+    return found
+
+
+def _labelled(scene: Scene, found: LabelMap, table: Legend | None) -> Scene:
+    legend, notes = legend_of(found, table)
+    count = int(np.count_nonzero(found.codes))
+    total = f"{count:,} labelled pixels of {len(legend)} classes."
+    return scene.with_labels(found.codes, legend).noting(*found.notes, total, *notes)
+
+
+def open_labels(
+    path: PathLike,
+    grid: Grid,
+    *,
+    variable: str | None = None,
+    field: str | None = None,
+    legend: Legend | PathLike | None = None,
+) -> tuple[Labels, Legend]:
+    """Open a label map or a mask alone, for an image of this grid.
+
+    Parameters
+    ----------
+    path : path
+        A label map in any format :func:`open_scene` reads, or a vector file.
+    grid : Grid
+        Grid of the image: ``scene.grid``.
+    variable, field, legend
+        As ``label_variable``, ``label_field`` and ``legend`` of :func:`open_scene`.
+
+    Returns
+    -------
+    labels : array of unsigned int, shape (y, x)
+    legend : Legend
+
+    Raises
+    ------
+    LabelError
+        If they cannot be read or do not fit the grid.
+    """
+    found = _label_map(local_file(path), grid, variable, field)
+    known, _ = legend_of(found, read_legend(legend))
+    return found.codes, known
+
+
+def check_usable(scene: Scene) -> None:
+    """Refuse a scene that nothing can be learnt from.
+
+    Raises
+    ------
+    SceneError
+        If no pixel holds data.
+    LabelError
+        If there are no labels, none of them lies on data, or all are of one class.
+    """
+    if not scene.valid.any():
+        raise SceneError(
+            f"No pixel of {scene.name} holds data: all are NaN, no-data or zero in all "
+            "bands; give another image."
+        )
+    codes = np.unique(scene.usable_labels)
+    codes = codes[codes > 0]
+    if len(codes) == 0:
+        raise LabelError(
+            f"No labelled pixel of {scene.name} lies on a pixel with data; give labels "
+            "made for this image."
+        )
+    if len(codes) == 1:
+        raise LabelError(
+            f"At least two classes are needed, found only class {int(codes[0])} in the "
+            f"labels of {scene.name}; label pixels of another class as well."
+        )

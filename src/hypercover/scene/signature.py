@@ -1,0 +1,112 @@
+"""What kind of file a path is, told from its first bytes rather than its name."""
+
+from enum import Enum
+from pathlib import Path
+
+from hypercover.errors import SceneError
+
+__all__ = ["Kind", "kind_of", "local_file"]
+
+_HEAD = 1024
+_NETWORK = ("/vsi", "\\\\")
+
+
+class Kind(Enum):
+    """The readers a file can be given to."""
+
+    MATLAB = "MATLAB file"
+    MATLAB_HDF5 = "MATLAB 7.3 file"
+    HDF5 = "HDF5 file"
+    NETCDF_CLASSIC = "NetCDF file"
+    NPY = "NumPy file"
+    NPZ = "NumPy archive"
+    VECTOR = "vector file"
+    ENVI_HEADER = "ENVI header"
+    RASTER = "raster"
+
+
+def local_file(path: str | Path) -> Path:
+    """Return the path of a file on this machine, refusing everything else.
+
+    Raises
+    ------
+    SceneError
+        If the path points to a network, into an archive, to a folder or nowhere.
+    """
+    text = str(path)
+    if text.startswith(_NETWORK) or "://" in text:
+        raise SceneError(
+            f"Only files on this machine are opened, got {text}; download it first "
+            "and give the path of the file."
+        )
+    found = Path(text)
+    if found.is_dir():
+        raise SceneError(f"{found} is a folder, not an image; give a file in it.")
+    if not found.is_file():
+        raise SceneError(f"There is no file {found}; check the path.")
+    return found
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError as error:
+        raise SceneError(
+            f"{path} cannot be read: {error.strerror}; check its permissions."
+        ) from error
+
+
+def _refuse_pointing(path: Path, head: bytes) -> None:
+    text = head.removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip(b"\xff\xfe \t\r\n")
+    if text.startswith(b"<"):
+        raise SceneError(
+            f"{path} is an XML or VRT file, which can point to other files and to "
+            "networks and is never opened; give the image file itself."
+        )
+
+
+def kind_of(path: Path) -> Kind:
+    """Tell which reader a file needs.
+
+    Raises
+    ------
+    SceneError
+        If the file is empty, unreadable, or points elsewhere (VRT, XML).
+    """
+    head = _head(path)
+    if not head:
+        raise SceneError(f"{path} is empty; give a file that holds an image.")
+    _refuse_pointing(path, head)
+    suffix = path.suffix.lower()
+    if head.startswith(b"MATLAB 7.3"):
+        return Kind.MATLAB_HDF5
+    if head.startswith(b"MATLAB ") or suffix == ".mat":
+        hdf5 = head.startswith(b"\x89HDF") or head[512:516] == b"\x89HDF"
+        return Kind.MATLAB_HDF5 if hdf5 else Kind.MATLAB
+    for start, kind in _STARTS.items():
+        if head.startswith(start):
+            return kind
+    return _by_text(head, suffix)
+
+
+_STARTS = {
+    b"\x89HDF\r\n\x1a\n": Kind.HDF5,
+    b"CDF\x01": Kind.NETCDF_CLASSIC,
+    b"CDF\x02": Kind.NETCDF_CLASSIC,
+    b"\x93NUMPY": Kind.NPY,
+    b"PK\x03\x04": Kind.NPZ,
+    b"SQLite format 3\0": Kind.VECTOR,
+    b"\x00\x00\x27\x0a": Kind.VECTOR,
+}
+
+
+def _by_text(head: bytes, suffix: str) -> Kind:
+    if suffix == ".hdr":
+        return Kind.ENVI_HEADER
+    named = {".npy": Kind.NPY, ".npz": Kind.NPZ, ".h5": Kind.HDF5, ".hdf5": Kind.HDF5}
+    if suffix in named:
+        return named[suffix]
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return Kind.VECTOR
+    return Kind.RASTER
