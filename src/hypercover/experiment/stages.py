@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,14 @@ def split_for(spec: SplitSpec, scene: Scene, *, seed: int, window: int) -> Split
     return made
 
 
-def classifier_for(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
-    """Make the untrained classifier an experiment names."""
+def classifier_for(
+    spec: ModelSpec,
+    *,
+    seed: int,
+    device: str = "auto",
+    report: Callable[[float, str], None] | None = None,
+) -> Any:
+    """Make the untrained classifier an experiment names; report its training."""
     if isinstance(spec, SVMSpec):
         from hypercover.classifiers.svm import SVMClassifier
 
@@ -82,10 +89,19 @@ def classifier_for(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
     if isinstance(spec, CNNSpec):
         from hypercover.classifiers.cnn import CNNClassifier
 
-        return CNNClassifier(**_given(spec), random_state=seed, device=device)
+        network = CNNClassifier(**_given(spec), random_state=seed, device=device)
+        if report is not None:
+            network.progress = lambda epoch: report(*_said(epoch))
+        return network
     from hypercover.classifiers.named import named_classifier
 
     return named_classifier(spec.estimator, spec.parameters, random_state=seed)
+
+
+def _said(epoch: Mapping[str, Any]) -> tuple[float, str]:
+    """Put the record of a finished epoch into a share done and a few words."""
+    done, total = epoch["epoch"], epoch["epochs"]
+    return done / total, f"epoch {done} of {total}, loss {epoch['loss']:.3f}"
 
 
 def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:

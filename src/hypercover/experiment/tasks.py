@@ -20,6 +20,7 @@ from hypercover.experiment.stages import (
     scene_for,
     split_for,
 )
+from hypercover.jobs.record import result_of
 from hypercover.samples.split import Split
 from hypercover.scene.scene import Scene
 
@@ -93,7 +94,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     spec = experiment.splits[split]
     made = split_for(spec, scene, seed=seed, window=experiment.window)
     where, stem = setting.folder.split(split, seed - experiment.seed)
-    made.save(where, stem, grid=scene.grid, legend=scene.legend)
+    made.save(where, stem, grid=scene.grid, legend=scene.legend, labels=scene.usable_labels)
     if seed == experiment.seed:
         figure = "split" if split == "main" else f"split-{split}"
         draw.save(draw.draw_split(scene, made), setting.folder.figure(figure))
@@ -146,8 +147,16 @@ def _keep(setting: Setting, name: str, classifier: Any, accuracy: float | None) 
     save_bundle(setting.folder.model(name), classifier, card)
 
 
-def draw_map(folder: Path, *, model: str, report: Report = _silent) -> dict[str, Any]:
-    """Predict the whole scene with a kept model, and write and draw its maps."""
+def draw_map(
+    folder: Path, *, model: str, only_best: bool = False, report: Report = _silent
+) -> dict[str, Any]:
+    """Predict the whole scene with a kept model, and write and draw its maps.
+
+    With ``only_best``, a model that another beats on validation pixels is
+    passed over.
+    """
+    if only_best and result_of(folder, "reduce")["best"] != model:
+        return {"map": None}
     from hypercover.classifiers.bundle import load_bundle
     from hypercover.maps import draw, export
     from hypercover.maps.predict import predict_scene
@@ -155,18 +164,25 @@ def draw_map(folder: Path, *, model: str, report: Report = _silent) -> dict[str,
     setting = Setting.of(folder)
     scene, run = setting.scene, setting.folder
     bundle = load_bundle(run.model(model))
-    found = predict_scene(bundle.classifier, scene)
+    found = predict_scene(
+        bundle.classifier,
+        scene,
+        progress=lambda done, total: report(done / total, "predicting the scene"),
+    )
     parts = setting.load_split("main", setting.experiment.seed)
-    export.write_class_map(run.map(model), found.labels, scene.legend, scene.grid)
-    export.write_confidence(run.map(model, "confidence"), found.confidence, scene.grid)
-    export.write_class_check(
-        run.map(model, "check"), scene.usable_labels, found.labels, parts, scene.grid
-    )
     title = f"{model} (simulated)" if scene.simulated else model
+    export.write_class_map(run.map(model), found.labels, scene.legend, scene.grid)
     draw.save(draw.draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
-    draw.save(
-        draw.draw_confidence(found.confidence, title), run.figure(f"confidence-{model}")
+    if found.confidence is not None:
+        export.write_confidence(run.map(model, "confidence"), found.confidence, scene.grid)
+        draw.save(
+            draw.draw_confidence(found.confidence, title), run.figure(f"confidence-{model}")
+        )
+    labels = scene.usable_labels
+    export.write_class_check(
+        run.map(model, "check"), labels, found.labels, parts, scene.grid
     )
-    check = draw.draw_check(scene.usable_labels, found.labels, parts, title)
-    draw.save(check, run.figure(f"check-{model}"))
+    draw.save(
+        draw.draw_check(labels, found.labels, parts, title), run.figure(f"check-{model}")
+    )
     return {"map": str(run.map(model).relative_to(run.path))}

@@ -1,0 +1,66 @@
+"""Running an experiment for somebody who watches."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypercover.cli.progress import duration
+from hypercover.cli.tables import accuracy_table, show, unscored_lines
+from hypercover.experiment.run import run_experiment
+from hypercover.experiment.schema import Experiment
+from hypercover.jobs.run import Event
+
+__all__ = ["run_and_show"]
+
+
+def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> None:
+    """Run an experiment with progress on stderr and its table on stdout."""
+    with _watching() as watch:
+        metrics = run_experiment(experiment, folder, workers=workers, progress=watch)
+    show(accuracy_table(metrics), *unscored_lines(metrics))
+    if metrics["best"] and len(metrics["models"]) > 1:
+        show(f"Best on validation pixels: {metrics['best']}")
+    show(f"Report: {folder / 'report.html'}")
+    maps = sorted(path.name for path in (folder / "maps").glob("*.tif"))
+    if maps:
+        show(f"Maps:   {folder / 'maps'}{os.sep} ({', '.join(maps)})")
+    show(f"To change something, edit {folder / 'experiment.yaml'} and call hypercover run.")
+
+
+@contextmanager
+def _watching() -> Iterator[Callable[[Event], None]]:
+    if not sys.stderr.isatty():
+        yield _say
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<40.40}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        row = progress.add_task("starting", total=1.0, left="")
+
+        def watch(event: Event) -> None:
+            doing = f"{event.task} {event.message}".strip()
+            progress.update(row, description=doing, completed=event.done, left=_left(event))
+
+        yield watch
+
+
+def _left(event: Event) -> str:
+    return "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
+
+
+def _say(event: Event) -> None:
+    """Print one plain line for each task that ends."""
+    if event.what in ("done", "failed", "skipped"):
+        left = _left(event)
+        line = f"[{100 * event.done:3.0f} %] {event.task}: {event.what}"
+        print(f"{line}, {left}" if left else line, file=sys.stderr, flush=True)

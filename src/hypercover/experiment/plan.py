@@ -1,0 +1,95 @@
+"""From an experiment to the plan of its tasks."""
+
+from hypercover.experiment.schema import CNNSpec, Experiment
+from hypercover.experiment.stages import fingerprint
+from hypercover.jobs.plan import Plan, Task
+
+__all__ = ["make_plan", "name_of"]
+
+_HERE = "hypercover.experiment"
+_HEAVY = 10.0
+"""Weight of training a network, where training an SVM has 1."""
+
+
+def name_of(split: str, seed: int, model: str = "") -> str:
+    """Name the task that makes a split, or that trains a model on it."""
+    return f"train-{split}-{seed}-{model}" if model else f"split-{split}-{seed}"
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """Expand an experiment into tasks that can be done in any process.
+
+    Order: draw the scene and make the splits; train and evaluate each model on
+    each split with each seed; reduce to ``metrics.json``; map; report.
+    """
+    trials = _trials(experiment)
+    splits = _splits(experiment)
+    look = Task(
+        "scene", f"{_HERE}.tasks:draw_scene", weight=0.5, key=fingerprint(experiment)
+    )
+    whole = fingerprint(experiment, experiment)
+    reduce = Task(
+        "reduce",
+        f"{_HERE}.reduce:reduce_run",
+        needs=tuple(task.name for task in (look, *splits, *trials)),
+        weight=0.2,
+        key=whole,
+    )
+    maps = _maps(experiment)
+    report = Task(
+        "report",
+        f"{_HERE}.reduce:report_run",
+        needs=("reduce", *(task.name for task in maps)),
+        weight=0.5,
+        key=whole,
+    )
+    return Plan((look, *splits, *trials, reduce, *maps, report))
+
+
+def _splits(experiment: Experiment) -> tuple[Task, ...]:
+    return tuple(
+        Task(
+            name_of(split, seed),
+            f"{_HERE}.tasks:make_split",
+            {"split": split, "seed": seed},
+            weight=0.3,
+            key=fingerprint(experiment, spec, experiment.window, seed == experiment.seed),
+        )
+        for split, spec in experiment.splits.items()
+        for seed in experiment.seeds
+    )
+
+
+def _trials(experiment: Experiment) -> tuple[Task, ...]:
+    return tuple(
+        Task(
+            name_of(split, seed, model),
+            f"{_HERE}.tasks:train",
+            {"model": model, "split": split, "seed": seed},
+            needs=(name_of(split, seed),),
+            weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
+            key=fingerprint(experiment, spec, experiment.device),
+        )
+        for split in experiment.splits
+        for seed in experiment.seeds
+        for model, spec in experiment.models.items()
+    )
+
+
+def _maps(experiment: Experiment) -> tuple[Task, ...]:
+    if experiment.map is False:
+        return ()
+    return tuple(
+        Task(
+            f"map-{model}",
+            f"{_HERE}.tasks:draw_map",
+            {"model": model, "only_best": experiment.map == "best"},
+            needs=(
+                name_of("main", experiment.seed),
+                name_of("main", experiment.seed, model),
+                *(["reduce"] if experiment.map == "best" else []),
+            ),
+            weight=1.0,
+        )
+        for model in experiment.models
+    )

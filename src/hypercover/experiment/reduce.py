@@ -1,0 +1,113 @@
+"""The last tasks of a run: all results into one file of figures, and the report."""
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.plan import name_of
+from hypercover.experiment.reading import load_experiment
+from hypercover.experiment.schema import Experiment
+from hypercover.experiment.summary import best_model, summarise
+from hypercover.files import write_json, write_text
+from hypercover.jobs.record import result_of
+from hypercover.scene.legend import Legend
+
+__all__ = ["reduce_run", "report_run", "versions"]
+
+_PACKAGES = ("hypercover", "numpy", "scipy", "scikit-learn", "torch", "rasterio", "xarray")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    return {"python": python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def reduce_run(folder: Path) -> dict[str, Any]:
+    """Join the results of all splits, seeds and models into ``metrics.json``."""
+    run = RunFolder(folder)
+    experiment = load_experiment(run.experiment)
+    scene = dict(result_of(folder, "scene"))
+    legend = scene.pop("legend")
+    main = _part(folder, experiment, "main")
+    metrics = {
+        "name": experiment.name,
+        "seed": experiment.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "scene": scene,
+        "legend": legend,
+        **main,
+        "best": best_model(main["models"]),
+        "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
+    }
+    write_json(run.metrics, metrics)
+    _write_confusion(run, metrics)
+    _write_curves(run, experiment)
+    _draw(run, metrics, Legend.from_json(legend))
+    return {"best": metrics["best"]}
+
+
+def _part(folder: Path, experiment: Experiment, split: str) -> dict[str, Any]:
+    """Join what was found under one split: its first seed's counts, all seeds' models."""
+    seeds = list(experiment.seeds)
+    trials = {
+        model: [result_of(folder, name_of(split, seed, model))["model"] for seed in seeds]
+        for model in experiment.models
+    }
+    return {
+        "split": result_of(folder, name_of(split, experiment.seed)),
+        "models": {model: summarise(results, seeds) for model, results in trials.items()},
+    }
+
+
+def _write_confusion(run: RunFolder, metrics: dict[str, Any]) -> None:
+    from hypercover.evaluation.confusion_table import confusion_csv
+    from hypercover.evaluation.evaluate import Evaluation
+
+    evaluations = {
+        name: Evaluation.from_json(model) for name, model in metrics["models"].items()
+    }
+    write_text(run.confusion, confusion_csv(evaluations))
+
+
+def _curves(run: RunFolder, experiment: Experiment) -> list[dict[str, Any]]:
+    return [
+        {"model": model, "split": split, "seed": seed, **row}
+        for split in experiment.splits
+        for seed in experiment.seeds
+        for model in experiment.models
+        for row in result_of(run.path, name_of(split, seed, model))["curve"]
+    ]
+
+
+def _write_curves(run: RunFolder, experiment: Experiment) -> None:
+    rows = [json.dumps(row, allow_nan=False) for row in _curves(run, experiment)]
+    write_text(run.log, "".join(f"{row}\n" for row in rows))
+
+
+def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
+    """Draw confusion matrices and training curves of the main split."""
+    from hypercover.maps import draw
+
+    rows = [json.loads(line) for line in run.log.read_text().splitlines()]
+    for name, model in metrics["models"].items():
+        confusion = model["confusion"]
+        title = f"{name} (simulated scene)" if metrics["scene"]["simulated"] else name
+        figure = draw.draw_confusion(
+            confusion["matrix"], legend, title, codes=confusion["codes"]
+        )
+        draw.save(figure, run.figure(f"confusion-{name}"))
+        curve = [row for row in rows if (row["model"], row["split"]) == (name, "main")]
+        if curve:
+            draw.save(draw.draw_training(curve, title), run.figure(f"training-{name}"))
+
+
+def report_run(folder: Path) -> dict[str, Any]:
+    """Write ``report.html`` from what lies in the run folder."""
+    from hypercover.maps.report import write_report
+
+    return {"report": write_report(folder).name}

@@ -1,0 +1,60 @@
+"""Running an experiment: its plan, whoever does the tasks, and where it lies."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.plan import make_plan
+from hypercover.experiment.reading import dump
+from hypercover.experiment.reduce import versions
+from hypercover.experiment.schema import Experiment
+from hypercover.files import make_folder
+from hypercover.jobs.executor import Executor
+from hypercover.jobs.inprocess import InProcessExecutor
+from hypercover.jobs.local import LocalExecutor
+from hypercover.jobs.run import Event, run_plan
+
+__all__ = ["run_experiment"]
+
+
+def run_experiment(
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[Event], None] | None = None,
+) -> dict[str, Any]:
+    """Do what an experiment says and return the content of its ``metrics.json``.
+
+    Why it exists: interrupted in any way and called again it goes on where it
+    was, because a run is a plan of tasks whose results are whole files.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    folder : where the run lies; made where it is missing
+    workers : local processes that share the tasks; by default this process
+        alone for a single seed and one process a core for repeats
+    progress : called with each event of the run
+
+    Raises
+    ------
+    HypercoverError
+        The error of a task, in its own type.
+    """
+    run = RunFolder(make_folder(folder).resolve())
+    dump(experiment.model_copy(update={"versions": versions()}), run.experiment)
+    run_plan(
+        make_plan(experiment), run.path, _executor(experiment, workers), progress=progress
+    )
+    metrics: dict[str, Any] = json.loads(run.metrics.read_text(encoding="utf-8"))
+    return metrics
+
+
+def _executor(experiment: Experiment, workers: int | None) -> Executor:
+    cores = os.cpu_count() or 1
+    wanted = workers or (min(cores, experiment.repeats) if experiment.repeats > 1 else 1)
+    return InProcessExecutor() if wanted == 1 else LocalExecutor(workers=wanted)
