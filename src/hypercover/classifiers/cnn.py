@@ -10,7 +10,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 from torch import nn
 
 from hypercover.classifiers import saved
@@ -254,6 +254,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         stack = self._stack(X, reset=True)
         labels = column_or_1d(y, warn=True)
+        assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)
         if len(labels) != len(stack):
             raise ModelError(
@@ -275,15 +276,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if reset:
                 self.n_features_in_ = int(X.shape[1])
         else:
-            # finiteness is checked piece by piece, with the windows
-            array = validate_data(
-                self,
-                X,
-                reset=reset,
-                dtype="numeric",
-                allow_nd=True,
-                ensure_all_finite=np.ndim(X) == 2,
-            )
+            array = validate_data(self, X, reset=reset, allow_nd=True)
             stack = array[:, :, None, None] if array.ndim == 2 else array
         self._check_shape(stack)
         return stack

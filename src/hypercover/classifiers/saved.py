@@ -107,7 +107,7 @@ def classes_from_json(saved: Mapping[str, Any]) -> npt.NDArray[Any]:
 def weights(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
     """Return a network's weights as C-contiguous arrays by name."""
     return {
-        _PREFIX + name: np.ascontiguousarray(tensor.detach().cpu().numpy())
+        _PREFIX + name: np.array(tensor.detach().cpu().numpy(), order="C")
         for name, tensor in network.state_dict().items()
     }
 

@@ -42,7 +42,7 @@ class Scaling:
         weight = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
         if components is not None:
             weight = _whitening((values - mean) * weight, components) * weight
-        return cls(mean.astype(np.float32), weight.astype(np.float32))
+        return cls(mean.astype(np.float32), weight.astype(np.float32, order="C"))
 
     @property
     def bands(self) -> int:
@@ -67,7 +67,7 @@ class Scaling:
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return what must be saved."""
-        return {"scaling.mean": self.mean, "scaling.weight": self.weight}
+        return {"scaling.mean": self.mean.copy(), "scaling.weight": self.weight.copy()}
 
     @classmethod
     def restored(
@@ -114,4 +114,4 @@ def _checked(
             f"The saved model has no finite float32 array {name!r}; the file is damaged, "
             "save the model again."
         )
-    return array.astype(np.float32, copy=False)
+    return array.astype(np.float32, order="C")

@@ -1,6 +1,7 @@
 """How a network is trained, as a value that the network carries with it."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal
 
 from hypercover.errors import ModelError
@@ -62,12 +63,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training can use."""
-        if self.batch_size < 1 or self.passes < 1:
+        for name, count in (("batch size", self.batch_size), ("epochs", self.passes)):
+            if not isinstance(count, Integral) or count < 1:
+                raise ModelError(
+                    f"The {name} must be a whole number of at least 1, got {count!r}."
+                )
+        rate = self.learning_rate
+        if not isinstance(rate, Real) or not 0 < rate < float("inf"):
             raise ModelError(
-                "The batch size and the epochs must be at least 1, got "
-                f"{self.batch_size} and {self.passes}; use larger ones."
-            )
-        if not 0 < self.learning_rate < float("inf"):
-            raise ModelError(
-                f"The learning rate must be above 0, got {self.learning_rate}; use 0.003."
+                f"The learning rate must be a number above 0, got {rate!r}; use 0.003."
             )

@@ -1,0 +1,198 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hypercover.classifiers.augmentation import augment, turned
+from hypercover.classifiers.networks.catalog import NETWORKS, build
+from hypercover.classifiers.networks.lecture import LectureNetwork
+from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.classifiers.scaling import Scaling
+from hypercover.classifiers.training import _cut, _share
+from hypercover.errors import ModelError
+
+
+def ready(name, bands, classes, window):
+    network = build(name, bands=bands, classes=classes, window=window)
+    network.to_empty(device="cpu").reset(torch.Generator().manual_seed(0))
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("window", "bands", "classes", "count"),
+    [(9, 200, 16, 504_816), (9, 220, 58, 583_962)],
+)
+def test_lecture_network_has_the_parameters_of_the_published_one(
+    window, bands, classes, count
+):
+    network = build("lecture", bands=bands, classes=classes, window=window)
+    assert sum(weight.numel() for weight in network.parameters()) == count
+
+
+@pytest.mark.parametrize(
+    ("window", "bands", "classes", "millions"),
+    [(15, 200, 16, 3.45), (15, 220, 58, 4.12), (29, 200, 16, 21.8), (29, 220, 58, 26.1)],
+)
+def test_lecture_network_grows_with_the_window_as_published(
+    window, bands, classes, millions
+):
+    network = build("lecture", bands=bands, classes=classes, window=window)
+    count = sum(weight.numel() for weight in network.parameters())
+    assert count / 1e6 == pytest.approx(millions, rel=2e-3)
+
+
+def test_lecture_recipe_is_the_published_one():
+    assert LectureNetwork.recipe == Recipe(
+        optimiser="sgd",
+        learning_rate=1.0,
+        schedule="inverse",
+        decay=5e-6,
+        loss="squared",
+        batch_size=50,
+        passes=600,
+    )
+    assert LectureNetwork.components is None
+
+
+@pytest.mark.parametrize(("per_epoch", "rate"), [(20, 0.943), (667, 0.333)])
+def test_lecture_rate_after_600_epochs_is_the_published_one(per_epoch, rate):
+    share = _share(LectureNetwork.recipe, 600 * per_epoch)
+    assert share(600 * per_epoch) == pytest.approx(rate, abs=6e-4)
+    assert share(0) == 1
+
+
+def test_lecture_network_equals_the_layers_written_out():
+    """Keras's layers one by one, the dense ones as matrices over the flattened window."""
+    network = ready("lecture", 30, 4, 9)
+    weights = dict(network.named_parameters())
+    values = torch.randn(3, 30, 9, 9, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        scores = network(values)[:, :, 0, 0]
+        stack = values[:, None]
+        for layer, pool in enumerate((3, 3, 2)):
+            kernel = weights[f"convolutions.{layer}.weight"]
+            bias = weights[f"convolutions.{layer}.bias"]
+            stack = F.conv3d(stack, kernel, bias).clamp(min=0)
+            depth = stack.shape[2] // pool
+            stack = stack[:, :, : depth * pool].unflatten(2, (depth, pool)).amax(3)
+            if layer < 2:
+                zeros = torch.zeros_like(stack[:, :, :2])
+                stack = torch.cat([zeros, stack, zeros], dim=2)
+        flat = stack.flatten(1)
+        for layer in range(3):
+            matrix = weights[f"dense.{layer}.weight"].flatten(1)
+            flat = flat @ matrix.T + weights[f"dense.{layer}.bias"]
+            flat = flat.clamp(min=0) if layer < 2 else flat
+    torch.testing.assert_close(scores, flat)
+
+
+def test_lecture_weights_are_drawn_as_keras_draws_them():
+    network = ready("lecture", 200, 16, 9)
+    weights = dict(network.named_parameters())
+    fans = {
+        "convolutions.0": (1 * 45, 48 * 45),
+        "convolutions.1": (48 * 45, 32 * 45),
+        "convolutions.2": (32 * 45, 32 * 45),
+        "dense.0": (2880, 128),
+        "dense.1": (128, 128),
+        "dense.2": (128, 16),
+    }
+    for name, (inputs, outputs) in fans.items():
+        bound = (6 / (inputs + outputs)) ** 0.5
+        largest = weights[f"{name}.weight"].detach().abs().max()
+        assert 0.98 * bound < float(largest) <= bound
+        assert not weights[f"{name}.bias"].any()
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_networks_are_spatially_valid(name):
+    network = ready(name, 24, 3, 9)
+    tile = torch.randn(1, 24, 12, 11, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        dense = network(tile)
+        single = network(tile[:, :, 2:11, 1:10])
+    assert dense.shape == (1, 3, 4, 3)
+    torch.testing.assert_close(dense[:, :, 2, 1], single[:, :, 0, 0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_networks_are_built_without_memory_and_drawn_from_one_seed(name):
+    network = build(name, bands=24, classes=3, window=9)
+    assert {weight.device.type for weight in network.parameters()} == {"meta"}
+    first, second = ready(name, 24, 3, 9).state_dict(), ready(name, 24, 3, 9).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("window", [8, 5, 0, -3])
+def test_networks_refuse_windows_they_cannot_take(window):
+    with pytest.raises(ModelError, match="minimum window is 7"):
+        build("lecture", bands=200, classes=2, window=window)
+
+
+def test_recipe_bounds_the_windows_seen():
+    recipe = NETWORKS["default"].recipe
+    seen = {n: n * recipe.epochs(n) for n in (10, 100, 1_000, 33_000, 10**7)}
+    assert seen[10] == pytest.approx(recipe.at_least, rel=0.01)
+    assert seen[100] == pytest.approx(recipe.at_least, rel=0.01)
+    assert seen[33_000] <= recipe.at_most + 33_000
+    assert recipe.epochs(10**7) == 1
+
+
+def test_last_single_window_joins_the_batch_before():
+    sizes = {
+        n: [len(batch) for batch in _cut(torch.arange(n), 4)] for n in (1, 4, 8, 9, 10)
+    }
+    assert sizes == {1: [1], 4: [4], 8: [4, 4], 9: [4, 5], 10: [4, 4, 2]}
+    assert [len(batch) for batch in _cut(torch.arange(3), 1)] == [1, 1, 1]
+
+
+def test_one_cycle_rises_and_falls():
+    share = _share(NETWORKS["default"].recipe, 100)
+    rates = [share(step) for step in range(100)]
+    assert np.argmax(rates) == 19
+    assert max(rates) == 1
+    assert (np.diff(rates[:20]) > 0).all()
+    assert (np.diff(rates[20:]) <= 0).all()
+    assert 0 < rates[-1] < 0.01
+
+
+def test_turned_windows_keep_their_centre_and_are_eight():
+    windows = torch.arange(2 * 9.0).reshape(2, 1, 3, 3)
+    seen = {tuple(turned(windows, symmetry).flatten().tolist()) for symmetry in range(8)}
+    assert len(seen) == 8
+    assert {flat[4] for flat in seen} == {4.0}
+
+
+def test_mixed_windows_and_targets_share_one_mixture():
+    recipe = Recipe("sgd", 1.0, "inverse", "squared", 4, 1, mixup=0.4)
+    windows = torch.eye(4)[:, :, None, None]
+    mixed, wanted = augment(windows, torch.eye(4), recipe, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mixed[:, :, 0, 0], wanted)
+    torch.testing.assert_close(wanted.sum(1), torch.ones(4))
+
+
+def test_standardising_gives_mean_0_and_deviation_1_with_constant_bands_silenced():
+    spectra = np.random.default_rng(0).normal(3000, 500, size=(50, 4))
+    spectra[:, 2] = 8000.1
+    scaled = Scaling.fitted(spectra, None).apply(spectra[:, :, None, None])[:, :, 0, 0]
+    assert scaled.dtype == torch.float32
+    np.testing.assert_allclose(scaled.mean(0), np.zeros(4), atol=1e-4)
+    np.testing.assert_allclose(scaled.std(0, correction=0), [1, 1, 0, 1], atol=1e-4)
+
+
+def test_whitened_directions_are_uncorrelated_and_ordered():
+    rng = np.random.default_rng(0)
+    spectra = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 8)) + rng.normal(
+        scale=0.2, size=(400, 8)
+    )
+    scaled = Scaling.fitted(spectra, 5).apply(spectra[:, :, None, None])[:, :, 0, 0]
+    covariance = np.cov(scaled.numpy().T, ddof=0)
+    variances = np.diag(covariance)
+    np.testing.assert_allclose(covariance, np.diag(variances), atol=1e-4)
+    assert (np.diff(variances) <= 1e-6).all()
+    assert variances[0] < 1
+
+
+def test_whitening_gives_no_more_components_than_there_are():
+    spectra = np.random.default_rng(0).normal(size=(6, 3))
+    assert Scaling.fitted(spectra, 40).outputs == 3
