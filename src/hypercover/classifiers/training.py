@@ -92,7 +92,7 @@ class Training:
             history.append(record)
             _log.debug("epoch %(epoch)d loss %(loss).4f accuracy %(accuracy).4f", record)
             if progress is not None:
-                progress(record)
+                progress({**record, "epochs": self.epochs})
         self.network.eval()
         return history
 
