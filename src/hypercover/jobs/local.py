@@ -1,0 +1,275 @@
+"""Doing tasks in processes of this machine, several at a time.
+
+Each process serves one task after another, so that imports are paid once.  A
+process that dies costs its task one more try; when this process dies, the
+others end with it.
+"""
+
+import json
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from hypercover.errors import CallError
+from hypercover.jobs.executor import Notify, State
+from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.record import Failure, TaskFiles
+
+__all__ = ["LocalExecutor"]
+
+_TRIES = 2
+_GRACE = 3.0
+"""Seconds a process is given to end by itself."""
+_LOOK = 0.5
+"""Seconds between looks at how far the tasks are."""
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "GDAL_NUM_THREADS",
+)
+
+_log = logging.getLogger(__name__)
+
+
+def cores() -> int:
+    """Count the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Process:
+    """One worker process and the task it is on."""
+
+    def __init__(self, folder: Path, threads: int, log: Path) -> None:
+        environment = os.environ | dict.fromkeys(_THREADS, str(threads))
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "hypercover.jobs.worker", str(folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                # Ctrl-C is for the parent to handle, and a group can be ended whole.
+                start_new_session=True,
+            )
+        assert self.process.stdin is not None  # noqa: S101
+        assert self.process.stdout is not None  # noqa: S101
+        self.names, self.answers = self.process.stdin, self.process.stdout
+        os.set_blocking(self.answers.fileno(), False)
+        self.task: Task | None = None
+        self._rest = b""
+
+    def give(self, task: Task) -> None:
+        """Hand a task over; a process that is dead by now will be noticed later."""
+        self.task = task
+        with suppress(OSError):
+            self.names.write(f"{task.name}\n".encode())
+            self.names.flush()
+
+    def answered(self) -> Sequence[dict[str, object]]:
+        """Return the answers that have come in."""
+        chunk = b""
+        with suppress(OSError):
+            chunk = self.answers.read() or b""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process and all it has started."""
+        with suppress(OSError):
+            os.killpg(self.process.pid, number)
+
+    def end(self) -> None:
+        """Wait a little for the process to end, then make it."""
+        try:
+            # One that is on a task takes the end of its input for our death.
+            if self.task is None:
+                self._hang_up()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_GRACE)
+        finally:
+            self.signal(signal.SIGKILL)
+            self.process.wait()
+            self._hang_up()
+            self.answers.close()
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):
+            self.names.close()
+
+
+class LocalExecutor:
+    """Does up to ``workers`` tasks at once, each in a process of its own.
+
+    Parameters
+    ----------
+    workers : int or None
+        Processes at most; None is one for every two cores.
+    threads : int or None
+        Threads each may use; None shares the cores out evenly, so that
+        processes × threads = cores.
+    """
+
+    def __init__(self, workers: int | None = None, *, threads: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise CallError(f"The number of workers must be at least 1, got {workers}.")
+        self.workers = workers or max(1, cores() // 2)
+        self.threads = threads or max(1, cores() // self.workers)
+
+    def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
+        """Get ready to do tasks of a plan in a run folder."""
+        self._folder, self._notify = folder, notify
+        self._queue: deque[Task] = deque()
+        self._states: dict[str, State] = {}
+        self._failures: dict[str, Failure] = {}
+        self._tries: dict[str, int] = {}
+        self._processes: list[_Process] = []
+        self._changed: list[Task] = []
+        self._selector = selectors.DefaultSelector()
+        self._next_look = 0.0
+
+    def submit(self, task: Task) -> None:
+        """Accept a task; it is begun as soon as a process is free."""
+        TaskFiles(self._folder, task.name).log.unlink(missing_ok=True)
+        self._states[task.name] = State.WAITING
+        self._tries[task.name] = 0
+        self._queue.append(task)
+
+    def state(self, task: Task) -> State:
+        """Say where a task that was submitted stands."""
+        return self._states[task.name]
+
+    def failure(self, task: Task) -> Failure | None:
+        """Say how a task failed."""
+        return self._failures.get(task.name)
+
+    def cancel(self, task: Task) -> None:
+        """Take a task back; if it runs, its process is ended."""
+        if self._states.get(task.name) is State.WAITING:
+            self._queue.remove(task)
+        for process in self._processes:
+            if process.task is task:
+                process.signal(signal.SIGKILL)
+        if self._states.get(task.name) in (State.WAITING, State.RUNNING):
+            self._settle(task, State.CANCELLED)
+
+    def logs(self, task: Task) -> str:
+        """Return what a task printed."""
+        return TaskFiles(self._folder, task.name).read_log()
+
+    def wait(self, seconds: float) -> Sequence[Task]:
+        """Wait until a task's state changes, for so long at most."""
+        until = time.monotonic() + seconds
+        self._share_out()
+        while not self._changed and (left := until - time.monotonic()) > 0:
+            for key, _ in self._selector.select(min(left, _LOOK)):
+                self._take_answers(key.data)
+            self._bury()
+            self._look()
+            self._share_out()
+        changed, self._changed = self._changed, []
+        return changed
+
+    def close(self) -> None:
+        """End all processes; only whole results stay."""
+        for process in self._processes:
+            if process.task is not None:
+                process.signal(signal.SIGINT)
+        try:
+            for process in self._processes:
+                process.end()
+        finally:
+            for process in self._processes:
+                process.signal(signal.SIGKILL)
+            self._selector.close()
+            self._processes = []
+
+    def _share_out(self) -> None:
+        """Give waiting tasks to processes that are free or may still be started."""
+        while self._queue:
+            process = next((one for one in self._processes if one.task is None), None)
+            if process is None and len(self._processes) >= self.workers:
+                return
+            task = self._queue.popleft()
+            if process is None:
+                process = self._start(TaskFiles(self._folder, task.name).log)
+            self._states[task.name] = State.RUNNING
+            self._tries[task.name] += 1
+            process.give(task)
+            self._notify(task.name, 0.0, "")
+
+    def _start(self, log: Path) -> _Process:
+        process = _Process(self._folder, self.threads, log)
+        self._processes.append(process)
+        self._selector.register(process.answers, selectors.EVENT_READ, process)
+        return process
+
+    def _take_answers(self, process: _Process) -> None:
+        for answer in process.answered():
+            task, failure = process.task, answer["failure"]
+            if task is None or answer["task"] != task.name:
+                continue
+            process.task = None
+            if isinstance(failure, dict):
+                self._failures[task.name] = Failure(**failure)
+            self._settle(task, State.FAILED if failure else State.DONE)
+
+    def _settle(self, task: Task, state: State) -> None:
+        self._states[task.name] = state
+        self._changed.append(task)
+
+    def _bury(self) -> None:
+        """Take leave of processes that died, and try their tasks once more."""
+        for process in [one for one in self._processes if one.process.poll() is not None]:
+            self._take_answers(process)
+            self._selector.unregister(process.answers)
+            self._processes.remove(process)
+            process.end()
+            task = process.task
+            if task is not None and self._states[task.name] is State.RUNNING:
+                self._interrupted(task, process.process.returncode)
+
+    def _interrupted(self, task: Task, code: int) -> None:
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        _log.warning("The process of the task %s ended by %s.", task.name, how)
+        if self._tries[task.name] < _TRIES:
+            self._states[task.name] = State.WAITING
+            self._queue.appendleft(task)
+            self._notify(task.name, 0.0, f"its process ended by {how}; trying again")
+            return
+        files = TaskFiles(self._folder, task.name)
+        failure = Failure(
+            "RunError",
+            f"Its process ended by {how} {_TRIES} times; see {files.log}, and the memory "
+            "it may use.",
+            files.read_log()[-4000:],
+        )
+        files.write_failure(failure)
+        self._failures[task.name] = failure
+        self._settle(task, State.FAILED)
+
+    def _look(self) -> None:
+        """Pass on how far the running tasks are, now and then."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK
+        for process in self._processes:
+            if process.task is not None:
+                found = TaskFiles(self._folder, process.task.name).read_progress()
+                if found is not None:
+                    self._notify(process.task.name, *found)

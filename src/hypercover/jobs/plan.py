@@ -1,0 +1,240 @@
+"""Tasks and plans: what is to be done and in which order, as plain data.
+
+A plan knows no science.  A task names a function of this package and its
+arguments; a plan puts tasks into an order in which each finds what it needs.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from hypercover.errors import CallError
+from hypercover.files import write_json
+
+__all__ = ["FOLDER", "Plan", "Task"]
+
+FOLDER = "tasks"
+"""Folder inside a run folder that holds the plan and the results of its tasks."""
+
+_FILE = "plan.json"
+_FORMAT, _VERSION = "hypercover-plan", 1
+_MOST_TEXT = 2**28
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,150}")
+_FUNCTION = re.compile(r"hypercover(\.[a-z][a-z0-9_]*)+:[a-z][a-z0-9_]*")
+_TAKEN = {"plan", "lock"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work: a function, its arguments, and what must be done before.
+
+    Examples
+    --------
+    >>> Task("train-svm-0", "hypercover.experiment.tasks:train", {"model": "svm"}).needs
+    ()
+    """
+
+    name: str
+    """Name of the task and of its files: letters, digits and any of ``_ . + -``."""
+    function: str
+    """``package.module:function``, in this package."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the function is given besides the folder; plain JSON values."""
+    needs: tuple[str, ...] = ()
+    """Names of the tasks that must be done before."""
+    weight: float = 1.0
+    """Work in any unit that is the same for the whole plan."""
+    key: str = ""
+    """Whatever else the result depends on, such as a hash of settings and files:
+    a result under another key is not used again."""
+
+    def __post_init__(self) -> None:
+        """Refuse names and functions that a file of a stranger could misuse."""
+        if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
+            raise CallError(
+                f"A task must have a name of letters, digits and _ . + - that begins with "
+                f"a letter or digit, got {self.name!r}; choose another."
+            )
+        if not _FUNCTION.fullmatch(self.function):
+            raise CallError(
+                f"The task {self.name} must name a function of this package such as "
+                f"'hypercover.experiment.tasks:train', got {self.function!r}."
+            )
+        if not 0 < self.weight < float("inf"):
+            raise CallError(
+                f"The task {self.name} must have a weight above 0, got {self.weight}."
+            )
+        self.content()
+
+    def content(self) -> str:
+        """Return what the result depends on, as canonical JSON."""
+        facts = [self.function, dict(self.arguments), self.key]
+        try:
+            return json.dumps(facts, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise CallError(
+                f"The arguments of the task {self.name} must be plain JSON values, "
+                f"but {error}."
+            ) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the task as a JSON object."""
+        return {
+            "name": self.name,
+            "function": self.function,
+            "arguments": dict(self.arguments),
+            "needs": list(self.needs),
+            "weight": self.weight,
+            "key": self.key,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tasks in an order in which each comes after those it needs.
+
+    Examples
+    --------
+    >>> draw = Task("draw", "hypercover.experiment.tasks:draw_map", needs=("train",))
+    >>> train = Task("train", "hypercover.experiment.tasks:train")
+    >>> [task.name for task in Plan((draw, train)).ordered]
+    ['train', 'draw']
+    """
+
+    tasks: tuple[Task, ...]
+    """The tasks, in any order."""
+
+    def __post_init__(self) -> None:
+        """Refuse names given twice, unknown needs and circles."""
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        if len(self._by_name) < len(self.tasks):
+            names = [task.name for task in self.tasks]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise CallError(
+                f"Each task needs a name of its own; twice: {', '.join(twice)}."
+            )
+        for task in self.tasks:
+            unknown = [need for need in task.needs if need not in self._by_name]
+            if unknown:
+                raise CallError(
+                    f"The task {task.name} needs {', '.join(unknown)}, which the plan lacks."
+                )
+        _ = self.ordered
+
+    @cached_property
+    def _by_name(self) -> dict[str, Task]:
+        return {task.name: task for task in self.tasks}
+
+    @cached_property
+    def ordered(self) -> tuple[Task, ...]:
+        """The tasks, each after those it needs and otherwise as they were given."""
+        sorter = TopologicalSorter({task.name: task.needs for task in self.tasks})
+        try:
+            names = tuple(sorter.static_order())
+        except CycleError as error:
+            circle = " → ".join(reversed(error.args[1]))
+            raise CallError(f"The tasks need each other in a circle: {circle}.") from error
+        return tuple(self._by_name[name] for name in names)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Hash of everything a task's result depends on, its needs included, by name."""
+        prints: dict[str, str] = {}
+        for task in self.ordered:
+            parts = [task.content(), *(prints[need] for need in sorted(task.needs))]
+            prints[task.name] = _hash("\n".join(parts))
+        return prints
+
+    def task(self, name: str) -> Task:
+        """Return one task by name.
+
+        Raises
+        ------
+        CallError
+            If the plan has no such task.
+        """
+        if name not in self._by_name:
+            raise CallError(
+                f"The plan has no task {name!r}; it has {', '.join(list(self._by_name)[:8])}"
+                f"{' …' if len(self._by_name) > 8 else ''}."
+            )
+        return self._by_name[name]
+
+    def dependents(self, names: Iterable[str]) -> set[str]:
+        """Return the names of all tasks that need one of these, directly or not."""
+        lost = set(names)
+        for task in self.ordered:
+            if lost.intersection(task.needs):
+                lost.add(task.name)
+        return lost - set(names)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the plan into a run folder, as ``tasks/plan.json``."""
+        tasks = [task.to_json() for task in self.tasks]
+        document = {"format": _FORMAT, "version": _VERSION, "sha256": _hash_of(tasks)}
+        write_json(Path(folder) / FOLDER / _FILE, document | {"tasks": tasks})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Plan":
+        """Read the plan of a run folder, trusting nothing in it.
+
+        Raises
+        ------
+        CallError
+            If there is none, it was changed, or it names a function outside
+            this package.
+        """
+        path = Path(folder) / FOLDER / _FILE
+        document = _read(path)
+        tasks = document["tasks"]
+        if _hash_of(tasks) != document.get("sha256"):
+            raise CallError(f"{path} was changed or cut off; run the experiment again.")
+        try:
+            return cls(tuple(_task(entry) for entry in tasks))
+        except (KeyError, TypeError) as error:
+            raise CallError(
+                f"{path} is damaged ({error}); run the experiment again."
+            ) from error
+
+
+def _task(entry: dict[str, Any]) -> Task:
+    """Make a task of its JSON object."""
+    for name, kind in {"name": str, "function": str, "arguments": dict, "key": str}.items():
+        if not isinstance(entry[name], kind):
+            raise TypeError(f"the {name} of a task is no {kind.__name__}")
+    return Task(**entry | {"needs": tuple(entry["needs"])})
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _hash_of(tasks: Any) -> str:
+    return _hash(json.dumps(tasks, sort_keys=True))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read the document of a plan, of bounded size."""
+    try:
+        with path.open("rb") as opened:
+            text = opened.read(_MOST_TEXT + 1)
+    except OSError as error:
+        raise CallError(
+            f"There is no plan to work on: {path} cannot be read ({error.strerror}); "
+            "run the experiment first."
+        ) from error
+    try:
+        document = json.loads(text) if len(text) <= _MOST_TEXT else None
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or not isinstance(document.get("tasks"), list):
+        raise CallError(f"{path} is no plan; run the experiment again.")
+    if (document.get("format"), document.get("version")) != (_FORMAT, _VERSION):
+        raise CallError(f"{path} is a plan of another version; run the experiment again.")
+    return document

@@ -1,0 +1,88 @@
+"""Doing one task: free when its result is there, harmless when done twice."""
+
+import inspect
+import logging
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hypercover.errors import CallError, OutputError
+from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.record import Failure, Record, Reporter, TaskFiles
+
+__all__ = ["do_task"]
+
+Report = Callable[[float, str], None]
+
+_log = logging.getLogger(__name__)
+
+
+def do_task(
+    plan: Plan, name: str, folder: str | Path, *, report: Report | None = None
+) -> Failure | None:
+    """Do one task of a plan unless its result is there; say how it failed if it did.
+
+    Parameters
+    ----------
+    report
+        Called with (share, what) from inside the task besides writing the
+        progress file, for whoever runs the task in the same process.
+    """
+    task, files = plan.task(name), TaskFiles(folder, name)
+    fingerprint = plan.fingerprints[name]
+    if files.read_record(fingerprint) is not None:
+        return None
+    try:
+        files.forget()
+        record = _done(task, fingerprint, Path(folder), _reporting(files, report))
+        files.write_record(record)
+    except Exception as error:
+        return _failed(files, Failure.of(error))
+    return None
+
+
+def _done(task: Task, fingerprint: str, folder: Path, report: Report) -> Record:
+    """Call the function of a task."""
+    function = _function(task)
+    extra = {"report": report} if "report" in inspect.signature(function).parameters else {}
+    began = time.perf_counter()
+    result = function(folder, **task.arguments, **extra)
+    return Record.of(fingerprint, result, time.perf_counter() - began)
+
+
+def _function(task: Task) -> Callable[..., Any]:
+    """Import the function of a task; only functions this package defines are called."""
+    module, name = task.function.split(":")
+    function = getattr(import_module(module), name, None)
+    if not inspect.isfunction(function) or not function.__module__.startswith(
+        "hypercover."
+    ):
+        raise CallError(
+            f"The task {task.name} names {task.function}, which is no function of this "
+            "package; run the experiment again."
+        )
+    return function
+
+
+def _reporting(files: TaskFiles, listen: Report | None) -> Report:
+    """Return what a task is given to report its progress with."""
+    write = Reporter(files)
+
+    def report(share: float, what: str) -> None:
+        write(share, what)
+        if listen is not None:
+            listen(share, what)
+
+    return report
+
+
+def _failed(files: TaskFiles, failure: Failure) -> Failure:
+    """Keep how a task failed, where the disk still takes it."""
+    _log.info("%s", failure.trace)
+    try:
+        files.write_failure(failure)
+    except OutputError as error:
+        _log.warning("%s", error)
+    return failure

@@ -1,0 +1,171 @@
+"""Plans: what cannot be carried out is refused, what a stranger changed is noticed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypercover.errors import CallError
+from hypercover.jobs.plan import Plan, Task
+
+WORK = "hypercover.trial_tasks:square"
+
+
+def task(name, *needs, **facts):
+    return Task(name, WORK, needs=needs, **facts)
+
+
+def test_tasks_come_after_what_they_need():
+    plan = Plan((task("c", "a", "b"), task("b", "a"), task("a")))
+    assert [one.name for one in plan.ordered] == ["a", "b", "c"]
+
+
+@given(st.data())
+def test_any_plan_without_a_circle_has_an_order(data):
+    names = [f"t{number}" for number in range(data.draw(st.integers(1, 12)))]
+    tasks = [
+        task(name, *data.draw(st.sets(st.sampled_from(names[:place]))) if place else ())
+        for place, name in enumerate(names)
+    ]
+    plan = Plan(tuple(data.draw(st.permutations(tasks))))
+    order = [one.name for one in plan.ordered]
+    assert sorted(order) == sorted(names)
+    for one in plan.tasks:
+        assert all(order.index(need) < order.index(one.name) for need in one.needs)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "says"),
+    [
+        ((task("a"), task("a")), "twice: a"),
+        ((task("a", "b"),), "needs b, which the plan lacks"),
+        ((task("a", "c"), task("b", "a"), task("c", "b")), "circle"),
+        ((task("a", "a"),), "circle: a → a"),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_is_refused(tasks, says):
+    with pytest.raises(CallError, match=says):
+        Plan(tasks)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../escape", "a/b", ".hidden", "plan", "lock", "a b", "a\n", "x" * 152]
+)
+def test_a_name_must_be_fit_for_a_file(name):
+    with pytest.raises(CallError, match="name"):
+        task(name)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "os:system",
+        "hypercover:x",
+        "hypercoverx.y:z",
+        "hypercover.files",
+        "hypercover.files:_hidden",
+        "hypercover..files:x",
+        "hypercover.files:write_text.__globals__",
+        "hypercover.files:x\n",
+    ],
+)
+def test_only_functions_of_this_package_are_named(function):
+    with pytest.raises(CallError, match="function of this package"):
+        Task("a", function)
+
+
+@pytest.mark.parametrize("arguments", [{"a": object()}, {"a": float("nan")}, {"a": {1, 2}}])
+def test_arguments_are_plain(arguments):
+    with pytest.raises(CallError, match="plain JSON"):
+        Task("a", WORK, arguments)
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf")])
+def test_weights_are_above_zero(weight):
+    with pytest.raises(CallError, match="weight"):
+        task("a", weight=weight)
+
+
+def test_dependents_are_found_at_any_distance():
+    plan = Plan((task("a"), task("b", "a"), task("c", "b"), task("d")))
+    assert plan.dependents(["a"]) == {"b", "c"}
+    assert plan.dependents(["d"]) == set()
+
+
+def test_the_fingerprint_follows_arguments_key_function_and_needs():
+    def prints(first):
+        return Plan((first, task("b", "a"), task("c"))).fingerprints
+
+    before = prints(task("a"))
+    for changed in (
+        Task("a", WORK, {"number": 1}),
+        Task("a", WORK, key="other"),
+        Task("a", "hypercover.trial_tasks:total"),
+    ):
+        after = prints(changed)
+        assert after["a"] != before["a"]
+        assert after["b"] != before["b"]
+        assert after["c"] == before["c"]
+    assert prints(task("a", weight=7)) == before
+
+
+def test_a_plan_comes_back_from_its_folder(tmp_path):
+    plan = Plan(
+        (task("b", "a", weight=2.5, key="k"), Task("a", WORK, {"number": 3, "é": []}))
+    )
+    plan.save(tmp_path)
+    back = Plan.load(tmp_path)
+    assert back == plan
+    assert back.fingerprints == plan.fingerprints
+
+
+def rewritten(folder, change):
+    """Change a saved plan as a hostile hand would: with the right hash."""
+    from hypercover.jobs.plan import _hash_of
+
+    path = folder / "tasks" / "plan.json"
+    document = json.loads(path.read_text())
+    change(document)
+    document["sha256"] = _hash_of(document["tasks"])
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["tasks"][0].update(function="os:system"), "function of this package"),
+        (lambda d: d["tasks"][0].update(name="../../x"), "must have a name"),
+        (lambda d: d["tasks"][0].update(name=3), "damaged"),
+        (lambda d: d["tasks"][0].update(needs=3), "damaged"),
+        (lambda d: d["tasks"][0].update(needs=["z"]), "needs z"),
+        (lambda d: d["tasks"][0].update(arguments=[]), "damaged"),
+        (lambda d: d["tasks"][0].update(weight="1"), "damaged"),
+        (lambda d: d["tasks"][0].update(extra=1), "damaged"),
+        (lambda d: d["tasks"][0].pop("key"), "damaged"),
+        (lambda d: d["tasks"].append("text"), "damaged"),
+        (lambda d: d.update(format="other"), "another version"),
+        (lambda d: d.update(version=99), "another version"),
+        (lambda d: d.update(tasks={}), "no plan"),
+    ],
+)
+def test_a_hostile_plan_is_refused(tmp_path, change, says):
+    Plan((task("a"),)).save(tmp_path)
+    rewritten(tmp_path, change)
+    with pytest.raises(CallError, match=says):
+        Plan.load(tmp_path)
+
+
+def test_a_changed_cut_or_missing_plan_is_refused(tmp_path):
+    with pytest.raises(CallError, match="no plan to work on"):
+        Plan.load(tmp_path)
+    Plan((task("a"),)).save(tmp_path)
+    path = tmp_path / "tasks" / "plan.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"weight": 1.0', '"weight": 2.0'))
+    with pytest.raises(CallError, match="was changed"):
+        Plan.load(tmp_path)
+    for text in (whole[:-20], "[]", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(CallError, match="is no plan"):
+            Plan.load(tmp_path)
