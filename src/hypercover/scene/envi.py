@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from hypercover.errors import SceneError
+from hypercover.scene.legend import Legend
 
-__all__ = ["data_file"]
+__all__ = ["class_lines", "data_file", "finish_header", "listable"]
 
 _DATA = (
     "",
@@ -39,3 +40,36 @@ def data_file(header: Path) -> Path:
             f"{stem.name}.img or {stem.name}.dat beside it; put both into one folder."
         )
     return found[0]
+
+
+def listable(text: str) -> str:
+    """Replace the signs that would end a value or a list in a header."""
+    return text.translate(str.maketrans("{},=\r\n", "();-  "))
+
+
+def finish_header(header: Path, draft: Path, description: str, more: str = "") -> None:
+    """Set the description, which GDAL fills with the name of the draft, and add lines."""
+    text = header.read_text(encoding="utf-8")
+    own = "{\n" + str(draft) + "}"
+    text = text.replace(own, "{" + listable(description) + "}", 1)
+    if more:
+        text = text.replace(
+            "file type = ENVI Standard", "file type = ENVI Classification", 1
+        )
+    header.write_text(text + more, encoding="utf-8")
+
+
+def class_lines(legend: Legend) -> str:
+    """Return the header lines that name and colour the classes of a label map.
+
+    ENVI counts classes from 0, so codes without a class get an empty slot.
+    """
+    names = {0: "Unlabelled"} | {land.code: listable(land.name) for land in legend}
+    colors = {0: (0, 0, 0)} | {land.code: land.rgb for land in legend}
+    count = max(names) + 1
+    lookup = (str(part) for code in range(count) for part in colors.get(code, (0, 0, 0)))
+    named = (names.get(code, f"Class {code}") for code in range(count))
+    return (
+        f"classes = {count}\nclass lookup = {{{', '.join(lookup)}}}\n"
+        f"class names = {{{', '.join(named)}}}\n"
+    )

@@ -72,4 +72,5 @@ def _raw_length(dataset: Any) -> int:
     item = np.dtype(dataset.dtypes[0]).itemsize * 8 if bits is None else int(bits)
     offset = int(envi.get("header_offset", "0").strip() or 0)
     header = 128 if dataset.driver == "LAN" else offset
-    return header + dataset.width * dataset.height * dataset.count * item // 8
+    values = int(dataset.width) * int(dataset.height) * int(dataset.count)
+    return header + values * item // 8

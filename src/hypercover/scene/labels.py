@@ -56,13 +56,13 @@ def as_codes(
         numbers[np.isnan(numbers)] = 0
         _check_whole(numbers, source)
     _check_range(numbers, source)
-    codes = numbers.astype(np.uint8 if numbers.max(initial=0) <= 255 else np.uint16)
+    codes: Codes = numbers.astype(np.uint8 if numbers.max(initial=0) <= 255 else np.uint16)
     if not codes.any():
         raise LabelError(f"The labels {source} hold no labelled pixel: every pixel is 0.")
     return codes
 
 
-def _check_whole(numbers: npt.NDArray[np.float64], source: object) -> None:
+def _check_whole(numbers: npt.NDArray[Any], source: object) -> None:
     odd = numbers[~np.isfinite(numbers) | (numbers != np.floor(numbers))]
     if odd.size:
         raise LabelError(

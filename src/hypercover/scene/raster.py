@@ -26,7 +26,7 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.signature import Kind, kind_of
 from hypercover.scene.spectral import from_tags
 
-__all__ = ["Layer", "raster_shape", "read_image", "read_layer"]
+__all__ = ["Layer", "grid_of_raster", "opened", "raster_shape", "read_image", "read_layer"]
 
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
@@ -84,7 +84,7 @@ def raster_shape(path: Path) -> tuple[int, int]:
         return int(dataset.height), int(dataset.width)
 
 
-def _grid(dataset: Any) -> Grid:
+def grid_of_raster(dataset: Any) -> Grid:
     """Georeference of a dataset; a system without a place is not believed."""
     transform = tuple(float(part) for part in tuple(dataset.transform)[:6])
     if transform in (_IDENTITY, _UPSIDE):
@@ -151,11 +151,18 @@ def _cube(path: Path, dataset: Any) -> xr.DataArray:
         )
     lazy = LazyArray(shape, dtype, partial(_fetch, path))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
-    nodata, units = _nodata(dataset), next((unit for unit in dataset.units if unit), None)
+    nodata, units = _nodata(dataset), _units(dataset)
     cube.attrs = {"nodata": nodata} if nodata is not None else {}
     if units:
         cube.attrs["units"] = str(units)
-    return with_grid(cube, _grid(dataset))
+    return with_grid(cube, grid_of_raster(dataset))
+
+
+def _units(dataset: Any) -> str | None:
+    """Return the unit of the values as the bands or an ENVI header name it."""
+    named = next((unit for unit in dataset.units if unit), None)
+    unit = named or dataset.tags(ns="ENVI").get("data_units")
+    return str(unit) if unit else None
 
 
 def _fetch(path: Path, wanted: Indices) -> npt.NDArray[np.generic]:
@@ -190,7 +197,7 @@ def read_layer(path: Path) -> Layer:
             )
         return Layer(
             dataset.read(1),
-            _grid(dataset),
+            grid_of_raster(dataset),
             _nodata(dataset),
             _colors(dataset),
             dict(dataset.tags(ns="ENVI")),

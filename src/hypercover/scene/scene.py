@@ -163,7 +163,8 @@ class Scene:
 
     def take_bands(self, positions: Sequence[int]) -> "Scene":
         """Return the scene with the bands at these positions (from 0) alone."""
-        return self.replace(cube=self.cube.isel(band=list(positions)))
+        numbered = self.cube.assign_coords(band=("band", self.bands))
+        return self.replace(cube=numbered.isel(band=list(positions)))
 
 
 def valid_pixels(

@@ -123,7 +123,15 @@ def from_tags(
     if fwhm is not None and centres is not None and wavelengths is not None:
         widths = _same_unit(fwhm, wavelengths, centres)
     bad = None if bbl is None else np.asarray(bbl == 0)
-    return BandTable(centres, widths, bad, notes=(*notes, *more))
+    numbers = _counted(_listed(envi, "band_numbers", count, notes))
+    return BandTable(centres, widths, bad, numbers, (*notes, *more))
+
+
+def _counted(values: Values | None) -> npt.NDArray[np.int64] | None:
+    """Band numbers, where they are distinct and count from 1."""
+    if values is None or values.min() < 1 or len(np.unique(values)) < len(values):
+        return None
+    return values.astype(np.int64)
 
 
 def _same_unit(fwhm: Values, wavelengths: Values, centres: Values) -> Values:
@@ -192,4 +200,6 @@ def band_tags(table: BandTable) -> tuple[dict[str, str], list[dict[str, str]]]:
             tags["FWHM_UM"] = f"{width / 1e3:.9g}"
     if table.bad is not None:
         envi["bbl"] = _braced(~table.bad, whole=True)
+    if table.numbers is not None:
+        envi["band_numbers"] = _braced(table.numbers, whole=True)
     return envi, bands

@@ -1,0 +1,172 @@
+"""Choosing bands by number, by wavelength and by name."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import SceneError
+from hypercover.scene.catalog import aviris_bands
+from hypercover.scene.scene import Scene
+
+__all__ = ["BandSpec", "select_bands"]
+
+BandSpec = str | int | Sequence[int | str]
+Chosen = npt.NDArray[np.bool_]
+
+_AVIRIS_WATER = (*range(104, 109), *range(150, 164), 220)
+"""AVIRIS bands of 1992 in which water vapour lets nothing through, of 220."""
+_WATER_NM = ((1350.0, 1430.0), (1800.0, 1960.0))
+"""The two water vapour bands of the atmosphere, for every other sensor."""
+_NUMBERS = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
+_RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*(nm|um|µm)")
+_HOW = (
+    "write band numbers such as 1-10,15, wavelengths such as 400-900nm, "
+    "'water-absorption' or 'bad'"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Bands that one part of a specification means."""
+
+    bands: Chosen
+    """Whether each band of the scene is meant (n_bands,)."""
+    rule: str = ""
+    """How a name was understood, to be noted."""
+
+
+def select_bands(
+    scene: Scene, *, keep: BandSpec | None = None, drop: BandSpec | None = None
+) -> Scene:
+    """Return the scene with some of its bands alone.
+
+    Parameters
+    ----------
+    scene : Scene
+    keep, drop : str, int or sequence, optional
+        Bands to keep and to drop; what is in both is dropped.  Numbers are those
+        of ``scene.bands`` (from 1, both ends included), alone or as a list;
+        wavelengths are ranges such as ``"400-900nm"`` or ``"0.4-0.9um"``; names are
+        ``"water-absorption"`` and ``"bad"`` (bands the file marks as bad).  Parts
+        are joined by commas.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> scene = Scene(xr.DataArray(np.ones((5, 2, 2)), dims=("band", "y", "x")))
+    >>> select_bands(scene, keep="1-3,5", drop=2).bands.tolist()
+    [1, 3, 5]
+
+    Raises
+    ------
+    SceneError
+        If a part is not understood, names no band of the scene, or none is left.
+    """
+    chosen = np.ones(scene.n_bands, dtype=bool)
+    rules: list[str] = []
+    for spec, wanted in ((keep, True), (drop, False)):
+        if spec is None:
+            continue
+        found = [_find(scene, part) for part in _parts(spec)]
+        meant = np.logical_or.reduce([one.bands for one in found])
+        chosen &= meant if wanted else ~meant
+        rules += [one.rule for one in found if one.rule]
+    if not chosen.any():
+        raise SceneError(
+            f"No band is left of the {scene.n_bands} of {scene.name}; keep more or drop less."
+        )
+    if chosen.all():
+        return scene.noting(*rules)
+    kept = f"{int(chosen.sum())} of {scene.n_bands} bands are used."
+    return scene.take_bands(np.flatnonzero(chosen).tolist()).noting(*rules, kept)
+
+
+def _parts(spec: BandSpec) -> list[str]:
+    """Split a specification into its parts."""
+    listed = [spec] if isinstance(spec, str | int) else list(spec)
+    parts = [part.strip() for one in listed for part in str(one).split(",")]
+    if not parts or not all(parts):
+        raise SceneError(f"The bands {spec!r} name no band; {_HOW}.")
+    return parts
+
+
+def _find(scene: Scene, part: str) -> _Found:
+    named = _NAMED.get(part.lower())
+    if named is not None:
+        return named(scene)
+    numbers = _NUMBERS.fullmatch(part)
+    if numbers:
+        return _by_number(scene, int(numbers[1]), int(numbers[2] or numbers[1]))
+    wavelengths = _RANGE.fullmatch(part.lower())
+    if wavelengths:
+        factor = 1.0 if wavelengths[3] == "nm" else 1e3
+        low, high = (float(wavelengths[at]) * factor for at in (1, 2))
+        return _by_wavelength(scene, low, high, part)
+    raise SceneError(f"The bands {part!r} are not understood; {_HOW}.")
+
+
+def _by_number(scene: Scene, first: int, last: int) -> _Found:
+    chosen = (scene.bands >= first) & (scene.bands <= last)
+    asked = str(first) if first == last else f"{first}-{last}"
+    if not chosen.any():
+        raise SceneError(
+            f"{scene.name} has no band {asked}; its bands are numbered "
+            f"{scene.bands.min()} to {scene.bands.max()}."
+        )
+    return _Found(chosen)
+
+
+def _known_wavelengths(scene: Scene, asked: str) -> npt.NDArray[np.float64]:
+    if scene.wavelengths is None:
+        raise SceneError(
+            f"The bands {asked!r} ask for wavelengths, which {scene.name} does not carry; "
+            "name the bands by number, for example 1-10,15."
+        )
+    return scene.wavelengths
+
+
+def _by_wavelength(scene: Scene, low: float, high: float, asked: str) -> _Found:
+    centres = _known_wavelengths(scene, asked)
+    chosen = (centres >= low) & (centres <= high)
+    if not chosen.any():
+        raise SceneError(
+            f"{scene.name} has no band in {asked}; its wavelengths go from "
+            f"{centres.min():.0f} to {centres.max():.0f} nm."
+        )
+    return _Found(chosen)
+
+
+def _is_aviris(scene: Scene) -> bool:
+    """Tell whether the band numbers are those of the 220 AVIRIS bands of 1992."""
+    known = aviris_bands().wavelengths
+    centres = scene.wavelengths
+    if known is None or scene.bands.max() > len(known):
+        return False
+    if centres is None:
+        return scene.n_bands == len(known)
+    return bool(np.abs(known[scene.bands - 1] - centres).max() < 1.0)
+
+
+def _water(scene: Scene) -> _Found:
+    if _is_aviris(scene):
+        found = np.isin(scene.bands, _AVIRIS_WATER)
+        rule = "bands 104-108, 150-163 and 220 of the 220 of AVIRIS"
+    else:
+        centres = _known_wavelengths(scene, "water-absorption")
+        found = np.logical_or.reduce(
+            [(centres >= low) & (centres <= high) for low, high in _WATER_NM]
+        )
+        rule = "wavelengths of 1350-1430 nm and 1800-1960 nm"
+    here = f"{int(found.sum())} of them are" if found.any() else "none of them is"
+    return _Found(found, f"Water absorption means {rule}; {here} in this image.")
+
+
+def _bad(scene: Scene) -> _Found:
+    count = int(scene.bad.sum())
+    return _Found(scene.bad, f"The file marks {count} bands as bad.")
+
+
+_NAMED: dict[str, Callable[[Scene], _Found]] = {"water-absorption": _water, "bad": _bad}

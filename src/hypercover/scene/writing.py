@@ -1,0 +1,303 @@
+"""Writing cubes as GeoTIFF or ENVI, strip by strip, with all that is known of the bands."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from affine import Affine
+from rasterio.errors import RasterioError
+
+from hypercover.errors import CallError, OutputError, SceneError
+from hypercover.files import atomic, write_text
+from hypercover.scene import intact
+from hypercover.scene.envi import class_lines, finish_header, listable
+from hypercover.scene.grid import Grid
+from hypercover.scene.labels import as_codes, check_size
+from hypercover.scene.legend import Legend
+from hypercover.scene.pam import sidecar, to_xml
+from hypercover.scene.raster import grid_of_raster, opened
+from hypercover.scene.scene import Scene
+from hypercover.scene.spectral import BandTable, band_tags
+
+__all__ = ["write_labels", "write_scene"]
+
+_DRIVERS = {
+    ".tif": "GTiff", ".tiff": "GTiff", ".hdr": "ENVI", ".img": "ENVI", ".dat": "ENVI",
+    ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI",
+}  # fmt: skip
+_SIDE = 64
+"""Side of the tiles of a GeoTIFF; strips are cut along them."""
+_AT_ONCE = 2**24
+"""Values written at once."""
+_GTIFF = {
+    "tiled": True,
+    "blockxsize": _SIDE,
+    "blockysize": _SIDE,
+    "compress": "deflate",
+    "zlevel": 4,
+    "bigtiff": "IF_SAFER",
+}
+_SHIFTED = 1e-6
+
+
+def driver_of(path: Path) -> str:
+    """Return the GDAL driver that a file name asks for.
+
+    Raises
+    ------
+    CallError
+        If the suffix is neither that of GeoTIFF nor of ENVI.
+    """
+    driver = _DRIVERS.get(path.suffix.lower())
+    if driver is None:
+        raise CallError(
+            "An image is written as GeoTIFF (.tif) or ENVI (.hdr, .img, .dat, .bsq, .bil, "
+            f".bip), got the name {path.name!r}; give it one of these suffixes."
+        )
+    return driver
+
+
+def write_scene(
+    scene: Scene,
+    path: str | Path,
+    *,
+    interleave: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the cube of a scene with its wavelengths, widths, bad bands and georeference.
+
+    The cube is read and written in strips, so it may be larger than memory.  The
+    file appears under its name when it is whole; of ENVI's two files the header
+    comes last.
+
+    Parameters
+    ----------
+    scene : Scene
+    path : path
+        ``.tif`` for a tiled, compressed GeoTIFF; ``.hdr``, ``.img``, ``.dat`` for ENVI.
+    interleave : {"bsq", "bil", "bip"}, optional
+        Order of the values in an ENVI file: by band (default), line or pixel.
+    tags : mapping, optional
+        More text to keep with the image.
+
+    Returns
+    -------
+    Path
+        The file of pixels.
+
+    Raises
+    ------
+    CallError
+        If the suffix or the interleave is unknown, or ENVI cannot hold the grid.
+    OutputError
+        If it cannot be written; an older file of that name stays.
+    """
+    target = Path(path)
+    driver = driver_of(target)
+    options = _options(driver, target, interleave)
+    dtype = _storable(scene.cube.dtype, driver)
+    options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
+    with _drafted(target, scene.grid, driver, options, description=scene.name) as file:
+        _describe(file, scene, driver, tags or {})
+        for rows, cols in _pieces(scene):
+            window = ((rows.start, rows.stop), (cols.start, cols.stop))
+            file.write(scene.read(rows, cols).astype(dtype, copy=False), window=window)
+    return _pixels_of(target)
+
+
+def write_labels(
+    labels: npt.NDArray[np.unsignedinteger],
+    legend: Legend,
+    grid: Grid,
+    path: str | Path,
+    *,
+    tags: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a label map with the names and colours of its classes.
+
+    A GeoTIFF gets a colour table and its names in ``<file>.aux.xml``, where GDAL
+    and QGIS look for them; ENVI gets a classification header.
+
+    Parameters
+    ----------
+    labels : array of shape (y, x)
+        Class codes; 0 = unlabelled, written as no-data.
+    legend : Legend
+    grid : Grid
+        Georeference; its size must be that of the labels.
+    path : path
+        ``.tif``, or an ENVI suffix.
+    tags : mapping, optional
+        More text to keep with a GeoTIFF.
+
+    Returns
+    -------
+    Path
+        The file of pixels.
+
+    Raises
+    ------
+    CallError
+        If the suffix is unknown, or the labels are of another size or no codes.
+    OutputError
+        If it cannot be written.
+    """
+    target = Path(path)
+    driver = driver_of(target)
+    check_size(labels.shape, grid, "the array to be written")
+    codes = as_codes(np.asarray(labels), "to be written")
+    known = legend.covering(codes)
+    options: dict[str, Any] = {"count": 1, "dtype": codes.dtype, "nodata": 0}
+    options |= dict(_GTIFF) if driver == "GTiff" else {}
+    header = {"description": target.stem}
+    if driver == "ENVI":
+        header["more"] = class_lines(known)
+    with _drafted(target, grid, driver, options, **header) as file:
+        file.write(codes, 1)
+        if driver == "GTiff":
+            file.update_tags(**(tags or {}))
+            table = {land.code: (*land.rgb, 255) for land in known}
+            file.write_colormap(1, {0: (0, 0, 0, 0)} | table)
+    pixels = _pixels_of(target)
+    if driver == "GTiff":
+        write_text(sidecar(pixels), to_xml(known))
+    return pixels
+
+
+def _options(driver: str, path: Path, interleave: str | None) -> dict[str, Any]:
+    suffix = path.suffix.lower().strip(".")
+    order = (interleave or (suffix if suffix in {"bil", "bip"} else "bsq")).lower()
+    if order not in {"bsq", "bil", "bip"}:
+        raise CallError(
+            f"The interleave must be bsq, bil or bip, got {interleave!r}; bsq keeps "
+            "whole bands together, bip whole spectra."
+        )
+    if driver == "ENVI":
+        return {"interleave": order}
+    return dict(_GTIFF)
+
+
+def _storable(dtype: np.dtype[Any], driver: str) -> np.dtype[Any]:
+    """Return the type the format can hold that keeps every value."""
+    native = dtype.newbyteorder("=")
+    wider = {"float16": "float32", "bool": "uint8"}
+    if driver == "ENVI":
+        wider |= {"int8": "int16"}
+    return np.dtype(wider.get(native.name, native))
+
+
+def _pieces(scene: Scene) -> Iterator[tuple[slice, slice]]:
+    """Cut the image along the tiles into rectangles that fit in memory."""
+    rows, cols = scene.shape
+    across = max(1, _AT_ONCE // (_SIDE * _SIDE * scene.n_bands)) * _SIDE
+    for top in range(0, rows, _SIDE):
+        for left in range(0, cols, across):
+            yield (
+                slice(top, min(top + _SIDE, rows)),
+                slice(left, min(left + across, cols)),
+            )
+
+
+def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> None:
+    """Note wavelengths, widths, bad bands, numbers, units and origin in the file."""
+    counted = np.array_equal(scene.bands, np.arange(1, scene.n_bands + 1))
+    table = BandTable(
+        scene.wavelengths,
+        scene.fwhm,
+        scene.bad if "bad" in scene.cube.coords else None,
+        None if counted else scene.bands,
+    )
+    envi, bands = band_tags(table)
+    more = dict(tags) | ({"HYPERCOVER_SIMULATED": "yes"} if scene.simulated else {})
+    unit = scene.cube.attrs.get("units")
+    if driver == "ENVI":
+        envi |= {key.lower(): listable(text) for key, text in more.items()}
+        envi |= {"data_units": listable(str(unit))} if unit else {}
+    else:
+        file.update_tags(**more)
+        for number, own in enumerate(bands, 1):
+            file.update_tags(number, ns="IMAGERY", **own)
+        if unit:
+            file.units = (str(unit),) * scene.n_bands
+    file.update_tags(ns="ENVI", **envi)
+    file.descriptions = tuple(f"Band {number}" for number in scene.bands)
+
+
+def _pixels_of(path: Path) -> Path:
+    return path.with_suffix(".img") if path.suffix.lower() == ".hdr" else path
+
+
+@contextmanager
+def _drafted(
+    target: Path, grid: Grid, driver: str, options: Mapping[str, Any], **header: str
+) -> Iterator[Any]:
+    """Open a raster to write to; it takes its name only when it is whole."""
+    pixels = _pixels_of(target)
+    with _header_last(pixels, driver) as header_draft, atomic(pixels) as draft:
+        draft.touch()
+        made = draft.with_suffix(".hdr")
+        try:
+            with _created(draft, grid, driver, options) as file:
+                yield file
+            _check_whole(draft, grid)
+            if driver == "ENVI":
+                finish_header(made, draft, **header)
+                made.replace(header_draft)
+        except (RasterioError, SceneError) as error:
+            raise OutputError(
+                f"Cannot write {target}: writing broke off, perhaps because the disk is "
+                "full; free some space or choose another folder."
+            ) from error
+        finally:
+            for left in (made, sidecar(draft)):
+                if left != draft:
+                    left.unlink(missing_ok=True)
+        _drop_companions(pixels, driver)
+
+
+def _drop_companions(pixels: Path, driver: str) -> None:
+    """Remove what belongs to an older image of that name, so that the two never mix."""
+    sidecar(pixels).unlink(missing_ok=True)
+    if driver == "ENVI":
+        pixels.with_suffix(".hdr").unlink(missing_ok=True)
+
+
+@contextmanager
+def _header_last(pixels: Path, driver: str) -> Iterator[Path]:
+    """Give a draft for the header of ENVI; other formats have none."""
+    if driver != "ENVI":
+        yield pixels
+        return
+    with atomic(pixels.with_suffix(".hdr")) as draft:
+        yield draft
+
+
+@contextmanager
+def _created(
+    draft: Path, grid: Grid, driver: str, options: Mapping[str, Any]
+) -> Iterator[Any]:
+    settings = dict(options) | {"height": grid.rows, "width": grid.cols, "crs": grid.crs}
+    if grid.placed:
+        settings["transform"] = Affine(*grid.transform)
+    with (
+        rasterio.Env(GDAL_PAM_ENABLED="NO"),
+        rasterio.open(draft, "w", driver=driver, **settings) as file,
+    ):
+        yield file
+
+
+def _check_whole(draft: Path, grid: Grid) -> None:
+    """Read back what was written: GDAL reports a full disk late or not at all."""
+    with opened(draft) as file:
+        intact.check(file, draft)
+        found = grid_of_raster(file)
+    wanted, got = np.array(grid.transform), np.array(found.transform)
+    if np.abs(wanted - got).max() > _SHIFTED * max(1.0, float(np.abs(wanted).max())):
+        raise CallError(
+            "ENVI cannot hold a georeference that is mirrored or sheared; write a GeoTIFF "
+            "(.tif) instead."
+        )
