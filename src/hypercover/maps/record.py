@@ -1,0 +1,177 @@
+"""What a run left in ``metrics.json``, read back and checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hypercover.errors import CallError
+
+__all__ = ["ClassScore", "Leakage", "Model", "Record", "Split", "read_record"]
+
+_BIGGEST = 64 * 2**20
+"""Bytes of the largest metrics.json that is read."""
+Share = float | None
+
+
+class _Part(BaseModel):
+    """One object of the file: unknown keys are left alone, missing ones have defaults."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class Leakage(_Part):
+    """Shares of test pixels whose windows saw training pixels."""
+
+    window: int = 1
+    centre_in_window: Share = None
+    window_overlap: Share = None
+
+
+class ClassScore(_Part):
+    """How well one class was found; counts are means where a run has repeats."""
+
+    code: int
+    name: str = ""
+    train_count: float | None = None
+    test_count: float | None = None
+    producers_accuracy: Share = None
+    users_accuracy: Share = None
+    f1: Share = None
+
+
+class Confusion(_Part):
+    """Counts of test pixels: a row a reference class, a column a predicted one."""
+
+    codes: list[int] = []
+    matrix: list[list[float]] = []
+
+
+class Repeat(_Part):
+    """Headline figures of one seed."""
+
+    seed: int | None = None
+    overall_accuracy: Share = None
+    average_accuracy: Share = None
+    kappa: Share = None
+
+
+class Model(_Part):
+    """One model under one split."""
+
+    description: str = ""
+    overall_accuracy: Share = None
+    average_accuracy: Share = None
+    kappa: Share = None
+    per_class: list[ClassScore] = []
+    confusion: Confusion = Confusion()
+    leakage: Leakage = Leakage()
+    validation_accuracy: Share = None
+    train_seconds: float | None = None
+    predict_seconds: float | None = None
+    repeats: list[Repeat] = []
+    spread: dict[str, Share] | None = None
+
+
+class Count(_Part):
+    """Pixels of one part of a split."""
+
+    count: float = 0
+    per_class: dict[int, float] = {}
+
+
+class Unscored(_Part):
+    """A class no accuracy can be given for."""
+
+    code: int
+    name: str = ""
+    reason: str = ""
+
+
+class Split(_Part):
+    """How the labelled pixels were divided."""
+
+    kind: str = "given"
+    settings: dict[str, Any] = {}
+    window: int | None = None
+    train: Count = Count()
+    validation: Count = Count()
+    test: Count = Count()
+    guard: Count = Count()
+    unscored: list[Unscored] = []
+    notes: list[str] = []
+
+
+class SceneFacts(_Part):
+    """What the run worked on."""
+
+    name: str = "scene"
+    source: str = ""
+    rows: int | None = None
+    cols: int | None = None
+    bands: int | None = None
+    simulated: bool = False
+    wavelengths: tuple[float, float] | None = None
+    crs: str | None = None
+    notes: list[str] = []
+
+
+class LegendRow(_Part):
+    """One class: its colour goes into styles, so nothing but a colour may stand there."""
+
+    code: int
+    name: str = ""
+    color: str = Field(default="#999999", pattern="^#[0-9a-fA-F]{6}$")
+
+
+class Beside(_Part):
+    """The same models under another split."""
+
+    split: Split = Split()
+    models: dict[str, Model] = {}
+
+
+class Record(_Part):
+    """Everything ``metrics.json`` says."""
+
+    name: str = "run"
+    seed: int | None = None
+    created: str = ""
+    versions: dict[str, str | None] = {}
+    scene: SceneFacts = SceneFacts()
+    legend: list[LegendRow] = []
+    split: Split = Split()
+    models: dict[str, Model] = {}
+    best: str | None = None
+    beside: dict[str, Beside] = {}
+
+
+def read_record(folder: Path) -> Record:
+    """Read the metrics of a run folder.
+
+    Raises
+    ------
+    CallError
+        If there are none, or they are not what a run leaves.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise CallError(
+            f"{folder} holds no metrics.json, so there is nothing to report; give the "
+            "folder of a run, and run it to its end first."
+        )
+    if path.stat().st_size > _BIGGEST:
+        raise CallError(
+            f"{path} is larger than {_BIGGEST // 2**20} MiB, which no run leaves; give "
+            "the folder of a run."
+        )
+    try:
+        return Record.model_validate(json.loads(path.read_bytes()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole file"
+        reason = f"{first['msg']} at {place}"
+    except (ValueError, RecursionError) as error:
+        reason = f"it is not JSON ({error})"
+    raise CallError(f"{path} is not what a run leaves: {reason}; run the experiment again.")

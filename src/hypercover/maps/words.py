@@ -1,0 +1,125 @@
+"""Numbers and facts as a reader wants them said."""
+
+from typing import Any
+
+from hypercover.maps.record import Leakage, Split
+
+__all__ = [
+    "count_words",
+    "leak_words",
+    "percent",
+    "seconds_words",
+    "share_words",
+    "split_words",
+]
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share as a percentage that is never rounded up to all or down to none.
+
+    Examples
+    --------
+    >>> percent(0.6534), percent(1.0), percent(0.99999), percent(1e-6), percent(None)
+    ('65.3', '100.0', '> 99.9', '< 0.1', '–')
+    """
+    if share is None:
+        return "–"
+    text = f"{100 * share:.{digits}f}"
+    smallest = 10.0**-digits
+    if share < 1 and text == f"{100:.{digits}f}":
+        return f"> {100 - smallest:.{digits}f}"
+    if share > 0 and text == f"{0:.{digits}f}":
+        return f"< {smallest:.{digits}f}"
+    return text
+
+
+def share_words(share: float | None) -> str:
+    """Return a share in running text: "no", "all", "90 % of the".
+
+    Examples
+    --------
+    >>> share_words(0.0), share_words(1.0), share_words(0.904)
+    ('no', 'all', '90 % of the')
+    """
+    if share is None:
+        return "an unknown share of the"
+    if share in (0.0, 1.0):
+        return "all" if share else "no"
+    return f"{percent(share, 0)} % of the"
+
+
+def leak_words(leakage: Leakage) -> str:
+    """Say in one sentence what the test had in common with the training."""
+    if leakage.centre_in_window is None and leakage.window_overlap is None:
+        return "The leak audit has no figures."
+    if leakage.window <= 1:
+        return (
+            "It looks at single pixels: no window is shared, though a test pixel may "
+            "still lie right beside a training pixel."
+        )
+    side = f"{leakage.window} × {leakage.window}"
+    if not leakage.centre_in_window and not leakage.window_overlap:
+        return f"No {side} window around a test pixel touches one around a training pixel."
+    seen = share_words(leakage.centre_in_window)
+    touched = share_words(leakage.window_overlap)
+    return (
+        f"{seen[0].upper()}{seen[1:]} test pixels had a training pixel inside their "
+        f"{side} window; {touched} test windows shared pixels with a training window."
+    )
+
+
+def split_words(split: Split) -> str:
+    """Say how a split was made."""
+    settings = split.settings
+    train = _amount(settings.get("train"))
+    if split.kind == "blocks":
+        guard = settings.get("guard")
+        size = settings.get("size")
+        parts = [
+            f"blocks of {size} px" if size else "blocks",
+            f"{train} of the labels train" if train else "",
+            f"guard {guard} px" if guard is not None else "",
+        ]
+        return ", ".join(part for part in parts if part)
+    if split.kind == "random":
+        return f"random pixels, {train} of each class train" if train else "random pixels"
+    return "pixels marked in files" if split.kind == "masks" else f"{split.kind} split"
+
+
+def _amount(train: Any) -> str:
+    if isinstance(train, bool) or not isinstance(train, int | float):
+        return ""
+    return f"{percent(train, 0)} %" if 0 < train < 1 else f"{train:g} pixels"
+
+
+def count_words(count: float | None) -> str:
+    """Return a count with thousands set apart; means over seeds keep a decimal.
+
+    Examples
+    --------
+    >>> count_words(9671), count_words(12.5), count_words(None)
+    ('9,671', '12.5', '–')
+    """
+    if count is None:
+        return "–"
+    return f"{count:,.0f}" if float(count).is_integer() else f"{count:,.1f}"
+
+
+def seconds_words(seconds: float | None) -> str:
+    """Return a time span in the unit a person would use.
+
+    Examples
+    --------
+    >>> seconds_words(0.0123), seconds_words(8.24), seconds_words(75), seconds_words(7300)
+    ('12 ms', '8.2 s', '1 min 15 s', '2 h 02 min')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
