@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,7 @@ def _check_whole(numbers: npt.NDArray[Any], source: object) -> None:
         )
 
 
-def _check_range(numbers: npt.NDArray[np.generic], source: object) -> None:
+def _check_range(numbers: npt.NDArray[Any], source: object) -> None:
     if numbers.dtype.kind == "b" or numbers.size == 0:
         return
     low, high = float(numbers.min()), float(numbers.max())
