@@ -11,4 +11,4 @@ def command() -> None:
     from hypercover.cli.tables import scenes_table, show
     from hypercover.scene.catalog import known_scenes
 
-    show(scenes_table(known_scenes()))
+    show(*scenes_table(known_scenes()))

@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from hypercover.scene.catalog import KnownScene
 from hypercover.scene.scene import Scene
 
 __all__ = ["accuracy_table", "scene_table", "scenes_table", "show", "unscored_lines"]
@@ -156,18 +157,19 @@ def _class_table(scene: Scene) -> Table:
     return table
 
 
-def scenes_table(scenes: Iterable[Any]) -> Table:
-    """List known scenes: one row each."""
-    table = Table(title="known scenes", title_justify="left", show_lines=True)
-    for column in ("name", "what", "sensor", "shape", "classes", "where from"):
-        table.add_column(column, overflow="fold")
+def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
+    """Describe known scenes: what each is, where its files live, what is wrong with it."""
+    parts: list[RenderableType] = []
     for scene in scenes:
-        table.add_row(
-            scene.name,
-            escape(scene.title),
-            escape(scene.sensor),
-            " × ".join(map(str, scene.shape)),
-            str(len(scene.legend)) if scene.legend else "–",
-            escape(scene.address),
-        )
-    return table
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+        size = f"{scene.rows} × {scene.cols} pixels × {scene.bands} bands, {scene.classes} classes"
+        table.add_row("image", escape(f"{scene.sensor}; {size}"))
+        for file in scene.files:
+            table.add_row("file", escape(f"{file.name} ({file.role})"))
+            table.add_row("", escape(file.address))
+        for defect in scene.defects:
+            table.add_row("defect", escape(defect))
+        table.add_row("licence", escape(scene.licence))
+        table.add_row("cite", escape(scene.citation))
+        parts += [f"[bold]{escape(scene.title)}[/] ({escape(scene.key)})", table, ""]
+    return parts
