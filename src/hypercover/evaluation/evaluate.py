@@ -1,6 +1,6 @@
 """Evaluate: how good predictions on the test pixels are, and how far to believe it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -86,6 +86,20 @@ class Evaluation:
             },
             "leakage": self.leakage.to_json(),
         }
+
+    @classmethod
+    def from_json(cls, model: Mapping[str, Any]) -> "Evaluation":
+        """Rebuild an evaluation from what :meth:`to_json` returned, or a sum of such."""
+        rows = model["per_class"]
+        leak = model["leakage"]
+        return cls(
+            legend=Legend.of({int(row["code"]): str(row["name"]) for row in rows}),
+            matrix=np.asarray(model["confusion"]["matrix"], dtype=np.int64),
+            leakage=LeakAudit(
+                leak["window"], leak["centre_in_window"], leak["window_overlap"]
+            ),
+            train_counts={int(row["code"]): round(row["train_count"]) for row in rows},
+        )
 
 
 def evaluate(

@@ -17,6 +17,9 @@ _STARTS = 48
 _PROPOSALS = 48
 _SCREENING = 8
 _POLISHING = 60
+_LOST = 0.2
+"""Cost of pixels lost to the guard.  Even shares alone scatter the blocks and lose
+more than a random draw does; a higher cost crowds them into one corner of the land."""
 _WORK = 1e8
 """Look-ups a draw may cost: bounds the time on whole flight lines."""
 
@@ -166,7 +169,7 @@ class _Wish:
         return np.asarray(
             missing
             + uneven.mean(axis=1)
-            + 0.5 * np.maximum(lost, 0).mean(axis=1)
+            + _LOST * np.maximum(lost, 0).mean(axis=1)
             + 10 * whole**2
         )
 

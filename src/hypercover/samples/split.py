@@ -222,10 +222,18 @@ class Split:
         folder: str | Path,
         stem: str = "split",
         *,
-        labels: npt.ArrayLike | None = None,
         grid: Grid | None = None,
+        legend: Legend | None = None,
+        labels: npt.ArrayLike | None = None,
     ) -> None:
-        """Write ``<stem>.tif`` (the map, georeferenced) and ``<stem>.json``.
+        """Write ``<stem>.tif`` (the map of parts) and ``<stem>.json`` (all else).
+
+        Parameters
+        ----------
+        folder, stem : where to write
+        grid : georeference of the map
+        legend : names of the classes, kept in the JSON file
+        labels : class codes (y, x); with them the counts of each class are kept
 
         Raises
         ------
@@ -234,7 +242,7 @@ class Split:
         """
         from hypercover.samples.split_files import write_split
 
-        write_split(self, Path(folder), stem, labels=labels, grid=grid)
+        write_split(self, Path(folder), stem, grid=grid, legend=legend, labels=labels)
 
     @classmethod
     def load(cls, folder: str | Path, stem: str = "split") -> "Split":

@@ -14,6 +14,7 @@ from hypercover.errors import SplitError
 from hypercover.files import atomic, make_folder, write_json
 from hypercover.samples.split import PARTS, Split
 from hypercover.scene.grid import Grid
+from hypercover.scene.legend import Legend
 
 __all__ = ["COLORS", "read_split", "write_split"]
 
@@ -46,8 +47,9 @@ def write_split(
     folder: Path,
     stem: str,
     *,
-    labels: npt.ArrayLike | None = None,
     grid: Grid | None = None,
+    legend: Legend | None = None,
+    labels: npt.ArrayLike | None = None,
 ) -> None:
     """Write the map of parts, then the JSON file that names its SHA-256."""
     make_folder(folder)
@@ -69,6 +71,7 @@ def write_split(
             part: {"code": code, **split.part_json(part, labels)}
             for code, part in enumerate(PARTS)
         },
+        "classes": [] if legend is None else legend.to_json(),
         "sha256": split.digest,
     }
     write_json(folder / f"{stem}.json", about)

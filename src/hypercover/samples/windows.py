@@ -73,8 +73,13 @@ class Windows:
         self._view = np.lib.stride_tricks.sliding_window_view(
             self._padded, (size, size), axis=(1, 2)
         )
-        self.rows = np.asarray(rows, dtype=np.intp)
-        self.cols = np.asarray(cols, dtype=np.intp)
+        self.rows = _checked_positions(rows, cube.shape[1], "rows")
+        self.cols = _checked_positions(cols, cube.shape[2], "columns")
+        if len(self.rows) != len(self.cols):
+            raise CallError(
+                f"Windows need one row and one column each, got {len(self.rows)} rows "
+                f"and {len(self.cols)} columns; give as many of both."
+            )
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -101,6 +106,8 @@ class Windows:
     def __getitem__(self, key: int | tuple[Any, ...]) -> npt.NDArray[np.generic]: ...
     def __getitem__(self, key: Any) -> Any:
         """Select windows lazily by slice or indices; cut one by an integer."""
+        if isinstance(key, tuple) and (not key or key[0] is Ellipsis):
+            return self.cut()[key]
         if isinstance(key, tuple):
             cut: npt.NDArray[np.generic] = self[
                 np.atleast_1d(np.arange(len(self))[key[0]])
@@ -130,4 +137,19 @@ class Windows:
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
         """Cut all windows for NumPy."""
+        if copy is False:
+            raise ValueError(
+                "Windows are cut when asked for, so an array is always a copy."
+            )
         return self.cut().astype(dtype or self.dtype, copy=False)
+
+
+def _checked_positions(given: npt.ArrayLike, side: int, what: str) -> npt.NDArray[np.intp]:
+    """Return positions (n,) after checking that they lie in the image."""
+    positions = np.asarray(given, dtype=np.intp)
+    if positions.size and not 0 <= positions.min() <= positions.max() < side:
+        raise CallError(
+            f"The {what} of windows must lie from 0 to {side - 1}, got "
+            f"{positions.min()} to {positions.max()}; count them from 0 in this image."
+        )
+    return positions
