@@ -18,10 +18,11 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from hypercover.classifiers.fits import check_scene_fits
 from hypercover.errors import ModelError
 from hypercover.files import atomic, make_folder, write_json
 
-__all__ = ["Bundle", "Classifier", "load_bundle", "save_bundle"]
+__all__ = ["Bundle", "Classifier", "check_scene_fits", "load_bundle", "save_bundle"]
 
 _FORMAT, _VERSION = "hypercover-model", 1
 _CARD, _WEIGHTS = "model.json", "weights.safetensors"

@@ -1,0 +1,189 @@
+"""Bundles: what is saved comes back, and what a stranger damaged is refused."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hypercover.classifiers.bundle import check_scene_fits, load_bundle, save_bundle
+from hypercover.classifiers.named import named_classifier
+from hypercover.classifiers.svm import SVMClassifier
+from hypercover.errors import ModelError, OutputError
+
+CARD = {
+    "bands": [1, 2, 3, 5],
+    "wavelengths": [400.0, 410.1, 420.2, 440.4],
+    "legend": [{"code": 200, "name": "Häfer & <b>", "color": "#aabbcc"}],
+    "window": 1,
+    "preprocessing": "each band scaled",
+}
+
+
+def pixels(codes=(3, 200, 65535)):
+    rng = np.random.default_rng(0)
+    which = np.arange(60) % 3
+    return rng.normal(size=(60, 4)) + which[:, None], np.array(codes)[which]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    svm = SVMClassifier().fit(*pixels())
+    save_bundle(tmp_path / "model", svm, CARD)
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        SVMClassifier,
+        lambda: named_classifier("sklearn.neighbors.KNeighborsClassifier"),
+    ],
+)
+@pytest.mark.parametrize(
+    "codes", [(3, 200, 65535), ("Mais", "Roggen", "Weizen ü"), (-1, 0, 2**62)]
+)
+def test_a_model_comes_back_as_it_was(tmp_path, make, codes):
+    X, y = pixels(codes)
+    model = make().fit(X, y)
+    save_bundle(tmp_path, model, CARD)
+    bundle = load_bundle(tmp_path)
+    assert bundle.card == CARD
+    assert bundle.versions["scikit-learn"]
+    assert bundle.classifier.classes_.tolist() == list(codes)
+    np.testing.assert_array_equal(bundle.classifier.predict(X), model.predict(X))
+    np.testing.assert_array_equal(
+        bundle.classifier.predict_proba(X), model.predict_proba(X)
+    )
+    assert check_scene_fits(bundle.card, [1, 2, 3, 5], None) is None
+
+
+def test_the_same_model_gives_the_same_bytes(saved, tmp_path):
+    before = [(saved / name).read_bytes() for name in ("model.json", "weights.safetensors")]
+    save_bundle(saved, SVMClassifier().fit(*pixels()), CARD)
+    after = [(saved / name).read_bytes() for name in ("model.json", "weights.safetensors")]
+    assert before == after
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "model.json",
+        "weights.safetensors",
+    ]
+
+
+def test_loading_an_svm_loads_no_torch(saved):
+    code = (
+        "import sys; from hypercover.classifiers.bundle import load_bundle;"
+        f"load_bundle({str(saved)!r}); print('torch' in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "False"
+
+
+def test_only_known_classifiers_and_plain_cards_are_saved(tmp_path):
+    svm = SVMClassifier().fit(*pixels())
+    with pytest.raises(ModelError, match="got dict"):
+        save_bundle(tmp_path / "a", {}, CARD)
+    for card in ({"window": float("nan")}, {"legend": object()}):
+        with pytest.raises(ModelError, match="plain data"):
+            save_bundle(tmp_path / "a", svm, card)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="Cannot write"):
+        save_bundle(tmp_path / "file", SVMClassifier().fit(*pixels()), CARD)
+
+
+def edited(folder, change):
+    path = folder / "model.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d.update(format="other"), "not a hypercover model"),
+        (lambda d: d.update(version=2), "format version 2"),
+        (lambda d: d.update(kind="pickle"), "unknown kind 'pickle'; known are svm, cnn"),
+        (lambda d: d.update(kind=["svm"]), "unknown kind"),
+        (lambda d: d.update(kind="sklearn"), "parameters"),
+        (lambda d: d.pop("card"), "lacks its part 'card'"),
+        (lambda d: d.update(settings=[]), "lacks its part 'settings'"),
+        (lambda d: d["settings"].update(width=0), "width"),
+        (lambda d: d["settings"]["classes"].update(values=[1, 2]), "must be finite"),
+        (lambda d: d["weights"].update(bytes=5), "cut off or of another model"),
+        (lambda d: d["weights"].update(sha256="00"), "checksum"),
+        (lambda d: d.update(weights={}), "cut off or of another model"),
+    ],
+)
+def test_an_edited_model_is_refused(saved, change, says):
+    edited(saved, change)
+    with pytest.raises(ModelError, match=says):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 200_000, b'{"a": NaN}']
+)
+def test_a_damaged_document_is_refused(saved, text):
+    (saved / "model.json").write_bytes(text)
+    with pytest.raises(ModelError, match=r"damaged|not a model"):
+        load_bundle(saved)
+
+
+def with_weights(folder, weights):
+    """Put other weights into a bundle, with size and checksum to match."""
+    import hashlib
+
+    (folder / "weights.safetensors").write_bytes(weights)
+    facts = {"bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
+    edited(folder, lambda document: document.update(weights=facts))
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        b"",
+        b"\xff" * 8,
+        (2**62).to_bytes(8, "little") + b"{}",
+        pickle.dumps({"mean": 1}),
+        (100).to_bytes(8, "little")
+        + b'{"mean":{"dtype":"F64","shape":[1000000000000],"data_offsets":[0,8]}}'.ljust(
+            100
+        )
+        + b"\0" * 8,
+        (70).to_bytes(8, "little")
+        + b'{"mean":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}}'.ljust(70)
+        + b"\0" * 8,
+    ],
+)
+def test_weights_that_are_no_safetensors_file_are_refused(saved, weights):
+    with_weights(saved, weights)
+    with pytest.raises(ModelError, match=r"safetensors|lacks its"):
+        load_bundle(saved)
+
+
+def test_missing_cut_and_changed_files_are_refused(saved):
+    weights = saved / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-8])
+    with pytest.raises(ModelError, match="cut off"):
+        load_bundle(saved)
+    weights.write_bytes(whole[:-8] + b"\0" * 8)
+    with pytest.raises(ModelError, match="checksum"):
+        load_bundle(saved)
+    weights.unlink()
+    with pytest.raises(ModelError, match="lacks its weights"):
+        load_bundle(saved)
+    weights.mkdir()
+    with pytest.raises(ModelError, match="cut off"):
+        load_bundle(saved)
+    (saved / "model.json").unlink()
+    with pytest.raises(ModelError, match=r"no readable model .* give the folder"):
+        load_bundle(saved)
