@@ -7,56 +7,36 @@ be passed on freely.  What it models and where the models come from stands in
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hypercover.errors import CallError, OutputError
+from hypercover.errors import OutputError
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.lazy import LazyArray
+from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.covers import land_covers
 from hypercover.scene.simulation.parcels import HALO, lay_out
 from hypercover.scene.simulation.render import Picture, endmembers
 from hypercover.scene.simulation.sensor import Bands, Sensor, aviris_bands, even_bands
+from hypercover.scene.simulation.settings import AVIRIS, PRESETS, Settings, chosen
 from hypercover.scene.simulation.survey import Survey, survey
 from hypercover.scene.simulation.texture import mixtures
-from hypercover.scene.simulation.storage import write_labels, write_scene
+from hypercover.scene.writing import driver_of, write_labels, write_scene
 
 __all__ = ["PRESETS", "Settings", "simulate", "simulated_scene"]
 
-FIELD = 420.0
-"""Mean area of a field in pixels (17 ha) where there is room for all classes."""
+FIELD = 620.0
+"""Mean area of a field in pixels (25 ha) where there is room for all classes."""
 PIXEL = 20.0
 """Side of a pixel, m."""
-_CORNER = (500_000.0, 4_480_000.0)
-_MOST_PIXELS = 2**26
-AVIRIS = 220
-_LEAST_PER_CLASS = 60
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a simulated scene is to be like."""
-
-    rows: int = 145
-    """Number of rows of 20 m."""
-    cols: int = 145
-    """Number of columns of 20 m."""
-    bands: int = AVIRIS
-    """Number of bands; 220 are those of AVIRIS in 1992, others stand evenly."""
-    classes: int = 16
-    """Number of labelled classes."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
-
-
-PRESETS = {"demo": Settings(rows=128, cols=128, bands=AVIRIS, classes=10)}
-"""Named scenes; a preset takes the place of rows, cols, bands and classes."""
+_CORNER = (505_000.0, 4_476_000.0)
+"""Easting and northing of the north-west corner: 40.4° N, 86.9° W in UTM zone 16."""
+Progress = Callable[[int, int], None]
+Labels = npt.NDArray[np.unsignedinteger]
 
 
 def simulate(
@@ -68,7 +48,7 @@ def simulate(
     classes: int = 16,
     seed: int = 0,
     preset: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Path, Path]:
     """Write a simulated scene and, beside it, its labels.
 
@@ -98,59 +78,23 @@ def simulate(
     OutputError
         If the files cannot be written or the disk is too small for them.
     """
-    settings = _chosen(preset, seed) if preset else Settings(rows, cols, bands, classes, seed)
-    cube = Path(out)
-    labels = cube.with_name(f"{cube.stem}-labels.tif")
-    check(settings)
-    _check_space(settings, cube)
-    scene = simulated_scene(settings, progress=progress)
-    assert scene.labels is not None  # noqa: S101 - a simulated scene always has them
-    write_scene(scene, cube)
-    write_labels(scene.labels, scene.legend, scene.grid, labels)
-    return cube, labels
-
-
-def _chosen(preset: str, seed: int) -> Settings:
-    if preset not in PRESETS:
-        raise CallError(
-            f"There is no simulated scene named {preset!r}; the named ones are "
-            f"{', '.join(PRESETS)}."
-        )
-    return replace(PRESETS[preset], seed=seed)
-
-
-def check(settings: Settings) -> None:
-    """Refuse settings no scene can be made of.
-
-    Raises
-    ------
-    CallError
-        With the first setting that is wrong.
-    """
-    rows, cols, most = settings.rows, settings.cols, len(land_covers())
-    if rows < 32 or cols < 32 or rows * cols > _MOST_PIXELS:
-        raise CallError(
-            "A simulated scene must have at least 32 rows and columns and at most "
-            f"{_MOST_PIXELS:,} pixels, got {rows} × {cols}; choose another size."
-        )
-    if not 3 <= settings.bands <= 2101:
-        raise CallError(
-            f"A simulated scene must have 3 to 2101 bands, got {settings.bands}; "
-            "220 are those of AVIRIS."
-        )
-    if not 2 <= settings.classes <= most:
-        raise CallError(
-            f"A simulated scene must have 2 to {most} classes, got {settings.classes}; "
-            "choose a number between."
-        )
-    if settings.seed < 0:
-        raise CallError(f"A seed must be 0 or more, got {settings.seed}; use another one.")
-    if rows * cols < _LEAST_PER_CLASS * settings.classes:
-        raise CallError(
-            f"{settings.classes} classes need at least "
-            f"{_LEAST_PER_CLASS * settings.classes} pixels, got {rows} × {cols}; ask for "
-            "fewer classes or for a larger scene."
-        )
+    settings = (
+        chosen(preset, seed) if preset else Settings(rows, cols, bands, classes, seed)
+    )
+    settings.check()
+    image = Path(out)
+    driver = driver_of(image)
+    _check_space(settings, image)
+    scene, labels = _drawn(settings, progress)
+    tags = {
+        "HYPERCOVER_SIMULATED": "yes",
+        "HYPERCOVER_SIMULATION": str(settings),
+    }
+    title = {"TIFFTAG_IMAGEDESCRIPTION": "Simulated by hypercover, not measured"}
+    more = title if driver == "GTiff" else {}
+    pixels = write_scene(scene, image, tags=tags | more)
+    beside = image.with_name(f"{image.stem}-labels.tif")
+    return pixels, write_labels(labels, scene.legend, scene.grid, beside, tags=tags | title)
 
 
 def _check_space(settings: Settings, out: Path) -> None:
@@ -165,34 +109,37 @@ def _check_space(settings: Settings, out: Path) -> None:
         )
 
 
-def simulated_scene(
-    settings: Settings, progress: Callable[[int, int], None] | None = None
-) -> Scene:
+def simulated_scene(settings: Settings, progress: Progress | None = None) -> Scene:
     """Return a simulated scene whose cube is computed where it is read.
 
     Raises
     ------
     CallError
         If no such scene can be made.
+
+    Examples
+    --------
+    >>> scene = simulated_scene(Settings(rows=32, cols=40, bands=5, classes=2))
+    >>> scene.cube.shape, scene.legend.names, scene.simulated
+    ((5, 32, 40), ('Corn-notill', 'Soybean-mintill'), True)
     """
-    check(settings)
+    settings.check()
+    return _drawn(settings, progress)[0]
+
+
+def _drawn(settings: Settings, progress: Progress | None) -> tuple[Scene, Labels]:
     picture, found = _draw(settings)
-    inner = slice(HALO, -HALO)
-    labels = found.labels()[inner, inner]
+    labels = found.labels()[HALO:-HALO, HALO:-HALO]
     legend = Legend.of({code: cover.name for code, cover in enumerate(found.classes, 1)})
     scene = Scene(
         with_grid(_cube(picture, _bands(settings.bands), progress), _grid(settings)),
         labels=labels,
         legend=legend.covering(labels),
-        name="simulated",
+        name="simulated scene",
         simulated=True,
-        notes=(f"Simulated, not measured: {_said(settings)}.",),
+        notes=(f"Simulated, not measured: {settings}.",),
     )
-    return scene.replace(cube=scene.cube.assign_attrs(simulated=_said(settings)))
-
-
-def _said(settings: Settings) -> str:
-    return ", ".join(f"{name} {value}" for name, value in asdict(settings).items())
+    return scene, labels
 
 
 def _bands(count: int) -> Bands:
@@ -220,18 +167,16 @@ def _grid(settings: Settings) -> Grid:
     return Grid(settings.rows, settings.cols, CRS.from_epsg(32616).to_wkt(), transform)
 
 
-def _cube(
-    picture: Picture, bands: Bands, progress: Callable[[int, int], None] | None
-) -> xr.DataArray:
+def _cube(picture: Picture, bands: Bands, progress: Progress | None) -> xr.DataArray:
     """Return the cube as (band, y, x), computed where it is read."""
     total = picture.shape[1]
 
     def fetch(wanted: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
-        some_bands, rows, cols = wanted
-        block = picture.rows(int(rows.min()), int(rows.max()) + 1)
+        some, rows, cols = wanted
+        block = picture.block(bounding_slice(rows), bounding_slice(cols))
         if progress:
             progress(int(rows.max()) + 1, total)
-        return block[np.ix_(some_bands, rows - rows.min(), cols)]
+        return np.asarray(block[np.ix_(some, rows - rows.min(), cols - cols.min())])
 
     data = LazyArray(picture.shape, np.uint16, fetch).as_variable_data()
     return xr.DataArray(

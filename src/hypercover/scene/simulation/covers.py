@@ -73,5 +73,5 @@ def _cover(row: dict[str, str]) -> Cover:
 def land_covers() -> tuple[Cover, ...]:
     """Return every known cover, in the order in which scenes take them as classes."""
     table = files("hypercover.scene") / "tables" / "simulated-covers.csv"
-    with table.open(encoding="utf-8", newline="") as lines:
-        return tuple(_cover(row) for row in csv.DictReader(lines))
+    rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    return tuple(_cover(row) for row in rows)

@@ -15,9 +15,13 @@ __all__ = ["Picture", "endmembers"]
 
 _AT_ONCE = 2**22
 """Values computed at once: the working memory is a few times this."""
+_NOISE = 7
+"""Sets the noise apart from the other draws of the same seed."""
 
 
-def _spectra(habitat: str, cover: Cover | None, rng: np.random.Generator) -> spectra.Spectrum:
+def _spectra(
+    habitat: str, cover: Cover | None, rng: np.random.Generator
+) -> spectra.Spectrum:
     """Return the reflectance of a parcel's endmembers, (endmember, wavelength)."""
     if habitat == "highway":
         return spectra.road(rng, stone=0.6)
@@ -51,7 +55,7 @@ def endmembers(
 
 @dataclass(frozen=True)
 class Picture:
-    """A cube that is computed row by row, the same however it is cut."""
+    """A cube that is computed where it is asked for, the same however it is cut."""
 
     number: npt.NDArray[np.int32]
     """Parcel of each pixel, a halo wider than the cube on every side."""
@@ -70,29 +74,38 @@ class Picture:
         rows, cols = self.number.shape
         return len(self.sensor.path), rows - 2 * HALO, cols - 2 * HALO
 
-    def rows(self, top: int, bottom: int) -> npt.NDArray[np.uint16]:
-        """Compute some whole rows as (band, row, col)."""
-        bands, _, cols = self.shape
-        cube = np.empty((bands, bottom - top, cols), np.uint16)
-        step = max(1, _AT_ONCE // (bands * cols) - 2 * HALO)
-        for first in range(top, bottom, step):
-            last = min(first + step, bottom)
-            cube[:, first - top : last - top] = self._strip(first, last).transpose(2, 0, 1)
+    def block(self, rows: slice, cols: slice) -> npt.NDArray[np.uint16]:
+        """Compute a rectangle as (band, row, col); both slices have start and stop."""
+        bands = len(self.sensor.path)
+        cube = np.empty((bands, rows.stop - rows.start, cols.stop - cols.start), np.uint16)
+        step = max(1, _AT_ONCE // (bands * cube.shape[2]) - 2 * HALO)
+        for top in range(rows.start, rows.stop, step):
+            strip = slice(top, min(top + step, rows.stop))
+            seen = self._strip(strip, cols).transpose(2, 0, 1)
+            cube[:, strip.start - rows.start : strip.stop - rows.start] = seen
         return cube
 
-    def _strip(self, top: int, bottom: int) -> npt.NDArray[np.uint16]:
-        seen = blur(self._mixed(slice(top, bottom + 2 * HALO)))
-        seen += self.sensor.path.astype(np.float32) + self.sensor.stripes
+    def _strip(self, rows: slice, cols: slice) -> npt.NDArray[np.uint16]:
+        seen = blur(self._mixed(_with_halo(rows), _with_halo(cols)))
+        seen += self.sensor.path.astype(np.float32) + self.sensor.stripes[cols]
         noise = self.sensor.noise.astype(np.float32)
-        for row in range(top, bottom):
+        whole = (self.shape[2], self.shape[0])
+        for row in range(rows.start, rows.stop):
             # One generator a row: the noise cannot depend on how the cube is cut.
-            rng = np.random.default_rng([self.seed, 7, row])
-            seen[row - top] += noise * rng.standard_normal(seen.shape[1:], np.float32)
+            rng = np.random.default_rng([self.seed, _NOISE, row])
+            drawn = rng.standard_normal(whole, np.float32)
+            seen[row - rows.start] += noise * drawn[cols]
         return np.clip(np.rint(seen), 1, 65535).astype(np.uint16)
 
-    def _mixed(self, window: slice) -> npt.NDArray[np.float32]:
-        number, shares = self.number[window], self.shares[window]
+    def _mixed(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
+        """Return the light of each pixel before optics, (row, col, band)."""
+        number, shares = self.number[rows, cols], self.shares[rows, cols]
         mixed = shares[..., 0, None] * self.endmembers[number, 0]
         for part in range(1, self.endmembers.shape[1]):
             mixed += shares[..., part, None] * self.endmembers[number, part]
         return np.asarray(mixed)
+
+
+def _with_halo(part: slice) -> slice:
+    """Return where a slice of the cube lies on the land, with its halo."""
+    return slice(part.start, part.stop + 2 * HALO)

@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from hypercover.scene.simulation.parcels import HALO
 from hypercover.scene.simulation.spectra import SUN, WAVELENGTHS, light
@@ -33,8 +34,7 @@ class Bands:
 def aviris_bands() -> Bands:
     """Return the 220 bands of AVIRIS as flown over Indian Pines in 1992."""
     table = files("hypercover.scene") / "tables" / "aviris-1992.csv"
-    with table.open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     return Bands(
         np.array([float(row["wavelength_nm"]) for row in rows]),
         np.array([float(row["fwhm_nm"]) for row in rows]),
@@ -47,11 +47,12 @@ def even_bands(count: int) -> Bands:
     return Bands(centres, np.full(count, min(100.0, 2100.0 / count)))
 
 
-def _responses(bands: Bands) -> Floats:
+def _responses(bands: Bands) -> sparse.csc_array:
     """Return the Gaussian response of each band, (wavelength, band), summing to 1."""
     sigma = bands.fwhm / (2 * np.sqrt(2 * np.log(2)))
-    weights = np.exp(-0.5 * ((WAVELENGTHS[:, None] - bands.wavelength) / sigma) ** 2)
-    return np.asarray(weights / weights.sum(axis=0))
+    away = (WAVELENGTHS[:, None] - bands.wavelength) / sigma
+    weights = np.where(np.abs(away) < 4, np.exp(-0.5 * away**2), 0)
+    return sparse.csc_array(weights / weights.sum(axis=0))
 
 
 def _upward() -> Floats:
@@ -80,8 +81,8 @@ class Sensor:
 
     bands: Bands
     """Centres and widths."""
-    gain: Floats
-    """Digital numbers per reflectance, (wavelength, band)."""
+    gain: sparse.csr_array
+    """Digital numbers per reflectance, (band, wavelength)."""
     path: Floats
     """Digital number of a black ground, by band."""
     noise: Floats
@@ -93,16 +94,17 @@ class Sensor:
     def over(cls, bands: Bands, cols: int, rng: np.random.Generator) -> "Sensor":
         """Calibrate a sensor that looks at so many columns."""
         responses = _responses(bands)
-        gain = (GAIN * 100.0 / np.pi) * (light() * _upward())[:, None] * responses
-        path = OFFSET + GAIN * (_haze() @ responses)
+        sunlight = (GAIN * 100.0 / np.pi) * light() * _upward()
+        gain = responses.T.multiply(sunlight).tocsr()
+        path = OFFSET + GAIN * (responses.T @ _haze())
         at = bands.wavelength
-        noise = 9.0 + 70.0 * np.exp(-(at - 400.0) / 45.0) + 0.012 * gain.sum(axis=0) * 0.3
+        noise = 16.0 + 90.0 * np.exp(-(at - 400.0) / 45.0) + 0.018 * 0.3 * gain.sum(axis=1)
         stripes = rng.standard_normal((cols, len(at))) * 0.15 * noise
         return cls(bands, gain, path, noise, stripes.astype(np.float32))
 
     def see(self, spectra: Floats) -> npt.NDArray[np.float32]:
         """Turn reflectance (…, wavelength) into digital numbers (…, band) over the path's."""
-        return np.asarray(spectra @ self.gain, dtype=np.float32)
+        return np.asarray((self.gain @ spectra.T).T, dtype=np.float32)
 
 
 def blur(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

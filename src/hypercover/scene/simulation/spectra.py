@@ -5,6 +5,7 @@ package ``prosail``, over a ground of soil and dead plant matter; soils, plant
 residue, water and built surfaces are curves of a few parameters.
 """
 
+import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +17,20 @@ import numpy.typing as npt
 
 from hypercover.scene.simulation.covers import State
 
-__all__ = ["ENDMEMBERS", "WAVELENGTHS", "canopy", "farm", "light", "paved", "road", "water", "woods"]
+__all__ = [
+    "ENDMEMBERS",
+    "WAVELENGTHS",
+    "canopy",
+    "farm",
+    "light",
+    "paved",
+    "road",
+    "water",
+    "woods",
+]
 
 Spectrum = npt.NDArray[np.float64]
+"""Reflectance along the wavelengths, the last axis."""
 
 WAVELENGTHS = np.arange(400.0, 2501.0)
 """Wavelengths of every spectrum here, nm."""
@@ -36,8 +48,7 @@ def _dip(centre: float, width: float) -> Spectrum:
 def _prosail() -> ModuleType:
     with warnings.catch_warnings():  # its import warns of its own old spellings
         warnings.simplefilter("ignore")
-        import prosail
-    return prosail
+        return importlib.import_module("prosail")
 
 
 def light() -> Spectrum:
@@ -80,38 +91,55 @@ def ground(state: State) -> Spectrum:
     return (1 - state.residue) * bare + state.residue * dead
 
 
-def _leaves_over(state: State, below: Spectrum) -> Spectrum:
+Leaves = tuple[Spectrum, Spectrum]
+
+
+def leaves(state: State) -> Leaves:
+    """Return the reflectance and transmittance of the leaves, by PROSPECT-D."""
+    _, reflectance, transmittance = _prosail().run_prospect(
+        1.55, state.cab, 0.22 * state.cab + 1.0, state.brown, state.cw, state.cm,
+        ant=1.0, prospect_version="D",
+    )  # fmt: skip
+    return reflectance, transmittance
+
+
+def stand(state: State, of: Leaves, below: Spectrum) -> Spectrum:
+    """Return a canopy of such leaves over a ground, by SAIL, seen from above."""
     if state.lai < 0.02:
         return below
-    refl = _prosail().run_prosail(
-        1.55, state.cab, 0.22 * state.cab + 1.0, state.brown, state.cw, state.cm,
-        state.lai, state.angle, 0.1, SUN, 3.0, 90.0,
-        ant=1.0, prospect_version="D", rsoil0=below,
-    )  # fmt: skip
-    return np.asarray(refl, dtype=float)
+    seen = _prosail().run_sail(
+        *of, state.lai, state.angle, 0.1, SUN, 3.0, 90.0, rsoil0=below
+    )
+    return np.asarray(seen, dtype=float)
 
 
-def canopy(state: State) -> npt.NDArray[np.float64]:
-    """Return the four spectra a field mixes: poor, vigorous, open, and wet stand."""
-    below = ground(state)
-    damp = replace(state, moisture=min(1.0, state.moisture + 0.35))
-    poor = replace(state, lai=0.78 * state.lai, cab=0.93 * state.cab)
-    rich = replace(state, lai=1.28 * state.lai, cab=min(80.0, 1.06 * state.cab))
+def plants(state: State) -> Spectrum:
+    """Return plants over the ground of the same state."""
+    return stand(state, leaves(state), ground(state))
+
+
+def canopy(state: State) -> Spectrum:
+    """Return the four spectra a field mixes: poor, vigorous, open, and on wet soil."""
+    green, below = leaves(state), ground(state)
+    damp = ground(replace(state, moisture=min(1.0, state.moisture + 0.35)))
+    rich = leaves(replace(state, cab=1.12 * state.cab))
     return np.stack(
         [
-            _leaves_over(poor, below),
-            _leaves_over(rich, below),
-            _leaves_over(replace(state, lai=0.35 * state.lai), below),
-            _leaves_over(damp, ground(damp)),
+            stand(replace(state, lai=0.78 * state.lai), green, below),
+            stand(replace(state, lai=1.28 * state.lai), rich, below),
+            stand(replace(state, lai=0.35 * state.lai), green, below),
+            stand(state, green, damp),
         ]
     )
 
 
-def woods(state: State) -> npt.NDArray[np.float64]:
-    """Return the four spectra of woods: poor, vigorous, shaded, and of other species."""
-    poor, rich, _, _ = canopy(state)
+def woods(state: State) -> Spectrum:
+    """Return the four spectra of woods: sparse, dense, shaded, and of other species."""
+    green, below = leaves(state), ground(state)
+    poor = stand(replace(state, lai=0.78 * state.lai), green, below)
+    rich = stand(replace(state, lai=1.28 * state.lai), green, below)
     other = replace(state, cab=0.8 * state.cab, angle=state.angle + 10, lai=0.8 * state.lai)
-    return np.stack([poor, rich, 0.3 * poor, _leaves_over(other, ground(state))])
+    return np.stack([poor, rich, 0.3 * poor, plants(other)])
 
 
 def _grey(level: float, slope: float) -> Spectrum:
@@ -129,7 +157,7 @@ def _paint(level: float, edge: float) -> Spectrum:
     return np.asarray(level * rise * (1 - 0.2 * _dip(1720, 30) - 0.3 * _dip(2320, 60)))
 
 
-def farm(state: State, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def farm(state: State, rng: np.random.Generator) -> Spectrum:
     """Return the four spectra of a farmstead: roof, lawn, trees and drive."""
     lawn = replace(
         state, lai=rng.uniform(1.5, 3), cab=rng.uniform(30, 45), residue=0.2, angle=60.0
@@ -141,14 +169,11 @@ def farm(state: State, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         lambda: _paint(rng.uniform(0.14, 0.28), 590.0),
         lambda: _grey(rng.uniform(0.06, 0.12), rng.uniform(0.2, 0.9)),
     ]
-    below = ground(lawn)
-    return np.stack(
-        [roofs[roof](), _leaves_over(lawn, below), _leaves_over(trees, below),
-         _stone(rng.uniform(0.16, 0.28))]
-    )  # fmt: skip
+    drive = _stone(rng.uniform(0.16, 0.28))
+    return np.stack([roofs[roof](), plants(lawn), plants(trees), drive])
 
 
-def paved(rng: np.random.Generator, state: State) -> npt.NDArray[np.float64]:
+def paved(rng: np.random.Generator, state: State) -> Spectrum:
     """Return the four spectra of paved ground: stone, asphalt, steel and weeds."""
     weeds = replace(state, lai=rng.uniform(0.6, 1.8), cab=36.0, residue=0.3)
     return np.stack(
@@ -156,20 +181,20 @@ def paved(rng: np.random.Generator, state: State) -> npt.NDArray[np.float64]:
             _stone(rng.uniform(0.22, 0.38)),
             _grey(rng.uniform(0.07, 0.14), rng.uniform(0.3, 1.0)),
             _grey(rng.uniform(0.2, 0.42), rng.uniform(-0.3, 0.0)),
-            _leaves_over(weeds, ground(weeds)),
+            plants(weeds),
         ]
     )
 
 
-def road(rng: np.random.Generator, stone: float) -> npt.NDArray[np.float64]:
+def road(rng: np.random.Generator, stone: float) -> Spectrum:
     """Return the four spectra of a road: its bed and its verges, much alike."""
     bed = stone * _stone(0.4) + (1 - stone) * _grey(0.10, 0.6)
     verge = State(1.4, 32.0, 0.012, 0.006, 0.2, 60.0, 0.3, 0.3, 1.0)
-    grass = _leaves_over(verge, ground(verge))
+    grass = plants(verge)
     return np.stack([part * bed + (1 - part) * grass for part in rng.uniform(0.5, 0.9, 4)])
 
 
-def water(rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def water(rng: np.random.Generator) -> Spectrum:
     """Return the four spectra of water: clear to turbid, dark beyond 750 nm."""
     decay = np.exp(-np.clip(WAVELENGTHS - 580.0, 0, None) / 70.0)
     rise = 0.45 + 0.55 * np.clip((WAVELENGTHS - 400.0) / 170.0, 0, 1)

@@ -13,13 +13,19 @@ from hypercover.scene.simulation.parcels import HALO, Parcels
 
 __all__ = ["Survey", "survey"]
 
-LABELLED = 0.49
+LABELLED = 0.48
 """Share of the pixels that are labelled, as on Indian Pines."""
 SINGLE = 60
 """Below this many pixels a class has one field, from here on at least two."""
 SMALLEST = 12
 """Fewest labelled pixels of a parcel."""
-_OPEN = {"meadow": "field", "woods": "meadow", "farm": "field", "built": "field", "water": "field"}
+_OPEN = {
+    "meadow": "field",
+    "woods": "meadow",
+    "farm": "field",
+    "built": "field",
+    "water": "field",
+}
 
 
 @dataclass
@@ -149,7 +155,9 @@ class _Land:
         number = self.parcels.number[box]
         mine = number == parcel
         core = mine & self.inside[box]
-        along = self.parcels.u[box] if mine.shape[1] >= mine.shape[0] else self.parcels.v[box]
+        along = (
+            self.parcels.u[box] if mine.shape[1] >= mine.shape[0] else self.parcels.v[box]
+        )
         places = np.sort(along[core])
         line = places[min(len(places) - 1, round(wanted))] + 1.0
         beyond = mine & (along > line)
@@ -171,10 +179,14 @@ class _Land:
                 del self.areas[parcel]
 
 
-def _apart(mine: npt.NDArray[np.bool_], beyond: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _apart(
+    mine: npt.NDArray[np.bool_], beyond: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
     """Tell the pixels that do not touch a new boundary between two parts."""
     kept = mine & ~beyond
-    touch = (ndimage.maximum_filter(kept, 3) & beyond) | (ndimage.maximum_filter(beyond, 3) & kept)
+    touch = (ndimage.maximum_filter(kept, 3) & beyond) | (
+        ndimage.maximum_filter(beyond, 3) & kept
+    )
     return np.asarray(~touch)
 
 
