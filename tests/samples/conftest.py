@@ -31,7 +31,7 @@ def nearest(mask, row, col):
     return np.maximum(abs(rows - row), abs(cols - col)).min(initial=10**9)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def brute():
     return SimpleNamespace(nearest=nearest)
 

@@ -224,7 +224,7 @@ def _screened(
     blocks: Blocks, wish: _Wish, rng: np.random.Generator
 ) -> tuple[float, Chosen]:
     """Take the best of some random draws and improve it a little."""
-    starts = np.stack([_start(blocks, wish.share, rng) for _ in range(_STARTS)])
+    starts = _drawn(blocks, wish.share, rng)
     costs = wish.cost(blocks, starts)
     start = float(costs.min()), starts[costs.argmin()]
     return _improved(blocks, wish, start, _SCREENING, rng)
@@ -240,31 +240,35 @@ def _improved(
     """Take, round by round, the best of some random swaps while it is better."""
     cost, best = start
     for _ in range(rounds):
-        tries = np.stack([_changed(blocks, best, rng) for _ in range(_PROPOSALS)])
+        tries = _changed(blocks, best, rng)
         costs = wish.cost(blocks, tries)
         if costs.min() < cost:
             cost, best = float(costs.min()), tries[costs.argmin()]
     return cost, best
 
 
-def _start(blocks: Blocks, share: float, rng: np.random.Generator) -> Chosen:
-    """Draw labelled blocks until about a share of the pixels is taken."""
-    order = rng.permutation(blocks.count)
-    reached = blocks.sizes[order].cumsum()
-    enough = int(np.abs(reached - share * reached[-1]).argmin()) + 1
-    chosen = np.zeros(blocks.grid[0] * blocks.grid[1], dtype=bool)
-    chosen[blocks.labelled[order[: min(enough, blocks.count - 1)]]] = True
-    return chosen
+def _drawn(blocks: Blocks, share: float, rng: np.random.Generator) -> Chosen:
+    """Draw labelled blocks until about a share of the pixels is taken, many times."""
+    orders = rng.permuted(np.tile(np.arange(blocks.count), (_STARTS, 1)), axis=1)
+    reached = blocks.sizes[orders].cumsum(axis=1)
+    enough = np.abs(reached - share * reached[0, -1]).argmin(axis=1) + 1
+    enough = np.minimum(enough, blocks.count - 1)
+    drawn = np.zeros((_STARTS, blocks.grid[0] * blocks.grid[1]), dtype=bool)
+    early = np.arange(blocks.count) < enough[:, None]
+    drawn[np.nonzero(early)[0], blocks.labelled[orders[early]]] = True
+    return drawn
 
 
 def _changed(blocks: Blocks, chosen: Chosen, rng: np.random.Generator) -> Chosen:
-    """Swap a random chosen block for another, or only add or only drop one."""
-    changed = chosen.copy()
+    """Swap a random chosen block for another, or only add or drop one, many times."""
+    changed = np.tile(chosen, (_PROPOSALS, 1))
     inside = blocks.labelled[chosen[blocks.labelled]]
     outside = blocks.labelled[~chosen[blocks.labelled]]
-    what = rng.integers(4)
-    if what != 0 and len(outside) > 1:
-        changed[rng.choice(outside)] = True
-    if what != 1 and len(inside) > (what == 0):
-        changed[rng.choice(inside)] = False
+    what, each = rng.integers(4, size=_PROPOSALS), np.arange(_PROPOSALS)
+    joining = rng.choice(outside, _PROPOSALS)
+    leaving = rng.choice(inside, _PROPOSALS)
+    adds = (what != 0) & ((what != 1) | (len(outside) > 1))
+    drops = (what != 1) & ((what != 0) | (len(inside) > 1))
+    changed[each[adds], joining[adds]] = True
+    changed[each[drops], leaving[drops]] = False
     return changed
