@@ -93,6 +93,13 @@ def test_dependents_are_found_at_any_distance():
     assert plan.dependents(["d"]) == set()
 
 
+def test_the_width_is_what_may_be_ready_at_once():
+    fan = [task(f"s{n}", "a") for n in range(4)]
+    assert Plan((task("a"), *fan, task("z", *[one.name for one in fan]))).width == 4
+    assert Plan((task("a"), task("b", "a"))).width == 1
+    assert Plan(()).width == 1
+
+
 def test_the_fingerprint_follows_arguments_key_function_and_needs():
     def prints(first):
         return Plan((first, task("b", "a"), task("c"))).fingerprints

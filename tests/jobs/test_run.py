@@ -146,13 +146,13 @@ def test_a_thousand_trivial_tasks_cost_little(tmp_path, trial_tasks):
 
 def test_threads_are_pinned_and_output_is_kept(tmp_path, trial_tasks):
     executor = LocalExecutor(2)
-    plan = one(trial_tasks, "environment")
-    found = run_plan(plan, tmp_path, executor)["only"]
-    assert found["threads"] == str(max(1, cores() // 2))
-    assert found["pid"] != os.getpid()
-    assert {"printed by python", "printed by a child"} <= set(
-        executor.logs(plan.tasks[0]).splitlines()
-    )
+    tasks = [Task(f"t{n}", f"{trial_tasks}:environment", key=str(n)) for n in range(2)]
+    for width in (1, 2):
+        results = run_plan(Plan(tuple(tasks[:width])), tmp_path / str(width), executor)
+        assert results["t0"]["threads"] == str(max(1, cores() // width))
+    assert results["t0"]["pid"] != os.getpid()
+    said = executor.logs(tasks[0]).splitlines()
+    assert {"printed by python", "printed by a child"} <= set(said)
 
 
 def test_a_process_serves_many_tasks(tmp_path, trial_tasks):

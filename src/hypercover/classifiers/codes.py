@@ -28,7 +28,8 @@ def codes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
             "Only whole numbers and names can be saved as class codes, got "
             f"{classes.dtype} {values[:3]}; use codes such as 1, 2, 3."
         )
-    return {"type": classes.dtype.str.lstrip("<>|="), "values": values}
+    text = classes.dtype.kind == "U"
+    return {"type": "U" if text else classes.dtype.str.lstrip("<>|="), "values": values}
 
 
 def codes_from_json(value: Any) -> npt.NDArray[Any]:
@@ -40,10 +41,12 @@ def codes_from_json(value: Any) -> npt.NDArray[Any]:
         If the object is not one that `codes_to_json` makes.
     """
     try:
-        dtype, values = np.dtype(value["type"]), value["values"]
+        dtype, values = np.dtype(str(value["type"])), value["values"]
         known = _KINDS[dtype.kind]
         fitting = isinstance(values, list) and all(type(code) is known for code in values)
-        classes = np.array(values, dtype=dtype) if fitting else np.empty(0)
+        # A width from outside is not believed: it could ask for any amount of memory.
+        wanted = np.dtype("U") if dtype.kind == "U" else dtype
+        classes = np.array(values, dtype=wanted) if fitting else np.empty(0)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             "The class codes of the model are not readable; train it again."

@@ -1,8 +1,8 @@
 """Any classifier of scikit-learn, by its import path, with the bands scaled first.
 
 As nothing is ever pickled, such a model is kept as its training samples,
-parameters and seed, and fitted again when it is loaded; a small probe tells
-whether it still answers the same.
+parameters and seed, and fitted again when it is loaded, which takes as long as
+the first time; a small probe tells whether it still answers the same.
 """
 
 import difflib

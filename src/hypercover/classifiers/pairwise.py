@@ -23,7 +23,7 @@ from scipy.linalg import blas
 __all__ = ["PairwiseMachines"]
 
 _BLOCK = 2**22
-"""Kernel values held at once: 32 MiB."""
+"""Numbers held at once: 32 MiB."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -71,8 +71,8 @@ class PairwiseMachines:
         return np.asarray(np.einsum("ij,ij->i", self.vectors, self.vectors))
 
     def blocks(self, n_pixels: int) -> Iterator[slice]:
-        """Cut the pixels into blocks whose kernel values fit into 32 MiB."""
-        step = max(1, _BLOCK // max(1, *self.vectors.shape))
+        """Cut the pixels into blocks whose kernel, votes and decisions fit into 32 MiB."""
+        step = max(1, _BLOCK // (sum(self.vectors.shape) + 3 * len(self.pairs)))
         return (slice(top, top + step) for top in range(0, n_pixels, step))
 
     def decisions(self, spectra: Floats) -> Floats:

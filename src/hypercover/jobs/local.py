@@ -120,15 +120,15 @@ class LocalExecutor:
     workers : int or None
         Processes at most; None is one for every two cores.
     threads : int or None
-        Threads each may use; None shares the cores out evenly, so that
-        processes × threads = cores.
+        Threads each may use; None shares the cores out evenly among as many
+        processes as the plan can use, so that processes × threads = cores.
     """
 
     def __init__(self, workers: int | None = None, *, threads: int | None = None) -> None:
         if workers is not None and workers < 1:
             raise CallError(f"The number of workers must be at least 1, got {workers}.")
         self.workers = workers or max(1, cores() // 2)
-        self.threads = threads or max(1, cores() // self.workers)
+        self.threads = threads
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
         """Get ready to do tasks of a plan in a run folder."""
@@ -141,6 +141,10 @@ class LocalExecutor:
         self._changed: list[Task] = []
         self._selector = selectors.DefaultSelector()
         self._next_look = 0.0
+        # By the whole plan, not by what is left of it: a run that goes on
+        # computes with as many threads, and so the same numbers, as before.
+        self._most = min(self.workers, plan.width)
+        self._share = self.threads or max(1, cores() // self._most)
 
     def submit(self, task: Task) -> None:
         """Accept a task; it is begun as soon as a process is free."""
@@ -202,7 +206,7 @@ class LocalExecutor:
         """Give waiting tasks to processes that are free or may still be started."""
         while self._queue:
             process = next((one for one in self._processes if one.task is None), None)
-            if process is None and len(self._processes) >= self.workers:
+            if process is None and len(self._processes) >= self._most:
                 return
             task = self._queue.popleft()
             if process is None:
@@ -213,7 +217,7 @@ class LocalExecutor:
             self._notify(task.name, 0.0, "")
 
     def _start(self, log: Path) -> _Process:
-        process = _Process(self._folder, self.threads, log)
+        process = _Process(self._folder, self._share, log)
         self._processes.append(process)
         self._selector.register(process.answers, selectors.EVENT_READ, process)
         return process

@@ -7,6 +7,7 @@ arguments; a plan puts tasks into an order in which each finds what it needs.
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -141,6 +142,14 @@ class Plan:
             circle = " → ".join(reversed(error.args[1]))
             raise CallError(f"The tasks need each other in a circle: {circle}.") from error
         return tuple(self._by_name[name] for name in names)
+
+    @cached_property
+    def width(self) -> int:
+        """Tasks that may be ready at once: the most at the same depth of needs."""
+        depths: dict[str, int] = {}
+        for task in self.ordered:
+            depths[task.name] = 1 + max((depths[need] for need in task.needs), default=-1)
+        return max(Counter(depths.values()).values(), default=1)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

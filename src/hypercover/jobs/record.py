@@ -11,6 +11,7 @@ import os
 import platform
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hypercover.errors import HypercoverError, RunError
 from hypercover.files import write_json
 from hypercover.jobs.plan import FOLDER
 
-__all__ = ["Failure", "Record", "TaskFiles", "result_of"]
+__all__ = ["Failure", "Record", "Reporter", "TaskFiles", "result_of"]
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,13 @@ class Reporter:
         if now < self._next:
             return
         self._next = now + 0.5
-        # A cut-off report does no harm, so it need not reach the disk at once.
-        draft = self._files.progress.with_suffix(".progress.part")
-        draft.write_text(json.dumps({"share": float(share), "what": str(what)}))
-        os.replace(draft, self._files.progress)
+        # Nothing depends on a report: it need not reach the disk, and a full
+        # disk is for the result to complain about.
+        path = self._files.progress
+        draft = path.with_name(f".{path.name}.part")
+        with suppress(OSError):
+            draft.write_text(json.dumps({"share": float(share), "what": str(what)}))
+            os.replace(draft, path)
 
 
 def result_of(folder: str | Path, name: str) -> Any:

@@ -189,6 +189,10 @@ def _locked(folder: Path) -> Iterator[None]:
                 f"Another run is at work in {folder} ({lock.read(200).strip()}); wait "
                 "until it ends or choose another folder."
             ) from error
+        except OSError as error:
+            raise OutputError(
+                error.errno, f"Cannot lock {path}: {error.strerror}; choose another folder."
+            ) from error
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}")
         lock.flush()
