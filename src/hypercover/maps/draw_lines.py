@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
+from matplotlib.typing import LineStyleType
 
 from hypercover.errors import LabelError
 from hypercover.maps.canvas import INK, new_figure, short
@@ -20,8 +22,11 @@ Values = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
 _SHADED = 4
 """Up to this many classes get a band of one standard deviation."""
+_NAME = 24
+"""Letters of a class name beside a matrix."""
 _PRINTED = 20
 """Up to this many classes get their counts printed."""
+_STYLES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
 _TRAINING = {"loss": "#0072b2", "accuracy": "#d55e00"}
 
 
@@ -38,9 +43,9 @@ def _prepare(axes: Axes, *, across: str, up: str) -> None:
 
 
 def _head(figure: Figure, title: str) -> None:
-    text = figure.suptitle(
-        short(title, 90), x=0.02, ha="left", fontsize=14, fontweight="bold", color=INK
-    )
+    across, down = (size * figure.dpi for size in figure.get_size_inches())
+    text = figure.text(22 / across, 1 - 25 / down, short(title, int(across / 11)))
+    text.set(va="center", fontsize=14, fontweight="bold", color=INK)
     text.set_parse_math(False)
 
 
@@ -185,9 +190,7 @@ def draw_confusion(
     counts = np.asarray(matrix, dtype=np.float64)
     rows = list(legend.codes if codes is None else codes)
     names = [legend[code].name if code in legend else f"Class {code}" for code in rows]
-    size = 420 + min(len(rows), 40) * (34 if len(rows) <= _PRINTED else 18)
-    figure = new_figure(size + 60, size)
-    axes = figure.add_axes((0.25, 0.24, 0.7, 0.66))
+    figure, axes = _matrix_sheet(len(rows), max((len(name) for name in names), default=1))
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -198,8 +201,20 @@ def draw_confusion(
     return figure
 
 
+def _matrix_sheet(rows: int, longest: int) -> tuple[Figure, Axes]:
+    """Return a figure whose margins hold the names of the classes."""
+    cell, letter = (40, 7.4) if rows <= _PRINTED else (15, 5.4)
+    side = max(cell * rows, 240)
+    letters = letter * min(longest, _NAME)
+    left, below = 50 + letters, 50 + 0.85 * letters
+    width, height = left + side + 30, 60 + side + below
+    figure = new_figure(round(width), round(height))
+    box = (left / width, below / height, side / width, side / height)
+    return figure, figure.add_axes(box)
+
+
 def _name_ticks(axes: Axes, names: Sequence[str]) -> None:
-    shown = [short(name, 22) for name in names]
+    shown = [short(name, _NAME) for name in names]
     size = 9 if len(names) <= _PRINTED else 6.5
     axes.set_xticks(
         range(len(shown)), shown, rotation=55, ha="right", rotation_mode="anchor"
@@ -239,31 +254,53 @@ def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") ->
     """
     runs: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
-        key = tuple(str(row.get(name, "")) for name in ("model", "split", "seed"))
+        key = tuple(str(row.get(name, "")) for name in ("split", "model", "seed"))
         runs.setdefault(key, []).append(row)
+    splits = sorted({split for split, *_ in runs}, key=lambda name: (name != "main", name))
     figure = new_figure(1080, 400)
     for position, what in enumerate(_TRAINING):
         axes = figure.add_axes((0.075 + 0.49 * position, 0.15, 0.415, 0.67))
-        for run in runs.values():
-            _draw_run(axes, run, what, len(runs))
+        for (split, *_), run in runs.items():
+            style = _STYLES[splits.index(split) % len(_STYLES)]
+            _draw_run(axes, run, what, style=style, alone=len(runs) <= len(splits))
         _prepare(axes, across="epoch", up=what)
-        if what == "accuracy":
-            axes.set_ylim(top=1.01)
+        if len(splits) > 1:
+            _name_styles(axes, splits, _TRAINING[what])
     _head(figure, title)
     return figure
 
 
-def _draw_run(axes: Axes, run: list[Mapping[str, Any]], what: str, runs: int) -> None:
+def _draw_run(
+    axes: Axes,
+    run: list[Mapping[str, Any]],
+    what: str,
+    *,
+    style: LineStyleType,
+    alone: bool,
+) -> None:
     ordered = sorted(run, key=lambda row: float(row["epoch"]))
     points = [(row["epoch"], row[what]) for row in ordered if row.get(what) is not None]
     if points:
         across, up = zip(*points, strict=True)
-        marker = "o" if len(points) < 3 else None
         axes.plot(
             across,
             up,
             color=_TRAINING[what],
-            lw=1.8 if runs == 1 else 1.0,
-            alpha=1.0 if runs == 1 else 0.55,
-            marker=marker,
+            linestyle=style,
+            linewidth=1.8 if alone else 1.0,
+            alpha=1.0 if alone else 0.55,
+            marker="o" if len(points) < 3 else None,
         )
+
+
+def _name_styles(axes: Axes, splits: Sequence[str], color: str) -> None:
+    """Say which kind of line belongs to which split."""
+    lines = [
+        Line2D([], [], color=color, linestyle=_STYLES[index % len(_STYLES)])
+        for index in range(len(splits))
+    ]
+    legend = axes.legend(
+        lines, [short(name, 24) for name in splits], frameon=False, fontsize=9
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

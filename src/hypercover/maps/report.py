@@ -4,10 +4,9 @@ import base64
 import hashlib
 import io
 import json
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ from hypercover.maps.words import (
 
 __all__ = ["write_report"]
 
-_log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "page"
 _LONGEST_LOG = 64 * 2**20
 _PARTS = {
@@ -97,6 +95,16 @@ class Run:
         return {row.code: row.color for row in self.record.legend}
 
     @property
+    def legend(self) -> list[dict[str, str]]:
+        """Colours and names of the classes."""
+        return [{"color": row.color, "text": row.name} for row in self.record.legend]
+
+    @property
+    def parts(self) -> list[dict[str, str]]:
+        """Colours and names of the parts of a split."""
+        return [{"color": color, "text": name} for name, color in _PARTS.items()]
+
+    @property
     def repeats(self) -> int:
         """Largest number of seeds a model was run with."""
         return max((len(each.model.repeats) for each in self.outcomes), default=0)
@@ -155,8 +163,7 @@ class Run:
     @cached_property
     def layers(self) -> list[dict[str, Any]]:
         """Pictures of the land that can be laid over the scene, with their legends."""
-        land = [{"color": row.color, "text": row.name} for row in self.record.legend]
-        parts = [{"color": color, "text": name} for name, color in _PARTS.items()]
+        land, parts = self.legend, self.parts
         check = [{"color": row.color, "text": row.name} for row in CHECK_LEGEND]
         named = [("labels", "labels", land), ("split", f"split: {self.main_name}", parts)]
         named += [(f"split-{name}", f"split: {name}", parts) for name in self.record.beside]
@@ -180,26 +187,27 @@ class Run:
         return abs(scene.aspect / other.aspect - 1) < 0.02
 
 
-def _rows(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
-    """Read the rows of a log; a last line cut short by a crash is left out."""
+def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Read the rows of a log; what is no point of a curve is left out.
+
+    The last line may have been cut short by a crash.
+    """
     for line in lines:
         try:
             row = json.loads(line)
-            float(row["epoch"])
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, RecursionError):
             continue
-        yield row
+        if isinstance(row, dict) and isinstance(row.get("epoch"), int | float):
+            values = (row.get("loss"), row.get("accuracy"))
+            if all(value is None or isinstance(value, int | float) for value in values):
+                yield row
 
 
 def _draw_training(model: str, rows: list[dict[str, Any]]) -> Plate | None:
     from hypercover.maps.draw import draw_training
 
     content = io.BytesIO()
-    try:
-        draw_training(rows, f"{model}: training").savefig(content, format="png")
-    except (TypeError, ValueError):
-        _log.warning("the training log of %s holds no curve and is left out", model)
-        return None
+    draw_training(rows, f"{model}: training").savefig(content, format="png")
     return plate_of(f"training-{model}", content.getvalue())
 
 
@@ -227,6 +235,7 @@ def _accuracy(outcome: Outcome) -> float:
     return outcome.model.overall_accuracy or 0.0
 
 
+@cache
 def _environment() -> Environment:
     """Return templates that escape every value and stop at a name they do not know."""
     environment = Environment(
@@ -289,7 +298,6 @@ def write_report(folder: str | Path) -> Path:
         run=run,
         record=run.record,
         gaps={name: gap for name, gap in gaps.items() if gap},
-        parts=_PARTS,
         **_parts(),
     )
     path = Path(folder) / "report.html"

@@ -38,14 +38,15 @@ def share_words(share: float | None) -> str:
 
     Examples
     --------
-    >>> share_words(0.0), share_words(1.0), share_words(0.904)
-    ('no', 'all', '90 % of the')
+    >>> share_words(0.0), share_words(1.0), share_words(0.904), share_words(0.999)
+    ('no', 'all', '90 % of the', 'more than 99 % of the')
     """
     if share is None:
         return "an unknown share of the"
     if share in (0.0, 1.0):
         return "all" if share else "no"
-    return f"{percent(share, 0)} % of the"
+    said = percent(share, 0).replace("> ", "more than ").replace("< ", "less than ")
+    return f"{said} % of the"
 
 
 def leak_words(leakage: Leakage) -> str:
@@ -111,7 +112,7 @@ def seconds_words(seconds: float | None) -> str:
     Examples
     --------
     >>> seconds_words(0.0123), seconds_words(8.24), seconds_words(75), seconds_words(7300)
-    ('12 ms', '8.2 s', '1 min 15 s', '2 h 02 min')
+    ('12 ms', '8.2 s', '1 min 15 s', '2 h 01 min')
     """
     if seconds is None:
         return "–"

@@ -39,6 +39,13 @@ function sortRows(body, column, rising) {
   body.append(...rows.map(({ row }) => row));
 }
 
+/* A picture that stands on the page twice is kept in the file once. */
+for (const image of document.querySelectorAll("[data-from]")) {
+  image.src = document.getElementById(image.dataset.from).src;
+  const hero = image.closest(".hero");
+  if (hero) hero.hidden = false;
+}
+
 /* Lay one picture over the scene, fade it, and read the class under the pointer. */
 const viewer = document.querySelector(".viewer");
 if (viewer) openViewer(viewer);
@@ -50,9 +57,6 @@ function openViewer(viewer) {
   const legends = [...viewer.querySelectorAll(".legend")];
   const here = viewer.querySelector(".here");
   const stack = viewer.querySelector(".stack");
-  for (const image of viewer.querySelectorAll("[data-from]")) {
-    image.src = document.getElementById(image.dataset.from).src;
-  }
   const show = () => {
     layers.forEach((layer, index) => { layer.hidden = index !== Number(choice.value); });
     legends.forEach((legend, index) => { legend.hidden = index !== Number(choice.value); });

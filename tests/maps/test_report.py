@@ -1,0 +1,193 @@
+"""The report shows what a run left, and nothing it did not."""
+
+import json
+import re
+import shutil
+from html import unescape
+from html.parser import HTMLParser
+
+import pytest
+
+from hypercover.errors import CallError, OutputError
+from hypercover.maps.report import write_report
+
+EMPTY = {"area", "base", "br", "img", "input", "link", "meta", "rect"}
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text, and checks that tags close in order."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.attributes, self.text, self._open = [], [], [], []
+        self.feed(page)
+        assert self._open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag not in EMPTY:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if not self._open or self._open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def read(folder):
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def rewritten(folder, metrics, **changes):
+    (folder / "metrics.json").write_text(json.dumps(metrics | changes))
+    return Reader(read(folder)).words
+
+
+def test_page_says_the_figures_and_their_audit(run_folder):
+    words = Reader(read(run_folder)).words
+    assert "71.0 % of 220 test pixels are right on the map by cnn" in words
+    assert "90 % of the test pixels had a training pixel inside their 5 × 5 window" in words
+    assert "would have claimed 99.0 % : 28.0 points more" in words
+    assert "simulated" in words
+    assert "blocks of 15 px, 25 % of the labels train, guard 4 px" in words
+    assert "1 class is not scored in full under blocks." in words
+    assert "no test pixel" in words
+    assert "torch not installed" in words
+
+
+def test_page_is_one_file_that_asks_for_nothing(run_folder):
+    page = read(run_folder)
+    reader = Reader(page)
+    assert "http" not in page.replace("http-equiv", "")
+    loaded = [value for name, value in reader.attributes if name in ("src", "href")]
+    assert all(value.startswith(("data:", "#")) for value in loaded)
+    assert "default-src 'none'" in unescape(page)
+
+
+def test_hostile_names_never_become_tags_or_attributes(run_folder):
+    reader = Reader(read(run_folder))
+    assert reader.tags.count("script") == 1
+    assert not [name for name, _ in reader.attributes if name.startswith("on")]
+    assert "<script>window.hacked=1</script>" in reader.words
+
+
+def test_every_picture_has_words_and_every_table_headings(run_folder):
+    page = read(run_folder)
+    assert all("alt=" in tag for tag in re.findall(r"<img[^>]*>", page))
+    for table in re.findall(r"<table.*?</table>", page, flags=re.DOTALL):
+        assert "scope=" in table
+
+
+def test_pictures_stand_in_the_file_once(run_folder):
+    uris = re.findall(r'src="(data:image/png[^"]+)"', read(run_folder))
+    assert len(uris) == 12
+
+
+def test_repeats_show_their_spread(run_folder, metrics):
+    cnn = metrics["models"]["cnn"]
+    cnn["repeats"] = [
+        {"seed": seed, "overall_accuracy": 0.7 + seed / 100} for seed in range(3)
+    ]
+    cnn["spread"] = {"overall_accuracy": 0.01, "kappa": 0.02, "average_accuracy": None}
+    words = rewritten(run_folder, metrics)
+    assert "71.0 ± 1.0" in words
+    assert "(mean of 3 seeds)" in words
+    assert "Means over 3 seeds" in words
+    assert "72.00" in words
+
+
+def test_a_bare_run_still_makes_a_page(tmp_path, metrics):
+    bare = {"name": "bare", "models": {"svm": metrics["models"]["svm"]}}
+    words = rewritten(tmp_path, bare)
+    assert "63.0 %" in words
+    assert "No map of the whole scene was made" in words
+    assert "another split" not in words
+    assert "simulated" not in words
+
+
+def test_without_validation_no_model_is_called_best(run_folder, metrics):
+    words = rewritten(run_folder, metrics, best=None)
+    assert "no model was chosen" in words
+    assert "best by validation" not in words
+
+
+def test_a_run_without_models_or_scores_says_so(run_folder, metrics):
+    assert "This run holds no model." in rewritten(
+        run_folder, metrics, models={}, beside={}
+    )
+    nothing = {"svm": {"overall_accuracy": None, "kappa": None}}
+    assert "–" in rewritten(run_folder, metrics, models=nothing, best=None)
+
+
+def test_training_curves_come_from_the_log_where_no_figure_is(run_folder):
+    page = read(run_folder)
+    assert page.count('id="plate-training-') == 1
+    shutil.copy(
+        run_folder / "figures" / "spectra.png", run_folder / "figures" / "training-svm.png"
+    )
+    assert read(run_folder).count('id="plate-training-') == 2
+    (run_folder / "log.jsonl").write_text(
+        '{"model": "cnn", "epoch": 1, "loss": "x"}\n[]\n5\n'
+    )
+    assert read(run_folder).count('id="plate-training-') == 1
+
+
+def test_damaged_or_foreign_pictures_are_left_out(run_folder, metrics):
+    figures = run_folder / "figures"
+    whole = (figures / "map-svm.png").read_bytes()
+    (figures / "map-svm.png").write_bytes(whole[: len(whole) // 2])
+    (figures / "spectra.png").write_bytes(b"<html>")
+    (run_folder / "map-secret.png").write_bytes(whole)
+    models = metrics["models"] | {"/../../secret": metrics["models"]["svm"]}
+    (run_folder / "metrics.json").write_text(json.dumps(metrics | {"models": models}))
+    page = read(run_folder)
+    assert 'id="plate-map-svm"' not in page
+    assert 'id="plate-spectra"' not in page
+    assert "secret.png" not in page
+    assert 'id="plate-map-/' not in page
+
+
+def test_folder_without_metrics_is_refused(tmp_path):
+    with pytest.raises(CallError, match=r"holds no metrics\.json"):
+        write_report(tmp_path)
+    with pytest.raises(CallError, match=r"holds no metrics\.json"):
+        write_report(tmp_path / "missing")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "not JSON"),
+        ('{"name": ', "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "the whole file"),
+        ('{"models": {"svm": {"kappa": "high"}}}', r"models\.svm\.kappa"),
+        ('{"models": {"svm": {"kappa": NaN}}}', r"models\.svm\.kappa"),
+        ('{"legend": [{"code": 1, "color": "red;}"}]}', r"legend\.0\.color"),
+        ('{"split": 5}', "split"),
+        ("\xff\xfe", "not JSON"),
+    ],
+)
+def test_metrics_of_another_kind_are_refused_with_the_place(tmp_path, text, named):
+    (tmp_path / "metrics.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CallError, match=f"not what a run leaves: .*{named}"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_page_that_cannot_be_written_is_an_output_error(run_folder):
+    (run_folder / "report.html").mkdir()
+    with pytest.raises(OutputError):
+        write_report(run_folder)

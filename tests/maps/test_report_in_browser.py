@@ -1,0 +1,95 @@
+"""The report as a person meets it: in a browser that is really there."""
+
+import pytest
+
+from hypercover.maps.report import write_report
+
+
+@pytest.fixture
+def page(browser, run_folder):
+    browser.open(write_report(run_folder))
+    return browser
+
+
+def test_nothing_fails_and_no_request_leaves_the_page(page):
+    errors = [
+        one for one in page.params("Log.entryAdded") if one["entry"]["level"] == "error"
+    ]
+    assert errors == []
+    assert page.params("Runtime.exceptionThrown") == []
+    assert page.params("Runtime.consoleAPICalled") == []
+    addresses = [one["request"]["url"] for one in page.params("Network.requestWillBeSent")]
+    assert addresses
+    own = page.value("location.href")
+    assert [one for one in addresses if one != own and not one.startswith("data:")] == []
+
+
+def test_every_picture_is_there(page):
+    missing = page.value(
+        "[...document.images].filter(i => !i.closest('dialog') && !i.naturalWidth).length"
+    )
+    assert missing == 0
+    assert page.value("document.images.length") > 10
+
+
+def test_hostile_names_are_text(page):
+    assert page.value("window.hacked === undefined")
+    assert page.value("document.querySelectorAll('script').length") == 1
+    assert "window.hacked=1" in page.value("document.body.innerText")
+
+
+@pytest.mark.parametrize("width", [320, 400, 800])
+def test_narrow_screens_need_no_sideways_scrolling(browser, run_folder, width):
+    browser.open(write_report(run_folder), width=width)
+    assert browser.value("document.documentElement.scrollWidth") <= width
+
+
+def test_classes_sort_by_number_with_gaps_last_and_by_name(page):
+    names = "[...document.querySelectorAll('.sortable tbody tr')].map(r => r.cells[0].innerText)"
+    click = "document.querySelectorAll('.sortable thead tr:last-child button')[{}].click()"
+    page.value(click.format(4))
+    assert page.value(names) == ["4", "1", "9"]
+    page.value(click.format(4))
+    assert page.value(names) == ["1", "4", "9"]
+    assert page.value("document.querySelector('[aria-sort]').ariaSort") == "descending"
+    page.value(click.format(0))
+    assert page.value(names) == ["1", "4", "9"]
+
+
+def test_viewer_lays_one_picture_over_the_scene_and_reads_it(page):
+    assert page.value("document.querySelector('.viewer').hidden") is False
+    shown = "[...document.querySelectorAll('.over')].filter(i => !i.hidden).map(i => i.alt)"
+    assert page.value(shown) == ["Layer: map: cnn"]
+    page.value(
+        "(s => { s.value = 0; s.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('.viewer select'))"
+    )
+    assert page.value(shown) == ["Layer: labels"]
+    # Row 5 of 40 and column 20 of 53 are labelled corn.
+    page.value(
+        "(s => { const b = s.getBoundingClientRect(); s.dispatchEvent(new PointerEvent("
+        "'pointermove', {clientX: b.left + b.width * 20.5 / 53, "
+        "clientY: b.top + b.height * 5.5 / 40})); })(document.querySelector('.stack'))"
+    )
+    assert page.value("document.querySelector('.here').textContent") == "Corn"
+
+
+def test_layers_lie_exactly_over_each_other(page):
+    places = page.value(
+        "[...document.querySelectorAll('.stack .cut')].map(i => { i.hidden = false;"
+        "const b = i.getBoundingClientRect(), s = i.style, n = k => "
+        "Number(s.getPropertyValue(k));"
+        "return [b.left + n('--left') * b.width, b.top + n('--top') * b.height,"
+        "n('--wide') * b.width, n('--high') * b.height]; })"
+    )
+    assert len(places) > 8
+    for place in places:
+        assert place == pytest.approx(places[0], abs=0.6)
+
+
+def test_pictures_enlarge_and_close(page):
+    page.value("document.querySelector('.zoom').click()")
+    assert page.value("document.getElementById('enlarged').open")
+    assert page.value("document.querySelector('dialog img').naturalWidth > 0")
+    page.value("document.querySelector('dialog img').click()")
+    assert not page.value("document.getElementById('enlarged').open")
