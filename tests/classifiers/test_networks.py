@@ -129,13 +129,15 @@ def test_networks_refuse_windows_they_cannot_take(window):
         build("lecture", bands=200, classes=2, window=window)
 
 
-def test_recipe_bounds_the_windows_seen():
+def test_default_recipe_bounds_the_steps_of_small_and_large_trainings():
     recipe = NETWORKS["default"].recipe
-    seen = {n: n * recipe.epochs(n) for n in (10, 100, 1_000, 33_000, 10**7)}
-    assert seen[10] == pytest.approx(recipe.at_least, rel=0.01)
-    assert seen[100] == pytest.approx(recipe.at_least, rel=0.01)
-    assert seen[33_000] <= recipe.at_most + 33_000
-    assert recipe.epochs(10**7) == 1
+    steps = {
+        n: recipe.epochs(n) * len(_cut(torch.arange(n), recipe.batch_size))
+        for n in (2, 100, 1_000, 33_000, 10**6)
+    }
+    assert recipe.least_steps <= steps[2] == steps[100] <= steps[1_000]
+    assert steps[1_000] < steps[33_000] <= recipe.most_steps
+    assert recipe.epochs(10**6) == 1
 
 
 def test_last_single_window_joins_the_batch_before():

@@ -57,8 +57,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Per epoch: ``epoch``, ``loss``, ``accuracy`` (on the training batches as
         the network saw them) and ``seconds`` since training began.
     progress : callable, optional
-        Set it on an estimator to be given each record of ``history_`` when its
-        epoch ends.  It is no parameter, so clones do not carry it.
+        Set it on an estimator to be given each record of ``history_``, and in it
+        the number of ``epochs``, when an epoch ends.  It is no parameter, so
+        clones do not carry it.
 
     Notes
     -----
@@ -229,7 +230,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the network's recipe with what the user named put in its place."""
         changes: dict[str, Any] = {}
         if self.epochs is not None:
-            changes |= {"passes": self.epochs, "at_least": 0, "at_most": None}
+            changes |= {"passes": self.epochs, "least_steps": 0, "most_steps": None}
         if self.batch_size is not None:
             changes["batch_size"] = self.batch_size
         if self.learning_rate is not None:

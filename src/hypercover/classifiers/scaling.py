@@ -11,7 +11,7 @@ from hypercover.errors import ModelError
 
 __all__ = ["Scaling"]
 
-_FLOOR = 0.1
+_FLOOR = 0.3
 """Added to the variance of every whitened direction, in units of one band's."""
 _SAME = 1e-6
 """A band whose spread is below this share of its mean is constant."""

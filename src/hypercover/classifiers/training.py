@@ -49,7 +49,8 @@ def train(
     generator : Generator on the CPU
         Draws the order, the symmetries, mixing and noise: all there is of chance.
     progress : callable, optional
-        Is given the record of each epoch when it ends.
+        Is given the record of each epoch when it ends, with ``epochs``, their
+        number.
     """
     return Training(network, feed, targets, recipe, generator).run(progress)
 
@@ -147,7 +148,10 @@ def _optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(network.parameters(), lr=recipe.learning_rate)
     return torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        network.parameters(),
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=True,
     )
 
 

@@ -40,8 +40,8 @@ class DefaultNetwork(Network):
         loss="cross-entropy",
         batch_size=64,
         passes=100,
-        at_least=40_000,
-        at_most=800_000,
+        least_steps=600,
+        most_steps=12_000,
         weight_decay=0.05,
         label_smoothing=0.1,
         symmetries=True,
@@ -99,13 +99,13 @@ class Ring(nn.Module):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Map (n, width, row, col) to (n, width, row - 2, col - 2)."""
         centre = values[..., 1:-1, 1:-1]
-        return torch.relu(centre + self.norm(self.convolution(values)))
+        return torch.relu_(centre + self.norm(self.convolution(values)))
 
 
 def _spectral(inputs: int) -> nn.Sequential:
     """Return a layer that looks at one pixel at a time."""
     return nn.Sequential(
-        nn.Conv2d(inputs, _WIDTH, 1, bias=False), nn.BatchNorm2d(_WIDTH), nn.ReLU()
+        nn.Conv2d(inputs, _WIDTH, 1, bias=False), nn.BatchNorm2d(_WIDTH), nn.ReLU(inplace=True)
     )
 
 

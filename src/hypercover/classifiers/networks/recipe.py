@@ -1,5 +1,6 @@
 """How a network is trained, as a value that the network carries with it."""
 
+import math
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Literal
@@ -30,10 +31,10 @@ class Recipe:
     """Windows per optimiser step."""
     passes: int
     """Passes over the training windows, within the bounds below."""
-    at_least: int = 0
-    """Windows seen by the optimiser in a whole training, at least."""
-    at_most: int | None = None
-    """Windows seen by the optimiser in a whole training, at most; None: no bound."""
+    least_steps: int = 0
+    """Fewest steps of a whole training: few windows are passed over more often."""
+    most_steps: int | None = None
+    """Most steps of a whole training, so that many windows do not take hours."""
     decay: float = 0.0
     """Decay per step of the ``inverse`` schedule."""
     weight_decay: float = 0.0
@@ -52,14 +53,15 @@ class Recipe:
     def epochs(self, windows: int) -> int:
         """Count the passes over so many windows that keep to the bounds.
 
-        >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 10, 2_000, 50_000)
-        >>> [recipe.epochs(n) for n in (100, 1_000, 10_000)]
-        [20, 10, 5]
+        >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 10, 100, 1_000)
+        >>> [recipe.epochs(windows) for windows in (2, 100, 1_000, 10_000, 100_000)]
+        [100, 50, 10, 5, 1]
         """
-        seen = max(self.passes * windows, self.at_least)
-        if self.at_most is not None:
-            seen = min(seen, self.at_most)
-        return max(1, round(seen / windows))
+        steps = math.ceil(windows / self.batch_size)
+        epochs = max(self.passes, math.ceil(self.least_steps / steps))
+        if self.most_steps is not None:
+            epochs = min(epochs, self.most_steps // steps)
+        return max(1, epochs)
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training can use."""
