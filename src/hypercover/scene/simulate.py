@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hypercover.errors import OutputError
+from hypercover.errors import CallError, OutputError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.legend import Legend
@@ -23,7 +23,7 @@ from hypercover.scene.simulation.parcels import HALO, lay_out
 from hypercover.scene.simulation.render import Picture, endmembers
 from hypercover.scene.simulation.sensor import Bands, Sensor, aviris_bands, even_bands
 from hypercover.scene.simulation.settings import AVIRIS, PRESETS, Settings, chosen
-from hypercover.scene.simulation.survey import Survey, survey
+from hypercover.scene.simulation.survey import CrowdedError, Survey, survey
 from hypercover.scene.simulation.texture import mixtures
 from hypercover.scene.writing import driver_of, write_labels, write_scene
 
@@ -35,6 +35,8 @@ PIXEL = 20.0
 """Side of a pixel, m."""
 _CORNER = (505_000.0, 4_476_000.0)
 """Easting and northing of the north-west corner: 40.4° N, 86.9° W in UTM zone 16."""
+_LABELLED = (0.48, 0.36, 0.27, 0.2)
+"""Shares of the pixels to label, tried in turn; the first is that of Indian Pines."""
 Progress = Callable[[int, int], None]
 Labels = npt.NDArray[np.unsignedinteger]
 
@@ -128,11 +130,11 @@ def simulated_scene(settings: Settings, progress: Progress | None = None) -> Sce
 
 
 def _drawn(settings: Settings, progress: Progress | None) -> tuple[Scene, Labels]:
-    picture, found = _draw(settings)
+    found = _land(settings)
     labels = found.labels()[HALO:-HALO, HALO:-HALO]
     legend = Legend.of({code: cover.name for code, cover in enumerate(found.classes, 1)})
     scene = Scene(
-        with_grid(_cube(picture, _bands(settings.bands), progress), _grid(settings)),
+        with_grid(_cube(_seen(settings, found), progress), _grid(settings)),
         labels=labels,
         legend=legend.covering(labels),
         name="simulated scene",
@@ -146,17 +148,37 @@ def _bands(count: int) -> Bands:
     return aviris_bands() if count == AVIRIS else even_bands(count)
 
 
-def _draw(settings: Settings) -> tuple[Picture, Survey]:
-    """Draw the land, what grows on it and what the sensor sees of it."""
+def _chance(settings: Settings, step: int) -> np.random.Generator:
+    """Return the source of chance of one step, so that no step disturbs another."""
+    return np.random.default_rng([settings.seed, step])
+
+
+def _land(settings: Settings) -> Survey:
+    """Lay out the land, a halo wider than the image, and let something grow on it.
+
+    Where many classes crowd on little land, less of it is labelled.
+    """
     rows, cols = settings.rows + 2 * HALO, settings.cols + 2 * HALO
     field = min(FIELD, rows * cols / (5.0 * settings.classes + 6.0))
-    chance = [np.random.default_rng([settings.seed, step]) for step in range(5)]
-    parcels = lay_out(rows, cols, field, chance[0])
-    found = survey(parcels, land_covers()[: settings.classes], chance[1])
-    sensor = Sensor.over(_bands(settings.bands), settings.cols, chance[2])
-    shares = mixtures(found, chance[3])
-    seen = endmembers(found, sensor, chance[4])
-    return Picture(parcels.number, shares, seen, sensor, settings.seed), found
+    classes = land_covers()[: settings.classes]
+    for share in _LABELLED:
+        parcels = lay_out(rows, cols, field, _chance(settings, 0))
+        try:
+            return survey(parcels, classes, share, _chance(settings, 1))
+        except CrowdedError:
+            continue
+    raise CallError(
+        f"{settings.classes} classes do not fit on a simulated land of {settings.rows} × "
+        f"{settings.cols} pixels; ask for fewer classes or for a larger scene."
+    )
+
+
+def _seen(settings: Settings, found: Survey) -> Picture:
+    """Look at the land with a sensor."""
+    sensor = Sensor.over(_bands(settings.bands), settings.cols, _chance(settings, 2))
+    shares = mixtures(found, _chance(settings, 3))
+    spectra = endmembers(found, sensor, _chance(settings, 4))
+    return Picture(found.parcels.number, shares, spectra, sensor, settings.seed)
 
 
 def _grid(settings: Settings) -> Grid:
@@ -167,7 +189,7 @@ def _grid(settings: Settings) -> Grid:
     return Grid(settings.rows, settings.cols, CRS.from_epsg(32616).to_wkt(), transform)
 
 
-def _cube(picture: Picture, bands: Bands, progress: Progress | None) -> xr.DataArray:
+def _cube(picture: Picture, progress: Progress | None) -> xr.DataArray:
     """Return the cube as (band, y, x), computed where it is read."""
     total = picture.shape[1]
 
@@ -183,8 +205,8 @@ def _cube(picture: Picture, bands: Bands, progress: Progress | None) -> xr.DataA
         xr.Variable(("band", "y", "x"), data),
         coords={
             "band": np.arange(1, picture.shape[0] + 1),
-            "wavelength": ("band", bands.wavelength),
-            "fwhm": ("band", bands.fwhm),
+            "wavelength": ("band", picture.sensor.bands.wavelength),
+            "fwhm": ("band", picture.sensor.bands.fwhm),
         },
         attrs={"units": "radiance, µW cm⁻² nm⁻¹ sr⁻¹ × 500 + 1000"},
     )

@@ -11,10 +11,8 @@ from hypercover.errors import CallError
 from hypercover.scene.simulation.covers import Cover, land_covers
 from hypercover.scene.simulation.parcels import HALO, Parcels
 
-__all__ = ["Survey", "survey"]
+__all__ = ["CrowdedError", "Survey", "survey"]
 
-LABELLED = 0.48
-"""Share of the pixels that are labelled, as on Indian Pines."""
 SINGLE = 60
 """Below this many pixels a class has one field, from here on at least two."""
 SMALLEST = 12
@@ -63,8 +61,14 @@ def _in_picture(shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def survey(parcels: Parcels, classes: Sequence[Cover], rng: np.random.Generator) -> Survey:
-    """Give every parcel a cover and label about half of the land.
+class CrowdedError(CallError):
+    """The land has too few parcels for the classes."""
+
+
+def survey(
+    parcels: Parcels, classes: Sequence[Cover], share: float, rng: np.random.Generator
+) -> Survey:
+    """Give every parcel a cover and label a share of the pixels.
 
     The smallest class is served first and takes the smallest parcels, cut down
     to its size, so that every class stands on at least two of them where it is
@@ -72,12 +76,12 @@ def survey(parcels: Parcels, classes: Sequence[Cover], rng: np.random.Generator)
 
     Raises
     ------
-    CallError
+    CrowdedError
         If the land has too few parcels for the classes.
     """
     found = Survey(parcels, tuple(sorted(classes, key=lambda cover: cover.name)))
     land = _Land(parcels)
-    total = LABELLED * parcels.number.size / sum(cover.share for cover in classes)
+    total = share * parcels.number.size / sum(cover.share for cover in classes)
     for cover in sorted(classes, key=lambda cover: cover.share):
         code = found.classes.index(cover) + 1
         for parcel in land.take(cover, max(SMALLEST, total * cover.share), rng):
@@ -141,10 +145,7 @@ class _Land:
     def _choose(self, free: list[int], wanted: float, rng: np.random.Generator) -> int:
         """Choose a parcel that is about as large as wanted."""
         if not free:
-            raise CallError(
-                f"The simulated land has too few parcels for the classes asked for, "
-                f"{len(self.areas)} are left; ask for fewer classes or more rows and columns."
-            )
+            raise CrowdedError("No parcel is left; label a smaller share of the land.")
         wish = wanted * rng.uniform(0.7, 1.5, len(free))
         misfit = np.abs(np.log([self.areas[parcel] for parcel in free]) - np.log(wish))
         return free[int(np.argmin(misfit))]
