@@ -9,7 +9,7 @@ import pytest
 
 from hypercover.errors import CallError, SplitError
 from hypercover.evaluation.confusion_table import confusion_csv
-from hypercover.evaluation.evaluate import Evaluation, accuracy_on, evaluate
+from hypercover.evaluation.evaluate import Evaluation, evaluate
 from hypercover.samples.leakage import audit
 from hypercover.samples.random import RandomSplit
 from hypercover.samples.split import Split
@@ -118,30 +118,6 @@ def test_the_json_object_is_whole_and_can_be_read_back(flawed):
     assert told["confusion"] == {"codes": [3, 11, 41], "matrix": flawed.matrix.tolist()}
     assert set(told["leakage"]) == {"window", "centre_in_window", "window_overlap"}
     assert Evaluation.from_json(told).to_json() == flawed.to_json()
-
-
-def test_accuracy_on_validation_asks_for_validation_pixels_alone(labels, split):
-    asked = []
-
-    def predict(rows, cols):
-        asked.append((rows, cols))
-        return np.where(np.arange(len(rows)) < 3, 0, labels[rows, cols])
-
-    found = accuracy_on("validation", predict, labels=labels, split=split)
-    count = split.count("validation")
-    assert found == pytest.approx(1 - 3 / count)
-    assert (split.parts[asked[0]] == 2).all()
-    assert len(asked[0][0]) == count
-
-
-def test_accuracy_on_an_empty_part_is_none(labels):
-    split = RandomSplit(0.2).split(labels)
-    assert accuracy_on("validation", pytest.fail, labels=labels, split=split) is None
-
-
-def test_accuracy_on_too_few_predictions_is_refused(labels, split):
-    with pytest.raises(CallError, match="One predicted code for each"):
-        accuracy_on("validation", lambda rows, cols: [3], labels=labels, split=split)
 
 
 def table(text):

@@ -1,6 +1,6 @@
 """Evaluate: how good predictions on the test pixels are, and how far to believe it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from hypercover.samples.leakage import LeakAudit, audit
 from hypercover.samples.split import Split
 from hypercover.scene.legend import Legend
 
-__all__ = ["Evaluation", "accuracy_on", "evaluate"]
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,54 +150,16 @@ def evaluate(
     )
 
 
-def accuracy_on(
-    part: str,
-    predict: Callable[[npt.NDArray[np.intp], npt.NDArray[np.intp]], npt.ArrayLike],
-    *,
-    labels: npt.ArrayLike,
-    split: Split,
-) -> float | None:
-    """Share of the pixels of a part that are predicted right, or None where it is empty.
-
-    Why it exists: the better of two models is chosen by the part
-    ``validation``, before any test pixel is looked at.
-
-    Parameters
-    ----------
-    part : str
-        Name of a part of the split.
-    predict : callable
-        Takes rows (n,) and columns (n,) and returns class codes (n,).
-    labels : array (y, x)
-        Class codes of the scene.
-    split : Split
-        The split.
-    """
-    samples = split.samples(part, labels)
-    if len(samples) == 0:
-        return None
-    codes = np.asarray(predict(samples.rows, samples.cols))
-    _check_length(codes, samples.labels)
-    return float(np.mean(codes == samples.labels))
-
-
-def _check_length(
-    codes: npt.NDArray[Any], reference: npt.NDArray[np.int64]
-) -> npt.NDArray[Any]:
-    """Return predicted codes after checking that there is one for each pixel."""
-    if codes.shape != reference.shape:
-        raise CallError(
-            f"One predicted code for each of the {len(reference)} pixels is needed, got "
-            f"an array of shape {codes.shape}; predict the samples of this split."
-        )
-    return codes
-
-
 def _checked(
     predicted: npt.ArrayLike, reference: npt.NDArray[np.int64], legend: Legend
 ) -> npt.NDArray[Any]:
-    """Return predicted codes after checking that all are classes of the labels."""
-    codes = _check_length(np.asarray(predicted), reference)
+    """Return predicted codes after checking that there is one class for each pixel."""
+    codes = np.asarray(predicted)
+    if codes.shape != reference.shape:
+        raise CallError(
+            f"One predicted code for each of the {len(reference)} pixels is needed, got "
+            f"an array of shape {codes.shape}; predict the test samples of this split."
+        )
     strange = sorted(set(np.unique(codes).tolist()) - set(legend.codes))
     if strange:
         raise CallError(
