@@ -60,6 +60,34 @@ def test_a_model_comes_back_as_it_was(tmp_path, make, codes):
     assert check_scene_fits(bundle.card, [1, 2, 3, 5], None) is None
 
 
+def test_a_network_comes_back_as_it_was(tmp_path):
+    from hypercover.classifiers.cnn import CNNClassifier
+
+    rng = np.random.default_rng(0)
+    windows = rng.normal(size=(30, 4, 9, 9)).astype(np.float32)
+    codes = np.array([3, 200, 65535])[np.arange(30) % 3]
+    model = CNNClassifier(epochs=1, random_state=0, device="cpu").fit(windows, codes)
+    save_bundle(tmp_path, model, CARD)
+    back = load_bundle(tmp_path).classifier
+    assert back.classes_.tolist() == [3, 200, 65535]
+    np.testing.assert_array_equal(back.predict_proba(windows), model.predict_proba(windows))
+
+
+def test_arrays_of_any_layout_are_saved_whole(tmp_path):
+    """Numbers without an axis and turned arrays keep their shape and values."""
+
+    class SVMClassifier:
+        def state(self):
+            return {}, {"one": np.array(7), "turned": np.arange(6.0).reshape(2, 3).T}
+
+    from safetensors.numpy import load_file
+
+    save_bundle(tmp_path, SVMClassifier(), CARD)
+    back = load_file(tmp_path / "weights.safetensors")
+    assert back["one"].shape == ()
+    np.testing.assert_array_equal(back["turned"], np.arange(6.0).reshape(2, 3).T)
+
+
 def test_the_same_model_gives_the_same_bytes(saved, tmp_path):
     before = [(saved / name).read_bytes() for name in ("model.json", "weights.safetensors")]
     save_bundle(saved, SVMClassifier().fit(*pixels()), CARD)

@@ -128,6 +128,12 @@ def test_a_result_that_is_not_plain_is_a_failure(tmp_path, trial_tasks, executor
     assert not (tmp_path / "tasks" / "only.json").exists()
 
 
+def test_a_result_that_cannot_be_written_is_a_failure(tmp_path, trial_tasks, executor):
+    (tmp_path / "tasks" / "only.json").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"Cannot write .*only\.json"):
+        run_plan(one(trial_tasks, "square", number=1), tmp_path, executor)
+
+
 @pytest.mark.parametrize("name", ["missing", "borrowed", "pure", "joined"])
 def test_only_functions_the_package_defines_are_called(tmp_path, trial_tasks, name):
     with pytest.raises(CallError, match="no function of this package"):

@@ -84,7 +84,7 @@ def save_bundle(folder: str | Path, classifier: Classifier, card: dict[str, Any]
     kind = _kind_of(classifier)
     settings, arrays = classifier.state()
     weights = safetensors.save(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        {name: np.asarray(array, order="C") for name, array in arrays.items()}
     )
     document = {
         "format": _FORMAT,
