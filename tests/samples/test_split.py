@@ -255,6 +255,8 @@ def test_a_map_of_another_kind_is_refused(saved):
         (np.ones((3, 3)), "whole numbers"),
         (np.array([[-1, 2]]), "whole numbers"),
         (np.arange(4), "two-dimensional"),
+        (np.array([[1, 65536]]), "values from 0 to 65536"),
+        (np.zeros((0, 4), int), "no labelled pixel"),
     ],
 )
 def test_labels_nothing_can_be_learnt_from_are_refused(labels, words):
@@ -269,3 +271,10 @@ def test_a_split_that_cannot_train_or_test_is_refused():
     no_test = Split(np.array([[1, 1, 1, 1], [4, 4, 4, 0]], np.uint8))
     with pytest.raises(SplitError, match="No labelled pixel is left for the test"):
         check_learnable(no_test, SOME_LABELS)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.uint64])
+def test_every_whole_type_of_labels_gives_the_same_split(labels, dtype):
+    split = RandomSplit().split(labels.astype(dtype))
+    assert split == RandomSplit().split(labels)
+    assert split.to_json(labels.astype(dtype)) == split.to_json(labels)

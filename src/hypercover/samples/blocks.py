@@ -1,6 +1,6 @@
 """Splits by blocks: whole squares of the image train, far enough from the test."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Literal
 
@@ -122,13 +122,7 @@ class BlockSplit:
             guard=labelled & ~train & ~validation & ~test,
             kind="blocks",
             seed=seed,
-            settings={
-                "size": self.size,
-                "train": self.train,
-                "guard": guard,
-                "validation": self.validation,
-                "origin": [-cut.origin[0], -cut.origin[1]],
-            },
+            settings=asdict(self) | {"guard": guard, "origin": [-by for by in cut.origin]},
             window=window,
             notes=_advice(guard, window),
         )

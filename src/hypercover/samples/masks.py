@@ -76,6 +76,7 @@ class MaskSplit:
             else _marked(self.test, "test", labelled)
         )
         prove_disjoint({"train": marked, "test": test})
+        rule = "rest" if self.test is None else "mask"
         rng = np.random.default_rng(seed)
         validation = draw_validation(label_map, marked, self.validation, rng)
         split = Split.from_parts(
@@ -84,10 +85,7 @@ class MaskSplit:
             test=test,
             kind="masks",
             seed=seed,
-            settings={
-                "test": "rest" if self.test is None else "mask",
-                "validation": self.validation,
-            },
+            settings={"test": rule, "validation": self.validation},
             window=window,
             notes=note + more,
         )

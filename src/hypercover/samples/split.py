@@ -15,7 +15,7 @@ from hypercover.errors import LabelError, SplitError
 from hypercover.samples.leakage import audit_table
 from hypercover.samples.samples import Samples
 from hypercover.scene.grid import Grid
-from hypercover.scene.legend import Legend
+from hypercover.scene.legend import MAX_CODE, Legend
 
 __all__ = ["PARTS", "Split", "check_labels", "check_learnable", "prove_disjoint"]
 
@@ -153,7 +153,8 @@ class Split:
                 f"The split is {self.shape[0]} × {self.shape[1]} pixels, the labels are "
                 f"{' × '.join(map(str, label_map.shape))}; use the split made for them."
             )
-        return label_map
+        # small unsigned codes would overflow in sums, and NumPy counts none of 64 bits
+        return label_map.astype(np.int64, copy=False)
 
     def per_class(self, part: str, labels: npt.ArrayLike) -> dict[int, int]:
         """Count the pixels of a part for every class that occurs in the labels."""
@@ -294,22 +295,25 @@ def prove_disjoint(masks: Mapping[str, npt.NDArray[np.bool_]]) -> None:
             )
 
 
-def check_labels(labels: npt.ArrayLike) -> npt.NDArray[np.integer[Any]]:
+def check_labels(labels: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Return a label map (y, x) that a splitter can work on.
 
     Raises
     ------
     LabelError
-        If it is not a two-dimensional map of whole numbers from 0, or holds no
-        labelled pixel, or only one class.
+        If it is not a two-dimensional map of whole numbers from 0 to 65535, or
+        holds no labelled pixel, or only one class.
     """
     label_map = np.asarray(labels)
     whole = np.issubdtype(label_map.dtype, np.integer)
-    if label_map.ndim != 2 or not whole or label_map.min(initial=0) < 0:
+    least, most = (label_map.min(initial=0), label_map.max(initial=0)) if whole else (0, 0)
+    if label_map.ndim != 2 or not whole or least < 0 or most > MAX_CODE:
         raise LabelError(
-            "Labels must be a two-dimensional map of whole numbers from 0 (unlabelled), "
-            f"got shape {label_map.shape} and type {label_map.dtype}; give class codes."
+            f"Labels must be a two-dimensional map of whole numbers from 0 (unlabelled) to "
+            f"{MAX_CODE}, got shape {label_map.shape}, type {label_map.dtype} and values "
+            f"from {least} to {most}; give class codes."
         )
+    label_map = label_map.astype(np.int64, copy=False)
     codes = np.unique(label_map[label_map > 0])
     if len(codes) == 0:
         raise LabelError("The label map has no labelled pixel; mark some pixels first.")
