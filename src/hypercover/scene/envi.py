@@ -5,21 +5,16 @@ from pathlib import Path
 from hypercover.errors import SceneError
 from hypercover.scene.legend import Legend
 
-__all__ = ["class_lines", "data_file", "finish_header", "listable"]
+__all__ = ["RAW", "class_lines", "data_file", "finish_header", "has_header", "listable"]
 
-_DATA = (
-    "",
-    ".img",
-    ".dat",
-    ".bsq",
-    ".bil",
-    ".bip",
-    ".raw",
-    ".bin",
-    ".rfl",
-    ".rdn",
-    ".cube",
-)
+RAW = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rfl", ".rdn", ".cube")
+"""Suffixes that files of bare pixels carry."""
+
+
+def has_header(data: Path) -> bool:
+    """Tell whether a header lies beside a file of pixels."""
+    beside = {one.name.lower() for one in data.parent.iterdir()}
+    return not beside.isdisjoint({f"{data.stem}.hdr".lower(), f"{data.name}.hdr".lower()})
 
 
 def data_file(header: Path) -> Path:
@@ -31,7 +26,7 @@ def data_file(header: Path) -> Path:
         If it is not beside the header.
     """
     stem = header.with_suffix("")
-    wanted = [stem.name.lower() + suffix for suffix in _DATA]
+    wanted = [stem.name.lower() + suffix for suffix in ("", *RAW)]
     beside = {one.name.lower(): one for one in sorted(header.parent.iterdir())}
     found = [beside[name] for name in wanted if name in beside and beside[name].is_file()]
     if not found:

@@ -12,7 +12,7 @@ from hypercover.scene.catalog import recognise
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import MAX_CODE, Legend, default_color
 
-__all__ = ["LabelMap", "as_codes", "check_placement", "check_size", "legend_of"]
+__all__ = ["LabelMap", "as_codes", "check_placement", "check_size", "legend_of", "offset"]
 
 Codes = npt.NDArray[np.unsignedinteger]
 _APART = 0.01
@@ -117,7 +117,7 @@ def check_placement(found: Grid | None, grid: Grid, source: object) -> None:
             f"The labels {source} are in another coordinate system than the image; "
             "reproject them to the grid of the image."
         )
-    apart = _distance(found, grid)
+    apart = offset(found, grid)
     if apart > _APART:
         raise LabelError(
             f"The labels {source} lie up to {apart:,.2f} pixels beside the image; "
@@ -131,7 +131,7 @@ def _same_crs(one: str, other: str) -> bool:
     return one == other or bool(CRS.from_wkt(one) == CRS.from_wkt(other))
 
 
-def _distance(found: Grid, grid: Grid) -> float:
+def offset(found: Grid, grid: Grid) -> float:
     """Largest distance between the corners of two grids, in pixels of the second."""
     corners = np.array([[0, 0, 1], [grid.cols, 0, 1], [0, grid.rows, 1]], dtype=float).T
     here, there = (np.array(one.transform).reshape(2, 3) for one in (grid, found))

@@ -1,10 +1,22 @@
-"""Arrays of MATLAB files of versions 4 and 5; version 7.3 is HDF5 and read there."""
+"""Plain numeric arrays of MATLAB files of version 5, from the published file format.
+
+SciPy reads these files as well, but a damaged file ends the whole process
+there (a segmentation fault in its compiled reader), and a scene may come from
+a stranger.  Only numbers are read here: every length is checked before it is
+used, and cells, structs and objects are listed and never entered.
+
+Source: The MathWorks, "MAT-File Format", sections on the level 5 format.
+"""
 
 import struct
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,63 +27,210 @@ from hypercover.scene.memory import check_fits
 
 __all__ = ["members"]
 
-_KINDS = {
-    "double": ("f", 8), "single": ("f", 4), "logical": ("b", 1),
-    "int8": ("i", 1), "int16": ("i", 2), "int32": ("i", 4), "int64": ("i", 8),
-    "uint8": ("u", 1), "uint16": ("u", 2), "uint32": ("u", 4), "uint64": ("u", 8),
-}  # fmt: skip
-_BROKEN = (
-    ValueError, TypeError, KeyError, IndexError, OSError, EOFError, OverflowError,
-    MemoryError, NotImplementedError, AttributeError, struct.error, zlib.error,
-)  # fmt: skip
-"""What SciPy raises on damaged files, depending on where the damage lies."""
+_HEADER = 128
+_MATRIX, _COMPRESSED = 14, 15
+_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8",
+           12: "i8", 13: "u8"}  # fmt: skip
+"""Types of stored numbers; MATLAB keeps whole doubles in the smallest that fits."""
+_NUMERIC = range(6, 16)
+"""Array classes from double to uint64."""
+_COMPLEX, _LOGICAL = 0x800, 0x200
+_LONGEST_NAME, _MOST_AXES, _MOST_ARRAYS = 4096, 32, 10_000
+_CHUNK = 2**20
+_BROKEN = (ValueError, OSError, EOFError, OverflowError, struct.error, zlib.error)
 
 
-def _damaged(path: Path, error: Exception) -> SceneError:
-    return SceneError(
-        f"{path} cannot be read as a MATLAB file: it is damaged or cut short "
-        f"({type(error).__name__}); copy or download it again."
-    )
+class _DamageError(ValueError):
+    """The bytes are not what the format asks for."""
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What stands in front of the numbers of one array."""
+
+    name: str
+    """Name of the variable."""
+    shape: tuple[int, ...]
+    """Lengths of its axes."""
+    dtype: np.dtype[np.generic] | None
+    """Type of the stored numbers; None where they are no plain numbers."""
+    logical: bool
+    """Whether MATLAB calls them true and false."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the numbers."""
+        return prod(self.shape) * (self.dtype.itemsize if self.dtype else 0)
+
+
+class _Source:
+    """Bytes of one top-level element, unpacked while they are read."""
+
+    def __init__(self, file: BinaryIO, length: int, *, packed: bool) -> None:
+        self._file, self._left = file, length
+        self._unpacker = zlib.decompressobj() if packed else None
+
+    def _raw(self, count: int) -> bytes:
+        data = self._file.read(min(count, self._left))
+        self._left -= len(data)
+        return data
+
+    def some(self, count: int) -> bytes:
+        """Read up to so many bytes; none at the end."""
+        if self._unpacker is None:
+            return self._raw(count)
+        while True:
+            waiting = self._unpacker.unconsumed_tail or self._raw(_CHUNK)
+            data = self._unpacker.decompress(waiting, count)
+            if data or not waiting:
+                return data
+
+    def take(self, count: int) -> bytes:
+        """Read exactly so many bytes."""
+        return bytes(self.fill(bytearray(count)))
+
+    def fill(self, target: bytearray) -> bytearray:
+        """Fill an array of bytes to its end."""
+        view, done = memoryview(target), 0
+        while done < len(target):
+            data = self.some(min(_CHUNK, len(target) - done))
+            if not data:
+                raise _DamageError("the file ends within an array")
+            view[done : done + len(data)] = data
+            done += len(data)
+        return target
+
+
+def _tag(source: _Source, order: str) -> tuple[int, int, bytes | None]:
+    """Read a tag: type and length of what follows, and its data where they stand inside."""
+    first, second = struct.unpack(f"{order}II", source.take(8))
+    if first >> 16:
+        kind, length = first & 0xFFFF, first >> 16
+        if length > 4:
+            raise _DamageError("a short element is too long")
+        return kind, length, struct.pack(f"{order}I", second)[:length]
+    return first, second, None
+
+
+def _part(source: _Source, order: str, longest: int) -> tuple[int, bytes]:
+    """Read a small element whole."""
+    kind, length, data = _tag(source, order)
+    if data is not None:
+        return kind, data
+    if length > longest:
+        raise _DamageError("an element is too long")
+    data = source.take(length)
+    source.take(-length % 8)
+    return kind, data
+
+
+def _head(source: _Source, order: str) -> _Head:
+    """Read flags, shape and name of a matrix, and the tag of its numbers."""
+    kind, _, inside = _tag(source, order)
+    if kind != _MATRIX or inside is not None:
+        return _Head("", (), None, logical=False)
+    _, flags = _part(source, order, 8)
+    word = struct.unpack(f"{order}II", flags)[0]
+    _, axes = _part(source, order, 4 * _MOST_AXES)
+    shape = struct.unpack(f"{order}{len(axes) // 4}i", axes)
+    if min(shape, default=0) < 0:
+        raise _DamageError("an axis has a negative length")
+    name = _part(source, order, _LONGEST_NAME)[1].decode("utf-8", "replace").rstrip("\0")
+    plain = word & 0xFF in _NUMERIC and not word & _COMPLEX
+    return _Head(name, shape, _dtype(source, order, shape) if plain else None,
+                 logical=bool(word & _LOGICAL))  # fmt: skip
+
+
+def _dtype(
+    source: _Source, order: str, shape: tuple[int, ...]
+) -> np.dtype[np.generic] | None:
+    """Read the tag of the numbers and hold its length against the shape."""
+    kind, length, inside = _tag(source, order)
+    if kind not in _STORED:
+        raise _DamageError("the numbers are of an unknown type")
+    dtype: np.dtype[np.generic] = np.dtype(order + _STORED[kind])
+    if inside is not None:
+        return None  # at most four bytes: neither an image nor a label map
+    if length != prod(shape) * dtype.itemsize:
+        raise _DamageError("the numbers do not fill the shape")
+    return dtype
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a file behind its header, with its byte order; explain any damage."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER)
+            order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
+            if order is None:
+                raise _DamageError("the header is damaged")
+            yield file, order
+    except SceneError:
+        raise
+    except _BROKEN as error:
+        raise SceneError(
+            f"{path} cannot be read as a MATLAB file: it is damaged, cut short or older than "
+            "version 5; copy or download it again, or save it anew."
+        ) from error
+
+
+def _element(file: BinaryIO, order: str) -> tuple[_Source, int] | None:
+    """Begin the top-level element that comes next; also return where it ends."""
+    tag = file.read(8)
+    if not tag:
+        return None
+    kind, length = struct.unpack(f"{order}II", tag)
+    if kind not in (_MATRIX, _COMPRESSED):
+        raise _DamageError("an element is of an unknown type")
+    end = file.tell() + length
+    if kind == _MATRIX:
+        file.seek(-8, 1)
+        return _Source(file, length + 8, packed=False), end + -length % 8
+    return _Source(file, length, packed=True), end
 
 
 def members(path: Path) -> list[Member]:
-    """List the arrays of a MATLAB file; only plain numbers can be read from it.
+    """List the arrays of a MATLAB file of version 5; only plain numbers can be read.
 
     Raises
     ------
     SceneError
-        If the file is damaged.
+        If the file is damaged or cut short.
     """
-    from scipy.io import whosmat
-    from scipy.io.matlab import MatReadError
+    found: list[Member] = []
+    size = path.stat().st_size
+    with _opened(path) as (file, order):
+        start = file.tell()
+        while (element := _element(file, order)) is not None:
+            source, end = element
+            head = _head(source, order)
+            if end > size + 7 or len(found) >= _MOST_ARRAYS:
+                raise _DamageError("the last array is cut short")
+            if head.name:
+                found.append(_member(path, head, start))
+            file.seek(end)
+            start = end
+    return found
 
-    try:
-        listed = whosmat(str(path))
-    except (*_BROKEN, MatReadError) as error:
-        raise _damaged(path, error) from error
-    return [_member(path, *entry) for entry in listed]
+
+def _member(path: Path, head: _Head, start: int) -> Member:
+    kind = "O" if head.dtype is None else "b" if head.logical else head.dtype.kind
+    read: Callable[[], npt.NDArray[np.generic]] = partial(_read, path, start)
+    return Member(head.name, head.shape, kind, read)
 
 
-def _member(path: Path, name: str, shape: tuple[int, ...], kind: str) -> Member:
-    letter, size = _KINDS.get(kind, ("O", 0))
-    read = partial(_read, path, name, shape, prod(shape) * size)
-    return Member(name, tuple(int(part) for part in shape), letter, read)
-
-
-def _read(
-    path: Path, name: str, shape: tuple[int, ...], n_bytes: int
-) -> npt.NDArray[np.generic]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    check_fits(n_bytes, f"Variable {name} of {path}")
-    try:
-        values = loadmat(str(path), variable_names=[name])[name]
-    except (*_BROKEN, MatReadError) as error:
-        raise _damaged(path, error) from error
-    if not isinstance(values, np.ndarray) or values.shape != tuple(shape):
-        raise SceneError(
-            f"Variable {name} of {path} is not a plain array of numbers; save it "
-            "as one in MATLAB."
-        )
-    return values
+def _read(path: Path, start: int) -> npt.NDArray[np.generic]:
+    """Read the numbers of the array that begins at this byte."""
+    with _opened(path) as (file, order):
+        file.seek(start)
+        element = _element(file, order)
+        if element is None:
+            raise _DamageError("the array is gone")
+        head = _head(element[0], order)
+        if head.dtype is None:
+            raise _DamageError("the array is not of numbers")
+        check_fits(head.n_bytes, f"Variable {head.name} of {path}")
+        numbers = np.frombuffer(element[0].fill(bytearray(head.n_bytes)), head.dtype)
+    native = numbers.astype(head.dtype.newbyteorder("="), copy=False)
+    return native.reshape(head.shape, order="F")

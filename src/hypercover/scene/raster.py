@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from hypercover.errors import SceneError
 from hypercover.scene import intact
-from hypercover.scene.envi import data_file
+from hypercover.scene.envi import RAW, data_file, has_header
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.scene import Scene
@@ -36,8 +36,6 @@ DRIVERS = (
     "RMF", "ELAS", "SGI", "MFF", "FIT", "RRASTER", "BT", "DTED", "USGSDEM",
 )  # fmt: skip
 """Formats that keep their pixels beside them: none follows a path to elsewhere."""
-_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-_UPSIDE = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +65,20 @@ def opened(path: Path) -> Iterator[Any]:
             with dataset:
                 yield dataset
     except (RasterioError, OSError) as error:
-        raise SceneError(
-            f"{path} cannot be read as an image: it is damaged, cut short or of an "
-            "unknown format; copy or download it again, or save it as GeoTIFF or ENVI."
-        ) from error
+        raise SceneError(_unreadable(path)) from error
+
+
+def _unreadable(path: Path) -> str:
+    """Say why an image cannot be opened."""
+    if path.suffix.lower() in RAW and not has_header(path):
+        return (
+            f"{path} may be an ENVI image, but there is no header {path.stem}.hdr beside "
+            "it; put both into one folder."
+        )
+    return (
+        f"{path} cannot be read as an image: it is damaged, cut short or of an unknown "
+        "format; copy or download it again, or save it as GeoTIFF or ENVI."
+    )
 
 
 def _pixels(path: Path) -> Path:
@@ -87,10 +95,17 @@ def raster_shape(path: Path) -> tuple[int, int]:
 def grid_of_raster(dataset: Any) -> Grid:
     """Georeference of a dataset; a system without a place is not believed."""
     transform = tuple(float(part) for part in tuple(dataset.transform)[:6])
-    if transform in (_IDENTITY, _UPSIDE):
+    if _counts_pixels(transform, dataset.height):
         return Grid(dataset.height, dataset.width)
     crs = dataset.crs.to_wkt() if dataset.crs else None
     return Grid(dataset.height, dataset.width, crs, transform)  # type: ignore[arg-type]
+
+
+def _counts_pixels(transform: tuple[float, ...], rows: int) -> bool:
+    """Tell whether a transform only counts rows and columns, as unplaced files do."""
+    a, b, c, d, e, f = transform
+    corners = {0.0, 0.5, -0.5, float(rows), rows - 0.5}
+    return a == abs(e) == 1 and b == d == 0 and c in {0.0, -0.5} and f in corners
 
 
 def _nodata(dataset: Any) -> float | None:

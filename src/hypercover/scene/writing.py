@@ -16,7 +16,7 @@ from hypercover.files import atomic, write_text
 from hypercover.scene import intact
 from hypercover.scene.envi import class_lines, finish_header, listable
 from hypercover.scene.grid import Grid
-from hypercover.scene.labels import as_codes, check_size
+from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
 from hypercover.scene.pam import sidecar, to_xml
 from hypercover.scene.raster import grid_of_raster, opened
@@ -41,7 +41,8 @@ _GTIFF = {
     "zlevel": 4,
     "bigtiff": "IF_SAFER",
 }
-_SHIFTED = 1e-6
+_SHIFTED = 1e-3
+"""Pixels by which a written grid may miss the one asked for."""
 
 
 def driver_of(path: Path) -> str:
@@ -295,8 +296,7 @@ def _check_whole(draft: Path, grid: Grid) -> None:
     with opened(draft) as file:
         intact.check(file, draft)
         found = grid_of_raster(file)
-    wanted, got = np.array(grid.transform), np.array(found.transform)
-    if np.abs(wanted - got).max() > _SHIFTED * max(1.0, float(np.abs(wanted).max())):
+    if offset(found, grid) > _SHIFTED:
         raise CallError(
             "ENVI cannot hold a georeference that is mirrored or sheared; write a GeoTIFF "
             "(.tif) instead."

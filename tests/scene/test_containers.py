@@ -1,0 +1,269 @@
+"""Files of named arrays: what is chosen, in which axis order, and what is asked for."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import netcdf_file, savemat
+
+from hypercover.errors import LabelError, SceneError
+from hypercover.scene.reading import open_labels, open_scene
+
+
+def as_file(values):
+    """The cube as most files hold it: (row, col, band)."""
+    return np.ascontiguousarray(values.transpose(1, 2, 0))
+
+
+def save_v73(path: Path, **arrays) -> Path:
+    """Write a MATLAB 7.3 file: HDF5 behind a 512-byte text, axes reversed."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, array in arrays.items():
+            kind = {"f": "double", "i": "int16", "u": "uint8"}[array.dtype.kind]
+            dataset = file.create_dataset(name, data=array.T)
+            dataset.attrs["MATLAB_class"] = np.bytes_(kind)
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\0\2IM")
+    return path
+
+
+class TestMatlab:
+    @pytest.mark.parametrize("version", ["plain", "compressed", "7.3"])
+    def test_finds_image_and_labels_by_shape(self, tmp_path, values, codes, version):
+        path = tmp_path / "any.mat"
+        arrays = {"img": as_file(values), "gt": codes, "note": np.arange(4.0)}
+        if version == "7.3":
+            save_v73(path, **arrays)
+        else:
+            savemat(path, arrays, do_compression=version == "compressed")
+        scene = open_scene(path)
+        np.testing.assert_array_equal(scene.cube.values, values)
+        np.testing.assert_array_equal(scene.labels, codes)
+        assert scene.cube.dtype == values.dtype
+        assert "Image: variable 'img', 13 rows × 11 columns × 6 bands." in scene.notes
+        assert "Labels: variable 'gt' of the same file." in scene.notes
+
+    def test_labels_from_another_file(self, tmp_path, values, codes):
+        savemat(tmp_path / "cube.mat", {"cube": as_file(values)})
+        savemat(tmp_path / "gt.mat", {"gt": codes.astype(float)})
+        scene = open_scene(tmp_path / "cube.mat", tmp_path / "gt.mat")
+        np.testing.assert_array_equal(scene.labels, codes)
+        assert scene.labels.dtype == np.uint8
+
+    def test_no_labels_where_none_are_wanted(self, tmp_path, values, codes):
+        savemat(tmp_path / "a.mat", {"img": as_file(values), "gt": codes})
+        assert open_scene(tmp_path / "a.mat", labels=False).labels is None
+
+    def test_two_images_are_asked_about(self, tmp_path, values):
+        path = tmp_path / "two.mat"
+        savemat(path, {"raw": as_file(values), "clean": as_file(values + 1)})
+        with pytest.raises(SceneError, match=r"--variable NAME: raw .*, clean"):
+            open_scene(path)
+        scene = open_scene(path, variable="clean")
+        np.testing.assert_array_equal(scene.cube.values, values + 1)
+
+    def test_two_label_maps_are_asked_about(self, tmp_path, values, codes):
+        path = tmp_path / "two.mat"
+        savemat(path, {"img": as_file(values), "train": codes, "test": codes[::-1]})
+        with pytest.raises(LabelError, match=r"--label-variable NAME: train .*, test"):
+            open_scene(path)
+        scene = open_scene(path, label_variable="test")
+        np.testing.assert_array_equal(scene.labels, codes[::-1])
+
+    def test_a_label_file_is_no_image(self, tmp_path, codes):
+        savemat(tmp_path / "gt.mat", {"gt": codes})
+        with pytest.raises(SceneError, match=r"three axes, found gt \(13 × 11\).*--labels"):
+            open_scene(tmp_path / "gt.mat")
+
+    def test_an_unknown_name_lists_what_there_is(self, tmp_path, values):
+        savemat(tmp_path / "a.mat", {"img": as_file(values)})
+        with pytest.raises(SceneError, match=r"no variable 'x'.*img \(13 × 11 × 6\)"):
+            open_scene(tmp_path / "a.mat", variable="x")
+
+    def test_structs_and_cells_are_not_read(self, tmp_path, values):
+        cells = np.empty((3, 3, 3), object)
+        cells.fill("text")
+        path = tmp_path / "mixed.mat"
+        savemat(path, {"img": as_file(values), "cells": cells, "s": {"a": 1}})
+        np.testing.assert_array_equal(open_scene(path).cube.values, values)
+        with pytest.raises(SceneError, match="not numeric"):
+            open_scene(path, variable="cells")
+
+    def test_v73_pixels_stay_in_the_file(self, tmp_path, values):
+        path = save_v73(tmp_path / "a.mat", img=as_file(values))
+        scene = open_scene(path)
+        np.testing.assert_array_equal(
+            scene.read(slice(2, 5), slice(3, 4)), values[:, 2:5, 3:4]
+        )
+        path.unlink()
+        with pytest.raises(SceneError, match="cannot be read"):
+            scene.read(slice(2, 5), slice(3, 4))
+
+
+ORDERS = {
+    "row,col,band": (1, 2, 0),
+    "band,row,col": (0, 1, 2),
+    "row,band,col": (1, 0, 2),
+    "col,row,band": (2, 1, 0),
+}
+
+
+class TestArrays:
+    @pytest.mark.parametrize(("axes", "order"), ORDERS.items())
+    def test_named_axes(self, tmp_path, values, axes, order):
+        np.save(tmp_path / "a.npy", values.transpose(order))
+        scene = open_scene(tmp_path / "a.npy", axes=axes)
+        np.testing.assert_array_equal(scene.cube.values, values)
+        assert f"Axes of the file: {axes.replace(',', ', ')}" in " ".join(scene.notes)
+
+    @pytest.mark.parametrize("axes", ["row,col,band", "band,row,col", "row,band,col"])
+    def test_labels_tell_the_axes(self, tmp_path, values, codes, axes):
+        np.savez_compressed(
+            tmp_path / "a.npz", cube=values.transpose(ORDERS[axes]), labels=codes
+        )
+        scene = open_scene(tmp_path / "a.npz")
+        np.testing.assert_array_equal(scene.cube.values, values)
+        assert any("because the labels have 13 × 11 pixels" in note for note in scene.notes)
+
+    def test_labels_in_another_file_tell_the_axes(self, tmp_path, values, codes):
+        np.save(tmp_path / "a.npy", values.transpose(1, 2, 0))
+        np.save(tmp_path / "gt.npy", codes)
+        scene = open_scene(tmp_path / "a.npy", tmp_path / "gt.npy")
+        np.testing.assert_array_equal(scene.cube.values, values)
+        np.testing.assert_array_equal(scene.labels, codes)
+
+    def test_a_wavelength_list_tells_the_axes_and_is_kept(self, tmp_path, values):
+        path = tmp_path / "a.npz"
+        centres = np.linspace(0.4, 2.4, 6)
+        np.savez(path, cube=values, wavelength=centres, fwhm=np.full(6, 0.01))
+        scene = open_scene(path)
+        np.testing.assert_allclose(scene.wavelengths, centres * 1000)
+        np.testing.assert_allclose(scene.fwhm, 10.0)
+        assert "Wavelengths carry no unit and were taken as micrometres." in scene.notes
+
+    def test_band_numbers_are_kept(self, tmp_path, values):
+        numbers = np.array([1, 2, 3, 7, 8, 9])
+        np.savez(tmp_path / "a.npz", cube=as_file(values), band=numbers)
+        np.testing.assert_array_equal(open_scene(tmp_path / "a.npz").bands, numbers)
+
+    def test_an_ambiguous_order_says_how_to_name_it(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.ones((30, 32, 34)))
+        with pytest.raises(SceneError, match="--axes row,col,band"):
+            open_scene(tmp_path / "a.npy")
+
+    @pytest.mark.parametrize("axes", ["row,col", "row,row,band", "y,x,z", ""])
+    def test_wrong_axes(self, tmp_path, values, axes):
+        np.save(tmp_path / "a.npy", values)
+        with pytest.raises(SceneError, match="must name row, col and band once"):
+            open_scene(tmp_path / "a.npy", axes=axes)
+
+    def test_npy_is_mapped_not_read(self, tmp_path):
+        path = tmp_path / "large.npy"
+        big = np.lib.format.open_memmap(path, "w+", np.uint8, (2**13, 2**13, 64))
+        del big  # 4 GiB of nothing, kept sparse by the file system
+        scene = open_scene(path)
+        assert scene.read(slice(5, 6), slice(7, 9)).shape == (64, 1, 2)
+
+
+class TestHdf5:
+    def test_nested_lazy_and_named_dimensions(self, tmp_path, values, codes):
+        path = tmp_path / "a.h5"
+        with h5py.File(path, "w") as file:
+            cube = file.create_dataset("x/y/cube", data=as_file(values), compression="gzip")
+            for axis, name in enumerate(["lines", "samples", "bands"]):
+                cube.dims[axis].label = name
+            file["x/gt"] = codes
+            file["x/wavelength"] = np.linspace(0.4, 0.9, 6)
+            file["x/wavelength"].attrs["units"] = "um"
+            file["title"] = "text"
+        scene = open_scene(path)
+        np.testing.assert_array_equal(scene.cube.values, values)
+        np.testing.assert_array_equal(scene.labels, codes)
+        np.testing.assert_allclose(scene.wavelengths, np.linspace(400, 900, 6))
+        assert scene.read(slice(0, 2), slice(4, 5)).shape == (6, 2, 1)
+        assert any(
+            "its axes are named lines, samples, bands" in note for note in scene.notes
+        )
+
+    def test_the_last_part_of_a_name_is_enough(self, tmp_path, values):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["one/cube"], file["two/other"] = values, values + 1
+        scene = open_scene(tmp_path / "a.h5", variable="other", axes="band,row,col")
+        np.testing.assert_array_equal(scene.cube.values, values + 1)
+
+    def test_band_selection_reads_the_right_bands(self, tmp_path, values):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["cube"] = as_file(values)
+        scene = open_scene(tmp_path / "a.h5", axes="row,col,band").take_bands([4, 0])
+        np.testing.assert_array_equal(
+            scene.read(slice(3, 5), slice(None)), values[[4, 0], 3:5]
+        )
+
+    @pytest.mark.parametrize("trick", ["link", "external", "virtual"])
+    def test_data_in_other_files_is_refused(self, tmp_path, values, trick):
+        with h5py.File(tmp_path / "other.h5", "w") as file:
+            file["cube"] = values
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            if trick == "link":
+                file["cube"] = h5py.ExternalLink("other.h5", "/cube")
+            elif trick == "external":
+                place = [(str(tmp_path / "raw.bin"), 0, values.nbytes)]
+                file.create_dataset("cube", values.shape, values.dtype, external=place)
+            else:
+                layout = h5py.VirtualLayout(values.shape, values.dtype)
+                layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "cube", values.shape)
+                file.create_virtual_dataset("cube", layout)
+        with pytest.raises(SceneError, match="takes its data from another file"):
+            open_scene(tmp_path / "a.h5")
+
+    def test_groups_in_a_circle_end(self, tmp_path, values):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            group = file.create_group("g")
+            group["cube"] = values
+            group["back"], group["soft"] = file["/"], h5py.SoftLink("/g/soft")
+        scene = open_scene(tmp_path / "a.h5", axes="band,row,col")
+        np.testing.assert_array_equal(scene.cube.values, values)
+
+
+class TestNetcdf:
+    def test_classic_with_names_and_fill_value(self, tmp_path, values):
+        path = tmp_path / "a.nc"
+        with netcdf_file(path, "w") as file:
+            for name, size in zip(("y", "x", "band"), (13, 11, 6), strict=True):
+                file.createDimension(name, size)
+            cube = file.createVariable("radiance", "i2", ("y", "x", "band"))
+            cube[:] = as_file(values)
+            cube._FillValue = np.int16(-7)
+            file.createVariable("wavelength", "f8", ("band",))[:] = np.linspace(400, 900, 6)
+        scene = open_scene(path)
+        np.testing.assert_array_equal(scene.cube.values, values)
+        assert scene.nodata == -7
+        assert scene.wavelengths[0] == 400
+
+    def test_version_4_with_coordinates_is_placed(self, tmp_path, scene):
+        path = tmp_path / "a.nc"
+        a, _, c, _, e, f = scene.grid.transform
+        placed = scene.cube.assign_coords(
+            x=c + a * (np.arange(11) + 0.5), y=f + e * (np.arange(13) + 0.5)
+        )
+        placed.attrs["grid_mapping"] = "spatial_ref"
+        placed.astype("f4").rename("cube").to_netcdf(path, engine="netcdf4")
+        found = open_scene(path)
+        np.testing.assert_array_equal(found.cube.values, scene.cube.values)
+        np.testing.assert_allclose(found.grid.transform, scene.grid.transform)
+        np.testing.assert_allclose(found.wavelengths, scene.wavelengths)
+        assert found.grid.crs == scene.grid.crs
+        assert found.grid.placed
+
+
+class TestLabelsAlone:
+    def test_from_any_container(self, tmp_path, codes, utm):
+        np.save(tmp_path / "gt.npy", codes)
+        savemat(tmp_path / "gt.mat", {"gt": codes})
+        with h5py.File(tmp_path / "gt.h5", "w") as file:
+            file["a/gt"] = codes[None]
+        for name in ("gt.npy", "gt.mat", "gt.h5"):
+            found, legend = open_labels(tmp_path / name, utm)
+            np.testing.assert_array_equal(found, codes)
+            assert legend.names == ("Class 1", "Class 2", "Class 5")

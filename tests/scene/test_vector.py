@@ -1,0 +1,178 @@
+"""Labels from shapes: attributes become classes, centres of pixels decide."""
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.warp import transform_geom
+
+from hypercover.errors import LabelError
+from hypercover.scene.grid import Grid
+from hypercover.scene.reading import open_labels, open_scene
+
+UTM = "EPSG:32616"
+
+
+def cells(utm, row, col, rows, cols):
+    """Rectangle that covers whole pixels."""
+    a, _, c, _, e, f = utm.transform
+    return shapely.box(c + a * col, f + e * (row + rows), c + a * (col + cols), f + e * row)
+
+
+def save(path, geometries, crs=UTM, **columns):
+    names, values = list(columns), [np.asarray(column) for column in columns.values()]
+    kinds = {one.geom_type if one is not None else "Polygon" for one in geometries}
+    pyogrio.raw.write(
+        path, shapely.to_wkb(np.array(geometries, object)), values, names,
+        geometry_type=kinds.pop() if len(kinds) == 1 else "Unknown", crs=crs,
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture
+def shapes(utm):
+    """Three fields of two classes."""
+    return [cells(utm, 1, 1, 3, 3), cells(utm, 6, 2, 3, 6), cells(utm, 10, 10, 1, 1)]
+
+
+@pytest.fixture
+def expected():
+    label_map = np.zeros((13, 11), np.uint8)
+    label_map[1:4, 1:4], label_map[6:9, 2:8], label_map[10, 10] = 3, 7, 3
+    return label_map
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp"])
+@pytest.mark.parametrize("kind", [np.int32, np.float64])
+def test_numbers_are_codes(tmp_path, utm, shapes, expected, name, kind):
+    crs = "EPSG:4326" if name == "a.geojson" else UTM
+    there = shapes
+    if crs != UTM:
+        there = [
+            shapely.geometry.shape(
+                transform_geom(UTM, crs, shapely.geometry.mapping(one), precision=12)
+            )
+            for one in shapes
+        ]
+    path = save(tmp_path / name, there, crs, code=np.array([3, 7, 3], kind))
+    labels, legend = open_labels(path, utm)
+    np.testing.assert_array_equal(labels, expected)
+    assert legend.codes == (3, 7)
+
+
+def test_names_are_numbered_by_the_alphabet(tmp_path, utm, shapes, expected):
+    path = save(
+        tmp_path / "a.gpkg", shapes, kind=np.array(["Wheat", " Corn", "Wheat"], object)
+    )
+    labels, legend = open_labels(path, utm)
+    np.testing.assert_array_equal(labels, np.where(expected == 3, 2, expected // 7))
+    assert dict(zip(legend.codes, legend.names, strict=True)) == {1: "Corn", 2: "Wheat"}
+
+
+def test_another_system_is_reprojected(tmp_path, utm, shapes, expected):
+    path = save(tmp_path / "a.gpkg", [
+        shapely.geometry.shape(transform_geom(UTM, "EPSG:3857", shapely.geometry.mapping(one)))
+        for one in shapes
+    ], "EPSG:3857", code=[3, 7, 3])  # fmt: skip
+    np.testing.assert_array_equal(open_labels(path, utm)[0], expected)
+
+
+def test_the_centre_of_a_pixel_decides(tmp_path, utm):
+    a, _, c, _, e, f = utm.transform
+    corner = (c + 4 * a, f + 5 * e)
+    for share, inside in ((0.49, False), (0.51, True)):
+        box = shapely.box(
+            corner[0], corner[1] + share * e, corner[0] + share * a, corner[1]
+        )
+        far = cells(utm, 0, 0, 1, 1)
+        path = save(tmp_path / f"{inside}.gpkg", [box, far], code=[2, 1])
+        assert bool(open_labels(path, utm)[0][5, 4] == 2) is inside
+
+
+def test_points_label_their_pixel(tmp_path, utm):
+    a, _, c, _, e, f = utm.transform
+    points = [
+        shapely.Point(c + (col + 0.3) * a, f + (row + 0.8) * e)
+        for row, col in ((2, 3), (7, 1))
+    ]
+    labels, _ = open_labels(save(tmp_path / "a.gpkg", points, code=[4, 5]), utm)
+    assert np.argwhere(labels == 4).tolist() == [[2, 3]]
+    assert np.argwhere(labels == 5).tolist() == [[7, 1]]
+
+
+def test_pixels_of_two_classes_stay_unlabelled_and_are_counted(tmp_path, utm, values):
+    boxes = [cells(utm, 0, 0, 4, 4), cells(utm, 2, 2, 4, 4), cells(utm, 0, 0, 2, 2)]
+    path = save(tmp_path / "a.gpkg", boxes, code=[1, 2, 1])
+    labels, _ = open_labels(path, utm)
+    assert (labels[2:4, 2:4] == 0).all()
+    assert (labels[:2, :4] == 1).all()
+    assert np.count_nonzero(labels) == 16 + 16 - 8
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", height=13, width=11, count=6, dtype="int16",
+        crs=utm.crs, transform=Affine(*utm.transform),
+    ) as file:  # fmt: skip
+        file.write(values)
+    notes = open_scene(tmp_path / "a.tif", path).notes
+    assert any("4 pixels lie in shapes of more than one class" in note for note in notes)
+
+
+def test_shapes_without_class_or_geometry_are_left_out(tmp_path, utm, shapes):
+    path = save(
+        tmp_path / "a.gpkg", [*shapes, None], kind=np.array(["a", None, " ", "b"], object)
+    )
+    labels, legend = open_labels(path, utm)
+    assert np.count_nonzero(labels) == 9
+    assert legend.names == ("a",)
+
+
+class TestAttribute:
+    def test_an_ambiguous_one_is_asked_for(self, tmp_path, utm, shapes):
+        path = save(
+            tmp_path / "a.gpkg", shapes, owner=["x", "y", "z"], crop=["a", "b", "a"]
+        )
+        with pytest.raises(LabelError, match="--label-field NAME, one of: owner, crop"):
+            open_labels(path, utm)
+        assert open_labels(path, utm, field="crop")[1].names == ("a", "b")
+
+    def test_a_usual_name_is_found(self, tmp_path, utm, shapes):
+        path = save(tmp_path / "a.gpkg", shapes, owner=["x", "y", "z"], Class=[1, 2, 1])
+        assert open_labels(path, utm)[1].codes == (1, 2)
+
+    def test_an_unknown_one(self, tmp_path, utm, shapes):
+        path = save(tmp_path / "a.gpkg", shapes, code=[1, 2, 1])
+        with pytest.raises(LabelError, match=r"no attribute 'x'.*one of: code"):
+            open_labels(path, utm, field="x")
+
+    @pytest.mark.parametrize("value", [1.5, -1.0, 70000.0])
+    def test_numbers_that_are_no_codes(self, tmp_path, utm, shapes, value):
+        path = save(tmp_path / "a.gpkg", shapes, code=[1.0, value, 2.0])
+        with pytest.raises(LabelError, match=f"from 0 to 65535, found {value:g}"):
+            open_labels(path, utm)
+
+
+class TestPlace:
+    def test_shapes_elsewhere(self, tmp_path, utm, shapes):
+        far = [shapely.affinity.translate(one, 1e5, 0) for one in shapes]
+        with pytest.raises(LabelError, match="covers the centre of a pixel"):
+            open_labels(save(tmp_path / "a.gpkg", far, code=[1, 2, 3]), utm)
+
+    def test_an_image_without_a_place(self, tmp_path, shapes):
+        path = save(tmp_path / "a.gpkg", shapes, code=[1, 2, 3])
+        with pytest.raises(LabelError, match="without a georeference"):
+            open_labels(path, Grid(13, 11))
+
+    @pytest.mark.filterwarnings("ignore:'crs' was not provided")
+    def test_without_a_system_the_image_s_is_taken(self, tmp_path, utm, shapes, expected):
+        path = save(tmp_path / "a.shp", shapes, None, code=[3, 7, 3])
+        (tmp_path / "a.prj").unlink(missing_ok=True)
+        np.testing.assert_array_equal(open_labels(path, utm)[0], expected)
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.shp", "a.geojson"])
+def test_damage_is_explained(tmp_path, utm, shapes, name):
+    path = save(tmp_path / name, shapes, "EPSG:4326", code=[1, 2, 3])
+    path.write_bytes(path.read_bytes()[:150])
+    with pytest.raises(LabelError, match=name):
+        open_labels(path, utm)
