@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -84,7 +83,9 @@ def step_for(shape: Size) -> int:
 
 def new_figure(width: int, height: int) -> Figure:
     """Return an empty white figure of this many pixels."""
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
+    # matplotlib cuts the product of inches and dpi to whole pixels: stay above them.
+    inches = ((width + 1e-6) / DPI, (height + 1e-6) / DPI)
+    figure = Figure(figsize=inches, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -240,12 +241,6 @@ def _write_head(figure: Figure, sheet: _Sheet, title: str, subtitle: str) -> Non
     below.set(fontsize=_points(13 * sheet.unit), color=FADED)
 
 
-def _frame(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color=FADED, linewidth=0.6)
-
-
 def _place_image(figure: Figure, sheet: _Sheet, index: int, image: Pixels) -> None:
     width, height = sheet.image
     row, col = divmod(index, sheet.across)
@@ -254,7 +249,8 @@ def _place_image(figure: Figure, sheet: _Sheet, index: int, image: Pixels) -> No
     axes = figure.add_axes(_box(sheet, left, top, width, height))
     axes.imshow(image, interpolation="nearest", aspect="auto")
     axes.set_gid(LAND if index == 0 else None)
-    _frame(axes)
+    # No frame: it would cover the outermost pixels.
+    axes.set_axis_off()
 
 
 def _place_legend(
@@ -287,7 +283,8 @@ def _place_ramp(figure: Figure, sheet: _Sheet, left: float, ramp: Ramp) -> None:
     axes = figure.add_axes(_box(sheet, left, sheet.head, 18 * sheet.unit, height))
     colors = colormaps[ramp.name](np.linspace(1, 0, 256))[:, None, :3]
     axes.imshow(colors, aspect="auto", extent=(0, 1, 0, 1))
-    _frame(axes)
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     axes.set_yticks(np.linspace(0, 1, 6))

@@ -134,9 +134,7 @@ def draw_spectra(scene: Scene) -> Figure:
     for land in legend:
         mean, spread = (_broken(part, order, breaks) for part in spectra[land.code])
         edge = [Stroke(linewidth=2.6, foreground="#00000055"), Normal()]
-        axes.plot(
-            across, mean, color=land.color, lw=1.6, label=land.name, path_effects=edge
-        )
+        axes.plot(across, mean, color=land.color, lw=1.6, path_effects=edge)
         if len(legend) <= _SHADED:
             axes.fill_between(
                 across, mean - spread, mean + spread, color=land.color, alpha=0.2, lw=0
@@ -154,9 +152,8 @@ def draw_spectra(scene: Scene) -> Figure:
 
 def _side_legend(axes: Axes, names: Sequence[str], columns: int = 1) -> None:
     """Write names beside the axes; what comes from a file is never read as a formula."""
-    handles, _ = axes.get_legend_handles_labels()
     legend = axes.legend(
-        handles,
+        axes.get_lines(),
         [short(name, 26) for name in names],
         loc="upper left",
         bbox_to_anchor=(1.01, 1.02),

@@ -87,7 +87,7 @@ def _profile(grid: Grid, dtype: npt.DTypeLike, nodata: float) -> dict[str, Any]:
 def _crs(text: str) -> CRS:
     try:
         return CRS.from_user_input(text)
-    except CRSError as error:
+    except (CRSError, ValueError) as error:
         raise CallError(
             f"The coordinate system {text[:60]!r} of the scene is not understood; "
             "give it as WKT or as an EPSG code."
@@ -99,18 +99,24 @@ def _raster(
     path: Path, profile: dict[str, Any], colors: dict[int, tuple[int, int, int]] | None
 ) -> Iterator[Any]:
     """Open a raster for writing; it appears only when all of it is written."""
-    with atomic(path) as draft, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with atomic(path) as draft:
         with _said_clearly(path):
             with (
                 rasterio.Env(GDAL_PAM_ENABLED="NO"),
-                rasterio.open(draft, "w", **profile) as raster,
+                _opened(draft, "w", **profile) as raster,
             ):
                 if colors is not None:
                     raster.write_colormap(1, colors)
                 yield raster
             _read_back(draft)
         remove_sidecars(path)
+
+
+def _opened(path: Path, mode: str, **profile: Any) -> Any:
+    """Open a raster without rasterio's warning that it may have no place on Earth."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, mode, **profile)
 
 
 @contextmanager
@@ -127,7 +133,7 @@ def _said_clearly(path: Path) -> Iterator[None]:
 
 def _read_back(path: Path) -> None:
     """Read every block once: GDAL may be silent about a disk that fills up on closing."""
-    with rasterio.open(path) as raster:
+    with _opened(path, "r") as raster:
         for _, window in raster.block_windows(1):
             raster.read(1, window=window)
 
