@@ -144,6 +144,13 @@ class TestHostile:
         with pytest.raises(SceneError, match="may be read into memory"):
             open_scene(tmp_path / "a.npz", axes="row,col,band")
 
+    @pytest.mark.parametrize("shape", [(10**8, 10**8, 3), (2, 2, 10**15)])
+    def test_an_hdf5_file_that_declares_terabytes(self, tmp_path, shape):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("cube", shape, "u1", chunks=(1, 1, 3))
+        with pytest.raises(SceneError, match="may be read into memory"):
+            open_scene(tmp_path / "a.h5", axes="row,col,band")
+
     def test_declared_sizes_are_held_against_memory(self, tmp_path, values, monkeypatch):
         savemat(tmp_path / "a.mat", {"cube": values.astype(float).transpose(1, 2, 0)})
         np.savez(tmp_path / "a.npz", cube=values)
@@ -222,6 +229,18 @@ class TestNotAnImage:
         (tmp_path / name).write_text("hello " * 400)
         with pytest.raises(SceneError, match=name):
             open_scene(tmp_path / name)
+
+    def test_a_missing_label_file_is_wrong_with_the_labels(self, tmp_path, values, utm):
+        image = tif(tmp_path / "a.tif", values)
+        with pytest.raises(LabelError, match="There is no file"):
+            open_scene(image, tmp_path / "none.tif")
+        with pytest.raises(LabelError, match="is a folder"):
+            open_labels(tmp_path, utm)
+
+    @pytest.mark.parametrize("options", [{"variable": "x"}, {"axes": "row,col,band"}])
+    def test_a_raster_has_no_named_arrays(self, tmp_path, values, options):
+        with pytest.raises(SceneError, match="leave the option out"):
+            open_scene(tif(tmp_path / "a.tif", values), **options)
 
     def test_shapes_are_no_image(self, tmp_path):
         (tmp_path / "a.geojson").write_text('{"type": "FeatureCollection", "features": []}')

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import spectral.io.envi as envi
 from affine import Affine
 
@@ -248,3 +249,20 @@ def test_other_formats_of_gdal(tmp_path, codes, utm, driver):
     kind = np.uint8 if driver != "RST" else np.int16
     path = write(tmp_path / f"gt.{suffix[driver]}", codes.astype(kind), driver=driver)
     np.testing.assert_array_equal(open_labels(path, utm)[0], codes)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16"])
+@pytest.mark.parametrize(
+    ("driver", "name"), [("LAN", "a.lan"), ("COG", "a.tif"), ("HFA", "a.img")]
+)
+def test_images_in_other_formats(tmp_path, values, kind, driver, name):
+    with rasterio.MemoryFile() as memory:
+        options = {"height": 13, "width": 11, "count": 6, "dtype": kind}
+        with memory.open(driver="GTiff", **options) as file:
+            file.write(values.astype(kind))
+        with memory.open() as file:
+            rasterio.shutil.copy(file, tmp_path / name, driver=driver)
+    scene = open_scene(tmp_path / name)
+    np.testing.assert_array_equal(scene.cube.values, values.astype(kind))
+    assert not scene.grid.placed
+    assert scene.grid.crs is None

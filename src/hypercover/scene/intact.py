@@ -8,13 +8,11 @@ import numpy as np
 from rasterio.windows import Window
 
 from hypercover.errors import SceneError
-from hypercover.scene.memory import check_fits
+from hypercover.scene.memory import PER_PIXEL, check_fits
 
 __all__ = ["check"]
 
 _MOST_BLOCKS = 200_000
-_PER_PIXEL = 16
-"""Bytes per pixel that labels, masks and maps of a scene take in memory."""
 
 
 def check(dataset: Any, path: Path) -> None:
@@ -28,7 +26,7 @@ def check(dataset: Any, path: Path) -> None:
     SceneError
         If the file is cut short.
     """
-    check_fits(dataset.width * dataset.height * _PER_PIXEL, f"The image {path}")
+    check_fits(dataset.width * dataset.height * PER_PIXEL, f"The image {path}")
     if dataset.driver == "GTiff":
         _check_length(path, max(_block_ends(dataset), default=0))
     elif dataset.driver in {"ENVI", "LAN", "EHdr"}:

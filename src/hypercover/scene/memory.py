@@ -5,7 +5,10 @@ from pathlib import Path
 
 from hypercover.errors import SceneError
 
-__all__ = ["available_bytes", "check_fits"]
+__all__ = ["PER_PIXEL", "available_bytes", "check_fits"]
+
+PER_PIXEL = 16
+"""Bytes per pixel that labels, masks and maps of a scene take in memory."""
 
 _SHARE = 0.8
 """Share of the available memory one array may take."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from hypercover.scene import pam
 from hypercover.scene.labels import LabelMap, as_codes
 from hypercover.scene.raster import Layer, read_layer
@@ -41,8 +43,6 @@ def read_raster_labels(path: Path) -> LabelMap:
     LabelError
         If its values are no class codes.
     """
-    import numpy as np
-
     layer = read_layer(path)
     codes = as_codes(layer.values, path, layer.nodata)
     present = [int(code) for code in np.unique(codes) if code > 0]

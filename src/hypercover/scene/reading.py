@@ -1,5 +1,7 @@
 """Opening scenes: one door for every format, with or without labels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -67,7 +69,7 @@ def open_scene(
     """
     file = local_file(path)
     table = read_legend(legend)
-    label_file = None if labels is None or labels is False else local_file(labels)
+    label_file = None if labels is None or labels is False else _label_file(labels)
     shapes = [] if label_file is None else _label_shapes(label_file, label_variable)
     scene, own = _image(
         file,
@@ -102,9 +104,7 @@ def _image(
             "image first."
         )
     if kind not in CONTAINERS:
-        from hypercover.scene.raster import read_image
-
-        return read_image(file), None
+        return _raster_image(file, variable, axes), None
     container = open_container(file, kind)
     hints = [*shapes, *container.flat_shapes(label_variable if look else None)]
     scene = container.image(variable, axes, hints)
@@ -115,21 +115,48 @@ def _image(
     return scene, container.own_labels(scene.grid)
 
 
+def _raster_image(file: Path, variable: str | None, axes: str | None) -> Scene:
+    if variable is not None or axes is not None:
+        option = "--variable" if variable is not None else "--axes"
+        raise SceneError(
+            f"{option} is for files of named arrays (MATLAB, NumPy, HDF5, NetCDF), but "
+            f"{file} is a raster, whose axes are known; leave the option out."
+        )
+    from hypercover.scene.raster import read_image
+
+    return read_image(file)
+
+
+@contextmanager
+def _blaming_labels() -> Iterator[None]:
+    """Say of whatever is wrong with a file that it is wrong with the labels."""
+    try:
+        yield
+    except SceneError as error:
+        raise LabelError(str(error)) from error
+
+
+def _label_file(path: PathLike) -> Path:
+    with _blaming_labels():
+        return local_file(path)
+
+
 def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
     """Sizes that the labels of a file may have: evidence for the axes of the image."""
-    kind = kind_of(file)
-    if kind is Kind.VECTOR:
-        return []
-    if kind in CONTAINERS:
-        return open_container(file, kind).flat_shapes(variable)
-    from hypercover.scene.raster import raster_shape
+    with _blaming_labels():
+        kind = kind_of(file)
+        if kind is Kind.VECTOR:
+            return []
+        if kind in CONTAINERS:
+            return open_container(file, kind).flat_shapes(variable)
+        from hypercover.scene.raster import raster_shape
 
-    return [raster_shape(file)]
+        return [raster_shape(file)]
 
 
 def _label_map(file: Path, grid: Grid, variable: str | None, field: str | None) -> LabelMap:
-    """Read labels from any file; what is wrong with it is wrong with the labels."""
-    try:
+    """Read labels from any file that holds a label map or shapes."""
+    with _blaming_labels():
         kind = kind_of(file)
         if kind is Kind.VECTOR:
             from hypercover.scene.vector import read_vector_labels
@@ -138,8 +165,6 @@ def _label_map(file: Path, grid: Grid, variable: str | None, field: str | None) 
         if kind in CONTAINERS:
             return open_container(file, kind).labels(grid, variable)
         return _raster_labels(file, grid)
-    except SceneError as error:
-        raise LabelError(str(error)) from error
 
 
 def _raster_labels(file: Path, grid: Grid) -> LabelMap:
@@ -187,7 +212,7 @@ def open_labels(
     LabelError
         If they cannot be read or do not fit the grid.
     """
-    found = _label_map(local_file(path), grid, variable, field)
+    found = _label_map(_label_file(path), grid, variable, field)
     known, _ = legend_of(found, read_legend(legend))
     return found.codes, known
 

@@ -242,22 +242,32 @@ def _drafted(
         draft.touch()
         made = draft.with_suffix(".hdr")
         try:
-            with _created(draft, grid, driver, options) as file:
+            with _explained(target), _created(draft, grid, driver, options) as file:
                 yield file
-            _check_whole(draft, grid)
+            _check_whole(draft, grid, target)
             if driver == "ENVI":
                 finish_header(made, draft, **header)
                 made.replace(header_draft)
-        except (RasterioError, SceneError) as error:
-            raise OutputError(
-                f"Cannot write {target}: writing broke off, perhaps because the disk is "
-                "full; free some space or choose another folder."
-            ) from error
         finally:
             for left in (made, sidecar(draft)):
                 if left != draft:
                     left.unlink(missing_ok=True)
         _drop_companions(pixels, driver)
+
+
+def _broke_off(target: Path) -> OutputError:
+    return OutputError(
+        f"Cannot write {target}: writing broke off, perhaps because the disk is full; "
+        "free some space or choose another folder."
+    )
+
+
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except RasterioError as error:
+        raise _broke_off(target) from error
 
 
 def _drop_companions(pixels: Path, driver: str) -> None:
@@ -291,11 +301,14 @@ def _created(
         yield file
 
 
-def _check_whole(draft: Path, grid: Grid) -> None:
+def _check_whole(draft: Path, grid: Grid, target: Path) -> None:
     """Read back what was written: GDAL reports a full disk late or not at all."""
-    with opened(draft) as file:
-        intact.check(file, draft)
-        found = grid_of_raster(file)
+    try:
+        with opened(draft) as file:
+            intact.check(file, draft)
+            found = grid_of_raster(file)
+    except SceneError as error:
+        raise _broke_off(target) from error
     if offset(found, grid) > _SHIFTED:
         raise CallError(
             "ENVI cannot hold a georeference that is mirrored or sheared; write a GeoTIFF "
