@@ -68,6 +68,32 @@ class TestCutShort:
             with pytest.raises(SceneError, match="asks for 1,716 bytes"):
                 open_scene(tmp_path / name)
 
+    @pytest.mark.parametrize(
+        ("line", "broken"),
+        [
+            ("header offset = 0", "header offset = x"),
+            ("header offset = 0", "header offset = 9"),
+            ("data type = 2", "data type = 77"),
+            ("lines   = 13", "lines   = -5"),
+            ("bands   = 6", "bands   = 600000"),
+        ],
+    )
+    def test_envi_header_that_is_wrong(self, tmp_path, values, line, broken):
+        tif(tmp_path / "a.img", values, driver="ENVI")
+        header = (tmp_path / "a.hdr").read_text()
+        assert line in header
+        (tmp_path / "a.hdr").write_text(header.replace(line, broken))
+        with pytest.raises(SceneError, match=r"a\.img"):
+            open_scene(tmp_path / "a.hdr")
+
+    @pytest.mark.parametrize("header", ["{'descr': '<f8'", "{'shape': (", "()", "\0"])
+    def test_npy_header_that_is_wrong(self, tmp_path, header):
+        text = header.ljust(117).encode() + b"\n"
+        start = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little")
+        (tmp_path / "a.npy").write_bytes(start + text)
+        with pytest.raises(SceneError, match=r"a\.npy"):
+            open_scene(tmp_path / "a.npy")
+
     def test_envi_header_without_its_data(self, tmp_path, values):
         tif(tmp_path / "a.img", values, driver="ENVI").unlink()
         with pytest.raises(SceneError, match="is there, but not its data"):

@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -296,6 +297,17 @@ class TestLabels:
     def test_the_size_must_be_that_of_the_grid(self, tmp_path, codes, utm):
         with pytest.raises(CallError, match="13 rows × 11 columns"):
             write_labels(codes[1:], self.LEGEND, utm, tmp_path / "gt.tif")
+
+
+def test_nothing_leaks_to_the_user(tmp_path, values, codes, capfd, recwarn):
+    warnings.simplefilter("always")
+    for suffix in ("tif", "hdr"):
+        write_scene(
+            Scene(xr.DataArray(values, dims=("band", "y", "x"))), tmp_path / f"a.{suffix}"
+        )
+        write_labels(codes, Legend(), Grid(13, 11), tmp_path / f"gt.{suffix}")
+    assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
 
 
 def test_public_names():

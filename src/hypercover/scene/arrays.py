@@ -5,6 +5,7 @@ import zlib
 from functools import partial
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -17,7 +18,8 @@ from hypercover.scene.memory import check_fits
 __all__ = ["archive_members", "file_members"]
 
 _BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
-           NotImplementedError, RuntimeError, MemoryError, SyntaxError)  # fmt: skip
+           NotImplementedError, RuntimeError, MemoryError, SyntaxError,
+           TokenError)  # fmt: skip
 
 
 def _damaged(path: Path, error: Exception) -> SceneError:

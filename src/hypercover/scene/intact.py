@@ -1,6 +1,6 @@
 """Whether a raster file is whole, found out before its pixels are needed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def check(dataset: Any, path: Path) -> None:
     if dataset.driver == "GTiff":
         _check_length(path, max(_block_ends(dataset), default=0))
     elif dataset.driver in {"ENVI", "LAN", "EHdr"}:
-        _check_length(path, _raw_length(dataset))
+        _check_length(path, _raw_length(dataset, path))
     else:
         dataset.read(dataset.count, window=Window(0, dataset.height - 1, dataset.width, 1))
 
@@ -61,14 +61,24 @@ def _block_ends(dataset: Any) -> Iterator[int]:
                     yield int(start) + int(size)
 
 
-def _raw_length(dataset: Any) -> int:
+def _raw_length(dataset: Any, path: Path) -> int:
     """Bytes a file of uncompressed numbers must have."""
     envi = dataset.tags(ns="ENVI")
     if envi.get("file_compression", "0").strip() not in {"", "0"}:
         return 0
     bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
     item = np.dtype(dataset.dtypes[0]).itemsize * 8 if bits is None else int(bits)
-    offset = int(envi.get("header_offset", "0").strip() or 0)
-    header = 128 if dataset.driver == "LAN" else offset
+    header = 128 if dataset.driver == "LAN" else _offset(envi, path)
     values = int(dataset.width) * int(dataset.height) * int(dataset.count)
     return header + values * item // 8
+
+
+def _offset(envi: Mapping[str, str], path: Path) -> int:
+    """Return the bytes in front of the pixels, as an ENVI header gives them."""
+    text = envi.get("header_offset", "0").strip() or "0"
+    if not text.isdecimal():
+        raise SceneError(
+            f"The header offset of {path} must be a number of bytes, found {text!r}; "
+            "correct it in the header."
+        )
+    return int(text)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 import xarray as xr
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -26,10 +27,20 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.signature import Kind, kind_of
 from hypercover.scene.spectral import from_tags
 
-__all__ = ["Layer", "grid_of_raster", "opened", "raster_shape", "read_image", "read_layer"]
+__all__ = [
+    "GDAL_ERRORS",
+    "Layer",
+    "grid_of_raster",
+    "opened",
+    "raster_shape",
+    "read_image",
+    "read_layer",
+]
 
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises; GDAL's own errors come through where it does not wrap them."""
 DRIVERS = (
     "GTiff", "ENVI", "LAN", "HFA", "EHdr", "PNG", "JPEG", "JP2OpenJPEG", "BMP", "GIF",
     "WEBP", "PNM", "NITF", "PCIDSK", "RST", "SAGA", "AAIGrid", "GSAG", "GSBG", "GS7BG",
@@ -64,7 +75,7 @@ def opened(path: Path) -> Iterator[Any]:
                 dataset = DatasetReader(str(path.absolute()), driver=list(DRIVERS))
             with dataset:
                 yield dataset
-    except (RasterioError, OSError) as error:
+    except (*GDAL_ERRORS, OSError, UnicodeDecodeError) as error:
         raise SceneError(_unreadable(path)) from error
 
 

@@ -175,8 +175,9 @@ def _reprojected(
     """Bring the shapes into the coordinate system of the image."""
     import shapely
     from rasterio.crs import CRS
-    from rasterio.errors import RasterioError
     from rasterio.warp import transform
+
+    from hypercover.scene.raster import GDAL_ERRORS
 
     if crs is None or grid.crs is None:
         return geometries
@@ -190,7 +191,7 @@ def _reprojected(
             return np.column_stack([x, y])
 
         there = shapely.transform(geometries, moved)
-    except (RasterioError, ValueError) as error:
+    except (*GDAL_ERRORS, ValueError) as error:
         raise LabelError(
             f"The shapes of {path} cannot be brought into the coordinate system of the "
             "image; reproject them first."

@@ -1,5 +1,6 @@
 """Writing cubes as GeoTIFF or ENVI, strip by strip, with all that is known of the bands."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from affine import Affine
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from hypercover.errors import CallError, OutputError, SceneError
 from hypercover.files import atomic, write_text
@@ -19,7 +20,7 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
 from hypercover.scene.pam import sidecar, to_xml
-from hypercover.scene.raster import grid_of_raster, opened
+from hypercover.scene.raster import GDAL_ERRORS, grid_of_raster, opened
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable, band_tags
 
@@ -266,7 +267,7 @@ def _broke_off(target: Path) -> OutputError:
 def _explained(target: Path) -> Iterator[None]:
     try:
         yield
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         raise _broke_off(target) from error
 
 
@@ -294,11 +295,12 @@ def _created(
     settings = dict(options) | {"height": grid.rows, "width": grid.cols, "crs": grid.crs}
     if grid.placed:
         settings["transform"] = Affine(*grid.transform)
-    with (
-        rasterio.Env(GDAL_PAM_ENABLED="NO"),
-        rasterio.open(draft, "w", driver=driver, **settings) as file,
-    ):
-        yield file
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            file = rasterio.open(draft, "w", driver=driver, **settings)
+        with file:
+            yield file
 
 
 def _check_whole(draft: Path, grid: Grid, target: Path) -> None:
