@@ -145,11 +145,8 @@ def _river(parcels: Parcels, rng: np.random.Generator) -> Floats:
     along, across = (parcels.v, parcels.u) if rows >= cols else (parcels.u, parcels.v)
     length, breadth = float(np.ptp(along)), float(np.ptp(across))
     s = along - along.min()
-    middle = (
-        across.min()
-        + breadth * rng.uniform(0.2, 0.8)
-        + (s - length / 2) * rng.uniform(-0.3, 0.3)
-    )
+    lean = rng.uniform(-0.3, 0.3)
+    middle = across.min() + breadth * rng.uniform(0.2, 0.8) + lean * (s - length / 2)
     for wave, height in ((170.0, 0.12), (75.0, 0.09), (33.0, 0.05)):
         bend = min(wave * height * rng.uniform(0.6, 1.4), breadth / 6)
         middle = middle + bend * np.sin(2 * np.pi * s / wave + rng.uniform(0, 6.28))

@@ -19,6 +19,10 @@ SPREAD = 0.52
 """Standard deviation of the point-spread function in pixels."""
 GAIN, OFFSET = 500.0, 1000.0
 """Digital number = GAIN · radiance + OFFSET, as on Indian Pines; radiance in µW cm⁻² nm⁻¹ sr⁻¹."""
+FLOOR = 10.0
+"""Noise without light, in digital numbers."""
+SHOT = 1.2
+"""Variance of the noise per digital number of light."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,11 @@ def _upward() -> Floats:
     black = WAVELENGTHS**-5.0 / np.expm1(1.4388e7 / (WAVELENGTHS * 5778.0))
     ratio = light() / black
     clear = ratio / np.quantile(ratio, 0.98)
+    aerosol = np.exp(-0.13 * (WAVELENGTHS / 550.0) ** -1.3)
     edge = 1 / (1 + np.exp((WAVELENGTHS - 2480.0) / 8.0))
-    return np.asarray(np.clip(clear, 0, 1) ** (0.8 * np.cos(np.deg2rad(SUN))) * edge)
+    return np.asarray(
+        np.clip(clear, 0, 1) ** (0.8 * np.cos(np.deg2rad(SUN))) * aerosol * edge
+    )
 
 
 def _haze() -> Floats:
@@ -98,7 +105,8 @@ class Sensor:
         gain = responses.T.multiply(sunlight).tocsr()
         path = OFFSET + GAIN * (responses.T @ _haze())
         at = bands.wavelength
-        noise = 16.0 + 90.0 * np.exp(-(at - 400.0) / 45.0) + 0.018 * 0.3 * gain.sum(axis=1)
+        level = path - OFFSET + 0.2 * gain.sum(axis=1)
+        noise = np.hypot(FLOOR, np.sqrt(SHOT * level)) + 60.0 * np.exp(-(at - 400.0) / 25.0)
         stripes = rng.standard_normal((cols, len(at))) * 0.15 * noise
         return cls(bands, gain, path, noise, stripes.astype(np.float32))
 

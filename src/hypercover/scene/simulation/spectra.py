@@ -66,7 +66,7 @@ def soil(moisture: float, albedo: float) -> Spectrum:
     rise = 1 - np.exp(-(WAVELENGTHS - 340.0) / 420.0)
     features = 1 - 0.10 * _dip(480, 45) - 0.06 * _dip(880, 90)
     features *= 1 - 0.06 * _dip(1414, 18) - 0.10 * _dip(2205, 28) - 0.12 * _dip(2500, 120)
-    dry = 0.36 * albedo * rise * features
+    dry = 0.29 * albedo * rise * features
     wetness = 1 - 0.35 * _dip(1450, 70) - 0.55 * _dip(1940, 90) - 0.08 * _dip(1190, 50)
     wet = 0.42 * dry * wetness
     return np.asarray(wet + (dry - wet) * np.exp(-2.6 * moisture))
@@ -81,7 +81,7 @@ def residue(moisture: float, albedo: float) -> Spectrum:
     fall = 1 - 0.42 * np.clip((WAVELENGTHS - 1300.0) / 1200.0, 0, 1)
     features = 1 - 0.16 * _dip(2100, 45) - 0.08 * _dip(1730, 30) - 0.14 * _dip(2310, 50)
     wetness = 1 - moisture * (0.3 * _dip(1450, 60) + 0.45 * _dip(1940, 75))
-    return np.asarray((0.55 + 0.4 * albedo) * rise * fall * features * wetness)
+    return np.asarray((0.45 + 0.35 * albedo) * rise * fall * features * wetness)
 
 
 def ground(state: State) -> Spectrum:
