@@ -93,3 +93,27 @@ def test_pictures_enlarge_and_close(page):
     assert page.value("document.querySelector('dialog img').naturalWidth > 0")
     page.value("document.querySelector('dialog img').click()")
     assert not page.value("document.getElementById('enlarged').open")
+
+
+def test_keyboard_reaches_every_picture_and_every_wide_table(page):
+    unreachable = page.value(
+        "[...document.querySelectorAll('.zoom, .scroll')].filter(e => e.tabIndex < 0).length"
+    )
+    assert unreachable == 0
+    unnamed = "[...document.querySelectorAll('button, [role=region]')]"
+    unnamed += ".filter(e => !(e.ariaLabel || e.innerText).trim()).length"
+    assert page.value(unnamed) == 0
+
+
+def test_dark_screens_get_light_text_on_a_dark_page(browser, run_folder):
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.ask("Emulation.setEmulatedMedia", features=[dark])
+    browser.open(write_report(run_folder))
+    lightness = "(c => c.match(/[0-9]+/g).slice(0, 3).reduce((a, b) => a + +b, 0))"
+    style = "getComputedStyle(document.body)"
+    page, ink = (
+        browser.value(f"{lightness}({style}.{one})") for one in ("backgroundColor", "color")
+    )
+    browser.ask("Emulation.setEmulatedMedia", features=[])
+    assert page < 120
+    assert ink > 600

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from hypercover.errors import LabelError
 from hypercover.maps.canvas import PALE, Entry, Ramp, picture, short, step_for
 from hypercover.maps.check import CHECK_LEGEND, RIGHT, WRONG, Parts, class_check
-from hypercover.maps.quicklook import pick_bands, quicklook
+from hypercover.maps.quicklook import pick_bands, quicklook, titled
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
@@ -31,11 +31,6 @@ _PARTS = {
 _CONFIDENCE = Ramp("viridis", "confidence")
 Codes = npt.NDArray[np.integer]
 Pixels = npt.NDArray[np.uint8]
-
-
-def _titled(scene: Scene, what: str) -> str:
-    """Return a title that says where the scene is from and whether it is real."""
-    return f"{scene.name}: {what}" + (" (simulated)" if scene.simulated else "")
 
 
 def _rgb(color: str) -> tuple[int, ...]:
@@ -90,7 +85,7 @@ def draw_quicklook(scene: Scene) -> Figure:
         entries = _entries(scene.labels, legend, "unlabelled")
     subtitle = f"{bands.kind}: {bands.describe(scene)} · {size}"
     return picture(
-        images, title=_titled(scene, "the scene"), subtitle=subtitle, entries=entries
+        images, title=titled(scene, "the scene"), subtitle=subtitle, entries=entries
     )
 
 
@@ -107,7 +102,7 @@ def draw_labels(scene: Scene) -> Figure:
     marked = np.count_nonzero(labels)
     return picture(
         [_paint(labels, legend)],
-        title=_titled(scene, "labels"),
+        title=titled(scene, "labels"),
         subtitle=f"{marked:,} labelled pixels in {len(legend)} classes",
         entries=_entries(labels, legend, "unlabelled"),
     )
@@ -129,7 +124,7 @@ def draw_split(scene: Scene, split: Parts) -> Figure:
     kind = getattr(split, "kind", "given")
     return picture(
         [image],
-        title=_titled(scene, "who trains, who tests"),
+        title=titled(scene, "who trains, who tests"),
         subtitle=f"{kind} split; grey pixels take no part",
         entries=entries,
     )

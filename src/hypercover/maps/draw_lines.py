@@ -13,6 +13,7 @@ from matplotlib.typing import LineStyleType
 
 from hypercover.errors import LabelError
 from hypercover.maps.canvas import INK, new_figure, short
+from hypercover.maps.quicklook import titled
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene, valid_pixels
 
@@ -33,7 +34,7 @@ _TRAINING = {"loss": "#0072b2", "accuracy": "#d55e00"}
 def _prepare(axes: Axes, *, across: str, up: str) -> None:
     """Give axes the look of the house."""
     axes.set_xlabel(across, color=INK)
-    axes.set_ylabel(up, color=INK)
+    axes.set_ylabel(short(up, 60), color=INK).set_parse_math(False)
     axes.grid(color="#d9dde2", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9)
@@ -145,8 +146,7 @@ def draw_spectra(scene: Scene) -> Figure:
     )
     _side_legend(axes, legend.names, columns)
     shade = " ± one standard deviation" if len(legend) <= _SHADED else ""
-    simulated = " (simulated)" if scene.simulated else ""
-    _head(figure, f"{scene.name}: mean spectrum of each class{shade}{simulated}")
+    _head(figure, titled(scene, f"mean spectrum of each class{shade}"))
     return figure
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from hypercover.maps.canvas import step_for
 from hypercover.scene.scene import Scene, valid_pixels
 
-__all__ = ["Bands", "pick_bands", "quicklook"]
+__all__ = ["Bands", "pick_bands", "quicklook", "titled"]
 
 _TRUE = (650.0, 550.0, 460.0)
 """Red, green and blue in nm."""
@@ -38,6 +38,12 @@ class Bands:
                 "band " + shown[0] if self.kind == "grey" else "bands " + ", ".join(shown)
             )
         return ", ".join(f"{waves[at]:.0f}" for at in self.positions) + " nm"
+
+
+def titled(scene: Scene, what: str) -> str:
+    """Return a title that says which scene it is, and that it is simulated if it is."""
+    unsaid = scene.simulated and "simulated" not in scene.name.lower()
+    return f"{scene.name}: {what}{' (simulated)' if unsaid else ''}"
 
 
 def pick_bands(wavelengths: npt.NDArray[np.float64] | None, n_bands: int) -> Bands:

@@ -144,6 +144,7 @@ class Record(_Part):
     split: Split = Split()
     models: dict[str, Model] = {}
     best: str | None = None
+    notes: list[str] = []
     beside: dict[str, Beside] = {}
 
 

@@ -19,6 +19,7 @@ from hypercover.maps.plates import Plate, plate_of, read_plate
 from hypercover.maps.record import Beside, Model, Record, Split, read_record
 from hypercover.maps.words import (
     count_words,
+    crs_words,
     leak_words,
     percent,
     seconds_words,
@@ -93,6 +94,14 @@ class Run:
     def colors(self) -> dict[int, str]:
         """Class colours by code."""
         return {row.code: row.color for row in self.record.legend}
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers, splits and the run itself found worth saying, each once."""
+        said = [*self.record.notes, *self.record.scene.notes]
+        for name, each in self.splits.items():
+            said += [f"{name}: {note}" for note in each.split.notes]
+        return list(dict.fromkeys(said))
 
     @property
     def legend(self) -> list[dict[str, str]]:
@@ -247,6 +256,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "count": count_words,
+        "crs_words": crs_words,
         "leak": leak_words,
         "percent": percent,
         "seconds": seconds_words,

@@ -1,11 +1,13 @@
 """Numbers and facts as a reader wants them said."""
 
+import re
 from typing import Any
 
 from hypercover.maps.record import Leakage, Split
 
 __all__ = [
     "count_words",
+    "crs_words",
     "leak_words",
     "percent",
     "seconds_words",
@@ -85,6 +87,22 @@ def split_words(split: Split) -> str:
     if split.kind == "random":
         return f"random pixels, {train} of each class train" if train else "random pixels"
     return "pixels marked in files" if split.kind == "masks" else f"{split.kind} split"
+
+
+def crs_words(crs: str | None) -> str:
+    """Return the name of a coordinate system out of its full description.
+
+    Examples
+    --------
+    >>> crs_words('PROJCS["WGS 84 / UTM zone 16N",GEOGCS["WGS 84"]]')
+    'WGS 84 / UTM zone 16N'
+    >>> crs_words(None)
+    'none: the image is not tied to the ground'
+    """
+    if not crs:
+        return "none: the image is not tied to the ground"
+    named = re.match(r'\s*\w+\s*\[\s*"([^"]+)"', crs)
+    return named.group(1) if named else crs[:80]
 
 
 def _amount(train: Any) -> str:
