@@ -185,6 +185,20 @@ class TestHostile:
             with pytest.raises(SceneError, match="may be read into memory"):
                 open_scene(tmp_path / name, axes="row,col,band")
 
+    def test_a_tif_whose_one_block_would_fill_the_memory(
+        self, tmp_path, values, monkeypatch
+    ):
+        path = tif(tmp_path / "a.tif", values, tiled=True, blockxsize=16, blockysize=16,
+                   interleave="pixel", compress="deflate")  # fmt: skip
+        raw = bytearray(path.read_bytes())
+        for tag in (322, 323):  # width and length of a tile
+            at = raw.index(struct.pack("<HHI", tag, 3, 1)) + 8
+            raw[at : at + 2] = struct.pack("<H", 65520)
+        path.write_bytes(raw)
+        monkeypatch.setattr(memory, "available_bytes", lambda: 2**33)
+        with pytest.raises(SceneError, match=r"block of .*a\.tif"):
+            open_scene(path)
+
     def test_a_mat_that_declares_terabytes(self, tmp_path):
         dims = struct.pack("<III", 10**6, 10**6, 200)
         body = (

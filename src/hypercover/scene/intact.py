@@ -27,6 +27,7 @@ def check(dataset: Any, path: Path) -> None:
         If the file is cut short.
     """
     check_fits(dataset.width * dataset.height * PER_PIXEL, f"The image {path}")
+    check_fits(_block_bytes(dataset), f"One block of {path}")
     if dataset.driver == "GTiff":
         _check_length(path, max(_block_ends(dataset), default=0))
     elif dataset.driver in {"ENVI", "LAN", "EHdr"}:
@@ -44,9 +45,21 @@ def _check_length(path: Path, needed: int) -> None:
         )
 
 
+def _is_by_pixel(dataset: Any) -> bool:
+    return str(dataset.profile.get("interleave", "")).lower() == "pixel"
+
+
+def _block_bytes(dataset: Any) -> int:
+    """Bytes GDAL unpacks to read one pixel."""
+    high, wide = dataset.block_shapes[0]
+    bands = dataset.count if _is_by_pixel(dataset) else 1
+    item: int = np.dtype(dataset.dtypes[0]).itemsize
+    return int(high) * int(wide) * int(bands) * item
+
+
 def _block_ends(dataset: Any) -> Iterator[int]:
     """Last byte of the blocks of a GeoTIFF; blocks never written have none."""
-    pixel = str(dataset.profile.get("interleave", "")).lower() == "pixel"
+    pixel = _is_by_pixel(dataset)
     high, wide = dataset.block_shapes[0]
     down, across = -(-dataset.height // high), -(-dataset.width // wide)
     bands = [1] if pixel else range(1, dataset.count + 1)
