@@ -227,6 +227,17 @@ def test_a_scene_larger_than_the_disk_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_land_larger_than_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "hypercover.scene.simulation.settings.available_bytes", lambda: 2**20
+    )
+    with pytest.raises(CallError, match="kept in memory"):
+        simulate(tmp_path / "s.tif")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("x")
     with pytest.raises(OutputError, match="file"):

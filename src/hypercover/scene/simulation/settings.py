@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 
 from hypercover.errors import CallError
+from hypercover.scene.memory import available_bytes
 from hypercover.scene.simulation.covers import land_covers
 
 __all__ = ["AVIRIS", "PRESETS", "Settings", "chosen"]
@@ -11,6 +12,8 @@ AVIRIS = 220
 """Number of bands for which those of AVIRIS in 1992 are taken."""
 _MOST_PIXELS = 2**26
 _MOST_BANDS = 2101
+_LAND_BYTES = 130
+"""Memory per pixel of land while it is laid out; the cube itself never is in memory."""
 _LEAST_PER_CLASS = 60
 """Pixels of land per class below which there is no room for two fields of each."""
 
@@ -57,6 +60,12 @@ def _check_size(rows: int, cols: int) -> None:
         raise CallError(
             "A simulated scene must have at least 32 rows and columns and at most "
             f"{_MOST_PIXELS:,} pixels, got {rows} × {cols}; choose another size."
+        )
+    most = int(0.8 * available_bytes()) // _LAND_BYTES
+    if rows * cols > most:
+        raise CallError(
+            f"The land of a simulated scene is kept in memory, which has room for {most:,} "
+            f"pixels now, got {rows} × {cols}; choose a smaller size."
         )
 
 
