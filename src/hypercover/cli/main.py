@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from functools import wraps
 
 import typer
 
@@ -19,8 +21,28 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def stoppable(verb: Callable[..., None]) -> Callable[..., None]:
+    """Let a command say how to go on when somebody presses Ctrl-C.
+
+    Inside typer's own handling, which would end without a word.
+    """
+
+    @wraps(verb)
+    def stopped_gently(*given: object, **options: object) -> None:
+        try:
+            verb(*given, **options)
+        except KeyboardInterrupt:
+            typer.echo(
+                "hypercover: stopped; run the same command again to go on.", err=True
+            )
+            raise typer.Exit(130) from None
+
+    return stopped_gently
+
+
 for command in (demo, classify, info, run, predict, report, simulate, scenes):
-    app.command(name=command.__name__.rpartition(".")[2])(command.command)
+    app.command(name=command.__name__.rpartition(".")[2])(stoppable(command.command))
 
 
 @app.callback()
@@ -42,9 +64,13 @@ def main() -> None:
     except HypercoverError as error:
         typer.echo(f"hypercover: {sentence(error)}", err=True)
         sys.exit(2 if isinstance(error, CallError | OutputError) else 1)
-    except KeyboardInterrupt:
-        typer.echo("hypercover: stopped; run the same command again to go on.", err=True)
-        sys.exit(130)
+    except MemoryError:
+        typer.echo(
+            "hypercover: the memory of this machine does not suffice; select fewer bands, "
+            "cut the image, or use a larger machine.",
+            err=True,
+        )
+        sys.exit(1)
 
 
 def sentence(error: HypercoverError) -> str:

@@ -1,13 +1,14 @@
 """Running an experiment for somebody who watches."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from hypercover.cli.progress import duration
-from hypercover.cli.tables import accuracy_table, show, unscored_lines
+from hypercover.cli.tables import accuracy_table, note_lines, say, show, unscored_lines
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.products import maps_made
 from hypercover.experiment.run import run_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.jobs.run import Event
@@ -19,14 +20,14 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     """Run an experiment with progress on stderr and its table on stdout."""
     with _watching() as watch:
         metrics = run_experiment(experiment, folder, workers=workers, progress=watch)
-    show(accuracy_table(metrics), *unscored_lines(metrics))
+    show(accuracy_table(metrics))
+    say(*unscored_lines(metrics), *note_lines(metrics))
     if metrics["best"] and len(metrics["models"]) > 1:
-        show(f"Best on validation pixels: {metrics['best']}")
-    show(f"Report: {folder / 'report.html'}")
-    maps = sorted(path.name for path in (folder / "maps").glob("*.tif"))
-    if maps:
-        show(f"Maps:   {folder / 'maps'}{os.sep} ({', '.join(maps)})")
-    show(f"To change something, edit {folder / 'experiment.yaml'} and call hypercover run.")
+        say(f"Best on validation pixels: {metrics['best']}")
+    run = RunFolder(folder)
+    say(f"Report: {run.report}")
+    say(*(f"Map: {made}" for made in maps_made(run, experiment)))
+    say(f"To change something, edit {run.experiment} and call hypercover run.")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -11,7 +12,15 @@ from rich.table import Table
 from hypercover.scene.catalog import KnownScene
 from hypercover.scene.scene import Scene
 
-__all__ = ["accuracy_table", "scene_table", "scenes_table", "show", "unscored_lines"]
+__all__ = [
+    "accuracy_table",
+    "note_lines",
+    "say",
+    "scene_table",
+    "scenes_table",
+    "show",
+    "unscored_lines",
+]
 
 _PLAIN_WIDTH = 110
 """Columns when stdout is no terminal."""
@@ -24,6 +33,12 @@ def show(*parts: RenderableType) -> None:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
     for part in parts:
         console.print(part)
+
+
+def say(*lines: str) -> None:
+    """Print lines to stdout as they are: a path must stay in one piece to be copied."""
+    for line in lines:
+        typer.echo(line)
 
 
 def _percent(value: float | None, spread: float | None = None) -> str:
@@ -82,8 +97,14 @@ def unscored_lines(metrics: Mapping[str, Any]) -> list[str]:
         missing = part["split"]["unscored"]
         if missing:
             named = ", ".join(f"{row['name']} ({row['reason']})" for row in missing)
-            lines.append(escape(f"Not scored under {label}: {named}."))
+            lines.append(f"Not scored under {label}: {named}.")
     return lines
+
+
+def note_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what was chosen or found on the way, one line each."""
+    parts = (metrics["notes"], metrics["scene"]["notes"], metrics["split"]["notes"])
+    return [f"Note: {note}" for notes in parts for note in notes]
 
 
 def scene_table(scene: Scene) -> list[RenderableType]:

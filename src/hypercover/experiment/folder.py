@@ -55,3 +55,14 @@ class RunFolder:
     def map(self, name: str, what: str = "") -> Path:
         """Return the path of a map: classes, or ``confidence`` or ``check``."""
         return self.path / "maps" / (f"{name}-{what}.tif" if what else f"{name}.tif")
+
+    def map_files(self, name: str) -> tuple[Path, ...]:
+        """Return every file that may have come of mapping with a model."""
+        rasters = [self.map(name, what) for what in ("", "confidence", "check")]
+        beside = [
+            path
+            for raster in rasters
+            for path in (raster.with_suffix(".qml"), Path(f"{raster}.aux.xml"))
+        ]
+        figures = [self.figure(f"{what}-{name}") for what in ("map", "confidence", "check")]
+        return (*rasters, *beside, *figures)

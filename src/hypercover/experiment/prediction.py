@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hypercover.classifiers.bundle import check_scene_fits, load_bundle
+from hypercover.errors import CallError
 from hypercover.maps.predict import predict_to_files
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
@@ -29,10 +30,14 @@ def predict_image(
 
     Raises
     ------
+    CallError
+        If a map is to have another suffix than that of a GeoTIFF.
     ModelError
         If the bundle is damaged, or the image lacks bands the model was
         trained on; the bands or wavelengths are named.
     """
+    for path in (out, confidence):
+        _check_name(path)
     bundle = load_bundle(model)
     positions = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
     if positions is not None:
@@ -46,3 +51,11 @@ def predict_image(
         legend=legend,
         progress=progress,
     )
+
+
+def _check_name(path: Path | None) -> None:
+    """Refuse to write a GeoTIFF under the name of something else."""
+    if path is not None and path.suffix.lower() not in (".tif", ".tiff"):
+        raise CallError(
+            f"A map is written as GeoTIFF, got the name {path}; give it the suffix .tif."
+        )

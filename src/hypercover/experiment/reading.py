@@ -89,6 +89,10 @@ def _document(path: Path) -> Any:
         raise ExperimentError(f"{path} is larger than 1 MiB; that is no experiment file.")
     try:
         return _yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ExperimentError(
+            f"{path} cannot be read ({error.strerror}); give a YAML file you may read."
+        ) from None
     except UnicodeDecodeError:
         raise ExperimentError(f"{path} is not text; give a YAML file.") from None
     except yaml.YAMLError as error:
@@ -267,6 +271,6 @@ def _resolved(experiment: Experiment, folder: Path, title: str) -> Experiment:
     if missing:
         raise ExperimentError(
             f"{title} names files that are not there: {'; '.join(missing)}; "
-            "correct the paths (they are relative to the experiment file)."
+            f"correct the paths, which count from {folder.resolve()}."
         )
     return TypeAdapter(Experiment).validate_python(values)

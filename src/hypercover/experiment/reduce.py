@@ -41,6 +41,7 @@ def reduce_run(folder: Path) -> dict[str, Any]:
         "scene": scene,
         "legend": legend,
         **main,
+        "notes": list(experiment.notes),
         "best": best_model(main["models"]),
         "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
     }

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hypercover.errors import ExperimentError
+from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import make_plan
-from hypercover.experiment.reading import dump
+from hypercover.experiment.products import drop_foreign_maps, forget_lost, sweep
+from hypercover.experiment.reading import dump, load_experiment
 from hypercover.experiment.reduce import versions
 from hypercover.experiment.schema import Experiment
+from hypercover.experiment.stages import forget_scene
 from hypercover.files import make_folder
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
@@ -45,13 +49,41 @@ def run_experiment(
     HypercoverError
         The error of a task, in its own type.
     """
-    run = RunFolder(make_folder(folder).resolve())
-    dump(experiment.model_copy(update={"versions": versions()}), run.experiment)
+    run = RunFolder(Path(folder).resolve())
+    asked = experiment.model_copy(update={"versions": versions()})
+    before = _experiment_in(run)
+    if before != asked or not run.metrics.exists():
+        check_experiment(asked)
+    executor = _executor(asked, workers)
+    if isinstance(executor, LocalExecutor):
+        forget_scene()
     run_plan(
-        make_plan(experiment), run.path, _executor(experiment, workers), progress=progress
+        make_plan(asked),
+        make_folder(run.path),
+        executor,
+        prepare=lambda: _prepare(run, asked),
+        progress=progress,
     )
     metrics: dict[str, Any] = json.loads(run.metrics.read_text(encoding="utf-8"))
     return metrics
+
+
+def _experiment_in(run: RunFolder) -> Experiment | None:
+    """Return the experiment a folder was last run with, if there is a whole one."""
+    try:
+        return load_experiment(run.experiment)
+    except ExperimentError:
+        return None
+
+
+def _prepare(run: RunFolder, experiment: Experiment) -> None:
+    """Make a folder ready for an experiment, now that no other run is at work in it."""
+    before = _experiment_in(run)
+    sweep(run)
+    if before is not None:
+        drop_foreign_maps(run, before, experiment)
+    forget_lost(run, experiment)
+    dump(experiment, run.experiment)
 
 
 def _executor(experiment: Experiment, workers: int | None) -> Executor:

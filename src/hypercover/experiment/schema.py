@@ -134,6 +134,7 @@ class Experiment(Spec):
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     map: bool | Literal["best"] = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    notes: list[str] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

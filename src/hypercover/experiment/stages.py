@@ -26,7 +26,14 @@ from hypercover.scene.classes import drop_classes
 from hypercover.scene.reading import check_usable, open_labels, open_scene
 from hypercover.scene.scene import Scene
 
-__all__ = ["classifier_for", "describe_model", "fingerprint", "scene_for", "split_for"]
+__all__ = [
+    "classifier_for",
+    "describe_model",
+    "fingerprint",
+    "forget_scene",
+    "scene_for",
+    "split_for",
+]
 
 
 def scene_for(spec: SceneSpec) -> Scene:
@@ -56,6 +63,11 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         scene = drop_classes(scene, codes=codes, names=names, min_pixels=spec.min_pixels)
     check_usable(scene)
     return scene.load()
+
+
+def forget_scene() -> None:
+    """Let go of the scene opened last, where other processes will do the work."""
+    _scene.cache_clear()
 
 
 def split_for(spec: SplitSpec, scene: Scene, *, seed: int, window: int) -> Split:

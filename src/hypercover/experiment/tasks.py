@@ -153,9 +153,11 @@ def draw_map(
     """Predict the whole scene with a kept model, and write and draw its maps.
 
     With ``only_best``, a model that another beats on validation pixels is
-    passed over.
+    passed over, and a map it had from an earlier run is removed.
     """
     if only_best and result_of(folder, "reduce")["best"] != model:
+        for stale in RunFolder(Path(folder)).map_files(model):
+            stale.unlink(missing_ok=True)
         return {"map": None}
     from hypercover.classifiers.bundle import load_bundle
     from hypercover.maps import draw, export

@@ -43,11 +43,18 @@ def run_plan(
     folder: str | Path,
     executor: Executor,
     *,
+    prepare: Callable[[], None] | None = None,
     progress: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
     """Do all tasks of a plan that are not done yet; return all results by name.
 
     Interrupt it in any way and call it again: it goes on where it was.
+
+    Parameters
+    ----------
+    prepare
+        Called before the first task, once no other run can be at work in the
+        folder: the place to write what the tasks read.
 
     Raises
     ------
@@ -61,6 +68,8 @@ def run_plan(
     place = Path(folder)
     with _locked(place):
         _sweep(place)
+        if prepare is not None:
+            prepare()
         plan.save(place)
         course = _Course(plan, place, executor, progress or _unwatched)
         executor.open(plan, place, course.notified)

@@ -1,0 +1,74 @@
+"""What a run leaves for people, and whether it is still the run's own."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hypercover.errors import RunError
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.plan import name_of
+from hypercover.experiment.schema import Experiment
+from hypercover.jobs.record import TaskFiles, result_of
+
+__all__ = ["drop_foreign_maps", "forget_lost", "maps_made", "sweep"]
+
+_DRAFT = re.compile(r"\..+\.\d+-\d+\.part(\..+)?")
+_FOLDERS = (".", "figures", "maps", "models/*", "splits")
+
+
+def maps_made(run: RunFolder, experiment: Experiment) -> list[Path]:
+    """List the class maps that belong to the experiment."""
+    if experiment.map is False:
+        return []
+    return [made for model in experiment.models for made in _map_of(run, model)]
+
+
+def _map_of(run: RunFolder, model: str) -> tuple[Path, ...]:
+    """Return the class map that the task of a model made, if it made one."""
+    try:
+        made = result_of(run.path, f"map-{model}")["map"]
+    except RunError:
+        return ()
+    return (run.path / made,) if made else ()
+
+
+def forget_lost(run: RunFolder, experiment: Experiment) -> None:
+    """Forget the results of tasks whose files were deleted, so that they are made again."""
+    for task, files in _products(run, experiment):
+        if not all(file.exists() for file in files):
+            TaskFiles(run.path, task).result.unlink(missing_ok=True)
+
+
+def _products(
+    run: RunFolder, experiment: Experiment
+) -> Iterator[tuple[str, tuple[Path, ...]]]:
+    """Go through the tasks and the files that others or people need of them."""
+    yield "scene", tuple(run.figure(name) for name in ("scene", "labels", "spectra"))
+    for split in experiment.splits:
+        for seed in experiment.seeds:
+            folder, stem = run.split(split, seed - experiment.seed)
+            files = (folder / f"{stem}.tif", folder / f"{stem}.json")
+            yield name_of(split, seed), files
+    for model in experiment.models:
+        bundle = run.model(model)
+        files = (bundle / "model.json", bundle / "weights.safetensors")
+        yield name_of("main", experiment.seed, model), files
+        yield f"map-{model}", _map_of(run, model)
+    yield "reduce", (run.metrics, run.confusion, run.log)
+    yield "report", (run.report,)
+
+
+def drop_foreign_maps(run: RunFolder, before: Experiment, now: Experiment) -> None:
+    """Remove the maps of models that were mapped before and no longer are."""
+    mapped = set(now.models) if now.map is not False else set()
+    for model in set(before.models) - mapped:
+        for file in run.map_files(model):
+            file.unlink(missing_ok=True)
+
+
+def sweep(run: RunFolder) -> None:
+    """Remove the drafts that a killed process left beside the files it was writing."""
+    for folder in _FOLDERS:
+        for draft in run.path.glob(f"{folder}/.*.part*"):
+            if _DRAFT.fullmatch(draft.name):
+                draft.unlink(missing_ok=True)
