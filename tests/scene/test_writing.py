@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hypercover.errors import CallError, OutputError, SceneError
-from hypercover.scene import writing
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import LazyArray
 from hypercover.scene.legend import Legend
@@ -308,7 +307,3 @@ def test_nothing_leaks_to_the_user(tmp_path, values, codes, capfd, recwarn):
         write_labels(codes, Legend(), Grid(13, 11), tmp_path / f"gt.{suffix}")
     assert not recwarn.list
     assert capfd.readouterr() == ("", "")
-
-
-def test_public_names():
-    assert writing.__all__ == ["write_labels", "write_scene"]

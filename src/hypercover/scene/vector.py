@@ -88,23 +88,21 @@ def _read(path: Path, field: str | None) -> _Shapes:
 
     if path.stat().st_size > _LARGEST:
         raise LabelError(f"{path} is larger than 2 GiB; give the labelled shapes alone.")
+    text = str(path.absolute())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            info = pyogrio.read_info(str(path.absolute()))
-            chosen = _field(path, info, field)
-            meta, _, wkb, columns = pyogrio.raw.read(
-                str(path.absolute()), columns=[chosen], force_2d=True
-            )
+            chosen = _field(path, pyogrio.read_info(text), field)
+            meta, _, wkb, columns = pyogrio.raw.read(text, columns=[chosen], force_2d=True)
         geometries = shapely.from_wkb(wkb)
+    except LabelError:
+        raise
     except (
         DataSourceError,
         DataLayerError,
         shapely.errors.ShapelyError,
         ValueError,
     ) as error:
-        if isinstance(error, LabelError):
-            raise
         raise LabelError(
             f"{path} cannot be read as a vector file: it is damaged or of an unknown "
             "format; save it as GeoPackage or GeoJSON."

@@ -24,7 +24,7 @@ from hypercover.scene.raster import GDAL_ERRORS, grid_of_raster, opened
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable, band_tags
 
-__all__ = ["write_labels", "write_scene"]
+__all__ = ["driver_of", "write_labels", "write_scene"]
 
 _DRIVERS = {
     ".tif": "GTiff", ".tiff": "GTiff", ".hdr": "ENVI", ".img": "ENVI", ".dat": "ENVI",
