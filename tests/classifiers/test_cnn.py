@@ -41,7 +41,7 @@ def padded(cube, margin):
     return np.pad(cube, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
 
 
-@parametrize_with_checks([CNNClassifier(epochs=40, random_state=0)])
+@parametrize_with_checks([CNNClassifier(epochs=15, random_state=0)])
 def test_estimator_checks(estimator, check):
     check(estimator)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hypercover.classifiers.augmentation import augment, turned
+from hypercover.classifiers.augmentation import smoothed, turned
 from hypercover.classifiers.networks.catalog import NETWORKS, build
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.recipe import Recipe
@@ -129,15 +129,12 @@ def test_networks_refuse_windows_they_cannot_take(window):
         build("lecture", bands=200, classes=2, window=window)
 
 
-def test_default_recipe_bounds_the_steps_of_small_and_large_trainings():
+@pytest.mark.parametrize("windows", [2, 20, 100, 695, 2_590, 33_000])
+def test_default_recipe_takes_steps_by_the_root_of_the_windows(windows):
     recipe = NETWORKS["default"].recipe
-    steps = {
-        n: recipe.epochs(n) * len(_cut(torch.arange(n), recipe.batch_size))
-        for n in (2, 100, 1_000, 33_000, 10**6)
-    }
-    assert recipe.least_steps <= steps[2] == steps[100] <= steps[1_000]
-    assert steps[1_000] < steps[33_000] <= recipe.most_steps
-    assert recipe.epochs(10**6) == 1
+    steps = recipe.epochs(windows) * len(_cut(torch.arange(windows), recipe.batch_size))
+    assert steps == pytest.approx(recipe.pace * windows**0.5, rel=0.03)
+    assert NETWORKS["lecture"].recipe.epochs(windows) == 600
 
 
 def test_last_single_window_joins_the_batch_before():
@@ -165,12 +162,10 @@ def test_turned_windows_keep_their_centre_and_are_eight():
     assert {flat[4] for flat in seen} == {4.0}
 
 
-def test_mixed_windows_and_targets_share_one_mixture():
-    recipe = Recipe("sgd", 1.0, "inverse", "squared", 4, 1, mixup=0.4)
-    windows = torch.eye(4)[:, :, None, None]
-    mixed, wanted = augment(windows, torch.eye(4), recipe, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(mixed[:, :, 0, 0], wanted)
-    torch.testing.assert_close(wanted.sum(1), torch.ones(4))
+def test_smoothed_targets_are_probabilities():
+    wanted = smoothed(torch.tensor([0, 2]), 4, 0.1)
+    torch.testing.assert_close(wanted.sum(1), torch.ones(2))
+    assert wanted[1].tolist() == pytest.approx([0.025, 0.025, 0.925, 0.025])
 
 
 def test_standardising_gives_mean_0_and_deviation_1_with_constant_bands_silenced():

@@ -230,7 +230,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the network's recipe with what the user named put in its place."""
         changes: dict[str, Any] = {}
         if self.epochs is not None:
-            changes |= {"passes": self.epochs, "least_steps": 0, "most_steps": None}
+            changes["passes"] = self.epochs
         if self.batch_size is not None:
             changes["batch_size"] = self.batch_size
         if self.learning_rate is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from hypercover.classifiers.augmentation import augment, smoothed
+from hypercover.classifiers.augmentation import smoothed, turned
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.stack import Feed
 
@@ -47,7 +47,7 @@ def train(
         Position of each window's class.
     recipe : Recipe
     generator : Generator on the CPU
-        Draws the order, the symmetries, mixing and noise: all there is of chance.
+        Draws the order and the symmetries: all there is of chance.
     progress : callable, optional
         Is given the record of each epoch when it ends, with ``epochs``, their
         number.
@@ -56,7 +56,7 @@ def train(
 
 
 class Training:
-    """One training under way: network, optimiser, schedule and averaged weights."""
+    """One training under way: network, optimiser and schedule."""
 
     def __init__(
         self,
@@ -116,9 +116,10 @@ class Training:
     def _batch(self, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return augmented windows and wanted probabilities on the device."""
         wanted = smoothed(self.targets[which], self.classes, self.recipe.label_smoothing)
-        windows, wanted = augment(
-            self.feed.batch(which), wanted, self.recipe, self.generator
-        )
+        windows = self.feed.batch(which)
+        if self.recipe.symmetries:
+            symmetry = int(torch.randint(8, (), generator=self.generator))
+            windows = turned(windows, symmetry)
         return windows.to(self.device), wanted.to(self.device)
 
 

@@ -10,7 +10,6 @@ __all__ = ["DefaultNetwork"]
 
 _WIDTH = 64
 _DEPTH = 4
-_DROPPED = 0.3
 
 
 class DefaultNetwork(Network):
@@ -39,9 +38,8 @@ class DefaultNetwork(Network):
         schedule="one-cycle",
         loss="cross-entropy",
         batch_size=64,
-        passes=100,
-        least_steps=600,
-        most_steps=12_000,
+        passes=None,
+        pace=60,
         weight_decay=0.05,
         label_smoothing=0.1,
         symmetries=True,
@@ -54,10 +52,9 @@ class DefaultNetwork(Network):
         self.front = nn.Sequential(_spectral(bands), _spectral(_WIDTH))
         self.rings = nn.ModuleList(Ring(_WIDTH) for _ in range(depth))
         self.head = nn.Conv2d(_WIDTH * (depth + 1), classes, 1)
-        self.generator: torch.Generator | None = None
 
     def reset(self, generator: torch.Generator) -> None:
-        """Draw all weights anew and remember who draws what is dropped."""
+        """Draw all weights anew."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(
@@ -68,7 +65,6 @@ class DefaultNetwork(Network):
         nn.init.normal_(self.head.weight, std=0.01, generator=generator)
         if self.head.bias is not None:
             nn.init.zeros_(self.head.bias)
-        self.generator = generator
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""
@@ -77,15 +73,8 @@ class DefaultNetwork(Network):
         for depth, ring in enumerate(self.rings, start=1):
             values = ring(values)
             found.append(_mean_around(values, self.margin - depth))
-        scores: torch.Tensor = self.head(self._drop(torch.cat(found, dim=1)))
+        scores: torch.Tensor = self.head(torch.cat(found, dim=1))
         return scores
-
-    def _drop(self, found: torch.Tensor) -> torch.Tensor:
-        """Silence some features while training, drawn by our own generator."""
-        if not self.training:
-            return found
-        chances = torch.rand(found.shape, generator=self.generator)
-        return found * (chances > _DROPPED).to(found) / (1 - _DROPPED)
 
 
 class Ring(nn.Module):
@@ -105,7 +94,9 @@ class Ring(nn.Module):
 def _spectral(inputs: int) -> nn.Sequential:
     """Return a layer that looks at one pixel at a time."""
     return nn.Sequential(
-        nn.Conv2d(inputs, _WIDTH, 1, bias=False), nn.BatchNorm2d(_WIDTH), nn.ReLU(inplace=True)
+        nn.Conv2d(inputs, _WIDTH, 1, bias=False),
+        nn.BatchNorm2d(_WIDTH),
+        nn.ReLU(inplace=True),
     )
 
 

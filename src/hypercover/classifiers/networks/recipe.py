@@ -29,12 +29,11 @@ class Recipe:
     """``squared``: mean squared error of the probabilities."""
     batch_size: int
     """Windows per optimiser step."""
-    passes: int
-    """Passes over the training windows, within the bounds below."""
-    least_steps: int = 0
-    """Fewest steps of a whole training: few windows are passed over more often."""
-    most_steps: int | None = None
-    """Most steps of a whole training, so that many windows do not take hours."""
+    passes: int | None
+    """Passes over the training windows; None: as many as ``pace`` gives."""
+    pace: float = 0.0
+    """Steps of a whole training per square root of the number of windows: a
+    hundred windows take seconds, and a hundred times as many ten times as long."""
     decay: float = 0.0
     """Decay per step of the ``inverse`` schedule."""
     weight_decay: float = 0.0
@@ -43,29 +42,25 @@ class Recipe:
     """Share of the target spread evenly over all classes."""
     symmetries: bool = False
     """Whether batches are turned and mirrored: land has no up."""
-    mixup: float = 0.0
-    """Parameter of the beta distribution that mixes pairs of windows; 0: no mixing."""
-    noise: float = 0.0
-    """Standard deviation of the noise added to the network's input values."""
-    averaging: float = 0.0
-    """Share of training, at its end, over which weights are averaged; 0: none."""
 
     def epochs(self, windows: int) -> int:
-        """Count the passes over so many windows that keep to the bounds.
+        """Count the passes over so many windows.
 
-        >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 10, 100, 1_000)
-        >>> [recipe.epochs(windows) for windows in (2, 100, 1_000, 10_000, 100_000)]
-        [100, 50, 10, 5, 1]
+        >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, None, pace=60)
+        >>> [recipe.epochs(windows) for windows in (2, 100, 10_000, 1_000_000)]
+        [85, 300, 30, 3]
         """
-        steps = math.ceil(windows / self.batch_size)
-        epochs = max(self.passes, math.ceil(self.least_steps / steps))
-        if self.most_steps is not None:
-            epochs = min(epochs, self.most_steps // steps)
-        return max(1, epochs)
+        if self.passes is not None:
+            return self.passes
+        steps = self.pace * math.sqrt(windows)
+        return max(1, round(steps / math.ceil(windows / self.batch_size)))
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training can use."""
-        for name, count in (("batch size", self.batch_size), ("epochs", self.passes)):
+        counts = {"batch size": self.batch_size}
+        if self.passes is not None:
+            counts["epochs"] = self.passes
+        for name, count in counts.items():
             if not isinstance(count, Integral) or count < 1:
                 raise ModelError(
                     f"The {name} must be a whole number of at least 1, got {count!r}."
