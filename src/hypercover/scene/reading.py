@@ -11,12 +11,12 @@ import numpy.typing as npt
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.catalog import with_known_bands
 from hypercover.scene.classtable import read_legend
-from hypercover.scene.containers import CONTAINERS, open_container
+from hypercover.scene.formats.containers import CONTAINERS, open_container
+from hypercover.scene.formats.signature import Kind, kind_of, local_file
 from hypercover.scene.grid import Grid
 from hypercover.scene.labels import LabelMap, check_placement, check_size, legend_of
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
-from hypercover.scene.signature import Kind, kind_of, local_file
 
 __all__ = ["check_usable", "open_labels", "open_scene"]
 
@@ -122,7 +122,7 @@ def _raster_image(file: Path, variable: str | None, axes: str | None) -> Scene:
             f"{option} is for files of named arrays (MATLAB, NumPy, HDF5, NetCDF), but "
             f"{file} is a raster, whose axes are known; leave the option out."
         )
-    from hypercover.scene.raster import read_image
+    from hypercover.scene.formats.raster import read_image
 
     return read_image(file)
 
@@ -149,7 +149,7 @@ def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
             return []
         if kind in CONTAINERS:
             return open_container(file, kind).flat_shapes(variable)
-        from hypercover.scene.raster import raster_shape
+        from hypercover.scene.formats.raster import raster_shape
 
         return [raster_shape(file)]
 
@@ -159,7 +159,7 @@ def _label_map(file: Path, grid: Grid, variable: str | None, field: str | None) 
     with _blaming_labels():
         kind = kind_of(file)
         if kind is Kind.VECTOR:
-            from hypercover.scene.vector import read_vector_labels
+            from hypercover.scene.formats.vector import read_vector_labels
 
             return read_vector_labels(file, grid, field)
         if kind in CONTAINERS:
@@ -168,7 +168,7 @@ def _label_map(file: Path, grid: Grid, variable: str | None, field: str | None) 
 
 
 def _raster_labels(file: Path, grid: Grid) -> LabelMap:
-    from hypercover.scene.rasterlabels import read_raster_labels
+    from hypercover.scene.formats.rasterlabels import read_raster_labels
 
     found = read_raster_labels(file)
     check_size(found.codes.shape, grid, file)

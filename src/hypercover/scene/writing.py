@@ -14,13 +14,13 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from hypercover.errors import CallError, OutputError, SceneError
 from hypercover.files import atomic, write_text
-from hypercover.scene import intact
-from hypercover.scene.envi import class_lines, finish_header, listable
+from hypercover.scene.formats import intact
+from hypercover.scene.formats.envi import class_lines, finish_header, listable
+from hypercover.scene.formats.pam import sidecar, to_xml
+from hypercover.scene.formats.raster import GDAL_ERRORS, grid_of_raster, opened
 from hypercover.scene.grid import Grid
 from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
-from hypercover.scene.pam import sidecar, to_xml
-from hypercover.scene.raster import GDAL_ERRORS, grid_of_raster, opened
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable, band_tags
 

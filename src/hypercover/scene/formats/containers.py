@@ -10,16 +10,16 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import LabelError, SceneError
-from hypercover.scene import arrays, hdf5, matlab, netcdf
-from hypercover.scene.axes import Order, find_order, parse_axes
-from hypercover.scene.bandlists import band_table, is_band_list
+from hypercover.scene.formats import arrays, hdf5, matlab, netcdf
+from hypercover.scene.formats.axes import Order, find_order, parse_axes
+from hypercover.scene.formats.bandlists import band_table, is_band_list
+from hypercover.scene.formats.members import Member, choose_image, choose_labels, describe
+from hypercover.scene.formats.signature import Kind
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.labels import LabelMap, as_codes, check_size
 from hypercover.scene.lazy import LazyArray
-from hypercover.scene.members import Member, choose_image, choose_labels, describe
 from hypercover.scene.memory import PER_PIXEL, check_fits
 from hypercover.scene.scene import Scene
-from hypercover.scene.signature import Kind
 
 __all__ = ["CONTAINERS", "Container", "open_container"]
 

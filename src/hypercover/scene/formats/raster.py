@@ -19,12 +19,12 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from hypercover.errors import SceneError
-from hypercover.scene import intact
-from hypercover.scene.envi import RAW, data_file, has_header
+from hypercover.scene.formats import intact
+from hypercover.scene.formats.envi import RAW, data_file, has_header
+from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.scene import Scene
-from hypercover.scene.signature import Kind, kind_of
 from hypercover.scene.spectral import from_tags
 
 __all__ = [

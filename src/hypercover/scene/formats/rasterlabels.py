@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hypercover.scene import pam
+from hypercover.scene.formats import pam
+from hypercover.scene.formats.raster import Layer, read_layer
 from hypercover.scene.labels import LabelMap, as_codes
-from hypercover.scene.raster import Layer, read_layer
 
 __all__ = ["read_raster_labels"]
 

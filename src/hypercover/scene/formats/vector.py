@@ -175,7 +175,7 @@ def _reprojected(
     from rasterio.crs import CRS
     from rasterio.warp import transform
 
-    from hypercover.scene.raster import GDAL_ERRORS
+    from hypercover.scene.formats.raster import GDAL_ERRORS
 
     if crs is None or grid.crs is None:
         return geometries

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError
+from hypercover.scene.formats.members import Member
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.members import Member
 from hypercover.scene.memory import check_fits
 
 __all__ = ["members", "placed"]

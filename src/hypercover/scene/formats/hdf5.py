@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError
+from hypercover.scene.formats.members import Member
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.members import Member
 
 __all__ = ["members"]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hypercover.errors import SceneError
-from hypercover.scene.axes import find_order
+from hypercover.scene.formats.axes import find_order
 
 RCB, BRC, RBC = ("row", "col", "band"), ("band", "row", "col"), ("row", "band", "col")
 

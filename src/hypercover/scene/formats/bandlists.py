@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.scene.members import Member
+from hypercover.scene.formats.members import Member
 from hypercover.scene.spectral import BandTable, Values, to_nanometres
 
 __all__ = ["band_table", "is_band_list"]

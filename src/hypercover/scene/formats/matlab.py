@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError
-from hypercover.scene.members import Member
+from hypercover.scene.formats.members import Member
 from hypercover.scene.memory import check_fits
 
 __all__ = ["members"]
