@@ -32,7 +32,7 @@ def command(
     from hypercover.experiment.prediction import predict_image
     from hypercover.scene.reading import open_scene
 
-    scene = open_scene(image, variable=variable, axes=axes)
+    scene = open_scene(image, labels=False, variable=variable, axes=axes)
     with bar("Predicting") as advance:
         predict_image(model, scene, out, confidence=confidence, progress=advance)
     typer.echo(f"Map: {out}")
