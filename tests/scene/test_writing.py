@@ -1,10 +1,10 @@
 """What is written comes back: values, wavelengths, georeference, names and colours."""
 
-import os
 import resource
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
