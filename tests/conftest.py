@@ -1,6 +1,9 @@
 """What every test may ask for."""
 
 import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,3 +18,42 @@ def data_folder() -> Path:
     folder = Path(named)
     assert folder.is_dir(), f"HYPERCOVER_DATA names {folder}, which is no folder"
     return folder
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a call of the command came to."""
+
+    code: int
+    """Exit code."""
+    out: str
+    """What stands on stdout."""
+    err: str
+    """What stands on stderr, C libraries included."""
+
+    @property
+    def sentence(self) -> str:
+        """The one sentence a refused call says, after checking that it is one."""
+        assert self.code == 2, (self.code, self.out, self.err)
+        assert self.out == ""
+        assert self.err.startswith("hypercover: "), self.err
+        assert self.err.endswith(".\n"), self.err
+        assert self.err.count("\n") == 1, self.err
+        return self.err.removeprefix("hypercover: ").rstrip("\n")
+
+
+@pytest.fixture
+def call(monkeypatch, capfd) -> Callable[..., Called]:
+    """Call the command in this process, as ``hypercover`` would."""
+    from hypercover.cli.main import main
+
+    def called(*words: object) -> Called:
+        monkeypatch.setattr(sys, "argv", ["hypercover", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        out, err = capfd.readouterr()
+        return Called(0 if code is None else int(code), out, err)
+
+    return called

@@ -11,12 +11,13 @@ from typing import Any
 
 from hypercover.errors import OutputError
 
-__all__ = ["atomic", "make_folder", "write_json", "write_text"]
+__all__ = ["atomic", "explained", "make_folder", "write_json", "write_text"]
 
 _serial = itertools.count()
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+    errno.EFBIG: "the disk takes no file so large; free some space or choose another folder",
     errno.EACCES: "permission is denied; choose a folder you may write to",
     errno.EPERM: "permission is denied; choose a folder you may write to",
     errno.EROFS: "the disk is read-only; choose another folder",
@@ -25,7 +26,8 @@ _REASONS = {
 }
 
 
-def _explained(path: Path, error: OSError) -> OutputError:
+def explained(path: Path, error: OSError) -> OutputError:
+    """Return the error of a file that could not be written, with what to do."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     return OutputError(error.errno, f"Cannot write {path}: {reason}.")
 
@@ -42,7 +44,7 @@ def make_folder(path: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _explained(folder, error) from error
+        raise explained(folder, error) from error
     return folder
 
 
@@ -71,7 +73,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except OutputError:
         raise
     except OSError as error:
-        raise _explained(target, error) from error
+        raise explained(target, error) from error
     finally:
         draft.unlink(missing_ok=True)
 

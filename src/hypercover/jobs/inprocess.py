@@ -25,6 +25,7 @@ class InProcessExecutor:
 
     def submit(self, task: Task) -> None:
         """Accept a task; it is done in a later call of `wait`."""
+        TaskFiles(self._folder, task.name).log.unlink(missing_ok=True)
         self._queue.append(task)
         self._states[task.name] = State.WAITING
 

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hypercover.errors import CallError
+from hypercover.files import explained
 from hypercover.jobs.executor import Notify, State
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
@@ -217,7 +218,10 @@ class LocalExecutor:
             self._notify(task.name, 0.0, "")
 
     def _start(self, log: Path) -> _Process:
-        process = _Process(self._folder, self._share, log)
+        try:
+            process = _Process(self._folder, self._share, log)
+        except OSError as error:
+            raise explained(log, error) from error
         self._processes.append(process)
         self._selector.register(process.answers, selectors.EVENT_READ, process)
         return process

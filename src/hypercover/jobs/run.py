@@ -5,14 +5,14 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError
-from hypercover.files import make_folder
+from hypercover.files import explained, make_folder
 from hypercover.jobs.executor import Executor, State
 from hypercover.jobs.plan import FOLDER, Plan, Task
 from hypercover.jobs.record import Failure, Record, TaskFiles
@@ -77,7 +77,7 @@ def run_plan(
             course.run()
         finally:
             executor.close()
-    _raise(course.failures)
+    _raise(course.failures, place)
     return {task.name: course.records[task.name].result for task in plan.tasks}
 
 
@@ -188,7 +188,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         lock = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise OutputError(error.errno, f"Cannot write {path}: {error.strerror}.") from error
+        raise explained(path, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,9 +202,10 @@ def _locked(folder: Path) -> Iterator[None]:
             raise OutputError(
                 error.errno, f"Cannot lock {path}: {error.strerror}; choose another folder."
             ) from error
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {platform.node()}")
-        lock.flush()
+        # Only for people: a full disk must not forbid what needs no room.
+        with suppress(OSError):
+            lock.truncate(0)
+            os.write(lock.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
         yield
 
 
@@ -214,7 +215,7 @@ def _sweep(folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _raise(failures: dict[str, Failure]) -> None:
+def _raise(failures: dict[str, Failure], folder: Path) -> None:
     """Raise what the failures of a run amount to, if there are any."""
     if not failures:
         return
@@ -225,6 +226,8 @@ def _raise(failures: dict[str, Failure]) -> None:
             error.add_note(line)
         raise error
     count = "1 task" if len(lines) == 1 else f"{len(lines)} tasks"
+    logs = ", ".join(str(TaskFiles(folder, name).log) for name in failures)
     raise RunError(
-        f"{count} failed, the rest is done; run again after mending: {'; '.join(lines)}"
+        f"{count} failed, {'; '.join(lines)}; the rest is done: mend this by what stands in "
+        f"{logs} and run again."
     )

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hypercover.errors import CallError, OutputError
+from hypercover.errors import CallError
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, Record, Reporter, TaskFiles
 
@@ -80,9 +80,10 @@ def _reporting(files: TaskFiles, listen: Report | None) -> Report:
 
 def _failed(files: TaskFiles, failure: Failure) -> Failure:
     """Keep how a task failed, where the disk still takes it."""
-    _log.info("%s", failure.trace)
     try:
+        with files.log.open("a", encoding="utf-8") as log:
+            log.write(failure.trace)
         files.write_failure(failure)
-    except OutputError as error:
+    except OSError as error:
         _log.warning("%s", error)
     return failure

@@ -1,8 +1,8 @@
 """Writing maps that open right in any GIS: georeferenced, coloured, named."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.transform import Affine
 
 from hypercover.errors import CallError, LabelError, OutputError
-from hypercover.files import atomic, write_text
+from hypercover.files import atomic
 from hypercover.maps.check import CHECK_LEGEND, Parts, class_check
-from hypercover.maps.style import ramp_style, remove_sidecars, write_sidecars
+from hypercover.maps.style import ramp_style, remove_sidecars, sidecars
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
@@ -126,8 +126,8 @@ def _said_clearly(path: Path) -> Iterator[None]:
         yield
     except RasterioError as error:
         raise OutputError(
-            f"Cannot write {path}: not all of it reached the disk; free some space or "
-            "choose another folder."
+            f"Cannot write {path}: not all of it reached the disk, perhaps because the "
+            "disk is full; free some space or choose another folder."
         ) from error
 
 
@@ -136,6 +136,19 @@ def _read_back(path: Path) -> None:
     with _opened(path, "r") as raster:
         for _, window in raster.block_windows(1):
             raster.read(1, window=window)
+
+
+@contextmanager
+def _beside(texts: Mapping[Path, str]) -> Iterator[None]:
+    """Write text files that appear only after what they stand beside is in place.
+
+    They are drafted first: a map must not appear where its names cannot.
+    """
+    with ExitStack() as drafts:
+        for path, text in texts.items():
+            draft = drafts.enter_context(atomic(path))
+            draft.write_text(text, encoding="utf-8")
+        yield
 
 
 @contextmanager
@@ -148,18 +161,19 @@ def class_map_writer(path: str | Path, legend: Legend, grid: Grid) -> Iterator[A
     """
     target = Path(path)
     colors = {0: (0, 0, 0)} | {land.code: land.rgb for land in legend}
-    with _raster(target, _profile(grid, code_type(legend.codes), 0), colors) as raster:
+    profile = _profile(grid, code_type(legend.codes), 0)
+    with _beside(sidecars(target, legend)), _raster(target, profile, colors) as raster:
         yield raster
-    write_sidecars(target, legend)
 
 
 @contextmanager
 def confidence_writer(path: str | Path, grid: Grid) -> Iterator[Any]:
     """Open a confidence map to be written window by window: 0 to 1, NaN = no data."""
     target = Path(path)
-    with _raster(target, _profile(grid, np.float32, float("nan")), None) as raster:
+    style = {target.with_suffix(".qml"): ramp_style(_RAMP)}
+    profile = _profile(grid, np.float32, float("nan"))
+    with _beside(style), _raster(target, profile, None) as raster:
         yield raster
-    write_text(target.with_suffix(".qml"), ramp_style(_RAMP))
 
 
 def _check_size(values: npt.NDArray[Any], grid: Grid) -> None:

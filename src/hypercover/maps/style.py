@@ -8,7 +8,6 @@ its drawing style from ``map.qml``.  Both are plain text made here.
 from pathlib import Path
 from xml.etree import ElementTree
 
-from hypercover.files import write_text
 from hypercover.scene.legend import LandClass, Legend
 
 __all__ = [
@@ -17,7 +16,7 @@ __all__ = [
     "ramp_style",
     "readable",
     "remove_sidecars",
-    "write_sidecars",
+    "sidecars",
 ]
 
 _INTEGER, _TEXT = ("0", "Integer"), ("2", "String")
@@ -159,7 +158,9 @@ def remove_sidecars(path: Path) -> None:
         )
 
 
-def write_sidecars(path: Path, legend: Legend) -> None:
-    """Write names and style beside a class map."""
-    write_text(path.with_name(f"{path.name}.aux.xml"), category_text(legend))
-    write_text(path.with_suffix(".qml"), palette_style(legend))
+def sidecars(path: Path, legend: Legend) -> dict[Path, str]:
+    """Return what stands beside a class map: names and style."""
+    return {
+        path.with_name(f"{path.name}.aux.xml"): category_text(legend),
+        path.with_suffix(".qml"): palette_style(legend),
+    }

@@ -1,0 +1,108 @@
+"""A small measured-looking scene, its experiment, and a folder that fills up."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from rasterio.crs import CRS
+
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.legend import Legend
+from hypercover.scene.scene import Scene
+from hypercover.scene.writing import write_labels, write_scene
+
+ROWS, COLS, BANDS = 40, 48, 6
+PLACE = (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_500_000.0)
+
+
+def cube_and_labels() -> tuple[np.ndarray, np.ndarray]:
+    """Three classes in squares of 8 pixels, each with a spectrum of its own."""
+    chance = np.random.default_rng(0)
+    field = np.add.outer(np.arange(ROWS) // 8, np.arange(COLS) // 8)
+    labels = (1 + field % 3).astype(np.uint8)
+    spectra = chance.uniform(100, 900, (4, BANDS))
+    cube = spectra[labels] + chance.normal(0, 30, (ROWS, COLS, BANDS))
+    labels[chance.random(labels.shape) < 0.3] = 0
+    return np.moveaxis(cube, -1, 0).round().astype(np.int16), labels
+
+
+def fill(folder: Path) -> SimpleNamespace:
+    """Write the scene, its labels and an experiment into a folder."""
+    cube, labels = cube_and_labels()
+    place = Grid(ROWS, COLS, CRS.from_epsg(32633).to_wkt(), PLACE)
+    wavelengths = ("band", np.linspace(450.0, 2300.0, BANDS))
+    array = xr.DataArray(cube, dims=("band", "y", "x"), coords={"wavelength": wavelengths})
+    scene = Scene(with_grid(array, place), name="cube")
+    image = write_scene(scene, folder / "cube.tif")
+    legend = Legend.of({1: "Corn", 2: "Meadow", 3: "Woods"})
+    marked = write_labels(labels, legend, scene.grid, folder / "labels.tif")
+    document = {
+        "name": "fields",
+        "scene": {"path": "cube.tif", "labels": "labels.tif"},
+        "split": {"kind": "blocks", "size": 8, "train": 0.3, "guard": 2},
+        "models": {"svm": {"kind": "svm"}},
+        "map": True,
+    }
+    (folder / "fields.yaml").write_text(yaml.safe_dump(document))
+    return SimpleNamespace(
+        folder=folder,
+        image=image,
+        labels=marked,
+        experiment=folder / "fields.yaml",
+        cube=cube,
+        codes=labels,
+        grid=scene.grid,
+        legend=legend,
+    )
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> SimpleNamespace:
+    """The scene and its experiment in a folder that a test may spoil."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    return fill(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Make disks of a given size; skipped where this process may not mount."""
+    mounted: list[Path] = []
+
+    def made(options: str) -> Path:
+        place = tmp_path / f"disk-{len(mounted)}"
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        done = subprocess.run(command, capture_output=True, check=False, text=True)
+        if done.returncode:
+            reason = f"no disk can be mounted here: {done.stderr.strip()}"
+            pytest.skip(reason)
+        mounted.append(place)
+        return place
+
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("a full disk needs root to mount one")
+    yield made
+    for place in mounted:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder and what is in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def snapshot() -> Callable[[Path], dict[str, bytes]]:
+    """Read a whole folder, to see whether anything in it changed."""
+    return contents
