@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -170,7 +171,20 @@ def test_an_interrupted_training_ends_at_once():
     cnn.progress = interrupt
     with pytest.raises(KeyboardInterrupt):
         cnn.fit(windows, y)
-    assert not hasattr(cnn, "network_")
+    with pytest.raises(NotFittedError):
+        cnn.predict(windows)
+
+
+def test_an_interrupted_second_training_leaves_no_mixture_of_both():
+    def interrupt(record):
+        raise KeyboardInterrupt
+
+    cnn, windows, y = fitted()
+    cnn.progress = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        cnn.fit(windows, y + 100)
+    with pytest.raises(NotFittedError):
+        cnn.predict(windows)
 
 
 def test_goes_through_pipelines_and_cross_validation():

@@ -11,11 +11,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
-from torch import nn
 
 from hypercover.classifiers import saved
 from hypercover.classifiers.dense import device_of, exact, predict_tile, predict_windows
 from hypercover.classifiers.networks.catalog import build, find
+from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.scaling import Scaling
 from hypercover.classifiers.stack import Feed, LazyWindows, Stack, centres
@@ -106,27 +106,16 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If the labels hold one class, the input is not finite, too small for
             the network, or a parameter has no meaning.
         """
-        kind, device = find(self.network), device_of(self.device)
-        recipe = self._recipe(kind.recipe, kind.minimum_batch)
+        device, recipe = device_of(self.device), self._recipe()
+        # an interrupted training must leave no old network beside new classes
+        self.__dict__.pop("network_", None)
         stack, targets = self._training_input(X, y)
-        self.window_, self.margin_ = stack.shape[2], stack.shape[2] // 2
-        bands, classes = self.n_features_in_, len(self.classes_)
-        # what cannot be built is refused before the windows are read
-        build(self.network, bands=bands, classes=classes, window=self.window_)
-        self.scaling_ = Scaling.fitted(centres(stack), kind.components)
-        network = build(
-            self.network,
-            bands=self.scaling_.outputs,
-            classes=classes,
-            window=self.window_,
-        )
         generator = torch.Generator().manual_seed(_seed(self.random_state))
-        network.to_empty(device="cpu").reset(generator)
-        feed = Feed(stack, self.scaling_)
+        network = self._drawn(stack, generator).to(device)
         with exact():
             self.history_ = train(
-                network.to(device),
-                feed,
+                network,
+                Feed(stack, self.scaling_),
                 targets,
                 recipe,
                 generator=generator,
@@ -226,8 +215,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model.scaling_, model.network_ = saved.restored(checked, model.network, arrays)
         return model
 
-    def _recipe(self, own: Recipe, minimum_batch: int) -> Recipe:
+    def _recipe(self) -> Recipe:
         """Return the network's recipe with what the user named put in its place."""
+        kind = find(self.network)
         changes: dict[str, Any] = {}
         if self.epochs is not None:
             changes["passes"] = self.epochs
@@ -235,13 +225,29 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             changes["batch_size"] = self.batch_size
         if self.learning_rate is not None:
             changes["learning_rate"] = self.learning_rate
-        recipe = replace(own, **changes)
-        if recipe.batch_size < minimum_batch:
+        recipe = replace(kind.recipe, **changes)
+        if recipe.batch_size < kind.minimum_batch:
             raise ModelError(
-                f"The {self.network} network needs at least {minimum_batch} windows in a "
+                f"The {self.network} network needs at least {kind.minimum_batch} windows in a "
                 f"batch, got batch_size {recipe.batch_size}; use 64."
             )
         return recipe
+
+    def _drawn(self, stack: Stack, generator: torch.Generator) -> Network:
+        """Learn the scaling and return the network for it with its weights drawn."""
+        kind, classes = find(self.network), len(self.classes_)
+        self.window_, self.margin_ = stack.shape[2], stack.shape[2] // 2
+        # what cannot be built is refused before the windows are read
+        build(self.network, bands=stack.shape[1], classes=classes, window=self.window_)
+        self.scaling_ = Scaling.fitted(centres(stack), kind.components)
+        network = build(
+            self.network,
+            bands=self.scaling_.outputs,
+            classes=classes,
+            window=self.window_,
+        )
+        network.to_empty(device="cpu").reset(generator)
+        return network
 
     def _training_input(
         self,
@@ -296,9 +302,13 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "give the same bands."
             )
 
-    def _on_device(self) -> nn.Module:
+    def _on_device(self) -> Network:
         """Return the network on the device asked for, ready to answer."""
         return self.network_.to(device_of(self.device)).eval()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether a training has come to its end."""
+        return hasattr(self, "network_")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the progress callback behind: it belongs to one process."""
