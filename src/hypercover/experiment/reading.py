@@ -155,7 +155,7 @@ def _faults(errors: Iterable[Mapping[str, Any]], document: Any) -> list[str]:
 
 
 def _fault(place: tuple[Any, ...], errors: list[Mapping[str, Any]], document: Any) -> str:
-    where = ".".join(map(str, place)) or "the document"
+    where = ".".join(map(str, place))
     kind, found = errors[0]["type"], errors[0]["input"]
     if kind == "extra_forbidden":
         allowed = _keys_at(place[:-1], document)
@@ -168,6 +168,8 @@ def _fault(place: tuple[Any, ...], errors: list[Mapping[str, Any]], document: An
         given = found.get("kind") if isinstance(found, dict) else found
         return f"{where}.kind must be one of {_kinds(place, document)}, got {given!r}"
     wishes = [_wish(error) for error in errors]
+    if not place:
+        return "; ".join(dict.fromkeys(wishes))
     return f"{where} {' or '.join(dict.fromkeys(wishes))}, got {_short(found)}"
 
 

@@ -105,9 +105,9 @@ def _check_space(settings: Settings, out: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"The simulated scene needs up to {needed / 2**30:.1f} GiB, but only "
-            f"{free / 2**30:.1f} GiB are free in {folder}; choose a smaller scene or "
-            "another folder."
+            f"Cannot write {out}: the disk is full before the scene is whole, which needs "
+            f"up to {needed / 2**20:,.1f} MiB where {free / 2**20:,.1f} MiB are free; choose "
+            "a smaller scene or another folder."
         )
 
 
