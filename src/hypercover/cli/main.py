@@ -1,6 +1,7 @@
 """The command ``hypercover``: its verbs, and what an error looks like."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -58,6 +59,8 @@ def _options(
 
 def main() -> None:
     """Run the command; exit 0 done, 1 the run failed, 2 the call was wrong, 130 stopped."""
+    # Threads that wait must sleep: spinning ones double the time on a shared machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         app()

@@ -1,7 +1,6 @@
 """Running an experiment: its plan, whoever does the tasks, and where it lies."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from hypercover.experiment.stages import forget_scene
 from hypercover.files import make_folder
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
-from hypercover.jobs.local import LocalExecutor
+from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.run import Event, run_plan
 
 __all__ = ["run_experiment"]
@@ -87,6 +86,5 @@ def _prepare(run: RunFolder, experiment: Experiment) -> None:
 
 
 def _executor(experiment: Experiment, workers: int | None) -> Executor:
-    cores = os.cpu_count() or 1
-    wanted = workers or (min(cores, experiment.repeats) if experiment.repeats > 1 else 1)
+    wanted = workers or (min(cores(), experiment.repeats) if experiment.repeats > 1 else 1)
     return InProcessExecutor() if wanted == 1 else LocalExecutor(workers=wanted)
