@@ -1,6 +1,7 @@
 """A split is one map of parts, proved disjoint, that can be saved and compared."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hypercover.errors import LabelError, SplitError
+from hypercover.errors import LabelError, OutputError, SplitError
 from hypercover.samples.random import RandomSplit
 from hypercover.samples.split import PARTS, Split, check_labels, check_learnable
 from hypercover.samples.split_files import COLORS
@@ -178,6 +179,23 @@ def test_the_json_file_counts_classes_and_names_them(tmp_path, labels):
     counts = {int(code): n for code, n in told["parts"]["test"]["per_class"].items()}
     assert counts == split.per_class("test", labels)
     assert Legend.from_json(told["classes"]) == legend
+
+
+def test_a_disk_that_fills_up_on_closing_is_noticed(tmp_path):
+    """A limit on the size of a file stands for a full disk, of which GDAL says nothing."""
+    train = np.random.default_rng(0).random((200, 200)) < 0.5
+    split = Split.from_parts(train=train, test=~train)
+    split.save(tmp_path / "whole")
+    size = (tmp_path / "whole" / "split.tif").stat().st_size
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (100, size // 2, size - 10):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+        try:
+            with pytest.raises(OutputError, match="disk is full"):
+                split.save(tmp_path / "cut")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        assert list((tmp_path / "cut").iterdir()) == []
 
 
 def test_a_grid_of_another_size_is_refused(tmp_path, labels):

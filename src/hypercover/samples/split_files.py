@@ -10,7 +10,7 @@ import rasterio
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.transform import Affine
 
-from hypercover.errors import SplitError
+from hypercover.errors import OutputError, SplitError
 from hypercover.files import atomic, make_folder, write_json
 from hypercover.samples.split import PARTS, Split
 from hypercover.scene.grid import Grid
@@ -85,23 +85,25 @@ def _write_map(path: Path, parts: npt.NDArray[np.uint8], grid: Grid | None) -> N
     if grid is not None and grid.crs:
         place["crs"] = grid.crs
     height, width = parts.shape
-    with (
-        atomic(path) as draft,
-        rasterio.open(
-            draft,
-            "w",
-            driver="GTiff",
-            height=height,
-            width=width,
-            count=1,
-            dtype="uint8",
-            compress="deflate",
-            **place,
-        ) as raster,
-    ):
-        raster.write(parts, 1)
-        raster.write_colormap(1, {PARTS.index(part): rgb for part, rgb in COLORS.items()})
-        raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
+    profile = {"height": height, "width": width, "count": 1, "dtype": "uint8"} | place
+    colors = {PARTS.index(part): rgb for part, rgb in COLORS.items()}
+    with atomic(path) as draft:
+        try:
+            with rasterio.open(
+                draft, "w", driver="GTiff", compress="deflate", **profile
+            ) as raster:
+                raster.write(parts, 1)
+                raster.write_colormap(1, colors)
+                raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
+            # GDAL may be silent about a disk that fills up on closing.
+            whole = np.array_equal(_read_map(draft, [height, width]), parts)
+        except (RasterioError, SplitError):
+            whole = False
+        if not whole:
+            raise OutputError(
+                f"Cannot write {path}: not all of it reached the disk, perhaps because the "
+                "disk is full; free some space or choose another folder."
+            )
 
 
 def read_split(folder: Path, stem: str) -> Split:
