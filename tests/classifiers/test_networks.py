@@ -8,6 +8,7 @@ from hypercover.classifiers.networks.catalog import NETWORKS, build
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.scaling import Scaling
+from hypercover.classifiers.stack import local_noise
 from hypercover.classifiers.training import _cut, _share
 from hypercover.errors import ModelError
 
@@ -171,25 +172,53 @@ def test_smoothed_targets_are_probabilities():
 def test_standardising_gives_mean_0_and_deviation_1_with_constant_bands_silenced():
     spectra = np.random.default_rng(0).normal(3000, 500, size=(50, 4))
     spectra[:, 2] = 8000.1
-    scaled = Scaling.fitted(spectra, None).apply(spectra[:, :, None, None])[:, :, 0, 0]
+    scaled = Scaling.standardising(spectra).apply(spectra[:, :, None, None])[:, :, 0, 0]
     assert scaled.dtype == torch.float32
     np.testing.assert_allclose(scaled.mean(0), np.zeros(4), atol=1e-4)
     np.testing.assert_allclose(scaled.std(0, correction=0), [1, 1, 0, 1], atol=1e-4)
 
 
-def test_whitened_directions_are_uncorrelated_and_ordered():
-    rng = np.random.default_rng(0)
-    spectra = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 8)) + rng.normal(
-        scale=0.2, size=(400, 8)
-    )
-    scaled = Scaling.fitted(spectra, 5).apply(spectra[:, :, None, None])[:, :, 0, 0]
-    covariance = np.cov(scaled.numpy().T, ddof=0)
+def noisy(bands=8, signals=2, count=4000, seed=0):
+    """Few strong directions under noise that is much louder in the last bands."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(signals, bands))
+    loud = np.linspace(0.05, 1.5, bands)
+    clean = rng.normal(size=(count, signals)) @ mixing
+    return clean + rng.normal(size=(count, bands)) * loud, np.diag(loud**2), mixing
+
+
+def test_cleared_directions_are_uncorrelated_and_weigh_by_what_is_not_noise():
+    spectra, noise, _ = noisy()
+    scaled = Scaling.clearing(spectra, noise, 8).apply(spectra[:, :, None, None])
+    covariance = np.cov(scaled[:, :, 0, 0].numpy().T, ddof=0)
     variances = np.diag(covariance)
-    np.testing.assert_allclose(covariance, np.diag(variances), atol=1e-4)
+    np.testing.assert_allclose(covariance, np.diag(variances), atol=0.05)
     assert (np.diff(variances) <= 1e-6).all()
-    assert variances[0] < 1
+    assert variances[0] > 0.8
+    assert (variances[2:] < 0.02).all()
 
 
-def test_whitening_gives_no_more_components_than_there_are():
+def test_clearing_finds_the_signal_where_loud_noise_hides_it():
+    spectra, noise, mixing = noisy()
+    quiet = np.concatenate([mixing, -mixing])
+    scaled = Scaling.clearing(spectra, noise, 2).apply((quiet)[:, :, None, None])
+    assert np.linalg.matrix_rank(scaled[:2, :, 0, 0].numpy(), tol=0.1) == 2
+    loudest = np.eye(8)[[7]] + spectra.mean(0)
+    assert (
+        float(Scaling.clearing(spectra, noise, 2).apply(loudest[:, :, None, None]).norm())
+        < 0.5
+    )
+
+
+def test_local_noise_is_the_covariance_of_independent_noise():
+    rng = np.random.default_rng(0)
+    loud = np.array([1.0, 3.0, 0.5])
+    windows = 1000 + rng.normal(size=(20_000, 3, 3, 3)) * loud[:, None, None]
+    np.testing.assert_allclose(local_noise(windows), np.diag(loud**2), atol=0.1)
+    assert local_noise(windows[:, :, :1, :1]) is None
+
+
+def test_clearing_gives_no_more_components_than_there_are():
     spectra = np.random.default_rng(0).normal(size=(6, 3))
-    assert Scaling.fitted(spectra, 40).outputs == 3
+    assert 1 <= Scaling.clearing(spectra, None, 40).outputs <= 3
+    assert Scaling.clearing(np.ones((4, 3)), None, 40).outputs == 1

@@ -18,7 +18,7 @@ from hypercover.classifiers.networks.catalog import build, find
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.scaling import Scaling
-from hypercover.classifiers.stack import Feed, LazyWindows, Stack, centres
+from hypercover.classifiers.stack import Feed, LazyWindows, Stack, centres, local_noise
 from hypercover.classifiers.training import Epoch, train
 from hypercover.errors import ModelError
 
@@ -65,8 +65,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     -----
     X is a stack of windows (n, band, row, col), an array or a lazy object with
     ``shape``, ``len``, ``[indices]`` and ``cut()``; spectra (n, band) are
-    windows of one pixel.  Scaling is learnt from the centre spectra of the
-    training windows alone.
+    windows of one pixel.  Scaling is learnt from the training windows' centres
+    (and, for noise, the pixels beside them) alone.
 
     Examples
     --------
@@ -239,7 +239,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.window_, self.margin_ = stack.shape[2], stack.shape[2] // 2
         # what cannot be built is refused before the windows are read
         build(self.network, bands=stack.shape[1], classes=classes, window=self.window_)
-        self.scaling_ = Scaling.fitted(centres(stack), kind.components)
+        self.scaling_ = self._scaling(stack, kind.components)
         network = build(
             self.network,
             bands=self.scaling_.outputs,
@@ -248,6 +248,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         network.to_empty(device="cpu").reset(generator)
         return network
+
+    @staticmethod
+    def _scaling(stack: Stack, components: int | None) -> Scaling:
+        """Learn from the centres, and their neighbours, how to scale the input."""
+        spectra = centres(stack)
+        if components is None:
+            return Scaling.standardising(spectra)
+        return Scaling.clearing(spectra, local_noise(stack), components)
 
     def _training_input(
         self,

@@ -6,43 +6,86 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.linalg import eigh
 
 from hypercover.errors import ModelError
 
 __all__ = ["Scaling"]
 
-_FLOOR = 0.3
-"""Added to the variance of every whitened direction, in units of one band's."""
+_FLOOR = 0.01
+"""Noise that every band is taken to have at least, as a share of its variance."""
+_ASSUMED = 0.1
+"""The same share where windows of one pixel show no neighbour to measure it."""
+_CLEAR = 1e-3
+"""A direction whose ratio of signal to noise is below this is left out."""
 _SAME = 1e-6
 """A band whose spread is below this share of its mean is constant."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Standardised bands, or whitened directions of them, from training spectra.
+    """Standardised bands, or directions of the spectrum cleared of noise.
 
     Why it exists: what scales the input must be fitted on training pixels alone
-    and travel with the network.  Whitening gives the faint directions, in which
-    one crop differs from another, nearly the weight of brightness; a floor on
-    their variance keeps noise from being blown up with them.
+    and travel with the network.  Brightness dwarfs the faint directions in
+    which one crop differs from another, and blowing up all faint directions
+    blows up noise.  The maximum noise fraction tells them apart: it orders
+    directions by their variance over the training pixels against that between
+    neighbours, which is noise and the texture inside a field.  Each direction
+    is given unit variance times the share of it that is not noise.
+
+    References
+    ----------
+    Green, Berman, Switzer, Craig: A transformation for ordering multispectral
+    data in terms of image quality with implications for noise removal, IEEE
+    TGRS 26(1), 1988, pp. 65-74.
     """
 
     mean: npt.NDArray[np.float32]
     """Mean of each band over the training spectra (band,)."""
     weight: npt.NDArray[np.float32]
     """Per band 1 / standard deviation (band,), 0 for a constant band; or the
-    whitening matrix (component, band)."""
+    matrix (component, band) to cleared directions."""
 
     @classmethod
-    def fitted(cls, spectra: npt.NDArray[np.generic], components: int | None) -> "Scaling":
-        """Learn from training spectra (n, band); ``components`` None: only standardise."""
+    def standardising(cls, spectra: npt.NDArray[np.generic]) -> "Scaling":
+        """Learn mean and standard deviation of each band from spectra (n, band)."""
         values = spectra.astype(np.float64)
         mean, spread = values.mean(axis=0), values.std(axis=0)
         varies = spread > _SAME * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
         weight = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
-        if components is not None:
-            weight = _whitening((values - mean) * weight, components) * weight
-        return cls(mean.astype(np.float32), weight.astype(np.float32, order="C"))
+        return cls(mean.astype(np.float32), weight.astype(np.float32))
+
+    @classmethod
+    def clearing(
+        cls,
+        spectra: npt.NDArray[np.generic],
+        noise: npt.NDArray[np.float64] | None,
+        components: int,
+    ) -> "Scaling":
+        """Learn the directions that stand out of the noise.
+
+        Parameters
+        ----------
+        spectra : array (n, band)
+            Spectra of the training pixels.
+        noise : array (band, band), optional
+            Covariance of the noise in raw units; not known where windows are
+            one pixel wide.
+        components : int
+            Directions to keep at most.
+        """
+        plain = cls.standardising(spectra)
+        weight = plain.weight.astype(np.float64)
+        standard = (spectra.astype(np.float64) - plain.mean) * weight
+        total = standard.T @ standard / len(standard)
+        if noise is None:
+            noise, floor = np.zeros_like(total), _ASSUMED
+        else:
+            noise, floor = weight[:, None] * noise * weight, _FLOOR
+        least = floor * np.eye(len(total))
+        directions = _cleared(total + least, noise + least, components)
+        return cls(plain.mean, (directions * weight).astype(np.float32, order="C"))
 
     @property
     def bands(self) -> int:
@@ -71,7 +114,7 @@ class Scaling:
 
     @classmethod
     def restored(
-        cls, arrays: Mapping[str, npt.NDArray[np.generic]], bands: int, whitens: bool
+        cls, arrays: Mapping[str, npt.NDArray[np.generic]], bands: int, clears: bool
     ) -> "Scaling":
         """Take saved arrays back after checking them.
 
@@ -81,7 +124,7 @@ class Scaling:
             If an array is missing, has another type or shape, or is not finite.
         """
         mean, weight = (_checked(arrays, f"scaling.{part}") for part in ("mean", "weight"))
-        fits = weight.ndim == 2 if whitens else weight.shape == (bands,)
+        fits = weight.ndim == 2 if clears else weight.shape == (bands,)
         if mean.shape != (bands,) or not fits or weight.shape[-1] != bands:
             raise ModelError(
                 f"The saved model scales {mean.shape} by {weight.shape}, which does not "
@@ -90,19 +133,21 @@ class Scaling:
         return cls(mean, weight)
 
 
-def _whitening(
-    standard: npt.NDArray[np.float64], components: int
+def _cleared(
+    total: npt.NDArray[np.float64], noise: npt.NDArray[np.float64], components: int
 ) -> npt.NDArray[np.float64]:
-    """Return the matrix (component, band) to directions of nearly equal variance."""
-    covariance = standard.T @ standard / len(standard)
-    variances, directions = np.linalg.eigh(covariance)
-    kept = slice(None, -components - 1, -1)
-    largest = directions[:, kept].T
+    """Return the matrix (component, band) to directions cleared of noise, best first."""
+    ratios, directions = eigh(total, noise)
+    ratios, directions = ratios[::-1][:components], directions.T[::-1][:components]
+    clear = np.maximum(ratios - 1, 0)
+    kept = slice(max(1, int((clear > _CLEAR).sum())))
     # eigh leaves the sign open; fixing it makes equal input give equal networks
-    signs = np.sign(largest[np.arange(len(largest)), np.abs(largest).argmax(axis=1)])
-    scale = signs / np.sqrt(np.maximum(variances[kept], 0) + _FLOOR)
-    whitening: npt.NDArray[np.float64] = largest * scale[:, None]
-    return whitening
+    signs = np.sign(
+        directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]
+    )
+    scale = signs * clear / ratios**1.5
+    matrix: npt.NDArray[np.float64] = (directions * scale[:, None])[kept]
+    return matrix
 
 
 def _checked(

@@ -10,7 +10,7 @@ import torch
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 
-__all__ = ["Feed", "LazyWindows", "centres", "cut", "pieces"]
+__all__ = ["Feed", "LazyWindows", "centres", "cut", "local_noise", "pieces"]
 
 _RESIDENT = 2**30
 """Bytes of scaled windows that are kept rather than cut again for every batch."""
@@ -67,6 +67,27 @@ def centres(stack: Stack) -> npt.NDArray[np.generic]:
         check_finite(windows)
         spectra.append(windows[:, :, middle, middle])
     return np.concatenate(spectra)
+
+
+def local_noise(stack: Stack) -> npt.NDArray[np.float64] | None:
+    """Return the covariance (band, band) of what differs between neighbours.
+
+    Half the mean square of the differences of each centre to its 4 neighbours:
+    exactly the covariance of noise that is independent from pixel to pixel over
+    a flat ground.  None for windows of one pixel, which have no neighbours.
+    """
+    count, bands, side, _ = stack.shape
+    if side == 1:
+        return None
+    middle, squares = side // 2, np.zeros((bands, bands))
+    for piece in pieces(stack):
+        windows = cut(stack, piece)
+        around = slice(middle - 1, middle + 2)
+        near = np.asarray(windows[:, :, around, around], dtype=np.float64)
+        for row, col in ((0, 1), (1, 0), (1, 2), (2, 1)):
+            difference = near[:, :, row, col] - near[:, :, 1, 1]
+            squares += difference.T @ difference
+    return squares / (8 * count)
 
 
 def check_finite(values: npt.NDArray[np.generic]) -> None:

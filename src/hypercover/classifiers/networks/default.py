@@ -16,8 +16,8 @@ class DefaultNetwork(Network):
     """A spectral front and a few residual 3 × 3 convolutions, seen at every depth.
 
     Why it exists: few labelled pixels must be enough, on a laptop.  Its input
-    are whitened spectra (see ``Scaling``), so that faint directions of the
-    spectrum, which tell crops apart, weigh as much as brightness.  Two 1 × 1
+    are spectra cleared of noise (see ``Scaling``), so that faint directions of
+    the spectrum, which tell crops apart, weigh as much as brightness.  Two 1 × 1
     convolutions look at the spectrum; each 3 × 3 convolution adds a ring of
     neighbours; the means over the window of what every depth has found are
     joined, so that the class is decided by spectrum and surroundings together.

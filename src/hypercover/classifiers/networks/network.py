@@ -26,7 +26,7 @@ class Network(nn.Module):
     minimum_batch: ClassVar[int]
     """Fewest windows in a training batch."""
     components: ClassVar[int | None]
-    """Whitened components it takes as input, at most; None: standardised bands."""
+    """Directions cleared of noise it takes, at most; None: standardised bands."""
     recipe: ClassVar[Recipe]
     """How it is trained unless the user says otherwise."""
 
