@@ -675,6 +675,31 @@ def test_help_imports_nothing_heavy():
         assert f"  {verb} " in ended.stdout
 
 
+def test_a_terminal_of_few_letters_loses_nothing_else(scene, tmp_path):
+    ended = subprocess.run(
+        [str(COMMAND), "info", str(scene.image), "-o", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ONE_THREAD | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "64 rows ? 64 columns" in ended.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_takes_less_than_three_minutes(tmp_path):
+    began = time.monotonic()
+    ended = shell("demo", "--out", tmp_path / "demo")
+    assert ended.returncode == 0, ended.stderr
+    assert time.monotonic() - began < 180
+    assert "demo: accuracy in % (simulated scene)" in ended.stdout
+    told = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+    for model in ("svm", "cnn"):
+        beside = told["beside"]["random"]["models"][model]
+        assert beside["overall_accuracy"] > told["models"][model]["overall_accuracy"]
+
+
 def test_a_terminal_gets_a_bar(scene, tmp_path):
     """On a terminal stderr shows a bar; stdout, which is a file, gets the table alone."""
     import pty

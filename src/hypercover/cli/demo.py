@@ -27,7 +27,9 @@ def command(
     from hypercover.experiment.reading import built_in, load_experiment
     from hypercover.scene.simulate import simulate
 
-    cube, labels = out / "scene" / "simulated.tif", out / "scene" / "simulated-labels.tif"
+    # The seed is part of the name: another seed is another scene.
+    cube = out / "scene" / f"simulated-{seed}.tif"
+    labels = cube.with_name(f"{cube.stem}-labels.tif")
     if not (cube.exists() and labels.exists()):
         with bar("Simulating a scene") as advance:
             simulate(cube, preset="demo", seed=seed, progress=advance)

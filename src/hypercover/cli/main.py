@@ -1,5 +1,6 @@
 """The command ``hypercover``: its verbs, and what an error looks like."""
 
+import io
 import logging
 import os
 import sys
@@ -61,6 +62,10 @@ def main() -> None:
     """Run the command; exit 0 done, 1 the run failed, 2 the call was wrong, 130 stopped."""
     # Threads that wait must sleep: spinning ones double the time on a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show "×" shows "?" and loses nothing else.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         app()

@@ -80,7 +80,7 @@ def _suiting_blocks(scene: Scene, seed: int) -> dict[str, Any] | None:
     """Choose block size and guard so that most classes can be scored.
 
     A wide guard is tried first: with window − 1 pixels no two windows share a
-    pixel.  Only labels and positions are looked at, no pixel value and no
+    pixel; a narrow one only where it costs classes.  Only labels and positions are looked at, no pixel value and no
     accuracy.  None if no block split exists for these labels.
     """
     labels = scene.usable_labels
@@ -101,4 +101,6 @@ def _suiting_blocks(scene: Scene, seed: int) -> dict[str, Any] | None:
             if best is None or rank > best[0]:
                 spec = {"kind": "blocks", "size": size, "train": TRAIN, "guard": guard}
                 best = rank, spec | {"validation": VALIDATION}
+        if best is not None and best[0][0] == len(scene.legend):
+            break
     return None if best is None else best[1]

@@ -1,0 +1,66 @@
+"""What a run leaves, and what of it is still its own."""
+
+import pytest
+
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.products import drop_foreign_maps, sweep
+from hypercover.experiment.reading import parse
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "maps").mkdir()
+    return RunFolder(tmp_path)
+
+
+def experiment(run, *models, **changes):
+    (run.path / "cube.npy").write_bytes(b"")
+    document = {
+        "name": "fields",
+        "scene": {"path": "cube.npy"},
+        "split": {"kind": "random", "validation": 0.2},
+        "models": {name: {"kind": "svm"} for name in models},
+    }
+    return parse(document | changes, run.path)
+
+
+def maps(run):
+    return sorted(path.name for path in (run.path / "maps").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("now", "left"),
+    [
+        ({}, ["a-b.tif", "a-check.tif", "a.tif"]),
+        ({"map": "best"}, ["a-b.tif", "a-check.tif", "a.tif"]),
+        ({"map": False}, ["a-b.tif"]),
+    ],
+)
+def test_only_maps_of_models_that_were_mapped_are_removed(run, now, left):
+    """A file of somebody else's, named like a model with a dash, stays."""
+    for name in ("a.tif", "a-check.tif", "a-b.tif"):
+        (run.path / "maps" / name).write_text("map")
+    drop_foreign_maps(run, experiment(run, "a"), experiment(run, "a", **now))
+    assert maps(run) == left
+
+
+def test_a_model_that_left_takes_its_maps_along(run):
+    for name in ("a.tif", "a.qml", "a.tif.aux.xml", "b.tif", "b-confidence.tif"):
+        (run.path / "maps" / name).write_text("map")
+    drop_foreign_maps(run, experiment(run, "a", "b"), experiment(run, "b"))
+    assert maps(run) == ["b-confidence.tif", "b.tif"]
+
+
+def test_only_drafts_are_swept(run):
+    names = [
+        ".a.12-0.part.tif",
+        ".a.12-0.part",
+        "a.part.tif",
+        ".b.part",
+        ".hidden",
+        "a.tif",
+    ]
+    for name in names:
+        (run.path / "maps" / name).write_text("")
+    sweep(run)
+    assert maps(run) == sorted(names[2:])
