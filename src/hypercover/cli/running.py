@@ -1,6 +1,7 @@
 """Running an experiment for somebody who watches."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from hypercover.experiment.schema import Experiment
 from hypercover.jobs.run import Event
 
 __all__ = ["run_and_show"]
+
+_QUIET = 10.0
+"""Seconds without a line after which one says how far a task is."""
 
 
 def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> None:
@@ -33,7 +37,7 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
 @contextmanager
 def _watching() -> Iterator[Callable[[Event], None]]:
     if not sys.stderr.isatty():
-        yield _say
+        yield _lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -59,9 +63,18 @@ def _left(event: Event) -> str:
     return "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
 
 
-def _say(event: Event) -> None:
-    """Print one plain line for each task that ends."""
-    if event.what in ("done", "failed", "skipped"):
-        left = _left(event)
-        line = f"[{100 * event.done:3.0f} %] {event.task}: {event.what}"
-        print(f"{line}, {left}" if left else line, file=sys.stderr, flush=True)
+def _lines() -> Callable[[Event], None]:
+    """Return a callback that prints a line for each task that ends, and now and then."""
+    said = time.monotonic()
+
+    def watch(event: Event) -> None:
+        nonlocal said
+        ends = event.what in ("done", "failed", "skipped")
+        if not ends and (event.what != "progress" or time.monotonic() - said < _QUIET):
+            return
+        said = time.monotonic()
+        what = event.what if ends else event.message
+        line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
+        print(f"[{100 * event.done:3.0f} %] {line}", file=sys.stderr, flush=True)
+
+    return watch

@@ -1,0 +1,25 @@
+"""Plain lines of progress, where stderr is no terminal."""
+
+from types import SimpleNamespace
+
+from hypercover.cli import running
+from hypercover.jobs.run import Event
+
+
+def test_lines_for_what_ends_and_now_and_then_for_what_lasts(capsys, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    watch = running._lines()
+    for clock.now, what, message, done, left in [
+        (1.0, "started", "", 0.0, None),
+        (2.0, "progress", "epoch 1 of 9", 0.1, 20.0),
+        (12.0, "progress", "epoch 4 of 9", 0.4, 15.0),
+        (13.0, "progress", "epoch 5 of 9", 0.5, 14.0),
+        (14.0, "kept", "", 0.5, 14.0),
+        (15.0, "done", "", 1.0, None),
+    ]:
+        watch(Event("train", what, 0.5, message, done, left))
+    assert capsys.readouterr().err.splitlines() == [
+        "[ 40 %] train: epoch 4 of 9, 15 s left",
+        "[100 %] train: done",
+    ]
