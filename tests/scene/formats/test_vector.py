@@ -1,5 +1,9 @@
 """Labels from shapes: attributes become classes, centres of pixels decide."""
 
+import sqlite3
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import numpy as np
 import pyogrio
 import pytest
@@ -175,4 +179,64 @@ def test_damage_is_explained(tmp_path, utm, shapes, name):
     path = save(tmp_path / name, shapes, "EPSG:4326", code=[1, 2, 3])
     path.write_bytes(path.read_bytes()[:150])
     with pytest.raises(LabelError, match=name):
+        open_labels(path, utm)
+
+
+@pytest.fixture
+def server():
+    """A server on this machine that counts who asks."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as found:
+        thread = threading.Thread(target=found.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_port}/crs", asked
+        found.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        '"crs": {"type": "link", "properties": {"href": "ADDRESS"}}',
+        '"CRS": {"properties": {"url": "ADDRESS"}, "Type": "URL"}',
+        '"crs": {"type": "l\\u0069nk", "properties": {"href": "ADDRESS"}}',
+        '"crs" /* GDAL takes notes */: {"type": "link", "properties": {"href": "ADDRESS"}}',
+        "'crs': {'type': 'link', 'properties': {'href': 'ADDRESS'}}",
+    ],
+)
+def test_a_link_in_geojson_is_never_followed(tmp_path, utm, shapes, server, crs):
+    address, asked = server
+    told = crs.replace("ADDRESS", address)
+    field = f'{{"type": "Feature", "properties": {{"class": 1}}, "geometry": {shapely.to_geojson(shapes[0])}}}'
+    path = tmp_path / "linked.geojson"
+    path.write_text(f'{{"type": "FeatureCollection", "features": [{field}], {told}}}')
+    with pytest.raises(LabelError, match=r"network address|no GeoJSON"):
+        open_labels(path, utm)
+    assert asked == []
+
+
+def test_a_database_that_is_no_geopackage_is_refused(tmp_path, utm):
+    path = tmp_path / "a.sqlite"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE fields (class INTEGER)")
+    database.execute("INSERT INTO fields VALUES (1)")
+    database.commit()
+    database.close()
+    with pytest.raises(LabelError, match="is of the format SQLite"):
+        open_labels(path, utm)
+
+
+def test_a_table_without_shapes_is_refused(tmp_path, utm):
+    path = tmp_path / "a.gpkg"
+    pyogrio.raw.write(path, None, [np.array([1])], ["class"], geometry_type=None)
+    with pytest.raises(LabelError, match="a table without shapes"):
         open_labels(path, utm)

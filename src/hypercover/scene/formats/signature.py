@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypercover.errors import SceneError
 
-__all__ = ["Kind", "kind_of", "local_file"]
+__all__ = ["Kind", "is_json", "kind_of", "local_file"]
 
 _HEAD = 1024
 _NETWORK = ("/vsi", "\\\\")
@@ -107,6 +107,13 @@ def _by_text(head: bytes, suffix: str) -> Kind:
     named = {".npy": Kind.NPY, ".npz": Kind.NPZ, ".h5": Kind.HDF5, ".hdf5": Kind.HDF5}
     if suffix in named:
         return named[suffix]
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return Kind.VECTOR
-    return Kind.RASTER
+    return Kind.VECTOR if _begins_json(head) else Kind.RASTER
+
+
+def _begins_json(head: bytes) -> bool:
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def is_json(path: Path) -> bool:
+    """Tell whether a file begins like a JSON object, as GeoJSON does."""
+    return _begins_json(_head(path))

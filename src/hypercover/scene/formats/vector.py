@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
+from hypercover.scene.formats.links import refuse_links
+from hypercover.scene.formats.signature import is_json
 from hypercover.scene.grid import Grid
 from hypercover.scene.labels import LabelMap, as_codes
 from hypercover.scene.legend import MAX_CODE
@@ -21,6 +23,8 @@ logging.getLogger("pyogrio").addHandler(logging.NullHandler())
 
 _LARGEST = 2**31
 """Bytes of a vector file that is read whole."""
+_DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile"}
+"""Formats that hold their shapes themselves: others can point to files and networks."""
 _USUAL = {"class", "class_id", "class_name", "classname", "code", "label", "labels",
           "landcover", "land_cover", "category", "klasse", "type", "gt"}  # fmt: skip
 
@@ -88,11 +92,13 @@ def _read(path: Path, field: str | None) -> _Shapes:
 
     if path.stat().st_size > _LARGEST:
         raise LabelError(f"{path} is larger than 2 GiB; give the labelled shapes alone.")
+    if is_json(path):
+        refuse_links(path)
     text = str(path.absolute())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            chosen = _field(path, pyogrio.read_info(text), field)
+            chosen = _field(path, _checked(path, pyogrio.read_info(text)), field)
             meta, _, wkb, columns = pyogrio.raw.read(text, columns=[chosen], force_2d=True)
         geometries = shapely.from_wkb(wkb)
     except LabelError:
@@ -108,6 +114,20 @@ def _read(path: Path, field: str | None) -> _Shapes:
             "format; save it as GeoPackage or GeoJSON."
         ) from error
     return _Shapes(geometries, np.asarray(columns[0]), chosen, meta["crs"])
+
+
+def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
+    """Refuse formats other than those offered, and tables without shapes."""
+    if info["driver"] not in _DRIVERS:
+        raise LabelError(
+            f"Shapes are read from GeoPackage, GeoJSON and Shapefile, but {path} is of the "
+            f"format {info['driver']}; save it as GeoPackage."
+        )
+    if info["geometry_type"] is None:
+        raise LabelError(
+            f"{path} holds a table without shapes; give the layer of labelled shapes alone."
+        )
+    return info
 
 
 def _field(path: Path, info: dict[str, Any], asked: str | None) -> str:
