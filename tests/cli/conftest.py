@@ -106,3 +106,24 @@ def contents(folder: Path) -> dict[str, bytes]:
 def snapshot() -> Callable[[Path], dict[str, bytes]]:
     """Read a whole folder, to see whether anything in it changed."""
     return contents
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A small SVM bundle, made once."""
+    from hypercover.classifiers.bundle import save_bundle
+    from hypercover.classifiers.svm import SVMClassifier
+
+    chance = np.random.default_rng(0)
+    spectra, codes = chance.normal(size=(30, 6)), np.repeat([1, 2, 3], 10)
+    folder = tmp_path_factory.mktemp("trained")
+    legend = [{"code": code, "name": f"c{code}", "color": "#112233"} for code in (1, 2, 3)]
+    card = {
+        "bands": [1, 2, 3, 4, 5, 6],
+        "wavelengths": np.linspace(450.0, 2300.0, 6).tolist(),
+        "fwhm": None,
+        "legend": legend,
+        "window": 1,
+    }
+    save_bundle(folder, SVMClassifier().fit(spectra + codes[:, None], codes), card)
+    return folder

@@ -311,12 +311,6 @@ def test_a_folder_that_cannot_be_made(fields, call, tmp_path, place):
     assert "choose another" in answer.sentence
 
 
-def test_a_disk_that_may_not_be_written(fields, call, small_disk):
-    place = small_disk("size=1m,ro")
-    answer = call("run", fields.experiment, "-o", place / "run")
-    assert answer.sentence.endswith("the disk is read-only; choose another folder.")
-
-
 BUNDLE = {
     "no card": lambda folder: (folder / "model.json").unlink(),
     "no weights": lambda folder: (folder / "weights.safetensors").unlink(),
@@ -354,27 +348,6 @@ def test_a_damaged_model_is_refused(fields, call, tmp_path, trained, name):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A small SVM bundle, made once."""
-    from hypercover.classifiers.bundle import save_bundle
-    from hypercover.classifiers.svm import SVMClassifier
-
-    chance = np.random.default_rng(0)
-    spectra, codes = chance.normal(size=(30, 6)), np.repeat([1, 2, 3], 10)
-    folder = tmp_path_factory.mktemp("trained")
-    legend = [{"code": code, "name": f"c{code}", "color": "#112233"} for code in (1, 2, 3)]
-    card = {
-        "bands": [1, 2, 3, 4, 5, 6],
-        "wavelengths": np.linspace(450.0, 2300.0, 6).tolist(),
-        "fwhm": None,
-        "legend": legend,
-        "window": 1,
-    }
-    save_bundle(folder, SVMClassifier().fit(spectra + codes[:, None], codes), card)
-    return folder
-
-
 def test_two_runs_in_one_folder(fields, call, tmp_path):
     """The second is kept out before it changes anything."""
     import fcntl
@@ -406,67 +379,3 @@ def test_an_unexpected_error_names_its_task_and_log(fields, call, tmp_path, monk
     assert "Traceback" not in answer.err
     assert "in broken" in log.read_text()
     assert not (out / "metrics.json").exists()
-
-
-FULL = {
-    "run": ["run", "{experiment}", "-o", "{disk}/run"],
-    "classify": [
-        "classify",
-        "{image}",
-        "-l",
-        "{labels}",
-        "--model",
-        "svm",
-        "-o",
-        "{disk}/r",
-    ],
-    "simulate": [
-        "simulate",
-        "{disk}/s.tif",
-        "--rows",
-        "64",
-        "--cols",
-        "64",
-        "--bands",
-        "30",
-    ],
-    "simulate ENVI": ["simulate", "{disk}/s.hdr", "--rows", "40", "--cols", "40"],
-    "predict": ["predict", "{model}", "{image}", "-o", "{disk}/m.tif"],
-    "info": ["info", "{image}", "-l", "{labels}", "-o", "{disk}"],
-}
-
-
-@pytest.mark.parametrize("room", [0, 4, 24, 60])
-@pytest.mark.parametrize("command", FULL)
-def test_a_full_disk(fields, call, small_disk, trained, command, room):
-    """With a few KiB left, so that some writes begin and cannot end."""
-    disk = small_disk("size=400k")
-    filler = disk / "filler"
-    filler.write_bytes(bytes(400 * 1024 - room * 1024))
-    known = vars(fields) | {"disk": disk, "model": trained}
-    answer = call(*(word.format(**known) for word in FULL[command]))
-    if room and answer.code == 0:
-        return
-    assert answer.code == 2, answer.err
-    last = answer.err.splitlines()[-1]
-    assert "Traceback" not in answer.err
-    assert last.startswith("hypercover: ")
-    assert "disk is full" in last, last
-    assert not [path for path in disk.rglob("*") if ".part" in path.name]
-    assert not (disk / "m.tif").exists()
-    assert not list(disk.rglob("metrics.json"))
-
-
-def test_no_room_then_room_again(fields, call, small_disk):
-    """What was done before the disk filled up need not be done again."""
-    disk = small_disk("size=4m")
-    filler = disk / "filler"
-    filler.write_bytes(bytes(3900 * 1024))
-    answer = call("run", fields.experiment, "-o", disk / "run")
-    assert answer.code == 2
-    assert "disk is full" in answer.err.splitlines()[-1]
-    filler.unlink()
-    again = call("run", fields.experiment, "-o", disk / "run")
-    if again.code:
-        pytest.fail(again.err)
-    assert list((disk / "run" / "maps").iterdir())

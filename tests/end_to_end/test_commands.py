@@ -1,0 +1,125 @@
+"""The small verbs, their help, and what a terminal shows."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+
+def test_report_writes_the_page_anew(finished, call, tmp_path):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder, run)
+    page = (run / "report.html").read_bytes()
+    (run / "report.html").write_text("gone")
+    answer = call("report", run)
+    assert (answer.code, answer.out) == (0, f"Report: {run}/report.html\n")
+    assert (run / "report.html").read_bytes() == page
+
+
+def test_info_tells_and_draws(scene, call, tmp_path):
+    answer = call("info", scene.image, "-l", scene.labels, "-o", tmp_path)
+    assert answer.code == 0
+    for fact in ("64 rows × 64 columns × 24 bands", "400.0 to 2500.0 nm", "EPSG:32616"):
+        assert fact in answer.out
+    for code in (1, 2, 3, 4):
+        assert str(np.sum(scene.codes == code)) in answer.out
+    for what in ("quicklook", "labels", "spectra"):
+        picture = tmp_path / f"tiny-{what}.png"
+        assert f"Picture: {picture}\n" in answer.out
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_scenes_are_listed(call):
+    answer = call("scenes")
+    assert answer.code == 0
+    for name in ("indian-pines", "salinas"):
+        assert name in answer.out
+
+
+VERBS = ["demo", "classify", "info", "run", "predict", "report", "simulate", "scenes"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_every_command_has_an_example(call, verb):
+    answer = call(verb, "--help")
+    assert answer.code == 0
+    assert f"Example: hypercover {verb}" in " ".join(answer.out.split())
+
+
+def test_help_imports_nothing_heavy():
+    """That is what keeps it quick; the clock of a busy machine is no measure."""
+    program = (
+        "import sys; from hypercover.cli.main import main; sys.argv = ['hypercover', "
+        "'--help']\ntry: main()\nexcept SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    heavy = {"numpy", "torch", "rasterio", "matplotlib", "sklearn", "pydantic", "xarray"}
+    assert not heavy & set(ended.stderr.split())
+    for verb in VERBS:
+        assert f"  {verb} " in ended.stdout
+
+
+def test_a_terminal_of_few_letters_loses_nothing_else(desk, scene, tmp_path):
+    ended = subprocess.run(
+        [str(desk.command), "info", str(scene.image), "-o", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=desk.environment | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "64 rows ? 64 columns" in ended.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_takes_less_than_three_minutes(desk, tmp_path):
+    began = time.monotonic()
+    ended = desk.shell("demo", "--out", tmp_path / "demo")
+    assert ended.returncode == 0, ended.stderr
+    assert time.monotonic() - began < 180
+    assert "demo: accuracy in % (simulated scene)" in ended.stdout
+    told = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+    for model in ("svm", "cnn"):
+        beside = told["beside"]["random"]["models"][model]
+        assert beside["overall_accuracy"] > told["models"][model]["overall_accuracy"]
+
+
+def test_a_terminal_gets_a_bar(desk, scene, tmp_path):
+    """On a terminal stderr shows a bar; stdout, which is a file, gets the table alone."""
+    import pty
+
+    path = desk.experiment(scene, tmp_path, models={"svm": desk.models["svm"]}, map=False)
+    mine, theirs = pty.openpty()
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen(
+            [str(desk.command), "run", str(path), "-o", str(tmp_path / "run")],
+            stdout=out,
+            stderr=theirs,
+            env=desk.environment | {"TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                chunk = os.read(mine, 4096)
+            except OSError:
+                break
+            if not chunk:
+                break
+            shown += chunk
+        os.close(mine)
+        assert process.wait(60) == 0
+    assert b"\x1b[" in shown
+    assert b"%" in shown
+    assert b"done\r\n" not in shown
+    assert "\x1b" not in (tmp_path / "out").read_text()
+    assert "blocks" in (tmp_path / "out").read_text()

@@ -1,0 +1,224 @@
+"""One run of the real command, held against its own maps, its split and the labels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from sklearn.metrics import (
+    accuracy_score,
+    cohen_kappa_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
+
+NAMES = ("svm", "cnn", "forest")
+TRAIN, VALIDATION, TEST = 1, 2, 3
+
+
+def test_every_file_of_a_run_is_there(desk, finished):
+    per_model = [
+        name
+        for model in desk.models
+        for name in (
+            f"models/{model}/model.json",
+            f"models/{model}/weights.safetensors",
+            *(f"maps/{model}{what}.tif" for what in ("", "-confidence", "-check")),
+            *(f"maps/{model}{what}.tif.aux.xml" for what in ("", "-check")),
+            *(f"maps/{model}{what}.qml" for what in ("", "-confidence", "-check")),
+            *(
+                f"figures/{what}-{model}.png"
+                for what in ("map", "confidence", "check", "confusion")
+            ),
+        )
+    ]
+    found = {
+        str(path.relative_to(finished.folder))
+        for path in finished.folder.rglob("*")
+        if path.is_file() and "tasks" not in path.parts
+    }
+    assert found == {
+        *("experiment.yaml", "metrics.json", "confusion.csv", "log.jsonl", "report.html"),
+        *("split.tif", "split.json", "splits/random-0.tif", "splits/random-0.json"),
+        *(f"figures/{name}.png" for name in ("scene", "labels", "spectra", "split")),
+        *("figures/split-random.png", "figures/training-cnn.png"),
+        *per_model,
+    }
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_accuracies_are_those_of_the_map(desk, scene, finished, model):
+    """Computed anew by scikit-learn from map, split and labels."""
+    told = finished.metrics["models"][model]
+    test = desk.pixels(finished.folder / "split.tif") == TEST
+    truth = scene.codes[test]
+    answer = desk.pixels(finished.folder / "maps" / f"{model}.tif")[test]
+    codes = [1, 2, 3, 4]
+    recalls = recall_score(truth, answer, labels=codes, average=None)
+    assert told["overall_accuracy"] == pytest.approx(accuracy_score(truth, answer))
+    assert told["kappa"] == pytest.approx(cohen_kappa_score(truth, answer))
+    assert told["average_accuracy"] == pytest.approx(recalls.mean())
+    assert told["confusion"] == {
+        "codes": codes,
+        "matrix": confusion_matrix(truth, answer, labels=codes).tolist(),
+    }
+    kept = {"labels": codes, "average": None, "zero_division": 0}
+    users, f1 = precision_score(truth, answer, **kept), f1_score(truth, answer, **kept)
+    for row, recall, precision, score in zip(
+        told["per_class"], recalls, users, f1, strict=True
+    ):
+        assert row["producers_accuracy"] == pytest.approx(recall)
+        assert (row["users_accuracy"] or 0) == pytest.approx(precision)
+        assert (row["f1"] or 0) == pytest.approx(score)
+        assert row["test_count"] == np.sum(truth == row["code"])
+    validation = desk.pixels(finished.folder / "split.tif") == VALIDATION
+    on_map = desk.pixels(finished.folder / "maps" / f"{model}.tif")[validation]
+    share = np.mean(on_map == scene.codes[validation])
+    assert told["validation_accuracy"] == pytest.approx(share)
+    assert told["repeats"] == [
+        {key: told.get(key, 3) for key in ("seed", "overall_accuracy", "average_accuracy")}
+        | {"kappa": told["kappa"]}
+    ]
+    assert told["spread"] is None
+    assert told["train_seconds"] > 0
+    assert told["predict_seconds"] > 0
+
+
+def test_the_confusion_table_is_that_of_the_metrics(finished):
+    lines = (finished.folder / "confusion.csv").read_text().split("\n")
+    for model, told in finished.metrics["models"].items():
+        start = lines.index(f'"{model}: rows = reference, columns = predicted"')
+        rows = [line.split(",") for line in lines[start + 2 : start + 6]]
+        assert [[int(cell) for cell in row[1:5]] for row in rows] == (
+            told["confusion"]["matrix"]
+        )
+
+
+def test_the_best_is_chosen_by_validation(finished):
+    models = finished.metrics["models"]
+    best = max(models, key=lambda name: models[name]["validation_accuracy"])
+    assert finished.metrics["best"] == best
+    assert f"Best on validation pixels: {best}\n" in finished.out
+
+
+@pytest.mark.parametrize("split", ["main", "random"])
+def test_the_leak_audit_is_that_of_brute_force(desk, scene, finished, split):
+    """Every test pixel against every training pixel, by Chebyshev distance."""
+    run, metrics = finished.folder, finished.metrics
+    stem = "split" if split == "main" else "splits/random-0"
+    parts = desk.pixels(run / f"{stem}.tif")
+    about = metrics if split == "main" else metrics["beside"]["random"]
+    train, test = (np.argwhere(parts == part) for part in (TRAIN, TEST))
+    nearest = np.abs(test[:, None] - train[None]).max(axis=2).min(axis=1)
+    assert sorted(map(int, about["split"]["leakage"])) == [1, 3, 5, 9, 15]
+    for window, told in about["split"]["leakage"].items():
+        side = int(window)
+        assert told["centre_in_window"] == pytest.approx(np.mean(nearest <= side // 2))
+        assert told["window_overlap"] == pytest.approx(np.mean(nearest <= side - 1))
+    for model in desk.models:
+        side = desk.models[model].get("window", 1)
+        told = about["models"][model]["leakage"]
+        assert told == {"window": side} | about["split"]["leakage"][str(side)]
+    for name, code in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
+        counts = about["split"][name]
+        assert counts["count"] == np.sum(parts == code)
+        for label, count in counts["per_class"].items():
+            assert count == np.sum((parts == code) & (scene.codes == int(label)))
+    if split == "main":
+        assert nearest.min() > desk.blocks["guard"]
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_maps_open_right_in_any_gis(scene, finished, model):
+    legend = finished.metrics["legend"]
+    with rasterio.open(scene.image) as image:
+        place = image.crs, image.transform, image.shape
+    with rasterio.open(finished.folder / "maps" / f"{model}.tif") as file:
+        assert (file.crs, file.transform, file.shape) == place
+        assert (file.count, file.dtypes, file.nodata) == (1, ("uint8",), 0)
+        colors = file.colormap(1)
+        for row in legend:
+            wanted = tuple(bytes.fromhex(row["color"].removeprefix("#")))
+            assert colors[row["code"]][:3] == wanted
+    names = Path(f"{finished.folder}/maps/{model}.tif.aux.xml").read_text()
+    style = (finished.folder / "maps" / f"{model}.qml").read_text()
+    for row in legend:
+        assert row["name"] in names
+        assert row["name"] in style
+    with rasterio.open(finished.folder / "maps" / f"{model}-confidence.tif") as file:
+        assert (file.crs, file.transform, file.dtypes) == (*place[:2], ("float32",))
+        sure = file.read(1)
+    assert 0 < sure.min() <= sure.max() <= 1
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_the_class_check_tells_right_from_wrong(desk, scene, finished, model):
+    parts = desk.pixels(finished.folder / "split.tif")
+    predicted = desk.pixels(finished.folder / "maps" / f"{model}.tif")
+    check = desk.pixels(finished.folder / "maps" / f"{model}-check.tif")
+    marked = (scene.codes > 0) & (parts != TRAIN)
+    assert np.array_equal(check == 1, marked & (predicted == scene.codes))
+    assert np.array_equal(check == 2, marked & (predicted != scene.codes))
+    assert np.array_equal(check == 3, parts == TRAIN)
+    assert np.array_equal(check == 4, scene.codes == 0)
+
+
+def test_the_metrics_say_what_was_run(scene, finished):
+    told = finished.metrics
+    assert (told["name"], told["seed"]) == ("tiny", 3)
+    assert {"python", "hypercover", "torch", "scikit-learn"} <= set(told["versions"])
+    facts = told["scene"]
+    assert [facts[key] for key in ("rows", "cols", "bands")] == [64, 64, 24]
+    assert facts["simulated"] is True
+    assert facts["source"] == str(scene.image)
+    assert facts["wavelengths"] == [400.0, 2500.0]
+    assert "NaN" not in (finished.folder / "metrics.json").read_text()
+    assert told["split"]["kind"] == "blocks"
+    assert told["split"]["settings"]["guard"] == 4
+    rows = [json.loads(line) for line in (finished.folder / "log.jsonl").open()]
+    runs = [(row["model"], row["split"], row["seed"], row["epoch"]) for row in rows]
+    assert runs == [("cnn", split, 3, n) for split in ("main", "random") for n in (1, 2)]
+    assert set(rows[0]) == {
+        "model",
+        "split",
+        "seed",
+        "epoch",
+        "loss",
+        "accuracy",
+        "seconds",
+    }
+
+
+def test_a_random_split_flatters(finished):
+    """The gap that the product exists to show."""
+    main, random = finished.metrics, finished.metrics["beside"]["random"]
+    for model in ("svm", "forest"):
+        gap = (
+            random["models"][model]["overall_accuracy"]
+            - main["models"][model]["overall_accuracy"]
+        )
+        assert gap > 0
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(desk, finished):
+    assert "simulated scene" in finished.out
+    for model in desk.models:
+        assert f"Map: {finished.folder}/maps/{model}.tif\n" in finished.out
+    assert f"Report: {finished.folder}/report.html\n" in finished.out
+    assert "Note: 1," in finished.out
+    assert "done" not in finished.out
+    lines = finished.err.splitlines()
+    assert all(line.startswith("[") and "%]" in line for line in lines), finished.err
+    assert lines[-1] == "[100 %] report: done, 0 s left"
+
+
+def test_the_report_is_one_whole_page_with_the_notes(finished):
+    page = (finished.folder / "report.html").read_text()
+    assert page.rstrip().endswith("</html>")
+    assert "simulated" in page
+    assert all(note in page for note in finished.metrics["scene"]["notes"])
+    assert "http-equiv" in page
+    assert 'src="http' not in page
