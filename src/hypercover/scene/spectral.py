@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-__all__ = ["BandTable", "band_tags", "from_tags", "to_nanometres"]
+__all__ = ["BandTable", "band_numbers", "band_tags", "from_tags", "to_nanometres",
+           "widths_in_nm"]  # fmt: skip
 
 Values = npt.NDArray[np.float64]
 
@@ -20,6 +21,8 @@ _FACTORS = {
     "m": 1e9, "angstroms": 0.1, "angstrom": 0.1, "å": 0.1,
 }  # fmt: skip
 _NO_LENGTH = {"index", "wavenumber", "ghz", "mhz", "cm-1"}
+_MOST_NUMBER = 2**31
+"""Band numbers below this are believed."""
 _MICROMETRES_BELOW = 100.0
 """Numbers below this are micrometres where no unit is given: 0.4 to 14 µm."""
 
@@ -121,23 +124,41 @@ def from_tags(
     )
     widths = None
     if fwhm is not None and centres is not None and wavelengths is not None:
-        widths = _same_unit(fwhm, wavelengths, centres)
+        widths = widths_in_nm(fwhm, wavelengths, centres)
     bad = None if bbl is None else np.asarray(bbl == 0)
-    numbers = _counted(_listed(envi, "band_numbers", count, notes))
+    numbers = band_numbers(_listed(envi, "band_numbers", count, notes))
     return BandTable(centres, widths, bad, numbers, (*notes, *more))
 
 
-def _counted(values: Values | None) -> npt.NDArray[np.int64] | None:
-    """Band numbers, where they are distinct and count from 1."""
-    if values is None or values.min() < 1 or len(np.unique(values)) < len(values):
+def band_numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
+    """Return a list as band numbers, if it holds distinct whole numbers from 1.
+
+    Examples
+    --------
+    >>> band_numbers([1, 2, 5]), band_numbers([0.4, 0.5])
+    (array([1, 2, 5]), None)
+    """
+    if values is None:
         return None
-    return values.astype(np.int64)
+    numbers = np.asarray(values, dtype=np.float64)
+    whole = (np.abs(numbers) < _MOST_NUMBER) & (numbers == np.floor(numbers))
+    if not whole.all() or numbers.min() < 1 or len(np.unique(numbers)) < len(numbers):
+        return None
+    return numbers.astype(np.int64)
 
 
-def _same_unit(fwhm: Values, wavelengths: Values, centres: Values) -> Values:
-    """Scale the widths as the centres were scaled."""
-    factor = float(centres[0] / wavelengths[0])
-    return _scaled(fwhm, 1.0 if abs(factor - 1) < 1e-9 else round(factor, 9))
+def widths_in_nm(
+    widths: npt.ArrayLike, wavelengths: npt.ArrayLike, centres: Values
+) -> Values | None:
+    """Scale widths as the wavelengths beside them became centres in nm.
+
+    None where a width is no positive number.
+    """
+    values = np.asarray(widths, dtype=np.float64)
+    if not (np.isfinite(values) & (values > 0)).all():
+        return None
+    factor = float(centres[0] / np.asarray(wavelengths, dtype=np.float64)[0])
+    return _scaled(values, 1.0 if abs(factor - 1) < 1e-9 else round(factor, 9))
 
 
 def _listed(

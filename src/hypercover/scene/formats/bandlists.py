@@ -6,7 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.scene.formats.members import Member
-from hypercover.scene.spectral import BandTable, Values, to_nanometres
+from hypercover.scene.spectral import (
+    BandTable,
+    Values,
+    band_numbers,
+    to_nanometres,
+    widths_in_nm,
+)
 
 __all__ = ["band_table", "is_band_list"]
 
@@ -58,7 +64,7 @@ def band_table(members: Sequence[Member], count: int) -> BandTable:
     if centres is None and numbers is not None and _are_centres(numbers[1]):
         centres, numbers = numbers, None
     nm, notes = _in_nm(*centres) if centres else (None, ())
-    counted = None if numbers is None else _counted(numbers[1])
+    counted = None if numbers is None else band_numbers(numbers[1])
     used = [pair[0].name for pair in (numbers, centres, widths, good) if pair]
     if used:
         listed = ", ".join(repr(name) for name in used)
@@ -75,15 +81,6 @@ def band_table(members: Sequence[Member], count: int) -> BandTable:
 
 def _are_centres(values: npt.NDArray[np.generic]) -> bool:
     return bool(np.asarray(values, dtype=np.float64).min() > _LOWEST_CENTRE)
-
-
-def _counted(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int64] | None:
-    """Band numbers, if they are distinct whole numbers from 1."""
-    numbers = np.asarray(values, dtype=np.float64)
-    whole = np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
-    if not whole or numbers.min() < 1 or len(np.unique(numbers)) < len(numbers):
-        return None
-    return numbers.astype(np.int64)
 
 
 def _unit(member: Member) -> str | None:
@@ -108,5 +105,4 @@ def _widths_in_nm(
     """Widths in the unit named for them, else in that of the centres."""
     if _unit(widths[0]):
         return _in_nm(*widths)[0]
-    factor = round(float(nm[0]) / float(np.asarray(centres, np.float64)[0]), 9)
-    return np.asarray(widths[1], dtype=np.float64) * factor
+    return widths_in_nm(widths[1], centres, nm)
