@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.io import netcdf_file, savemat
 
 from hypercover.errors import LabelError, SceneError
@@ -255,6 +256,22 @@ class TestNetcdf:
         np.testing.assert_allclose(found.wavelengths, scene.wavelengths)
         assert found.grid.crs == scene.grid.crs
         assert found.grid.placed
+
+    def test_a_coordinate_system_that_is_none_is_left_out(self, tmp_path, capfd):
+        cube = xr.DataArray(
+            np.ones((3, 4, 5), "f4"),
+            dims=("band", "y", "x"),
+            coords={"y": np.arange(4.0), "x": np.arange(5.0)},
+            attrs={"grid_mapping": "crs"},
+            name="cube",
+        )
+        mapping = xr.DataArray(0, attrs={"crs_wkt": "somewhere"})
+        path = tmp_path / "a.nc"
+        cube.to_dataset().assign(crs=mapping).to_netcdf(path, engine="netcdf4")
+        found = open_scene(path)
+        assert found.grid.placed
+        assert found.grid.crs is None
+        assert capfd.readouterr().err == ""
 
 
 class TestLabelsAlone:

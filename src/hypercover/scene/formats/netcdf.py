@@ -1,6 +1,7 @@
 """NetCDF: the classic format's arrays, and where a NetCDF image lies on Earth."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,13 @@ def _regular(
 def _crs(mapping: Member | None) -> str | None:
     if mapping is None:
         return None
+    from rasterio.crs import CRS
+    from rasterio.env import Env
+    from rasterio.errors import CRSError
+
     for key in ("crs_wkt", "spatial_ref"):
-        if isinstance(mapping.attrs.get(key), str):
-            return str(mapping.attrs[key])
+        text = mapping.attrs.get(key)
+        with Env(), suppress(CRSError):
+            if isinstance(text, str):
+                return str(CRS.from_wkt(text).to_wkt())
     return None
