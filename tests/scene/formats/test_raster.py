@@ -243,7 +243,7 @@ class TestLabelMaps:
             open_labels(write(tmp_path / "a.tif", values), utm)
 
 
-@pytest.mark.parametrize("driver", ["HFA", "PCIDSK", "RST", "SAGA", "PNG"])
+@pytest.mark.parametrize("driver", ["HFA", "RST", "SAGA", "PNG"])
 def test_other_formats_of_gdal(tmp_path, codes, utm, driver):
     suffix = {"HFA": "img", "PCIDSK": "pix", "RST": "rst", "SAGA": "sdat", "PNG": "png"}
     kind = np.uint8 if driver != "RST" else np.int16
@@ -266,3 +266,33 @@ def test_images_in_other_formats(tmp_path, values, kind, driver, name):
     np.testing.assert_array_equal(scene.cube.values, values.astype(kind))
     assert not scene.grid.placed
     assert scene.grid.crs is None
+
+
+def test_a_format_that_may_point_to_any_file_is_not_opened(tmp_path, values):
+    write(tmp_path / "a.pix", values.astype("u1"), driver="PCIDSK")
+    with pytest.raises(SceneError, match="of an unknown format"):
+        open_scene(tmp_path / "a.pix")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "band numbers = {nan, 2, 3, 4}",
+        "band numbers = {1.5, 2, 3, 4}",
+        "band numbers = {1, 2, 3, 1e30}",
+        "band numbers = {1, 2, 3, 3}",
+        "fwhm = {nan, 10, 10, 10}",
+        "fwhm = {10, 10, inf, 10}",
+        "fwhm = {10, 10, -1, 10}",
+    ],
+)
+def test_band_lists_that_make_no_sense_are_left_out(tmp_path, line):
+    np.ones((4, 3, 2), "u1").tofile(tmp_path / "a.img")
+    (tmp_path / "a.hdr").write_text(
+        "ENVI\nsamples = 2\nlines = 3\nbands = 4\ndata type = 1\ninterleave = bsq\n"
+        "wavelength units = Nanometers\nwavelength = {400, 500, 600, 700}\n" + line + "\n"
+    )
+    scene = open_scene(tmp_path / "a.hdr")
+    assert scene.bands.tolist() == [1, 2, 3, 4]
+    assert scene.fwhm is None
+    assert scene.wavelengths.tolist() == [400, 500, 600, 700]

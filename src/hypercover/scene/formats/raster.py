@@ -43,10 +43,11 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises; GDAL's own errors come through where it does not wrap them."""
 DRIVERS = (
     "GTiff", "ENVI", "LAN", "HFA", "EHdr", "PNG", "JPEG", "JP2OpenJPEG", "BMP", "GIF",
-    "WEBP", "PNM", "NITF", "PCIDSK", "RST", "SAGA", "AAIGrid", "GSAG", "GSBG", "GS7BG",
+    "WEBP", "PNM", "NITF", "RST", "SAGA", "AAIGrid", "GSAG", "GSBG", "GS7BG",
     "RMF", "ELAS", "SGI", "MFF", "FIT", "RRASTER", "BT", "DTED", "USGSDEM",
 )  # fmt: skip
-"""Formats that keep their pixels beside them: none follows a path to elsewhere."""
+"""Formats whose pixels lie in the file or beside it.  PCIDSK, VRT and others that name
+any file or network address are left out."""
 
 
 @dataclass(frozen=True, eq=False)
