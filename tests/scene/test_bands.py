@@ -106,6 +106,7 @@ class TestWaterAbsorption:
         ("1,,2", "name no band"),
         ("900-1000nm", "no band in 900-1000nm; its wavelengths go from 400 to 567 nm"),
         ("400-900m", "not understood"),
+        ("1" * 5000, "not understood"),
     ],
 )
 def test_what_cannot_be_meant(scene, spec, message):

@@ -74,3 +74,18 @@ def test_what_is_no_table(tmp_path, name, text):
 def test_a_missing_file(tmp_path):
     with pytest.raises(LabelError, match="cannot be read"):
         read_legend(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("deep.json", "[" * 100_000),
+        ("deep.yaml", "[" * 20_000),
+        ("nested.json", json.dumps([{"code": 1, "name": ["Water"]}])),
+        ("nested.yaml", "- {code: 1, name: &a [x, x]}\n- {code: 2, name: [*a, *a]}\n"),
+    ],
+)
+def test_tables_that_unfold_without_end_are_refused(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LabelError, match="is no table of classes"):
+        read_legend(tmp_path / name)

@@ -20,7 +20,7 @@ _AVIRIS_WATER = (*range(104, 109), *range(150, 164), 220)
 """AVIRIS bands of 1992 in which water vapour lets nothing through, of 220."""
 _WATER_NM = ((1350.0, 1430.0), (1800.0, 1960.0))
 """The two water vapour bands of the atmosphere, for every other sensor."""
-_NUMBERS = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
+_NUMBERS = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
 _RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*(nm|um|µm)")
 _HOW = (
     "write band numbers such as 1-10,15, wavelengths such as 400-900nm, "

@@ -39,7 +39,14 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
         classes = [_land(row, position) for position, row in enumerate(rows)]
     except LabelError as error:
         raise LabelError(f"In the class table {path}: {error}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        csv.Error,
+    ) as error:
         raise LabelError(f"{path} is no table of classes; {_HOW}.") from error
     if not classes:
         raise LabelError(f"The class table {path} holds no class; {_HOW}.")
@@ -63,7 +70,7 @@ def _rows(suffix: str, text: str) -> Iterable[Mapping[str, Any]]:
 
         try:
             return _listed(yaml.safe_load(text))
-        except (yaml.YAMLError, RecursionError) as error:
+        except yaml.YAMLError as error:
             raise ValueError("no YAML") from error
     first = text.splitlines()[0] if text.strip() else ""
     delimiter = max(",;\t", key=first.count)
@@ -80,8 +87,15 @@ def _listed(value: Any) -> Iterable[Mapping[str, Any]]:
 
 def _land(row: Mapping[str, Any], position: int) -> LandClass:
     cells = {str(key).strip().lower(): cell for key, cell in row.items() if key is not None}
-    color = str(cells.get("color") or cells.get("colour") or "").strip()
-    name = str(cells["name"]).strip()
+    color = _text_of(cells.get("color") or cells.get("colour") or "")
+    name = _text_of(cells["name"])
     if not name:
         raise ValueError("no name")
     return LandClass(int(cells["code"]), name, color or default_color(position))
+
+
+def _text_of(cell: object) -> str:
+    """Return a cell as text; a list inside one could unfold to any length."""
+    if not isinstance(cell, str | int | float):
+        raise TypeError("a cell must be text or a number")
+    return str(cell).strip()
