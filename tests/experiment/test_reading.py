@@ -109,6 +109,17 @@ def test_all_faults_are_told_at_once(folder):
         ("a: &a [1]\nb: *a", "alias"),
         ("name: !!python/object/apply:os.system [true]", "not valid YAML"),
         ("\x00", "not valid YAML"),
+        ("[" * 20_000, "not valid YAML: a value cannot be read"),
+        ("name: 2001-99-99", "not valid YAML: a value cannot be read"),
+        (f"seed: {'1' * 5000}", "not valid YAML: a value cannot be read"),
+        (
+            "name: a\nseed: 1\nname: b",
+            "not valid YAML at line 1: the key name stands twice",
+        ),
+        (
+            "models:\n  cnn: {kind: cnn}\n  cnn: {kind: svm}",
+            "line 2: the key cnn stands twice",
+        ),
     ],
 )
 def test_what_is_no_experiment_file_is_refused(tmp_path, text, words):

@@ -102,8 +102,12 @@ def _document(path: Path) -> Any:
         raise ExperimentError(f"{path} is not valid YAML{line}: {problem}.") from None
 
 
-class _NoAliases(yaml.SafeLoader):
-    """Safe YAML without aliases, whose expansion can fill any memory."""
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML in which every value stands once, where it is meant.
+
+    Aliases can unfold until they fill any memory, and of a key that stands
+    twice YAML would quietly drop the first.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse an alias and compose everything else."""
@@ -111,11 +115,23 @@ class _NoAliases(yaml.SafeLoader):
             raise yaml.YAMLError("an alias (*name) is not allowed; write its value out")
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that stands twice."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise yaml.MarkedYAMLError(
+                problem=f"the key {twice[0]} stands twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
 
 def _yaml(text: str) -> Any:
-    loader = _NoAliases(text)
+    loader = _PlainLoader(text)
     try:
         return loader.get_single_data()
+    except (ValueError, RecursionError) as error:
+        raise yaml.YAMLError(f"a value cannot be read ({error})") from None
     finally:
         loader.dispose()
 
