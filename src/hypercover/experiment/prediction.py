@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hypercover.classifiers.bundle import check_scene_fits, load_bundle
-from hypercover.errors import CallError
+from hypercover.errors import CallError, ModelError
 from hypercover.maps.predict import predict_to_files
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
@@ -42,7 +43,7 @@ def predict_image(
     positions = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
     if positions is not None:
         scene = scene.take_bands([int(position) for position in positions])
-    legend = Legend.from_json(bundle.card["legend"])
+    legend = _legend(bundle.card)
     predict_to_files(
         bundle.classifier,
         scene,
@@ -51,6 +52,16 @@ def predict_image(
         legend=legend,
         progress=progress,
     )
+
+
+def _legend(card: dict[str, Any]) -> Legend:
+    """Read the classes of a card, which may come from a stranger."""
+    try:
+        return Legend.from_json(card["legend"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            "The model does not say which classes it knows; train it again."
+        ) from error
 
 
 def _check_name(path: Path | None) -> None:
