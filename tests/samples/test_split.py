@@ -2,6 +2,7 @@
 
 import json
 import resource
+import warnings
 
 import numpy as np
 import pytest
@@ -139,6 +140,14 @@ def test_the_json_object_names_unscored_classes():
     told = Split(parts).to_json(SOME_LABELS, Legend.of({2: "Oats", 9: "Road"}))
     assert told["unscored"][0] == {"code": 2, "name": "Oats", "reason": "no test pixel"}
     assert told["unscored"][-1]["name"] == "Road"
+
+
+def test_a_split_of_land_without_a_place_is_saved_without_a_warning(tmp_path, labels):
+    split = RandomSplit().split(labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        split.save(tmp_path)
+        assert Split.load(tmp_path) == split
 
 
 def test_saving_and_loading_gives_an_equal_split(tmp_path, labels):

@@ -1,13 +1,14 @@
 """Split files: a GeoTIFF map of parts and a JSON file that vouches for it."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.transform import Affine
 
 from hypercover.errors import OutputError, SplitError
@@ -89,9 +90,7 @@ def _write_map(path: Path, parts: npt.NDArray[np.uint8], grid: Grid | None) -> N
     colors = {PARTS.index(part): rgb for part, rgb in COLORS.items()}
     with atomic(path) as draft:
         try:
-            with rasterio.open(
-                draft, "w", driver="GTiff", compress="deflate", **profile
-            ) as raster:
+            with _raster(draft, "w", compress="deflate", **profile) as raster:
                 raster.write(parts, 1)
                 raster.write_colormap(1, colors)
                 raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
@@ -104,6 +103,13 @@ def _write_map(path: Path, parts: npt.NDArray[np.uint8], grid: Grid | None) -> N
                 f"Cannot write {path}: not all of it reached the disk, perhaps because the "
                 "disk is full; free some space or choose another folder."
             )
+
+
+def _raster(path: Path, mode: str = "r", **profile: Any) -> Any:
+    """Open a GeoTIFF; a scene without a place on Earth is nothing to warn of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, mode, driver="GTiff", **profile)
 
 
 def read_split(folder: Path, stem: str) -> Split:
@@ -155,7 +161,7 @@ def _read_map(path: Path, shape: list[Any]) -> npt.NDArray[np.uint8]:
     if not path.is_file():
         raise _damaged(path, "it does not exist")
     try:
-        with rasterio.open(path, driver="GTiff") as raster:
+        with _raster(path) as raster:
             found = [raster.height, raster.width]
             if found != shape or raster.height * raster.width > _MAX_PIXELS:
                 raise _damaged(path, f"its shape is {found} and not {shape}")
