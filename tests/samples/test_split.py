@@ -14,7 +14,6 @@ from hypothesis.extra.numpy import arrays
 from hypercover.errors import LabelError, OutputError, SplitError
 from hypercover.samples.random import RandomSplit
 from hypercover.samples.split import PARTS, Split, check_labels, check_learnable
-from hypercover.samples.split_files import COLORS
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
@@ -175,7 +174,7 @@ def test_the_map_is_a_georeferenced_picture_of_the_parts(tmp_path, labels):
     with rasterio.open(tmp_path / "split.tif") as file:
         assert file.crs.to_epsg() == 32616
         assert tuple(file.transform)[:6] == grid.transform
-        assert file.colormap(1)[1][:3] == COLORS["train"]
+        assert file.colormap(1)[1][:3] == (0x00, 0x72, 0xB2)
         np.testing.assert_array_equal(file.read(1), split.parts)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
+from hypercover.samples.split import PARTS
 from hypercover.scene.legend import LandClass, Legend
 
 __all__ = ["CHECK_LEGEND", "TRAINING_PART", "Parts", "class_check"]
@@ -20,7 +21,7 @@ CHECK_LEGEND = Legend(
     )
 )
 """Codes, names and colours of a class check; blue is right or training."""
-TRAINING_PART = 1
+TRAINING_PART = PARTS.index("train")
 """Value of a training pixel in the parts of a split."""
 
 

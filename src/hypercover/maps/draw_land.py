@@ -9,6 +9,7 @@ from hypercover.errors import LabelError
 from hypercover.maps.canvas import PALE, Entry, Ramp, picture, short, step_for
 from hypercover.maps.check import CHECK_LEGEND, RIGHT, WRONG, Parts, class_check
 from hypercover.maps.quicklook import pick_bands, quicklook, titled
+from hypercover.samples.split import PART_COLORS, PARTS
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
@@ -21,13 +22,6 @@ __all__ = [
     "draw_split",
 ]
 
-_PARTS = {
-    1: ("train", "#0072b2"),
-    2: ("validation", "#cc79a7"),
-    3: ("test", "#e69f00"),
-    4: ("guard", "#3b3f45"),
-}
-"""Okabe and Ito's colours: told apart by colour-blind eyes as well."""
 _CONFIDENCE = Ramp("viridis", "confidence")
 Codes = npt.NDArray[np.integer]
 Pixels = npt.NDArray[np.uint8]
@@ -116,7 +110,8 @@ def draw_split(scene: Scene, split: Parts) -> Figure:
     step = step_for(scene.shape)
     parts = split.parts[::step, ::step]
     entries = []
-    for code, (name, color) in _PARTS.items():
+    for code, name in enumerate(PARTS[1:], 1):
+        color = PART_COLORS[name]
         image[parts == code] = _rgb(color)
         count = np.count_nonzero(split.parts == code)
         if count:

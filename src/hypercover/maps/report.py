@@ -26,17 +26,12 @@ from hypercover.maps.words import (
     share_words,
     split_words,
 )
+from hypercover.samples.split import PART_COLORS, PARTS
 
 __all__ = ["write_report"]
 
 _PAGE = Path(__file__).parent / "page"
 _LONGEST_LOG = 64 * 2**20
-_PARTS = {
-    "train": "#0072b2",
-    "validation": "#cc79a7",
-    "test": "#e69f00",
-    "guard": "#3b3f45",
-}
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ class Run:
     @property
     def parts(self) -> list[dict[str, str]]:
         """Colours and names of the parts of a split."""
-        return [{"color": color, "text": name} for name, color in _PARTS.items()]
+        return [{"color": PART_COLORS[name], "text": name} for name in PARTS[1:]]
 
     @property
     def repeats(self) -> int:

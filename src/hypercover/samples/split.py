@@ -17,10 +17,25 @@ from hypercover.samples.samples import Samples
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import MAX_CODE, Legend
 
-__all__ = ["PARTS", "Split", "check_labels", "check_learnable", "prove_disjoint"]
+__all__ = [
+    "PARTS",
+    "PART_COLORS",
+    "Split",
+    "check_labels",
+    "check_learnable",
+    "prove_disjoint",
+]
 
 PARTS = ("unused", "train", "validation", "test", "guard")
 """Names of the parts; the position of a name is its code in the map of parts."""
+PART_COLORS = {
+    "unused": "#ebebeb",
+    "train": "#0072b2",
+    "validation": "#cc79a7",
+    "test": "#e69f00",
+    "guard": "#3b3f45",
+}
+"""Colours of the parts, Okabe and Ito's: told apart by colour-blind eyes as well."""
 
 
 @dataclass(frozen=True, eq=False)

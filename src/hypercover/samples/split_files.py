@@ -13,20 +13,11 @@ from rasterio.transform import Affine
 
 from hypercover.errors import OutputError, SplitError
 from hypercover.files import atomic, make_folder, write_json
-from hypercover.samples.split import PARTS, Split
+from hypercover.samples.split import PART_COLORS, PARTS, Split
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
-__all__ = ["COLORS", "read_split", "write_split"]
-
-COLORS = {
-    "unused": (235, 235, 235),
-    "train": (213, 94, 0),
-    "validation": (240, 228, 66),
-    "test": (0, 114, 178),
-    "guard": (150, 150, 150),
-}
-"""Colours of the parts (red, green, blue), apart for colour-blind readers too."""
+__all__ = ["read_split", "write_split"]
 
 _FORMAT = "hypercover split 1"
 _MAX_PIXELS = 2**30
@@ -87,7 +78,9 @@ def _write_map(path: Path, parts: npt.NDArray[np.uint8], grid: Grid | None) -> N
         place["crs"] = grid.crs
     height, width = parts.shape
     profile = {"height": height, "width": width, "count": 1, "dtype": "uint8"} | place
-    colors = {PARTS.index(part): rgb for part, rgb in COLORS.items()}
+    colors = {
+        PARTS.index(part): bytes.fromhex(color[1:]) for part, color in PART_COLORS.items()
+    }
     with atomic(path) as draft:
         try:
             with _raster(draft, "w", compress="deflate", **profile) as raster:
