@@ -18,6 +18,7 @@ from hypercover.maps.style import category_text, palette_style, readable
 from hypercover.samples.split import Split
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import LandClass, Legend
+from hypercover.scene.reading import open_scene
 
 GRID = Grid(300, 270, "EPSG:32616", (20.0, 0.0, 500_000.0, 0.0, -20.0, 4_480_000.0))
 LEGEND = Legend.of({1: "Corn", 2: "Soy & <beans> \"'", 5: "Wälder\n\x00\x1b北"})
@@ -170,6 +171,21 @@ def test_check_file_names_its_codes(labels, tmp_path):
     assert categories(tmp_path / "k.tif") == [
         *["no data", "right", "wrong", "training", "unlabelled"]
     ]
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_maps_of_simulated_land_say_so(labels, tmp_path, simulated):
+    split = Split(np.where(labels > 0, 3, 0).astype(np.uint8))
+    told = {"simulated": simulated}
+    write_class_map(tmp_path / "m.tif", labels, Legend(), GRID, **told)
+    write_class_check(tmp_path / "k.tif", labels, labels, split, GRID, **told)
+    write_confidence(tmp_path / "c.tif", np.zeros(GRID.shape), GRID, **told)
+    for name in ("m.tif", "k.tif", "c.tif"):
+        assert open_scene(tmp_path / name).simulated is simulated
+        with rasterio.open(tmp_path / name) as raster:
+            assert (
+                "simulated" in raster.tags().get("TIFFTAG_IMAGEDESCRIPTION", "")
+            ) is simulated
 
 
 def test_sizes_and_codes_that_do_not_fit_are_refused(labels, tmp_path):

@@ -218,6 +218,17 @@ def test_files_hold_what_the_memory_holds(scene, tmp_path):
     assert "Class 40" in names
 
 
+@pytest.mark.parametrize("simulated", [True, False])
+def test_files_of_a_simulated_scene_say_so(scene, tmp_path, simulated):
+    scene = scene.replace(simulated=simulated)
+    paths = predict_to_files(
+        WindowMean(3), scene, tmp_path / "map.tif", confidence_path=tmp_path / "sure.tif"
+    )
+    for path in paths:
+        with rasterio.open(path) as raster:
+            assert ("HYPERCOVER_SIMULATED" in raster.tags()) is simulated
+
+
 def test_streamed_file_is_the_same_for_every_tile_size(tmp_path):
     grid = Grid(300, 530)
     random = np.random.default_rng(4).normal(size=(3, 300, 530)).astype(np.float32)

@@ -173,16 +173,21 @@ def draw_map(
     )
     parts = setting.load_split("main", setting.experiment.seed)
     title = f"{model} (simulated)" if scene.simulated else model
-    export.write_class_map(run.map(model), found.labels, scene.legend, scene.grid)
+    made_up = {"simulated": scene.simulated}
+    export.write_class_map(
+        run.map(model), found.labels, scene.legend, scene.grid, **made_up
+    )
     draw.save(draw.draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
     if found.confidence is not None:
-        export.write_confidence(run.map(model, "confidence"), found.confidence, scene.grid)
+        export.write_confidence(
+            run.map(model, "confidence"), found.confidence, scene.grid, **made_up
+        )
         draw.save(
             draw.draw_confidence(found.confidence, title), run.figure(f"confidence-{model}")
         )
     labels = scene.usable_labels
     export.write_class_check(
-        run.map(model, "check"), labels, found.labels, parts, scene.grid
+        run.map(model, "check"), labels, found.labels, parts, scene.grid, **made_up
     )
     draw.save(
         draw.draw_check(labels, found.labels, parts, title), run.figure(f"check-{model}")

@@ -41,6 +41,11 @@ _RAMP = {
     1.0: "#fde725",
 }
 """Viridis: even steps of lightness, also for colour-blind eyes and in grey."""
+_SIMULATED = {
+    "HYPERCOVER_SIMULATED": "yes",
+    "TIFFTAG_IMAGEDESCRIPTION": "Made from a simulated scene, not a measured one",
+}
+"""What a map of land that does not exist says of itself, wherever it is carried."""
 
 
 def code_type(codes: npt.ArrayLike) -> type[np.uint8] | type[np.uint16]:
@@ -96,7 +101,11 @@ def _crs(text: str) -> CRS:
 
 @contextmanager
 def _raster(
-    path: Path, profile: dict[str, Any], colors: dict[int, tuple[int, int, int]] | None
+    path: Path,
+    profile: dict[str, Any],
+    colors: dict[int, tuple[int, int, int]] | None,
+    *,
+    simulated: bool,
 ) -> Iterator[Any]:
     """Open a raster for writing; it appears only when all of it is written."""
     with atomic(path) as draft:
@@ -107,6 +116,8 @@ def _raster(
             ):
                 if colors is not None:
                     raster.write_colormap(1, colors)
+                if simulated:
+                    raster.update_tags(**_SIMULATED)
                 yield raster
             _read_back(draft)
         remove_sidecars(path)
@@ -152,7 +163,9 @@ def _beside(texts: Mapping[Path, str]) -> Iterator[None]:
 
 
 @contextmanager
-def class_map_writer(path: str | Path, legend: Legend, grid: Grid) -> Iterator[Any]:
+def class_map_writer(
+    path: str | Path, legend: Legend, grid: Grid, *, simulated: bool = False
+) -> Iterator[Any]:
     """Open a class map to be written window by window, with names and colours.
 
     Yields a rasterio dataset whose ``write(codes, 1, window=...)`` takes
@@ -162,17 +175,22 @@ def class_map_writer(path: str | Path, legend: Legend, grid: Grid) -> Iterator[A
     target = Path(path)
     colors = {0: (0, 0, 0)} | {land.code: land.rgb for land in legend}
     profile = _profile(grid, code_type(legend.codes), 0)
-    with _beside(sidecars(target, legend)), _raster(target, profile, colors) as raster:
+    with (
+        _beside(sidecars(target, legend)),
+        _raster(target, profile, colors, simulated=simulated) as raster,
+    ):
         yield raster
 
 
 @contextmanager
-def confidence_writer(path: str | Path, grid: Grid) -> Iterator[Any]:
+def confidence_writer(
+    path: str | Path, grid: Grid, *, simulated: bool = False
+) -> Iterator[Any]:
     """Open a confidence map to be written window by window: 0 to 1, NaN = no data."""
     target = Path(path)
     style = {target.with_suffix(".qml"): ramp_style(_RAMP)}
     profile = _profile(grid, np.float32, float("nan"))
-    with _beside(style), _raster(target, profile, None) as raster:
+    with _beside(style), _raster(target, profile, None, simulated=simulated) as raster:
         yield raster
 
 
@@ -185,7 +203,12 @@ def _check_size(values: npt.NDArray[Any], grid: Grid) -> None:
 
 
 def write_class_map(
-    path: str | Path, labels: npt.NDArray[np.integer], legend: Legend, grid: Grid
+    path: str | Path,
+    labels: npt.NDArray[np.integer],
+    legend: Legend,
+    grid: Grid,
+    *,
+    simulated: bool = False,
 ) -> None:
     """Write class codes as a GeoTIFF that shows names and colours in any GIS.
 
@@ -199,6 +222,8 @@ def write_class_map(
     labels : array of shape (y, x)
     legend : Legend
     grid : Grid
+    simulated : bool
+        Whether the scene was; the file then says so.
 
     Raises
     ------
@@ -213,16 +238,21 @@ def write_class_map(
             f"A class map cannot hold the code {labels.min()}; use codes from 1, and 0 "
             "for no data."
         )
-    with class_map_writer(path, completed(legend, labels), grid) as raster:
+    known = completed(legend, labels)
+    with class_map_writer(path, known, grid, simulated=simulated) as raster:
         raster.write(labels.astype(raster.dtypes[0]), 1)
 
 
 def write_confidence(
-    path: str | Path, confidence: npt.NDArray[np.floating], grid: Grid
+    path: str | Path,
+    confidence: npt.NDArray[np.floating],
+    grid: Grid,
+    *,
+    simulated: bool = False,
 ) -> None:
     """Write how sure the classifier was of each pixel: float32, NaN = no data."""
     _check_size(confidence, grid)
-    with confidence_writer(path, grid) as raster:
+    with confidence_writer(path, grid, simulated=simulated) as raster:
         raster.write(confidence.astype(np.float32), 1)
 
 
@@ -232,7 +262,9 @@ def write_class_check(
     predicted: npt.NDArray[np.integer],
     split: Parts,
     grid: Grid,
+    *,
+    simulated: bool = False,
 ) -> None:
     """Write the class check: blue = right or training, red = wrong, grey = unlabelled."""
     check = class_check(labels, predicted, split)
-    write_class_map(path, check, CHECK_LEGEND, grid)
+    write_class_map(path, check, CHECK_LEGEND, grid, simulated=simulated)

@@ -147,11 +147,15 @@ def predict_to_files(
     known = completed(legend or scene.legend, _codes(classifier))
     paths = [Path(map_path)]
     with ExitStack() as files:
-        class_map = files.enter_context(class_map_writer(map_path, known, scene.grid))
+        class_map = files.enter_context(
+            class_map_writer(map_path, known, scene.grid, simulated=scene.simulated)
+        )
         confidence = None
         if confidence_path is not None and _gives_confidence(classifier):
             paths.append(Path(confidence_path))
-            confidence = files.enter_context(confidence_writer(confidence_path, scene.grid))
+            confidence = files.enter_context(
+                confidence_writer(confidence_path, scene.grid, simulated=scene.simulated)
+            )
         for tile in _predicted_tiles(classifier, scene, memory, progress):
             codes = tile.labels.astype(class_map.dtypes[0])
             class_map.write(codes, 1, window=tile.window)
