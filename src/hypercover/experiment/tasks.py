@@ -106,7 +106,8 @@ def train(
 ) -> dict[str, Any]:
     """Train and evaluate one model on one split with one seed.
 
-    Returns the model's figures and its training curve.  The bundle is kept for the main split and the first seed.
+    Returns the model's figures and its training curve.  The bundle is kept for the
+    main split and the first seed.
     """
     from hypercover.experiment.trial import run_trial
 
@@ -139,8 +140,8 @@ def _keep(setting: Setting, name: str, classifier: Any, accuracy: float | None) 
         "fwhm": None if scene.fwhm is None else scene.fwhm.tolist(),
         "legend": scene.legend.to_json(),
         "window": spec.window,
-        "preprocessing": "each band minus its mean, divided by its standard deviation, "
-        "both of the training pixels; window edges repeat the edge pixels",
+        "preprocessing": "scaling learnt from the training pixels alone and kept with the "
+        "weights; pixels without data are zero; windows repeat the edge pixels of the scene",
         "split": setting.experiment.split.kind,
         "overall_accuracy": accuracy,
     }
