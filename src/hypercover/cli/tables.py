@@ -138,7 +138,7 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
         facts.append(
             (
                 "upper left",
-                f"x {c:g}, y {f:g}; pixel {np.hypot(a, d):g} × {np.hypot(b, e):g}",
+                f"x {c:.10g}, y {f:.10g}; pixel {np.hypot(a, d):g} × {np.hypot(b, e):g}",
             )
         )
     masked = int((~scene.valid).sum())
