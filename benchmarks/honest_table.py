@@ -13,9 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hypercover.experiment.run import run_experiment
-
 from hypercover.experiment.reading import parse
+from hypercover.experiment.run import run_experiment
 
 DATA = Path(os.environ["HYPERCOVER_DATA"])
 MODELS = {
