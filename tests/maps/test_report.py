@@ -1,6 +1,7 @@
 """The report shows what a run left, and nothing it did not."""
 
 import json
+import os
 import re
 import shutil
 from html import unescape
@@ -143,6 +144,24 @@ def test_training_curves_come_from_the_log_where_no_figure_is(run_folder):
     assert read(run_folder).count('id="plate-training-') == 1
 
 
+def test_numbers_beyond_all_measure_stop_no_report(run_folder, metrics):
+    huge = "9" * 400
+    (run_folder / "log.jsonl").write_text(
+        f'{{"model": "svm", "epoch": 1, "loss": {huge}}}\n'
+        f'{{"model": "svm", "epoch": {huge}, "loss": 1}}\n'
+        '{"model": "svm", "epoch": 2, "loss": NaN}\n{"model": "svm", "epoch": 1e999}\n'
+    )
+    split = metrics["split"] | {"settings": {"train": int(huge), "size": int(huge)}}
+    assert "random" in rewritten(run_folder, metrics, split=split)
+    assert 'id="plate-training-svm"' not in read(run_folder)
+
+
+def test_a_configuration_that_is_none_is_left_out(run_folder):
+    before = len(read(run_folder))
+    os.truncate(run_folder / "experiment.yaml", 2**24)
+    assert len(read(run_folder)) < before
+
+
 def test_damaged_or_foreign_pictures_are_left_out(run_folder, metrics):
     figures = run_folder / "figures"
     whole = (figures / "map-svm.png").read_bytes()
@@ -177,6 +196,7 @@ def test_folder_without_metrics_is_refused(tmp_path):
         ('{"models": {"svm": {"kappa": NaN}}}', r"models\.svm\.kappa"),
         ('{"legend": [{"code": 1, "color": "red;}"}]}', r"legend\.0\.color"),
         ('{"split": 5}', "split"),
+        (f'{{"scene": {{"rows": {"9" * 400}}}}}', r"scene\.rows"),
         ("\xff\xfe", "not JSON"),
     ],
 )

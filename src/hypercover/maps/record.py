@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +13,8 @@ __all__ = ["ClassScore", "Leakage", "Model", "Record", "Split", "read_record"]
 _BIGGEST = 64 * 2**20
 """Bytes of the largest metrics.json that is read."""
 Share = float | None
+Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+"""A whole number that a float holds exactly, as everything that formats it expects."""
 
 
 class _Part(BaseModel):
@@ -24,7 +26,7 @@ class _Part(BaseModel):
 class Leakage(_Part):
     """Shares of test pixels whose windows saw training pixels."""
 
-    window: int = 1
+    window: Whole = 1
     centre_in_window: Share = None
     window_overlap: Share = None
 
@@ -32,7 +34,7 @@ class Leakage(_Part):
 class ClassScore(_Part):
     """How well one class was found; counts are means where a run has repeats."""
 
-    code: int
+    code: Whole
     name: str = ""
     train_count: float | None = None
     test_count: float | None = None
@@ -44,14 +46,14 @@ class ClassScore(_Part):
 class Confusion(_Part):
     """Counts of test pixels: a row a reference class, a column a predicted one."""
 
-    codes: list[int] = []
+    codes: list[Whole] = []
     matrix: list[list[float]] = []
 
 
 class Repeat(_Part):
     """Headline figures of one seed."""
 
-    seed: int | None = None
+    seed: Whole | None = None
     overall_accuracy: Share = None
     average_accuracy: Share = None
     kappa: Share = None
@@ -84,7 +86,7 @@ class Count(_Part):
 class Unscored(_Part):
     """A class no accuracy can be given for."""
 
-    code: int
+    code: Whole
     name: str = ""
     reason: str = ""
 
@@ -94,7 +96,7 @@ class Split(_Part):
 
     kind: str = "given"
     settings: dict[str, Any] = {}
-    window: int | None = None
+    window: Whole | None = None
     train: Count = Count()
     validation: Count = Count()
     test: Count = Count()
@@ -108,9 +110,9 @@ class SceneFacts(_Part):
 
     name: str = "scene"
     source: str = ""
-    rows: int | None = None
-    cols: int | None = None
-    bands: int | None = None
+    rows: Whole | None = None
+    cols: Whole | None = None
+    bands: Whole | None = None
     simulated: bool = False
     wavelengths: tuple[float, float] | None = None
     crs: str | None = None
@@ -120,7 +122,7 @@ class SceneFacts(_Part):
 class LegendRow(_Part):
     """One class: its colour goes into styles, so nothing but a colour may stand there."""
 
-    code: int
+    code: Whole
     name: str = ""
     color: str = Field(default="#999999", pattern="^#[0-9a-fA-F]{6}$")
 
@@ -136,7 +138,7 @@ class Record(_Part):
     """Everything ``metrics.json`` says."""
 
     name: str = "run"
-    seed: int | None = None
+    seed: Whole | None = None
     created: str = ""
     versions: dict[str, str | None] = {}
     scene: SceneFacts = SceneFacts()

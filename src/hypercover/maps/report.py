@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -32,6 +33,7 @@ __all__ = ["write_report"]
 
 _PAGE = Path(__file__).parent / "page"
 _LONGEST_LOG = 64 * 2**20
+_LONGEST_CONFIGURATION = 2**20
 
 
 @dataclass(frozen=True)
@@ -153,16 +155,12 @@ class Run:
 
     @cached_property
     def _log_rows(self) -> list[dict[str, Any]]:
-        path = self.folder / "log.jsonl"
-        if not path.is_file() or path.stat().st_size > _LONGEST_LOG:
-            return []
-        return list(_rows(path.read_text(encoding="utf-8", errors="replace").splitlines()))
+        return list(_rows(_text(self.folder / "log.jsonl", _LONGEST_LOG).splitlines()))
 
     @property
     def configuration(self) -> str:
         """The experiment file as it was run."""
-        path = self.folder / "experiment.yaml"
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return _text(self.folder / "experiment.yaml", _LONGEST_CONFIGURATION)
 
     @cached_property
     def layers(self) -> list[dict[str, Any]]:
@@ -191,6 +189,16 @@ class Run:
         return abs(scene.aspect / other.aspect - 1) < 0.02
 
 
+def _text(path: Path, longest: int) -> str:
+    """Read a text file of the run; one that is missing or too large is left out."""
+    try:
+        if path.stat().st_size <= longest:
+            return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        pass
+    return ""
+
+
 def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Read the rows of a log; what is no point of a curve is left out.
 
@@ -198,13 +206,17 @@ def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """
     for line in lines:
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_int=float)
         except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and isinstance(row.get("epoch"), int | float):
+        if isinstance(row, dict) and _is_number(row.get("epoch")):
             values = (row.get("loss"), row.get("accuracy"))
-            if all(value is None or isinstance(value, int | float) for value in values):
+            if all(value is None or _is_number(value) for value in values):
                 yield row
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _draw_training(model: str, rows: list[dict[str, Any]]) -> Plate | None:

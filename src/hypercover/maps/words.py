@@ -5,6 +5,8 @@ from typing import Any
 
 from hypercover.maps.record import Leakage, Split
 
+_MOST_PIXELS = 10**9
+
 __all__ = [
     "count_words",
     "crs_words",
@@ -107,6 +109,8 @@ def crs_words(crs: str | None) -> str:
 
 def _amount(train: Any) -> str:
     if isinstance(train, bool) or not isinstance(train, int | float):
+        return ""
+    if not 0 < train < _MOST_PIXELS:
         return ""
     return f"{percent(train, 0)} %" if 0 < train < 1 else f"{train:g} pixels"
 
