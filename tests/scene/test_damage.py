@@ -185,6 +185,13 @@ class TestHostile:
             with pytest.raises(SceneError, match="may be read into memory"):
                 open_scene(tmp_path / name, axes="row,col,band")
 
+    def test_a_cube_larger_than_memory_is_opened_and_not_loaded(self, tmp_path):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("cube", (10**3, 10**3, 10**7), "u1", chunks=(1, 1, 3))
+        scene = open_scene(tmp_path / "a.h5", axes="row,col,band")
+        with pytest.raises(SceneError, match="select fewer bands"):
+            scene.load()
+
     def test_a_tif_whose_one_block_would_fill_the_memory(
         self, tmp_path, values, monkeypatch
     ):

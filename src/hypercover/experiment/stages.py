@@ -61,8 +61,10 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         codes = tuple(item for item in spec.drop_classes if isinstance(item, int))
         names = tuple(item for item in spec.drop_classes if isinstance(item, str))
         scene = drop_classes(scene, codes=codes, names=names, min_pixels=spec.min_pixels)
+    # In memory first, so that looking for pixels without data reads no file twice.
+    scene = scene.load()
     check_usable(scene)
-    return scene.load()
+    return scene
 
 
 def forget_scene() -> None:

@@ -38,7 +38,10 @@ def available_bytes() -> int:
         return _UNKNOWN
 
 
-def check_fits(n_bytes: int, what: str) -> None:
+_PIECES = "store it as GeoTIFF or ENVI, which are read piece by piece, or cut it smaller"
+
+
+def check_fits(n_bytes: int, what: str, remedy: str = _PIECES) -> None:
     """Refuse an array that cannot fit, before anything is allocated for it.
 
     A few bytes of a file can declare terabytes, so the declared size is
@@ -53,6 +56,5 @@ def check_fits(n_bytes: int, what: str) -> None:
     if n_bytes > limit:
         raise SceneError(
             f"{what} declares {n_bytes / 2**30:,.1f} GiB, more than the "
-            f"{limit / 2**30:,.1f} GiB that may be read into memory here; store it as "
-            "GeoTIFF or ENVI, which are read piece by piece, or cut it smaller."
+            f"{limit / 2**30:,.1f} GiB that may be read into memory here; {remedy}."
         )

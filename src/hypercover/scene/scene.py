@@ -11,11 +11,13 @@ import xarray as xr
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.grid import Grid, grid_of
 from hypercover.scene.legend import Legend
+from hypercover.scene.memory import check_fits
 
 __all__ = ["Scene"]
 
 _STRIP = 2**25
 """Values read at once when the whole cube has to be looked at."""
+_SMALLER = "select fewer bands, cut the image to the labelled land, or use a larger machine"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,14 @@ class Scene:
         return np.ascontiguousarray(self.cube.isel(y=rows, x=cols).values)
 
     def load(self) -> "Scene":
-        """Return the scene with its cube in memory, in the type of the file."""
+        """Return the scene with its cube in memory, in the type of the file.
+
+        Raises
+        ------
+        SceneError
+            If it is larger than the memory that is available.
+        """
+        check_fits(self.cube.nbytes, f"The image {self.name}", _SMALLER)
         return self.replace(cube=self.cube.load())
 
     def strips(self) -> Iterator[slice]:
