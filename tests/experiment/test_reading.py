@@ -85,6 +85,10 @@ FAULTS = [
     ({"split": {"kind": "masks", "train": "gone.tif"}}, "split.train: no file"),
     ({"beside": {"main": {"kind": "random"}}}, "main"),
     ({"map": "best"}, "validation"),
+    (
+        {"models": {"a": {"kind": "svm"}, "a-check": {"kind": "svm"}}},
+        "the model 'a-check' would overwrite the check map of 'a'; choose another name",
+    ),
 ]
 
 

@@ -153,6 +153,17 @@ class Experiment(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _maps_have_own_names(self) -> "Experiment":
+        for name in self.models:
+            for what in ("confidence", "check"):
+                if f"{name}-{what}" in self.models:
+                    raise ValueError(
+                        f"the model '{name}-{what}' would overwrite the {what} map of "
+                        f"'{name}'; choose another name"
+                    )
+        return self
+
     @property
     def window(self) -> int:
         """Largest window any of the models sees, in pixels."""
