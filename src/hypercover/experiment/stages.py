@@ -141,16 +141,18 @@ def _identity(path: Path | None) -> tuple[str, int, int] | None:
 
 
 def fingerprint(experiment: Experiment, *parts: Any) -> str:
-    """Hash the scene and whatever else a task depends on, files included.
+    """Hash the scene and whatever else a task depends on: files, and versions of packages.
 
     A task whose fingerprint is unchanged need not be done again; one whose
-    scene, split, model or seed changed must be.
+    scene, split, model or seed changed must be, and a result must not be
+    called that of a version it was not made with.
     """
     files = [experiment.scene.path, experiment.scene.labels, experiment.scene.legend]
     for part in parts:
         if isinstance(part, MasksSpec):
             files += [part.train, part.test]
     values = [
+        experiment.versions,
         experiment.scene.model_dump(mode="json"),
         [_identity(path) for path in files],
         [
