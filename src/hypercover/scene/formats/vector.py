@@ -90,10 +90,7 @@ def _read(path: Path, field: str | None) -> _Shapes:
     import shapely
     from pyogrio.errors import DataLayerError, DataSourceError
 
-    if path.stat().st_size > _LARGEST:
-        raise LabelError(f"{path} is larger than 2 GiB; give the labelled shapes alone.")
-    if is_json(path):
-        refuse_links(path)
+    _check_file(path)
     text = str(path.absolute())
     try:
         with warnings.catch_warnings():
@@ -114,6 +111,14 @@ def _read(path: Path, field: str | None) -> _Shapes:
             "format; save it as GeoPackage or GeoJSON."
         ) from error
     return _Shapes(geometries, np.asarray(columns[0]), chosen, meta["crs"])
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what must not be handed to GDAL."""
+    if path.stat().st_size > _LARGEST:
+        raise LabelError(f"{path} is larger than 2 GiB; give the labelled shapes alone.")
+    if is_json(path):
+        refuse_links(path)
 
 
 def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
