@@ -47,15 +47,26 @@ for command in (demo, classify, info, run, predict, report, simulate, scenes):
     app.command(name=command.__name__.rpartition(".")[2])(stoppable(command.command))
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"hypercover {version('hypercover')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", help="Say the version and stop."),
+    _version: bool = typer.Option(
+        False,
+        "--version",
+        help="Say the version and stop.",
+        # Before a missing command is complained about.
+        is_eager=True,
+        callback=_say_version,
+    ),
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"hypercover {installed('hypercover')}")
-        raise typer.Exit
+    """Take the options that belong to no command."""
 
 
 def main() -> None:
