@@ -289,6 +289,7 @@ def _resolved(experiment: Experiment, folder: Path, title: str) -> Experiment:
     if missing:
         raise ExperimentError(
             f"{title} names files that are not there: {'; '.join(missing)}; "
-            f"correct the paths, which count from {folder.resolve()}."
+            f"correct the paths, which count from {folder.resolve()}, or give others with "
+            "--set, for example --set scene.path=cube.hdr."
         )
     return TypeAdapter(Experiment).validate_python(values)
