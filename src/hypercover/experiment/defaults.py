@@ -80,8 +80,9 @@ def _suiting_blocks(scene: Scene, seed: int) -> dict[str, Any] | None:
     """Choose block size and guard so that most classes can be scored.
 
     A wide guard is tried first: with window − 1 pixels no two windows share a
-    pixel; a narrow one only where it costs classes.  Only labels and positions are looked at, no pixel value and no
-    accuracy.  None if no block split exists for these labels.
+    pixel; a narrow one only where it costs classes.  Only labels and positions
+    are looked at, no pixel value and no accuracy.  None if no block split
+    exists for these labels.
     """
     labels = scene.usable_labels
     side = min(scene.shape)
