@@ -61,6 +61,8 @@ class MasksSpec(Spec):
     kind: Literal["masks"] = "masks"
     train: Path
     test: Path | None = None
+    train_variable: str | None = None
+    test_variable: str | None = None
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 

@@ -77,15 +77,22 @@ def split_for(spec: SplitSpec, scene: Scene, *, seed: int, window: int) -> Split
     if isinstance(spec, RandomSpec):
         splitter: Any = RandomSplit(train=spec.train, validation=spec.validation)
     elif isinstance(spec, MasksSpec):
-        test = None if spec.test is None else open_labels(spec.test, scene.grid)[0] > 0
-        train = open_labels(spec.train, scene.grid)[0] > 0
-        splitter = MaskSplit(train=train, test=test, validation=spec.validation)
+        splitter = _masks(spec, scene)
     else:
         splitter = BlockSplit(
             size=spec.size, train=spec.train, guard=spec.guard, validation=spec.validation
         )
     made: Split = splitter.split(scene.usable_labels, seed=seed, window=window)
     return made
+
+
+def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
+    """Read the masks that a spec names."""
+    train, _ = open_labels(spec.train, scene.grid, variable=spec.train_variable)
+    test = None
+    if spec.test is not None:
+        test, _ = open_labels(spec.test, scene.grid, variable=spec.test_variable)
+    return MaskSplit(train=train, test=test, validation=spec.validation)
 
 
 def classifier_for(
