@@ -10,7 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from hypercover.errors import CallError, OutputError
+from hypercover.maps.record import Leakage
 from hypercover.maps.report import write_report
+from hypercover.maps.words import leak_words
 
 EMPTY = {"area", "base", "br", "img", "input", "link", "meta", "rect"}
 
@@ -211,3 +213,18 @@ def test_page_that_cannot_be_written_is_an_output_error(run_folder):
     (run_folder / "report.html").mkdir()
     with pytest.raises(OutputError):
         write_report(run_folder)
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "words"),
+    [
+        (
+            0.0,
+            "single pixels: no window is shared, and no test pixels touch a training pixel.",
+        ),
+        (0.54, "but 54 % of the test pixels touch a training pixel."),
+        (None, "It looks at single pixels: no window is shared."),
+    ],
+)
+def test_single_pixels_are_told_how_near_the_training_lies(neighbours, words):
+    assert words in leak_words(Leakage(window=1, centre_in_window=0.0), neighbours)

@@ -102,7 +102,13 @@ class Split(_Part):
     test: Count = Count()
     guard: Count = Count()
     unscored: list[Unscored] = []
+    leakage: dict[str, Leakage] = {}
     notes: list[str] = []
+
+    @property
+    def neighbours(self) -> float | None:
+        """Share of test pixels that touch a training pixel, corners included."""
+        return self.leakage.get("3", Leakage()).centre_in_window
 
 
 class SceneFacts(_Part):

@@ -53,15 +53,20 @@ def share_words(share: float | None) -> str:
     return f"{said} % of the"
 
 
-def leak_words(leakage: Leakage) -> str:
-    """Say in one sentence what the test had in common with the training."""
+def leak_words(leakage: Leakage, neighbours: float | None = None) -> str:
+    """Say in one sentence what the test had in common with the training.
+
+    ``neighbours`` is the share of test pixels that touch a training pixel: all
+    that can be said of a model that looks at single pixels.
+    """
     if leakage.centre_in_window is None and leakage.window_overlap is None:
         return "The leak audit has no figures."
     if leakage.window <= 1:
-        return (
-            "It looks at single pixels: no window is shared, though a test pixel may "
-            "still lie right beside a training pixel."
-        )
+        alone = "It looks at single pixels: no window is shared"
+        if neighbours is None:
+            return f"{alone}."
+        joint = "and" if not neighbours else "but"
+        return f"{alone}, {joint} {share_words(neighbours)} test pixels touch a training pixel."
     side = f"{leakage.window} × {leakage.window}"
     if not leakage.centre_in_window and not leakage.window_overlap:
         return f"No {side} window around a test pixel touches one around a training pixel."
