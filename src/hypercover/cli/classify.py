@@ -10,8 +10,10 @@ from hypercover.cli.options import (
     DEVICE,
     DROP_BANDS,
     IMAGE,
+    KEEP_BANDS,
     LABEL_FIELD,
     LABEL_VARIABLE,
+    LABELS,
     LEGEND,
     SEED,
     VARIABLE,
@@ -23,12 +25,7 @@ __all__ = ["command"]
 
 def command(
     image: IMAGE,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--labels", "-l", help="Labels: a raster on the image's grid or a vector file."
-        ),
-    ] = None,
+    labels: LABELS = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the run.")
     ] = None,
@@ -41,6 +38,7 @@ def command(
     axes: AXES = None,
     label_field: LABEL_FIELD = None,
     legend: LEGEND = None,
+    keep_bands: KEEP_BANDS = None,
     drop_bands: DROP_BANDS = None,
     min_pixels: Annotated[
         int, typer.Option(min=0, help="Drop classes with fewer pixels.")
@@ -68,6 +66,7 @@ def command(
         "axes": axes,
         "label_field": label_field,
         "legend": legend,
+        "keep_bands": keep_bands,
         "drop_bands": drop_bands,
         "min_pixels": min_pixels,
     }

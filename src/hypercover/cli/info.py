@@ -9,6 +9,7 @@ from hypercover.cli.options import (
     AXES,
     DROP_BANDS,
     IMAGE,
+    KEEP_BANDS,
     LABEL_FIELD,
     LABEL_VARIABLE,
     LABELS,
@@ -31,6 +32,7 @@ def command(
     axes: AXES = None,
     label_field: LABEL_FIELD = None,
     legend: LEGEND = None,
+    keep_bands: KEEP_BANDS = None,
     drop_bands: DROP_BANDS = None,
 ) -> None:
     """Show shape, bands, wavelengths, georeference and classes; draw a quick look.
@@ -51,8 +53,8 @@ def command(
         label_field=label_field,
         legend=legend,
     )
-    if drop_bands:
-        scene = select_bands(scene, drop=drop_bands)
+    if keep_bands or drop_bands:
+        scene = select_bands(scene, keep=keep_bands, drop=drop_bands)
     show(*scene_table(scene))
     folder = out or Path()
     pictures = {"quicklook": draw.draw_quicklook(scene)}

@@ -14,6 +14,7 @@ __all__ = [
     "DEVICE",
     "DROP_BANDS",
     "IMAGE",
+    "KEEP_BANDS",
     "LABELS",
     "LABEL_FIELD",
     "LABEL_VARIABLE",
@@ -54,6 +55,10 @@ DROP_BANDS = Annotated[
     typer.Option(
         help="Bands to drop: 104-108,220 or 1350-1430nm or water-absorption or bad."
     ),
+]
+KEEP_BANDS = Annotated[
+    str | None,
+    typer.Option(help="Bands to keep: 1-103,109-149 or 400-900nm (default: all)."),
 ]
 SEED = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 WORKERS = Annotated[

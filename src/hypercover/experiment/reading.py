@@ -126,6 +126,12 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _is_path(names: list[str]) -> bool:
+    """Tell whether a key of an experiment file holds a path, where it holds text."""
+    mask = names[0] in ("split", "beside") and names[-1] in ("train", "test")
+    return mask or tuple(names) in _PATHS
+
+
 def _yaml(text: str) -> Any:
     loader = _PlainLoader(text)
     try:
@@ -145,7 +151,7 @@ def _override(document: Any, override: str, here: Path) -> None:
         value = _yaml(text)
     except yaml.YAMLError:
         raise ExperimentError(f"--set {override!r} has no YAML value; {_FORM}.") from None
-    if tuple(names) in _PATHS and isinstance(value, str):
+    if _is_path(names) and isinstance(value, str):
         # A path typed at the prompt is relative to where it was typed.
         value = str(here / value)
     target = document

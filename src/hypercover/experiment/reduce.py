@@ -69,8 +69,10 @@ def _write_confusion(run: RunFolder, metrics: dict[str, Any]) -> None:
     from hypercover.evaluation.confusion_table import confusion_csv
     from hypercover.evaluation.evaluate import Evaluation
 
+    about = " (simulated scene)" if metrics["scene"]["simulated"] else ""
     evaluations = {
-        name: Evaluation.from_json(model) for name, model in metrics["models"].items()
+        f"{name}{about}": Evaluation.from_json(model)
+        for name, model in metrics["models"].items()
     }
     write_text(run.confusion, confusion_csv(evaluations))
 

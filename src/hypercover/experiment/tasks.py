@@ -6,10 +6,10 @@ files, and returns plain values.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.reading import load_experiment
@@ -23,6 +23,9 @@ from hypercover.experiment.stages import (
 from hypercover.jobs.record import result_of
 from hypercover.samples.split import Split
 from hypercover.scene.scene import Scene
+
+if TYPE_CHECKING:
+    from hypercover.maps.predict import Prediction
 
 __all__ = ["draw_map", "draw_scene", "make_split", "train"]
 
@@ -93,6 +96,8 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     scene, experiment = setting.scene, setting.experiment
     spec = experiment.splits[split]
     made = split_for(spec, scene, seed=seed, window=experiment.window)
+    if scene.simulated:
+        made = replace(made, notes=(*made.notes, "The scene is simulated."))
     where, stem = setting.folder.split(split, seed - experiment.seed)
     made.save(where, stem, grid=scene.grid, legend=scene.legend, labels=scene.usable_labels)
     if seed == experiment.seed:
@@ -161,17 +166,23 @@ def draw_map(
             stale.unlink(missing_ok=True)
         return {"map": None}
     from hypercover.classifiers.bundle import load_bundle
-    from hypercover.maps import draw, export
     from hypercover.maps.predict import predict_scene
 
     setting = Setting.of(folder)
-    scene, run = setting.scene, setting.folder
-    bundle = load_bundle(run.model(model))
     found = predict_scene(
-        bundle.classifier,
-        scene,
+        load_bundle(setting.folder.model(model)).classifier,
+        setting.scene,
         progress=lambda done, total: report(done / total, "predicting the scene"),
     )
+    _show(setting, model, found)
+    return {"map": str(setting.folder.map(model).relative_to(setting.folder.path))}
+
+
+def _show(setting: Setting, model: str, found: "Prediction") -> None:
+    """Write and draw class map, confidence and class check of a prediction."""
+    from hypercover.maps import draw, export
+
+    scene, run = setting.scene, setting.folder
     parts = setting.load_split("main", setting.experiment.seed)
     title = f"{model} (simulated)" if scene.simulated else model
     made_up = {"simulated": scene.simulated}
@@ -193,4 +204,3 @@ def draw_map(
     draw.save(
         draw.draw_check(labels, found.labels, parts, title), run.figure(f"check-{model}")
     )
-    return {"map": str(run.map(model).relative_to(run.path))}

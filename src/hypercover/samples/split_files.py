@@ -50,7 +50,7 @@ def write_split(
             f"The split is {split.shape[0]} × {split.shape[1]} pixels, the grid is "
             f"{grid.rows} × {grid.cols}; use the grid of the scene it was made for."
         )
-    _write_map(folder / f"{stem}.tif", split.parts, grid)
+    _write_map(folder / f"{stem}.tif", split, grid)
     about = {
         "format": _FORMAT,
         "kind": split.kind,
@@ -69,14 +69,14 @@ def write_split(
     write_json(folder / f"{stem}.json", about)
 
 
-def _write_map(path: Path, parts: npt.NDArray[np.uint8], grid: Grid | None) -> None:
+def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
     """Write the codes of the parts as a small GeoTIFF with a colour table."""
     place: dict[str, Any] = {}
     if grid is not None and grid.placed:
         place["transform"] = Affine(*grid.transform)
     if grid is not None and grid.crs:
         place["crs"] = grid.crs
-    height, width = parts.shape
+    height, width = split.shape
     profile = {"height": height, "width": width, "count": 1, "dtype": "uint8"} | place
     colors = {
         PARTS.index(part): bytes.fromhex(color[1:]) for part, color in PART_COLORS.items()
@@ -84,11 +84,12 @@ def _write_map(path: Path, parts: npt.NDArray[np.uint8], grid: Grid | None) -> N
     with atomic(path) as draft:
         try:
             with _raster(draft, "w", compress="deflate", **profile) as raster:
-                raster.write(parts, 1)
+                raster.write(split.parts, 1)
                 raster.write_colormap(1, colors)
+                raster.update_tags(NOTES=" ".join(split.notes))
                 raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
             # GDAL may be silent about a disk that fills up on closing.
-            whole = np.array_equal(_read_map(draft, [height, width]), parts)
+            whole = np.array_equal(_read_map(draft, [height, width]), split.parts)
         except (RasterioError, SplitError):
             whole = False
         if not whole:
