@@ -18,7 +18,7 @@ TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in 
 LINKS = [
     (name, link)
     for name, text in TEXTS.items()
-    for link in re.findall(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)", text)
+    for link in re.findall(r"\[[^\]]+\]\(([^)\s]+)\)", text)
     if "://" not in link
 ]
 SHOWN = [

@@ -90,7 +90,9 @@ def test_accuracies_are_those_of_the_map(desk, scene, finished, model):
 def test_the_confusion_table_is_that_of_the_metrics(finished):
     lines = (finished.folder / "confusion.csv").read_text().split("\n")
     for model, told in finished.metrics["models"].items():
-        start = lines.index(f'"{model}: rows = reference, columns = predicted"')
+        start = lines.index(
+            f'"{model} (simulated scene): rows = reference, columns = predicted"'
+        )
         rows = [line.split(",") for line in lines[start + 2 : start + 6]]
         assert [[int(cell) for cell in row[1:5]] for row in rows] == (
             told["confusion"]["matrix"]

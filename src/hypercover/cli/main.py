@@ -79,7 +79,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        app()
+        app(prog_name="hypercover")
     except HypercoverError as error:
         typer.echo(f"hypercover: {sentence(error)}", err=True)
         sys.exit(2 if isinstance(error, CallError | OutputError) else 1)
