@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
 from hypercover.classifiers import saved
+from hypercover.classifiers.codes import codes_to_json
 from hypercover.classifiers.dense import device_of, exact, predict_tile, predict_windows
 from hypercover.classifiers.networks.catalog import build, find
 from hypercover.classifiers.networks.network import Network
@@ -189,7 +190,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "parameters": saved.parameters(self.get_params()),
             "bands": int(self.n_features_in_),
             "window": int(self.window_),
-            "classes": saved.classes_to_json(self.classes_),
+            "classes": codes_to_json(self.classes_),
             "history": [dict(record) for record in self.history_],
         }
         return settings, self.scaling_.arrays() | saved.weights(self.network_)

@@ -13,18 +13,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from hypercover.classifiers.codes import codes_from_json
 from hypercover.classifiers.networks.catalog import build, find
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 
-__all__ = ["Settings", "classes_to_json", "parameters", "restored", "weights"]
+__all__ = ["Settings", "parameters", "restored", "weights"]
 
 _MOST_BANDS = 100_000
-_MOST_CLASSES = 65_535
 _MOST_WINDOW = 255
-_MOST_LABEL = 4096
-"""Bytes of one label."""
 _PARAMETERS = {
     "network": str,
     "epochs": int | None,
@@ -64,7 +62,7 @@ class Settings:
             _checked_parameters(_typed(settings, "parameters", dict)),
             _bounded(settings, "bands", _MOST_BANDS),
             _bounded(settings, "window", _MOST_WINDOW),
-            classes_from_json(_typed(settings, "classes", dict)),
+            codes_from_json(_typed(settings, "classes", dict)),
             _checked_history(settings.get("history", [])),
         )
 
@@ -78,30 +76,6 @@ def parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(plain["random_state"], int | None):
         plain["random_state"] = None
     return plain
-
-
-def classes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
-    """Return labels and their type as JSON values."""
-    return {"dtype": classes.dtype.str, "values": classes.tolist()}
-
-
-def classes_from_json(saved: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """Return saved labels as an array after checking type, order and number."""
-    dtype, values = _typed(saved, "dtype", str), _typed(saved, "values", list)
-    plain = all(isinstance(value, str | int | float) for value in values)
-    if not 2 <= len(values) <= _MOST_CLASSES or not plain:
-        raise _damaged("classes")
-    try:
-        kind = np.dtype(dtype)
-        if kind.kind not in "biufUO" or kind.itemsize > _MOST_LABEL:
-            raise _damaged("classes")
-        classes = np.array(values, dtype=kind)
-        increasing = np.array_equal(np.unique(classes), classes)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _damaged("classes") from error
-    if not increasing:
-        raise _damaged("classes")
-    return classes
 
 
 def weights(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
