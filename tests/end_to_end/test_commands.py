@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -81,11 +80,9 @@ def test_a_terminal_of_few_letters_loses_nothing_else(desk, scene, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_demo_takes_less_than_three_minutes(desk, tmp_path):
-    began = time.monotonic()
+def test_the_demo_shows_that_a_random_split_flatters(desk, tmp_path):
     ended = desk.shell("demo", "--out", tmp_path / "demo")
     assert ended.returncode == 0, ended.stderr
-    assert time.monotonic() - began < 180
     assert "demo: accuracy in % (simulated scene)" in ended.stdout
     told = json.loads((tmp_path / "demo" / "metrics.json").read_text())
     for model in ("svm", "cnn"):
