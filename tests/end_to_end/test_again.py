@@ -93,3 +93,12 @@ def test_only_the_best_is_mapped_if_so_asked(desk, scene, call, tmp_path):
     assert "Map: " not in answer.out
     assert list((run / "maps").iterdir()) == []
     assert not (run / "figures" / f"map-{best}.png").exists()
+
+
+def test_a_seed_from_the_prompt_stands_for_that_of_the_file(desk, scene, call, tmp_path):
+    path = desk.experiment(scene, tmp_path, models={"svm": desk.models["svm"]}, map=False)
+    assert call("run", path, "-o", tmp_path / "a", "--seed", 7).code == 0
+    assert call("run", path, "-o", tmp_path / "b", "--set", "seed=7").code == 0
+    split = [(tmp_path / name / "split.tif").read_bytes() for name in "ab"]
+    assert split[0] == split[1]
+    assert json.loads((tmp_path / "a" / "metrics.json").read_text())["seed"] == 7

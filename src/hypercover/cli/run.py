@@ -20,6 +20,9 @@ def command(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change one value: key.inner=value.")
     ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed instead of the file's.")
+    ] = None,
     workers: WORKERS = None,
     device: DEVICE = "",
 ) -> None:
@@ -33,6 +36,8 @@ def command(
     from hypercover.experiment.reading import load_experiment
 
     overrides = list(set_ or [])
+    if seed is not None:
+        overrides.append(f"seed={seed}")
     if device:
         overrides.append(f"device={device}")
     plan = load_experiment(experiment, overrides)
