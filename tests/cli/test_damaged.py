@@ -224,19 +224,32 @@ def test_a_gpu_that_is_not_there(fields, call, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_class_of_one_pixel_is_named_not_refused(fields, call, tmp_path):
+def test_a_class_of_one_pixel_is_refused_and_named(fields, call, tmp_path):
     codes = fields.codes.copy()
     codes[0, 0] = 9
+    relabel(fields, codes)
+    answer = call("run", fields.experiment, "-o", tmp_path / "run")
+    assert "needs two labelled pixels on data" in answer.sentence
+    assert "found one of Class 9" in answer.sentence
+    assert "min_pixels: 2" in answer.sentence
+    assert not (tmp_path / "run").exists()
+    less = ("--set", "scene.min_pixels=2")
+    assert call("run", fields.experiment, "-o", tmp_path / "run", *less).code == 0
+
+
+def test_a_class_that_cannot_be_scored_is_named_in_every_output(fields, call, tmp_path):
+    """Two neighbours always lie within each other's guard."""
+    codes = fields.codes.copy()
+    codes[0, :2] = 9
     relabel(fields, codes)
     out = tmp_path / "run"
     answer = call("run", fields.experiment, "-o", out)
     assert answer.code == 0, answer.err
     missing = json.loads((out / "metrics.json").read_text())["split"]["unscored"]
-    assert [(row["code"], row["reason"]) for row in missing] == [
-        (9, "only one labelled pixel")
-    ]
-    assert f"Not scored under blocks: {missing[0]['name']} (only one labelled" in answer.out
-    assert "only one labelled pixel" in (out / "report.html").read_text()
+    assert [row["code"] for row in missing] == [9]
+    told = f"{missing[0]['name']} ({missing[0]['reason']})"
+    assert f"Not scored under blocks: {told}" in answer.out
+    assert missing[0]["reason"] in (out / "report.html").read_text()
 
 
 SETS = {
