@@ -349,8 +349,17 @@ class TestLabelsThatDoNotFit:
 
 
 class TestUsable:
-    def test_a_good_scene_passes(self, scene, codes):
-        check_usable(scene.with_labels(codes))
+    def test_a_good_scene_passes(self, scene):
+        stripes = np.ones(scene.shape, np.uint8)
+        stripes[:, ::2] = 2
+        check_usable(scene.with_labels(stripes))
+
+    def test_a_class_of_one_pixel(self, scene):
+        stripes = np.ones(scene.shape, np.uint8)
+        stripes[:, ::2] = 2
+        stripes[0, 0] = 7
+        with pytest.raises(LabelError, match="found one of Class 7 in small"):
+            check_usable(scene.with_labels(stripes))
 
     @pytest.mark.parametrize("nothing", [np.nan, 0.0, -9.0])
     def test_no_data_anywhere(self, scene, codes, nothing):
