@@ -65,7 +65,7 @@ FAULTS = [
     ),
     (
         {"models": {"a": {"kind": "svm", "c": 1}}},
-        "models.a.c is an unknown key; allowed here: C, class_weight, gamma, kind",
+        "models.a.c is an unknown key; allowed here: C, class_weight, features, gamma, kind, nwfe, probability",
     ),
     (
         {"models": {"a": {"kind": "svm", "C": -1}}},

@@ -14,6 +14,7 @@ __all__ = [
     "RandomSpec",
     "SVMSpec",
     "SceneSpec",
+    "SearchSpec",
     "SklearnSpec",
     "SplitSpec",
 ]
@@ -80,12 +81,20 @@ SplitSpec = Annotated[RandomSpec | MasksSpec | BlocksSpec, Discriminator("kind")
 
 
 class SVMSpec(Spec):
-    """An RBF support vector machine on standardised spectra."""
+    """An RBF support vector machine on standardised spectra or image features.
+
+    ``features`` names a chain of image features, ``nwfe`` the number of features
+    that NWFE learns from the training pixels; ``search`` as C or gamma takes the
+    best of the grid in ``search``, chosen on the training pixels alone.
+    """
 
     kind: Literal["svm"] = "svm"
-    C: Annotated[float, Field(gt=0)] | None = None
-    gamma: Annotated[float, Field(gt=0)] | Literal["scale", "auto"] | None = None
+    features: Name | None = None
+    nwfe: Count | None = None
+    C: Annotated[float, Field(gt=0)] | Literal["search"] | None = None
+    gamma: Annotated[float, Field(gt=0)] | Literal["scale", "auto", "search"] | None = None
     class_weight: Literal["balanced"] | None = None
+    probability: bool = False
 
     @property
     def window(self) -> int:
@@ -97,6 +106,7 @@ class CNNSpec(Spec):
     """A convolutional network on spectral-spatial windows."""
 
     kind: Literal["cnn"] = "cnn"
+    features: Name | None = None
     network: str = "default"
     window: Annotated[int, Field(ge=1)] = 9
     epochs: Count | None = None
@@ -108,6 +118,7 @@ class SklearnSpec(Spec):
     """Any classifier of scikit-learn, on standardised spectra."""
 
     kind: Literal["sklearn"] = "sklearn"
+    features: Name | None = None
     estimator: str
     parameters: dict[str, Any] = Field(default_factory=dict)
 
@@ -115,6 +126,33 @@ class SklearnSpec(Spec):
     def window(self) -> int:
         """Side of the window it sees: one pixel."""
         return 1
+
+
+class SearchSpec(Spec):
+    """A grid of C × gamma for the SVMs, and the folds that judge its cells.
+
+    ``gamma`` holds widths as they are, ``gamma_scale`` multiples of the width
+    that ``gamma: scale`` stands for.  ``by: blocks`` keeps ``guard`` pixels
+    between the training and the held-out pixels of a fold.
+    """
+
+    C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
+        1.0,
+        10.0,
+        100.0,
+        1000.0,
+        10000.0,
+    ]
+    gamma: list[Annotated[float, Field(gt=0)]] | None = None
+    gamma_scale: list[Annotated[float, Field(gt=0)]] = [0.25, 0.5, 1.0, 2.0, 4.0]
+    folds: Annotated[int, Field(ge=2, le=1000)] = 10
+    by: Annotated[list[Literal["random", "blocks", "clusters"]], Field(min_length=1)] = [
+        "random",
+        "blocks",
+    ]
+    size: Count = 15
+    guard: Annotated[int, Field(ge=0)] = 4
+    on: Literal["train", "all"] = "train"
 
 
 ModelSpec = Annotated[SVMSpec | CNNSpec | SklearnSpec, Discriminator("kind")]
@@ -132,7 +170,9 @@ class Experiment(Spec):
     scene: SceneSpec
     split: SplitSpec
     beside: dict[Name, SplitSpec] = Field(default_factory=dict)
+    features: dict[Name, str | list[str | dict[str, Any]]] = Field(default_factory=dict)
     models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
+    search: SearchSpec = SearchSpec()
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     map: bool | Literal["best"] = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -153,6 +193,17 @@ class Experiment(Spec):
             raise ValueError(
                 "map: best chooses by validation pixels; set split.validation to a share above 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_named(self) -> "Experiment":
+        for name, model in self.models.items():
+            if model.features is not None and model.features not in self.features:
+                known = ", ".join(self.features) or "none"
+                raise ValueError(
+                    f"the model '{name}' asks for the features '{model.features}', which "
+                    f"are not among those of the file ({known}); add them under features"
+                )
         return self
 
     @model_validator(mode="after")

@@ -127,7 +127,9 @@ def _said(epoch: Mapping[str, Any]) -> tuple[float, str]:
 
 def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
     """Return the settings a person gave; the classifier knows the rest."""
-    return spec.model_dump(exclude={"kind", "window"}, exclude_none=True)
+    return spec.model_dump(
+        exclude={"kind", "window", "features", "nwfe", "probability"}, exclude_none=True
+    )
 
 
 def describe_model(spec: ModelSpec) -> str:

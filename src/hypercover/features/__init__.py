@@ -1,0 +1,1 @@
+"""Features: what is computed from an image, or learnt from training pixels, for a classifier."""
