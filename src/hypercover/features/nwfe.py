@@ -1,0 +1,277 @@
+"""Nonparametric weighted feature extraction: features that part classes where they meet."""
+
+from collections.abc import Iterator
+from itertools import product
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import eigh
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hypercover.errors import ModelError
+
+__all__ = ["NWFE"]
+
+_BLOCK = 2**20
+"""Distances held at once: 8 MiB, so that a block stays in the processor's cache."""
+_NEAREST = 1e-3
+"""Smallest distance that counts, as a share of the root mean square distance of samples."""
+_LEAST_SCATTER = 1e-9
+"""Smallest within-class scatter of a band that counts, as a share of its variance."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Find the linear features in which neighbouring samples of different classes part.
+
+    Why it exists: discriminant analysis gives at most one feature less than
+    there are classes, and looks at class means alone.  NWFE compares each
+    sample with a mean of each class that is local to it, and gives samples near
+    the border between two classes most weight; so it finds more features and
+    does without a normal distribution.
+
+    Parameters
+    ----------
+    n_components : None or int
+        Number of features; None takes one per band that varies.
+    regularisation : float from 0 to 1
+        Share of its own diagonal that the within-class scatter is mixed with.
+    max_per_class : None or int
+        Samples drawn of each class that has more; None takes all of them.
+    random_state : None, int or RandomState
+        Seed of that draw; not used otherwise.
+
+    Attributes
+    ----------
+    components_ : array (feature, band)
+        Directions, scaled so that the regularised within-class scatter of the
+        features is the identity, each with its largest weight above zero.
+    mean_ : array (band,)
+        Mean of the training samples.
+    eigenvalues_ : array (feature,)
+        Between-class scatter of each feature, in falling order.
+    n_features_in_ : int
+        Number of bands.
+
+    Notes
+    -----
+    A feature is ``components_ @ (x - mean_)``.  The time grows with the square
+    of the number of samples, memory only with the number itself.  Distances
+    below 1/1000 of the root mean square distance between samples count as that
+    much, so that duplicates have a finite weight.  A class of one sample has no
+    scatter within; bands that are constant get no weight.
+
+    References
+    ----------
+    B.-C. Kuo and D. A. Landgrebe, Nonparametric weighted feature extraction for
+    classification, IEEE TGRS 42(5), 2004, equations 8 to 13.
+
+    Examples
+    --------
+    Two classes that differ in their second band alone:
+
+    >>> rng = np.random.default_rng(0)
+    >>> codes = np.repeat([1, 2], 50)
+    >>> spectra = rng.normal(size=(100, 3)) + 5 * (codes[:, None] == 2) * [0, 1, 0]
+    >>> nwfe = NWFE(1).fit(spectra, codes)
+    >>> int(np.abs(nwfe.components_[0]).argmax())
+    1
+    >>> nwfe.transform(spectra).shape
+    (100, 1)
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        regularisation: float = 0.5,
+        max_per_class: int | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.regularisation = regularisation
+        self.max_per_class = max_per_class
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn the features from samples (n, band) and their class codes (n,).
+
+        Raises
+        ------
+        ModelError
+            If a parameter is out of range, there is one class only, no class has
+            two samples, or fewer bands vary than features are asked for.
+        """
+        self._check_parameters()
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        members = self._members(y)
+        varying = np.ptp(X, axis=0) > 0
+        n_components = self._number(varying)
+        self.mean_ = X.mean(axis=0)
+        centred = (X - self.mean_)[:, varying]
+        within, between = _scatters([centred[member] for member in members])
+        within = self._regularised(within, centred.var(axis=0))
+        self.eigenvalues_, axes = _largest(between, within, n_components)
+        self.components_ = np.zeros((n_components, X.shape[1]))
+        self.components_[:, varying] = axes
+        return self
+
+    def transform(self, X: Any) -> Floats:
+        """Return the features (n, feature) of samples (n, band)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return np.asarray((X - self.mean_) @ self.components_.T)
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that fitting needs labels."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def _check_parameters(self) -> None:
+        _whole(self.n_components, "number of features")
+        _whole(self.max_per_class, "most samples per class")
+        share = self.regularisation
+        number = isinstance(share, Real) and not isinstance(share, bool)
+        if not (number and 0.0 <= float(share) <= 1.0):
+            raise ModelError(
+                f"The regularisation of NWFE must be a number from 0 to 1, got {share!r}; "
+                "the usual one is 0.5."
+            )
+
+    def _number(self, varying: npt.NDArray[np.bool_]) -> int:
+        """Return the number of features after checking that there are bands enough."""
+        most = int(varying.sum())
+        if not most:
+            raise ModelError(
+                f"NWFE needs bands that vary, but all {len(varying)} bands are constant over "
+                "the training samples; look for what went wrong with the image."
+            )
+        wanted = int(self.n_components or most)
+        if wanted > most:
+            raise ModelError(
+                f"NWFE was asked for {wanted} features, but only {most} of {len(varying)} "
+                f"bands vary between the training samples; ask for at most {most}."
+            )
+        return wanted
+
+    def _members(self, y: npt.NDArray[Any]) -> list[npt.NDArray[np.intp]]:
+        """Return the positions of each class's samples, drawn from where they are too many."""
+        codes, classes = np.unique(y, return_inverse=True)
+        if len(codes) < 2:
+            raise ModelError(
+                "NWFE needs training samples of at least two classes, got one class, "
+                f"{codes[0]}; label pixels of another class."
+            )
+        rng = check_random_state(self.random_state)
+        most = self.max_per_class or len(y)
+        members = [np.flatnonzero(classes == position) for position in range(len(codes))]
+        members = [
+            np.sort(rng.choice(member, most, replace=False))
+            if len(member) > most
+            else member
+            for member in members
+        ]
+        if max(map(len, members)) < 2:
+            raise ModelError(
+                f"NWFE needs a class with at least two training samples, got {len(codes)} "
+                "classes with one sample each; label more pixels."
+            )
+        return members
+
+    def _regularised(self, within: Floats, variances: Floats) -> Floats:
+        """Mix the scatter with its diagonal, which keeps it invertible."""
+        diagonal = np.maximum(within.diagonal(), _LEAST_SCATTER * variances)
+        mixed = (1.0 - self.regularisation) * within
+        np.fill_diagonal(mixed, diagonal)
+        return np.asarray(mixed)
+
+
+def _scatters(classes: list[Floats]) -> tuple[Floats, Floats]:
+    """Return the scatter within and between classes (band, band), equations 8 and 9."""
+    n_samples, n_bands = sum(map(len, classes)), classes[0].shape[1]
+    floor = _NEAREST * _typical_distance(classes)
+    within, between = np.zeros((n_bands, n_bands)), np.zeros((n_bands, n_bands))
+    for i, j in product(range(len(classes)), repeat=2):
+        if i == j and len(classes[i]) < 2:
+            continue
+        residuals = classes[i] - _local_means(classes[i], classes[j], floor, same=i == j)
+        weights = 1.0 / np.maximum(np.linalg.norm(residuals, axis=1), floor)
+        # prior n_i / n times 1 / n_i
+        residuals *= np.sqrt(weights / (weights.sum() * n_samples))[:, np.newaxis]
+        scatter = within if i == j else between
+        scatter += residuals.T @ residuals
+    return within, between
+
+
+def _local_means(samples: Floats, others: Floats, floor: float, *, same: bool) -> Floats:
+    """Return the mean (n, band) of a class as each sample sees it: near ones count most."""
+    means = np.empty_like(samples)
+    norms = np.einsum("ij,ij->i", others, others)
+    for block in _blocks(len(samples), len(others)):
+        weights = samples[block] @ others.T
+        weights *= -2.0
+        weights += np.einsum("ij,ij->i", samples[block], samples[block])[:, np.newaxis]
+        weights += norms
+        np.maximum(weights, floor * floor, out=weights)
+        np.sqrt(weights, out=weights)
+        np.reciprocal(weights, out=weights)
+        if same:
+            rows = np.arange(len(weights))
+            weights[rows, rows + block.start] = 0.0
+        np.matmul(weights, others, out=means[block])
+        means[block] /= weights.sum(axis=1, keepdims=True)
+    return means
+
+
+def _largest(between: Floats, within: Floats, count: int) -> tuple[Floats, Floats]:
+    """Return the largest eigenvalues of within⁻¹ between and their axes (count, band)."""
+    bands = len(within)
+    try:
+        values, vectors = eigh(between, within, subset_by_index=(bands - count, bands - 1))
+    except np.linalg.LinAlgError as error:
+        raise ModelError(
+            f"The within-class scatter of {bands} bands has no inverse, as too few samples "
+            "or linearly dependent bands span it; raise NWFE's regularisation to 0.5."
+        ) from error
+    return np.maximum(values[::-1], 0.0), _with_sign(vectors.T[::-1])
+
+
+def _blocks(n_samples: int, n_others: int) -> Iterator[slice]:
+    """Cut samples into blocks whose distances to all others fit into 8 MiB."""
+    step = max(1, _BLOCK // n_others)
+    return (slice(top, min(top + step, n_samples)) for top in range(0, n_samples, step))
+
+
+def _typical_distance(classes: list[Floats]) -> float:
+    """Return the root mean square distance between two samples of any class."""
+    samples = np.concatenate(classes)
+    return float(np.sqrt(2.0 * samples.var(axis=0).sum()))
+
+
+def _with_sign(vectors: Floats) -> Floats:
+    """Turn each vector so that its largest weight is above zero."""
+    largest = np.abs(vectors).argmax(axis=1)
+    signs = np.sign(vectors[np.arange(len(vectors)), largest])
+    return np.asarray(vectors * signs[:, np.newaxis])
+
+
+def _whole(value: Any, name: str) -> None:
+    """Refuse anything but None and whole numbers above zero."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if value is not None and not (whole and int(value) >= 1):
+        raise ModelError(
+            f"The {name} of NWFE must be a whole number of at least 1, got {value!r}; "
+            "use for example 30."
+        )
