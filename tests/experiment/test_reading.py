@@ -72,6 +72,31 @@ FAULTS = [
         "models.a.C should be greater than 0, got -1",
     ),
     (
+        {"models": {"a": {"kind": "svm", "C": float("inf")}}},
+        "models.a.C should be a finite number, got inf",
+    ),
+    (
+        {"models": {"a": {"kind": "svm", "gamma": "find"}}},
+        "models.a.gamma should be a valid number or should be 'scale', 'auto' or 'search', got 'find'",
+    ),
+    (
+        {
+            "models": {
+                "a": {"kind": "sklearn", "estimator": "SVC", "parameters": {"C": "search"}}
+            }
+        },
+        "models.a.parameters must give C a value: only the C and gamma of kind svm are searched",
+    ),
+    ({"search": {"C": []}}, "search.C must name at least one value, got []"),
+    ({"search": {"gamma": []}}, "search.gamma must name at least one value, got []"),
+    ({"search": {"C": [1, 1]}}, "search.C must name each value once, not 1.0 twice"),
+    ({"search": {"gamma": [0.1, -1]}}, "search.gamma.1 should be greater than 0, got -1"),
+    (
+        {"search": {"by": ["rows"]}},
+        "search.by.0 should be 'random', 'blocks' or 'clusters'",
+    ),
+    ({"search": {"folds": 1}}, "search.folds should be greater than or equal to 2, got 1"),
+    (
         {"models": {"a": {"C": 1}}},
         "models.a.kind must be one of 'svm', 'cnn', 'sklearn', got None",
     ),

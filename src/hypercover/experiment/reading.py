@@ -17,6 +17,8 @@ __all__ = ["built_in", "dump", "load_experiment", "parse"]
 
 _LARGEST = 2**20
 """Bytes; an experiment file of more than a megabyte is not one."""
+_BOUNDS = ("greater_than", "less_than", "finite_number")
+"""Kinds of fault in a number that is one."""
 _PATHS = (("scene", "path"), ("scene", "labels"), ("scene", "legend"))
 _FORM = "write it as KEY=VALUE, for example --set scene.path=cube.hdr"
 
@@ -189,10 +191,16 @@ def _fault(place: tuple[Any, ...], errors: list[Mapping[str, Any]], document: An
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         given = found.get("kind") if isinstance(found, dict) else found
         return f"{where}.kind must be one of {_kinds(place, document)}, got {given!r}"
-    wishes = [_wish(error) for error in errors]
+    wishes = [_wish(error) for error in _nearest(errors)]
     if not place:
         return "; ".join(dict.fromkeys(wishes))
     return f"{where} {' or '.join(dict.fromkeys(wishes))}, got {_short(found)}"
+
+
+def _nearest(errors: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Keep what a number of the right type broke; what else might stand there is no help."""
+    bounds = [error for error in errors if str(error["type"]).startswith(_BOUNDS)]
+    return bounds or errors
 
 
 def _wish(error: Mapping[str, Any]) -> str:

@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 __all__ = [
     "BlocksSpec",
@@ -22,6 +30,7 @@ __all__ = [
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bands = str | list[int | str]
 
 
@@ -91,8 +100,8 @@ class SVMSpec(Spec):
     kind: Literal["svm"] = "svm"
     features: Name | None = None
     nwfe: Count | None = None
-    C: Annotated[float, Field(gt=0)] | Literal["search"] | None = None
-    gamma: Annotated[float, Field(gt=0)] | Literal["scale", "auto", "search"] | None = None
+    C: Positive | Literal["search"] | None = None
+    gamma: Positive | Literal["scale", "auto", "search"] | None = None
     class_weight: Literal["balanced"] | None = None
     probability: bool = False
 
@@ -100,6 +109,11 @@ class SVMSpec(Spec):
     def window(self) -> int:
         """Side of the window it sees: one pixel."""
         return 1
+
+    @property
+    def searched(self) -> bool:
+        """Whether C or gamma is the best of a grid."""
+        return "search" in (self.C, self.gamma)
 
 
 class CNNSpec(Spec):
@@ -122,34 +136,54 @@ class SklearnSpec(Spec):
     estimator: str
     parameters: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("parameters")
+    @classmethod
+    def _only_svms_search(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        asked = [name for name, value in parameters.items() if value == "search"]
+        if asked:
+            raise ValueError(
+                f"must give {asked[0]} a value: only the C and gamma of kind svm are searched"
+            )
+        return parameters
+
     @property
     def window(self) -> int:
         """Side of the window it sees: one pixel."""
         return 1
 
 
+def _once(values: list[Any]) -> list[Any]:
+    """Refuse a list that is empty or names something twice."""
+    if not values:
+        raise ValueError("must name at least one value")
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"must name each value once, not {twice[0]} twice")
+    return values
+
+
+def _ladder(values: list[float]) -> list[float]:
+    """Put the rungs of a grid in rising order."""
+    return sorted(_once(values))
+
+
+FoldKind = Literal["random", "blocks", "clusters"]
+Ladder = Annotated[list[Positive], Field(max_length=100), AfterValidator(_ladder)]
+
+
 class SearchSpec(Spec):
     """A grid of C × gamma for the SVMs, and the folds that judge its cells.
 
     ``gamma`` holds widths as they are, ``gamma_scale`` multiples of the width
-    that ``gamma: scale`` stands for.  ``by: blocks`` keeps ``guard`` pixels
-    between the training and the held-out pixels of a fold.
+    that ``gamma: scale`` stands for.  ``by: blocks`` and ``by: clusters`` keep
+    ``guard`` pixels between the training and the held-out pixels of a fold.
     """
 
-    C: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = [
-        1.0,
-        10.0,
-        100.0,
-        1000.0,
-        10000.0,
-    ]
-    gamma: list[Annotated[float, Field(gt=0)]] | None = None
-    gamma_scale: list[Annotated[float, Field(gt=0)]] = [0.25, 0.5, 1.0, 2.0, 4.0]
+    C: Ladder = [1.0, 10.0, 100.0, 1000.0, 10000.0]
+    gamma: Ladder | None = None
+    gamma_scale: Ladder = [0.25, 0.5, 1.0, 2.0, 4.0]
     folds: Annotated[int, Field(ge=2, le=1000)] = 10
-    by: Annotated[list[Literal["random", "blocks", "clusters"]], Field(min_length=1)] = [
-        "random",
-        "blocks",
-    ]
+    by: Annotated[list[FoldKind], AfterValidator(_once)] = ["random", "blocks"]
     size: Count = 15
     guard: Annotated[int, Field(ge=0)] = 4
     on: Literal["train", "all"] = "train"
