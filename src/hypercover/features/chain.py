@@ -1,0 +1,204 @@
+"""Chains: image features one after another, from the bands of a scene to a stack."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Self
+
+from hypercover.errors import CallError, ModelError
+from hypercover.features.catalog import Step
+from hypercover.features.feature import Arrays, Feature, Progress, Settings
+from hypercover.scene.scene import Scene
+
+__all__ = ["Chain", "Spec"]
+
+Spec = str | Sequence[str | Mapping[str, Any]]
+"""How a chain is written: ``"kpca:5,esdap:area"``, or the list form of YAML."""
+_MOST_STEPS = 16
+_SHARES = 1000
+"""Units of work a step is counted as, so that progress moves inside it."""
+
+
+@dataclass
+class Chain:
+    """Image features one after another; each takes the scene that the one before made.
+
+    Why it exists: the lecture's features are such a chain (KPCA, then attribute
+    profiles of its components), and an experiment, the command and a saved
+    model must mean the same by its name.  It is fitted on all pixels with data
+    and on no label.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> cube = np.random.default_rng(0).random((6, 9, 8)) + 1
+    >>> scene = Scene(xr.DataArray(cube, dims=("band", "y", "x")))
+    >>> chain = Chain.parse("mnf:4,pca:2")
+    >>> stack = chain.fit_transform(scene, seed=0)
+    >>> stack.cube.shape, stack.cube.band_name.values.tolist()
+    ((2, 9, 8), ['pca1', 'pca2'])
+    """
+
+    steps: tuple[Step, ...]
+    """What was asked for."""
+
+    def __post_init__(self) -> None:
+        """Make the features, so that settings no feature can have are refused at once."""
+        if not 1 <= len(self.steps) <= _MOST_STEPS:
+            raise CallError(
+                f"A chain has 1 to {_MOST_STEPS} steps, got {len(self.steps)}; write for "
+                "example kpca:5,esdap:area+std."
+            )
+        self.features: tuple[Feature, ...] = tuple(step.feature() for step in self.steps)
+
+    @classmethod
+    def parse(cls, spec: Spec) -> Self:
+        """Read a chain from text or from the list form of YAML.
+
+        Parameters
+        ----------
+        spec : str or list
+            ``"kpca:5,esdap:area+std"``, the name of a chain such as ``"rome"``, or
+            a list of such texts and of ``{feature: {setting: value}}``.
+
+        Raises
+        ------
+        CallError
+            If a step is not understood; what there is, is named.
+        """
+        items = [spec] if isinstance(spec, str) else list(spec)
+        return cls(tuple(step for item in items for step in _steps(item)))
+
+    @property
+    def text(self) -> str:
+        """The chain in one line, as it is written: ``kpca:5,esdap:area``."""
+        return ",".join(step.text for step in self.steps)
+
+    @property
+    def reach(self) -> int | None:
+        """Pixels around a pixel that its value depends on; None = any distance."""
+        total = 0
+        for feature in self.features:
+            if feature.reach is None:
+                return None
+            total += feature.reach
+        return total
+
+    def describe(self) -> str:
+        """Say in a few words what the chain does."""
+        return f"image features {self.text}"
+
+    def fit(self, scene: Scene, *, seed: int = 0) -> Self:
+        """Fit each step on the scene as the steps before it made it.
+
+        Raises
+        ------
+        SceneError
+            If a step cannot learn from what it is given.
+        """
+        for feature in self.features[:-1]:
+            scene = feature.fit(scene, seed=seed).transform(scene)
+        self.features[-1].fit(scene, seed=seed)
+        return self
+
+    def fit_transform(
+        self, scene: Scene, *, seed: int = 0, progress: Progress | None = None
+    ) -> Scene:
+        """Fit the chain and return the scene of its features, each step done once."""
+        for place, feature in enumerate(self.features):
+            said = _part(progress, place, len(self.features))
+            scene = feature.fit(scene, seed=seed).transform(scene, progress=said)
+        return scene
+
+    def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
+        """Return the scene with the features of the fitted chain as its bands."""
+        for place, feature in enumerate(self.features):
+            said = _part(progress, place, len(self.features))
+            scene = feature.transform(scene, progress=said)
+        return scene
+
+    def state(self) -> tuple[Settings, Arrays]:
+        """Return the fitted chain as JSON-able settings and plain arrays.
+
+        The arrays of the first step are named ``0.mean`` and so on.
+        """
+        states = [feature.state() for feature in self.features]
+        arrays = {
+            f"{place}.{name}": array
+            for place, (_, own) in enumerate(states)
+            for name, array in own.items()
+        }
+        steps = [step.to_json() for step in self.steps]
+        return {"steps": steps, "fitted": [settings for settings, _ in states]}, arrays
+
+    @classmethod
+    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
+        """Return the fitted chain that :meth:`state` described, trusting nothing.
+
+        Raises
+        ------
+        ModelError
+            If something is missing, is of another form or does not fit the rest.
+        """
+        steps, fitted = settings.get("steps"), settings.get("fitted")
+        if not isinstance(steps, list) or not isinstance(fitted, list):
+            raise ModelError(
+                "The model does not say which image features it was trained on; train it "
+                "again."
+            )
+        if len(fitted) != len(steps) or not all(isinstance(own, dict) for own in fitted):
+            raise ModelError(
+                f"The model has {len(steps)} image features and what was learnt of "
+                f"{len(fitted)}; train it again."
+            )
+        chain = cls.parse(steps)
+        if len(chain.steps) != len(steps):
+            raise ModelError("The model names a chain inside a chain; train it again.")
+        chain.features = tuple(
+            step.kind().from_state(own, _own_arrays(arrays, place))
+            for place, (step, own) in enumerate(zip(chain.steps, fitted, strict=True))
+        )
+        return chain
+
+
+def _steps(item: str | Mapping[str, Any]) -> list[Step]:
+    """Read one item of a list, or a whole text of steps and named chains."""
+    if not isinstance(item, str):
+        return [Step.of(item)]
+    named = _named()
+    steps: list[Step] = []
+    for part in (part.strip() for part in item.split(",")):
+        if part in named:
+            steps += Chain.parse(named[part]).steps
+        else:
+            steps.append(Step.of(part))
+    return steps
+
+
+def _named() -> Mapping[str, Any]:
+    """Return the chains that have a name."""
+    if find_spec("hypercover.features.named") is None:
+        return {}
+    return import_module("hypercover.features.named").NAMED  # type: ignore[no-any-return]
+
+
+def _part(progress: Progress | None, place: int, steps: int) -> Progress | None:
+    """Return what the step at a place reports to, so that the whole goes up evenly."""
+    if progress is None:
+        return None
+
+    def report(done: int, total: int) -> None:
+        share = done / total if total else 1.0
+        progress(int(_SHARES * (place + share)), _SHARES * steps)
+
+    return report
+
+
+def _own_arrays(arrays: Arrays, place: int) -> Arrays:
+    start = f"{place}."
+    return {
+        name.removeprefix(start): array
+        for name, array in arrays.items()
+        if name.startswith(start)
+    }

@@ -1,0 +1,203 @@
+"""Kernel principal components: bends in the cloud of spectra that no straight axis follows."""
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Self
+
+import numpy as np
+from scipy.linalg import eigh
+
+from hypercover.errors import CallError
+from hypercover.features.feature import Arrays, Progress, Settings
+from hypercover.features.restoring import count_in, matrix_in, number_in, vector_in
+from hypercover.features.spectral import (
+    Floats,
+    check_bands,
+    check_components,
+    check_variance,
+    draw_spectra,
+    map_spectra,
+    signed,
+    varying,
+)
+from hypercover.scene.memory import check_fits
+from hypercover.scene.scene import Scene
+
+__all__ = ["KPCA"]
+
+_AT_ONCE = 2**21
+"""Kernel values held at once: 16 MiB."""
+
+
+@dataclass
+class KPCA:
+    """Project spectra on the principal components of a Gaussian (RBF) kernel.
+
+    Why it exists: the lecture's first step.  The kernel is fitted on a seeded
+    sample of the pixels with data, because its matrix has a row and a column a
+    pixel; every pixel of the scene is then projected block by block in bounded
+    memory.  Bands are standardised first, by mean and standard deviation over
+    the sample, so that no band outweighs another by its unit; a constant band
+    counts for nothing.
+
+    Attributes
+    ----------
+    width_ : float
+        The gamma in use, in exp(-gamma · distance²) between standardised spectra.
+    variances_ : array (component,)
+        Variance of each component over the sample, falling.
+
+    References
+    ----------
+    Schölkopf, Smola, Müller: Nonlinear component analysis as a kernel
+    eigenvalue problem, Neural Computation 10(5), 1998, pp. 1299-1319.
+    """
+
+    components: int = 5
+    """How many components."""
+    sample: int = 2000
+    """Pixels the kernel is fitted on, at most."""
+    gamma: float | None = None
+    """Width in exp(-gamma · distance²); None = 1 / (2 · median distance²) of the sample."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no kernel can be fitted with."""
+        self.components = check_components(self.components, "KPCA")
+        if not isinstance(self.sample, int) or self.sample <= self.components:
+            raise CallError(
+                f"KPCA of {self.components} components needs a sample of more pixels than "
+                f"that, got {self.sample!r}; use for example {max(2000, 10 * self.components)}."
+            )
+        number = isinstance(self.gamma, Real) and not isinstance(self.gamma, bool)
+        if self.gamma is not None and not (number and 0 < self.gamma < np.inf):
+            raise CallError(
+                f"The gamma of KPCA must be a number above 0, got {self.gamma!r}; leave it "
+                "out to have it chosen by the median distance."
+            )
+
+    @property
+    def reach(self) -> int:
+        """Pixels around a pixel that its value depends on: none."""
+        return 0
+
+    def fit(self, scene: Scene, *, seed: int = 0) -> Self:
+        """Fit the kernel on a sample of the pixels with data.
+
+        Raises
+        ------
+        SceneError
+            If the sample has fewer pixels, or varies in fewer directions, than
+            components are asked for, or its kernel does not fit in memory.
+        """
+        spectra = draw_spectra(scene, self.sample, seed)
+        check_fits(
+            24 * len(spectra) ** 2,
+            f"The kernel of {len(spectra)} sampled pixels",
+            "draw a smaller sample for KPCA",
+        )
+        self.mean_, self.weight_ = _standardising(spectra)
+        self.sample_ = (spectra - self.mean_) * self.weight_
+        squares = _squared_distances(self.sample_, self.sample_)
+        check_variance(
+            np.full(self.components, squares.max()), self.components, scene, "KPCA"
+        )
+        self.width_ = float(self.gamma or _median_width(squares))
+        self._solve(np.exp(-self.width_ * squares), scene)
+        return self
+
+    def _solve(self, kernel: Floats, scene: Scene) -> None:
+        """Take the leading eigenvectors a of the centred kernel, with variance · aᵀa = 1."""
+        means = kernel.mean(axis=0)
+        count = len(kernel)
+        kernel = kernel - means - means[:, None] + means.mean()
+        first = max(0, count - self.components)
+        values, vectors = eigh(kernel, subset_by_index=(first, count - 1))
+        values = np.maximum(values[::-1], 0.0)
+        check_variance(values, self.components, scene, "KPCA")
+        self.coefficients_ = signed(vectors[:, ::-1]) / np.sqrt(values)
+        # The vectors sum to 0, so of the centring of a new row only this is left.
+        self.offset_ = means @ self.coefficients_
+        self.variances_ = values / count
+
+    def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
+        """Return the scene with its components as bands ``kpca1``, ``kpca2`` …."""
+        check_bands(scene, len(self.mean_), "KPCA")
+        names = [f"kpca{number}" for number in range(1, self.components + 1)]
+        return map_spectra(scene, self._project, names, progress)
+
+    def _project(self, spectra: Floats) -> Floats:
+        features = np.empty((len(spectra), self.components))
+        step = max(1, _AT_ONCE // len(self.sample_))
+        for start in range(0, len(spectra), step):
+            block = slice(start, start + step)
+            scaled = (spectra[block] - self.mean_) * self.weight_
+            kernel = _squared_distances(scaled, self.sample_)
+            kernel *= -self.width_
+            np.exp(kernel, out=kernel)
+            features[block] = kernel @ self.coefficients_
+        features -= self.offset_
+        return features
+
+    def state(self) -> tuple[Settings, Arrays]:
+        """Return what was learnt as JSON-able settings and plain arrays."""
+        settings = {
+            "components": self.components,
+            "sample": self.sample,
+            "gamma": self.gamma,
+            "width": self.width_,
+        }
+        return settings, {
+            "mean": self.mean_,
+            "weight": self.weight_,
+            "sample": self.sample_,
+            "coefficients": self.coefficients_,
+            "offset": self.offset_,
+            "variances": self.variances_,
+        }
+
+    @classmethod
+    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
+        """Return the fitted feature that :meth:`state` described.
+
+        Raises
+        ------
+        ModelError
+            If something is missing or does not fit the rest.
+        """
+        gamma = None if settings.get("gamma") is None else number_in(settings, "gamma")
+        feature = cls(count_in(settings, "components"), count_in(settings, "sample"), gamma)
+        feature.width_ = number_in(settings, "width")
+        feature.mean_ = vector_in(arrays, "mean")
+        bands, components = len(feature.mean_), feature.components
+        feature.weight_ = vector_in(arrays, "weight", bands)
+        feature.sample_ = matrix_in(arrays, "sample", None, bands)
+        rows = len(feature.sample_)
+        feature.coefficients_ = matrix_in(arrays, "coefficients", rows, components)
+        feature.offset_ = vector_in(arrays, "offset", components)
+        feature.variances_ = vector_in(arrays, "variances", components)
+        return feature
+
+
+def _standardising(spectra: Floats) -> tuple[Floats, Floats]:
+    """Return mean and 1 / standard deviation of each band; 0 for a constant one."""
+    mean, spread = spectra.mean(axis=0), spectra.std(axis=0)
+    weight = np.divide(1.0, spread, out=np.zeros_like(spread), where=varying(mean, spread))
+    return mean, weight
+
+
+def _squared_distances(left: Floats, right: Floats) -> Floats:
+    """Return squared distances (left, right) between rows."""
+    squares = left @ right.T
+    squares *= -2.0
+    squares += np.einsum("ij,ij->i", left, left)[:, None]
+    squares += np.einsum("ij,ij->i", right, right)
+    return np.asarray(np.maximum(squares, 0.0, out=squares))
+
+
+def _median_width(squares: Floats) -> float:
+    """Return 1 / (2 · median distance²); where most pixels are equal, of those that differ."""
+    between = squares[np.triu_indices(len(squares), 1)]
+    median = np.median(between)
+    if median <= 1e-9 * between.max():
+        median = np.median(between[between > 1e-9 * between.max()])
+    return 1.0 / (2.0 * float(median))

@@ -1,0 +1,111 @@
+"""Principal components: the few directions in which the spectra of a scene differ most."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.linalg import eigh
+
+from hypercover.features.feature import Arrays, Progress, Settings
+from hypercover.features.restoring import count_in, matrix_in, vector_in
+from hypercover.features.spectral import (
+    Floats,
+    check_bands,
+    check_components,
+    check_variance,
+    map_spectra,
+    mean_and_covariance,
+    signed,
+)
+from hypercover.scene.scene import Scene
+
+__all__ = ["PCA"]
+
+
+@dataclass
+class PCA:
+    """Project spectra on the directions of largest variance.
+
+    Why it exists: the plainest image feature, and the yardstick of the others.
+    Bands are centred and keep their units; covariance and projection run
+    through the scene block by block, so a scene may be larger than memory.
+
+    Attributes
+    ----------
+    mean_ : array (band,)
+        Mean of each band over all pixels with data.
+    directions_ : array (band, component)
+        Unit vectors; the largest entry of each is positive.
+    variances_ : array (component,)
+        Variance of each component, falling.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> cube = np.array([[[0.0, 1, 2, 3]], [[0, 2, 4, 6.5]]])
+    >>> scene = Scene(xr.DataArray(cube + 1, dims=("band", "y", "x")))
+    >>> PCA(1).fit(scene).transform(scene).cube.values.astype(float).round(1).tolist()
+    [[[-3.5, -1.2, 1.0, 3.7]]]
+    """
+
+    components: int = 5
+    """How many components."""
+
+    def __post_init__(self) -> None:
+        """Refuse a number of components that is none."""
+        self.components = check_components(self.components, "PCA")
+
+    @property
+    def reach(self) -> int:
+        """Pixels around a pixel that its value depends on: none."""
+        return 0
+
+    def fit(self, scene: Scene, *, seed: int = 0) -> Self:
+        """Learn the directions from all pixels with data; the seed changes nothing.
+
+        Raises
+        ------
+        SceneError
+            If the pixels vary in fewer directions than components are asked for.
+        """
+        self.mean_, covariance = mean_and_covariance(scene)
+        variances, directions = eigh(covariance)
+        variances = np.maximum(variances[::-1], 0.0)
+        check_variance(variances, self.components, scene, "PCA")
+        self.directions_ = signed(directions[:, ::-1][:, : self.components])
+        self.variances_ = variances[: self.components]
+        return self
+
+    def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
+        """Return the scene with its components as bands ``pca1``, ``pca2`` …."""
+        check_bands(scene, len(self.mean_), "PCA")
+        names = [f"pca{number}" for number in range(1, self.components + 1)]
+        return map_spectra(scene, self._project, names, progress)
+
+    def _project(self, spectra: Floats) -> Floats:
+        return np.asarray((spectra - self.mean_) @ self.directions_)
+
+    def state(self) -> tuple[Settings, Arrays]:
+        """Return what was learnt as JSON-able settings and plain arrays."""
+        arrays: Arrays = {
+            "mean": self.mean_,
+            "directions": self.directions_,
+            "variances": self.variances_,
+        }
+        return {"components": self.components}, arrays
+
+    @classmethod
+    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
+        """Return the fitted feature that :meth:`state` described.
+
+        Raises
+        ------
+        ModelError
+            If something is missing or does not fit the rest.
+        """
+        feature = cls(count_in(settings, "components"))
+        feature.mean_ = vector_in(arrays, "mean")
+        bands = len(feature.mean_)
+        feature.directions_ = matrix_in(arrays, "directions", bands, feature.components)
+        feature.variances_ = vector_in(arrays, "variances", feature.components)
+        return feature

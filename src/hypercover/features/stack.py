@@ -1,0 +1,47 @@
+"""Stacks of features: what a feature makes of a scene, as a scene again."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.scene.grid import with_grid
+from hypercover.scene.memory import check_fits
+from hypercover.scene.scene import Scene
+
+__all__ = ["feature_scene", "new_stack"]
+
+
+def new_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
+    """Return NaN for so many features of every pixel (feature, y, x), if they fit in memory.
+
+    Raises
+    ------
+    SceneError
+        If they do not.
+    """
+    rows, cols = scene.shape
+    check_fits(
+        4 * count * rows * cols,
+        f"A stack of {count} features of the image {scene.name}",
+        "ask for fewer features, cut the image smaller, or use a larger machine",
+    )
+    return np.full((count, rows, cols), np.nan, dtype=np.float32)
+
+
+def feature_scene(
+    scene: Scene, values: npt.NDArray[np.float32], names: Sequence[str]
+) -> Scene:
+    """Return the scene with features (feature, y, x) in the place of its bands.
+
+    Grid, labels, legend, name and notes stay; bands are numbered from 1, named
+    by the coordinate ``band_name``, and have no wavelengths.  NaN is no data.
+    """
+    coords = {
+        "band": np.arange(1, len(values) + 1),
+        "band_name": ("band", np.asarray(names, dtype=np.str_)),
+    }
+    cube = xr.DataArray(values, dims=("band", "y", "x"), coords=coords)
+    cube.attrs["nodata"] = float("nan")
+    return scene.replace(cube=with_grid(cube, scene.grid))

@@ -1,0 +1,139 @@
+"""Chains: written as text or as a list, fitted step by step, kept and taken back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hypercover.errors import CallError, ModelError
+from hypercover.features.chain import Chain
+from hypercover.features.kpca import KPCA
+from hypercover.features.mnf import MNF
+from hypercover.features.pca import PCA
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "mnf:6,kpca:3",
+        " mnf : 6 , kpca: 3 ",
+        ["mnf:6", "kpca:3"],
+        ["mnf:6,kpca:3"],
+        [{"mnf": 6}, {"kpca": {"components": 3}}],
+        [{"mnf": "6"}, "kpca:3"],
+    ],
+)
+def test_text_and_list_mean_the_same(spec):
+    chain = Chain.parse(spec)
+    assert chain == Chain.parse("mnf:6,kpca:3")
+    assert chain.features == (MNF(6), KPCA(3))
+    assert chain.text == "mnf:6,kpca:3"
+    assert chain.reach == 0
+
+
+def test_a_feature_alone_has_its_defaults():
+    assert Chain.parse("kpca").features == (KPCA(),)
+    assert Chain.parse([{"kpca": None}]).text == "kpca"
+
+
+def test_settings_beyond_the_first_are_shown():
+    chain = Chain.parse([{"kpca": {"components": 4, "gamma": 0.5}}])
+    assert chain.features == (KPCA(4, gamma=0.5),)
+    assert chain.text == "kpca:4 (gamma 0.5)"
+    assert "kpca:4" in chain.describe()
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("", "no image feature ''; known are kpca"),
+        ("kpca:5,", "no image feature ''"),
+        ("svm", "no image feature 'svm'; known are"),
+        ("kpca:many", "kpca:many is not understood; behind the colon stands how many"),
+        ("kpca:5:6", "kpca:5:6 is not understood"),
+        ("pca:0", "at least 1 component, got 0"),
+        ([], "1 to 16 steps, got 0"),
+        ("pca:1," * 16 + "pca:1", "1 to 16 steps, got 17"),
+        ([{"pca": {"component": 3}}], "no setting component; it has components"),
+        ([{"pca": 3, "mnf": 3}], "A step of a chain is written"),
+        ([3], "A step of a chain is written"),
+        ([["pca:3"]], "A step of a chain is written"),
+        ([{3: 4}], "no image feature '3'"),
+        ([{"kpca": {"gamma": "wide"}}], "must be a number above 0"),
+    ],
+)
+def test_what_is_no_chain_is_refused_by_name(spec, said):
+    with pytest.raises(CallError, match=said):
+        Chain.parse(spec)
+
+
+def test_each_step_takes_what_the_one_before_made(textured):
+    between = MNF(6).fit(textured).transform(textured)
+    expected = KPCA(3, sample=70).fit(between, seed=2).transform(between)
+    chain = Chain.parse([{"mnf": 6}, {"kpca": {"components": 3, "sample": 70}}])
+    found = chain.fit_transform(textured, seed=2)
+    np.testing.assert_array_equal(found.cube, expected.cube)
+    apart = Chain.parse(chain.state()[0]["steps"]).fit(textured, seed=2)
+    np.testing.assert_array_equal(apart.transform(textured).cube, expected.cube)
+
+
+def test_no_label_is_looked_at(textured):
+    blind = textured.replace(labels=None)
+    spec = "mnf:4,kpca:2"
+    seeing = Chain.parse(spec).fit_transform(textured)
+    np.testing.assert_array_equal(seeing.cube, Chain.parse(spec).fit_transform(blind).cube)
+
+
+def test_progress_goes_up_evenly_to_the_end(textured):
+    said = []
+    chain = Chain.parse("mnf:4,pca:2")
+    chain.fit_transform(textured, progress=lambda done, total: said.append(done / total))
+    assert said == sorted(said)
+    assert said[-1] == 1.0
+    assert 0.5 in said
+
+
+def test_a_fitted_chain_can_be_kept_as_plain_data(textured):
+    chain = Chain.parse("mnf:5,pca:3").fit(textured)
+    settings, arrays = chain.state()
+    again = Chain.from_state(json.loads(json.dumps(settings)), dict(arrays))
+    assert again.text == chain.text
+    assert isinstance(again.features[1], PCA)
+    assert {name.partition(".")[0] for name in arrays} == {"0", "1"}
+    np.testing.assert_array_equal(
+        again.transform(textured).cube, chain.transform(textured).cube
+    )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda settings, arrays: settings.clear(),
+        lambda settings, arrays: settings.update(steps="pca:3"),
+        lambda settings, arrays: settings.update(fitted={}),
+        lambda settings, arrays: settings["fitted"].pop(),
+        lambda settings, arrays: settings["fitted"].append(3),
+        lambda settings, arrays: settings.update(fitted=[None, None]),
+        lambda settings, arrays: settings["steps"].pop(),
+        lambda settings, arrays: settings.update(steps=["pca:3,pca:2", "pca:1"]),
+        lambda settings, arrays: settings["steps"].__setitem__(0, {"os": "system"}),
+        lambda settings, arrays: settings.update(
+            steps=[{"pca": {}}] * 99, fitted=[{}] * 99
+        ),
+        lambda settings, arrays: settings.update(steps=[["pca"], {}]),
+        lambda settings, arrays: arrays.clear(),
+        lambda settings, arrays: arrays.pop("1.mean"),
+        lambda settings, arrays: arrays.update({"0.mean": np.array("x")}),
+    ],
+)
+def test_a_damaged_state_is_refused(textured, damage):
+    settings, arrays = Chain.parse("mnf:5,pca:3").fit(textured).state()
+    damage(settings, arrays)
+    with pytest.raises(CallError):
+        Chain.from_state(settings, arrays)
+
+
+def test_bands_that_are_not_those_of_the_fit_are_refused(textured):
+    chain = Chain.parse("mnf:5,pca:3").fit(textured)
+    with pytest.raises(ModelError, match="fitted on 12 bands and the scene field has 2"):
+        chain.transform(textured.take_bands([0, 1]))
