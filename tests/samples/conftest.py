@@ -20,7 +20,7 @@ def labels():
     return fields()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_fields():
     return fields
 

@@ -1,0 +1,397 @@
+"""Folds for cross-validation: at random, by whole blocks, or by whole clusters."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import KDTree
+
+from hypercover.errors import SplitError
+from hypercover.samples.fold_groups import (
+    check_classes,
+    check_groups,
+    check_members,
+    class_name,
+    clusters,
+    deal,
+)
+from hypercover.samples.samples import Samples
+from hypercover.scene.legend import Legend
+
+__all__ = ["BlockFolds", "ClusterFolds", "Fold", "Folds", "RandomFolds"]
+
+Positions = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One fold: which samples train, which are held out, and which do neither."""
+
+    train: Positions
+    """Positions of the samples to train on."""
+    test: Positions
+    """Positions of the samples held out and scored."""
+    guard: Positions
+    """Positions of the samples left out because they lie near a held-out one."""
+    unscored: Positions
+    """Positions of the samples held out whose class no training sample is left of."""
+
+    def to_json(self) -> dict[str, int]:
+        """Return the size of each part."""
+        return {name: len(part) for name, part in vars(self).items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """Folds over some samples, proved disjoint and a guard apart.
+
+    Why it exists: an accuracy by cross-validation is worth what its folds are
+    worth.  It is a scikit-learn splitter for exactly these samples, in their
+    order: ``GridSearchCV(…, cv=folds)``.
+    """
+
+    samples: Samples
+    """The samples that are folded."""
+    parts: tuple[Fold, ...]
+    """The folds."""
+    kind: str = "given"
+    """How they were made: random, blocks, clusters, or given."""
+    guard: int = 0
+    """Pixels that a held-out sample is at least away from the nearest training sample,
+    by Chebyshev distance; it is farther away than this."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the maker, as plain values."""
+    notes: tuple[str, ...] = ()
+    """What is not scored and why, one sentence each, for people."""
+
+    def __post_init__(self) -> None:
+        """Prove that the parts of each fold are disjoint and the guard apart."""
+        for number, fold in enumerate(self.parts, start=1):
+            _prove_disjoint(fold, len(self.samples), number)
+            if self.guard and _near(self.samples, fold.test, fold.train, self.guard).any():
+                raise SplitError(
+                    f"Fold {number} must keep its held-out samples more than {self.guard} "
+                    "pixels from the training ones, but some are nearer; make the folds anew."
+                )
+
+    def __len__(self) -> int:
+        """Count the folds."""
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[tuple[Positions, Positions]]:
+        """Go through the folds as (training positions, held-out positions)."""
+        return ((fold.train, fold.test) for fold in self.parts)
+
+    def split(
+        self, X: Any = None, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[Positions, Positions]]:
+        """Go through the folds as scikit-learn asks for them.
+
+        Raises
+        ------
+        SplitError
+            If ``X`` has another number of rows than there are samples.
+        """
+        rows = len(self.samples) if X is None else np.shape(X)[0]
+        if rows != len(self.samples):
+            raise SplitError(
+                f"The folds were made for {len(self.samples)} samples, got {rows}; "
+                "make folds for these samples."
+            )
+        return iter(self)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Count the folds, as scikit-learn asks for it."""
+        return len(self.parts)
+
+    @cached_property
+    def scored(self) -> int:
+        """Held-out samples that are scored, in all folds together."""
+        return sum(len(fold.test) for fold in self.parts)
+
+    def near(self, distance: int) -> float:
+        """Return the share of scored samples with a training sample so many pixels away."""
+        close = [
+            np.count_nonzero(_near(self.samples, fold.test, fold.train, distance))
+            for fold in self.parts
+        ]
+        return sum(close) / self.scored
+
+    def to_json(self) -> dict[str, Any]:
+        """Return how the folds were made and what they hold, as plain values."""
+        return {
+            "kind": self.kind,
+            "settings": dict(self.settings),
+            "samples": len(self.samples),
+            "scored": self.scored,
+            "folds": [fold.to_json() for fold in self.parts],
+            "touching": self.near(1),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class RandomFolds:
+    """Deal the samples of every class to the folds at random.
+
+    Why it exists: the folds of LIBSVM and of most published searches.
+    Neighbours of one field land on both sides, so the accuracy flatters.
+
+    Parameters
+    ----------
+    n : int
+        Number of folds, from 2.
+
+    Examples
+    --------
+    >>> samples = Samples.of([[1, 1, 1, 2, 2, 2]])
+    >>> for train, test in RandomFolds(3).folds(samples, seed=1):
+    ...     print(train, test)
+    [1 2 3 4] [0 5]
+    [0 2 4 5] [1 3]
+    [0 1 3 5] [2 4]
+    """
+
+    n: int = 10
+    """Number of folds."""
+
+    def __post_init__(self) -> None:
+        """Refuse a number of folds that leaves nothing to hold out."""
+        _check_number(self.n)
+
+    def folds(
+        self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
+    ) -> Folds:
+        """Make folds of about one size, each with its share of every class.
+
+        Raises
+        ------
+        SplitError
+            If a class has fewer samples than there are folds, or is alone.
+        """
+        check_classes(samples)
+        check_members(samples, self.n, legend)
+        rng = np.random.default_rng(seed)
+        numbers, dealt = np.empty(len(samples), dtype=np.intp), 0
+        for code in np.unique(samples.labels):
+            own = rng.permutation(np.flatnonzero(samples.labels == code))
+            numbers[own] = (dealt + np.arange(len(own))) % self.n
+            dealt += len(own)
+        return _folded(samples, numbers, self, seed=seed, legend=legend)
+
+
+@dataclass(frozen=True)
+class BlockFolds:
+    """Hold out whole square blocks, with a guard around the held-out samples.
+
+    Why it exists: parameters chosen on neighbours of the training samples suit
+    the fields they have seen.  Blocks are dealt so that every class is spread
+    over as many folds as it can be.
+
+    Parameters
+    ----------
+    n : int
+        Number of folds, from 2.
+    size : int
+        Side of a block in pixels; the first begins at a seeded place.
+    guard : int
+        Training samples within so many pixels (Chebyshev) of a held-out sample
+        are left out of the fold.
+
+    Examples
+    --------
+    >>> labels = np.repeat(np.repeat([[1, 2]], 6, axis=1), 4, axis=0)
+    >>> folds = BlockFolds(2, size=3, guard=1).folds(Samples.of(labels), seed=1)
+    >>> folds.parts[0].to_json()
+    {'train': 8, 'test': 24, 'guard': 16, 'unscored': 0}
+    """
+
+    n: int = 10
+    """Number of folds."""
+    size: int = 15
+    """Side of a block in pixels."""
+    guard: int = 4
+    """Pixels around held-out samples that do not train."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers, sizes and guards that no image could give."""
+        _check_number(self.n)
+        _check_guard(self.guard)
+        if self.size < 1:
+            raise SplitError(f"A block must be at least 1 pixel wide, got {self.size}.")
+
+    def folds(
+        self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
+    ) -> Folds:
+        """Make folds of whole blocks.
+
+        Raises
+        ------
+        SplitError
+            If there are fewer blocks than folds, or the guard leaves nothing to
+            train on.
+        """
+        check_classes(samples)
+        rng = np.random.default_rng(seed)
+        origin = rng.integers(self.size, size=2)
+        rows, cols = (samples.rows + origin[0], samples.cols + origin[1])
+        across = int(cols.max()) // self.size + 1
+        _, groups = np.unique(
+            rows // self.size * across + cols // self.size, return_inverse=True
+        )
+        what = f"blocks of {self.size} × {self.size} pixels"
+        check_groups(groups, self.n, what, "use smaller blocks")
+        numbers = deal(samples.labels, groups, self.n, rng)
+        return _folded(samples, numbers, self, seed=seed, legend=legend)
+
+
+@dataclass(frozen=True)
+class ClusterFolds:
+    """Hold out whole clusters: fields, as far as the samples show them.
+
+    Why it exists: a block may cut a field in two; a cluster is the field.
+    Samples of one class no farther apart than ``guard`` pixels (at least 1)
+    belong together, link by link, so the guard takes samples of other classes
+    alone.
+
+    Parameters
+    ----------
+    n : int
+        Number of folds, from 2.
+    guard : int
+        Training samples within so many pixels (Chebyshev) of a held-out sample
+        are left out of the fold.
+
+    Examples
+    --------
+    >>> samples = Samples.of([[1, 1, 0, 0, 1, 0, 2, 2, 0, 0, 2]])
+    >>> for train, test in ClusterFolds(2, guard=1).folds(samples, seed=0):
+    ...     print(train, test)
+    [0 1 5] [2 3 4]
+    [2 3 4] [0 1 5]
+    """
+
+    n: int = 10
+    """Number of folds."""
+    guard: int = 4
+    """Pixels around held-out samples that do not train."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers and guards that no image could give."""
+        _check_number(self.n)
+        _check_guard(self.guard)
+
+    def folds(
+        self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
+    ) -> Folds:
+        """Make folds of whole clusters.
+
+        Raises
+        ------
+        SplitError
+            If there are fewer clusters than folds, or the guard leaves nothing
+            to train on.
+        """
+        check_classes(samples)
+        groups = clusters(samples, max(self.guard, 1))
+        check_groups(groups, self.n, "clusters", "choose folds by blocks")
+        numbers = deal(samples.labels, groups, self.n, np.random.default_rng(seed))
+        return _folded(samples, numbers, self, seed=seed, legend=legend)
+
+
+Maker = RandomFolds | BlockFolds | ClusterFolds
+_KINDS = {RandomFolds: "random", BlockFolds: "blocks", ClusterFolds: "clusters"}
+
+
+def _folded(
+    samples: Samples, numbers: Positions, maker: Maker, *, seed: int, legend: Legend | None
+) -> Folds:
+    """Make folds of the fold number of each sample, and say what they cannot score."""
+    guard = getattr(maker, "guard", 0)
+    parts = [_fold(samples, numbers == number, guard) for number in range(maker.n)]
+    usable = [fold for fold in parts if len(fold.test)]
+    if len(usable) < 2:
+        raise SplitError(
+            f"A guard of {guard} pixels leaves {len(usable)} of {maker.n} folds with samples "
+            "of two classes to train on and one of them to hold out; use a smaller guard "
+            "or folds at random."
+        )
+    return Folds(
+        samples,
+        tuple(usable),
+        kind=_KINDS[type(maker)],
+        guard=guard,
+        settings=asdict(maker) | {"seed": seed},
+        notes=(*_lost_folds(parts), *_lost_classes(samples, parts, legend)),
+    )
+
+
+def _fold(samples: Samples, held: Mask, guard: int) -> Fold:
+    """Make one fold of the samples that are to be held out."""
+    inside, outside = np.flatnonzero(held), np.flatnonzero(~held)
+    near = _near(samples, outside, inside, guard) if guard else np.zeros(len(outside), bool)
+    train = outside[~near]
+    known = np.unique(samples.labels[train])
+    # A single class teaches nothing: what is held out of it cannot be mistaken.
+    learnt = np.isin(samples.labels[inside], known if len(known) > 1 else [])
+    return Fold(train, inside[learnt], outside[near], inside[~learnt])
+
+
+def _near(samples: Samples, which: Positions, others: Positions, distance: int) -> Mask:
+    """Tell which samples lie within a Chebyshev distance of any of the others."""
+    places = np.column_stack((samples.rows, samples.cols))
+    if not len(others):
+        return np.zeros(len(which), dtype=bool)
+    gaps, _ = KDTree(places[others]).query(
+        places[which], p=np.inf, distance_upper_bound=distance + 0.5
+    )
+    return np.asarray(np.isfinite(gaps))
+
+
+def _prove_disjoint(fold: Fold, count: int, number: int) -> None:
+    """Raise unless the parts of a fold are disjoint and make up all samples."""
+    together = np.sort(np.concatenate(list(vars(fold).values())))
+    if not np.array_equal(together, np.arange(count)):
+        raise SplitError(
+            f"The parts of fold {number} must be disjoint and together all {count} samples; "
+            "make the folds anew."
+        )
+
+
+def _lost_folds(parts: list[Fold]) -> list[str]:
+    lost = [number for number, fold in enumerate(parts, start=1) if not len(fold.test)]
+    if not lost:
+        return []
+    one = len(lost) == 1
+    return [
+        f"Fold{'' if one else 's'} {', '.join(map(str, lost))} of {len(parts)} "
+        f"{'is' if one else 'are'} left out: too little is left there to train on."
+    ]
+
+
+def _lost_classes(samples: Samples, parts: list[Fold], legend: Legend | None) -> list[str]:
+    """Name the classes that some fold cannot have on both of its sides."""
+    lost = samples.labels[np.concatenate([fold.unscored for fold in parts])]
+    notes = []
+    for code, count in zip(*np.unique(lost, return_counts=True), strict=True):
+        total = np.count_nonzero(samples.labels == code)
+        notes.append(
+            f"{class_name(int(code), legend)}: {count} of its {total} samples "
+            f"{'is' if count == 1 else 'are'} not scored, as their fold leaves none of the "
+            "class to train on."
+        )
+    return notes
+
+
+def _check_number(n: int) -> None:
+    if n < 2:
+        raise SplitError(f"Cross-validation needs at least 2 folds, got {n}; use 10.")
+
+
+def _check_guard(guard: int) -> None:
+    if guard < 0:
+        raise SplitError(f"The guard is a width in pixels from 0, got {guard}; use 4.")
