@@ -20,7 +20,7 @@ __all__ = ["NWFE"]
 _BLOCK = 2**20
 """Distances held at once: 8 MiB, so that a block stays in the processor's cache."""
 _NEAREST = 1e-3
-"""Smallest distance that counts, as a share of the root mean square distance of samples."""
+"""Distance, as a share of the root mean square one, below which two samples are the same."""
 _LEAST_SCATTER = 1e-9
 """Smallest within-class scatter of a band that counts, as a share of its variance."""
 
@@ -62,10 +62,11 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
     Notes
     -----
     A feature is ``components_ @ (x - mean_)``.  The time grows with the square
-    of the number of samples, memory only with the number itself.  Distances
-    below 1/1000 of the root mean square distance between samples count as that
-    much, so that duplicates have a finite weight.  A class of one sample has no
-    scatter within; bands that are constant get no weight.
+    of the number of samples, memory only with the number itself.  The formulas
+    leave a sample out of its own local mean; its duplicates are left out too,
+    wherever they are: all samples nearer than 1/1000 of the root mean square
+    distance between samples.  A class of one sample has no scatter within;
+    bands that are constant get no weight.
 
     References
     ----------
@@ -204,35 +205,39 @@ def _scatters(classes: list[Floats]) -> tuple[Floats, Floats]:
     floor = _NEAREST * _typical_distance(classes)
     within, between = np.zeros((n_bands, n_bands)), np.zeros((n_bands, n_bands))
     for i, j in product(range(len(classes)), repeat=2):
-        if i == j and len(classes[i]) < 2:
-            continue
-        residuals = classes[i] - _local_means(classes[i], classes[j], floor, same=i == j)
+        residuals = classes[i] - _local_means(classes[i], classes[j], floor)
         weights = 1.0 / np.maximum(np.linalg.norm(residuals, axis=1), floor)
-        # prior n_i / n times 1 / n_i
+        # The prior n_i / n times 1 / n_i leaves 1 / n.
         residuals *= np.sqrt(weights / (weights.sum() * n_samples))[:, np.newaxis]
         scatter = within if i == j else between
         scatter += residuals.T @ residuals
     return within, between
 
 
-def _local_means(samples: Floats, others: Floats, floor: float, *, same: bool) -> Floats:
+def _local_means(samples: Floats, others: Floats, floor: float) -> Floats:
     """Return the mean (n, band) of a class as each sample sees it: near ones count most."""
     means = np.empty_like(samples)
-    norms = np.einsum("ij,ij->i", others, others)
     for block in _blocks(len(samples), len(others)):
-        weights = samples[block] @ others.T
-        weights *= -2.0
-        weights += np.einsum("ij,ij->i", samples[block], samples[block])[:, np.newaxis]
-        weights += norms
+        weights = _squared_distances(samples[block], others)
+        same = weights < floor * floor
         np.maximum(weights, floor * floor, out=weights)
         np.sqrt(weights, out=weights)
         np.reciprocal(weights, out=weights)
-        if same:
-            rows = np.arange(len(weights))
-            weights[rows, rows + block.start] = 0.0
+        np.copyto(weights, 0.0, where=same)
+        # A class that is all in one place is seen where it is.
+        weights[same.all(axis=1)] = 1.0
         np.matmul(weights, others, out=means[block])
         means[block] /= weights.sum(axis=1, keepdims=True)
     return means
+
+
+def _squared_distances(samples: Floats, others: Floats) -> Floats:
+    """Return the squared distances (n, m), short of rounding, by one matrix product."""
+    squares = samples @ others.T
+    squares *= -2.0
+    squares += np.einsum("ij,ij->i", samples, samples)[:, np.newaxis]
+    squares += np.einsum("ij,ij->i", others, others)
+    return np.asarray(squares)
 
 
 def _largest(between: Floats, within: Floats, count: int) -> tuple[Floats, Floats]:
