@@ -1,16 +1,23 @@
 """The leak audit counts what a brute-force look at every window finds."""
 
-from itertools import pairwise
+from itertools import pairwise, product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from hypercover.errors import CallError, SplitError
 from hypercover.samples.blocks import BlockSplit
-from hypercover.samples.leakage import AUDITED_WINDOWS, audit, audit_table
+from hypercover.samples.leakage import (
+    AUDITED_WINDOWS,
+    audit,
+    audit_table,
+    flattest_band,
+    shared_zone_share,
+)
 from hypercover.samples.masks import MaskSplit
 from hypercover.samples.random import RandomSplit
 from hypercover.samples.split import Split
@@ -149,3 +156,48 @@ def test_the_fixed_maps_of_pavia_leak_as_measured(real):
     assert_table(marked, {3: (0.03, 0.07), 9: (0.14, 0.29), 15: (0.25, 0.51)})
     usable = MaskSplit(real.pavia_train, real.pavia_test).split(real.pavia)
     assert_table(usable, {3: (0.03, 0.07), 9: (0.13, 0.27), 15: (0.24, 0.48)})
+
+
+def zone_of(band, start):
+    """Walk from a pixel over neighbours of equal value, corners included."""
+    seen, todo = {start}, [start]
+    while todo:
+        row, col = todo.pop()
+        for place in product((row - 1, row, row + 1), (col - 1, col, col + 1)):
+            inside = 0 <= place[0] < band.shape[0] and 0 <= place[1] < band.shape[1]
+            if inside and place not in seen and band[place] == band[row, col]:
+                seen.add(place)
+                todo.append(place)
+    return seen
+
+
+@given(
+    arrays(
+        np.int8,
+        array_shapes(min_dims=2, max_dims=2, max_side=9),
+        elements=st.integers(0, 2),
+    ),
+    st.integers(0, 2**32 - 1),
+)
+def test_shared_zones_are_found_as_by_walking(values, seed):
+    band = values.astype(np.float32)
+    band[band == 2] = np.nan
+    parts = np.random.default_rng(seed).integers(0, 3, band.shape)
+    parts.flat[0] = 2
+    split = SimpleNamespace(mask=lambda part: parts == {"train": 1, "test": 2}[part])
+    tested = list(zip(*np.nonzero(parts == 2), strict=True))
+    shared = [any(parts[place] == 1 for place in zone_of(band, start)) for start in tested]
+    assert shared_zone_share(split, band) == pytest.approx(np.mean(shared))
+
+
+def test_the_flattest_band_has_most_equal_neighbours():
+    noisy = np.random.default_rng(0).random((6, 5))
+    halves = np.repeat([[0.0, 1.0]], 3, axis=0).repeat([2, 3], axis=1).repeat(2, axis=0)
+    stack = np.stack([noisy, halves, np.full((6, 5), np.nan)])
+    assert flattest_band(stack) == 1
+
+
+def test_zones_of_a_split_without_test_pixels_cannot_be_audited():
+    split = Split.from_parts(train=np.ones((2, 2)), test=np.zeros((2, 2)))
+    with pytest.raises(SplitError, match="no test pixel"):
+        shared_zone_share(split, np.zeros((2, 2)))

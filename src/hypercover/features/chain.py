@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from hypercover.errors import CallError, ModelError
 from hypercover.features.catalog import Step
-from hypercover.features.feature import Arrays, Feature, Progress, Settings
+from hypercover.features.feature import Arrays, Feature, Progress, Settings, part_of
 from hypercover.scene.scene import Scene
 
 __all__ = ["Chain", "Spec"]
@@ -16,8 +16,6 @@ __all__ = ["Chain", "Spec"]
 Spec = str | Sequence[str | Mapping[str, Any]]
 """How a chain is written: ``"kpca:5,esdap:area"``, or the list form of YAML."""
 _MOST_STEPS = 16
-_SHARES = 1000
-"""Units of work a step is counted as, so that progress moves inside it."""
 
 
 @dataclass
@@ -85,6 +83,20 @@ class Chain:
             total += feature.reach
         return total
 
+    def outputs(self, bands: int) -> int | None:
+        """Return how many features it makes of so many bands; None where only data tell.
+
+        Raises
+        ------
+        CallError
+            If a step is asked for more components than there are bands.
+        """
+        count: int | None = bands
+        for feature in self.features:
+            known = getattr(feature, "outputs", None)
+            count = None if count is None or known is None else known(count)
+        return count
+
     def describe(self) -> str:
         """Say in a few words what the chain does."""
         return f"image features {self.text}"
@@ -107,14 +119,14 @@ class Chain:
     ) -> Scene:
         """Fit the chain and return the scene of its features, each step done once."""
         for place, feature in enumerate(self.features):
-            said = _part(progress, place, len(self.features))
+            said = part_of(progress, place, len(self.features))
             scene = feature.fit(scene, seed=seed).transform(scene, progress=said)
         return scene
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
         """Return the scene with the features of the fitted chain as its bands."""
         for place, feature in enumerate(self.features):
-            said = _part(progress, place, len(self.features))
+            said = part_of(progress, place, len(self.features))
             scene = feature.transform(scene, progress=said)
         return scene
 
@@ -181,18 +193,6 @@ def _named() -> Mapping[str, Any]:
     if find_spec("hypercover.features.named") is None:
         return {}
     return import_module("hypercover.features.named").NAMED  # type: ignore[no-any-return]
-
-
-def _part(progress: Progress | None, place: int, steps: int) -> Progress | None:
-    """Return what the step at a place reports to, so that the whole goes up evenly."""
-    if progress is None:
-        return None
-
-    def report(done: int, total: int) -> None:
-        share = done / total if total else 1.0
-        progress(int(_SHARES * (place + share)), _SHARES * steps)
-
-    return report
 
 
 def _own_arrays(arrays: Arrays, place: int) -> Arrays:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hypercover.scene.scene import Scene
 
-__all__ = ["Arrays", "Feature", "Progress", "Settings"]
+__all__ = ["Arrays", "Feature", "Progress", "Settings", "part_of"]
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 """Plain arrays by name: all of a fitted feature that is no setting."""
@@ -16,6 +16,22 @@ Settings = dict[str, Any]
 """JSON-able values by name."""
 Progress = Callable[[int, int], None]
 """Called with the work done and the work in all, in any unit."""
+
+
+_SHARES = 1000
+"""Units of work a part is counted as, so that progress moves inside it."""
+
+
+def part_of(progress: Progress | None, place: int, parts: int) -> Progress | None:
+    """Return what the part at a place reports to, so that the whole goes up evenly."""
+    if progress is None:
+        return None
+
+    def report(done: int, total: int) -> None:
+        share = done / total if total else 1.0
+        progress(int(_SHARES * (place + share)), _SHARES * parts)
+
+    return report
 
 
 class Feature(Protocol):
@@ -29,6 +45,9 @@ class Feature(Protocol):
     @property
     def reach(self) -> int | None:
         """Pixels around a pixel that its value may depend on; None = any distance."""
+
+    def outputs(self, bands: int) -> int | None:
+        """Return how many features it makes of so many bands; None where only data tell."""
 
     def fit(self, scene: Scene, *, seed: int = 0) -> Self:
         """Learn what has to be learnt from all pixels that hold data."""

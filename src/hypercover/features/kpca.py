@@ -80,6 +80,10 @@ class KPCA:
         """Pixels around a pixel that its value depends on: none."""
         return 0
 
+    def outputs(self, bands: int) -> int:
+        """Return how many features it makes of so many bands."""
+        return self.components
+
     def fit(self, scene: Scene, *, seed: int = 0) -> Self:
         """Fit the kernel on a sample of the pixels with data.
 

@@ -14,6 +14,7 @@ from hypercover.features.spectral import (
     Floats,
     check_bands,
     check_components,
+    check_enough,
     check_variance,
     map_spectra,
     mean_and_covariance,
@@ -65,6 +66,11 @@ class MNF:
     def reach(self) -> int:
         """Pixels around a pixel that its value depends on: none; neighbours only fit it."""
         return 0
+
+    def outputs(self, bands: int) -> int:
+        """Return how many features it makes of so many bands."""
+        check_enough(self.components, bands, "MNF")
+        return self.components
 
     def fit(self, scene: Scene, *, seed: int = 0) -> Self:
         """Learn the directions from all pixels with data; the seed changes nothing.

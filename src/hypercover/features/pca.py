@@ -12,6 +12,7 @@ from hypercover.features.spectral import (
     Floats,
     check_bands,
     check_components,
+    check_enough,
     check_variance,
     map_spectra,
     mean_and_covariance,
@@ -59,6 +60,11 @@ class PCA:
     def reach(self) -> int:
         """Pixels around a pixel that its value depends on: none."""
         return 0
+
+    def outputs(self, bands: int) -> int:
+        """Return how many features it makes of so many bands."""
+        check_enough(self.components, bands, "PCA")
+        return self.components
 
     def fit(self, scene: Scene, *, seed: int = 0) -> Self:
         """Learn the directions from all pixels with data; the seed changes nothing.

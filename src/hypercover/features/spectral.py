@@ -14,6 +14,7 @@ __all__ = [
     "Floats",
     "check_bands",
     "check_components",
+    "check_enough",
     "check_variance",
     "draw_spectra",
     "map_spectra",
@@ -42,6 +43,15 @@ def check_components(components: object, feature: str) -> int:
         f"{feature} must be asked for at least 1 component, got {components!r}; use for "
         "example 5."
     )
+
+
+def check_enough(components: int, bands: int, feature: str) -> None:
+    """Refuse more straight components than there are bands."""
+    if components > bands:
+        raise CallError(
+            f"{feature} was asked for {components} components of {bands} bands; ask for "
+            f"at most {bands}."
+        )
 
 
 def _blocks_of(scene: Scene) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
@@ -76,11 +86,17 @@ def map_spectra(
     values, done = new_stack(scene, len(names)), 0
     total = int(scene.valid.sum())
     for (row, col), spectra in _blocks_of(scene):
-        values[:, row, col] = function(spectra).T
+        values[:, row, col] = _never_blank(function(spectra)).T
         done += len(row)
         if progress is not None:
             progress(done, total)
     return feature_scene(scene, values, names)
+
+
+def _never_blank(features: Floats) -> Floats:
+    """Lift spectra that sit at the very origin off it: zero in all bands is no data."""
+    features[~features.any(axis=1), 0] = np.finfo(np.float32).tiny
+    return features
 
 
 def check_bands(scene: Scene, bands: int, feature: str) -> None:

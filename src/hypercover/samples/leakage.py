@@ -4,6 +4,9 @@ A window reaches ``window // 2`` pixels around its centre.  A test pixel whose
 window holds a training centre is tested beside its own answer; a test pixel
 whose window merely shares a pixel with a training window is tested on values
 the classifier was trained on.
+
+Spatial features carry further than any window: a filter that merges what
+belongs together gives a test pixel the very value of a training pixel far away.
 """
 
 from dataclasses import dataclass
@@ -12,11 +15,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import distance_transform_cdt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from hypercover.errors import SplitError
 from hypercover.samples.windows import check_window
 
-__all__ = ["AUDITED_WINDOWS", "LeakAudit", "Parted", "audit", "audit_table"]
+__all__ = [
+    "AUDITED_WINDOWS",
+    "LeakAudit",
+    "Parted",
+    "audit",
+    "audit_table",
+    "flattest_band",
+    "shared_zone_share",
+]
 
 AUDITED_WINDOWS = (1, 3, 5, 9, 15)
 """Windows the audit of a split is shown for, beside the window in use."""
@@ -101,15 +114,19 @@ def audit_table(split: Parted, *windows: int) -> dict[int, LeakAudit]:
 def _distance_to_training(split: Parted) -> npt.NDArray[np.int32]:
     """Chebyshev distance of every test pixel (n,) to the nearest training pixel."""
     train, test = split.mask("train"), split.mask("test")
+    _check_test(test)
+    if not train.any():
+        return np.full(int(test.sum()), sum(train.shape), dtype=np.int32)
+    distances = distance_transform_cdt(~train, metric="chessboard")
+    return np.asarray(distances[test], dtype=np.int32)
+
+
+def _check_test(test: npt.NDArray[np.bool_]) -> None:
     if not test.any():
         raise SplitError(
             "The split has no test pixel, so nothing can be audited; "
             "make a split that leaves some labelled pixels for the test."
         )
-    if not train.any():
-        return np.full(int(test.sum()), sum(train.shape), dtype=np.int32)
-    distances = distance_transform_cdt(~train, metric="chessboard")
-    return np.asarray(distances[test], dtype=np.int32)
 
 
 def _shares(distance: npt.NDArray[np.int32], window: int) -> LeakAudit:
@@ -119,3 +136,70 @@ def _shares(distance: npt.NDArray[np.int32], window: int) -> LeakAudit:
         centre_in_window=float(np.mean(distance <= window // 2)),
         window_overlap=float(np.mean(distance <= window - 1)),
     )
+
+
+def flattest_band(stack: npt.NDArray[np.generic]) -> int:
+    """Return the position of the band (band, y, x) that is simplified most.
+
+    That is the one in which most pixels equal the neighbour to their right or
+    below; of several the first.
+    """
+    equal = [
+        np.count_nonzero(band[:, 1:] == band[:, :-1])
+        + np.count_nonzero(band[1:] == band[:-1])
+        for band in stack
+    ]
+    return int(np.argmax(equal))
+
+
+def shared_zone_share(split: Parted, band: npt.NDArray[np.generic]) -> float:
+    """Return the share of test pixels whose flat zone holds a training pixel.
+
+    Why it exists: a connected filter has no window, so the audit of windows
+    says nothing of it; but what lies in one flat zone has one value, and a test
+    pixel there is tested on a value the classifier was trained on.
+
+    Parameters
+    ----------
+    split : Split
+        Anything with ``mask("train")`` and ``mask("test")``, each (y, x).
+    band : array (y, x)
+        One feature.  A flat zone is a connected set of pixels of equal value,
+        corners included; NaN belongs to none.
+
+    Raises
+    ------
+    SplitError
+        If the split has no test pixel.
+
+    Examples
+    --------
+    >>> from hypercover.samples.split import Split
+    >>> split = Split.from_parts(train=[[1, 0, 0, 0]], test=[[0, 0, 1, 1]])
+    >>> shared_zone_share(split, np.array([[7, 7, 7, 5]]))
+    0.5
+    """
+    train, test = split.mask("train"), split.mask("test")
+    _check_test(test)
+    zones = _flat_zones(band)
+    trained = np.zeros(int(zones.max()) + 1, dtype=bool)
+    trained[zones[train]] = True
+    return float(np.mean(trained[zones[test]]))
+
+
+def _flat_zones(band: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
+    """Give each connected set of pixels of equal value a number, corners included."""
+    rows, cols = band.shape
+    places = np.arange(band.size).reshape(rows, cols)
+    pairs = [(slice(None), slice(None, -1), slice(None), slice(1, None)),
+             (slice(None, -1), slice(None), slice(1, None), slice(None)),
+             (slice(None, -1), slice(None, -1), slice(1, None), slice(1, None)),
+             (slice(None, -1), slice(1, None), slice(1, None), slice(None, -1))]  # fmt: skip
+    ends = []
+    for up, left, down, right in pairs:
+        same = band[up, left] == band[down, right]
+        ends.append((places[up, left][same], places[down, right][same]))
+    first, second = (np.concatenate(side) for side in zip(*ends, strict=True))
+    joined = coo_array((np.ones(len(first), bool), (first, second)), (band.size,) * 2)
+    zones = connected_components(joined, directed=False)[1]
+    return np.asarray(zones, dtype=np.int32).reshape(rows, cols)
