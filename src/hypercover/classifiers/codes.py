@@ -32,8 +32,15 @@ def codes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
     return {"type": "U" if text else classes.dtype.str.lstrip("<>|="), "values": values}
 
 
-def codes_from_json(value: Any) -> npt.NDArray[Any]:
+def codes_from_json(value: Any, *, ordered: bool = True) -> npt.NDArray[Any]:
     """Return class codes from their JSON object.
+
+    Parameters
+    ----------
+    value : what `codes_to_json` made
+    ordered : bool
+        Whether they must rise.  Those of a LIBSVM model stand in the order in
+        which it breaks ties.
 
     Raises
     ------
@@ -51,7 +58,8 @@ def codes_from_json(value: Any) -> npt.NDArray[Any]:
         raise ModelError(
             "The class codes of the model are not readable; train it again."
         ) from error
-    if not 2 <= len(classes) <= _MOST_CLASSES or classes.tolist() != sorted(set(values)):
+    found = classes.tolist() if ordered else sorted(classes.tolist())
+    if not 2 <= len(classes) <= _MOST_CLASSES or found != sorted(set(values)):
         raise ModelError(
             "The class codes of the model must be at least two, different and in order; "
             "train it again."

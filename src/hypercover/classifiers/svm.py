@@ -63,7 +63,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : array (class,)
-        Class codes in rising order.
+        Class codes in rising order; those of an imported LIBSVM model in its own.
     n_features_in_ : int
         Number of bands.
     mean_, scale_ : array (band,)
@@ -293,7 +293,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ModelError
             If the state is incomplete or its shapes contradict each other.
         """
-        classes = codes_from_json(settings.get("classes"))
+        classes = codes_from_json(settings.get("classes"), ordered=False)
         width = positive(settings.get("width"), "width")
         check_arrays(arrays, len(classes))
         gamma = settings.get("gamma")
