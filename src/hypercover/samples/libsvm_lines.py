@@ -195,8 +195,8 @@ def _read_one_by_one(data: bytes, layout: Layout, first: int) -> Lines:
 
 def _shown(word: bytes) -> str:
     """Show a word of a file that may hold anything."""
-    text = word.decode("ascii", "backslashreplace")
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+    shown = repr(word[:_SHOWN])[1:]
+    return shown if len(word) <= _SHOWN else f"{shown[:-1]}…{shown[-1]}"
 
 
 def _label(word: bytes, layout: Layout, line: int) -> int:

@@ -24,7 +24,7 @@ from hypercover.scene.memory import check_fits
 __all__ = ["Positions", "positions_beside", "read_positions", "write_positions"]
 
 _FORMAT = "hypercover libsvm positions 1"
-_MOST_BYTES = 2**30
+_MOST_BYTES = 2**28
 _MOST_SIDE = 2**24
 _MOST_TEXT = 2**16
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
