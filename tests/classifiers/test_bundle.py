@@ -137,7 +137,8 @@ def edited(folder, change):
     ("change", "says"),
     [
         (lambda d: d.update(format="other"), "not a hypercover model"),
-        (lambda d: d.update(version=2), "format version 2"),
+        (lambda d: d.update(version=3), "format version 3"),
+        (lambda d: d.update(version=2), "lacks its part 'features'"),
         (lambda d: d.update(kind="pickle"), "unknown kind 'pickle'; known are svm, cnn"),
         (lambda d: d.update(kind=["svm"]), "unknown kind"),
         (lambda d: d.update(kind="sklearn"), "parameters"),

@@ -2,7 +2,8 @@
 
 A bundle is ``model.json`` (what kind, which settings, which bands and classes)
 and ``weights.safetensors`` (plain arrays, checked by SHA-256).  Nothing in it is
-code, and nothing is unpickled, so a model from a stranger can be opened.
+code, and nothing is unpickled, so a model from a stranger can be opened.  A model
+on image features carries what was learnt for them too, as settings and arrays.
 """
 
 import hashlib
@@ -24,7 +25,11 @@ from hypercover.files import atomic, make_folder, write_json
 
 __all__ = ["Bundle", "Classifier", "check_scene_fits", "load_bundle", "save_bundle"]
 
-_FORMAT, _VERSION = "hypercover-model", 1
+_FORMAT = "hypercover-model"
+_PLAIN, _FEATURED = 1, 2
+"""Versions of the format: without image features, and with them."""
+_FEATURES = "features/"
+"""What the names of the arrays of image features begin with."""
 _CARD, _WEIGHTS = "model.json", "weights.safetensors"
 _MOST_TEXT = 2**26
 _MOST_WEIGHTS = 2**33
@@ -36,6 +41,7 @@ _KINDS = {
 _PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
 
 Arrays = dict[str, npt.NDArray[Any]]
+State = tuple[dict[str, Any], Arrays]
 
 
 class Classifier(Protocol):
@@ -65,10 +71,22 @@ class Bundle:
     """Kind of the classifier: svm, cnn or sklearn."""
     versions: dict[str, str]
     """Versions of the packages it was made with."""
+    features: State | None = None
+    """State of the image features it takes in the place of bands, not checked yet:
+    settings and arrays; None where it takes the bands of the card."""
 
 
-def save_bundle(folder: str | Path, classifier: Classifier, card: dict[str, Any]) -> None:
+def save_bundle(
+    folder: str | Path,
+    classifier: Classifier,
+    card: dict[str, Any],
+    *,
+    features: State | None = None,
+) -> None:
     """Save a fitted classifier and its card into a folder.
+
+    ``features`` is the state of the image features the classifier was trained
+    on; the bands of the card are then those the features are made of.
 
     The weights are written first and ``model.json``, which holds their
     checksum, last: a crash in between leaves a bundle that is refused, never
@@ -83,15 +101,20 @@ def save_bundle(folder: str | Path, classifier: Classifier, card: dict[str, Any]
     """
     kind = _kind_of(classifier)
     settings, arrays = classifier.state()
+    learnt = {} if features is None else {"features": features[0]}
+    if features is not None:
+        own = {f"{_FEATURES}{name}": array for name, array in features[1].items()}
+        arrays = {**arrays, **own}
     weights = safetensors.save(
         {name: np.asarray(array, order="C") for name, array in arrays.items()}
     )
     document = {
         "format": _FORMAT,
-        "version": _VERSION,
+        "version": _PLAIN if features is None else _FEATURED,
         "kind": kind,
         "card": card,
         "settings": settings,
+        **learnt,
         "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
         "made_with": _versions(),
     }
@@ -115,12 +138,23 @@ def load_bundle(folder: str | Path) -> Bundle:
     arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
     module, name = _KINDS[document["kind"]]
     classifier = getattr(import_module(module), name)
+    features = _split_off_features(document, arrays)
     return Bundle(
         classifier.from_state(document["settings"], arrays),
         document["card"],
         document["kind"],
         document["made_with"],
+        features,
     )
+
+
+def _split_off_features(document: dict[str, Any], arrays: Arrays) -> State | None:
+    """Take the arrays of image features out of all arrays, and return their state."""
+    if document["version"] == _PLAIN:
+        return None
+    names = [name for name in arrays if name.startswith(_FEATURES)]
+    own = {name.removeprefix(_FEATURES): arrays.pop(name) for name in names}
+    return document["features"], own
 
 
 def _kind_of(classifier: Any) -> str:
@@ -189,10 +223,11 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
             f"{folder / _CARD} is not a hypercover model: its format is "
             f"{str(document.get('format'))[:40]!r}, not {_FORMAT!r}."
         )
-    if document.get("version") != _VERSION:
+    version = document.get("version")
+    if type(version) is not int or version not in (_PLAIN, _FEATURED):
         raise ModelError(
-            f"The model in {folder} has format version {str(document.get('version'))[:40]}, "
-            f"this hypercover reads version {_VERSION}; install the version it was made with."
+            f"The model in {folder} has format version {str(version)[:40]}, this hypercover "
+            f"reads versions {_PLAIN} and {_FEATURED}; install the version it was made with."
         )
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -200,7 +235,8 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
             f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; "
             f"known are {', '.join(_KINDS)}."
         )
-    for part in ("card", "settings", "weights", "made_with"):
+    parts = ["card", "settings", "weights", "made_with"]
+    for part in parts + ["features"] * (version == _FEATURED):
         if not isinstance(document.get(part), dict):
             raise ModelError(
                 f"The model in {folder} is damaged: {_CARD} lacks its part {part!r}; "

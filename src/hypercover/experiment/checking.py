@@ -1,7 +1,10 @@
 """Looking before leaping: what would stop a run is found before anything is written."""
 
-from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec
+from hypercover.errors import ExperimentError
+from hypercover.experiment.features import chain_of
+from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec, SVMSpec
 from hypercover.experiment.stages import classifier_for, scene_for, split_for
+from hypercover.features.stack import check_stack
 from hypercover.samples.windows import check_window
 from hypercover.scene.scene import Scene
 
@@ -20,17 +23,23 @@ def check_experiment(experiment: Experiment) -> None:
         About the first thing that is wrong.
     """
     scene = scene_for(experiment.scene)
+    for name in experiment.features:
+        chain_of(experiment, name)
     for model in experiment.models.values():
         check_window(model.window, scene.shape)
     for model in experiment.models.values():
-        _check_model(model, scene, experiment.device)
+        _check_model(model, scene, experiment)
     for spec in experiment.splits.values():
         split_for(spec, scene, seed=experiment.seed, window=experiment.window)
 
 
-def _check_model(model: ModelSpec, scene: Scene, device: str) -> None:
+def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None:
     """Refuse names, parameters, sizes and devices that training would refuse."""
+    device = experiment.device
     classifier_for(model, seed=0, device=device)
+    bands = _bands_seen(model, scene, experiment)
+    if isinstance(model, SVMSpec):
+        _check_nwfe(model, bands)
     if not isinstance(model, CNNSpec):
         return
     from hypercover.classifiers.dense import device_of
@@ -39,7 +48,32 @@ def _check_model(model: ModelSpec, scene: Scene, device: str) -> None:
     device_of(device)
     build(
         model.network,
-        bands=scene.n_bands,
+        bands=bands or scene.n_bands,
         classes=len(scene.legend),
         window=model.window,
     )
+
+
+def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int | None:
+    """Return how many bands or features a model sees; None where only data tell.
+
+    Raises
+    ------
+    SceneError
+        If so many features of the scene do not fit in memory.
+    """
+    if model.features is None:
+        return scene.n_bands
+    count = chain_of(experiment, model.features).outputs(scene.n_bands)
+    if count is not None:
+        check_stack(scene, count)
+    return count
+
+
+def _check_nwfe(model: SVMSpec, bands: int | None) -> None:
+    """Refuse more features of NWFE than it is given bands."""
+    if model.nwfe is not None and bands is not None and model.nwfe > bands:
+        raise ExperimentError(
+            f"NWFE was asked for {model.nwfe} features of {bands} bands; ask for at most "
+            f"{bands}."
+        )

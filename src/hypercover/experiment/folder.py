@@ -52,6 +52,10 @@ class RunFolder:
         """Return the bundle of a model: that of the main split and the first seed."""
         return self.path / "models" / name
 
+    def features(self, name: str) -> Path:
+        """Return the folder of a stack of features and the chain that made it."""
+        return self.path / "features" / name
+
     def map(self, name: str, what: str = "") -> Path:
         """Return the path of a map: classes, or ``confidence`` or ``check``."""
         return self.path / "maps" / (f"{name}-{what}.tif" if what else f"{name}.tif")

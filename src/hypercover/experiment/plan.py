@@ -1,10 +1,11 @@
 """From an experiment to the plan of its tasks."""
 
-from hypercover.experiment.schema import CNNSpec, Experiment
+from hypercover.experiment.features import used_features
+from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec
 from hypercover.experiment.stages import fingerprint
 from hypercover.jobs.plan import Plan, Task
 
-__all__ = ["make_plan", "name_of"]
+__all__ = ["features_task", "make_plan", "name_of"]
 
 _HERE = "hypercover.experiment"
 _HEAVY = 10.0
@@ -16,13 +17,18 @@ def name_of(split: str, seed: int, model: str = "") -> str:
     return f"train-{split}-{seed}-{model}" if model else f"split-{split}-{seed}"
 
 
+def features_task(spec: ModelSpec) -> tuple[str, ...]:
+    """Name the task that computes the features a model needs; nothing where it needs none."""
+    return () if spec.features is None else (f"features-{spec.features}",)
+
+
 def make_plan(experiment: Experiment) -> Plan:
     """Expand an experiment into tasks that can be done in any process.
 
-    Order: draw the scene and make the splits; train and evaluate each model on
+    Order: draw the scene, make the splits and compute the image features; train and evaluate each model on
     each split with each seed; reduce to ``metrics.json``; map; report.
     """
-    trials = _trials(experiment)
+    features, trials = _features(experiment), _trials(experiment)
     splits = _splits(experiment)
     look = Task(
         "scene", f"{_HERE}.tasks:draw_scene", weight=0.5, key=fingerprint(experiment)
@@ -43,7 +49,7 @@ def make_plan(experiment: Experiment) -> Plan:
         weight=0.5,
         key=whole,
     )
-    return Plan((look, *splits, *trials, reduce, *maps, report))
+    return Plan((look, *splits, *features, *trials, reduce, *maps, report))
 
 
 def _splits(experiment: Experiment) -> tuple[Task, ...]:
@@ -60,13 +66,27 @@ def _splits(experiment: Experiment) -> tuple[Task, ...]:
     )
 
 
+def _features(experiment: Experiment) -> tuple[Task, ...]:
+    """Compute each chain that a model uses once, whatever the splits and the repeats."""
+    return tuple(
+        Task(
+            f"features-{name}",
+            f"{_HERE}.tasks:make_features",
+            {"name": name},
+            weight=1.0,
+            key=fingerprint(experiment, experiment.features[name], experiment.seed),
+        )
+        for name in used_features(experiment)
+    )
+
+
 def _trials(experiment: Experiment) -> tuple[Task, ...]:
     return tuple(
         Task(
             name_of(split, seed, model),
             f"{_HERE}.tasks:train",
             {"model": model, "split": split, "seed": seed},
-            needs=(name_of(split, seed),),
+            needs=(name_of(split, seed), *features_task(spec)),
             weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
             key=fingerprint(experiment, spec, experiment.device),
         )
@@ -87,9 +107,10 @@ def _maps(experiment: Experiment) -> tuple[Task, ...]:
             needs=(
                 name_of("main", experiment.seed),
                 name_of("main", experiment.seed, model),
+                *features_task(spec),
                 *(["reduce"] if experiment.map == "best" else []),
             ),
             weight=1.0,
         )
-        for model in experiment.models
+        for model, spec in experiment.models.items()
     )

@@ -1,11 +1,12 @@
 """Using a kept model on an image: what it was trained on must be there."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hypercover.classifiers.bundle import check_scene_fits, load_bundle
 from hypercover.errors import CallError, ModelError
+from hypercover.features.chain import Chain
+from hypercover.features.feature import Progress, part_of
 from hypercover.maps.predict import predict_to_files
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
@@ -19,7 +20,7 @@ def predict_image(
     out: Path,
     *,
     confidence: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Map an image with a kept model, from file to file.
 
@@ -27,7 +28,8 @@ def predict_image(
     ----------
     model : folder of the bundle
     scene : the image; where it has more bands than the model, those of the
-        model are chosen by number and wavelength
+        model are chosen by number and wavelength.  A model on image features
+        computes them of the whole scene first, in memory.
 
     Raises
     ------
@@ -36,6 +38,8 @@ def predict_image(
     ModelError
         If the bundle is damaged, or the image lacks bands the model was
         trained on; the bands or wavelengths are named.
+    SceneError
+        If the image features of the scene do not fit in memory.
     """
     for path in (out, confidence):
         _check_name(path)
@@ -44,6 +48,10 @@ def predict_image(
     if positions is not None:
         scene = scene.take_bands([int(position) for position in positions])
     legend = _legend(bundle.card)
+    if bundle.features is not None:
+        chain = Chain.from_state(*bundle.features)
+        scene = chain.transform(scene, progress=part_of(progress, 0, 2))
+        progress = part_of(progress, 1, 2)
     predict_to_files(
         bundle.classifier,
         scene,

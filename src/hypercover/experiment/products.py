@@ -5,15 +5,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypercover.errors import RunError
+from hypercover.experiment.features import kept_files, used_features
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import name_of
 from hypercover.experiment.schema import Experiment
 from hypercover.jobs.record import TaskFiles, result_of
 
-__all__ = ["drop_foreign_maps", "forget_lost", "maps_made", "sweep"]
+__all__ = [
+    "drop_foreign_features",
+    "drop_foreign_maps",
+    "forget_lost",
+    "maps_made",
+    "sweep",
+]
 
 _DRAFT = re.compile(r"\..+\.\d+-\d+\.part(\..+)?")
-_FOLDERS = (".", "figures", "maps", "models/*", "splits")
+_FOLDERS = (".", "features/*", "figures", "maps", "models/*", "splits")
 
 
 def maps_made(run: RunFolder, experiment: Experiment) -> list[Path]:
@@ -49,6 +56,8 @@ def _products(
             folder, stem = run.split(split, seed - experiment.seed)
             files = (folder / f"{stem}.tif", folder / f"{stem}.json")
             yield name_of(split, seed), files
+    for name in used_features(experiment):
+        yield f"features-{name}", kept_files(run, name)
     for model in experiment.models:
         bundle = run.model(model)
         files = (bundle / "model.json", bundle / "weights.safetensors")
@@ -63,6 +72,13 @@ def drop_foreign_maps(run: RunFolder, before: Experiment, now: Experiment) -> No
     mapped = set(now.models) if now.map is not False else set()
     for model in set(before.models) - mapped:
         for file in run.map_files(model):
+            file.unlink(missing_ok=True)
+
+
+def drop_foreign_features(run: RunFolder, before: Experiment, now: Experiment) -> None:
+    """Remove the features that were used before and no longer are: stacks are large."""
+    for name in set(used_features(before)) - set(used_features(now)):
+        for file in kept_files(run, name):
             file.unlink(missing_ok=True)
 
 

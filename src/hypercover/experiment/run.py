@@ -9,7 +9,12 @@ from hypercover.errors import ExperimentError
 from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import make_plan
-from hypercover.experiment.products import drop_foreign_maps, forget_lost, sweep
+from hypercover.experiment.products import (
+    drop_foreign_features,
+    drop_foreign_maps,
+    forget_lost,
+    sweep,
+)
 from hypercover.experiment.reading import dump, load_experiment
 from hypercover.experiment.reduce import versions
 from hypercover.experiment.schema import Experiment
@@ -81,6 +86,7 @@ def _prepare(run: RunFolder, experiment: Experiment) -> None:
     sweep(run)
     if before is not None:
         drop_foreign_maps(run, before, experiment)
+        drop_foreign_features(run, before, experiment)
     forget_lost(run, experiment)
     dump(experiment, run.experiment)
 

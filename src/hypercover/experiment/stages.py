@@ -106,7 +106,7 @@ def classifier_for(
     if isinstance(spec, SVMSpec):
         from hypercover.classifiers.svm import SVMClassifier
 
-        return SVMClassifier(**_given(spec), random_state=seed)
+        return SVMClassifier(**_given(spec), **_reduction(spec), random_state=seed)
     if isinstance(spec, CNNSpec):
         from hypercover.classifiers.cnn import CNNClassifier
 
@@ -119,6 +119,15 @@ def classifier_for(
     return named_classifier(spec.estimator, spec.parameters, random_state=seed)
 
 
+def _reduction(spec: SVMSpec) -> dict[str, Any]:
+    """Return the transformer that learns features from the training pixels, if asked for."""
+    if spec.nwfe is None:
+        return {}
+    from hypercover.features.nwfe import NWFE
+
+    return {"reduction": NWFE(spec.nwfe)}
+
+
 def _said(epoch: Mapping[str, Any]) -> tuple[float, str]:
     """Put the record of a finished epoch into a share done and a few words."""
     done, total = epoch["epoch"], epoch["epochs"]
@@ -128,17 +137,23 @@ def _said(epoch: Mapping[str, Any]) -> tuple[float, str]:
 def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
     """Return the settings a person gave; the classifier knows the rest."""
     return spec.model_dump(
-        exclude={"kind", "window", "features", "nwfe", "probability"}, exclude_none=True
+        exclude={"kind", "window", "features", "nwfe"}, exclude_none=True
     )
 
 
-def describe_model(spec: ModelSpec) -> str:
-    """Say in a few words what kind of model this is."""
+def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
+    """Say in a few words what kind of model this is.
+
+    ``chain`` is the text of the image features it takes, where it takes any.
+    """
+    seen = "spectra" if chain is None else f"image features {chain}"
     if isinstance(spec, SVMSpec):
-        return "RBF SVM on standardised spectra"
+        learnt = f", reduced to {spec.nwfe} features by NWFE" if spec.nwfe else ""
+        return f"RBF SVM on standardised {seen}{learnt}"
     if isinstance(spec, CNNSpec):
-        return f"CNN {spec.network!r} on {spec.window} × {spec.window} windows"
-    return f"{spec.estimator} on standardised spectra"
+        of = "" if chain is None else f" of the {seen}"
+        return f"CNN {spec.network!r} on {spec.window} × {spec.window} windows{of}"
+    return f"{spec.estimator} on standardised {seen}"
 
 
 def _identity(path: Path | None) -> tuple[str, int, int] | None:

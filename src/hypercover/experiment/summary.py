@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from hypercover.experiment.leakage import mean_feature_leakage
+
 __all__ = ["best_model", "summarise"]
 
 _HEADLINES = ("overall_accuracy", "average_accuracy", "kappa")
@@ -86,7 +88,11 @@ def _leakage(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     audits = [result["leakage"] for result in results]
     shares = ("centre_in_window", "window_overlap")
     means = {share: _mean([audit[share] for audit in audits]) for share in shares}
-    return {"window": audits[0]["window"], **means}
+    joined = {"window": audits[0]["window"], **means}
+    if "features" in audits[0]:
+        carried = [audit["features"] for audit in audits]
+        joined["features"] = mean_feature_leakage(carried)
+    return joined
 
 
 def best_model(models: Mapping[str, Mapping[str, Any]]) -> str | None:

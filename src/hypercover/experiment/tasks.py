@@ -11,7 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hypercover.experiment.features import (
+    chain_of,
+    keep_features,
+    kept_chain,
+    scene_for_model,
+)
 from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.leakage import feature_leakage
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.stages import (
@@ -20,6 +27,7 @@ from hypercover.experiment.stages import (
     scene_for,
     split_for,
 )
+from hypercover.features.chain import Chain
 from hypercover.jobs.record import result_of
 from hypercover.samples.split import Split
 from hypercover.scene.scene import Scene
@@ -27,7 +35,7 @@ from hypercover.scene.scene import Scene
 if TYPE_CHECKING:
     from hypercover.maps.predict import Prediction
 
-__all__ = ["draw_map", "draw_scene", "make_split", "train"]
+__all__ = ["Setting", "draw_map", "draw_scene", "make_features", "make_split", "train"]
 
 Report = Callable[[float, str], None]
 
@@ -106,6 +114,19 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     return made.to_json(scene.usable_labels, scene.legend)
 
 
+def make_features(folder: Path, *, name: str, report: Report = _silent) -> dict[str, Any]:
+    """Compute one chain of image features over the whole scene and keep it."""
+    setting = Setting.of(folder)
+    chain = chain_of(setting.experiment, name)
+    stack = chain.fit_transform(
+        setting.scene,
+        seed=setting.experiment.seed,
+        progress=lambda done, total: report(done / total, "computing image features"),
+    )
+    keep_features(setting.folder, name, chain, stack)
+    return {"chain": chain.text, "features": stack.n_bands}
+
+
 def train(
     folder: Path, *, model: str, split: str, seed: int, report: Report = _silent
 ) -> dict[str, Any]:
@@ -120,23 +141,32 @@ def train(
     experiment = setting.experiment
     spec = experiment.models[model]
     classifier = classifier_for(spec, seed=seed, device=experiment.device, report=report)
-    trial = run_trial(
-        classifier, setting.scene, setting.load_split(split, seed), window=spec.window
-    )
-    result = trial.to_json() | {"description": describe_model(spec)}
+    scene, parts = scene_for_model(setting, spec), setting.load_split(split, seed)
+    trial = run_trial(classifier, scene, parts, window=spec.window)
+    chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
+    text = None if chain is None else chain.text
+    result = trial.to_json() | {"description": describe_model(spec, text)}
+    if chain is not None:
+        result["leakage"]["features"] = feature_leakage(chain, scene, parts)
     if split == "main" and seed == experiment.seed:
-        _keep(setting, model, classifier, result["overall_accuracy"])
+        _keep(setting, model, classifier, result, chain)
     return {"model": result, "curve": list(getattr(classifier, "history_", []))}
 
 
-def _keep(setting: Setting, name: str, classifier: Any, accuracy: float | None) -> None:
+def _keep(
+    setting: Setting,
+    name: str,
+    classifier: Any,
+    result: dict[str, Any],
+    chain: Chain | None,
+) -> None:
     """Write the bundle: the trained model and what a stranger must know to use it."""
     from hypercover.classifiers.bundle import save_bundle
 
     scene, spec = setting.scene, setting.experiment.models[name]
     card = {
         "name": name,
-        "description": describe_model(spec),
+        "description": result["description"],
         "experiment": setting.experiment.name,
         "trained_on": scene.name,
         "simulated": scene.simulated,
@@ -145,12 +175,14 @@ def _keep(setting: Setting, name: str, classifier: Any, accuracy: float | None) 
         "fwhm": None if scene.fwhm is None else scene.fwhm.tolist(),
         "legend": scene.legend.to_json(),
         "window": spec.window,
+        "features": None if chain is None else chain.text,
         "preprocessing": "scaling learnt from the training pixels alone and kept with the "
         "weights; pixels without data are zero; windows repeat the edge pixels of the scene",
         "split": setting.experiment.split.kind,
-        "overall_accuracy": accuracy,
+        "overall_accuracy": result["overall_accuracy"],
     }
-    save_bundle(setting.folder.model(name), classifier, card)
+    learnt = None if chain is None else chain.state()
+    save_bundle(setting.folder.model(name), classifier, card, features=learnt)
 
 
 def draw_map(
@@ -171,7 +203,7 @@ def draw_map(
     setting = Setting.of(folder)
     found = predict_scene(
         load_bundle(setting.folder.model(model)).classifier,
-        setting.scene,
+        scene_for_model(setting, setting.experiment.models[model]),
         progress=lambda done, total: report(done / total, "predicting the scene"),
     )
     _show(setting, model, found)

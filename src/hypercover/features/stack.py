@@ -10,7 +10,23 @@ from hypercover.scene.grid import with_grid
 from hypercover.scene.memory import check_fits
 from hypercover.scene.scene import Scene
 
-__all__ = ["feature_scene", "new_stack"]
+__all__ = ["check_stack", "feature_scene", "new_stack"]
+
+
+def check_stack(scene: Scene, count: int) -> None:
+    """Refuse so many features of every pixel where they do not fit in memory.
+
+    Raises
+    ------
+    SceneError
+        If they do not.
+    """
+    rows, cols = scene.shape
+    check_fits(
+        4 * count * rows * cols,
+        f"A stack of {count} features of the image {scene.name}, which is computed whole,",
+        "ask for fewer features, cut the image smaller, or use a larger machine",
+    )
 
 
 def new_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
@@ -21,13 +37,8 @@ def new_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
     SceneError
         If they do not.
     """
-    rows, cols = scene.shape
-    check_fits(
-        4 * count * rows * cols,
-        f"A stack of {count} features of the image {scene.name}",
-        "ask for fewer features, cut the image smaller, or use a larger machine",
-    )
-    return np.full((count, rows, cols), np.nan, dtype=np.float32)
+    check_stack(scene, count)
+    return np.full((count, *scene.shape), np.nan, dtype=np.float32)
 
 
 def feature_scene(
