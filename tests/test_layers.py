@@ -10,10 +10,11 @@ import pytest
 import hypercover
 
 ROOT = Path(hypercover.__file__).parent
-EVERYBODY = {"errors", "files"}
+EVERYBODY = {"errors", "files", "memory"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "memory": set(),
     "scene": set(),
     "samples": {"scene"},
     "features": {"scene"},

@@ -1,9 +1,7 @@
 """How much memory a file may ask for before it is refused."""
 
-import os
-from pathlib import Path
-
 from hypercover.errors import SceneError
+from hypercover.memory import available_bytes
 
 __all__ = ["PER_PIXEL", "available_bytes", "check_fits"]
 
@@ -12,31 +10,6 @@ PER_PIXEL = 16
 
 _SHARE = 0.8
 """Share of the available memory one array may take."""
-_UNKNOWN = 8 * 2**30
-"""Bytes assumed where the system does not say what is available."""
-
-
-def _from_meminfo() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
-def available_bytes() -> int:
-    """Return the memory that is free for new arrays, in bytes."""
-    known = _from_meminfo()
-    if known is not None:
-        return known
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return _UNKNOWN
-
 
 _PIECES = "store it as GeoTIFF or ENVI, which are read piece by piece, or cut it smaller"
 

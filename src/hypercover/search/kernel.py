@@ -1,0 +1,96 @@
+"""Distances and kernels between classes, kept while memory allows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Samples", "Tiles"]
+
+Tile = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Samples sorted by class, so that a pair of classes is a block of the kernel."""
+
+    features: npt.NDArray[np.float64]
+    """What the machines see (sample, feature), class after class."""
+    order: npt.NDArray[np.intp]
+    """Position of each in the order they were given."""
+    classes: npt.NDArray[np.generic]
+    """Codes of the classes, rising."""
+    spans: tuple[slice, ...]
+    """Where each class lies."""
+
+    @classmethod
+    def sort(cls, X: npt.NDArray[np.float64], y: npt.NDArray[np.generic]) -> "Samples":
+        """Sort samples by class; those of a class keep their order."""
+        order = np.argsort(y, kind="stable")
+        classes, counts = np.unique(y, return_counts=True)
+        ends = [0, *np.cumsum(counts).tolist()]
+        spans = tuple(slice(*ends) for ends in pairwise(ends))
+        return cls(np.ascontiguousarray(X[order]), order, classes, spans)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Samples of each class."""
+        return tuple(span.stop - span.start for span in self.spans)
+
+    def squared_distances(self, i: int, j: int) -> Tile:
+        """Return the squared distances between the samples of two classes."""
+        first, second = self.features[self.spans[i]], self.features[self.spans[j]]
+        # In double precision: the difference of large numbers has to be exact.
+        squares = first @ second.T
+        squares *= -2.0
+        squares += np.einsum("ij,ij->i", first, first)[:, np.newaxis]
+        squares += np.einsum("ij,ij->i", second, second)
+        np.maximum(squares, 0.0, out=squares)
+        if i == j:
+            np.fill_diagonal(squares, 0.0)
+        return squares.astype(np.float32)
+
+
+@dataclass(eq=False)
+class Tiles:
+    """Blocks of a symmetric matrix between classes, made once or as often as needed.
+
+    Why it exists: distances serve every gamma and kernels every C and fold, but
+    the whole matrix may be larger than memory.  Then blocks are made again.
+    """
+
+    make: Callable[[int, int], Tile]
+    """Makes the block between classes i ≤ j."""
+    budget: int
+    """Bytes of blocks to keep."""
+    _kept: dict[tuple[int, int], Tile] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def __getitem__(self, pair: tuple[int, int]) -> Tile:
+        """Return the block between two classes, in either order."""
+        i, j = pair
+        if i > j:
+            return self[j, i].T
+        with self._lock:
+            kept = self._kept.get(pair)
+        if kept is not None:
+            return kept
+        made = self.make(i, j)
+        with self._lock:
+            if pair not in self._kept and made.nbytes <= self.budget:
+                self.budget -= made.nbytes
+                self._kept[pair] = made
+        return made
+
+    def block(self, i: int, j: int) -> Tile:
+        """Return the whole symmetric matrix of the samples of two classes."""
+        n = self[i, i].shape[0]
+        size = n + self[j, j].shape[0]
+        block = np.empty((size, size), np.float32)
+        block[:n, :n], block[n:, n:] = self[i, i], self[j, j]
+        between = self[i, j]
+        block[:n, n:], block[n:, :n] = between, between.T
+        return block

@@ -1,0 +1,161 @@
+"""A cross-validation problem: samples, classes and folds, checked once for all cells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError, SplitError
+from hypercover.memory import available_bytes
+from hypercover.search.kernel import Samples, Tile, Tiles
+
+__all__ = ["Folds", "Problem", "positive"]
+
+Folds = Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Samples, their classes and folds, checked and sorted, with shared distances."""
+
+    samples: Samples
+    """Samples sorted by class."""
+    inside: npt.NDArray[np.bool_]
+    """Whether a sample trains (fold, sample)."""
+    held: npt.NDArray[np.bool_]
+    """Whether a sample is held out (fold, sample)."""
+    budget: int
+    """Bytes that may be kept."""
+    distances: Tiles
+    """Squared distances between classes."""
+
+    @classmethod
+    def of(
+        cls,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        folds: Folds,
+        *,
+        memory: int | None = None,
+    ) -> "Problem":
+        """Check samples and folds and sort the samples by class.
+
+        Raises
+        ------
+        CallError
+            If the features are not finite numbers, there is one class, or the
+            memory does not suffice for the largest pair of classes.
+        SplitError
+            If a fold is not valid.
+        """
+        features, codes = _checked(X, y)
+        samples = Samples.sort(features, codes)
+        inside, held = _memberships(folds, samples)
+        budget = available_bytes() // 2 if memory is None else int(memory)
+        _check_pairs(samples.counts, len(inside), budget)
+        # Half for distances, which serve every gamma, half for the kernel of one.
+        tiles = Tiles(samples.squared_distances, budget // 2)
+        return cls(samples, inside, held, budget, tiles)
+
+    def kernels(self, gamma: float) -> Tiles:
+        """Return the kernels between classes for one gamma."""
+
+        def make(i: int, j: int) -> Tile:
+            kernel = self.distances[i, j] * np.float32(-gamma)
+            return np.asarray(np.exp(kernel, out=kernel))
+
+        return Tiles(make, self.budget // 2)
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Whether a class has training samples (fold, class)."""
+        spans = self.samples.spans
+        return np.stack([self.inside[:, span].any(axis=1) for span in spans], axis=1)
+
+
+def positive(values: Sequence[Any], what: str) -> list[float]:
+    """Return numbers after checking that each is above zero and finite.
+
+    Raises
+    ------
+    CallError
+        If one is not, or there is none.
+    """
+    for value in values:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not 0.0 < float(value) < np.inf:
+            raise CallError(
+                f"Every {what} must be a number above 0, got {value!r}; use for example 1."
+            )
+    if not len(values):
+        raise CallError(f"The grid needs at least one {what}, got none.")
+    return [float(value) for value in values]
+
+
+def _checked(
+    X: npt.ArrayLike, y: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    """Refuse features that are no finite table, and labels that do not fit them."""
+    features, codes = np.asarray(X, dtype=np.float64), np.asarray(y)
+    if features.ndim != 2 or codes.shape != features.shape[:1]:
+        raise CallError(
+            "A search needs features (sample, feature) and one class for each sample, got "
+            f"the shapes {features.shape} and {codes.shape}."
+        )
+    if not np.isfinite(features).all():
+        raise CallError(
+            "The features must be finite numbers, but some are NaN or infinite; leave "
+            "out the pixels without data."
+        )
+    if len(np.unique(codes)) < 2:
+        raise CallError(
+            f"A search needs samples of at least two classes, got {len(np.unique(codes))}; "
+            "label pixels of another class."
+        )
+    return features, codes
+
+
+def _memberships(
+    folds: Folds, samples: Samples
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which samples train and which are held out (fold, sample), as sorted."""
+    n = len(samples.order)
+    inside, held = np.zeros((2, len(folds), n), dtype=bool)
+    if not len(folds):
+        raise SplitError("A search needs at least one fold, got none.")
+    for number, (train, test) in enumerate(folds):
+        for where, positions in ((inside, train), (held, test)):
+            rows = np.asarray(positions)
+            if not len(rows) or rows.min() < 0 or rows.max() >= n:
+                raise SplitError(
+                    f"Fold {number + 1} must name training and held-out samples from 0 to "
+                    f"{n - 1}; it names none or others."
+                )
+            where[number, rows] = True
+    if (inside & held).any():
+        raise SplitError(
+            "A fold holds out samples that it trains on; its parts must be apart."
+        )
+    inside, held = inside[:, samples.order], held[:, samples.order]
+    for number, row in enumerate(inside):
+        if sum(row[span].any() for span in samples.spans) < 2:
+            raise SplitError(
+                f"Fold {number + 1} has training samples of fewer than two classes; use "
+                "fewer folds or smaller blocks."
+            )
+    return inside, held
+
+
+def _check_pairs(counts: Sequence[int], n_folds: int, budget: int) -> None:
+    """Refuse a problem whose largest pair of classes alone exceeds the memory."""
+    largest = sum(sorted(counts)[-2:])
+    needed = 4 * largest**2
+    if needed > budget:
+        raise CallError(
+            f"The two largest classes have {largest} samples together, whose kernel takes "
+            f"{needed / 2**30:.1f} GiB, more than the {budget / 2**30:.1f} GiB a search may "
+            "use here; draw fewer training pixels or allow more memory."
+        )
