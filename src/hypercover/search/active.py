@@ -92,9 +92,10 @@ def _threshold(
             total += gradient[k]
             count += 1
     if count:
-        return float(total / count)
+        return total / count
     least, greatest = _extremes(inside, gradient, beta, lower, upper)
-    return 0.5 * (least + greatest)
+    middle: float = 0.5 * (least + greatest)
+    return middle
 
 
 @njit(**FAST)

@@ -65,9 +65,11 @@ def solve_pair(
     kernel = kernels.block(i, j)
     signs = np.ones(len(kernel))
     signs[n:] = -1.0
-    everything = np.ones((1, len(kernel)), dtype=bool)
-    # All samples first: their solution is where those of the folds begin.
-    insides = np.vstack([everything, np.hstack([inside[:, span] for span in spans])])
+    insides = np.hstack([inside[:, span] for span in spans])
+    if len(inside) > 1:
+        # All samples first: their solution is where those of the folds begin.
+        insides = np.vstack([np.ones((1, len(kernel)), dtype=bool), insides])
+    factors = factors[-len(insides) :].copy()
     betas = np.zeros(insides.shape)
     gradients = np.tile(-signs, (len(insides), 1))
     thresholds = np.zeros(len(insides))
@@ -92,7 +94,8 @@ def solve_pair(
             tolerance,
         )
         failures += failed
-        found[position], rhos[position] = betas[1:], thresholds[1:]
+        found[position] = betas[-len(inside) :]
+        rhos[position] = thresholds[-len(inside) :]
         before = float(cost)
         seconds[position] += thread_time() - began
     return Machines(found[..., :n], found[..., n:], rhos, seconds, steps, failures)
