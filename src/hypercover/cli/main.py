@@ -9,7 +9,17 @@ from functools import wraps
 
 import typer
 
-from hypercover.cli import classify, demo, info, predict, report, run, scenes, simulate
+from hypercover.cli import (
+    classify,
+    demo,
+    features,
+    info,
+    predict,
+    report,
+    run,
+    scenes,
+    simulate,
+)
 from hypercover.errors import CallError, HypercoverError, OutputError
 
 __all__ = ["app", "main"]
@@ -43,7 +53,7 @@ def stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     return stopped_gently
 
 
-for command in (demo, classify, info, run, predict, report, simulate, scenes):
+for command in (demo, classify, info, features, run, predict, report, simulate, scenes):
     app.command(name=command.__name__.rpartition(".")[2])(stoppable(command.command))
 
 

@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hypercover.cli.progress import duration
-from hypercover.cli.tables import accuracy_table, note_lines, say, show, unscored_lines
+from hypercover.cli.tables import (
+    accuracy_table,
+    feature_lines,
+    note_lines,
+    say,
+    show,
+    unscored_lines,
+)
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.products import maps_made
 from hypercover.experiment.run import run_experiment
@@ -25,7 +32,7 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     with _watching() as watch:
         metrics = run_experiment(experiment, folder, workers=workers, progress=watch)
     show(accuracy_table(metrics))
-    say(*unscored_lines(metrics), *note_lines(metrics))
+    say(*unscored_lines(metrics), *feature_lines(metrics), *note_lines(metrics))
     if metrics["best"] and len(metrics["models"]) > 1:
         say(f"Best on validation pixels: {metrics['best']}")
     run = RunFolder(folder)

@@ -1,6 +1,6 @@
 """Tables on stdout: what a scene holds, what models are worth."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from hypercover.scene.scene import Scene
 
 __all__ = [
     "accuracy_table",
+    "feature_lines",
     "note_lines",
     "say",
     "scene_table",
@@ -22,6 +23,8 @@ __all__ = [
     "unscored_lines",
 ]
 
+_SHOWN = 3
+"""Band names shown of each end of a long list."""
 _PLAIN_WIDTH = 110
 """Columns when stdout is no terminal."""
 
@@ -107,6 +110,20 @@ def note_lines(metrics: Mapping[str, Any]) -> list[str]:
     return [f"Note: {note}" for notes in parts for note in notes]
 
 
+def feature_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what image features carry across a split, one line per split and chain."""
+    lines = []
+    for label, part in _parts(metrics):
+        named: dict[str, list[str]] = {}
+        for name, model in part["models"].items():
+            carried = model["leakage"].get("features")
+            if carried:
+                named.setdefault(carried["sentence"], []).append(name)
+        for sentence, names in named.items():
+            lines.append(f"Features of {', '.join(names)} under {label}: {sentence}")
+    return lines
+
+
 def scene_table(scene: Scene) -> list[RenderableType]:
     """Say what a scene holds: its shape, bands, place and classes."""
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
@@ -134,6 +151,8 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
         ),
         ("georeference", _place(scene)),
     ]
+    if scene.band_names:
+        facts.insert(2, ("band names", _shortened(scene.band_names)))
     if scene.grid.placed:
         facts.append(
             (
@@ -144,6 +163,13 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
     masked = int((~scene.valid).sum())
     facts.append(("no data", f"{masked} of {rows * cols} pixels"))
     return facts + [("note", note) for note in scene.notes]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """List names, leaving out the middle of a long list."""
+    if len(names) <= 2 * _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:_SHOWN])} … {', '.join(names[-_SHOWN:])}"
 
 
 def _reach(wavelengths: np.ndarray | None) -> str:

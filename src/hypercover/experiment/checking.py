@@ -48,14 +48,14 @@ def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None
     device_of(device)
     build(
         model.network,
-        bands=bands or scene.n_bands,
+        bands=bands,
         classes=len(scene.legend),
         window=model.window,
     )
 
 
-def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int | None:
-    """Return how many bands or features a model sees; None where only data tell.
+def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int:
+    """Return how many bands or features a model sees at most.
 
     Raises
     ------
@@ -65,14 +65,13 @@ def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int |
     if model.features is None:
         return scene.n_bands
     count = chain_of(experiment, model.features).outputs(scene.n_bands)
-    if count is not None:
-        check_stack(scene, count)
+    check_stack(scene, count)
     return count
 
 
-def _check_nwfe(model: SVMSpec, bands: int | None) -> None:
+def _check_nwfe(model: SVMSpec, bands: int) -> None:
     """Refuse more features of NWFE than it is given bands."""
-    if model.nwfe is not None and bands is not None and model.nwfe > bands:
+    if model.nwfe is not None and model.nwfe > bands:
         raise ExperimentError(
             f"NWFE was asked for {model.nwfe} features of {bands} bands; ask for at most "
             f"{bands}."

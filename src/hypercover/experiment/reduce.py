@@ -7,6 +7,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from hypercover.experiment.features import used_features
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import name_of
 from hypercover.experiment.reading import load_experiment
@@ -41,7 +42,7 @@ def reduce_run(folder: Path) -> dict[str, Any]:
         "scene": scene,
         "legend": legend,
         **main,
-        "notes": list(experiment.notes),
+        "notes": [*experiment.notes, *_feature_notes(folder, experiment)],
         "best": best_model(main["models"]),
         "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
     }
@@ -50,6 +51,16 @@ def reduce_run(folder: Path) -> dict[str, Any]:
     _write_curves(run, experiment)
     _draw(run, metrics, Legend.from_json(legend))
     return {"best": metrics["best"]}
+
+
+def _feature_notes(folder: Path, experiment: Experiment) -> list[str]:
+    """List what was said while image features were computed, each once."""
+    notes = [
+        note
+        for name in used_features(experiment)
+        for note in result_of(folder, f"features-{name}")["notes"]
+    ]
+    return list(dict.fromkeys(notes))
 
 
 def _part(folder: Path, experiment: Experiment, split: str) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def make_features(folder: Path, *, name: str, report: Report = _silent) -> dict[
         progress=lambda done, total: report(done / total, "computing image features"),
     )
     keep_features(setting.folder, name, chain, stack)
-    return {"chain": chain.text, "features": stack.n_bands}
+    notes = stack.notes[len(setting.scene.notes) :]
+    return {"chain": chain.text, "features": stack.n_bands, "notes": list(notes)}
 
 
 def train(

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypercover.errors import CallError
 from hypercover.features.feature import Feature
+from hypercover.features.named import NAMED
 
 __all__ = ["FEATURES", "Step"]
 
@@ -83,19 +84,36 @@ class Step:
         """The step in a few signs: ``kpca:5`` where that says it all."""
         main = FEATURES[self.name].main
         rest = {key: value for key, value in self.given.items() if key != main}
-        first = self.given.get(main)
-        joined = "+".join(map(str, first)) if isinstance(first, list | tuple) else first
-        text = self.name if joined is None else f"{self.name}:{joined}"
+        text = self.name
+        if main in self.given:
+            text += f":{_words(self.given[main], '+')}"
         if rest:
-            text += f" ({', '.join(f'{key} {value}' for key, value in rest.items())})"
+            text += f" ({', '.join(f'{key} {_words(rest[key])}' for key in rest)})"
         return text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 2]} …"
+
+
+def _words(value: Any, between: str = " ") -> str:
+    """Write a setting for people: lists and mappings without brackets and quotes."""
+    if isinstance(value, Mapping):
+        return between.join(f"{key} {_words(value[key])}" for key in value)
+    if isinstance(value, list | tuple):
+        return between.join(map(str, value))
+    return str(value)
 
 
 def _known(name: object) -> str:
     if name in FEATURES:
         return str(name)
+    if name == "nwfe":
+        raise CallError(
+            "NWFE learns from labels, so it is no part of a chain of image features; ask "
+            "for it under the model, as in nwfe: 30."
+        )
     listed = ", ".join(f"{key} ({entry.words})" for key, entry in FEATURES.items())
-    raise CallError(f"There is no image feature {str(name)[:40]!r}; known are {listed}.")
+    raise CallError(
+        f"There is no image feature {str(name)[:40]!r}; known are {listed}, and the chains "
+        f"{', '.join(NAMED)}."
+    )
 
 
 def _given(name: str, value: object) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Self
 
 from hypercover.errors import CallError, ModelError
 from hypercover.features.catalog import Step
 from hypercover.features.feature import Arrays, Feature, Progress, Settings, part_of
+from hypercover.features.named import NAMED
 from hypercover.scene.scene import Scene
 
 __all__ = ["Chain", "Spec"]
@@ -83,19 +82,17 @@ class Chain:
             total += feature.reach
         return total
 
-    def outputs(self, bands: int) -> int | None:
-        """Return how many features it makes of so many bands; None where only data tell.
+    def outputs(self, bands: int) -> int:
+        """Return how many features it makes at most of so many bands.
 
         Raises
         ------
         CallError
-            If a step is asked for more components than there are bands.
+            If a step is asked for more components than it is given bands.
         """
-        count: int | None = bands
         for feature in self.features:
-            known = getattr(feature, "outputs", None)
-            count = None if count is None or known is None else known(count)
-        return count
+            bands = feature.outputs(bands)
+        return bands
 
     def describe(self) -> str:
         """Say in a few words what the chain does."""
@@ -178,21 +175,13 @@ def _steps(item: str | Mapping[str, Any]) -> list[Step]:
     """Read one item of a list, or a whole text of steps and named chains."""
     if not isinstance(item, str):
         return [Step.of(item)]
-    named = _named()
     steps: list[Step] = []
     for part in (part.strip() for part in item.split(",")):
-        if part in named:
-            steps += Chain.parse(named[part]).steps
+        if part in NAMED:
+            steps += Chain.parse(NAMED[part]).steps
         else:
             steps.append(Step.of(part))
     return steps
-
-
-def _named() -> Mapping[str, Any]:
-    """Return the chains that have a name."""
-    if find_spec("hypercover.features.named") is None:
-        return {}
-    return import_module("hypercover.features.named").NAMED  # type: ignore[no-any-return]
 
 
 def _own_arrays(arrays: Arrays, place: int) -> Arrays:

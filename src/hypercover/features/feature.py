@@ -46,8 +46,8 @@ class Feature(Protocol):
     def reach(self) -> int | None:
         """Pixels around a pixel that its value may depend on; None = any distance."""
 
-    def outputs(self, bands: int) -> int | None:
-        """Return how many features it makes of so many bands; None where only data tell."""
+    def outputs(self, bands: int) -> int:
+        """Return how many features it makes at most of so many bands."""
 
     def fit(self, scene: Scene, *, seed: int = 0) -> Self:
         """Learn what has to be learnt from all pixels that hold data."""

@@ -136,6 +136,22 @@ class Profiles:
         """A shape may be as large as the scene: values depend on any distance."""
         return None
 
+    def outputs(self, bands: int) -> int:
+        """Return how many features it makes at most of so many bands.
+
+        Fewer where automatic thresholds coincide or a band is constant.
+        """
+        return bands * (1 + sum(self._most(name) for name in self.asked))
+
+    def _most(self, name: str) -> int:
+        """Return how many thresholds of an attribute there may be."""
+        asked = self.asked[name]
+        if isinstance(asked, tuple):
+            return len(asked)
+        if asked in AUTOMATIC:
+            return self.count
+        return len(formula_thresholds(name, np.arange(2.0), 1.0))
+
     def fit(self, scene: Scene, *, seed: int = 0) -> Self:
         """Choose the thresholds of each band from the pixels with data.
 

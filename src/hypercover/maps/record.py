@@ -8,7 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hypercover.errors import CallError
 
-__all__ = ["ClassScore", "Leakage", "Model", "Record", "Split", "read_record"]
+__all__ = [
+    "ClassScore",
+    "FeatureLeakage",
+    "Leakage",
+    "Model",
+    "Record",
+    "Split",
+    "read_record",
+]
 
 _BIGGEST = 64 * 2**20
 """Bytes of the largest metrics.json that is read."""
@@ -23,12 +31,21 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
 
+class FeatureLeakage(_Part):
+    """What image features carry from training to test pixels."""
+
+    chain: str = ""
+    shared_zone: Share = None
+    sentence: str = ""
+
+
 class Leakage(_Part):
-    """Shares of test pixels whose windows saw training pixels."""
+    """Shares of test pixels whose windows saw training pixels, and what features carry."""
 
     window: Whole = 1
     centre_in_window: Share = None
     window_overlap: Share = None
+    features: FeatureLeakage | None = None
 
 
 class ClassScore(_Part):

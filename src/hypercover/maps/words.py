@@ -54,11 +54,18 @@ def share_words(share: float | None) -> str:
 
 
 def leak_words(leakage: Leakage, neighbours: float | None = None) -> str:
-    """Say in one sentence what the test had in common with the training.
+    """Say what the test had in common with the training: of windows, and of features.
 
     ``neighbours`` is the share of test pixels that touch a training pixel: all
     that can be said of a model that looks at single pixels.
     """
+    words = _window_words(leakage, neighbours)
+    carried = leakage.features.sentence if leakage.features else ""
+    return f"{words} {carried}".rstrip()
+
+
+def _window_words(leakage: Leakage, neighbours: float | None) -> str:
+    """Say in one sentence what the windows of test pixels had in common with others."""
     if leakage.centre_in_window is None and leakage.window_overlap is None:
         return "The leak audit has no figures."
     if leakage.window <= 1:

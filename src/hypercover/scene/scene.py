@@ -106,6 +106,13 @@ class Scene:
         return np.asarray(self.cube.coords["bad"].values, dtype=bool)
 
     @property
+    def band_names(self) -> tuple[str, ...] | None:
+        """Name of each band, such as ``kpca1``, or None where they have none."""
+        if "band_name" not in self.cube.coords:
+            return None
+        return tuple(map(str, self.cube.coords["band_name"].values))
+
+    @property
     def nodata(self) -> float | None:
         """Value that stands for no data, or None."""
         value = self.cube.attrs.get("nodata")

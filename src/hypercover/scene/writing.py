@@ -70,7 +70,9 @@ def write_scene(
     interleave: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the cube of a scene with its wavelengths, widths, bad bands and georeference.
+    """Write the cube of a scene with its wavelengths, band names and georeference.
+
+    Widths and bad bands are written too, where they are known.
 
     The cube is read and written in strips, so it may be larger than memory.  The
     file appears under its name when it is whole; of ENVI's two files the header
@@ -205,7 +207,7 @@ def _pieces(scene: Scene) -> Iterator[tuple[slice, slice]]:
 
 
 def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> None:
-    """Note wavelengths, widths, bad bands, numbers, units and origin in the file."""
+    """Note wavelengths, widths, bad bands, numbers, names, units and origin in the file."""
     counted = np.array_equal(scene.bands, np.arange(1, scene.n_bands + 1))
     table = BandTable(
         scene.wavelengths,
@@ -226,7 +228,9 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
         if unit:
             file.units = (str(unit),) * scene.n_bands
     file.update_tags(ns="ENVI", **envi)
-    file.descriptions = tuple(f"Band {number}" for number in scene.bands)
+    names = scene.band_names or tuple(f"Band {number}" for number in scene.bands)
+    # A header lists names between commas, so none may hold one.
+    file.descriptions = tuple(map(listable, names)) if driver == "ENVI" else names
 
 
 def _pixels_of(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """Images and label maps in the raster formats of GDAL, read piece by piece."""
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises; GDAL's own errors come through where it does not wrap them."""
+_LONGEST_NAME = 200
+_NUMBERED = re.compile(r"band[ _]*\d+\b", re.IGNORECASE)
+"""Descriptions that only count the bands, such as GDAL makes up."""
 DRIVERS = (
     "GTiff", "ENVI", "LAN", "HFA", "EHdr", "PNG", "JPEG", "JP2OpenJPEG", "BMP", "GIF",
     "WEBP", "PNM", "NITF", "RST", "SAGA", "AAIGrid", "GSAG", "GSBG", "GS7BG",
@@ -149,7 +153,7 @@ def read_image(path: Path) -> Scene:
             for number in range(1, count + 1)
         ]
         table = from_tags(dataset.tags(ns="ENVI"), bands, count)
-        cube = _cube(file, dataset)
+        cube = _named(_cube(file, dataset), dataset.descriptions)
         simulated = _says_simulated(dataset)
     rows, cols = cube.sizes["y"], cube.sizes["x"]
     note = f"Image: {file.name}, {rows} rows × {cols} columns × {count} bands."
@@ -183,6 +187,14 @@ def _cube(path: Path, dataset: Any) -> xr.DataArray:
     if units:
         cube.attrs["units"] = str(units)
     return with_grid(cube, grid_of_raster(dataset))
+
+
+def _named(cube: xr.DataArray, descriptions: tuple[str | None, ...]) -> xr.DataArray:
+    """Return the cube with the names of its bands, where they say more than a number."""
+    names = [(name or "").strip()[:_LONGEST_NAME] for name in descriptions]
+    if not all(names) or any(_NUMBERED.match(name) for name in names):
+        return cube
+    return cube.assign_coords(band_name=("band", np.asarray(names, dtype=np.str_)))
 
 
 def _units(dataset: Any) -> str | None:

@@ -1,0 +1,64 @@
+"""``hypercover features``: image features of a scene, as an image."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import (
+    AXES,
+    DROP_BANDS,
+    IMAGE,
+    KEEP_BANDS,
+    SEED,
+    VARIABLE,
+)
+
+__all__ = ["command"]
+
+
+def command(
+    image: IMAGE,
+    chain: Annotated[
+        str,
+        typer.Option(
+            "--chain",
+            "-c",
+            help="Features one after another: kpca:5,esdap:area+std; or pca:10, mnf:10, rome.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Image to write: .tif, or .hdr for ENVI.")
+    ],
+    variable: VARIABLE = None,
+    axes: AXES = None,
+    keep_bands: KEEP_BANDS = None,
+    drop_bands: DROP_BANDS = None,
+    seed: SEED = 0,
+) -> None:
+    """Compute image features: kernel PCA, PCA, MNF, attribute profiles, or a chain of them.
+
+    They are fitted on all pixels with data and on no label, and written as a stack
+    of float32 bands with their names, NaN where there is no data.
+
+    Example: hypercover features cube.hdr --chain kpca:5,esdap:area+std -o features.tif
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.cli.tables import say
+    from hypercover.features.chain import Chain
+    from hypercover.scene.bands import select_bands
+    from hypercover.scene.reading import open_scene
+    from hypercover.scene.writing import driver_of, write_scene
+
+    driver_of(out)
+    steps = Chain.parse(chain)
+    scene = open_scene(image, labels=False, variable=variable, axes=axes)
+    if keep_bands or drop_bands:
+        scene = select_bands(scene, keep=keep_bands, drop=drop_bands)
+    steps.outputs(scene.n_bands)
+    with bar("Features") as advance:
+        stack = steps.fit_transform(scene, seed=seed, progress=advance)
+    written = write_scene(stack, out, tags={"HYPERCOVER_FEATURES": steps.text})
+    say(*(f"Note: {note}" for note in stack.notes[len(scene.notes) :]))
+    say(f"{stack.n_bands} features of {scene.n_bands} bands: {steps.text}")
+    say(f"Image{' (simulated)' if scene.simulated else ''}: {written}")
