@@ -1,0 +1,184 @@
+"""Searching a grid for somebody who watches: a live table, lines, and the outcome."""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from hypercover.cli.progress import duration
+from hypercover.cli.tables import say
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.schema import Experiment
+from hypercover.experiment.search import run_search
+from hypercover.experiment.search_choice import preferred_folds
+from hypercover.experiment.search_folder import SearchFolder
+from hypercover.experiment.search_plan import cases_of
+from hypercover.experiment.search_tasks import tables_of
+from hypercover.jobs.run import Event
+from hypercover.maps.search_words import (
+    best_words,
+    cell_words,
+    fall_words,
+    folds_words,
+    gamma_words,
+    settings_words,
+    speed_words,
+)
+
+__all__ = ["grid_table", "search_and_show"]
+
+_QUIET = 10.0
+"""Seconds without a line after which one says how far a task is."""
+_CELL, _MARGIN = 18, 40
+"""Columns of text that a cell takes, and all that stands before the cells."""
+
+Called = tuple[str, Sequence[str]]
+
+
+def search_and_show(
+    experiment: Experiment, folder: Path, workers: int, *, called: Called
+) -> None:
+    """Search a grid with progress on stderr and its tables on stdout."""
+    with _watching(experiment, SearchFolder(folder)) as watch:
+        found = run_search(experiment, folder, workers=workers, progress=watch)
+    tables = found["tables"]
+    for table in tables:
+        _show(grid_table(table, simulated=found["scene"]["simulated"]), len(table["C"]))
+        say(f"Best: {best_words(table)}; {speed_words(table)}.")
+        say(*(f"Note: {note}" for note in table["notes"]))
+    say(*fall_words(tables))
+    say(*_advice(experiment, tables, called))
+    _say_products(experiment, SearchFolder(folder))
+
+
+def _advice(
+    experiment: Experiment, tables: Sequence[Mapping[str, Any]], called: Called
+) -> list[str]:
+    """Return the command that takes over the best cell of each model."""
+    kind = preferred_folds(experiment.split.kind, experiment.search.by)
+    chosen = [table for table in tables if table["kind"] == kind and table["best"]]
+    source, overrides = called
+    words = [shlex.quote(source), *(f"--set {shlex.quote(each)}" for each in overrides)]
+    words += [settings_words(table) for table in chosen]
+    if not chosen:
+        return []
+    return [f"To use the best by {kind}: hypercover run {' '.join(words)}"]
+
+
+def _say_products(experiment: Experiment, place: SearchFolder) -> None:
+    say(f"Table: {place.csv}")
+    say(*(f"Picture: {place.figure(model, by)}" for model, by in cases_of(experiment)))
+    if RunFolder(place.path).metrics.exists():
+        say(f"Report: {RunFolder(place.path).report}")
+
+
+def grid_table(table: Mapping[str, Any], *, simulated: bool = False) -> Table:
+    """Tabulate a grid as the lecture does: gamma down, C across, the best cell marked."""
+    title = f"{table['model']}: accuracy in % (minutes), {folds_words(table)}"
+    if simulated:
+        title += " (simulated scene)"
+    drawn = Table(
+        title=escape(title), title_justify="left", caption_justify="left", caption="* best"
+    )
+    drawn.add_column("gamma \\ C", no_wrap=True)
+    for cost in table["C"]:
+        drawn.add_column(f"{cost:g}", justify="right", no_wrap=True)
+    best = table["best"] or {"row": None, "column": None}
+    scales = table["scale"] or [None] * len(table["gamma"])
+    for row, (gamma, scale) in enumerate(zip(table["gamma"], scales, strict=True)):
+        cells = [
+            Text(
+                cell_words(share, minutes)
+                + (" *" if (row, column) == (best["row"], best["column"]) else ""),
+                style="bold" if (row, column) == (best["row"], best["column"]) else "",
+            )
+            for column, (share, minutes) in enumerate(
+                zip(table["accuracy"][row], table["minutes"][row], strict=True)
+            )
+        ]
+        drawn.add_row(gamma_words(gamma, scale), *cells)
+    return drawn
+
+
+def _show(table: RenderableType, columns: int) -> None:
+    """Print a table to stdout, as wide as it is where nobody watches."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_MARGIN + _CELL * columns)
+    console.print(table)
+
+
+@contextmanager
+def _watching(
+    experiment: Experiment, place: SearchFolder
+) -> Iterator[Callable[[Event], None]]:
+    watcher = _Watcher(experiment, place)
+    if not sys.stderr.isatty():
+        yield watcher.say
+        return
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), transient=True) as live:
+
+        def watch(event: Event) -> None:
+            live.update(watcher.screen(event))
+
+        yield watch
+
+
+class _Watcher:
+    """What is known of a search while it runs."""
+
+    def __init__(self, experiment: Experiment, place: SearchFolder) -> None:
+        self._experiment, self._home = experiment, place.home.resolve()
+        self._done: set[str] = set()
+        self._tables: list[dict[str, Any]] = []
+        self._said = time.monotonic()
+
+    def _note(self, event: Event) -> bool:
+        """Take over a task that is done; tell whether there is something new."""
+        if event.what not in ("done", "kept"):
+            return False
+        self._done.add(event.task)
+        self._tables = tables_of(self._experiment, self._home, self._done.__contains__)
+        return True
+
+    def screen(self, event: Event) -> RenderableType:
+        """Return the tables as far as they are, and what is being done."""
+        self._note(event)
+        doing = f"{100 * event.done:3.0f} %  {event.task} {event.message}  {_left(event)}"
+        return Group(*(grid_table(table) for table in self._tables), Text(doing.strip()))
+
+    def say(self, event: Event) -> None:
+        """Print a line for each row that is done, and now and then how far the next is."""
+        new = self._note(event)
+        ends = event.what in ("done", "failed", "skipped")
+        quiet = time.monotonic() - self._said < _QUIET
+        if not ends and (new or event.what != "progress" or quiet):
+            return
+        self._said = time.monotonic()
+        what = event.message if event.what == "progress" else self._outcome(event)
+        line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
+        print(f"[{100 * event.done:3.0f} %] {line}", file=sys.stderr, flush=True)
+
+    def _outcome(self, event: Event) -> str:
+        """Say what a row came to, where the task was a row that is done."""
+        for table in self._tables:
+            for row, shares in enumerate(table["accuracy"]):
+                if event.what == "done" and table["tasks"][row] == event.task:
+                    pairs = zip(table["C"], shares, strict=True)
+                    said = (f"C {cost:g} {100 * share:.2f} %" for cost, share in pairs)
+                    return ", ".join(said)
+        return event.what
+
+
+def _left(event: Event) -> str:
+    return "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"

@@ -1,0 +1,116 @@
+"""Searching the grid of an experiment: its plan, whoever does it, and where it lies."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypercover.errors import CallError, ExperimentError
+from hypercover.experiment.checking import check_experiment
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.products import sweep
+from hypercover.experiment.reading import dump, load_experiment
+from hypercover.experiment.reduce import versions
+from hypercover.experiment.schema import Experiment
+from hypercover.experiment.search_case import folds_for, samples_for
+from hypercover.experiment.search_folder import SearchFolder
+from hypercover.experiment.search_plan import cases_of, make_search_plan
+from hypercover.experiment.search_tasks import forget_case
+from hypercover.experiment.stages import forget_scene, scene_for
+from hypercover.files import make_folder
+from hypercover.jobs.executor import Executor
+from hypercover.jobs.inprocess import InProcessExecutor
+from hypercover.jobs.local import LocalExecutor
+from hypercover.jobs.record import TaskFiles
+from hypercover.jobs.run import Event, run_plan
+
+__all__ = ["run_search"]
+
+
+def run_search(
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[Event], None] | None = None,
+) -> dict[str, Any]:
+    """Search C and gamma for every SVM of an experiment; return ``search.json``.
+
+    Why it exists: interrupted in any way and called again it goes on where it
+    was, and a larger grid takes over the cells of a smaller one.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    folder : the run folder; made where it is missing
+    workers : processes that share the rows of the grid; a single one uses all
+        cores for each row, which takes the least memory
+    progress : called with each event
+
+    Raises
+    ------
+    HypercoverError
+        If the experiment has no grid or no such folds, the folder holds another
+        experiment, or a task failed.
+    """
+    place = SearchFolder(Path(folder).resolve())
+    asked = experiment.model_copy(update={"versions": versions()})
+    check_search(asked)
+    _check_place(place, asked)
+    executor: Executor = InProcessExecutor()
+    if workers > 1:
+        forget_scene()
+        executor = LocalExecutor(workers=workers)
+    try:
+        run_plan(
+            make_search_plan(asked),
+            make_folder(place.home),
+            executor,
+            prepare=lambda: _prepare(place, asked),
+            progress=progress,
+        )
+    finally:
+        forget_case()
+    found: dict[str, Any] = json.loads(place.table.read_text(encoding="utf-8"))
+    return found
+
+
+def check_search(experiment: Experiment) -> None:
+    """Raise what a search would fail of: no grid, no features, no such folds.
+
+    Raises
+    ------
+    CallError
+        About the first thing that is wrong.
+    """
+    cases = cases_of(experiment)
+    searched = {model: experiment.models[model] for model, _ in cases}
+    check_experiment(experiment.model_copy(update={"models": searched, "beside": {}}))
+    scene = scene_for(experiment.scene)
+    samples = samples_for(experiment, scene)
+    for by in experiment.search.by:
+        folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
+
+
+def _check_place(place: SearchFolder, experiment: Experiment) -> None:
+    """Refuse a folder that holds a run or a search of something else."""
+    for path in (RunFolder(place.path).experiment, place.experiment):
+        try:
+            other = load_experiment(path)
+        except ExperimentError:
+            continue
+        if (other.name, other.scene) != (experiment.name, experiment.scene):
+            raise CallError(
+                f"{place.path} holds the experiment {other.name} on {other.scene.path}, not "
+                f"{experiment.name} on {experiment.scene.path}; choose another folder with -o."
+            )
+
+
+def _prepare(place: SearchFolder, experiment: Experiment) -> None:
+    """Make a folder ready for a search, now that no other is at work in it."""
+    for folder in (place.path, place.home):
+        sweep(RunFolder(folder))
+    figures = [place.figure(model, by) for model, by in cases_of(experiment)]
+    if not all(file.exists() for file in (place.table, place.csv, *figures)):
+        TaskFiles(place.home, "search").result.unlink(missing_ok=True)
+    dump(experiment, place.experiment)

@@ -1,0 +1,121 @@
+"""From an experiment to the tasks of its grid search: a row of cells is a task."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hypercover.errors import ExperimentError
+from hypercover.experiment.plan import features_task, make_plan
+from hypercover.experiment.schema import Experiment, FoldKind, SearchSpec, SVMSpec
+from hypercover.experiment.stages import fingerprint
+from hypercover.jobs.plan import Plan, Task
+
+__all__ = ["cases_of", "folds_task", "gammas_of", "make_search_plan", "row_task"]
+
+_HERE = "hypercover.experiment.search_tasks"
+
+
+def cases_of(experiment: Experiment) -> list[tuple[str, FoldKind]]:
+    """List the models and kinds of folds a grid is searched for.
+
+    Raises
+    ------
+    ExperimentError
+        If no model of the experiment has a grid.
+    """
+    models = [name for name, spec in experiment.models.items() if _is_svm(spec)]
+    if not models:
+        kinds = ", ".join(
+            f"{name} ({spec.kind})" for name, spec in experiment.models.items()
+        )
+        raise ExperimentError(
+            f"Only models of kind svm have a C and a gamma to search, and this experiment "
+            f"has {kinds}; add a model of kind svm."
+        )
+    return [(model, by) for model in models for by in experiment.search.by]
+
+
+def _is_svm(spec: object) -> bool:
+    return isinstance(spec, SVMSpec)
+
+
+def gammas_of(spec: SearchSpec) -> list[dict[str, float]]:
+    """List the gammas of a grid: as they are, or as multiples of that of ``scale``."""
+    if spec.gamma is not None:
+        return [{"gamma": gamma} for gamma in spec.gamma]
+    return [{"scale": scale} for scale in spec.gamma_scale]
+
+
+def folds_task(model: str, by: str) -> str:
+    """Name the task that folds the samples of a model."""
+    return f"search-{model}-{by}"
+
+
+def row_task(model: str, by: str, asked: dict[str, float]) -> str:
+    """Name the task that does all C of one gamma."""
+    ((kind, value),) = asked.items()
+    return f"{folds_task(model, by)}-{kind}-{value!r}"
+
+
+def make_search_plan(experiment: Experiment) -> Plan:
+    """Expand an experiment into the tasks of its search.
+
+    Order: image features; fold the samples for each model and kind of folds;
+    one task a gamma; the table.
+    """
+    cases = cases_of(experiment)
+    folding = [_folding(experiment, model, by) for model, by in cases]
+    rows = [task for model, by in cases for task in _rows(experiment, model, by)]
+    tabulate = Task(
+        "search",
+        f"{_HERE}:tabulate",
+        needs=tuple(task.name for task in (*folding, *rows)),
+        weight=0.1,
+        key=fingerprint(experiment, experiment.search, [list(case) for case in cases]),
+    )
+    return Plan((*_features(experiment, cases), *folding, *rows, tabulate))
+
+
+def _features(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Iterator[Task]:
+    """Take the tasks of the image features from the plan of a run."""
+    models = [experiment.models[model] for model, _ in cases]
+    needed = {name for spec in models for name in features_task(spec)}
+    return (task for task in make_plan(experiment).tasks if task.name in needed)
+
+
+def _folding(experiment: Experiment, model: str, by: FoldKind) -> Task:
+    return Task(
+        folds_task(model, by),
+        f"{_HERE}:fold_samples",
+        {"model": model, "by": by},
+        needs=features_task(experiment.models[model]),
+        weight=0.2,
+        key=_key(experiment, model),
+    )
+
+
+def _rows(experiment: Experiment, model: str, by: FoldKind) -> Iterator[Task]:
+    spec = experiment.search
+    for asked in gammas_of(spec):
+        arguments: dict[str, Any] = {"model": model, "by": by, "costs": spec.C}
+        yield Task(
+            row_task(model, by, asked),
+            f"{_HERE}:search_gamma",
+            arguments | asked,
+            needs=(folds_task(model, by), *features_task(experiment.models[model])),
+            weight=float(len(spec.C)),
+            key=_key(experiment, model),
+        )
+
+
+def _key(experiment: Experiment, model: str) -> str:
+    """Hash what the cells of a model depend on besides C, gamma and the kind of folds."""
+    spec, search = experiment.models[model], experiment.search
+    return fingerprint(
+        experiment,
+        spec.model_dump(mode="json", exclude={"C", "gamma", "probability"}),
+        experiment.features.get(spec.features or ""),
+        search.model_dump(mode="json", include={"folds", "size", "guard", "on"}),
+        experiment.split if search.on == "train" else None,
+        experiment.window if search.on == "train" else None,
+        experiment.seed,
+    )

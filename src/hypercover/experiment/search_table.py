@@ -1,0 +1,182 @@
+"""The table of a grid search: gamma down, C across, what each cell is worth and costs."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.experiment.search_cells import Cell
+
+__all__ = ["Rung", "Table", "tables_csv"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One gamma of a grid."""
+
+    gamma: float
+    """Width of the kernel."""
+    scale: float | None
+    """The multiple of the width ``scale`` that was asked for; None for a plain number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Every cell of a grid as far as it is done.
+
+    Why it exists: the same figures go to the terminal while the search runs,
+    into the files it leaves and into the report.
+    """
+
+    C: tuple[float, ...]
+    """Costs, one a column."""
+    rungs: tuple[Rung, ...]
+    """Gammas, one a row."""
+    counts: tuple[int, ...]
+    """Held-out samples of each fold."""
+    cells: tuple[tuple[Cell, ...], ...]
+    """The finished cells of each row."""
+
+    @cached_property
+    def correct(self) -> npt.NDArray[np.int64]:
+        """Right held-out samples (gamma, C, fold); -1 where not done."""
+        found = np.full((len(self.rungs), len(self.C), len(self.counts)), -1)
+        for row, cells in enumerate(self.cells):
+            for cell in cells:
+                if cell.C in self.C:
+                    found[row, self.C.index(cell.C), list(cell.folds)] = cell.correct
+        return found
+
+    @cached_property
+    def accuracy(self) -> Floats:
+        """Share of all held-out samples that are right (gamma, C); NaN where not done."""
+        shares = self.correct.sum(axis=2) / sum(self.counts)
+        return np.where((self.correct >= 0).all(axis=2), shares, np.nan)
+
+    @cached_property
+    def spread(self) -> Floats:
+        """Standard deviation of the folds' accuracies (gamma, C); NaN where not done."""
+        spread = (self.correct / np.array(self.counts)).std(axis=2, ddof=1)
+        return np.where(np.isnan(self.accuracy), np.nan, spread)
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """Seconds that all threads together spent on each cell (gamma, C)."""
+        spent = np.zeros((len(self.rungs), len(self.C)))
+        for row, cells in enumerate(self.cells):
+            for cell in cells:
+                if cell.C in self.C:
+                    spent[row, self.C.index(cell.C)] += cell.seconds
+        return spent
+
+    @cached_property
+    def best(self) -> tuple[int, int] | None:
+        """Row and column of the best cell: of equals the smallest C, then gamma."""
+        if np.isnan(self.accuracy).all():
+            return None
+        column, row = divmod(int(np.nanargmax(self.accuracy.T)), len(self.rungs))
+        return row, column
+
+    @property
+    def serial(self) -> float:
+        """Seconds of one thread that all cells would have taken."""
+        return float(self.seconds.sum())
+
+    @cached_property
+    def wall(self) -> float:
+        """Seconds during which a cell of the grid was really at work.
+
+        Where several were at work at once the time counts once; the time
+        between two calls of an interrupted search does not count.
+        """
+        spans = sorted(
+            (cell.began, cell.ended)
+            for cells in self.cells
+            for cell in cells
+            if cell.C in self.C
+        )
+        total, reached = 0.0, 0.0
+        for began, ended in spans:
+            total += max(0.0, ended - max(began, reached))
+            reached = max(reached, ended)
+        return total
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as plain values; what is not done is null."""
+        scales = [rung.scale for rung in self.rungs]
+        return {
+            "C": list(self.C),
+            "gamma": [rung.gamma for rung in self.rungs],
+            "scale": None if None in scales else scales,
+            "accuracy": _plain(self.accuracy),
+            "spread": _plain(self.spread),
+            "minutes": _plain(self.seconds / 60),
+            "best": self.best_to_json(),
+            "serial_seconds": self.serial,
+            "wall_seconds": self.wall,
+            "speed_up": self.serial / self.wall if self.wall else None,
+        }
+
+    def best_to_json(self) -> dict[str, Any] | None:
+        """Return the best cell as plain values."""
+        if self.best is None:
+            return None
+        row, column = self.best
+        return {
+            "row": row,
+            "column": column,
+            "C": self.C[column],
+            "gamma": self.rungs[row].gamma,
+            "scale": self.rungs[row].scale,
+            "accuracy": float(self.accuracy[row, column]),
+            "minutes": float(self.seconds[row, column] / 60),
+        }
+
+
+def _plain(values: Floats) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
+
+
+_COLUMNS = (
+    "model",
+    "folds",
+    "gamma",
+    "gamma_scale",
+    "C",
+    "accuracy",
+    "spread",
+    "minutes",
+    "best",
+)
+
+
+def tables_csv(tables: Iterable[Mapping[str, Any]]) -> str:
+    """Return the tables of ``search.json`` as CSV, one line a cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for table in tables:
+        writer.writerows(_lines(table))
+    return text.getvalue()
+
+
+def _lines(table: Mapping[str, Any]) -> Iterable[Sequence[Any]]:
+    best = (table["best"]["row"], table["best"]["column"]) if table["best"] else None
+    for row, gamma in enumerate(table["gamma"]):
+        for column, cost in enumerate(table["C"]):
+            yield (
+                table["model"],
+                table["kind"],
+                gamma,
+                "" if table["scale"] is None else table["scale"][row],
+                cost,
+                *(table[name][row][column] for name in ("accuracy", "spread", "minutes")),
+                int((row, column) == best),
+            )

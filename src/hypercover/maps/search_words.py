@@ -1,0 +1,145 @@
+"""What the tables of a grid search say, in words that stand alike in every place."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "best_words",
+    "cell_words",
+    "fall_words",
+    "folds_words",
+    "gamma_words",
+    "minute_words",
+    "settings_words",
+    "speed_words",
+]
+
+Table = Mapping[str, Any]
+
+
+def cell_words(accuracy: float | None, minutes: float | None) -> str:
+    """Write a cell as the lecture does: accuracy in percent, minutes in brackets.
+
+    Examples
+    --------
+    >>> cell_words(0.77, 14.41), cell_words(0.8234, 0.00312), cell_words(None, None)
+    ('77.00 (14.41)', '82.34 (<0.01)', '')
+    """
+    if accuracy is None or minutes is None:
+        return ""
+    return f"{100 * accuracy:.2f} ({minute_words(minutes)})"
+
+
+def minute_words(minutes: float) -> str:
+    """Write minutes with two decimals; what is less than the last of them says so."""
+    return f"{minutes:.2f}" if minutes >= 0.005 else "<0.01"
+
+
+def gamma_words(gamma: float, scale: float | None) -> str:
+    """Write a gamma, with the multiple of the usual one where it was asked for.
+
+    Examples
+    --------
+    >>> gamma_words(0.00125, 0.25), gamma_words(8.0, None)
+    ('0.00125 (scale × 0.25)', '8')
+    """
+    return f"{gamma:.4g}" + ("" if scale is None else f" (scale × {scale:g})")
+
+
+def folds_words(table: Table) -> str:
+    """Say how the samples were folded.
+
+    Examples
+    --------
+    >>> folds_words({"kind": "random", "settings": {"n": 10}, "folds": [{}] * 10})
+    '10 random folds'
+    """
+    settings, count = table["settings"], len(table["folds"])
+    if table["kind"] == "blocks":
+        size = settings.get("size")
+        return f"{count} folds of {size} × {size} blocks, {settings.get('guard')} px guard"
+    if table["kind"] == "clusters":
+        return f"{count} folds of whole clusters, {settings.get('guard')} px guard"
+    return f"{count} random folds"
+
+
+def best_words(table: Table) -> str:
+    """Name the best cell of a table."""
+    best = table["best"]
+    if best is None:
+        return "no cell is done"
+    where = f"C = {best['C']:g}, gamma = {gamma_words(best['gamma'], best['scale'])}"
+    return f"{100 * best['accuracy']:.2f} % with {where}"
+
+
+def speed_words(table: Table) -> str:
+    """Say what the cells cost one after another, and what they took.
+
+    Examples
+    --------
+    >>> speed_words({"serial_seconds": 90, "wall_seconds": 45, "speed_up": 2})
+    'serial sum 1.50 min, wall time 45.00 s, speed-up 2.0'
+    """
+    serial, wall = _time(table["serial_seconds"]), _time(table["wall_seconds"])
+    text = f"serial sum {serial}, wall time {wall}"
+    speed = table["speed_up"]
+    return text if speed is None else f"{text}, speed-up {speed:.1f}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.2f} min" if seconds >= 60 else f"{seconds:.2f} s"
+
+
+def fall_words(tables: Sequence[Table]) -> list[str]:
+    """Say for each model how far its accuracy falls from random to guarded folds.
+
+    And what the parameters that win at random are worth under the guard, where
+    the grid is the same.
+    """
+    said = []
+    for table in tables:
+        free = next((each for each in tables if _is_free(each, table["model"])), None)
+        if (
+            table["kind"] == "random"
+            or free is None
+            or not (table["best"] and free["best"])
+        ):
+            continue
+        fall = 100 * (free["best"]["accuracy"] - table["best"]["accuracy"])
+        way = "falls" if fall >= 0 else "rises"
+        text = (
+            f"{table['model']}: from random folds to {table['kind']} the best cell {way} by "
+            f"{abs(fall):.1f} points, from {100 * free['best']['accuracy']:.2f} to "
+            f"{100 * table['best']['accuracy']:.2f} %"
+        )
+        said.append(f"{text}{_winner_elsewhere(free, table)}.")
+    return said
+
+
+def _is_free(table: Table, model: str) -> bool:
+    return bool(table["kind"] == "random" and table["model"] == model)
+
+
+def _winner_elsewhere(free: Table, guarded: Table) -> str:
+    """Say what the best cell at random is worth under the guard."""
+    row, column = free["best"]["row"], free["best"]["column"]
+    if (row, column) == (guarded["best"]["row"], guarded["best"]["column"]):
+        return "; it is the same cell"
+    if (len(free["gamma"]), free["C"]) != (len(guarded["gamma"]), guarded["C"]):
+        return ""
+    worth = guarded["accuracy"][row][column]
+    if worth is None:
+        return ""
+    return f"; the cell that wins at random has {100 * worth:.2f} % there"
+
+
+def settings_words(table: Table) -> str:
+    """Return the options of ``hypercover run`` that take over the best cell.
+
+    Examples
+    --------
+    >>> settings_words({"model": "svm", "best": {"C": 100.0, "gamma": 0.005}})
+    '--set models.svm.C=100 --set models.svm.gamma=0.005'
+    """
+    best, model = table["best"], f"models.{table['model']}"
+    return f"--set {model}.C={best['C']:.12g} --set {model}.gamma={best['gamma']:.12g}"
