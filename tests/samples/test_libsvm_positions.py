@@ -25,6 +25,7 @@ def positions(**changes):
         "grid": GRID,
         "legend": Legend.of({2: "Corn", 5: "Woods"}),
         "features": ("kpca1", "kpca2"),
+        "bands": (3, 7),
         "wavelengths": (400.5, 410.25),
         "part": "test",
         "dtype": "float32",
@@ -48,8 +49,9 @@ def test_everything_comes_back(tmp_path):
         if name not in ("rows", "cols"):
             assert getattr(back, name) == getattr(positions(), name)
     assert (len(back), back.n_features) == (3, 2)
-    write_positions(path, positions(wavelengths=None, grid=Grid(3, 4)))
+    write_positions(path, positions(wavelengths=None, bands=None, grid=Grid(3, 4)))
     assert read_positions(path).wavelengths is None
+    assert read_positions(path).bands is None
     assert read_positions(path).grid == Grid(3, 4)
 
 
@@ -93,6 +95,9 @@ def test_values_lie_where_their_samples_do():
         ({"legend": 3}, "its legend"),
         ({"wavelengths": [1]}, "its entry 'wavelengths'"),
         ({"wavelengths": [1, "a"]}, "its entry 'wavelengths'"),
+        ({"bands": [1]}, "its entry 'bands'"),
+        ({"bands": [1, 0]}, "its bands are not whole numbers from 1"),
+        ({"bands": [1, 1.5]}, "its bands are not whole numbers from 1"),
         ({"part": None}, "its entry 'part'"),
         ({"simulated": "no"}, "its entry 'simulated'"),
     ],

@@ -11,7 +11,7 @@ from hypercover.maps.predict import predict_to_files
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
-__all__ = ["predict_image"]
+__all__ = ["check_map_name", "predict_image"]
 
 
 def predict_image(
@@ -42,7 +42,7 @@ def predict_image(
         If the image features of the scene do not fit in memory.
     """
     for path in (out, confidence):
-        _check_name(path)
+        check_map_name(path)
     bundle = load_bundle(model)
     positions = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
     if positions is not None:
@@ -72,8 +72,14 @@ def _legend(card: dict[str, Any]) -> Legend:
         ) from error
 
 
-def _check_name(path: Path | None) -> None:
-    """Refuse to write a GeoTIFF under the name of something else."""
+def check_map_name(path: Path | None) -> None:
+    """Refuse to write a GeoTIFF under the name of something else.
+
+    Raises
+    ------
+    CallError
+        If the name has another suffix than that of a GeoTIFF.
+    """
     if path is not None and path.suffix.lower() not in (".tif", ".tiff"):
         raise CallError(
             f"A map is written as GeoTIFF, got the name {path}; give it the suffix .tif."

@@ -48,6 +48,8 @@ class Positions:
     """Names and colours of the classes."""
     features: tuple[str, ...]
     """Name of each feature, in the order of the indices."""
+    bands: tuple[int, ...] | None = None
+    """Band number of each feature, where features are bands."""
     wavelengths: tuple[float, ...] | None = None
     """Centre of each feature in nm, where features are bands and it is known."""
     part: str = "labelled"
@@ -136,6 +138,7 @@ def write_positions(path: str | Path, positions: Positions) -> None:
         },
         "legend": positions.legend.to_json(),
         "features": list(positions.features),
+        "bands": positions.bands,
         "wavelengths": positions.wavelengths,
         "rows": positions.rows.tolist(),
         "cols": positions.cols.tolist(),
@@ -167,6 +170,7 @@ def read_positions(path: str | Path) -> Positions:
         grid,
         _legend(take),
         features,
+        _bands(take, len(features)),
         _wavelengths(take, len(features)),
         part=take.text("part"),
         dtype=take.checked("dtype", lambda value: value in _TYPES),
@@ -288,6 +292,16 @@ def _legend(take: _Taking) -> Legend:
         return Legend.from_json(take.about["legend"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise take.damaged("its legend is not one") from error
+
+
+def _bands(take: _Taking, count: int) -> tuple[int, ...] | None:
+    """Return a band number for each feature, or None where features are no bands."""
+    given = take.checked("bands", lambda value: value is None or _numbers(value, count))
+    if given is None:
+        return None
+    if not all(type(band) is int and band > 0 for band in given):
+        raise take.damaged("its bands are not whole numbers from 1")
+    return tuple(given)
 
 
 def _wavelengths(take: _Taking, count: int) -> tuple[float, ...] | None:

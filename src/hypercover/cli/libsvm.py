@@ -1,0 +1,334 @@
+"""``hypercover libsvm``: data and models for LIBSVM's programs, and the way back to a map."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hypercover.cli.options import (
+    AXES,
+    DROP_BANDS,
+    IMAGE,
+    KEEP_BANDS,
+    LABEL_FIELD,
+    LABEL_VARIABLE,
+    LABELS,
+    LEGEND,
+    SEED,
+    VARIABLE,
+)
+from hypercover.errors import CallError
+
+if TYPE_CHECKING:
+    from hypercover.experiment.libsvm import View
+    from hypercover.samples.libsvm_positions import Positions
+    from hypercover.samples.split import Split
+    from hypercover.scene.scene import Scene
+
+__all__ = ["HELP", "VERBS"]
+
+HELP = "Write and read LIBSVM data and models, and make maps of svm-predict's output."
+
+DATA = Annotated[Path, typer.Argument(help="A LIBSVM data file: .el, .svm …")]
+POSITIONS = Annotated[
+    Path | None,
+    typer.Option(help="Its positions file (default: F.positions.json beside F.el)."),
+]
+MODEL = Annotated[Path, typer.Argument(help="Folder of an SVM: runs/NAME/models/MODEL.")]
+
+
+def write(
+    image: IMAGE,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Data file to write: F.el.")],
+    labels: LABELS = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(help="A kept split, runs/NAME/split.tif: F-training.el, F-test.el."),
+    ] = None,
+    train: Annotated[
+        str | None,
+        typer.Option(help="Draw training pixels: a share (0.1) or a number of each class."),
+    ] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Every pixel with data, labelled 0 where unlabelled."),
+    ] = False,
+    chain: Annotated[
+        str | None, typer.Option(help="Image features in the place of bands: kpca:5,esdap.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Write what this SVM's machines see, for its exported model."),
+    ] = None,
+    sparse: Annotated[bool, typer.Option("--sparse", help="Leave zeros out.")] = False,
+    seed: SEED = 0,
+    variable: VARIABLE = None,
+    label_variable: LABEL_VARIABLE = None,
+    axes: AXES = None,
+    label_field: LABEL_FIELD = None,
+    legend: LEGEND = None,
+    keep_bands: KEEP_BANDS = None,
+    drop_bands: DROP_BANDS = None,
+) -> None:
+    """Write the labelled pixels of a scene as LIBSVM data, with their positions beside.
+
+    Every digit is written.  The positions make a map of the prediction again.
+
+    Example: hypercover libsvm write cube.hdr --labels fields.tif -o fields.el --train 0.1
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.experiment.libsvm import write_data
+
+    scene = _scene(image, labels, variable=variable, label_variable=label_variable,
+                   axes=axes, label_field=label_field, legend=legend,
+                   keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
+    parts = _split(scene, split, train, seed)
+    view = _view(scene, chain, model, seed)
+    with bar("Writing") as advance:
+        written = write_data(
+            view, out, split=parts, every=every, sparse=sparse, progress=advance
+        )
+    for file, samples in written.items():
+        _say_file(file, samples, len(view.features), view.seen)
+
+
+def _scene(image: Path, labels: Path | None, **given: Any) -> "Scene":
+    """Open a scene with its bands chosen."""
+    from hypercover.scene.bands import select_bands
+    from hypercover.scene.reading import open_scene
+
+    keep, drop = given.pop("keep_bands"), given.pop("drop_bands")
+    scene = open_scene(image, labels, **given)
+    return select_bands(scene, keep=keep, drop=drop) if keep or drop else scene
+
+
+def _split(
+    scene: "Scene", path: Path | None, train: str | None, seed: int
+) -> "Split | None":
+    """Open or draw a split, if one is asked for."""
+    if path is not None and train is not None:
+        raise CallError(
+            "--split and --train both say which pixels train; give one of them."
+        )
+    if path is not None:
+        from hypercover.experiment.libsvm import open_split
+
+        return open_split(path, scene)
+    if train is None:
+        return None
+    from hypercover.samples.random import RandomSplit
+
+    return RandomSplit(train=_share(train)).split(scene.usable_labels, seed=seed)
+
+
+def _share(text: str) -> float | int:
+    """Read a share of each class, or a number of pixels of each."""
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError as error:
+        raise CallError(
+            f"--train takes a share such as 0.1 or a number of pixels of each class, got "
+            f"{text!r}."
+        ) from error
+
+
+def _view(scene: "Scene", chain: str | None, model: Path | None, seed: int) -> "View":
+    """Choose what is written of each pixel."""
+    from hypercover.cli.progress import bar
+    from hypercover.experiment.libsvm import view_bands, view_chain, view_model
+
+    if chain is not None and model is not None:
+        raise CallError("A model knows its own features; leave --chain or --model out.")
+    if model is not None:
+        return view_model(scene, model)
+    if chain is None:
+        return view_bands(scene)
+    with bar("Image features") as advance:
+        return view_chain(scene, chain, seed=seed, progress=advance)
+
+
+def _say_file(file: Path, samples: int, features: int, seen: str) -> None:
+    from hypercover.samples.libsvm_positions import positions_beside
+
+    typer.echo(f"Data: {file} ({samples:,} samples, {features} features: {seen})")
+    typer.echo(f"Positions: {positions_beside(file)}")
+
+
+def map_(
+    predicted: Annotated[
+        Path, typer.Argument(help="Output of svm-predict: a label a line.")
+    ],
+    positions: Annotated[
+        Path, typer.Option(help="Positions file of the data that were predicted.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Class map to write (.tif).")],
+    confidence: Annotated[
+        Path | None,
+        typer.Option(help="Also map the probabilities of svm-predict -b 1 (.tif)."),
+    ] = None,
+) -> None:
+    """Make a georeferenced map, with names and colours, of what svm-predict wrote.
+
+    Example: hypercover libsvm map predicted.txt --positions fields-test.positions.json -o map.tif
+    """
+    from hypercover.experiment.libsvm_read import map_prediction
+
+    pixels = map_prediction(predicted, positions, out, confidence=confidence)
+    typer.echo(f"Map: {out} ({pixels:,} pixels)")
+    if confidence:
+        typer.echo(f"Confidence: {confidence}")
+
+
+def info(data: DATA, positions: POSITIONS = None) -> None:
+    """Count the samples, features and classes of a LIBSVM data file, checking every line.
+
+    Example: hypercover libsvm info indian_processed_training.el
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.cli.tables import show
+    from hypercover.samples.libsvm import survey_libsvm
+
+    places = _positions(data, positions)
+    with bar("Reading") as advance:
+        found = survey_libsvm(data, progress=advance)
+    if places is not None:
+        _check_belongs(data, places, found.samples, found.largest)
+    show(*_tables(data, found, places))
+
+
+def _positions(data: Path, named: Path | None) -> "Positions | None":
+    """Read the positions of a data file, if it has any."""
+    from hypercover.samples.libsvm_positions import positions_beside, read_positions
+
+    beside = positions_beside(data)
+    if named is None and not beside.exists():
+        return None
+    return read_positions(named or beside)
+
+
+def _check_belongs(data: Path, places: "Positions", samples: int, largest: int) -> None:
+    """Refuse positions of other data."""
+    if samples != len(places) or largest > places.n_features:
+        raise CallError(
+            f"{data} holds {samples} samples with indices up to {largest}, its positions file "
+            f"{len(places)} samples of {places.n_features} features; give the positions file "
+            "that was written with the data."
+        )
+
+
+def _tables(data: Path, found: Any, places: "Positions | None") -> list[Any]:
+    """Say what is in a data file: its size, and its classes."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    rows = {"file": str(data), "samples": f"{found.samples:,}"}
+    if places is None:
+        rows["features"] = f"{found.largest} is the largest index; there may be more"
+    else:
+        grid = places.grid
+        rows |= {
+            "features": f"{places.n_features}: {places.seen}",
+            "scene": f"{places.scene}, {places.part} pixels"
+            + (" (simulated)" if places.simulated else ""),
+            "shape": f"{grid.rows} rows × {grid.cols} columns",
+        }
+    rows["values"] = "all written" if found.dense else "some left out, which are 0"
+    for name, value in rows.items():
+        facts.add_row(name, escape(value))
+    classes = Table(title="classes", title_justify="left")
+    for column, side in (("label", "right"), ("name", "left"), ("samples", "right")):
+        classes.add_column(column, justify="right" if side == "right" else "left")
+    names = {land.code: land.name for land in places.legend} if places else {}
+    for label, count in found.per_class.items():
+        classes.add_row(str(label), escape(names.get(label, "–")), f"{count:,}")
+    return [facts, classes]
+
+
+def read(
+    data: Annotated[list[Path], typer.Argument(help="LIBSVM data files of one scene.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Image to write (.tif, .hdr), or arrays (.npz)."),
+    ],
+    positions: POSITIONS = None,
+) -> None:
+    """Turn LIBSVM data and positions back into a scene and its labels, or into arrays.
+
+    Example: hypercover libsvm read fields-training.el fields-test.el -o fields.tif
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.experiment.libsvm_read import restore
+
+    with bar("Reading") as advance:
+        files = restore(data, out, positions=positions, progress=advance)
+    for what, file in zip(("Scene", "Labels"), files, strict=False):
+        typer.echo(f"{'Arrays' if file.suffix == '.npz' else what}: {file}")
+
+
+def export(
+    model: MODEL,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="LIBSVM model file to write: F.model.")
+    ],
+) -> None:
+    """Export a trained SVM as a model file for svm-predict, and its scaling for svm-scale.
+
+    Example: hypercover libsvm export runs/fields/models/svm -o fields.model
+    """
+    from hypercover.experiment.libsvm_models import export_model
+
+    ranges, advice = export_model(model, out)
+    typer.echo(f"Model: {out}")
+    if ranges is not None:
+        typer.echo(f"Scaling: {ranges}")
+    typer.echo(advice)
+
+
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="A LIBSVM model file: C-SVC with RBF kernel.")
+    ],
+    scene: Annotated[
+        Path,
+        typer.Option(help="An image whose bands are the model's features, in their order."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the model to write.")],
+    ranges: Annotated[
+        Path | None,
+        typer.Option("--range", help="File of svm-scale -s that scaled the training data."),
+    ] = None,
+    labels: LABELS = None,
+    variable: VARIABLE = None,
+    label_variable: LABEL_VARIABLE = None,
+    axes: AXES = None,
+    label_field: LABEL_FIELD = None,
+    legend: LEGEND = None,
+    keep_bands: KEEP_BANDS = None,
+    drop_bands: DROP_BANDS = None,
+) -> None:
+    """Import a model of svm-train, so that hypercover predict maps whole scenes with it.
+
+    The scene says which bands the features are, its labels what the classes are called.
+
+    Example: hypercover libsvm import fields.model --scene cube.hdr --range fields.range -o fields-svm
+    """
+    from hypercover.experiment.libsvm_models import import_model
+
+    opened = _scene(scene, labels, variable=variable, label_variable=label_variable,
+                    axes=axes, label_field=label_field, legend=legend,
+                    keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
+    said = import_model(file, opened, out, ranges=ranges)
+    typer.echo(f"Model: {out} ({said})")
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "write": write,
+    "map": map_,
+    "info": info,
+    "read": read,
+    "export": export,
+    "import": import_,
+}
+"""The verbs of ``hypercover libsvm`` by name."""

@@ -1,0 +1,227 @@
+"""From a scene to LIBSVM data: which pixels, and what is written of each."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.classifiers.bundle import check_scene_fits
+from hypercover.errors import CallError, LabelError
+from hypercover.experiment.libsvm_models import svm_bundle
+from hypercover.samples.libsvm import write_libsvm
+from hypercover.samples.libsvm_positions import (
+    Positions,
+    positions_beside,
+    write_positions,
+)
+from hypercover.samples.samples import Samples
+from hypercover.samples.split import Split
+from hypercover.scene.scene import Scene
+
+__all__ = [
+    "View",
+    "open_split",
+    "view_bands",
+    "view_chain",
+    "view_model",
+    "write_data",
+]
+
+_PARTS = {"train": "training", "validation": "validation", "test": "test"}
+
+Progress = Callable[[int, int], None]
+Values = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What is written of each pixel: bands, image features, or what a model's machines see."""
+
+    scene: Scene
+    """The scene whose values are written, in the place of its bands."""
+    seen: str
+    """What the values are, in a few words."""
+    look: Callable[[Values], Values] | None = None
+    """Turns values (n, band) of the scene into features; None leaves them."""
+    count: int | None = None
+    """Number of features that ``look`` makes; None = one for each band."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Name of each feature."""
+        if self.count is not None:
+            return tuple(f"feature {place}" for place in range(1, self.count + 1))
+        if "band_name" in self.scene.cube.coords:
+            return tuple(map(str, self.scene.cube.coords["band_name"].values))
+        return tuple(f"band {number}" for number in self.scene.bands)
+
+    @property
+    def _of_bands(self) -> bool:
+        return self.count is None and "band_name" not in self.scene.cube.coords
+
+    @property
+    def dtype(self) -> str:
+        """Type of the values."""
+        kept = self.scene.cube.dtype
+        if self.look is not None:
+            return "float64"
+        return "uint8" if kept.kind == "b" else kept.name
+
+    def positions(self, samples: Samples, part: str, *, dense: bool) -> Positions:
+        """Return all that is to be known beside the values of some samples."""
+        scene, of_bands = self.scene, self._of_bands
+        return Positions(
+            samples.rows,
+            samples.cols,
+            scene.grid,
+            scene.legend,
+            self.features,
+            bands=tuple(scene.bands.tolist()) if of_bands else None,
+            wavelengths=_known(scene) if of_bands else None,
+            part=part,
+            dtype=self.dtype,
+            dense=dense,
+            scene=scene.name,
+            simulated=scene.simulated,
+            seen=self.seen,
+        )
+
+    def blocks(
+        self, samples: Samples, progress: Progress | None = None
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Values]]:
+        """Read labels and values of samples, which lie row by row, strip by strip."""
+        for rows in self.scene.strips():
+            first, end = np.searchsorted(samples.rows, [rows.start, rows.stop]).tolist()
+            part = samples.take(np.arange(first, end))
+            if len(part):
+                cube = self.scene.read(rows, slice(None))
+                values = np.ascontiguousarray(cube[:, part.rows - rows.start, part.cols].T)
+                yield part.labels, values if self.look is None else self.look(values)
+            if progress is not None:
+                progress(rows.stop, self.scene.shape[0])
+
+
+def _known(scene: Scene) -> tuple[float, ...] | None:
+    """Return the wavelength of every band, or None where one is not known."""
+    waves = scene.wavelengths
+    return None if waves is None or not np.isfinite(waves).all() else tuple(waves.tolist())
+
+
+def view_bands(scene: Scene) -> View:
+    """See the bands of a scene as they are."""
+    return View(scene, "bands")
+
+
+def view_chain(scene: Scene, chain: str, *, seed: int = 0, progress: Any = None) -> View:
+    """See the image features that a chain makes of a scene.
+
+    Raises
+    ------
+    CallError
+        If the chain is not understood or cannot learn from the scene.
+    """
+    from hypercover.features.chain import Chain
+
+    made = Chain.parse(chain)
+    return View(made.fit_transform(scene, seed=seed, progress=progress), made.text)
+
+
+def view_model(scene: Scene, model: Path) -> View:
+    """See what the machines of a kept SVM see: scaled and perhaps reduced values.
+
+    Raises
+    ------
+    ModelError
+        If the model is no SVM or does not fit the scene.
+    """
+    bundle = svm_bundle(model)
+    places = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
+    if places is not None:
+        scene = scene.take_bands([int(place) for place in places])
+    if bundle.features is not None:
+        from hypercover.features.chain import Chain
+
+        scene = Chain.from_state(*bundle.features).transform(scene)
+    svm = bundle.classifier
+    reduced = None if svm.projection_ is None else len(svm.projection_)
+    return View(scene, f"what the model {model.name} sees", svm.preprocess, reduced)
+
+
+def open_split(path: Path, scene: Scene) -> Split:
+    """Open a kept split by the name of its map, ``split.tif``, and fit it to a scene.
+
+    Raises
+    ------
+    SplitError
+        If it is damaged or of another size.
+    """
+    split = Split.load(path.parent, path.stem)
+    split.samples("train", scene.usable_labels)
+    return split
+
+
+def write_data(
+    view: View,
+    out: Path,
+    *,
+    split: Split | None = None,
+    every: bool = False,
+    sparse: bool = False,
+    progress: Progress | None = None,
+) -> dict[Path, int]:
+    """Write pixels of a scene as LIBSVM files, each with its positions beside it.
+
+    Parameters
+    ----------
+    view : what is written of each pixel
+    out : path of the file; with a split, ``F.el`` becomes ``F-training.el`` and so on
+    split : which pixels go into which file; all labelled ones into one by default
+    every : write every pixel with data, labelled 0 where it has no label
+    sparse : leave zeros out
+
+    Returns
+    -------
+    dict
+        The files and the samples in each.
+
+    Raises
+    ------
+    LabelError
+        If there are no labels and not every pixel is asked for.
+    """
+    written = {}
+    for part, samples in _samples(view.scene, split, every).items():
+        named = out if split is None else out.with_name(f"{out.stem}-{part}{out.suffix}")
+        positions = view.positions(samples, part, dense=not sparse)
+        written[named] = write_libsvm(named, view.blocks(samples, progress), sparse=sparse)
+        write_positions(positions_beside(named), positions)
+    return written
+
+
+def _samples(scene: Scene, split: Split | None, every: bool) -> dict[str, Samples]:
+    """Return the samples of each file by the name of their part."""
+    if every and split is not None:
+        raise CallError(
+            "Every pixel and the parts of a split cannot be written at once; call it twice."
+        )
+    if every:
+        rows, cols = np.nonzero(scene.valid)
+        codes = np.zeros(scene.shape, np.uint8) if scene.labels is None else scene.labels
+        return {"all": Samples(rows, cols, codes[rows, cols].astype(np.int64))}
+    labels = scene.usable_labels
+    if split is None:
+        return {"labelled": _some(Samples.of(labels), scene)}
+    found = {name: split.samples(part, labels) for part, name in _PARTS.items()}
+    return {name: samples for name, samples in found.items() if len(samples)}
+
+
+def _some(samples: Samples, scene: Scene) -> Samples:
+    if not len(samples):
+        raise LabelError(
+            f"No labelled pixel of {scene.name} lies on a pixel with data; give labels made "
+            "for this image."
+        )
+    return samples
