@@ -16,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 Rule = Literal["direct", "min", "max", "subtractive"]
 RULES: tuple[Rule, ...] = ("direct", "min", "max", "subtractive")
 """How a shape's fate depends on those around and inside it; see `regularised`."""
+_FLAT = 1e-12
+"""Variance below this share of the mean square is rounding."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ def _deviation(shapes: ShapeTree) -> Floats:
     count = np.maximum(shapes.sums(shapes.weights), 1.0)
     mean = shapes.sums(shapes.weights * grey) / count
     square = shapes.sums(shapes.weights * grey * grey) / count
-    return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0.0)))
+    variance = square - mean * mean
+    # What is left of a flat shape is rounding.
+    return np.asarray(np.sqrt(np.where(variance > _FLAT * square, variance, 0.0)))
 
 
 def _inertia(shapes: ShapeTree) -> Floats:
@@ -53,22 +57,21 @@ def _inertia(shapes: ShapeTree) -> Floats:
 
     It does not change with the size of a shape, and is 0 for a single pixel.
     """
-    rows, cols = (np.arange(size) - (size - 1) / 2 for size in _ringed(shapes))
+    rows, cols = (np.arange(size + 2) - (size + 1) / 2 for size in shapes.shape)
     count = np.maximum(shapes.sums(shapes.weights), 1.0)
-    down = _spread(shapes, np.repeat(rows, len(cols)), count)
-    across = _spread(shapes, np.tile(cols, len(rows)), count)
-    return np.asarray((down + across) / count**2)
+    down = _scatter(shapes, np.repeat(rows, len(cols)), count)
+    across = _scatter(shapes, np.tile(cols, len(rows)), count)
+    return np.asarray((down + across) / count**3)
 
 
-def _ringed(shapes: ShapeTree) -> tuple[int, int]:
-    return shapes.shape[0] + 2, shapes.shape[1] + 2
+def _scatter(shapes: ShapeTree, place: Floats, count: Floats) -> Floats:
+    """Sum squared distances from the centre of each shape along one axis, times its area.
 
-
-def _spread(shapes: ShapeTree, place: Floats, count: Floats) -> Floats:
-    """Sum the squared distances from the centre of each shape along one axis."""
+    Nothing is divided, so that equal shapes have equal values wherever they lie.
+    """
     first = shapes.sums(shapes.weights * place)
     second = shapes.sums(shapes.weights * place * place)
-    return np.asarray(second - first * first / count)
+    return count * second - first * first
 
 
 ATTRIBUTES: dict[str, Attribute] = {

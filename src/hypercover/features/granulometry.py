@@ -14,6 +14,8 @@ Measure = Literal["grey", "pixels", "regions"]
 
 _POINTS = 1000
 """Points of a curve that are looked at; more are thinned out evenly."""
+_SAME = 1e-9
+"""Values of an attribute no further apart than this share of them are equal."""
 
 
 def granulometric_curve(
@@ -37,14 +39,16 @@ def granulometric_curve(
     -------
     thresholds, removed : arrays (point,)
         Every distinct value of the attribute, rising, and what is removed of
-        all shapes below it.
+        all shapes below it; empty for a constant band.
     """
-    values = attribute[shapes.inner]
-    counted = np.isfinite(values)
-    amounts = _amounts(shapes, measure)[shapes.inner]
-    points, place = np.unique(values[counted], return_inverse=True)
-    gone = np.bincount(place, weights=amounts[counted], minlength=len(points))
-    return points, np.asarray(np.cumsum(gone) - gone, dtype=np.float64)
+    values, amounts = attribute[shapes.inner], _amounts(shapes, measure)[shapes.inner]
+    order = np.argsort(values)
+    order = order[np.isfinite(values[order])]
+    rising = values[order]
+    # Values that differ by rounding alone are one point, at the least of them.
+    first = np.diff(rising, prepend=-1.0) > _SAME * rising
+    gone = np.bincount(np.cumsum(first) - 1, weights=amounts[order])
+    return rising[first], np.asarray(np.cumsum(gone) - gone, dtype=np.float64)
 
 
 def _amounts(shapes: ShapeTree, measure: Measure) -> Floats:

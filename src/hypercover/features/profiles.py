@@ -366,7 +366,7 @@ def _restored_band(asked: dict[str, Asked], saved: Any) -> Chosen:
     """Return the thresholds of one band out of a saved model."""
     chosen: Chosen = {}
     for name, values in zip(asked, saved, strict=True):
-        found = check_thresholds(values, name) if values else ()
+        found = () if values == [] else check_thresholds(values, name)
         if not isinstance(found, tuple):
             raise ValueError("a word where numbers are saved")
         chosen[name] = found
