@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from rasterio.crs import CRS
 
 from hypercover.errors import CallError
 from hypercover.samples.libsvm_positions import (
@@ -15,7 +16,8 @@ from hypercover.samples.libsvm_positions import (
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
-GRID = Grid(3, 4, "EPSG:32616", (20.0, 0.0, 500_000.0, 0.0, -20.0, 4_480_000.0))
+UTM = CRS.from_epsg(32616).to_wkt()
+GRID = Grid(3, 4, UTM, (20.0, 0.0, 500_000.0, 0.0, -20.0, 4_480_000.0))
 
 
 def positions(**changes):

@@ -240,12 +240,28 @@ def _grid(take: _Taking) -> Grid:
         "crs",
         lambda value: value is None or (isinstance(value, str) and len(value) < _MOST_TEXT),
     )
+    if crs is not None:
+        _check_crs(take, crs)
     return Grid(
         inner.whole("rows", 1, _MOST_SIDE),
         inner.whole("cols", 1, _MOST_SIDE),
         crs,
         tuple(map(float, inner.checked("transform", lambda value: _numbers(value, 6)))),  # type: ignore[arg-type]
     )
+
+
+def _check_crs(take: _Taking, text: str) -> None:
+    """Refuse a coordinate system that is no WKT."""
+    from rasterio import Env
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        # Inside it GDAL does not print errors of its own.
+        with Env():
+            CRS.from_wkt(text)
+    except CRSError as error:
+        raise take.damaged(f"its coordinate system {text[:40]!r} is no WKT") from error
 
 
 def _numbers(value: Any, count: int) -> bool:

@@ -1,0 +1,404 @@
+"""``hypercover libsvm``: out to LIBSVM's own programs, and back to a map."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+
+from hypercover.classifiers.bundle import load_bundle, save_bundle
+from hypercover.classifiers.svm import SVMClassifier
+from hypercover.samples.libsvm import read_libsvm
+from hypercover.samples.libsvm_positions import read_positions
+from hypercover.samples.split import Split
+from hypercover.scene.reading import open_scene
+
+needs_libsvm = pytest.mark.skipif(
+    shutil.which("svm-train") is None and "CI" not in os.environ,
+    reason="LIBSVM's programs are not installed (on Debian: libsvm-tools)",
+)
+
+
+def libsvm(program, *words):
+    call = [program, *map(str, words)]
+    return subprocess.run(call, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def write(fields, call, tmp_path):
+    """Write the scene of fields as LIBSVM data."""
+
+    def written(*options, name="f.el", labels=True):
+        which = ["--labels", fields.labels] if labels else []
+        return call(
+            "libsvm", "write", fields.image, *which, "-o", tmp_path / name, *options
+        )
+
+    return written
+
+
+def test_every_labelled_pixel_is_written_with_its_place(fields, write, tmp_path):
+    answer = write()
+    assert answer.code == 0
+    marked = np.count_nonzero(fields.codes)
+    assert answer.out == (
+        f"Data: {tmp_path}/f.el ({marked:,} samples, 6 features: bands)\n"
+        f"Positions: {tmp_path}/f.positions.json\n"
+    )
+    labels, values = read_libsvm(tmp_path / "f.el", 6, dense=True, dtype=np.int16)
+    places = read_positions(tmp_path / "f.positions.json")
+    np.testing.assert_array_equal(labels, fields.codes[fields.codes > 0])
+    np.testing.assert_array_equal(values, fields.cube[:, places.rows, places.cols].T)
+    np.testing.assert_array_equal(labels, fields.codes[places.rows, places.cols])
+    assert places.grid == fields.grid
+    assert places.legend.names == ("Corn", "Meadow", "Woods")
+    assert places.features[:2] == ("band 1", "band 2")
+    assert (places.part, places.dtype, places.seen) == ("labelled", "int16", "bands")
+
+
+def test_a_share_draws_training_and_test_files(fields, write, tmp_path):
+    assert write("--train", 0.1, "--seed", 3).code == 0
+    found = {}
+    for part in ("training", "test"):
+        places = read_positions(tmp_path / f"f-{part}.positions.json")
+        labels, _ = read_libsvm(tmp_path / f"f-{part}.el", 6)
+        assert places.part == part
+        found[part] = set(zip(places.rows.tolist(), places.cols.tolist(), strict=True))
+        assert len(found[part]) == len(labels)
+    assert not found["training"] & found["test"]
+    assert len(found["training"] | found["test"]) == np.count_nonzero(fields.codes)
+    assert not (tmp_path / "f-validation.el").exists()
+    first = (tmp_path / "f-training.el").read_bytes()
+    assert write("--train", 0.1, "--seed", 3, name="g.el").code == 0
+    assert (tmp_path / "g-training.el").read_bytes() == first
+    assert write("--train", 5, name="h.el").code == 0
+    assert len(read_libsvm(tmp_path / "h-training.el", 6)[0]) == 15
+
+
+def test_a_kept_split_is_followed(fields, write, tmp_path):
+    parts = np.where(fields.codes > 0, 3, 0).astype(np.uint8)
+    parts[:, :20] = np.where(parts[:, :20] > 0, 1, 0)
+    parts[:, 20:24] = np.where(parts[:, 20:24] > 0, 4, 0)
+    Split(parts).save(tmp_path / "kept")
+    assert write("--split", tmp_path / "kept" / "split.tif").code == 0
+    train = read_positions(tmp_path / "f-training.positions.json")
+    test = read_positions(tmp_path / "f-test.positions.json")
+    assert train.cols.max() < 20
+    assert test.cols.min() >= 24
+
+
+@needs_libsvm
+@pytest.mark.parametrize("probable", [False, True], ids=["labels", "probabilities"])
+def test_a_prediction_becomes_a_map_with_names_and_place(
+    probable, fields, write, call, tmp_path
+):
+    """What the lecture calls the disadvantage of the format, undone."""
+    assert write("--train", 0.2).code == 0
+    options = ["-b", 1] if probable else []
+    names = [tmp_path / f"f-{part}.el" for part in ("training", "test")]
+    for file in names:
+        scaled = file.with_suffix(".scaled")
+        keep = "-s" if file == names[0] else "-r"
+        scaled.write_text(libsvm("svm-scale", keep, tmp_path / "f.range", file))
+    model, said = tmp_path / "f.model", tmp_path / "said.txt"
+    libsvm("svm-train", "-q", *options, names[0].with_suffix(".scaled"), model)
+    libsvm("svm-predict", *options, names[1].with_suffix(".scaled"), model, said)
+    more = ["--confidence", tmp_path / "sure.tif"] if probable else []
+    places = tmp_path / "f-test.positions.json"
+    answer = call("libsvm", "map", said, "--positions", places, "-o", tmp_path / "map.tif",
+                  *more)  # fmt: skip
+    assert answer.code == 0
+    assert answer.out.startswith(f"Map: {tmp_path}/map.tif (")
+    lines = said.read_text().splitlines()[probable:]
+    at = read_positions(places)
+    scene = open_scene(fields.image, tmp_path / "map.tif")
+    assert scene.grid == fields.grid
+    assert scene.legend.names == ("Corn", "Meadow", "Woods")
+    assert [land.color for land in scene.legend] == [land.color for land in fields.legend]
+    codes = [int(line.split()[0]) for line in lines]
+    np.testing.assert_array_equal(scene.labels[at.rows, at.cols], codes)
+    assert np.count_nonzero(scene.labels) == len(lines)
+    assert np.mean(np.array(codes) == fields.codes[at.rows, at.cols]) > 0.9
+    if probable:
+        with rasterio.open(tmp_path / "sure.tif") as file:
+            sure = file.read(1)
+        best = [max(map(float, line.split()[1:])) for line in lines]
+        np.testing.assert_allclose(sure[at.rows, at.cols], best, rtol=1e-6)
+        assert np.isnan(sure).sum() == sure.size - len(lines)
+
+
+@pytest.fixture
+def kept(fields, tmp_path):
+    """Keep an SVM trained on the scene, reduced or not."""
+
+    def made(reduction=None, probability=False):
+        rows, cols = np.nonzero(fields.codes)
+        spectra = fields.cube[:, rows, cols].T.astype(float)
+        svm = SVMClassifier(C=10, reduction=reduction, probability=probability)
+        svm.fit(spectra[::5], fields.codes[rows, cols][::5])
+        card = {
+            "bands": [1, 2, 3, 4, 5, 6],
+            "wavelengths": np.linspace(450.0, 2300.0, 6).tolist(),
+            "fwhm": None,
+            "legend": fields.legend.to_json(),
+            "window": 1,
+        }
+        save_bundle(tmp_path / "kept", svm, card)
+        return tmp_path / "kept"
+
+    return made
+
+
+@needs_libsvm
+@pytest.mark.parametrize("reduced", [False, True], ids=["scaled", "reduced"])
+def test_an_exported_model_maps_the_whole_scene_as_predict_does(
+    reduced, write, kept, call, fields, tmp_path
+):
+    from sklearn.decomposition import PCA
+
+    model = kept(PCA(3) if reduced else None)
+    answer = call("libsvm", "export", model, "-o", tmp_path / "f.model")
+    assert answer.code == 0
+    assert f"hypercover libsvm write SCENE --model {model}" in answer.out
+    assert (tmp_path / "f.range").exists() is not reduced
+    assert ("svm-scale -r" in answer.out) is not reduced
+    assert write("--all", "--model", model, labels=False).code == 0
+    libsvm("svm-predict", tmp_path / "f.el", tmp_path / "f.model", tmp_path / "said.txt")
+    places = tmp_path / "f.positions.json"
+    answer = call("libsvm", "map", tmp_path / "said.txt", "--positions", places,
+                  "-o", tmp_path / "theirs.tif")  # fmt: skip
+    assert answer.code == 0
+    assert call("predict", model, fields.image, "-o", tmp_path / "ours.tif").code == 0
+    with (
+        rasterio.open(tmp_path / "theirs.tif") as a,
+        rasterio.open(tmp_path / "ours.tif") as b,
+    ):
+        np.testing.assert_array_equal(a.read(1), b.read(1))
+    assert read_positions(places).n_features == (3 if reduced else 6)
+
+
+@needs_libsvm
+def test_an_imported_model_maps_a_scene_as_svm_predict_does(write, call, fields, tmp_path):
+    assert write("--train", 0.2).code == 0
+    assert write("--all", name="every.el").code == 0
+    for name, keep in (("f-training", "-s"), ("every", "-r")):
+        scaled = libsvm("svm-scale", keep, tmp_path / "f.range", tmp_path / f"{name}.el")
+        (tmp_path / f"{name}.scaled").write_text(scaled)
+    libsvm(
+        "svm-train", "-q", "-c", 10, tmp_path / "f-training.scaled", tmp_path / "f.model"
+    )
+    libsvm(
+        "svm-predict", tmp_path / "every.scaled", tmp_path / "f.model", tmp_path / "said"
+    )
+    bundle = tmp_path / "imported"
+    answer = call("libsvm", "import", tmp_path / "f.model", "--scene", fields.image, "-l",
+                  fields.labels, "--range", tmp_path / "f.range", "-o", bundle)  # fmt: skip
+    assert answer.code == 0
+    assert "3 classes, 6 bands" in answer.out
+    card = load_bundle(bundle).card
+    assert [land["name"] for land in card["legend"]] == ["Corn", "Meadow", "Woods"]
+    assert card["wavelengths"] == np.linspace(450.0, 2300.0, 6).tolist()
+    assert call("predict", bundle, fields.image, "-o", tmp_path / "map.tif").code == 0
+    with rasterio.open(tmp_path / "map.tif") as file:
+        codes = file.read(1)
+    said = np.array((tmp_path / "said").read_text().split(), int).reshape(codes.shape)
+    # svm-scale prints 6 digits, so a pixel on the very border may go the other way.
+    assert np.mean(codes == said) > 0.999
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".hdr"])
+def test_training_and_test_files_become_the_scene_again(
+    suffix, write, call, fields, tmp_path
+):
+    assert write("--train", 0.3).code == 0
+    files = [tmp_path / f"f-{part}.el" for part in ("training", "test")]
+    answer = call("libsvm", "read", *files, "-o", tmp_path / f"back{suffix}")
+    assert answer.code == 0
+    assert f"Labels: {tmp_path}/back-labels.tif\n" in answer.out
+    scene = open_scene(tmp_path / f"back{suffix}", tmp_path / "back-labels.tif")
+    marked = fields.codes > 0
+    np.testing.assert_array_equal(scene.labels, fields.codes)
+    np.testing.assert_array_equal(scene.cube.values[:, marked], fields.cube[:, marked])
+    np.testing.assert_array_equal(scene.valid, marked)
+    assert scene.cube.dtype == np.int16
+    assert scene.grid == fields.grid
+    assert scene.legend.names == ("Corn", "Meadow", "Woods")
+    np.testing.assert_allclose(scene.wavelengths, np.linspace(450.0, 2300.0, 6))
+
+
+def test_bands_keep_their_numbers_and_arrays_their_types(write, call, fields, tmp_path):
+    assert write("--keep-bands", "2,4-5").code == 0
+    answer = call("libsvm", "read", tmp_path / "f.el", "-o", tmp_path / "back.npz")
+    assert answer.out == f"Arrays: {tmp_path}/back.npz\n"
+    with np.load(tmp_path / "back.npz") as back:
+        at = back["row"], back["col"]
+        assert back["X"].dtype == np.int16
+        np.testing.assert_array_equal(back["X"], fields.cube[[1, 3, 4]][:, *at].T)
+        np.testing.assert_array_equal(back["y"], fields.codes[at])
+        assert back["feature"].tolist() == ["band 2", "band 4", "band 5"]
+    assert call("libsvm", "read", tmp_path / "f.el", "-o", tmp_path / "back.tif").code == 0
+    assert open_scene(tmp_path / "back.tif").bands.tolist() == [2, 4, 5]
+
+
+def test_image_features_are_written_and_come_back_with_their_names(write, call, tmp_path):
+    assert write("--chain", "pca:3", "--all", "--sparse").code == 0
+    places = read_positions(tmp_path / "f.positions.json")
+    assert places.features == ("pca1", "pca2", "pca3")
+    assert (places.dtype, places.seen, places.dense) == ("float32", "pca:3", False)
+    assert places.wavelengths is None
+    assert call("libsvm", "read", tmp_path / "f.el", "-o", tmp_path / "back.tif").code == 0
+    with rasterio.open(tmp_path / "back.tif") as file:
+        assert file.descriptions == ("pca1", "pca2", "pca3")
+        assert file.dtypes == ("float32",) * 3
+
+
+def test_a_model_on_image_features_writes_what_its_machines_see(
+    fields, write, call, tmp_path
+):
+    document = yaml.safe_load(fields.experiment.read_text())
+    document["features"] = {"few": "pca:4"}
+    document["models"] = {"svm": {"kind": "svm", "features": "few"}}
+    fields.experiment.write_text(yaml.safe_dump(document))
+    run = tmp_path / "run"
+    assert call("run", fields.experiment, "-o", run).code == 0
+    model = run / "models" / "svm"
+    assert write("--model", model, "--split", run / "split.tif").code == 0
+    _, values = read_libsvm(tmp_path / "f-training.el", 4)
+    # The machines see standardised features of the training pixels.
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-5)
+    answer = call("libsvm", "export", model, "-o", tmp_path / "f.model")
+    assert "The model sees image features" in answer.out
+    assert not (tmp_path / "f.range").exists()
+
+
+def test_info_counts_with_and_without_positions(fields, write, call, tmp_path):
+    assert write().code == 0
+    answer = call("libsvm", "info", tmp_path / "f.el")
+    assert answer.code == 0
+    for fact in ("6: bands", "40 rows × 48 columns", "all written", "Meadow", "cube"):
+        assert fact in answer.out
+    for code in (1, 2, 3):
+        assert str(np.count_nonzero(fields.codes == code)) in answer.out
+    (tmp_path / "f.positions.json").unlink()
+    answer = call("libsvm", "info", tmp_path / "f.el")
+    assert "6 is the largest index; there may be more" in answer.out
+    assert "Meadow" not in answer.out
+
+
+@pytest.mark.parametrize("verb", ["write", "map", "info", "read", "export", "import"])
+def test_help_of_every_verb_has_an_example(call, verb):
+    answer = call("libsvm", verb, "--help")
+    assert answer.code == 0
+    assert f"Example: hypercover libsvm {verb}" in " ".join(answer.out.split())
+
+
+@pytest.fixture
+def predicted(write, tmp_path):
+    """Write the scene and a prediction of nothing but meadows."""
+    assert write().code == 0
+    count = len(read_positions(tmp_path / "f.positions.json"))
+    (tmp_path / "said.txt").write_text("2\n" * count)
+    return tmp_path / "said.txt"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text[:-2], "labels where"),
+        (lambda text: text[:-1], "the last line has no line break"),
+        (lambda text: text + "2\n", "it follows the labels of all"),
+        (lambda text: "corn\n" + text[2:], "line 1: the label 'corn' is no class code"),
+        (lambda text: "-1\n" + text[2:], "line 1: the label '-1' is no class code"),
+        (lambda text: "70000\n" + text[2:], "is no class code from 1 to 65535"),
+        (lambda text: "1.5\n" + text[2:], "the label '1.5'"),
+        (lambda text: "nan\n" + text[2:], "the label 'nan'"),
+        (lambda text: "\n" + text[2:], "the label ''"),
+        (lambda text: "2 0.5\n" + text[2:], "line 1: one label a line is wanted"),
+        (
+            lambda text: "labels 1 2\n2 0.5\n" + text[2:],
+            "line 2: a label of the first line",
+        ),
+        (lambda text: "labels 1\n2 0.5\n" + text[2:], "line 2: a label of the first line"),
+        (lambda text: "labels 2\n2 7\n" + text[2:], "line 2: the probability '7' is none"),
+        (lambda text: "", "holds 0 labels where"),
+    ],
+)
+def test_a_wrong_prediction_makes_no_map(change, said, predicted, call, tmp_path):
+    predicted.write_text(change(predicted.read_text()))
+    answer = call("libsvm", "map", predicted, "--positions", tmp_path / "f.positions.json",
+                  "-o", tmp_path / "map.tif")  # fmt: skip
+    assert said in answer.sentence
+    assert str(predicted) in answer.sentence
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_a_wrong_call_is_one_sentence(fields, write, call, predicted, kept, tmp_path):
+    places, model = tmp_path / "f.positions.json", kept()
+    assert "has no labels; give a label file" in write(labels=False).sentence
+    assert "give one of them" in write("--train", 0.1, "--split", "s.tif").sentence
+    assert (
+        "leave --chain or --model out" in write("--chain", "pca", "--model", model).sentence
+    )
+    assert "--train takes a share" in write("--train", "some").sentence
+    assert "cannot be written at once" in write("--all", "--train", 0.1).sentence
+    assert "split.json" in write("--split", tmp_path / "split.tif").sentence
+    assert "lacks band 6" in write("--keep-bands", "1-5", "--model", model).sentence
+    mapped = ["libsvm", "map", predicted, "--positions", places, "-o"]
+    assert "give it the suffix .tif" in call(*mapped, tmp_path / "map.png").sentence
+    more = [tmp_path / "map.tif", "--confidence", tmp_path / "sure.tif"]
+    assert "predict with svm-predict -b 1" in call(*mapped, *more).sentence
+    read = ["libsvm", "read", tmp_path / "f.el"]
+    assert "give it one of these suffixes" in call(*read, "-o", tmp_path / "a.png").sentence
+    twice = call(*read, tmp_path / "f.el", "-o", tmp_path / "a.tif")
+    assert "share a pixel" in twice.sentence
+    two = call(*read, tmp_path / "f.el", "-o", tmp_path / "a.tif", "--positions", places)
+    assert "belongs to one data file, got 2" in two.sentence
+    assert call("libsvm", "export", tmp_path / "none", "-o", "f.model").code == 2
+
+
+def test_positions_of_other_data_are_refused(write, call, tmp_path):
+    assert write().code == 0
+    lines = (tmp_path / "f.el").read_text().splitlines(keepends=True)
+    (tmp_path / "f.el").write_text("".join(lines[:-1]))
+    for words in (["info", tmp_path / "f.el"], ["read", tmp_path / "f.el", "-o", "a.tif"]):
+        assert "that was written with the data" in call("libsvm", *words).sentence
+    (tmp_path / "f.el").write_text("".join(lines).replace("3 1:", "-3 1:", 1))
+    bad = call("libsvm", "read", tmp_path / "f.el", "-o", "a.tif")
+    assert "labels from -3 to" in bad.sentence
+
+
+def test_damaged_positions_make_no_map(predicted, call, tmp_path):
+    path = tmp_path / "f.positions.json"
+    about = json.loads(path.read_text())
+    about["grid"]["crs"] = "nowhere"
+    path.write_text(json.dumps(about))
+    mapped = ["libsvm", "map", predicted, "--positions", path, "-o", tmp_path / "map.tif"]
+    assert "'nowhere' is no WKT" in call(*mapped).sentence
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_a_model_that_is_no_svm_or_knows_no_class_codes_is_refused(
+    fields, write, call, kept, tmp_path
+):
+    from hypercover.classifiers.named import named_classifier
+
+    other = named_classifier("sklearn.neighbors.KNeighborsClassifier", {}, random_state=0)
+    rows, cols = np.nonzero(fields.codes)
+    other.fit(fields.cube[:, rows, cols].T.astype(float), fields.codes[rows, cols])
+    save_bundle(tmp_path / "other", other, load_bundle(kept()).card)
+    for words in (
+        ["export", tmp_path / "other", "-o", tmp_path / "o.model"],
+        ["write", fields.image, "-o", tmp_path / "o.el", "--model", tmp_path / "other"],
+    ):
+        assert "give the folder of an SVM" in call("libsvm", *words).sentence
+    call("libsvm", "export", kept(), "-o", tmp_path / "f.model")
+    text = (tmp_path / "f.model").read_text().replace("label 1 2 3", "label -1 1 2")
+    (tmp_path / "f.model").write_text(text)
+    into = ["libsvm", "import", tmp_path / "f.model", "--scene", fields.image, "-o"]
+    assert "knows the labels -1, 1, 2" in call(*into, tmp_path / "b").sentence
+    assert not (tmp_path / "b").exists()
