@@ -14,10 +14,12 @@ from hypercover.cli import (
     demo,
     features,
     info,
+    libsvm,
     predict,
     report,
     run,
     scenes,
+    search,
     simulate,
 )
 from hypercover.errors import CallError, HypercoverError, OutputError
@@ -53,8 +55,25 @@ def stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     return stopped_gently
 
 
-for command in (demo, classify, info, features, run, predict, report, simulate, scenes):
+for command in (
+    demo,
+    classify,
+    info,
+    features,
+    run,
+    search,
+    predict,
+    report,
+    simulate,
+    scenes,
+):
     app.command(name=command.__name__.rpartition(".")[2])(stoppable(command.command))
+
+
+group = typer.Typer(help=libsvm.HELP, no_args_is_help=True, rich_markup_mode=None)
+for verb, run_verb in libsvm.VERBS.items():
+    group.command(name=verb)(stoppable(run_verb))
+app.add_typer(group, name="libsvm")
 
 
 def _say_version(wanted: bool) -> None:
