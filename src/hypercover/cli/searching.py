@@ -18,7 +18,7 @@ from hypercover.cli.tables import say
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.search import run_search
-from hypercover.experiment.search_choice import preferred_folds
+from hypercover.experiment.search_case import preferred_folds
 from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import cases_of
 from hypercover.experiment.search_tasks import tables_of

@@ -2,9 +2,17 @@
 
 from hypercover.errors import ExperimentError
 from hypercover.experiment.features import chain_of
-from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec, SVMSpec
+from hypercover.experiment.schema import (
+    CNNSpec,
+    Experiment,
+    ModelSpec,
+    SplitSpec,
+    SVMSpec,
+)
+from hypercover.experiment.search_case import folds_for, preferred_folds
 from hypercover.experiment.stages import classifier_for, scene_for, split_for
 from hypercover.features.stack import check_stack
+from hypercover.samples.split import Split
 from hypercover.samples.windows import check_window
 from hypercover.scene.scene import Scene
 
@@ -30,7 +38,22 @@ def check_experiment(experiment: Experiment) -> None:
     for model in experiment.models.values():
         _check_model(model, scene, experiment)
     for spec in experiment.splits.values():
-        split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+        made = split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+        if any(_is_searched(model) for model in experiment.models.values()):
+            _check_folds(experiment, spec, made, scene)
+
+
+def _is_searched(model: ModelSpec) -> bool:
+    return isinstance(model, SVMSpec) and model.searched
+
+
+def _check_folds(
+    experiment: Experiment, spec: SplitSpec, split: Split, scene: Scene
+) -> None:
+    """Refuse training pixels that cannot be folded as a search inside the run would."""
+    by = preferred_folds(spec.kind, experiment.search.by)
+    samples = split.samples("train", scene.usable_labels)
+    folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
 
 
 def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None:

@@ -1,7 +1,13 @@
 """From an experiment to the plan of its tasks."""
 
 from hypercover.experiment.features import used_features
-from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec
+from hypercover.experiment.schema import (
+    CNNSpec,
+    Experiment,
+    ModelSpec,
+    SearchSpec,
+    SVMSpec,
+)
 from hypercover.experiment.stages import fingerprint
 from hypercover.jobs.plan import Plan, Task
 
@@ -88,12 +94,18 @@ def _trials(experiment: Experiment) -> tuple[Task, ...]:
             {"model": model, "split": split, "seed": seed},
             needs=(name_of(split, seed), *features_task(spec)),
             weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
-            key=fingerprint(experiment, spec, experiment.device),
+            key=fingerprint(experiment, spec, experiment.device, *_grid(experiment, spec)),
         )
         for split in experiment.splits
         for seed in experiment.seeds
         for model, spec in experiment.models.items()
     )
+
+
+def _grid(experiment: Experiment, spec: ModelSpec) -> tuple[SearchSpec, ...]:
+    """Return the grid that a model's C or gamma is taken from, if one is."""
+    searched = isinstance(spec, SVMSpec) and spec.searched
+    return (experiment.search,) if searched else ()
 
 
 def _maps(experiment: Experiment) -> tuple[Task, ...]:

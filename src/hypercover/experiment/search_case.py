@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hypercover.classifiers.svm import SVMClassifier
     from hypercover.search.problem import Problem
 
-__all__ = ["Case", "folds_for", "samples_for", "searched_svm"]
+__all__ = ["Case", "folds_for", "preferred_folds", "samples_for", "searched_svm"]
 
 Report = Callable[[float, str], None]
 Floats = npt.NDArray[np.floating]
@@ -74,6 +74,23 @@ def folds_for(
     return makers[by].folds(samples, seed=seed, legend=scene.legend)
 
 
+def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
+    """Return the kind of folds that choose for a split.
+
+    Under a split by blocks the first kind with a guard, under any other the
+    first of all.
+
+    Examples
+    --------
+    >>> preferred_folds("blocks", ["random", "clusters", "blocks"])
+    'clusters'
+    >>> preferred_folds("random", ["random", "blocks"])
+    'random'
+    """
+    guarded = [kind for kind in by if kind != "random"]
+    return guarded[0] if split == "blocks" and guarded else by[0]
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """What the machines see of all samples, in some of the folds."""
@@ -107,7 +124,14 @@ class Case:
 
     @classmethod
     def of(
-        cls, experiment: Experiment, model: str, scene: Scene, folds: Folds, home: Path
+        cls,
+        experiment: Experiment,
+        model: str,
+        scene: Scene,
+        folds: Folds,
+        home: Path,
+        *,
+        seed: int,
     ) -> "Case":
         """Pose the question for one model; ``scene`` is what the model sees."""
         spec = searched_svm(experiment, model)
@@ -116,7 +140,7 @@ class Case:
         places = np.column_stack((samples.rows, samples.cols, samples.labels))
         facts = (
             spec.model_dump(mode="json", exclude={"C", "gamma", "probability"}),
-            experiment.features.get(spec.features or ""),
+            (experiment.features[spec.features], experiment.seed) if spec.features else None,
             hashlib.sha256(places.astype("<i8").tobytes()).hexdigest(),
             {key: value for key, value in folds.to_json().items() if key != "notes"},
         )
@@ -124,9 +148,7 @@ class Case:
             np.ascontiguousarray(values[:, samples.rows, samples.cols].T),
             samples.labels,
             folds,
-            classifier_for(
-                spec.model_copy(update={"C": None, "gamma": None}), seed=experiment.seed
-            ),
+            classifier_for(spec, seed=seed),
             fingerprint(experiment, *facts),
             home,
         )

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hypercover.experiment.schema import Experiment, FoldKind, SVMSpec
-from hypercover.experiment.search_case import Case, folds_for
+from hypercover.experiment.features import scene_for_model
+from hypercover.experiment.schema import Experiment, SVMSpec
+from hypercover.experiment.search_case import Case, folds_for, preferred_folds
+from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import gammas_of
 from hypercover.experiment.search_table import Rung, Table
-from hypercover.samples.samples import Samples
-from hypercover.scene.scene import Scene
 
-__all__ = ["Choice", "choose", "preferred_folds"]
+if TYPE_CHECKING:
+    from hypercover.experiment.tasks import Setting
+
+__all__ = ["Choice", "choose"]
 
 Report = Callable[[float, str], None]
 
@@ -23,70 +25,43 @@ class Choice:
 
     parameters: dict[str, float]
     """Those that were searched: C, gamma, or both."""
-    facts: dict[str, Any]
-    """What the metrics say of it: the cell, its accuracy, folds and grid."""
-
-
-def preferred_folds(split: str, by: list[FoldKind]) -> FoldKind:
-    """Return the kind of folds that choose for a split.
-
-    Under a split by blocks the first kind with a guard, under any other the
-    first of all.
-
-    Examples
-    --------
-    >>> preferred_folds("blocks", ["random", "clusters", "blocks"])
-    'clusters'
-    >>> preferred_folds("random", ["random", "blocks"])
-    'random'
-    """
-    guarded = [kind for kind in by if kind != "random"]
-    return guarded[0] if split == "blocks" and guarded else by[0]
+    facts: dict[str, Any] | None
+    """What the metrics say of it: the folds, every cell and the best; None for no search."""
 
 
 def choose(
-    experiment: Experiment,
-    model: str,
-    scene: Scene,
-    samples: Samples,
-    *,
-    seed: int,
-    split: str,
-    home: Path,
-    report: Report,
+    setting: "Setting", model: str, *, split: str, seed: int, report: Report
 ) -> Choice:
     """Search the grid of a model whose C or gamma is ``search``.
 
+    Nothing but the training pixels of the split is looked at.  Cells that
+    ``hypercover search`` has done in the same run folder are taken over.
+
     Parameters
     ----------
-    scene : what the model sees
-    samples : its training pixels; no other is looked at
-    seed : seed of the folds
-    split : kind of the split the samples come from
-    home : folder in which finished cells are kept
+    split, seed : name and seed of the split that the model is to be trained on
     report : called with the share done and a few words
     """
+    experiment = setting.experiment
     spec = experiment.models[model]
-    by = preferred_folds(split, experiment.search.by)
-    folds = folds_for(experiment.search, by, samples, scene=scene, seed=seed)
-    case = Case.of(experiment, model, scene, folds, home)
-    table = _searched(case, experiment, spec, report)
-    best = table.best_to_json()
+    if not (isinstance(spec, SVMSpec) and spec.searched):
+        return Choice({}, None)
+    by = preferred_folds(experiment.splits[split].kind, experiment.search.by)
+    samples = setting.load_split(split, seed).samples("train", setting.scene.usable_labels)
+    folds = folds_for(experiment.search, by, samples, scene=setting.scene, seed=seed)
+    home = SearchFolder(setting.folder.path).home
+    scene = scene_for_model(setting, spec)
+    case = Case.of(experiment, model, scene, folds, home, seed=seed)
+    table = _searched(case, experiment, spec, report).to_json()
     wanted = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
-    facts = {
-        **(best or {}),
-        "searched": wanted,
-        "folds": folds.to_json(),
-        "table": table.to_json(),
-    }
-    return Choice({name: facts[name] for name in wanted}, facts)
+    facts = {"model": model, "searched": wanted, **folds.to_json(), **table}
+    return Choice({name: table["best"][name] for name in wanted}, facts)
 
 
-def _searched(case: Case, experiment: Experiment, spec: Any, report: Report) -> Table:
+def _searched(case: Case, experiment: Experiment, spec: SVMSpec, report: Report) -> Table:
     """Do all rows of a grid, one after another."""
     rungs = _rungs(case, experiment, spec)
-    default = float(case.classifier.C) if spec.C is None else spec.C
-    costs = experiment.search.C if spec.C == "search" else [default]
+    costs = experiment.search.C if spec.C == "search" else [float(case.classifier.C)]
     rows = []
     for done, rung in enumerate(rungs):
 

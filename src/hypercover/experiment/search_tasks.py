@@ -40,7 +40,8 @@ def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> Case:
         seed=experiment.seed,
     )
     scene = scene_for_model(setting, experiment.models[model])
-    return Case.of(experiment, model, scene, folds, setting.folder.path)
+    seed, home = experiment.seed, setting.folder.path
+    return Case.of(experiment, model, scene, folds, home, seed=seed)
 
 
 def _case(folder: Path, model: str, by: FoldKind) -> Case:

@@ -136,9 +136,11 @@ def _said(epoch: Mapping[str, Any]) -> tuple[float, str]:
 
 def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
     """Return the settings a person gave; the classifier knows the rest."""
-    return spec.model_dump(
+    given = spec.model_dump(
         exclude={"kind", "window", "features", "nwfe"}, exclude_none=True
     )
+    # What is searched is set when it is found.
+    return {name: value for name, value in given.items() if value != "search"}
 
 
 def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
@@ -149,7 +151,9 @@ def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
     seen = "spectra" if chain is None else f"image features {chain}"
     if isinstance(spec, SVMSpec):
         learnt = f", reduced to {spec.nwfe} features by NWFE" if spec.nwfe else ""
-        return f"RBF SVM on standardised {seen}{learnt}"
+        searched = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
+        found = f", {' and '.join(searched)} by cross-validation" if searched else ""
+        return f"RBF SVM on standardised {seen}{learnt}{found}"
     if isinstance(spec, CNNSpec):
         of = "" if chain is None else f" of the {seen}"
         return f"CNN {spec.network!r} on {spec.window} × {spec.window} windows{of}"

@@ -136,6 +136,7 @@ def train(
     Returns the model's figures and its training curve.  The bundle is kept for the
     main split and the first seed.
     """
+    from hypercover.experiment.search_choice import choose
     from hypercover.experiment.trial import run_trial
 
     setting = Setting.of(folder)
@@ -143,10 +144,14 @@ def train(
     spec = experiment.models[model]
     classifier = classifier_for(spec, seed=seed, device=experiment.device, report=report)
     scene, parts = scene_for_model(setting, spec), setting.load_split(split, seed)
+    choice = choose(setting, model, split=split, seed=seed, report=report)
+    classifier.set_params(**choice.parameters)
     trial = run_trial(classifier, scene, parts, window=spec.window)
     chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
     text = None if chain is None else chain.text
     result = trial.to_json() | {"description": describe_model(spec, text)}
+    if choice.facts is not None:
+        result["search"] = choice.facts
     if chain is not None:
         result["leakage"]["features"] = feature_leakage(chain, scene, parts)
     if split == "main" and seed == experiment.seed:

@@ -23,7 +23,7 @@ __all__ = ["draw_search"]
 
 _WIDE, _HIGH = 108, 50
 """Pixels of a cell."""
-_LEFT, _TOP, _RIGHT, _BELOW = 210, 96, 26, 74
+_LEFT, _TOP, _RIGHT, _BELOW = 210, 100, 26, 74
 """Pixels around the cells."""
 _NARROWEST = 620
 _COLORS = "viridis"
@@ -107,7 +107,7 @@ def _print_cell(
     row, column = place
     lines = (
         (row - 0.13, f"{100 * share:.2f}", 11, "bold"),
-        (row + 0.24, f"({minute_words(minutes)} min)", 8, "normal"),
+        (row + 0.25, f"({minute_words(minutes)})", 8, "normal"),
     )
     for height, text, size, weight in lines:
         said = axes.text(column, height, text, ha="center", va="center", fontsize=size)
@@ -123,12 +123,13 @@ def _frame(axes: Axes, row: int, column: int) -> None:
 
 def _head(figure: Figure, table: Mapping[str, Any], *, simulated: bool) -> None:
     across, down = (size * figure.dpi for size in figure.get_size_inches())
-    title = f"{table['model']}: accuracy in % by {folds_words(table)}"
+    title = f"{table['model']}: accuracy in % (serial minutes)"
     if simulated:
-        title += " (simulated scene)"
+        title += ", simulated scene"
     lines = (
         (title, 28, 14, "bold"),
-        (f"{speed_words(table)}; {table['scored']} held-out samples", 58, 9.5, "normal"),
+        (f"{folds_words(table)}; {table['scored']} held-out samples", 54, 10, "normal"),
+        (speed_words(table), 74, 10, "normal"),
     )
     for text, below, size, weight in lines:
         said = figure.text(
