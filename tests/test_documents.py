@@ -52,10 +52,11 @@ def test_every_link_leads_somewhere(name, link):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_every_command_and_option_exists(call):
-    verbs = get_command(app).commands
-    verb, *words = shlex.split(call)
-    assert verb in verbs
-    options = {name for one in verbs[verb].params for name in one.opts} | {"--help"}
+    command, words = get_command(app), shlex.split(call)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        assert words[0] in command.commands
+        command = command.commands[words.pop(0)]
+    options = {name for one in command.params for name in one.opts} | {"--help"}
     for word in words:
         if word.startswith("-"):
             assert word.partition("=")[0] in options
