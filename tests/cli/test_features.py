@@ -1,0 +1,107 @@
+"""``hypercover features`` writes a stack that other programs can name and place."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import rasterio
+
+from hypercover.features.chain import Chain
+from hypercover.scene.reading import open_scene
+
+NAMES = ["kpca1", "kpca1 area<4", "kpca2", "kpca2 area<4"]
+CHAIN = "kpca:2,esdap:area=4"
+
+
+def bands_named(path):
+    with rasterio.open(path) as file:
+        return list(file.descriptions)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"), [("out.tif", "out.tif"), ("out.hdr", "out.img")]
+)
+def test_a_stack_is_written_with_names_place_and_no_data(
+    fields, call, tmp_path, name, pixels
+):
+    said = call(
+        "features", fields.image, "--chain", CHAIN, "-o", tmp_path / name, "--seed", 2
+    )
+    written = tmp_path / pixels
+    assert said.code == 0, said.err
+    assert said.out.splitlines() == [
+        f"4 features of 6 bands: {CHAIN}",
+        f"Image: {written}",
+    ]
+    with rasterio.open(written) as file:
+        assert list(file.descriptions) == NAMES
+        assert set(file.dtypes) == {"float32"}
+        assert np.isnan(file.nodata)
+        assert file.crs.to_epsg() == 32633
+        assert tuple(file.transform)[:6] == (10.0, 0.0, 4e5, 0.0, -10.0, 5.5e6)
+        found = file.read()
+    expected = Chain.parse(CHAIN).fit_transform(
+        open_scene(fields.image, labels=False), seed=2
+    )
+    np.testing.assert_array_equal(found, expected.cube.values)
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.hdr"])
+def test_the_names_are_read_again_and_shown(fields, call, tmp_path, name):
+    assert call("features", fields.image, "-c", CHAIN, "-o", tmp_path / name).code == 0
+    again = open_scene(tmp_path / name)
+    assert again.band_names == tuple(NAMES)
+    assert again.wavelengths is None
+    assert again.valid.all()
+    said = call("info", tmp_path / name, "-o", tmp_path)
+    assert "kpca1, kpca1 area<4, kpca2, kpca2 area<4" in said.out
+
+
+def test_gdal_names_the_bands(fields, call, tmp_path):
+    if shutil.which("gdalinfo") is None:
+        pytest.skip("the program gdalinfo is not installed")
+    assert call("features", fields.image, "-c", CHAIN, "-o", tmp_path / "out.tif").code == 0
+    told = subprocess.run(
+        ["gdalinfo", "-json", tmp_path / "out.tif"], capture_output=True, check=True
+    )
+    assert [band["description"] for band in json.loads(told.stdout)["bands"]] == NAMES
+
+
+def test_features_of_features_can_be_computed_file_by_file(fields, call, tmp_path):
+    first, second = tmp_path / "first.tif", tmp_path / "second.tif"
+    assert call("features", fields.image, "-c", "kpca:2", "-o", first).code == 0
+    assert call("features", first, "-c", "esdap:area=4", "-o", second).code == 0
+    assert bands_named(second) == NAMES
+    assert call("features", fields.image, "-c", CHAIN, "-o", first).code == 0
+    with rasterio.open(first) as one, rasterio.open(second) as other:
+        np.testing.assert_array_equal(one.read(), other.read())
+
+
+def test_bands_can_be_dropped_first(fields, call, tmp_path):
+    said = call("features", fields.image, "-c", "pca:2", "-o", tmp_path / "out.tif",
+                "--drop-bands", "1,6")  # fmt: skip
+    assert said.out.startswith("2 features of 4 bands: pca:2\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["-c", "umap:3", "-o", "out.tif"],
+            "There is no image feature 'umap'; known are kpca",
+        ),
+        (["-c", "kpca:5,nwfe:3", "-o", "out.tif"], "NWFE learns from labels"),
+        (["-c", "pca:7", "-o", "out.tif"], "PCA was asked for 7 components of 6 bands"),
+        (["-c", "pca:2", "-o", "out.png"], "An image is written as GeoTIFF"),
+        (["-c", "", "-o", "out.tif"], "There is no image feature ''"),
+        (["-c", "pca:2", "-o", "out.tif", "--keep-bands", "9"], "no band 9"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_sentence(
+    fields, call, monkeypatch, tmp_path, words, said
+):
+    monkeypatch.chdir(tmp_path)
+    assert said in call("features", fields.image, *words).sentence
+    assert not list(tmp_path.glob("*.*"))
