@@ -153,10 +153,9 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the class code of each spectrum (n, band) or window: SVC's labels."""
         spectra = self._checked(X)
-        positions = np.empty(len(spectra), dtype=np.intp)
-        for block in self.machines_.blocks(len(spectra)):
-            decisions = self.machines_.decisions(self._seen(spectra[block]))
-            positions[block] = self.machines_.winners(decisions)
+        positions = self.machines_.labels(
+            lambda rows: self._seen(spectra[rows]), len(spectra)
+        )
         return np.asarray(self.classes_[positions])
 
     def predict_proba(self, X: Any) -> Floats:
@@ -174,9 +173,12 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         spectra = self._checked(X)
         shares = np.empty((len(spectra), len(self.classes_)))
-        for block in self.machines_.blocks(len(spectra)):
+
+        def share(block: slice) -> None:
             decisions = self.machines_.decisions(self._seen(spectra[block]))
             shares[block] = self._confidences(decisions)
+
+        self.machines_.in_blocks(share, len(spectra))
         return shares
 
     def _confidences(self, decisions: Floats) -> Floats:
