@@ -18,10 +18,18 @@ if TYPE_CHECKING:
     from hypercover.experiment.reading import load_experiment as load_experiment
     from hypercover.experiment.run import run_experiment as run_experiment
     from hypercover.experiment.trial import run_trial as run_trial
+    from hypercover.features.chain import Chain as Chain
+    from hypercover.features.kpca import KPCA as KPCA
+    from hypercover.features.mnf import MNF as MNF
+    from hypercover.features.nwfe import NWFE as NWFE
+    from hypercover.features.pca import PCA as PCA
+    from hypercover.features.profiles import Profiles as Profiles
     from hypercover.maps.export import write_class_map as write_class_map
     from hypercover.maps.predict import predict_scene as predict_scene
     from hypercover.samples.blocks import BlockSplit as BlockSplit
     from hypercover.samples.leakage import audit as audit
+    from hypercover.samples.libsvm import read_libsvm as read_libsvm
+    from hypercover.samples.libsvm import write_libsvm as write_libsvm
     from hypercover.samples.masks import MaskSplit as MaskSplit
     from hypercover.samples.random import RandomSplit as RandomSplit
     from hypercover.samples.samples import Samples as Samples
@@ -38,10 +46,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "BlockSplit": "samples.blocks",
     "CNNClassifier": "classifiers.cnn",
+    "Chain": "features.chain",
     "Evaluation": "evaluation.evaluate",
     "HypercoverError": "errors",
+    "KPCA": "features.kpca",
     "Legend": "scene.legend",
+    "MNF": "features.mnf",
     "MaskSplit": "samples.masks",
+    "NWFE": "features.nwfe",
+    "PCA": "features.pca",
+    "Profiles": "features.profiles",
     "RandomSplit": "samples.random",
     "SVMClassifier": "classifiers.svm",
     "Samples": "samples.samples",
@@ -55,12 +69,14 @@ _HOMES = {
     "load_experiment": "experiment.reading",
     "open_scene": "scene.reading",
     "predict_scene": "maps.predict",
+    "read_libsvm": "samples.libsvm",
     "run_experiment": "experiment.run",
     "run_trial": "experiment.trial",
     "save_bundle": "classifiers.bundle",
     "select_bands": "scene.bands",
     "simulate": "scene.simulate",
     "write_class_map": "maps.export",
+    "write_libsvm": "samples.libsvm",
     "write_scene": "scene.writing",
 }
 
