@@ -1,12 +1,13 @@
 """What a run left in ``metrics.json``, read back and checked."""
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from hypercover.errors import CallError
+from hypercover.maps.run_files import LENIENT, Share, Whole, read_part
+from hypercover.maps.search_record import SearchTable
 
 __all__ = [
     "ClassScore",
@@ -18,17 +19,11 @@ __all__ = [
     "read_record",
 ]
 
-_BIGGEST = 64 * 2**20
-"""Bytes of the largest metrics.json that is read."""
-Share = float | None
-Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
-"""A whole number that a float holds exactly, as everything that formats it expects."""
-
 
 class _Part(BaseModel):
     """One object of the file: unknown keys are left alone, missing ones have defaults."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+    model_config = LENIENT
 
 
 class FeatureLeakage(_Part):
@@ -89,6 +84,7 @@ class Model(_Part):
     validation_accuracy: Share = None
     train_seconds: float | None = None
     predict_seconds: float | None = None
+    search: SearchTable | None = None
     repeats: list[Repeat] = []
     spread: dict[str, Share] | None = None
 
@@ -187,17 +183,4 @@ def read_record(folder: Path) -> Record:
             f"{folder} holds no metrics.json, so there is nothing to report; give the "
             "folder of a run, and run it to its end first."
         )
-    if path.stat().st_size > _BIGGEST:
-        raise CallError(
-            f"{path} is larger than {_BIGGEST // 2**20} MiB, which no run leaves; give "
-            "the folder of a run."
-        )
-    try:
-        return Record.model_validate(json.loads(path.read_bytes()))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole file"
-        reason = f"{first['msg']} at {place}"
-    except (ValueError, RecursionError) as error:
-        reason = f"it is not JSON ({error})"
-    raise CallError(f"{path} is not what a run leaves: {reason}; run the experiment again.")
+    return read_part(path, Record, again="run the experiment again")

@@ -18,6 +18,7 @@ from hypercover.files import write_text
 from hypercover.maps.check import CHECK_LEGEND
 from hypercover.maps.plates import Plate, plate_of, read_plate
 from hypercover.maps.record import Beside, Model, Record, Split, read_record
+from hypercover.maps.search_record import SearchRecord, read_search
 from hypercover.maps.words import (
     count_words,
     crs_words,
@@ -131,6 +132,11 @@ class Run:
             if best
             else None
         )
+
+    @cached_property
+    def search(self) -> SearchRecord | None:
+        """The grid search that lies in the same folder, if there is one."""
+        return read_search(self.folder)
 
     def plate(self, key: str) -> Plate | None:
         """Return a picture of the run."""
