@@ -166,5 +166,6 @@ class Ballot:
 
 
 def _single(values: Floats) -> Singles:
-    """Round to single precision."""
-    return np.ascontiguousarray(values, dtype=np.float32)
+    """Round to single precision; what is too large becomes infinite, and its votes doubtful."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=np.float32)
