@@ -193,8 +193,11 @@ def test_shared_zones_are_found_as_by_walking(values, seed):
 def test_the_flattest_band_has_most_equal_neighbours():
     noisy = np.random.default_rng(0).random((6, 5))
     halves = np.repeat([[0.0, 1.0]], 3, axis=0).repeat([2, 3], axis=1).repeat(2, axis=0)
-    stack = np.stack([noisy, halves, np.full((6, 5), np.nan)])
+    stack = np.stack([noisy, halves, np.full((6, 5), np.nan), np.full((6, 5), 3.0)])
     assert flattest_band(stack) == 1
+    halves[0, 0] = np.nan
+    stack = np.stack([np.where(np.isnan(halves), np.nan, 3.0), noisy, halves])
+    assert flattest_band(stack) == 2
 
 
 def test_zones_of_a_split_without_test_pixels_cannot_be_audited():

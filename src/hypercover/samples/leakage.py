@@ -142,14 +142,20 @@ def flattest_band(stack: npt.NDArray[np.generic]) -> int:
     """Return the position of the band (band, y, x) that is simplified most.
 
     That is the one in which most pixels equal the neighbour to their right or
-    below; of several the first.
+    below; of several the first.  A band of one value all over tells nothing
+    apart and is passed over.
     """
-    equal = [
-        np.count_nonzero(band[:, 1:] == band[:, :-1])
-        + np.count_nonzero(band[1:] == band[:-1])
-        for band in stack
-    ]
+    equal = [_equal_neighbours(band) for band in stack]
     return int(np.argmax(equal))
+
+
+def _equal_neighbours(band: npt.NDArray[np.generic]) -> int:
+    """Count the pairs of neighbours (right, below) of equal value; 0 in a constant band."""
+    known = band[band == band]
+    if not known.size or known.min() == known.max():
+        return 0
+    across = np.count_nonzero(band[:, 1:] == band[:, :-1])
+    return int(across + np.count_nonzero(band[1:] == band[:-1]))
 
 
 def shared_zone_share(split: Parted, band: npt.NDArray[np.generic]) -> float:
