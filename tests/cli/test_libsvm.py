@@ -60,6 +60,20 @@ def test_every_labelled_pixel_is_written_with_its_place(fields, write, tmp_path)
     assert (places.part, places.dtype, places.seen) == ("labelled", "int16", "bands")
 
 
+@pytest.mark.parametrize("options", [(), ("--all",), ("--train", 0.3)])
+def test_a_scene_is_written_strip_by_strip_as_it_is_at_once(
+    options, fields, write, monkeypatch, tmp_path
+):
+    assert write(*options).code == 0
+    monkeypatch.setattr("hypercover.scene.scene._STRIP", 7 * 6 * fields.codes.shape[1])
+    assert write(*options, name="g.el").code == 0
+    files = sorted(tmp_path.glob("f*.el"))
+    assert len(files) == (2 if "--train" in options else 1)
+    for file in files:
+        other = file.with_name(file.name.replace("f", "g", 1))
+        assert other.read_bytes() == file.read_bytes()
+
+
 def test_a_share_draws_training_and_test_files(fields, write, tmp_path):
     assert write("--train", 0.1, "--seed", 3).code == 0
     found = {}

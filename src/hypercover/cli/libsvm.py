@@ -22,6 +22,7 @@ from hypercover.errors import CallError
 
 if TYPE_CHECKING:
     from hypercover.experiment.libsvm import View
+    from hypercover.samples.libsvm import Contents
     from hypercover.samples.libsvm_positions import Positions
     from hypercover.samples.split import Split
     from hypercover.scene.scene import Scene
@@ -140,12 +141,12 @@ def _view(scene: "Scene", chain: str | None, model: Path | None, seed: int) -> "
 
     if chain is not None and model is not None:
         raise CallError("A model knows its own features; leave --chain or --model out.")
-    if model is not None:
-        return view_model(scene, model)
-    if chain is None:
-        return view_bands(scene)
     with bar("Image features") as advance:
-        return view_chain(scene, chain, seed=seed, progress=advance)
+        if model is not None:
+            return view_model(scene, model, progress=advance)
+        if chain is not None:
+            return view_chain(scene, chain, seed=seed, progress=advance)
+    return view_bands(scene)
 
 
 def _say_file(file: Path, samples: int, features: int, seen: str) -> None:
@@ -217,33 +218,38 @@ def _check_belongs(data: Path, places: "Positions", samples: int, largest: int) 
         )
 
 
-def _tables(data: Path, found: Any, places: "Positions | None") -> list[Any]:
+def _tables(data: Path, found: "Contents", places: "Positions | None") -> list[Any]:
     """Say what is in a data file: its size, and its classes."""
     from rich.markup import escape
     from rich.table import Table
 
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    rows = {"file": str(data), "samples": f"{found.samples:,}"}
-    if places is None:
-        rows["features"] = f"{found.largest} is the largest index; there may be more"
-    else:
-        grid = places.grid
-        rows |= {
-            "features": f"{places.n_features}: {places.seen}",
-            "scene": f"{places.scene}, {places.part} pixels"
-            + (" (simulated)" if places.simulated else ""),
-            "shape": f"{grid.rows} rows × {grid.cols} columns",
-        }
-    rows["values"] = "all written" if found.dense else "some left out, which are 0"
+    rows = {"file": str(data), "samples": f"{found.samples:,}", **_facts(found, places)}
     for name, value in rows.items():
         facts.add_row(name, escape(value))
     classes = Table(title="classes", title_justify="left")
-    for column, side in (("label", "right"), ("name", "left"), ("samples", "right")):
-        classes.add_column(column, justify="right" if side == "right" else "left")
+    classes.add_column("label", justify="right")
+    classes.add_column("name")
+    classes.add_column("samples", justify="right")
     names = {land.code: land.name for land in places.legend} if places else {}
     for label, count in found.per_class.items():
         classes.add_row(str(label), escape(names.get(label, "–")), f"{count:,}")
     return [facts, classes]
+
+
+def _facts(found: "Contents", places: "Positions | None") -> dict[str, str]:
+    """Say what the features are and where the samples come from."""
+    values = "all written" if found.dense else "some left out, which are 0"
+    if places is None:
+        largest = f"{found.largest} is the largest index; there may be more"
+        return {"features": largest, "values": values}
+    scene = f"{places.scene}, {places.part} pixels"
+    return {
+        "features": f"{places.n_features}: {places.seen}",
+        "values": values,
+        "scene": f"{scene} (simulated)" if places.simulated else scene,
+        "shape": f"{places.grid.rows} rows × {places.grid.cols} columns",
+    }
 
 
 def read(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +114,9 @@ def view_bands(scene: Scene) -> View:
     return View(scene, "bands")
 
 
-def view_chain(scene: Scene, chain: str, *, seed: int = 0, progress: Any = None) -> View:
+def view_chain(
+    scene: Scene, chain: str, *, seed: int = 0, progress: Progress | None = None
+) -> View:
     """See the image features that a chain makes of a scene.
 
     Raises
@@ -129,7 +130,7 @@ def view_chain(scene: Scene, chain: str, *, seed: int = 0, progress: Any = None)
     return View(made.fit_transform(scene, seed=seed, progress=progress), made.text)
 
 
-def view_model(scene: Scene, model: Path) -> View:
+def view_model(scene: Scene, model: Path, *, progress: Progress | None = None) -> View:
     """See what the machines of a kept SVM see: scaled and perhaps reduced values.
 
     Raises
@@ -144,7 +145,7 @@ def view_model(scene: Scene, model: Path) -> View:
     if bundle.features is not None:
         from hypercover.features.chain import Chain
 
-        scene = Chain.from_state(*bundle.features).transform(scene)
+        scene = Chain.from_state(*bundle.features).transform(scene, progress=progress)
     svm = bundle.classifier
     reduced = None if svm.projection_ is None else len(svm.projection_)
     return View(scene, f"what the model {model.name} sees", svm.preprocess, reduced)

@@ -1,6 +1,7 @@
 """Kept SVMs as LIBSVM model files, and LIBSVM models as bundles that map scenes."""
 
 from pathlib import Path
+from typing import Any
 
 from hypercover.classifiers.bundle import Bundle, load_bundle, save_bundle
 from hypercover.errors import ModelError
@@ -94,18 +95,25 @@ def import_model(file: Path, scene: Scene, out: Path, *, ranges: Path | None = N
     scaling = (None, None) if ranges is None else read_range(ranges, scene.n_bands)
     vectors = len(model.machines.vectors)
     said = f"RBF SVM imported from LIBSVM, {vectors} support vectors"
-    waves, widths = scene.wavelengths, scene.fwhm
     card = {
         "name": file.stem,
         "description": said,
         "trained_on": f"the data of {file.name}",
+        "legend": scene.legend.covering(model.labels).to_json(),
+        "preprocessing": "none" if ranges is None else f"svm-scale, from {ranges.name}",
+        **_of_scene(scene),
+    }
+    save_bundle(out, model.classifier(*scaling), card)
+    return f"{said}, {len(model.labels)} classes, {scene.n_bands} bands"
+
+
+def _of_scene(scene: Scene) -> dict[str, Any]:
+    """Return what a card must say of the bands a model takes."""
+    waves, widths = scene.wavelengths, scene.fwhm
+    return {
         "simulated": scene.simulated,
         "bands": scene.bands.tolist(),
         "wavelengths": None if waves is None else waves.tolist(),
         "fwhm": None if widths is None else widths.tolist(),
-        "legend": scene.legend.covering(model.labels).to_json(),
         "window": 1,
-        "preprocessing": "none" if ranges is None else f"svm-scale, from {ranges.name}",
     }
-    save_bundle(out, model.classifier(*scaling), card)
-    return f"{said}, {len(model.labels)} classes, {scene.n_bands} bands"

@@ -118,36 +118,30 @@ def write_positions(path: str | Path, positions: Positions) -> None:
     OutputError
         If it cannot be written.
     """
+    lines = (
+        f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
+        for key, value in _entries(positions).items()
+    )
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def _entries(positions: Positions) -> dict[str, Any]:
+    """Return all that is known as plain values, the long ones last."""
+    plain = ("part", "n_features", "dtype", "dense", "scene", "simulated", "seen", "notes")
     grid = positions.grid
-    entries = {
+    place = {"crs": grid.crs, "transform": list(grid.transform)}
+    return {
         "format": _FORMAT,
-        "part": positions.part,
         "samples": len(positions),
-        "n_features": positions.n_features,
-        "dtype": positions.dtype,
-        "dense": positions.dense,
-        "scene": positions.scene,
-        "simulated": positions.simulated,
-        "seen": positions.seen,
-        "notes": list(positions.notes),
-        "grid": {
-            "rows": grid.rows,
-            "cols": grid.cols,
-            "crs": grid.crs,
-            "transform": list(grid.transform),
-        },
+        **{name: getattr(positions, name) for name in plain},
+        "grid": {"rows": grid.rows, "cols": grid.cols, **place},
         "legend": positions.legend.to_json(),
-        "features": list(positions.features),
+        "features": positions.features,
         "bands": positions.bands,
         "wavelengths": positions.wavelengths,
         "rows": positions.rows.tolist(),
         "cols": positions.cols.tolist(),
     }
-    lines = (
-        f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}"
-        for key, value in entries.items()
-    )
-    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def read_positions(path: str | Path) -> Positions:

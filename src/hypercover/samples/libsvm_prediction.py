@@ -13,6 +13,7 @@ from hypercover.scene.legend import MAX_CODE
 __all__ = ["read_prediction"]
 
 _LONGEST = 2**22
+_OF_THESE = "give the prediction of the data these positions belong to"
 
 Codes = npt.NDArray[np.uint16]
 
@@ -44,36 +45,26 @@ def read_prediction(
     (array([5, 2], dtype=uint16), array([0.75, 0.5 ], dtype=float32))
     """
     layout = Layout(Path(path))
-    lines = _lines(layout)
-    codes = np.zeros(samples, dtype=np.uint16)
+    codes, sure = np.zeros(samples, np.uint16), np.zeros(samples, np.float32)
     order: dict[int, int] = {}
-    sure = None
     count = 0
-    for line, words in lines:
+    for line, words in _lines(layout):
         if line == 1 and words[:1] == ["labels"]:
             found = [_code(word, layout, line) for word in words[1:]]
             order = {code: place for place, code in enumerate(found)}
-            sure = np.zeros(samples, dtype=np.float32)
             continue
         if count == samples:
-            raise layout.refused(
-                line, f"it follows the labels of all {samples} samples; give the prediction "
-                "of the data these positions belong to"
-            )  # fmt: skip
+            why = f"it follows the labels of all {samples} samples; {_OF_THESE}"
+            raise layout.refused(line, why)
         codes[count] = _code(words[0] if words else "", layout, line)
-        if sure is not None:
-            sure[count] = _share(words, order, layout, line)
-        elif len(words) != 1:
-            raise layout.refused(
-                line, "one label a line is wanted; give svm-predict's output"
-            )
+        sure[count] = _share(words, order, layout, line)
         count += 1
     if count < samples:
         raise CallError(
-            f"{layout.path} holds {count} labels where {samples} samples have positions; give "
-            "the prediction of the data these positions belong to."
+            f"{layout.path} holds {count} labels where {samples} samples have positions; "
+            f"{_OF_THESE}."
         )
-    return codes, sure
+    return codes, sure if order else None
 
 
 def _lines(layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -115,7 +106,11 @@ def _code(word: str, layout: Layout, line: int) -> int:
 
 
 def _share(words: list[str], order: dict[int, int], layout: Layout, line: int) -> float:
-    """Return the probability of the label of a line."""
+    """Return the probability of the label of a line; 0 where none are given."""
+    if not order and len(words) == 1:
+        return 0.0
+    if not order:
+        raise layout.refused(line, "one label a line is wanted; give svm-predict's output")
     place = order.get(int(_number(words[0])))
     if place is None or len(words) != len(order) + 1:
         raise layout.refused(
