@@ -220,7 +220,7 @@ REFUSED = [
     (
         lambda: ClusterFolds(3).folds(Samples.of([[1, 1, 2, 2]])),
         "The samples lie in 2 clusters, fewer than the 3 folds; use at most 2 folds or "
-        "choose folds by blocks.",
+        "folds by blocks.",
     ),
     (
         lambda: BlockFolds(3, size=2, guard=99).folds(Samples.of(np.tile([1, 2], (9, 9)))),

@@ -9,6 +9,7 @@ from pathlib import Path
 from hypercover.cli.progress import duration
 from hypercover.cli.tables import (
     accuracy_table,
+    choice_lines,
     feature_lines,
     note_lines,
     say,
@@ -32,7 +33,8 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     with _watching() as watch:
         metrics = run_experiment(experiment, folder, workers=workers, progress=watch)
     show(accuracy_table(metrics))
-    say(*unscored_lines(metrics), *feature_lines(metrics), *note_lines(metrics))
+    say(*choice_lines(metrics), *unscored_lines(metrics))
+    say(*feature_lines(metrics), *note_lines(metrics))
     if metrics["best"] and len(metrics["models"]) > 1:
         say(f"Best on validation pixels: {metrics['best']}")
     run = RunFolder(folder)

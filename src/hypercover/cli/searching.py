@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +50,8 @@ def search_and_show(
         found = run_search(experiment, folder, workers=workers, progress=watch)
     tables = found["tables"]
     for table in tables:
-        _show(grid_table(table, simulated=found["scene"]["simulated"]), len(table["C"]))
+        say(_title(table, simulated=found["scene"]["simulated"]))
+        _show(grid_table(table), len(table["C"]))
         say(f"Best: {best_words(table)}; {speed_words(table)}.")
         say(*(f"Note: {note}" for note in table["notes"]))
     say(*fall_words(tables))
@@ -80,32 +80,32 @@ def _say_products(experiment: Experiment, place: SearchFolder) -> None:
         say(f"Report: {RunFolder(place.path).report}")
 
 
-def grid_table(table: Mapping[str, Any], *, simulated: bool = False) -> Table:
+def _title(table: Mapping[str, Any], *, simulated: bool = False) -> str:
+    """Say what stands in a grid and how the samples were folded."""
+    text = f"{table['model']}: accuracy in % (minutes), {folds_words(table)}"
+    return f"{text} (simulated scene)" if simulated else text
+
+
+def grid_table(table: Mapping[str, Any]) -> Table:
     """Tabulate a grid as the lecture does: gamma down, C across, the best cell marked."""
-    title = f"{table['model']}: accuracy in % (minutes), {folds_words(table)}"
-    if simulated:
-        title += " (simulated scene)"
-    drawn = Table(
-        title=escape(title), title_justify="left", caption_justify="left", caption="* best"
-    )
+    drawn = Table()
     drawn.add_column("gamma \\ C", no_wrap=True)
     for cost in table["C"]:
         drawn.add_column(f"{cost:g}", justify="right", no_wrap=True)
-    best = table["best"] or {"row": None, "column": None}
     scales = table["scale"] or [None] * len(table["gamma"])
     for row, (gamma, scale) in enumerate(zip(table["gamma"], scales, strict=True)):
-        cells = [
-            Text(
-                cell_words(share, minutes)
-                + (" *" if (row, column) == (best["row"], best["column"]) else ""),
-                style="bold" if (row, column) == (best["row"], best["column"]) else "",
-            )
-            for column, (share, minutes) in enumerate(
-                zip(table["accuracy"][row], table["minutes"][row], strict=True)
-            )
-        ]
+        cells = [_cell(table, row, column) for column in range(len(table["C"]))]
         drawn.add_row(gamma_words(gamma, scale), *cells)
     return drawn
+
+
+def _cell(table: Mapping[str, Any], row: int, column: int) -> Text:
+    """Write a cell; the best one has a star."""
+    words = cell_words(table["accuracy"][row][column], table["minutes"][row][column])
+    best = table["best"]
+    if best and (best["row"], best["column"]) == (row, column):
+        return Text(f"{words} *", style="bold")
+    return Text(words)
 
 
 def _show(table: RenderableType, columns: int) -> None:
@@ -155,7 +155,8 @@ class _Watcher:
         """Return the tables as far as they are, and what is being done."""
         self._note(event)
         doing = f"{100 * event.done:3.0f} %  {event.task} {event.message}  {_left(event)}"
-        return Group(*(grid_table(table) for table in self._tables), Text(doing.strip()))
+        shown = [(Text(_title(table)), grid_table(table)) for table in self._tables]
+        return Group(*(part for pair in shown for part in pair), Text(doing.strip()))
 
     def say(self, event: Event) -> None:
         """Print a line for each row that is done, and now and then how far the next is."""

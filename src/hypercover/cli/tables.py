@@ -9,11 +9,13 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from hypercover.maps.search_words import choice_words
 from hypercover.scene.catalog import KnownScene
 from hypercover.scene.scene import Scene
 
 __all__ = [
     "accuracy_table",
+    "choice_lines",
     "feature_lines",
     "note_lines",
     "say",
@@ -108,6 +110,16 @@ def note_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say what was chosen or found on the way, one line each."""
     parts = (metrics["notes"], metrics["scene"]["notes"], metrics["split"]["notes"])
     return [f"Note: {note}" for notes in parts for note in notes]
+
+
+def choice_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say which C and gamma were chosen for a model, one line per split."""
+    return [
+        f"Chosen for {name} under {label}: {choice_words(model['search'])}."
+        for label, part in _parts(metrics)
+        for name, model in part["models"].items()
+        if model.get("search")
+    ]
 
 
 def feature_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -63,7 +63,8 @@ class Table:
     @cached_property
     def spread(self) -> Floats:
         """Standard deviation of the folds' accuracies (gamma, C); NaN where not done."""
-        spread = (self.correct / np.array(self.counts)).std(axis=2, ddof=1)
+        shares = self.correct / np.array(self.counts)
+        spread = shares.std(axis=2, ddof=min(1, len(self.counts) - 1))
         return np.where(np.isnan(self.accuracy), np.nan, spread)
 
     @cached_property

@@ -6,6 +6,7 @@ from typing import Any
 __all__ = [
     "best_words",
     "cell_words",
+    "choice_words",
     "fall_words",
     "folds_words",
     "gamma_words",
@@ -55,11 +56,11 @@ def folds_words(table: Table) -> str:
     '10 random folds'
     """
     settings, count = table["settings"], len(table["folds"])
+    size, guard = settings.get("size"), settings.get("guard")
     if table["kind"] == "blocks":
-        size = settings.get("size")
-        return f"{count} folds of {size} × {size} blocks, {settings.get('guard')} px guard"
+        return f"{count} folds by blocks of {size} px with a guard of {guard} px"
     if table["kind"] == "clusters":
-        return f"{count} folds of whole clusters, {settings.get('guard')} px guard"
+        return f"{count} folds by clusters with a guard of {guard} px"
     return f"{count} random folds"
 
 
@@ -70,6 +71,24 @@ def best_words(table: Table) -> str:
         return "no cell is done"
     where = f"C = {best['C']:g}, gamma = {gamma_words(best['gamma'], best['scale'])}"
     return f"{100 * best['accuracy']:.2f} % with {where}"
+
+
+def choice_words(table: Table) -> str:
+    """Say what a run chose by cross-validation on its training pixels, and how well it did.
+
+    Examples
+    --------
+    >>> best = {"C": 10.0, "gamma": 0.05, "scale": None, "accuracy": 0.9}
+    >>> folds = {"kind": "random", "settings": {}, "folds": [{}] * 5}
+    >>> choice_words({"searched": ["C"], "best": best, **folds})
+    'C = 10, 90.00 % right in 5 random folds of training pixels'
+    """
+    best = table["best"]
+    said = {"C": f"C = {best['C']:g}"}
+    said["gamma"] = f"gamma = {gamma_words(best['gamma'], best['scale'])}"
+    chosen = " and ".join(said[name] for name in table["searched"])
+    right = f"{100 * best['accuracy']:.2f} % right"
+    return f"{chosen}, {right} in {folds_words(table)} of training pixels"
 
 
 def speed_words(table: Table) -> str:

@@ -102,7 +102,7 @@ def check_groups(groups: Positions, n: int, what: str, way_out: str) -> None:
     count = int(groups.max()) + 1
     if count >= n:
         return
-    fewer = f"use at most {count} folds or " if count > 1 else ""
+    fewer = f"at most {count} folds or " if count > 1 else ""
     raise SplitError(
-        f"The samples lie in {count} {what}, fewer than the {n} folds; {fewer}{way_out}."
+        f"The samples lie in {count} {what}, fewer than the {n} folds; use {fewer}{way_out}."
     )
