@@ -416,3 +416,39 @@ def test_a_model_that_is_no_svm_or_knows_no_class_codes_is_refused(
     into = ["libsvm", "import", tmp_path / "f.model", "--scene", fields.image, "-o"]
     assert "knows the labels -1, 1, 2" in call(*into, tmp_path / "b").sentence
     assert not (tmp_path / "b").exists()
+
+
+@needs_libsvm
+def test_salinas_a_goes_to_libsvm_and_comes_back_as_a_map(data_folder, call, tmp_path):
+    """A measured scene whose class codes, 1 and 10 to 14, leave a gap."""
+    folder = data_folder / "salinas_a"
+    image, labels = folder / "SalinasA_corrected.mat", folder / "SalinasA_gt.mat"
+    scene = open_scene(image, labels)
+    split = ["--train", 0.05, "--seed", 1]
+    assert (
+        call("libsvm", "write", image, "-l", labels, "-o", tmp_path / "s.el", *split).code
+        == 0
+    )
+    codes, values = read_libsvm(tmp_path / "s-training.el", 204, dense=True, dtype=np.int16)
+    at = read_positions(tmp_path / "s-training.positions.json")
+    np.testing.assert_array_equal(values, scene.cube.values[:, at.rows, at.cols].T)
+    card = {"bands": scene.bands.tolist(), "wavelengths": None, "fwhm": None, "window": 1,
+            "legend": scene.legend.to_json()}  # fmt: skip
+    save_bundle(tmp_path / "svm", SVMClassifier(C=100).fit(values, codes), card)
+    write = ["libsvm", "write", image, "--all", "-o", tmp_path / "all.el"]
+    assert call(*write, "--model", tmp_path / "svm").code == 0
+    assert call("libsvm", "export", tmp_path / "svm", "-o", tmp_path / "s.model").code == 0
+    libsvm(
+        "svm-predict", "-q", tmp_path / "all.el", tmp_path / "s.model", tmp_path / "said"
+    )
+    places = tmp_path / "all.positions.json"
+    mapped = ["libsvm", "map", tmp_path / "said", "--positions", places, "-o"]
+    assert call(*mapped, tmp_path / "theirs.tif").code == 0
+    assert call("predict", tmp_path / "svm", image, "-o", tmp_path / "ours.tif").code == 0
+    theirs, ours = (
+        open_scene(image, tmp_path / f"{name}.tif") for name in ("theirs", "ours")
+    )
+    np.testing.assert_array_equal(theirs.labels, ours.labels)
+    assert theirs.legend.names == ours.legend.names
+    marked = scene.labels > 0
+    assert np.mean(theirs.labels[marked] == scene.labels[marked]) > 0.95

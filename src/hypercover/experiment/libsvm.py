@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hypercover.classifiers.bundle import check_scene_fits
 from hypercover.errors import CallError, LabelError
 from hypercover.experiment.libsvm_models import svm_bundle
+from hypercover.experiment.prediction import card_legend
 from hypercover.samples.libsvm import write_libsvm
 from hypercover.samples.libsvm_positions import (
     Positions,
@@ -18,6 +19,7 @@ from hypercover.samples.libsvm_positions import (
 )
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
+from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
 __all__ = [
@@ -146,7 +148,10 @@ def view_model(scene: Scene, model: Path, *, progress: Progress | None = None) -
         from hypercover.features.chain import Chain
 
         scene = Chain.from_state(*bundle.features).transform(scene, progress=progress)
-    svm = bundle.classifier
+    svm, own = bundle.classifier, card_legend(bundle.card)
+    # What svm-predict will answer are classes of the model, labelled here or not.
+    more = (land for land in own if land.code not in scene.legend)
+    scene = scene.replace(legend=Legend((*scene.legend, *more)))
     reduced = None if svm.projection_ is None else len(svm.projection_)
     return View(scene, f"what the model {model.name} sees", svm.preprocess, reduced)
 

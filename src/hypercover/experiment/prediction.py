@@ -11,7 +11,7 @@ from hypercover.maps.predict import predict_to_files
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
-__all__ = ["check_map_name", "predict_image"]
+__all__ = ["card_legend", "check_map_name", "predict_image"]
 
 
 def predict_image(
@@ -47,7 +47,7 @@ def predict_image(
     positions = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
     if positions is not None:
         scene = scene.take_bands([int(position) for position in positions])
-    legend = _legend(bundle.card)
+    legend = card_legend(bundle.card)
     if bundle.features is not None:
         chain = Chain.from_state(*bundle.features)
         scene = chain.transform(scene, progress=part_of(progress, 0, 2))
@@ -62,8 +62,14 @@ def predict_image(
     )
 
 
-def _legend(card: dict[str, Any]) -> Legend:
-    """Read the classes of a card, which may come from a stranger."""
+def card_legend(card: dict[str, Any]) -> Legend:
+    """Read the classes of a card, which may come from a stranger.
+
+    Raises
+    ------
+    ModelError
+        If it does not say which they are.
+    """
     try:
         return Legend.from_json(card["legend"])
     except (KeyError, TypeError, ValueError) as error:
