@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hypercover.errors import CallError, ModelError
 from hypercover.features.chain import Chain
@@ -137,3 +139,74 @@ def test_bands_that_are_not_those_of_the_fit_are_refused(textured):
     chain = Chain.parse("mnf:5,pca:3").fit(textured)
     with pytest.raises(ModelError, match="fitted on 12 bands and the scene field has 2"):
         chain.transform(textured.take_bands([0, 1]))
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+values = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("abc", max_size=2) | st.just("area"), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+names = st.sampled_from(["kpca", "pca", "mnf", "esdap", "rome", "lecture", "nwfe", "x"])
+settings_of_features = st.sampled_from(
+    ["components", "sample", "gamma", "attributes", "thresholds", "count", "rule",
+     "resolution", "n_jobs", "y"]
+)  # fmt: skip
+items = (
+    st.text("kpcaesdmnf:,+=/.0123456789 -", max_size=12)
+    | st.tuples(names, st.text("0123456789area+std=/.-", max_size=9)).map(":".join)
+    | st.dictionaries(
+        names,
+        values | st.dictionaries(settings_of_features, values, max_size=3),
+        max_size=2,
+    )
+)
+
+
+@given(st.lists(items, max_size=3) | st.text(max_size=20))
+def test_whatever_is_asked_for_is_a_chain_or_a_call_error(spec):
+    try:
+        chain = Chain.parse(spec)
+    except CallError:
+        return
+    assert chain.text
+    assert Chain.parse([step.to_json() for step in chain.steps]) == chain
+
+
+@given(st.fixed_dictionaries({}, optional={"steps": st.lists(values | items, max_size=2),
+                                           "fitted": st.lists(values, max_size=2)}))  # fmt: skip
+def test_whatever_a_stranger_saved_is_refused_by_a_call_error(settings):
+    with pytest.raises(CallError):
+        Chain.from_state(settings, {"0.mean": np.zeros(3)})
+
+
+def test_attributes_may_be_listed_in_any_form():
+    chains = [
+        Chain.parse(spec)
+        for spec in (
+            "esdap:area+std",
+            [{"esdap": ["area", "std"]}],
+            [{"esdap": {"attributes": ["area", "std"]}}],
+            [{"esdap": {"attributes": "area+std"}}],
+        )
+    ]
+    assert all(chain == chains[0] for chain in chains)
+    assert chains[0].reach is None
+
+
+def test_named_chains_stand_for_their_steps():
+    rome = Chain.parse("rome")
+    assert rome.outputs(5) == 55
+    both = Chain.parse("pca:5,rome")
+    assert both.steps == (*Chain.parse("pca:5").steps, *rome.steps)
+    assert Chain.parse(["pca:5", "rome"]) == both
+
+
+def test_how_many_features_there_will_be_is_known_before(textured):
+    chain = Chain.parse("mnf:4,esdap:area=2/5/9")
+    assert chain.outputs(12) == chain.fit_transform(textured).n_bands == 16
+    with pytest.raises(CallError, match="MNF was asked for 4 components of 3 bands"):
+        chain.outputs(3)

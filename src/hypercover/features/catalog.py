@@ -33,6 +33,8 @@ FEATURES: Mapping[str, _Entry] = {
     "mnf": _Entry("mnf", "MNF", "components", "minimum noise fraction"),
     "esdap": _Entry("profiles", "Profiles", "attributes", "self-dual attribute profiles"),
 }
+_WORDS = "attributes"
+"""The main setting that is a list of words and not a count."""
 _MOST_TEXT = 200
 
 
@@ -130,12 +132,15 @@ def _given(name: str, value: object) -> dict[str, Any]:
             f"The feature {name} has no setting {', '.join(unknown)}; it has "
             f"{', '.join(known)}."
         )
-    return dict(value)
+    given = dict(value)
+    if main == _WORDS and main in given:
+        given[main] = _main_value(name, main, given[main])
+    return given
 
 
 def _main_value(name: str, main: str, value: object) -> Any:
     """Read what stands behind the colon: a count, or words joined by +."""
-    if main == "attributes":
+    if main == _WORDS:
         words = value if isinstance(value, list | tuple) else str(value).split("+")
         return tuple(str(word).strip() for word in words)
     try:
