@@ -192,6 +192,11 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         positive(self.cache_size, "cache_size")
         if self.gamma not in ("scale", "auto"):
             positive(self.gamma, "gamma")
+        if not isinstance(self.probability, bool | np.bool_):
+            raise ModelError(
+                "The probability of a support vector machine must be True or False, got "
+                f"{self.probability!r}; use True for calibrated probabilities."
+            )
 
     def _checked(self, X: Any, fitted: str = "machines_") -> npt.NDArray[Any]:
         check_is_fitted(self, fitted)
@@ -322,14 +327,14 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _linear(reduction: Any, scaled: Floats, y: Any) -> tuple[Floats, Floats]:
     """Fit a clone of a reduction and return it as projection and offset."""
-    fitted = clone(reduction).fit(scaled, y)
-    projection = np.array(getattr(fitted, "components_", np.empty(0)), dtype=np.float64)
-    mean = np.array(getattr(fitted, "mean_", np.empty(0)), dtype=np.float64)
-    if projection.ndim == 2 and projection.shape[1:] == mean.shape == scaled.shape[1:]:
-        offset = -projection @ mean
-        probe = scaled[:100]
-        if np.allclose(fitted.transform(probe), probe @ projection.T + offset):
-            return projection, offset
+    if isinstance(reduction, BaseEstimator):
+        fitted = clone(reduction).fit(scaled, y)
+        projection = np.array(getattr(fitted, "components_", np.empty(0)), dtype=np.float64)
+        mean = np.array(getattr(fitted, "mean_", np.empty(0)), dtype=np.float64)
+        if projection.ndim == 2 and projection.shape[1:] == mean.shape == scaled.shape[1:]:
+            offset, probe = -projection @ mean, scaled[:100]
+            if np.allclose(fitted.transform(probe), probe @ projection.T + offset):
+                return projection, offset
     raise ModelError(
         "The reduction of a support vector machine must be linear, with components_ "
         f"(feature, band) and mean_ (band,), got {type(reduction).__name__}; use for "
