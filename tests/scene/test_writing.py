@@ -306,3 +306,23 @@ def test_nothing_leaks_to_the_user(tmp_path, values, codes, capfd, recwarn):
         write_labels(codes, Legend(), Grid(13, 11), tmp_path / f"gt.{suffix}")
     assert not recwarn.list
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["named.tif", "named.hdr"])
+def test_names_of_bands_are_kept_and_numbers_are_no_names(tmp_path, name):
+    cube = xr.DataArray(np.ones((2, 3, 4), np.float32), dims=("band", "y", "x"))
+    plain = write_scene(Scene(cube), tmp_path / f"plain-{name}")
+    assert open_scene(plain).band_names is None
+    named = cube.assign_coords(band_name=("band", ["kpca1", "kpca1 area<5"]))
+    written = write_scene(Scene(named), tmp_path / name)
+    again = open_scene(written)
+    assert again.band_names == ("kpca1", "kpca1 area<5")
+    assert again.take_bands([1]).band_names == ("kpca1 area<5",)
+
+
+def test_a_name_cannot_break_the_list_in_a_header(tmp_path):
+    cube = xr.DataArray(np.ones((2, 3, 4), np.float32), dims=("band", "y", "x"))
+    named = cube.assign_coords(band_name=("band", ["a, b}", "wavelength = {1\n2"]))
+    written = write_scene(Scene(named), tmp_path / "named.hdr")
+    assert open_scene(written).band_names == ("a; b)", "wavelength - (1 2")
+    assert open_scene(written).wavelengths is None

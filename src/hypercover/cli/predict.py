@@ -24,7 +24,8 @@ def command(
 ) -> None:
     """Map a whole image with a trained model, in bounded memory.
 
-    Bands or wavelengths other than those the model was trained on are refused.
+    Bands or wavelengths other than those the model was trained on are refused.  A model
+    on image features computes them first, and these must fit in memory.
 
     Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif
     """
