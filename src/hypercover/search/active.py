@@ -18,7 +18,7 @@ __all__ = ["solve", "solve_folds"]
 
 Inside = npt.NDArray[np.bool_]
 
-_MARGIN = 0.1
+_MARGIN = 0.05
 """Samples whose gradient is so near the threshold are active from the beginning."""
 _PATIENCE = 30
 """Rounds after which all samples that could be active are."""
@@ -162,7 +162,11 @@ def solve(
 def _leave_out(
     kernel: Kernel, inside: Inside, signs: Floats, gradient: Floats, beta: Floats
 ) -> None:
-    """Take the weight off the samples outside and make the weights sum to zero again."""
+    """Take the weight off the samples outside and make the weights sum to zero again.
+
+    What the other side has too much is taken from those of its samples whose
+    weight would rather fall.
+    """
     surplus = 0.0
     for k in range(beta.shape[0]):
         if not inside[k] and beta[k] != 0.0:
@@ -171,17 +175,18 @@ def _leave_out(
             beta[k] = 0.0
             add_row(kernel[k], -weight, gradient)
     side = 1.0 if surplus > 0.0 else -1.0
-    total = 0.0
-    for k in range(beta.shape[0]):
-        if signs[k] == side:
-            total += beta[k]
-    if total == 0.0:
-        return
-    for k in range(beta.shape[0]):
-        if signs[k] == side and beta[k] != 0.0:
-            change = -beta[k] * surplus / total
-            beta[k] += change
-            add_row(kernel[k], change, gradient)
+    surplus = abs(surplus)
+    while surplus > 0.0:
+        worst, at = -FAR, -1
+        for k in range(beta.shape[0]):
+            if beta[k] * side > 0.0 and gradient[k] * side > worst:
+                worst, at = gradient[k] * side, k
+        if at < 0:
+            return
+        change = -side * min(surplus, abs(beta[at]))
+        surplus -= abs(change)
+        beta[at] = 0.0 if abs(change) == abs(beta[at]) else beta[at] + change
+        add_row(kernel[at], change, gradient)
 
 
 @njit(**FAST)

@@ -10,8 +10,8 @@ that may rise has a smaller gradient than one that may fall.  Sequential minimal
 optimisation (Fan, Chen and Lin, JMLR 6, 2005: second-order choice of the pair)
 finds out which weights lie on their bounds in few steps, but then needs
 hundreds of thousands to settle the others when C is large.  So the two take
-turns: whenever the steps so far have cost as much as a factorisation, the free
-weights are moved to their joint minimum by Newton's method, which is exact.
+turns: now and then the free weights are moved to their joint minimum by Newton's
+method, which is exact; those that meet a bound on the way stay there.
 
 Everything here is compiled, holds no lock of the interpreter and is called
 from several threads.
@@ -41,11 +41,13 @@ _TAU = np.float32(1e-12)
 """Least curvature, for samples that are the same."""
 _BLOCK = 64
 """Values looked at together, so that the processor's vector units are used."""
-_ROUNDS = 10
-"""Newton steps in a row; each but the last puts a weight on its bound."""
 _RIDGE, _MOST_RIDGE = 1e-7, 1e-2
 """Added to the diagonal: the kernel has single precision."""
+_FLAT = 1e-12
+"""Least curvature along one weight that is not taken for rounding."""
 _FIRST_STEPS = 30
+_TURN = 0.15
+"""Time for steps before a factorisation, as a share of the time that one takes."""
 
 
 @njit(inline="always", **FAST)
@@ -222,54 +224,98 @@ def _free(beta: Floats, lower: Floats, upper: Floats) -> npt.NDArray[np.int64]:
 
 
 @njit(**FAST)
-def _direction(factor: Floats, gradient: Floats) -> Floats:
-    """Return the step to the joint minimum of the free weights that keeps their sum."""
-    n = gradient.shape[0]
-    ones = np.ones(n)
-    step = gradient.copy()
+def _room(step: float, value: float, lower: float, upper: float) -> float:
+    """Return which share of a step leads a weight to its bound; more than 1 if none does."""
+    if step > 0.0:
+        return (upper - value) / step
+    if step < 0.0:
+        return (lower - value) / step
+    return 2.0
+
+
+@njit(**FAST)
+def _column(
+    factor: Floats,
+    hit: int,
+    columns: Floats,
+    hits: npt.NDArray[np.int64],
+    count: int,
+) -> Floats:
+    """Return a column of the inverse after the weights hit before were taken out of it."""
+    column = np.zeros(factor.shape[0])
+    column[hit] = 1.0
+    _substitute(factor, column)
+    for h in range(count):
+        share = columns[h, hit] / columns[h, hits[h]]
+        for p in range(column.shape[0]):
+            column[p] -= share * columns[h, p]
+    return column
+
+
+@njit(**FAST)
+def _face_minimum(
+    factor: Floats, gradient: Floats, lower: Floats, upper: Floats, values: Floats
+) -> None:
+    """Move weights to their joint minimum; those that meet a bound on the way stay there.
+
+    The inverse of the kernel is never formed: taking a weight out of it is a
+    change of rank one, whose column is kept, so that each costs two
+    substitutions instead of a factorisation.
+    """
+    n = values.shape[0]
+    ones, step = np.ones(n), gradient.copy()
     _substitute(factor, ones)
     _substitute(factor, step)
-    share = step.sum() / ones.sum()
-    for p in range(n):
-        step[p] = share * ones[p] - step[p]
-    return step
+    stays = np.zeros(n, np.bool_)
+    columns, hits = np.empty((16, n)), np.empty(n, np.int64)
+    for count in range(n):
+        # The change that minimises and keeps the sum of the weights.
+        share = step.sum() / ones.sum()
+        length, hit = 1.0, -1
+        for p in range(n):
+            if not stays[p]:
+                room = _room(share * ones[p] - step[p], values[p], lower[p], upper[p])
+                if room < length:
+                    length, hit = room, p
+        rises = hit >= 0 and share * ones[hit] > step[hit]
+        for p in range(n):
+            if not stays[p]:
+                values[p] += length * (share * ones[p] - step[p])
+            step[p] += length * (share * ones[p] - step[p])
+        if hit < 0:
+            return
+        values[hit] = upper[hit] if rises else lower[hit]
+        column = _column(factor, hit, columns, hits, count)
+        if column[hit] <= _FLAT:
+            return
+        stays[hit], hits[count] = True, hit
+        if count == columns.shape[0]:
+            columns = np.vstack((columns, np.empty_like(columns)))
+        columns[count] = column
+        one, slope = ones[hit] / column[hit], step[hit] / column[hit]
+        for p in range(n):
+            ones[p] -= one * column[p]
+            step[p] -= slope * column[p]
 
 
 @njit(**FAST)
 def _newton(
     kernel: Kernel, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> None:
-    """Move the free weights to their joint minimum, or as far as the first bound."""
-    for _ in range(_ROUNDS):
-        free = _free(beta, lower, upper)
-        if free.shape[0] < 2:
-            return
-        positive, factor = _factor(kernel, free)
-        if not positive:
-            return
-        step = _direction(factor, gradient[free])
-        share, stopped = 1.0, -1
-        for p in range(free.shape[0]):
-            k = free[p]
-            room = 2.0
-            if step[p] > 0.0:
-                room = (upper[k] - beta[k]) / step[p]
-            elif step[p] < 0.0:
-                room = (lower[k] - beta[k]) / step[p]
-            if room < share:
-                share, stopped = room, p
-        for p in range(free.shape[0]):
-            k = free[p]
-            change = step[p] * share
-            if p == stopped:
-                bound = upper[k] if step[p] > 0.0 else lower[k]
-                change = bound - beta[k]
-                beta[k] = bound
-            else:
-                beta[k] += change
-            add_row(kernel[k], change, gradient)
-        if stopped < 0:
-            return
+    """Move the free weights to their joint minimum within their bounds."""
+    free = _free(beta, lower, upper)
+    if free.shape[0] < 2:
+        return
+    positive, factor = _factor(kernel, free)
+    if not positive:
+        return
+    values, low, high = beta[free], lower[free], upper[free]
+    _face_minimum(factor, gradient[free], low, high, values)
+    for p in range(free.shape[0]):
+        k = free[p]
+        value = min(max(values[p], low[p]), high[p])
+        add_row(kernel[k], value - beta[k], gradient)
+        beta[k] = value
 
 
 @njit(inline="always", **FAST)
@@ -319,10 +365,10 @@ def minimise(
         if greatest - least <= tolerance or steps < next_ or done > MOST:
             return done, least, greatest
         free = _free(beta, lower, upper).shape[0]
-        # Nanoseconds of a Newton step and of one of the others, measured once.
+        # Nanoseconds of a factorisation and of a step, measured once.
         newton = free * (free * (0.03 * free + 1.0) + n)
         each = 1.5 * n + 50.0
-        affordable = int(max(_FIRST_STEPS, newton / each))
+        affordable = int(max(_FIRST_STEPS, _TURN * newton / each))
         if done >= affordable:
             _newton(kernel, gradient, beta, lower, upper)
             next_ = affordable
