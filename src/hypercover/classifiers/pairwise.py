@@ -132,6 +132,22 @@ class PairwiseMachines:
             votes[:, i + 1 :] += ~first
         return np.asarray(votes.argmax(axis=1))
 
+    def shares(self, decisions: Floats) -> Floats:
+        """Return uncalibrated shares (pixel, class) whose highest is the winner of the votes."""
+        logs = np.zeros((len(decisions), len(self.counts)))
+        for column, (i, j) in enumerate(self.pairs):
+            logs[:, i] -= np.logaddexp(0.0, -decisions[:, column])
+            logs[:, j] -= np.logaddexp(0.0, decisions[:, column])
+        shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+        winners = self.winners(decisions)
+        every = np.arange(len(shares))
+        # Where the products would prefer another class than the votes, the two swap.
+        best = shares.argmax(axis=1)
+        shares[every, best] = shares[every, winners]
+        np.minimum(shares, 1.0 - 1e-9, out=shares)
+        shares[every, winners] = 1.0
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
     @cached_property
     def _columns(self) -> list[slice]:
         """The pairs of each class with all later ones."""

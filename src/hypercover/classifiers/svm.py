@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hypercover.classifiers import platt
 from hypercover.classifiers.codes import codes_from_json, codes_to_json
 from hypercover.classifiers.pairwise import PairwiseMachines
+from hypercover.classifiers.reduction import linear_map
 from hypercover.classifiers.spectra import centre_spectra
 from hypercover.classifiers.svm_state import (
     check_arrays,
@@ -183,7 +184,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _confidences(self, decisions: Floats) -> Floats:
         if self.sigmoids_ is None:
-            return _shares(decisions, self.machines_)
+            return self.machines_.shares(decisions)
         pairs = platt.pair_probabilities(decisions, self.sigmoids_)
         return platt.coupled(pairs, len(self.classes_))
 
@@ -211,7 +212,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.offset_: Floats | None = None
         if self.reduction is not None:
             scaled = self._seen(spectra)
-            self.projection_, self.offset_ = _linear(self.reduction, scaled, y)
+            self.projection_, self.offset_ = linear_map(self.reduction, scaled, y)
         return self
 
     def _seen(self, spectra: npt.NDArray[Any]) -> Floats:
@@ -325,23 +326,6 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return svm
 
 
-def _linear(reduction: Any, scaled: Floats, y: Any) -> tuple[Floats, Floats]:
-    """Fit a clone of a reduction and return it as projection and offset."""
-    if isinstance(reduction, BaseEstimator):
-        fitted = clone(reduction).fit(scaled, y)
-        projection = np.array(getattr(fitted, "components_", np.empty(0)), dtype=np.float64)
-        mean = np.array(getattr(fitted, "mean_", np.empty(0)), dtype=np.float64)
-        if projection.ndim == 2 and projection.shape[1:] == mean.shape == scaled.shape[1:]:
-            offset, probe = -projection @ mean, scaled[:100]
-            if np.allclose(fitted.transform(probe), probe @ projection.T + offset):
-                return projection, offset
-    raise ModelError(
-        "The reduction of a support vector machine must be linear, with components_ "
-        f"(feature, band) and mean_ (band,), got {type(reduction).__name__}; use for "
-        "example NWFE, or PCA without whitening."
-    )
-
-
 def _at_least_two(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Refuse to learn a single class."""
     if len(classes) < 2:
@@ -363,20 +347,3 @@ def _machines(svc: SVC) -> PairwiseMachines:
         tuple(svc.n_support_.tolist()),
         float(svc.gamma),
     )
-
-
-def _shares(decisions: Floats, machines: PairwiseMachines) -> Floats:
-    """Turn pairwise decisions into shares whose highest is the winner of the votes."""
-    logs = np.zeros((len(decisions), len(machines.counts)))
-    for column, (i, j) in enumerate(machines.pairs):
-        logs[:, i] -= np.logaddexp(0.0, -decisions[:, column])
-        logs[:, j] -= np.logaddexp(0.0, decisions[:, column])
-    shares = np.exp(logs - logs.max(axis=1, keepdims=True))
-    winners = machines.winners(decisions)
-    every = np.arange(len(shares))
-    # Where the products would prefer another class than the votes, the two swap.
-    best = shares.argmax(axis=1)
-    shares[every, best] = shares[every, winners]
-    np.minimum(shares, 1.0 - 1e-9, out=shares)
-    shares[every, winners] = 1.0
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
