@@ -165,6 +165,15 @@ def test_attributes_of_a_square_a_bar_and_a_patchwork_are_known():
     assert std[around] == pytest.approx(1.0)
 
 
+def test_a_flat_shape_deviates_by_nothing_at_all():
+    band = np.zeros((60, 60))
+    values = np.random.default_rng(0).normal(size=(10, 10))
+    for row, col in np.ndindex(10, 10):
+        band[6 * row + 1 : 6 * row + 4, 6 * col + 1 : 6 * col + 6] = values[row, col]
+    shapes = ShapeTree.of(band)
+    assert (ATTRIBUTES["std"].measure(shapes)[shapes.inner] == 0).all()
+
+
 def test_a_large_disc_has_the_least_inertia_there_is():
     rows, cols = np.mgrid[:120, :120] - 59.5
     disc = (rows**2 + cols**2 < 50**2) + 0.0
@@ -226,6 +235,18 @@ def test_each_band_comes_once_and_then_every_filter_of_every_attribute():
         np.testing.assert_array_equal(
             made.cube.values[4 * place + 1 : 4 * place + 4], np.float32(expected)
         )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_profiles_follow_their_rule(rule):
+    bands = np.random.default_rng(0).random((1, 20, 25)) + 1
+    profiles = Profiles("inertia", thresholds=[0.2], rule=rule).fit(scene_of(bands))
+    (_, made) = profiles.transform(scene_of(bands)).cube.values
+    np.testing.assert_array_equal(
+        made, np.float32(filtered(bands[0], "inertia", 0.2, rule))
+    )
+    others = [filtered(bands[0], "inertia", 0.2, other) for other in RULES if other != rule]
+    assert all((np.float32(other) != made).any() for other in others)
 
 
 def test_what_is_known_of_a_scene_stays():
