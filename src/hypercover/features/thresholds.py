@@ -49,6 +49,8 @@ AUTOMATIC: dict[str, Measure] = {
 """The words for thresholds read off the image, and what the curve then measures."""
 MOST = 1000
 """More thresholds of one attribute than this are taken for a mistake."""
+_LARGEST = 1e300
+"""Whole numbers above this are no floats."""
 _ASSUMED = 20.0
 """Metres per pixel where nothing is known and no formula was insisted on."""
 ASSUMED_NOTE = (
@@ -156,7 +158,7 @@ def _rising(asked: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Threshol
     """Return numbers above 0 that rise strictly."""
     for value in asked:
         number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-        if not number or not 0 < float(value) < np.inf:
+        if not number or not 0 < value <= _LARGEST:
             raise CallError(
                 f"Thresholds of {attribute} must be numbers above 0, got {str(value)[:40]}; "
                 "leave it out."
@@ -263,7 +265,7 @@ def metres_per_pixel(grid: Grid) -> float | None:
 def check_resolution(resolution: Any) -> None:
     """Refuse a pixel size that is no length."""
     number = isinstance(resolution, Real) and not isinstance(resolution, bool)
-    if resolution is not None and not (number and 0 < float(resolution) < np.inf):
+    if resolution is not None and not (number and 0 < resolution <= _LARGEST):
         raise CallError(
             "The resolution must be the size of a pixel in m, a number above 0, got "
             f"{str(resolution)[:40]!r}; leave it out to have it read from the image."
