@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypercover.errors import CallError, ExperimentError
+from hypercover.errors import CallError, ExperimentError, RunError
 from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.products import sweep
@@ -21,7 +21,7 @@ from hypercover.files import make_folder
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
-from hypercover.jobs.record import TaskFiles
+from hypercover.jobs.record import TaskFiles, result_of
 from hypercover.jobs.run import Event, run_plan
 
 __all__ = ["run_search"]
@@ -110,7 +110,17 @@ def _prepare(place: SearchFolder, experiment: Experiment) -> None:
     """Make a folder ready for a search, now that no other is at work in it."""
     for folder in (place.path, place.home):
         sweep(RunFolder(folder))
-    figures = [place.figure(model, by) for model, by in cases_of(experiment)]
-    if not all(file.exists() for file in (place.table, place.csv, *figures)):
+    if not _is_whole(place, experiment):
         TaskFiles(place.home, "search").result.unlink(missing_ok=True)
     dump(experiment, place.experiment)
+
+
+def _is_whole(place: SearchFolder, experiment: Experiment) -> bool:
+    """Tell whether the files of a search are there, the figures as they were written."""
+    try:
+        written = result_of(place.home, "search")["table"]
+    except (RunError, KeyError, TypeError):
+        return False
+    figures = [place.figure(model, by) for model, by in cases_of(experiment)]
+    there = all(file.exists() for file in (place.csv, *figures))
+    return there and written == place.digest

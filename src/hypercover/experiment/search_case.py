@@ -140,7 +140,9 @@ class Case:
         places = np.column_stack((samples.rows, samples.cols, samples.labels))
         facts = (
             spec.model_dump(mode="json", exclude={"C", "gamma", "probability"}),
-            (experiment.features[spec.features], experiment.seed) if spec.features else None,
+            (experiment.features[spec.features], experiment.seed)
+            if spec.features
+            else None,
             hashlib.sha256(places.astype("<i8").tobytes()).hexdigest(),
             {key: value for key, value in folds.to_json().items() if key != "notes"},
         )

@@ -1,5 +1,6 @@
 """Where a search lies in a run folder."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,13 @@ class SearchFolder:
     def table(self) -> Path:
         """Every figure of the search."""
         return self.path / "search.json"
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the figures, in hexadecimal; None where there are none."""
+        if not self.table.is_file():
+            return None
+        return hashlib.sha256(self.table.read_bytes()).hexdigest()
 
     @property
     def csv(self) -> Path:

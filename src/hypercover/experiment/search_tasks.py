@@ -139,7 +139,7 @@ def tabulate(folder: Path) -> dict[str, Any]:
     write_text(place.csv, tables_csv(tables))
     write_json(place.table, document)
     _renew_report(place)
-    return {"best": [table["best"] for table in tables]}
+    return {"table": place.digest}
 
 
 def _draw(place: SearchFolder, table: dict[str, Any], *, simulated: bool) -> None:
