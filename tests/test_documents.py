@@ -73,9 +73,10 @@ def test_the_page_on_experiments_names_every_key():
              schema.CNNSpec, schema.SklearnSpec]  # fmt: skip
     wanted = {key for spec in specs for key in keys(spec)}
     wanted |= {f"scene.{key}" for key in keys(schema.SceneSpec)}
+    wanted |= {f"search.{key}" for key in keys(schema.SearchSpec)}
     wanted |= keys(schema.Experiment) - {"scene"}
     assert wanted <= named
-    assert {name for name in named if name.startswith("scene.")} <= wanted
+    assert {name for name in named if name.startswith(("scene.", "search."))} <= wanted
 
 
 @pytest.mark.parametrize(

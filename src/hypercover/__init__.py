@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hypercover.evaluation.evaluate import evaluate as evaluate
     from hypercover.experiment.reading import load_experiment as load_experiment
     from hypercover.experiment.run import run_experiment as run_experiment
+    from hypercover.experiment.search import run_search as run_search
     from hypercover.experiment.trial import run_trial as run_trial
     from hypercover.features.chain import Chain as Chain
     from hypercover.features.kpca import KPCA as KPCA
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from hypercover.maps.export import write_class_map as write_class_map
     from hypercover.maps.predict import predict_scene as predict_scene
     from hypercover.samples.blocks import BlockSplit as BlockSplit
+    from hypercover.samples.folds import BlockFolds as BlockFolds
+    from hypercover.samples.folds import ClusterFolds as ClusterFolds
+    from hypercover.samples.folds import RandomFolds as RandomFolds
     from hypercover.samples.leakage import audit as audit
     from hypercover.samples.libsvm import read_libsvm as read_libsvm
     from hypercover.samples.libsvm import write_libsvm as write_libsvm
@@ -44,9 +48,11 @@ if TYPE_CHECKING:
     from hypercover.scene.writing import write_scene as write_scene
 
 _HOMES = {
+    "BlockFolds": "samples.folds",
     "BlockSplit": "samples.blocks",
     "CNNClassifier": "classifiers.cnn",
     "Chain": "features.chain",
+    "ClusterFolds": "samples.folds",
     "Evaluation": "evaluation.evaluate",
     "HypercoverError": "errors",
     "KPCA": "features.kpca",
@@ -56,6 +62,7 @@ _HOMES = {
     "NWFE": "features.nwfe",
     "PCA": "features.pca",
     "Profiles": "features.profiles",
+    "RandomFolds": "samples.folds",
     "RandomSplit": "samples.random",
     "SVMClassifier": "classifiers.svm",
     "Samples": "samples.samples",
@@ -71,6 +78,7 @@ _HOMES = {
     "predict_scene": "maps.predict",
     "read_libsvm": "samples.libsvm",
     "run_experiment": "experiment.run",
+    "run_search": "experiment.search",
     "run_trial": "experiment.trial",
     "save_bundle": "classifiers.bundle",
     "select_bands": "scene.bands",
