@@ -133,3 +133,11 @@ def test_windows_are_cut_from_the_features(desk, scene, call, tmp_path):
         desk.pixels(tmp_path / "map.tif"),
         desk.pixels(tmp_path / "run" / "maps" / "cnn.tif"),
     )
+
+
+def test_the_report_leaves_no_doubt_that_single_pixels_share_zones(desk, featured):
+    page = (featured.folder / "report.html").read_text()
+    told = desk.figures_of(featured.folder)["models"]["svm"]["leakage"]["features"]
+    share = f"{100 * told['shared_zone']:.1f}"
+    assert f"no window, but {share}&nbsp;% share a flat zone with a training pixel" in page
+    assert "single pixels: no window" not in page
