@@ -1,5 +1,7 @@
 """Votes in single precision: what is called sure is right, what is not is left to others."""
 
+from itertools import pairwise as pairwise_of
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,7 +120,20 @@ def test_coefficients_beyond_single_precision_are_left_to_others():
 @pytest.mark.parametrize("block", [500, 2**19])
 def test_labels_are_the_winners_of_the_decisions(monkeypatch, block):
     monkeypatch.setattr("hypercover.classifiers.pairwise._BLOCK", block)
+    monkeypatch.setattr("hypercover.classifiers.pairwise._FEWEST", 1)
     pairwise = machines(3, [5, 0, 8, 3], 12, cost=1e5)
     spectra = np.random.default_rng(0).normal(size=(700, 12))
     labels = pairwise.labels(lambda rows: spectra[rows], 700)
     np.testing.assert_array_equal(labels, true_winners(pairwise, spectra))
+
+
+@pytest.mark.parametrize(("counts", "fits"), [([9] * 4, 2**19), ([40] * 150, 2**23)])
+def test_blocks_are_neither_tiny_nor_large(counts, fits):
+    pairwise = machines(0, counts, 30)
+    size = sum(pairwise.vectors.shape) + 5 * len(pairwise.pairs)
+    blocks = list(pairwise.blocks(100_000))
+    assert [blocks[0].start, blocks[-1].stop >= 100_000] == [0, True]
+    assert all(one.stop == other.start for one, other in pairwise_of(blocks))
+    length = blocks[0].stop
+    assert length * size <= fits
+    assert length >= min(256, fits // size)

@@ -108,6 +108,7 @@ def test_blocks_do_not_change_the_answer(monkeypatch):
     svm = SVMClassifier().fit(X, y)
     whole, shares = svm.predict(X), svm.predict_proba(X)
     monkeypatch.setattr("hypercover.classifiers.pairwise._BLOCK", 7 * len(svm.n_support_))
+    monkeypatch.setattr("hypercover.classifiers.pairwise._FEWEST", 1)
     np.testing.assert_array_equal(svm.predict(X), whole)
     np.testing.assert_allclose(svm.predict_proba(X), shares, atol=1e-12)
 
@@ -371,6 +372,9 @@ def test_a_damaged_state_is_refused(change, says):
         ({"C": -3.0}, "The C .* above 0, got -3"),
         ({"C": "10"}, "The C"),
         ({"probability": "yes"}, "probability"),
+        ({"class_weight": {0: 1.0, 1: 0.0}}, "The class weight .* above 0, got 0"),
+        ({"class_weight": {0: -1.0}}, "class weight"),
+        ({"class_weight": "even"}, "class weights .* got 'even'"),
         ({"cache_size": True}, "cache_size"),
     ],
 )

@@ -28,6 +28,9 @@ __all__ = ["PairwiseMachines"]
 
 _BLOCK = 2**19
 """Numbers held at once by each thread: 4 MiB, most of it in the processor's cache."""
+_FEWEST = 256
+"""Pixels below which a block is not worth a call, as long as it fits into 64 MiB."""
+_LARGEST = 2**23
 
 Floats = npt.NDArray[np.float64]
 Rows = slice | npt.NDArray[np.intp]
@@ -81,8 +84,9 @@ class PairwiseMachines:
         return Ballot.of(self.vectors, weights, self.intercepts, self.gamma)
 
     def blocks(self, n_pixels: int) -> Iterator[slice]:
-        """Cut the pixels into blocks whose kernel, votes and decisions fit into 4 MiB."""
-        step = max(1, _BLOCK // (sum(self.vectors.shape) + 5 * len(self.pairs)))
+        """Cut the pixels into blocks whose kernel, votes and decisions fit into the cache."""
+        size = sum(self.vectors.shape) + 5 * len(self.pairs)
+        step = max(1, _BLOCK // size, min(_FEWEST, _LARGEST // size))
         return (slice(top, top + step) for top in range(0, n_pixels, step))
 
     def in_blocks(self, work: Callable[[slice], None], n_pixels: int) -> None:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -17,6 +18,7 @@ from hypercover.classifiers.reduction import linear_map
 from hypercover.classifiers.spectra import centre_spectra
 from hypercover.classifiers.svm_state import (
     check_arrays,
+    check_weights,
     positive,
     weights_from_json,
     weights_to_json,
@@ -193,6 +195,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         positive(self.cache_size, "cache_size")
         if self.gamma not in ("scale", "auto"):
             positive(self.gamma, "gamma")
+        check_weights(self.class_weight)
         if not isinstance(self.probability, bool | np.bool_):
             raise ModelError(
                 "The probability of a support vector machine must be True or False, got "
@@ -235,7 +238,11 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _calibrated(self, spectra: Floats, y: npt.NDArray[Any]) -> Floats:
         """Fit the sigmoids to decisions about pixels that took no part in them."""
         positions = np.searchsorted(self.classes_, y)
-        folds = platt.dealt_folds(positions, _FOLDS, self.random_state or 0)
+        # None is a seed like any other: the same pixels give the same probabilities.
+        seed = 0 if self.random_state is None else self.random_state
+        folds = platt.dealt_folds(
+            positions, _FOLDS, check_random_state(seed).randint(2**31)
+        )
         decisions = np.zeros((len(y), len(self.classes_) * (len(self.classes_) - 1) // 2))
         for fold in np.unique(folds):
             held = folds == fold

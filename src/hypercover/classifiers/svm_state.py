@@ -8,7 +8,13 @@ import numpy.typing as npt
 
 from hypercover.errors import ModelError
 
-__all__ = ["check_arrays", "positive", "weights_from_json", "weights_to_json"]
+__all__ = [
+    "check_arrays",
+    "check_weights",
+    "positive",
+    "weights_from_json",
+    "weights_to_json",
+]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -30,6 +36,24 @@ def positive(value: Any, name: str) -> float:
         f"The {name} of a support vector machine must be a number above 0, got {value!r}; "
         f"use for example {'1' if name != 'cache_size' else '200'}."
     )
+
+
+def check_weights(weights: Any) -> None:
+    """Refuse class weights that are no weights.
+
+    Raises
+    ------
+    ModelError
+        If they are neither None, "balanced" nor numbers above zero by code.
+    """
+    if isinstance(weights, dict):
+        for weight in weights.values():
+            positive(weight, "class weight")
+    elif weights is not None and weights != "balanced":
+        raise ModelError(
+            "The class weights of a support vector machine must be None, 'balanced' or a "
+            f"number above 0 for each code, got {weights!r}; use for example 'balanced'."
+        )
 
 
 def weights_to_json(weights: Any) -> Any:
