@@ -140,4 +140,5 @@ def test_the_report_leaves_no_doubt_that_single_pixels_share_zones(desk, feature
     told = desk.figures_of(featured.folder)["models"]["svm"]["leakage"]["features"]
     share = f"{100 * told['shared_zone']:.1f}"
     assert f"no window, but {share}&nbsp;% share a flat zone with a training pixel" in page
-    assert "single pixels: no window" not in page
+    assert ">single pixels: no window<" not in page
+    assert "It looks at the features of single pixels: no window is shared" in page

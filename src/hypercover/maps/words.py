@@ -69,7 +69,8 @@ def _window_words(leakage: Leakage, neighbours: float | None) -> str:
     if leakage.centre_in_window is None and leakage.window_overlap is None:
         return "The leak audit has no figures."
     if leakage.window <= 1:
-        alone = "It looks at single pixels: no window is shared"
+        of = "the features of " if leakage.features else ""
+        alone = f"It looks at {of}single pixels: no window is shared"
         if neighbours is None:
             return f"{alone}."
         joint = "and" if not neighbours else "but"
