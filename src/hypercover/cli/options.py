@@ -1,7 +1,7 @@
 """Options that several commands share, so that they mean the same everywhere.
 
-``IMAGE`` and the options below it: info, classify.  ``SEED``: demo, classify,
-simulate.  ``WORKERS``, ``DEVICE``: demo, classify, run.
+``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
+features, simulate.  ``WORKERS``, ``DEVICE``: demo, classify, run.
 """
 
 from pathlib import Path
