@@ -51,5 +51,5 @@ def linear_map(reduction: Any, scaled: Floats, y: Any) -> tuple[Floats, Floats]:
     raise ModelError(
         "The reduction of a support vector machine must be linear, with components_ "
         f"(feature, band) and mean_ (band,), got {type(reduction).__name__}; use for "
-        "example NWFE, or PCA without whitening."
+        "example NWFE, or scikit-learn's PCA without whitening."
     )
