@@ -59,13 +59,16 @@ class Tiles:
     """Blocks of a symmetric matrix between classes, made once or as often as needed.
 
     Why it exists: distances serve every gamma and kernels every C and fold, but
-    the whole matrix may be larger than memory.  Then blocks are made again.
+    the whole matrix may be larger than memory.  Then blocks are made again;
+    those of one class with itself, which every pair of it needs, are kept first.
     """
 
     make: Callable[[int, int], Tile]
     """Makes the block between classes i ≤ j."""
     budget: int
-    """Bytes of blocks to keep."""
+    """Bytes of blocks that may still be kept."""
+    reserved: int = 0
+    """Bytes of them set aside for the blocks of one class with itself."""
     _kept: dict[tuple[int, int], Tile] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -80,10 +83,16 @@ class Tiles:
             return kept
         made = self.make(i, j)
         with self._lock:
-            if pair not in self._kept and made.nbytes <= self.budget:
-                self.budget -= made.nbytes
-                self._kept[pair] = made
+            self._keep(pair, made)
         return made
+
+    def _keep(self, pair: tuple[int, int], made: Tile) -> None:
+        own = pair[0] == pair[1]
+        room = self.budget if own else self.budget - self.reserved
+        if pair not in self._kept and made.nbytes <= room:
+            self._kept[pair] = made
+            self.budget -= made.nbytes
+            self.reserved -= made.nbytes if own else 0
 
     def block(self, i: int, j: int) -> Tile:
         """Return the whole symmetric matrix of the samples of two classes."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import get_num_threads
 
 from hypercover.errors import CallError, SplitError
 from hypercover.memory import available_bytes
@@ -28,7 +29,9 @@ class Problem:
     held: npt.NDArray[np.bool_]
     """Whether a sample is held out (fold, sample)."""
     budget: int
-    """Bytes that may be kept."""
+    """Bytes that distances and kernels may take, those in use included."""
+    tile_bytes: int
+    """Bytes of distances, and as many of kernels, that may be kept."""
     distances: Tiles
     """Squared distances between classes."""
 
@@ -55,19 +58,25 @@ class Problem:
         samples = Samples.sort(features, codes)
         inside, held = _memberships(folds, samples)
         budget = available_bytes() // 2 if memory is None else int(memory)
-        _check_pairs(samples.counts, len(inside), budget)
+        _check_pairs(samples.counts, budget)
         # Half for distances, which serve every gamma, half for the kernel of one.
-        tiles = Tiles(samples.squared_distances, budget // 2)
-        return cls(samples, inside, held, budget, tiles)
+        rest = max(0, budget - get_num_threads() * _pair_bytes(samples.counts)) // 2
+        tiles = Tiles(samples.squared_distances, rest, _own_bytes(samples.counts))
+        return cls(samples, inside, held, budget, rest, tiles)
 
     def kernels(self, gamma: float) -> Tiles:
         """Return the kernels between classes for one gamma."""
 
         def make(i: int, j: int) -> Tile:
             kernel = self.distances[i, j] * np.float32(-gamma)
-            return np.asarray(np.exp(kernel, out=kernel))
+            return np.asarray(np.expm1(kernel, out=kernel))
 
-        return Tiles(make, self.budget // 2)
+        return Tiles(make, self.tile_bytes, _own_bytes(self.samples.counts))
+
+    def threads(self, n_jobs: int | None) -> int:
+        """Return how many pairs can be solved at once: one a core, as memory allows."""
+        wanted = get_num_threads() if n_jobs is None else n_jobs
+        return max(1, min(wanted, self.budget // _pair_bytes(self.samples.counts)))
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -149,13 +158,23 @@ def _memberships(
     return inside, held
 
 
-def _check_pairs(counts: Sequence[int], n_folds: int, budget: int) -> None:
+def _pair_bytes(counts: Sequence[int]) -> int:
+    """Return what the largest pair takes: its kernel and what is cut out of it."""
+    return 2 * 4 * sum(sorted(counts)[-2:]) ** 2
+
+
+def _own_bytes(counts: Sequence[int]) -> int:
+    """Return what the blocks of each class with itself take."""
+    return 4 * sum(count**2 for count in counts)
+
+
+def _check_pairs(counts: Sequence[int], budget: int) -> None:
     """Refuse a problem whose largest pair of classes alone exceeds the memory."""
-    largest = sum(sorted(counts)[-2:])
-    needed = 4 * largest**2
+    needed = _pair_bytes(counts)
     if needed > budget:
         raise CallError(
-            f"The two largest classes have {largest} samples together, whose kernel takes "
-            f"{needed / 2**30:.1f} GiB, more than the {budget / 2**30:.1f} GiB a search may "
-            "use here; draw fewer training pixels or allow more memory."
+            f"The two largest classes have {sum(sorted(counts)[-2:])} samples together, "
+            f"whose kernel takes {needed / 2**30:.2g} GiB, more than the "
+            f"{budget / 2**30:.2g} GiB a search may use here; draw fewer training pixels "
+            "or allow more memory."
         )

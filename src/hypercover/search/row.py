@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import get_num_threads
 from threadpoolctl import threadpool_limits
 
 from hypercover.errors import CallError
@@ -113,7 +112,7 @@ def search_row(
     kernels = problem.kernels(positive([gamma], "gamma")[0])
     order = np.argsort(costs, kind="stable")
     rising = [costs[position] for position in order]
-    with _threads(n_jobs) as pool:
+    with _threads(problem.threads(n_jobs)) as pool:
         machines = _solve(problem, kernels, rising, class_weight, tol, pool, progress)
         correct, spent = _score(problem, kernels, machines, pool, progress)
     seconds = sum(found.seconds for found in machines.values()) + spent / len(rising)
@@ -217,13 +216,9 @@ def _as_done(pending: dict[Future[Value], Key]) -> Iterator[tuple[Key, Value]]:
 
 
 @contextmanager
-def _threads(n_jobs: int | None) -> Iterator[ThreadPoolExecutor]:
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """Open a pool of threads, each of which does its products alone."""
-    count = get_num_threads() if n_jobs is None else n_jobs
-    with (
-        threadpool_limits(1),
-        ThreadPoolExecutor(max(1, count), thread_name_prefix="pair") as pool,
-    ):
+    with threadpool_limits(1), ThreadPoolExecutor(count) as pool:
         yield pool
 
 
