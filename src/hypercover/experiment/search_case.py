@@ -91,6 +91,10 @@ def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
     return guarded[0] if split == "blocks" and guarded else by[0]
 
 
+def _silent(_share: float, _what: str) -> None:
+    """Report to nobody."""
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """What the machines see of all samples, in some of the folds."""
@@ -192,11 +196,15 @@ class Case:
         if self.classifier.reduction is None:
             yield self._whole_view
             return
+        # One after another: the distances of every fold at once would fill any memory.
+        for number, eye in enumerate(self.eyes(_silent)):
+            yield self._view(eye, (number,))
+
+    def eyes(self, report: Report) -> list["SVMClassifier"]:
+        """Return a classifier a fold whose preprocessing knows its training samples alone."""
         from hypercover.experiment.search_eyes import kept_eyes
 
-        # One after another: the distances of every fold at once would fill any memory.
-        for number, eye in enumerate(kept_eyes(self, self.home / f"eyes-{self.key}.npz")):
-            yield self._view(eye, (number,))
+        return kept_eyes(self, self.home / f"eyes-{self.key}.npz", report)
 
     @cached_property
     def _whole_view(self) -> View:

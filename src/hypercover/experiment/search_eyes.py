@@ -1,5 +1,6 @@
 """The reductions of a search, fitted fold by fold once and kept for every row."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -17,7 +18,9 @@ __all__ = ["kept_eyes"]
 _ARRAYS = ("mean_", "scale_", "projection_", "offset_")
 
 
-def kept_eyes(case: "Case", path: Path) -> list["SVMClassifier"]:
+def kept_eyes(
+    case: "Case", path: Path, report: Callable[[float, str], None]
+) -> list["SVMClassifier"]:
     """Return a classifier a fold whose preprocessing knows only its training samples.
 
     Why it exists: learning NWFE costs more than many a row of the grid, and all
@@ -27,7 +30,7 @@ def kept_eyes(case: "Case", path: Path) -> list["SVMClassifier"]:
     try:
         return _read(case, path)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        eyes = _fitted(case)
+        eyes = _fitted(case, report)
     arrays = {
         f"{number}-{name}": getattr(eye, name)
         for number, eye in enumerate(eyes)
@@ -38,13 +41,15 @@ def kept_eyes(case: "Case", path: Path) -> list["SVMClassifier"]:
     return eyes
 
 
-def _fitted(case: "Case") -> list["SVMClassifier"]:
+def _fitted(case: "Case", report: Callable[[float, str], None]) -> list["SVMClassifier"]:
     from sklearn.base import clone
 
-    return [
-        clone(case.classifier).fit_preprocessing(case.spectra[train], case.labels[train])
-        for train, _ in case.folds
-    ]
+    eyes: list[SVMClassifier] = []
+    for train, _ in case.folds:
+        report(len(eyes) / len(case.folds), "learning features in each fold")
+        eye = clone(case.classifier)
+        eyes.append(eye.fit_preprocessing(case.spectra[train], case.labels[train]))
+    return eyes
 
 
 def _read(case: "Case", path: Path) -> list["SVMClassifier"]:

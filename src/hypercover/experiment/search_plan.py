@@ -12,6 +12,8 @@ from hypercover.jobs.plan import Plan, Task
 __all__ = ["cases_of", "folds_task", "gammas_of", "make_search_plan", "row_task"]
 
 _HERE = "hypercover.experiment.search_tasks"
+_LEARNING = 10.0
+"""Weight of learning a reduction in every fold, where a cell has 1."""
 
 
 def cases_of(experiment: Experiment) -> list[tuple[str, FoldKind]]:
@@ -32,6 +34,10 @@ def cases_of(experiment: Experiment) -> list[tuple[str, FoldKind]]:
             f"has {kinds}; add a model of kind svm."
         )
     return [(model, by) for model in models for by in experiment.search.by]
+
+
+def _sees_bands(spec: object) -> bool:
+    return isinstance(spec, SVMSpec) and spec.nwfe is None
 
 
 def _is_svm(spec: object) -> bool:
@@ -88,7 +94,7 @@ def _folding(experiment: Experiment, model: str, by: FoldKind) -> Task:
         f"{_HERE}:fold_samples",
         {"model": model, "by": by},
         needs=features_task(experiment.models[model]),
-        weight=0.2,
+        weight=0.2 if _sees_bands(experiment.models[model]) else _LEARNING,
         key=_key(experiment, model),
     )
 

@@ -54,9 +54,16 @@ def forget_case() -> None:
     _posed.cache_clear()
 
 
-def fold_samples(folder: Path, *, model: str, by: FoldKind) -> dict[str, Any]:
-    """Fold the samples of a model; return what the folds hold and the usual gamma."""
+def fold_samples(
+    folder: Path, *, model: str, by: FoldKind, report: Report = _silent
+) -> dict[str, Any]:
+    """Fold the samples of a model; return what the folds hold and the usual gamma.
+
+    A reduction is fitted here, so that the rows find it, whichever process does them.
+    """
     case = _case(folder, model, by)
+    if case.classifier.reduction is not None:
+        case.eyes(report)
     return {"folds": case.folds.to_json(), "width": case.width}
 
 
