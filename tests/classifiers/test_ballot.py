@@ -48,10 +48,11 @@ def test_sure_winners_are_right_and_errors_within_their_bounds(
     pairwise = machines(seed, counts, n_features, spread=spread, cost=cost)
     spectra = spread * np.random.default_rng(seed + 1).normal(size=(50, n_features))
     spectra[:10] = pairwise.vectors[:1] + 1e-4 * spectra[:10]
+    spectra[10:20] *= 10
     ballot = ballot_of(pairwise)
     squares = (spectra**2).sum(axis=1)
-    shift = ballot._shift(np.sqrt(squares), n_features)
-    found, errors = ballot._decisions(ballot._sums(ballot._kernel(spectra, squares), shift))
+    sums = ballot._sums(ballot._kernel(spectra, squares))
+    found, errors = ballot._decisions(sums, squares)
     expected = pairwise.decisions(spectra)
     assert (np.abs(found.T - expected) <= errors.T).all()
     winners, sure = ballot.winners(spectra)

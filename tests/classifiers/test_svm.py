@@ -414,6 +414,15 @@ def test_pixels_far_away_get_the_label_of_libsvm(size):
     )
 
 
+@pytest.mark.parametrize("gamma", [1e-320, 1e-12, 1e3, 1e12])
+def test_any_gamma_gives_the_labels_of_libsvm(gamma):
+    X, y = clusters(4)
+    unseen, _ = clusters(4, n_pixels=300, seed=1, noise=3)
+    ours, theirs = SVMClassifier(gamma=gamma).fit(X, y), peer(gamma=gamma).fit(X, y)
+    pixels = np.concatenate([X, unseen])
+    np.testing.assert_array_equal(ours.predict(pixels), theirs.predict(pixels))
+
+
 @pytest.mark.parametrize("cost", [1e-3, 1e6, 1e12])
 def test_any_cost_gives_the_labels_of_libsvm(cost):
     X, y = clusters(5, noise=0.4)

@@ -12,6 +12,9 @@ the exponent E = γ (2 x·v - |v|² - |x|²) is at most u times a part of
 e = 1.01 u (n / 2 + 4) γ (|x| + |v|)², and the kernel by a share of e and a few u
 more.  A sum over m vectors adds (m + 1) u of the sum of absolute terms
 (N. J. Higham, Accuracy and stability of numerical algorithms, 2002, section 3.1).
+Both are shares of |weight| · kernel, known beforehand but for |x|; for them |x| is
+taken to be the usual length R of a vector, and where it is f R with f > 1 the whole
+bound is taken f² times, as |x| + |v| ≤ f (R + |v|).
 """
 
 from dataclasses import dataclass
@@ -47,13 +50,14 @@ class Ballot:
     offsets: Singles
     """γ |v|² of each support vector (vector, 1)."""
     coefficients: list[Singles]
-    """For each class: its weights (class - 1, vector), and below them their absolute values."""
+    """For each class: its weights (class - 1, vector), and below them bounds on what
+    rounding makes of a kernel of 1 times these weights."""
     intercepts: Singles
     """Constant of each pair (pair, 1)."""
-    lengths: Floats
-    """Largest |v| of each class (class, 1)."""
-    rounding: Floats
-    """Units of rounding of each class's sums (class, 1), without the exponent's."""
+    usual: float
+    """Length that the bounds take a pixel to have: the root mean square one of vectors."""
+    longest: float
+    """Length up to which the bounds hold at all."""
     least: float
     """Bound on what else is lost: intercepts and underflow."""
     gamma: float
@@ -65,9 +69,15 @@ class Ballot:
     ) -> Self:
         """Make it of machines: their vectors, those of each class having weights of its own."""
         squares = np.einsum("ij,ij->i", vectors, vectors)
-        counts = np.array([part.shape[1] for part in weights])
-        parts = np.split(np.sqrt(squares), np.cumsum(counts)[:-1])
-        both = [np.concatenate([part, np.abs(part)]) for part in weights]
+        lengths, usual = np.sqrt(squares), float(np.sqrt(squares.mean())) or 1.0
+        per_square = 1.01 * _UNIT * (vectors.shape[1] / 2 + 4) * max(gamma, 1e-200)
+        shift = per_square * (usual + lengths) ** 2
+        ends = np.cumsum([part.shape[1] for part in weights])
+        bounds = [
+            _SLACK * np.abs(part) * (_UNIT * (_FEW + part.shape[1]) + shares)
+            for part, shares in zip(weights, np.split(shift, ends[:-1]), strict=True)
+        ]
+        both = [np.concatenate(pair) for pair in zip(weights, bounds, strict=True)]
         heaviest = max(float(np.abs(part).sum(axis=1).max(initial=0.0)) for part in weights)
         constant = float(np.abs(intercepts).max(initial=0.0))
         return cls(
@@ -75,9 +85,9 @@ class Ballot:
             _single(gamma * squares[:, np.newaxis]),
             [_single(part) for part in both],
             _single(intercepts[:, np.newaxis]),
-            np.array([[part.max(initial=0.0)] for part in parts]),
-            (counts[:, np.newaxis] + _FEW) * _UNIT,
-            4.0 * _UNIT * constant + 2.0 * _TINIEST * heaviest,
+            usual,
+            float(np.sqrt(_LARGEST_SHIFT / per_square) - lengths.max()),
+            4.0 * _UNIT * constant + _TINIEST * (2.0 * heaviest + 1.0),
             gamma,
         )
 
@@ -87,16 +97,10 @@ class Ballot:
         """Return the class position with most votes, and whether it is sure, of each pixel."""
         squares = np.einsum("ij,ij->i", spectra, spectra)
         with np.errstate(over="ignore", invalid="ignore"):
-            shift = self._shift(np.sqrt(squares), spectra.shape[1])
-            sums = self._sums(self._kernel(spectra, squares), shift)
-            signs = self._signs(*self._decisions(sums))
-        signs *= shift.max(axis=0) <= _LARGEST_SHIFT
+            sums = self._sums(self._kernel(spectra, squares))
+            signs = self._signs(*self._decisions(sums, squares))
+        signs *= np.sqrt(squares) <= self.longest
         return self._elected(signs)
-
-    def _shift(self, lengths: Floats, n_features: int) -> Floats:
-        """Return a bound on the error of exponents (class, pixel)."""
-        reach = lengths + self.lengths
-        return np.asarray(1.01 * _UNIT * (n_features / 2 + 4) * self.gamma * reach**2)
 
     def _kernel(self, spectra: Floats, squares: Floats) -> Singles:
         """Return the kernel (vector, pixel)."""
@@ -105,8 +109,8 @@ class Ballot:
         kernel -= (self.gamma * squares).astype(np.float32)
         return np.asarray(np.exp(kernel, out=kernel))
 
-    def _sums(self, kernel: Singles, shift: Floats) -> Singles:
-        """Return what each class adds to its decisions, and its error.
+    def _sums(self, kernel: Singles) -> Singles:
+        """Return what each class adds to its decisions, and to their error.
 
         They have the shape (class, 2, class - 1, pixel).
         """
@@ -115,12 +119,9 @@ class Ballot:
         for position, weights in enumerate(self.coefficients):
             np.matmul(weights, kernel[top : top + weights.shape[1]], out=sums[position])
             top += weights.shape[1]
-        parts = sums.reshape(n_classes, 2, n_classes - 1, n_pixels)
-        shares = _SLACK * (shift + self.rounding)
-        parts[:, 1] *= shares.astype(np.float32)[:, np.newaxis]
-        return parts
+        return sums.reshape(n_classes, 2, n_classes - 1, n_pixels)
 
-    def _decisions(self, sums: Singles) -> tuple[Singles, Singles]:
+    def _decisions(self, sums: Singles, squares: Floats) -> tuple[Singles, Singles]:
         """Return the decisions (pair, pixel) and bounds on their errors."""
         n_classes, top = len(sums), 0
         both = np.empty((2, len(self.intercepts), sums.shape[-1]), dtype=np.float32)
@@ -130,6 +131,7 @@ class Ballot:
             top += pairs.shape[1]
         decisions, errors = both
         decisions += self.intercepts
+        errors *= np.maximum(squares / self.usual**2, 1.0).astype(np.float32)
         errors += np.float32(self.least)
         return decisions, errors
 
