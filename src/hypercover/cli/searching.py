@@ -152,11 +152,15 @@ class _Watcher:
         return True
 
     def screen(self, event: Event) -> RenderableType:
-        """Return the tables as far as they are, and what is being done."""
+        """Return what is being done and the tables so far, the one at work first.
+
+        A terminal that is too small cuts off the others.
+        """
         self._note(event)
         doing = f"{100 * event.done:3.0f} %  {event.task} {event.message}  {_left(event)}"
-        shown = [(Text(_title(table)), grid_table(table)) for table in self._tables]
-        return Group(*(part for pair in shown for part in pair), Text(doing.strip()))
+        tables = sorted(self._tables, key=lambda table: event.task not in table["tasks"])
+        shown = [(Text(_title(table)), grid_table(table)) for table in tables]
+        return Group(Text(doing.strip()), *(part for pair in shown for part in pair))
 
     def say(self, event: Event) -> None:
         """Print a line for each row that is done, and now and then how far the next is."""

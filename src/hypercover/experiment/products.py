@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 _DRAFT = re.compile(r"\..+\.\d+-\d+\.part(\..+)?")
-_FOLDERS = (".", "features/*", "figures", "maps", "models/*", "splits")
+_FOLDERS = (".", "features/*", "figures", "maps", "models/*", "search", "splits")
 
 
 def maps_made(run: RunFolder, experiment: Experiment) -> list[Path]:
