@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import distance_transform_cdt
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -273,3 +274,19 @@ def test_they_are_splitters_of_scikit_learn(maker, labels):
     assert search.best_score_ == pytest.approx(scores.mean())
     with pytest.raises(SplitError, match=rf"made for {len(samples)} samples, got 5"):
         folds.split(spectra[:5])
+
+
+def test_folds_of_real_fields_keep_their_guard(real):
+    """Measured on the map itself: no training pixel within the guard of a held-out one."""
+    for labels, guard in ((real.site3, 4), (real.pavia, 8)):
+        samples = Samples.of(labels)
+        for maker in (BlockFolds(10, size=20, guard=guard), ClusterFolds(5, guard=guard)):
+            folds = maker.folds(samples)
+            assert folds.near(guard) == 0
+            assert folds.scored > len(samples) / 2
+            for fold in folds.parts:
+                clear = np.ones(labels.shape, dtype=bool)
+                clear[samples.rows[fold.test], samples.cols[fold.test]] = False
+                far = distance_transform_cdt(clear, metric="chessboard")
+                assert far[samples.rows[fold.train], samples.cols[fold.train]].min() > guard
+        assert RandomFolds(10).folds(samples).near(1) > 0.95

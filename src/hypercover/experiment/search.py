@@ -44,7 +44,7 @@ def run_search(
     experiment : Experiment
     folder : the run folder; made where it is missing
     workers : processes that share the rows of the grid; a single one uses all
-        cores for each row, which takes the least memory
+        cores for each row
     progress : called with each event
 
     Raises

@@ -16,6 +16,8 @@ from hypercover.experiment.schema import Experiment, FoldKind, SearchSpec, SVMSp
 from hypercover.experiment.search_cells import Cell, CellFile
 from hypercover.experiment.search_table import Rung
 from hypercover.experiment.stages import classifier_for, fingerprint, split_for
+from hypercover.jobs.local import cores
+from hypercover.memory import available_bytes
 from hypercover.samples.folds import BlockFolds, ClusterFolds, Folds, RandomFolds
 from hypercover.samples.samples import Samples
 from hypercover.scene.scene import Scene
@@ -89,6 +91,18 @@ def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
     """
     guarded = [kind for kind in by if kind != "random"]
     return guarded[0] if split == "blocks" and guarded else by[0]
+
+
+def _fair_memory() -> int:
+    """Return the bytes a search may take: half of what is free, shared with its like.
+
+    Processes that work side by side have their threads pinned to their share of
+    the cores; the same share of the memory is theirs.
+    """
+    from numba import get_num_threads
+
+    share = min(1.0, get_num_threads() / cores())
+    return int(available_bytes() / 2 * share)
 
 
 def _silent(_share: float, _what: str) -> None:
@@ -216,7 +230,7 @@ class Case:
 
         pairs = [(self.folds.parts[n].train, self.folds.parts[n].test) for n in folds]
         seen = eye.preprocess(self.spectra)
-        return View(Problem.of(seen, self.labels, pairs), folds)
+        return View(Problem.of(seen, self.labels, pairs, memory=_fair_memory()), folds)
 
     def cells_of(self, gamma: float) -> CellFile:
         """Return the cells of one gamma that are finished."""
