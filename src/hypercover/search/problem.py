@@ -69,7 +69,7 @@ class Problem:
 
         def make(i: int, j: int) -> Tile:
             kernel = self.distances[i, j] * np.float32(-gamma)
-            return np.asarray(np.expm1(kernel, out=kernel))
+            return np.asarray(np.exp(kernel, out=kernel))
 
         return Tiles(make, self.tile_bytes, _own_bytes(self.samples.counts))
 
