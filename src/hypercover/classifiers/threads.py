@@ -8,13 +8,14 @@ blocks side by side keep every core busy with work of its own.
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from importlib import import_module
 from threading import Lock
 from types import TracebackType
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["in_threads"]
+__all__ = ["in_threads", "one_thread_each"]
 
 Block = TypeVar("Block")
 
@@ -31,7 +32,7 @@ def in_threads(work: Callable[[Block], None], blocks: Iterable[Block]) -> None:
         for block in todo:
             work(block)
         return
-    with _single as threads, ThreadPoolExecutor(threads) as pool:
+    with one_thread_each as threads, ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, todo):
             pass
 
@@ -70,7 +71,10 @@ class _Single:
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
     """Find the libraries of matrix products that are loaded: it takes some milliseconds."""
+    # NumPy's is there already, SciPy's comes with its linear algebra.
+    import_module("scipy.linalg")
     return ThreadpoolController().select(user_api="blas")
 
 
-_single = _Single()
+one_thread_each = _Single()
+"""Context in which matrix products take one thread; may be entered from several threads."""

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
+from hypercover.classifiers.threads import one_thread_each
 from hypercover.errors import CallError
 from hypercover.search.heldout import predict_class
 from hypercover.search.kernel import Tiles
@@ -218,7 +218,7 @@ def _as_done(pending: dict[Future[Value], Key]) -> Iterator[tuple[Key, Value]]:
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """Open a pool of threads, each of which does its products alone."""
-    with threadpool_limits(1), ThreadPoolExecutor(count) as pool:
+    with one_thread_each, ThreadPoolExecutor(count) as pool:
         yield pool
 
 
