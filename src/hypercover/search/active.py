@@ -8,11 +8,22 @@ learning practical, 1999).  It pays because one knows where to begin: the
 solution for the C before, or that of all samples for those of one fold.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from hypercover.search.smo import FAR, FAST, Floats, Kernel, add_row, minimise
+from hypercover.search.smo import (
+    FAR,
+    FAST,
+    SOURCE,
+    Floats,
+    Kernel,
+    add_row,
+    minimise,
+)
 
 __all__ = ["solve", "solve_folds"]
 
@@ -25,7 +36,18 @@ _PATIENCE = 30
 _MOST_ROUNDS = 60
 
 
-@njit(**FAST)
+def _compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function, and again whenever the solver it calls has changed.
+
+    numba keeps what it compiled until the file of the function changes; that
+    machine code from elsewhere is part of it goes unnoticed.  So the name under
+    which it is kept tells what the solver said.
+    """
+    function.__qualname__ += f"-{SOURCE}"
+    return njit(**FAST)(function)
+
+
+@_compiled
 def _extremes(
     inside: Inside, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> tuple[float, float]:
@@ -40,7 +62,7 @@ def _extremes(
     return least, greatest
 
 
-@njit(**FAST)
+@_compiled
 def _active(
     inside: Inside,
     gradient: Floats,
@@ -67,7 +89,7 @@ def _active(
     return active[:count]
 
 
-@njit(**FAST)
+@_compiled
 def _cut(kernel: Kernel, active: npt.NDArray[np.int64]) -> Kernel:
     """Cut the kernel of some samples out of the large one."""
     n = active.shape[0]
@@ -81,7 +103,7 @@ def _cut(kernel: Kernel, active: npt.NDArray[np.int64]) -> Kernel:
     return block
 
 
-@njit(**FAST)
+@_compiled
 def _threshold(
     inside: Inside, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> float:
@@ -98,7 +120,7 @@ def _threshold(
     return middle
 
 
-@njit(**FAST)
+@_compiled
 def solve(
     kernel: Kernel,
     inside: Inside,
@@ -158,7 +180,7 @@ def solve(
     return _threshold(inside, gradient, beta, lower, upper), -taken
 
 
-@njit(**FAST)
+@_compiled
 def _leave_out(
     kernel: Kernel, inside: Inside, signs: Floats, gradient: Floats, beta: Floats
 ) -> None:
@@ -189,7 +211,7 @@ def _leave_out(
         add_row(kernel[at], change, gradient)
 
 
-@njit(**FAST)
+@_compiled
 def _objective(beta: Floats, gradient: Floats, signs: Floats) -> float:
     """Return ½ βᵀKβ − yᵀβ."""
     total = 0.0
@@ -198,7 +220,7 @@ def _objective(beta: Floats, gradient: Floats, signs: Floats) -> float:
     return 0.5 * total
 
 
-@njit(**FAST)
+@_compiled
 def _bounded(beta: Floats, lower: Floats, upper: Floats) -> bool:
     """Tell whether a weight is as large as C lets it be."""
     for k in range(beta.shape[0]):
@@ -207,7 +229,7 @@ def _bounded(beta: Floats, lower: Floats, upper: Floats) -> bool:
     return False
 
 
-@njit(**FAST)
+@_compiled
 def _scale(share: float, signs: Floats, gradient: Floats, beta: Floats) -> None:
     """Make all weights smaller by a factor."""
     for k in range(beta.shape[0]):
@@ -215,7 +237,7 @@ def _scale(share: float, signs: Floats, gradient: Floats, beta: Floats) -> None:
         gradient[k] = share * (gradient[k] + signs[k]) - signs[k]
 
 
-@njit(**FAST)
+@_compiled
 def _set_bounds(
     signs: Floats, rise: float, fall: float, lower: Floats, upper: Floats
 ) -> None:
@@ -225,7 +247,7 @@ def _set_bounds(
         lower[k] = 0.0 if signs[k] > 0.0 else -fall
 
 
-@njit(**FAST)
+@_compiled
 def solve_folds(
     kernel: Kernel,
     insides: npt.NDArray[np.bool_],

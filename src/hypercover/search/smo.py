@@ -17,6 +17,8 @@ Everything here is compiled, holds no lock of the interpreter and is called
 from several threads.
 """
 
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ Kernel = npt.NDArray[np.float32]
 
 FAST: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": True}
 """How everything is compiled; no value here is ever infinite or NaN."""
+SOURCE = sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+"""What this file says, for those who keep what was compiled from it."""
 FAR = 1e30
 """Stands for infinity."""
 MOST = 10_000_000
