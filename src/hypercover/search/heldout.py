@@ -11,6 +11,7 @@ from hypercover.search.pair import Machines
 
 __all__ = ["predict_class"]
 
+Floats = npt.NDArray[np.float64]
 Held = Sequence[npt.NDArray[np.intp]]
 
 
@@ -45,49 +46,49 @@ def predict_class(
     """
     n_classes = len(samples.spans)
     n_costs = next(iter(machines.values())).thresholds.shape[0]
-    sides = [
-        np.zeros((n_classes, n_classes, n_costs, len(rows)), dtype=np.float32)
-        for rows in held
-    ]
+    pairs = {pair: at for at, pair in enumerate(combinations(range(n_classes), 2))}
+    # What both sides say is of the size of C and nearly cancels: double precision.
+    decisions = [np.zeros((len(pairs), n_costs, len(rows))) for rows in held]
     for i in range(n_classes):
         block = kernels[k, i]
+        others = [j for j in range(n_classes) if j != i]
+        at = [pairs[min(i, j), max(i, j)] for j in others]
         for fold, rows in enumerate(held):
             if len(rows):
-                weights = _weights(machines, i, fold, n_classes)
+                weights = _weights(machines, i, others, fold)
                 values = weights.reshape(-1, weights.shape[-1]) @ block[rows].T
-                sides[fold][i] = values.reshape(n_classes, n_costs, -1)
+                decisions[fold][at] += values.reshape(len(others), n_costs, -1)
     return [
-        _winners(side, machines, fold, present[fold]) for fold, side in enumerate(sides)
+        _winners(values, pairs, machines, fold, present[fold])
+        for fold, values in enumerate(decisions)
     ]
 
 
 def _weights(
-    machines: Mapping[tuple[int, int], Machines], i: int, fold: int, n_classes: int
-) -> npt.NDArray[np.float64]:
+    machines: Mapping[tuple[int, int], Machines], i: int, others: Sequence[int], fold: int
+) -> Floats:
     """Return the weights (class, C, sample) of class i against every other class."""
-    others = [j for j in range(n_classes) if j != i]
-    first = [
-        machines[i, j].first[:, fold] if i < j else machines[j, i].second[:, fold]
-        for j in others
-    ]
-    weights = np.zeros((n_classes, *first[0].shape))
-    for j, values in zip(others, first, strict=True):
-        weights[j] = values
-    return weights
+    return np.stack(
+        [
+            machines[i, j].first[:, fold] if i < j else machines[j, i].second[:, fold]
+            for j in others
+        ],
+        dtype=np.float64,
+    )
 
 
 def _winners(
-    sides: npt.NDArray[np.float32],
+    decisions: Floats,
+    pairs: Mapping[tuple[int, int], int],
     machines: Mapping[tuple[int, int], Machines],
     fold: int,
     present: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.intp]:
     """Count the votes of all pairs; the first of the classes that tie wins."""
-    n_classes = len(sides)
-    votes = np.zeros((n_classes, *sides.shape[2:]), dtype=np.int32)
+    votes = np.zeros((len(present), *decisions.shape[1:]), dtype=np.int32)
     for i, j in combinations(np.flatnonzero(present).tolist(), 2):
         threshold = machines[i, j].thresholds[:, fold, np.newaxis]
-        for_first = sides[i, j] + sides[j, i] > threshold
+        for_first = decisions[pairs[i, j]] > threshold
         votes[i] += for_first
         votes[j] += ~for_first
     votes[~present] = -1

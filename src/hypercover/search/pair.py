@@ -17,9 +17,9 @@ __all__ = ["Machines", "solve_pair"]
 class Machines:
     """The machines of one pair of classes."""
 
-    first: npt.NDArray[np.float32]
+    first: npt.NDArray[np.float64]
     """Signed weights (C, fold, sample) of the samples of the first class, ≥ 0."""
-    second: npt.NDArray[np.float32]
+    second: npt.NDArray[np.float64]
     """Signed weights (C, fold, sample) of the samples of the second class, ≤ 0."""
     thresholds: npt.NDArray[np.float64]
     """What is taken off a decision (C, fold): LIBSVM's rho."""
@@ -74,7 +74,7 @@ def solve_pair(
     gradients = np.tile(-signs, (len(insides), 1))
     thresholds = np.zeros(len(insides))
     shape = (len(C), *inside.shape)
-    found = np.empty((*shape[:2], len(kernel)), np.float32)
+    found = np.empty((*shape[:2], len(kernel)))
     rhos = np.empty(shape[:2])
     seconds, steps, failures = np.zeros(len(C)), np.zeros(len(C), np.int64), 0
     seconds += (thread_time() - began) / len(C)
