@@ -10,6 +10,7 @@ import rasterio
 
 from hypercover.features.chain import Chain
 from hypercover.scene.reading import open_scene
+from hypercover.scene.writing import write_scene
 
 NAMES = ["kpca1", "kpca1 area<4", "kpca2", "kpca2 area<4"]
 CHAIN = "kpca:2,esdap:area=4"
@@ -105,3 +106,22 @@ def test_what_cannot_be_is_said_in_one_sentence(
     monkeypatch.chdir(tmp_path)
     assert said in call("features", fields.image, *words).sentence
     assert not list(tmp_path.glob("*.*"))
+
+
+@pytest.mark.parametrize("given", ["cube.hdr", "cube.img"])
+@pytest.mark.parametrize("out", ["cube.hdr", "cube.img", "cube.dat"])
+def test_an_image_is_never_written_over(fields, call, tmp_path, given, out):
+    folder = tmp_path / "measured"
+    write_scene(open_scene(fields.image), folder / "cube.hdr")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    said = call("features", folder / given, "-c", "pca:2", "-o", folder / out)
+    assert f"would destroy {folder / given}" in said.sentence
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_stack_may_be_written_again_beside_its_image(fields, call, tmp_path):
+    image = tmp_path / "cube.tif"
+    shutil.copy(fields.image, image)
+    for _ in range(2):
+        said = call("features", image, "-c", "pca:2", "-o", tmp_path / "cube.hdr")
+        assert said.code == 0, said.err

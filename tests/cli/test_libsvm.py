@@ -178,7 +178,7 @@ def test_an_exported_model_maps_the_whole_scene_as_predict_does(
     answer = call("libsvm", "export", model, "-o", tmp_path / "f.model")
     assert answer.code == 0
     assert f"hypercover libsvm write SCENE --model {model}" in answer.out
-    assert (tmp_path / "f.range").exists() is not reduced
+    assert (tmp_path / "f.model.range").exists() is not reduced
     assert ("svm-scale -r" in answer.out) is not reduced
     assert write("--all", "--model", model, labels=False).code == 0
     libsvm("svm-predict", tmp_path / "f.el", tmp_path / "f.model", tmp_path / "said.txt")
@@ -287,7 +287,34 @@ def test_a_model_on_image_features_writes_what_its_machines_see(
     np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-5)
     answer = call("libsvm", "export", model, "-o", tmp_path / "f.model")
     assert "The model sees image features" in answer.out
-    assert not (tmp_path / "f.range").exists()
+    assert not (tmp_path / "f.model.range").exists()
+
+
+@pytest.mark.parametrize("reduced", [False, True], ids=["scaled", "reduced"])
+def test_an_export_leaves_the_file_of_svm_scale_alone(reduced, kept, call, tmp_path):
+    from sklearn.decomposition import PCA
+
+    theirs = tmp_path / "f.range"
+    theirs.write_text("of svm-scale")
+    model = kept(PCA(3) if reduced else None)
+    assert call("libsvm", "export", model, "-o", tmp_path / "f.model").code == 0
+    assert theirs.read_text() == "of svm-scale"
+
+
+def test_data_are_never_written_over_what_they_are_made_from(fields, write, call, tmp_path):
+    assert write().code == 0
+    said, places = tmp_path / "said.tif", tmp_path / "f.positions.json"
+    said.write_text("2\n")
+    words = ["libsvm", "write", fields.image, "--labels", fields.labels, "-o"]
+    for source, more in (
+        (fields.image, [*words, fields.image]),
+        (fields.labels, [*words, fields.labels]),
+        (said, ["libsvm", "map", said, "--positions", places, "-o", said]),
+        (fields.image, ["predict", tmp_path, fields.image, "-o", fields.image]),
+    ):
+        before = source.read_bytes()
+        assert f"would destroy {source}" in call(*more).sentence
+        assert source.read_bytes() == before
 
 
 def test_info_counts_with_and_without_positions(fields, write, call, tmp_path):

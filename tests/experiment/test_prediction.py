@@ -56,3 +56,10 @@ def test_classes_that_make_no_sense_are_refused(tmp_path, scene, model, legend):
 def test_a_map_is_named_as_what_it_is(tmp_path, scene, model):
     with pytest.raises(CallError, match=r"give it the suffix \.tif"):
         predict_image(model, scene, tmp_path / "map.png")
+
+
+def test_a_map_and_its_confidence_have_names_of_their_own(tmp_path, scene, model):
+    path = tmp_path / "map.tif"
+    with pytest.raises(CallError, match="give each a name of its own"):
+        predict_image(model, scene, path, confidence=path)
+    assert not path.exists()

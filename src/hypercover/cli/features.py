@@ -48,9 +48,10 @@ def command(
     from hypercover.features.chain import Chain
     from hypercover.scene.bands import select_bands
     from hypercover.scene.reading import open_scene
-    from hypercover.scene.writing import driver_of, write_scene
+    from hypercover.scene.writing import check_apart, driver_of, write_scene
 
     driver_of(out)
+    check_apart(out, image)
     steps = Chain.parse(chain)
     scene = open_scene(image, labels=False, variable=variable, axes=axes)
     if keep_bands or drop_bands:

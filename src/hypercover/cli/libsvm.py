@@ -80,7 +80,9 @@ def write(
     """
     from hypercover.cli.progress import bar
     from hypercover.experiment.libsvm import write_data
+    from hypercover.scene.writing import check_apart
 
+    check_apart(out, image, labels, legend)
     scene = _scene(image, labels, variable=variable, label_variable=label_variable,
                    axes=axes, label_field=label_field, legend=legend,
                    keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
@@ -174,7 +176,9 @@ def map_(
     Example: hypercover libsvm map predicted.txt --positions fields-test.positions.json -o map.tif
     """
     from hypercover.experiment.libsvm_read import map_prediction
+    from hypercover.scene.writing import check_apart
 
+    check_apart(out, predicted, positions)
     pixels = map_prediction(predicted, positions, out, confidence=confidence)
     typer.echo(f"Map: {out} ({pixels:,} pixels)")
     if confidence:
@@ -266,7 +270,9 @@ def read(
     """
     from hypercover.cli.progress import bar
     from hypercover.experiment.libsvm_read import restore
+    from hypercover.scene.writing import check_apart
 
+    check_apart(out, *data, positions)
     with bar("Reading") as advance:
         files = restore(data, out, positions=positions, progress=advance)
     for what, file in zip(("Scene", "Labels"), files, strict=False):

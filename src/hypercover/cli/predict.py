@@ -32,7 +32,11 @@ def command(
     from hypercover.cli.progress import bar
     from hypercover.experiment.prediction import predict_image
     from hypercover.scene.reading import open_scene
+    from hypercover.scene.writing import check_apart
 
+    check_apart(out, image)
+    if confidence is not None:
+        check_apart(confidence, image)
     scene = open_scene(image, labels=False, variable=variable, axes=axes)
     with bar("Predicting") as advance:
         predict_image(model, scene, out, confidence=confidence, progress=advance)

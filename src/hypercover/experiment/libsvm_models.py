@@ -50,7 +50,8 @@ def export_model(model: Path, out: Path) -> tuple[Path | None, str]:
     bundle = svm_bundle(model)
     svm = bundle.classifier
     write_model(out, model_of(svm))
-    beside = out.with_suffix(".range")
+    # The name of svm-scale's own file, F.range, is somebody else's.
+    beside = out.with_name(f"{out.name}.range")
     write = f"hypercover libsvm write SCENE --model {model}"
     if bundle.features is None and svm.projection_ is None:
         write_range(beside, svm)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import CallError
-from hypercover.experiment.prediction import check_map_name
+from hypercover.experiment.prediction import check_map_names
 from hypercover.files import atomic
 from hypercover.maps.export import write_class_map, write_confidence
 from hypercover.samples.libsvm import read_libsvm
@@ -37,8 +37,7 @@ def map_prediction(
     CallError
         If the prediction is not one of the samples that have these positions.
     """
-    for path in (out, confidence):
-        check_map_name(path)
+    check_map_names(out, confidence)
     places = read_positions(positions)
     codes, sure = read_prediction(predicted, len(places))
     if confidence is not None and sure is None:

@@ -11,7 +11,7 @@ from hypercover.maps.predict import predict_to_files
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
-__all__ = ["card_legend", "check_map_name", "predict_image"]
+__all__ = ["card_legend", "check_map_names", "predict_image"]
 
 
 def predict_image(
@@ -41,8 +41,7 @@ def predict_image(
     SceneError
         If the image features of the scene do not fit in memory.
     """
-    for path in (out, confidence):
-        check_map_name(path)
+    check_map_names(out, confidence)
     bundle = load_bundle(model)
     positions = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
     if positions is not None:
@@ -78,15 +77,21 @@ def card_legend(card: dict[str, Any]) -> Legend:
         ) from error
 
 
-def check_map_name(path: Path | None) -> None:
-    """Refuse to write a GeoTIFF under the name of something else.
+def check_map_names(out: Path, confidence: Path | None) -> None:
+    """Refuse to write a GeoTIFF under the name of something else, or two under one name.
 
     Raises
     ------
     CallError
-        If the name has another suffix than that of a GeoTIFF.
+        If a name has another suffix than that of a GeoTIFF, or both are the same.
     """
-    if path is not None and path.suffix.lower() not in (".tif", ".tiff"):
+    for path in (out, confidence):
+        if path is not None and path.suffix.lower() not in (".tif", ".tiff"):
+            raise CallError(
+                f"A map is written as GeoTIFF, got the name {path}; give it the suffix .tif."
+            )
+    if confidence is not None and confidence.absolute() == out.absolute():
         raise CallError(
-            f"A map is written as GeoTIFF, got the name {path}; give it the suffix .tif."
+            f"The class map and its confidence cannot both be written to {out}; give each "
+            "a name of its own."
         )

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable, band_tags
 
-__all__ = ["driver_of", "write_labels", "write_scene"]
+__all__ = ["check_apart", "driver_of", "write_labels", "write_scene"]
 
 _DRIVERS = {
     ".tif": "GTiff", ".tiff": "GTiff", ".hdr": "ENVI", ".img": "ENVI", ".dat": "ENVI",
@@ -61,6 +62,34 @@ def driver_of(path: Path) -> str:
             f".bip), got the name {path.name!r}; give it one of these suffixes."
         )
     return driver
+
+
+def check_apart(out: Path, *sources: Path | None) -> None:
+    """Refuse to write over a file that is read for it.
+
+    Why it exists: one slip in a command must not cost anybody the measured
+    image.  Of ENVI, header and pixels both count.
+
+    Raises
+    ------
+    CallError
+        If the file to be written is one of the sources; those that are None
+        were not given.
+    """
+    for source in filter(None, sources):
+        for written, read in product(_files_of(out), _files_of(source)):
+            if written.exists() and read.exists() and written.samefile(read):
+                raise CallError(
+                    f"Writing {out} would destroy {source}, which is read for it; choose "
+                    "another name."
+                )
+
+
+def _files_of(path: Path) -> tuple[Path, ...]:
+    """Return the files an image of this name consists of."""
+    if _DRIVERS.get(path.suffix.lower()) != "ENVI":
+        return (path,)
+    return (path, _pixels_of(path), path.with_suffix(".hdr"))
 
 
 def write_scene(
