@@ -159,6 +159,8 @@ def solve(
             return _threshold(inside, gradient, beta, lower, upper), taken
         if attempt == _PATIENCE:
             margin = FAR
+        # Between the two, so that the worst pair is always among the active.
+        guess = min(max(guess, least), greatest)
         active = _active(inside, gradient, beta, lower, upper, guess, margin)
         before = beta[active]
         part, slopes = before.copy(), gradient[active]

@@ -46,11 +46,15 @@ class Samples:
         # In double precision: the difference of large numbers has to be exact.
         squares = first @ second.T
         squares *= -2.0
-        squares += np.einsum("ij,ij->i", first, first)[:, np.newaxis]
-        squares += np.einsum("ij,ij->i", second, second)
-        np.maximum(squares, 0.0, out=squares)
+        lengths = [np.einsum("ij,ij->i", side, side) for side in (first, second)]
         if i == j:
+            # Both at once, or rounding would make there and back differ.
+            squares += np.add.outer(*lengths)
             np.fill_diagonal(squares, 0.0)
+        else:
+            squares += lengths[0][:, np.newaxis]
+            squares += lengths[1]
+        np.maximum(squares, 0.0, out=squares)
         return squares.astype(np.float32)
 
 

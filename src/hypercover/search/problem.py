@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,12 @@ from hypercover.errors import CallError, SplitError
 from hypercover.memory import available_bytes
 from hypercover.search.kernel import Samples, Tile, Tiles
 
-__all__ = ["Folds", "Problem", "positive"]
+__all__ = ["Folds", "Problem", "checked", "positive"]
+
+_LARGEST = 1e15
+"""Value of a feature whose squared distances still fit into single precision."""
+_WIDEST = 1e38
+"""Gamma beyond which single precision has no number."""
 
 Folds = Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
 
@@ -54,7 +59,7 @@ class Problem:
         SplitError
             If a fold is not valid.
         """
-        features, codes = _checked(X, y)
+        features, codes = checked(X, y)
         samples = Samples.sort(features, codes)
         inside, held = _memberships(folds, samples)
         budget = available_bytes() // 2 if memory is None else int(memory)
@@ -65,17 +70,24 @@ class Problem:
         return cls(samples, inside, held, budget, rest, tiles)
 
     def kernels(self, gamma: float) -> Tiles:
-        """Return the kernels between classes for one gamma."""
+        """Return the kernels less one, exp(-gamma · distance²) - 1, between classes."""
 
         def make(i: int, j: int) -> Tile:
-            kernel = self.distances[i, j] * np.float32(-gamma)
-            return np.asarray(np.exp(kernel, out=kernel))
+            # Infinitely far is as good as far.
+            with np.errstate(over="ignore"):
+                kernel = self.distances[i, j] * np.float32(-min(gamma, _WIDEST))
+            return np.asarray(np.expm1(kernel, out=kernel))
 
         return Tiles(make, self.tile_bytes, _own_bytes(self.samples.counts))
 
     def threads(self, n_jobs: int | None) -> int:
         """Return how many pairs can be solved at once: one a core, as memory allows."""
-        wanted = get_num_threads() if n_jobs is None else n_jobs
+        if n_jobs is not None and (not isinstance(n_jobs, Integral) or n_jobs == 0):
+            raise CallError(
+                "The number of threads must be a whole number that is not 0, got "
+                f"{n_jobs!r}; use None or -1 for one a core."
+            )
+        wanted = n_jobs if n_jobs is not None and n_jobs > 0 else get_num_threads()
         return max(1, min(wanted, self.budget // _pair_bytes(self.samples.counts)))
 
     @property
@@ -97,18 +109,31 @@ def positive(values: Sequence[Any], what: str) -> list[float]:
         number = isinstance(value, Real) and not isinstance(value, bool)
         if not number or not 0.0 < float(value) < np.inf:
             raise CallError(
-                f"Every {what} must be a number above 0, got {value!r}; use for example 1."
+                f"Every {what} must be a finite number above 0, got {value!r}; use for "
+                "example 1."
             )
     if not len(values):
         raise CallError(f"The grid needs at least one {what}, got none.")
     return [float(value) for value in values]
 
 
-def _checked(
+def checked(
     X: npt.ArrayLike, y: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    """Refuse features that are no finite table, and labels that do not fit them."""
-    features, codes = np.asarray(X, dtype=np.float64), np.asarray(y)
+    """Return features and classes after checking that one can be searched for the other.
+
+    Raises
+    ------
+    CallError
+        If the features are no table of finite numbers, the classes do not fit
+        them, or there is only one.
+    """
+    try:
+        features, codes = np.asarray(X, dtype=np.float64), np.asarray(y)
+    except (TypeError, ValueError) as error:
+        raise CallError(
+            f"A search needs features (sample, feature) that are numbers: {error}."
+        ) from error
     if features.ndim != 2 or codes.shape != features.shape[:1]:
         raise CallError(
             "A search needs features (sample, feature) and one class for each sample, got "
@@ -118,6 +143,11 @@ def _checked(
         raise CallError(
             "The features must be finite numbers, but some are NaN or infinite; leave "
             "out the pixels without data."
+        )
+    if np.abs(features).max(initial=0.0) > _LARGEST:
+        raise CallError(
+            f"The features must not exceed {_LARGEST:g}, got "
+            f"{np.abs(features).max():g}; scale them."
         )
     if len(np.unique(codes)) < 2:
         raise CallError(
@@ -138,7 +168,8 @@ def _memberships(
     for number, (train, test) in enumerate(folds):
         for where, positions in ((inside, train), (held, test)):
             rows = np.asarray(positions)
-            if not len(rows) or rows.min() < 0 or rows.max() >= n:
+            whole = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows)
+            if not whole or rows.min() < 0 or rows.max() >= n:
                 raise SplitError(
                     f"Fold {number + 1} must name training and held-out samples from 0 to "
                     f"{n - 1}; it names none or others."

@@ -6,12 +6,16 @@ the dual of a C-SVC is
     minimise ½ βᵀKβ − yᵀβ   with   lower ≤ β ≤ upper,   Σβ = 0,
 
 and its gradient K·β − y tells everything: the solution is found when no weight
-that may rise has a smaller gradient than one that may fall.  Sequential minimal
-optimisation (Fan, Chen and Lin, JMLR 6, 2005: second-order choice of the pair)
-finds out which weights lie on their bounds in few steps, but then needs
-hundreds of thousands to settle the others when C is large.  So the two take
-turns: now and then the free weights are moved to their joint minimum by Newton's
-method, which is exact; those that meet a bound on the way stay there.
+that may rise has a smaller gradient than one that may fall.  As the weights sum
+to zero, K may be the kernel less one, exp(−γd²) − 1, which changes nothing but
+the rounding: where γ is so small that every kernel is nearly 1, single precision
+keeps what is left of the distances.
+
+Sequential minimal optimisation (Fan, Chen and Lin, JMLR 6, 2005: second-order
+choice of the pair) finds out which weights lie on their bounds in few steps, but
+then needs hundreds of thousands to settle the others when C is large.  So the
+two take turns: now and then the free weights are moved to their joint minimum by
+Newton's method, which is exact; those that meet a bound on the way stay there.
 
 Everything here is compiled, holds no lock of the interpreter and is called
 from several threads.
@@ -63,7 +67,7 @@ def _partner(row: Kernel, gradient: Floats, falls: Kernel, least: float) -> int:
         top = _ZERO
         for k in range(start, min(start + _BLOCK, n)):
             slope = max(np.float32(gradient[k] - least) * falls[k], _ZERO)
-            top = max(top, slope * slope / max(_TWO - _TWO * row[k], _TAU))
+            top = max(top, slope * slope / max(-_TWO * row[k], _TAU))
         if top > best:
             best, at = top, start
     if at < 0:
@@ -71,7 +75,7 @@ def _partner(row: Kernel, gradient: Floats, falls: Kernel, least: float) -> int:
     partner, best = -1, _ZERO
     for k in range(at, min(at + _BLOCK, n)):
         slope = max(np.float32(gradient[k] - least) * falls[k], _ZERO)
-        gain = slope * slope / max(_TWO - _TWO * row[k], _TAU)
+        gain = slope * slope / max(-_TWO * row[k], _TAU)
         if gain > best:
             best, partner = gain, k
     return partner
@@ -151,7 +155,7 @@ def _smo(
         j = _partner(kernel[i], gradient, falls, least)
         if j < 0:
             break
-        curvature = max(2.0 - 2.0 * np.float64(kernel[i, j]), 1e-12)
+        curvature = max(-2.0 * np.float64(kernel[i, j]), 1e-12)
         room_up, room_down = upper[i] - beta[i], beta[j] - lower[j]
         step = min((gradient[j] - least) / curvature, min(room_up, room_down))
         # Exactly onto the bound, so that rounding leaves no weight nearly there.
@@ -187,7 +191,7 @@ def _factor(kernel: Kernel, free: npt.NDArray[np.int64]) -> tuple[bool, Floats]:
         for p in range(n):
             row = kernel[free[p]]
             for q in range(n):
-                matrix[p, q] = row[free[q]]
+                matrix[p, q] = 1.0 + row[free[q]]
             matrix[p, p] += ridge
         positive, factor = _cholesky(matrix)
         if positive:
@@ -343,7 +347,8 @@ def minimise(
 
     Parameters
     ----------
-    kernel : array (sample, sample), float32, with ones on the diagonal
+    kernel : array (sample, sample), float32
+        The kernel less one: 0 on the diagonal, from -1 to 0 elsewhere.
     gradient : array (sample,)
         Kernel · β − y; kept up to date.
     beta, lower, upper : array (sample,)
