@@ -1,6 +1,7 @@
 """A grid search over C and gamma in the manner of scikit-learn, many times faster."""
 
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from hypercover.classifiers.spectra import centre_spectra
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.errors import CallError, SplitError
-from hypercover.search.problem import Folds, positive
+from hypercover.search.problem import Folds, checked, positive
 from hypercover.search.results import cv_results
 from hypercover.search.row import Row
 from hypercover.search.view import View, views_of
@@ -22,6 +23,8 @@ from hypercover.search.view import View, views_of
 __all__ = ["KernelGridSearch"]
 
 Gamma = float | str
+
+_COSTS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
 
 class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -40,14 +43,14 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
     estimator : SVMClassifier, sklearn.svm.SVC (RBF) or None
         None is ``SVMClassifier()``.
     param_grid : mapping
-        Values of ``C`` and of ``gamma`` (numbers, "scale" or "auto"); by
-        default C = 1 … 10,000 and gamma = "scale".
+        Values of ``C`` and of ``gamma`` (numbers, "scale" or "auto"); what it
+        leaves out stays as the estimator has it.  None: C = 1 … 10,000.
     cv : int, splitter or iterable of (train, test)
         An int stands for shuffled stratified folds, as in LIBSVM.
     refit : bool
         Whether to fit the best cell to all samples.
     n_jobs : int or None
-        Threads; None takes one a core.
+        Threads; None and -1 take one a core.
     memory : int or None
         Bytes that distances and kernels may take; None: half of what is free.
     random_state : int or None
@@ -110,19 +113,18 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         Raises
         ------
         CallError
-            If the grid or the estimator cannot be searched here.
+            If the samples, the grid or the estimator cannot be searched here.
         SplitError
             If a class has fewer samples than there are folds, or a fold is not valid.
         """
         estimator = self._estimator()
-        costs, gammas = _grid(self.param_grid)
+        costs, gammas = _grid(self.param_grid, estimator)
         spectra, codes = np.asarray(centre_spectra(X)), np.asarray(y)
+        checked(spectra, codes)
         folds = self._folds(spectra, codes, groups)
         began = perf_counter()
         views = views_of(estimator, spectra, codes, folds, memory=self.memory)
-        self.rows_, correct, counts, seconds = self._search(
-            views, costs, gammas, estimator.class_weight
-        )
+        self.rows_, correct, counts, seconds = self._search(views, costs, gammas, estimator)
         self.wall_time_ = perf_counter() - began
         self.n_splits_ = len(folds)
         cells = list(ParameterGrid({"C": costs, "gamma": gammas}))
@@ -165,17 +167,27 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
                 "Kernels can be shared between the cells of an SVMClassifier or of an SVC "
                 f"with kernel 'rbf', got {estimator!r}; use scikit-learn's GridSearchCV."
             )
+        if plain and (estimator.break_ties or estimator.max_iter != -1):
+            raise CallError(
+                "Machines are solved to the end and vote as LIBSVM's; leave break_ties "
+                "and max_iter of the SVC as they are, or use scikit-learn's GridSearchCV."
+            )
         return estimator
 
     def _folds(self, X: npt.NDArray[Any], y: npt.NDArray[Any], groups: Any) -> Folds:
         """Return the folds as positions of training and held-out samples."""
-        if isinstance(self.cv, int):
-            _check_members(y, self.cv)
+        if isinstance(self.cv, Integral):
+            _check_members(y, int(self.cv))
             seed = 0 if self.random_state is None else self.random_state
-            folds = StratifiedKFold(self.cv, shuffle=True, random_state=seed)
+            folds = StratifiedKFold(int(self.cv), shuffle=True, random_state=seed)
             return list(folds.split(X, y))
-        if hasattr(self.cv, "split"):
+        if hasattr(self.cv, "get_n_splits"):
             return list(self.cv.split(X, y, groups))
+        if not isinstance(self.cv, Iterable) or isinstance(self.cv, str):
+            raise SplitError(
+                "Folds are given as a number, a splitter or pairs of positions, got "
+                f"{self.cv!r}; use for example 10."
+            )
         return [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
 
     def _search(
@@ -183,7 +195,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         views: list[View],
         costs: list[float],
         gammas: list[Gamma],
-        class_weight: Any,
+        estimator: Any,
     ) -> tuple[
         list[Row], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]
     ]:
@@ -202,7 +214,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
                     if self.progress is not None:
                         self.progress((done + share) / whole, what)
 
-                row = view.row(gamma, costs, class_weight, self.n_jobs, said)
+                row = view.row(gamma, costs, estimator, self.n_jobs, said)
                 correct[place][:, view.folds] = row.correct
                 counts[list(view.folds)] = row.counts
                 seconds[place] += row.seconds
@@ -211,19 +223,26 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
 
 
 def _grid(
-    param_grid: Mapping[str, Iterable[Any]] | None,
+    param_grid: Mapping[str, Iterable[Any]] | None, estimator: Any
 ) -> tuple[list[float], list[Gamma]]:
     """Return costs and gammas of a grid after checking them."""
-    grid = {} if param_grid is None else dict(param_grid)
+    grid = {"C": _COSTS} if param_grid is None else param_grid
+    listed = list(grid.values()) if isinstance(grid, Mapping) else [None]
+    if any(isinstance(each, str) or not isinstance(each, Iterable) for each in listed):
+        raise CallError(
+            "The grid names lists of values, got "
+            f"{param_grid!r}; use for example {{'C': [1, 100], 'gamma': [0.1]}}."
+        )
     unknown = set(grid) - {"C", "gamma"}
     if unknown:
         raise CallError(
             f"The grid may hold C and gamma, got {', '.join(sorted(map(str, unknown)))} as "
             "well; use scikit-learn's GridSearchCV for other parameters."
         )
-    costs = positive(list(grid.get("C", (1.0, 10.0, 100.0, 1000.0, 10000.0))), "C")
-    gammas = list(grid.get("gamma", ("scale",)))
-    numbers = [gamma for gamma in gammas if gamma not in ("scale", "auto")]
+    costs = positive(list(grid.get("C", [estimator.C])), "C")
+    gammas = list(grid.get("gamma", [estimator.gamma]))
+    named = ("scale", "auto")
+    numbers = [each for each in gammas if not (isinstance(each, str) and each in named)]
     if numbers or not gammas:
         positive(numbers, "gamma")
     for what, values in (("C", costs), ("gamma", gammas)):

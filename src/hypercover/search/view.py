@@ -24,24 +24,28 @@ class View:
     folds: tuple[int, ...]
     """Numbers of the folds, from 0."""
     variance: float
-    """Variance of all values, which gamma "scale" refers to."""
+    """Variance of what trains in any fold, which gamma "scale" refers to."""
 
     def row(
         self,
         gamma: float | str,
         costs: Sequence[float],
-        class_weight: Any = None,
+        estimator: Any = None,
         n_jobs: int | None = None,
         progress: Callable[[float, str], None] | None = None,
     ) -> Row:
-        """Cross-validate one gamma, which may be "scale" or "auto"."""
+        """Cross-validate one gamma, which may be "scale" or "auto".
+
+        The estimator tells class weights and tolerance, where it has them.
+        """
         n_features = self.problem.samples.features.shape[1]
         widths = {"auto": 1.0 / n_features, "scale": 1.0 / (n_features * self.variance)}
         return search_row(
             self.problem,
             gamma=widths[gamma] if isinstance(gamma, str) else gamma,
             C=costs,
-            class_weight=class_weight,
+            class_weight=getattr(estimator, "class_weight", None),
+            tol=getattr(estimator, "tol", 1e-3),
             n_jobs=n_jobs,
             progress=progress,
         )
@@ -77,4 +81,5 @@ def _view(
     memory: int | None,
 ) -> View:
     problem = Problem.of(seen, y, [folds[number] for number in numbers], memory=memory)
-    return View(problem, tuple(numbers), float(np.var(seen)) or 1.0)
+    trained = problem.samples.features[problem.inside.any(axis=0)]
+    return View(problem, tuple(numbers), float(np.var(trained)) or 1.0)
