@@ -180,8 +180,16 @@ def test_a_larger_grid_takes_over_the_cells_of_a_smaller_one(fields, tmp_path, r
     assert kept == small["tables"][0]["accuracy"]
 
 
-def test_rows_that_break_are_done_again_and_no_others(fields, tmp_path, monkeypatch):
-    whole = run_search(fields(), tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("nwfe", "left"), [(None, 1), (2, 2)], ids=["a row", "folds of a row"]
+)
+def test_what_breaks_is_done_again_and_nothing_else(
+    fields, tmp_path, monkeypatch, nwfe, left
+):
+    model = {"kind": "svm"} | ({"nwfe": nwfe} if nwfe else {})
+    grid = {"gamma_scale": [1.0]} if nwfe else {"by": ["random", "blocks"]}
+    experiment = fields(models={"svm": model}, search={"by": ["random"]} | grid)
+    whole = run_search(experiment, tmp_path / "whole")
     real, calls = engine.search_row, []
 
     def breaks(*given, **options):
@@ -192,11 +200,11 @@ def test_rows_that_break_are_done_again_and_no_others(fields, tmp_path, monkeypa
 
     monkeypatch.setattr(engine, "search_row", breaks)
     with pytest.raises(RunError, match="MemoryError"):
-        run_search(fields(), tmp_path / "broken")
+        run_search(experiment, tmp_path / "broken")
     assert not (tmp_path / "broken" / "search.json").exists()
     before = len(calls)
-    found = run_search(fields(), tmp_path / "broken")
-    assert len(calls) - before == 1
+    found = run_search(experiment, tmp_path / "broken")
+    assert len(calls) - before == left
     assert outcome(found) == outcome(whole)
 
 
