@@ -122,6 +122,7 @@ def test_a_bare_run_still_makes_a_page(tmp_path, metrics):
 def test_without_validation_no_model_is_called_best(run_folder, metrics):
     words = rewritten(run_folder, metrics, best=None)
     assert "no model was chosen" in words
+    assert " % ," not in words
     assert "best by validation" not in words
 
 

@@ -117,3 +117,28 @@ def test_dark_screens_get_light_text_on_a_dark_page(browser, run_folder):
     browser.ask("Emulation.setEmulatedMedia", features=[])
     assert page < 120
     assert ink > 600
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_shade_of_a_table_leaves_its_figures_readable(browser, run_folder, scheme):
+    chosen = {"name": "prefers-color-scheme", "value": scheme}
+    browser.ask("Emulation.setEmulatedMedia", features=[chosen])
+    browser.open(write_report(run_folder))
+    found = browser.value("""(() => {
+      const parts = c => c.match(/[0-9.]+/g).map(Number);
+      const light = c => c.map(v => v / 255).map(
+        v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4
+      ).reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], .05);
+      const cell = document.querySelector('.confusion td');
+      const card = parts(getComputedStyle(cell.closest('.scroll')).backgroundColor);
+      return [...Array(101).keys()].map(percent => {
+        cell.style.setProperty('--share', percent / 100);
+        cell.classList.toggle('full', percent > 80);
+        const style = getComputedStyle(cell), [r, g, b, a] = parts(style.backgroundColor);
+        const back = light([r, g, b].map((v, i) => a * v + (1 - a) * card[i]));
+        const ink = light(parts(style.color).slice(0, 3));
+        return Math.max(back, ink) / Math.min(back, ink);
+      });
+    })()""")
+    browser.ask("Emulation.setEmulatedMedia", features=[])
+    assert min(found) > 3.5
