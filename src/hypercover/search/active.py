@@ -18,6 +18,7 @@ from numba import njit
 from hypercover.search.smo import (
     FAR,
     FAST,
+    MOST,
     SOURCE,
     Floats,
     Kernel,
@@ -179,6 +180,8 @@ def solve(
         for p in range(active.shape[0]):
             beta[active[p]] = part[p]
             add_row(kernel[active[p]], part[p] - before[p], gradient)
+        if taken > MOST:
+            break
     return _threshold(inside, gradient, beta, lower, upper), -taken
 
 
