@@ -51,7 +51,7 @@ MATLAB, PISVM = 534.5, 35.5
 FEATURES, FOLDS = 30, 10
 PER_FIELD = 100
 """Samples of a field, on average."""
-CROP, KIND, FIELD, NOISE, SCALE = 0.06, 0.02, 0.08, 0.10, 0.6
+CROP, KIND, FIELD, NOISE, SCALE = 0.06, 0.02, 0.08, 0.095, 0.6
 """Spread of crops, of their kinds, of fields and of pixels, and of all together."""
 
 
