@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercover.errors import CallError, ModelError
+from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.chain import Chain
 from hypercover.features.kpca import KPCA
 from hypercover.features.mnf import MNF
@@ -210,3 +210,12 @@ def test_how_many_features_there_will_be_is_known_before(textured):
     assert chain.outputs(12) == chain.fit_transform(textured).n_bands == 16
     with pytest.raises(CallError, match="MNF was asked for 4 components of 3 bands"):
         chain.outputs(3)
+
+
+@pytest.mark.parametrize("chain", ["kpca:2", "pca:2", "mnf:2", "esdap:std"])
+@pytest.mark.parametrize("fill", [-np.finfo(np.float32).max, np.finfo(np.float64).max])
+def test_a_fill_value_that_the_file_does_not_name_is_no_measurement(placed, chain, fill):
+    cube = np.random.default_rng(0).random((4, 9, 8))
+    cube[:, :3] = fill
+    with pytest.raises(SceneError, match="let the file name them"):
+        Chain.parse(chain).fit_transform(placed(cube))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError
+from hypercover.features.stack import check_range
 from hypercover.scene.memory import available_bytes
 from hypercover.scene.scene import Scene
 
@@ -43,6 +44,7 @@ def each_band(
         # Files are not read from several threads at once.
         with reading:
             values = np.asarray(scene.cube.isel(band=position).values, dtype=np.float64)
+        check_range(values[scene.valid], scene)
         return work(position, values)
 
     if at_once == 1:

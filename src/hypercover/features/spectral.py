@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.feature import Progress
-from hypercover.features.stack import feature_scene, new_stack
+from hypercover.features.stack import check_range, feature_scene, new_stack
 from hypercover.scene.scene import Scene
 
 __all__ = [
@@ -63,6 +63,7 @@ def _blocks_of(scene: Scene) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
         for start in range(0, places.shape[1], _BLOCK):
             row, col = places[:, start : start + _BLOCK]
             spectra = cube[:, row, col].T.astype(np.float64)
+            check_range(spectra, scene)
             yield np.stack((row + strip.start, col)), spectra
 
 
@@ -131,7 +132,9 @@ def draw_spectra(scene: Scene, count: int, seed: int) -> Floats:
         if here.any():
             cube = scene.read(strip, everything)
             parts.append(cube[:, rows[here] - strip.start, cols[here]].T)
-    return np.concatenate(parts).astype(np.float64)
+    spectra = np.concatenate(parts).astype(np.float64)
+    check_range(spectra, scene)
+    return spectra
 
 
 def mean_and_covariance(scene: Scene) -> tuple[Floats, Floats]:
