@@ -276,23 +276,26 @@ def _face_minimum(
     _substitute(factor, step)
     stays = np.zeros(n, np.bool_)
     columns, hits = np.empty((16, n)), np.empty(n, np.int64)
+    # Kept as numbers: worked out twice, one too small could have either sign.
+    moves = np.empty(n)
     for count in range(n):
         # The change that minimises and keeps the sum of the weights.
         share = step.sum() / ones.sum()
         length, hit = 1.0, -1
         for p in range(n):
-            if not stays[p]:
-                room = _room(share * ones[p] - step[p], values[p], lower[p], upper[p])
-                if room < length:
-                    length, hit = room, p
-        rises = hit >= 0 and share * ones[hit] > step[hit]
+            moves[p] = share * ones[p] - step[p]
         for p in range(n):
             if not stays[p]:
-                values[p] += length * (share * ones[p] - step[p])
-            step[p] += length * (share * ones[p] - step[p])
+                room = _room(moves[p], values[p], lower[p], upper[p])
+                if room < length:
+                    length, hit = room, p
+        for p in range(n):
+            if not stays[p]:
+                values[p] += length * moves[p]
+            step[p] += length * moves[p]
         if hit < 0:
             return
-        values[hit] = upper[hit] if rises else lower[hit]
+        values[hit] = upper[hit] if moves[hit] > 0.0 else lower[hit]
         column = _column(factor, hit, columns, hits, count)
         if column[hit] <= _FLAT:
             return
