@@ -235,10 +235,17 @@ def _bounded(beta: Floats, lower: Floats, upper: Floats) -> bool:
 
 
 @_compiled
-def _scale(share: float, signs: Floats, gradient: Floats, beta: Floats) -> None:
-    """Make all weights smaller by a factor."""
+def _scale(
+    share: float,
+    signs: Floats,
+    gradient: Floats,
+    beta: Floats,
+    lower: Floats,
+    upper: Floats,
+) -> None:
+    """Make all weights smaller by a factor, so that they lie within their bounds."""
     for k in range(beta.shape[0]):
-        beta[k] *= share
+        beta[k] = min(max(share * beta[k], lower[k]), upper[k])
         gradient[k] = share * (gradient[k] + signs[k]) - signs[k]
 
 
@@ -292,19 +299,19 @@ def solve_folds(
             _set_bounds(signs, before * rise, before * fall, lower, upper)
             if not _bounded(beta, lower, upper):
                 continue
+        _set_bounds(signs, cost * rise, cost * fall, lower, upper)
         if row > 0:
             seed, slopes = betas[0].copy(), gradients[0].copy()
             _leave_out(kernel, insides[row], signs, slopes, seed)
             share = min(rise / factors[0, 0], fall / factors[0, 1])
             if share < 1.0:
-                _scale(share, signs, slopes, seed)
+                _scale(share, signs, slopes, seed, lower, upper)
             lower_than = _objective(seed, slopes, signs) < _objective(beta, gradient, signs)
             if before == 0.0 or lower_than:
                 beta[:] = seed
                 gradient[:] = slopes
                 guess = thresholds[0]
         margin = FAR if before == 0.0 and row == 0 else _MARGIN
-        _set_bounds(signs, cost * rise, cost * fall, lower, upper)
         threshold, steps = solve(
             kernel, insides[row], gradient, beta, lower, upper, guess, margin, tolerance
         )

@@ -148,8 +148,7 @@ def _smo(
     falls = np.empty(n, np.float32)
     for k in range(n):
         _flag(k, beta, lower, upper, no_rise, no_fall, falls)
-    first = kernel[0]
-    least, i, greatest = _shift(first, first, 0.0, gradient, no_rise, no_fall)
+    least, i, greatest = _shift(kernel[0], kernel[0], 0.0, gradient, no_rise, no_fall)
     steps = 0
     while greatest - least > tolerance and steps < most:
         j = _partner(kernel[i], gradient, falls, least)
@@ -222,8 +221,7 @@ def _substitute(factor: Floats, values: Floats) -> None:
 def _free(beta: Floats, lower: Floats, upper: Floats) -> npt.NDArray[np.int64]:
     """Return the positions of the weights that lie on no bound."""
     n = beta.shape[0]
-    free = np.empty(n, np.int64)
-    count = 0
+    free, count = np.empty(n, np.int64), 0
     for k in range(n):
         if lower[k] < beta[k] < upper[k]:
             free[count] = k
@@ -310,6 +308,17 @@ def _face_minimum(
 
 
 @njit(**FAST)
+def _restore_sum(total: float, lower: Floats, upper: Floats, values: Floats) -> None:
+    """Take what rounding added to the sum of weights off the one with most room."""
+    surplus, most, at = values.sum() - total, 0.0, 0
+    for p in range(values.shape[0]):
+        room = values[p] - lower[p] if surplus > 0.0 else upper[p] - values[p]
+        if room > most:
+            most, at = room, p
+    values[at] = min(max(values[at] - surplus, lower[at]), upper[at])
+
+
+@njit(**FAST)
 def _newton(
     kernel: Kernel, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> None:
@@ -321,12 +330,15 @@ def _newton(
     if not positive:
         return
     values, low, high = beta[free], lower[free], upper[free]
+    total = values.sum()
     _face_minimum(factor, gradient[free], low, high, values)
     for p in range(free.shape[0]):
+        values[p] = min(max(values[p], low[p]), high[p])
+    _restore_sum(total, low, high, values)
+    for p in range(free.shape[0]):
         k = free[p]
-        value = min(max(values[p], low[p]), high[p])
-        add_row(kernel[k], value - beta[k], gradient)
-        beta[k] = value
+        add_row(kernel[k], values[p] - beta[k], gradient)
+        beta[k] = values[p]
 
 
 @njit(inline="always", **FAST)
