@@ -54,7 +54,7 @@ def test_figures_stand_beside_what_the_features_carry(desk, featured):
         line = f"Features of again, svm under {label}: {carried['sentence']}"
         assert line in featured.out.splitlines()
     shares = [
-        models["svm"]["leakage"]["features"]["shared_zone"] for models in parts.values()
+        models["svm"]["leakage"]["features"]["mean_zone"] for models in parts.values()
     ]
     assert 0 < shares[0] < shares[1] <= 1
     assert "4 features by NWFE" in told["models"]["svm"]["description"]
@@ -137,8 +137,8 @@ def test_windows_are_cut_from_the_features(desk, scene, call, tmp_path):
 
 def test_the_report_leaves_no_doubt_that_single_pixels_share_zones(desk, featured):
     page = (featured.folder / "report.html").read_text()
-    told = desk.figures_of(featured.folder)["models"]["svm"]["leakage"]["features"]
-    share = f"{100 * told['shared_zone']:.1f}"
+    told = desk.figures_of(featured.folder)["beside"]["random"]["models"]["svm"]
+    share = f"{100 * told['leakage']['features']['mean_zone']:.1f}"
     assert f"no window, but {share}&nbsp;% share a flat zone with a training pixel" in page
     assert ">single pixels: no window<" not in page
     assert "It looks at the features of single pixels: no window is shared" in page

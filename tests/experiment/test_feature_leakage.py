@@ -33,8 +33,10 @@ def test_shared_zones_of_connected_filters_are_measured(striped):
     assert facts["reach"] is None
     assert facts["band"] == "band 2 area<5"
     assert facts["shared_zone"] == pytest.approx(2 / 3)
-    assert "66.7 % of the test pixels lie in one flat zone" in facts["sentence"]
-    assert "(band 2 area<5)" in facts["sentence"]
+    # The noise shares nothing before it is filtered; "band 2" has lost one test pixel.
+    assert facts["mean_zone"] == pytest.approx((0 + 1 / 3 + 1 / 3 + 2 / 3) / 4)
+    assert "the mean over the features 33.3 % of the test pixels" in facts["sentence"]
+    assert "(band 2 area<5) 66.7 % do." in facts["sentence"]
     assert facts["chain"] == "esdap:area=5"
 
 
@@ -46,6 +48,7 @@ def test_spectral_features_reach_nowhere(striped):
         "chain": "kpca:5",
         "reach": 0,
         "shared_zone": None,
+        "mean_zone": None,
         "band": None,
         "sentence": "The features kpca:5 were fitted on all pixels, without labels; they "
         "have no spatial reach.",
@@ -54,13 +57,14 @@ def test_spectral_features_reach_nowhere(striped):
 
 def audit_of(share):
     facts = {"chain": "esdap:area", "reach": None, "band": "band 1 area<9"}
-    return facts | {"shared_zone": share, "sentence": str(share)}
+    return facts | {"shared_zone": share, "mean_zone": share / 2, "sentence": str(share)}
 
 
 def test_seeds_are_joined_by_their_mean():
     joined = mean_feature_leakage([audit_of(0.2), audit_of(0.4)])
     assert joined["shared_zone"] == pytest.approx(0.3)
-    assert "30.0 % of the test pixels" in joined["sentence"]
+    assert joined["mean_zone"] == pytest.approx(0.15)
+    assert "15.0 % of the test pixels" in joined["sentence"]
 
 
 def test_a_share_is_never_rounded_to_none_or_all():

@@ -16,6 +16,7 @@ from hypercover.samples.leakage import (
     audit,
     audit_table,
     flattest_band,
+    mean_zone_share,
     shared_zone_share,
 )
 from hypercover.samples.masks import MaskSplit
@@ -204,3 +205,13 @@ def test_zones_of_a_split_without_test_pixels_cannot_be_audited():
     split = Split.from_parts(train=np.ones((2, 2)), test=np.zeros((2, 2)))
     with pytest.raises(SplitError, match="no test pixel"):
         shared_zone_share(split, np.zeros((2, 2)))
+    with pytest.raises(SplitError, match="no test pixel"):
+        mean_zone_share(split, np.zeros((1, 2, 2)))
+
+
+def test_the_mean_over_a_stack_leaves_out_bands_that_tell_nothing_apart():
+    split = Split.from_parts(train=[[1, 0, 0, 0]], test=[[0, 0, 1, 1]])
+    half, none = [[7, 7, 7, 5]], [[1, 2, 3, 4]]
+    flat, empty = [[3, 3, 3, 3]], [[np.nan] * 4]
+    assert mean_zone_share(split, np.array([half, none, flat, empty])) == 0.25
+    assert mean_zone_share(split, np.array([flat, empty])) == 1.0

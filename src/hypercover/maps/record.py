@@ -30,7 +30,7 @@ class FeatureLeakage(_Part):
     """What image features carry from training to test pixels."""
 
     chain: str = ""
-    shared_zone: Share = None
+    mean_zone: Share = None
     sentence: str = ""
 
 

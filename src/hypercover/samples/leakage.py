@@ -28,6 +28,7 @@ __all__ = [
     "audit",
     "audit_table",
     "flattest_band",
+    "mean_zone_share",
     "shared_zone_share",
 ]
 
@@ -151,8 +152,7 @@ def flattest_band(stack: npt.NDArray[np.generic]) -> int:
 
 def _equal_neighbours(band: npt.NDArray[np.generic]) -> int:
     """Count the pairs of neighbours (right, below) of equal value; 0 in a constant band."""
-    known = band[band == band]
-    if not known.size or known.min() == known.max():
+    if _constant(band):
         return 0
     across = np.count_nonzero(band[:, 1:] == band[:, :-1])
     return int(across + np.count_nonzero(band[1:] == band[:-1]))
@@ -191,6 +191,28 @@ def shared_zone_share(split: Parted, band: npt.NDArray[np.generic]) -> float:
     trained = np.zeros(int(zones.max()) + 1, dtype=bool)
     trained[zones[train]] = True
     return float(np.mean(trained[zones[test]]))
+
+
+def mean_zone_share(split: Parted, stack: npt.NDArray[np.generic]) -> float:
+    """Return the mean of `shared_zone_share` over the bands of a stack (band, y, x).
+
+    Bands of one value all over tell nothing apart and do not count; where no
+    other is left, every pixel shares its value.
+
+    Raises
+    ------
+    SplitError
+        If the split has no test pixel.
+    """
+    _check_test(split.mask("test"))
+    shares = [shared_zone_share(split, band) for band in stack if not _constant(band)]
+    return float(np.mean(shares)) if shares else 1.0
+
+
+def _constant(band: npt.NDArray[np.generic]) -> bool:
+    """Tell whether a band has no two values; NaN is none."""
+    known = band[band == band]
+    return not known.size or bool(known.min() == known.max())
 
 
 def _flat_zones(band: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
