@@ -219,3 +219,15 @@ def test_a_fill_value_that_the_file_does_not_name_is_no_measurement(placed, chai
     cube[:, :3] = fill
     with pytest.raises(SceneError, match="let the file name them"):
         Chain.parse(chain).fit_transform(placed(cube))
+
+
+def test_the_list_form_may_be_given_as_text():
+    text = "[kpca:3, {esdap: {attributes: area, resolution: 5}}]"
+    listed = Chain.parse(["kpca:3", {"esdap": {"attributes": "area", "resolution": 5}}])
+    assert Chain.parse(text) == listed
+
+
+@pytest.mark.parametrize("text", ["[kpca:3", "[" * 5000, "[]", "[3]", "[!!python/none x]"])
+def test_a_text_that_is_no_list_of_steps_is_refused(text):
+    with pytest.raises(CallError):
+        Chain.parse(text)

@@ -24,7 +24,8 @@ def command(
         typer.Option(
             "--chain",
             "-c",
-            help="Features one after another: kpca:5,esdap:area+std; or pca:10, mnf:10, rome.",
+            help="Features one after another: kpca:5,esdap:area+std; or pca:10, mnf:10, rome. "
+            "With more settings as a list: [{kpca: {components: 5, gamma: 0.01}}, esdap].",
         ),
     ],
     out: Annotated[

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import yaml
+
 from hypercover.errors import CallError, ModelError
 from hypercover.features.catalog import Step
 from hypercover.features.feature import Arrays, Feature, Progress, Settings, part_of
@@ -57,14 +59,18 @@ class Chain:
         ----------
         spec : str or list
             ``"kpca:5,esdap:area+std"``, the name of a chain such as ``"rome"``, or
-            a list of such texts and of ``{feature: {setting: value}}``.
+            a list of such texts and of ``{feature: {setting: value}}``, which may
+            itself be text: ``"[{kpca: {components: 5, gamma: 0.01}}, esdap]"``.
 
         Raises
         ------
         CallError
             If a step is not understood; what there is, is named.
         """
-        items = [spec] if isinstance(spec, str) else list(spec)
+        if isinstance(spec, str):
+            items = _listed(spec) if spec.lstrip().startswith("[") else [spec]
+        else:
+            items = list(spec)
         return cls(tuple(step for item in items for step in _steps(item)))
 
     @property
@@ -169,6 +175,20 @@ class Chain:
             for place, (step, own) in enumerate(zip(chain.steps, fitted, strict=True))
         )
         return chain
+
+
+def _listed(text: str) -> list[Any]:
+    """Read the list form of YAML out of a text, as a command is given it."""
+    try:
+        listed = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError):
+        listed = None
+    if not isinstance(listed, list):
+        raise CallError(
+            f"The chain {text[:60]!r} is no list; write for example "
+            "'[{kpca: {components: 5, gamma: 0.01}}, esdap]'."
+        )
+    return listed
 
 
 def _steps(item: str | Mapping[str, Any]) -> list[Step]:
