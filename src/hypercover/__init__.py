@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from hypercover.scene.scene import Scene as Scene
     from hypercover.scene.simulate import simulate as simulate
     from hypercover.scene.writing import write_scene as write_scene
+    from hypercover.search.grid import KernelGridSearch as KernelGridSearch
 
 _HOMES = {
     "BlockFolds": "samples.folds",
@@ -56,6 +57,7 @@ _HOMES = {
     "Evaluation": "evaluation.evaluate",
     "HypercoverError": "errors",
     "KPCA": "features.kpca",
+    "KernelGridSearch": "search.grid",
     "Legend": "scene.legend",
     "MNF": "features.mnf",
     "MaskSplit": "samples.masks",
