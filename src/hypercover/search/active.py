@@ -32,6 +32,8 @@ Inside = npt.NDArray[np.bool_]
 
 _MARGIN = 0.05
 """Samples whose gradient is so near the threshold are active from the beginning."""
+_NEAR = 1e-12
+"""Share of its range that a weight may be off its bound by rounding."""
 _PATIENCE = 30
 """Rounds after which all samples that could be active are."""
 _MOST_ROUNDS = 60
@@ -108,10 +110,18 @@ def _cut(kernel: Kernel, active: npt.NDArray[np.int64]) -> Kernel:
 def _threshold(
     inside: Inside, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> float:
-    """Return the gradient of free samples, or the middle between the bounds."""
+    """Return the gradient of free samples, or the middle between the bounds.
+
+    A weight that only rounding keeps from its bound is put there: it is not free,
+    and alone it would decide the threshold.
+    """
     total, count = 0.0, 0
     for k in range(gradient.shape[0]):
-        if inside[k] and lower[k] < beta[k] < upper[k]:
+        if beta[k] - lower[k] <= _NEAR * (upper[k] - lower[k]):
+            beta[k] = lower[k]
+        elif upper[k] - beta[k] <= _NEAR * (upper[k] - lower[k]):
+            beta[k] = upper[k]
+        elif inside[k]:
             total += gradient[k]
             count += 1
     if count:

@@ -96,7 +96,7 @@ class Tiles:
         if pair not in self._kept and made.nbytes <= room:
             self._kept[pair] = made
             self.budget -= made.nbytes
-            self.reserved -= made.nbytes if own else 0
+            self.reserved = max(0, self.reserved - made.nbytes * own)
 
     def block(self, i: int, j: int) -> Tile:
         """Return the whole symmetric matrix of the samples of two classes."""
