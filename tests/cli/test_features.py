@@ -108,11 +108,13 @@ def test_what_cannot_be_is_said_in_one_sentence(
     assert not list(tmp_path.glob("*.*"))
 
 
-@pytest.mark.parametrize("given", ["cube.hdr", "cube.img"])
+@pytest.mark.parametrize("given", ["cube.hdr", "cube.img", "cube.raw"])
 @pytest.mark.parametrize("out", ["cube.hdr", "cube.img", "cube.dat"])
 def test_an_image_is_never_written_over(fields, call, tmp_path, given, out):
     folder = tmp_path / "measured"
     write_scene(open_scene(fields.image), folder / "cube.hdr")
+    if given == "cube.raw":
+        (folder / "cube.img").rename(folder / given)
     before = {path: path.read_bytes() for path in folder.iterdir()}
     said = call("features", folder / given, "-c", "pca:2", "-o", folder / out)
     assert f"would destroy {folder / given}" in said.sentence

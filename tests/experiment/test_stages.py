@@ -1,13 +1,15 @@
 """How the parts of an experiment file become scenes and splits."""
 
+import os
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.io import savemat
 
 from hypercover.errors import LabelError
-from hypercover.experiment.schema import MasksSpec
-from hypercover.experiment.stages import split_for
+from hypercover.experiment.schema import Experiment, MasksSpec
+from hypercover.experiment.stages import fingerprint, split_for
 from hypercover.scene.scene import Scene
 
 
@@ -27,3 +29,20 @@ def test_two_masks_in_one_file_are_told_apart_by_name(tmp_path, scene):
     np.testing.assert_array_equal(split.mask("test"), ~upper)
     with pytest.raises(LabelError, match=r"TR \(6 × 6\), TE \(6 × 6\)"):
         split_for(MasksSpec(train=path), scene, seed=0, window=1)
+
+
+@pytest.mark.parametrize("changed", ["cube.img", "cube.hdr", "fields.dbf", "fields.shp"])
+def test_a_scene_is_another_once_any_of_its_files_is(tmp_path, changed):
+    for name in ("cube.hdr", "cube.img", "fields.shp", "fields.dbf", "cube.png"):
+        (tmp_path / name).write_text("first")
+    experiment = Experiment.model_validate({
+        "name": "fields",
+        "scene": {"path": tmp_path / "cube.hdr", "labels": tmp_path / "fields.shp"},
+        "split": {"kind": "random"},
+        "models": {"svm": {"kind": "svm"}},
+    })  # fmt: skip
+    before = fingerprint(experiment)
+    os.utime(tmp_path / "cube.png", (1, 1))
+    assert fingerprint(experiment) == before
+    os.utime(tmp_path / changed, (1, 1))
+    assert fingerprint(experiment) != before

@@ -23,6 +23,7 @@ from hypercover.samples.random import RandomSplit
 from hypercover.samples.split import Split
 from hypercover.scene.bands import select_bands
 from hypercover.scene.classes import drop_classes
+from hypercover.scene.companions import companions
 from hypercover.scene.reading import check_usable, open_labels, open_scene
 from hypercover.scene.scene import Scene
 
@@ -160,12 +161,14 @@ def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
     return f"{spec.estimator} on standardised {seen}"
 
 
-def _identity(path: Path | None) -> tuple[str, int, int] | None:
-    """Return what changes when a file is replaced: its path, size and time."""
-    if path is None:
-        return None
-    facts = path.stat()
-    return str(path), facts.st_size, facts.st_mtime_ns
+Identity = tuple[tuple[str, int, int], ...]
+
+
+def _identity(path: Path | None) -> Identity:
+    """Return what changes when a file is replaced: path, size and time of all its parts."""
+    files = () if path is None else companions(path)
+    facts = [(str(file), file.stat()) for file in files]
+    return tuple((name, fact.st_size, fact.st_mtime_ns) for name, fact in facts)
 
 
 def fingerprint(experiment: Experiment, *parts: Any) -> str:

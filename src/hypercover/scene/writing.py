@@ -15,6 +15,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from hypercover.errors import CallError, OutputError, SceneError
 from hypercover.files import atomic, write_text
+from hypercover.scene.companions import companions
 from hypercover.scene.formats import intact
 from hypercover.scene.formats.envi import class_lines, finish_header, listable
 from hypercover.scene.formats.pam import sidecar, to_xml
@@ -76,9 +77,10 @@ def check_apart(out: Path, *sources: Path | None) -> None:
         If the file to be written is one of the sources; those that are None
         were not given.
     """
-    for source in filter(None, sources):
-        for written, read in product(_files_of(out), _files_of(source)):
-            if written.exists() and read.exists() and written.samefile(read):
+    given = [source for source in sources if source is not None and source.exists()]
+    for source in given:
+        for written, read in product(_files_of(out), companions(source)):
+            if written.exists() and written.samefile(read):
                 raise CallError(
                     f"Writing {out} would destroy {source}, which is read for it; choose "
                     "another name."
@@ -86,7 +88,7 @@ def check_apart(out: Path, *sources: Path | None) -> None:
 
 
 def _files_of(path: Path) -> tuple[Path, ...]:
-    """Return the files an image of this name consists of."""
+    """Return the files that writing an image of this name replaces."""
     if _DRIVERS.get(path.suffix.lower()) != "ENVI":
         return (path,)
     return (path, _pixels_of(path), path.with_suffix(".hdr"))

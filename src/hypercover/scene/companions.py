@@ -1,0 +1,30 @@
+"""The files that an image or its labels consist of."""
+
+from pathlib import Path
+
+from hypercover.scene.formats.envi import RAW
+
+__all__ = ["companions"]
+
+_SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
+"""A shapefile is several; the classes of its polygons stand in the second."""
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """Return a file and all beside it that are read with it.
+
+    Why it exists: of ENVI only the header may be named, of a shapefile only the
+    shapes; whoever asks whether an image has changed, or must not write over
+    it, means the pixels and the classes as well.
+    """
+    name, stem, suffix = path.name.lower(), path.stem.lower(), path.suffix.lower()
+    # The latest changes of a GeoPackage.  Of .aux.xml nothing: viewers write statistics there.
+    names = {f"{name}-wal"}
+    if suffix == ".shp":
+        names |= {f"{stem}{one}" for one in _SHAPE}
+    elif suffix == ".hdr":
+        names |= {f"{stem}{one}" for one in ("", *RAW)}
+    elif suffix in ("", *RAW):
+        names |= {f"{stem}.hdr", f"{name}.hdr"}
+    beside = sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
+    return (path, *(one for one in beside if one.name != path.name))
