@@ -104,3 +104,31 @@ def test_a_fold_that_holds_nothing_of_a_class_predicts_nothing(problem):
     held = [np.array([1]), np.array([], dtype=int), np.array([0, 3])]
     found = predict_class(problem.samples, kernels, machines, 2, held, problem.present)
     assert [winners.shape for winners in found] == [(3, 1), (3, 0), (3, 2)]
+
+
+def test_sides_that_nearly_cancel_are_added_in_double_precision(clouds):
+    """Each says about a hundred million, the difference is about ten."""
+    X, y = clouds((60, 60), 2, 0.0)
+    X[:30] += 4.5
+    held, other = np.arange(30), np.arange(30, 120)
+    problem = Problem.of(X, y, [(other, held)])
+    kernels = problem.kernels(0.5)
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, 120) * 1e7 / 3
+    weights[:30] = 0.0
+    weights[60:] *= -weights[:60].sum() / weights[60:].sum()
+    said = kernels.block(0, 1)[:30].astype(float) @ weights
+    between = np.sort(said)[:-1] + np.diff(np.sort(said)) / 2
+    between = between[np.diff(np.sort(said)) > 0.01]
+    shape = len(between), 1, 60
+    machine = Machines(
+        np.broadcast_to(weights[:60], shape),
+        np.broadcast_to(weights[60:], shape),
+        between[:, np.newaxis],
+        np.zeros(len(between)),
+        np.zeros(len(between), dtype=int),
+        0,
+    )
+    (found,) = predict_class(
+        problem.samples, kernels, {(0, 1): machine}, 0, [held], problem.present
+    )
+    np.testing.assert_array_equal(found, said < between[:, np.newaxis])
