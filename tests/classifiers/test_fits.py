@@ -96,6 +96,8 @@ def test_a_wavelength_that_is_not_known_is_no_reason_to_refuse():
         {"bands": [1, 1]},
         {"bands": [1.5]},
         {"bands": "1"},
+        {"bands": [1], "band_names": ["a", "b"]},
+        {"bands": [1], "band_names": [3]},
         {"bands": [1], "wavelengths": [1, 2]},
         {"bands": [1], "wavelengths": ["x"]},
         {"bands": [1], "wavelengths": [400.0], "fwhm": {}},
@@ -104,3 +106,63 @@ def test_a_wavelength_that_is_not_known_is_no_reason_to_refuse():
 def test_a_damaged_card_is_refused(damaged):
     with pytest.raises(ModelError, match="train it again"):
         check_scene_fits(damaged, [1], [400.0])
+
+
+FEATURES = ["kpca1", "kpca1 area<50", "kpca2"]
+
+
+def named(names, waves=None):
+    return {"bands": [1, 2, 3], "wavelengths": waves, "band_names": names}
+
+
+@pytest.mark.parametrize(
+    "names", [FEATURES, ["pca1", "pca2", "mnf3"], ["band 1 std<2"] * 3]
+)
+def test_features_are_no_bands_and_bands_no_features(names):
+    with pytest.raises(ModelError, match=rf"a stack of features \({names[0]}, .*the image"):
+        check_scene_fits(named(None, [400.0, 410.0, 420.0]), [1, 2, 3], None, names)
+    with pytest.raises(ModelError, match="a stack of features"):
+        check_scene_fits(named(["red", "green", "blue"]), [1, 2, 3], None, names)
+    with pytest.raises(
+        ModelError, match=rf"on features \({names[0]}, .* not named so; give"
+    ):
+        check_scene_fits(named(names), [1, 2, 3], None)
+    with pytest.raises(ModelError, match="has bands with wavelengths; give the stack"):
+        check_scene_fits(named(names), [1, 2, 3], [400.0, 410.0, 420.0])
+    assert check_scene_fits(named(names), [1, 2, 3], None, names) is None
+
+
+def test_other_features_are_named():
+    with pytest.raises(
+        ModelError,
+        match="other names: 'kpca1 area<50' but 'kpca1 area<60' in the scene; give",
+    ):
+        check_scene_fits(
+            named(FEATURES), [1, 2, 3], None, ["kpca1", "kpca1 area<60", "kpca2"]
+        )
+    more = ["pca1", *FEATURES]
+    assert check_scene_fits(named(FEATURES), [7, 1, 2, 3], None, more) == [1, 2, 3]
+
+
+def test_names_of_bands_decide_only_where_nothing_else_does():
+    colours, waves = ["red", "green", "blue"], [650.0, 560.0, 480.0]
+    with pytest.raises(ModelError, match="'red' but 'blue' in the scene and"):
+        check_scene_fits(
+            {"bands": list(range(1, 10)), "band_names": ["red"] * 9}, range(1, 10), None,
+            ["blue"] * 9,
+        )  # fmt: skip
+    assert (
+        check_scene_fits(named(colours), [1, 2, 3], None, ["Red", "green ", "blue"]) is None
+    )
+    assert (
+        check_scene_fits(named(colours, waves), [1, 2, 3], waves, ["a", "b", "c"]) is None
+    )
+    assert check_scene_fits(named(colours), [1, 2, 3], None) is None
+    assert check_scene_fits(named(None), [1, 2, 3], None, colours) is None
+
+
+def test_a_card_that_never_heard_of_names_keeps_working():
+    old = {"bands": [1, 2, 3], "wavelengths": None}
+    assert check_scene_fits(old, [1, 2, 3], None, FEATURES) is None
+    with pytest.raises(ModelError, match="a stack of features"):
+        check_scene_fits(card([1, 2, 3]), [1, 2, 3], None, FEATURES)

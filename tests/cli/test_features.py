@@ -127,3 +127,29 @@ def test_a_stack_may_be_written_again_beside_its_image(fields, call, tmp_path):
     for _ in range(2):
         said = call("features", image, "-c", "pca:2", "-o", tmp_path / "cube.hdr")
         assert said.code == 0, said.err
+
+
+@pytest.mark.parametrize(
+    "chain", [CHAIN, "pca:6", "mnf:6", "esdap:area=4+std=9+inertia=0.3"]
+)
+def test_a_model_on_bands_takes_no_stack_of_features(fields, call, tmp_path, chain):
+    stack, folder = tmp_path / "stack.tif", tmp_path / "run"
+    assert call("features", fields.image, "-c", chain, "-o", stack).code == 0
+    assert call("run", fields.experiment, "-o", folder, "--set", "map=false").code == 0
+    said = call("predict", folder / "models" / "svm", stack, "-o", tmp_path / "map.tif")
+    assert said.code != 0
+    assert "is a stack of features" in said.err
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_a_model_on_a_stack_takes_that_stack_alone(fields, call, tmp_path):
+    stack, folder = fields.folder / "stack.tif", tmp_path / "run"
+    model, out = folder / "models" / "svm", tmp_path / "map.tif"
+    assert call("features", fields.image, "-c", "pca:6", "-o", stack).code == 0
+    change = ("--set", f"scene.path={stack}", "--set", "map=false")
+    assert call("run", fields.experiment, "-o", folder, *change).code == 0
+    assert call("predict", model, stack, "-o", out).code == 0
+    said = call("predict", model, fields.image, "-o", out)
+    assert "trained on features (pca1, pca2, pca3 …)" in said.err
+    assert call("features", fields.image, "-c", "mnf:6", "-o", stack).code == 0
+    assert "'pca1' but 'mnf1'" in call("predict", model, stack, "-o", out).err

@@ -66,7 +66,7 @@ class Bundle:
     """The fitted classifier: predict, classes_ and more, by its kind."""
     card: dict[str, Any]
     """What it was made for: ``bands`` (numbers), ``wavelengths`` and ``fwhm`` (nm or
-    None), ``legend``, ``window`` (pixels) and whatever else its maker noted."""
+    None), ``band_names`` (or None), ``legend``, ``window`` (pixels) and whatever else its maker noted."""
     kind: str
     """Kind of the classifier: svm, cnn or sklearn."""
     versions: dict[str, str]

@@ -1,5 +1,7 @@
 """Whether a model fits a scene: the bands it was trained on must be there."""
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ __all__ = ["check_scene_fits"]
 _CLOSE = 1.0
 """Wavelengths at most this far apart (nm) are the same, whatever the band's width."""
 _MOST_NAMED = 8
+_FEATURE = re.compile(r"(?:k?pca|mnf)\d+\b|.* (?:area|std|inertia)<")
+"""What the names of image features begin with; no sensor calls its bands so."""
+_MOST_TEXT = 40
 _TOO_MANY = 1_000_000
 
 
@@ -19,23 +24,28 @@ def check_scene_fits(
     card: dict[str, Any],
     bands: npt.ArrayLike,
     wavelengths: npt.ArrayLike | None,
+    names: Sequence[str] | None = None,
 ) -> list[int] | None:
     """Return which of a scene's bands a model wants, or say why they do not fit.
 
     Why it exists: a model given other bands answers without complaint, and
     wrongly.  A band fits if its number is the same and, where both sides know
     wavelengths, its centre is no farther away than 1 nm or half the width
-    (FWHM) of the band, whichever is more.
+    (FWHM) of the band, whichever is more.  Names decide where one side is a
+    stack of image features, which have no wavelengths: then they must be the same,
+    and also where neither side has wavelengths to go by.
 
     Parameters
     ----------
     card : dict
         The card of a model, with ``bands`` and, where known, ``wavelengths``
-        and ``fwhm`` (nm).
+        and ``fwhm`` (nm) and ``band_names``.
     bands : array (band,)
         Numbers of the scene's bands.
     wavelengths : array (band,) or None
         Centres of the scene's bands in nm.
+    names : sequence of str (band,) or None
+        Names of the scene's bands, where they have some.
 
     Returns
     -------
@@ -46,7 +56,8 @@ def check_scene_fits(
     Raises
     ------
     ModelError
-        If bands are missing or lie elsewhere in the spectrum; they are named.
+        If bands are missing, lie elsewhere in the spectrum or are other features;
+        they are named.
 
     Examples
     --------
@@ -59,6 +70,7 @@ def check_scene_fits(
     hypercover.errors.ModelError: The model was trained on 2 bands and the scene has 2; it lacks band 3 (420 nm); give the image with all its bands.
     """
     wanted = _numbers(card)
+    _check_kind(card, names, wavelengths is not None)
     present = np.asarray(bands, dtype=np.int64).tolist()
     places = {number: place for place, number in reversed(list(enumerate(present)))}
     _check_present(card, wanted, present)
@@ -66,6 +78,8 @@ def check_scene_fits(
     if wavelengths is not None and card.get("wavelengths") is not None:
         there = np.asarray(wavelengths, dtype=np.float64)[positions]
         _check_wavelengths(card, wanted, there)
+    elif names is not None:
+        _check_names(card, [names[place] for place in positions])
     return None if positions == list(range(len(present))) else positions
 
 
@@ -98,6 +112,70 @@ def _along_bands(card: dict[str, Any], name: str) -> npt.NDArray[np.float64] | N
             f"The model's {name} are not one number for each of its bands; train it again."
         )
     return array
+
+
+def _names(card: dict[str, Any]) -> list[str] | None:
+    """Return the names of a card, one for each of its bands."""
+    names = card.get("band_names")
+    if names is None:
+        return None
+    if (
+        not isinstance(names, list)
+        or len(names) != len(card["bands"])
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise ModelError(
+            "The model's band_names are not one name for each of its bands; train it again."
+        )
+    return names
+
+
+def _are_features(names: Sequence[str] | None) -> bool:
+    return names is not None and any(_FEATURE.match(name) for name in names)
+
+
+def _check_kind(card: dict[str, Any], names: Sequence[str] | None, known: bool) -> None:
+    """Refuse features to a model on bands, and bands to a model on features."""
+    trained = _names(card)
+    if _are_features(trained) and not _are_features(names):
+        raise ModelError(
+            f"The model was trained on features ({_shortened(trained)}) and the scene has "
+            f"{'bands with wavelengths' if known else 'bands that are not named so'}; give "
+            "the stack that hypercover features makes of it."
+        )
+    # A card of an earlier version names no band, but its wavelengths tell.
+    measured = "band_names" in card or card.get("wavelengths") is not None
+    if _are_features(names) and not _are_features(trained) and measured:
+        raise ModelError(
+            f"The model was trained on bands of an image and the scene is a stack of features "
+            f"({_shortened(names)}); give the image itself."
+        )
+
+
+def _check_names(card: dict[str, Any], there: list[str]) -> None:
+    """Refuse other names than the model's, where there is nothing else to go by."""
+    trained = _names(card)
+    if trained is None or card.get("wavelengths") is not None:
+        return
+    apart = [
+        f"{own[:_MOST_TEXT]!r} but {other[:_MOST_TEXT]!r} in the scene"
+        for own, other in zip(trained, there, strict=True)
+        if own.strip().casefold() != other.strip().casefold()
+    ]
+    if not apart:
+        return
+    rest = len(apart) - _MOST_NAMED
+    raise ModelError(
+        f"The model was trained on bands of other names: {', '.join(apart[:_MOST_NAMED])}"
+        f"{f' and {_count(rest)} more' if rest > 0 else ''}; give an image with the same "
+        "bands in the same order."
+    )
+
+
+def _shortened(names: Sequence[str] | None) -> str:
+    """Write the first of some names."""
+    first = ", ".join(name[:_MOST_TEXT] for name in (names or ())[:3])
+    return f"{first} …" if len(names or ()) > 3 else first
 
 
 def _check_present(card: dict[str, Any], wanted: list[int], present: list[int]) -> None:

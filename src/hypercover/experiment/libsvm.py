@@ -141,7 +141,7 @@ def view_model(scene: Scene, model: Path, *, progress: Progress | None = None) -
         If the model is no SVM or does not fit the scene.
     """
     bundle = svm_bundle(model)
-    places = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
+    places = check_scene_fits(bundle.card, scene.bands, scene.wavelengths, scene.band_names)
     if places is not None:
         scene = scene.take_bands([int(place) for place in places])
     if bundle.features is not None:

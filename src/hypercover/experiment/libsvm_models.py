@@ -116,5 +116,6 @@ def _of_scene(scene: Scene) -> dict[str, Any]:
         "bands": scene.bands.tolist(),
         "wavelengths": None if waves is None else waves.tolist(),
         "fwhm": None if widths is None else widths.tolist(),
+        "band_names": None if scene.band_names is None else list(scene.band_names),
         "window": 1,
     }

@@ -37,13 +37,15 @@ def predict_image(
         If a map is to have another suffix than that of a GeoTIFF.
     ModelError
         If the bundle is damaged, or the image lacks bands the model was
-        trained on; the bands or wavelengths are named.
+        trained on, or is a stack of other features; they are named.
     SceneError
         If the image features of the scene do not fit in memory.
     """
     check_map_names(out, confidence)
     bundle = load_bundle(model)
-    positions = check_scene_fits(bundle.card, scene.bands, scene.wavelengths)
+    positions = check_scene_fits(
+        bundle.card, scene.bands, scene.wavelengths, scene.band_names
+    )
     if positions is not None:
         scene = scene.take_bands([int(position) for position in positions])
     legend = card_legend(bundle.card)

@@ -179,6 +179,7 @@ def _keep(
         "bands": scene.bands.tolist(),
         "wavelengths": None if scene.wavelengths is None else scene.wavelengths.tolist(),
         "fwhm": None if scene.fwhm is None else scene.fwhm.tolist(),
+        "band_names": None if scene.band_names is None else list(scene.band_names),
         "legend": scene.legend.to_json(),
         "window": spec.window,
         "features": None if chain is None else chain.text,

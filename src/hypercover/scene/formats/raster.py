@@ -192,7 +192,9 @@ def _cube(path: Path, dataset: Any) -> xr.DataArray:
 def _named(cube: xr.DataArray, descriptions: tuple[str | None, ...]) -> xr.DataArray:
     """Return the cube with the names of its bands, where they say more than a number."""
     names = [(name or "").strip()[:_LONGEST_NAME] for name in descriptions]
-    if not all(names) or any(_NUMBERED.match(name) for name in names):
+    # Profiles of bare bands are named "band 1", "band 1 area<50": these do say more.
+    counted = any(_NUMBERED.match(name) for name in names)
+    if not all(names) or (counted and not any("<" in name for name in names)):
         return cube
     return cube.assign_coords(band_name=("band", np.asarray(names, dtype=np.str_)))
 
