@@ -4,7 +4,8 @@ The Indian Pines stand-in in the folder named by HYPERCOVER_DATA: raw bands; the
 lecture's chain (kernel PCA, attribute profiles on the tree of shapes, NWFE); the
 same on MNF components.  C and gamma are the defaults throughout.  Prints overall
 accuracy and, beside it, what the features carry across the split: the share of
-test pixels that lie in one flat zone with a training pixel.  The last line is
+test pixels that lie in one flat zone with a training pixel, in the mean over all
+features.  The last line is
 the ratio of what the lecture's chain gains under random pixels to what it gains
 under guard-banded blocks, in points.
 
@@ -44,7 +45,7 @@ def cell(model: dict[str, Any]) -> str:
     score = percent(
         model["overall_accuracy"], (model["spread"] or {}).get("overall_accuracy")
     )
-    shared = (model["leakage"].get("features") or {}).get("shared_zone")
+    shared = (model["leakage"].get("features") or {}).get("mean_zone")
     return score if shared is None else f"{score} (zones {percent(shared)})"
 
 
