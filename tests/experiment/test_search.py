@@ -243,6 +243,8 @@ def test_a_run_that_searches_takes_the_best_cell_of_a_search(fields, tmp_path, r
     assert chosen["kind"] == table["kind"] == "blocks"
     assert chosen["accuracy"] == table["accuracy"]
     assert chosen["best"] == table["best"]
+    taken = metrics["models"]["svm"]["search_seconds"]
+    assert 0 < taken == table["wall_seconds"] < metrics["models"]["svm"]["train_seconds"]
     card = json.loads((tmp_path / "models" / "svm" / "model.json").read_text())
     assert card["settings"]["C"] == table["best"]["C"]
     assert card["settings"]["gamma"] == pytest.approx(table["best"]["gamma"])

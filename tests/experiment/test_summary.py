@@ -75,3 +75,21 @@ def test_the_best_model_is_chosen_by_validation_never_by_test():
     }
     assert best_model(models) == "b"
     assert best_model({"a": result(0.9, [[1]])}) is None
+
+
+def test_what_each_seed_chose_is_kept():
+    def chosen(cost, seconds):
+        best = {"C": cost, "gamma": 0.5, "scale": None, "accuracy": 0.9}
+        found = {"search": {"best": best, "searched": ["C"]}, "search_seconds": seconds}
+        return result(0.5, [[1, 0], [0, 1]]) | found
+
+    joined = summarise([chosen(10.0, 1.0), chosen(1.0, 3.0)], [4, 5])
+    assert joined["search"]["best"]["C"] == 10.0
+    assert [(own["seed"], own["C"]) for own in joined["search"]["choices"]] == [
+        (4, 10),
+        (5, 1),
+    ]
+    assert joined["search_seconds"] == pytest.approx(2.0)
+    assert "choices" not in summarise([chosen(10.0, 1.0)], [4])["search"]
+    plain = [result(0.5, [[1, 0], [0, 1]])] * 2
+    assert "search" not in summarise(plain, [0, 1])

@@ -119,6 +119,26 @@ def test_a_model_shows_what_it_was_chosen_from(page):
     words = Words(page(None, search=table() | {"searched": ["C", "gamma"]})).text
     assert "C and gamma by cross-validation: 77.00 % with C = 10" in words
     assert "10 random folds of the training pixels" in words
+    assert "Each of" not in words
+    assert "of it the search" not in words
+
+
+def test_a_model_shows_what_each_seed_chose_and_what_the_search_took(page):
+    choices = [{"seed": seed, "C": 10.0**seed, "gamma": 0.008} for seed in (0, 1)]
+    found = table() | {"searched": ["C"], "choices": choices}
+    words = Words(page(None, search=found, train_seconds=9.0, search_seconds=8.0)).text
+    assert "C by cross-validation: first of 2 seeds 77.00 %" in words
+    assert "Each of 2 seeds chose for itself: C = 1 (seed 0); C = 10 (seed 1)." in words
+    assert "trained in 9.0 s, 8.0 s of it the search" in words
+
+
+def test_the_report_says_which_way_to_widen_a_grid(page):
+    sentence = "The best cell lies on the edge of the grid; try larger gamma."
+    assert Words(page(search())).text.count(sentence) == 2
+    inside = table() | {"gamma": [0.004, 0.008, 0.016]}
+    inside |= {key: [*inside[key], [0.1] * 3] for key in ("accuracy", "minutes")}
+    inside["scale"] = [0.5, 1.0, 2.0]
+    assert "on the edge" not in Words(page(search(tables=[inside]))).text
 
 
 def test_every_grid_has_headings_and_a_name(page):

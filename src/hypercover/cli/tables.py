@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from hypercover.maps.search_words import choice_words
+from hypercover.maps.search_words import choice_words, choices_words, edge_words
 from hypercover.scene.catalog import KnownScene
 from hypercover.scene.scene import Scene
 
@@ -115,7 +115,13 @@ def note_lines(metrics: Mapping[str, Any]) -> list[str]:
 def choice_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say which C and gamma were chosen for a model, one line per split."""
     return [
-        f"Chosen for {name} under {label}: {choice_words(model['search'])}."
+        " ".join(
+            (
+                f"Chosen for {name} under {label}: {choice_words(model['search'])}.",
+                *choices_words(model["search"]),
+                *edge_words(model["search"]),
+            )
+        )
         for label, part in _parts(metrics)
         for name, model in part["models"].items()
         if model.get("search")

@@ -49,6 +49,23 @@ def summarise(results: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dic
         "spread": {
             name: _spread([result[name] for result in results]) for name in _HEADLINES
         },
+        **_searches(results, seeds),
+    }
+
+
+def _searches(results: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
+    """Return the grid of the first seed, and what each seed chose from its own."""
+    found = [result.get("search") for result in results]
+    if not all(found):
+        return {}
+    choices = [
+        {"seed": seed, **{name: search["best"][name] for name in ("C", "gamma", "scale")}}
+        for seed, search in zip(seeds, found, strict=True)
+        if search is not None
+    ]
+    return {
+        "search": {**(found[0] or {}), "choices": choices},
+        "search_seconds": _mean([result.get("search_seconds") for result in results]),
     }
 
 

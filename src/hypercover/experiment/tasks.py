@@ -151,7 +151,9 @@ def train(
     text = None if chain is None else chain.text
     result = trial.to_json() | {"description": describe_model(spec, text)}
     if choice.facts is not None:
-        result["search"] = choice.facts
+        searching = choice.facts["wall_seconds"]
+        result |= {"search": choice.facts, "search_seconds": searching}
+        result["train_seconds"] += searching
     if chain is not None:
         result["leakage"]["features"] = feature_leakage(chain, scene, parts)
     if split == "main" and seed == experiment.seed:

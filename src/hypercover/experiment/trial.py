@@ -30,7 +30,7 @@ class Trial:
     validation_accuracy: float | None
     """Share of validation pixels it got right; None without such pixels."""
     train_seconds: float
-    """Wall time of the training."""
+    """Wall time of the training, without that of a search before it."""
     predict_seconds: float
     """Wall time of predicting validation and test pixels."""
 

@@ -84,6 +84,7 @@ class Model(_Part):
     validation_accuracy: Share = None
     train_seconds: float | None = None
     predict_seconds: float | None = None
+    search_seconds: float | None = None
     search: SearchTable | None = None
     repeats: list[Repeat] = []
     spread: dict[str, Share] | None = None

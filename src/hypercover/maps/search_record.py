@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field, model_validator
 from hypercover.maps.run_files import LENIENT, Share, Whole, read_part
 from hypercover.maps.search_words import (
     best_words,
+    choices_words,
+    edge_words,
     fall_words,
     folds_words,
     gamma_words,
@@ -39,6 +41,15 @@ class Best(_Part):
     gamma: Amount
     scale: Amount | None = None
     accuracy: Amount
+
+
+class Choice(_Part):
+    """What one seed chose."""
+
+    seed: Whole
+    C: Amount
+    gamma: Amount
+    scale: Amount | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ class SearchTable(_Part):
     accuracy: list[list[Share]]
     minutes: list[list[float | None]]
     best: Best | None = None
+    choices: list[Choice] = []
     serial_seconds: Amount = 0.0
     wall_seconds: Amount = 0.0
     speed_up: Amount | None = None
@@ -98,6 +110,16 @@ class SearchTable(_Part):
     def best_text(self) -> str:
         """The best cell."""
         return best_words(self.model_dump())
+
+    @property
+    def edge_text(self) -> str:
+        """Which way to widen the grid; empty where the best cell lies inside."""
+        return "".join(edge_words(self.model_dump()))
+
+    @property
+    def choices_text(self) -> str:
+        """What each seed chose; empty for one seed."""
+        return "".join(choices_words(self.model_dump()))
 
     @property
     def speed_text(self) -> str:

@@ -7,6 +7,8 @@ __all__ = [
     "best_words",
     "cell_words",
     "choice_words",
+    "choices_words",
+    "edge_words",
     "fall_words",
     "folds_words",
     "gamma_words",
@@ -73,6 +75,29 @@ def best_words(table: Table) -> str:
     return f"{100 * best['accuracy']:.2f} % with {where}"
 
 
+def edge_words(table: Table) -> list[str]:
+    """Say which way to widen a grid whose best cell lies on its edge, in one sentence.
+
+    An axis of one value has no edge.
+
+    Examples
+    --------
+    >>> grid = {"C": [1, 10], "gamma": [0.1, 1, 10], "best": {"C": 10, "gamma": 0.1}}
+    >>> edge_words(grid)
+    ['The best cell lies on the edge of the grid; try larger C and smaller gamma.']
+    >>> edge_words(grid | {"C": [10], "best": {"C": 10, "gamma": 1}})
+    []
+    """
+    best, ways = table["best"], []
+    for axis in ("C", "gamma") if best else ():
+        low, high = min(table[axis]), max(table[axis])
+        if low < high and best[axis] in (low, high):
+            ways.append(f"{'larger' if best[axis] == high else 'smaller'} {axis}")
+    if not ways:
+        return []
+    return [f"The best cell lies on the edge of the grid; try {' and '.join(ways)}."]
+
+
 def choice_words(table: Table) -> str:
     """Say what a run chose by cross-validation on its training pixels, and how well it did.
 
@@ -84,11 +109,44 @@ def choice_words(table: Table) -> str:
     'C = 10, 90.00 % right in 5 random folds of training pixels'
     """
     best = table["best"]
-    said = {"C": f"C = {best['C']:g}"}
-    said["gamma"] = f"gamma = {gamma_words(best['gamma'], best['scale'])}"
-    chosen = " and ".join(said[name] for name in table["searched"])
     right = f"{100 * best['accuracy']:.2f} % right"
+    chosen = _chosen(best, table["searched"])
     return f"{chosen}, {right} in {folds_words(table)} of training pixels"
+
+
+def choices_words(table: Table) -> list[str]:
+    """Say what each seed chose, where a model was trained with several, in one sentence.
+
+    Examples
+    --------
+    >>> ten, one = ({"C": c, "gamma": 0.05, "scale": None} for c in (10.0, 1.0))
+    >>> choices = [{"seed": 0, **ten}, {"seed": 1, **one}, {"seed": 2, **ten}]
+    >>> choices_words({"searched": ["C"], "choices": choices})
+    ['Each of 3 seeds chose for itself: C = 10 (seeds 0, 2); C = 1 (seed 1).']
+    >>> choices_words({"searched": ["C"]})
+    []
+    """
+    choices = table.get("choices") or []
+    if len(choices) < 2:
+        return []
+    seeds: dict[str, list[str]] = {}
+    for choice in choices:
+        chosen = _chosen(choice, table["searched"])
+        seeds.setdefault(chosen, []).append(str(choice["seed"]))
+    told = "; ".join(
+        f"{chosen} ({'seed' if len(own) == 1 else 'seeds'} {', '.join(own)})"
+        for chosen, own in seeds.items()
+    )
+    return [f"Each of {len(choices)} seeds chose for itself: {told}."]
+
+
+def _chosen(choice: Mapping[str, Any], searched: Sequence[str]) -> str:
+    """Write what was searched with the values that were found."""
+    said = {
+        "C": f"C = {choice['C']:g}",
+        "gamma": f"gamma = {gamma_words(choice['gamma'], choice['scale'])}",
+    }
+    return " and ".join(said[name] for name in searched)
 
 
 def speed_words(table: Table) -> str:
