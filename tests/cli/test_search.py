@@ -13,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from hypercover.maps.search_words import cell_words
+from hypercover.maps.search_words import cell_words, edge_words
 
 GRID = {"C": [1, 10], "gamma_scale": [0.5, 2], "folds": 3, "size": 8, "guard": 2}
 
@@ -64,6 +64,10 @@ def test_the_outcome_is_the_table_of_the_lecture(call, grid, tmp_path):
     assert "wall time" in called.out
     assert "speed-up" in called.out
     assert "svm: from random folds to blocks the best cell" in called.out
+    grids = json.loads((folder / "search.json").read_text())["tables"]
+    # Two values of each: wherever the best cell is, it lies on the edge.
+    ways = [line for line in lines if line.startswith("The best cell lies on the edge")]
+    assert ways == [edge_words(grid)[0] for grid in grids]
     assert f"Table: {folder / 'search.csv'}" in lines
     assert f"Picture: {folder / 'figures' / 'search-svm-blocks.png'}" in lines
 
@@ -73,13 +77,13 @@ def test_the_line_to_take_over_works(call, grid, tmp_path):
     out = call("search", path, "-o", folder, "--set", "search.C=[1, 5]").out
     line = next(line for line in out.splitlines() if line.startswith("To use the best"))
     best = json.loads((folder / "search.json").read_text())["tables"][1]["best"]
-    assert line.startswith("To use the best by blocks: hypercover run ")
+    assert line.startswith(f"To use the best by blocks: hypercover run {path} -o {folder} ")
     assert f"--set models.svm.C={best['C']:g} --set models.svm.gamma=" in line
     assert "--set 'search.C=[1, 5]'" in line
     words = shlex.split(line.partition("hypercover ")[2])
-    called = call(*words, "--set", "map=false", "-o", folder)
+    called = call(*words, "--set", "map=false")
     assert called.code == 0, called.err
-    assert "Report:" in called.out
+    assert f"Report: {folder / 'report.html'}" in called.out
     report = call("search", path, "-o", folder, "--set", "search.C=[1, 5]").out
     assert f"Report: {folder / 'report.html'}" in report
 

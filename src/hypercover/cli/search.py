@@ -41,5 +41,6 @@ def command(
     if seed is not None:
         overrides.append(f"seed={seed}")
     plan = load_experiment(experiment, overrides)
-    folder = out or Path("runs") / plan.name
-    search_and_show(plan, folder, workers, called=(experiment, overrides))
+    place = [] if out is None else ["-o", str(out)]
+    called = [experiment, *place, *(word for each in overrides for word in ("--set", each))]
+    search_and_show(plan, out or Path("runs") / plan.name, workers, called=called)

@@ -25,6 +25,7 @@ from hypercover.jobs.run import Event
 from hypercover.maps.search_words import (
     best_words,
     cell_words,
+    edge_words,
     fall_words,
     folds_words,
     gamma_words,
@@ -39,13 +40,14 @@ _QUIET = 10.0
 _CELL, _MARGIN = 18, 40
 """Columns of text that a cell takes, and all that stands before the cells."""
 
-Called = tuple[str, Sequence[str]]
-
 
 def search_and_show(
-    experiment: Experiment, folder: Path, workers: int, *, called: Called
+    experiment: Experiment, folder: Path, workers: int, *, called: Sequence[str]
 ) -> None:
-    """Search a grid with progress on stderr and its tables on stdout."""
+    """Search a grid with progress on stderr and its tables on stdout.
+
+    ``called`` is what a run of the same experiment in the same folder is called with.
+    """
     with _watching(experiment, SearchFolder(folder)) as watch:
         found = run_search(experiment, folder, workers=workers, progress=watch)
     tables = found["tables"]
@@ -53,21 +55,19 @@ def search_and_show(
         say(_title(table, simulated=found["scene"]["simulated"]))
         _show(grid_table(table), len(table["C"]))
         say(f"Best: {best_words(table)}; {speed_words(table)}.")
-        say(*(f"Note: {note}" for note in table["notes"]))
+        say(*edge_words(table), *(f"Note: {note}" for note in table["notes"]))
     say(*fall_words(tables))
     say(*_advice(experiment, tables, called))
     _say_products(experiment, SearchFolder(folder))
 
 
 def _advice(
-    experiment: Experiment, tables: Sequence[Mapping[str, Any]], called: Called
+    experiment: Experiment, tables: Sequence[Mapping[str, Any]], called: Sequence[str]
 ) -> list[str]:
     """Return the command that takes over the best cell of each model."""
     kind = preferred_folds(experiment.split.kind, experiment.search.by)
     chosen = [table for table in tables if table["kind"] == kind and table["best"]]
-    source, overrides = called
-    words = [shlex.quote(source), *(f"--set {shlex.quote(each)}" for each in overrides)]
-    words += [settings_words(table) for table in chosen]
+    words = [shlex.join(called), *(settings_words(table) for table in chosen)]
     if not chosen:
         return []
     return [f"To use the best by {kind}: hypercover run {' '.join(words)}"]
