@@ -27,6 +27,7 @@ __all__ = [
     "RunError",
     "SceneError",
     "SplitError",
+    "counted",
 ]
 
 
@@ -64,3 +65,14 @@ class OutputError(HypercoverError, OSError):
 
 class RunError(HypercoverError, RuntimeError):
     """The work was started rightly and failed on the way."""
+
+
+def counted(count: int, what: str) -> str:
+    """Write a number of things for a sentence, one of them without an s.
+
+    Examples
+    --------
+    >>> counted(1, "band"), counted(0, "band"), counted(1200, "feature")
+    ('1 band', '0 bands', '1,200 features')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -153,3 +153,9 @@ def test_a_model_on_a_stack_takes_that_stack_alone(fields, call, tmp_path):
     assert "trained on features (pca1, pca2, pca3 …)" in said.err
     assert call("features", fields.image, "-c", "mnf:6", "-o", stack).code == 0
     assert "'pca1' but 'mnf1'" in call("predict", model, stack, "-o", out).err
+
+
+def test_one_feature_of_one_band_is_said_so(fields, call, tmp_path):
+    said = call("features", fields.image, "-c", "pca:1", "--keep-bands", "1", "-o",
+                tmp_path / "one.tif")  # fmt: skip
+    assert said.out.startswith("1 feature of 1 band: pca:1\n"), said.err

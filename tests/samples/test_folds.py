@@ -219,6 +219,10 @@ REFUSED = [
         "blocks of 50 × 50 pixels, fewer than the 20 folds; use at most",
     ),
     (
+        lambda: BlockFolds(2, size=900).folds(Samples.of(np.tile([1, 2], (9, 120)))),
+        "The samples lie in 1 block of 900 × 900 pixels, fewer than the 2 folds; use smaller",
+    ),
+    (
         lambda: ClusterFolds(3).folds(Samples.of([[1, 1, 2, 2]])),
         "The samples lie in 2 clusters, fewer than the 3 folds; use at most 2 folds or "
         "folds by blocks.",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import ModelError
+from hypercover.errors import ModelError, counted
 
 __all__ = ["check_scene_fits"]
 
@@ -167,7 +167,7 @@ def _check_names(card: dict[str, Any], there: list[str]) -> None:
     rest = len(apart) - _MOST_NAMED
     raise ModelError(
         f"The model was trained on bands of other names: {', '.join(apart[:_MOST_NAMED])}"
-        f"{f' and {_count(rest)} more' if rest > 0 else ''}; give an image with the same "
+        f"{_and_more(rest)}; give an image with the same "
         "bands in the same order."
     )
 
@@ -190,7 +190,7 @@ def _check_present(card: dict[str, Any], wanted: list[int], present: list[int]) 
         reach = f"{lost.min():.0f}"
         where = f" ({reach}{f'–{lost.max():.0f}' if lost.max() > lost.min() else ''} nm)"
     raise ModelError(
-        f"The model was trained on {_count(len(wanted))} and the scene has {len(present)}; "
+        f"The model was trained on {counted(len(wanted), 'band')} and the scene has {len(present)}; "
         f"it lacks {_runs(missing)}{where}; give the image with all its bands."
     )
 
@@ -217,12 +217,12 @@ def _check_wavelengths(
     rest = len(apart) - _MOST_NAMED
     raise ModelError(
         f"The model was trained on other wavelengths than the scene has: {named}"
-        f"{f' and {_count(rest)} more' if rest > 0 else ''}; give an image of the same sensor."
+        f"{_and_more(rest)}; give an image of the same sensor."
     )
 
 
-def _count(n_bands: int) -> str:
-    return "1 band" if n_bands == 1 else f"{n_bands} bands"
+def _and_more(rest: int) -> str:
+    return f" and {counted(rest, 'band')} more" if rest > 0 else ""
 
 
 def _runs(numbers: list[int]) -> str:

@@ -46,6 +46,7 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
+    from hypercover.errors import counted
     from hypercover.features.chain import Chain
     from hypercover.scene.bands import select_bands
     from hypercover.scene.reading import open_scene
@@ -61,6 +62,7 @@ def command(
     with bar("Features") as advance:
         stack = steps.fit_transform(scene, seed=seed, progress=advance)
     written = write_scene(stack, out, tags={"HYPERCOVER_FEATURES": steps.text})
+    features = counted(stack.n_bands, "feature")
     say(*(f"Note: {note}" for note in stack.notes[len(scene.notes) :]))
-    say(f"{stack.n_bands} features of {scene.n_bands} bands: {steps.text}")
+    say(f"{features} of {counted(scene.n_bands, 'band')}: {steps.text}")
     say(f"Image{' (simulated)' if scene.simulated else ''}: {written}")

@@ -152,9 +152,11 @@ def _view(scene: "Scene", chain: str | None, model: Path | None, seed: int) -> "
 
 
 def _say_file(file: Path, samples: int, features: int, seen: str) -> None:
+    from hypercover.errors import counted
     from hypercover.samples.libsvm_positions import positions_beside
 
-    typer.echo(f"Data: {file} ({samples:,} samples, {features} features: {seen})")
+    size = f"{counted(samples, 'sample')}, {counted(features, 'feature')}"
+    typer.echo(f"Data: {file} ({size}: {seen})")
     typer.echo(f"Positions: {positions_beside(file)}")
 
 

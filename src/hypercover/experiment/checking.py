@@ -1,6 +1,6 @@
 """Looking before leaping: what would stop a run is found before anything is written."""
 
-from hypercover.errors import ExperimentError
+from hypercover.errors import ExperimentError, counted
 from hypercover.experiment.features import chain_of
 from hypercover.experiment.schema import (
     CNNSpec,
@@ -96,6 +96,6 @@ def _check_nwfe(model: SVMSpec, bands: int) -> None:
     """Refuse more features of NWFE than it is given bands."""
     if model.nwfe is not None and model.nwfe > bands:
         raise ExperimentError(
-            f"NWFE was asked for {model.nwfe} features of {bands} bands; ask for at most "
+            f"NWFE was asked for {model.nwfe} features of {counted(bands, 'band')}; ask for at most "
             f"{bands}."
         )

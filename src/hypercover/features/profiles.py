@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import CallError, ModelError, SceneError
+from hypercover.errors import CallError, ModelError, SceneError, counted
 from hypercover.features.attributes import ATTRIBUTES, RULES, Rule, regularised
 from hypercover.features.bandwise import bands_at_once, each_band
 from hypercover.features.feature import Arrays, Progress, Settings
@@ -258,8 +258,8 @@ class Profiles:
             )
         if scene.n_bands != len(self.thresholds_):
             raise ModelError(
-                f"The profiles were fitted on {len(self.thresholds_)} bands and {scene.name} "
-                f"has {scene.n_bands}; give a scene with the same bands."
+                f"The profiles were fitted on {counted(len(self.thresholds_), 'band')} and "
+                f"{scene.name} has {scene.n_bands}; give a scene with the same bands."
             )
 
     def state(self) -> tuple[Settings, Arrays]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import CallError, ModelError, SceneError
+from hypercover.errors import CallError, ModelError, SceneError, counted
 from hypercover.features.feature import Progress
 from hypercover.features.stack import check_range, feature_scene, new_stack
 from hypercover.scene.scene import Scene
@@ -49,8 +49,8 @@ def check_enough(components: int, bands: int, feature: str) -> None:
     """Refuse more straight components than there are bands."""
     if components > bands:
         raise CallError(
-            f"{feature} was asked for {components} components of {bands} bands; ask for "
-            f"at most {bands}."
+            f"{feature} was asked for {components} components of {counted(bands, 'band')}; ask "
+            f"for at most {bands}."
         )
 
 
@@ -104,7 +104,7 @@ def check_bands(scene: Scene, bands: int, feature: str) -> None:
     """Refuse a scene with another number of bands than a feature was fitted on."""
     if scene.n_bands != bands:
         raise ModelError(
-            f"{feature} was fitted on {bands} bands and the scene {scene.name} has "
+            f"{feature} was fitted on {counted(bands, 'band')} and the scene {scene.name} has "
             f"{scene.n_bands}; give it the same bands."
         )
 

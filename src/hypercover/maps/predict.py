@@ -19,7 +19,7 @@ import numpy.typing as npt
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from hypercover.errors import ModelError, SceneError
+from hypercover.errors import ModelError, SceneError, counted
 from hypercover.maps.export import (
     BLOCK,
     class_map_writer,
@@ -186,7 +186,7 @@ def _margin(classifier: Any, scene: Scene) -> int:
     expected = getattr(classifier, "n_features_in_", scene.n_bands)
     if expected != scene.n_bands:
         raise ModelError(
-            f"The model was trained on {expected} bands and the scene {scene.name} has "
+            f"The model was trained on {counted(expected, 'band')} and the scene {scene.name} has "
             f"{scene.n_bands}; select the bands the model was trained on."
         )
     if not hasattr(classifier, "predict_dense"):

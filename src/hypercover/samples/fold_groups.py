@@ -5,7 +5,7 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects, label, maximum_filter
 from scipy.sparse import coo_array
 
-from hypercover.errors import SplitError
+from hypercover.errors import SplitError, counted
 from hypercover.samples.samples import Samples
 from hypercover.scene.legend import Legend
 
@@ -92,17 +92,20 @@ def check_members(samples: Samples, n: int, legend: Legend | None) -> None:
         return
     fewer = f"use at most {count} folds, " if count > 1 else ""
     raise SplitError(
-        f"{class_name(code, legend)} has {count} sample{'s' if count > 1 else ''}, fewer than "
+        f"{class_name(code, legend)} has {counted(count, 'sample')}, fewer than "
         f"the {n} folds; {fewer}label more of it or drop the class."
     )
 
 
-def check_groups(groups: Positions, n: int, what: str, way_out: str) -> None:
+def check_groups(
+    groups: Positions, n: int, what: str, way_out: str, *, size: str = ""
+) -> None:
     """Refuse fewer groups than folds."""
     count = int(groups.max()) + 1
     if count >= n:
         return
     fewer = f"at most {count} folds or " if count > 1 else ""
     raise SplitError(
-        f"The samples lie in {count} {what}, fewer than the {n} folds; use {fewer}{way_out}."
+        f"The samples lie in {counted(count, what)}{size}, fewer than the {n} folds; "
+        f"use {fewer}{way_out}."
     )

@@ -243,8 +243,8 @@ class BlockFolds:
         _, groups = np.unique(
             rows // self.size * across + cols // self.size, return_inverse=True
         )
-        what = f"blocks of {self.size} × {self.size} pixels"
-        check_groups(groups, self.n, what, "smaller blocks")
+        size = f" of {self.size} × {self.size} pixels"
+        check_groups(groups, self.n, "block", "smaller blocks", size=size)
         numbers = deal(samples.labels, groups, self.n, rng)
         return _folded(samples, numbers, self, seed=seed, legend=legend)
 
@@ -298,7 +298,7 @@ class ClusterFolds:
         """
         check_classes(samples)
         groups = clusters(samples, max(self.guard, 1))
-        check_groups(groups, self.n, "clusters", "folds by blocks")
+        check_groups(groups, self.n, "cluster", "folds by blocks")
         numbers = deal(samples.labels, groups, self.n, np.random.default_rng(seed))
         return _folded(samples, numbers, self, seed=seed, legend=legend)
 

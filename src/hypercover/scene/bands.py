@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import SceneError
+from hypercover.errors import SceneError, counted
 from hypercover.scene.catalog import aviris_bands
 from hypercover.scene.scene import Scene
 
@@ -166,7 +166,7 @@ def _water(scene: Scene) -> _Found:
 
 def _bad(scene: Scene) -> _Found:
     count = int(scene.bad.sum())
-    return _Found(scene.bad, f"The file marks {count} bands as bad.")
+    return _Found(scene.bad, f"The file marks {counted(count, 'band')} as bad.")
 
 
 _NAMED: dict[str, Callable[[Scene], _Found]] = {"water-absorption": _water, "bad": _bad}
