@@ -8,15 +8,11 @@ import numpy as np
 from scipy.linalg import eigh
 
 from hypercover.errors import SceneError
-from hypercover.features.feature import Arrays, Progress, Settings
-from hypercover.features.restoring import count_in, matrix_in, vector_in
+from hypercover.features.feature import Progress
+from hypercover.features.linear import Projection
 from hypercover.features.spectral import (
     Floats,
-    check_bands,
-    check_components,
-    check_enough,
     check_variance,
-    map_spectra,
     mean_and_covariance,
     signed,
     varying,
@@ -31,7 +27,7 @@ that repeat each other can be told apart from nothing."""
 
 
 @dataclass
-class MNF:
+class MNF(Projection):
     """Project spectra on the directions in which signal stands out of noise most.
 
     Why it exists: principal components follow variance, and noise has variance
@@ -58,21 +54,10 @@ class MNF:
     components: int = 10
     """How many components."""
 
-    def __post_init__(self) -> None:
-        """Refuse a number of components that is none."""
-        self.components = check_components(self.components, "MNF")
+    title = "MNF"
+    worth = "ratios"
 
-    @property
-    def reach(self) -> int:
-        """Pixels around a pixel that its value depends on: none; neighbours only fit it."""
-        return 0
-
-    def outputs(self, bands: int) -> int:
-        """Return how many features it makes of so many bands."""
-        check_enough(self.components, bands, "MNF")
-        return self.components
-
-    def fit(self, scene: Scene, *, seed: int = 0) -> Self:
+    def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
         """Learn the directions from all pixels with data; the seed changes nothing.
 
         Raises
@@ -94,40 +79,6 @@ class MNF:
         self.directions_ = signed(directions[:, leading] * weight[:, None])
         self.ratios_ = ratios[leading]
         return self
-
-    def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
-        """Return the scene with its components as bands ``mnf1``, ``mnf2`` …."""
-        check_bands(scene, len(self.mean_), "MNF")
-        names = [f"mnf{number}" for number in range(1, self.components + 1)]
-        return map_spectra(scene, self._project, names, progress)
-
-    def _project(self, spectra: Floats) -> Floats:
-        return np.asarray((spectra - self.mean_) @ self.directions_)
-
-    def state(self) -> tuple[Settings, Arrays]:
-        """Return what was learnt as JSON-able settings and plain arrays."""
-        arrays: Arrays = {
-            "mean": self.mean_,
-            "directions": self.directions_,
-            "ratios": self.ratios_,
-        }
-        return {"components": self.components}, arrays
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Return the fitted feature that :meth:`state` described.
-
-        Raises
-        ------
-        ModelError
-            If something is missing or does not fit the rest.
-        """
-        feature = cls(count_in(settings, "components"))
-        feature.mean_ = vector_in(arrays, "mean")
-        bands = len(feature.mean_)
-        feature.directions_ = matrix_in(arrays, "directions", bands, feature.components)
-        feature.ratios_ = vector_in(arrays, "ratios", feature.components)
-        return feature
 
 
 def noise_covariance(scene: Scene) -> Floats:

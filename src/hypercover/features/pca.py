@@ -6,15 +6,10 @@ from typing import Self
 import numpy as np
 from scipy.linalg import eigh
 
-from hypercover.features.feature import Arrays, Progress, Settings
-from hypercover.features.restoring import count_in, matrix_in, vector_in
+from hypercover.features.feature import Progress
+from hypercover.features.linear import Projection
 from hypercover.features.spectral import (
-    Floats,
-    check_bands,
-    check_components,
-    check_enough,
     check_variance,
-    map_spectra,
     mean_and_covariance,
     signed,
 )
@@ -24,7 +19,7 @@ __all__ = ["PCA"]
 
 
 @dataclass
-class PCA:
+class PCA(Projection):
     """Project spectra on the directions of largest variance.
 
     Why it exists: the plainest image feature, and the yardstick of the others.
@@ -49,24 +44,10 @@ class PCA:
     [[[-3.5, -1.2, 1.0, 3.7]]]
     """
 
-    components: int = 5
-    """How many components."""
+    title = "PCA"
+    worth = "variances"
 
-    def __post_init__(self) -> None:
-        """Refuse a number of components that is none."""
-        self.components = check_components(self.components, "PCA")
-
-    @property
-    def reach(self) -> int:
-        """Pixels around a pixel that its value depends on: none."""
-        return 0
-
-    def outputs(self, bands: int) -> int:
-        """Return how many features it makes of so many bands."""
-        check_enough(self.components, bands, "PCA")
-        return self.components
-
-    def fit(self, scene: Scene, *, seed: int = 0) -> Self:
+    def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
         """Learn the directions from all pixels with data; the seed changes nothing.
 
         Raises
@@ -81,37 +62,3 @@ class PCA:
         self.directions_ = signed(directions[:, ::-1][:, : self.components])
         self.variances_ = variances[: self.components]
         return self
-
-    def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
-        """Return the scene with its components as bands ``pca1``, ``pca2`` …."""
-        check_bands(scene, len(self.mean_), "PCA")
-        names = [f"pca{number}" for number in range(1, self.components + 1)]
-        return map_spectra(scene, self._project, names, progress)
-
-    def _project(self, spectra: Floats) -> Floats:
-        return np.asarray((spectra - self.mean_) @ self.directions_)
-
-    def state(self) -> tuple[Settings, Arrays]:
-        """Return what was learnt as JSON-able settings and plain arrays."""
-        arrays: Arrays = {
-            "mean": self.mean_,
-            "directions": self.directions_,
-            "variances": self.variances_,
-        }
-        return {"components": self.components}, arrays
-
-    @classmethod
-    def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Return the fitted feature that :meth:`state` described.
-
-        Raises
-        ------
-        ModelError
-            If something is missing or does not fit the rest.
-        """
-        feature = cls(count_in(settings, "components"))
-        feature.mean_ = vector_in(arrays, "mean")
-        bands = len(feature.mean_)
-        feature.directions_ = matrix_in(arrays, "directions", bands, feature.components)
-        feature.variances_ = vector_in(arrays, "variances", feature.components)
-        return feature
