@@ -231,3 +231,18 @@ def test_the_list_form_may_be_given_as_text():
 def test_a_text_that_is_no_list_of_steps_is_refused(text):
     with pytest.raises(CallError):
         Chain.parse(text)
+
+
+@pytest.mark.parametrize("thresholds", ["automatic", [3.0, 9.0]])
+def test_a_fit_that_takes_long_reports_from_its_first_band(textured, thresholds):
+    said = []
+    chain = Chain.parse([{"esdap": {"attributes": "area", "thresholds": thresholds}}])
+    chain.fit_transform(textured, progress=lambda done, total: said.append(done / total))
+    assert said == sorted(said)
+    assert said[-1] == 1.0
+    # 12 bands: their thresholds are half of the work, where trees are built for them.
+    learning = [share for share in said if share <= 0.5]
+    if thresholds == "automatic":
+        assert learning[:12] == pytest.approx([n / 24 for n in range(1, 13)], abs=1e-3)
+    else:
+        assert len(said) == 12 * 3

@@ -123,7 +123,7 @@ class Chain:
         """Fit the chain and return the scene of its features, each step done once."""
         for place, feature in enumerate(self.features):
             said = part_of(progress, place, len(self.features))
-            scene = feature.fit(scene, seed=seed).transform(scene, progress=said)
+            scene = _fit_transform(feature, scene, seed, said)
         return scene
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
@@ -175,6 +175,23 @@ class Chain:
             for place, (step, own) in enumerate(zip(chain.steps, fitted, strict=True))
         )
         return chain
+
+
+def _fit_transform(
+    feature: Feature, scene: Scene, seed: int, progress: Progress | None
+) -> Scene:
+    """Fit a step and return its features; a fit that reports counts for half of it."""
+    learning, reported = part_of(progress, 0, 2), False
+
+    def said(done: int, total: int) -> None:
+        nonlocal reported
+        reported = True
+        if learning is not None:
+            learning(done, total)
+
+    feature.fit(scene, seed=seed, progress=said)
+    rest = part_of(progress, 1, 2) if reported else progress
+    return feature.transform(scene, progress=rest)
 
 
 def _listed(text: str) -> list[Any]:

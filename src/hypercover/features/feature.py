@@ -49,8 +49,11 @@ class Feature(Protocol):
     def outputs(self, bands: int) -> int:
         """Return how many features it makes at most of so many bands."""
 
-    def fit(self, scene: Scene, *, seed: int = 0) -> Self:
-        """Learn what has to be learnt from all pixels that hold data."""
+    def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
+        """Learn what has to be learnt from all pixels that hold data.
+
+        One that takes long reports to *progress*; the others leave it alone.
+        """
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
         """Return the scene with the features as its bands, in float32."""

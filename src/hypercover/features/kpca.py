@@ -84,7 +84,7 @@ class KPCA:
         """Return how many features it makes of so many bands."""
         return self.components
 
-    def fit(self, scene: Scene, *, seed: int = 0) -> Self:
+    def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
         """Fit the kernel on a sample of the pixels with data.
 
         Raises

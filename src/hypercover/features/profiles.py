@@ -152,10 +152,10 @@ class Profiles:
             return self.count
         return len(formula_thresholds(name, np.arange(2.0), 1.0))
 
-    def fit(self, scene: Scene, *, seed: int = 0) -> Self:
+    def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
         """Choose the thresholds of each band from the pixels with data.
 
-        Only automatic thresholds build trees.  Nothing is random: *seed* is
+        Only automatic thresholds build trees, and report how far they are.  Nothing is random: *seed* is
         there because every feature is fitted alike.
 
         Raises
@@ -168,9 +168,14 @@ class Profiles:
         valid = _some(scene)
         metres, self.assumed_ = resolution_of(self.asked, self.resolution, scene)
 
+        slow = any(asked in AUTOMATIC for asked in self.asked.values())
+        said = _Counter(progress if slow else None, scene.n_bands)
+
         def choose(position: int, band: Floats) -> Chosen:
             del position
-            return self._chosen(band, valid, metres)
+            chosen = self._chosen(band, valid, metres)
+            said.add(1)
+            return chosen
 
         self.thresholds_ = tuple(each_band(scene, choose, self._at_once(scene)))
         return self
