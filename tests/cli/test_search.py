@@ -136,7 +136,7 @@ FOREST = {"kind": "sklearn", "estimator": "sklearn.ensemble.RandomForestClassifi
         ),
         (
             {"search": {"folds": 5, "size": 500, "by": ["blocks"]}},
-            "blocks of 500 × 500 pixels",
+            "in 1 block of 500 × 500 pixels",
         ),
         (
             {"search": {"guard": 500, "by": ["blocks"]}},

@@ -182,8 +182,8 @@ def test_a_class_in_one_block_is_not_scored_but_named():
     rare = np.flatnonzero(samples.labels == 9)
     assert not np.isin(rare, np.concatenate([fold.test for fold in folds.parts])).any()
     assert folds.notes == (
-        "Class 9 (Oats): 1 of its 1 samples is not scored, as their fold leaves none of "
-        "the class to train on.",
+        "Class 9 (Oats): its only sample is not scored, as its fold leaves none of the "
+        "class to train on.",
     )
     assert folds.scored == len(samples) - 1
 

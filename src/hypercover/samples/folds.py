@@ -379,10 +379,11 @@ def _lost_classes(samples: Samples, parts: list[Fold], legend: Legend | None) ->
     notes = []
     for code, count in zip(*np.unique(lost, return_counts=True), strict=True):
         total = np.count_nonzero(samples.labels == code)
+        whose = "its" if count == 1 else "their"
+        some = f"{count} of its {total} samples {'is' if count == 1 else 'are'}"
         notes.append(
-            f"{class_name(int(code), legend)}: {count} of its {total} samples "
-            f"{'is' if count == 1 else 'are'} not scored, as their fold leaves none of the "
-            "class to train on."
+            f"{class_name(int(code), legend)}: {'its only sample is' if total == 1 else some} "
+            f"not scored, as {whose} fold leaves none of the class to train on."
         )
     return notes
 
