@@ -1,6 +1,5 @@
 """``hypercover classify``: the analyst's one line."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,9 +14,11 @@ from hypercover.cli.options import (
     LABEL_VARIABLE,
     LABELS,
     LEGEND,
+    RUN_FOLDER,
     SEED,
     VARIABLE,
     WORKERS,
+    run_folder,
 )
 
 __all__ = ["command"]
@@ -26,9 +27,7 @@ __all__ = ["command"]
 def command(
     image: IMAGE,
     labels: LABELS = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the run.")
-    ] = None,
+    out: RUN_FOLDER = None,
     model: Annotated[
         str | None,
         typer.Option(help="cnn or svm alone (default: both, the better one maps)."),
@@ -72,4 +71,4 @@ def command(
     }
     given = {key: value for key, value in scene.items() if value is not None}
     experiment = default_experiment(given, model=model, seed=seed, device=device)
-    run_and_show(experiment, out or Path("runs") / experiment.name, workers)
+    run_and_show(experiment, run_folder(out, experiment.name), workers)

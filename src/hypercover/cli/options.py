@@ -1,9 +1,11 @@
 """Options that several commands share, so that they mean the same everywhere.
 
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
-features, simulate.  ``WORKERS``, ``DEVICE``: demo, classify, run.
+features, simulate.  ``WORKERS``, ``DEVICE``: demo, classify, run.  ``EXPERIMENT``,
+``SET``, ``RUN_SEED``: run, search.  ``RUN_FOLDER``: these and classify.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +15,21 @@ __all__ = [
     "AXES",
     "DEVICE",
     "DROP_BANDS",
+    "EXPERIMENT",
     "IMAGE",
     "KEEP_BANDS",
     "LABELS",
     "LABEL_FIELD",
     "LABEL_VARIABLE",
     "LEGEND",
+    "RUN_FOLDER",
+    "RUN_SEED",
     "SEED",
+    "SET",
     "VARIABLE",
     "WORKERS",
+    "changes",
+    "run_folder",
 ]
 
 IMAGE = Annotated[
@@ -68,3 +76,28 @@ WORKERS = Annotated[
     ),
 ]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+EXPERIMENT = Annotated[str, typer.Argument(help="An experiment file, or a built-in name.")]
+RUN_FOLDER = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run.")]
+SET = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one value: key.inner=value.")
+]
+RUN_SEED = Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")]
+
+
+def changes(
+    given: Sequence[str] | None, *, seed: int | None = None, device: str = ""
+) -> list[str]:
+    """Return all changes to an experiment file as ``--set`` writes them.
+
+    Examples
+    --------
+    >>> changes(["map=false"], seed=0)
+    ['map=false', 'seed=0']
+    """
+    seeded = [] if seed is None else [f"seed={seed}"]
+    return [*(given or []), *seeded, *([f"device={device}"] if device else [])]
+
+
+def run_folder(out: Path | None, name: str) -> Path:
+    """Return the folder of a run: what was asked for, or else one of its name."""
+    return out or Path("runs") / name

@@ -1,26 +1,26 @@
 """``hypercover search``: C and gamma of the SVMs of an experiment, by cross-validation."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from hypercover.cli.options import (
+    EXPERIMENT,
+    RUN_FOLDER,
+    RUN_SEED,
+    SET,
+    changes,
+    run_folder,
+)
 
 __all__ = ["command"]
 
 
 def command(
-    experiment: Annotated[
-        str, typer.Argument(help="An experiment file, or a built-in name.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the run.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Change one value: key.inner=value.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed instead of the file's.")
-    ] = None,
+    experiment: EXPERIMENT,
+    out: RUN_FOLDER = None,
+    set_: SET = None,
+    seed: RUN_SEED = None,
     workers: Annotated[
         int,
         typer.Option(
@@ -37,10 +37,8 @@ def command(
     from hypercover.cli.searching import search_and_show
     from hypercover.experiment.reading import load_experiment
 
-    overrides = list(set_ or [])
-    if seed is not None:
-        overrides.append(f"seed={seed}")
+    overrides = changes(set_, seed=seed)
     plan = load_experiment(experiment, overrides)
     place = [] if out is None else ["-o", str(out)]
     called = [experiment, *place, *(word for each in overrides for word in ("--set", each))]
-    search_and_show(plan, out or Path("runs") / plan.name, workers, called=called)
+    search_and_show(plan, run_folder(out, plan.name), workers, called=called)
