@@ -135,6 +135,9 @@ def test_a_model_shows_what_each_seed_chose_and_what_the_search_took(page):
 def test_the_report_says_which_way_to_widen_a_grid(page):
     sentence = "The best cell lies on the edge of the grid; try larger gamma."
     assert Words(page(search())).text.count(sentence) == 2
+    level = table()
+    level["accuracy"] = [level["accuracy"][1]] * 2
+    assert "on the edge" not in Words(page(search(tables=[level]))).text
     inside = table() | {"gamma": [0.004, 0.008, 0.016]}
     inside |= {key: [*inside[key], [0.1] * 3] for key in ("accuracy", "minutes")}
     inside["scale"] = [0.5, 1.0, 2.0]

@@ -78,24 +78,41 @@ def best_words(table: Table) -> str:
 def edge_words(table: Table) -> list[str]:
     """Say which way to widen a grid whose best cell lies on its edge, in one sentence.
 
-    An axis of one value has no edge.
+    An axis of one value has no edge, and where the next cell inwards is as good
+    nothing is to be won beyond.
 
     Examples
     --------
-    >>> grid = {"C": [1, 10], "gamma": [0.1, 1, 10], "best": {"C": 10, "gamma": 0.1}}
-    >>> edge_words(grid)
+    >>> best = {"row": 0, "column": 1, "C": 10, "gamma": 0.1}
+    >>> grid = {"C": [1, 10], "gamma": [0.1, 1], "accuracy": [[0.7, 0.9], [0.6, 0.8]]}
+    >>> edge_words(grid | {"best": best})
     ['The best cell lies on the edge of the grid; try larger C and smaller gamma.']
-    >>> edge_words(grid | {"C": [10], "best": {"C": 10, "gamma": 1}})
-    []
+    >>> edge_words(grid | {"best": best, "accuracy": [[0.9, 0.9], [0.6, 0.8]]})
+    ['The best cell lies on the edge of the grid; try smaller gamma.']
     """
-    best, ways = table["best"], []
-    for axis in ("C", "gamma") if best else ():
-        low, high = min(table[axis]), max(table[axis])
-        if low < high and best[axis] in (low, high):
-            ways.append(f"{'larger' if best[axis] == high else 'smaller'} {axis}")
+    best = table["best"]
+    if not best:
+        return []
+    across = table["accuracy"][best["row"]]
+    down = [row[best["column"]] for row in table["accuracy"]]
+    ways = [
+        *_beyond("C", table["C"], across, best["column"]),
+        *_beyond("gamma", table["gamma"], down, best["row"]),
+    ]
     if not ways:
         return []
     return [f"The best cell lies on the edge of the grid; try {' and '.join(ways)}."]
+
+
+def _beyond(
+    name: str, values: Sequence[float], shares: Sequence[float | None], place: int
+) -> list[str]:
+    """Say which way an axis goes on beyond the best of its values, if it ends there."""
+    rising = sorted(range(len(values)), key=lambda at: values[at])
+    for way, (last, *inwards) in (("smaller", rising), ("larger", rising[::-1])):
+        if place == last and inwards and shares[inwards[0]] != shares[place]:
+            return [f"{way} {name}"]
+    return []
 
 
 def choice_words(table: Table) -> str:
