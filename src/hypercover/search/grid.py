@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from hypercover.classifiers.spectra import centre_spectra
 from hypercover.classifiers.svm import SVMClassifier
-from hypercover.errors import CallError, SplitError
+from hypercover.errors import CallError, SplitError, counted
 from hypercover.search.problem import Folds, checked, positive
 from hypercover.search.results import cv_results
 from hypercover.search.row import Row
@@ -258,6 +258,6 @@ def _check_members(y: npt.NDArray[Any], n_folds: int) -> None:
         raise SplitError(f"Cross-validation needs at least 2 folds, got {n_folds}.")
     if len(counts) and counts.min() < n_folds:
         raise SplitError(
-            f"Class {codes[counts.argmin()]} has {counts.min()} samples, fewer than the "
+            f"Class {codes[counts.argmin()]} has {counted(int(counts.min()), "sample")}, fewer than the "
             f"{n_folds} folds; use fewer folds or leave the class out."
         )
