@@ -257,7 +257,8 @@ def _check_members(y: npt.NDArray[Any], n_folds: int) -> None:
     if n_folds < 2:
         raise SplitError(f"Cross-validation needs at least 2 folds, got {n_folds}.")
     if len(counts) and counts.min() < n_folds:
+        members = counted(int(counts.min()), "sample")
         raise SplitError(
-            f"Class {codes[counts.argmin()]} has {counted(int(counts.min()), "sample")}, fewer than the "
-            f"{n_folds} folds; use fewer folds or leave the class out."
+            f"Class {codes[counts.argmin()]} has {members}, fewer than the {n_folds} folds; "
+            "use fewer folds or leave the class out."
         )
