@@ -62,9 +62,12 @@ def test_a_reduction_sees_in_each_fold_only_what_trains(spectra):
 def test_folds_that_are_reduced_apart_share_the_memory(spectra):
     X, y = spectra
     views = views_of(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=3_000_000)
-    assert [view.problem.budget for view in views] == [1_000_000] * 3
+    problems = [view.problem for view in views]
+    # What is being solved may take all of it; what is kept between rows is shared out.
+    assert [problem.budget for problem in problems] == [3_000_000] * 3
+    assert 0 < 2 * sum(problem.tile_bytes for problem in problems) <= 3_000_000
     with pytest.raises(CallError, match="allow more memory"):
-        views_of(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=90_000)
+        views_of(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=30_000)
 
 
 def test_a_width_by_name_is_what_scikit_learn_means_by_it(spectra):

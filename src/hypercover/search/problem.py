@@ -48,8 +48,12 @@ class Problem:
         folds: Folds,
         *,
         memory: int | None = None,
+        sharing: int = 1,
     ) -> "Problem":
         """Check samples and folds and sort the samples by class.
+
+        Several problems ``sharing`` the memory keep less between their rows each;
+        what is being solved may take all of it.
 
         Raises
         ------
@@ -65,7 +69,8 @@ class Problem:
         budget = available_bytes() // 2 if memory is None else int(memory)
         _check_pairs(samples.counts, budget)
         # Half for distances, which serve every gamma, half for the kernel of one.
-        rest = max(0, budget - get_num_threads() * _pair_bytes(samples.counts)) // 2
+        rest = max(0, budget - get_num_threads() * _pair_bytes(samples.counts))
+        rest //= 2 * sharing
         tiles = Tiles(samples.squared_distances, rest, _own_bytes(samples.counts))
         return cls(samples, inside, held, budget, rest, tiles)
 

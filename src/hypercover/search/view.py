@@ -65,11 +65,12 @@ def views_of(
         if hasattr(estimator, "fit_preprocessing"):
             seen = clone(estimator).fit_preprocessing(X, y).preprocess(X)
         return [_view(seen, y, folds, range(len(folds)), memory)]
+    # Asked once: what the first fold keeps is no longer free.
     whole = available_bytes() // 2 if memory is None else memory
     views = []
     for number, (train, _) in enumerate(folds):
         fitted = clone(estimator).fit_preprocessing(X[train], y[train])
-        views.append(_view(fitted.preprocess(X), y, folds, [number], whole // len(folds)))
+        views.append(_view(fitted.preprocess(X), y, folds, [number], whole))
     return views
 
 
@@ -80,6 +81,12 @@ def _view(
     numbers: Sequence[int],
     memory: int | None,
 ) -> View:
-    problem = Problem.of(seen, y, [folds[number] for number in numbers], memory=memory)
+    problem = Problem.of(
+        seen,
+        y,
+        [folds[number] for number in numbers],
+        memory=memory,
+        sharing=max(1, len(folds) // max(1, len(numbers))),
+    )
     trained = problem.samples.features[problem.inside.any(axis=0)]
     return View(problem, tuple(numbers), float(np.var(trained)) or 1.0)
