@@ -25,6 +25,7 @@ __all__ = [
     "SearchSpec",
     "SklearnSpec",
     "SplitSpec",
+    "WindowsSplitSpec",
 ]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -86,7 +87,17 @@ class BlocksSpec(Spec):
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-SplitSpec = Annotated[RandomSpec | MasksSpec | BlocksSpec, Discriminator("kind")]
+class WindowsSplitSpec(Spec):
+    """The parts that a window file was written with."""
+
+    kind: Literal["windows"] = "windows"
+    path: Path
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+SplitSpec = Annotated[
+    RandomSpec | MasksSpec | BlocksSpec | WindowsSplitSpec, Discriminator("kind")
+]
 
 
 class SVMSpec(Spec):
@@ -117,7 +128,11 @@ class SVMSpec(Spec):
 
 
 class CNNSpec(Spec):
-    """A convolutional network on spectral-spatial windows."""
+    """A network on spectral-spatial windows.
+
+    ``windows`` names a window file to train from instead of cutting windows out
+    of the scene; ``recipe`` changes single fields of the network's own recipe.
+    """
 
     kind: Literal["cnn"] = "cnn"
     features: Name | None = None
@@ -126,6 +141,9 @@ class CNNSpec(Spec):
     epochs: Count | None = None
     batch_size: Count | None = None
     learning_rate: Annotated[float, Field(gt=0)] | None = None
+    windows: Path | None = None
+    recipe: dict[str, Any] | None = None
+    precision: Literal["float32", "mixed"] | None = None
 
 
 class SklearnSpec(Spec):
@@ -210,6 +228,8 @@ class Experiment(Spec):
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     map: bool | Literal["best"] = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    tensorboard: bool = False
     notes: list[str] = Field(default_factory=list)
     versions: dict[str, str] = Field(default_factory=dict)
 

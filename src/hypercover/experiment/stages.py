@@ -138,7 +138,7 @@ def _said(epoch: Mapping[str, Any]) -> tuple[float, str]:
 def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
     """Return the settings a person gave; the classifier knows the rest."""
     given = spec.model_dump(
-        exclude={"kind", "window", "features", "nwfe"}, exclude_none=True
+        exclude={"kind", "window", "windows", "features", "nwfe"}, exclude_none=True
     )
     # What is searched is set when it is found.
     return {name: value for name, value in given.items() if value != "search"}
