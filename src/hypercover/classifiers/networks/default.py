@@ -28,9 +28,8 @@ class DefaultNetwork(Network):
         Values per pixel of the input, classes of the output, side of a window.
     """
 
-    minimum_window = 1
-    minimum_bands = 1
     minimum_batch = 2
+    scaling = "cleared"
     components = 40
     recipe = Recipe(
         optimiser="adamw",

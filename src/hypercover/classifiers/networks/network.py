@@ -1,6 +1,6 @@
 """What every network has to offer."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -19,14 +19,19 @@ class Network(nn.Module):
     (n, class, row - window + 1, col - window + 1).
     """
 
-    minimum_window: ClassVar[int]
+    minimum_window: ClassVar[int] = 1
     """Smallest window whose rows and columns survive the valid convolutions."""
-    minimum_bands: ClassVar[int]
-    """Fewest bands that survive them."""
-    minimum_batch: ClassVar[int]
-    """Fewest windows in a training batch."""
-    components: ClassVar[int | None]
-    """Directions cleared of noise it takes, at most; None: standardised bands."""
+    minimum_bands: ClassVar[int] = 1
+    """Fewest values per pixel that survive them."""
+    minimum_batch: ClassVar[int] = 1
+    """Fewest windows in a training batch: 2 where batches are normalised."""
+    spatially_valid: ClassVar[bool] = True
+    """Whether a tile passed at once gives the scores of window by window."""
+    scaling: ClassVar[Literal["standard", "cleared", "principal"]] = "standard"
+    """What it takes: standardised bands, directions cleared of noise, or
+    principal components."""
+    components: ClassVar[int | None] = None
+    """Directions or components it takes, at most; None for standardised bands."""
     recipe: ClassVar[Recipe]
     """How it is trained unless the user says otherwise."""
 
@@ -36,3 +41,13 @@ class Network(nn.Module):
     def reset(self, generator: torch.Generator) -> None:
         """Draw all weights anew."""
         raise NotImplementedError
+
+    def windows_at_once(self) -> int | None:
+        """Count the windows of a training batch that should pass together on a CPU.
+
+        Why it exists: activations of a few megabytes stay in the cache and in
+        memory that was used before.  The gradients of the pieces are added up,
+        which is the gradient of the batch unless batches are normalised.  None:
+        the whole batch passes at once.
+        """
+        return None
