@@ -14,7 +14,7 @@ from hypercover.samples.split import Split
 from hypercover.samples.windows import Windows
 from hypercover.scene.scene import Scene
 
-__all__ = ["Trial", "run_trial"]
+__all__ = ["Trial", "fit", "judge", "run_trial"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -56,14 +56,32 @@ def run_trial(classifier: Any, scene: Scene, split: Split, *, window: int = 1) -
     split : which pixels train and which test
     window : side of the windows the classifier sees; 1 for spectra
     """
-    labels = scene.usable_labels
-    train = split.samples("train", labels)
+    seconds = fit(classifier, scene, split, window=window)
+    return judge(classifier, scene, split, window=window, train_seconds=seconds)
+
+
+def fit(classifier: Any, scene: Scene, split: Split, *, window: int = 1) -> float:
+    """Train a classifier on the training pixels of a split alone; return the seconds."""
+    train = split.samples("train", scene.usable_labels)
     began = time.perf_counter()
     classifier.fit(_look(scene, train, window), train.labels)
-    trained = time.perf_counter()
+    return time.perf_counter() - began
+
+
+def judge(
+    classifier: Any,
+    scene: Scene,
+    split: Split,
+    *,
+    window: int = 1,
+    train_seconds: float = 0.0,
+) -> Trial:
+    """Test a trained classifier on the test pixels of a split, and audit the split."""
+    labels = scene.usable_labels
     wanted = {part: split.samples(part, labels) for part in ("validation", "test")}
+    began = time.perf_counter()
     predicted = _predict(classifier, scene, wanted, window)
-    done = time.perf_counter()
+    seconds = time.perf_counter() - began
     return Trial(
         classifier,
         evaluate(
@@ -74,8 +92,8 @@ def run_trial(classifier: Any, scene: Scene, split: Split, *, window: int = 1) -
             window=window,
         ),
         _share_right(predicted["validation"], wanted["validation"]),
-        trained - began,
-        done - trained,
+        train_seconds,
+        seconds,
     )
 
 
