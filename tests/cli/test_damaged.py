@@ -131,7 +131,7 @@ DAMAGED = {
     ),
     "unknown network": (
         lambda fields: a_network(fields, network="resnet"),
-        "no network named 'resnet'; use one of: default, lecture",
+        "no network named 'resnet'; use one of: .*default, .*lecture",
     ),
     "too few bands for the network": (
         lambda fields: a_network(fields, network="lecture"),

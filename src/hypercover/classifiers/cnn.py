@@ -1,7 +1,7 @@
 """A convolutional network on windows as a scikit-learn classifier."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -88,6 +88,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        precision: str = "float32",
+        compile: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
     ) -> None:
@@ -95,10 +98,20 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.recipe = recipe
+        self.precision = precision
+        self.compile = compile
         self.random_state = random_state
         self.device = device
 
-    def fit(self, X: npt.ArrayLike | LazyWindows, y: npt.ArrayLike) -> Self:
+    def fit(
+        self,
+        X: npt.ArrayLike | LazyWindows,
+        y: npt.ArrayLike,
+        *,
+        validation: tuple[npt.ArrayLike | LazyWindows, npt.ArrayLike] | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> Self:
         """Learn from windows (n, band, row, col) and their labels (n,).
 
         Raises
@@ -226,7 +239,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             changes["batch_size"] = self.batch_size
         if self.learning_rate is not None:
             changes["learning_rate"] = self.learning_rate
-        recipe = replace(kind.recipe, **changes)
+        recipe = kind.recipe.changed({**(self.recipe or {}), **changes})
         if recipe.batch_size < kind.minimum_batch:
             raise ModelError(
                 f"The {self.network} network needs at least {kind.minimum_batch} windows in a "
@@ -240,7 +253,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.window_, self.margin_ = stack.shape[2], stack.shape[2] // 2
         # what cannot be built is refused before the windows are read
         build(self.network, bands=stack.shape[1], classes=classes, window=self.window_)
-        self.scaling_ = self._scaling(stack, kind.components)
+        self.scaling_ = self._scaling(stack, kind)
         network = build(
             self.network,
             bands=self.scaling_.outputs,
@@ -251,12 +264,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return network
 
     @staticmethod
-    def _scaling(stack: Stack, components: int | None) -> Scaling:
+    def _scaling(stack: Stack, kind: type[Network]) -> Scaling:
         """Learn from the centres, and their neighbours, how to scale the input."""
         spectra = centres(stack)
-        if components is None:
-            return Scaling.standardising(spectra)
-        return Scaling.clearing(spectra, local_noise(stack), components)
+        noise = local_noise(stack) if kind.scaling == "cleared" else None
+        return Scaling.of(kind.scaling, spectra, noise, kind.components)
 
     def _training_input(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,9 @@ from scipy.linalg import eigh
 
 from hypercover.errors import ModelError
 
-__all__ = ["Scaling"]
+__all__ = ["Kind", "Scaling"]
+
+Kind = Literal["standard", "cleared", "principal"]
 
 _FLOOR = 0.01
 """Noise that every band is taken to have at least, as a share of its variance."""
@@ -20,19 +23,22 @@ _CLEAR = 1e-3
 """A direction whose ratio of signal to noise is below this is left out."""
 _SAME = 1e-6
 """A band whose spread is below this share of its mean is constant."""
+_EMPTY = 1e-12
+"""A component whose variance is below this share of the largest is rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """Standardised bands, or directions of the spectrum cleared of noise.
+    """Standardised bands, directions cleared of noise, or principal components.
 
     Why it exists: what scales the input must be fitted on training pixels alone
     and travel with the network.  Brightness dwarfs the faint directions in
-    which one crop differs from another, and blowing up all faint directions
-    blows up noise.  The maximum noise fraction tells them apart: it orders
-    directions by their variance over the training pixels against that between
-    neighbours, which is noise and the texture inside a field.  Each direction
-    is given unit variance times the share of it that is not noise.
+    which one crop differs from another, and blowing up all faint directions,
+    as whitened principal components do, blows up noise.  The maximum noise
+    fraction tells them apart: it orders directions by their variance over the
+    training pixels against that between neighbours, which is noise and the
+    texture inside a field.  Each direction is given unit variance times the
+    share of it that is not noise.
 
     References
     ----------
@@ -45,7 +51,26 @@ class Scaling:
     """Mean of each band over the training spectra (band,)."""
     weight: npt.NDArray[np.float32]
     """Per band 1 / standard deviation (band,), 0 for a constant band; or the
-    matrix (component, band) to cleared directions."""
+    matrix (component, band) to directions or components."""
+
+    @classmethod
+    def of(
+        cls,
+        kind: Kind,
+        spectra: npt.NDArray[np.generic],
+        noise: npt.NDArray[np.float64] | None,
+        components: int | None,
+    ) -> "Scaling":
+        """Learn the scaling of a kind from the spectra (n, band) of training pixels.
+
+        ``noise`` is used by ``cleared`` alone; ``components``, their largest
+        number, by all but ``standard``.
+        """
+        if kind == "standard" or components is None:
+            return cls.standardising(spectra)
+        if kind == "cleared":
+            return cls.clearing(spectra, noise, components)
+        return cls.whitening(spectra, components)
 
     @classmethod
     def standardising(cls, spectra: npt.NDArray[np.generic]) -> "Scaling":
@@ -86,6 +111,24 @@ class Scaling:
         least = floor * np.eye(len(total))
         directions = _cleared(total + least, noise + least, components)
         return cls(plain.mean, (directions * weight).astype(np.float32, order="C"))
+
+    @classmethod
+    def whitening(cls, spectra: npt.NDArray[np.generic], components: int) -> "Scaling":
+        """Learn the principal components of spectra (n, band), each of variance 1.
+
+        There are as many as asked for, or as bands where these are fewer; those
+        in which the spectra do not differ are silenced.
+        """
+        values = spectra.astype(np.float64)
+        mean = values.mean(axis=0)
+        values -= mean
+        variances, directions = eigh(values.T @ values / max(1, len(values) - 1))
+        variances = variances[::-1][:components]
+        directions = _signed(directions.T[::-1][:components])
+        there = variances > _EMPTY * max(variances[0], np.finfo(np.float64).tiny)
+        scale = np.where(there, 1 / np.sqrt(np.where(there, variances, 1)), 0)
+        matrix = (directions * scale[:, None]).astype(np.float32, order="C")
+        return cls(mean.astype(np.float32), matrix)
 
     @property
     def bands(self) -> int:
@@ -141,13 +184,20 @@ def _cleared(
     ratios, directions = ratios[::-1][:components], directions.T[::-1][:components]
     clear = np.maximum(ratios - 1, 0)
     kept = slice(max(1, int((clear > _CLEAR).sum())))
-    # eigh leaves the sign open; fixing it makes equal input give equal networks
-    signs = np.sign(
-        directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]
-    )
-    scale = signs * clear / ratios**1.5
-    matrix: npt.NDArray[np.float64] = (directions * scale[:, None])[kept]
+    scale = clear / ratios**1.5
+    matrix: npt.NDArray[np.float64] = (_signed(directions) * scale[:, None])[kept]
     return matrix
+
+
+def _signed(directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Make the largest weight of each direction positive.
+
+    ``eigh`` leaves the sign open; fixing it makes equal input give equal networks.
+    """
+    largest = np.abs(directions).argmax(axis=1)
+    signs = np.sign(directions[np.arange(len(directions)), largest])
+    signed: npt.NDArray[np.float64] = directions * signs[:, None]
+    return signed
 
 
 def _checked(

@@ -3,8 +3,10 @@
 import torch
 
 from hypercover.classifiers.networks.default import DefaultNetwork
+from hypercover.classifiers.networks.hybridsn import HybridSN
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.ssrn import SSRN
 from hypercover.errors import ModelError
 
 __all__ = ["NETWORKS", "build", "find"]
@@ -13,6 +15,8 @@ __all__ = ["NETWORKS", "build", "find"]
 NETWORKS: dict[str, type[Network]] = {
     "default": DefaultNetwork,
     "lecture": LectureNetwork,
+    "hybridsn": HybridSN,
+    "ssrn": SSRN,
 }
 
 
