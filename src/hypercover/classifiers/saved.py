@@ -28,6 +28,9 @@ _PARAMETERS = {
     "epochs": int | None,
     "batch_size": int | None,
     "learning_rate": float | int | None,
+    "recipe": dict | None,
+    "precision": str,
+    "compile": bool,
     "random_state": int | None,
     "device": str,
 }

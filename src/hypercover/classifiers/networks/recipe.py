@@ -1,13 +1,26 @@
 """How a network is trained, as a value that the network carries with it."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
-from typing import Literal
+from typing import Any, Literal
 
 from hypercover.errors import ModelError
 
 __all__ = ["Recipe"]
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "optimiser": ("sgd", "adamw"),
+    "schedule": ("constant", "inverse", "one-cycle", "cosine"),
+    "loss": ("squared", "cross-entropy"),
+    "class_weight": ("balanced",),
+    "symmetries": (True, False),
+}
+_COUNTS = ("batch_size", "passes", "patience")
+_ABOVE_ZERO = ("learning_rate", "clip")
+_BELOW_ONE = ("warm_up", "momentum", "label_smoothing", "band_dropout")
+_OPTIONAL = ("passes", "warm_up", "clip", "class_weight", "patience")
 
 
 @dataclass(frozen=True)
@@ -16,19 +29,25 @@ class Recipe:
 
     Why it exists: a network without its recipe does not reproduce anything.
     The estimator replaces single fields when the user names them.
+
+    Raises
+    ------
+    ModelError
+        If a field has a value that no training can use.
     """
 
     optimiser: Literal["sgd", "adamw"]
-    """``sgd``: plain descent; ``adamw``: Adam with decoupled weight decay."""
+    """``sgd``: descent with ``momentum``; ``adamw``: Adam with decoupled weight decay."""
     learning_rate: float
     """Highest learning rate of the schedule."""
-    schedule: Literal["inverse", "one-cycle"]
-    """``inverse``: rate / (1 + decay · step); ``one-cycle``: up for a fifth of
-    the steps, then down along a cosine to nearly 0."""
+    schedule: Literal["constant", "inverse", "one-cycle", "cosine"]
+    """Share of the learning rate at each step, counted from 0.  ``inverse``:
+    1 / (1 + decay · step); ``cosine``: down along half a cosine; ``one-cycle``:
+    up for a fifth of the steps, then down along half a cosine to nearly 0."""
     loss: Literal["squared", "cross-entropy"]
     """``squared``: mean squared error of the probabilities."""
     batch_size: int
-    """Windows per optimiser step."""
+    """Windows per optimiser step, over all processes together."""
     passes: int | None
     """Passes over the training windows; None: as many as ``pace`` gives."""
     pace: float = 0.0
@@ -36,12 +55,33 @@ class Recipe:
     hundred windows take seconds, and a hundred times as many ten times as long."""
     decay: float = 0.0
     """Decay per step of the ``inverse`` schedule."""
+    warm_up: float | None = None
+    """Share of the steps over which the rate rises from 0 first; None: a fifth
+    for ``one-cycle``, nothing for the others."""
+    momentum: float = 0.0
+    """Share of its last step that ``sgd`` takes again."""
     weight_decay: float = 0.0
     """Decoupled weight decay of ``adamw``."""
+    clip: float | None = None
+    """Largest norm of the gradient over all weights; None: no bound."""
+    class_weight: Literal["balanced"] | None = None
+    """``balanced``: a window counts n / (k · n_c), so that each of the k classes
+    weighs the same whatever its number of windows n_c."""
     label_smoothing: float = 0.0
     """Share of the target spread evenly over all classes."""
     symmetries: bool = False
     """Whether batches are turned and mirrored: land has no up."""
+    jitter: float = 0.0
+    """Standard deviation of a random gain and offset of each band of a window,
+    in scaled units."""
+    band_dropout: float = 0.0
+    """Share of a window's bands that are replaced by their mean."""
+    mix: float = 0.0
+    """Windows and targets are mixed in pairs, with a share drawn from
+    Beta(mix, mix) (Zhang et al. 2018, mixup); 0: not at all."""
+    patience: int | None = None
+    """Epochs to go on without a lower validation loss before training stops and
+    the best weights come back; None: never."""
 
     def epochs(self, windows: int) -> int:
         """Count the passes over so many windows.
@@ -55,18 +95,66 @@ class Recipe:
         steps = self.pace * math.sqrt(windows)
         return max(1, round(steps / math.ceil(windows / self.batch_size)))
 
-    def __post_init__(self) -> None:
-        """Refuse numbers that no training can use."""
-        counts = {"batch size": self.batch_size}
-        if self.passes is not None:
-            counts["epochs"] = self.passes
-        for name, count in counts.items():
-            if not isinstance(count, Integral) or count < 1:
-                raise ModelError(
-                    f"The {name} must be a whole number of at least 1, got {count!r}."
-                )
-        rate = self.learning_rate
-        if not isinstance(rate, Real) or not 0 < rate < float("inf"):
+    def changed(self, fields_to_change: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe with single fields replaced.
+
+        Raises
+        ------
+        ModelError
+            If there is no such field or a value has no meaning.
+
+        Examples
+        --------
+        >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 600)
+        >>> recipe.changed({"optimiser": "adamw", "learning_rate": 0.01}).learning_rate
+        0.01
+        """
+        if not isinstance(fields_to_change, Mapping):
             raise ModelError(
-                f"The learning rate must be a number above 0, got {rate!r}; use 0.003."
+                "A recipe must be a mapping of fields to values such as {'mix': 0.2}, got "
+                f"{fields_to_change!r:.40}."
             )
+        known = [field.name for field in fields(self)]
+        for name in fields_to_change:
+            if name not in known:
+                raise ModelError(
+                    f"A recipe has no field {name!r:.40}; its fields are {', '.join(known)}."
+                )
+        return replace(self, **fields_to_change)
+
+    def __post_init__(self) -> None:
+        """Refuse values that no training can use."""
+        for name, value in asdict(self).items():
+            if value is None and name in _OPTIONAL:
+                continue
+            wanted = _wanted(name, value)
+            if wanted is not None:
+                said = "epochs" if name == "passes" else name.replace("_", " ")
+                hint = "; write it as 0.001" if _is_number(value) else ""
+                raise ModelError(f"The {said} must be {wanted}, got {value!r:.40}{hint}.")
+
+
+def _wanted(name: str, value: Any) -> str | None:
+    """Say what a field wants; None if the value is that."""
+    if name in _CHOICES:
+        choices = _CHOICES[name]
+        # 1 equals True but is not meant by anybody who writes it
+        fits = any(type(value) is type(each) and value == each for each in choices)
+        return None if fits else f"one of {', '.join(map(str, choices))}"
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if name in _COUNTS:
+        fits = number and isinstance(value, Integral) and value >= 1
+        return None if fits else "a whole number of at least 1"
+    if name in _ABOVE_ZERO:
+        return None if number and 0 < value < math.inf else "a number above 0"
+    if name in _BELOW_ONE:
+        return None if number and 0 <= value < 1 else "a number from 0 to below 1"
+    return None if number and 0 <= value < math.inf else "a number of at least 0"
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a text is a number, as YAML's 1e-3 without a point is."""
+    try:
+        return isinstance(value, str) and math.isfinite(float(value))
+    except ValueError:
+        return False
