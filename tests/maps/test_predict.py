@@ -16,11 +16,11 @@ from sklearn.svm import SVC
 
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.maps import predict
-from hypercover.maps.predict import blank_invalid, predict_scene, predict_to_files
+from hypercover.maps.predict import predict_scene, predict_to_files
 from hypercover.samples.windows import Windows
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, blank_invalid
 
 GRID = Grid(40, 53, "EPSG:32616", (20.0, 0.0, 500_000.0, 0.0, -20.0, 4_480_000.0))
 

@@ -12,7 +12,7 @@ from hypercover.evaluation.evaluate import Evaluation, evaluate
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
 from hypercover.samples.windows import Windows
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, blank_invalid
 
 __all__ = ["Trial", "fit", "judge", "run_trial"]
 
@@ -99,8 +99,6 @@ def judge(
 
 def _look(scene: Scene, samples: Samples, window: int) -> Any:
     """Return what a classifier sees of some pixels: windows, or spectra for one pixel."""
-    from hypercover.maps.predict import blank_invalid
-
     values = blank_invalid(np.asarray(scene.cube.values), scene.valid)
     if window == 1:
         return np.ascontiguousarray(values[:, samples.rows, samples.cols].T)

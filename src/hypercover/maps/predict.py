@@ -29,9 +29,9 @@ from hypercover.maps.export import (
 )
 from hypercover.samples.windows import check_window
 from hypercover.scene.legend import MAX_CODE, Legend
-from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.scene import Scene, blank_invalid, valid_pixels
 
-__all__ = ["Prediction", "blank_invalid", "predict_scene", "predict_to_files"]
+__all__ = ["Prediction", "predict_scene", "predict_to_files"]
 
 Progress = Callable[[int, int], None]
 """Called with the pixels done and the pixels in all."""
@@ -64,17 +64,6 @@ class _Tile:
     @property
     def window(self) -> Window:
         return Window.from_slices(self.rows, self.cols)
-
-
-def blank_invalid(
-    values: npt.NDArray[Any], valid: npt.NDArray[np.bool_]
-) -> npt.NDArray[Any]:
-    """Return (band, row, col) values with zeros wherever a pixel holds no data.
-
-    All-zero is the one form of "no data" that every type of pixel can hold
-    and that adds no infinite or absurd number to the windows beside it.
-    """
-    return values if valid.all() else np.where(valid, values, np.zeros((), values.dtype))
 
 
 def predict_scene(

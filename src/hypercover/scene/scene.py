@@ -13,7 +13,7 @@ from hypercover.scene.grid import Grid, grid_of
 from hypercover.scene.legend import Legend
 from hypercover.scene.memory import check_fits
 
-__all__ = ["Scene"]
+__all__ = ["Scene", "blank_invalid", "valid_pixels"]
 
 _STRIP = 2**25
 """Values read at once when the whole cube has to be looked at."""
@@ -197,3 +197,14 @@ def valid_pixels(
     if nodata is not None and np.isfinite(nodata):
         valid &= (values != np.asarray(nodata).astype(values.dtype)).all(axis=0)
     return np.asarray(valid)
+
+
+def blank_invalid(
+    values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.generic]:
+    """Return (band, row, col) values with zeros wherever a pixel holds no data.
+
+    All-zero is the one form of "no data" that every type of pixel can hold
+    and that adds no infinite or absurd number to the windows beside it.
+    """
+    return values if valid.all() else np.where(valid, values, np.zeros((), values.dtype))
