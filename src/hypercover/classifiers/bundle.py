@@ -71,6 +71,8 @@ class Bundle:
     """Kind of the classifier: svm, cnn or sklearn."""
     versions: dict[str, str]
     """Versions of the packages it was made with."""
+    weights_sha256: str
+    """Checksum of its weights: which training this is."""
     features: State | None = None
     """State of the image features it takes in the place of bands, not checked yet:
     settings and arrays; None where it takes the bands of the card."""
@@ -144,6 +146,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         document["card"],
         document["kind"],
         document["made_with"],
+        document["weights"]["sha256"],
         features,
     )
 

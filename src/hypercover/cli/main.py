@@ -12,6 +12,7 @@ import typer
 from hypercover.cli import (
     classify,
     demo,
+    export,
     features,
     info,
     libsvm,
@@ -63,6 +64,7 @@ for command in (
     run,
     search,
     predict,
+    export,
     report,
     simulate,
     scenes,
