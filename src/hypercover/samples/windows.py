@@ -1,11 +1,14 @@
 """Windows: lazy cuts of a cube around pixels, one axis order, no 81-fold copy."""
 
-from typing import Any, overload
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
+from hypercover.samples.lazy_stack import LazyStack
+from hypercover.samples.samples import Samples
+from hypercover.scene.scene import Scene, blank_invalid
 
 __all__ = ["Windows", "check_window"]
 
@@ -32,7 +35,7 @@ def check_window(size: int, shape: tuple[int, int]) -> int:
     return size
 
 
-class Windows:
+class Windows(LazyStack):
     """A stack (n, band, row, col) of windows that are cut when asked for.
 
     Why it exists: at 9 × 9 the stack is 81 times the pixels.  Held lazily it
@@ -81,44 +84,26 @@ class Windows:
                 f"and {len(self.cols)} columns; give as many of both."
             )
 
+    @classmethod
+    def of(cls, scene: Scene, samples: Samples, size: int) -> Self:
+        """Return the windows around samples of a scene, pixels without data as zeros."""
+        values = blank_invalid(np.asarray(scene.cube.values), scene.valid)
+        return cls(values, samples.rows, samples.cols, size)
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the stack: (n, band, row, col)."""
         return len(self.rows), self._padded.shape[0], self.size, self.size
 
     @property
-    def ndim(self) -> int:
-        """Number of axes: always 4."""
-        return 4
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values: that of the cube."""
         return self._padded.dtype
 
-    def __len__(self) -> int:
-        """Count the windows."""
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, key: slice | npt.NDArray[Any] | list[int]) -> "Windows": ...
-    @overload
-    def __getitem__(self, key: int | tuple[Any, ...]) -> npt.NDArray[np.generic]: ...
-    def __getitem__(self, key: Any) -> Any:
-        """Select windows lazily by slice or indices; cut one by an integer."""
-        if isinstance(key, tuple) and (not key or key[0] is Ellipsis):
-            return self.cut()[key]
-        if isinstance(key, tuple):
-            cut: npt.NDArray[np.generic] = self[
-                np.atleast_1d(np.arange(len(self))[key[0]])
-            ].cut()
-            single = isinstance(key[0], int | np.integer)
-            return cut[(0 if single else slice(None), *key[1:])]
-        if isinstance(key, int | np.integer):
-            return self._view[:, self.rows[key], self.cols[key]].copy()
-        part = object.__new__(Windows)
+    def _part(self, which: Any) -> Self:
+        part = object.__new__(type(self))
         part.size, part._padded, part._view = self.size, self._padded, self._view
-        part.rows, part.cols = self.rows[key], self.cols[key]
+        part.rows, part.cols = self.rows[which], self.cols[which]
         return part
 
     def cut(self) -> npt.NDArray[np.generic]:
@@ -132,16 +117,6 @@ class Windows:
         return np.ascontiguousarray(
             self._padded[:, self.rows + margin, self.cols + margin].T
         )
-
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
-        """Cut all windows for NumPy."""
-        if copy is False:
-            raise ValueError(
-                "Windows are cut when asked for, so an array is always a copy."
-            )
-        return self.cut().astype(dtype or self.dtype, copy=False)
 
 
 def _checked_positions(given: npt.ArrayLike, side: int, what: str) -> npt.NDArray[np.intp]:
