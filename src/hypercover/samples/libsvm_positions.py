@@ -6,7 +6,6 @@ of predicted labels becomes a georeferenced map with names and colours again.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from hypercover.errors import CallError
 from hypercover.files import write_text
+from hypercover.samples.entries import Entries
 from hypercover.samples.libsvm_lines import MOST_FEATURES
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
@@ -25,8 +25,6 @@ __all__ = ["Positions", "positions_beside", "read_positions", "write_positions"]
 
 _FORMAT = "hypercover libsvm positions 1"
 _MOST_BYTES = 2**28
-_MOST_SIDE = 2**24
-_MOST_TEXT = 2**16
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
           "float16", "float32", "float64")  # fmt: skip
 _PER_PIXEL = 8
@@ -152,62 +150,29 @@ def read_positions(path: str | Path) -> Positions:
     CallError
         If it is missing, damaged, or its parts contradict each other.
     """
-    file = Path(path)
-    about = _document(file)
-    take = _Taking(file, about)
-    grid = _grid(take)
-    features = _names(take, "features")
+    take = _document(Path(path))
+    grid = take.inner("grid").grid()
+    features = take.names("features")
     if take.whole("n_features", 1, MOST_FEATURES) != len(features):
         raise take.damaged("it does not name each feature")
     return Positions(
         *_places(take, grid),
         grid,
-        _legend(take),
+        take.legend(),
         features,
-        _bands(take, len(features)),
-        _wavelengths(take, len(features)),
+        take.bands("bands", len(features)),
+        take.numbers("wavelengths", len(features)),
         part=take.text("part"),
         dtype=take.checked("dtype", lambda value: value in _TYPES),
-        dense=take.checked("dense", lambda value: isinstance(value, bool)),
+        dense=take.truth("dense"),
         scene=take.text("scene"),
-        simulated=take.checked("simulated", lambda value: isinstance(value, bool)),
+        simulated=take.truth("simulated"),
         seen=take.text("seen"),
-        notes=_names(take, "notes"),
+        notes=take.names("notes"),
     )
 
 
-@dataclass(frozen=True)
-class _Taking:
-    """Takes entries out of a document that may come from a stranger."""
-
-    file: Path
-    about: dict[str, Any]
-
-    def damaged(self, why: str) -> CallError:
-        return CallError(
-            f"The positions file {self.file} cannot be used: {why}; write the data again."
-        )
-
-    def checked(self, key: str, fits: Callable[[Any], bool]) -> Any:
-        value = self.about.get(key)
-        if not fits(value):
-            raise self.damaged(f"its entry {key!r} is missing or not what it must be")
-        return value
-
-    def whole(self, key: str, least: int, most: int) -> int:
-        return int(
-            self.checked(key, lambda value: type(value) is int and least <= value <= most)
-        )
-
-    def text(self, key: str) -> str:
-        return str(
-            self.checked(
-                key, lambda value: isinstance(value, str) and len(value) < _MOST_TEXT
-            )
-        )
-
-
-def _document(file: Path) -> dict[str, Any]:
+def _document(file: Path) -> Entries:
     """Read a JSON object of bounded size."""
     try:
         if file.stat().st_size > _MOST_BYTES:
@@ -221,53 +186,17 @@ def _document(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, CallError):
             raise
-        raise _Taking(file, {}).damaged("it is no readable JSON") from error
+        raise _entries_of(file, {}).damaged("it is no readable JSON") from error
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise _Taking(file, {}).damaged(f"it is no file of the format {_FORMAT!r}")
-    return about
+        raise _entries_of(file, {}).damaged(f"it is no file of the format {_FORMAT!r}")
+    return _entries_of(file, about)
 
 
-def _grid(take: _Taking) -> Grid:
-    """Return the grid of the scene."""
-    inner = _Taking(take.file, take.checked("grid", lambda value: isinstance(value, dict)))
-    crs = inner.checked(
-        "crs",
-        lambda value: value is None or (isinstance(value, str) and len(value) < _MOST_TEXT),
-    )
-    if crs is not None:
-        _check_crs(take, crs)
-    return Grid(
-        inner.whole("rows", 1, _MOST_SIDE),
-        inner.whole("cols", 1, _MOST_SIDE),
-        crs,
-        tuple(map(float, inner.checked("transform", lambda value: _numbers(value, 6)))),  # type: ignore[arg-type]
-    )
+def _entries_of(file: Path, about: dict[str, Any]) -> Entries:
+    return Entries(file, about, "positions file", "write the data again")
 
 
-def _check_crs(take: _Taking, text: str) -> None:
-    """Refuse a coordinate system that is no WKT."""
-    from rasterio import Env
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    try:
-        # Inside it GDAL does not print errors of its own.
-        with Env():
-            CRS.from_wkt(text)
-    except CRSError as error:
-        raise take.damaged(f"its coordinate system {text[:40]!r} is no WKT") from error
-
-
-def _numbers(value: Any, count: int) -> bool:
-    """Tell whether a value is a list of so many finite numbers."""
-    return (
-        isinstance(value, list)
-        and len(value) == count
-        and all(type(part) in (int, float) and abs(part) < 1e300 for part in value)
-    )
-
-
-def _places(take: _Taking, grid: Grid) -> tuple[Ints, Ints]:
+def _places(take: Entries, grid: Grid) -> tuple[Ints, Ints]:
     """Return rows and columns after checking that they are places apart in the grid."""
     samples = take.whole("samples", 1, 2**40)
     found = []
@@ -277,46 +206,5 @@ def _places(take: _Taking, grid: Grid) -> tuple[Ints, Ints]:
         if not inside or len(given) != samples:
             raise take.damaged(f"its {key} are not {samples} whole numbers below {side}")
         found.append(np.array(given, dtype=np.int64))
-    rows, cols = found
-    if len(np.unique(rows * grid.cols + cols)) < samples:
-        raise take.damaged("two samples lie on one pixel")
-    return rows, cols
-
-
-def _names(take: _Taking, key: str) -> tuple[str, ...]:
-    """Return a list of short texts."""
-    return tuple(
-        take.checked(
-            key,
-            lambda value: (
-                isinstance(value, list)
-                and all(isinstance(name, str) and len(name) < _MOST_TEXT for name in value)
-            ),
-        )
-    )
-
-
-def _legend(take: _Taking) -> Legend:
-    """Return the legend of the classes."""
-    try:
-        return Legend.from_json(take.about["legend"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise take.damaged("its legend is not one") from error
-
-
-def _bands(take: _Taking, count: int) -> tuple[int, ...] | None:
-    """Return a band number for each feature, or None where features are no bands."""
-    given = take.checked("bands", lambda value: value is None or _numbers(value, count))
-    if given is None:
-        return None
-    if not all(type(band) is int and band > 0 for band in given):
-        raise take.damaged("its bands are not whole numbers from 1")
-    return tuple(given)
-
-
-def _wavelengths(take: _Taking, count: int) -> tuple[float, ...] | None:
-    """Return a wavelength for each feature, or None where they are not known."""
-    given = take.checked(
-        "wavelengths", lambda value: value is None or _numbers(value, count)
-    )
-    return None if given is None else tuple(map(float, given))
+    take.check_places(found[0], found[1], grid)
+    return found[0], found[1]
