@@ -2,10 +2,12 @@
 
 import torch
 
+from hypercover.classifiers.networks.attention import AttentionNetwork
 from hypercover.classifiers.networks.default import DefaultNetwork
 from hypercover.classifiers.networks.hybridsn import HybridSN
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.spectral import SpectralNetwork
 from hypercover.classifiers.networks.ssrn import SSRN
 from hypercover.errors import ModelError
 
@@ -17,6 +19,8 @@ NETWORKS: dict[str, type[Network]] = {
     "lecture": LectureNetwork,
     "hybridsn": HybridSN,
     "ssrn": SSRN,
+    "spectral-1d": SpectralNetwork,
+    "attention": AttentionNetwork,
 }
 
 
