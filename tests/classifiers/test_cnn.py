@@ -206,7 +206,11 @@ def fitted(size=3, **settings):
 @pytest.mark.parametrize(
     ("settings", "size", "sentence"),
     [
-        ({"network": "resnet"}, 3, "no network named 'resnet'; use one of: .*default, .*lecture"),
+        (
+            {"network": "resnet"},
+            3,
+            "no network named 'resnet'; use one of: .*default, .*lecture",
+        ),
         ({"network": "lecture"}, 5, "minimum window is 7"),
         ({"device": "tpu"}, 3, "auto, cpu or cuda, got 'tpu'"),
         ({"epochs": 0}, 3, "epochs must be a whole number of at least 1, got 0"),
