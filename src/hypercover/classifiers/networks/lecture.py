@@ -1,11 +1,13 @@
 """The 3-D convolution network of Lange, Cavallaro, Götz, Erlingsson, Riedel (2018)."""
 
 import math
+from typing import cast
 
 import torch
 from torch import nn
 
 from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.phases import convolve_pooled
 from hypercover.classifiers.networks.recipe import Recipe
 
 __all__ = ["LectureNetwork"]
@@ -89,8 +91,16 @@ class LectureNetwork(Network):
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""
-        values = windows.unsqueeze(1)
-        for layer, pool in zip(self.convolutions, _POOLS, strict=True):
+        return self._deepened(windows.unsqueeze(1), 0)
+
+    def score_tile(self, tile: torch.Tensor) -> torch.Tensor:
+        """Return what ``forward`` does; most of its time would go into the first layer."""
+        first = cast(nn.Conv3d, self.convolutions[0])
+        return self._deepened(convolve_pooled(tile, first, pool=_POOLS[0], pad=2), 1)
+
+    def _deepened(self, values: torch.Tensor, depth: int) -> torch.Tensor:
+        """Map what the layer at a depth takes to scores."""
+        for layer, pool in zip(self.convolutions[depth:], _POOLS[depth:], strict=True):
             values = torch.relu(layer(values))
             values = nn.functional.max_pool3d(values, (pool, 1, 1))
             if pool == 3:

@@ -42,6 +42,15 @@ class Network(nn.Module):
         """Draw all weights anew."""
         raise NotImplementedError
 
+    def score_tile(self, tile: torch.Tensor) -> torch.Tensor:
+        """Return the scores of a tile (1, band, row, col), as ``forward`` does.
+
+        Why it exists: what is quick for many small windows may be slow for one
+        large tile.  No gradient is asked for.
+        """
+        scores: torch.Tensor = self(tile)
+        return scores
+
     def windows_at_once(self) -> int | None:
         """Count the windows of a training batch that should pass together on a CPU.
 
