@@ -135,7 +135,7 @@ class AttentionNetwork(Network):
         found = self.embedding(around.unsqueeze(1))
         count, _, tokens, rows, cols = found.shape
         values = found.permute(0, 3, 4, 2, 1).reshape(-1, tokens, _WIDTH)
-        values = torch.cat([self.token.expand(len(values), -1, -1), values], dim=1)
+        values = torch.cat([self.token.expand(values.shape[0], -1, -1), values], dim=1)
         values = self._attended(self.dropout(values + self.places))
         scores: torch.Tensor = self.last(self.norm(values[:, 0]))
         return scores.view(count, rows, cols, -1).permute(0, 3, 1, 2)
