@@ -1,0 +1,199 @@
+"""A network as ONNX: the same map, by a program that knows nothing of hypercover."""
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import rasterio
+import torch
+import xarray as xr
+
+from hypercover.classifiers.cnn import CNNClassifier
+from hypercover.classifiers.networks.catalog import NETWORKS
+from hypercover.classifiers.onnx_graph import onnx_graph, write_onnx
+from hypercover.errors import CallError
+from hypercover.maps.predict import predict_scene
+from hypercover.samples.windows import Windows
+from hypercover.scene.scene import Scene
+from hypercover.scene.simulate import Settings, simulated_scene
+
+TILED = [name for name, kind in NETWORKS.items() if kind.spatially_valid]
+WINDOWED = [name for name in NETWORKS if name not in TILED]
+
+
+def smallest(name):
+    """Side of the smallest window a network takes, but 9 where that is enough."""
+    return max(9, NETWORKS[name].minimum_window)
+
+
+def trained(name, window=None, *, bands=30):
+    """A network of four classes after one pass over noise around four spectra."""
+    chance = np.random.default_rng(0)
+    window = window or smallest(name)
+    codes = np.repeat([1, 2, 5, 300], 6)
+    spectra = chance.uniform(200, 4000, (301, bands))[codes]
+    noise = chance.normal(0, 90, (len(codes), bands, window, window))
+    windows = (spectra[:, :, None, None] + noise).astype(np.float32)
+    return CNNClassifier(name, epochs=1, random_state=0).fit(windows, codes)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """One trained network of each kind, made when asked for."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            made[name] = trained(name)
+        return made[name]
+
+    return of
+
+
+def loaded(graph):
+    return onnxruntime.InferenceSession(graph.SerializeToString())
+
+
+def padded(cube, margin):
+    return np.pad(cube, [(0, 0), (margin, margin), (margin, margin)], mode="edge")
+
+
+def raw(bands, rows, cols, count=1):
+    """Values of a sensor (count, band, row, col) with a corner that holds no data."""
+    chance = np.random.default_rng(1)
+    values = chance.uniform(0, 4000, (count, bands, rows, cols)).astype(np.float32)
+    values[:, :, :2, :2] = 0
+    return values
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_height_width_and_batch_are_free_and_edges_repeat(networks, name):
+    model = networks(name)
+    session = loaded(onnx_graph(model, {}))
+    for count, rows, cols in ((1, 13, 21), (2, 9, 9), (3, 4, 1), (1, 1, 1)):
+        values = raw(30, rows, cols, count)
+        (answer,) = session.run(["probabilities"], {"cube": values})
+        assert answer.shape == (count, 4, rows, cols)
+        for one, given in zip(answer, values, strict=True):
+            expected = model.predict_dense(padded(given, model.margin_))
+            assert np.abs(one - expected).max() < 1e-4
+            assert np.abs(one.sum(axis=0) - 1).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_networks_that_need_their_window_alone_take_windows(networks, name):
+    model = networks(name)
+    graph = onnx_graph(model, {})
+    session = loaded(graph)
+    side = model.window_
+    assert session.get_inputs()[0].shape == ["batch", 30, side, side]
+    for count in (1, 5):
+        windows = raw(30, side, side, count)
+        (answer,) = session.run(["probabilities"], {"windows": windows})
+        assert np.abs(answer - model.predict_proba(windows)).max() < 1e-4
+    assert said(graph)["padding"] == "none"
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_any_window_of_the_default_network(window):
+    model = trained("default", window)
+    (answer,) = loaded(onnx_graph(model, {})).run(None, {"cube": raw(30, 12, 16)})
+    expected = model.predict_dense(padded(raw(30, 12, 16)[0], window // 2))
+    assert np.abs(answer[0] - expected).max() < 1e-4
+
+
+def said(graph):
+    return {prop.key: json.loads(prop.value) for prop in graph.metadata_props}
+
+
+def test_the_file_says_how_to_use_it(networks, tmp_path):
+    write_onnx(networks("lecture"), tmp_path / "net.onnx", {"classes": [{"name": "Maïs"}]})
+    graph = onnx.load(tmp_path / "net.onnx")
+    found = said(graph)
+    assert found.pop("hypercover_version") == graph.producer_version
+    assert found == {
+        "classes": [{"name": "Maïs"}],
+        "input": "cube",
+        "margin": 4,
+        "network": "lecture",
+        "nodata": 0,
+        "padding": "edge pixels repeated, inside the graph",
+        "window": 9,
+    }
+
+
+def test_equal_models_give_equal_bytes_without_a_word(networks, tmp_path, capfd):
+    model = networks("default")
+    chance = torch.get_rng_state()
+    apart = [write_onnx(model, tmp_path / f"{which}.onnx", {}) for which in "ab"]
+    assert capfd.readouterr() == ("", "")
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert apart[0] == apart[1] < 1e-5
+    a, b = ((tmp_path / f"{which}.onnx").read_bytes() for which in "ab")
+    assert a == b
+    # torch notes in which file of this machine each operator was written
+    assert b".py" not in a
+
+
+def test_the_model_is_left_as_it_was(networks):
+    model = networks("lecture")
+    before = {key: value.copy() for key, value in model.state()[1].items()}
+    onnx_graph(model, {})
+    after = model.state()[1]
+    assert all(np.array_equal(after[key], value) for key, value in before.items())
+    assert not model.network_.training
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_a_missing_package_is_named_and_nothing_written(
+    networks, package, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(CallError, match=rf"package {package}.*hypercover\[onnx\]"):
+        write_onnx(networks("default"), tmp_path / "net.onnx", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_runtime_the_file_is_not_compared(networks, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert write_onnx(networks("lecture"), tmp_path / "net.onnx", {}) is None
+    onnx.checker.check_model(tmp_path / "net.onnx", full_check=True)
+
+
+def same_map(model, scene):
+    """Hold the answers of ONNX Runtime for a whole scene against ``predict_scene``."""
+    cube = np.asarray(scene.cube.values).astype(np.float32)
+    (answer,) = loaded(onnx_graph(model, {})).run(None, {"cube": cube[None]})
+    found = predict_scene(model, scene)
+    labels = model.classes_[answer[0].argmax(axis=0)]
+    best = np.sort(answer[0], axis=0)
+    close = best[-1] - best[-2] < 1e-5
+    assert ((labels != found.labels) & ~close).sum() == 0
+    assert np.abs(best[-1] - found.confidence).max() < 1e-4
+    assert len(np.unique(labels)) > 1
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("default", 4), ("lecture", 2)])
+def test_a_whole_scene_gets_the_same_labels(name, epochs):
+    scene = simulated_scene(Settings(rows=60, cols=70, bands=30, classes=4))
+    labels = np.asarray(scene.labels)
+    rows, cols = np.nonzero(labels)
+    few = slice(None, None, 17)
+    windows = Windows(scene.cube.values, rows[few], cols[few], 9)
+    model = CNNClassifier(name, epochs=epochs, random_state=0)
+    same_map(model.fit(windows, labels[rows[few], cols[few]]), scene)
+
+
+@pytest.mark.slow
+def test_the_stand_in_gets_the_same_labels(data_folder):
+    with np.load(data_folder / "derived/indian_pines_rank37_reconstruction.npz") as file:
+        cube = np.ascontiguousarray(file["cube"].transpose(2, 0, 1))
+    with rasterio.open(data_folder / "indian_pines/IndianTR123_temp123.tif") as file:
+        mask = file.read(1)
+    rows, cols = np.nonzero(mask)
+    model = CNNClassifier(epochs=5, random_state=0)
+    model.fit(Windows(cube, rows, cols, 9), mask[rows, cols])
+    same_map(model, Scene(xr.DataArray(cube, dims=("band", "y", "x"))))
