@@ -1,6 +1,7 @@
 """A convolutional network on windows as a scikit-learn classifier."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,19 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hypercover.classifiers import saved
+from hypercover.classifiers.checkpoint import Checkpoints
 from hypercover.classifiers.codes import codes_to_json
 from hypercover.classifiers.dense import device_of, exact, predict_tile, predict_windows
+from hypercover.classifiers.examples import Examples
 from hypercover.classifiers.networks.catalog import build, find
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.classifiers.precision import computing
 from hypercover.classifiers.scaling import Scaling
-from hypercover.classifiers.stack import Feed, LazyWindows, Stack, centres, local_noise
+from hypercover.classifiers.stack import LazyWindows, Stack, centres, local_noise
 from hypercover.classifiers.training import Epoch, train
+from hypercover.classifiers.world import World
 from hypercover.errors import ModelError
 
 __all__ = ["CNNClassifier"]
@@ -121,18 +125,30 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             the network, or a parameter has no meaning.
         """
         device, recipe = device_of(self.device), self._recipe()
+        with computing(self.precision, device):
+            """What this machine cannot do is refused before the windows are read."""
         # an interrupted training must leave no old network beside new classes
         self.__dict__.pop("network_", None)
-        stack, targets = self._training_input(X, y)
-        generator = torch.Generator().manual_seed(_seed(self.random_state))
-        network = self._drawn(stack, generator).to(device)
+        examples = Examples.to_learn(self._stack(X, reset=True), y)
+        self.classes_ = examples.classes
+        held = None if validation is None else self._held_out(*validation)
+        seed = World.here().said(_seed(self.random_state), device)
+        generator = torch.Generator().manual_seed(seed)
+        network = self._drawn(examples.stack, generator).to(device)
+        feed, targets = examples.feed(self.scaling_, device)
         with exact():
             self.history_ = train(
                 network,
-                Feed(stack, self.scaling_),
+                feed,
                 targets,
                 recipe,
                 generator=generator,
+                classes=len(self.classes_),
+                validation=held and held.feed(self.scaling_, device),
+                precision=self.precision,
+                compile=self.compile,
+                checkpoints=checkpoint
+                and Checkpoints(checkpoint, self._identity(recipe, examples, held)),
                 progress=self.progress,
             )
         self.network_ = network
@@ -162,24 +178,30 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: npt.NDArray[Any] = self.classes_[best]
         return labels
 
-    def predict_dense(self, tile: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """Return probabilities (class, row, col) of a whole tile in one pass.
+    def predict_dense(
+        self, tile: npt.NDArray[np.generic], memory: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return probabilities (class, row, col) of a whole tile.
 
         Why it exists: neighbouring windows share nearly all their pixels, so
         one convolution over the tile answers many times faster than windows
-        cut out of it, with the same probabilities to 1e-5.
+        cut out of it, with the same probabilities to 1e-5.  A network that
+        gives other answers for a tile is asked window by window.
 
         Parameters
         ----------
         tile : array of shape (band, row + 2 · margin_, col + 2 · margin_)
             Raw values with ``margin_`` pixels around; at the edge of a scene
             repeat its edge pixels, as ``Windows`` does.
+        memory : int, optional
+            Bytes that the network may work with, besides tile and answer; on a
+            GPU its own free memory counts instead.
 
         Raises
         ------
         ModelError
             If the tile has other bands, is too small or holds values that are
-            not finite.
+            not finite, or the memory is too little for one window.
         """
         check_is_fitted(self)
         values = np.asarray(tile)
@@ -194,7 +216,19 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"least {self.window_} rows and columns, got {values.shape}; give other "
                 "pixels or another model."
             )
-        return predict_tile(self._on_device(), self.scaling_, values)
+        return predict_tile(
+            self._on_device(), self.scaling_, values, self.window_, memory
+        )
+
+    @property
+    def dense_note(self) -> str | None:
+        """What to tell people of how scenes are predicted, or None."""
+        if find(self.network).spatially_valid:
+            return None
+        return (
+            f"The {self.network} network is predicted window by window: it gives other "
+            "answers for a whole tile, so a scene takes far longer than with another network."
+        )
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return the fitted model as JSON-able settings and named arrays."""
@@ -270,32 +304,27 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         noise = local_noise(stack) if kind.scaling == "cleared" else None
         return Scaling.of(kind.scaling, spectra, noise, kind.components)
 
-    def _training_input(
-        self,
-        X: npt.ArrayLike | LazyWindows,
-        y: npt.ArrayLike,
-    ) -> tuple[Stack, torch.Tensor]:
-        """Return the stack and the position of each window's class."""
-        if y is None:
-            raise ModelError(
-                "CNNClassifier requires y to be passed, but the target y is None."
-            )
-        stack = self._stack(X, reset=True)
-        labels = column_or_1d(y, warn=True)
-        assert_all_finite(labels, input_name="y")
-        check_classification_targets(labels)
-        if len(labels) != len(stack):
-            raise ModelError(
-                f"Every window needs one label, got {len(stack)} windows and "
-                f"{len(labels)} labels."
-            )
-        self.classes_, positions = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ModelError(
-                f"The training labels hold one class only ({self.classes_[0]}); a "
-                "classifier needs at least two classes."
-            )
-        return stack, torch.from_numpy(positions.astype(np.int64))
+    def _held_out(
+        self, X: npt.ArrayLike | LazyWindows, y: npt.ArrayLike
+    ) -> Examples:
+        """Return validation windows after checking that they are like those of training."""
+        stack = self._stack(X, reset=False)
+        return Examples.to_validate(stack, y, self.classes_)
+
+    def _identity(
+        self, recipe: Recipe, examples: Examples, held: Examples | None
+    ) -> dict[str, Any]:
+        """Return what makes this training the one it is, as JSON values."""
+        seeded = isinstance(self.random_state, int | np.integer)
+        return {
+            "network": self.network,
+            "recipe": asdict(recipe),
+            "precision": self.precision,
+            "compile": bool(self.compile),
+            "seed": int(self.random_state) if seeded else None,
+            **examples.digests("training"),
+            **(held.digests("validation") if held else {"validation windows": None}),
+        }
 
     def _stack(self, X: npt.ArrayLike | LazyWindows, *, reset: bool) -> Stack:
         """Return X as a stack (n, band, row, col); lazy windows stay lazy."""

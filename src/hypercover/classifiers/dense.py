@@ -2,17 +2,32 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.classifiers.stack import Stack, check_finite, cut, pieces
+from hypercover.classifiers.working_set import working_set
 from hypercover.errors import ModelError
 
 __all__ = ["device_of", "exact", "predict_tile", "predict_windows"]
+
+_SIDES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+"""Sides of the squares in which a tile is passed, in pixels."""
+_SMALL = 32
+"""Side below which the halo costs more than the cache saves."""
+_SQUARE = 16
+"""Side of a square that is predicted window by window: 256 windows at once."""
+_NEAR = 2**26
+"""Bytes of activations that caches and memory used before still hold."""
+_SHARE = 0.8
+"""Share of a GPU's free memory that is used."""
 
 
 def device_of(name: str) -> torch.device:
@@ -57,13 +72,95 @@ def predict_windows(
 
 
 def predict_tile(
-    network: nn.Module, scaling: Scaling, tile: npt.NDArray[np.generic]
+    network: Network,
+    scaling: Scaling,
+    tile: npt.NDArray[np.generic],
+    window: int,
+    memory: int | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return probabilities (class, row, col) of a tile (band, row, col) with its margin."""
+    """Return probabilities (class, row, col) of a tile (band, row, col) with its margin.
+
+    The tile is passed in squares: their side is the greatest of which all that
+    the network keeps stays near the processor, or smaller where memory asks.
+
+    Parameters
+    ----------
+    network, scaling
+    tile : array (band, row + window - 1, col + window - 1)
+        Raw values.
+    window : int
+        Side of a window.
+    memory : int, optional
+        Bytes a pass may take besides the tile and its answers.
+
+    Raises
+    ------
+    ModelError
+        If a value is not finite or the memory is too little for one window.
+    """
     check_finite(tile)
-    scores = _scores(network, scaling, tile[None])[0]
-    probabilities: npt.NDArray[np.float32] = scores.softmax(0).numpy()
+    device, margin = next(network.parameters()).device, window - 1
+    side = pass_side(network, scaling, window, memory)
+    shape = (tile.shape[1] - margin, tile.shape[2] - margin)
+    squares = []
+    with torch.inference_mode(), exact():
+        for row, col in product(*(range(0, size, side) for size in shape)):
+            part = tile[None, :, row : row + side + margin, col : col + side + margin]
+            # A GPU computes while the next square is scaled.
+            scaled = scaling.apply(part).to(device, non_blocking=True)
+            squares.append((row, col, pass_scores(network, scaled, window)[0].softmax(0)))
+        probabilities = np.empty((len(squares[0][-1]), *shape), np.float32)
+        for row, col, found in squares:
+            probabilities[:, row : row + side, col : col + side] = found.cpu().numpy()
     return probabilities
+
+
+def pass_side(
+    network: Network, scaling: Scaling, window: int, memory: int | None = None
+) -> int:
+    """Return the side of the squares in which a tile is passed, in pixels.
+
+    Raises
+    ------
+    ModelError
+        If the memory is too little for one window.
+    """
+    device = next(network.parameters()).device
+    free: float = inf if memory is None else memory
+    near: float = _NEAR
+    if device.type == "cuda":
+        free = near = _SHARE * torch.cuda.mem_get_info(device)[0]
+    needed = 0
+    for side in _SIDES if network.spatially_valid else _SIDES[_SIDES.index(_SQUARE) :]:
+        needed = pass_bytes(network, scaling, window, side)
+        if needed <= (free if side <= _SMALL else min(free, near)):
+            return side
+    raise ModelError(
+        f"Predicting a single window takes {needed / 2**20:,.1f} MiB, and "
+        f"{free / 2**20:,.1f} MiB are left for it; allow more memory."
+    )
+
+
+def pass_bytes(network: Network, scaling: Scaling, window: int, side: int) -> int:
+    """Return the bytes that a pass over side × side pixels takes at its worst."""
+    reach = side + window - 1
+    raw = 4 * reach**2 * (scaling.bands + scaling.outputs)
+
+    def work(shadow: Network, scaled: torch.Tensor) -> torch.Tensor:
+        return pass_scores(shadow, scaled, window).softmax(1)
+
+    return raw + working_set(network, work, 1, scaling.outputs, reach, reach)
+
+
+def pass_scores(network: Network, scaled: torch.Tensor, window: int) -> torch.Tensor:
+    """Return scores (1, class, row, col) of scaled values (1, value, row, col)."""
+    if network.spatially_valid:
+        return network.score_tile(scaled)
+    windows = scaled[0].unfold(1, window, 1).unfold(2, window, 1)
+    values, rows, cols, *_ = windows.shape
+    stack = windows.permute(1, 2, 0, 3, 4).reshape(-1, values, window, window)
+    scores: torch.Tensor = network(stack)[:, :, 0, 0]
+    return scores.T.reshape(1, -1, rows, cols)
 
 
 def _scores(

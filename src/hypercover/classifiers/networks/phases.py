@@ -55,11 +55,11 @@ def convolve_pooled(
     )
     pooled = tile.new_zeros(layer.out_channels, len(groups) + 2 * pad, rows, cols)
     at_once = max(1, _CACHE // (4 * len(weight) * rows * cols))
-    for first, part in enumerate(groups.split(at_once)):
-        phases = nn.functional.conv2d(part.contiguous(), weight, bias)
+    for first in range(0, len(groups), at_once):
+        part = groups[first : first + at_once].contiguous()
+        phases = nn.functional.conv2d(part, weight, bias)
         best = reduce(torch.maximum, phases.chunk(pool, dim=1)).relu_()
-        place = pad + first * at_once
-        pooled[:, place : place + len(part)] = best.transpose(0, 1)
+        pooled[:, pad + first : pad + first + len(part)] = best.transpose(0, 1)
     return pooled[None]
 
 
