@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hypercover.scene.formats.envi import RAW
 
-__all__ = ["companions"]
+__all__ = ["companions", "identity"]
 
 _SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
 """A shapefile is several; the classes of its polygons stand in the second."""
@@ -28,3 +28,13 @@ def companions(path: Path) -> tuple[Path, ...]:
         names |= {f"{stem}.hdr", f"{name}.hdr"}
     beside = sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
     return (path, *(one for one in beside if one.name != path.name))
+
+
+Identity = tuple[tuple[str, int, int], ...]
+
+
+def identity(path: Path | None) -> Identity:
+    """Return what changes when a file is replaced: path, size and time of all its parts."""
+    files = () if path is None else companions(path)
+    facts = [(str(file), file.stat()) for file in files]
+    return tuple((name, fact.st_size, fact.st_mtime_ns) for name, fact in facts)

@@ -1,0 +1,236 @@
+"""What a window file says of its windows, as attributes that any reader of HDF5 shows."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import SceneError
+from hypercover.samples.entries import Entries
+from hypercover.samples.split import PARTS
+from hypercover.scene.grid import Grid
+from hypercover.scene.legend import Legend
+from hypercover.scene.scene import Scene
+
+__all__ = ["NO_PART", "PART_CODES", "WindowAbout"]
+
+FORMAT, VERSION = "hypercover windows", 1
+NO_PART = len(PARTS)
+"""Code of a window that was written without a split."""
+PART_CODES = {name: code for code, name in enumerate((*PARTS, "none"))}
+"""Code of each part in the dataset ``part``."""
+_PADDING = "edge: windows that reach over the edge of the scene repeat its edge pixels"
+_NODATA = "pixels without data are zero in every band"
+_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+          "float16", "float32", "float64")  # fmt: skip
+_MOST_BANDS, _MOST_WINDOW = 2**20, 2**12
+_MOST_ITEMS = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class WindowAbout:
+    """All that is known of windows beside their values, labels and places."""
+
+    window: int
+    """Side of a window in pixels."""
+    dtype: np.dtype[Any]
+    """Type of the values: that of the scene."""
+    bands: tuple[int, ...]
+    """Band numbers in the source of the scene, from 1."""
+    legend: Legend
+    """Names and colours of the classes."""
+    grid: Grid
+    """Shape and georeference of the scene."""
+    wavelengths: tuple[float, ...] | None = None
+    """Centre of each band in nm, or None where not known."""
+    fwhm: tuple[float, ...] | None = None
+    """Full width at half maximum of each band in nm, or None where not known."""
+    band_names: tuple[str, ...] | None = None
+    """Name of each band, or None where they have none."""
+    scene: str = "scene"
+    """Name of the scene."""
+    source: str = ""
+    """Path the scene was read from."""
+    simulated: bool = False
+    """Whether the scene was computed rather than measured."""
+    split: str = "none"
+    """How the split was made whose parts are noted: random, blocks, …, or none."""
+
+    @classmethod
+    def of(cls, scene: Scene, window: int, split: str = "none") -> "WindowAbout":
+        """Note what is known of a scene."""
+        dtype = np.dtype(
+            np.uint8 if scene.cube.dtype.kind == "b" else scene.cube.dtype
+        ).newbyteorder("=")
+        if dtype.name not in _TYPES:
+            raise SceneError(
+                f"Windows hold whole or real numbers of at most 64 bits, and those of "
+                f"{scene.name} are {dtype}; convert the image first."
+            )
+        return cls(
+            window,
+            dtype,
+            tuple(scene.bands.tolist()),
+            scene.legend,
+            scene.grid,
+            wavelengths=_known(scene.wavelengths),
+            fwhm=_known(scene.fwhm),
+            band_names=scene.band_names,
+            scene=scene.name,
+            source=scene.source,
+            simulated=scene.simulated,
+            split=split,
+        )
+
+    @property
+    def window_shape(self) -> tuple[int, int, int]:
+        """Shape of one window: (band, row, col)."""
+        return len(self.bands), self.window, self.window
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of one window before compression."""
+        return int(np.prod(self.window_shape)) * self.dtype.itemsize
+
+    def attributes(self) -> dict[str, Any]:
+        """Return all as attributes of HDF5: numbers, lists of numbers, and text."""
+        place = {
+            "grid_rows": self.grid.rows,
+            "grid_cols": self.grid.cols,
+            "crs": self.grid.crs,
+            "transform": np.array(self.grid.transform),
+        }
+        known = {
+            "format": FORMAT,
+            "version": VERSION,
+            "axes": "window,band,row,col",
+            "window": self.window,
+            "dtype": self.dtype.name,
+            "padding": _PADDING,
+            "nodata": _NODATA,
+            "bands": np.array(self.bands),
+            "wavelengths": _array(self.wavelengths),
+            "fwhm": _array(self.fwhm),
+            "band_names": _json(self.band_names),
+            "legend": _json(self.legend.to_json()),
+            "scene": self.scene,
+            "source": self.source,
+            "simulated": np.uint8(self.simulated),
+            "split": self.split,
+            "parts": ", ".join(f"{code} {name}" for name, code in PART_CODES.items()),
+            **place,
+        }
+        return {
+            key: _fixed(value) if isinstance(value, str) else value
+            for key, value in known.items()
+            if value is not None
+        }
+
+    @classmethod
+    def read(cls, path: Path, attributes: Any) -> "WindowAbout":
+        """Read attributes of an HDF5 file after checking everything in them.
+
+        Raises
+        ------
+        SceneError
+            If they are not those of a window file, damaged, or contradict each other.
+        """
+        take = entries(path, _plain(path, attributes))
+        if take.about.get("format") != FORMAT:
+            raise take.damaged(f"it is no file of the format '{FORMAT}'")
+        if take.about.get("version") != VERSION:
+            raise take.damaged(
+                f"it is of version {take.about.get('version')}, and version {VERSION} is "
+                "the one that can be read here"
+            )
+        bands = take.checked("bands", lambda value: isinstance(value, list))
+        count = len(bands)
+        size = take.whole("window", 1, _MOST_WINDOW)
+        if not 1 <= count <= _MOST_BANDS or size % 2 == 0:
+            raise take.damaged(f"it names {count} bands and windows of {size} pixels")
+        names = None if take.about.get("band_names") is None else take.names("band_names")
+        if names is not None and len(names) != count:
+            raise take.damaged(f"it names {len(names)} of {count} bands")
+        return cls(
+            size,
+            np.dtype(take.checked("dtype", lambda value: value in _TYPES)),
+            take.bands("bands", count) or (),
+            take.legend(),
+            _grid(take),
+            wavelengths=take.numbers("wavelengths", count),
+            fwhm=take.numbers("fwhm", count),
+            band_names=names,
+            scene=take.text("scene"),
+            source=take.text("source"),
+            simulated=bool(take.whole("simulated", 0, 1)),
+            split=take.text("split"),
+        )
+
+
+def entries(path: Path, about: dict[str, Any]) -> Entries:
+    """Return what takes entries out of a window file."""
+    return Entries(path, about, "window file", "write it again", SceneError)
+
+
+def _grid(take: Entries) -> Grid:
+    """Return the grid of the scene."""
+    sides = {"rows": take.about.get("grid_rows"), "cols": take.about.get("grid_cols")}
+    return entries(take.file, {**take.about, **sides}).grid()
+
+
+def _known(values: npt.NDArray[np.float64] | None) -> tuple[float, ...] | None:
+    """Return a value for every band, or None where one is not known."""
+    if values is None or not np.isfinite(values).all():
+        return None
+    return tuple(values.tolist())
+
+
+def _array(values: tuple[float, ...] | None) -> npt.NDArray[np.float64] | None:
+    return None if values is None else np.array(values)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _fixed(text: str) -> npt.NDArray[np.bytes_]:
+    """Return text as HDF5 keeps it in one place, without a reference to elsewhere."""
+    import h5py
+
+    data = text.encode()
+    return np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def _plain(path: Path, attributes: Any) -> dict[str, Any]:
+    """Return attributes as plain values, lists and text of bounded size."""
+    damaged = entries(path, {}).damaged
+    if len(attributes) > 1000:
+        raise damaged("it has far too many attributes")
+    plain: dict[str, Any] = {}
+    for key in list(attributes):
+        attribute = attributes.get_id(key)
+        count = int(np.prod(attribute.shape, dtype=object))
+        if (
+            count * attribute.dtype.itemsize > _MOST_ITEMS
+            or attribute.dtype.kind not in "iufSO"
+        ):
+            raise damaged(f"its attribute {key[:40]!r} is no number, list or text")
+        plain[key] = _value(attributes[key])
+    try:
+        for key in {"band_names", "legend"} & set(plain):
+            plain[key] = json.loads(plain[key])
+    except (ValueError, TypeError, RecursionError) as error:
+        raise damaged("its legend or band names are no JSON") from error
+    return plain
+
+
+def _value(value: Any) -> Any:
+    """Return one attribute as a plain value."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray | np.generic):
+        return _value(value.tolist())
+    return value

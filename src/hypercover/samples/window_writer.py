@@ -1,0 +1,262 @@
+"""Writing a window file: streamed, gone on with after any interruption, there only when whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import LabelError, OutputError, SceneError
+from hypercover.files import explained, make_folder
+from hypercover.samples.rollback import RollbackFile
+from hypercover.samples.samples import Samples
+from hypercover.samples.window_about import WindowAbout
+from hypercover.samples.window_file import WindowFile
+
+__all__ = ["WindowWriter"]
+
+_CHUNK = 2**16
+"""Bytes of a chunk, about: larger ones pack little better and make reading windows in
+random order, as a training does, slower in proportion."""
+_CHECKPOINT = 2**27
+"""Bytes of windows between two states that can be gone on from."""
+_OVERHEAD = 2**20
+_PER_WINDOW = 64
+"""Bytes of tables that HDF5 keeps for each window, at most."""
+# Of 2008, read by everything; the format before it has no room for a long legend.
+_VERSION = ("v108", "v108")
+
+Windows = npt.NDArray[np.generic]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowWriter:
+    """A window file that is to be written, and its draft where one was begun.
+
+    Why it exists: a file 81 times its pixels takes minutes and may not fit the
+    disk; both must be known before, and no minute be lost when it is stopped.
+    """
+
+    path: Path
+    """The file to write."""
+    about: WindowAbout
+    """What is known of the windows."""
+    samples: Samples
+    """Where the windows lie, row by row, and their labels."""
+    part: npt.NDArray[np.uint8]
+    """Part of the split of each window (n,)."""
+    identity: Any = None
+    """Plain values that change when the scene does."""
+    coordinates_only: bool = False
+    """Whether to leave the windows themselves out."""
+
+    def __post_init__(self) -> None:
+        """Refuse to write nothing."""
+        if not len(self.samples):
+            raise LabelError(
+                f"No labelled pixel of {self.about.scene} lies on a pixel with data; give "
+                "labels made for this image."
+            )
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the windows before compression."""
+        return len(self.samples) * self.about.window_bytes
+
+    @property
+    def draft(self) -> Path:
+        """The file while it is written, beside the target."""
+        return self.path.with_name(f".{self.path.name}.part")
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of all that the file is made of, but the values of the windows."""
+        digest = hashlib.sha256()
+        about = {name: str(value) for name, value in self.about.attributes().items()}
+        grounds = [about, self.identity, self.coordinates_only, str(self.path.name)]
+        digest.update(json.dumps(grounds, sort_keys=True, default=str).encode())
+        for values in (
+            self.samples.rows,
+            self.samples.cols,
+            self.samples.labels,
+            self.part,
+        ):
+            digest.update(values.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def check_space(self, done: int = 0) -> None:
+        """Refuse windows that the disk may not hold, after so many that it holds already.
+
+        Raises
+        ------
+        OutputError
+            If fewer bytes are free than the windows take before compression.
+        """
+        left = 0 if self.coordinates_only else len(self.samples) - done
+        needed = (
+            left * self.about.window_bytes + len(self.samples) * _PER_WINDOW + _OVERHEAD
+        )
+        folder = next(one for one in self.path.absolute().parents if one.exists())
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise OutputError(
+                f"Cannot write {self.path}: the disk is full before the windows are whole, "
+                f"which need up to {needed / 2**20:,.1f} MiB where {free / 2**20:,.1f} MiB "
+                "are free; choose smaller windows, another folder or --coordinates-only."
+            )
+
+    @contextmanager
+    def begun(self) -> Iterator["Draft"]:
+        """Open the draft, begun anew or gone back to what is surely in it.
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be written or another process writes the file.
+        """
+        make_folder(self.path.parent)
+        try:
+            left = self.draft.exists() and self.draft.stat().st_size > 0
+            file = RollbackFile(self.draft, {"key": self.key})
+        except OutputError:
+            raise
+        except OSError as error:
+            raise explained(self.path, error) from error
+        try:
+            yield Draft(self, file, file.done or 0, discarded=left and file.done is None)
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise explained(self.path, error) from error
+        finally:
+            file.close()
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A window file that is being written."""
+
+    writer: WindowWriter
+    """What is to be written."""
+    file: RollbackFile
+    """Where it is written to."""
+    done: int
+    """Windows that are surely in it already."""
+    discarded: bool
+    """Whether a draft of something else, or a damaged one, was thrown away."""
+
+    def write(
+        self,
+        pieces: Callable[[int], Iterator[Windows]],
+        progress: Progress | None = None,
+    ) -> None:
+        """Write what is missing, and give the file its name when it is whole.
+
+        Parameters
+        ----------
+        pieces : callable
+            Given a number of windows, it yields those after them in order, as arrays
+            (n, band, row, col).
+        progress : callable, optional
+            Called with the windows written and the windows in all.
+        """
+        writer = self.writer
+        with self._hdf5() as hdf5:
+            if self.file.done is None:
+                self._lay_out(hdf5)
+                hdf5.flush()
+                self.file.checkpoint(0)
+            if not writer.coordinates_only:
+                self._fill(hdf5, pieces(self.done), progress)
+        self.file.checkpoint(len(writer.samples))
+        self._check(pieces)
+        os.replace(writer.draft, writer.path)
+        self.file.journal.unlink(missing_ok=True)
+
+    @contextmanager
+    def _hdf5(self) -> Iterator[h5py.File]:
+        """Open the draft as HDF5; a failed write leaves the state of the last checkpoint."""
+        hdf5 = h5py.File(
+            self.file, "w" if self.file.done is None else "r+", libver=_VERSION
+        )
+        try:
+            yield hdf5
+            hdf5.flush()
+        except BaseException:
+            self.file.abandoned = True
+            if self.file.failure is not None:
+                raise self.file.failure from None
+            raise
+        finally:
+            hdf5.close()
+
+    def _lay_out(self, hdf5: h5py.File) -> None:
+        """Write all but the windows, and make room for those."""
+        writer, samples = self.writer, self.writer.samples
+        for name, value in writer.about.attributes().items():
+            hdf5.attrs[name] = value
+        hdf5["labels"] = samples.labels.astype(np.uint16)
+        hdf5["rows"] = samples.rows.astype(np.int32)
+        hdf5["cols"] = samples.cols.astype(np.int32)
+        hdf5["part"] = writer.part.astype(np.uint8)
+        if writer.coordinates_only:
+            return
+        chunk = max(1, round(_CHUNK / writer.about.window_bytes))
+        shape = writer.about.window_shape
+        hdf5.create_dataset(
+            "windows",
+            (len(samples), *shape),
+            writer.about.dtype,
+            chunks=(min(chunk, len(samples)), *shape),
+            shuffle=True,
+            # the filter that every HDF5 has; its fastest level packs as well as its slow ones
+            compression="gzip",
+            compression_opts=1,
+        )
+
+    def _fill(
+        self, hdf5: h5py.File, pieces: Iterator[Windows], progress: Progress | None
+    ) -> None:
+        """Write windows piece by piece, with a checkpoint now and then."""
+        dataset, done, total = hdf5["windows"], self.done, len(self.writer.samples)
+        kept = done
+        for piece in pieces:
+            dataset[done : done + len(piece)] = piece
+            done += len(piece)
+            if (done - kept) * self.writer.about.window_bytes >= _CHECKPOINT:
+                hdf5.flush()
+                self.file.checkpoint(done)
+                kept = done
+            if progress is not None:
+                progress(done, total)
+
+    def _check(self, pieces: Callable[[int], Iterator[Windows]]) -> None:
+        """Open the whole file again and compare its last windows with the scene's."""
+        writer = self.writer
+        try:
+            found = WindowFile(writer.draft)
+            same = np.array_equal(found.samples.rows, writer.samples.rows)
+            same &= np.array_equal(found.samples.cols, writer.samples.cols)
+            same &= np.array_equal(found.labels, writer.samples.labels)
+            if not writer.coordinates_only:
+                for first in {0, len(found) // 2, len(found) - 1}:
+                    piece = next(pieces(first))[:1]
+                    same &= np.array_equal(found[first : first + 1].cut(), piece)
+            found.close()
+        except SceneError:
+            same = False
+        if not same:
+            self.file.journal.unlink(missing_ok=True)
+            raise OutputError(
+                f"Cannot write {writer.path}: what was written reads differently, perhaps "
+                "because the scene was changed meanwhile or the disk is full; write it again."
+            )
