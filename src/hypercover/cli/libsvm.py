@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hypercover.cli.opening import (
+    CHAIN,
+    SPLIT,
+    TRAIN,
+    asked_split,
+    chosen_scene,
+)
 from hypercover.cli.options import (
     AXES,
     DROP_BANDS,
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
     from hypercover.experiment.libsvm import View
     from hypercover.samples.libsvm import Contents
     from hypercover.samples.libsvm_positions import Positions
-    from hypercover.samples.split import Split
     from hypercover.scene.scene import Scene
 
 __all__ = ["HELP", "VERBS"]
@@ -43,21 +49,13 @@ def write(
     image: IMAGE,
     out: Annotated[Path, typer.Option("--out", "-o", help="Data file to write: F.el.")],
     labels: LABELS = None,
-    split: Annotated[
-        Path | None,
-        typer.Option(help="A kept split, runs/NAME/split.tif: F-training.el, F-test.el."),
-    ] = None,
-    train: Annotated[
-        str | None,
-        typer.Option(help="Draw training pixels: a share (0.1) or a number of each class."),
-    ] = None,
+    split: SPLIT = None,
+    train: TRAIN = None,
     every: Annotated[
         bool,
         typer.Option("--all", help="Every pixel with data, labelled 0 where unlabelled."),
     ] = False,
-    chain: Annotated[
-        str | None, typer.Option(help="Image features in the place of bands: kpca:5,esdap.")
-    ] = None,
+    chain: CHAIN = None,
     model: Annotated[
         Path | None,
         typer.Option(help="Write what this SVM's machines see, for its exported model."),
@@ -83,10 +81,11 @@ def write(
     from hypercover.scene.writing import check_apart
 
     check_apart(out, image, labels, legend)
-    scene = _scene(image, labels, variable=variable, label_variable=label_variable,
-                   axes=axes, label_field=label_field, legend=legend,
-                   keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
-    parts = _split(scene, split, train, seed)
+    scene = chosen_scene(
+        image, labels, variable=variable, label_variable=label_variable, axes=axes,
+        label_field=label_field, legend=legend, keep_bands=keep_bands,
+        drop_bands=drop_bands)  # fmt: skip
+    parts = asked_split(scene, split, train, seed)
     view = _view(scene, chain, model, seed)
     with bar("Writing") as advance:
         written = write_data(
@@ -94,46 +93,6 @@ def write(
         )
     for file, samples in written.items():
         _say_file(file, samples, len(view.features), view.seen)
-
-
-def _scene(image: Path, labels: Path | None, **given: Any) -> "Scene":
-    """Open a scene with its bands chosen."""
-    from hypercover.scene.bands import select_bands
-    from hypercover.scene.reading import open_scene
-
-    keep, drop = given.pop("keep_bands"), given.pop("drop_bands")
-    scene = open_scene(image, labels, **given)
-    return select_bands(scene, keep=keep, drop=drop) if keep or drop else scene
-
-
-def _split(
-    scene: "Scene", path: Path | None, train: str | None, seed: int
-) -> "Split | None":
-    """Open or draw a split, if one is asked for."""
-    if path is not None and train is not None:
-        raise CallError(
-            "--split and --train both say which pixels train; give one of them."
-        )
-    if path is not None:
-        from hypercover.experiment.libsvm import open_split
-
-        return open_split(path, scene)
-    if train is None:
-        return None
-    from hypercover.samples.random import RandomSplit
-
-    return RandomSplit(train=_share(train)).split(scene.usable_labels, seed=seed)
-
-
-def _share(text: str) -> float | int:
-    """Read a share of each class, or a number of pixels of each."""
-    try:
-        return int(text) if text.isdigit() else float(text)
-    except ValueError as error:
-        raise CallError(
-            f"--train takes a share such as 0.1 or a number of pixels of each class, got "
-            f"{text!r}."
-        ) from error
 
 
 def _view(scene: "Scene", chain: str | None, model: Path | None, seed: int) -> "View":
@@ -330,9 +289,10 @@ def import_(
     """
     from hypercover.experiment.libsvm_models import import_model
 
-    opened = _scene(scene, labels, variable=variable, label_variable=label_variable,
-                    axes=axes, label_field=label_field, legend=legend,
-                    keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
+    opened = chosen_scene(
+        scene, labels, variable=variable, label_variable=label_variable, axes=axes,
+        label_field=label_field, legend=legend, keep_bands=keep_bands,
+        drop_bands=drop_bands)  # fmt: skip
     said = import_model(file, opened, out, ranges=ranges)
     typer.echo(f"Model: {out} ({said})")
 

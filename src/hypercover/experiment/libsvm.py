@@ -24,7 +24,6 @@ from hypercover.scene.scene import Scene
 
 __all__ = [
     "View",
-    "open_split",
     "view_bands",
     "view_chain",
     "view_model",
@@ -154,19 +153,6 @@ def view_model(scene: Scene, model: Path, *, progress: Progress | None = None) -
     scene = scene.replace(legend=Legend((*scene.legend, *more)))
     reduced = None if svm.projection_ is None else len(svm.projection_)
     return View(scene, f"what the model {model.name} sees", svm.preprocess, reduced)
-
-
-def open_split(path: Path, scene: Scene) -> Split:
-    """Open a kept split by the name of its map, ``split.tif``, and fit it to a scene.
-
-    Raises
-    ------
-    SplitError
-        If it is damaged or of another size.
-    """
-    split = Split.load(path.parent, path.stem)
-    split.samples("train", scene.usable_labels)
-    return split
 
 
 def write_data(
