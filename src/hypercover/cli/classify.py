@@ -14,6 +14,7 @@ from hypercover.cli.options import (
     LABEL_VARIABLE,
     LABELS,
     LEGEND,
+    PROCESSES,
     RUN_FOLDER,
     SEED,
     VARIABLE,
@@ -45,6 +46,7 @@ def command(
     seed: SEED = 0,
     workers: WORKERS = None,
     device: DEVICE = "auto",
+    processes: PROCESSES = None,
 ) -> None:
     """Make a land-cover map from an image and a few labels, with an honest accuracy.
 
@@ -70,5 +72,7 @@ def command(
         "min_pixels": min_pixels,
     }
     given = {key: value for key, value in scene.items() if value is not None}
-    experiment = default_experiment(given, model=model, seed=seed, device=device)
+    experiment = default_experiment(
+        given, model=model, seed=seed, device=device, processes=processes or 1
+    )
     run_and_show(experiment, run_folder(out, experiment.name), workers)

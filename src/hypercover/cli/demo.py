@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hypercover.cli.options import DEVICE, SEED, WORKERS
+from hypercover.cli.options import DEVICE, PROCESSES, SEED, WORKERS, changes
 
 __all__ = ["command"]
 
@@ -17,6 +17,7 @@ def command(
     seed: SEED = 0,
     workers: WORKERS = None,
     device: DEVICE = "auto",
+    processes: PROCESSES = None,
 ) -> None:
     """Simulate a scene, train an SVM and a CNN, and show what their accuracy is worth.
 
@@ -33,9 +34,6 @@ def command(
     if not (cube.exists() and labels.exists()):
         with bar("Simulating a scene") as advance:
             simulate(cube, preset="demo", seed=seed, progress=advance)
-    here = (f"scene.path={cube.resolve()}", f"scene.labels={labels.resolve()}")
-    run_and_show(
-        load_experiment(built_in()["demo"], (*here, f"seed={seed}", f"device={device}")),
-        out,
-        workers,
-    )
+    here = [f"scene.path={cube.resolve()}", f"scene.labels={labels.resolve()}"]
+    overrides = changes(here, seed=seed, device=device, processes=processes)
+    run_and_show(load_experiment(built_in()["demo"], overrides), out, workers)

@@ -1,7 +1,7 @@
 """Options that several commands share, so that they mean the same everywhere.
 
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
-features, simulate.  ``WORKERS``, ``DEVICE``: demo, classify, run.  ``EXPERIMENT``,
+features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run.  ``EXPERIMENT``,
 ``SET``, ``RUN_SEED``: run, search.  ``RUN_FOLDER``: these and classify.
 """
 
@@ -22,6 +22,7 @@ __all__ = [
     "LABEL_FIELD",
     "LABEL_VARIABLE",
     "LEGEND",
+    "PROCESSES",
     "RUN_FOLDER",
     "RUN_SEED",
     "SEED",
@@ -76,6 +77,12 @@ WORKERS = Annotated[
     ),
 ]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+PROCESSES = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Processes that train each network together, with a GPU or cores each."
+    ),
+]
 EXPERIMENT = Annotated[str, typer.Argument(help="An experiment file, or a built-in name.")]
 RUN_FOLDER = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run.")]
 SET = Annotated[
@@ -85,7 +92,11 @@ RUN_SEED = Annotated[int | None, typer.Option(min=0, help="Seed instead of the f
 
 
 def changes(
-    given: Sequence[str] | None, *, seed: int | None = None, device: str = ""
+    given: Sequence[str] | None,
+    *,
+    seed: int | None = None,
+    device: str = "",
+    processes: int | None = None,
 ) -> list[str]:
     """Return all changes to an experiment file as ``--set`` writes them.
 
@@ -94,8 +105,9 @@ def changes(
     >>> changes(["map=false"], seed=0)
     ['map=false', 'seed=0']
     """
-    seeded = [] if seed is None else [f"seed={seed}"]
-    return [*(given or []), *seeded, *([f"device={device}"] if device else [])]
+    options = {"seed": seed, "device": device or None, "processes": processes}
+    said = [f"{key}={value}" for key, value in options.items() if value is not None]
+    return [*(given or []), *said]
 
 
 def run_folder(out: Path | None, name: str) -> Path:

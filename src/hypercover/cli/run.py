@@ -1,8 +1,13 @@
 """``hypercover run``: an experiment file in, a run folder out."""
 
+from typing import Annotated
+
+import typer
+
 from hypercover.cli.options import (
     DEVICE,
     EXPERIMENT,
+    PROCESSES,
     RUN_FOLDER,
     RUN_SEED,
     SET,
@@ -21,6 +26,13 @@ def command(
     seed: RUN_SEED = None,
     workers: WORKERS = None,
     device: DEVICE = "",
+    processes: PROCESSES = None,
+    prepare: Annotated[
+        bool,
+        typer.Option(
+            "--prepare", help="Check and split only, and name the trainings for batch jobs."
+        ),
+    ] = False,
 ) -> None:
     """Split, train, evaluate, map and report, as an experiment file says.
 
@@ -28,9 +40,13 @@ def command(
 
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
-    from hypercover.cli.running import run_and_show
+    from hypercover.cli.running import prepare_and_show, run_and_show
     from hypercover.experiment.reading import load_experiment
 
-    overrides = changes(set_, seed=seed, device=device)
+    overrides = changes(set_, seed=seed, device=device, processes=processes)
     plan = load_experiment(experiment, overrides)
-    run_and_show(plan, run_folder(out, plan.name), workers)
+    folder = run_folder(out, plan.name)
+    if prepare:
+        prepare_and_show(plan, folder)
+    else:
+        run_and_show(plan, folder, workers)

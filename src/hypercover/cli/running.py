@@ -1,5 +1,6 @@
 """Running an experiment for somebody who watches."""
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +19,11 @@ from hypercover.cli.tables import (
 )
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.products import maps_made
-from hypercover.experiment.run import run_experiment
+from hypercover.experiment.run import prepare_experiment, run_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.jobs.run import Event
 
-__all__ = ["run_and_show"]
+__all__ = ["prepare_and_show", "run_and_show"]
 
 _QUIET = 10.0
 """Seconds without a line after which one says how far a task is."""
@@ -43,6 +44,15 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     say(f"To change something, edit {run.experiment} and call hypercover run.")
 
 
+def prepare_and_show(experiment: Experiment, folder: Path) -> None:
+    """Make a run ready for batch jobs; print the command of each training."""
+    with _watching() as watch:
+        trainings = prepare_experiment(experiment, folder, progress=watch)
+    several = ["torchrun", "--nproc-per-node", str(experiment.processes)]
+    for task in trainings:
+        say(shlex.join([*several, "-m", "hypercover.experiment.ranks", str(folder), task]))
+
+
 @contextmanager
 def _watching() -> Iterator[Callable[[Event], None]]:
     if not sys.stderr.isatty():
@@ -52,7 +62,7 @@ def _watching() -> Iterator[Callable[[Event], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description:<40.40}"),
+        TextColumn("{task.description:<72.72}"),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
         TimeElapsedColumn(),

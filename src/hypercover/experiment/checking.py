@@ -1,6 +1,7 @@
 """Looking before leaping: what would stop a run is found before anything is written."""
 
 from hypercover.errors import ExperimentError, counted
+from hypercover.experiment.curves import check_tensorboard
 from hypercover.experiment.features import chain_of
 from hypercover.experiment.schema import (
     CNNSpec,
@@ -11,6 +12,7 @@ from hypercover.experiment.schema import (
 )
 from hypercover.experiment.search_case import folds_for, preferred_folds
 from hypercover.experiment.stages import classifier_for, scene_for, split_for
+from hypercover.experiment.torchrun import check_gpus
 from hypercover.features.stack import check_stack
 from hypercover.samples.split import Split
 from hypercover.samples.windows import check_window
@@ -30,6 +32,8 @@ def check_experiment(experiment: Experiment) -> None:
     CallError
         About the first thing that is wrong.
     """
+    if experiment.tensorboard:
+        check_tensorboard()
     scene = scene_for(experiment.scene)
     for name in experiment.features:
         chain_of(experiment, name)
@@ -39,8 +43,21 @@ def check_experiment(experiment: Experiment) -> None:
         _check_model(model, scene, experiment)
     for spec in experiment.splits.values():
         made = split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+        _check_patience(experiment, made)
         if any(_is_searched(model) for model in experiment.models.values()):
             _check_folds(experiment, spec, made, scene)
+
+
+def _check_patience(experiment: Experiment, split: Split) -> None:
+    """Refuse to stop early by validation pixels where there are none."""
+    for name, model in experiment.models.items():
+        patient = isinstance(model, CNNSpec) and (model.recipe or {}).get("patience")
+        if patient and not split.count("validation"):
+            raise ExperimentError(
+                f"The model '{name}' is to stop early (recipe.patience), which needs "
+                f"validation pixels, and its {split.kind} split has none; set validation to "
+                "a share above 0 or leave patience out."
+            )
 
 
 def _is_searched(model: ModelSpec) -> bool:
@@ -66,9 +83,12 @@ def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None
     if not isinstance(model, CNNSpec):
         return
     from hypercover.classifiers.dense import device_of
-    from hypercover.classifiers.networks.catalog import build
+    from hypercover.classifiers.networks.catalog import build, find
 
-    device_of(device)
+    where = device_of(device)
+    if where.type == "cuda" and experiment.processes > 1:
+        check_gpus(experiment.processes)
+    find(model.network).recipe.changed(model.recipe or {})
     build(
         model.network,
         bands=bands,

@@ -35,6 +35,7 @@ def default_experiment(
     model: str | None = None,
     seed: int = 0,
     device: str = "auto",
+    processes: int = 1,
 ) -> Experiment:
     """Make an experiment with sensible defaults for a scene.
 
@@ -65,6 +66,7 @@ def default_experiment(
         "models": _MODELS if model is None else {model: _MODELS[model]},
         "map": "best",
         "device": device,
+        "processes": processes,
     }
     draft = parse(document, Path.cwd(), title="the call")
     blocks = _suiting_blocks(scene_for(draft.scene), seed)

@@ -56,6 +56,15 @@ class RunFolder:
         """Return the folder of a stack of features and the chain that made it."""
         return self.path / "features" / name
 
+    @property
+    def checkpoints(self) -> Path:
+        """Folders of trainings that are under way, one for each task."""
+        return self.path / "checkpoints"
+
+    def tensorboard(self, task: str) -> Path:
+        """Return the folder of the events that TensorBoard reads of a task."""
+        return self.path / "tensorboard" / task
+
     def map(self, name: str, what: str = "") -> Path:
         """Return the path of a map: classes, or ``confidence`` or ``check``."""
         return self.path / "maps" / (f"{name}-{what}.tif" if what else f"{name}.tif")

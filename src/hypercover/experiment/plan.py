@@ -11,7 +11,7 @@ from hypercover.experiment.schema import (
 from hypercover.experiment.stages import fingerprint
 from hypercover.jobs.plan import Plan, Task
 
-__all__ = ["features_task", "make_plan", "name_of"]
+__all__ = ["features_task", "make_plan", "name_of", "training_tasks"]
 
 _HERE = "hypercover.experiment"
 _HEAVY = 10.0
@@ -58,6 +58,17 @@ def make_plan(experiment: Experiment) -> Plan:
     return Plan((look, *splits, *features, *trials, reduce, *maps, report))
 
 
+def training_tasks(experiment: Experiment) -> tuple[str, ...]:
+    """Name the tasks that train a network."""
+    nets = [name for name, spec in experiment.models.items() if isinstance(spec, CNNSpec)]
+    return tuple(
+        name_of(split, seed, model)
+        for split in experiment.splits
+        for seed in experiment.seeds
+        for model in nets
+    )
+
+
 def _splits(experiment: Experiment) -> tuple[Task, ...]:
     return tuple(
         Task(
@@ -94,7 +105,9 @@ def _trials(experiment: Experiment) -> tuple[Task, ...]:
             {"model": model, "split": split, "seed": seed},
             needs=(name_of(split, seed), *features_task(spec)),
             weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
-            key=fingerprint(experiment, spec, experiment.device, *_grid(experiment, spec)),
+            key=fingerprint(
+                experiment, spec, experiment.device, *_others(experiment, spec)
+            ),
         )
         for split in experiment.splits
         for seed in experiment.seeds
@@ -102,10 +115,12 @@ def _trials(experiment: Experiment) -> tuple[Task, ...]:
     )
 
 
-def _grid(experiment: Experiment, spec: ModelSpec) -> tuple[SearchSpec, ...]:
-    """Return the grid that a model's C or gamma is taken from, if one is."""
-    searched = isinstance(spec, SVMSpec) and spec.searched
-    return (experiment.search,) if searched else ()
+def _others(experiment: Experiment, spec: ModelSpec) -> tuple[SearchSpec | int, ...]:
+    """Return what else a model depends on: the grid of its C or gamma, its processes."""
+    if isinstance(spec, SVMSpec) and spec.searched:
+        return (experiment.search,)
+    several = isinstance(spec, CNNSpec) and experiment.processes > 1
+    return (experiment.processes,) if several else ()
 
 
 def _maps(experiment: Experiment) -> tuple[Task, ...]:

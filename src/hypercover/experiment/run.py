@@ -7,8 +7,9 @@ from typing import Any
 
 from hypercover.errors import ExperimentError
 from hypercover.experiment.checking import check_experiment
+from hypercover.experiment.checkpoints import drop_foreign_checkpoints
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.plan import make_plan
+from hypercover.experiment.plan import make_plan, training_tasks
 from hypercover.experiment.products import (
     drop_foreign_features,
     drop_foreign_maps,
@@ -23,9 +24,10 @@ from hypercover.files import make_folder
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
+from hypercover.jobs.plan import Plan
 from hypercover.jobs.run import Event, run_plan
 
-__all__ = ["run_experiment"]
+__all__ = ["prepare_experiment", "run_experiment"]
 
 
 def run_experiment(
@@ -61,15 +63,53 @@ def run_experiment(
     executor = _executor(asked, workers)
     if isinstance(executor, LocalExecutor):
         forget_scene()
-    run_plan(
-        make_plan(asked),
-        make_folder(run.path),
-        executor,
-        prepare=lambda: _prepare(run, asked),
-        progress=progress,
-    )
+    _do(make_plan(asked), run, asked, executor, progress)
     metrics: dict[str, Any] = json.loads(run.metrics.read_text(encoding="utf-8"))
     return metrics
+
+
+def prepare_experiment(
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    progress: Callable[[Event], None] | None = None,
+) -> tuple[str, ...]:
+    """Check an experiment, make its splits and image features, and train nothing yet.
+
+    Why it exists: a batch system then trains the networks, each by the ranks it
+    gives it, and `run_experiment` in the same folder does the rest.
+
+    Returns
+    -------
+    names of the tasks that train a network
+    """
+    run = RunFolder(Path(folder).resolve())
+    asked = experiment.model_copy(update={"versions": versions()})
+    check_experiment(asked)
+    plan = make_plan(asked)
+    trials = {task.name for task in plan.tasks if task.name.startswith("train-")}
+    later = trials | plan.dependents(trials)
+    first = Plan(tuple(task for task in plan.tasks if task.name not in later))
+    _do(first, run, asked, InProcessExecutor(), progress)
+    plan.save(run.path)
+    return training_tasks(asked)
+
+
+def _do(
+    plan: Plan,
+    run: RunFolder,
+    experiment: Experiment,
+    executor: Executor,
+    progress: Callable[[Event], None] | None,
+) -> None:
+    """Do the tasks of a plan in the folder of a run."""
+    run_plan(
+        plan,
+        make_folder(run.path),
+        executor,
+        prepare=lambda: _prepare(run, experiment),
+        progress=progress,
+    )
 
 
 def _experiment_in(run: RunFolder) -> Experiment | None:
@@ -87,10 +127,13 @@ def _prepare(run: RunFolder, experiment: Experiment) -> None:
     if before is not None:
         drop_foreign_maps(run, before, experiment)
         drop_foreign_features(run, before, experiment)
+    drop_foreign_checkpoints(run, make_plan(experiment))
     forget_lost(run, experiment)
     dump(experiment, run.experiment)
 
 
 def _executor(experiment: Experiment, workers: int | None) -> Executor:
-    wanted = workers or (min(cores(), experiment.repeats) if experiment.repeats > 1 else 1)
+    # Each worker that trains a network has so many processes of its own.
+    most = max(1, cores() // experiment.processes)
+    wanted = workers or min(most, experiment.repeats)
     return InProcessExecutor() if wanted == 1 else LocalExecutor(workers=wanted)

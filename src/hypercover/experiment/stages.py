@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hypercover.experiment.schema import (
     SceneSpec,
     SplitSpec,
     SVMSpec,
+    WindowsSplitSpec,
 )
 from hypercover.samples.blocks import BlockSplit
 from hypercover.samples.masks import MaskSplit
@@ -23,7 +23,7 @@ from hypercover.samples.random import RandomSplit
 from hypercover.samples.split import Split
 from hypercover.scene.bands import select_bands
 from hypercover.scene.classes import drop_classes
-from hypercover.scene.companions import companions
+from hypercover.scene.companions import identity
 from hypercover.scene.reading import check_usable, open_labels, open_scene
 from hypercover.scene.scene import Scene
 
@@ -39,7 +39,7 @@ __all__ = [
 
 def scene_for(spec: SceneSpec) -> Scene:
     """Open the scene an experiment names, with its bands and classes selected."""
-    return _scene(spec.model_dump_json(), _identity(spec.path), _identity(spec.labels))
+    return _scene(spec.model_dump_json(), identity(spec.path), identity(spec.labels))
 
 
 @lru_cache(maxsize=1)
@@ -75,6 +75,12 @@ def forget_scene() -> None:
 
 def split_for(spec: SplitSpec, scene: Scene, *, seed: int, window: int) -> Split:
     """Make the split an experiment asks for."""
+    if isinstance(spec, WindowsSplitSpec):
+        from hypercover.experiment.windows import split_of
+
+        return split_of(
+            spec.path, scene, validation=spec.validation, seed=seed, window=window
+        )
     if isinstance(spec, RandomSpec):
         splitter: Any = RandomSplit(train=spec.train, validation=spec.validation)
     elif isinstance(spec, MasksSpec):
@@ -96,14 +102,8 @@ def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
     return MaskSplit(train=train, test=test, validation=spec.validation)
 
 
-def classifier_for(
-    spec: ModelSpec,
-    *,
-    seed: int,
-    device: str = "auto",
-    report: Callable[[float, str], None] | None = None,
-) -> Any:
-    """Make the untrained classifier an experiment names; report its training."""
+def classifier_for(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
+    """Make the untrained classifier an experiment names."""
     if isinstance(spec, SVMSpec):
         from hypercover.classifiers.svm import SVMClassifier
 
@@ -111,10 +111,7 @@ def classifier_for(
     if isinstance(spec, CNNSpec):
         from hypercover.classifiers.cnn import CNNClassifier
 
-        network = CNNClassifier(**_given(spec), random_state=seed, device=device)
-        if report is not None:
-            network.progress = lambda epoch: report(*_said(epoch))
-        return network
+        return CNNClassifier(**_given(spec), random_state=seed, device=device)
     from hypercover.classifiers.named import named_classifier
 
     return named_classifier(spec.estimator, spec.parameters, random_state=seed)
@@ -127,12 +124,6 @@ def _reduction(spec: SVMSpec) -> dict[str, Any]:
     from hypercover.features.nwfe import NWFE
 
     return {"reduction": NWFE(spec.nwfe)}
-
-
-def _said(epoch: Mapping[str, Any]) -> tuple[float, str]:
-    """Put the record of a finished epoch into a share done and a few words."""
-    done, total = epoch["epoch"], epoch["epochs"]
-    return done / total, f"epoch {done} of {total}, loss {epoch['loss']:.3f}"
 
 
 def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
@@ -161,16 +152,6 @@ def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
     return f"{spec.estimator} on standardised {seen}"
 
 
-Identity = tuple[tuple[str, int, int], ...]
-
-
-def _identity(path: Path | None) -> Identity:
-    """Return what changes when a file is replaced: path, size and time of all its parts."""
-    files = () if path is None else companions(path)
-    facts = [(str(file), file.stat()) for file in files]
-    return tuple((name, fact.st_size, fact.st_mtime_ns) for name, fact in facts)
-
-
 def fingerprint(experiment: Experiment, *parts: Any) -> str:
     """Hash the scene and whatever else a task depends on: files, and versions of packages.
 
@@ -182,10 +163,14 @@ def fingerprint(experiment: Experiment, *parts: Any) -> str:
     for part in parts:
         if isinstance(part, MasksSpec):
             files += [part.train, part.test]
+        if isinstance(part, WindowsSplitSpec):
+            files.append(part.path)
+        if isinstance(part, CNNSpec):
+            files.append(part.windows)
     values = [
         experiment.versions,
         experiment.scene.model_dump(mode="json"),
-        [_identity(path) for path in files],
+        [identity(path) for path in files],
         [
             part.model_dump(mode="json") if hasattr(part, "model_dump") else part
             for part in parts

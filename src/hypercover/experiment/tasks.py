@@ -20,13 +20,14 @@ from hypercover.experiment.features import (
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.leakage import feature_leakage
 from hypercover.experiment.reading import load_experiment
-from hypercover.experiment.schema import Experiment
+from hypercover.experiment.schema import CNNSpec, Experiment
 from hypercover.experiment.stages import (
     classifier_for,
     describe_model,
     scene_for,
     split_for,
 )
+from hypercover.experiment.training import Training
 from hypercover.features.chain import Chain
 from hypercover.jobs.record import result_of
 from hypercover.samples.split import Split
@@ -136,29 +137,45 @@ def train(
     Returns the model's figures and its training curve.  The bundle is kept for the
     main split and the first seed.
     """
-    from hypercover.experiment.search_choice import choose
-    from hypercover.experiment.trial import run_trial
+    from hypercover.experiment.trial import judge
 
     setting = Setting.of(folder)
-    experiment = setting.experiment
-    spec = experiment.models[model]
-    classifier = classifier_for(spec, seed=seed, device=experiment.device, report=report)
+    spec = setting.experiment.models[model]
     scene, parts = scene_for_model(setting, spec), setting.load_split(split, seed)
-    choice = choose(setting, model, split=split, seed=seed, report=report)
-    classifier.set_params(**choice.parameters)
-    trial = run_trial(classifier, scene, parts, window=spec.window)
+    training = Training(setting, model, split, seed)
+    if isinstance(spec, CNNSpec):
+        classifier, facts = training.trained(report)
+    else:
+        classifier, facts = _fitted(training, scene, parts, report)
+    trial = judge(classifier, scene, parts, window=spec.window)
     chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
     text = None if chain is None else chain.text
-    result = trial.to_json() | {"description": describe_model(spec, text)}
-    if choice.facts is not None:
-        searching = choice.facts["wall_seconds"]
-        result |= {"search": choice.facts, "search_seconds": searching}
-        result["train_seconds"] += searching
+    result = trial.to_json() | facts | {"description": describe_model(spec, text)}
     if chain is not None:
         result["leakage"]["features"] = feature_leakage(chain, scene, parts)
-    if split == "main" and seed == experiment.seed:
+    if split == "main" and seed == setting.experiment.seed:
         _keep(setting, model, classifier, result, chain)
+    training.forget()
     return {"model": result, "curve": list(getattr(classifier, "history_", []))}
+
+
+def _fitted(
+    training: Training, scene: Scene, parts: Split, report: Report
+) -> tuple[Any, dict[str, Any]]:
+    """Return a trained classifier that is no network, and what the metrics say of it."""
+    from hypercover.experiment.search_choice import choose
+    from hypercover.experiment.trial import fit
+
+    setting, model, seed = training.setting, training.model, training.seed
+    spec = setting.experiment.models[model]
+    choice = choose(setting, model, split=training.split, seed=seed, report=report)
+    classifier = classifier_for(spec, seed=seed).set_params(**choice.parameters)
+    seconds = fit(classifier, scene, parts, window=spec.window)
+    if choice.facts is None:
+        return classifier, {"train_seconds": seconds}
+    searching = choice.facts["wall_seconds"]
+    times = {"train_seconds": seconds + searching, "search_seconds": searching}
+    return classifier, times | {"search": choice.facts}
 
 
 def _keep(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,12 +61,43 @@ def run_trial(classifier: Any, scene: Scene, split: Split, *, window: int = 1) -
     return judge(classifier, scene, split, window=window, train_seconds=seconds)
 
 
-def fit(classifier: Any, scene: Scene, split: Split, *, window: int = 1) -> float:
-    """Train a classifier on the training pixels of a split alone; return the seconds."""
-    train = split.samples("train", scene.usable_labels)
+def fit(
+    classifier: Any,
+    scene: Scene,
+    split: Split,
+    *,
+    window: int = 1,
+    checkpoint: Path | None = None,
+) -> float:
+    """Train a classifier on the training pixels of a split alone; return the seconds.
+
+    A network is shown the validation pixels too, which are part of nothing it
+    learns: its curves follow them, and it may stop early by them.
+
+    Parameters
+    ----------
+    checkpoint : path, optional
+        Folder from which a network that was interrupted goes on.
+    """
+    labels = scene.usable_labels
+    train, shown = split.samples("train", labels), Samples.of(np.zeros_like(labels))
+    extra: dict[str, Any] = {}
+    if _is_network(classifier):
+        shown = split.samples("validation", labels)
+        extra["checkpoint"] = checkpoint
+    # Both out of one stack, which holds the padded scene once.
+    looks = _look(scene, _joined(train, shown), window)
+    if len(shown):
+        extra["validation"] = looks[len(train) :], shown.labels
     began = time.perf_counter()
-    classifier.fit(_look(scene, train, window), train.labels)
+    classifier.fit(looks[: len(train)], train.labels, **extra)
     return time.perf_counter() - began
+
+
+def _joined(first: Samples, second: Samples) -> Samples:
+    """Return the samples of both, in this order."""
+    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
+    return Samples(*(np.concatenate(pair) for pair in pairs))
 
 
 def judge(
@@ -114,7 +146,7 @@ def _predict(
     faster than window by window, gives the same answers, and makes the
     accuracy that of the map itself.
     """
-    if hasattr(classifier, "predict_dense"):
+    if _is_network(classifier):
         from hypercover.maps.predict import predict_scene
 
         codes = predict_scene(classifier, scene).labels.astype(np.int64)
@@ -125,6 +157,11 @@ def _predict(
         else np.empty(0, dtype=np.int64)
         for part, at in wanted.items()
     }
+
+
+def _is_network(classifier: Any) -> bool:
+    """Tell whether a classifier is a network, which has checkpoints and sees whole tiles."""
+    return hasattr(classifier, "predict_dense")
 
 
 def _share_right(predicted: Codes, samples: Samples) -> float | None:

@@ -24,7 +24,7 @@ from hypercover.jobs.executor import Notify, State
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
 
-__all__ = ["LocalExecutor"]
+__all__ = ["LocalExecutor", "cores", "thread_limits"]
 
 _TRIES = 2
 _GRACE = 3.0
@@ -52,11 +52,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def thread_limits(threads: int) -> dict[str, str]:
+    """Return the variables that hold a process and its libraries to so many threads."""
+    return dict.fromkeys(_THREADS, str(threads))
+
+
 class _Process:
     """One worker process and the task it is on."""
 
     def __init__(self, folder: Path, threads: int, log: Path) -> None:
-        environment = os.environ | dict.fromkeys(_THREADS, str(threads))
+        environment = os.environ | thread_limits(threads)
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "hypercover.jobs.worker", str(folder)],

@@ -1,0 +1,118 @@
+"""Training the network of one trial so that it survives being killed.
+
+The same steps in the task of a run and in each of its processes: what is
+trained, on which pixels, where it goes on from, and what is said of it.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from hypercover.errors import RunError
+from hypercover.experiment.checkpoints import Checkpoints
+from hypercover.experiment.curves import Curves
+from hypercover.experiment.features import scene_for_model
+from hypercover.experiment.plan import make_plan, name_of
+from hypercover.experiment.stages import classifier_for
+from hypercover.experiment.torchrun import run_ranks
+from hypercover.experiment.trial import fit
+
+if TYPE_CHECKING:
+    from hypercover.experiment.tasks import Setting
+
+__all__ = ["Training"]
+
+Report = Callable[[float, str], None]
+Trained = tuple[Any, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network to be trained on one split with one seed."""
+
+    setting: "Setting"
+    """The run it belongs to."""
+    model: str
+    """Name of the model."""
+    split: str
+    """Name of the split."""
+    seed: int
+    """Seed of the split and of the weights."""
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return name_of(self.split, self.seed, self.model)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        """Where it keeps what it needs to go on."""
+        plan = make_plan(self.setting.experiment)
+        return Checkpoints.of(self.setting.folder, plan, self.task)
+
+    def forget(self) -> None:
+        """Remove what it kept: it is done."""
+        self.checkpoints.remove()
+
+    def trained(self, report: Report) -> Trained:
+        """Return the trained network, and how it was trained.
+
+        It is trained in this process or, where the experiment asks for several,
+        in those; one that others have trained already is taken as it is.
+        """
+        processes = self.setting.experiment.processes
+        kept = self.checkpoints.trained()
+        if kept is None and processes == 1:
+            return self.train(report)
+        if kept is None:
+            self.checkpoints.begin()
+            run_ranks(self.setting.folder.path, self.task, processes, report)
+            kept = self.checkpoints.trained()
+        if kept is None:
+            raise RunError(
+                f"The processes of {self.task} ended without a trained network; run again."
+            )
+        return kept
+
+    def train(self, report: Report) -> Trained:
+        """Train in this process, alone or as one of several."""
+        setting, spec = self.setting, self.setting.experiment.models[self.model]
+        device = setting.experiment.device
+        network = classifier_for(spec, seed=self.seed, device=device)
+        live = setting.experiment.tensorboard
+        events = setting.folder.tensorboard(self.task) if live else None
+        with Curves(self.task, report, events) as network.progress:
+            seconds = fit(
+                network,
+                scene_for_model(setting, spec),
+                setting.load_split(self.split, self.seed),
+                window=spec.window,
+                checkpoint=self.checkpoints.begin(),
+            )
+        network.progress = None
+        return network, _facts(network, seconds)
+
+
+def _facts(network: Any, seconds: float) -> dict[str, Any]:
+    """Say how a network was trained, as the metrics have it."""
+    history = network.history_
+    # A training that went on counts what was done before.
+    whole = max(seconds, *(record["seconds"] for record in history[-1:]))
+    facts = {
+        "device": _device(network),
+        "precision": network.precision,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "epochs": len(history),
+        "samples": sum(int(record.get("samples", 0)) for record in history),
+    }
+    return {"train_seconds": whole, "training": facts}
+
+
+def _device(network: Any) -> str:
+    """Name the device a network was trained on."""
+    from torch import cuda
+
+    on_gpu = next(network.network_.parameters()).is_cuda
+    return cuda.get_device_name() if on_gpu else "cpu"
