@@ -22,6 +22,7 @@ from hypercover.cli import (
     scenes,
     search,
     simulate,
+    windows,
 )
 from hypercover.errors import CallError, HypercoverError, OutputError
 
@@ -67,6 +68,7 @@ for command in (
     export,
     report,
     simulate,
+    windows,
     scenes,
 ):
     app.command(name=command.__name__.rpartition(".")[2])(stoppable(command.command))

@@ -127,7 +127,7 @@ def _of_strip(scene: Scene, samples: Samples, size: int) -> Windows:
 
 
 def split_of(
-    windows: WindowFile,
+    path: Path,
     scene: Scene,
     *,
     validation: float = 0.0,
@@ -138,7 +138,7 @@ def split_of(
 
     Parameters
     ----------
-    windows : the file
+    path : the file
     scene : the scene that its windows were cut from
     validation : share of the training pixels of each class to set aside, where the file
         has no validation part of its own
@@ -150,7 +150,7 @@ def split_of(
     SplitError
         If the file was written without a split, or is of another image.
     """
-    labels = scene.usable_labels
+    windows, labels = WindowFile(path), scene.usable_labels
     _check_labels(windows, labels)
     if (windows.part == NO_PART).all():
         raise SplitError(

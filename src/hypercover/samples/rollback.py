@@ -58,6 +58,8 @@ class RollbackFile:
         """Whether writes are dropped, so that a library can let go of a broken file."""
         self.done: int | None = self._restored()
         """Number given with the checkpoint it went back to; None = it begins anew."""
+        self.kept = self.done or 0
+        """Number given with the last checkpoint: worth keeping the file for, if not 0."""
 
     def _lock(self) -> None:
         try:
@@ -79,7 +81,12 @@ class RollbackFile:
         if self._log is not None:
             self._log.close()
         write_text(self.journal, header + "\n")
-        self._log = io.FileIO(self.journal, "a")
+        self._log, self.kept = io.FileIO(self.journal, "a"), done
+
+    def discard(self) -> None:
+        """Remove the file and its journal."""
+        self.path.unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
 
     def _restored(self) -> int | None:
         """Go back to the last checkpoint of the same note, or empty the file."""

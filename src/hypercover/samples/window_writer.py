@@ -133,10 +133,12 @@ class WindowWriter:
             raise explained(self.path, error) from error
         try:
             yield Draft(self, file, file.done or 0, discarded=left and file.done is None)
-        except OSError as error:
-            if isinstance(error, OutputError):
-                raise
-            raise explained(self.path, error) from error
+        except BaseException as error:
+            if not file.kept:
+                file.discard()
+            if isinstance(error, OSError) and not isinstance(error, OutputError):
+                raise explained(self.path, error) from error
+            raise
         finally:
             file.close()
 
@@ -255,7 +257,7 @@ class Draft:
         except SceneError:
             same = False
         if not same:
-            self.file.journal.unlink(missing_ok=True)
+            self.file.discard()
             raise OutputError(
                 f"Cannot write {writer.path}: what was written reads differently, perhaps "
                 "because the scene was changed meanwhile or the disk is full; write it again."
