@@ -130,8 +130,9 @@ class _PlainLoader(yaml.SafeLoader):
 
 def _is_path(names: list[str]) -> bool:
     """Tell whether a key of an experiment file holds a path, where it holds text."""
-    mask = names[0] in ("split", "beside") and names[-1] in ("train", "test")
-    return mask or tuple(names) in _PATHS
+    of_split = names[0] in ("split", "beside") and names[-1] in ("train", "test", "path")
+    of_model = len(names) == 3 and (names[0], names[2]) == ("models", "windows")
+    return of_split or of_model or tuple(names) in _PATHS
 
 
 def _yaml(text: str) -> Any:
@@ -239,6 +240,7 @@ def _is_type(step: object) -> bool:
         "random",
         "masks",
         "blocks",
+        "windows",
     }
 
 
@@ -298,8 +300,10 @@ def _resolved(experiment: Experiment, folder: Path, title: str) -> Experiment:
         f"beside.{k}": v for k, v in values["beside"].items()
     }
     for where, split in named.items():
-        settle(split, "train", f"{where}.train")
-        settle(split, "test", f"{where}.test")
+        for key in ("train", "test", "path"):
+            settle(split, key, f"{where}.{key}")
+    for name, model in values["models"].items():
+        settle(model, "windows", f"models.{name}.windows")
     if missing:
         raise ExperimentError(
             f"{title} names files that are not there: {'; '.join(missing)}; "
