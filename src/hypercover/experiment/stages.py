@@ -3,7 +3,6 @@
 import hashlib
 import json
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from hypercover.experiment.schema import (

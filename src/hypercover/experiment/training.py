@@ -89,6 +89,7 @@ class Training:
                 scene_for_model(setting, spec),
                 setting.load_split(self.split, self.seed),
                 window=spec.window,
+                windows=getattr(spec, "windows", None),
                 checkpoint=self.checkpoints.begin(),
             )
         network.progress = None

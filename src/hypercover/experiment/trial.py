@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.evaluation.evaluate import Evaluation, evaluate
+from hypercover.experiment.windows import windows_for
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
 from hypercover.samples.windows import Windows
@@ -44,7 +45,14 @@ class Trial:
         }
 
 
-def run_trial(classifier: Any, scene: Scene, split: Split, *, window: int = 1) -> Trial:
+def run_trial(
+    classifier: Any,
+    scene: Scene,
+    split: Split,
+    *,
+    window: int = 1,
+    windows: Path | None = None,
+) -> Trial:
     """Train a classifier on the training pixels of a split and test it on the others.
 
     Why it exists: it is the one place where training and test pixels meet, so
@@ -56,8 +64,9 @@ def run_trial(classifier: Any, scene: Scene, split: Split, *, window: int = 1) -
     scene : the image and its labels
     split : which pixels train and which test
     window : side of the windows the classifier sees; 1 for spectra
+    windows : a window file to train from; map and test take the scene
     """
-    seconds = fit(classifier, scene, split, window=window)
+    seconds = fit(classifier, scene, split, window=window, windows=windows)
     return judge(classifier, scene, split, window=window, train_seconds=seconds)
 
 
@@ -67,6 +76,7 @@ def fit(
     split: Split,
     *,
     window: int = 1,
+    windows: Path | None = None,
     checkpoint: Path | None = None,
 ) -> float:
     """Train a classifier on the training pixels of a split alone; return the seconds.
@@ -76,6 +86,8 @@ def fit(
 
     Parameters
     ----------
+    windows : path, optional
+        Window file that holds the windows of all these pixels.
     checkpoint : path, optional
         Folder from which a network that was interrupted goes on.
     """
@@ -86,7 +98,12 @@ def fit(
         shown = split.samples("validation", labels)
         extra["checkpoint"] = checkpoint
     # Both out of one stack, which holds the padded scene once.
-    looks = _look(scene, _joined(train, shown), window)
+    looked = _joined(train, shown)
+    looks = (
+        _look(scene, looked, window)
+        if windows is None
+        else windows_for(windows, scene, looked, window)
+    )
     if len(shown):
         extra["validation"] = looks[len(train) :], shown.labels
     began = time.perf_counter()
@@ -131,10 +148,10 @@ def judge(
 
 def _look(scene: Scene, samples: Samples, window: int) -> Any:
     """Return what a classifier sees of some pixels: windows, or spectra for one pixel."""
+    if window != 1:
+        return Windows.of(scene, samples, window)
     values = blank_invalid(np.asarray(scene.cube.values), scene.valid)
-    if window == 1:
-        return np.ascontiguousarray(values[:, samples.rows, samples.cols].T)
-    return Windows(values, samples.rows, samples.cols, window)
+    return np.ascontiguousarray(values[:, samples.rows, samples.cols].T)
 
 
 def _predict(
