@@ -93,13 +93,13 @@ class RollbackFile:
         header, records = _read_journal(self.journal)
         same = {key: header.get(key) for key in self._note} == self._note
         end, done = header.get("end"), header.get("done")
+        for offset, old in reversed(records if same else []):
+            self._file.seek(offset)
+            self._file.write(old)
         size = os.fstat(self._file.fileno()).st_size
         if not (same and type(end) is int and type(done) is int and 0 < end <= size):
             self._file.truncate(0)
             return None
-        for offset, old in reversed(records):
-            self._file.seek(offset)
-            self._file.write(old)
         self._file.truncate(end)
         self._end, self._log = end, io.FileIO(self.journal, "a")
         return done

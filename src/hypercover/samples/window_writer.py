@@ -125,14 +125,14 @@ class WindowWriter:
         """
         make_folder(self.path.parent)
         try:
-            left = self.draft.exists() and self.draft.stat().st_size > 0
             file = RollbackFile(self.draft, {"key": self.key})
         except OutputError:
             raise
         except OSError as error:
             raise explained(self.path, error) from error
         try:
-            yield Draft(self, file, file.done or 0, discarded=left and file.done is None)
+            discarded = file.done is None and file.journal.exists()
+            yield Draft(self, file, file.done or 0, discarded)
         except BaseException as error:
             if not file.kept:
                 file.discard()
