@@ -233,6 +233,21 @@ def test_training_draws_one_line_a_run():
     assert draw.draw_training([]).axes
 
 
+def test_training_draws_validation_in_a_colour_of_its_own():
+    row = {"model": "cnn", "seed": 0, "loss": 0.5, "accuracy": 0.7}
+    shown = {"validation_loss": 0.6, "validation_accuracy": 0.65}
+    # the random split beside sets no validation pixels aside
+    rows = [{**row, **shown, "split": "main", "epoch": epoch} for epoch in (1, 2)]
+    rows += [{**row, "split": "random", "epoch": epoch} for epoch in (1, 2)]
+    for axes, value in zip(draw.draw_training(rows).axes, (0.6, 0.65), strict=True):
+        main, random, validation = axes.lines
+        assert validation.get_ydata().tolist() == [value, value]
+        assert main.get_color() == random.get_color() != validation.get_color()
+        assert main.get_linestyle() == validation.get_linestyle() != random.get_linestyle()
+        names = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert names == ["training", "validation", "main split", "random split"]
+
+
 def test_threads_draw_the_same_bytes(land, tmp_path):
     def shoot(index):
         figure = draw.draw_map(land.labels, land.legend, "m")

@@ -147,6 +147,16 @@ def test_training_curves_come_from_the_log_where_no_figure_is(run_folder):
     assert read(run_folder).count('id="plate-training-') == 1
 
 
+def test_the_training_of_a_network_is_told(run_folder, metrics):
+    facts = {"device": "<gpu>", "precision": "mixed", "processes": 4, "epochs": 1}
+    told = {"training": facts | {"samples": 6950}, "train_seconds": 75.0}
+    cnn = metrics["models"]["cnn"] | told
+    page = rewritten(run_folder, metrics, models=metrics["models"] | {"cnn": cnn})
+    words = "on <gpu> in mixed, 4 processes, 1 epoch, 6,950 samples seen"
+    assert f"trained in 1 min 15 s {words}" in page
+    assert page.count("samples seen") == 1
+
+
 def test_numbers_beyond_all_measure_stop_no_report(run_folder, metrics):
     huge = "9" * 400
     (run_folder / "log.jsonl").write_text(

@@ -28,7 +28,8 @@ _NAME = 24
 _PRINTED = 20
 """Up to this many classes get their counts printed."""
 _STYLES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
-_TRAINING = {"loss": "#0072b2", "accuracy": "#d55e00"}
+_TRAINING = {"loss": ("#0072b2", "#56b4e9"), "accuracy": ("#d55e00", "#e69f00")}
+"""What is drawn of a training, and its colours on training and validation pixels."""
 
 
 def _prepare(axes: Axes, *, across: str, up: str) -> None:
@@ -241,13 +242,14 @@ def _print_counts(axes: Axes, counts: Values, share: Values) -> None:
 
 
 def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") -> Figure:
-    """Draw loss and accuracy on the training pixels against the epoch.
+    """Draw loss and accuracy on training and validation pixels against the epoch.
 
     Parameters
     ----------
     rows : rows of ``log.jsonl``
-        ``epoch``, ``loss`` and ``accuracy``; one line is drawn per ``model``,
-        ``split`` and ``seed``.
+        ``epoch``, ``loss`` and ``accuracy``, and where there were validation
+        pixels ``validation_loss`` and ``validation_accuracy``; one line of each
+        is drawn per ``model``, ``split`` and ``seed``.
     """
     runs: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -255,14 +257,16 @@ def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") ->
         runs.setdefault(key, []).append(row)
     splits = sorted({split for split, *_ in runs}, key=lambda name: (name != "main", name))
     figure = new_figure(1080, 400)
-    for position, what in enumerate(_TRAINING):
+    for position, (what, colors) in enumerate(_TRAINING.items()):
         axes = figure.add_axes((0.075 + 0.49 * position, 0.15, 0.415, 0.67))
-        for (split, *_), run in runs.items():
-            style = _STYLES[splits.index(split) % len(_STYLES)]
-            _draw_run(axes, run, what, style=style, alone=len(runs) <= len(splits))
+        for name, color in zip((what, f"validation_{what}"), colors, strict=True):
+            for (split, *_), run in runs.items():
+                style = _STYLES[splits.index(split) % len(_STYLES)]
+                many = len(runs) > len(splits)
+                _draw_run(axes, run, name, color=color, style=style, many=many)
         _prepare(axes, across="epoch", up=what)
-        if len(splits) > 1:
-            _name_styles(axes, splits, _TRAINING[what])
+        validated = any(f"validation_{what}" in row for run in runs.values() for row in run)
+        _name_lines(axes, splits, colors if validated else colors[:1])
     _head(figure, title)
     return figure
 
@@ -272,8 +276,9 @@ def _draw_run(
     run: list[Mapping[str, Any]],
     what: str,
     *,
+    color: str,
     style: LineStyleType,
-    alone: bool,
+    many: bool,
 ) -> None:
     ordered = sorted(run, key=lambda row: float(row["epoch"]))
     points = [(row["epoch"], row[what]) for row in ordered if row.get(what) is not None]
@@ -282,22 +287,26 @@ def _draw_run(
         axes.plot(
             across,
             up,
-            color=_TRAINING[what],
+            color=color,
             linestyle=style,
-            linewidth=1.8 if alone else 1.0,
-            alpha=1.0 if alone else 0.55,
+            linewidth=1.0 if many else 1.8,
+            alpha=0.55 if many else 1.0,
             marker="o" if len(points) < 3 else None,
         )
 
 
-def _name_styles(axes: Axes, splits: Sequence[str], color: str) -> None:
-    """Say which kind of line belongs to which split."""
-    lines = [
-        Line2D([], [], color=color, linestyle=_STYLES[index % len(_STYLES)])
-        for index in range(len(splits))
-    ]
-    legend = axes.legend(
-        lines, [short(name, 24) for name in splits], frameon=False, fontsize=9
-    )
+def _name_lines(axes: Axes, splits: Sequence[str], colors: Sequence[str]) -> None:
+    """Say which colour belongs to which pixels, and which kind of line to which split."""
+    names: dict[str, Line2D] = {}
+    if len(colors) > 1:
+        for pixels, color in zip(("training", "validation"), colors, strict=True):
+            names[pixels] = Line2D([], [], color=color)
+    if len(splits) > 1:
+        for index, split in enumerate(splits):
+            style = _STYLES[index % len(_STYLES)]
+            names[f"{short(split, 24)} split"] = Line2D([], [], color=INK, linestyle=style)
+    if not names:
+        return
+    legend = axes.legend(names.values(), names, frameon=False, fontsize=9)
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -16,6 +16,7 @@ __all__ = [
     "Model",
     "Record",
     "Split",
+    "Training",
     "read_record",
 ]
 
@@ -71,6 +72,16 @@ class Repeat(_Part):
     kappa: Share = None
 
 
+class Training(_Part):
+    """Where and on how much a network was trained."""
+
+    device: str = ""
+    precision: str = ""
+    processes: Whole = 1
+    epochs: Whole = 0
+    samples: Whole = 0
+
+
 class Model(_Part):
     """One model under one split."""
 
@@ -85,6 +96,7 @@ class Model(_Part):
     train_seconds: float | None = None
     predict_seconds: float | None = None
     search_seconds: float | None = None
+    training: Training | None = None
     search: SearchTable | None = None
     repeats: list[Repeat] = []
     spread: dict[str, Share] | None = None

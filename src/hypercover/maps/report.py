@@ -27,6 +27,7 @@ from hypercover.maps.words import (
     seconds_words,
     share_words,
     split_words,
+    training_words,
 )
 from hypercover.samples.split import PART_COLORS, PARTS
 
@@ -34,6 +35,7 @@ __all__ = ["write_report"]
 
 _PAGE = Path(__file__).parent / "page"
 _LONGEST_LOG = 64 * 2**20
+_PARTS, _CURVES = ("", "validation_"), ("loss", "accuracy")
 _LONGEST_CONFIGURATION = 2**20
 
 
@@ -216,7 +218,7 @@ def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and _is_number(row.get("epoch")):
-            values = (row.get("loss"), row.get("accuracy"))
+            values = [row.get(f"{part}{what}") for part in _PARTS for what in _CURVES]
             if all(value is None or _is_number(value) for value in values):
                 yield row
 
@@ -276,6 +278,7 @@ def _environment() -> Environment:
         "share_words": share_words,
         "shares": _shares,
         "split_words": split_words,
+        "training_words": training_words,
     }
     return environment
 

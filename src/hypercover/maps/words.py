@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from hypercover.maps.record import Leakage, Split
+from hypercover.errors import counted
+from hypercover.maps.record import Leakage, Split, Training
 
 _MOST_PIXELS = 10**9
 
@@ -15,6 +16,7 @@ __all__ = [
     "seconds_words",
     "share_words",
     "split_words",
+    "training_words",
 ]
 
 
@@ -159,3 +161,19 @@ def seconds_words(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def training_words(training: Training) -> str:
+    """Say where and on how much a network was trained.
+
+    Examples
+    --------
+    >>> training_words(Training(device="cpu", precision="float32", processes=2, epochs=10,
+    ...                         samples=6950))
+    'on cpu in float32, 2 processes, 10 epochs, 6,950 samples seen'
+    """
+    parts = [f"on {training.device} in {training.precision}"]
+    if training.processes > 1:
+        parts.append(f"{training.processes} processes")
+    parts += [counted(training.epochs, "epoch"), f"{training.samples:,} samples seen"]
+    return ", ".join(parts)
