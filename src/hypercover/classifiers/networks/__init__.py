@@ -1,1 +1,1 @@
-"""Networks: one file each, all spatially valid, so a scene is one dense convolution."""
+"""Networks, one file each, most of them spatially valid: a scene is one dense pass."""

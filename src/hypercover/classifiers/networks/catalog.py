@@ -1,5 +1,7 @@
 """The networks that can be asked for by name."""
 
+from importlib.metadata import entry_points
+
 import torch
 
 from hypercover.classifiers.networks.attention import AttentionNetwork
@@ -11,7 +13,7 @@ from hypercover.classifiers.networks.spectral import SpectralNetwork
 from hypercover.classifiers.networks.ssrn import SSRN
 from hypercover.errors import ModelError
 
-__all__ = ["NETWORKS", "build", "find"]
+__all__ = ["NETWORKS", "build", "find", "register"]
 
 
 NETWORKS: dict[str, type[Network]] = {
@@ -23,9 +25,43 @@ NETWORKS: dict[str, type[Network]] = {
     "attention": AttentionNetwork,
 }
 
+_GROUP = "hypercover.networks"
+"""Entry points by which installed packages offer networks of their own."""
+
+
+def register(name: str, kind: type[Network]) -> None:
+    """Let a network of one's own be asked for by name in this process.
+
+    Why it exists: trying a network out must not take a change of this package.
+    Registering the same class again does nothing.
+
+    Raises
+    ------
+    ModelError
+        If the name is taken, or the class is no ``Network`` with a recipe.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Network)) or not hasattr(
+        kind, "recipe"
+    ):
+        raise ModelError(
+            f"The network {name!r} must be a class derived from Network with a recipe, "
+            f"got {kind!r}."
+        )
+    if NETWORKS.setdefault(name, kind) is not kind:
+        raise ModelError(f"There is a network named {name!r} already; use another name.")
+
 
 def find(name: str) -> type[Network]:
-    """Return the network class of a name, or say which names there are."""
+    """Return the network class of a name, or say which names there are.
+
+    Raises
+    ------
+    ModelError
+        If neither hypercover nor an installed package has a network of the name.
+    """
+    if isinstance(name, str) and name not in NETWORKS:
+        for offer in entry_points(group=_GROUP, name=name):
+            register(name, offer.load())
     if not isinstance(name, str) or name not in NETWORKS:
         known = ", ".join(sorted(NETWORKS))
         raise ModelError(f"There is no network named {name!r}; use one of: {known}.")

@@ -11,11 +11,11 @@ __all__ = ["Network"]
 
 
 class Network(nn.Module):
-    """A spatially valid convolution network with what it needs to be trained.
+    """A network with what it needs to be trained.
 
     Why it exists: the estimator knows nothing of a network but this.  A new one
-    is a subclass in a file of its own and a line in ``catalog.py``.  Built with
-    (bands, classes, window), it maps (n, band, row, col) to scores
+    is a subclass in a file of its own and a call of ``catalog.register``.  Built
+    with (bands, classes, window), it maps (n, band, row, col) to scores
     (n, class, row - window + 1, col - window + 1).
     """
 

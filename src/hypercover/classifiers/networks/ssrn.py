@@ -99,8 +99,10 @@ class SSRN(Network):
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""
-        values = self.across(self.spectral(self.first(windows.unsqueeze(1))))
-        values = self.spatial(self.together(values))
+        values = self.first(windows.unsqueeze(1))
+        # with channels side by side a convolution takes half the time
+        values = values.contiguous(memory_format=torch.channels_last_3d)
+        values = self.spatial(self.together(self.across(self.spectral(values))))
         values = self.mean(torch.relu_(self.norm(values)).squeeze(2))
         scores: torch.Tensor = self.last(self.dropout(values))
         return scores
