@@ -59,12 +59,13 @@ class Curves:
         epoch, epochs = int(record["epoch"]), int(record["epochs"])
         if not self._first:
             self._begin(epoch, epochs)
-        words = [f"epoch {epoch} of {epochs}", f"loss {record['loss']:.3f}"]
-        if "validation_accuracy" in record:
-            words.append(f"validation {percent(record['validation_accuracy'])} %")
         done = epoch - self._first + 1
         left = (time.monotonic() - self._began) / done * (epochs - epoch)
-        self._report(epoch / epochs, ", ".join([*words, f"{seconds_words(left)} left"]))
+        words = [f"epoch {epoch} of {epochs} ({seconds_words(left)} left)"]
+        words.append(f"loss {record['loss']:.3f}")
+        if "validation_accuracy" in record:
+            words.append(f"validation {percent(record['validation_accuracy'])} %")
+        self._report(epoch / epochs, ", ".join(words))
         if self._writer is not None:
             self._write(record)
 
