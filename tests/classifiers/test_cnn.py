@@ -70,7 +70,7 @@ def test_windows_cut_for_every_batch_give_the_numbers_of_resident_ones(monkeypat
     cube, labels = scene()
     windows, y = windows_of(cube, labels, size=5)
     resident = CNNClassifier(epochs=2, random_state=0).fit(windows, y)
-    monkeypatch.setattr("hypercover.classifiers.stack._RESIDENT", 0)
+    monkeypatch.setattr("hypercover.classifiers.feed._RESIDENT", 0)
     monkeypatch.setattr("hypercover.classifiers.stack._PIECE", 4 * 24 * 25 * 7)
     lazy = CNNClassifier(epochs=2, random_state=0).fit(windows, y)
     np.testing.assert_allclose(
@@ -155,7 +155,9 @@ def test_history_holds_one_record_per_epoch_and_progress_is_given_each():
     cnn.fit(windows, y)
     assert seen == [record | {"epochs": 4} for record in cnn.history_]
     assert [record["epoch"] for record in seen] == [1, 2, 3, 4]
-    assert set(cnn.history_[0]) == {"epoch", "loss", "accuracy", "seconds"}
+    names = {"epoch", "loss", "accuracy", "learning_rate", "samples", "seconds"}
+    assert set(cnn.history_[0]) == names
+    assert [record["samples"] for record in seen] == [36, 72, 108, 144]
     assert seen[-1]["loss"] < seen[0]["loss"]
     assert clone(cnn).progress is None
     assert pickle.loads(pickle.dumps(cnn)).progress is None

@@ -3,13 +3,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hypercover.classifiers.augmentation import smoothed, turned
+from hypercover.classifiers.batches import batches
 from hypercover.classifiers.networks.catalog import NETWORKS, build
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.scaling import Scaling
 from hypercover.classifiers.stack import local_noise
-from hypercover.classifiers.training import _cut, _share
 from hypercover.errors import ModelError
 
 
@@ -136,40 +135,11 @@ def test_networks_refuse_windows_they_cannot_take(window):
 @pytest.mark.parametrize("windows", [2, 20, 100, 695, 2_590, 33_000])
 def test_default_recipe_takes_steps_by_the_root_of_the_windows(windows):
     recipe = NETWORKS["default"].recipe
-    steps = recipe.epochs(windows) * len(_cut(torch.arange(windows), recipe.batch_size))
+    steps = recipe.epochs(windows) * len(
+        batches(torch.arange(windows), recipe.batch_size, 2)
+    )
     assert steps == pytest.approx(recipe.pace * windows**0.5, rel=0.03)
     assert NETWORKS["lecture"].recipe.epochs(windows) == 600
-
-
-def test_last_single_window_joins_the_batch_before():
-    sizes = {
-        n: [len(batch) for batch in _cut(torch.arange(n), 4)] for n in (1, 4, 8, 9, 10)
-    }
-    assert sizes == {1: [1], 4: [4], 8: [4, 4], 9: [4, 5], 10: [4, 4, 2]}
-    assert [len(batch) for batch in _cut(torch.arange(3), 1)] == [1, 1, 1]
-
-
-def test_one_cycle_rises_and_falls():
-    share = _share(NETWORKS["default"].recipe, 100)
-    rates = [share(step) for step in range(100)]
-    assert np.argmax(rates) == 19
-    assert max(rates) == 1
-    assert (np.diff(rates[:20]) > 0).all()
-    assert (np.diff(rates[20:]) <= 0).all()
-    assert 0 < rates[-1] < 0.01
-
-
-def test_turned_windows_keep_their_centre_and_are_eight():
-    windows = torch.arange(2 * 9.0).reshape(2, 1, 3, 3)
-    seen = {tuple(turned(windows, symmetry).flatten().tolist()) for symmetry in range(8)}
-    assert len(seen) == 8
-    assert {flat[4] for flat in seen} == {4.0}
-
-
-def test_smoothed_targets_are_probabilities():
-    wanted = smoothed(torch.tensor([0, 2]), 4, 0.1)
-    torch.testing.assert_close(wanted.sum(1), torch.ones(2))
-    assert wanted[1].tolist() == pytest.approx([0.025, 0.025, 0.925, 0.025])
 
 
 def test_standardising_gives_mean_0_and_deviation_1_with_constant_bands_silenced():

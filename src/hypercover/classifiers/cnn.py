@@ -39,12 +39,19 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    network : {"default", "lecture"}
+    network : str
         ``default`` is small, quick and takes any window; ``lecture`` is the net
-        of Lange et al. (2018) and takes windows from 7 and 22 bands on.
+        of Lange et al. (2018) and takes windows from 7 and 22 bands on; others
+        are published ones.
     epochs, batch_size : int, optional
     learning_rate : float, optional
         None: as the network's own recipe says.
+    recipe : mapping, optional
+        Further fields of the network's ``Recipe`` to change, by name.
+    precision : {"float32", "mixed"}
+        ``mixed`` computes in bfloat16 where the machine has it.
+    compile : bool
+        Whether the network is compiled before it is trained.
     random_state : int, RandomState or None
         The same number gives bit-identical results on the CPU as long as
         ``torch.get_num_threads()`` is the same; no global seed is touched.
@@ -60,7 +67,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Side of a window; pixels it reaches beyond its centre.
     history_ : list of dict
         Per epoch: ``epoch``, ``loss``, ``accuracy`` (on the training batches as
-        the network saw them) and ``seconds`` since training began.
+        the network saw them), ``learning_rate`` of its last step, ``samples``
+        (windows seen since training began) and ``seconds``; with validation
+        windows ``validation_loss`` and ``validation_accuracy``; with patience
+        ``best_epoch``, the epoch whose weights come back.
     progress : callable, optional
         Set it on an estimator to be given each record of ``history_``, and in it
         the number of ``epochs``, when an epoch ends.  It is no parameter, so
@@ -144,11 +154,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 recipe,
                 generator=generator,
                 classes=len(self.classes_),
-                validation=held and held.feed(self.scaling_, device),
+                validation=None if held is None else held.feed(self.scaling_, device),
                 precision=self.precision,
                 compile=self.compile,
-                checkpoints=checkpoint
-                and Checkpoints(checkpoint, self._identity(recipe, examples, held)),
+                checkpoints=None
+                if checkpoint is None
+                else Checkpoints(checkpoint, self._identity(recipe, examples, held)),
                 progress=self.progress,
             )
         self.network_ = network
@@ -216,9 +227,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"least {self.window_} rows and columns, got {values.shape}; give other "
                 "pixels or another model."
             )
-        return predict_tile(
-            self._on_device(), self.scaling_, values, self.window_, memory
-        )
+        return predict_tile(self._on_device(), self.scaling_, values, self.window_, memory)
 
     @property
     def dense_note(self) -> str | None:
@@ -304,9 +313,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         noise = local_noise(stack) if kind.scaling == "cleared" else None
         return Scaling.of(kind.scaling, spectra, noise, kind.components)
 
-    def _held_out(
-        self, X: npt.ArrayLike | LazyWindows, y: npt.ArrayLike
-    ) -> Examples:
+    def _held_out(self, X: npt.ArrayLike | LazyWindows, y: npt.ArrayLike) -> Examples:
         """Return validation windows after checking that they are like those of training."""
         stack = self._stack(X, reset=False)
         return Examples.to_validate(stack, y, self.classes_)
@@ -315,13 +322,13 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self, recipe: Recipe, examples: Examples, held: Examples | None
     ) -> dict[str, Any]:
         """Return what makes this training the one it is, as JSON values."""
-        seeded = isinstance(self.random_state, int | np.integer)
+        seed = self.random_state
         return {
             "network": self.network,
             "recipe": asdict(recipe),
             "precision": self.precision,
             "compile": bool(self.compile),
-            "seed": int(self.random_state) if seeded else None,
+            "seed": int(seed) if isinstance(seed, int | np.integer) else None,
             **examples.digests("training"),
             **(held.digests("validation") if held else {"validation windows": None}),
         }

@@ -19,7 +19,7 @@ from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 
-__all__ = ["Settings", "parameters", "restored", "weights"]
+__all__ = ["Settings", "checked_history", "parameters", "restored", "weights"]
 
 _MOST_BANDS = 100_000
 _MOST_WINDOW = 255
@@ -66,7 +66,7 @@ class Settings:
             _bounded(settings, "bands", _MOST_BANDS),
             _bounded(settings, "window", _MOST_WINDOW),
             codes_from_json(_typed(settings, "classes", dict)),
-            _checked_history(settings.get("history", [])),
+            checked_history(settings.get("history", [])),
         )
 
 
@@ -142,8 +142,14 @@ def _checked_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     return dict(given)
 
 
-def _checked_history(history: Any) -> list[dict[str, float]]:
-    """Refuse a history that is not a list of records of numbers."""
+def checked_history(history: Any) -> list[dict[str, float]]:
+    """Return a history that was read from a file.
+
+    Raises
+    ------
+    ModelError
+        If it is not a list of records of numbers.
+    """
     if not isinstance(history, list):
         raise _damaged("history")
     for record in history:

@@ -1,19 +1,23 @@
-"""A stack of windows as a network is fed with it: scaled, in batches, lazily where large."""
+"""A stack of windows and what is learnt from it before training."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 
-__all__ = ["Feed", "LazyWindows", "centres", "cut", "local_noise", "pieces"]
+__all__ = [
+    "LazyWindows",
+    "Stack",
+    "centres",
+    "check_finite",
+    "cut",
+    "local_noise",
+    "pieces",
+]
 
-_RESIDENT = 2**30
-"""Bytes of scaled windows that are kept rather than cut again for every batch."""
 _PIECE = 2**26
 """Bytes of float32 windows that are cut at once when all have to be looked at."""
 
@@ -104,37 +108,3 @@ def check_finite(values: npt.NDArray[np.generic]) -> None:
             f"The input contains NaN or infinity in {bad} of {values.size} values; mask "
             "or fill such pixels first."
         )
-
-
-class Feed:
-    """Scaled windows by index, kept in memory when they are few.
-
-    Parameters
-    ----------
-    stack : array or lazy windows of shape (n, band, row, col)
-    scaling : Scaling
-    """
-
-    def __init__(self, stack: Stack, scaling: Scaling) -> None:
-        self._stack, self._scaling = stack, scaling
-        count, _, rows, cols = stack.shape
-        small = 4 * count * scaling.outputs * rows * cols <= _RESIDENT
-        self._resident = self._gathered() if small else None
-
-    def __len__(self) -> int:
-        """Count the windows."""
-        return len(self._stack)
-
-    def _gathered(self) -> torch.Tensor:
-        """Scale everything once, piece by piece."""
-        count, _, rows, cols = self._stack.shape
-        kept = torch.empty(count, self._scaling.outputs, rows, cols)
-        for piece in pieces(self._stack):
-            kept[piece] = self._scaling.apply(cut(self._stack, piece))
-        return kept
-
-    def batch(self, which: torch.Tensor) -> torch.Tensor:
-        """Return the scaled windows at these positions as (n, value, row, col)."""
-        if self._resident is not None:
-            return self._resident[which]
-        return self._scaling.apply(cut(self._stack, which.numpy()))

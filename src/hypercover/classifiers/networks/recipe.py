@@ -143,7 +143,7 @@ def _wanted(name: str, value: Any) -> str | None:
         return None if fits else f"one of {', '.join(map(str, choices))}"
     number = isinstance(value, Real) and not isinstance(value, bool)
     if name in _COUNTS:
-        fits = number and isinstance(value, Integral) and value >= 1
+        fits = number and isinstance(value, Integral) and int(value) >= 1
         return None if fits else "a whole number of at least 1"
     if name in _ABOVE_ZERO:
         return None if number and 0 < value < math.inf else "a number above 0"

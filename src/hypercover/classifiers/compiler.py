@@ -1,0 +1,30 @@
+"""The compiler: a network made into code for the machine it runs on."""
+
+import os
+import shutil
+from typing import cast
+
+import torch
+from torch import nn
+
+from hypercover.errors import ModelError
+
+__all__ = ["compiled"]
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """Return a network with the same weights whose layers are compiled when first used.
+
+    Raises
+    ------
+    ModelError
+        If it is on the CPU and there is no C++ compiler here.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    if on_cpu and shutil.which(compiler) is None:
+        raise ModelError(
+            f"To compile a network for the CPU takes a C++ compiler, but {compiler} is not "
+            "here; install g++ or leave compile out."
+        )
+    return cast(nn.Module, torch.compile(network, dynamic=False))

@@ -1,0 +1,94 @@
+"""The processes that train one network together."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hypercover.errors import ModelError
+
+__all__ = ["World"]
+
+
+@dataclass(frozen=True)
+class World:
+    """Which of how many processes this one is, and what they say to each other.
+
+    Why it exists: training is written once; alone, every word here is for
+    nothing.  What is said is said by all processes at the same place.
+    """
+
+    rank: int = 0
+    """Number of this process, from 0."""
+    size: int = 1
+    """Number of processes."""
+
+    @classmethod
+    def here(cls) -> "World":
+        """Return the group that was initialised before, or this process alone.
+
+        >>> World.here()
+        World(rank=0, size=1)
+        """
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls()
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes for all."""
+        return self.rank == 0
+
+    def share(self, count: int) -> range:
+        """Return the positions of this process among so many; shares differ by 1 at most.
+
+        >>> [list(World(rank, 2).share(5)) for rank in (0, 1)]
+        [[0, 1], [2, 3, 4]]
+        """
+        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+    def check(self, batch_size: int, windows: int, least: int) -> None:
+        """Refuse batches that leave a process fewer windows than a network takes.
+
+        Raises
+        ------
+        ModelError
+            If the batches, or all windows together, are too few.
+        """
+        if min(batch_size, windows) < self.size * least and self.size > 1:
+            raise ModelError(
+                f"{self.size} processes share every batch and need {self.size * least} "
+                f"windows for it, got a batch size of {batch_size} and {windows} training "
+                "windows; use fewer processes or larger batches."
+            )
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """Return the network with the mean of all processes' gradients after each step."""
+        if self.size == 1:
+            return network
+        device = next(network.parameters()).device
+        return DistributedDataParallel(
+            network, device_ids=[device.index] if device.type == "cuda" else None
+        )
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of a tensor over all processes."""
+        values = values.clone()
+        if self.size > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def said(self, number: int, device: torch.device) -> int:
+        """Return the number that the first process says."""
+        if self.size == 1:
+            return number
+        told = torch.tensor([number], dtype=torch.int64, device=device)
+        distributed.broadcast(told, src=0)
+        return int(told)
+
+    def same_buffers(self, network: nn.Module) -> None:
+        """Give every process the statistics of normalisation that the first has."""
+        if self.size > 1:
+            for buffer in network.buffers():
+                distributed.broadcast(buffer, src=0)
