@@ -54,13 +54,6 @@ def test_lecture_recipe_is_the_published_one():
     assert LectureNetwork.components is None
 
 
-@pytest.mark.parametrize(("per_epoch", "rate"), [(20, 0.943), (667, 0.333)])
-def test_lecture_rate_after_600_epochs_is_the_published_one(per_epoch, rate):
-    share = _share(LectureNetwork.recipe, 600 * per_epoch)
-    assert share(600 * per_epoch) == pytest.approx(rate, abs=6e-4)
-    assert share(0) == 1
-
-
 def test_lecture_network_equals_the_layers_written_out():
     """Keras's layers one by one, the dense ones as matrices over the flattened window."""
     network = ready("lecture", 30, 4, 9)

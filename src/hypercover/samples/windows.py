@@ -111,6 +111,16 @@ class Windows(LazyStack):
         cut = self._view[:, self.rows, self.cols]
         return np.ascontiguousarray(np.moveaxis(cut, 0, 1))
 
+    def cube_and_corners(
+        self,
+    ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return the padded cube (band, row, col) and each window's first row and column.
+
+        Why it exists: who needs every window many times can hold each pixel once
+        and gather the windows.
+        """
+        return self._padded, self.rows, self.cols
+
     def centres(self) -> npt.NDArray[np.generic]:
         """Return the spectra of the centre pixels: an array (n, band)."""
         margin = self.size // 2
