@@ -1,0 +1,97 @@
+import math
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.errors import ModelError
+
+PLAIN = Recipe("sgd", 1.0, "inverse", "squared", 50, 600)
+GOOD = {
+    "optimiser": "adamw",
+    "learning_rate": 0.5,
+    "schedule": "cosine",
+    "loss": "cross-entropy",
+    "batch_size": 7,
+    "passes": None,
+    "pace": 3.0,
+    "decay": 0.5,
+    "warm_up": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 0.1,
+    "clip": 1,
+    "class_weight": "balanced",
+    "label_smoothing": 0.1,
+    "symmetries": True,
+    "jitter": 0.1,
+    "band_dropout": 0.2,
+    "mix": 0.4,
+    "patience": 3,
+}
+BAD = {
+    "optimiser": ["adam", None, 1, ["sgd"]],
+    "learning_rate": [0, -1, math.inf, math.nan, None, "high", True],
+    "schedule": ["linear", None],
+    "loss": ["hinge"],
+    "batch_size": [0, 2.5, None, True, "64"],
+    "passes": [0, 1.5],
+    "pace": [-1, None],
+    "decay": [-1e-9, math.nan],
+    "warm_up": [-0.1, 1, "all"],
+    "momentum": [1, -0.1, None],
+    "weight_decay": [-1],
+    "clip": [0, -1, math.inf],
+    "class_weight": ["equal", {}, 0],
+    "label_smoothing": [1, -0.1],
+    "symmetries": [1, 0, None, "yes"],
+    "jitter": [-1, math.inf],
+    "band_dropout": [1, -0.5],
+    "mix": [-1, None],
+    "patience": [0, 1.5, True],
+}
+
+
+def test_every_field_can_be_changed_and_no_other_changes_with_it():
+    assert {field.name for field in fields(Recipe)} == set(GOOD) == set(BAD)
+    for name, value in GOOD.items():
+        changed = PLAIN.changed({name: value})
+        assert getattr(changed, name) == value
+        assert changed.changed({name: getattr(PLAIN, name)}) == PLAIN
+    assert Recipe(**GOOD) == PLAIN.changed(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, bad in BAD.items() for value in bad]
+)
+def test_values_that_no_training_can_use_are_refused_in_one_sentence(name, value):
+    with pytest.raises(ModelError) as refused:
+        PLAIN.changed({name: value})
+    sentence = str(refused.value)
+    said = "epochs" if name == "passes" else name.replace("_", " ")
+    assert sentence.startswith(f"The {said} must be ")
+    assert repr(value)[:40] in sentence
+    assert sentence.endswith(".")
+
+
+@given(st.one_of(st.text(), st.binary(), st.dictionaries(st.text(), st.none()), st.none()))
+def test_no_field_takes_whatever_comes(value):
+    for name in GOOD:
+        try:
+            changed = PLAIN.changed({name: value})
+        except ModelError:
+            continue
+        assert getattr(changed, name) is value is None
+
+
+def test_a_number_that_yaml_reads_as_text_is_told_how_to_be_written():
+    with pytest.raises(ModelError, match=r"got '1e-3'; write it as 0\.001\."):
+        PLAIN.changed({"learning_rate": "1e-3"})
+
+
+def test_an_unknown_field_is_refused_with_those_there_are():
+    with pytest.raises(ModelError, match=r"no field 'epochs'; its fields are optimiser, "):
+        PLAIN.changed({"epochs": 3})
+    with pytest.raises(ModelError, match="must be a mapping of fields to values"):
+        PLAIN.changed([("mix", 0.1)])
