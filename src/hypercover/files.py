@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from hypercover.errors import OutputError
 
-__all__ = ["atomic", "explained", "make_folder", "write_json", "write_text"]
+__all__ = ["atomic", "explained", "make_folder", "sweep_drafts", "write_json", "write_text"]
 
 _serial = itertools.count()
 _REASONS = {
@@ -76,6 +77,30 @@ def atomic(path: str | Path) -> Iterator[Path]:
         raise explained(target, error) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def sweep_drafts(path: str | Path) -> None:
+    """Remove what processes that are no more left half-written of a file and its companions.
+
+    A process that is killed cannot remove its draft itself.
+    """
+    target = Path(path)
+    name = re.compile(rf"\.{re.escape(target.stem)}\.(.+\.)?(\d+)-\d+\.part\..+")
+    for draft in target.parent.glob(".*.part.*"):
+        found = name.fullmatch(draft.name)
+        if found is not None and not _runs(int(found[2])):
+            draft.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Tell whether a process of this machine is there."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -15,8 +15,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 
 from hypercover.errors import CallError, ModelError, SceneError
-from hypercover.maps import predict
 from hypercover.maps.predict import predict_scene, predict_to_files
+from hypercover.maps.tiles import tiles
 from hypercover.samples.windows import Windows
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
@@ -33,7 +33,7 @@ class WindowMean:
     classes_: Any = field(default_factory=lambda: np.array([3, 7, 40]))
     n_features_in_: int = 3
 
-    def predict_dense(self, tile):
+    def predict_dense(self, tile, memory=None):
         size = 2 * self.margin_ + 1
         views = np.lib.stride_tricks.sliding_window_view(tile, (size, size), axis=(1, 2))
         scores = np.exp(views.astype(float).mean(axis=(3, 4)))
@@ -66,7 +66,7 @@ def window_by_window(classifier, scene):
 
 
 @pytest.mark.parametrize("margin", [0, 1, 2, 6])
-@pytest.mark.parametrize("memory", [1, 2**21, 2**28])
+@pytest.mark.parametrize("memory", [2**16, 2**18, 2**28])
 def test_dense_map_equals_window_by_window_for_every_tile_size(scene, margin, memory):
     classifier = WindowMean(margin)
     found = predict_scene(classifier, scene, memory=memory)
@@ -81,29 +81,34 @@ def test_small_memory_really_cuts_small_tiles(scene):
     seen = []
 
     class Watching(WindowMean):
-        def predict_dense(self, tile):
+        def predict_dense(self, tile, memory=None):
             seen.append(tile.shape)
-            return super().predict_dense(tile)
+            return super().predict_dense(tile, memory)
 
-    predict_scene(Watching(), scene, memory=1)
-    assert max(rows for _, rows, _ in seen) == 16 + 4
-    assert len(seen) == 3 * 4
+    predict_scene(Watching(), scene, memory=2**16)
+    assert max(rows for _, rows, _ in seen) == 8 + 4
+    assert len(seen) == 5 * 7
 
 
 @given(
     shape=st.tuples(st.integers(1, 700), st.integers(1, 700)),
-    side=st.sampled_from([16, 64, 256, 512, 1024]),
+    side=st.sampled_from([16, 64, 256, 512]),
+    smaller=st.sampled_from([8, 64, 256]),
 )
-def test_tiles_cover_every_pixel_once(shape, side):
+def test_tiles_cover_every_pixel_once(shape, side, smaller):
     count = np.zeros(shape, np.uint8)
-    for rows, cols in predict._tiles(shape, side):
-        assert rows.stop - rows.start <= side
-        assert cols.stop - cols.start <= side
-        count[rows, cols] += 1
+    for tile in tiles(shape, side):
+        inner = np.zeros(tile.shape, np.uint8)
+        for part in tile.cut(smaller):
+            assert max(part.shape) <= min(side, smaller)
+            assert part.pixels == part.shape[0] * part.shape[1]
+            count[part.rows, part.cols] += 1
+            inner[part.within(tile)] += 1
+        assert (inner == 1).all()
     assert (count == 1).all()
 
 
-@pytest.mark.parametrize("memory", [1, 2**28])
+@pytest.mark.parametrize("memory", [2**16, 2**28])
 def test_pixel_classifier_is_asked_for_labels_not_for_the_largest_probability(
     scene, memory
 ):
@@ -127,7 +132,7 @@ def test_scikit_learn_classifiers_make_the_map_they_predict(scene):
     spectra = random.normal(size=(60, 3))
     codes = np.where(spectra[:, 0] > 0, 300, 4)
     forest = RandomForestClassifier(10, random_state=0).fit(spectra, codes)
-    found = predict_scene(forest, scene, memory=1)
+    found = predict_scene(forest, scene, memory=2**16)
     pixels = scene.read(slice(None), slice(None)).reshape(3, -1).T
     np.testing.assert_array_equal(found.labels.ravel(), forest.predict(pixels))
     assert found.labels.dtype == np.uint16
@@ -162,7 +167,7 @@ def holey(kind):
 
 
 @pytest.mark.parametrize("kind", ["nan", "infinite", "nodata", "zero"])
-@pytest.mark.parametrize("memory", [1, 2**28])
+@pytest.mark.parametrize("memory", [2**16, 2**28])
 def test_pixels_without_data_stay_empty_and_harm_nobody_beside_them(kind, memory):
     scene = holey(kind)
     found = predict_scene(WindowMean(2), scene, memory=memory)
@@ -203,7 +208,7 @@ def test_files_hold_what_the_memory_holds(scene, tmp_path):
         tmp_path / "map.tif",
         confidence_path=tmp_path / "sure.tif",
         legend=legend,
-        memory=1,
+        memory=2**16,
     )
     assert written == (tmp_path / "map.tif", tmp_path / "sure.tif")
     found = predict_scene(classifier, scene)
@@ -234,14 +239,14 @@ def test_streamed_file_is_the_same_for_every_tile_size(tmp_path):
     random = np.random.default_rng(4).normal(size=(3, 300, 530)).astype(np.float32)
     scene = scene_of(random, grid=grid)
     files = [tmp_path / "a.tif", tmp_path / "b.tif"]
-    for path, memory in zip(files, [1, 2**28], strict=True):
+    for path, memory in zip(files, [2**16, 2**28], strict=True):
         predict_to_files(WindowMean(1), scene, path, memory=memory)
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_progress_counts_pixels_up_to_all_of_them(scene):
     seen = []
-    predict_scene(WindowMean(), scene, memory=1, progress=lambda *now: seen.append(now))
+    predict_scene(WindowMean(), scene, memory=2**16, progress=lambda *now: seen.append(now))
     done = [now for now, _ in seen]
     assert done == sorted(done)
     assert seen[-1] == (40 * 53, 40 * 53)
@@ -249,7 +254,7 @@ def test_progress_counts_pixels_up_to_all_of_them(scene):
 
 def test_failure_half_way_leaves_the_old_map_and_nothing_else(scene, tmp_path):
     class Failing(WindowMean):
-        def predict_dense(self, tile):
+        def predict_dense(self, tile, memory=None):
             raise KeyboardInterrupt
 
     predict_to_files(WindowMean(), scene, tmp_path / "map.tif")
@@ -294,7 +299,7 @@ def test_scene_cut_short_is_a_scene_error_and_leaves_no_map(tmp_path):
 def test_any_integer_scene_is_mapped_as_window_by_window(values, margin):
     scene = scene_of(values, grid=Grid(20, 18))
     classifier = WindowMean(margin, np.array([1, 2]), 2)
-    found = predict_scene(classifier, scene, memory=1)
+    found = predict_scene(classifier, scene, memory=2**16)
     labels, confidence = window_by_window(classifier, scene)
     # Equal sums may be rounded apart: only clear winners are compared.
     clear = scene.valid & (confidence > 0.5 + 1e-6)

@@ -1,7 +1,7 @@
 """Writing maps that open right in any GIS: georeferenced, coloured, named."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rasterio.transform import Affine
 from hypercover.errors import CallError, LabelError, OutputError
 from hypercover.files import atomic
 from hypercover.maps.check import CHECK_LEGEND, Parts, class_check
-from hypercover.maps.style import ramp_style, remove_sidecars, sidecars
+from hypercover.maps.style import ramp_style, readable, remove_sidecars, sidecars
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
@@ -26,6 +26,7 @@ __all__ = [
     "code_type",
     "completed",
     "confidence_writer",
+    "share_writer",
     "write_class_check",
     "write_class_map",
     "write_confidence",
@@ -65,14 +66,17 @@ def completed(legend: Legend, codes: npt.ArrayLike) -> Legend:
     return Legend((*legend, *unknown))
 
 
-def _profile(grid: Grid, dtype: npt.DTypeLike, nodata: float) -> dict[str, Any]:
-    """Describe a one-band, tiled, compressed GeoTIFF on a grid."""
+def _profile(
+    grid: Grid, dtype: npt.DTypeLike, nodata: float, bands: int = 1
+) -> dict[str, Any]:
+    """Describe a tiled, compressed GeoTIFF on a grid."""
     floating = np.issubdtype(dtype, np.floating)
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "height": grid.rows,
         "width": grid.cols,
-        "count": 1,
+        "count": bands,
+        "interleave": "band",
         "dtype": np.dtype(dtype).name,
         "nodata": nodata,
         "tiled": True,
@@ -103,8 +107,9 @@ def _crs(text: str) -> CRS:
 def _raster(
     path: Path,
     profile: dict[str, Any],
-    colors: dict[int, tuple[int, int, int]] | None,
+    colors: dict[int, tuple[int, int, int]] | None = None,
     *,
+    names: Sequence[str] = (),
     simulated: bool,
 ) -> Iterator[Any]:
     """Open a raster for writing; it appears only when all of it is written."""
@@ -116,6 +121,8 @@ def _raster(
             ):
                 if colors is not None:
                     raster.write_colormap(1, colors)
+                for band, name in enumerate(names, start=1):
+                    raster.set_band_description(band, readable(name))
                 if simulated:
                     raster.update_tags(**_SIMULATED)
                 yield raster
@@ -146,7 +153,7 @@ def _read_back(path: Path) -> None:
     """Read every block once: GDAL may be silent about a disk that fills up on closing."""
     with _opened(path, "r") as raster:
         for _, window in raster.block_windows(1):
-            raster.read(1, window=window)
+            raster.read(window=window)
 
 
 @contextmanager
@@ -187,10 +194,26 @@ def confidence_writer(
     path: str | Path, grid: Grid, *, simulated: bool = False
 ) -> Iterator[Any]:
     """Open a confidence map to be written window by window: 0 to 1, NaN = no data."""
+    with share_writer(path, ("confidence",), grid, simulated=simulated) as raster:
+        yield raster
+
+
+@contextmanager
+def share_writer(
+    path: str | Path, names: Sequence[str], grid: Grid, *, simulated: bool = False
+) -> Iterator[Any]:
+    """Open a map of shares from 0 to 1, one band for each name, NaN = no data.
+
+    Why it exists: confidence, entropy and the probabilities of all classes
+    differ in nothing but their names.  The QGIS style shows the first band.
+    """
     target = Path(path)
     style = {target.with_suffix(".qml"): ramp_style(_RAMP)}
-    profile = _profile(grid, np.float32, float("nan"))
-    with _beside(style), _raster(target, profile, None, simulated=simulated) as raster:
+    profile = _profile(grid, np.float32, float("nan"), len(names))
+    with (
+        _beside(style),
+        _raster(target, profile, names=names, simulated=simulated) as raster,
+    ):
         yield raster
 
 

@@ -8,7 +8,8 @@ repeated only at the edge of the scene itself, as :class:`~hypercover.samples
 .windows.Windows` does in training.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,29 +17,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from hypercover.errors import ModelError, SceneError, counted
-from hypercover.maps.export import (
-    BLOCK,
-    class_map_writer,
-    code_type,
-    completed,
-    confidence_writer,
-)
-from hypercover.samples.windows import check_window
-from hypercover.scene.legend import MAX_CODE, Legend
-from hypercover.scene.scene import Scene, blank_invalid, valid_pixels
+from hypercover.errors import counted
+from hypercover.files import sweep_drafts
+from hypercover.maps.export import class_map_writer, completed, share_writer
+from hypercover.maps.layers import Answers
+from hypercover.maps.predictor import Predictor
+from hypercover.maps.tile_store import TileStore
+from hypercover.maps.tiles import Tile
+from hypercover.scene.legend import Legend
+from hypercover.scene.scene import Scene
 
 __all__ = ["Prediction", "predict_scene", "predict_to_files"]
 
+_log = logging.getLogger(__name__)
+
 Progress = Callable[[int, int], None]
 """Called with the pixels done and the pixels in all."""
-MEMORY = 2**28
-"""Bytes a tile's working set may take when nothing else is asked."""
-_LAYERS = 4 * 1024
-"""Bytes per pixel set aside for what a network keeps between its layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,27 +46,18 @@ class Prediction:
     confidence: npt.NDArray[np.float32] | None
     """Share of certainty (y, x) from 0 to 1, NaN = no data; None where the
     classifier gives none."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Tile:
-    """One rectangle of the scene and what was predicted for it."""
-
-    rows: slice
-    cols: slice
-    labels: npt.NDArray[np.unsignedinteger]
-    confidence: npt.NDArray[np.float32] | None
-
-    @property
-    def window(self) -> Window:
-        return Window.from_slices(self.rows, self.cols)
+    probabilities: npt.NDArray[np.float32] | None = None
+    """Probability (class, y, x) of each class of the model, if asked for."""
+    entropy: npt.NDArray[np.float32] | None = None
+    """Entropy of the probabilities (y, x), 0 = certain to 1, if asked for."""
 
 
 def predict_scene(
     classifier: Any,
     scene: Scene,
     *,
-    memory: int = MEMORY,
+    layers: Sequence[str] = ("labels", "confidence"),
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> Prediction:
     """Predict the class of every pixel of a scene and keep the map in memory.
@@ -78,31 +65,43 @@ def predict_scene(
     Parameters
     ----------
     classifier : fitted classifier
-        Dense: ``predict_dense(tile)`` takes (band, row + 2·margin, col + 2·margin)
-        and returns probabilities (class, row, col), with ``margin_`` and
-        ``classes_``.  Otherwise ``predict(X)`` takes spectra (n, band); the
-        confidence comes from ``confidence(X)`` or ``predict_proba(X)``.
+        Dense: ``predict_dense(tile, memory=...)`` takes (band, row + 2·margin,
+        col + 2·margin) and returns probabilities (class, row, col), with
+        ``margin_`` and ``classes_``.  Otherwise ``predict(X)`` takes spectra
+        (n, band); the confidence comes from ``confidence(X)`` or
+        ``predict_proba(X)``.
     scene : Scene
         Must have the bands the classifier was trained on.
-    memory : int
-        Bytes a tile's working set may take.
+    layers : sequence of {"labels", "confidence", "probabilities", "entropy"}
+        What to predict; the labels always are.
+    memory : int, optional
+        Bytes the work may take besides the map; 1 GiB, or half of what is
+        available if that is less.
     progress : callable, optional
         Called with the pixels done and the pixels in all.
 
     Raises
     ------
     ModelError
-        If the classifier's bands or class codes do not fit a map of this scene.
+        If the classifier's bands or class codes do not fit a map of this scene,
+        a layer needs probabilities it does not give, or the memory is too little.
     """
-    labels = np.zeros(scene.shape, code_type(_codes(classifier)))
-    confidence = (
-        np.full(scene.shape, np.nan, np.float32) if _gives_confidence(classifier) else None
+    predictor = Predictor.of(classifier, scene, layers, memory)
+    whole = predictor.blank(scene.shape)
+    done = 0
+    with predictor.reading():
+        for tile in predictor.tiles():
+            for layer, array in predictor.predicted(tile).items():
+                whole[layer][..., tile.rows, tile.cols] = array
+            done += tile.pixels
+            if progress is not None:
+                progress(done, scene.shape[0] * scene.shape[1])
+    return Prediction(
+        whole["labels"],
+        whole.get("confidence"),
+        whole.get("probabilities"),
+        whole.get("entropy"),
     )
-    for tile in _predicted_tiles(classifier, scene, memory, progress):
-        labels[tile.rows, tile.cols] = tile.labels
-        if confidence is not None:
-            confidence[tile.rows, tile.cols] = tile.confidence
-    return Prediction(labels, confidence)
 
 
 def predict_to_files(
@@ -111,8 +110,11 @@ def predict_to_files(
     map_path: str | Path,
     *,
     confidence_path: str | Path | None = None,
+    probabilities_path: str | Path | None = None,
+    entropy_path: str | Path | None = None,
     legend: Legend | None = None,
-    memory: int = MEMORY,
+    memory: int | None = None,
+    identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, ...]:
     """Predict a scene of any size straight into GeoTIFF files.
@@ -120,6 +122,13 @@ def predict_to_files(
     Why it exists: a map of a scene larger than memory; parameters and rules
     are those of :func:`predict_scene`.  Nothing appears under the names asked
     for until the whole map is written.
+
+    Parameters
+    ----------
+    identity : mapping, optional
+        What tells this model and this scene from all others, as JSON.  With it
+        finished tiles are kept in a hidden folder beside the map until it is
+        whole, so that the same call goes on where it was stopped.
 
     Returns
     -------
@@ -133,170 +142,105 @@ def predict_to_files(
     OutputError
         If a file cannot be written.
     """
-    known = completed(legend or scene.legend, _codes(classifier))
-    paths = [Path(map_path)]
-    with ExitStack() as files:
-        class_map = files.enter_context(
-            class_map_writer(map_path, known, scene.grid, simulated=scene.simulated)
+    asked = {
+        "labels": map_path,
+        "confidence": confidence_path,
+        "probabilities": probabilities_path,
+        "entropy": entropy_path,
+    }
+    named = {layer: Path(path) for layer, path in asked.items() if path is not None}
+    predictor = Predictor.of(classifier, scene, tuple(named), memory)
+    paths = {layer: path for layer, path in named.items() if layer in predictor.layers}
+    known = completed(legend or scene.legend, predictor.codes)
+    with predictor.reading():
+        if identity is None:
+            _write(predictor, paths, known, _told(predictor, progress))
+            return tuple(paths.values())
+        store = TileStore(paths["labels"], predictor.plan(identity))
+        _predict_missing(predictor, store, progress)
+        _write(
+            predictor,
+            paths,
+            known,
+            lambda number, tile: _kept(predictor, store, number, tile),
         )
-        confidence = None
-        if confidence_path is not None and _gives_confidence(classifier):
-            paths.append(Path(confidence_path))
-            confidence = files.enter_context(
-                confidence_writer(confidence_path, scene.grid, simulated=scene.simulated)
-            )
-        for tile in _predicted_tiles(classifier, scene, memory, progress):
-            codes = tile.labels.astype(class_map.dtypes[0])
-            class_map.write(codes, 1, window=tile.window)
-            if confidence is not None:
-                confidence.write(tile.confidence, 1, window=tile.window)
-    return tuple(paths)
+        store.remove()
+    for path in paths.values():
+        sweep_drafts(path)
+    return tuple(paths.values())
 
 
-def _codes(classifier: Any) -> npt.NDArray[np.int64]:
-    """Return the classifier's class codes after checking that a map can hold them."""
-    classes = np.asarray(classifier.classes_)
-    whole = classes.dtype.kind in "iu" and classes.min() >= 1 and classes.max() <= MAX_CODE
-    if not whole:
-        raise ModelError(
-            f"A map holds class codes from 1 to {MAX_CODE}, and the model's classes are "
-            f"{', '.join(map(repr, classes[:5].tolist()))}…; train it on codes."
+def _told(
+    predictor: Predictor, progress: Progress | None
+) -> Callable[[int, Tile], Answers]:
+    """Return what predicts a tile and tells how far the scene is."""
+    done, total = 0, predictor.scene.shape[0] * predictor.scene.shape[1]
+
+    def predicted(_: int, tile: Tile) -> Answers:
+        nonlocal done
+        answers = predictor.predicted(tile)
+        done += tile.pixels
+        if progress is not None:
+            progress(done, total)
+        return answers
+
+    return predicted
+
+
+def _predict_missing(
+    predictor: Predictor, store: TileStore, progress: Progress | None
+) -> None:
+    """Predict and keep the tiles that are not kept yet; progress counts these alone."""
+    missing = [
+        (number, tile)
+        for number, tile in enumerate(predictor.tiles())
+        if store.load(number, predictor.blank(tile.shape)) is None
+    ]
+    kept = len(predictor.tiles()) - len(missing)
+    if kept:
+        _log.warning(
+            "Going on: %s of %s were there.", kept, counted(kept + len(missing), "tile")
         )
-    return classes.astype(np.int64)
-
-
-def _gives_confidence(classifier: Any) -> bool:
-    names = ("predict_dense", "confidence", "predict_proba")
-    return any(hasattr(classifier, name) for name in names)
-
-
-def _margin(classifier: Any, scene: Scene) -> int:
-    """Return how far the classifier looks around a pixel, after checking that it fits."""
-    expected = getattr(classifier, "n_features_in_", scene.n_bands)
-    if expected != scene.n_bands:
-        raise ModelError(
-            f"The model was trained on {counted(expected, 'band')} and the scene {scene.name} has "
-            f"{scene.n_bands}; select the bands the model was trained on."
-        )
-    if not hasattr(classifier, "predict_dense"):
-        return 0
-    margin = int(classifier.margin_)
-    check_window(2 * margin + 1, scene.shape)
-    return margin
-
-
-def _predicted_tiles(
-    classifier: Any, scene: Scene, memory: int, progress: Progress | None
-) -> Iterator[_Tile]:
-    """Go through the scene and predict one tile after another."""
-    margin = _margin(classifier, scene)
-    codes = _codes(classifier)
-    layers = _LAYERS if hasattr(classifier, "predict_dense") else 0
-    side = _tile_side(scene, memory, margin, layers + 4 * 4 * len(codes))
-    total, done = scene.shape[0] * scene.shape[1], 0
-    for rows, cols in _tiles(scene.shape, side):
-        values = _read_with_margin(scene, rows, cols, margin)
-        valid = valid_pixels(values, scene.nodata)
-        values = blank_invalid(values, valid)
-        core = valid[margin : valid.shape[0] - margin, margin : valid.shape[1] - margin]
-        yield _Tile(rows, cols, *_predict_tile(classifier, codes, values, core))
-        done += core.size
+    done, total = 0, sum(tile.pixels for _, tile in missing)
+    for number, tile in missing:
+        store.save(number, predictor.predicted(tile))
+        done += tile.pixels
         if progress is not None:
             progress(done, total)
 
 
-def _tile_side(scene: Scene, memory: int, margin: int, answer: int) -> int:
-    """Return the side of the largest tile (a power of 2) whose work fits the memory.
-
-    A pixel takes its spectrum, three copies of it as float32, and ``answer`` bytes.
-    """
-    spectrum = scene.n_bands * (scene.cube.dtype.itemsize + 3 * 4)
-    pixels = memory / (spectrum + answer)
-    side = 4 * BLOCK
-    while side > 16 and (side + 2 * margin) ** 2 > pixels:
-        side //= 2
-    return side
+def _kept(predictor: Predictor, store: TileStore, number: int, tile: Tile) -> Answers:
+    """Return a tile that was kept, or predict it if somebody took it away."""
+    held = store.load(number, predictor.blank(tile.shape))
+    return predictor.predicted(tile) if held is None else held
 
 
-def _tiles(shape: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
-    """Cut an image into tiles, one block of the file after another.
-
-    Tiles smaller than a block stay together, so that each block is complete
-    in the cache before it is compressed and written once.
-    """
-    block = max(side, BLOCK)
-    for top, left in _corners(0, 0, shape, block):
-        limit = (min(top + block, shape[0]), min(left + block, shape[1]))
-        for row, col in _corners(top, left, limit, side):
-            yield (
-                slice(row, min(row + side, limit[0])),
-                slice(col, min(col + side, limit[1])),
-            )
-
-
-def _corners(
-    top: int, left: int, limit: tuple[int, int], step: int
-) -> Iterator[tuple[int, int]]:
-    for row in range(top, limit[0], step):
-        for col in range(left, limit[1], step):
-            yield row, col
+def _write(
+    predictor: Predictor,
+    paths: Mapping[str, Path],
+    legend: Legend,
+    answers_of: Callable[[int, Tile], Answers],
+) -> None:
+    """Write all layers tile by tile; they appear when the last one is written."""
+    with ExitStack() as files:
+        rasters = {
+            layer: files.enter_context(_writer(predictor, layer, path, legend))
+            for layer, path in paths.items()
+        }
+        for number, tile in enumerate(predictor.tiles()):
+            for layer, array in answers_of(number, tile).items():
+                bands = array if array.ndim == 3 else array[None]
+                raster = rasters[layer]
+                place = Window.from_slices(tile.rows, tile.cols)
+                raster.write(bands.astype(raster.dtypes[0], copy=False), window=place)
 
 
-def _read_with_margin(
-    scene: Scene, rows: slice, cols: slice, margin: int
-) -> npt.NDArray[Any]:
-    """Read a tile and what lies around it; beyond the scene its edge is repeated."""
-    inside, missing = [], []
-    for part, size in zip((rows, cols), scene.shape, strict=True):
-        first, last = part.start - margin, part.stop + margin
-        inside.append(slice(max(first, 0), min(last, size)))
-        missing.append((max(-first, 0), max(last - size, 0)))
-    try:
-        values = scene.read(*inside)
-    except (OSError, RasterioError) as error:
-        raise SceneError(
-            f"The image {scene.name} cannot be read at rows {inside[0].start} to "
-            f"{inside[0].stop}; its file may be cut short or gone."
-        ) from error
-    return np.pad(values, [(0, 0), *missing], mode="edge") if margin else values
-
-
-def _predict_tile(
-    classifier: Any,
-    codes: npt.NDArray[np.int64],
-    values: npt.NDArray[Any],
-    valid: npt.NDArray[np.bool_],
-) -> tuple[npt.NDArray[np.unsignedinteger], npt.NDArray[np.float32] | None]:
-    """Predict one tile; pixels without data get the code 0 and no confidence."""
-    labels = np.zeros(valid.shape, code_type(codes))
-    sure = np.full(valid.shape, np.nan, np.float32)
-    if not valid.any():
-        return labels, sure
-    if hasattr(classifier, "predict_dense"):
-        probabilities = np.asarray(classifier.predict_dense(values))
-        labels[valid] = codes[probabilities.argmax(axis=0)][valid]
-        sure[valid] = probabilities.max(axis=0)[valid]
-        return labels, sure
-    spectra = np.ascontiguousarray(values[:, valid].T)
-    answers = np.asarray(classifier.predict(spectra))
-    labels[valid] = answers
-    if _gives_confidence(classifier):
-        sure[valid] = _confidence(classifier, spectra, answers)
-    return labels, sure
-
-
-def _confidence(
-    classifier: Any, spectra: npt.NDArray[Any], answers: npt.NDArray[Any]
-) -> npt.NDArray[Any]:
-    """Return how sure a pixel classifier is of its own answers.
-
-    Not the largest probability: some classifiers' probabilities favour
-    another class than the one they answer.
-    """
-    if hasattr(classifier, "confidence"):
-        return np.asarray(classifier.confidence(spectra))
-    probabilities = np.asarray(classifier.predict_proba(spectra))
-    position = {code: index for index, code in enumerate(classifier.classes_.tolist())}
-    columns = [position[code] for code in answers.tolist()]
-    taken = np.take_along_axis(probabilities, np.array(columns)[:, None], axis=1)
-    return np.asarray(taken[:, 0])
+def _writer(predictor: Predictor, layer: str, path: Path, legend: Legend) -> Any:
+    """Open the file of a layer."""
+    grid, simulated = predictor.scene.grid, predictor.scene.simulated
+    if layer == "labels":
+        return class_map_writer(path, legend, grid, simulated=simulated)
+    names = [layer]
+    if layer == "probabilities":
+        names = [legend[code].name for code in predictor.codes.tolist()]
+    return share_writer(path, names, grid, simulated=simulated)

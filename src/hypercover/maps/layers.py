@@ -1,0 +1,140 @@
+"""What is said of every pixel: its class, and how sure that is."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import ModelError
+from hypercover.maps.export import code_type
+
+__all__ = ["Answers", "blank", "check_layers", "entropy", "fill", "gives_confidence"]
+
+Answers = dict[str, npt.NDArray[Any]]
+"""By layer: ``labels``, ``confidence`` and ``entropy`` (y, x), ``probabilities``
+(class, y, x).  Where there is no data, labels are 0 and all others NaN."""
+_SHARES = ("probabilities", "entropy")
+
+
+def blank(
+    layers: Iterable[str], codes: npt.NDArray[np.int64], shape: tuple[int, int]
+) -> Answers:
+    """Return layers that say of no pixel anything."""
+    answers: Answers = {}
+    for layer in layers:
+        size = (len(codes), *shape) if layer == "probabilities" else shape
+        if layer == "labels":
+            answers[layer] = np.zeros(size, code_type(codes))
+        else:
+            answers[layer] = np.full(size, np.nan, np.float32)
+    return answers
+
+
+def gives_confidence(classifier: Any) -> bool:
+    """Tell whether a classifier says how sure it is of its answers."""
+    names = ("predict_dense", "confidence", "predict_proba")
+    return any(hasattr(classifier, name) for name in names)
+
+
+def check_layers(classifier: Any, layers: Iterable[str]) -> None:
+    """Refuse layers that need probabilities of a classifier that has none.
+
+    Raises
+    ------
+    ModelError
+        Also of an SVM without calibration: its shares rank pixels, but 0.9 of
+        them does not mean right nine times in ten.
+    """
+    wanted = [layer for layer in layers if layer in _SHARES]
+    known = hasattr(classifier, "predict_dense") or (
+        hasattr(classifier, "predict_proba") and getattr(classifier, "probability", True)
+    )
+    if wanted and not known:
+        raise ModelError(
+            f"A map of {wanted[0]} was asked for, and the model gives no calibrated "
+            "probabilities; train it with probability: true or leave that map out."
+        )
+
+
+def entropy(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return the entropy of probabilities (class, …) as a share of the greatest there can be.
+
+    Natural logarithms over that of the number of classes: 0 where one class is
+    certain, 1 where all are as probable as each other.
+
+    Examples
+    --------
+    >>> found = entropy(np.array([[1.0, 0.5, 0.75], [0.0, 0.5, 0.25]]))
+    >>> [f"{share:.3f}" for share in abs(found)]
+    ['0.000', '1.000', '0.811']
+    """
+    shares = np.asarray(probabilities, dtype=np.float64)
+    logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    spread = (shares * logarithms).sum(axis=0) / -np.log(max(2, len(shares)))
+    found: npt.NDArray[np.float32] = np.clip(spread, 0, 1).astype(np.float32)
+    return found
+
+
+def fill(
+    answers: Answers,
+    classifier: Any,
+    values: npt.NDArray[Any],
+    valid: npt.NDArray[np.bool_],
+    memory: int,
+) -> None:
+    """Predict one piece of a scene into layers that were blank.
+
+    Parameters
+    ----------
+    answers : layers of the piece
+    classifier : see :func:`hypercover.maps.predict.predict_scene`
+    values : array (band, row + 2 · margin, col + 2 · margin)
+    valid : array (row, col)
+        Which pixels hold data.
+    memory : int
+        Bytes that a dense classifier may work with.
+    """
+    if not valid.any():
+        return
+    dense = hasattr(classifier, "predict_dense")
+    found = (
+        _dense(classifier, values, valid, memory)
+        if dense
+        else _by_pixel(classifier, values[:, valid], set(answers))
+    )
+    if "entropy" in answers:
+        found["entropy"] = entropy(found["probabilities"])
+    for layer, array in answers.items():
+        array[..., valid] = found[layer]
+
+
+def _dense(
+    classifier: Any, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], memory: int
+) -> Answers:
+    """Return the answers (…, pixel) of a classifier that sees windows."""
+    shares = np.asarray(classifier.predict_dense(values, memory=memory))[:, valid]
+    labels = np.asarray(classifier.classes_)[shares.argmax(axis=0)]
+    return {"labels": labels, "confidence": shares.max(axis=0), "probabilities": shares}
+
+
+def _by_pixel(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Answers:
+    """Return the answers (…, pixel) of a classifier that sees spectra (band, pixel).
+
+    The label is the classifier's own, not the largest probability, and the
+    confidence that of the label: some classifiers' probabilities favour
+    another class than the one they answer.
+    """
+    spectra = np.ascontiguousarray(pixels.T)
+    found = {"labels": np.asarray(classifier.predict(spectra))}
+    own = hasattr(classifier, "confidence")
+    if "confidence" in layers and own:
+        found["confidence"] = np.asarray(classifier.confidence(spectra))
+    if not layers.isdisjoint(_SHARES) or ("confidence" in layers and not own):
+        shares = np.asarray(classifier.predict_proba(spectra)).T
+        # Classes need not be in order: LIBSVM's are as they came.
+        place = {code: row for row, code in enumerate(classifier.classes_.tolist())}
+        taken = [place[code] for code in found["labels"].tolist()]
+        found["probabilities"] = shares
+        found.setdefault("confidence", shares[taken, np.arange(len(taken))])
+    return found

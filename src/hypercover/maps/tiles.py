@@ -1,0 +1,85 @@
+"""Cutting a scene into tiles, and reading one with what lies around it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.errors import RasterioError
+
+from hypercover.errors import SceneError
+from hypercover.scene.scene import Scene
+
+__all__ = ["Tile", "read_with_margin", "tiles"]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One rectangle of a scene."""
+
+    rows: slice
+    cols: slice
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows.stop - self.rows.start, self.cols.stop - self.cols.start
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.shape[0] * self.shape[1]
+
+    def cut(self, side: int) -> Iterator["Tile"]:
+        """Cut it into smaller ones, row by row of tiles."""
+        for row in range(self.rows.start, self.rows.stop, side):
+            for col in range(self.cols.start, self.cols.stop, side):
+                yield Tile(
+                    slice(row, min(row + side, self.rows.stop)),
+                    slice(col, min(col + side, self.cols.stop)),
+                )
+
+    def within(self, outer: "Tile") -> tuple[slice, slice]:
+        """Return its rows and columns as counted from the corner of another."""
+        top, left = outer.rows.start, outer.cols.start
+        return (
+            slice(self.rows.start - top, self.rows.stop - top),
+            slice(self.cols.start - left, self.cols.stop - left),
+        )
+
+
+def tiles(shape: tuple[int, int], side: int) -> list[Tile]:
+    """Cut an image of (rows, columns) into tiles.
+
+    Examples
+    --------
+    >>> [tile.shape for tile in tiles((5, 7), 4)]
+    [(4, 4), (4, 3), (1, 4), (1, 3)]
+    """
+    return list(Tile(slice(0, shape[0]), slice(0, shape[1])).cut(side))
+
+
+def read_with_margin(scene: Scene, tile: Tile, margin: int) -> npt.NDArray[Any]:
+    """Read a tile and what lies around it; beyond the scene its edge is repeated.
+
+    Raises
+    ------
+    SceneError
+        If the file cannot be read there.
+    """
+    inside, missing = [], []
+    for part, size in zip((tile.rows, tile.cols), scene.shape, strict=True):
+        first, last = part.start - margin, part.stop + margin
+        inside.append(slice(max(first, 0), min(last, size)))
+        missing.append((max(-first, 0), max(last - size, 0)))
+    try:
+        values = scene.read(*inside)
+    except (OSError, RasterioError) as error:
+        raise SceneError(
+            f"The image {scene.name} cannot be read at rows {inside[0].start} to "
+            f"{inside[0].stop}; its file may be cut short or gone."
+        ) from error
+    if not any(map(any, missing)):
+        return values
+    return np.pad(values, [(0, 0), *missing], mode="edge")
