@@ -13,8 +13,10 @@ from hypercover.experiment.schema import (
 from hypercover.experiment.search_case import folds_for, preferred_folds
 from hypercover.experiment.stages import classifier_for, scene_for, split_for
 from hypercover.experiment.torchrun import check_gpus
+from hypercover.experiment.windows import match_windows
 from hypercover.features.stack import check_stack
 from hypercover.samples.split import Split
+from hypercover.samples.window_file import WindowFile
 from hypercover.samples.windows import check_window
 from hypercover.scene.scene import Scene
 
@@ -44,6 +46,8 @@ def check_experiment(experiment: Experiment) -> None:
     for spec in experiment.splits.values():
         made = split_for(spec, scene, seed=experiment.seed, window=experiment.window)
         _check_patience(experiment, made)
+        for model in experiment.models.values():
+            _check_windows(model, scene, made)
         if any(_is_searched(model) for model in experiment.models.values()):
             _check_folds(experiment, spec, made, scene)
 
@@ -57,6 +61,19 @@ def _check_patience(experiment: Experiment, split: Split) -> None:
                 f"The model '{name}' is to stop early (recipe.patience), which needs "
                 f"validation pixels, and its {split.kind} split has none; set validation to "
                 "a share above 0 or leave patience out."
+            )
+
+
+def _check_windows(model: ModelSpec, scene: Scene, split: Split) -> None:
+    """Refuse a window file that lacks pixels to learn from or is of another scene."""
+    if not isinstance(model, CNNSpec) or model.windows is None:
+        return
+    found = WindowFile(model.windows)
+    # Image features are not computed yet, so windows of them are compared later.
+    if model.features is None:
+        for part in ("train", "validation"):
+            match_windows(
+                found, scene, split.samples(part, scene.usable_labels), model.window
             )
 
 
@@ -74,27 +91,29 @@ def _check_folds(
 
 
 def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None:
-    """Refuse names, parameters, sizes and devices that training would refuse."""
-    device = experiment.device
-    classifier_for(model, seed=0, device=device)
+    """Refuse names, parameters and sizes that training would refuse."""
+    classifier_for(model, seed=0, device=experiment.device)
     bands = _bands_seen(model, scene, experiment)
     if isinstance(model, SVMSpec):
         _check_nwfe(model, bands)
-    if not isinstance(model, CNNSpec):
-        return
+    if isinstance(model, CNNSpec):
+        _check_network(model, experiment, bands=bands, classes=len(scene.legend))
+
+
+def _check_network(
+    model: CNNSpec, experiment: Experiment, *, bands: int, classes: int
+) -> None:
+    """Refuse a network, a recipe, a precision, a device or processes that cannot be."""
     from hypercover.classifiers.dense import device_of
     from hypercover.classifiers.networks.catalog import build, find
+    from hypercover.classifiers.precision import computing
 
-    where = device_of(device)
-    if where.type == "cuda" and experiment.processes > 1:
+    device = device_of(experiment.device)
+    if device.type == "cuda" and experiment.processes > 1:
         check_gpus(experiment.processes)
-    find(model.network).recipe.changed(model.recipe or {})
-    build(
-        model.network,
-        bands=bands,
-        classes=len(scene.legend),
-        window=model.window,
-    )
+    with computing(model.precision or "float32", device):
+        find(model.network).recipe.changed(model.recipe or {})
+    build(model.network, bands=bands, classes=classes, window=model.window)
 
 
 def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int:

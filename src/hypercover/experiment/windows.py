@@ -18,7 +18,14 @@ from hypercover.samples.windows import Windows, check_window
 from hypercover.scene.companions import identity
 from hypercover.scene.scene import Scene, blank_invalid, valid_pixels
 
-__all__ = ["plan_windows", "split_of", "window_pieces", "windows_for", "write_windows"]
+__all__ = [
+    "match_windows",
+    "plan_windows",
+    "split_of",
+    "window_pieces",
+    "windows_for",
+    "write_windows",
+]
 
 _STRIP = 2**26
 """Bytes of the scene that are read at once."""
@@ -220,7 +227,9 @@ def _check_labels(windows: WindowFile, labels: Values) -> None:
         )
 
 
-def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> WindowFile:
+def match_windows(
+    found: WindowFile, scene: Scene, samples: Samples, window: int
+) -> WindowFile:
     """Return the windows of a file that belong to samples of a scene, in their order.
 
     Raises
@@ -232,22 +241,33 @@ def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> Wind
     LabelError
         If a sample has no window, or another label.
     """
-    found = WindowFile(path)
     if found.window != window:
         raise ModelError(
-            f"The windows of {path} are of {found.window} × {found.window} pixels, and the "
-            f"model takes {window} × {window}; set window: {found.window}, or write others."
+            f"The windows of {found.path} are of {found.window} × {found.window} pixels, and "
+            f"the model takes {window} × {window}; set window: {found.window}, or write others."
         )
     check_same_scene(found, scene)
-    if not found.stored:
-        found = WindowFile(path, scene)
     matched: WindowFile = found[_places(found, samples, scene.shape[1])]
     if not np.array_equal(matched.labels, samples.labels):
         raise LabelError(
-            f"The labels of {path} are not those of {scene.name}; write it from these labels."
+            f"The labels of {found.path} are not those of {scene.name}; write it from these "
+            "labels."
         )
-    _compare(matched, scene, samples)
+    if found.stored and len(samples):
+        _compare(matched, scene, samples)
     return matched
+
+
+def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> WindowFile:
+    """Open a window file and return the windows that belong to samples of a scene.
+
+    Raises
+    ------
+    CallError
+        As :func:`match_windows`.
+    """
+    matched = match_windows(WindowFile(path), scene, samples, window)
+    return matched if matched.stored else matched.seen_in(scene)
 
 
 def _places(windows: WindowFile, samples: Samples, cols: int) -> npt.NDArray[np.intp]:

@@ -52,10 +52,11 @@ class RollbackFile:
         self._lock()
         self._log: io.FileIO | None = None
         self._end = 0
-        self.failure: BaseException | None = None
-        """What stopped a write, because libraries tell another tale of it."""
         self.abandoned = False
         """Whether writes are dropped, so that a library can let go of a broken file."""
+        self.failure: BaseException | None = None
+        """What stopped a write.  It is not raised there, where a library could be in the
+        middle of letting go of something, but by :meth:`check`."""
         self.done: int | None = self._restored()
         """Number given with the checkpoint it went back to; None = it begins anew."""
         self.kept = self.done or 0
@@ -73,8 +74,14 @@ class RollbackFile:
                 "ended.",
             ) from error
 
+    def check(self) -> None:
+        """Raise what stopped a write, if anything did."""
+        if self.failure is not None:
+            raise self.failure
+
     def checkpoint(self, done: int) -> None:
         """Make what is written so far the state to go back to."""
+        self.check()
         os.fsync(self._file.fileno())
         self._end = os.fstat(self._file.fileno()).st_size
         header = json.dumps(self._note | {"done": done, "end": self._end})
@@ -122,10 +129,10 @@ class RollbackFile:
         try:
             here = self._file.tell()
             self._keep(here, here + len(data))
-            return _write_all(self._file, data)
+            _write_all(self._file, data)
         except BaseException as error:
-            self.failure = error
-            raise
+            self.failure, self.abandoned = error, True
+        return len(data)
 
     def truncate(self, size: int) -> int:
         """Cut or lengthen the file."""
@@ -133,10 +140,10 @@ class RollbackFile:
             return size
         try:
             self._keep(size, self._end)
-            return self._file.truncate(size)
+            self._file.truncate(size)
         except BaseException as error:
-            self.failure = error
-            raise
+            self.failure, self.abandoned = error, True
+        return size
 
     def read(self, size: int = -1) -> bytes:
         """Read bytes at the position."""
@@ -164,12 +171,11 @@ class RollbackFile:
         self._file.close()
 
 
-def _write_all(file: io.FileIO, data: bytes | memoryview) -> int:
+def _write_all(file: io.FileIO, data: bytes | memoryview) -> None:
     """Write all bytes; the system may take fewer at once."""
     left = memoryview(data).cast("B")
     while len(left):
         left = left[file.write(left) :]
-    return len(data)
 
 
 def _read_journal(path: Path) -> tuple[dict[str, Any], list[tuple[int, bytes]]]:

@@ -35,9 +35,8 @@ class WindowFile(LazyStack):
     Parameters
     ----------
     path : path
-        What ``hypercover windows`` wrote.
-    scene : Scene, optional
-        Cut the windows from it: needed where the file holds coordinates only.
+        What ``hypercover windows`` wrote; where it holds coordinates only,
+        :meth:`open` takes the scene as well.
 
     Attributes
     ----------
@@ -51,12 +50,12 @@ class WindowFile(LazyStack):
     Raises
     ------
     SceneError
-        If the file is missing, damaged or of another kind, or the scene another.
+        If the file is missing, damaged or of another kind.
     LabelError
         If a label stands for no class of the legend.
     """
 
-    def __init__(self, path: str | Path, scene: Scene | None = None) -> None:
+    def __init__(self, path: str | Path) -> None:
         self._handle = WindowHandle(Path(path))
         self.about = self._handle.about()
         self._count = len(self._handle.column("labels"))
@@ -69,15 +68,26 @@ class WindowFile(LazyStack):
             self._check_windows()
         self._at = np.arange(self._count)
         self._cuts: Windows | None = None
-        if scene is not None:
-            check_same_scene(self, scene)
-            self._cuts = Windows.of(scene, self.samples, self.window)
         self._handle.close()
 
     @classmethod
     def open(cls, path: str | Path, scene: Scene | None = None) -> Self:
         """Open a window file; with a scene its windows are cut from that."""
-        return cls(path, scene)
+        file = cls(path)
+        return file if scene is None else file.seen_in(scene)
+
+    def seen_in(self, scene: Scene) -> Self:
+        """Return these windows, cut from the scene in the place of the file.
+
+        Raises
+        ------
+        SceneError
+            If it is not the scene they were cut from.
+        """
+        check_same_scene(self, scene)
+        part = self._part(slice(None))
+        part._cuts = Windows.of(scene, self.samples, self.window)
+        return part
 
     def _check_columns(self) -> None:
         """Refuse labels, places and parts that cannot be."""

@@ -195,8 +195,7 @@ class Draft:
             hdf5.flush()
         except BaseException:
             self.file.abandoned = True
-            if self.file.failure is not None:
-                raise self.file.failure from None
+            self.file.check()
             raise
         finally:
             hdf5.close()
@@ -233,6 +232,7 @@ class Draft:
         kept = done
         for piece in pieces:
             dataset[done : done + len(piece)] = piece
+            self.file.check()
             done += len(piece)
             if (done - kept) * self.writer.about.window_bytes >= _CHECKPOINT:
                 hdf5.flush()
