@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.errors import CallError, LabelError, ModelError, SceneError, SplitError
+from hypercover.errors import (
+    CallError,
+    ExperimentError,
+    LabelError,
+    ModelError,
+    SceneError,
+    SplitError,
+)
+from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.reading import load_experiment, parse
 from hypercover.experiment.schema import Experiment, WindowsSplitSpec
 from hypercover.experiment.stages import fingerprint, split_for
@@ -27,7 +35,9 @@ from hypercover.samples.split import Split
 from hypercover.samples.window_file import WindowFile
 from hypercover.samples.windows import Windows
 from hypercover.scene.legend import Legend
+from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
+from hypercover.scene.writing import write_labels
 
 
 def scene_of(rows=20, cols=16, bands=3, seed=0, holes=True):
@@ -215,6 +225,25 @@ def document(**changes):
         "split": {"kind": "windows", "path": "W.h5"},
         "models": {"cnn": {"kind": "cnn", "window": 5, "windows": "W.h5"}},
     } | changes
+
+
+def test_the_best_is_chosen_by_the_validation_part_of_the_file(scene, tmp_path):
+    np.save(tmp_path / "cube.npy", scene.cube.values)
+    write_labels(scene.labels, scene.legend, scene.grid, tmp_path / "labels.tif")
+    where = {"path": "cube.npy", "labels": "labels.tif", "axes": "band,row,col"}
+    models = {"svm": {"kind": "svm"}}
+    for validation in (0.2, 0.0):
+        opened = open_scene(
+            tmp_path / "cube.npy", tmp_path / "labels.tif", axes=where["axes"]
+        )
+        made = RandomSplit(train=0.3, validation=validation).split(opened.usable_labels)
+        write_windows(opened, tmp_path / "W.h5", size=3, split=made)
+        experiment = parse(document(scene=where, models=models, map="best"), tmp_path)
+        if validation:
+            check_experiment(experiment)
+        else:
+            with pytest.raises(ExperimentError, match=r"map: best .* the split has none"):
+                check_experiment(experiment)
 
 
 def test_paths_of_window_files_count_from_the_experiment_file(tmp_path):

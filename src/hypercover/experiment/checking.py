@@ -43,13 +43,24 @@ def check_experiment(experiment: Experiment) -> None:
         check_window(model.window, scene.shape)
     for model in experiment.models.values():
         _check_model(model, scene, experiment)
-    for spec in experiment.splits.values():
+    for name, spec in experiment.splits.items():
         made = split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+        if name == "main":
+            _check_best(experiment, made)
         _check_patience(experiment, made)
         for model in experiment.models.values():
             _check_windows(model, scene, made)
         if any(_is_searched(model) for model in experiment.models.values()):
             _check_folds(experiment, spec, made, scene)
+
+
+def _check_best(experiment: Experiment, split: Split) -> None:
+    """Refuse to choose the best model by validation pixels where there are none."""
+    if experiment.map == "best" and not split.count("validation"):
+        raise ExperimentError(
+            "map: best chooses by validation pixels, and the split has none; set "
+            "split.validation to a share above 0."
+        )
 
 
 def _check_patience(experiment: Experiment, split: Split) -> None:

@@ -243,7 +243,9 @@ class Experiment(Spec):
 
     @model_validator(mode="after")
     def _best_needs_validation(self) -> "Experiment":
-        if self.map == "best" and not self.split.validation:
+        # A window file may have a validation part of its own, which is seen when it is read.
+        drawn = self.split.validation or self.split.kind == "windows"
+        if self.map == "best" and not drawn:
             raise ValueError(
                 "map: best chooses by validation pixels; set split.validation to a share above 0"
             )

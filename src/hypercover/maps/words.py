@@ -103,7 +103,8 @@ def split_words(split: Split) -> str:
         return ", ".join(part for part in parts if part)
     if split.kind == "random":
         return f"random pixels, {train} of each class train" if train else "random pixels"
-    return "pixels marked in files" if split.kind == "masks" else f"{split.kind} split"
+    said = {"masks": "pixels marked in files", "windows": "the parts of a window file"}
+    return said.get(split.kind, f"{split.kind} split")
 
 
 def crs_words(crs: str | None) -> str:
