@@ -23,14 +23,16 @@ from hypercover.classifiers.fits import check_scene_fits
 from hypercover.errors import ModelError
 from hypercover.files import atomic, make_folder, write_json
 
-__all__ = ["Bundle", "Classifier", "check_scene_fits", "load_bundle", "save_bundle"]
+__all__ = ["CARD", "Bundle", "Classifier", "check_scene_fits", "load_bundle", "save_bundle"]
 
 _FORMAT = "hypercover-model"
 _PLAIN, _FEATURED = 1, 2
 """Versions of the format: without image features, and with them."""
 _FEATURES = "features/"
 """What the names of the arrays of image features begin with."""
-_CARD, _WEIGHTS = "model.json", "weights.safetensors"
+CARD = "model.json"
+"""Name of the file that describes a bundle, with the checksum of its weights."""
+_WEIGHTS = "weights.safetensors"
 _MOST_TEXT = 2**26
 _MOST_WEIGHTS = 2**33
 _KINDS = {
@@ -123,7 +125,7 @@ def save_bundle(
     _check_plain(document)
     with atomic(make_folder(folder) / _WEIGHTS) as draft:
         draft.write_bytes(weights)
-    write_json(Path(folder) / _CARD, document)
+    write_json(Path(folder) / CARD, document)
 
 
 def load_bundle(folder: str | Path) -> Bundle:
@@ -135,7 +137,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         If a file is missing, cut off or changed, or the bundle is of a kind or
         version that is not known here.
     """
-    document = _read_document(Path(folder) / _CARD)
+    document = _read_document(Path(folder) / CARD)
     _check_document(document, Path(folder))
     arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
     module, name = _KINDS[document["kind"]]
@@ -223,7 +225,7 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     """Refuse a document of another format, version or kind, or with parts missing."""
     if document.get("format") != _FORMAT:
         raise ModelError(
-            f"{folder / _CARD} is not a hypercover model: its format is "
+            f"{folder / CARD} is not a hypercover model: its format is "
             f"{str(document.get('format'))[:40]!r}, not {_FORMAT!r}."
         )
     version = document.get("version")
@@ -242,7 +244,7 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     for part in parts + ["features"] * (version == _FEATURED):
         if not isinstance(document.get(part), dict):
             raise ModelError(
-                f"The model in {folder} is damaged: {_CARD} lacks its part {part!r}; "
+                f"The model in {folder} is damaged: {CARD} lacks its part {part!r}; "
                 "save the model again."
             )
 
@@ -258,13 +260,13 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
         ) from error
     if size != declared.get("bytes") or size > _MOST_WEIGHTS:
         raise ModelError(
-            f"The weights in {path} have {size} bytes where {_CARD} says "
+            f"The weights in {path} have {size} bytes where {CARD} says "
             f"{str(declared.get('bytes'))[:20]}; the file is cut off or of another model."
         )
     weights = path.read_bytes()
     if hashlib.sha256(weights).hexdigest() != declared.get("sha256"):
         raise ModelError(
-            f"The weights in {path} do not have the checksum that {_CARD} says; "
+            f"The weights in {path} do not have the checksum that {CARD} says; "
             "the file was changed or is of another model."
         )
     try:

@@ -19,27 +19,48 @@ def command(
     confidence: Annotated[
         Path | None, typer.Option(help="Also write the confidence of each pixel (.tif).")
     ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(help="Also write the probability of each class, a band each (.tif)."),
+    ] = None,
+    entropy: Annotated[
+        Path | None,
+        typer.Option(help="Also write the entropy: 0 certain, 1 any class (.tif)."),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory the command may take, such as 500MB or 2GiB (default: its own "
+            "and 1 GiB, or half of what is free)."
+        ),
+    ] = None,
     variable: VARIABLE = None,
     axes: AXES = None,
 ) -> None:
     """Map a whole image with a trained model, in bounded memory.
 
     Bands or wavelengths other than those the model was trained on are refused.  A model
-    on image features computes them first, and these must fit in memory.
+    on image features computes them first, and these must fit in memory.  Stopped at any
+    time, the same command goes on where it was; the maps appear when they are whole.
 
-    Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif
+    Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif --memory 2GiB
     """
     from hypercover.cli.progress import bar
-    from hypercover.experiment.prediction import predict_image
+    from hypercover.cli.sizes import bytes_of
+    from hypercover.experiment.prediction import check_map_names, predict_image
     from hypercover.scene.reading import open_scene
     from hypercover.scene.writing import check_apart
 
-    check_apart(out, image)
-    if confidence is not None:
-        check_apart(confidence, image)
+    allowed = None if memory is None else bytes_of(memory)
+    shares = {"confidence": confidence, "probabilities": probabilities, "entropy": entropy}
+    check_map_names(out, *shares.values())
+    for path in (out, *shares.values()):
+        if path is not None:
+            check_apart(path, image)
     scene = open_scene(image, labels=False, variable=variable, axes=axes)
     with bar("Predicting") as advance:
-        predict_image(model, scene, out, confidence=confidence, progress=advance)
+        predict_image(model, scene, out, memory=allowed, progress=advance, **shares)
     typer.echo(f"Map: {out}")
-    if confidence:
-        typer.echo(f"Confidence: {confidence}")
+    for name, path in shares.items():
+        if path is not None:
+            typer.echo(f"{name.capitalize()}: {path}")

@@ -1,17 +1,23 @@
 """Using a kept model on an image: what it was trained on must be there."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hypercover.classifiers.bundle import check_scene_fits, load_bundle
+from hypercover.classifiers.bundle import CARD, check_scene_fits, load_bundle
 from hypercover.errors import CallError, ModelError
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Progress, part_of
 from hypercover.maps.predict import predict_to_files
+from hypercover.memory import resident_bytes
+from hypercover.scene.companions import identity
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
 __all__ = ["card_legend", "check_map_names", "predict_image"]
+
+_LIBRARIES = 2**27
+"""Bytes that libraries take for themselves once the work begins."""
 
 
 def predict_image(
@@ -20,9 +26,14 @@ def predict_image(
     out: Path,
     *,
     confidence: Path | None = None,
+    probabilities: Path | None = None,
+    entropy: Path | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Map an image with a kept model, from file to file.
+
+    Stopped at any time, the same call goes on with the tile it was at.
 
     Parameters
     ----------
@@ -30,18 +41,24 @@ def predict_image(
     scene : the image; where it has more bands than the model, those of the
         model are chosen by number and wavelength.  A model on image features
         computes them of the whole scene first, in memory.
+    out, confidence, probabilities, entropy : maps to write
+    memory : int, optional
+        Bytes that this process may take, with all it holds already; None: as
+        :func:`~hypercover.maps.predict.predict_scene` says.
 
     Raises
     ------
     CallError
-        If a map is to have another suffix than that of a GeoTIFF.
+        If a map is to have another suffix than that of a GeoTIFF, or the name
+        of another one, or the memory is too little.
     ModelError
         If the bundle is damaged, or the image lacks bands the model was
         trained on, or is a stack of other features; they are named.
     SceneError
         If the image features of the scene do not fit in memory.
     """
-    check_map_names(out, confidence)
+    check_map_names(out, confidence, probabilities, entropy)
+    known = _identity(model, scene)
     bundle = load_bundle(model)
     positions = check_scene_fits(
         bundle.card, scene.bands, scene.wavelengths, scene.band_names
@@ -58,9 +75,36 @@ def predict_image(
         scene,
         out,
         confidence_path=confidence,
+        probabilities_path=probabilities,
+        entropy_path=entropy,
         legend=legend,
+        memory=None if memory is None else _left(memory),
+        identity=known,
         progress=progress,
     )
+
+
+def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:
+    """Return what tells a model and the file of a scene from others; None without a file."""
+    if not scene.source:
+        return None
+    card = model / CARD
+    return {
+        "model": sha256(card.read_bytes()).hexdigest() if card.is_file() else None,
+        "image": [list(facts) for facts in identity(Path(scene.source).absolute())],
+        "read as": [scene.n_bands, str(scene.cube.dtype), *scene.notes],
+    }
+
+
+def _left(memory: int) -> int:
+    """Return what a bound on the whole process leaves for the work."""
+    held = resident_bytes() + _LIBRARIES
+    if held >= memory:
+        raise CallError(
+            f"The program alone takes {held / 2**20:,.0f} MiB, and it may take "
+            f"{memory / 2**20:,.0f} MiB of memory; allow more."
+        )
+    return memory - held
 
 
 def card_legend(card: dict[str, Any]) -> Legend:
@@ -79,21 +123,24 @@ def card_legend(card: dict[str, Any]) -> Legend:
         ) from error
 
 
-def check_map_names(out: Path, confidence: Path | None) -> None:
+def check_map_names(*paths: Path | None) -> None:
     """Refuse to write a GeoTIFF under the name of something else, or two under one name.
 
     Raises
     ------
     CallError
-        If a name has another suffix than that of a GeoTIFF, or both are the same.
+        If a name has another suffix than that of a GeoTIFF, or two differ in
+        nothing else: their styles would have one name.
     """
-    for path in (out, confidence):
-        if path is not None and path.suffix.lower() not in (".tif", ".tiff"):
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if path.suffix.lower() not in (".tif", ".tiff"):
             raise CallError(
                 f"A map is written as GeoTIFF, got the name {path}; give it the suffix .tif."
             )
-    if confidence is not None and confidence.absolute() == out.absolute():
-        raise CallError(
-            f"The class map and its confidence cannot both be written to {out}; give each "
-            "a name of its own."
-        )
+    stems = [path.resolve().with_suffix("") for path in given]
+    for path, stem in zip(given, stems, strict=True):
+        if stems.count(stem) > 1:
+            raise CallError(
+                f"Two maps cannot both be written to {path}; give each a name of its own."
+            )
