@@ -87,26 +87,25 @@ def _ranks(
     folder: Path, task: str, processes: int, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start the ranks; end them when the block ends."""
-    lock = folder / "checkpoints" / task / "lock"
+    lock = log.with_name(f"{task}.lock")
     try:
-        with log.open("ab") as output, _locked(lock):
-            started = subprocess.Popen(
-                _command(folder, task, processes),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=_environment(processes, lock),
-                # Ctrl-C is for us to handle, and for us alone.
-                start_new_session=True,
-            )
-            try:
-                yield started
-            finally:
-                _end(started)
+        output = log.open("ab")
     except OSError as error:
-        if error.errno is None or isinstance(error, RunError):
-            raise
         raise explained(log, error) from error
+    with output, _locked(lock):
+        started = subprocess.Popen(
+            _command(folder, task, processes),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=_environment(processes, lock),
+            # Ctrl-C is for us to handle, and for us alone.
+            start_new_session=True,
+        )
+        try:
+            yield started
+        finally:
+            _end(started)
 
 
 @contextmanager
@@ -114,7 +113,10 @@ def _locked(path: Path) -> Iterator[None]:
     """Hold a file locked for as long as we live: that is how the ranks know."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _command(folder: Path, task: str, processes: int) -> list[str]:
