@@ -128,11 +128,27 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Learn from windows (n, band, row, col) and their labels (n,).
 
+        Parameters
+        ----------
+        X, y : windows and their labels
+        validation : (windows, labels), optional
+            Windows that are not learnt from: each epoch's record says how the
+            network does on them, and the recipe's ``patience`` waits for them.
+        checkpoint : path, optional
+            Folder in which to keep where the training stands.  The same call
+            after an interruption goes on from there and ends with the same
+            weights; a call that ended is answered at once.
+
         Raises
         ------
         ModelError
             If the labels hold one class, the input is not finite, too small for
-            the network, or a parameter has no meaning.
+            the network, a parameter has no meaning, or the checkpoints are of
+            another training.
+        RunError
+            If the loss is no longer a number.
+        OutputError
+            If a checkpoint cannot be written.
         """
         device, recipe = device_of(self.device), self._recipe()
         with computing(self.precision, device):
@@ -140,8 +156,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         # an interrupted training must leave no old network beside new classes
         self.__dict__.pop("network_", None)
         examples = Examples.to_learn(self._stack(X, reset=True), y)
-        self.classes_ = examples.classes
-        held = None if validation is None else self._held_out(*validation)
+        self.classes_, self.window_ = examples.classes, examples.stack.shape[2]
+        self.margin_ = self.window_ // 2
+        held = None
+        if validation is not None:
+            windows, codes = validation
+            held = Examples.to_validate(self._alike(windows), codes, self.classes_)
         seed = World.here().said(_seed(self.random_state), device)
         generator = torch.Generator().manual_seed(seed)
         network = self._drawn(examples.stack, generator).to(device)
@@ -174,14 +194,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If bands or window differ from those of training or a value is not finite.
         """
         check_is_fitted(self)
-        stack = self._stack(X, reset=False)
-        if stack.shape[2] != self.window_:
-            raise ModelError(
-                f"This model was trained on windows of {self.window_} × {self.window_} "
-                f"pixels, got {stack.shape[2]} × {stack.shape[2]}; cut windows of "
-                f"{self.window_}."
-            )
-        return predict_windows(self._on_device(), self.scaling_, stack)
+        return predict_windows(self._on_device(), self.scaling_, self._alike(X))
 
     def predict(self, X: npt.ArrayLike | LazyWindows) -> npt.NDArray[Any]:
         """Return the most probable label of each window (n,)."""
@@ -282,7 +295,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             changes["batch_size"] = self.batch_size
         if self.learning_rate is not None:
             changes["learning_rate"] = self.learning_rate
-        recipe = kind.recipe.changed({**(self.recipe or {}), **changes})
+        recipe = kind.recipe.changed({} if self.recipe is None else self.recipe)
+        recipe = recipe.changed(changes)
         if recipe.batch_size < kind.minimum_batch:
             raise ModelError(
                 f"The {self.network} network needs at least {kind.minimum_batch} windows in a "
@@ -293,7 +307,6 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _drawn(self, stack: Stack, generator: torch.Generator) -> Network:
         """Learn the scaling and return the network for it with its weights drawn."""
         kind, classes = find(self.network), len(self.classes_)
-        self.window_, self.margin_ = stack.shape[2], stack.shape[2] // 2
         # what cannot be built is refused before the windows are read
         build(self.network, bands=stack.shape[1], classes=classes, window=self.window_)
         self.scaling_ = self._scaling(stack, kind)
@@ -312,11 +325,6 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         spectra = centres(stack)
         noise = local_noise(stack) if kind.scaling == "cleared" else None
         return Scaling.of(kind.scaling, spectra, noise, kind.components)
-
-    def _held_out(self, X: npt.ArrayLike | LazyWindows, y: npt.ArrayLike) -> Examples:
-        """Return validation windows after checking that they are like those of training."""
-        stack = self._stack(X, reset=False)
-        return Examples.to_validate(stack, y, self.classes_)
 
     def _identity(
         self, recipe: Recipe, examples: Examples, held: Examples | None
@@ -343,6 +351,17 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             array = validate_data(self, X, reset=reset, allow_nd=True)
             stack = array[:, :, None, None] if array.ndim == 2 else array
         self._check_shape(stack)
+        return stack
+
+    def _alike(self, X: npt.ArrayLike | LazyWindows) -> Stack:
+        """Return X as a stack after checking that it is like that of training."""
+        stack = self._stack(X, reset=False)
+        if stack.shape[2] != self.window_:
+            raise ModelError(
+                f"This model was trained on windows of {self.window_} × {self.window_} "
+                f"pixels, got {stack.shape[2]} × {stack.shape[2]}; cut windows of "
+                f"{self.window_}."
+            )
         return stack
 
     def _check_shape(self, stack: Stack) -> None:
