@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from hypercover.classifiers.batches import batches
+from hypercover.classifiers.bundle import load_bundle, save_bundle
+from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.networks.catalog import NETWORKS, build
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.recipe import Recipe
-from hypercover.classifiers.scaling import Scaling
-from hypercover.classifiers.stack import local_noise
 from hypercover.errors import ModelError
 
 
@@ -16,6 +17,10 @@ def ready(name, bands, classes, window):
     network = build(name, bands=bands, classes=classes, window=window)
     network.to_empty(device="cpu").reset(torch.Generator().manual_seed(0))
     return network.eval()
+
+
+def chance(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(
@@ -98,31 +103,145 @@ def test_lecture_weights_are_drawn_as_keras_draws_them():
 
 
 VALID = sorted(name for name, kind in NETWORKS.items() if kind.spatially_valid)
+SIZES = [
+    (name, window, bands)
+    for name, kind in sorted(NETWORKS.items())
+    for window in sorted({kind.minimum_window, 9, 11})
+    for bands in (kind.minimum_bands, 31)
+]
+
+
+def unlike_new(network):
+    """Give a network the running statistics of some training: new ones change nothing."""
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.running_mean.copy_(chance(len(layer.running_mean)))
+            layer.running_var.copy_(chance(len(layer.running_var)).exp())
+    return network
+
+
+@pytest.mark.parametrize(("name", "window", "bands"), SIZES)
+def test_networks_take_every_window_and_every_number_of_bands_they_promise(
+    name, window, bands
+):
+    network = ready(name, bands, 3, window)
+    with torch.no_grad():
+        assert network(chance(2, bands, window, window)).shape == (2, 3, 1, 1)
+        scores = network(chance(1, bands, window + 3, window + 1))
+    assert scores.shape == (1, 3, 4, 2)
+    assert scores.isfinite().all()
 
 
 @pytest.mark.parametrize("name", VALID)
-def test_networks_are_spatially_valid(name):
-    network = ready(name, 24, 3, 9)
-    tile = torch.randn(1, 24, 12, 11, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("window", [9, 13])
+def test_a_tile_has_the_scores_of_all_its_windows(name, window):
+    network = unlike_new(ready(name, 24, 3, window))
+    tile = chance(1, 24, window + 5, window + 4)
+    windows = tile.unfold(2, window, 1).unfold(3, window, 1)
+    windows = windows[0].permute(1, 2, 0, 3, 4).flatten(0, 1)
     with torch.no_grad():
-        dense = network(tile)
-        single = network(tile[:, :, 2:11, 1:10])
-    assert dense.shape == (1, 3, 4, 3)
-    torch.testing.assert_close(dense[:, :, 2, 1], single[:, :, 0, 0], atol=1e-5, rtol=1e-5)
+        dense, single = network(tile), network(windows)
+    assert dense.shape == (1, 3, 6, 5)
+    torch.testing.assert_close(
+        dense[0].flatten(1).T, single[:, :, 0, 0], atol=1e-5, rtol=1e-5
+    )
+
+
+def test_only_networks_that_fill_up_borders_say_they_are_not_spatially_valid():
+    assert set(NETWORKS) - set(VALID) == {"ssrn"}
+    network = ready("ssrn", 24, 3, 9)
+    tile = chance(1, 24, 12, 11)
+    with torch.no_grad():
+        dense, single = network(tile), network(tile[:, :, 2:11, 1:10])
+    assert (dense[:, :, 2, 1] - single[:, :, 0, 0]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_networks_are_built_without_memory_and_drawn_from_one_seed(name):
     network = build(name, bands=24, classes=3, window=9)
-    assert {weight.device.type for weight in network.parameters()} == {"meta"}
-    first, second = ready(name, 24, 3, 9).state_dict(), ready(name, 24, 3, 9).state_dict()
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    held = [*network.parameters(), *network.buffers()]
+    assert {tensor.device.type for tensor in held} == {"meta"}
+    before = torch.get_rng_state()
+    drawn = []
+    for seed in (0, 0, 1):
+        network = build(name, bands=24, classes=3, window=9).to_empty(device="cpu")
+        for weight in network.parameters():
+            weight.detach().fill_(torch.nan)
+        network.reset(torch.Generator().manual_seed(seed))
+        drawn.append(network.state_dict())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(weight.isfinite().all() for weight in drawn[0].values())
+    assert all(torch.equal(drawn[0][key], drawn[1][key]) for key in drawn[0])
+    assert any(not torch.equal(drawn[0][key], drawn[2][key]) for key in drawn[0])
 
 
-@pytest.mark.parametrize("window", [8, 5, 0, -3])
-def test_networks_refuse_windows_they_cannot_take(window):
-    with pytest.raises(ModelError, match="minimum window is 7"):
-        build("lecture", bands=200, classes=2, window=window)
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_what_a_network_does_in_training_comes_from_its_seed_alone(name):
+    windows = chance(4, 24, 9, 9)
+    answers = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        network = ready(name, 24, 3, 9).train()
+        answers.append([network(windows) for _ in range(2)])
+    assert all(map(torch.equal, *answers))
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_only_networks_that_normalise_no_batch_pass_it_in_pieces(name):
+    network = build(name, bands=30, classes=3, window=9)
+    kinds = {type(layer) for layer in network.modules()}
+    normalises = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in kinds)
+    assert NETWORKS[name].minimum_batch == (2 if normalises else 1)
+    if normalises:
+        assert network.windows_at_once() is None
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_networks_refuse_what_is_too_small_for_them(name):
+    kind = NETWORKS[name]
+    bands, window = kind.minimum_bands, kind.minimum_window
+    build(name, bands=bands, classes=2, window=window)
+    for small in (window - 2, window - 1, window + 1, 0, -3):
+        with pytest.raises(
+            ModelError, match=f"minimum window is {window} and sides are odd"
+        ):
+            build(name, bands=bands, classes=2, window=small)
+    with pytest.raises(ModelError, match=f"needs at least {bands} bands, got {bands - 1}"):
+        build(name, bands=bands - 1, classes=2, window=window)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_trained_network_comes_back_from_its_bundle(name, tmp_path):
+    windows, labels = chance_windows(12)
+    model = CNNClassifier(name, epochs=1, random_state=0, device="cpu")
+    model.fit(windows, labels)
+    save_bundle(tmp_path, model, {})
+    again = load_bundle(tmp_path).classifier
+    np.testing.assert_array_equal(
+        again.predict_proba(windows), model.predict_proba(windows)
+    )
+    assert again.scaling_.outputs == model.scaling_.outputs
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "epochs"),
+    [
+        ("default", 9, 30),
+        ("hybridsn", 9, 40),
+        ("ssrn", 5, 40),
+        ("spectral-1d", 1, 150),
+        ("attention", 7, 80),
+    ],
+)
+def test_networks_can_learn_labels_by_heart(name, side, epochs):
+    windows, labels = chance_windows(24, side)
+    model = CNNClassifier(name, epochs=epochs, random_state=0, device="cpu")
+    assert (model.fit(windows, labels).predict(windows) == labels).all()
+
+
+def chance_windows(count, side=9):
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(count, 24, side, side)), np.arange(count) % 3
 
 
 @pytest.mark.parametrize("windows", [2, 20, 100, 695, 2_590, 33_000])
@@ -133,58 +252,3 @@ def test_default_recipe_takes_steps_by_the_root_of_the_windows(windows):
     )
     assert steps == pytest.approx(recipe.pace * windows**0.5, rel=0.03)
     assert NETWORKS["lecture"].recipe.epochs(windows) == 600
-
-
-def test_standardising_gives_mean_0_and_deviation_1_with_constant_bands_silenced():
-    spectra = np.random.default_rng(0).normal(3000, 500, size=(50, 4))
-    spectra[:, 2] = 8000.1
-    scaled = Scaling.standardising(spectra).apply(spectra[:, :, None, None])[:, :, 0, 0]
-    assert scaled.dtype == torch.float32
-    np.testing.assert_allclose(scaled.mean(0), np.zeros(4), atol=1e-4)
-    np.testing.assert_allclose(scaled.std(0, correction=0), [1, 1, 0, 1], atol=1e-4)
-
-
-def noisy(bands=8, signals=2, count=4000, seed=0):
-    """Few strong directions under noise that is much louder in the last bands."""
-    rng = np.random.default_rng(seed)
-    mixing = rng.normal(size=(signals, bands))
-    loud = np.linspace(0.05, 1.5, bands)
-    clean = rng.normal(size=(count, signals)) @ mixing
-    return clean + rng.normal(size=(count, bands)) * loud, np.diag(loud**2), mixing
-
-
-def test_cleared_directions_are_uncorrelated_and_weigh_by_what_is_not_noise():
-    spectra, noise, _ = noisy()
-    scaled = Scaling.clearing(spectra, noise, 8).apply(spectra[:, :, None, None])
-    covariance = np.cov(scaled[:, :, 0, 0].numpy().T, ddof=0)
-    variances = np.diag(covariance)
-    np.testing.assert_allclose(covariance, np.diag(variances), atol=0.05)
-    assert (np.diff(variances) <= 1e-6).all()
-    assert variances[0] > 0.8
-    assert (variances[2:] < 0.02).all()
-
-
-def test_clearing_finds_the_signal_where_loud_noise_hides_it():
-    spectra, noise, mixing = noisy()
-    quiet = np.concatenate([mixing, -mixing])
-    scaled = Scaling.clearing(spectra, noise, 2).apply((quiet)[:, :, None, None])
-    assert np.linalg.matrix_rank(scaled[:2, :, 0, 0].numpy(), tol=0.1) == 2
-    loudest = np.eye(8)[[7]] + spectra.mean(0)
-    assert (
-        float(Scaling.clearing(spectra, noise, 2).apply(loudest[:, :, None, None]).norm())
-        < 0.5
-    )
-
-
-def test_local_noise_is_the_covariance_of_independent_noise():
-    rng = np.random.default_rng(0)
-    loud = np.array([1.0, 3.0, 0.5])
-    windows = 1000 + rng.normal(size=(20_000, 3, 3, 3)) * loud[:, None, None]
-    np.testing.assert_allclose(local_noise(windows), np.diag(loud**2), atol=0.1)
-    assert local_noise(windows[:, :, :1, :1]) is None
-
-
-def test_clearing_gives_no_more_components_than_there_are():
-    spectra = np.random.default_rng(0).normal(size=(6, 3))
-    assert 1 <= Scaling.clearing(spectra, None, 40).outputs <= 3
-    assert Scaling.clearing(np.ones((4, 3)), None, 40).outputs == 1

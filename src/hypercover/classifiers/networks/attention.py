@@ -1,4 +1,4 @@
-"""An attention network over groups of bands, after SpectralFormer (Hong et al. 2022)."""
+"""An attention network over groups of spectral directions, after SpectralFormer (Hong et al. 2022)."""
 
 import torch
 from torch import nn
@@ -23,28 +23,30 @@ _POSITIONS = 1024
 
 
 class AttentionNetwork(Network):
-    """Groups of neighbouring bands, each seen over the window, that attend to each other.
+    """Groups of directions of the spectrum, each seen over the window, that attend to each other.
 
-    Why it exists: attention joins bands however far apart they are, where a
-    convolution joins neighbours.  A group of bands over the whole window becomes
-    one token of 64 values; a class token and five layers of attention with four
-    heads follow; before the third, fourth and fifth layer what entered two
-    layers before is fused in (cross-layer adaptive fusion); the class token
-    decides.  The embedding is held as a convolution, so a tile can pass at once,
-    a strip of it at a time.
+    Why it exists: attention joins parts of the spectrum however far apart they
+    are, where a convolution joins neighbours.  A group of inputs over the whole
+    window becomes one token of 64 values; a class token and five layers of
+    attention with four heads follow; before the third, fourth and fifth layer
+    what entered two layers before is fused in (cross-layer adaptive fusion); the
+    class token decides.  The embedding is held as a convolution, so a tile can
+    pass at once, a strip of it at a time.
 
-    What differs from SpectralFormer: groups are 8 bands wide and begin every 4
-    bands (there 3, at every band), so that 200 bands are 50 tokens, not 200, and
-    a layer costs a tenth; the layers between attentions are 64 wide (there 8);
-    bands are standardised over training pixels (there put between 0 and 1 over
-    the image); and the recipe is AdamW with one cycle, label smoothing and
-    the symmetries of the square (there Adam at 5e-4, falling by steps, 300
-    passes).  Bands wrap around at the end, as there.
+    What differs from SpectralFormer: its tokens are groups of 3 neighbouring
+    bands, one for every band; here they are groups of 8 of the 40 directions
+    cleared of noise (see ``Scaling``), one for every 4, so that 10 tokens take
+    the place of 200.  On the Indian Pines stand-in that is right more often after
+    as many passes, and costs a third, against groups of 8 of 200 standardised
+    bands.  The layers between attentions are 64 wide (there 8), a fusion begins
+    by passing on what is new, and the recipe is AdamW with one cycle, label
+    smoothing and the symmetries of the square (there Adam at 5e-4, falling by
+    steps, 300 passes).  The last group is filled up with zeros.
 
     Parameters
     ----------
     bands, classes, window : int
-        Bands of the input, classes of the output, side of a window (7 published).
+        Directions of the input, classes of the output, side of a window (7 published).
 
     References
     ----------
@@ -55,12 +57,13 @@ class AttentionNetwork(Network):
 
     Examples
     --------
-    >>> network = AttentionNetwork(bands=200, classes=16, window=7)
+    >>> network = AttentionNetwork(bands=40, classes=16, window=7)
     >>> sum(weight.numel() for weight in network.parameters())
-    170527
+    152967
     """
 
-    minimum_bands = _GROUP
+    scaling = "cleared"
+    components = 40
     recipe = Recipe(
         optimiser="adamw",
         learning_rate=2e-3,
@@ -77,7 +80,7 @@ class AttentionNetwork(Network):
         super().__init__(bands, classes, window)
         self.window = window
         tokens = -(-bands // _STEP)
-        self.wrapped = _STEP * (tokens - 1) + _GROUP - bands
+        self.filled = _STEP * (tokens - 1) + _GROUP - bands
         self.embedding = nn.Conv3d(
             1, _WIDTH, (_GROUP, window, window), stride=(_STEP, 1, 1)
         )
@@ -131,8 +134,8 @@ class AttentionNetwork(Network):
 
     def _scores(self, windows: torch.Tensor) -> torch.Tensor:
         """Return the scores of all positions at once."""
-        around = torch.cat([windows, windows[:, : self.wrapped]], dim=1)
-        found = self.embedding(around.unsqueeze(1))
+        whole = functional.pad(windows.unsqueeze(1), (0, 0, 0, 0, 0, self.filled))
+        found = self.embedding(whole)
         count, _, tokens, rows, cols = found.shape
         values = found.permute(0, 3, 4, 2, 1).reshape(-1, tokens, _WIDTH)
         values = torch.cat([self.token.expand(values.shape[0], -1, -1), values], dim=1)

@@ -16,8 +16,8 @@ _WIDTH = 24
 _SPECTRAL = 128
 _DEPTH = 7
 _DROPOUT = 0.5
-_EPSILON, _MOMENTUM = 1e-3, 0.01
-"""What Keras adds to a variance and the weight it gives to a new batch."""
+_EPSILON = 1e-3
+"""What Keras adds to a variance."""
 
 
 class SSRN(Network):
@@ -38,7 +38,9 @@ class SSRN(Network):
     What differs: the blocks fill up their borders with zeros, so a tile cannot
     pass at once and is predicted window by window.  The authors use RMSprop with
     an L2 penalty of 1e-4, here Adam with decoupled weight decay takes the same
-    rate, and they keep the weights of the lowest validation loss.  Around the
+    rate, and they keep the weights of the lowest validation loss.  The running
+    statistics weigh a new batch by 0.1, where Keras does by 0.01, so that short
+    trainings work too.  Around the
     scene its edge is repeated, where they put zeros, and bands are standardised
     over training pixels alone, where they use all pixels.
 
@@ -67,7 +69,7 @@ class SSRN(Network):
     recipe = Recipe(
         optimiser="adamw",
         learning_rate=3e-4,
-        schedule="inverse",
+        schedule="constant",
         loss="cross-entropy",
         batch_size=16,
         passes=200,
@@ -141,4 +143,4 @@ class _Block(nn.Module):
 
 
 def _norm(width: int) -> nn.BatchNorm3d:
-    return nn.BatchNorm3d(width, eps=_EPSILON, momentum=_MOMENTUM)
+    return nn.BatchNorm3d(width, eps=_EPSILON)
