@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hypercover.experiment.run import run_experiment as run_experiment
     from hypercover.experiment.search import run_search as run_search
     from hypercover.experiment.trial import run_trial as run_trial
+    from hypercover.experiment.windows import write_windows as write_windows
     from hypercover.features.chain import Chain as Chain
     from hypercover.features.kpca import KPCA as KPCA
     from hypercover.features.mnf import MNF as MNF
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hypercover.samples.random import RandomSplit as RandomSplit
     from hypercover.samples.samples import Samples as Samples
     from hypercover.samples.split import Split as Split
+    from hypercover.samples.window_file import WindowFile as WindowFile
     from hypercover.samples.windows import Windows as Windows
     from hypercover.scene.bands import select_bands as select_bands
     from hypercover.scene.classes import drop_classes as drop_classes
@@ -70,6 +72,7 @@ _HOMES = {
     "Samples": "samples.samples",
     "Scene": "scene.scene",
     "Split": "samples.split",
+    "WindowFile": "samples.window_file",
     "Windows": "samples.windows",
     "audit": "samples.leakage",
     "drop_classes": "scene.classes",
@@ -88,6 +91,7 @@ _HOMES = {
     "write_class_map": "maps.export",
     "write_libsvm": "samples.libsvm",
     "write_scene": "scene.writing",
+    "write_windows": "experiment.windows",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
