@@ -8,6 +8,7 @@ from torch import nn
 
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.phases import convolve_pooled
+from hypercover.classifiers.networks.pooling import relu_pool
 from hypercover.classifiers.networks.recipe import Recipe
 
 __all__ = ["LectureNetwork"]
@@ -15,6 +16,9 @@ __all__ = ["LectureNetwork"]
 _FILTERS = (48, 32, 32)
 _POOLS = (3, 3, 2)
 _HIDDEN = 128
+_NEAR = 20_000_000
+"""Bytes of the largest activation for which it still comes from the cache, and from
+memory that was used before: from 32 MiB on each one would be new pages."""
 
 
 class LectureNetwork(Network):
@@ -59,6 +63,7 @@ class LectureNetwork(Network):
 
     def __init__(self, bands: int, classes: int, window: int) -> None:
         super().__init__(bands, classes, window)
+        self._bands, self._window = bands, window
         widths = (1, *_FILTERS)
         self.convolutions = nn.ModuleList(
             nn.Conv3d(before, after, (5, 3, 3))
@@ -98,13 +103,15 @@ class LectureNetwork(Network):
         first = cast(nn.Conv3d, self.convolutions[0])
         return self._deepened(convolve_pooled(tile, first, pool=_POOLS[0], pad=2), 1)
 
+    def windows_at_once(self) -> int:
+        """Count the windows whose activations stay in the cache."""
+        across = (self._window - 2) ** 2
+        return max(1, _NEAR // (4 * _FILTERS[0] * (self._bands - 4) * across))
+
     def _deepened(self, values: torch.Tensor, depth: int) -> torch.Tensor:
         """Map what the layer at a depth takes to scores."""
         for layer, pool in zip(self.convolutions[depth:], _POOLS[depth:], strict=True):
-            values = torch.relu(layer(values))
-            values = nn.functional.max_pool3d(values, (pool, 1, 1))
-            if pool == 3:
-                values = nn.functional.pad(values, (0, 0, 0, 0, 2, 2))
+            values = relu_pool(layer(values), pool, pad=2 if pool == 3 else 0)
         values = values.flatten(1, 2)
         first, second, last = self.dense
         scores: torch.Tensor = last(torch.relu(second(torch.relu(first(values)))))
