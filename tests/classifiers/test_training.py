@@ -214,7 +214,7 @@ def test_patience_without_validation_windows_is_refused():
 
 def test_a_training_that_runs_away_is_stopped_with_advice():
     recipe = PLAIN.changed({"loss": "cross-entropy", "learning_rate": 1e38, "passes": 9})
-    with pytest.raises(RunError, match="no longer a number in epoch .* below 1e.38"):
+    with pytest.raises(RunError, match=r"no longer a number in epoch .* below 1e.38"):
         trained(plain(), recipe)
 
 

@@ -136,7 +136,7 @@ class Training:
             totals=torch.zeros(3, dtype=torch.float64, device=self.device),
         )
         self.epochs = recipe.epochs(len(feed))
-        self.rate = share_of_rate(recipe, self.epochs * len(self._batches()))
+        self.share = share_of_rate(recipe, self.epochs * len(self._batches()))
 
     def run(
         self,
@@ -222,10 +222,14 @@ class Training:
         elif checkpoints.due():
             checkpoints.save(self.at)
 
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return self.recipe.learning_rate * self.share(step)
+
     def _step(self, which: torch.Tensor) -> None:
         """Take one step down the mean gradient of a batch."""
         for group in self.at.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * self.rate(self.at.step)
+            group["lr"] = self.rate(self.at.step)
         values = self.examples[0].values
         chance = Chance.drawn(self.recipe, len(which), values, self.at.generator)
         self._reseed()
@@ -304,7 +308,7 @@ class Training:
             "epoch": len(history) + 1,
             "loss": loss / seen,
             "accuracy": right / seen,
-            "learning_rate": float(self.at.optimiser.param_groups[0]["lr"]),
+            "learning_rate": self.rate(self.at.step - 1),
             "samples": int(seen) + (history[-1]["samples"] if history else 0),
         }
         self._check_finite(record["loss"])
