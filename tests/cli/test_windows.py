@@ -271,3 +271,16 @@ def test_a_hostile_file_stops_a_run_with_one_sentence(fields, call, tmp_path):
     answer = call("run", fields.experiment, "-o", tmp_path / "run")
     assert answer.code == 2
     assert "W.h5 cannot be used: it is no HDF5 file, or cut short" in answer.err
+
+
+def test_windows_of_image_features_fit_a_model_that_takes_them(fields, call, tmp_path):
+    words = ["windows", fields.image, "-l", fields.labels, "--chain", "pca:3"]
+    assert call(*words, "--size", 5, "-o", fields.folder / "W.h5").code == 0
+    few = {"features": {"few": "pca:3"}}
+    plain = run(call, fields, tmp_path / "plain", model={"features": "few"}, **few)
+    model = {"features": "few", "windows": "W.h5"}
+    assert run(call, fields, tmp_path / "file", model=model, **few) == plain
+    changed = ["--set", "models.cnn.window=3", "-o", tmp_path / "small"]
+    answer = call("run", fields.experiment, *changed)
+    assert "are of 5 × 5 pixels, and the model takes 3 × 3" in answer.sentence
+    assert not (tmp_path / "small").exists()

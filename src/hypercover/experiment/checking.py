@@ -13,7 +13,7 @@ from hypercover.experiment.schema import (
 from hypercover.experiment.search_case import folds_for, preferred_folds
 from hypercover.experiment.stages import classifier_for, scene_for, split_for
 from hypercover.experiment.torchrun import check_gpus
-from hypercover.experiment.windows import match_windows
+from hypercover.experiment.windows import check_side, match_windows
 from hypercover.features.stack import check_stack
 from hypercover.samples.split import Split
 from hypercover.samples.window_file import WindowFile
@@ -80,6 +80,7 @@ def _check_windows(model: ModelSpec, scene: Scene, split: Split) -> None:
     if not isinstance(model, CNNSpec) or model.windows is None:
         return
     found = WindowFile(model.windows)
+    check_side(found, model.window)
     # Image features are not computed yet, so windows of them are compared later.
     if model.features is None:
         for part in ("train", "validation"):

@@ -241,11 +241,7 @@ def match_windows(
     LabelError
         If a sample has no window, or another label.
     """
-    if found.window != window:
-        raise ModelError(
-            f"The windows of {found.path} are of {found.window} × {found.window} pixels, and "
-            f"the model takes {window} × {window}; set window: {found.window}, or write others."
-        )
+    check_side(found, window)
     check_same_scene(found, scene)
     matched: WindowFile = found[_places(found, samples, scene.shape[1])]
     if not np.array_equal(matched.labels, samples.labels):
@@ -256,6 +252,21 @@ def match_windows(
     if found.stored and len(samples):
         _compare(matched, scene, samples)
     return matched
+
+
+def check_side(found: WindowFile, window: int) -> None:
+    """Refuse windows of another size than a model takes.
+
+    Raises
+    ------
+    ModelError
+        Naming both sizes.
+    """
+    if found.window != window:
+        raise ModelError(
+            f"The windows of {found.path} are of {found.window} × {found.window} pixels, and "
+            f"the model takes {window} × {window}; set window: {found.window}, or write others."
+        )
 
 
 def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> WindowFile:
