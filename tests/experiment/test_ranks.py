@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hypercover.errors import CallError, ModelError
+from hypercover.errors import CallError, ModelError, RunError
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.run import prepare_experiment
 from hypercover.experiment.torchrun import check_gpus, run_ranks
@@ -124,3 +124,27 @@ def test_more_processes_than_gpus_are_refused():
     check_gpus(found)
     with pytest.raises(ModelError, match=f"{found + 1} processes need a GPU each"):
         check_gpus(found + 1)
+
+
+def test_a_lack_of_memory_is_one_sentence_and_final(tmp_path, monkeypatch):
+    import torch
+
+    from hypercover.experiment.ranks import _final_errors_kept
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    files = TaskFiles(tmp_path, TASK)
+    with pytest.raises(RunError, match="Process 1 of 2 ran out of memory"):  # noqa: SIM117
+        with _final_errors_kept(files):
+            torch.empty(2**62, dtype=torch.uint8)
+    assert files.read_failure().message.endswith("smaller batch_size or fewer processes.")
+
+
+def test_an_error_that_a_restart_may_mend_is_left_to_torchrun(tmp_path):
+    from hypercover.experiment.ranks import _final_errors_kept
+
+    files = TaskFiles(tmp_path, TASK)
+    with pytest.raises(RuntimeError, match="reset by peer"):  # noqa: SIM117
+        with _final_errors_kept(files):
+            raise RuntimeError("Connection reset by peer")
+    assert files.read_failure() is None
