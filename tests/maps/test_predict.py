@@ -1,6 +1,10 @@
 """A map must not depend on how the scene was cut into tiles."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 
+from hypercover.classifiers.svm import SVMClassifier
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.maps.predict import predict_scene, predict_to_files
 from hypercover.maps.tiles import tiles
@@ -305,3 +310,186 @@ def test_any_integer_scene_is_mapped_as_window_by_window(values, margin):
     clear = scene.valid & (confidence > 0.5 + 1e-6)
     np.testing.assert_array_equal(found.labels[clear], labels[clear])
     np.testing.assert_array_equal(found.labels == 0, ~scene.valid)
+
+
+IDENTITY = {"model": "m", "image": "i"}
+LAYERS = ("labels", "confidence", "probabilities", "entropy")
+
+
+def test_probabilities_and_entropy_are_those_of_the_model():
+    scene, classifier = holey("nan"), WindowMean(2)
+    found = predict_scene(classifier, scene, layers=LAYERS, memory=2**16)
+    filled = blank_invalid(scene.read(slice(None), slice(None)), scene.valid)
+    around = np.pad(filled, ((0, 0), (2, 2), (2, 2)), mode="edge")
+    expected = np.where(scene.valid, classifier.predict_dense(around), np.nan)
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
+    spread = -(expected * np.log(expected)).sum(axis=0) / np.log(3)
+    np.testing.assert_allclose(found.entropy, spread, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(found.confidence, found.probabilities.max(axis=0))
+
+
+def test_layers_that_nobody_asked_for_are_not_made(scene):
+    found = predict_scene(WindowMean(), scene, layers=())
+    assert found.labels.any()
+    assert (found.confidence, found.probabilities, found.entropy) == (None, None, None)
+
+
+def test_files_of_probabilities_name_their_bands(scene, tmp_path):
+    paths = {f"{layer}_path": tmp_path / f"{layer}.tif" for layer in LAYERS[1:]}
+    legend = Legend.of({3: "Corn", 7: "Soy"})
+    classifier = WindowMean(1)
+    predict_to_files(classifier, scene, tmp_path / "map.tif", legend=legend, **paths)
+    found = predict_scene(classifier, scene, layers=LAYERS)
+    with rasterio.open(tmp_path / "probabilities.tif") as raster:
+        assert raster.descriptions == ("Corn", "Soy", "Class 40")
+        assert raster.dtypes == ("float32",) * 3
+        assert np.isnan(raster.nodata)
+        np.testing.assert_array_equal(raster.read(), found.probabilities)
+    with rasterio.open(tmp_path / "entropy.tif") as raster:
+        assert raster.descriptions == ("entropy",)
+        np.testing.assert_array_equal(raster.read(1), found.entropy)
+    for layer in LAYERS[1:]:
+        assert "singlebandpseudocolor" in (tmp_path / f"{layer}.qml").read_text()
+
+
+@pytest.mark.parametrize("layer", ["probabilities", "entropy"])
+@pytest.mark.parametrize("make", [SVMClassifier, SVC])
+def test_an_svm_without_probabilities_has_none_to_map(scene, layer, make):
+    spectra = np.random.default_rng(0).normal(size=(60, 3))
+    svm = make().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
+    with pytest.raises(ModelError, match=f"map of {layer} .* probability: true"):
+        predict_scene(svm, scene, layers=(layer,))
+
+
+def test_an_svm_with_probabilities_maps_them(scene):
+    spectra = np.random.default_rng(0).normal(size=(90, 3))
+    svm = SVMClassifier(probability=True).fit(spectra, np.arange(90) % 3 + 1)
+    found = predict_scene(svm, scene, layers=LAYERS, memory=2**18)
+    pixels = scene.read(slice(None), slice(None)).reshape(3, -1).T
+    shares = svm.predict_proba(pixels).T.reshape(3, *scene.shape)
+    np.testing.assert_allclose(found.probabilities, shares, rtol=1e-5)
+    np.testing.assert_array_equal(found.labels.ravel(), svm.predict(pixels))
+
+
+def test_too_little_memory_is_told_in_one_sentence(scene):
+    with pytest.raises(
+        ModelError, match=r"Predicting 8 × 8 pixels of 3 bands .* allow more"
+    ):
+        predict_scene(WindowMean(), scene, memory=1000)
+
+
+def test_a_classifier_that_is_slow_says_so_once(scene, caplog):
+    class Slow(WindowMean):
+        dense_note = "It is slow."
+
+    found = predict_scene(Slow(), scene)
+    assert caplog.messages == ["It is slow."]
+    np.testing.assert_array_equal(found.labels, predict_scene(WindowMean(), scene).labels)
+
+
+class Stopping(WindowMean):
+    """Stops after some tiles, or counts all it is asked for."""
+
+    def __init__(self, limit=10**9):
+        super().__init__(1)
+        self.limit, self.asked = limit, 0
+
+    def predict_dense(self, tile, memory=None):
+        if self.asked == self.limit:
+            raise KeyboardInterrupt
+        self.asked += 1
+        return super().predict_dense(tile, memory)
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A scene of six tiles, of which four are kept, and the map it should come to."""
+    values = np.random.default_rng(4).normal(size=(3, 300, 530)).astype(np.float32)
+    scene = scene_of(values, grid=Grid(300, 530))
+    target = tmp_path / "out" / "map.tif"
+    predict_to_files(WindowMean(1), scene, tmp_path / "whole.tif")
+    with pytest.raises(KeyboardInterrupt):
+        predict_to_files(Stopping(4), scene, target, identity=IDENTITY)
+    assert [path.name for path in target.parent.iterdir()] == [".map.tif.tiles"]
+    kept = target.parent / ".map.tif.tiles"
+    assert len(list(kept.glob("*.tile"))) == 4
+    return SimpleNamespace(
+        scene=scene, target=target, kept=kept, whole=tmp_path / "whole.tif"
+    )
+
+
+def go_on(stopped, **changes):
+    """Finish, check the map, and return how many tiles were predicted and the progress."""
+    counting, seen = Stopping(), []
+    options = {"identity": IDENTITY, "progress": lambda *now: seen.append(now)} | changes
+    predict_to_files(counting, stopped.scene, stopped.target, **options)
+    assert stopped.target.read_bytes() == stopped.whole.read_bytes()
+    names = {path.name for path in stopped.target.parent.iterdir()}
+    assert names >= {"map.tif", "map.tif.aux.xml", "map.qml"}
+    assert ".map.tif.tiles" not in names
+    return counting.asked, seen
+
+
+def test_a_stopped_prediction_goes_on_and_counts_what_is_left(stopped):
+    asked, seen = go_on(stopped)
+    assert asked == 2
+    left = 44 * (530 - 256)
+    assert seen == [(44 * 256, left), (left, left)]
+
+
+def test_tiles_are_kept_whatever_the_memory(stopped):
+    asked, _ = go_on(stopped, memory=2**24)
+    assert asked == 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "changed", "empty", "gone"])
+def test_a_damaged_tile_is_predicted_again(stopped, damage):
+    tile = stopped.kept / "1.tile"
+    content = bytearray(tile.read_bytes())
+    content[-1] ^= damage == "changed"
+    if damage == "gone":
+        tile.unlink()
+    else:
+        cut = {"cut": content[:-7], "empty": b"", "longer": content + b"x"}
+        tile.write_bytes(cut.get(damage, content))
+    asked, _ = go_on(stopped)
+    assert asked == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"identity": {"model": "other", "image": "i"}},
+     {"confidence_path": "sure.tif"}],
+)  # fmt: skip
+def test_tiles_of_something_else_are_not_taken(stopped, changes):
+    if "confidence_path" in changes:
+        changes = {"confidence_path": stopped.target.parent / "sure.tif"}
+    asked, _ = go_on(stopped, **changes)
+    assert asked == 6
+
+
+def test_a_plan_that_is_damaged_makes_the_tiles_worthless(stopped):
+    plan = stopped.kept / "plan.json"
+    plan.write_text(plan.read_text()[:-3])
+    asked, _ = go_on(stopped)
+    assert asked == 6
+
+
+def test_what_others_put_beside_the_tiles_stays(stopped):
+    other = stopped.kept / "notes.txt"
+    other.write_text("mine")
+    predict_to_files(Stopping(), stopped.scene, stopped.target, identity=IDENTITY)
+    assert [path.name for path in stopped.kept.iterdir()] == ["notes.txt"]
+
+
+def test_drafts_of_dead_processes_are_swept_up_and_no_others(stopped):
+    folder = stopped.target.parent
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = [f".map.{ended.pid}-0.part.tif", f".map.tif.aux.{ended.pid}-1.part.xml"]
+    alive = [f".map.{os.getpid()}-99999.part.tif", f".mop.{ended.pid}-0.part.tif"]
+    for name in dead + alive:
+        (folder / name).write_text("half")
+    go_on(stopped)
+    left = {path.name for path in folder.glob(".*")}
+    assert left == set(alive)
