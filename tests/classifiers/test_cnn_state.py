@@ -31,6 +31,17 @@ def test_a_saved_model_answers_bit_for_bit(network, labels, size):
     assert (again.window_, again.margin_, again.n_features_in_) == (size, size // 2, 22)
 
 
+def test_a_saved_model_keeps_its_recipe_as_plain_values():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20, 4, 3, 3)), np.arange(20) % 2
+    recipe = {"mix": np.float64(0.2), "symmetries": np.bool_(False), "patience": None}
+    cnn = CNNClassifier(epochs=np.int64(1), random_state=np.int64(3), recipe=recipe)
+    settings, arrays = cnn.fit(X, y).state()
+    again = CNNClassifier.from_state(json.loads(json.dumps(settings)), arrays)
+    assert again.recipe == {"mix": 0.2, "symmetries": False, "patience": None}
+    np.testing.assert_array_equal(again.fit(X, y).predict_proba(X), cnn.predict_proba(X))
+
+
 def test_a_saved_model_can_be_trained_further_on_other_classes():
     cnn, windows = fitted()
     again = CNNClassifier.from_state(*cnn.state()).fit(windows, np.arange(20) % 3)
@@ -61,6 +72,12 @@ def test_a_saved_model_can_be_trained_further_on_other_classes():
         {"parameters": {"network": "lecture"}},
         {"parameters": {"network": ["default"]}},
         {"parameters": {"progress": "print"}},
+        {"parameters": {"recipe": [["mix", 1]]}},
+        {"parameters": {"recipe": {"mixx": 1}}},
+        {"parameters": {"recipe": {"mix": {"a": 1}}}},
+        {"parameters": {"recipe": {"mix": 1}, "network": "no such network"}},
+        {"parameters": {"compile": 1}},
+        {"parameters": {"precision": None}},
         {"parameters": None},
     ],
     ids=str,

@@ -166,6 +166,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         generator = torch.Generator().manual_seed(seed)
         network = self._drawn(examples.stack, generator).to(device)
         feed, targets = examples.feed(self.scaling_, device)
+        # a GPU goes back through the layers under the same rules
         with exact():
             self.history_ = train(
                 network,

@@ -72,13 +72,19 @@ class Settings:
 
 def parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return an estimator's parameters as JSON values; a generator as seed is left out."""
-    plain = {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in given.items()
-    }
+    plain = _plain(given)
+    if plain["recipe"] is not None:
+        plain["recipe"] = _plain(plain["recipe"])
     if not isinstance(plain["random_state"], int | None):
         plain["random_state"] = None
     return plain
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in values.items()
+    }
 
 
 def weights(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
@@ -139,6 +145,8 @@ def _checked_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in given.items():
         if key not in _PARAMETERS or not isinstance(value, _PARAMETERS[key]):
             raise _damaged(f"parameter {key!r}")
+    if given.get("recipe") is not None:
+        find(given.get("network", "default")).recipe.changed(given["recipe"])
     return dict(given)
 
 

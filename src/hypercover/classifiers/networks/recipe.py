@@ -120,7 +120,10 @@ class Recipe:
                 raise ModelError(
                     f"A recipe has no field {name!r:.40}; its fields are {', '.join(known)}."
                 )
-        return replace(self, **fields_to_change)
+        return replace(
+            self,
+            **{name: _plain(value) for name, value in fields_to_change.items()},
+        )
 
     def __post_init__(self) -> None:
         """Refuse values that no training can use."""
@@ -132,6 +135,11 @@ class Recipe:
                 said = "epochs" if name == "passes" else name.replace("_", " ")
                 hint = "; write it as 0.001" if _is_number(value) else ""
                 raise ModelError(f"The {said} must be {wanted}, got {value!r:.40}{hint}.")
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as one of Python, so that a recipe can be saved."""
+    return value.item() if type(value).__module__ == "numpy" and value.ndim == 0 else value
 
 
 def _wanted(name: str, value: Any) -> str | None:
