@@ -1,13 +1,17 @@
 import math
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercover.classifiers.networks.catalog import NETWORKS
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError
 
+ROOT = Path(__file__).parents[2]
 PLAIN = Recipe("sgd", 1.0, "inverse", "squared", 50, 600)
 GOOD = {
     "optimiser": "adamw",
@@ -95,3 +99,23 @@ def test_an_unknown_field_is_refused_with_those_there_are():
         PLAIN.changed({"epochs": 3})
     with pytest.raises(ModelError, match="must be a mapping of fields to values"):
         PLAIN.changed([("mix", 0.1)])
+
+
+def shown(value):
+    """A value as the page on training shows it."""
+    if value is True:
+        return "yes"
+    return f"{value:g}" if isinstance(value, float) and value else str(value or "–")
+
+
+def test_the_page_on_training_tells_every_field_of_every_network():
+    page = (ROOT / "docs/training.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    head = next(line for line in page.splitlines() if line.startswith("| field "))
+    networks = re.findall(r"`([^`]+)`", head)
+    assert networks[:2] == ["default", "lecture"]
+    told = {row.split("|")[1].strip(" `"): row.split(" | ")[2:] for row in rows}
+    for field in fields(Recipe):
+        cells = [cell.strip(" |") for cell in told[field.name]]
+        wanted = [shown(getattr(NETWORKS[name].recipe, field.name)) for name in networks]
+        assert cells == wanted, field.name
