@@ -140,6 +140,28 @@ def test_curves_follow_the_validation_pixels_where_there_are_any(image, tmp_path
     assert f"on cpu in float32, 3 epochs, {told['samples']:,} samples seen" in report
 
 
+def test_tensorboard_has_the_curves_of_each_task_of_a_run(image, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    experiment = load_experiment(written(image, tmp_path, tensorboard=True, repeats=2))
+    run_experiment(experiment, tmp_path / "run", workers=1)
+    rows = curve(tmp_path / "run")
+    for seed in (0, 1):
+        folder = tmp_path / "run" / "tensorboard" / f"train-main-{seed}-cnn"
+        events = EventAccumulator(str(folder)).Reload()
+        for key, chart in (
+            ("loss", "loss/training"),
+            ("validation_loss", "loss/validation"),
+        ):
+            read = [(each.step, each.value) for each in events.Scalars(chart)]
+            own = [
+                (row["epoch"], pytest.approx(row[key]))
+                for row in rows
+                if row["seed"] == seed
+            ]
+            assert read == own
+
+
 class Witness:
     """A network that only remembers what it was shown."""
 

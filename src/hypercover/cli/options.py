@@ -102,8 +102,8 @@ def changes(
 
     Examples
     --------
-    >>> changes(["map=false"], seed=0)
-    ['map=false', 'seed=0']
+    >>> changes(["map=false"], seed=0, processes=2)
+    ['map=false', 'seed=0', 'processes=2']
     """
     options = {"seed": seed, "device": device or None, "processes": processes}
     said = [f"{key}={value}" for key, value in options.items() if value is not None]

@@ -61,9 +61,10 @@ class Checkpoints:
 
         try:
             bundle = load_bundle(self._trained)
-        except ModelError:
+            facts = {name: bundle.card[name] for name in ("train_seconds", "training")}
+        except (ModelError, KeyError):
             return None
-        return bundle.classifier, bundle.card
+        return bundle.classifier, facts
 
     def remove(self) -> None:
         """Remove the folder: the training is done, or no longer wanted."""
