@@ -66,7 +66,7 @@ def test_lazy_windows_give_the_numbers_of_the_array():
     assert lazy.n_features_in_ == array.n_features_in_ == 24
 
 
-def test_windows_cut_for_every_batch_give_the_numbers_of_resident_ones(monkeypatch):
+def test_windows_gathered_from_their_cube_give_the_numbers_of_resident_ones(monkeypatch):
     cube, labels = scene()
     windows, y = windows_of(cube, labels, size=5)
     resident = CNNClassifier(epochs=2, random_state=0).fit(windows, y)
