@@ -1,6 +1,7 @@
 """The processes that train one network together, and what they say when they cannot."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hypercover.errors import CallError, ModelError, RunError
+from hypercover.errors import ModelError, RunError
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.run import prepare_experiment
 from hypercover.experiment.torchrun import check_gpus, run_ranks
@@ -31,7 +32,10 @@ def prepared(image: Path, folder: Path, **cnn) -> Path:
         "name": "tiny",
         "scene": {"path": str(image), "labels": str(image.with_name("tiny-labels.tif"))},
         "split": {"kind": "random", "train": 0.2, "validation": 0.25},
-        "models": {"cnn": {"kind": "cnn", "window": 3, "epochs": 2} | cnn},
+        "models": {
+            "cnn": {"kind": "cnn", "window": 3, "epochs": 2} | cnn,
+            "svm": {"kind": "svm"},
+        },
         "map": False,
         "device": "cpu",
         "processes": 2,
@@ -61,7 +65,8 @@ def test_preparing_does_what_comes_before_a_training(image, tmp_path):
     assert not (folder / "models").exists()
 
 
-def test_no_gpu_is_one_sentence_and_no_restart(image, tmp_path):
+def test_no_gpu_is_one_sentence_and_no_restart(image, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     folder = prepared(image, tmp_path / "run")
     edited(folder, "device", "cuda")
     with pytest.raises(ModelError) as caught:
@@ -72,6 +77,7 @@ def test_no_gpu_is_one_sentence_and_no_restart(image, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_error_of_one_training_comes_back_in_its_own_type(image, tmp_path):
     # two processes get a window each of a batch of two, and one is too few
     folder = prepared(image, tmp_path / "run", batch_size=2)
@@ -81,6 +87,25 @@ def test_an_error_of_one_training_comes_back_in_its_own_type(image, tmp_path):
         trained(folder)
 
 
+@pytest.fixture(scope="module")
+def ready(image, tmp_path_factory) -> Path:
+    return prepared(image, tmp_path_factory.mktemp("ready") / "run")
+
+
+def refused(words: list) -> str:
+    """Call a rank wrongly, as torchrun would, and return its one sentence."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "hypercover.experiment.ranks", *map(str, words)],
+        env=os.environ | {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -88,33 +113,24 @@ def test_an_error_of_one_training_comes_back_in_its_own_type(image, tmp_path):
             [],
             "Give a run folder and the name of a training, and start the ranks by torchrun",
         ),
-        (["{run}", "train-main-9-x"], "The plan has no task 'train-main-9-x'"),
-        (["{run}", "split-main-0"], "split-main-0 trains no network"),
+        (["{run}", "train-main-9-x"], "train-main-9-x trains no network of /"),
+        (["{run}", "split-main-0"], "split-main-0 trains no network of /"),
+        (["{run}", "train-main-0-svm"], "train-main-0-svm trains no network of /"),
         (["{run}/none", TASK], "There is no plan to work on"),
     ],
 )
-def test_a_wrong_call_is_one_sentence(image, tmp_path, words, sentence):
-    folder = prepared(image, tmp_path / "run")
-    ended = subprocess.run(
-        [sys.executable, "-m", "hypercover.experiment.ranks"]
-        + [word.format(run=folder) for word in words],
-        env=os.environ | {"LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(sentence)
-    assert ended.stderr.count("\n") == 1
+def test_a_wrong_call_is_one_sentence_and_leaves_nothing(ready, words, sentence):
+    before = sorted(ready.rglob("*"))
+    assert refused([word.format(run=ready) for word in words]).startswith(sentence)
+    assert sorted(ready.rglob("*")) == before
 
 
-def test_what_a_training_needs_must_be_done(image, tmp_path):
-    folder = prepared(image, tmp_path / "run")
+def test_what_a_training_needs_must_be_done(ready, tmp_path):
+    folder = shutil.copytree(ready, tmp_path / "run")
     TaskFiles(folder, "split-main-0").result.unlink()
-    with pytest.raises(
-        CallError, match=r"needs split-main-0.*call hypercover run with --prepare"
-    ):
-        trained(folder)
+    sentence = refused([folder, TASK])
+    assert sentence.startswith(f"The task {TASK} needs split-main-0, which is not done;")
+    assert TaskFiles(folder, TASK).read_failure().message == sentence.strip()
 
 
 def test_more_processes_than_gpus_are_refused():

@@ -16,11 +16,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.plan import training_tasks
+from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.torchrun import LOCK, check_gpus
-from hypercover.jobs.plan import Plan
+from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, Reporter, TaskFiles
 
 __all__ = ["main"]
@@ -39,7 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     _end_with_starter()
     try:
         folder, task = _called(arguments)
-        with _final_errors_kept(TaskFiles(folder, task)):
+        with _final_errors_kept(TaskFiles(folder, task.name)):
+            _check_needs(folder, task)
             _train(folder, task)
     except HypercoverError as error:
         sys.stderr.write(f"{error.args[-1]}\n")
@@ -47,14 +50,33 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _called(arguments: Sequence[str]) -> tuple[Path, str]:
-    """Return the run folder and the task that were named."""
+def _called(arguments: Sequence[str]) -> tuple[Path, Task]:
+    """Return the run folder and the training that were named."""
     if len(arguments) != 2 or "LOCAL_RANK" not in os.environ:
         raise CallError(
             "Give a run folder and the name of a training, and start the ranks by torchrun: "
             "torchrun --nproc-per-node 2 -m hypercover.experiment.ranks FOLDER TASK."
         )
-    return Path(arguments[0]).resolve(), arguments[1]
+    folder = Path(arguments[0]).resolve()
+    plan = Plan.load(folder)
+    networks = training_tasks(load_experiment(RunFolder(folder).experiment))
+    if arguments[1] not in networks:
+        raise CallError(
+            f"{arguments[1]} trains no network of {folder}; give one of {', '.join(networks[:8])}"
+            f"{' …' if len(networks) > 8 else ''}."
+        )
+    return folder, plan.task(arguments[1])
+
+
+def _check_needs(folder: Path, task: Task) -> None:
+    """Refuse to train on what is not there yet."""
+    prints = Plan.load(folder).fingerprints
+    for need in task.needs:
+        if TaskFiles(folder, need).read_record(prints[need]) is None:
+            raise CallError(
+                f"The task {task.name} needs {need}, which is not done; call hypercover run "
+                "with --prepare first."
+            )
 
 
 @contextmanager
@@ -83,39 +105,22 @@ def _lacks_memory(error: Exception) -> bool:
     return named or "can't allocate memory" in str(error)
 
 
-def _train(folder: Path, task: str) -> None:
+def _train(folder: Path, task: Task) -> None:
     """Train the network of a task with the other ranks; the first keeps it."""
     from hypercover.experiment.tasks import Setting
     from hypercover.experiment.training import Training
 
-    named = _arguments_of(folder, task)
     setting = Setting.of(folder)
-    training = Training(setting, named["model"], named["split"], named["seed"])
+    training = Training(setting, **task.arguments)
     with _group(setting.experiment.device) as first:
         # The first rank alone looks, and removes what is left of another experiment.
         if first:
             training.checkpoints.begin()
         if _agreed(first and training.checkpoints.trained() is not None):
             return
-        network, facts = training.train(Reporter(TaskFiles(folder, task)))
+        network, facts = training.train(Reporter(TaskFiles(folder, task.name)))
         if first:
             training.checkpoints.keep(network, facts)
-
-
-def _arguments_of(folder: Path, task: str) -> dict[str, Any]:
-    """Return what a task of the run trains, after checking that it can begin."""
-    plan = Plan.load(folder)
-    wanted = plan.task(task)
-    arguments = dict(wanted.arguments)
-    if not task.startswith("train-"):
-        raise CallError(f"{task} trains no network; name a task that begins with train-.")
-    for need in wanted.needs:
-        if TaskFiles(folder, need).read_record(plan.fingerprints[need]) is None:
-            raise CallError(
-                f"The task {task} needs {need}, which is not done; call hypercover run with "
-                "--prepare first."
-            )
-    return arguments
 
 
 @contextmanager
