@@ -43,8 +43,13 @@ class Dropout(nn.Module):
         """Return values of any shape with some of them 0."""
         if not self.training:
             return values
+        kept: torch.Tensor = self._kept(values.shape)
+        return values * kept.to(values) / (1 - self.rate)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _kept(self, shape: torch.Size) -> torch.Tensor:
+        """Draw which values are kept; compiled, each seed would be compiled anew."""
         seed, count = self.draws.tolist()
         self.draws[1] += 1
         generator = torch.Generator().manual_seed(seed + count)
-        kept = torch.rand(values.shape, generator=generator) >= self.rate
-        return values * kept.to(values) / (1 - self.rate)
+        return torch.rand(shape, generator=generator) >= self.rate
