@@ -16,8 +16,8 @@ from hypercover.scene.scene import Scene
 
 __all__ = ["card_legend", "check_map_names", "predict_image"]
 
-_LIBRARIES = 2**27
-"""Bytes that libraries take for themselves once the work begins."""
+_LIBRARIES = 2**28
+"""Bytes that compilers and libraries take for themselves once the work begins."""
 
 
 def predict_image(
