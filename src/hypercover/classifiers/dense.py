@@ -66,8 +66,10 @@ def predict_windows(
     for piece in pieces(stack):
         windows = cut(stack, piece)
         check_finite(windows)
-        scores = _scores(network, scaling, windows)[:, :, 0, 0]
-        parts.append(scores.double().softmax(1).numpy())
+        # what a network makes of a window may be a hundred times as large
+        for first in range(0, len(windows), _SQUARE**2):
+            scores = _scores(network, scaling, windows[first : first + _SQUARE**2])
+            parts.append(scores[:, :, 0, 0].double().softmax(1).numpy())
     return np.concatenate(parts)
 
 
