@@ -5,8 +5,8 @@ HYPERCOVER_DATA is known, of noise otherwise; batches of 50, the lecture's loss
 and descent.  Keras 3 on its PyTorch backend and a plain PyTorch loop are handed
 float32 windows that lie ready in memory; hypercover is handed the scene, and
 its time is that of a whole ``fit`` of three passes: cutting, scaling, records.
-All sides take
-turns in this process with all cores; the figures are medians over the rounds.
+All sides take turns in this process with all cores; the figures are medians over
+the rounds.
 
 Where the processor has units for bfloat16, mixed precision runs beside, and
 ``--seeds 5`` trains both precisions that often on the fixed split of 695 pixels
