@@ -23,6 +23,7 @@ from hypercover.experiment.schema import CNNSpec
 from hypercover.experiment.stages import classifier_for
 from hypercover.experiment.trial import fit
 from hypercover.samples.random import RandomSplit
+from hypercover.samples.split import Split
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulate import simulate
 
@@ -191,6 +192,19 @@ def test_a_network_sees_training_and_validation_pixels_and_no_others(window, sha
         at = np.flatnonzero(split.mask(part))
         np.testing.assert_array_equal(np.ravel(spectra) - 1, at)
         np.testing.assert_array_equal(y, labels.ravel()[at])
+
+
+def test_a_class_that_only_validates_is_not_shown_to_the_network():
+    labels = np.array([[1, 2, 1, 2], [1, 2, 3, 3]])
+    parts = {part: np.zeros((2, 4), bool) for part in ("train", "validation", "test")}
+    parts["train"][:, 0], parts["train"][:, 1] = True, True
+    parts["validation"][:, 2], parts["test"][:, 3] = True, True
+    split = Split.from_parts(**parts, kind="blocks", seed=0, settings={}, window=1)
+    cube = 1 + np.arange(8.0).reshape(1, 2, 4)
+    witness = Witness()
+    fit(witness, Scene(xr.DataArray(cube, dims=("band", "y", "x")), labels), split)
+    X, y = witness.shown
+    assert (X.tolist(), y.tolist()) == ([[3.0]], [1])
 
 
 def killed_in_training(path: Path, folder: Path, checkpoints: Path) -> None:

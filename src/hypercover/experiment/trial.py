@@ -82,7 +82,8 @@ def fit(
     """Train a classifier on the training pixels of a split alone; return the seconds.
 
     A network is shown the validation pixels too, which are part of nothing it
-    learns: its curves follow them, and it may stop early by them.
+    learns: its curves follow them, and it may stop early by them.  Those of a
+    class without a training pixel, which blocks may give, tell it nothing.
 
     Parameters
     ----------
@@ -96,6 +97,7 @@ def fit(
     extra: dict[str, Any] = {}
     if _is_network(classifier):
         shown = split.samples("validation", labels)
+        shown = shown.take(np.isin(shown.labels, train.labels))
         extra["checkpoint"] = checkpoint
     # Both out of one stack, which holds the padded scene once.
     looked = _joined(train, shown)
