@@ -22,10 +22,9 @@ def check_window(size: int, shape: tuple[int, int]) -> int:
         If the size is even, below 1, or larger than the image.
     """
     if size < 1 or size % 2 == 0:
-        near = (max(1, size - 1), max(1, size + 1))
+        near = f"{size - 1} or {size + 1}" if size > 1 else "9"
         raise CallError(
-            f"The window size must be odd and at least 1, got {size}; "
-            f"use {near[0] if near[0] % 2 else 1} or {near[1]}."
+            f"The window size must be odd and at least 1, got {size}; use {near}."
         )
     if size > min(shape):
         raise CallError(
