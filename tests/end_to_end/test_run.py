@@ -15,6 +15,8 @@ from sklearn.metrics import (
     recall_score,
 )
 
+from hypercover.evaluation.predictions import Predictions
+
 NAMES = ("svm", "cnn", "forest")
 TRAIN, VALIDATION, TEST = 1, 2, 3
 
@@ -45,8 +47,26 @@ def test_every_file_of_a_run_is_there(desk, finished):
         *("split.tif", "split.json", "splits/random-0.tif", "splits/random-0.json"),
         *(f"figures/{name}.png" for name in ("scene", "labels", "spectra", "split")),
         *("figures/split-random.png", "figures/training-cnn.png"),
+        *(
+            f"predictions/{split}-3-{model}.npz"
+            for split in ("main", "random")
+            for model in desk.models
+        ),
         *per_model,
     }
+
+
+@pytest.mark.parametrize("model", NAMES)
+def test_kept_predictions_are_those_of_the_maps(desk, scene, finished, model):
+    kept = Predictions.load(finished.folder / "predictions" / f"main-3-{model}.npz")
+    test = desk.pixels(finished.folder / "split.tif") == TEST
+    maps = finished.folder / "maps"
+    assert kept.shape == test.shape
+    assert (np.flatnonzero(test) == kept.rows * test.shape[1] + kept.cols).all()
+    assert (kept.labels == scene.codes[test]).all()
+    assert (kept.predicted == desk.pixels(maps / f"{model}.tif")[test]).all()
+    sure = desk.pixels(maps / f"{model}-confidence.tif")[test]
+    assert kept.confidence == pytest.approx(sure, abs=1e-6)
 
 
 @pytest.mark.parametrize("model", NAMES)

@@ -52,6 +52,10 @@ class RunFolder:
         """Return the bundle of a model: that of the main split and the first seed."""
         return self.path / "models" / name
 
+    def predictions(self, split: str, seed: int, model: str) -> Path:
+        """Return the answers of a model for the test pixels of one split and seed."""
+        return self.path / "predictions" / f"{split}-{seed}-{model}.npz"
+
     def features(self, name: str) -> Path:
         """Return the folder of a stack of features and the chain that made it."""
         return self.path / "features" / name

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 from hypercover.errors import RunError
@@ -20,7 +21,16 @@ __all__ = [
 ]
 
 _DRAFT = re.compile(r"\..+\.\d+-\d+\.part(\..+)?")
-_FOLDERS = (".", "features/*", "figures", "maps", "models/*", "search", "splits")
+_FOLDERS = (
+    ".",
+    "features/*",
+    "figures",
+    "maps",
+    "models/*",
+    "predictions",
+    "search",
+    "splits",
+)
 
 
 def maps_made(run: RunFolder, experiment: Experiment) -> list[Path]:
@@ -58,6 +68,11 @@ def _products(
             yield name_of(split, seed), files
     for name in used_features(experiment):
         yield f"features-{name}", kept_files(run, name)
+    for split, seed, model in product(
+        experiment.splits, experiment.seeds, experiment.models
+    ):
+        answers = (run.predictions(split, seed, model),)
+        yield name_of(split, seed, model), answers
     for model in experiment.models:
         bundle = run.model(model)
         files = (bundle / "model.json", bundle / "weights.safetensors")

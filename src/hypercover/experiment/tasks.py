@@ -134,8 +134,8 @@ def train(
 ) -> dict[str, Any]:
     """Train and evaluate one model on one split with one seed.
 
-    Returns the model's figures and its training curve.  The bundle is kept for the
-    main split and the first seed.
+    Returns the model's figures and its training curve.  The answers for the test
+    pixels are kept, and the bundle for the main split and the first seed.
     """
     from hypercover.experiment.trial import judge
 
@@ -150,6 +150,7 @@ def train(
     trial = judge(classifier, scene, parts, window=spec.window)
     chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
     text = None if chain is None else chain.text
+    trial.predictions.save(setting.folder.predictions(split, seed, model))
     result = trial.to_json() | facts | {"description": describe_model(spec, text)}
     if chain is not None:
         result["leakage"]["features"] = feature_leakage(chain, scene, parts)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.evaluation.evaluate import Evaluation, evaluate
+from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.windows import windows_for
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
@@ -18,7 +19,7 @@ from hypercover.scene.scene import Scene, blank_invalid
 
 __all__ = ["Trial", "fit", "judge", "run_trial"]
 
-Codes = npt.NDArray[np.int64]
+Answers = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Trial:
     """The classifier, now trained."""
     evaluation: Evaluation
     """Its accuracy on the test pixels, and what leaked."""
+    predictions: Predictions
+    """Its answers for the test pixels, one by one."""
     validation_accuracy: float | None
     """Share of validation pixels it got right; None without such pixels."""
     train_seconds: float
@@ -131,18 +134,25 @@ def judge(
     labels = scene.usable_labels
     wanted = {part: split.samples(part, labels) for part in ("validation", "test")}
     began = time.perf_counter()
-    predicted = _predict(classifier, scene, wanted, window)
+    answers = _predict(classifier, scene, wanted, window)
     seconds = time.perf_counter() - began
+    tested = Predictions.of(
+        wanted["test"],
+        answers["test"]["labels"],
+        shape=scene.shape,
+        confidence=answers["test"].get("confidence"),
+    )
     return Trial(
         classifier,
         evaluate(
-            predicted["test"],
+            tested.predicted,
             labels=labels,
             split=split,
             legend=scene.legend,
             window=window,
         ),
-        _share_right(predicted["validation"], wanted["validation"]),
+        tested,
+        _share_right(answers["validation"]["labels"], wanted["validation"]),
         train_seconds,
         seconds,
     )
@@ -158,22 +168,31 @@ def _look(scene: Scene, samples: Samples, window: int) -> Any:
 
 def _predict(
     classifier: Any, scene: Scene, wanted: Mapping[str, Samples], window: int
-) -> dict[str, Codes]:
-    """Predict the class codes of some samples.
+) -> dict[str, Answers]:
+    """Predict some samples of each part: class codes and, where it says so, confidence.
 
     A network that can see the whole scene in one pass does so: that is far
     faster than window by window, gives the same answers, and makes the
     accuracy that of the map itself.
     """
+    from hypercover.maps.layers import by_pixel, gives_confidence
+
     if _is_network(classifier):
         from hypercover.maps.predict import predict_scene
 
-        codes = predict_scene(classifier, scene).labels.astype(np.int64)
-        return {part: codes[at.rows, at.cols] for part, at in wanted.items()}
+        whole = predict_scene(classifier, scene)
+        layers: Answers = {"labels": whole.labels}
+        if whole.confidence is not None:
+            layers["confidence"] = whole.confidence
+        return {
+            part: {name: values[at.rows, at.cols] for name, values in layers.items()}
+            for part, at in wanted.items()
+        }
+    asked = {"labels", *(["confidence"] if gives_confidence(classifier) else [])}
     return {
-        part: np.asarray(classifier.predict(_look(scene, at, window)), dtype=np.int64)
+        part: by_pixel(classifier, _look(scene, at, window), asked)
         if len(at)
-        else np.empty(0, dtype=np.int64)
+        else {name: np.empty(0) for name in asked}
         for part, at in wanted.items()
     }
 
@@ -183,5 +202,5 @@ def _is_network(classifier: Any) -> bool:
     return hasattr(classifier, "predict_dense")
 
 
-def _share_right(predicted: Codes, samples: Samples) -> float | None:
+def _share_right(predicted: npt.NDArray[Any], samples: Samples) -> float | None:
     return float(np.mean(predicted == samples.labels)) if len(samples) else None

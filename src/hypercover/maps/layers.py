@@ -9,7 +9,15 @@ import numpy.typing as npt
 from hypercover.errors import ModelError
 from hypercover.maps.export import code_type
 
-__all__ = ["Answers", "blank", "check_layers", "entropy", "fill", "gives_confidence"]
+__all__ = [
+    "Answers",
+    "blank",
+    "by_pixel",
+    "check_layers",
+    "entropy",
+    "fill",
+    "gives_confidence",
+]
 
 Answers = dict[str, npt.NDArray[Any]]
 """By layer: ``labels``, ``confidence`` and ``entropy`` (y, x), ``probabilities``
@@ -101,7 +109,7 @@ def fill(
     found = (
         _dense(classifier, values, valid, memory)
         if dense
-        else _by_pixel(classifier, values[:, valid], set(answers))
+        else by_pixel(classifier, values[:, valid].T, set(answers))
     )
     if "entropy" in answers:
         found["entropy"] = entropy(found["probabilities"])
@@ -118,14 +126,14 @@ def _dense(
     return {"labels": labels, "confidence": shares.max(axis=0), "probabilities": shares}
 
 
-def _by_pixel(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Answers:
-    """Return the answers (…, pixel) of a classifier that sees spectra (band, pixel).
+def by_pixel(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Answers:
+    """Return the answers (…, pixel) of a classifier that sees spectra (pixel, band).
 
     The label is the classifier's own, not the largest probability, and the
     confidence that of the label: some classifiers' probabilities favour
     another class than the one they answer.
     """
-    spectra = np.ascontiguousarray(pixels.T)
+    spectra = np.ascontiguousarray(pixels)
     found = {"labels": np.asarray(classifier.predict(spectra))}
     own = hasattr(classifier, "confidence")
     if "confidence" in layers and own:

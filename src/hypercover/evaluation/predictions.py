@@ -1,0 +1,160 @@
+"""Predictions: what a model answered for the test pixels of one split, kept with the run."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError
+from hypercover.files import atomic
+from hypercover.samples.samples import Samples
+
+__all__ = ["Predictions"]
+
+_FIELDS = ("rows", "cols", "labels", "predicted")
+_MOST_BYTES = 2**33
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model answered for the test pixels of one split, and how sure it was.
+
+    Why it exists: intervals that respect that neighbours are alike, tests
+    between models and calibration all need the answers pixel by pixel, and a
+    confusion matrix has forgotten where they lie.
+
+    Examples
+    --------
+    >>> test = Samples.of([[0, 1, 2, 2]])
+    >>> answers = Predictions.of(test, [1, 2, 1], shape=(1, 4), confidence=[0.9, 0.8, 0.6])
+    >>> answers.right.tolist()
+    [True, True, False]
+    """
+
+    rows: npt.NDArray[np.int32]
+    """Row of each test pixel (n,)."""
+    cols: npt.NDArray[np.int32]
+    """Column of each test pixel (n,)."""
+    labels: npt.NDArray[np.int32]
+    """Class code of each test pixel (n,): the reference."""
+    predicted: npt.NDArray[np.int32]
+    """Class code that the model answered (n,)."""
+    shape: tuple[int, int]
+    """Rows and columns of the scene."""
+    confidence: npt.NDArray[np.float32] | None = None
+    """How sure the model was of its answer (n,), 0 to 1; None where it does not say."""
+
+    @classmethod
+    def of(
+        cls,
+        test: Samples,
+        predicted: npt.ArrayLike,
+        *,
+        shape: tuple[int, int],
+        confidence: npt.ArrayLike | None = None,
+    ) -> "Predictions":
+        """Join the test samples of a split with what a model answered for them, in order."""
+        return cls(
+            test.rows.astype(np.int32),
+            test.cols.astype(np.int32),
+            test.labels.astype(np.int32),
+            np.asarray(predicted).astype(np.int32),
+            (int(shape[0]), int(shape[1])),
+            None if confidence is None else np.asarray(confidence, dtype=np.float32),
+        )
+
+    def __len__(self) -> int:
+        """Count the test pixels."""
+        return len(self.labels)
+
+    def __post_init__(self) -> None:
+        """Refuse fields that are not one value a pixel, and pixels outside the scene."""
+        fields = [getattr(self, name) for name in _FIELDS]
+        fields += [] if self.confidence is None else [self.confidence]
+        if any(values.shape != self.labels.shape or values.ndim != 1 for values in fields):
+            raise CallError(
+                "Predictions need one value for each test pixel in every field, got shapes "
+                f"{', '.join(str(values.shape) for values in fields)}; predict them anew."
+            )
+        inside = all(
+            ((at >= 0) & (at < size)).all()
+            for at, size in zip((self.rows, self.cols), self.shape, strict=True)
+        )
+        if not inside:
+            raise CallError(
+                f"A test pixel lies outside the scene of {self.shape[0]} × {self.shape[1]} "
+                "pixels; predict the test samples of this scene."
+            )
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Which answers agree with the reference (n,)."""
+        return np.asarray(self.predicted == self.labels)
+
+    @cached_property
+    def test_digest(self) -> str:
+        """SHA-256 of where the test pixels lie and what they are, in hexadecimal."""
+        digest = hashlib.sha256(f"{self.shape[0]}x{self.shape[1]}:".encode())
+        for values in (self.rows, self.cols, self.labels):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write a compressed NumPy archive (``.npz``) of plain arrays.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
+        arrays["shape"] = np.asarray(self.shape, dtype=np.int32)
+        if self.confidence is not None:
+            arrays["confidence"] = self.confidence
+        with atomic(path) as draft, draft.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Predictions":
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        CallError
+            If the file is missing, damaged, or holds something else.
+        """
+        try:
+            arrays = _arrays(Path(path))
+            fields = {name: arrays[name].astype(np.int32) for name in _FIELDS}
+            rows, cols = arrays["shape"].tolist()
+            if any(arrays[name].dtype.kind not in "iu" for name in (*_FIELDS, "shape")):
+                raise ValueError("fields are not whole numbers")
+            confidence = arrays.get("confidence")
+            if confidence is not None:
+                confidence = confidence.astype(np.float32)
+            return cls(**fields, shape=(rows, cols), confidence=confidence)
+        except FileNotFoundError:
+            raise CallError(
+                f"The predictions {path} are missing; run the experiment again to make them."
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError,
+                NotImplementedError) as error:  # fmt: skip
+            raise CallError(
+                f"{path} holds no predictions of hypercover ({str(error)[:80]}); "
+                "run the experiment again to make them."
+            ) from error
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of an archive that is not larger than any scene could make it."""
+    with zipfile.ZipFile(path) as archive:
+        declared = sum(member.file_size for member in archive.infolist())
+    if declared > _MOST_BYTES:
+        raise ValueError(f"it declares {declared:,} bytes")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
