@@ -25,6 +25,7 @@ from hypercover.files import atomic
 from hypercover.maps.style import readable
 
 __all__ = [
+    "FADED",
     "INK",
     "PALE",
     "Entry",

@@ -13,11 +13,19 @@ from matplotlib.typing import LineStyleType
 
 from hypercover.errors import LabelError
 from hypercover.maps.canvas import INK, new_figure, short
+from hypercover.maps.frame import dress, plain, write_title
 from hypercover.maps.quicklook import titled
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene, valid_pixels
 
-__all__ = ["class_spectra", "draw_confusion", "draw_spectra", "draw_training"]
+__all__ = [
+    "broken",
+    "class_spectra",
+    "draw_confusion",
+    "draw_spectra",
+    "draw_training",
+    "with_gaps",
+]
 
 Values = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.intp]
@@ -30,25 +38,6 @@ _PRINTED = 20
 _STYLES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
 _TRAINING = {"loss": ("#0072b2", "#56b4e9"), "accuracy": ("#d55e00", "#e69f00")}
 """What is drawn of a training, and its colours on training and validation pixels."""
-
-
-def _prepare(axes: Axes, *, across: str, up: str) -> None:
-    """Give axes the look of the house."""
-    axes.set_xlabel(across, color=INK)
-    axes.set_ylabel(short(up, 60), color=INK).set_parse_math(False)
-    axes.grid(color="#d9dde2", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, labelsize=9)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color("#9aa3ad")
-
-
-def _head(figure: Figure, title: str) -> None:
-    across, down = (size * figure.dpi for size in figure.get_size_inches())
-    text = figure.text(22 / across, 1 - 25 / down, short(title, int(across / 11)))
-    text.set(va="center", fontsize=14, fontweight="bold", color=INK)
-    text.set_parse_math(False)
 
 
 def class_spectra(scene: Scene) -> dict[int, tuple[Values, Values]]:
@@ -93,7 +82,7 @@ def _labelled_strips(
             yield int(code), values[:, marked == code].T.astype(np.float64)
 
 
-def _with_gaps(scene: Scene) -> tuple[Positions, Positions]:
+def with_gaps(scene: Scene) -> tuple[Positions, Positions]:
     """Return the bands in order of wavelength, and where the line must break.
 
     A line that runs on across dropped bands would show values nobody measured.
@@ -108,7 +97,7 @@ def _with_gaps(scene: Scene) -> tuple[Positions, Positions]:
     return order, np.flatnonzero(wide | missing) + 1
 
 
-def _broken(values: Values, order: Positions, breaks: Positions) -> Values:
+def broken(values: Values, order: Positions, breaks: Positions) -> Values:
     """Return values in order of wavelength with NaN at the breaks."""
     return np.insert(values[order], breaks, np.nan)
 
@@ -125,16 +114,16 @@ def draw_spectra(scene: Scene) -> Figure:
     """
     spectra = class_spectra(scene)
     legend = scene.legend.covering(list(spectra))
-    order, breaks = _with_gaps(scene)
+    order, breaks = with_gaps(scene)
     place = (
         scene.bands.astype(np.float64) if scene.wavelengths is None else scene.wavelengths
     )
-    across = _broken(place, order, breaks)
+    across = broken(place, order, breaks)
     figure = new_figure(1080, 540)
     columns = 1 + (len(legend) - 1) // 20
     axes = figure.add_axes((0.075, 0.11, 0.7 if columns == 1 else 0.62, 0.76))
     for land in legend:
-        mean, spread = (_broken(part, order, breaks) for part in spectra[land.code])
+        mean, spread = (broken(part, order, breaks) for part in spectra[land.code])
         edge = [Stroke(linewidth=2.6, foreground="#00000055"), Normal()]
         axes.plot(across, mean, color=land.color, lw=1.6, path_effects=edge)
         if len(legend) <= _SHADED:
@@ -142,12 +131,10 @@ def draw_spectra(scene: Scene) -> Figure:
                 across, mean - spread, mean + spread, color=land.color, alpha=0.2, lw=0
             )
     along = "band" if scene.wavelengths is None else "wavelength (nm)"
-    _prepare(
-        axes, across=along, up=str(scene.cube.attrs.get("units") or "value in the file")
-    )
+    dress(axes, across=along, up=str(scene.cube.attrs.get("units") or "value in the file"))
     _side_legend(axes, legend.names, columns)
     shade = " ± one standard deviation" if len(legend) <= _SHADED else ""
-    _head(figure, titled(scene, f"mean spectrum of each class{shade}"))
+    write_title(figure, titled(scene, f"mean spectrum of each class{shade}"))
     return figure
 
 
@@ -163,8 +150,7 @@ def _side_legend(axes: Axes, names: Sequence[str], columns: int = 1) -> None:
         labelcolor=INK,
         ncols=columns,
     )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    plain(legend.get_texts())
 
 
 def draw_confusion(
@@ -195,7 +181,7 @@ def draw_confusion(
     _name_ticks(axes, names)
     if len(rows) <= _PRINTED:
         _print_counts(axes, counts, share)
-    _head(figure, title)
+    write_title(figure, title)
     return figure
 
 
@@ -264,10 +250,10 @@ def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") ->
                 style = _STYLES[splits.index(split) % len(_STYLES)]
                 many = len(runs) > len(splits)
                 _draw_run(axes, run, name, color=color, style=style, many=many)
-        _prepare(axes, across="epoch", up=what)
+        dress(axes, across="epoch", up=what)
         validated = any(f"validation_{what}" in row for run in runs.values() for row in run)
         _name_lines(axes, splits, colors if validated else colors[:1])
-    _head(figure, title)
+    write_title(figure, title)
     return figure
 
 
@@ -308,5 +294,4 @@ def _name_lines(axes: Axes, splits: Sequence[str], colors: Sequence[str]) -> Non
     if not names:
         return
     legend = axes.legend(names.values(), names, frameon=False, fontsize=9)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    plain(legend.get_texts())
