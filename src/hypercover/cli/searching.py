@@ -32,6 +32,7 @@ from hypercover.maps.search_words import (
     settings_words,
     speed_words,
 )
+from hypercover.scene.origin import mark
 
 __all__ = ["grid_table", "search_and_show"]
 
@@ -52,7 +53,7 @@ def search_and_show(
         found = run_search(experiment, folder, workers=workers, progress=watch)
     tables = found["tables"]
     for table in tables:
-        say(_title(table, simulated=found["scene"]["simulated"]))
+        say(_title(table, mark(found["scene"])))
         _show(grid_table(table), len(table["C"]))
         say(f"Best: {best_words(table)}; {speed_words(table)}.")
         say(*edge_words(table), *(f"Note: {note}" for note in table["notes"]))
@@ -80,10 +81,10 @@ def _say_products(experiment: Experiment, place: SearchFolder) -> None:
         say(f"Report: {RunFolder(place.path).report}")
 
 
-def _title(table: Mapping[str, Any], *, simulated: bool = False) -> str:
+def _title(table: Mapping[str, Any], said: str = "") -> str:
     """Say what stands in a grid and how the samples were folded."""
     text = f"{table['model']}: accuracy in % (minutes), {folds_words(table)}"
-    return f"{text} (simulated scene)" if simulated else text
+    return f"{text} ({said})" if said else text
 
 
 def grid_table(table: Mapping[str, Any]) -> Table:

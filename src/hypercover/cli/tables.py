@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hypercover.maps.search_words import choice_words, choices_words, edge_words
 from hypercover.scene.catalog import KnownScene
+from hypercover.scene.origin import mark
 from hypercover.scene.scene import Scene
 
 __all__ = [
@@ -56,8 +57,8 @@ def _percent(value: float | None, spread: float | None = None) -> str:
 def accuracy_table(metrics: Mapping[str, Any]) -> Table:
     """Tabulate every model under every split, with what leaks beside it."""
     title = f"{metrics['name']}: accuracy in %"
-    if metrics["scene"]["simulated"]:
-        title += " (simulated scene)"
+    if said := mark(metrics["scene"]):
+        title += f" ({said})"
     table = Table(title=escape(title), title_justify="left")
     for column in ("split", "model"):
         table.add_column(column)

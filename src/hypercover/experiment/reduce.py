@@ -16,6 +16,7 @@ from hypercover.experiment.summary import best_model, summarise
 from hypercover.files import write_json, write_text
 from hypercover.jobs.record import result_of
 from hypercover.scene.legend import Legend
+from hypercover.scene.origin import mark
 
 __all__ = ["reduce_run", "report_run", "versions"]
 
@@ -80,7 +81,8 @@ def _write_confusion(run: RunFolder, metrics: dict[str, Any]) -> None:
     from hypercover.evaluation.confusion_table import confusion_csv
     from hypercover.evaluation.evaluate import Evaluation
 
-    about = " (simulated scene)" if metrics["scene"]["simulated"] else ""
+    said = mark(metrics["scene"])
+    about = f" ({said})" if said else ""
     evaluations = {
         f"{name}{about}": Evaluation.from_json(model)
         for name, model in metrics["models"].items()
@@ -108,9 +110,10 @@ def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
     from hypercover.maps import draw
 
     rows = [json.loads(line) for line in run.log.read_text().splitlines()]
+    said = mark(metrics["scene"])
     for name, model in metrics["models"].items():
         confusion = model["confusion"]
-        title = f"{name} (simulated scene)" if metrics["scene"]["simulated"] else name
+        title = f"{name} ({said})" if said else name
         figure = draw.draw_confusion(
             confusion["matrix"], legend, title, codes=confusion["codes"]
         )

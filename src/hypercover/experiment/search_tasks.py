@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from hypercover.experiment.features import scene_for_model
 from hypercover.experiment.reduce import versions
@@ -17,6 +17,7 @@ from hypercover.experiment.search_table import Rung, Table, tables_csv
 from hypercover.experiment.tasks import Setting
 from hypercover.files import write_json, write_text
 from hypercover.jobs.record import result_of
+from hypercover.scene.origin import Origin
 
 __all__ = ["fold_samples", "forget_case", "search_gamma", "tables_of", "tabulate"]
 
@@ -136,26 +137,24 @@ def tabulate(folder: Path) -> dict[str, Any]:
         "seed": experiment.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
-        "scene": {"name": scene.name, "simulated": scene.simulated},
+        "scene": {"name": scene.name, **scene.origin},
         "on": experiment.search.on,
         "split": experiment.split.kind,
         "tables": tables,
     }
     for table in tables:
-        _draw(place, table, simulated=scene.simulated)
+        _draw(place, table, **scene.origin)
     write_text(place.csv, tables_csv(tables))
     write_json(place.table, document)
     _renew_report(place)
     return {"table": place.digest}
 
 
-def _draw(place: SearchFolder, table: dict[str, Any], *, simulated: bool) -> None:
+def _draw(place: SearchFolder, table: dict[str, Any], **origin: Unpack[Origin]) -> None:
     from hypercover.maps.canvas import save
     from hypercover.maps.draw_search import draw_search
 
-    save(
-        draw_search(table, simulated=simulated), place.figure(table["model"], table["kind"])
-    )
+    save(draw_search(table, **origin), place.figure(table["model"], table["kind"]))
 
 
 def _renew_report(place: SearchFolder) -> None:

@@ -31,6 +31,7 @@ from hypercover.experiment.training import Training
 from hypercover.features.chain import Chain
 from hypercover.jobs.record import result_of
 from hypercover.samples.split import Split
+from hypercover.scene.origin import mark
 from hypercover.scene.scene import Scene
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def draw_scene(folder: Path) -> dict[str, Any]:
         "rows": scene.shape[0],
         "cols": scene.shape[1],
         "bands": scene.n_bands,
-        "simulated": scene.simulated,
+        **scene.origin,
         "wavelengths": None if reach is None else [float(reach.min()), float(reach.max())],
         "crs": scene.grid.crs,
         "notes": list(scene.notes),
@@ -105,8 +106,8 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     scene, experiment = setting.scene, setting.experiment
     spec = experiment.splits[split]
     made = split_for(spec, scene, seed=seed, window=experiment.window)
-    if scene.simulated:
-        made = replace(made, notes=(*made.notes, "The scene is simulated."))
+    if said := mark(scene.origin):
+        made = replace(made, notes=(*made.notes, f"The image was not measured: {said}."))
     where, stem = setting.folder.split(split, seed - experiment.seed)
     made.save(where, stem, grid=scene.grid, legend=scene.legend, labels=scene.usable_labels)
     if seed == experiment.seed:
@@ -195,7 +196,7 @@ def _keep(
         "description": result["description"],
         "experiment": setting.experiment.name,
         "trained_on": scene.name,
-        "simulated": scene.simulated,
+        **scene.origin,
         "bands": scene.bands.tolist(),
         "wavelengths": None if scene.wavelengths is None else scene.wavelengths.tolist(),
         "fwhm": None if scene.fwhm is None else scene.fwhm.tolist(),
@@ -243,22 +244,22 @@ def _show(setting: Setting, model: str, found: "Prediction") -> None:
 
     scene, run = setting.scene, setting.folder
     parts = setting.load_split("main", setting.experiment.seed)
-    title = f"{model} (simulated)" if scene.simulated else model
-    made_up = {"simulated": scene.simulated}
+    said = mark(scene.origin)
+    title = f"{model} ({said})" if said else model
     export.write_class_map(
-        run.map(model), found.labels, scene.legend, scene.grid, **made_up
+        run.map(model), found.labels, scene.legend, scene.grid, **scene.origin
     )
     draw.save(draw.draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
     if found.confidence is not None:
         export.write_confidence(
-            run.map(model, "confidence"), found.confidence, scene.grid, **made_up
+            run.map(model, "confidence"), found.confidence, scene.grid, **scene.origin
         )
         draw.save(
             draw.draw_confidence(found.confidence, title), run.figure(f"confidence-{model}")
         )
     labels = scene.usable_labels
     export.write_class_check(
-        run.map(model, "check"), labels, found.labels, parts, scene.grid, **made_up
+        run.map(model, "check"), labels, found.labels, parts, scene.grid, **scene.origin
     )
     draw.save(
         draw.draw_check(labels, found.labels, parts, title), run.figure(f"check-{model}")

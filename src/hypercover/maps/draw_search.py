@@ -1,7 +1,7 @@
 """The heat map of a grid search: gamma down, C across."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from hypercover.maps.search_words import (
     minute_words,
     speed_words,
 )
+from hypercover.scene.origin import Origin, mark
 
 __all__ = ["draw_search"]
 
@@ -32,13 +33,13 @@ _BEST = "#d55e00"
 Values = npt.NDArray[np.float64]
 
 
-def draw_search(table: Mapping[str, Any], *, simulated: bool = False) -> Figure:
+def draw_search(table: Mapping[str, Any], **origin: Unpack[Origin]) -> Figure:
     """Draw one table of ``search.json``: accuracy as colour and number, best cell framed.
 
     Parameters
     ----------
     table : a table as `hypercover search` leaves it
-    simulated : whether the scene was computed, which the title then says
+    **origin : whether the image was measured, as ``scene.origin`` gives it; the title says so
     """
     shares = _filled(table["accuracy"])
     rows, columns = shares.shape
@@ -62,7 +63,7 @@ def draw_search(table: Mapping[str, Any], *, simulated: bool = False) -> Figure:
             )
     if table["best"]:
         _frame(axes, table["best"]["row"], table["best"]["column"])
-    _head(figure, table, simulated=simulated)
+    _head(figure, table, mark(origin))
     return figure
 
 
@@ -121,11 +122,11 @@ def _frame(axes: Axes, row: int, column: int) -> None:
     axes.add_patch(frame)
 
 
-def _head(figure: Figure, table: Mapping[str, Any], *, simulated: bool) -> None:
+def _head(figure: Figure, table: Mapping[str, Any], origin: str) -> None:
     across, down = (size * figure.dpi for size in figure.get_size_inches())
     title = f"{table['model']}: accuracy in % (serial minutes)"
-    if simulated:
-        title += ", simulated scene"
+    if origin:
+        title += f", {origin}"
     lines = (
         (title, 28, 14, "bold"),
         (f"{folds_words(table)}; {table['scored']} held-out samples", 54, 10, "normal"),

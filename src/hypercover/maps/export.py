@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from hypercover.maps.check import CHECK_LEGEND, Parts, class_check
 from hypercover.maps.style import ramp_style, readable, remove_sidecars, sidecars
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
+from hypercover.scene.origin import Origin
 
 __all__ = [
     "BLOCK",
@@ -42,11 +43,11 @@ _RAMP = {
     1.0: "#fde725",
 }
 """Viridis: even steps of lightness, also for colour-blind eyes and in grey."""
-_SIMULATED = {
-    "HYPERCOVER_SIMULATED": "yes",
-    "TIFFTAG_IMAGEDESCRIPTION": "Made from a simulated scene, not a measured one",
+_NOT_MEASURED = {
+    "simulated": "Made from a simulated scene, not a measured one",
+    "stand_in": "Made from a stand-in for a measured scene, not from that scene",
 }
-"""What a map of land that does not exist says of itself, wherever it is carried."""
+"""What a map of an image that was not measured says of itself, wherever it is carried."""
 
 
 def code_type(codes: npt.ArrayLike) -> type[np.uint8] | type[np.uint16]:
@@ -110,7 +111,7 @@ def _raster(
     colors: dict[int, tuple[int, int, int]] | None = None,
     *,
     names: Sequence[str] = (),
-    simulated: bool,
+    **origin: Unpack[Origin],
 ) -> Iterator[Any]:
     """Open a raster for writing; it appears only when all of it is written."""
     with atomic(path) as draft:
@@ -123,11 +124,20 @@ def _raster(
                     raster.write_colormap(1, colors)
                 for band, name in enumerate(names, start=1):
                     raster.set_band_description(band, readable(name))
-                if simulated:
-                    raster.update_tags(**_SIMULATED)
+                if tags := _tags(origin):
+                    raster.update_tags(**tags)
                 yield raster
             _read_back(draft)
         remove_sidecars(path)
+
+
+def _tags(origin: Origin) -> dict[str, str]:
+    """Return the tags of a map whose image was not measured."""
+    tags: dict[str, str] = {}
+    for what, words in _NOT_MEASURED.items():
+        if origin.get(what):
+            tags |= {f"HYPERCOVER_{what.upper()}": "yes", "TIFFTAG_IMAGEDESCRIPTION": words}
+    return tags
 
 
 def _opened(path: Path, mode: str, **profile: Any) -> Any:
@@ -171,7 +181,7 @@ def _beside(texts: Mapping[Path, str]) -> Iterator[None]:
 
 @contextmanager
 def class_map_writer(
-    path: str | Path, legend: Legend, grid: Grid, *, simulated: bool = False
+    path: str | Path, legend: Legend, grid: Grid, **origin: Unpack[Origin]
 ) -> Iterator[Any]:
     """Open a class map to be written window by window, with names and colours.
 
@@ -184,23 +194,23 @@ def class_map_writer(
     profile = _profile(grid, code_type(legend.codes), 0)
     with (
         _beside(sidecars(target, legend)),
-        _raster(target, profile, colors, simulated=simulated) as raster,
+        _raster(target, profile, colors, **origin) as raster,
     ):
         yield raster
 
 
 @contextmanager
 def confidence_writer(
-    path: str | Path, grid: Grid, *, simulated: bool = False
+    path: str | Path, grid: Grid, **origin: Unpack[Origin]
 ) -> Iterator[Any]:
     """Open a confidence map to be written window by window: 0 to 1, NaN = no data."""
-    with share_writer(path, ("confidence",), grid, simulated=simulated) as raster:
+    with share_writer(path, ("confidence",), grid, **origin) as raster:
         yield raster
 
 
 @contextmanager
 def share_writer(
-    path: str | Path, names: Sequence[str], grid: Grid, *, simulated: bool = False
+    path: str | Path, names: Sequence[str], grid: Grid, **origin: Unpack[Origin]
 ) -> Iterator[Any]:
     """Open a map of shares from 0 to 1, one band for each name, NaN = no data.
 
@@ -212,7 +222,7 @@ def share_writer(
     profile = _profile(grid, np.float32, float("nan"), len(names))
     with (
         _beside(style),
-        _raster(target, profile, names=names, simulated=simulated) as raster,
+        _raster(target, profile, names=names, **origin) as raster,
     ):
         yield raster
 
@@ -230,8 +240,7 @@ def write_class_map(
     labels: npt.NDArray[np.integer],
     legend: Legend,
     grid: Grid,
-    *,
-    simulated: bool = False,
+    **origin: Unpack[Origin],
 ) -> None:
     """Write class codes as a GeoTIFF that shows names and colours in any GIS.
 
@@ -245,8 +254,8 @@ def write_class_map(
     labels : array of shape (y, x)
     legend : Legend
     grid : Grid
-    simulated : bool
-        Whether the scene was; the file then says so.
+    **origin : bool
+        ``simulated`` and ``stand_in``, as ``scene.origin`` gives them; the file says so.
 
     Raises
     ------
@@ -262,7 +271,7 @@ def write_class_map(
             "for no data."
         )
     known = completed(legend, labels)
-    with class_map_writer(path, known, grid, simulated=simulated) as raster:
+    with class_map_writer(path, known, grid, **origin) as raster:
         raster.write(labels.astype(raster.dtypes[0]), 1)
 
 
@@ -270,12 +279,11 @@ def write_confidence(
     path: str | Path,
     confidence: npt.NDArray[np.floating],
     grid: Grid,
-    *,
-    simulated: bool = False,
+    **origin: Unpack[Origin],
 ) -> None:
     """Write how sure the classifier was of each pixel: float32, NaN = no data."""
     _check_size(confidence, grid)
-    with confidence_writer(path, grid, simulated=simulated) as raster:
+    with confidence_writer(path, grid, **origin) as raster:
         raster.write(confidence.astype(np.float32), 1)
 
 
@@ -285,9 +293,8 @@ def write_class_check(
     predicted: npt.NDArray[np.integer],
     split: Parts,
     grid: Grid,
-    *,
-    simulated: bool = False,
+    **origin: Unpack[Origin],
 ) -> None:
     """Write the class check: blue = right or training, red = wrong, grey = unlabelled."""
     check = class_check(labels, predicted, split)
-    write_class_map(path, check, CHECK_LEGEND, grid, simulated=simulated)
+    write_class_map(path, check, CHECK_LEGEND, grid, **origin)

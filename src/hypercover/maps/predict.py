@@ -237,10 +237,10 @@ def _write(
 
 def _writer(predictor: Predictor, layer: str, path: Path, legend: Legend) -> Any:
     """Open the file of a layer."""
-    grid, simulated = predictor.scene.grid, predictor.scene.simulated
+    grid, origin = predictor.scene.grid, predictor.scene.origin
     if layer == "labels":
-        return class_map_writer(path, legend, grid, simulated=simulated)
+        return class_map_writer(path, legend, grid, **origin)
     names = [layer]
     if layer == "probabilities":
         names = [legend[code].name for code in predictor.codes.tolist()]
-    return share_writer(path, names, grid, simulated=simulated)
+    return share_writer(path, names, grid, **origin)

@@ -146,6 +146,7 @@ class SceneFacts(_Part):
     cols: Whole | None = None
     bands: Whole | None = None
     simulated: bool = False
+    stand_in: bool = False
     wavelengths: tuple[float, float] | None = None
     crs: str | None = None
     notes: list[str] = []

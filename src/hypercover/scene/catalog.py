@@ -14,6 +14,8 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable
 
 __all__ = [
+    "INDIAN_PINES",
+    "USUAL_BANDS",
     "KnownFile",
     "KnownMap",
     "KnownScene",
@@ -170,8 +172,9 @@ def aviris_bands() -> BandTable:
     )
 
 
-_INDIAN_PINES = (145, 145)
-_USUAL = [*range(1, 104), *range(109, 150), *range(164, 220)]
+INDIAN_PINES = (145, 145)
+"""Rows and columns of Indian Pines."""
+USUAL_BANDS = [*range(1, 104), *range(109, 150), *range(164, 220)]
 """The 200 bands of Indian Pines that are left without water absorption."""
 
 
@@ -182,7 +185,7 @@ def _source_numbers(scene: Scene) -> npt.NDArray[np.int64] | None:
         return None
     if not np.array_equal(scene.bands, plain):
         return scene.bands if scene.bands.max() <= 220 else None
-    return plain if scene.n_bands == 220 else np.array(_USUAL)
+    return plain if scene.n_bands == 220 else np.array(USUAL_BANDS)
 
 
 def with_known_bands(scene: Scene) -> Scene:
@@ -191,7 +194,7 @@ def with_known_bands(scene: Scene) -> Scene:
     The cube is known by its size: 145 × 145 pixels and 220 bands, or the 200
     that are left without water absorption.
     """
-    if scene.wavelengths is not None or scene.shape != _INDIAN_PINES:
+    if scene.wavelengths is not None or scene.shape != INDIAN_PINES:
         return scene
     numbers = _source_numbers(scene)
     if numbers is None:

@@ -14,6 +14,7 @@ from hypercover.scene.classtable import read_legend
 from hypercover.scene.formats.containers import CONTAINERS, open_container
 from hypercover.scene.formats.signature import Kind, kind_of, local_file
 from hypercover.scene.grid import Grid
+from hypercover.scene.images import with_known_image
 from hypercover.scene.labels import LabelMap, check_placement, check_size, legend_of
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
@@ -84,7 +85,7 @@ def open_scene(
         own = _label_map(label_file, scene.grid, label_variable, label_field)
     if own is not None:
         scene = _labelled(scene, own, table)
-    return with_known_bands(scene)
+    return with_known_image(with_known_bands(scene))
 
 
 def _image(

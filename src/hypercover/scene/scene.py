@@ -12,6 +12,7 @@ from hypercover.errors import LabelError, SceneError
 from hypercover.scene.grid import Grid, grid_of
 from hypercover.scene.legend import Legend
 from hypercover.scene.memory import check_fits
+from hypercover.scene.origin import Origin
 
 __all__ = ["Scene", "blank_invalid", "valid_pixels"]
 
@@ -45,6 +46,8 @@ class Scene:
     """Path the cube was read from."""
     simulated: bool = False
     """Whether the cube was computed rather than measured."""
+    stand_in: bool = False
+    """Whether the cube was rebuilt to stand in for a measured one that is not at hand."""
     notes: tuple[str, ...] = ()
     """What the reader chose or found, one sentence each, to be shown to people."""
 
@@ -117,6 +120,11 @@ class Scene:
         """Value that stands for no data, or None."""
         value = self.cube.attrs.get("nodata")
         return None if value is None else float(value)
+
+    @property
+    def origin(self) -> Origin:
+        """What everything made of a cube that was not measured must say of itself."""
+        return {"simulated": self.simulated, "stand_in": self.stand_in}
 
     @property
     def grid(self) -> Grid:

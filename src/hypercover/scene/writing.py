@@ -247,7 +247,10 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
         None if counted else scene.bands,
     )
     envi, bands = band_tags(table)
-    more = dict(tags) | ({"HYPERCOVER_SIMULATED": "yes"} if scene.simulated else {})
+    origin = {
+        f"HYPERCOVER_{key.upper()}": "yes" for key, yes in scene.origin.items() if yes
+    }
+    more = dict(tags) | origin
     unit = scene.cube.attrs.get("units")
     if driver == "ENVI":
         envi |= {key.lower(): listable(text) for key, text in more.items()}

@@ -25,6 +25,7 @@ from hypercover.scene.formats.envi import RAW, data_file, has_header
 from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.origin import Origin
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import from_tags
 
@@ -154,22 +155,27 @@ def read_image(path: Path) -> Scene:
         ]
         table = from_tags(dataset.tags(ns="ENVI"), bands, count)
         cube = _named(_cube(file, dataset), dataset.descriptions)
-        simulated = _says_simulated(dataset)
+        origin = _origin(dataset)
     rows, cols = cube.sizes["y"], cube.sizes["x"]
     note = f"Image: {file.name}, {rows} rows × {cols} columns × {count} bands."
     return Scene(
         table.on(cube),
         name=path.stem,
         source=str(path),
-        simulated=simulated,
+        **origin,
         notes=(note, *table.notes),
     )
 
 
-def _says_simulated(dataset: Any) -> bool:
+def _origin(dataset: Any) -> Origin:
+    """Read whether the file says that its values were not measured."""
     tags = dataset.tags() | dataset.tags(ns="ENVI")
-    found = {key.upper().replace(" ", "_"): value for key, value in tags.items()}
-    return str(found.get("HYPERCOVER_SIMULATED", "")).lower() in {"yes", "1", "true"}
+    found = {key.upper().replace(" ", "_"): str(value) for key, value in tags.items()}
+
+    def said(what: str) -> bool:
+        return found.get(f"HYPERCOVER_{what}", "").lower() in {"yes", "1", "true"}
+
+    return {"simulated": said("SIMULATED"), "stand_in": said("STAND_IN")}
 
 
 def _cube(path: Path, dataset: Any) -> xr.DataArray:
