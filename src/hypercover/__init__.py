@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from hypercover.classifiers.cnn import CNNClassifier as CNNClassifier
     from hypercover.classifiers.svm import SVMClassifier as SVMClassifier
     from hypercover.errors import HypercoverError as HypercoverError
+    from hypercover.evaluation.calibration import Calibration as Calibration
+    from hypercover.evaluation.calibration import abstention_curve as abstention_curve
+    from hypercover.evaluation.calibration import calibration_error as calibration_error
+    from hypercover.evaluation.calibration import reliability_bins as reliability_bins
     from hypercover.evaluation.evaluate import Evaluation as Evaluation
     from hypercover.evaluation.evaluate import evaluate as evaluate
+    from hypercover.evaluation.temperature import fit_temperature as fit_temperature
+    from hypercover.evaluation.temperature import tempered as tempered
     from hypercover.experiment.reading import load_experiment as load_experiment
     from hypercover.experiment.run import run_experiment as run_experiment
     from hypercover.experiment.search import run_search as run_search
@@ -54,6 +60,7 @@ _HOMES = {
     "BlockFolds": "samples.folds",
     "BlockSplit": "samples.blocks",
     "CNNClassifier": "classifiers.cnn",
+    "Calibration": "evaluation.calibration",
     "Chain": "features.chain",
     "ClusterFolds": "samples.folds",
     "Evaluation": "evaluation.evaluate",
@@ -74,20 +81,25 @@ _HOMES = {
     "Split": "samples.split",
     "WindowFile": "samples.window_file",
     "Windows": "samples.windows",
+    "abstention_curve": "evaluation.calibration",
     "audit": "samples.leakage",
+    "calibration_error": "evaluation.calibration",
     "drop_classes": "scene.classes",
     "evaluate": "evaluation.evaluate",
+    "fit_temperature": "evaluation.temperature",
     "load_bundle": "classifiers.bundle",
     "load_experiment": "experiment.reading",
     "open_scene": "scene.reading",
     "predict_scene": "maps.predict",
     "read_libsvm": "samples.libsvm",
+    "reliability_bins": "evaluation.calibration",
     "run_experiment": "experiment.run",
     "run_search": "experiment.search",
     "run_trial": "experiment.trial",
     "save_bundle": "classifiers.bundle",
     "select_bands": "scene.bands",
     "simulate": "scene.simulate",
+    "tempered": "evaluation.temperature",
     "write_class_map": "maps.export",
     "write_libsvm": "samples.libsvm",
     "write_scene": "scene.writing",

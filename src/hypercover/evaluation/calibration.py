@@ -1,0 +1,268 @@
+"""Calibration: whether a confidence of 0.9 means right nine times in ten."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError
+
+__all__ = [
+    "KEPT",
+    "Bin",
+    "Calibration",
+    "abstention_curve",
+    "calibration_error",
+    "reliability_bins",
+]
+
+BINS = 15
+"""Bins of the headline figure, as Guo et al. (2017) have them."""
+KEPT = tuple(step / 20 for step in range(1, 21))
+"""Shares of the pixels at which the abstention curve is told."""
+_ROUNDING = 1e-5
+
+Floats = npt.NDArray[np.float64]
+Equal = Literal["width", "mass"]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The pixels whose confidence lies in one interval: how sure, and how often right."""
+
+    low: float
+    """Lower end, not part of it with bins of equal width."""
+    high: float
+    """Upper end, part of it."""
+    count: int
+    """Pixels in it."""
+    confidence: float | None
+    """Their mean confidence; None where there is none."""
+    accuracy: float | None
+    """Share of them that is right; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the confidence of a model can be believed, measured on test pixels.
+
+    Examples
+    --------
+    >>> found = Calibration.of([0.9, 0.9, 0.6], [True, False, True])
+    >>> f"{found.error:.3f}"
+    '0.400'
+    """
+
+    error: float
+    """Expected calibration error of the confidence in use, 15 bins of equal width."""
+    bins: tuple[Bin, ...]
+    """The bins of that error: a reliability diagram."""
+    abstention: tuple[tuple[float, float], ...]
+    """Share of the pixels kept, surest first, and the accuracy on them."""
+    temperature: float | None = None
+    """By what the probabilities were scaled; None where they are the model's own."""
+    fitted_on: int = 0
+    """Validation pixels the temperature was fitted on."""
+    patches: int = 0
+    """Separate patches of land in which these lie."""
+    error_before: float | None = None
+    """The error of the model's own confidence, where it was scaled."""
+
+    @classmethod
+    def of(
+        cls, confidence: npt.ArrayLike, right: npt.ArrayLike, **about: Any
+    ) -> "Calibration":
+        """Measure confidences (n,) against which answers were right (n,).
+
+        Raises
+        ------
+        CallError
+            If there is no pixel or a confidence is no share from 0 to 1.
+        """
+        sure, hits = _checked(confidence, right)
+        curve = abstention_curve(sure, hits)
+        bins = reliability_bins(sure, hits)
+        return cls(_gap(bins), bins, curve, **about)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        return {
+            "temperature": self.temperature,
+            "fitted_on": self.fitted_on,
+            "patches": self.patches,
+            "error": self.error,
+            "error_before": self.error_before,
+            "bins": [asdict(each) for each in self.bins],
+            "abstention": [
+                {"kept": kept, "accuracy": accuracy} for kept, accuracy in self.abstention
+            ],
+        }
+
+
+def calibration_error(
+    confidence: npt.ArrayLike,
+    right: npt.ArrayLike,
+    *,
+    bins: int = BINS,
+    equal: Equal = "width",
+) -> float:
+    """Return the expected calibration error: the mean distance of how sure and how right.
+
+    Each bin counts by its share of the pixels (Naeini et al. 2015; Guo et al.
+    2017, eq. 3).  The headline of hypercover is that of 15 bins of equal width;
+    bins of equal mass, which hold as many pixels each, show whether the width
+    mattered.
+
+    Parameters
+    ----------
+    confidence : array (n,)
+        How sure the model was of the class that it answered, 0 to 1.
+    right : array (n,) of bool
+        Whether the answer was right.
+    equal : {"width", "mass"}
+
+    Raises
+    ------
+    CallError
+        If there is no pixel, the lengths differ, or a confidence is no share.
+
+    References
+    ----------
+    Naeini, M. P., Cooper, G. F., Hauskrecht, M. (2015), "Obtaining well
+    calibrated probabilities using Bayesian binning", AAAI, 2901-2907.
+    Guo, C., Pleiss, G., Sun, Y., Weinberger, K. Q. (2017), "On calibration of
+    modern neural networks", ICML, 1321-1330.
+
+    Examples
+    --------
+    >>> calibration_error([0.75, 0.75, 0.75, 0.75], [True, True, True, False])
+    0.0
+    >>> calibration_error([1.0, 1.0], [True, False])
+    0.5
+    """
+    return _gap(reliability_bins(confidence, right, bins=bins, equal=equal))
+
+
+def reliability_bins(
+    confidence: npt.ArrayLike,
+    right: npt.ArrayLike,
+    *,
+    bins: int = BINS,
+    equal: Equal = "width",
+) -> tuple[Bin, ...]:
+    """Sort pixels into bins by their confidence: what a reliability diagram shows.
+
+    Bins of equal width are (0, 1/n], (1/n, 2/n] and so on, with 0 in the first
+    and empty ones among them.  Bins of equal mass hold pixels in the order of
+    their confidence, equal confidences always together; empty ones are left out.
+
+    Raises
+    ------
+    CallError
+        As :func:`calibration_error`.
+
+    Examples
+    --------
+    >>> reliability_bins([0.2, 0.9, 0.8], [False, True, True], bins=2)[0]
+    Bin(low=0.0, high=0.5, count=1, confidence=0.2, accuracy=0.0)
+    """
+    sure, hits = _checked(confidence, right)
+    if bins < 1:
+        raise CallError(f"A calibration error needs at least one bin, got {bins}; use 15.")
+    if equal == "width":
+        edges = np.linspace(0, 1, bins + 1)
+        # The first edge that is not below: (low, high].
+        place = np.maximum(np.searchsorted(edges, sure) - 1, 0)
+        return tuple(
+            _bin(sure[place == index], hits[place == index], edges[index], edges[index + 1])
+            for index in range(bins)
+        )
+    if equal != "mass":
+        raise CallError(f"Bins are of equal width or mass, got {equal!r}.")
+    place = _by_mass(sure, bins)
+    kept = [(sure[place == index], hits[place == index]) for index in np.unique(place)]
+    return tuple(_bin(part, good, part.min(), part.max()) for part, good in kept)
+
+
+def _by_mass(sure: Floats, bins: int) -> npt.NDArray[np.intp]:
+    """Return the bin of each pixel by the middle of the ranks that its equals take."""
+    _, group, count = np.unique(sure, return_inverse=True, return_counts=True)
+    middle = np.cumsum(count) - count / 2
+    return np.asarray(middle[group] * bins // len(sure), dtype=np.intp)
+
+
+def _bin(sure: Floats, hits: npt.NDArray[np.bool_], low: float, high: float) -> Bin:
+    if not len(sure):
+        return Bin(float(low), float(high), 0, None, None)
+    means = float(sure.mean()), float(hits.mean())
+    return Bin(float(low), float(high), len(sure), *means)
+
+
+def _gap(bins: Sequence[Bin]) -> float:
+    """Return the mean distance of accuracy and confidence, each bin by its pixels."""
+    gaps = (
+        each.count * abs(each.accuracy - each.confidence)
+        for each in bins
+        if each.accuracy is not None and each.confidence is not None
+    )
+    return sum(gaps) / sum(each.count for each in bins)
+
+
+def abstention_curve(
+    confidence: npt.ArrayLike, right: npt.ArrayLike, shares: Sequence[float] = KEPT
+) -> tuple[tuple[float, float], ...]:
+    """Return the accuracy on the surest pixels for some shares of them that are kept.
+
+    Why it exists: a map may leave pixels open.  The curve says what accuracy
+    the rest has; its last point, all kept, is the overall accuracy (El-Yaniv
+    and Wiener 2010: risk and coverage).  Pixels of equal confidence are kept in
+    no order: what a random choice among them gives on average.
+
+    Raises
+    ------
+    CallError
+        As :func:`calibration_error`, or if a share is not above 0 and up to 1.
+
+    References
+    ----------
+    El-Yaniv, R., Wiener, Y. (2010), "On the foundations of noise-free selective
+    classification", JMLR 11, 1605-1641.
+
+    Examples
+    --------
+    >>> abstention_curve([0.9, 0.8, 0.5, 0.5], [True, True, True, False], [0.5, 0.75, 1])
+    ((0.5, 1.0), (0.75, 0.8333333333333334), (1.0, 0.75))
+    """
+    sure, hits = _checked(confidence, right)
+    kept = np.asarray(shares, dtype=np.float64)
+    if not ((kept > 0) & (kept <= 1)).all():
+        raise CallError(
+            f"Shares of pixels to keep lie above 0 and up to 1, got {list(shares)}."
+        )
+    _, group, count = np.unique(-sure, return_inverse=True, return_counts=True)
+    pixels = np.concatenate([[0], np.cumsum(count)])
+    good = np.concatenate([[0], np.cumsum(np.bincount(group, weights=hits))])
+    # Straight within a group of equals: the mean over all orders.
+    accuracy = np.interp(kept * len(sure), pixels, good) / (kept * len(sure))
+    return tuple(zip(kept.tolist(), accuracy.tolist(), strict=True))
+
+
+def _checked(
+    confidence: npt.ArrayLike, right: npt.ArrayLike
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return confidences and hits after checking that they are such, one of each a pixel."""
+    sure, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
+    if sure.ndim != 1 or sure.shape != hits.shape or not len(sure):
+        raise CallError(
+            "Calibration is measured on at least one pixel with one confidence and one right "
+            f"or wrong each, got the shapes {sure.shape} and {hits.shape}."
+        )
+    outside = ~((sure >= -_ROUNDING) & (sure <= 1 + _ROUNDING))
+    if outside.any():
+        raise CallError(
+            f"A confidence is a share from 0 to 1, got {sure[outside][0]:g} and "
+            f"{outside.sum() - 1} more of {len(sure)} outside; give probabilities."
+        )
+    return np.clip(sure, 0, 1), hits
