@@ -35,9 +35,13 @@ if TYPE_CHECKING:
     from hypercover.maps.export import write_class_map as write_class_map
     from hypercover.maps.predict import predict_scene as predict_scene
     from hypercover.samples.blocks import BlockSplit as BlockSplit
+    from hypercover.samples.clusters import ClusterSplit as ClusterSplit
+    from hypercover.samples.cross_validation import as_cv as as_cv
+    from hypercover.samples.fields import FieldSplit as FieldSplit
     from hypercover.samples.folds import BlockFolds as BlockFolds
     from hypercover.samples.folds import ClusterFolds as ClusterFolds
     from hypercover.samples.folds import RandomFolds as RandomFolds
+    from hypercover.samples.kfold import KFoldSplit as KFoldSplit
     from hypercover.samples.leakage import audit as audit
     from hypercover.samples.libsvm import read_libsvm as read_libsvm
     from hypercover.samples.libsvm import write_libsvm as write_libsvm
@@ -63,8 +67,11 @@ _HOMES = {
     "Calibration": "evaluation.calibration",
     "Chain": "features.chain",
     "ClusterFolds": "samples.folds",
+    "ClusterSplit": "samples.clusters",
     "Evaluation": "evaluation.evaluate",
+    "FieldSplit": "samples.fields",
     "HypercoverError": "errors",
+    "KFoldSplit": "samples.kfold",
     "KPCA": "features.kpca",
     "KernelGridSearch": "search.grid",
     "Legend": "scene.legend",
@@ -82,6 +89,7 @@ _HOMES = {
     "WindowFile": "samples.window_file",
     "Windows": "samples.windows",
     "abstention_curve": "evaluation.calibration",
+    "as_cv": "samples.cross_validation",
     "audit": "samples.leakage",
     "calibration_error": "evaluation.calibration",
     "drop_classes": "scene.classes",

@@ -25,6 +25,22 @@ def make_fields():
     return fields
 
 
+def squares(gap, classes=4, per_class=6, side=5):
+    """Fields of several classes, each so many pixels from the next."""
+    rng = np.random.default_rng(5)
+    codes = rng.permutation(np.repeat(np.arange(1, classes + 1), per_class)).reshape(4, -1)
+    labels = np.zeros((4 * (side + gap), codes.shape[1] * (side + gap)), int)
+    for row, col in np.ndindex(codes.shape):
+        at = row * (side + gap), col * (side + gap)
+        labels[at[0] : at[0] + side, at[1] : at[1] + side] = codes[row, col]
+    return labels
+
+
+@pytest.fixture(scope="session")
+def make_squares():
+    return squares
+
+
 def nearest(mask, row, col):
     """Chebyshev distance from a pixel to the nearest pixel of a mask."""
     rows, cols = np.nonzero(mask)

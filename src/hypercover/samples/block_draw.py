@@ -1,13 +1,14 @@
-"""Drawing blocks: which squares of a label map are given to the training part."""
+"""Drawing whole blocks or fields: which of them are given to the training part."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array
 
-__all__ = ["Blocks", "draw_blocks"]
+__all__ = ["Blocks", "Whole", "draw_whole"]
 
 Chosen = npt.NDArray[np.bool_]
 Cost = npt.NDArray[np.float64]
@@ -22,6 +23,32 @@ _LOST = 0.2
 more than a random draw does; a higher cost crowds them into one corner of the land."""
 _WORK = 1e8
 """Look-ups a draw may cost: bounds the time on whole flight lines."""
+
+
+class Whole(Protocol):
+    """Land that is drawn whole: blocks or fields, each at a place."""
+
+    places: int
+    """Number of places, some of which may hold no labelled pixel."""
+    labelled: npt.NDArray[np.intp]
+    """Places (item,) with labelled pixels: the items that are drawn."""
+    sizes: npt.NDArray[np.intp]
+    """Labelled pixels of each item (item,)."""
+    strata: npt.NDArray[np.intp]
+    """Stratum of each item (item,), from 0; each gives about the share that is drawn."""
+    totals: npt.NDArray[np.intp]
+    """Pixels of each class (class,)."""
+    groups: int
+    """Groups of pixels of one fate: the work of judging one choice."""
+
+    def left(self, chosen: Chosen) -> npt.NDArray[np.int64]:
+        """Count what each choice (n, place) leaves of each class: (n, class)."""
+
+    def taken(self, chosen: Chosen) -> npt.NDArray[np.float64]:
+        """Count what each choice (n, place) takes of each class: (n, class)."""
+
+
+Land = TypeVar("Land", bound=Whole)
 
 
 class Blocks:
@@ -62,13 +89,15 @@ class Blocks:
         rows, cols = rows + origin[0], cols + origin[1]
         self.shape = tuple(np.add(label_map.shape, origin).tolist())
         self.grid = tuple(-(-side // size) for side in self.shape)
+        self.places = self.grid[0] * self.grid[1]
         places = rows // size * self.grid[1] + cols // size
         self._per_block = coo_array(
             (np.ones(len(places)), (classes, places)),
-            shape=(classes.max() + 1, self.grid[0] * self.grid[1]),
+            shape=(classes.max() + 1, self.places),
         ).tocsr()
         self.labelled = np.unique(places)
         self.sizes = np.bincount(places)[self.labelled]
+        self.strata = np.zeros(len(self.labelled), dtype=np.intp)
         self.totals = np.bincount(classes)
         self._group(rows, cols, classes, guard)
 
@@ -157,8 +186,25 @@ class _Wish:
     """Cost of a class of which nothing is taken."""
     unleft: float
     """Cost of a class of which nothing is left."""
+    whole: float = 10.0
+    """Cost of another share of all pixels than that."""
+    least: float = 0.0
+    """What a swap must save."""
 
-    def cost(self, blocks: Blocks, chosen: Chosen) -> Cost:
+    @classmethod
+    def of(cls, blocks: Whole, share: float, rest_matters: bool) -> "_Wish":
+        """Wish for whatever is drawn.
+
+        Strata give their shares as they are drawn: one that lies in one piece must
+        not cost the others, and swaps that only even out the shares would lead
+        every seed to the same few choices.
+        """
+        costs = {"untaken": 2.0, "unleft": 4.0 if rest_matters else 1.5}
+        if blocks.strata.any():
+            return cls(share, **costs, whole=0.0, least=0.3)
+        return cls(share, **costs)
+
+    def cost(self, blocks: Whole, chosen: Chosen) -> Cost:
         """Judge choices (n, block): missing classes first, then the shares."""
         taken, left = blocks.taken(chosen), blocks.left(chosen)
         missing = (taken == 0) @ np.full(taken.shape[1], self.untaken)
@@ -170,18 +216,18 @@ class _Wish:
             missing
             + uneven.mean(axis=1)
             + _LOST * np.maximum(lost, 0).mean(axis=1)
-            + 10 * whole**2
+            + self.whole * whole**2
         )
 
 
-def draw_blocks(
-    cuts: Iterator[Blocks],
+def draw_whole(
+    cuts: Iterator[Land],
     share: float,
     rng: np.random.Generator,
     *,
     rest_matters: bool = False,
-) -> tuple[Blocks, Chosen]:
-    """Choose blocks with about a share of the pixels, from the best of some cuts.
+) -> tuple[Land, Chosen]:
+    """Choose blocks or fields with about a share of the pixels, from the best of some cuts.
 
     Every cut is screened with random draws and a few rounds of swaps; the best
     is polished.  Classes on both sides come first, then equal shares of every
@@ -189,7 +235,7 @@ def draw_blocks(
 
     Parameters
     ----------
-    cuts : iterator of Blocks
+    cuts : iterator of Blocks, or of fields
         The same labels cut at different origins; only as many are looked at as
         the work allows.
     share : float
@@ -201,12 +247,12 @@ def draw_blocks(
 
     Returns
     -------
-    The best cut, and which of its blocks are chosen: (block,).
+    The best cut, and which of its places are chosen: (place,).
     """
-    wish = _Wish(share, untaken=2.0, unleft=4.0 if rest_matters else 1.5)
-    best: tuple[float, Blocks, Chosen] | None = None
+    best: tuple[float, Land, Chosen] | None = None
     work = 0.0
     for blocks in cuts:
+        wish = _Wish.of(blocks, share, rest_matters)
         cost, chosen = _screened(blocks, wish, rng)
         if best is None or cost < best[0]:
             best = cost, blocks, chosen
@@ -220,9 +266,7 @@ def draw_blocks(
     return blocks, _improved(blocks, wish, (cost, chosen), rounds, rng)[1]
 
 
-def _screened(
-    blocks: Blocks, wish: _Wish, rng: np.random.Generator
-) -> tuple[float, Chosen]:
+def _screened(blocks: Whole, wish: _Wish, rng: np.random.Generator) -> tuple[float, Chosen]:
     """Take the best of some random draws and improve it a little."""
     starts = _drawn(blocks, wish.share, rng)
     costs = wish.cost(blocks, starts)
@@ -231,35 +275,40 @@ def _screened(
 
 
 def _improved(
-    blocks: Blocks,
+    blocks: Whole,
     wish: _Wish,
     start: tuple[float, Chosen],
     rounds: int,
     rng: np.random.Generator,
 ) -> tuple[float, Chosen]:
-    """Take, round by round, the best of some random swaps while it is better."""
+    """Take, round by round, the best of some random swaps where it is better."""
     cost, best = start
     for _ in range(rounds):
         tries = _changed(blocks, best, rng)
         costs = wish.cost(blocks, tries)
-        if costs.min() < cost:
+        if costs.min() < cost - wish.least:
             cost, best = float(costs.min()), tries[costs.argmin()]
     return cost, best
 
 
-def _drawn(blocks: Blocks, share: float, rng: np.random.Generator) -> Chosen:
-    """Draw labelled blocks until about a share of the pixels is taken, many times."""
-    orders = rng.permuted(np.tile(np.arange(blocks.count), (_STARTS, 1)), axis=1)
-    reached = blocks.sizes[orders].cumsum(axis=1)
-    enough = np.abs(reached - share * reached[0, -1]).argmin(axis=1) + 1
-    enough = np.minimum(enough, blocks.count - 1)
-    drawn = np.zeros((_STARTS, blocks.grid[0] * blocks.grid[1]), dtype=bool)
-    early = np.arange(blocks.count) < enough[:, None]
-    drawn[np.nonzero(early)[0], blocks.labelled[orders[early]]] = True
+def _drawn(blocks: Whole, share: float, rng: np.random.Generator) -> Chosen:
+    """Draw items until about a share of each stratum's pixels is taken, many times.
+
+    A stratum keeps an item back where it has two.
+    """
+    drawn = np.zeros((_STARTS, blocks.places), dtype=bool)
+    for stratum in np.unique(blocks.strata):
+        items = np.flatnonzero(blocks.strata == stratum)
+        orders = rng.permuted(np.tile(items, (_STARTS, 1)), axis=1)
+        reached = blocks.sizes[orders].cumsum(axis=1)
+        enough = np.abs(reached - share * reached[0, -1]).argmin(axis=1) + 1
+        enough = np.minimum(enough, max(len(items) - 1, 1))
+        early = np.arange(len(items)) < enough[:, None]
+        drawn[np.nonzero(early)[0], blocks.labelled[orders[early]]] = True
     return drawn
 
 
-def _changed(blocks: Blocks, chosen: Chosen, rng: np.random.Generator) -> Chosen:
+def _changed(blocks: Whole, chosen: Chosen, rng: np.random.Generator) -> Chosen:
     """Swap a random chosen block for another, or only add or drop one, many times."""
     changed = np.tile(chosen, (_PROPOSALS, 1))
     inside = blocks.labelled[chosen[blocks.labelled]]

@@ -2,16 +2,23 @@
 
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import distance_transform_cdt
 
 from hypercover.errors import SplitError
-from hypercover.samples.block_draw import Blocks, draw_blocks
+from hypercover.samples.block_draw import Blocks, draw_whole
+from hypercover.samples.guard import (
+    Guard,
+    apart,
+    check_guard,
+    guard_notes,
+    guard_width,
+    near,
+    too_wide,
+)
 from hypercover.samples.random import check_validation
-from hypercover.samples.split import Split, check_labels, check_learnable
+from hypercover.samples.split import Split, check_labels
 from hypercover.samples.windows import check_window
 
 __all__ = ["BlockSplit"]
@@ -76,7 +83,7 @@ class BlockSplit:
     """Side of a block in pixels."""
     train: float = 0.25
     """Share of the labelled pixels to train on."""
-    guard: int | Literal["auto"] = "auto"
+    guard: Guard = "auto"
     """Pixels between training and test, by Chebyshev distance; auto = window − 1."""
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
@@ -90,11 +97,7 @@ class BlockSplit:
                 "A block split trains on a share of the labelled pixels between 0 and "
                 f"1, got {self.train}; use 0.25."
             )
-        if self.guard != "auto" and (isinstance(self.guard, str) or self.guard < 0):
-            raise SplitError(
-                "The guard is a width in pixels from 0, or 'auto' for window − 1, "
-                f"got {self.guard!r}."
-            )
+        check_guard(self.guard)
         check_validation(self.validation)
 
     def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
@@ -108,25 +111,26 @@ class BlockSplit:
         """
         label_map = check_labels(labels)
         check_window(window, label_map.shape)
-        guard = window - 1 if self.guard == "auto" else self.guard
+        guard = guard_width(self.guard, window)
         cut, drawn, test = self._draw(label_map, guard, seed)
         if not test.any():
-            raise self._too_wide(label_map, guard, seed)
-        validation = self._validation(cut, drawn, guard, seed)
-        train = drawn & ~validation & ~_near(validation, guard)
-        labelled = label_map > 0
-        split = Split.from_parts(
-            train=train,
-            validation=validation,
-            test=test,
-            guard=labelled & ~train & ~validation & ~test,
+            raise too_wide(
+                lambda width: bool(self._draw(label_map, width, seed)[2].any()),
+                guard,
+                f"blocks of {self.size}",
+                label_map.shape,
+            )
+        return apart(
+            label_map,
+            drawn,
+            self._validation(cut, drawn, guard, seed),
+            guard,
             kind="blocks",
             seed=seed,
             settings=asdict(self) | {"guard": guard, "origin": [-by for by in cut.origin]},
             window=window,
-            notes=_advice(guard, window),
+            notes=guard_notes(guard, window),
         )
-        return check_learnable(split, label_map)
 
     def _draw(
         self, label_map: npt.NDArray[np.integer], guard: int, seed: int
@@ -140,9 +144,9 @@ class BlockSplit:
                 f"All labelled pixels lie in one block of {self.size} × {self.size} "
                 "pixels; use smaller blocks."
             )
-        blocks, chosen = draw_blocks(chain([first], cuts), self.train, rng)
+        blocks, chosen = draw_whole(chain([first], cuts), self.train, rng)
         drawn = blocks.pixels(chosen)
-        return blocks, drawn, (label_map > 0) & ~drawn & ~_near(drawn, guard)
+        return blocks, drawn, (label_map > 0) & ~drawn & ~near(drawn, guard)
 
     def _validation(self, cut: Blocks, drawn: Mask, guard: int, seed: int) -> Mask:
         """Take whole blocks for validation out of the drawn ones."""
@@ -156,41 +160,5 @@ class BlockSplit:
                 "use smaller blocks or validation: 0."
             )
         rng = np.random.default_rng([seed, 1])
-        _, chosen = draw_blocks(iter([inner]), self.validation, rng, rest_matters=True)
+        _, chosen = draw_whole(iter([inner]), self.validation, rng, rest_matters=True)
         return inner.pixels(chosen)
-
-    def _too_wide(
-        self, label_map: npt.NDArray[np.integer], guard: int, seed: int
-    ) -> SplitError:
-        """Say that the guard leaves no test pixel, and which guard would."""
-        low, high = -1, min(guard, max(label_map.shape))
-        while high - low > 1:
-            middle = (low + high) // 2
-            leaves = self._draw(label_map, middle, seed)[2].any()
-            low, high = (middle, high) if leaves else (low, middle)
-        way_out = (
-            f"the largest that leaves some is {low}"
-            if low >= 0
-            else "no guard would; use smaller blocks or a smaller training share"
-        )
-        return SplitError(
-            f"A guard of {guard} pixels around blocks of {self.size} leaves no test "
-            f"pixel in an image of {label_map.shape[0]} × {label_map.shape[1]}; {way_out}."
-        )
-
-
-def _near(mask: Mask, distance: int) -> Mask:
-    """Return the pixels within a Chebyshev distance of a mask, itself included."""
-    if not mask.any():
-        return np.zeros_like(mask)
-    return np.asarray(distance_transform_cdt(~mask, metric="chessboard") <= distance)
-
-
-def _advice(guard: int, window: int) -> tuple[str, ...]:
-    """Say what a guard narrower than window − 1 lets through."""
-    if guard >= window - 1:
-        return ()
-    return (
-        f"The guard of {guard} pixels is narrower than window − 1 = {window - 1}: "
-        "some test windows share pixels with training windows.",
-    )

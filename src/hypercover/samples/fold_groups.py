@@ -13,6 +13,8 @@ __all__ = [
     "check_classes",
     "check_groups",
     "check_members",
+    "check_number",
+    "check_width",
     "class_name",
     "clusters",
     "deal",
@@ -109,3 +111,15 @@ def check_groups(
         f"The samples lie in {counted(count, what)}{size}, fewer than the {n} folds; "
         f"use {fewer}{way_out}."
     )
+
+
+def check_number(n: int) -> None:
+    """Refuse a number of folds that leaves nothing to hold out."""
+    if n < 2:
+        raise SplitError(f"Cross-validation needs at least 2 folds, got {n}; use 10.")
+
+
+def check_width(guard: int) -> None:
+    """Refuse a guard that is no width."""
+    if guard < 0:
+        raise SplitError(f"The guard is a width in pixels from 0, got {guard}; use 4.")

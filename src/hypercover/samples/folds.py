@@ -14,6 +14,8 @@ from hypercover.samples.fold_groups import (
     check_classes,
     check_groups,
     check_members,
+    check_number,
+    check_width,
     class_name,
     clusters,
     deal,
@@ -161,7 +163,7 @@ class RandomFolds:
 
     def __post_init__(self) -> None:
         """Refuse a number of folds that leaves nothing to hold out."""
-        _check_number(self.n)
+        check_number(self.n)
 
     def folds(
         self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
@@ -219,8 +221,8 @@ class BlockFolds:
 
     def __post_init__(self) -> None:
         """Refuse numbers, sizes and guards that no image could give."""
-        _check_number(self.n)
-        _check_guard(self.guard)
+        check_number(self.n)
+        check_width(self.guard)
         if self.size < 1:
             raise SplitError(f"A block must be at least 1 pixel wide, got {self.size}.")
 
@@ -254,9 +256,9 @@ class ClusterFolds:
     """Hold out whole clusters: fields, as far as the samples show them.
 
     Why it exists: a block may cut a field in two; a cluster is the field.
-    Samples of one class no farther apart than ``guard`` pixels (at least 1)
-    belong together, link by link, so the guard takes samples of other classes
-    alone.
+    Samples of one class no farther apart than ``gap`` pixels belong together,
+    link by link; by default that is the guard, which then takes samples of other
+    classes alone.
 
     Parameters
     ----------
@@ -265,6 +267,9 @@ class ClusterFolds:
     guard : int
         Training samples within so many pixels (Chebyshev) of a held-out sample
         are left out of the fold.
+    gap : int, optional
+        Pixels over which samples are linked, at least 1; the guard by default.
+        1 makes clusters of connected fields, corners included.
 
     Examples
     --------
@@ -279,11 +284,13 @@ class ClusterFolds:
     """Number of folds."""
     guard: int = 4
     """Pixels around held-out samples that do not train."""
+    gap: int | None = None
+    """Pixels over which samples of one class are linked; None = the guard."""
 
     def __post_init__(self) -> None:
         """Refuse numbers and guards that no image could give."""
-        _check_number(self.n)
-        _check_guard(self.guard)
+        check_number(self.n)
+        check_width(self.guard)
 
     def folds(
         self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
@@ -297,7 +304,8 @@ class ClusterFolds:
             to train on.
         """
         check_classes(samples)
-        groups = clusters(samples, max(self.guard, 1))
+        gap = self.guard if self.gap is None else self.gap
+        groups = clusters(samples, max(gap, 1))
         check_groups(groups, self.n, "cluster", "folds by blocks")
         numbers = deal(samples.labels, groups, self.n, np.random.default_rng(seed))
         return _folded(samples, numbers, self, seed=seed, legend=legend)
@@ -325,7 +333,8 @@ def _folded(
         tuple(usable),
         kind=_KINDS[type(maker)],
         guard=guard,
-        settings=asdict(maker) | {"seed": seed},
+        settings={key: value for key, value in asdict(maker).items() if value is not None}
+        | {"seed": seed},
         notes=(*_lost_folds(parts), *_lost_classes(samples, parts, legend)),
     )
 
@@ -386,13 +395,3 @@ def _lost_classes(samples: Samples, parts: list[Fold], legend: Legend | None) ->
             f"not scored, as {whose} fold leaves none of the class to train on."
         )
     return notes
-
-
-def _check_number(n: int) -> None:
-    if n < 2:
-        raise SplitError(f"Cross-validation needs at least 2 folds, got {n}; use 10.")
-
-
-def _check_guard(guard: int) -> None:
-    if guard < 0:
-        raise SplitError(f"The guard is a width in pixels from 0, got {guard}; use 4.")
