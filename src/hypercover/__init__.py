@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hypercover.evaluation.evaluate import evaluate as evaluate
     from hypercover.evaluation.temperature import fit_temperature as fit_temperature
     from hypercover.evaluation.temperature import tempered as tempered
+    from hypercover.experiment.gap import leak_gap as leak_gap
     from hypercover.experiment.reading import load_experiment as load_experiment
     from hypercover.experiment.run import run_experiment as run_experiment
     from hypercover.experiment.search import run_search as run_search
@@ -95,6 +96,7 @@ _HOMES = {
     "drop_classes": "scene.classes",
     "evaluate": "evaluation.evaluate",
     "fit_temperature": "evaluation.temperature",
+    "leak_gap": "experiment.gap",
     "load_bundle": "classifiers.bundle",
     "load_experiment": "experiment.reading",
     "open_scene": "scene.reading",

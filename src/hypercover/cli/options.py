@@ -1,8 +1,8 @@
 """Options that several commands share, so that they mean the same everywhere.
 
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
-features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run.  ``EXPERIMENT``,
-``SET``, ``RUN_SEED``: run, search.  ``RUN_FOLDER``: these and classify.
+features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap.
+``EXPERIMENT``, ``SET``, ``RUN_SEED``: run, gap, search.  ``RUN_FOLDER``: these and classify.
 """
 
 from collections.abc import Sequence

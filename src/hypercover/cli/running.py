@@ -12,6 +12,7 @@ from hypercover.cli.tables import (
     accuracy_table,
     choice_lines,
     feature_lines,
+    gap_table,
     note_lines,
     say,
     show,
@@ -34,6 +35,8 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     with _watching() as watch:
         metrics = run_experiment(experiment, folder, workers=workers, progress=watch)
     show(accuracy_table(metrics))
+    if "gap" in metrics:
+        show(gap_table(metrics))
     say(*choice_lines(metrics), *unscored_lines(metrics))
     say(*feature_lines(metrics), *note_lines(metrics))
     if metrics["best"] and len(metrics["models"]) > 1:

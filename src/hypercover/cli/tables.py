@@ -18,6 +18,7 @@ __all__ = [
     "accuracy_table",
     "choice_lines",
     "feature_lines",
+    "gap_table",
     "note_lines",
     "say",
     "scene_table",
@@ -94,6 +95,30 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
 def _parts(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     main = {"split": metrics["split"], "models": metrics["models"]}
     return [(metrics["split"]["kind"], main), *metrics["beside"].items()]
+
+
+def gap_table(metrics: Mapping[str, Any]) -> Table:
+    """Tabulate how far each model falls from random pixels to splits that leak less."""
+    window = metrics["gap"]["window"]
+    title = f"Leak gap in %, windows of {window} × {window} pixels"
+    if metrics["scene"]["simulated"]:
+        title += " (simulated scene)"
+    table = Table(title=title, title_justify="left")
+    for column in ("model", "split"):
+        table.add_column(column)
+    for column in ("overall", "centre in window", "window overlap", "fall in points"):
+        table.add_column(column, justify="right")
+    for row in metrics["gap"]["rows"]:
+        first = row["split"] == "random"
+        table.add_row(
+            escape(row["model"]) if first else "",
+            row["split"],
+            _percent(row["overall_accuracy"], row["spread"]),
+            _percent(row["centre_in_window"]),
+            _percent(row["window_overlap"]),
+            "–" if first else f"{100 * row['fall']:.1f}",
+        )
+    return table
 
 
 def unscored_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,11 @@ class RunFolder:
         return self.path / "confusion.csv"
 
     @property
+    def gap(self) -> Path:
+        """The leak gap as a table."""
+        return self.path / "gap.csv"
+
+    @property
     def log(self) -> Path:
         """Training curves, one JSON object a line."""
         return self.path / "log.jsonl"

@@ -78,7 +78,8 @@ def _products(
         files = (bundle / "model.json", bundle / "weights.safetensors")
         yield name_of("main", experiment.seed, model), files
         yield f"map-{model}", _map_of(run, model)
-    yield "reduce", (run.metrics, run.confusion, run.log)
+    shown = (run.gap, run.figure("gap")) if experiment.gap else ()
+    yield "reduce", (run.metrics, run.confusion, run.log, *shown)
     yield "report", (run.report,)
 
 

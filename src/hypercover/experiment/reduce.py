@@ -9,6 +9,7 @@ from typing import Any
 
 from hypercover.experiment.features import used_features
 from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.gap_rows import show_gap
 from hypercover.experiment.plan import name_of
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
@@ -47,6 +48,7 @@ def reduce_run(folder: Path) -> dict[str, Any]:
         "best": best_model(main["models"]),
         "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
     }
+    metrics |= show_gap(run, experiment, metrics)
     write_json(run.metrics, metrics)
     _write_confusion(run, metrics)
     _write_curves(run, experiment)

@@ -26,6 +26,7 @@ __all__ = [
     "SklearnSpec",
     "SplitSpec",
     "WindowsSplitSpec",
+    "gap_splits",
 ]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -98,6 +99,24 @@ class WindowsSplitSpec(Spec):
 SplitSpec = Annotated[
     RandomSpec | MasksSpec | BlocksSpec | WindowsSplitSpec, Discriminator("kind")
 ]
+
+
+def gap_splits(blocks: BlocksSpec, guard: int) -> dict[str, SplitSpec]:
+    """Return the splits that a leak gap sets beside blocks of a guard of window − 1 pixels.
+
+    They train on the same share: ``random`` on single pixels, ``centre-free`` on
+    blocks whose guard of window // 2 keeps training centres out of test windows.
+
+    Examples
+    --------
+    >>> beside = gap_splits(BlocksSpec(size=15, train=0.25), guard=8)
+    >>> beside["centre-free"].guard, beside["random"].train
+    (4, 0.25)
+    """
+    return {
+        "random": RandomSpec(train=blocks.train, validation=blocks.validation),
+        "centre-free": blocks.model_copy(update={"guard": (guard + 1) // 2}),
+    }
 
 
 class SVMSpec(Spec):
@@ -226,6 +245,7 @@ class Experiment(Spec):
     models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
     search: SearchSpec = SearchSpec()
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    gap: bool = False
     map: bool | Literal["best"] = True
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -248,6 +268,25 @@ class Experiment(Spec):
         if self.map == "best" and not drawn:
             raise ValueError(
                 "map: best chooses by validation pixels; set split.validation to a share above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gap_has_its_splits(self) -> "Experiment":
+        if not self.gap:
+            return self
+        guard = self.split.guard if isinstance(self.split, BlocksSpec) else "auto"
+        if (
+            not isinstance(self.split, BlocksSpec)
+            or guard == "auto"
+            or guard < max(self.window - 1, 2)
+            or not gap_splits(self.split, guard).items() <= self.beside.items()
+        ):
+            raise ValueError(
+                "gap: true compares three splits that train on one share: split must be "
+                f"blocks with a guard of {max(self.window - 1, 2)} pixels or more, "
+                "beside.centre-free the same blocks with half that guard, and beside.random "
+                "random pixels; have hypercover gap write them"
             )
         return self
 

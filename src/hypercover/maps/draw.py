@@ -1,6 +1,8 @@
 """Every figure hypercover draws: one ``draw_x`` a figure, and ``save``."""
 
 from hypercover.maps.canvas import save
+from hypercover.maps.draw_curve import draw_curve
+from hypercover.maps.draw_gap import draw_gap
 from hypercover.maps.draw_land import (
     draw_check,
     draw_confidence,
@@ -15,6 +17,8 @@ __all__ = [
     "draw_check",
     "draw_confidence",
     "draw_confusion",
+    "draw_curve",
+    "draw_gap",
     "draw_labels",
     "draw_map",
     "draw_quicklook",

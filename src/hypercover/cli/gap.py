@@ -1,0 +1,57 @@
+"""``hypercover gap``: what random pixels hide."""
+
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import (
+    DEVICE,
+    EXPERIMENT,
+    PROCESSES,
+    RUN_FOLDER,
+    RUN_SEED,
+    SET,
+    WORKERS,
+    changes,
+    run_folder,
+)
+
+__all__ = ["command"]
+
+
+def command(
+    experiment: EXPERIMENT,
+    out: RUN_FOLDER = None,
+    set_: SET = None,
+    seed: RUN_SEED = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Seeds instead of the file's repeats.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of a block in pixels (default: the file's, or 15)."),
+    ] = None,
+    train: Annotated[
+        float | None,
+        typer.Option(help="Share that trains (default: the file's, or 0.25)."),
+    ] = None,
+    workers: WORKERS = None,
+    device: DEVICE = "",
+    processes: PROCESSES = None,
+) -> None:
+    """Run the models of an experiment under random, centre-free and overlap-free splits.
+
+    One run with one table, gap.csv and figures/gap.png: how far each model falls
+    once its test windows hold no training pixel, and once they share none. Stopped
+    or killed, the same command goes on where it was.
+
+    Example: hypercover gap fields.yaml -o runs/fields-gap --repeats 5
+    """
+    from hypercover.cli.running import run_and_show
+    from hypercover.experiment.gap import gap_experiment
+    from hypercover.experiment.reading import load_experiment
+
+    overrides = changes(set_, seed=seed, device=device, processes=processes)
+    asked = load_experiment(experiment, overrides)
+    plan = gap_experiment(asked, size=size, train=train, repeats=repeats)
+    run_and_show(plan, run_folder(out, plan.name), workers)
