@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from hypercover.cli.tables import scene_table, show
+from hypercover.cli.tables import accuracy_table, interval_lines, scene_table, show
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.scene import Scene
 
@@ -13,3 +13,42 @@ def test_a_northing_keeps_its_last_metre(capsys):
     place = (30.0, 0.0, 505_123.5, 0.0, -30.0, 4_476_789.25)
     show(*scene_table(Scene(with_grid(cube, Grid(3, 4, None, place)))))
     assert "x 505123.5, y 4476789.25; pixel 30 × 30" in capsys.readouterr().out
+
+
+def told(interval, simulated=False):
+    """Metrics of one model, as far as its table needs them."""
+    model = {
+        "overall_accuracy": 0.8,
+        "average_accuracy": 0.7,
+        "kappa": None,
+        "interval": interval,
+        "leakage": {"centre_in_window": 0.0},
+        "train_seconds": 1.0,
+        "predict_seconds": 0.2,
+    }
+    split = {"kind": "blocks", "train": {"count": 10}, "test": {"count": 20}}
+    scene = {"simulated": simulated}
+    return {"name": "x", "scene": scene, "split": split, "models": {"svm": model},
+            "beside": {}}  # fmt: skip
+
+
+def test_the_interval_of_the_overall_accuracy_stands_in_brackets(capsys):
+    interval = {"unit": "fields", "units": 12, "overall_accuracy": [0.712, 0.8849]}
+    metrics = told(interval)
+    show(accuracy_table(metrics))
+    assert "│ [71.2, 88.5] │" in capsys.readouterr().out.replace("  ", " ")
+    assert interval_lines(metrics) == [
+        "Intervals under blocks: 12 fields with test pixels, drawn anew whole, as pixels of "
+        "one piece of land are alike."
+    ]
+
+
+def test_where_nothing_can_be_told_a_dash_stands_for_the_interval(capsys):
+    metrics = told(None)
+    show(accuracy_table(metrics))
+    assert "[" not in capsys.readouterr().out
+    assert interval_lines(metrics)[0].startswith(
+        "No interval under blocks: all test pixels"
+    )
+    show(accuracy_table(told({"unit": "fields", "units": 2, "overall_accuracy": None})))
+    assert "[" not in capsys.readouterr().out

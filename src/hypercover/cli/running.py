@@ -13,6 +13,7 @@ from hypercover.cli.tables import (
     choice_lines,
     feature_lines,
     gap_table,
+    interval_lines,
     note_lines,
     say,
     show,
@@ -35,6 +36,7 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     with _watching() as watch:
         metrics = run_experiment(experiment, folder, workers=workers, progress=watch)
     show(accuracy_table(metrics))
+    say(*interval_lines(metrics))
     if "gap" in metrics:
         show(gap_table(metrics))
     say(*choice_lines(metrics), *unscored_lines(metrics))

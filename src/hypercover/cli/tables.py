@@ -19,6 +19,7 @@ __all__ = [
     "choice_lines",
     "feature_lines",
     "gap_table",
+    "interval_lines",
     "note_lines",
     "say",
     "scene_table",
@@ -55,6 +56,12 @@ def _percent(value: float | None, spread: float | None = None) -> str:
     return text if spread is None else f"{text} ± {100 * spread:.1f}"
 
 
+def _between(interval: Mapping[str, Any] | None) -> str:
+    """Write the interval of the overall accuracy, a dash where there is none."""
+    ends = (interval or {}).get("overall_accuracy")
+    return "–" if ends is None else f"\\[{_percent(ends[0])}, {_percent(ends[1])}]"
+
+
 def accuracy_table(metrics: Mapping[str, Any]) -> Table:
     """Tabulate every model under every split, with what leaks beside it."""
     title = f"{metrics['name']}: accuracy in %"
@@ -65,11 +72,12 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
         table.add_column(column)
     for column in (
         "overall",
+        "95 % interval\nof overall",
         "average",
         "kappa",
-        "train px",
-        "test px",
-        "test px with a\ntraining px in window",
+        "train\npx",
+        "test\npx",
+        "test px with\ntraining px\nin window",
         "seconds",
     ):
         table.add_column(column, justify="right")
@@ -79,10 +87,9 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
             table.add_row(
                 escape(label),
                 escape(name),
-                *(
-                    _percent(model[key], spread.get(key))
-                    for key in ("overall_accuracy", "average_accuracy")
-                ),
+                _percent(model["overall_accuracy"], spread.get("overall_accuracy")),
+                _between(model.get("interval")),
+                _percent(model["average_accuracy"], spread.get("average_accuracy")),
                 "–" if model["kappa"] is None else f"{model['kappa']:.3f}",
                 str(part["split"]["train"]["count"]),
                 str(part["split"]["test"]["count"]),
@@ -129,6 +136,25 @@ def unscored_lines(metrics: Mapping[str, Any]) -> list[str]:
         if missing:
             named = ", ".join(f"{row['name']} ({row['reason']})" for row in missing)
             lines.append(f"Not scored under {label}: {named}.")
+    return lines
+
+
+def interval_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what the intervals are drawn from, one line per split."""
+    lines = []
+    for label, part in _parts(metrics):
+        known = [model.get("interval") for model in part["models"].values()]
+        told = {(one["unit"], one["units"]) for one in known if one}
+        lines += [
+            f"Intervals under {label}: {units} {unit} with test pixels, drawn anew whole, as "
+            "pixels of one piece of land are alike."
+            for unit, units in sorted(told)
+        ]
+        if None in known:
+            lines.append(
+                f"No interval under {label}: all test pixels lie in one unit, from which "
+                "nothing can be told."
+            )
     return lines
 
 

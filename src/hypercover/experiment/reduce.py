@@ -10,6 +10,7 @@ from typing import Any
 from hypercover.experiment.features import used_features
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.gap_rows import show_gap
+from hypercover.experiment.intervals import model_interval
 from hypercover.experiment.plan import name_of
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
@@ -68,15 +69,25 @@ def _feature_notes(folder: Path, experiment: Experiment) -> list[str]:
 
 def _part(folder: Path, experiment: Experiment, split: str) -> dict[str, Any]:
     """Join what was found under one split: its first seed's counts, all seeds' models."""
+    made = result_of(folder, name_of(split, experiment.seed))
+    models = {
+        model: _model(folder, experiment, split, model, made) for model in experiment.models
+    }
+    return {"split": made, "models": models}
+
+
+def _model(
+    folder: Path, experiment: Experiment, split: str, model: str, made: dict[str, Any]
+) -> dict[str, Any]:
+    """Join what all seeds of a model found, and say how sure it is."""
     seeds = list(experiment.seeds)
-    trials = {
-        model: [result_of(folder, name_of(split, seed, model))["model"] for seed in seeds]
-        for model in experiment.models
-    }
-    return {
-        "split": result_of(folder, name_of(split, experiment.seed)),
-        "models": {model: summarise(results, seeds) for model, results in trials.items()},
-    }
+    results = [result_of(folder, name_of(split, seed, model))["model"] for seed in seeds]
+    joined = summarise(results, seeds)
+    codes = [row["code"] for row in joined["per_class"]]
+    interval = model_interval(
+        RunFolder(folder), model, split=split, made=made, seeds=seeds, codes=codes
+    )
+    return joined | {"interval": interval}
 
 
 def _write_confusion(run: RunFolder, metrics: dict[str, Any]) -> None:

@@ -1,0 +1,57 @@
+"""Intervals of a run: made of its kept answers, in the units its split calls for."""
+
+import numpy as np
+import pytest
+
+from hypercover.errors import CallError
+from hypercover.evaluation.intervals import accuracy_intervals
+from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.units import BlockUnits, FieldUnits
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.intervals import model_interval
+from hypercover.samples.samples import Samples
+
+BLOCKS = {"kind": "blocks", "settings": {"size": 6}}
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Keep the answers of a model under two seeds."""
+    rng, run = np.random.default_rng(0), RunFolder(tmp_path)
+    labels = rng.integers(1, 3, (8, 8)).repeat(4, 0).repeat(4, 1)
+    answers = []
+    for seed in (3, 4):
+        test = Samples.of(np.where(rng.random(labels.shape) < 0.5, labels, 0))
+        taken = np.where(rng.random(len(test)) < 0.8, test.labels, 3 - test.labels)
+        answers.append(Predictions.of(test, taken, shape=labels.shape))
+        answers[-1].save(run.predictions("main", seed, "svm"))
+    return run, answers
+
+
+def asked(run, made, **changes):
+    options = {"split": "main", "made": made, "seeds": [3, 4], "codes": [1, 2]}
+    return model_interval(run, "svm", **options | changes)
+
+
+def test_units_are_those_of_the_split(kept):
+    run, answers = kept
+    for made, units in (
+        (BLOCKS, BlockUnits(6)),
+        ({"kind": "fields", "settings": {}}, FieldUnits()),
+        ({"kind": "random", "settings": {"train": 0.1}}, BlockUnits(15)),
+    ):
+        expected = accuracy_intervals(answers, units=units, codes=[1, 2]).to_json()
+        assert asked(run, made) == expected
+        assert expected["unit"] == units.words
+
+
+def test_test_pixels_in_one_unit_give_no_interval(kept):
+    run, _ = kept
+    assert asked(run, {"kind": "blocks", "settings": {"size": 32}}) is None
+
+
+def test_answers_that_are_gone_are_named(kept):
+    run, _ = kept
+    run.predictions("main", 4, "svm").unlink()
+    with pytest.raises(CallError, match=r"main-4-svm\.npz are missing"):
+        asked(run, BLOCKS)
