@@ -42,6 +42,7 @@ def test_another_model_is_trained_alone(folder):
         "train-blocks-0-svm",
         "map-svm",
         "reduce",
+        "classes",
         "report",
     }
 

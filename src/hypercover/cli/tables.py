@@ -108,8 +108,8 @@ def gap_table(metrics: Mapping[str, Any]) -> Table:
     """Tabulate how far each model falls from random pixels to splits that leak less."""
     window = metrics["gap"]["window"]
     title = f"Leak gap in %, windows of {window} × {window} pixels"
-    if metrics["scene"]["simulated"]:
-        title += " (simulated scene)"
+    if said := mark(metrics["scene"]):
+        title += f" ({said})"
     table = Table(title=title, title_justify="left")
     for column in ("model", "split"):
         table.add_column(column)

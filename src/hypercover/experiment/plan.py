@@ -32,7 +32,7 @@ def make_plan(experiment: Experiment) -> Plan:
     """Expand an experiment into tasks that can be done in any process.
 
     Order: draw the scene, make the splits and compute the image features; train and evaluate each model on
-    each split with each seed; reduce to ``metrics.json``; map; report.
+    each split with each seed; reduce to ``metrics.json``; check the classes; map; report.
     """
     features, trials = _features(experiment), _trials(experiment)
     splits = _splits(experiment)
@@ -47,15 +47,21 @@ def make_plan(experiment: Experiment) -> Plan:
         weight=0.2,
         key=whole,
     )
+    classes = Task(
+        "classes",
+        f"{_HERE}.class_checks:check_classes",
+        needs=("reduce",),
+        weight=0.5,
+    )
     maps = _maps(experiment)
     report = Task(
         "report",
         f"{_HERE}.reduce:report_run",
-        needs=("reduce", *(task.name for task in maps)),
+        needs=("reduce", "classes", *(task.name for task in maps)),
         weight=0.5,
         key=whole,
     )
-    return Plan((look, *splits, *features, *trials, reduce, *maps, report))
+    return Plan((look, *splits, *features, *trials, reduce, classes, *maps, report))
 
 
 def training_tasks(experiment: Experiment) -> tuple[str, ...]:

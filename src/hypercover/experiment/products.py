@@ -80,6 +80,7 @@ def _products(
         yield f"map-{model}", _map_of(run, model)
     shown = (run.gap, run.figure("gap")) if experiment.gap else ()
     yield "reduce", (run.metrics, run.confusion, run.log, *shown)
+    yield "classes", tuple(run.figure(f"classes-{model}") for model in experiment.models)
     yield "report", (run.report,)
 
 

@@ -1,0 +1,40 @@
+"""A run shows how each class fares, over all its seeds."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hypercover.jobs.record import result_of
+from hypercover.maps.plates import read_plate
+
+
+@pytest.fixture
+def ran(desk, scene, call, tmp_path):
+    models = {"svm": {"kind": "svm"}}
+    path = desk.experiment(scene, tmp_path, models=models, map=False, repeats=2)
+    assert call("run", path, "-o", tmp_path / "run", "--workers", 1).code == 0
+    return tmp_path / "run"
+
+
+def test_the_confused_pairs_are_those_of_both_seeds_together(ran):
+    confusion = json.loads((ran / "metrics.json").read_text())["models"]["svm"]["confusion"]
+    matrix, codes = np.array(confusion["matrix"]), confusion["codes"]
+    both = np.tril(matrix + matrix.T, -1)
+    found = result_of(ran, "classes")["confused"]["svm"]
+    assert len(found) == min(3, np.count_nonzero(both))
+    places = [sorted(map(codes.index, pair), reverse=True) for pair in found]
+    counts = [both[tuple(place)] for place in places]
+    assert counts == sorted(both[both > 0], reverse=True)[:3]
+    for what in ("classes-svm", "confused-svm"):
+        assert read_plate(ran / "figures", what) is not None
+
+
+def test_a_lost_figure_is_drawn_again(desk, ran, call):
+    figure = ran / "figures" / "classes-svm.png"
+    before = figure.read_bytes()
+    figure.unlink()
+    trained = (ran / "tasks" / "train-main-3-svm.json").read_bytes()
+    assert call("run", ran / "experiment.yaml", "-o", ran, "--workers", 1).code == 0
+    assert figure.read_bytes() == before
+    assert (ran / "tasks" / "train-main-3-svm.json").read_bytes() == trained
