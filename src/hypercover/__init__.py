@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from hypercover.classifiers.cnn import CNNClassifier as CNNClassifier
     from hypercover.classifiers.svm import SVMClassifier as SVMClassifier
     from hypercover.errors import HypercoverError as HypercoverError
+    from hypercover.evaluation.area import estimate_area as estimate_area
     from hypercover.evaluation.calibration import Calibration as Calibration
     from hypercover.evaluation.calibration import abstention_curve as abstention_curve
     from hypercover.evaluation.calibration import calibration_error as calibration_error
     from hypercover.evaluation.calibration import reliability_bins as reliability_bins
     from hypercover.evaluation.evaluate import Evaluation as Evaluation
     from hypercover.evaluation.evaluate import evaluate as evaluate
+    from hypercover.evaluation.intervals import accuracy_intervals as accuracy_intervals
+    from hypercover.evaluation.predictions import Predictions as Predictions
     from hypercover.evaluation.temperature import fit_temperature as fit_temperature
     from hypercover.evaluation.temperature import tempered as tempered
+    from hypercover.evaluation.units import BlockUnits as BlockUnits
+    from hypercover.evaluation.units import FieldUnits as FieldUnits
     from hypercover.experiment.gap import leak_gap as leak_gap
     from hypercover.experiment.reading import load_experiment as load_experiment
     from hypercover.experiment.run import run_experiment as run_experiment
@@ -54,6 +59,7 @@ if TYPE_CHECKING:
     from hypercover.samples.windows import Windows as Windows
     from hypercover.scene.bands import select_bands as select_bands
     from hypercover.scene.classes import drop_classes as drop_classes
+    from hypercover.scene.classmap import open_class_map as open_class_map
     from hypercover.scene.legend import Legend as Legend
     from hypercover.scene.reading import open_scene as open_scene
     from hypercover.scene.scene import Scene as Scene
@@ -64,6 +70,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BlockFolds": "samples.folds",
     "BlockSplit": "samples.blocks",
+    "BlockUnits": "evaluation.units",
     "CNNClassifier": "classifiers.cnn",
     "Calibration": "evaluation.calibration",
     "Chain": "features.chain",
@@ -71,6 +78,7 @@ _HOMES = {
     "ClusterSplit": "samples.clusters",
     "Evaluation": "evaluation.evaluate",
     "FieldSplit": "samples.fields",
+    "FieldUnits": "evaluation.units",
     "HypercoverError": "errors",
     "KFoldSplit": "samples.kfold",
     "KPCA": "features.kpca",
@@ -80,6 +88,7 @@ _HOMES = {
     "MaskSplit": "samples.masks",
     "NWFE": "features.nwfe",
     "PCA": "features.pca",
+    "Predictions": "evaluation.predictions",
     "Profiles": "features.profiles",
     "RandomFolds": "samples.folds",
     "RandomSplit": "samples.random",
@@ -90,15 +99,18 @@ _HOMES = {
     "WindowFile": "samples.window_file",
     "Windows": "samples.windows",
     "abstention_curve": "evaluation.calibration",
+    "accuracy_intervals": "evaluation.intervals",
     "as_cv": "samples.cross_validation",
     "audit": "samples.leakage",
     "calibration_error": "evaluation.calibration",
     "drop_classes": "scene.classes",
+    "estimate_area": "evaluation.area",
     "evaluate": "evaluation.evaluate",
     "fit_temperature": "evaluation.temperature",
     "leak_gap": "experiment.gap",
     "load_bundle": "classifiers.bundle",
     "load_experiment": "experiment.reading",
+    "open_class_map": "scene.classmap",
     "open_scene": "scene.reading",
     "predict_scene": "maps.predict",
     "read_libsvm": "samples.libsvm",

@@ -10,6 +10,7 @@ from functools import wraps
 import typer
 
 from hypercover.cli import (
+    area,
     classify,
     demo,
     export,
@@ -68,6 +69,7 @@ for command in (
     search,
     predict,
     export,
+    area,
     report,
     simulate,
     windows,

@@ -19,7 +19,7 @@ from hypercover.scene.labels import LabelMap, check_placement, check_size, legen
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
-__all__ = ["check_usable", "open_labels", "open_scene"]
+__all__ = ["check_usable", "label_map_of", "open_labels", "open_scene"]
 
 PathLike = str | Path
 Labels = npt.NDArray[np.unsignedinteger]
@@ -82,7 +82,7 @@ def open_scene(
     )
     scene = scene.replace(name=name or scene.name)
     if label_file is not None:
-        own = _label_map(label_file, scene.grid, label_variable, label_field)
+        own = label_map_of(label_file, scene.grid, label_variable, label_field)
     if own is not None:
         scene = _labelled(scene, own, table)
     return with_known_image(with_known_bands(scene))
@@ -155,8 +155,16 @@ def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
         return [raster_shape(file)]
 
 
-def _label_map(file: Path, grid: Grid, variable: str | None, field: str | None) -> LabelMap:
-    """Read labels from any file that holds a label map or shapes."""
+def label_map_of(
+    file: Path, grid: Grid, variable: str | None, field: str | None
+) -> LabelMap:
+    """Read labels from any local file that holds a label map or shapes.
+
+    Raises
+    ------
+    LabelError
+        If they cannot be read or do not fit the grid.
+    """
     with _blaming_labels():
         kind = kind_of(file)
         if kind is Kind.VECTOR:
@@ -213,7 +221,7 @@ def open_labels(
     LabelError
         If they cannot be read or do not fit the grid.
     """
-    found = _label_map(_label_file(path), grid, variable, field)
+    found = label_map_of(_label_file(path), grid, variable, field)
     known, _ = legend_of(found, read_legend(legend))
     return found.codes, known
 

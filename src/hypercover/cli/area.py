@@ -1,0 +1,106 @@
+"""``hypercover area``: the areas of the classes of a map, and how sure they are."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hypercover.cli.options import LABEL_FIELD, LABEL_VARIABLE
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hypercover.evaluation.area_table import AreaTable
+
+__all__ = ["command"]
+
+_CONDITION = (
+    "These figures hold only if the reference is a probability sample of the map, drawn at "
+    "random as --design says; the test pixels of a training set are none."
+)
+
+
+class Design(StrEnum):
+    """How the reference pixels were drawn."""
+
+    stratified = "stratified"
+    simple = "simple"
+
+
+def command(
+    class_map: Annotated[
+        Path, typer.Argument(metavar="MAP", help="A class map: maps/cnn.tif.")
+    ],
+    reference: Annotated[
+        Path,
+        typer.Option(
+            "--reference",
+            "-r",
+            help="Sampled labels: a raster on the map's grid or points.",
+        ),
+    ],
+    design: Annotated[
+        Design, typer.Option(help="Drawn within strata, or from the whole map.")
+    ] = Design.stratified,
+    strata: Annotated[
+        Path | None,
+        typer.Option(help="Raster of the strata (default: the classes of the map)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Table to write: areas.csv.")
+    ] = None,
+    label_field: LABEL_FIELD = None,
+    label_variable: LABEL_VARIABLE = None,
+) -> None:
+    """Estimate accuracy and class areas of a map from a random sample of reference pixels.
+
+    After Olofsson et al. (2014), with 95 % intervals; in hectares where the map says
+    where it lies.
+
+    Example: hypercover area maps/cnn.tif --reference points.gpkg -o areas.csv
+    """
+    from hypercover.cli.tables import say, show
+    from hypercover.evaluation.area import estimate_area
+    from hypercover.evaluation.area_table import AreaTable
+    from hypercover.files import write_text
+    from hypercover.scene.classmap import open_class_map
+    from hypercover.scene.reading import open_labels
+    from hypercover.scene.writing import check_apart
+
+    if out is not None:
+        check_apart(out, class_map, reference, strata)
+    land = open_class_map(class_map)
+    hectares = land.hectares
+    codes, legend, notes = land.reference(
+        reference, variable=label_variable, field=label_field
+    )
+    layers = None if strata is None else open_labels(strata, land.grid)[0]
+    found = estimate_area(
+        land.codes, codes, design=design.value, strata=layers, legend=legend
+    )
+    table = AreaTable(found, hectares)
+    if out is not None:
+        write_text(out, table.csv())
+    show(_shown(table, land.made_from))
+    say(f"Overall accuracy, adjusted for areas: {table.overall}")
+    outside = int(((codes > 0) & (land.codes == 0)).sum())
+    if outside:
+        say(f"Note: {outside:,} reference pixels lie where the map has no class.")
+    say(*(f"Note: {note}" for note in notes), _CONDITION)
+    if out is not None:
+        say(f"Table: {out}")
+
+
+def _shown(table: "AreaTable", mark: str) -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"areas in {table.unit}, accuracies in %" + (f" ({mark})" if mark else "")
+    shown = Table(title=escape(title), title_justify="left")
+    heads = ("class", "sampled", "in the map", "area", "user's", "producer's")
+    for at, head in enumerate(heads):
+        shown.add_column(head, justify="right" if at else "left")
+    for row in table.rows():
+        shown.add_row(*map(escape, row.words(table.digits)))
+    return shown

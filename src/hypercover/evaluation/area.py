@@ -1,0 +1,245 @@
+"""Area: what a reference sample says of a map's accuracy and of the areas of its classes.
+
+Counting the pixels of a class in a map gives its area with the map's errors in
+it.  A probability sample of reference pixels corrects both the accuracy and the
+areas, and says how sure they are: Olofsson, P., Foody, G. M., Herold, M.,
+Stehman, S. V., Woodcock, C. E., Wulder, M. A. (2014), "Good practices for
+estimating area and assessing accuracy of land change", Remote Sensing of
+Environment 148, 42-57, doi 10.1016/j.rse.2014.02.015, equations 5 to 11.
+
+One estimator does it for every design: a ratio of two stratified means (Stehman
+2014, International Journal of Remote Sensing 35, 4923-4939, equations 27 and
+28).  With the classes of the map as strata it is that of Olofsson et al.; with
+one stratum it is that of a simple random sample.  No correction for a finite
+population is made, as in Olofsson et al.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from hypercover.errors import CallError, counted
+from hypercover.evaluation.tally import Floats, ratio
+from hypercover.scene.legend import Legend
+
+__all__ = ["AreaEstimate", "Estimates", "Z", "area_from_counts", "estimate_area"]
+
+Codes = npt.NDArray[np.integer[Any]]
+Z = float(norm.ppf(0.975))
+"""Standard errors that half an interval of 95 % is wide."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Some estimates and their standard errors; NaN where nothing is to divide by."""
+
+    value: Floats
+    error: Floats
+
+    def interval(self, most: float = 1.0) -> Floats:
+        """Return value ± Z · error (..., 2), cut off at 0 and at ``most``."""
+        half = Z * self.error
+        ends = np.stack([self.value - half, self.value + half], axis=-1)
+        return np.asarray(np.clip(ends, 0, most))
+
+    def scaled(self, factor: float) -> "Estimates":
+        """Return the same estimates in another unit."""
+        return Estimates(self.value * factor, self.error * factor)
+
+
+@dataclass(frozen=True, eq=False)
+class AreaEstimate:
+    """Accuracies and areas of the classes of a map, estimated from a reference sample."""
+
+    legend: Legend
+    """The classes of map and reference."""
+    counts: npt.NDArray[np.int64]
+    """Reference pixels (stratum, class in the map, class in the reference)."""
+    mapped: npt.NDArray[np.int64]
+    """Pixels of the map of each class."""
+    overall: Estimates
+    """Area-adjusted overall accuracy: share of the whole map that is right."""
+    users: Estimates
+    """User's accuracy of each class."""
+    producers: Estimates
+    """Producer's accuracy of each class."""
+    areas: Estimates
+    """Area of each class in pixels."""
+
+    @property
+    def sampled(self) -> int:
+        """Count the reference pixels."""
+        return int(self.counts.sum())
+
+
+def estimate_area(
+    mapped: Codes,
+    reference: Codes,
+    *,
+    design: Literal["stratified", "simple"] = "stratified",
+    strata: Codes | None = None,
+    legend: Legend | None = None,
+) -> AreaEstimate:
+    """Estimate accuracies and class areas of a map from reference pixels.
+
+    This holds only if the reference pixels are a probability sample of the map:
+    drawn at random within each stratum, or from the whole map.  Labels that
+    somebody found convenient, such as the test pixels of a training set, are not.
+
+    Parameters
+    ----------
+    mapped : array (y, x)
+        Class codes of the map; pixels of 0 belong to no area.
+    reference : array (y, x)
+        Class codes of the sampled pixels, 0 elsewhere.
+    design : "stratified" or "simple"
+        Whether pixels were drawn within strata or from the whole map at once.
+        A simple random sample may be given as "stratified": then it is
+        stratified afterwards, which mostly narrows the intervals.
+    strata : array (y, x), optional
+        Codes of the strata from 1; by default the classes of the map.
+    legend : Legend, optional
+        Names of the classes.
+
+    Raises
+    ------
+    CallError
+        If sizes differ, no reference pixel lies on the map, a stratum holds fewer
+        than two of them, or a pixel of the map lies in no stratum.
+
+    Examples
+    --------
+    >>> mapped = np.repeat([[1, 2]], 50, axis=1).repeat(10, axis=0)
+    >>> truth = np.roll(mapped, 10, axis=1)
+    >>> sample = np.random.default_rng(0).random(truth.shape) < 0.1
+    >>> found = estimate_area(mapped, np.where(sample, truth, 0))
+    >>> found.mapped.tolist(), found.sampled
+    ([500, 500], 89)
+    >>> round(float(found.overall.value), 2), found.areas.interval(1000).round().tolist()
+    (0.73, [[387.0, 574.0], [426.0, 613.0]])
+    """
+    inside = mapped > 0
+    places = _strata(mapped, reference, design, strata)
+    sample = (reference > 0) & inside
+    if not sample.any():
+        raise CallError(
+            "No reference pixel lies on a pixel of the map that has a class; give a "
+            "reference sample of this map."
+        )
+    known = (legend or Legend()).covering([*np.unique(mapped), *np.unique(reference)])
+    names, sizes = np.unique(places[inside], return_counts=True)
+    shape = (len(names), len(known), len(known))
+    cells = np.ravel_multi_index(
+        (
+            np.searchsorted(names, places[sample]),
+            np.searchsorted(known.codes, mapped[sample]),
+            np.searchsorted(known.codes, reference[sample]),
+        ),
+        shape,
+    )
+    counts = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
+    _check_counts(counts, names, known if strata is None else None)
+    there = np.searchsorted(known.codes, mapped[inside])
+    totals = np.bincount(there, minlength=len(known))
+    return area_from_counts(counts, sizes, totals, known)
+
+
+def area_from_counts(
+    counts: npt.ArrayLike, sizes: npt.ArrayLike, mapped: npt.ArrayLike, legend: Legend
+) -> AreaEstimate:
+    """Estimate accuracies and class areas from counts of reference pixels.
+
+    Parameters
+    ----------
+    counts : array (stratum, class in the map, class in the reference)
+        Reference pixels; at least two in each stratum.
+    sizes : array (stratum,)
+        Pixels of the map in each stratum.
+    mapped : array (class,)
+        Pixels of the map of each class.
+    legend : the classes, in order
+    """
+    table, total = np.asarray(counts, dtype=np.int64), np.asarray(sizes, dtype=np.float64)
+    drawn = table.sum(axis=(1, 2))
+    shares = table / drawn[:, None, None]
+    weights = total / total.sum()
+    right = np.diagonal(shares, axis1=1, axis2=2)
+    whole = np.ones((len(total), 1))
+    overall = _ratio(right.sum(axis=1, keepdims=True), whole, weights, drawn)
+    areas = _ratio(shares.sum(axis=1), whole, weights, drawn)
+    return AreaEstimate(
+        legend,
+        table,
+        np.asarray(mapped, dtype=np.int64),
+        overall=Estimates(overall.value[0], overall.error[0]),
+        users=_ratio(right, shares.sum(axis=2), weights, drawn),
+        producers=_ratio(right, shares.sum(axis=1), weights, drawn),
+        areas=areas.scaled(float(total.sum())),
+    )
+
+
+def _ratio(
+    part: Floats, whole: Floats, weights: Floats, drawn: npt.NDArray[np.int64]
+) -> Estimates:
+    """Estimate how much of the ``whole`` is ``part`` of it, both shares (stratum, class).
+
+    A pixel in both departs from the ratio R by 1 − R, one in the whole alone by
+    −R, any other by 0; the variance within each stratum is that of the departures.
+    """
+    wide = weights[:, None]
+    size = (wide * whole).sum(axis=0)
+    found = ratio((wide * part).sum(axis=0), size)
+    squares = part * (1 - found) ** 2 + (whole - part) * found**2
+    within = squares - (part - found * whole) ** 2
+    spread = (wide**2 * within.clip(0) / (drawn[:, None] - 1)).sum(axis=0)
+    return Estimates(found, ratio(np.sqrt(spread), size))
+
+
+def _strata(
+    mapped: Codes, reference: Codes, design: str, strata: Codes | None
+) -> npt.NDArray[np.int64]:
+    """Return the stratum of every pixel after checking that the call makes sense."""
+    given = {"reference": reference} | ({} if strata is None else {"strata": strata})
+    for name, codes in given.items():
+        if codes.shape != mapped.shape:
+            raise CallError(
+                f"Map and {name} must have one size, got {mapped.shape} and {codes.shape}; "
+                "give those of one grid."
+            )
+    if design == "simple":
+        if strata is not None:
+            raise CallError(
+                "A simple random sample has no strata; leave them out, or give the design "
+                "as stratified."
+            )
+        return np.ones(mapped.shape, dtype=np.int64)
+    if strata is None:
+        return mapped.astype(np.int64)
+    outside = int(np.count_nonzero((strata == 0) & (mapped > 0)))
+    if outside:
+        raise CallError(
+            f"Every pixel of the map must lie in a stratum, but {counted(outside, 'pixel')} "
+            "lie in none; give strata that cover the map."
+        )
+    return strata.astype(np.int64)
+
+
+def _check_counts(
+    counts: npt.NDArray[np.int64], names: Codes, legend: Legend | None
+) -> None:
+    """Refuse a stratum in which no spread can be seen."""
+    drawn = counts.sum(axis=(1, 2))
+    least = int(drawn.argmin())
+    if drawn[least] >= 2:
+        return
+    code = int(names[least])
+    what = f"Stratum {code}" if legend is None else f"Class {code} ({legend[code].name})"
+    where = "The sample" if len(drawn) == 1 else what + (" of the map" if legend else "")
+    way_out = "" if len(drawn) == 1 else ", or give the design as simple if it was"
+    raise CallError(
+        f"{where} holds {counted(int(drawn[least]), 'reference pixel')}, and at least 2 are "
+        f"needed to tell how sure an estimate is; sample more of it{way_out}."
+    )
