@@ -2,7 +2,8 @@
 
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
 features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap.
-``EXPERIMENT``, ``SET``, ``RUN_SEED``: run, gap, search.  ``RUN_FOLDER``: these and classify.
+``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.  ``RUN_FOLDER``: these
+and classify.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import typer
 
 __all__ = [
     "AXES",
+    "DATA",
     "DEVICE",
     "DROP_BANDS",
     "EXPERIMENT",
@@ -25,6 +27,7 @@ __all__ = [
     "PROCESSES",
     "RUN_FOLDER",
     "RUN_SEED",
+    "SCENE",
     "SEED",
     "SET",
     "VARIABLE",
@@ -84,6 +87,21 @@ PROCESSES = Annotated[
     ),
 ]
 EXPERIMENT = Annotated[str, typer.Argument(help="An experiment file, or a built-in name.")]
+DATA = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        help="Folder to look for the scene of a named experiment (default: "
+        "$HYPERCOVER_DATA, ./data, ., ~/hypercover).",
+    ),
+]
+SCENE = Annotated[
+    str | None,
+    typer.Option(
+        help="Scene of a named experiment: real, stand-in or simulated (default: the "
+        "first that can be had)."
+    ),
+]
 RUN_FOLDER = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run.")]
 SET = Annotated[
     list[str] | None, typer.Option("--set", help="Change one value: key.inner=value.")

@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import (
+    DATA,
     DEVICE,
     EXPERIMENT,
     PROCESSES,
     RUN_FOLDER,
     RUN_SEED,
+    SCENE,
     SET,
     WORKERS,
     changes,
@@ -23,6 +25,8 @@ def command(
     experiment: EXPERIMENT,
     out: RUN_FOLDER = None,
     set_: SET = None,
+    data: DATA = None,
+    scene: SCENE = None,
     seed: RUN_SEED = None,
     workers: WORKERS = None,
     device: DEVICE = "",
@@ -38,13 +42,18 @@ def command(
 
     Stopped or killed, the same command goes on where it was.
 
+    The built-in lecture-small, lecture-full and rome find their scene by its
+    content; where it is missing, a scene that says so takes its place.
+
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
+    from hypercover.cli.named import scene_changes
     from hypercover.cli.running import prepare_and_show, run_and_show
     from hypercover.experiment.reading import load_experiment
 
     overrides = changes(set_, seed=seed, device=device, processes=processes)
-    plan = load_experiment(experiment, overrides)
+    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
+    plan = load_experiment(experiment, [*found, *overrides])
     folder = run_folder(out, plan.name)
     if prepare:
         prepare_and_show(plan, folder)

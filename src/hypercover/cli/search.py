@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import (
+    DATA,
     EXPERIMENT,
     RUN_FOLDER,
     RUN_SEED,
+    SCENE,
     SET,
     changes,
     run_folder,
@@ -20,6 +22,8 @@ def command(
     experiment: EXPERIMENT,
     out: RUN_FOLDER = None,
     set_: SET = None,
+    data: DATA = None,
+    scene: SCENE = None,
     seed: RUN_SEED = None,
     workers: Annotated[
         int,
@@ -34,11 +38,15 @@ def command(
 
     Example: hypercover search fixed.yaml -o runs/fixed --set search.folds=5
     """
+    from hypercover.cli.named import scene_changes
     from hypercover.cli.searching import search_and_show
     from hypercover.experiment.reading import load_experiment
 
     overrides = changes(set_, seed=seed)
-    plan = load_experiment(experiment, overrides)
+    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
+    plan = load_experiment(experiment, [*found, *overrides])
     place = [] if out is None else ["-o", str(out)]
+    place += [word for folder in data or () for word in ("--data", str(folder))]
+    place += [] if scene is None else ["--scene", scene]
     called = [experiment, *place, *(word for each in overrides for word in ("--set", each))]
     search_and_show(plan, run_folder(out, plan.name), workers, called=called)

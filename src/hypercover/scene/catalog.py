@@ -87,6 +87,10 @@ class KnownMap:
     note: str
     """What to know about its codes; may be empty."""
 
+    def is_exactly(self, labels: npt.ArrayLike) -> bool:
+        """Tell whether labels (y, x) of these counts are this map pixel by pixel."""
+        return self.sha256 is not None and self.sha256 == _digest(np.asarray(labels))
+
 
 def _table(name: str) -> str:
     return (files("hypercover.scene") / "tables" / name).read_text(encoding="utf-8")
@@ -153,7 +157,7 @@ def recognise(labels: npt.ArrayLike) -> KnownMap | None:
     codes, counts = np.unique(label_map[label_map > 0], return_counts=True)
     found = dict(zip(codes.tolist(), counts.tolist(), strict=True))
     equal = [known for known in fitting if known.counts == found]
-    exact = [known for known in equal if known.sha256 == _digest(label_map)]
+    exact = [known for known in equal if known.is_exactly(label_map)]
     return next(iter(exact or equal), None)
 
 

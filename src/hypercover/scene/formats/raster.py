@@ -35,6 +35,7 @@ __all__ = [
     "grid_of_raster",
     "opened",
     "raster_shape",
+    "raster_size",
     "read_image",
     "read_layer",
 ]
@@ -105,8 +106,13 @@ def _pixels(path: Path) -> Path:
 
 def raster_shape(path: Path) -> tuple[int, int]:
     """Return rows and columns of a raster."""
+    return raster_size(path)[1:]
+
+
+def raster_size(path: Path) -> tuple[int, int, int]:
+    """Return bands, rows and columns of a raster."""
     with opened(_pixels(path)) as dataset:
-        return int(dataset.height), int(dataset.width)
+        return int(dataset.count), int(dataset.height), int(dataset.width)
 
 
 def grid_of_raster(dataset: Any) -> Grid:
