@@ -1,5 +1,6 @@
 """Finding a scene by its content, whatever its files are called and wherever they lie."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.grid import Grid
 from hypercover.scene.images import KnownImage, recognise_image
 from hypercover.scene.reading import open_labels, open_scene
+from hypercover.scene.scene import Scene
 from hypercover.scene.wanted import Fit, Wanted
 
 __all__ = ["Findings", "FoundImage", "FoundLabels", "find_scene"]
 
 _ORDERS = ("row,col,band", "band,row,col", "col,row,band", "band,col,row")
+_FEATURE = re.compile(r"(k?pca|mnf)\d+\b|.+ \w+<")
+"""Names of bands that are image features."""
 _MOST_ARRAYS = 200
 """Arrays of one file that are looked at."""
 
@@ -161,10 +165,14 @@ def _opened(
         known = recognise_image(scene)
     except HypercoverError:
         return None
-    # What carries names for its bands is a stack of features.
-    if scene.simulated or scene.band_names or (scene.stand_in and known is None):
+    if known is None and (scene.simulated or scene.stand_in or _is_stack(scene)):
         return None
     return FoundImage(outline.path, outline.variable, axes, shape, known)
+
+
+def _is_stack(scene: Scene) -> bool:
+    """Tell whether the bands are named as hypercover names image features."""
+    return any(_FEATURE.match(name) for name in scene.band_names or ())
 
 
 def _as_labels(
