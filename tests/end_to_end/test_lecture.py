@@ -147,7 +147,7 @@ def test_the_stand_in_is_labelled_in_everything_that_is_left(data_folder, call, 
         ),
     ],
 )
-@pytest.mark.parametrize("verb", ["run", "search"])
+@pytest.mark.parametrize("verb", ["run", "gap", "search"])
 def test_calls_that_make_no_sense(small, call, verb, words, sentence):
     assert call(verb, *words).sentence == sentence
     assert not (small / "runs").exists()

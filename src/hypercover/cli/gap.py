@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import (
+    DATA,
     DEVICE,
     EXPERIMENT,
     PROCESSES,
     RUN_FOLDER,
     RUN_SEED,
+    SCENE,
     SET,
     WORKERS,
     changes,
@@ -23,6 +25,8 @@ def command(
     experiment: EXPERIMENT,
     out: RUN_FOLDER = None,
     set_: SET = None,
+    data: DATA = None,
+    scene: SCENE = None,
     seed: RUN_SEED = None,
     repeats: Annotated[
         int | None, typer.Option(min=1, help="Seeds instead of the file's repeats.")
@@ -47,11 +51,13 @@ def command(
 
     Example: hypercover gap fields.yaml -o runs/fields-gap --repeats 5
     """
+    from hypercover.cli.named import scene_changes
     from hypercover.cli.running import run_and_show
     from hypercover.experiment.gap import gap_experiment
     from hypercover.experiment.reading import load_experiment
 
     overrides = changes(set_, seed=seed, device=device, processes=processes)
-    asked = load_experiment(experiment, overrides)
+    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
+    asked = load_experiment(experiment, [*found, *overrides])
     plan = gap_experiment(asked, size=size, train=train, repeats=repeats)
     run_and_show(plan, run_folder(out, plan.name), workers)

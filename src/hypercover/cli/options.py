@@ -2,8 +2,8 @@
 
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
 features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap.
-``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.  ``RUN_FOLDER``: these
-and classify.
+``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.
+``RUN_FOLDER``: these and classify.
 """
 
 from collections.abc import Sequence
