@@ -28,6 +28,23 @@ def pixels(codes=(3, 200, 65535)):
     return rng.normal(size=(60, 4)) + which[:, None], np.array(codes)[which]
 
 
+@pytest.mark.parametrize(("given", "read"), [(1.5, 1.5), (2, 2.0), (None, None)])
+def test_a_card_may_say_a_temperature(tmp_path, given, read):
+    save_bundle(tmp_path, SVMClassifier().fit(*pixels()), CARD | {"temperature": given})
+    assert load_bundle(tmp_path).temperature == read
+
+
+def test_an_older_card_says_none(saved):
+    assert load_bundle(saved).temperature is None
+
+
+@pytest.mark.parametrize("given", [0, -1, 1e9, "2", True, [1.5], {"T": 1}])
+def test_a_temperature_that_is_none_is_refused(tmp_path, given):
+    save_bundle(tmp_path, SVMClassifier().fit(*pixels()), CARD | {"temperature": given})
+    with pytest.raises(ModelError, match="temperature of a model is a number from"):
+        load_bundle(tmp_path).temperature  # noqa: B018
+
+
 @pytest.fixture
 def saved(tmp_path):
     svm = SVMClassifier().fit(*pixels())

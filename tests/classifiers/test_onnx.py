@@ -15,6 +15,7 @@ from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.networks.catalog import NETWORKS
 from hypercover.classifiers.onnx_graph import onnx_graph, write_onnx
 from hypercover.errors import CallError
+from hypercover.evaluation.temperature import tempered
 from hypercover.maps.predict import predict_scene
 from hypercover.samples.windows import Windows
 from hypercover.scene.scene import Scene
@@ -129,8 +130,27 @@ def test_the_graph_says_how_to_use_it(graphs):
         "network": "lecture",
         "nodata": 0,
         "padding": "edge pixels repeated, inside the graph",
+        "temperature": None,
         "window": 9,
     }
+
+
+@pytest.mark.parametrize("name", [TILED[0], *WINDOWED[:1]])
+def test_a_temperature_is_inside_the_graph_and_said(networks, tmp_path, name):
+    model, path = networks(name), tmp_path / "net.onnx"
+    assert write_onnx(model, path, {}, 2.5) < 1e-4
+    assert said(onnx.load(path))["temperature"] == 2.5
+    values = raw(30, *(model.window_,) * 2)
+    (answer,) = onnxruntime.InferenceSession(path).run(
+        None, {said(onnx.load(path))["input"]: values}
+    )
+    own = (
+        model.predict_proba(values)[0]
+        if name in WINDOWED
+        else expected_of(model, values)[0]
+    )
+    assert np.abs(answer[0] - tempered(own, 2.5, axis=0)).max() < 1e-4
+    assert np.abs(answer[0] - own).max() > 1e-3
 
 
 def test_equal_models_give_equal_bytes_and_nothing_else_changes(networks, tmp_path, capfd):

@@ -20,7 +20,8 @@ from sklearn.svm import SVC
 
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.errors import CallError, ModelError, SceneError
-from hypercover.maps.predict import predict_scene, predict_to_files
+from hypercover.evaluation.temperature import tempered
+from hypercover.maps.predict import predict_pixels, predict_scene, predict_to_files
 from hypercover.maps.tiles import tiles
 from hypercover.samples.windows import Windows
 from hypercover.scene.grid import Grid, with_grid
@@ -371,6 +372,79 @@ def test_an_svm_with_probabilities_maps_them(scene):
     np.testing.assert_array_equal(found.labels.ravel(), svm.predict(pixels))
 
 
+@pytest.mark.parametrize("temperature", [0.4, 3.0])
+def test_a_temperature_scales_all_but_the_labels(scene, temperature):
+    spectra = np.random.default_rng(0).normal(size=(90, 3))
+    svm = SVMClassifier(probability=True).fit(spectra, np.arange(90) % 3 + 1)
+    for classifier in (WindowMean(2), svm):
+        own = predict_scene(classifier, scene, layers=LAYERS, memory=2**18)
+        found = predict_scene(
+            classifier, scene, layers=LAYERS, memory=2**18, temperature=temperature
+        )
+        np.testing.assert_array_equal(found.labels, own.labels)
+        shares = tempered(own.probabilities, temperature, axis=0)
+        np.testing.assert_allclose(found.probabilities, shares, rtol=1e-4)
+        place = np.searchsorted(classifier.classes_, own.labels)
+        sure = np.take_along_axis(found.probabilities, place[None], axis=0)[0]
+        np.testing.assert_array_equal(found.confidence, sure)
+        spread = -(shares * np.log(shares)).sum(axis=0) / np.log(3)
+        np.testing.assert_allclose(found.entropy, spread, rtol=1e-3, atol=1e-6)
+        alone = predict_scene(classifier, scene, memory=2**18, temperature=temperature)
+        np.testing.assert_array_equal(alone.confidence, found.confidence)
+        assert alone.probabilities is None
+
+
+def test_a_confidence_under_a_temperature_is_that_of_the_label(scene):
+    class Tied:
+        classes_ = np.array([9, 4])
+
+        def predict(self, spectra):
+            return np.full(len(spectra), 4)
+
+        def predict_proba(self, spectra):
+            return np.tile([0.8, 0.2], (len(spectra), 1))
+
+    found = predict_scene(Tied(), scene, temperature=2.0)
+    assert (found.labels == 4).all()
+    np.testing.assert_allclose(found.confidence, 1 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, np.nan, np.inf])
+def test_what_is_no_temperature_is_refused(scene, temperature):
+    with pytest.raises(ModelError, match="A temperature is a number above 0, got"):
+        predict_scene(WindowMean(), scene, temperature=temperature)
+
+
+@pytest.mark.parametrize("make", [SVMClassifier, SVC])
+def test_what_are_no_probabilities_has_no_temperature(scene, make):
+    spectra = np.random.default_rng(0).normal(size=(60, 3))
+    svm = make().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
+    with pytest.raises(ModelError, match="temperature 2, and the model gives none"):
+        predict_scene(svm, scene, temperature=2.0)
+
+
+def test_some_pixels_are_predicted_as_in_the_map():
+    random = np.random.default_rng(0)
+    values = random.normal(size=(3, 300, 300)).astype(np.float32)
+    values[:, 100:200] = 0
+    scene = scene_of(values, grid=Grid(300, 300))
+    at = tuple(random.integers(0, 300, (2, 500)))
+    found = predict_pixels(WindowMean(1), scene, at, LAYERS)
+    whole = predict_scene(WindowMean(1), scene, layers=LAYERS)
+    for layer in LAYERS:
+        expected = getattr(whole, layer)[(..., *at)]
+        np.testing.assert_array_equal(found[layer], expected)
+    none = predict_pixels(WindowMean(1), scene, (at[0][:0], at[1][:0]), LAYERS)
+    assert [none[layer].shape for layer in LAYERS] == [(0,), (0,), (3, 0), (0,)]
+
+
+def test_tiles_without_an_asked_pixel_are_not_predicted():
+    values = np.ones((3, 300, 530), np.float32)
+    scene, counting = scene_of(values, grid=Grid(300, 530)), Stopping()
+    predict_pixels(counting, scene, (np.array([3, 299]), np.array([5, 529])), ["labels"])
+    assert counting.asked == 2
+
+
 def test_too_little_memory_is_told_in_one_sentence(scene):
     with pytest.raises(
         ModelError, match=r"Predicting 8 × 8 pixels of 3 bands .* allow more"
@@ -459,6 +533,7 @@ def test_a_damaged_tile_is_predicted_again(stopped, damage):
 @pytest.mark.parametrize(
     "changes",
     [{"identity": {"model": "other", "image": "i"}},
+     {"temperature": 2.0},
      {"confidence_path": "sure.tif"}],
 )  # fmt: skip
 def test_tiles_of_something_else_are_not_taken(stopped, changes):

@@ -40,6 +40,7 @@ _KINDS = {
     "cnn": ("hypercover.classifiers.cnn", "CNNClassifier"),
     "sklearn": ("hypercover.classifiers.named", "NamedClassifier"),
 }
+_COLDEST, _HOTTEST = 1e-3, 1e3
 _PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -68,7 +69,8 @@ class Bundle:
     """The fitted classifier: predict, classes_ and more, by its kind."""
     card: dict[str, Any]
     """What it was made for: ``bands`` (numbers), ``wavelengths`` and ``fwhm`` (nm or
-    None), ``band_names`` (or None), ``legend``, ``window`` (pixels) and whatever else its maker noted."""
+    None), ``band_names`` (or None), ``legend``, ``window`` (pixels), ``temperature`` and
+    whatever else its maker noted."""
     kind: str
     """Kind of the classifier: svm, cnn or sklearn."""
     versions: dict[str, str]
@@ -78,6 +80,26 @@ class Bundle:
     features: State | None = None
     """State of the image features it takes in the place of bands, not checked yet:
     settings and arrays; None where it takes the bands of the card."""
+
+    @property
+    def temperature(self) -> float | None:
+        """By what its probabilities are to be scaled; None: they are taken as they are.
+
+        Raises
+        ------
+        ModelError
+            If the card, which may come from a stranger, says what no temperature is.
+        """
+        given = self.card.get("temperature")
+        if given is None:
+            return None
+        number = isinstance(given, int | float) and not isinstance(given, bool)
+        if not (number and _COLDEST <= given <= _HOTTEST):
+            raise ModelError(
+                f"The temperature of a model is a number from {_COLDEST:g} to {_HOTTEST:g}, "
+                f"and the card says {str(given)[:40]!r}; train it again."
+            )
+        return float(given)
 
 
 def save_bundle(

@@ -33,7 +33,10 @@ _TILE = (12, 17)
 
 
 def write_onnx(
-    classifier: CNNClassifier, path: str | Path, metadata: Mapping[str, Any]
+    classifier: CNNClassifier,
+    path: str | Path,
+    metadata: Mapping[str, Any],
+    temperature: float | None = None,
 ) -> float | None:
     """Write a trained network as an ONNX file and hold its answers against the model's.
 
@@ -48,6 +51,8 @@ def write_onnx(
     path : file to write
     metadata : mapping of names to JSON values
         What the file shall say beside what :func:`onnx_graph` adds.
+    temperature : float, optional
+        By which the scores are divided before the softmax.
 
     Returns
     -------
@@ -65,10 +70,10 @@ def write_onnx(
     OutputError
         If the file cannot be written.
     """
-    graph = onnx_graph(classifier, metadata)
+    graph = onnx_graph(classifier, metadata, temperature)
     with atomic(path) as draft:
         draft.write_bytes(graph.SerializeToString(deterministic=True))
-        apart = _largest_difference(classifier, draft)
+        apart = _largest_difference(classifier, draft, temperature)
         if apart is not None and not apart < _APART:
             raise RunError(
                 f"ONNX Runtime gives probabilities that differ from the model's by "
@@ -77,7 +82,11 @@ def write_onnx(
     return apart
 
 
-def onnx_graph(classifier: CNNClassifier, metadata: Mapping[str, Any]) -> Any:
+def onnx_graph(
+    classifier: CNNClassifier,
+    metadata: Mapping[str, Any],
+    temperature: float | None = None,
+) -> Any:
     """Return a trained network as an ``onnx.ModelProto``.
 
     A network that may see a tile at once takes ``cube`` (batch, band, height,
@@ -87,8 +96,8 @@ def onnx_graph(classifier: CNNClassifier, metadata: Mapping[str, Any]) -> Any:
     (batch, band, window, window) and gives (batch, class).
 
     Every value of its metadata is JSON.  It says ``input``, ``network``,
-    ``window``, ``margin``, ``padding``, ``nodata`` and ``hypercover_version``
-    beside what it is given.
+    ``window``, ``margin``, ``padding``, ``nodata``, ``temperature`` and
+    ``hypercover_version`` beside what it is given.
 
     Raises
     ------
@@ -105,10 +114,10 @@ def onnx_graph(classifier: CNNClassifier, metadata: Mapping[str, Any]) -> Any:
             f"Writing ONNX needs the package {error.name}, which is not installed; "
             "install it by pip install 'hypercover[onnx]'."
         ) from error
-    graph = _exported(classifier)
+    graph = _exported(classifier, temperature)
     graph.producer_name, graph.producer_version = "hypercover", version("hypercover")
     graph.ir_version = _FORMAT
-    said = {**_description(classifier), **metadata}
+    said = {**_description(classifier), "temperature": temperature, **metadata}
     values = {key: json.dumps(value, allow_nan=False) for key, value in said.items()}
     onnx.helper.set_model_props(graph, values)
     onnx.checker.check_model(graph, full_check=True)
@@ -116,13 +125,14 @@ def onnx_graph(classifier: CNNClassifier, metadata: Mapping[str, Any]) -> Any:
 
 
 class _RawValues(nn.Module):
-    """Scaling, padding, network and softmax as one module on the CPU."""
+    """Scaling, padding, network, temperature and softmax as one module on the CPU."""
 
     mean: torch.Tensor
     weight: torch.Tensor
 
-    def __init__(self, classifier: CNNClassifier) -> None:
+    def __init__(self, classifier: CNNClassifier, temperature: float | None) -> None:
         super().__init__()
+        self.temperature = temperature
         scaling = classifier.scaling_
         self.register_buffer("mean", _per_band(scaling.mean))
         weight = scaling.weight
@@ -141,19 +151,24 @@ class _RawValues(nn.Module):
         else:
             values = values * self.weight
         if not self.tiles:
-            return torch.softmax(self.network(values)[:, :, 0, 0], 1)
+            return self._shares(self.network(values)[:, :, 0, 0])
         # after the scaling, which may leave far fewer values than there are bands
         around = nn.functional.pad(values, [self.margin] * 4, mode="replicate")
-        return torch.softmax(self.network(around), 1)
+        return self._shares(self.network(around))
+
+    def _shares(self, scores: torch.Tensor) -> torch.Tensor:
+        if self.temperature is not None:
+            scores = scores / self.temperature
+        return torch.softmax(scores, 1)
 
 
 def _per_band(values: npt.NDArray[np.float32]) -> torch.Tensor:
     return torch.from_numpy(values)[None, :, None, None]
 
 
-def _exported(classifier: CNNClassifier) -> Any:
+def _exported(classifier: CNNClassifier, temperature: float | None) -> Any:
     """Return the bare graph, freed of what PyTorch notes of this machine."""
-    whole = _RawValues(classifier).eval()
+    whole = _RawValues(classifier, temperature).eval()
     size = sum(4 * values.numel() for values in whole.state_dict().values())
     if size > _MOST:
         raise ModelError(
@@ -220,7 +235,9 @@ def _description(classifier: CNNClassifier) -> dict[str, Any]:
     }
 
 
-def _largest_difference(classifier: CNNClassifier, path: Path) -> float | None:
+def _largest_difference(
+    classifier: CNNClassifier, path: Path, temperature: float | None
+) -> float | None:
     """Compare the file with the model on random values; None without ONNX Runtime."""
     try:
         import onnxruntime
@@ -236,6 +253,9 @@ def _largest_difference(classifier: CNNClassifier, path: Path) -> float | None:
         expected = classifier.predict_dense(np.pad(values, sides, mode="edge"))
     else:
         expected = classifier.predict_proba(values[None])[0]
+    if temperature is not None:
+        powers = (expected / expected.max(axis=0)) ** (1 / temperature)
+        expected = powers / powers.sum(axis=0)
     return float(np.abs(answer - expected).max())
 
 

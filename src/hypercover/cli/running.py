@@ -10,6 +10,7 @@ from pathlib import Path
 from hypercover.cli.progress import duration
 from hypercover.cli.tables import (
     accuracy_table,
+    calibration_lines,
     choice_lines,
     feature_lines,
     gap_table,
@@ -39,6 +40,7 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     say(*interval_lines(metrics))
     if "gap" in metrics:
         show(gap_table(metrics))
+    say(*calibration_lines(metrics))
     say(*choice_lines(metrics), *unscored_lines(metrics))
     say(*feature_lines(metrics), *note_lines(metrics))
     if metrics["best"] and len(metrics["models"]) > 1:

@@ -16,6 +16,7 @@ from hypercover.scene.scene import Scene
 
 __all__ = [
     "accuracy_table",
+    "calibration_lines",
     "choice_lines",
     "feature_lines",
     "gap_table",
@@ -126,6 +127,28 @@ def gap_table(metrics: Mapping[str, Any]) -> Table:
             "–" if first else f"{100 * row['fall']:.1f}",
         )
     return table
+
+
+def calibration_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say how far confidences are off on test pixels, one line per split."""
+    lines = []
+    for label, part in _parts(metrics):
+        said = [
+            f"{name} {_off(model['calibration'])}"
+            for name, model in part["models"].items()
+            if model.get("calibration")
+        ]
+        if said:
+            lines.append(f"Confidence off under {label} by: {', '.join(said)}.")
+    return lines
+
+
+def _off(calibration: Mapping[str, Any]) -> str:
+    """Write a calibration error, and that before the confidence was scaled."""
+    error = f"{_percent(calibration['error'])} %"
+    if calibration["error_before"] is None:
+        return error
+    return f"{error} (unscaled {_percent(calibration['error_before'])} %)"
 
 
 def unscored_lines(metrics: Mapping[str, Any]) -> list[str]:

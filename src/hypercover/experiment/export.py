@@ -49,7 +49,7 @@ def export_onnx(model: Path, out: Path) -> float | None:
     }
     from hypercover.classifiers.onnx_graph import write_onnx
 
-    return write_onnx(bundle.classifier, out, metadata)
+    return write_onnx(bundle.classifier, out, metadata, bundle.temperature)
 
 
 def _check_network(bundle: Bundle, model: Path) -> None:

@@ -79,6 +79,7 @@ def predict_image(
         entropy_path=entropy,
         legend=legend,
         memory=None if memory is None else _left(memory),
+        temperature=bundle.temperature,
         identity=known,
         progress=progress,
     )

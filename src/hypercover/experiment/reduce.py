@@ -7,6 +7,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
+from hypercover.experiment.calibration_summary import calibration_notes, draw_calibration
 from hypercover.experiment.features import used_features
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.gap_rows import show_gap
@@ -45,7 +46,11 @@ def reduce_run(folder: Path) -> dict[str, Any]:
         "scene": scene,
         "legend": legend,
         **main,
-        "notes": [*experiment.notes, *_feature_notes(folder, experiment)],
+        "notes": [
+            *experiment.notes,
+            *_feature_notes(folder, experiment),
+            *calibration_notes(main),
+        ],
         "best": best_model(main["models"]),
         "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
     }
@@ -119,7 +124,7 @@ def _write_curves(run: RunFolder, experiment: Experiment) -> None:
 
 
 def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
-    """Draw confusion matrices and training curves of the main split."""
+    """Draw confusion, training and calibration of the models under the main split."""
     from hypercover.maps import draw
 
     rows = [json.loads(line) for line in run.log.read_text().splitlines()]
@@ -134,6 +139,7 @@ def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
         curve = [row for row in rows if (row["model"], row["split"]) == (name, "main")]
         if curve:
             draw.save(draw.draw_training(curve, title), run.figure(f"training-{name}"))
+    draw_calibration(run, metrics["models"], f" ({said})" if said else "")
 
 
 def report_run(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from hypercover.experiment.calibration_summary import join_calibration
 from hypercover.experiment.leakage import mean_feature_leakage
 
 __all__ = ["best_model", "summarise"]
@@ -49,6 +50,7 @@ def summarise(results: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dic
         "spread": {
             name: _spread([result[name] for result in results]) for name in _HEADLINES
         },
+        **join_calibration(results, seeds),
         **_searches(results, seeds),
     }
 

@@ -208,6 +208,7 @@ def _keep(
         "weights; pixels without data are zero; windows repeat the edge pixels of the scene",
         "split": setting.experiment.split.kind,
         "overall_accuracy": result["overall_accuracy"],
+        "temperature": result.get("calibration", {}).get("temperature"),
     }
     learnt = None if chain is None else chain.state()
     save_bundle(setting.folder.model(name), classifier, card, features=learnt)
@@ -229,9 +230,11 @@ def draw_map(
     from hypercover.maps.predict import predict_scene
 
     setting = Setting.of(folder)
+    bundle = load_bundle(setting.folder.model(model))
     found = predict_scene(
-        load_bundle(setting.folder.model(model)).classifier,
+        bundle.classifier,
         scene_for_model(setting, setting.experiment.models[model]),
+        temperature=bundle.temperature,
         progress=lambda done, total: report(done / total, "predicting the scene"),
     )
     _show(setting, model, found)

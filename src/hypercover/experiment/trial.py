@@ -1,7 +1,6 @@
 """A trial: one classifier trained and tested on one scene under one split."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hypercover.evaluation.calibration import Calibration
 from hypercover.evaluation.evaluate import Evaluation, evaluate
 from hypercover.evaluation.predictions import Predictions
+from hypercover.experiment.calibrate import calibrate
 from hypercover.experiment.windows import windows_for
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
@@ -32,6 +33,9 @@ class Trial:
     """Its accuracy on the test pixels, and what leaked."""
     predictions: Predictions
     """Its answers for the test pixels, one by one."""
+    calibration: Calibration | None
+    """What its confidence is worth, and the temperature that scaled it; None where
+    it does not say how sure it is."""
     validation_accuracy: float | None
     """Share of validation pixels it got right; None without such pixels."""
     train_seconds: float
@@ -41,11 +45,17 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values."""
-        return self.evaluation.to_json() | {
+        figures = {
             "validation_accuracy": self.validation_accuracy,
             "train_seconds": self.train_seconds,
             "predict_seconds": self.predict_seconds,
         }
+        sure = self.calibration
+        return (
+            self.evaluation.to_json()
+            | figures
+            | ({} if sure is None else {"calibration": sure.to_json()})
+        )
 
 
 def run_trial(
@@ -130,17 +140,24 @@ def judge(
     window: int = 1,
     train_seconds: float = 0.0,
 ) -> Trial:
-    """Test a trained classifier on the test pixels of a split, and audit the split."""
+    """Test a trained classifier on the test pixels of a split, and audit the split.
+
+    Its probabilities are scaled by a temperature that is fitted on the validation
+    pixels, where there are any.
+    """
     labels = scene.usable_labels
-    wanted = {part: split.samples(part, labels) for part in ("validation", "test")}
+    held, test = (split.samples(part, labels) for part in ("validation", "test"))
     began = time.perf_counter()
-    answers = _predict(classifier, scene, wanted, window)
+    both = _predict(classifier, scene, _joined(held, test), window)
     seconds = time.perf_counter() - began
+    shown = {name: values[..., : len(held)] for name, values in both.items()}
+    own = {name: values[..., len(held) :] for name, values in both.items()}
+    answers, calibration = calibrate(classifier, (held, shown), (test, own))
     tested = Predictions.of(
-        wanted["test"],
-        answers["test"]["labels"],
+        test,
+        answers["labels"],
         shape=scene.shape,
-        confidence=answers["test"].get("confidence"),
+        confidence=answers.get("confidence"),
     )
     return Trial(
         classifier,
@@ -152,7 +169,8 @@ def judge(
             window=window,
         ),
         tested,
-        _share_right(answers["validation"]["labels"], wanted["validation"]),
+        calibration,
+        _share_right(shown["labels"], held),
         train_seconds,
         seconds,
     )
@@ -166,35 +184,26 @@ def _look(scene: Scene, samples: Samples, window: int) -> Any:
     return np.ascontiguousarray(values[:, samples.rows, samples.cols].T)
 
 
-def _predict(
-    classifier: Any, scene: Scene, wanted: Mapping[str, Samples], window: int
-) -> dict[str, Answers]:
-    """Predict some samples of each part: class codes and, where it says so, confidence.
+def _predict(classifier: Any, scene: Scene, at: Samples, window: int) -> Answers:
+    """Predict some samples: class codes and, where it says so, how sure it is of which.
 
-    A network that can see the whole scene in one pass does so: that is far
-    faster than window by window, gives the same answers, and makes the
-    accuracy that of the map itself.
+    A network sees the scene in tiles: that is far faster than window by window,
+    gives the same answers, and makes the accuracy that of the map itself.
     """
-    from hypercover.maps.layers import by_pixel, gives_confidence
+    from hypercover.maps.layers import by_pixel, gives_confidence, gives_probabilities
 
+    asked = ["labels"]
+    asked += ["confidence"] if gives_confidence(classifier) else []
+    asked += ["probabilities"] if gives_probabilities(classifier) else []
     if _is_network(classifier):
-        from hypercover.maps.predict import predict_scene
+        from hypercover.maps.predict import predict_pixels
 
-        whole = predict_scene(classifier, scene)
-        layers: Answers = {"labels": whole.labels}
-        if whole.confidence is not None:
-            layers["confidence"] = whole.confidence
-        return {
-            part: {name: values[at.rows, at.cols] for name, values in layers.items()}
-            for part, at in wanted.items()
-        }
-    asked = {"labels", *(["confidence"] if gives_confidence(classifier) else [])}
-    return {
-        part: by_pixel(classifier, _look(scene, at, window), asked)
-        if len(at)
-        else {name: np.empty(0) for name in asked}
-        for part, at in wanted.items()
-    }
+        return predict_pixels(classifier, scene, (at.rows, at.cols), asked)
+    if not len(at):
+        return {"labels": np.empty(0)}
+    found = by_pixel(classifier, _look(scene, at, window), set(asked))
+    # An SVM's shares, which only rank pixels, come along where its confidence is asked.
+    return {name: found[name] for name in asked}
 
 
 def _is_network(classifier: Any) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import ModelError
+from hypercover.evaluation.temperature import tempered
 from hypercover.maps.export import code_type
 
 __all__ = [
@@ -17,12 +18,15 @@ __all__ = [
     "entropy",
     "fill",
     "gives_confidence",
+    "gives_probabilities",
+    "scaled",
 ]
 
 Answers = dict[str, npt.NDArray[Any]]
 """By layer: ``labels``, ``confidence`` and ``entropy`` (y, x), ``probabilities``
 (class, y, x).  Where there is no data, labels are 0 and all others NaN."""
 _SHARES = ("probabilities", "entropy")
+_SURE = ("confidence", *_SHARES)
 
 
 def blank(
@@ -45,6 +49,16 @@ def gives_confidence(classifier: Any) -> bool:
     return any(hasattr(classifier, name) for name in names)
 
 
+def gives_probabilities(classifier: Any) -> bool:
+    """Tell whether what a classifier says of its classes are probabilities.
+
+    The shares of an SVM without ``probability=True`` are none: they rank pixels.
+    """
+    return hasattr(classifier, "predict_dense") or (
+        hasattr(classifier, "predict_proba") and getattr(classifier, "probability", True)
+    )
+
+
 def check_layers(classifier: Any, layers: Iterable[str]) -> None:
     """Refuse layers that need probabilities of a classifier that has none.
 
@@ -55,10 +69,7 @@ def check_layers(classifier: Any, layers: Iterable[str]) -> None:
         them does not mean right nine times in ten.
     """
     wanted = [layer for layer in layers if layer in _SHARES]
-    known = hasattr(classifier, "predict_dense") or (
-        hasattr(classifier, "predict_proba") and getattr(classifier, "probability", True)
-    )
-    if wanted and not known:
+    if wanted and not gives_probabilities(classifier):
         raise ModelError(
             f"A map of {wanted[0]} was asked for, and the model gives no calibrated "
             "probabilities; train it with probability: true or leave that map out."
@@ -90,6 +101,7 @@ def fill(
     values: npt.NDArray[Any],
     valid: npt.NDArray[np.bool_],
     memory: int,
+    temperature: float | None = None,
 ) -> None:
     """Predict one piece of a scene into layers that were blank.
 
@@ -102,15 +114,22 @@ def fill(
         Which pixels hold data.
     memory : int
         Bytes that a dense classifier may work with.
+    temperature : float, optional
+        By which the probabilities are scaled; labels do not change by it.
     """
     if not valid.any():
         return
+    asked = set(answers)
+    if temperature is not None and not asked.isdisjoint(_SURE):
+        asked.add("probabilities")
     dense = hasattr(classifier, "predict_dense")
     found = (
         _dense(classifier, values, valid, memory)
         if dense
-        else by_pixel(classifier, values[:, valid].T, set(answers))
+        else by_pixel(classifier, values[:, valid].T, asked)
     )
+    if temperature is not None and "probabilities" in found:
+        found = scaled(found, classifier.classes_, temperature)
     if "entropy" in answers:
         found["entropy"] = entropy(found["probabilities"])
     for layer, array in answers.items():
@@ -140,9 +159,27 @@ def by_pixel(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Ans
         found["confidence"] = np.asarray(classifier.confidence(spectra))
     if not layers.isdisjoint(_SHARES) or ("confidence" in layers and not own):
         shares = np.asarray(classifier.predict_proba(spectra)).T
-        # Classes need not be in order: LIBSVM's are as they came.
-        place = {code: row for row, code in enumerate(classifier.classes_.tolist())}
-        taken = [place[code] for code in found["labels"].tolist()]
         found["probabilities"] = shares
-        found.setdefault("confidence", shares[taken, np.arange(len(taken))])
+        if not own:
+            found["confidence"] = _of_labels(shares, found["labels"], classifier.classes_)
     return found
+
+
+def scaled(answers: Answers, classes: npt.NDArray[Any], temperature: float) -> Answers:
+    """Return answers (…, pixel) with probabilities and confidence under a temperature.
+
+    The labels stay, whatever rounding makes of two classes that are as probable.
+    """
+    shares = tempered(answers["probabilities"], temperature, axis=0)
+    sure = _of_labels(shares, answers["labels"], classes)
+    return answers | {"probabilities": shares, "confidence": sure}
+
+
+def _of_labels(
+    shares: npt.NDArray[Any], labels: npt.NDArray[Any], classes: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Return the probability of the class (pixel,) that was answered."""
+    # Classes need not be in order: LIBSVM's are as they came.
+    order = np.argsort(classes)
+    taken = order[np.searchsorted(classes, labels, sorter=order)]
+    return np.asarray(shares[taken, np.arange(len(taken))])

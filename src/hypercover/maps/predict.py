@@ -29,7 +29,7 @@ from hypercover.maps.tiles import Tile
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
-__all__ = ["Prediction", "predict_scene", "predict_to_files"]
+__all__ = ["Prediction", "predict_pixels", "predict_scene", "predict_to_files"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ def predict_scene(
     *,
     layers: Sequence[str] = ("labels", "confidence"),
     memory: int | None = None,
+    temperature: float | None = None,
     progress: Progress | None = None,
 ) -> Prediction:
     """Predict the class of every pixel of a scene and keep the map in memory.
@@ -77,6 +78,10 @@ def predict_scene(
     memory : int, optional
         Bytes the work may take besides the map; 1 GiB, or half of what is
         available if that is less.
+    temperature : float, optional
+        By which confidence, probabilities and entropy are scaled (see
+        :func:`~hypercover.evaluation.temperature.fit_temperature`); that of a
+        bundle is ``bundle.temperature``.  Labels do not change by it.
     progress : callable, optional
         Called with the pixels done and the pixels in all.
 
@@ -84,9 +89,10 @@ def predict_scene(
     ------
     ModelError
         If the classifier's bands or class codes do not fit a map of this scene,
-        a layer needs probabilities it does not give, or the memory is too little.
+        a layer or a temperature needs probabilities it does not give, or the
+        memory is too little.
     """
-    predictor = Predictor.of(classifier, scene, layers, memory)
+    predictor = Predictor.of(classifier, scene, layers, memory, temperature)
     whole = predictor.blank(scene.shape)
     done = 0
     with predictor.reading():
@@ -104,6 +110,39 @@ def predict_scene(
     )
 
 
+def predict_pixels(
+    classifier: Any,
+    scene: Scene,
+    at: tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]],
+    layers: Sequence[str],
+) -> Answers:
+    """Predict some pixels (rows, cols) of a scene as its map has them, tile by tile.
+
+    Why it exists: the pixels of a test are few, and the probabilities of all
+    classes at every pixel of a large scene are more than memory holds.
+
+    Returns
+    -------
+    layers (…, pixel)
+        The probabilities are the classifier's own.
+    """
+    predictor = Predictor.of(classifier, scene, layers, None)
+    rows, cols = at
+    found = {
+        name: np.ascontiguousarray(array[..., 0])
+        for name, array in predictor.blank((len(rows), 1)).items()
+    }
+    with predictor.reading():
+        for tile in predictor.tiles():
+            inside = tile.holds(rows, cols)
+            if not inside.any():
+                continue
+            place = rows[inside] - tile.rows.start, cols[inside] - tile.cols.start
+            for name, array in predictor.predicted(tile).items():
+                found[name][..., inside] = array[(..., *place)]
+    return found
+
+
 def predict_to_files(
     classifier: Any,
     scene: Scene,
@@ -114,6 +153,7 @@ def predict_to_files(
     entropy_path: str | Path | None = None,
     legend: Legend | None = None,
     memory: int | None = None,
+    temperature: float | None = None,
     identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, ...]:
@@ -149,7 +189,7 @@ def predict_to_files(
         "entropy": entropy_path,
     }
     named = {layer: Path(path) for layer, path in asked.items() if path is not None}
-    predictor = Predictor.of(classifier, scene, tuple(named), memory)
+    predictor = Predictor.of(classifier, scene, tuple(named), memory, temperature)
     paths = {layer: path for layer, path in named.items() if layer in predictor.layers}
     known = completed(legend or scene.legend, predictor.codes)
     with predictor.reading():

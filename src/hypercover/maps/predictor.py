@@ -1,6 +1,7 @@
 """What predicts the tiles of a scene: a classifier, its layers, and a bound on the memory."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,14 @@ import rasterio
 
 from hypercover.errors import ModelError, counted
 from hypercover.maps.export import BLOCK
-from hypercover.maps.layers import Answers, blank, check_layers, fill, gives_confidence
+from hypercover.maps.layers import (
+    Answers,
+    blank,
+    check_layers,
+    fill,
+    gives_confidence,
+    gives_probabilities,
+)
 from hypercover.maps.tiles import Tile, read_with_margin, tiles
 from hypercover.memory import available_bytes
 from hypercover.samples.windows import check_window
@@ -47,14 +55,22 @@ class Predictor:
     margin: int
     memory: int
     """Bytes the work may take."""
+    temperature: float | None = None
+    """By which probabilities are scaled."""
 
     @classmethod
     def of(
-        cls, classifier: Any, scene: Scene, layers: Sequence[str], memory: int | None
+        cls,
+        classifier: Any,
+        scene: Scene,
+        layers: Sequence[str],
+        memory: int | None,
+        temperature: float | None = None,
     ) -> "Predictor":
         """Check what was asked for and say what people must know of it."""
         margin, codes = _margin(classifier, scene), _codes(classifier)
         check_layers(classifier, layers)
+        _check_temperature(classifier, temperature)
         wanted = dict.fromkeys(("labels", *layers))
         if not gives_confidence(classifier):
             wanted.pop("confidence", None)
@@ -62,7 +78,7 @@ class Predictor:
         if note is not None:
             _log.warning(note)
         limit = min(_MEMORY, available_bytes() // 2) if memory is None else memory
-        return cls(classifier, scene, tuple(wanted), codes, margin, limit)
+        return cls(classifier, scene, tuple(wanted), codes, margin, limit, temperature)
 
     def blank(self, shape: tuple[int, int]) -> Answers:
         """Return all layers for so many rows and columns, without data."""
@@ -75,6 +91,7 @@ class Predictor:
             "shape": list(self.scene.shape),
             "layers": list(self.layers),
             "codes": self.codes.tolist(),
+            "temperature": self.temperature,
             "side": self._side,
         }
 
@@ -106,7 +123,8 @@ class Predictor:
             inner = tuple(slice(self.margin, size - self.margin) for size in valid.shape)
             rows, cols = piece.within(tile)
             part = {layer: array[..., rows, cols] for layer, array in answers.items()}
-            fill(part, self.classifier, values, valid[inner], left)
+            known = valid[inner]
+            fill(part, self.classifier, values, known, left, self.temperature)
         return answers
 
     def _piece(self) -> tuple[int, int]:
@@ -126,6 +144,22 @@ class Predictor:
             f"Predicting {side} × {side} pixels of {counted(self.scene.n_bands, 'band')} at "
             f"once takes {taken / 2**20:,.1f} MiB of memory beside the network's own, and "
             f"{self.memory / 2**20:,.1f} MiB are left; allow more memory."
+        )
+
+
+def _check_temperature(classifier: Any, temperature: float | None) -> None:
+    """Refuse a temperature that is none, or one for what are no probabilities."""
+    if temperature is None:
+        return
+    if not (0 < temperature < math.inf):
+        raise ModelError(
+            f"A temperature is a number above 0, got {temperature!r}; leave it out to take "
+            "the model's probabilities as they are."
+        )
+    if not gives_probabilities(classifier):
+        raise ModelError(
+            f"Probabilities are to be scaled by the temperature {temperature:g}, and the "
+            "model gives none; leave the temperature out."
         )
 
 

@@ -40,6 +40,13 @@ class Tile:
                     slice(col, min(col + side, self.cols.stop)),
                 )
 
+    def holds(
+        self, rows: npt.NDArray[np.integer], cols: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which pixels (n,) lie in it."""
+        down = (rows >= self.rows.start) & (rows < self.rows.stop)
+        return np.asarray(down & (cols >= self.cols.start) & (cols < self.cols.stop))
+
     def within(self, outer: "Tile") -> tuple[slice, slice]:
         """Return its rows and columns as counted from the corner of another."""
         top, left = outer.rows.start, outer.cols.start
