@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -114,26 +116,37 @@ def test_a_lost_figure_is_drawn_again_and_nothing_is_trained(desk, gap):
     assert after == before
 
 
-def test_killed_and_continued_it_comes_to_the_same(gap, tmp_path):
-    """Stopped after some trials, as by a kill between two tasks, and called from Python."""
-
-    class KilledError(Exception):
-        pass
-
-    def watch(event):
-        if event.task == "train-random-4-svm" and event.what == "done":
-            raise KilledError
-
-    call = {"size": 8, "repeats": 2, "workers": 1}
-    with pytest.raises(KilledError):
-        hc.leak_gap(gap.path, tmp_path, **call, progress=watch)
+def test_killed_and_continued_it_comes_to_the_same(desk, gap, tmp_path):
+    """SIGKILL after some trials; the same command does the rest."""
+    command = [*map(str, gap.command), "--workers", "1"]
+    command[command.index("-o") + 1] = str(tmp_path)
+    process = subprocess.Popen(
+        [str(desk.command), *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=desk.environment,
+        preexec_fn=desk.on_two_cores,
+    )
+    give_up = time.monotonic() + 120
+    while not (tmp_path / "tasks" / "train-random-4-svm.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
     assert not (tmp_path / "gap.csv").exists()
     kept = {path.name: path.read_bytes() for path in tmp_path.glob("tasks/train-*.json")}
-    assert len(kept) >= 3
-    found = hc.leak_gap(gap.path, tmp_path, **call)
+    again = desk.shell(*command)
+    assert again.returncode == 0, again.stderr
+    found = json.loads((tmp_path / "metrics.json").read_text())["gap"]
     assert found["rows"] == gap.rows
     for name, content in kept.items():
         assert (tmp_path / "tasks" / name).read_bytes() == content
+
+
+def test_python_returns_what_the_command_left(gap):
+    found = hc.leak_gap(gap.path, gap.folder, size=8, repeats=2, workers=1)
+    assert found == {"window": gap.window, "rows": gap.rows}
 
 
 def test_a_run_without_a_gap_leaves_none(desk, gap, scene, call, tmp_path):
