@@ -78,6 +78,10 @@ class RunFolder:
         """Return the path of a map: classes, or ``confidence`` or ``check``."""
         return self.path / "maps" / (f"{name}-{what}.tif" if what else f"{name}.tif")
 
+    def view(self, model: str = "") -> Path:
+        """Return what the page draws from: of the scene, or of the map of a model."""
+        return self.path / "view" / (f"map-{model}.npz" if model else "scene.npz")
+
     def map_files(self, name: str) -> tuple[Path, ...]:
         """Return every file that may have come of mapping with a model."""
         rasters = [self.map(name, what) for what in ("", "confidence", "check")]
@@ -87,4 +91,4 @@ class RunFolder:
             for path in (raster.with_suffix(".qml"), Path(f"{raster}.aux.xml"))
         ]
         figures = [self.figure(f"{what}-{name}") for what in ("map", "confidence", "check")]
-        return (*rasters, *beside, *figures)
+        return (*rasters, *beside, *figures, self.view(name))

@@ -32,7 +32,8 @@ def make_plan(experiment: Experiment) -> Plan:
     """Expand an experiment into tasks that can be done in any process.
 
     Order: draw the scene, make the splits and compute the image features; train and evaluate each model on
-    each split with each seed; reduce to ``metrics.json``; check the classes; map; report.
+    each split with each seed; reduce to ``metrics.json``; check the classes; map; keep
+    what the page shows; report.
     """
     features, trials = _features(experiment), _trials(experiment)
     splits = _splits(experiment)
@@ -54,14 +55,21 @@ def make_plan(experiment: Experiment) -> Plan:
         weight=0.5,
     )
     maps = _maps(experiment)
+    view = Task(
+        "view",
+        f"{_HERE}.view:keep_view",
+        needs=tuple(name_of(split, experiment.seed) for split in experiment.splits),
+        weight=0.3,
+        key=fingerprint(experiment),
+    )
     report = Task(
         "report",
         f"{_HERE}.reduce:report_run",
-        needs=("reduce", "classes", *(task.name for task in maps)),
+        needs=("reduce", "classes", "view", *(task.name for task in maps)),
         weight=0.5,
         key=whole,
     )
-    return Plan((look, *splits, *features, *trials, reduce, classes, *maps, report))
+    return Plan((look, *splits, *features, *trials, reduce, classes, *maps, view, report))
 
 
 def training_tasks(experiment: Experiment) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ _FOLDERS = (
     "predictions",
     "search",
     "splits",
+    "view",
 )
 
 
@@ -77,10 +78,12 @@ def _products(
         bundle = run.model(model)
         files = (bundle / "model.json", bundle / "weights.safetensors")
         yield name_of("main", experiment.seed, model), files
-        yield f"map-{model}", _map_of(run, model)
+        made = _map_of(run, model)
+        yield f"map-{model}", (*made, run.view(model)) if made else ()
     shown = (run.gap, run.figure("gap")) if experiment.gap else ()
     yield "reduce", (run.metrics, run.confusion, run.log, *shown)
     yield "classes", tuple(run.figure(f"classes-{model}") for model in experiment.models)
+    yield "view", (run.view(),)
     yield "report", (run.report,)
 
 

@@ -227,17 +227,25 @@ def draw_map(
             stale.unlink(missing_ok=True)
         return {"map": None}
     from hypercover.classifiers.bundle import load_bundle
+    from hypercover.maps.layers import gives_probabilities
     from hypercover.maps.predict import predict_scene
+    from hypercover.maps.view_model import ModelView, Ranking
 
     setting = Setting.of(folder)
     bundle = load_bundle(setting.folder.model(model))
+    ranking = Ranking.of(setting.scene.shape, bundle.classifier)
     found = predict_scene(
         bundle.classifier,
         scene_for_model(setting, setting.experiment.models[model]),
+        ranking=ranking,
         temperature=bundle.temperature,
         progress=lambda done, total: report(done / total, "predicting the scene"),
     )
     _show(setting, model, found)
+    view = ModelView.of(
+        found.labels, found.confidence, ranking, calibrated=gives_probabilities(bundle.classifier)
+    )
+    view.save(setting.folder.view(model))
     return {"map": str(setting.folder.map(model).relative_to(setting.folder.path))}
 
 

@@ -12,6 +12,7 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.typing import LineStyleType
 
 from hypercover.errors import LabelError
+from hypercover.maps.band_order import with_gaps
 from hypercover.maps.canvas import INK, new_figure, short
 from hypercover.maps.frame import dress, plain, write_title
 from hypercover.maps.quicklook import titled
@@ -80,21 +81,6 @@ def _labelled_strips(
         marked = np.where(valid_pixels(values, scene.nodata), codes, 0)
         for code in np.unique(marked[marked > 0]):
             yield int(code), values[:, marked == code].T.astype(np.float64)
-
-
-def with_gaps(scene: Scene) -> tuple[Positions, Positions]:
-    """Return the bands in order of wavelength, and where the line must break.
-
-    A line that runs on across dropped bands would show values nobody measured.
-    """
-    bands = scene.bands.astype(np.float64)
-    waves = bands if scene.wavelengths is None else scene.wavelengths
-    order = np.argsort(waves, kind="stable")
-    steps, jumps = np.diff(waves[order]), np.abs(np.diff(bands[order]))
-    usual = np.median(steps) if len(steps) else 1.0
-    wide = steps > 3.5 * usual
-    missing = (jumps > 1) & (steps > 1.5 * usual)
-    return order, np.flatnonzero(wide | missing) + 1
 
 
 def broken(values: Values, order: Positions, breaks: Positions) -> Values:

@@ -19,14 +19,17 @@ __all__ = [
     "fill",
     "gives_confidence",
     "gives_probabilities",
+    "gives_scores",
     "scaled",
 ]
 
 Answers = dict[str, npt.NDArray[Any]]
 """By layer: ``labels``, ``confidence`` and ``entropy`` (y, x), ``probabilities``
-(class, y, x).  Where there is no data, labels are 0 and all others NaN."""
+and ``scores`` (class, y, x), which need not be calibrated.  Where there is no data,
+labels are 0 and all others NaN."""
 _SHARES = ("probabilities", "entropy")
-_SURE = ("confidence", *_SHARES)
+_SURE = ("confidence", *_SHARES, "scores")
+_OF_CLASSES = ("probabilities", "scores")
 
 
 def blank(
@@ -35,7 +38,7 @@ def blank(
     """Return layers that say of no pixel anything."""
     answers: Answers = {}
     for layer in layers:
-        size = (len(codes), *shape) if layer == "probabilities" else shape
+        size = (len(codes), *shape) if layer in _OF_CLASSES else shape
         if layer == "labels":
             answers[layer] = np.zeros(size, code_type(codes))
         else:
@@ -47,6 +50,11 @@ def gives_confidence(classifier: Any) -> bool:
     """Tell whether a classifier says how sure it is of its answers."""
     names = ("predict_dense", "confidence", "predict_proba")
     return any(hasattr(classifier, name) for name in names)
+
+
+def gives_scores(classifier: Any) -> bool:
+    """Tell whether a classifier gives every class a share, be it a probability or not."""
+    return any(hasattr(classifier, name) for name in ("predict_dense", "predict_proba"))
 
 
 def gives_probabilities(classifier: Any) -> bool:
@@ -142,7 +150,8 @@ def _dense(
     """Return the answers (…, pixel) of a classifier that sees windows."""
     shares = np.asarray(classifier.predict_dense(values, memory=memory))[:, valid]
     labels = np.asarray(classifier.classes_)[shares.argmax(axis=0)]
-    return {"labels": labels, "confidence": shares.max(axis=0), "probabilities": shares}
+    sure = shares.max(axis=0)
+    return {"labels": labels, "confidence": sure, "probabilities": shares, "scores": shares}
 
 
 def by_pixel(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Answers:
@@ -157,9 +166,10 @@ def by_pixel(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Ans
     own = hasattr(classifier, "confidence")
     if "confidence" in layers and own:
         found["confidence"] = np.asarray(classifier.confidence(spectra))
-    if not layers.isdisjoint(_SHARES) or ("confidence" in layers and not own):
+    scored = not layers.isdisjoint((*_SHARES, "scores"))
+    if scored or ("confidence" in layers and not own):
         shares = np.asarray(classifier.predict_proba(spectra)).T
-        found["probabilities"] = shares
+        found["probabilities"] = found["scores"] = shares
         if not own:
             found["confidence"] = _of_labels(shares, found["labels"], classifier.classes_)
     return found
@@ -172,7 +182,7 @@ def scaled(answers: Answers, classes: npt.NDArray[Any], temperature: float) -> A
     """
     shares = tempered(answers["probabilities"], temperature, axis=0)
     sure = _of_labels(shares, answers["labels"], classes)
-    return answers | {"probabilities": shares, "confidence": sure}
+    return answers | {"probabilities": shares, "scores": shares, "confidence": sure}
 
 
 def _of_labels(

@@ -22,10 +22,11 @@ from rasterio.windows import Window
 from hypercover.errors import counted
 from hypercover.files import sweep_drafts
 from hypercover.maps.export import class_map_writer, completed, share_writer
-from hypercover.maps.layers import Answers
+from hypercover.maps.layers import Answers, blank, gives_scores
 from hypercover.maps.predictor import Predictor
 from hypercover.maps.tile_store import TileStore
 from hypercover.maps.tiles import Tile
+from hypercover.maps.view_model import Ranking
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
@@ -57,6 +58,7 @@ def predict_scene(
     scene: Scene,
     *,
     layers: Sequence[str] = ("labels", "confidence"),
+    ranking: Ranking | None = None,
     memory: int | None = None,
     temperature: float | None = None,
     progress: Progress | None = None,
@@ -75,6 +77,9 @@ def predict_scene(
         Must have the bands the classifier was trained on.
     layers : sequence of {"labels", "confidence", "probabilities", "entropy"}
         What to predict; the labels always are.
+    ranking : Ranking, optional
+        Takes the highest classes of the pixels it has room for, where the
+        classifier gives each class a score.
     memory : int, optional
         Bytes the work may take besides the map; 1 GiB, or half of what is
         available if that is less.
@@ -92,12 +97,17 @@ def predict_scene(
         a layer or a temperature needs probabilities it does not give, or the
         memory is too little.
     """
-    predictor = Predictor.of(classifier, scene, layers, memory, temperature)
-    whole = predictor.blank(scene.shape)
+    ranked = ("scores",) if ranking is not None and gives_scores(classifier) else ()
+    predictor = Predictor.of(classifier, scene, (*layers, *ranked), memory, temperature)
+    kept = [layer for layer in predictor.layers if layer not in ranked]
+    whole = blank(kept, predictor.codes, scene.shape)
     done = 0
     with predictor.reading():
         for tile in predictor.tiles():
-            for layer, array in predictor.predicted(tile).items():
+            answers = predictor.predicted(tile)
+            if ranking is not None and ranked:
+                ranking.take(tile, answers.pop("scores"), predictor.codes)
+            for layer, array in answers.items():
                 whole[layer][..., tile.rows, tile.cols] = array
             done += tile.pixels
             if progress is not None:

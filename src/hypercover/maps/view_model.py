@@ -1,0 +1,140 @@
+"""What the page shows of one model's map: its answers, how sure, and what came next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.maps.layers import gives_scores
+from hypercover.maps.tiles import Tile
+from hypercover.maps.view_files import keep_arrays, read_arrays, view_step
+
+__all__ = ["ModelView", "Ranking"]
+
+FIRST = 5
+"""How many of the highest classes are kept of each pixel."""
+_FULL = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Collects, tile by tile, the highest classes of every shown pixel of a scene.
+
+    Why it exists: the scores of all classes of a large scene would not fit the
+    memory, and a page shows the first few of some pixels.
+    """
+
+    codes: npt.NDArray[np.uint16]
+    """Class codes (rank, y, x) of the shown pixels, the highest first; 0 = none."""
+    shares: npt.NDArray[np.uint8]
+    """Their scores (rank, y, x), 255 = 1."""
+    step: int
+    """Every how many pixels one is shown."""
+
+    @classmethod
+    def of(cls, shape: tuple[int, int], classifier: Any) -> "Ranking":
+        """Make room for what a classifier says of a scene of (rows, columns)."""
+        step = view_step(shape)
+        n_classes = len(classifier.classes_) if gives_scores(classifier) else 0
+        size = (min(FIRST, n_classes), *(-(-side // step) for side in shape))
+        return cls(np.zeros(size, np.uint16), np.zeros(size, np.uint8), step)
+
+    def take(
+        self,
+        tile: Tile,
+        scores: npt.NDArray[np.floating],
+        classes: npt.NDArray[np.integer],
+    ) -> None:
+        """Note the scores (class, row, col) of one tile; NaN where there is no data."""
+        rows, cols = (_thin(part, self.step) for part in (tile.rows, tile.cols))
+        thin = np.asarray(scores[:, rows.start :: self.step, cols.start :: self.step])
+        known = np.isfinite(thin).all(axis=0)
+        thin = np.where(known, thin, 0.0)
+        ranked = np.argsort(-thin, axis=0, kind="stable")[: len(self.codes)]
+        highest = np.take_along_axis(thin, ranked, axis=0)
+        top, left = (
+            slice(-(-part.start // self.step), -(-part.stop // self.step))
+            for part in (tile.rows, tile.cols)
+        )
+        self.codes[:, top, left] = np.where(known, np.asarray(classes)[ranked], 0)
+        self.shares[:, top, left] = np.round(_FULL * np.clip(highest, 0, 1))
+
+
+def _thin(part: slice, step: int) -> slice:
+    """Return where the shown pixels of a tile begin, as counted from its corner."""
+    return slice(-part.start % step, part.stop - part.start)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelView:
+    """The map of one model at the pixels that the page shows."""
+
+    labels: npt.NDArray[np.uint16]
+    """Class codes (y, x); 0 = no data."""
+    confidence: npt.NDArray[np.uint8] | None
+    """How sure the model was (y, x), 255 = 1; None where it does not say."""
+    codes: npt.NDArray[np.uint16]
+    """Class codes (rank, y, x), the highest first."""
+    shares: npt.NDArray[np.uint8]
+    """Their scores (rank, y, x), 255 = 1."""
+    calibrated: bool
+    """Whether the scores are probabilities; shares of votes only rank pixels."""
+
+    @classmethod
+    def of(
+        cls,
+        labels: npt.NDArray[np.integer],
+        confidence: npt.NDArray[np.floating] | None,
+        ranking: Ranking,
+        *,
+        calibrated: bool,
+    ) -> "ModelView":
+        """Thin out a map (y, x) as its ranking is thinned out."""
+        thin = (slice(None, None, ranking.step),) * 2
+        sure = None
+        if confidence is not None:
+            shares = np.nan_to_num(np.clip(confidence[thin], 0, 1), nan=0.0)
+            sure = np.round(_FULL * shares).astype(np.uint8)
+        return cls(
+            labels[thin].astype(np.uint16), sure, ranking.codes, ranking.shares, calibrated
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write it as an archive of plain arrays."""
+        arrays = {name: values for name, values in vars(self).items() if values is not None}
+        keep_arrays(path, arrays)
+
+    @classmethod
+    def load(cls, path: str | Path, shape: tuple[int, int]) -> "ModelView | None":
+        """Read one of (rows, columns) shown pixels, or None where there is no whole one."""
+        arrays = read_arrays(path)
+        if arrays is None or not _fits(arrays, shape):
+            return None
+        return cls(
+            arrays["labels"],
+            arrays.get("confidence"),
+            arrays["codes"],
+            arrays["shares"],
+            bool(arrays["calibrated"]),
+        )
+
+
+def _fits(arrays: Mapping[str, npt.NDArray[np.generic]], shape: tuple[int, int]) -> bool:
+    """Tell whether arrays have the types and shapes of a map of these shown pixels."""
+    ranked = arrays.get("codes", np.zeros(0)).shape[:1]
+    wanted = {
+        "labels": (np.uint16, shape),
+        "confidence": (np.uint8, shape),
+        "codes": (np.uint16, (*ranked, *shape)),
+        "shares": (np.uint8, (*ranked, *shape)),
+        "calibrated": (np.bool_, ()),
+    }
+    needed = wanted.keys() - {"confidence"}
+    return needed <= arrays.keys() and all(
+        arrays[name].dtype == kind and arrays[name].shape == size
+        for name, (kind, size) in wanted.items()
+        if name in arrays
+    )
