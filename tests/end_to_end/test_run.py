@@ -33,6 +33,7 @@ def test_every_file_of_a_run_is_there(desk, finished):
         for name in (
             f"models/{model}/model.json",
             f"models/{model}/weights.safetensors",
+            f"view/map-{model}.npz",
             *(f"maps/{model}{what}.tif" for what in ("", "-confidence", "-check")),
             *(f"maps/{model}{what}.tif.aux.xml" for what in ("", "-check")),
             *(f"maps/{model}{what}.qml" for what in ("", "-confidence", "-check")),
@@ -52,6 +53,7 @@ def test_every_file_of_a_run_is_there(desk, finished):
     }
     assert found == {
         *("experiment.yaml", "metrics.json", "confusion.csv", "log.jsonl", "report.html"),
+        "view/scene.npz",
         *("split.tif", "split.json", "splits/random-0.tif", "splits/random-0.json"),
         *(f"figures/{name}.png" for name in ("scene", "labels", "spectra", "split")),
         *("figures/split-random.png", "figures/training-cnn.png"),

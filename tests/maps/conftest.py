@@ -1,18 +1,19 @@
 """A small scene, a whole run folder, and a real browser to look at its report."""
 
+import io
 import json
 import os
-import select
 import shutil
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 from hypercover.maps import draw
+from hypercover.maps.report import write_report
+from hypercover.maps.view_build import view_of
+from hypercover.maps.view_model import ModelView
 from hypercover.samples.split import Split
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
@@ -82,7 +83,7 @@ def split_json(kind):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def metrics(land):
     return {
         "name": f"first {HOSTILE}",
@@ -133,9 +134,58 @@ def figures(tmp_path_factory, land, split):
     return figures
 
 
+@pytest.fixture(scope="session")
+def maps(land):
+    """Class maps of two models that take some pixels of each class for another."""
+    random = np.random.default_rng(5)
+    codes = np.array([1, 4, 9], np.uint16)
+    found = {}
+    for model, wrong in (("svm", 0.3), ("cnn", 0.1)):
+        guess = codes[random.integers(0, 3, land.shape)]
+        keep = (random.random(land.shape) > wrong) & (land.labels > 0)
+        found[model] = np.where(keep, land.labels, guess).astype(np.uint16)
+    return found
+
+
+@pytest.fixture(scope="session")
+def ranked(maps):
+    """The three classes of each model's pixels, the highest first, and their shares."""
+    first = {
+        model: np.stack([labels, *_others(labels)]).astype(np.uint16)
+        for model, labels in maps.items()
+    }
+    shares = np.broadcast_to(np.array([204, 38, 13], np.uint8)[:, None, None], (3, 40, 53))
+    return first, shares
+
+
+def _others(labels):
+    """Return the other two of the classes 1, 4 and 9 of each pixel."""
+    after = {1: (4, 9), 4: (9, 1), 9: (1, 4)}
+    return [np.vectorize(lambda code, at=at: after[code][at])(labels) for at in range(2)]
+
+
+@pytest.fixture(scope="session")
+def views(tmp_path_factory, land, split, maps, ranked):
+    """What a run keeps for its page, made once for all tests."""
+    folder = tmp_path_factory.mktemp("views")
+    parts = {"main": split.parts, "random": np.flipud(split.parts)}
+    view_of(land, parts, metres=20.0).save(folder / "scene.npz")
+    first, shares = ranked
+    for model, labels in maps.items():
+        sure = np.full(land.shape, 204, np.uint8)
+        view = ModelView(labels, sure, first[model], shares, model == "cnn")
+        view.save(folder / f"map-{model}.npz")
+    return folder
+
+
 @pytest.fixture
-def run_folder(tmp_path, figures, metrics):
-    """A run folder as a finished experiment leaves it."""
+def old_folder(tmp_path, figures, metrics):
+    """A run folder that keeps pictures and nothing to draw the map from."""
+    fill_folder(tmp_path, figures, metrics)
+    return tmp_path
+
+
+def fill_folder(tmp_path, figures, metrics):
     shutil.copytree(figures, tmp_path / "figures")
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
     (tmp_path / "experiment.yaml").write_text(f"name: first\n# {HOSTILE}\n")
@@ -145,109 +195,66 @@ def run_folder(tmp_path, figures, metrics):
         for epoch in range(1, 6)
     ]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, log)) + '\n{"cut": 1')
-    return tmp_path
 
 
-_START = (
-    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);"
-    "os.set_inheritable(3, True); os.set_inheritable(4, True);"
-    "os.execvp(sys.argv[3], sys.argv[3:])"
-)
-_QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--remote-debugging-pipe",
-]
+@pytest.fixture
+def run_folder(old_folder, views):
+    """A run folder as a finished experiment leaves it."""
+    shutil.copytree(views, old_folder / "view")
+    return old_folder
 
 
-class Browser:
-    """A real browser, spoken to over its two pipes in its own protocol."""
+class Page:
+    """A report in a real browser, and everything the browser said of it."""
 
-    def __init__(self, program, profile):
-        to_read, self._out = os.pipe()
-        self._in, to_write = os.pipe()
-        pipes = (to_read, to_write)
-        call = [sys.executable, "-c", _START, *map(str, pipes), program, *_QUIET]
-        self.process = subprocess.Popen(
-            [*call, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=pipes,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for pipe in pipes:
-            os.close(pipe)
-        self._rest, self._serial, self._session = b"", 0, None
-        self.events = []
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.ask("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.ask(f"{domain}.enable")
-
-    def _message(self, deadline):
-        while b"\0" not in self._rest:
-            left = deadline - time.monotonic()
-            ready, _, _ = select.select([self._in], [], [], max(left, 0))
-            assert ready, "the browser did not answer in time"
-            part = os.read(self._in, 2**20)
-            assert part, "the browser went away"
-            self._rest += part
-        text, _, self._rest = self._rest.partition(b"\0")
-        return json.loads(text)
-
-    def ask(self, method, **params):
-        """Send a command and return its result, keeping the events on the way."""
-        self._serial += 1
-        call = {"id": self._serial, "method": method, "params": params}
-        if self._session:
-            call["sessionId"] = self._session
-        os.write(self._out, json.dumps(call).encode() + b"\0")
-        deadline = time.monotonic() + 30
-        while True:
-            message = self._message(deadline)
-            if message.get("id") == self._serial:
-                assert "error" not in message, message
-                return message["result"]
-            self.events.append(message)
-
-    def open(self, path, *, width=1200):
-        """Show a file and wait until it has loaded."""
-        self.events.clear()
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        self.ask("Emulation.setDeviceMetricsOverride", **size)
-        self.ask("Page.navigate", url=path.as_uri())
-        deadline = time.monotonic() + 30
-        while not any(one.get("method") == "Page.loadEventFired" for one in self.events):
-            self.events.append(self._message(deadline))
-        self.value("Promise.all([...document.images].map(i => i.decode().catch(() => 0)))")
+    def __init__(self, browser, path, **context):
+        self.said, self.asked = [], []
+        size = {"width": context.pop("width", 1200), "height": 900}
+        self.context = browser.new_context(viewport=size, **context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("html[data-ready]", state="attached")
 
     def value(self, expression):
         """Return the value of an expression on the page."""
-        asked = {"expression": expression, "awaitPromise": True, "returnByValue": True}
-        found = self.ask("Runtime.evaluate", **asked)
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
+        return self.page.evaluate(expression)
 
-    def params(self, method):
-        """Return what was said in the events of one kind."""
-        return [one["params"] for one in self.events if one.get("method") == method]
+    def text(self, selector):
+        """Return the text of one element, as a person reads it."""
+        return self.page.locator(selector).inner_text()
 
-    def close(self):
-        self.process.terminate()
-        self.process.wait(timeout=20)
-        os.close(self._in)
-        os.close(self._out)
+    def spot(self, row, col, shape):
+        """Return where a pixel of the scene lies on the screen, in swipe mode at full view."""
+        stage = self.page.locator(".stage")
+        stage.scroll_into_view_if_needed()
+        box = stage.bounding_box()
+        scale = min(box["width"] / shape[1], box["height"] / shape[0])
+        across = box["x"] + box["width"] / 2 + (col + 0.5 - shape[1] / 2) * scale
+        down = box["y"] + box["height"] / 2 + (row + 0.5 - shape[0] / 2) * scale
+        return across, down
+
+    def inspect(self):
+        """Click a pixel beside the border of the swipe and wait for what is said of it."""
+        box = self.page.locator(".stage").bounding_box()
+        place = {"x": box["width"] * 0.4, "y": box["height"] * 0.43}
+        self.page.locator(".stage").click(position=place)
+        self.page.wait_for_selector(".inspector h3")
+
+    def color(self, across, down):
+        """Return red, green and blue of a place on the screen."""
+        clip = {"x": across, "y": down, "width": 1, "height": 1}
+        picture = Image.open(io.BytesIO(self.page.screenshot(clip=clip)))
+        return picture.convert("RGB").getpixel((0, 0))
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def browser():
+    from playwright.sync_api import sync_playwright
+
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, names)), None)
     if program is None:
@@ -255,6 +262,32 @@ def browser(tmp_path_factory):
         if os.environ.get("CI"):
             pytest.fail(f"{reason}, which CI must do; install it")
         pytest.skip(reason)
-    opened = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory, figures, views, metrics):
+    """The report of a finished run, written once for all tests that only look at it."""
+    folder = tmp_path_factory.mktemp("run")
+    fill_folder(folder, figures, metrics)
+    shutil.copytree(views, folder / "view")
+    return write_report(folder)
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a report: a call that takes its path and how the screen is."""
+    pages = []
+
+    def open_page(path, **context):
+        pages.append(Page(browser, path, **context))
+        return pages[-1]
+
+    yield open_page
+    for page in pages:
+        page.context.close()

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from hypercover.errors import CallError
-from hypercover.maps.run_files import LENIENT, Share, Whole, read_part
+from hypercover.maps.run_files import LENIENT, Range, Share, Whole, read_part
 from hypercover.maps.search_record import SearchTable
 
 __all__ = [
@@ -82,6 +82,56 @@ class Training(_Part):
     samples: Whole = 0
 
 
+class ClassInterval(_Part):
+    """Intervals of one class."""
+
+    code: Whole
+    producers_accuracy: Range = None
+    users_accuracy: Range = None
+    f1: Range = None
+
+
+class Interval(_Part):
+    """How far the figures would move had other pieces of the same land been tested."""
+
+    level: float = 0.95
+    unit: str = ""
+    units: Whole = 0
+    resamples: Whole = 0
+    overall_accuracy: Range = None
+    average_accuracy: Range = None
+    kappa: Range = None
+    per_class: list[ClassInterval] = []
+
+
+class CalibrationBin(_Part):
+    """Test pixels of about one confidence, and how many of them are right."""
+
+    low: float
+    high: float
+    count: Whole = 0
+    confidence: Share = None
+    accuracy: Share = None
+
+
+class Kept(_Part):
+    """Accuracy of the surest pixels alone."""
+
+    kept: float
+    accuracy: Share = None
+
+
+class Calibration(_Part):
+    """How far the confidence of a model means what it says."""
+
+    temperature: float | None = None
+    fitted_on: Whole = 0
+    error: Share = None
+    error_before: Share = None
+    bins: list[CalibrationBin] = []
+    abstention: list[Kept] = []
+
+
 class Model(_Part):
     """One model under one split."""
 
@@ -100,6 +150,8 @@ class Model(_Part):
     search: SearchTable | None = None
     repeats: list[Repeat] = []
     spread: dict[str, Share] | None = None
+    interval: Interval | None = None
+    calibration: Calibration | None = None
 
 
 class Count(_Part):
@@ -167,6 +219,40 @@ class Beside(_Part):
     models: dict[str, Model] = {}
 
 
+class GapRow(_Part):
+    """One model under one split, and how far it fell from the split that flatters it."""
+
+    model: str = ""
+    split: str = ""
+    centre_in_window: Share = None
+    window_overlap: Share = None
+    overall_accuracy: Share = None
+    spread: Share = None
+    fall: Share = None
+
+
+class Gap(_Part):
+    """The same models under splits that leak less and less."""
+
+    rows: list[GapRow] = []
+
+
+class CurveRow(_Part):
+    """One model trained on one share of the training pixels."""
+
+    model: str = ""
+    train: float | None = None
+    overall_accuracy: Share = None
+    spread: Share = None
+    interval: Range = None
+
+
+class Curve(_Part):
+    """Accuracy against the share of pixels that train."""
+
+    rows: list[CurveRow] = []
+
+
 class Record(_Part):
     """Everything ``metrics.json`` says."""
 
@@ -181,6 +267,8 @@ class Record(_Part):
     best: str | None = None
     notes: list[str] = []
     beside: dict[str, Beside] = {}
+    gap: Gap | None = None
+    curve: Curve | None = None
 
 
 def read_record(folder: Path) -> Record:

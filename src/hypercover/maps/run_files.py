@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hypercover.errors import CallError
 
-__all__ = ["LENIENT", "Share", "Whole", "read_part"]
+__all__ = ["LENIENT", "Range", "Share", "Whole", "read_part"]
 
 _BIGGEST = 64 * 2**20
 """Bytes of the largest file that is read."""
 Share = float | None
+Range = tuple[float, float] | None
+"""Lower and upper end, where both are known."""
 Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 """A whole number that a float holds exactly, as everything that formats it expects."""
 LENIENT = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)

@@ -25,7 +25,7 @@ __all__ = ["ViewPage", "read_view"]
 
 _UNKNOWN = "#8a8f98"
 """Colour of a class code that the legend of the run does not name."""
-_KINDS = {"u1": np.uint8, "u2": np.dtype("<u2"), "f4": np.dtype("<f4")}
+_KINDS = {"u1": "u1", "u2": "<u2", "f4": "<f4"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,10 @@ class ViewPage:
         scene = self.scene
         found = [
             Layer(
-                key, bands_words(key, scene.shown_bands[key], self._in_nm), "rgb", picture
+                key,
+                bands_words(key, scene.shown_bands[key].tolist(), self._in_nm),
+                "rgb",
+                picture,
             )
             for key, picture in scene.composites.items()
         ]
@@ -198,7 +201,7 @@ def _spectra(spectra: Spectra) -> dict[str, Any]:
 def _packed(values: npt.NDArray[Any], kind: str) -> dict[str, str]:
     """Return an array as base64 of raw deflate: what a browser unpacks by itself."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    plain = np.ascontiguousarray(values, _KINDS[kind]).tobytes()
+    plain = values.astype(_KINDS[kind]).tobytes()
     packed = packer.compress(plain) + packer.flush()
     return {"type": kind, "packed": base64.b64encode(packed).decode("ascii")}
 

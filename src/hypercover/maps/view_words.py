@@ -1,7 +1,6 @@
 """What is said of the pictures that the page shows."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
 
 __all__ = ["COMPOSITES", "bands_words", "thinned_words"]
 
@@ -28,7 +27,7 @@ def ordinal(number: int) -> str:
     return f"{number}{'th' if teen else _ENDS.get(number % 10, 'th')}"
 
 
-def bands_words(key: str, bands: Sequence[Any], in_nm: bool) -> str:
+def bands_words(key: str, bands: Iterable[float], in_nm: bool) -> str:
     """Name a colour picture and the bands it is made of.
 
     Examples

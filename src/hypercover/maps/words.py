@@ -11,6 +11,7 @@ _MOST_PIXELS = 10**9
 __all__ = [
     "count_words",
     "crs_words",
+    "interval_words",
     "leak_words",
     "percent",
     "seconds_words",
@@ -37,6 +38,20 @@ def percent(share: float | None, digits: int = 1) -> str:
     if share > 0 and text == f"{0:.{digits}f}":
         return f"< {smallest:.{digits}f}"
     return text
+
+
+def interval_words(interval: tuple[float, float] | None, digits: int = 1) -> str:
+    """Return the two ends of an interval of shares as percentages.
+
+    Examples
+    --------
+    >>> interval_words((0.681, 0.7894)), interval_words(None)
+    ('[68.1, 78.9]', '')
+    """
+    if interval is None:
+        return ""
+    low, high = (f"{100 * end:.{digits}f}" for end in interval)
+    return f"[{low}, {high}]"
 
 
 def share_words(share: float | None) -> str:
