@@ -243,7 +243,10 @@ def draw_map(
     )
     _show(setting, model, found)
     view = ModelView.of(
-        found.labels, found.confidence, ranking, calibrated=gives_probabilities(bundle.classifier)
+        found.labels,
+        found.confidence,
+        ranking,
+        calibrated=gives_probabilities(bundle.classifier),
     )
     view.save(setting.folder.view(model))
     return {"map": str(setting.folder.map(model).relative_to(setting.folder.path))}
