@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hypercover.evaluation.calibration import abstention_curve as abstention_curve
     from hypercover.evaluation.calibration import calibration_error as calibration_error
     from hypercover.evaluation.calibration import reliability_bins as reliability_bins
+    from hypercover.evaluation.compare import compare_models as compare_models
     from hypercover.evaluation.evaluate import Evaluation as Evaluation
     from hypercover.evaluation.evaluate import evaluate as evaluate
     from hypercover.evaluation.intervals import accuracy_intervals as accuracy_intervals
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hypercover.evaluation.temperature import tempered as tempered
     from hypercover.evaluation.units import BlockUnits as BlockUnits
     from hypercover.evaluation.units import FieldUnits as FieldUnits
+    from hypercover.experiment.comparison import compare_runs as compare_runs
     from hypercover.experiment.gap import leak_gap as leak_gap
     from hypercover.experiment.reading import load_experiment as load_experiment
     from hypercover.experiment.run import run_experiment as run_experiment
@@ -103,6 +105,8 @@ _HOMES = {
     "as_cv": "samples.cross_validation",
     "audit": "samples.leakage",
     "calibration_error": "evaluation.calibration",
+    "compare_models": "evaluation.compare",
+    "compare_runs": "experiment.comparison",
     "drop_classes": "scene.classes",
     "estimate_area": "evaluation.area",
     "evaluate": "evaluation.evaluate",

@@ -12,6 +12,7 @@ import typer
 from hypercover.cli import (
     area,
     classify,
+    compare,
     demo,
     export,
     features,
@@ -69,6 +70,7 @@ for command in (
     search,
     predict,
     export,
+    compare,
     area,
     report,
     simulate,

@@ -84,7 +84,7 @@ class Uncertain:
 
         Two-sided, and below 1 − level exactly where the interval leaves out 0.
         """
-        nothing = (self.value == 0) & ~(self.error > 0)
+        nothing = (self.value == 0) & (self.error == 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.abs(self.value) / self.error
         return np.where(nothing, 1.0, 2 * student.sf(size, self.freedom))
