@@ -57,7 +57,7 @@ def test_writing_and_reading_again_gives_the_same_experiment(folder):
 FAULTS = [
     (
         {"split": {"kind": "block"}},
-        "split.kind must be one of 'random', 'masks', 'blocks', 'windows', got 'block'",
+        "split.kind must be one of 'random', 'masks', 'blocks', 'fields', 'clusters', 'kfold', ",
     ),
     (
         {"split": {"kind": "blocks", "gard": 3}},

@@ -12,6 +12,7 @@ from hypercover.cli.tables import (
     accuracy_table,
     calibration_lines,
     choice_lines,
+    curve_table,
     feature_lines,
     gap_table,
     interval_lines,
@@ -36,7 +37,7 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     """Run an experiment with progress on stderr and its table on stdout."""
     with _watching() as watch:
         metrics = run_experiment(experiment, folder, workers=workers, progress=watch)
-    show(accuracy_table(metrics))
+    show(accuracy_table(metrics), *curve_table(metrics))
     say(*interval_lines(metrics))
     if "gap" in metrics:
         show(gap_table(metrics))
@@ -46,6 +47,8 @@ def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> N
     if metrics["best"] and len(metrics["models"]) > 1:
         say(f"Best on validation pixels: {metrics['best']}")
     run = RunFolder(folder)
+    if "sha256" in metrics["split"]:
+        say(f"Split: {run.path / 'split.json'} (SHA-256 {metrics['split']['sha256']})")
     say(f"Report: {run.report}")
     say(*(f"Map: {made}" for made in maps_made(run, experiment)))
     say(f"To change something, edit {run.experiment} and call hypercover run.")

@@ -18,6 +18,7 @@ __all__ = [
     "accuracy_table",
     "calibration_lines",
     "choice_lines",
+    "curve_table",
     "feature_lines",
     "gap_table",
     "interval_lines",
@@ -98,6 +99,24 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
                 f"{model['train_seconds'] + model['predict_seconds']:.0f}",
             )
     return table
+
+
+def curve_table(metrics: Mapping[str, Any]) -> list[Table]:
+    """Tabulate the overall accuracy of each model with each training share, if asked for."""
+    rows = metrics.get("curve", {}).get("rows", [])
+    if not rows:
+        return []
+    shares = sorted({row["train"] for row in rows})
+    title = "overall accuracy in % by training share"
+    table = Table(title=title, title_justify="left", min_width=len(title))
+    for column in ("model", *(f"{100 * share:g} %" for share in shares)):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    found = {(row["model"], row["train"]): row for row in rows}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [found[model, share] for share in shares]
+        cells = [_percent(row["overall_accuracy"], row["spread"]) for row in own]
+        table.add_row(escape(model), *cells)
+    return [table]
 
 
 def _parts(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,22 @@ class Predictions:
             np.asarray(predicted).astype(np.int32),
             (int(shape[0]), int(shape[1])),
             None if confidence is None else np.asarray(confidence, dtype=np.float32),
+        )
+
+    @classmethod
+    def joined(cls, folds: Sequence["Predictions"]) -> "Predictions":
+        """Put the answers for the folds of one seed together: each pixel was tested once.
+
+        Confidences are kept where every fold has them.
+        """
+        known = [one.confidence for one in folds if one.confidence is not None]
+        return cls(
+            **{
+                name: np.concatenate([getattr(one, name) for one in folds])
+                for name in _FIELDS
+            },
+            shape=folds[0].shape,
+            confidence=np.concatenate(known) if len(known) == len(folds) else None,
         )
 
     def __len__(self) -> int:

@@ -101,6 +101,8 @@ def units_of_split(kind: str, settings: Mapping[str, Any]) -> Units:
     >>> units_of_split("blocks", {"size": 8}).words, units_of_split("random", {}).words
     ('blocks of 8 px', 'blocks of 15 px')
     """
+    if kind == "saved":
+        return units_of_split(str(settings.get("kind", "given")), {**settings, "kind": ""})
     if kind in _OF_FIELDS or (kind == "kfold" and settings.get("by") == "fields"):
         return FieldUnits()
     size = settings.get("size") if kind in _OF_BLOCKS else None

@@ -7,10 +7,10 @@ from hypercover.experiment.schema import (
     CNNSpec,
     Experiment,
     ModelSpec,
-    SplitSpec,
     SVMSpec,
 )
 from hypercover.experiment.search_case import folds_for, preferred_folds
+from hypercover.experiment.split_specs import SplitSpec
 from hypercover.experiment.stages import classifier_for, scene_for, split_for
 from hypercover.experiment.torchrun import check_gpus
 from hypercover.experiment.windows import check_side, match_windows

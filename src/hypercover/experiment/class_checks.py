@@ -50,7 +50,7 @@ def _draw_confused(setting: Setting, name: str, title: str) -> list[list[int]]:
     from hypercover.maps import draw
 
     run, path = setting.folder, setting.folder.figure(f"confused-{name}")
-    seeds = setting.experiment.seeds
+    seeds = setting.experiment.draws("main")
     answers = [Predictions.load(run.predictions("main", seed, name)) for seed in seeds]
     pairs = most_confused(answers)
     if pairs:

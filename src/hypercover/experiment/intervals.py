@@ -17,7 +17,7 @@ def model_interval(
     *,
     split: str,
     made: Mapping[str, Any],
-    seeds: Sequence[int],
+    seeds: Sequence[Sequence[int]],
     codes: Sequence[int],
 ) -> dict[str, Any] | None:
     """Return the intervals of a model from its kept answers, as ``metrics.json`` holds them.
@@ -27,14 +27,19 @@ def model_interval(
     run : the folder of the run
     model, split : their names
     made : what ``metrics.json`` says of the split: kind and settings choose the units
-    seeds : seeds whose answers are joined
+    seeds : for each seed the draws of the split that it made: one, or one a fold
     codes : classes of the model's rows, in ascending order
 
     Returns
     -------
     None where all test pixels lie in one unit, from which nothing can be told.
     """
-    answers = [Predictions.load(run.predictions(split, seed, model)) for seed in seeds]
+    answers = [
+        Predictions.joined([
+            Predictions.load(run.predictions(split, draw, model)) for draw in draws
+        ])
+        for draws in seeds
+    ]  # fmt: skip
     units = units_of_split(made["kind"], made["settings"])
     found = accuracy_intervals(answers, units=units, codes=codes)
     return found.to_json() if found.units > 1 else None

@@ -32,8 +32,8 @@ def make_plan(experiment: Experiment) -> Plan:
     """Expand an experiment into tasks that can be done in any process.
 
     Order: draw the scene, make the splits and compute the image features; train and evaluate each model on
-    each split with each seed; reduce to ``metrics.json``; check the classes; map; keep
-    what the page shows; report.
+    each split with each seed, and fold; reduce to ``metrics.json``; check the classes;
+    map; keep what the page shows; report.
     """
     features, trials = _features(experiment), _trials(experiment)
     splits = _splits(experiment)
@@ -76,10 +76,7 @@ def training_tasks(experiment: Experiment) -> tuple[str, ...]:
     """Name the tasks that train a network."""
     nets = [name for name, spec in experiment.models.items() if isinstance(spec, CNNSpec)]
     return tuple(
-        name_of(split, seed, model)
-        for split in experiment.splits
-        for seed in experiment.seeds
-        for model in nets
+        name_of(split, seed, model) for split, seed in experiment.trials for model in nets
     )
 
 
@@ -90,10 +87,15 @@ def _splits(experiment: Experiment) -> tuple[Task, ...]:
             f"{_HERE}.tasks:make_split",
             {"split": split, "seed": seed},
             weight=0.3,
-            key=fingerprint(experiment, spec, experiment.window, seed == experiment.seed),
+            key=fingerprint(
+                experiment,
+                experiment.splits[split],
+                experiment.window,
+                seed == experiment.seed,
+                experiment.origin(split, seed),
+            ),
         )
-        for split, spec in experiment.splits.items()
-        for seed in experiment.seeds
+        for split, seed in experiment.trials
     )
 
 
@@ -123,8 +125,7 @@ def _trials(experiment: Experiment) -> tuple[Task, ...]:
                 experiment, spec, experiment.device, *_others(experiment, spec)
             ),
         )
-        for split in experiment.splits
-        for seed in experiment.seeds
+        for split, seed in experiment.trials
         for model, spec in experiment.models.items()
     )
 

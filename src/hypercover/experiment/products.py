@@ -62,16 +62,13 @@ def _products(
 ) -> Iterator[tuple[str, tuple[Path, ...]]]:
     """Go through the tasks and the files that others or people need of them."""
     yield "scene", tuple(run.figure(name) for name in ("scene", "labels", "spectra"))
-    for split in experiment.splits:
-        for seed in experiment.seeds:
-            folder, stem = run.split(split, seed - experiment.seed)
-            files = (folder / f"{stem}.tif", folder / f"{stem}.json")
-            yield name_of(split, seed), files
+    for split, seed in experiment.trials:
+        folder, stem = run.split(split, seed - experiment.seed)
+        files = (folder / f"{stem}.tif", folder / f"{stem}.json")
+        yield name_of(split, seed), files
     for name in used_features(experiment):
         yield f"features-{name}", kept_files(run, name)
-    for split, seed, model in product(
-        experiment.splits, experiment.seeds, experiment.models
-    ):
+    for (split, seed), model in product(experiment.trials, experiment.models):
         answers = (run.predictions(split, seed, model),)
         yield name_of(split, seed, model), answers
     for model in experiment.models:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hypercover.errors import ExperimentError
 from hypercover.experiment.schema import Experiment
+from hypercover.experiment.split_specs import SplitSpec
 from hypercover.files import write_text
 
 __all__ = ["built_in", "dump", "load_experiment", "parse"]
@@ -232,16 +234,13 @@ def _place(location: tuple[Any, ...], document: Any) -> tuple[Any, ...]:
 
 def _is_type(step: object) -> bool:
     text = str(step)
-    return "[" in text or text in {
-        "int",
-        "float",
-        "str",
-        "bool",
-        "random",
-        "masks",
-        "blocks",
-        "windows",
-    }
+    return "[" in text or text in {"int", "float", "str", "bool", *_split_kinds()}
+
+
+@cache
+def _split_kinds() -> frozenset[str]:
+    """Name the kinds of splits, which pydantic mixes into the path of a fault."""
+    return frozenset(spec.model_fields["kind"].default for spec in _models(SplitSpec))
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

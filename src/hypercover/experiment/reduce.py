@@ -12,7 +12,9 @@ from hypercover.experiment.features import used_features
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.gap_rows import show_gap
 from hypercover.experiment.intervals import model_interval
+from hypercover.experiment.learning_curve import show_curve
 from hypercover.experiment.plan import name_of
+from hypercover.experiment.pooling import pool_splits, summarise_folds
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.summary import best_model, summarise
@@ -55,6 +57,8 @@ def reduce_run(folder: Path) -> dict[str, Any]:
         "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
     }
     metrics |= show_gap(run, experiment, metrics)
+    shares = {name: _part(folder, experiment, name) for name in experiment.curve_splits}
+    metrics |= show_curve(run, experiment, shares, metrics["scene"])
     write_json(run.metrics, metrics)
     _write_confusion(run, metrics)
     _write_curves(run, experiment)
@@ -74,23 +78,32 @@ def _feature_notes(folder: Path, experiment: Experiment) -> list[str]:
 
 def _part(folder: Path, experiment: Experiment, split: str) -> dict[str, Any]:
     """Join what was found under one split: its first seed's counts, all seeds' models."""
-    made = result_of(folder, name_of(split, experiment.seed))
+    draws, folds = experiment.draws(split), experiment.splits[split].draws
+    made = [result_of(folder, name_of(split, draw)) for draw in draws[:folds]]
     models = {
-        model: _model(folder, experiment, split, model, made) for model in experiment.models
+        model: _model(folder, experiment, split, model, made[0])
+        for model in experiment.models
     }
-    return {"split": made, "models": models}
+    return {"split": made[0] if folds == 1 else pool_splits(made), "models": models}
 
 
 def _model(
     folder: Path, experiment: Experiment, split: str, model: str, made: dict[str, Any]
 ) -> dict[str, Any]:
-    """Join what all seeds of a model found, and say how sure it is."""
-    seeds = list(experiment.seeds)
-    results = [result_of(folder, name_of(split, seed, model))["model"] for seed in seeds]
-    joined = summarise(results, seeds)
+    """Join what all draws of a split found of a model, and say how sure it is."""
+    draws, folds = experiment.draws(split), experiment.splits[split].draws
+    results = [result_of(folder, name_of(split, draw, model))["model"] for draw in draws]
+    joined = (
+        summarise(results, draws) if folds == 1 else summarise_folds(results, draws, folds)
+    )
     codes = [row["code"] for row in joined["per_class"]]
     interval = model_interval(
-        RunFolder(folder), model, split=split, made=made, seeds=seeds, codes=codes
+        RunFolder(folder),
+        model,
+        split=split,
+        made=made,
+        seeds=[draws[start : start + folds] for start in range(0, len(draws), folds)],
+        codes=codes,
     )
     return joined | {"interval": interval}
 
@@ -111,8 +124,7 @@ def _write_confusion(run: RunFolder, metrics: dict[str, Any]) -> None:
 def _curves(run: RunFolder, experiment: Experiment) -> list[dict[str, Any]]:
     return [
         {"model": model, "split": split, "seed": seed, **row}
-        for split in experiment.splits
-        for seed in experiment.seeds
+        for split, seed in experiment.trials
         for model in experiment.models
         for row in result_of(run.path, name_of(split, seed, model))["curve"]
     ]

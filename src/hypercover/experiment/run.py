@@ -135,5 +135,5 @@ def _prepare(run: RunFolder, experiment: Experiment) -> None:
 def _executor(experiment: Experiment, workers: int | None) -> Executor:
     # Each worker that trains a network has so many processes of its own.
     most = max(1, cores() // experiment.processes)
-    wanted = workers or min(most, experiment.repeats)
+    wanted = workers or min(most, len(experiment.draws("main")))
     return InProcessExecutor() if wanted == 1 else LocalExecutor(workers=wanted)

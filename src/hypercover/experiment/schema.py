@@ -5,12 +5,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     field_validator,
     model_validator,
+)
+
+from hypercover.experiment.spec import Count, Name, Positive, Share, Spec
+from hypercover.experiment.split_specs import (
+    BlocksSpec,
+    MasksSpec,
+    RandomSpec,
+    SplitSpec,
+    WindowsSplitSpec,
+    gap_splits,
 )
 
 __all__ = [
@@ -29,17 +37,7 @@ __all__ = [
     "gap_splits",
 ]
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Bands = str | list[int | str]
-
-
-class Spec(BaseModel):
-    """A part of an experiment file: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SceneSpec(Spec):
@@ -57,66 +55,6 @@ class SceneSpec(Spec):
     drop_bands: Bands | None = None
     drop_classes: list[int | str] = Field(default_factory=list)
     min_pixels: Annotated[int, Field(ge=0)] = 0
-
-
-class RandomSpec(Spec):
-    """A stratified random draw of single pixels: easy, common, and leaking."""
-
-    kind: Literal["random"] = "random"
-    train: Share | Count = 0.1
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class MasksSpec(Spec):
-    """Pixels marked in files: nonzero = in."""
-
-    kind: Literal["masks"] = "masks"
-    train: Path
-    test: Path | None = None
-    train_variable: str | None = None
-    test_variable: str | None = None
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class BlocksSpec(Spec):
-    """Whole square blocks with a guard band between training and test."""
-
-    kind: Literal["blocks"] = "blocks"
-    size: Annotated[int, Field(ge=1)] = 15
-    train: Share = 0.25
-    guard: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class WindowsSplitSpec(Spec):
-    """The parts that a window file was written with."""
-
-    kind: Literal["windows"] = "windows"
-    path: Path
-    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-SplitSpec = Annotated[
-    RandomSpec | MasksSpec | BlocksSpec | WindowsSplitSpec, Discriminator("kind")
-]
-
-
-def gap_splits(blocks: BlocksSpec, guard: int) -> dict[str, SplitSpec]:
-    """Return the splits that a leak gap sets beside blocks of a guard of window − 1 pixels.
-
-    They train on the same share: ``random`` on single pixels, ``centre-free`` on
-    blocks whose guard of window // 2 keeps training centres out of test windows.
-
-    Examples
-    --------
-    >>> beside = gap_splits(BlocksSpec(size=15, train=0.25), guard=8)
-    >>> beside["centre-free"].guard, beside["random"].train
-    (4, 0.25)
-    """
-    return {
-        "random": RandomSpec(train=blocks.train, validation=blocks.validation),
-        "centre-free": blocks.model_copy(update={"guard": (guard + 1) // 2}),
-    }
 
 
 class SVMSpec(Spec):
@@ -193,6 +131,11 @@ def _once(values: list[Any]) -> list[Any]:
     """Refuse a list that is empty or names something twice."""
     if not values:
         raise ValueError("must name at least one value")
+    return _distinct(values)
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Refuse a list that names something twice."""
     twice = [value for value in values if values.count(value) > 1]
     if twice:
         raise ValueError(f"must name each value once, not {twice[0]} twice")
@@ -204,6 +147,7 @@ def _ladder(values: list[float]) -> list[float]:
     return sorted(_once(values))
 
 
+Shares = Annotated[list[Share], Field(max_length=20), AfterValidator(_distinct)]
 FoldKind = Literal["random", "blocks", "clusters"]
 Ladder = Annotated[list[Positive], Field(max_length=100), AfterValidator(_ladder)]
 
@@ -216,11 +160,13 @@ class SearchSpec(Spec):
     ``guard`` pixels between the training and the held-out pixels of a fold.
     """
 
-    C: Ladder = [1.0, 10.0, 100.0, 1000.0, 10000.0]
+    C: Ladder = Field(default=[1.0, 10.0, 100.0, 1000.0, 10000.0])
     gamma: Ladder | None = None
-    gamma_scale: Ladder = [0.25, 0.5, 1.0, 2.0, 4.0]
+    gamma_scale: Ladder = Field(default=[0.25, 0.5, 1.0, 2.0, 4.0])
     folds: Annotated[int, Field(ge=2, le=1000)] = 10
-    by: Annotated[list[FoldKind], AfterValidator(_once)] = ["random", "blocks"]
+    by: Annotated[list[FoldKind], AfterValidator(_once)] = Field(
+        default=["random", "blocks"]
+    )
     size: Count = 15
     guard: Annotated[int, Field(ge=0)] = 4
     on: Literal["train", "all"] = "train"
@@ -241,6 +187,7 @@ class Experiment(Spec):
     scene: SceneSpec
     split: SplitSpec
     beside: dict[Name, SplitSpec] = Field(default_factory=dict)
+    learning_curve: Shares = Field(default_factory=list)
     features: dict[Name, str | list[str | dict[str, Any]]] = Field(default_factory=dict)
     models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
     search: SearchSpec = SearchSpec()
@@ -258,6 +205,22 @@ class Experiment(Spec):
         if "main" in self.beside:
             raise ValueError(
                 "the name 'main' stands for the split itself; choose another name"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _curve_needs_a_share(self) -> "Experiment":
+        share = getattr(self.split, "train", None)
+        if self.learning_curve and not isinstance(share, int | float):
+            raise ValueError(
+                f"learning_curve trains on shares, and a split of kind {self.split.kind} has "
+                "none; split by random, blocks, fields or clusters"
+            )
+        taken = sorted(set(self.curve_splits) & set(self.beside))
+        if taken:
+            raise ValueError(
+                f"the name '{taken[0]}' under beside is that of a share of learning_curve; "
+                "choose another name"
             )
         return self
 
@@ -324,5 +287,30 @@ class Experiment(Spec):
 
     @property
     def splits(self) -> dict[str, SplitSpec]:
-        """The split itself under the name ``main``, then those beside it."""
-        return {"main": self.split, **self.beside}
+        """The split itself under the name ``main``, those beside it, those of the curve."""
+        return {"main": self.split, **self.beside, **self.curve_splits}
+
+    @property
+    def curve_splits(self) -> dict[str, SplitSpec]:
+        """The split itself with each training share of the learning curve."""
+        return {
+            f"train-{share}": self.split.model_copy(update={"train": share})
+            for share in self.learning_curve
+        }
+
+    def draws(self, split: str) -> range:
+        """Return a number for each draw of a split: one a seed, or one for each fold of each seed.
+
+        The number stands in the names of tasks and files where a seed would.
+        """
+        return range(self.seed, self.seed + self.repeats * self.splits[split].draws)
+
+    def origin(self, split: str, draw: int) -> tuple[int, int]:
+        """Return the seed of a draw, and which of the folds of that seed it is, from 0."""
+        repeat, fold = divmod(draw - self.seed, self.splits[split].draws)
+        return self.seed + repeat, fold
+
+    @property
+    def trials(self) -> list[tuple[str, int]]:
+        """Every split with every number of its draws, in order."""
+        return [(split, draw) for split in self.splits for draw in self.draws(split)]

@@ -15,6 +15,7 @@ from hypercover.errors import ExperimentError
 from hypercover.experiment.schema import Experiment, FoldKind, SearchSpec, SVMSpec
 from hypercover.experiment.search_cells import Cell, CellFile
 from hypercover.experiment.search_table import Rung
+from hypercover.experiment.split_specs import GUARDED
 from hypercover.experiment.stages import classifier_for, fingerprint, split_for
 from hypercover.jobs.local import cores
 from hypercover.memory import available_bytes
@@ -79,7 +80,7 @@ def folds_for(
 def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
     """Return the kind of folds that choose for a split.
 
-    Under a split by blocks the first kind with a guard, under any other the
+    Under a split with a guard the first kind with a guard, under any other the
     first of all.
 
     Examples
@@ -90,7 +91,7 @@ def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
     'random'
     """
     guarded = [kind for kind in by if kind != "random"]
-    return guarded[0] if split == "blocks" and guarded else by[0]
+    return guarded[0] if split in GUARDED and guarded else by[0]
 
 
 def _fair_memory() -> int:

@@ -5,26 +5,41 @@ import json
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from hypercover.experiment.schema import (
     CNNSpec,
     Experiment,
-    MasksSpec,
     ModelSpec,
-    RandomSpec,
     SceneSpec,
-    SplitSpec,
     SVMSpec,
+)
+from hypercover.experiment.split_specs import (
+    BlocksSpec,
+    ClustersSpec,
+    FieldsSpec,
+    KFoldSpec,
+    MasksSpec,
+    PublishedSpec,
+    RandomSpec,
+    SavedSpec,
+    SplitSpec,
     WindowsSplitSpec,
 )
 from hypercover.samples.blocks import BlockSplit
+from hypercover.samples.clusters import ClusterSplit
+from hypercover.samples.fields import FieldSplit
+from hypercover.samples.kfold import KFoldSplit
 from hypercover.samples.masks import MaskSplit
+from hypercover.samples.published import PublishedSplit
 from hypercover.samples.random import RandomSplit
+from hypercover.samples.saved import SavedSplit, saved_at
 from hypercover.samples.split import Split
 from hypercover.scene.bands import select_bands
 from hypercover.scene.classes import drop_classes
 from hypercover.scene.companions import identity
 from hypercover.scene.reading import check_usable, open_labels, open_scene
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, blank_invalid
 
 __all__ = [
     "classifier_for",
@@ -72,24 +87,44 @@ def forget_scene() -> None:
     _scene.cache_clear()
 
 
-def split_for(spec: SplitSpec, scene: Scene, *, seed: int, window: int) -> Split:
-    """Make the split an experiment asks for."""
+_SPLITTERS: dict[type[Any], Any] = {
+    RandomSpec: RandomSplit,
+    BlocksSpec: BlockSplit,
+    FieldsSpec: FieldSplit,
+    ClustersSpec: ClusterSplit,
+    KFoldSpec: KFoldSplit,
+    PublishedSpec: PublishedSplit,
+}
+"""Splitters whose settings are those of their spec, by name."""
+
+
+def split_for(
+    spec: SplitSpec, scene: Scene, *, seed: int, window: int, fold: int = 0
+) -> Split:
+    """Make the split an experiment asks for; of several folds the one of that number."""
     if isinstance(spec, WindowsSplitSpec):
         from hypercover.experiment.windows import split_of
 
         return split_of(
             spec.path, scene, validation=spec.validation, seed=seed, window=window
         )
-    if isinstance(spec, RandomSpec):
-        splitter: Any = RandomSplit(train=spec.train, validation=spec.validation)
-    elif isinstance(spec, MasksSpec):
-        splitter = _masks(spec, scene)
-    else:
-        splitter = BlockSplit(
-            size=spec.size, train=spec.train, guard=spec.guard, validation=spec.validation
-        )
-    made: Split = splitter.split(scene.usable_labels, seed=seed, window=window)
+    which = {"fold": fold} if isinstance(spec, KFoldSpec) else {}
+    made: Split = _splitter(spec, scene).split(
+        scene.usable_labels, seed=seed, window=window, **which
+    )
     return made
+
+
+def _splitter(spec: SplitSpec, scene: Scene) -> Any:
+    """Return the splitter that a spec describes."""
+    if isinstance(spec, MasksSpec):
+        return _masks(spec, scene)
+    if isinstance(spec, SavedSpec):
+        return SavedSplit(spec.path, spec.sha256)
+    settings = spec.model_dump(exclude={"kind"})
+    if isinstance(spec, ClustersSpec) and spec.order == "spread":
+        settings["values"] = blank_invalid(np.asarray(scene.cube.values), scene.valid)
+    return _SPLITTERS[type(spec)](**settings)
 
 
 def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
@@ -164,6 +199,9 @@ def fingerprint(experiment: Experiment, *parts: Any) -> str:
             files += [part.train, part.test]
         if isinstance(part, WindowsSplitSpec):
             files.append(part.path)
+        if isinstance(part, SavedSpec):
+            folder, stem = saved_at(part.path)
+            files += [folder / f"{stem}.json", folder / f"{stem}.tif"]
         if isinstance(part, CNNSpec):
             files.append(part.windows)
     values = [

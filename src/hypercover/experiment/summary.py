@@ -7,7 +7,7 @@ from typing import Any
 from hypercover.experiment.calibration_summary import join_calibration
 from hypercover.experiment.leakage import mean_feature_leakage
 
-__all__ = ["best_model", "summarise"]
+__all__ = ["added_confusion", "best_model", "spread_of", "summarise"]
 
 _HEADLINES = ("overall_accuracy", "average_accuracy", "kappa")
 _AVERAGED = (*_HEADLINES, "validation_accuracy", "train_seconds", "predict_seconds")
@@ -44,12 +44,10 @@ def summarise(results: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dic
         **first,
         **averages,
         "per_class": _per_class(results),
-        "confusion": _confusion(results),
+        "confusion": added_confusion(results),
         "leakage": _leakage(results),
         "repeats": repeats,
-        "spread": {
-            name: _spread([result[name] for result in results]) for name in _HEADLINES
-        },
+        "spread": spread_of(results),
         **join_calibration(results, seeds),
         **_searches(results, seeds),
     }
@@ -69,6 +67,11 @@ def _searches(results: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dic
         "search": {**(found[0] or {}), "choices": choices},
         "search_seconds": _mean([result.get("search_seconds") for result in results]),
     }
+
+
+def spread_of(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return the standard deviation of each headline figure over several results."""
+    return {name: _spread([result[name] for result in results]) for name in _HEADLINES}
 
 
 def _spread(values: Sequence[float | None]) -> float | None:
@@ -91,7 +94,8 @@ def _per_class(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _confusion(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def added_confusion(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up the confusion matrices of several results."""
     codes = sorted({code for result in results for code in result["confusion"]["codes"]})
     place = {code: position for position, code in enumerate(codes)}
     matrix = [[0] * len(codes) for _ in codes]

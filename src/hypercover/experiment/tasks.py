@@ -99,13 +99,17 @@ def draw_scene(folder: Path) -> dict[str, Any]:
 
 
 def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
-    """Make one split, keep it, draw it, and return its counts and leak audit."""
+    """Make one split, keep it, draw it, and return its counts and leak audit.
+
+    ``seed`` numbers the draws of a split, of which a seed may have several folds.
+    """
     from hypercover.maps import draw
 
     setting = Setting.of(folder)
     scene, experiment = setting.scene, setting.experiment
     spec = experiment.splits[split]
-    made = split_for(spec, scene, seed=seed, window=experiment.window)
+    first, fold = experiment.origin(split, seed)
+    made = split_for(spec, scene, seed=first, window=experiment.window, fold=fold)
     if said := mark(scene.origin):
         made = replace(made, notes=(*made.notes, f"The image was not measured: {said}."))
     where, stem = setting.folder.split(split, seed - experiment.seed)

@@ -104,22 +104,55 @@ def _window_words(leakage: Leakage, neighbours: float | None) -> str:
 
 
 def split_words(split: Split) -> str:
-    """Say how a split was made."""
+    """Say how a split was made.
+
+    Examples
+    --------
+    >>> folds = {"by": "fields", "folds": 5, "guard": 8}
+    >>> split_words(Split(kind="kfold", settings=folds))
+    '5 folds of whole fields, guard 8 px'
+    >>> split_words(Split(kind="saved", settings={"kind": "random", "train": 0.1}))
+    'saved before: random pixels, 10 % of each class train'
+    """
     settings = split.settings
-    train = _amount(settings.get("train"))
-    if split.kind == "blocks":
-        guard = settings.get("guard")
-        size = settings.get("size")
-        parts = [
-            f"blocks of {size} px" if size else "blocks",
-            f"{train} of the labels train" if train else "",
-            f"guard {guard} px" if guard is not None else "",
-        ]
-        return ", ".join(part for part in parts if part)
+    train, guard = _amount(settings.get("train")), settings.get("guard")
+    if split.kind == "saved":
+        made = Split(kind=str(settings.get("kind", "given")), settings=settings)
+        return f"saved before: {split_words(made) if made.kind != 'saved' else 'a split'}"
     if split.kind == "random":
         return f"random pixels, {train} of each class train" if train else "random pixels"
+    if split.kind in _WHOLE:
+        share = f"{train} of {_WHOLE[split.kind]} train" if train else ""
+        kept = f"guard {guard} px" if guard is not None else ""
+        return ", ".join(part for part in (_whole_words(split), share, kept) if part)
+    if split.kind == "published":
+        return f"the published split {settings.get('name', '')}".rstrip()
     said = {"masks": "pixels marked in files", "windows": "the parts of a window file"}
     return said.get(split.kind, f"{split.kind} split")
+
+
+_WHOLE = {
+    "blocks": "the labels",
+    "fields": "each class",
+    "clusters": "each class",
+    "kfold": "the labels",
+}
+"""Kinds of split by whole pieces of land, and of what they take a share."""
+
+
+def _whole_words(split: Split) -> str:
+    """Name the pieces of land that a split keeps whole."""
+    settings = split.settings
+    size = settings.get("size")
+    blocks = f"blocks of {size} px" if size else "blocks"
+    if split.kind == "kfold":
+        pieces = blocks if settings.get("by") != "fields" else "whole fields"
+        return f"{settings.get('folds', 'some')} folds of {pieces}"
+    if split.kind == "clusters":
+        first = "most varied" if settings.get("order") == "spread" else "largest"
+        cut = ", the last one cut" if settings.get("cut") else ""
+        return f"clusters, the {first} first{cut}"
+    return blocks if split.kind == "blocks" else "whole fields"
 
 
 def crs_words(crs: str | None) -> str:

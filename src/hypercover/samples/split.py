@@ -59,7 +59,7 @@ class Split:
     parts: npt.NDArray[np.uint8]
     """Part of each pixel (y, x): 0 unused, 1 train, 2 validation, 3 test, 4 guard."""
     kind: str = "given"
-    """How the split was made: random, masks, blocks, or given."""
+    """How the split was made: random, blocks, fields, …, or given."""
     seed: int = 0
     """Seed of the draw."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -223,6 +223,7 @@ class Split:
                 for window, leak in audit_table(self, self.window).items()
             },
             "notes": list(self.notes),
+            "sha256": self.digest,
         }
 
     def part_json(self, part: str, labels: npt.ArrayLike | None) -> dict[str, Any]:

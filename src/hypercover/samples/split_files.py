@@ -17,7 +17,7 @@ from hypercover.samples.split import PART_COLORS, PARTS, Split
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
-__all__ = ["read_split", "write_split"]
+__all__ = ["read_counts", "read_split", "write_split"]
 
 _FORMAT = "hypercover split 1"
 _MAX_PIXELS = 2**30
@@ -124,6 +124,20 @@ def read_split(folder: Path, stem: str) -> Split:
     if split.digest != about["sha256"]:
         raise _damaged(folder / f"{stem}.tif", f"its SHA-256 is not that in {stem}.json")
     return split
+
+
+def read_counts(folder: Path, stem: str) -> dict[str, dict[int, int]]:
+    """Read the pixels of each class in each part, where a split was saved with them."""
+    path = folder / f"{stem}.json"
+    parts = _read_about(path).get("parts", {})
+    try:
+        return {
+            str(part): {int(code): int(n) for code, n in kept["per_class"].items() if n}
+            for part, kept in parts.items()
+            if "per_class" in kept
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _damaged(path, "its counts of classes are none") from error
 
 
 def _damaged(path: Path, why: str) -> SplitError:

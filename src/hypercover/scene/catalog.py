@@ -20,6 +20,7 @@ __all__ = [
     "KnownMap",
     "KnownScene",
     "aviris_bands",
+    "known_map",
     "known_scenes",
     "recognise",
     "with_known_bands",
@@ -137,6 +138,11 @@ def _known_maps() -> tuple[KnownMap, ...]:
 
 def _digest(labels: npt.NDArray[np.generic]) -> str:
     return hashlib.sha256(np.ascontiguousarray(labels, np.uint8).tobytes()).hexdigest()
+
+
+def known_map(title: str) -> KnownMap:
+    """Return the published label map whose title begins so."""
+    return next(known for known in _known_maps() if known.title.startswith(title))
 
 
 def recognise(labels: npt.ArrayLike) -> KnownMap | None:
