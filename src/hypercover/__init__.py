@@ -54,8 +54,10 @@ if TYPE_CHECKING:
     from hypercover.samples.libsvm import read_libsvm as read_libsvm
     from hypercover.samples.libsvm import write_libsvm as write_libsvm
     from hypercover.samples.masks import MaskSplit as MaskSplit
+    from hypercover.samples.published import PublishedSplit as PublishedSplit
     from hypercover.samples.random import RandomSplit as RandomSplit
     from hypercover.samples.samples import Samples as Samples
+    from hypercover.samples.saved import SavedSplit as SavedSplit
     from hypercover.samples.split import Split as Split
     from hypercover.samples.window_file import WindowFile as WindowFile
     from hypercover.samples.windows import Windows as Windows
@@ -92,10 +94,12 @@ _HOMES = {
     "PCA": "features.pca",
     "Predictions": "evaluation.predictions",
     "Profiles": "features.profiles",
+    "PublishedSplit": "samples.published",
     "RandomFolds": "samples.folds",
     "RandomSplit": "samples.random",
     "SVMClassifier": "classifiers.svm",
     "Samples": "samples.samples",
+    "SavedSplit": "samples.saved",
     "Scene": "scene.scene",
     "Split": "samples.split",
     "WindowFile": "samples.window_file",

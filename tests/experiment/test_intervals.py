@@ -29,7 +29,7 @@ def kept(tmp_path):
 
 
 def asked(run, made, **changes):
-    options = {"split": "main", "made": made, "seeds": [3, 4], "codes": [1, 2]}
+    options = {"split": "main", "made": made, "seeds": [[3], [4]], "codes": [1, 2]}
     return model_interval(run, "svm", **options | changes)
 
 
@@ -55,3 +55,11 @@ def test_answers_that_are_gone_are_named(kept):
     run.predictions("main", 4, "svm").unlink()
     with pytest.raises(CallError, match=r"main-4-svm\.npz are missing"):
         asked(run, BLOCKS)
+
+
+def test_folds_of_a_seed_are_one_set_of_answers(kept):
+    run, answers = kept
+    together = Predictions.joined(answers)
+    assert len(together) == sum(map(len, answers))
+    expected = accuracy_intervals(together, units=BlockUnits(6), codes=[1, 2]).to_json()
+    assert asked(run, BLOCKS, seeds=[[3, 4]]) == expected

@@ -36,7 +36,9 @@ def summarise_folds(results: Results, draws: Sequence[int], folds: int) -> dict[
         for position, row in enumerate(each["repeats"])
     ]
     # Each fold has a temperature and a choice of C and gamma of its own.
-    own: dict[str, Any] = {key: each[key] for key in ("calibration", "search") if key in each}
+    own: dict[str, Any] = {
+        key: each[key] for key in ("calibration", "search") if key in each
+    }
     about = {"folds": folds, "repeats": repeats, "spread": spread_of(results)}
     return {**whole, **own, **about}
 
