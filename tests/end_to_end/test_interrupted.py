@@ -89,6 +89,48 @@ def test_a_killed_command_goes_on(desk, repeated, tmp_path):
         assert (tmp_path / "tasks" / name).read_bytes() == content
 
 
+@linux
+@pytest.mark.slow
+def test_ten_repeats_killed_again_and_again_come_to_the_same_figures(desk, scene, tmp_path):
+    """Four times in the midst of the work: the command and its workers, or it alone.
+
+    Workers have groups of their own; those that are left alone end when they notice,
+    while the next command may have begun.
+    """
+    models = {"svm": desk.models["svm"], "cnn": desk.models["cnn"] | {"epochs": 2}}
+    path = desk.experiment(scene, tmp_path, models=models, repeats=10, map=False)
+    ended = desk.shell("run", path, "-o", tmp_path / "undisturbed", "--workers", 2)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "killed"
+    command = [str(desk.command), "run", str(path), "-o", str(folder), "--workers", "2"]
+    for done, everybody in ((1, True), (5, False), (11, True), (17, False)):
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=desk.environment,
+            preexec_fn=desk.on_two_cores,
+            start_new_session=True,
+        )
+        give_up = time.monotonic() + 300
+        while len(list(folder.glob("tasks/train-main-*.json"))) < done:
+            assert process.poll() is None
+            assert time.monotonic() < give_up, f"no {done} trainings within five minutes"
+            time.sleep(0.01)
+        workers = workers_of(process.pid)
+        assert len(workers) == 2
+        for group in (process.pid, *(workers if everybody else ())):
+            os.killpg(group, signal.SIGKILL)
+        process.wait()
+        assert not (folder / "metrics.json").exists()
+    ended = desk.shell("run", path, "-o", folder, "--workers", 2)
+    assert ended.returncode == 0, ended.stderr
+    figures = desk.figures_of(folder)
+    assert figures == desk.figures_of(tmp_path / "undisturbed")
+    assert len(figures["models"]["cnn"]["repeats"]) == 10
+    assert figures["models"]["cnn"]["interval"]["overall_accuracy"] is not None
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_says_how_to_go_on(desk, scene, tmp_path, workers):
     long = {"slow": desk.models["cnn"] | {"epochs": 100_000}}
