@@ -195,6 +195,24 @@ def test_names_that_are_not_there_are_refused(three, tmp_path):
         compare_runs([run(tmp_path / "one", {"svm": 0.8})] * 2)
 
 
+def test_folds_of_a_seed_are_put_together(tmp_path):
+    """Four draws are two seeds of two folds each, which test every pixel once."""
+
+    def fold(draw):
+        return np.where((np.arange(24) < 12) == (draw % 2 == 0), LABELS, 0)
+
+    folder = run(tmp_path / "a", {"svm": 0.7, "cnn": 0.8}, seeds=(4, 5, 6, 7), masks=fold)
+    path = RunFolder(folder).metrics
+    document = json.loads(path.read_text())
+    for model in document["models"].values():
+        model["folds"] = 2
+    write_json(path, document)
+    found = compare_runs([folder])
+    assert found.seeds == (4, 5)
+    (pair,) = found.pairs
+    assert pair.found.pixels == (LABELS.size, LABELS.size)
+
+
 def test_a_test_of_one_class_is_refused(tmp_path):
     one = run(tmp_path / "one", {"svm": 0.8, "cnn": 0.8},
               masks=lambda seed: np.where(LABELS == 2, 2, 0))  # fmt: skip

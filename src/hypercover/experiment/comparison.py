@@ -167,9 +167,9 @@ def compare_runs(
     _check_models(asked, models)
     seeds = _common_seeds(asked)
     entrants = [
-        _entrant(run, _label(run, name, list(asked)), name, part, split=split, seeds=seeds)
-        for run, (part, chosen) in asked.items()
-        for name in chosen
+        _entrant(run, name, model, split=split, seeds=seeds, runs=asked)
+        for run, (_, chosen) in asked.items()
+        for name, model in chosen.items()
     ]
     for other in entrants[1:]:
         _check_same(entrants[0], other, seeds)
@@ -233,8 +233,22 @@ def _check_models(asked: Asked, models: Sequence[str]) -> None:
         )
 
 
+def _draws_of(model: Model) -> dict[int, list[int]]:
+    """Return for each seed the draws of the split that it made: one, or one a fold."""
+    draws = sorted(row.seed for row in model.repeats if row.seed is not None)
+    folds = max(model.folds, 1)
+    return (
+        {
+            draws[0] + repeat: draws[repeat * folds : (repeat + 1) * folds]
+            for repeat in range(len(draws) // folds)
+        }
+        if folds > 1
+        else {draw: [draw] for draw in draws}
+    )
+
+
 def _seeds_of(model: Model) -> set[int]:
-    return {row.seed for row in model.repeats if row.seed is not None}
+    return set(_draws_of(model))
 
 
 def _common_seeds(asked: Asked) -> tuple[int, ...]:
@@ -260,11 +274,16 @@ def _words(seeds: set[int]) -> str:
 
 
 def _entrant(
-    path: Path, label: str, name: str, part: Split, *, split: str, seeds: Sequence[int]
+    path: Path, name: str, model: Model, *, split: str, seeds: Sequence[int], runs: Asked
 ) -> Entrant:
-    run = RunFolder(path)
-    answers = {seed: Predictions.load(run.predictions(split, seed, name)) for seed in seeds}
-    return Entrant(label, run, part, answers)
+    run, draws = RunFolder(path), _draws_of(model)
+    answers = {
+        seed: Predictions.joined([
+            Predictions.load(run.predictions(split, draw, name)) for draw in draws[seed]
+        ])
+        for seed in seeds
+    }  # fmt: skip
+    return Entrant(_label(path, name, list(runs)), run, runs[path][0], answers)
 
 
 def _label(run: Path, model: str, runs: Sequence[Path]) -> str:

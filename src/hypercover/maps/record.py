@@ -149,6 +149,7 @@ class Model(_Part):
     training: Training | None = None
     search: SearchTable | None = None
     repeats: list[Repeat] = []
+    folds: Whole = 1
     spread: dict[str, Share] | None = None
     interval: Interval | None = None
     calibration: Calibration | None = None
