@@ -137,6 +137,10 @@ def test_the_digest_of_a_split_is_told_and_holds(desk, scene, curved, tmp_path):
 
 def test_what_cannot_be_asked_is_said_before_anything_runs(desk, scene, tmp_path):
     wrong = {
+        "Of the split 'train-0.9': A guard of": {
+            "split": {"kind": "blocks", "size": 8, "guard": 30, "train": 0.1},
+            "learning_curve": [0.9],
+        },
         "none; split by random, blocks": {"split": FOLDS, "learning_curve": [0.1]},
         "that of a share of learning_curve": {
             "learning_curve": [0.1],

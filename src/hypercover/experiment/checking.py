@@ -1,6 +1,6 @@
 """Looking before leaping: what would stop a run is found before anything is written."""
 
-from hypercover.errors import ExperimentError, counted
+from hypercover.errors import ExperimentError, SplitError, counted
 from hypercover.experiment.curves import check_tensorboard
 from hypercover.experiment.features import chain_of
 from hypercover.experiment.schema import (
@@ -44,7 +44,7 @@ def check_experiment(experiment: Experiment) -> None:
     for model in experiment.models.values():
         _check_model(model, scene, experiment)
     for name, spec in experiment.splits.items():
-        made = split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+        made = _made(experiment, name, scene)
         if name == "main":
             _check_best(experiment, made)
         _check_patience(experiment, made)
@@ -52,6 +52,17 @@ def check_experiment(experiment: Experiment) -> None:
             _check_windows(model, scene, made)
         if any(_is_searched(model) for model in experiment.models.values()):
             _check_folds(experiment, spec, made, scene)
+
+
+def _made(experiment: Experiment, name: str, scene: Scene) -> Split:
+    """Make a split as the run would, and say of which one it is that there is none."""
+    spec = experiment.splits[name]
+    try:
+        return split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+    except SplitError as error:
+        if name == "main":
+            raise
+        raise SplitError(f"Of the split '{name}': {error}") from error
 
 
 def _check_best(experiment: Experiment, split: Split) -> None:

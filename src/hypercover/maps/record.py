@@ -64,9 +64,10 @@ class Confusion(_Part):
 
 
 class Repeat(_Part):
-    """Headline figures of one seed."""
+    """Headline figures of one seed, or of one fold."""
 
     seed: Whole | None = None
+    fold: Whole | None = None
     overall_accuracy: Share = None
     average_accuracy: Share = None
     kappa: Share = None

@@ -16,6 +16,7 @@ from hypercover.maps.run import Outcome, Run
 from hypercover.maps.words import (
     count_words,
     crs_words,
+    draws_words,
     interval_words,
     leak_words,
     percent,
@@ -88,6 +89,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "count": count_words,
         "crs_words": crs_words,
+        "draws_words": draws_words,
         "interval": interval_words,
         "leak": leak_words,
         "percent": percent,

@@ -104,8 +104,14 @@ class Run:
 
     @property
     def repeats(self) -> int:
-        """Largest number of seeds a model was run with."""
+        """Largest number of draws a model was run with: seeds, or folds of all seeds."""
         return max((len(each.model.repeats) for each in self.outcomes), default=0)
+
+    @property
+    def seeds(self) -> int:
+        """Largest number of seeds a model was run with."""
+        each = [one.model for one in self.outcomes]
+        return max((len(one.repeats) // max(one.folds, 1) for one in each), default=0)
 
     def of_model(self, name: str) -> list[Outcome]:
         """Return one model under every split, the main one first."""

@@ -4,13 +4,14 @@ import re
 from typing import Any
 
 from hypercover.errors import counted
-from hypercover.maps.record import Leakage, Split, Training
+from hypercover.maps.record import Leakage, Model, Split, Training
 
 _MOST_PIXELS = 10**9
 
 __all__ = [
     "count_words",
     "crs_words",
+    "draws_words",
     "interval_words",
     "leak_words",
     "percent",
@@ -153,6 +154,21 @@ def _whole_words(split: Split) -> str:
         cut = ", the last one cut" if settings.get("cut") else ""
         return f"clusters, the {first} first{cut}"
     return blocks if split.kind == "blocks" else "whole fields"
+
+
+def draws_words(model: Model) -> str:
+    """Say of how many seeds and folds the figures of a model come; nothing of one.
+
+    Examples
+    --------
+    >>> draws_words(Model(repeats=[{}] * 5))
+    'mean of 5 seeds'
+    >>> draws_words(Model(repeats=[{}] * 6, folds=3))
+    '3 folds together, mean of 2 seeds'
+    """
+    seeds = len(model.repeats) // max(model.folds, 1)
+    said = [f"{model.folds} folds together"] if model.folds > 1 else []
+    return ", ".join(said + ([f"mean of {seeds} seeds"] if seeds > 1 else []))
 
 
 def crs_words(crs: str | None) -> str:
