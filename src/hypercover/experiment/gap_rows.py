@@ -11,7 +11,7 @@ from hypercover.experiment.schema import BlocksSpec, Experiment
 from hypercover.files import write_text
 from hypercover.samples.leakage import audit
 from hypercover.samples.split import Split
-from hypercover.scene.origin import mark
+from hypercover.scene.origin import marked
 
 __all__ = ["gap_rows", "show_gap"]
 
@@ -36,8 +36,7 @@ def show_gap(
     window, rows = gap_rows(run, experiment, metrics)
     write_text(run.gap, _csv(rows))
     scene = metrics["scene"]
-    said = mark(scene)
-    title = f"{scene['name']} ({said})" if said else scene["name"]
+    title = marked(scene["name"], scene)
     drawn = draw.draw_gap(rows, window=window, title=title, repeats=experiment.repeats)
     draw.save(drawn, figure)
     return {"gap": {"window": window, "rows": rows}}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-__all__ = ["Origin", "mark"]
+__all__ = ["Origin", "mark", "marked"]
 
 
 class Origin(TypedDict, total=False):
@@ -29,3 +29,15 @@ def mark(origin: Mapping[str, Any]) -> str:
     if origin.get("stand_in"):
         return "stand-in"
     return "simulated scene" if origin.get("simulated") else ""
+
+
+def marked(name: str, origin: Mapping[str, Any]) -> str:
+    """Return the name of a scene with its mark, where the name does not say it already.
+
+    Examples
+    --------
+    >>> marked("Indian Pines stand-in", {"stand_in": True}), marked("a", {"simulated": True})
+    ('Indian Pines stand-in', 'a (simulated scene)')
+    """
+    said = mark(origin)
+    return name if said.partition(" ")[0] in name.lower() else f"{name} ({said})"
