@@ -12,7 +12,7 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.units import BlockUnits, FieldUnits
 from hypercover.samples.samples import Samples
 
-PROGRAM = Path(__file__).parents[2] / "benchmarks/coverage.py"
+PROGRAM = Path(__file__).parents[2] / "benchmarks/interval_coverage.py"
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ neighbours are alike, and pixels drawn as if they were independent give
 intervals that hold the truth one time in four.  Of several seeds a unit has the
 same weight in all, since the land is the same.
 
-Three corrections, each chosen by simulation (``benchmarks/coverage.py``):
+Three corrections, each chosen by simulation (``benchmarks/interval_coverage.py``):
 
 - The standard error of the bootstrap goes with quantiles of Student's t and is
   widened by sqrt(m / (m − 1)), as percentiles of few units are too narrow

@@ -1,9 +1,10 @@
 """How often intervals hold the truth: drawn by units, drawn by pixels, with few units, with seeds.
 
-``python benchmarks/coverage.py`` prints the tables of docs/accuracy.md.  The
+``python benchmarks/interval_coverage.py`` prints the tables of docs/accuracy.md.  The
 truth is known because the scenes are made: in ``patches`` errors come where a
 smooth random surface is low, in ``fields`` every field has its own accuracy.
 """
+# No file here may be called coverage.py: numba would take it for the package of that name.
 
 import argparse
 from collections.abc import Callable, Iterator
