@@ -24,6 +24,7 @@ from features_table import CHAINS
 from honest_table import STAND_IN, percent
 from networks import SHORT
 
+from hypercover.errors import counted
 from hypercover.experiment.gap import gap_experiment
 from hypercover.experiment.reading import parse
 from hypercover.experiment.run import run_experiment
@@ -98,7 +99,8 @@ def main() -> None:
     )
     rows = metrics["gap"]["rows"]
     print(
-        f"Indian Pines stand-in (not Indian Pines), {options.seeds} seeds, a quarter trains\n"
+        "Indian Pines stand-in (not Indian Pines); a quarter trains; mean ± standard "
+        f"deviation of {counted(options.seeds, 'seed')}\n"
     )
     print(
         "| model | split | centre in window | window overlap | accuracy | fall in points |"

@@ -1,4 +1,4 @@
-"""A run shows how each class fares, over all its seeds."""
+"""A run shows how each class fares, over all its seeds and folds."""
 
 import json
 
@@ -8,16 +8,21 @@ import pytest
 from hypercover.jobs.record import result_of
 from hypercover.maps.plates import read_plate
 
+SPLITS = {
+    "seeds": {"kind": "blocks", "size": 8, "train": 0.3, "guard": 4},
+    "folds": {"kind": "kfold", "by": "blocks", "size": 8, "folds": 2, "guard": 4},
+}
 
-@pytest.fixture
-def ran(desk, scene, call, tmp_path):
-    models = {"svm": {"kind": "svm"}}
-    path = desk.experiment(scene, tmp_path, models=models, map=False, repeats=2)
+
+@pytest.fixture(params=SPLITS)
+def ran(desk, scene, call, tmp_path, request):
+    asked = {"models": {"svm": {"kind": "svm"}}, "split": SPLITS[request.param]}
+    path = desk.experiment(scene, tmp_path, **asked, map=False, repeats=2)
     assert call("run", path, "-o", tmp_path / "run", "--workers", 1).code == 0
     return tmp_path / "run"
 
 
-def test_the_confused_pairs_are_those_of_both_seeds_together(ran):
+def test_the_confused_pairs_are_those_of_all_draws_together(ran):
     confusion = json.loads((ran / "metrics.json").read_text())["models"]["svm"]["confusion"]
     matrix, codes = np.array(confusion["matrix"]), confusion["codes"]
     both = np.tril(matrix + matrix.T, -1)

@@ -35,7 +35,7 @@ def written(tmp_path):
 
 
 def test_everything_but_the_splits_stays(written):
-    asked = written(beside={"mine": {"kind": "random"}})
+    asked = written(beside={"mine": {"kind": "random"}}, learning_curve=[0.1, 0.6])
     gap = gap_experiment(asked)
     kept = {"scene", "models", "features", "seed", "repeats", "map", "device"}
     assert gap.model_dump(include=kept) == asked.model_dump(include=kept)
@@ -71,6 +71,8 @@ def test_single_pixels_are_asked_about_the_usual_window(written):
     [
         ({"kind": "random", "train": 0.1}, 15, 0.1),
         ({"kind": "random", "train": 50}, 15, 0.25),
+        ({"kind": "fields", "train": 0.4, "guard": 2}, 15, 0.4),
+        ({"kind": "masks", "train": "cube.npy"}, 15, 0.25),
         ({"kind": "blocks", "size": 20, "train": 0.4, "guard": 1}, 20, 0.4),
     ],
 )

@@ -10,7 +10,6 @@ from hypercover.experiment.schema import (
     BlocksSpec,
     CNNSpec,
     Experiment,
-    RandomSpec,
     gap_splits,
 )
 from hypercover.jobs.run import Event
@@ -44,7 +43,7 @@ def gap_experiment(
     ----------
     experiment : what to run; its own splits are replaced
     size : side of a block in pixels; that of the experiment's blocks, or 15
-    train : share that trains; that of the experiment's blocks or random split, or 0.25
+    train : share that trains; that of the experiment's split, or 0.25
     repeats : seeds; as many as the experiment's
 
     Raises
@@ -60,6 +59,7 @@ def gap_experiment(
     # Checked as the file would be: what is asked for here was typed by somebody.
     split = blocks | given | {"kind": "blocks", "guard": window - 1}
     document = experiment.model_dump() | {"name": name, "split": split, "beside": {}}
+    document["learning_curve"] = []
     document |= {"gap": False, "map": experiment.map is not False}
     document |= {"repeats": experiment.repeats if repeats is None else repeats}
     plain = parse(document, Path.cwd(), title=f"The leak gap of {experiment.name}")
@@ -80,9 +80,11 @@ def _blocks(experiment: Experiment) -> dict[str, Any]:
     )
     said: dict[str, Any] = {"validation": spec.validation if patient else 0.0}
     if isinstance(spec, BlocksSpec):
-        said |= {"size": spec.size, "train": spec.train}
-    elif isinstance(spec, RandomSpec) and spec.train < 1:
-        said["train"] = spec.train
+        said["size"] = spec.size
+    share = getattr(spec, "train", None)
+    # Masks name a file there, random splits a share or a number of pixels.
+    if isinstance(share, float) and share < 1:
+        said["train"] = share
     return said
 
 
