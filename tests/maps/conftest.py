@@ -83,8 +83,12 @@ def split_json(kind):
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def metrics(land):
+    return metrics_of(land)
+
+
+def metrics_of(land):
     return {
         "name": f"first {HOSTILE}",
         "seed": 3,
@@ -271,10 +275,10 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory, figures, views, metrics):
+def report(tmp_path_factory, land, figures, views):
     """The report of a finished run, written once for all tests that only look at it."""
     folder = tmp_path_factory.mktemp("run")
-    fill_folder(folder, figures, metrics)
+    fill_folder(folder, figures, metrics_of(land))
     shutil.copytree(views, folder / "view")
     return write_report(folder)
 

@@ -118,6 +118,76 @@ def test_repeats_show_their_spread(run_folder, metrics):
     assert "72.00" in words
 
 
+def test_intervals_stand_beside_their_figures_and_are_explained(run_folder, metrics):
+    interval = {
+        "level": 0.95,
+        "unit": "blocks of 15 px",
+        "units": 67,
+        "resamples": 2000,
+        "overall_accuracy": [0.681, 0.789],
+        "average_accuracy": None,
+        "kappa": [0.6, 0.7],
+        "per_class": [{"code": 1, "producers_accuracy": [0.1, 0.2], "f1": None}],
+    }
+    cnn = metrics["models"]["cnn"] | {"interval": interval}
+    models = metrics["models"] | {"cnn": cnn}
+    words = rewritten(run_folder, metrics, models=models)
+    assert "71.0 [68.1, 78.9]" in words
+    assert "[0.600, 0.700]" in words
+    assert "67 blocks of 15 px were drawn anew, with repetition, 2,000 times" in words
+    assert "drawn anew" not in rewritten(run_folder, metrics)
+
+
+def test_calibration_says_how_far_a_confidence_is_off(run_folder, metrics):
+    bins = [
+        {"low": 0.8, "high": 1.0, "count": 60, "confidence": 0.93, "accuracy": 0.71},
+        {"low": 0.0, "high": 0.8, "count": 0, "confidence": None, "accuracy": None},
+    ]
+    calibration = {
+        "temperature": 1.7,
+        "fitted_on": 120,
+        "error": 0.052,
+        "error_before": 0.221,
+        "bins": bins,
+        "abstention": [{"kept": 0.5, "accuracy": 0.9}],
+    }
+    cnn = metrics["models"]["cnn"] | {"calibration": calibration}
+    models = metrics["models"] | {"cnn": cnn}
+    words = rewritten(run_folder, metrics, models=models)
+    assert "off by 5.2 points in the mean" in words
+    assert "a temperature of 1.70 was fitted on 120 validation pixels" in words
+    assert "before that it was off by 22.1 points" in words
+    assert "80 to 100 % 60 93.0 71.0" in words
+    assert "0 to 80 %" not in words
+
+
+def test_gap_and_curve_stand_in_tables_that_sort(run_folder, metrics):
+    row = {"model": "svm", "split": "random", "overall_accuracy": 0.9, "fall": 0.0}
+    gap = {
+        "rows": [
+            row,
+            row
+            | {"split": "<script>window.hacked=1</script>", "fall": 0.234, "spread": 0.012},
+        ]
+    }
+    point = {"model": "svm", "train": 0.3, "overall_accuracy": 0.8, "interval": [0.7, 0.9]}
+    words = rewritten(run_folder, metrics, gap=gap, curve={"rows": [point]})
+    assert "The leak gap" in words
+    assert "90.0 ± 1.2 23.4" in words
+    assert "svm 0.3 80.0 [70.0, 90.0]" in words
+    assert "<script>window.hacked=1</script>" in words
+
+
+def test_folds_are_said_to_be_folds(run_folder, metrics):
+    folds = [{"seed": 0, "fold": fold, "overall_accuracy": 0.7} for fold in range(1, 6)]
+    cnn = metrics["models"]["cnn"] | {"folds": 5, "repeats": folds}
+    words = rewritten(run_folder, metrics, models={"cnn": cnn})
+    assert "(5 folds together)" in words
+    assert "The pixels of all folds count together." in words
+    assert "(all draws added up)" in words
+    assert "seeds" not in words
+
+
 def test_a_bare_run_still_makes_a_page(tmp_path, metrics):
     bare = {"name": "bare", "models": {"svm": metrics["models"]["svm"]}}
     words = rewritten(tmp_path, bare)

@@ -200,6 +200,37 @@ def test_no_name_can_end_the_script_it_stands_in(run_folder):
     assert not set("<>&") & set(text)
 
 
+def test_a_full_scene_of_mere_noise_fits_the_page(tmp_path):
+    random = np.random.default_rng(0)
+    values = random.integers(0, 2**15, (200, 145, 145)).astype(np.int16)
+    labels = random.integers(1, 17, (145, 145)).astype(np.uint8)
+    names = {code: f"class {code}" for code in range(1, 17)}
+    scene = Scene(xr.DataArray(values, dims=("band", "y", "x")), labels, Legend.of(names))
+    parts = {name: random.integers(0, 5, (145, 145)).astype(np.uint8) for name in "ab"}
+    (tmp_path / "view").mkdir()
+    view_of(scene, parts).save(tmp_path / "view" / "scene.npz")
+    for model in "abcd":
+        codes = random.integers(1, 17, (5, 145, 145)).astype(np.uint16)
+        shares = random.integers(0, 256, (5, 145, 145)).astype(np.uint8)
+        view = ModelView(codes[0], shares[0], codes, shares, True)
+        view.save(tmp_path / "view" / f"map-{model}.npz")
+    page = page_of(tmp_path, "abcd")
+    assert page.spectra.step == 1
+    assert page.thinned == ""
+    assert len(page.text) < 12 * 2**20
+
+
+def test_spectra_are_thinned_out_where_the_page_would_be_too_large(run_folder, monkeypatch):
+    whole = page_of(run_folder)
+    monkeypatch.setattr("hypercover.maps.view_page._MOST_TEXT", len(whole.text) - 1500)
+    page = page_of(run_folder)
+    assert page.spectra.step == 2
+    assert page.thinned == "Spectra are kept of every 2nd pixel of every 2nd row."
+    assert np.array_equal(page.spectra.values, whole.spectra.values[:, ::2, ::2])
+    monkeypatch.setattr("hypercover.maps.view_page._MOST_TEXT", 0)
+    assert page_of(run_folder).spectra is None
+
+
 def damaged(path, how):
     whole = path.read_bytes()
     if how == "cut":

@@ -58,7 +58,9 @@ def make_plan(experiment: Experiment) -> Plan:
     view = Task(
         "view",
         f"{_HERE}.view:keep_view",
-        needs=tuple(name_of(split, experiment.seed) for split in experiment.splits),
+        needs=tuple(
+            name_of(split, experiment.seed) for split in ("main", *experiment.beside)
+        ),
         weight=0.3,
         key=fingerprint(experiment),
     )

@@ -19,7 +19,8 @@ def keep_view(folder: Path) -> dict[str, Any]:
     from hypercover.maps.view_build import view_of
 
     setting = Setting.of(folder)
-    splits = setting.experiment.splits
+    # Those of a learning curve are the main split over again.
+    splits = ("main", *setting.experiment.beside)
     parts = {
         name: setting.load_split(name, setting.experiment.seed).parts for name in splits
     }

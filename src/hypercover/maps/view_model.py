@@ -14,8 +14,8 @@ from hypercover.maps.view_files import keep_arrays, read_arrays, view_step
 
 __all__ = ["ModelView", "Ranking"]
 
-FIRST = 5
-"""How many of the highest classes are kept of each pixel."""
+_FIRST, _FIRST_OF_LARGE = 5, 3
+"""How many of the highest classes are kept of each pixel, and of a thinned-out scene."""
 _FULL = 255
 
 
@@ -39,7 +39,8 @@ class Ranking:
         """Make room for what a classifier says of a scene of (rows, columns)."""
         step = view_step(shape)
         n_classes = len(classifier.classes_) if gives_scores(classifier) else 0
-        size = (min(FIRST, n_classes), *(-(-side // step) for side in shape))
+        most = _FIRST if step == 1 else _FIRST_OF_LARGE
+        size = (min(most, n_classes), *(-(-side // step) for side in shape))
         return cls(np.zeros(size, np.uint16), np.zeros(size, np.uint8), step)
 
     def take(

@@ -23,6 +23,8 @@ from hypercover.samples.split import PART_COLORS, PARTS
 
 __all__ = ["ViewPage", "read_view"]
 
+_MOST_TEXT = 12 * 2**20
+"""Letters of the whole view, so that a page with its figures stays below 15 MB."""
 _UNKNOWN = "#8a8f98"
 """Colour of a class code that the legend of the run does not name."""
 _KINDS = {"u1": "u1", "u2": "<u2", "f4": "<f4"}
@@ -110,13 +112,42 @@ class ViewPage:
     @property
     def thinned(self) -> str:
         """Say which pixels are shown, where not all of them are; else nothing."""
-        sparse = self.scene.spectra.step if self.scene.spectra else self.scene.step
+        sparse = self.spectra.step if self.spectra else self.scene.step
         return thinned_words(self.scene.shape, self.scene.step, sparse)
 
     @property
     def aspect(self) -> float:
         """Width over height of the scene."""
         return self.scene.shown[1] / self.scene.shown[0]
+
+    @property
+    def spectra(self) -> Spectra | None:
+        """The spectra, thinned out until the page holds them beside its layers."""
+        return self._kept[0]
+
+    @cached_property
+    def _kept(self) -> tuple[Spectra | None, dict[str, Any] | None]:
+        spectra = self.scene.spectra
+        left = _MOST_TEXT - len(json.dumps(self._layers)) - len(json.dumps(self._answers))
+        while spectra is not None:
+            content = _spectra(spectra)
+            if len(json.dumps(content)) <= left:
+                return spectra, content
+            # Where not even one fits, the page goes without.
+            spectra = spectra.thinned() if max(spectra.values.shape[1:]) > 1 else None
+        return None, None
+
+    @cached_property
+    def _layers(self) -> list[dict[str, Any]]:
+        return [
+            {"key": one.key, "name": one.name, "kind": one.kind, "legend": one.legend}
+            | {"data": _packed(one.values, "u2" if one.values.itemsize > 1 else "u1")}
+            for one in self.layers
+        ]
+
+    @cached_property
+    def _answers(self) -> list[dict[str, Any]]:
+        return [self._model(name, model) for name, model in self.models.items()]
 
     @property
     def _in_nm(self) -> bool:
@@ -143,13 +174,9 @@ class ViewPage:
             "metres": scene.metres if math.isfinite(scene.metres) else None,
             "crs": self.crs,
             "legends": self._legends(),
-            "layers": [
-                {"key": one.key, "name": one.name, "kind": one.kind, "legend": one.legend}
-                | {"data": _packed(one.values, "u2" if one.values.itemsize > 1 else "u1")}
-                for one in self.layers
-            ],
-            "models": [self._model(name, model) for name, model in self.models.items()],
-            "spectra": None if scene.spectra is None else _spectra(scene.spectra),
+            "layers": self._layers,
+            "models": self._answers,
+            "spectra": self._kept[1],
             "best": self.best,
         }
 

@@ -1,7 +1,7 @@
 """What the page shows of a scene: pictures, labels, splits, spectra and class means."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,10 @@ class Spectra:
     """Their standard deviations (class, band)."""
     units: str
     """Unit of the values; empty where it is not known."""
+
+    def thinned(self) -> "Spectra":
+        """Return the spectra of every other pixel of every other row that is kept."""
+        return replace(self, step=2 * self.step, values=self.values[:, ::2, ::2])
 
     def to_arrays(self) -> dict[str, npt.ArrayLike]:
         """Return everything under the names it is kept by."""

@@ -93,7 +93,7 @@ class Inspector {
       stroke.style.background = view.colorOf(mean.code);
       key.append(part("li", {}, stroke, `${view.nameOf(mean.code)}: ${why} (mean ± sd of ${counted(mean.count, "training pixel")})`));
     }
-    return part("figure", { class: "spectra" }, plotSpectra({ ...frame, series, words }), key, this.#table(frame, own.values, means));
+    return part("figure", { class: "spectra" }, plotSpectra({ ...frame, series, words, width: Math.min(Math.max(this.box.clientWidth, 320), 600) }), key, this.#table(frame, own.values, means));
   }
 
   /* The same numbers for those who cannot see a line. */

@@ -1,6 +1,6 @@
 /* Spectra as plain SVG: lines that break where bands are missing, shades of one deviation. */
 
-const PLOT = { width: 600, height: 300, left: 56, right: 14, top: 26, bottom: 42 };
+const PLOT = { left: 56, right: 24, top: 26, bottom: 42 };
 
 /* Round steps of 1, 2 or 5 that cut a range into about so many parts. */
 function ticks(low, high, about) {
@@ -19,17 +19,19 @@ function label(value) {
 }
 
 /* Draw series of values over `across`; returns an SVG that says in words what it shows. */
-function plotSpectra({ across, breaks, along, up, series, words }) {
+function plotSpectra({ across, breaks, along, up, series, words, width = 600, height = 300 }) {
   const all = series.flatMap(({ values, spread }) => [...values].flatMap((value, at) => (spread ? [value - spread[at], value + spread[at]] : [value])));
   const known = all.filter(Number.isFinite);
   const [low, high] = [Math.min(...extremes(known)), Math.max(...extremes(known))];
   const edge = (high - low || Math.abs(high) || 1) * 0.04;
   const range = { x: [Math.min(...across), Math.max(...across)], y: [low - edge, high + edge] };
   const place = {
-    x: (value) => PLOT.left + ((value - range.x[0]) / (range.x[1] - range.x[0] || 1)) * (PLOT.width - PLOT.left - PLOT.right),
-    y: (value) => PLOT.height - PLOT.bottom - ((value - range.y[0]) / (range.y[1] - range.y[0])) * (PLOT.height - PLOT.top - PLOT.bottom),
+    x: (value) => PLOT.left + ((value - range.x[0]) / (range.x[1] - range.x[0] || 1)) * (width - PLOT.left - PLOT.right),
+    y: (value) => height - PLOT.bottom - ((value - range.y[0]) / (range.y[1] - range.y[0])) * (height - PLOT.top - PLOT.bottom),
+    right: width - PLOT.right,
+    bottom: height - PLOT.bottom,
   };
-  const picture = drawn("svg", { viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, class: "spectrum", role: "img", "aria-label": words });
+  const picture = drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "spectrum", role: "img", "aria-label": words });
   picture.append(axes(range, place, along, up));
   const runs = runsOf(across.length, new Set(breaks));
   for (const one of series) picture.append(shadeAndLine(one, across, runs, place));
@@ -57,17 +59,17 @@ function runsOf(length, breaks) {
 
 function axes(range, place, along, up) {
   const group = drawn("g", { class: "axes", "aria-hidden": "true" });
-  const [bottom, right] = [PLOT.height - PLOT.bottom, PLOT.width - PLOT.right];
+  const { bottom, right } = place;
   const text = (x, y, words, anchor) => drawn("text", { x, y, "text-anchor": anchor }, words);
   for (const value of ticks(...range.y, 5)) {
     group.append(drawn("line", { x1: PLOT.left, x2: right, y1: place.y(value), y2: place.y(value) }));
     group.append(text(PLOT.left - 7, place.y(value) + 4, label(value), "end"));
   }
-  for (const value of ticks(...range.x, 8)) {
+  for (const value of ticks(...range.x, right / 75)) {
     group.append(drawn("line", { x1: place.x(value), x2: place.x(value), y1: bottom, y2: bottom + 5 }));
     group.append(text(place.x(value), bottom + 19, label(value), "middle"));
   }
-  group.append(text((PLOT.left + right) / 2, PLOT.height - 5, along, "middle"));
+  group.append(text((PLOT.left + right) / 2, bottom + 37, along, "middle"));
   group.append(text(4, 13, up, "start"));
   return group;
 }

@@ -20,9 +20,10 @@ function fillStills(view, viewer) {
 async function fillMeans(view, figure) {
   if (!figure || !view.spectra?.codes.length) return;
   const means = await Promise.all(view.spectra.codes.map((code) => view.meanOf(code)));
+  const wide = document.querySelector("main").clientWidth;
   const few = means.length <= 4;
   const series = means.map(({ code, values, spread }) => ({ code, values, spread: few ? spread : undefined, color: view.colorOf(code), kind: "mean" }));
-  const plot = plotSpectra({ ...(await view.frame()), series, words: `Mean spectrum of the training pixels of ${counted(means.length, "class").replace("classs", "classes")}` });
+  const plot = plotSpectra({ ...(await view.frame()), series, width: Math.min(Math.max(wide, 320), 1120), height: wide > 700 ? 400 : 300, words: `Mean spectrum of the training pixels of ${counted(means.length, "class").replace("classs", "classes")}` });
   const list = part("ul", { class: "swatches" }, ...means.map(({ code, count }) => {
     const item = part("li", {}, swatch(view.colorOf(code)), view.nameOf(code), part("span", { class: "faint" }, ` ${count.toLocaleString("en")}`));
     const light = (on) => {
