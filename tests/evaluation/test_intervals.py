@@ -27,14 +27,21 @@ def test_errors_in_patches_are_covered_by_blocks_and_not_by_pixels(simulated):
     """Patches of errors about 5 pixels wide, 16 blocks of 15 × 15."""
     rng = np.random.default_rng(11)
     found = simulated.shares(simulated.coverage(
-        lambda: simulated.patches(60, 1, rng), simulated.RIGHT, 1000, resamples=400
+        lambda: simulated.patches(60, 1, rng), simulated.RIGHT, 600, resamples=300
     ))  # fmt: skip
     for name in ("overall", "average", "producer"):
         assert 0.93 <= found[name] <= 0.97, (name, found)
     assert found["pixels"] < 0.6
 
 
-@pytest.mark.parametrize("count", [10, 20, 60])
+@pytest.mark.parametrize(
+    "count",
+    [
+        20,
+        pytest.param(10, marks=pytest.mark.slow),
+        pytest.param(60, marks=pytest.mark.slow),
+    ],
+)
 def test_fields_with_accuracies_of_their_own_are_covered(simulated, count):
     rng = np.random.default_rng(count)
     found = simulated.shares(simulated.coverage(
@@ -50,7 +57,7 @@ def test_what_trainings_differ_by_is_covered_too(simulated):
     rng = np.random.default_rng(13)
     truth = simulated.seeds_truth(training=0.8)
     found = simulated.shares(simulated.coverage(
-        lambda: simulated.seeds(10, 7, rng, training=0.8), truth, 600, resamples=300,
+        lambda: simulated.seeds(10, 7, rng, training=0.8), truth, 400, resamples=200,
         units=BlockUnits(5),
     ))  # fmt: skip
     assert 0.93 <= found["overall"] <= 0.97
