@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hypercover.evaluation.units import FieldUnits as FieldUnits
     from hypercover.experiment.comparison import compare_runs as compare_runs
     from hypercover.experiment.gap import leak_gap as leak_gap
+    from hypercover.experiment.named import named_scene as named_scene
     from hypercover.experiment.reading import load_experiment as load_experiment
     from hypercover.experiment.run import run_experiment as run_experiment
     from hypercover.experiment.search import run_search as run_search
@@ -119,6 +120,7 @@ _HOMES = {
     "load_bundle": "classifiers.bundle",
     "load_experiment": "experiment.reading",
     "open_class_map": "scene.classmap",
+    "named_scene": "experiment.named",
     "open_scene": "scene.reading",
     "predict_scene": "maps.predict",
     "read_libsvm": "samples.libsvm",

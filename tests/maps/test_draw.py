@@ -163,7 +163,7 @@ def test_simulated_scenes_say_so_in_every_title(land, split):
         draw.draw_split(land, split),
     ]
     for figure in figures:
-        assert any("(simulated)" in text.get_text() for text in figure.texts)
+        assert any("(simulated scene)" in text.get_text() for text in figure.texts)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def command(
     from hypercover.errors import counted
     from hypercover.features.chain import Chain
     from hypercover.scene.bands import select_bands
+    from hypercover.scene.origin import marked
     from hypercover.scene.reading import open_scene
     from hypercover.scene.writing import check_apart, driver_of, write_scene
 
@@ -65,4 +66,4 @@ def command(
     features = counted(stack.n_bands, "feature")
     say(*(f"Note: {note}" for note in stack.notes[len(scene.notes) :]))
     say(f"{features} of {counted(scene.n_bands, 'band')}: {steps.text}")
-    say(f"Image{' (simulated)' if scene.simulated else ''}: {written}")
+    say(f"{marked('Image', scene.origin)}: {written}")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hypercover.maps.search_words import choice_words, choices_words, edge_words
 from hypercover.scene.catalog import KnownScene
-from hypercover.scene.origin import mark
+from hypercover.scene.origin import mark, marked
 from hypercover.scene.scene import Scene
 
 __all__ = [
@@ -251,7 +251,7 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
     rows, cols = scene.shape
     a, b, c, d, e, f = scene.grid.transform
     facts = [
-        ("scene", f"{scene.name} (simulated)" if scene.simulated else scene.name),
+        ("scene", marked(scene.name, scene.origin)),
         (
             "shape",
             f"{rows} rows × {cols} columns × {scene.n_bands} bands, {scene.cube.dtype}",

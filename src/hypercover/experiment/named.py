@@ -61,9 +61,9 @@ def default_folders() -> list[Path]:
 
 def named_scene(
     name: str,
-    folder: Path,
+    folder: str | Path,
     *,
-    data: Sequence[Path] = (),
+    data: Sequence[str | Path] = (),
     choice: Choice = "auto",
     say: Say = print,
     progress: Callable[[int, int], None] | None = None,
@@ -96,12 +96,13 @@ def named_scene(
     """
     named = NAMED[name]
     if choice != "simulated" and named.scene:
-        found = _found(named, list(data) or default_folders(), choice, say)
+        folders = [Path(place) for place in data] or default_folders()
+        found = _found(named, folders, choice, say)
         if found is not None:
             return found
     elif choice in ("real", "stand-in"):
         raise SceneError(f"{name} is simulated anyway; leave --scene out.")
-    return _simulated(named, folder, say, progress)
+    return _simulated(named, Path(folder), say, progress)
 
 
 def _found(named: Named, folders: list[Path], choice: Choice, say: Say) -> list[str] | None:

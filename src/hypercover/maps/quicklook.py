@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.maps.canvas import step_for
+from hypercover.scene.origin import marked
 from hypercover.scene.scene import Scene, valid_pixels
 
 __all__ = ["Bands", "pick_bands", "quicklook", "titled"]
@@ -41,9 +42,8 @@ class Bands:
 
 
 def titled(scene: Scene, what: str) -> str:
-    """Return a title that says which scene it is, and that it is simulated if it is."""
-    unsaid = scene.simulated and "simulated" not in scene.name.lower()
-    return f"{scene.name}: {what}{' (simulated)' if unsaid else ''}"
+    """Return a title that says which scene it is, and whether it was measured."""
+    return marked(f"{scene.name}: {what}", scene.origin)
 
 
 def pick_bands(wavelengths: npt.NDArray[np.float64] | None, n_bands: int) -> Bands:
