@@ -135,6 +135,7 @@ def test_intervals_stand_beside_their_figures_and_are_explained(run_folder, metr
     assert "71.0 [68.1, 78.9]" in words
     assert "[0.600, 0.700]" in words
     assert "67 blocks of 15 px were drawn anew, with repetition, 2,000 times" in words
+    assert "90.0 [10, 20]" in words
     assert "drawn anew" not in rewritten(run_folder, metrics)
 
 

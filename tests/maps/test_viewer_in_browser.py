@@ -260,6 +260,8 @@ def test_the_keyboard_reads_and_inspects_the_map(page):
     page.page.keyboard.press("Enter")
     page.page.wait_for_selector(".inspector h3")
     assert "row 11, column 27" in page.text(".inspector h3")
+    assert page.text(".here").startswith("Shown below: row 11, column 27 · label: ")
+    assert " · svm: " in page.text(".here")
 
 
 def test_small_pictures_open_their_layer_on_the_map(page):

@@ -16,6 +16,15 @@ class Inspector {
     this.box.dataset.pixel = `${view.inScene(at).row},${view.inScene(at).col}`;
   }
 
+  /* One sentence for those who hear the page. */
+  summary(at) {
+    const { view } = this;
+    const pixel = view.pixel(at);
+    const label = view.byKey.get("labels").values[pixel];
+    const answers = view.models.map(({ name }) => `${name}: ${view.nameOf(view.byKey.get(`map-${name}`).values[pixel])}`);
+    return [`Shown below: ${view.place(at).words}`, `label: ${label ? view.nameOf(label) : "unlabelled"}`, ...answers].join(" · ");
+  }
+
   async #facts(at) {
     const { view } = this;
     const pixel = view.pixel(at);
@@ -24,7 +33,7 @@ class Inspector {
     const list = part("dl", {}, part("dt", {}, "label"), part("dd", { class: "label" }, ...this.#named(label, "unlabelled")));
     for (const layer of splits) list.append(part("dt", {}, layer.name), part("dd", {}, layer.say(pixel)));
     const models = await Promise.all(view.models.map((model) => this.#model(model, pixel, label)));
-    const head = part("tr", {}, ...["Model", "Answer", "Sure", "Next"].map((word) => part("th", { scope: "col" }, word)));
+    const head = part("tr", {}, ...["Model", "Answer", "Sure", "Highest shares"].map((word) => part("th", { scope: "col" }, word)));
     const table = part("table", { class: "answers" }, part("caption", { class: "out" }, "What each model says of this pixel"), part("thead", {}, head), part("tbody", {}, ...models));
     return models.length ? [list, part("div", { class: "scroll" }, table), this.#footnote()] : [list];
   }

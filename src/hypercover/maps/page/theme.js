@@ -6,7 +6,6 @@ for (const button of document.querySelectorAll(".theme")) {
   button.addEventListener("click", () => {
     document.documentElement.style.colorScheme = dark() ? "light" : "dark";
     say();
-    document.dispatchEvent(new Event("themechange"));
   });
   button.hidden = false;
   say();

@@ -107,10 +107,12 @@ class Viewer {
     this.here.textContent = [words, ...said].join(" · ");
   }
 
-  inspect(at) {
+  async inspect(at) {
     this.stage.picked = at;
     this.stage.draw();
-    return this.inspector.show(at, this.model);
+    await this.inspector.show(at, this.model);
+    this.here.setAttribute("aria-live", "polite");
+    this.here.textContent = this.inspector.summary(at);
   }
 
   /* Light pixels up and veil all others; `mask` holds one byte a pixel. */
