@@ -119,6 +119,7 @@ def test_a_learning_curve_has_a_row_for_each_share(curved):
         assert part["split"]["settings"]["train"] == share
         assert part["models"]["svm"]["overall_accuracy"] == row["overall_accuracy"]
     assert "overall accuracy in % by training share" in curved.out
+    assert (curved.folder / "figures/curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_digest_of_a_split_is_told_and_holds(desk, scene, curved, tmp_path):

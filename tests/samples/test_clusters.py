@@ -151,8 +151,9 @@ def test_what_cannot_be_split_is_said():
         ClusterSplit(0.5, guard=9).split([[1, 1, 2, 0, 2, 1]])
     with pytest.raises(SplitError, match="ordered by size or spread, got 'length'"):
         ClusterSplit(order="length")
-    with pytest.raises(SplitError, match="got eps 0 and min_pixels 1"):
-        ClusterSplit(eps=0)
+    for eps in (0, 21, float("nan")):
+        with pytest.raises(SplitError, match=f"got eps {eps} and min_pixels 1"):
+            ClusterSplit(eps=eps)
 
 
 def test_the_published_protocol_leaks_on_indian_pines_and_whole_clusters_do_not(real):

@@ -57,3 +57,5 @@ def test_rows_of_another_image_are_refused(labels):
     cv = as_cv(RandomSplit(), labels, repeats=1)
     with pytest.raises(SplitError, match="made for"):
         cv.split(np.zeros((3, 1)))
+    with pytest.raises(SplitError, match="At least 1 repeat is needed, got 0"):
+        as_cv(RandomSplit(), labels, repeats=0)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field
 
-from hypercover.experiment.spec import Count, Positive, Share, Spec
+from hypercover.experiment.spec import Count, Share, Spec
 from hypercover.samples.published import PUBLISHED
 
 __all__ = [
@@ -79,7 +79,7 @@ class ClustersSpec(_SplitSpec):
     kind: Literal["clusters"] = "clusters"
     train: Share = 0.25
     order: Literal["size", "spread"] = "size"
-    eps: Positive = 1.5
+    eps: Annotated[float, Field(gt=0, le=20)] = 1.5
     min_pixels: Count = 1
     cut: bool = False
     guard: Guard = "auto"

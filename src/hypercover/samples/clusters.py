@@ -25,6 +25,8 @@ __all__ = ["ClusterSplit"]
 
 Order = Literal["size", "spread"]
 Mask = npt.NDArray[np.bool_]
+_WIDEST = 20
+"""Pixels; of wider neighbourhoods DBSCAN would list more than fits in memory."""
 _FAR = 0.05
 """Distance from the share that was asked for, from which it is said."""
 
@@ -108,9 +110,9 @@ class ClusterSplit:
             )
         if self.order not in ("size", "spread"):
             raise SplitError(f"Clusters are ordered by size or spread, got {self.order!r}.")
-        if not (self.eps > 0 and self.min_pixels >= 1):
+        if not (0 < self.eps <= _WIDEST and self.min_pixels >= 1):
             raise SplitError(
-                "Clusters need a distance above 0 and at least 1 pixel, got eps "
+                f"Clusters need a distance above 0, at most {_WIDEST}, and at least 1 pixel, got eps "
                 f"{self.eps} and min_pixels {self.min_pixels}; use 1.5 and 1."
             )
         check_guard(self.guard)

@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hypercover.errors import SplitError
 from hypercover.samples.folds import Fold, Folds
 from hypercover.samples.kfold import KFoldSplit
 from hypercover.samples.samples import Samples
@@ -60,6 +61,8 @@ def as_cv(
     [1 3] [0 2]
     [0 3] [1 2]
     """
+    if repeats < 1:
+        raise SplitError(f"At least 1 repeat is needed, got {repeats}; use 5.")
     samples = Samples.of(labels)
     splits = [
         split

@@ -67,7 +67,7 @@ class Fields:
         self.totals = np.bincount(classes)
         self._fields = np.zeros(numbers.shape, dtype=np.intp)
         self._fields[inside] = own + 1
-        self._group(classes, guard)
+        self._group(classes, min(guard, max(numbers.shape)))
 
     @property
     def single(self) -> npt.NDArray[np.intp]:
