@@ -56,10 +56,10 @@ def as_cv(
     Examples
     --------
     >>> from hypercover.samples.random import RandomSplit
-    >>> for train, test in as_cv(RandomSplit(0.5), [[1, 1, 2, 2]], repeats=2, window=1):
+    >>> for train, test in as_cv(RandomSplit(0.5), [[1, 1, 2, 2]], repeats=2, window=1, seed=2):
     ...     print(train, test)
-    [1 3] [0 2]
     [0 3] [1 2]
+    [1 2] [0 3]
     """
     if repeats < 1:
         raise SplitError(f"At least 1 repeat is needed, got {repeats}; use 5.")
