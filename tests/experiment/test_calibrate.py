@@ -7,8 +7,9 @@ import pytest
 from scipy.special import softmax
 
 from hypercover.classifiers.svm import SVMClassifier
+from hypercover.evaluation.calibration import calibration_error
 from hypercover.evaluation.temperature import fit_temperature, tempered
-from hypercover.experiment.calibrate import calibrate
+from hypercover.experiment.calibrate import ENOUGH, calibrate
 from hypercover.experiment.trial import run_trial
 from hypercover.samples.random import RandomSplit
 from hypercover.samples.samples import Samples
@@ -49,11 +50,37 @@ def test_the_temperature_is_that_of_the_validation_pixels_whatever_the_test():
 
 
 def test_pixels_that_touch_make_one_patch():
-    held, (_, answers) = said(0, count=5), said(1)
+    held = said(0, count=5)
     rows, cols = np.array([0, 1, 2, 5, 5]), np.array([0, 1, 1, 0, 2])
     land = Samples(rows, cols, held[0].labels)
-    found = calibrate(MODEL, (land, held[1]), (said(1)[0], answers))[1]
+    found = calibrate(MODEL, (land, held[1]), said(1))[1]
     assert (found.fitted_on, found.patches) == (5, 3)
+
+
+@pytest.mark.parametrize("patches", [ENOUGH - 1, ENOUGH])
+def test_a_temperature_of_few_patches_is_proposed_and_not_used(patches):
+    (land, answers), test = said(0), said(1)
+    corner = np.minimum(2 * np.arange(300), 2 * (patches - 1))
+    held = Samples(corner, corner, land.labels), answers
+    after, found = calibrate(MODEL, held, test)
+    assert found.patches == patches
+    expected = fit_temperature(answers["probabilities"].T, land.labels, CLASSES)
+    scaled = tempered(test[1]["probabilities"], expected, axis=0).max(axis=0)
+    right = test[1]["labels"] == test[0].labels
+    errors = [calibration_error(sure, right) for sure in (test[1]["confidence"], scaled)]
+    assert (found.proposed, found.error_proposed) == (expected, errors[1])
+    if patches < ENOUGH:
+        assert after is test[1]
+        assert (found.temperature, found.error, found.error_before) == (
+            None,
+            errors[0],
+            None,
+        )
+    else:
+        assert (found.temperature, found.error, found.error_before) == (
+            expected,
+            *errors[::-1],
+        )
 
 
 @pytest.mark.parametrize("case", ["none", "unknown", "no probabilities", "not finite"])
@@ -70,7 +97,8 @@ def test_without_what_it_needs_nothing_is_scaled(case):
         held = land, answers | {"probabilities": np.full((3, 300), np.nan)}
     after, found = calibrate(MODEL, held, test)
     assert after is test[1]
-    assert (found.temperature, found.fitted_on, found.error_before) == (None, 0, None)
+    assert (found.temperature, found.proposed, found.fitted_on) == (None, None, 0)
+    assert found.error_before is found.error_proposed is None
     assert found.error > 0.05
 
 

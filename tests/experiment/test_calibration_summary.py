@@ -69,22 +69,32 @@ def test_results_of_an_older_run_have_no_calibration():
 
 
 def main(count, **models):
-    split = {"validation": {"count": count}}
-    named = {
-        name: figures(
-            [0.9], [True], {"temperature": 2.0 if patches else None, "patches": patches}
-        )
-        for name, patches in models.items()
-    }
-    return {"split": split, "models": named}
+    """Models with a temperature that is used, if only 30 patches ask for it."""
+    named = {}
+    for name, patches in models.items():
+        about = {"patches": patches, "proposed": 2.0 if patches else None}
+        about["temperature"] = 2.0 if patches >= 30 else None
+        named[name] = figures([0.9], [True], about)
+    return {"split": {"validation": {"count": count}}, "models": named}
 
 
-def test_it_is_said_that_a_temperature_rests_on_few_patches():
-    (note,) = calibration_notes(main(50, svm=0, cnn=3, forest=2, tree=10))
-    assert "confidence of cnn, forest lie in 2 separate patches of land" in note
+def test_it_is_said_that_patches_were_too_few():
+    (note,) = calibration_notes(main(50, svm=0, cnn=3, forest=2, tree=30))
+    assert "lie in 2 separate patches of land" in note
+    assert "so that of cnn, forest is the model's own" in note
     (note,) = calibration_notes(main(50, cnn=1))
     assert "1 separate patch of land" in note
-    assert calibration_notes(main(50, svm=0, cnn=10)) == []
+    assert calibration_notes(main(50, svm=0, cnn=30)) == []
+
+
+def test_where_some_seeds_are_scaled_the_error_before_is_that_of_all():
+    every = [
+        figures([0.9], [True], {"temperature": 2.0, "error_before": 0.3, "proposed": 2.0}),
+        figures([0.8], [True], {"proposed": 4.0}),
+    ]
+    joined = join_calibration(every, [0, 1])["calibration"]
+    assert joined["error_before"] == pytest.approx((0.3 + 0.2) / 2)
+    assert (joined["temperature"], joined["proposed"]) == (2.0, 3.0)
 
 
 def test_it_is_said_that_there_were_no_validation_pixels():

@@ -62,13 +62,17 @@ class Calibration:
     abstention: tuple[tuple[float, float], ...]
     """Share of the pixels kept, surest first, and the accuracy on them."""
     temperature: float | None = None
-    """By what the probabilities were scaled; None where they are the model's own."""
+    """By what the probabilities are scaled; None where they are the model's own."""
+    error_before: float | None = None
+    """The error of the model's own confidence, where it is scaled."""
+    proposed: float | None = None
+    """The temperature that the validation pixels ask for, used or not."""
+    error_proposed: float | None = None
+    """The error under that temperature."""
     fitted_on: int = 0
-    """Validation pixels the temperature was fitted on."""
+    """Validation pixels it was fitted on."""
     patches: int = 0
     """Separate patches of land in which these lie."""
-    error_before: float | None = None
-    """The error of the model's own confidence, where it was scaled."""
 
     @classmethod
     def of(
@@ -90,10 +94,12 @@ class Calibration:
         """Return the figures as plain values."""
         return {
             "temperature": self.temperature,
+            "proposed": self.proposed,
             "fitted_on": self.fitted_on,
             "patches": self.patches,
             "error": self.error,
             "error_before": self.error_before,
+            "error_proposed": self.error_proposed,
             "bins": [asdict(each) for each in self.bins],
             "abstention": [
                 {"kept": kept, "accuracy": accuracy} for kept, accuracy in self.abstention

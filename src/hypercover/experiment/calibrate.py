@@ -9,8 +9,10 @@ from hypercover.evaluation.calibration import Calibration, calibration_error
 from hypercover.evaluation.temperature import fit_temperature
 from hypercover.samples.samples import Samples
 
-__all__ = ["calibrate"]
+__all__ = ["ENOUGH", "calibrate"]
 
+ENOUGH = 30
+"""Separate patches of validation pixels from which on a temperature is used."""
 Answers = dict[str, npt.NDArray[Any]]
 Answered = tuple[Samples, Answers]
 """Some pixels and what the model said of them: layers (…, pixel)."""
@@ -24,35 +26,42 @@ def calibrate(
     Why it exists: a confidence in a map shall mean how often the map is right.
     No test pixel is looked at for that; they only tell whether it came true.
 
+    Pixels of one patch of land are right or wrong together.  A temperature that is
+    fitted on few patches tells how these happen to do, and is proposed but not
+    used: measured under guarded blocks, it does as much harm as good.
+
     Returns
     -------
     answers
-        Those for the test pixels; as they were where the model gives no
-        probabilities, or no validation pixel is of a class it knows.
+        Those for the test pixels; as they were where nothing is scaled: the
+        model gives no probabilities, or no validation pixel is of a class it
+        knows, or these lie in fewer than ``ENOUGH`` patches.
     Calibration or None
         None where the model does not say how sure it is.
     """
-    pixels, answers = test
-    right = answers["labels"] == pixels.labels
-    sure = answers.get("confidence")
+    pixels, own = test
+    right = own["labels"] == pixels.labels
+    sure = own.get("confidence")
     if sure is None or not len(sure) or not np.isfinite(sure).all():
-        return answers, None
+        return own, None
     held = _usable(classifier, validation)
     if held is None:
-        return answers, Calibration.of(sure, right)
+        return own, Calibration.of(sure, right)
     from hypercover.maps.layers import scaled
 
     land, shares = held
-    temperature = fit_temperature(shares, land.labels, classifier.classes_)
-    after = scaled(answers, classifier.classes_, temperature)
-    return after, Calibration.of(
-        after["confidence"],
-        right,
-        temperature=temperature,
-        fitted_on=len(land),
-        patches=_patches(land),
-        error_before=calibration_error(sure, right),
-    )
+    proposed = fit_temperature(shares, land.labels, classifier.classes_)
+    after = scaled(own, classifier.classes_, proposed)
+    about = {
+        "proposed": proposed,
+        "error_proposed": calibration_error(after["confidence"], right),
+        "fitted_on": len(land),
+        "patches": _patches(land),
+    }
+    if about["patches"] < ENOUGH:
+        return own, Calibration.of(sure, right, **about)
+    used = {"temperature": proposed, "error_before": calibration_error(sure, right)}
+    return after, Calibration.of(after["confidence"], right, **used, **about)
 
 
 def _usable(

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from hypercover.experiment.calibrate import ENOUGH
 from hypercover.experiment.folder import RunFolder
 
 __all__ = ["calibration_notes", "draw_calibration", "join_calibration"]
 
-_FEW = 10
-"""Patches of validation pixels below which a temperature is called uncertain."""
-_EACH = ("temperature", "fitted_on", "patches", "error", "error_before")
+_EACH = (
+    *("temperature", "proposed", "fitted_on", "patches"),
+    *("error", "error_before", "error_proposed"),
+)
 
 Figures = Mapping[str, Any]
 
@@ -29,7 +31,8 @@ def join_calibration(results: Sequence[Figures], seeds: Sequence[int]) -> dict[s
     every = [each for each in found if each is not None]
     return {
         "calibration": {
-            **{name: _mean([each[name] for each in every]) for name in _EACH},
+            **{name: _mean([each.get(name) for each in every]) for name in _EACH},
+            "error_before": _before(every),
             "fitted_on": round(fmean(each["fitted_on"] for each in every)),
             "patches": min(each["patches"] for each in every),
             "bins": [
@@ -44,11 +47,24 @@ def join_calibration(results: Sequence[Figures], seeds: Sequence[int]) -> dict[s
                 for rows in zip(*(each["abstention"] for each in every), strict=True)
             ],
             "repeats": [
-                {"seed": seed, **{name: each[name] for name in _EACH}}
+                {"seed": seed, **{name: each.get(name) for name in _EACH}}
                 for seed, each in zip(seeds, every, strict=True)
             ],
         }
     }
+
+
+def _before(every: Sequence[Figures]) -> float | None:
+    """Average the error of the models' own confidences, where any of them is scaled."""
+    if all(each["temperature"] is None for each in every):
+        return None
+    own = [each["error_before"] for each in every]
+    return _mean(
+        [
+            each["error"] if error is None else error
+            for each, error in zip(every, own, strict=True)
+        ]
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -83,16 +99,17 @@ def calibration_notes(main: Figures) -> list[str]:
     few = {
         name: found["patches"]
         for name, found in calibrated.items()
-        if found["temperature"] is not None and found["patches"] < _FEW
+        if found.get("proposed") is not None and found["temperature"] is None
     }
-    return [_uncertain(few)] if few else []
+    return [_too_few(few)] if few else []
 
 
-def _uncertain(few: Mapping[str, int]) -> str:
+def _too_few(few: Mapping[str, int]) -> str:
     names, least = ", ".join(few), min(few.values())
     return (
-        f"The validation pixels that scaled the confidence of {names} lie in "
-        f"{least} separate {'patch' if least == 1 else 'patches'} of land: it may be off elsewhere."
+        f"The validation pixels lie in {least} separate {'patch' if least == 1 else 'patches'} "
+        f"of land, and a confidence is scaled on {ENOUGH} or more, so that of {names} is "
+        "the model's own."
     )
 
 

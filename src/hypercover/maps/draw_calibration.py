@@ -99,7 +99,9 @@ def _words(calibration: Mapping[str, Any]) -> tuple[str, str]:
     error = f"calibration error {100 * calibration['error']:.1f} % on test pixels"
     temperature = calibration["temperature"]
     if temperature is None:
-        return error, "the model's own confidence, not scaled on validation pixels"
+        few = calibration.get("proposed") is not None
+        why = f": {calibration['patches']} patches of validation pixels are too few" * few
+        return error, f"the model's own confidence, not scaled{why}"
     before = f"; {100 * calibration['error_before']:.1f} % before scaling"
     return error + before, (
         f"scaled by a temperature of {temperature:.2f}, fitted on "
