@@ -214,6 +214,8 @@ class Page:
     def __init__(self, browser, path, **context):
         self.said, self.asked = [], []
         size = {"width": context.pop("width", 1200), "height": 900}
+        # A page that still glides to its place is clicked beside it.
+        context = {"reduced_motion": "reduce"} | context
         self.context = browser.new_context(viewport=size, **context)
         self.page = self.context.new_page()
         self.page.set_default_timeout(20_000)

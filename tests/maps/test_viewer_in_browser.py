@@ -21,6 +21,11 @@ def show(page, **sides):
     page.page.wait_for_timeout(100)
 
 
+def compare(page, how):
+    page.page.locator(".modes label", has_text=how).click()
+    page.page.wait_for_timeout(100)
+
+
 def near(color, wanted):
     return max(abs(one - two) for one, two in zip(color, wanted, strict=True)) <= 3
 
@@ -44,7 +49,7 @@ def test_layers_switch_and_show_the_colours_of_their_pixels(page, land, maps):
         "confidence: cnn",
         "class check: cnn",
     ]
-    page.page.locator("input[name=mode][value=one]").check(force=True)
+    compare(page, "Left alone")
     show(page, left="labels")
     assert near(page.color(*page.spot(*AT, land.shape)), CORN)
     for model in ("svm", "cnn"):
@@ -55,7 +60,7 @@ def test_layers_switch_and_show_the_colours_of_their_pixels(page, land, maps):
 
 
 def test_the_class_check_is_that_of_the_map(page, land, maps, split):
-    page.page.locator("input[name=mode][value=one]").check(force=True)
+    compare(page, "Left alone")
     show(page, left="check-svm")
     wrong = (land.labels > 0) & (land.labels != maps["svm"]) & (split.parts != 1)
     row, col = np.argwhere(wrong)[7]
@@ -101,7 +106,7 @@ def test_the_swipe_parts_the_two_layers_by_hand_and_by_key(page, land):
 
 
 def test_side_by_side_shows_one_place_twice(page):
-    page.page.locator("input[name=mode][value=side]").check(force=True)
+    compare(page, "Side by side")
     show(page, left="labels", right="labels")
     box = page.page.locator(".stage").bounding_box()
     spot = (box["x"] + box["width"] * 0.27, box["y"] + box["height"] * 0.42)
@@ -145,6 +150,7 @@ def test_the_spectrum_drawn_is_that_of_the_pixel(page, land):
     page.page.mouse.click(*page.spot(*AT, land.shape))
     page.page.wait_for_selector(".inspector h3")
     page.page.locator("details.numbers summary").click()
+    page.page.wait_for_selector(".numbers tbody td")
     cells = page.page.locator(".numbers tbody tr").all()
     waves = [float(row.locator("th").inner_text().replace(",", "")) for row in cells]
     shown = [float(row.locator("td").first.inner_text().replace(",", "")) for row in cells]
@@ -168,6 +174,7 @@ def test_the_mean_spectrum_is_that_of_the_training_pixels(page, land, split):
     points = path_of(page, "mean")
     wanted = land.cube.values[:, trained].mean(axis=1)
     page.page.locator("details.numbers summary").click()
+    page.page.wait_for_selector(".numbers tbody td")
     column = page.page.locator(".numbers tbody td:nth-child(3)").all_inner_texts()
     assert [float(text) for text in column] == pytest.approx(wanted, rel=1e-5)
     assert np.corrcoef(wanted, [y for _, y in points])[0, 1] < -0.999
@@ -209,7 +216,7 @@ def test_a_cell_of_the_matrix_lights_up_its_very_pixels(page, land, maps, split)
     said = page.text(".lit strong")
     assert said.startswith(f"{wanted.sum()} test pixels of Corn taken for <script>")
     assert said.endswith("by svm")
-    page.page.locator("input[name=mode][value=one]").check(force=True)
+    compare(page, "Left alone")
     row, col = np.argwhere(wanted)[0]
     assert near(page.color(*page.spot(row, col, land.shape)), (255, 255, 255))
     assert sum(page.color(*page.spot(20, 48, land.shape))) < 300
