@@ -12,7 +12,15 @@ from typing import Any
 
 from hypercover.errors import OutputError
 
-__all__ = ["atomic", "explained", "make_folder", "sweep_drafts", "write_json", "write_text"]
+__all__ = [
+    "atomic",
+    "check_writable",
+    "explained",
+    "make_folder",
+    "sweep_drafts",
+    "write_json",
+    "write_text",
+]
 
 _serial = itertools.count()
 _REASONS = {
@@ -23,6 +31,7 @@ _REASONS = {
     errno.EPERM: "permission is denied; choose a folder you may write to",
     errno.EROFS: "the disk is read-only; choose another folder",
     errno.ENOTDIR: "a part of the path is a file; choose another folder",
+    errno.EISDIR: "a folder of that name is in the way; choose another name",
     errno.EEXIST: "a file of that name is in the way; choose another name",
 }
 
@@ -47,6 +56,31 @@ def make_folder(path: str | Path) -> Path:
     except OSError as error:
         raise explained(folder, error) from error
     return folder
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that could not be written, and leave the disk as it is.
+
+    Why it exists: hours of work are no place to learn that their result has
+    nowhere to go.
+
+    Raises
+    ------
+    OutputError
+        If a folder has its name, a part of the path is a file, or its folder
+        may not be written to.
+    """
+    target = Path(path).absolute()
+    try:
+        if target.is_dir():
+            raise OSError(errno.EISDIR, "a folder")
+        there = next(folder for folder in target.parents if folder.exists())
+        if not there.is_dir():
+            raise OSError(errno.ENOTDIR, "a file")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, "not allowed")
+    except OSError as error:
+        raise explained(Path(path), error) from error
 
 
 @contextmanager

@@ -90,6 +90,18 @@ def test_a_network_comes_back_as_it_was(tmp_path):
     np.testing.assert_array_equal(back.predict_proba(windows), model.predict_proba(windows))
 
 
+def test_a_network_computes_where_it_is_asked_to(tmp_path, monkeypatch):
+    from hypercover.classifiers.cnn import CNNClassifier
+
+    windows, codes = np.random.default_rng(0).normal(size=(8, 3, 3, 3)), np.arange(8) % 2
+    save_bundle(tmp_path, CNNClassifier(epochs=1, device="cpu").fit(windows, codes), CARD)
+    assert load_bundle(tmp_path).classifier.device == "auto"
+    assert load_bundle(tmp_path, device="cpu").classifier.device == "cpu"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ModelError, match="device cuda was asked for but PyTorch finds no"):
+        load_bundle(tmp_path, device="cuda")
+
+
 def test_arrays_of_any_layout_are_saved_whole(tmp_path):
     """Numbers without an axis and turned arrays keep their shape and values."""
 

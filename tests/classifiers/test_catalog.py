@@ -6,7 +6,13 @@ from torch import nn
 
 from hypercover.classifiers.bundle import load_bundle, save_bundle
 from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.classifiers.networks.catalog import NETWORKS, find, register
+from hypercover.classifiers.networks.catalog import (
+    MOST_WINDOW,
+    NETWORKS,
+    build,
+    find,
+    register,
+)
 from hypercover.classifiers.networks.default import DefaultNetwork
 from hypercover.classifiers.networks.network import Network
 from hypercover.errors import ModelError
@@ -118,3 +124,37 @@ def test_an_installed_package_offers_its_network_by_name(tmp_path, monkeypatch):
 def test_what_is_no_name_of_a_network_is_refused(name):
     with pytest.raises(ModelError, match="There is no network named"):
         find(name)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("plain_network.nope:Plain", "ModuleNotFoundError: "),
+        ("plain_network:Nope", "AttributeError: "),
+        ("broken_network:Plain", "ZeroDivisionError: "),
+    ],
+)
+def test_a_package_whose_network_cannot_be_loaded_is_named(
+    tmp_path, monkeypatch, target, reason
+):
+    (tmp_path / "plain_network.py").write_text(SOURCE)
+    (tmp_path / "broken_network.py").write_text("1 / 0")
+    about = tmp_path / "plain_network-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: plain-network\nVersion: 1.0\n"
+    )
+    (about / "entry_points.txt").write_text(f"[hypercover.networks]\nbad = {target}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelError) as refused:
+        find("bad")
+    words = f"The network 'bad' is offered by plain-network as {target}, which cannot be "
+    assert str(refused.value).startswith(f"{words}loaded ({reason}")
+
+
+def test_windows_have_one_bound_in_files_and_networks():
+    from hypercover.samples import windows
+
+    assert windows.MOST_WINDOW == MOST_WINDOW
+    with pytest.raises(ModelError, match="at most 4096 × 4096 pixels, got 4097"):
+        build("default", bands=3, classes=2, window=4097)

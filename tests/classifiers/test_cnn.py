@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.errors import ModelError
+from hypercover.errors import ModelError, RunError
 from hypercover.samples.windows import Windows
 
 
@@ -215,7 +215,7 @@ def fitted(size=3, **settings):
         ),
         ({"network": "lecture"}, 5, "minimum window is 7"),
         ({"device": "tpu"}, 3, "auto, cpu or cuda, got 'tpu'"),
-        ({"epochs": 0}, 3, "epochs must be a whole number of at least 1, got 0"),
+        ({"epochs": 0}, 3, "epochs must be a whole number from 1 to 1000000000, got 0"),
         ({"epochs": 2.5}, 3, "epochs must be a whole number"),
         ({"batch_size": 1}, 3, "at least 2 windows in a batch"),
         ({"learning_rate": -1.0}, 3, "learning rate must be a number above 0"),
@@ -279,3 +279,34 @@ def test_other_bands_and_windows_than_in_training_are_refused():
         cnn.predict_dense(cube[1:])
     with pytest.raises(ModelError, match="24 bands and at least 3 rows"):
         cnn.predict_dense(cube[:, :2])
+
+
+def test_no_window_at_all_is_refused():
+    windows = Windows(np.zeros((4, 9, 9)), [], [], 3)
+    with pytest.raises(
+        ModelError, match=r"no training window \(0 samples\); give at least"
+    ):
+        CNNClassifier().fit(windows, np.empty(0, int))
+
+
+def test_a_setting_that_counts_for_nothing_is_refused():
+    cube, labels = scene()
+    windows, y = windows_of(cube, labels, size=3)
+    with pytest.raises(
+        ModelError, match="momentum of a recipe is read only with optimiser"
+    ):
+        CNNClassifier(recipe={"momentum": 0.9}).fit(windows, y)
+    # What the network's own recipe leaves over is nobody's mistake; epochs go before pace.
+    kept = CNNClassifier(epochs=1, recipe={"optimiser": "sgd", "pace": 3})
+    assert kept.training_recipe().weight_decay > 0
+
+
+def test_answers_that_are_no_numbers_are_refused_by_window_and_by_tile():
+    cube, labels = scene()
+    windows, y = windows_of(cube, labels, size=3)
+    cnn = CNNClassifier(epochs=1, random_state=0).fit(windows, y)
+    with torch.no_grad():
+        cnn.network_.head.weight.fill_(3e38)
+    for answer in (lambda: cnn.predict(windows), lambda: cnn.predict_dense(cube)):
+        with pytest.raises(RunError, match="answers are not numbers: its weights or the v"):
+            answer()

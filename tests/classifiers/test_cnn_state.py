@@ -52,6 +52,7 @@ def test_a_saved_model_can_be_trained_further_on_other_classes():
     "change",
     [
         {"window": 2**40},
+        {"window": 2**12 + 1},
         {"window": 4},
         {"window": "9"},
         {"window": True},
@@ -132,3 +133,23 @@ def test_state_is_a_copy_that_further_training_leaves_alone():
         array[...] = 0
     np.testing.assert_array_equal(restored.predict_proba(windows), expected)
     np.testing.assert_array_equal(cnn.predict_proba(windows), expected)
+
+
+def test_a_model_trained_on_a_gpu_computes_wherever_it_is_loaded():
+    cnn, windows = fitted()
+    expected = cnn.predict_proba(windows)
+    cnn.device = "cuda"
+    settings, arrays = cnn.state()
+    assert "device" not in settings["parameters"]
+    # so did earlier versions keep it
+    settings["parameters"]["device"] = "cuda"
+    again = CNNClassifier.from_state(settings, arrays)
+    assert again.device == "auto"
+    np.testing.assert_allclose(again.predict_proba(windows), expected, atol=1e-5)
+
+
+def test_a_window_that_can_be_trained_can_be_loaded():
+    rng = np.random.default_rng(0)
+    windows = rng.normal(size=(6, 2, 257, 257)).astype(np.float32)
+    cnn = CNNClassifier(epochs=1, random_state=0).fit(windows, np.arange(6) % 2)
+    assert CNNClassifier.from_state(*cnn.state()).window_ == 257

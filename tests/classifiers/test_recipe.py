@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,24 +37,24 @@ GOOD = {
 }
 BAD = {
     "optimiser": ["adam", None, 1, ["sgd"]],
-    "learning_rate": [0, -1, math.inf, math.nan, None, "high", True],
+    "learning_rate": [0, -1, math.inf, math.nan, None, "high", True, 1e42],
     "schedule": ["linear", None],
     "loss": ["hinge"],
-    "batch_size": [0, 2.5, None, True, "64"],
-    "passes": [0, 1.5],
-    "pace": [-1, None],
-    "decay": [-1e-9, math.nan],
+    "batch_size": [0, 2.5, None, True, "64", 10**21],
+    "passes": [0, 1.5, 10**21],
+    "pace": [-1, None, 1e300],
+    "decay": [-1e-9, math.nan, 1e7],
     "warm_up": [-0.1, 1, "all"],
     "momentum": [1, -0.1, None],
-    "weight_decay": [-1],
-    "clip": [0, -1, math.inf],
+    "weight_decay": [-1, 1e42],
+    "clip": [0, -1, math.inf, 1e42],
     "class_weight": ["equal", {}, 0],
     "label_smoothing": [1, -0.1],
     "symmetries": [1, 0, None, "yes"],
     "jitter": [-1, math.inf],
     "band_dropout": [1, -0.5],
-    "mix": [-1, None],
-    "patience": [0, 1.5, True],
+    "mix": [-1, None, 1e300],
+    "patience": [0, 1.5, True, 10**21],
 }
 
 
@@ -89,9 +90,53 @@ def test_no_field_takes_whatever_comes(value):
         assert getattr(changed, name) is value is None
 
 
-def test_a_number_that_yaml_reads_as_text_is_told_how_to_be_written():
-    with pytest.raises(ModelError, match=r"got '1e-3'; write it as 0\.001\."):
-        PLAIN.changed({"learning_rate": "1e-3"})
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("learning_rate", "1e-3", "; write it as 0.001."),
+        ("learning_rate", "2e-7", "; write it as 2.0e-07."),
+        ("learning_rate", "1e20", "; write it as 1.0e+20."),
+        ("batch_size", "1e2", "; write it as 100."),
+        ("batch_size", "1.5", "."),
+        ("mix", "1e300", "."),
+        ("mix", "much", "."),
+        ("pace", "nan", "."),
+        ("symmetries", "1", "."),
+    ],
+)
+def test_a_number_that_yaml_reads_as_text_is_told_how_to_be_written(name, text, hint):
+    with pytest.raises(ModelError) as refused:
+        PLAIN.changed({name: text})
+    assert str(refused.value).endswith(f"got {text!r}{hint}")
+    if len(hint) > 1:
+        number = yaml.safe_load(hint.removeprefix("; write it as ").removesuffix("."))
+        assert getattr(PLAIN.changed({name: number}), name) == float(text)
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "words"),
+    [
+        ({"optimiser": "adamw"}, "momentum", "only with optimiser sgd, and its .* adamw;"),
+        (
+            {"optimiser": "sgd"},
+            "weight_decay",
+            "only with optimiser adamw, and its .* sgd;",
+        ),
+        ({"schedule": "cosine"}, "decay", "only with schedule inverse, and its .* cosine;"),
+        ({"passes": 3}, "pace", "only with passes None, and its passes is 3;"),
+    ],
+)
+def test_a_field_that_counts_for_nothing_is_refused_where_it_was_named(own, named, words):
+    recipe = PLAIN.changed({**own, named: 0.5})
+    with pytest.raises(ModelError, match=f"{words} change that or leave {named} out"):
+        recipe.check_read([named])
+    recipe.check_read(set(GOOD) - {named})
+    PLAIN.changed(own | {named: 0}).check_read([named])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_field_of_a_networks_own_recipe_counts(name):
+    NETWORKS[name].recipe.check_read(GOOD)
 
 
 def test_an_unknown_field_is_refused_with_those_there_are():

@@ -218,6 +218,16 @@ def test_a_training_that_runs_away_is_stopped_with_advice():
         trained(plain(), recipe)
 
 
+def test_a_last_step_that_runs_away_leaves_no_trained_network():
+    # One step: its loss is that of the weights before it.
+    changes = {"loss": "cross-entropy", "learning_rate": 1e38, "batch_size": 30}
+    network = plain()
+    with torch.no_grad():
+        network.last.weight *= 1e3
+    with pytest.raises(RunError, match=r"weights are no longer a number in epoch 1; use a"):
+        trained(network, PLAIN.changed(changes))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_compiled_network_learns_the_same_and_keeps_its_names():
     recipe = PLAIN.changed({"passes": 2})
@@ -294,7 +304,7 @@ def test_validation_windows_that_do_not_fit_are_refused(change, sentence):
     ("settings", "sentence"),
     [
         ({"recipe": {"mixx": 0.1}}, "no field 'mixx'"),
-        ({"recipe": {"mix": "much"}}, "mix must be a number of at least 0, got 'much'"),
+        ({"recipe": {"mix": "much"}}, "mix must be a number from 0 to 1000000, got 'much'"),
         ({"recipe": {"batch_size": 1}}, "at least 2 windows in a batch"),
         ({"recipe": {"patience": 2}}, "no validation windows"),
         ({"recipe": 5}, "must be a mapping"),

@@ -1,13 +1,19 @@
 """``hypercover predict``: sizes, layers and what is refused."""
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercover.classifiers.bundle import save_bundle
+from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.cli.sizes import bytes_of
-from hypercover.errors import CallError
+from hypercover.errors import CallError, OutputError
+from hypercover.files import check_writable
+from hypercover.samples.windows import Windows
 
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "GiB": 2**30}
 
@@ -54,6 +60,73 @@ def test_refusals_are_one_sentence_and_leave_nothing(
     told = call("predict", trained, fields.image, "-o", "map.tif", *options)
     assert said in told.sentence
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("options", [["-o", "m.tif", "--entropy"], ["-o"]])
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("file/e.tif", "Cannot write file/e.tif: a part of the path is a file;"),
+        ("folder.tif", "Cannot write folder.tif: a folder of that name is in the way;"),
+        ("styled.tif", "Cannot write styled.qml: a folder of that name is in the way;"),
+        ("named.tif", "Cannot write named.tif.aux.xml: a folder of that name is in the"),
+    ],
+)
+def test_a_map_with_nowhere_to_go_is_refused_before_the_first_tile(
+    call, fields, trained, tmp_path, monkeypatch, out, said, options
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    for name in ("folder.tif", "styled.qml", "named.tif.aux.xml"):
+        (tmp_path / name).mkdir()
+    before = set(tmp_path.rglob("*"))
+    monkeypatch.setattr("hypercover.maps.predictor.Predictor.predicted", None)
+    told = call("predict", trained, fields.image, *options, out)
+    assert (told.code, said in told.sentence) == (2, True)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(OutputError, match="permission is denied; choose a folder you may"):
+        check_writable(tmp_path / "new/map.tif")
+    monkeypatch.undo()
+    check_writable(tmp_path / "new/map.tif")
+    assert not list(tmp_path.iterdir())
+
+
+def trained_on_a_gpu(fields):
+    rows, cols = np.nonzero(fields.codes)
+    model = CNNClassifier(epochs=1, random_state=0)
+    model.fit(Windows(fields.cube, rows, cols, 5), fields.codes[rows, cols])
+    card = {
+        "bands": [1, 2, 3, 4, 5, 6],
+        "wavelengths": np.linspace(450.0, 2300.0, 6).tolist(),
+        "fwhm": None,
+        "legend": fields.legend.to_json(),
+        "window": 5,
+    }
+    folder = fields.folder / "model"
+    save_bundle(folder, model, card)
+    # as versions before kept it
+    document = json.loads((folder / "model.json").read_text())
+    document["settings"]["parameters"]["device"] = "cuda"
+    (folder / "model.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_a_model_of_a_gpu_predicts_and_is_exported_without_one(
+    call, fields, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    model, out = trained_on_a_gpu(fields), tmp_path / "map.tif"
+    assert call("predict", model, fields.image, "-o", out).code == 0
+    assert call("export", model, "-o", tmp_path / "cnn.onnx").code == 0
+    out.unlink()
+    told = call("predict", model, fields.image, "-o", out, "--device", "cuda")
+    assert "PyTorch finds no usable GPU here" in told.sentence
+    assert not out.exists()
+    assert call("predict", model, fields.image, "-o", out, "--device", "cpu").code == 0
 
 
 def test_the_image_is_not_written_over_by_any_map(call, fields, trained, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from hypercover.errors import ExperimentError, ModelError
+from hypercover.errors import ExperimentError, ModelError, RunError
 from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.checkpoints import Checkpoints, drop_foreign_checkpoints
 from hypercover.experiment.folder import RunFolder
@@ -79,7 +79,14 @@ def test_recipe_and_precision_reach_the_network():
         ({"mixx": 0.2}, "A recipe has no field 'mixx'; its fields are optimiser,"),
         ({"optimiser": "adam"}, "The optimiser must be one of sgd, adamw, got 'adam'."),
         ({"warm_up": 1}, "The warm up must be a number from 0 to below 1, got 1."),
-        ({"clip": "1e-3"}, "The clip must be a number above 0, got '1e-3'; write it as"),
+        (
+            {"clip": "1e-3"},
+            "The clip must be a number above 0, at most 1e+38, got '1e-3'; w",
+        ),
+        (
+            {"momentum": 0.9},
+            "The momentum of a recipe is read only with optimiser sgd, and",
+        ),
     ],
 )
 def test_a_wrong_recipe_is_named_before_anything_runs(image, tmp_path, recipe, words):
@@ -88,6 +95,44 @@ def test_a_wrong_recipe_is_named_before_anything_runs(image, tmp_path, recipe, w
         run_experiment(experiment, tmp_path / "run")
     assert str(caught.value).startswith(words)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"batch_size": 10**21}, "The batch size must be a whole number from 1 to"),
+        ({"epochs": 10**21}, "The epochs must be a whole number from 1 to"),
+        ({"learning_rate": 1e42}, "The learning rate must be a number above 0, at most"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_named_before_anything_runs(
+    image, tmp_path, setting, words
+):
+    experiment = load_experiment(written(image, tmp_path, cnn=setting))
+    with pytest.raises(ModelError, match=words):
+        run_experiment(experiment, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_is_compiled_where_that_can_be(image, tmp_path, monkeypatch):
+    assert classifier_for(CNNSpec(compile=True), seed=0).compile is True
+    experiment = load_experiment(written(image, tmp_path, cnn={"compile": True}))
+    monkeypatch.setenv("CXX", "no-compiler-of-this-name")
+    with pytest.raises(ModelError, match="but no-compiler-of-this-name is not here; inst"):
+        check_experiment(experiment)
+
+
+def test_a_training_that_ran_away_in_its_last_step_is_no_run(image, tmp_path):
+    hostile = {
+        "epochs": 1,
+        "batch_size": 1000,
+        "learning_rate": 1e28,
+        "recipe": {"optimiser": "sgd", "schedule": "constant"},
+    }
+    split = {"kind": "random", "train": 0.2}
+    experiment = load_experiment(written(image, tmp_path, cnn=hostile, split=split))
+    with pytest.raises(RunError, match=r"no longer a number|not numbers"):
+        run_experiment(experiment, tmp_path / "run")
 
 
 def test_patience_needs_validation_pixels(image, tmp_path):

@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.svm import SVC
 
 from hypercover.classifiers.svm import SVMClassifier
-from hypercover.errors import CallError, ModelError, SceneError
+from hypercover.errors import ModelError, SceneError
 from hypercover.evaluation.temperature import tempered
 from hypercover.maps.predict import predict_pixels, predict_scene, predict_to_files
 from hypercover.maps.tiles import tiles
@@ -278,7 +278,7 @@ def test_wrong_bands_codes_and_windows_are_named(scene):
     for classes in (["a", "b"], [0, 1], [1, 70_000], [1.5, 2.0]):
         with pytest.raises(ModelError, match="from 1 to 65535"):
             predict_scene(WindowMean(classes_=np.array(classes)), scene)
-    with pytest.raises(CallError, match="larger than the image"):
+    with pytest.raises(ModelError, match="an image of at least 41 rows and 41 columns"):
         predict_scene(WindowMean(margin_=20), scene)
 
 

@@ -158,6 +158,12 @@ def test_even_and_empty_windows_are_refused_with_a_way_out(size):
         check_window(size, (20, 20))
 
 
+def test_a_window_that_no_file_and_no_network_takes_is_refused():
+    with pytest.raises(CallError, match="at most 4096 × 4096 pixels, got 4097; use a"):
+        check_window(4097, (5000, 5000))
+    assert check_window(4095, (5000, 5000)) == 4095
+
+
 def test_a_window_larger_than_the_image_is_refused():
     with pytest.raises(CallError, match="9 × 9 pixels is larger than the image of 8 × 20"):
         check_window(9, (8, 20))

@@ -150,23 +150,36 @@ def save_bundle(
     write_json(Path(folder) / CARD, document)
 
 
-def load_bundle(folder: str | Path) -> Bundle:
+def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
     """Load a bundle after checking everything in it.
+
+    Parameters
+    ----------
+    folder : path
+    device : {"auto", "cpu", "cuda"}
+        Where a network computes from now on, whatever it was trained on.
 
     Raises
     ------
     ModelError
         If a file is missing, cut off or changed, or the bundle is of a kind or
-        version that is not known here.
+        version that is not known here, or the device is not to be had.
     """
     document = _read_document(Path(folder) / CARD)
     _check_document(document, Path(folder))
     arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
     module, name = _KINDS[document["kind"]]
-    classifier = getattr(import_module(module), name)
+    kind = getattr(import_module(module), name)
     features = _split_off_features(document, arrays)
+    classifier = kind.from_state(document["settings"], arrays)
+    if document["kind"] == "cnn":
+        # Only a network computes with PyTorch.
+        from hypercover.classifiers.dense import device_of
+
+        device_of(device)
+        classifier.device = device
     return Bundle(
-        classifier.from_state(document["settings"], arrays),
+        classifier,
         document["card"],
         document["kind"],
         document["made_with"],

@@ -17,7 +17,7 @@ from hypercover.classifiers.checkpoint import Checkpoints
 from hypercover.classifiers.codes import codes_to_json
 from hypercover.classifiers.dense import device_of, exact, predict_tile, predict_windows
 from hypercover.classifiers.examples import Examples
-from hypercover.classifiers.networks.catalog import build, find
+from hypercover.classifiers.networks.catalog import build, find, recipe_for
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.precision import computing
@@ -146,11 +146,11 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             the network, a parameter has no meaning, or the checkpoints are of
             another training.
         RunError
-            If the loss is no longer a number.
+            If the loss or a weight is no longer a number.
         OutputError
             If a checkpoint cannot be written.
         """
-        device, recipe = device_of(self.device), self._recipe()
+        device, recipe = device_of(self.device), self.training_recipe()
         with computing(self.precision, device):
             """What this machine cannot do is refused before the windows are read."""
         # an interrupted training must leave no old network beside new classes
@@ -286,24 +286,21 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model.scaling_, model.network_ = saved.restored(checked, model.network, arrays)
         return model
 
-    def _recipe(self) -> Recipe:
-        """Return the network's recipe with what the user named put in its place."""
-        kind = find(self.network)
-        changes: dict[str, Any] = {}
-        if self.epochs is not None:
-            changes["passes"] = self.epochs
-        if self.batch_size is not None:
-            changes["batch_size"] = self.batch_size
-        if self.learning_rate is not None:
-            changes["learning_rate"] = self.learning_rate
-        recipe = kind.recipe.changed({} if self.recipe is None else self.recipe)
-        recipe = recipe.changed(changes)
-        if recipe.batch_size < kind.minimum_batch:
-            raise ModelError(
-                f"The {self.network} network needs at least {kind.minimum_batch} windows in a "
-                f"batch, got batch_size {recipe.batch_size}; use 64."
-            )
-        return recipe
+    def training_recipe(self) -> Recipe:
+        """Return the network's recipe with what the user named put in its place.
+
+        Raises
+        ------
+        ModelError
+            If a value has no meaning, or is for nothing beside the others.
+        """
+        return recipe_for(
+            self.network,
+            self.recipe,
+            passes=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+        )
 
     def _drawn(self, stack: Stack, generator: torch.Generator) -> Network:
         """Learn the scaling and return the network for it with its weights drawn."""

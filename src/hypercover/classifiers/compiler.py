@@ -9,7 +9,23 @@ from torch import nn
 
 from hypercover.errors import ModelError
 
-__all__ = ["compiled"]
+__all__ = ["check_compiler", "compiled"]
+
+
+def check_compiler(device: torch.device) -> None:
+    """Refuse to compile for the CPU where there is no C++ compiler.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise ModelError(
+            f"To compile a network for the CPU takes a C++ compiler, but {compiler} is not "
+            "here; install g++ or leave compile out."
+        )
 
 
 def compiled(network: nn.Module) -> nn.Module:
@@ -20,11 +36,5 @@ def compiled(network: nn.Module) -> nn.Module:
     ModelError
         If it is on the CPU and there is no C++ compiler here.
     """
-    compiler = os.environ.get("CXX", "g++")
-    on_cpu = next(network.parameters()).device.type == "cpu"
-    if on_cpu and shutil.which(compiler) is None:
-        raise ModelError(
-            f"To compile a network for the CPU takes a C++ compiler, but {compiler} is not "
-            "here; install g++ or leave compile out."
-        )
+    check_compiler(next(network.parameters()).device)
     return cast(nn.Module, torch.compile(network, dynamic=False))

@@ -14,7 +14,7 @@ from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.classifiers.stack import Stack, check_finite, cut, pieces
 from hypercover.classifiers.working_set import working_set
-from hypercover.errors import ModelError
+from hypercover.errors import ModelError, RunError
 
 __all__ = ["device_of", "exact", "predict_tile", "predict_windows"]
 
@@ -61,7 +61,15 @@ def exact() -> Iterator[None]:
 def predict_windows(
     network: nn.Module, scaling: Scaling, stack: Stack
 ) -> npt.NDArray[np.float64]:
-    """Return probabilities (n, class) of a stack (n, band, row, col)."""
+    """Return probabilities (n, class) of a stack (n, band, row, col).
+
+    Raises
+    ------
+    ModelError
+        If a value is not finite.
+    RunError
+        If a probability is not.
+    """
     parts = []
     for piece in pieces(stack):
         windows = cut(stack, piece)
@@ -70,6 +78,7 @@ def predict_windows(
         for first in range(0, len(windows), _SQUARE**2):
             scores = _scores(network, scaling, windows[first : first + _SQUARE**2])
             parts.append(scores[:, :, 0, 0].double().softmax(1).numpy())
+            _check_answers(parts[-1])
     return np.concatenate(parts)
 
 
@@ -99,6 +108,8 @@ def predict_tile(
     ------
     ModelError
         If a value is not finite or the memory is too little for one window.
+    RunError
+        If a probability is no number.
     """
     check_finite(tile)
     device, margin = next(network.parameters()).device, window - 1
@@ -114,7 +125,17 @@ def predict_tile(
         probabilities = np.empty((len(squares[0][-1]), *shape), np.float32)
         for row, col, found in squares:
             probabilities[:, row : row + side, col : col + side] = found.cpu().numpy()
+    _check_answers(probabilities)
     return probabilities
+
+
+def _check_answers(probabilities: npt.NDArray[np.floating]) -> None:
+    """Refuse answers that are no numbers: a map would show the first class there."""
+    if not np.isfinite(probabilities).all():
+        raise RunError(
+            "The network's answers are not numbers: its weights or the values it is given "
+            "are too large; train it with a lower learning rate, or mask such pixels."
+        )
 
 
 def pass_side(

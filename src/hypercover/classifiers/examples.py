@@ -40,9 +40,13 @@ class Examples:
         Raises
         ------
         ModelError
-            If there is not one label for each window, or one class only.
+            If there is no window, not one label for each, or one class only.
         """
         labels = _labels(stack, y)
+        if not len(labels):
+            raise ModelError(
+                "There is no training window (0 samples); give at least one of each class."
+            )
         classes, targets = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ModelError(

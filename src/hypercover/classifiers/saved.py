@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from hypercover.classifiers.codes import codes_from_json
-from hypercover.classifiers.networks.catalog import build, find
+from hypercover.classifiers.networks.catalog import MOST_WINDOW, build, find
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
@@ -22,7 +22,6 @@ from hypercover.errors import ModelError
 __all__ = ["Settings", "checked_history", "parameters", "restored", "weights"]
 
 _MOST_BANDS = 100_000
-_MOST_WINDOW = 255
 _PARAMETERS = {
     "network": str,
     "epochs": int | None,
@@ -42,7 +41,7 @@ class Settings:
     """The settings of a saved network after checking them."""
 
     parameters: dict[str, Any]
-    """Parameters of the estimator."""
+    """Parameters of the estimator; where it computes is for whoever loads it to say."""
     bands: int
     """Number of bands."""
     window: int
@@ -64,15 +63,20 @@ class Settings:
         return cls(
             _checked_parameters(_typed(settings, "parameters", dict)),
             _bounded(settings, "bands", _MOST_BANDS),
-            _bounded(settings, "window", _MOST_WINDOW),
+            _bounded(settings, "window", MOST_WINDOW),
             codes_from_json(_typed(settings, "classes", dict)),
             checked_history(settings.get("history", [])),
         )
 
 
 def parameters(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an estimator's parameters as JSON values; a generator as seed is left out."""
+    """Return an estimator's parameters as JSON values.
+
+    Left out are a generator as seed, and the device: a model goes to machines
+    that have another one.
+    """
     plain = _plain(given)
+    del plain["device"]
     if plain["recipe"] is not None:
         plain["recipe"] = _plain(plain["recipe"])
     if not isinstance(plain["random_state"], int | None):
@@ -147,7 +151,8 @@ def _checked_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
             raise _damaged(f"parameter {key!r}")
     if given.get("recipe") is not None:
         find(given.get("network", "default")).recipe.changed(given["recipe"])
-    return dict(given)
+    # A model that was kept with one goes to other machines too.
+    return {key: value for key, value in given.items() if key != "device"}
 
 
 def checked_history(history: Any) -> list[dict[str, float]]:

@@ -82,7 +82,7 @@ def train(
         If the recipe asks for what the call does not give, or the checkpoints
         are of another training.
     RunError
-        If the loss is no longer a number.
+        If the loss, or at the end a weight, is no longer a number.
     """
     training = Training(
         network,
@@ -155,6 +155,7 @@ class Training:
                     progress({**record, "epochs": self.epochs})
         if self.at.best:
             self.network.load_state_dict(self.at.best)
+        self._check_weights()
         self.network.eval()
         if checkpoints is not None and self.world.first:
             checkpoints.save(self.at)
@@ -349,10 +350,19 @@ class Training:
     def _check_finite(self, loss: float) -> None:
         """Stop a training that has run away."""
         if not math.isfinite(loss):
-            raise RunError(
-                f"The loss is no longer a number in epoch {len(self.at.history) + 1}; use a "
-                f"learning rate below {self.recipe.learning_rate:g} or the recipe's clip."
-            )
+            raise self._ran_away("loss is", len(self.at.history) + 1)
+
+    def _check_weights(self) -> None:
+        """Refuse weights that the last step, whose loss nobody sees, took away."""
+        values = self.network.state_dict().values()
+        if not all(bool(value.isfinite().all()) for value in values):
+            raise self._ran_away("weights are", len(self.at.history))
+
+    def _ran_away(self, what: str, epoch: int) -> RunError:
+        return RunError(
+            f"The {what} no longer a number in epoch {epoch}; use a learning rate below "
+            f"{self.recipe.learning_rate:g} or the recipe's clip."
+        )
 
 
 @contextmanager

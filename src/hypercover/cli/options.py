@@ -1,7 +1,8 @@
 """Options that several commands share, so that they mean the same everywhere.
 
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
-features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap.
+features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap;
+``DEVICE``: predict.
 ``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.
 ``RUN_FOLDER``: these and classify.
 """

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hypercover.cli.options import AXES, IMAGE, VARIABLE
+from hypercover.cli.options import AXES, DEVICE, IMAGE, VARIABLE
 
 __all__ = ["command"]
 
@@ -34,6 +34,7 @@ def command(
             "and 1 GiB, or half of what is free)."
         ),
     ] = None,
+    device: DEVICE = "auto",
     variable: VARIABLE = None,
     axes: AXES = None,
 ) -> None:
@@ -59,7 +60,9 @@ def command(
             check_apart(path, image)
     scene = open_scene(image, labels=False, variable=variable, axes=axes)
     with bar("Predicting") as advance:
-        predict_image(model, scene, out, memory=allowed, progress=advance, **shares)
+        predict_image(
+            model, scene, out, memory=allowed, device=device, progress=advance, **shares
+        )
     typer.echo(f"Map: {out}")
     for name, path in shares.items():
         if path is not None:

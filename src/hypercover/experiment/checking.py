@@ -115,27 +115,31 @@ def _check_folds(
 
 def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None:
     """Refuse names, parameters and sizes that training would refuse."""
-    classifier_for(model, seed=0, device=experiment.device)
+    classifier = classifier_for(model, seed=0, device=experiment.device)
     bands = _bands_seen(model, scene, experiment)
     if isinstance(model, SVMSpec):
         _check_nwfe(model, bands)
     if isinstance(model, CNNSpec):
+        classifier.training_recipe()
         _check_network(model, experiment, bands=bands, classes=len(scene.legend))
 
 
 def _check_network(
     model: CNNSpec, experiment: Experiment, *, bands: int, classes: int
 ) -> None:
-    """Refuse a network, a recipe, a precision, a device or processes that cannot be."""
+    """Refuse a network, a precision, a device, a compiler or processes that cannot be."""
+    from hypercover.classifiers.compiler import check_compiler
     from hypercover.classifiers.dense import device_of
-    from hypercover.classifiers.networks.catalog import build, find
+    from hypercover.classifiers.networks.catalog import build
     from hypercover.classifiers.precision import computing
 
     device = device_of(experiment.device)
     if device.type == "cuda" and experiment.processes > 1:
         check_gpus(experiment.processes)
+    if model.compile:
+        check_compiler(device)
     with computing(model.precision or "float32", device):
-        find(model.network).recipe.changed(model.recipe or {})
+        """Only a machine with the units for it gets here."""
     build(model.network, bands=bands, classes=classes, window=model.window)
 
 

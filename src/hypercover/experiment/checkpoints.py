@@ -55,12 +55,15 @@ class Checkpoints:
 
         save_bundle(self._trained, classifier, facts)
 
-    def trained(self) -> tuple[Any, dict[str, Any]] | None:
-        """Return the trained network and the facts of its training, if they are there."""
+    def trained(self, device: str = "auto") -> tuple[Any, dict[str, Any]] | None:
+        """Return the trained network and the facts of its training, if they are there.
+
+        ``device`` is where it is to compute.
+        """
         from hypercover.classifiers.bundle import load_bundle
 
         try:
-            bundle = load_bundle(self._trained)
+            bundle = load_bundle(self._trained, device=device)
             facts = {name: bundle.card[name] for name in ("train_seconds", "training")}
         except (ModelError, KeyError):
             return None

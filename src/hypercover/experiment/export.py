@@ -40,7 +40,8 @@ def export_onnx(model: Path, out: Path) -> float | None:
     """
     if out.suffix.lower() != ".onnx":
         raise CallError(f"ONNX is to be written to {out}; give it the suffix .onnx.")
-    bundle = load_bundle(model)
+    # Of any machine: a graph holds no more than a tile of it takes.
+    bundle = load_bundle(model, device="cpu")
     _check_network(bundle, model)
     metadata = {
         "classes": _classes(bundle),

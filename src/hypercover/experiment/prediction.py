@@ -8,7 +8,7 @@ from hypercover.classifiers.bundle import CARD, check_scene_fits, load_bundle
 from hypercover.errors import CallError, ModelError
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Progress, part_of
-from hypercover.maps.predict import predict_to_files
+from hypercover.maps.predict import check_places, predict_to_files
 from hypercover.memory import resident_bytes
 from hypercover.scene.companions import identity
 from hypercover.scene.legend import Legend
@@ -29,6 +29,7 @@ def predict_image(
     probabilities: Path | None = None,
     entropy: Path | None = None,
     memory: int | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> None:
     """Map an image with a kept model, from file to file.
@@ -45,6 +46,8 @@ def predict_image(
     memory : int, optional
         Bytes that this process may take, with all it holds already; None: as
         :func:`~hypercover.maps.predict.predict_scene` says.
+    device : {"auto", "cpu", "cuda"}
+        Where a network computes.
 
     Raises
     ------
@@ -53,13 +56,17 @@ def predict_image(
         of another one, or the memory is too little.
     ModelError
         If the bundle is damaged, or the image lacks bands the model was
-        trained on, or is a stack of other features; they are named.
+        trained on, or is a stack of other features; they are named.  Or if
+        the device is not to be had.
+    OutputError
+        If a map cannot be written; it is refused before anything is predicted.
     SceneError
         If the image features of the scene do not fit in memory.
     """
     check_map_names(out, confidence, probabilities, entropy)
+    check_places(out, confidence, probabilities, entropy)
     known = _identity(model, scene)
-    bundle = load_bundle(model)
+    bundle = load_bundle(model, device=device)
     positions = check_scene_fits(
         bundle.card, scene.bands, scene.wavelengths, scene.band_names
     )

@@ -101,6 +101,7 @@ class CNNSpec(Spec):
     windows: Path | None = None
     recipe: dict[str, Any] | None = None
     precision: Literal["float32", "mixed"] | None = None
+    compile: bool = False
 
 
 class SklearnSpec(Spec):

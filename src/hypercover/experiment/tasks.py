@@ -236,7 +236,8 @@ def draw_map(
     from hypercover.maps.view_model import ModelView, Ranking
 
     setting = Setting.of(folder)
-    bundle = load_bundle(setting.folder.model(model))
+    device = setting.experiment.device
+    bundle = load_bundle(setting.folder.model(model), device=device)
     ranking = Ranking.of(setting.scene.shape, bundle.classifier)
     found = predict_scene(
         bundle.classifier,

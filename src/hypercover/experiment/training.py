@@ -63,13 +63,14 @@ class Training:
         in those; one that others have trained already is taken as it is.
         """
         processes = self.setting.experiment.processes
-        kept = self.checkpoints.trained()
+        device = self.setting.experiment.device
+        kept = self.checkpoints.trained(device)
         if kept is None and processes == 1:
             return self.train(report)
         if kept is None:
             self.checkpoints.begin()
             run_ranks(self.setting.folder.path, self.task, processes, report)
-            kept = self.checkpoints.trained()
+            kept = self.checkpoints.trained(device)
         if kept is None:
             raise RunError(
                 f"The processes of {self.task} ended without a trained network; run again."

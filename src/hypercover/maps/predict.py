@@ -20,17 +20,24 @@ import numpy.typing as npt
 from rasterio.windows import Window
 
 from hypercover.errors import counted
-from hypercover.files import sweep_drafts
+from hypercover.files import check_writable, sweep_drafts
 from hypercover.maps.export import class_map_writer, completed, share_writer
 from hypercover.maps.layers import Answers, blank, gives_scores
 from hypercover.maps.predictor import Predictor
+from hypercover.maps.style import sidecars_of
 from hypercover.maps.tile_store import TileStore
 from hypercover.maps.tiles import Tile
 from hypercover.maps.view_model import Ranking
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
-__all__ = ["Prediction", "predict_pixels", "predict_scene", "predict_to_files"]
+__all__ = [
+    "Prediction",
+    "check_places",
+    "predict_pixels",
+    "predict_scene",
+    "predict_to_files",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -190,7 +197,8 @@ def predict_to_files(
     ModelError
         As :func:`predict_scene`.
     OutputError
-        If a file cannot be written.
+        If a file cannot be written; what can be seen of that before is refused
+        before anything is predicted.
     """
     asked = {
         "labels": map_path,
@@ -199,6 +207,7 @@ def predict_to_files(
         "entropy": entropy_path,
     }
     named = {layer: Path(path) for layer, path in asked.items() if path is not None}
+    check_places(*named.values())
     predictor = Predictor.of(classifier, scene, tuple(named), memory, temperature)
     paths = {layer: path for layer, path in named.items() if layer in predictor.layers}
     known = completed(legend or scene.legend, predictor.codes)
@@ -218,6 +227,21 @@ def predict_to_files(
     for path in paths.values():
         sweep_drafts(path)
     return tuple(paths.values())
+
+
+def check_places(*paths: Path | None) -> None:
+    """Refuse maps that could not be written where they are to be, or not their styles.
+
+    Raises
+    ------
+    OutputError
+        If a folder is in the way, a part of the path is a file, or a folder may
+        not be written to.
+    """
+    for path in paths:
+        if path is not None:
+            for file in (path, *sidecars_of(path)):
+                check_writable(file)
 
 
 def _told(

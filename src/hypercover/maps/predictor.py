@@ -22,7 +22,6 @@ from hypercover.maps.layers import (
 )
 from hypercover.maps.tiles import Tile, read_with_margin, tiles
 from hypercover.memory import available_bytes
-from hypercover.samples.windows import check_window
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.scene import Scene, blank_invalid, valid_pixels
 
@@ -186,5 +185,10 @@ def _margin(classifier: Any, scene: Scene) -> int:
     if not hasattr(classifier, "predict_dense"):
         return 0
     margin = int(classifier.margin_)
-    check_window(2 * margin + 1, scene.shape)
+    side, (rows, cols) = 2 * margin + 1, scene.shape
+    if side > min(rows, cols):
+        raise ModelError(
+            f"The model sees windows of {side} × {side} pixels and the image {scene.name} "
+            f"has {rows} × {cols}; give an image of at least {side} rows and {side} columns."
+        )
     return margin

@@ -17,6 +17,7 @@ __all__ = [
     "readable",
     "remove_sidecars",
     "sidecars",
+    "sidecars_of",
 ]
 
 _INTEGER, _TEXT = ("0", "Integer"), ("2", "String")
@@ -160,7 +161,10 @@ def remove_sidecars(path: Path) -> None:
 
 def sidecars(path: Path, legend: Legend) -> dict[Path, str]:
     """Return what stands beside a class map: names and style."""
-    return {
-        path.with_name(f"{path.name}.aux.xml"): category_text(legend),
-        path.with_suffix(".qml"): palette_style(legend),
-    }
+    names, style = sidecars_of(path)
+    return {names: category_text(legend), style: palette_style(legend)}
+
+
+def sidecars_of(path: Path) -> tuple[Path, Path]:
+    """Return the files of names and of style that stand beside a map."""
+    return path.with_name(f"{path.name}.aux.xml"), path.with_suffix(".qml")

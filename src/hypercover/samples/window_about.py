@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hypercover.errors import SceneError
 from hypercover.samples.entries import Entries
 from hypercover.samples.split import PARTS
+from hypercover.samples.windows import MOST_WINDOW
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
@@ -26,7 +27,7 @@ _PADDING = "edge: windows that reach over the edge of the scene repeat its edge 
 _NODATA = "pixels without data are zero in every band"
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
           "float16", "float32", "float64")  # fmt: skip
-_MOST_BANDS, _MOST_WINDOW = 2**20, 2**12
+_MOST_BANDS = 2**20
 _MOST_ITEMS = 2**24
 
 
@@ -148,7 +149,7 @@ class WindowAbout:
             )
         bands = take.checked("bands", lambda value: isinstance(value, list))
         count = len(bands)
-        size = take.whole("window", 1, _MOST_WINDOW)
+        size = take.whole("window", 1, MOST_WINDOW)
         if not 1 <= count <= _MOST_BANDS or size % 2 == 0:
             raise take.damaged(f"it names {count} bands and windows of {size} pixels")
         names = None if take.about.get("band_names") is None else take.names("band_names")

@@ -1,6 +1,8 @@
 """The networks that can be asked for by name."""
 
-from importlib.metadata import entry_points
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import torch
 
@@ -9,11 +11,12 @@ from hypercover.classifiers.networks.default import DefaultNetwork
 from hypercover.classifiers.networks.hybridsn import HybridSN
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.networks.spectral import SpectralNetwork
 from hypercover.classifiers.networks.ssrn import SSRN
 from hypercover.errors import ModelError
 
-__all__ = ["NETWORKS", "build", "find", "register"]
+__all__ = ["MOST_WINDOW", "NETWORKS", "build", "find", "recipe_for", "register"]
 
 
 NETWORKS: dict[str, type[Network]] = {
@@ -25,6 +28,8 @@ NETWORKS: dict[str, type[Network]] = {
     "attention": AttentionNetwork,
 }
 
+MOST_WINDOW = 2**12
+"""Largest side of a window in pixels: that of a window file."""
 _GROUP = "hypercover.networks"
 """Entry points by which installed packages offer networks of their own."""
 
@@ -61,11 +66,56 @@ def find(name: str) -> type[Network]:
     """
     if isinstance(name, str) and name not in NETWORKS:
         for offer in entry_points(group=_GROUP, name=name):
-            register(name, offer.load())
+            register(name, _loaded(offer))
     if not isinstance(name, str) or name not in NETWORKS:
         known = ", ".join(sorted(NETWORKS))
         raise ModelError(f"There is no network named {name!r}; use one of: {known}.")
     return NETWORKS[name]
+
+
+def _loaded(offer: EntryPoint) -> Any:
+    """Load what an installed package offers; it may raise anything at all."""
+    try:
+        return offer.load()
+    except Exception as error:
+        package = "an installed package" if offer.dist is None else offer.dist.name
+        raise ModelError(
+            f"The network {offer.name!r} is offered by {package} as {offer.value}, which "
+            f"cannot be loaded ({type(error).__name__}: {error}); repair that package or "
+            "use another network."
+        ) from error
+
+
+def recipe_for(name: str, fields: Mapping[str, Any] | None, **settings: Any) -> Recipe:
+    """Return a network's recipe with what somebody named put in its place.
+
+    Parameters
+    ----------
+    name : str
+    fields : mapping, optional
+        Fields of the recipe; each must count for something.
+    **settings
+        More fields, which go before those; None: as the recipe says.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network or field, a value has no meaning or counts
+        for nothing, or the batches are too small for the network.
+    """
+    kind = find(name)
+    named = {} if fields is None else fields
+    recipe = kind.recipe.changed(named)
+    recipe.check_read(named)
+    recipe = recipe.changed(
+        {field: value for field, value in settings.items() if value is not None}
+    )
+    if recipe.batch_size < kind.minimum_batch:
+        raise ModelError(
+            f"The {name} network needs at least {kind.minimum_batch} windows in a batch, "
+            f"got batch_size {recipe.batch_size}; use 64."
+        )
+    return recipe
 
 
 def build(name: str, *, bands: int, classes: int, window: int) -> Network:
@@ -83,6 +133,11 @@ def build(name: str, *, bands: int, classes: int, window: int) -> Network:
         raise ModelError(
             f"The {name} network was asked to take windows of {window} × {window} "
             f"pixels; its minimum window is {kind.minimum_window} and sides are odd."
+        )
+    if window > MOST_WINDOW:
+        raise ModelError(
+            f"A network takes windows of at most {MOST_WINDOW} × {MOST_WINDOW} pixels, got "
+            f"{window}; use a smaller window."
         )
     if bands < kind.minimum_bands:
         raise ModelError(

@@ -1,7 +1,7 @@
 """How a network is trained, as a value that the network carries with it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -20,7 +20,19 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 _COUNTS = ("batch_size", "passes", "patience")
 _ABOVE_ZERO = ("learning_rate", "clip")
 _BELOW_ONE = ("warm_up", "momentum", "label_smoothing", "band_dropout")
+_MOST_COUNT = 10**9
+_MOST = 1e6
+"""Greatest value of what has no bound of its own: no training is the better for more."""
+_HIGHEST = 1e38
+"""Greatest rate or norm: single precision ends a little above."""
 _OPTIONAL = ("passes", "warm_up", "clip", "class_weight", "patience")
+_READ_WITH: dict[str, tuple[str, Any]] = {
+    "momentum": ("optimiser", "sgd"),
+    "weight_decay": ("optimiser", "adamw"),
+    "decay": ("schedule", "inverse"),
+    "pace": ("passes", None),
+}
+"""Fields that count for nothing unless another one has this value."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +137,32 @@ class Recipe:
             **{name: _plain(value) for name, value in fields_to_change.items()},
         )
 
+    def check_read(self, named: Iterable[str]) -> None:
+        """Refuse fields that somebody named and this recipe does not read.
+
+        Why it exists: a setting that changes nothing is believed to have been
+        tried.  What a network's own recipe leaves over is nobody's mistake.
+
+        Raises
+        ------
+        ModelError
+            If there is one.
+
+        Examples
+        --------
+        >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 600, momentum=0.9)
+        >>> recipe.check_read(["momentum", "batch_size"])
+        """
+        for name in named:
+            reader, wanted = _READ_WITH.get(name, (name, getattr(self, name)))
+            found = getattr(self, reader)
+            if getattr(self, name) and found != wanted:
+                raise ModelError(
+                    f"The {name.replace('_', ' ')} of a recipe is read only with {reader} "
+                    f"{wanted}, and its {reader} is {found}; change that or leave "
+                    f"{name} out."
+                )
+
     def __post_init__(self) -> None:
         """Refuse values that no training can use."""
         for name, value in asdict(self).items():
@@ -133,7 +171,7 @@ class Recipe:
             wanted = _wanted(name, value)
             if wanted is not None:
                 said = "epochs" if name == "passes" else name.replace("_", " ")
-                hint = "; write it as 0.001" if _is_number(value) else ""
+                hint = _hint(name, value)
                 raise ModelError(f"The {said} must be {wanted}, got {value!r:.40}{hint}.")
 
 
@@ -151,18 +189,25 @@ def _wanted(name: str, value: Any) -> str | None:
         return None if fits else f"one of {', '.join(map(str, choices))}"
     number = isinstance(value, Real) and not isinstance(value, bool)
     if name in _COUNTS:
-        fits = number and isinstance(value, Integral) and int(value) >= 1
-        return None if fits else "a whole number of at least 1"
+        fits = number and isinstance(value, Integral) and 1 <= int(value) <= _MOST_COUNT
+        return None if fits else f"a whole number from 1 to {_MOST_COUNT}"
     if name in _ABOVE_ZERO:
-        return None if number and 0 < value < math.inf else "a number above 0"
+        fits = number and 0 < value <= _HIGHEST
+        return None if fits else f"a number above 0, at most {_HIGHEST:g}"
     if name in _BELOW_ONE:
         return None if number and 0 <= value < 1 else "a number from 0 to below 1"
-    return None if number and 0 <= value < math.inf else "a number of at least 0"
+    return None if number and 0 <= value <= _MOST else f"a number from 0 to {_MOST:.0f}"
 
 
-def _is_number(value: Any) -> bool:
-    """Tell whether a text is a number, as YAML's 1e-3 without a point is."""
+def _hint(name: str, value: Any) -> str:
+    """Say how to write a number that is text, as YAML's 1e-3 without a point is."""
     try:
-        return isinstance(value, str) and math.isfinite(float(value))
+        number: float = float(value) if isinstance(value, str) else math.nan
     except ValueError:
-        return False
+        return ""
+    if name in _COUNTS and number.is_integer():
+        number = int(number)
+    if _wanted(name, number) is not None:
+        return ""
+    said = repr(number)
+    return f"; write it as {said if '.' in said else said.replace('e', '.0e')}"
