@@ -17,12 +17,19 @@ __all__ = [
     "check_writable",
     "explained",
     "make_folder",
+    "missing_folders",
     "sweep_drafts",
     "write_json",
     "write_text",
 ]
 
 _serial = itertools.count()
+_LONGEST_PART = 255
+"""Bytes that the usual file systems allow for each part of a path."""
+_LONGEST_PATH = 4096
+"""Bytes that Linux allows for a path."""
+_ADDED = 55
+"""Bytes of them that the names of drafts and companions need beside the target's own."""
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
@@ -33,6 +40,7 @@ _REASONS = {
     errno.ENOTDIR: "a part of the path is a file; choose another folder",
     errno.EISDIR: "a folder of that name is in the way; choose another name",
     errno.EEXIST: "a file of that name is in the way; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 
 
@@ -58,8 +66,17 @@ def make_folder(path: str | Path) -> Path:
     return folder
 
 
-def check_writable(path: str | Path) -> None:
-    """Refuse a file that could not be written, and leave the disk as it is.
+def missing_folders(path: str | Path) -> list[Path]:
+    """Return the folders above a file that are not there, the deepest first.
+
+    Why it exists: who makes them and then writes nothing removes them again.
+    """
+    parents = Path(path).absolute().parents
+    return [folder for folder in parents if not os.path.lexists(folder)]
+
+
+def check_writable(path: str | Path) -> Path:
+    """Return the path of a file that can be written, and leave the disk as it is.
 
     Why it exists: hours of work are no place to learn that their result has
     nowhere to go.
@@ -67,20 +84,43 @@ def check_writable(path: str | Path) -> None:
     Raises
     ------
     OutputError
-        If a folder has its name, a part of the path is a file, or its folder
-        may not be written to.
+        If a folder or a device has its name, a part of the path is a file, its
+        folder may not be written to, or the name is too long.
     """
-    target = Path(path).absolute()
+    target = Path(path)
+    _check_length(target)
     try:
-        if target.is_dir():
+        if target.name in ("", "..") or target.is_dir():
             raise OSError(errno.EISDIR, "a folder")
-        there = next(folder for folder in target.parents if folder.exists())
-        if not there.is_dir():
-            raise OSError(errno.ENOTDIR, "a file")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise OSError(errno.EACCES, "not allowed")
+        if target.exists() and not target.is_file():
+            raise OSError(errno.EEXIST, "a device or a pipe")
+        _check_folder(next(one for one in target.absolute().parents if one.exists()))
     except OSError as error:
-        raise explained(Path(path), error) from error
+        raise explained(target, error) from error
+    return target
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise the error that making a file in a folder would raise."""
+    if not folder.is_dir():
+        raise OSError(errno.ENOTDIR, "a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        sealed = os.statvfs(folder).f_flag & os.ST_RDONLY
+        raise OSError(errno.EROFS if sealed else errno.EACCES, "not allowed")
+
+
+def _check_length(target: Path) -> None:
+    """Refuse a name that a file system, or a draft beside the file, has no room for."""
+    *folders, name = (len(os.fsencode(part)) for part in ("", *target.parts))
+    if name > _LONGEST_PART - _ADDED or max(folders, default=0) > _LONGEST_PART:
+        raise OutputError(
+            errno.ENAMETOOLONG,
+            f"Cannot write {str(target)[:40]}…: a file may have a name of "
+            f"{_LONGEST_PART - _ADDED} bytes and a folder one of {_LONGEST_PART}; choose a "
+            "shorter one.",
+        )
+    if len(os.fsencode(target.absolute())) > _LONGEST_PATH - _LONGEST_PART:
+        raise explained(target, OSError(errno.ENAMETOOLONG, "too long"))
 
 
 @contextmanager
@@ -93,9 +133,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If the disk is full, read-only or forbidden; the old file stays.
+        If the disk is full, read-only or forbidden, or the name cannot be that of
+        a file; the old file stays.
     """
-    target = Path(path)
+    target = check_writable(path)
     make_folder(target.parent)
     draft = target.with_name(
         f".{target.stem}.{os.getpid()}-{next(_serial)}.part{target.suffix}"

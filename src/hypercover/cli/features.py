@@ -53,8 +53,8 @@ def command(
     from hypercover.scene.reading import open_scene
     from hypercover.scene.writing import check_apart, driver_of, write_scene
 
-    driver_of(out)
     check_apart(out, image)
+    driver_of(out)
     steps = Chain.parse(chain)
     scene = open_scene(image, labels=False, variable=variable, axes=axes)
     if keep_bands or drop_bands:

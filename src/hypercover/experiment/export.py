@@ -6,6 +6,7 @@ from typing import Any
 from hypercover.classifiers.bundle import Bundle, load_bundle
 from hypercover.errors import CallError, ModelError
 from hypercover.experiment.prediction import card_legend
+from hypercover.files import check_writable
 from hypercover.scene.legend import MAX_CODE
 
 __all__ = ["export_onnx"]
@@ -38,7 +39,7 @@ def export_onnx(model: Path, out: Path) -> float | None:
     OutputError
         If the file cannot be written.
     """
-    if out.suffix.lower() != ".onnx":
+    if check_writable(out).suffix.lower() != ".onnx":
         raise CallError(f"ONNX is to be written to {out}; give it the suffix .onnx.")
     # Of any machine: a graph holds no more than a tile of it takes.
     bundle = load_bundle(model, device="cpu")

@@ -11,6 +11,7 @@ from hypercover.classifiers.bundle import check_scene_fits
 from hypercover.errors import CallError, LabelError
 from hypercover.experiment.libsvm_models import svm_bundle
 from hypercover.experiment.prediction import card_legend
+from hypercover.files import check_writable
 from hypercover.samples.libsvm import write_libsvm
 from hypercover.samples.libsvm_positions import (
     Positions,
@@ -183,14 +184,25 @@ def write_data(
     ------
     LabelError
         If there are no labels and not every pixel is asked for.
+    OutputError
+        If a file cannot be written.
     """
-    written = {}
-    for part, samples in _samples(view.scene, split, every).items():
-        named = out if split is None else out.with_name(f"{out.stem}-{part}{out.suffix}")
+    check_writable(out)
+    found, written = _samples(view.scene, split, every), {}
+    names = {part: out if split is None else _named(out, part) for part in found}
+    for named in names.values():
+        check_writable(named)
+        check_writable(positions_beside(named))
+    for part, samples in found.items():
+        named = names[part]
         positions = view.positions(samples, part, dense=not sparse)
         written[named] = write_libsvm(named, view.blocks(samples, progress), sparse=sparse)
         write_positions(positions_beside(named), positions)
     return written
+
+
+def _named(out: Path, part: str) -> Path:
+    return out.with_name(f"{out.stem}-{part}{out.suffix}")
 
 
 def _samples(scene: Scene, split: Split | None, every: bool) -> dict[str, Samples]:

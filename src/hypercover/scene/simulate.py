@@ -14,6 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import CallError, OutputError
+from hypercover.files import check_writable
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.legend import Legend
@@ -25,7 +26,7 @@ from hypercover.scene.simulation.sensor import Bands, Sensor, aviris_bands, even
 from hypercover.scene.simulation.settings import AVIRIS, PRESETS, Settings, chosen
 from hypercover.scene.simulation.survey import CrowdedError, Survey, survey
 from hypercover.scene.simulation.texture import mixtures
-from hypercover.scene.writing import driver_of, write_labels, write_scene
+from hypercover.scene.writing import check_apart, driver_of, write_labels, write_scene
 
 __all__ = ["PRESETS", "Settings", "simulate", "simulated_scene"]
 
@@ -85,7 +86,9 @@ def simulate(
     )
     settings.check()
     image = Path(out)
+    check_apart(image)
     driver = driver_of(image)
+    beside = check_writable(image.with_name(f"{image.stem}-labels.tif"))
     _check_space(settings, image)
     scene, labels = _drawn(settings, progress)
     tags = {
@@ -95,7 +98,6 @@ def simulate(
     title = {"TIFFTAG_IMAGEDESCRIPTION": "Simulated by hypercover, not measured"}
     more = title if driver == "GTiff" else {}
     pixels = write_scene(scene, image, tags=tags | more)
-    beside = image.with_name(f"{image.stem}-labels.tif")
     return pixels, write_labels(labels, scene.legend, scene.grid, beside, tags=tags | title)
 
 

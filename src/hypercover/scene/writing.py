@@ -1,5 +1,6 @@
 """Writing cubes as GeoTIFF or ENVI, strip by strip, with all that is known of the bands."""
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from hypercover.errors import CallError, OutputError, SceneError
-from hypercover.files import atomic, write_text
+from hypercover.files import atomic, check_writable, write_text
 from hypercover.scene.companions import companions
 from hypercover.scene.formats import intact
 from hypercover.scene.formats.envi import class_lines, finish_header, listable
@@ -66,7 +67,7 @@ def driver_of(path: Path) -> str:
 
 
 def check_apart(out: Path, *sources: Path | None) -> None:
-    """Refuse to write over a file that is read for it.
+    """Refuse to write over a file that is read for it, or over a folder.
 
     Why it exists: one slip in a command must not cost anybody the measured
     image.  Of ENVI, header and pixels both count.
@@ -76,8 +77,14 @@ def check_apart(out: Path, *sources: Path | None) -> None:
     CallError
         If the file to be written is one of the sources; those that are None
         were not given.
+    OutputError
+        If no file of that name can be written.
     """
-    given = [source for source in sources if source is not None and source.exists()]
+    check_writable(out)
+    for written in _files_of(out):
+        check_writable(written)
+    # os.access answers where Path.exists raises: of a name too long for a file.
+    given = [one for one in sources if one is not None and os.access(one, os.F_OK)]
     for source in given:
         for written, read in product(_files_of(out), companions(source)):
             if written.exists() and written.samefile(read):

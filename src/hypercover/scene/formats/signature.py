@@ -40,10 +40,15 @@ def local_file(path: str | Path) -> Path:
             "and give the path of the file."
         )
     found = Path(text)
-    if found.is_dir():
-        raise SceneError(f"{found} is a folder, not an image; give a file in it.")
-    if not found.is_file():
-        raise SceneError(f"There is no file {found}; check the path.")
+    try:
+        if found.is_dir():
+            raise SceneError(f"{found} is a folder, not an image; give a file in it.")
+        if not found.is_file():
+            raise SceneError(f"There is no file {found}; check the path.")
+    except OSError as error:
+        raise SceneError(
+            f"There is no file {text[:40]}…: {error.strerror}; check the path."
+        ) from error
     return found
 
 
