@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -141,7 +142,8 @@ def interrupted(monkeypatch):
 
     def press(pieces):
         whole = Windows.cut
-        left = [pieces]
+        # 32 are cut before, for the checksums
+        left = [32 + pieces]
 
         def cut(self):
             left[0] -= 1
@@ -210,9 +212,37 @@ def test_the_scene_is_never_written_over(fields, call):
 def test_a_full_disk_is_refused_before_anything_is_written(fields, call, small_disk, room):
     disk = small_disk("size=1m")
     (disk / "filler").write_bytes(bytes((1024 - room) * 1024))
-    answer = call("windows", fields.image, "-l", fields.labels, "-o", disk / "W.h5")
-    assert "disk is full" in answer.sentence
+    out = disk / "new" / "folder" / "W.h5"
+    answer = call("windows", fields.image, "-l", fields.labels, "-o", out)
+    assert answer.code == 2
+    assert "disk is full" in answer.err
+    assert "81 times the" in answer.out
     assert [path.name for path in disk.iterdir()] == ["filler"]
+
+
+def test_a_folder_that_is_there_stays(fields, call, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "hypercover.samples.window_writer.shutil.disk_usage",
+        lambda folder: SimpleNamespace(free=10),
+    )
+    (tmp_path / "there").mkdir()
+    out = tmp_path / "there" / "new" / "W.h5"
+    answer = call("windows", fields.image, "-l", fields.labels, "-o", out)
+    assert answer.code == 2
+    assert "disk is full" in answer.err
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_file_without_its_windows_stops_a_run(fields, call, tmp_path):
+    words = ["windows", fields.image, "-l", fields.labels, "--size", 5]
+    assert call(*words, "-o", fields.folder / "W.h5").code == 0
+    with h5py.File(fields.folder / "W.h5", "r+") as file:
+        del file["windows"]
+    document = yaml.safe_load(fields.experiment.read_text())
+    document["models"] = {"cnn": {"kind": "cnn", "window": 5, "windows": "W.h5"}}
+    fields.experiment.write_text(yaml.safe_dump(document))
+    answer = call("run", fields.experiment, "-o", tmp_path / "run")
+    assert "it has no dataset windows" in answer.sentence
 
 
 @pytest.mark.parametrize("size", [4, 8, 20, 40, 60, 100])

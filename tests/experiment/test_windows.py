@@ -1,5 +1,6 @@
 """From a scene to a window file and back to the very same training."""
 
+import hashlib
 import os
 
 import numpy as np
@@ -164,6 +165,31 @@ def test_what_does_not_fit_is_refused_in_one_sentence(scene, split, tmp_path):
     write_windows(scene.replace(labels=half), path, size=3)
     with pytest.raises(LabelError, match=r"no window for \d+ of the \d+ training pixels"):
         windows_for(path, scene, samples, 3)
+
+
+@pytest.mark.parametrize("coordinates_only", [False, True])
+def test_a_scene_of_other_values_is_told_by_checksums(scene, tmp_path, coordinates_only):
+    path = tmp_path / "C.h5"
+    write_windows(scene, path, size=3, coordinates_only=coordinates_only)
+    file = WindowFile.open(path, scene)
+    np.testing.assert_array_equal(file.cut(), Windows.of(scene, file.samples, 3).cut())
+    flipped = scene.cube.copy(data=scene.cube.values[:, ::-1])
+    other = scene.replace(cube=flipped)
+    with pytest.raises(SceneError, match="other values"):
+        WindowFile.open(path, other)
+    with pytest.raises(SceneError, match="other values"):
+        WindowFile(path).take_part("none")[:3].seen_in(other)
+    with pytest.raises(SceneError, match="other values"):
+        windows_for(path, other, file.samples, 3)
+
+
+def test_the_checksums_are_those_of_the_windows_in_the_file(scene, tmp_path):
+    file = write_windows(scene, tmp_path / "W.h5", size=5)
+    some = np.linspace(0, len(file) - 1, 32).astype(int)
+    said = [
+        hashlib.sha256(one.astype("<i2").tobytes()).hexdigest() for one in file[some].cut()
+    ]
+    assert list(file.about.checksums) == said
 
 
 def test_the_parts_of_a_file_are_a_split_again(scene, tmp_path):

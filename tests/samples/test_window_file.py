@@ -44,10 +44,10 @@ def scene_of(dtype="<i2", seed=0):
     return Scene(with_grid(array, PLACE), labels, LEGEND, simulated=True)
 
 
-def writer_of(scene, path, size=SIZE, part=None, **more):
+def writer_of(scene, path, size=SIZE, part=None, contents="windows", **more):
     samples = Samples.of(scene.labels)
     given = np.arange(len(samples)) % 4 if part is None else part
-    about = WindowAbout.of(scene, size, "random")
+    about = WindowAbout.of(scene, size, "random", contents)
     return WindowWriter(path, about, samples, given.astype(np.uint8), **more)
 
 
@@ -171,7 +171,7 @@ def test_parts_are_taken_by_name(made):
 
 def test_coordinates_alone_with_the_scene_give_the_same_windows(made, tmp_path):
     path = tmp_path / "C.h5"
-    bare = write(made.scene, path, coordinates_only=True)
+    bare = write(made.scene, path, contents="coordinates")
     with h5py.File(path) as hdf5:
         assert "windows" not in hdf5
     assert bare.shape == made.file.shape
@@ -306,7 +306,7 @@ def test_what_was_kept_is_not_cut_again(scene, tmp_path, stop, monkeypatch):
         {"size": 3},
         {"identity": "another file"},
         {"part": np.zeros(200)},
-        {"coordinates_only": True},
+        {"contents": "coordinates"},
     ],
     ids=str,
 )
@@ -535,7 +535,12 @@ HOSTILE = {
     "band": (_attr("bands", [1, 2, 0, 4]), "bands are not whole numbers from 1"),
     "more bands": (_attr("bands", np.arange(1, 6)), "'wavelengths'"),
     "wave": (_attr("wavelengths", [1, 2, np.nan, 3]), "'wavelengths'"),
-    "grid": (_attr("grid_rows", 0), "'rows'"),
+    "grid": (_attr("grid_rows", 0), "'grid_rows'"),
+    "no windows": (lambda f: f.__delitem__("windows"), "it has no dataset windows"),
+    "contents": (_attr("contents", "nothing"), "'contents'"),
+    "checksums": (_attr("checksums", '["0f"]'), "'checksums'"),
+    "few checksums": (_attr("checksums", "[]"), "it has 0 checksums"),
+    "checksums no list": (_attr("checksums", '{"a": 1}'), "'checksums'"),
     "crs": (_attr("crs", "nonsense"), "is no WKT"),
     "transform": (_attr("transform", [1.0, 2.0]), "'transform'"),
     "legend": (_attr("legend", "{"), "no JSON"),
@@ -570,6 +575,20 @@ def test_a_filter_that_is_not_here_is_named(made):
         h5py.h5d.create(hdf5.id, b"windows", h5py.h5t.NATIVE_INT16, space, plist)
     with pytest.raises(SceneError, match=r"filter 399 .* h5repack"):
         WindowFile(made.path)
+
+
+@pytest.mark.parametrize("contents", ["windows", "coordinates"])
+def test_a_file_that_does_not_say_what_it_holds_still_opens(scene, tmp_path, contents):
+    path = tmp_path / "old.h5"
+    write(scene, path, contents=contents)
+    with h5py.File(path, "r+") as hdf5:
+        del hdf5.attrs["contents"]
+    file = WindowFile(path)
+    assert file.stored is (contents == "windows")
+    assert file.about.checksums is None
+    np.testing.assert_array_equal(
+        WindowFile.open(path, scene).cut(), Windows.of(scene, file.samples, SIZE).cut()
+    )
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, 2000, -1, -100])

@@ -94,9 +94,9 @@ def _write(writer: "WindowWriter", scene: "Scene") -> None:
     from hypercover.cli.progress import bar
     from hypercover.experiment.windows import window_pieces
 
+    _say_size(writer)
     with writer.begun() as draft:
         writer.check_space(draft.done)
-        _say_size(writer)
         _say_draft(draft, len(writer.samples))
         with bar("Writing") as advance:
             draft.write(window_pieces(scene, writer), advance)

@@ -1,6 +1,7 @@
 """From a scene and a split to a window file, and from a window file to a training."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError, ModelError, SceneError, SplitError, counted
+from hypercover.files import check_writable
 from hypercover.samples.random import draw_validation
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import PARTS, Split, check_learnable
 from hypercover.samples.window_about import NO_PART, WindowAbout
+from hypercover.samples.window_checksums import checksums, spread
 from hypercover.samples.window_file import WindowFile, check_same_scene
 from hypercover.samples.window_writer import WindowWriter
 from hypercover.samples.windows import Windows, check_window
 from hypercover.scene.companions import identity
-from hypercover.scene.scene import Scene, blank_invalid, valid_pixels
+from hypercover.scene.scene import Scene
 
 __all__ = [
     "match_windows",
@@ -31,8 +34,6 @@ _STRIP = 2**26
 """Bytes of the scene that are read at once."""
 _PIECE = 2**25
 """Bytes of windows that are cut at once."""
-_LOOKED_AT = 32
-"""Windows of a file that are compared with the scene before a training."""
 
 Values = npt.NDArray[np.generic]
 
@@ -61,6 +62,8 @@ def plan_windows(
     ------
     CallError
         If the window does not fit, nothing is labelled, or the split is of another size.
+    OutputError
+        If no file of that name can be written.
     """
     check_window(size, scene.shape)
     samples = Samples.of(scene.usable_labels)
@@ -68,14 +71,19 @@ def plan_windows(
     if split is not None:
         split.samples("train", scene.usable_labels)
         part = split.parts[samples.rows, samples.cols]
-    source = Path(scene.source)
+    source, some = Path(scene.source), samples.take(spread(len(samples)))
+    about = WindowAbout.of(
+        scene,
+        size,
+        "none" if split is None else split.kind,
+        contents="coordinates" if coordinates_only else "windows",
+    )
     return WindowWriter(
-        Path(out),
-        WindowAbout.of(scene, size, "none" if split is None else split.kind),
+        check_writable(out),
+        replace(about, checksums=checksums(scene, some, size, about.dtype)),
         samples,
         part,
         identity=[made, identity(source if source.is_file() else None), scene.notes],
-        coordinates_only=coordinates_only,
     )
 
 
@@ -104,9 +112,8 @@ def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterato
             found = np.searchsorted(samples.rows, [rows.start, rows.stop])
             first, end = max(int(found[0]), start), int(found[1])
             if first < end:
-                windows = _of_strip(
-                    scene, samples.take(np.arange(first, end)), about.window
-                )
+                inside = samples.take(np.arange(first, end))
+                windows = Windows.near(scene, inside, about.window)
                 for top in range(0, end - first, step):
                     yield windows[top : top + step].cut().astype(about.dtype, copy=False)
 
@@ -121,16 +128,6 @@ def _strips(scene: Scene, size: int) -> Iterator[slice]:
         slice(top, min(top + step, scene.shape[0]))
         for top in range(0, scene.shape[0], step)
     )
-
-
-def _of_strip(scene: Scene, samples: Samples, size: int) -> Windows:
-    """Return windows around samples that lie row by row, reading only the rows they see."""
-    margin, height = size // 2, scene.shape[0]
-    top = max(0, min(int(samples.rows[0]) - margin, height - size))
-    end = min(height, max(int(samples.rows[-1]) + margin + 1, top + size))
-    values = scene.read(slice(top, end), slice(None))
-    values = blank_invalid(values, valid_pixels(values, scene.nodata))
-    return Windows(values, samples.rows - top, samples.cols, size)
 
 
 def split_of(
@@ -301,7 +298,7 @@ def _places(windows: WindowFile, samples: Samples, cols: int) -> npt.NDArray[np.
 
 def _compare(windows: WindowFile, scene: Scene, samples: Samples) -> None:
     """Compare some windows with those that the scene gives."""
-    some = np.unique(np.linspace(0, len(samples) - 1, _LOOKED_AT).astype(np.intp))
+    some = spread(len(samples))
     expected = Windows.of(scene, samples.take(some), windows.window).cut()
     if not np.array_equal(windows[some].cut(), expected):
         raise SceneError(

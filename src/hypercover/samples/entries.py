@@ -90,14 +90,14 @@ class Entries:
             raise self.damaged(f"its {key} are not whole numbers from 1")
         return tuple(given)
 
-    def grid(self) -> Grid:
-        """Return a grid of rows, cols, crs and transform."""
+    def grid(self, sides: str = "") -> Grid:
+        """Return a grid of rows, cols, crs and transform; the sides with a prefix."""
         crs = self.checked("crs", lambda value: value is None or _is_text(value))
         if crs is not None:
             self._check_crs(crs)
         return Grid(
-            self.whole("rows", 1, _MOST_SIDE),
-            self.whole("cols", 1, _MOST_SIDE),
+            self.whole(f"{sides}rows", 1, _MOST_SIDE),
+            self.whole(f"{sides}cols", 1, _MOST_SIDE),
             crs,
             tuple(map(float, self.checked("transform", lambda value: _numbers(value, 6)))),  # type: ignore[arg-type]
         )

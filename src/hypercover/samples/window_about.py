@@ -1,6 +1,7 @@
 """What a window file says of its windows, as attributes that any reader of HDF5 shows."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int6
           "float16", "float32", "float64")  # fmt: skip
 _MOST_BANDS = 2**20
 _MOST_ITEMS = 2**24
+_CONTENTS = ("windows", "coordinates", None)
+_CHECKSUM = re.compile("[0-9a-f]{64}")
+_IN_JSON = {"band_names", "legend", "checksums"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +63,15 @@ class WindowAbout:
     """Whether the scene was computed rather than measured."""
     split: str = "none"
     """How the split was made whose parts are noted: random, blocks, …, or none."""
+    contents: str | None = None
+    """``windows`` or ``coordinates``; None in files that do not say it."""
+    checksums: tuple[str, ...] | None = None
+    """SHA-256 of windows spread over the file, or None in files that have none."""
 
     @classmethod
-    def of(cls, scene: Scene, window: int, split: str = "none") -> "WindowAbout":
+    def of(
+        cls, scene: Scene, window: int, split: str = "none", contents: str | None = None
+    ) -> "WindowAbout":
         """Note what is known of a scene."""
         dtype = np.dtype(
             np.uint8 if scene.cube.dtype.kind == "b" else scene.cube.dtype
@@ -84,6 +94,7 @@ class WindowAbout:
             source=scene.source,
             simulated=scene.simulated,
             split=split,
+            contents=contents,
         )
 
     @property
@@ -121,6 +132,8 @@ class WindowAbout:
             "source": self.source,
             "simulated": np.uint8(self.simulated),
             "split": self.split,
+            "contents": self.contents,
+            "checksums": _json(self.checksums),
             "parts": ", ".join(f"{code} {name}" for name, code in PART_CODES.items()),
             **place,
         }
@@ -160,7 +173,7 @@ class WindowAbout:
             np.dtype(take.checked("dtype", lambda value: value in _TYPES)),
             take.bands("bands", count) or (),
             take.legend(),
-            _grid(take),
+            take.grid("grid_"),
             wavelengths=take.numbers("wavelengths", count),
             fwhm=take.numbers("fwhm", count),
             band_names=names,
@@ -168,6 +181,8 @@ class WindowAbout:
             source=take.text("source"),
             simulated=bool(take.whole("simulated", 0, 1)),
             split=take.text("split"),
+            contents=take.checked("contents", lambda value: value in _CONTENTS),
+            checksums=take.checked("checksums", _are_checksums) and take.names("checksums"),
         )
 
 
@@ -176,10 +191,11 @@ def entries(path: Path, about: dict[str, Any]) -> Entries:
     return Entries(path, about, "window file", "write it again", SceneError)
 
 
-def _grid(take: Entries) -> Grid:
-    """Return the grid of the scene."""
-    sides = {"rows": take.about.get("grid_rows"), "cols": take.about.get("grid_cols")}
-    return entries(take.file, {**take.about, **sides}).grid()
+def _are_checksums(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list)
+        and all(isinstance(one, str) and _CHECKSUM.fullmatch(one) for one in value)
+    )
 
 
 def _known(values: npt.NDArray[np.float64] | None) -> tuple[float, ...] | None:
@@ -221,10 +237,10 @@ def _plain(path: Path, attributes: Any) -> dict[str, Any]:
             raise damaged(f"its attribute {key[:40]!r} is no number, list or text")
         plain[key] = _value(attributes[key])
     try:
-        for key in {"band_names", "legend"} & set(plain):
+        for key in _IN_JSON & set(plain):
             plain[key] = json.loads(plain[key])
     except (ValueError, TypeError, RecursionError) as error:
-        raise damaged("its legend or band names are no JSON") from error
+        raise damaged("its legend, band names or checksums are no JSON") from error
     return plain
 
 

@@ -15,6 +15,7 @@ from hypercover.samples.window_about import (
     WindowAbout,
     entries,
 )
+from hypercover.samples.window_checksums import checksums, spread
 from hypercover.samples.window_handle import WindowHandle
 from hypercover.samples.windows import Windows
 from hypercover.scene.legend import Legend
@@ -63,9 +64,10 @@ class WindowFile(LazyStack):
                    ("labels", "rows", "cols", "part"))  # fmt: skip
         self.labels, self.rows, self.cols, self.part = columns
         self._check_columns()
-        self.stored = self._handle.has("windows")
+        self.stored = (self.about.contents or self._found()) == "windows"
         if self.stored:
             self._check_windows()
+        self._looked_at = self.samples.take(spread(self._count))
         self._at = np.arange(self._count)
         self._cuts: Windows | None = None
         self._handle.close()
@@ -89,6 +91,10 @@ class WindowFile(LazyStack):
         part._cuts = Windows.of(scene, self.samples, self.window)
         return part
 
+    def _found(self) -> str:
+        """Return what a file holds that does not say it."""
+        return "windows" if self._handle.has("windows") else "coordinates"
+
     def _check_columns(self) -> None:
         """Refuse labels, places and parts that cannot be."""
         take = entries(self.path, {})
@@ -103,6 +109,9 @@ class WindowFile(LazyStack):
             raise take.damaged("it holds no window")
         if not 0 <= self.part.min() <= self.part.max() <= NO_PART:
             raise take.damaged("its parts hold a code of no part")
+        told = self.about.checksums
+        if told is not None and len(told) != len(spread(self._count)):
+            raise take.damaged(f"it has {len(told)} checksums")
 
     def _check_windows(self) -> None:
         """Refuse windows of another shape or type than the file says."""
@@ -195,6 +204,10 @@ class WindowFile(LazyStack):
             )
         return self._handle.windows(self._at, (self._count, *self.about.window_shape))
 
+    def checksums_in(self, scene: Scene) -> tuple[str, ...]:
+        """Return what the checksums of the file would be if a scene were its own."""
+        return checksums(scene, self._looked_at, self.window, self.dtype)
+
     def close(self) -> None:
         """Let go of the open file; reading opens it again."""
         self._handle.close()
@@ -206,7 +219,8 @@ def check_same_scene(windows: WindowFile, scene: Scene) -> None:
     Raises
     ------
     SceneError
-        If its size, place, bands or type are others than those of the file.
+        If its size, place, bands, type or values are others than those of the file;
+        of the values those are compared that the file has checksums of.
     """
     about, found = windows.about, WindowAbout.of(scene, windows.window)
     names = {
@@ -223,6 +237,12 @@ def check_same_scene(windows: WindowFile, scene: Scene) -> None:
                 f"({_short(seen)}) is not that of the file ({_short(told)}); give the scene, "
                 "with the bands, that they were cut from."
             )
+    told = about.checksums
+    if told is not None and told != windows.checksums_in(scene):
+        raise SceneError(
+            f"The windows of {windows.path} have other values than {scene.name} at the same "
+            "places; give the scene that they were cut from, or write the file again."
+        )
 
 
 def _short(value: Any) -> str:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError, OutputError, SceneError
-from hypercover.files import explained, make_folder
+from hypercover.files import explained, make_folder, missing_folders
 from hypercover.samples.rollback import RollbackFile
 from hypercover.samples.samples import Samples
 from hypercover.samples.window_about import WindowAbout
@@ -56,8 +56,6 @@ class WindowWriter:
     """Part of the split of each window (n,)."""
     identity: Any = None
     """Plain values that change when the scene does."""
-    coordinates_only: bool = False
-    """Whether to leave the windows themselves out."""
 
     def __post_init__(self) -> None:
         """Refuse to write nothing."""
@@ -66,6 +64,11 @@ class WindowWriter:
                 f"No labelled pixel of {self.about.scene} lies on a pixel with data; give "
                 "labels made for this image."
             )
+
+    @property
+    def coordinates_only(self) -> bool:
+        """Whether the windows themselves are left out."""
+        return self.about.contents == "coordinates"
 
     @property
     def bytes(self) -> int:
@@ -82,7 +85,7 @@ class WindowWriter:
         """SHA-256 of all that the file is made of, but the values of the windows."""
         digest = hashlib.sha256()
         about = {name: str(value) for name, value in self.about.attributes().items()}
-        grounds = [about, self.identity, self.coordinates_only, str(self.path.name)]
+        grounds = [about, self.identity, str(self.path.name)]
         digest.update(json.dumps(grounds, sort_keys=True, default=str).encode())
         for values in (
             self.samples.rows,
@@ -123,21 +126,30 @@ class WindowWriter:
         OutputError
             If the folder cannot be written or another process writes the file.
         """
-        make_folder(self.path.parent)
+        made = missing_folders(self.path)
         try:
-            file = RollbackFile(self.draft, {"key": self.key})
-        except OutputError:
-            raise
-        except OSError as error:
-            raise explained(self.path, error) from error
-        try:
-            discarded = file.done is None and file.journal.exists()
-            yield Draft(self, file, file.done or 0, discarded)
+            with self._opened() as file:
+                discarded = file.done is None and file.journal.exists()
+                yield Draft(self, file, file.done or 0, discarded)
         except BaseException as error:
-            if not file.kept:
-                file.discard()
+            for folder in made:
+                # One that holds something, such as a draft worth keeping, stays.
+                with suppress(OSError):
+                    folder.rmdir()
             if isinstance(error, OSError) and not isinstance(error, OutputError):
                 raise explained(self.path, error) from error
+            raise
+
+    @contextmanager
+    def _opened(self) -> Iterator[RollbackFile]:
+        """Open the file of the draft, and remove it if nothing in it is worth keeping."""
+        make_folder(self.path.parent)
+        file = RollbackFile(self.draft, {"key": self.key})
+        try:
+            yield file
+        except BaseException:
+            if not file.kept:
+                file.discard()
             raise
         finally:
             file.close()

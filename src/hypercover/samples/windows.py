@@ -8,7 +8,7 @@ import numpy.typing as npt
 from hypercover.errors import CallError
 from hypercover.samples.lazy_stack import LazyStack
 from hypercover.samples.samples import Samples
-from hypercover.scene.scene import Scene, blank_invalid
+from hypercover.scene.scene import Scene, blank_invalid, valid_pixels
 
 __all__ = ["MOST_WINDOW", "Windows", "check_window"]
 
@@ -96,6 +96,16 @@ class Windows(LazyStack):
         """Return the windows around samples of a scene, pixels without data as zeros."""
         values = blank_invalid(np.asarray(scene.cube.values), scene.valid)
         return cls(values, samples.rows, samples.cols, size)
+
+    @classmethod
+    def near(cls, scene: Scene, samples: Samples, size: int) -> Self:
+        """Return the same around samples that lie row by row, reading only rows they see."""
+        margin, height = size // 2, scene.shape[0]
+        top = max(0, min(int(samples.rows[0]) - margin, height - size))
+        end = min(height, max(int(samples.rows[-1]) + margin + 1, top + size))
+        values = scene.read(slice(top, end), slice(None))
+        values = blank_invalid(values, valid_pixels(values, scene.nodata))
+        return cls(values, samples.rows - top, samples.cols, size)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
