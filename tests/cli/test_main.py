@@ -18,3 +18,17 @@ def test_every_verb_shows_an_example(verb):
     said = CliRunner().invoke(app, [verb, "--help"])
     assert said.exit_code == 0
     assert f"Example: hypercover {verb}" in " ".join(said.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--device", "cuda"], "PyTorch finds no usable GPU here"),
+        (["--device", "cpu", "--processes", "40"], "need 80 windows for it"),
+    ],
+)
+def test_a_demo_that_cannot_be_leaves_nothing(call, tmp_path, monkeypatch, options, said):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    told = call("demo", "--out", tmp_path / "demo", *options)
+    assert said in told.sentence
+    assert not list(tmp_path.iterdir())

@@ -14,14 +14,11 @@ import xarray as xr
 import yaml
 
 from hypercover.errors import ExperimentError, ModelError, RunError
-from hypercover.experiment.checking import check_experiment
-from hypercover.experiment.checkpoints import Checkpoints, drop_foreign_checkpoints
-from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.plan import make_plan
+from hypercover.experiment.checking import check_experiment, check_machine
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.run import run_experiment
 from hypercover.experiment.schema import CNNSpec
-from hypercover.experiment.stages import classifier_for
+from hypercover.experiment.stages import classifier_for, scene_for, split_for
 from hypercover.experiment.trial import fit
 from hypercover.samples.random import RandomSplit
 from hypercover.samples.split import Split
@@ -294,37 +291,36 @@ def test_a_training_killed_on_its_way_goes_on_to_the_same_weights(image, tmp_pat
     assert not (folder / "checkpoints").exists()
 
 
-def test_checkpoints_of_a_changed_experiment_are_dropped(
-    image, tmp_path, caplog, monkeypatch
+@pytest.mark.parametrize(
+    ("cnn", "processes", "said"),
+    [
+        ({"batch_size": 1}, 1, "needs at least 2 windows in a batch, got batch_size 1"),
+        ({"batch_size": None, "recipe": {"batch_size": 1}}, 1, "2 windows in a batch"),
+        ({"batch_size": 3}, 2, "2 processes share every batch and need 4 windows for it, "
+         "got a batch size of 3; use fewer processes or larger batches."),
+        ({"batch_size": 32}, 40, "need 80 windows for it, got a batch size of 32;"),
+        ({"batch_size": 4096}, 900, "got {train} training windows; use fewer processes"),
+    ],
+)  # fmt: skip
+def test_batches_that_cannot_be_are_named_before_anything_runs(
+    image, tmp_path, cnn, processes, said
 ):
-    monkeypatch.setattr("hypercover.classifiers.checkpoint.INTERVAL", 0.0)
-    folder = tmp_path / "run"
-    kept = folder / "checkpoints" / "train-main-0-cnn"
-
-    def stop(event):
-        if event.message.startswith("epoch 2 "):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_experiment(load_experiment(written(image, tmp_path)), folder, progress=stop)
-    assert list(kept.glob("step-*.json"))
-    changed = load_experiment(written(image, tmp_path, cnn={"window": 5}))
-    metrics = run_experiment(changed, folder)
-    assert metrics["models"]["cnn"]["training"]["epochs"] == 3
-    assert not any("goes on" in text for text in caplog.messages)
-    assert not (folder / "checkpoints").exists()
+    path = written(image, tmp_path, cnn=cnn, processes=processes)
+    experiment = load_experiment(path)
+    with pytest.raises(ModelError) as caught:
+        run_experiment(experiment, tmp_path / "run")
+    if "{train}" in said:
+        scene = scene_for(experiment.scene)
+        made = split_for(experiment.split, scene, seed=0, window=3)
+        said = said.format(train=made.count("train"))
+    assert said in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
-def test_only_what_is_still_wanted_is_kept(image, tmp_path):
-    experiment = load_experiment(written(image, tmp_path))
-    run, plan = RunFolder(tmp_path / "run"), make_plan(experiment)
-    wanted = Checkpoints.of(run, plan, "train-main-0-cnn")
-    (wanted.begin() / "step").touch()
-    Checkpoints(run.checkpoints / "train-main-0-gone", wanted.fingerprint).begin()
-    drop_foreign_checkpoints(run, plan)
-    assert [path.name for path in run.checkpoints.iterdir()] == ["train-main-0-cnn"]
-    assert Checkpoints.of(run, plan, "train-main-0-cnn").ours
-    assert (wanted.path / "step").exists()
-    other = make_plan(experiment.model_copy(update={"seed": 0, "processes": 2}))
-    Checkpoints.of(run, other, "train-main-0-cnn")
-    assert not wanted.path.exists()
+def test_batches_as_small_as_can_be_are_taken(image, tmp_path):
+    check_experiment(
+        load_experiment(written(image, tmp_path, cnn={"batch_size": 4}, processes=2))
+    )
+    lecture = {"network": "lecture", "window": 7, "batch_size": 1}
+    small = load_experiment(written(image, tmp_path, cnn=lecture))
+    check_machine(small)

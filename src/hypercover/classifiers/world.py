@@ -48,20 +48,27 @@ class World:
         """
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
-    def check(self, batch_size: int, windows: int, least: int) -> None:
+    def check(self, batch_size: int, windows: int | None, least: int) -> None:
         """Refuse batches that leave a process fewer windows than a network takes.
+
+        ``windows``: all there are to learn from, where that is known.
 
         Raises
         ------
         ModelError
             If the batches, or all windows together, are too few.
         """
-        if min(batch_size, windows) < self.size * least and self.size > 1:
-            raise ModelError(
-                f"{self.size} processes share every batch and need {self.size * least} "
-                f"windows for it, got a batch size of {batch_size} and {windows} training "
-                "windows; use fewer processes or larger batches."
-            )
+        needed = self.size * least
+        if self.size == 1 or min(batch_size, windows or batch_size) >= needed:
+            return
+        found = f"a batch size of {batch_size}"
+        if batch_size >= needed:
+            found = f"{windows} training windows"
+        raise ModelError(
+            f"{self.size} processes share every batch and need {needed} windows for it, "
+            f"got {found}; use fewer processes or "
+            f"{'larger batches' if batch_size < needed else 'more training pixels'}."
+        )
 
     def parallel(self, network: nn.Module) -> nn.Module:
         """Return the network with the mean of all processes' gradients after each step."""

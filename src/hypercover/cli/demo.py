@@ -25,15 +25,20 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.running import run_and_show
+    from hypercover.experiment.checking import check_machine
     from hypercover.experiment.reading import built_in, load_experiment
     from hypercover.scene.simulate import simulate
 
     # The seed is part of the name: another seed is another scene.
     cube = out / "scene" / f"simulated-{seed}.tif"
     labels = cube.with_name(f"{cube.stem}-labels.tif")
+    demo = built_in()["demo"]
+    asked = changes(None, seed=seed, device=device, processes=processes)
+    # What needs no scene is checked before there is one: a file that exists stands for it.
+    nowhere = [f"scene.path={demo}", f"scene.labels={demo}"]
+    check_machine(load_experiment(demo, [*nowhere, *asked]))
     if not (cube.exists() and labels.exists()):
         with bar("Simulating a scene") as advance:
             simulate(cube, preset="demo", seed=seed, progress=advance)
     here = [f"scene.path={cube.resolve()}", f"scene.labels={labels.resolve()}"]
-    overrides = changes(here, seed=seed, device=device, processes=processes)
-    run_and_show(load_experiment(built_in()["demo"], overrides), out, workers)
+    run_and_show(load_experiment(demo, [*here, *asked]), out, workers)

@@ -20,7 +20,7 @@ from hypercover.samples.window_file import WindowFile
 from hypercover.samples.windows import check_window
 from hypercover.scene.scene import Scene
 
-__all__ = ["check_experiment"]
+__all__ = ["check_experiment", "check_machine"]
 
 
 def check_experiment(experiment: Experiment) -> None:
@@ -50,8 +50,24 @@ def check_experiment(experiment: Experiment) -> None:
         _check_patience(experiment, made)
         for model in experiment.models.values():
             _check_windows(model, scene, made)
+            _check_shares(model, experiment, made.count("train"))
         if any(_is_searched(model) for model in experiment.models.values()):
             _check_folds(experiment, spec, made, scene)
+
+
+def check_machine(experiment: Experiment) -> None:
+    """Raise what an experiment would fail of on any scene: device, recipes, batches.
+
+    Raises
+    ------
+    CallError
+        About the first thing that is wrong.
+    """
+    if experiment.tensorboard:
+        check_tensorboard()
+    for model in experiment.models.values():
+        if isinstance(model, CNNSpec):
+            _check_recipe(model, experiment)
 
 
 def _made(experiment: Experiment, name: str, scene: Scene) -> Split:
@@ -86,6 +102,20 @@ def _check_patience(experiment: Experiment, split: Split) -> None:
             )
 
 
+def _check_shares(
+    model: ModelSpec, experiment: Experiment, windows: int | None = None
+) -> None:
+    """Refuse batches, or all training windows, of which a process would get too few."""
+    if not isinstance(model, CNNSpec):
+        return
+    from hypercover.classifiers.networks.catalog import find
+    from hypercover.classifiers.world import World
+
+    batch = classifier_for(model, seed=0).training_recipe().batch_size
+    least = find(model.network).minimum_batch
+    World(size=experiment.processes).check(batch, windows, least)
+
+
 def _check_windows(model: ModelSpec, scene: Scene, split: Split) -> None:
     """Refuse a window file that lacks pixels to learn from or is of another scene."""
     if not isinstance(model, CNNSpec) or model.windows is None:
@@ -115,22 +145,19 @@ def _check_folds(
 
 def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None:
     """Refuse names, parameters and sizes that training would refuse."""
-    classifier = classifier_for(model, seed=0, device=experiment.device)
+    classifier_for(model, seed=0, device=experiment.device)
     bands = _bands_seen(model, scene, experiment)
     if isinstance(model, SVMSpec):
         _check_nwfe(model, bands)
     if isinstance(model, CNNSpec):
-        classifier.training_recipe()
-        _check_network(model, experiment, bands=bands, classes=len(scene.legend))
+        _check_recipe(model, experiment)
+        _check_network(model, bands=bands, classes=len(scene.legend))
 
 
-def _check_network(
-    model: CNNSpec, experiment: Experiment, *, bands: int, classes: int
-) -> None:
-    """Refuse a network, a precision, a device, a compiler or processes that cannot be."""
+def _check_recipe(model: CNNSpec, experiment: Experiment) -> None:
+    """Refuse a recipe, a precision, a device, a compiler or processes that cannot be."""
     from hypercover.classifiers.compiler import check_compiler
     from hypercover.classifiers.dense import device_of
-    from hypercover.classifiers.networks.catalog import build
     from hypercover.classifiers.precision import computing
 
     device = device_of(experiment.device)
@@ -139,7 +166,13 @@ def _check_network(
     if model.compile:
         check_compiler(device)
     with computing(model.precision or "float32", device):
-        """Only a machine with the units for it gets here."""
+        _check_shares(model, experiment)
+
+
+def _check_network(model: CNNSpec, *, bands: int, classes: int) -> None:
+    """Refuse a network that cannot be built for a scene."""
+    from hypercover.classifiers.networks.catalog import build
+
     build(model.network, bands=bands, classes=classes, window=model.window)
 
 

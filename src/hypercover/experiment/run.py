@@ -7,7 +7,7 @@ from typing import Any
 
 from hypercover.errors import ExperimentError
 from hypercover.experiment.checking import check_experiment
-from hypercover.experiment.checkpoints import drop_foreign_checkpoints
+from hypercover.experiment.checkpoints import drop_foreign_checkpoints, tell_going_on
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import make_plan, training_tasks
 from hypercover.experiment.products import (
@@ -103,11 +103,18 @@ def _do(
     progress: Callable[[Event], None] | None,
 ) -> None:
     """Do the tasks of a plan in the folder of a run."""
+
+    def prepare() -> None:
+        _prepare(run, experiment)
+        # Trainings in other processes say in their logs alone that they go on.
+        if isinstance(executor, LocalExecutor) or experiment.processes > 1:
+            tell_going_on(run, experiment)
+
     run_plan(
         plan,
         make_folder(run.path),
         executor,
-        prepare=lambda: _prepare(run, experiment),
+        prepare=prepare,
         progress=progress,
     )
 
@@ -127,7 +134,7 @@ def _prepare(run: RunFolder, experiment: Experiment) -> None:
     if before is not None:
         drop_foreign_maps(run, before, experiment)
         drop_foreign_features(run, before, experiment)
-    drop_foreign_checkpoints(run, make_plan(experiment))
+    drop_foreign_checkpoints(run, before, experiment)
     forget_lost(run, experiment)
     dump(experiment, run.experiment)
 

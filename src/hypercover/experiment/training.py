@@ -14,7 +14,7 @@ from hypercover.errors import RunError
 from hypercover.experiment.checkpoints import Checkpoints
 from hypercover.experiment.curves import Curves
 from hypercover.experiment.features import scene_for_model
-from hypercover.experiment.plan import make_plan, name_of
+from hypercover.experiment.plan import name_of
 from hypercover.experiment.stages import classifier_for
 from hypercover.experiment.torchrun import run_ranks
 from hypercover.experiment.trial import fit
@@ -49,8 +49,7 @@ class Training:
     @cached_property
     def checkpoints(self) -> Checkpoints:
         """Where it keeps what it needs to go on."""
-        plan = make_plan(self.setting.experiment)
-        return Checkpoints.of(self.setting.folder, plan, self.task)
+        return Checkpoints.of(self.setting.folder, self.setting.experiment, self.task)
 
     def forget(self) -> None:
         """Remove what it kept: it is done."""
