@@ -59,6 +59,13 @@ def begun(desk, path: Path, folder: Path, *words: object, **environment: str):
     )
 
 
+def hooked(desk, hook: Path) -> str:
+    """Return where Python looks for modules, with a hook before all others."""
+    return os.pathsep.join(
+        filter(None, [str(hook.parent), desk.environment.get("PYTHONPATH")])
+    )
+
+
 def model_of(folder: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text())["models"]["cnn"]
 
@@ -98,7 +105,7 @@ def test_a_killed_rank_comes_back_and_all_go_on(desk, easy, tmp_path):
     hook.parent.mkdir()
     hook.write_text(AT_EVERY_LOOK)
     folder = tmp_path / "run"
-    process = begun(desk, easy.path, folder, PYTHONPATH=str(hook.parent))
+    process = begun(desk, easy.path, folder, PYTHONPATH=hooked(desk, hook))
     # in the second epoch or later
     until(
         lambda: [
@@ -115,6 +122,45 @@ def test_a_killed_rank_comes_back_and_all_go_on(desk, easy, tmp_path):
     assert model["overall_accuracy"] == pytest.approx(
         easy.model["overall_accuracy"], abs=0.03
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [
+        (signal.SIGKILL, "torchrun ended by signal SIGKILL"),
+        (
+            signal.SIGTERM,
+            "torchrun, which starts dead processes again up to 3 times, ended",
+        ),
+    ],
+)
+def test_a_killed_launcher_is_told_and_the_same_command_goes_on(
+    desk, easy, tmp_path, number, how
+):
+    hook = tmp_path / "hook" / "sitecustomize.py"
+    hook.parent.mkdir()
+    hook.write_text(AT_EVERY_LOOK)
+    folder = tmp_path / "run"
+    process = begun(desk, easy.path, folder, PYTHONPATH=hooked(desk, hook))
+    until(lambda: list(folder.glob("checkpoints/*/step-*.json")))
+    (launcher,) = processes(folder, "torch.distributed.run")
+    os.kill(launcher, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    said = err.splitlines()[-1]
+    assert said.startswith(f"hypercover: {how}, and with it the 2 processes that train "
+                           "train-main-3-cnn; see ")  # fmt: skip
+    assert said.endswith("run the same command again to go on from the last checkpoint.")
+    until(lambda: not processes(folder), 20.0)
+    again = begun(desk, easy.path, folder)
+    _, err = again.communicate(timeout=240)
+    assert again.returncode == 0, err
+    assert "Going on from the checkpoints of train-main-3-cnn." in err.splitlines()
+    log = (folder / "tasks" / "train-main-3-cnn.log").read_text()
+    assert "Training goes on in epoch" in log
+    samples = model_of(folder)["training"]["samples"]
+    assert samples == easy.model["training"]["samples"]
 
 
 @pytest.mark.slow

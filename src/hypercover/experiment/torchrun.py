@@ -40,7 +40,7 @@ def run_ranks(folder: Path, task: str, processes: int, report: Report) -> None:
     HypercoverError
         What a rank has raised, in its own type.
     RunError
-        If the ranks ended in another way, more than three times.
+        If the ranks ended in another way more than three times, or torchrun was killed.
     """
     files = TaskFiles(folder, task)
     files.forget()
@@ -53,8 +53,9 @@ def run_ranks(folder: Path, task: str, processes: int, report: Report) -> None:
     _raise_failure(files)
     if ranks.returncode:
         raise RunError(
-            f"The {processes} processes of {task} ended too early {_RESTARTS + 1} times; "
-            f"see {files.log}, and the memory they may use."
+            f"{_ending(ranks.returncode)}, and with it the {processes} processes that train "
+            f"{task}; see {files.log} and the memory they may use, and run the same command "
+            "again to go on from the last checkpoint."
         )
 
 
@@ -73,6 +74,13 @@ def check_gpus(processes: int) -> None:
             f"{processes} processes need a GPU each and PyTorch finds {found} here; ask for "
             f"{found} processes, or for device cpu."
         )
+
+
+def _ending(code: int) -> str:
+    """Say how torchrun ended: killed, or by itself as it does when too many ranks died."""
+    if code < 0:
+        return f"torchrun ended by signal {signal.Signals(-code).name}"
+    return f"torchrun, which starts dead processes again up to {_RESTARTS} times, ended"
 
 
 def _raise_failure(files: TaskFiles) -> None:
