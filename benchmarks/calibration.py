@@ -11,14 +11,14 @@ that under it, on the test pixels of the guarded blocks, in the mean over the se
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
+
+from data import DATA, check_data
 
 from hypercover.experiment.reading import parse
 from hypercover.experiment.run import run_experiment
 
-DATA = Path(os.environ["HYPERCOVER_DATA"])
 DOCUMENT: dict[str, Any] = {
     "name": "calibration",
     "scene": {
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
+    check_data(parser)
     document = DOCUMENT | {"seed": options.seed, "repeats": options.repeats}
     experiment = parse(document, DATA, title="calibration")
     metrics = run_experiment(experiment, options.out, workers=options.workers)

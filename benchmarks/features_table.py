@@ -13,16 +13,15 @@ under guard-banded blocks, in points.
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
+from data import DATA, check_data
 from honest_table import BLOCKS, FIXED, STAND_IN, percent
 
 from hypercover.experiment.reading import parse
 from hypercover.experiment.run import run_experiment
 
-DATA = Path(os.environ["HYPERCOVER_DATA"])
 CHAINS = {"lecture": "kpca:5,esdap:area+std", "mnf": "mnf:10,esdap:area"}
 MODELS = {
     "raw bands": {"kind": "svm"},
@@ -55,6 +54,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/features"))
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
+    check_data(parser)
     gains = {}
     print("| split | " + " | ".join(MODELS) + " |")
     print("|---|" + "---|" * len(MODELS), flush=True)

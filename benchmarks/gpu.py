@@ -29,6 +29,8 @@ from torch.profiler import ProfilerActivity, profile
 from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.dense import device_of
 from hypercover.classifiers.networks.lecture import LectureNetwork
+from hypercover.classifiers.precision import computing
+from hypercover.errors import ModelError
 from hypercover.maps.predict import predict_scene
 from hypercover.samples.windows import Windows
 from hypercover.scene.scene import Scene
@@ -248,7 +250,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--precision", choices=("float32", "mixed"), default="float32")
     parser.add_argument("--peak", type=float, help="peak of the chip in TFLOP/s")
     parser.add_argument("--profile", type=Path, help="trace of a few batches to write")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    try:
+        with computing(asked.precision, device_of(asked.device)):
+            """What this machine cannot do is refused before anything is drawn."""
+    except ModelError as error:
+        parser.error(str(error))
+    return asked
 
 
 def limits_of(

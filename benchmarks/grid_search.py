@@ -29,6 +29,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from data import DATA, check_data
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -49,10 +50,9 @@ Table = tuple[np.ndarray, np.ndarray]
 
 def stand_in() -> Table:
     """Return the labelled pixels of the Indian Pines stand-in."""
-    data = Path(os.environ["HYPERCOVER_DATA"])
     scene = open_scene(
-        data / "derived/indian_pines_rank37_reconstruction.npz",
-        data / "indian_pines/Indian_pines_gt.mat",
+        DATA / "derived/indian_pines_rank37_reconstruction.npz",
+        DATA / "indian_pines/Indian_pines_gt.mat",
         axes="row,col,band",
     )
     samples = Samples.of(scene.usable_labels)
@@ -178,6 +178,7 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--skip-noisy", action="store_true")
     options = parser.parse_args()
+    check_data(parser)
     # Compiled once per installation; not what is compared.
     tiny = np.random.default_rng(0).normal(size=(60, 3))
     KernelGridSearch(SVC(), cv=3).fit(tiny, np.arange(60) % 3)

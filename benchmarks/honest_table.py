@@ -9,16 +9,16 @@ pixels: how much the usual protocol hides.
 """
 
 import argparse
-import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from data import DATA, check_data
+
 from hypercover.experiment.reading import parse
 from hypercover.experiment.run import run_experiment
 
-DATA = Path(os.environ["HYPERCOVER_DATA"])
 MODELS = {
     "svm": {"kind": "svm"},
     "cnn": {"kind": "cnn", "network": "default", "window": 9},
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/honest"))
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
+    check_data(parser)
     errors: dict[str, float] = {}
     print("| scene | split | centre in window | window overlap | SVM | CNN |")
     print("|---|---|---|---|---|---|", flush=True)

@@ -15,11 +15,11 @@ under random pixels.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from data import DATA, check_data
 from features_table import CHAINS
 from honest_table import STAND_IN, percent
 from networks import SHORT
@@ -30,7 +30,6 @@ from hypercover.experiment.reading import parse
 from hypercover.experiment.run import run_experiment
 from hypercover.experiment.schema import Experiment
 
-DATA = Path(os.environ["HYPERCOVER_DATA"])
 BLOCKS = {"kind": "blocks", "size": 15, "train": 0.25}
 NAMES = {
     "svm": "SVM",
@@ -85,6 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/leak-gap"))
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
+    check_data(parser)
     experiment = asked(options.seeds, options.lecture_passes)
     metrics = run_experiment(
         experiment,

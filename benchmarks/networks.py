@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from data import DATA, check_data
 
 from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.networks.catalog import build, find
@@ -210,13 +211,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/networks.jsonl"))
     asked = parser.parse_args()
     cut, short = passes_of(asked.epochs), passes_of(asked.short)
-    data = Path(os.environ["HYPERCOVER_DATA"])
-    cube, labels = stand_in(data)
+    check_data(parser)
+    cube, labels = stand_in(DATA)
     print("Indian Pines stand-in (rank 37, not the benchmark image), window 9\n")
     plan = []
     for name in asked.networks:
         build(name, bands=len(cube), classes=2, window=WINDOW)
-        for kind, seed, split in splits(data, labels, asked.seeds):
+        for kind, seed, split in splits(DATA, labels, asked.seeds):
             count = len(split.samples("train", labels))
             epochs = (cut | short).get(name, find(name).recipe.epochs(count))
             recipe = "short" if name in short else "own"

@@ -10,15 +10,14 @@ are medians of wall time.  The last line is the smallest of the ratios.
 """
 
 import argparse
-import os
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 import rasterio
+from data import DATA, check_data
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,7 +25,6 @@ from sklearn.svm import SVC
 
 from hypercover.classifiers.svm import SVMClassifier
 
-DATA = Path(os.environ["HYPERCOVER_DATA"])
 COSTS = (100.0, 1.0, 10000.0)
 
 
@@ -83,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     runs = parser.parse_args().runs
+    check_data(parser)
     pixels, parts, labels = scene()
     ratios = []
     for name, part in parts.items():

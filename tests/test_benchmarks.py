@@ -1,7 +1,8 @@
-"""The benchmark for a GPU: what it counts, what it knows, and that it runs."""
+"""The benchmarks: that all can be called, and what the one for a GPU counts and knows."""
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,24 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hypercover.classifiers.networks.catalog import build
 
-PROGRAM = Path(__file__).parents[1] / "benchmarks/gpu.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PROGRAM = BENCHMARKS / "gpu.py"
+SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "data.py")
+CALLS = """
+import contextlib, io, json, runpy, sys
+sys.path.insert(0, ".")
+for script, *words in json.loads(sys.argv[1]):
+    sys.argv, said, code = [script, *words], io.StringIO(), None
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code or 0
+        except BaseException as error:
+            code = repr(error)
+    print(json.dumps([code, said.getvalue()]))
+"""
+"""Calls programs one after another in one process, which loads PyTorch once."""
 SMALL = ("--epochs=2", "--rows=34", "--cols=40", "--bands=24", "--classes=3",
          "--train=60", "--device=cpu")  # fmt: skip
 
@@ -79,6 +97,52 @@ def test_scene_and_windows_have_the_sizes_asked_for(gpu):
     assert windows.shape == (500, 24, 9, 9)
     assert len({*zip(windows.rows.tolist(), windows.cols.tolist(), strict=True)}) == 500
     assert (codes == labels[windows.rows, windows.cols]).all()
+
+
+def called(calls, **environment):
+    """Call benchmarks; return the exit code of each and what it said."""
+    variables = {
+        name: each for name, each in os.environ.items() if name != "HYPERCOVER_DATA"
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, json.dumps(calls)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=BENCHMARKS,
+        env=variables | environment,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_benchmark_can_be_asked_what_it_does():
+    answers = called([[script, "--help"] for script in SCRIPTS])
+    for script, (code, said) in zip(SCRIPTS, answers, strict=True):
+        assert (script, code) == (script, 0)
+        assert said.startswith(f"usage: {script}")
+        text = (BENCHMARKS / script).read_text()
+        assert re.search(r"^    print\(f\"(\\n)?ratio: ", text, re.MULTILINE), script
+
+
+def test_what_a_benchmark_lacks_is_one_sentence():
+    real = [
+        script
+        for script in SCRIPTS
+        if "check_data(parser)" in (BENCHMARKS / script).read_text()
+    ]
+    assert len(real) >= 8
+    asked = [[script] for script in real] + [["gpu.py", "--device", "cuda"]]
+    answers = called(asked, CUDA_VISIBLE_DEVICES="")
+    for (script, *_), (code, said) in zip(asked, answers, strict=True):
+        assert (script, code) == (script, 2)
+        lacks = (
+            "PyTorch finds no usable GPU" if script == "gpu.py" else "set HYPERCOVER_DATA"
+        )
+        assert lacks in said.splitlines()[-1]
+        assert said.splitlines()[-1].startswith(f"{script}: error: ")
+    ((code, said),) = called([["honest_table.py"]], HYPERCOVER_DATA="/no/such/folder")
+    assert code == 2
+    assert said.endswith("names /no/such/folder, which is no folder; name another.\n")
 
 
 def ran(*options):
