@@ -1,6 +1,8 @@
 """``hypercover predict``: sizes, layers and what is refused."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,10 +12,13 @@ from hypothesis import strategies as st
 
 from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn import CNNClassifier
+from hypercover.classifiers.working_set import working_set
 from hypercover.cli.sizes import bytes_of
 from hypercover.errors import CallError, OutputError
 from hypercover.files import check_writable
 from hypercover.samples.windows import Windows
+from hypercover.scene.reading import open_scene
+from hypercover.scene.simulate import simulate
 
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "GiB": 2**30}
 
@@ -32,13 +37,61 @@ def test_what_is_no_size_is_refused(text):
         bytes_of(text)
 
 
-def test_a_map_is_predicted_within_the_memory(call, fields, trained, tmp_path):
+def test_a_map_and_its_confidence_are_written(call, fields, trained, tmp_path):
     out, sure = tmp_path / "map.tif", tmp_path / "sure.tif"
     done = call("predict", trained, fields.image, "-o", out, "--confidence", sure,
                 "--memory", "4GiB")  # fmt: skip
     assert (done.code, done.out) == (0, f"Map: {out}\nConfidence: {sure}\n")
     with rasterio.open(out) as raster:
         assert set(np.unique(raster.read(1))) <= {1, 2, 3}
+
+
+WATCHER = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+"""Prints the greatest memory of a command: a small process, because what starts another
+lends it its own figure."""
+SIDE, BUDGET = 500, 800 * 2**20
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """An image that no network may take whole within the budget."""
+    image = tmp_path_factory.mktemp("wide") / "wide.tif"
+    simulate(image, rows=SIDE, cols=SIDE, bands=24, classes=4, seed=1)
+    return image
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+@pytest.mark.parametrize("network", ["default", "lecture"])
+def test_a_map_is_predicted_within_the_memory(wide, tmp_path, network):
+    scene = open_scene(wide, labels=False)
+    chance = np.random.default_rng(0)
+    rows, cols = chance.integers(0, SIDE, (2, 16))
+    windows = Windows(scene.read(slice(None), slice(None)), rows, cols, 9)
+    model = CNNClassifier(network, epochs=1, random_state=0)
+    model.fit(windows, np.arange(16) % 4 + 1)
+    bands = model.scaling_.outputs
+    whole = working_set(
+        model.network_, lambda net, tile: net.score_tile(tile), 1, bands, SIDE, SIDE
+    )
+    assert whole > BUDGET
+    legend = [{"code": n, "name": f"c{n}", "color": "#112233"} for n in range(1, 5)]
+    card = {"bands": scene.bands.tolist(), "wavelengths": None, "legend": legend}
+    save_bundle(tmp_path / "model", model, card)
+    command = [sys.executable, "-c", "from hypercover.cli.main import main; main()"]
+    maps = ["--out", "map.tif", "--probabilities", "shares.tif"]
+    told = subprocess.run(
+        [sys.executable, "-c", WATCHER, *command, "predict", "model", wide, *maps,
+         "--memory", f"{BUDGET}B"],
+        check=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert int(told.stdout) < BUDGET
+    with rasterio.open(tmp_path / "map.tif") as raster:
+        assert raster.read(1).all()
 
 
 @pytest.mark.parametrize(
