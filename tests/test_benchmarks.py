@@ -1,4 +1,4 @@
-"""The benchmarks: that all can be called, and what the one for a GPU counts and knows."""
+"""The benchmarks: that all can be called, and what those for a GPU and windows measure."""
 
 import importlib.util
 import json
@@ -36,12 +36,16 @@ SMALL = ("--epochs=2", "--rows=34", "--cols=40", "--bands=24", "--classes=3",
          "--train=60", "--device=cpu")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def gpu():
-    found = importlib.util.spec_from_file_location("gpu", PROGRAM)
+def loaded(name):
+    found = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    return loaded("gpu")
 
 
 def lecture(bands, classes):
@@ -177,3 +181,29 @@ def test_it_computes_in_mixed_precision_where_that_can_be_had():
         pytest.skip("this processor does not compute in bfloat16")
     said = ran("--precision", "mixed")
     assert said.count("product of matrices") == 2
+
+
+def test_memory_does_not_grow_with_the_number_of_windows(tmp_path):
+    """From two full pieces on: 102 MB more before compression, out of one scene."""
+    windows = loaded("windows")
+    image, labels = windows.simulated(tmp_path, share=0, bands=60)
+    peaks = []
+    for count in (17_500, 7_000):
+        windows.thin(labels, count)
+        out = tmp_path / "W.h5"
+        peaks.append(windows.command("windows", image, "-l", labels, "-o", out)[1])
+        assert out.stat().st_size > 1000 * count
+        out.unlink()
+    many, few = peaks
+    assert many - few < 30e6, f"{many:,} bytes for many windows, {few:,} for few"
+
+
+def test_the_benchmark_of_window_files_runs(tmp_path):
+    words = ["--share", "0.001", "--folder", str(tmp_path)]
+    call = [sys.executable, str(BENCHMARKS / "windows.py"), *words]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    *_, size, peak, ratio = done.stdout.splitlines()
+    assert size.startswith(f"Bytes: {334 * 220 * 81 * 2:,} before compression, ")
+    held = int(re.fullmatch(r"Peak memory: ([\d,]+) MiB", peak)[1].replace(",", ""))
+    assert float(ratio.removeprefix("ratio: ")) == pytest.approx(1024 / held, abs=0.02)
+    assert list(tmp_path.iterdir()) == []
