@@ -287,10 +287,11 @@ def test_a_run_from_a_file_is_the_run_without(fields, call, tmp_path):
     assert call(*words, "-o", fields.folder / "W.h5").code == 0
     assert run(call, fields, tmp_path / "file", model={"windows": "W.h5"}) == plain
     split = {"kind": "windows", "path": "W.h5"}
-    assert (
-        run(call, fields, tmp_path / "both", model={"windows": "W.h5"}, split=split)
-        == plain
-    )
+    both = run(call, fields, tmp_path / "both", model={"windows": "W.h5"}, split=split)
+    # The file does not say how large the blocks were that an interval draws.
+    for models, _ in (plain, both):
+        models["cnn"].pop("interval")
+    assert both == plain
 
 
 def test_a_hostile_file_stops_a_run_with_one_sentence(fields, call, tmp_path):
