@@ -38,6 +38,11 @@ def test_areas_in_hectares_on_stdout_and_in_a_file(call, tmp_path, land):
     assert "areas in hectares, accuracies in % (simulated scene)" in ended.out
     assert "hold only if the reference is a probability sample" in ended.out
     rows = list(csv.DictReader((tmp_path / "areas.csv").open()))
+    assert all(None not in row and None not in row.values() for row in rows)
+    overall = float(rows[0]["overall_accuracy"])
+    half = 1.96 * float(rows[0]["overall_standard_error"])
+    assert float(rows[0]["overall_lower"]) == pytest.approx(overall - half, abs=1e-4)
+    assert float(rows[0]["overall_upper"]) == pytest.approx(overall + half, abs=1e-4)
     assert [row["name"] for row in rows] == ["corn, late", "woods"]
     assert [float(row["mapped_area"]) for row in rows] == [54.0, 54.0]
     assert sum(float(row["area"]) for row in rows) == pytest.approx(108)
@@ -86,4 +91,4 @@ def test_what_gives_no_area_is_said_in_a_sentence(call, tmp_path, land):
     assert "holds 0 reference pixels" in call("area", plain, "-r", few, "-o", out).sentence
     assert not out.exists()
     assert "gone.tif" in call("area", plain, "-r", tmp_path / "gone.tif").sentence
-    assert call("area", plain, "-r", few, "-o", plain).sentence
+    assert "end its name in .csv" in call("area", plain, "-r", few, "-o", plain).sentence

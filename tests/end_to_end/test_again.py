@@ -73,6 +73,27 @@ def test_the_same_call_gives_the_same_figures(desk, scene, finished, tmp_path):
     assert desk.figures_of(tmp_path / "again") == desk.figures(finished.metrics)
 
 
+def test_a_changed_run_cut_short_does_not_pass_for_the_one_before(
+    desk, scene, call, tmp_path
+):
+    from hypercover.experiment.reading import load_experiment
+    from hypercover.experiment.run import run_experiment
+
+    models = {"svm": {"kind": "svm"}}
+    path = desk.experiment(scene, tmp_path, models=models, map=False)
+    assert call("run", path, "-o", tmp_path / "run").code == 0
+    changed = load_experiment(path).model_copy(update={"seed": 9})
+
+    def stop(_event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(changed, tmp_path / "run", progress=stop)
+    for verb in ("report", "compare"):
+        assert "metrics.json" in call(verb, tmp_path / "run").sentence
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
 def test_only_the_best_is_mapped_if_so_asked(desk, scene, call, tmp_path):
     """And a map of another experiment in the same folder does not stay behind."""
     models = {name: desk.models[name] for name in ("svm", "forest")}

@@ -3,7 +3,11 @@
 import pytest
 
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.products import drop_foreign_maps, sweep
+from hypercover.experiment.products import (
+    drop_foreign_maps,
+    drop_foreign_models,
+    sweep,
+)
 from hypercover.experiment.reading import parse
 
 
@@ -49,6 +53,21 @@ def test_a_model_that_left_takes_its_maps_along(run):
         (run.path / "maps" / name).write_text("map")
     drop_foreign_maps(run, experiment(run, "a", "b"), experiment(run, "b"))
     assert maps(run) == ["b-confidence.tif", "b.tif"]
+
+
+def test_a_model_that_left_takes_all_along_that_is_its_own(run):
+    gone = ["models/a/model.json", "models/a/weights.safetensors",
+            "predictions/main-0-a.npz", "figures/classes-a.png"]  # fmt: skip
+    kept = ["models/b/model.json", "predictions/main-0-b.npz", "figures/classes-b.png",
+            "figures/classes-a-b.png"]  # fmt: skip
+    for name in (*gone, *kept):
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / name).write_text("")
+    drop_foreign_models(run, experiment(run, "a", "b"), experiment(run, "b"))
+    left = {
+        str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()
+    }
+    assert left == {"cube.npy", *kept}
 
 
 def test_only_drafts_are_swept(run):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hypercover.cli.options import LABEL_FIELD, LABEL_VARIABLE
+from hypercover.errors import CallError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,6 +70,10 @@ def command(
     from hypercover.scene.writing import check_apart
 
     if out is not None:
+        if out.suffix.lower() != ".csv":
+            raise CallError(
+                f"The table of areas is a CSV file, and -o names {out}; end its name in .csv."
+            )
         check_apart(out, class_map, reference, strata)
     land = open_class_map(class_map)
     hectares = land.hectares

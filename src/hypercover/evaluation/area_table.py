@@ -98,9 +98,7 @@ class AreaTable:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         names = [field.name for field in fields(AreaRow)]
-        writer.writerow(
-            [*names, "unit", "overall_accuracy", "overall_lower", "overall_upper"]
-        )
+        writer.writerow([*names, "unit", *_OVERALL])
         found = self.estimate.overall
         whole = [float(found.value), float(found.error), *found.interval().tolist()]
         for row in self.rows():

@@ -92,3 +92,16 @@ class RunFolder:
         ]
         figures = [self.figure(f"{what}-{name}") for what in ("map", "confidence", "check")]
         return (*rasters, *beside, *figures, self.view(name))
+
+    def model_files(self, name: str) -> tuple[Path, ...]:
+        """Return every file, maps aside, that may have come of the first training of a model."""
+        bundle = [self.model(name) / file for file in ("model.json", "weights.safetensors")]
+        drawn = (
+            "abstention",
+            "classes",
+            "confused",
+            "confusion",
+            "reliability",
+            "training",
+        )
+        return (*bundle, *(self.figure(f"{what}-{name}") for what in drawn))

@@ -15,6 +15,8 @@ from hypercover.jobs.record import TaskFiles, result_of
 __all__ = [
     "drop_foreign_features",
     "drop_foreign_maps",
+    "drop_foreign_models",
+    "drop_results",
     "forget_lost",
     "maps_made",
     "sweep",
@@ -90,6 +92,24 @@ def drop_foreign_maps(run: RunFolder, before: Experiment, now: Experiment) -> No
     for model in set(before.models) - mapped:
         for file in run.map_files(model):
             file.unlink(missing_ok=True)
+
+
+def drop_foreign_models(run: RunFolder, before: Experiment, now: Experiment) -> None:
+    """Remove what is left of models that are no longer part of the experiment."""
+    for model in set(before.models) - set(now.models):
+        for file in run.model_files(model):
+            file.unlink(missing_ok=True)
+        for split, seed in before.trials:
+            run.predictions(split, seed, model).unlink(missing_ok=True)
+
+
+def drop_results(run: RunFolder) -> None:
+    """Remove figures and report of another experiment, which a killed run would leave.
+
+    Beside the new experiment file they would pass for its results.
+    """
+    for stale in (run.metrics, run.confusion, run.log, run.report):
+        stale.unlink(missing_ok=True)
 
 
 def drop_foreign_features(run: RunFolder, before: Experiment, now: Experiment) -> None:

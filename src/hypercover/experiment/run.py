@@ -13,6 +13,8 @@ from hypercover.experiment.plan import make_plan, training_tasks
 from hypercover.experiment.products import (
     drop_foreign_features,
     drop_foreign_maps,
+    drop_foreign_models,
+    drop_results,
     forget_lost,
     sweep,
 )
@@ -131,8 +133,11 @@ def _prepare(run: RunFolder, experiment: Experiment) -> None:
     """Make a folder ready for an experiment, now that no other run is at work in it."""
     before = _experiment_in(run)
     sweep(run)
+    if before != experiment:
+        drop_results(run)
     if before is not None:
         drop_foreign_maps(run, before, experiment)
+        drop_foreign_models(run, before, experiment)
         drop_foreign_features(run, before, experiment)
     drop_foreign_checkpoints(run, before, experiment)
     forget_lost(run, experiment)
