@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 WINDOW, BATCH = 9, 50
+DECAY = LectureNetwork.recipe.decay
 
 
 def as_keras(network, bands):
@@ -86,7 +87,7 @@ def twin(given, answered):
     model.compile(loss="mse", optimizer=keras.optimizers.SGD(rate))
     windows = held["windows"].transpose(0, 2, 3, 1)[..., None]
     wanted = np.eye(classes)[held["targets"]]
-    found = {"probabilities": model.predict_on_batch(windows)}
+    found = {"probabilities": model.predict_on_batch(windows[:BATCH])}
     for epoch in held["asked"].reshape(-1, len(windows)):
         for first in range(0, len(windows), BATCH):
             which = epoch[first : first + BATCH]
@@ -96,21 +97,24 @@ def twin(given, answered):
 
 
 @pytest.mark.parametrize(
-    ("bands", "classes", "count", "epochs", "kind", "decay"),
+    ("bands", "classes", "count", "epochs", "kind", "decay", "apart"),
     [
-        (200, 16, 50, 1, torch.float32, LectureNetwork.recipe.decay),
-        (30, 4, 110, 4, torch.float64, LectureNetwork.recipe.decay),
-        (30, 4, 110, 4, torch.float64, 0.2),
+        (200, 16, 50, 1, torch.float32, DECAY, 1e-5),
+        (200, 16, 100, 5, torch.float64, DECAY, 1e-7),
+        (200, 16, 100, 5, torch.float32, DECAY, 5e-4),
+        (30, 4, 110, 4, torch.float64, DECAY, 1e-5),
+        (30, 4, 110, 4, torch.float64, 0.2, 1e-5),
     ],
 )
 def test_scores_and_training_are_those_of_keras(
-    tmp_path, bands, classes, count, epochs, kind, decay
+    tmp_path, bands, classes, count, epochs, kind, decay, apart
 ):
-    """One step of the published network, and twelve, four with a last batch of 10.
+    """One step of the published network, ten, and twelve, four with a last batch of 10.
 
     Where two bands of a group are nearly equal, rounding chooses which of them
     gets the gradient.  In single precision that happens in every step, and any
-    two programs drift apart; so the twelve steps are taken in double precision.
+    two programs drift apart: by 2.5e-4 in ten steps, where weights change by 3e-3.
+    Double precision tells whether the rules are the same.
     """
     drawing = torch.Generator().manual_seed(0)
     targets = torch.arange(count) % classes
@@ -121,7 +125,7 @@ def test_scores_and_training_are_those_of_keras(
     network.to_empty(device="cpu").reset(drawing)
     before, feed = as_keras(network.to(kind), bands), Recorded(windows)
     with torch.no_grad():
-        ours = network(windows)[:, :, 0, 0].softmax(1).numpy()
+        ours = network(windows[:BATCH])[:, :, 0, 0].softmax(1).numpy()
     recipe = LectureNetwork.recipe.changed({"passes": epochs, "decay": decay})
     train(network, feed, targets, recipe, generator=drawing, classes=classes)
 
@@ -136,9 +140,9 @@ def test_scores_and_training_are_those_of_keras(
     with np.load(tmp_path / "answered.npz") as answered:
         np.testing.assert_allclose(ours, answered["probabilities"], rtol=0, atol=1e-5)
         for n, (old, new) in enumerate(zip(before, as_keras(network, bands), strict=True)):
-            np.testing.assert_allclose(new, answered[f"weight{n}"], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(new, answered[f"weight{n}"], rtol=0, atol=apart)
             # the training went far enough to tell another one from it
-            assert np.abs(new - old).max() > 1e-4, n
+            assert np.abs(new - old).max() > max(1e-4, apart), n
 
 
 if __name__ == "__main__":
