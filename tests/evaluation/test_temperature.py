@@ -154,3 +154,9 @@ def test_float32_probabilities_of_many_classes_are_fine():
     shares = softmax(np.random.default_rng(0).normal(size=(50, 200)), axis=1)
     found = fit_temperature(shares.astype(np.float32), np.arange(50), np.arange(200))
     assert found > 1
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, np.inf, np.nan])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    with pytest.raises(CallError, match="must be a number above 0"):
+        tempered([0.9, 0.1], temperature)

@@ -144,3 +144,12 @@ def test_indian_pines_keeps_every_class_of_several_fields_on_both_sides(real):
         for seed in range(3):
             split = FieldSplit(0.25, guard).split(real.site3, seed=seed, window=9)
             assert {code for code, _ in split.unscored(real.site3)} == alone
+
+
+def test_a_share_that_whole_fields_cannot_give_is_told():
+    labels = np.repeat([[1, 1, 0, 2, 2, 0, 1, 1, 0, 2, 2]], 4, axis=0)
+    split = FieldSplit(train=0.01, guard=0).split(labels)
+    assert split.notes == (
+        "Whole fields make up 50% of the labelled pixels, where 1% were to train.",
+    )
+    assert FieldSplit(train=0.5, guard=0).split(labels).notes == ()

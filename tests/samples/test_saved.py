@@ -7,6 +7,7 @@ import pytest
 
 from hypercover.errors import SplitError
 from hypercover.samples.blocks import BlockSplit
+from hypercover.samples.kfold import KFoldSplit
 from hypercover.samples.saved import SavedSplit
 
 
@@ -29,6 +30,13 @@ def test_a_saved_split_has_the_same_parts_under_every_seed(labels, made, tmp_pat
 def test_a_guard_too_narrow_for_another_window_is_said(labels, made, tmp_path):
     again = SavedSplit(tmp_path).split(labels, window=9)
     assert any("narrower than window − 1 = 8" in note for note in again.notes)
+
+
+def test_one_fold_of_a_cross_validation_is_told_as_one(labels, tmp_path):
+    fold = KFoldSplit(folds=3, size=8, guard=2).splits(labels, seed=3, window=3)[1]
+    fold.save(tmp_path, labels=labels)
+    notes = SavedSplit(tmp_path).split(labels, window=3).notes
+    assert any("is fold 2 of 3 of a cross-validation" in note for note in notes)
 
 
 def test_another_digest_is_refused(labels, made, tmp_path):

@@ -304,3 +304,12 @@ def test_every_whole_type_of_labels_gives_the_same_split(labels, dtype):
     split = RandomSplit().split(labels.astype(dtype))
     assert split == RandomSplit().split(labels)
     assert split.to_json(labels.astype(dtype)) == split.to_json(labels)
+
+
+def test_a_test_of_one_class_is_told_as_one():
+    labels = np.array([[1, 2, 1, 2, 2]])
+    one = Split.from_parts(train=[[1, 1, 0, 0, 0]], test=[[0, 0, 0, 1, 1]])
+    both = Split.from_parts(train=[[1, 1, 0, 0, 0]], test=[[0, 0, 1, 1, 1]])
+    (note,) = one.to_json(labels)["notes"]
+    assert note.startswith("Only class 2 (")
+    assert both.to_json(labels)["notes"] == []

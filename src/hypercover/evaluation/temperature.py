@@ -25,6 +25,11 @@ def tempered(
     leaves them.  Their order stays, so the most probable class stays the same.
     For a softmax it is the division of the scores by T (Guo et al. 2017, eq. 9).
 
+    Raises
+    ------
+    CallError
+        If the temperature is not above 0.
+
     Examples
     --------
     >>> tempered([0.9, 0.1], 2).round(3).tolist()
@@ -34,6 +39,10 @@ def tempered(
     shares: Floats = given.astype(np.result_type(given, np.float32), copy=False)
     if temperature is None or temperature == 1:
         return shares
+    if not 0 < temperature < math.inf:
+        raise CallError(
+            f"A temperature must be a number above 0, got {temperature}; use 1."
+        )
     # Against the largest, so that no power of it can vanish.
     powers: Floats = shares / shares.max(axis=axis, keepdims=True)
     powers **= 1 / temperature

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SplitError
-from hypercover.samples.field_draw import draw_validation_fields
+from hypercover.samples.field_draw import draw_validation_fields, share_notes
 from hypercover.samples.guard import (
     Guard,
     apart,
@@ -27,8 +27,6 @@ Order = Literal["size", "spread"]
 Mask = npt.NDArray[np.bool_]
 _WIDEST = 20
 """Pixels; of wider neighbourhoods DBSCAN would list more than fits in memory."""
-_FAR = 0.05
-"""Distance from the share that was asked for, from which it is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +155,10 @@ class ClusterSplit:
             settings={key: value for key, value in vars(self).items() if key != "values"}
             | {"guard": guard},
             window=window,
-            notes=(*self._share(drawn, label_map), *guard_notes(guard, window)),
+            notes=(
+                *share_notes(drawn, label_map, self.train, "clusters"),
+                *guard_notes(guard, window),
+            ),
         )
 
     def _clustered(
@@ -223,13 +224,3 @@ class ClusterSplit:
         reached = np.bincount(ranks).cumsum()
         nearest = int(np.abs(reached - asked).argmin()) + 1
         return ranks < min(nearest, max(len(reached) - 1, 1))
-
-    def _share(self, drawn: Mask, label_map: npt.NDArray[np.integer]) -> tuple[str, ...]:
-        """Say what share whole clusters come to, where it is another than was asked for."""
-        share = np.count_nonzero(drawn) / np.count_nonzero(label_map)
-        if abs(share - self.train) <= _FAR:
-            return ()
-        return (
-            f"Whole clusters make up {share:.0%} of the labelled pixels, where "
-            f"{self.train:.0%} were to train.",
-        )

@@ -10,10 +10,12 @@ from hypercover.samples.block_draw import Chosen, draw_whole
 from hypercover.samples.fold_groups import clusters
 from hypercover.samples.samples import Samples
 
-__all__ = ["Fields", "draw_validation_fields", "field_map"]
+__all__ = ["Fields", "draw_validation_fields", "field_map", "share_notes"]
 
 FieldMap = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
+_FAR = 0.05
+"""Distance from the share that was asked for, from which it is said."""
 
 
 def field_map(labels: npt.ArrayLike) -> FieldMap:
@@ -146,3 +148,16 @@ def draw_validation_fields(
         )
     rng = np.random.default_rng([seed, 1])
     return inner.pixels(draw_whole(iter([inner]), share, rng, rest_matters=True)[1])
+
+
+def share_notes(
+    drawn: Mask, labels: npt.NDArray[np.integer], asked: float, what: str
+) -> tuple[str, ...]:
+    """Say what share whole fields or clusters come to, if not that which was asked for."""
+    share = np.count_nonzero(drawn) / np.count_nonzero(labels)
+    if abs(share - asked) <= _FAR:
+        return ()
+    return (
+        f"Whole {what} make up {share:.0%} of the labelled pixels, where "
+        f"{100 * asked:g}% were to train.",
+    )

@@ -7,7 +7,12 @@ import numpy.typing as npt
 
 from hypercover.errors import SplitError
 from hypercover.samples.block_draw import draw_whole
-from hypercover.samples.field_draw import Fields, draw_validation_fields, field_map
+from hypercover.samples.field_draw import (
+    Fields,
+    draw_validation_fields,
+    field_map,
+    share_notes,
+)
 from hypercover.samples.guard import (
     Guard,
     apart,
@@ -118,7 +123,11 @@ class FieldSplit:
             seed=seed,
             settings=asdict(self) | {"guard": guard},
             window=window,
-            notes=(*_alone(alone), *guard_notes(guard, window)),
+            notes=(
+                *_alone(alone),
+                *share_notes(drawn, label_map, self.train, "fields"),
+                *guard_notes(guard, window),
+            ),
         )
 
     def _draw(

@@ -72,10 +72,22 @@ class SavedSplit:
                 seed=seed,
                 settings={"kind": split.kind, **split.settings, "seed": split.seed},
                 window=window,
-                notes=tuple(dict.fromkeys((*split.notes, *narrow))),
+                notes=tuple(dict.fromkeys((*split.notes, *narrow, *_fold_notes(split)))),
             ),
             label_map,
         )
+
+
+def _fold_notes(split: Split) -> tuple[str, ...]:
+    """Say of one fold of a cross-validation that it is one."""
+    if split.kind != "kfold":
+        return ()
+    number, folds = (split.settings.get(key) for key in ("fold", "folds"))
+    which = number + 1 if isinstance(number, int) else "one"
+    return (
+        f"The saved split is fold {which} of {folds} of a cross-validation: only what it "
+        "holds out is tested.",
+    )
 
 
 def _check_labels(

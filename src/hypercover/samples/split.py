@@ -222,9 +222,19 @@ class Split:
                 }
                 for window, leak in audit_table(self, self.window).items()
             },
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self._alone(labels, names)],
             "sha256": self.digest,
         }
+
+    def _alone(self, labels: npt.ArrayLike, names: Mapping[int, str]) -> list[str]:
+        """Say of a test of one class that it tells no classes apart."""
+        tested = [code for code, count in self.per_class("test", labels).items() if count]
+        if len(tested) != 1:
+            return []
+        return [
+            f"Only class {tested[0]} ({names[tested[0]]}) has test pixels: the accuracy is "
+            "that of one class, and kappa means nothing."
+        ]
 
     def part_json(self, part: str, labels: npt.ArrayLike | None) -> dict[str, Any]:
         """Return the count of a part and, with labels, its count for each class."""
