@@ -319,3 +319,15 @@ def test_page_that_cannot_be_written_is_an_output_error(run_folder):
 )
 def test_single_pixels_are_told_how_near_the_training_lies(neighbours, words):
     assert words in leak_words(Leakage(window=1, centre_in_window=0.0), neighbours)
+
+
+def test_figures_of_several_seeds_are_not_called_those_of_a_map(run_folder):
+    metrics = json.loads((run_folder / "metrics.json").read_text())
+    repeats = [{"seed": seed, "overall_accuracy": 0.71} for seed in range(3)]
+    models = {
+        name: model | {"repeats": repeats} for name, model in metrics["models"].items()
+    }
+    words = rewritten(run_folder, metrics, models=models)
+    assert "71.0 % of 220 test pixels are right with cnn" in words
+    assert "(mean of 3 seeds)" in words
+    assert "right on the map" not in words

@@ -148,6 +148,12 @@ class Run:
             best=self.record.best,
         )
 
+    def mapped(self, model: str) -> bool:
+        """Tell whether the run has a map of the whole scene by a model."""
+        key = f"map-{model}"
+        drawn = self.view is not None and self.view.has(key)
+        return drawn or self.plate(key) is not None
+
     def plate(self, key: str) -> Plate | None:
         """Return a picture of the run."""
         return self._plates.get(key)
