@@ -113,7 +113,7 @@ def test_batches_that_cannot_be_shared_are_refused():
     World(0, 4).check(batch_size=8, windows=8, least=2)
     with pytest.raises(ModelError, match="need 8 windows for it, got a batch size of 7"):
         World(0, 4).check(batch_size=7, windows=100, least=2)
-    with pytest.raises(ModelError, match="and 3 training windows; use fewer processes"):
+    with pytest.raises(ModelError, match="got 3 training windows; use fewer processes"):
         World(0, 4).check(batch_size=64, windows=3, least=1)
 
 

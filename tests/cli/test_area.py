@@ -91,4 +91,8 @@ def test_what_gives_no_area_is_said_in_a_sentence(call, tmp_path, land):
     assert "holds 0 reference pixels" in call("area", plain, "-r", few, "-o", out).sentence
     assert not out.exists()
     assert "gone.tif" in call("area", plain, "-r", tmp_path / "gone.tif").sentence
-    assert "end its name in .csv" in call("area", plain, "-r", few, "-o", plain).sentence
+    assert call("area", plain, "-r", few, "-o", plain).sentence
+    other = written(tmp_path / "other.tif", mapped)
+    before = other.read_bytes()
+    assert "end its name in .csv" in call("area", plain, "-r", few, "-o", other).sentence
+    assert other.read_bytes() == before

@@ -70,11 +70,11 @@ def command(
     from hypercover.scene.writing import check_apart
 
     if out is not None:
+        check_apart(out, class_map, reference, strata)
         if out.suffix.lower() != ".csv":
             raise CallError(
                 f"The table of areas is a CSV file, and -o names {out}; end its name in .csv."
             )
-        check_apart(out, class_map, reference, strata)
     land = open_class_map(class_map)
     hectares = land.hectares
     codes, legend, notes = land.reference(
