@@ -228,6 +228,7 @@ def test_a_last_step_that_runs_away_leaves_no_trained_network():
         trained(network, PLAIN.changed(changes))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_compiled_network_learns_the_same_and_keeps_its_names():
     recipe = PLAIN.changed({"passes": 2})

@@ -116,6 +116,7 @@ def test_a_lost_figure_is_drawn_again_and_nothing_is_trained(desk, gap):
     assert after == before
 
 
+@pytest.mark.slow
 def test_killed_and_continued_it_comes_to_the_same(desk, gap, tmp_path):
     """SIGKILL after some trials; the same command does the rest."""
     command = [*map(str, gap.command), "--workers", "1"]

@@ -43,10 +43,11 @@ def metrics_of(folder):
     ("name", "words", "models"),
     [
         ("lecture-small", FEW, ["svm", "svm-features", "cnn-lecture", "cnn"]),
-        (
+        pytest.param(
             "lecture-full",
             [*FEW, "--scene", "simulated"],
             ["svm", "svm-features", "cnn-lecture", "cnn"],
+            marks=pytest.mark.slow,
         ),
         ("rome", ["--set", "beside.blocks.size=12"], ["svm", "svm-features"]),
         ("demo", ["--set", "models.cnn.epochs=1"], ["svm", "cnn"]),
@@ -86,6 +87,7 @@ def test_the_same_command_goes_on_and_the_file_it_leaves_runs_by_hand(small, cal
     assert found[0]["confusion"] == found[1]["confusion"]
 
 
+@pytest.mark.slow
 def test_a_search_by_name(small, call):
     answer = call(
         *("search", "rome", "--set", "search.C=[1]", "--set", "search.gamma_scale=[1]"),
