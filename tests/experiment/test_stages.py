@@ -8,8 +8,8 @@ import xarray as xr
 from scipy.io import savemat
 
 from hypercover.errors import LabelError
-from hypercover.experiment.schema import Experiment, MasksSpec
-from hypercover.experiment.stages import fingerprint, split_for
+from hypercover.experiment.schema import Experiment, MasksSpec, SceneSpec
+from hypercover.experiment.stages import fingerprint, scene_for, split_for
 from hypercover.scene.scene import Scene
 
 
@@ -29,6 +29,17 @@ def test_two_masks_in_one_file_are_told_apart_by_name(tmp_path, scene):
     np.testing.assert_array_equal(split.mask("test"), ~upper)
     with pytest.raises(LabelError, match=r"TR \(6 × 6\), TE \(6 × 6\)"):
         split_for(MasksSpec(train=path), scene, seed=0, window=1)
+
+
+@pytest.mark.parametrize(("bare", "told"), [(0, []), (1, ["1 of the 36 labelled pixels holds"]),
+                                           (3, ["3 of the 36 labelled pixels hold"])])  # fmt: skip
+def test_labels_on_pixels_without_data_are_told(tmp_path, scene, bare, told):
+    cube = np.ones((2, 6, 6), np.float32)
+    cube[:, 0, :bare] = np.nan
+    np.savez(tmp_path / "scene.npz", cube=cube, labels=scene.labels)
+    notes = scene_for(SceneSpec(path=tmp_path / "scene.npz")).notes
+    assert [note[: len(said)] for note, said in zip(notes[-1:], told, strict=False)] == told
+    assert any("no data: left out" in note for note in notes) == bool(bare)
 
 
 @pytest.mark.parametrize("changed", ["cube.img", "cube.hdr", "fields.dbf", "fields.shp"])

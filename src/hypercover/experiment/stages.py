@@ -79,7 +79,19 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
     # In memory first, so that looking for pixels without data reads no file twice.
     scene = scene.load()
     check_usable(scene)
-    return scene
+    return _noting_bare(scene)
+
+
+def _noting_bare(scene: Scene) -> Scene:
+    """Say how many labelled pixels hold no data, which no part of a split can have."""
+    labelled = 0 if scene.labels is None else np.count_nonzero(scene.labels)
+    bare = labelled - np.count_nonzero(scene.usable_labels)
+    if not bare:
+        return scene
+    verb = "holds" if bare == 1 else "hold"
+    return scene.noting(
+        f"{bare:,} of the {labelled:,} labelled pixels {verb} no data: left out."
+    )
 
 
 def forget_scene() -> None:
