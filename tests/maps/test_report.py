@@ -134,7 +134,7 @@ def test_intervals_stand_beside_their_figures_and_are_explained(run_folder, metr
     words = rewritten(run_folder, metrics, models=models)
     assert "71.0 [68.1, 78.9]" in words
     assert "[0.600, 0.700]" in words
-    assert "67 blocks of 15 px were drawn anew, with repetition, 2,000 times" in words
+    assert "drawn anew, with repetition, 2,000 times (blocks: 67 blocks of 15 px" in words
     assert "90.0 [10, 20]" in words
     assert "drawn anew" not in rewritten(run_folder, metrics)
 
@@ -331,3 +331,26 @@ def test_figures_of_several_seeds_are_not_called_those_of_a_map(run_folder):
     assert "71.0 % of 220 test pixels are right with cnn" in words
     assert "(mean of 3 seeds)" in words
     assert "right on the map" not in words
+
+
+def test_figures_that_no_run_leaves_make_no_page(run_folder):
+    (run_folder / "metrics.json").write_text("{}")
+    with pytest.raises(CallError, match="it is not what a run leaves"):
+        write_report(run_folder)
+    assert not (run_folder / "report.html").exists()
+
+
+def test_every_split_says_what_its_intervals_were_drawn_from(run_folder):
+    metrics = json.loads((run_folder / "metrics.json").read_text())
+    about = {"level": 0.95, "resamples": 2000, "overall_accuracy": [0.6, 0.8]}
+    units = [
+        {"unit": "blocks of 12 px", "units": 25},
+        {"unit": "blocks of 15 px", "units": 16},
+    ]
+    parts = [metrics, next(iter(metrics["beside"].values()))]
+    for part, drawn in zip(parts, units, strict=True):
+        for model in part["models"].values():
+            model["interval"] = about | drawn
+    words = rewritten(run_folder, metrics)
+    (name,) = metrics["beside"]
+    assert f"blocks: 25 blocks of 12 px; {name}: 16 blocks of 15 px" in words

@@ -287,4 +287,10 @@ def read_record(folder: Path) -> Record:
             f"{folder} holds no metrics.json, so there is nothing to report; give the "
             "folder of a run, and run it to its end first."
         )
-    return read_part(path, Record, again="run the experiment again")
+    record = read_part(path, Record, again="run the experiment again")
+    if record.model_fields_set.isdisjoint(("name", "models", "split")):
+        raise CallError(
+            f"{path} tells of no run, no model and no split, so it is not what a run leaves; "
+            "run the experiment again."
+        )
+    return record
