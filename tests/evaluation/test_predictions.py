@@ -1,9 +1,12 @@
 """Predictions of test pixels: kept whole, read back equal, refused when damaged."""
 
+import contextlib
 import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hypercover.errors import CallError
 from hypercover.evaluation.predictions import Predictions
@@ -16,6 +19,15 @@ def answers():
     return Predictions.of(
         test, [3, 5, 5, 3], shape=(2, 3), confidence=[1, 0.5, 0.25, 0.125]
     )
+
+
+@pytest.fixture(scope="module")
+def answers_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("answers") / "a.npz"
+    labels = np.arange(1, 200).reshape(1, -1)
+    samples = Samples.of(labels)
+    Predictions.of(samples, samples.labels, shape=labels.shape).save(path)
+    return path
 
 
 def equal(one, other):
@@ -95,3 +107,16 @@ def test_an_archive_that_would_fill_the_memory_is_refused(answers, tmp_path):
     path.write_bytes(raw.replace(size, (2**32 - 2).to_bytes(4, "little")))
     with pytest.raises(CallError, match="holds no predictions"):
         Predictions.load(path)
+
+
+@given(st.data())
+def test_damaged_bytes_are_refused_or_change_nothing_that_is_checked(answers_file, data):
+    whole = answers_file.read_bytes()
+    damaged = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(whole) - 1))
+        damaged[at] ^= data.draw(st.integers(1, 255))
+    path = answers_file.with_name("damaged.npz")
+    path.write_bytes(damaged)
+    with contextlib.suppress(CallError):
+        assert isinstance(Predictions.load(path), Predictions)

@@ -14,7 +14,7 @@ from hypercover.maps.predict import predict_scene
 from hypercover.maps.record import LegendRow
 from hypercover.maps.tiles import tiles
 from hypercover.maps.view_build import view_of
-from hypercover.maps.view_files import read_arrays, view_step
+from hypercover.maps.view_files import view_arrays, view_step
 from hypercover.maps.view_model import ModelView, Ranking
 from hypercover.maps.view_page import read_view
 from hypercover.maps.view_scene import LEVELS, SceneView
@@ -306,13 +306,13 @@ def test_a_header_that_promises_more_than_its_file_holds_is_not_believed(tmp_pat
     header = header.ljust(117) + b"\n"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("labels.npy", b"\x93NUMPY\x01\x00v\x00" + header + b"12345678")
-    assert read_arrays(tmp_path / "a.npz") is None
+    assert view_arrays(tmp_path / "a.npz") is None
 
 
 def test_an_archive_that_swells_is_not_opened(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("labels.npy", bytes(2**28 + 1))
-    assert read_arrays(tmp_path / "a.npz") is None
+    assert view_arrays(tmp_path / "a.npz") is None
 
 
 def test_model_names_reach_no_file_outside_the_folder(run_folder):

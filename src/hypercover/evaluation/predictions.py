@@ -1,24 +1,23 @@
 """Predictions: what a model answered for the test pixels of one split, kept with the run."""
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.files import atomic
 from hypercover.samples.samples import Samples
+from hypercover.scene.archive import Arrays, keep_arrays, read_arrays
 
 __all__ = ["Predictions"]
 
 _FIELDS = ("rows", "cols", "labels", "predicted")
-_MOST_BYTES = 2**33
+_MOST_BYTES = 2**32
+"""Unpacked bytes of the answers for 200 million test pixels: more than any labelled scene has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,12 +128,11 @@ class Predictions:
         OutputError
             If the file cannot be written.
         """
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
+        arrays: dict[str, npt.ArrayLike] = {name: getattr(self, name) for name in _FIELDS}
         arrays["shape"] = np.asarray(self.shape, dtype=np.int32)
         if self.confidence is not None:
             arrays["confidence"] = self.confidence
-        with atomic(path) as draft, draft.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        keep_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "Predictions":
@@ -146,32 +144,24 @@ class Predictions:
             If the file is missing, damaged, or holds something else.
         """
         try:
-            arrays = _arrays(Path(path))
-            fields = {name: arrays[name].astype(np.int32) for name in _FIELDS}
-            rows, cols = arrays["shape"].tolist()
-            if any(arrays[name].dtype.kind not in "iu" for name in (*_FIELDS, "shape")):
-                raise ValueError("fields are not whole numbers")
-            confidence = arrays.get("confidence")
-            if confidence is not None:
-                confidence = confidence.astype(np.float32)
-            return cls(**fields, shape=(rows, cols), confidence=confidence)
+            return cls._of_arrays(read_arrays(path, _MOST_BYTES))
         except FileNotFoundError:
             raise CallError(
                 f"The predictions {path} are missing; run the experiment again to make them."
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError,
-                NotImplementedError) as error:  # fmt: skip
+        except (ValueError, KeyError, TypeError) as error:
             raise CallError(
                 f"{path} holds no predictions of hypercover ({str(error)[:80]}); "
                 "run the experiment again to make them."
             ) from error
 
-
-def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read the arrays of an archive that is not larger than any scene could make it."""
-    with zipfile.ZipFile(path) as archive:
-        declared = sum(member.file_size for member in archive.infolist())
-    if declared > _MOST_BYTES:
-        raise ValueError(f"it declares {declared:,} bytes")
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    @classmethod
+    def _of_arrays(cls, arrays: Arrays) -> "Predictions":
+        if any(arrays[name].dtype.kind not in "iu" for name in (*_FIELDS, "shape")):
+            raise ValueError("fields are not whole numbers")
+        fields = {name: arrays[name].astype(np.int32) for name in _FIELDS}
+        rows, cols = arrays["shape"].tolist()
+        confidence = arrays.get("confidence")
+        if confidence is not None:
+            confidence = confidence.astype(np.float32)
+        return cls(**fields, shape=(rows, cols), confidence=confidence)

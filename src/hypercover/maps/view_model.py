@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from hypercover.maps.layers import gives_scores
 from hypercover.maps.tiles import Tile
-from hypercover.maps.view_files import keep_arrays, read_arrays, view_step
+from hypercover.maps.view_files import view_arrays, view_step
+from hypercover.scene.archive import keep_arrays
 
 __all__ = ["ModelView", "Ranking"]
 
@@ -111,7 +112,7 @@ class ModelView:
     @classmethod
     def load(cls, path: str | Path, shape: tuple[int, int]) -> "ModelView | None":
         """Read one of (rows, columns) shown pixels, or None where there is no whole one."""
-        arrays = read_arrays(path)
+        arrays = view_arrays(path)
         if arrays is None or not _fits(arrays, shape):
             return None
         return cls(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.maps.view_files import Arrays, keep_arrays, read_arrays
+from hypercover.maps.view_files import view_arrays
+from hypercover.scene.archive import Arrays, keep_arrays
 
 __all__ = ["LEVELS", "SceneView", "Spectra"]
 
@@ -133,7 +134,7 @@ class SceneView:
     @classmethod
     def load(cls, path: str | Path) -> "SceneView | None":
         """Read what :meth:`save` wrote, or None where there is no whole view."""
-        arrays = read_arrays(path)
+        arrays = view_arrays(path)
         if arrays is None or not _sized(
             arrays, {"shape": (np.int32, (2,)), "step": (np.int32, ())}
         ):

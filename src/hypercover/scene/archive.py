@@ -1,0 +1,84 @@
+"""Archives of plain arrays that a run keeps, read back with care."""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.files import atomic
+
+__all__ = ["Arrays", "keep_arrays", "read_arrays"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+_MOST_ARRAYS = 256
+_KINDS = "uifbU"
+_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, TypeError,
+           NotImplementedError, RuntimeError, MemoryError, SyntaxError, TokenError)  # fmt: skip
+"""What NumPy and zipfile raise of files that are damaged or made to harm."""
+
+
+def keep_arrays(path: str | Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
+    """Write a compressed NumPy archive of plain arrays, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    plain: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
+    with atomic(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, **plain)
+
+
+def read_arrays(path: str | Path, most_bytes: int) -> Arrays:
+    """Read an archive that :func:`keep_arrays` wrote.
+
+    Why it exists: what lies in a folder may come from anybody.  Nothing is
+    unpickled, no more is read than is allowed, and whatever is wrong with the
+    file comes as one kind of error.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file.
+    ValueError
+        If it is damaged, larger than ``most_bytes`` unpacked, or holds anything
+        but plain arrays.
+    """
+    try:
+        return _read(Path(path), most_bytes)
+    except FileNotFoundError:
+        raise
+    except _BROKEN as error:
+        raise ValueError(str(error)[:120] or type(error).__name__) from error
+
+
+def _read(path: Path, most_bytes: int) -> Arrays:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        declared = sum(member.file_size for member in members)
+        if declared > most_bytes or len(members) > _MOST_ARRAYS:
+            raise ValueError(f"it declares {declared:,} bytes in {len(members)} arrays")
+        return {
+            member.filename.removesuffix(".npy"): _array(archive, member)
+            for member in members
+        }
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    """Read one array whose header promises no more than its bytes can hold."""
+    with archive.open(member) as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    size = dtype.itemsize * prod(shape)
+    if dtype.kind not in _KINDS or not 0 <= size <= member.file_size:
+        raise ValueError(f"the array {member.filename[:40]!r} is not what it says")
+    with archive.open(member) as file:
+        values: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return values
