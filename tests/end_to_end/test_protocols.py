@@ -69,6 +69,9 @@ def test_figures_of_folds_are_those_of_all_pixels_together(folded):
     ]
     assert model["spread"]["overall_accuracy"] == pytest.approx(np.std(each, ddof=1))
     assert model["folds"] == 3
+    # all pixels of all folds stand in one order, so the end of the curve is the accuracy
+    *_, last = model["calibration"]["abstention"]
+    assert (last["kept"], last["accuracy"]) == (1, pytest.approx(np.mean(right)))
 
 
 def test_counts_of_folds_are_those_of_a_whole_repeat(scene, folded):

@@ -3,13 +3,20 @@
 import numpy as np
 import pytest
 
-from hypercover.evaluation.calibration import Calibration, reliability_bins
+from hypercover.evaluation.calibration import (
+    Calibration,
+    abstention_curve,
+    reliability_bins,
+)
+from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.calibration_summary import (
     calibration_notes,
     draw_calibration,
     join_calibration,
+    pooled_abstention,
 )
 from hypercover.experiment.folder import RunFolder
+from hypercover.samples.samples import Samples
 
 
 def drawn(seed, power=1.0, **about):
@@ -115,3 +122,33 @@ def test_figures_are_drawn_where_there_is_a_calibration_and_go_where_there_is_no
         "reliability-cnn.png",
         "abstention-cnn.png",
     }
+
+
+def answered(seed, shift=0.0):
+    """Answers of one fold: the surer the more often right, on land more or less hard."""
+    random = np.random.default_rng(seed)
+    sure = random.random(80) / (1 + shift)
+    test = Samples.of(np.full((1, 80), 2))
+    taken = np.where(random.random(80) < sure, 2, 1)
+    return Predictions.of(test, taken, shape=(1, 80), confidence=sure)
+
+
+def test_the_abstention_curve_of_folds_puts_their_pixels_in_one_order():
+    seeds = [[answered(0), answered(1, 4.0)], [answered(2), answered(3, 4.0)]]
+    found = pooled_abstention([Predictions.joined(folds) for folds in seeds])["abstention"]
+    expected = []
+    for folds in seeds:
+        sure = np.concatenate([fold.confidence for fold in folds])
+        order = np.argsort(-sure)
+        right = np.concatenate([fold.right for fold in folds])[order]
+        expected.append([right[: 8 * step].mean() for step in range(1, 21)])
+    assert [row["kept"] for row in found] == [step / 20 for step in range(1, 21)]
+    accuracies = [row["accuracy"] for row in found]
+    assert accuracies == pytest.approx(np.mean(expected, axis=0))
+    # of the surest half none lies in the hard fold, which a mean over folds would take
+    alone = [
+        dict(abstention_curve(one.confidence, one.right))
+        for folds in seeds
+        for one in folds
+    ]
+    assert accuracies[9] > np.mean([curve[0.5] for curve in alone]) + 0.1

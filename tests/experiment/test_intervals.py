@@ -8,7 +8,7 @@ from hypercover.evaluation.intervals import accuracy_intervals
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.units import BlockUnits, FieldUnits
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.intervals import model_interval
+from hypercover.experiment.intervals import kept_answers, model_interval
 from hypercover.samples.samples import Samples
 
 BLOCKS = {"kind": "blocks", "settings": {"size": 6}}
@@ -28,9 +28,9 @@ def kept(tmp_path):
     return run, answers
 
 
-def asked(run, made, **changes):
-    options = {"split": "main", "made": made, "seeds": [[3], [4]], "codes": [1, 2]}
-    return model_interval(run, "svm", **options | changes)
+def asked(run, made, seeds=((3,), (4,))):
+    answers = kept_answers(run, "svm", split="main", seeds=seeds)
+    return model_interval(answers, made=made, codes=[1, 2])
 
 
 def test_units_are_those_of_the_split(kept):

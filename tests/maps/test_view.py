@@ -12,6 +12,7 @@ import xarray as xr
 from hypercover.maps.composites import choose_composites
 from hypercover.maps.predict import predict_scene
 from hypercover.maps.record import LegendRow
+from hypercover.maps.report import write_report
 from hypercover.maps.tiles import tiles
 from hypercover.maps.view_build import view_of
 from hypercover.maps.view_files import view_arrays, view_step
@@ -299,6 +300,20 @@ def test_damaged_spectra_leave_the_maps(run_folder, how):
 def test_a_damaged_map_leaves_the_others(run_folder, how):
     damaged(run_folder / "view" / "map-svm.npz", how)
     assert list(page_of(run_folder).models) == ["cnn"]
+
+
+def test_a_missing_view_of_a_map_is_told_and_its_pictures_stand_in(run_folder, caplog):
+    (run_folder / "view" / "map-svm.npz").unlink()
+    write_report(run_folder)
+    assert not caplog.messages  # no map was made, so none is lost
+    (run_folder / "maps").mkdir()
+    (run_folder / "maps" / "svm.tif").touch()
+    page = write_report(run_folder).read_text()
+    (said,) = caplog.messages
+    assert "map-svm.npz is missing, so the report shows pictures of the map of svm" in said
+    assert 'id="plate-map-svm"' in page
+    assert 'id="plate-map-cnn"' not in page
+    assert "No map of the whole scene" not in page
 
 
 def test_a_header_that_promises_more_than_its_file_holds_is_not_believed(tmp_path):

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from hypercover.evaluation.calibration import abstention_curve
+from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.calibrate import ENOUGH
 from hypercover.experiment.folder import RunFolder
 
-__all__ = ["calibration_notes", "draw_calibration", "join_calibration"]
+__all__ = ["calibration_notes", "draw_calibration", "join_calibration", "pooled_abstention"]
 
 _EACH = (
     *("temperature", "proposed", "fitted_on", "patches"),
@@ -51,6 +53,30 @@ def join_calibration(results: Sequence[Figures], seeds: Sequence[int]) -> dict[s
                 for seed, each in zip(seeds, every, strict=True)
             ],
         }
+    }
+
+
+def pooled_abstention(answers: Sequence[Predictions]) -> dict[str, Any]:
+    """Return the abstention curve of folds, as a key of their ``calibration``.
+
+    A map leaves its unsure pixels open wherever they lie, not as many in each
+    fold: the pixels of all folds of a seed stand in one order.  Over several
+    seeds the curve is the mean.
+
+    Parameters
+    ----------
+    answers : those of each seed, its folds together
+    """
+    curves = [
+        abstention_curve(one.confidence, one.right)
+        for one in answers
+        if one.confidence is not None
+    ]
+    return {
+        "abstention": [
+            {"kept": points[0][0], "accuracy": fmean(accuracy for _, accuracy in points)}
+            for points in zip(*curves, strict=True)
+        ]
     }
 
 

@@ -8,38 +8,39 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.units import units_of_split
 from hypercover.experiment.folder import RunFolder
 
-__all__ = ["model_interval"]
+__all__ = ["kept_answers", "model_interval"]
+
+
+def kept_answers(
+    run: RunFolder, model: str, *, split: str, seeds: Sequence[Sequence[int]]
+) -> list[Predictions]:
+    """Return what a model answered under each seed, its folds together.
+
+    ``seeds`` holds for each seed the draws of the split that it made: one, or one a fold.
+    """
+    return [
+        Predictions.joined([
+            Predictions.load(run.predictions(split, draw, model)) for draw in draws
+        ])
+        for draws in seeds
+    ]  # fmt: skip
 
 
 def model_interval(
-    run: RunFolder,
-    model: str,
-    *,
-    split: str,
-    made: Mapping[str, Any],
-    seeds: Sequence[Sequence[int]],
-    codes: Sequence[int],
+    answers: Sequence[Predictions], *, made: Mapping[str, Any], codes: Sequence[int]
 ) -> dict[str, Any] | None:
     """Return the intervals of a model from its kept answers, as ``metrics.json`` holds them.
 
     Parameters
     ----------
-    run : the folder of the run
-    model, split : their names
+    answers : those of each seed
     made : what ``metrics.json`` says of the split: kind and settings choose the units
-    seeds : for each seed the draws of the split that it made: one, or one a fold
     codes : classes of the model's rows, in ascending order
 
     Returns
     -------
     None where all test pixels lie in one unit, from which nothing can be told.
     """
-    answers = [
-        Predictions.joined([
-            Predictions.load(run.predictions(split, draw, model)) for draw in draws
-        ])
-        for draws in seeds
-    ]  # fmt: skip
     units = units_of_split(made["kind"], made["settings"])
     found = accuracy_intervals(answers, units=units, codes=codes)
     return found.to_json() if found.units > 1 else None

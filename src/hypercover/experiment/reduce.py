@@ -7,11 +7,15 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from hypercover.experiment.calibration_summary import calibration_notes, draw_calibration
+from hypercover.experiment.calibration_summary import (
+    calibration_notes,
+    draw_calibration,
+    pooled_abstention,
+)
 from hypercover.experiment.features import used_features
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.gap_rows import show_gap
-from hypercover.experiment.intervals import model_interval
+from hypercover.experiment.intervals import kept_answers, model_interval
 from hypercover.experiment.learning_curve import show_curve
 from hypercover.experiment.plan import name_of
 from hypercover.experiment.pooling import pool_splits, summarise_folds
@@ -96,16 +100,12 @@ def _model(
     joined = (
         summarise(results, draws) if folds == 1 else summarise_folds(results, draws, folds)
     )
+    seeds = [draws[start : start + folds] for start in range(0, len(draws), folds)]
+    answers = kept_answers(RunFolder(folder), model, split=split, seeds=seeds)
+    if folds > 1 and "calibration" in joined:
+        joined["calibration"] = joined["calibration"] | pooled_abstention(answers)
     codes = [row["code"] for row in joined["per_class"]]
-    interval = model_interval(
-        RunFolder(folder),
-        model,
-        split=split,
-        made=made,
-        seeds=[draws[start : start + folds] for start in range(0, len(draws), folds)],
-        codes=codes,
-    )
-    return joined | {"interval": interval}
+    return joined | {"interval": model_interval(answers, made=made, codes=codes)}
 
 
 def _write_confusion(run: RunFolder, metrics: dict[str, Any]) -> None:

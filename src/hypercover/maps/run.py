@@ -160,12 +160,14 @@ class Run:
 
     @cached_property
     def _plates(self) -> dict[str, Plate]:
-        keys, of_model = [*_OF_RUN], [*_OF_MODEL]
+        keys = [*_OF_RUN]
         if self.view is None:
             keys += ["scene", "labels", "split"]
             keys += [f"split-{name}" for name in self.record.beside]
-            of_model += _OF_LAND
-        keys += [f"{what}-{model}" for model in self.record.models for what in of_model]
+        for model in self.record.models:
+            drawn = self.view is not None and self.view.has(f"map-{model}")
+            of_model = _OF_MODEL if drawn else (*_OF_MODEL, *_OF_LAND)
+            keys += [f"{what}-{model}" for what in of_model]
         read = ((key, read_plate(self.folder / "figures", key)) for key in keys)
         return {key: plate for key, plate in read if plate is not None}
 

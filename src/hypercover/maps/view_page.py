@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import math
 import zlib
 from collections.abc import Mapping
@@ -23,10 +24,16 @@ from hypercover.samples.split import PART_COLORS, PARTS
 
 __all__ = ["ViewPage", "read_view"]
 
+_log = logging.getLogger(__name__)
+
 _MOST_TEXT = 12 * 2**20
 """Letters of the whole view, so that a page with its figures stays below 15 MB."""
 _UNKNOWN = "#8a8f98"
 """Colour of a class code that the legend of the run does not name."""
+_WITHOUT = (
+    "shows pictures of the map of {0} in the place of a map that can be moved and asked; "
+    "run the experiment again to have it made."
+)
 _KINDS = {"u1": "u1", "u2": "<u2", "f4": "<f4"}
 
 
@@ -256,4 +263,11 @@ def read_view(
         view = ModelView.load(path, scene.shown) if plain and "\0" not in name else None
         if view is not None:
             found[name] = view
+        elif plain and not path.exists() and _mapped(folder, name):
+            _log.warning("%s is missing, so the report %s", path, _WITHOUT.format(name))
     return ViewPage(scene, found, classes, main_name, crs, best)
+
+
+def _mapped(folder: Path, name: str) -> bool:
+    """Tell whether a run has a map by a model, so that a view of it was kept as well."""
+    return (folder / "maps" / f"{name}.tif").exists()
