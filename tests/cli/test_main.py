@@ -32,3 +32,24 @@ def test_a_demo_that_cannot_be_leaves_nothing(call, tmp_path, monkeypatch, optio
     told = call("demo", "--out", tmp_path / "demo", *options)
     assert said in told.sentence
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "said"),
+    [
+        ("run", ["--set", "models.cnn.network=defualt"], "no network named 'defualt'"),
+        ("run", ["--set", "models.cnnn.epochs=5"], "models.cnnn.kind must be one of"),
+        ("run", ["--set", "features.lecture=kpca:5,asdap"], "asdap"),
+        ("run", ["--set", "models.svm.c=5"], "models.svm.c is an unknown key"),
+        ("search", ["--set", "search.fold=5"], "did you mean folds?"),
+        ("gap", ["--train", "2"], "split.train"),
+    ],
+)
+def test_what_could_run_on_no_scene_is_refused_before_one_is_simulated(
+    call, tmp_path, monkeypatch, verb, options, said
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hypercover.experiment.named.simulate", None)
+    told = call(verb, "lecture-small", "--scene", "simulated", *options)
+    assert said in told.sentence
+    assert not list(tmp_path.iterdir())

@@ -23,9 +23,9 @@ def command(
 
     Example: hypercover demo --out demo
     """
+    from hypercover.cli.named import check_without_scene
     from hypercover.cli.progress import bar
     from hypercover.cli.running import run_and_show
-    from hypercover.experiment.checking import check_machine
     from hypercover.experiment.reading import built_in, load_experiment
     from hypercover.scene.simulate import simulate
 
@@ -34,9 +34,7 @@ def command(
     labels = cube.with_name(f"{cube.stem}-labels.tif")
     demo = built_in()["demo"]
     asked = changes(None, seed=seed, device=device, processes=processes)
-    # What needs no scene is checked before there is one: a file that exists stands for it.
-    nowhere = [f"scene.path={demo}", f"scene.labels={demo}"]
-    check_machine(load_experiment(demo, [*nowhere, *asked]))
+    check_without_scene("demo", asked)
     if not (cube.exists() and labels.exists()):
         with bar("Simulating a scene") as advance:
             simulate(cube, preset="demo", seed=seed, progress=advance)

@@ -1,5 +1,6 @@
 """``hypercover gap``: what random pixels hide."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -57,7 +58,9 @@ def command(
     from hypercover.experiment.reading import load_experiment
 
     overrides = changes(set_, seed=seed, device=device, processes=processes)
-    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
-    asked = load_experiment(experiment, [*found, *overrides])
-    plan = gap_experiment(asked, size=size, train=train, repeats=repeats)
+    becomes = partial(gap_experiment, size=size, train=train, repeats=repeats)
+    found = scene_changes(
+        experiment, out, overrides, data=data, choice=scene, becomes=becomes
+    )
+    plan = becomes(load_experiment(experiment, [*found, *overrides]))
     run_and_show(plan, run_folder(out, plan.name), workers)

@@ -1,14 +1,17 @@
 """Giving a named experiment its scene before it is read."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from hypercover.cli.options import run_folder
 from hypercover.errors import CallError
 
-__all__ = ["scene_changes"]
+if TYPE_CHECKING:
+    from hypercover.experiment.schema import Experiment
+
+__all__ = ["check_without_scene", "scene_changes"]
 
 
 def scene_changes(
@@ -18,13 +21,17 @@ def scene_changes(
     *,
     data: Sequence[Path] | None,
     choice: str | None,
+    becomes: "Callable[[Experiment], Experiment] | None" = None,
 ) -> list[str]:
     """Return the changes that give a named experiment its scene; none for any other.
+
+    ``becomes`` makes of the experiment the one that will be run, where it is another.
 
     Raises
     ------
     CallError
-        If ``--data`` or ``--scene`` is given where the scene is named already.
+        If ``--data`` or ``--scene`` is given where the scene is named already, or
+        the experiment could run on no scene at all.
     """
     from hypercover.cli.progress import bar
     from hypercover.experiment.named import CHOICES, NAMED, Choice, named_scene
@@ -40,6 +47,7 @@ def scene_changes(
         return []
     if choice not in (None, *CHOICES):
         raise CallError(f"--scene must be one of {', '.join(CHOICES)}, got {choice}.")
+    check_without_scene(experiment, overrides, becomes)
     with bar("Simulating a scene") as advance:
         return named_scene(
             experiment,
@@ -49,6 +57,22 @@ def scene_changes(
             say=lambda line: print(line, file=sys.stderr, flush=True),
             progress=advance,
         )
+
+
+def check_without_scene(
+    experiment: str,
+    overrides: Sequence[str],
+    becomes: "Callable[[Experiment], Experiment] | None" = None,
+) -> None:
+    """Raise what a built-in experiment would fail of on any scene, before there is one."""
+    from hypercover.experiment.checking import check_machine
+    from hypercover.experiment.reading import built_in, load_experiment
+
+    # A file that exists stands for the scene.
+    file = built_in()[experiment]
+    nowhere = [f"scene.path={file}", f"scene.labels={file}"]
+    asked = load_experiment(experiment, [*nowhere, *overrides])
+    check_machine(becomes(asked) if becomes else asked)
 
 
 def _name(experiment: str, overrides: Sequence[str]) -> str:

@@ -56,7 +56,10 @@ def check_experiment(experiment: Experiment) -> None:
 
 
 def check_machine(experiment: Experiment) -> None:
-    """Raise what an experiment would fail of on any scene: device, recipes, batches.
+    """Raise what an experiment would fail of on any scene: features, models, device.
+
+    Why it exists: a scene that is simulated for the experiment takes minutes, and
+    a mistyped name is not worth them.
 
     Raises
     ------
@@ -65,7 +68,10 @@ def check_machine(experiment: Experiment) -> None:
     """
     if experiment.tensorboard:
         check_tensorboard()
+    for name in experiment.features:
+        chain_of(experiment, name)
     for model in experiment.models.values():
+        classifier_for(model, seed=0, device=experiment.device)
         if isinstance(model, CNNSpec):
             _check_recipe(model, experiment)
 
