@@ -59,11 +59,13 @@ def test_the_other_way_round_has_the_other_sign(two):
     assert other.overall.p_value == pytest.approx(one.overall.p_value)
 
 
-def test_equal_models_do_not_differ(two):
-    found = compare_models(two[0], two[0])
-    assert (found.overall.difference, found.overall.p_value) == (0, 1)
-    assert found.overall.interval == (0, 0)
-    assert found.per_seed[0][1].exact_p == 1
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_equal_models_do_not_differ(two, seeds):
+    same = [two[seed % 2] for seed in range(seeds)]
+    found = compare_models(same, same)
+    for one in (*found.headlines.values(), *found.per_class[1].values()):
+        assert (one.difference, one.p_value, one.interval) == (0, 1, (0, 0))
+    assert [test.exact_p for _, test in found.per_seed] == [1] * seeds
 
 
 def test_all_pixels_in_one_unit_tell_nothing(two):

@@ -139,6 +139,8 @@ def bootstrapped(
         between = np.isfinite(apart).sum(axis=0).clip(2) - 1
         freedom = ratio((of_units + of_seeds) ** 2,
                         of_units**2 / free + of_seeds**2 / between)  # fmt: skip
+        # Of equal answers nothing varies, and the interval has no width.
+        freedom = np.where(of_units + of_seeds == 0, free, freedom)
     error = np.sqrt(of_units + np.nan_to_num(of_seeds))
     return Uncertain(_mean(apart), error, freedom.clip(0.5))
 
