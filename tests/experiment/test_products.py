@@ -6,6 +6,7 @@ from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.products import (
     drop_foreign_maps,
     drop_foreign_models,
+    drop_foreign_splits,
     sweep,
 )
 from hypercover.experiment.reading import parse
@@ -64,6 +65,26 @@ def test_a_model_that_left_takes_all_along_that_is_its_own(run):
         (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         (run.path / name).write_text("")
     drop_foreign_models(run, experiment(run, "a", "b"), experiment(run, "b"))
+    left = {
+        str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()
+    }
+    assert left == {"cube.npy", *kept}
+
+
+def test_splits_that_left_take_along_what_was_tested_on_them(run):
+    """Folds give way to one split: three draws less, and one beside it."""
+    kfold = {"split": {"kind": "kfold", "folds": 3}, "beside": {"easy": {"kind": "random"}}}
+    gone = ["splits/main-1.tif", "splits/main-1.json", "splits/easy-0.tif",
+            "splits/easy-0.json", "figures/split-easy.png", "predictions/main-2-a.npz",
+            "predictions/easy-0-a.npz"]  # fmt: skip
+    kept = ["split.tif", "split.json", "splits/mine-1.tif", "predictions/main-0-a.npz",
+            "splits/main-2.tif", "splits/main-2.json"]  # fmt: skip
+    for name in (*gone, *kept):
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / name).write_text("")
+    saved = {"saved": {"kind": "saved", "path": "splits/main-2.json"}}
+    before = experiment(run, "a", **kfold)
+    drop_foreign_splits(run, before, experiment(run, "a", beside=saved))
     left = {
         str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()
     }

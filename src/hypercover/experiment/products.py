@@ -16,6 +16,7 @@ __all__ = [
     "drop_foreign_features",
     "drop_foreign_maps",
     "drop_foreign_models",
+    "drop_foreign_splits",
     "drop_results",
     "forget_lost",
     "maps_made",
@@ -101,6 +102,30 @@ def drop_foreign_models(run: RunFolder, before: Experiment, now: Experiment) -> 
             file.unlink(missing_ok=True)
         for split, seed in before.trials:
             run.predictions(split, seed, model).unlink(missing_ok=True)
+
+
+def drop_foreign_splits(run: RunFolder, before: Experiment, now: Experiment) -> None:
+    """Remove the splits that were made before and no longer are, and what was tested on them.
+
+    A split that the new experiment names as the file it takes over stays.
+    """
+    own = set(_split_files(run, now))
+    named = {getattr(spec, "path", None) for spec in now.splits.values()}
+    for path in set(_split_files(run, before)) - own:
+        if not {path, path.with_suffix(".json")} & named:
+            path.unlink(missing_ok=True)
+    for split, draw in set(before.trials) - set(now.trials):
+        for model in before.models:
+            run.predictions(split, draw, model).unlink(missing_ok=True)
+    for split in set(before.splits) - set(now.splits):
+        run.figure(f"split-{split}").unlink(missing_ok=True)
+
+
+def _split_files(run: RunFolder, experiment: Experiment) -> Iterator[Path]:
+    """Go through the files of all splits of an experiment."""
+    for split, draw in experiment.trials:
+        folder, stem = run.split(split, draw - experiment.seed)
+        yield from (folder / f"{stem}.tif", folder / f"{stem}.json")
 
 
 def drop_results(run: RunFolder) -> None:

@@ -14,6 +14,7 @@ from hypercover.experiment.products import (
     drop_foreign_features,
     drop_foreign_maps,
     drop_foreign_models,
+    drop_foreign_splits,
     drop_results,
     forget_lost,
     sweep,
@@ -138,6 +139,7 @@ def _prepare(run: RunFolder, experiment: Experiment) -> None:
     if before is not None:
         drop_foreign_maps(run, before, experiment)
         drop_foreign_models(run, before, experiment)
+        drop_foreign_splits(run, before, experiment)
         drop_foreign_features(run, before, experiment)
     drop_foreign_checkpoints(run, before, experiment)
     forget_lost(run, experiment)
