@@ -55,6 +55,7 @@ HEAVY = (
     "sklearn",
     "pyogrio",
     "h5py",
+    "distributed",
 )
 FILES = sorted(ROOT.rglob("*.py"))
 

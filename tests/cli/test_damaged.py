@@ -277,6 +277,8 @@ def test_values_set_at_the_prompt_are_checked(fields, call, tmp_path, wish):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["run", "{experiment}", "--dask", "tcp://127.0.0.1:9"], "No Dask scheduler"),
+        (["run", "{experiment}", "--executor", "ray"], "There is no executor 'ray'"),
         (["run", "gone.yaml"], "No experiment file gone.yaml was found"),
         (["report", "gone"], "holds no metrics.json"),
         (["info", "gone.tif"], "There is no file gone.tif"),
@@ -300,7 +302,12 @@ def test_every_command_refuses_in_one_sentence(
     empty = tmp_path / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    known = {"image": fields.image, "labels": fields.labels}
+    known = {
+        "image": fields.image,
+        "labels": fields.labels,
+        "experiment": fields.experiment,
+    }
+    monkeypatch.setattr("hypercover.jobs.dask_cluster._CONNECT", 0.5)
     answer = call(*(word.format(**known) for word in words))
     assert said in answer.sentence
     assert list(empty.iterdir()) == []

@@ -81,10 +81,8 @@ from os.path import join as joined
 '''
 
 
-@pytest.fixture
-def trial_tasks(tmp_path_factory, monkeypatch) -> str:
-    """Name of a module of trivial tasks that every process finds in the package."""
-    home = tmp_path_factory.mktemp("tasks")
+def _install(home: Path, monkeypatch) -> str:
+    """Put a module of trivial tasks where every process finds it in the package."""
     (home / "trial_tasks.py").write_text(_TASKS)
     (home / "sitecustomize.py").write_text(
         f"import hypercover\nhypercover.__path__.append({str(home)!r})\n"
@@ -94,6 +92,19 @@ def trial_tasks(tmp_path_factory, monkeypatch) -> str:
     )
     monkeypatch.setattr(hypercover, "__path__", [*hypercover.__path__, str(home)])
     return "hypercover.trial_tasks"
+
+
+@pytest.fixture
+def trial_tasks(tmp_path_factory, monkeypatch) -> str:
+    """Name of a module of trivial tasks that every process finds in the package."""
+    return _install(tmp_path_factory.mktemp("tasks"), monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def shared_tasks(tmp_path_factory):
+    """The same for all tests of a file, whose processes outlive a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield _install(tmp_path_factory.mktemp("tasks"), patch)
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import (
+    DASK,
     DATA,
     DEVICE,
+    EXECUTOR,
     EXPERIMENT,
     PROCESSES,
     RUN_FOLDER,
@@ -41,6 +43,8 @@ def command(
         typer.Option(help="Share that trains (default: the file's, or 0.25)."),
     ] = None,
     workers: WORKERS = None,
+    executor: EXECUTOR = None,
+    dask: DASK = None,
     device: DEVICE = "",
     processes: PROCESSES = None,
 ) -> None:
@@ -56,11 +60,13 @@ def command(
     from hypercover.cli.running import run_and_show
     from hypercover.experiment.gap import gap_experiment
     from hypercover.experiment.reading import load_experiment
+    from hypercover.jobs.choosing import choose_executor
 
+    done_by = choose_executor(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     becomes = partial(gap_experiment, size=size, train=train, repeats=repeats)
     found = scene_changes(
         experiment, out, overrides, data=data, choice=scene, becomes=becomes
     )
     plan = becomes(load_experiment(experiment, [*found, *overrides]))
-    run_and_show(plan, run_folder(out, plan.name), workers)
+    run_and_show(plan, run_folder(out, plan.name), workers, executor=done_by)

@@ -3,6 +3,7 @@
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
 features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap;
 ``DEVICE``: predict.
+``EXECUTOR``, ``DASK``: run, gap, search.
 ``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.
 ``RUN_FOLDER``: these and classify.
 """
@@ -15,9 +16,11 @@ import typer
 
 __all__ = [
     "AXES",
+    "DASK",
     "DATA",
     "DEVICE",
     "DROP_BANDS",
+    "EXECUTOR",
     "EXPERIMENT",
     "IMAGE",
     "KEEP_BANDS",
@@ -78,6 +81,20 @@ WORKERS = Annotated[
     int | None,
     typer.Option(
         min=1, help="Processes that share the work (default: 1, or all cores for repeats)."
+    ),
+]
+EXECUTOR = Annotated[
+    str | None,
+    typer.Option(
+        help="Who does the tasks: inprocess, local or dask (default: local for several "
+        "workers, or else this process)."
+    ),
+]
+DASK = Annotated[
+    str | None,
+    typer.Option(
+        help="Dask scheduler: tcp://host:8786, its scheduler file, slurm or pbs (default: "
+        "workers on this machine)."
     ),
 ]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

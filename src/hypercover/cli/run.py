@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import (
+    DASK,
     DATA,
     DEVICE,
+    EXECUTOR,
     EXPERIMENT,
     PROCESSES,
     RUN_FOLDER,
@@ -29,6 +31,8 @@ def command(
     scene: SCENE = None,
     seed: RUN_SEED = None,
     workers: WORKERS = None,
+    executor: EXECUTOR = None,
+    dask: DASK = None,
     device: DEVICE = "",
     processes: PROCESSES = None,
     prepare: Annotated[
@@ -50,12 +54,14 @@ def command(
     from hypercover.cli.named import scene_changes
     from hypercover.cli.running import prepare_and_show, run_and_show
     from hypercover.experiment.reading import load_experiment
+    from hypercover.jobs.choosing import choose_executor
 
+    done_by = choose_executor(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     found = scene_changes(experiment, out, overrides, data=data, choice=scene)
     plan = load_experiment(experiment, [*found, *overrides])
     folder = run_folder(out, plan.name)
     if prepare:
         prepare_and_show(plan, folder)
-    else:
-        run_and_show(plan, folder, workers)
+        return
+    run_and_show(plan, folder, workers, executor=done_by)

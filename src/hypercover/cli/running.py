@@ -25,6 +25,7 @@ from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.products import maps_made
 from hypercover.experiment.run import prepare_experiment, run_experiment
 from hypercover.experiment.schema import Experiment
+from hypercover.jobs.executor import Executor
 from hypercover.jobs.run import Event
 
 __all__ = ["prepare_and_show", "run_and_show"]
@@ -33,10 +34,18 @@ _QUIET = 10.0
 """Seconds without a line after which one says how far a task is."""
 
 
-def run_and_show(experiment: Experiment, folder: Path, workers: int | None) -> None:
+def run_and_show(
+    experiment: Experiment,
+    folder: Path,
+    workers: int | None,
+    *,
+    executor: Executor | None = None,
+) -> None:
     """Run an experiment with progress on stderr and its table on stdout."""
     with _watching() as watch:
-        metrics = run_experiment(experiment, folder, workers=workers, progress=watch)
+        metrics = run_experiment(
+            experiment, folder, workers=workers, executor=executor, progress=watch
+        )
     show(accuracy_table(metrics), *curve_table(metrics))
     say(*interval_lines(metrics))
     if "gap" in metrics:

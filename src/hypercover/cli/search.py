@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import (
+    DASK,
     DATA,
+    EXECUTOR,
     EXPERIMENT,
     RUN_FOLDER,
     RUN_SEED,
@@ -31,6 +33,8 @@ def command(
             min=1, help="Processes that share the rows; a single one uses all cores."
         ),
     ] = 1,
+    executor: EXECUTOR = None,
+    dask: DASK = None,
 ) -> None:
     """Search C and gamma of every SVM, under random and guarded folds side by side.
 
@@ -41,7 +45,9 @@ def command(
     from hypercover.cli.named import scene_changes
     from hypercover.cli.searching import search_and_show
     from hypercover.experiment.reading import load_experiment
+    from hypercover.jobs.choosing import choose_executor
 
+    done_by = choose_executor(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed)
     found = scene_changes(experiment, out, overrides, data=data, choice=scene)
     plan = load_experiment(experiment, [*found, *overrides])
@@ -49,4 +55,5 @@ def command(
     place += [word for folder in data or () for word in ("--data", str(folder))]
     place += [] if scene is None else ["--scene", scene]
     called = [experiment, *place, *(word for each in overrides for word in ("--set", each))]
-    search_and_show(plan, run_folder(out, plan.name), workers, called=called)
+    place_of = run_folder(out, plan.name)
+    search_and_show(plan, place_of, workers, executor=done_by, called=called)

@@ -21,6 +21,7 @@ from hypercover.experiment.search_case import preferred_folds
 from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import cases_of
 from hypercover.experiment.search_tasks import tables_of
+from hypercover.jobs.executor import Executor
 from hypercover.jobs.run import Event
 from hypercover.maps.search_words import (
     best_words,
@@ -43,14 +44,21 @@ _CELL, _MARGIN = 18, 40
 
 
 def search_and_show(
-    experiment: Experiment, folder: Path, workers: int, *, called: Sequence[str]
+    experiment: Experiment,
+    folder: Path,
+    workers: int,
+    *,
+    executor: Executor | None = None,
+    called: Sequence[str],
 ) -> None:
     """Search a grid with progress on stderr and its tables on stdout.
 
     ``called`` is what a run of the same experiment in the same folder is called with.
     """
     with _watching(experiment, SearchFolder(folder)) as watch:
-        found = run_search(experiment, folder, workers=workers, progress=watch)
+        found = run_search(
+            experiment, folder, workers=workers, executor=executor, progress=watch
+        )
     tables = found["tables"]
     for table in tables:
         say(_title(table, mark(found["scene"])))

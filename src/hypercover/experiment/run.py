@@ -38,6 +38,7 @@ def run_experiment(
     folder: str | Path,
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
     """Do what an experiment says and return the content of its ``metrics.json``.
@@ -51,6 +52,8 @@ def run_experiment(
     folder : where the run lies; made where it is missing
     workers : local processes that share the tasks; by default this process
         alone for a single seed and one process a core for repeats
+    executor : who does the tasks instead, such as
+        `hypercover.jobs.dask.DaskExecutor`
     progress : called with each event of the run
 
     Raises
@@ -63,10 +66,10 @@ def run_experiment(
     before = _experiment_in(run)
     if before != asked or not run.metrics.exists():
         check_experiment(asked)
-    executor = _executor(asked, workers)
-    if isinstance(executor, LocalExecutor):
+    chosen = executor or _executor(asked, workers)
+    if not isinstance(chosen, InProcessExecutor):
         forget_scene()
-    _do(make_plan(asked), run, asked, executor, progress)
+    _do(make_plan(asked), run, asked, chosen, progress)
     metrics: dict[str, Any] = json.loads(run.metrics.read_text(encoding="utf-8"))
     return metrics
 
@@ -110,7 +113,7 @@ def _do(
     def prepare() -> None:
         _prepare(run, experiment)
         # Trainings in other processes say in their logs alone that they go on.
-        if isinstance(executor, LocalExecutor) or experiment.processes > 1:
+        if not isinstance(executor, InProcessExecutor) or experiment.processes > 1:
             tell_going_on(run, experiment)
 
     run_plan(

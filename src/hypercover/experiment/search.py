@@ -32,6 +32,7 @@ def run_search(
     folder: str | Path,
     *,
     workers: int = 1,
+    executor: Executor | None = None,
     progress: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
     """Search C and gamma for every SVM of an experiment; return ``search.json``.
@@ -45,6 +46,8 @@ def run_search(
     folder : the run folder; made where it is missing
     workers : processes that share the rows of the grid; a single one uses all
         cores for each row
+    executor : who does the tasks instead, such as
+        `hypercover.jobs.dask.DaskExecutor`
     progress : called with each event
 
     Raises
@@ -57,15 +60,14 @@ def run_search(
     asked = experiment.model_copy(update={"versions": versions()})
     check_search(asked)
     _check_place(place, asked)
-    executor: Executor = InProcessExecutor()
-    if workers > 1:
+    chosen = executor or (LocalExecutor(workers) if workers > 1 else InProcessExecutor())
+    if not isinstance(chosen, InProcessExecutor):
         forget_scene()
-        executor = LocalExecutor(workers=workers)
     try:
         run_plan(
             make_search_plan(asked),
             make_folder(place.home),
-            executor,
+            chosen,
             prepare=lambda: _prepare(place, asked),
             progress=progress,
         )

@@ -67,13 +67,14 @@ def run_plan(
     """
     place = Path(folder)
     with _locked(place):
-        _sweep(place)
-        if prepare is not None:
-            prepare()
-        plan.save(place)
         course = _Course(plan, place, executor, progress or _unwatched)
-        executor.open(plan, place, course.notified)
         try:
+            # A cluster that does not answer must not cost the results there are.
+            executor.open(plan, place, course.notified)
+            _sweep(place)
+            if prepare is not None:
+                prepare()
+            plan.save(place)
             course.run()
         finally:
             executor.close()

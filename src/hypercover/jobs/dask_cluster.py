@@ -1,0 +1,224 @@
+"""Where Dask's workers come from: a running scheduler, this machine, or a batch system."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypercover.errors import CallError, RunError
+from hypercover.jobs.local import thread_limits
+
+__all__ = ["BATCH", "Cluster", "Demand", "check_reach", "connect"]
+
+BATCH = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
+"""Batch systems by name, and the class of dask-jobqueue that serves each."""
+
+_CONNECT = 10.0
+"""Seconds in which a scheduler must answer."""
+_END = 10.0
+"""Seconds in which a cluster that we started is given time to end."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a run wants of workers that are started for it."""
+
+    workers: int
+    """How many."""
+    threads: int
+    """Threads of each."""
+    memory: str | None = None
+    """Memory of each, such as ``1GiB``; one that takes more is ended and begun anew."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """More settings of dask-jobqueue, such as ``queue`` and ``walltime``."""
+
+
+class Cluster:
+    """A connection to a scheduler, and the cluster behind it if it was started here."""
+
+    def __init__(
+        self, client: Any, where: str, own: Any = None, scratch: Any = None
+    ) -> None:
+        self.client, self.where = client, where
+        self._own, self._scratch = own, scratch
+
+    @property
+    def started_here(self) -> bool:
+        """Whether the workers are nobody else's."""
+        return self._own is not None
+
+    def close(self) -> None:
+        """Let go of the scheduler, and end what was started for this run."""
+        for part, seconds in ((self.client, _END / 2), (self._own, _END)):
+            if part is not None:
+                try:
+                    part.close(timeout=seconds)
+                except Exception as error:
+                    _log.debug("Closing the Dask cluster: %s", error)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+
+def connect(where: str | None, demand: Demand) -> Cluster:
+    """Reach a scheduler, or start one with its workers.
+
+    Parameters
+    ----------
+    where : address such as ``tcp://host:8786``, a scheduler file, ``slurm``, ``pbs``,
+        or None for workers on this machine
+
+    Raises
+    ------
+    CallError
+        If no scheduler answers there, or the batch system or Dask is not installed.
+    """
+    if where is None:
+        return _local(demand)
+    if where in BATCH:
+        return _batch(where, demand)
+    return _running(where)
+
+
+def check_reach(where: str | None) -> None:
+    """Refuse a scheduler that does not answer, before anything is begun or written.
+
+    Raises
+    ------
+    CallError
+        As `connect`.
+    """
+    if where in BATCH:
+        _check_command(where)
+    elif where is not None:
+        _running(where).close()
+
+
+def _running(where: str) -> Cluster:
+    """Connect to a scheduler that runs already."""
+    file = "://" not in where and (os.sep in where or Path(where).is_file())
+    if file and not Path(where).is_file():
+        raise CallError(
+            f"There is no scheduler file {where}; give the file that dask scheduler "
+            "--scheduler-file wrote, or an address such as tcp://host:8786."
+        )
+    how: dict[str, Any] = {"scheduler_file": where} if file else {"address": where}
+    try:
+        with _quiet():
+            client = _client(**how)
+    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
+        raise CallError(
+            f"No Dask scheduler answers at {where} within {_CONNECT:.0f} s; start one with "
+            "dask scheduler, or leave --dask out to use this machine."
+        ) from error
+    return Cluster(client, where)
+
+
+def _client(address: Any = None, **how: Any) -> Any:
+    """Connect to a scheduler, in so many seconds or not at all."""
+    from distributed import Client
+
+    return Client(  # type: ignore[no-untyped-call]
+        address, timeout=_CONNECT, set_as_default=False, **how
+    )
+
+
+def _local(demand: Demand) -> Cluster:
+    """Start workers on this machine, each a process that is replaced when it dies."""
+    from distributed import LocalCluster
+
+    scratch = TemporaryDirectory(prefix="hypercover-dask-", ignore_cleanup_errors=True)
+    try:
+        with _pinned(demand.threads):
+            own = LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=demand.workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=demand.memory or 0,
+                dashboard_address="127.0.0.1:0",
+                host="127.0.0.1",
+                local_directory=scratch.name,
+                silence_logs=logging.CRITICAL,
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        scratch.cleanup()
+        raise RunError(
+            f"Dask's workers cannot be started on this machine: {error}."
+        ) from error
+    return Cluster(_client(own), "this machine", own, scratch)
+
+
+def _batch(where: str, demand: Demand) -> Cluster:
+    """Start workers as jobs of a batch system; one that is lost is asked for again."""
+    import dask_jobqueue
+
+    _check_command(where)
+    asked = _job_settings(where, demand) | dict(demand.settings)
+    try:
+        own = getattr(dask_jobqueue, BATCH[where])(**asked)
+    except (ValueError, TypeError) as error:
+        raise CallError(
+            f"The settings for Dask's workers on {where} do not fit: {error}; mend them in "
+            "the site file or in ~/.config/dask/jobqueue.yaml."
+        ) from error
+    # Only an adaptive cluster asks for a worker again that was lost.
+    own.adapt(minimum=demand.workers, maximum=demand.workers, interval="2s", wait_count=1)
+    return Cluster(_client(own), f"{where} (through dask-jobqueue)", own)
+
+
+def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
+    """Return what every job of one worker is asked for with."""
+    settings: dict[str, Any] = {
+        "cores": 1,
+        "processes": 1,
+        "memory": demand.memory or "4GiB",
+        "job_name": "hypercover",
+        "scheduler_options": {"dashboard_address": ":0"},
+    }
+    if where == "slurm":
+        return settings | {"job_cpu": demand.threads}
+    return settings | {"resource_spec": f"select=1:ncpus={demand.threads}"}
+
+
+def _check_command(where: str) -> None:
+    command = {"slurm": "sbatch", "pbs": "qsub"}[where]
+    if which(command) is None:
+        raise CallError(
+            f"There is no {command} on the PATH, so no Dask workers can be asked of {where}; "
+            "run this on a machine of the cluster, or give a scheduler's address."
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own words about a scheduler that does not answer to itself."""
+    log = logging.getLogger("distributed")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
+def _pinned(threads: int) -> Iterator[None]:
+    """Have Dask start processes with so many threads, and leave our own as they are."""
+    import dask
+
+    key, limits = "distributed.nanny.pre-spawn-environ", thread_limits(threads)
+    before = {name: os.environ.get(name) for name in limits}
+    try:
+        with dask.config.set({key: dask.config.get(key, {}) | limits}):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

@@ -1,0 +1,197 @@
+"""Running plans on Dask: real schedulers, real workers, and what befalls them."""
+
+import os
+import time
+
+import pytest
+
+from hypercover.errors import CallError, ModelError, RunError
+from hypercover.jobs import dask_worker
+from hypercover.jobs.choosing import choose_executor
+from hypercover.jobs.dask import DaskExecutor
+from hypercover.jobs.executor import State
+from hypercover.jobs.inprocess import InProcessExecutor
+from hypercover.jobs.local import LocalExecutor, thread_limits
+from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.run import run_plan
+
+
+def squares(module, count=3, pause=0.0):
+    """A plan of some squares and their sum."""
+    tasks = [
+        Task(f"s{n}", f"{module}:square", {"number": n, "pause": pause})
+        for n in range(count)
+    ]
+    names = [task.name for task in tasks]
+    return Plan((*tasks, Task("sum", f"{module}:total", {"parts": names}, tuple(names))))
+
+
+def one(module, function, **arguments):
+    return Plan((Task("only", f"{module}:{function}", arguments),))
+
+
+@pytest.fixture(scope="module")
+def module(shared_tasks):
+    return shared_tasks
+
+
+@pytest.fixture(scope="module")
+def cluster(module):
+    """Two workers of this machine, shared by the tests of this file."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def executor(cluster):
+    return DaskExecutor(cluster.scheduler_address)
+
+
+def test_results_come_back_and_are_kept(tmp_path, module, executor, marks):
+    plan = squares(module, 6)
+    here = run_plan(plan, tmp_path / "here", InProcessExecutor())
+    assert run_plan(plan, tmp_path / "dask", executor) == here
+    events = []
+    assert run_plan(plan, tmp_path / "dask", executor, progress=events.append) == here
+    assert {event.what for event in events} == {"kept"}
+    assert all(marks(tmp_path / "dask")[f"square {n}"] == 1 for n in range(6))
+
+
+def test_a_failure_stops_only_its_own(tmp_path, module, executor):
+    plan = Plan(
+        (
+            Task("bad", f"{module}:fall"),
+            Task("after", f"{module}:total", {"parts": []}, ("bad",)),
+            Task("good", f"{module}:square", {"number": 3}),
+        )
+    )
+    events = []
+    with pytest.raises(RunError, match=r"1 task failed.*bad: KeyError: 'no such"):
+        run_plan(plan, tmp_path, executor, progress=events.append)
+    ends = {event.task: event.what for event in events}
+    assert ends == {"bad": "failed", "after": "skipped", "good": "done"}
+    assert "in fall" in executor.logs(plan.task("bad"))
+    with pytest.raises(ModelError, match="The model is wrong; train it again"):
+        run_plan(one(module, "refuse"), tmp_path / "other", executor)
+
+
+def test_a_worker_prints_into_the_log_of_its_task(tmp_path, module, executor):
+    plan = one(module, "environment")
+    run_plan(plan, tmp_path, executor)
+    assert executor.logs(plan.task("only")) == "printed by python\nprinted by a child\n"
+
+
+def test_one_hears_how_far_a_task_is(tmp_path, module, executor):
+    events = []
+    run_plan(one(module, "steps"), tmp_path, executor, progress=events.append)
+    assert events[0].what == "started"
+    said = [event.message for event in events if event.what == "progress"]
+    assert said
+    assert set(said) <= {"step 1", "step 2", "step 3"}
+
+
+def test_a_task_whose_worker_dies_is_done_on_another(tmp_path, module, executor, marks):
+    results = run_plan(one(module, "die", times=1), tmp_path, executor)
+    assert results == {"only": "alive"}
+    assert marks(tmp_path)["died"] == 2
+
+
+def test_a_task_taken_back_ends_where_it_is(tmp_path, module, executor):
+    plan = one(module, "steps")
+    plan.save(tmp_path)
+    task = plan.task("only")
+    executor.open(plan, tmp_path, lambda *_said: None)
+    try:
+        executor.submit(task)
+        while executor.state(task) is State.WAITING:
+            assert executor.wait(0.1) == []
+        executor.cancel(task)
+        assert executor.wait(5.0) == [task]
+        assert executor.state(task) is State.CANCELLED
+        time.sleep(1.5)
+    finally:
+        executor.close()
+    assert not list((tmp_path / "tasks").glob("only.json"))
+    assert not list((tmp_path / "tasks").glob("only.error"))
+
+
+def test_a_scheduler_file_is_as_good_as_an_address(tmp_path, module, cluster):
+    file = tmp_path / "scheduler.json"
+    file.write_text(f'{{"address": "{cluster.scheduler_address}"}}')
+    assert run_plan(squares(module), tmp_path / "run", DaskExecutor(str(file)))["sum"] == 5
+
+
+def test_workers_of_this_machine_share_its_cores(tmp_path, module, monkeypatch):
+    monkeypatch.setattr("hypercover.jobs.dask.cores", lambda: 6)
+    tasks = [Task(f"t{n}", f"{module}:environment") for n in range(4)]
+    before = dict(os.environ)
+    results = run_plan(Plan(tuple(tasks)), tmp_path, DaskExecutor(workers=2))
+    assert {found["threads"] for found in results.values()} == {"3"}
+    assert os.getpid() not in {found["pid"] for found in results.values()}
+    assert dict(os.environ) == before
+
+
+def test_a_worker_is_held_to_the_threads_it_has(monkeypatch):
+    for name in thread_limits(1):
+        monkeypatch.setenv(name, "7")
+    dask_worker._pin(3)
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_a_worker_that_sees_no_run_folder_or_another_version_says_so(tmp_path):
+    from importlib.metadata import version
+
+    own = version("hypercover")
+    assert "0.0.0" in dask_worker._unfit(tmp_path, "0.0.0", "tcp://a:1")
+    said = dask_worker._unfit(tmp_path / "none", own, "tcp://a:1")
+    assert said.startswith("The Dask worker tcp://a:1 cannot write to the run folder")
+    Plan(()).save(tmp_path)
+    assert dask_worker._unfit(tmp_path, own, "tcp://a:1") is None
+
+
+def test_a_run_ends_where_no_worker_can_do_it(tmp_path, module, executor, monkeypatch):
+    monkeypatch.setattr("hypercover.jobs.dask.version", lambda _name: "0.0.0")
+    with pytest.raises(CallError, match=r"has hypercover .*, and this is 0\.0\.0"):
+        run_plan(squares(module), tmp_path, executor)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("tcp://127.0.0.1:9", "No Dask scheduler answers at tcp://127.0.0.1:9"),
+        ("nonsense://x", "No Dask scheduler answers at nonsense://x"),
+        ("/nowhere/scheduler.json", "There is no scheduler file /nowhere/scheduler.json"),
+    ],
+)
+def test_a_scheduler_that_does_not_answer_is_one_sentence(
+    tmp_path, module, where, said, monkeypatch
+):
+    monkeypatch.setattr("hypercover.jobs.dask_cluster._CONNECT", 1.0)
+    prepared = []
+    with pytest.raises(CallError, match=said):
+        run_plan(
+            squares(module),
+            tmp_path,
+            DaskExecutor(where),
+            prepare=lambda: prepared.append(1),
+        )
+    assert not prepared
+
+
+def test_the_executor_is_chosen_by_words():
+    assert choose_executor(None) is None
+    assert isinstance(choose_executor("inprocess"), InProcessExecutor)
+    assert choose_executor("local", workers=3).workers == 3
+    assert isinstance(choose_executor("local"), LocalExecutor)
+    assert choose_executor("dask", workers=3).workers == 3
+    for asked, said in (
+        ({"kind": "ray"}, "no executor 'ray'"),
+        ({"kind": "local", "dask": "tcp://a:1"}, "leave out one"),
+        ({"kind": "inprocess", "workers": 2}, "one after another"),
+    ):
+        with pytest.raises(CallError, match=said):
+            choose_executor(**asked)
