@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from hypercover.features.nwfe import NWFE as NWFE
     from hypercover.features.pca import PCA as PCA
     from hypercover.features.profiles import Profiles as Profiles
+    from hypercover.jobs.dask import DaskExecutor as DaskExecutor
+    from hypercover.jobs.inprocess import InProcessExecutor as InProcessExecutor
+    from hypercover.jobs.local import LocalExecutor as LocalExecutor
     from hypercover.maps.export import write_class_map as write_class_map
     from hypercover.maps.predict import predict_scene as predict_scene
     from hypercover.samples.blocks import BlockSplit as BlockSplit
@@ -81,14 +84,17 @@ _HOMES = {
     "Chain": "features.chain",
     "ClusterFolds": "samples.folds",
     "ClusterSplit": "samples.clusters",
+    "DaskExecutor": "jobs.dask",
     "Evaluation": "evaluation.evaluate",
     "FieldSplit": "samples.fields",
     "FieldUnits": "evaluation.units",
     "HypercoverError": "errors",
+    "InProcessExecutor": "jobs.inprocess",
     "KFoldSplit": "samples.kfold",
     "KPCA": "features.kpca",
     "KernelGridSearch": "search.grid",
     "Legend": "scene.legend",
+    "LocalExecutor": "jobs.local",
     "MNF": "features.mnf",
     "MaskSplit": "samples.masks",
     "NWFE": "features.nwfe",

@@ -1,7 +1,12 @@
 """Running plans on Dask: real schedulers, real workers, and what befalls them."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -195,3 +200,109 @@ def test_the_executor_is_chosen_by_words():
     ):
         with pytest.raises(CallError, match=said):
             choose_executor(**asked)
+
+
+_RUN = """
+import sys
+from hypercover.jobs.dask import DaskExecutor
+from hypercover.jobs.plan import Plan
+from hypercover.jobs.run import run_plan
+if __name__ == "__main__":
+    folder, *where = sys.argv[1:]
+    print(run_plan(Plan.load(folder), folder, DaskExecutor(*where, workers=2)))
+"""
+
+
+def started(plan, folder, *where):
+    """Begin a run in a process of its own."""
+    plan.save(folder)
+    script = folder / "run.py"
+    script.write_text(_RUN)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(folder), *where],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until(condition, seconds=30.0):
+    """Wait until something is true; fail if it does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def members(session):
+    """List the processes of a session that are alive."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, _, own = stat.read_text().rsplit(")", 1)[1].split()[:4]
+            if own == str(session) and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_ended_on_the_way_goes_on_and_nobody_outlives_it(
+    tmp_path, module, marks, number
+):
+    plan = squares(module, 8, pause=0.4)
+    run = started(plan, tmp_path)
+    until(lambda: list((tmp_path / "tasks").glob("s[0-9].json")))
+    run.send_signal(number)
+    run.communicate(timeout=20)
+    assert run.returncode != 0
+    until(lambda: not members(run.pid), seconds=10)
+    finished = {path.stem for path in (tmp_path / "tasks").glob("s[0-9].json")}
+    assert 0 < len(finished) < 8
+    assert run_plan(plan, tmp_path, InProcessExecutor())["sum"] == 140
+    assert all(marks(tmp_path)[f"begun {name[1:]}"] == 1 for name in finished)
+
+
+@pytest.mark.slow
+def test_a_task_that_kills_every_worker_fails_alone(tmp_path, module, executor):
+    plan = Plan(
+        (
+            Task("bad", f"{module}:die", {"times": 99}),
+            Task("good", f"{module}:square", {"number": 3}),
+        )
+    )
+    with pytest.raises(RunError, match=r"bad: The workers it was on ended 4 times; see"):
+        run_plan(plan, tmp_path, executor)
+    assert (tmp_path / "tasks" / "good.json").exists()
+    assert executor.logs(plan.task("bad")).count("last words") == 4
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, module, marks):
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0"]
+    file = tmp_path / "scheduler.json"
+    words = ["--scheduler-file", str(file), "--no-dashboard", "--host", "127.0.0.1"]
+    scheduler = subprocess.Popen([*dask, *words], stderr=subprocess.DEVNULL)
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1"]
+    until(file.exists)
+    serving = subprocess.Popen(
+        [*worker, "--scheduler-file", str(file), "--no-dashboard"],
+        stderr=subprocess.DEVNULL,
+        cwd=tmp_path,
+    )
+    folder = tmp_path / "run"
+    plan = squares(module, 6, pause=1.0)
+    try:
+        run = started(plan, folder, str(file))
+        until(lambda: list((folder / "tasks").glob("s[0-9].json")))
+        scheduler.kill()
+        _, said = run.communicate(timeout=60)
+        assert "was lost; what is done stays done" in said
+    finally:
+        for process in (scheduler, serving):
+            process.kill()
+            process.wait()
+    finished = {path.stem for path in (folder / "tasks").glob("s[0-9].json")}
+    assert run_plan(plan, folder, InProcessExecutor())["sum"] == 55
+    assert all(marks(folder)[f"square {name[1:]}"] == 1 for name in finished)
