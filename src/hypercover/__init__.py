@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from hypercover.scene.classes import drop_classes as drop_classes
     from hypercover.scene.classmap import open_class_map as open_class_map
     from hypercover.scene.legend import Legend as Legend
+    from hypercover.scene.pansharpen import pansharpen as pansharpen
+    from hypercover.scene.quality import wald_quality as wald_quality
     from hypercover.scene.reading import open_scene as open_scene
     from hypercover.scene.scene import Scene as Scene
     from hypercover.scene.simulate import simulate as simulate
@@ -128,6 +130,8 @@ _HOMES = {
     "open_class_map": "scene.classmap",
     "named_scene": "experiment.named",
     "open_scene": "scene.reading",
+    "pansharpen": "scene.pansharpen",
+    "wald_quality": "scene.quality",
     "predict_scene": "maps.predict",
     "read_libsvm": "samples.libsvm",
     "reliability_bins": "evaluation.calibration",

@@ -19,6 +19,7 @@ from hypercover.cli import (
     gap,
     info,
     libsvm,
+    pansharpen,
     predict,
     report,
     run,
@@ -74,6 +75,7 @@ for command in (
     area,
     report,
     simulate,
+    pansharpen,
     windows,
     scenes,
 ):

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -107,6 +107,7 @@ def write_scene(
     *,
     interleave: str | None = None,
     tags: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the cube of a scene with its wavelengths, band names and georeference.
 
@@ -125,6 +126,8 @@ def write_scene(
         Order of the values in an ENVI file: by band (default), line or pixel.
     tags : mapping, optional
         More text to keep with the image.
+    progress : callable, optional
+        Called with the rows done and the rows in all.
 
     Returns
     -------
@@ -148,6 +151,8 @@ def write_scene(
         for rows, cols in _pieces(scene):
             window = ((rows.start, rows.stop), (cols.start, cols.stop))
             file.write(scene.read(rows, cols).astype(dtype, copy=False), window=window)
+            if progress is not None:
+                progress(rows.stop, scene.shape[0])
     return _pixels_of(target)
 
 

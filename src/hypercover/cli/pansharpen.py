@@ -1,0 +1,76 @@
+"""``hypercover pansharpen``: coarse bands made as fine as a grey image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hypercover.scene.pansharpen import Injection
+    from hypercover.scene.quality import Quality
+
+__all__ = ["command"]
+
+
+def command(
+    pan: Annotated[Path, typer.Argument(help="The fine grey image, of one band.")],
+    bands: Annotated[Path, typer.Argument(help="The coarse image with the bands.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Image to write: .tif, or .hdr for ENVI.")
+    ],
+    injection: Annotated[
+        str, typer.Option(help="additive, proportional, or none (interpolation alone).")
+    ] = "additive",
+    keep_pan: Annotated[
+        bool, typer.Option("--keep-pan", help="Put the grey image in front as a band.")
+    ] = False,
+    quality: Annotated[
+        bool,
+        typer.Option("--quality", help="Also measure SAM, ERGAS and Q by Wald's protocol."),
+    ] = False,
+) -> None:
+    """Sharpen the bands of an image with a finer grey image of the same place.
+
+    Undecimated wavelet transform (à trous, B3 spline); ratio and sub-pixel phase come from
+    the georeferences.  Images of any size, in bounded memory.
+
+    Example: hypercover pansharpen pan.tif bands.tif -o sharp.tif --quality
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.cli.tables import say, show
+    from hypercover.scene.origin import marked
+    from hypercover.scene.pansharpen import pansharpen
+    from hypercover.scene.quality import wald_quality
+    from hypercover.scene.reading import open_scene
+    from hypercover.scene.writing import check_apart, driver_of, write_scene
+
+    kind = cast("Injection", injection)
+    check_apart(out, pan, bands)
+    driver_of(out)
+    grey, colours = (open_scene(path, labels=False) for path in (pan, bands))
+    with bar("Statistics") as advance:
+        sharp = pansharpen(
+            grey, colours, injection=kind, keep_pan=keep_pan, progress=advance
+        )
+    with bar("Pansharpening") as advance:
+        written = write_scene(sharp, out, progress=advance)
+    say(*(f"Note: {note}" for note in sharp.notes[len(colours.notes) :]))
+    say(f"{marked('Image', sharp.origin)}: {written}")
+    if quality:
+        show(_table(wald_quality(grey, colours)))
+
+
+def _table(found: "list[Quality]") -> "Table":
+    """Tabulate what each way of sharpening is worth."""
+    from rich.table import Table
+
+    title = f"Wald's protocol on {found[0].pixels:,} pixels"
+    table = Table(title=title, title_justify="left", min_width=len(title))
+    table.add_column("method")
+    for column in ("SAM in °", "ERGAS in %", "Q"):
+        table.add_column(column, justify="right")
+    for row in found:
+        table.add_row(row.method, f"{row.sam:.3f}", f"{row.ergas:.3f}", f"{row.q:.4f}")
+    return table
