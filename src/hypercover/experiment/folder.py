@@ -34,6 +34,11 @@ class RunFolder:
         return self.path / "gap.csv"
 
     @property
+    def speedup(self) -> Path:
+        """What the run cost and how busy its workers were, as a table."""
+        return self.path / "speedup.csv"
+
+    @property
     def log(self) -> Path:
         """Training curves, one JSON object a line."""
         return self.path / "log.jsonl"

@@ -23,7 +23,9 @@ from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.summary import best_model, summarise
 from hypercover.files import write_json, write_text
+from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import result_of
+from hypercover.jobs.speedup import speed_up
 from hypercover.scene.legend import Legend
 from hypercover.scene.origin import mark
 
@@ -155,7 +157,10 @@ def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
 
 
 def report_run(folder: Path) -> dict[str, Any]:
-    """Write ``report.html`` from what lies in the run folder."""
+    """Write ``speedup.csv``, and ``report.html`` from what lies in the run folder."""
     from hypercover.maps.report import write_report
 
+    found = speed_up(Plan.load(folder), folder, without=("report",))
+    if found is not None:
+        write_text(RunFolder(folder).speedup, found.csv())
     return {"report": write_report(folder).name}

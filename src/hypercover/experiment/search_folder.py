@@ -47,6 +47,11 @@ class SearchFolder:
         """Every cell as a line."""
         return self.path / "search.csv"
 
+    @property
+    def speedup(self) -> Path:
+        """What the search cost and how busy its workers were, as a table."""
+        return self.path / "search-speedup.csv"
+
     def figure(self, model: str, by: str) -> Path:
         """Return the path of a heat map."""
         return RunFolder(self.path).figure(f"search-{model}-{by}")

@@ -16,7 +16,9 @@ from hypercover.experiment.search_plan import cases_of, folds_task, gammas_of, r
 from hypercover.experiment.search_table import Rung, Table, tables_csv
 from hypercover.experiment.tasks import Setting
 from hypercover.files import write_json, write_text
+from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import result_of
+from hypercover.jobs.speedup import speed_up
 from hypercover.scene.origin import Origin
 
 __all__ = ["fold_samples", "forget_case", "search_gamma", "tables_of", "tabulate"]
@@ -146,6 +148,9 @@ def tabulate(folder: Path) -> dict[str, Any]:
         _draw(place, table, **scene.origin)
     write_text(place.csv, tables_csv(tables))
     write_json(place.table, document)
+    found = speed_up(Plan.load(folder), folder, without=("search",))
+    if found is not None:
+        write_text(place.speedup, found.csv())
     _renew_report(place)
     return {"table": place.digest}
 

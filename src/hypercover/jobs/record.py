@@ -38,11 +38,16 @@ class Record:
     """Machine it ran on."""
     pid: int
     """Process it ran in."""
+    began: float | None = None
+    """When it began, in seconds since 1970; not known of results of long ago."""
 
     @classmethod
     def of(cls, fingerprint: str, result: Any, seconds: float) -> "Record":
-        """Make the record of a task that this process has done."""
-        return cls(fingerprint, result, round(seconds, 6), platform.node(), os.getpid())
+        """Make the record of a task that this process has just done."""
+        began = round(time.time() - seconds, 6)
+        return cls(
+            fingerprint, result, round(seconds, 6), platform.node(), os.getpid(), began
+        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 from hypercover.maps.plates import Plate, plate_of, read_plate
 from hypercover.maps.record import Beside, Model, Record, Split
 from hypercover.maps.search_record import SearchRecord, read_search
+from hypercover.maps.speed_record import Speed, read_speed
 from hypercover.maps.view_page import ViewPage, read_view
 from hypercover.maps.words import crs_words
 from hypercover.samples.split import PART_COLORS, PARTS
@@ -134,6 +135,15 @@ class Run:
     def search(self) -> SearchRecord | None:
         """The grid search that lies in the same folder, if there is one."""
         return read_search(self.folder)
+
+    @cached_property
+    def speed(self) -> dict[str, Speed]:
+        """What the run and the search in its folder cost, as far as they were written down."""
+        found = {
+            "The run": read_speed(self.folder / "speedup.csv"),
+            "The search": read_speed(self.folder / "search-speedup.csv"),
+        }
+        return {name: speed for name, speed in found.items() if speed is not None}
 
     @cached_property
     def view(self) -> ViewPage | None:

@@ -1,0 +1,151 @@
+"""What a run cost one task after another, what it took, and how busy each worker was."""
+
+import csv
+import io
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypercover.jobs.plan import Plan
+from hypercover.jobs.record import Record, TaskFiles
+
+__all__ = ["COLUMNS", "SpeedUp", "Stretch", "speed_up", "stretches_of"]
+
+COLUMNS = ("worker", "tasks", "serial_seconds", "wall_seconds", "speed_up", "efficiency")
+_PAUSE = 60.0
+"""Seconds without any task after which a run counts as stopped meanwhile."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One task: who did it, from when and for how long."""
+
+    worker: str
+    """Machine and process."""
+    began: float
+    """Seconds since 1970, by the clock of that machine."""
+    seconds: float
+    """How long it took."""
+
+    @property
+    def ended(self) -> float:
+        """When it was done."""
+        return self.began + self.seconds
+
+
+@dataclass(frozen=True)
+class SpeedUp:
+    """The lecture's comparison: the sum of all tasks against the time they took.
+
+    Why it exists: whether more workers are worth their cost is a number.  The
+    sum is that of the tasks as they ran side by side; alone each might be
+    quicker, so the speed-up is at most this.
+
+    Examples
+    --------
+    >>> made = SpeedUp.of([Stretch("a", 0, 4), Stretch("b", 0, 2), Stretch("b", 2, 1)])
+    >>> made.serial, made.wall, made.workers, made.factor, made.efficiency
+    (7.0, 4.0, 2, 1.75, 0.875)
+    """
+
+    wall: float
+    """Seconds from the first task to the last, pauses of the whole run left out."""
+    tasks: dict[str, int]
+    """Tasks of each worker."""
+    busy: dict[str, float]
+    """Seconds that each worker was on a task."""
+    workers: int
+    """Tasks that ran at the same time, at most: a worker that died counts with who took
+    its place."""
+
+    @classmethod
+    def of(cls, stretches: Sequence[Stretch]) -> "SpeedUp":
+        """Add up tasks that were done."""
+        busy: dict[str, float] = {}
+        tasks: dict[str, int] = {}
+        for each in stretches:
+            busy[each.worker] = busy.get(each.worker, 0.0) + each.seconds
+            tasks[each.worker] = tasks.get(each.worker, 0) + 1
+        return cls(_wall(stretches), tasks, busy, _most_at_once(stretches))
+
+    @property
+    def serial(self) -> float:
+        """Seconds of all tasks, one after another."""
+        return sum(self.busy.values())
+
+    @property
+    def factor(self) -> float:
+        """How many times shorter the run was than its tasks one after another."""
+        return self.serial / self.wall if self.wall > 0 else 1.0
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the workers' time that went into tasks."""
+        return self.factor / max(1, self.workers)
+
+    def csv(self) -> str:
+        """Return a line for all workers together, and one for each.
+
+        The speed-up of a worker is what it adds to that of all.
+        """
+        written = io.StringIO()
+        lines = csv.writer(written, lineterminator="\n")
+        lines.writerow(COLUMNS)
+        count, wall = sum(self.tasks.values()), f"{self.wall:.3f}"
+        share = (f"{self.factor:.3f}", f"{self.efficiency:.3f}")
+        lines.writerow((f"all {self.workers}", count, f"{self.serial:.3f}", wall, *share))
+        for worker, busy in sorted(self.busy.items()):
+            part = f"{busy / self.wall if self.wall > 0 else 1.0:.3f}"
+            lines.writerow((worker, self.tasks[worker], f"{busy:.3f}", wall, part, part))
+        return written.getvalue()
+
+
+def stretches_of(records: Iterable[Record]) -> list[Stretch]:
+    """Return who did which task when; of old records it is not known."""
+    return [
+        Stretch(f"{record.host} {record.pid}", record.began, record.seconds)
+        for record in records
+        if record.began is not None
+    ]
+
+
+def speed_up(
+    plan: Plan, folder: str | Path, *, without: Collection[str] = ()
+) -> SpeedUp | None:
+    """Add up the tasks of a plan that are done in a folder; None where none is.
+
+    Parameters
+    ----------
+    without : names of tasks to leave out, such as the one that asks
+    """
+    records = (
+        TaskFiles(folder, task.name).read_record(plan.fingerprints[task.name])
+        for task in plan.tasks
+        if task.name not in without
+    )
+    found = stretches_of(record for record in records if record is not None)
+    return SpeedUp.of(found) if found else None
+
+
+def _wall(stretches: Sequence[Stretch]) -> float:
+    """Add up the time from the first task to the last without long pauses between tasks."""
+    total, until = 0.0, None
+    for each in sorted(stretches, key=lambda one: one.began):
+        if until is None or each.began - until > _PAUSE:
+            until = each.began
+        total += max(0.0, each.ended - until)
+        until = max(until, each.ended)
+    return total
+
+
+def _most_at_once(stretches: Sequence[Stretch]) -> int:
+    """Count the tasks that ran at the same time, at most."""
+    turns = [(each.began, 1) for each in stretches] + [
+        (each.ended, -1) for each in stretches
+    ]
+    most = now = 0
+    # An end comes before a beginning at the same moment.
+    for _, turn in sorted(turns):
+        now += turn
+        most = max(most, now)
+    return most
