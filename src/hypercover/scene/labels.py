@@ -162,7 +162,17 @@ def legend_of(
     nameless = [code for code in codes if code not in names]
     if nameless and names:
         notes.append(f"No class name is known for {_few(nameless)}.")
+    notes += _empty_note({code: names[code] for code in sorted({*names} - {0, *codes})})
     return legend, tuple(notes)
+
+
+def _empty_note(names: Mapping[int, str]) -> list[str]:
+    """Name the classes that the legend has and the map has not; nothing of none."""
+    if not names:
+        return []
+    shown = [f"{name} ({code})" for code, name in list(names.items())[:8]]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return [f"Classes of the legend without a labelled pixel: {', '.join(shown)}{more}."]
 
 
 def _known_notes(title: str, note: str) -> list[str]:
