@@ -61,8 +61,24 @@ def test_a_class_that_lies_in_one_fold_is_tested_and_named():
     labels[0, 39] = 5
     splits = KFoldSplit("fields", 2, guard=1).splits(labels)
     assert sum(split.mask("test")[0, 39] for split in splits) == 1
-    note = "Class 5: 1 pixel of 1 are tested in a fold that leaves none of the class"
-    assert all(any(one.startswith(note) for one in split.notes) for split in splits)
+    note = (
+        "1 pixel is tested in a fold that leaves none of its class to train on, and counts "
+        "as an error: all of class 5."
+    )
+    assert all(note in split.notes for split in splits)
+
+
+def test_all_classes_that_cannot_be_learnt_stand_in_one_note():
+    """Nine classes of one field each, and one of six fields."""
+    labels = np.zeros((12, 60), int)
+    labels[:, ::4] = [*range(1, 10), *[20] * 6]
+    first, *others = KFoldSplit("fields", 3, guard=0).splits(labels, seed=1)
+    (note,) = [one for one in first.notes if "to train on" in one]
+    assert all(note in split.notes for split in others)
+    assert note.startswith(
+        "108 pixels are tested in a fold that leaves none of their class"
+    )
+    assert note.endswith("count as errors: all of classes 1, 2, 3, 4, 5, 6, 7, 8, 9.")
 
 
 def test_what_cannot_be_folded_is_said(labels):

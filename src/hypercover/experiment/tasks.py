@@ -109,11 +109,12 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     scene, experiment = setting.scene, setting.experiment
     spec = experiment.splits[split]
     first, fold = experiment.origin(split, seed)
-    made = split_for(spec, scene, seed=first, window=experiment.window, fold=fold)
+    made = kept = split_for(spec, scene, seed=first, window=experiment.window, fold=fold)
     if said := mark(scene.origin):
-        made = replace(made, notes=(*made.notes, f"The image was not measured: {said}."))
+        # The file may be carried away from the run, whose scene says so itself.
+        kept = replace(made, notes=(*made.notes, f"The image was not measured: {said}."))
     where, stem = setting.folder.split(split, seed - experiment.seed)
-    made.save(where, stem, grid=scene.grid, legend=scene.legend, labels=scene.usable_labels)
+    kept.save(where, stem, grid=scene.grid, legend=scene.legend, labels=scene.usable_labels)
     if seed == experiment.seed:
         figure = "split" if split == "main" else f"split-{split}"
         draw.save(draw.draw_split(scene, made), setting.folder.figure(figure))

@@ -17,6 +17,8 @@ from hypercover.samples.windows import check_window
 
 __all__ = ["KFoldSplit"]
 
+_NAMED = 8
+"""Classes of which a note tells what part of them cannot be learnt."""
 Mask = npt.NDArray[np.bool_]
 
 
@@ -171,11 +173,23 @@ def _mask(folds: Folds, shape: tuple[int, ...], *parts: npt.NDArray[np.intp]) ->
 
 
 def _unlearnt(folds: Folds) -> tuple[str, ...]:
-    """Name the classes with pixels that no classifier can get right."""
-    lost = folds.samples.labels[np.concatenate([fold.unscored for fold in folds.parts])]
-    return tuple(
-        f"Class {code}: {counted(int(count), 'pixel')} of "
-        f"{np.count_nonzero(folds.samples.labels == code):,} are tested in a fold that "
-        "leaves none of the class to train on, and count as errors."
+    """Name in one sentence the classes with pixels that no classifier can get right."""
+    labels = folds.samples.labels
+    lost = labels[np.concatenate([fold.unscored for fold in folds.parts])]
+    if not len(lost):
+        return ()
+    counts = [
+        (int(code), int(count), int(np.count_nonzero(labels == code)))
         for code, count in zip(*np.unique(lost, return_counts=True), strict=True)
+    ]
+    whole = ", ".join(str(code) for code, count, total in counts if count == total)
+    parts = [f"{n:,} of {of:,} of class {code}" for code, n, of in counts if n < of]
+    more = len(parts) - _NAMED
+    said = [f"all of {'classes' if ',' in whole else 'class'} {whole}"] if whole else []
+    said += [*parts[:_NAMED], *([f"some of {more} more classes"] if more > 0 else [])]
+    one = len(lost) == 1
+    return (
+        f"{counted(len(lost), 'pixel')} {'is' if one else 'are'} tested in a fold that leaves "
+        f"none of {'its' if one else 'their'} class to train on, and "
+        f"{'counts as an error' if one else 'count as errors'}: {'; '.join(said)}.",
     )
