@@ -3,7 +3,13 @@
 import numpy as np
 import xarray as xr
 
-from hypercover.cli.tables import accuracy_table, interval_lines, scene_table, show
+from hypercover.cli.tables import (
+    accuracy_table,
+    interval_lines,
+    scene_table,
+    show,
+    spread_lines,
+)
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.scene import Scene
 
@@ -52,3 +58,23 @@ def test_where_nothing_can_be_told_a_dash_stands_for_the_interval(capsys):
     )
     show(accuracy_table(told({"unit": "fields", "units": 2, "overall_accuracy": None})))
     assert "[" not in capsys.readouterr().out
+
+
+def test_it_is_said_whether_spreads_are_those_of_seeds_or_of_folds(capsys):
+    """Three seeds of the main split, of a gap at that, and two folds beside it."""
+    metrics = told(None) | {"gap": {"rows": []}}
+    (model,) = metrics["models"].values()
+    spread = {"overall_accuracy": 0.021}
+    metrics["models"]["svm"] = model | {"repeats": [{}] * 3, "spread": spread}
+    folds = model | {"repeats": [{}] * 2, "folds": 2, "spread": spread}
+    metrics["beside"] = {"dealt": {"split": metrics["split"], "models": {"svm": folds}}}
+    assert spread_lines(metrics) == [
+        "± is one standard deviation, over 3 seeds under overlap-free, over 2 folds under "
+        "dealt."
+    ]
+    show(accuracy_table(metrics))
+    shown = capsys.readouterr().out
+    assert "overlap-free" in shown
+    assert "blocks" not in shown
+    metrics["models"]["svm"] = folds | {"repeats": [{}], "folds": 1}
+    assert spread_lines(metrics | {"beside": {}}) == []

@@ -30,7 +30,18 @@ def drawn(seed, labels=LABELS):
     return np.where(np.random.default_rng(seed).random(labels.shape) < 0.75, labels, 0)
 
 
-def run(folder, models, seeds=(0,), *, masks=drawn, kind="blocks", size=6, beside=()):
+def run(
+    folder,
+    models,
+    seeds=(0,),
+    *,
+    masks=drawn,
+    kind="blocks",
+    size=6,
+    beside=(),
+    curve=(),
+    gap=False,
+):
     """Leave a run as far as a comparison needs it: ``models`` are shares that are right."""
     where = RunFolder(folder)
     made = {"kind": kind, "settings": {"size": size}}
@@ -38,7 +49,7 @@ def run(folder, models, seeds=(0,), *, masks=drawn, kind="blocks", size=6, besid
         name: {"repeats": [{"seed": seed, "overall_accuracy": 0.5} for seed in seeds]}
         for name in models
     }
-    for split in ("main", *beside):
+    for split in ("main", *beside, *curve):
         for at, seed in enumerate(seeds):
             mask = masks(seed)
             Split.from_parts(train=mask == 0, test=mask > 0).save(
@@ -54,7 +65,10 @@ def run(folder, models, seeds=(0,), *, masks=drawn, kind="blocks", size=6, besid
                 )
     part = {"split": made, "models": told}
     document = {"scene": {"simulated": True}, "legend": LEGEND, **part,
-                "beside": dict.fromkeys(beside, part)}  # fmt: skip
+                "beside": dict.fromkeys(beside, part),
+                "learning_curve": dict.fromkeys(curve, part)}  # fmt: skip
+    if gap:
+        document["gap"] = {"window": 9, "rows": []}
     write_json(where.metrics, document)
     return folder
 
@@ -87,6 +101,31 @@ def test_models_and_splits_that_are_asked_for(three):
     found = compare_runs([three], models=["cnn", "svm"], split="random")
     assert [(p.first.label, p.second.label) for p in found.pairs] == [("svm", "cnn")]
     assert found.split == "random"
+
+
+@pytest.mark.parametrize(
+    ("called", "options"),
+    [
+        ("blocks", {}),
+        ("blocks (main)", {"beside": ("blocks",)}),
+        ("overlap-free", {"beside": ("random", "centre-free"), "gap": True}),
+    ],
+)
+def test_the_main_split_answers_to_the_name_it_has_in_tables(tmp_path, called, options):
+    folder = run(tmp_path / "run", {"svm": 0.7, "cnn": 0.9}, **options)
+    main, named = (compare_runs([folder], split=split) for split in ("main", called))
+    assert named.pairs[0].found.to_json() == main.pairs[0].found.to_json()
+    for name in options.get("beside", ()):
+        assert compare_runs([folder], split=name).split == name
+
+
+def test_shares_of_a_learning_curve_are_compared_too(tmp_path):
+    folder = run(tmp_path / "run", {"svm": 0.7, "cnn": 0.9}, curve=("train-0.1",))
+    assert len(compare_runs([folder], split="train-0.1").pairs) == 1
+    with pytest.raises(
+        CallError, match=r"'train-0.3'; it has main \(blocks\), train-0.1\."
+    ):
+        compare_runs([folder], split="train-0.3")
 
 
 def test_models_of_several_runs_carry_the_name_of_their_run(three, tmp_path):
@@ -185,8 +224,10 @@ def test_runs_cut_short_are_refused(three, tmp_path):
 
 
 def test_names_that_are_not_there_are_refused(three, tmp_path):
-    with pytest.raises(CallError, match="no split named 'blocks'; it has main, random"):
-        compare_runs([three], split="blocks")
+    with pytest.raises(
+        CallError, match=r"no split named 'x'; it has main \(blocks\), random"
+    ):
+        compare_runs([three], split="x")
     with pytest.raises(CallError, match="No model is named 'tree' in"):
         compare_runs([three], models=["svm", "tree"])
     with pytest.raises(CallError, match="at least two models, found 1"):

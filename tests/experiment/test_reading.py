@@ -103,7 +103,16 @@ FAULTS = [
     ({"models": {}}, "models"),
     ({"repeats": 0}, "repeats should be greater than or equal to 1, got 0"),
     ({"map": "bst"}, "map should be a valid boolean or should be 'best', got 'bst'"),
-    ({"name": "a b"}, "name"),
+    (
+        {"name": "a b"},
+        "name must be made of 1 to 64 letters from A to Z, digits, dots, dashes and "
+        "underscores, the first a letter or a digit, got 'a b'",
+    ),
+    ({"models": {"../a": {"kind": "svm"}}}, "models.../a must be made of 1 to 64 letters"),
+    (
+        {"split": {"kind": "saved", "path": "labels.tif", "sha256": "A0"}},
+        "split.sha256 must be a SHA-256: 64 digits from 0 to 9 and a to f, got 'A0'",
+    ),
     ({"seed": "x"}, "seed should be a valid integer, got 'x'"),
     ({"scenes": {}}, "scenes is an unknown key (did you mean scene?)"),
     ({"scene": {"path": "gone.tif"}}, "scene.path: no file"),

@@ -60,7 +60,9 @@ def rewritten(folder, metrics, **changes):
 
 def test_page_says_the_figures_and_their_audit(run_folder):
     words = Reader(read(run_folder)).words
-    assert "71.0 % of 220 test pixels are right on the map by cnn" in words
+    assert (
+        "71.0 % of 220 test pixels of the split blocks are right on the map by cnn" in words
+    )
     assert "90 % of the test pixels had a training pixel inside their 5 × 5 window" in words
     assert "would have claimed 99.0 % : 28.0 points more" in words
     assert "simulated" in words
@@ -114,6 +116,7 @@ def test_repeats_show_their_spread(run_folder, metrics):
     words = rewritten(run_folder, metrics)
     assert "71.0 ± 1.0" in words
     assert "(mean of 3 seeds)" in words
+    assert "± is one standard deviation, over 3 seeds under blocks." in words
     assert "Means over 3 seeds" in words
     assert "72.00" in words
 
@@ -201,6 +204,7 @@ def test_a_bare_run_still_makes_a_page(tmp_path, metrics):
 def test_without_validation_no_model_is_called_best(run_folder, metrics):
     words = rewritten(run_folder, metrics, best=None)
     assert "no model was chosen" in words
+    assert "71.0 % of the test pixels of the split blocks right" in words
     assert " % ," not in words
     assert "best by validation" not in words
 
@@ -328,8 +332,9 @@ def test_figures_of_several_seeds_are_not_called_those_of_a_map(run_folder):
         name: model | {"repeats": repeats} for name, model in metrics["models"].items()
     }
     words = rewritten(run_folder, metrics, models=models)
-    assert "71.0 % of 220 test pixels are right with cnn" in words
+    assert "71.0 % of 220 test pixels of the split blocks are right with cnn" in words
     assert "(mean of 3 seeds)" in words
+    assert "± is one standard deviation, over 3 seeds under blocks." in words
     assert "right on the map" not in words
 
 

@@ -129,7 +129,7 @@ def test_a_click_shows_the_spectrum_the_class_and_the_shares(page, land, maps, s
     page.page.mouse.click(*page.spot(*AT, land.shape))
     page.page.wait_for_selector(".inspector h3")
     said = page.text(".inspector")
-    assert "Pixel at row 5, column 20" in said
+    assert "Pixel at row 5, column 20 counted from 0" in said
     assert "x 500410.0, y 4479890.0" in said
     assert page.text(".inspector dd.label").strip() == "Corn"
     part = ("in no part", "train", "validation", "test", "guard")[split.parts[AT]]

@@ -21,7 +21,10 @@ def command(
         typer.Option(help="Compare this model; may be given several times."),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="main, or the name of one beside it.")
+        str,
+        typer.Option(
+            help="main, or another split of the runs: one beside it, or train-SHARE of a curve."
+        ),
     ] = "main",
     out: Annotated[
         Path | None,

@@ -19,6 +19,7 @@ from hypercover.cli.tables import (
     note_lines,
     say,
     show,
+    spread_lines,
     unscored_lines,
 )
 from hypercover.experiment.folder import RunFolder
@@ -47,7 +48,7 @@ def run_and_show(
             experiment, folder, workers=workers, executor=executor, progress=watch
         )
     show(accuracy_table(metrics), *curve_table(metrics))
-    say(*interval_lines(metrics))
+    say(*spread_lines(metrics), *interval_lines(metrics))
     if "gap" in metrics:
         show(gap_table(metrics))
     say(*calibration_lines(metrics))

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hypercover.maps.search_words import choice_words, choices_words, edge_words
+from hypercover.maps.words import main_name, spread_words
 from hypercover.scene.catalog import KnownScene
 from hypercover.scene.origin import mark, marked
 from hypercover.scene.scene import Scene
@@ -27,6 +28,7 @@ __all__ = [
     "scene_table",
     "scenes_table",
     "show",
+    "spread_lines",
     "unscored_lines",
 ]
 
@@ -121,7 +123,19 @@ def curve_table(metrics: Mapping[str, Any]) -> list[Table]:
 
 def _parts(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     main = {"split": metrics["split"], "models": metrics["models"]}
-    return [(metrics["split"]["kind"], main), *metrics["beside"].items()]
+    beside = metrics["beside"]
+    name = main_name(metrics["split"]["kind"], beside, gap="gap" in metrics)
+    return [(name, main), *beside.items()]
+
+
+def spread_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say of what ± is the standard deviation, where it stands in the table."""
+    drawn = {
+        label: (len(model["repeats"]), model.get("folds", 1))
+        for label, part in _parts(metrics)
+        for model in part["models"].values()
+    }
+    return list(filter(None, [spread_words(drawn)]))
 
 
 def gap_table(metrics: Mapping[str, Any]) -> Table:

@@ -22,7 +22,8 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.units import units_of_split
 from hypercover.experiment.folder import RunFolder
 from hypercover.files import write_json, write_text
-from hypercover.maps.record import Model, Record, Split, read_record
+from hypercover.maps.record import Beside, Model, Record, Split, read_record
+from hypercover.maps.words import main_name
 from hypercover.scene.origin import mark
 
 __all__ = ["Entrant", "Pair", "RunComparison", "compare_runs"]
@@ -152,7 +153,8 @@ def compare_runs(
     ----------
     runs : folders of finished runs
     models : names of models to compare; all by default
-    split : ``main``, or the name of a split beside it
+    split : ``main`` or what the tables call it, or the name of a split beside it or of a
+        share of the learning curve, such as ``train-0.1``
     resamples, seed
         How often blocks or fields are drawn anew, and the seed of these draws.
 
@@ -167,8 +169,8 @@ def compare_runs(
     _check_models(asked, models)
     seeds = _common_seeds(asked)
     entrants = [
-        _entrant(run, name, model, split=split, seeds=seeds, runs=asked)
-        for run, (_, chosen) in asked.items()
+        _entrant(run, name, model, seeds=seeds, runs=asked)
+        for run, (_, _, chosen) in asked.items()
         for name, model in chosen.items()
     ]
     for other in entrants[1:]:
@@ -190,7 +192,8 @@ def compare_runs(
     return RunComparison(split, seeds, names, pairs, said, notes)
 
 
-Asked = dict[Path, tuple[Split, dict[str, Model]]]
+Asked = dict[Path, tuple[str, Split, dict[str, Model]]]
+"""By run: the name under which it keeps the split, the split, and the models asked for."""
 
 
 def _finished(run: Path) -> Record:
@@ -204,28 +207,31 @@ def _finished(run: Path) -> Record:
 
 def _chosen(
     record: Record, models: Sequence[str], split: str, run: Path
-) -> tuple[Split, dict[str, Model]]:
+) -> tuple[str, Split, dict[str, Model]]:
     """Return a split of a run and the models asked for."""
-    parts = {"main": (record.split, record.models)} | {
-        name: (beside.split, beside.models) for name, beside in record.beside.items()
-    }
-    if split not in parts:
-        raise CallError(
-            f"{run} has no split named {split!r}; it has {', '.join(sorted(parts))}."
-        )
-    part, known = parts[split]
-    chosen = {name: model for name, model in known.items() if not models or name in models}
-    return part, chosen
+    kept = {"main": Beside(split=record.split, models=record.models)}
+    kept |= record.beside | record.learning_curve
+    gap = record.gap is not None
+    # The main split answers to the name by which the tables call it, too.
+    called = main_name(record.split.kind, record.beside, gap=gap)
+    name = "main" if split == called else split
+    if name not in kept:
+        others = ", ".join(sorted(kept.keys() - {"main"}))
+        shown = f"main ({called})" + (f", {others}" if others else "")
+        raise CallError(f"{run} has no split named {split!r}; it has {shown}.")
+    known = kept[name].models
+    chosen = {one: model for one, model in known.items() if not models or one in models}
+    return name, kept[name].split, chosen
 
 
 def _check_models(asked: Asked, models: Sequence[str]) -> None:
     """Refuse names of no model, and fewer models than two."""
-    known = {name for _, chosen in asked.values() for name in chosen}
+    known = {name for _, _, chosen in asked.values() for name in chosen}
     runs = ", ".join(map(str, asked))
     missing = sorted(set(models) - known)
     if missing:
         raise CallError(f"No model is named {missing[0]!r} in {runs}; give one that is.")
-    count = sum(len(chosen) for _, chosen in asked.values())
+    count = sum(len(chosen) for _, _, chosen in asked.values())
     if count < 2:
         raise CallError(
             f"A comparison needs at least two models, found {count} in {runs}; give another "
@@ -252,12 +258,14 @@ def _seeds_of(model: Model) -> set[int]:
 
 
 def _common_seeds(asked: Asked) -> tuple[int, ...]:
-    each = [_seeds_of(model) for _, chosen in asked.values() for model in chosen.values()]
+    each = [
+        _seeds_of(model) for _, _, chosen in asked.values() for model in chosen.values()
+    ]
     common = set.intersection(*each)
     if not common:
         told = " and ".join(
             f"{run} has {_words(_seeds_of(next(iter(chosen.values()))))}"
-            for run, (_, chosen) in asked.items()
+            for run, (_, _, chosen) in asked.items()
             if chosen
         )
         raise CallError(
@@ -274,16 +282,17 @@ def _words(seeds: set[int]) -> str:
 
 
 def _entrant(
-    path: Path, name: str, model: Model, *, split: str, seeds: Sequence[int], runs: Asked
+    path: Path, name: str, model: Model, *, seeds: Sequence[int], runs: Asked
 ) -> Entrant:
     run, draws = RunFolder(path), _draws_of(model)
+    kept, split, _ = runs[path]
     answers = {
         seed: Predictions.joined([
-            Predictions.load(run.predictions(split, draw, name)) for draw in draws[seed]
+            Predictions.load(run.predictions(kept, draw, name)) for draw in draws[seed]
         ])
         for seed in seeds
     }  # fmt: skip
-    return Entrant(_label(path, name, list(runs)), run, runs[path][0], answers)
+    return Entrant(_label(path, name, list(runs)), run, split, answers)
 
 
 def _label(run: Path, model: str, runs: Sequence[Path]) -> str:
@@ -327,7 +336,7 @@ def _left_out(
     """Name seeds that not all have, and classes that nobody was asked for."""
     more = {
         seed
-        for _, chosen in asked.values()
+        for _, _, chosen in asked.values()
         for model in chosen.values()
         for seed in _seeds_of(model) - set(seeds)
     }

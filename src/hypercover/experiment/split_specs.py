@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field
 
-from hypercover.experiment.spec import Count, Share, Spec
+from hypercover.experiment.spec import Count, Digest, Share, Spec
 from hypercover.samples.published import PUBLISHED
 
 __all__ = [
@@ -113,7 +113,7 @@ class SavedSpec(_SplitSpec):
 
     kind: Literal["saved"] = "saved"
     path: Path
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Digest | None = None
     validation: Literal[0] = 0
 
 

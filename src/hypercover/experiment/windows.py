@@ -291,7 +291,7 @@ def _places(windows: WindowFile, samples: Samples, cols: int) -> npt.NDArray[np.
         raise LabelError(
             f"{windows.path} has no window for {len(missing):,} of the {len(samples):,} "
             f"training pixels, the first in row {samples.rows[first]}, column "
-            f"{samples.cols[first]}; write it from these labels."
+            f"{samples.cols[first]} (counted from 0); write it from these labels."
         )
     return places
 

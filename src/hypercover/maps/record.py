@@ -269,6 +269,7 @@ class Record(_Part):
     best: str | None = None
     notes: list[str] = []
     beside: dict[str, Beside] = {}
+    learning_curve: dict[str, Beside] = {}
     gap: Gap | None = None
     curve: Curve | None = None
 

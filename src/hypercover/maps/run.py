@@ -14,7 +14,7 @@ from hypercover.maps.record import Beside, Model, Record, Split
 from hypercover.maps.search_record import SearchRecord, read_search
 from hypercover.maps.speed_record import Speed, read_speed
 from hypercover.maps.view_page import ViewPage, read_view
-from hypercover.maps.words import crs_words
+from hypercover.maps.words import crs_words, main_name, spread_words
 from hypercover.samples.split import PART_COLORS, PARTS
 
 __all__ = ["Outcome", "Run"]
@@ -57,8 +57,8 @@ class Run:
     @property
     def main_name(self) -> str:
         """Name of the split the experiment was made for."""
-        kind = self.record.split.kind
-        return kind if kind not in self.record.beside else f"{kind} (main)"
+        record = self.record
+        return main_name(record.split.kind, record.beside, gap=record.gap is not None)
 
     @cached_property
     def splits(self) -> dict[str, Beside]:
@@ -113,6 +113,16 @@ class Run:
         """Largest number of seeds a model was run with."""
         each = [one.model for one in self.outcomes]
         return max((len(one.repeats) // max(one.folds, 1) for one in each), default=0)
+
+    @property
+    def spread(self) -> str:
+        """Of what ± is the standard deviation."""
+        return spread_words(
+            {
+                each.split_name: (len(each.model.repeats), each.model.folds)
+                for each in self.outcomes
+            }
+        )
 
     def of_model(self, name: str) -> list[Outcome]:
         """Return one model under every split, the main one first."""

@@ -1,6 +1,7 @@
 """Numbers and facts as a reader wants them said."""
 
 import re
+from collections.abc import Container, Mapping
 from typing import Any
 
 from hypercover.errors import counted
@@ -14,10 +15,12 @@ __all__ = [
     "draws_words",
     "interval_words",
     "leak_words",
+    "main_name",
     "percent",
     "seconds_words",
     "share_words",
     "split_words",
+    "spread_words",
     "training_words",
 ]
 
@@ -154,6 +157,50 @@ def _whole_words(split: Split) -> str:
         cut = ", the last one cut" if settings.get("cut") else ""
         return f"clusters, the {first} first{cut}"
     return blocks if split.kind == "blocks" else "whole fields"
+
+
+def main_name(kind: str, beside: Container[str], *, gap: bool = False) -> str:
+    """Return what the main split of a run is called in its tables, lines and figures.
+
+    Examples
+    --------
+    >>> main_name("blocks", ["random"]), main_name("blocks", ["blocks"])
+    ('blocks', 'blocks (main)')
+    >>> main_name("blocks", ["random", "centre-free"], gap=True)
+    'overlap-free'
+    """
+    if gap:
+        return "overlap-free"
+    return f"{kind} (main)" if kind in beside else kind
+
+
+def spread_words(drawn: Mapping[str, tuple[int, int]]) -> str:
+    """Say of what ± is the standard deviation: of seeds, or of folds; nothing of one draw.
+
+    Parameters
+    ----------
+    drawn : draws of each split by its name, and folds of each seed
+
+    Examples
+    --------
+    >>> spread_words({"blocks": (5, 1), "random": (5, 1), "folds": (4, 4), "mask": (1, 1)})
+    '± is one standard deviation, over 5 seeds under blocks, random, over 4 folds under folds.'
+    >>> spread_words({"kfold": (8, 4)})
+    '± is one standard deviation, over the 8 folds of 2 seeds under kfold.'
+    """
+    named: dict[str, list[str]] = {}
+    for name, (draws, folds) in drawn.items():
+        seeds = draws // max(folds, 1)
+        over = (
+            f"over the {draws} folds of {seeds} seeds"
+            if folds > 1
+            else f"over {seeds} seeds"
+        )
+        over = f"over {draws} folds" if folds > 1 and seeds < 2 else over
+        if draws > 1:
+            named.setdefault(over, []).append(name)
+    parts = [f"{over} under {', '.join(names)}" for over, names in named.items()]
+    return f"± is one standard deviation, {', '.join(parts)}." if parts else ""
 
 
 def draws_words(model: Model) -> str:

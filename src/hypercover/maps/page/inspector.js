@@ -11,7 +11,7 @@ class Inspector {
     const plot = view.spectra ? await this.#plot(at, model) : null;
     if (turn !== this.turn) return;
     const { words, ground } = view.place(at);
-    const title = part("h3", {}, `Pixel at ${words}`, ground ? part("span", { class: "faint" }, ` ${ground}${view.crs ? ` (${view.crs})` : ""}`) : "");
+    const title = part("h3", {}, `Pixel at ${words}`, part("span", { class: "faint" }, ` counted from 0${ground ? `; ${ground}` : ""}${ground && view.crs ? ` (${view.crs})` : ""}`));
     this.box.replaceChildren(part("div", { class: "facts-of-pixel" }, title, ...facts), ...(plot ? [plot] : []));
     this.box.dataset.pixel = `${view.inScene(at).row},${view.inScene(at).col}`;
   }
