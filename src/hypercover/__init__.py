@@ -66,8 +66,11 @@ if TYPE_CHECKING:
     from hypercover.samples.window_file import WindowFile as WindowFile
     from hypercover.samples.windows import Windows as Windows
     from hypercover.scene.bands import select_bands as select_bands
+    from hypercover.scene.catalog import known_scene as known_scene
+    from hypercover.scene.catalog import known_scenes as known_scenes
     from hypercover.scene.classes import drop_classes as drop_classes
     from hypercover.scene.classmap import open_class_map as open_class_map
+    from hypercover.scene.fetching import fetch_scene as fetch_scene
     from hypercover.scene.legend import Legend as Legend
     from hypercover.scene.pansharpen import pansharpen as pansharpen
     from hypercover.scene.quality import wald_quality as wald_quality
@@ -123,7 +126,10 @@ _HOMES = {
     "drop_classes": "scene.classes",
     "estimate_area": "evaluation.area",
     "evaluate": "evaluation.evaluate",
+    "fetch_scene": "scene.fetching",
     "fit_temperature": "evaluation.temperature",
+    "known_scene": "scene.catalog",
+    "known_scenes": "scene.catalog",
     "leak_gap": "experiment.gap",
     "load_bundle": "classifiers.bundle",
     "load_experiment": "experiment.reading",

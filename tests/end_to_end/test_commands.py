@@ -39,9 +39,38 @@ def test_scenes_are_listed(call):
     assert answer.code == 0
     for name in ("indian-pines", "salinas"):
         assert name in answer.out
+    whole = call("scenes", "indian-pines-full").out
+    for words in ("2678 × 614", "10.4231/R7RX991C", "Corn-CleanTill-NS", "63,562"):
+        assert words in whole
 
 
-VERBS = ["demo", "classify", "info", "run", "predict", "report", "simulate", "scenes"]
+def test_a_known_file_is_not_fetched_again(call, data_folder, tmp_path):
+    answer = call("fetch", "salinas-a", "--data", data_folder, "-o", tmp_path / "new")
+    assert answer.code == 0
+    for name in ("SalinasA_corrected.mat", "SalinasA_gt.mat"):
+        where = data_folder / "salinas_a" / name
+        assert f"{name}: {where} (on the disk already, known by its checksum)" in answer.out
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_cannot_be_fetched_is_one_sentence(call, tmp_path):
+    answer = call("fetch", "rome", "--data", tmp_path, "-o", tmp_path / "new")
+    assert answer.code == 2
+    assert "get them by hand (https://b2share.eudat.eu) and put them into" in answer.err
+    assert call("fetch", "nowhere").code == 2
+
+
+VERBS = [
+    "demo",
+    "classify",
+    "info",
+    "run",
+    "predict",
+    "report",
+    "simulate",
+    "scenes",
+    "fetch",
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)

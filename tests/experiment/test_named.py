@@ -112,7 +112,8 @@ def test_a_missing_scene_is_simulated_and_kept(said, tmp_path, monkeypatch):
         (
             "lecture-full",
             "auto",
-            r"NS-line\.tif \(https://doi\.org/10\.4231/R7RX991C\) and its ground reference .* a "
+            r"NS-line\.tif \(https://doi\.org/10\.4231/R7RX991C\) and \S+NS-line_gr\.tif "
+            r"\(https://doi\.org/10\.4231/R7RX991C\) into .* a "
             r"scene of 1417 × 617 pixels, 220 bands and 58 classes \(367 MiB\) simulated with "
             r"--scene simulated\.",
         ),

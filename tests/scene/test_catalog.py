@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hypercover.errors import SceneError
 from hypercover.scene.catalog import (
     aviris_bands,
+    known_map,
+    known_scene,
     known_scenes,
     recognise,
     with_known_bands,
@@ -66,7 +69,10 @@ class TestKnownScenes:
         for scene in scenes:
             assert scene.citation
             assert scene.licence
-            assert min(scene.rows, scene.cols, scene.bands, scene.classes) > 0
+            known = (scene.rows, scene.cols, scene.bands, scene.classes)
+            assert all(number is None or number > 0 for number in known)
+            assert scene.wavelengths
+            assert scene.bad_bands
             for file in scene.files:
                 assert file.address.startswith("https://")
                 assert file.git_blob is None or re.fullmatch("[0-9a-f]{40}", file.git_blob)
@@ -138,3 +144,39 @@ class TestFilledInWavelengths:
     )
     def test_nothing_else_is_touched(self, scene):
         assert with_known_bands(scene) is scene
+
+
+def published(title):
+    """A label map (y, x) of the published counts, under codes of its own."""
+    counts = [*known_map(title).counts.values()]
+    codes = np.random.default_rng(0).permutation(len(counts)) + 1
+    labels = np.zeros((1417, 617), np.uint8)
+    labels.flat[: sum(counts)] = np.repeat(codes, counts)
+    return labels, dict(zip(codes.tolist(), known_map(title).names.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("title", "classes"), [("Indian Pines flight line", 58), ("Rome", 9)]
+)
+def test_counts_that_are_all_different_name_the_classes_under_any_codes(title, classes):
+    labels, names = published(title)
+    found = recognise(labels)
+    assert found.names == names
+    assert len(names) == classes
+    labels[labels == 1] = 0
+    assert recognise(labels) is None
+
+
+def test_every_scene_says_its_classes():
+    for scene in known_scenes():
+        assert len(scene.land) == (scene.classes or 0)
+        assert len({one.color for one in scene.land}) == len(scene.land)
+    whole = known_scene("indian-pines-full").land
+    assert sum(one.pixels for one in whole) == 334_245
+    assert sum(one.pixels for one in whole if one.pixels >= 100) == 333_951
+    assert {one.pixels for one in known_scene("pavia-centre").land} == {None}
+
+
+def test_an_unknown_scene_is_a_sentence():
+    with pytest.raises(SceneError, match=r"No scene named 'x' .* indian-pines, salinas"):
+        known_scene("x")

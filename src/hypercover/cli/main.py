@@ -16,6 +16,7 @@ from hypercover.cli import (
     demo,
     export,
     features,
+    fetch,
     gap,
     info,
     libsvm,
@@ -78,6 +79,7 @@ for command in (
     pansharpen,
     windows,
     scenes,
+    fetch,
 ):
     app.command(name=command.__name__.rpartition(".")[2])(stoppable(command.command))
 

@@ -1,14 +1,27 @@
 """``hypercover scenes``: the benchmark scenes hypercover knows."""
 
+from typing import Annotated
+
+import typer
+
 __all__ = ["command"]
 
 
-def command() -> None:
-    """List the known benchmark scenes: what they are, where they come from, their defects.
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A scene to say everything of; else all are listed."),
+    ] = None,
+) -> None:
+    """List the known benchmark scenes, or say everything known of one.
 
-    Example: hypercover scenes
+    Example: hypercover scenes pavia-university
     """
-    from hypercover.cli.tables import scenes_table, show
-    from hypercover.scene.catalog import known_scenes
+    from hypercover.cli.catalogue import scene_lines, scenes_table
+    from hypercover.cli.tables import show
+    from hypercover.scene.catalog import known_scene, known_scenes
 
-    show(*scenes_table(known_scenes()))
+    if name is None:
+        show(*scenes_table(known_scenes()))
+    else:
+        show(*scene_lines(known_scene(name)))

@@ -1,6 +1,6 @@
 """Tables on stdout: what a scene holds, what models are worth."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from rich.table import Table
 
 from hypercover.maps.search_words import choice_words, choices_words, edge_words
 from hypercover.maps.words import main_name, spread_words
-from hypercover.scene.catalog import KnownScene
 from hypercover.scene.origin import mark, marked
 from hypercover.scene.scene import Scene
 
@@ -26,7 +25,6 @@ __all__ = [
     "note_lines",
     "say",
     "scene_table",
-    "scenes_table",
     "show",
     "spread_lines",
     "unscored_lines",
@@ -328,21 +326,3 @@ def _class_table(scene: Scene) -> Table:
         count = int(counts[land.code]) if land.code < len(counts) else 0
         table.add_row(str(land.code), f"[{land.color}]██[/]", escape(land.name), str(count))
     return table
-
-
-def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
-    """Describe known scenes: what each is, where its files live, what is wrong with it."""
-    parts: list[RenderableType] = []
-    for scene in scenes:
-        table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
-        size = f"{scene.rows} × {scene.cols} pixels × {scene.bands} bands, {scene.classes} classes"
-        table.add_row("image", escape(f"{scene.sensor}; {size}"))
-        for file in scene.files:
-            table.add_row("file", escape(f"{file.name} ({file.role})"))
-            table.add_row("", escape(file.address))
-        for defect in scene.defects:
-            table.add_row("defect", escape(defect))
-        table.add_row("licence", escape(scene.licence))
-        table.add_row("cite", escape(scene.citation))
-        parts += [f"[bold]{escape(scene.title)}[/] ({escape(scene.key)})", table, ""]
-    return parts

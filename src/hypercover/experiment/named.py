@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from hypercover.errors import SceneError
-from hypercover.scene.catalog import known_scenes
+from hypercover.scene.catalog import known_scene
 from hypercover.scene.finding import Findings, FoundImage, FoundLabels, find_scene
 from hypercover.scene.simulate import PRESETS, Settings, simulate
 from hypercover.scene.wanted import WANTED
@@ -162,18 +162,12 @@ def _lacking(named: Named, findings: Findings, folders: list[Path], choice: Choi
 
 def _needed(key: str) -> str:
     """Name the files of a scene and where their publisher offers them."""
-    listed = [file for scene in known_scenes() if scene.key == key for file in scene.files]
-    if not listed:
-        return _OTHERWISE
+    listed = known_scene(key).files
     images, labels = (
-        [
-            f"{file.name} ({file.address})"
-            for file in listed
-            if (file.role == "labels") is kind
-        ]
-        for kind in (False, True)
+        [f"{file.name} ({file.address})" for file in listed if file.role.startswith(role)]
+        for role in ("image", "labels")
     )
-    return f"{' or '.join(images)} and {' and '.join(labels) or 'its ground reference'}"
+    return f"{' or '.join(images)} and {' and '.join(labels)}" if images else _OTHERWISE
 
 
 def _size(settings: Settings) -> str:

@@ -3,24 +3,30 @@
 import csv
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hypercover.errors import SceneError
+from hypercover.scene.legend import default_color
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable
 
 __all__ = [
     "INDIAN_PINES",
     "USUAL_BANDS",
+    "KnownClass",
     "KnownFile",
     "KnownMap",
     "KnownScene",
     "aviris_bands",
+    "ground_truth",
     "known_map",
+    "known_scene",
     "known_scenes",
     "recognise",
     "with_known_bands",
@@ -37,8 +43,45 @@ class KnownFile:
     """What it holds."""
     address: str
     """Where the publisher offers it."""
-    git_blob: str | None
-    """Content id: SHA-1 of ``blob <size>``, a zero byte and the bytes."""
+    git_blob: str | None = None
+    """Content id: SHA-1 of ``blob <size>``, a zero byte and the bytes; None: unknown."""
+    sha256: str | None = None
+    """SHA-256 of the bytes; None: unknown."""
+    variable: str | None = None
+    """Name of the array in it, where it has one."""
+    shape: tuple[int, ...] | None = None
+    """Rows, columns and, of an image, bands; None: unknown."""
+    mirrors: tuple[str, ...] = ()
+    """Other addresses of the same bytes."""
+    archive: str | None = None
+    """Address of the archive it lies in, where it is not offered alone."""
+
+    @property
+    def is_labels(self) -> bool:
+        """Whether it holds the labels."""
+        return self.role == "labels"
+
+    @property
+    def downloads(self) -> tuple[str, ...]:
+        """Addresses that give the file itself or the archive it lies in."""
+        if self.archive is not None:
+            return (self.archive,)
+        direct = (self.address, *self.mirrors)
+        return tuple(one for one in direct if one.endswith(f"/{self.name}"))
+
+
+@dataclass(frozen=True)
+class KnownClass:
+    """A class of a known scene."""
+
+    code: int
+    """Code in the publisher's label map."""
+    name: str
+    """Class name."""
+    pixels: int | None
+    """Labelled pixels as published; None: unknown."""
+    color: str
+    """Colour it is shown in, ``#rrggbb``; publishers name none."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +94,14 @@ class KnownScene:
     """Name shown to people."""
     sensor: str
     """Instrument, date, pixel size and place."""
-    rows: int
-    """Rows of the image."""
-    cols: int
-    """Columns of the image."""
+    rows: int | None
+    """Rows of the image; None: unknown."""
+    cols: int | None
+    """Columns of the image; None: unknown."""
     bands: int
     """Bands of the image as published."""
-    classes: int
-    """Classes of the ground truth."""
+    classes: int | None
+    """Classes of the ground truth; None: unknown."""
     files: tuple[KnownFile, ...]
     """Files and their addresses."""
     citation: str
@@ -67,6 +110,23 @@ class KnownScene:
     """What is known about the terms of use."""
     defects: tuple[str, ...]
     """Known defects, one sentence each."""
+    wavelengths: str
+    """What is known about the wavelengths of its bands."""
+    bad_bands: str
+    """Bands that are of no use, and why."""
+    names: tuple[str, ...] = ()
+    """Class names, where no label map of it is known with its counts."""
+
+    @property
+    def land(self) -> tuple[KnownClass, ...]:
+        """Its classes in the order of their codes; empty where they are unknown."""
+        known = ground_truth(self.key)
+        rows: list[tuple[int, str, int | None]]
+        if known is None:
+            rows = [(code, name, None) for code, name in enumerate(self.names, 1)]
+        else:
+            rows = [(code, known.names[code], known.counts[code]) for code in known.names]
+        return tuple(KnownClass(*row, default_color(at)) for at, row in enumerate(rows))
 
 
 @dataclass(frozen=True)
@@ -78,7 +138,7 @@ class KnownMap:
     title: str
     """Name shown to people."""
     shape: tuple[int, int]
-    """Rows and columns."""
+    """Rows and columns; (0, 0): any, as its numbers of pixels alone tell it."""
     names: dict[int, str]
     """Class name by code."""
     counts: dict[int, int]
@@ -91,6 +151,10 @@ class KnownMap:
     def is_exactly(self, labels: npt.ArrayLike) -> bool:
         """Tell whether labels (y, x) of these counts are this map pixel by pixel."""
         return self.sha256 is not None and self.sha256 == _digest(np.asarray(labels))
+
+
+_ANY = (0, 0)
+"""Size of a label map that is known by its numbers of pixels alone."""
 
 
 def _table(name: str) -> str:
@@ -111,13 +175,34 @@ def known_scenes() -> tuple[KnownScene, ...]:
             **(
                 row
                 | {
-                    "files": tuple(KnownFile(**one) for one in row["files"]),
+                    "files": tuple(_known_file(one) for one in row["files"]),
                     "defects": tuple(row["defects"]),
+                    "names": tuple(row.get("names", ())),
                 }
             )
         )
         for row in json.loads(_table("scenes.json"))
     )
+
+
+def _known_file(row: dict[str, Any]) -> KnownFile:
+    shape = row["shape"] and tuple(row["shape"])
+    return KnownFile(**(row | {"shape": shape, "mirrors": tuple(row["mirrors"])}))
+
+
+def known_scene(key: str) -> KnownScene:
+    """Return the known scene of this short name.
+
+    Raises
+    ------
+    SceneError
+        If there is none.
+    """
+    for scene in known_scenes():
+        if scene.key == key:
+            return scene
+    keys = ", ".join(scene.key for scene in known_scenes())
+    raise SceneError(f"No scene named {key!r} is known; the known ones are {keys}.")
 
 
 @cache
@@ -126,7 +211,7 @@ def _known_maps() -> tuple[KnownMap, ...]:
         KnownMap(
             row["scene"],
             row["title"],
-            (row["rows"], row["cols"]),
+            (row["rows"] or 0, row["cols"] or 0),
             {code: name for code, name, _ in row["classes"]},
             {code: count for code, _, count in row["classes"]},
             row["sha256"],
@@ -145,26 +230,45 @@ def known_map(title: str) -> KnownMap:
     return next(known for known in _known_maps() if known.title.startswith(title))
 
 
+def ground_truth(scene: str) -> KnownMap | None:
+    """Return the label map of a known scene that its class counts are those of."""
+    return next((known for known in _known_maps() if known.scene == scene), None)
+
+
 def recognise(labels: npt.ArrayLike) -> KnownMap | None:
     """Return the published label map that this one is, or None.
 
     It is known by its size and by the number of pixels of every class, which
     no other map shares; names and type of the file play no part.  Where two
-    published maps should agree in that, the digest of the codes decides.
+    published maps should agree in that, the digest of the codes decides.  The
+    flight line and Rome are known by these numbers alone, whatever the size and
+    the codes, because no two of their classes have as many pixels.
 
     Parameters
     ----------
     labels : array of shape (y, x)
     """
     label_map = np.asarray(labels)
-    fitting = [known for known in _known_maps() if known.shape == label_map.shape]
-    if not fitting:
-        return None
+    fitting = [known for known in _known_maps() if known.shape in (_ANY, label_map.shape)]
     codes, counts = np.unique(label_map[label_map > 0], return_counts=True)
     found = dict(zip(codes.tolist(), counts.tolist(), strict=True))
     equal = [known for known in fitting if known.counts == found]
+    equal += [_recoded(known, found) for known in fitting if _by_counts(known, found)]
     exact = [known for known in equal if known.is_exactly(label_map)]
     return next(iter(exact or equal), None)
+
+
+def _by_counts(known: KnownMap, found: dict[int, int]) -> bool:
+    """Tell whether a map known by its numbers of pixels has these, under any codes."""
+    return known.shape == _ANY and sorted(known.counts.values()) == sorted(found.values())
+
+
+def _recoded(known: KnownMap, found: dict[int, int]) -> KnownMap:
+    """Give a known map the codes under which its classes were found."""
+    names = {pixels: known.names[code] for code, pixels in known.counts.items()}
+    return replace(
+        known, names={code: names[pixels] for code, pixels in found.items()}, counts=found
+    )
 
 
 @cache

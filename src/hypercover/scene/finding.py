@@ -7,21 +7,17 @@ from pathlib import Path
 
 from hypercover.errors import HypercoverError
 from hypercover.scene.folders import look_through
-from hypercover.scene.formats.containers import CONTAINERS, open_container
-from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.grid import Grid
 from hypercover.scene.images import KnownImage, recognise_image
+from hypercover.scene.outline import ORDERS, Outline, outlines
 from hypercover.scene.reading import open_labels, open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.wanted import Fit, Wanted
 
 __all__ = ["Findings", "FoundImage", "FoundLabels", "find_scene"]
 
-_ORDERS = ("row,col,band", "band,row,col", "col,row,band", "band,col,row")
 _FEATURE = re.compile(r"(k?pca|mnf)\d+\b|.+ \w+<")
 """Names of bands that are image features."""
-_MOST_ARRAYS = 200
-"""Arrays of one file that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +82,10 @@ def find_scene(wanted: Wanted, folders: Iterable[Path]) -> Findings:
     Simulated images are none of a measured scene and are passed over as well.
     """
     looked = look_through(folders)
-    outlines = [outline for path in looked.files for outline in _outlines(path)]
-    images = [image for each in outlines for image in _as_image(each, wanted)]
+    arrays = [array for path in looked.files for array in outlines(path)]
+    images = [image for each in arrays for image in _as_image(each, wanted)]
     sizes = {*wanted.sizes, *(image.shape[:2] for image in images)}
-    labels = [found for each in outlines for found in _as_labels(each, wanted, sizes)]
+    labels = [found for each in arrays for found in _as_labels(each, wanted, sizes)]
     return Findings(
         tuple(sorted(images, key=_image_rank)),
         tuple(sorted(labels, key=lambda found: found.fit.rank)),
@@ -101,54 +97,19 @@ def _image_rank(image: FoundImage) -> int:
     return 2 if image.stand_in else int(image.known is None)
 
 
-@dataclass(frozen=True)
-class _Outline:
-    """An array in a file, known by its shape before it is read."""
-
-    path: Path
-    variable: str | None
-    shape: tuple[int, ...]
-    orders: tuple[str, ...] = ()
-    """Orders its axes may have, where the file does not say."""
-
-
-def _outlines(path: Path) -> list[_Outline]:
-    """List the arrays of a file that could be an image or a label map."""
-    try:
-        kind = kind_of(path)
-        if kind in CONTAINERS:
-            members = open_container(path, kind).members[:_MOST_ARRAYS]
-            return [
-                _Outline(
-                    path, one.name, one.shape if one.is_image else one.flat_shape, _ORDERS
-                )
-                for one in members
-                if one.is_numeric
-            ]
-        if kind is Kind.VECTOR:
-            return []
-        from hypercover.scene.formats.raster import raster_size
-
-        bands, rows, cols = raster_size(path)
-    except HypercoverError:
-        return []
-    shape = (rows, cols) if bands == 1 else (rows, cols, bands)
-    return [_Outline(path, None, shape)]
-
-
-def _as_image(outline: _Outline, wanted: Wanted) -> Iterator[FoundImage]:
+def _as_image(outline: Outline, wanted: Wanted) -> Iterator[FoundImage]:
     """Give the image that an array is, if it has the size of the scene."""
     found = [image for image in _readings(outline, wanted) if image is not None]
     # Rows and columns of a square image are told apart by its values, where it is known.
     yield from sorted(found, key=lambda image: image.known is None)[:1]
 
 
-def _readings(outline: _Outline, wanted: Wanted) -> Iterator[FoundImage | None]:
+def _readings(outline: Outline, wanted: Wanted) -> Iterator[FoundImage | None]:
     """Read an array in each order of its axes that gives the size of the scene."""
     if len(outline.shape) != 3:
         return
     for axes in outline.orders or (None,):
-        names = (axes or _ORDERS[0]).split(",")
+        names = (axes or ORDERS[0]).split(",")
         rows, cols, bands = (
             outline.shape[names.index(role)] for role in ("row", "col", "band")
         )
@@ -157,7 +118,7 @@ def _readings(outline: _Outline, wanted: Wanted) -> Iterator[FoundImage | None]:
 
 
 def _opened(
-    outline: _Outline, axes: str | None, shape: tuple[int, int, int]
+    outline: Outline, axes: str | None, shape: tuple[int, int, int]
 ) -> FoundImage | None:
     """Open an image to see whether it is whole, measured and known."""
     try:
@@ -176,7 +137,7 @@ def _is_stack(scene: Scene) -> bool:
 
 
 def _as_labels(
-    outline: _Outline, wanted: Wanted, sizes: set[tuple[int, int]]
+    outline: Outline, wanted: Wanted, sizes: set[tuple[int, int]]
 ) -> Iterator[FoundLabels]:
     """Give the label map that an array is, if it is one of the scene's."""
     if outline.shape not in sizes:

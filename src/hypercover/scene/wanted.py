@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.scene.catalog import INDIAN_PINES, USUAL_BANDS, recognise
+from hypercover.scene.catalog import INDIAN_PINES, USUAL_BANDS, known_map, recognise
 
 __all__ = ["WANTED", "Fit", "Wanted"]
 
@@ -56,8 +56,6 @@ def _indian_pines(labels: Labels) -> Fit | None:
     return Fit(order.index(total), known.title) if total in order else None
 
 
-_FULL_PIXELS = 334_245
-"""Labelled pixels of the 58 classes of the whole scene."""
 _FULL_CLASSES = (40, 64)
 
 
@@ -66,26 +64,22 @@ def _full(labels: Labels) -> Fit | None:
     counts = _counts(labels)
     if not _FULL_CLASSES[0] <= len(counts) <= _FULL_CLASSES[1]:
         return None
-    published = (len(counts), sum(counts)) == (58, _FULL_PIXELS)
-    what = (
-        "the published number" if published else f"the published map has {_FULL_PIXELS:,}"
-    )
+    whole = sum(known_map("Indian Pines flight line").counts.values())
+    published = (len(counts), sum(counts)) == (58, whole)
+    what = "the published number" if published else f"the published map has {whole:,}"
     return Fit(
         0 if published else 1,
         f"{len(counts)} classes, {sum(counts):,} labelled pixels ({what})",
     )
 
 
-_ROME = [181_255, 163_529, 109_816, 90_880, 81_271, 69_617, 47_916, 16_060, 15_057]
-"""Labelled pixels of the nine classes of Rome, training and test together (Cavallaro et
-al., JSTARS 2015)."""
-
-
 def _rome(labels: Labels) -> Fit | None:
-    """Take the map whose nine classes have the published numbers of pixels."""
-    if _counts(labels) != _ROME:
-        return None
-    return Fit(0, f"Rome, nine classes, {sum(_ROME):,} labelled pixels")
+    """Take the map whose nine classes have the published numbers of pixels.
+
+    Source: Cavallaro et al., JSTARS 2015, training and test together.
+    """
+    known = recognise(labels)
+    return Fit(0, known.title) if known is not None and known.scene == "rome" else None
 
 
 WANTED: Mapping[str, Wanted] = {

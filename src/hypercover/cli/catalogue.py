@@ -1,0 +1,90 @@
+"""Tables of the catalogue: all known scenes in short, or one of them in full."""
+
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from hypercover.errors import counted
+from hypercover.scene.catalog import KnownFile, KnownScene
+
+__all__ = ["scene_lines", "scenes_table"]
+
+_UNKNOWN = "unknown"
+
+
+def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
+    """List known scenes, one a row."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "scene", "pixels", "bands", "classes", "can be fetched"):
+        table.add_column(column)
+    for scene in scenes:
+        table.add_row(
+            escape(scene.key),
+            escape(scene.title),
+            _size(scene),
+            str(scene.bands),
+            str(scene.classes or _UNKNOWN),
+            "yes" if all(file.downloads for file in scene.files) else "by hand",
+        )
+    more = "hypercover scenes NAME says more, hypercover fetch NAME brings the files."
+    return [table, "", more]
+
+
+def scene_lines(scene: KnownScene) -> list[RenderableType]:
+    """Say everything known of a scene."""
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+    table.add_row("sensor", escape(scene.sensor))
+    table.add_row("image", f"{_size(scene)} pixels × {counted(scene.bands, 'band')}")
+    table.add_row("wavelengths", escape(scene.wavelengths))
+    table.add_row("bad bands", escape(scene.bad_bands))
+    for file in scene.files:
+        _add_file(table, file)
+    for defect in scene.defects:
+        table.add_row("defect", escape(defect))
+    table.add_row("licence", escape(scene.licence))
+    table.add_row("cite", escape(scene.citation))
+    return [
+        f"[bold]{escape(scene.title)}[/] ({escape(scene.key)})",
+        table,
+        *_classes(scene),
+    ]
+
+
+def _size(scene: KnownScene) -> str:
+    if scene.rows is None or scene.cols is None:
+        return _UNKNOWN
+    return f"{scene.rows} × {scene.cols}"
+
+
+def _add_file(table: Table, file: KnownFile) -> None:
+    """Say where a file is and what it is known by."""
+    table.add_row("file", escape(f"{file.name} ({file.role})"))
+    for address in dict.fromkeys((file.address, *file.downloads)):
+        table.add_row("", escape(address))
+    for kind, value in (("SHA-256", file.sha256), ("git blob", file.git_blob)):
+        if value is not None:
+            table.add_row("", f"{kind} {value}")
+    if file.sha256 is None and file.git_blob is None:
+        table.add_row("", "checksum unknown: known by what it holds")
+
+
+def _classes(scene: KnownScene) -> list[RenderableType]:
+    """Tabulate the classes of a scene with their published counts."""
+    land = scene.land
+    if not land:
+        return ["Its classes are unknown here."]
+    known = sum(one.pixels or 0 for one in land)
+    total = f", {counted(known, 'labelled pixel')}" if known else ""
+    table = Table(title=f"{len(land)} classes{total}", title_justify="left")
+    table.add_column("code", justify="right")
+    table.add_column("colour")
+    table.add_column("class")
+    table.add_column("pixels", justify="right")
+    for one in land:
+        pixels = _UNKNOWN if one.pixels is None else f"{one.pixels:,}"
+        table.add_row(
+            str(one.code), f"[{one.color}]■[/] {one.color}", escape(one.name), pixels
+        )
+    return ["", table]
