@@ -155,3 +155,19 @@ def test_spectra_say_whose_they_are(land, pairs):
 def test_confused_spectra_need_labels(land, pairs):
     with pytest.raises(LabelError, match="give a label file"):
         draw.draw_confused(land.replace(labels=None), pairs, title="svm")
+
+
+def test_long_names_stay_on_the_sheet_and_beside_their_own_spectra(land, pairs, tmp_path):
+    long = "BUILDINGS-GRASS-TREES-DRIVES OF THE EASTERN FARM"
+    names = {1: long, 4: "Soybeans-CleanTill-NoTill-EastWest-Mowed", 9: long.lower()}
+    figure = draw.draw_confused(land.replace(legend=Legend.of(names)), pairs, title="svm")
+    draw.save(figure, tmp_path / "confused.png")
+    width, _ = figure.canvas.get_width_height()
+    renderer = figure.canvas.get_renderer()
+    boxes = [
+        axes.get_legend().get_window_extent(renderer).padded(-3) for axes in figure.axes
+    ]
+    assert all(box.x1 <= width and box.y0 >= 0 for box in boxes)
+    for one, other in itertools.pairwise(boxes):
+        assert not one.overlaps(other)
+    assert "EASTERN" in figure.axes[0].get_legend().get_texts()[0].get_text()

@@ -55,7 +55,7 @@ def draw_classes(
 
 def _sheet(names: Sequence[str]) -> tuple[Figure, Axes, float]:
     """Return a figure, axes with a row for each class, and the size of their letters."""
-    line, size = (26, 9.5) if len(names) <= _FEW else (15, 7.0)
+    line, size = (26, 9.5) if len(names) <= _FEW else (19, 8.5)
     left = 40 + round(0.82 * size * max(map(len, names), default=1))
     height = _TOP + line * max(len(names), 3) + _BELOW
     figure = new_figure(_WIDTH, height)

@@ -1,6 +1,7 @@
 """The spectra of classes that a model takes for each other."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ __all__ = ["draw_confused"]
 Values = npt.NDArray[np.float64]
 _COLORS = ("#0072b2", "#d55e00")
 """Colours of the two classes of a pair."""
+_NAME, _LINE = 44, 32
+"""Letters of a class name, and of a line of the legend beside the spectra."""
 _WIDTH, _TOP, _PANEL, _BETWEEN, _BELOW = 1080, 92, 230, 36, 26
 """Pixels of the figure, above the panels, of a panel with what is between it and the
 next, of that, and below the last."""
@@ -48,7 +51,7 @@ def draw_confused(scene: Scene, pairs: Sequence[ConfusedPair], *, title: str) ->
     figure = new_figure(_WIDTH, height)
     for place, pair in enumerate(pairs):
         bottom = height - _TOP - (place + 1) * _PANEL + _BETWEEN
-        box = (0.075, bottom / height, 0.63, (_PANEL - _BETWEEN) / height)
+        box = (0.075, bottom / height, 0.6, (_PANEL - _BETWEEN) / height)
         axes = figure.add_axes(box)
         _draw_pair(axes, scene, pair, spectra)
         if place < len(pairs) - 1:
@@ -76,10 +79,10 @@ def _draw_pair(
     across = broken(place, order, breaks)
     codes = (pair.first, pair.second)
     legend = scene.legend.covering(list(codes))
-    names = [short(legend[code].name, 28) for code in codes]
+    names = [short(legend[code].name, _NAME) for code in codes]
     for code, name, color in zip(codes, names, _COLORS, strict=True):
         mean, spread = (broken(part, order, breaks) for part in spectra[code])
-        axes.plot(across, mean, color=color, linewidth=1.6, label=name)
+        axes.plot(across, mean, color=color, linewidth=1.6, label=_lines(name))
         axes.fill_between(
             across, mean - spread, mean + spread, color=color, alpha=0.13, lw=0
         )
@@ -88,7 +91,8 @@ def _draw_pair(
     ):
         if len(places):
             mean = _mean_spectrum(scene, places)
-            label = f"{count_words(len(places))} px of {of}\n  taken for {to}"
+            count = count_words(len(places))
+            label = f"{_lines(f'{count} px of {of}')}\n{_lines(f'taken for {to}', '  ')}"
             axes.plot(
                 across, broken(mean, order, breaks), "--", color=color, lw=1.8, label=label
             )
@@ -96,6 +100,11 @@ def _draw_pair(
     beside = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.05), frameon=False,
                          fontsize=9, labelcolor=INK)  # fmt: skip
     plain(beside.get_texts())
+
+
+def _lines(words: str, indent: str = "") -> str:
+    """Break words into lines that fit beside the spectra."""
+    return fill(words, _LINE, initial_indent=indent, subsequent_indent=indent or "  ")
 
 
 def _mean_spectrum(scene: Scene, places: npt.NDArray[np.int32]) -> Values:
