@@ -18,6 +18,7 @@ from hypercover.errors import (
     SceneError,
     SplitError,
 )
+from hypercover.evaluation.units import BlockUnits, units_of_split
 from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.reading import load_experiment, parse
 from hypercover.experiment.schema import Experiment, WindowsSplitSpec
@@ -32,6 +33,7 @@ from hypercover.experiment.windows import (
 )
 from hypercover.samples.blocks import BlockSplit
 from hypercover.samples.random import RandomSplit
+from hypercover.samples.saved import SavedSplit
 from hypercover.samples.split import Split
 from hypercover.samples.window_file import WindowFile
 from hypercover.samples.windows import Windows
@@ -204,6 +206,12 @@ def test_the_parts_of_a_file_are_a_split_again(scene, tmp_path):
     assert not again.parts[~labelled].any()
     assert again.kind == "windows"
     assert "kind blocks" in again.notes[0]
+    # intervals are drawn from the blocks that the parts were made of, or saved anew
+    assert units_of_split(again.kind, again.settings) == BlockUnits(4)
+    again.save(tmp_path)
+    saved = SavedSplit(tmp_path).split(scene.usable_labels)
+    assert units_of_split(saved.kind, saved.settings) == BlockUnits(4)
+    assert again.settings["validation"] == 0.2
     with pytest.raises(SplitError, match="validation part of its own"):
         split_of(tmp_path / "W.h5", scene, validation=0.2)
 

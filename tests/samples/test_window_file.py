@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypercover.errors import CallError, LabelError, OutputError, SceneError, SplitError
 from hypercover.samples.rollback import RollbackFile
 from hypercover.samples.samples import Samples
+from hypercover.samples.split import Split
 from hypercover.samples.window_about import WindowAbout
 from hypercover.samples.window_file import WindowFile
 from hypercover.samples.window_writer import WindowWriter
@@ -47,7 +48,8 @@ def scene_of(dtype="<i2", seed=0):
 def writer_of(scene, path, size=SIZE, part=None, contents="windows", **more):
     samples = Samples.of(scene.labels)
     given = np.arange(len(samples)) % 4 if part is None else part
-    about = WindowAbout.of(scene, size, "random", contents)
+    drawn = Split.from_parts(train=scene.labels == 1, test=scene.labels == 2, kind="random")
+    about = WindowAbout.of(scene, size, drawn, contents)
     return WindowWriter(path, about, samples, given.astype(np.uint8), **more)
 
 
@@ -538,6 +540,10 @@ HOSTILE = {
     "grid": (_attr("grid_rows", 0), "'grid_rows'"),
     "no windows": (lambda f: f.__delitem__("windows"), "it has no dataset windows"),
     "contents": (_attr("contents", "nothing"), "'contents'"),
+    "settings": (_attr("split_settings", "[]"), "'split_settings'"),
+    "endless settings": (_attr("split_settings", '{"size": 1e999}'), "'split_settings'"),
+    "odd settings": (_attr("split_settings", '{"size": NaN}'), "'split_settings'"),
+    "deep settings": (_attr("split_settings", '{"size": {}}'), "'split_settings'"),
     "checksums": (_attr("checksums", '["0f"]'), "'checksums'"),
     "few checksums": (_attr("checksums", "[]"), "it has 0 checksums"),
     "checksums no list": (_attr("checksums", '{"a": 1}'), "'checksums'"),
@@ -577,18 +583,28 @@ def test_a_filter_that_is_not_here_is_named(made):
         WindowFile(made.path)
 
 
-@pytest.mark.parametrize("contents", ["windows", "coordinates"])
-def test_a_file_that_does_not_say_what_it_holds_still_opens(scene, tmp_path, contents):
+def test_a_file_that_does_not_say_that_it_holds_windows_still_opens(scene, tmp_path):
     path = tmp_path / "old.h5"
-    write(scene, path, contents=contents)
+    write(scene, path)
     with h5py.File(path, "r+") as hdf5:
         del hdf5.attrs["contents"]
     file = WindowFile(path)
-    assert file.stored is (contents == "windows")
+    assert file.stored
     assert file.about.checksums is None
     np.testing.assert_array_equal(
         WindowFile.open(path, scene).cut(), Windows.of(scene, file.samples, SIZE).cut()
     )
+
+
+def test_a_file_without_windows_that_does_not_say_so_is_refused(scene, tmp_path):
+    """It may have been robbed of them, and would pass for one of coordinates only."""
+    path = tmp_path / "robbed.h5"
+    write(scene, path, contents="coordinates")
+    assert not WindowFile(path).stored
+    with h5py.File(path, "r+") as hdf5:
+        del hdf5.attrs["contents"]
+    with pytest.raises(SceneError, match="does not say that it holds coordinates only"):
+        WindowFile(path)
 
 
 @pytest.mark.parametrize("kept", [0, 7, 100, 2000, -1, -100])

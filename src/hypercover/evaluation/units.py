@@ -22,6 +22,8 @@ Numbers = npt.NDArray[np.intp]
 USUAL_SIZE = 15
 """Side in pixels of the blocks where a split names none."""
 _OF_BLOCKS = frozenset({"blocks", "kfold"})
+_TAKEN_OVER = frozenset({"saved", "windows"})
+"""Kinds of split made of another, which their settings name."""
 _OF_FIELDS = frozenset({"fields", "clusters"})
 
 
@@ -101,7 +103,7 @@ def units_of_split(kind: str, settings: Mapping[str, Any]) -> Units:
     >>> units_of_split("blocks", {"size": 8}).words, units_of_split("random", {}).words
     ('blocks of 8 px', 'blocks of 15 px')
     """
-    if kind == "saved":
+    if kind in _TAKEN_OVER:
         return units_of_split(str(settings.get("kind", "given")), {**settings, "kind": ""})
     if kind in _OF_FIELDS or (kind == "kfold" and settings.get("by") == "fields"):
         return FieldUnits()

@@ -75,7 +75,7 @@ def plan_windows(
     about = WindowAbout.of(
         scene,
         size,
-        "none" if split is None else split.kind,
+        split,
         contents="coordinates" if coordinates_only else "windows",
     )
     return WindowWriter(
@@ -155,6 +155,7 @@ def split_of(
         If the file was written without a split, or is of another image.
     """
     windows, labels = WindowFile(path), scene.usable_labels
+    about = windows.about
     _check_labels(windows, labels)
     if (windows.part == NO_PART).all():
         raise SplitError(
@@ -169,7 +170,12 @@ def split_of(
         parts,
         kind="windows",
         seed=seed,
-        settings={"file": windows.path.name, "validation": validation},
+        settings={
+            **{"kind": about.split, "validation": validation},
+            **about.split_settings,
+            **({"validation": validation} if validation else {}),
+            "file": windows.path.name,
+        },
         window=window,
         notes=_split_notes(windows, labels),
     )

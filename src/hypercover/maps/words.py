@@ -120,9 +120,11 @@ def split_words(split: Split) -> str:
     """
     settings = split.settings
     train, guard = _amount(settings.get("train")), settings.get("guard")
-    if split.kind == "saved":
-        made = Split(kind=str(settings.get("kind", "given")), settings=settings)
-        return f"saved before: {split_words(made) if made.kind != 'saved' else 'a split'}"
+    if split.kind in _TAKEN_OVER:
+        made = str(settings.get("kind", "given"))
+        known = made not in (*_TAKEN_OVER, "given", "none")
+        how = split_words(Split(kind=made, settings=settings)) if known else "a split"
+        return f"{_TAKEN_OVER[split.kind]}: {how}"
     if split.kind == "random":
         return f"random pixels, {train} of each class train" if train else "random pixels"
     if split.kind in _WHOLE:
@@ -131,10 +133,11 @@ def split_words(split: Split) -> str:
         return ", ".join(part for part in (_whole_words(split), share, kept) if part)
     if split.kind == "published":
         return f"the published split {settings.get('name', '')}".rstrip()
-    said = {"masks": "pixels marked in files", "windows": "the parts of a window file"}
-    return said.get(split.kind, f"{split.kind} split")
+    return "pixels marked in files" if split.kind == "masks" else f"{split.kind} split"
 
 
+_TAKEN_OVER = {"saved": "saved before", "windows": "the parts of a window file"}
+"""Kinds of split made of another, which their settings name."""
 _WHOLE = {
     "blocks": "the labels",
     "fields": "each class",

@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.samples.entries import Entries
-from hypercover.samples.split import PARTS
+from hypercover.samples.split import PARTS, Split
 from hypercover.samples.windows import MOST_WINDOW
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
@@ -32,7 +33,8 @@ _MOST_BANDS = 2**20
 _MOST_ITEMS = 2**24
 _CONTENTS = ("windows", "coordinates", None)
 _CHECKSUM = re.compile("[0-9a-f]{64}")
-_IN_JSON = {"band_names", "legend", "checksums"}
+_IN_JSON = {"band_names", "legend", "checksums", "split_settings"}
+_MOST_SETTINGS, _MOST_NUMBER, _MOST_LETTERS = 64, 2**53, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,8 @@ class WindowAbout:
     """Whether the scene was computed rather than measured."""
     split: str = "none"
     """How the split was made whose parts are noted: random, blocks, …, or none."""
+    split_settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of that split, such as the size of its blocks; empty where not known."""
     contents: str | None = None
     """``windows`` or ``coordinates``; None in files that do not say it."""
     checksums: tuple[str, ...] | None = None
@@ -70,9 +74,13 @@ class WindowAbout:
 
     @classmethod
     def of(
-        cls, scene: Scene, window: int, split: str = "none", contents: str | None = None
+        cls,
+        scene: Scene,
+        window: int,
+        split: Split | None = None,
+        contents: str | None = None,
     ) -> "WindowAbout":
-        """Note what is known of a scene."""
+        """Note what is known of a scene and of the split whose parts are noted."""
         dtype = np.dtype(
             np.uint8 if scene.cube.dtype.kind == "b" else scene.cube.dtype
         ).newbyteorder("=")
@@ -93,7 +101,8 @@ class WindowAbout:
             scene=scene.name,
             source=scene.source,
             simulated=scene.simulated,
-            split=split,
+            split="none" if split is None else split.kind,
+            split_settings={} if split is None else _plain_settings(split.settings),
             contents=contents,
         )
 
@@ -132,6 +141,7 @@ class WindowAbout:
             "source": self.source,
             "simulated": np.uint8(self.simulated),
             "split": self.split,
+            "split_settings": _json(dict(self.split_settings)),
             "contents": self.contents,
             "checksums": _json(self.checksums),
             "parts": ", ".join(f"{code} {name}" for name, code in PART_CODES.items()),
@@ -181,6 +191,7 @@ class WindowAbout:
             source=take.text("source"),
             simulated=bool(take.whole("simulated", 0, 1)),
             split=take.text("split"),
+            split_settings=take.checked("split_settings", _are_settings) or {},
             contents=take.checked("contents", lambda value: value in _CONTENTS),
             checksums=take.checked("checksums", _are_checksums) and take.names("checksums"),
         )
@@ -196,6 +207,28 @@ def _are_checksums(value: Any) -> bool:
         isinstance(value, list)
         and all(isinstance(one, str) and _CHECKSUM.fullmatch(one) for one in value)
     )
+
+
+def _are_settings(value: Any) -> bool:
+    """Tell whether a value may be the settings of a split; None where there are none."""
+    return value is None or (
+        isinstance(value, dict)
+        and len(value) <= _MOST_SETTINGS
+        and all(len(key) <= _MOST_LETTERS and _is_setting(of) for key, of in value.items())
+    )
+
+
+def _is_setting(value: Any) -> bool:
+    """Tell whether a value is yes or no, a number within bounds, a short text, or nothing."""
+    if isinstance(value, str):
+        return len(value) <= _MOST_LETTERS
+    # Not a number is below nothing.
+    return value is None or (isinstance(value, int | float) and abs(value) < _MOST_NUMBER)
+
+
+def _plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a split that a file can keep."""
+    return {key: value for key, value in settings.items() if _is_setting(value)}
 
 
 def _known(values: npt.NDArray[np.float64] | None) -> tuple[float, ...] | None:
@@ -240,7 +273,9 @@ def _plain(path: Path, attributes: Any) -> dict[str, Any]:
         for key in _IN_JSON & set(plain):
             plain[key] = json.loads(plain[key])
     except (ValueError, TypeError, RecursionError) as error:
-        raise damaged("its legend, band names or checksums are no JSON") from error
+        raise damaged(
+            "its legend, band names, checksums or settings of the split are no JSON"
+        ) from error
     return plain
 
 

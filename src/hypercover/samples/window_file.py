@@ -64,7 +64,7 @@ class WindowFile(LazyStack):
                    ("labels", "rows", "cols", "part"))  # fmt: skip
         self.labels, self.rows, self.cols, self.part = columns
         self._check_columns()
-        self.stored = (self.about.contents or self._found()) == "windows"
+        self.stored = self.about.contents != "coordinates"
         if self.stored:
             self._check_windows()
         self._looked_at = self.samples.take(spread(self._count))
@@ -91,10 +91,6 @@ class WindowFile(LazyStack):
         part._cuts = Windows.of(scene, self.samples, self.window)
         return part
 
-    def _found(self) -> str:
-        """Return what a file holds that does not say it."""
-        return "windows" if self._handle.has("windows") else "coordinates"
-
     def _check_columns(self) -> None:
         """Refuse labels, places and parts that cannot be."""
         take = entries(self.path, {})
@@ -114,7 +110,11 @@ class WindowFile(LazyStack):
             raise take.damaged(f"it has {len(told)} checksums")
 
     def _check_windows(self) -> None:
-        """Refuse windows of another shape or type than the file says."""
+        """Refuse windows of another shape or type than the file says, and none at all."""
+        if self.about.contents is None and not self._handle.has("windows"):
+            raise self._handle.damaged(
+                "it has no dataset windows and does not say that it holds coordinates only"
+            )
         shape = (self._count, *self.about.window_shape)
         found = self._handle.dataset("windows", "iuf", shape).dtype.newbyteorder("=")
         if found != self.about.dtype:
