@@ -124,6 +124,7 @@ def network(asked: argparse.Namespace, epochs: int) -> CNNClassifier:
         "lecture",
         epochs=epochs,
         precision=asked.precision,
+        compile=asked.compile,
         random_state=0,
         device=asked.device,
     )
@@ -248,6 +249,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=33_396, help="training windows")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=("float32", "mixed"), default="float32")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--peak", type=float, help="peak of the chip in TFLOP/s")
     parser.add_argument("--profile", type=Path, help="trace of a few batches to write")
     asked = parser.parse_args()

@@ -11,7 +11,7 @@ The last line is the default network's error under overlap-free blocks over its 
 under random pixels.
 
     HYPERCOVER_DATA=… python benchmarks/leak_gap.py [--seeds 10] [--lecture-passes 12]
-        [--out runs/leak-gap] [--workers 1]
+        [--precision mixed] [--out runs/leak-gap] [--workers 1]
 """
 
 import argparse
@@ -39,9 +39,10 @@ NAMES = {
 }
 
 
-def asked(seeds: int, lecture_passes: int) -> Experiment:
+def asked(seeds: int, lecture_passes: int, precision: str = "float32") -> Experiment:
     """Return the experiment whose models are put under the three splits."""
     quick = {"epochs": lecture_passes, "learning_rate": 1e-3, "recipe": SHORT}
+    quick["precision"] = precision
     models: dict[str, Any] = {
         "svm": {"kind": "svm"},
         "svm-features": {"kind": "svm", "features": "lecture", "nwfe": 30},
@@ -81,11 +82,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--lecture-passes", type=int, default=12)
+    parser.add_argument(
+        "--precision", choices=("float32", "mixed"), default="float32", help="the lecture's"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/leak-gap"))
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     check_data(parser)
-    experiment = asked(options.seeds, options.lecture_passes)
+    experiment = asked(options.seeds, options.lecture_passes, options.precision)
     metrics = run_experiment(
         experiment,
         options.out,

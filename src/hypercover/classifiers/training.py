@@ -17,6 +17,7 @@ from hypercover.classifiers.loss import Loss
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.precision import computing
+from hypercover.classifiers.replay import Replay
 from hypercover.classifiers.schedule import share_of_rate
 from hypercover.classifiers.standing import Epoch, Standing
 from hypercover.classifiers.world import World
@@ -135,6 +136,9 @@ class Training:
             order=torch.arange(len(feed)),
             totals=torch.zeros(3, dtype=torch.float64, device=self.device),
         )
+        self.replay: Replay | None = None
+        if network.replayable and self.device.type == "cuda" and self.world.size == 1:
+            self.replay = Replay(self._pass_through, network)
         self.epochs = recipe.epochs(len(feed))
         self.share = share_of_rate(recipe, self.epochs * len(self._batches()))
 
@@ -244,13 +248,23 @@ class Training:
         self.at.optimiser.step()
 
     def _learn(self, which: torch.Tensor, piece: slice, chance: Chance) -> None:
-        """Add the gradient of a piece of a batch, and count what came out."""
+        """Add the gradient of a piece of a batch."""
         windows, wanted = self._look(which, piece, chance)
+        if self.replay is not None:
+            self.replay(windows, wanted)
+        else:
+            self._pass_through(windows, wanted, len(which))
+
+    def _pass_through(
+        self, windows: torch.Tensor, wanted: torch.Tensor, whole: int | None = None
+    ) -> None:
+        """Pass windows forward and backward, and count what came out."""
         with computing(self.precision, self.device):
             scores = self.model(windows)[:, :, 0, 0].float()
             loss = self.loss(scores, wanted).sum()
         # the mean over processes must be that over the windows of the batch
-        (loss / (len(which) / self.world.size)).backward()  # type: ignore[no-untyped-call]
+        share = (whole or len(windows)) / self.world.size
+        (loss / share).backward()  # type: ignore[no-untyped-call]
         self._count(self.at.totals, loss, scores, wanted)
 
     def _look(

@@ -29,6 +29,7 @@ class DefaultNetwork(Network):
     """
 
     minimum_batch = 2
+    replayable = True
     scaling = "cleared"
     components = 40
     recipe = Recipe(

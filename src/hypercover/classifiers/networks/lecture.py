@@ -1,6 +1,7 @@
 """The 3-D convolution network of Lange, Cavallaro, Götz, Erlingsson, Riedel (2018)."""
 
 import math
+from itertools import islice
 from typing import cast
 
 import torch
@@ -9,12 +10,14 @@ from torch import nn
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.phases import convolve_pooled
 from hypercover.classifiers.networks.pooling import relu_pool
+from hypercover.classifiers.networks.products import convolve, convolve_first, pool_bands
 from hypercover.classifiers.networks.recipe import Recipe
 
 __all__ = ["LectureNetwork"]
 
 _FILTERS = (48, 32, 32)
 _POOLS = (3, 3, 2)
+_PADS = (2, 2, 0)
 _HIDDEN = 128
 _NEAR = 20_000_000
 """Bytes of the largest activation for which it still comes from the cache, and from
@@ -50,6 +53,7 @@ class LectureNetwork(Network):
     minimum_window = 7
     minimum_bands = 22
     minimum_batch = 1
+    replayable = True
     components = None
     recipe = Recipe(
         optimiser="sgd",
@@ -96,6 +100,8 @@ class LectureNetwork(Network):
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""
+        if windows.is_cuda and torch.is_grad_enabled():
+            return self.judged(self.multiplied(windows))
         return self._deepened(windows.unsqueeze(1), 0)
 
     def score_tile(self, tile: torch.Tensor) -> torch.Tensor:
@@ -110,8 +116,21 @@ class LectureNetwork(Network):
 
     def _deepened(self, values: torch.Tensor, depth: int) -> torch.Tensor:
         """Map what the layer at a depth takes to scores."""
-        for layer, pool in zip(self.convolutions[depth:], _POOLS[depth:], strict=True):
-            values = relu_pool(layer(values), pool, pad=2 if pool == 3 else 0)
+        layers = zip(self.convolutions, _POOLS, _PADS, strict=True)
+        for layer, pool, pad in islice(layers, depth, None):
+            values = relu_pool(layer(values), pool, pad)
+        return self.judged(values)
+
+    def multiplied(self, windows: torch.Tensor) -> torch.Tensor:
+        """Return what the convolutions make of windows, by products of matrices."""
+        first, *others = (cast(nn.Conv3d, layer) for layer in self.convolutions)
+        values = pool_bands(convolve_first(windows, first), _POOLS[0], _PADS[0])
+        for layer, pool, pad in zip(others, _POOLS[1:], _PADS[1:], strict=True):
+            values = pool_bands(convolve(values, layer), pool, pad)
+        return values.movedim(-1, 1)
+
+    def judged(self, values: torch.Tensor) -> torch.Tensor:
+        """Map (n, filter, band, row, col) to scores by the dense layers."""
         values = values.flatten(1, 2)
         first, second, last = self.dense
         scores: torch.Tensor = last(torch.relu(second(torch.relu(first(values)))))

@@ -25,6 +25,9 @@ class Network(nn.Module):
     """Fewest values per pixel that survive them."""
     minimum_batch: ClassVar[int] = 1
     """Fewest windows in a training batch: 2 where batches are normalised."""
+    replayable: ClassVar[bool] = False
+    """Whether a pass through it is the same work every time, so that a GPU can be
+    given a recording of it: no draw, no number that the processor waits for."""
     spatially_valid: ClassVar[bool] = True
     """Whether a tile passed at once gives the scores of window by window."""
     scaling: ClassVar[Literal["standard", "cleared", "principal"]] = "standard"
