@@ -36,8 +36,7 @@ def convolve_first(windows: torch.Tensor, layer: nn.Conv3d) -> torch.Tensor:
     rows = nn.functional.pad(around.reshape(-1, taps), (0, spare))
     weight = layer.weight.permute(1, 3, 4, 2, 0).reshape(taps, -1)
     weight = nn.functional.pad(weight, (0, 0, 0, spare))
-    assert layer.bias is not None
-    return torch.addmm(layer.bias, rows, weight).view(*size, -1)
+    return nn.functional.linear(rows, weight.T, layer.bias).view(*size, -1)
 
 
 def convolve(values: torch.Tensor, layer: nn.Conv3d) -> torch.Tensor:
@@ -127,6 +126,7 @@ class _Convolution(torch.autograd.Function):
             sums += product[:, step : step + left, ..., step, :]
         ctx.save_for_backward(around, factor)
         ctx.shape, ctx.kernel, ctx.places = values.shape, weight.shape, places
+        ctx.number = weight.dtype
         return sums
 
     @staticmethod
@@ -144,10 +144,10 @@ class _Convolution(torch.autograd.Function):
             spread[:, step : step + left, ..., step, :] = slopes
         spread = spread.view(-1, depth * filters)
         of_factor = around.view(len(spread), -1).T @ spread
-        of_weight = of_factor.float().view(high, wide, channels, depth, filters)
+        of_weight = of_factor.to(ctx.number).view(high, wide, channels, depth, filters)
         shares = (spread @ factor.T).view(n, bands, down, across, -1, channels)
         of_values = slopes.new_zeros(n, bands, rows, cols, channels)
         for place, (row, col) in enumerate(ctx.places):
             of_values[:, :, row : row + down, col : col + across] += shares[..., place, :]
-        of_bias = slopes.reshape(-1, filters).float().sum(0)
+        of_bias = slopes.reshape(-1, filters).to(ctx.number).sum(0)
         return of_values, of_weight.permute(4, 2, 3, 0, 1).contiguous(), of_bias
