@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from hypercover.scene.catalog import known_scenes as known_scenes
     from hypercover.scene.classes import drop_classes as drop_classes
     from hypercover.scene.classmap import open_class_map as open_class_map
+    from hypercover.scene.clipping import clip as clip
     from hypercover.scene.fetching import fetch_scene as fetch_scene
     from hypercover.scene.legend import Legend as Legend
     from hypercover.scene.pansharpen import pansharpen as pansharpen
@@ -121,6 +122,7 @@ _HOMES = {
     "as_cv": "samples.cross_validation",
     "audit": "samples.leakage",
     "calibration_error": "evaluation.calibration",
+    "clip": "scene.clipping",
     "compare_models": "evaluation.compare",
     "compare_runs": "experiment.comparison",
     "drop_classes": "scene.classes",

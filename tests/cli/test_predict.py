@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn import CNNClassifier
+from hypercover.classifiers.svm import SVMClassifier
 from hypercover.classifiers.working_set import working_set
 from hypercover.cli.sizes import bytes_of
 from hypercover.errors import CallError, OutputError
 from hypercover.files import check_writable
+from hypercover.maps.clean import Cleaning
 from hypercover.samples.windows import Windows
 from hypercover.scene.reading import open_scene
 from hypercover.scene.simulate import simulate
@@ -186,3 +188,40 @@ def test_the_image_is_not_written_over_by_any_map(call, fields, trained, tmp_pat
     told = call("predict", trained, fields.image, "-o", tmp_path / "m.tif",
                 "--entropy", fields.image)  # fmt: skip
     assert "would destroy" in told.sentence
+
+
+@pytest.fixture
+def speckled(fields):
+    """A model that learnt chance, so that its map is all specks."""
+    chance = np.random.default_rng(0)
+    spectra = fields.cube.reshape(6, -1).T[chance.choice(1920, 300, replace=False)]
+    model = SVMClassifier(C=1e4, gamma=5.0).fit(spectra, chance.integers(1, 4, 300))
+    card = {
+        "bands": [1, 2, 3, 4, 5, 6],
+        "wavelengths": np.linspace(450.0, 2300.0, 6).tolist(),
+        "fwhm": None,
+        "legend": fields.legend.to_json(),
+        "window": 1,
+    }
+    save_bundle(fields.folder / "speckled", model, card)
+    return fields.folder / "speckled"
+
+
+def test_the_class_map_is_cleaned_and_cut_and_nothing_lies_beside(
+    call, fields, speckled, tmp_path
+):
+    plain, out = tmp_path / "plain/map.tif", tmp_path / "out/map.tif"
+    assert call("predict", speckled, fields.image, "-o", plain).code == 0
+    words = ("--majority", 3, "--sieve", 5, "--within", fields.labels)
+    done = call("predict", speckled, fields.image, "-o", out, *words)
+    assert (done.code, done.out) == (0, f"Map: {out}\n"), done.err
+    with rasterio.open(plain) as one, rasterio.open(out) as other:
+        predicted, cleaned = one.read(1), other.read(1)
+    inside = np.where(fields.codes > 0, predicted, 0).astype(np.uint8)
+    expected = Cleaning(majority=3, sieve=5).apply(inside)
+    assert (cleaned == expected).all()
+    assert (cleaned != inside).any()
+    names = {file.name for file in out.parent.iterdir()}
+    assert names == {"map.tif", "map.tif.aux.xml", "map.qml"}
+    refused = call("predict", speckled, fields.image, "-o", out, "--majority", 2)
+    assert "must be an odd number of pixels" in refused.sentence

@@ -1,26 +1,62 @@
-"""``hypercover export``: a kept network for programs without Python."""
+"""``hypercover export``: a network or a class map for other programs."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hypercover.cli.options import MAJORITY, SIEVE, WITHIN
+
 __all__ = ["command"]
 
 
 def command(
-    model: Annotated[
-        Path, typer.Argument(help="Folder of a network: runs/NAME/models/MODEL.")
+    source: Annotated[
+        Path,
+        typer.Argument(help="A network (runs/NAME/models/MODEL) or a class map (.tif)."),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Graph to write (.onnx).")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="A network: graph (.onnx). A map: polygons (.gpkg, .geojson), cleaned map "
+            "(.tif) or STAC item (.json).",
+        ),
+    ],
+    minimum_area: Annotated[
+        float, typer.Option(help="Smallest polygon in hectares; smaller ones are merged.")
+    ] = 0.0,
+    majority: MAJORITY = 1,
+    sieve: SIEVE = 1,
+    within: WITHIN = None,
+    datetime: Annotated[
+        str | None, typer.Option(help="Day the image was taken, for STAC: 1992-06-12.")
+    ] = None,
 ) -> None:
-    """Write a trained network as ONNX: raw values in, probabilities of the classes out.
+    """Write a network as ONNX; or a class map as polygons, cleaned, or as a STAC item.
 
-    What the sensor measured goes in, of any height and width; scaling, the repeated edge
-    pixels and the softmax are inside.  Classes, bands and wavelengths stand in the file.
+    ONNX: raw values in, probabilities out, of any height and width; scaling, repeated edge
+    pixels and softmax are inside; classes, bands and wavelengths stand in the file.
+    Polygons carry class, colour and area, and a style for QGIS lies beside them.
 
     Example: hypercover export runs/demo/models/cnn -o cnn.onnx
+
+    Example: hypercover export runs/demo/maps/cnn.tif -o fields.gpkg --minimum-area 0.5
     """
+    from hypercover.cli.tables import say
+    from hypercover.experiment.map_export import MapExport
+    from hypercover.scene.writing import check_apart
+
+    if source.is_dir() or out.suffix.lower() == ".onnx":
+        _network(source, out)
+        return
+    check_apart(out, source, within)
+    asked = MapExport(majority, sieve, within, minimum_area, datetime)
+    say(*asked.write(source, out))
+
+
+def _network(model: Path, out: Path) -> None:
     from hypercover.experiment.export import export_onnx
 
     apart = export_onnx(model, out)

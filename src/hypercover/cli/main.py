@@ -12,6 +12,7 @@ import typer
 from hypercover.cli import (
     area,
     classify,
+    clip,
     compare,
     demo,
     export,
@@ -77,6 +78,7 @@ for command in (
     report,
     simulate,
     pansharpen,
+    clip,
     windows,
     scenes,
     fetch,

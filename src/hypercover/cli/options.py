@@ -2,7 +2,7 @@
 
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
 features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap;
-``DEVICE``: predict.
+``DEVICE``: predict.  ``MAJORITY``, ``SIEVE``, ``WITHIN``: predict, export.
 ``EXECUTOR``, ``DASK``: run, gap, search.
 ``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.
 ``RUN_FOLDER``: these and classify.
@@ -28,13 +28,16 @@ __all__ = [
     "LABEL_FIELD",
     "LABEL_VARIABLE",
     "LEGEND",
+    "MAJORITY",
     "PROCESSES",
     "RUN_FOLDER",
     "RUN_SEED",
     "SCENE",
     "SEED",
     "SET",
+    "SIEVE",
     "VARIABLE",
+    "WITHIN",
     "WORKERS",
     "changes",
     "run_folder",
@@ -103,6 +106,19 @@ PROCESSES = Annotated[
     typer.Option(
         min=1, help="Processes that train each network together, with a GPU or cores each."
     ),
+]
+MAJORITY = Annotated[
+    int,
+    typer.Option(
+        help="Give each pixel the commonest class of a square of so many pixels (3, 5 …)."
+    ),
+]
+SIEVE = Annotated[
+    int, typer.Option(help="Merge regions of fewer pixels into their largest neighbour.")
+]
+WITHIN = Annotated[
+    Path | None,
+    typer.Option(help="Area to map: polygons, or a raster on its grid; no data outside."),
 ]
 EXPERIMENT = Annotated[str, typer.Argument(help="An experiment file, or a built-in name.")]
 DATA = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hypercover.cli.options import AXES, DEVICE, IMAGE, VARIABLE
+from hypercover.cli.options import AXES, DEVICE, IMAGE, MAJORITY, SIEVE, VARIABLE, WITHIN
 
 __all__ = ["command"]
 
@@ -34,6 +34,9 @@ def command(
             "and 1 GiB, or half of what is free)."
         ),
     ] = None,
+    majority: MAJORITY = 1,
+    sieve: SIEVE = 1,
+    within: WITHIN = None,
     device: DEVICE = "auto",
     variable: VARIABLE = None,
     axes: AXES = None,
@@ -43,25 +46,36 @@ def command(
     Bands or wavelengths other than those the model was trained on are refused.  A model
     on image features computes them first, and these must fit in memory.  Stopped at any
     time, the same command goes on where it was; the maps appear when they are whole.
+    --majority, --sieve and --within change the class map alone.
 
     Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif --memory 2GiB
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.sizes import bytes_of
     from hypercover.experiment.prediction import check_map_names, predict_image
+    from hypercover.maps.clean import Cleaning
     from hypercover.scene.reading import open_scene
     from hypercover.scene.writing import check_apart
 
     allowed = None if memory is None else bytes_of(memory)
     shares = {"confidence": confidence, "probabilities": probabilities, "entropy": entropy}
+    cleaning = Cleaning(majority, sieve)
     check_map_names(out, *shares.values())
     for path in (out, *shares.values()):
         if path is not None:
-            check_apart(path, image)
+            check_apart(path, image, within)
     scene = open_scene(image, labels=False, variable=variable, axes=axes)
     with bar("Predicting") as advance:
         predict_image(
-            model, scene, out, memory=allowed, device=device, progress=advance, **shares
+            model,
+            scene,
+            out,
+            memory=allowed,
+            device=device,
+            cleaning=cleaning,
+            within=within,
+            progress=advance,
+            **shares,
         )
     typer.echo(f"Map: {out}")
     for name, path in shares.items():

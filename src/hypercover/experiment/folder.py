@@ -80,7 +80,7 @@ class RunFolder:
         return self.path / "tensorboard" / task
 
     def map(self, name: str, what: str = "") -> Path:
-        """Return the path of a map: classes, or ``confidence`` or ``check``."""
+        """Return the path of a map: classes, or ``confidence``, ``check`` or ``clean``."""
         return self.path / "maps" / (f"{name}-{what}.tif" if what else f"{name}.tif")
 
     def view(self, model: str = "") -> Path:
@@ -89,7 +89,7 @@ class RunFolder:
 
     def map_files(self, name: str) -> tuple[Path, ...]:
         """Return every file that may have come of mapping with a model."""
-        rasters = [self.map(name, what) for what in ("", "confidence", "check")]
+        rasters = [self.map(name, what) for what in ("", "confidence", "check", "clean")]
         beside = [
             path
             for raster in rasters

@@ -155,6 +155,7 @@ def _maps(experiment: Experiment) -> tuple[Task, ...]:
                 *(["reduce"] if experiment.map == "best" else []),
             ),
             weight=1.0,
+            key=fingerprint(experiment, experiment.clean),
         )
         for model, spec in experiment.models.items()
     )

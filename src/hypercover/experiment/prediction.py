@@ -1,15 +1,24 @@
 """Using a kept model on an image: what it was trained on must be there."""
 
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from hypercover.classifiers.bundle import CARD, check_scene_fits, load_bundle
 from hypercover.errors import CallError, ModelError
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Progress, part_of
+from hypercover.maps.clean import Cleaning
+from hypercover.maps.export import write_class_map
 from hypercover.maps.predict import check_places, predict_to_files
+from hypercover.maps.style import sidecars_of
 from hypercover.memory import resident_bytes
+from hypercover.scene.classmap import open_class_map
+from hypercover.scene.clipping import area_of
 from hypercover.scene.companions import identity
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
@@ -30,6 +39,8 @@ def predict_image(
     entropy: Path | None = None,
     memory: int | None = None,
     device: str = "auto",
+    cleaning: Cleaning | None = None,
+    within: Path | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Map an image with a kept model, from file to file.
@@ -48,6 +59,10 @@ def predict_image(
         :func:`~hypercover.maps.predict.predict_scene` says.
     device : {"auto", "cpu", "cuda"}
         Where a network computes.
+    cleaning : Cleaning, optional
+        What is done to the class map; the other maps stay as predicted.
+    within : path, optional
+        Area (polygons or a raster) outside which the class map holds no data.
 
     Raises
     ------
@@ -65,6 +80,7 @@ def predict_image(
     """
     check_map_names(out, confidence, probabilities, entropy)
     check_places(out, confidence, probabilities, entropy)
+    area = None if within is None else area_of(within, scene.grid)
     known = _identity(model, scene)
     bundle = load_bundle(model, device=device)
     positions = check_scene_fits(
@@ -77,10 +93,13 @@ def predict_image(
         chain = Chain.from_state(*bundle.features)
         scene = chain.transform(scene, progress=part_of(progress, 0, 2))
         progress = part_of(progress, 1, 2)
+    # A map that is not finished must not lie under the name asked for.
+    changed = bool(cleaning) or area is not None
+    raw = out.with_name(f".{out.name}.raw") / out.name if changed else out
     predict_to_files(
         bundle.classifier,
         scene,
-        out,
+        raw,
         confidence_path=confidence,
         probabilities_path=probabilities,
         entropy_path=entropy,
@@ -90,6 +109,27 @@ def predict_image(
         identity=known,
         progress=progress,
     )
+    if changed:
+        _finish(raw, out, scene, legend, cleaning or Cleaning(), area)
+
+
+def _finish(
+    raw: Path,
+    out: Path,
+    scene: Scene,
+    legend: Legend,
+    cleaning: Cleaning,
+    area: npt.NDArray[np.bool_] | None,
+) -> None:
+    """Write the class map clipped and cleaned, and remove it as it was predicted."""
+    codes = open_class_map(raw).codes
+    if area is not None:
+        codes = np.where(area, codes, 0).astype(codes.dtype)
+    write_class_map(out, cleaning.apply(codes), legend, scene.grid, **scene.origin)
+    for file in (raw, *sidecars_of(raw)):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):
+        raw.parent.rmdir()
 
 
 def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:

@@ -176,6 +176,22 @@ class SearchSpec(Spec):
 ModelSpec = Annotated[SVMSpec | CNNSpec | SklearnSpec, Discriminator("kind")]
 
 
+class CleanSpec(Spec):
+    """Class maps cleaned of specks, written beside those that were predicted."""
+
+    majority: Annotated[int, Field(ge=1, le=99)] = 1
+    sieve: Annotated[int, Field(ge=1)] = 1
+
+    @field_validator("majority")
+    @classmethod
+    def _majority_is_odd(cls, side: int) -> int:
+        if side % 2 == 0:
+            raise ValueError(
+                f"the side must be an odd number of pixels, got {side}; 3 is usual"
+            )
+        return side
+
+
 class Experiment(Spec):
     """Everything needed to repeat a run: scene, splits, models, seed.
 
@@ -195,6 +211,7 @@ class Experiment(Spec):
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     gap: bool = False
     map: bool | Literal["best"] = True
+    clean: CleanSpec = CleanSpec()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
     tensorboard: bool = False
@@ -268,7 +285,7 @@ class Experiment(Spec):
     @model_validator(mode="after")
     def _maps_have_own_names(self) -> "Experiment":
         for name in self.models:
-            for what in ("confidence", "check"):
+            for what in ("confidence", "check", "clean"):
                 if f"{name}-{what}" in self.models:
                     raise ValueError(
                         f"the model '{name}-{what}' would overwrite the {what} map of "

@@ -269,6 +269,7 @@ def _show(setting: Setting, model: str, found: "Prediction") -> None:
     export.write_class_map(
         run.map(model), found.labels, scene.legend, scene.grid, **scene.origin
     )
+    _write_clean(setting, model, found)
     draw.save(draw.draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
     if found.confidence is not None:
         export.write_confidence(
@@ -284,3 +285,22 @@ def _show(setting: Setting, model: str, found: "Prediction") -> None:
     draw.save(
         draw.draw_check(labels, found.labels, parts, title), run.figure(f"check-{model}")
     )
+
+
+def _write_clean(setting: Setting, model: str, found: "Prediction") -> None:
+    """Write the class map cleaned of specks beside it, where the experiment asks for it."""
+    from hypercover.maps.clean import Cleaning
+    from hypercover.maps.export import write_class_map
+    from hypercover.maps.style import sidecars_of
+
+    scene, asked = setting.scene, setting.experiment.clean
+    cleaning, path = (
+        Cleaning(asked.majority, asked.sieve),
+        setting.folder.map(model, "clean"),
+    )
+    if cleaning:
+        cleaned = cleaning.apply(found.labels)
+        write_class_map(path, cleaned, scene.legend, scene.grid, **scene.origin)
+        return
+    for stale in (path, *sidecars_of(path)):
+        stale.unlink(missing_ok=True)

@@ -115,10 +115,10 @@ def _raster(
 ) -> Iterator[Any]:
     """Open a raster for writing; it appears only when all of it is written."""
     with atomic(path) as draft:
-        with _said_clearly(path):
+        with _said_clearly(path), _overviewed(draft, profile) as plain:
             with (
                 rasterio.Env(GDAL_PAM_ENABLED="NO"),
-                _opened(draft, "w", **profile) as raster,
+                _opened(plain, "w", **profile) as raster,
             ):
                 if colors is not None:
                     raster.write_colormap(1, colors)
@@ -127,8 +127,42 @@ def _raster(
                 if tags := _tags(origin):
                     raster.update_tags(**tags)
                 yield raster
-            _read_back(draft)
+            _read_back(plain)
         remove_sidecars(path)
+
+
+@contextmanager
+def _overviewed(draft: Path, profile: Mapping[str, Any]) -> Iterator[Path]:
+    """Give a file to write tiles to in any order; a map of one band becomes a COG of it.
+
+    A cloud-optimised GeoTIFF has its overviews in front, so it can only be made
+    of a map that is whole.  Classes are reduced by the commonest, shares by the
+    mean.  Probabilities of many classes stay band by band, as they were written.
+    """
+    if profile["count"] > 1:
+        yield draft
+        return
+    from rasterio.shutil import copy
+
+    plain = draft.with_name(f"{draft.stem}.plain{draft.suffix}")
+    floating = np.issubdtype(np.dtype(profile["dtype"]), np.floating)
+    try:
+        yield plain
+        with rasterio.Env(GDAL_PAM_ENABLED="NO"), _quiet():
+            copy(
+                plain,
+                draft,
+                driver="COG",
+                compress="deflate",
+                predictor="yes" if floating else "no",
+                blocksize=BLOCK,
+                bigtiff="if_safer",
+                overview_resampling="average" if floating else "mode",
+            )
+        _read_back(draft)
+    finally:
+        plain.unlink(missing_ok=True)
+        draft.with_name(f"{draft.name}.ovr.tmp").unlink(missing_ok=True)
 
 
 def _tags(origin: Origin) -> dict[str, str]:
@@ -142,9 +176,15 @@ def _tags(origin: Origin) -> dict[str, str]:
 
 def _opened(path: Path, mode: str, **profile: Any) -> Any:
     """Open a raster without rasterio's warning that it may have no place on Earth."""
+    with _quiet():
+        return rasterio.open(path, mode, **profile)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, mode, **profile)
+        yield
 
 
 @contextmanager

@@ -5,12 +5,14 @@ GDAL and QGIS read class names only from the file beside the image,
 its drawing style from ``map.qml``.  Both are plain text made here.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
 from hypercover.scene.legend import LandClass, Legend
 
 __all__ = [
+    "category_style",
     "category_text",
     "palette_style",
     "ramp_style",
@@ -55,10 +57,15 @@ def _document(root: ElementTree.Element, doctype: str = "") -> str:
 
 
 def _child(
-    parent: ElementTree.Element, tag: str, text: str = "", **attributes: str
+    parent: ElementTree.Element,
+    tag: str,
+    text: str | Mapping[str, str] = "",
+    **attributes: str,
 ) -> ElementTree.Element:
-    child = ElementTree.SubElement(parent, tag, attributes)
-    child.text = text or None
+    """Add a child with a text, or with attributes of which one is called class."""
+    more = {} if isinstance(text, str) else dict(text)
+    child = ElementTree.SubElement(parent, tag, more | attributes)
+    child.text = text if isinstance(text, str) and text else None
     return child
 
 
@@ -118,6 +125,35 @@ def palette_style(legend: Legend) -> str:
             alpha="255",
             label=readable(land.name),
         )
+    return _document(root, _DOCTYPE)
+
+
+def category_style(legend: Legend, field: str = "class_name") -> str:
+    """Return the QGIS style of polygons: one colour and name per class, without outlines."""
+    root = ElementTree.Element("qgis", version="3.22", styleCategories="Symbology")
+    drawn = _child(
+        root, "renderer-v2", type="categorizedSymbol", attr=field, enableorderby="0"
+    )
+    categories, symbols = _child(drawn, "categories"), _child(drawn, "symbols")
+    for index, land in enumerate(legend):
+        name, number = readable(land.name), str(index)
+        _child(
+            categories,
+            "category",
+            value=name,
+            label=name,
+            symbol=number,
+            render="true",
+            type="string",
+        )
+        symbol = _child(symbols, "symbol", name=number, type="fill", alpha="1")
+        layer = _child(
+            symbol, "layer", {"class": "SimpleFill", "enabled": "1", "pass": "0"}
+        )
+        options = _child(layer, "Option", {"type": "Map"})
+        rgb = ",".join(map(str, (*land.rgb, 255)))
+        for key, value in (("color", rgb), ("style", "solid"), ("outline_style", "no")):
+            _child(options, "Option", name=key, value=value, type="QString")
     return _document(root, _DOCTYPE)
 
 

@@ -1,7 +1,7 @@
 """Class maps: finished maps of land cover, and reference labels laid on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from hypercover.scene.formats.signature import Kind, kind_of, local_file
 from hypercover.scene.grid import Grid
 from hypercover.scene.labels import Codes, legend_of
 from hypercover.scene.legend import Legend, default_color
-from hypercover.scene.origin import mark
+from hypercover.scene.origin import Origin, mark
 from hypercover.scene.reading import label_map_of
 
 __all__ = ["ClassMap", "open_class_map"]
@@ -29,8 +29,13 @@ class ClassMap:
     """The classes that occur in the map."""
     grid: Grid
     """Shape and georeference."""
-    made_from: str = ""
-    """What the map says of an image that was not measured, such as a simulated scene."""
+    origin: Origin = field(default_factory=lambda: Origin())
+    """What the map says of an image that was not measured."""
+
+    @property
+    def made_from(self) -> str:
+        """Words for an image that was not measured, such as "simulated scene"; else empty."""
+        return mark(self.origin)
 
     @property
     def hectares(self) -> float | None:
@@ -149,7 +154,7 @@ def open_class_map(path: str | Path) -> ClassMap:
     legend, _ = legend_of(found)
     rows, cols = found.codes.shape
     grid = found.grid or Grid(rows, cols)
-    return ClassMap(found.codes, legend, grid, mark(read_image(file).origin))
+    return ClassMap(found.codes, legend, grid, read_image(file).origin)
 
 
 def _folded(name: str) -> str:

@@ -17,7 +17,7 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.labels import LabelMap, as_codes
 from hypercover.scene.legend import MAX_CODE
 
-__all__ = ["read_vector_labels"]
+__all__ = ["read_vector_area", "read_vector_labels"]
 
 logging.getLogger("pyogrio").addHandler(logging.NullHandler())
 
@@ -85,7 +85,33 @@ def read_vector_labels(path: Path, grid: Grid, field: str | None = None) -> Labe
     return LabelMap(as_codes(burnt, path), names=names, notes=tuple(notes))
 
 
-def _read(path: Path, field: str | None) -> _Shapes:
+def read_vector_area(path: Path, grid: Grid) -> npt.NDArray[np.bool_]:
+    """Tell which pixels (y, x) of a grid have their centre in a shape of a vector file.
+
+    Raises
+    ------
+    LabelError
+        If the file is damaged, the image has no georeference, or no shape lies on it.
+    """
+    if not grid.placed:
+        raise LabelError(
+            f"The shapes of {path} cannot be laid on an image without a georeference; "
+            "give a raster of the image's size."
+        )
+    shapes = _read(path, None, bare=True)
+    usable = np.array([one is not None and not one.is_empty for one in shapes.geometries])
+    geometries = _reprojected(shapes.geometries[usable], shapes.crs, grid, path)
+    inside, _ = _burn(geometries, np.ones(len(geometries), np.int64), grid)
+    if not inside.any():
+        raise LabelError(
+            f"No shape of {path} covers the centre of a pixel of the image; check that "
+            "both lie in the same place."
+        )
+    return inside > 0
+
+
+def _read(path: Path, field: str | None, *, bare: bool = False) -> _Shapes:
+    """Read shapes and the attribute of their class, or none of all attributes."""
     import pyogrio
     import shapely
     from pyogrio.errors import DataLayerError, DataSourceError
@@ -95,8 +121,9 @@ def _read(path: Path, field: str | None) -> _Shapes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            chosen = _field(path, _checked(path, pyogrio.read_info(text)), field)
-            meta, _, wkb, columns = pyogrio.raw.read(text, columns=[chosen], force_2d=True)
+            info = _checked(path, pyogrio.read_info(text))
+            chosen = [] if bare else [_field(path, info, field)]
+            meta, _, wkb, columns = pyogrio.raw.read(text, columns=chosen, force_2d=True)
         geometries = shapely.from_wkb(wkb)
     except LabelError:
         raise
@@ -110,7 +137,8 @@ def _read(path: Path, field: str | None) -> _Shapes:
             f"{path} cannot be read as a vector file: it is damaged or of an unknown "
             "format; save it as GeoPackage or GeoJSON."
         ) from error
-    return _Shapes(geometries, np.asarray(columns[0]), chosen, meta["crs"])
+    classes = np.zeros(len(geometries)) if bare else np.asarray(columns[0])
+    return _Shapes(geometries, classes, "".join(chosen), meta["crs"])
 
 
 def _check_file(path: Path) -> None:

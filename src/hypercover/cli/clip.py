@@ -1,0 +1,47 @@
+"""``hypercover clip``: the part of an image that lies in an area."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import AXES, IMAGE, VARIABLE
+
+__all__ = ["command"]
+
+
+def command(
+    image: IMAGE,
+    area: Annotated[
+        Path,
+        typer.Argument(help="Polygons (.gpkg, .geojson, .shp), or a raster on its grid."),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Image to write: .tif, or .hdr for ENVI.")
+    ],
+    variable: VARIABLE = None,
+    axes: AXES = None,
+) -> None:
+    """Cut an image to an area; what lies outside it holds no data.
+
+    Polygons may be in any coordinate system; a pixel is in where its centre is.
+    Wavelengths, names and georeference are kept.
+
+    Example: hypercover clip cube.hdr municipality.gpkg -o part.tif
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.cli.tables import say
+    from hypercover.scene.clipping import clip
+    from hypercover.scene.origin import marked
+    from hypercover.scene.reading import open_scene
+    from hypercover.scene.writing import check_apart, driver_of, write_scene
+
+    check_apart(out, image, area)
+    driver_of(out)
+    scene = open_scene(image, labels=False, variable=variable, axes=axes)
+    part = clip(scene, area)
+    with bar("Clipping") as advance:
+        written = write_scene(part, out, progress=advance)
+    rows, cols = part.shape
+    say(f"{rows} rows × {cols} columns of {scene.shape[0]} × {scene.shape[1]}")
+    say(f"{marked('Image', part.origin)}: {written}")

@@ -1,0 +1,84 @@
+"""A finished class map for other programs: cleaned, as polygons, or in a catalogue."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hypercover.errors import CallError, counted
+from hypercover.maps.clean import Cleaning
+from hypercover.maps.export import write_class_map
+from hypercover.maps.stac import write_stac_item
+from hypercover.maps.vectors import DRIVERS, write_polygons
+from hypercover.scene.classmap import ClassMap, open_class_map
+from hypercover.scene.clipping import area_of
+
+__all__ = ["MapExport"]
+
+
+@dataclass(frozen=True)
+class MapExport:
+    """What is to be made of a class map."""
+
+    majority: int = 1
+    """Side of the majority filter in pixels, odd; 1 = none."""
+    sieve: int = 1
+    """Regions of fewer pixels are merged; 1 = none."""
+    within: Path | None = None
+    """Area outside which the map holds no data."""
+    minimum_area: float = 0.0
+    """Smallest polygon, in hectares."""
+    when: str | None = None
+    """Day the image was taken."""
+
+    def write(self, source: Path, out: Path) -> list[str]:
+        """Write what the suffix asks for and return sentences about it.
+
+        Raises
+        ------
+        CallError
+            If the suffix is unknown, or what was asked for does not go with it.
+        """
+        kind = out.suffix.lower()
+        self._check(kind, out)
+        cleaning = Cleaning(self.majority, self.sieve)
+        found = open_class_map(source)
+        if kind == ".json":
+            write_stac_item(found, source, out, str(self.when))
+            return [f"STAC item: {out}"]
+        made = self._made(found, cleaning)
+        if kind in DRIVERS:
+            number, told = write_polygons(made, out, minimum_area=self.minimum_area)
+            return [f"{counted(number, 'polygon')}: {out}", *([told] if told else [])]
+        write_class_map(out, made.codes, made.legend, made.grid, **made.origin)
+        changed = np.count_nonzero((made.codes != found.codes) & (made.codes > 0))
+        return [f"Map: {out}", f"{counted(int(changed), 'pixel')} changed class."]
+
+    def _made(self, found: ClassMap, cleaning: Cleaning) -> ClassMap:
+        """Return the map clipped and cleaned."""
+        codes = found.codes
+        if self.within is not None:
+            inside = area_of(self.within, found.grid)
+            codes = np.where(inside, codes, 0).astype(codes.dtype)
+        return replace(found, codes=cleaning.apply(codes))
+
+    def _check(self, kind: str, out: Path) -> None:
+        if kind not in {".json", ".tif", ".tiff", *DRIVERS}:
+            raise CallError(
+                "A class map is exported as polygons (.gpkg, .geojson), as a map (.tif) or "
+                f"as a STAC item (.json), got {out.name!r}; give it one of these suffixes."
+            )
+        if self.minimum_area and kind not in DRIVERS:
+            raise CallError(
+                f"--minimum-area is for polygons, got {out.name!r}; for a map give --sieve "
+                "with pixels."
+            )
+        if (kind == ".json") != (self.when is not None):
+            raise CallError(
+                "A STAC item (.json) needs the day the image was taken, and nothing else "
+                "does; give --datetime 1992-06-12 with it alone."
+            )
+        if kind == ".json" and (self.within or self.majority > 1 or self.sieve > 1):
+            raise CallError(
+                "A STAC item describes a map as it is; clean or clip the map first (-o map.tif)."
+            )

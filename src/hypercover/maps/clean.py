@@ -1,0 +1,139 @@
+"""Cleaning a class map of specks: the majority filter and the sieve.
+
+Both make a map easier to read and to draw polygons from.  They look at the map
+alone, so the figures of an evaluation are those of the map as it was predicted.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError
+
+__all__ = ["Cleaning", "majority", "sieve"]
+
+Codes = npt.NDArray[np.unsignedinteger]
+_STRIP = 512
+"""Rows that the majority filter looks at together."""
+_ROUNDS = 20
+"""Times that regions are merged at most; each round leaves fewer of them."""
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is done to a class map after it was predicted."""
+
+    majority: int = 1
+    """Side of the square in which the commonest class is taken, odd; 1 = not."""
+    sieve: int = 1
+    """Regions of fewer pixels are merged into their largest neighbour; 1 = none."""
+
+    def __post_init__(self) -> None:
+        """Refuse sides and sizes that mean nothing.
+
+        Raises
+        ------
+        CallError
+            If the side is not odd or the size is below 1.
+        """
+        if self.majority < 1 or self.majority % 2 == 0 or self.majority > 99:
+            raise CallError(
+                "The side of the majority filter must be an odd number of pixels up to 99, "
+                f"got {self.majority}; 3 is usual."
+            )
+        if self.sieve < 1:
+            raise CallError(
+                f"The sieve must name at least 1 pixel, got {self.sieve}; regions with fewer "
+                "pixels are merged."
+            )
+
+    def __bool__(self) -> bool:
+        """Whether anything is done."""
+        return self.majority > 1 or self.sieve > 1
+
+    def apply(self, labels: Codes) -> Codes:
+        """Return the cleaned map (y, x): majority first, then the sieve."""
+        cleaned = majority(labels, self.majority) if self.majority > 1 else labels
+        return sieve(cleaned, self.sieve) if self.sieve > 1 else cleaned
+
+
+def majority(labels: Codes, side: int) -> Codes:
+    """Give each pixel the commonest class of the square around it.
+
+    A pixel keeps its class unless another is commoner; of several the lowest
+    code is taken.  No data stays, and has no vote.
+
+    Examples
+    --------
+    >>> specks = np.array([[1, 1, 1], [1, 2, 1], [0, 1, 1]], np.uint8)
+    >>> majority(specks, 3).tolist()
+    [[1, 1, 1], [1, 1, 1], [0, 1, 1]]
+    """
+    half, cleaned = side // 2, labels.copy()
+    for top in range(0, labels.shape[0], _STRIP):
+        last = min(top + _STRIP, labels.shape[0])
+        first = max(top - half, 0)
+        around = labels[first : last + half]
+        inner = slice(top - first, last - first)
+        cleaned[top:last] = _voted(around, half)[inner]
+    return cleaned
+
+
+def _voted(labels: Codes, half: int) -> Codes:
+    own, most = (np.zeros(labels.shape, np.int32) for _ in range(2))
+    winner = np.zeros_like(labels)
+    for code in np.unique(labels[labels > 0]):
+        here = labels == code
+        votes = _square_sums(here, half)
+        own[here] = votes[here]
+        ahead = votes > most
+        winner[ahead], most[ahead] = code, votes[ahead]
+    changed = (most > own) & (labels > 0)
+    return np.where(changed, winner, labels)
+
+
+def _square_sums(flags: npt.NDArray[np.bool_], half: int) -> npt.NDArray[np.int32]:
+    """Count the flags in the square around each pixel."""
+    counts = flags.astype(np.int32)
+    for axis in (0, 1):
+        size = counts.shape[axis]
+        sums = np.concatenate(
+            [np.zeros_like(counts.take([0], axis)), counts.cumsum(axis)], axis
+        )
+        at = np.arange(size)
+        ends = np.minimum(at + half + 1, size), np.maximum(at - half, 0)
+        counts = np.asarray(sums.take(ends[0], axis) - sums.take(ends[1], axis), np.int32)
+    return counts
+
+
+def sieve(labels: Codes, pixels: int) -> Codes:
+    """Merge regions of fewer pixels into their largest neighbour, by GDAL's sieve.
+
+    A region is connected over edges, not corners.  One that touches nothing but
+    no data stays.
+
+    Examples
+    --------
+    >>> specks = np.array([[1, 1, 1, 1], [1, 2, 2, 1], [1, 1, 1, 1]], np.uint8)
+    >>> int(sieve(specks, 3).max()), int(sieve(specks, 2).max())
+    (1, 2)
+    """
+    # GDAL takes no threshold as large as the map.
+    for cleaned in _sieved(labels, min(pixels, labels.size - 1)):
+        if (cleaned == labels).all():
+            return cleaned
+        labels = cleaned
+    return labels
+
+
+def _sieved(labels: Codes, pixels: int) -> Iterator[Codes]:
+    """Sieve again and again: merged regions may be large enough to take in others."""
+    from rasterio.features import sieve as once
+
+    for _ in range(_ROUNDS if pixels > 1 else 0):
+        labels = np.where(labels > 0, once(labels, pixels, mask=labels > 0), 0).astype(
+            labels.dtype
+        )
+        yield labels

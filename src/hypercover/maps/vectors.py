@@ -1,0 +1,156 @@
+"""Class maps as polygons: one shape for each region, with the class it is of."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError, LabelError, OutputError, counted
+from hypercover.files import atomic, write_text
+from hypercover.maps.clean import sieve
+from hypercover.maps.style import category_style
+from hypercover.scene.classmap import ClassMap
+from hypercover.scene.legend import Legend
+
+__all__ = ["DRIVERS", "write_polygons"]
+
+DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
+"""Formats by the suffix of the file."""
+_MOST = 5_000_000
+"""Polygons written at most: more are noise, which no GIS draws."""
+
+
+def write_polygons(
+    class_map: ClassMap, path: str | Path, *, minimum_area: float = 0.0
+) -> tuple[int, str]:
+    """Write the regions of a class map as polygons, with code, name, colour and area.
+
+    Beside the file stands a style for QGIS, ``<stem>.qml``.
+
+    Parameters
+    ----------
+    class_map : ClassMap
+    path : path
+        ``.gpkg`` (GeoPackage) or ``.geojson``.
+    minimum_area : float
+        Minimum mapping unit in hectares: smaller regions are merged into their
+        largest neighbour, and left out where they have none.  In pixels where the
+        map has no place on Earth.
+
+    Returns
+    -------
+    int
+        Polygons written.
+    str
+        What was merged, in words; empty without a minimum.
+
+    Raises
+    ------
+    CallError
+        If the suffix is unknown, or the map has no place or polygon.
+    OutputError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    driver = DRIVERS.get(target.suffix.lower())
+    if driver is None:
+        raise CallError(
+            f"Polygons are written as GeoPackage (.gpkg) or GeoJSON, got {target.name!r}; "
+            "give it one of these suffixes."
+        )
+    if not class_map.grid.placed:
+        raise LabelError(
+            "Polygons need coordinates, and the map has no georeference; give a map of an "
+            "image that has one."
+        )
+    unit = _pixels(class_map, minimum_area)
+    codes = sieve(class_map.codes, unit) if unit > 1 else class_map.codes
+    shapes, values = _regions(codes, class_map)
+    if unit > 1:
+        pixel = abs(np.linalg.det(np.reshape(class_map.grid.transform, (2, 3))[:, :2]))
+        large = np.array([shape.area >= (unit - 0.5) * pixel for shape in shapes], bool)
+        shapes, values = shapes[large], values[large]
+    if not len(shapes):
+        raise LabelError("The map holds no region of that size; ask for smaller ones.")
+    _write(target, driver, shapes, values, class_map)
+    write_text(target.with_suffix(".qml"), category_style(class_map.legend))
+    changed = int(np.count_nonzero(codes != class_map.codes))
+    told = f"{counted(changed, 'pixel')} changed class in regions of fewer than {unit}."
+    return len(shapes), told if unit > 1 else ""
+
+
+def _pixels(class_map: ClassMap, minimum_area: float) -> int:
+    """Return the pixels of the smallest region that stays."""
+    if minimum_area < 0 or not np.isfinite(minimum_area):
+        raise CallError(
+            f"The minimum area must be 0 or more hectares, got {minimum_area:g}; leave it "
+            "out for all regions."
+        )
+    if minimum_area == 0:
+        return 1
+    hectares = class_map.hectares
+    return max(1, int(np.ceil(minimum_area / (hectares or 1.0) - 1e-9)))
+
+
+def _regions(
+    codes: npt.NDArray[np.unsignedinteger], class_map: ClassMap
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int64]]:
+    """Return the shape and the code of every region."""
+    from affine import Affine
+    from rasterio.features import shapes
+    from shapely.geometry import shape as as_shape
+
+    found, values = [], []
+    place = Affine(*class_map.grid.transform)
+    for shape, value in shapes(codes, mask=codes > 0, transform=place):
+        found.append(as_shape(shape))
+        values.append(int(value))
+        if len(found) > _MOST:
+            raise LabelError(
+                f"The map falls into more than {_MOST:,} regions; clean it with --majority "
+                "or --sieve, or give a minimum area."
+            )
+    return np.array(found, dtype=object), np.array(values, np.int64)
+
+
+def _write(
+    target: Path,
+    driver: str,
+    shapes: npt.NDArray[np.object_],
+    values: npt.NDArray[np.int64],
+    class_map: ClassMap,
+) -> None:
+    import pyogrio
+    import shapely
+    from pyogrio.errors import DataSourceError, FieldError, GeometryError
+
+    legend = class_map.legend
+    columns: dict[str, npt.NDArray[Any]] = {
+        "class_id": values,
+        "class_name": _texts(legend, values, "name"),
+        "color": _texts(legend, values, "color"),
+        "area": shapely.area(shapes),
+    }
+    with atomic(target) as draft:
+        try:
+            pyogrio.raw.write(
+                str(draft),
+                geometry=shapely.to_wkb(shapes),
+                field_data=list(columns.values()),
+                fields=list(columns),
+                geometry_type="Polygon",
+                crs=class_map.grid.crs,
+                driver=driver,
+                layer=target.stem,
+            )
+        except (DataSourceError, FieldError, GeometryError, RuntimeError) as error:
+            raise OutputError(
+                f"Cannot write {target}: not all of it reached the disk, perhaps because "
+                "the disk is full; free some space or choose another folder."
+            ) from error
+
+
+def _texts(legend: Legend, values: npt.NDArray[np.int64], what: str) -> npt.NDArray[Any]:
+    known = {land.code: str(getattr(land, what)) for land in legend}
+    return np.array([known[int(value)] for value in values], dtype=object)

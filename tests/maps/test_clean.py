@@ -1,0 +1,87 @@
+"""The majority filter and the sieve, held to counting by hand."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.ndimage import label
+
+from hypercover.errors import CallError
+from hypercover.maps.clean import Cleaning, majority, sieve
+
+MAPS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)),
+              elements=st.sampled_from([0, 1, 2, 7]))  # fmt: skip
+
+
+def counted(labels, side):
+    """The rule as it is written, pixel by pixel."""
+    half, made = side // 2, labels.copy()
+    for row, col in np.argwhere(labels > 0):
+        square = labels[
+            max(row - half, 0) : row + half + 1, max(col - half, 0) : col + half + 1
+        ]
+        votes = Counter(square[square > 0].tolist())
+        best = min(votes, key=lambda code: (-votes[code], code))
+        if votes[best] > votes[labels[row, col]]:
+            made[row, col] = best
+    return made
+
+
+@settings(max_examples=60)
+@given(MAPS, st.sampled_from([3, 5]))
+def test_majority_is_a_vote_of_the_square(labels, side):
+    assert (majority(labels, side) == counted(labels, side)).all()
+
+
+def test_strips_meet_without_a_seam(monkeypatch):
+    labels = np.random.default_rng(0).integers(0, 4, (60, 30)).astype(np.uint8)
+    whole = majority(labels, 5)
+    monkeypatch.setattr("hypercover.maps.clean._STRIP", 7)
+    assert (majority(labels, 5) == whole).all()
+
+
+@settings(max_examples=60)
+@given(MAPS, st.integers(2, 6))
+def test_sieve_leaves_no_small_region_that_has_a_neighbour(labels, pixels):
+    made = sieve(labels, pixels)
+    assert ((made == 0) == (labels == 0)).all()
+    assert made.dtype == labels.dtype
+    sizes = np.zeros(made.shape, int)
+    for code in np.unique(made[made > 0]):
+        regions, _ = label(made == code)
+        sizes[made == code] = np.bincount(regions.ravel())[regions[made == code]]
+    pairs = [(sizes[1:], sizes[:-1]), (sizes[:, 1:], sizes[:, :-1])]
+    for one, other in pairs:
+        apart = (one > 0) & (other > 0) & (one != other)
+        small = np.minimum(one, other)[apart] < min(pixels, labels.size - 1)
+        large = np.maximum(one, other)[apart] >= pixels
+        assert not (small & large).any()
+
+
+def test_sieve_takes_the_largest_neighbour():
+    labels = np.array(
+        [[1, 1, 1, 2, 3, 3], [1, 1, 1, 2, 3, 3], [1, 1, 1, 3, 3, 3]], np.uint16
+    )
+    made = sieve(labels, 3)
+    assert set(np.unique(made)) == {1, 3}
+    assert (made[:2, 3] == 1).all()
+
+
+def test_both_in_turn_and_neither():
+    labels = np.random.default_rng(1).integers(0, 4, (40, 40)).astype(np.uint8)
+    both = Cleaning(majority=3, sieve=6).apply(labels)
+    assert (both == sieve(majority(labels, 3), 6)).all()
+    assert Cleaning().apply(labels) is labels
+    assert not Cleaning()
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [({"majority": 4}, "odd number of pixels"), ({"majority": -1}, "odd"), ({"sieve": 0}, "at least")],
+)  # fmt: skip
+def test_wishes_that_mean_nothing_are_refused(wish, told):
+    with pytest.raises(CallError, match=told):
+        Cleaning(**wish)

@@ -1,0 +1,87 @@
+"""The STAC item of a class map: classes, place and moment."""
+
+import json
+
+import numpy as np
+import pytest
+from rasterio.crs import CRS
+from rasterio.warp import transform
+
+from hypercover.errors import CallError
+from hypercover.maps.stac import stac_item, write_stac_item
+from hypercover.scene.classmap import ClassMap
+from hypercover.scene.grid import Grid
+from hypercover.scene.legend import Legend
+
+LEGEND = Legend.of({1: "Corn-no till", 4: "北"}, {1: "#0a64ff", 4: "#ff0000"})
+WKT = CRS.from_epsg(32616).to_wkt()
+GRID = Grid(100, 200, WKT, (20.0, 0.0, 500_000.0, 0.0, -20.0, 4_480_000.0))
+
+
+def item(grid=GRID, when="1992-06-12", **more):
+    found = ClassMap(np.ones(grid.shape, np.uint8), LEGEND, grid, **more)
+    return stac_item(found, "maps/cnn.tif", when)
+
+
+def test_classes_stand_in_the_words_of_the_extension():
+    asset = item()["assets"]["classes"]
+    assert asset["href"] == "./cnn.tif"
+    assert asset["classification:classes"] == [
+        {"value": 0, "name": "no_data", "title": "no data", "nodata": True},
+        {
+            "value": 1,
+            "name": "Corn-no_till",
+            "title": "Corn-no till",
+            "color_hint": "0A64FF",
+        },
+        {"value": 4, "name": "class_4", "title": "北", "color_hint": "FF0000"},
+    ]
+
+
+def test_the_footprint_is_that_of_the_corners():
+    made = item()
+    lon, lat = transform(
+        CRS.from_epsg(32616),
+        CRS.from_epsg(4326),
+        [500_000, 504_000],
+        [4_480_000, 4_478_000],
+    )
+    ring = made["geometry"]["coordinates"][0]
+    assert ring[0] == ring[-1] == pytest.approx([lon[0], lat[0]], abs=1e-6)
+    assert ring[2] == pytest.approx([lon[1], lat[1]], abs=1e-6)
+    west, south, east, north = made["bbox"]
+    assert west < east
+    assert south < north
+    assert made["properties"]["proj:code"] == "EPSG:32616"
+    assert made["properties"]["proj:shape"] == [100, 200]
+
+
+def test_without_a_place_there_is_no_geometry():
+    made = item(Grid(3, 4))
+    assert made["geometry"] is None
+    assert "bbox" not in made
+    assert "proj:code" not in made["properties"]
+
+
+@pytest.mark.parametrize(
+    ("when", "moment"),
+    [
+        ("1992-06-12", "1992-06-12T00:00:00Z"),
+        ("2024-05-01T10:30:00+02:00", "2024-05-01T08:30:00Z"),
+    ],
+)
+def test_the_moment_is_in_universal_time(when, moment):
+    assert item(when=when)["properties"]["datetime"] == moment
+
+
+def test_a_moment_that_is_none_is_refused():
+    with pytest.raises(CallError, match="must be written as 1992-06-12, got 'June'"):
+        item(when="June")
+
+
+def test_simulated_land_says_so_and_the_file_is_json(tmp_path):
+    found = ClassMap(np.ones((2, 3), np.uint8), LEGEND, GRID, origin={"simulated": True})
+    write_stac_item(found, tmp_path / "m.tif", tmp_path / "m.json", "1992-06-12")
+    made = json.loads((tmp_path / "m.json").read_text())
+    assert made["properties"]["description"] == "Made from a simulated scene."
+    assert made["id"] == "m"

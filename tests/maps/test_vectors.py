@@ -1,0 +1,92 @@
+"""Polygons of a class map cover what the map shows, and carry its classes."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from hypercover.errors import CallError, LabelError
+from hypercover.maps.vectors import write_polygons
+from hypercover.scene.classmap import ClassMap
+from hypercover.scene.formats.vector import read_vector_labels
+from hypercover.scene.grid import Grid
+from hypercover.scene.legend import Legend
+
+PLACE = (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_500_000.0)
+LEGEND = Legend.of({1: "Corn & <rye>", 2: "Wälder", 5: "Hay"})
+
+
+def class_map(codes, crs="EPSG:32633", place=PLACE):
+    from rasterio.crs import CRS
+
+    wkt = CRS.from_user_input(crs).to_wkt() if crs else None
+    return ClassMap(codes, LEGEND, Grid(*codes.shape, wkt, place))
+
+
+def read(path):
+    meta, _, wkb, columns = pyogrio.raw.read(path)
+    named = dict(zip(meta["fields"].tolist(), columns, strict=True))
+    return meta, shapely.from_wkb(wkb), named
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(codes=arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1, 2, 5])))
+def test_burning_the_polygons_gives_the_map_again(codes, tmp_path):
+    codes[0, 0] = 1
+    made, path = class_map(codes), tmp_path / "map.gpkg"
+    number, told = write_polygons(made, path)
+    meta, shapes, columns = read(path)
+    assert number == len(shapes)
+    assert told == ""
+    assert (read_vector_labels(path, made.grid, "class_id").codes == codes).all()
+    assert shapely.is_valid(shapes).all()
+    assert columns["area"] == pytest.approx(shapely.area(shapes))
+    assert meta["crs"] == "EPSG:32633"
+    for code, name, color in zip(
+        columns["class_id"], columns["class_name"], columns["color"], strict=True
+    ):
+        assert (name, color) == (LEGEND[int(code)].name, LEGEND[int(code)].color)
+
+
+def test_the_minimum_area_merges_and_islands_go(tmp_path):
+    codes = np.ones((8, 9), np.uint8)
+    codes[2, 2], codes[4:6, 4:6] = 2, 5
+    codes[:, 7], codes[0, 8], codes[1:, 8] = 0, 2, 0
+    number, told = write_polygons(class_map(codes), tmp_path / "m.gpkg", minimum_area=0.04)
+    _, shapes, columns = read(tmp_path / "m.gpkg")
+    # A pixel is 0.01 ha: the four of class 5 stay, the one inside 1 is merged, the
+    # island beyond the gap is left out.
+    assert sorted(zip(columns["class_id"].tolist(), shapely.area(shapes), strict=True)) == [
+        (1, 52 * 100.0),
+        (5, 4 * 100.0),
+    ]
+    assert number == 2
+    assert told == "1 pixel changed class in regions of fewer than 4."
+
+
+def test_a_style_for_qgis_lies_beside(tmp_path):
+    write_polygons(class_map(np.array([[1, 2, 5]], np.uint8)), tmp_path / "m.geojson")
+    style = ElementTree.parse(tmp_path / "m.qml").getroot().find("renderer-v2")
+    assert style.get("attr") == "class_name"
+    names = [one.get("value") for one in style.find("categories")]
+    assert names == list(LEGEND.names)
+    assert len(style.find("symbols")) == 3
+    assert read(tmp_path / "m.geojson")[2]["class_name"].tolist() == list(LEGEND.names)
+
+
+def test_what_cannot_be_drawn_is_refused_and_nothing_is_left(tmp_path):
+    codes = np.array([[1, 2]], np.uint8)
+    with pytest.raises(CallError, match="GeoPackage"):
+        write_polygons(class_map(codes), tmp_path / "m.shp")
+    with pytest.raises(CallError, match="0 or more hectares"):
+        write_polygons(class_map(codes), tmp_path / "m.gpkg", minimum_area=-1)
+    with pytest.raises(LabelError, match="no georeference"):
+        write_polygons(ClassMap(codes, LEGEND, Grid(1, 2)), tmp_path / "m.gpkg")
+    with pytest.raises(LabelError, match="no region of that size"):
+        write_polygons(class_map(codes * 0), tmp_path / "m.gpkg")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,76 @@
+"""Clipping keeps what lies in an area and blanks the rest."""
+
+import json
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+
+from hypercover.errors import LabelError
+from hypercover.scene.clipping import area_of, clip
+from hypercover.scene.legend import Legend
+from hypercover.scene.reading import open_scene
+from hypercover.scene.writing import write_labels, write_scene
+
+
+def polygons(path, *boxes, crs="EPSG:32616"):
+    """Write boxes of pixels (top, left, bottom, right) of the grid of the tests."""
+    shapes = [shapely.box(500_000.5 + 20 * left, 4_480_000 - 20 * bottom,
+                          500_000.5 + 20 * right, 4_480_000 - 20 * top)
+              for top, left, bottom, right in boxes]  # fmt: skip
+    pyogrio.raw.write(path, shapely.to_wkb(shapes), [np.zeros(len(boxes))] * 2, ["a", "b"],
+                      geometry_type="Polygon", crs=crs)  # fmt: skip
+    return path
+
+
+def test_polygons_without_a_class_are_an_area(scene, tmp_path):
+    path = polygons(tmp_path / "area.gpkg", (2, 3, 5, 7), (9, 0, 10, 2))
+    expected = np.zeros(scene.shape, bool)
+    expected[2:5, 3:7] = expected[9, :2] = True
+    assert (area_of(path, scene.grid) == expected).all()
+
+
+def test_a_clipped_image_lies_where_it_lay(scene, tmp_path):
+    path = polygons(tmp_path / "area.gpkg", (2, 3, 5, 7), (4, 6, 8, 9))
+    part = clip(scene, path)
+    assert part.shape == (6, 6)
+    assert part.grid.transform[2] == 500_000.5 + 3 * 20
+    assert part.grid.transform[5] == 4_480_000 - 2 * 20
+    written = open_scene(write_scene(part, tmp_path / "part.tif"))
+    inside = area_of(path, scene.grid)[2:8, 3:9]
+    assert (written.valid == inside).all()
+    assert (
+        written.cube.values[:, inside] == scene.cube.values[:, 2:8, 3:9][:, inside]
+    ).all()
+    assert (written.cube.values[:, ~inside] == -9).all()
+    assert written.wavelengths == pytest.approx(scene.wavelengths)
+    assert written.bad.tolist() == scene.bad.tolist()
+    some = part.cube[[4, 1], 1:5:2, [5, 0]].values
+    assert (some == part.cube.values[[4, 1]][:, 1:5:2][:, :, [5, 0]]).all()
+
+
+def test_labels_outside_are_dropped(scene, codes):
+    inside = np.zeros(scene.shape, bool)
+    inside[0:4, 0:5] = True
+    part = clip(scene.with_labels(codes, Legend.of({1: "a", 2: "b", 5: "c"})), inside)
+    assert part.legend.names == ("a",)
+    assert (part.labels == codes[0:4, 0:5]).all()
+
+
+def test_a_raster_on_the_grid_is_an_area(scene, codes, tmp_path):
+    path = write_labels(codes, Legend(), scene.grid, tmp_path / "mask.tif")
+    assert (area_of(path, scene.grid) == (codes > 0)).all()
+
+
+def test_areas_that_are_none_are_refused(scene, tmp_path):
+    outside = polygons(tmp_path / "far.gpkg", (100, 100, 120, 120))
+    with pytest.raises(LabelError, match="covers the centre of a pixel"):
+        clip(scene, outside)
+    with pytest.raises(LabelError, match="must have the size of the image"):
+        clip(scene, np.ones((3, 3), bool))
+    linked = tmp_path / "linked.geojson"
+    crs = {"type": "link", "properties": {"href": "http://127.0.0.1:9/crs"}}
+    linked.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": []}))
+    with pytest.raises(LabelError, match="network address"):
+        clip(scene, linked)
