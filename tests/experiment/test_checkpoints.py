@@ -1,4 +1,4 @@
-"""What is left of trainings that were stopped: what goes on, and what is dropped aloud."""
+"""What is left of trainings that were stopped: what goes on, and what is put aside aloud."""
 
 import filecmp
 import os
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hypercover.classifiers.dense import device_of
-from hypercover.experiment.checkpoints import Checkpoints, drop_foreign_checkpoints
+from hypercover.experiment.checkpoints import Checkpoints, sort_checkpoints
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.run import run_experiment
@@ -72,7 +72,7 @@ def eager(monkeypatch):
         ),
     ],
 )
-def test_checkpoints_of_a_changed_experiment_are_dropped_in_a_sentence(
+def test_checkpoints_of_another_experiment_are_put_aside_in_a_sentence(
     image, tmp_path, caplog, eager, cnn, changes, why
 ):
     folder = tmp_path / "run"
@@ -81,10 +81,27 @@ def test_checkpoints_of_a_changed_experiment_are_dropped_in_a_sentence(
     metrics = run_experiment(changed, folder)
     assert metrics["models"]["cnn"]["training"]["epochs"] == cnn.get("epochs", 3)
     assert caplog.messages == [
-        "Dropped the checkpoints of train-main-0-cnn, which another experiment left here "
-        f"({why}); training begins anew."
+        f"The checkpoints of train-main-0-cnn are of another experiment ({why}): training "
+        f"begins anew, and they wait in {folder}/checkpoints/aside for that experiment; "
+        "delete them if it is not to go on."
     ]
+    (kept,) = (folder / "checkpoints").glob("*/*")
+    assert list(kept.glob("step-*.json"))
+
+
+def test_a_training_survives_what_was_mistyped(image, tmp_path, caplog, eager):
+    """Run to its end with another number of epochs, and then as it was begun."""
+    folder, weights = tmp_path / "run", Path("models", "cnn", "weights.safetensors")
+    first, other = written(image, tmp_path), tmp_path / "other"
+    stopped(first, folder)
+    run_experiment(load_experiment(written(image, other, cnn={"epochs": 1})), folder)
+    assert (folder / "checkpoints" / "aside").is_dir()
+    caplog.clear()
+    run_experiment(load_experiment(first), folder)
+    assert [text[:33] for text in caplog.messages] == ["train-main-0-cnn goes on at epoch"]
     assert not (folder / "checkpoints").exists()
+    run_experiment(load_experiment(first), tmp_path / "whole")
+    assert filecmp.cmp(folder / weights, tmp_path / "whole" / weights, shallow=False)
 
 
 def test_a_changed_file_and_a_lost_experiment_are_told(image, tmp_path, caplog, eager):
@@ -96,10 +113,10 @@ def test_a_changed_file_and_a_lost_experiment_are_told(image, tmp_path, caplog, 
     stopped(experiment, folder)
     os.utime(own, (1, 1))
     stopped(experiment, folder)
-    assert "(a file that it reads has changed);" in caplog.messages[0]
+    assert "(a file that it reads has changed):" in caplog.messages[0]
     (folder / "experiment.yaml").write_text("damaged: [")
     run_experiment(load_experiment(written(own, tmp_path, cnn={"epochs": 2})), folder)
-    assert "(its experiment.yaml cannot be read);" in caplog.messages[1]
+    assert "(its experiment.yaml cannot be read):" in caplog.messages[1]
 
 
 def test_a_training_goes_on_with_another_device(image, tmp_path, caplog, eager):
@@ -136,7 +153,7 @@ def test_only_what_is_still_wanted_is_kept(image, tmp_path, caplog):
     wanted = Checkpoints.of(run, experiment, "train-main-0-cnn")
     (wanted.begin() / "step").touch()
     Checkpoints(run.checkpoints / "train-main-0-gone", wanted.fingerprint).begin()
-    drop_foreign_checkpoints(run, experiment, experiment)
+    sort_checkpoints(run, experiment, experiment)
     assert [path.name for path in run.checkpoints.iterdir()] == ["train-main-0-cnn"]
     # nothing that took any time was lost
     assert not caplog.messages

@@ -1,6 +1,8 @@
 """What is left of a training that was interrupted, and whether it is still wanted."""
 
 import logging
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,13 +16,16 @@ from hypercover.experiment.plan import make_plan
 from hypercover.experiment.schema import Experiment
 from hypercover.files import make_folder, write_text
 
-__all__ = ["Checkpoints", "drop_foreign_checkpoints", "tell_going_on"]
+__all__ = ["Checkpoints", "sort_checkpoints", "tell_going_on"]
 
 _RUNNERS = {"device": "auto", "processes": 1}
 """What trains, and not what is trained: a training goes on with others."""
 _BESIDE = {"name", "map", "tensorboard", "search", "gap", "notes"}
 """What the training of a network does not depend on."""
 _SHOWN = 4
+_FINGERPRINT = re.compile("[0-9a-f]{16,128}")
+_ASIDE = "aside"
+"""Folder of the checkpoints of other experiments, beside those of the tasks."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,10 +61,32 @@ class Checkpoints:
     @property
     def ours(self) -> bool:
         """Whether what lies there is of this very experiment."""
-        try:
-            return self._mark.read_text(encoding="utf-8").strip() == self.fingerprint
-        except (OSError, UnicodeDecodeError):
+        return self._told() == self.fingerprint
+
+    def put_aside(self) -> bool:
+        """Move the folder of another experiment to where that finds it again.
+
+        Returns
+        -------
+        whether it held what took time; else it is removed
+        """
+        told = self._told()
+        if not told or not (self.under_way or self._trained.exists()):
+            self.remove()
             return False
+        place = self._aside(told)
+        shutil.rmtree(place, ignore_errors=True)
+        make_folder(place.parent)
+        os.replace(self.path, place)
+        return True
+
+    def take_back(self) -> None:
+        """Move to its place what was put aside while another experiment ran."""
+        place = self._aside(self.fingerprint)
+        if place.is_dir() and not self.path.exists():
+            os.replace(place, self.path)
+            with suppress(OSError):
+                place.parent.rmdir()
 
     @property
     def under_way(self) -> bool:
@@ -92,6 +119,17 @@ class Checkpoints:
         with suppress(OSError):
             self.path.parent.rmdir()
 
+    def _told(self) -> str:
+        """Return the fingerprint of the training that left the folder, if it says one."""
+        try:
+            text = self._mark.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+        return text if _FINGERPRINT.fullmatch(text) else ""
+
+    def _aside(self, fingerprint: str) -> Path:
+        return self.path.parent / _ASIDE / f"{self.path.name}-{fingerprint[:16]}"
+
     @property
     def _mark(self) -> Path:
         return self.path / "experiment.txt"
@@ -101,27 +139,27 @@ class Checkpoints:
         return self.path / "trained"
 
 
-def drop_foreign_checkpoints(
-    run: RunFolder, before: Experiment | None, now: Experiment
-) -> None:
-    """Remove what trainings left that are no longer part of the experiment, and say why.
+def sort_checkpoints(run: RunFolder, before: Experiment | None, now: Experiment) -> None:
+    """Put aside what trainings of another experiment left, say why, and fetch one's own.
 
+    Why it exists: hours of training must survive a mistyped ``--set``.  What was put
+    aside goes on once the experiment is again the one that left it.
     ``before`` is the experiment that the folder was last run with, if it is known.
     """
-    prints, lost = _fingerprints(now), []
+    prints, aside = _fingerprints(now), []
     for path in sorted(run.checkpoints.glob("*")):
         found = Checkpoints(path, prints.get(path.name, ""))
-        if found.ours:
-            continue
-        if found.under_way or (path / "trained").exists():
-            lost.append(path.name)
-        found.remove()
-    if lost:
+        if path.name != _ASIDE and not found.ours and found.put_aside():
+            aside.append(path.name)
+    for task, fingerprint in prints.items():
+        Checkpoints(run.checkpoints / task, fingerprint).take_back()
+    if aside:
         _log.warning(
-            "Dropped the checkpoints of %s, which another experiment left here (%s); "
-            "training begins anew.",
-            _listed(lost),
+            "The checkpoints of %s are of another experiment (%s): training begins anew, and "
+            "they wait in %s for that experiment; delete them if it is not to go on.",
+            _listed(aside),
             _listed(list(_differences(before, now))),
+            run.checkpoints / _ASIDE,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypercover.errors import ExperimentError
 from hypercover.experiment.checking import check_experiment
-from hypercover.experiment.checkpoints import drop_foreign_checkpoints, tell_going_on
+from hypercover.experiment.checkpoints import sort_checkpoints, tell_going_on
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import make_plan, training_tasks
 from hypercover.experiment.products import (
@@ -144,7 +144,7 @@ def _prepare(run: RunFolder, experiment: Experiment) -> None:
         drop_foreign_models(run, before, experiment)
         drop_foreign_splits(run, before, experiment)
         drop_foreign_features(run, before, experiment)
-    drop_foreign_checkpoints(run, before, experiment)
+    sort_checkpoints(run, before, experiment)
     forget_lost(run, experiment)
     dump(experiment, run.experiment)
 
