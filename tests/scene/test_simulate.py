@@ -250,7 +250,7 @@ def test_a_flight_line_is_written_in_less_than_a_gibibyte(tmp_path: Path) -> Non
     program = (
         "import resource, sys\n"
         "from hypercover.scene.simulate import simulate\n"
-        "simulate(sys.argv[1], rows=1417, cols=617, bands=220, classes=58)\n"
+        "simulate(sys.argv[1], preset='indian-pines-full')\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     ran = subprocess.run(

@@ -20,7 +20,13 @@ def command(
         int, typer.Option(help="Bands; 220 are those of AVIRIS in 1992.")
     ] = 220,
     classes: Annotated[int, typer.Option(help="Land-cover classes.")] = 16,
-    preset: Annotated[str | None, typer.Option(help="A named scene, such as demo.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="A named scene in the place of these: demo, or indian-pines-full (1417 × "
+            "617 × 220, with the 58 classes and the published numbers of pixels)."
+        ),
+    ] = None,
     seed: SEED = 0,
 ) -> None:
     """Write a simulated hyperspectral scene of fields, woods and roads, with its labels.

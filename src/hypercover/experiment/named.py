@@ -3,14 +3,14 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from hypercover.errors import SceneError
 from hypercover.scene.catalog import known_scene
 from hypercover.scene.finding import Findings, FoundImage, FoundLabels, find_scene
-from hypercover.scene.simulate import PRESETS, Settings, simulate
+from hypercover.scene.simulate import PRESETS, Settings, write_simulated
 from hypercover.scene.wanted import WANTED
 
 __all__ = ["CHOICES", "NAMED", "Choice", "Named", "default_folders", "named_scene"]
@@ -40,9 +40,7 @@ class Named:
 NAMED = {
     "demo": Named("", PRESETS["demo"]),
     "lecture-small": Named("indian-pines", Settings(rows=145, cols=145, classes=16)),
-    "lecture-full": Named(
-        "indian-pines-full", Settings(rows=1417, cols=617, classes=58), unasked=False
-    ),
+    "lecture-full": Named("indian-pines-full", PRESETS["indian-pines-full"], unasked=False),
     "rome": Named("rome", Settings(rows=200, cols=200, bands=5, classes=9)),
 }
 """The experiments that come with the package and name no file."""
@@ -185,7 +183,7 @@ def _simulated(
     cube = folder.absolute() / "scene" / f"simulated-{named.simulated.seed}.tif"
     labels = cube.with_name(f"{cube.stem}-labels.tif")
     if not (cube.exists() and labels.exists()):
-        simulate(cube, **asdict(named.simulated), progress=progress)
+        write_simulated(named.simulated, cube, progress)
     say(f"Image (simulated): {cube}")
     files = {"path": cube, "labels": labels}
     return [f"scene.{key}={json.dumps(str(path))}" for key, path in files.items()]

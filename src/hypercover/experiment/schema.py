@@ -51,6 +51,7 @@ class SceneSpec(Spec):
     label_field: str | None = None
     legend: Path | None = None
     name: str | None = None
+    crop: str | None = None
     keep_bands: Bands | None = None
     drop_bands: Bands | None = None
     drop_classes: list[int | str] = Field(default_factory=list)

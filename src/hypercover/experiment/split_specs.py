@@ -44,6 +44,7 @@ class RandomSpec(_SplitSpec):
 
     kind: Literal["random"] = "random"
     train: Share | Count = 0.1
+    halves: Literal["even", "up"] = "even"
 
 
 class MasksSpec(_SplitSpec):

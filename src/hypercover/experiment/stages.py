@@ -38,6 +38,7 @@ from hypercover.samples.split import Split
 from hypercover.scene.bands import select_bands
 from hypercover.scene.classes import drop_classes
 from hypercover.scene.companions import identity
+from hypercover.scene.cropping import crop
 from hypercover.scene.reading import check_usable, open_labels, open_scene
 from hypercover.scene.scene import Scene, blank_invalid
 
@@ -70,6 +71,8 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         legend=spec.legend,
         name=spec.name,
     )
+    if spec.crop is not None:
+        scene = crop(scene, spec.crop)
     if spec.keep_bands is not None or spec.drop_bands is not None:
         scene = select_bands(scene, keep=spec.keep_bands, drop=spec.drop_bands)
     if spec.drop_classes or spec.min_pixels:

@@ -1,6 +1,8 @@
 """Random splits: pixels drawn class by class, wherever they lie."""
 
 from dataclasses import asdict, dataclass
+from math import floor
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +33,9 @@ class RandomSplit:
         Share of each class to train on, or a number of pixels for each class.
     validation : float from 0 to below 1
         Share of the training pixels of each class set aside for validation.
+    halves : {"even", "up"}
+        How half a pixel is rounded; ``up`` gives the published training pixels of
+        every class of the flight line of Indian Pines.
 
     Examples
     --------
@@ -46,6 +51,8 @@ class RandomSplit:
     """Share of each class to train on (below 1), or pixels of each class (from 1)."""
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
+    halves: Literal["even", "up"] = "even"
+    """Whether 2.5 pixels of a class are 2 (to even, as in Python) or 3 (as in Matlab)."""
 
     def __post_init__(self) -> None:
         """Refuse shares and counts that no class could give."""
@@ -69,7 +76,7 @@ class RandomSplit:
         label_map = check_labels(labels)
         check_window(window, label_map.shape)
         rng = np.random.default_rng(seed)
-        drawn = draw_stratified(label_map, self.train, rng)
+        drawn = draw_stratified(label_map, self.train, rng, self.halves)
         counts = np.bincount(label_map.ravel())
         test = (label_map > 0) & ~drawn & (counts[label_map] > 1)
         validation = draw_validation(label_map, drawn, self.validation, rng)
@@ -86,7 +93,10 @@ class RandomSplit:
 
 
 def draw_stratified(
-    label_map: npt.NDArray[np.integer], share: float, rng: np.random.Generator
+    label_map: npt.NDArray[np.integer],
+    share: float,
+    rng: np.random.Generator,
+    halves: Literal["even", "up"] = "even",
 ) -> npt.NDArray[np.bool_]:
     """Draw pixels (y, x) of each class: a share of them, or so many from 1.
 
@@ -96,10 +106,14 @@ def draw_stratified(
     drawn = np.zeros(flat.shape, dtype=bool)
     for code in np.unique(flat[flat > 0]):
         pixels = np.flatnonzero(flat == code)
-        asked = round(share * len(pixels)) if share < 1 else int(share)
+        asked = _rounded(share * len(pixels), halves) if share < 1 else int(share)
         count = min(max(asked, 1), len(pixels) - 1)
         drawn[rng.permutation(pixels)[:count]] = True
     return drawn.reshape(label_map.shape)
+
+
+def _rounded(pixels: float, halves: Literal["even", "up"]) -> int:
+    return floor(pixels + 0.5) if halves == "up" else round(pixels)
 
 
 def draw_validation(

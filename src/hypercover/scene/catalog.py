@@ -288,6 +288,8 @@ def aviris_bands() -> BandTable:
 
 INDIAN_PINES = (145, 145)
 """Rows and columns of Indian Pines."""
+_FLIGHT_LINES = ((2678, 614), (614, 1848), (1417, 617))
+"""Rows and columns of the flight lines it lies in: of both files, and as papers give it."""
 USUAL_BANDS = [*range(1, 104), *range(109, 150), *range(164, 220)]
 """The 200 bands of Indian Pines that are left without water absorption."""
 
@@ -305,10 +307,11 @@ def _source_numbers(scene: Scene) -> npt.NDArray[np.int64] | None:
 def with_known_bands(scene: Scene) -> Scene:
     """Fill in the wavelengths of an Indian Pines cube that carries none.
 
-    The cube is known by its size: 145 × 145 pixels and 220 bands, or the 200
-    that are left without water absorption.
+    The cube is known by its size: that of the small scene or of a flight line, and
+    220 bands, or the 200 that are left without water absorption.
     """
-    if scene.wavelengths is not None or scene.shape != INDIAN_PINES:
+    known_size = scene.shape in (INDIAN_PINES, *_FLIGHT_LINES)
+    if scene.wavelengths is not None or not known_size:
         return scene
     numbers = _source_numbers(scene)
     if numbers is None:

@@ -19,7 +19,7 @@ from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.covers import land_covers
+from hypercover.scene.simulation.covers import flight_line_covers, land_covers
 from hypercover.scene.simulation.parcels import HALO, lay_out
 from hypercover.scene.simulation.render import Picture, endmembers
 from hypercover.scene.simulation.sensor import Bands, Sensor, aviris_bands, even_bands
@@ -28,7 +28,7 @@ from hypercover.scene.simulation.survey import CrowdedError, Survey, survey
 from hypercover.scene.simulation.texture import mixtures
 from hypercover.scene.writing import check_apart, driver_of, write_labels, write_scene
 
-__all__ = ["PRESETS", "Settings", "simulate", "simulated_scene"]
+__all__ = ["PRESETS", "Settings", "simulate", "simulated_scene", "write_simulated"]
 
 FIELD = 620.0
 """Mean area of a field in pixels (25 ha) where there is room for all classes."""
@@ -84,6 +84,13 @@ def simulate(
     settings = (
         chosen(preset, seed) if preset else Settings(rows, cols, bands, classes, seed)
     )
+    return write_simulated(settings, out, progress)
+
+
+def write_simulated(
+    settings: Settings, out: str | Path, progress: Progress | None = None
+) -> tuple[Path, Path]:
+    """Write the simulated scene of some settings and its labels; see :func:`simulate`."""
     settings.check()
     image = Path(out)
     check_apart(image)
@@ -163,7 +170,10 @@ def _land(settings: Settings) -> Survey:
     rows, cols = settings.rows + 2 * HALO, settings.cols + 2 * HALO
     field = min(FIELD, rows * cols / (5.0 * settings.classes + 6.0))
     classes = land_covers()[: settings.classes]
-    for share in _LABELLED:
+    shares: tuple[float | None, ...] = _LABELLED
+    if settings.imitates:
+        classes, shares = flight_line_covers(), (None,)
+    for share in shares:
         parcels = lay_out(rows, cols, field, _chance(settings, 0))
         try:
             return survey(parcels, classes, share, _chance(settings, 1))

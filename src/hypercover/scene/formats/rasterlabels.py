@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hypercover.scene.formats import pam
+from hypercover.scene.formats import pam, trailer
 from hypercover.scene.formats.raster import Layer, read_layer
 from hypercover.scene.labels import LabelMap, as_codes
 
@@ -34,7 +34,7 @@ def _colors(layer: Layer, codes: list[int]) -> dict[int, str]:
 
 
 def read_raster_labels(path: Path) -> LabelMap:
-    """Read a label map with names from ENVI or a PAM sidecar, and its colour table.
+    """Read a label map with names from ENVI, ERDAS or a PAM sidecar, and its colour table.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def read_raster_labels(path: Path) -> LabelMap:
     layer = read_layer(path)
     codes = as_codes(layer.values, path, layer.nodata)
     present = [int(code) for code in np.unique(codes) if code > 0]
-    names = pam.read_names(path) | _envi_names(layer.tags)
+    names = trailer.read_names(path) | pam.read_names(path) | _envi_names(layer.tags)
     return LabelMap(
         codes, layer.grid, names, _colors(layer, present), (f"Labels: {path.name}.",)
     )

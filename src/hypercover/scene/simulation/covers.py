@@ -1,13 +1,15 @@
 """Land covers of the simulated scene: what grows or stands there, and how it varies."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 
-__all__ = ["Cover", "State", "land_covers"]
+from hypercover.scene.catalog import known_map
+
+__all__ = ["Cover", "State", "flight_line_covers", "land_covers"]
 
 Range = tuple[float, float]
 
@@ -48,7 +50,8 @@ class Cover:
     habitat: str
     """Kind of parcel it takes: field, meadow, woods, farm, built or water."""
     share: float
-    """Weight in the class counts; the first 16 are those of Indian Pines."""
+    """Weight in the class counts; the first 16 are those of Indian Pines.  Of a cover
+    that imitates a published class: its labelled pixels."""
     rows: str
     """Direction of its rows: ns, ew, or - where it has none."""
     ranges: tuple[tuple[str, Range], ...]
@@ -69,9 +72,31 @@ def _cover(row: dict[str, str]) -> Cover:
     return Cover(row["name"], row["habitat"], float(row["share"]), row["rows"], ranges)
 
 
+def _rows(name: str) -> list[dict[str, str]]:
+    table = files("hypercover.scene") / "tables" / name
+    return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+
+
 @cache
 def land_covers() -> tuple[Cover, ...]:
     """Return every known cover, in the order in which scenes take them as classes."""
-    table = files("hypercover.scene") / "tables" / "simulated-covers.csv"
-    rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
-    return tuple(_cover(row) for row in rows)
+    return tuple(_cover(row) for row in _rows("simulated-covers.csv"))
+
+
+@cache
+def flight_line_covers() -> tuple[Cover, ...]:
+    """Return a cover for each class of the flight line of Indian Pines.
+
+    Their names and numbers of pixels are published; what grows there is that of
+    a cover of :func:`land_covers`.  Classes that differ in the surveyors' doubt
+    alone grow the same.  The largest class lacks one pixel, so that no simulated map
+    is ever taken for the published one.
+    """
+    known = {cover.name: cover for cover in land_covers()}
+    line = known_map("Indian Pines flight line")
+    pixels = {line.names[code]: count for code, count in line.counts.items()}
+    pixels["Woods"] -= 1
+    return tuple(
+        replace(known[row["like"]], name=row["name"], share=pixels[row["name"]])
+        for row in _rows("simulated-flight-line.csv")
+    )

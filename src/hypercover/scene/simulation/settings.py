@@ -32,10 +32,13 @@ class Settings:
     """Number of labelled classes."""
     seed: int = 0
     """Seed of everything that is drawn."""
+    imitates: str = ""
+    """Known scene whose classes it has, with as many pixels; empty: none."""
 
     def __str__(self) -> str:
         """Say every setting in one line."""
-        return ", ".join(f"{name} {value}" for name, value in asdict(self).items())
+        given = {name: value for name, value in asdict(self).items() if value != ""}
+        return ", ".join(f"{name} {value}" for name, value in given.items())
 
     def check(self) -> None:
         """Refuse settings no scene can be made of.
@@ -85,7 +88,12 @@ def _check_counts(settings: Settings) -> None:
         raise CallError(f"A seed must be 0 or more, got {settings.seed}; use another one.")
 
 
-PRESETS = {"demo": Settings(rows=128, cols=128, bands=AVIRIS, classes=10)}
+PRESETS = {
+    "demo": Settings(rows=128, cols=128, bands=AVIRIS, classes=10),
+    "indian-pines-full": Settings(
+        rows=1417, cols=617, bands=AVIRIS, classes=58, imitates="indian-pines-full"
+    ),
+}
 """Named scenes; a preset takes the place of rows, cols, bands and classes."""
 
 

@@ -38,13 +38,19 @@ class Survey:
     """Cover of each parcel; roads have none."""
     codes: dict[int, int] = field(default_factory=dict)
     """Class code of each labelled parcel."""
+    surplus: dict[int, int] = field(default_factory=dict)
+    """Pixels that stay unlabelled in the south of a parcel."""
 
     def labels(self) -> npt.NDArray[np.unsignedinteger]:
         """Return the class codes (row, col), 0 along the margins of parcels."""
         table = np.zeros(len(self.parcels.habitats), np.uint16)
         for parcel, code in self.codes.items():
             table[parcel] = code
-        labels = np.where(interior(self.parcels.number), table[self.parcels.number], 0)
+        number = self.parcels.number
+        labels = np.where(interior(number), table[number], 0)
+        for parcel, count in self.surplus.items():
+            own = (number == parcel) & (labels > 0) & _in_picture(number.shape)
+            labels.flat[np.flatnonzero(own)[-count:]] = 0
         return labels.astype(np.uint8 if len(self.classes) < 256 else np.uint16)
 
 
@@ -66,9 +72,15 @@ class CrowdedError(CallError):
 
 
 def survey(
-    parcels: Parcels, classes: Sequence[Cover], share: float, rng: np.random.Generator
+    parcels: Parcels,
+    classes: Sequence[Cover],
+    share: float | None,
+    rng: np.random.Generator,
 ) -> Survey:
     """Give every parcel a cover and label a share of the pixels.
+
+    Without a share each class gets as many pixels as its own share says, to the
+    pixel, where the land has room for them.
 
     The smallest class is served first and takes the smallest parcels, cut down
     to its size, so that every class stands on at least two of them where it is
@@ -81,11 +93,17 @@ def survey(
     """
     found = Survey(parcels, tuple(sorted(classes, key=lambda cover: cover.name)))
     land = _Land(parcels)
-    total = share * parcels.number.size / sum(cover.share for cover in classes)
+    total = 1.0
+    if share is not None:
+        total = share * parcels.number.size / sum(cover.share for cover in classes)
     for cover in sorted(classes, key=lambda cover: cover.share):
         code = found.classes.index(cover) + 1
-        for parcel in land.take(cover, max(SMALLEST, total * cover.share), rng):
+        target = max(SMALLEST, total * cover.share)
+        taken, left = land.take(cover, target, rng, whole=share is None)
+        for parcel in taken:
             found.covers[parcel], found.codes[parcel] = cover, code
+        if left < 0 and share is None:
+            found.surplus[taken[-1]] = round(-left)
     _cover_the_rest(found, rng)
     return found
 
@@ -117,17 +135,21 @@ class _Land:
     def _free(self, habitat: str) -> list[int]:
         return [parcel for parcel in self.areas if self._is(parcel, habitat)]
 
-    def take(self, cover: Cover, target: float, rng: np.random.Generator) -> list[int]:
-        """Take parcels for a class until it has the pixels it should have.
+    def take(
+        self, cover: Cover, target: float, rng: np.random.Generator, *, whole: bool
+    ) -> tuple[list[int], float]:
+        """Take parcels for a class until it has the pixels it should have, or about so.
 
-        Where its own kind of land runs out, it goes on with the next kind.
+        Where its own kind of land runs out, it goes on with the next kind.  The
+        second value says how many pixels are still missing.
         """
+        enough = 0.0 if whole else 0.12 * target
         least = 1 if target < SINGLE else 2
         pieces = max(least, round(target / self.mean))
         habitat = cover.habitat
         taken: list[int] = []
         left = target
-        while left > 0.12 * target or len(taken) < least:
+        while left > enough or len(taken) < least:
             free = self._free(habitat)
             if not free and habitat != "field":
                 habitat = _OPEN[habitat]
@@ -140,7 +162,7 @@ class _Land:
                 self._cut(parcel, wanted)
             taken.append(parcel)
             left -= self.areas.pop(parcel)
-        return taken
+        return taken, left
 
     def _choose(self, free: list[int], wanted: float, rng: np.random.Generator) -> int:
         """Choose a parcel that is about as large as wanted."""
