@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hypercover.cli import sets
 from hypercover.cli.opening import (
     CHAIN,
     SPLIT,
@@ -298,6 +299,7 @@ def import_(
 
 
 VERBS: dict[str, Callable[..., None]] = {
+    "sets": sets.command,
     "write": write,
     "map": map_,
     "info": info,

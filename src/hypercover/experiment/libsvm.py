@@ -163,6 +163,7 @@ def write_data(
     split: Split | None = None,
     every: bool = False,
     sparse: bool = False,
+    joint: str = "-",
     progress: Progress | None = None,
 ) -> dict[Path, int]:
     """Write pixels of a scene as LIBSVM files, each with its positions beside it.
@@ -174,6 +175,7 @@ def write_data(
     split : which pixels go into which file; all labelled ones into one by default
     every : write every pixel with data, labelled 0 where it has no label
     sparse : leave zeros out
+    joint : what stands between the name of the file and that of a part
 
     Returns
     -------
@@ -189,7 +191,7 @@ def write_data(
     """
     check_writable(out)
     found, written = _samples(view.scene, split, every), {}
-    names = {part: out if split is None else _named(out, part) for part in found}
+    names = {part: out if split is None else _named(out, joint, part) for part in found}
     for named in names.values():
         check_writable(named)
         check_writable(positions_beside(named))
@@ -201,8 +203,8 @@ def write_data(
     return written
 
 
-def _named(out: Path, part: str) -> Path:
-    return out.with_name(f"{out.stem}-{part}{out.suffix}")
+def _named(out: Path, joint: str, part: str) -> Path:
+    return out.with_name(f"{out.stem}{joint}{part}{out.suffix}")
 
 
 def _samples(scene: Scene, split: Split | None, every: bool) -> dict[str, Samples]:
