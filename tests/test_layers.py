@@ -10,11 +10,12 @@ import pytest
 import hypercover
 
 ROOT = Path(hypercover.__file__).parent
-EVERYBODY = {"errors", "files", "memory"}
+EVERYBODY = {"errors", "files", "memory", "stopping"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
-    "memory": set(),
+    "memory": {"errors"},
+    "stopping": set(),
     "scene": set(),
     "samples": {"scene"},
     "features": {"scene"},

@@ -4,24 +4,34 @@ import errno
 import itertools
 import json
 import os
+import platform
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hypercover.errors import OutputError
 
 __all__ = [
+    "DRAFT",
     "atomic",
     "check_writable",
     "explained",
+    "is_abandoned",
     "make_folder",
     "missing_folders",
     "sweep_drafts",
     "write_json",
     "write_text",
 ]
+
+DRAFT = re.compile(
+    r"\..+\.((?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)-\d+\.part(\..+)?", re.DOTALL
+)
+"""What `atomic` calls a file that is not whole yet."""
 
 _serial = itertools.count()
 _LONGEST_PART = 255
@@ -138,9 +148,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     target = check_writable(path)
     make_folder(target.parent)
-    draft = target.with_name(
-        f".{target.stem}.{os.getpid()}-{next(_serial)}.part{target.suffix}"
-    )
+    draft = target.with_name(f".{target.stem}.{_writer()}.part{target.suffix}")
     try:
         yield draft
         with draft.open("rb+") as written:
@@ -154,16 +162,38 @@ def atomic(path: str | Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def _writer() -> str:
+    """Return a name that no other writer has: machines that share a disk count alike."""
+    return f"{_machine()}-{os.getpid()}-{next(_serial)}"
+
+
+@cache
+def _machine() -> str:
+    """Return a short name of this machine, the same in all its processes."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Tell whether a file is a draft whose writer, a process of this machine, is no more.
+
+    Why it exists: a process that is killed cannot remove its draft itself, and a
+    draft that somebody writes, perhaps on another machine, must stay.
+    """
+    found = DRAFT.fullmatch(name)
+    if found is None or found["machine"] not in (None, _machine()):
+        return False
+    return not _runs(int(found["process"]))
+
+
 def sweep_drafts(path: str | Path) -> None:
     """Remove what processes that are no more left half-written of a file and its companions.
 
     A process that is killed cannot remove its draft itself.
     """
     target = Path(path)
-    name = re.compile(rf"\.{re.escape(target.stem)}\.(.+\.)?(\d+)-\d+\.part\..+")
     for draft in target.parent.glob(".*.part.*"):
-        found = name.fullmatch(draft.name)
-        if found is not None and not _runs(int(found[2])):
+        own = draft.name.startswith(f".{target.stem}.")
+        if own and is_abandoned(draft.name):
             draft.unlink(missing_ok=True)
 
 

@@ -1,9 +1,15 @@
-"""How much memory this machine has left; asked by every room."""
+"""How much memory this machine has left, and sizes as people write them."""
 
 import os
+import re
 from pathlib import Path
 
-__all__ = ["available_bytes", "resident_bytes"]
+from hypercover.errors import CallError
+
+__all__ = ["available_bytes", "bytes_of", "resident_bytes"]
+
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([kmgt]?)(i?)b", re.IGNORECASE)
 
 _UNKNOWN = 8 * 2**30
 """Bytes assumed where the system does not say what is available."""
@@ -38,3 +44,28 @@ def resident_bytes() -> int:
     except (OSError, ValueError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def bytes_of(text: str) -> int:
+    """Return the number of bytes that a size names.
+
+    Raises
+    ------
+    CallError
+        If it is no size above 0.
+
+    Examples
+    --------
+    >>> bytes_of("500MB"), bytes_of("2GiB"), bytes_of("1.5 kB")
+    (500000000, 2147483648, 1500)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is not None:
+        number, power, binary = found.groups()
+        size = int(float(number) * (1024 if binary else 1000) ** _POWERS[power.lower()])
+        if size > 0:
+            return size
+    raise CallError(
+        f"A size of memory is a number above 0 and a unit, got {text[:40]!r}; write it like "
+        "500MB or 2GiB."
+    )

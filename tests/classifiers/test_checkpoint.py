@@ -137,7 +137,7 @@ def test_other_networks_go_on_too(tmp_path, monkeypatch, network):
 
 
 def test_the_last_two_checkpoints_are_kept_and_nothing_else(tmp_path, monkeypatch):
-    (tmp_path / ".step-000000001.123-0.part.safetensors").write_text("a killed draft")
+    (tmp_path / ".step-000000001.99999999-0.part.safetensors").write_text("a killed draft")
     (tmp_path / "notes.txt").write_text("not ours")
     interrupted(tmp_path, monkeypatch, 5)
     assert names(tmp_path) == [

@@ -14,10 +14,10 @@ from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.classifiers.working_set import working_set
-from hypercover.cli.sizes import bytes_of
 from hypercover.errors import CallError, OutputError
 from hypercover.files import check_writable
 from hypercover.maps.clean import Cleaning
+from hypercover.memory import bytes_of
 from hypercover.samples.windows import Windows
 from hypercover.scene.reading import open_scene
 from hypercover.scene.simulate import simulate

@@ -19,7 +19,7 @@ from safetensors import numpy as safetensors
 
 from hypercover.classifiers.standing import Standing
 from hypercover.errors import ModelError
-from hypercover.files import atomic, make_folder, write_json
+from hypercover.files import atomic, is_abandoned, make_folder, write_json
 
 __all__ = ["Checkpoints"]
 
@@ -105,10 +105,17 @@ class Checkpoints:
         return sorted(self._folder.glob("step-*.json"), reverse=True)
 
     def _tidy(self) -> None:
-        """Remove all but the last checkpoints, and what writers that were killed left."""
+        """Remove all but the last checkpoints, and what writers that were killed left.
+
+        The draft of another writer that lives stays: after the death of a machine its
+        copy of a training may run on beside the one that was started in its place.
+        """
         kept = {path.stem for path in self._headers()[:_KEPT]}
-        for path in self._folder.glob("*step-*"):
-            if path.name.startswith(".step-") or path.stem not in kept:
+        for path in self._folder.glob("step-*"):
+            if path.stem not in kept:
+                path.unlink(missing_ok=True)
+        for path in self._folder.glob(".step-*"):
+            if is_abandoned(path.name):
                 path.unlink(missing_ok=True)
 
     def _check_identity(self, found: Any) -> None:

@@ -22,6 +22,7 @@ from hypercover.classifiers.schedule import share_of_rate
 from hypercover.classifiers.standing import Epoch, Standing
 from hypercover.classifiers.world import World
 from hypercover.errors import ModelError, RunError
+from hypercover.stopping import Stopped, stop_asked
 
 __all__ = ["Epoch", "Labelled", "train"]
 
@@ -213,19 +214,29 @@ class Training:
                 self._leave(checkpoints)
 
     def _leave(self, checkpoints: Checkpoints) -> None:
-        """Write a checkpoint when one is due: all processes sum, the first one writes."""
+        """Write a checkpoint when one is due, and stop after it if that was asked for."""
         if self.world.size > 1:
-            if self.at.step % _BETWEEN:
-                return
-            if not self.world.said(checkpoints.due(), self.device):
-                return
-            own = self.at.totals.clone()
-            self.at.totals.copy_(self.world.total(own))
-            if self.world.first:
-                checkpoints.save(self.at)
-            self.at.totals.copy_(own)
-        elif checkpoints.due():
+            self._leave_together(checkpoints)
+            return
+        if checkpoints.due() or stop_asked():
             checkpoints.save(self.at)
+        if stop_asked():
+            raise Stopped
+
+    def _leave_together(self, checkpoints: Checkpoints) -> None:
+        """Write a checkpoint when one is due: all processes sum, the first one writes."""
+        if self.at.step % _BETWEEN:
+            return
+        stop = self.world.any(stop_asked(), self.device)
+        if not stop and not self.world.said(checkpoints.due(), self.device):
+            return
+        own = self.at.totals.clone()
+        self.at.totals.copy_(self.world.total(own))
+        if self.world.first:
+            checkpoints.save(self.at)
+        self.at.totals.copy_(own)
+        if stop:
+            raise Stopped
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""

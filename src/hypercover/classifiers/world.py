@@ -94,6 +94,14 @@ class World:
         distributed.broadcast(told, src=0)
         return int(told)
 
+    def any(self, said: bool, device: torch.device) -> bool:
+        """Tell whether one of the processes at least says yes."""
+        if self.size == 1:
+            return said
+        told = torch.tensor([int(said)], dtype=torch.int64, device=device)
+        distributed.all_reduce(told, distributed.ReduceOp.MAX)
+        return bool(told)
+
     def same_buffers(self, network: nn.Module) -> None:
         """Give every process the statistics of normalisation that the first has."""
         if self.size > 1:

@@ -11,6 +11,7 @@ import typer
 
 from hypercover.cli import (
     area,
+    cancel,
     classify,
     clip,
     compare,
@@ -21,14 +22,20 @@ from hypercover.cli import (
     gap,
     info,
     libsvm,
+    logs,
     pansharpen,
+    plan,
     predict,
     report,
+    resume,
     run,
     scenes,
     search,
     simulate,
+    status,
+    submit,
     windows,
+    work,
 )
 from hypercover.errors import CallError, HypercoverError, OutputError
 
@@ -71,6 +78,13 @@ for command in (
     run,
     gap,
     search,
+    plan,
+    work,
+    submit,
+    status,
+    logs,
+    cancel,
+    resume,
     predict,
     export,
     compare,

@@ -5,7 +5,8 @@ features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run
 ``DEVICE``: predict.  ``MAJORITY``, ``SIEVE``, ``WITHIN``: predict, export.
 ``EXECUTOR``, ``DASK``: run, gap, search.
 ``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.
-``RUN_FOLDER``: these and classify.
+``RUN_FOLDER``: these and classify.  ``GRID``: plan, submit.  ``PREPARED``: work, status,
+logs, cancel, resume.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ __all__ = [
     "DROP_BANDS",
     "EXECUTOR",
     "EXPERIMENT",
+    "GRID",
     "IMAGE",
     "KEEP_BANDS",
     "LABELS",
@@ -29,6 +31,7 @@ __all__ = [
     "LABEL_VARIABLE",
     "LEGEND",
     "MAJORITY",
+    "PREPARED",
     "PROCESSES",
     "RUN_FOLDER",
     "RUN_SEED",
@@ -135,6 +138,13 @@ SCENE = Annotated[
         help="Scene of a named experiment: real, stand-in or simulated (default: the "
         "first that can be had)."
     ),
+]
+GRID = Annotated[
+    bool,
+    typer.Option("--search", help="The grid search of the experiment instead of its run."),
+]
+PREPARED = Annotated[
+    Path, typer.Argument(help="Folder of a run, or search/ in it.", show_default=False)
 ]
 RUN_FOLDER = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run.")]
 SET = Annotated[

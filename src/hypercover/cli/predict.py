@@ -51,9 +51,9 @@ def command(
     Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif --memory 2GiB
     """
     from hypercover.cli.progress import bar
-    from hypercover.cli.sizes import bytes_of
     from hypercover.experiment.prediction import check_map_names, predict_image
     from hypercover.maps.clean import Cleaning
+    from hypercover.memory import bytes_of
     from hypercover.scene.reading import open_scene
     from hypercover.scene.writing import check_apart
 

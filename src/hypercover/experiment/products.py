@@ -1,6 +1,5 @@
 """What a run leaves for people, and whether it is still the run's own."""
 
-import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -10,6 +9,7 @@ from hypercover.experiment.features import kept_files, used_features
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import name_of
 from hypercover.experiment.schema import Experiment
+from hypercover.files import DRAFT
 from hypercover.jobs.record import TaskFiles, result_of
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "sweep",
 ]
 
-_DRAFT = re.compile(r"\..+\.\d+-\d+\.part(\..+)?")
 _FOLDERS = (
     ".",
     "features/*",
@@ -148,5 +147,5 @@ def sweep(run: RunFolder) -> None:
     """Remove the drafts that a killed process left beside the files it was writing."""
     for folder in _FOLDERS:
         for draft in run.path.glob(f"{folder}/.*.part*"):
-            if _DRAFT.fullmatch(draft.name):
+            if DRAFT.fullmatch(draft.name):
                 draft.unlink(missing_ok=True)

@@ -22,8 +22,10 @@ from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import training_tasks
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.torchrun import LOCK, check_gpus
+from hypercover.jobs.local import STOPPED
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, Reporter, TaskFiles
+from hypercover.stopping import Stopped, stop_at_signal
 
 __all__ = ["main"]
 
@@ -39,11 +41,16 @@ def main(arguments: Sequence[str]) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     _end_with_starter()
+    stop_at_signal()
     try:
         folder, task = _called(arguments)
+        if _is_done(folder, task):
+            return 0
         with _final_errors_kept(TaskFiles(folder, task.name)):
             _check_needs(folder, task)
             _train(folder, task)
+    except Stopped:
+        return STOPPED
     except HypercoverError as error:
         sys.stderr.write(f"{error.args[-1]}\n")
         return 2 if isinstance(error, CallError | OutputError) else 1
@@ -66,6 +73,12 @@ def _called(arguments: Sequence[str]) -> tuple[Path, Task]:
             f"{' …' if len(networks) > 8 else ''}."
         )
     return folder, plan.task(arguments[1])
+
+
+def _is_done(folder: Path, task: Task) -> bool:
+    """Tell whether the network was trained and judged before."""
+    print_ = Plan.load(folder).fingerprints[task.name]
+    return TaskFiles(folder, task.name).read_record(print_) is not None
 
 
 def _check_needs(folder: Path, task: Task) -> None:

@@ -15,7 +15,7 @@ from hypercover.experiment.schema import Experiment
 from hypercover.experiment.split_specs import SplitSpec
 from hypercover.files import write_text
 
-__all__ = ["built_in", "dump", "load_experiment", "parse"]
+__all__ = ["built_in", "dump", "load_experiment", "parse", "plain_yaml"]
 
 _LARGEST = 2**20
 """Bytes; an experiment file of more than a megabyte is not one."""
@@ -92,7 +92,7 @@ def _document(path: Path) -> Any:
     if path.stat().st_size > _LARGEST:
         raise ExperimentError(f"{path} is larger than 1 MiB; that is no experiment file.")
     try:
-        return _yaml(path.read_text(encoding="utf-8"))
+        return plain_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ExperimentError(
             f"{path} cannot be read ({error.strerror}); give a YAML file you may read."
@@ -137,7 +137,8 @@ def _is_path(names: list[str]) -> bool:
     return of_split or of_model or tuple(names) in _PATHS
 
 
-def _yaml(text: str) -> Any:
+def plain_yaml(text: str) -> Any:
+    """Read YAML in which every value stands once, where it is meant."""
     loader = _PlainLoader(text)
     try:
         return loader.get_single_data()
@@ -153,7 +154,7 @@ def _override(document: Any, override: str, here: Path) -> None:
     if not separator or not all(names):
         raise ExperimentError(f"--set {override!r} is not understood; {_FORM}.")
     try:
-        value = _yaml(text)
+        value = plain_yaml(text)
     except yaml.YAMLError:
         raise ExperimentError(f"--set {override!r} has no YAML value; {_FORM}.") from None
     if _is_path(names) and isinstance(value, str):

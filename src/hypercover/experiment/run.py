@@ -29,8 +29,9 @@ from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.run import Event, run_plan
+from hypercover.jobs.submission import check_idle
 
-__all__ = ["prepare_experiment", "run_experiment"]
+__all__ = ["prepare_experiment", "prepare_folder", "run_experiment"]
 
 
 def run_experiment(
@@ -59,9 +60,11 @@ def run_experiment(
     Raises
     ------
     HypercoverError
-        The error of a task, in its own type.
+        The error of a task, in its own type; or that submitted jobs are at work
+        in the folder.
     """
     run = RunFolder(Path(folder).resolve())
+    check_idle(run.path)
     asked = experiment.model_copy(update={"versions": versions()})
     before = _experiment_in(run)
     if before != asked or not run.metrics.exists():
@@ -111,7 +114,7 @@ def _do(
     """Do the tasks of a plan in the folder of a run."""
 
     def prepare() -> None:
-        _prepare(run, experiment)
+        prepare_folder(run, experiment)
         # Trainings in other processes say in their logs alone that they go on.
         if not isinstance(executor, InProcessExecutor) or experiment.processes > 1:
             tell_going_on(run, experiment)
@@ -133,7 +136,7 @@ def _experiment_in(run: RunFolder) -> Experiment | None:
         return None
 
 
-def _prepare(run: RunFolder, experiment: Experiment) -> None:
+def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
     """Make a folder ready for an experiment, now that no other run is at work in it."""
     before = _experiment_in(run)
     sweep(run)

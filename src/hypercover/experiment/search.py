@@ -23,8 +23,9 @@ from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.record import TaskFiles, result_of
 from hypercover.jobs.run import Event, run_plan
+from hypercover.jobs.submission import check_idle
 
-__all__ = ["run_search"]
+__all__ = ["check_place", "check_search", "prepare_search", "run_search"]
 
 
 def run_search(
@@ -57,9 +58,10 @@ def run_search(
         experiment, or a task failed.
     """
     place = SearchFolder(Path(folder).resolve())
+    check_idle(place.home)
     asked = experiment.model_copy(update={"versions": versions()})
     check_search(asked)
-    _check_place(place, asked)
+    check_place(place, asked)
     chosen = executor or (LocalExecutor(workers) if workers > 1 else InProcessExecutor())
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
@@ -68,7 +70,7 @@ def run_search(
             make_search_plan(asked),
             make_folder(place.home),
             chosen,
-            prepare=lambda: _prepare(place, asked),
+            prepare=lambda: prepare_search(place, asked),
             progress=progress,
         )
     finally:
@@ -94,7 +96,7 @@ def check_search(experiment: Experiment) -> None:
         folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
 
 
-def _check_place(place: SearchFolder, experiment: Experiment) -> None:
+def check_place(place: SearchFolder, experiment: Experiment) -> None:
     """Refuse a folder that holds a run or a search of something else."""
     for path in (RunFolder(place.path).experiment, place.experiment):
         try:
@@ -108,7 +110,7 @@ def _check_place(place: SearchFolder, experiment: Experiment) -> None:
             )
 
 
-def _prepare(place: SearchFolder, experiment: Experiment) -> None:
+def prepare_search(place: SearchFolder, experiment: Experiment) -> None:
     """Make a folder ready for a search, now that no other is at work in it."""
     for folder in (place.path, place.home):
         sweep(RunFolder(folder))

@@ -14,6 +14,7 @@ from hypercover.errors import ModelError, RunError
 from hypercover.files import explained
 from hypercover.jobs.local import cores, thread_limits
 from hypercover.jobs.record import TaskFiles
+from hypercover.stopping import Stopped, stop_asked
 
 __all__ = ["LOCK", "check_gpus", "run_ranks"]
 
@@ -24,7 +25,7 @@ _RESTARTS = 3
 _LOOK = 0.2
 """Seconds between looks at how far the ranks are."""
 _GRACE = 5.0
-"""Seconds the ranks are given to end by themselves."""
+"""Seconds the ranks are given to end by themselves, and to leave a checkpoint."""
 
 Report = Callable[[float, str], None]
 
@@ -47,6 +48,8 @@ def run_ranks(folder: Path, task: str, processes: int, report: Report) -> None:
     with _ranks(folder, task, processes, files.log) as ranks:
         while ranks.poll() is None:
             time.sleep(_LOOK)
+            if stop_asked():
+                raise Stopped
             _raise_failure(files)
             if found := files.read_progress():
                 report(*found)

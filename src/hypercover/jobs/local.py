@@ -24,9 +24,11 @@ from hypercover.jobs.executor import Notify, State
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
 
-__all__ = ["LocalExecutor", "cores", "thread_limits"]
+__all__ = ["STOPPED", "LocalExecutor", "cores", "thread_limits"]
 
 _TRIES = 2
+STOPPED = 75
+"""Exit code of a process whose task was stopped on request and can go on (EX_TEMPFAIL)."""
 _GRACE = 3.0
 """Seconds a process is given to end by itself."""
 _LOOK = 0.5
@@ -99,6 +101,11 @@ class _Process:
         with suppress(OSError):
             os.killpg(self.process.pid, number)
 
+    def ask_to_stop(self) -> None:
+        """Ask the process, and not what it has started, to stop where it can go on."""
+        with suppress(OSError):
+            self.process.terminate()
+
     def end(self) -> None:
         """Wait a little for the process to end, then make it."""
         try:
@@ -143,6 +150,7 @@ class LocalExecutor:
         self._states: dict[str, State] = {}
         self._failures: dict[str, Failure] = {}
         self._tries: dict[str, int] = {}
+        self._stopping: set[str] = set()
         self._processes: list[_Process] = []
         self._changed: list[Task] = []
         self._selector = selectors.DefaultSelector()
@@ -166,6 +174,13 @@ class LocalExecutor:
     def failure(self, task: Task) -> Failure | None:
         """Say how a task failed."""
         return self._failures.get(task.name)
+
+    def ask_to_stop(self, task: Task) -> None:
+        """Ask a running task to leave a checkpoint and stop; its process then ends."""
+        self._stopping.add(task.name)
+        for process in self._processes:
+            if process.task is task:
+                process.ask_to_stop()
 
     def cancel(self, task: Task) -> None:
         """Take a task back; if it runs, its process is ended."""
@@ -257,6 +272,9 @@ class LocalExecutor:
                 self._interrupted(task, process.process.returncode)
 
     def _interrupted(self, task: Task, code: int) -> None:
+        if code == STOPPED or task.name in self._stopping:
+            self._settle(task, State.CANCELLED)
+            return
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         _log.warning("The process of the task %s ended by %s.", task.name, how)
         if self._tries[task.name] < _TRIES:

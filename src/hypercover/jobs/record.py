@@ -21,7 +21,7 @@ from hypercover.errors import HypercoverError, RunError
 from hypercover.files import write_json
 from hypercover.jobs.plan import FOLDER
 
-__all__ = ["Failure", "Record", "Reporter", "TaskFiles", "result_of"]
+__all__ = ["Failure", "Record", "Reporter", "TaskFiles", "read_json", "result_of"]
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class TaskFiles:
 
     def read_record(self, fingerprint: str) -> Record | None:
         """Return the result if there is a whole one with this fingerprint."""
-        found = _read(self.result)
+        found = read_json(self.result)
         if found is None or found.get("fingerprint") != fingerprint:
             return None
         try:
@@ -121,7 +121,7 @@ class TaskFiles:
 
     def read_failure(self) -> Failure | None:
         """Return how the task failed, if it did."""
-        found = _read(self.failure)
+        found = read_json(self.failure)
         try:
             return None if found is None else Failure(**found)
         except TypeError:
@@ -138,7 +138,7 @@ class TaskFiles:
 
     def read_progress(self) -> tuple[float, str] | None:
         """Return the share done and what is being done, if the task says so."""
-        found = _read(self.progress)
+        found = read_json(self.progress)
         try:
             return None if found is None else (float(found["share"]), str(found["what"]))
         except (KeyError, TypeError, ValueError):
@@ -182,14 +182,14 @@ def result_of(folder: str | Path, name: str) -> Any:
     RunError
         If the task has not been done in this folder.
     """
-    found = _read(TaskFiles(folder, name).result)
+    found = read_json(TaskFiles(folder, name).result)
     if found is None or "result" not in found:
         raise RunError(f"The task {name} has no result in {folder} yet; do it first.")
     return found["result"]
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; a missing or damaged one is none."""
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in a file; a missing or damaged one is none."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -17,7 +17,7 @@ from hypercover.jobs.executor import Executor, State
 from hypercover.jobs.plan import FOLDER, Plan, Task
 from hypercover.jobs.record import Failure, Record, TaskFiles
 
-__all__ = ["Event", "run_plan"]
+__all__ = ["Event", "locked", "prepare_plan", "run_plan"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def run_plan(
         If tasks failed in other ways; each is named with its first line.
     """
     place = Path(folder)
-    with _locked(place):
+    with locked(place):
         course = _Course(plan, place, executor, progress or _unwatched)
         try:
             # A cluster that does not answer must not cost the results there are.
@@ -80,6 +80,23 @@ def run_plan(
             executor.close()
     _raise(course.failures, place)
     return {task.name: course.records[task.name].result for task in plan.tasks}
+
+
+def prepare_plan(plan: Plan, folder: str | Path, prepare: Callable[[], None]) -> None:
+    """Make a run folder ready for others to do the tasks of a plan in it.
+
+    Why it exists: hands and batch systems find plan and experiment there.
+
+    Raises
+    ------
+    CallError
+        If another run is at work in this folder.
+    """
+    place = Path(folder)
+    with locked(place):
+        _sweep(place)
+        prepare()
+        plan.save(place)
 
 
 def _unwatched(_event: Event) -> None:
@@ -183,7 +200,7 @@ class _Course:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep a second run out of the folder; the lock goes when this process does."""
     path = make_folder(folder / FOLDER) / "lock"
     try:

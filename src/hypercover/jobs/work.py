@@ -39,6 +39,9 @@ def do_task(
         record = _done(task, fingerprint, Path(folder), _reporting(files, report))
         files.write_record(record)
     except Exception as error:
+        # Another copy, left by a machine that was taken for dead, may have done it.
+        if files.read_record(fingerprint) is not None:
+            return None
         return _failed(files, Failure.of(error))
     return None
 

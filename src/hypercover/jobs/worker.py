@@ -19,9 +19,11 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from hypercover.errors import CallError, HypercoverError, OutputError
+from hypercover.jobs.local import STOPPED
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles
 from hypercover.jobs.work import do_task
+from hypercover.stopping import Stopped, stop_at_signal
 
 __all__ = ["main"]
 
@@ -74,12 +76,15 @@ class _Service:
     def run(self) -> int:
         """Serve until the input ends."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        stop_at_signal()
         threading.Thread(target=self._listen, daemon=True).start()
         try:
             while (name := self._names.get()) is not None:
                 self._serve(name)
         except KeyboardInterrupt:
             return 130
+        except Stopped:
+            return STOPPED
         return 0
 
     def _serve(self, name: str) -> None:

@@ -1,0 +1,25 @@
+"""``hypercover cancel``: the jobs of a run are taken back."""
+
+import typer
+
+from hypercover.cli.options import PREPARED
+
+__all__ = ["command"]
+
+
+def command(run: PREPARED) -> None:
+    """Take back all jobs of a run that wait or run; what is done stays.
+
+    Example: hypercover cancel runs/fixed
+    """
+    from hypercover.experiment.prepared import prepared_folder
+    from hypercover.jobs.submission import Submission, at_work
+
+    folder = prepared_folder(run)
+    submission = Submission.load(folder)
+    busy = at_work(submission)
+    if submission is None or not busy:
+        typer.echo("No job of this run waits or runs.")
+        return
+    submission.system.cancel(busy)
+    typer.echo(f"Cancelled: {', '.join(busy)}. To go on: hypercover resume {folder}")

@@ -1,0 +1,45 @@
+"""``hypercover logs``: what the tasks of a run printed."""
+
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import PREPARED
+
+__all__ = ["command"]
+
+_TAIL = 20
+"""Lines of a log that are shown where no task is named."""
+
+
+def command(
+    run: PREPARED,
+    task: Annotated[
+        str | None, typer.Argument(help="Number or name of a task; default: what failed.")
+    ] = None,
+) -> None:
+    """Print the log of a task, or the end of the log of everything that failed.
+
+    Example: hypercover logs runs/fixed train-main-0-cnn
+    """
+    from hypercover.cli.standing import current_standing
+    from hypercover.experiment.prepared import find_prepared
+    from hypercover.jobs.record import TaskFiles
+    from hypercover.jobs.selection import selected
+    from hypercover.jobs.submission import scripts_folder
+
+    prepared = find_prepared(run)
+    found, _ = current_standing(prepared)
+    lost = [one.name for one in found.values() if one.word in ("failed", "gone")]
+    names = selected(prepared.plan, task) if task else lost
+    if not names:
+        typer.echo("Nothing failed; name a task to read its log.")
+    for name in names:
+        one, files = found[name], TaskFiles(prepared.folder, name)
+        typer.echo(f"{name} ({one.word}), {files.log}:")
+        lines = files.read_log().splitlines()
+        typer.echo("\n".join(lines if task else lines[-_TAIL:]))
+        if one.home:
+            array, _, element = one.home.rstrip("]").partition("[")
+            printed = scripts_folder(prepared.folder) / f"{array}-{element}.out"
+            typer.echo(f"Its job printed into {printed}")

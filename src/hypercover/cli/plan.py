@@ -1,0 +1,56 @@
+"""``hypercover plan``: the tasks of an experiment, and what each will take."""
+
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import (
+    DATA,
+    EXPERIMENT,
+    GRID,
+    RUN_FOLDER,
+    RUN_SEED,
+    SCENE,
+    SET,
+    changes,
+    run_folder,
+)
+
+__all__ = ["command"]
+
+
+def command(
+    experiment: EXPERIMENT,
+    out: RUN_FOLDER = None,
+    search: GRID = False,
+    set_: SET = None,
+    data: DATA = None,
+    scene: SCENE = None,
+    seed: RUN_SEED = None,
+    ready: Annotated[
+        bool,
+        typer.Option(
+            "--ready", help="Write the plan into the run folder, for hypercover work."
+        ),
+    ] = False,
+) -> None:
+    """Print the tasks of an experiment with an estimate of the time and memory of each.
+
+    Estimates are for one core: measured where tasks of the kind were done in the
+    run folder, by rules of thumb otherwise.
+
+    Example: hypercover plan fixed.yaml -o runs/fixed
+    """
+    from hypercover.cli.named import scene_changes
+    from hypercover.cli.planning import show_plan
+    from hypercover.experiment.prepared import asked_plan, prepare
+    from hypercover.experiment.reading import load_experiment
+
+    overrides = changes(set_, seed=seed)
+    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
+    read = load_experiment(experiment, [*found, *overrides])
+    asked = asked_plan(read, run_folder(out, read.name), search=search)
+    show_plan(asked)
+    if ready:
+        prepare(asked)
+        typer.echo(f"Ready: hypercover work {asked.folder} --task 1")

@@ -1,0 +1,61 @@
+"""Showing a plan: a line for each task, and what all will take."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from hypercover.cli.progress import duration
+from hypercover.cli.tables import say, show
+from hypercover.errors import counted
+from hypercover.experiment.estimate import Estimate, estimates
+from hypercover.experiment.prepared import Prepared
+from hypercover.jobs.plan import Plan
+from hypercover.jobs.record import TaskFiles
+
+__all__ = ["show_plan"]
+
+_NEEDS = 2
+"""Needs of a task that are named; of more there is a count."""
+
+
+def show_plan(asked: Prepared) -> None:
+    """Print the tasks of a plan in the order in which they can be done."""
+    guessed = estimates(asked.experiment, asked.plan, asked.folder)
+    table = Table()
+    for heading in ("", "task", "needs"):
+        table.add_column(heading, no_wrap=heading != "needs")
+    for heading in ("time", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number, task in enumerate(asked.plan.ordered, start=1):
+        row = guessed[task.name]
+        done = TaskFiles(asked.folder, task.name).read_record(
+            asked.plan.fingerprints[task.name]
+        )
+        time = "done" if done else f"{duration(row.seconds)}{'' if row.measured else ' ~'}"
+        memory = f"{row.memory / 2**30:.1f} GiB"
+        table.add_row(str(number), task.name, _needs(task.needs), time, memory)
+    show(table)
+    say(*_whole(asked.plan, guessed))
+
+
+def _needs(names: tuple[str, ...]) -> str:
+    rest = len(names) - _NEEDS
+    return ", ".join(names[:_NEEDS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _whole(plan: Plan, guessed: Mapping[str, Estimate]) -> list[str]:
+    """Say what all tasks take, what the estimates rest on, and how wrong they may be."""
+    total = sum(row.seconds for row in guessed.values())
+    path: dict[str, float] = {}
+    for task in plan.ordered:
+        before = max((path[need] for need in task.needs), default=0.0)
+        path[task.name] = before + guessed[task.name].seconds
+    longest = max(path.values())
+    measured = sum(row.measured for row in guessed.values())
+    return [
+        f"{counted(len(plan.tasks), 'task')}: {duration(total)} one after another, at least "
+        f"{duration(longest)} however many at once.",
+        f"Times are of one core: {measured} measured on tasks of the same kind in the run "
+        f"folder, {len(guessed) - measured} (~) and all memory by rules of thumb, counts of "
+        "operations at rounded rates, which may be wrong by a factor of three; a GPU is faster.",
+    ]

@@ -1,0 +1,56 @@
+"""``hypercover resume``: what is missing of a run is submitted again."""
+
+from typing import Any
+
+from hypercover.cli import batch_options as batch
+from hypercover.cli.options import PREPARED
+from hypercover.errors import CallError
+
+__all__ = ["command"]
+
+
+def command(
+    run: PREPARED,
+    partition: batch.PARTITION = None,
+    account: batch.ACCOUNT = None,
+    time: batch.TIME = None,
+    gpus: batch.GPUS = None,
+    cpus: batch.CPUS = None,
+    mem: batch.MEM = None,
+    nodes: batch.NODES = None,
+    array_chunk: batch.ARRAY_CHUNK = None,
+    module: batch.MODULE = None,
+    directive: batch.DIRECTIVE = None,
+) -> None:
+    """Submit again what failed, was cancelled or got lost; what is done is not touched.
+
+    Options replace those of the submission before.
+
+    Example: hypercover resume runs/fixed --time 4h
+    """
+    from hypercover.cli.submitting import given_wishes, submit_and_show
+    from hypercover.experiment.prepared import find_prepared
+    from hypercover.experiment.site import wanted_of
+    from hypercover.jobs.submission import Submission, check_idle
+
+    prepared = find_prepared(run)
+    submission = Submission.load(prepared.folder)
+    if submission is None:
+        raise CallError(
+            f"Nothing was submitted from {prepared.folder}; call hypercover submit."
+        )
+    check_idle(prepared.folder)
+    given: dict[str, Any] = given_wishes(
+        partition=partition,
+        account=account,
+        time=time,
+        gpus=gpus,
+        cpus=cpus,
+        memory=mem,
+        nodes=nodes,
+        array_chunk=array_chunk,
+        modules=module,
+        directives=directive,
+    )
+    wanted = wanted_of(submission.wanted.model_dump() | given)
+    submit_and_show(prepared, submission.scheduler, wanted)

@@ -1,0 +1,82 @@
+"""Submitting for somebody who reads: what is asked for, what was sent, what comes next."""
+
+from typing import Any, cast, get_args
+
+from hypercover.cli.progress import duration
+from hypercover.cli.tables import say
+from hypercover.errors import CallError, counted
+from hypercover.experiment.prepared import Prepared
+from hypercover.experiment.site import Scheduler, site_path, site_wishes, wanted_of
+from hypercover.experiment.submit import Sending, send, sending, write_only
+from hypercover.jobs.submission import scripts_folder
+from hypercover.jobs.wanted import Wanted, clock
+
+__all__ = ["given_wishes", "submit_and_show", "wishes"]
+
+
+def given_wishes(**options: Any) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def wishes(scheduler: str | None, **options: Any) -> tuple[Scheduler, Wanted]:
+    """Join the defaults of the site with the options of a call.
+
+    Raises
+    ------
+    CallError
+        If no batch system is named, or something is no wish.
+    """
+    site = site_wishes()
+    named = scheduler or site.pop("scheduler", None)
+    site.pop("scheduler", None)
+    known = get_args(Scheduler)
+    if named not in known:
+        raise CallError(
+            f"A batch system must be named, got {named or 'none'}; give --scheduler "
+            f"{', '.join(known[:-1])} or {known[-1]}, or write scheduler: into {site_path()}."
+        )
+    return cast(Scheduler, named), wanted_of(site | given_wishes(**options))
+
+
+def submit_and_show(
+    asked: Prepared, scheduler: Scheduler, wanted: Wanted, *, dry_run: bool = False
+) -> None:
+    """Send what is missing of a plan and say what was sent."""
+    ready = sending(asked, scheduler, wanted)
+    if not ready.arrays:
+        say(f"All {counted(len(asked.plan.tasks), 'task')} are done; nothing is submitted.")
+        return
+    if dry_run:
+        scripts = write_only(ready)
+        ids = dict.fromkeys((array.name for array in ready.arrays), "not submitted")
+        say(*_lines(ready, ids), *(f"Script: {script}" for script in scripts))
+        return
+    sent = send(ready)
+    say(*_lines(ready, {array.name: f"job {array.job}" for array in sent.arrays}))
+    say(f"Scripts: {scripts_folder(asked.folder)}")
+    say(f"Then: hypercover status {asked.folder} (and logs, cancel, resume)")
+
+
+def _lines(ready: Sending, ids: dict[str, str]) -> list[str]:
+    """Say in a line for each array what it is, and in one what each element is given."""
+    lines = []
+    for array in ready.arrays:
+        tasks = [name for element in array.elements for name in element]
+        seconds = [
+            sum(ready.estimates[name].seconds for name in element)
+            for element in array.elements
+        ]
+        waits = f", after {', '.join(array.after)}" if array.after else ""
+        lines.append(
+            f"{array.name}: {ids[array.name]}, {counted(len(tasks), 'task')} in "
+            f"{counted(len(array.elements), 'element')} of up to {duration(max(seconds))} by "
+            f"the estimates{waits}"
+        )
+    wanted = ready.wanted
+    given = [
+        counted(wanted.cpus, "core"),
+        f"{(wanted.memory or 0) / 2**30:.1f} GiB",
+        clock(wanted.time or 0),
+    ]
+    return [*lines, f"Each element is given {', '.join(given)}."]

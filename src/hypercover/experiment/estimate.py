@@ -1,0 +1,211 @@
+"""What each task of a plan will take: time and memory, and what that rests on.
+
+A task is estimated by the mean of its kind that was measured in the same run
+folder, or else by rules of thumb: counts of operations, and rates of one core
+that were measured with hypercover's own code and rounded.  They are for asking a
+batch system for enough, not for promises: a factor of three is nothing unusual.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from hypercover.experiment.features import chain_of
+from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec, SVMSpec
+from hypercover.experiment.stages import classifier_for, scene_for
+from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.record import TaskFiles
+
+__all__ = ["Estimate", "estimates", "kind_of"]
+
+_NETWORK_RATE = 1e10
+"""Operations of a network that one core does in a second."""
+_SOLVER_RATE = 2e9
+"""Products of two features that one core adds up in a second while an SVM is solved."""
+_SEARCH_RATE = 6e10
+"""The same in a grid search, counted for each cell and fold, whose kernels are shared."""
+_PASSES = 3
+"""Passes forward that a step of training costs."""
+_PYTHON, _TORCH = 350 * 2**20, 300 * 2**20
+"""Bytes of a process with the packages it imports, and of PyTorch besides."""
+_WINDOWS = 2**30
+"""Bytes of windows that a training holds at most."""
+_DENSE = 0.05
+"""Share of a window's cost that a pixel of a dense pass over a scene has."""
+_FLOAT = 4
+_SMALL = 3.0
+"""Seconds of a task that reads, draws and writes little."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a task is expected to take, on one core."""
+
+    seconds: float
+    """Wall time."""
+    memory: int
+    """Bytes at the peak, by a rule of thumb."""
+    measured: bool
+    """Whether the time was measured, on tasks of the same kind in the same folder."""
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What the rules count with."""
+
+    pixels: int
+    bands: int
+    labelled: int
+    classes: int
+
+
+def estimates(
+    experiment: Experiment, plan: Plan, folder: str | Path
+) -> Mapping[str, Estimate]:
+    """Estimate every task of a plan, by name.
+
+    Parameters
+    ----------
+    folder : where results of the same plan may lie
+    """
+    scene = scene_for(experiment.scene)
+    sizes = _Sizes(
+        scene.shape[0] * scene.shape[1],
+        scene.n_bands,
+        int((scene.usable_labels > 0).sum()),
+        len(scene.legend),
+    )
+    measured = _measured(plan, folder)
+    rules = _Rules(experiment, sizes)
+    return {
+        task.name: Estimate(
+            measured.get(kind_of(task), rules.seconds(task)),
+            rules.memory(task),
+            kind_of(task) in measured,
+        )
+        for task in plan.tasks
+    }
+
+
+def kind_of(task: Task) -> tuple[str, str]:
+    """Return what tasks that take about as long have in common: function and model."""
+    named = task.arguments.get("model", task.arguments.get("name", ""))
+    return task.function, str(named)
+
+
+def _measured(plan: Plan, folder: str | Path) -> dict[tuple[str, str], float]:
+    """Return the mean time of each kind of task that was done in a folder."""
+    found = defaultdict(list)
+    for task in plan.tasks:
+        record = TaskFiles(folder, task.name).read_record(plan.fingerprints[task.name])
+        if record is not None:
+            found[kind_of(task)].append(record.seconds)
+    return {kind: mean(seconds) for kind, seconds in found.items()}
+
+
+class _Rules:
+    """The rules of thumb for one experiment."""
+
+    def __init__(self, experiment: Experiment, sizes: _Sizes) -> None:
+        self.experiment, self.sizes = experiment, sizes
+        self.cube = sizes.pixels * sizes.bands * _FLOAT
+
+    def seconds(self, task: Task) -> float:
+        """Return the seconds of a task on one core."""
+        rules: dict[str, Callable[[Mapping[str, Any]], float]] = {
+            "draw_scene": lambda _: self.sizes.pixels * self.sizes.bands / 2e7,
+            "make_split": lambda _: self.sizes.pixels / 1e5,
+            "make_features": lambda _: self.sizes.pixels / 3e3,
+            "train": self._training,
+            "draw_map": self._mapping,
+            "search_gamma": self._row,
+        }
+        rule = rules.get(task.function.rpartition(":")[2])
+        return _SMALL if rule is None else _SMALL + rule(task.arguments)
+
+    def memory(self, task: Task) -> int:
+        """Return the bytes of a task at its peak."""
+        spec = self.experiment.models.get(task.arguments.get("model", ""))
+        if spec is None:
+            chain = task.function.endswith(":make_features")
+            return _PYTHON + (6 if chain else 3) * self.cube
+        width, train = self._width(spec), self._train(task.arguments.get("split", "main"))
+        scene = 3 * self.cube + 2 * self.sizes.pixels * width * _FLOAT
+        if isinstance(spec, CNNSpec):
+            windows = train * width * spec.window**2 * _FLOAT
+            return _PYTHON + _TORCH + scene + min(windows, _WINDOWS)
+        # What is trained on is compared with itself: distances and kernels.
+        return _PYTHON + scene + 3 * train**2 * _FLOAT
+
+    def _train(self, split: str) -> int:
+        """Count the pixels that a split trains on: what it says, or half of all."""
+        share = getattr(self.experiment.splits.get(split), "train", None)
+        if isinstance(share, float):
+            return max(2, round(share * self.sizes.labelled))
+        if isinstance(share, int):
+            return min(share * self.sizes.classes, self.sizes.labelled)
+        return self.sizes.labelled // 2
+
+    def _width(self, spec: ModelSpec) -> int:
+        """Count what a model sees of a pixel."""
+        if spec.features is None:
+            return self.sizes.bands
+        return chain_of(self.experiment, spec.features).outputs(self.sizes.bands)
+
+    def _training(self, given: Mapping[str, Any]) -> float:
+        spec = self.experiment.models[given["model"]]
+        train, width = self._train(given["split"]), self._width(spec)
+        test = self.sizes.labelled - train
+        if isinstance(spec, CNNSpec):
+            passed = _PASSES * _epochs(spec, train) * train + _DENSE * test
+            return passed * self._operations(spec) / _NETWORK_RATE
+        if isinstance(spec, SVMSpec):
+            searched = train**2 * width * self._tries(spec) / _SEARCH_RATE
+            return searched + train * (train + test / 2) * width / _SOLVER_RATE
+        return self.sizes.labelled / 1e3
+
+    def _mapping(self, given: Mapping[str, Any]) -> float:
+        spec, pixels = self.experiment.models[given["model"]], self.sizes.pixels
+        if isinstance(spec, CNNSpec):
+            return _DENSE * pixels * self._operations(spec) / _NETWORK_RATE
+        return pixels * self._train("main") / 2 * self._width(spec) / _SOLVER_RATE
+
+    def _row(self, given: Mapping[str, Any]) -> float:
+        spec, search = self.experiment.models[given["model"]], self.experiment.search
+        samples = self.sizes.labelled if search.on == "all" else self._train("main")
+        width = getattr(spec, "nwfe", None) or self._width(spec)
+        cells = len(given["costs"]) * search.folds
+        return cells * samples**2 * width / _SEARCH_RATE
+
+    def _operations(self, spec: CNNSpec) -> float:
+        """Count what one window costs a network on its way forward."""
+        return _operations(spec.network, self._width(spec), self.sizes.classes, spec.window)
+
+    def _tries(self, spec: SVMSpec) -> int:
+        """Count the cells and folds that a training searches."""
+        search = self.experiment.search
+        gammas = search.gamma or search.gamma_scale
+        return len(search.C) * len(gammas) * search.folds if spec.searched else 0
+
+
+@cache
+def _operations(network: str, bands: int, classes: int, window: int) -> float:
+    """Count the operations of one window, without computing any."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from hypercover.classifiers.networks.catalog import build
+
+    built = build(network, bands=bands, classes=classes, window=window).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        built(torch.empty(2, bands, window, window, device="meta"))
+    return float(counter.get_total_flops()) / 2
+
+
+def _epochs(spec: CNNSpec, windows: int) -> int:
+    """Count the passes of a training over its windows."""
+    return int(classifier_for(spec, seed=0).training_recipe().epochs(windows))

@@ -1,0 +1,109 @@
+"""A run folder made ready: the plan and the experiment that whoever does a task reads."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hypercover.errors import CallError, ExperimentError
+from hypercover.experiment.checking import check_experiment
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.plan import make_plan
+from hypercover.experiment.reading import load_experiment
+from hypercover.experiment.reduce import versions
+from hypercover.experiment.run import prepare_folder
+from hypercover.experiment.schema import Experiment
+from hypercover.experiment.search import check_place, check_search, prepare_search
+from hypercover.experiment.search_folder import SearchFolder
+from hypercover.experiment.search_plan import make_search_plan
+from hypercover.files import make_folder
+from hypercover.jobs.plan import FOLDER, Plan
+from hypercover.jobs.run import prepare_plan
+
+__all__ = ["Prepared", "asked_plan", "find_prepared", "prepare", "prepared_folder"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan and the folder in which its tasks are done."""
+
+    experiment: Experiment
+    """What is to be done."""
+    plan: Plan
+    """Its tasks."""
+    folder: Path
+    """Where they are done: the run folder, or ``search`` in it."""
+    search: bool
+    """Whether it is a grid search."""
+
+
+def asked_plan(
+    experiment: Experiment, folder: str | Path, *, search: bool = False
+) -> Prepared:
+    """Check an experiment and return its plan; nothing is written.
+
+    Raises
+    ------
+    CallError
+        About the first thing a run, or a search, of it would fail of.
+    """
+    asked = experiment.model_copy(update={"versions": versions()})
+    place = Path(folder).resolve()
+    if search:
+        check_search(asked)
+        check_place(SearchFolder(place), asked)
+        return Prepared(asked, make_search_plan(asked), SearchFolder(place).home, True)
+    check_experiment(asked)
+    return Prepared(asked, make_plan(asked), place, False)
+
+
+def prepare(asked: Prepared) -> None:
+    """Write plan and experiment into the folder, so that any task can be done by hand.
+
+    Raises
+    ------
+    CallError
+        If another run is at work there, or the folder holds another search.
+    """
+    writing = partial(prepare_folder, RunFolder(asked.folder), asked.experiment)
+    if asked.search:
+        place = SearchFolder(asked.folder.parent)
+        writing = partial(prepare_search, place, asked.experiment)
+    prepare_plan(asked.plan, make_folder(asked.folder), writing)
+
+
+def find_prepared(folder: str | Path) -> Prepared:
+    """Return what a folder was made ready for: a run, or else a search.
+
+    Raises
+    ------
+    CallError
+        If there is no plan, or the experiment or a file it reads was changed since.
+    """
+    place = prepared_folder(folder)
+    plan = Plan.load(place)
+    search = any(task.function.endswith("search_tasks:tabulate") for task in plan.tasks)
+    try:
+        experiment = load_experiment(RunFolder(place).experiment)
+    except ExperimentError as error:
+        raise CallError(
+            f"{place} holds a plan but no experiment that can be read ({error}); submit or "
+            "run it again."
+        ) from error
+    now = (make_search_plan if search else make_plan)(experiment)
+    if now.fingerprints != plan.fingerprints:
+        raise CallError(
+            f"The experiment in {place}, or a file it reads, was changed since its plan was "
+            "made; have what is at work there end, and submit or run it again."
+        )
+    return Prepared(experiment, plan, place, search)
+
+
+def prepared_folder(folder: str | Path) -> Path:
+    """Return where the plan of a run lies, or else that of a search in the same folder."""
+    place = Path(folder).resolve()
+    home = SearchFolder(place).home
+    return home if not _has_plan(place) and _has_plan(home) else place
+
+
+def _has_plan(folder: Path) -> bool:
+    return (folder / FOLDER / "plan.json").is_file()

@@ -1,0 +1,94 @@
+"""What a cluster is asked for unless somebody says otherwise: ``site.yaml``."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hypercover.errors import CallError
+from hypercover.experiment.reading import plain_yaml
+from hypercover.jobs.wanted import Wanted
+
+__all__ = ["Scheduler", "site_path", "site_wishes", "wanted_of"]
+
+_LARGEST = 2**16
+"""Bytes."""
+Scheduler = Literal["slurm", "pbs-torque", "pbs-pro"]
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class _Choice(BaseModel):
+    """The batch system that a site has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scheduler: Scheduler | None = None
+
+
+def site_path() -> Path:
+    """Return where the defaults of a site are read from."""
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "hypercover" / "site.yaml"
+
+
+def site_wishes() -> dict[str, Any]:
+    """Return what the file of the site asks for; nothing where there is none.
+
+    Raises
+    ------
+    CallError
+        If the file cannot be read or asks for something unknown.
+    """
+    path = site_path()
+    try:
+        with path.open("rb") as opened:
+            text = opened.read(_LARGEST + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CallError(f"{path} cannot be read ({error.strerror}); mend it.") from None
+    if len(text) > _LARGEST:
+        raise CallError(f"{path} is larger than 64 KiB; that is no file of defaults.")
+    try:
+        wishes = plain_yaml(text.decode())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CallError(
+            f"{path} is not valid YAML ({' '.join(str(error).split())})."
+        ) from None
+    if wishes is None:
+        return {}
+    if not isinstance(wishes, dict):
+        raise CallError(
+            f"{path} must be a mapping of keys to values, such as partition: main."
+        )
+    _validated(_Choice, {k: v for k, v in wishes.items() if k == "scheduler"}, str(path))
+    _validated(Wanted, {k: v for k, v in wishes.items() if k != "scheduler"}, str(path))
+    return wishes
+
+
+def wanted_of(wishes: dict[str, Any], where: str = "What is asked for") -> Wanted:
+    """Check what is asked of a batch system.
+
+    Raises
+    ------
+    CallError
+        About everything that is wrong.
+    """
+    return _validated(Wanted, wishes, where)
+
+
+def _validated(kind: type[_Kind], values: dict[str, Any], where: str) -> _Kind:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))} {_said(fault['msg'])}"
+            for fault in error.errors()
+        )
+        raise CallError(f"{where} is not valid: {faults}.") from None
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ").rstrip(".")[:200]

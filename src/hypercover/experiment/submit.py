@@ -1,0 +1,167 @@
+"""Sending an experiment to a batch system: its plan as job arrays in a run folder."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypercover.errors import CallError
+from hypercover.experiment.estimate import Estimate, estimates
+from hypercover.experiment.plan import training_tasks
+from hypercover.experiment.prepared import Prepared, prepare
+from hypercover.experiment.schema import CNNSpec
+from hypercover.experiment.site import Scheduler
+from hypercover.jobs.record import TaskFiles
+from hypercover.jobs.stages import Array, Kind, arrays_of
+from hypercover.jobs.submission import (
+    SYSTEMS,
+    Submission,
+    check_idle,
+    submit_arrays,
+    write_scripts,
+)
+from hypercover.jobs.wanted import Wanted, clock
+
+__all__ = ["Sending", "missing_tasks", "send", "sending", "write_only"]
+
+_USUAL = 3600
+"""Seconds an element is given at least where nobody says a limit."""
+_ROOM = 3
+"""Times an estimate that an element is given."""
+_LEAST = 2 * 2**30
+"""Bytes an element is given at least where nobody says how many."""
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Sending:
+    """Job arrays that are ready to be sent, and what they were made of."""
+
+    prepared: Prepared
+    """Plan and folder."""
+    scheduler: Scheduler
+    """Name of the batch system."""
+    wanted: Wanted
+    """What each element is given, with a time limit and memory."""
+    arrays: tuple[Array, ...]
+    """The arrays."""
+    estimates: Mapping[str, Estimate]
+    """What each task is expected to take."""
+
+    @property
+    def processes(self) -> int:
+        """Processes of a machine that train a network together."""
+        return self.prepared.experiment.processes
+
+
+def missing_tasks(prepared: Prepared) -> list[str]:
+    """Name the tasks of a plan that have no result yet."""
+    plan, folder = prepared.plan, prepared.folder
+    return [
+        task.name
+        for task in plan.ordered
+        if TaskFiles(folder, task.name).read_record(plan.fingerprints[task.name]) is None
+    ]
+
+
+def sending(prepared: Prepared, scheduler: Scheduler, wanted: Wanted) -> Sending:
+    """Sort what is missing of a plan into job arrays; nothing is written.
+
+    Raises
+    ------
+    CallError
+        If the time limit is shorter than the estimate of a task that cannot go on
+        where it was stopped.
+    """
+    names = missing_tasks(prepared)
+    guessed = estimates(prepared.experiment, prepared.plan, prepared.folder)
+    seconds = {name: guess.seconds / wanted.cpus for name, guess in guessed.items()}
+    kinds = _kinds(prepared, wanted)
+    trained = set() if prepared.search else set(training_tasks(prepared.experiment))
+    for name in names:
+        if wanted.time is not None and seconds[name] > wanted.time and name not in trained:
+            raise CallError(
+                f"The task {name} is expected to take {clock(math.ceil(seconds[name]))}, more "
+                f"than the time limit of {clock(wanted.time)}; give a longer --time or more "
+                "--cpus."
+            )
+    arrays = arrays_of(
+        prepared.plan,
+        names,
+        kinds=kinds,
+        seconds=seconds,
+        chunk=wanted.array_chunk,
+        limit=wanted.time or math.inf,
+    )
+    full = wanted.model_copy(update=_defaults(wanted, arrays, seconds, guessed))
+    return Sending(prepared, scheduler, full, arrays, guessed)
+
+
+def send(asked: Sending) -> Submission:
+    """Write plan, experiment and scripts into the run folder, and send the scripts.
+
+    Raises
+    ------
+    CallError
+        If other jobs or a run are at work there, or the batch system refuses.
+    OutputError
+        If the folder cannot be written.
+    """
+    folder = asked.prepared.folder
+    check_idle(folder)
+    prepare(asked.prepared)
+    return submit_arrays(
+        asked.arrays,
+        asked.scheduler,
+        asked.wanted,
+        plan=asked.prepared.plan,
+        folder=folder,
+        processes=asked.processes,
+    )
+
+
+def write_only(asked: Sending) -> list[Path]:
+    """Write what `send` would, and send nothing; return the scripts."""
+    check_idle(asked.prepared.folder)
+    prepare(asked.prepared)
+    return write_scripts(
+        asked.arrays,
+        SYSTEMS[asked.scheduler],
+        asked.wanted,
+        folder=asked.prepared.folder,
+        processes=asked.processes,
+    )
+
+
+def _kinds(prepared: Prepared, wanted: Wanted) -> dict[str, Kind]:
+    """Say which tasks run on GPUs, and which are trained by several processes."""
+    if prepared.search:
+        return {}
+    experiment = prepared.experiment
+    networks = [n for n, spec in experiment.models.items() if isinstance(spec, CNNSpec)]
+    kinds: dict[str, Kind] = {}
+    if wanted.gpus:
+        kinds |= {f"map-{name}": "gpu" for name in networks}
+    several = wanted.nodes * experiment.processes > 1
+    for name in training_tasks(experiment):
+        if several or wanted.gpus:
+            kinds[name] = "ranks" if several else "gpu"
+    return kinds
+
+
+def _defaults(
+    wanted: Wanted,
+    arrays: Sequence[Array],
+    seconds: Mapping[str, float],
+    guessed: Mapping[str, Estimate],
+) -> dict[str, int]:
+    """Return time limit and memory where nobody said any."""
+    found: dict[str, int] = {}
+    elements = [element for array in arrays for element in array.elements]
+    if wanted.time is None:
+        longest = max((sum(seconds[n] for n in one) for one in elements), default=0.0)
+        found["time"] = max(_USUAL, 60 * math.ceil(_ROOM * longest / 60))
+    if wanted.memory is None:
+        most = max((guessed[n].memory for one in elements for n in one), default=0)
+        found["memory"] = max(_LEAST, _GIB * math.ceil(1.5 * most / _GIB))
+    return found

@@ -1,0 +1,262 @@
+"""A plan sent to a batch system: scripts, the numbers of the jobs, and where they stand.
+
+All of it lies in ``jobs/`` of the folder that is worked on: ``NAME.sh`` and
+``NAME.tasks`` of each array, what its elements print, and ``submission.json``.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hypercover.errors import CallError, HypercoverError
+from hypercover.files import make_folder, write_json, write_text
+from hypercover.jobs.batch import BatchSystem, Places, is_there
+from hypercover.jobs.executor import State
+from hypercover.jobs.pbs import PBSPro, Torque
+from hypercover.jobs.plan import Plan
+from hypercover.jobs.record import TaskFiles, read_json
+from hypercover.jobs.run import locked
+from hypercover.jobs.script import script_of, task_list
+from hypercover.jobs.slurm import Slurm
+from hypercover.jobs.stages import Array
+from hypercover.jobs.wanted import Wanted
+
+__all__ = [
+    "SYSTEMS",
+    "SentArray",
+    "Submission",
+    "at_work",
+    "check_idle",
+    "places_of",
+    "scripts_folder",
+    "submit_arrays",
+    "write_scripts",
+]
+
+SYSTEMS: Mapping[str, BatchSystem] = {
+    system.name: system for system in (Slurm(), Torque(), PBSPro())
+}
+"""The batch systems by the names they have on the command line."""
+_FILE = "submission.json"
+_log = logging.getLogger(__name__)
+_BIGGEST = 2**26
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,200}$")]
+
+
+class SentArray(BaseModel):
+    """A job array as it was sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: _Name
+    """Name of the array and its files."""
+    job: Annotated[str, Field(pattern=r"^\d{1,12}(\[\])?(\.[A-Za-z0-9._-]{1,200})?$")]
+    """What the batch system calls it."""
+    elements: tuple[tuple[_Name, ...], ...]
+    """Names of the tasks of each element."""
+
+
+class Submission(BaseModel):
+    """What was sent last from a folder, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["hypercover-submission"] = "hypercover-submission"
+    version: Literal[1] = 1
+    scheduler: Literal["slurm", "pbs-torque", "pbs-pro"]
+    """Name of the batch system."""
+    wanted: Wanted
+    """What each element was given."""
+    arrays: tuple[SentArray, ...] = ()
+    """The arrays in the order in which they were sent."""
+
+    @property
+    def system(self) -> BatchSystem:
+        """The batch system."""
+        return SYSTEMS[self.scheduler]
+
+    @property
+    def jobs(self) -> list[str]:
+        """What the batch system calls the arrays."""
+        return [array.job for array in self.arrays]
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder that is worked on."""
+        write_json(scripts_folder(folder) / _FILE, self.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Submission | None":
+        """Return what was sent from a folder, if anything was.
+
+        Raises
+        ------
+        CallError
+            If the file is not what was written.
+        """
+        path = scripts_folder(folder) / _FILE
+        if not path.exists():
+            return None
+        if path.stat().st_size > _BIGGEST:
+            raise CallError(f"{path} is too large to be a submission; remove it.")
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise CallError(
+                f"{path} is damaged ({where}: {first['msg']}); remove it after cancelling "
+                "the jobs by hand."
+            ) from None
+
+
+def scripts_folder(folder: Path) -> Path:
+    """Return where the scripts of a folder that is worked on lie."""
+    return folder / "jobs"
+
+
+def places_of(submission: Submission | None) -> Places | None:
+    """Say where the elements stand; None where the batch system cannot be asked here."""
+    if submission is None or not submission.jobs or not is_there(submission.system):
+        return None
+    try:
+        return submission.system.states(submission.jobs)
+    except HypercoverError as error:
+        _log.warning("Where the jobs stand is not known: %s", error.args[-1])
+        return None
+
+
+def at_work(submission: Submission | None) -> list[str]:
+    """Return the jobs that wait or run, as far as the batch system can be asked."""
+    busy = {
+        job
+        for (job, _), state in (places_of(submission) or {}).items()
+        if state in (State.WAITING, State.RUNNING)
+    }
+    return sorted(busy)
+
+
+def check_idle(folder: Path) -> None:
+    """Refuse a folder from which jobs are at work.
+
+    Raises
+    ------
+    CallError
+    """
+    busy = at_work(Submission.load(folder))
+    if busy:
+        raise CallError(
+            f"The jobs {', '.join(busy)} are at work in {folder}; wait until they end, or "
+            f"call hypercover cancel {folder}."
+        )
+
+
+def write_scripts(
+    arrays: Sequence[Array],
+    system: BatchSystem,
+    wanted: Wanted,
+    *,
+    folder: Path,
+    processes: int = 1,
+) -> list[Path]:
+    """Write the scripts of job arrays and the tasks of their elements.
+
+    Raises
+    ------
+    CallError
+        If the batch system cannot do what is asked.
+    OutputError
+        If they cannot be written.
+    """
+    place = make_folder(scripts_folder(folder))
+    texts = {
+        array.name: script_of(
+            array,
+            system,
+            wanted,
+            folder=folder,
+            place=place,
+            command=_command(),
+            python=[sys.executable],
+            processes=processes,
+        )
+        for array in arrays
+    }
+    for stale in (*place.glob("[0-9]*.sh"), *place.glob("[0-9]*.tasks")):
+        stale.unlink(missing_ok=True)
+    for array in arrays:
+        write_text(place / f"{array.name}.tasks", task_list(array))
+        write_text(place / f"{array.name}.sh", texts[array.name])
+    return [place / f"{array.name}.sh" for array in arrays]
+
+
+def submit_arrays(
+    arrays: Sequence[Array],
+    scheduler: Literal["slurm", "pbs-torque", "pbs-pro"],
+    wanted: Wanted,
+    *,
+    plan: Plan,
+    folder: Path,
+    processes: int = 1,
+) -> Submission:
+    """Write the scripts of job arrays and send them, each after those it waits for.
+
+    Raises
+    ------
+    CallError
+        If jobs are at work in the folder, its plan was changed meanwhile, or the
+        batch system refuses; then none is left there.
+    """
+    system = SYSTEMS[scheduler]
+    with locked(folder):
+        check_idle(folder)
+        if Plan.load(folder).fingerprints != plan.fingerprints:
+            raise CallError(f"The plan in {folder} was changed meanwhile; submit again.")
+        write_scripts(arrays, system, wanted, folder=folder, processes=processes)
+        for name in (
+            name for array in arrays for tasks in array.elements for name in tasks
+        ):
+            TaskFiles(folder, name).forget()
+        sent = Submission(scheduler=scheduler, wanted=wanted)
+        try:
+            for array in _sent(arrays, system, folder):
+                sent = sent.model_copy(update={"arrays": (*sent.arrays, array)})
+                sent.save(folder)
+        except BaseException:
+            _take_back(sent, folder)
+            raise
+    return sent
+
+
+def _sent(
+    arrays: Sequence[Array], system: BatchSystem, folder: Path
+) -> Iterator[SentArray]:
+    """Send arrays one by one."""
+    jobs: dict[str, str] = {}
+    for array in arrays:
+        after = [jobs[name] for name in array.after]
+        script = scripts_folder(folder) / f"{array.name}.sh"
+        jobs[array.name] = system.submit(script, after)
+        yield SentArray(name=array.name, job=jobs[array.name], elements=array.elements)
+
+
+def _take_back(sent: Submission, folder: Path) -> None:
+    """Leave nothing of a submission that failed half-way."""
+    if sent.jobs:
+        try:
+            sent.system.cancel(sent.jobs)
+        except HypercoverError:
+            return
+    (scripts_folder(folder) / _FILE).unlink(missing_ok=True)
+
+
+def _command() -> list[str]:
+    """Return the words that call hypercover from anywhere, as it is called here."""
+    script = Path(sys.executable).with_name("hypercover")
+    if script.is_file():
+        return [str(script)]
+    return [sys.executable, "-P", "-m", "hypercover.cli.main"]
