@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
+from private_slurm import PrivateSlurm, missing_programs, private_slurm
 
 # A busy machine must fail no test, and a change is judged by the same examples each time.
 settings.register_profile("steady", deadline=None, derandomize="CI" in os.environ)
@@ -29,6 +31,24 @@ def data_folder() -> Path:
     folder = Path(named)
     assert folder.is_dir(), f"HYPERCOVER_DATA names {folder}, which is no folder"
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[PrivateSlurm]:
+    """A real Slurm of two virtual nodes; its tests are skipped where it is not installed."""
+    missing = missing_programs()
+    if missing:
+        said = (
+            f"NO JOB WAS SENT TO A REAL SLURM: {', '.join(missing)} not installed "
+            "(on Debian: apt-get install slurm-wlm munge)"
+        )
+        assert "CI" not in os.environ, said
+        pytest.skip(said)
+    # A socket may have a path of a hundred letters.
+    with TemporaryDirectory(prefix="slurm-") as home:
+        Path(home).chmod(0o755)
+        with private_slurm(Path(home)) as started:
+            yield started
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,13 @@ def tidy(folder, pause):
     finally:
         _mark(folder, "tidied")
 
+def stopping(folder):
+    from hypercover.stopping import Stopped, stop_asked
+    _mark(folder, "begun")
+    while not stop_asked():
+        time.sleep(0.02)
+    raise Stopped
+
 def listening(folder):
     return input()
 

@@ -5,14 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from hypercover.errors import CallError, ExperimentError
-from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import make_plan
 from hypercover.experiment.reading import load_experiment
-from hypercover.experiment.reduce import versions
-from hypercover.experiment.run import prepare_folder
 from hypercover.experiment.schema import Experiment
-from hypercover.experiment.search import check_place, check_search, prepare_search
 from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import make_search_plan
 from hypercover.files import make_folder
@@ -46,6 +42,11 @@ def asked_plan(
     CallError
         About the first thing a run, or a search, of it would fail of.
     """
+    # Here, as a task that is done by hand has no use for what checks an experiment.
+    from hypercover.experiment.checking import check_experiment
+    from hypercover.experiment.reduce import versions
+    from hypercover.experiment.search import check_place, check_search
+
     asked = experiment.model_copy(update={"versions": versions()})
     place = Path(folder).resolve()
     if search:
@@ -64,6 +65,9 @@ def prepare(asked: Prepared) -> None:
     CallError
         If another run is at work there, or the folder holds another search.
     """
+    from hypercover.experiment.run import prepare_folder
+    from hypercover.experiment.search import prepare_search
+
     writing = partial(prepare_folder, RunFolder(asked.folder), asked.experiment)
     if asked.search:
         place = SearchFolder(asked.folder.parent)

@@ -8,7 +8,7 @@ from hypercover.jobs.plan import Plan
 
 __all__ = ["selected"]
 
-_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 def selected(plan: Plan, *texts: str) -> list[str]:

@@ -1,0 +1,46 @@
+"""What is asked of a batch system: nothing in it can become a command."""
+
+import pytest
+from pydantic import ValidationError
+
+from hypercover.jobs.wanted import Wanted, clock, seconds_of
+
+
+def test_wishes_come_back_from_their_file():
+    wanted = Wanted(
+        partition="main", account="lp_x", time="2h", memory="4GiB", gpus=1, modules=["cuda/12"],
+        directives=["--constraint=k40"], array_chunk=3,
+    )  # fmt: skip
+    assert (wanted.time, wanted.memory) == (7200, 2**32)
+    assert Wanted.model_validate(wanted.model_dump(mode="json")) == wanted
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"partition": "main\n#SBATCH --account=x"},
+        {"partition": "$(reboot)"},
+        {"account": "-x"},
+        {"modules": ["cuda; rm -rf /"]},
+        {"directives": ["--a=b\nrm -rf /"]},
+        {"directives": ["rm"]},
+        {"time": 90},
+        {"time": "0"},
+        {"time": "soon"},
+        {"time": "30 s"},
+        {"memory": "4"},
+        {"memory": "1kB"},
+        {"cpus": 0},
+        {"gpus": -1},
+        {"nodes": 10**9},
+        {"unknown": 1},
+    ],
+)
+def test_what_is_no_wish_is_refused(wish):
+    with pytest.raises(ValidationError):
+        Wanted.model_validate(wish)
+
+
+@pytest.mark.parametrize("seconds", [60, 3599, 3600, 86_399, 360_000])
+def test_times_come_back_as_they_were_written(seconds):
+    assert seconds_of(clock(seconds)) == seconds
