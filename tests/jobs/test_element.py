@@ -142,6 +142,6 @@ def test_a_worker_told_to_stop_says_that_it_can_go_on(tmp_path, trial_tasks):
         assert time.monotonic() < give_up
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 75
+    assert process.wait(timeout=60) == 75
+    process.communicate()
     assert not (tmp_path / "tasks" / "only.error").exists()

@@ -214,18 +214,11 @@ class Training:
                 self._leave(checkpoints)
 
     def _leave(self, checkpoints: Checkpoints) -> None:
-        """Write a checkpoint when one is due, and stop after it if that was asked for."""
-        if self.world.size > 1:
-            self._leave_together(checkpoints)
-            return
-        if checkpoints.due() or stop_asked():
-            checkpoints.save(self.at)
-        if stop_asked():
-            raise Stopped
+        """Write a checkpoint when one is due: all processes sum, the first one writes.
 
-    def _leave_together(self, checkpoints: Checkpoints) -> None:
-        """Write a checkpoint when one is due: all processes sum, the first one writes."""
-        if self.at.step % _BETWEEN:
+        Asked to stop, they write one and stop.
+        """
+        if self.world.size > 1 and self.at.step % _BETWEEN:
             return
         stop = self.world.any(stop_asked(), self.device)
         if not stop and not self.world.said(checkpoints.due(), self.device):
