@@ -1,5 +1,6 @@
 """A GPU's work of one batch, recorded once and replayed."""
 
+import gc
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -57,7 +58,9 @@ class Replay:
         """Record the work of a batch of this shape, without doing it."""
         given, asked = windows.clone(), wanted.clone()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # what an earlier training left must not be freed while the GPU listens
+        gc.collect()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self._pass_through(given, asked)
         _log.debug("recorded the work of %d windows", len(windows))
         gradients = [weight.grad for weight in self._weights]

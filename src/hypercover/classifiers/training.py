@@ -158,6 +158,8 @@ class Training:
                 record = self._closed()
                 if progress is not None and self.world.first:
                     progress({**record, "epochs": self.epochs})
+        # its recordings hold memory of the GPU, and it holds this training
+        self.replay = None
         if self.at.best:
             self.network.load_state_dict(self.at.best)
         self._check_weights()

@@ -29,7 +29,6 @@ class DefaultNetwork(Network):
     """
 
     minimum_batch = 2
-    replayable = True
     scaling = "cleared"
     components = 40
     recipe = Recipe(

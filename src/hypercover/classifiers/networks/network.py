@@ -26,8 +26,8 @@ class Network(nn.Module):
     minimum_batch: ClassVar[int] = 1
     """Fewest windows in a training batch: 2 where batches are normalised."""
     replayable: ClassVar[bool] = False
-    """Whether a pass through it is the same work every time, so that a GPU can be
-    given a recording of it: no draw, no number that the processor waits for."""
+    """Whether a GPU may be given a recording of a pass: the same work every time, no
+    draw, no number that the processor waits for, and enough of it to be worth it."""
     spatially_valid: ClassVar[bool] = True
     """Whether a tile passed at once gives the scores of window by window."""
     scaling: ClassVar[Literal["standard", "cleared", "principal"]] = "standard"

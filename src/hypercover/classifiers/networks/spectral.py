@@ -48,7 +48,6 @@ class SpectralNetwork(Network):
     74196
     """
 
-    replayable = True
     recipe = Recipe(
         optimiser="adamw",
         learning_rate=1e-3,
