@@ -12,7 +12,14 @@ from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Record
 from hypercover.jobs.run import run_plan
-from hypercover.jobs.speedup import COLUMNS, SpeedUp, Stretch, speed_up, stretches_of
+from hypercover.jobs.speedup import (
+    COLUMNS,
+    STAGES,
+    SpeedUp,
+    Stretch,
+    speed_up,
+    stretches_of,
+)
 
 WHOLE = st.integers(0, 40)
 STRETCHES = st.lists(
@@ -50,8 +57,16 @@ def test_the_table_has_a_line_for_all_and_one_for_each():
 
 def test_of_old_results_nobody_knows_when_they_began():
     old = Record("f", None, 1.0, "host", 1)
-    assert stretches_of([old, Record.of("f", None, 1.0)])[0].seconds == 1.0
-    assert len(stretches_of([old])) == 0
+    new = stretches_of([("old", old), ("new", Record.of("f", None, 1.0))])
+    assert [(each.task, each.seconds) for each in new] == [("new", 1.0)]
+    assert len(stretches_of([("old", old)])) == 0
+
+
+def test_each_task_has_its_share_of_the_sum():
+    stretches = [Stretch("a", 0, 6.0, "train"), Stretch("b", 0, 2.0, "map")]
+    lines = list(csv.reader(io.StringIO(SpeedUp.of(stretches).stages_csv())))
+    assert tuple(lines[0]) == STAGES
+    assert lines[1:] == [["train", "6.000", "0.7500"], ["map", "2.000", "0.2500"]]
 
 
 def test_a_plan_that_ran_is_added_up(tmp_path, trial_tasks):

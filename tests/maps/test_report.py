@@ -373,6 +373,14 @@ def test_page_says_what_the_run_cost(run_folder):
     assert "The run took 50.0 s; its 3 tasks one after another 1 min 30 s" in words
     assert "speed-up 1.8 on 2 at once, efficiency 90.0 %" in words
     assert "n1 <b>7 2 50.0 s 100.0" in words
+    assert "Share of the sum" not in words
+    stages = "task,seconds,share\nmap-<i>,30.000,0.3333\ntrain,60.000,0.6667\n"
+    (run_folder / "stages.csv").write_text(stages)
+    words = Reader(read(run_folder)).words
+    assert "Share of the sum in % train 1 min" in words
+    assert "66.7 map-<i> 30.0 s 33.3" in words
+    (run_folder / "stages.csv").write_text("task,seconds\nx,nan\n")
+    assert "Share of the sum" not in Reader(read(run_folder)).words
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,11 @@ class RunFolder:
         return self.path / "speedup.csv"
 
     @property
+    def stages(self) -> Path:
+        """What share of that each task had, as a table."""
+        return self.path / "stages.csv"
+
+    @property
     def log(self) -> Path:
         """Training curves, one JSON object a line."""
         return self.path / "log.jsonl"

@@ -83,7 +83,7 @@ def _products(
     yield "reduce", (run.metrics, run.confusion, run.log, *shown)
     yield "classes", tuple(run.figure(f"classes-{model}") for model in experiment.models)
     yield "view", (run.view(),)
-    yield "report", (run.report, run.speedup)
+    yield "report", (run.report, run.speedup, run.stages)
 
 
 def drop_foreign_maps(run: RunFolder, before: Experiment, now: Experiment) -> None:
@@ -132,7 +132,9 @@ def drop_results(run: RunFolder) -> None:
 
     Beside the new experiment file they would pass for its results.
     """
-    for stale in (run.metrics, run.confusion, run.log, run.speedup, run.report):
+    for stale in (
+        *(run.metrics, run.confusion, run.log, run.speedup, run.stages, run.report),
+    ):
         stale.unlink(missing_ok=True)
 
 

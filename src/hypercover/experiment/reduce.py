@@ -157,10 +157,11 @@ def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
 
 
 def report_run(folder: Path) -> dict[str, Any]:
-    """Write ``speedup.csv``, and ``report.html`` from what lies in the run folder."""
+    """Write what the run cost, and ``report.html`` from what lies in the run folder."""
     from hypercover.maps.report import write_report
 
     found = speed_up(Plan.load(folder), folder, without=("report",))
     if found is not None:
         write_text(RunFolder(folder).speedup, found.csv())
+        write_text(RunFolder(folder).stages, found.stages_csv())
     return {"report": write_report(folder).name}

@@ -2,16 +2,17 @@
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import Record, TaskFiles
 
-__all__ = ["COLUMNS", "SpeedUp", "Stretch", "speed_up", "stretches_of"]
+__all__ = ["COLUMNS", "STAGES", "SpeedUp", "Stretch", "speed_up", "stretches_of"]
 
 COLUMNS = ("worker", "tasks", "serial_seconds", "wall_seconds", "speed_up", "efficiency")
+STAGES = ("task", "seconds", "share")
 _PAUSE = 60.0
 """Seconds without any task after which a run counts as stopped meanwhile."""
 
@@ -26,6 +27,8 @@ class Stretch:
     """Seconds since 1970, by the clock of that machine."""
     seconds: float
     """How long it took."""
+    task: str = ""
+    """Its name."""
 
     @property
     def ended(self) -> float:
@@ -57,6 +60,8 @@ class SpeedUp:
     workers: int
     """Tasks that ran at the same time, at most: a worker that died counts with who took
     its place."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds of each task, in the order of the plan."""
 
     @classmethod
     def of(cls, stretches: Sequence[Stretch]) -> "SpeedUp":
@@ -66,7 +71,8 @@ class SpeedUp:
         for each in stretches:
             busy[each.worker] = busy.get(each.worker, 0.0) + each.seconds
             tasks[each.worker] = tasks.get(each.worker, 0) + 1
-        return cls(_wall(stretches), tasks, busy, _most_at_once(stretches))
+        stages = {each.task: each.seconds for each in stretches if each.task}
+        return cls(_wall(stretches), tasks, busy, _most_at_once(stretches), stages)
 
     @property
     def serial(self) -> float:
@@ -99,12 +105,31 @@ class SpeedUp:
             lines.writerow((worker, self.tasks[worker], f"{busy:.3f}", wall, part, part))
         return written.getvalue()
 
+    def stages_csv(self) -> str:
+        """Return a line for each task: its seconds and its share of the sum.
 
-def stretches_of(records: Iterable[Record]) -> list[Stretch]:
-    """Return who did which task when; of old records it is not known."""
+        Where a run was killed, a task counts as it was done last.
+        """
+        return _share_lines(self.stages)
+
+
+def _share_lines(stages: Mapping[str, float]) -> str:
+    """Return a line for each task, with its share of the seconds of all."""
+    written = io.StringIO()
+    lines = csv.writer(written, lineterminator="\n")
+    lines.writerow(STAGES)
+    whole = sum(stages.values())
+    for task, seconds in stages.items():
+        share = seconds / whole if whole > 0 else 0.0
+        lines.writerow((task, f"{seconds:.3f}", f"{share:.4f}"))
+    return written.getvalue()
+
+
+def stretches_of(records: Iterable[tuple[str, Record]]) -> list[Stretch]:
+    """Return who did which task when, of tasks by name; of old records it is not known."""
     return [
-        Stretch(f"{record.host} {record.pid}", record.began, record.seconds)
-        for record in records
+        Stretch(f"{record.host} {record.pid}", record.began, record.seconds, name)
+        for name, record in records
         if record.began is not None
     ]
 
@@ -119,11 +144,11 @@ def speed_up(
     without : names of tasks to leave out, such as the one that asks
     """
     records = (
-        TaskFiles(folder, task.name).read_record(plan.fingerprints[task.name])
+        (task.name, TaskFiles(folder, task.name).read_record(plan.fingerprints[task.name]))
         for task in plan.tasks
         if task.name not in without
     )
-    found = stretches_of(record for record in records if record is not None)
+    found = stretches_of((name, record) for name, record in records if record is not None)
     return SpeedUp.of(found) if found else None
 
 

@@ -150,7 +150,7 @@ class Run:
     def speed(self) -> dict[str, Speed]:
         """What the run and the search in its folder cost, as far as they were written down."""
         found = {
-            "The run": read_speed(self.folder / "speedup.csv"),
+            "The run": read_speed(self.folder / "speedup.csv", self.folder / "stages.csv"),
             "The search": read_speed(self.folder / "search-speedup.csv"),
         }
         return {name: speed for name, speed in found.items() if speed is not None}
