@@ -52,14 +52,14 @@ def assert_same(found, scene):
         assert crs(found.grid.crs) == crs(scene.grid.crs)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [*FORMATS, "a.h5"])
 def test_everything_survives(tmp_path, scene, name):
     scene = scene.replace(simulated=True, name="Feld {1}, Nord = Süd")
     write_scene(scene, tmp_path / name)
     assert_same(open_scene(tmp_path / name), scene)
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.hdr"])
+@pytest.mark.parametrize("name", ["a.tif", "a.hdr", "a.h5"])
 def test_chosen_bands_keep_their_numbers(tmp_path, scene, name):
     write_scene(scene.take_bands([0, 3, 5]), tmp_path / name)
     found = open_scene(tmp_path / name)
@@ -104,7 +104,7 @@ def scenes(draw):
     return Scene(with_grid(cube, Grid(*shape[1:], wkt, place)))
 
 
-@pytest.mark.parametrize("name", ["a.tif", "a.hdr"])
+@pytest.mark.parametrize("name", ["a.tif", "a.hdr", "a.h5"])
 @given(scene=scenes())
 @settings(
     max_examples=40,
@@ -174,7 +174,8 @@ def test_the_same_scene_gives_the_same_bytes(tmp_path, scene):
     for folder in ("one", "two"):
         write_scene(scene, tmp_path / folder / "a.tif")
         write_scene(scene, tmp_path / folder / "b.hdr")
-    for name in ("a.tif", "b.hdr", "b.img"):
+        write_scene(scene, tmp_path / folder / "c.h5")
+    for name in ("a.tif", "b.hdr", "b.img", "c.h5"):
         assert (tmp_path / "one" / name).read_bytes() == (
             tmp_path / "two" / name
         ).read_bytes()
@@ -196,12 +197,13 @@ class TestRefused:
         with pytest.raises(CallError, match="write a GeoTIFF"):
             write_scene(sheared, tmp_path / "a.hdr")
         assert not list(tmp_path.iterdir())
-        write_scene(sheared, tmp_path / "a.tif")
-        assert open_scene(tmp_path / "a.tif").grid == grid
+        for name in ("a.tif", "a.h5"):
+            write_scene(sheared, tmp_path / name)
+            assert open_scene(tmp_path / name).grid == grid
 
 
 class TestNothingHalfWritten:
-    @pytest.mark.parametrize("name", ["a.tif", "a.hdr"])
+    @pytest.mark.parametrize("name", ["a.tif", "a.hdr", "a.h5"])
     def test_a_failure_keeps_the_old_file(self, tmp_path, scene, name):
         write_scene(scene, tmp_path / name)
         before = {one: one.read_bytes() for one in tmp_path.iterdir()}
@@ -216,7 +218,7 @@ class TestNothingHalfWritten:
             )
         assert {one: one.read_bytes() for one in tmp_path.iterdir()} == before
 
-    @pytest.mark.parametrize("name", ["a.tif", "a.hdr"])
+    @pytest.mark.parametrize("name", ["a.tif", "a.hdr", "a.h5"])
     def test_a_full_disk(self, tmp_path, name):
         """A limit on the size of files stands for the disk that is full."""
         code = (
@@ -269,6 +271,8 @@ class TestLabels:
     def test_envi_lists_survive_hostile_names(self, tmp_path, codes, utm):
         legend = Legend.of({1: "a, {b}\n= c", 2: "d", 5: "e"})
         write_labels(codes, legend, utm, tmp_path / "gt.hdr")
+        assert open_labels(tmp_path / "gt.hdr", utm)[1].names == ("a, {b}= c", "d", "e")
+        (tmp_path / "gt.img.aux.xml").unlink()
         assert open_labels(tmp_path / "gt.hdr", utm)[1].names == ("a; (b) - c", "d", "e")
         header = envi.read_envi_header(str(tmp_path / "gt.hdr"))
         assert header["file type"] == "ENVI Classification"
@@ -308,7 +312,7 @@ def test_nothing_leaks_to_the_user(tmp_path, values, codes, capfd, recwarn):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", ["named.tif", "named.hdr"])
+@pytest.mark.parametrize("name", ["named.tif", "named.hdr", "named.h5"])
 def test_names_of_bands_are_kept_and_numbers_are_no_names(tmp_path, name):
     cube = xr.DataArray(np.ones((2, 3, 4), np.float32), dims=("band", "y", "x"))
     plain = write_scene(Scene(cube), tmp_path / f"plain-{name}")

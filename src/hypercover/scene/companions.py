@@ -1,5 +1,7 @@
 """The files that an image or its labels consist of."""
 
+import re
+from glob import escape
 from pathlib import Path
 
 from hypercover.scene.formats.envi import RAW
@@ -8,6 +10,11 @@ __all__ = ["companions", "identity"]
 
 _SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
 """A shapefile is several; the classes of its polygons stand in the second."""
+
+_PRODUCT = re.compile(
+    r"(ENMAP.*)METADATA\.XML|MTD_MSIL(?:1C|2A)\.xml|(L[A-Z]\d\d_.*)_MTL\.\w+"
+)
+"""Metadata of products, and what the names of their other files begin with."""
 
 
 def companions(path: Path) -> tuple[Path, ...]:
@@ -26,6 +33,13 @@ def companions(path: Path) -> tuple[Path, ...]:
         names |= {f"{stem}{one}" for one in ("", *RAW)}
     elif suffix in ("", *RAW):
         names |= {f"{stem}.hdr", f"{name}.hdr"}
+    product = _PRODUCT.fullmatch(path.name)
+    if product:
+        start = product[1] or product[2]
+        images = path.parent.glob(
+            f"{escape(start)}*" if start else "GRANULE/*/IMG_DATA/**/*.jp2"
+        )
+        return (path, *sorted(one for one in images if one.is_file() and one != path))
     beside = sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
     return (path, *(one for one in beside if one.name != path.name))
 

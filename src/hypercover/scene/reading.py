@@ -12,6 +12,11 @@ from hypercover.errors import LabelError, SceneError
 from hypercover.scene.catalog import with_known_bands
 from hypercover.scene.classtable import read_legend
 from hypercover.scene.formats.containers import CONTAINERS, open_container
+from hypercover.scene.formats.products.door import (
+    product_file,
+    product_reader,
+    read_swath,
+)
 from hypercover.scene.formats.signature import Kind, kind_of, local_file
 from hypercover.scene.grid import Grid
 from hypercover.scene.images import with_known_image
@@ -46,7 +51,8 @@ def open_scene(
     Parameters
     ----------
     path : path
-        The image; for ENVI its header or its data.
+        The image; for ENVI its header or its data; for EnMAP, Sentinel-2 and Landsat
+        the file of metadata.
     labels : path, False or None
         A label map in any of these formats or a vector file.  None takes the
         label map in the image's own file, if there is one; False takes none.
@@ -68,7 +74,7 @@ def open_scene(
     LabelError
         If the labels are damaged, no class codes, or do not fit the image.
     """
-    file = local_file(path)
+    file = product_file(path)
     table = read_legend(legend)
     label_file = None if labels is None or labels is False else _label_file(labels)
     shapes = [] if label_file is None else _label_shapes(label_file, label_variable)
@@ -98,6 +104,9 @@ def _image(
     label_variable: str | None,
 ) -> tuple[Scene, LabelMap | None]:
     """Open the image, and the labels in the same file where they are looked for."""
+    read_product = product_reader(file)
+    if read_product is not None:
+        return read_product(file, variable), None
     kind = kind_of(file)
     if kind is Kind.VECTOR:
         raise SceneError(
@@ -107,6 +116,9 @@ def _image(
     if kind not in CONTAINERS:
         return _raster_image(file, variable, axes), None
     container = open_container(file, kind)
+    swath = read_swath(container, variable)
+    if swath is not None:
+        return swath, None
     hints = [*shapes, *container.flat_shapes(label_variable if look else None)]
     scene = container.image(variable, axes, hints)
     if not look:

@@ -1,4 +1,4 @@
-"""Writing cubes as GeoTIFF or ENVI, strip by strip, with all that is known of the bands."""
+"""Writing cubes as GeoTIFF, ENVI or HDF5, strip by strip, with all that is known of the bands."""
 
 import os
 import warnings
@@ -31,7 +31,7 @@ __all__ = ["check_apart", "driver_of", "write_labels", "write_scene"]
 
 _DRIVERS = {
     ".tif": "GTiff", ".tiff": "GTiff", ".hdr": "ENVI", ".img": "ENVI", ".dat": "ENVI",
-    ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI",
+    ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI", ".h5": "HDF5", ".hdf5": "HDF5",
 }  # fmt: skip
 _SIDE = 64
 """Side of the tiles of a GeoTIFF; strips are cut along them."""
@@ -55,13 +55,14 @@ def driver_of(path: Path) -> str:
     Raises
     ------
     CallError
-        If the suffix is neither that of GeoTIFF nor of ENVI.
+        If the suffix is that of neither GeoTIFF, ENVI nor HDF5.
     """
     driver = _DRIVERS.get(path.suffix.lower())
     if driver is None:
         raise CallError(
             "An image is written as GeoTIFF (.tif) or ENVI (.hdr, .img, .dat, .bsq, .bil, "
-            f".bip), got the name {path.name!r}; give it one of these suffixes."
+            f".bip), or as HDF5 (.h5), got the name {path.name!r}; give it one of these "
+            "suffixes."
         )
     return driver
 
@@ -121,7 +122,8 @@ def write_scene(
     ----------
     scene : Scene
     path : path
-        ``.tif`` for a tiled, compressed GeoTIFF; ``.hdr``, ``.img``, ``.dat`` for ENVI.
+        ``.tif`` for a tiled, compressed GeoTIFF; ``.hdr``, ``.img``, ``.dat`` for ENVI;
+        ``.h5`` for HDF5, which also takes labels and classes along.
     interleave : {"bsq", "bil", "bip"}, optional
         Order of the values in an ENVI file: by band (default), line or pixel.
     tags : mapping, optional
@@ -144,6 +146,11 @@ def write_scene(
     target = Path(path)
     driver = driver_of(target)
     options = _options(driver, target, interleave)
+    if driver == "HDF5":
+        from hypercover.scene.writing_hdf5 import write_hdf5
+
+        pieces = _pieces(scene)
+        return write_hdf5(scene, target, pieces, tags=tags or {}, progress=progress)
     dtype = _storable(scene.cube.dtype, driver)
     options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
     with _drafted(target, scene.grid, driver, options, description=scene.name) as file:
@@ -167,7 +174,8 @@ def write_labels(
     """Write a label map with the names and colours of its classes.
 
     A GeoTIFF gets a colour table and its names in ``<file>.aux.xml``, where GDAL
-    and QGIS look for them; ENVI gets a classification header.
+    and QGIS look for them; ENVI gets a classification header, and that file too where
+    a name has signs that a header cannot hold.
 
     Parameters
     ----------
@@ -195,6 +203,11 @@ def write_labels(
     """
     target = Path(path)
     driver = driver_of(target)
+    if driver == "HDF5":
+        raise CallError(
+            "A label map is written as GeoTIFF (.tif) or ENVI (.hdr, .img, .dat), got the name "
+            f"{target.name!r}; HDF5 takes it together with its image."
+        )
     check_size(labels.shape, grid, "the array to be written")
     codes = as_codes(np.asarray(labels), "to be written")
     known = legend.covering(codes)
@@ -210,7 +223,8 @@ def write_labels(
             table = {land.code: (*land.rgb, 255) for land in known}
             file.write_colormap(1, {0: (0, 0, 0, 0)} | table)
     pixels = _pixels_of(target)
-    if driver == "GTiff":
+    # A header's lists cannot hold every sign; the sidecar can.
+    if driver == "GTiff" or any(listable(name) != name for name in known.names):
         write_text(sidecar(pixels), to_xml(known))
     return pixels
 

@@ -34,7 +34,7 @@ def is_band_list(member: Member) -> bool:
     """Tell whether an array is a list with one entry per band, by its name and shape."""
     return (
         member.is_numeric
-        and len(member.flat_shape) == 1
+        and (len(member.flat_shape) == 1 or member.shape == (1,))
         and _key(member) in _NUMBERS | _CENTRES | _WIDTHS | _GOOD
     )
 
@@ -43,7 +43,7 @@ def _lists(members: Sequence[Member], count: int) -> dict[str, Member]:
     return {
         _key(one): one
         for one in members
-        if is_band_list(one) and one.flat_shape == (count,)
+        if is_band_list(one) and (count,) in (one.flat_shape, one.shape)
     }
 
 

@@ -14,11 +14,13 @@ from hypercover.scene.formats import arrays, hdf5, matlab, netcdf
 from hypercover.scene.formats.axes import Order, find_order, parse_axes
 from hypercover.scene.formats.bandlists import band_table, is_band_list
 from hypercover.scene.formats.members import Member, choose_image, choose_labels, describe
+from hypercover.scene.formats.names import classes_of, named_bands
 from hypercover.scene.formats.signature import Kind
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.labels import LabelMap, as_codes, check_size
 from hypercover.scene.lazy import LazyArray
 from hypercover.scene.memory import PER_PIXEL, check_fits
+from hypercover.scene.origin import Origin
 from hypercover.scene.scene import Scene
 
 __all__ = ["CONTAINERS", "Container", "open_container"]
@@ -71,7 +73,7 @@ class Container:
         order, evidence = self._order(member, axes, label_shapes)
         cube = _cube(member, order)
         table = band_table(self.members, cube.sizes["band"])
-        cube = netcdf.placed(cube, member, self.members)
+        cube = named_bands(netcdf.placed(cube, member, self.members), self.members)
         rows, cols = cube.sizes["y"], cube.sizes["x"]
         chosen = (
             f"Image: variable {member.name!r}, {rows} rows × {cols} columns × "
@@ -82,8 +84,19 @@ class Container:
             table.on(cube),
             name=self.path.stem,
             source=str(self.path),
+            **self._origin(),
             notes=(chosen, told, *table.notes),
         )
+
+    def _origin(self) -> Origin:
+        """Read whether the file says that its values were not measured."""
+        if self.kind is not Kind.HDF5:
+            return {}
+        said = hdf5.file_attributes(self.path)
+        return {
+            "simulated": said.get("HYPERCOVER_SIMULATED") == "yes",
+            "stand_in": said.get("HYPERCOVER_STAND_IN") == "yes",
+        }
 
     def _order(
         self,
@@ -95,7 +108,7 @@ class Container:
             return parse_axes(axes), "they were given so"
         if self.kind in _MATLAB:
             return ("row", "col", "band"), "MATLAB cubes are stored so"
-        lists = [one.flat_shape[0] for one in self.members if is_band_list(one)]
+        lists = [max(one.shape) for one in self.members if is_band_list(one)]
         return find_order(
             member.shape,
             dims=member.dims,
@@ -123,7 +136,8 @@ class Container:
         codes = as_codes(
             values, source, nodata if isinstance(nodata, int | float) else None
         )
-        return LabelMap(codes, notes=(f"Labels: variable {member.name!r}.",))
+        known = classes_of(self.members, member)
+        return LabelMap(codes, **known, notes=(f"Labels: variable {member.name!r}.",))
 
     def own_labels(self, grid: Grid) -> LabelMap | None:
         """Return the label map that lies beside the image in this file, if one does.
@@ -150,7 +164,7 @@ class Container:
             return None
         member, codes = fitting[0]
         note = f"Labels: variable {member.name!r} of the same file."
-        return LabelMap(codes, notes=(note,))
+        return LabelMap(codes, **classes_of(self.members, member), notes=(note,))
 
 
 def open_container(path: Path, kind: Kind) -> Container:

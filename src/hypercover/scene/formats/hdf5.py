@@ -12,10 +12,12 @@ from hypercover.errors import SceneError
 from hypercover.scene.formats.members import Member
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 
-__all__ = ["members"]
+__all__ = ["file_attributes", "members"]
 
 _MOST = 10_000
 """Objects looked at in one file."""
+_MOST_ATTRIBUTES, _LONGEST_LIST = 1000, 10_000
+"""Attributes of a file that are looked at, and entries of a list among them."""
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
@@ -45,6 +47,33 @@ def members(path: Path, *, reversed_axes: bool = False) -> list[Member]:
     except _BROKEN as error:
         if isinstance(error, SceneError):
             raise
+        raise SceneError(
+            f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
+            "copy or download it again."
+        ) from error
+
+
+def file_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of the file itself: text, numbers, and short lists of numbers.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            lists = {
+                str(key): np.asarray(file.attrs[key])
+                for key in list(file.attrs)[:_MOST_ATTRIBUTES]
+                if file.attrs.get_id(key).shape not in ((), None)
+                and file.attrs.get_id(key).dtype.kind in "uif"
+                and np.prod(file.attrs.get_id(key).shape) <= _LONGEST_LIST
+            }
+            return lists | _plain(file.attrs, _MOST_ATTRIBUTES)
+    except _BROKEN as error:
         raise SceneError(
             f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
             "copy or download it again."
@@ -117,10 +146,10 @@ def _dims(dataset: Any, count: int) -> tuple[str, ...]:
     return tuple(names) if all(names) else ()
 
 
-def _plain(attrs: Any) -> dict[str, Any]:
+def _plain(attrs: Any, most: int = 100) -> dict[str, Any]:
     """Keep the attributes that are short text or single numbers."""
     kept: dict[str, Any] = {}
-    for key in list(attrs)[:100]:
+    for key in list(attrs)[:most]:
         try:
             value = attrs[key]
         except _BROKEN:

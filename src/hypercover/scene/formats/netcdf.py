@@ -86,18 +86,31 @@ def placed(cube: xr.DataArray, image: Member, members: Sequence[Member]) -> xr.D
     """Return the cube with the georeference that coordinate variables give it, if any.
 
     The axes' names lead to one-dimensional variables with the pixel centres,
-    and ``grid_mapping`` to the coordinate system (the CF conventions).
+    and ``grid_mapping`` to the coordinate system (the CF conventions).  Where there are
+    no such variables, ``GeoTransform`` of the coordinate system is taken.
     """
     if len(image.dims) != 3:
         return cube
     by_name = {one.name.rsplit("/", 1)[-1]: one for one in members}
+    mapping = by_name.get(str(image.attrs.get("grid_mapping", "spatial_ref")))
     x = _regular(by_name, image, cube.sizes["x"], "x")
     y = _regular(by_name, image, cube.sizes["y"], "y")
     if x is None or y is None:
-        return cube
+        return _transformed(cube, mapping)
     transform = (x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2)
-    crs = _crs(by_name.get(str(image.attrs.get("grid_mapping", "spatial_ref"))))
-    return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], crs, transform))
+    return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], _crs(mapping), transform))
+
+
+def _transformed(cube: xr.DataArray, mapping: Member | None) -> xr.DataArray:
+    """Return the cube in the place that GDAL's way of writing a transform gives it."""
+    rows, cols, crs = cube.sizes["y"], cube.sizes["x"], _crs(mapping)
+    text = "" if mapping is None else str(mapping.attrs.get("GeoTransform", ""))
+    try:
+        c, a, b, f, d, e = (float(part) for part in text.split())
+    except ValueError:
+        return cube if crs is None else with_grid(cube, Grid(rows, cols, crs))
+    usable = np.isfinite([a, b, c, d, e, f]).all() and a * e != b * d
+    return with_grid(cube, Grid(rows, cols, crs, (a, b, c, d, e, f))) if usable else cube
 
 
 _COORDINATES = {

@@ -38,6 +38,7 @@ __all__ = [
     "raster_size",
     "read_image",
     "read_layer",
+    "read_window",
 ]
 
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
@@ -160,7 +161,7 @@ def read_image(path: Path) -> Scene:
             for number in range(1, count + 1)
         ]
         table = from_tags(dataset.tags(ns="ENVI"), bands, count)
-        cube = _named(_cube(file, dataset), dataset.descriptions)
+        cube = _named(_cube(file, dataset), _band_names(dataset))
         origin = _origin(dataset)
     rows, cols = cube.sizes["y"], cube.sizes["x"]
     note = f"Image: {file.name}, {rows} rows × {cols} columns × {count} bands."
@@ -192,13 +193,28 @@ def _cube(path: Path, dataset: Any) -> xr.DataArray:
             f"The image must hold real numbers, found {dtype} in {path}; save its "
             "magnitude or its parts as separate bands."
         )
-    lazy = LazyArray(shape, dtype, partial(_fetch, path))
+    lazy = LazyArray(shape, dtype, partial(read_window, path))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
     nodata, units = _nodata(dataset), _units(dataset)
     cube.attrs = {"nodata": nodata} if nodata is not None else {}
     if units:
         cube.attrs["units"] = str(units)
     return with_grid(cube, grid_of_raster(dataset))
+
+
+def _band_names(dataset: Any) -> tuple[str | None, ...]:
+    """Return names of bands without the wavelengths that GDAL appends to those of ENVI."""
+    envi = dataset.tags(ns="ENVI")
+    unit = envi.get("wavelength_units", "")
+    centres = envi.get("wavelength", "").strip("{} \n").split(",")
+    names: tuple[str | None, ...] = dataset.descriptions
+    if dataset.driver != "ENVI" or len(centres) != len(names):
+        return names
+    ends = [f"({centre.strip()} {unit})" for centre in centres]
+    return tuple(
+        (name or "").removesuffix(end).rstrip()
+        for name, end in zip(names, ends, strict=True)
+    )
 
 
 def _named(cube: xr.DataArray, descriptions: tuple[str | None, ...]) -> xr.DataArray:
@@ -218,7 +234,7 @@ def _units(dataset: Any) -> str | None:
     return str(unit) if unit else None
 
 
-def _fetch(path: Path, wanted: Indices) -> npt.NDArray[np.generic]:
+def read_window(path: Path, wanted: Indices) -> npt.NDArray[np.generic]:
     """Read the wanted bands of the rectangle around the wanted pixels."""
     bands, rows, cols = wanted
     down, across = bounding_slice(rows), bounding_slice(cols)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from hypercover.scene.formats import pam, trailer
+from hypercover.scene.formats.envi import data_file
 from hypercover.scene.formats.raster import Layer, read_layer
+from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.labels import LabelMap, as_codes
 
 __all__ = ["read_raster_labels"]
@@ -44,9 +46,10 @@ def read_raster_labels(path: Path) -> LabelMap:
         If its values are no class codes.
     """
     layer = read_layer(path)
+    data = data_file(path) if kind_of(path) is Kind.ENVI_HEADER else path
     codes = as_codes(layer.values, path, layer.nodata)
     present = [int(code) for code in np.unique(codes) if code > 0]
-    names = trailer.read_names(path) | pam.read_names(path) | _envi_names(layer.tags)
+    names = trailer.read_names(path) | _envi_names(layer.tags) | pam.read_names(data)
     return LabelMap(
         codes, layer.grid, names, _colors(layer, present), (f"Labels: {path.name}.",)
     )

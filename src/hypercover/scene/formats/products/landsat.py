@@ -1,0 +1,111 @@
+"""Landsat 4 to 9, Collection 2: a GeoTIFF for each band, and a list of them (``_MTL``)."""
+
+import json
+import re
+from pathlib import Path
+
+from hypercover.errors import SceneError
+from hypercover.scene.formats.plainxml import plain_xml
+from hypercover.scene.formats.products.stacked import BandFile, stacked
+from hypercover.scene.scene import Scene
+
+__all__ = ["read_landsat"]
+
+_LARGEST = 2**22
+_LINE = re.compile(r'^\s*([A-Z0-9_]+)\s*=\s*"?([^"\n]*)"?\s*$', re.MULTILINE)
+_OLI = {
+    "1": 443.0,
+    "2": 482.0,
+    "3": 561.4,
+    "4": 654.6,
+    "5": 864.7,
+    "6": 1608.9,
+    "7": 2200.7,
+}
+_TM = {"1": 485.0, "2": 560.0, "3": 660.0, "4": 830.0, "5": 1650.0, "7": 2215.0}
+_CENTRES = {"4": _TM, "5": _TM, "7": _TM, "8": _OLI, "9": _OLI}
+"""Centres of the reflective bands of 30 m in nm, by satellite (USGS)."""
+
+
+def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
+    """Open the reflective bands of 30 m of a Landsat image.
+
+    Values stay the numbers of the file.  The grey band 8 of 15 m has a grid of its own: open
+    its file, for :func:`~hypercover.scene.pansharpen.pansharpen`.
+
+    Raises
+    ------
+    SceneError
+        If files are missing or damaged, or the satellite is unknown.
+    """
+    if variable is not None:
+        raise SceneError("A Landsat image has one variable; leave --variable out.")
+    values = _values(metadata)
+    satellite = re.sub(r"\D", "", values.get("SPACECRAFT_ID", ""))
+    if satellite not in _CENTRES:
+        raise SceneError(
+            f"{metadata} must be of Landsat 4, 5, 7, 8 or 9, found "
+            f"{values.get('SPACECRAFT_ID', 'no satellite')!r}; open the bands one by one."
+        )
+    files = [
+        BandFile(
+            _beside(metadata, values[f"FILE_NAME_BAND_{number}"]), f"B{number}", centre
+        )
+        for number, centre in _CENTRES[satellite].items()
+        if f"FILE_NAME_BAND_{number}" in values
+    ]
+    if not files:
+        raise SceneError(f"{metadata} names no band of 30 m; download the product again.")
+    listed = ", ".join(file.name for file in files)
+    name = re.sub(r"_MTL$", "", metadata.stem)
+    return Scene(
+        stacked(files, 0.0),
+        name=name,
+        source=str(metadata),
+        notes=(f"Landsat {satellite}: bands {listed}, centres by the table of the USGS.",),
+    )
+
+
+def _beside(metadata: Path, name: str) -> Path:
+    """Return a file of the product; a name that leads elsewhere is refused."""
+    if Path(name).name != name or name in {"", ".", ".."}:
+        raise SceneError(
+            f"{metadata} names the file {name[:60]!r}, which is not beside it and is never "
+            "opened; download the product again."
+        )
+    found = metadata.with_name(name)
+    if not found.is_file():
+        raise SceneError(
+            f"There is no {name} beside {metadata}; put the files of the product into one folder."
+        )
+    return found
+
+
+def _values(metadata: Path) -> dict[str, str]:
+    """Return the values of the metadata by name, from any of its three forms."""
+    suffix = metadata.suffix.lower()
+    if suffix == ".xml":
+        root = plain_xml(metadata)
+        leaves = [one for one in root.iter() if not len(one)]
+        return {one.tag: (one.text or "").strip() for one in reversed(leaves)}
+    if metadata.stat().st_size > _LARGEST:
+        raise SceneError(
+            f"{metadata} is too large to be a list of bands; download it again."
+        )
+    text = metadata.read_text(encoding="utf-8", errors="replace")
+    if suffix == ".json":
+        return _from_json(text, metadata)
+    # The same name stands in several groups; the first is that of the product.
+    return dict(reversed(_LINE.findall(text)))
+
+
+def _from_json(text: str, metadata: Path) -> dict[str, str]:
+    try:
+        groups = next(iter(json.loads(text).values()))
+        return {
+            key: str(value)
+            for group in reversed(groups.values())
+            for key, value in group.items()
+        }
+    except (ValueError, AttributeError, StopIteration, RecursionError) as error:
+        raise SceneError(f"{metadata} is no list of bands; download it again.") from error

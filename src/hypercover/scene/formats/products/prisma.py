@@ -1,0 +1,151 @@
+"""PRISMA in HDF-EOS 5: two cubes (VNIR and SWIR), their bands in the file's attributes."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import SceneError
+from hypercover.scene.formats.hdf5 import file_attributes
+from hypercover.scene.formats.members import Member
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.lazy import Indices, LazyArray
+from hypercover.scene.scene import Scene
+from hypercover.scene.spectral import BandTable
+
+__all__ = ["is_prisma", "read_prisma"]
+
+_PARTS = ("Vnir", "Swir")
+_PIXEL = 30.0
+"""Side of a pixel in m."""
+
+
+def _cubes(members: Sequence[Member]) -> list[Member]:
+    """Return the cubes of VNIR and SWIR of the hyperspectral swath (HCO)."""
+    swath = [one for one in members if "/PRS_L" in one.name and "_HCO/" in one.name]
+    names = [f"{part.upper()}_Cube" for part in _PARTS]
+    found = {one.name.rsplit("/", 1)[-1]: one for one in swath if one.is_image}
+    return [found[name] for name in names] if set(names) <= set(found) else []
+
+
+def is_prisma(members: Sequence[Member]) -> bool:
+    """Tell whether an HDF5 file is a hyperspectral PRISMA image."""
+    return bool(_cubes(members))
+
+
+def read_prisma(path: Path, members: Sequence[Member]) -> Scene:
+    """Open a PRISMA image: VNIR and then SWIR, each by wavelength, without empty bands.
+
+    Values stay the numbers of the file; what turns them into reflectance is told in the
+    notes.  Level 2D lies on a grid, lower levels have no georeference here.
+
+    Raises
+    ------
+    SceneError
+        If attributes are missing, or do not fit the cubes.
+    """
+    attributes = file_attributes(path)
+    cubes = _cubes(members)
+    layers: list[tuple[int, int]] = []
+    centres: list[float] = []
+    widths: list[float] = []
+    for at, (part, cube) in enumerate(zip(_PARTS, cubes, strict=True)):
+        own = _bands(attributes, part, cube, path)
+        layers += [(at, band) for band in own[0]]
+        centres += own[1]
+        widths += own[2]
+    rows, _, cols = cubes[0].shape
+    if cubes[1].shape[0] != rows or cubes[1].shape[2] != cols or not layers:
+        raise SceneError(f"The two cubes of {path} differ in size; download it again.")
+    fetch = partial(_fetch, [cube.read() for cube in cubes], layers)
+    data = LazyArray((len(layers), rows, cols), np.uint16, fetch).as_variable_data()
+    made = xr.DataArray(data, dims=("band", "y", "x"), attrs={"nodata": 0.0})
+    table = BandTable(np.array(centres), np.array(widths))
+    return Scene(
+        table.on(with_grid(made, _grid(attributes, rows, cols))),
+        name=path.stem,
+        source=str(path),
+        notes=(f"PRISMA: {len(layers)} bands, VNIR before SWIR; they overlap.",
+               *_scales(attributes)),
+    )  # fmt: skip
+
+
+def _bands(
+    attributes: dict[str, Any], part: str, cube: Member, path: Path
+) -> tuple[list[int], list[float], list[float]]:
+    """Return positions, centres and widths of the bands that hold data, by wavelength."""
+    lists = [
+        np.asarray(attributes.get(f"List_{what}_{part}", ()), dtype=np.float64).reshape(-1)
+        for what in ("Cw", "Fwhm")
+    ]
+    if any(len(one) != cube.shape[1] for one in lists):
+        raise SceneError(
+            f"{path} lacks List_Cw_{part} or List_Fwhm_{part} for the {cube.shape[1]} bands of "
+            f"{part.upper()}; download it again."
+        )
+    flags = np.asarray(attributes.get(f"List_Cw_{part}_Flags", lists[0] > 0)).reshape(-1)
+    used = (lists[0] > 0) & (flags == 1 if len(flags) == len(lists[0]) else True)
+    order = [int(at) for at in np.argsort(lists[0], kind="stable") if used[at]]
+    return order, lists[0][order].tolist(), lists[1][order].tolist()
+
+
+def _fetch(
+    cubes: Sequence[Any], layers: Sequence[tuple[int, int]], wanted: Indices
+) -> npt.NDArray[np.generic]:
+    """Read the wanted bands from the cubes (row, band, col) they lie in."""
+    bands, rows, cols = wanted
+    made = np.empty(tuple(map(len, wanted)), np.uint16)
+    for at, cube in enumerate(cubes):
+        mine = [place for place, band in enumerate(bands) if layers[band][0] == at]
+        if mine:
+            inside = np.array([layers[bands[place]][1] for place in mine])
+            lowest, order = np.sort(inside), np.argsort(np.argsort(inside))
+            block = xr.Variable(("row", "band", "col"), cube.as_variable_data())
+            values = block[rows, lowest, cols].values
+            made[mine] = values[:, order].transpose(1, 0, 2)
+    return made
+
+
+def _grid(attributes: dict[str, Any], rows: int, cols: int) -> Grid:
+    """Return the grid of level 2D; its corners are centres or edges, whichever makes 30 m."""
+    names = (
+        "ULcorner_easting",
+        "ULcorner_northing",
+        "LRcorner_easting",
+        "LRcorner_northing",
+    )
+    try:
+        left, top, right, bottom = (float(attributes[f"Product_{name}"]) for name in names)
+        code = int(attributes["Epsg_Code"])
+    except (KeyError, TypeError, ValueError):
+        return Grid(rows, cols)
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        wkt = CRS.from_epsg(code).to_wkt()
+    except CRSError:
+        return Grid(rows, cols)
+    across, down = (right - left, cols), (top - bottom, rows)
+    centres = all(abs(span / max(count - 1, 1) - _PIXEL) < abs(span / count - _PIXEL)
+                  for span, count in (across, down))  # fmt: skip
+    less = 1 if centres else 0
+    wide, high = across[0] / (cols - less or 1), down[0] / (rows - less or 1)
+    west, north = left - less * wide / 2, top + less * high / 2
+    return Grid(rows, cols, wkt, (wide, 0.0, west, 0.0, -high, north))
+
+
+def _scales(attributes: dict[str, Any]) -> list[str]:
+    told = []
+    for part in _PARTS:
+        ends = [attributes.get(f"L2Scale{part}{end}") for end in ("Min", "Max")]
+        if all(isinstance(end, float | int) for end in ends):
+            told.append(
+                f"Reflectance of {part.upper()}: {ends[0]:g} + number / 65535 × "
+                f"({ends[1]:g} − {ends[0]:g})."
+            )
+    return told

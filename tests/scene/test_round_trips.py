@@ -1,0 +1,121 @@
+"""Nothing is lost of classes through GeoTIFF, ENVI and HDF5, nor on the way between them."""
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hypercover.errors import CallError, LabelError
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.legend import Legend
+from hypercover.scene.reading import open_labels, open_scene
+from hypercover.scene.scene import Scene
+from hypercover.scene.writing import write_labels, write_scene
+
+PRINTED = st.text(
+    st.characters(exclude_categories=["C", "Z"]) | st.sampled_from(list(" ,;{}=<>&'\"")),
+    min_size=1,
+    max_size=12,
+).map(str.strip)
+
+
+@st.composite
+def legends(draw):
+    """Legends of printable names and of colours that differ and are not all grey."""
+    codes = draw(st.lists(st.integers(1, 300), min_size=1, max_size=5, unique=True))
+    names = draw(st.lists(PRINTED.filter(bool), min_size=len(codes), max_size=len(codes)))
+    tints = draw(st.lists(st.integers(0, 0xFFFF), min_size=len(codes), max_size=len(codes),
+                          unique=True))  # fmt: skip
+    colors = [f"#{tint % 256:02x}{255 - tint % 256:02x}{tint // 256:02x}" for tint in tints]
+    return Legend.of(dict(zip(codes, names, strict=True)),
+                     dict(zip(codes, colors, strict=True)))  # fmt: skip
+
+
+def scene_of(legend, grid):
+    codes = np.zeros(grid.shape, np.uint16)
+    codes.ravel()[: len(legend)] = legend.codes
+    cube = xr.DataArray(np.ones((2, *grid.shape), np.int16), dims=("band", "y", "x"))
+    return Scene(with_grid(cube, grid)).with_labels(codes, legend)
+
+
+@given(legend=legends())
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_names_and_colours_of_classes_come_back(legend, tmp_path, utm):
+    scene = scene_of(legend, utm)
+    for name in ("gt.tif", "gt.hdr"):
+        write_labels(scene.labels, legend, utm, tmp_path / name)
+        codes, found = open_labels(tmp_path / name, utm)
+        assert (codes == scene.labels).all()
+        assert found == legend, name
+    write_scene(scene, tmp_path / "all.h5")
+    found = open_scene(tmp_path / "all.h5")
+    assert (found.labels == scene.labels).all()
+    assert found.legend == legend
+    codes, known = open_labels(tmp_path / "all.h5", utm)
+    assert known == legend
+
+
+@pytest.mark.parametrize(
+    "way", [("a.tif", "b.h5", "c.hdr", "d.tif"), ("a.hdr", "b.h5", "c.tif")]
+)
+def test_nothing_is_lost_from_format_to_format(scene, tmp_path, way):
+    named = scene.cube.assign_coords(band_name=("band", [f"b<{at}" for at in range(6)]))
+    first = last = scene.replace(cube=named, simulated=True)
+    for name in way:
+        write_scene(last, tmp_path / name)
+        last = open_scene(tmp_path / name)
+    for one in ("wavelengths", "fwhm", "bad", "bands", "band_names", "nodata", "simulated"):
+        np.testing.assert_array_equal(getattr(last, one), getattr(first, one))
+    assert last.cube.attrs["units"] == "W m-2"
+    assert last.grid.transform == first.grid.transform
+    assert (last.cube.values == first.cube.values).all()
+
+
+def test_other_programs_find_their_way_in_the_hdf5_file(scene, tmp_path):
+    write_scene(scene, tmp_path / "a.h5", tags={"SEED": "3"})
+    with xr.open_dataset(
+        tmp_path / "a.h5", engine="netcdf4", decode_coords="all"
+    ) as theirs:
+        assert theirs["cube"].shape == (6, 13, 11)
+        assert theirs["wavelength"].attrs["units"] == "nm"
+        assert theirs["spatial_ref"].attrs["crs_wkt"] == scene.grid.crs
+        assert theirs.attrs["SEED"] == "3"
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert [axis.label for axis in file["cube"].dims] == ["band", "y", "x"]
+        assert file["bbl"][:].tolist() == [1, 1, 0, 1, 1, 1]
+
+
+def test_a_label_map_alone_is_no_hdf5_file(codes, utm, tmp_path):
+    with pytest.raises(CallError, match="together with its image"):
+        write_labels(codes, Legend(), utm, tmp_path / "gt.h5")
+
+
+@pytest.mark.parametrize("part", ["name", "color"])
+def test_lists_of_classes_that_do_not_fit_are_passed_over(
+    scene, codes, utm, tmp_path, part
+):
+    legend = Legend.of({1: "a", 2: "b", 5: "c"})
+    write_scene(scene.with_labels(codes, legend), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file[f"classes/{part}"]
+        file[f"classes/{part}"] = np.array([b"x"] * 2)
+    found = open_scene(tmp_path / "a.h5").legend
+    assert found.codes == (1, 2, 5)
+    expected = legend.names if part == "color" else ("Class 1", "Class 2", "Class 5")
+    assert found.names == expected
+
+
+def test_a_place_that_is_none_is_passed_over(scene, tmp_path):
+    write_scene(scene, tmp_path / "a.h5")
+    for text in ("1 2 3", "0 0 0 0 0 0", "nan 1 0 0 0 1", "a b c d e f"):
+        with h5py.File(tmp_path / "a.h5", "r+") as file:
+            file["spatial_ref"].attrs["GeoTransform"] = text
+        assert not open_scene(tmp_path / "a.h5").grid.placed
+
+
+def test_a_grid_must_fit_the_labels_asked_for(scene, codes, utm, tmp_path):
+    write_scene(scene.with_labels(codes, Legend()), tmp_path / "a.h5")
+    with pytest.raises(LabelError):
+        open_labels(tmp_path / "a.h5", Grid(5, 5))
