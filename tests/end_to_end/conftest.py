@@ -129,3 +129,26 @@ def finished(scene, tmp_path_factory) -> SimpleNamespace:
         err=ended.stderr,
         metrics=json.loads((folder / "run" / "metrics.json").read_text()),
     )
+
+
+@pytest.fixture
+def cluster(desk, slurm) -> SimpleNamespace:
+    """The command as somebody on the login node calls it."""
+
+    nobody = {"XDG_CONFIG_HOME": "/nowhere"}
+
+    def call(*words: object, code: int = 0, **environment: str) -> str:
+        done = subprocess.run(
+            [str(desk.command), *map(str, words)],
+            capture_output=True,
+            text=True,
+            env=desk.environment | slurm.environment | nobody | environment,
+            check=False,
+        )
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def outputs(folder: Path) -> str:
+        return "".join(path.read_text() for path in sorted(folder.glob("jobs/*.out")))
+
+    return SimpleNamespace(call=call, slurm=slurm, outputs=outputs)

@@ -1,9 +1,7 @@
 """Experiments through a real Slurm: the same figures, to the bit, as on this machine."""
 
 import json
-import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,24 +12,6 @@ FOREST = {
 }
 GRID = {"C": [1, 10, 100, 1000, 10000], "gamma_scale": [0.25, 0.5, 1, 2, 4],
         "folds": 10, "by": ["random"]}  # fmt: skip
-
-
-@pytest.fixture
-def cluster(desk, slurm) -> SimpleNamespace:
-    """The command as somebody on the login node calls it."""
-
-    def call(*words: object, code: int = 0) -> str:
-        done = subprocess.run(
-            [str(desk.command), *map(str, words)],
-            capture_output=True,
-            text=True,
-            env=desk.environment | slurm.environment | {"XDG_CONFIG_HOME": "/nowhere"},
-            check=False,
-        )
-        assert done.returncode == code, (words, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-    return SimpleNamespace(call=call, slurm=slurm)
 
 
 def same_files(here: Path, there: Path, *patterns: str) -> None:
@@ -56,16 +36,12 @@ def test_an_experiment_comes_to_the_same_on_slurm(desk, cluster, scene, tmp_path
     local = desk.shell("run", path, "-o", tmp_path / "here", "--workers", 1)
     assert local.returncode == 0, local.stderr
     watched = cluster.call("status", folder, "--watch")
-    assert "8 tasks: 8 done." in watched, (watched, outputs(folder))
+    assert "8 tasks: 8 done." in watched, (watched, cluster.outputs(folder))
     assert desk.figures_of(folder) == desk.figures_of(tmp_path / "here")
     same_files(tmp_path / "here", folder, "models/*/*", "predictions/*", "split.*")
     assert "All 8 tasks are done" in cluster.call("resume", folder)
     work = cluster.call("work", folder, "--tasks", "1-8")
     assert work.count("done before") == 8
-
-
-def outputs(folder: Path) -> str:
-    return "".join(path.read_text() for path in folder.glob("jobs/*.out"))
 
 
 @pytest.mark.slow
@@ -77,7 +53,7 @@ def test_two_models_with_maps_come_to_the_same_on_slurm(desk, cluster, scene, tm
     folder = tmp_path / "sent"
     cluster.call("submit", path, "-o", folder, "--scheduler", "slurm", "--array-chunk", 1)
     watched = cluster.call("status", folder, "--watch")
-    assert "13 tasks: 13 done." in watched, (watched, outputs(folder))
+    assert "13 tasks: 13 done." in watched, (watched, cluster.outputs(folder))
     assert desk.figures_of(folder) == desk.figures_of(tmp_path / "here")
     same_files(tmp_path / "here", folder, "models/*/weights.safetensors", "predictions/*")
     same_files(tmp_path / "here", folder, "maps/*.tif")
@@ -96,7 +72,7 @@ def test_a_search_of_25_cells_and_10_folds_comes_to_the_same_on_slurm(
     )
     assert "5 tasks in 5 elements" in said
     watched = cluster.call("status", folder, "--watch")
-    assert "7 tasks: 7 done." in watched, (watched, outputs(folder / "search"))
+    assert "7 tasks: 7 done." in watched, (watched, cluster.outputs(folder / "search"))
     assert counts(folder) == counts(tmp_path / "here")
 
 

@@ -117,5 +117,6 @@ def _summary(prepared: Prepared, found: Mapping[str, TaskStanding]) -> Sequence[
     lines += [f"{one.name} {one.word}: {one.message}" for one in lost[:_SHOWN]]
     lines += [f"… and {len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []
     if lost or (not _moves(found) and counts["done"] < len(found)):
-        lines.append(f"To do what is missing: hypercover resume {prepared.folder}")
+        verb = "resume" if any(one.home for one in found.values()) else "work"
+        lines.append(f"To do what is missing: hypercover {verb} {prepared.folder}")
     return lines

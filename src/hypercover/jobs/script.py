@@ -117,7 +117,8 @@ def _ending(requeue: str) -> list[str]:
     if not requeue:
         return ['exit "$code"']
     return [
-        'if [ "$code" = 75 ] && [ "$asked" = limit ]; then',
+        "# 143: it was told before it had begun.",
+        'if [ "$asked" = limit ] && { [ "$code" = 75 ] || [ "$code" = 143 ]; }; then',
         '    echo "Stopped before the time limit; it goes on when it is its turn again."',
         f"    {requeue}",
         "fi",

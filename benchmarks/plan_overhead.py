@@ -1,0 +1,91 @@
+"""What a plan itself costs: a thousand trivial tasks, done by each executor.
+
+A task looks for a file that is not there, and one more task needs them all.  The
+time from an empty folder to the last result, over the number of tasks, is the
+cost of one: its place in the plan, its fingerprint, its result written beside
+itself, synced and renamed, and its share of starting the processes.  Beside it
+stands what the synced files alone cost on this disk.
+
+    python benchmarks/plan_overhead.py [--tasks 1000] [--rounds 3] [--executors here local]
+
+Medians over the rounds.  The last line is the bound of 5 ms over the cost of a
+task done by local processes: above 1 it is kept.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+
+from hypercover.files import write_json
+from hypercover.jobs.executor import Executor
+from hypercover.jobs.inprocess import InProcessExecutor
+from hypercover.jobs.local import LocalExecutor
+from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.run import run_plan
+
+EXECUTORS: Mapping[str, Callable[[], Executor]] = {
+    "here": InProcessExecutor,
+    "local": lambda: LocalExecutor(2, threads=1),
+}
+"""Who does the tasks, by name: another executor is one more line."""
+BOUNDS = {"here": 5.0, "local": 5.0}
+"""Milliseconds that a task may cost each."""
+TRIVIAL = "hypercover.jobs.record:read_json"
+"""A function of the package that costs next to nothing; it returns nothing."""
+
+
+def plan_of(count: int) -> Plan:
+    """Return a plan of so many trivial tasks, and one that needs them all."""
+    names = [f"t{number:05d}" for number in range(count)]
+    tasks = [Task(name, TRIVIAL, key=name) for name in names]
+    return Plan((*tasks, Task("last", TRIVIAL, needs=tuple(names))))
+
+
+def cost(executor: Executor, count: int) -> float:
+    """Return the milliseconds that a task of a plan costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        done = run_plan(plan_of(count), folder, executor)
+        seconds = time.perf_counter() - began
+    if len(done) != count + 1:
+        raise SystemExit("not all tasks were done")
+    return 1e3 * seconds / len(done)
+
+
+def cost_of_files(count: int) -> float:
+    """Return the milliseconds of writing a small file so that it is whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        for number in range(count):
+            write_json(Path(folder) / f"{number}.json", {"number": number})
+        return 1e3 * (time.perf_counter() - began) / count
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--executors", nargs="+", choices=list(EXECUTORS), default=["here", "local"]
+    )
+    given = parser.parse_args()
+    files = median(cost_of_files(given.tasks) for _ in range(given.rounds))
+    print(f"files alone: {files:.2f} ms each")
+    found = {}
+    for name in given.executors:
+        found[name] = median(
+            cost(EXECUTORS[name](), given.tasks) for _ in range(given.rounds)
+        )
+        print(f"{name}: {found[name]:.2f} ms a task (bound {BOUNDS[name]:.0f})")
+    measured = "local" if "local" in found else given.executors[-1]
+    print(f"ratio: {BOUNDS[measured] / found[measured]:.2f}")
+
+
+if __name__ == "__main__":
+    main()

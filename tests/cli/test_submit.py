@@ -1,0 +1,223 @@
+"""Sending to a batch system: what is wrong is one sentence, and nothing is left of it."""
+
+import json
+import os
+import time
+
+import pytest
+import yaml
+
+from hypercover.jobs.plan import Plan
+
+WITHOUT = ["--scheduler", "slurm"]
+
+
+@pytest.fixture(autouse=True)
+def no_site(monkeypatch, tmp_path):
+    """No defaults but those of a test."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config" / "hypercover" / "site.yaml"
+
+
+@pytest.fixture
+def login_node(slurm, monkeypatch):
+    """A machine from which jobs can be sent to a real Slurm."""
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+    return slurm
+
+
+@pytest.fixture
+def no_scheduler(monkeypatch, tmp_path):
+    """A machine without any batch system."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def test_the_plan_is_printed_with_estimates_and_what_they_rest_on(call, fields):
+    said = call("plan", fields.experiment, "-o", fields.folder / "run")
+    assert said.code == 0
+    assert "train-main-0-svm" in said.out
+    assert "by rules of thumb" in said.out
+    assert not (fields.folder / "run").exists()
+
+
+def test_tasks_are_done_by_hand_from_the_plan(call, fields):
+    folder = fields.folder / "run"
+    assert call("plan", fields.experiment, "-o", folder, "--ready").code == 0
+    assert call("work", folder, "--task", 1).out == "scene: done\n"
+    again = call("work", folder, "--tasks", "1,split-main-0")
+    assert again.out == "scene: done before\nsplit-main-0: done\n"
+    early = call("work", folder, "--task", "reduce")
+    assert early.code == 1
+    assert "reduce waits for train-main-0-svm, which has no result yet" in early.err
+    assert "measured on tasks of the same kind" in call("plan", fields.experiment).out
+    status = call("status", folder)
+    assert "8 tasks: 2 done, 6 open." in status.out
+    assert f"hypercover work {folder}" in status.out
+
+
+def test_a_dry_run_writes_scripts_without_any_scheduler(call, fields, no_scheduler):
+    folder = fields.folder / "run"
+    for dialect, mark in (("slurm", "#SBATCH --array=1-2"), ("pbs-torque", "#PBS -t 1-2"),
+                          ("pbs-pro", "#PBS -J 1-2")):  # fmt: skip
+        said = call(
+            "submit", fields.experiment, "-o", folder, "--scheduler", dialect, "--dry-run",
+            "--array-chunk", 1, "--time", "2h",
+        )  # fmt: skip
+        assert said.code == 0, said.err
+        assert "1-scene: not submitted, 2 tasks in 2 elements" in said.out
+        assert mark in (folder / "jobs" / "1-scene.sh").read_text()
+    assert not (folder / "jobs" / "submission.json").exists()
+    Plan.load(folder)
+
+
+def test_without_a_scheduler_nothing_is_sent(call, fields, no_scheduler):
+    said = call("submit", fields.experiment, "-o", fields.folder / "run", *WITHOUT)
+    assert "sbatch is not on the PATH" in said.sentence
+    assert not (fields.folder / "run" / "jobs" / "submission.json").exists()
+
+
+def test_a_scheduler_must_be_named(call, fields, no_site):
+    said = call("submit", fields.experiment)
+    assert "A batch system must be named, got none" in said.sentence
+    assert str(no_site) in said.sentence
+    assert "got lsf" in call("submit", fields.experiment, "--scheduler", "lsf").sentence
+
+
+def test_a_time_limit_shorter_than_a_task_is_refused(call, fields):
+    folder = fields.folder / "run"
+    twice = ["--set", "repeats=2"]
+    call("plan", fields.experiment, "-o", folder, "--ready", *twice)
+    call("work", folder, "--task", "split-main-0")
+    # as if the first of two splits had taken an hour and a half
+    result = folder / "tasks" / "split-main-0.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"seconds": 5400.0}))
+    words = ["submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", *twice]
+    said = call(*words, "--time", "1h")
+    assert (
+        "split-main-1 is expected to take 01:30:00, more than the time limit of 01:00:00"
+        in said.sentence
+    )
+    assert call(*words, "--time", "2h").code == 0
+
+
+def test_a_time_that_is_none_is_refused(call, fields):
+    said = call("submit", fields.experiment, *WITHOUT, "--time", "soon")
+    assert (
+        "time must be a text such as 30min, 2h or '01:30:00', not 'soon'" in said.sentence
+    )
+    assert "cpus" in call("submit", fields.experiment, *WITHOUT, "--cpus", 5000).sentence
+
+
+def test_an_unknown_partition_is_refused_and_nothing_left(call, fields, login_node):
+    folder = fields.folder / "run"
+    said = call(
+        "submit", fields.experiment, "-o", folder, *WITHOUT, "--partition", "nowhere"
+    )
+    assert "sbatch refuses" in said.sentence
+    assert "nvalid partition" in said.sentence
+    assert not (folder / "jobs" / "submission.json").exists()
+    assert "Nothing was submitted" in call("resume", folder).sentence
+
+
+def test_one_folder_takes_one_submission_at_a_time(call, fields, login_node):
+    folder = fields.folder / "run"
+    held = ["--directive=--begin=now+1hour"]
+    sent = call("submit", fields.experiment, "-o", folder, *WITHOUT, *held)
+    assert sent.code == 0, sent.err
+    try:
+        job = json.loads((folder / "jobs" / "submission.json").read_text())["arrays"][0][
+            "job"
+        ]
+        for words in (["submit", fields.experiment, "-o", folder, *WITHOUT],
+                      ["run", fields.experiment, "-o", folder], ["resume", folder]):  # fmt: skip
+            assert f"The jobs {job} are at work in" in call(*words).sentence
+        assert "waiting" in call("status", folder).out
+        # an experiment that is changed after it was submitted
+        path = folder / "experiment.yaml"
+        document = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump(document | {"seed": 5}))
+        assert "was changed since its plan was made" in call("work", folder).sentence
+    finally:
+        assert "Cancelled" in call("cancel", folder).out
+    login_node.wait(lambda: login_node.states()[f"{job}_1"] == "CANCELLED", 30)
+    assert "No job of this run waits or runs" in call("cancel", folder).out
+
+
+def test_a_changed_image_is_noticed_by_the_work(call, fields):
+    folder = fields.folder / "run"
+    call("plan", fields.experiment, "-o", folder, "--ready")
+    later = time.time_ns() + 10**9
+    os.utime(fields.image, ns=(later, later))
+    assert "or a file it reads, was changed" in call("work", folder, "--task", 1).sentence
+
+
+def test_a_run_folder_that_cannot_be_written_is_one_sentence(call, fields, small_disk):
+    place = small_disk("size=1m,ro")
+    said = call("submit", fields.experiment, "-o", place / "run", *WITHOUT, "--dry-run")
+    assert "read-only" in said.sentence
+
+
+def test_the_site_says_what_is_always_asked_for(call, fields, no_site):
+    no_site.parent.mkdir(parents=True)
+    no_site.write_text(
+        "scheduler: pbs-pro\npartition: q1h\naccount: lp_x\ntime: 4h\nmemory: 3GiB\n"
+        "modules: [Python/3.11]\n"
+    )
+    folder = fields.folder / "run"
+    said = call("submit", fields.experiment, "-o", folder, "--dry-run", "--time", "90min")
+    assert said.code == 0, said.err
+    text = next((folder / "jobs").glob("*.sh")).read_text()
+    for line in ("#PBS -q q1h", "#PBS -A lp_x", "#PBS -l walltime=01:30:00",
+                 "#PBS -l select=1:ncpus=1:mem=3072mb", "module load Python/3.11"):  # fmt: skip
+        assert line in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("scheduler: lsf", "scheduler"),
+        ("partition: 'a; rm -rf /'", "partition"),
+        ("modules: ['$(reboot)']", "modules"),
+        ("time: 2:00:00", "must be a text"),
+        ("unknown: 1", "unknown"),
+        ("[]", "must be a mapping"),
+        ("a: [", "not valid YAML"),
+        ("a: &a x\nb: *a", "alias"),
+        ("x" * 70_000, "larger than 64 KiB"),
+        ("\x00", "not valid YAML"),
+    ],
+)
+def test_a_hostile_site_is_refused(call, fields, no_site, text, says):
+    no_site.parent.mkdir(parents=True)
+    no_site.write_text(text)
+    said = call("submit", fields.experiment, *WITHOUT).sentence
+    assert str(no_site) in said
+    assert says in said
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["arrays"][0].update(job="1; rm -rf /"), "job"),
+        (lambda d: d["arrays"][0].update(name="../../x"), "name"),
+        (lambda d: d.update(scheduler="lsf"), "scheduler"),
+        (lambda d: d["wanted"].update(partition="$(x)"), "partition"),
+        (lambda d: d.pop("wanted"), "wanted"),
+    ],
+)
+def test_a_hostile_submission_is_refused(call, fields, change, says):
+    folder = fields.folder / "run"
+    call("plan", fields.experiment, "-o", folder, "--ready")
+    document = {
+        "scheduler": "slurm",
+        "wanted": {},
+        "arrays": [{"name": "1-scene", "job": "12", "elements": [["scene"]]}],
+    }
+    change(document)
+    (folder / "jobs").mkdir()
+    (folder / "jobs" / "submission.json").write_text(json.dumps(document))
+    for verb in ("status", "cancel", "resume", "logs"):
+        said = call(verb, folder).sentence
+        assert "submission.json is damaged" in said
+        assert says in said

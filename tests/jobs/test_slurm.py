@@ -1,0 +1,134 @@
+"""Scripts for Slurm: what they ask for, and what a shell makes of them."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from hypercover.errors import CallError
+from hypercover.jobs.executor import State
+from hypercover.jobs.script import script_of, task_list
+from hypercover.jobs.slurm import Slurm
+from hypercover.jobs.stages import Array
+from hypercover.jobs.wanted import Wanted
+
+
+def made(folder, *, kind="plain", processes=1, **wishes) -> str:
+    array = Array("2-train", (("a", "b"), ("c",)), kind, ("1-scene",))
+    return script_of(
+        array, Slurm(), Wanted(**wishes), folder=folder, place=folder / "jobs",
+        command=["/opt/h/bin/hypercover"], python=["/opt/h/bin/python"], processes=processes,
+    )  # fmt: skip
+
+
+def test_what_is_asked_for_is_written(tmp_path):
+    text = made(
+        tmp_path, kind="gpu", partition="gpu", account="x", time="2h", gpus=2, cpus=4,
+        memory="3GiB", modules=["cuda/12"], directives=["--constraint=k80"],
+    )  # fmt: skip
+    lines = text.splitlines()
+    for asked in ("--array=1-2", "--partition=gpu", "--account=x", "--time=02:00:00",
+                  "--gres=gpu:2", "--cpus-per-task=4", "--mem=3072M", "--requeue",
+                  "--signal=B:USR1@120", "--constraint=k80"):  # fmt: skip
+        assert f"#SBATCH {asked}" in lines
+    assert "module load cuda/12" in lines
+    assert "--gres" not in made(tmp_path, gpus=2)
+
+
+def test_the_tasks_of_an_element_stand_in_its_line():
+    array = Array("2-train", (("a", "b"), ("c",)), "plain", ())
+    assert task_list(array) == "a,b\nc\n"
+
+
+@pytest.mark.parametrize("kind", ["plain", "ranks"])
+def test_the_shell_understands_the_script(tmp_path, kind):
+    text = made(tmp_path / "a b 'c", kind=kind, nodes=2)
+    done = subprocess.run(["bash", "-n"], input=text, text=True, check=False)
+    assert done.returncode == 0
+
+
+def run(tmp_path, text, **stand_ins):
+    """Run a script with stand-ins for the programs it calls; return code and calls."""
+    told = tmp_path / "told"
+    for name, body in stand_ins.items():
+        program = tmp_path / name
+        program.write_text(f'#!/bin/bash\necho "{name} $*" >> {told}\n{body}\n')
+        program.chmod(0o755)
+    text = text.replace("/opt/h/bin/hypercover", str(tmp_path / "hypercover"))
+    variables = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "8",
+                 "PATH": f"{tmp_path}:{os.environ['PATH']}"}  # fmt: skip
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "2-train.tasks").write_text("a,b\nc\n")
+    script = tmp_path / "job.sh"
+    script.write_text(text)
+    done = subprocess.run(["bash", script], env=os.environ | variables, check=False)
+    return done.returncode, told.read_text().splitlines()
+
+
+def test_work_that_stopped_before_the_limit_is_sent_back(tmp_path):
+    warned = 'trap "exit 75" TERM; kill -USR1 $PPID; sleep 20 & wait'
+    code, calls = run(
+        tmp_path, made(tmp_path, time="1h"), hypercover=warned, scontrol="", sleep=""
+    )
+    assert code == 75
+    assert "scontrol requeue 7_2" in calls
+    assert any(re.match(r"hypercover work .* --tasks c ", call) for call in calls)
+
+
+def test_work_that_was_told_to_end_is_not_sent_back(tmp_path):
+    """Else a cancelled job would send itself back."""
+    ended = 'trap "exit 75" TERM; kill -TERM $PPID; sleep 20 & wait'
+    code, calls = run(tmp_path, made(tmp_path, time="1h"), hypercover=ended, scontrol="")
+    assert code == 75
+    assert not [call for call in calls if "scontrol" in call]
+
+
+def test_the_code_of_the_work_is_that_of_the_job(tmp_path):
+    assert run(tmp_path, made(tmp_path), hypercover="exit 1")[0] == 1
+
+
+def test_a_network_is_judged_only_once_it_is_trained(tmp_path):
+    text = made(tmp_path, kind="ranks", nodes=2, cpus=4, processes=2)
+    assert "export OMP_NUM_THREADS=2" in text
+    assert "--nnodes=2" in text
+    assert "--nproc-per-node=2" in text
+    shown = (
+        'case "$2" in hostnames) echo n1;; *) echo "NodeName=n1 NodeAddr=10.0.0.1 x";; esac'
+    )
+    code, calls = run(tmp_path, text, srun="exit 4", scontrol=shown, hypercover="exit 0")
+    assert code == 4
+    assert not [call for call in calls if call.startswith("hypercover")]
+    (srun,) = [call for call in calls if call.startswith("srun")]
+    assert "--rdzv-endpoint=10.0.0.1:20008" in srun
+    assert srun.endswith(f"-m hypercover.experiment.ranks {tmp_path} c")
+
+
+def test_where_jobs_stand_is_read_without_accounting(tmp_path, monkeypatch):
+    said = "7|1|COMPLETED\n7|2|RUNNING\n7|3|PENDING\n7|4|TIMEOUT\n7|5|CANCELLED\n70|1|RUNNING\n7|N/A|RUNNING\n"
+    program = tmp_path / "squeue"
+    program.write_text(f"#!/bin/bash\ncat <<'E'\n{said}E\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert Slurm().states(["7"]) == {
+        ("7", 1): State.DONE,
+        ("7", 2): State.RUNNING,
+        ("7", 3): State.WAITING,
+        ("7", 4): State.FAILED,
+        ("7", 5): State.CANCELLED,
+    }
+
+
+def test_a_refusal_is_told_in_the_words_of_the_system(slurm, tmp_path, monkeypatch):
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+    script = tmp_path / "job.sh"
+    script.write_text(made(tmp_path, partition="nowhere"))
+    with pytest.raises(CallError, match=r"sbatch refuses .*nvalid partition"):
+        Slurm().submit(script, [])
+
+
+def test_a_missing_command_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CallError, match="sbatch is not on the PATH"):
+        Slurm().submit(tmp_path / "job.sh", [])
