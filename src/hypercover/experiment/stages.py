@@ -52,6 +52,10 @@ __all__ = [
 ]
 
 
+_HELD = 2**30
+"""Bytes of a cube that is held in memory; a larger one is read strip by strip."""
+
+
 def scene_for(spec: SceneSpec) -> Scene:
     """Open the scene an experiment names, with its bands and classes selected."""
     return _scene(spec.model_dump_json(), identity(spec.path), identity(spec.labels))
@@ -79,8 +83,9 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         codes = tuple(item for item in spec.drop_classes if isinstance(item, int))
         names = tuple(item for item in spec.drop_classes if isinstance(item, str))
         scene = drop_classes(scene, codes=codes, names=names, min_pixels=spec.min_pixels)
-    # In memory first, so that looking for pixels without data reads no file twice.
-    scene = scene.load()
+    if scene.cube.nbytes <= _HELD:
+        # In memory first, so that looking for pixels without data reads no file twice.
+        scene = scene.load()
     check_usable(scene)
     return _noting_bare(scene)
 

@@ -14,9 +14,10 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.calibrate import calibrate
 from hypercover.experiment.windows import windows_for
 from hypercover.samples.samples import Samples
+from hypercover.samples.spectra import spectra_of
 from hypercover.samples.split import Split
 from hypercover.samples.windows import Windows
-from hypercover.scene.scene import Scene, blank_invalid
+from hypercover.scene.scene import Scene
 
 __all__ = ["Trial", "fit", "judge", "run_trial"]
 
@@ -180,8 +181,7 @@ def _look(scene: Scene, samples: Samples, window: int) -> Any:
     """Return what a classifier sees of some pixels: windows, or spectra for one pixel."""
     if window != 1:
         return Windows.of(scene, samples, window)
-    values = blank_invalid(np.asarray(scene.cube.values), scene.valid)
-    return np.ascontiguousarray(values[:, samples.rows, samples.cols].T)
+    return spectra_of(scene, samples)
 
 
 def _predict(classifier: Any, scene: Scene, at: Samples, window: int) -> Answers:

@@ -13,6 +13,8 @@ from hypercover.maps.canvas import INK, new_figure, short
 from hypercover.maps.draw_lines import broken, class_spectra, with_gaps
 from hypercover.maps.frame import dress, plain, write_title
 from hypercover.maps.words import count_words
+from hypercover.samples.samples import Samples
+from hypercover.samples.spectra import spectra_of
 from hypercover.scene.scene import Scene
 
 __all__ = ["draw_confused"]
@@ -113,5 +115,6 @@ def _mean_spectrum(scene: Scene, places: npt.NDArray[np.int32]) -> Values:
     A pixel that stands there several times, for several seeds, counts so often.
     """
     spots, times = np.unique(places, axis=0, return_counts=True)
-    spectra = np.asarray(scene.cube.values)[:, spots[:, 0], spots[:, 1]]
-    return np.asarray(np.average(spectra, axis=1, weights=times))
+    at = spots.astype(np.intp)
+    spectra = spectra_of(scene, Samples(at[:, 0], at[:, 1], np.ones(len(at), np.int64)))
+    return np.asarray(np.average(spectra, axis=0, weights=times))

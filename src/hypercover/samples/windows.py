@@ -94,7 +94,7 @@ class Windows(LazyStack):
     @classmethod
     def of(cls, scene: Scene, samples: Samples, size: int) -> Self:
         """Return the windows around samples of a scene, pixels without data as zeros."""
-        values = blank_invalid(np.asarray(scene.cube.values), scene.valid)
+        values = blank_invalid(np.asarray(scene.load().cube.values), scene.valid)
         return cls(values, samples.rows, samples.cols, size)
 
     @classmethod
