@@ -17,7 +17,8 @@ from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.errors import CallError, ModelError
-from hypercover.experiment.prediction import _identity, predict_image
+from hypercover.experiment.mapping import _identity
+from hypercover.experiment.prediction import predict_image
 from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.writing import write_scene

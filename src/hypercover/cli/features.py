@@ -7,10 +7,14 @@ import typer
 
 from hypercover.cli.options import (
     AXES,
+    DASK,
     DROP_BANDS,
+    EXECUTOR,
     IMAGE,
     KEEP_BANDS,
+    OVERLAP,
     SEED,
+    TILE_WORKERS,
     VARIABLE,
 )
 
@@ -36,34 +40,42 @@ def command(
     keep_bands: KEEP_BANDS = None,
     drop_bands: DROP_BANDS = None,
     seed: SEED = 0,
+    workers: TILE_WORKERS = None,
+    executor: EXECUTOR = None,
+    dask: DASK = None,
+    overlap: OVERLAP = None,
 ) -> None:
     """Compute image features: kernel PCA, PCA, MNF, attribute profiles, or a chain of them.
 
     They are fitted on all pixels with data and on no label, and written as a stack
-    of float32 bands with their names, NaN where there is no data.
+    of float32 bands with their names, NaN where there is no data.  With --workers, and
+    where the stack does not fit in memory, they are computed tile by tile; attribute
+    profiles need --overlap for that.
 
     Example: hypercover features cube.hdr --chain kpca:5,esdap:area+std -o features.tif
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
     from hypercover.errors import counted
+    from hypercover.experiment.feature_tiles import write_features
+    from hypercover.experiment.mosaic import Source
     from hypercover.features.chain import Chain
-    from hypercover.scene.bands import select_bands
+    from hypercover.jobs.choosing import choose_executor
     from hypercover.scene.origin import marked
-    from hypercover.scene.reading import open_scene
-    from hypercover.scene.writing import check_apart, driver_of, write_scene
+    from hypercover.scene.writing import check_apart, driver_of, pixels_of
 
     check_apart(out, image)
     driver_of(out)
     steps = Chain.parse(chain)
-    scene = open_scene(image, labels=False, variable=variable, axes=axes)
-    if keep_bands or drop_bands:
-        scene = select_bands(scene, keep=keep_bands, drop=drop_bands)
-    steps.outputs(scene.n_bands)
+    kind = executor or ("local" if workers and dask is None else None)
+    done_by = choose_executor(kind, workers=workers, dask=dask)
+    source = Source(str(image.absolute()), variable, axes, keep_bands, drop_bands)
+    scene = source.open()
     with bar("Features") as advance:
-        stack = steps.fit_transform(scene, seed=seed, progress=advance)
-    written = write_scene(stack, out, tags={"HYPERCOVER_FEATURES": steps.text})
+        stack = write_features(
+            source, steps, out, done_by, seed=seed, overlap=overlap, progress=advance
+        )
     features = counted(stack.n_bands, "feature")
     say(*(f"Note: {note}" for note in stack.notes[len(scene.notes) :]))
     say(f"{features} of {counted(scene.n_bands, 'band')}: {steps.text}")
-    say(f"{marked('Image', scene.origin)}: {written}")
+    say(f"{marked('Image', scene.origin)}: {pixels_of(out)}")

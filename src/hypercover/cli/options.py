@@ -3,7 +3,8 @@
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
 features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap;
 ``DEVICE``: predict.  ``MAJORITY``, ``SIEVE``, ``WITHIN``: predict, export.
-``EXECUTOR``, ``DASK``: run, gap, search.
+``EXECUTOR``, ``DASK``: run, gap, search, and with ``TILE_WORKERS`` and ``OVERLAP``
+features and predict.
 ``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.
 ``RUN_FOLDER``: these and classify.  ``GRID``: plan, submit.  ``PREPARED``: work, status,
 logs, cancel, resume.
@@ -31,6 +32,7 @@ __all__ = [
     "LABEL_VARIABLE",
     "LEGEND",
     "MAJORITY",
+    "OVERLAP",
     "PREPARED",
     "PROCESSES",
     "RUN_FOLDER",
@@ -39,6 +41,7 @@ __all__ = [
     "SEED",
     "SET",
     "SIEVE",
+    "TILE_WORKERS",
     "VARIABLE",
     "WITHIN",
     "WORKERS",
@@ -101,6 +104,20 @@ DASK = Annotated[
     typer.Option(
         help="Dask scheduler: tcp://host:8786, its scheduler file, slurm or pbs (default: "
         "workers on this machine)."
+    ),
+]
+OVERLAP = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Pixels around a piece from which attribute profiles are computed piece by "
+        "piece: for images larger than memory, and nearly the same.",
+    ),
+]
+TILE_WORKERS = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Processes that share the tiles (default: this one)."
     ),
 ]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from hypercover.cli.options import AXES, DEVICE, IMAGE, MAJORITY, SIEVE, VARIABLE, WITHIN
+from hypercover.cli.options import (
+    AXES,
+    DASK,
+    DEVICE,
+    EXECUTOR,
+    IMAGE,
+    MAJORITY,
+    OVERLAP,
+    SIEVE,
+    TILE_WORKERS,
+    VARIABLE,
+    WITHIN,
+)
 
 __all__ = ["command"]
 
@@ -30,31 +42,37 @@ def command(
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Memory the command may take, such as 500MB or 2GiB (default: its own "
+            help="Memory each process may take, such as 500MB or 2GiB (default: its own "
             "and 1 GiB, or half of what is free)."
         ),
     ] = None,
     majority: MAJORITY = 1,
     sieve: SIEVE = 1,
     within: WITHIN = None,
+    workers: TILE_WORKERS = None,
+    executor: EXECUTOR = None,
+    dask: DASK = None,
+    overlap: OVERLAP = None,
     device: DEVICE = "auto",
     variable: VARIABLE = None,
     axes: AXES = None,
 ) -> None:
     """Map a whole image with a trained model, in bounded memory.
 
-    Bands or wavelengths other than those the model was trained on are refused.  A model
-    on image features computes them first, and these must fit in memory.  Stopped at any
-    time, the same command goes on where it was; the maps appear when they are whole.
+    Bands or wavelengths other than those the model was trained on are refused.  Image
+    features of a model are computed tile by tile; attribute profiles first and in memory,
+    unless --overlap is given.  Stopped at any time, the same command goes on where it
+    was; the maps appear when they are whole.
     --majority, --sieve and --within change the class map alone.
 
     Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif --memory 2GiB
     """
     from hypercover.cli.progress import bar
+    from hypercover.experiment.mosaic import Source
     from hypercover.experiment.prediction import check_map_names, predict_image
+    from hypercover.jobs.choosing import choose_executor
     from hypercover.maps.clean import Cleaning
     from hypercover.memory import bytes_of
-    from hypercover.scene.reading import open_scene
     from hypercover.scene.writing import check_apart
 
     allowed = None if memory is None else bytes_of(memory)
@@ -64,18 +82,25 @@ def command(
     for path in (out, *shares.values()):
         if path is not None:
             check_apart(path, image, within)
-    scene = open_scene(image, labels=False, variable=variable, axes=axes)
+    kind = executor or ("local" if workers and dask is None else None)
+    done_by = choose_executor(kind, workers=workers, dask=dask)
+    source = Source(str(image.absolute()), variable, axes)
     with bar("Predicting") as advance:
         predict_image(
             model,
-            scene,
+            source.open(),
             out,
+            confidence=confidence,
+            probabilities=probabilities,
+            entropy=entropy,
             memory=allowed,
             device=device,
             cleaning=cleaning,
             within=within,
+            overlap=overlap,
+            source=source,
+            executor=done_by,
             progress=advance,
-            **shares,
         )
     typer.echo(f"Map: {out}")
     for name, path in shares.items():

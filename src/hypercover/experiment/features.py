@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "chain_of",
+    "keep_chain",
     "keep_features",
     "kept_chain",
     "kept_files",
@@ -83,10 +85,18 @@ def keep_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> N
     The stack is a plain ``.npy`` that is mapped into memory, so that the
     processes of one machine share it.
     """
-    stack_file, about_file, arrays_file = kept_files(folder, name)
+    stack_file, _, _ = kept_files(folder, name)
     make_folder(stack_file.parent)
     with atomic(stack_file) as draft:
         np.save(draft, np.asarray(stack.cube.values), allow_pickle=False)
+    keep_chain(folder, name, chain, stack.cube.coords["band_name"].values.tolist())
+
+
+def keep_chain(
+    folder: RunFolder, name: str, chain: Chain, names: Sequence[str] = ()
+) -> None:
+    """Write a fitted chain into a run folder, and the names of its features."""
+    _, about_file, arrays_file = kept_files(folder, name)
     settings, arrays = chain.state()
     learnt = safetensors.save(
         {key: np.asarray(array, order="C") for key, array in arrays.items()}
@@ -95,7 +105,7 @@ def keep_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> N
         draft.write_bytes(learnt)
     about = {
         "chain": chain.text,
-        "names": stack.cube.coords["band_name"].values.tolist(),
+        "names": list(names),
         "settings": settings,
         "sha256": hashlib.sha256(learnt).hexdigest(),
     }

@@ -1,32 +1,28 @@
 """Using a kept model on an image: what it was trained on must be there."""
 
 from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.classifiers.bundle import CARD, check_scene_fits, load_bundle
 from hypercover.errors import CallError, ModelError
-from hypercover.features.chain import Chain
+from hypercover.experiment.map_tiles import predict_ahead
+from hypercover.experiment.mapping import Mapping, memory_left
+from hypercover.experiment.mosaic import Source
 from hypercover.features.feature import Progress, part_of
+from hypercover.jobs.executor import Executor
 from hypercover.maps.clean import Cleaning
 from hypercover.maps.export import write_class_map
 from hypercover.maps.predict import check_places, predict_to_files
 from hypercover.maps.style import sidecars_of
-from hypercover.memory import resident_bytes
 from hypercover.scene.classmap import open_class_map
 from hypercover.scene.clipping import area_of
-from hypercover.scene.companions import identity
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
 __all__ = ["card_legend", "check_map_names", "predict_image"]
-
-_LIBRARIES = 2**28
-"""Bytes that compilers and libraries take for themselves once the work begins."""
 
 
 def predict_image(
@@ -41,6 +37,9 @@ def predict_image(
     device: str = "auto",
     cleaning: Cleaning | None = None,
     within: Path | None = None,
+    overlap: int | None = None,
+    source: Source | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Map an image with a kept model, from file to file.
@@ -51,8 +50,9 @@ def predict_image(
     ----------
     model : folder of the bundle
     scene : the image; where it has more bands than the model, those of the
-        model are chosen by number and wavelength.  A model on image features
-        computes them of the whole scene first, in memory.
+        model are chosen by number and wavelength.  A model on attribute profiles
+        computes them of the whole scene first, in memory; other image features
+        are computed piece by piece.
     out, confidence, probabilities, entropy : maps to write
     memory : int, optional
         Bytes that this process may take, with all it holds already; None: as
@@ -63,6 +63,13 @@ def predict_image(
         What is done to the class map; the other maps stay as predicted.
     within : path, optional
         Area (polygons or a raster) outside which the class map holds no data.
+    overlap : int, optional
+        Pixels around a piece from which attribute profiles are computed piece by
+        piece, which changes them a little
+        (:func:`~hypercover.features.blockwise.blockwise`).
+    source, executor : optional
+        Where other processes find the image, and who has them predict the tiles;
+        the memory is then that of each.
 
     Raises
     ------
@@ -81,33 +88,43 @@ def predict_image(
     check_map_names(out, confidence, probabilities, entropy)
     check_places(out, confidence, probabilities, entropy)
     area = None if within is None else area_of(within, scene.grid)
-    known = _identity(model, scene)
-    bundle = load_bundle(model, device=device)
-    positions = check_scene_fits(
-        bundle.card, scene.bands, scene.wavelengths, scene.band_names
-    )
-    if positions is not None:
-        scene = scene.take_bands([int(position) for position in positions])
-    legend = card_legend(bundle.card)
-    if bundle.features is not None:
-        chain = Chain.from_state(*bundle.features)
-        scene = chain.transform(scene, progress=part_of(progress, 0, 2))
-        progress = part_of(progress, 1, 2)
+    mapping = Mapping.of(model, scene, device=device, overlap=overlap)
+    legend = card_legend(mapping.bundle.card)
     # A map that is not finished must not lie under the name asked for.
     changed = bool(cleaning) or area is not None
     raw = out.with_name(f".{out.name}.raw") / out.name if changed else out
+    if executor is not None and source is not None:
+        asked = {
+            "confidence": confidence,
+            "probabilities": probabilities,
+            "entropy": entropy,
+        }
+        layers = ["labels", *(name for name, path in asked.items() if path is not None)]
+        predict_ahead(
+            mapping,
+            source,
+            raw,
+            layers,
+            model=model,
+            executor=executor,
+            device=device,
+            memory=memory,
+            progress=progress,
+        )
+        progress = None
+    first = part_of(progress, 0, 2) if mapping.whole else None
     predict_to_files(
-        bundle.classifier,
-        scene,
+        mapping.bundle.classifier,
+        mapping.seen(progress=first),
         raw,
         confidence_path=confidence,
         probabilities_path=probabilities,
         entropy_path=entropy,
         legend=legend,
-        memory=None if memory is None else _left(memory),
-        temperature=bundle.temperature,
-        identity=known,
-        progress=progress,
+        memory=memory_left(memory),
+        temperature=mapping.bundle.temperature,
+        identity=mapping.identity,
+        progress=part_of(progress, 1, 2) if mapping.whole else progress,
     )
     if changed:
         _finish(raw, out, scene, legend, cleaning or Cleaning(), area)
@@ -130,29 +147,6 @@ def _finish(
         file.unlink(missing_ok=True)
     with suppress(OSError):
         raw.parent.rmdir()
-
-
-def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:
-    """Return what tells a model and the file of a scene from others; None without a file."""
-    if not scene.source:
-        return None
-    card = model / CARD
-    return {
-        "model": sha256(card.read_bytes()).hexdigest() if card.is_file() else None,
-        "image": [list(facts) for facts in identity(Path(scene.source).absolute())],
-        "read as": [scene.n_bands, str(scene.cube.dtype), *scene.notes],
-    }
-
-
-def _left(memory: int) -> int:
-    """Return what a bound on the whole process leaves for the work."""
-    held = resident_bytes() + _LIBRARIES
-    if held >= memory:
-        raise CallError(
-            f"The program alone takes {held / 2**20:,.0f} MiB, and it may take "
-            f"{memory / 2**20:,.0f} MiB of memory; allow more."
-        )
-    return memory - held
 
 
 def card_legend(card: dict[str, Any]) -> Legend:

@@ -1,6 +1,7 @@
 """Attribute profiles: each band beside itself without its small, flat or compact shapes."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from numbers import Integral
 from threading import Lock
@@ -39,6 +40,8 @@ Chosen = dict[str, Thresholds]
 _TREE = 20
 """What building a tree counts for in the progress; filtering with it once counts 1."""
 _MOST_BANDS = 2**16
+_LOOKING = 32
+"""Bytes per pixel that looking at the values of a band takes."""
 
 
 @dataclass
@@ -128,6 +131,7 @@ class Profiles:
                 f"{str(self.rule)[:40]!r}."
             )
         check_resolution(self.resolution)
+        self.outside_: tuple[float, ...] | None = None
         if self.n_jobs is not None:
             self.n_jobs = _whole(self.n_jobs, "n_jobs")
 
@@ -151,6 +155,16 @@ class Profiles:
         if asked in AUTOMATIC:
             return self.count
         return len(formula_thresholds(name, np.arange(2.0), 1.0))
+
+    def surrounded_by(self, levels: Sequence[float]) -> Self:
+        """Return the same profiles with a given level around each band.
+
+        Why it exists: a piece of a scene has another edge than the scene, and the
+        level around a band decides which way up its shapes are.
+        """
+        same = copy(self)
+        same.outside_ = tuple(levels)
+        return same
 
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
         """Choose the thresholds of each band from the pixels with data.
@@ -177,7 +191,9 @@ class Profiles:
             said.add(1)
             return chosen
 
-        self.thresholds_ = tuple(each_band(scene, choose, self._at_once(scene)))
+        per_pixel = PEAK_BYTES if slow else _LOOKING
+        at_once = bands_at_once(scene, per_pixel, self.n_jobs)
+        self.thresholds_ = tuple(each_band(scene, choose, at_once))
         return self
 
     def _chosen(self, band: Floats, valid: npt.NDArray[np.bool_], metres: float) -> Chosen:
@@ -221,7 +237,11 @@ class Profiles:
 
         def profile(position: int, band: Floats) -> None:
             own = values[ends[position] - len(names[position]) : ends[position]]
-            self._fill(own, band, valid, self.thresholds_[position], said)
+            np.copyto(own[0], band, where=valid, casting="same_kind")
+            outside = None if self.outside_ is None else self.outside_[position]
+            shapes = ShapeTree.of(band, valid, outside)
+            said.add(_TREE + 1)
+            self._fill(own[1:], shapes, valid, self.thresholds_[position], said)
 
         each_band(scene, profile, self._at_once(scene))
         stack = feature_scene(scene, values, [name for own in names for name in own])
@@ -230,24 +250,20 @@ class Profiles:
     def _fill(
         self,
         stack: npt.NDArray[np.float32],
-        band: Floats,
+        shapes: ShapeTree,
         valid: npt.NDArray[np.bool_],
         chosen: Chosen,
         said: "_Counter",
     ) -> None:
-        """Write a band and its filtered images (feature, row, col) where data are."""
-        np.copyto(stack[0], band, where=valid, casting="same_kind")
-        shapes = ShapeTree.of(band, valid)
-        said.add(_TREE + 1)
-        place = 0
+        """Write the filtered images (feature, row, col) of a band where data are."""
+        places = iter(stack)
         for name, thresholds in chosen.items():
             values = self._measured(shapes, name)
             for threshold in thresholds:
-                place += 1
                 image = shapes.filtered(
                     values < threshold, subtractive=self.rule == "subtractive"
                 )
-                np.copyto(stack[place], image, where=valid, casting="same_kind")
+                np.copyto(next(places), image, where=valid, casting="same_kind")
                 said.add(1)
 
     def _measured(self, shapes: ShapeTree, name: str) -> Floats:

@@ -63,7 +63,7 @@ def new_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
 
 
 def feature_scene(
-    scene: Scene, values: npt.NDArray[np.float32], names: Sequence[str]
+    scene: Scene, values: npt.NDArray[np.float32] | xr.Variable, names: Sequence[str]
 ) -> Scene:
     """Return the scene with features (feature, y, x) in the place of its bands.
 

@@ -8,7 +8,6 @@ repeated only at the edge of the scene itself, as :class:`~hypercover.samples
 .windows.Windows` does in training.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from rasterio.windows import Window
 
-from hypercover.errors import counted
 from hypercover.files import check_writable, sweep_drafts
 from hypercover.maps.export import class_map_writer, completed, share_writer
+from hypercover.maps.kept_tiles import KeptTiles
 from hypercover.maps.layers import Answers, blank, gives_scores
 from hypercover.maps.predictor import Predictor
 from hypercover.maps.style import sidecars_of
@@ -38,8 +37,6 @@ __all__ = [
     "predict_scene",
     "predict_to_files",
 ]
-
-_log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with the pixels done and the pixels in all."""
@@ -215,15 +212,10 @@ def predict_to_files(
         if identity is None:
             _write(predictor, paths, known, _told(predictor, progress))
             return tuple(paths.values())
-        store = TileStore(paths["labels"], predictor.plan(identity))
-        _predict_missing(predictor, store, progress)
-        _write(
-            predictor,
-            paths,
-            known,
-            lambda number, tile: _kept(predictor, store, number, tile),
-        )
-        store.remove()
+        kept = KeptTiles(predictor, TileStore(paths["labels"], predictor.plan(identity)))
+        kept.predict(progress=progress)
+        _write(predictor, paths, known, kept.answers)
+        kept.store.remove()
     for path in paths.values():
         sweep_drafts(path)
     return tuple(paths.values())
@@ -259,34 +251,6 @@ def _told(
         return answers
 
     return predicted
-
-
-def _predict_missing(
-    predictor: Predictor, store: TileStore, progress: Progress | None
-) -> None:
-    """Predict and keep the tiles that are not kept yet; progress counts these alone."""
-    missing = [
-        (number, tile)
-        for number, tile in enumerate(predictor.tiles())
-        if store.load(number, predictor.blank(tile.shape)) is None
-    ]
-    kept = len(predictor.tiles()) - len(missing)
-    if kept:
-        _log.warning(
-            "Going on: %s of %s were there.", kept, counted(kept + len(missing), "tile")
-        )
-    done, total = 0, sum(tile.pixels for _, tile in missing)
-    for number, tile in missing:
-        store.save(number, predictor.predicted(tile))
-        done += tile.pixels
-        if progress is not None:
-            progress(done, total)
-
-
-def _kept(predictor: Predictor, store: TileStore, number: int, tile: Tile) -> Answers:
-    """Return a tile that was kept, or predict it if somebody took it away."""
-    held = store.load(number, predictor.blank(tile.shape))
-    return predictor.predicted(tile) if held is None else held
 
 
 def _write(

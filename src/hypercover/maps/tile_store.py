@@ -53,6 +53,17 @@ class TileStore:
         if not self._is_ours():
             self.remove()
 
+    def begin(self) -> None:
+        """Write down what the tiles are made of, so that others keep theirs here too.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        if not (self.folder / _PLAN).exists():
+            write_text(self.folder / _PLAN, self._plan)
+
     def load(self, number: int, like: Answers) -> Answers | None:
         """Return a finished tile, or None where there is none that is whole.
 
@@ -81,8 +92,7 @@ class TileStore:
         OutputError
             If it cannot be written.
         """
-        if not (self.folder / _PLAN).exists():
-            write_text(self.folder / _PLAN, self._plan)
+        self.begin()
         values = b"".join(array.tobytes() for array in answers.values())
         with atomic(self._file(number)) as draft:
             draft.write_bytes(hashlib.sha256(values).digest() + values)

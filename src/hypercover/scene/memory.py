@@ -3,7 +3,7 @@
 from hypercover.errors import SceneError
 from hypercover.memory import available_bytes
 
-__all__ = ["PER_PIXEL", "available_bytes", "check_fits"]
+__all__ = ["PER_PIXEL", "available_bytes", "check_fits", "fits"]
 
 PER_PIXEL = 16
 """Bytes per pixel that labels, masks and maps of a scene take in memory."""
@@ -12,6 +12,11 @@ _SHARE = 0.8
 """Share of the available memory one array may take."""
 
 _PIECES = "store it as GeoTIFF or ENVI, which are read piece by piece, or cut it smaller"
+
+
+def fits(n_bytes: int) -> bool:
+    """Tell whether an array of so many bytes may be held in memory here."""
+    return n_bytes <= int(_SHARE * available_bytes())
 
 
 def check_fits(n_bytes: int, what: str, remedy: str = _PIECES) -> None:

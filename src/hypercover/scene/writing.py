@@ -27,7 +27,7 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable, band_tags
 
-__all__ = ["check_apart", "driver_of", "write_labels", "write_scene"]
+__all__ = ["check_apart", "driver_of", "pixels_of", "write_labels", "write_scene"]
 
 _DRIVERS = {
     ".tif": "GTiff", ".tiff": "GTiff", ".hdr": "ENVI", ".img": "ENVI", ".dat": "ENVI",
@@ -99,7 +99,7 @@ def _files_of(path: Path) -> tuple[Path, ...]:
     """Return the files that writing an image of this name replaces."""
     if _DRIVERS.get(path.suffix.lower()) != "ENVI":
         return (path,)
-    return (path, _pixels_of(path), path.with_suffix(".hdr"))
+    return (path, pixels_of(path), path.with_suffix(".hdr"))
 
 
 def write_scene(
@@ -160,7 +160,7 @@ def write_scene(
             file.write(scene.read(rows, cols).astype(dtype, copy=False), window=window)
             if progress is not None:
                 progress(rows.stop, scene.shape[0])
-    return _pixels_of(target)
+    return pixels_of(target)
 
 
 def write_labels(
@@ -222,7 +222,7 @@ def write_labels(
             file.update_tags(**(tags or {}))
             table = {land.code: (*land.rgb, 255) for land in known}
             file.write_colormap(1, {0: (0, 0, 0, 0)} | table)
-    pixels = _pixels_of(target)
+    pixels = pixels_of(target)
     # A header's lists cannot hold every sign; the sidecar can.
     if driver == "GTiff" or any(listable(name) != name for name in known.names):
         write_text(sidecar(pixels), to_xml(known))
@@ -293,7 +293,8 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
     file.descriptions = tuple(map(listable, names)) if driver == "ENVI" else names
 
 
-def _pixels_of(path: Path) -> Path:
+def pixels_of(path: Path) -> Path:
+    """Return the file of the pixels of an image to be written."""
     return path.with_suffix(".img") if path.suffix.lower() == ".hdr" else path
 
 
@@ -302,7 +303,7 @@ def _drafted(
     target: Path, grid: Grid, driver: str, options: Mapping[str, Any], **header: str
 ) -> Iterator[Any]:
     """Open a raster to write to; it takes its name only when it is whole."""
-    pixels = _pixels_of(target)
+    pixels = pixels_of(target)
     with _header_last(pixels, driver) as header_draft, atomic(pixels) as draft:
         draft.touch()
         made = draft.with_suffix(".hdr")

@@ -1,0 +1,105 @@
+"""Predicting the tiles of a map in many processes, each tile a file."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hypercover.experiment.mapping import Mapping, memory_left
+from hypercover.experiment.mosaic import Mosaic, Source, key_of, tile_tasks
+from hypercover.features.feature import Progress
+from hypercover.jobs.executor import Executor
+from hypercover.maps.kept_tiles import KeptTiles
+from hypercover.memory import peak_bytes
+
+__all__ = ["predict_ahead", "predict_some"]
+
+Report = Callable[[float, str], None]
+
+
+def _silent(_share: float, _what: str) -> None:
+    """Report to nobody."""
+
+
+def predict_ahead(
+    mapping: Mapping,
+    source: Source,
+    target: Path,
+    layers: Sequence[str],
+    *,
+    model: Path,
+    executor: Executor,
+    device: str = "auto",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Have all tiles of a map predicted and kept, for `predict_to_files` to find.
+
+    Parameters
+    ----------
+    target : the map that will be written
+    layers : in the order in which they will be asked for
+    memory : bytes that each process may take
+    """
+    levels = mapping.levels()
+    kept = _kept(mapping, mapping.seen(levels=levels), target, layers, memory)
+    kept.store.begin()
+    job = {
+        "source": source.to_json(),
+        "model": str(model.absolute()),
+        "target": str(target.absolute()),
+        "layers": list(layers),
+        "device": device,
+        "memory": memory,
+        "overlap": mapping.overlap,
+        "levels": levels,
+    }
+    depends = {"identity": mapping.identity, "layers": list(layers)}
+    tasks = tile_tasks(
+        "hypercover.experiment.map_tiles:predict_some",
+        len(kept.predictor.tiles()),
+        key_of(depends),
+    )
+    place = Mosaic.of(target)
+    place.run(tasks, job, executor, progress)
+    place.remove()
+
+
+def predict_some(
+    folder: Path, *, first: int, stop: int, report: Report = _silent
+) -> dict[str, Any]:
+    """Predict and keep some tiles of a map, as the job in a folder says."""
+    home = folder.resolve()
+    kept = _opened(home, (home / "job.json").stat().st_mtime_ns)
+    new = kept.predict(
+        range(first, stop), lambda done, total: report(done / total, "predicting")
+    )
+    return {"predicted": new, "peak": peak_bytes()}
+
+
+@lru_cache(maxsize=1)
+def _opened(home: Path, _changed: int) -> KeptTiles:
+    """Open model and scene once for all tiles that a process predicts."""
+    job = Mosaic(home).job()
+    scene = Source.from_json(job["source"]).open()
+    mapping = Mapping.of(
+        Path(job["model"]), scene, device=job["device"], overlap=job["overlap"]
+    )
+    seen = mapping.seen(levels=job["levels"])
+    kept = _kept(mapping, seen, Path(job["target"]), job["layers"], job["memory"])
+    kept.store.begin()
+    return kept
+
+
+def _kept(
+    mapping: Mapping, seen: Any, target: Path, layers: Sequence[str], memory: int | None
+) -> KeptTiles:
+    return KeptTiles.of(
+        mapping.bundle.classifier,
+        seen,
+        target,
+        layers,
+        identity=mapping.identity or {},
+        memory=memory_left(memory),
+        temperature=mapping.bundle.temperature,
+    )

@@ -1,0 +1,154 @@
+"""Work on images larger than memory: tiles as tasks of a plan, beside what is made of them."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from hypercover.errors import RunError
+from hypercover.features.feature import Progress
+from hypercover.files import make_folder, write_json
+from hypercover.jobs.executor import Executor
+from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.record import read_json
+from hypercover.jobs.run import Event, run_plan
+from hypercover.scene.bands import select_bands
+from hypercover.scene.companions import identity
+from hypercover.scene.reading import open_scene
+from hypercover.scene.scene import Scene
+
+__all__ = ["Mosaic", "Source", "key_of", "reading", "tile_tasks"]
+
+_JOB = "job.json"
+_TILES = 4
+"""Tiles of a task: what is lost at most when a process ends."""
+_READ_CACHE = 2**26
+"""Bytes of an image's blocks that GDAL may keep in a process."""
+_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image and how it is read, so that every process opens the same scene."""
+
+    image: str
+    """Path of its file."""
+    variable: str | None = None
+    axes: str | None = None
+    keep_bands: str | None = None
+    drop_bands: str | None = None
+
+    def open(self) -> Scene:
+        """Open it; nothing but what describes it is read."""
+        scene = open_scene(self.image, labels=False, variable=self.variable, axes=self.axes)
+        if self.keep_bands or self.drop_bands:
+            scene = select_bands(scene, keep=self.keep_bands, drop=self.drop_bands)
+        return scene
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values, with what changes when the file is replaced."""
+        facts = identity(Path(self.image).absolute())
+        return asdict(self) | {"identity": [list(fact) for fact in facts]}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Source":
+        """Return the source that was told, if its file is still the same.
+
+        Raises
+        ------
+        RunError
+            If the file has changed since.
+        """
+        source = cls(**{name: told[name] for name in cls.__dataclass_fields__})
+        if source.to_json() != dict(told):
+            raise RunError(
+                f"The image {source.image} has changed since the work began; run the same "
+                "command again."
+            )
+        return source
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """The hidden folder in which tiles are made, beside the file they are for."""
+
+    home: Path
+    """Where the plan, the job and the results of the tasks lie."""
+
+    @classmethod
+    def of(cls, out: Path) -> "Mosaic":
+        """Return the folder for a file to be written."""
+        return cls(out.absolute().with_name(f".{out.name}.work"))
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        job: Mapping[str, Any],
+        executor: Executor,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Have the tasks done by whoever is asked to; return their results.
+
+        Interrupted in any way and called again, it goes on where it was.
+        """
+
+        def watch(event: Event) -> None:
+            if progress is not None:
+                progress(int(_STEPS * event.done), _STEPS)
+
+        return run_plan(
+            Plan(tuple(tasks)),
+            make_folder(self.home),
+            executor,
+            prepare=lambda: write_json(self.home / _JOB, dict(job)),
+            progress=watch,
+        )
+
+    def job(self) -> dict[str, Any]:
+        """Return what was asked for.
+
+        Raises
+        ------
+        RunError
+            If it cannot be read.
+        """
+        found = read_json(self.home / _JOB)
+        if found is None:
+            raise RunError(f"{self.home} holds no job; run the same command again.")
+        return found
+
+    def remove(self) -> None:
+        """Remove the folder once the file is whole."""
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def key_of(job: Mapping[str, Any]) -> str:
+    """Return a hash of everything that the tiles depend on."""
+    return sha256(dumps(job, sort_keys=True).encode()).hexdigest()
+
+
+def tile_tasks(
+    function: str, count: int, key: str, needs: tuple[str, ...] = ()
+) -> list[Task]:
+    """Return the tasks that make so many tiles, a few in each."""
+    return [
+        Task(
+            f"tiles-{first}",
+            function,
+            {"first": first, "stop": min(first + _TILES, count)},
+            needs=needs,
+            weight=float(min(_TILES, count - first)),
+            key=key,
+        )
+        for first in range(0, count, _TILES)
+    ]
+
+
+def reading() -> rasterio.Env:
+    """Return the context in which GDAL keeps little of an image."""
+    return rasterio.Env(GDAL_CACHEMAX=_READ_CACHE)

@@ -1,0 +1,230 @@
+"""Features of a scene of any size: computed where they are read, and never as a whole."""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import CallError
+from hypercover.features.chain import Chain
+from hypercover.features.edges import edge_levels
+from hypercover.features.feature import Feature, Progress, part_of
+from hypercover.features.profiles import Profiles
+from hypercover.features.stack import feature_scene
+from hypercover.scene.lazy import LazyArray, bounding_slice
+from hypercover.scene.scene import Scene
+
+__all__ = [
+    "Levels",
+    "blockwise",
+    "check_pieces",
+    "fit_blockwise",
+    "outer_levels",
+    "overlap_note",
+]
+
+Levels = list[list[float] | None]
+"""For each step of a chain the level around each band, where it needs one."""
+
+_AT_ONCE = 2**22
+"""Values of the scene that are read at once."""
+
+
+def blockwise(
+    chain: Chain,
+    scene: Scene,
+    *,
+    overlap: int | None = None,
+    levels: Levels | None = None,
+) -> Scene:
+    """Return the scene of a fitted chain's features, computed where it is read.
+
+    Why it exists: the stack of a mosaic is larger than memory, and a map or a
+    file is made of it piece by piece.  Spectral features of a pixel depend on
+    that pixel alone, so the pieces are those of the whole.
+
+    Parameters
+    ----------
+    overlap : int, optional
+        Pixels around a piece from which attribute profiles, which depend on
+        any distance, are computed.  Their values then differ from those of the
+        image in one piece where shapes are cut; unless given, such a chain is
+        refused.
+    levels : as `outer_levels` gives them, so that they are not looked for again
+
+    Raises
+    ------
+    CallError
+        If the chain looks any distance and no overlap is given.
+    """
+    check_pieces(chain, overlap)
+    known = levels or outer_levels(chain, scene, overlap=overlap)
+    for feature, outside in zip(chain.features, known, strict=True):
+        scene = _blockwise(feature, scene, overlap, outside)
+    return scene
+
+
+def fit_blockwise(
+    chain: Chain,
+    scene: Scene,
+    *,
+    seed: int = 0,
+    overlap: int | None = None,
+    progress: Progress | None = None,
+) -> Levels:
+    """Fit a chain as :meth:`Chain.fit` does, holding no stack; return its `outer_levels`.
+
+    A step after the first reads what the steps before make of each piece, as
+    often as it looks at it.
+
+    Raises
+    ------
+    CallError
+        As `blockwise`.
+    SceneError
+        If a step cannot learn from what it is given.
+    """
+    check_pieces(chain, overlap)
+    levels = []
+    for place, feature in enumerate(chain.features):
+        said = part_of(progress, place, len(chain.features))
+        feature.fit(scene, seed=seed, progress=said)
+        if said is not None:
+            said(1, 1)
+        levels.append(_outer(feature, scene))
+        if place + 1 < len(chain.features):
+            scene = _blockwise(feature, scene, overlap, levels[-1])
+    return levels
+
+
+def outer_levels(chain: Chain, scene: Scene, *, overlap: int | None = None) -> Levels:
+    """Return the level around each band that each step of a fitted chain starts from.
+
+    Why it exists: the shapes of a band hang on what surrounds the whole scene,
+    which no piece knows.  None for a step that looks at single pixels.
+    """
+    check_pieces(chain, overlap)
+    levels = []
+    for place, feature in enumerate(chain.features):
+        levels.append(_outer(feature, scene))
+        if place + 1 < len(chain.features) and chain.reach is None:
+            scene = _blockwise(feature, scene, overlap, levels[-1])
+    return levels
+
+
+def overlap_note(chain: Chain, overlap: int | None) -> tuple[str, ...]:
+    """Say that features were computed with an overlap, where that changes them."""
+    if chain.reach is not None or overlap is None:
+        return ()
+    return (
+        f"Attribute profiles were computed on pieces with {overlap} pixels around them: "
+        "shapes that reach further are cut, and values differ from those of the image in "
+        "one piece.",
+    )
+
+
+def check_pieces(chain: Chain, overlap: int | None) -> None:
+    """Refuse a chain that cannot be computed piece by piece.
+
+    Raises
+    ------
+    CallError
+        If it looks any distance and no overlap is given.
+    """
+    if chain.reach is None and overlap is None:
+        raise CallError(
+            "Attribute profiles depend on the whole image, so they are not the same piece "
+            "by piece; give an image that fits in memory, or --overlap with the pixels to "
+            "look at around a piece."
+        )
+
+
+def _outer(feature: Feature, scene: Scene) -> list[float] | None:
+    return edge_levels(scene) if isinstance(feature, Profiles) else None
+
+
+def _blockwise(
+    feature: Feature, scene: Scene, overlap: int | None, outside: list[float] | None
+) -> Scene:
+    """Return the scene of one fitted feature, computed where it is read."""
+    if isinstance(feature, Profiles) and outside is not None:
+        feature = feature.surrounded_by(outside)
+    margin = feature.reach if feature.reach is not None else overlap or 0
+    names = _names(feature, scene)
+    values = _Pieces(feature, scene, margin, len(names))
+    lazy = LazyArray((len(names), *scene.shape), np.float32, values.fetch)
+    variable = xr.Variable(("band", "y", "x"), lazy.as_variable_data())
+    made = feature_scene(scene, variable, names)
+    facts = {each.name: getattr(made, each.name) for each in fields(Scene)}
+    return _FeatureScene(**facts, seen=scene)
+
+
+@dataclass(frozen=True, eq=False)
+class _FeatureScene(Scene):
+    """A scene of features, which hold data where what they are made of does."""
+
+    seen: Scene | None = None
+    """What the features are made of."""
+
+    @cached_property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Pixels (y, x) that hold data, without computing a feature."""
+        assert self.seen is not None  # noqa: S101
+        return self.seen.valid
+
+
+def _names(feature: Feature, scene: Scene) -> tuple[str, ...]:
+    """Ask a single pixel what the features are called."""
+    pixel = np.ones((scene.n_bands, 1, 1), dtype=np.float32)
+    cube = scene.cube.isel(y=slice(0, 1), x=slice(0, 1)).copy(data=pixel)
+    cube.attrs.pop("nodata", None)
+    names = feature.transform(Scene(cube)).band_names
+    assert names is not None  # noqa: S101
+    return names
+
+
+class _Pieces:
+    """Computes any rectangle of a feature's stack."""
+
+    def __init__(self, feature: Feature, scene: Scene, margin: int, count: int) -> None:
+        self._feature, self._scene = feature, scene
+        self._margin, self._count = margin, count
+
+    def fetch(self, wanted: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
+        """Return features (feature, row, col) at these places."""
+        bands, rows, cols = wanted
+        down, across = bounding_slice(rows), bounding_slice(cols)
+        whole = self._rectangle(down, across)
+        at = np.ix_(bands, rows - down.start, cols - across.start)
+        return np.asarray(whole[at])
+
+    def _rectangle(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
+        """Compute a rectangle, in strips that are read at once."""
+        width = cols.stop - cols.start + 2 * self._margin
+        height = _AT_ONCE // (width * self._scene.n_bands) - 2 * self._margin
+        step = max(height, self._margin, 1)
+        shape = (self._count, rows.stop - rows.start, cols.stop - cols.start)
+        values = np.empty(shape, dtype=np.float32)
+        for top in range(rows.start, rows.stop, step):
+            bottom = min(top + step, rows.stop)
+            place = slice(top - rows.start, bottom - rows.start)
+            values[:, place] = self._strip(slice(top, bottom), cols)
+        return values
+
+    def _strip(self, rows: slice, cols: slice) -> Any:
+        """Compute a strip from what lies in it and around it."""
+        around, inside = [], []
+        for part, size in zip((rows, cols), self._scene.shape, strict=True):
+            first = max(part.start - self._margin, 0)
+            around.append(slice(first, min(part.stop + self._margin, size)))
+            inside.append(slice(part.start - first, part.stop - first))
+        piece = self._scene.cube.isel(y=around[0], x=around[1])
+        piece = piece.copy(data=self._scene.read(*around))
+        scene = Scene(piece, name=self._scene.name)
+        if not scene.valid.any():
+            shape = (self._count, rows.stop - rows.start, cols.stop - cols.start)
+            return np.full(shape, np.nan, dtype=np.float32)
+        return self._feature.transform(scene).cube.values[:, inside[0], inside[1]]
