@@ -25,7 +25,7 @@ def small(monkeypatch, tmp_path):
         "demo": Settings(48, 48, 12, 3),
         "lecture-small": Settings(72, 72, 40, 4),
         "lecture-full": Settings(72, 72, 40, 5),
-        "rome": Settings(96, 96, 5, 3),
+        "rome": Settings(160, 160, 5, 9, imitates="rome"),
     }
     for name, settings in sizes.items():
         monkeypatch.setitem(NAMED, name, replace(NAMED[name], simulated=settings))

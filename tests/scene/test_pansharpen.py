@@ -175,7 +175,7 @@ def test_wavelengths_names_and_origin_are_carried(tmp_path):
     assert made.fwhm.tolist() == (centres / 10).tolist()
     assert made.grid == pan.grid
     kept = pansharpen(pan, bands, keep_pan=True)
-    assert kept.band_names == ("pan", "band 1", "band 2", "band 3", "band 4")
+    assert kept.band_names == ("pan", "ms1", "ms2", "ms3", "ms4")
     assert kept.wavelengths is None
     assert kept.simulated
     assert (kept.cube[0].values == values_of(pan)[0]).all()

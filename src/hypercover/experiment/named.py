@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from hypercover.errors import SceneError
+from hypercover.experiment.named_pair import sharpened_pair
 from hypercover.scene.catalog import known_scene
 from hypercover.scene.finding import Findings, FoundImage, FoundLabels, find_scene
 from hypercover.scene.simulate import PRESETS, Settings, write_simulated
@@ -35,13 +36,15 @@ class Named:
     """What is simulated in its place."""
     unasked: bool = True
     """Whether that is done without being asked for."""
+    paired: bool = False
+    """Whether it can be made of a grey image and coarser bands."""
 
 
 NAMED = {
     "demo": Named("", PRESETS["demo"]),
     "lecture-small": Named("indian-pines", Settings(rows=145, cols=145, classes=16)),
     "lecture-full": Named("indian-pines-full", PRESETS["indian-pines-full"], unasked=False),
-    "rome": Named("rome", Settings(rows=200, cols=200, bands=5, classes=9)),
+    "rome": Named("rome", PRESETS["rome"], paired=True),
 }
 """The experiments that come with the package and name no file."""
 
@@ -95,7 +98,7 @@ def named_scene(
     named = NAMED[name]
     if choice != "simulated" and named.scene:
         folders = [Path(place) for place in data] or default_folders()
-        found = _found(named, folders, choice, say)
+        found = _found(named, folders, choice, say, Path(folder), progress)
         if found is not None:
             return found
     elif choice in ("real", "stand-in"):
@@ -103,7 +106,14 @@ def named_scene(
     return _simulated(named, Path(folder), say, progress)
 
 
-def _found(named: Named, folders: list[Path], choice: Choice, say: Say) -> list[str] | None:
+def _found(
+    named: Named,
+    folders: list[Path],
+    choice: Choice,
+    say: Say,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> list[str] | None:
     """Look for the measured scene and its stand-in; None where one may be simulated."""
     findings = find_scene(WANTED[named.scene], folders)
     for note in findings.notes:
@@ -112,6 +122,10 @@ def _found(named: Named, folders: list[Path], choice: Choice, say: Say) -> list[
         pair = findings.pair(stand_in=stand_in) if choice in ("auto", kind) else None
         if pair is not None:
             return _given(named, *pair, say)
+        if named.paired and choice in ("auto", kind) and not stand_in:
+            made = sharpened_pair(named.scene, folders, folder, say=say, progress=progress)
+            if made is not None:
+                return made
     lacking = _lacking(named, findings, folders, choice)
     if choice != "auto" or not named.unasked:
         raise SceneError(lacking)

@@ -14,7 +14,7 @@ from hypercover.scene.reading import open_labels, open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.wanted import Fit, Wanted
 
-__all__ = ["Findings", "FoundImage", "FoundLabels", "find_scene"]
+__all__ = ["Findings", "FoundImage", "FoundLabels", "find_scene", "labels_of"]
 
 _FEATURE = re.compile(r"(k?pca|mnf)\d+\b|.+ \w+<")
 """Names of bands that are image features."""
@@ -85,7 +85,7 @@ def find_scene(wanted: Wanted, folders: Iterable[Path]) -> Findings:
     arrays = [array for path in looked.files for array in outlines(path)]
     images = [image for each in arrays for image in _as_image(each, wanted)]
     sizes = {*wanted.sizes, *(image.shape[:2] for image in images)}
-    labels = [found for each in arrays for found in _as_labels(each, wanted, sizes)]
+    labels = [found for each in arrays for found in labels_of(each, wanted, sizes)]
     return Findings(
         tuple(sorted(images, key=_image_rank)),
         tuple(sorted(labels, key=lambda found: found.fit.rank)),
@@ -136,7 +136,7 @@ def _is_stack(scene: Scene) -> bool:
     return any(_FEATURE.match(name) for name in scene.band_names or ())
 
 
-def _as_labels(
+def labels_of(
     outline: Outline, wanted: Wanted, sizes: set[tuple[int, int]]
 ) -> Iterator[FoundLabels]:
     """Give the label map that an array is, if it is one of the scene's."""

@@ -139,7 +139,7 @@ def _described(
     }
     if not keep_pan:
         return cube.assign_coords({name: ("band", each) for name, each in known.items()})
-    own = bands.band_names or tuple(f"band {number}" for number in bands.bands)
+    own = bands.band_names or tuple(f"ms{number}" for number in bands.bands)
     columns: dict[str, Any] = {"band_name": ("band", np.array(["pan", *own]))}
     for name in ("wavelength", "fwhm"):
         if name in known and name in pan.cube.coords:

@@ -66,6 +66,8 @@ def simulate(
         See :class:`Settings`.
     preset : str, optional
         Name in :data:`PRESETS`; it takes the place of all settings but the seed.
+        ``rome`` also writes ``<stem>-pan`` and ``<stem>-bands``, the pair of which the
+        image was pansharpened.
     progress : callable, optional
         Called with the rows done and the rows in all.
 
@@ -97,13 +99,18 @@ def write_simulated(
     driver = driver_of(image)
     beside = check_writable(image.with_name(f"{image.stem}-labels.tif"))
     _check_space(settings, image)
-    scene, labels = _drawn(settings, progress)
     tags = {
         "HYPERCOVER_SIMULATED": "yes",
         "HYPERCOVER_SIMULATION": str(settings),
     }
     title = {"TIFFTAG_IMAGEDESCRIPTION": "Simulated by hypercover, not measured"}
     more = title if driver == "GTiff" else {}
+    if settings.imitates == "rome":
+        from hypercover.scene.simulate_city import check_city, write_city
+
+        check_city(settings)
+        return write_city(settings, image, tags | more, progress)
+    scene, labels = _drawn(settings, progress)
     pixels = write_scene(scene, image, tags=tags | more)
     return pixels, write_labels(labels, scene.legend, scene.grid, beside, tags=tags | title)
 

@@ -93,6 +93,7 @@ PRESETS = {
     "indian-pines-full": Settings(
         rows=1417, cols=617, bands=AVIRIS, classes=58, imitates="indian-pines-full"
     ),
+    "rome": Settings(rows=1200, cols=1200, bands=5, classes=9, imitates="rome"),
 }
 """Named scenes; a preset takes the place of rows, cols, bands and classes."""
 
