@@ -5,12 +5,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from hypercover.cli.progress import duration
-from hypercover.cli.tables import show
+from hypercover.cli.tables import say, show
 from hypercover.errors import counted
 from hypercover.experiment.prepared import Prepared
 from hypercover.jobs.standing import TaskStanding, Word, standing_of
@@ -44,24 +44,31 @@ def current_standing(
 
 def show_standing(prepared: Prepared, *, watch: bool, tasks: bool) -> None:
     """Print where a run stands, once or until nothing runs or waits."""
-    if not watch:
-        show(_screen(prepared, *current_standing(prepared), tasks=tasks))
+    if watch and sys.stdout.isatty():
+        _watch(prepared, tasks=tasks)
         return
+    found, submission = current_standing(prepared)
+    while watch and _moves(found):
+        time.sleep(_PAUSE)
+        found, submission = current_standing(prepared)
+    show(_table(found, submission, tasks=tasks))
+    # Line by line: a path must stay in one piece to be copied.
+    say(*_summary(prepared, found))
+
+
+def _watch(prepared: Prepared, *, tasks: bool) -> None:
+    """Show where a run stands on a terminal, anew until nothing runs or waits."""
     from rich.live import Live
 
-    found, submission = current_standing(prepared)
-    first = _screen(prepared, found, submission, tasks=tasks)
-    if not sys.stdout.isatty():
-        while _moves(found):
-            time.sleep(_PAUSE)
+    with Live(console=Console(), auto_refresh=False) as live:
+        while True:
             found, submission = current_standing(prepared)
-        show(_screen(prepared, found, submission, tasks=tasks))
-        return
-    with Live(first, console=Console(), auto_refresh=False) as live:
-        while _moves(found):
+            lines = (Text(line) for line in _summary(prepared, found))
+            table = _table(found, submission, tasks=tasks)
+            live.update(Group(table, *lines), refresh=True)
+            if not _moves(found):
+                return
             time.sleep(_PAUSE)
-            found, submission = current_standing(prepared)
-            live.update(_screen(prepared, found, submission, tasks=tasks), refresh=True)
 
 
 def _moves(found: Mapping[str, TaskStanding]) -> bool:
@@ -69,15 +76,10 @@ def _moves(found: Mapping[str, TaskStanding]) -> bool:
     return any(one.word in ("running", "waiting") for one in found.values())
 
 
-def _screen(
-    prepared: Prepared,
-    found: Mapping[str, TaskStanding],
-    submission: Submission | None,
-    *,
-    tasks: bool,
-) -> RenderableType:
-    table = _by_task(found) if tasks else _by_array(found, submission)
-    return Group(table, *(Text(line) for line in _summary(prepared, found)))
+def _table(
+    found: Mapping[str, TaskStanding], submission: Submission | None, *, tasks: bool
+) -> Table:
+    return _by_task(found) if tasks else _by_array(found, submission)
 
 
 def _by_array(found: Mapping[str, TaskStanding], submission: Submission | None) -> Table:

@@ -62,10 +62,11 @@ def do_element(
                 failed.append(f"{task.name} {line}")
     finally:
         executor.close()
+    if len(failed) == 1:
+        raise RunError(f"{failed[0]}.")
     if failed:
-        raise RunError(
-            f"{len(failed)} of {len(names)} tasks not done: {'; '.join(failed)}."
-        )
+        listed = ", ".join(line.partition(" ")[0] for line in failed)
+        raise RunError(f"Not done: {listed}; the lines above say why.")
 
 
 def _in_order(plan: Plan, names: Sequence[str]) -> Iterator[Task]:
