@@ -49,7 +49,7 @@ def test_what_could_run_on_no_scene_is_refused_before_one_is_simulated(
     call, tmp_path, monkeypatch, verb, options, said
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hypercover.experiment.named.simulate", None)
+    monkeypatch.setattr("hypercover.experiment.named.write_simulated", None)
     told = call(verb, "lecture-small", "--scene", "simulated", *options)
     assert said in told.sentence
     assert not list(tmp_path.iterdir())

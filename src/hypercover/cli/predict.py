@@ -73,6 +73,7 @@ def command(
     from hypercover.jobs.choosing import choose_executor
     from hypercover.maps.clean import Cleaning
     from hypercover.memory import bytes_of
+    from hypercover.scene.formats.products.door import product_file
     from hypercover.scene.writing import check_apart
 
     allowed = None if memory is None else bytes_of(memory)
@@ -84,7 +85,8 @@ def command(
             check_apart(path, image, within)
     kind = executor or ("local" if workers and dask is None else None)
     done_by = choose_executor(kind, workers=workers, dask=dask)
-    source = Source(str(image.absolute()), variable, axes)
+    # Workers may run in another folder; what is refused is named as it was given.
+    source = Source(str(product_file(image).absolute()), variable, axes)
     with bar("Predicting") as advance:
         predict_image(
             model,
