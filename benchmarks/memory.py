@@ -151,6 +151,7 @@ def measure(sizes: list[str], bands: int, names: list[str]) -> dict[str, list[fl
             desk = Desk(place, size, bands, models)
             for name in needed:
                 measured = COMMANDS[name](desk)
+                print(f"{size} {name}: {measured:,.0f} MiB", file=sys.stderr)
                 if name in found:
                     found[name].append(measured)
             # The model of the smallest scene maps all of them.

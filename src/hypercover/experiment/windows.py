@@ -30,7 +30,7 @@ __all__ = [
     "write_windows",
 ]
 
-_STRIP = 2**26
+_STRIP = 2**25
 """Bytes of the scene that are read at once."""
 _PIECE = 2**25
 """Bytes of windows that are cut at once."""

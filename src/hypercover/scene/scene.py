@@ -16,8 +16,10 @@ from hypercover.scene.origin import Origin
 
 __all__ = ["Scene", "blank_invalid", "valid_pixels"]
 
-_STRIP = 2**25
+_STRIP = 2**24
 """Values read at once when the whole cube has to be looked at."""
+_TILE = 64
+"""Rows of the tiles that scenes are written in."""
 _SMALLER = "select fewer bands, cut the image to the labelled land, or use a larger machine"
 
 
@@ -150,6 +152,9 @@ class Scene:
         """Cut the rows into strips small enough to be read one at a time."""
         rows, cols = self.shape
         step = max(1, _STRIP // (cols * self.n_bands))
+        if step > _TILE:
+            # Tiled files are unpacked a tile at a time: none is to be cut in two.
+            step -= step % _TILE
         return (slice(top, min(top + step, rows)) for top in range(0, rows, step))
 
     @cached_property
@@ -199,12 +204,20 @@ def valid_pixels(
     A pixel is masked where any band is NaN, infinite or the no-data value, and
     where all bands are zero: such pixels are never learnt from.
     """
-    valid = (values != 0).any(axis=0)
-    if np.issubdtype(values.dtype, np.floating):
-        valid &= np.isfinite(values).all(axis=0)
+    # Band by band: masks of the whole array would be half as large as the array itself.
+    valid = np.zeros(values.shape[1:], dtype=bool)
+    for band in values:
+        valid |= band != 0
+    floating = np.issubdtype(values.dtype, np.floating)
+    absent = None
     if nodata is not None and np.isfinite(nodata):
-        valid &= (values != np.asarray(nodata).astype(values.dtype)).all(axis=0)
-    return np.asarray(valid)
+        absent = np.asarray(nodata).astype(values.dtype)
+    for band in values if floating or absent is not None else ():
+        if floating:
+            valid &= np.isfinite(band)
+        if absent is not None:
+            valid &= band != absent
+    return valid
 
 
 def blank_invalid(
