@@ -22,14 +22,14 @@ def command(
 
     Example: hypercover logs runs/fixed train-main-0-cnn
     """
-    from hypercover.cli.standing import current_standing
+    from hypercover.cli.standing import look
     from hypercover.experiment.prepared import find_prepared
     from hypercover.jobs.record import TaskFiles
     from hypercover.jobs.selection import selected
     from hypercover.jobs.submission import scripts_folder
 
     prepared = find_prepared(run)
-    found, _ = current_standing(prepared)
+    found = look(prepared).tasks
     lost = [one.name for one in found.values() if one.word in ("failed", "gone")]
     names = selected(prepared.plan, task) if task else lost
     if not names:

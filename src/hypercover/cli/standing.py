@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -13,10 +14,11 @@ from hypercover.cli.progress import duration
 from hypercover.cli.tables import say, show
 from hypercover.errors import counted
 from hypercover.experiment.prepared import Prepared
+from hypercover.jobs.executor import State
 from hypercover.jobs.standing import TaskStanding, Word, standing_of
 from hypercover.jobs.submission import Submission, places_of
 
-__all__ = ["current_standing", "show_standing"]
+__all__ = ["Look", "look", "show_standing"]
 
 _PAUSE = 3.0
 """Seconds between two looks."""
@@ -33,13 +35,31 @@ _SHOWN = 10
 """Failed tasks that are named."""
 
 
-def current_standing(
-    prepared: Prepared,
-) -> tuple[dict[str, TaskStanding], Submission | None]:
+@dataclass(frozen=True)
+class Look:
+    """Where a run stands at one moment."""
+
+    tasks: Mapping[str, TaskStanding]
+    """Where each task stands."""
+    submission: Submission | None
+    """What was submitted."""
+    busy: bool
+    """Whether a job waits or runs, if only to say that it cannot do its tasks."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is something to wait for."""
+        words = {one.word for one in self.tasks.values()}
+        return self.busy or not words.isdisjoint({"running", "waiting"})
+
+
+def look(prepared: Prepared) -> Look:
     """Look where every task stands now, and what was submitted."""
     submission = Submission.load(prepared.folder)
     places = places_of(submission)
-    return standing_of(prepared.plan, prepared.folder, submission, places), submission
+    found = standing_of(prepared.plan, prepared.folder, submission, places)
+    states = set((places or {}).values())
+    return Look(found, submission, not states.isdisjoint({State.WAITING, State.RUNNING}))
 
 
 def show_standing(prepared: Prepared, *, watch: bool, tasks: bool) -> None:
@@ -47,13 +67,13 @@ def show_standing(prepared: Prepared, *, watch: bool, tasks: bool) -> None:
     if watch and sys.stdout.isatty():
         _watch(prepared, tasks=tasks)
         return
-    found, submission = current_standing(prepared)
-    while watch and _moves(found):
+    seen = look(prepared)
+    while watch and seen.moves:
         time.sleep(_PAUSE)
-        found, submission = current_standing(prepared)
-    show(_table(found, submission, tasks=tasks))
+        seen = look(prepared)
+    show(_table(seen, tasks=tasks))
     # Line by line: a path must stay in one piece to be copied.
-    say(*_summary(prepared, found))
+    say(*_summary(prepared, seen))
 
 
 def _watch(prepared: Prepared, *, tasks: bool) -> None:
@@ -62,24 +82,16 @@ def _watch(prepared: Prepared, *, tasks: bool) -> None:
 
     with Live(console=Console(), auto_refresh=False) as live:
         while True:
-            found, submission = current_standing(prepared)
-            lines = (Text(line) for line in _summary(prepared, found))
-            table = _table(found, submission, tasks=tasks)
-            live.update(Group(table, *lines), refresh=True)
-            if not _moves(found):
+            seen = look(prepared)
+            lines = (Text(line) for line in _summary(prepared, seen))
+            live.update(Group(_table(seen, tasks=tasks), *lines), refresh=True)
+            if not seen.moves:
                 return
             time.sleep(_PAUSE)
 
 
-def _moves(found: Mapping[str, TaskStanding]) -> bool:
-    """Tell whether there is something to wait for."""
-    return any(one.word in ("running", "waiting") for one in found.values())
-
-
-def _table(
-    found: Mapping[str, TaskStanding], submission: Submission | None, *, tasks: bool
-) -> Table:
-    return _by_task(found) if tasks else _by_array(found, submission)
+def _table(seen: Look, *, tasks: bool) -> Table:
+    return _by_task(seen.tasks) if tasks else _by_array(seen.tasks, seen.submission)
 
 
 def _by_array(found: Mapping[str, TaskStanding], submission: Submission | None) -> Table:
@@ -110,15 +122,16 @@ def _by_task(found: Mapping[str, TaskStanding]) -> Table:
     return table
 
 
-def _summary(prepared: Prepared, found: Mapping[str, TaskStanding]) -> Sequence[str]:
+def _summary(prepared: Prepared, seen: Look) -> Sequence[str]:
     """Say how much is done, what failed and where its log is, and what to do."""
+    found = seen.tasks
     counts = Counter(one.word for one in found.values())
     said = ", ".join(f"{counts[word]} {word}" for word in _WORDS if counts[word])
     lines = [f"{counted(len(found), 'task')}: {said}."]
     lost = [one for one in found.values() if one.word in ("failed", "gone")]
     lines += [f"{one.name} {one.word}: {one.message}" for one in lost[:_SHOWN]]
     lines += [f"… and {len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []
-    if lost or (not _moves(found) and counts["done"] < len(found)):
+    if lost or (not seen.moves and counts["done"] < len(found)):
         verb = "resume" if any(one.home for one in found.values()) else "work"
         lines.append(f"To do what is missing: hypercover {verb} {prepared.folder}")
     return lines
