@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from hypercover.errors import CallError, ModelError, RunError
-from hypercover.jobs import dask_worker
+from hypercover.jobs import dask_cluster, dask_worker
 from hypercover.jobs.choosing import choose_executor
 from hypercover.jobs.dask import DaskExecutor
+from hypercover.jobs.dask_cluster import Demand
 from hypercover.jobs.executor import State
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, thread_limits
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.run import run_plan
+from hypercover.jobs.wanted import Wanted
 
 
 def squares(module, count=3, pause=0.0):
@@ -156,6 +158,41 @@ def test_a_worker_that_sees_no_run_folder_or_another_version_says_so(tmp_path):
     assert said.startswith("The Dask worker tcp://a:1 cannot write to the run folder")
     Plan(()).save(tmp_path)
     assert dask_worker._unfit(tmp_path, own, "tcp://a:1") is None
+
+
+@pytest.mark.parametrize(
+    ("where", "spec"),
+    [
+        ("slurm", {"job_cpu": 3}),
+        ("pbs-pro", {"resource_spec": "select=1:ncpus=3:mem=2147483648B"}),
+        ("pbs-torque", {"resource_spec": "nodes=1:ppn=3,mem=2147483648B"}),
+    ],
+)
+def test_a_job_of_a_worker_asks_for_what_is_wanted(tmp_path, where, spec):
+    import dask_jobqueue
+
+    wanted = Wanted(
+        partition="fast", account="a1", time="2h", cpus=3, memory="2GiB",
+        modules=["cuda/12"], directives=["--constraint=k80"],
+    )  # fmt: skip
+    demand = Demand(1, 3, wanted=wanted, logs=tmp_path)
+    asked = dask_cluster._job_settings(where, demand)
+    assert asked.items() >= spec.items()
+    job = getattr(dask_jobqueue, dask_cluster.BATCH[where]).job_cls
+    own = {name: value for name, value in asked.items() if name != "scheduler_options"}
+    script = job(scheduler="tcp://127.0.0.1:1", name="w", **own).job_script()
+    for said in ("fast", "a1", "02:00:00", "module load cuda/12", "--constraint=k80"):
+        assert said in script
+    assert "--nthreads 1" in script
+    assert "None" not in script
+    bare = dask_cluster._job_settings(where, Demand(1, 1))
+    assert not {"queue", "account", "walltime", "log_directory"} & set(bare)
+
+
+def test_a_batch_system_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CallError, match="There is no qsub on the PATH"):
+        choose_executor(None, dask="pbs-torque")
 
 
 def test_a_run_ends_where_no_worker_can_do_it(tmp_path, module, executor, monkeypatch):

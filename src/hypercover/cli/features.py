@@ -54,21 +54,20 @@ def command(
 
     Example: hypercover features cube.hdr --chain kpca:5,esdap:area+std -o features.tif
     """
+    from hypercover.cli.executors import executor_of_tiles
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
     from hypercover.errors import counted
     from hypercover.experiment.feature_tiles import write_features
     from hypercover.experiment.mosaic import Source
     from hypercover.features.chain import Chain
-    from hypercover.jobs.choosing import choose_executor
     from hypercover.scene.origin import marked
     from hypercover.scene.writing import check_apart, driver_of, pixels_of
 
     check_apart(out, image)
     driver_of(out)
     steps = Chain.parse(chain)
-    kind = executor or ("local" if workers and dask is None else None)
-    done_by = choose_executor(kind, workers=workers, dask=dask)
+    done_by = executor_of_tiles(executor, workers=workers, dask=dask)
     source = Source(str(image.absolute()), variable, axes, keep_bands, drop_bands)
     scene = source.open()
     with bar("Features") as advance:

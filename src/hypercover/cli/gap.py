@@ -56,13 +56,13 @@ def command(
 
     Example: hypercover gap fields.yaml -o runs/fields-gap --repeats 5
     """
+    from hypercover.cli.executors import executor_asked
     from hypercover.cli.named import scene_changes
     from hypercover.cli.running import run_and_show
     from hypercover.experiment.gap import gap_experiment
     from hypercover.experiment.reading import load_experiment
-    from hypercover.jobs.choosing import choose_executor
 
-    done_by = choose_executor(executor, workers=workers, dask=dask)
+    done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     becomes = partial(gap_experiment, size=size, train=train, repeats=repeats)
     found = scene_changes(

@@ -102,8 +102,8 @@ EXECUTOR = Annotated[
 DASK = Annotated[
     str | None,
     typer.Option(
-        help="Dask scheduler: tcp://host:8786, its scheduler file, slurm or pbs (default: "
-        "workers on this machine)."
+        help="Dask scheduler: tcp://host:8786, its scheduler file, slurm, pbs-pro or "
+        "pbs-torque (default: workers on this machine)."
     ),
 ]
 OVERLAP = Annotated[

@@ -67,10 +67,10 @@ def command(
 
     Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif --memory 2GiB
     """
+    from hypercover.cli.executors import executor_of_tiles
     from hypercover.cli.progress import bar
     from hypercover.experiment.mosaic import Source
     from hypercover.experiment.prediction import check_map_names, predict_image
-    from hypercover.jobs.choosing import choose_executor
     from hypercover.maps.clean import Cleaning
     from hypercover.memory import bytes_of
     from hypercover.scene.formats.products.door import product_file
@@ -83,8 +83,7 @@ def command(
     for path in (out, *shares.values()):
         if path is not None:
             check_apart(path, image, within)
-    kind = executor or ("local" if workers and dask is None else None)
-    done_by = choose_executor(kind, workers=workers, dask=dask)
+    done_by = executor_of_tiles(executor, workers=workers, dask=dask)
     # Workers may run in another folder; what is refused is named as it was given.
     source = Source(str(product_file(image).absolute()), variable, axes)
     with bar("Predicting") as advance:

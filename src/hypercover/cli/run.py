@@ -51,12 +51,12 @@ def command(
 
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
+    from hypercover.cli.executors import executor_asked
     from hypercover.cli.named import scene_changes
     from hypercover.cli.running import prepare_and_show, run_and_show
     from hypercover.experiment.reading import load_experiment
-    from hypercover.jobs.choosing import choose_executor
 
-    done_by = choose_executor(executor, workers=workers, dask=dask)
+    done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     found = scene_changes(experiment, out, overrides, data=data, choice=scene)
     plan = load_experiment(experiment, [*found, *overrides])

@@ -42,12 +42,12 @@ def command(
 
     Example: hypercover search fixed.yaml -o runs/fixed --set search.folds=5
     """
+    from hypercover.cli.executors import executor_asked
     from hypercover.cli.named import scene_changes
     from hypercover.cli.searching import search_and_show
     from hypercover.experiment.reading import load_experiment
-    from hypercover.jobs.choosing import choose_executor
 
-    done_by = choose_executor(executor, workers=workers, dask=dask)
+    done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed)
     found = scene_changes(experiment, out, overrides, data=data, choice=scene)
     plan = load_experiment(experiment, [*found, *overrides])

@@ -1,12 +1,10 @@
 """Choosing who does the tasks by a word, as commands are given it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from hypercover.errors import CallError
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
+from hypercover.jobs.wanted import Wanted
 
 __all__ = ["KINDS", "choose_executor"]
 
@@ -19,7 +17,7 @@ def choose_executor(
     *,
     workers: int | None = None,
     dask: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    wanted: Wanted | None = None,
 ) -> Executor | None:
     """Return who does the tasks; None where nothing was asked for.
 
@@ -29,7 +27,7 @@ def choose_executor(
     workers : processes or workers, where they are started for the run
     dask : scheduler of Dask (`hypercover.jobs.dask.DaskExecutor`); asks for Dask
         where no kind is given
-    settings : more settings of Dask's workers on a batch system
+    wanted : what Dask's workers ask of a batch system
 
     Raises
     ------
@@ -63,5 +61,5 @@ def choose_executor(
         from hypercover.jobs.dask_cluster import check_reach
 
         check_reach(dask)
-        return DaskExecutor(dask, workers=workers, settings=settings)
+        return DaskExecutor(dask, workers=workers, wanted=wanted)
     return InProcessExecutor() if kind == "inprocess" else LocalExecutor(workers)

@@ -21,8 +21,9 @@ from hypercover.jobs.dask_cluster import BATCH, Cluster, Demand, connect
 from hypercover.jobs.dask_worker import PLACE, serve
 from hypercover.jobs.executor import Notify, State
 from hypercover.jobs.local import cores
-from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.plan import FOLDER, Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
+from hypercover.jobs.wanted import Wanted
 
 __all__ = ["DaskExecutor"]
 
@@ -47,8 +48,8 @@ class DaskExecutor:
     ----------
     where : str or None
         Address of a scheduler such as ``tcp://host:8786``, or the file it
-        wrote; ``slurm`` or ``pbs`` for workers that are jobs of that batch
-        system; None for workers on this machine.
+        wrote; ``slurm``, ``pbs-pro`` or ``pbs-torque`` for workers that are jobs
+        of that batch system; None for workers on this machine.
     workers : int or None
         How many workers to start, where they are started for the run; None is
         one for every two cores of this machine.
@@ -57,10 +58,12 @@ class DaskExecutor:
         machine that takes more is ended by Dask and its task done again.
     threads : int or None
         Threads of a worker that is started; None shares the cores of this
-        machine out evenly, so that processes × threads = cores.
+        machine out evenly, so that processes × threads = cores, and gives a
+        worker of a batch system the cores that are wanted.
+    wanted : Wanted
+        What a job of one worker asks of a batch system.
     settings : mapping
-        More settings of dask-jobqueue, such as ``queue``, ``account``,
-        ``walltime``, ``job_script_prologue``.
+        More settings of dask-jobqueue, such as ``interface``.
 
     Raises
     ------
@@ -75,13 +78,14 @@ class DaskExecutor:
         workers: int | None = None,
         memory: str | None = None,
         threads: int | None = None,
+        wanted: Wanted | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise CallError(f"The number of workers must be at least 1, got {workers}.")
         self.where, self.workers = where, workers or max(1, cores() // 2)
         self._memory, self._threads = memory, threads
-        self._settings = dict(settings or {})
+        self._wanted, self._settings = wanted or Wanted(), dict(settings or {})
         self._cluster: Cluster | None = None
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
@@ -91,6 +95,7 @@ class DaskExecutor:
         self._failures: dict[str, Failure] = {}
         self._futures: dict[str, Any] = {}
         self._news: SimpleQueue[tuple[str, float | None, str]] = SimpleQueue()
+        self._release = version("hypercover")
         self._topic = f"hypercover-{uuid.uuid4().hex}"
         demand = self._demand(plan)
         self._cluster = connect(self.where, demand)
@@ -102,8 +107,15 @@ class DaskExecutor:
         # As the local executor: by the whole plan, so that a run that goes on
         # computes with as many threads, and so the same numbers, as before.
         most = min(self.workers, plan.width)
-        share = 1 if self.where in BATCH else max(1, cores() // most)
-        return Demand(most, self._threads or share, self._memory, self._settings)
+        share = self._wanted.cpus if self.where in BATCH else max(1, cores() // most)
+        return Demand(
+            most,
+            self._threads or share,
+            self._memory,
+            self._wanted,
+            self._folder / FOLDER / "dask",
+            self._settings,
+        )
 
     def submit(self, task: Task) -> None:
         """Accept a task; Dask gives it to a worker."""
@@ -114,7 +126,7 @@ class DaskExecutor:
             str(self._folder),
             task.name,
             topic=self._topic,
-            release=version("hypercover"),
+            release=self._release,
             threads=self._asked,
             key=f"{task.name}-{uuid.uuid4().hex}",
             retries=_RETRIES,

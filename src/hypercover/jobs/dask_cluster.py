@@ -7,16 +7,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from hypercover.errors import CallError, RunError
 from hypercover.jobs.local import thread_limits
+from hypercover.jobs.wanted import Wanted, clock
 
 __all__ = ["BATCH", "Cluster", "Demand", "check_reach", "connect"]
 
-BATCH = {"slurm": "SLURMCluster", "pbs": "PBSCluster"}
+BATCH = {"slurm": "SLURMCluster", "pbs-pro": "PBSCluster", "pbs-torque": "PBSCluster"}
 """Batch systems by name, and the class of dask-jobqueue that serves each."""
+_SENDING = {"slurm": "sbatch", "pbs-pro": "qsub", "pbs-torque": "qsub"}
+_AHEAD = "distributed.scheduler.worker-saturation"
+"""Tasks that a worker is given at once: with one alone it would wait for the next."""
+_MEMORY = 4 * 2**30
+"""Bytes of memory that a job asks for where nobody says."""
 
 _CONNECT = 10.0
 """Seconds in which a scheduler must answer."""
@@ -36,8 +42,12 @@ class Demand:
     """Threads of each."""
     memory: str | None = None
     """Memory of each, such as ``1GiB``; one that takes more is ended and begun anew."""
+    wanted: Wanted = field(default_factory=Wanted)
+    """What a job of one worker asks of a batch system."""
+    logs: Path | None = None
+    """Where such a job writes what it prints."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """More settings of dask-jobqueue, such as ``queue`` and ``walltime``."""
+    """More settings of dask-jobqueue, such as ``interface``."""
 
 
 class Cluster:
@@ -71,8 +81,8 @@ def connect(where: str | None, demand: Demand) -> Cluster:
 
     Parameters
     ----------
-    where : address such as ``tcp://host:8786``, a scheduler file, ``slurm``, ``pbs``,
-        or None for workers on this machine
+    where : address such as ``tcp://host:8786``, a scheduler file, ``slurm``, ``pbs-pro``,
+        ``pbs-torque``, or None for workers on this machine
 
     Raises
     ------
@@ -174,20 +184,35 @@ def _batch(where: str, demand: Demand) -> Cluster:
 
 def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
     """Return what every job of one worker is asked for with."""
+    wanted = demand.wanted
+    memory = demand.memory or f"{wanted.memory or _MEMORY}B"
     settings: dict[str, Any] = {
+        # One thread for tasks: the cores of a job are for the libraries of one task.
         "cores": 1,
         "processes": 1,
-        "memory": demand.memory or "4GiB",
+        "memory": memory,
+        "queue": wanted.partition,
+        "account": wanted.account,
+        "walltime": None if wanted.time is None else clock(wanted.time),
         "job_name": "hypercover",
+        "job_script_prologue": [f"module load {name}" for name in wanted.modules],
+        "job_extra_directives": list(wanted.directives),
+        "local_directory": gettempdir(),
+        "log_directory": None if demand.logs is None else str(demand.logs),
         "scheduler_options": {"dashboard_address": ":0"},
     }
     if where == "slurm":
-        return settings | {"job_cpu": demand.threads}
-    return settings | {"resource_spec": f"select=1:ncpus={demand.threads}"}
+        settings["job_cpu"] = demand.threads
+    elif where == "pbs-pro":
+        settings["resource_spec"] = f"select=1:ncpus={demand.threads}:mem={memory}"
+    else:
+        settings["resource_spec"] = f"nodes=1:ppn={demand.threads},mem={memory}"
+    # What is not asked for is left to dask-jobqueue's own file.
+    return {name: value for name, value in settings.items() if value not in (None, [])}
 
 
 def _check_command(where: str) -> None:
-    command = {"slurm": "sbatch", "pbs": "qsub"}[where]
+    command = _SENDING[where]
     if which(command) is None:
         raise CallError(
             f"There is no {command} on the PATH, so no Dask workers can be asked of {where}; "
@@ -213,9 +238,10 @@ def _pinned(threads: int) -> Iterator[None]:
     import dask
 
     key, limits = "distributed.nanny.pre-spawn-environ", thread_limits(threads)
+    asked = {key: dask.config.get(key, {}) | limits} | {_AHEAD: 4.0}
     before = {name: os.environ.get(name) for name in limits}
     try:
-        with dask.config.set({key: dask.config.get(key, {}) | limits}):
+        with dask.config.set(asked):
             yield
     finally:
         for name, value in before.items():

@@ -53,13 +53,12 @@ def serve(
 
     worker = get_worker()
     with _one_at_a_time:
-        wrong = _unfit(Path(folder), release, worker.address)
-        if wrong is not None:
-            return json.dumps({"kind": PLACE, "message": wrong})
+        plan = _plan(folder, topic, release, worker.address)
+        if isinstance(plan, str):
+            return json.dumps({"kind": PLACE, "message": plan})
         _pin(threads or worker.state.nthreads)
         telling = _telling(worker, topic, name)
         telling(0.0, "")
-        plan = _plan(Path(folder), (Path(folder) / FOLDER / "plan.json").stat().st_mtime_ns)
         try:
             with _printing_to(TaskFiles(folder, name).log):
                 failure = do_task(plan, name, folder, report=telling)
@@ -69,9 +68,12 @@ def serve(
 
 
 @lru_cache(maxsize=4)
-def _plan(folder: Path, _changed: int) -> Plan:
-    """Read a plan once for all tasks of it that this worker does."""
-    return Plan.load(folder)
+def _plan(folder: str, _topic: str, release: str, address: str) -> Plan | str:
+    """Read the plan once for all tasks of a run that this worker does, or say why not.
+
+    Each run has a topic of its own.
+    """
+    return _unfit(Path(folder), release, address) or Plan.load(folder)
 
 
 def _unfit(folder: Path, release: str, address: str) -> str | None:
