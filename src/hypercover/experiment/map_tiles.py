@@ -42,7 +42,8 @@ def predict_ahead(
     memory : bytes that each process may take
     """
     levels = mapping.levels()
-    kept = _kept(mapping, mapping.seen(levels=levels), target, layers, memory)
+    # This process predicts nothing: the bound is that of those who do.
+    kept = _kept(mapping, mapping.seen(levels=levels), target, layers, None)
     kept.store.begin()
     job = {
         "source": source.to_json(),

@@ -111,7 +111,7 @@ def predict_image(
             memory=memory,
             progress=progress,
         )
-        progress = None
+        progress = memory = None
     first = part_of(progress, 0, 2) if mapping.whole else None
     predict_to_files(
         mapping.bundle.classifier,

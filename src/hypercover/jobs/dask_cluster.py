@@ -237,11 +237,12 @@ def _pinned(threads: int) -> Iterator[None]:
     """Have Dask start processes with so many threads, and leave our own as they are."""
     import dask
 
-    key, limits = "distributed.nanny.pre-spawn-environ", thread_limits(threads)
-    asked = {key: dask.config.get(key, {}) | limits} | {_AHEAD: 4.0}
-    before = {name: os.environ.get(name) for name in limits}
+    key = "distributed.nanny.pre-spawn-environ"
+    limits = dask.config.get(key, {}) | thread_limits(threads)
+    # Dask sets them in our own process, for those it starts to inherit.
+    before = {name: os.environ.get(name) for name in (*limits, "PYTHONHASHSEED")}
     try:
-        with dask.config.set(asked):
+        with dask.config.set({key: limits, _AHEAD: 4.0}):
             yield
     finally:
         for name, value in before.items():
