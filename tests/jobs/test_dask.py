@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from hypercover.errors import CallError, ModelError, RunError
 from hypercover.jobs import dask_cluster, dask_worker
@@ -146,8 +147,12 @@ def test_workers_of_this_machine_share_its_cores(tmp_path, module, monkeypatch):
 def test_a_worker_is_held_to_the_threads_it_has(monkeypatch):
     for name in thread_limits(1):
         monkeypatch.setenv(name, "7")
-    dask_worker._pin(3)
+    # What is changed in this process is set back for the tests that follow.
+    with threadpool_limits(1):
+        dask_worker._pin(3)
+        held = {library["num_threads"] for library in threadpool_info()}
     assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert held <= {3}
 
 
 def test_a_worker_that_sees_no_run_folder_or_another_version_says_so(tmp_path):
