@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from hypercover.classifiers.networks.dropout import Dropout
 from hypercover.errors import ModelError
 
 __all__ = ["check_compiler", "compiled"]
@@ -37,4 +38,5 @@ def compiled(network: nn.Module) -> nn.Module:
         If it is on the CPU and there is no C++ compiler here.
     """
     check_compiler(next(network.parameters()).device)
+    Dropout.stay_out()
     return cast(nn.Module, torch.compile(network, dynamic=False))

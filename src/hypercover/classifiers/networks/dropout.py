@@ -46,9 +46,17 @@ class Dropout(nn.Module):
         kept: torch.Tensor = self._kept(values.shape)
         return values * kept.to(values) / (1 - self.rate)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @classmethod
+    def stay_out(cls) -> None:
+        """Keep the draws out of what is compiled, where each seed would be compiled anew.
+
+        Called before a network is compiled and not here, as PyTorch's compiler takes
+        more than a second to import.
+        """
+        cls._kept = torch.compiler.disable(cls._kept)  # type: ignore[method-assign,no-untyped-call]
+
     def _kept(self, shape: torch.Size) -> torch.Tensor:
-        """Draw which values are kept; compiled, each seed would be compiled anew."""
+        """Draw which values are kept."""
         seed, count = self.draws.tolist()
         self.draws[1] += 1
         generator = torch.Generator().manual_seed(seed + count)
