@@ -1,9 +1,12 @@
 # make demo    set up, then a map, a report and an honest accuracy table from a simulated scene
-# make test    set up, then the fast tests
+# make test    set up, then the fast tests, by two processes (or as many as JOBS says)
 # make check   format, lint, types and doctests
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+JOBS ?= 2
+# Modules stay in one process, as their tests share runs; each process has one thread.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope
 
 .PHONY: help setup demo test test-slow check format clean
 
@@ -28,7 +31,7 @@ demo: $(READY)
 	@$(BIN)/hypercover demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not slow' -q
+	$(PARALLEL) -m 'not slow'
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow -q
@@ -37,8 +40,8 @@ check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q --doctest-modules src
-	$(BIN)/python -m pytest -q --doctest-glob='*.md' README.md docs
+	$(PARALLEL) --doctest-modules src
+	$(PARALLEL) --doctest-glob='*.md' README.md docs
 
 format: $(READY)
 	$(BIN)/ruff format src tests benchmarks

@@ -159,7 +159,7 @@ def any_size(monkeypatch):
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_it_takes_as_many_threads_as_pytorch_may(any_size, monkeypatch, threads):
     names, loops = set(), pooling._kernels()
-    meeting = threading.Barrier(threads, timeout=30)
+    meeting = threading.Barrier(threads, timeout=300)
     values = drawn((3, 5, 11, 3, 4), 8)
     expected = written_out(values, 3, 2)
 

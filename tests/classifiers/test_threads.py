@@ -31,7 +31,7 @@ def test_matrix_products_have_one_thread_inside_and_their_own_again_outside():
 
 
 def test_as_many_threads_as_matrix_products_would_use():
-    meeting = threading.Barrier(3, timeout=30)
+    meeting = threading.Barrier(3, timeout=300)
     with threadpool_limits(3, user_api="blas"):
         in_threads(lambda _: meeting.wait(), range(6))
     names = set()

@@ -14,6 +14,8 @@ import yaml
 from hypercover.scene.grid import Grid
 from hypercover.scene.writing import write_labels
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 
 def relabel(fields: SimpleNamespace, codes: np.ndarray, grid: Grid | None = None) -> None:
     write_labels(codes, fields.legend, grid or fields.grid, fields.labels)

@@ -13,6 +13,8 @@ from hypercover.features.chain import Chain
 from hypercover.scene.reading import open_scene
 from hypercover.scene.writing import write_scene
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 NAMES = ["kpca1", "kpca1 area<4", "kpca2", "kpca2 area<4"]
 CHAIN = "kpca:2,esdap:area=4"
 

@@ -1,5 +1,7 @@
 """A small simulated scene, a whole run of it, and what the tests do with both."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -44,6 +46,18 @@ def shell(*words: object, **options) -> subprocess.CompletedProcess[str]:
         preexec_fn=on_two_cores,
         **options,
     )
+
+
+def here(*words: object) -> SimpleNamespace:
+    """Call the command in this process, which has loaded what takes seconds to load."""
+    from hypercover.cli.main import main
+
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.setattr(sys, "argv", ["hypercover", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return SimpleNamespace(code=ended.value.code or 0, out=said.getvalue())
 
 
 def experiment(scene: SimpleNamespace, folder: Path, **changes) -> Path:
@@ -93,6 +107,7 @@ def desk() -> SimpleNamespace:
         environment=ONE_THREAD,
         on_two_cores=on_two_cores,
         shell=shell,
+        here=here,
         experiment=experiment,
         pixels=pixels,
         figures=figures,

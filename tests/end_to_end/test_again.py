@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 NAMES = ("svm", "cnn", "forest")
 
 

@@ -8,6 +8,8 @@ import pytest
 import rasterio
 import yaml
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 
 def test_classify_needs_no_experiment_file(scene, call, tmp_path):
     """And leaves one that runs again at no cost."""

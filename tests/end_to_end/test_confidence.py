@@ -13,6 +13,8 @@ from hypercover.evaluation.temperature import tempered
 from hypercover.maps.predict import predict_scene
 from hypercover.scene.reading import open_scene
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 NAMES = ("svm", "cnn", "forest")
 TEST, VALIDATION = 3, 2
 
@@ -24,10 +26,10 @@ def run(desk, scene, tmp_path_factory) -> SimpleNamespace:
     split = {"kind": "random", "train": 0.1, "validation": 0.4}
     models = desk.models | {"svm": {"kind": "svm", "probability": True}}
     path = desk.experiment(scene, folder, split=split, models=models)
-    ended = desk.shell("run", path, "-o", folder / "run")
-    assert ended.returncode == 0, ended.stderr
+    ended = desk.here("run", path, "-o", folder / "run")
+    assert ended.code == 0
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
-    return SimpleNamespace(folder=folder / "run", out=ended.stdout, metrics=metrics)
+    return SimpleNamespace(folder=folder / "run", out=ended.out, metrics=metrics)
 
 
 @pytest.mark.parametrize("model", NAMES)
@@ -63,12 +65,14 @@ def test_the_confidence_map_holds_the_scaled_probability_of_the_label(
 
 
 @pytest.mark.parametrize("model", NAMES)
-def test_a_kept_model_predicts_the_confidence_of_the_run(desk, scene, run, model, tmp_path):
+def test_a_kept_model_predicts_the_confidence_of_the_run(
+    desk, scene, call, run, model, tmp_path
+):
     bundle, maps = run.folder / "models" / model, run.folder / "maps"
     made = {name: tmp_path / f"{name}.tif" for name in ("confidence", "probabilities")}
     words = [word for name, path in made.items() for word in (f"--{name}", path)]
-    answer = desk.shell("predict", bundle, scene.image, "-o", tmp_path / "map.tif", *words)
-    assert answer.returncode == 0, answer.stderr
+    answer = call("predict", bundle, scene.image, "-o", tmp_path / "map.tif", *words)
+    assert answer.code == 0, answer.err
     labels, sure = desk.pixels(tmp_path / "map.tif"), desk.pixels(made["confidence"])
     assert np.array_equal(labels, desk.pixels(maps / f"{model}.tif"))
     assert np.array_equal(sure, desk.pixels(maps / f"{model}-confidence.tif"))

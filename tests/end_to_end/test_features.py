@@ -12,6 +12,8 @@ import rasterio
 from hypercover.features.chain import Chain
 from hypercover.scene.reading import open_scene
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 CHAIN = ["mnf:6", {"kpca": {"components": 2, "sample": 300}}, "esdap:area=4/16"]
 MODELS = {
     "svm": {"kind": "svm", "features": "spatial", "nwfe": 4},
@@ -83,7 +85,7 @@ def test_a_killed_run_goes_on_with_the_features_it_has(desk, featured, tmp_path)
         stderr=subprocess.DEVNULL,
         env=desk.environment,
     )
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while not (tmp_path / "tasks" / "features-spatial.json").exists():
         assert process.poll() is None
         assert time.monotonic() < give_up

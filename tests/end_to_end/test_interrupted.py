@@ -14,10 +14,10 @@ import pytest
 
 @pytest.fixture(scope="module")
 def repeated(desk, scene, tmp_path_factory) -> SimpleNamespace:
-    """Five seeds of an SVM and a small CNN, undisturbed, in one process."""
+    """Three seeds of an SVM and a small CNN, undisturbed, in one process."""
     folder = tmp_path_factory.mktemp("repeated")
     models = {"svm": desk.models["svm"], "cnn": desk.models["cnn"] | {"epochs": 1}}
-    path = desk.experiment(scene, folder, models=models, repeats=5, map=False)
+    path = desk.experiment(scene, folder, models=models, repeats=3, map=False)
     ended = desk.shell("run", path, "-o", folder / "run", "--workers", 1)
     assert ended.returncode == 0, ended.stderr
     return SimpleNamespace(path=path, figures=desk.figures_of(folder / "run"))
@@ -27,7 +27,7 @@ def test_repeats_are_averaged(repeated):
     for told in repeated.figures["models"].values():
         seeds = [row["seed"] for row in told["repeats"]]
         shares = [row["overall_accuracy"] for row in told["repeats"]]
-        assert seeds == [3, 4, 5, 6, 7]
+        assert seeds == [3, 4, 5]
         assert told["overall_accuracy"] == pytest.approx(np.mean(shares))
         assert told["spread"]["overall_accuracy"] == pytest.approx(np.std(shares, ddof=1))
 
@@ -45,10 +45,10 @@ def begun(
         env=desk.environment,
         preexec_fn=desk.on_two_cores,
     )
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while not list(folder.glob(until)):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < give_up, f"no {until} within a minute"
+        assert time.monotonic() < give_up, f"no {until} within five minutes"
         time.sleep(0.005)
     return process
 
@@ -65,9 +65,9 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @linux
 def test_a_killed_worker_changes_no_figure(desk, repeated, tmp_path):
     """One of two processes is killed while it trains; its task is tried once more."""
-    process = begun(desk, repeated.path, tmp_path, "tasks/split-main-7.json", workers=2)
+    process = begun(desk, repeated.path, tmp_path, "tasks/split-main-5.json", workers=2)
     os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     if process.returncode:
         again = desk.shell("run", repeated.path, "-o", tmp_path, "--workers", 2)
         assert again.returncode == 0, (err, again.stderr)
@@ -138,7 +138,7 @@ def test_ctrl_c_says_how_to_go_on(desk, scene, tmp_path, workers):
     folder = tmp_path / "run"
     process = begun(desk, path, folder, "tasks/train-main-3-slow.progress", workers=workers)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert out == ""
     last = err.splitlines()[-1]

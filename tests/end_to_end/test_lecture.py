@@ -10,6 +10,8 @@ from hypercover.experiment.named import NAMED
 from hypercover.jobs.record import result_of
 from hypercover.scene.simulate import Settings
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 FEW = [
     *("--set", "models.cnn-lecture.epochs=1", "--set", "models.cnn.epochs=1"),
     *("--set", "device=cpu"),

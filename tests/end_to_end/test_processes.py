@@ -113,7 +113,7 @@ def test_a_killed_rank_comes_back_and_all_go_on(desk, easy, tmp_path):
         ]
     )
     os.kill(ranks(folder)[-1], signal.SIGKILL)
-    _, err = process.communicate(timeout=240)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     log = (folder / "tasks" / "train-main-3-cnn.log").read_text()
     assert "train-main-3-cnn goes on at epoch" in log
@@ -146,7 +146,7 @@ def test_a_killed_launcher_is_told_and_the_same_command_goes_on(
     until(lambda: list(folder.glob("checkpoints/*/step-*.json")))
     (launcher,) = processes(folder, "torch.distributed.run")
     os.kill(launcher, number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     said = err.splitlines()[-1]
     assert said.startswith(f"hypercover: {how}, and with it the 2 processes that train "
@@ -154,7 +154,7 @@ def test_a_killed_launcher_is_told_and_the_same_command_goes_on(
     assert said.endswith("run the same command again to go on from the last checkpoint.")
     until(lambda: not processes(folder), 20.0)
     again = begun(desk, easy.path, folder)
-    _, err = again.communicate(timeout=240)
+    _, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
     assert "Going on from the checkpoints of train-main-3-cnn." in err.splitlines()
     log = (folder / "tasks" / "train-main-3-cnn.log").read_text()
@@ -174,7 +174,7 @@ def test_ctrl_c_ends_all_ranks(desk, scene, tmp_path, workers):
     until(lambda: progress.exists() and "epoch" in progress.read_text())
     assert len(ranks(folder)) == 2
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.splitlines()[-1] == (
         "hypercover: stopped; run the same command again to go on."
@@ -204,7 +204,7 @@ def test_workers_times_processes_share_the_cores(desk, scene, tmp_path):
     found = until(lambda: len(ranks(folder)) == 4 and ranks(folder))
     threads = [Path(f"/proc/{pid}/environ").read_bytes() for pid in found]
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     for variables in threads:
         assert b"OMP_NUM_THREADS=1" in variables.split(b"\0")
     until(lambda: not processes(folder), 10.0)

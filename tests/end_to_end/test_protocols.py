@@ -11,6 +11,8 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.samples.kfold import KFoldSplit
 from hypercover.samples.split import Split
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 SVM = {"svm": {"kind": "svm"}}
 FOLDS = {"kind": "kfold", "by": "blocks", "folds": 3, "size": 8, "guard": 2}
 
@@ -26,10 +28,10 @@ def folded(desk, scene, tmp_path_factory) -> SimpleNamespace:
     }
     changes = {"split": FOLDS, "beside": beside, "models": SVM, "repeats": 2}
     path = desk.experiment(scene, folder, **changes)
-    ended = desk.shell("run", path, "-o", folder / "run", "--workers", 1)
-    assert ended.returncode == 0, ended.stderr
+    ended = desk.here("run", path, "-o", folder / "run", "--workers", 1)
+    assert ended.code == 0
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
-    return SimpleNamespace(folder=folder / "run", metrics=metrics, out=ended.stdout)
+    return SimpleNamespace(folder=folder / "run", metrics=metrics, out=ended.out)
 
 
 def test_every_labelled_pixel_is_tested_once_a_repeat(scene, folded):
@@ -91,10 +93,10 @@ def test_other_protocols_stand_beside_it(folded):
     assert len(folded.metrics["beside"]["by-fields"]["models"]["svm"]["repeats"]) == 4
 
 
-def test_a_finished_run_of_folds_has_nothing_left_to_do(desk, scene, folded):
+def test_a_finished_run_of_folds_has_nothing_left_to_do(call, folded):
     before = (folded.folder / "metrics.json").stat().st_mtime_ns
-    ended = desk.shell("run", folded.folder / "experiment.yaml", "-o", folded.folder)
-    assert ended.returncode == 0, ended.stderr
+    ended = call("run", folded.folder / "experiment.yaml", "-o", folded.folder)
+    assert (ended.code, ended.err) == (0, "")
     assert (folded.folder / "metrics.json").stat().st_mtime_ns == before
 
 
@@ -105,10 +107,10 @@ def curved(desk, scene, tmp_path_factory) -> SimpleNamespace:
     split = {"kind": "random", "train": 0.2}
     changes = {"split": split, "models": SVM, "learning_curve": [0.5, 0.05], "map": False}
     path = desk.experiment(scene, folder, **changes)
-    ended = desk.shell("run", path, "-o", folder / "run")
-    assert ended.returncode == 0, ended.stderr
+    ended = desk.here("run", path, "-o", folder / "run")
+    assert ended.code == 0
     metrics = json.loads((folder / "run" / "metrics.json").read_text())
-    return SimpleNamespace(folder=folder / "run", metrics=metrics, out=ended.stdout)
+    return SimpleNamespace(folder=folder / "run", metrics=metrics, out=ended.out)
 
 
 def test_a_learning_curve_has_a_row_for_each_share(curved):
@@ -125,21 +127,21 @@ def test_a_learning_curve_has_a_row_for_each_share(curved):
     assert (curved.folder / "figures/curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_digest_of_a_split_is_told_and_holds(desk, scene, curved, tmp_path):
+def test_the_digest_of_a_split_is_told_and_holds(desk, scene, call, curved, tmp_path):
     digest = curved.metrics["split"]["sha256"]
     assert digest == Split.load(curved.folder).digest
     assert f"(SHA-256 {digest})" in curved.out
     saved = {"kind": "saved", "path": str(curved.folder), "sha256": digest}
     path = desk.experiment(scene, tmp_path, split=saved, models=SVM, map=False)
-    ended = desk.shell("run", path, "-o", tmp_path / "run")
-    assert ended.returncode == 0, ended.stderr
+    ended = call("run", path, "-o", tmp_path / "run")
+    assert ended.code == 0, ended.err
     again = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert again["split"]["sha256"] == digest
     one, other = (found["models"]["svm"]["confusion"] for found in (again, curved.metrics))
     assert one == other
 
 
-def test_what_cannot_be_asked_is_said_before_anything_runs(desk, scene, tmp_path):
+def test_what_cannot_be_asked_is_said_before_anything_runs(desk, scene, call, tmp_path):
     wrong = {
         "Of the split 'train-0.9': A guard of": {
             "split": {"kind": "blocks", "size": 8, "guard": 30, "train": 0.1},
@@ -159,7 +161,5 @@ def test_what_cannot_be_asked_is_said_before_anything_runs(desk, scene, tmp_path
     )
     for words, change in wrong.items():
         path = desk.experiment(scene, tmp_path, models=SVM, **change)
-        ended = desk.shell("run", path, "-o", tmp_path / "run")
-        assert ended.returncode == 2, ended.stderr
-        assert words in ended.stderr
+        assert words in call("run", path, "-o", tmp_path / "run").sentence
         assert not (tmp_path / "run").exists()

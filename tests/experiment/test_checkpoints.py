@@ -14,6 +14,8 @@ from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.run import run_experiment
 from hypercover.scene.simulate import simulate
 
+pytestmark = pytest.mark.usefixtures("sketched")
+
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory) -> Path:

@@ -217,7 +217,7 @@ def test_a_killed_work_goes_on_where_it_was(image, tmp_path):
     out = tmp_path / "tiles.tif"
     run = subprocess.Popen([sys.executable, "-c", _KILLED, str(image[0]), str(out)])
     home = Mosaic.of(out).home
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not list(home.glob(".stack.tiles/*.tile")):
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -111,7 +111,7 @@ def line(tmp_path_factory):
     whole = folder / "whole.tif"
     line = SimpleNamespace(folder=folder, image=image, model=folder / "cnn", whole=whole)
     # by a process like the others: this one may have other threads and less memory left
-    subprocess.run(command(line, whole), capture_output=True, check=True, timeout=120)
+    subprocess.run(command(line, whole), capture_output=True, check=True, timeout=300)
     return line
 
 
@@ -127,19 +127,19 @@ def test_a_prediction_that_is_killed_goes_on(line, tmp_path, ended):
     process = subprocess.Popen(
         command(line, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while not list(kept.glob("[0-9]*.tile")):
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < give_up, "no tile within a minute"
+        assert time.monotonic() < give_up, "no tile within five minutes"
         time.sleep(0.002)
     process.send_signal(getattr(signal, ended))
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == {"SIGKILL": -signal.SIGKILL, "SIGINT": 130}[ended]
     assert not list(tmp_path.glob("*.tif"))
     tiles = {tile.name for tile in kept.glob("[0-9]*.tile")}
     assert 0 < len(tiles) < 6
     again = subprocess.run(
-        command(line, out), capture_output=True, text=True, check=True, timeout=120
+        command(line, out), capture_output=True, text=True, check=True, timeout=300
     )
     assert f"Going on: {len(tiles)} of 6 tiles were there." in again.stderr
     assert filecmp.cmp(out, line.whole, shallow=False)

@@ -298,7 +298,7 @@ def test_a_run_ended_on_the_way_goes_on_and_nobody_outlives_it(
     run = started(plan, tmp_path)
     until(lambda: list((tmp_path / "tasks").glob("s[0-9].json")))
     run.send_signal(number)
-    run.communicate(timeout=20)
+    run.communicate(timeout=300)
     assert run.returncode != 0
     until(lambda: not members(run.pid), seconds=10)
     finished = {path.stem for path in (tmp_path / "tasks").glob("s[0-9].json")}
@@ -340,7 +340,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, module, m
         run = started(plan, folder, str(file))
         until(lambda: list((folder / "tasks").glob("s[0-9].json")))
         scheduler.kill()
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=300)
         assert "was lost; what is done stays done" in said
     finally:
         for process in (scheduler, serving):

@@ -321,7 +321,7 @@ def test_a_run_ended_on_the_way_goes_on(tmp_path, trial_tasks, marks, number):
     run = started(plan, folder)
     until(lambda: marks(folder)["square 2"])
     run.send_signal(number)
-    run.communicate(timeout=20)
+    run.communicate(timeout=120)
     assert run.returncode != 0
     time.sleep(0.5)
     finished = {path.stem for path in (folder / "tasks").glob("s[0-9].json")}
@@ -340,7 +340,7 @@ def test_nobody_outlives_the_run(tmp_path, trial_tasks, number):
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert all(alive(pid) for pid in pids)
     run.send_signal(number)
-    run.communicate(timeout=20)
+    run.communicate(timeout=120)
     until(lambda: not any(alive(pid) for pid in pids))
 
 
@@ -348,7 +348,7 @@ def test_tasks_may_tidy_up_on_ctrl_c(tmp_path, trial_tasks, marks):
     run = started(one(trial_tasks, "tidy", pause=300), tmp_path)
     until(lambda: marks(tmp_path)["begun"])
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=20)
+    run.communicate(timeout=120)
     assert marks(tmp_path)["tidied"] == 1
 
 

@@ -125,7 +125,7 @@ def test_the_json_object_follows_the_metrics_file(labels):
     split = RandomSplit(train=0.3, validation=0.2).split(labels, seed=4, window=7)
     told = json.loads(json.dumps(split.to_json(labels), allow_nan=False))
     assert (told["kind"], told["window"]) == ("random", 7)
-    assert told["settings"] == {"train": 0.3, "validation": 0.2}
+    assert told["settings"] == {"train": 0.3, "validation": 0.2, "halves": "even"}
     for part in ("train", "validation", "test", "guard"):
         assert told[part]["count"] == split.count(part)
         assert sum(told[part]["per_class"].values()) == split.count(part)

@@ -215,7 +215,7 @@ def test_a_forked_child_opens_the_file_for_itself(made):
     answers, order = context.Queue(), np.arange(len(made.file))[::-1]
     child = context.Process(target=_read_in_child, args=(made.file, order, answers))
     child.start()
-    own, found = answers.get(timeout=60)
+    own, found = answers.get(timeout=300)
     child.join()
     assert own is False
     np.testing.assert_array_equal(found, made.dense[::-1])

@@ -235,7 +235,7 @@ class TestNothingHalfWritten:
         )
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / name)],
-            capture_output=True, text=True, check=True, timeout=60,
+            capture_output=True, text=True, check=True, timeout=300,
         )  # fmt: skip
         assert f"Cannot write {tmp_path / name}" in done.stdout
         assert not list(tmp_path.iterdir())
