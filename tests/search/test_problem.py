@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -148,3 +151,21 @@ def test_numbers_of_any_kind_are_taken():
 def test_no_value_at_all():
     with pytest.raises(CallError, match="at least one gamma"):
         positive([], "gamma")
+
+
+def test_to_count_threads_changes_those_of_no_other_library():
+    """PyTorch's add up in another order, and a training that went on would end elsewhere."""
+    program = (
+        "import torch; before = torch.get_num_threads(); "
+        "from hypercover.search.threads import usual_threads; "
+        "print(usual_threads(), before, torch.get_num_threads())"
+    )
+    asked = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        env=asked,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == ["2", "1", "1"]

@@ -100,9 +100,9 @@ def _fair_memory() -> int:
     Processes that work side by side have their threads pinned to their share of
     the cores; the same share of the memory is theirs.
     """
-    from numba import get_num_threads
+    from hypercover.search.threads import usual_threads
 
-    share = min(1.0, get_num_threads() / cores())
+    share = min(1.0, usual_threads() / cores())
     return int(available_bytes() / 2 * share)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import get_num_threads
 
 from hypercover.errors import CallError, SplitError
 from hypercover.memory import available_bytes
 from hypercover.search.kernel import Samples, Tile, Tiles
+from hypercover.search.threads import usual_threads
 
 __all__ = ["Folds", "Problem", "checked", "positive"]
 
@@ -69,7 +69,7 @@ class Problem:
         budget = available_bytes() // 2 if memory is None else int(memory)
         _check_pairs(samples.counts, budget)
         # Half for distances, which serve every gamma, half for the kernel of one.
-        rest = max(0, budget - get_num_threads() * _pair_bytes(samples.counts))
+        rest = max(0, budget - usual_threads() * _pair_bytes(samples.counts))
         rest //= 2 * sharing
         tiles = Tiles(samples.squared_distances, rest, _own_bytes(samples.counts))
         return cls(samples, inside, held, budget, rest, tiles)
@@ -92,7 +92,7 @@ class Problem:
                 "The number of threads must be a whole number that is not 0, got "
                 f"{n_jobs!r}; use None or -1 for one a core."
             )
-        wanted = n_jobs if n_jobs is not None and n_jobs > 0 else get_num_threads()
+        wanted = n_jobs if n_jobs is not None and n_jobs > 0 else usual_threads()
         return max(1, min(wanted, self.budget // _pair_bytes(self.samples.counts)))
 
     @property
