@@ -22,17 +22,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True)
-def _threads_given_back():
-    """Begin each test with PyTorch's usual threads: with more or fewer, sums end in other bits.
-
-    What a test calls in its own process may take other threads, as the work of a cluster does.
-    """
-    torch, usual = sys.modules.get("torch"), os.environ.get("OMP_NUM_THREADS", "")
-    if torch and usual.isdecimal() and torch.get_num_threads() != int(usual):
-        torch.set_num_threads(int(usual))
-
-
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """Folder of real benchmark scenes; tests that need it are skipped where it is not named."""

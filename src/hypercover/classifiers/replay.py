@@ -60,7 +60,7 @@ class Replay:
         graph = torch.cuda.CUDAGraph()
         # what an earlier training left must not be freed while the GPU listens
         gc.collect()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph):
             self._pass_through(given, asked)
         _log.debug("recorded the work of %d windows", len(windows))
         gradients = [weight.grad for weight in self._weights]

@@ -17,7 +17,7 @@ _CHUNK = 2**13
 """Bytes received at once: so many are lost where a connection breaks off."""
 _TRIES = 3
 """Times a connection that breaks off is taken up again."""
-_AGENT = "hypercover (land-cover maps; https://pypi.org/project/hypercover)"
+_AGENT = "hypercover (land-cover maps)"
 Check = Callable[[Path], str | None]
 Progress = Callable[[int, int], None]
 
@@ -193,6 +193,7 @@ class _Resuming:
             for chunk in answer.iter_content(_CHUNK):
                 done += len(chunk)
                 if max(done, total) > LARGEST:
+                    self._forget()
                     raise Fault(f"sends more than the {LARGEST // 2**30} GiB of any scene")
                 out.write(chunk)
                 self.progress(done, total)
