@@ -20,7 +20,7 @@ def scenes(tmp_path, monkeypatch):
     spec = SceneSpec(path=image, labels=labels, drop_bands="2")
     held = scene_for(spec)
     stages.forget_scene()
-    monkeypatch.setattr(stages, "_HELD", held.cube.nbytes - 1)
+    monkeypatch.setattr(stages, "HELD", held.cube.nbytes - 1)
     left = scene_for(spec)
     stages.forget_scene()
     return held, left

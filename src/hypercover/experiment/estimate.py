@@ -16,7 +16,8 @@ from typing import Any
 
 from hypercover.experiment.features import chain_of
 from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec, SVMSpec
-from hypercover.experiment.stages import classifier_for, scene_for
+from hypercover.experiment.stages import HELD, classifier_for, scene_for
+from hypercover.features.shapes import PEAK_BYTES
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import TaskFiles
 
@@ -34,6 +35,10 @@ _PYTHON, _TORCH = 350 * 2**20, 300 * 2**20
 """Bytes of a process with the packages it imports, and of PyTorch besides."""
 _WINDOWS = 2**30
 """Bytes of windows that a training holds at most."""
+_CACHE = 500 * 10**6
+"""Bytes of kernel that an SVM keeps while it is fitted."""
+_KERNELS = 2 * 2**30
+"""Bytes of kernels that a search is given where two classes need less."""
 _DENSE = 0.05
 """Share of a window's cost that a pixel of a dense pass over a scene has."""
 _FLOAT = 4
@@ -113,6 +118,7 @@ class _Rules:
     def __init__(self, experiment: Experiment, sizes: _Sizes) -> None:
         self.experiment, self.sizes = experiment, sizes
         self.cube = sizes.pixels * sizes.bands * _FLOAT
+        self.held = min(self.cube, HELD)
 
     def seconds(self, task: Task) -> float:
         """Return the seconds of a task on one core."""
@@ -129,17 +135,40 @@ class _Rules:
 
     def memory(self, task: Task) -> int:
         """Return the bytes of a task at its peak."""
+        if task.function.endswith(":make_features"):
+            return _PYTHON + 3 * self.held + self._chain(str(task.arguments["name"]))
         spec = self.experiment.models.get(task.arguments.get("model", ""))
         if spec is None:
-            chain = task.function.endswith(":make_features")
-            return _PYTHON + (6 if chain else 3) * self.cube
+            return _PYTHON + 3 * self.held
         width, train = self._width(spec), self._train(task.arguments.get("split", "main"))
-        scene = 3 * self.cube + 2 * self.sizes.pixels * width * _FLOAT
+        scene = 3 * (self.cube if isinstance(spec, CNNSpec) else self.held)
+        if spec.features is not None:
+            scene += self.sizes.pixels * width * _FLOAT
         if isinstance(spec, CNNSpec):
             windows = train * width * spec.window**2 * _FLOAT
             return _PYTHON + _TORCH + scene + min(windows, _WINDOWS)
-        # What is trained on is compared with itself: distances and kernels.
-        return _PYTHON + scene + 3 * train**2 * _FLOAT
+        searched = isinstance(spec, SVMSpec) and spec.searched
+        if searched or task.function.endswith(":search_gamma"):
+            return _PYTHON + scene + self._kernels(task, train)
+        return _PYTHON + scene + 6 * train * width * _FLOAT + _CACHE
+
+    def _chain(self, name: str) -> int:
+        """Return the bytes that the features of a chain take while they are computed."""
+        chain = chain_of(self.experiment, name)
+        shapes = PEAK_BYTES if chain.reach is None else 0
+        return self.sizes.pixels * (shapes + 2 * chain.outputs(self.sizes.bands) * _FLOAT)
+
+    def _kernels(self, task: Task, train: int) -> int:
+        """Return the bytes of the distances and kernels that a search would like to hold.
+
+        It makes do with those of two classes at a time.
+        """
+        whole = (
+            task.function.endswith(":search_gamma") and self.experiment.search.on == "all"
+        )
+        samples = self.sizes.labelled if whole else train
+        pair = min(samples, 4 * samples // max(1, self.sizes.classes))
+        return min(3 * samples**2 * _FLOAT, max(3 * pair**2 * _FLOAT, _KERNELS))
 
     def _train(self, split: str) -> int:
         """Count the pixels that a split trains on: what it says, or half of all."""

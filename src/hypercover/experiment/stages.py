@@ -43,6 +43,7 @@ from hypercover.scene.reading import check_usable, open_labels, open_scene
 from hypercover.scene.scene import Scene, blank_invalid
 
 __all__ = [
+    "HELD",
     "classifier_for",
     "describe_model",
     "fingerprint",
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 
-_HELD = 2**30
+HELD = 2**30
 """Bytes of a cube that is held in memory; a larger one is read strip by strip."""
 
 
@@ -83,7 +84,7 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         codes = tuple(item for item in spec.drop_classes if isinstance(item, int))
         names = tuple(item for item in spec.drop_classes if isinstance(item, str))
         scene = drop_classes(scene, codes=codes, names=names, min_pixels=spec.min_pixels)
-    if scene.cube.nbytes <= _HELD:
+    if scene.cube.nbytes <= HELD:
         # In memory first, so that looking for pixels without data reads no file twice.
         scene = scene.load()
     check_usable(scene)
