@@ -114,11 +114,13 @@ def _poured(
 ) -> Iterator[tuple[str, ...]]:
     """Go through elements that each hold as many tasks as take no longer than that."""
     held: list[str] = []
+    total = 0.0
     for name in names:
-        if held and sum(seconds[one] for one in (*held, name)) > most:
+        if held and total + seconds[name] > most:
             yield tuple(held)
-            held = []
+            held, total = [], 0.0
         held.append(name)
+        total += seconds[name]
     yield tuple(held)
 
 
