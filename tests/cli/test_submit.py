@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -75,6 +76,53 @@ def test_without_a_scheduler_nothing_is_sent(call, fields, no_scheduler):
     said = call("submit", fields.experiment, "-o", fields.folder / "run", *WITHOUT)
     assert "sbatch is not on the PATH" in said.sentence
     assert not (fields.folder / "run" / "jobs" / "submission.json").exists()
+
+
+def sent_before(call, fields) -> Path:
+    """Make a folder from which a job was sent; return what says so."""
+    call("plan", fields.experiment, "-o", fields.folder / "run", "--ready")
+    path = fields.folder / "run" / "jobs" / "submission.json"
+    path.parent.mkdir()
+    array = {"name": "1-scene", "job": "999999", "elements": [["scene", "view"]]}
+    document = {"scheduler": "slurm", "wanted": {"account": "x"}, "arrays": [array]}
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_where_nobody_can_be_asked_jobs_that_were_sent_are_not_forgotten(
+    call, fields, no_scheduler
+):
+    """Else they would run on, and neither status nor cancel would know of them."""
+    sent, folder = sent_before(call, fields), fields.folder / "run"
+    (folder / "jobs" / "1-scene.tasks").write_text("scene,view\n")
+    for words in (
+        ["resume", folder],
+        ["submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run"],
+        ["run", fields.experiment, "-o", folder],
+        ["plan", fields.experiment, "-o", folder, "--ready"],
+    ):
+        said = call(*words).sentence
+        assert "whether they are at work is not known (squeue is not on the PATH" in said
+        assert f"remove {sent} if they ended" in said
+    unsent = call("submit", fields.experiment, "-o", folder, *WITHOUT).sentence
+    assert "sbatch is not on the PATH" in unsent
+    assert "squeue is not on the PATH" in call("cancel", folder).sentence
+    assert sent.exists()
+    assert (folder / "jobs" / "1-scene.tasks").read_text() == "scene,view\n"
+
+
+def test_what_was_sent_and_is_done_forbids_nothing(call, fields, no_scheduler):
+    sent_before(call, fields)
+    folder = fields.folder / "run"
+    assert call("work", folder, "--tasks", "scene,split-main-0,view").code == 0
+    assert call("plan", fields.experiment, "-o", folder, "--ready").code == 0
+
+
+def test_what_is_refused_leaves_what_was_sent_before(call, fields, login_node):
+    """Else the next resume knew nothing of account, modules and partition."""
+    sent, folder = sent_before(call, fields), fields.folder / "run"
+    assert "nvalid partition" in call("resume", folder, "--partition", "nowhere").sentence
+    assert json.loads(sent.read_text())["wanted"]["account"] == "x"
 
 
 def test_a_scheduler_must_be_named(call, fields, no_site):

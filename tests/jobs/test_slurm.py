@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from hypercover.errors import CallError
+from hypercover.jobs.batch import job_in
 from hypercover.jobs.executor import State
 from hypercover.jobs.script import script_of, task_list
 from hypercover.jobs.slurm import Slurm
@@ -132,3 +133,16 @@ def test_a_missing_command_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CallError, match="sbatch is not on the PATH"):
         Slurm().submit(tmp_path / "job.sh", [])
+
+
+@pytest.mark.parametrize(
+    ("said", "job"), [("Welcome!\n42;tier2\n", "42"), ("17[].head", "17[].head")]
+)
+def test_the_number_is_found_among_what_a_site_says(said, job):
+    assert job_in(said) == job
+
+
+@pytest.mark.parametrize("said", ["", "sent", "1; rm -rf /", "12 13"])
+def test_an_answer_without_a_number_is_one_sentence(said):
+    with pytest.raises(CallError, match="no number of a job is in the answer"):
+        job_in(said)

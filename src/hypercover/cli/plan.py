@@ -50,7 +50,8 @@ def command(
     found = scene_changes(experiment, out, overrides, data=data, choice=scene)
     read = load_experiment(experiment, [*found, *overrides])
     asked = asked_plan(read, run_folder(out, read.name), search=search)
-    show_plan(asked)
     if ready:
         prepare(asked)
+    show_plan(asked)
+    if ready:
         typer.echo(f"Ready: hypercover work {asked.folder} --task 1")

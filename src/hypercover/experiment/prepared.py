@@ -14,6 +14,7 @@ from hypercover.experiment.search_plan import make_search_plan
 from hypercover.files import make_folder
 from hypercover.jobs.plan import FOLDER, Plan
 from hypercover.jobs.run import prepare_plan
+from hypercover.jobs.submission import check_idle
 
 __all__ = ["Prepared", "asked_plan", "find_prepared", "prepare", "prepared_folder"]
 
@@ -63,11 +64,12 @@ def prepare(asked: Prepared) -> None:
     Raises
     ------
     CallError
-        If another run is at work there, or the folder holds another search.
+        If jobs or another run are at work there, or the folder holds another search.
     """
     from hypercover.experiment.run import prepare_folder
     from hypercover.experiment.search import prepare_search
 
+    check_idle(asked.folder)
     writing = partial(prepare_folder, RunFolder(asked.folder), asked.experiment)
     if asked.search:
         place = SearchFolder(asked.folder.parent)

@@ -93,6 +93,7 @@ def prepare_experiment(
     names of the tasks that train a network
     """
     run = RunFolder(Path(folder).resolve())
+    check_idle(run.path)
     asked = experiment.model_copy(update={"versions": versions()})
     check_experiment(asked)
     plan = make_plan(asked)

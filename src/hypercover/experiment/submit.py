@@ -11,12 +11,12 @@ from hypercover.experiment.plan import training_tasks
 from hypercover.experiment.prepared import Prepared, prepare
 from hypercover.experiment.schema import CNNSpec
 from hypercover.experiment.site import Scheduler
+from hypercover.jobs.batch import check_there
 from hypercover.jobs.record import TaskFiles
 from hypercover.jobs.stages import Array, Kind, arrays_of
 from hypercover.jobs.submission import (
     SYSTEMS,
     Submission,
-    check_idle,
     submit_arrays,
     write_scripts,
 )
@@ -108,7 +108,7 @@ def send(asked: Sending) -> Submission:
         If the folder cannot be written.
     """
     folder = asked.prepared.folder
-    check_idle(folder)
+    check_there(SYSTEMS[asked.scheduler])
     prepare(asked.prepared)
     return submit_arrays(
         asked.arrays,
@@ -122,7 +122,6 @@ def send(asked: Sending) -> Submission:
 
 def write_only(asked: Sending) -> list[Path]:
     """Write what `send` would, and send nothing; return the scripts."""
-    check_idle(asked.prepared.folder)
     prepare(asked.prepared)
     return write_scripts(
         asked.arrays,

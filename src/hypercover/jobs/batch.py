@@ -1,5 +1,6 @@
 """What a batch system offers: take a script, tell where it stands, take it back."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,13 @@ from hypercover.jobs.executor import State
 from hypercover.jobs.stages import Array
 from hypercover.jobs.wanted import Wanted
 
-__all__ = ["BatchSystem", "Places", "asked", "is_there"]
+__all__ = ["BatchSystem", "Places", "asked", "check_there", "is_there", "job_in"]
 
 _PATIENCE = 60.0
 """Seconds a command of a batch system may take."""
+
+_JOB = re.compile(r"(\d{1,12}(?:\[\])?(?:\.[A-Za-z0-9._-]{1,200})?)(?:;\S*)?")
+"""What a batch system calls a job; Slurm may name the cluster after a semicolon."""
 
 Places = Mapping[tuple[str, int], State]
 """Where each element of each job stands: by the number of the job and its own, from 1."""
@@ -57,6 +61,55 @@ def is_there(system: BatchSystem) -> bool:
     return all(shutil.which(command) for command in system.commands)
 
 
+def check_there(system: BatchSystem) -> None:
+    """Refuse a system whose commands are not on the PATH.
+
+    Raises
+    ------
+    CallError
+    """
+    for command in system.commands:
+        _program(system, command)
+
+
+def _program(system: BatchSystem, command: str) -> str:
+    """Find a command of a batch system."""
+    found = shutil.which(command)
+    if found is None:
+        raise CallError(
+            f"{command} is not on the PATH, so nothing can be asked of {system.name}; call "
+            "hypercover where jobs are submitted, or let --dry-run write the scripts only."
+        )
+    return found
+
+
+def job_in(said: str) -> str:
+    r"""Return the number of a job in what a system says when it takes one.
+
+    Sites put words of their own around it.
+
+    Raises
+    ------
+    CallError
+        If there is none.
+
+    Examples
+    --------
+    >>> job_in("Your account has 5 hours left.\n17[].head\n"), job_in("42;cluster")
+    ('17[].head', '42')
+    """
+    found = [
+        match[1] for line in said.split("\n") if (match := _JOB.fullmatch(line.strip()))
+    ]
+    if not found:
+        raise CallError(
+            f"A script was sent, but no number of a job is in the answer "
+            f"({' '.join(said.split())[:200] or 'nothing'}); look for it with the commands "
+            "of the batch system and cancel it."
+        )
+    return found[-1]
+
+
 def asked(system: BatchSystem, command: Sequence[str]) -> str:
     """Call a command of a batch system and return what it says.
 
@@ -67,12 +120,7 @@ def asked(system: BatchSystem, command: Sequence[str]) -> str:
     RunError
         If it does not answer.
     """
-    program = shutil.which(command[0])
-    if program is None:
-        raise CallError(
-            f"{command[0]} is not on the PATH, so nothing can be asked of {system.name}; call "
-            "hypercover where jobs are submitted, or let --dry-run write the scripts only."
-        )
+    program = _program(system, command[0])
     try:
         done = subprocess.run(
             [program, *command[1:]],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hypercover.errors import CallError
-from hypercover.jobs.batch import Places, asked
+from hypercover.jobs.batch import Places, asked, job_in
 from hypercover.jobs.executor import State
 from hypercover.jobs.stages import Array
 from hypercover.jobs.wanted import Wanted, clock
@@ -80,7 +80,7 @@ class _PBS:
     def submit(self, script: Path, after: Sequence[str]) -> str:
         """Send a script and return the number of its job."""
         waits = ["-W", f"depend={self._waits}:{':'.join(after)}"] if after else []
-        return asked(self, ["qsub", *waits, str(script)]).strip()
+        return job_in(asked(self, ["qsub", *waits, str(script)]))
 
     def states(self, jobs: Sequence[str]) -> Places:
         """Ask ``qstat``, which forgets a job when it ends or a little later."""

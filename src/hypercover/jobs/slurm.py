@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hypercover.jobs.batch import Places, asked
+from hypercover.jobs.batch import Places, asked, job_in
 from hypercover.jobs.executor import State
 from hypercover.jobs.stages import Array
 from hypercover.jobs.wanted import Wanted, clock
@@ -89,9 +89,7 @@ class Slurm:
     def submit(self, script: Path, after: Sequence[str]) -> str:
         """Send a script and return the number of its job."""
         waits = [f"--dependency=afterany:{':'.join(after)}"] if after else []
-        return (
-            asked(self, ["sbatch", "--parsable", *waits, str(script)]).split(";")[0].strip()
-        )
+        return job_in(asked(self, ["sbatch", "--parsable", *waits, str(script)]))
 
     def states(self, jobs: Sequence[str]) -> Places:
         """Ask ``squeue``, which needs no accounting and forgets jobs after some minutes."""

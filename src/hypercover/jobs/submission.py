@@ -131,28 +131,63 @@ def places_of(submission: Submission | None) -> Places | None:
 
 
 def at_work(submission: Submission | None) -> list[str]:
-    """Return the jobs that wait or run, as far as the batch system can be asked."""
+    """Return the jobs that wait or run.
+
+    Raises
+    ------
+    CallError
+        If the batch system cannot be asked here.
+    RunError
+        If it does not answer.
+    """
+    if submission is None or not submission.jobs:
+        return []
     busy = {
         job
-        for (job, _), state in (places_of(submission) or {}).items()
+        for (job, _), state in submission.system.states(submission.jobs).items()
         if state in (State.WAITING, State.RUNNING)
     }
     return sorted(busy)
 
 
 def check_idle(folder: Path) -> None:
-    """Refuse a folder from which jobs are at work.
+    """Refuse a folder from which jobs are at work, or may be.
 
     Raises
     ------
     CallError
     """
-    busy = at_work(Submission.load(folder))
+    submission = Submission.load(folder)
+    try:
+        busy = at_work(submission)
+    except HypercoverError as error:
+        if submission is None or _is_done(submission, folder):
+            return
+        raise CallError(
+            f"Jobs were sent from {folder} to {submission.scheduler}, and whether they are at "
+            f"work is not known ({str(error.args[-1]).partition(';')[0]}); go where it can be "
+            f"asked, or remove {scripts_folder(folder) / _FILE} if they ended."
+        ) from None
     if busy:
         raise CallError(
             f"The jobs {', '.join(busy)} are at work in {folder}; wait until they end, or "
             f"call hypercover cancel {folder}."
         )
+
+
+def _is_done(submission: Submission, folder: Path) -> bool:
+    """Tell whether everything that was sent is done, so that nobody need be asked."""
+    try:
+        prints = Plan.load(folder).fingerprints
+    except CallError:
+        return False
+    names = (
+        name for array in submission.arrays for tasks in array.elements for name in tasks
+    )
+    return all(
+        name in prints and TaskFiles(folder, name).read_record(prints[name])
+        for name in names
+    )
 
 
 def write_scripts(
@@ -221,13 +256,14 @@ def submit_arrays(
             name for array in arrays for tasks in array.elements for name in tasks
         ):
             TaskFiles(folder, name).forget()
+        before = Submission.load(folder)
         sent = Submission(scheduler=scheduler, wanted=wanted)
         try:
             for array in _sent(arrays, system, folder):
                 sent = sent.model_copy(update={"arrays": (*sent.arrays, array)})
                 sent.save(folder)
         except BaseException:
-            _take_back(sent, folder)
+            _take_back(sent, folder, before)
             raise
     return sent
 
@@ -244,13 +280,16 @@ def _sent(
         yield SentArray(name=array.name, job=jobs[array.name], elements=array.elements)
 
 
-def _take_back(sent: Submission, folder: Path) -> None:
-    """Leave nothing of a submission that failed half-way."""
+def _take_back(sent: Submission, folder: Path, before: Submission | None) -> None:
+    """Leave nothing of a submission that failed half-way, but what was sent before it."""
     if sent.jobs:
         try:
             sent.system.cancel(sent.jobs)
         except HypercoverError:
             return
+    if before is not None:
+        before.save(folder)
+        return
     (scripts_folder(folder) / _FILE).unlink(missing_ok=True)
 
 
