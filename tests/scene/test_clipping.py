@@ -69,6 +69,9 @@ def test_areas_that_are_none_are_refused(scene, tmp_path):
         clip(scene, outside)
     with pytest.raises(LabelError, match="must have the size of the image"):
         clip(scene, np.ones((3, 3), bool))
+    empty = polygons(tmp_path / "empty.gpkg")
+    with pytest.raises(LabelError, match="covers the centre of a pixel"):
+        clip(scene, empty)
     linked = tmp_path / "linked.geojson"
     crs = {"type": "link", "properties": {"href": "http://127.0.0.1:9/crs"}}
     linked.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": []}))

@@ -240,3 +240,18 @@ def test_a_table_without_shapes_is_refused(tmp_path, utm):
     pyogrio.raw.write(path, None, [np.array([1])], ["class"], geometry_type=None)
     with pytest.raises(LabelError, match="a table without shapes"):
         open_labels(path, utm)
+
+
+def test_of_two_layers_with_shapes_none_is_chosen_in_silence(tmp_path, utm, shapes):
+    path = save(tmp_path / "a.gpkg", shapes, code=[3, 7, 3])
+    table = [np.array(["<qgis/>"], object)]
+    pyogrio.raw.write(
+        path, None, table, ["qml"], geometry_type=None, layer="layer_styles", append=True
+    )
+    assert open_labels(path, utm)[0].any()
+    pyogrio.raw.write(
+        path, shapely.to_wkb(shapes[:1]), [np.array([9])], ["code"],
+        geometry_type="Polygon", crs=UTM, layer="later", append=True,
+    )  # fmt: skip
+    with pytest.raises(LabelError, match=r"2 layers with shapes \(a, later\)"):
+        open_labels(path, utm)

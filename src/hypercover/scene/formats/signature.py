@@ -67,7 +67,7 @@ def _refuse_pointing(path: Path, head: bytes) -> None:
     if text.startswith(b"<"):
         raise SceneError(
             f"{path} is an XML or VRT file, which can point to other files and to "
-            "networks and is never opened; give the image file itself."
+            "networks and is never opened; give the image itself, or shapes as GeoPackage."
         )
 
 

@@ -99,8 +99,7 @@ def read_vector_area(path: Path, grid: Grid) -> npt.NDArray[np.bool_]:
             "give a raster of the image's size."
         )
     shapes = _read(path, None, bare=True)
-    usable = np.array([one is not None and not one.is_empty for one in shapes.geometries])
-    geometries = _reprojected(shapes.geometries[usable], shapes.crs, grid, path)
+    geometries = _reprojected(shapes.geometries[_usable(shapes)], shapes.crs, grid, path)
     inside, _ = _burn(geometries, np.ones(len(geometries), np.int64), grid)
     if not inside.any():
         raise LabelError(
@@ -121,9 +120,12 @@ def _read(path: Path, field: str | None, *, bare: bool = False) -> _Shapes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            info = _checked(path, pyogrio.read_info(text))
+            layer = _layer(path, pyogrio.list_layers(text))
+            info = _checked(path, pyogrio.read_info(text, layer=layer))
             chosen = [] if bare else [_field(path, info, field)]
-            meta, _, wkb, columns = pyogrio.raw.read(text, columns=chosen, force_2d=True)
+            meta, _, wkb, columns = pyogrio.raw.read(
+                text, layer=layer, columns=chosen, force_2d=True
+            )
         geometries = shapely.from_wkb(wkb)
     except LabelError:
         raise
@@ -147,6 +149,18 @@ def _check_file(path: Path) -> None:
         raise LabelError(f"{path} is larger than 2 GiB; give the labelled shapes alone.")
     if is_json(path):
         refuse_links(path)
+
+
+def _layer(path: Path, layers: npt.NDArray[np.object_]) -> str | None:
+    """Return the layer with shapes, or None of none: tables such as styles are no rivals."""
+    found = [str(name) for name, kind in layers if kind is not None]
+    if len(found) > 1:
+        raise LabelError(
+            f"{path} holds {len(found)} layers with shapes ({', '.join(found[:8])}); save "
+            f"the one that is meant as a file of its own (ogr2ogr one.gpkg {path.name} "
+            f"{found[0]})."
+        )
+    return found[0] if found else None
 
 
 def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
@@ -183,11 +197,17 @@ def _field(path: Path, info: dict[str, Any], asked: str | None) -> str:
     )
 
 
+def _usable(shapes: _Shapes) -> npt.NDArray[np.bool_]:
+    """Tell which shapes cover anything."""
+    there = [one is not None and not one.is_empty for one in shapes.geometries]
+    return np.array(there, dtype=np.bool_)
+
+
 def _coded(
     shapes: _Shapes, path: Path
 ) -> tuple[npt.NDArray[np.int64], dict[int, str], int]:
     """Return the code of each shape (0 = leave out), class names, and how many are left out."""
-    usable = np.array([one is not None and not one.is_empty for one in shapes.geometries])
+    usable = _usable(shapes)
     if shapes.classes.dtype.kind in "OUS":
         codes, names = _from_text(shapes.classes)
     else:
