@@ -149,6 +149,36 @@ def test_a_time_limit_shorter_than_a_task_is_refused(call, fields):
     assert call(*words, "--time", "2h").code == 0
 
 
+def test_a_time_that_was_measured_is_not_shared_out_again(call, fields):
+    """It was measured with the cores it had, which the time limit must allow for."""
+    folder = fields.folder / "run"
+    call("plan", fields.experiment, "-o", folder, "--ready", "--set", "repeats=2")
+    call("work", folder, "--tasks", "split-main-0,train-main-0-svm")
+    result = folder / "tasks" / "train-main-0-svm.json"
+    result.write_text(json.dumps(json.loads(result.read_text()) | {"seconds": 5400.0}))
+    said = call(
+        "submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", "--set", "repeats=2",
+        "--cpus", 10, "--array-chunk", 1,
+    )  # fmt: skip
+    assert "of up to 1 h 30 min by the estimates" in said.out
+    assert "Each element is given 10 cores, 2.0 GiB, 04:31:00." in said.out
+
+
+def test_what_a_batch_system_cannot_be_asked_leaves_nothing(call, fields):
+    folder = fields.folder / "a run"
+    words = [
+        "submit",
+        fields.experiment,
+        "-o",
+        folder,
+        "--dry-run",
+        "--scheduler",
+        "pbs-pro",
+    ]
+    assert "no path with spaces" in call(*words).sentence
+    assert not folder.exists()
+
+
 def test_a_time_that_is_none_is_refused(call, fields):
     said = call("submit", fields.experiment, *WITHOUT, "--time", "soon")
     assert (
@@ -229,6 +259,13 @@ def test_the_site_says_what_is_always_asked_for(call, fields, no_site):
         ("modules: ['$(reboot)']", "modules"),
         ("time: 2:00:00", "must be a text"),
         ("unknown: 1", "unknown"),
+        (
+            "mem: 4GiB",
+            "mem is an unknown key; known are scheduler, partition, account, time",
+        ),
+        ("modules: gcc", "modules must be a list, such as [a, b], got 'gcc'"),
+        ("cpus: 0", "cpus must be greater than or equal to 1, got '0'"),
+        ("account: [a]", "account must be a valid string, got"),
         ("[]", "must be a mapping"),
         ("a: [", "not valid YAML"),
         ("a: &a x\nb: *a", "alias"),

@@ -30,6 +30,7 @@ COMMON = {
     "-j": r"oe|eo|n",
     "-o": r"/\S*",
     "-r": r"y|n",
+    "-S": r"/bin/bash",
 }
 TORQUE = COMMON | {
     "-t": r"\d+-\d+",
@@ -103,7 +104,8 @@ def test_neither_dialect_takes_the_other(tmp_path):
 @pytest.mark.parametrize("dialect", PARTS)
 def test_the_shell_understands_the_script(tmp_path, dialect):
     for kind in ("plain", "ranks"):
-        text = made(PARTS[dialect][0], tmp_path / "a b 'c", kind=kind)
+        text = made(PARTS[dialect][0], tmp_path, kind=kind)
+        assert ("-S", "/bin/bash") in parsed(text, PARTS[dialect][1])
         done = subprocess.run(["bash", "-n"], input=text, text=True, check=False)
         assert done.returncode == 0
 
@@ -131,6 +133,13 @@ def test_an_element_does_its_own_line(tmp_path, dialect, variable):
 def test_several_machines_are_refused(tmp_path):
     with pytest.raises(CallError, match="pbs-torque is asked for 2 machines"):
         made(Torque(), tmp_path, kind="ranks", nodes=2)
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", "50%", "a:b", 'a"b', "a\nb"])
+def test_a_folder_that_no_directive_can_name_is_refused(tmp_path, name):
+    for system, _ in PARTS.values():
+        with pytest.raises(CallError, match="prints into no path with spaces"):
+            made(system, tmp_path / name)
 
 
 QSTAT = {

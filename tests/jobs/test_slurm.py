@@ -49,6 +49,26 @@ def test_the_shell_understands_the_script(tmp_path, kind):
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("name", ["a b", "50%j", 'it\'s "so" #1', "plain"])
+def test_slurm_prints_into_a_folder_of_any_name(slurm, tmp_path, monkeypatch, name):
+    for key, value in slurm.environment.items():
+        monkeypatch.setenv(key, value)
+    place = tmp_path / name / "jobs"
+    place.mkdir(parents=True)
+    (place / "2-train.tasks").write_text("a,b\n")
+    script = place / "2-train.sh"
+    script.write_text(made(tmp_path / name, memory="50MB"))
+    job = Slurm().submit(script, [])
+    slurm.wait(lambda: slurm.states()[f"{job}_1"] == "FAILED", 30)
+    assert (place / "2-train-1.out").read_text().splitlines()[0].endswith(": a,b")
+
+
+def test_a_folder_slurm_cannot_print_into_is_refused(tmp_path):
+    for name in ("a\\b", "a\nb"):
+        with pytest.raises(CallError, match="Slurm prints into no path with a backslash"):
+            made(tmp_path / name)
+
+
 def run(tmp_path, text, **stand_ins):
     """Run a script with stand-ins for the programs it calls; return code and calls."""
     told = tmp_path / "told"

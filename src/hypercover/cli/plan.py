@@ -36,8 +36,8 @@ def command(
 ) -> None:
     """Print the tasks of an experiment with an estimate of the time and memory of each.
 
-    Estimates are for one core: measured where tasks of the kind were done in the
-    run folder, by rules of thumb otherwise.
+    Times are measured where tasks of the kind were done in the run folder, and
+    otherwise for one core, by rules of thumb.
 
     Example: hypercover plan fixed.yaml -o runs/fixed
     """

@@ -55,7 +55,8 @@ def _whole(plan: Plan, guessed: Mapping[str, Estimate]) -> list[str]:
     return [
         f"{counted(len(plan.tasks), 'task')}: {duration(total)} one after another, at least "
         f"{duration(longest)} however many at once.",
-        f"Times are of one core: {measured} measured on tasks of the same kind in the run "
-        f"folder, {len(guessed) - measured} (~) and all memory by rules of thumb, counts of "
-        "operations at rounded rates, which may be wrong by a factor of three; a GPU is faster.",
+        f"{measured} times were measured on tasks of the same kind in the run folder; "
+        f"{len(guessed) - measured} (~) are of one core and, as all memory, by rules of thumb, "
+        "counts of operations at rounded rates, which may be wrong by a factor of three; a GPU "
+        "is faster.",
     ]

@@ -64,8 +64,7 @@ def _lines(ready: Sending, ids: dict[str, str]) -> list[str]:
     for array in ready.arrays:
         tasks = [name for element in array.elements for name in element]
         seconds = [
-            sum(ready.estimates[name].seconds for name in element)
-            for element in array.elements
+            sum(ready.seconds[name] for name in element) for element in array.elements
         ]
         waits = f", after {', '.join(array.after)}" if array.after else ""
         lines.append(

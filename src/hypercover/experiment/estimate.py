@@ -48,14 +48,28 @@ _SMALL = 3.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a task is expected to take, on one core."""
+    """What a task is expected to take."""
 
     seconds: float
-    """Wall time."""
+    """Wall time: on one core by the rules, as it was where it was measured."""
     memory: int
     """Bytes at the peak, by a rule of thumb."""
     measured: bool
     """Whether the time was measured, on tasks of the same kind in the same folder."""
+    shared: bool
+    """Whether several cores share the work."""
+
+    def on(self, cores: int) -> float:
+        """Return the seconds on so many cores; what was measured is left as it was.
+
+        Examples
+        --------
+        >>> Estimate(80.0, 0, measured=False, shared=True).on(8)
+        10.0
+        >>> Estimate(80.0, 0, measured=True, shared=True).on(8)
+        80.0
+        """
+        return self.seconds / cores if self.shared and not self.measured else self.seconds
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,7 @@ def estimates(
             measured.get(kind_of(task), rules.seconds(task)),
             rules.memory(task),
             kind_of(task) in measured,
+            rules.shared(task),
         )
         for task in plan.tasks
     }
@@ -151,6 +166,15 @@ class _Rules:
         if searched or task.function.endswith(":search_gamma"):
             return _PYTHON + scene + self._kernels(task, train)
         return _PYTHON + scene + 6 * train * width * _FLOAT + _CACHE
+
+    def shared(self, task: Task) -> bool:
+        """Tell whether more cores make a task quicker: most are read, fitted or drawn by one."""
+        spec = self.experiment.models.get(task.arguments.get("model", ""))
+        if task.function.endswith(":train"):
+            return isinstance(spec, CNNSpec) or (
+                isinstance(spec, SVMSpec) and spec.searched
+            )
+        return task.function.endswith((":search_gamma", ":draw_map"))
 
     def _chain(self, name: str) -> int:
         """Return the bytes that the features of a chain take while they are computed."""

@@ -27,6 +27,9 @@ class _Choice(BaseModel):
     scheduler: Scheduler | None = None
 
 
+_KEYS = (*_Choice.model_fields, *Wanted.model_fields)
+
+
 def site_path() -> Path:
     """Return where the defaults of a site are read from."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
@@ -83,12 +86,19 @@ def _validated(kind: type[_Kind], values: dict[str, Any], where: str) -> _Kind:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))} {_said(fault['msg'])}"
-            for fault in error.errors()
-        )
+        faults = "; ".join(map(_fault, error.errors()))
         raise CallError(f"{where} is not valid: {faults}.") from None
 
 
-def _said(message: str) -> str:
-    return message.removeprefix("Value error, ").rstrip(".")[:200]
+def _fault(fault: Any) -> str:
+    """Say what is wrong with a wish, and what it might be."""
+    name = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{name} is an unknown key; known are {', '.join(_KEYS)}"
+    if fault["type"] == "tuple_type":
+        return f"{name} must be a list, such as [a, b], got {str(fault['input'])[:60]!r}"
+    said = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
+    if not said.startswith("Input "):
+        return f"{name} {said}"
+    wish = said.removeprefix("Input ").partition(", got")[0].partition(", unable")[0]
+    return f"{name} {wish.replace('should', 'must')}, got {str(fault['input'])[:60]!r}"

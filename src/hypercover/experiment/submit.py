@@ -17,6 +17,7 @@ from hypercover.jobs.stages import Array, Kind, arrays_of
 from hypercover.jobs.submission import (
     SYSTEMS,
     Submission,
+    scripts_folder,
     submit_arrays,
     write_scripts,
 )
@@ -45,8 +46,8 @@ class Sending:
     """What each element is given, with a time limit and memory."""
     arrays: tuple[Array, ...]
     """The arrays."""
-    estimates: Mapping[str, Estimate]
-    """What each task is expected to take."""
+    seconds: Mapping[str, float]
+    """What each task is expected to take with the cores of an element."""
 
     @property
     def processes(self) -> int:
@@ -71,11 +72,11 @@ def sending(prepared: Prepared, scheduler: Scheduler, wanted: Wanted) -> Sending
     ------
     CallError
         If the time limit is shorter than the estimate of a task that cannot go on
-        where it was stopped.
+        where it was stopped, or the batch system cannot be asked for what is wanted.
     """
     names = missing_tasks(prepared)
     guessed = estimates(prepared.experiment, prepared.plan, prepared.folder)
-    seconds = {name: guess.seconds / wanted.cpus for name, guess in guessed.items()}
+    seconds = {name: guess.on(wanted.cpus) for name, guess in guessed.items()}
     kinds = _kinds(prepared, wanted)
     trained = set() if prepared.search else set(training_tasks(prepared.experiment))
     for name in names:
@@ -94,7 +95,10 @@ def sending(prepared: Prepared, scheduler: Scheduler, wanted: Wanted) -> Sending
         limit=wanted.time or math.inf,
     )
     full = wanted.model_copy(update=_defaults(wanted, arrays, seconds, guessed))
-    return Sending(prepared, scheduler, full, arrays, guessed)
+    for array in arrays:
+        # What cannot be asked of the system is refused before anything is written.
+        SYSTEMS[scheduler].head(array, full, array.name, scripts_folder(prepared.folder))
+    return Sending(prepared, scheduler, full, arrays, seconds)
 
 
 def send(asked: Sending) -> Submission:

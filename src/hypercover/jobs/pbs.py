@@ -48,8 +48,13 @@ class _PBS:
         Raises
         ------
         CallError
-            If several machines are asked for.
+            If several machines are asked for, or no line of ``#PBS`` can name the folder.
         """
+        if not re.fullmatch(r"/[\w./+=@~-]+", str(output)):
+            raise CallError(
+                f"{self.name} prints into no path with spaces or signs such as : and %, got "
+                f"{str(output)!r}; choose another run folder with --out."
+            )
         if array.kind == "ranks" and wanted.nodes > 1:
             raise CallError(
                 f"{self.name} is asked for {wanted.nodes} machines that train a network "
@@ -61,6 +66,8 @@ class _PBS:
         lines += [f"-l {resource}" for resource in self._resources(wanted, gpus)]
         lines += [f"-q {wanted.partition}"] if wanted.partition else []
         lines += [f"-A {wanted.account}"] if wanted.account else []
+        # The shell of a person, which runs a script unless it says otherwise, may be another.
+        lines.append("-S /bin/bash")
         # Several elements may share a folder, and each prints into a file of its own.
         lines += ["-j oe", f"-o {output}/", "-r y", *wanted.directives]
         return [f"#PBS {line}" for line in lines]

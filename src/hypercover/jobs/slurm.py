@@ -2,9 +2,11 @@
 
 import getpass
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hypercover.errors import CallError
 from hypercover.jobs.batch import Places, asked, job_in
 from hypercover.jobs.executor import State
 from hypercover.jobs.stages import Array
@@ -48,6 +50,20 @@ def warning_before(limit: int) -> int:
     return min(120, limit // 4)
 
 
+def _quoted(path: Path, end: str) -> str:
+    """Write a path so that sbatch takes its spaces and % as they are."""
+    text = str(path)
+    if not text.isprintable() or "\\" in text:
+        raise CallError(
+            f"Slurm prints into no path with a backslash or letters that cannot be printed, "
+            f"such as {text!r}; choose another run folder with --out."
+        )
+    text = text.replace("%", "%%") + end
+    if re.fullmatch(r"[\w./+=@:,~%-]+", text):
+        return text
+    return '"' + text.replace('"', '\\"') + '"'
+
+
 class Slurm:
     """Slurm, with or without accounting."""
 
@@ -55,7 +71,13 @@ class Slurm:
     commands = ("sbatch", "squeue", "scancel")
 
     def head(self, array: Array, wanted: Wanted, title: str, output: Path) -> list[str]:
-        """Return the ``#SBATCH`` lines of an array."""
+        """Return the ``#SBATCH`` lines of an array.
+
+        Raises
+        ------
+        CallError
+            If Slurm cannot print into such a folder.
+        """
         several = array.kind == "ranks"
         memory = wanted.memory and math.ceil(wanted.memory / _MEGABYTE)
         given = {
@@ -69,7 +91,7 @@ class Slurm:
             "cpus-per-task": wanted.cpus,
             "mem": memory and f"{memory}M",
             "gres": f"gpu:{wanted.gpus}" if wanted.gpus and array.kind != "plain" else None,
-            "output": f"{output / array.name}-%a.out",
+            "output": _quoted(output / array.name, "-%a.out"),
             "open-mode": "append",
             "signal": wanted.time and f"B:USR1@{warning_before(wanted.time)}",
         }

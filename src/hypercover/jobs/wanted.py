@@ -16,9 +16,15 @@ from hypercover.memory import bytes_of
 
 __all__ = ["Wanted", "clock", "seconds_of"]
 
+_MINUTE, _LONGEST = 60, 10**8
+"""Seconds of a time limit."""
+_LINE = 200
+"""Letters of an option."""
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _SPOKEN = re.compile(r"(\d{1,6}) ?(s|min|h|d)")
-_CLOCK = re.compile(r"(?:(\d{1,3})-)?(\d{1,5}):(\d{1,2})(?::(\d{1,2}))?")
+_CLOCK = re.compile(r"(?:(\d{1,3})-|(?=\d+:\d+:))(\d{1,5}):(\d{1,2})(?::(\d{1,2}))?")
+"""Hours and minutes alone are refused: batch systems read 2:30 as minutes and seconds."""
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,@:+/-]{0,100}")
 
 
 def seconds_of(text: Any) -> int:
@@ -69,16 +75,35 @@ def _bytes(text: Any) -> int:
     return bytes_of(text if isinstance(text, str) else str(text))
 
 
-def _one_line(text: str) -> str:
-    """Refuse what could end a comment and begin a command."""
-    if any(ord(letter) < 32 for letter in text):
-        raise ValueError("must be one line")
+def _limit(text: Any) -> int:
+    """Return the seconds of a time limit that a batch system can be given."""
+    seconds = seconds_of(text)
+    if not _MINUTE <= seconds <= _LONGEST:
+        raise ValueError("must be a minute at least and three years at most")
+    return seconds
+
+
+def _word(text: str) -> str:
+    """Refuse what a shell or a batch system would read as more than a name."""
+    if not _WORD.fullmatch(text):
+        raise ValueError(
+            "must be one word that begins with a letter or digit, of those and _ . , @ : + / -"
+        )
     return text
 
 
-_Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.,@:+/-]{0,100}$")]
-_Line = Annotated[str, Field(max_length=200, pattern="^-"), AfterValidator(_one_line)]
-_Limit = Annotated[int, BeforeValidator(seconds_of), PlainSerializer(clock)]
+def _option(text: str) -> str:
+    """Refuse what is no option, or could end a comment and begin a command."""
+    if not text.startswith("-") or len(text) > _LINE or not text.isprintable():
+        raise ValueError(
+            f"must be an option of one line that begins with -, of {_LINE} letters at most"
+        )
+    return text
+
+
+_Word = Annotated[str, AfterValidator(_word)]
+_Line = Annotated[str, AfterValidator(_option)]
+_Limit = Annotated[int, BeforeValidator(_limit), PlainSerializer(clock)]
 _Memory = Annotated[int, BeforeValidator(_bytes), PlainSerializer(lambda size: f"{size}B")]
 
 
@@ -95,7 +120,7 @@ class Wanted(BaseModel):
     """Partition (Slurm) or queue (PBS)."""
     account: _Word | None = None
     """Account that is charged."""
-    time: Annotated[_Limit, Field(ge=60, le=10**8)] | None = None
+    time: _Limit | None = None
     """Time limit of an element in seconds."""
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     """GPUs of a machine, for what trains and maps with networks."""
