@@ -63,6 +63,14 @@ def test_without_a_place_there_is_no_geometry():
     assert "proj:code" not in made["properties"]
 
 
+def test_a_system_without_a_code_stands_there_as_wkt2():
+    crs = CRS.from_user_input("+proj=laea +lat_0=10 +lon_0=20 +datum=WGS84")
+    made = item(Grid(3, 4, crs.to_wkt(), GRID.transform))["properties"]
+    assert made["proj:code"] is None
+    assert made["proj:wkt2"].startswith("PROJCRS[")
+    assert CRS.from_wkt(made["proj:wkt2"]) == crs
+
+
 @pytest.mark.parametrize(
     ("when", "moment"),
     [

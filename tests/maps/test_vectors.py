@@ -1,5 +1,6 @@
 """Polygons of a class map cover what the map shows, and carry its classes."""
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -89,4 +90,32 @@ def test_what_cannot_be_drawn_is_refused_and_nothing_is_left(tmp_path):
         write_polygons(ClassMap(codes, LEGEND, Grid(1, 2)), tmp_path / "m.gpkg")
     with pytest.raises(LabelError, match="no region of that size"):
         write_polygons(class_map(codes * 0), tmp_path / "m.gpkg")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["m.gpkg", "m.geojson"])
+def test_a_system_without_its_code_is_recognised(name, tmp_path):
+    from rasterio.crs import CRS
+
+    bare = re.sub(r',AUTHORITY\["EPSG","\d+"\]', "", CRS.from_epsg(32633).to_wkt())
+    write_polygons(class_map(np.array([[1, 2]], np.uint8), bare), tmp_path / name)
+    assert read(tmp_path / name)[0]["crs"] == "EPSG:32633"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("crs", [None, "+proj=laea +lat_0=10 +lon_0=20 +datum=WGS84"])
+def test_geojson_is_no_place_for_a_system_that_it_cannot_name(crs, tmp_path):
+    made = class_map(np.array([[1, 2]], np.uint8), crs)
+    with pytest.raises(LabelError, match=r"would be read as degrees.*GeoPackage"):
+        write_polygons(made, tmp_path / "m.geojson")
+    assert list(tmp_path.iterdir()) == []
+    write_polygons(made, tmp_path / "m.gpkg")
+    shapes = read(tmp_path / "m.gpkg")[1]
+    assert shapely.area(shapes).tolist() == [100.0, 100.0]
+
+
+def test_hectares_need_a_coordinate_system(tmp_path):
+    made = class_map(np.array([[1, 2]], np.uint8), None)
+    with pytest.raises(LabelError, match=r"no coordinate system.*--sieve"):
+        write_polygons(made, tmp_path / "m.gpkg", minimum_area=0.5)
     assert list(tmp_path.iterdir()) == []

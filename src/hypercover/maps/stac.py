@@ -105,8 +105,10 @@ def _moment(when: str) -> str:
 def _projection(wkt: str) -> dict[str, Any]:
     from rasterio.crs import CRS
 
-    code = CRS.from_wkt(wkt).to_epsg()
-    return {"proj:code": f"EPSG:{code}"} if code else {"proj:code": None, "proj:wkt2": wkt}
+    crs = CRS.from_wkt(wkt)
+    if code := crs.to_epsg():
+        return {"proj:code": f"EPSG:{code}"}
+    return {"proj:code": None, "proj:wkt2": crs.to_wkt(version="WKT2_2019")}
 
 
 def _footprint(class_map: ClassMap) -> dict[str, Any]:

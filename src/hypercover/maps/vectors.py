@@ -1,5 +1,6 @@
 """Class maps as polygons: one shape for each region, with the class it is of."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ def write_polygons(
         ``.gpkg`` (GeoPackage) or ``.geojson``.
     minimum_area : float
         Minimum mapping unit in hectares: smaller regions are merged into their
-        largest neighbour, and left out where they have none.  In pixels where the
-        map has no place on Earth.
+        largest neighbour, and left out where they have none.
 
     Returns
     -------
@@ -48,7 +48,10 @@ def write_polygons(
     Raises
     ------
     CallError
-        If the suffix is unknown, or the map has no place or polygon.
+        If the suffix is unknown.
+    LabelError
+        If the map has no place or polygon, no coordinate system to tell hectares by, or
+        one that GeoJSON cannot name.
     OutputError
         If the file cannot be written.
     """
@@ -64,6 +67,7 @@ def write_polygons(
             "Polygons need coordinates, and the map has no georeference; give a map of an "
             "image that has one."
         )
+    crs = _system(class_map.grid.crs, driver)
     unit = _pixels(class_map, minimum_area)
     codes = sieve(class_map.codes, unit) if unit > 1 else class_map.codes
     shapes, values = _regions(codes, class_map)
@@ -73,7 +77,7 @@ def write_polygons(
         shapes, values = shapes[large], values[large]
     if not len(shapes):
         raise LabelError("The map holds no region of that size; ask for smaller ones.")
-    _write(target, driver, shapes, values, class_map)
+    _write(target, driver, shapes, values, class_map.legend, crs)
     write_text(target.with_suffix(".qml"), category_style(class_map.legend))
     changed = int(np.count_nonzero(codes != class_map.codes))
     told = f"{counted(changed, 'pixel')} changed class in regions of fewer than {unit}."
@@ -90,7 +94,25 @@ def _pixels(class_map: ClassMap, minimum_area: float) -> int:
     if minimum_area == 0:
         return 1
     hectares = class_map.hectares
-    return max(1, int(np.ceil(minimum_area / (hectares or 1.0) - 1e-9)))
+    if hectares is None:
+        raise LabelError(
+            "The minimum area is in hectares, and the map names no coordinate system that "
+            "says how large its pixels are; give --sieve with pixels."
+        )
+    return max(1, int(np.ceil(minimum_area / hectares - 1e-9)))
+
+
+def _system(wkt: str | None, driver: str) -> str | None:
+    """Return the coordinate system by its code where it has one, as GeoJSON needs it."""
+    from rasterio.crs import CRS
+
+    code = CRS.from_wkt(wkt).to_authority() if wkt else None
+    if code is None and driver == "GeoJSON":
+        raise LabelError(
+            "GeoJSON names a coordinate system by its code, and that of the map has none, so "
+            "that metres would be read as degrees; write GeoPackage (.gpkg)."
+        )
+    return ":".join(code) if code else wkt
 
 
 def _regions(
@@ -119,20 +141,21 @@ def _write(
     driver: str,
     shapes: npt.NDArray[np.object_],
     values: npt.NDArray[np.int64],
-    class_map: ClassMap,
+    legend: Legend,
+    crs: str | None,
 ) -> None:
     import pyogrio
     import shapely
     from pyogrio.errors import DataSourceError, FieldError, GeometryError
 
-    legend = class_map.legend
     columns: dict[str, npt.NDArray[Any]] = {
         "class_id": values,
         "class_name": _texts(legend, values, "name"),
         "color": _texts(legend, values, "color"),
         "area": shapely.area(shapes),
     }
-    with atomic(target) as draft:
+    with atomic(target) as draft, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "'crs' was not provided")
         try:
             pyogrio.raw.write(
                 str(draft),
@@ -140,7 +163,7 @@ def _write(
                 field_data=list(columns.values()),
                 fields=list(columns),
                 geometry_type="Polygon",
-                crs=class_map.grid.crs,
+                crs=crs,
                 driver=driver,
                 layer=target.stem,
             )

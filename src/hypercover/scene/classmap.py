@@ -56,7 +56,7 @@ class ClassMap:
             what = "in degrees" if crs.is_geographic else "in Web Mercator"
             raise SceneError(
                 f"The map is {what}, where pixels differ in area, so that counting them "
-                "gives no area; bring map and sample into an equal-area or UTM projection."
+                "gives no area; bring it into an equal-area or UTM projection (gdalwarp)."
             )
         _, metres = crs.linear_units_factor
         a, b, _, d, e, _ = self.grid.transform
