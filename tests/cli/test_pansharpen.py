@@ -57,3 +57,13 @@ def test_what_cannot_be_sharpened_is_refused_and_nothing_is_written(pair, call, 
         "a folder" not in call("pansharpen", pan, bands, "-o", tmp_path / "a.png").sentence
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_smaller_than_a_block_has_no_q(call, tmp_path):
+    made = quickbird_pair(64, 64, seed=3)
+    pan = write_scene(made.pan, tmp_path / "pan.tif")
+    bands = write_scene(made.bands, tmp_path / "bands.tif")
+    said = call("pansharpen", pan, bands, "-o", tmp_path / "sharp.tif", "--quality")
+    assert said.code == 0, said.err
+    assert "nan" not in said.out
+    assert "Q needs 32 × 32 pixels with data" in said.out

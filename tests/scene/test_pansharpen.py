@@ -1,5 +1,7 @@
 """Pansharpening, held to closed forms, to whole images, and to bad pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -181,6 +183,25 @@ def test_wavelengths_names_and_origin_are_carried(tmp_path):
     assert (kept.cube[0].values == values_of(pan)[0]).all()
     assert (kept.cube[1:].values == values_of(pansharpen(pan, bands))).all()
     assert (kept.cube[[0, 3]].values == kept.cube.values[[0, 3]]).all()
+
+
+def test_bad_bands_stay_bad_beside_the_grey_image():
+    pan, bands, _ = pair()
+    marked = bands.replace(
+        cube=bands.cube.assign_coords(bad=("band", np.eye(4, dtype=bool)[2]))
+    )
+    assert pansharpen(pan, marked).bad.tolist() == [False, False, True, False]
+    kept = pansharpen(pan, marked, keep_pan=True)
+    assert kept.bad.tolist() == [False, False, False, True, False]
+
+
+def test_a_grey_image_without_a_coordinate_system_lies_in_that_of_the_bands():
+    pan, bands, _ = pair()
+    bare = pan.replace(cube=with_grid(pan.cube, replace(pan.grid, crs=None)), name="grey")
+    made = pansharpen(bare, bands)
+    assert made.grid == pan.grid
+    assert "grey names no coordinate system; that of pair was taken." in made.notes
+    assert (values_of(made) == values_of(pansharpen(pan, bands))).all()
 
 
 def test_several_bands_as_the_grey_image_are_refused():

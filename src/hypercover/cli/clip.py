@@ -17,7 +17,7 @@ def command(
         typer.Argument(help="Polygons (.gpkg, .geojson, .shp), or a raster on its grid."),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Image to write: .tif, or .hdr for ENVI.")
+        Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
     ],
     variable: VARIABLE = None,
     axes: AXES = None,

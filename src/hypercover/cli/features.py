@@ -33,7 +33,7 @@ def command(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Image to write: .tif, or .hdr for ENVI.")
+        Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
     ],
     variable: VARIABLE = None,
     axes: AXES = None,

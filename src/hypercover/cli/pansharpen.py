@@ -1,5 +1,6 @@
 """``hypercover pansharpen``: coarse bands made as fine as a grey image."""
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -18,7 +19,7 @@ def command(
     pan: Annotated[Path, typer.Argument(help="The fine grey image, of one band.")],
     bands: Annotated[Path, typer.Argument(help="The coarse image with the bands.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Image to write: .tif, or .hdr for ENVI.")
+        Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
     ],
     injection: Annotated[
         str, typer.Option(help="additive, proportional, or none (interpolation alone).")
@@ -72,5 +73,8 @@ def _table(found: "list[Quality]") -> "Table":
     for column in ("SAM in °", "ERGAS in %", "Q"):
         table.add_column(column, justify="right")
     for row in found:
-        table.add_row(row.method, f"{row.sam:.3f}", f"{row.ergas:.3f}", f"{row.q:.4f}")
+        q = "–" if isnan(row.q) else f"{row.q:.4f}"
+        table.add_row(row.method, f"{row.sam:.3f}", f"{row.ergas:.3f}", q)
+    if isnan(found[0].q):
+        table.caption = "Q needs 32 × 32 pixels with data"
     return table

@@ -12,7 +12,7 @@ __all__ = ["command"]
 
 def command(
     out: Annotated[
-        Path, typer.Argument(help="Image to write: .tif (GeoTIFF) or .hdr (ENVI).")
+        Path, typer.Argument(help="Image to write: .tif (GeoTIFF), .hdr (ENVI) or .h5.")
     ],
     rows: Annotated[int, typer.Option(help="Rows of the scene.")] = 145,
     cols: Annotated[int, typer.Option(help="Columns of the scene.")] = 145,

@@ -6,7 +6,7 @@ lack (the ARSIS concept).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import CallError, SceneError
-from hypercover.scene.grid import with_grid
+from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.interpolation import filled, interpolated, support
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.matching import Match, Moments
@@ -107,13 +107,23 @@ def pansharpen(
         f"Pansharpened ({injection}) at a ratio of {laid.ratio:.4g} with "
         f"{laid.levels} wavelet planes of {pan.name}."
     )
+    grid, supposed = _place(pan, bands)
     return Scene(
-        with_grid(_described(cube, pan, bands, keep_pan), pan.grid),
+        with_grid(_described(cube, pan, bands, keep_pan), grid),
         name=bands.name,
         simulated=pan.simulated or bands.simulated,
         stand_in=pan.stand_in or bands.stand_in,
-        notes=(*bands.notes, noted),
+        notes=(*bands.notes, noted, *supposed),
     )
+
+
+def _place(pan: Scene, bands: Scene) -> tuple[Grid, tuple[str, ...]]:
+    """Return the grid of the result, and what is supposed where one image names no system."""
+    one, other = (bands, pan) if pan.grid.crs else (pan, bands)
+    if one.grid.crs or not other.grid.crs:
+        return pan.grid, ()
+    said = f"{one.name} names no coordinate system; that of {other.name} was taken."
+    return replace(pan.grid, crs=other.grid.crs), (said,)
 
 
 def _check(pan: Scene, injection: str) -> None:
@@ -145,6 +155,8 @@ def _described(
         if name in known and name in pan.cube.coords:
             both = np.concatenate([pan.cube.coords[name].values, known[name]])
             columns[name] = ("band", both)
+    if "bad" in known:
+        columns["bad"] = ("band", np.concatenate([[False], known["bad"]]))
     return cube.assign_coords(columns)
 
 
