@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from hypercover.jobs.plan import Plan
@@ -164,6 +165,21 @@ def test_a_time_that_was_measured_is_not_shared_out_again(call, fields):
     assert "Each element is given 10 cores, 2.0 GiB, 04:31:00." in said.out
 
 
+def test_each_process_of_a_network_is_given_its_memory(call, fields):
+    models = ["--set", "models={cnn: {kind: cnn, window: 3, epochs: 2}}"]
+    words = [
+        "submit",
+        fields.experiment,
+        "-o",
+        fields.folder / "run",
+        *WITHOUT,
+        "--dry-run",
+    ]
+    assert "1 core, 2.0 GiB" in call(*words, *models).out
+    # 0.6 GiB each, and half as much again
+    assert "1 core, 8.0 GiB" in call(*words, *models, "--processes", 8).out
+
+
 def test_what_a_batch_system_cannot_be_asked_leaves_nothing(call, fields):
     folder = fields.folder / "a run"
     words = [
@@ -222,12 +238,39 @@ def test_one_folder_takes_one_submission_at_a_time(call, fields, login_node):
     assert "No job of this run waits or runs" in call("cancel", folder).out
 
 
+def test_cancelling_in_a_folder_that_is_no_run_says_so(call, fields):
+    """A name that was mistyped must not pass for one whose jobs have ended."""
+    said = call("cancel", fields.folder / "rum").sentence
+    assert "There is no plan to work on" in said
+
+
 def test_a_changed_image_is_noticed_by_the_work(call, fields):
     folder = fields.folder / "run"
     call("plan", fields.experiment, "-o", folder, "--ready")
     later = time.time_ns() + 10**9
     os.utime(fields.image, ns=(later, later))
     assert "or a file it reads, was changed" in call("work", folder, "--task", 1).sentence
+
+
+def test_an_experiment_changed_between_two_tasks_is_noticed(call, fields, monkeypatch):
+    """Else an element went on with other settings, and kept that as what was asked for."""
+    folder = fields.folder / "run"
+    call("plan", fields.experiment, "-o", folder, "--ready")
+    path = folder / "experiment.yaml"
+
+    echo = typer.echo
+
+    def changing(line: str, **options) -> None:
+        if line == "scene: done":
+            document = yaml.safe_load(path.read_text())
+            path.write_text(yaml.safe_dump(document | {"seed": 5}))
+        echo(line, **options)
+
+    monkeypatch.setattr("typer.echo", changing)
+    said = call("work", folder, "--tasks", "scene,split-main-0")
+    assert (said.code, said.out) == (2, "scene: done\n")
+    assert "was changed since its plan was made" in said.err
+    assert not (folder / "tasks" / "split-main-0.json").exists()
 
 
 def test_a_run_folder_that_cannot_be_written_is_one_sentence(call, fields, small_disk):

@@ -10,6 +10,7 @@ from scipy.io import savemat
 from hypercover.errors import SceneError
 from hypercover.experiment.named import NAMED, default_folders, named_scene
 from hypercover.experiment.reading import built_in, load_experiment
+from hypercover.experiment.search import check_search
 from hypercover.scene.simulate import Settings
 from hypercover.scene.wanted import WANTED, Fit
 
@@ -57,6 +58,14 @@ def test_what_is_found_is_said_and_runs_by_hand(files, said, tmp_path):
     ]
     assert experiment.scene.name == "Indian Pines by size alone"
     assert not (tmp_path / "run").exists()
+
+
+def test_the_lecture_is_searched_with_its_smallest_class(data_folder, said, tmp_path):
+    """Oats have 20 pixels, a tenth of which are fewer than the ten folds."""
+    changes = named_scene(
+        "lecture-small", tmp_path, data=[data_folder], choice="stand-in", say=said.append
+    )
+    check_search(load_experiment("lecture-small", changes))
 
 
 @pytest.mark.parametrize("choice", ["auto", "stand-in"])

@@ -54,6 +54,13 @@ def test_writing_and_reading_again_gives_the_same_experiment(folder):
     assert load_experiment(folder / "again.yaml") == experiment
 
 
+def test_a_key_is_a_name_even_where_yaml_takes_it_for_a_truth(folder):
+    path = folder / "fields.yaml"
+    path.write_text(yaml.safe_dump(document() | {"map": True}) + "search: {on: all}\n")
+    experiment = load_experiment(path)
+    assert (experiment.search.on, experiment.map) == ("all", True)
+
+
 FAULTS = [
     (
         {"split": {"kind": "block"}},

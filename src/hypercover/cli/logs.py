@@ -42,4 +42,5 @@ def command(
         if one.home:
             array, _, element = one.home.rstrip("]").partition("[")
             printed = scripts_folder(prepared.folder) / f"{array}-{element}.out"
-            typer.echo(f"Its job printed into {printed}")
+            if printed.exists():
+                typer.echo(f"Its job printed into {printed}")

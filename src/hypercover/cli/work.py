@@ -47,7 +47,13 @@ def command(
     stop_at_signal(signal.SIGTERM)
     try:
         do_element(
-            found.plan, found.folder, names, threads=threads, grace=grace, say=typer.echo
+            found.plan,
+            found.folder,
+            names,
+            threads=threads,
+            grace=grace,
+            say=typer.echo,
+            check=lambda: find_prepared(run),
         )
     except Stopped:
         typer.echo("hypercover: stopped; run the same command again to go on.", err=True)

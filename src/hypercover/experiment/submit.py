@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hypercover.errors import CallError
-from hypercover.experiment.estimate import Estimate, estimates
+from hypercover.experiment.estimate import estimates
 from hypercover.experiment.plan import training_tasks
 from hypercover.experiment.prepared import Prepared, prepare
 from hypercover.experiment.schema import CNNSpec
@@ -78,6 +78,12 @@ def sending(prepared: Prepared, scheduler: Scheduler, wanted: Wanted) -> Sending
     guessed = estimates(prepared.experiment, prepared.plan, prepared.folder)
     seconds = {name: guess.on(wanted.cpus) for name, guess in guessed.items()}
     kinds = _kinds(prepared, wanted)
+    # Each of the processes that train a network holds the scene and its windows.
+    each = prepared.experiment.processes
+    memory = {
+        name: guess.memory * (each if kinds.get(name) == "ranks" else 1)
+        for name, guess in guessed.items()
+    }
     trained = set() if prepared.search else set(training_tasks(prepared.experiment))
     for name in names:
         if wanted.time is not None and seconds[name] > wanted.time and name not in trained:
@@ -94,7 +100,7 @@ def sending(prepared: Prepared, scheduler: Scheduler, wanted: Wanted) -> Sending
         chunk=wanted.array_chunk,
         limit=wanted.time or math.inf,
     )
-    full = wanted.model_copy(update=_defaults(wanted, arrays, seconds, guessed))
+    full = wanted.model_copy(update=_defaults(wanted, arrays, seconds, memory))
     for array in arrays:
         # What cannot be asked of the system is refused before anything is written.
         SYSTEMS[scheduler].head(array, full, array.name, scripts_folder(prepared.folder))
@@ -156,7 +162,7 @@ def _defaults(
     wanted: Wanted,
     arrays: Sequence[Array],
     seconds: Mapping[str, float],
-    guessed: Mapping[str, Estimate],
+    memory: Mapping[str, int],
 ) -> dict[str, int]:
     """Return time limit and memory where nobody said any."""
     found: dict[str, int] = {}
@@ -165,6 +171,6 @@ def _defaults(
         longest = max((sum(seconds[n] for n in one) for one in elements), default=0.0)
         found["time"] = max(_USUAL, 60 * math.ceil(_ROOM * longest / 60))
     if wanted.memory is None:
-        most = max((guessed[n].memory for one in elements for n in one), default=0)
+        most = max((memory[n] for one in elements for n in one), default=0)
         found["memory"] = max(_LEAST, _GIB * math.ceil(1.5 * most / _GIB))
     return found

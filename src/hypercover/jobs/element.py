@@ -31,6 +31,7 @@ def do_element(
     threads: int | None = None,
     grace: float = 30.0,
     say: Callable[[str], None],
+    check: Callable[[], object] = lambda: None,
 ) -> None:
     """Do some tasks of a plan in a process of their own, one after another.
 
@@ -43,6 +44,8 @@ def do_element(
     threads : threads the tasks may use; all cores by default
     grace : seconds a task has to stop by itself when that is asked for
     say : called with a line for each task
+    check : called before each task; it raises where the plan no longer holds, so that
+        no result is kept as one of what it was not made of
 
     Raises
     ------
@@ -56,6 +59,7 @@ def do_element(
     executor.open(plan, place, lambda _name, _share, _what: None)
     try:
         for task in _in_order(plan, names):
+            check()
             line = _outcome(plan, place, task, executor, grace)
             say(f"{task.name}: {line or 'done'}")
             if line and line != "done before":
