@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from hypercover.scene.catalog import known_scene
+
 
 def test_report_writes_the_page_anew(finished, call, tmp_path):
     import shutil
@@ -42,6 +44,9 @@ def test_scenes_are_listed(call):
     whole = call("scenes", "indian-pines-full").out
     for words in ("2678 × 614", "10.4231/R7RX991C", "Corn-CleanTill-NS", "63,562"):
         assert words in whole
+    unbroken = "".join(call("scenes", "indian-pines").out.split())
+    for file in known_scene("indian-pines").files:
+        assert all(address in unbroken for address in file.downloads)
 
 
 def test_a_known_file_is_not_fetched_again(call, data_folder, tmp_path):

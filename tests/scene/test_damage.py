@@ -174,8 +174,21 @@ class TestHostile:
     def test_an_hdf5_file_that_declares_terabytes(self, tmp_path, shape):
         with h5py.File(tmp_path / "a.h5", "w") as file:
             file.create_dataset("cube", shape, "u1", chunks=(1, 1, 3))
-        with pytest.raises(SceneError, match="may be read into memory"):
+        with pytest.raises(
+            SceneError, match="may be read into memory here; cut it smaller"
+        ):
             open_scene(tmp_path / "a.h5", axes="row,col,band")
+
+    def test_a_raster_is_not_told_to_become_one(self, tmp_path):
+        profile = {"driver": "GTiff", "count": 1, "height": 10**6, "width": 10**6,
+                   "blockxsize": 4096, "blockysize": 4096}  # fmt: skip
+        path = tmp_path / "a.tif"
+        with rasterio.open(path, "w", dtype="uint8", tiled=True, SPARSE_OK=True, **profile):
+            pass
+        told = "1,000,000 × 1,000,000 pixels, with its labels, masks and maps"
+        with pytest.raises(SceneError, match=told) as refused:
+            open_scene(path)
+        assert "GeoTIFF" not in str(refused.value)
 
     def test_declared_sizes_are_held_against_memory(self, tmp_path, values, monkeypatch):
         savemat(tmp_path / "a.mat", {"cube": values.astype(float).transpose(1, 2, 0)})

@@ -35,6 +35,9 @@ def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
 def scene_lines(scene: KnownScene) -> list[RenderableType]:
     """Say everything known of a scene."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+    table.add_column()
+    # An address that is cut short leads nowhere.
+    table.add_column(overflow="fold")
     table.add_row("sensor", escape(scene.sensor))
     table.add_row("image", f"{_size(scene)} pixels × {counted(scene.bands, 'band')}")
     table.add_row("wavelengths", escape(scene.wavelengths))

@@ -3,7 +3,7 @@
 from hypercover.errors import SceneError
 from hypercover.memory import available_bytes
 
-__all__ = ["PER_PIXEL", "available_bytes", "check_fits", "fits"]
+__all__ = ["PER_PIXEL", "available_bytes", "check_cube", "check_fits", "fits"]
 
 PER_PIXEL = 16
 """Bytes per pixel that labels, masks and maps of a scene take in memory."""
@@ -36,3 +36,21 @@ def check_fits(n_bytes: int, what: str, remedy: str = _PIECES) -> None:
             f"{what} declares {n_bytes / 2**30:,.1f} GiB, more than the "
             f"{limit / 2**30:,.1f} GiB that may be read into memory here; {remedy}."
         )
+
+
+def check_cube(shape: tuple[int, int, int], what: str) -> None:
+    """Refuse a cube (band, row, col) whose labels, masks and maps cannot fit.
+
+    Its own values may stay in the file, so a file of any format is too large here.
+
+    Raises
+    ------
+    SceneError
+        If they would take more than :func:`check_fits` allows.
+    """
+    bands, rows, cols = shape
+    check_fits(
+        PER_PIXEL * rows * cols + 64 * bands,
+        f"{what} of {rows:,} × {cols:,} pixels, with its labels, masks and maps,",
+        "cut it smaller",
+    )

@@ -88,7 +88,7 @@ class TestMatlab:
         path = tmp_path / "mixed.mat"
         savemat(path, {"img": as_file(values), "cells": cells, "s": {"a": 1}})
         np.testing.assert_array_equal(open_scene(path).cube.values, values)
-        with pytest.raises(SceneError, match="not numeric"):
+        with pytest.raises(SceneError, match="no numbers"):
             open_scene(path, variable="cells")
 
     def test_v73_pixels_stay_in_the_file(self, tmp_path, values):
@@ -108,6 +108,18 @@ ORDERS = {
     "row,band,col": (1, 0, 2),
     "col,row,band": (2, 1, 0),
 }
+
+
+def test_a_file_without_an_image_says_what_lies_there_and_what_to_do(tmp_path, codes):
+    cells = np.empty((2, 2, 2), object)
+    cells[:] = "text"
+    savemat(tmp_path / "a.mat", {"cells": cells, "none": np.zeros((0, 5, 3)), "gt": codes})
+    told = r"cells \(2 × 2 × 2, no numbers\), none \(0 × 5 × 3, empty\), gt \(13 × 11\)"
+    with pytest.raises(SceneError, match=told + "; .* --labels, the image first"):
+        open_scene(tmp_path / "a.mat")
+    savemat(tmp_path / "b.mat", {"cells": cells})
+    with pytest.raises(SceneError, match=r"no numbers\); give the file of the image"):
+        open_scene(tmp_path / "b.mat")
 
 
 class TestArrays:

@@ -19,7 +19,7 @@ from hypercover.scene.formats.signature import Kind
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.labels import LabelMap, as_codes, check_size
 from hypercover.scene.lazy import LazyArray
-from hypercover.scene.memory import PER_PIXEL, check_fits
+from hypercover.scene.memory import check_cube
 from hypercover.scene.origin import Origin
 from hypercover.scene.scene import Scene
 
@@ -188,16 +188,10 @@ def _cube(member: Member, order: Order) -> xr.DataArray:
         data = np.transpose(data, axes)
     if 0 in data.shape:
         raise SceneError(f"The image {member.name} is empty.")
-    check_fits(_in_memory(data.shape), f"The image {member.name}")
+    check_cube(data.shape, f"The image {member.name}")
     cube = xr.DataArray(data, dims=("band", "y", "x"))
     cube.attrs = _attributes(member, cube.dtype)
     return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"]))
-
-
-def _in_memory(shape: tuple[int, int, int]) -> int:
-    """Bytes that the masks, maps and band lists of a cube of this shape take."""
-    bands, rows, cols = shape
-    return PER_PIXEL * rows * cols + 64 * bands
 
 
 def _attributes(member: Member, dtype: npt.DTypeLike) -> dict[str, Any]:

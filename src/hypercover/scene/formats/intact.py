@@ -8,7 +8,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from hypercover.errors import SceneError
-from hypercover.scene.memory import PER_PIXEL, check_fits
+from hypercover.scene.memory import check_cube, check_fits
 
 __all__ = ["check"]
 
@@ -26,7 +26,7 @@ def check(dataset: Any, path: Path) -> None:
     SceneError
         If the file is cut short.
     """
-    check_fits(dataset.width * dataset.height * PER_PIXEL, f"The image {path}")
+    check_cube((dataset.count, dataset.height, dataset.width), f"The image {path}")
     check_fits(_block_bytes(dataset), f"One block of {path}")
     if dataset.driver == "GTiff":
         _check_length(path, max(_block_ends(dataset), default=0))

@@ -47,6 +47,13 @@ class Member:
         """The shape without axes of length 1."""
         return tuple(size for size in self.shape if size != 1)
 
+    @property
+    def description(self) -> str:
+        """The shape in words, and why nothing can be read where nothing can."""
+        lack = "" if self.is_numeric else ", no numbers"
+        lack = ", empty" if 0 in self.shape else lack
+        return (" × ".join(map(str, self.shape)) or "a single value") + lack
+
     def values(self) -> npt.NDArray[np.generic]:
         """Read all values into memory."""
         data = self.read()
@@ -57,7 +64,7 @@ class Member:
 
 def describe(members: Iterable[Member]) -> str:
     """List variables with their shapes for a message."""
-    listed = [f"{one.name} ({' × '.join(map(str, one.shape))})" for one in members]
+    listed = [f"{one.name} ({one.description})" for one in members]
     shown = ", ".join(listed[:12])
     return shown + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")
 
@@ -94,10 +101,10 @@ def choose_image(members: Sequence[Member], path: object, name: str | None) -> M
             f"with --variable NAME: {describe(fitting)}."
         )
     flat = [one for one in members if one.is_numeric and len(one.flat_shape) == 2]
-    hint = "; a 2-D array can be given as labels with --labels" if flat else ""
+    hint = "a 2-D array can be given with --labels, the image first"
     raise SceneError(
         f"{path} must hold an image of numbers with three axes, found "
-        f"{describe(members) or 'no array'}{hint}."
+        f"{describe(members) or 'no array'}; {hint if flat else 'give the file of the image'}."
     )
 
 
@@ -106,8 +113,7 @@ def _checked_image(member: Member, path: object) -> Member:
         return member
     raise SceneError(
         f"The image must be an array of numbers with three axes, but {member.name} of "
-        f"{path} is {' × '.join(map(str, member.shape)) or 'a single value'}"
-        f"{'' if member.is_numeric else ' and not numeric'}; name another with --variable."
+        f"{path} is {member.description}; name another with --variable."
     )
 
 
