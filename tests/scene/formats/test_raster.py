@@ -296,3 +296,19 @@ def test_band_lists_that_make_no_sense_are_left_out(tmp_path, line):
     assert scene.bands.tolist() == [1, 2, 3, 4]
     assert scene.fwhm is None
     assert scene.wavelengths.tolist() == [400, 500, 600, 700]
+
+
+@pytest.mark.parametrize(
+    "unit", ["", "wavelength units = Unknown\n", "wavelength units = nm\n"]
+)
+@pytest.mark.parametrize("names", [None, ("400", "b (x)")])
+def test_wavelengths_are_no_names_of_bands(tmp_path, unit, names):
+    (tmp_path / "a.img").write_bytes(bytes(2 * 3 * 4))
+    named = f"band names = {{{', '.join(names)}}}\n" if names else ""
+    (tmp_path / "a.hdr").write_text(
+        "ENVI\nsamples = 4\nlines = 3\nbands = 2\nheader offset = 0\ndata type = 1\n"
+        f"interleave = bsq\nbyte order = 0\nwavelength = {{400, 500.0}}\n{unit}{named}"
+    )
+    scene = open_scene(tmp_path / "a.hdr")
+    assert scene.band_names == names
+    assert scene.wavelengths.tolist() == [400, 500]

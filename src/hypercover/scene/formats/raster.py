@@ -203,17 +203,18 @@ def _cube(path: Path, dataset: Any) -> xr.DataArray:
 
 
 def _band_names(dataset: Any) -> tuple[str | None, ...]:
-    """Return names of bands without the wavelengths that GDAL appends to those of ENVI."""
+    """Return names of bands without the wavelengths that GDAL appends, or names them by."""
     envi = dataset.tags(ns="ENVI")
     unit = envi.get("wavelength_units", "")
+    unit = "" if unit.lower() == "unknown" else unit
     centres = envi.get("wavelength", "").strip("{} \n").split(",")
     names: tuple[str | None, ...] = dataset.descriptions
     if dataset.driver != "ENVI" or len(centres) != len(names):
         return names
-    ends = [f"({centre.strip()} {unit})" for centre in centres]
+    made_up = [f"{centre.strip()} {unit}".rstrip() for centre in centres]
     return tuple(
-        (name or "").removesuffix(end).rstrip()
-        for name, end in zip(names, ends, strict=True)
+        "" if name == made else (name or "").removesuffix(f"({made})").rstrip()
+        for name, made in zip(names, made_up, strict=True)
     )
 
 
