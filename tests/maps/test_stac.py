@@ -56,6 +56,25 @@ def test_the_footprint_is_that_of_the_corners():
     assert made["properties"]["proj:shape"] == [100, 200]
 
 
+def test_over_the_180th_meridian_the_footprint_is_cut_in_two():
+    crs = CRS.from_epsg(32601).to_wkt()
+    place = (600.0, 0.0, 278_000.0, 0.0, -600.0, 6_100_000.0)
+    made = item(Grid(100, 100, crs, place))
+    east, west = made["geometry"]["coordinates"]
+    assert made["geometry"]["type"] == "MultiPolygon"
+    assert {lon for lon, _ in east[0] if lon > 179.99} == {180.0}
+    assert {lon for lon, _ in west[0] if lon < -179.99} == {-180.0}
+    # As GeoJSON has it, a box over the meridian begins in the east and ends in the west.
+    assert made["bbox"] == pytest.approx([179.529, 54.459, -179.501, 55.020], abs=1e-3)
+
+
+def test_a_map_of_the_pole_reaches_the_pole():
+    crs = CRS.from_epsg(3413).to_wkt()
+    place = (24.0, 0.0, -1200.0, 0.0, -24.0, 1200.0)
+    box = item(Grid(100, 100, crs, place))["bbox"]
+    assert box == pytest.approx([-180, 89.984, 180, 90], abs=1e-3)
+
+
 def test_without_a_place_there_is_no_geometry():
     made = item(Grid(3, 4))
     assert made["geometry"] is None

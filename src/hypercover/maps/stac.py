@@ -116,18 +116,23 @@ def _footprint(class_map: ClassMap) -> dict[str, Any]:
     if not class_map.grid.placed or not class_map.grid.crs:
         return {}
     from rasterio.crs import CRS
-    from rasterio.warp import transform
+    from rasterio.warp import transform_geom
 
     rows, cols = class_map.grid.shape
     corners = [(0, 0), (0, rows), (cols, rows), (cols, 0), (0, 0)]
     a, b, c, d, e, f = class_map.grid.transform
-    x = [a * col + b * row + c for col, row in corners]
-    y = [d * col + e * row + f for col, row in corners]
-    source = CRS.from_wkt(class_map.grid.crs)
-    lon, lat = transform(source, CRS.from_epsg(4326), x, y)
-    ring = [[round(at, 7) for at in corner] for corner in zip(lon, lat, strict=True)]
-    box = [min(lon), min(lat), max(lon), max(lat)]
-    return {
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "bbox": [round(one, 7) for one in box],
-    }
+    ring = [(a * col + b * row + c, d * col + e * row + f) for col, row in corners]
+    outline = {"type": "Polygon", "coordinates": [ring]}
+    source, target = CRS.from_wkt(class_map.grid.crs), CRS.from_epsg(4326)
+    # GDAL cuts it where it crosses the 180th meridian, and takes in a pole.
+    geometry = transform_geom(source, target, outline, precision=7)
+    return {"geometry": geometry, "bbox": _box(geometry)}
+
+
+def _box(geometry: dict[str, Any]) -> list[float]:
+    """Return west, south, east, north; over the 180th meridian west is above east."""
+    whole = geometry["type"] == "Polygon"
+    parts = [geometry["coordinates"]] if whole else geometry["coordinates"]
+    lons, lats = zip(*(zip(*part[0], strict=True) for part in parts), strict=True)
+    west, east = max(map(min, lons)), min(map(max, lons))
+    return [west, min(map(min, lats)), east, max(map(max, lats))]
