@@ -12,6 +12,8 @@ from hypercover.maps.clean import Cleaning
 from hypercover.maps.export import write_class_map
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
+from hypercover.scene.reading import open_scene
+from hypercover.scene.writing import write_scene
 
 PLACE = (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_500_000.0)
 LEGEND = Legend.of({1: "Corn", 2: "Meadow", 3: "Woods"})
@@ -106,6 +108,16 @@ def test_clip_cuts_an_image(fields, area, call, tmp_path):
         assert (raster.read() == fields.cube[:, :20, :24]).all()
         assert tuple(raster.transform)[:6] == PLACE
         assert raster.tags(1, ns="IMAGERY")["CENTRAL_WAVELENGTH_UM"] == "0.45"
+
+
+def test_clip_keeps_the_labels_of_an_hdf5_file(fields, path, area, call, tmp_path):
+    whole = write_scene(open_scene(fields.image, path), tmp_path / "whole.h5")
+    said = call("clip", whole, area, "-o", tmp_path / "part.h5")
+    assert said.code == 0, said.err
+    part = open_scene(tmp_path / "part.h5")
+    assert (part.labels == open_scene(whole).labels[:20, :24]).all()
+    assert [(one.code, one.name) for one in part.legend] == [(1, "Corn"), (3, "Woods")]
+    assert call("clip", whole, area, "-o", tmp_path / "part.tif").code == 0
 
 
 def test_a_run_writes_cleaned_maps_beside_and_removes_them_again(fields, call, tmp_path):

@@ -1,11 +1,11 @@
 """``hypercover clip``: the part of an image that lies in an area."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from hypercover.cli.options import AXES, IMAGE, VARIABLE
+from hypercover.cli.options import AXES, IMAGE, LABEL_VARIABLE, VARIABLE
 
 __all__ = ["command"]
 
@@ -20,12 +20,13 @@ def command(
         Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
     ],
     variable: VARIABLE = None,
+    label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
 ) -> None:
     """Cut an image to an area; what lies outside it holds no data.
 
     Polygons may be in any coordinate system; a pixel is in where its centre is.
-    Wavelengths, names and georeference are kept.
+    Wavelengths, names and georeference are kept; to HDF5 also the labels in the file.
 
     Example: hypercover clip cube.hdr municipality.gpkg -o part.tif
     """
@@ -37,8 +38,11 @@ def command(
     from hypercover.scene.writing import check_apart, driver_of, write_scene
 
     check_apart(out, image, area)
-    driver_of(out)
-    scene = open_scene(image, labels=False, variable=variable, axes=axes)
+    # HDF5 alone has a place for labels; a label map of its own is for the others.
+    labels: Literal[False] | None = None if driver_of(out) == "HDF5" else False
+    scene = open_scene(
+        image, labels, variable=variable, label_variable=label_variable, axes=axes
+    )
     part = clip(scene, area)
     with bar("Clipping") as advance:
         written = write_scene(part, out, progress=advance)
