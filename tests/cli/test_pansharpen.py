@@ -67,3 +67,13 @@ def test_an_image_smaller_than_a_block_has_no_q(call, tmp_path):
     assert said.code == 0, said.err
     assert "nan" not in said.out
     assert "Q needs 32 × 32 pixels with data" in said.out
+
+
+def test_nothing_is_written_where_the_quality_cannot_be_had(call, tmp_path):
+    small = write_scene(quickbird_pair(64, 64, seed=3).pan, tmp_path / "pan.tif")
+    cube = quickbird_pair(64, 64, seed=3).bands
+    few = write_scene(cube.replace(cube=cube.cube[:, :12, :12]), tmp_path / "few.tif")
+    out = tmp_path / "sharp.tif"
+    said = call("pansharpen", small, few, "-o", out, "--quality")
+    assert "too small to be made 4 times coarser" in said.sentence
+    assert not out.exists()

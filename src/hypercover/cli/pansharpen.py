@@ -55,12 +55,14 @@ def command(
         sharp = pansharpen(
             grey, colours, injection=kind, keep_pan=keep_pan, progress=advance
         )
+    # Before anything is written: it may refuse a pair too small for it.
+    found = wald_quality(grey, colours) if quality else None
     with bar("Pansharpening") as advance:
         written = write_scene(sharp, out, progress=advance)
     say(*(f"Note: {note}" for note in sharp.notes[len(colours.notes) :]))
     say(f"{marked('Image', sharp.origin)}: {written}")
-    if quality:
-        show(_table(wald_quality(grey, colours)))
+    if found is not None:
+        show(_table(found))
 
 
 def _table(found: "list[Quality]") -> "Table":
