@@ -85,8 +85,9 @@ def write_sets(
         check_writable(target)
     if window:
         check_window(window, scene.shape)
-    written = _write(view_bands(scene), split, targets["raw"], watch)
+    # Before the first file: features that cannot be made must not leave half a set.
     processed = _processed(scene, split, chain, nwfe, seed, watch)
+    written = _write(view_bands(scene), split, targets["raw"], watch)
     written += _write(processed, split, targets["processed"], watch)
     if window:
         written.append(_write_windows(scene, split, windows, window, made, watch))
