@@ -6,6 +6,7 @@ import pickle
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -258,6 +259,7 @@ class TestHostile:
             "https://x/a.tif",
             "/vsizip/a.zip/a.tif",
             "s3://b/a.tif",
+            Path("https://x/a.tif"),
         ],
     )
     def test_networks_are_not_reached(self, path):

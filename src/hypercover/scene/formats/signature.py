@@ -1,5 +1,6 @@
 """What kind of file a path is, told from its first bytes rather than its name."""
 
+import re
 from enum import Enum
 from pathlib import Path
 
@@ -9,6 +10,8 @@ __all__ = ["Kind", "is_json", "kind_of", "local_file"]
 
 _HEAD = 1024
 _NETWORK = ("/vsi", "\\\\")
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
+"""An address that went through Path, which takes two slashes for one; no drive letter."""
 
 
 class Kind(Enum):
@@ -34,7 +37,7 @@ def local_file(path: str | Path) -> Path:
         If the path points to a network, into an archive, to a folder or nowhere.
     """
     text = str(path)
-    if text.startswith(_NETWORK) or "://" in text:
+    if text.startswith(_NETWORK) or "://" in text or _ADDRESS.match(text):
         raise SceneError(
             f"Only files on this machine are opened, got {text}; download it first "
             "and give the path of the file."
