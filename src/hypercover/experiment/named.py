@@ -162,14 +162,14 @@ def _lacking(named: Named, findings: Findings, folders: list[Path], choice: Choi
     fitting = [
         image for image in findings.images if image.stand_in == (choice == "stand-in")
     ]
-    lacks = f"labels for {fitting[0].path}" if fitting else f"{what} of {title}"
+    lacks = f"labels for {fitting[0].path} were" if fitting else f"{what} of {title} was"
     where = ", ".join(map(str, folders))
     remedy = f"put {_needed(named.scene)} into one of them or name their folder with --data"
     if choice == "stand-in":
         remedy = "name its folder with --data, or leave --scene out"
     elif not named.unasked:
         remedy += f", or have {_size(named.simulated)} simulated with --scene simulated"
-    return f"No {lacks} was found in {where}: {remedy}."
+    return f"No {lacks} found in {where}: {remedy}."
 
 
 def _needed(key: str) -> str:
