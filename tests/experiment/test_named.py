@@ -143,7 +143,7 @@ def test_an_image_without_labels_is_told(files, said, tmp_path, monkeypatch):
     monkeypatch.setitem(
         WANTED, "indian-pines", replace(WANTED["indian-pines"], fit=lambda codes: None)
     )
-    with pytest.raises(SceneError, match=r"No labels for .*x\.mat was found"):
+    with pytest.raises(SceneError, match=r"No labels for .*x\.mat were found"):
         named_scene("lecture-small", tmp_path, data=[files], choice="real", say=said.append)
 
 
