@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -277,6 +278,18 @@ def test_a_run_folder_that_cannot_be_written_is_one_sentence(call, fields, small
     place = small_disk("size=1m,ro")
     said = call("submit", fields.experiment, "-o", place / "run", *WITHOUT, "--dry-run")
     assert "read-only" in said.sentence
+
+
+def test_work_in_a_folder_that_cannot_be_written_is_one_sentence(call, fields, small_disk):
+    place = small_disk("size=2m")
+    call("plan", fields.experiment, "-o", place / "run", "--ready")
+    (place / "run" / "tasks" / "scene.log").touch()
+    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    said = call("work", place / "run", "--task", 1)
+    assert said.code == 2
+    assert said.sentence.endswith(
+        "scene.log: the disk is read-only; choose another folder."
+    )
 
 
 def test_the_site_says_what_is_always_asked_for(call, fields, no_site):

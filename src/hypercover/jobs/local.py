@@ -161,8 +161,18 @@ class LocalExecutor:
         self._share = self.threads or max(1, cores() // self._most)
 
     def submit(self, task: Task) -> None:
-        """Accept a task; it is begun as soon as a process is free."""
-        TaskFiles(self._folder, task.name).log.unlink(missing_ok=True)
+        """Accept a task; it is begun as soon as a process is free.
+
+        Raises
+        ------
+        OutputError
+            If nothing can be written into the folder.
+        """
+        log = TaskFiles(self._folder, task.name).log
+        try:
+            log.unlink(missing_ok=True)
+        except OSError as error:
+            raise explained(log, error) from error
         self._states[task.name] = State.WAITING
         self._tries[task.name] = 0
         self._queue.append(task)
