@@ -8,7 +8,10 @@ import pytest
 
 from hypercover.errors import CallError
 from hypercover.jobs.batch import job_in
+from hypercover.jobs.dask import DaskExecutor
 from hypercover.jobs.executor import State
+from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.run import run_plan
 from hypercover.jobs.script import script_of, task_list
 from hypercover.jobs.slurm import Slurm
 from hypercover.jobs.stages import Array
@@ -147,6 +150,17 @@ def test_a_refusal_is_told_in_the_words_of_the_system(slurm, tmp_path, monkeypat
     script.write_text(made(tmp_path, partition="nowhere"))
     with pytest.raises(CallError, match=r"sbatch refuses .*nvalid partition"):
         Slurm().submit(script, [])
+
+
+def test_a_worker_of_dask_that_slurm_refuses_ends_the_run(slurm, tmp_path, monkeypatch):
+    """Else it was asked for again and again, for ever."""
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+    wanted = Wanted(partition="nowhere", time="10min")
+    executor = DaskExecutor("slurm", workers=1, wanted=wanted, settings={"interface": "lo"})
+    plan = Plan((Task("a", "hypercover.jobs.record:read_json"),))
+    with pytest.raises(CallError, match=r"sbatch refuses .*nvalid partition"):
+        run_plan(plan, tmp_path / "run", executor)
 
 
 def test_a_missing_command_is_named(tmp_path, monkeypatch):

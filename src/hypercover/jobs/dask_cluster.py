@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import NamedTemporaryFile, TemporaryDirectory, gettempdir
 from typing import Any
 
-from hypercover.errors import CallError, RunError
+from hypercover.errors import CallError, HypercoverError, RunError
+from hypercover.jobs.batch import asked as asked_of
 from hypercover.jobs.local import thread_limits
+from hypercover.jobs.slurm import Slurm
 from hypercover.jobs.wanted import Wanted, clock
 
 __all__ = ["BATCH", "Cluster", "Demand", "check_reach", "connect"]
@@ -177,9 +179,26 @@ def _batch(where: str, demand: Demand) -> Cluster:
             f"The settings for Dask's workers on {where} do not fit: {error}; mend them in "
             "the site file or in ~/.config/dask/jobqueue.yaml."
         ) from error
+    try:
+        _check_taken(where, own.job_script())
+    except HypercoverError:
+        own.close(timeout=_END)
+        raise
     # Only an adaptive cluster asks for a worker again that was lost.
     own.adapt(minimum=demand.workers, maximum=demand.workers, interval="2s", wait_count=1)
     return Cluster(_client(own), f"{where} (through dask-jobqueue)", own)
+
+
+def _check_taken(where: str, script: str) -> None:
+    """Have Slurm say whether it would take the job of a worker; PBS cannot be asked.
+
+    Dask would send a job that is refused again and again, for ever.
+    """
+    if where == "slurm":
+        with NamedTemporaryFile("w", suffix=".sh") as file:
+            file.write(script)
+            file.flush()
+            asked_of(Slurm(), ["sbatch", "--test-only", file.name])
 
 
 def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
