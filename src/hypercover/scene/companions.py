@@ -5,6 +5,7 @@ from glob import escape
 from pathlib import Path
 
 from hypercover.scene.formats.envi import RAW
+from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 
 __all__ = ["companions", "identity"]
 
@@ -26,6 +27,8 @@ def companions(path: Path) -> tuple[Path, ...]:
     """
     name, stem, suffix = path.name.lower(), path.stem.lower(), path.suffix.lower()
     # The latest changes of a GeoPackage.  Of .aux.xml nothing: viewers write statistics there.
+    if vrt_allowed() and is_vrt(path):
+        return (path, *vrt_sources(path))
     names = {f"{name}-wal"}
     if suffix == ".shp":
         names |= {f"{stem}{one}" for one in _SHAPE}

@@ -23,6 +23,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.formats import intact
 from hypercover.scene.formats.envi import RAW, data_file, has_header
 from hypercover.scene.formats.signature import Kind, kind_of
+from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.origin import Origin
@@ -54,7 +55,8 @@ DRIVERS = (
     "RMF", "ELAS", "SGI", "MFF", "FIT", "RRASTER", "BT", "DTED", "USGSDEM",
 )  # fmt: skip
 """Formats whose pixels lie in the file or beside it.  PCIDSK, VRT and others that name
-any file or network address are left out."""
+any file or network address are left out; a VRT must be allowed."""
+_QUIET = {"GDAL_HTTP_MAX_RETRY": "0", "CPL_DEBUG": "OFF", "GDAL_VRT_ENABLE_PYTHON": "NO"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +79,11 @@ class Layer:
 def opened(path: Path) -> Iterator[Any]:
     """Open a raster with the formats allowed, quietly, or say why it cannot be."""
     try:
-        with rasterio.Env(GDAL_HTTP_MAX_RETRY="0", CPL_DEBUG="OFF"):
+        drivers = ["VRT"] if vrt_allowed() and is_vrt(path) else list(DRIVERS)
+        with rasterio.Env(**_QUIET):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                dataset = DatasetReader(str(path.absolute()), driver=list(DRIVERS))
+                dataset = DatasetReader(str(path.absolute()), driver=drivers)
             with dataset:
                 yield dataset
     except (*GDAL_ERRORS, OSError, UnicodeDecodeError) as error:
@@ -153,6 +156,9 @@ def read_image(path: Path) -> Scene:
         If the file is damaged, cut short, or of a format that is not opened.
     """
     file = _pixels(path)
+    for part in vrt_sources(file) if is_vrt(file) else ():
+        with opened(part) as dataset:
+            intact.check(dataset, part)
     with opened(file) as dataset:
         intact.check(dataset, file)
         count = dataset.count

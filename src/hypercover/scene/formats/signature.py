@@ -5,6 +5,7 @@ from enum import Enum
 from pathlib import Path
 
 from hypercover.errors import SceneError
+from hypercover.scene.formats.vrt import ALLOWING, is_vrt, vrt_allowed, vrt_sources
 
 __all__ = ["Kind", "is_json", "kind_of", "local_file"]
 
@@ -67,11 +68,16 @@ def _head(path: Path) -> bytes:
 
 def _refuse_pointing(path: Path, head: bytes) -> None:
     text = head.removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip(b"\xff\xfe \t\r\n")
-    if text.startswith(b"<"):
-        raise SceneError(
-            f"{path} is an XML or VRT file, which can point to other files and to "
-            "networks and is never opened; give the image itself, or shapes as GeoPackage."
-        )
+    if not text.startswith(b"<"):
+        return
+    if vrt_allowed() and is_vrt(path):
+        vrt_sources(path)
+        return
+    raise SceneError(
+        f"{path} is an XML or VRT file, which can point to other files and to networks and "
+        "is not opened; give the image itself, shapes as GeoPackage, or allow VRT files "
+        f"that you trust with {ALLOWING}=1 in the environment."
+    )
 
 
 def kind_of(path: Path) -> Kind:

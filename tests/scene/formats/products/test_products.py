@@ -233,7 +233,7 @@ def test_unknown_variables_and_satellites_are_refused(enmap, sentinel):
 def test_other_xml_is_never_opened(tmp_path):
     path = tmp_path / "image.xml"
     path.write_text("<VRTDataset/>")
-    with pytest.raises(SceneError, match="never opened"):
+    with pytest.raises(SceneError, match="is not opened"):
         open_scene(path)
     (tmp_path / "empty.SAFE").mkdir()
     with pytest.raises(SceneError, match="must hold one MTD_MSIL1C"):
