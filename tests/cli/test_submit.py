@@ -151,6 +151,25 @@ def test_a_time_limit_shorter_than_a_task_is_refused(call, fields):
     assert call(*words, "--time", "2h").code == 0
 
 
+@pytest.mark.parametrize(
+    ("dialect", "again"),
+    [
+        ("slurm", "when the job is put back into the queue"),
+        ("pbs-pro", "hypercover resume"),
+    ],
+)
+def test_a_network_that_outlasts_its_time_limit_is_named(call, fields, dialect, again):
+    words = ["submit", fields.experiment, "-o", fields.folder / "run", "--scheduler", dialect,
+             "--dry-run", "--time", "1h", "--set"]  # fmt: skip
+    long = call(*words, "models={cnn: {kind: cnn, window: 3, epochs: 9000000}}")
+    assert "Note: train-main-0-cnn is expected to take" in long.out
+    assert "longer than the time limit; stopped by it, it goes on" in long.out
+    assert again in long.out
+    short = call(*words, "models={cnn: {kind: cnn, window: 3, epochs: 2}}")
+    assert short.code == 0
+    assert "longer than" not in short.out
+
+
 def test_a_time_that_was_measured_is_not_shared_out_again(call, fields):
     """It was measured with the cores it had, which the time limit must allow for."""
     folder = fields.folder / "run"

@@ -1,5 +1,6 @@
 """Submitting for somebody who reads: what is asked for, what was sent, what comes next."""
 
+import math
 from typing import Any, cast, get_args
 
 from hypercover.cli.progress import duration
@@ -78,4 +79,16 @@ def _lines(ready: Sending, ids: dict[str, str]) -> list[str]:
         f"{(wanted.memory or 0) / 2**30:.1f} GiB",
         clock(wanted.time or 0),
     ]
-    return [*lines, f"Each element is given {', '.join(given)}."]
+    return [*lines, f"Each element is given {', '.join(given)}.", *_stopped(ready)]
+
+
+def _stopped(ready: Sending) -> list[str]:
+    """Say which networks take longer than the time limit, and what will happen then."""
+    again = "when the job is put back into the queue"
+    if ready.scheduler != "slurm":
+        again = f"after hypercover resume {ready.prepared.folder}"
+    return [
+        f"Note: {name} is expected to take {clock(math.ceil(ready.seconds[name]))}, longer "
+        f"than the time limit; stopped by it, it goes on from its checkpoint {again}."
+        for name in ready.beyond
+    ]

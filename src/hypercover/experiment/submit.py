@@ -54,6 +54,13 @@ class Sending:
         """Processes of a machine that train a network together."""
         return self.prepared.experiment.processes
 
+    @property
+    def beyond(self) -> list[str]:
+        """Name the tasks that the time limit is expected to stop, and that then go on."""
+        limit = self.wanted.time or math.inf
+        elements = [element for array in self.arrays for element in array.elements]
+        return [name for one in elements for name in one if self.seconds[name] > limit]
+
 
 def missing_tasks(prepared: Prepared) -> list[str]:
     """Name the tasks of a plan that have no result yet."""
