@@ -16,11 +16,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
+from rasterio.enums import Resampling
+from rasterio.windows import Window
 
 SIZES = "145x145,610x340,1417x617,2834x1234"
+AVERAGE = Resampling.average
 LABELLED = 4_000
 """Labelled pixels of every scene."""
 # What getrusage says of a process counts the program that started it as well.
@@ -106,9 +111,56 @@ class Desk:
         out = self.folder / "profiles.tif"
         return peak("features", self.image, "--chain", "pca:1,esdap:area=50/500", "-o", out)
 
+    def clip(self) -> float:
+        """Cut out the labelled pixels."""
+        return peak("clip", self.image, self.labels, "-o", self.folder / "clip.tif")
+
+    def pansharpen(self) -> float:
+        """Sharpen four bands with a grey image of the scene's size."""
+        pair = self.folder / "pan.tif", self.folder / "bands.tif"
+        with rasterio.open(self.image) as file:
+            for path, bands, ratio in zip(pair, ([1], [2, 3, 4, 5]), (1, 4), strict=True):
+                self._coarse(file, path, bands, ratio)
+        return peak("pansharpen", *pair, "-o", self.folder / "sharp.tif")
+
+    def _coarse(self, file: Any, path: Path, bands: list[int], ratio: int) -> None:
+        rows, cols = self.rows // ratio, self.cols // ratio
+        window = Window(0, 0, cols * ratio, rows * ratio)
+        shape = (len(bands), rows, cols)
+        values = file.read(bands, out_shape=shape, window=window, resampling=AVERAGE)
+        placed = file.transform @ Affine.scale(ratio)
+        size = {"height": rows, "width": cols, "count": len(bands)}
+        kind = {"driver": "GTiff", "dtype": values.dtype, "crs": file.crs}
+        with rasterio.open(path, "w", **kind, **size, transform=placed) as made:
+            made.write(values)
+
     def run(self) -> float:
         """Train two models, map the scene and write the report."""
         return peak("run", self.experiment, "-o", self.folder / "run", "--workers", 1)
+
+    def search(self) -> float:
+        """Search C and gamma under two kinds of folds."""
+        return peak("search", self.experiment, "-o", self.folder / "search")
+
+    def report(self) -> float:
+        """Write the report of the run again."""
+        return peak("report", self.folder / "run")
+
+    def compare(self) -> float:
+        """Compare its two models."""
+        return peak("compare", self.folder / "run", "-o", self.folder / "comparison")
+
+    def polygons(self) -> float:
+        """Turn a map into polygons."""
+        return peak("export", self._map, "-o", self.folder / "polygons.gpkg")
+
+    def area(self) -> float:
+        """Estimate the areas of a map by a sample of the labels."""
+        return peak("area", self._map, "--reference", self.labels)
+
+    @property
+    def _map(self) -> Path:
+        return self.folder / "run" / "maps" / "svm.tif"
 
     def predict_svm(self) -> float:
         """Map the scene with a kept SVM."""
@@ -133,10 +185,20 @@ COMMANDS: dict[str, Callable[[Desk], float]] = {
     "windows": Desk.windows,
     "features": Desk.features,
     "profiles": Desk.profiles,
+    "clip": Desk.clip,
+    "pansharpen": Desk.pansharpen,
     "run": Desk.run,
+    "search": Desk.search,
+    "report": Desk.report,
+    "compare": Desk.compare,
+    "export": Desk.polygons,
+    "area": Desk.area,
     "predict-svm": Desk.predict_svm,
     "predict-cnn": Desk.predict_cnn,
 }
+
+OF_A_RUN = {"report", "compare", "export", "area", "predict-svm", "predict-cnn"}
+"""Commands on what a run leaves."""
 
 
 def measure(sizes: list[str], bands: int, names: list[str]) -> dict[str, list[float]]:
@@ -168,8 +230,10 @@ def main() -> None:
     asked = parser.parse_args()
     sizes, names = asked.sizes.split(","), asked.only.split(",")
     unknown = set(names) - set(COMMANDS)
-    if unknown or ("run" not in names and any("predict" in name for name in names)):
-        parser.error(f"--only takes {', '.join(COMMANDS)}; predict needs run.")
+    if unknown or ("run" not in names and OF_A_RUN & set(names)):
+        parser.error(
+            f"--only takes {', '.join(COMMANDS)}; {', '.join(sorted(OF_A_RUN))} need run."
+        )
     found = measure(sizes, asked.bands, names)
     print(f"Peak memory in MiB; {asked.bands} bands, {LABELLED:,} labelled pixels at most")
     print(f"{'':12}" + "".join(f"{size:>12}" for size in sizes) + f"{'ratio':>8}")
