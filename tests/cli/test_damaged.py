@@ -290,6 +290,7 @@ def test_values_set_at_the_prompt_are_checked(fields, call, tmp_path, wish):
         (["simulate", "a.jpg"], "written as GeoTIFF"),
         (["simulate", "a.tif", "--rows", "3"], "at least 32 rows"),
         (["simulate", "a.tif", "--preset", "moon"], "no simulated scene named 'moon'"),
+        (["simulate", "a.tif", "--preset", "demo", "--rows", "99"], "--rows was given too"),
         (["classify", "gone.tif"], "scene.path: no file"),
         (["classify", "{image}"], "has no labels; give a label file"),
         (["classify", "{image}", "-l", "gone.tif"], "scene.labels: no file"),

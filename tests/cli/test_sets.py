@@ -115,7 +115,14 @@ def test_parts_of_the_scene_and_of_the_sets(fields, sets):
 
 @pytest.mark.parametrize(
     "options",
-    [("--window", 4), ("--train", 2.5), ("--crop", "9:1,:"), ("--nwfe", 300)],
+    [
+        ("--window", 4),
+        ("--train", 2.5),
+        ("--crop", "9:1,:"),
+        ("--nwfe", 300),
+        ("--name", "../up"),
+        ("--name", ""),
+    ],
 )
 def test_a_wrong_wish_leaves_nothing(sets, options):
     made = sets(*options)

@@ -9,8 +9,11 @@ from hypercover.cli.options import SEED
 
 __all__ = ["command"]
 
+SIZES = ("rows", "cols", "bands", "classes")
+
 
 def command(
+    asked: typer.Context,
     out: Annotated[
         Path, typer.Argument(help="Image to write: .tif (GeoTIFF), .hdr (ENVI) or .h5.")
     ],
@@ -35,8 +38,18 @@ def command(
     Example: hypercover simulate fields.tif --rows 200 --cols 300
     """
     from hypercover.cli.progress import bar
+    from hypercover.errors import CallError
     from hypercover.scene.simulate import simulate
 
+    sources = {name: asked.get_parameter_source(name) for name in SIZES}
+    given = [
+        name for name, source in sources.items() if source and source.name != "DEFAULT"
+    ]
+    if preset is not None and given:
+        raise CallError(
+            f"--preset {preset} says how large the scene is, and --{given[0]} was given too; "
+            "leave one of them out."
+        )
     with bar("Simulating") as advance:
         cube, labels = simulate(
             out,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hypercover.errors import CallError
 from hypercover.experiment.libsvm import View, view_bands, view_chain, write_data
 from hypercover.experiment.windows import plan_windows, window_pieces
 from hypercover.files import check_writable
@@ -74,10 +75,15 @@ def write_sets(
     Raises
     ------
     CallError
-        If the window does not fit or the features cannot be made.
+        If the name is no file name, the window does not fit or the features cannot be made.
     OutputError
         If a file cannot be written.
     """
+    if not name or Path(name).name != name:
+        raise CallError(
+            f"The files of a set stand in its folder, got the name {name[:60]!r}; give a name "
+            "without slashes."
+        )
     out = Path(folder)
     targets = {kind: out / f"{name}_{kind}.el" for kind in ("raw", "processed")}
     windows = check_writable(out / f"{name}_windows.h5")
