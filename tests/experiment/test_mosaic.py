@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import rasterio
+import torch
 
 from hypercover.errors import CallError, RunError
 from hypercover.experiment import feature_tiles
@@ -19,7 +20,7 @@ from hypercover.experiment.run import run_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.features.chain import Chain
 from hypercover.jobs.inprocess import InProcessExecutor
-from hypercover.jobs.local import LocalExecutor
+from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.scene.simulate import simulate
 
 
@@ -153,9 +154,20 @@ def models(image, tmp_path_factory):
     return folder / "models"
 
 
+@pytest.fixture
+def half_the_threads():
+    """As many threads as each of two processes has: more of them round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores() // 2))
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["svm", "cnn", "spectral"])
-def test_a_map_by_several_processes_is_that_of_one(image, models, tmp_path, name):
+def test_a_map_by_several_processes_is_that_of_one(
+    image, models, tmp_path, name, half_the_threads
+):
     source = Source(str(image[0]))
     one, two = tmp_path / "one.tif", tmp_path / "two.tif"
     predict_image(models / name, source.open(), one, confidence=tmp_path / "c1.tif")
@@ -206,7 +218,7 @@ from pathlib import Path
 from hypercover.experiment.feature_tiles import write_features
 from hypercover.experiment.mosaic import Source
 from hypercover.features.chain import Chain
-from hypercover.jobs.local import LocalExecutor
+from hypercover.jobs.local import LocalExecutor, cores
 image, out = sys.argv[1:]
 write_features(Source(image), Chain.parse("kpca:3"), Path(out), LocalExecutor(2))
 """
