@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,11 +122,16 @@ def test_a_node_that_dies(desk, cluster, sent, wanted):
     """Its element is sent back; the copy that was left behind does no harm."""
     said = cluster.slurm.call("scontrol", "-o", "show", "job", sent.job)
     node = said.partition(" NodeList=")[2].split()[0]
+    # Held, or it would be done before Slurm gives the node up.
+    left_behind = worker_of(sent)
+    os.kill(left_behind, signal.SIGSTOP)
     cluster.slurm.kill_node(node)
     try:
         cluster.slurm.wait(lambda: cluster.slurm.restarts(sent.job) >= 1, 180)
     finally:
         cluster.slurm.start_node(node)
+        with suppress(ProcessLookupError):
+            os.kill(left_behind, signal.SIGCONT)
     finished(desk, cluster, sent.folder, wanted)
 
 
