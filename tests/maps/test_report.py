@@ -72,6 +72,26 @@ def test_page_says_the_figures_and_their_audit(run_folder):
     assert "torch not installed" in words
 
 
+def test_a_main_split_that_flatters_is_told_beside_the_one_that_does_not(
+    run_folder, metrics
+):
+    """The figure on top must not stand alone where the run knows a harder one."""
+    blocks = {"split": metrics["split"], "models": metrics["models"]}
+    turned = metrics["beside"]["random"] | {"beside": {"blocks": blocks}}
+    chosen = rewritten(run_folder, metrics, **turned)
+    assert "Under the blocks split the same model is right in only 71.0 % : 28.0" in chosen
+    assert "would have claimed" not in chosen
+    none = rewritten(run_folder, metrics, **turned, best=None)
+    assert "Under another split: svm 63.0 % (blocks) and cnn 71.0 % (blocks)." in none
+
+
+def test_only_random_pixels_are_the_usual_way(run_folder, metrics):
+    beside = metrics["beside"]["random"]
+    beside = {"easy": beside | {"split": beside["split"] | {"kind": "fields"}}}
+    words = rewritten(run_folder, metrics, beside=beside)
+    assert "Measured with the easy split, the same model would have claimed" in words
+
+
 def test_page_is_one_file_that_asks_for_nothing(run_folder):
     page = read(run_folder)
     reader = Reader(page)

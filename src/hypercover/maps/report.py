@@ -58,13 +58,19 @@ def _shares(matrix: list[list[float]]) -> list[list[float]]:
 
 
 def _gap(outcomes: list[Outcome]) -> dict[str, Any] | None:
-    """Compare a model under the main split with the split that flatters it most."""
+    """Compare a model under the main split with the split that differs most.
+
+    That is the one that flatters it most, or where the main one does, the one that
+    is hardest on it.
+    """
     scored = [each for each in outcomes if each.model.overall_accuracy is not None]
     main = next((each for each in scored if each.main), None)
     others = [each for each in scored if not each.main]
     if main is None or not others:
         return None
-    other = max(others, key=_accuracy, default=main)
+    other = max(others, key=_accuracy)
+    if _accuracy(other) < _accuracy(main):
+        other = min(others, key=_accuracy)
     return {
         "main": main,
         "other": other,
