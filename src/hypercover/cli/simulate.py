@@ -9,7 +9,7 @@ from hypercover.cli.options import SEED
 
 __all__ = ["command"]
 
-SIZES = ("rows", "cols", "bands", "classes")
+_SIZES = ("rows", "cols", "bands", "classes")
 
 
 def command(
@@ -41,7 +41,7 @@ def command(
     from hypercover.errors import CallError
     from hypercover.scene.simulate import simulate
 
-    sources = {name: asked.get_parameter_source(name) for name in SIZES}
+    sources = {name: asked.get_parameter_source(name) for name in _SIZES}
     given = [
         name for name, source in sources.items() if source and source.name != "DEFAULT"
     ]

@@ -6,7 +6,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 
-from hypercover.errors import SceneError
+from hypercover.errors import LabelError, SceneError
 from hypercover.scene.companions import identity
 from hypercover.scene.reading import open_scene
 
@@ -104,3 +104,22 @@ def test_an_image_of_a_vrt_that_was_cut_short_is_told_at_once(halves, allowed):
     east.write_bytes(east.read_bytes()[:-40])
     with pytest.raises(SceneError, match=r"east\.tif is cut short"):
         open_scene(halves[0] / "both.vrt")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("junk " + MOSAIC.format(SOURCE.format("west.tif", 0)), "XML or VRT file itself"),
+        ('{"type": "FeatureCollection", "stac_version": "1.0.0", "features": []}',
+         "cannot be read as an image"),
+    ],
+)  # fmt: skip
+def test_no_source_is_opened_in_a_format_that_points_elsewhere(halves, allowed, text, said):
+    """By whichever door: as an image, or as labels."""
+    folder, _ = halves
+    (folder / "source.tif").write_text(text)
+    (folder / "bad.vrt").write_text(MOSAIC.format(SOURCE.format("source.tif", 0)))
+    with pytest.raises(SceneError, match=said):
+        open_scene(folder / "bad.vrt")
+    with pytest.raises(LabelError, match=said):
+        open_scene(folder / "west.tif", folder / "bad.vrt")

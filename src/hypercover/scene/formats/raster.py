@@ -104,8 +104,17 @@ def _unreadable(path: Path) -> str:
 
 
 def _pixels(path: Path) -> Path:
-    """Return the file to open: that of the pixels where a header was given."""
-    return data_file(path) if kind_of(path) is Kind.ENVI_HEADER else path
+    """Return the file to open: that of the pixels where a header was given.
+
+    Of a VRT, GDAL would open the images it names in any format; here they are
+    opened first, in those that are allowed.
+    """
+    if kind_of(path) is Kind.ENVI_HEADER:
+        return data_file(path)
+    for part in vrt_sources(path) if is_vrt(path) else ():
+        with opened(part) as dataset:
+            intact.check(dataset, part)
+    return path
 
 
 def raster_shape(path: Path) -> tuple[int, int]:
@@ -156,9 +165,6 @@ def read_image(path: Path) -> Scene:
         If the file is damaged, cut short, or of a format that is not opened.
     """
     file = _pixels(path)
-    for part in vrt_sources(file) if is_vrt(file) else ():
-        with opened(part) as dataset:
-            intact.check(dataset, part)
     with opened(file) as dataset:
         intact.check(dataset, file)
         count = dataset.count

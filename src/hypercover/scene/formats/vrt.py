@@ -11,7 +11,7 @@ __all__ = ["ALLOWING", "is_vrt", "vrt_allowed", "vrt_sources"]
 
 ALLOWING = "HYPERCOVER_ALLOW_VRT"
 """Variable of the environment that allows VRT files with 1: no file can set it."""
-_ROOT = b"<VRTDataset"
+_ROOT, _HEAD, _BLANK = b"<VRTDataset", 4096, b"\xef\xbb\xbf \t\r\n"
 _POINTING = {"SourceFilename", "SourceDataset"}
 _PLAIN = {None, "VRTWarpedDataset", "VRTPansharpenedDataset"}
 """Kinds of VRT that name files in no other way."""
@@ -27,7 +27,7 @@ def is_vrt(path: Path) -> bool:
     if path.suffix.lower() != ".vrt" or not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_ROOT)
+        return file.read(_HEAD).lstrip(_BLANK).startswith(_ROOT)
 
 
 def vrt_sources(path: Path) -> tuple[Path, ...]:
@@ -68,9 +68,11 @@ def _source(path: Path, element: ET.Element) -> Path:
             "put together images that are."
         )
     with source.open("rb") as file:
-        if file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-            raise SceneError(
-                f"{path} names {text[:80]!r}, an XML or VRT file itself; put the images "
-                "together in one VRT."
-            )
+        head = file.read(_HEAD)
+    # GDAL takes a file for a VRT wherever in its head the root stands.
+    if _ROOT in head or head.lstrip(_BLANK).startswith(b"<"):
+        raise SceneError(
+            f"{path} names {text[:80]!r}, an XML or VRT file itself; put the images "
+            "together in one VRT."
+        )
     return source
