@@ -1,10 +1,18 @@
 """``hypercover pansharpen`` writes a sharp image, or says in a sentence why not."""
 
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
 
+from hypercover.scene.reading import open_scene
 from hypercover.scene.simulation.quickbird import quickbird_pair
+from hypercover.scene.tile_store import TileStore
 from hypercover.scene.writing import write_scene
 
 
@@ -77,3 +85,124 @@ def test_nothing_is_written_where_the_quality_cannot_be_had(call, tmp_path):
     said = call("pansharpen", small, few, "-o", out, "--quality")
     assert "too small to be made 4 times coarser" in said.sentence
     assert not out.exists()
+
+
+_KILLED = """
+import os, signal, sys
+from hypercover.cli.main import main
+from hypercover.scene.tile_store import TileStore
+kept, last = TileStore.save, sys.argv.pop(1)
+
+def save(store, name, layers):
+    kept(store, name, layers)
+    if name == last:
+        # half of the next one, as a kill may leave it
+        (store.folder / "strip-3.tile").write_bytes(b"0" * 100)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+TileStore.save = save
+main()
+"""
+
+
+def killed_after(name, *words):
+    """Run the command in a process that is killed once a piece is kept."""
+    call = [sys.executable, "-c", _KILLED, name, "pansharpen", *map(str, words)]
+    ended = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    return ended.stderr
+
+
+def test_killed_again_and_again_it_goes_on_to_the_same_bytes(pair, call, tmp_path, caplog):
+    whole, out = tmp_path / "whole" / "sharp.tif", tmp_path / "killed" / "sharp.tif"
+    first = call("pansharpen", *pair, "-o", whole, "--quality")
+    words = (*pair, "-o", out, "--quality")
+    killed_after("comparison-1", *words)
+    said = killed_after("strip-1", *words)
+    assert "Going on: 2 of 3 comparisons were there." in said
+    assert not out.exists()
+    last = call("pansharpen", *words)
+    assert last.code == 0, last.err
+    assert "Going on: 2 of 4 strips were there." in caplog.text
+    assert out.read_bytes() == whole.read_bytes()
+    assert last.out.replace(str(out), "") == first.out.replace(str(whole), "")
+    assert list(out.parent.iterdir()) == [out]
+
+
+def stopped_at_third_strip(call, monkeypatch, *words):
+    """Press Ctrl-C while the third of four strips is kept."""
+    kept = TileStore.save
+
+    def save(store, name, layers):
+        if name == "strip-2":
+            raise KeyboardInterrupt
+        kept(store, name, layers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TileStore, "save", save)
+        said = call("pansharpen", *words)
+    assert said.code == 130
+    assert "run the same command again to go on" in said.err
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["sharp.tif", "sharp.hdr", "sharp.h5"])
+def test_stopped_it_goes_on_in_every_format(
+    pair, call, tmp_path, monkeypatch, caplog, name
+):
+    whole, out = tmp_path / "whole" / name, tmp_path / "stopped" / name
+    assert call("pansharpen", *pair, "-o", whole, "--keep-pan").code == 0
+    words = (*pair, "-o", out, "--keep-pan")
+    stopped_at_third_strip(call, monkeypatch, *words)
+    assert [one.name for one in out.parent.iterdir()] == [f".{name}.tiles"]
+    assert call("pansharpen", *words).code == 0
+    assert "Going on: 2 of 4 strips were there." in caplog.text
+    assert contents(out.parent) == contents(whole.parent)
+
+
+@pytest.mark.parametrize("changed", ["option", "grey image", "bands", "version"])
+def test_where_anything_changed_it_begins_anew(
+    pair, call, tmp_path, monkeypatch, caplog, changed
+):
+    pan, bands = (Path(shutil.copy2(one, tmp_path)) for one in pair)
+    words = [pan, bands, "-o", tmp_path / "out" / "sharp.tif"]
+    stopped_at_third_strip(call, monkeypatch, *words)
+    if changed == "option":
+        words += ["--injection", "proportional"]
+    elif changed == "version":
+        monkeypatch.setattr("hypercover.scene.keeping.version", lambda _: "0.0.0")
+    else:
+        file = pan if changed == "grey image" else bands
+        scene = open_scene(file, labels=False).load()
+        write_scene(scene.replace(cube=scene.cube[:, ::-1].copy()), file)
+    assert call("pansharpen", *words).code == 0
+    assert "Going on" not in caplog.text
+    assert call("pansharpen", *words[:3], tmp_path / "whole.tif", *words[4:]).code == 0
+    assert contents(words[3].parent) == {"sharp.tif": (tmp_path / "whole.tif").read_bytes()}
+
+
+def test_a_strip_that_was_damaged_is_computed_again(
+    pair, call, tmp_path, monkeypatch, caplog
+):
+    whole, out = tmp_path / "whole.tif", tmp_path / "out" / "sharp.tif"
+    assert call("pansharpen", *pair, "-o", whole).code == 0
+    stopped_at_third_strip(call, monkeypatch, *pair, "-o", out)
+    strip = out.parent / ".sharp.tif.tiles" / "strip-1.tile"
+    content = bytearray(strip.read_bytes())
+    content[-1] ^= 1
+    strip.write_bytes(content)
+    assert call("pansharpen", *pair, "-o", out).code == 0
+    assert "Going on: 1 of 4 strips were there." in caplog.text
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_a_pair_without_common_data_leaves_no_folder_behind(pair, call, tmp_path):
+    scene = open_scene(pair[0], labels=False).load()
+    scene.cube.attrs["nodata"] = 7
+    empty = write_scene(scene.replace(cube=scene.cube * 0 + 7), tmp_path / "empty.tif")
+    said = call("pansharpen", empty, pair[1], "-o", tmp_path / "a" / "b" / "sharp.tif")
+    assert "hold data nowhere together" in said.sentence
+    assert list(tmp_path.iterdir()) == [empty]

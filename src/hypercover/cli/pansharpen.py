@@ -35,14 +35,16 @@ def command(
     """Sharpen the bands of an image with a finer grey image of the same place.
 
     Undecimated wavelet transform (à trous, B3 spline); ratio and sub-pixel phase come from
-    the georeferences.  Images of any size, in bounded memory.
+    the georeferences.  Images of any size, in bounded memory.  Stopped at any time, the same
+    command goes on where it was; the image appears when it is whole.
 
     Example: hypercover pansharpen pan.tif bands.tif -o sharp.tif --quality
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say, show
+    from hypercover.scene.keeping import keeping
     from hypercover.scene.origin import marked
-    from hypercover.scene.pansharpen import pansharpen
+    from hypercover.scene.pansharpen import pair_plan, pansharpen
     from hypercover.scene.quality import wald_quality
     from hypercover.scene.reading import open_scene
     from hypercover.scene.writing import check_apart, driver_of, write_scene
@@ -51,14 +53,24 @@ def command(
     check_apart(out, pan, bands)
     driver_of(out)
     grey, colours = (open_scene(path, labels=False) for path in (pan, bands))
-    with bar("Statistics") as advance:
-        sharp = pansharpen(
-            grey, colours, injection=kind, keep_pan=keep_pan, progress=advance
-        )
-    # Before anything is written: it may refuse a pair too small for it.
-    found = wald_quality(grey, colours) if quality else None
-    with bar("Pansharpening") as advance:
-        written = write_scene(sharp, out, progress=advance)
+    found = None
+    plan = pair_plan(grey, colours, injection=kind, keep_pan=keep_pan)
+    with keeping(out, plan) as store:
+        with bar("Statistics") as advance:
+            sharp = pansharpen(
+                grey,
+                colours,
+                injection=kind,
+                keep_pan=keep_pan,
+                store=store,
+                progress=advance,
+            )
+        if quality:
+            # Before anything is written: it may refuse a pair too small for it.
+            with bar("Quality") as advance:
+                found = wald_quality(grey, colours, store=store, progress=advance)
+        with bar("Pansharpening") as advance:
+            written = write_scene(sharp, out, store=store, progress=advance)
     say(*(f"Note: {note}" for note in sharp.notes[len(colours.notes) :]))
     say(f"{marked('Image', sharp.origin)}: {written}")
     if found is not None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hypercover.scene.companions import identity
 from hypercover.scene.finding_pairs import FoundPair, find_pair
-from hypercover.scene.pansharpen import pansharpen
+from hypercover.scene.keeping import keeping
+from hypercover.scene.pansharpen import pair_plan, pansharpen
 from hypercover.scene.reading import open_scene
 from hypercover.scene.wanted import WANTED
 from hypercover.scene.writing import write_scene
@@ -38,7 +39,9 @@ def sharpened_pair(
     image = folder.absolute() / "scene" / f"pansharpened-{_digest(pair)}.tif"
     if not image.exists():
         pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
-        write_scene(pansharpen(pan, bands, keep_pan=True), image, progress=progress)
+        with keeping(image, pair_plan(pan, bands, keep_pan=True)) as store:
+            sharp = pansharpen(pan, bands, keep_pan=True, store=store)
+            write_scene(sharp, image, store=store, progress=progress)
     say(f"Image (pansharpened): {image}")
     values = {
         "path": str(image),

@@ -9,9 +9,9 @@ from typing import Any
 from hypercover.errors import counted
 from hypercover.maps.layers import Answers
 from hypercover.maps.predictor import Predictor
-from hypercover.maps.tile_store import TileStore
 from hypercover.maps.tiles import Tile
 from hypercover.scene.scene import Scene
+from hypercover.scene.tile_store import TileStore
 
 __all__ = ["KeptTiles"]
 

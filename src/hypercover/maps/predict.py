@@ -24,11 +24,11 @@ from hypercover.maps.kept_tiles import KeptTiles
 from hypercover.maps.layers import Answers, blank, gives_scores
 from hypercover.maps.predictor import Predictor
 from hypercover.maps.style import sidecars_of
-from hypercover.maps.tile_store import TileStore
 from hypercover.maps.tiles import Tile
 from hypercover.maps.view_model import Ranking
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
+from hypercover.scene.tile_store import TileStore
 
 __all__ = [
     "Prediction",

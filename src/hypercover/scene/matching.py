@@ -30,12 +30,32 @@ class Moments:
         self._squares = np.zeros(rows)
 
     def add(self, values: Values) -> None:
-        """Take in values (row, n) by the update of Chan, Golub and LeVeque (1979)."""
+        """Take in values (row, n)."""
+        self.merge(self.of(values))
+
+    @staticmethod
+    def of(values: Values) -> npt.NDArray[np.float64]:
+        """Return the statistics of one piece (row, n), as `merge` takes them.
+
+        Why it exists: those of a piece can be kept in a file.
+
+        Returns
+        -------
+        count, mean and squared deviations (3, row)
+        """
         count = values.shape[1]
         if not count:
-            return
+            return np.zeros((3, len(values)))
         mean = values.mean(axis=1, dtype=np.float64)
         squares = np.square(values - mean[:, None]).sum(axis=1, dtype=np.float64)
+        return np.stack([np.full(len(values), float(count)), mean, squares])
+
+    def merge(self, piece: npt.NDArray[np.float64]) -> None:
+        """Take in the statistics of a piece by Chan, Golub and LeVeque's update (1979)."""
+        counts, mean, squares = piece
+        count = int(counts[0])
+        if not count:
+            return
         total = self.count + count
         apart = mean - self.mean
         self.mean = self.mean + apart * (count / total)

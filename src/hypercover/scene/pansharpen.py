@@ -17,13 +17,15 @@ import xarray as xr
 from hypercover.errors import CallError, SceneError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.interpolation import filled, interpolated, support
+from hypercover.scene.keeping import Kept, facts_of
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.matching import Match, Moments
 from hypercover.scene.registration import Registration, register
 from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.tile_store import Layers, TileStore
 from hypercover.scene.wavelet import low_pass, reach
 
-__all__ = ["INJECTIONS", "Injection", "pansharpen"]
+__all__ = ["INJECTIONS", "Injection", "pair_plan", "pansharpen"]
 
 Injection = Literal["additive", "proportional", "none"]
 INJECTIONS: tuple[str, ...] = get_args(Injection)
@@ -41,6 +43,7 @@ def pansharpen(
     *,
     injection: Injection = "additive",
     keep_pan: bool = False,
+    store: TileStore | None = None,
     progress: Progress | None = None,
 ) -> Scene:
     """Sharpen the bands of an image with a finer grey image of the same place.
@@ -68,6 +71,9 @@ def pansharpen(
         which is plain cubic interpolation.
     keep_pan : bool
         Put the grey image in front as a band of its own.
+    store : TileStore, optional
+        Where finished pieces of the statistics are kept
+        (:func:`~hypercover.scene.keeping.keeping`).
     progress : callable, optional
         Called with the rows looked at and the rows in all.
 
@@ -96,7 +102,7 @@ def pansharpen(
     stacked = np.result_type(bands.cube.dtype, pan.cube.dtype)
     dtype = stacked if keep_pan else bands.cube.dtype
     sharp = _Sharpening(pan, bands, laid, injection, keep_pan, dtype.newbyteorder("="))
-    matched = _match(sharp, progress) if injection != "none" else None
+    matched = _match(sharp, store, progress) if injection != "none" else None
     shape = (bands.n_bands + keep_pan, *pan.shape)
     lazy = LazyArray(shape, sharp.dtype, partial(_fetch, sharp, matched))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
@@ -115,6 +121,18 @@ def pansharpen(
         stand_in=pan.stand_in or bands.stand_in,
         notes=(*bands.notes, noted, *supposed),
     )
+
+
+def pair_plan(
+    pan: Scene, bands: Scene, *, injection: str = "additive", keep_pan: bool = False
+) -> dict[str, Any]:
+    """Return all that the pansharpened image of a pair depends on, as JSON."""
+    return {
+        "pan": facts_of(pan),
+        "bands": facts_of(bands),
+        "injection": injection,
+        "keep pan": keep_pan,
+    }
 
 
 def _place(pan: Scene, bands: Scene) -> tuple[Grid, tuple[str, ...]]:
@@ -240,30 +258,52 @@ def _holds_data(
     return np.asarray(valid)
 
 
-def _match(sharp: _Sharpening, progress: Progress | None) -> Match:
+def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | None) -> Match:
     """Gather the statistics of both images where both hold data."""
-    every = np.arange(sharp.bands.n_bands)
-    rows, cols = sharp.pan.shape
-    grey, smooth, bands = Moments(1), Moments(1), Moments(len(every))
-    for top in range(0, rows, _STRIP):
-        for left in range(0, cols, 2**22 // _STRIP):
-            down = slice(top, min(top + _STRIP, rows))
-            across = slice(left, min(left + 2**22 // _STRIP, cols))
-            around, known = sharp.pan_around(down, across)
-            fine, covered = sharp.upsampled(down, across, every)
-            inner = _without_margin(sharp.laid)
-            both = covered & known[inner]
-            grey.add(around[inner][None][:, both])
-            smooth.add(low_pass(around, sharp.laid.levels)[None][:, both])
-            bands.add(fine[:, both])
+    moments = {
+        "grey": Moments(1),
+        "smooth": Moments(1),
+        "bands": Moments(sharp.bands.n_bands),
+    }
+    like = {name: np.empty((3, len(each.mean))) for name, each in moments.items()}
+    pieces = _pieces(sharp.pan.shape)
+    kept = Kept(store, "statistic", len(pieces))
+    for number, (rows, cols) in enumerate(pieces):
+        found = kept.piece(number, like, partial(_moments, sharp, rows, cols))
+        for name, each in moments.items():
+            each.merge(found[name])
         if progress is not None:
-            progress(down.stop, rows)
-    if not grey.count:
+            progress(number + 1, len(pieces))
+    if not moments["grey"].count:
         raise SceneError(
             "The panchromatic and the multispectral image hold data nowhere together; "
             "give two images of the same place."
         )
-    return Match.of(grey, smooth, bands)
+    return Match.of(**moments)
+
+
+def _pieces(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Cut an image into pieces that are looked at one after another."""
+    rows, cols = shape
+    across = 2**22 // _STRIP
+    return [
+        (slice(top, min(top + _STRIP, rows)), slice(left, min(left + across, cols)))
+        for top in range(0, rows, _STRIP)
+        for left in range(0, cols, across)
+    ]
+
+
+def _moments(sharp: _Sharpening, rows: slice, cols: slice) -> Layers:
+    """Return the statistics of a piece of both images."""
+    around, known = sharp.pan_around(rows, cols)
+    fine, covered = sharp.upsampled(rows, cols, np.arange(sharp.bands.n_bands))
+    inner = _without_margin(sharp.laid)
+    both = covered & known[inner]
+    return {
+        "grey": Moments.of(around[inner][None][:, both]),
+        "smooth": Moments.of(low_pass(around, sharp.laid.levels)[None][:, both]),
+        "bands": Moments.of(fine[:, both]),
+    }
 
 
 def _without_margin(laid: Registration) -> tuple[slice, slice]:

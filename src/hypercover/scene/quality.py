@@ -5,7 +5,7 @@ are made coarser by the ratio, the coarse pair is sharpened, and the result is
 held against the bands as they were measured.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,16 +16,19 @@ import xarray as xr
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.interpolation import area_means
+from hypercover.scene.keeping import Kept
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.pansharpen import Injection, pansharpen
 from hypercover.scene.registration import Registration, register
 from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.tile_store import Layers, TileStore
 
 __all__ = ["Quality", "compare_bands", "wald_quality"]
 
 _BLOCK = 32
 """Side of the blocks in which Q is computed, in pixels."""
 Values = npt.NDArray[np.floating]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,27 @@ def wald_quality(
     pan: Scene,
     bands: Scene,
     injections: Sequence[Injection] = ("none", "additive", "proportional"),
+    *,
+    store: TileStore | None = None,
+    progress: Progress | None = None,
 ) -> list[Quality]:
     """Sharpen the pair made coarser by its ratio, and compare with the measured bands.
 
     Coarser means the mean over the area of the coarse pixel, with the sub-pixel
     phase of the georeferences.  Everything is read strip by strip.  ``none`` is
     plain interpolation: what sharpening must beat.
+
+    Parameters
+    ----------
+    pan, bands : Scene
+        As :func:`~hypercover.scene.pansharpen.pansharpen` takes them.
+    injections : sequence of {"none", "additive", "proportional"}
+        Ways of sharpening to compare.
+    store : TileStore, optional
+        Where finished comparisons are kept
+        (:func:`~hypercover.scene.keeping.keeping`).
+    progress : callable, optional
+        Called with the rows compared and the rows in all, of all ways.
 
     Raises
     ------
@@ -67,18 +85,36 @@ def wald_quality(
     spatial resolutions: assessing the quality of resulting images." PE&RS 63(6), 1997.
     """
     laid = register(pan.grid, bands.grid)
-    factor = round(laid.ratio)
-    coarse_pan = _on_grid(pan, bands, laid)
-    coarse_bands = _means(bands, factor)
-    return [
-        compare_bands(
-            pansharpen(coarse_pan, coarse_bands, injection=injection),
-            bands,
-            ratio=laid.ratio,
-            method="interpolation" if injection == "none" else injection,
-        )
-        for injection in injections
-    ]
+    coarse = _on_grid(pan, bands, laid), _means(bands, round(laid.ratio))
+    kept, found = Kept(store, "comparison", len(injections)), []
+    for number, injection in enumerate(injections):
+        told = _after(progress, number, len(injections))
+        compare = partial(_compare, coarse, bands, laid.ratio, injection, told)
+        figures = kept.piece(number, {"figures": np.empty(4)}, compare)["figures"]
+        method = "interpolation" if injection == "none" else injection
+        sam, ergas, q, pixels = figures.tolist()
+        found.append(Quality(method, sam, ergas, q, int(pixels)))
+    return found
+
+
+def _compare(
+    coarse: tuple[Scene, Scene],
+    bands: Scene,
+    ratio: float,
+    injection: Injection,
+    progress: Progress | None,
+) -> Layers:
+    """Sharpen the coarse pair in one way; return its figures as they are kept."""
+    sharp = pansharpen(*coarse, injection=injection)
+    made = compare_bands(sharp, bands, ratio=ratio, progress=progress)
+    return {"figures": np.array([made.sam, made.ergas, made.q, made.pixels])}
+
+
+def _after(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Return what is told of one of several pieces of work, as part of all of them."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, count * total)
 
 
 def _lazy_scene(scene: Scene, shape: tuple[int, int, int], grid: Grid, fetch: partial[
@@ -173,7 +209,12 @@ def _fetch_means(bands: Scene, factor: int, wanted: Indices) -> npt.NDArray[np.g
 
 
 def compare_bands(
-    bands: Scene, reference: Scene, *, ratio: float, method: str = ""
+    bands: Scene,
+    reference: Scene,
+    *,
+    ratio: float,
+    method: str = "",
+    progress: Progress | None = None,
 ) -> Quality:
     """Compare bands with a reference on the same grid, where both hold data.
 
@@ -183,6 +224,10 @@ def compare_bands(
         Of one shape.
     ratio : float
         Coarse pixel over fine pixel, by which ERGAS is scaled.
+    method : str
+        What made the bands.
+    progress : callable, optional
+        Called with the rows compared and the rows in all.
 
     Raises
     ------
@@ -196,6 +241,7 @@ def compare_bands(
         )
     angles, squares, sums, count = 0.0, np.zeros(bands.n_bands), np.zeros(bands.n_bands), 0
     indices: list[Values] = []
+    done = 0
     for made, true, valid in _strips(bands, reference):
         one, other = made[:, valid], true[:, valid]
         angles += float(_angles(one, other).sum())
@@ -203,6 +249,9 @@ def compare_bands(
         sums += other.sum(axis=1)
         count += int(valid.sum())
         indices.extend(_block_indices(made, true, valid))
+        done += len(valid)
+        if progress is not None:
+            progress(done, reference.shape[0])
     if not count:
         raise SceneError("The two images hold data nowhere together; give a larger pair.")
     relative = squares / count / np.square(sums / count)

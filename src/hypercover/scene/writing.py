@@ -24,8 +24,10 @@ from hypercover.scene.formats.raster import GDAL_ERRORS, grid_of_raster, opened
 from hypercover.scene.grid import Grid
 from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
+from hypercover.scene.pieces import SIDE, read_pieces
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable, band_tags
+from hypercover.scene.tile_store import TileStore
 
 __all__ = ["check_apart", "driver_of", "pixels_of", "write_labels", "write_scene"]
 
@@ -33,14 +35,10 @@ _DRIVERS = {
     ".tif": "GTiff", ".tiff": "GTiff", ".hdr": "ENVI", ".img": "ENVI", ".dat": "ENVI",
     ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI", ".h5": "HDF5", ".hdf5": "HDF5",
 }  # fmt: skip
-_SIDE = 64
-"""Side of the tiles of a GeoTIFF; strips are cut along them."""
-_AT_ONCE = 2**24
-"""Values written at once."""
 _GTIFF = {
     "tiled": True,
-    "blockxsize": _SIDE,
-    "blockysize": _SIDE,
+    "blockxsize": SIDE,
+    "blockysize": SIDE,
     "compress": "deflate",
     "zlevel": 4,
     "bigtiff": "IF_SAFER",
@@ -108,6 +106,7 @@ def write_scene(
     *,
     interleave: str | None = None,
     tags: Mapping[str, str] | None = None,
+    store: TileStore | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the cube of a scene with its wavelengths, band names and georeference.
@@ -128,6 +127,9 @@ def write_scene(
         Order of the values in an ENVI file: by band (default), line or pixel.
     tags : mapping, optional
         More text to keep with the image.
+    store : TileStore, optional
+        Where finished strips of a cube that takes long to compute are kept until the
+        file is whole (:func:`~hypercover.scene.keeping.keeping`).
     progress : callable, optional
         Called with the rows done and the rows in all.
 
@@ -149,15 +151,15 @@ def write_scene(
     if driver == "HDF5":
         from hypercover.scene.writing_hdf5 import write_hdf5
 
-        pieces = _pieces(scene)
+        pieces = read_pieces(scene, store)
         return write_hdf5(scene, target, pieces, tags=tags or {}, progress=progress)
     dtype = _storable(scene.cube.dtype, driver)
     options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
     with _drafted(target, scene.grid, driver, options, description=scene.name) as file:
         _describe(file, scene, driver, tags or {})
-        for rows, cols in _pieces(scene):
+        for rows, cols, values in read_pieces(scene, store):
             window = ((rows.start, rows.stop), (cols.start, cols.stop))
-            file.write(scene.read(rows, cols).astype(dtype, copy=False), window=window)
+            file.write(values.astype(dtype, copy=False), window=window)
             if progress is not None:
                 progress(rows.stop, scene.shape[0])
     return pixels_of(target)
@@ -249,18 +251,6 @@ def _storable(dtype: np.dtype[Any], driver: str) -> np.dtype[Any]:
     if driver == "ENVI":
         wider |= {"int8": "int16"}
     return np.dtype(wider.get(native.name, native))
-
-
-def _pieces(scene: Scene) -> Iterator[tuple[slice, slice]]:
-    """Cut the image along the tiles into rectangles that fit in memory."""
-    rows, cols = scene.shape
-    across = max(1, _AT_ONCE // (_SIDE * _SIDE * scene.n_bands)) * _SIDE
-    for top in range(0, rows, _SIDE):
-        for left in range(0, cols, across):
-            yield (
-                slice(top, min(top + _SIDE, rows)),
-                slice(left, min(left + across, cols)),
-            )
 
 
 def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hypercover.files import atomic
 from hypercover.scene.scene import Scene
@@ -15,7 +16,7 @@ __all__ = ["write_hdf5"]
 _CHUNK = 64
 """Side of the squares in which the cube is stored; the reader cuts along them too."""
 _BANDS_TOGETHER = 32
-Pieces = Iterable[tuple[slice, slice]]
+Pieces = Iterable[tuple[slice, slice, npt.NDArray[np.generic]]]
 
 
 def write_hdf5(
@@ -46,8 +47,8 @@ def write_hdf5(
         with h5py.File(sink, "w") as file:
             _describe(file, scene, tags)
             cube = _cube(file, scene)
-            for rows, cols in pieces:
-                cube[:, rows, cols] = scene.read(rows, cols).astype(cube.dtype)
+            for rows, cols, values in pieces:
+                cube[:, rows, cols] = values.astype(cube.dtype)
                 sink.check()
                 if progress is not None:
                     progress(rows.stop, scene.shape[0])
