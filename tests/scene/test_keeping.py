@@ -14,7 +14,7 @@ from hypercover.scene.simulate import simulate
 @pytest.fixture
 def scene(tmp_path):
     file = tmp_path / "in" / "cube.tif"
-    simulate(file, rows=32, cols=32, bands=4)
+    simulate(file, rows=32, cols=32, bands=4, classes=4)
     return open_scene(file, labels=False)
 
 
