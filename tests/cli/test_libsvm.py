@@ -15,7 +15,11 @@ from hypercover.classifiers.svm import SVMClassifier
 from hypercover.samples.libsvm import read_libsvm
 from hypercover.samples.libsvm_positions import read_positions
 from hypercover.samples.split import Split
+from hypercover.scene.header import with_header
 from hypercover.scene.reading import open_scene
+from hypercover.scene.writing import write_scene
+
+HEADER = {"reflectance scale factor": "10000", "sensor type": "HyMap"}
 
 needs_libsvm = pytest.mark.skipif(
     shutil.which("svm-train") is None and "CI" not in os.environ,
@@ -256,6 +260,19 @@ def test_bands_keep_their_numbers_and_arrays_their_types(write, call, fields, tm
         assert back["feature"].tolist() == ["band 2", "band 4", "band 5"]
     assert call("libsvm", "read", tmp_path / "f.el", "-o", tmp_path / "back.tif").code == 0
     assert open_scene(tmp_path / "back.tif").bands.tolist() == [2, 4, 5]
+
+
+def test_widths_bad_bands_and_header_come_back(fields, write, call, tmp_path):
+    scene = open_scene(fields.image)
+    along = {"fwhm": np.linspace(9, 11, 6), "bad": np.arange(6) == 3}
+    cube = scene.cube.assign_coords({key: ("band", one) for key, one in along.items()})
+    write_scene(scene.replace(cube=with_header(cube, HEADER)), fields.image)
+    assert write().code == 0
+    assert call("libsvm", "read", tmp_path / "f.el", "-o", tmp_path / "back.hdr").code == 0
+    back = open_scene(tmp_path / "back.hdr")
+    np.testing.assert_array_equal(back.fwhm, along["fwhm"])
+    np.testing.assert_array_equal(back.bad, along["bad"])
+    assert back.header.items() >= HEADER.items()
 
 
 def test_image_features_are_written_and_come_back_with_their_names(write, call, tmp_path):

@@ -29,6 +29,9 @@ def positions(**changes):
         "features": ("kpca1", "kpca2"),
         "bands": (3, 7),
         "wavelengths": (400.5, 410.25),
+        "fwhm": (9.5, 10.0),
+        "bad": (False, True),
+        "header": {"sensor type": "HyMap", "reflectance scale factor": "10000"},
         "part": "test",
         "dtype": "float32",
         "dense": False,
@@ -51,8 +54,10 @@ def test_everything_comes_back(tmp_path):
         if name not in ("rows", "cols"):
             assert getattr(back, name) == getattr(positions(), name)
     assert (len(back), back.n_features) == (3, 2)
-    write_positions(path, positions(wavelengths=None, bands=None, grid=Grid(3, 4)))
+    unknown = dict.fromkeys(("wavelengths", "fwhm", "bad", "bands"))
+    write_positions(path, positions(**unknown, grid=Grid(3, 4)))
     assert read_positions(path).wavelengths is None
+    assert read_positions(path).bad is None
     assert read_positions(path).bands is None
     assert read_positions(path).grid == Grid(3, 4)
 
@@ -77,6 +82,10 @@ def test_values_lie_where_their_samples_do():
         ({"rows": [0, 0, 1], "cols": [3, 3, 1]}, "two samples lie on one pixel"),
         ({"samples": 4}, "its rows are not 4"),
         ({"samples": 10**15}, "its entry 'samples'"),
+        ({"fwhm": [1]}, "its entry 'fwhm'"),
+        ({"bad": [0, 1]}, "its entry 'bad'"),
+        ({"header": ["a"]}, "its entry 'header'"),
+        ({"header": {"sensor type": 1}}, "its entry 'header'"),
         ({"n_features": 3}, "it does not name each feature"),
         ({"n_features": 10**9}, "its entry 'n_features'"),
         ({"n_features": True}, "its entry 'n_features'"),

@@ -105,6 +105,14 @@ def test_all_that_is_known_of_the_scene_comes_back(made):
     assert (file.ndim, len(file), file.window) == (4, len(made.dense), SIZE)
 
 
+def test_bad_bands_come_back(tmp_path):
+    scene = scene_of()
+    bad = np.arange(scene.n_bands) == 1
+    marked = scene.replace(cube=scene.cube.assign_coords(bad=("band", bad)))
+    assert write(marked, tmp_path / "W.h5").about.bad == tuple(bad.tolist())
+    assert write(scene, tmp_path / "V.h5").about.bad is None
+
+
 def test_a_legend_larger_than_an_attribute_of_old_may_be(tmp_path):
     scene = scene_of().replace(
         legend=Legend.of({code: f"class {code} " + "x" * 30 for code in range(1, 3000)})

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hypercover.errors import CallError, LabelError
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.header import kept, with_header
 from hypercover.scene.legend import Legend
 from hypercover.scene.reading import open_labels, open_scene
 from hypercover.scene.scene import Scene
@@ -55,6 +56,33 @@ def test_names_and_colours_of_classes_come_back(legend, tmp_path, utm):
     assert found.legend == legend
     codes, known = open_labels(tmp_path / "all.h5", utm)
     assert known == legend
+
+
+ACQUIRED = {"sensor type": "HyMap", "acquisition time": "2005-06-21T10:32:00Z"}
+
+ENTRY = st.text(
+    st.sampled_from(list(" ,;{}=<>&'\"")) | st.characters(exclude_categories=["C"]),
+    max_size=30,
+)
+KEYS = st.text("abcxyz09 _.-", min_size=1, max_size=12)
+
+
+@given(
+    said=st.dictionaries(KEYS, ENTRY | ENTRY.map("{{{}}}".format), max_size=5),
+    scale=st.floats(1e-6, 1e6),
+    way=st.permutations(["a.tif", "b.h5", "c.hdr"]),
+)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_headers_come_back(said, scale, way, scene, tmp_path):
+    header = kept(said | ACQUIRED | {"reflectance scale factor": repr(scale)})
+    last = scene.replace(cube=with_header(scene.cube, header))
+    for name in (*way, way[0]):
+        write_scene(last, tmp_path / name)
+        last = open_scene(tmp_path / name)
+        if name == "c.hdr":
+            header = {key: text.replace("=", "-") for key, text in header.items()}
+        assert last.header.items() >= header.items(), name
+    assert (last.cube.values == scene.cube.values).all()
 
 
 @pytest.mark.parametrize(

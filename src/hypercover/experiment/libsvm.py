@@ -20,6 +20,7 @@ from hypercover.samples.libsvm_positions import (
 )
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
+from hypercover.scene.header import of_land
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
@@ -81,7 +82,10 @@ class View:
             scene.legend,
             self.features,
             bands=tuple(scene.bands.tolist()) if of_bands else None,
-            wavelengths=_known(scene) if of_bands else None,
+            wavelengths=_known(scene.wavelengths) if of_bands else None,
+            fwhm=_known(scene.fwhm) if of_bands else None,
+            bad=tuple(scene.bad.tolist()) if of_bands and scene.bad.any() else None,
+            header=scene.header if of_bands else of_land(scene.header),
             part=part,
             dtype=self.dtype,
             dense=dense,
@@ -105,10 +109,10 @@ class View:
                 progress(rows.stop, self.scene.shape[0])
 
 
-def _known(scene: Scene) -> tuple[float, ...] | None:
-    """Return the wavelength of every band, or None where one is not known."""
-    waves = scene.wavelengths
-    return None if waves is None or not np.isfinite(waves).all() else tuple(waves.tolist())
+def _known(values: npt.NDArray[np.float64] | None) -> tuple[float, ...] | None:
+    """Return the value of every band, or None where one is not known."""
+    known = values is not None and np.isfinite(values).all()
+    return tuple(values.tolist()) if values is not None and known else None
 
 
 def view_bands(scene: Scene) -> View:

@@ -17,6 +17,7 @@ from hypercover.samples.libsvm import read_libsvm
 from hypercover.samples.libsvm_positions import Positions, positions_beside, read_positions
 from hypercover.samples.libsvm_prediction import read_prediction
 from hypercover.scene.grid import with_grid
+from hypercover.scene.header import with_header
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.memory import check_fits
 from hypercover.scene.scene import Scene
@@ -169,6 +170,7 @@ def _scene(parts: Sequence[_Part]) -> Scene:
     array = xr.DataArray(cube, dims=("band", "y", "x"), coords=_coordinates(places))
     if dtype.kind == "f":
         array.attrs["nodata"] = float("nan")
+    array = with_header(array, places.header)
     classes = [land for part in parts for land in part.places.legend]
     legend = Legend(tuple({land.code: land for land in classes}.values()))
     scene = Scene(with_grid(array, grid), name=places.scene, simulated=places.simulated)
@@ -181,9 +183,12 @@ def _coordinates(places: Positions) -> dict[str, Any]:
     known: dict[str, Any] = {"band": np.array(places.bands or range(1, count + 1))}
     if places.bands is None:
         known["band_name"] = ("band", np.array(places.features))
-    if places.wavelengths is not None:
-        known["wavelength"] = ("band", np.array(places.wavelengths))
-    return known
+    columns = {"wavelength": places.wavelengths, "fwhm": places.fwhm, "bad": places.bad}
+    return known | {
+        name: ("band", np.array(values))
+        for name, values in columns.items()
+        if values is not None
+    }
 
 
 def _write_scene(scene: Scene, out: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import with_grid
+from hypercover.scene.header import of_land, with_header
 from hypercover.scene.memory import check_fits
 from hypercover.scene.scene import Scene
 
@@ -67,8 +68,9 @@ def feature_scene(
 ) -> Scene:
     """Return the scene with features (feature, y, x) in the place of its bands.
 
-    Grid, labels, legend, name and notes stay; bands are numbered from 1, named
-    by the coordinate ``band_name``, and have no wavelengths.  NaN is no data.
+    Grid, labels, legend, name, sensor, moment and notes stay; bands are numbered
+    from 1, named by the coordinate ``band_name``, and have no wavelengths.  NaN is
+    no data.
     """
     coords = {
         "band": np.arange(1, len(values) + 1),
@@ -76,4 +78,5 @@ def feature_scene(
     }
     cube = xr.DataArray(values, dims=("band", "y", "x"), coords=coords)
     cube.attrs["nodata"] = float("nan")
+    cube = with_header(cube, of_land(scene.header))
     return scene.replace(cube=with_grid(cube, scene.grid))

@@ -81,6 +81,11 @@ class Entries:
         given = self.checked(key, lambda value: value is None or _numbers(value, count))
         return None if given is None else tuple(map(float, given))
 
+    def truths(self, key: str, count: int) -> tuple[bool, ...] | None:
+        """Return so many yes or no, or None where they are not known."""
+        given = self.checked(key, lambda value: value is None or _truths(value, count))
+        return None if given is None else tuple(given)
+
     def bands(self, key: str, count: int) -> tuple[int, ...] | None:
         """Return so many band numbers from 1, or None where there are none."""
         given = self.checked(key, lambda value: value is None or _numbers(value, count))
@@ -133,6 +138,15 @@ class Entries:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) < _MOST_TEXT
+
+
+def _truths(value: Any, count: int) -> bool:
+    """Tell whether a value is a list of so many yes or no."""
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(isinstance(part, bool) for part in value)
+    )
 
 
 def _numbers(value: Any, count: int) -> bool:

@@ -6,6 +6,7 @@ of predicted labels becomes a georeferenced map with names and colours again.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hypercover.files import write_text
 from hypercover.samples.entries import Entries
 from hypercover.samples.libsvm_lines import MOST_FEATURES
 from hypercover.scene.grid import Grid
+from hypercover.scene.header import kept
 from hypercover.scene.legend import Legend
 from hypercover.scene.memory import check_fits
 
@@ -50,6 +52,12 @@ class Positions:
     """Band number of each feature, where features are bands."""
     wavelengths: tuple[float, ...] | None = None
     """Centre of each feature in nm, where features are bands and it is known."""
+    fwhm: tuple[float, ...] | None = None
+    """Full width at half maximum of each feature in nm, where it is known."""
+    bad: tuple[bool, ...] | None = None
+    """Whether each feature is a band marked as bad, where its file marks any."""
+    header: Mapping[str, str] = field(default_factory=dict)
+    """What the file of the scene says of it as a whole: sensor, moment and so on."""
     part: str = "labelled"
     """Which samples these are: training, validation, test, labelled or all."""
     dtype: str = "float64"
@@ -137,6 +145,9 @@ def _entries(positions: Positions) -> dict[str, Any]:
         "features": positions.features,
         "bands": positions.bands,
         "wavelengths": positions.wavelengths,
+        "fwhm": positions.fwhm,
+        "bad": positions.bad,
+        "header": dict(positions.header),
         "rows": positions.rows.tolist(),
         "cols": positions.cols.tolist(),
     }
@@ -162,6 +173,9 @@ def read_positions(path: str | Path) -> Positions:
         features,
         take.bands("bands", len(features)),
         take.numbers("wavelengths", len(features)),
+        take.numbers("fwhm", len(features)),
+        take.truths("bad", len(features)),
+        kept(take.checked("header", _is_header) or {}),
         part=take.text("part"),
         dtype=take.checked("dtype", lambda value: value in _TYPES),
         dense=take.truth("dense"),
@@ -169,6 +183,12 @@ def read_positions(path: str | Path) -> Positions:
         simulated=take.truth("simulated"),
         seen=take.text("seen"),
         notes=take.names("notes"),
+    )
+
+
+def _is_header(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
     )
 
 

@@ -55,6 +55,8 @@ class WindowAbout:
     """Centre of each band in nm, or None where not known."""
     fwhm: tuple[float, ...] | None = None
     """Full width at half maximum of each band in nm, or None where not known."""
+    bad: tuple[bool, ...] | None = None
+    """Whether each band is marked as bad, or None where none is."""
     band_names: tuple[str, ...] | None = None
     """Name of each band, or None where they have none."""
     scene: str = "scene"
@@ -97,6 +99,7 @@ class WindowAbout:
             scene.grid,
             wavelengths=_known(scene.wavelengths),
             fwhm=_known(scene.fwhm),
+            bad=tuple(scene.bad.tolist()) if scene.bad.any() else None,
             band_names=scene.band_names,
             scene=scene.name,
             source=scene.source,
@@ -135,6 +138,7 @@ class WindowAbout:
             "bands": np.array(self.bands),
             "wavelengths": _array(self.wavelengths),
             "fwhm": _array(self.fwhm),
+            "bbl": None if self.bad is None else (~np.array(self.bad)).astype(np.uint8),
             "band_names": _json(self.band_names),
             "legend": _json(self.legend.to_json()),
             "scene": self.scene,
@@ -178,6 +182,7 @@ class WindowAbout:
         names = None if take.about.get("band_names") is None else take.names("band_names")
         if names is not None and len(names) != count:
             raise take.damaged(f"it names {len(names)} of {count} bands")
+        good = take.numbers("bbl", count)
         return cls(
             size,
             np.dtype(take.checked("dtype", lambda value: value in _TYPES)),
@@ -186,6 +191,7 @@ class WindowAbout:
             take.grid("grid_"),
             wavelengths=take.numbers("wavelengths", count),
             fwhm=take.numbers("fwhm", count),
+            bad=None if good is None else tuple(one == 0 for one in good),
             band_names=names,
             scene=take.text("scene"),
             source=take.text("source"),

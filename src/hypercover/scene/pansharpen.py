@@ -16,6 +16,7 @@ import xarray as xr
 
 from hypercover.errors import CallError, SceneError
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.header import kept, of_bands, with_header
 from hypercover.scene.interpolation import filled, interpolated, support
 from hypercover.scene.keeping import Kept, facts_of
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
@@ -107,6 +108,9 @@ def pansharpen(
     lazy = LazyArray(shape, sharp.dtype, partial(_fetch, sharp, matched))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
     cube.attrs = dict(bands.cube.attrs)
+    if keep_pan:
+        # Of lists with an entry for each band nothing is known for the grey one.
+        cube = with_header(cube, kept(of_bands(bands.header, (), bands.n_bands)))
     if dtype.kind != "f" or bands.nodata is not None:
         cube.attrs["nodata"] = sharp.nodata
     noted = (

@@ -10,6 +10,7 @@ import xarray as xr
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.grid import Grid, grid_of
+from hypercover.scene.header import header_of, of_bands, with_header
 from hypercover.scene.legend import Legend
 from hypercover.scene.memory import check_fits
 from hypercover.scene.origin import Origin
@@ -37,7 +38,8 @@ class Scene:
     ``band`` (numbers in the source file, from 1), ``wavelength`` and ``fwhm``
     (nm) where known, ``bad`` (bool) where the file marks bad bands, and
     ``spatial_ref``.  ``attrs['nodata']`` is the value that means no data and
-    ``attrs['units']`` the unit of the values."""
+    ``attrs['units']`` the unit of the values, and
+    ``attrs['header']`` what else the file says of the image, see ``header``."""
     labels: npt.NDArray[np.unsignedinteger] | None = None
     """Class codes (y, x); 0 = unlabelled."""
     legend: Legend = field(default_factory=Legend)
@@ -124,6 +126,14 @@ class Scene:
         return None if value is None else float(value)
 
     @property
+    def header(self) -> dict[str, str]:
+        """What the file says of the image as a whole, by the keys of an ENVI header.
+
+        ``sensor type``, ``acquisition time``, ``reflectance scale factor`` and others.
+        """
+        return header_of(self.cube)
+
+    @property
     def origin(self) -> Origin:
         """What everything made of a cube that was not measured must say of itself."""
         return {"simulated": self.simulated, "stand_in": self.stand_in}
@@ -193,7 +203,9 @@ class Scene:
     def take_bands(self, positions: Sequence[int]) -> "Scene":
         """Return the scene with the bands at these positions (from 0) alone."""
         numbered = self.cube.assign_coords(band=("band", self.bands))
-        return self.replace(cube=numbered.isel(band=list(positions)))
+        cube = numbered.isel(band=list(positions))
+        header = of_bands(self.header, positions, self.n_bands)
+        return self.replace(cube=with_header(cube, header))
 
 
 def valid_pixels(

@@ -22,6 +22,7 @@ from hypercover.scene.formats.envi import class_lines, finish_header, listable
 from hypercover.scene.formats.pam import sidecar, to_xml
 from hypercover.scene.formats.raster import GDAL_ERRORS, grid_of_raster, opened
 from hypercover.scene.grid import Grid
+from hypercover.scene.header import GAINS, OFFSETS, factors, kept
 from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
 from hypercover.scene.pieces import SIDE, read_pieces
@@ -155,7 +156,8 @@ def write_scene(
         return write_hdf5(scene, target, pieces, tags=tags or {}, progress=progress)
     dtype = _storable(scene.cube.dtype, driver)
     options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
-    with _drafted(target, scene.grid, driver, options, description=scene.name) as file:
+    about = scene.header.get("description", scene.name)
+    with _drafted(target, scene.grid, driver, options, description=about) as file:
         _describe(file, scene, driver, tags or {})
         for rows, cols, values in read_pieces(scene, store):
             window = ((rows.start, rows.stop), (cols.start, cols.stop))
@@ -263,6 +265,7 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
         None if counted else scene.bands,
     )
     envi, bands = band_tags(table)
+    header = _header(file, scene, driver)
     origin = {
         f"HYPERCOVER_{key.upper()}": "yes" for key, yes in scene.origin.items() if yes
     }
@@ -277,10 +280,25 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
             file.update_tags(number, ns="IMAGERY", **own)
         if unit:
             file.units = (str(unit),) * scene.n_bands
-    file.update_tags(ns="ENVI", **envi)
+    file.update_tags(ns="ENVI", **header | envi)
     names = scene.band_names or tuple(f"Band {number}" for number in scene.bands)
     # A header lists names between commas, so none may hold one.
     file.descriptions = tuple(map(listable, names)) if driver == "ENVI" else names
+
+
+def _header(file: Any, scene: Scene, driver: str) -> dict[str, str]:
+    """Set gains and offsets of the bands and return the rest of the header as tags."""
+    gains, offsets = (factors(scene.header, key, scene.n_bands) for key in (GAINS, OFFSETS))
+    if gains is not None:
+        file.scales = gains
+    if offsets is not None:
+        file.offsets = offsets
+    return {
+        # GDAL passes over a value of ENVI with a second =.
+        key.replace(" ", "_"): text.replace("=", "-") if driver == "ENVI" else text
+        for key, text in kept(scene.header).items()
+        if key not in (GAINS, OFFSETS)
+    }
 
 
 def pixels_of(path: Path) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.files import atomic
+from hypercover.scene.header import kept
 from hypercover.scene.scene import Scene
 
 __all__ = ["write_hdf5"]
@@ -33,7 +34,8 @@ def write_hdf5(
     carries; :func:`~hypercover.scene.reading.open_scene` reads all of it back.
     ``cube`` (band, y, x) has beside it ``wavelength`` and ``fwhm`` in nm, ``bbl`` (1 =
     good), ``band_number``, ``band_name``, and ``spatial_ref`` with ``crs_wkt`` and
-    ``GeoTransform`` as GDAL and CF tools read them; ``labels`` (y, x) and, below
+    ``GeoTransform`` as GDAL and CF tools read them; the attributes of ``header`` are
+    what was said of the image as a whole; ``labels`` (y, x) and, below
     ``classes``, ``code``, ``name`` and ``color``.  Text is UTF-8 of fixed length.
 
     Raises
@@ -136,6 +138,8 @@ def _describe(file: Any, scene: Scene, tags: Mapping[str, str]) -> None:
                 file[name].attrs["units"] = "nm"
     if scene.band_names is not None:
         _write_texts(file, "band_name", scene.band_names)
+    if header := kept(scene.header):
+        file.create_group("header").attrs.update(header)
     _place(file, scene)
     if scene.labels is not None:
         file.create_dataset(

@@ -17,6 +17,7 @@ from hypercover.scene.formats.members import Member, choose_image, choose_labels
 from hypercover.scene.formats.names import classes_of, named_bands
 from hypercover.scene.formats.signature import Kind
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.header import kept, with_header
 from hypercover.scene.labels import LabelMap, as_codes, check_size
 from hypercover.scene.lazy import LazyArray
 from hypercover.scene.memory import check_cube
@@ -74,6 +75,7 @@ class Container:
         cube = _cube(member, order)
         table = band_table(self.members, cube.sizes["band"])
         cube = named_bands(netcdf.placed(cube, member, self.members), self.members)
+        cube = with_header(cube, self._header())
         rows, cols = cube.sizes["y"], cube.sizes["x"]
         chosen = (
             f"Image: variable {member.name!r}, {rows} rows × {cols} columns × "
@@ -97,6 +99,12 @@ class Container:
             "simulated": said.get("HYPERCOVER_SIMULATED") == "yes",
             "stand_in": said.get("HYPERCOVER_STAND_IN") == "yes",
         }
+
+    def _header(self) -> dict[str, str]:
+        """Read what the file says of its image as a whole, as `write_hdf5` notes it."""
+        if self.kind is not Kind.HDF5:
+            return {}
+        return kept(hdf5.group_attributes(self.path, "header"))
 
     def _order(
         self,

@@ -5,7 +5,15 @@ from pathlib import Path
 from hypercover.errors import SceneError
 from hypercover.scene.legend import Legend
 
-__all__ = ["RAW", "class_lines", "data_file", "finish_header", "has_header", "listable"]
+__all__ = [
+    "RAW",
+    "class_lines",
+    "data_file",
+    "finish_header",
+    "has_header",
+    "listable",
+    "one_line",
+]
 
 RAW = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rfl", ".rdn", ".cube")
 """Suffixes that files of bare pixels carry."""
@@ -42,11 +50,16 @@ def listable(text: str) -> str:
     return text.translate(str.maketrans("{},=\r\n", "();-  "))
 
 
+def one_line(text: str) -> str:
+    """Replace the signs that would end a value in a header, but for those of lists."""
+    return text.translate(str.maketrans("{}=\r\n", "()-  "))
+
+
 def finish_header(header: Path, draft: Path, description: str, more: str = "") -> None:
     """Set the description, which GDAL fills with the name of the draft, and add lines."""
     text = header.read_text(encoding="utf-8")
     own = "{\n" + str(draft) + "}"
-    text = text.replace(own, "{" + listable(description) + "}", 1)
+    text = text.replace(own, "{" + one_line(description) + "}", 1)
     if more:
         text = text.replace(
             "file type = ENVI Standard", "file type = ENVI Classification", 1

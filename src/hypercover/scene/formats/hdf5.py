@@ -12,7 +12,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.formats.members import Member
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 
-__all__ = ["file_attributes", "members"]
+__all__ = ["file_attributes", "group_attributes", "members"]
 
 _MOST = 10_000
 """Objects looked at in one file."""
@@ -47,10 +47,7 @@ def members(path: Path, *, reversed_axes: bool = False) -> list[Member]:
     except _BROKEN as error:
         if isinstance(error, SceneError):
             raise
-        raise SceneError(
-            f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
-            "copy or download it again."
-        ) from error
+        raise _damaged(path) from error
 
 
 def file_attributes(path: Path) -> dict[str, Any]:
@@ -74,10 +71,36 @@ def file_attributes(path: Path) -> dict[str, Any]:
             }
             return lists | _plain(file.attrs, _MOST_ATTRIBUTES)
     except _BROKEN as error:
-        raise SceneError(
-            f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
-            "copy or download it again."
-        ) from error
+        raise _damaged(path) from error
+
+
+def group_attributes(path: Path, name: str) -> dict[str, Any]:
+    """Return the short attributes of a group in the file itself; none without it.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            link = file.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink) or not isinstance(
+                file[name], h5py.Group
+            ):
+                return {}
+            return _plain(file[name].attrs)
+    except _BROKEN as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> SceneError:
+    return SceneError(
+        f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
+        "copy or download it again."
+    )
 
 
 def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:

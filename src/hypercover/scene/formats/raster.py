@@ -25,6 +25,7 @@ from hypercover.scene.formats.envi import RAW, data_file, has_header
 from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.header import GAINS, OFFSETS, kept, numbered, with_header
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.origin import Origin
 from hypercover.scene.scene import Scene
@@ -211,7 +212,15 @@ def _cube(path: Path, dataset: Any) -> xr.DataArray:
     cube.attrs = {"nodata": nodata} if nodata is not None else {}
     if units:
         cube.attrs["units"] = str(units)
-    return with_grid(cube, grid_of_raster(dataset))
+    return with_grid(with_header(cube, _header(dataset)), grid_of_raster(dataset))
+
+
+def _header(dataset: Any) -> dict[str, str]:
+    """Return what an ENVI header, or a GeoTIFF made of such an image, says of the whole."""
+    said = dict(dataset.tags(ns="ENVI"))
+    if any(one != 1 for one in dataset.scales) or any(dataset.offsets):
+        said |= {GAINS: numbered(dataset.scales), OFFSETS: numbered(dataset.offsets)}
+    return kept(said)
 
 
 def _band_names(dataset: Any) -> tuple[str | None, ...]:
