@@ -39,7 +39,8 @@ def command(
 
     Example: hypercover info cube.hdr --labels fields.gpkg --label-field crop
     """
-    from hypercover.cli.tables import scene_table, show
+    from hypercover.cli.scene_table import scene_table
+    from hypercover.cli.tables import show
     from hypercover.maps import draw
     from hypercover.scene.bands import select_bands
     from hypercover.scene.reading import open_scene

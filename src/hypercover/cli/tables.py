@@ -1,9 +1,8 @@
-"""Tables on stdout: what a scene holds, what models are worth."""
+"""Tables on stdout: what models are worth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -11,8 +10,7 @@ from rich.table import Table
 
 from hypercover.maps.search_words import choice_words, choices_words, edge_words
 from hypercover.maps.words import main_name, spread_words
-from hypercover.scene.origin import mark, marked
-from hypercover.scene.scene import Scene
+from hypercover.scene.origin import mark
 
 __all__ = [
     "accuracy_table",
@@ -24,14 +22,11 @@ __all__ = [
     "interval_lines",
     "note_lines",
     "say",
-    "scene_table",
     "show",
     "spread_lines",
     "unscored_lines",
 ]
 
-_SHOWN = 3
-"""Band names shown of each end of a long list."""
 _PLAIN_WIDTH = 110
 """Columns when stdout is no terminal."""
 
@@ -246,83 +241,3 @@ def feature_lines(metrics: Mapping[str, Any]) -> list[str]:
         for sentence, names in named.items():
             lines.append(f"Features of {', '.join(names)} under {label}: {sentence}")
     return lines
-
-
-def scene_table(scene: Scene) -> list[RenderableType]:
-    """Say what a scene holds: its shape, bands, place and classes."""
-    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in _facts(scene):
-        facts.add_row(name, escape(value))
-    parts: list[RenderableType] = [facts]
-    if scene.labels is not None:
-        parts.append(_class_table(scene))
-    return parts
-
-
-def _facts(scene: Scene) -> list[tuple[str, str]]:
-    rows, cols = scene.shape
-    a, b, c, d, e, f = scene.grid.transform
-    facts = [
-        ("scene", marked(scene.name, scene.origin)),
-        (
-            "shape",
-            f"{rows} rows × {cols} columns × {scene.n_bands} bands, {scene.cube.dtype}",
-        ),
-        ("wavelengths", _reach(scene.wavelengths)),
-        (
-            "bad bands",
-            f"{int(scene.bad.sum())} marked" if scene.bad.any() else "none marked",
-        ),
-        ("georeference", _place(scene)),
-    ]
-    if scene.band_names:
-        facts.insert(2, ("band names", _shortened(scene.band_names)))
-    if scene.grid.placed:
-        facts.append(
-            (
-                "upper left",
-                f"x {c:.10g}, y {f:.10g}; pixel {np.hypot(a, d):g} × {np.hypot(b, e):g}",
-            )
-        )
-    masked = int((~scene.valid).sum())
-    facts.append(("no data", f"{masked} of {rows * cols} pixels"))
-    return facts + [("note", note) for note in scene.notes]
-
-
-def _shortened(names: Sequence[str]) -> str:
-    """List names, leaving out the middle of a long list."""
-    if len(names) <= 2 * _SHOWN:
-        return ", ".join(names)
-    return f"{', '.join(names[:_SHOWN])} … {', '.join(names[-_SHOWN:])}"
-
-
-def _reach(wavelengths: np.ndarray | None) -> str:
-    if wavelengths is None:
-        return "not known"
-    return f"{wavelengths.min():.1f} to {wavelengths.max():.1f} nm"
-
-
-def _place(scene: Scene) -> str:
-    if scene.grid.crs is None:
-        return "none" if not scene.grid.placed else "a transform, but no coordinate system"
-    from rasterio.crs import CRS
-
-    crs = CRS.from_wkt(scene.grid.crs)
-    code = crs.to_epsg()
-    return f"EPSG:{code}" if code else str(crs.to_wkt()[:60])
-
-
-def _class_table(scene: Scene) -> Table:
-    table = Table(title="classes", title_justify="left")
-    for column, side in (
-        ("code", "right"),
-        ("", "left"),
-        ("name", "left"),
-        ("pixels", "right"),
-    ):
-        table.add_column(column, justify="right" if side == "right" else "left")
-    counts = np.bincount(scene.usable_labels.ravel())
-    for land in scene.legend:
-        count = int(counts[land.code]) if land.code < len(counts) else 0
-        table.add_row(str(land.code), f"[{land.color}]██[/]", escape(land.name), str(count))
-    return table

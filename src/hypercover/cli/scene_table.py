@@ -1,0 +1,111 @@
+"""What an image holds, as a table: shape, bands, place, header, classes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from hypercover.scene.orientation import orientation_words
+from hypercover.scene.origin import marked
+from hypercover.scene.scene import Scene
+
+__all__ = ["scene_table"]
+
+_SHOWN = 3
+"""Band names shown of each end of a long list."""
+_LONGEST = 200
+"""Signs shown of an entry of the header."""
+
+
+def scene_table(scene: Scene) -> list[RenderableType]:
+    """Say what a scene holds: its shape, bands, place and classes."""
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in _facts(scene):
+        facts.add_row(name, escape(value))
+    parts: list[RenderableType] = [facts]
+    if scene.labels is not None:
+        parts.append(_class_table(scene))
+    return parts
+
+
+def _facts(scene: Scene) -> list[tuple[str, str]]:
+    rows, cols = scene.shape
+    a, b, c, d, e, f = scene.grid.transform
+    facts = [
+        ("scene", marked(scene.name, scene.origin)),
+        (
+            "shape",
+            f"{rows} rows × {cols} columns × {scene.n_bands} bands, {scene.cube.dtype}",
+        ),
+        ("wavelengths", _reach(scene.wavelengths)),
+        (
+            "bad bands",
+            f"{int(scene.bad.sum())} marked" if scene.bad.any() else "none marked",
+        ),
+        ("georeference", _place(scene)),
+    ]
+    if scene.band_names:
+        facts.insert(2, ("band names", _shortened(scene.band_names)))
+    words = orientation_words(scene.grid)
+    if scene.grid.placed:
+        facts.append(
+            (
+                "first corner" if words else "upper left",
+                f"x {c:.10g}, y {f:.10g}; pixel {np.hypot(a, d):g} × {np.hypot(b, e):g}",
+            )
+        )
+    if words:
+        facts.append(("orientation", words))
+    facts += _said(scene.header)
+    masked = int((~scene.valid).sum())
+    facts.append(("no data", f"{masked} of {rows * cols} pixels"))
+    return facts + [("note", note) for note in scene.notes]
+
+
+def _said(header: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Show the entries of a header, the long ones cut."""
+    return [
+        (key, text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …")
+        for key, text in header.items()
+    ]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """List names, leaving out the middle of a long list."""
+    if len(names) <= 2 * _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:_SHOWN])} … {', '.join(names[-_SHOWN:])}"
+
+
+def _reach(wavelengths: np.ndarray | None) -> str:
+    if wavelengths is None:
+        return "not known"
+    return f"{wavelengths.min():.1f} to {wavelengths.max():.1f} nm"
+
+
+def _place(scene: Scene) -> str:
+    if scene.grid.crs is None:
+        return "none" if not scene.grid.placed else "a transform, but no coordinate system"
+    from rasterio.crs import CRS
+
+    crs = CRS.from_wkt(scene.grid.crs)
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else str(crs.to_wkt()[:60])
+
+
+def _class_table(scene: Scene) -> Table:
+    table = Table(title="classes", title_justify="left")
+    for column, side in (
+        ("code", "right"),
+        ("", "left"),
+        ("name", "left"),
+        ("pixels", "right"),
+    ):
+        table.add_column(column, justify="right" if side == "right" else "left")
+    counts = np.bincount(scene.usable_labels.ravel())
+    for land in scene.legend:
+        count = int(counts[land.code]) if land.code < len(counts) else 0
+        table.add_row(str(land.code), f"[{land.color}]██[/]", escape(land.name), str(count))
+    return table
