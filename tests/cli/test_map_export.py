@@ -13,7 +13,7 @@ from hypercover.maps.export import write_class_map
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.reading import open_scene
-from hypercover.scene.writing import write_scene
+from hypercover.scene.writing import write_labels, write_scene
 
 PLACE = (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_500_000.0)
 LEGEND = Legend.of({1: "Corn", 2: "Meadow", 3: "Woods"})
@@ -108,6 +108,30 @@ def test_clip_cuts_an_image(fields, area, call, tmp_path):
         assert (raster.read() == fields.cube[:, :20, :24]).all()
         assert tuple(raster.transform)[:6] == PLACE
         assert raster.tags(1, ns="IMAGERY")["CENTRAL_WAVELENGTH_UM"] == "0.45"
+
+
+def test_what_lies_outside_a_clip_is_data_for_no_command(
+    fields, trained, area, call, tmp_path
+):
+    inside = np.zeros(fields.grid.shape, np.uint8)
+    inside[3:23, 2:40] = inside[20:30, 10:20] = 1
+    mask = write_labels(inside, Legend(), fields.grid, tmp_path / "mask.tif")
+    part = tmp_path / "part.tif"
+    said = call("clip", fields.image, mask, "-o", part)
+    assert "Note: The image names no value for no data; 0, which no pixel" in said.out
+    outside = inside[3:30, 2:40] == 0
+    with rasterio.open(part) as raster:
+        assert (raster.dataset_mask() == np.where(outside, 0, 255)).all()
+    told = call("info", part, "-o", tmp_path).out
+    assert f"{np.count_nonzero(outside)} of {outside.size} pixels" in " ".join(told.split())
+    assert call("predict", trained, part, "-o", tmp_path / "map.tif").code == 0
+    assert call("features", part, "--chain", "pca:2", "-o", tmp_path / "f.tif").code == 0
+    with (
+        rasterio.open(tmp_path / "map.tif") as map_,
+        rasterio.open(tmp_path / "f.tif") as f,
+    ):
+        assert ((map_.read(1) == 0) == outside).all()
+        assert (np.isnan(f.read()).all(axis=0) == outside).all()
 
 
 def test_clip_keeps_the_labels_of_an_hdf5_file(fields, path, area, call, tmp_path):

@@ -6,11 +6,14 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+import xarray as xr
 
 from hypercover.errors import LabelError
 from hypercover.scene.clipping import area_of, clip
+from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.reading import open_scene
+from hypercover.scene.scene import Scene
 from hypercover.scene.writing import write_labels, write_scene
 
 
@@ -48,6 +51,65 @@ def test_a_clipped_image_lies_where_it_lay(scene, tmp_path):
     assert written.bad.tolist() == scene.bad.tolist()
     some = part.cube[[4, 1], 1:5:2, [5, 0]].values
     assert (some == part.cube.values[[4, 1]][:, 1:5:2][:, :, [5, 0]]).all()
+
+
+def whole_numbers(values, utm):
+    cube = xr.DataArray(values, dims=("band", "y", "x"))
+    return Scene(with_grid(cube, Grid(*values.shape[1:], utm.crs, utm.transform)))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".hdr", ".h5"])
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "expected"),
+    [
+        ("u1", 1, 255, 0),
+        ("u1", 0, 254, 255),
+        ("u2", 0, 500, 65535),
+        ("i2", -3, 500, -9999),
+        ("i4", -3, 500, -9999),
+        ("u4", 0, 500, 2**32 - 1),
+    ],
+)
+def test_whole_numbers_get_a_value_for_no_data(
+    suffix, dtype, low, high, expected, utm, tmp_path
+):
+    values = np.random.default_rng(0).integers(low, high + 1, (3, 30, 30)).astype(dtype)
+    values[0, 0, 0], values[:, 2:4, 3:5] = low, 0
+    inside = np.add.outer(np.arange(30), np.arange(30)) < 45
+    part = clip(whole_numbers(values, utm), inside)
+    written = open_scene(write_scene(part, tmp_path / f"a{suffix}"))
+    assert written.nodata == expected
+    assert written.cube.dtype == dtype
+    outside = ~inside
+    assert (written.cube.values[:, outside] == expected).all()
+    assert (written.cube.values[:, inside] == values[:, inside]).all()
+    # Zero in all bands holds no data, as ever; a zero in one band is a value.
+    assert (written.valid == inside & values.any(axis=0)).all()
+    assert f"{expected}, which no pixel" in part.notes[-1]
+
+
+def test_the_value_for_no_data_is_looked_for_inside_alone(utm):
+    values = np.full((2, 6, 6), 9, np.uint8)
+    values[:, 5] = np.arange(12).reshape(2, 6)
+    inside = np.ones((6, 6), bool)
+    inside[5] = False
+    inside[4, 0] = False
+    assert clip(whole_numbers(values, utm), inside).nodata == 0
+    whole = clip(whole_numbers(values, utm), np.ones((6, 6), bool))
+    assert whole.nodata is None
+
+
+def test_an_odd_value_is_taken_where_the_usual_are_held_and_none_where_all_are(utm):
+    values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(2, axis=0)
+    values[1, 0, 0] = 1
+    inside = np.ones((16, 16), bool)
+    inside[15, 14] = False
+    assert clip(whole_numbers(values, utm), inside).nodata == 254
+    values[0, 0, 1] = 254
+    part = clip(whole_numbers(values, utm), inside)
+    assert part.nodata is None
+    assert "Every value that uint8 can hold is measured" in part.notes[-1]
+    assert not part.valid[15, 14]
 
 
 def test_labels_outside_are_dropped(scene, codes):

@@ -25,6 +25,8 @@ def command(
 ) -> None:
     """Cut an image to an area; what lies outside it holds no data.
 
+    An image of whole numbers that names no value for no data gets one that no pixel holds.
+
     Polygons may be in any coordinate system; a pixel is in where its centre is.
     Wavelengths, names and georeference are kept; to HDF5 also the labels in the file.
 
@@ -48,4 +50,5 @@ def command(
         written = write_scene(part, out, progress=advance)
     rows, cols = part.shape
     say(f"{rows} rows × {cols} columns of {scene.shape[0]} × {scene.shape[1]}")
+    say(*(f"Note: {note}" for note in part.notes[len(scene.notes) :]))
     say(f"{marked('Image', part.origin)}: {written}")

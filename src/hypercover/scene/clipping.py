@@ -13,6 +13,7 @@ from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.reading import label_map_of
 from hypercover.scene.scene import Scene
+from hypercover.scene.unused import unused_value
 
 __all__ = ["area_of", "clip"]
 
@@ -48,7 +49,8 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
 
     Why it exists: a map is wanted of a municipality, not of a swath.  Pixels of the
     rectangle outside the area hold no data; labels there are 0.  The cube stays in its
-    file until it is read.
+    file until it is read.  An image of whole numbers that names no value for no data
+    gets one that none of its pixels holds, for which it is read once.
 
     Parameters
     ----------
@@ -80,8 +82,27 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
     labels = scene.labels
     if labels is not None:
         labels = np.where(inside, labels, 0)[rows, cols].astype(labels.dtype)
+    if not inside[rows, cols].all():
+        scene = _with_nodata(scene, inside)
     part = scene.replace(cube=_cut(scene, inside, rows, cols), labels=labels)
     return part if labels is None else part.with_labels(labels)
+
+
+def _with_nodata(scene: Scene, inside: Mask) -> Scene:
+    """Name a value for no data, where whole numbers need one outside the area."""
+    if scene.nodata is not None or scene.cube.dtype.kind not in "iu":
+        return scene
+    value = unused_value(scene, inside)
+    if value is None:
+        return scene.noting(
+            f"Every value that {scene.cube.dtype} can hold is measured somewhere, so none "
+            "can stand for no data: outside the area all bands are 0, which other programs "
+            "take for data; convert the image to a larger type before it is clipped."
+        )
+    return scene.replace(cube=scene.cube.assign_attrs(nodata=float(value))).noting(
+        f"The image names no value for no data; {value}, which no pixel with data holds, "
+        "was taken and is noted in it."
+    )
 
 
 def _cut(scene: Scene, inside: Mask, rows: slice, cols: slice) -> xr.DataArray:
