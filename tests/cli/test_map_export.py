@@ -100,6 +100,23 @@ def test_what_does_not_go_together_is_refused(path, call, tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == before
 
 
+def dated(image):
+    """Note in an image when it was taken."""
+    with rasterio.open(image, "r+") as file:
+        file.update_tags(ns="ENVI", acquisition_time="2005-06-21T10:32:00Z")
+
+
+def test_a_prediction_of_a_dated_image_has_an_item(fields, trained, call, tmp_path):
+    words = ("predict", trained, fields.image, "-o", tmp_path / "map.tif")
+    assert "STAC" not in call(*words).out
+    dated(fields.image)
+    said = call(*words).out.splitlines()
+    assert said[-1] == f"STAC item: {tmp_path}/map.stac.json"
+    item = json.loads((tmp_path / "map.stac.json").read_text())
+    assert item["properties"]["datetime"] == "2005-06-21T10:32:00Z"
+    assert item["properties"]["proj:code"] == "EPSG:32633"
+
+
 def test_clip_cuts_an_image(fields, area, call, tmp_path):
     out = tmp_path / "part.tif"
     said = call("clip", fields.image, area, "-o", out)
@@ -145,6 +162,7 @@ def test_clip_keeps_the_labels_of_an_hdf5_file(fields, path, area, call, tmp_pat
 
 
 def test_a_run_writes_cleaned_maps_beside_and_removes_them_again(fields, call, tmp_path):
+    dated(fields.image)
     run = tmp_path / "run"
     words = ("run", fields.experiment, "-o", run)
     done = call(*words, "--set", "clean={majority: 3, sieve: 4}")
@@ -154,6 +172,14 @@ def test_a_run_writes_cleaned_maps_beside_and_removes_them_again(fields, call, t
         rasterio.open(run / "maps/svm-clean.tif") as clean,
     ):
         assert (clean.read(1) == Cleaning(3, 4).apply(raw.read(1))).all()
+    item = json.loads((run / "maps/svm.stac.json").read_text())
+    assert item["properties"]["datetime"] == "2005-06-21T10:32:00Z"
+    assert item["assets"]["classes"]["type"].endswith("profile=cloud-optimized")
+    named = [one["title"] for one in item["assets"]["classes"]["classification:classes"]]
+    assert named == ["no data", "Corn", "Meadow", "Woods"]
     assert call(*words).code == 0
     assert not list((run / "maps").glob("svm-clean*"))
+    assert (run / "maps/svm.stac.json").exists()
+    assert call(*words, "--set", "map=false").code == 0
+    assert not list((run / "maps").iterdir())
     assert "clean.majority" in call(*words, "--set", "clean.majority=4").sentence

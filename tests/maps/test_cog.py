@@ -7,7 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
+from rasterio.enums import Resampling
 
+from hypercover.maps.cog import is_cog
 from hypercover.maps.export import share_writer, write_class_map, write_confidence
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
@@ -38,7 +41,33 @@ def check_cog(path):
     assert max(ifds) < min(data)
     # No overview may be missing down to the size of one tile.
     assert max(GRID.shape) / ([1, *factors][-1]) <= 512
+    assert is_cog(path)
     return factors
+
+
+def plain(path, side, **profile):
+    shape = {"height": side, "width": side, "count": 1, "dtype": "uint8"}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as file:
+        file.write(np.random.default_rng(0).integers(1, 9, (side, side), np.uint8), 1)
+    return path
+
+
+TILED = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+
+
+def test_what_is_no_cog_is_told(tmp_path):
+    assert not is_cog(plain(tmp_path / "strips.tif", 600))
+    bare = plain(tmp_path / "bare.tif", 600, **TILED)
+    assert not is_cog(bare)
+    with rasterio.open(bare, "r+") as file:
+        file.build_overviews([2], Resampling.nearest)
+    # Its overviews lie behind the pixels.
+    assert not is_cog(bare)
+    rasterio.shutil.copy(bare, tmp_path / "cog.tif", driver="COG")
+    assert is_cog(tmp_path / "cog.tif")
+    (tmp_path / "cog.tif.ovr").write_bytes(b"")
+    assert not is_cog(tmp_path / "cog.tif")
+    assert is_cog(plain(tmp_path / "small.tif", 300))
 
 
 @pytest.mark.parametrize("top", [2, 300])

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from hypercover.errors import CallError
-from hypercover.maps.stac import stac_item, write_stac_item
-from hypercover.scene.classmap import ClassMap
+from hypercover.maps.export import write_class_map
+from hypercover.maps.stac import stac_item, write_item_beside, write_stac_item
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
@@ -18,9 +19,8 @@ WKT = CRS.from_epsg(32616).to_wkt()
 GRID = Grid(100, 200, WKT, (20.0, 0.0, 500_000.0, 0.0, -20.0, 4_480_000.0))
 
 
-def item(grid=GRID, when="1992-06-12", **more):
-    found = ClassMap(np.ones(grid.shape, np.uint8), LEGEND, grid, **more)
-    return stac_item(found, "maps/cnn.tif", when)
+def item(grid=GRID, when="1992-06-12"):
+    return stac_item("maps/cnn.tif", when, legend=LEGEND, grid=grid)
 
 
 def test_classes_stand_in_the_words_of_the_extension():
@@ -107,8 +107,56 @@ def test_a_moment_that_is_none_is_refused():
 
 
 def test_simulated_land_says_so_and_the_file_is_json(tmp_path):
-    found = ClassMap(np.ones((2, 3), np.uint8), LEGEND, GRID, origin={"simulated": True})
-    write_stac_item(found, tmp_path / "m.tif", tmp_path / "m.json", "1992-06-12")
+    known = {"legend": LEGEND, "grid": GRID, "origin": {"simulated": True}}
+    write_stac_item(tmp_path / "m.json", tmp_path / "m.tif", "1992-06-12", **known)
     made = json.loads((tmp_path / "m.json").read_text())
     assert made["properties"]["description"] == "Made from a simulated scene."
     assert made["id"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("said", "moment"),
+    [
+        ("2005-06-21T10:32:00Z", "2005-06-21T10:32:00Z"),
+        ("2005-06-21 10:32:00.5", "2005-06-21T10:32:00Z"),
+        ("{2005-06-21}", "2005-06-21T00:00:00Z"),
+        ("21 June 2005", None),
+        ("0001-01-01", None),
+        ("9999-01-01", None),
+        (None, None),
+    ],
+)
+def test_a_map_gets_an_item_where_its_image_says_when_it_was_taken(said, moment, tmp_path):
+    header = {} if said is None else {"acquisition time": said}
+    known = {"legend": LEGEND, "grid": GRID, "origin": {}}
+    (tmp_path / "m.stac.json").write_text("older")
+    made = write_item_beside(tmp_path / "m.tif", header, **known)
+    if moment is None:
+        assert made is None
+        assert not list(tmp_path.iterdir())
+        return
+    assert made == tmp_path / "m.stac.json"
+    assert json.loads(made.read_text())["properties"]["datetime"] == moment
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("cog.tif", "image/tiff; application=geotiff; profile=cloud-optimized"),
+        ("strips.tif", "image/tiff; application=geotiff"),
+        ("plain.img", None),
+        ("plain.png", "image/png"),
+        ("gone.tif", None),
+    ],
+)
+def test_the_format_is_called_what_it_is(name, kind, tmp_path):
+    path, codes = tmp_path / name, np.ones((700, 600), np.uint8)
+    driver = {".tif": "GTiff", ".img": "ENVI", ".png": "PNG"}[path.suffix]
+    if name == "cog.tif":
+        write_class_map(path, codes, LEGEND, Grid(700, 600, WKT, GRID.transform))
+    elif name != "gone.tif":
+        shape = {"height": 700, "width": 600, "count": 1, "dtype": "uint8"}
+        with rasterio.open(path, "w", driver=driver, **shape) as file:
+            file.write(codes, 1)
+    asset = stac_item(path, "1992-06-12", legend=LEGEND, grid=GRID)["assets"]["classes"]
+    assert asset.get("type") == kind

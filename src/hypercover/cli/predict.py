@@ -87,7 +87,7 @@ def command(
     # Workers may run in another folder; what is refused is named as it was given.
     source = Source(str(product_file(image).absolute()), variable, axes)
     with bar("Predicting") as advance:
-        predict_image(
+        item = predict_image(
             model,
             source.open(),
             out,
@@ -104,6 +104,8 @@ def command(
             progress=advance,
         )
     typer.echo(f"Map: {out}")
+    if item is not None:
+        typer.echo(f"STAC item: {item}")
     for name, path in shares.items():
         if path is not None:
             typer.echo(f"{name.capitalize()}: {path}")

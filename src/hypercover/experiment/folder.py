@@ -98,7 +98,10 @@ class RunFolder:
         beside = [
             path
             for raster in rasters
-            for path in (raster.with_suffix(".qml"), Path(f"{raster}.aux.xml"))
+            for path in (
+                *(raster.with_suffix(suffix) for suffix in (".qml", ".stac.json")),
+                Path(f"{raster}.aux.xml"),
+            )
         ]
         figures = [self.figure(f"{what}-{name}") for what in ("map", "confidence", "check")]
         return (*rasters, *beside, *figures, self.view(name))

@@ -44,7 +44,14 @@ class MapExport:
         cleaning = Cleaning(self.majority, self.sieve)
         found = open_class_map(source)
         if kind == ".json":
-            write_stac_item(found, source, out, str(self.when))
+            write_stac_item(
+                out,
+                source,
+                str(self.when),
+                legend=found.legend,
+                grid=found.grid,
+                origin=found.origin,
+            )
             return [f"STAC item: {out}"]
         made = self._made(found, cleaning)
         if kind in DRIVERS:

@@ -16,6 +16,7 @@ from hypercover.jobs.executor import Executor
 from hypercover.maps.clean import Cleaning
 from hypercover.maps.export import write_class_map
 from hypercover.maps.predict import check_places, predict_to_files
+from hypercover.maps.stac import write_item_beside
 from hypercover.maps.style import sidecars_of
 from hypercover.scene.classmap import open_class_map
 from hypercover.scene.clipping import area_of
@@ -41,10 +42,12 @@ def predict_image(
     source: Source | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
-) -> None:
+) -> Path | None:
     """Map an image with a kept model, from file to file.
 
-    Stopped at any time, the same call goes on with the tile it was at.
+    Stopped at any time, the same call goes on with the tile it was at.  Where the
+    image says when it was taken, a STAC item is written beside the map; its path is
+    returned.
 
     Parameters
     ----------
@@ -128,6 +131,9 @@ def predict_image(
     )
     if changed:
         _finish(raw, out, scene, legend, cleaning or Cleaning(), area)
+    return write_item_beside(
+        out, scene.header, legend=legend, grid=scene.grid, origin=scene.origin
+    )
 
 
 def _finish(

@@ -260,7 +260,7 @@ def draw_map(
 
 def _show(setting: Setting, model: str, found: "Prediction") -> None:
     """Write and draw class map, confidence and class check of a prediction."""
-    from hypercover.maps import draw, export
+    from hypercover.maps import draw, export, stac
 
     scene, run = setting.scene, setting.folder
     parts = setting.load_split("main", setting.experiment.seed)
@@ -268,6 +268,13 @@ def _show(setting: Setting, model: str, found: "Prediction") -> None:
     title = f"{model} ({said})" if said else model
     export.write_class_map(
         run.map(model), found.labels, scene.legend, scene.grid, **scene.origin
+    )
+    stac.write_item_beside(
+        run.map(model),
+        scene.header,
+        legend=scene.legend,
+        grid=scene.grid,
+        origin=scene.origin,
     )
     _write_clean(setting, model, found)
     draw.save(draw.draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))

@@ -2,37 +2,52 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hypercover.errors import CallError
 from hypercover.files import write_text
-from hypercover.scene.classmap import ClassMap
-from hypercover.scene.legend import LandClass
+from hypercover.maps.cog import media_type
+from hypercover.scene.grid import Grid
+from hypercover.scene.legend import LandClass, Legend
+from hypercover.scene.origin import Origin, mark
 
-__all__ = ["stac_item", "write_stac_item"]
+__all__ = ["item_beside", "stac_item", "write_item_beside", "write_stac_item"]
 
 _EXTENSIONS = [
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
 ]
-_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+_EARLIEST = 1900
+"""Year before which a header does not mean the moment it names."""
 
 
-def stac_item(class_map: ClassMap, file: str | Path, when: str) -> dict[str, Any]:
+def stac_item(
+    file: str | Path,
+    when: str,
+    *,
+    legend: Legend,
+    grid: Grid,
+    origin: Origin | None = None,
+) -> dict[str, Any]:
     """Describe a class map as an item of a SpatioTemporal Asset Catalog (STAC 1.1).
 
     The classes stand in ``classification:classes`` with value, name, title and
-    colour, 0 as no data; footprint and box in WGS 84, where the map has a place.
+    colour, 0 as no data; footprint and box in WGS 84, where the map has a place.  The
+    map is called cloud-optimised where it is (:func:`~hypercover.maps.cog.is_cog`).
 
     Parameters
     ----------
-    class_map : ClassMap
     file : path
         The map; the item names it beside itself.
     when : str
         Day or moment the image was taken, such as ``1992-06-12``.
+    legend : Legend
+    grid : Grid
+    origin : Origin, optional
+        What the map must say of an image that was not measured.
 
     Raises
     ------
@@ -40,22 +55,22 @@ def stac_item(class_map: ClassMap, file: str | Path, when: str) -> dict[str, Any
         If the moment is not understood.
     """
     path = Path(file)
-    footprint = _footprint(class_map)
     properties: dict[str, Any] = {
         "datetime": _moment(when),
         "title": path.stem,
-        "proj:shape": list(class_map.grid.shape),
-        "proj:transform": [*class_map.grid.transform],
+        "proj:shape": list(grid.shape),
+        "proj:transform": [*grid.transform],
     }
-    if class_map.made_from:
-        properties["description"] = f"Made from a {class_map.made_from}."
-    if class_map.grid.crs:
-        properties |= _projection(class_map.grid.crs)
+    if made_from := mark(origin or {}):
+        properties["description"] = f"Made from a {made_from}."
+    if grid.crs:
+        properties |= _projection(grid.crs)
+    kind = media_type(path)
     asset = {
         "href": f"./{path.name}",
-        "type": _COG,
+        **({"type": kind} if kind else {}),
         "roles": ["data"],
-        "classification:classes": [_NO_DATA, *map(_class, class_map.legend)],
+        "classification:classes": [_NO_DATA, *map(_class, legend)],
     }
     item: dict[str, Any] = {
         "type": "Feature",
@@ -67,16 +82,61 @@ def stac_item(class_map: ClassMap, file: str | Path, when: str) -> dict[str, Any
         "links": [],
         "assets": {"classes": asset},
     }
-    return item | footprint
+    return item | _footprint(grid)
 
 
 _NO_DATA = {"value": 0, "name": "no_data", "title": "no data", "nodata": True}
 
 
-def write_stac_item(class_map: ClassMap, file: Path, path: Path, when: str) -> None:
-    """Write the item of a class map beside it."""
-    text = json.dumps(stac_item(class_map, file, when), indent=2, ensure_ascii=False)
-    write_text(path, text + "\n")
+def item_beside(file: Path) -> Path:
+    """Return the path of the item that is written with a map.
+
+    Examples
+    --------
+    >>> item_beside(Path("maps/cnn.tif")).name
+    'cnn.stac.json'
+    """
+    return file.with_suffix(".stac.json")
+
+
+def write_stac_item(
+    path: Path,
+    file: Path,
+    when: str,
+    *,
+    legend: Legend,
+    grid: Grid,
+    origin: Origin | None = None,
+) -> None:
+    """Write the item of a class map."""
+    item = stac_item(file, when, legend=legend, grid=grid, origin=origin)
+    write_text(path, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_item_beside(
+    file: Path, header: Mapping[str, str], *, legend: Legend, grid: Grid, origin: Origin
+) -> Path | None:
+    """Write the item of a class map beside it, if the image says when it was taken.
+
+    Without a moment no item is valid, so none is written, and an older one of that
+    name is removed.
+    """
+    path, when = item_beside(file), _said_moment(header)
+    if when is None:
+        path.unlink(missing_ok=True)
+        return None
+    write_stac_item(path, file, when, legend=legend, grid=grid, origin=origin)
+    return path
+
+
+def _said_moment(header: Mapping[str, str]) -> str | None:
+    """Return the moment a header names, or None where that is none that can be believed."""
+    said = header.get("acquisition time", "").strip("{} ")
+    try:
+        moment = datetime.fromisoformat(said)
+    except ValueError:
+        return None
+    return said if _EARLIEST <= moment.year <= datetime.now(UTC).year + 1 else None
 
 
 def _class(land: LandClass) -> dict[str, Any]:
@@ -111,19 +171,19 @@ def _projection(wkt: str) -> dict[str, Any]:
     return {"proj:code": None, "proj:wkt2": crs.to_wkt(version="WKT2_2019")}
 
 
-def _footprint(class_map: ClassMap) -> dict[str, Any]:
+def _footprint(grid: Grid) -> dict[str, Any]:
     """Return outline and box in longitude and latitude; nothing without a place."""
-    if not class_map.grid.placed or not class_map.grid.crs:
+    if not grid.placed or not grid.crs:
         return {}
     from rasterio.crs import CRS
     from rasterio.warp import transform_geom
 
-    rows, cols = class_map.grid.shape
+    rows, cols = grid.shape
     corners = [(0, 0), (0, rows), (cols, rows), (cols, 0), (0, 0)]
-    a, b, c, d, e, f = class_map.grid.transform
+    a, b, c, d, e, f = grid.transform
     ring = [(a * col + b * row + c, d * col + e * row + f) for col, row in corners]
     outline = {"type": "Polygon", "coordinates": [ring]}
-    source, target = CRS.from_wkt(class_map.grid.crs), CRS.from_epsg(4326)
+    source, target = CRS.from_wkt(grid.crs), CRS.from_epsg(4326)
     # GDAL cuts it where it crosses the 180th meridian, and takes in a pole.
     geometry = transform_geom(source, target, outline, precision=7)
     return {"geometry": geometry, "bbox": _box(geometry)}
