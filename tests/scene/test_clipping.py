@@ -9,12 +9,13 @@ import shapely
 import xarray as xr
 
 from hypercover.errors import LabelError
-from hypercover.scene.clipping import area_of, clip
+from hypercover.scene.area import area_of
+from hypercover.scene.clipping import clip
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.writing import write_labels, write_scene
+from hypercover.scene.writing import write_scene
 
 
 def polygons(path, *boxes, crs="EPSG:32616"):
@@ -118,11 +119,6 @@ def test_labels_outside_are_dropped(scene, codes):
     part = clip(scene.with_labels(codes, Legend.of({1: "a", 2: "b", 5: "c"})), inside)
     assert part.legend.names == ("a",)
     assert (part.labels == codes[0:4, 0:5]).all()
-
-
-def test_a_raster_on_the_grid_is_an_area(scene, codes, tmp_path):
-    path = write_labels(codes, Legend(), scene.grid, tmp_path / "mask.tif")
-    assert (area_of(path, scene.grid) == (codes > 0)).all()
 
 
 def test_areas_that_are_none_are_refused(scene, tmp_path):

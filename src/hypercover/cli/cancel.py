@@ -1,5 +1,7 @@
 """``hypercover cancel``: the jobs of a run are taken back."""
 
+import shlex
+
 import typer
 
 from hypercover.cli.options import PREPARED
@@ -26,4 +28,5 @@ def command(run: PREPARED) -> None:
         typer.echo("No job of this run waits or runs.")
         return
     submission.system.cancel(busy)
-    typer.echo(f"Cancelled: {', '.join(busy)}. To go on: hypercover resume {folder}")
+    again = shlex.join(["hypercover", "resume", str(folder)])
+    typer.echo(f"Cancelled: {', '.join(busy)}. To go on: {again}")

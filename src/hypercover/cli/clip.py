@@ -14,7 +14,9 @@ def command(
     image: IMAGE,
     area: Annotated[
         Path,
-        typer.Argument(help="Polygons (.gpkg, .geojson, .shp), or a raster on its grid."),
+        typer.Argument(
+            help="Polygons (.gpkg, .geojson, .shp, .fgb), or a raster on its grid."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")

@@ -1,5 +1,6 @@
 """``hypercover plan``: the tasks of an experiment, and what each will take."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -54,4 +55,5 @@ def command(
         prepare(asked)
     show_plan(asked)
     if ready:
-        typer.echo(f"Ready: hypercover work {asked.folder} --task 1")
+        folder = shlex.quote(str(asked.folder))
+        typer.echo(f"Ready: hypercover work {folder} --task 1")

@@ -1,6 +1,7 @@
 """Submitting for somebody who reads: what is asked for, what was sent, what comes next."""
 
 import math
+import shlex
 from typing import Any, cast, get_args
 
 from hypercover.cli.progress import duration
@@ -56,7 +57,8 @@ def submit_and_show(
     sent = send(ready)
     say(*_lines(ready, {array.name: f"job {array.job}" for array in sent.arrays}))
     say(f"Scripts: {scripts_folder(asked.folder)}")
-    say(f"Then: hypercover status {asked.folder} (and logs, cancel, resume)")
+    then = shlex.join(["hypercover", "status", str(asked.folder)])
+    say(f"Then: {then} (and logs, cancel, resume)")
 
 
 def _lines(ready: Sending, ids: dict[str, str]) -> list[str]:
@@ -86,7 +88,8 @@ def _stopped(ready: Sending) -> list[str]:
     """Say which networks take longer than the time limit, and what will happen then."""
     again = "when the job is put back into the queue"
     if ready.scheduler != "slurm":
-        again = f"after hypercover resume {ready.prepared.folder}"
+        folder = shlex.quote(str(ready.prepared.folder))
+        again = f"after hypercover resume {folder}"
     return [
         f"Note: {name} is expected to take {clock(math.ceil(ready.seconds[name]))}, longer "
         f"than the time limit; stopped by it, it goes on from its checkpoint {again}."

@@ -1,5 +1,6 @@
 """Kept SVMs as LIBSVM model files, and LIBSVM models as bundles that map scenes."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,11 @@ def export_model(model: Path, out: Path) -> tuple[Path | None, str]:
     write_model(out, model_of(svm))
     # The name of svm-scale's own file, F.range, is somebody else's.
     beside = out.with_name(f"{out.name}.range")
-    write = f"hypercover libsvm write SCENE --model {model}"
+    write = f"hypercover libsvm write SCENE --model {shlex.quote(str(model))}"
     if bundle.features is None and svm.projection_ is None:
         write_range(beside, svm)
         return beside, (
-            f"The model sees scaled bands: scale raw data with svm-scale -r {beside}, or, "
+            f"The model sees scaled bands: scale raw data with svm-scale -r {shlex.quote(str(beside))}, or, "
             f"with every digit, write them with {write}."
         )
     beside.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from hypercover.maps.clean import Cleaning
 from hypercover.maps.export import write_class_map
 from hypercover.maps.stac import write_stac_item
 from hypercover.maps.vectors import DRIVERS, write_polygons
+from hypercover.scene.area import area_of
 from hypercover.scene.classmap import ClassMap, open_class_map
-from hypercover.scene.clipping import area_of
 
 __all__ = ["MapExport"]
 

@@ -18,8 +18,8 @@ from hypercover.maps.export import write_class_map
 from hypercover.maps.predict import check_places, predict_to_files
 from hypercover.maps.stac import write_item_beside
 from hypercover.maps.style import sidecars_of
+from hypercover.scene.area import area_of
 from hypercover.scene.classmap import open_class_map
-from hypercover.scene.clipping import area_of
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 

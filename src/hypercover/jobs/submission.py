@@ -5,6 +5,7 @@ All of it lies in ``jobs/`` of the folder that is worked on: ``NAME.sh`` and
 """
 
 import logging
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -171,7 +172,7 @@ def check_idle(folder: Path) -> None:
     if busy:
         raise CallError(
             f"The jobs {', '.join(busy)} are at work in {folder}; wait until they end, or "
-            f"call hypercover cancel {folder}."
+            f"call hypercover cancel {shlex.quote(str(folder))}."
         )
 
 

@@ -8,40 +8,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import LabelError
-from hypercover.scene.formats.signature import Kind, kind_of, local_file
+from hypercover.scene.area import Mask, area_of
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.reading import label_map_of
 from hypercover.scene.scene import Scene
 from hypercover.scene.unused import unused_value
 
-__all__ = ["area_of", "clip"]
-
-Mask = npt.NDArray[np.bool_]
-
-
-def area_of(path: str | Path, grid: Grid) -> Mask:
-    """Tell which pixels (y, x) of a grid lie in the area that a file gives.
-
-    Shapes of a vector file in any coordinate system, or a raster on the grid whose
-    non-zero pixels are in.
-
-    Raises
-    ------
-    LabelError
-        If it cannot be read, or no pixel lies in it.
-    """
-    file = local_file(path)
-    if kind_of(file) is Kind.VECTOR:
-        from hypercover.scene.formats.vector import read_vector_area
-
-        return read_vector_area(file, grid)
-    inside = label_map_of(file, grid, None, None).codes > 0
-    if not inside.any():
-        raise LabelError(
-            f"All pixels of {file} are zero: no area; give one that has pixels."
-        )
-    return np.asarray(inside)
+__all__ = ["clip"]
 
 
 def clip(scene: Scene, area: Mask | str | Path) -> Scene:
@@ -56,7 +29,7 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
     ----------
     scene : Scene
     area : array of bool (y, x), or path
-        See :func:`area_of`.
+        See :func:`~hypercover.scene.area.area_of`.
 
     Raises
     ------

@@ -84,8 +84,10 @@ def _check_range(numbers: npt.NDArray[Any], source: object) -> None:
         )
 
 
-def check_size(shape: tuple[int, ...], grid: Grid, source: object) -> None:
-    """Refuse labels of another size than the image.
+def check_size(
+    shape: tuple[int, ...], grid: Grid, source: object, what: str = "labels"
+) -> None:
+    """Refuse labels, or what else there is, of another size than the image.
 
     Raises
     ------
@@ -96,14 +98,16 @@ def check_size(shape: tuple[int, ...], grid: Grid, source: object) -> None:
         return
     turned = " (rows and columns are swapped)" if shape == grid.shape[::-1] else ""
     raise LabelError(
-        f"The labels must have the size of the image, {grid.rows} rows × {grid.cols} "
-        f"columns, but {source} has {' × '.join(map(str, shape))}{turned}; give labels "
+        f"The {what} must have the size of the image, {grid.rows} rows × {grid.cols} "
+        f"columns, but {source} has {' × '.join(map(str, shape))}{turned}; give {what} "
         "made for this image."
     )
 
 
-def check_placement(found: Grid | None, grid: Grid, source: object) -> None:
-    """Refuse labels that lie elsewhere than the image, where both say where.
+def check_placement(
+    found: Grid | None, grid: Grid, source: object, what: str = "labels"
+) -> None:
+    """Refuse labels, or what else there is, that lie elsewhere than the image, where both say where.
 
     Raises
     ------
@@ -114,14 +118,14 @@ def check_placement(found: Grid | None, grid: Grid, source: object) -> None:
         return
     if found.crs and grid.crs and not _same_crs(found.crs, grid.crs):
         raise LabelError(
-            f"The labels {source} are in another coordinate system than the image; "
-            "reproject them to the grid of the image."
+            f"The image is in another coordinate system than the {what} {source}; "
+            "reproject these to the grid of the image."
         )
     apart = offset(found, grid)
     if apart > _APART:
         raise LabelError(
-            f"The labels {source} lie up to {apart:,.2f} pixels beside the image; "
-            "resample them to the grid of the image."
+            f"Pixels of the {what} {source} lie up to {apart:,.2f} pixels beside the image; "
+            "resample them to its grid."
         )
 
 

@@ -1,6 +1,7 @@
 """Labels from shapes: attributes become classes, centres of pixels decide."""
 
 import sqlite3
+import struct
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -48,7 +49,7 @@ def expected():
     return label_map
 
 
-@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp"])
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.fgb"])
 @pytest.mark.parametrize("kind", [np.int32, np.float64])
 def test_numbers_are_codes(tmp_path, utm, shapes, expected, name, kind):
     crs = "EPSG:4326" if name == "a.geojson" else UTM
@@ -64,6 +65,47 @@ def test_numbers_are_codes(tmp_path, utm, shapes, expected, name, kind):
     labels, legend = open_labels(path, utm)
     np.testing.assert_array_equal(labels, expected)
     assert legend.codes == (3, 7)
+
+
+@pytest.mark.parametrize("count", [4, 10**6, 10**10, 2**62])
+def test_a_flatgeobuf_that_lies_about_its_shapes_is_refused(tmp_path, utm, shapes, count):
+    path = save(tmp_path / "a.fgb", shapes, code=[3, 7, 3])
+    whole = path.read_bytes()
+    at = whole.find(struct.pack("<Q", 3))
+    path.write_bytes(whole[:at] + struct.pack("<Q", count) + whole[at + 8 :])
+    with pytest.raises(LabelError):
+        open_labels(path, utm)
+
+
+@pytest.mark.parametrize("cut", [9, 60, 200, -1])
+def test_a_flatgeobuf_cut_short_is_refused(tmp_path, utm, shapes, cut):
+    path = save(tmp_path / "a.fgb", shapes, code=[3, 7, 3])
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(LabelError):
+        open_labels(path, utm)
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "kind"),
+    [
+        ("my a.parquet", b"PAR1\x15\x04", "is Parquet"),
+        ("my a.kml", b'<?xml version="1.0"?>\n<kml xmlns="x">', "is KML"),
+        ("my a.gml", b"\xef\xbb\xbf<gml:FeatureCollection>", "is GML"),
+        ("my a.gpx", b"<gpx>", "is GPX"),
+        ("my a.kmz", b"PK\x03\x04", "is KMZ"),
+        ("my a.tab", b"!table\n!version 300", "is MapInfo"),
+    ],
+)
+def test_shapes_in_other_formats_are_told_which_are_read(tmp_path, utm, name, begin, kind):
+    path = tmp_path / name
+    path.write_bytes(begin)
+    with pytest.raises(LabelError) as refused:
+        open_labels(path, utm)
+    said = str(refused.value)
+    assert "Shapes are read from GeoPackage, GeoJSON, Shapefile and FlatGeobuf" in said
+    assert kind in said
+    # The command can be copied, spaces and all.
+    assert said.endswith(f"(ogr2ogr shapes.gpkg '{path}').")
 
 
 def test_names_are_numbered_by_the_alphabet(tmp_path, utm, shapes, expected):

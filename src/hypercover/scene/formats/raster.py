@@ -270,7 +270,7 @@ def read_window(path: Path, wanted: Indices) -> npt.NDArray[np.generic]:
     return block[:, rows - down.start][:, :, cols - across.start]
 
 
-def read_layer(path: Path) -> Layer:
+def read_layer(path: Path, what: str = "label map") -> Layer:
     """Read a raster of one band whole, with its colours and class names.
 
     Raises
@@ -283,8 +283,8 @@ def read_layer(path: Path) -> Layer:
         intact.check(dataset, file)
         if dataset.count != 1:
             raise SceneError(
-                f"A label map must have one band, found {dataset.count} in {path}; "
-                "extract the band with the class codes."
+                f"The {what} must have one band, found {dataset.count} in {path}; extract the "
+                "band that is meant."
             )
         return Layer(
             dataset.read(1),

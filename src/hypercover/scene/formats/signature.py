@@ -1,18 +1,26 @@
 """What kind of file a path is, told from its first bytes rather than its name."""
 
 import re
+import shlex
 from enum import Enum
 from pathlib import Path
 
 from hypercover.errors import SceneError
 from hypercover.scene.formats.vrt import ALLOWING, is_vrt, vrt_allowed, vrt_sources
 
-__all__ = ["Kind", "is_json", "kind_of", "local_file"]
+__all__ = ["SHAPES", "Kind", "is_json", "kind_of", "local_file"]
 
 _HEAD = 1024
 _NETWORK = ("/vsi", "\\\\")
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
 """An address that went through Path, which takes two slashes for one; no drive letter."""
+
+
+SHAPES = "GeoPackage, GeoJSON, Shapefile and FlatGeobuf"
+"""Formats that shapes are read from."""
+_OTHER_SHAPES = {b"PAR1": "Parquet", b"!table": "MapInfo"}
+"""What other formats of shapes, of which none is read, begin with."""
+_XML_SHAPES = re.compile(rb"<(?:\w+:)?(kml|gpx|FeatureCollection)\b", re.IGNORECASE)
 
 
 class Kind(Enum):
@@ -80,6 +88,19 @@ def _refuse_pointing(path: Path, head: bytes) -> None:
     )
 
 
+def _refuse_other_shapes(path: Path, head: bytes) -> None:
+    """Say of shapes in a format that is not read which formats are."""
+    known = (name for start, name in _OTHER_SHAPES.items() if head.startswith(start))
+    name, tag = next(known, None), _XML_SHAPES.search(head)
+    if tag and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        name = {b"kml": "KML", b"gpx": "GPX"}.get(tag[1].lower(), "GML")
+    if name or path.suffix.lower() == ".kmz":
+        raise SceneError(
+            f"Shapes are read from {SHAPES}, but {path} is {name or 'KMZ'}; save it as one of "
+            f"these ({shlex.join(['ogr2ogr', 'shapes.gpkg', str(path)])})."
+        )
+
+
 def kind_of(path: Path) -> Kind:
     """Tell which reader a file needs.
 
@@ -91,6 +112,7 @@ def kind_of(path: Path) -> Kind:
     head = _head(path)
     if not head:
         raise SceneError(f"{path} is empty; give a file that holds an image.")
+    _refuse_other_shapes(path, head)
     _refuse_pointing(path, head)
     suffix = path.suffix.lower()
     if head.startswith(b"MATLAB 7.3"):
@@ -112,6 +134,7 @@ _STARTS = {
     b"PK\x03\x04": Kind.NPZ,
     b"SQLite format 3\0": Kind.VECTOR,
     b"\x00\x00\x27\x0a": Kind.VECTOR,
+    b"fgb\x03fgb": Kind.VECTOR,
 }
 
 

@@ -1,6 +1,7 @@
 """Labels from vector files: the attribute that names the class, burnt into pixels."""
 
 import logging
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from hypercover.errors import LabelError
 from hypercover.scene.formats.links import refuse_links
-from hypercover.scene.formats.signature import is_json
+from hypercover.scene.formats.signature import SHAPES, is_json
 from hypercover.scene.grid import Grid
 from hypercover.scene.labels import LabelMap, as_codes
 from hypercover.scene.legend import MAX_CODE
@@ -23,7 +24,9 @@ logging.getLogger("pyogrio").addHandler(logging.NullHandler())
 
 _LARGEST = 2**31
 """Bytes of a vector file that is read whole."""
-_DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile"}
+_LEAST = 8
+"""Bytes that a shape takes at least; memory is taken for as many as a file says."""
+_DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf"}
 """Formats that hold their shapes themselves: others can point to files and networks."""
 _USUAL = {"class", "class_id", "class_name", "classname", "code", "label", "labels",
           "landcover", "land_cover", "category", "klasse", "type", "gt"}  # fmt: skip
@@ -134,6 +137,7 @@ def _read(path: Path, field: str | None, *, bare: bool = False) -> _Shapes:
         DataLayerError,
         shapely.errors.ShapelyError,
         ValueError,
+        IndexError,
     ) as error:
         raise LabelError(
             f"{path} cannot be read as a vector file: it is damaged or of an unknown "
@@ -146,7 +150,9 @@ def _read(path: Path, field: str | None, *, bare: bool = False) -> _Shapes:
 def _check_file(path: Path) -> None:
     """Refuse what must not be handed to GDAL."""
     if path.stat().st_size > _LARGEST:
-        raise LabelError(f"{path} is larger than 2 GiB; give the labelled shapes alone.")
+        raise LabelError(
+            f"{path} is larger than 2 GiB; give the shapes that are needed alone."
+        )
     if is_json(path):
         refuse_links(path)
 
@@ -155,10 +161,10 @@ def _layer(path: Path, layers: npt.NDArray[np.object_]) -> str | None:
     """Return the layer with shapes, or None of none: tables such as styles are no rivals."""
     found = [str(name) for name, kind in layers if kind is not None]
     if len(found) > 1:
+        own = shlex.join(["ogr2ogr", "one.gpkg", str(path), found[0]])
         raise LabelError(
             f"{path} holds {len(found)} layers with shapes ({', '.join(found[:8])}); save "
-            f"the one that is meant as a file of its own (ogr2ogr one.gpkg {path.name} "
-            f"{found[0]})."
+            f"the one that is meant as a file of its own ({own})."
         )
     return found[0] if found else None
 
@@ -167,12 +173,17 @@ def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
     """Refuse formats other than those offered, and tables without shapes."""
     if info["driver"] not in _DRIVERS:
         raise LabelError(
-            f"Shapes are read from GeoPackage, GeoJSON and Shapefile, but {path} is of the "
-            f"format {info['driver']}; save it as GeoPackage."
+            f"Shapes are read from {SHAPES}, but {path} is of the format {info['driver']}; "
+            "save it as GeoPackage."
+        )
+    if info["features"] > path.stat().st_size // _LEAST:
+        raise LabelError(
+            f"{path} says that it holds {info['features']:,} shapes, more than its bytes can "
+            "be; it is damaged: save it again."
         )
     if info["geometry_type"] is None:
         raise LabelError(
-            f"{path} holds a table without shapes; give the layer of labelled shapes alone."
+            f"{path} holds a table without shapes; give the layer of shapes alone."
         )
     return info
 
