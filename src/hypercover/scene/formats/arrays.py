@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.scene.formats.members import Member
-from hypercover.scene.memory import check_fits
+from hypercover.scene.memory import check_fits, check_unpacked
 
 __all__ = ["archive_members", "file_members"]
 
@@ -97,9 +97,13 @@ def _unpacked(path: Path, name: str, n_bytes: int) -> npt.NDArray[np.generic]:
     check_fits(n_bytes, f"Array {name} of {path}")
     try:
         with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+            stored = archive.getinfo(name).compress_size
+            check_unpacked(n_bytes, stored, f"Array {name} of {path}")
             values: npt.NDArray[np.generic] = np.lib.format.read_array(
                 file, allow_pickle=False
             )
+    except SceneError:
+        raise
     except _BROKEN as error:
         raise _damaged(path, error) from error
     return values

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from hypercover.errors import SceneError
 from hypercover.scene.formats.members import Member
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.memory import check_unpacked
 
 __all__ = ["file_attributes", "group_attributes", "members"]
 
@@ -152,10 +154,15 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> Member:
         name,
         tuple(shape[axis] for axis in order) if order else shape,
         kind,
-        partial(_lazy, path, name, shape, dataset.dtype, order),
+        partial(_lazy, path, name, shape, dataset.dtype, order, _stored(dataset)),
         tuple(dims[axis] for axis in order) if order and dims else dims,
         _plain(dataset.attrs),
     )
+
+
+def _stored(dataset: Any) -> int:
+    """Bytes of an array as they lie in the file."""
+    return int(dataset.id.get_storage_size())
 
 
 def _dims(dataset: Any, count: int) -> tuple[str, ...]:
@@ -192,7 +199,10 @@ def _lazy(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     order: tuple[int, ...] | None,
+    stored: int,
 ) -> LazyArray:
+    n_bytes = prod(shape) * dtype.itemsize
+    check_unpacked(n_bytes, stored, f"{name} of {path}")
     return LazyArray(shape, dtype, partial(_fetch, path, name), order)
 
 

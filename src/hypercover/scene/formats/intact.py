@@ -8,7 +8,7 @@ import numpy as np
 from rasterio.windows import Window
 
 from hypercover.errors import SceneError
-from hypercover.scene.memory import check_cube, check_fits
+from hypercover.scene.memory import check_cube, check_fits, check_unpacked
 
 __all__ = ["check"]
 
@@ -28,6 +28,9 @@ def check(dataset: Any, path: Path) -> None:
     """
     check_cube((dataset.count, dataset.height, dataset.width), f"The image {path}")
     check_fits(_block_bytes(dataset), f"One block of {path}")
+    if dataset.driver != "VRT":
+        # Of a VRT the images it names are looked at, each for itself.
+        check_unpacked(_bytes(dataset), _stored(dataset), f"The image {path}")
     if dataset.driver == "GTiff":
         _check_length(path, max(_block_ends(dataset), default=0))
     elif dataset.driver in {"ENVI", "LAN", "EHdr"}:
@@ -43,6 +46,17 @@ def _check_length(path: Path, needed: int) -> None:
             f"{path} is cut short: its header asks for {needed:,} bytes and {found:,} "
             "are there; copy or download it again."
         )
+
+
+def _bytes(dataset: Any) -> int:
+    """Bytes of all pixels."""
+    items: int = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    return int(dataset.width) * int(dataset.height) * items
+
+
+def _stored(dataset: Any) -> int:
+    """Bytes of the files that the pixels lie in."""
+    return sum(Path(file).stat().st_size for file in dataset.files if Path(file).is_file())
 
 
 def _is_by_pixel(dataset: Any) -> bool:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.scene.formats.members import Member
-from hypercover.scene.memory import check_fits
+from hypercover.scene.memory import check_fits, check_unpacked
 
 __all__ = ["members"]
 
@@ -230,7 +230,9 @@ def _read(path: Path, start: int) -> npt.NDArray[np.generic]:
         head = _head(element[0], order)
         if head.dtype is None:
             raise _DamageError("the array is not of numbers")
-        check_fits(head.n_bytes, f"Variable {head.name} of {path}")
+        what = f"Variable {head.name} of {path}"
+        check_fits(head.n_bytes, what)
+        check_unpacked(head.n_bytes, element[1] - start, what)
         numbers = np.frombuffer(element[0].fill(bytearray(head.n_bytes)), head.dtype)
     native = numbers.astype(head.dtype.newbyteorder("="), copy=False)
     return native.reshape(head.shape, order="F")
