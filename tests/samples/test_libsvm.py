@@ -293,3 +293,10 @@ def test_usual_lines_are_read_at_once(tmp_path):
     for sparse in (False, True):
         write_libsvm(tmp_path / "x.el", [(np.arange(20), values)], sparse=sparse)
         assert _read_at_once((tmp_path / "x.el").read_bytes()) is not None
+
+
+def test_what_a_killed_process_left_of_the_file_is_swept_up(tmp_path):
+    dead = tmp_path / ".two.999999999-0.part.el"
+    dead.write_text("1 1:0.")
+    write_libsvm(tmp_path / "two.el", [([1], np.float32([[0.1]]))])
+    assert [path.name for path in tmp_path.iterdir()] == ["two.el"]

@@ -1,5 +1,6 @@
 """What is written comes back: values, wavelengths, georeference, names and colours."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -135,6 +136,21 @@ def test_no_name_of_a_draft_stays(tmp_path, scene):
         ["a.tif", "a.hdr", "a.img", "a.dat", "a.bil", "a.bip"]
     )
     assert ".part" not in (tmp_path / "a.hdr").read_text()
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.hdr", "a.h5"])
+def test_what_a_killed_process_left_of_the_file_is_swept_up(tmp_path, scene, name):
+    """A draft may be as large as a disk; of living writers and other files nothing goes."""
+    suffix = ".img" if name == "a.hdr" else Path(name).suffix
+    living = tmp_path / f".a.{os.getpid()}-77.part{suffix}"
+    others = tmp_path / f".b.999999999-0.part{suffix}"
+    dead = tmp_path / f".a.999999999-0.part{suffix}"
+    for draft in (living, others, dead):
+        draft.touch()
+    write_scene(scene, tmp_path / name)
+    assert living.exists()
+    assert others.exists()
+    assert not dead.exists()
 
 
 def test_band_tags_are_those_of_gdal(tmp_path, scene):

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.files import atomic
+from hypercover.files import atomic, sweep_drafts
 from hypercover.samples.libsvm_lines import MOST_FEATURES, Layout, Lines, read_lines
 from hypercover.scene.memory import check_fits
 
@@ -85,6 +85,7 @@ def write_libsvm(
     1 1:2.0 2:3.0
     """
     count, width = 0, None
+    sweep_drafts(path)
     with atomic(path) as draft, draft.open("wb") as file:
         for given_labels, given_values in blocks:
             labels, values = np.asarray(given_labels), np.asarray(given_values)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.errors import HypercoverError, OutputError, counted
-from hypercover.files import missing_folders, sweep_drafts
+from hypercover.files import missing_folders
 from hypercover.scene.companions import identity
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import Layers, TileStore
@@ -62,7 +62,6 @@ def keeping(target: Path, plan: Mapping[str, Any]) -> Iterator[TileStore]:
                 folder.rmdir()
         raise
     store.remove()
-    sweep_drafts(target)
 
 
 class Kept:

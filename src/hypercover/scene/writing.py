@@ -15,7 +15,7 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from hypercover.errors import CallError, OutputError, SceneError
-from hypercover.files import atomic, check_writable, write_text
+from hypercover.files import atomic, check_writable, sweep_drafts, write_text
 from hypercover.scene.companions import companions
 from hypercover.scene.formats import intact
 from hypercover.scene.formats.envi import class_lines, finish_header, listable
@@ -149,6 +149,8 @@ def write_scene(
     target = Path(path)
     driver = driver_of(target)
     options = _options(driver, target, interleave)
+    # Of a killed process; before the disk is needed for this one.
+    sweep_drafts(target)
     if driver == "HDF5":
         from hypercover.scene.writing_hdf5 import write_hdf5
 
