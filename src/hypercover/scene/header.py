@@ -19,6 +19,7 @@ __all__ = [
     "numbered",
     "of_bands",
     "of_land",
+    "product_header",
     "with_header",
 ]
 
@@ -155,6 +156,23 @@ def of_land(header: Mapping[str, str]) -> dict[str, str]:
     {'sensor type': 'HyMap'}
     """
     return {key: header[key] for key in _LAND if key in header}
+
+
+def product_header(
+    sensor: str,
+    moment: object,
+    gains: Iterable[float] = (),
+    offsets: Iterable[float] = (),
+) -> dict[str, str]:
+    """Return the entries of a product; what is not known of it is left out.
+
+    Examples
+    --------
+    >>> product_header("EMIT", "2024-06-01T10:10:10Z")
+    {'acquisition time': '2024-06-01T10:10:10Z', 'sensor type': 'EMIT'}
+    """
+    said = {"sensor type": sensor, "acquisition time": "" if moment is None else moment}
+    return kept(said | {GAINS: numbered(gains), OFFSETS: numbered(offsets)})
 
 
 def numbered(values: Iterable[float]) -> str:

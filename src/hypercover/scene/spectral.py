@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-__all__ = ["BandTable", "band_numbers", "band_tags", "from_tags", "to_nanometres",
+__all__ = ["BandTable", "Values", "band_numbers", "band_tags", "from_tags", "to_nanometres",
            "widths_in_nm"]  # fmt: skip
 
 Values = npt.NDArray[np.float64]

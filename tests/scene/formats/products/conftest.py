@@ -3,6 +3,7 @@
 import json
 
 import h5py
+import netCDF4
 import numpy as np
 import pytest
 import rasterio
@@ -40,20 +41,35 @@ ENMAP = "ENMAP01-____L2A-DT0000001234_20240601T101010Z_001_V010400_20240602T0000
 
 @pytest.fixture
 def enmap(tmp_path):
-    """EnMAP L2A: SPECTRAL_IMAGE.TIF and METADATA.XML."""
+    """EnMAP L2A: SPECTRAL_IMAGE.TIF and METADATA.XML; the fourth band, in vapour, is empty."""
     values = cube_of(5)
-    tif(tmp_path / f"{ENMAP}SPECTRAL_IMAGE.TIF", values, nodata=-32768)
+    stored = np.insert(values, 3, -32768, axis=0)
+    tif(tmp_path / f"{ENMAP}SPECTRAL_IMAGE.TIF", stored, nodata=-32768)
     bands = "".join(
         f'<bandID number="{at + 1}"><wavelengthCenterOfBand>{418.4 + 7.25 * at}'
         f"</wavelengthCenterOfBand><FWHMOfBand>{6.9 + at / 10}</FWHMOfBand>"
         "<GainOfBand>0.0001</GainOfBand><OffsetOfBand>0</OffsetOfBand></bandID>"
-        for at in range(5)
+        for at in range(6)
+    )
+    statistics = "".join(
+        f'<bandID number="{at + 1}"><minimum>{low}</minimum><mean>{low}</mean>'
+        f"<stdDeviation>{spread}</stdDeviation></bandID>"
+        for at, (low, spread) in enumerate(
+            [(310, 42.5)] * 3 + [(-1000000, 0)] + [(310, 42.5)] * 2
+        )
     )
     path = tmp_path / f"{ENMAP}METADATA.XML"
     path.write_text(
         '<?xml version="1.0" encoding="UTF-8"?>\n<!-- comment -->\n<level_X><metadata/>'
+        "<base><level>L2A</level><temporalCoverage><startTime>2024-06-01T10:10:10.123456Z"
+        "</startTime><stopTime>2024-06-01T10:10:14.6Z</stopTime></temporalCoverage></base>"
         "<specific><qualityFlag/><vnirBadPixels><bandID number=\"1\"/></vnirBadPixels>"
-        f"<bandCharacterisation>{bands}</bandCharacterisation></specific></level_X>"
+        "<vnirProductQuality><expectedChannelsList>1,2</expectedChannelsList>"
+        "</vnirProductQuality><swirProductQuality><expectedChannelsList>3,4,5,6"
+        "</expectedChannelsList></swirProductQuality>"
+        f"<bandCharacterisation>{bands}</bandCharacterisation>"
+        "<backgroundValue>-32768</backgroundValue></specific>"
+        f"<product><bandStatistics>{statistics}</bandStatistics></product></level_X>"
     )  # fmt: skip
     return path, values
 
@@ -89,10 +105,18 @@ def sentinel(tmp_path):
     path.write_text(
         '<?xml version="1.0" encoding="UTF-8"?><n1:Level-2A_User_Product '
         'xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-2A.xsd">'
-        "<n1:General_Info><Product_Image_Characteristics><QUANTIFICATION_VALUES_LIST>"
+        "<n1:General_Info><Product_Info>"
+        "<PRODUCT_START_TIME>2024-06-01T10:10:21.024Z</PRODUCT_START_TIME>"
+        '<Datatake datatakeIdentifier="GS2A_20240601T101021_046732_N05.10">'
+        "<SPACECRAFT_NAME>Sentinel-2A</SPACECRAFT_NAME></Datatake></Product_Info>"
+        "<Product_Image_Characteristics><QUANTIFICATION_VALUES_LIST>"
         '<BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>'
         "</QUANTIFICATION_VALUES_LIST><BOA_ADD_OFFSET_VALUES_LIST>"
-        '<BOA_ADD_OFFSET band_id="0">-1000</BOA_ADD_OFFSET></BOA_ADD_OFFSET_VALUES_LIST>'
+        + "".join(
+            f'<BOA_ADD_OFFSET band_id="{at}">{-1000 - at}</BOA_ADD_OFFSET>'
+            for at in range(13)
+        )
+        + "</BOA_ADD_OFFSET_VALUES_LIST>"
         f"<Spectral_Information_List>{spectral}</Spectral_Information_List>"
         "</Product_Image_Characteristics></n1:General_Info></n1:Level-2A_User_Product>"
     )
@@ -125,14 +149,35 @@ def landsat_in(tmp_path, form):
     groups = {
         "PRODUCT_CONTENTS": {
             "ORIGIN": "Image courtesy of the U.S. Geological Survey",
+            "PROCESSING_LEVEL": "L2SP",
             **names,
         },
-        "IMAGE_ATTRIBUTES": {"SPACECRAFT_ID": "LANDSAT_9", "SENSOR_ID": "OLI_TIRS"},
-        "LEVEL1_PROCESSING_RECORD": {"FILE_NAME_BAND_1": f"{LANDSAT}_B1.TIF"},
+        "IMAGE_ATTRIBUTES": {
+            "SPACECRAFT_ID": "LANDSAT_9",
+            "SENSOR_ID": "OLI_TIRS",
+            "DATE_ACQUIRED": "2024-06-01",
+            "SCENE_CENTER_TIME": "10:10:10.1234567Z",
+        },
+        "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS": scales("2.75e-05", "-0.2"),
+        "LEVEL1_PROCESSING_RECORD": {
+            "PROCESSING_LEVEL": "L1TP",
+            "FILE_NAME_BAND_1": f"{LANDSAT}_B1.TIF",
+        },
+        "LEVEL1_RADIOMETRIC_RESCALING": scales("2.0000E-05", "-0.100000"),
     }
     path = tmp_path / f"{LANDSAT}_MTL.{form}"
     path.write_text(metadata(groups, form))
     return path, values
+
+
+def scales(gain, offset):
+    """What turns numbers into reflectance, by band; it stands there for both levels."""
+    names = {"MULT": gain, "ADD": offset}
+    return {
+        f"REFLECTANCE_{what}_BAND_{band}": value
+        for what, value in names.items()
+        for band in range(1, 8)
+    }
 
 
 def metadata(groups, form):
@@ -140,12 +185,9 @@ def metadata(groups, form):
     if form == "json":
         return json.dumps({"LANDSAT_METADATA_FILE": groups}, indent=2)
     if form == "xml":
-        # The record of level 1 repeats names there too; it lies last.
-        first = {k: v for k, v in groups.items() if k != "LEVEL1_PROCESSING_RECORD"}
         inner = "".join(
             f"<{group}>" + "".join(f"<{k}>{v}</{k}>" for k, v in values.items()) + f"</{group}>"
-            for group, values in {**first, "LEVEL1_PROCESSING_RECORD":
-                                  groups["LEVEL1_PROCESSING_RECORD"]}.items()
+            for group, values in groups.items()
         )  # fmt: skip
         return f"<LANDSAT_METADATA_FILE>{inner}</LANDSAT_METADATA_FILE>"
     lines = ["GROUP = LANDSAT_METADATA_FILE"]
@@ -157,7 +199,7 @@ def metadata(groups, form):
 
 @pytest.fixture
 def prisma(tmp_path):
-    """PRISMA L2D: bands from long to short waves, the first of each cube empty."""
+    """PRISMA L2D: bands from long to short waves; of VNIR the first is empty, of SWIR the last."""
     path = tmp_path / "PRS_L2D_STD_20240601101010_20240601101014_0001.he5"
     vnir, swir = cube_of(4, dtype=np.uint16), cube_of(6, dtype=np.uint16) + 20_000
     swath = "HDFEOS/SWATHS/PRS_L2D_HCO"
@@ -170,18 +212,26 @@ def prisma(tmp_path):
         ]
         for part, centres in (
             ("Vnir", [0.0, 970.0, 700.0, 410.0]),
-            ("Swir", [0.0, 2490.0, 2000.0, 1500.0, 1200.0, 940.0]),
+            ("Swir", [2490.0, 2000.0, 1500.0, 1200.0, 940.0, 0.0]),
         ):
             file.attrs[f"List_Cw_{part}"] = np.array(centres, np.float32)
             file.attrs[f"List_Fwhm_{part}"] = np.array(centres, np.float32) / 100
-            file.attrs[f"List_Cw_{part}_Flags"] = np.array(centres) > 0
+            file.attrs[f"List_Cw_{part}_Flags"] = (np.array(centres) > 0).astype("u1")
             file.attrs[f"L2Scale{part}Min"], file.attrs[f"L2Scale{part}Max"] = 0.0, 0.5
+        file.attrs["Product_StartTime"] = np.bytes_(b"2024-06-01T10:10:10.123000")
         file.attrs["Epsg_Code"] = np.uint32(32633)
         file.attrs["Product_ULcorner_easting"] = np.float32(500_015)
         file.attrs["Product_ULcorner_northing"] = np.float32(5_499_985)
         file.attrs["Product_LRcorner_easting"] = np.float32(500_015 + 30 * (COLS - 1))
         file.attrs["Product_LRcorner_northing"] = np.float32(5_499_985 - 30 * (ROWS - 1))
     return path, vnir, swir
+
+
+def add(group, name, kind, dims, values, fill_value=None, **attributes):
+    """Write a variable as the ground segment of EMIT does."""
+    made = group.createVariable(name, kind, dims, fill_value=fill_value, zlib=True)
+    made.setncatts(attributes)
+    made[:] = values
 
 
 @pytest.fixture
@@ -192,21 +242,33 @@ def emit(tmp_path):
     rows, cols = np.indices((ROWS + COLS, ROWS + COLS))
     down, across = (rows + cols) // 2 - 3, (rows - cols) // 2 + 5
     inside = (down >= 0) & (down < ROWS) & (across >= 0) & (across < COLS)
-    with h5py.File(path, "w") as file:
-        file["reflectance"] = values
-        file["reflectance"].attrs["_FillValue"] = np.array([-9999.0], np.float32)
-        file["sensor_band_parameters/wavelengths"] = np.array(
-            [400.0, 407.5, 1350.0, 2490.0], "f4"
+    with netCDF4.Dataset(path, "w") as file:
+        sizes = {"downtrack": ROWS, "crosstrack": COLS, "bands": 4,
+                 "ortho_y": ROWS + COLS, "ortho_x": ROWS + COLS}  # fmt: skip
+        for name, size in sizes.items():
+            file.createDimension(name, size)
+        swath = ("downtrack", "crosstrack")
+        add(file, "reflectance", "f4", (*swath, "bands"), values, fill_value=-9999.0)
+        bands = file.createGroup("sensor_band_parameters")
+        add(
+            bands,
+            "wavelengths",
+            "f4",
+            ("bands",),
+            [400.0, 407.5, 1350.0, 2490.0],
+            units="nm",
         )
-        file["sensor_band_parameters/wavelengths"].attrs["units"] = "nm"
-        file["sensor_band_parameters/fwhm"] = np.array([8.5, 8.6, 8.7, 8.8], "f4")
-        file["sensor_band_parameters/good_wavelengths"] = np.array([1, 1, 0, 1], "f4")
-        file["location/lat"] = np.zeros((ROWS, COLS))
-        file["location/elev"] = np.zeros((ROWS, COLS))
-        file["location/glt_x"] = np.where(inside, across + 1, 0).astype("i4")
-        file["location/glt_y"] = np.where(inside, down + 1, 0).astype("i4")
-        file.attrs["geotransform"] = np.array([11.5, 0.00054, 0.0, 48.2, 0.0, -0.00054])
-        file.attrs["spatial_ref"] = CRS.from_epsg(4326).to_wkt()
+        add(bands, "fwhm", "f4", ("bands",), [8.5, 8.6, 8.7, 8.8], units="nm")
+        add(bands, "good_wavelengths", "u1", ("bands",), [1, 1, 0, 1])
+        place = file.createGroup("location")
+        for name in ("lon", "lat", "elev"):
+            add(place, name, "f8", swath, np.zeros((ROWS, COLS)))
+        for name, at in (("glt_x", across), ("glt_y", down)):
+            cells = np.where(inside, at + 1, 0)
+            add(place, name, "i4", ("ortho_y", "ortho_x"), cells, fill_value=-9999)
+        file.geotransform = np.array([11.5, 0.00054, 0.0, 48.2, 0.0, -0.00054])
+        file.spatial_ref = CRS.from_epsg(4326).to_wkt()
+        file.time_coverage_start = "2024-06-01T10:10:10+0000"
     laid = np.full((4, *inside.shape), -9999.0, np.float32)
     laid[:, inside] = values[down[inside], across[inside]].T
     return path, values, laid

@@ -10,6 +10,7 @@ import rasterio
 from hypercover.errors import SceneError
 from hypercover.scene.companions import companions
 from hypercover.scene.formats.products import emit as emit_reader
+from hypercover.scene.header import numbered
 from hypercover.scene.reading import open_scene
 
 ALL = ["enmap", "sentinel", "landsat_text", "prisma", "emit"]
@@ -19,8 +20,12 @@ def test_enmap_has_wavelengths_widths_and_place(enmap):
     path, values = enmap
     scene = open_scene(path)
     assert (scene.cube.values == values).all()
-    assert scene.wavelengths == pytest.approx(418.4 + 7.25 * np.arange(5))
-    assert scene.fwhm == pytest.approx(6.9 + np.arange(5) / 10)
+    kept = np.array([0, 1, 2, 4, 5])
+    assert scene.bands.tolist() == [1, 2, 3, 5, 6]
+    assert scene.wavelengths == pytest.approx(418.4 + 7.25 * kept)
+    assert scene.fwhm == pytest.approx(6.9 + kept / 10)
+    assert scene.valid.all()
+    assert "Bands without data were left out: 4." in scene.notes
     assert scene.nodata == -32768
     assert scene.grid.transform == (30.0, 0.0, 5e5, 0.0, -30.0, 5.5e6)
     assert "Physical value of band 1: 0.0001 × number + 0." in scene.notes
@@ -31,6 +36,37 @@ def test_an_enmap_image_finds_its_metadata(enmap):
     assert open_scene(image).wavelengths is not None
     enmap[0].unlink()
     assert open_scene(image).wavelengths is None
+
+
+@pytest.mark.parametrize("name", ["SPECTRAL_IMAGE_COG.TIF", "SPECTRAL_IMAGE_COG.tiff"])
+def test_enmap_as_the_catalogue_delivers_it(enmap, name):
+    path, values = enmap
+    image = next(one for one in path.parent.iterdir() if one.suffix == ".TIF")
+    moved = image.rename(image.with_name(image.name.replace("SPECTRAL_IMAGE.TIF", name)))
+    for one in (path, moved):
+        assert (open_scene(one).cube.values == values).all()
+        assert open_scene(one).wavelengths is not None
+
+
+def test_enmap_says_when_and_by_what_scale(enmap):
+    path, _ = enmap
+    assert open_scene(path).header == {
+        "sensor type": "EnMAP HSI",
+        "acquisition time": "2024-06-01T10:10:10.123456Z",
+        "data gain values": numbered([0.0001] * 5),
+        "data offset values": numbered([0] * 5),
+    }
+    path.write_text(path.read_text().replace("<OffsetOfBand>0</OffsetOfBand>",
+                                             "<OffsetOfBand/>"))  # fmt: skip
+    scene = open_scene(path)
+    assert "data offset values" not in scene.header
+    assert "Physical value of band 1: 0.0001 × number + 0." in scene.notes
+
+
+def test_enmap_without_statistics_keeps_all_bands(enmap):
+    path, _ = enmap
+    path.write_text(path.read_text().replace("stdDeviation", "spread"))
+    assert open_scene(path).n_bands == 6
 
 
 @pytest.mark.parametrize(
@@ -51,6 +87,22 @@ def test_sentinel_2_by_resolution(sentinel, asked, metres, names, centres):
         for name, band in zip(names, scene.cube.values, strict=True):
             assert (band == made[name, metres]).all()
     assert "Reflectance: (number + -1000) / 10000." in scene.notes
+    numbers = {
+        "B02": 1,
+        "B03": 2,
+        "B04": 3,
+        "B08": 7,
+        "B05": 4,
+        "B8A": 8,
+        "B12": 12,
+        "B01": 0,
+    }
+    assert scene.header == {
+        "sensor type": "Sentinel-2A MSI",
+        "acquisition time": "2024-06-01T10:10:21.024Z",
+        "data gain values": numbered([1e-4] * len(names)),
+        "data offset values": numbered((-1000 - numbers[name]) / 10_000 for name in names),
+    }
     some = scene.cube[[-1, 0], 1:3, [2, 0]].values
     assert (some == scene.cube.values[[-1, 0]][:, 1:3][:, :, [2, 0]]).all()
 
@@ -76,6 +128,28 @@ def test_landsat_in_each_form_of_its_metadata(landsat):
     assert scene.wavelengths[[0, 6]] == pytest.approx([443.0, 2200.7])
     assert scene.nodata == 0
     assert scene.name.endswith("_T1")
+    assert "Reflectance: number × 2.75e-05 + -0.2." in scene.notes
+    assert scene.header == {
+        "sensor type": "LANDSAT_9 OLI_TIRS",
+        "acquisition time": "2024-06-01T10:10:10.1234567Z",
+        "data gain values": numbered([2.75e-05] * 7),
+        "data offset values": numbered([-0.2] * 7),
+    }
+
+
+def test_landsat_of_level_1_is_seen_above_the_air(landsat_text):
+    path, _ = landsat_text
+    text = path.read_text().replace(
+        'PROCESSING_LEVEL = "L2SP"', 'PROCESSING_LEVEL = "L1TP"'
+    )
+    start = text.index("  GROUP = LEVEL2_SURFACE")
+    end = text.index("  GROUP = LEVEL1_PROCESSING")
+    path.write_text(text[:start] + text[end:])
+    notes = open_scene(path).notes
+    assert (
+        "Reflectance above the air: (number × 2e-05 + -0.1) / sine of the sun's elevation."
+        in (notes)
+    )
 
 
 def test_prisma_is_put_in_order_on_its_grid(prisma):
@@ -83,14 +157,46 @@ def test_prisma_is_put_in_order_on_its_grid(prisma):
     scene = open_scene(path)
     assert scene.wavelengths == pytest.approx([410, 700, 970, 940, 1200, 1500, 2000, 2490])
     assert scene.fwhm == pytest.approx(scene.wavelengths / 100)
-    expected = np.concatenate([vnir[[3, 2, 1]], swir[[5, 4, 3, 2, 1]]])
+    expected = np.concatenate([vnir[[3, 2, 1]], swir[[4, 3, 2, 1, 0]]])
     assert (scene.cube.values == expected).all()
     some = scene.cube[[6, 0, 4], 2:9:3, [7, 1]].values
     assert (some == expected[[6, 0, 4]][:, 2:9:3][:, :, [7, 1]]).all()
     # The corners are centres of pixels: the image begins half a pixel before.
     assert scene.grid.transform == pytest.approx((30.0, 0, 500_000, 0, -30.0, 5_500_000))
     assert "Reflectance of SWIR: 0 + number / 65535 × (0.5 − 0)." in scene.notes
+    assert scene.header["sensor type"] == "PRISMA"
+    assert scene.header["acquisition time"] == "2024-06-01T10:10:10.123000"
+    assert scene.header["data gain values"] == numbered([0.5 / 65535] * 8)
     assert open_scene(path, variable="SWIR_Cube", axes="row,band,col").n_bands == 6
+
+
+def test_the_least_reflectance_of_prisma_is_a_value(prisma):
+    path, *_ = prisma
+    with h5py.File(path, "r+") as file:
+        cubes = file["HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields"]
+        cubes["VNIR_Cube"][2, 2, 3] = 0
+        cubes["VNIR_Cube"][5, :, 4] = cubes["SWIR_Cube"][5, :, 4] = 0
+    expected = np.ones((12, 10), bool)
+    expected[5, 4] = False
+    assert (open_scene(path).valid == expected).all()
+
+
+def test_prisma_of_level_1_is_radiance_without_a_place(prisma):
+    path, *_ = prisma
+    with h5py.File(path, "r+") as file:
+        file.move("HDFEOS/SWATHS/PRS_L2D_HCO", "HDFEOS/SWATHS/PRS_L1_HCO")
+        for name in [
+            one for one in file.attrs if one.startswith(("L2", "Product_U", "Epsg"))
+        ]:
+            del file.attrs[name]
+        for part in ("Vnir", "Swir"):
+            file.attrs[f"ScaleFactor_{part}"] = np.float32(100)
+            file.attrs[f"Offset_{part}"] = np.float32(2)
+    scene = open_scene(path)
+    assert not scene.grid.placed
+    assert "Radiance of VNIR: number / 100 − 2." in scene.notes
+    assert scene.header["data gain values"] == numbered([0.01] * 8)
+    assert scene.header["data offset values"] == numbered([-2] * 8)
 
 
 def test_prisma_corners_at_edges_make_the_same_pixels(prisma):
@@ -115,6 +221,9 @@ def test_emit_is_laid_on_its_grid(emit, monkeypatch):
     assert scene.bad.tolist() == [False, False, True, False]
     assert scene.grid.transform == pytest.approx((0.00054, 0, 11.5, 0, -0.00054, 48.2))
     assert (scene.valid == (laid[0] > 0)).all()
+    assert scene.header == {
+        "sensor type": "EMIT", "acquisition time": "2024-06-01T10:10:10+0000"
+    }  # fmt: skip
     raw = open_scene(path, variable="reflectance", axes="row,col,band")
     assert (raw.cube.values == values.transpose(2, 0, 1)).all()
 
@@ -187,10 +296,10 @@ def test_bands_on_two_grids_are_refused(landsat):
 
 def test_metadata_of_other_bands_are_refused(enmap):
     path, _ = enmap
-    path.write_text(path.read_text().replace('<bandID number="5">', "<other>").replace(
+    path.write_text(path.read_text().replace('<bandID number="6"><wave', "<other><wave").replace(
         "</bandID></bandCharacterisation>", "</other></bandCharacterisation>"))  # fmt: skip
     with pytest.raises(
-        SceneError, match="describes 4 bands, but the image beside it has 5"
+        SceneError, match="describes 5 bands, but the image beside it has 6"
     ):
         open_scene(path)
 

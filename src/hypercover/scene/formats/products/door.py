@@ -14,7 +14,7 @@ __all__ = ["product_file", "product_reader", "read_swath"]
 
 Reader = Callable[[Path, str | None], Scene]
 _ENMAP = re.compile(r"(ENMAP.*)METADATA\.XML")
-_ENMAP_IMAGE = re.compile(r"(ENMAP.*)SPECTRAL_IMAGE\.(TIF|tif)")
+_ENMAP_IMAGE = re.compile(r"(ENMAP.*)SPECTRAL_IMAGE(?:_COG)?\.tiff?", re.IGNORECASE)
 _SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml")
 _LANDSAT = re.compile(r"L[A-Z]\d\d_.*_MTL\.(txt|xml|json)", re.IGNORECASE)
 

@@ -14,6 +14,7 @@ from hypercover.scene.formats.bandlists import band_table
 from hypercover.scene.formats.hdf5 import file_attributes
 from hypercover.scene.formats.members import Member
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.header import product_header, with_header
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.memory import check_fits
 from hypercover.scene.scene import Scene
@@ -64,8 +65,10 @@ def read_emit(path: Path, members: Sequence[Member]) -> Scene:
     cube = xr.DataArray(data, dims=("band", "y", "x"), attrs={"nodata": fill})
     lists = [one for one in members if one.name.startswith(_BANDS)]
     table = band_table(lists, count)
+    said = file_attributes(path)
+    cube = with_header(cube, product_header("EMIT", said.get("time_coverage_start")))
     scene = Scene(
-        table.on(with_grid(cube, _grid(file_attributes(path), rows, cols, path))),
+        table.on(with_grid(cube, _grid(said, rows, cols, path))),
         name=path.stem,
         source=str(path),
     )

@@ -1,19 +1,26 @@
 """EnMAP L1C and L2A: a GeoTIFF, and what its bands are in an XML file beside it."""
 
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from hypercover.errors import SceneError
 from hypercover.scene.formats.plainxml import numbers_of, plain_xml
 from hypercover.scene.formats.raster import read_image
+from hypercover.scene.header import product_header, with_header
 from hypercover.scene.scene import Scene
-from hypercover.scene.spectral import BandTable
+from hypercover.scene.spectral import BandTable, Values
 
 __all__ = ["read_enmap"]
 
 _METADATA = "METADATA.XML"
-_IMAGES = ("SPECTRAL_IMAGE.TIF", "SPECTRAL_IMAGE.tif")
+_IMAGES = tuple(
+    f"SPECTRAL_IMAGE{kind}.{suffix}"
+    for kind in ("", "_COG")
+    for suffix in ("TIF", "tif", "TIFF", "tiff")
+)
+"""As the archive of the DLR delivers them, and as its catalogue does."""
 
 
 def _image_beside(metadata: Path) -> Path:
@@ -39,7 +46,7 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
     """Open an EnMAP image of level 1C or 2A with wavelengths and widths of its bands.
 
     Values stay the numbers of the file; gain and offset of the first band are told in the
-    notes.
+    notes, those of all in the header.  Bands that hold no data are left out.
 
     Raises
     ------
@@ -56,21 +63,54 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
             f"{metadata} describes {len(bands)} bands, but the image beside it has "
             f"{scene.n_bands}; put together the files of one product."
         )
-    columns = {
-        name: np.array(
-            numbers_of([one for band in bands for one in band.findall(name)], metadata)
-        )
+    centres, widths, gains, offsets = (
+        _column(bands, name, metadata)
         for name in ("wavelengthCenterOfBand", "FWHMOfBand", "GainOfBand", "OffsetOfBand")
-    }
-    centres, widths, gains, offsets = columns.values()
+    )
     if len(centres) != len(bands) or (centres <= 0).any():
         raise SceneError(
             f"{metadata} lacks the wavelengths of its bands; download it again."
         )
     known = len(widths) == len(bands)
-    table = BandTable(centres, widths if known else None)
-    scene = scene.replace(cube=table.on(scene.cube), source=str(metadata))
+    cube = BandTable(centres, widths if known else None).on(scene.cube)
+    moment = root.findtext("base/temporalCoverage/startTime")
+    header = product_header("EnMAP HSI", moment, gains, offsets)
     notes = [f"EnMAP: wavelengths of {len(bands)} bands from {metadata.name}."]
-    if len(gains) and len(offsets):
-        notes.append(f"Physical value of band 1: {gains[0]:g} × number + {offsets[0]:g}.")
-    return scene.noting(*notes)
+    if len(gains):
+        first = offsets[0] if len(offsets) else 0.0
+        notes.append(f"Physical value of band 1: {gains[0]:g} × number + {first:g}.")
+    scene = scene.replace(cube=with_header(cube, header), source=str(metadata))
+    return _without_empty(scene.noting(*notes), root)
+
+
+def _column(bands: list[Element], name: str, metadata: Path) -> Values:
+    """Return what stands under a name of each band; an empty element says nothing."""
+    found = [
+        one for band in bands for one in band.findall(name) if (one.text or "").strip()
+    ]
+    return np.array(numbers_of(found, metadata))
+
+
+def _without_empty(scene: Scene, root: Element) -> Scene:
+    """Leave out the bands in which no pixel holds data, as in the vapour of level 2A.
+
+    A pixel is masked where one band holds no data: these would mask all.
+    """
+    spread = [
+        one.text for one in root.findall("product/bandStatistics/bandID/stdDeviation")
+    ]
+    if len(spread) != scene.n_bands:
+        return scene
+    kept = [at for at, text in enumerate(spread) if not _is_zero(text)]
+    left = sorted(set(range(scene.n_bands)) - set(kept))
+    if not left or not kept:
+        return scene
+    listed = ", ".join(str(at + 1) for at in left)
+    return scene.take_bands(kept).noting(f"Bands without data were left out: {listed}.")
+
+
+def _is_zero(text: str | None) -> bool:
+    try:
+        return float(text or "nan") == 0
+    except ValueError:
+        return False

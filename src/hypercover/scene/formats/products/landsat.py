@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from hypercover.errors import SceneError
 from hypercover.scene.formats.plainxml import plain_xml
 from hypercover.scene.formats.products.stacked import BandFile, stacked
+from hypercover.scene.header import product_header, with_header
 from hypercover.scene.scene import Scene
 
 __all__ = ["read_landsat"]
@@ -30,8 +32,8 @@ _CENTRES = {"4": _TM, "5": _TM, "7": _TM, "8": _OLI, "9": _OLI}
 def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
     """Open the reflective bands of 30 m of a Landsat image.
 
-    Values stay the numbers of the file.  The grey band 8 of 15 m has a grid of its own: open
-    its file, for :func:`~hypercover.scene.pansharpen.pansharpen`.
+    Values stay the numbers of the file; what turns them into reflectance is told in the
+    notes.  The grey band 8 of 15 m has a grid of its own: open its file, for :func:`~hypercover.scene.pansharpen.pansharpen`.
 
     Raises
     ------
@@ -58,11 +60,54 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
         raise SceneError(f"{metadata} names no band of 30 m; download the product again.")
     listed = ", ".join(file.name for file in files)
     name = re.sub(r"_MTL$", "", metadata.stem)
+    scales = [_scale(values, file.name.removeprefix("B")) for file in files]
     return Scene(
-        stacked(files, 0.0),
+        with_header(stacked(files, 0.0), _header(values, scales)),
         name=name,
         source=str(metadata),
-        notes=(f"Landsat {satellite}: bands {listed}, centres by the table of the USGS.",),
+        notes=(
+            f"Landsat {satellite}: bands {listed}, centres by the table of the USGS.",
+            *_scale_words(values, scales[0]),
+        ),
+    )
+
+
+def _scale(values: dict[str, str], number: str) -> tuple[float, float] | None:
+    """Return gain and offset of a band; the first in the metadata are of its own level."""
+    try:
+        gain, offset = (
+            float(values[f"REFLECTANCE_{what}_BAND_{number}"]) for what in ("MULT", "ADD")
+        )
+    except (KeyError, ValueError):
+        return None
+    return gain, offset
+
+
+def _scale_words(
+    values: dict[str, str], scale: tuple[float, float] | None
+) -> tuple[str, ...]:
+    """Say what turns numbers into reflectance, on the ground or above the air."""
+    if scale is None:
+        return ()
+    said = f"number × {scale[0]:g} + {scale[1]:g}"
+    if values.get("PROCESSING_LEVEL", "L2").startswith("L2"):
+        return (f"Reflectance: {said}.",)
+    return (f"Reflectance above the air: ({said}) / sine of the sun's elevation.",)
+
+
+def _header(
+    values: dict[str, str], scales: Sequence[tuple[float, float] | None]
+) -> dict[str, str]:
+    known = [one for one in scales if one is not None]
+    if len(known) < len(scales):
+        known = []
+    sensor = f"{values.get('SPACECRAFT_ID', '')} {values.get('SENSOR_ID', '')}"
+    day, hour = values.get("DATE_ACQUIRED"), values.get("SCENE_CENTER_TIME")
+    return product_header(
+        sensor,
+        f"{day}T{hour}" if day and hour else day,
+        (gain for gain, _ in known),
+        (offset for _, offset in known),
     )
 
 

@@ -1,6 +1,7 @@
 """PRISMA in HDF-EOS 5: two cubes (VNIR and SWIR), their bands in the file's attributes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.formats.hdf5 import file_attributes
 from hypercover.scene.formats.members import Member
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.header import product_header, with_header
 from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable
@@ -63,15 +65,20 @@ def read_prisma(path: Path, members: Sequence[Member]) -> Scene:
         raise SceneError(f"The two cubes of {path} differ in size; download it again.")
     fetch = partial(_fetch, [cube.read() for cube in cubes], layers)
     data = LazyArray((len(layers), rows, cols), np.uint16, fetch).as_variable_data()
-    made = xr.DataArray(data, dims=("band", "y", "x"), attrs={"nodata": 0.0})
+    # Zero is the least reflectance of all; beside the swath it stands in every band.
+    made = xr.DataArray(data, dims=("band", "y", "x"))
     table = BandTable(np.array(centres), np.array(widths))
+    scales = [_scale(attributes, part) for part in _PARTS]
+    made = with_header(made, _header(attributes, layers, scales))
     return Scene(
         table.on(with_grid(made, _grid(attributes, rows, cols))),
         name=path.stem,
         source=str(path),
-        notes=(f"PRISMA: {len(layers)} bands, VNIR before SWIR; they overlap.",
-               *_scales(attributes)),
-    )  # fmt: skip
+        notes=(
+            f"PRISMA: {len(layers)} bands, VNIR before SWIR; they overlap.",
+            *(f"{scale.words}." for scale in scales if scale),
+        ),
+    )
 
 
 def _bands(
@@ -139,13 +146,51 @@ def _grid(attributes: dict[str, Any], rows: int, cols: int) -> Grid:
     return Grid(rows, cols, wkt, (wide, 0.0, west, 0.0, -high, north))
 
 
-def _scales(attributes: dict[str, Any]) -> list[str]:
-    told = []
-    for part in _PARTS:
-        ends = [attributes.get(f"L2Scale{part}{end}") for end in ("Min", "Max")]
-        if all(isinstance(end, float | int) for end in ends):
-            told.append(
-                f"Reflectance of {part.upper()}: {ends[0]:g} + number / 65535 × "
-                f"({ends[1]:g} − {ends[0]:g})."
-            )
-    return told
+@dataclass(frozen=True)
+class _Scale:
+    """What turns the numbers of a cube into a quantity."""
+
+    gain: float
+    offset: float
+    words: str
+
+
+def _scale(attributes: dict[str, Any], part: str) -> _Scale | None:
+    """Return the scale of a part: reflectance of level 2, radiance of level 1."""
+
+    def numbers(*names: str) -> list[float]:
+        found = [attributes.get(name) for name in names]
+        return [float(one) for one in found if isinstance(one, float | int)]
+
+    ends = numbers(f"L2Scale{part}Min", f"L2Scale{part}Max")
+    if len(ends) == 2:
+        low, high = ends
+        return _Scale(
+            (high - low) / 65535,
+            low,
+            f"Reflectance of {part.upper()}: {low:g} + number / 65535 × ({high:g} − {low:g})",
+        )
+    level_1 = numbers(f"ScaleFactor_{part}", f"Offset_{part}")
+    if len(level_1) == 2 and level_1[0]:
+        factor, less = level_1
+        words = f"Radiance of {part.upper()}: number / {factor:g} − {less:g}"
+        return _Scale(1 / factor, -less, words)
+    return None
+
+
+def _header(
+    attributes: dict[str, Any],
+    layers: Sequence[tuple[int, int]],
+    scales: Sequence[_Scale | None],
+) -> dict[str, str]:
+    """Return sensor, moment, and gain and offset of each band where both cubes have them."""
+    own = [scales[at] for at, _ in layers]
+    known = [scale for scale in own if scale is not None]
+    if len(known) < len(own):
+        known = []
+    return product_header(
+        "PRISMA",
+        attributes.get("Product_StartTime"),
+        (scale.gain for scale in known),
+        (scale.offset for scale in known),
+    )

@@ -1,12 +1,15 @@
 """Sentinel-2 L1C and L2A: a folder ``.SAFE`` with a JPEG 2000 file for each band."""
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hypercover.errors import SceneError
 from hypercover.scene.formats.plainxml import plain_xml
 from hypercover.scene.formats.products.stacked import BandFile, stacked
+from hypercover.scene.header import product_header, with_header
 from hypercover.scene.scene import Scene
 
 __all__ = ["read_sentinel2"]
@@ -59,8 +62,9 @@ def read_sentinel2(metadata: Path, variable: str | None = None) -> Scene:
             ".SAFE there, with one granule."
         )
     listed = ", ".join(file.name for file in files)
+    names = [file.name for file in files]
     return Scene(
-        stacked(files, 0.0),
+        with_header(stacked(files, 0.0), _header(root, names)),
         name=metadata.parent.stem,
         source=str(metadata),
         notes=(f"Sentinel-2: {asked}, bands {listed}.", *_scale(root)),
@@ -100,16 +104,31 @@ def _centres(root: Element) -> dict[str, float]:
     return {name: nm for name, nm in centres.items() if 300 < nm < 3000}
 
 
+def _said(root: Element, *tags: str) -> str | None:
+    """Return the text of the first element of these names, if there is one."""
+    return next((one.text for tag in tags for one in root.iter(tag)), None)
+
+
 def _scale(root: Element) -> tuple[str, ...]:
-    quantity = next(
-        (one.text for tag in ("BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
-         for one in root.iter(tag)), None)  # fmt: skip
-    offset = next(
-        (
-            one.text
+    quantity = _said(root, "BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+    offset = _said(root, "BOA_ADD_OFFSET", "RADIO_ADD_OFFSET") or "0"
+    return (f"Reflectance: (number + {offset}) / {quantity}.",) if quantity else ()
+
+
+def _header(root: Element, names: Sequence[str]) -> dict[str, str]:
+    """Return sensor, moment, and gain and offset of each band, which are numbered from 0."""
+    quantity = _said(root, "BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+    gains: list[float] = []
+    offsets: list[float] = []
+    with suppress(ValueError, ZeroDivisionError):
+        numbers = list(_KNOWN)
+        added = {
+            one.get("band_id"): float(one.text or "")
             for tag in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
             for one in root.iter(tag)
-        ),
-        "0",
-    )
-    return (f"Reflectance: (number + {offset}) / {quantity}.",) if quantity else ()
+        }
+        divisor = float(quantity or "0")
+        offsets = [added.get(str(numbers.index(name)), 0.0) / divisor for name in names]
+        gains = [1 / divisor] * len(names)
+    sensor = f"{_said(root, 'SPACECRAFT_NAME') or 'Sentinel-2'} MSI"
+    return product_header(sensor, _said(root, "PRODUCT_START_TIME"), gains, offsets)
