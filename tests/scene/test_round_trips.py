@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hypercover.errors import CallError, LabelError
+from hypercover.scene.formats.envi import listable
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.header import kept, with_header
 from hypercover.scene.legend import Legend
@@ -65,6 +66,48 @@ ENTRY = st.text(
     max_size=30,
 )
 KEYS = st.text("abcxyz09 _.-", min_size=1, max_size=12)
+
+
+BANDS = 6
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=9)
+
+
+def lists(values):
+    return st.none() | st.lists(values, min_size=BANDS, max_size=BANDS)
+
+
+@given(
+    centres=lists(st.floats(200, 15_000)),
+    widths=lists(st.floats(0.01, 900)),
+    bad=lists(st.booleans()),
+    numbers=st.lists(st.integers(1, 500), min_size=BANDS, max_size=BANDS, unique=True),
+    names=st.none() | st.lists(NAMES.map(listable), min_size=BANDS, max_size=BANDS),
+    nodata=st.none() | st.integers(-(2**15), 2**15 - 1),
+    way=st.permutations(["a.tif", "b.h5", "c.hdr"]),
+)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_bands_come_back(
+    centres, widths, bad, numbers, names, nodata, way, values, utm, tmp_path
+):
+    along = {"wavelength": centres, "fwhm": widths if centres else None, "bad": bad,
+             "band": numbers, "band_name": names}  # fmt: skip
+    known = {
+        name: ("band", np.array(one)) for name, one in along.items() if one is not None
+    }
+    cube = xr.DataArray(values, dims=("band", "y", "x"), coords=known)
+    if nodata is not None:
+        cube.attrs["nodata"] = float(nodata)
+    first = last = Scene(with_grid(cube, utm))
+    for name in way:
+        write_scene(last, tmp_path / name)
+        last = open_scene(tmp_path / name)
+        for one in ("bad", "bands", "nodata", "band_names"):
+            np.testing.assert_array_equal(getattr(last, one), getattr(first, one), one)
+        for one in ("wavelengths", "fwhm"):
+            found, expected = getattr(last, one), getattr(first, one)
+            assert (found is None) == (expected is None)
+            if expected is not None:
+                np.testing.assert_array_equal(found, expected)
 
 
 @given(

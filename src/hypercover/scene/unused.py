@@ -13,6 +13,8 @@ _USUAL = (0, -9999)
 """What most files of whole numbers take for no data."""
 _EXACT = 2**53
 """Whole numbers below this are exact as the real numbers that files note them as."""
+_TILE = 64
+"""Rows looked at together: those of the tiles that images are written in."""
 _SMALL = 2
 """Bytes of a type of which every value is looked for."""
 
@@ -65,7 +67,8 @@ def _values(
     """Read the values (n,) of the pixels with data, strip by strip and band by band."""
     across = np.flatnonzero(inside.any(axis=0))
     cols = slice(int(across[0]), int(across[-1]) + 1)
-    for rows in scene.strips():
+    for top in range(0, scene.shape[0], _TILE):
+        rows = slice(top, min(top + _TILE, scene.shape[0]))
         kept = inside[rows, cols]
         if kept.any():
             block = scene.read(rows, cols)
