@@ -262,6 +262,24 @@ def test_bands_keep_their_numbers_and_arrays_their_types(write, call, fields, tm
     assert open_scene(tmp_path / "back.tif").bands.tolist() == [2, 4, 5]
 
 
+def test_published_files_without_positions_become_arrays(call, tmp_path):
+    """The last feature is zero, and so left out, in the test file alone."""
+    training, test = tmp_path / "indian_training.el", tmp_path / "indian_test.el"
+    training.write_text("2 1:0.5 2:-1.25 3:4\n14 1:1 2:0 3:0.1\n")
+    test.write_text("14 1:7 2:8\n")
+    answer = call("libsvm", "read", training, test, "-o", tmp_path / "sets.npz")
+    assert answer.out == f"Arrays: {tmp_path}/sets.npz\n"
+    with np.load(tmp_path / "sets.npz") as read:
+        assert set(read) == {"X", "y"}
+        assert read["y"].tolist() == [2, 14, 14]
+        assert read["X"].tolist() == [[0.5, -1.25, 4.0], [1.0, 0.0, 0.1], [7.0, 8.0, 0.0]]
+    placeless = call("libsvm", "read", training, "-o", tmp_path / "sets.tif")
+    assert "no positions file, so its samples have no place" in placeless.sentence
+    gone = call("libsvm", "read", tmp_path / "gone.el", "-o", tmp_path / "gone.npz")
+    assert gone.sentence == f"There is no file {tmp_path}/gone.el; check the path."
+    assert not (tmp_path / "sets.tif").exists()
+
+
 def test_widths_bad_bands_and_header_come_back(fields, write, call, tmp_path):
     scene = open_scene(fields.image)
     along = {"fwhm": np.linspace(9, 11, 6), "bad": np.arange(6) == 3}

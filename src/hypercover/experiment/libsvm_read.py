@@ -13,9 +13,10 @@ from hypercover.errors import CallError
 from hypercover.experiment.prediction import check_map_names
 from hypercover.files import atomic
 from hypercover.maps.export import write_class_map, write_confidence
-from hypercover.samples.libsvm import read_libsvm
+from hypercover.samples.libsvm import read_libsvm, survey_libsvm
 from hypercover.samples.libsvm_positions import Positions, positions_beside, read_positions
 from hypercover.samples.libsvm_prediction import read_prediction
+from hypercover.scene.formats.signature import local_file
 from hypercover.scene.grid import with_grid
 from hypercover.scene.header import with_header
 from hypercover.scene.legend import MAX_CODE, Legend
@@ -75,27 +76,47 @@ def restore(
     Parameters
     ----------
     files : data files of one scene, such as its training and its test file
-    out : ``.npz`` for the arrays X, y, row, col and feature; else the image to
-        write (GeoTIFF or ENVI), without data where no sample lies, and beside
-        it ``…-labels.tif``
+    out : ``.npz`` for the arrays X, y, row, col and feature, or X and y alone of files
+        without positions, as published ones are; else the image to write (GeoTIFF or
+        ENVI), without data where no sample lies, and beside it ``…-labels.tif``
     positions : the positions file of a single data file; that beside each by default
 
     Raises
     ------
     CallError
-        If the files are of different scenes, hold a pixel twice, or do not fit
-        their positions.
+        If the files are of different scenes, hold a pixel twice, do not fit their
+        positions, or have none and an image is wanted.
     """
+    for file in files:
+        local_file(file)
     if positions is not None and len(files) > 1:
         raise CallError(
             f"One positions file belongs to one data file, got {len(files)} files; leave "
             "--positions out, and those beside the files are read."
         )
+    if positions is None and not any(positions_beside(file).exists() for file in files):
+        return [_write_bare(files, out, progress)]
     parts = [_part(file, positions or positions_beside(file), progress) for file in files]
     _check_apart(parts)
     if out.suffix.lower() == ".npz":
         return [_write_arrays(parts, out)]
     return _write_scene(_scene(parts), out)
+
+
+def _write_bare(files: Sequence[Path], out: Path, progress: Progress | None) -> Path:
+    """Write samples that have no place as plain arrays."""
+    if out.suffix.lower() != ".npz":
+        raise CallError(
+            f"{files[0]} has no positions file, so its samples have no place; write them "
+            "as arrays (-o NAME.npz), or give the positions with --positions."
+        )
+    # The last features may be zero, and so left out, in one of the files alone.
+    width = max(survey_libsvm(file).largest for file in files)
+    read = [read_libsvm(file, max(width, 1), progress=progress) for file in files]
+    labels, values = zip(*read, strict=True)
+    with atomic(out) as draft:
+        np.savez(draft, X=np.concatenate(values), y=np.concatenate(labels))
+    return out
 
 
 def _part(file: Path, beside: Path, progress: Progress | None) -> _Part:
