@@ -1,6 +1,7 @@
 """Class maps as polygons: one shape for each region, with the class it is of."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from hypercover.errors import CallError, LabelError, OutputError, counted
 from hypercover.files import atomic, write_text
 from hypercover.maps.clean import sieve
+from hypercover.maps.regions import Outlines, Regions
 from hypercover.maps.style import category_style
 from hypercover.scene.classmap import ClassMap
 from hypercover.scene.legend import Legend
@@ -18,8 +20,6 @@ __all__ = ["DRIVERS", "write_polygons"]
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
 """Formats by the suffix of the file."""
-_MOST = 5_000_000
-"""Polygons written at most: more are noise, which no GIS draws."""
 
 
 def write_polygons(
@@ -70,18 +70,16 @@ def write_polygons(
     crs = _system(class_map.grid.crs, driver)
     unit = _pixels(class_map, minimum_area)
     codes = sieve(class_map.codes, unit) if unit > 1 else class_map.codes
-    shapes, values = _regions(codes, class_map)
-    if unit > 1:
-        pixel = abs(np.linalg.det(np.reshape(class_map.grid.transform, (2, 3))[:, :2]))
-        large = np.array([shape.area >= (unit - 0.5) * pixel for shape in shapes], bool)
-        shapes, values = shapes[large], values[large]
-    if not len(shapes):
+    regions = Regions.of(codes)
+    wanted = regions.pixels >= unit
+    if not wanted.any():
         raise LabelError("The map holds no region of that size; ask for smaller ones.")
-    _write(target, driver, shapes, values, class_map.legend, crs)
+    parts = regions.outlines(class_map.grid.transform, wanted)
+    _write(target, driver, parts, class_map.legend, crs)
     write_text(target.with_suffix(".qml"), category_style(class_map.legend))
     changed = int(np.count_nonzero(codes != class_map.codes))
     told = f"{counted(changed, 'pixel')} changed class in regions of fewer than {unit}."
-    return len(shapes), told if unit > 1 else ""
+    return int(np.count_nonzero(wanted)), told if unit > 1 else ""
 
 
 def _pixels(class_map: ClassMap, minimum_area: float) -> int:
@@ -115,63 +113,50 @@ def _system(wkt: str | None, driver: str) -> str | None:
     return ":".join(code) if code else wkt
 
 
-def _regions(
-    codes: npt.NDArray[np.unsignedinteger], class_map: ClassMap
-) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int64]]:
-    """Return the shape and the code of every region."""
-    from affine import Affine
-    from rasterio.features import shapes
-    from shapely.geometry import shape as as_shape
-
-    found, values = [], []
-    place = Affine(*class_map.grid.transform)
-    for shape, value in shapes(codes, mask=codes > 0, transform=place):
-        found.append(as_shape(shape))
-        values.append(int(value))
-        if len(found) > _MOST:
-            raise LabelError(
-                f"The map falls into more than {_MOST:,} regions; clean it with --majority "
-                "or --sieve, or give a minimum area."
-            )
-    return np.array(found, dtype=object), np.array(values, np.int64)
-
-
 def _write(
     target: Path,
     driver: str,
-    shapes: npt.NDArray[np.object_],
-    values: npt.NDArray[np.int64],
+    parts: Iterable[Outlines],
     legend: Legend,
     crs: str | None,
 ) -> None:
-    import pyogrio
-    import shapely
+    """Write the shapes, some after others, into a file that appears when it is whole."""
     from pyogrio.errors import DataSourceError, FieldError, GeometryError
 
-    columns: dict[str, npt.NDArray[Any]] = {
-        "class_id": values,
-        "class_name": _texts(legend, values, "name"),
-        "color": _texts(legend, values, "color"),
-        "area": shapely.area(shapes),
-    }
     with atomic(target) as draft, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")
+        options = {"driver": driver, "layer": target.stem, "crs": crs}
+        more = False
         try:
-            pyogrio.raw.write(
-                str(draft),
-                geometry=shapely.to_wkb(shapes),
-                field_data=list(columns.values()),
-                fields=list(columns),
-                geometry_type="Polygon",
-                crs=crs,
-                driver=driver,
-                layer=target.stem,
-            )
+            for part in parts:
+                if len(part.shapes):
+                    _append(draft, part, legend, options | {"append": more})
+                    more = True
         except (DataSourceError, FieldError, GeometryError, RuntimeError) as error:
             raise OutputError(
                 f"Cannot write {target}: not all of it reached the disk, perhaps because "
                 "the disk is full; free some space or choose another folder."
             ) from error
+
+
+def _append(draft: Path, part: Outlines, legend: Legend, options: dict[str, Any]) -> None:
+    import pyogrio
+    import shapely
+
+    columns: dict[str, npt.NDArray[Any]] = {
+        "class_id": part.codes,
+        "class_name": _texts(legend, part.codes, "name"),
+        "color": _texts(legend, part.codes, "color"),
+        "area": shapely.area(part.shapes),
+    }
+    pyogrio.raw.write(
+        str(draft),
+        geometry=shapely.to_wkb(part.shapes),
+        field_data=list(columns.values()),
+        fields=list(columns),
+        geometry_type="Polygon",
+        **options,
+    )
 
 
 def _texts(legend: Legend, values: npt.NDArray[np.int64], what: str) -> npt.NDArray[Any]:
