@@ -149,9 +149,7 @@ def test_attributes_of_a_square_a_bar_and_a_patchwork_are_known():
     band = np.zeros((30, 30))
     band[2:6, 2:6], band[10:12, 2:18], band[20:22, 20:22] = 1.0, 2.0, [[3, 5], [5, 3]]
     shapes = ShapeTree.of(band)
-    at = {
-        place: shapes.own[32 * (place[0] + 1) + place[1] + 1] for place in [(2, 2), (10, 2)]
-    }
+    at = {place: shapes.own[place] for place in [(2, 2), (10, 2)]}
     area, std, inertia = (ATTRIBUTES[name].measure(shapes) for name in ATTRIBUTES)
     assert [area[node] for node in at.values()] == [16, 32]
     assert [std[node] for node in at.values()] == [0, 0]
@@ -159,8 +157,8 @@ def test_attributes_of_a_square_a_bar_and_a_patchwork_are_known():
     np.testing.assert_allclose(
         [inertia[node] for node in at.values()], [30 / 192, 258 / 384]
     )
-    patch = shapes.own[32 * 21 + 21]
-    around = shapes.tree.parents()[patch] if area[patch] < 4 else patch
+    patch = shapes.own[20, 20]
+    around = shapes.parents[patch] if area[patch] < 4 else patch
     assert area[around] == 4
     assert std[around] == pytest.approx(1.0)
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import higra as hg
 import numpy as np
 import numpy.typing as npt
 
+from hypercover.features.climbing import add_up, least_down, most_up, placed
 from hypercover.features.shapes import ShapeTree
 
 __all__ = ["ATTRIBUTES", "RULES", "Attribute", "Rule", "regularised"]
@@ -25,7 +25,7 @@ class Attribute:
     """A number for every shape of a tree."""
 
     measure: Callable[[ShapeTree], Floats]
-    """Returns the attribute of every node (node,); that of leaves means nothing."""
+    """Returns the attribute of every node (node,)."""
     unit: str
     """What it is measured in."""
     increasing: bool
@@ -34,7 +34,7 @@ class Attribute:
 
 def _area(shapes: ShapeTree) -> Floats:
     """Count the pixels with data."""
-    return shapes.sums(shapes.weights)
+    return shapes.sums(shapes.counts)
 
 
 def _deviation(shapes: ShapeTree) -> Floats:
@@ -43,13 +43,17 @@ def _deviation(shapes: ShapeTree) -> Floats:
     Values are taken from the level around the band, which keeps a bright band
     of low contrast exact, and a band and its negative alike.
     """
-    grey = shapes.levels[: len(shapes.weights)] - shapes.levels[-1]
-    count = np.maximum(shapes.sums(shapes.weights), 1.0)
-    mean = shapes.sums(shapes.weights * grey) / count
-    square = shapes.sums(shapes.weights * grey * grey) / count
-    variance = square - mean * mean
+    # A pixel has the level of its smallest shape.
+    grey = shapes.levels - shapes.levels[-1]
+    count = np.maximum(_area(shapes), 1.0)
+    mean = shapes.sums(shapes.counts * grey) / count
+    grey *= grey
+    square = shapes.sums(shapes.counts * grey) / count
+    mean *= mean
+    variance = square - mean
     # What is left of a flat shape is rounding.
-    return np.asarray(np.sqrt(np.where(variance > _FLAT * square, variance, 0.0)))
+    variance[variance <= _FLAT * square] = 0.0
+    return np.sqrt(variance, out=variance)
 
 
 def _inertia(shapes: ShapeTree) -> Floats:
@@ -57,21 +61,25 @@ def _inertia(shapes: ShapeTree) -> Floats:
 
     It does not change with the size of a shape, and is 0 for a single pixel.
     """
-    rows, cols = (np.arange(size + 2) - (size + 1) / 2 for size in shapes.shape)
-    count = np.maximum(shapes.sums(shapes.weights), 1.0)
-    down = _scatter(shapes, np.repeat(rows, len(cols)), count)
-    across = _scatter(shapes, np.tile(cols, len(rows)), count)
-    return np.asarray((down + across) / count**3)
+    count = np.maximum(_area(shapes), 1.0)
+    total = _scatter(shapes, 0, count)
+    total += _scatter(shapes, 1, count)
+    total /= count**3
+    return total
 
 
-def _scatter(shapes: ShapeTree, place: Floats, count: Floats) -> Floats:
+def _scatter(shapes: ShapeTree, axis: int, count: Floats) -> Floats:
     """Sum squared distances from the centre of each shape along one axis, times its area.
 
     Nothing is divided, so that equal shapes have equal values wherever they lie.
     """
-    first = shapes.sums(shapes.weights * place)
-    second = shapes.sums(shapes.weights * place * place)
-    return count * second - first * first
+    first, second = placed(shapes.own, shapes.held, len(count), axis)
+    add_up(shapes.parents, first)
+    add_up(shapes.parents, second)
+    second *= count
+    first *= first
+    second -= first
+    return second
 
 
 ATTRIBUTES: dict[str, Attribute] = {
@@ -98,14 +106,8 @@ def regularised(shapes: ShapeTree, values: Floats, rule: Rule) -> Floats:
     judged = np.asarray(values, dtype=np.float64).copy()
     judged[-1] = np.inf
     if rule == "min":
-        lowest = hg.propagate_sequential_and_accumulate(
-            shapes.tree, judged, hg.Accumulators.min
-        )
-        return np.asarray(lowest)
+        least_down(shapes.parents, judged)
     if rule == "max":
-        leaves = np.full(shapes.tree.num_leaves(), -np.inf)
-        highest = hg.accumulate_and_max_sequential(
-            shapes.tree, judged, leaves, hg.Accumulators.max
-        )
-        return np.asarray(highest)
+        # What the root is given does not count: it stays in any case.
+        most_up(shapes.parents, judged)
     return judged

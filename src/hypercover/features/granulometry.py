@@ -56,10 +56,8 @@ def _amounts(shapes: ShapeTree, measure: Measure) -> Floats:
     if measure == "regions":
         return np.ones_like(shapes.levels)
     if measure == "pixels":
-        nodes = len(shapes.levels)
-        own = np.bincount(shapes.own, weights=shapes.weights, minlength=nodes)
-        return np.asarray(own, dtype=np.float64)
-    return np.asarray(np.abs(shapes.steps()) * shapes.sums(shapes.weights))
+        return shapes.counts.astype(np.float64)
+    return np.asarray(np.abs(shapes.steps()) * shapes.sums(shapes.counts))
 
 
 def bends(x: Floats, y: Floats, count: int) -> Floats:

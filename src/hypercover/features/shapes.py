@@ -3,19 +3,27 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-import higra as hg
 import numpy as np
 import numpy.typing as npt
+
+from hypercover.errors import SceneError
+from hypercover.features.climbing import add_down, add_up, pass_down
+from hypercover.features.flooding import tree_of_ranks
 
 __all__ = ["PEAK_BYTES", "ShapeTree", "surroundings"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int32]
 
-PEAK_BYTES = 700
-"""Bytes per pixel that a tree takes while it is built and used; 480 were measured."""
+PEAK_BYTES = 160
+"""Bytes per pixel that a tree takes while it is built and used; 110 were measured."""
 _RANKS = 2**16
-"""Bands of fewer distinct values are built from their ranks, which is quicker."""
+"""Bands of fewer distinct values are built from ranks of 16 bits."""
+_MOST = 2**29 - 2**16
+"""Pixels of a band at most: there are four cells of each, numbered in 32 bits."""
+_STRIP = 2**18
+"""Values ranked at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +45,26 @@ class ShapeTree:
     ----------
     Géraud, Carlinet, Crozet, Najman: A quasi-linear algorithm to compute the
     tree of shapes of nD images, ISMM 2013.
+
+    Examples
+    --------
+    >>> band = np.full((5, 5), 2.0)
+    >>> band[1:4, 1:4], band[2, 2] = 7.0, 1.0
+    >>> shapes = ShapeTree.of(band)
+    >>> shapes.levels, shapes.sums(shapes.counts)
+    (array([1., 7., 2.]), array([ 1.,  9., 25.]))
     """
 
-    tree: Any
-    """The hierarchy; its leaves are the pixels of the ringed band, row by row."""
+    own: Numbers
+    """Smallest shape that holds each pixel (row, col)."""
+    parents: Numbers
+    """Smallest shape around each shape (node,); the last node is the root."""
     levels: Floats
-    """Grey level of each node, leaves first (node,)."""
-    weights: Floats
-    """What each leaf counts in an attribute: 1 with data, else 0 (leaf,)."""
-    shape: tuple[int, int]
-    """Rows and columns of the band, without the ring."""
+    """Grey level of each shape (node,)."""
+    held: Mask
+    """Pixels with data (row, col); others count in no attribute."""
+    counts: Numbers
+    """Pixels with data of which each node is the smallest shape (node,)."""
 
     @classmethod
     def of(
@@ -61,33 +79,40 @@ class ShapeTree:
         surround : float, optional
             Level around the band and of pixels without data; unless given, the
             median of the pixels at the edge (`surroundings`).
+
+        Raises
+        ------
+        SceneError
+            If the band has more pixels than can be numbered.
         """
         grey = np.asarray(band, dtype=np.float64)
+        if grey.size > _MOST:
+            raise SceneError(
+                f"The shapes of an image are found in up to {_MOST:,} pixels, and it has "
+                f"{grey.size:,}; cut it smaller."
+            )
         held = np.ones(grey.shape, dtype=bool) if valid is None else valid
         outside = surroundings(grey, held) if surround is None else float(surround)
-        ringed = np.pad(np.where(held, grey, outside), 1, constant_values=outside)
-        tree, levels = _tree_and_levels(ringed)
-        weights = np.pad(held, 1).ravel().astype(np.float64)
-        rows, cols = grey.shape
-        return cls(tree, levels, weights, (rows, cols))
+        distinct, ranks = _ranked(grey, held, outside)
+        own, parents, found = tree_of_ranks(ranks, len(distinct))
+        own = own[1:-1, 1:-1].copy()
+        counts = np.bincount(own[held], minlength=len(parents)).astype(np.int32)
+        return cls(own, parents, distinct[found], held, counts)
 
     @property
     def inner(self) -> slice:
-        """Nodes that are shapes: neither leaves nor the root."""
-        return slice(self.tree.num_leaves(), self.tree.num_vertices() - 1)
+        """Nodes that are shapes: all but the root."""
+        return slice(0, len(self.parents) - 1)
 
-    @property
-    def own(self) -> npt.NDArray[np.int64]:
-        """Smallest shape that holds each leaf (leaf,)."""
-        return np.asarray(self.tree.parents()[: self.tree.num_leaves()])
-
-    def sums(self, values: Floats) -> Floats:
-        """Sum values of the leaves (leaf,) over every node (node,)."""
-        return np.asarray(hg.accumulate_sequential(self.tree, values, hg.Accumulators.sum))
+    def sums(self, values: npt.NDArray[Any]) -> Floats:
+        """Sum values that belong to nodes (node,) over every node and all inside it."""
+        total = values.astype(np.float64)
+        add_up(self.parents, total)
+        return total
 
     def steps(self) -> Floats:
         """Return how much each node's level lies above its parent's (node,)."""
-        return np.asarray(self.levels - self.levels[self.tree.parents()])
+        return np.asarray(self.levels - self.levels[self.parents])
 
     def filtered(self, removed: Mask, *, subtractive: bool = False) -> Floats:
         """Return the band (row, col) without some of its shapes.
@@ -99,23 +124,20 @@ class ShapeTree:
         Parameters
         ----------
         removed : bool array (node,)
-            Which shapes to remove; leaves and root are ignored.
+            Which shapes to remove; the root is ignored.
         """
         if subtractive:
-            return self._crop(self._without_steps(removed))
-        leaves = hg.reconstruct_leaf_data(self.tree, self.levels, removed)
-        return self._crop(np.asarray(leaves))
+            levels = self._without_steps(removed)
+        else:
+            levels = self.levels.copy()
+            pass_down(self.parents, levels, removed)
+        return np.asarray(levels[self.own])
 
     def _without_steps(self, removed: Mask) -> Floats:
-        lost = np.zeros_like(self.levels)
-        lost[self.inner] = np.where(removed, self.steps(), 0.0)[self.inner]
-        total = hg.propagate_sequential_and_accumulate(self.tree, lost, hg.Accumulators.sum)
-        leaves = self.tree.num_leaves()
-        return np.asarray(self.levels[:leaves] - total[:leaves])
-
-    def _crop(self, leaves: Floats) -> Floats:
-        rows, cols = self.shape
-        return np.asarray(leaves).reshape(rows + 2, cols + 2)[1:-1, 1:-1]
+        # The root stands on nothing, so that its step is 0.
+        lost = np.where(removed, self.steps(), 0.0)
+        add_down(self.parents, lost)
+        return np.asarray(self.levels - lost)
 
 
 def surroundings(band: Floats, valid: Mask) -> float:
@@ -137,15 +159,24 @@ def surroundings(band: Floats, valid: Mask) -> float:
     return float(np.median(band[valid & ~enclosed]))
 
 
-def _tree_and_levels(ringed: Floats) -> tuple[Any, Floats]:
-    """Build the tree with the first pixel as what lies outside.
+def _ranked(
+    grey: Floats, held: Mask, outside: float
+) -> tuple[Floats, npt.NDArray[np.integer[Any]]]:
+    """Return the distinct values, and the rank of each pixel with a ring of what lies outside.
 
-    A tree of shapes knows the order of the levels only, so that ranks give the
-    same one, and small whole numbers are sorted faster.
+    A tree of shapes knows the order of the levels only.
     """
-    distinct, ranks = np.unique(ringed, return_inverse=True)
-    few = len(distinct) < _RANKS
-    image = ranks.reshape(ringed.shape).astype(np.uint16) if few else ringed
-    # 'mean', the default padding, overflows for small integers and moves with the image.
-    tree, levels = hg.component_tree_tree_of_shapes_image2d(image, padding="none")
-    return tree, distinct[levels] if few else np.asarray(levels)
+    distinct = np.unique(grey[held])
+    place = int(np.searchsorted(distinct, outside))
+    if place == len(distinct) or distinct[place] != outside:
+        distinct = np.insert(distinct, place, outside)
+    kind = np.uint16 if len(distinct) < _RANKS else np.int32
+    rows, cols = grey.shape
+    ranks = np.full((rows + 2, cols + 2), place, dtype=kind)
+    step = max(1, _STRIP // cols)
+    for top in range(0, rows, step):
+        strip = slice(top, top + step)
+        found = np.searchsorted(distinct, grey[strip])
+        inner = ranks[1:-1, 1:-1][strip]
+        np.copyto(inner, found, where=held[strip], casting="unsafe")
+    return distinct, ranks

@@ -8,32 +8,23 @@ Everything here holds no lock of the interpreter, is given a range of planes
 and is called from several threads.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from hypercover.compiled import compiled
 
 __all__ = ["backward", "forward"]
 
 Bits = npt.NDArray[np.signedinteger[Any]]
 Winners = npt.NDArray[np.uint8]
-Loop = TypeVar("Loop", bound=Callable[..., None])
 
 NOBODY = np.uint8(255)
 """Stands for a group without a positive value."""
 
 
-def _compiled(loop: Loop) -> Loop:
-    """Compile a loop, and keep it for the next start where there is room to."""
-    try:
-        return cast(Loop, njit(nogil=True, cache=True)(loop))
-    except RuntimeError:  # there is no folder that may be written to
-        return cast(Loop, njit(nogil=True)(loop))
-
-
-@_compiled
+@compiled
 def forward(
     values: Bits,
     pooled: Bits,
@@ -84,7 +75,7 @@ def forward(
                     winners[plane, step, pixel] = winner
 
 
-@_compiled
+@compiled
 def backward(
     slopes: Bits,
     winners: Winners,
