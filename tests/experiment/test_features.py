@@ -25,6 +25,7 @@ from hypercover.experiment.prediction import predict_image
 from hypercover.experiment.reading import parse
 from hypercover.experiment.schema import CNNSpec, SVMSpec
 from hypercover.experiment.stages import classifier_for, describe_model, scene_for
+from hypercover.features.blockwise import fitted_stack
 from hypercover.features.chain import Chain
 from hypercover.features.nwfe import NWFE
 from hypercover.scene.scene import Scene
@@ -81,6 +82,25 @@ def test_kept_features_come_back_as_they_were(kept):
     assert kept_scene(kept.run, "two", kept.scene) is again
     found = kept_chain(kept.run, "two").transform(kept.scene)
     np.testing.assert_array_equal(found.cube, kept.stack.cube)
+
+
+@pytest.mark.parametrize("small", [0, 2**26])
+def test_a_large_stack_is_computed_where_it_is_written(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("hypercover.features.blockwise._SMALL", small)
+    monkeypatch.setattr("hypercover.scene.scene._STRIP", 100)
+    monkeypatch.setattr("hypercover.scene.scene._MOST_STRIP", 100)
+    scene, run = make_scene(), RunFolder(tmp_path)
+    assert len(list(scene.strips())) == 14
+    chain, told = Chain.parse("mnf:4,pca:2"), []
+    stack = fitted_stack(chain, scene, progress=lambda *done: told.append(done))
+    assert isinstance(stack.cube.variable._data, np.ndarray) == (small > 0)
+    assert told
+    keep_features(run, "two", chain, stack)
+    whole = Chain.parse("mnf:4,pca:2").fit_transform(scene)
+    kept = kept_scene(run, "two", scene).cube
+    np.testing.assert_array_equal(kept, whole.cube)
+    assert kept.dtype == np.float32
+    assert np.load(kept_files(run, "two")[0]).tobytes() == kept.values.tobytes()
 
 
 def test_a_stack_is_mapped_and_not_read(kept):

@@ -192,8 +192,11 @@ def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int:
     """
     if model.features is None:
         return scene.n_bands
-    count = chain_of(experiment, model.features).outputs(scene.n_bands)
-    check_stack(scene, count)
+    chain = chain_of(experiment, model.features)
+    count = chain.outputs(scene.n_bands)
+    # Other features are read from their file where they are needed.
+    if chain.reach is None or isinstance(model, CNNSpec):
+        check_stack(scene, count)
     return count
 
 

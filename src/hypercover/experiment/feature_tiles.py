@@ -13,6 +13,7 @@ from hypercover.experiment.features import keep_chain, kept_chain
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.mosaic import Mosaic, Source, key_of, reading, tile_tasks
 from hypercover.features.blockwise import (
+    at_once,
     blockwise,
     check_pieces,
     fit_blockwise,
@@ -28,7 +29,6 @@ from hypercover.maps.tile_store import TileStore
 from hypercover.maps.tiles import Tile, tiles
 from hypercover.memory import peak_bytes
 from hypercover.scene.lazy import LazyArray, bounding_slice
-from hypercover.scene.memory import fits
 from hypercover.scene.scene import Scene
 from hypercover.scene.writing import write_scene
 
@@ -66,8 +66,8 @@ def write_features(
     source : the image, as every process opens it
     chain : not fitted yet
     out : GeoTIFF or ENVI image to write
-    executor : who does the tasks; unless given, a stack that fits in memory is
-        computed there, and any other by tasks of this process
+    executor : who does the tasks; unless given, small stacks, and attribute profiles
+        where they fit, are computed in memory, and others by tasks of this process
     overlap : pixels around a tile from which attribute profiles are computed
         (:func:`~hypercover.features.blockwise.blockwise`)
 
@@ -83,8 +83,7 @@ def write_features(
         If the image cannot be written.
     """
     scene, tags = source.open(), {"HYPERCOVER_FEATURES": chain.text}
-    count = chain.outputs(scene.n_bands)
-    if executor is None and overlap is None and fits(4 * count * scene.cube[0].size):
+    if executor is None and overlap is None and at_once(chain, scene):
         stack = chain.fit_transform(scene, seed=seed, progress=progress)
         write_scene(stack, out, tags=tags)
         return stack

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -83,13 +83,33 @@ def keep_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> N
     """Write a stack of features and the fitted chain that made it into a run folder.
 
     The stack is a plain ``.npy`` that is mapped into memory, so that the
-    processes of one machine share it.
+    processes of one machine share it.  It is read and written in strips, and may be
+    computed where it is read.
     """
     stack_file, _, _ = kept_files(folder, name)
     make_folder(stack_file.parent)
-    with atomic(stack_file) as draft:
-        np.save(draft, np.asarray(stack.cube.values), allow_pickle=False)
+    with atomic(stack_file) as draft, draft.open("wb") as file:
+        _write_stack(file, stack)
     keep_chain(folder, name, chain, stack.cube.coords["band_name"].values.tolist())
+
+
+def _write_stack(file: BinaryIO, stack: Scene) -> None:
+    """Write the features (feature, row, col) of a scene as ``numpy.save`` does.
+
+    Not by mapping the file into memory: on a full disk that ends the process.
+    """
+    from numpy.lib import format as npy
+
+    shape, kind = (stack.n_bands, *stack.shape), np.dtype(np.float32)
+    header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(file, header)
+    start = file.tell()
+    for rows in stack.strips():
+        values = stack.read(rows, slice(None)).astype(kind, copy=False)
+        for band, part in enumerate(values):
+            first = (band * shape[1] + rows.start) * shape[2]
+            file.seek(start + first * kind.itemsize)
+            file.write(np.ascontiguousarray(part).data)
 
 
 def keep_chain(

@@ -28,6 +28,7 @@ from hypercover.experiment.stages import (
     split_for,
 )
 from hypercover.experiment.training import Training
+from hypercover.features.blockwise import fitted_stack
 from hypercover.features.chain import Chain
 from hypercover.jobs.record import result_of
 from hypercover.samples.split import Split
@@ -125,7 +126,8 @@ def make_features(folder: Path, *, name: str, report: Report = _silent) -> dict[
     """Compute one chain of image features over the whole scene and keep it."""
     setting = Setting.of(folder)
     chain = chain_of(setting.experiment, name)
-    stack = chain.fit_transform(
+    stack = fitted_stack(
+        chain,
         setting.scene,
         seed=setting.experiment.seed,
         progress=lambda done, total: report(done / total, "computing image features"),

@@ -15,13 +15,16 @@ from hypercover.features.feature import Feature, Progress, part_of
 from hypercover.features.profiles import Profiles
 from hypercover.features.stack import feature_scene
 from hypercover.scene.lazy import LazyArray, bounding_slice
+from hypercover.scene.memory import fits
 from hypercover.scene.scene import Scene
 
 __all__ = [
     "Levels",
+    "at_once",
     "blockwise",
     "check_pieces",
     "fit_blockwise",
+    "fitted_stack",
     "outer_levels",
     "overlap_note",
 ]
@@ -31,6 +34,18 @@ Levels = list[list[float] | None]
 
 _AT_ONCE = 2**22
 """Values of the scene that are read at once."""
+_SMALL = 2**26
+"""Bytes of a stack that is computed whole, as it takes less than the program itself."""
+
+
+def at_once(chain: Chain, scene: Scene) -> bool:
+    """Tell whether the stack of a chain is best computed whole.
+
+    That of attribute profiles is, where it fits in memory, as pieces of it differ.
+    """
+    rows, cols = scene.shape
+    size = 4 * chain.outputs(scene.n_bands) * rows * cols
+    return fits(size) if chain.reach is None else size <= _SMALL
 
 
 def blockwise(
@@ -98,6 +113,22 @@ def fit_blockwise(
         if place + 1 < len(chain.features):
             scene = _blockwise(feature, scene, overlap, levels[-1])
     return levels
+
+
+def fitted_stack(
+    chain: Chain, scene: Scene, *, seed: int = 0, progress: Progress | None = None
+) -> Scene:
+    """Fit a chain and return the scene of its features, whole or computed where it is read.
+
+    Raises
+    ------
+    SceneError
+        If a step cannot learn from what it is given, or profiles do not fit in memory.
+    """
+    if chain.reach is None or at_once(chain, scene):
+        return chain.fit_transform(scene, seed=seed, progress=progress)
+    levels = fit_blockwise(chain, scene, seed=seed, progress=progress)
+    return blockwise(chain, scene, levels=levels)
 
 
 def outer_levels(chain: Chain, scene: Scene, *, overlap: int | None = None) -> Levels:

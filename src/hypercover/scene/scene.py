@@ -17,8 +17,8 @@ from hypercover.scene.origin import Origin
 
 __all__ = ["Scene", "blank_invalid", "valid_pixels"]
 
-_STRIP = 2**24
-"""Values read at once when the whole cube has to be looked at."""
+_STRIP, _MOST_STRIP = 2**22, 2**24
+"""Values read at once when the whole cube has to be looked at, and where tiles are high."""
 _TILE = 64
 """Rows of the tiles that scenes are written in."""
 _SMALLER = "select fewer bands, cut the image to the labelled land, or use a larger machine"
@@ -161,10 +161,11 @@ class Scene:
     def strips(self) -> Iterator[slice]:
         """Cut the rows into strips small enough to be read one at a time."""
         rows, cols = self.shape
-        step = max(1, _STRIP // (cols * self.n_bands))
-        if step > _TILE:
-            # Tiled files are unpacked a tile at a time: none is to be cut in two.
-            step -= step % _TILE
+        step, most = (
+            max(1, values // (cols * self.n_bands)) for values in (_STRIP, _MOST_STRIP)
+        )
+        # Tiled files are unpacked a tile at a time: none is to be cut in two.
+        step = step - step % _TILE if step > _TILE else min(most, _TILE)
         return (slice(top, min(top + step, rows)) for top in range(0, rows, step))
 
     @cached_property

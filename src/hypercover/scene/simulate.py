@@ -25,7 +25,7 @@ from hypercover.scene.simulation.render import Picture, endmembers
 from hypercover.scene.simulation.sensor import Bands, Sensor, aviris_bands, even_bands
 from hypercover.scene.simulation.settings import AVIRIS, PRESETS, Settings, chosen
 from hypercover.scene.simulation.survey import CrowdedError, Survey, survey
-from hypercover.scene.simulation.texture import mixtures
+from hypercover.scene.simulation.texture import texture
 from hypercover.scene.writing import check_apart, driver_of, write_labels, write_scene
 
 __all__ = ["PRESETS", "Settings", "simulate", "simulated_scene", "write_simulated"]
@@ -195,9 +195,9 @@ def _land(settings: Settings) -> Survey:
 def _seen(settings: Settings, found: Survey) -> Picture:
     """Look at the land with a sensor."""
     sensor = Sensor.over(_bands(settings.bands), settings.cols, _chance(settings, 2))
-    shares = mixtures(found, _chance(settings, 3))
+    varied = texture(found, _chance(settings, 3))
     spectra = endmembers(found, sensor, _chance(settings, 4))
-    return Picture(found.parcels.number, shares, spectra, sensor, settings.seed)
+    return Picture(found.parcels.number, varied, spectra, sensor, settings.seed)
 
 
 def _grid(settings: Settings) -> Grid:

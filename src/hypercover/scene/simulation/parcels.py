@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hypercover.scene.simulation.axis import Axis, strips
+
 __all__ = ["HALO", "Parcels", "lay_out"]
 
 HALO = 2
@@ -32,10 +34,10 @@ class Parcels:
     """Parcel of each pixel (row, col), from 0."""
     habitats: list[str]
     """Kind of each parcel."""
-    u: Floats
-    """Coordinate across north-south rows, in pixels."""
-    v: Floats
-    """Coordinate across east-west rows, in pixels."""
+    u: Axis
+    """Coordinate across north-south rows."""
+    v: Axis
+    """Coordinate across east-west rows."""
 
     def add(self, where: Bools, habitat: str, top: int = 0, left: int = 0) -> None:
         """Give the marked pixels of a window to a new parcel."""
@@ -68,13 +70,12 @@ def lay_out(rows: int, cols: int, field: float, rng: np.random.Generator) -> Par
     return parcels
 
 
-def _directions(rows: int, cols: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _directions(rows: int, cols: int, rng: np.random.Generator) -> tuple[Axis, Axis]:
     """Return coordinates along a survey grid that is a little turned and shifted."""
     turn = np.deg2rad(rng.uniform(-2.0, 2.0))
-    y, x = np.mgrid[0:rows, 0:cols].astype(float)
     shift_u, shift_v = rng.uniform(0.25, 0.75, 2) * SECTION
-    u = np.cos(turn) * x + np.sin(turn) * y + shift_u
-    v = np.cos(turn) * y - np.sin(turn) * x + shift_v
+    u = Axis((rows, cols), np.cos(turn), np.sin(turn), shift_u)
+    v = Axis((rows, cols), -np.sin(turn), np.cos(turn), shift_v)
     return u, v
 
 
@@ -97,9 +98,10 @@ def _leaves(box: Rectangle, field: float, rng: np.random.Generator) -> Iterator[
         yield from _leaves(part, field, rng)
 
 
-def _sections(u: Floats, v: Floats, side: float) -> Iterator[Rectangle]:
-    for i in range(int(u.min() // side), int(u.max() // side) + 1):
-        for j in range(int(v.min() // side), int(v.max() // side) + 1):
+def _sections(u: Axis, v: Axis, side: float) -> Iterator[Rectangle]:
+    across, down = u.corners // side, v.corners // side
+    for i in range(int(across.min()), int(across.max()) + 1):
+        for j in range(int(down.min()), int(down.max()) + 1):
             yield i * side, (i + 1) * side, j * side, (j + 1) * side
 
 
@@ -108,7 +110,7 @@ def _window(parcels: Parcels, box: Rectangle) -> tuple[slice, slice]:
     left, right, top, bottom = box
     rows, cols = parcels.number.shape
     slack = 0.04 * max(rows, cols) + 2
-    x, y = parcels.u[0, 0], parcels.v[0, 0]
+    x, y = parcels.u.at(0, 0), parcels.v.at(0, 0)
     first_row, last_row = int(top - y - slack), int(bottom - y + slack) + 1
     first_col, last_col = int(left - x - slack), int(right - x + slack) + 1
     return (
@@ -135,35 +137,47 @@ def _cut_fields(
 
 def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Floats:
     """Return noise of unit variance that varies over a length in pixels."""
-    noise = ndimage.gaussian_filter(rng.standard_normal(shape), length, mode="wrap")
-    return np.asarray(noise / max(noise.std(), 1e-12))
+    noise = rng.standard_normal(shape)
+    ndimage.gaussian_filter(noise, length, mode="wrap", output=noise)
+    noise /= max(noise.std(), 1e-12)
+    return noise
 
 
 def _river(parcels: Parcels, rng: np.random.Generator) -> Floats:
     """Return the distance in pixels from a river that winds through the scene."""
     rows, cols = parcels.number.shape
     along, across = (parcels.v, parcels.u) if rows >= cols else (parcels.u, parcels.v)
-    length, breadth = float(np.ptp(along)), float(np.ptp(across))
-    s = along - along.min()
-    lean = rng.uniform(-0.3, 0.3)
-    middle = across.min() + breadth * rng.uniform(0.2, 0.8) + lean * (s - length / 2)
+    length, breadth = float(np.ptp(along.corners)), float(np.ptp(across.corners))
+    lean, middle = rng.uniform(-0.3, 0.3), breadth * rng.uniform(0.2, 0.8)
+    bends = []
     for wave, height in ((170.0, 0.12), (75.0, 0.09), (33.0, 0.05)):
         bend = min(wave * height * rng.uniform(0.6, 1.4), breadth / 6)
-        middle = middle + bend * np.sin(2 * np.pi * s / wave + rng.uniform(0, 6.28))
-    return np.asarray(np.abs(across - middle))
+        bends.append((wave, bend, rng.uniform(0, 6.28)))
+    far = np.empty((rows, cols))
+    for part in strips((rows, cols)):
+        s = along[part, :] - along.corners.min()
+        course = across.corners.min() + middle + lean * (s - length / 2)
+        for wave, bend, phase in bends:
+            course = course + bend * np.sin(2 * np.pi * s / wave + phase)
+        far[part] = np.abs(across[part, :] - course)
+    return far
 
 
 def _grow_nature(parcels: Parcels, rough: float, rng: np.random.Generator) -> None:
     """Put woods, meadows and a river over the fields, with edges of their own."""
     shape = parcels.number.shape
-    wild = _smooth(shape, rough, rng) + 0.35 * _smooth(shape, rough / 4, rng)
+    wild = _smooth(shape, rough, rng)
+    wild += 0.35 * _smooth(shape, rough / 4, rng)
     woods = wild > np.quantile(wild, 0.915)
     meadow = (wild > np.quantile(wild, 0.86)) & ~woods
+    del wild
     if min(shape) >= 64:
         far = _river(parcels, rng)
-        belt = far + 1.8 * _smooth(shape, 5.0, rng) + 2.2 * _smooth(shape, 16.0, rng)
+        belt = far + 1.8 * _smooth(shape, 5.0, rng)
+        belt += 2.2 * _smooth(shape, 16.0, rng)
         woods |= belt < 3.5
         meadow |= (belt < 5.5) & ~woods
+        del belt
     _parts(parcels, meadow, "meadow")
     _parts(parcels, woods, "woods")
     if min(shape) >= 64:
@@ -173,28 +187,38 @@ def _grow_nature(parcels: Parcels, rough: float, rng: np.random.Generator) -> No
 
 def _parts(parcels: Parcels, where: Bools, habitat: str) -> None:
     """Make a parcel of each connected piece within a quarter section."""
-    quarter = (parcels.u // (SECTION / 2)) * 10_000 + parcels.v // (SECTION / 2)
-    pieces, _ = ndimage.label(where)
-    keys = quarter.astype(np.int64) * (int(pieces.max()) + 1) + pieces
-    _, number = np.unique(np.where(where, keys, -1), return_inverse=True)
-    number = number.reshape(where.shape)
-    first = 0 if where.all() else 1
-    count = int(number.max()) + 1 - first
-    parcels.number[where] = number[where] - first + len(parcels.habitats)
-    parcels.habitats.extend([habitat] * count)
+    pieces, count = ndimage.label(where)
+    side, keys = SECTION / 2, []
+    for part in strips(where.shape):
+        here = where[part]
+        quarter = (parcels.u[part, :][here] // side) * 10_000
+        quarter += parcels.v[part, :][here] // side
+        keys.append(quarter.astype(np.int64) * (count + 1) + pieces[part][here])
+    distinct, number = np.unique(np.concatenate(keys), return_inverse=True)
+    parcels.number[where] = number + len(parcels.habitats)
+    parcels.habitats.extend([habitat] * len(distinct))
 
 
 def _build_roads(parcels: Parcels, side: float, rng: np.random.Generator) -> None:
     """Build roads on the section lines and, on large scenes, a highway across."""
-    u, v = parcels.u, parcels.v
+    shape = parcels.number.shape
     spacing = SECTION if side >= 40 else 2 * side
-    off_u = np.abs(u - spacing * np.round(u / spacing))
-    off_v = np.abs(v - spacing * np.round(v / spacing))
-    parcels.add((off_u < 0.5) | (off_v < 0.5), "road")
-    if min(u.shape) >= 96:
-        slope = np.deg2rad(rng.uniform(25, 65)) * rng.choice([-1, 1])
-        x, y = u - np.quantile(u, rng.uniform(0.2, 0.8)), v - np.quantile(v, 0.5)
-        parcels.add(np.abs(np.cos(slope) * x + np.sin(slope) * y) < 0.8, "highway")
+    road = np.zeros(shape, bool)
+    for part in strips(shape):
+        for axis in (parcels.u, parcels.v):
+            along = axis[part, :]
+            road[part] |= np.abs(along - spacing * np.round(along / spacing)) < 0.5
+    parcels.add(road, "road")
+    if min(shape) < 96:
+        return
+    slope = np.deg2rad(rng.uniform(25, 65)) * rng.choice([-1, 1])
+    through_u = np.quantile(parcels.u[:, :], rng.uniform(0.2, 0.8), overwrite_input=True)
+    through_v = np.quantile(parcels.v[:, :], 0.5, overwrite_input=True)
+    highway = np.empty(shape, bool)
+    for part in strips(shape):
+        x, y = parcels.u[part, :] - through_u, parcels.v[part, :] - through_v
+        highway[part] = np.abs(np.cos(slope) * x + np.sin(slope) * y) < 0.8
+    parcels.add(highway, "highway")
 
 
 def _place_farms(
@@ -206,10 +230,10 @@ def _place_farms(
     size = min(9.0, 0.5 * field**0.5)
     for habitat, each, scale in (("farm", 3400, 1.0), ("built", 8000, 0.8)):
         for _ in range(max(3, round(rows * cols / each))):
-            row, col = rng.integers(rows), rng.integers(cols)
+            row, col = int(rng.integers(rows)), int(rng.integers(cols))
             width, height = size * scale * rng.uniform(0.8, 1.5, 2)
-            left = spacing * np.round(parcels.u[row, col] / spacing) + 0.6
-            top = parcels.v[row, col] - height / 2
+            left = spacing * np.round(parcels.u.at(row, col) / spacing) + 0.6
+            top = parcels.v.at(row, col) - height / 2
             if rng.random() < 0.5:
                 left -= width + 1.2
             _stamp(parcels, (left, left + width, top, top + height), habitat)

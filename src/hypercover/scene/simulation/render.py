@@ -10,6 +10,7 @@ from hypercover.scene.simulation.covers import Cover
 from hypercover.scene.simulation.parcels import HALO
 from hypercover.scene.simulation.sensor import Sensor, blur
 from hypercover.scene.simulation.survey import Survey
+from hypercover.scene.simulation.texture import Texture
 
 __all__ = ["Picture", "endmembers"]
 
@@ -46,7 +47,7 @@ def endmembers(
     seen = np.zeros(
         (len(found.parcels.habitats), spectra.ENDMEMBERS, len(sensor.path)), np.float32
     )
-    present = np.unique(found.parcels.number)
+    present = np.flatnonzero(np.bincount(found.parcels.number.ravel()))
     for parcel in present:
         habitat = found.parcels.habitats[parcel]
         seen[parcel] = sensor.see(_spectra(habitat, found.covers.get(int(parcel)), rng))
@@ -59,8 +60,8 @@ class Picture:
 
     number: npt.NDArray[np.int32]
     """Parcel of each pixel, a halo wider than the cube on every side."""
-    shares: npt.NDArray[np.float32]
-    """Share of each endmember, (row, col, endmember), with the halo."""
+    texture: Texture
+    """Share of each endmember, with the halo."""
     endmembers: npt.NDArray[np.float32]
     """Digital numbers, (parcel, endmember, band)."""
     sensor: Sensor
@@ -99,7 +100,7 @@ class Picture:
 
     def _mixed(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
         """Return the light of each pixel before optics, (row, col, band)."""
-        number, shares = self.number[rows, cols], self.shares[rows, cols]
+        number, shares = self.number[rows, cols], self.texture.shares(rows, cols)
         mixed = shares[..., 0, None] * self.endmembers[number, 0]
         for part in range(1, self.endmembers.shape[1]):
             mixed += shares[..., part, None] * self.endmembers[number, part]

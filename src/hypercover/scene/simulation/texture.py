@@ -1,14 +1,18 @@
 """What varies within a parcel: vigour, drainage, crop rows, shade and sunlight."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from hypercover.scene.simulation.axis import strips
 from hypercover.scene.simulation.parcels import Parcels
 from hypercover.scene.simulation.spectra import ENDMEMBERS
 from hypercover.scene.simulation.survey import Survey
 
-__all__ = ["mixtures"]
+__all__ = ["Texture", "texture"]
 
 Maps = npt.NDArray[np.float32]
 
@@ -17,21 +21,27 @@ def _noise(shape: tuple[int, int], length: float, rng: np.random.Generator) -> M
     """Return noise of unit variance that varies over a length in pixels."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     if length:
-        noise = ndimage.gaussian_filter(noise, length, mode="wrap")
-    return np.asarray(noise / max(float(noise.std()), 1e-9), dtype=np.float32)
+        ndimage.gaussian_filter(noise, length, mode="wrap", output=noise)
+    noise /= max(float(noise.std()), 1e-9)
+    return noise
 
 
-def _row_stripes(parcels: Parcels, found: Survey, rng: np.random.Generator) -> Maps:
+def _row_stripes(found: Survey, rng: np.random.Generator) -> Maps:
     """Return the stripes that the passes of drill and sprayer leave, in -1..1 or so."""
+    parcels = found.parcels
     wave = ndimage.gaussian_filter1d(rng.standard_normal(4096), 0.7, mode="wrap")
     wave /= wave.std()
     kinds = np.zeros(len(parcels.habitats), np.int8)
     for parcel, cover in found.covers.items():
         kinds[parcel] = {"ns": 1, "ew": 2}.get(cover.rows, 0)
-    shift = rng.integers(4096, size=len(parcels.habitats))[parcels.number]
-    kind = kinds[parcels.number]
-    place = np.where(kind == 1, parcels.u, parcels.v).astype(np.int64) + shift
-    return np.where(kind > 0, wave[place % 4096], 0).astype(np.float32)
+    shift = rng.integers(4096, size=len(parcels.habitats))
+    stripes = np.empty(parcels.number.shape, np.float32)
+    for part in strips(parcels.number.shape):
+        number = parcels.number[part]
+        across = np.where(kinds[number] == 1, parcels.u[part, :], parcels.v[part, :])
+        place = across.astype(np.int64) + shift[number]
+        stripes[part] = np.where(kinds[number] > 0, wave[place % 4096], 0)
+    return stripes
 
 
 def _by_habitat(parcels: Parcels, values: dict[str, float], otherwise: float) -> Maps:
@@ -40,31 +50,85 @@ def _by_habitat(parcels: Parcels, values: dict[str, float], otherwise: float) ->
     return np.asarray(table[parcels.number])
 
 
-def mixtures(found: Survey, rng: np.random.Generator) -> Maps:
-    """Return the share of each endmember in each pixel, (row, col, endmember).
-
-    The shares add up to the sunlight on the pixel, which is 1 but for slopes.
-    """
-    parcels = found.parcels
-    shape = parcels.number.shape
-    shade = _by_habitat(parcels, {"woods": 0.14}, otherwise=0.09)
-    vigour = 0.5 + 0.24 * _noise(shape, 7, rng) + 0.20 * _noise(shape, 0.7, rng)
-    drainage = 0.25 + 0.16 * _noise(shape, 9, rng) + 0.12 * _noise(shape, 0.7, rng)
-    open_ = 0.16 + shade * _noise(shape, 0, rng) + 0.08 * _row_stripes(parcels, found, rng)
-    sun = 1 + 0.02 * _noise(shape, 12, rng) + 0.02 * _noise(shape, 0.6, rng)
-    vigour, drainage = np.clip(vigour, 0, 1), np.clip(drainage, 0, 0.7)
-    open_ = np.clip(open_, 0, 0.5)
-    rest = 1 - open_ - drainage * (1 - open_)
-    shares = np.stack(
-        [rest * (1 - vigour), rest * vigour, open_, drainage * (1 - open_)], axis=-1
-    )
-    _jumble(shares, found, rng)
-    return np.asarray(shares * sun[..., None], dtype=np.float32)
+def _varied(
+    middle: float,
+    waves: Sequence[tuple[float, float]],
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+) -> Maps:
+    """Return a map that varies around a value: so strongly over so many pixels."""
+    varied = np.full(shape, middle, np.float32)
+    for strength, length in waves:
+        noise = _noise(shape, length, rng)
+        noise *= strength
+        varied += noise
+    return varied
 
 
-def _jumble(shares: Maps, found: Survey, rng: np.random.Generator) -> None:
-    """Mix built-up parcels pixel by pixel: a roof here, a tree there."""
-    habitats = np.array(found.parcels.habitats)
-    jumbled = np.isin(habitats, ["farm", "built"])[found.parcels.number]
-    drawn = rng.dirichlet(np.full(ENDMEMBERS, 1.5), int(jumbled.sum()))
-    shares[jumbled] = drawn.astype(np.float32)
+@dataclass(frozen=True)
+class Texture:
+    """What the light of each pixel is made of, given for any piece of the land."""
+
+    vigour: Maps
+    """Share of the plants that are green."""
+    drainage: Maps
+    """Share of the ground that is wet."""
+    gaps: Maps
+    """Share of open ground between plants."""
+    sun: Maps
+    """Light on the pixel, 1 but for slopes."""
+    jumbled: npt.NDArray[np.intp]
+    """Pixels, counted row by row, with shares of their own: a roof here, a tree there."""
+    drawn: Maps
+    """These shares, (pixel, endmember)."""
+
+    def shares(self, rows: slice, cols: slice) -> Maps:
+        """Return the share of each endmember in each pixel, (row, col, endmember).
+
+        They add up to the sunlight.  Both slices have start and stop.
+        """
+        place = rows, cols
+        wet = self.drainage[place] * (1 - self.gaps[place])
+        rest = 1 - self.gaps[place] - wet
+        green = self.vigour[place]
+        shares = np.stack(
+            [rest * (1 - green), rest * green, self.gaps[place], wet], axis=-1
+        )
+        self._jumble(shares, rows, cols)
+        shares *= self.sun[place][..., None]
+        return shares
+
+    def _jumble(self, shares: Maps, rows: slice, cols: slice) -> None:
+        width = self.sun.shape[1]
+        ends = np.searchsorted(self.jumbled, [rows.start * width, rows.stop * width])
+        some = slice(*ends)
+        y, x = np.divmod(self.jumbled[some], width)
+        seen = (x >= cols.start) & (x < cols.stop)
+        shares[y[seen] - rows.start, x[seen] - cols.start] = self.drawn[some][seen]
+
+
+def texture(found: Survey, rng: np.random.Generator) -> Texture:
+    """Let vigour, drainage, crop rows, shade and sunlight vary over a land."""
+    shape = found.parcels.number.shape
+    gaps = _by_habitat(found.parcels, {"woods": 0.14}, otherwise=0.09)
+    vigour = _varied(0.5, [(0.24, 7), (0.20, 0.7)], shape, rng)
+    drainage = _varied(0.25, [(0.16, 9), (0.12, 0.7)], shape, rng)
+    gaps *= _noise(shape, 0, rng)
+    gaps += 0.16
+    stripes = _row_stripes(found, rng)
+    stripes *= 0.08
+    gaps += stripes
+    del stripes
+    sun = _varied(1.0, [(0.02, 12), (0.02, 0.6)], shape, rng)
+    np.clip(vigour, 0, 1, out=vigour)
+    np.clip(drainage, 0, 0.7, out=drainage)
+    np.clip(gaps, 0, 0.5, out=gaps)
+    return Texture(vigour, drainage, gaps, sun, *_jumbled(found, rng))
+
+
+def _jumbled(found: Survey, rng: np.random.Generator) -> tuple[npt.NDArray[np.intp], Maps]:
+    """Mix built-up parcels pixel by pixel."""
+    built = np.isin(found.parcels.habitats, ["farm", "built"])
+    places = np.flatnonzero(built[found.parcels.number])
+    drawn = rng.dirichlet(np.full(ENDMEMBERS, 1.5), len(places))
+    return places, drawn.astype(np.float32)
