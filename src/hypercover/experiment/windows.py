@@ -30,8 +30,8 @@ __all__ = [
     "write_windows",
 ]
 
-_STRIP = 2**25
-"""Bytes of the scene that are read at once."""
+_STRIP, _MOST_STRIP, _TILE = 2**23, 2**25, 64
+"""Bytes of the scene that are read at once, at most where so many rows take more."""
 _PIECE = 2**25
 """Bytes of windows that are cut at once."""
 
@@ -123,7 +123,7 @@ def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterato
 def _strips(scene: Scene, size: int) -> Iterator[slice]:
     """Cut the rows into strips that are read at once, few enough to read few rows twice."""
     row = scene.n_bands * scene.shape[1] * scene.cube.dtype.itemsize
-    step = max(size, _STRIP // row)
+    step = max(size, _STRIP // row, min(_TILE, _MOST_STRIP // row))
     return (
         slice(top, min(top + step, scene.shape[0]))
         for top in range(0, scene.shape[0], step)
