@@ -48,6 +48,20 @@ def test_a_map_and_its_confidence_are_written(call, fields, trained, tmp_path):
         assert set(np.unique(raster.read(1))) <= {1, 2, 3}
 
 
+def test_bands_that_are_taken_by_number_alone_are_told(
+    call, fields, trained, tmp_path, caplog
+):
+    """A cube of another sensor has band numbers too."""
+    bare = tmp_path / "bare.npy"
+    np.save(bare, fields.cube)
+    words = ("-o", tmp_path / "map.tif", "--axes", "band,row,col")
+    assert call("predict", trained, bare, *words).code == 0
+    assert "bare names no wavelengths; its bands were taken by" in caplog.text
+    caplog.clear()
+    assert call("predict", trained, fields.image, *words[:2]).code == 0
+    assert not caplog.text
+
+
 WATCHER = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)

@@ -3,6 +3,9 @@
 import hashlib
 import io
 import re
+import signal
+import subprocess
+import sys
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -208,6 +211,29 @@ def test_the_next_call_goes_on_with_the_part_of_this_one(server, cube, tmp_path)
     (tmp_path / f"{NAME}.part.of").write_text(f"{server.address()}\n{TAG}\n")
     assert fetch(server, tmp_path).path.read_bytes() == cube
     assert server.asked[-1] == ("ok", f"bytes={have}-")
+    assert names(tmp_path) == [NAME]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from hypercover.scene.download import download
+
+def progress(done, total):
+    if done > 2**14:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+download([sys.argv[1]], Path(sys.argv[2]), check=lambda path: None, progress=progress)
+"""
+
+
+def test_a_killed_call_leaves_its_part_and_nothing_that_stays(server, cube, tmp_path):
+    call = [sys.executable, "-c", _KILLED, server.address(), str(tmp_path / NAME)]
+    assert subprocess.run(call, check=False).returncode == -signal.SIGKILL
+    assert f"{NAME}.part" in names(tmp_path)
+    assert fetch(server, tmp_path).path.read_bytes() == cube
+    (_, first), (_, second) = server.asked
+    assert (first, second.startswith("bytes=")) == (None, True)
     assert names(tmp_path) == [NAME]
 
 

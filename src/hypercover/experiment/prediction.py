@@ -1,5 +1,6 @@
 """Using a kept model on an image: what it was trained on must be there."""
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
 __all__ = ["card_legend", "check_map_names", "predict_image"]
+
+_log = logging.getLogger(__name__)
 
 
 def predict_image(
@@ -93,6 +96,12 @@ def predict_image(
     area = None if within is None else area_of(within, scene.grid)
     mapping = Mapping.of(model, scene, device=device, overlap=overlap)
     legend = card_legend(mapping.bundle.card)
+    if scene.wavelengths is None and mapping.bundle.card.get("wavelengths"):
+        _log.warning(
+            "%s names no wavelengths; its bands were taken by their numbers, as those "
+            "the model was trained on.",
+            scene.name,
+        )
     # A map that is not finished must not lie under the name asked for.
     changed = bool(cleaning) or area is not None
     raw = out.with_name(f".{out.name}.raw") / out.name if changed else out

@@ -1,5 +1,6 @@
 """Downloading a file: resumed where it broke off, checked before it gets its name."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -79,15 +80,20 @@ def download(
     make_folder(target.parent)
     part = target.with_name(f"{target.name}.part")
     faults: list[str] = []
+    # Where pooch makes files of random names, which a process that is killed leaves.
+    aside = target.with_name(f".{target.name}.fetch")
     for address in addresses:
         fetch = _Resuming(part, check, progress, patience, pause)
         try:
-            pooch.retrieve(address, None, target.name, target.parent, downloader=fetch)
+            pooch.retrieve(address, None, target.name, aside, downloader=fetch)
+            (aside / target.name).replace(target)
             return address
         except Fault as fault:
             faults.append(f"{urlsplit(address).netloc} {fault}")
         except OSError as error:
             raise explained(target, error) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     raise Fault(*dict.fromkeys(faults))
 
 
