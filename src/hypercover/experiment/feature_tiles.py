@@ -25,11 +25,11 @@ from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.plan import Task
 from hypercover.jobs.record import result_of
-from hypercover.maps.tile_store import TileStore
 from hypercover.maps.tiles import Tile, tiles
 from hypercover.memory import peak_bytes
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.scene import Scene
+from hypercover.scene.tile_store import TileStore
 from hypercover.scene.writing import write_scene
 
 __all__ = ["compute_some", "fit_chain", "write_features"]
