@@ -3,6 +3,7 @@
 import contextlib
 import io
 import pickle
+import shutil
 import struct
 import zipfile
 import zlib
@@ -180,6 +181,17 @@ class TestHostile:
             SceneError, match="may be read into memory here; cut it smaller"
         ):
             open_scene(tmp_path / "a.h5", axes="row,col,band")
+
+    @pytest.mark.parametrize("kind", ["zip", "gztar", "tar"])
+    def test_an_archive_is_told_to_be_one(self, tmp_path, values, kind, utm):
+        folder = tmp_path / "product"
+        folder.mkdir()
+        tif(folder / "a.tif", values)
+        packed = shutil.make_archive(str(tmp_path / "product"), kind, folder)
+        with pytest.raises(SceneError, match=r"is an archive, .* unpack it"):
+            open_scene(packed)
+        with pytest.raises(LabelError, match=r"is an archive, .* unpack it"):
+            open_labels(packed, utm)
 
     def test_a_raster_is_not_told_to_become_one(self, tmp_path):
         profile = {"driver": "GTiff", "count": 1, "height": 10**6, "width": 10**6,

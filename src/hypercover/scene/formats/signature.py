@@ -88,6 +88,19 @@ def _refuse_pointing(path: Path, head: bytes) -> None:
     )
 
 
+def _refuse_packed(path: Path, head: bytes) -> None:
+    """Say of an archive, in which most products are delivered, that it is one."""
+    if (
+        path.suffix.lower() == ".zip"
+        or head.startswith(b"\x1f\x8b")
+        or head[257:262] == b"ustar"
+    ):
+        raise SceneError(
+            f"{path} is an archive, into which nothing looks; unpack it and give the file that "
+            "is meant in it."
+        )
+
+
 def _refuse_other_shapes(path: Path, head: bytes) -> None:
     """Say of shapes in a format that is not read which formats are."""
     known = (name for start, name in _OTHER_SHAPES.items() if head.startswith(start))
@@ -112,6 +125,7 @@ def kind_of(path: Path) -> Kind:
     head = _head(path)
     if not head:
         raise SceneError(f"{path} is empty; give a file that holds an image.")
+    _refuse_packed(path, head)
     _refuse_other_shapes(path, head)
     _refuse_pointing(path, head)
     suffix = path.suffix.lower()
