@@ -17,6 +17,7 @@ from scipy.io import netcdf_file, savemat
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene import memory
+from hypercover.scene.bands import select_bands
 from hypercover.scene.reading import check_usable, open_labels, open_scene
 from hypercover.scene.scene import Scene
 
@@ -391,6 +392,15 @@ class TestUsable:
         stripes[0, 0] = 7
         with pytest.raises(LabelError, match="found one of Class 7 in small"):
             check_usable(scene.with_labels(stripes))
+
+    @pytest.mark.parametrize("nothing", [np.nan, -9, np.inf])
+    def test_empty_bands_that_mask_all_pixels_are_named(self, scene, codes, nothing):
+        values = scene.cube.values.astype(np.float32)
+        values[[2, 5]], values[0] = nothing, 0
+        scene = scene.replace(cube=scene.cube.copy(data=values)).with_labels(codes)
+        with pytest.raises(SceneError, match=r"none does in band 3,6; .*--drop-bands 3,6"):
+            check_usable(scene)
+        check_usable(select_bands(scene, drop="3,6").with_labels(np.minimum(codes, 2)))
 
     @pytest.mark.parametrize("nothing", [np.nan, 0.0, -9.0])
     def test_no_data_anywhere(self, scene, codes, nothing):

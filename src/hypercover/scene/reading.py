@@ -238,6 +238,29 @@ def open_labels(
     return found.codes, known
 
 
+def _without_data(scene: Scene) -> str:
+    """Say why no pixel holds data, and name the bands that mask all others."""
+    filled = np.zeros(scene.n_bands, dtype=bool)
+    for rows in scene.strips():
+        block = scene.read(rows, slice(None))
+        # Zero is a value here: it masks a pixel only where it stands in all bands.
+        held = np.isfinite(block)
+        if scene.nodata is not None and np.isfinite(scene.nodata):
+            held &= block != np.asarray(scene.nodata).astype(block.dtype)
+        filled |= held.any(axis=(1, 2))
+    empty = scene.bands[~filled]
+    if 0 < len(empty) < scene.n_bands:
+        listed = ",".join(map(str, empty))
+        return (
+            f"No pixel of {scene.name} holds data in every band, because none does in band "
+            f"{listed}; leave these out with drop_bands: '{listed}' (--drop-bands {listed})."
+        )
+    return (
+        f"No pixel of {scene.name} holds data: all are NaN, no-data or zero in all "
+        "bands; give another image."
+    )
+
+
 def check_usable(scene: Scene) -> None:
     """Refuse a scene that nothing can be learnt from.
 
@@ -250,10 +273,7 @@ def check_usable(scene: Scene) -> None:
         a class has a single pixel, which cannot both train and test.
     """
     if not scene.valid.any():
-        raise SceneError(
-            f"No pixel of {scene.name} holds data: all are NaN, no-data or zero in all "
-            "bands; give another image."
-        )
+        raise SceneError(_without_data(scene))
     codes, pixels = np.unique(scene.usable_labels, return_counts=True)
     codes, pixels = codes[codes > 0], pixels[codes > 0]
     if len(codes) == 0:
