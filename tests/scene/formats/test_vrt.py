@@ -56,6 +56,32 @@ def test_a_vrt_that_gdal_wrote_is_the_image(halves, allowed):
     assert np.array_equal(scene.cube.values[0], halves[1][:, :4])
 
 
+@pytest.mark.parametrize(
+    "before", ['<?xml version="1.0" encoding="UTF-8"?>\n', "<!-- of -->\n <!-- two -->"]
+)
+def test_a_declaration_and_comments_may_come_first(halves, allowed, before):
+    file = halves[0] / "both.vrt"
+    file.write_text(before + file.read_text())
+    assert np.array_equal(open_scene(file).cube.values[0], halves[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [("both.xml", ""), ("both.vrt", "<!DOCTYPE a>"), ("both.vrt", "<a>"),
+     ("both.vrt", "<?xml-stylesheet href='a'?>")],
+)  # fmt: skip
+def test_where_a_vrt_is_allowed_another_xml_is_not_told_to_be(
+    halves, allowed, name, before
+):
+    file = halves[0] / "both.vrt"
+    text = before + file.read_text()
+    file = file.with_name(name)
+    file.write_text(text)
+    with pytest.raises(SceneError, match="no VRT, which alone are allowed") as refused:
+        open_scene(file)
+    assert "HYPERCOVER_ALLOW_VRT" not in str(refused.value)
+
+
 def test_a_changed_image_changes_what_a_run_is_of(halves, allowed):
     folder, _ = halves
     before = identity(folder / "both.vrt")

@@ -81,6 +81,12 @@ def _refuse_pointing(path: Path, head: bytes) -> None:
     if vrt_allowed() and is_vrt(path):
         vrt_sources(path)
         return
+    if vrt_allowed():
+        raise SceneError(
+            f"{path} is an XML file and no VRT, which alone are allowed: a VRT is called "
+            ".vrt and begins with VRTDataset, without DOCTYPE; give the image itself, shapes as "
+            "GeoPackage."
+        )
     raise SceneError(
         f"{path} is an XML or VRT file, which can point to other files and to networks and "
         "is not opened; give the image itself, shapes as GeoPackage, or allow VRT files "

@@ -1,6 +1,7 @@
 """VRT files: opened only where the user allows it, and only over images on this machine."""
 
 import os
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -12,6 +13,10 @@ __all__ = ["ALLOWING", "is_vrt", "vrt_allowed", "vrt_sources"]
 ALLOWING = "HYPERCOVER_ALLOW_VRT"
 """Variable of the environment that allows VRT files with 1: no file can set it."""
 _ROOT, _HEAD, _BLANK = b"<VRTDataset", 4096, b"\xef\xbb\xbf \t\r\n"
+_BEGINNING = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:\s|<\?xml\s[^>]*\?>|<!--.*?-->)*" + _ROOT, re.DOTALL
+)
+"""A declaration and comments may stand before the root; nothing that defines entities."""
 _POINTING = {"SourceFilename", "SourceDataset"}
 _PLAIN = {None, "VRTWarpedDataset", "VRTPansharpenedDataset"}
 """Kinds of VRT that name files in no other way."""
@@ -27,7 +32,7 @@ def is_vrt(path: Path) -> bool:
     if path.suffix.lower() != ".vrt" or not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(_HEAD).lstrip(_BLANK).startswith(_ROOT)
+        return _BEGINNING.match(file.read(_HEAD)) is not None
 
 
 def vrt_sources(path: Path) -> tuple[Path, ...]:
