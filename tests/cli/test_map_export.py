@@ -50,13 +50,27 @@ def area(tmp_path):
 
 
 def test_polygons_with_a_minimum_area(path, call, tmp_path):
-    said = call("export", path, "-o", tmp_path / "m.gpkg", "--minimum-area", 0.02)
+    said = call("export", path, "-o", tmp_path / "p.gpkg", "--minimum-area", 0.02)
     assert said.out.splitlines() == [
-        f"4 polygons: {tmp_path / 'm.gpkg'}",
+        f"4 polygons: {tmp_path / 'p.gpkg'}",
         "2 pixels changed class in regions of fewer than 2.",
     ]
-    _, _, _, columns = pyogrio.raw.read(tmp_path / "m.gpkg")
+    _, _, _, columns = pyogrio.raw.read(tmp_path / "p.gpkg")
     assert sorted(columns[1]) == ["Corn", "Corn", "Meadow", "Woods"]
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson"])
+def test_polygons_and_a_map_of_one_name_would_share_a_style(path, call, tmp_path, suffix):
+    """The map lost its legend in QGIS when polygons of its name were written beside it."""
+    style = path.with_suffix(".qml").read_text()
+    said = call("export", path, "-o", path.with_suffix(suffix))
+    assert f"would take the style m.qml of {path}" in said.sentence
+    assert path.with_suffix(".qml").read_text() == style
+    assert not path.with_suffix(suffix).exists()
+    assert call("export", path, "-o", tmp_path / f"p{suffix}").code == 0
+    back = call("export", path, "-o", tmp_path / "p.tif", "--sieve", 4)
+    assert f"would take the style p.qml of {tmp_path / 'p'}{suffix}" in back.sentence
+    assert call("export", path, "-o", tmp_path / f"p{suffix}").code == 0
 
 
 def test_a_cleaned_and_clipped_map_keeps_names_and_origin(

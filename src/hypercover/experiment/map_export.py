@@ -41,6 +41,7 @@ class MapExport:
         """
         kind = out.suffix.lower()
         self._check(kind, out)
+        _check_style(kind, out)
         cleaning = Cleaning(self.majority, self.sieve)
         found = open_class_map(source)
         if kind == ".json":
@@ -88,4 +89,20 @@ class MapExport:
         if kind == ".json" and (self.within or self.majority > 1 or self.sieve > 1):
             raise CallError(
                 "A STAC item describes a map as it is; clean or clip the map first (-o map.tif)."
+            )
+
+
+def _check_style(kind: str, out: Path) -> None:
+    """Refuse polygons beside a map of their name, and the other way round.
+
+    QGIS finds the style of both in ``<name>.qml``: the second would take that of the first.
+    """
+    others = {".tif", ".tiff"} if kind in DRIVERS else set(DRIVERS)
+    if kind == ".json":
+        return
+    for other in (out.with_suffix(suffix) for suffix in sorted(others)):
+        if other.exists():
+            raise CallError(
+                f"{out} would take the style {out.with_suffix('.qml').name} of {other}, which "
+                "stands beside it; choose another name."
             )
