@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from hypercover.errors import counted
 from hypercover.scene.orientation import orientation_words
 from hypercover.scene.origin import marked
 from hypercover.scene.scene import Scene
@@ -37,7 +38,8 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
         ("scene", marked(scene.name, scene.origin)),
         (
             "shape",
-            f"{rows} rows × {cols} columns × {scene.n_bands} bands, {scene.cube.dtype}",
+            f"{rows} rows × {cols} columns × {counted(scene.n_bands, 'band')}, "
+            f"{scene.cube.dtype}",
         ),
         ("wavelengths", _reach(scene.wavelengths)),
         (

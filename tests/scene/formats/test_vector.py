@@ -3,6 +3,7 @@
 import sqlite3
 import struct
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
@@ -14,6 +15,8 @@ from affine import Affine
 from rasterio.warp import transform_geom
 
 from hypercover.errors import LabelError
+from hypercover.scene.area import area_of
+from hypercover.scene.formats.vector import read_vector_labels
 from hypercover.scene.grid import Grid
 from hypercover.scene.reading import open_labels, open_scene
 
@@ -135,6 +138,32 @@ def test_the_centre_of_a_pixel_decides(tmp_path, utm):
         far = cells(utm, 0, 0, 1, 1)
         path = save(tmp_path / f"{inside}.gpkg", [box, far], code=[2, 1])
         assert bool(open_labels(path, utm)[0][5, 4] == 2) is inside
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson"])
+def test_lines_are_no_land(tmp_path, utm, shapes, name):
+    """They labelled each pixel that they touch, though none has its centre in one."""
+    line = shapely.LineString([shapes[0].centroid, shapes[1].centroid])
+    path = save(tmp_path / name, [shapes[0], line], code=[1, 2])
+    for reading in (open_labels, area_of):
+        with pytest.raises(
+            LabelError, match="holds lines, in which the centre of no pixel"
+        ):
+            reading(path, utm)
+
+
+def test_a_file_without_a_shape_is_said_to_have_none(tmp_path, utm):
+    path = tmp_path / "a.geojson"
+    path.write_text('{"type": "FeatureCollection", "features": []}')
+    for reading in (partial(open_labels, field="crop"), area_of):
+        with pytest.raises(LabelError, match="holds no shape; give one that has some"):
+            reading(path, utm)
+
+
+def test_one_shape_without_a_class_is_one_left_out(tmp_path, utm, shapes):
+    path = save(tmp_path / "a.gpkg", shapes, kind=np.array(["Corn", None, "Oats"], object))
+    notes = read_vector_labels(path, utm).notes
+    assert "Left out: 1 shape without a class or geometry." in notes
 
 
 def test_points_label_their_pixel(tmp_path, utm):

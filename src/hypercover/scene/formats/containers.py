@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hypercover.errors import LabelError, SceneError
+from hypercover.errors import LabelError, SceneError, counted
 from hypercover.scene.formats import arrays, hdf5, matlab, netcdf
 from hypercover.scene.formats.axes import Order, find_order, parse_axes
 from hypercover.scene.formats.bandlists import band_table, is_band_list
@@ -79,7 +79,7 @@ class Container:
         rows, cols = cube.sizes["y"], cube.sizes["x"]
         chosen = (
             f"Image: variable {member.name!r}, {rows} rows × {cols} columns × "
-            f"{cube.sizes['band']} bands."
+            f"{counted(cube.sizes['band'], 'band')}."
         )
         told = f"Axes of the file: {', '.join(order)}, because {evidence}."
         return Scene(

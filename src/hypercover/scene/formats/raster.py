@@ -19,7 +19,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from hypercover.errors import SceneError
+from hypercover.errors import SceneError, counted
 from hypercover.scene.formats import intact
 from hypercover.scene.formats.envi import RAW, data_file, has_header
 from hypercover.scene.formats.signature import Kind, kind_of
@@ -177,7 +177,7 @@ def read_image(path: Path) -> Scene:
         cube = _named(_cube(file, dataset), _band_names(dataset))
         origin = _origin(dataset)
     rows, cols = cube.sizes["y"], cube.sizes["x"]
-    note = f"Image: {file.name}, {rows} rows × {cols} columns × {count} bands."
+    note = f"Image: {file.name}, {rows} rows × {cols} columns × {counted(count, 'band')}."
     return Scene(
         table.on(cube),
         name=path.stem,

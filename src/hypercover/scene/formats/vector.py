@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import LabelError
+from hypercover.errors import LabelError, counted
 from hypercover.scene.formats.links import refuse_links
 from hypercover.scene.formats.signature import SHAPES, is_json
 from hypercover.scene.grid import Grid
@@ -75,12 +75,12 @@ def read_vector_labels(path: Path, grid: Grid, field: str | None = None) -> Labe
             "both lie in the same place."
         )
     notes = [
-        f"Labels: {len(geometries):,} shapes of {path.name}, attribute {shapes.field!r}."
+        f"Labels: {counted(len(geometries), 'shape')} of {path.name}, attribute {shapes.field!r}."
     ]
     if shapes.crs is None:
         notes.append(f"{path.name} names no coordinate system; the image's was taken.")
     if left_out:
-        notes.append(f"{left_out:,} shapes without a class or geometry were left out.")
+        notes.append(f"Left out: {counted(left_out, 'shape')} without a class or geometry.")
     if contested:
         notes.append(
             f"{contested:,} pixels lie in shapes of more than one class and stay unlabelled."
@@ -143,6 +143,7 @@ def _read(path: Path, field: str | None, *, bare: bool = False) -> _Shapes:
             f"{path} cannot be read as a vector file: it is damaged or of an unknown "
             "format; save it as GeoPackage or GeoJSON."
         ) from error
+    _refuse_lines(path, geometries)
     classes = np.zeros(len(geometries)) if bare else np.asarray(columns[0])
     return _Shapes(geometries, classes, "".join(chosen), meta["crs"])
 
@@ -155,6 +156,19 @@ def _check_file(path: Path) -> None:
         )
     if is_json(path):
         refuse_links(path)
+
+
+def _refuse_lines(path: Path, geometries: npt.NDArray[np.object_]) -> None:
+    """Refuse lines: the pixels that one touches are not land it marks."""
+    import shapely
+
+    kinds = np.unique(shapely.get_type_id(geometries))
+    lines = {"LINESTRING", "LINEARRING", "MULTILINESTRING"}
+    if lines & {shapely.GeometryType(kind).name for kind in kinds.tolist()}:
+        raise LabelError(
+            f"{path} holds lines, in which the centre of no pixel lies; give polygons or "
+            "points, such as lines with a width (a buffer)."
+        )
 
 
 def _layer(path: Path, layers: npt.NDArray[np.object_]) -> str | None:
@@ -181,6 +195,8 @@ def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
             f"{path} says that it holds {info['features']:,} shapes, more than its bytes can "
             "be; it is damaged: save it again."
         )
+    if info["features"] == 0:
+        raise LabelError(f"{path} holds no shape; give one that has some.")
     if info["geometry_type"] is None:
         raise LabelError(
             f"{path} holds a table without shapes; give the layer of shapes alone."
