@@ -142,8 +142,9 @@ def estimate_area(
     )
     counts = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
     _check_counts(counts, names, known if strata is None else None)
-    there = np.searchsorted(known.codes, mapped[inside])
-    totals = np.bincount(there, minlength=len(known))
+    there, pixels = np.unique(mapped[inside], return_counts=True)
+    totals = np.zeros(len(known), np.int64)
+    totals[np.searchsorted(known.codes, there)] = pixels
     return area_from_counts(counts, sizes, totals, known)
 
 
@@ -198,9 +199,7 @@ def _ratio(
     return Estimates(found, ratio(np.sqrt(spread), size))
 
 
-def _strata(
-    mapped: Codes, reference: Codes, design: str, strata: Codes | None
-) -> npt.NDArray[np.int64]:
+def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) -> Codes:
     """Return the stratum of every pixel after checking that the call makes sense."""
     given = {"reference": reference} | ({} if strata is None else {"strata": strata})
     for name, codes in given.items():
@@ -215,16 +214,16 @@ def _strata(
                 "A simple random sample has no strata; leave them out, or give the design "
                 "as stratified."
             )
-        return np.ones(mapped.shape, dtype=np.int64)
+        return np.ones(mapped.shape, dtype=np.uint8)
     if strata is None:
-        return mapped.astype(np.int64)
+        return mapped
     outside = int(np.count_nonzero((strata == 0) & (mapped > 0)))
     if outside:
         raise CallError(
             f"Every pixel of the map must lie in a stratum, but {counted(outside, 'pixel')} "
             "lie in none; give strata that cover the map."
         )
-    return strata.astype(np.int64)
+    return strata
 
 
 def _check_counts(
