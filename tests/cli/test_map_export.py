@@ -73,6 +73,14 @@ def test_polygons_and_a_map_of_one_name_would_share_a_style(path, call, tmp_path
     assert call("export", path, "-o", tmp_path / f"p{suffix}").code == 0
 
 
+@pytest.mark.parametrize("suffix", [".gpkg", ".geojson", ".tif"])
+def test_what_a_killed_export_left_is_swept_up(path, call, tmp_path, suffix):
+    dead = tmp_path / f".p.999999999-0.part{suffix}"
+    dead.touch()
+    assert call("export", path, "-o", tmp_path / f"p{suffix}").code == 0
+    assert not dead.exists()
+
+
 def test_a_cleaned_and_clipped_map_keeps_names_and_origin(
     path, area, codes, call, tmp_path
 ):

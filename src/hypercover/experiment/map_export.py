@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hypercover.errors import CallError, counted
+from hypercover.files import sweep_drafts
 from hypercover.maps.clean import Cleaning
 from hypercover.maps.export import write_class_map
 from hypercover.maps.stac import write_stac_item
@@ -44,6 +45,7 @@ class MapExport:
         _check_style(kind, out)
         cleaning = Cleaning(self.majority, self.sieve)
         found = open_class_map(source)
+        sweep_drafts(out)
         if kind == ".json":
             write_stac_item(
                 out,
