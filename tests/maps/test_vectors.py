@@ -58,7 +58,13 @@ def test_the_minimum_area_merges_and_islands_go(tmp_path):
     codes = np.ones((8, 9), np.uint8)
     codes[2, 2], codes[4:6, 4:6] = 2, 5
     codes[:, 7], codes[0, 8], codes[1:, 8] = 0, 2, 0
-    number, told = write_polygons(class_map(codes), tmp_path / "m.gpkg", minimum_area=0.04)
+    said = []
+    number, told = write_polygons(
+        class_map(codes),
+        tmp_path / "m.gpkg",
+        minimum_area=0.04,
+        progress=lambda *done: said.append(done),
+    )
     _, shapes, columns = read(tmp_path / "m.gpkg")
     # A pixel is 0.01 ha: the four of class 5 stay, the one inside 1 is merged, the
     # island beyond the gap is left out.
@@ -67,7 +73,11 @@ def test_the_minimum_area_merges_and_islands_go(tmp_path):
         (5, 4 * 100.0),
     ]
     assert number == 2
-    assert told == "1 pixel changed class in regions of fewer than 4."
+    assert told == (
+        "1 pixel changed class in regions of fewer than 4. Left out, as no neighbour can take "
+        "it in: 1 region with 1 pixel."
+    )
+    assert said[-1] == (2, 2)
 
 
 def test_a_style_for_qgis_lies_beside(tmp_path):

@@ -44,6 +44,7 @@ def command(
 
     Example: hypercover export runs/demo/maps/cnn.tif -o fields.gpkg --minimum-area 0.5
     """
+    from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
     from hypercover.experiment.map_export import MapExport
     from hypercover.scene.writing import check_apart
@@ -53,7 +54,9 @@ def command(
         return
     check_apart(out, source, within)
     asked = MapExport(majority, sieve, within, minimum_area, datetime)
-    say(*asked.write(source, out))
+    with bar("Polygons") as advance:
+        told = asked.write(source, out, advance)
+    say(*told)
 
 
 def _network(model: Path, out: Path) -> None:

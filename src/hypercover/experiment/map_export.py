@@ -1,5 +1,6 @@
 """A finished class map for other programs: cleaned, as polygons, or in a catalogue."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,8 +33,12 @@ class MapExport:
     when: str | None = None
     """Day the image was taken."""
 
-    def write(self, source: Path, out: Path) -> list[str]:
+    def write(
+        self, source: Path, out: Path, progress: Callable[[int, int], None] | None = None
+    ) -> list[str]:
         """Write what the suffix asks for and return sentences about it.
+
+        Polygons report how many are written, of how many.
 
         Raises
         ------
@@ -58,7 +63,9 @@ class MapExport:
             return [f"STAC item: {out}"]
         made = self._made(found, cleaning)
         if kind in DRIVERS:
-            number, told = write_polygons(made, out, minimum_area=self.minimum_area)
+            number, told = write_polygons(
+                made, out, minimum_area=self.minimum_area, progress=progress
+            )
             return [f"{counted(number, 'polygon')}: {out}", *([told] if told else [])]
         write_class_map(out, made.codes, made.legend, made.grid, **made.origin)
         changed = np.count_nonzero((made.codes != found.codes) & (made.codes > 0))

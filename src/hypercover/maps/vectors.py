@@ -1,7 +1,7 @@
 """Class maps as polygons: one shape for each region, with the class it is of."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,16 @@ __all__ = ["DRIVERS", "write_polygons"]
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
 """Formats by the suffix of the file."""
+Codes = npt.NDArray[np.unsignedinteger]
+Progress = Callable[[int, int], None]
 
 
 def write_polygons(
-    class_map: ClassMap, path: str | Path, *, minimum_area: float = 0.0
+    class_map: ClassMap,
+    path: str | Path,
+    *,
+    minimum_area: float = 0.0,
+    progress: Progress | None = None,
 ) -> tuple[int, str]:
     """Write the regions of a class map as polygons, with code, name, colour and area.
 
@@ -37,13 +43,15 @@ def write_polygons(
     minimum_area : float
         Minimum mapping unit in hectares: smaller regions are merged into their
         largest neighbour, and left out where they have none.
+    progress : callable, optional
+        Called with the polygons written and the polygons in all.
 
     Returns
     -------
     int
         Polygons written.
     str
-        What was merged, in words; empty without a minimum.
+        What was merged and left out, in words; empty without a minimum.
 
     Raises
     ------
@@ -74,12 +82,34 @@ def write_polygons(
     wanted = regions.pixels >= unit
     if not wanted.any():
         raise LabelError("The map holds no region of that size; ask for smaller ones.")
+    total = int(np.count_nonzero(wanted))
     parts = regions.outlines(class_map.grid.transform, wanted)
-    _write(target, driver, parts, class_map.legend, crs)
+    _write(target, driver, _counted(parts, total, progress), class_map.legend, crs)
     write_text(target.with_suffix(".qml"), category_style(class_map.legend))
+    return total, _told(class_map, codes, regions, unit) if unit > 1 else ""
+
+
+def _told(class_map: ClassMap, codes: Codes, regions: Regions, unit: int) -> str:
+    """Say what a minimum area did."""
     changed = int(np.count_nonzero(codes != class_map.codes))
     told = f"{counted(changed, 'pixel')} changed class in regions of fewer than {unit}."
-    return int(np.count_nonzero(wanted)), told if unit > 1 else ""
+    alone = regions.pixels[(regions.pixels > 0) & (regions.pixels < unit)]
+    if not len(alone):
+        return told
+    left = f"{counted(len(alone), 'region')} with {counted(int(alone.sum()), 'pixel')}"
+    return f"{told} Left out, as no neighbour can take it in: {left}."
+
+
+def _counted(
+    parts: Iterable[Outlines], total: int, progress: Progress | None
+) -> Iterator[Outlines]:
+    """Pass outlines on and report how many were."""
+    done = 0
+    for part in parts:
+        yield part
+        done += len(part.shapes)
+        if progress is not None:
+            progress(done, total)
 
 
 def _pixels(class_map: ClassMap, minimum_area: float) -> int:
