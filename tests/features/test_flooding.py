@@ -71,6 +71,13 @@ def test_sixteen_bits_hold_all_ranks_and_one_mark(values, kind, monkeypatch):
 
 
 def test_more_pixels_than_can_be_numbered_are_refused(monkeypatch):
-    monkeypatch.setattr(module, "_MOST", 11)
-    with pytest.raises(SceneError, match=r"up to 11 pixels, and it has 12; cut it smaller"):
+    monkeypatch.setattr(module, "_MOST", 98)
+    with pytest.raises(SceneError, match=r"up to 24 pixels.*it has 3 × 4; cut it smaller"):
         ShapeTree.of(np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("shape", [(23_169, 23_169), (1, 2**28)])
+def test_the_cells_between_the_pixels_and_of_the_ring_count(shape):
+    # There are more than 2³¹ cells, though the pixels are fewer than 2²⁹.
+    with pytest.raises(SceneError, match="cut it smaller"):
+        ShapeTree.of(np.broadcast_to(0.0, shape))

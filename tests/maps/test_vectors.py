@@ -90,6 +90,20 @@ def test_a_style_for_qgis_lies_beside(tmp_path):
     assert read(tmp_path / "m.geojson")[2]["class_name"].tolist() == list(LEGEND.names)
 
 
+def test_geojson_of_many_strips_is_not_read_again_for_each(tmp_path, monkeypatch):
+    def refused(*_asked, **_options):
+        raise AssertionError("GDAL would read what it appends to")
+
+    monkeypatch.setattr("hypercover.maps.regions._PIXELS", 7)
+    codes = np.random.default_rng(0).choice([1, 2, 5], (20, 7)).astype(np.uint8)
+    made, path = class_map(codes), tmp_path / "m.geojson"
+    with monkeypatch.context() as patch:
+        patch.setattr(pyogrio.raw, "write", refused)
+        number, _ = write_polygons(made, path)
+    assert number == len(read(path)[1])
+    assert (read_vector_labels(path, made.grid, "class_id").codes == codes).all()
+
+
 def test_what_cannot_be_drawn_is_refused_and_nothing_is_left(tmp_path):
     codes = np.array([[1, 2]], np.uint8)
     with pytest.raises(CallError, match="GeoPackage"):

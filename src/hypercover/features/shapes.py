@@ -20,8 +20,8 @@ PEAK_BYTES = 150
 """Bytes per pixel that a tree takes while it is built and used; 100 were measured."""
 _RANKS = 2**16
 """Bands of fewer distinct values are built from ranks of 16 bits."""
-_MOST = 2**29 - 2**16
-"""Pixels of a band at most: there are four cells of each, numbered in 32 bits."""
+_MOST = 2**31 - 1
+"""Cells of a band and its ring at most, four a pixel or so: they are numbered in 32 bits."""
 _STRIP = 2**18
 """Values ranked at once."""
 
@@ -86,11 +86,7 @@ class ShapeTree:
             If the band has more pixels than can be numbered.
         """
         grey = np.asarray(band, dtype=np.float64)
-        if grey.size > _MOST:
-            raise SceneError(
-                f"The shapes of an image are found in up to {_MOST:,} pixels, and it has "
-                f"{grey.size:,}; cut it smaller."
-            )
+        _check_cells(*grey.shape)
         held = np.ones(grey.shape, dtype=bool) if valid is None else valid
         outside = surroundings(grey, held) if surround is None else float(surround)
         distinct, ranks = _ranked(grey, held, outside)
@@ -157,6 +153,15 @@ def surroundings(band: Floats, valid: Mask) -> float:
     around = np.pad(valid, 1)
     enclosed = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     return float(np.median(band[valid & ~enclosed]))
+
+
+def _check_cells(rows: int, cols: int) -> None:
+    """Refuse a band whose cells cannot be numbered."""
+    if (2 * rows + 3) * (2 * cols + 3) > _MOST:
+        raise SceneError(
+            f"The shapes of an image are found in up to {_MOST // 4:,} pixels, fewer "
+            f"where it is narrow, and it has {rows:,} × {cols:,}; cut it smaller."
+        )
 
 
 def _ranked(

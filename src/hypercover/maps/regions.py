@@ -114,7 +114,9 @@ class Regions(NamedTuple):
         from shapely.geometry import shape as as_shape
 
         numbers = self.numbers[rows]
-        place = Affine(*transform) @ Affine.translation(0, rows.start)
+        a, b, c, d, e, f = transform
+        # Affine maps are multiplied by one sign or another, as the release of affine has it.
+        place = Affine(a, b, c + b * rows.start, d, e, f + e * rows.start)
         traced, codes = [], []
         if chosen.any():
             for shape, number in shapes(numbers, mask=chosen[numbers], transform=place):

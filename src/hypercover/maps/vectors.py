@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hypercover.errors import CallError, LabelError, OutputError, counted
 from hypercover.files import atomic, write_text
 from hypercover.maps.clean import sieve
+from hypercover.maps.geojson import Part, write_geojson
 from hypercover.maps.regions import Outlines, Regions
 from hypercover.maps.style import category_style
 from hypercover.scene.classmap import ClassMap
@@ -151,17 +152,27 @@ def _write(
     crs: str | None,
 ) -> None:
     """Write the shapes, some after others, into a file that appears when it is whole."""
+    described = (
+        (part.shapes, _columns(part, legend)) for part in parts if len(part.shapes)
+    )
+    with atomic(target) as draft:
+        if driver == "GeoJSON":
+            write_geojson(draft, str(crs), described)
+        else:
+            _write_geopackage(draft, target, crs, described)
+
+
+def _write_geopackage(
+    draft: Path, target: Path, crs: str | None, parts: Iterable[Part]
+) -> None:
     from pyogrio.errors import DataSourceError, FieldError, GeometryError
 
-    with atomic(target) as draft, warnings.catch_warnings():
+    options = {"driver": "GPKG", "layer": target.stem, "crs": crs}
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")
-        options = {"driver": driver, "layer": target.stem, "crs": crs}
-        more = False
         try:
-            for part in parts:
-                if len(part.shapes):
-                    _append(draft, part, legend, options | {"append": more})
-                    more = True
+            for number, part in enumerate(parts):
+                _append(draft, part, options | {"append": number > 0})
         except (DataSourceError, FieldError, GeometryError, RuntimeError) as error:
             raise OutputError(
                 f"Cannot write {target}: not all of it reached the disk, perhaps because "
@@ -169,24 +180,30 @@ def _write(
             ) from error
 
 
-def _append(draft: Path, part: Outlines, legend: Legend, options: dict[str, Any]) -> None:
+def _append(draft: Path, part: Part, options: dict[str, Any]) -> None:
     import pyogrio
     import shapely
 
-    columns: dict[str, npt.NDArray[Any]] = {
-        "class_id": part.codes,
-        "class_name": _texts(legend, part.codes, "name"),
-        "color": _texts(legend, part.codes, "color"),
-        "area": shapely.area(part.shapes),
-    }
+    shapes, columns = part
     pyogrio.raw.write(
         str(draft),
-        geometry=shapely.to_wkb(part.shapes),
+        geometry=shapely.to_wkb(shapes),
         field_data=list(columns.values()),
         fields=list(columns),
         geometry_type="Polygon",
         **options,
     )
+
+
+def _columns(part: Outlines, legend: Legend) -> dict[str, npt.NDArray[Any]]:
+    import shapely
+
+    return {
+        "class_id": part.codes,
+        "class_name": _texts(legend, part.codes, "name"),
+        "color": _texts(legend, part.codes, "color"),
+        "area": shapely.area(part.shapes),
+    }
 
 
 def _texts(legend: Legend, values: npt.NDArray[np.int64], what: str) -> npt.NDArray[Any]:
