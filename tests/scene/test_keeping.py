@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from hypercover.errors import OutputError, SceneError
-from hypercover.scene.grid import with_grid
+from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.keeping import facts_of, keeping
 from hypercover.scene.reading import open_scene
+from hypercover.scene.scene import Scene
 from hypercover.scene.simulate import simulate
 
 
@@ -52,3 +55,12 @@ def test_what_cannot_be_made_leaves_nothing_and_what_can_go_on_stays(tmp_path, e
         assert store.folder.is_dir() == left
         store.begin()
     assert list(target.parent.iterdir()) == []
+
+
+def test_a_damaged_place_is_told_as_any_other(tmp_path):
+    cube = xr.DataArray(np.ones((1, 2, 3), np.float32), dims=("band", "y", "x"))
+    nowhere = Grid(2, 3, None, (float("nan"), 0.0, 0.0, 0.0, -1.0, 0.0))
+    plan = facts_of(Scene(with_grid(cube, nowhere)))
+    with keeping(tmp_path / "out.tif", plan) as store:
+        store.save(0, {"values": np.ones(2)})
+    assert plan != facts_of(Scene(cube))

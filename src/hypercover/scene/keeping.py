@@ -30,7 +30,8 @@ def facts_of(scene: Scene) -> dict[str, Any]:
     return {
         "file": [list(facts) for facts in parts],
         "read as": [scene.n_bands, str(scene.cube.dtype), str(nodata), *scene.notes],
-        "grid": [grid.rows, grid.cols, grid.crs, list(grid.transform)],
+        # As text: a damaged file may hold NaN, which is no JSON, and is refused later.
+        "grid": [grid.rows, grid.cols, grid.crs, *map(str, grid.transform)],
     }
 
 
