@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+import xarray as xr
 
-from hypercover.errors import CallError, RunError
+from hypercover.errors import CallError, RunError, SceneError
 from hypercover.experiment import feature_tiles
 from hypercover.experiment.feature_tiles import write_features
 from hypercover.experiment.mosaic import Mosaic, Source
@@ -21,7 +22,9 @@ from hypercover.experiment.schema import Experiment
 from hypercover.features.chain import Chain
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
+from hypercover.scene.scene import Scene
 from hypercover.scene.simulate import simulate
+from hypercover.scene.writing import write_scene
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +100,20 @@ class Stopping(InProcessExecutor):
             raise KeyboardInterrupt
         self.left -= 1
         return super().wait(seconds)
+
+
+@pytest.mark.parametrize("small", [0, 2**26])
+def test_features_that_cannot_be_learnt_leave_nothing(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("hypercover.features.blockwise._SMALL", small)
+    flat = xr.DataArray(np.full((3, 9, 8), 5.0, np.float32), dims=("band", "y", "x"))
+    write_scene(Scene(flat), tmp_path / "flat.tif")
+    with pytest.raises(SceneError, match="vary in none at all"):
+        write_features(
+            Source(str(tmp_path / "flat.tif")),
+            Chain.parse("pca:2"),
+            tmp_path / "new" / "pca.tif",
+        )
+    assert [one.name for one in tmp_path.iterdir()] == ["flat.tif"]
 
 
 def test_a_stopped_work_goes_on_and_a_damaged_tile_is_made_again(

@@ -49,8 +49,8 @@ def command(
 
     They are fitted on all pixels with data and on no label, and written as a stack
     of float32 bands with their names, NaN where there is no data.  With --workers, and
-    where the stack does not fit in memory, they are computed tile by tile; attribute
-    profiles need --overlap for that.
+    where the stack takes more than 64 MiB, they are computed tile by tile; attribute
+    profiles need --overlap for that, and without it are computed whole.
 
     Example: hypercover features cube.hdr --chain kpca:5,esdap:area+std -o features.tif
     """

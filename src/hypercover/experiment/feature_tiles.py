@@ -89,7 +89,9 @@ def write_features(
         return stack
     check_pieces(chain, overlap)
     place = Mosaic.of(out)
-    _compute(place, source, chain, executor or InProcessExecutor(), seed, overlap, progress)
+    with place.left_clean():
+        by = executor or InProcessExecutor()
+        _compute(place, source, chain, by, seed, overlap, progress)
     stack = _stack(place.home)
     tags |= {} if overlap is None else {"HYPERCOVER_OVERLAP": f"{overlap} pixels"}
     with reading():

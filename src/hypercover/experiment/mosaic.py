@@ -1,7 +1,8 @@
 """Work on images larger than memory: tiles as tasks of a plan, beside what is made of them."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from json import dumps
@@ -10,9 +11,9 @@ from typing import Any
 
 import rasterio
 
-from hypercover.errors import RunError
+from hypercover.errors import CallError, RunError, SceneError
 from hypercover.features.feature import Progress
-from hypercover.files import make_folder, write_json
+from hypercover.files import make_folder, missing_folders, write_json
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import read_json
@@ -121,6 +122,19 @@ class Mosaic:
         if found is None:
             raise RunError(f"{self.home} holds no job; run the same command again.")
         return found
+
+    @contextmanager
+    def left_clean(self) -> Iterator[None]:
+        """Leave no folder of work that the image is no good for, which cannot go on."""
+        made = missing_folders(self.home)
+        try:
+            yield
+        except (CallError, SceneError):
+            self.remove()
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
 
     def remove(self) -> None:
         """Remove the folder once the file is whole."""
