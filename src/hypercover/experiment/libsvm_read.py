@@ -19,8 +19,9 @@ from hypercover.samples.libsvm_prediction import read_prediction
 from hypercover.scene.formats.signature import local_file
 from hypercover.scene.grid import with_grid
 from hypercover.scene.header import with_header
+from hypercover.scene.lazy import Fetch, Indices, LazyArray
 from hypercover.scene.legend import MAX_CODE, Legend
-from hypercover.scene.memory import check_fits
+from hypercover.scene.memory import check_cube
 from hypercover.scene.scene import Scene
 from hypercover.scene.writing import write_labels, write_scene
 
@@ -179,16 +180,15 @@ def _scene(parts: Sequence[_Part]) -> Scene:
     """Lay all samples out as a scene; where none lies it holds no data."""
     places = parts[0].places
     grid, dtype = places.grid, np.dtype(places.dtype)
-    size = places.n_features * grid.rows * grid.cols * dtype.itemsize
-    check_fits(size, f"The scene of {parts[0].file}")
-    # Zero in all bands is what "no data" looks like where there is no NaN.
-    nothing = np.nan if dtype.kind == "f" else 0
-    cube = np.full((places.n_features, *grid.shape), nothing, dtype=dtype)
+    check_cube((places.n_features, *grid.shape), f"The scene of {parts[0].file}")
     labels = np.zeros(grid.shape, np.uint16)
     for part in parts:
-        cube[:, part.places.rows, part.places.cols] = part.values.T
         labels[part.places.rows, part.places.cols] = part.labels
-    array = xr.DataArray(cube, dims=("band", "y", "x"), coords=_coordinates(places))
+    fetch = _laid_out(parts, dtype)
+    shape = (places.n_features, *grid.shape)
+    data = LazyArray(shape, dtype, fetch).as_variable_data()
+    cube = xr.Variable(("band", "y", "x"), data)
+    array = xr.DataArray(cube, coords=_coordinates(places))
     if dtype.kind == "f":
         array.attrs["nodata"] = float("nan")
     array = with_header(array, places.header)
@@ -196,6 +196,31 @@ def _scene(parts: Sequence[_Part]) -> Scene:
     legend = Legend(tuple({land.code: land for land in classes}.values()))
     scene = Scene(with_grid(array, grid), name=places.scene, simulated=places.simulated)
     return scene.with_labels(labels, legend)
+
+
+def _laid_out(parts: Sequence[_Part], dtype: np.dtype[Any]) -> Fetch:
+    """Return what lays out the samples of any piece, so that the cube is never whole."""
+    rows, cols = (
+        np.concatenate([getattr(part.places, axis) for part in parts])
+        for axis in ("rows", "cols")
+    )
+    order = np.argsort(rows, kind="stable")
+    rows, cols = rows[order], cols[order]
+    values = np.concatenate([part.values for part in parts])[order]
+    # Zero in all bands is what "no data" looks like where there is no NaN.
+    nothing = np.nan if dtype.kind == "f" else 0
+
+    def fetch(wanted: Indices) -> npt.NDArray[np.generic]:
+        bands, down, across = wanted
+        some = slice(*np.searchsorted(rows, [down.min(), down.max() + 1]))
+        shape = (len(bands), down.max() + 1 - down.min(), across.max() + 1)
+        piece = np.full(shape, nothing, dtype=dtype)
+        here = cols[some] < shape[2]
+        held = values[some][here][:, bands]
+        piece[:, rows[some][here] - down.min(), cols[some][here]] = held.T
+        return piece[:, down - down.min()][:, :, across]
+
+    return fetch
 
 
 def _coordinates(places: Positions) -> dict[str, Any]:
