@@ -190,3 +190,21 @@ def test_a_grid_must_fit_the_labels_asked_for(scene, codes, utm, tmp_path):
     write_scene(scene.with_labels(codes, Legend()), tmp_path / "a.h5")
     with pytest.raises(LabelError):
         open_labels(tmp_path / "a.h5", Grid(5, 5))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.hdr", "a.h5"])
+@pytest.mark.parametrize(
+    "note", ["{" + ", ".join(["0.12345678"] * 1100) + "}", "b" * 12_000]
+)
+def test_a_thousand_bands_and_long_entries_before_them_lose_nothing(name, note, tmp_path):
+    # GDAL reads nothing behind a line of 10,000 bytes in an ENVI header.
+    waves = np.linspace(400, 2500.123456, 1100)
+    coords = {"wavelength": ("band", waves), "bad": ("band", np.arange(1100) % 7 == 0)}
+    cube = xr.DataArray(np.ones((1100, 2, 3), "f4"), dims=("band", "y", "x"), coords=coords)
+    said = kept({"a note": note, "sensor type": "HyMap"})
+    write_scene(Scene(with_header(cube, said)), tmp_path / name)
+    found = open_scene(tmp_path / name, labels=False)
+    np.testing.assert_allclose(found.wavelengths, waves)
+    assert (found.bad == coords["bad"][1]).all()
+    assert said.items() <= found.header.items()
+    assert (note in said.values()) == note.startswith("{")

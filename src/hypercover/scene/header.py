@@ -40,8 +40,9 @@ _HELD = frozenset({
 """What a scene holds elsewhere, or what is true of one file only."""
 _OWN = "hypercover"
 _KEY = re.compile(r"[a-z][a-z0-9.-]*( [a-z0-9.-]+)*")
-_MOST, _LONGEST_KEY, _LONGEST = 100, 60, 2**14
-"""Entries, letters of a key and of a value that are kept: lists of 1,000 bands fit."""
+_MOST, _LONGEST_KEY, _LONGEST_LIST, _LONGEST = 100, 60, 2**14, 2**11
+"""Entries, letters of a key, of a list (those of 1,000 bands fit) and of another value that
+are kept: one of 10,000 bytes that is no list would end an ENVI header."""
 _ROUND = str.maketrans("{}", "()")
 
 
@@ -65,7 +66,7 @@ def kept(said: Mapping[str, object]) -> dict[str, str]:
         and key not in _HELD
         and not key.startswith(_OWN)
         and text.strip("{} ")
-        and len(text) <= _LONGEST
+        and len(text) <= (_LONGEST_LIST if text.startswith("{") else _LONGEST)
     }
     order = sorted(usable, key=lambda key: (key not in _FIRST, key))
     return {key: usable[key] for key in order[:_MOST]}

@@ -1,5 +1,6 @@
 """ENVI's pairs of a text header and a file of pixels."""
 
+import re
 from pathlib import Path
 
 from hypercover.errors import SceneError
@@ -17,6 +18,8 @@ __all__ = [
 
 RAW = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rfl", ".rdn", ".cube")
 """Suffixes that files of bare pixels carry."""
+_LONGEST_LINE = 1000
+"""Signs in a line of a header that is written, where it is a list."""
 
 
 def has_header(data: Path) -> bool:
@@ -56,7 +59,10 @@ def one_line(text: str) -> str:
 
 
 def finish_header(header: Path, draft: Path, description: str, more: str = "") -> None:
-    """Set the description, which GDAL fills with the name of the draft, and add lines."""
+    """Set the description, which GDAL fills with the name of the draft, and add lines.
+
+    Long lists are broken into lines: behind a line of 10,000 bytes GDAL reads nothing.
+    """
     text = header.read_text(encoding="utf-8")
     own = "{\n" + str(draft) + "}"
     text = text.replace(own, "{" + one_line(description) + "}", 1)
@@ -64,7 +70,20 @@ def finish_header(header: Path, draft: Path, description: str, more: str = "") -
         text = text.replace(
             "file type = ENVI Standard", "file type = ENVI Classification", 1
         )
-    header.write_text(text + more, encoding="utf-8")
+    lines = map(_broken, (text + more).split("\n"))
+    header.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _broken(line: str) -> str:
+    """Break a line behind commas; in a list that makes no difference."""
+    if len(line) <= _LONGEST_LINE or "{" not in line:
+        return line
+    lines = [""]
+    for part in re.split("(?<=, )", line):
+        if len(lines[-1]) + len(part) > _LONGEST_LINE:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def class_lines(legend: Legend) -> str:
