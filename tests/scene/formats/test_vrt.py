@@ -1,5 +1,7 @@
 """VRT files: refused, unless the user allows them and they only join local images."""
 
+import time
+
 import numpy as np
 import pytest
 import rasterio
@@ -8,6 +10,7 @@ from affine import Affine
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.companions import identity
+from hypercover.scene.formats.vrt import is_vrt
 from hypercover.scene.reading import open_scene
 
 MOSAIC = """<VRTDataset rasterXSize="8" rasterYSize="4">
@@ -149,3 +152,19 @@ def test_no_source_is_opened_in_a_format_that_points_elsewhere(halves, allowed, 
         open_scene(folder / "bad.vrt")
     with pytest.raises(LabelError, match=said):
         open_scene(folder / "west.tif", folder / "bad.vrt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- a --><!DOCTYPE x [<!ENTITY e 'west.tif'>]><!-- b --><VRTDataset/>",
+        "<!---->" * 28 + "<x/>",
+    ],
+    ids=["an entity between comments", "comments that could be read in 2^27 ways"],
+)
+def test_a_comment_ends_at_its_first_end(text, tmp_path):
+    file = tmp_path / "made.vrt"
+    file.write_text(text)
+    begun = time.perf_counter()
+    assert not is_vrt(file)
+    assert time.perf_counter() - begun < 5

@@ -14,9 +14,10 @@ ALLOWING = "HYPERCOVER_ALLOW_VRT"
 """Variable of the environment that allows VRT files with 1: no file can set it."""
 _ROOT, _HEAD, _BLANK = b"<VRTDataset", 4096, b"\xef\xbb\xbf \t\r\n"
 _BEGINNING = re.compile(
-    rb"(?:\xef\xbb\xbf)?(?:\s|<\?xml\s[^>]*\?>|<!--.*?-->)*" + _ROOT, re.DOTALL
+    rb"(?:\xef\xbb\xbf)?(?:\s|<\?xml\s[^>]*\?>|<!--(?:(?!-->).)*-->)*" + _ROOT, re.DOTALL
 )
-"""A declaration and comments may stand before the root; nothing that defines entities."""
+"""A declaration and comments may stand before the root; nothing that defines entities.
+A comment ends at its first end, or hundreds of them could be read in 2^hundreds of ways."""
 _POINTING = {"SourceFilename", "SourceDataset"}
 _PLAIN = {None, "VRTWarpedDataset", "VRTPansharpenedDataset"}
 """Kinds of VRT that name files in no other way."""
