@@ -69,7 +69,9 @@ def test_a_scene_is_written_strip_by_strip_as_it_is_at_once(
     options, fields, write, monkeypatch, tmp_path
 ):
     assert write(*options).code == 0
-    monkeypatch.setattr("hypercover.scene.scene._STRIP", 7 * 6 * fields.codes.shape[1])
+    for name in ("_STRIP", "_MOST_STRIP"):
+        size = 7 * 6 * fields.codes.shape[1]
+        monkeypatch.setattr(f"hypercover.scene.scene.{name}", size)
     assert write(*options, name="g.el").code == 0
     files = sorted(tmp_path.glob("f*.el"))
     assert len(files) == (2 if "--train" in options else 1)

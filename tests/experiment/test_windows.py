@@ -82,7 +82,8 @@ def test_windows_read_in_strips_are_those_of_the_whole_cube(
     """Which is what a training without a file is given."""
     scene = scene_of(rows, cols, holes=rows > 7)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hypercover.experiment.windows._STRIP", strip)
+        for name in ("_STRIP", "_MOST_STRIP"):
+            patch.setattr(f"hypercover.experiment.windows.{name}", strip)
         patch.setattr("hypercover.experiment.windows._PIECE", piece)
         writer = plan_windows(scene, tmp_path_factory.getbasetemp() / "W.h5", size=size)
         first = int(start * (len(writer.samples) - 1))

@@ -65,7 +65,8 @@ def test_bands_out_of_order_are_kept_in_order_of_wavelength(land, split, small):
 
 def test_a_large_scene_is_thinned_out_to_its_very_pixels(monkeypatch, land, split):
     monkeypatch.setattr("hypercover.maps.view_build.view_step", thin_steps)
-    monkeypatch.setattr("hypercover.scene.scene._STRIP", 7 * 53 * 8)
+    for name in ("_STRIP", "_MOST_STRIP"):
+        monkeypatch.setattr(f"hypercover.scene.scene.{name}", 7 * 53 * 8)
     view = view_of(land, {"main": split.parts})
     assert (view.step, view.spectra.step) == (3, 6)
     assert np.array_equal(view.labels, land.usable_labels[::3, ::3])

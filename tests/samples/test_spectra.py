@@ -23,7 +23,8 @@ def scene(monkeypatch):
         read.append((int(wanted[1].min()), int(wanted[1].max())))
         return values[np.ix_(*wanted)]
 
-    monkeypatch.setattr(module, "_STRIP", 4 * 7 * 3)
+    for name in ("_STRIP", "_MOST_STRIP"):
+        monkeypatch.setattr(module, name, 4 * 7 * 3)
     lazy = LazyArray(values.shape, values.dtype, fetch).as_variable_data()
     cube = xr.DataArray(lazy, dims=("band", "y", "x"), attrs={"nodata": -1})
     made = Scene(cube)
