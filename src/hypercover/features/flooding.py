@@ -6,10 +6,10 @@ pixels lie cells that take every value between those around them.  What lies out
 takes in its neighbours in the order of their distance in grey levels; in the
 opposite order, cells are then joined to trees by union-find.
 
-What is done to hold 60 bytes a pixel or less, of which there are four cells: numbers
-take 32 bits; the cells that wait at a level, the order in which they were taken in and
-the shortcuts of union-find are never needed at the same time, and share one array; no
-list tells which levels have cells waiting, but two heaps, of those above and below.
+It takes up to 60 bytes a pixel, which has four cells.  Numbers have 32 bits.  The cells
+that wait at a level, the order in which they were taken in and the shortcuts of
+union-find are never needed at the same time, and share one array.  Two heaps, above
+and below, name the levels at which cells wait.
 
 Everything here is compiled and holds no lock of the interpreter.
 """
