@@ -97,6 +97,10 @@ class Desk:
         """Write its labelled pixels as text."""
         return peak("libsvm", "write", *self._labelled("f.el"))
 
+    def libsvm_read(self) -> float:
+        """Make a scene of that text again."""
+        return peak("libsvm", "read", self.folder / "f.el", "-o", self.folder / "f.tif")
+
     def windows(self) -> float:
         """Write windows around them."""
         return peak("windows", *self._labelled("W.h5"), "--size", 5)
@@ -137,6 +141,19 @@ class Desk:
     def run(self) -> float:
         """Train two models, map the scene and write the report."""
         return peak("run", self.experiment, "-o", self.folder / "run", "--workers", 1)
+
+    def classify(self) -> float:
+        """Make a map of it in one command."""
+        model = ("--model", "svm", "--workers", 1)
+        return peak("classify", *self._labelled("classified"), *model)
+
+    def gap(self) -> float:
+        """Train the models under three splits."""
+        return peak("gap", self.experiment, "-o", self.folder / "gap", "--workers", 1)
+
+    def plan(self) -> float:
+        """Say what a run would do."""
+        return peak("plan", self.experiment, "-o", self.folder / "planned")
 
     def search(self) -> float:
         """Search C and gamma under two kinds of folds."""
@@ -182,12 +199,16 @@ COMMANDS: dict[str, Callable[[Desk], float]] = {
     "simulate": Desk.simulate,
     "info": Desk.info,
     "libsvm": Desk.libsvm,
+    "libsvm-read": Desk.libsvm_read,
     "windows": Desk.windows,
     "features": Desk.features,
     "profiles": Desk.profiles,
     "clip": Desk.clip,
     "pansharpen": Desk.pansharpen,
     "run": Desk.run,
+    "classify": Desk.classify,
+    "gap": Desk.gap,
+    "plan": Desk.plan,
     "search": Desk.search,
     "report": Desk.report,
     "compare": Desk.compare,
@@ -197,6 +218,8 @@ COMMANDS: dict[str, Callable[[Desk], float]] = {
     "predict-cnn": Desk.predict_cnn,
 }
 
+OF_LIBSVM = {"libsvm-read"}
+"""Commands on what libsvm leaves."""
 OF_A_RUN = {"report", "compare", "export", "area", "predict-svm", "predict-cnn"}
 """Commands on what a run leaves."""
 
@@ -204,7 +227,8 @@ OF_A_RUN = {"report", "compare", "export", "area", "predict-svm", "predict-cnn"}
 def measure(sizes: list[str], bands: int, names: list[str]) -> dict[str, list[float]]:
     """Return the peaks (MiB) of each command at each size."""
     found: dict[str, list[float]] = {name: [] for name in names}
-    needed = [name for name in COMMANDS if name in {"simulate", *names}]
+    before = {"simulate"} | ({"libsvm"} if OF_LIBSVM & set(names) else set())
+    needed = [name for name in COMMANDS if name in before | set(names)]
     with tempfile.TemporaryDirectory() as folder:
         models = None
         for size in sizes:
