@@ -111,15 +111,23 @@ class Regions(NamedTuple):
         """Outline the chosen regions, which lie in some rows."""
         from affine import Affine
         from rasterio.features import shapes
+        from shapely import transform as moved
         from shapely.geometry import shape as as_shape
 
         numbers = self.numbers[rows]
-        a, b, c, d, e, f = transform
-        # Affine maps are multiplied by one sign or another, as the release of affine has it.
-        place = Affine(a, b, c + b * rows.start, d, e, f + e * rows.start)
+        # In whole pixels of the map, which are exact: placed after that, neighbours that
+        # are traced in two strips share their corners.
+        place = Affine.translation(0, rows.start)
         traced, codes = [], []
         if chosen.any():
             for shape, number in shapes(numbers, mask=chosen[numbers], transform=place):
                 traced.append(as_shape(shape))
                 codes.append(self.codes[int(number)])
-        return Outlines(np.array(traced, dtype=object), np.array(codes, np.int64))
+        a, b, c, d, e, f = transform
+
+        def placed(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            col, row = pixels.T
+            return np.stack([c + col * a + row * b, f + col * d + row * e], axis=1)
+
+        found = moved(np.array(traced, dtype=object), placed)
+        return Outlines(found, np.array(codes, np.int64))
