@@ -92,7 +92,7 @@ def test_no_room_imports_what_it_may_not(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_is_longer_than_one_noun_needs(path):
-    assert len(path.read_text().splitlines()) <= 400
+    assert len(path.read_text().splitlines()) <= 800
 
 
 @pytest.mark.parametrize("statement", ["import hypercover", "import hypercover.cli.main"])
