@@ -13,7 +13,14 @@ __all__ = ["check_scene_fits"]
 
 _CLOSE = 1.0
 """Wavelengths at most this far apart (nm) are the same, whatever the band's width."""
-_MOST_NAMED = 8
+_ROUNDING = 1 + 1e-9
+"""What a band at the very edge of the tolerance is given for rounding."""
+_OTHER_NUMBER = 1e-6
+"""Cost in nm² of a band of another number: it decides between bands that are as near."""
+_UNKNOWN = 1e9
+"""Cost of a pair of which one wavelength is not known: any other is taken before it."""
+_MOST_PAIRS = 20_000_000
+_MOST_NAMED, _FEW = 8, 3
 _FEATURE = re.compile(r"(?:k?pca|mnf)\d+\b|.* (?:area|std|inertia)<")
 """What the names of image features begin with; no sensor calls its bands so."""
 _MOST_TEXT = 40
@@ -29,9 +36,11 @@ def check_scene_fits(
     """Return which of a scene's bands a model wants, or say why they do not fit.
 
     Why it exists: a model given other bands answers without complaint, and
-    wrongly.  A band fits if its number is the same and, where both sides know
-    wavelengths, its centre is no farther away than 1 nm or half the width
-    (FWHM) of the band, whichever is more.  Names decide where one side is a
+    wrongly.  Where both sides know wavelengths, each band of the model gets the band
+    of the scene whose centre is nearest, no farther away than 1 nm or half the width
+    (FWHM) of the band, whichever is more; numbers, which another subset or another
+    order of the same bands changes, decide only between bands that are as near, and
+    for bands whose wavelength is not known.  Names decide where one side is a
     stack of image features, which have no wavelengths: then they must be the same,
     and also where neither side has wavelengths to go by.
 
@@ -64,23 +73,150 @@ def check_scene_fits(
     >>> card = {"bands": [1, 3], "wavelengths": [400.0, 420.0]}
     >>> check_scene_fits(card, [1, 2, 3], [400.0, 410.0, 420.3])
     [0, 2]
+    >>> check_scene_fits(card, [1, 2], [420.0, 400.0])
+    [1, 0]
     >>> check_scene_fits(card, [1, 2], [400.0, 410.0])
     Traceback (most recent call last):
         ...
-    hypercover.errors.ModelError: The model was trained on 2 bands and the scene has 2; it lacks band 3 (420 nm); give the image with all its bands.
+    hypercover.errors.ModelError: The model was trained on 2 bands and the scene has 2; it lacks band 3 (420 nm, nearest in the scene 410 nm); give an image of the same sensor with all its bands.
     """
     wanted = _numbers(card)
     _check_kind(card, names, wavelengths is not None)
-    present = np.asarray(bands, dtype=np.int64).tolist()
-    places = {number: place for place, number in reversed(list(enumerate(present)))}
-    _check_present(card, wanted, present)
-    positions = [places[number] for number in wanted]
-    if wavelengths is not None and card.get("wavelengths") is not None:
-        there = np.asarray(wavelengths, dtype=np.float64)[positions]
-        _check_wavelengths(card, wanted, there)
-    elif names is not None:
-        _check_names(card, [names[place] for place in positions])
+    present = np.asarray(bands, dtype=np.int64)
+    centres = _along_bands(card, "wavelengths")
+    if wavelengths is not None and centres is not None:
+        there = np.asarray(wavelengths, dtype=np.float64)
+        positions = _by_wavelength(card, centres, present, there)
+    else:
+        _check_present(card, wanted, present.tolist())
+        places = {number: place for place, number in reversed(list(enumerate(present)))}
+        positions = [places[number] for number in wanted]
+        if names is not None:
+            _check_names(card, [names[place] for place in positions])
     return None if positions == list(range(len(present))) else positions
+
+
+def _by_wavelength(
+    card: dict[str, Any],
+    centres: npt.NDArray[np.float64],
+    present: npt.NDArray[np.int64],
+    there: npt.NDArray[np.float64],
+) -> list[int]:
+    """Return the position in the scene of each band of the model, by wavelength."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import (
+        maximum_bipartite_matching,
+        min_weight_full_bipartite_matching,
+    )
+
+    wanted = np.asarray(card["bands"])
+    ours, theirs = _candidates(card, centres, there)
+    apart = np.abs(centres[ours] - there[theirs])
+    # A wavelength that is not known leaves the number to go by.
+    unknown = ~np.isfinite(centres[ours]) | ~np.isfinite(there[theirs])
+    same = wanted[ours] == present[theirs]
+    possible = same | ~unknown
+    # Squares keep two rows of bands that overlap in order when all are shifted a little.
+    costs = 1 + np.where(unknown, _UNKNOWN, apart**2) + np.where(same, 0.0, _OTHER_NUMBER)
+    graph = coo_array(
+        (costs[possible], (ours[possible], theirs[possible])),
+        shape=(len(wanted), len(present)),
+    ).tocsr()
+    found = maximum_bipartite_matching(graph, perm_type="column")
+    if (found < 0).any():
+        raise ModelError(_lacking(card, centres, there, np.flatnonzero(found < 0)))
+    rows, columns = min_weight_full_bipartite_matching(graph)
+    matched: list[int] = columns[np.argsort(rows)].tolist()
+    return matched
+
+
+def _candidates(
+    card: dict[str, Any],
+    centres: npt.NDArray[np.float64],
+    there: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return pairs of a model's band and a scene's band that may be the same."""
+    allowed = np.full(len(centres), _CLOSE)
+    widths = _along_bands(card, "fwhm")
+    if widths is not None:
+        # No band is wider than its own wavelength, whatever a card says.
+        allowed = np.fmax(allowed, np.fmin(widths, centres) / 2)
+    order = np.argsort(there, kind="stable")
+    known = order[np.isfinite(there[order])]
+    first = np.searchsorted(there[known], centres - allowed * _ROUNDING, side="left")
+    stop = np.searchsorted(there[known], centres + allowed * _ROUNDING, side="right")
+    counts = np.where(np.isfinite(centres), np.maximum(stop - first, 0), 0)
+    blind = np.flatnonzero(~np.isfinite(centres))
+    dark = np.flatnonzero(~np.isfinite(there))
+    if counts.sum() + len(blind) * len(there) + len(dark) * len(centres) > _MOST_PAIRS:
+        raise ModelError(
+            "The bands of the model lie so close together that no wavelength tells them "
+            "apart; train it again on an image with the widths (FWHM) of its bands."
+        )
+    ours = np.repeat(np.arange(len(centres)), counts)
+    steps = np.arange(len(ours)) - np.repeat(np.cumsum(counts) - counts, counts)
+    near = known[np.repeat(first, counts) + steps]
+    seen = np.setdiff1d(np.arange(len(centres)), blind)
+    return (
+        np.concatenate([ours, np.repeat(blind, len(there)), np.repeat(seen, len(dark))]),
+        np.concatenate([near, np.tile(np.arange(len(there)), len(blind)),
+                        np.tile(dark, len(seen))]),
+    )  # fmt: skip
+
+
+def _lacking(
+    card: dict[str, Any],
+    centres: npt.NDArray[np.float64],
+    there: npt.NDArray[np.float64],
+    lost: npt.NDArray[np.intp],
+) -> str:
+    """Say which bands of the model a scene lacks, and how far away the nearest are."""
+    numbers = [card["bands"][at] for at in lost]
+    told = [_beside(card["bands"][at], centres[at], there) for at in lost[:_FEW].tolist()]
+    what = ", ".join(told)
+    if len(lost) > _FEW:
+        reach = centres[lost][np.isfinite(centres[lost])]
+        what = f"{_runs(sorted(numbers))}{_reach(reach)}, such as {told[0]}"
+    return (
+        f"The model was trained on {counted(len(centres), 'band')} and the scene has "
+        f"{len(there)}; it lacks {what}; give an image of the same sensor with all its bands."
+    )
+
+
+def _beside(number: int, centre: float, there: npt.NDArray[np.float64]) -> str:
+    """Name a band with its wavelength and the nearest one of a scene."""
+    known = there[np.isfinite(there)]
+    if not len(known) or not np.isfinite(centre):
+        return f"band {number}"
+    nearest = float(known[np.abs(known - centre).argmin()])
+    if nearest == centre:
+        return f"band {number} ({centre:g} nm, which another band of the model takes)"
+    own, other = apart_enough(float(centre), nearest)
+    return f"band {number} ({own} nm, nearest in the scene {other} nm)"
+
+
+def _reach(centres: npt.NDArray[np.float64]) -> str:
+    """Write the range of some wavelengths, with a space before it."""
+    if not len(centres):
+        return ""
+    low, high = apart_enough(float(centres.min()), float(centres.max()))
+    return f" ({low if centres.min() == centres.max() else f'{low}–{high}'} nm)"
+
+
+def apart_enough(first: float, second: float) -> tuple[str, str]:
+    """Write two numbers with enough digits to see that they differ.
+
+    Examples
+    --------
+    >>> apart_enough(842.0, 843.04), apart_enough(2190.0, 2190.004)
+    (('842.0', '843.0'), ('2190.000', '2190.004'))
+    """
+    whole = first.is_integer() and second.is_integer()
+    for digits in range(0 if whole else 1, 7):
+        texts = f"{first:.{digits}f}", f"{second:.{digits}f}"
+        if texts[0] != texts[1]:
+            return texts
+    return repr(first), repr(second)
 
 
 def _numbers(card: dict[str, Any]) -> list[int]:
@@ -186,38 +322,10 @@ def _check_present(card: dict[str, Any], wanted: list[int], present: list[int]) 
     centres = _along_bands(card, "wavelengths")
     where = ""
     if centres is not None:
-        lost = centres[[wanted.index(number) for number in missing]]
-        reach = f"{lost.min():.0f}"
-        where = f" ({reach}{f'–{lost.max():.0f}' if lost.max() > lost.min() else ''} nm)"
+        where = _reach(centres[[wanted.index(number) for number in missing]])
     raise ModelError(
         f"The model was trained on {counted(len(wanted), 'band')} and the scene has {len(present)}; "
         f"it lacks {_runs(missing)}{where}; give the image with all its bands."
-    )
-
-
-def _check_wavelengths(
-    card: dict[str, Any], wanted: list[int], there: npt.NDArray[np.float64]
-) -> None:
-    """Refuse a scene whose bands lie elsewhere in the spectrum."""
-    centres = _along_bands(card, "wavelengths")
-    widths = _along_bands(card, "fwhm")
-    if centres is None:
-        return
-    allowed = np.full(len(wanted), _CLOSE)
-    if widths is not None:
-        allowed = np.fmax(allowed, widths / 2)
-    # A wavelength that is not a number is unknown, which is no reason to refuse.
-    apart = np.flatnonzero(np.abs(centres - there) > allowed)
-    if not len(apart):
-        return
-    named = ", ".join(
-        f"band {wanted[at]} at {centres[at]:.1f} nm but {there[at]:.1f} nm in the scene"
-        for at in apart[:_MOST_NAMED]
-    )
-    rest = len(apart) - _MOST_NAMED
-    raise ModelError(
-        f"The model was trained on other wavelengths than the scene has: {named}"
-        f"{_and_more(rest)}; give an image of the same sensor."
     )
 
 
