@@ -155,6 +155,51 @@ def test_a_worker_is_held_to_the_threads_it_has(monkeypatch):
     assert held <= {3}
 
 
+INTRUDER = """
+import os, sys
+from distributed import Client, Security
+own = Security.temporary()
+os.setgid(65534)
+os.setuid(65534)
+try:
+    client = Client(sys.argv[1], security=own if sys.argv[2] == "own" else None, timeout=1)
+    print(client.submit(os.getuid).result(timeout=5), flush=True)
+except Exception as error:
+    print("refused", type(error).__name__, flush=True)
+# Dask would wait for what it cannot reach.
+os._exit(0)
+"""
+"""Another user of the machine, without keys or with keys of their own."""
+
+
+def intruded(address, keys="none"):
+    """Return what came of running code at a scheduler as another user."""
+    if os.getuid() != 0:
+        pytest.skip("NO OTHER USER WAS TRIED ON DASK: only root can become one")
+    words = [sys.executable, "-c", INTRUDER, address, keys]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.split()[0]
+
+
+def test_another_user_runs_no_code_on_the_workers_of_this_machine(
+    tmp_path, module, cluster
+):
+    """Dask runs what it is sent as whoever started it, and any user reaches its port."""
+    # The intruder knows how: a cluster without keys runs the code.
+    assert intruded(cluster.scheduler_address) == "0"
+    plan = squares(module)
+    plan.save(tmp_path)
+    executor = DaskExecutor(workers=1)
+    executor.open(plan, tmp_path, lambda *_said: None)
+    try:
+        address = executor._cluster.client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert intruded(address) == intruded(address, "own") == "refused"
+        assert intruded(address.replace("tls:", "tcp:")) == "refused"
+    finally:
+        executor.close()
+
+
 def test_a_worker_that_sees_no_run_folder_or_another_version_says_so(tmp_path):
     from importlib.metadata import version
 

@@ -14,7 +14,7 @@ def executor_asked(
 
     Workers of Dask that are jobs of a batch system ask for what the site's file says.
     """
-    wishes = {} if dask is None or dask.startswith("tcp:") else site_wishes()
+    wishes = {} if dask is None or "://" in dask else site_wishes()
     wishes.pop("scheduler", None)
     wanted = wanted_of(wishes) if wishes else None
     return choose_executor(kind, workers=workers, dask=dask, wanted=wanted)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory, gettempdir
 from typing import Any
 
 from hypercover.errors import CallError, HypercoverError, RunError
+from hypercover.files import make_folder
 from hypercover.jobs.batch import asked as asked_of
 from hypercover.jobs.local import thread_limits
 from hypercover.jobs.slurm import Slurm
@@ -26,6 +28,8 @@ _AHEAD = "distributed.scheduler.worker-saturation"
 _MEMORY = 4 * 2**30
 """Bytes of memory that a job asks for where nobody says."""
 
+_KEY_FILES = ".dask-jobqueue.worker."
+"""How the names of dask-jobqueue's key files begin; only their owner can read them."""
 _CONNECT = 10.0
 """Seconds in which a scheduler must answer."""
 _END = 10.0
@@ -145,6 +149,7 @@ def _local(demand: Demand) -> Cluster:
     """Start workers on this machine, each a process that is replaced when it dies."""
     from distributed import LocalCluster
 
+    keys = _keys()
     scratch = TemporaryDirectory(prefix="hypercover-dask-", ignore_cleanup_errors=True)
     try:
         with _pinned(demand.threads):
@@ -155,6 +160,7 @@ def _local(demand: Demand) -> Cluster:
                 memory_limit=demand.memory or 0,
                 dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
+                security=keys,
                 local_directory=scratch.name,
                 silence_logs=logging.CRITICAL,
             )
@@ -166,12 +172,44 @@ def _local(demand: Demand) -> Cluster:
     return Cluster(_client(own), "this machine", own, scratch)
 
 
+def _keys() -> Any:
+    """Make keys for one cluster, without which nobody can connect to it and run code.
+
+    Dask listens on ports that every user of the machine, and often of the cluster,
+    can reach, and runs what it is sent as the user who started it.
+    """
+    from distributed import Security
+
+    return Security.temporary()  # type: ignore[no-untyped-call]
+
+
+def _shared_place(demand: Demand) -> Path:
+    """Return the folder in which the workers of a batch system find their keys.
+
+    Raises
+    ------
+    CallError
+        If its name would fall into several words where a job names it.
+    """
+    place = make_folder((demand.logs or Path.cwd()).absolute())
+    if not re.fullmatch(r"[\w./+=@~-]+", str(place)):
+        raise CallError(
+            f"Dask's jobs can name no folder with spaces or signs such as : and %, got "
+            f"{str(place)!r}; choose another run folder with -o."
+        )
+    for left in place.glob(f"{_KEY_FILES}*"):
+        # By a run that was killed; one that is at work holds the lock of the folder.
+        left.unlink(missing_ok=True)
+    return place
+
+
 def _batch(where: str, demand: Demand) -> Cluster:
     """Start workers as jobs of a batch system; one that is lost is asked for again."""
     import dask_jobqueue
 
     _check_command(where)
-    asked = _job_settings(where, demand) | dict(demand.settings)
+    secret = {"security": _keys(), "shared_temp_directory": str(_shared_place(demand))}
+    asked = _job_settings(where, demand) | secret | dict(demand.settings)
     try:
         own = getattr(dask_jobqueue, BATCH[where])(**asked)
     except (ValueError, TypeError) as error:
@@ -218,7 +256,7 @@ def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
         "job_extra_directives": list(wanted.directives),
         "local_directory": gettempdir(),
         "log_directory": None if demand.logs is None else str(demand.logs),
-        "scheduler_options": {"dashboard_address": ":0"},
+        "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
     }
     if where == "slurm":
         settings["job_cpu"] = demand.threads
