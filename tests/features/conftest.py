@@ -30,7 +30,7 @@ def textured() -> Scene:
     smooth = chance.normal(size=(4, 20, 17)).cumsum(axis=1).cumsum(axis=2)
     cube = np.tensordot(chance.normal(size=(12, 4)), smooth, 1) + 50
     cube += chance.normal(size=cube.shape)
-    cube[:, 0, 0] = 0.0
+    cube[:, 0, 0] = np.inf
     cube[3, 7, 9] = np.nan
     labels = np.zeros((20, 17), np.uint8)
     labels[:10], labels[12:] = 1, 2

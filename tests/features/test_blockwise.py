@@ -24,7 +24,8 @@ def scene_of(rows=70, cols=90, bands=12, holes=True, seed=0):
     )
     if holes:
         cube[:, :6], cube[:, 30:40, 50:58] = 0, np.nan
-    return Scene(xr.DataArray(cube.astype(np.float32), dims=("band", "y", "x")))
+    dims, attrs = ("band", "y", "x"), {"zero_is_nodata": holes}
+    return Scene(xr.DataArray(cube.astype(np.float32), dims=dims, attrs=attrs))
 
 
 def pieces(scene, side):

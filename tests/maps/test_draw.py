@@ -100,7 +100,7 @@ def test_large_images_are_thinned_out_alike(tmp_path):
 def test_quicklook_stretches_between_the_percentiles_of_valid_pixels():
     values = np.zeros((3, 1, 104))
     values[:, 0, 3:] = np.arange(1000, 1101)
-    values[0, 0, 1] = np.nan
+    values[0, 0, :3] = np.nan
     image = quicklook(plain_scene(values))
     assert (image[0, :3] == 233).all()
     expected = np.clip((np.arange(101) - 2) / 96, 0, 1) * 255
@@ -109,7 +109,8 @@ def test_quicklook_stretches_between_the_percentiles_of_valid_pixels():
 
 def test_quicklook_of_flat_empty_and_single_band_scenes():
     assert (quicklook(plain_scene(np.full((3, 4, 5), 7))) == 0).all()
-    assert (quicklook(plain_scene(np.zeros((3, 4, 5)))) == 233).all()
+    assert (quicklook(plain_scene(np.zeros((3, 4, 5)))) == 0).all()
+    assert (quicklook(plain_scene(np.full((3, 4, 5), np.nan))) == 233).all()
     one = quicklook(plain_scene(np.arange(20).reshape(1, 4, 5)))
     assert (one[..., 0] == one[..., 2]).all()
 

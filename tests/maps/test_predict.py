@@ -169,7 +169,9 @@ def holey(kind):
         values[(1, *where[1:])] = -9999
     else:
         values[where] = 0
-    return scene_of(values, nodata=-9999 if kind == "nodata" else None)
+    scene = scene_of(values, nodata=-9999 if kind == "nodata" else None)
+    scene.cube.attrs["zero_is_nodata"] = kind == "zero"
+    return scene
 
 
 @pytest.mark.parametrize("kind", ["nan", "infinite", "nodata", "zero"])

@@ -96,6 +96,7 @@ def test_the_step_is_the_smallest_that_is_allowed(shape, most, multiple):
 
 def test_a_scene_without_wavelengths_data_or_classes_has_a_view(tmp_path):
     cube = xr.DataArray(np.zeros((2, 4, 5), np.int16), dims=("band", "y", "x"))
+    cube.attrs["nodata"] = 0
     scene = Scene(cube, np.zeros((4, 5), np.uint8), Legend())
     view_of(scene, {"main": np.zeros((4, 5), np.uint8)}).save(tmp_path / "scene.npz")
     view = SceneView.load(tmp_path / "scene.npz")

@@ -11,6 +11,9 @@ from hypercover.scene.lazy import LazyArray
 from hypercover.scene.scene import Scene
 
 
+NODATA = {"nodata": -1, "zero_is_nodata": True}
+
+
 @pytest.fixture
 def scene(monkeypatch):
     """A scene in strips of four rows, with a pixel without data, that counts its reads."""
@@ -26,7 +29,7 @@ def scene(monkeypatch):
     for name in ("_STRIP", "_MOST_STRIP"):
         monkeypatch.setattr(module, name, 4 * 7 * 3)
     lazy = LazyArray(values.shape, values.dtype, fetch).as_variable_data()
-    cube = xr.DataArray(lazy, dims=("band", "y", "x"), attrs={"nodata": -1})
+    cube = xr.DataArray(lazy, dims=("band", "y", "x"), attrs=NODATA)
     made = Scene(cube)
     assert made.valid.sum() == 18 * 7 - 2
     read.clear()

@@ -75,7 +75,7 @@ def test_whole_numbers_get_a_value_for_no_data(
     suffix, dtype, low, high, expected, utm, tmp_path
 ):
     values = np.random.default_rng(0).integers(low, high + 1, (3, 30, 30)).astype(dtype)
-    values[0, 0, 0], values[:, 2:4, 3:5] = low, 0
+    values[0, 0, 0], values[:, 2:4, 3:5] = low, max(low, 0)
     inside = np.add.outer(np.arange(30), np.arange(30)) < 45
     part = clip(whole_numbers(values, utm), inside)
     written = open_scene(write_scene(part, tmp_path / f"a{suffix}"))
@@ -84,8 +84,8 @@ def test_whole_numbers_get_a_value_for_no_data(
     outside = ~inside
     assert (written.cube.values[:, outside] == expected).all()
     assert (written.cube.values[:, inside] == values[:, inside]).all()
-    # Zero in all bands holds no data, as ever; a zero in one band is a value.
-    assert (written.valid == inside & values.any(axis=0)).all()
+    # Zero in all bands is data where nothing says otherwise.
+    assert (written.valid == inside).all()
     assert f"{expected}, which no pixel" in part.notes[-1]
 
 
@@ -100,7 +100,9 @@ def test_the_value_for_no_data_is_looked_for_inside_alone(utm):
     assert whole.nodata is None
 
 
-def test_an_odd_value_is_taken_where_the_usual_are_held_and_none_where_all_are(utm):
+def test_an_odd_value_is_taken_where_the_usual_are_held_and_a_wider_type_where_all_are(
+    utm, tmp_path
+):
     values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(2, axis=0)
     values[1, 0, 0] = 1
     inside = np.ones((16, 16), bool)
@@ -108,9 +110,11 @@ def test_an_odd_value_is_taken_where_the_usual_are_held_and_none_where_all_are(u
     assert clip(whole_numbers(values, utm), inside).nodata == 254
     values[0, 0, 1] = 254
     part = clip(whole_numbers(values, utm), inside)
-    assert part.nodata is None
-    assert "Every value that uint8 can hold is measured" in part.notes[-1]
-    assert not part.valid[15, 14]
+    assert (part.nodata, part.cube.dtype) == (-9999, "int16")
+    assert "every value that uint8 can hold is measured" in part.notes[-1]
+    written = open_scene(write_scene(part, tmp_path / "part.tif"))
+    assert (written.valid == inside).all()
+    assert (written.cube.values[:, inside] == values[:, inside]).all()
 
 
 def test_labels_outside_are_dropped(scene, codes):

@@ -191,6 +191,8 @@ def _scene(parts: Sequence[_Part]) -> Scene:
     array = xr.DataArray(cube, coords=_coordinates(places))
     if dtype.kind == "f":
         array.attrs["nodata"] = float("nan")
+    else:
+        array = array.assign_coords(has_data=(("y", "x"), labels != 0))
     array = with_header(array, places.header)
     classes = [land for part in parts for land in part.places.legend]
     legend = Legend(tuple({land.code: land for land in classes}.values()))
@@ -207,7 +209,7 @@ def _laid_out(parts: Sequence[_Part], dtype: np.dtype[Any]) -> Fetch:
     order = np.argsort(rows, kind="stable")
     rows, cols = rows[order], cols[order]
     values = np.concatenate([part.values for part in parts])[order]
-    # Zero in all bands is what "no data" looks like where there is no NaN.
+    # Whole numbers have no NaN: the scene's mask tells where there is no sample.
     nothing = np.nan if dtype.kind == "f" else 0
 
     def fetch(wanted: Indices) -> npt.NDArray[np.generic]:

@@ -16,6 +16,7 @@ from hypercover.features.profiles import Profiles
 from hypercover.features.stack import feature_scene
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.memory import fits
+from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
 
 __all__ = [
@@ -211,8 +212,7 @@ def _names(feature: Feature, scene: Scene) -> tuple[str, ...]:
     """Ask a single pixel what the features are called."""
     pixel = np.ones((scene.n_bands, 1, 1), dtype=np.float32)
     cube = scene.cube.isel(y=slice(0, 1), x=slice(0, 1)).copy(data=pixel)
-    cube.attrs.pop("nodata", None)
-    names = feature.transform(Scene(cube)).band_names
+    names = feature.transform(Scene(without_nodata(cube))).band_names
     assert names is not None  # noqa: S101
     return names
 

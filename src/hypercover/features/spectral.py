@@ -87,17 +87,11 @@ def map_spectra(
     values, done = new_stack(scene, len(names)), 0
     total = int(scene.valid.sum())
     for (row, col), spectra in _blocks_of(scene):
-        values[:, row, col] = _never_blank(function(spectra)).T
+        values[:, row, col] = function(spectra).T
         done += len(row)
         if progress is not None:
             progress(done, total)
     return feature_scene(scene, values, names)
-
-
-def _never_blank(features: Floats) -> Floats:
-    """Lift spectra that sit at the very origin off it: zero in all bands is no data."""
-    features[~features.any(axis=1), 0] = np.finfo(np.float32).tiny
-    return features
 
 
 def check_bands(scene: Scene, bands: int, feature: str) -> None:

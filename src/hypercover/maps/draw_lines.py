@@ -17,7 +17,7 @@ from hypercover.maps.canvas import INK, new_figure, short
 from hypercover.maps.frame import dress, plain, write_title
 from hypercover.maps.quicklook import titled
 from hypercover.scene.legend import Legend
-from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.scene import Scene
 
 __all__ = [
     "broken",
@@ -77,8 +77,8 @@ def _labelled_strips(
         codes = labels[rows]
         if not codes.any():
             continue
-        values = scene.read(rows, slice(None))
-        marked = np.where(valid_pixels(values, scene.nodata), codes, 0)
+        values, valid = scene.read_valid(rows, slice(None))
+        marked = np.where(valid, codes, 0)
         for code in np.unique(marked[marked > 0]):
             yield int(code), values[:, marked == code].T.astype(np.float64)
 

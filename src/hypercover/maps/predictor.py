@@ -23,7 +23,7 @@ from hypercover.maps.layers import (
 from hypercover.maps.tiles import Tile, read_with_margin, tiles
 from hypercover.memory import available_bytes
 from hypercover.scene.legend import MAX_CODE
-from hypercover.scene.scene import Scene, blank_invalid, valid_pixels
+from hypercover.scene.scene import Scene, blank_invalid
 
 __all__ = ["Predictor"]
 
@@ -116,8 +116,7 @@ class Predictor:
         answers = self.blank(tile.shape)
         side, left = self._piece()
         for piece in tile.cut(side):
-            values = read_with_margin(self.scene, piece, self.margin)
-            valid = valid_pixels(values, self.scene.nodata)
+            values, valid = read_with_margin(self.scene, piece, self.margin)
             values = blank_invalid(values, valid)
             inner = tuple(slice(self.margin, size - self.margin) for size in valid.shape)
             rows, cols = piece.within(tile)

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from hypercover.maps.canvas import step_for
 from hypercover.scene.origin import marked
-from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.nodata import valid_pixels
+from hypercover.scene.scene import Scene
 
 __all__ = ["Bands", "pick_bands", "quicklook", "titled"]
 
@@ -80,8 +81,7 @@ def quicklook(scene: Scene) -> npt.NDArray[np.uint8]:
     that hold data; those that hold none are pale grey.
     """
     bands = pick_bands(scene.wavelengths, scene.n_bands)
-    values = _read(scene, bands)
-    valid = valid_pixels(values, scene.nodata)
+    values, valid = _read(scene, bands)
     stretched = np.zeros(values.shape)
     if valid.any():
         for band, target in zip(values.astype(np.float64), stretched, strict=True):
@@ -92,13 +92,16 @@ def quicklook(scene: Scene) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(np.moveaxis(image, 0, 2))
 
 
-def _read(scene: Scene, bands: Bands) -> npt.NDArray[np.generic]:
-    """Read three bands, thinned out, strip by strip."""
+def _read(
+    scene: Scene, bands: Bands
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+    """Read three bands and which pixels hold data in them, thinned out, strip by strip."""
     step = step_for(scene.shape)
     cube = scene.cube.isel(band=list(bands.positions), x=slice(None, None, step))
     tops = range(0, scene.shape[0], _STRIP * step)
-    strips = [
-        cube.isel(y=slice(top, min(top + _STRIP * step, scene.shape[0]), step)).values
-        for top in tops
-    ]
-    return np.concatenate(strips, axis=1)
+    values, valid = [], []
+    for top in tops:
+        piece = cube.isel(y=slice(top, min(top + _STRIP * step, scene.shape[0]), step))
+        values.append(piece.values)
+        valid.append(valid_pixels(piece, values[-1]))
+    return np.concatenate(values, axis=1), np.concatenate(valid)

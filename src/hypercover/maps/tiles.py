@@ -67,8 +67,12 @@ def tiles(shape: tuple[int, int], side: int) -> list[Tile]:
     return list(Tile(slice(0, shape[0]), slice(0, shape[1])).cut(side))
 
 
-def read_with_margin(scene: Scene, tile: Tile, margin: int) -> npt.NDArray[Any]:
-    """Read a tile and what lies around it; beyond the scene its edge is repeated.
+def read_with_margin(
+    scene: Scene, tile: Tile, margin: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Read a tile and what lies around it, and which pixels of both hold data.
+
+    Beyond the scene its edge is repeated.
 
     Raises
     ------
@@ -81,12 +85,13 @@ def read_with_margin(scene: Scene, tile: Tile, margin: int) -> npt.NDArray[Any]:
         inside.append(slice(max(first, 0), min(last, size)))
         missing.append((max(-first, 0), max(last - size, 0)))
     try:
-        values = scene.read(*inside)
+        values, valid = scene.read_valid(*inside)
     except (OSError, RasterioError) as error:
         raise SceneError(
             f"The image {scene.name} cannot be read at rows {inside[0].start} to "
             f"{inside[0].stop}; its file may be cut short or gone."
         ) from error
     if not any(map(any, missing)):
-        return values
-    return np.pad(values, [(0, 0), *missing], mode="edge")
+        return values, valid
+    padded = np.pad(values, [(0, 0), *missing], mode="edge")
+    return padded, np.pad(valid, missing, mode="edge")

@@ -12,7 +12,7 @@ from hypercover.maps.check import TRAINING_PART
 from hypercover.maps.composites import Composite, choose_composites, stretched
 from hypercover.maps.view_files import view_step
 from hypercover.maps.view_scene import LEVELS, SceneView, Spectra
-from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.scene import Scene
 
 __all__ = ["view_of"]
 
@@ -79,8 +79,7 @@ def _taken(scene: Scene, composites: list[Composite], trained: Values, step: int
     sparse = view_step(scene.shape, _MOST_VALUES // scene.n_bands, step)
     taken = _Taken(positions=positions, step=sparse)
     for rows in scene.strips():
-        values = scene.read(rows, slice(None))
-        valid = valid_pixels(values, scene.nodata)
+        values, valid = scene.read_valid(rows, slice(None))
         thin = (slice(-rows.start % step, None, step), slice(None, None, step))
         taken.colours.append(values[positions][:, *thin])
         taken.valid.append(valid[thin])

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from hypercover.errors import CallError
 from hypercover.samples.lazy_stack import LazyStack
 from hypercover.samples.samples import Samples
-from hypercover.scene.scene import Scene, blank_invalid, valid_pixels
+from hypercover.scene.scene import Scene, blank_invalid
 
 __all__ = ["MOST_WINDOW", "Windows", "check_window"]
 
@@ -103,8 +103,7 @@ class Windows(LazyStack):
         margin, height = size // 2, scene.shape[0]
         top = max(0, min(int(samples.rows[0]) - margin, height - size))
         end = min(height, max(int(samples.rows[-1]) + margin + 1, top + size))
-        values = scene.read(slice(top, end), slice(None))
-        values = blank_invalid(values, valid_pixels(values, scene.nodata))
+        values = blank_invalid(*scene.read_valid(slice(top, end), slice(None)))
         return cls(values, samples.rows - top, samples.cols, size)
 
     @property

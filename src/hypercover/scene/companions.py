@@ -43,6 +43,8 @@ def companions(path: Path) -> tuple[Path, ...]:
             f"{escape(start)}*" if start else "GRANULE/*/IMG_DATA/**/*.jp2"
         )
         return (path, *sorted(one for one in images if one.is_file() and one != path))
+    # A mask beside the pixels.
+    names |= {f"{one}.msk" for one in (name, *names)}
     beside = sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
     return (path, *(one for one in beside if one.name != path.name))
 

@@ -6,7 +6,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.scene import Scene
 
-__all__ = ["crop"]
+__all__ = ["crop", "rectangle"]
 
 _FORM = re.compile(r"\s*(\d{0,9}):(\d{0,9})\s*,\s*(\d{0,9}):(\d{0,9})\s*")
 
@@ -38,6 +38,15 @@ def crop(scene: Scene, part: str) -> Scene:
     (4, 4)
     """
     rows, cols = _slices(part, scene)
+    cut = rectangle(scene, rows, cols)
+    return cut.noting(
+        f"Cropped to rows {rows.start} to {rows.stop - 1} and columns {cols.start} to "
+        f"{cols.stop - 1} of {scene.shape[0]} × {scene.shape[1]}."
+    )
+
+
+def rectangle(scene: Scene, rows: slice, cols: slice) -> Scene:
+    """Return a rectangle of a scene, with its labels; the cube stays in its file."""
     grid = scene.grid
     a, b, c, d, e, f = grid.transform
     moved = (a, b, c + a * cols.start + b * rows.start,
@@ -48,12 +57,7 @@ def crop(scene: Scene, part: str) -> Scene:
         cube=with_grid(scene.cube.isel(y=rows, x=cols), place),
         labels=None if scene.labels is None else scene.labels[rows, cols],
     )
-    if cut.labels is not None:
-        cut = cut.with_labels(cut.labels)
-    return cut.noting(
-        f"Cropped to rows {rows.start} to {rows.stop - 1} and columns {cols.start} to "
-        f"{cols.stop - 1} of {scene.shape[0]} × {scene.shape[1]}."
-    )
+    return cut if cut.labels is None else cut.with_labels(cut.labels)
 
 
 def _slices(part: str, scene: Scene) -> tuple[slice, slice]:

@@ -22,7 +22,8 @@ from hypercover.scene.keeping import Kept, facts_of
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.matching import Match, Moments
 from hypercover.scene.registration import Registration, register
-from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.nodata import without_nodata
+from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import Layers, TileStore
 from hypercover.scene.wavelet import low_pass, reach
 
@@ -107,7 +108,7 @@ def pansharpen(
     shape = (bands.n_bands + keep_pan, *pan.shape)
     lazy = LazyArray(shape, sharp.dtype, partial(_fetch, sharp, matched))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
-    cube.attrs = dict(bands.cube.attrs)
+    cube.attrs = dict(without_nodata(bands.cube).attrs)
     if keep_pan:
         # Of lists with an entry for each band nothing is known for the grey one.
         cube = with_header(cube, kept(of_bands(bands.header, (), bands.n_bands)))
@@ -208,8 +209,7 @@ class _Sharpening:
             first, last = part.start - margin, part.stop + margin
             inside.append(slice(max(first, 0), min(last, size)))
             missing.append((max(-first, 0), max(last - size, 0)))
-        values = self.pan.read(*inside)
-        valid = _holds_data(values[0], self.pan.nodata)
+        values, valid = self.pan.read_valid(*inside)
         whole = filled(_floating(values), valid)[0]
         return np.pad(whole, missing, mode="edge"), np.pad(valid, missing)
 
@@ -222,8 +222,7 @@ class _Sharpening:
             _widened(support(place, size), size)
             for place, size in zip(places, self.bands.shape, strict=True)
         ]
-        values = self.bands.read(*parts)
-        valid = valid_pixels(values, self.bands.nodata)
+        values, valid = self.bands.read_valid(*parts)
         fine = filled(_floating(values[positions]), valid)
         for axis in (1, 0):
             fine = interpolated(fine, places[axis], axis + 1, parts[axis].start)
@@ -250,16 +249,6 @@ def _floating(values: npt.NDArray[np.generic]) -> Values:
     wide = values.dtype.kind == "f" and values.dtype.itemsize > 4
     wide |= values.dtype.kind in "ui" and values.dtype.itemsize > 2
     return values.astype(np.float64 if wide else np.float32)
-
-
-def _holds_data(
-    values: npt.NDArray[np.generic], nodata: float | None
-) -> npt.NDArray[np.bool_]:
-    """Tell which pixels of a grey image hold data; a zero does, unless the file denies it."""
-    valid = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-    if nodata is not None and np.isfinite(nodata):
-        valid &= values != np.asarray(nodata).astype(values.dtype)
-    return np.asarray(valid)
 
 
 def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | None) -> Match:

@@ -20,7 +20,7 @@ from hypercover.scene.keeping import Kept
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.pansharpen import Injection, pansharpen
 from hypercover.scene.registration import Registration, register
-from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import Layers, TileStore
 
 __all__ = ["Quality", "compare_bands", "wald_quality"]
@@ -160,8 +160,7 @@ def _run(flags: npt.NDArray[np.bool_]) -> slice:
 def _averaged(pan: Scene, edges: Sequence[Values]) -> Values:
     """Return the means of a grey image between edges, NaN where any part holds no data."""
     parts = [slice(int(each[0]), int(np.ceil(each[-1]))) for each in edges]
-    values = pan.read(*parts)
-    valid = valid_pixels(values, pan.nodata)
+    values, valid = pan.read_valid(*parts)
     sums: Values
     held: Values
     sums, held = np.where(valid, values[0], 0).astype(np.float64), valid.astype(np.float64)
@@ -190,11 +189,10 @@ def _means(bands: Scene, factor: int) -> Scene:
 def _fetch_means(bands: Scene, factor: int, wanted: Indices) -> npt.NDArray[np.generic]:
     layers, rows, cols = wanted
     down, across = bounding_slice(rows), bounding_slice(cols)
-    values = bands.read(
+    values, valid = bands.read_valid(
         slice(down.start * factor, down.stop * factor),
         slice(across.start * factor, across.stop * factor),
     )
-    valid = valid_pixels(values, bands.nodata)
     known = np.where(valid, values[layers], np.nan)
     shape = (
         len(layers),
@@ -270,9 +268,9 @@ def _strips(
     rows, _ = reference.shape
     for top in range(0, rows, 2 * _BLOCK):
         part = slice(top, min(top + 2 * _BLOCK, rows))
-        made, true = bands.read(part, slice(None)), reference.read(part, slice(None))
-        valid = valid_pixels(made, bands.nodata) & valid_pixels(true, reference.nodata)
-        yield made.astype(np.float64), true.astype(np.float64), valid
+        made, known = bands.read_valid(part, slice(None))
+        true, measured = reference.read_valid(part, slice(None))
+        yield made.astype(np.float64), true.astype(np.float64), known & measured
 
 
 def _angles(one: Values, other: Values) -> Values:

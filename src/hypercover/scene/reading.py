@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.images import with_known_image
 from hypercover.scene.labels import LabelMap, check_placement, check_size, legend_of
 from hypercover.scene.legend import Legend
+from hypercover.scene.nodata import Given, NoData, parse_nodata, with_nodata
 from hypercover.scene.scene import Scene
 
 __all__ = ["check_usable", "label_map_of", "open_labels", "open_scene"]
@@ -40,6 +42,7 @@ def open_scene(
     label_field: str | None = None,
     legend: Legend | PathLike | None = None,
     name: str | None = None,
+    nodata: Given | None = None,
 ) -> Scene:
     """Open an image and, where given or found beside it, its labels.
 
@@ -66,11 +69,15 @@ def open_scene(
         Class names and colours, or a table (CSV, YAML, JSON) of code, name, color.
     name : str, optional
         Name of the scene; the file's by default.
+    nodata : number, text or sequence of them, optional
+        Values that stand for no data beside those that the file declares; ``"all-zero"``
+        for pixels that are zero in all bands; ``"none"`` to forget what the file declares.
 
     Raises
     ------
     SceneError
-        If the image is damaged, ambiguous or of an unknown format.
+        If the image is damaged, ambiguous or of an unknown format, or cannot hold a value
+        given as no data.
     LabelError
         If the labels are damaged, no class codes, or do not fit the image.
     """
@@ -87,6 +94,8 @@ def open_scene(
         label_variable=label_variable,
     )
     scene = scene.replace(name=name or scene.name)
+    if nodata is not None:
+        scene = _with_stated(scene, nodata)
     if label_file is not None:
         own = label_map_of(label_file, scene.grid, label_variable, label_field)
     if own is not None:
@@ -138,6 +147,18 @@ def _raster_image(file: Path, variable: str | None, axes: str | None) -> Scene:
     from hypercover.scene.formats.raster import read_image
 
     return read_image(file)
+
+
+def _with_stated(scene: Scene, nodata: Given) -> Scene:
+    """Return a scene in which what a user states is no data too, and say so."""
+    cube = with_nodata(scene.cube, nodata, scene.name)
+    stated = ", ".join(
+        part if isinstance(part, str) else f"{part:.10g}" for part in parse_nodata(nodata)
+    )
+    rule = NoData.of(cube)
+    return scene.replace(cube=cube).noting(
+        f"No data as stated: {stated}; together with the file: {rule or 'no value'}."
+    )
 
 
 @contextmanager
@@ -240,14 +261,15 @@ def open_labels(
 
 def _without_data(scene: Scene) -> str:
     """Say why no pixel holds data, and name the bands that mask all others."""
+    # Zero is a value here: at most it masks a pixel where it stands in all bands.
+    rules = [replace(NoData.of(scene.cube.isel(band=[at])), zero=False)
+             for at in range(scene.n_bands)]  # fmt: skip
     filled = np.zeros(scene.n_bands, dtype=bool)
     for rows in scene.strips():
         block = scene.read(rows, slice(None))
-        # Zero is a value here: it masks a pixel only where it stands in all bands.
-        held = np.isfinite(block)
-        if scene.nodata is not None and np.isfinite(scene.nodata):
-            held &= block != np.asarray(scene.nodata).astype(block.dtype)
-        filled |= held.any(axis=(1, 2))
+        filled |= [
+            rule.valid(band[None]).any() for rule, band in zip(rules, block, strict=True)
+        ]
     empty = scene.bands[~filled]
     if 0 < len(empty) < scene.n_bands:
         listed = ",".join(map(str, empty))
@@ -256,8 +278,9 @@ def _without_data(scene: Scene) -> str:
             f"{listed}; leave these out with drop_bands: '{listed}' (--drop-bands {listed})."
         )
     return (
-        f"No pixel of {scene.name} holds data: all are NaN, no-data or zero in all "
-        "bands; give another image."
+        f"No pixel of {scene.name} holds data: all are masked, NaN or no data "
+        f"({scene.no_data or 'no value is declared'}); give another image, or state what "
+        "is no data with nodata: none (--nodata none) and values."
     )
 
 

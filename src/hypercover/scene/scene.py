@@ -13,9 +13,10 @@ from hypercover.scene.grid import Grid, grid_of
 from hypercover.scene.header import header_of, of_bands, with_header
 from hypercover.scene.legend import Legend
 from hypercover.scene.memory import check_fits
+from hypercover.scene.nodata import NoData, valid_pixels
 from hypercover.scene.origin import Origin
 
-__all__ = ["Scene", "blank_invalid", "valid_pixels"]
+__all__ = ["Scene", "blank_invalid"]
 
 _STRIP, _MOST_STRIP = 2**22, 2**24
 """Values read at once when the whole cube has to be looked at, and where tiles are high."""
@@ -37,9 +38,9 @@ class Scene:
     """Dims (band, y, x), read lazily where the file allows it.  Coordinates:
     ``band`` (numbers in the source file, from 1), ``wavelength`` and ``fwhm``
     (nm) where known, ``bad`` (bool) where the file marks bad bands, and
-    ``spatial_ref``.  ``attrs['nodata']`` is the value that means no data and
-    ``attrs['units']`` the unit of the values, and
-    ``attrs['header']`` what else the file says of the image, see ``header``."""
+    ``spatial_ref``.  ``attrs['nodata']`` is the value that means no data (for masks and
+    more values see :mod:`hypercover.scene.nodata`), ``attrs['units']`` the unit of the
+    values, and ``attrs['header']`` what else the file says of the image, see ``header``."""
     labels: npt.NDArray[np.unsignedinteger] | None = None
     """Class codes (y, x); 0 = unlabelled."""
     legend: Legend = field(default_factory=Legend)
@@ -121,9 +122,13 @@ class Scene:
 
     @property
     def nodata(self) -> float | None:
-        """Value that stands for no data, or None."""
-        value = self.cube.attrs.get("nodata")
-        return None if value is None else float(value)
+        """Value that stands for no data in all bands, the first of several, or None."""
+        return self.no_data.primary
+
+    @property
+    def no_data(self) -> NoData:
+        """The rule that tells which pixels hold no data."""
+        return NoData.of(self.cube)
 
     @property
     def header(self) -> dict[str, str]:
@@ -146,6 +151,14 @@ class Scene:
     def read(self, rows: slice, cols: slice) -> npt.NDArray[np.generic]:
         """Read one rectangle as (band, row, col) in the type of the file."""
         return np.ascontiguousarray(self.cube.isel(y=rows, x=cols).values)
+
+    def read_valid(
+        self, rows: slice, cols: slice
+    ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        """Read one rectangle as (band, row, col), and which pixels (row, col) hold data."""
+        piece = self.cube.isel(y=rows, x=cols)
+        values = np.ascontiguousarray(piece.values)
+        return values, valid_pixels(piece, values)
 
     def load(self) -> "Scene":
         """Return the scene with its cube in memory, in the type of the file.
@@ -170,11 +183,8 @@ class Scene:
 
     @cached_property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """Pixels (y, x) that hold data: finite, not no-data and not zero in all bands."""
-        everything = slice(None)
-        strips = [
-            valid_pixels(self.read(rows, everything), self.nodata) for rows in self.strips()
-        ]
+        """Pixels (y, x) that hold data in all bands, by :attr:`no_data` and masks."""
+        strips = [self.read_valid(rows, slice(None))[1] for rows in self.strips()]
         return np.concatenate(strips, axis=0)
 
     @cached_property
@@ -209,36 +219,12 @@ class Scene:
         return self.replace(cube=with_header(cube, header))
 
 
-def valid_pixels(
-    values: npt.NDArray[np.generic], nodata: float | None
-) -> npt.NDArray[np.bool_]:
-    """Tell which pixels of a (band, row, col) array hold data.
-
-    A pixel is masked where any band is NaN, infinite or the no-data value, and
-    where all bands are zero: such pixels are never learnt from.
-    """
-    # Band by band: masks of the whole array would be half as large as the array itself.
-    valid = np.zeros(values.shape[1:], dtype=bool)
-    for band in values:
-        valid |= band != 0
-    floating = np.issubdtype(values.dtype, np.floating)
-    absent = None
-    if nodata is not None and np.isfinite(nodata):
-        absent = np.asarray(nodata).astype(values.dtype)
-    for band in values if floating or absent is not None else ():
-        if floating:
-            valid &= np.isfinite(band)
-        if absent is not None:
-            valid &= band != absent
-    return valid
-
-
 def blank_invalid(
     values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.generic]:
     """Return (band, row, col) values with zeros wherever a pixel holds no data.
 
-    All-zero is the one form of "no data" that every type of pixel can hold
-    and that adds no infinite or absurd number to the windows beside it.
+    Zero is the one value that every type of pixel can hold and that adds no infinite or
+    absurd number to the windows beside it; the mask is kept apart.
     """
     return values if valid.all() else np.where(valid, values, np.zeros((), values.dtype))

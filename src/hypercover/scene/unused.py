@@ -1,13 +1,20 @@
-"""A value that no pixel holds, to stand for no data where an image names none."""
+"""One declared value for all pixels without data, as files need it, unused by any other."""
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
-from hypercover.scene.scene import Scene, valid_pixels
+from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.nodata import NoData, without_nodata
+from hypercover.scene.scene import Scene
 
-__all__ = ["unused_value"]
+__all__ = ["settled", "unused_value"]
+
+Mask = npt.NDArray[np.bool_]
 
 _USUAL = (0, -9999)
 """What most files of whole numbers take for no data."""
@@ -17,6 +24,8 @@ _TILE = 64
 """Rows looked at together: those of the tiles that images are written in."""
 _SMALL = 2
 """Bytes of a type of which every value is looked for."""
+_WIDER = {"u1": "i2", "i1": "i2", "u2": "i4", "i2": "i4", "u4": "f8", "i4": "f8"}
+"""Types that hold all values of others and more."""
 
 
 def unused_value(scene: Scene, inside: npt.NDArray[np.bool_]) -> int | None:
@@ -24,7 +33,7 @@ def unused_value(scene: Scene, inside: npt.NDArray[np.bool_]) -> int | None:
 
     Why it exists: what lies outside an area must be told from what is measured,
     by every program.  0 is taken where it can be, then -9999, then the ends of the type
-    and, of small types, any value.  Pixels that are zero in all bands hold no data.
+    and, of small types, any value.
 
     Parameters
     ----------
@@ -61,6 +70,77 @@ def unused_value(scene: Scene, inside: npt.NDArray[np.bool_]) -> int | None:
     return next(iter(left), None)
 
 
+def settled(scene: Scene, inside: Mask | None = None) -> Scene:
+    """Return a scene whose pixels without data hold one value, which its file can declare.
+
+    Why it exists: masks, alpha bands, several values and a value of each band's own
+    can be read, but no format that is written holds all of them.  An image of whole
+    numbers that declares no value gets one that none of its pixels holds, for which
+    it is read once; where all are held, a type that can hold another.
+
+    Parameters
+    ----------
+    scene : Scene
+        Returned as it is where one value, or none, says all.
+    inside : array of bool (y, x), optional
+        Pixels beyond which there is no data either.
+    """
+    rule = scene.no_data
+    plain = _is_plain(scene, rule)
+    if plain and (inside is None or inside.all()):
+        return scene
+    kept = np.ones(scene.shape, dtype=bool) if inside is None else inside
+    dtype, notes = scene.cube.dtype.newbyteorder("="), ()
+    value: float | None = rule.primary
+    if value is None and dtype.kind not in "ui":
+        value = float("nan")
+    if value is None:
+        value, dtype, notes = _chosen(scene, kept)
+    mask = kept if plain else kept & scene.valid
+    fetch = partial(_settle, scene, mask, np.asarray(value).astype(dtype))
+    lazy = LazyArray(scene.cube.shape, dtype, fetch)
+    bare = without_nodata(scene.cube)
+    cube = xr.DataArray(
+        lazy.as_variable_data(), dims=bare.dims, coords=bare.coords, attrs=bare.attrs
+    )
+    cube.attrs["nodata"] = value
+    return scene.replace(cube=cube).noting(*notes)
+
+
+def _is_plain(scene: Scene, rule: NoData) -> bool:
+    """Tell whether one declared value, or none, says all that a rule and masks say."""
+    several = len(rule.values) > 1 or rule.by_band or rule.valid_range
+    zero = rule.zero and rule.values != (0.0,)
+    return not (several or zero or "has_data" in scene.cube.coords)
+
+
+def _chosen(
+    scene: Scene, inside: Mask
+) -> tuple[float, np.dtype[Any], tuple[str, ...]]:
+    """Return a value for no data, a type that can hold it, and what to say of both."""
+    dtype = scene.cube.dtype.newbyteorder("=")
+    value = unused_value(scene, inside)
+    if value is not None:
+        said = f"{value}, which no pixel with data holds, was taken and is noted in it"
+        return value, dtype, (f"The image names no value for no data; {said}.",)
+    wider = np.dtype(_WIDER.get(dtype.str[1:], "f8"))
+    return -9999.0, wider, (
+        f"The image names no value for no data, and every value that {dtype} can hold is "
+        f"measured somewhere: its pixels became {wider}, and -9999 stands for no data.",
+    )  # fmt: skip
+
+
+def _settle(
+    scene: Scene, mask: Mask, value: npt.NDArray[np.generic], wanted: Indices
+) -> npt.NDArray[np.generic]:
+    """Read a piece, with the value wherever the mask is False."""
+    layers, rows, cols = wanted
+    around = bounding_slice(rows), bounding_slice(cols)
+    block = scene.cube.isel(band=layers, y=around[0], x=around[1]).values
+    block = np.where(mask[around], block.astype(value.dtype, copy=False), value)
+    return block[:, rows - around[0].start][:, :, cols - around[1].start]
+
+
 def _values(
     scene: Scene, inside: npt.NDArray[np.bool_]
 ) -> Iterator[npt.NDArray[np.generic]]:
@@ -71,6 +151,6 @@ def _values(
         rows = slice(top, min(top + _TILE, scene.shape[0]))
         kept = inside[rows, cols]
         if kept.any():
-            block = scene.read(rows, cols)
-            kept = kept & valid_pixels(block, None)
+            block, valid = scene.read_valid(rows, cols)
+            kept = kept & valid
             yield from (band[kept] for band in block)

@@ -29,6 +29,7 @@ from hypercover.scene.pieces import SIDE, read_pieces
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable, band_tags
 from hypercover.scene.tile_store import TileStore
+from hypercover.scene.unused import settled
 
 __all__ = ["check_apart", "driver_of", "pixels_of", "write_labels", "write_scene"]
 
@@ -149,6 +150,7 @@ def write_scene(
     target = Path(path)
     driver = driver_of(target)
     options = _options(driver, target, interleave)
+    scene = settled(scene)
     # Of a killed process; before the disk is needed for this one.
     sweep_drafts(target)
     if driver == "HDF5":
@@ -158,6 +160,9 @@ def write_scene(
         return write_hdf5(scene, target, pieces, tags=tags or {}, progress=progress)
     dtype = _storable(scene.cube.dtype, driver)
     options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
+    if driver == "GTiff":
+        # Of four bands of bytes GDAL would call the fourth alpha.
+        options |= {"photometric": "MINISBLACK", "alpha": "NO"}
     about = scene.header.get("description", scene.name)
     with _drafted(target, scene.grid, driver, options, description=about) as file:
         _describe(file, scene, driver, tags or {})

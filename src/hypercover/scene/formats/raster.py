@@ -3,9 +3,9 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from rasterio.windows import Window
 
 from hypercover.errors import SceneError, counted
 from hypercover.scene.formats import intact
+from hypercover.scene.formats.bandmasks import Masks, masks_of
 from hypercover.scene.formats.envi import RAW, data_file, has_header
 from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.header import GAINS, OFFSETS, kept, numbered, with_header
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.nodata import holdable
 from hypercover.scene.origin import Origin
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import from_tags
@@ -145,16 +147,19 @@ def _counts_pixels(transform: tuple[float, ...], rows: int) -> bool:
     return a == abs(e) == 1 and b == d == 0 and c in {0.0, -0.5} and f in corners
 
 
-def _nodata(dataset: Any) -> float | None:
-    """Return the no-data value, unless the type of the pixels cannot hold it."""
-    value, dtype = dataset.nodata, np.dtype(dataset.dtypes[0])
-    if value is None:
+def _nodata(dataset: Any, number: int = 1) -> float | None:
+    """Return the no-data value of a band, unless the type of its pixels cannot hold it."""
+    value = dataset.nodatavals[number - 1]
+    if value is None or not holdable(value, dataset.dtypes[number - 1]):
         return None
-    if dtype.kind in "ui":
-        limits = np.iinfo(dtype)
-        whole = np.isfinite(value) and float(value).is_integer()
-        return float(value) if whole and limits.min <= value <= limits.max else None
+    if value == 0 and dataset.driver == "ENVI" and "data_ignore_value" not in _envi(dataset):
+        # GDAL takes a blank value in the header for 0.
+        return None
     return float(value)
+
+
+def _envi(dataset: Any) -> dict[str, str]:
+    return {key.lower(): str(text) for key, text in dataset.tags(ns="ENVI").items()}
 
 
 def read_image(path: Path) -> Scene:
@@ -168,13 +173,15 @@ def read_image(path: Path) -> Scene:
     file = _pixels(path)
     with opened(file) as dataset:
         intact.check(dataset, file)
-        count = dataset.count
+        masks = masks_of(dataset, file)
+        numbers = masks.measured
+        count = len(numbers)
         bands = [
-            dataset.tags(number) | dataset.tags(number, ns="IMAGERY")
-            for number in range(1, count + 1)
+            dataset.tags(number) | dataset.tags(number, ns="IMAGERY") for number in numbers
         ]
         table = from_tags(dataset.tags(ns="ENVI"), bands, count)
-        cube = _named(_cube(file, dataset), _band_names(dataset))
+        names = _band_names(dataset)
+        cube = _named(_cube(file, dataset, masks), tuple(names[at - 1] for at in numbers))
         origin = _origin(dataset)
     rows, cols = cube.sizes["y"], cube.sizes["x"]
     note = f"Image: {file.name}, {rows} rows × {cols} columns × {counted(count, 'band')}."
@@ -183,7 +190,7 @@ def read_image(path: Path) -> Scene:
         name=path.stem,
         source=str(path),
         **origin,
-        notes=(note, *table.notes),
+        notes=(note, *masks.notes, *table.notes),
     )
 
 
@@ -198,28 +205,60 @@ def _origin(dataset: Any) -> Origin:
     return {"simulated": said("SIMULATED"), "stand_in": said("STAND_IN")}
 
 
-def _cube(path: Path, dataset: Any) -> xr.DataArray:
-    shape = (dataset.count, dataset.height, dataset.width)
-    dtype = np.result_type(*dataset.dtypes)
+def _cube(path: Path, dataset: Any, masks: Masks) -> xr.DataArray:
+    numbers = masks.measured
+    shape = (len(numbers), dataset.height, dataset.width)
+    dtype = np.result_type(*(dataset.dtypes[number - 1] for number in numbers))
     if dtype.kind not in "uif":
         raise SceneError(
             f"The image must hold real numbers, found {dtype} in {path}; save its "
             "magnitude or its parts as separate bands."
         )
-    lazy = LazyArray(shape, dtype, partial(read_window, path))
+    lazy = LazyArray(shape, dtype, partial(read_window, path, numbers=numbers))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
-    nodata, units = _nodata(dataset), _units(dataset)
-    cube.attrs = {"nodata": nodata} if nodata is not None else {}
+    units = _units(dataset)
     if units:
         cube.attrs["units"] = str(units)
-    return with_grid(with_header(cube, _header(dataset)), grid_of_raster(dataset))
+    if masks:
+        held = LazyArray(shape[1:], np.bool_, partial(_read_masks, path, masks))
+        cube = cube.assign_coords(has_data=(("y", "x"), held.as_variable_data()))
+    cube = with_header(cube, _header(dataset, numbers))
+    return with_grid(_with_values(cube, dataset, numbers), grid_of_raster(dataset))
 
 
-def _header(dataset: Any) -> dict[str, str]:
+def _with_values(
+    cube: xr.DataArray, dataset: Any, numbers: Sequence[int]
+) -> xr.DataArray:
+    """Note the values that stand for no data: one for all bands, or each band's own."""
+    values = [_nodata(dataset, number) for number in numbers]
+    if len({repr(value) for value in values}) > 1:
+        own = [np.nan if value is None else value for value in values]
+        return cube.assign_coords(nodata=("band", np.array(own)))
+    if values[0] is not None:
+        cube.attrs["nodata"] = values[0]
+    return cube
+
+
+def _read_masks(path: Path, masks: Masks, wanted: Indices) -> npt.NDArray[np.generic]:
+    """Read where masks and alpha bands say that the wanted pixels hold data."""
+    rows, cols = wanted
+    down, across = bounding_slice(rows), bounding_slice(cols)
+    window = Window.from_slices(down, across)
+    with opened(path) as dataset:
+        held = masks.read(dataset, window)
+    if masks.beside is not None:
+        with opened(masks.beside) as dataset:
+            held &= (dataset.read(window=window) != 0).all(axis=0)
+    return held[rows - down.start][:, cols - across.start]
+
+
+def _header(dataset: Any, numbers: Sequence[int]) -> dict[str, str]:
     """Return what an ENVI header, or a GeoTIFF made of such an image, says of the whole."""
     said = dict(dataset.tags(ns="ENVI"))
-    if any(one != 1 for one in dataset.scales) or any(dataset.offsets):
-        said |= {GAINS: numbered(dataset.scales), OFFSETS: numbered(dataset.offsets)}
+    scales = [dataset.scales[number - 1] for number in numbers]
+    offsets = [dataset.offsets[number - 1] for number in numbers]
+    if any(one != 1 for one in scales) or any(offsets):
+        said |= {GAINS: numbered(scales), OFFSETS: numbered(offsets)}
     return kept(said)
 
 
@@ -256,14 +295,20 @@ def _units(dataset: Any) -> str | None:
     return str(unit) if unit else None
 
 
-def read_window(path: Path, wanted: Indices) -> npt.NDArray[np.generic]:
-    """Read the wanted bands of the rectangle around the wanted pixels."""
+def read_window(
+    path: Path, wanted: Indices, numbers: Sequence[int] | None = None
+) -> npt.NDArray[np.generic]:
+    """Read the wanted bands of the rectangle around the wanted pixels.
+
+    ``numbers`` are the bands of the file, from 1, that the wanted ones are counted in.
+    """
     bands, rows, cols = wanted
     down, across = bounding_slice(rows), bounding_slice(cols)
     window = Window.from_slices(down, across)
     with opened(path) as dataset:
         block: npt.NDArray[np.generic] = dataset.read(
-            [int(band) + 1 for band in bands], window=window
+            [int(band) + 1 if numbers is None else numbers[band] for band in bands],
+            window=window,
         )
     if block.shape[1:] == (len(rows), len(cols)):
         return block
@@ -281,18 +326,26 @@ def read_layer(path: Path, what: str = "label map") -> Layer:
     file = _pixels(path)
     with opened(file) as dataset:
         intact.check(dataset, file)
-        if dataset.count != 1:
+        masks = masks_of(dataset, file)
+        if len(masks.measured) != 1:
             raise SceneError(
-                f"The {what} must have one band, found {dataset.count} in {path}; extract the "
-                "band that is meant."
+                f"The {what} must have one band, found {len(masks.measured)} in {path}; "
+                "extract the band that is meant."
             )
-        return Layer(
-            dataset.read(1),
+        number = masks.measured[0]
+        values, nodata = dataset.read(number), _nodata(dataset, number)
+        layer = Layer(
+            values,
             grid_of_raster(dataset),
-            _nodata(dataset),
+            nodata,
             _colors(dataset),
             dict(dataset.tags(ns="ENVI")),
         )
+    if not masks:
+        return layer
+    held = _read_masks(file, masks, tuple(np.arange(size) for size in values.shape))
+    blank = np.asarray(nodata or 0).astype(values.dtype)
+    return replace(layer, values=np.where(held, values, blank))
 
 
 def _colors(dataset: Any) -> dict[int, tuple[int, int, int]]:

@@ -66,7 +66,7 @@ def read_prisma(path: Path, members: Sequence[Member]) -> Scene:
     fetch = partial(_fetch, [cube.read() for cube in cubes], layers)
     data = LazyArray((len(layers), rows, cols), np.uint16, fetch).as_variable_data()
     # Zero is the least reflectance of all; beside the swath it stands in every band.
-    made = xr.DataArray(data, dims=("band", "y", "x"))
+    made = xr.DataArray(data, dims=("band", "y", "x"), attrs={"zero_is_nodata": True})
     table = BandTable(np.array(centres), np.array(widths))
     scales = [_scale(attributes, part) for part in _PARTS]
     made = with_header(made, _header(attributes, layers, scales))

@@ -1,0 +1,321 @@
+"""No data: what a file declares, what a user states, and the one rule that masks pixels.
+
+A cube carries its rule itself, so that cutting and selecting bands keep it:
+
+- ``attrs["nodata"]``: the value, or a tuple of values, that stand for no data in every
+  band; the attribute of any other usual name (``_FillValue`` …) is understood too;
+- coordinate ``nodata`` (band): a value of each band's own, NaN where it has none;
+- ``attrs["valid_range"]``: the least and the greatest value that is data;
+- ``attrs["zero_is_nodata"]``: whether pixels that are zero in all bands hold no data;
+- coordinate ``has_data`` (y, x): False where a mask or an alpha band of the file says so.
+
+NaN and infinities are never data.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import SceneError
+
+__all__ = [
+    "ALL_ZERO",
+    "Given",
+    "NoData",
+    "declared",
+    "holdable",
+    "parse_nodata",
+    "plain_key",
+    "valid_pixels",
+    "with_nodata",
+    "without_nodata",
+]
+
+Mask = npt.NDArray[np.bool_]
+Given = float | str | Sequence[float | str]
+"""No data as a user states it: a value or several, as numbers or text."""
+
+ALL_ZERO, _NONE = "all-zero", "none"
+_VALUES = frozenset({
+    "fillvalue", "missingvalue", "missing", "nodata", "nodatavalue", "nodatavalues",
+    "nodataval", "dataignorevalue", "ignorevalue", "nullvalue", "novalue", "invalidvalue",
+    "nodatum", "missingdata", "missingdatavalue", "backgroundvalue", "fill",
+})  # fmt: skip
+_RANGES, _LEAST, _GREATEST = frozenset({"validrange"}), "validmin", "validmax"
+_MOST = 16
+"""Values that one attribute may list."""
+
+
+def plain_key(name: str) -> str:
+    """Return a name without what programs spell differently: case, ``_``, blanks, hyphens.
+
+    Examples
+    --------
+    >>> plain_key("Data_Ignore_Value"), plain_key("_FillValue"), plain_key("data ignore-value")
+    ('dataignorevalue', 'fillvalue', 'dataignorevalue')
+    """
+    return "".join(sign for sign in name.lower() if sign.isalnum())
+
+
+def _numbers(value: object) -> list[float]:
+    """Return the numbers that an attribute holds; none where it is blank or no number."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, str):
+        parts: Iterable[Any] = value.strip("{}[]() ").replace(",", " ").split()[:_MOST]
+    else:
+        try:
+            parts = np.asarray(value).reshape(-1)[:_MOST].tolist()
+        except (TypeError, ValueError):
+            return []
+    try:
+        return [float(part) for part in parts if not isinstance(part, bool)]
+    except (TypeError, ValueError):
+        return []
+
+
+def declared(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[str, Any]:
+    """Return what attributes say of no data, as attributes of a cube of this type.
+
+    Names are understood in any spelling; values that the type cannot hold say nothing.
+
+    Examples
+    --------
+    >>> declared({"Data_Ignore_Value": "-9999", "_FillValue": -1}, "int16")
+    {'nodata': (-9999.0, -1.0)}
+    >>> declared({"missing_value": -9999, "valid_range": [0, 100]}, "uint8")
+    {'valid_range': (0.0, 100.0)}
+    """
+    values: list[float] = []
+    low, high = -np.inf, np.inf
+    for name, value in attrs.items():
+        key, numbers = plain_key(name), _numbers(value)
+        if key in _VALUES:
+            values += [one for one in numbers if holdable(one, dtype)]
+        elif key in _RANGES and len(numbers) == 2:
+            low, high = max(low, numbers[0]), min(high, numbers[1])
+        elif key == _LEAST and len(numbers) == 1:
+            low = max(low, numbers[0])
+        elif key == _GREATEST and len(numbers) == 1:
+            high = min(high, numbers[0])
+    found: dict[str, Any] = {}
+    if values:
+        found["nodata"] = _one_or_all(values)
+    if low <= high and (low, high) != (-np.inf, np.inf):
+        found["valid_range"] = (low, high)
+    return found
+
+
+def _one_or_all(values: Iterable[float]) -> float | tuple[float, ...]:
+    """Return values each once, and a single one as a number."""
+    # NaN does not equal itself, so the text tells repeated ones apart.
+    each = tuple({repr(float(value)): float(value) for value in values}.values())
+    return each[0] if len(each) == 1 else each
+
+
+def holdable(value: float, dtype: npt.DTypeLike) -> bool:
+    """Tell whether pixels of this type can hold a value."""
+    kind = np.dtype(dtype)
+    if kind.kind not in "ui":
+        return True
+    limits = np.iinfo(kind)
+    return float(value).is_integer() and limits.min <= value <= limits.max
+
+
+@dataclass(frozen=True)
+class NoData:
+    """Which values of an image hold no data: one rule for every reader and command.
+
+    A pixel is masked where any band is NaN, infinite, one of the values or outside
+    the valid range; where the rule says so, also where all bands are zero.
+    """
+
+    values: tuple[float, ...] = ()
+    """Values that stand for no data in every band."""
+    by_band: tuple[float, ...] = ()
+    """A value of each band's own, NaN without one; empty where no band has one."""
+    valid_range: tuple[float, float] | None = None
+    """Least and greatest value that is data."""
+    zero: bool = False
+    """Whether pixels that are zero in all bands hold no data."""
+
+    @classmethod
+    def of(cls, cube: xr.DataArray) -> "NoData":
+        """Return the rule that a cube carries in its attributes and coordinates."""
+        own = {
+            key: cube.attrs[key] for key in ("nodata", "valid_range") if key in cube.attrs
+        }
+        said = declared(own if "nodata" in own else cube.attrs, cube.dtype)
+        by_band: tuple[float, ...] = ()
+        if "nodata" in cube.coords and cube.coords["nodata"].dims == ("band",):
+            by_band = tuple(map(float, cube.coords["nodata"].values))
+        found = said.get("nodata", ())
+        return cls(
+            found if isinstance(found, tuple) else (found,),
+            by_band,
+            said.get("valid_range"),
+            bool(cube.attrs.get("zero_is_nodata", False)),
+        )
+
+    @property
+    def primary(self) -> float | None:
+        """The value to write into files, where one stands for all bands."""
+        return self.values[0] if self.values else None
+
+    def absent(self, band: int) -> list[float]:
+        """Return the finite values that stand for no data in a band, by position."""
+        own = self.by_band[band : band + 1]
+        return [value for value in (*self.values, *own) if np.isfinite(value)]
+
+    def valid(
+        self, values: npt.NDArray[np.generic], has_data: Mask | None = None
+    ) -> Mask:
+        """Tell which pixels (y, x) of values (band, y, x) hold data.
+
+        Parameters
+        ----------
+        values : array of shape (band, y, x)
+        has_data : array of bool (y, x), optional
+            False where a mask beside the values denies it.
+        """
+        # Band by band: masks of the whole array would be half as large as the array itself.
+        shape = values.shape[1:]
+        valid = np.ones(shape, dtype=bool) if has_data is None else has_data.copy()
+        if self.zero:
+            any_value = np.zeros(shape, dtype=bool)
+            for band in values:
+                any_value |= band != 0
+            valid &= any_value
+        floating = values.dtype.kind == "f"
+        for position, band in enumerate(values):
+            if floating:
+                valid &= np.isfinite(band)
+            for value in self.absent(position):
+                if holdable(value, values.dtype):
+                    valid &= band != np.asarray(value).astype(values.dtype)
+            if self.valid_range is not None:
+                valid &= (band >= self.valid_range[0]) & (band <= self.valid_range[1])
+        return valid
+
+    def __bool__(self) -> bool:
+        """Tell whether any value stands for no data."""
+        return bool(str(self))
+
+    def __str__(self) -> str:
+        """Name the values for people, such as ``-9999, all-zero``."""
+        own = [value for value in dict.fromkeys(self.by_band) if np.isfinite(value)]
+        parts = [f"{value:.10g}" for value in self.values]
+        if own:
+            parts.append(f"{', '.join(f'{value:.10g}' for value in own)} by band")
+        if self.valid_range is not None:
+            parts.append("outside {:.10g} to {:.10g}".format(*self.valid_range))
+        return ", ".join(parts + [ALL_ZERO] * self.zero)
+
+
+def valid_pixels(
+    cube: xr.DataArray, values: npt.NDArray[np.generic] | None = None
+) -> Mask:
+    """Tell which pixels (y, x) of a cube (band, y, x) hold data, by the rule it carries.
+
+    Why it exists: whoever reads an image, whole or a piece at a time, must mask the
+    same pixels.
+
+    Parameters
+    ----------
+    cube : DataArray
+        The image or a piece of it, cut out with ``isel``.
+    values : array of shape (band, y, x), optional
+        Its values, where they have been read already.
+
+    Examples
+    --------
+    >>> cube = xr.DataArray([[[1, 0, -9]]], dims=("band", "y", "x"), attrs={"nodata": -9})
+    >>> valid_pixels(cube).tolist()
+    [[True, True, False]]
+    """
+    has_data = None
+    if "has_data" in cube.coords:
+        has_data = np.asarray(cube.coords["has_data"].values, dtype=bool)
+    return NoData.of(cube).valid(cube.values if values is None else values, has_data)
+
+
+def without_nodata(cube: xr.DataArray) -> xr.DataArray:
+    """Return a cube that carries no rule: every finite value in it is data."""
+    bare = cube.drop_vars(["nodata", "has_data"], errors="ignore").copy(deep=False)
+    known = _VALUES | _RANGES | {_LEAST, _GREATEST, "zeroisnodata"}
+    bare.attrs = {
+        name: value for name, value in cube.attrs.items() if plain_key(name) not in known
+    }
+    return bare
+
+
+def parse_nodata(given: Given) -> tuple[float | str, ...]:
+    """Read no data as a user states it: numbers, ``all-zero`` and ``none``.
+
+    Raises
+    ------
+    SceneError
+        If a part is neither a number nor one of these words.
+
+    Examples
+    --------
+    >>> parse_nodata("-9999,0"), parse_nodata(-1), parse_nodata(["none", "all-zero"])
+    ((-9999.0, 0.0), (-1.0,), ('none', 'all-zero'))
+    """
+    if isinstance(given, str):
+        parts: list[float | str] = list(given.replace(",", " ").split())
+    elif isinstance(given, Sequence):
+        return tuple(one for part in given for one in parse_nodata(part))
+    else:
+        parts = [given]
+    found: list[float | str] = []
+    for part in parts:
+        if isinstance(part, str) and part.lower() in (ALL_ZERO, _NONE):
+            found.append(part.lower())
+            continue
+        try:
+            found.append(float(part))
+        except (TypeError, ValueError):
+            raise SceneError(
+                f"No data is stated as numbers, as {ALL_ZERO} or as {_NONE}, got "
+                f"{str(part)[:40]!r}; write for example --nodata -9999."
+            ) from None
+    return tuple(found)
+
+
+def with_nodata(cube: xr.DataArray, given: Given, name: str) -> xr.DataArray:
+    """Return a cube in which what a user states is no data as well.
+
+    Values join those that the file declares; ``none`` first forgets all that it
+    declares, masks and alpha bands included; ``all-zero`` stands for pixels that are
+    zero in all bands.
+
+    Raises
+    ------
+    SceneError
+        If a value is no number, or one that the pixels cannot hold.
+    """
+    stated = parse_nodata(given)
+    if _NONE in stated:
+        cube = without_nodata(cube)
+    values = [value for value in stated if isinstance(value, float)]
+    for value in values:
+        if not holdable(value, cube.dtype):
+            raise SceneError(
+                f"No pixel of {name} can be {value:.10g}, which was given as no data: its "
+                f"values are {cube.dtype}; give another value, or leave --nodata out."
+            )
+    rule = NoData.of(cube)
+    changed = cube.copy(deep=False)
+    changed.attrs = dict(cube.attrs)
+    if values:
+        changed.attrs["nodata"] = _one_or_all((*values, *rule.values))
+        if rule.valid_range is not None:
+            changed.attrs["valid_range"] = rule.valid_range
+    if ALL_ZERO in stated:
+        changed.attrs["zero_is_nodata"] = True
+    return changed
