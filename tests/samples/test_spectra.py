@@ -10,7 +10,6 @@ from hypercover.scene import scene as module
 from hypercover.scene.lazy import LazyArray
 from hypercover.scene.scene import Scene
 
-
 NODATA = {"nodata": -1, "zero_is_nodata": True}
 
 

@@ -48,7 +48,11 @@ def with_alpha(path, cube, hole, name):
     alpha = np.where(hole, 0, 255).astype("uint8")
     write(path, np.concatenate([cube, alpha[None]]))
     with rasterio.open(path, "r+") as file:
-        file.colorinterp = [ColorInterp.gray, *[ColorInterp.undefined] * 2, ColorInterp.alpha]
+        file.colorinterp = [
+            ColorInterp.gray,
+            *[ColorInterp.undefined] * 2,
+            ColorInterp.alpha,
+        ]
 
 
 def with_mask(path, cube, hole, name):
@@ -117,9 +121,7 @@ def test_each_band_has_its_own_value(tmp_path):
     assert scene.take_bands([1]).valid.sum() == expected.size - 1
     written = open_scene(write_scene(scene, tmp_path / "a.tif"))
     np.testing.assert_array_equal(written.valid, expected)
-    np.testing.assert_array_equal(
-        written.cube.values[:, expected], values[:, expected]
-    )
+    np.testing.assert_array_equal(written.cube.values[:, expected], values[:, expected])
 
 
 @pytest.mark.parametrize(

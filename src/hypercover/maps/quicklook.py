@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.maps.canvas import step_for
-from hypercover.scene.origin import marked
 from hypercover.scene.nodata import valid_pixels
+from hypercover.scene.origin import marked
 from hypercover.scene.scene import Scene
 
 __all__ = ["Bands", "pick_bands", "quicklook", "titled"]

@@ -27,6 +27,7 @@ __all__ = [
     "Given",
     "NoData",
     "declared",
+    "declares_nodata",
     "holdable",
     "parse_nodata",
     "plain_key",
@@ -117,6 +118,11 @@ def _one_or_all(values: Iterable[float]) -> float | tuple[float, ...]:
     return each[0] if len(each) == 1 else each
 
 
+def declares_nodata(name: str) -> bool:
+    """Tell whether a name is a usual one for the value that stands for no data."""
+    return plain_key(name) in _VALUES
+
+
 def holdable(value: float, dtype: npt.DTypeLike) -> bool:
     """Tell whether pixels of this type can hold a value."""
     kind = np.dtype(dtype)
@@ -161,6 +167,12 @@ class NoData:
             bool(cube.attrs.get("zero_is_nodata", False)),
         )
 
+    @classmethod
+    def first_of(cls, attrs: Mapping[str, object], dtype: npt.DTypeLike) -> float | None:
+        """Return the first value that attributes declare as no data, or None."""
+        found = declared(attrs, dtype).get("nodata")
+        return found[0] if isinstance(found, tuple) else found
+
     @property
     def primary(self) -> float | None:
         """The value to write into files, where one stands for all bands."""
@@ -171,9 +183,7 @@ class NoData:
         own = self.by_band[band : band + 1]
         return [value for value in (*self.values, *own) if np.isfinite(value)]
 
-    def valid(
-        self, values: npt.NDArray[np.generic], has_data: Mask | None = None
-    ) -> Mask:
+    def valid(self, values: npt.NDArray[np.generic], has_data: Mask | None = None) -> Mask:
         """Tell which pixels (y, x) of values (band, y, x) hold data.
 
         Parameters
@@ -216,9 +226,7 @@ class NoData:
         return ", ".join(parts + [ALL_ZERO] * self.zero)
 
 
-def valid_pixels(
-    cube: xr.DataArray, values: npt.NDArray[np.generic] | None = None
-) -> Mask:
+def valid_pixels(cube: xr.DataArray, values: npt.NDArray[np.generic] | None = None) -> Mask:
     """Tell which pixels (y, x) of a cube (band, y, x) hold data, by the rule it carries.
 
     Why it exists: whoever reads an image, whole or a piece at a time, must mask the

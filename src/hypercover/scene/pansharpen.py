@@ -21,8 +21,8 @@ from hypercover.scene.interpolation import filled, interpolated, support
 from hypercover.scene.keeping import Kept, facts_of
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.matching import Match, Moments
-from hypercover.scene.registration import Registration, register
 from hypercover.scene.nodata import without_nodata
+from hypercover.scene.registration import Registration, register
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import Layers, TileStore
 from hypercover.scene.wavelet import low_pass, reach

@@ -58,7 +58,8 @@ def open_scene(
         the file of metadata.
     labels : path, False or None
         A label map in any of these formats or a vector file.  None takes the
-        label map in the image's own file, if there is one; False takes none.
+        label map in the image's own file, if there is just one; False and ``"none"``
+        take none.
     variable, label_variable : str, optional
         Names of the arrays to take, where a file holds several.
     axes : str, optional
@@ -82,6 +83,8 @@ def open_scene(
         If the labels are damaged, no class codes, or do not fit the image.
     """
     file = product_file(path)
+    if str(labels).lower() == "none" and not (labels and Path(labels).exists()):
+        labels = None if labels is None else False
     table = read_legend(legend)
     label_file = None if labels is None or labels is False else _label_file(labels)
     shapes = [] if label_file is None else _label_shapes(label_file, label_variable)
@@ -134,7 +137,8 @@ def _image(
         return scene, None
     if label_variable is not None:
         return scene, container.labels(scene.grid, label_variable)
-    return scene, container.own_labels(scene.grid)
+    found, notes = container.own_labels(scene.grid)
+    return scene.noting(*notes), found
 
 
 def _raster_image(file: Path, variable: str | None, axes: str | None) -> Scene:

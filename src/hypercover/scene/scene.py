@@ -16,7 +16,10 @@ from hypercover.scene.memory import check_fits
 from hypercover.scene.nodata import NoData, valid_pixels
 from hypercover.scene.origin import Origin
 
-__all__ = ["Scene", "blank_invalid"]
+__all__ = ["NO_LABELS", "Scene", "blank_invalid"]
+
+NO_LABELS = "No labels were taken from the file:"
+"""How a note begins that says why a file that holds labels gave none."""
 
 _STRIP, _MOST_STRIP = 2**22, 2**24
 """Values read at once when the whole cube has to be looked at, and where tiles are high."""
@@ -191,8 +194,10 @@ class Scene:
     def usable_labels(self) -> npt.NDArray[np.unsignedinteger]:
         """Labels (y, x) with 0 wherever the image holds no data."""
         if self.labels is None:
+            why = [note for note in self.notes if note.startswith(NO_LABELS)]
             raise LabelError(
                 f"The scene {self.name} has no labels; give a label file as well."
+                + "".join(f" {note}" for note in why)
             )
         return np.where(self.valid, self.labels, 0).astype(self.labels.dtype)
 

@@ -90,7 +90,8 @@ def settled(scene: Scene, inside: Mask | None = None) -> Scene:
     if plain and (inside is None or inside.all()):
         return scene
     kept = np.ones(scene.shape, dtype=bool) if inside is None else inside
-    dtype, notes = scene.cube.dtype.newbyteorder("="), ()
+    dtype = scene.cube.dtype.newbyteorder("=")
+    notes: tuple[str, ...] = ()
     value: float | None = rule.primary
     if value is None and dtype.kind not in "ui":
         value = float("nan")
@@ -114,9 +115,7 @@ def _is_plain(scene: Scene, rule: NoData) -> bool:
     return not (several or zero or "has_data" in scene.cube.coords)
 
 
-def _chosen(
-    scene: Scene, inside: Mask
-) -> tuple[float, np.dtype[Any], tuple[str, ...]]:
+def _chosen(scene: Scene, inside: Mask) -> tuple[float, np.dtype[Any], tuple[str, ...]]:
     """Return a value for no data, a type that can hold it, and what to say of both."""
     dtype = scene.cube.dtype.newbyteorder("=")
     value = unused_value(scene, inside)

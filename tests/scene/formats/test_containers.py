@@ -6,10 +6,11 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from rasterio.crs import CRS
 from scipy.io import netcdf_file, savemat
 
 from hypercover.errors import LabelError, SceneError
-from hypercover.scene.reading import open_labels, open_scene
+from hypercover.scene.reading import check_usable, open_labels, open_scene
 
 
 def as_file(values):
@@ -67,8 +68,12 @@ class TestMatlab:
     def test_two_label_maps_are_asked_about(self, tmp_path, values, codes):
         path = tmp_path / "two.mat"
         savemat(path, {"img": as_file(values), "train": codes, "test": codes[::-1]})
+        # Nobody asked for labels: the image opens, and who needs labels hears of both.
+        unlabelled = open_scene(path)
+        assert unlabelled.labels is None
         with pytest.raises(LabelError, match=r"--label-variable NAME: train .*, test"):
-            open_scene(path)
+            check_usable(unlabelled)
+        assert not open_scene(path, "none").notes[-1].startswith("No labels")
         scene = open_scene(path, label_variable="test")
         np.testing.assert_array_equal(scene.labels, codes[::-1])
 
@@ -237,6 +242,111 @@ class TestHdf5:
             group["back"], group["soft"] = file["/"], h5py.SoftLink("/g/soft")
         scene = open_scene(tmp_path / "a.h5", axes="band,row,col")
         np.testing.assert_array_equal(scene.cube.values, values)
+
+
+@pytest.fixture
+def neon(tmp_path, values):
+    """An image as airborne sensors deliver it: attributes in capitals, its place as text."""
+    values[:, :, :4] = -9999
+    path = tmp_path / "neon.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("SITE/Reflectance")
+        data = group.create_dataset("Reflectance_Data", data=as_file(values))
+        data.attrs["Data_Ignore_Value"], data.attrs["Scale_Factor"] = "-9999", 10000.0
+        data.attrs["Units"] = "Unitless"
+        spectral = group.create_group("Metadata/Spectral_Data")
+        centres = spectral.create_dataset("Wavelength", data=np.linspace(0.4, 0.9, 6))
+        centres.attrs["Units"] = "Micrometers"
+        place = group.create_group("Metadata/Coordinate_System")
+        place["EPSG Code"] = "32633"
+        place["Map_Info"] = np.bytes_(
+            "UTM, 2, 3, 500010.0, 4000000.0, 10.0, 20.0, 33, North, WGS-84, units=Meters, 0"
+        )
+    return path
+
+
+class TestAttributes:
+    def test_any_spelling_is_read(self, neon):
+        scene = open_scene(neon)
+        assert scene.nodata == -9999
+        assert scene.valid.sum() == 13 * 7
+        assert scene.cube.attrs["units"] == "Unitless"
+        assert scene.header["reflectance scale factor"] == "10000"
+        np.testing.assert_allclose(scene.wavelengths, np.linspace(400, 900, 6))
+        assert not [note for note in scene.notes if "unit" in note]
+        assert scene.grid.transform == (10, 0, 500_000, 0, -20, 4_000_040)
+        assert CRS.from_wkt(scene.grid.crs) == CRS.from_epsg(32633)
+
+    @pytest.mark.parametrize(
+        ("info", "epsg"),
+        [
+            ("UTM, 1, 1, 5, 6, 10, 10, 33, North, WGS-84", 32633),
+            ("{UTM, 1, 1, 5, 6, 10, 10, 7, South, WGS-84, units=Meters}", 32707),
+            ("Geographic Lat/Lon, 1, 1, 5, 6, 10, 10, WGS-84, units=Degrees", 4326),
+            ("UTM, 1, 1, 5, 6, 10, 10, 33, North, North America 1927", None),
+            ("Arbitrary, 1, 1, 5, 6, 10, 10", None),
+        ],
+    )
+    def test_the_system_follows_from_the_map_info(self, neon, info, epsg):
+        with h5py.File(neon, "r+") as file:
+            place = file["SITE/Reflectance/Metadata/Coordinate_System"]
+            del place["EPSG Code"], place["Map_Info"]
+            place["map info"] = info
+        grid = open_scene(neon).grid
+        assert grid.transform == (10, 0, 5, 0, -10, 6)
+        found = grid.crs and CRS.from_wkt(grid.crs)
+        assert found == (epsg and CRS.from_epsg(epsg))
+
+    def test_a_rotated_map_info_is_that_of_gdal(self, neon, tmp_path, values):
+        rotated = "UTM, 2, 3, 500010, 4000000, 10, 20, 33, North, WGS-84, rotation=30"
+        with h5py.File(neon, "r+") as file:
+            place = file["SITE/Reflectance/Metadata/Coordinate_System"]
+            del place["Map_Info"]
+            place["Map_Info"] = rotated
+        (tmp_path / "a.img").write_bytes(bytes(13 * 11))
+        (tmp_path / "a.hdr").write_text(
+            "ENVI\nsamples = 11\nlines = 13\nbands = 1\nheader offset = 0\ndata type = 1\n"
+            f"interleave = bsq\nbyte order = 0\nmap info = {{{rotated}}}\n"
+        )
+        expected = open_scene(tmp_path / "a.hdr").grid.transform
+        np.testing.assert_allclose(open_scene(neon).grid.transform, expected)
+
+    @pytest.mark.parametrize("where", ["group", "file", "beside"])
+    def test_no_data_of_a_group_of_the_file_or_beside(self, neon, where):
+        with h5py.File(neon, "r+") as file:
+            del file["SITE/Reflectance/Reflectance_Data"].attrs["Data_Ignore_Value"]
+            if where == "beside":
+                file["SITE/Reflectance/No_Data"] = -9999
+            else:
+                home = file["SITE"] if where == "group" else file
+                home.attrs["_FillValue"] = np.int16(-9999)
+        assert open_scene(neon).valid.sum() == 13 * 7
+
+    @pytest.mark.parametrize(
+        ("attrs", "header"),
+        [
+            ({"scale_factor": 1e-4, "add_offset": -0.1},
+             {"data gain values": "{0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 0.0001}",
+              "data offset values": "{-0.1, -0.1, -0.1, -0.1, -0.1, -0.1}"}),
+            ({"SCALE FACTOR": 1e4}, {"reflectance scale factor": "10000"}),
+            ({"scale_factor": 1.0, "add_offset": 0.0}, {}),
+            ({"scale_factor": "all"}, {}),
+        ],
+    )  # fmt: skip
+    def test_scales_of_any_spelling(self, tmp_path, values, attrs, header):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["cube"] = values
+            file["cube"].attrs.update(attrs)
+        found = open_scene(tmp_path / "a.h5", axes="band,row,col").header
+        assert found == header
+
+    def test_a_value_beside_an_image_of_matlab_or_numpy(self, tmp_path, values):
+        values[2, 5, 5] = -1
+        savemat(tmp_path / "a.mat", {"cube": as_file(values), "NoData": -1})
+        np.savez(tmp_path / "a.npz", cube=as_file(values), nodata=-1)
+        for name in ("a.mat", "a.npz"):
+            valid = open_scene(tmp_path / name, axes="row,col,band").valid
+            assert np.argwhere(~valid).tolist() == [[5, 5]]
 
 
 class TestNetcdf:

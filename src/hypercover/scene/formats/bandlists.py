@@ -87,7 +87,7 @@ def _unit(member: Member) -> str | None:
     key = _key(member)
     if key.endswith(("_nm", "_um")):
         return key[-2:]
-    unit = member.attrs.get("units", member.attrs.get("unit"))
+    unit = member.attribute("units", "unit")
     return unit if isinstance(unit, str) else None
 
 

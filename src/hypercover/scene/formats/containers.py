@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from hypercover.scene.formats.bandlists import band_table, is_band_list
 from hypercover.scene.formats.members import Member, choose_image, choose_labels, describe
 from hypercover.scene.formats.names import classes_of, named_bands
 from hypercover.scene.formats.signature import Kind
-from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.header import kept, with_header
+from hypercover.scene.grid import Grid, grid_of, with_grid
+from hypercover.scene.header import GAINS, OFFSETS, kept, numbered, with_header
 from hypercover.scene.labels import LabelMap, as_codes, check_size
 from hypercover.scene.lazy import LazyArray
 from hypercover.scene.memory import check_cube
+from hypercover.scene.nodata import NoData, declared, declares_nodata, plain_key
 from hypercover.scene.origin import Origin
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import NO_LABELS, Scene
 
 __all__ = ["CONTAINERS", "Container", "open_container"]
 
@@ -72,10 +74,12 @@ class Container:
         """
         member = choose_image(self.members, self.path, variable)
         order, evidence = self._order(member, axes, label_shapes)
-        cube = _cube(member, order)
+        cube = _cube(member, order, self.members)
         table = band_table(self.members, cube.sizes["band"])
         cube = named_bands(netcdf.placed(cube, member, self.members), self.members)
-        cube = with_header(cube, self._header())
+        cube, placed = self._mapped(cube)
+        scales = _scales(member, cube.sizes["band"])
+        cube = with_header(cube, kept(scales | self._header()))
         rows, cols = cube.sizes["y"], cube.sizes["x"]
         chosen = (
             f"Image: variable {member.name!r}, {rows} rows × {cols} columns × "
@@ -87,7 +91,24 @@ class Container:
             name=self.path.stem,
             source=str(self.path),
             **self._origin(),
-            notes=(chosen, told, *table.notes),
+            notes=(chosen, told, *placed, *table.notes),
+        )
+
+    def _mapped(self, cube: xr.DataArray) -> tuple[xr.DataArray, tuple[str, ...]]:
+        """Place a cube by the text of an ENVI header beside it, where nothing else does."""
+        if grid_of(cube).placed or self.kind is not Kind.HDF5:
+            return cube, ()
+        wanted = {"mapinfo": "", "epsgcode": "", "epsg": "", "coordinatesystemstring": ""}
+        for one in self.members:
+            key = plain_key(one.name.rsplit("/", 1)[-1])
+            if wanted.get(key) == "" and one.flat_shape == ():
+                number = one.is_numeric and one.kind in "iu"
+                wanted[key] = (
+                    str(one.values()) if number else hdf5.text_of(self.path, one.name)
+                )
+        epsg = wanted["epsgcode"] or wanted["epsg"]
+        return netcdf.mapped(
+            cube, wanted["mapinfo"], epsg, wanted["coordinatesystemstring"]
         )
 
     def _origin(self) -> Origin:
@@ -140,20 +161,15 @@ class Container:
         if values.ndim != 2:
             values = values.reshape(member.flat_shape)
         check_size(values.shape, grid, source)
-        nodata = member.attrs.get("_FillValue")
-        codes = as_codes(
-            values, source, nodata if isinstance(nodata, int | float) else None
-        )
+        nodata = NoData.first_of(member.attrs, values.dtype)
+        codes = as_codes(values, source, nodata)
         known = classes_of(self.members, member)
         return LabelMap(codes, **known, notes=(f"Labels: variable {member.name!r}.",))
 
-    def own_labels(self, grid: Grid) -> LabelMap | None:
-        """Return the label map that lies beside the image in this file, if one does.
+    def own_labels(self, grid: Grid) -> tuple[LabelMap | None, tuple[str, ...]]:
+        """Return the label map that lies beside the image in this file, if just one does.
 
-        Raises
-        ------
-        LabelError
-            If more than one array could be it.
+        Where several arrays could be it, none is taken, and what is returned beside says so.
         """
         fitting = []
         for one in self.members:
@@ -163,16 +179,16 @@ class Container:
                 except LabelError:
                     continue
         if len(fitting) > 1:
-            raise LabelError(
-                f"{self.path} holds {len(fitting)} arrays that could be the labels; name "
-                "one with --label-variable NAME: "
-                f"{describe(one for one, _ in fitting)}."
+            return None, (
+                f"{NO_LABELS} {len(fitting)} arrays could be them; name one with "
+                f"--label-variable NAME: {describe(one for one, _ in fitting)}.",
             )
         if not fitting:
-            return None
+            return None, ()
         member, codes = fitting[0]
         note = f"Labels: variable {member.name!r} of the same file."
-        return LabelMap(codes, **classes_of(self.members, member), notes=(note,))
+        found = LabelMap(codes, **classes_of(self.members, member), notes=(note,))
+        return found, ()
 
 
 def open_container(path: Path, kind: Kind) -> Container:
@@ -186,7 +202,7 @@ def open_container(path: Path, kind: Kind) -> Container:
     return Container(path, kind, CONTAINERS[kind](path))
 
 
-def _cube(member: Member, order: Order) -> xr.DataArray:
+def _cube(member: Member, order: Order, members: Sequence[Member]) -> xr.DataArray:
     """Give the array the dims (band, y, x) without reading it."""
     axes = tuple(order.index(role) for role in ("band", "row", "col"))
     data: Any = member.read()
@@ -198,26 +214,49 @@ def _cube(member: Member, order: Order) -> xr.DataArray:
         raise SceneError(f"The image {member.name} is empty.")
     check_cube(data.shape, f"The image {member.name}")
     cube = xr.DataArray(data, dims=("band", "y", "x"))
-    cube.attrs = _attributes(member, cube.dtype)
+    cube.attrs = _attributes(member, cube.dtype, members)
     return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"]))
 
 
-def _attributes(member: Member, dtype: npt.DTypeLike) -> dict[str, Any]:
-    """No-data value and unit, where the file gives them and the type can hold them."""
-    kept: dict[str, Any] = {}
-    for key in ("_FillValue", "missing_value", "nodata", "data_ignore_value"):
-        value = member.attrs.get(key)
-        if isinstance(value, int | float) and _holds(dtype, float(value)):
-            kept["nodata"] = float(value)
-            break
-    if isinstance(member.attrs.get("units"), str):
-        kept["units"] = member.attrs["units"]
+def _attributes(
+    member: Member, dtype: npt.DTypeLike, members: Sequence[Member]
+) -> dict[str, Any]:
+    """No-data values and unit, as the array, its groups or a value beside it give them."""
+    kept = declared(member.attrs, dtype)
+    if "nodata" not in kept:
+        around = declared(member.around, dtype) or declared(_beside(members), dtype)
+        kept |= {key: value for key, value in around.items() if key == "nodata"}
+    unit = member.attribute("units", "unit")
+    if isinstance(unit, str):
+        kept["units"] = unit
     return kept
 
 
-def _holds(dtype: npt.DTypeLike, value: float) -> bool:
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return True
-    limits = np.iinfo(kind)
-    return float(value).is_integer() and limits.min <= value <= limits.max
+def _beside(members: Sequence[Member]) -> dict[str, Any]:
+    """Return the single values that lie beside an image under a usual name for no data."""
+    return {
+        one.name.rsplit("/", 1)[-1]: one.values()
+        for one in members
+        if one.is_numeric
+        and one.flat_shape == ()
+        and declares_nodata(one.name.rsplit("/", 1)[-1])
+    }
+
+
+def _scales(member: Member, count: int) -> dict[str, str]:
+    """Return the header's entries that say what turns the numbers into a quantity.
+
+    A factor above 1 divides (NEON: 10000), as that of an ENVI header does; others
+    multiply, and an offset is added (the CF conventions).
+    """
+    factor = member.attribute("scale_factor", "reflectance_scale_factor", "scale")
+    offset = member.attribute("add_offset", "offset")
+    try:
+        gain, added = float(factor or 1), float(offset or 0)
+    except (TypeError, ValueError):
+        return {}
+    if not (isfinite(gain) and isfinite(added)) or gain <= 0 or (gain, added) == (1, 0):
+        return {}
+    if gain > 1 and added == 0:
+        return {"reflectance scale factor": f"{gain:.15g}"}
+    return {GAINS: numbered([gain] * count), OFFSETS: numbered([added] * count)}

@@ -14,10 +14,12 @@ from hypercover.scene.formats.members import Member
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.memory import check_unpacked
 
-__all__ = ["file_attributes", "group_attributes", "members"]
+__all__ = ["file_attributes", "group_attributes", "members", "text_of"]
 
 _MOST = 10_000
 """Objects looked at in one file."""
+_SHORT, _LONGEST_TEXT = 16, 10_000
+"""Entries of a list, and letters of a text, that an attribute or a data set may hold."""
 _MOST_ATTRIBUTES, _LONGEST_LIST = 1000, 10_000
 """Attributes of a file that are looked at, and entries of a list among them."""
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -157,7 +159,43 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> Member:
         partial(_lazy, path, name, shape, dataset.dtype, order, _stored(dataset)),
         tuple(dims[axis] for axis in order) if order and dims else dims,
         _plain(dataset.attrs),
+        _around(dataset),
     )
+
+
+def _around(dataset: Any) -> dict[str, Any]:
+    """Return the attributes of the groups that a data set lies in, the nearest group's first."""
+    found: dict[str, Any] = {}
+    group = dataset
+    while group.name != "/":
+        group = group.parent
+        found = found | {
+            key: value for key, value in _plain(group.attrs).items() if key not in found
+        }
+    return found
+
+
+def text_of(path: Path, name: str) -> str:
+    """Return the single text that a data set holds; "" where it holds anything else.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            dataset = file[name]
+            kind = h5py.check_string_dtype(dataset.dtype)
+            if kind is None or dataset.size != 1 or (kind.length or 0) > _LONGEST_TEXT:
+                return ""
+            value = np.asarray(dataset[()]).reshape(-1)[0]
+    except _BROKEN as error:
+        raise _damaged(path) from error
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return text[:_LONGEST_TEXT]
 
 
 def _stored(dataset: Any) -> int:
@@ -190,6 +228,9 @@ def _plain(attrs: Any, most: int = 100) -> dict[str, Any]:
             value = value.reshape(-1)[0]
         if isinstance(value, str | np.integer | np.floating):
             kept[str(key)] = value if isinstance(value, str) else value.item()
+        elif np.size(value) in range(2, _SHORT + 1) and value.dtype.kind in "uif":
+            # A range, or several values for no data.
+            kept[str(key)] = tuple(value.reshape(-1).tolist())
     return kept
 
 

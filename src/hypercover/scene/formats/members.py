@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.lazy import LazyArray
+from hypercover.scene.nodata import plain_key
 
 __all__ = ["Member", "choose_image", "choose_labels", "describe", "named"]
 
@@ -31,6 +32,15 @@ class Member:
     """Names of the axes where the file gives them, else empty."""
     attrs: Mapping[str, Any] = field(default_factory=dict)
     """Attributes of the variable, plain values only."""
+    around: Mapping[str, Any] = field(default_factory=dict)
+    """Attributes of the groups it lies in and of the file; the nearest group's first."""
+
+    def attribute(self, *keys: str) -> Any:
+        """Return its attribute of one of these names, in any spelling; None without it."""
+        wanted = set(map(plain_key, keys))
+        return next(
+            (value for key, value in self.attrs.items() if plain_key(key) in wanted), None
+        )
 
     @property
     def is_numeric(self) -> bool:

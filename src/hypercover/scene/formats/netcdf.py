@@ -15,10 +15,12 @@ from hypercover.scene.formats.members import Member
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.memory import check_fits
 
-__all__ = ["members", "placed"]
+__all__ = ["mapped", "members", "placed"]
 
 _BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
            MemoryError, AttributeError, AssertionError)  # fmt: skip
+_SHORT = 16
+"""Entries of a list that an attribute may hold."""
 _REGULAR = 1e-3
 """Unevenness of a coordinate, in pixels, up to which it counts as regular."""
 
@@ -42,31 +44,40 @@ def members(path: Path) -> list[Member]:
 
     try:
         with netcdf_file(str(path), "r", mmap=False) as file:
-            return [_member(path, name, one) for name, one in file.variables.items()]
+            said = _attributes(file)
+            return [_member(path, name, one, said) for name, one in file.variables.items()]
     except _BROKEN as error:
         raise _damaged(path) from error
 
 
-def _member(path: Path, name: str, variable: Any) -> Member:
-    values = variable.data
+def _attributes(thing: Any) -> dict[str, Any]:
+    """Return the plain attributes of a variable or of the file."""
     attrs = {
         key: text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        for key, text in vars(variable).get("_attributes", {}).items()
+        for key, text in vars(thing).get("_attributes", {}).items()
     }
     plain = {key: _plain(value) for key, value in attrs.items()}
+    return {key: value for key, value in plain.items() if value is not None}
+
+
+def _member(path: Path, name: str, variable: Any, around: dict[str, Any]) -> Member:
+    values = variable.data
     return Member(
         name,
         tuple(variable.shape),
         values.dtype.kind,
         partial(_read, path, name),
         tuple(variable.dimensions),
-        {key: value for key, value in plain.items() if value is not None},
+        _attributes(variable),
+        around,
     )
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1:
         return np.asarray(value).reshape(-1)[0].item()
+    if isinstance(value, np.ndarray) and 1 < value.size <= _SHORT:
+        return tuple(value.reshape(-1).tolist())
     return value if isinstance(value, str | int | float) else None
 
 
@@ -149,4 +160,82 @@ def _crs(mapping: Member | None) -> str | None:
         with Env(), suppress(CRSError):
             if isinstance(text, str):
                 return str(CRS.from_wkt(text).to_wkt())
+    return None
+
+
+def mapped(
+    cube: xr.DataArray, map_info: str, epsg: str, wkt: str
+) -> tuple[xr.DataArray, tuple[str, ...]]:
+    """Return the cube in the place that ENVI's way of writing it gives it, and what to note.
+
+    Why it exists: files of airborne sensors in HDF5 (NEON) keep their place as the
+    text of an ENVI header, and the code of the coordinate system beside it.
+
+    Parameters
+    ----------
+    map_info : str
+        ``UTM, 1, 1, 500000, 4000000, 10, 10, 33, North, WGS-84, …``; "" where not known.
+    epsg, wkt : str
+        Code or text of the coordinate system; "" where not known.
+    """
+    parts = [part.strip() for part in map_info.strip("{} ").split(",")]
+    crs = _from_epsg(epsg) or _from_text(wkt) or _from_map_info(parts)
+    rows, cols = cube.sizes["y"], cube.sizes["x"]
+    try:
+        col, row, east, north, wide, high = (float(part) for part in parts[1:7])
+    except ValueError:
+        return (with_grid(cube, Grid(rows, cols, crs)) if crs else cube), ()
+    rotation = next(
+        (part.partition("=")[2] for part in parts if part.lower().startswith("rotation")),
+        "0",
+    )
+    try:
+        angle = -np.radians(float(rotation))
+    except ValueError:
+        angle = 0.0
+    cos, sin = (float(one) for one in (np.cos(angle), np.sin(angle)))
+    transform = (
+        cos * wide, -sin * wide, east - (col - 1) * wide,
+        -sin * high, -cos * high, north + (row - 1) * high,
+    )  # fmt: skip
+    if not np.isfinite(transform).all() or not wide * high > 0:
+        return cube, ("The map info of the file is no place on a map and was left out.",)
+    noted = (
+        () if crs else ("The file's coordinate system is not known: it has a place alone.",)
+    )
+    return with_grid(cube, Grid(rows, cols, crs, transform)), noted
+
+
+def _from_epsg(text: str) -> str | None:
+    digits = text.strip().lower().removeprefix("epsg:").strip()
+    return _checked_crs(int(digits)) if digits.isdecimal() and len(digits) < 7 else None
+
+
+def _from_text(text: str) -> str | None:
+    return _checked_crs(text.strip("{} ")) if text.strip("{} ") else None
+
+
+def _from_map_info(parts: Sequence[str]) -> str | None:
+    """Return the coordinate system of a UTM zone or of degrees on the ellipsoid WGS 84."""
+    words = [part.lower().replace(" ", "") for part in parts]
+    if not any(word.replace("-", "") in {"wgs84", "wgs1984"} for word in words):
+        return None
+    if words[0] == "geographiclat/lon":
+        return _checked_crs(4326)
+    if words[0] != "utm" or len(words) < 9 or not words[7].isdecimal():
+        return None
+    zone = int(words[7])
+    south = words[8].startswith("s")
+    return _checked_crs((32700 if south else 32600) + zone) if 1 <= zone <= 60 else None
+
+
+def _checked_crs(given: int | str) -> str | None:
+    """Return a coordinate system as WKT, if it is one."""
+    from rasterio.crs import CRS
+    from rasterio.env import Env
+    from rasterio.errors import CRSError
+
+    with Env(), suppress(CRSError):
+        found = CRS.from_epsg(given) if isinstance(given, int) else CRS.from_wkt(given)
+        return str(found.to_wkt())
     return None

@@ -152,7 +152,11 @@ def _nodata(dataset: Any, number: int = 1) -> float | None:
     value = dataset.nodatavals[number - 1]
     if value is None or not holdable(value, dataset.dtypes[number - 1]):
         return None
-    if value == 0 and dataset.driver == "ENVI" and "data_ignore_value" not in _envi(dataset):
+    if (
+        value == 0
+        and dataset.driver == "ENVI"
+        and "data_ignore_value" not in _envi(dataset)
+    ):
         # GDAL takes a blank value in the header for 0.
         return None
     return float(value)
@@ -226,9 +230,7 @@ def _cube(path: Path, dataset: Any, masks: Masks) -> xr.DataArray:
     return with_grid(_with_values(cube, dataset, numbers), grid_of_raster(dataset))
 
 
-def _with_values(
-    cube: xr.DataArray, dataset: Any, numbers: Sequence[int]
-) -> xr.DataArray:
+def _with_values(cube: xr.DataArray, dataset: Any, numbers: Sequence[int]) -> xr.DataArray:
     """Note the values that stand for no data: one for all bands, or each band's own."""
     values = [_nodata(dataset, number) for number in numbers]
     if len({repr(value) for value in values}) > 1:
@@ -249,7 +251,7 @@ def _read_masks(path: Path, masks: Masks, wanted: Indices) -> npt.NDArray[np.gen
     if masks.beside is not None:
         with opened(masks.beside) as dataset:
             held &= (dataset.read(window=window) != 0).all(axis=0)
-    return held[rows - down.start][:, cols - across.start]
+    return np.asarray(held[rows - down.start][:, cols - across.start])
 
 
 def _header(dataset: Any, numbers: Sequence[int]) -> dict[str, str]:
