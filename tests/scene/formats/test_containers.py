@@ -271,7 +271,6 @@ class TestAttributes:
         assert scene.nodata == -9999
         assert scene.valid.sum() == 13 * 7
         assert scene.cube.attrs["units"] == "Unitless"
-        assert scene.header["reflectance scale factor"] == "10000"
         np.testing.assert_allclose(scene.wavelengths, np.linspace(400, 900, 6))
         assert not [note for note in scene.notes if "unit" in note]
         assert scene.grid.transform == (10, 0, 500_000, 0, -20, 4_000_040)
@@ -321,24 +320,6 @@ class TestAttributes:
                 home = file["SITE"] if where == "group" else file
                 home.attrs["_FillValue"] = np.int16(-9999)
         assert open_scene(neon).valid.sum() == 13 * 7
-
-    @pytest.mark.parametrize(
-        ("attrs", "header"),
-        [
-            ({"scale_factor": 1e-4, "add_offset": -0.1},
-             {"data gain values": "{0.0001, 0.0001, 0.0001, 0.0001, 0.0001, 0.0001}",
-              "data offset values": "{-0.1, -0.1, -0.1, -0.1, -0.1, -0.1}"}),
-            ({"SCALE FACTOR": 1e4}, {"reflectance scale factor": "10000"}),
-            ({"scale_factor": 1.0, "add_offset": 0.0}, {}),
-            ({"scale_factor": "all"}, {}),
-        ],
-    )  # fmt: skip
-    def test_scales_of_any_spelling(self, tmp_path, values, attrs, header):
-        with h5py.File(tmp_path / "a.h5", "w") as file:
-            file["cube"] = values
-            file["cube"].attrs.update(attrs)
-        found = open_scene(tmp_path / "a.h5", axes="band,row,col").header
-        assert found == header
 
     def test_a_value_beside_an_image_of_matlab_or_numpy(self, tmp_path, values):
         values[2, 5, 5] = -1

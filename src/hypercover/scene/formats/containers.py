@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hypercover.scene.formats.members import Member, choose_image, choose_labels
 from hypercover.scene.formats.names import classes_of, named_bands
 from hypercover.scene.formats.signature import Kind
 from hypercover.scene.grid import Grid, grid_of, with_grid
-from hypercover.scene.header import GAINS, OFFSETS, kept, numbered, with_header
+from hypercover.scene.header import kept, with_header
 from hypercover.scene.labels import LabelMap, as_codes, check_size
 from hypercover.scene.lazy import LazyArray
 from hypercover.scene.memory import check_cube
@@ -78,8 +77,7 @@ class Container:
         table = band_table(self.members, cube.sizes["band"])
         cube = named_bands(netcdf.placed(cube, member, self.members), self.members)
         cube, placed = self._mapped(cube)
-        scales = _scales(member, cube.sizes["band"])
-        cube = with_header(cube, kept(scales | self._header()))
+        cube = with_header(cube, self._header())
         rows, cols = cube.sizes["y"], cube.sizes["x"]
         chosen = (
             f"Image: variable {member.name!r}, {rows} rows × {cols} columns × "
@@ -241,22 +239,3 @@ def _beside(members: Sequence[Member]) -> dict[str, Any]:
         and one.flat_shape == ()
         and declares_nodata(one.name.rsplit("/", 1)[-1])
     }
-
-
-def _scales(member: Member, count: int) -> dict[str, str]:
-    """Return the header's entries that say what turns the numbers into a quantity.
-
-    A factor above 1 divides (NEON: 10000), as that of an ENVI header does; others
-    multiply, and an offset is added (the CF conventions).
-    """
-    factor = member.attribute("scale_factor", "reflectance_scale_factor", "scale")
-    offset = member.attribute("add_offset", "offset")
-    try:
-        gain, added = float(factor or 1), float(offset or 0)
-    except (TypeError, ValueError):
-        return {}
-    if not (isfinite(gain) and isfinite(added)) or gain <= 0 or (gain, added) == (1, 0):
-        return {}
-    if gain > 1 and added == 0:
-        return {"reflectance scale factor": f"{gain:.15g}"}
-    return {GAINS: numbered([gain] * count), OFFSETS: numbered([added] * count)}
