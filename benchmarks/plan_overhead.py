@@ -1,6 +1,6 @@
 """What a plan itself costs: a thousand trivial tasks, done by each executor.
 
-A task looks for a file that is not there, and one more task needs them all.  The
+A task does nothing, and one more task needs them all.  The
 time from an empty folder to the last result, over the number of tasks, is the
 cost of one: its place in the plan, its fingerprint, its result written beside
 itself, synced and renamed, and its share of starting the processes.  Beside it
@@ -14,6 +14,7 @@ bounds are kept.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.registry import Registry, TaskKind
 from hypercover.jobs.run import run_plan
 
 EXECUTORS: Mapping[str, Callable[[], Executor]] = {
@@ -36,15 +38,23 @@ EXECUTORS: Mapping[str, Callable[[], Executor]] = {
 """Who does the tasks, by name: another executor is one more line."""
 BOUNDS = {"here": 5.0, "local": 5.0, "dask": 10.0}
 """Milliseconds that a task may cost each."""
-TRIVIAL = "hypercover.jobs.record:read_json"
-"""A function of the package that costs next to nothing; it returns nothing."""
+
+
+def nothing(_folder: Path) -> None:
+    """Do what costs next to nothing."""
+
+
+REGISTRY = Registry(
+    "plan_overhead:REGISTRY", {"nothing": TaskKind("plan_overhead:nothing")}
+)
+"""The kinds of task here, which the processes that do them find beside this file."""
 
 
 def plan_of(count: int) -> Plan:
     """Return a plan of so many trivial tasks, and one that needs them all."""
     names = [f"t{number:05d}" for number in range(count)]
-    tasks = [Task(name, TRIVIAL, key=name) for name in names]
-    return Plan((*tasks, Task("last", TRIVIAL, needs=tuple(names))))
+    tasks = [Task(name, "nothing", key=name) for name in names]
+    return Plan((*tasks, Task("last", "nothing", needs=tuple(names))), REGISTRY)
 
 
 def cost(executor: Executor, count: int) -> float:
@@ -78,6 +88,8 @@ def main() -> None:
         "--executors", nargs="+", choices=list(EXECUTORS), default=list(EXECUTORS)
     )
     given = parser.parse_args()
+    here, known = str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = here if known is None else f"{here}{os.pathsep}{known}"
     files = median(cost_of_files(given.tasks) for _ in range(given.rounds))
     print(f"files alone: {files:.2f} ms each")
     found = {}

@@ -10,6 +10,7 @@ import pytest
 import typer
 import yaml
 
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.plan import Plan
 
 WITHOUT = ["--scheduler", "slurm"]
@@ -71,7 +72,7 @@ def test_a_dry_run_writes_scripts_without_any_scheduler(call, fields, no_schedul
         assert "1-scene: not submitted, 2 tasks in 2 elements" in said.out
         assert mark in (folder / "jobs" / "1-scene.sh").read_text()
     assert not (folder / "jobs" / "submission.json").exists()
-    Plan.load(folder)
+    Plan.load(folder, REGISTRY)
 
 
 def test_without_a_scheduler_nothing_is_sent(call, fields, no_scheduler):

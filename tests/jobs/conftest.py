@@ -1,19 +1,21 @@
-"""Trivial tasks inside the package, for this process and for those it starts."""
+"""Trivial tasks, for this process and for those it starts."""
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-import hypercover
+from hypercover.jobs.registry import Registry
 
 _TASKS = '''
 """Tasks that leave a mark each time they are done."""
-import json, os, signal, time
+import os, signal, time
 from pathlib import Path
 from hypercover.errors import ModelError, OutputError
 from hypercover.jobs.record import result_of
+from hypercover.jobs.registry import Arguments, Registry, TaskKind
 
 def _mark(folder, what):
     with open(Path(folder) / "marks", "a") as marks:
@@ -82,28 +84,48 @@ def stopping(folder):
 def listening(folder):
     return input()
 
-borrowed = json.dumps
-from pathlib import PurePath as pure
-from os.path import join as joined
+
+class Square(Arguments):
+    number: int = 0
+    pause: float = 0.0
+
+class Total(Arguments):
+    parts: list[str] = []
+
+class Times(Arguments):
+    times: int
+
+class Pause(Arguments):
+    pause: float
+
+def _kinds(arguments, *functions):
+    return {each.__name__: TaskKind(f"trial_tasks:{each.__name__}", arguments) for each in functions}
+
+REGISTRY = Registry(
+    "trial_tasks:REGISTRY",
+    _kinds(Square, square)
+    | _kinds(Total, total)
+    | _kinds(Times, die)
+    | _kinds(Pause, with_child, tidy)
+    | _kinds(Arguments, environment, fall, refuse, full, not_plain, steps, stopping, listening),
+)
 '''
 
 
-def _install(home: Path, monkeypatch) -> str:
-    """Put a module of trivial tasks where every process finds it in the package."""
+def _install(home: Path, monkeypatch) -> Registry:
+    """Put a module of trivial tasks where every process finds it; return its registry."""
     (home / "trial_tasks.py").write_text(_TASKS)
-    (home / "sitecustomize.py").write_text(
-        f"import hypercover\nhypercover.__path__.append({str(home)!r})\n"
-    )
     monkeypatch.setenv(
         "PYTHONPATH", str(home) + os.pathsep + os.environ.get("PYTHONPATH", "")
     )
-    monkeypatch.setattr(hypercover, "__path__", [*hypercover.__path__, str(home)])
-    return "hypercover.trial_tasks"
+    monkeypatch.syspath_prepend(str(home))
+    monkeypatch.delitem(sys.modules, "trial_tasks", raising=False)
+    return Registry.at("trial_tasks:REGISTRY")
 
 
 @pytest.fixture
-def trial_tasks(tmp_path_factory, monkeypatch) -> str:
-    """Name of a module of trivial tasks that every process finds in the package."""
+def trial_tasks(tmp_path_factory, monkeypatch) -> Registry:
+    """Trivial tasks that every process finds."""
     return _install(tmp_path_factory.mktemp("tasks"), monkeypatch)
 
 

@@ -24,27 +24,24 @@ from hypercover.jobs.run import run_plan
 from hypercover.jobs.wanted import Wanted
 
 
-def squares(module, count=3, pause=0.0):
+def squares(registry, count=3, pause=0.0):
     """A plan of some squares and their sum."""
-    tasks = [
-        Task(f"s{n}", f"{module}:square", {"number": n, "pause": pause})
-        for n in range(count)
-    ]
+    tasks = [Task(f"s{n}", "square", {"number": n, "pause": pause}) for n in range(count)]
     names = [task.name for task in tasks]
-    return Plan((*tasks, Task("sum", f"{module}:total", {"parts": names}, tuple(names))))
+    return Plan((*tasks, Task("sum", "total", {"parts": names}, tuple(names))), registry)
 
 
-def one(module, function, **arguments):
-    return Plan((Task("only", f"{module}:{function}", arguments),))
+def one(registry, function, **arguments):
+    return Plan((Task("only", function, arguments),), registry)
 
 
 @pytest.fixture(scope="module")
-def module(shared_tasks):
+def registry(shared_tasks):
     return shared_tasks
 
 
 @pytest.fixture(scope="module")
-def cluster(module):
+def cluster(registry):
     """Two workers of this machine, shared by the tests of this file."""
     from distributed import LocalCluster
 
@@ -59,8 +56,8 @@ def executor(cluster):
     return DaskExecutor(cluster.scheduler_address)
 
 
-def test_results_come_back_and_are_kept(tmp_path, module, executor, marks):
-    plan = squares(module, 6)
+def test_results_come_back_and_are_kept(tmp_path, registry, executor, marks):
+    plan = squares(registry, 6)
     here = run_plan(plan, tmp_path / "here", InProcessExecutor())
     assert run_plan(plan, tmp_path / "dask", executor) == here
     events = []
@@ -69,13 +66,14 @@ def test_results_come_back_and_are_kept(tmp_path, module, executor, marks):
     assert all(marks(tmp_path / "dask")[f"square {n}"] == 1 for n in range(6))
 
 
-def test_a_failure_stops_only_its_own(tmp_path, module, executor):
+def test_a_failure_stops_only_its_own(tmp_path, registry, executor):
     plan = Plan(
         (
-            Task("bad", f"{module}:fall"),
-            Task("after", f"{module}:total", {"parts": []}, ("bad",)),
-            Task("good", f"{module}:square", {"number": 3}),
-        )
+            Task("bad", "fall"),
+            Task("after", "total", {"parts": []}, ("bad",)),
+            Task("good", "square", {"number": 3}),
+        ),
+        registry,
     )
     events = []
     with pytest.raises(RunError, match=r"1 task failed.*bad: KeyError: 'no such"):
@@ -84,32 +82,32 @@ def test_a_failure_stops_only_its_own(tmp_path, module, executor):
     assert ends == {"bad": "failed", "after": "skipped", "good": "done"}
     assert "in fall" in executor.logs(plan.task("bad"))
     with pytest.raises(ModelError, match="The model is wrong; train it again"):
-        run_plan(one(module, "refuse"), tmp_path / "other", executor)
+        run_plan(one(registry, "refuse"), tmp_path / "other", executor)
 
 
-def test_a_worker_prints_into_the_log_of_its_task(tmp_path, module, executor):
-    plan = one(module, "environment")
+def test_a_worker_prints_into_the_log_of_its_task(tmp_path, registry, executor):
+    plan = one(registry, "environment")
     run_plan(plan, tmp_path, executor)
     assert executor.logs(plan.task("only")) == "printed by python\nprinted by a child\n"
 
 
-def test_one_hears_how_far_a_task_is(tmp_path, module, executor):
+def test_one_hears_how_far_a_task_is(tmp_path, registry, executor):
     events = []
-    run_plan(one(module, "steps"), tmp_path, executor, progress=events.append)
+    run_plan(one(registry, "steps"), tmp_path, executor, progress=events.append)
     assert events[0].what == "started"
     said = [event.message for event in events if event.what == "progress"]
     assert said
     assert set(said) <= {"step 1", "step 2", "step 3"}
 
 
-def test_a_task_whose_worker_dies_is_done_on_another(tmp_path, module, executor, marks):
-    results = run_plan(one(module, "die", times=1), tmp_path, executor)
+def test_a_task_whose_worker_dies_is_done_on_another(tmp_path, registry, executor, marks):
+    results = run_plan(one(registry, "die", times=1), tmp_path, executor)
     assert results == {"only": "alive"}
     assert marks(tmp_path)["died"] == 2
 
 
-def test_a_task_taken_back_ends_where_it_is(tmp_path, module, executor):
-    plan = one(module, "steps")
+def test_a_task_taken_back_ends_where_it_is(tmp_path, registry, executor):
+    plan = one(registry, "steps")
     plan.save(tmp_path)
     task = plan.task("only")
     executor.open(plan, tmp_path, lambda *_said: None)
@@ -127,17 +125,19 @@ def test_a_task_taken_back_ends_where_it_is(tmp_path, module, executor):
     assert not list((tmp_path / "tasks").glob("only.error"))
 
 
-def test_a_scheduler_file_is_as_good_as_an_address(tmp_path, module, cluster):
+def test_a_scheduler_file_is_as_good_as_an_address(tmp_path, registry, cluster):
     file = tmp_path / "scheduler.json"
     file.write_text(f'{{"address": "{cluster.scheduler_address}"}}')
-    assert run_plan(squares(module), tmp_path / "run", DaskExecutor(str(file)))["sum"] == 5
+    assert (
+        run_plan(squares(registry), tmp_path / "run", DaskExecutor(str(file)))["sum"] == 5
+    )
 
 
-def test_workers_of_this_machine_share_its_cores(tmp_path, module, monkeypatch):
+def test_workers_of_this_machine_share_its_cores(tmp_path, registry, monkeypatch):
     monkeypatch.setattr("hypercover.jobs.dask.cores", lambda: 6)
-    tasks = [Task(f"t{n}", f"{module}:environment") for n in range(4)]
+    tasks = [Task(f"t{n}", "environment") for n in range(4)]
     before = dict(os.environ)
-    results = run_plan(Plan(tuple(tasks)), tmp_path, DaskExecutor(workers=2))
+    results = run_plan(Plan(tuple(tasks), registry), tmp_path, DaskExecutor(workers=2))
     assert {found["threads"] for found in results.values()} == {"3"}
     assert os.getpid() not in {found["pid"] for found in results.values()}
     changed = dict(os.environ).items() ^ before.items()
@@ -207,7 +207,7 @@ def test_a_worker_that_sees_no_run_folder_or_another_version_says_so(tmp_path):
     assert "0.0.0" in dask_worker._unfit(tmp_path, "0.0.0", "tcp://a:1")
     said = dask_worker._unfit(tmp_path / "none", own, "tcp://a:1")
     assert said.startswith("The Dask worker tcp://a:1 cannot write to the run folder")
-    Plan(()).save(tmp_path)
+    Plan((), registry).save(tmp_path)
     assert dask_worker._unfit(tmp_path, own, "tcp://a:1") is None
 
 
@@ -246,10 +246,10 @@ def test_a_batch_system_that_is_not_there_is_one_sentence(tmp_path, monkeypatch)
         choose_executor(None, dask="pbs-torque")
 
 
-def test_a_run_ends_where_no_worker_can_do_it(tmp_path, module, executor, monkeypatch):
+def test_a_run_ends_where_no_worker_can_do_it(tmp_path, registry, executor, monkeypatch):
     monkeypatch.setattr("hypercover.jobs.dask.version", lambda _name: "0.0.0")
     with pytest.raises(CallError, match=r"has hypercover .*, and this is 0\.0\.0"):
-        run_plan(squares(module), tmp_path, executor)
+        run_plan(squares(registry), tmp_path, executor)
 
 
 @pytest.mark.parametrize(
@@ -261,13 +261,13 @@ def test_a_run_ends_where_no_worker_can_do_it(tmp_path, module, executor, monkey
     ],
 )
 def test_a_scheduler_that_does_not_answer_is_one_sentence(
-    tmp_path, module, where, said, monkeypatch
+    tmp_path, registry, where, said, monkeypatch
 ):
     monkeypatch.setattr("hypercover.jobs.dask_cluster._CONNECT", 1.0)
     prepared = []
     with pytest.raises(CallError, match=said):
         run_plan(
-            squares(module),
+            squares(registry),
             tmp_path,
             DaskExecutor(where),
             prepare=lambda: prepared.append(1),
@@ -294,10 +294,11 @@ _RUN = """
 import sys
 from hypercover.jobs.dask import DaskExecutor
 from hypercover.jobs.plan import Plan
+from hypercover.jobs.registry import Registry
 from hypercover.jobs.run import run_plan
 if __name__ == "__main__":
     folder, *where = sys.argv[1:]
-    print(run_plan(Plan.load(folder), folder, DaskExecutor(*where, workers=2)))
+    print(run_plan(Plan.load(folder, Registry.at("trial_tasks:REGISTRY")), folder, DaskExecutor(*where, workers=2)))
 """
 
 
@@ -337,9 +338,9 @@ def members(session):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_ended_on_the_way_goes_on_and_nobody_outlives_it(
-    tmp_path, module, marks, number
+    tmp_path, registry, marks, number
 ):
-    plan = squares(module, 8, pause=0.4)
+    plan = squares(registry, 8, pause=0.4)
     run = started(plan, tmp_path)
     until(lambda: list((tmp_path / "tasks").glob("s[0-9].json")))
     run.send_signal(number)
@@ -353,12 +354,13 @@ def test_a_run_ended_on_the_way_goes_on_and_nobody_outlives_it(
 
 
 @pytest.mark.slow
-def test_a_task_that_kills_every_worker_fails_alone(tmp_path, module, executor):
+def test_a_task_that_kills_every_worker_fails_alone(tmp_path, registry, executor):
     plan = Plan(
         (
-            Task("bad", f"{module}:die", {"times": 99}),
-            Task("good", f"{module}:square", {"number": 3}),
-        )
+            Task("bad", "die", {"times": 99}),
+            Task("good", "square", {"number": 3}),
+        ),
+        registry,
     )
     with pytest.raises(RunError, match=r"bad: The workers it was on ended 4 times; see"):
         run_plan(plan, tmp_path, executor)
@@ -367,7 +369,7 @@ def test_a_task_that_kills_every_worker_fails_alone(tmp_path, module, executor):
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, module, marks):
+def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, registry, marks):
     dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0"]
     file = tmp_path / "scheduler.json"
     words = ["--scheduler-file", str(file), "--no-dashboard", "--host", "127.0.0.1"]
@@ -380,7 +382,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, module, m
         cwd=tmp_path,
     )
     folder = tmp_path / "run"
-    plan = squares(module, 6, pause=1.0)
+    plan = squares(registry, 6, pause=1.0)
     try:
         run = started(plan, folder, str(file))
         until(lambda: list((folder / "tasks").glob("s[0-9].json")))

@@ -32,12 +32,10 @@ def cluster(slurm, shared_tasks, monkeypatch):
             slurm.call("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
 
-def plan_of(module):
-    tasks = [
-        Task(f"s{n}", f"{module}:square", {"number": n, "pause": 0.4}) for n in range(COUNT)
-    ]
+def plan_of(registry):
+    tasks = [Task(f"s{n}", "square", {"number": n, "pause": 0.4}) for n in range(COUNT)]
     names = tuple(task.name for task in tasks)
-    return Plan((*tasks, Task("sum", f"{module}:total", {"parts": list(names)}, names)))
+    return Plan((*tasks, Task("sum", "total", {"parts": list(names)}, names)), registry)
 
 
 def workers(count):

@@ -48,16 +48,17 @@ def warned(monkeypatch):
         timer.cancel()
 
 
-def chain(module):
+def chain(registry):
     """A task, one that needs it, one that fails, and one that needs the failing one."""
     return Plan(
         (
-            Task("a", f"{module}:square", {"number": 2}),
-            Task("b", f"{module}:total", {"parts": ["a"]}, ("a",)),
-            Task("bad", f"{module}:fall"),
-            Task("after", f"{module}:total", {"parts": []}, ("bad", "b")),
-            Task("last", f"{module}:total", {"parts": []}, ("after",)),
-        )
+            Task("a", "square", {"number": 2}),
+            Task("b", "total", {"parts": ["a"]}, ("a",)),
+            Task("bad", "fall"),
+            Task("after", "total", {"parts": []}, ("bad", "b")),
+            Task("last", "total", {"parts": []}, ("after",)),
+        ),
+        registry,
     )
 
 
@@ -91,13 +92,13 @@ def test_needs_that_nobody_did_are_named(trial_tasks, done):
 
 
 def test_a_process_that_dies_is_tried_again(tmp_path, trial_tasks, done, marks):
-    plan = Plan((Task("only", f"{trial_tasks}:die", {"times": 1}),))
+    plan = Plan((Task("only", "die", {"times": 1}),), trial_tasks)
     assert done(plan, "only") == ["only: done"]
     assert marks(tmp_path)["died"] == 2
 
 
 def test_work_that_does_not_stop_by_itself_is_ended(tmp_path, trial_tasks, done, warned):
-    plan = Plan((Task("only", f"{trial_tasks}:square", {"number": 1, "pause": 60}),))
+    plan = Plan((Task("only", "square", {"number": 1, "pause": 60}),), trial_tasks)
     warned(1.0)
     began = time.monotonic()
     with pytest.raises(Stopped):
@@ -107,14 +108,14 @@ def test_work_that_does_not_stop_by_itself_is_ended(tmp_path, trial_tasks, done,
 
 
 def test_work_that_ends_within_the_grace_is_kept(trial_tasks, done, warned):
-    plan = Plan((Task("only", f"{trial_tasks}:square", {"number": 1, "pause": 2.0}),))
+    plan = Plan((Task("only", "square", {"number": 1, "pause": 2.0}),), trial_tasks)
     warned(0.1)
     assert done(plan, "only", grace=60.0) == ["only: done"]
 
 
 def test_work_that_gets_no_further_is_given_up(tmp_path, trial_tasks, done, warned):
     """Else it would be sent back for ever."""
-    plan = Plan((Task("only", f"{trial_tasks}:square", {"number": 1, "pause": 60}),))
+    plan = Plan((Task("only", "square", {"number": 1, "pause": 60}),), trial_tasks)
     warned(0.0)
     for _ in range(2):
         with pytest.raises(Stopped):
@@ -126,9 +127,16 @@ def test_work_that_gets_no_further_is_given_up(tmp_path, trial_tasks, done, warn
 
 def test_a_second_copy_does_no_harm(tmp_path, trial_tasks):
     """After the death of a machine its copy of the work runs on beside the new one."""
-    plan = Plan((Task("only", f"{trial_tasks}:square", {"number": 3, "pause": 1.0}),))
+    plan = Plan((Task("only", "square", {"number": 3, "pause": 1.0}),), trial_tasks)
     plan.save(tmp_path)
-    call = [sys.executable, "-m", "hypercover.jobs.worker", str(tmp_path), "only"]
+    call = [
+        sys.executable,
+        "-m",
+        "hypercover.jobs.worker",
+        trial_tasks.home,
+        str(tmp_path),
+        "only",
+    ]
     both = [subprocess.Popen(call, env=os.environ) for _ in range(2)]
     assert [one.wait(60) for one in both] == [0, 0]
     found = json.loads((tmp_path / "tasks" / "only.json").read_text())
@@ -137,9 +145,9 @@ def test_a_second_copy_does_no_harm(tmp_path, trial_tasks):
 
 
 def test_a_worker_told_to_stop_says_that_it_can_go_on(tmp_path, trial_tasks):
-    plan = Plan((Task("only", f"{trial_tasks}:stopping"),))
+    plan = Plan((Task("only", "stopping"),), trial_tasks)
     plan.save(tmp_path)
-    call = [sys.executable, "-m", "hypercover.jobs.worker", str(tmp_path)]
+    call = [sys.executable, "-m", "hypercover.jobs.worker", trial_tasks.home, str(tmp_path)]
     process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdin.write(b"only\n")
     process.stdin.flush()

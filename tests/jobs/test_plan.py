@@ -5,19 +5,30 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from hypercover.errors import CallError
 from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.registry import Arguments, Registry, TaskKind
 
-WORK = "hypercover.trial_tasks:square"
+
+class Square(Arguments):
+    number: int = 0
+    names: list[str] = Field(default_factory=list)
+
+
+KINDS = Registry(
+    "shop:KINDS",
+    {"square": TaskKind("shop:square", Square), "tidy": TaskKind("shop:tidy")},
+)
 
 
 def task(name, *needs, **facts):
-    return Task(name, WORK, needs=needs, **facts)
+    return Task(name, "square", needs=needs, **facts)
 
 
 def test_tasks_come_after_what_they_need():
-    plan = Plan((task("c", "a", "b"), task("b", "a"), task("a")))
+    plan = Plan((task("c", "a", "b"), task("b", "a"), task("a")), KINDS)
     assert [one.name for one in plan.ordered] == ["a", "b", "c"]
 
 
@@ -28,7 +39,7 @@ def test_any_plan_without_a_circle_has_an_order(data):
         task(name, *data.draw(st.sets(st.sampled_from(names[:place]))) if place else ())
         for place, name in enumerate(names)
     ]
-    plan = Plan(tuple(data.draw(st.permutations(tasks))))
+    plan = Plan(tuple(data.draw(st.permutations(tasks))), KINDS)
     order = [one.name for one in plan.ordered]
     assert sorted(order) == sorted(names)
     for one in plan.tasks:
@@ -46,7 +57,7 @@ def test_any_plan_without_a_circle_has_an_order(data):
 )
 def test_a_plan_that_cannot_be_carried_out_is_refused(tasks, says):
     with pytest.raises(CallError, match=says):
-        Plan(tasks)
+        Plan(tasks, KINDS)
 
 
 @pytest.mark.parametrize(
@@ -58,27 +69,43 @@ def test_a_name_must_be_fit_for_a_file(name):
 
 
 @pytest.mark.parametrize(
-    "function",
+    "kind",
     [
         "os:system",
-        "hypercover:x",
-        "hypercoverx.y:z",
-        "hypercover.files",
-        "hypercover.files:_hidden",
-        "hypercover..files:x",
-        "hypercover.files:write_text.__globals__",
-        "hypercover.files:x\n",
+        "hypercover.files:write_text",
+        "",
+        "square\n",
+        "../square",
+        "S",
+        "x" * 99,
     ],
 )
-def test_only_functions_of_this_package_are_named(function):
-    with pytest.raises(CallError, match="function of this package"):
-        Task("a", function)
+def test_a_kind_is_a_word(kind):
+    with pytest.raises(CallError, match="must name its kind"):
+        Task("a", kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "says"),
+    [
+        ("system", {}, "There is no kind of task 'system'; known are square, tidy"),
+        ("tidy", {"number": 1}, "'number': Extra inputs are not permitted"),
+        ("square", {"number": "1"}, "'number': Input should be a valid integer"),
+        ("square", {"number": True}, "'number': Input should be a valid integer"),
+        ("square", {"number": 1.5}, "'number': Input should be a valid integer"),
+        ("square", {"names": [["x"]]}, r"'names\.0': Input should be a valid string"),
+        ("square", {"folder": "/"}, "'folder': Extra inputs are not permitted"),
+    ],
+)
+def test_only_the_kinds_of_the_registry_are_planned(kind, arguments, says):
+    with pytest.raises(CallError, match=f"The task a is refused: .*{says}"):
+        Plan((Task("a", kind, arguments),), KINDS)
 
 
 @pytest.mark.parametrize("arguments", [{"a": object()}, {"a": float("nan")}, {"a": {1, 2}}])
 def test_arguments_are_plain(arguments):
     with pytest.raises(CallError, match="plain JSON"):
-        Task("a", WORK, arguments)
+        Task("a", "square", arguments)
 
 
 @pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf")])
@@ -88,27 +115,27 @@ def test_weights_are_above_zero(weight):
 
 
 def test_dependents_are_found_at_any_distance():
-    plan = Plan((task("a"), task("b", "a"), task("c", "b"), task("d")))
+    plan = Plan((task("a"), task("b", "a"), task("c", "b"), task("d")), KINDS)
     assert plan.dependents(["a"]) == {"b", "c"}
     assert plan.dependents(["d"]) == set()
 
 
 def test_the_width_is_what_may_be_ready_at_once():
     fan = [task(f"s{n}", "a") for n in range(4)]
-    assert Plan((task("a"), *fan, task("z", *[one.name for one in fan]))).width == 4
-    assert Plan((task("a"), task("b", "a"))).width == 1
-    assert Plan(()).width == 1
+    assert Plan((task("a"), *fan, task("z", *[one.name for one in fan])), KINDS).width == 4
+    assert Plan((task("a"), task("b", "a")), KINDS).width == 1
+    assert Plan((), KINDS).width == 1
 
 
 def test_the_fingerprint_follows_arguments_key_function_and_needs():
     def prints(first):
-        return Plan((first, task("b", "a"), task("c"))).fingerprints
+        return Plan((first, task("b", "a"), task("c")), KINDS).fingerprints
 
     before = prints(task("a"))
     for changed in (
-        Task("a", WORK, {"number": 1}),
-        Task("a", WORK, key="other"),
-        Task("a", "hypercover.trial_tasks:total"),
+        Task("a", "square", {"number": 1}),
+        Task("a", "square", key="other"),
+        Task("a", "tidy"),
     ):
         after = prints(changed)
         assert after["a"] != before["a"]
@@ -119,10 +146,14 @@ def test_the_fingerprint_follows_arguments_key_function_and_needs():
 
 def test_a_plan_comes_back_from_its_folder(tmp_path):
     plan = Plan(
-        (task("b", "a", weight=2.5, key="k"), Task("a", WORK, {"number": 3, "é": []}))
+        (
+            task("b", "a", weight=2.5, key="k"),
+            Task("a", "square", {"number": 3, "names": ["é"]}),
+        ),
+        KINDS,
     )
     plan.save(tmp_path)
-    back = Plan.load(tmp_path)
+    back = Plan.load(tmp_path, KINDS)
     assert back == plan
     assert back.fingerprints == plan.fingerprints
 
@@ -141,7 +172,13 @@ def rewritten(folder, change):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda d: d["tasks"][0].update(function="os:system"), "function of this package"),
+        (lambda d: d["tasks"][0].update(kind="os:system"), "must name its kind"),
+        (
+            lambda d: d["tasks"][0].update(kind="system"),
+            "There is no kind of task 'system'",
+        ),
+        (lambda d: d["tasks"][0].update(arguments={"x": 1}), "takes other arguments"),
+        (lambda d: d["tasks"][0].update(function="os:system"), "damaged"),
         (lambda d: d["tasks"][0].update(name="../../x"), "must have a name"),
         (lambda d: d["tasks"][0].update(name=3), "damaged"),
         (lambda d: d["tasks"][0].update(needs=3), "damaged"),
@@ -157,22 +194,22 @@ def rewritten(folder, change):
     ],
 )
 def test_a_hostile_plan_is_refused(tmp_path, change, says):
-    Plan((task("a"),)).save(tmp_path)
+    Plan((task("a"),), KINDS).save(tmp_path)
     rewritten(tmp_path, change)
     with pytest.raises(CallError, match=says):
-        Plan.load(tmp_path)
+        Plan.load(tmp_path, KINDS)
 
 
 def test_a_changed_cut_or_missing_plan_is_refused(tmp_path):
     with pytest.raises(CallError, match="no plan to work on"):
-        Plan.load(tmp_path)
-    Plan((task("a"),)).save(tmp_path)
+        Plan.load(tmp_path, KINDS)
+    Plan((task("a"),), KINDS).save(tmp_path)
     path = tmp_path / "tasks" / "plan.json"
     whole = path.read_text()
     path.write_text(whole.replace('"weight": 1.0', '"weight": 2.0'))
     with pytest.raises(CallError, match="was changed"):
-        Plan.load(tmp_path)
+        Plan.load(tmp_path, KINDS)
     for text in (whole[:-20], "[]", "[" * 100_000):
         path.write_text(text)
         with pytest.raises(CallError, match="is no plan"):
-            Plan.load(tmp_path)
+            Plan.load(tmp_path, KINDS)

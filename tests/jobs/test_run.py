@@ -26,18 +26,18 @@ def executor(request):
     return request.param()
 
 
-def squares(module, count=3, pause=0.0, key=""):
+def squares(registry, count=3, pause=0.0, key=""):
     """A plan of some squares and their sum."""
     tasks = [
-        Task(f"s{n}", f"{module}:square", {"number": n, "pause": pause}, key=key)
+        Task(f"s{n}", "square", {"number": n, "pause": pause}, key=key)
         for n in range(count)
     ]
     names = [task.name for task in tasks]
-    return Plan((*tasks, Task("sum", f"{module}:total", {"parts": names}, tuple(names))))
+    return Plan((*tasks, Task("sum", "total", {"parts": names}, tuple(names))), registry)
 
 
-def one(module, function, **arguments):
-    return Plan((Task("only", f"{module}:{function}", arguments),))
+def one(registry, function, **arguments):
+    return Plan((Task("only", function, arguments),), registry)
 
 
 def test_results_come_back_by_name(tmp_path, trial_tasks, executor):
@@ -79,11 +79,12 @@ def test_a_damaged_result_is_made_again(tmp_path, trial_tasks, marks, damage):
 def test_a_failure_stops_only_its_own(tmp_path, trial_tasks, executor):
     plan = Plan(
         (
-            Task("bad", f"{trial_tasks}:fall"),
-            Task("after", f"{trial_tasks}:total", {"parts": []}, ("bad",)),
-            Task("later", f"{trial_tasks}:total", {"parts": []}, ("after",)),
-            Task("good", f"{trial_tasks}:square", {"number": 3}),
-        )
+            Task("bad", "fall"),
+            Task("after", "total", {"parts": []}, ("bad",)),
+            Task("later", "total", {"parts": []}, ("after",)),
+            Task("good", "square", {"number": 3}),
+        ),
+        trial_tasks,
     )
     events = []
     with pytest.raises(RunError, match=r"1 task failed.*bad: KeyError: 'no such"):
@@ -108,7 +109,7 @@ def test_an_error_raised_on_purpose_keeps_its_type(tmp_path, trial_tasks, execut
 
 
 def test_purpose_and_accident_together_are_a_failed_run(tmp_path, trial_tasks):
-    plan = Plan((Task("a", f"{trial_tasks}:refuse"), Task("b", f"{trial_tasks}:fall")))
+    plan = Plan((Task("a", "refuse"), Task("b", "fall")), trial_tasks)
     with pytest.raises(
         RunError, match=r"2 tasks failed.*a: The model is wrong.*b: KeyError"
     ):
@@ -134,29 +135,24 @@ def test_a_result_that_cannot_be_written_is_a_failure(tmp_path, trial_tasks, exe
         run_plan(one(trial_tasks, "square", number=1), tmp_path, executor)
 
 
-@pytest.mark.parametrize("name", ["missing", "borrowed", "pure", "joined"])
-def test_only_functions_the_package_defines_are_called(tmp_path, trial_tasks, name):
-    with pytest.raises(CallError, match="no function of this package"):
-        run_plan(one(trial_tasks, name), tmp_path, InProcessExecutor())
-
-
 def test_a_thousand_tasks_are_all_done_and_kept(tmp_path, trial_tasks):
-    tasks = tuple(
-        Task(f"t{n}", f"{trial_tasks}:total", {"parts": []}, key=str(n))
-        for n in range(1000)
-    )
+    tasks = tuple(Task(f"t{n}", "total", {"parts": []}, key=str(n)) for n in range(1000))
     events = []
     for _ in range(2):
-        run_plan(Plan(tasks), tmp_path, InProcessExecutor(), progress=events.append)
+        run_plan(
+            Plan(tasks, trial_tasks), tmp_path, InProcessExecutor(), progress=events.append
+        )
     assert [event.what for event in events].count("done") == 1000
     assert [event.what for event in events].count("kept") == 1000
 
 
 def test_threads_are_pinned_and_output_is_kept(tmp_path, trial_tasks):
     executor = LocalExecutor(2)
-    tasks = [Task(f"t{n}", f"{trial_tasks}:environment", key=str(n)) for n in range(2)]
+    tasks = [Task(f"t{n}", "environment", key=str(n)) for n in range(2)]
     for width in (1, 2):
-        results = run_plan(Plan(tuple(tasks[:width])), tmp_path / str(width), executor)
+        results = run_plan(
+            Plan(tuple(tasks[:width]), trial_tasks), tmp_path / str(width), executor
+        )
         assert results["t0"]["threads"] == str(max(1, cores() // width))
     assert results["t0"]["pid"] != os.getpid()
     said = executor.logs(tasks[0]).splitlines()
@@ -164,18 +160,15 @@ def test_threads_are_pinned_and_output_is_kept(tmp_path, trial_tasks):
 
 
 def test_a_process_serves_many_tasks(tmp_path, trial_tasks):
-    tasks = tuple(Task(f"t{n}", f"{trial_tasks}:environment", key=str(n)) for n in range(6))
-    results = run_plan(Plan(tasks), tmp_path, LocalExecutor(1))
+    tasks = tuple(Task(f"t{n}", "environment", key=str(n)) for n in range(6))
+    results = run_plan(Plan(tasks, trial_tasks), tmp_path, LocalExecutor(1))
     assert len({result["pid"] for result in results.values()}) == 1
 
 
 def test_tasks_run_side_by_side(tmp_path, trial_tasks):
     """Two tasks of 1.5 s that run one after the other would take 3 s."""
-    tasks = tuple(
-        Task(f"t{n}", f"{trial_tasks}:square", {"number": n, "pause": 1.5})
-        for n in range(2)
-    )
-    run_plan(Plan(tasks), tmp_path, LocalExecutor(2))
+    tasks = tuple(Task(f"t{n}", "square", {"number": n, "pause": 1.5}) for n in range(2))
+    run_plan(Plan(tasks, trial_tasks), tmp_path, LocalExecutor(2))
     lines = (tmp_path / "marks").read_text().splitlines()
     assert {line.split()[0] for line in lines[:2]} == {"begun"}
 
@@ -207,9 +200,10 @@ def test_a_killed_process_costs_one_more_try(tmp_path, trial_tasks, marks):
 def test_a_task_that_always_kills_its_process_fails(tmp_path, trial_tasks, marks):
     plan = Plan(
         (
-            Task("only", f"{trial_tasks}:die", {"times": 99}),
-            Task("good", f"{trial_tasks}:square", {"number": 3}),
-        )
+            Task("only", "die", {"times": 99}),
+            Task("good", "square", {"number": 3}),
+        ),
+        trial_tasks,
     )
     with pytest.raises(RunError, match="SIGKILL 2 times"):
         run_plan(plan, tmp_path, LocalExecutor(1))
@@ -282,9 +276,10 @@ _RUN = """
 import sys
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan
+from hypercover.jobs.registry import Registry
 from hypercover.jobs.run import run_plan
 folder = sys.argv[1]
-print(run_plan(Plan.load(folder), folder, LocalExecutor(2)))
+print(run_plan(Plan.load(folder, Registry.at("trial_tasks:REGISTRY")), folder, LocalExecutor(2)))
 """
 
 
@@ -355,13 +350,15 @@ def test_tasks_may_tidy_up_on_ctrl_c(tmp_path, trial_tasks, marks):
 def test_a_task_can_be_done_by_hand(tmp_path, trial_tasks, capsys):
     plan = squares(trial_tasks, 2)
     plan.save(tmp_path)
-    assert worker([str(tmp_path), "sum"]) == 2
+    assert worker([trial_tasks.home, str(tmp_path), "sum"]) == 2
     assert "needs s0, which is not done" in capsys.readouterr().err
-    assert worker([str(tmp_path), "s0", "s1", "sum"]) == 0
+    assert worker([trial_tasks.home, str(tmp_path), "s0", "s1", "sum"]) == 0
     assert result_of(tmp_path, "sum") == 1
-    assert worker([str(tmp_path), "zzz"]) == 2
+    assert worker([trial_tasks.home, str(tmp_path), "zzz"]) == 2
     assert "no task 'zzz'" in capsys.readouterr().err
     assert worker([]) == 2
+    assert worker(["os:system", str(tmp_path), "sum"]) == 2
+    assert "'os:system' is no registry of tasks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("function", "code"), [("fall", 1), ("refuse", 2), ("full", 2)])
@@ -369,7 +366,7 @@ def test_the_exit_code_of_a_task_done_by_hand(
     tmp_path, trial_tasks, capsys, function, code
 ):
     one(trial_tasks, function).save(tmp_path)
-    assert worker([str(tmp_path), "only"]) == code
+    assert worker([trial_tasks.home, str(tmp_path), "only"]) == code
     assert "The task only failed:" in capsys.readouterr().err
 
 

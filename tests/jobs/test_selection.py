@@ -4,11 +4,11 @@ import pytest
 
 from hypercover.errors import CallError
 from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.registry import Registry, TaskKind
 from hypercover.jobs.selection import selected
 
-PLAN = Plan(
-    tuple(Task(name, "hypercover.trial_tasks:square") for name in ("a", "b-1", "c", "7"))
-)
+KINDS = Registry("shop:KINDS", {"tidy": TaskKind("shop:tidy")})
+PLAN = Plan(tuple(Task(name, "tidy") for name in ("a", "b-1", "c", "7")), KINDS)
 
 
 def test_numbers_ranges_and_names():

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from hypercover.errors import CallError
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.batch import job_in
 from hypercover.jobs.dask import DaskExecutor
 from hypercover.jobs.executor import State
@@ -158,7 +159,7 @@ def test_a_worker_of_dask_that_slurm_refuses_ends_the_run(slurm, tmp_path, monke
         monkeypatch.setenv(name, value)
     wanted = Wanted(partition="nowhere", time="10min")
     executor = DaskExecutor("slurm", workers=1, wanted=wanted, settings={"interface": "lo"})
-    plan = Plan((Task("a", "hypercover.jobs.record:read_json"),))
+    plan = Plan((Task("a", "reduce_run"),), REGISTRY)
     with pytest.raises(CallError, match=r"sbatch refuses .*nvalid partition"):
         run_plan(plan, tmp_path / "run", executor)
 

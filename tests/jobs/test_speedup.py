@@ -71,10 +71,8 @@ def test_each_task_has_its_share_of_the_sum():
 
 def test_a_plan_that_ran_is_added_up(tmp_path, trial_tasks):
     names = [f"s{number}" for number in range(4)]
-    tasks = [
-        Task(name, f"{trial_tasks}:square", {"number": 1, "pause": 0.5}) for name in names
-    ]
-    plan = Plan(tuple(tasks))
+    tasks = [Task(name, "square", {"number": 1, "pause": 0.5}) for name in names]
+    plan = Plan(tuple(tasks), trial_tasks)
     assert speed_up(plan, tmp_path) is None
     run_plan(plan, tmp_path, LocalExecutor(2))
     made = speed_up(plan, tmp_path)
@@ -86,11 +84,8 @@ def test_a_plan_that_ran_is_added_up(tmp_path, trial_tasks):
 
 
 def test_one_process_is_as_fast_as_its_tasks(tmp_path, trial_tasks):
-    tasks = [
-        Task(f"s{n}", f"{trial_tasks}:square", {"number": n, "pause": 0.1})
-        for n in range(3)
-    ]
-    run_plan(Plan(tuple(tasks)), tmp_path, InProcessExecutor())
-    made = speed_up(Plan(tuple(tasks)), tmp_path)
+    tasks = [Task(f"s{n}", "square", {"number": n, "pause": 0.1}) for n in range(3)]
+    run_plan(Plan(tuple(tasks), trial_tasks), tmp_path, InProcessExecutor())
+    made = speed_up(Plan(tuple(tasks), trial_tasks), tmp_path)
     assert made.workers == 1
     assert 0.8 < made.factor <= 1.0

@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.registry import Registry, TaskKind
 from hypercover.jobs.stages import arrays_of
 
-WORK = "hypercover.trial_tasks:square"
+KINDS = Registry("shop:KINDS", {"tidy": TaskKind("shop:tidy")})
 
 
 def task(name, *needs):
-    return Task(name, WORK, needs=needs)
+    return Task(name, "tidy", needs=needs)
 
 
 @st.composite
@@ -25,7 +26,7 @@ def plans(draw):
     wanted = draw(st.sets(st.sampled_from(names)))
     seconds = {name: draw(st.floats(0.1, 1000)) for name in names}
     kinds = {name: draw(st.sampled_from(["plain", "gpu", "ranks"])) for name in names}
-    return Plan(tuple(tasks)), wanted, seconds, kinds
+    return Plan(tuple(tasks), KINDS), wanted, seconds, kinds
 
 
 @given(plans(), st.one_of(st.none(), st.integers(1, 5)))
@@ -52,7 +53,7 @@ def test_every_task_comes_once_and_after_what_it_needs(made, chunk):
 def fan(count):
     names = [f"s-{number}" for number in range(count)]
     return Plan((task("first"), *(task(name, "first") for name in names),
-                 task("sum", *names), task("page", "sum")))  # fmt: skip
+                 task("sum", *names), task("page", "sum")), KINDS)  # fmt: skip
 
 
 def sent(plan, seconds, **asked):
@@ -101,7 +102,7 @@ def test_what_is_done_is_not_sent_and_not_waited_for():
 
 
 def test_networks_of_several_processes_have_elements_of_their_own():
-    plan = Plan((task("a"), task("b"), task("c", "a", "b")))
+    plan = Plan((task("a"), task("b"), task("c", "a", "b")), KINDS)
     arrays = arrays_of(
         plan, ["a", "b", "c"], kinds={"a": "ranks", "b": "ranks"},
         seconds=dict.fromkeys("abc", 1.0),
@@ -113,7 +114,9 @@ def test_networks_of_several_processes_have_elements_of_their_own():
 
 
 def test_the_last_array_waits_for_all_others():
-    plan = Plan((task("a"), task("b", "a"), task("lone-1"), task("lone-2"), task("z", "b")))
+    plan = Plan(
+        (task("a"), task("b", "a"), task("lone-1"), task("lone-2"), task("z", "b")), KINDS
+    )
     arrays = sent(plan, 1000)
     assert arrays[-1].after == tuple(array.name for array in arrays[:-1])
 

@@ -15,6 +15,7 @@ def command(run: PREPARED) -> None:
     Example: hypercover cancel runs/fixed
     """
     from hypercover.experiment.prepared import prepared_folder
+    from hypercover.experiment.task_kinds import REGISTRY
     from hypercover.jobs.plan import Plan
     from hypercover.jobs.submission import Submission, at_work
 
@@ -22,7 +23,7 @@ def command(run: PREPARED) -> None:
     submission = Submission.load(folder)
     if submission is None:
         # A folder that is no run is an error; one whose experiment was changed is not.
-        Plan.load(folder)
+        Plan.load(folder, REGISTRY)
     busy = at_work(submission)
     if submission is None or not busy:
         typer.echo("No job of this run waits or runs.")

@@ -39,7 +39,7 @@ def command(
         raise CallError(
             f"Nothing was submitted from {prepared.folder}; call hypercover submit."
         )
-    check_idle(prepared.folder)
+    check_idle(prepared.folder, prepared.plan.registry)
     given: dict[str, Any] = given_wishes(
         partition=partition,
         account=account,

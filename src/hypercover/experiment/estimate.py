@@ -116,9 +116,9 @@ def estimates(
 
 
 def kind_of(task: Task) -> tuple[str, str]:
-    """Return what tasks that take about as long have in common: function and model."""
+    """Return what tasks that take about as long have in common: kind and model."""
     named = task.arguments.get("model", task.arguments.get("name", ""))
-    return task.function, str(named)
+    return task.kind, str(named)
 
 
 def _measured(plan: Plan, folder: str | Path) -> dict[tuple[str, str], float]:
@@ -149,12 +149,12 @@ class _Rules:
             "draw_map": self._mapping,
             "search_gamma": self._row,
         }
-        rule = rules.get(task.function.rpartition(":")[2])
+        rule = rules.get(task.kind)
         return _SMALL if rule is None else _SMALL + rule(task.arguments)
 
     def memory(self, task: Task) -> int:
         """Return the bytes of a task at its peak."""
-        if task.function.endswith(":make_features"):
+        if task.kind == "make_features":
             return _PYTHON + 3 * self.held + self._chain(str(task.arguments["name"]))
         spec = self.experiment.models.get(task.arguments.get("model", ""))
         if spec is None:
@@ -167,18 +167,18 @@ class _Rules:
             windows = train * width * spec.window**2 * _FLOAT
             return _PYTHON + _TORCH + scene + min(windows, _WINDOWS)
         searched = isinstance(spec, SVMSpec) and spec.searched
-        if searched or task.function.endswith(":search_gamma"):
+        if searched or task.kind == "search_gamma":
             return _PYTHON + scene + self._kernels(task, train)
         return _PYTHON + scene + 6 * train * width * _FLOAT + _CACHE
 
     def shared(self, task: Task) -> bool:
         """Tell whether more cores make a task quicker: most are read, fitted or drawn by one."""
         spec = self.experiment.models.get(task.arguments.get("model", ""))
-        if task.function.endswith(":train"):
+        if task.kind == "train":
             return isinstance(spec, CNNSpec) or (
                 isinstance(spec, SVMSpec) and spec.searched
             )
-        return task.function.endswith((":search_gamma", ":draw_map"))
+        return task.kind in ("search_gamma", "draw_map")
 
     def _chain(self, name: str) -> int:
         """Return the bytes that the features of a chain take while they are computed."""
@@ -191,9 +191,7 @@ class _Rules:
 
         It makes do with those of two classes at a time.
         """
-        whole = (
-            task.function.endswith(":search_gamma") and self.experiment.search.on == "all"
-        )
+        whole = task.kind == "search_gamma" and self.experiment.search.on == "all"
         samples = self.sizes.labelled if whole else train
         pair = min(samples, 4 * samples // max(1, self.sizes.classes))
         return min(3 * samples**2 * _FLOAT, max(3 * pair**2 * _FLOAT, _KERNELS))

@@ -35,7 +35,6 @@ from hypercover.scene.writing import write_scene
 __all__ = ["compute_some", "fit_chain", "write_features"]
 
 Report = Callable[[float, str], None]
-_HERE = "hypercover.experiment.feature_tiles"
 _CHAIN, _LAYER = "chain", "features"
 _SIDE = 256
 """Side of a tile in pixels."""
@@ -118,8 +117,8 @@ def _compute(
     }
     key, shape = key_of(job), source.open().shape
     _store(place.home, key).begin()
-    fit = Task("fit", f"{_HERE}:fit_chain", weight=2.0, key=key)
-    made = tile_tasks(f"{_HERE}:compute_some", len(tiles(shape, _SIDE)), key, ("fit",))
+    fit = Task("fit", "fit_chain", weight=2.0, key=key)
+    made = tile_tasks("compute_some", len(tiles(shape, _SIDE)), key, ("fit",))
     place.run([fit, *made], job | {"key": key}, executor, progress)
 
 

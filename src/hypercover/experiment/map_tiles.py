@@ -57,7 +57,7 @@ def predict_ahead(
     }
     depends = {"identity": mapping.identity, "layers": list(layers)}
     tasks = tile_tasks(
-        "hypercover.experiment.map_tiles:predict_some",
+        "predict_some",
         len(kept.predictor.tiles()),
         key_of(depends),
     )

@@ -12,6 +12,7 @@ from typing import Any
 import rasterio
 
 from hypercover.errors import CallError, RunError, SceneError
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.features.feature import Progress
 from hypercover.files import make_folder, missing_folders, write_json
 from hypercover.jobs.executor import Executor
@@ -103,7 +104,7 @@ class Mosaic:
                 progress(int(_STEPS * event.done), _STEPS)
 
         return run_plan(
-            Plan(tuple(tasks)),
+            Plan(tuple(tasks), REGISTRY),
             make_folder(self.home),
             executor,
             prepare=lambda: write_json(self.home / _JOB, dict(job)),
@@ -146,14 +147,12 @@ def key_of(job: Mapping[str, Any]) -> str:
     return sha256(dumps(job, sort_keys=True).encode()).hexdigest()
 
 
-def tile_tasks(
-    function: str, count: int, key: str, needs: tuple[str, ...] = ()
-) -> list[Task]:
+def tile_tasks(kind: str, count: int, key: str, needs: tuple[str, ...] = ()) -> list[Task]:
     """Return the tasks that make so many tiles, a few in each."""
     return [
         Task(
             f"tiles-{first}",
-            function,
+            kind,
             {"first": first, "stop": min(first + _TILES, count)},
             needs=needs,
             weight=float(min(_TILES, count - first)),

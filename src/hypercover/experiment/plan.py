@@ -9,11 +9,11 @@ from hypercover.experiment.schema import (
     SVMSpec,
 )
 from hypercover.experiment.stages import fingerprint
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.plan import Plan, Task
 
 __all__ = ["features_task", "make_plan", "name_of", "training_tasks"]
 
-_HERE = "hypercover.experiment"
 _HEAVY = 10.0
 """Weight of training a network, where training an SVM has 1."""
 
@@ -37,27 +37,25 @@ def make_plan(experiment: Experiment) -> Plan:
     """
     features, trials = _features(experiment), _trials(experiment)
     splits = _splits(experiment)
-    look = Task(
-        "scene", f"{_HERE}.tasks:draw_scene", weight=0.5, key=fingerprint(experiment)
-    )
+    look = Task("scene", "draw_scene", weight=0.5, key=fingerprint(experiment))
     whole = fingerprint(experiment, experiment)
     reduce = Task(
         "reduce",
-        f"{_HERE}.reduce:reduce_run",
+        "reduce_run",
         needs=tuple(task.name for task in (look, *splits, *trials)),
         weight=0.2,
         key=whole,
     )
     classes = Task(
         "classes",
-        f"{_HERE}.class_checks:check_classes",
+        "check_classes",
         needs=("reduce",),
         weight=0.5,
     )
     maps = _maps(experiment)
     view = Task(
         "view",
-        f"{_HERE}.view:keep_view",
+        "keep_view",
         needs=tuple(
             name_of(split, experiment.seed) for split in ("main", *experiment.beside)
         ),
@@ -66,12 +64,13 @@ def make_plan(experiment: Experiment) -> Plan:
     )
     report = Task(
         "report",
-        f"{_HERE}.reduce:report_run",
+        "report_run",
         needs=("reduce", "classes", "view", *(task.name for task in maps)),
         weight=0.5,
         key=whole,
     )
-    return Plan((look, *splits, *features, *trials, reduce, classes, *maps, view, report))
+    tasks = (look, *splits, *features, *trials, reduce, classes, *maps, view, report)
+    return Plan(tasks, REGISTRY)
 
 
 def training_tasks(experiment: Experiment) -> tuple[str, ...]:
@@ -86,7 +85,7 @@ def _splits(experiment: Experiment) -> tuple[Task, ...]:
     return tuple(
         Task(
             name_of(split, seed),
-            f"{_HERE}.tasks:make_split",
+            "make_split",
             {"split": split, "seed": seed},
             weight=0.3,
             key=fingerprint(
@@ -106,7 +105,7 @@ def _features(experiment: Experiment) -> tuple[Task, ...]:
     return tuple(
         Task(
             f"features-{name}",
-            f"{_HERE}.tasks:make_features",
+            "make_features",
             {"name": name},
             weight=1.0,
             key=fingerprint(experiment, experiment.features[name], experiment.seed),
@@ -119,7 +118,7 @@ def _trials(experiment: Experiment) -> tuple[Task, ...]:
     return tuple(
         Task(
             name_of(split, seed, model),
-            f"{_HERE}.tasks:train",
+            "train",
             {"model": model, "split": split, "seed": seed},
             needs=(name_of(split, seed), *features_task(spec)),
             weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
@@ -146,7 +145,7 @@ def _maps(experiment: Experiment) -> tuple[Task, ...]:
     return tuple(
         Task(
             f"map-{model}",
-            f"{_HERE}.tasks:draw_map",
+            "draw_map",
             {"model": model, "only_best": experiment.map == "best"},
             needs=(
                 name_of("main", experiment.seed),

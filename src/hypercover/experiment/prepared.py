@@ -11,6 +11,7 @@ from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import make_search_plan
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.files import make_folder
 from hypercover.jobs.plan import FOLDER, Plan
 from hypercover.jobs.run import prepare_plan
@@ -69,7 +70,7 @@ def prepare(asked: Prepared) -> None:
     from hypercover.experiment.run import prepare_folder
     from hypercover.experiment.search import prepare_search
 
-    check_idle(asked.folder)
+    check_idle(asked.folder, REGISTRY)
     writing = partial(prepare_folder, RunFolder(asked.folder), asked.experiment)
     if asked.search:
         place = SearchFolder(asked.folder.parent)
@@ -86,8 +87,8 @@ def find_prepared(folder: str | Path) -> Prepared:
         If there is no plan, or the experiment or a file it reads was changed since.
     """
     place = prepared_folder(folder)
-    plan = Plan.load(place)
-    search = any(task.function.endswith("search_tasks:tabulate") for task in plan.tasks)
+    plan = Plan.load(place, REGISTRY)
+    search = any(task.kind == "tabulate" for task in plan.tasks)
     try:
         experiment = load_experiment(RunFolder(place).experiment)
     except ExperimentError as error:

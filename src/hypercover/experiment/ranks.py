@@ -21,6 +21,7 @@ from hypercover.errors import CallError, HypercoverError, OutputError, RunError
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import training_tasks
 from hypercover.experiment.reading import load_experiment
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.experiment.torchrun import LOCK, check_gpus
 from hypercover.jobs.local import STOPPED
 from hypercover.jobs.plan import Plan, Task
@@ -65,7 +66,7 @@ def _called(arguments: Sequence[str]) -> tuple[Path, Task]:
             "torchrun --nproc-per-node 2 -m hypercover.experiment.ranks FOLDER TASK."
         )
     folder = Path(arguments[0]).resolve()
-    plan = Plan.load(folder)
+    plan = Plan.load(folder, REGISTRY)
     networks = training_tasks(load_experiment(RunFolder(folder).experiment))
     if arguments[1] not in networks:
         raise CallError(
@@ -77,13 +78,13 @@ def _called(arguments: Sequence[str]) -> tuple[Path, Task]:
 
 def _is_done(folder: Path, task: Task) -> bool:
     """Tell whether the network was trained and judged before."""
-    print_ = Plan.load(folder).fingerprints[task.name]
+    print_ = Plan.load(folder, REGISTRY).fingerprints[task.name]
     return TaskFiles(folder, task.name).read_record(print_) is not None
 
 
 def _check_needs(folder: Path, task: Task) -> None:
     """Refuse to train on what is not there yet."""
-    prints = Plan.load(folder).fingerprints
+    prints = Plan.load(folder, REGISTRY).fingerprints
     for need in task.needs:
         if TaskFiles(folder, need).read_record(prints[need]) is None:
             raise CallError(

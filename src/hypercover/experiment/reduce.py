@@ -22,6 +22,7 @@ from hypercover.experiment.pooling import pool_splits, summarise_folds
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.summary import best_model, summarise
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.files import write_json, write_text
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import result_of
@@ -160,7 +161,7 @@ def report_run(folder: Path) -> dict[str, Any]:
     """Write what the run cost, and ``report.html`` from what lies in the run folder."""
     from hypercover.maps.report import write_report
 
-    found = speed_up(Plan.load(folder), folder, without=("report",))
+    found = speed_up(Plan.load(folder, REGISTRY), folder, without=("report",))
     if found is not None:
         write_text(RunFolder(folder).speedup, found.csv())
         write_text(RunFolder(folder).stages, found.stages_csv())

@@ -23,6 +23,7 @@ from hypercover.experiment.reading import dump, load_experiment
 from hypercover.experiment.reduce import versions
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.stages import forget_scene
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.files import make_folder
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
@@ -64,7 +65,7 @@ def run_experiment(
         in the folder.
     """
     run = RunFolder(Path(folder).resolve())
-    check_idle(run.path)
+    check_idle(run.path, REGISTRY)
     asked = experiment.model_copy(update={"versions": versions()})
     before = _experiment_in(run)
     if before != asked or not run.metrics.exists():
@@ -93,13 +94,13 @@ def prepare_experiment(
     names of the tasks that train a network
     """
     run = RunFolder(Path(folder).resolve())
-    check_idle(run.path)
+    check_idle(run.path, REGISTRY)
     asked = experiment.model_copy(update={"versions": versions()})
     check_experiment(asked)
     plan = make_plan(asked)
     trials = {task.name for task in plan.tasks if task.name.startswith("train-")}
     later = trials | plan.dependents(trials)
-    first = Plan(tuple(task for task in plan.tasks if task.name not in later))
+    first = Plan(tuple(t for t in plan.tasks if t.name not in later), plan.registry)
     _do(first, run, asked, InProcessExecutor(), progress)
     plan.save(run.path)
     return training_tasks(asked)

@@ -17,6 +17,7 @@ from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import cases_of, make_search_plan
 from hypercover.experiment.search_tasks import forget_case
 from hypercover.experiment.stages import forget_scene, scene_for
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.files import make_folder
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
@@ -58,7 +59,7 @@ def run_search(
         experiment, or a task failed.
     """
     place = SearchFolder(Path(folder).resolve())
-    check_idle(place.home)
+    check_idle(place.home, REGISTRY)
     asked = experiment.model_copy(update={"versions": versions()})
     check_search(asked)
     check_place(place, asked)

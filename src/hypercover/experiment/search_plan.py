@@ -7,11 +7,11 @@ from hypercover.errors import ExperimentError
 from hypercover.experiment.plan import features_task, make_plan
 from hypercover.experiment.schema import Experiment, FoldKind, SearchSpec, SVMSpec
 from hypercover.experiment.stages import fingerprint
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.plan import Plan, Task
 
 __all__ = ["cases_of", "folds_task", "gammas_of", "make_search_plan", "row_task"]
 
-_HERE = "hypercover.experiment.search_tasks"
 _LEARNING = 10.0
 """Weight of learning a reduction in every fold, where a cell has 1."""
 
@@ -73,12 +73,12 @@ def make_search_plan(experiment: Experiment) -> Plan:
     rows = [task for model, by in cases for task in _rows(experiment, model, by)]
     tabulate = Task(
         "search",
-        f"{_HERE}:tabulate",
+        "tabulate",
         needs=tuple(task.name for task in (*folding, *rows)),
         weight=0.1,
         key=fingerprint(experiment, experiment.search, [list(case) for case in cases]),
     )
-    return Plan((*_features(experiment, cases), *folding, *rows, tabulate))
+    return Plan((*_features(experiment, cases), *folding, *rows, tabulate), REGISTRY)
 
 
 def _features(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Iterator[Task]:
@@ -91,7 +91,7 @@ def _features(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Iter
 def _folding(experiment: Experiment, model: str, by: FoldKind) -> Task:
     return Task(
         folds_task(model, by),
-        f"{_HERE}:fold_samples",
+        "fold_samples",
         {"model": model, "by": by},
         needs=features_task(experiment.models[model]),
         weight=0.2 if _sees_bands(experiment.models[model]) else _LEARNING,
@@ -105,7 +105,7 @@ def _rows(experiment: Experiment, model: str, by: FoldKind) -> Iterator[Task]:
         arguments: dict[str, Any] = {"model": model, "by": by, "costs": spec.C}
         yield Task(
             row_task(model, by, asked),
-            f"{_HERE}:search_gamma",
+            "search_gamma",
             arguments | asked,
             needs=(folds_task(model, by), *features_task(experiment.models[model])),
             weight=float(len(spec.C)),

@@ -14,6 +14,7 @@ from hypercover.experiment.search_cells import Cell
 from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import cases_of, folds_task, gammas_of, row_task
 from hypercover.experiment.search_table import Rung, Table, tables_csv
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.experiment.tasks import Setting
 from hypercover.files import write_json, write_text
 from hypercover.jobs.plan import Plan
@@ -148,7 +149,7 @@ def tabulate(folder: Path) -> dict[str, Any]:
         _draw(place, table, **scene.origin)
     write_text(place.csv, tables_csv(tables))
     write_json(place.table, document)
-    found = speed_up(Plan.load(folder), folder, without=("search",))
+    found = speed_up(Plan.load(folder, REGISTRY), folder, without=("search",))
     if found is not None:
         write_text(place.speedup, found.csv())
     _renew_report(place)

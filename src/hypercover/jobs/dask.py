@@ -125,6 +125,7 @@ class DaskExecutor:
             serve,
             str(self._folder),
             task.name,
+            registry=self._plan.registry.home,
             topic=self._topic,
             release=self._release,
             threads=self._asked,

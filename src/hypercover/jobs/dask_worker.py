@@ -19,6 +19,7 @@ from typing import Any
 from hypercover.jobs.local import thread_limits
 from hypercover.jobs.plan import FOLDER, Plan
 from hypercover.jobs.record import TaskFiles
+from hypercover.jobs.registry import Registry
 from hypercover.jobs.work import do_task
 
 __all__ = ["PLACE", "serve"]
@@ -36,7 +37,13 @@ class _Cancelled(BaseException):
 
 
 def serve(
-    folder: str, name: str, *, topic: str, release: str, threads: int | None = None
+    folder: str,
+    name: str,
+    *,
+    registry: str,
+    topic: str,
+    release: str,
+    threads: int | None = None,
 ) -> str | None:
     """Do a task of the plan in a run folder; return how it failed as JSON, or None.
 
@@ -45,6 +52,7 @@ def serve(
 
     Parameters
     ----------
+    registry : where the kinds of task are imported from
     topic : where to tell that the task is begun and how far it is
     release : version of this package that plans; another one may compute otherwise
     threads : threads a task may use; unless given, those of the worker
@@ -53,7 +61,7 @@ def serve(
 
     worker = get_worker()
     with _one_at_a_time:
-        plan = _plan(folder, topic, release, worker.address)
+        plan = _plan(folder, registry, topic, release, worker.address)
         if isinstance(plan, str):
             return json.dumps({"kind": PLACE, "message": plan})
         _pin(threads or worker.state.nthreads)
@@ -68,12 +76,15 @@ def serve(
 
 
 @lru_cache(maxsize=4)
-def _plan(folder: str, _topic: str, release: str, address: str) -> Plan | str:
+def _plan(
+    folder: str, registry: str, _topic: str, release: str, address: str
+) -> Plan | str:
     """Read the plan once for all tasks of a run that this worker does, or say why not.
 
     Each run has a topic of its own.
     """
-    return _unfit(Path(folder), release, address) or Plan.load(folder)
+    unfit = _unfit(Path(folder), release, address)
+    return unfit or Plan.load(folder, Registry.at(registry))
 
 
 def _unfit(folder: Path, release: str, address: str) -> str | None:

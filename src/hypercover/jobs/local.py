@@ -26,6 +26,7 @@ from hypercover.jobs.record import Failure, TaskFiles
 
 __all__ = ["STOPPED", "LocalExecutor", "cores", "thread_limits"]
 
+_PROGRAM = "hypercover.jobs.worker"
 _TRIES = 2
 STOPPED = 75
 """Exit code of a process whose task was stopped on request and can go on (EX_TEMPFAIL)."""
@@ -62,11 +63,11 @@ def thread_limits(threads: int) -> dict[str, str]:
 class _Process:
     """One worker process and the task it is on."""
 
-    def __init__(self, folder: Path, threads: int, log: Path) -> None:
+    def __init__(self, registry: str, folder: Path, threads: int, log: Path) -> None:
         environment = os.environ | thread_limits(threads)
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "hypercover.jobs.worker", str(folder)],
+                [sys.executable, "-P", "-m", _PROGRAM, registry, str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -146,6 +147,7 @@ class LocalExecutor:
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
         """Get ready to do tasks of a plan in a run folder."""
         self._folder, self._notify = folder, notify
+        self._registry = plan.registry.home
         self._queue: deque[Task] = deque()
         self._states: dict[str, State] = {}
         self._failures: dict[str, Failure] = {}
@@ -249,7 +251,7 @@ class LocalExecutor:
 
     def _start(self, log: Path) -> _Process:
         try:
-            process = _Process(self._folder, self._share, log)
+            process = _Process(self._registry, self._folder, self._share, log)
         except OSError as error:
             raise explained(log, error) from error
         self._processes.append(process)

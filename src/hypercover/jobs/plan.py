@@ -1,6 +1,6 @@
 """Tasks and plans: what is to be done and in which order, as plain data.
 
-A plan knows no science.  A task names a function of this package and its
+A plan knows no science.  A task names its kind, out of a closed registry, and its
 arguments; a plan puts tasks into an order in which each finds what it needs.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 
 from hypercover.errors import CallError
 from hypercover.files import write_json
+from hypercover.jobs.registry import Registry
 
 __all__ = ["FOLDER", "Plan", "Task"]
 
@@ -24,29 +25,29 @@ FOLDER = "tasks"
 """Folder inside a run folder that holds the plan and the results of its tasks."""
 
 _FILE = "plan.json"
-_FORMAT, _VERSION = "hypercover-plan", 1
+_FORMAT, _VERSION = "hypercover-plan", 2
 _MOST_TEXT = 2**28
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,150}")
-_FUNCTION = re.compile(r"hypercover(\.[a-z][a-z0-9_]*)+:[a-z][a-z0-9_]*")
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,60}")
 _TAKEN = {"plan", "lock"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: a function, its arguments, and what must be done before.
+    """One piece of work: its kind, its arguments, and what must be done before.
 
     Examples
     --------
-    >>> Task("train-svm-0", "hypercover.experiment.tasks:train", {"model": "svm"}).needs
+    >>> Task("train-svm-0", "train", {"model": "svm"}).needs
     ()
     """
 
     name: str
     """Name of the task and of its files: letters, digits and any of ``_ . + -``."""
-    function: str
-    """``package.module:function``, in this package."""
+    kind: str
+    """What is to be done, by its name in the registry of the plan."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """What the function is given besides the folder; plain JSON values."""
+    """What it is done with; plain JSON values."""
     needs: tuple[str, ...] = ()
     """Names of the tasks that must be done before."""
     weight: float = 1.0
@@ -56,16 +57,16 @@ class Task:
     a result under another key is not used again."""
 
     def __post_init__(self) -> None:
-        """Refuse names and functions that a file of a stranger could misuse."""
+        """Refuse names that a file of a stranger could misuse."""
         if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
             raise CallError(
                 f"A task must have a name of letters, digits and _ . + - that begins with "
-                f"a letter or digit, got {self.name!r}; choose another."
+                f"a letter or digit, got {self.name[:80]!r}; choose another."
             )
-        if not _FUNCTION.fullmatch(self.function):
+        if not _KIND.fullmatch(self.kind):
             raise CallError(
-                f"The task {self.name} must name a function of this package such as "
-                f"'hypercover.experiment.tasks:train', got {self.function!r}."
+                f"The task {self.name} must name its kind in lower-case letters, digits and "
+                f"_, got {self.kind[:80]!r}."
             )
         if not 0 < self.weight < float("inf"):
             raise CallError(
@@ -75,7 +76,7 @@ class Task:
 
     def content(self) -> str:
         """Return what the result depends on, as canonical JSON."""
-        facts = [self.function, dict(self.arguments), self.key]
+        facts = [self.kind, dict(self.arguments), self.key]
         try:
             return json.dumps(facts, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -88,7 +89,7 @@ class Task:
         """Return the task as a JSON object."""
         return {
             "name": self.name,
-            "function": self.function,
+            "kind": self.kind,
             "arguments": dict(self.arguments),
             "needs": list(self.needs),
             "weight": self.weight,
@@ -102,17 +103,21 @@ class Plan:
 
     Examples
     --------
-    >>> draw = Task("draw", "hypercover.experiment.tasks:draw_map", needs=("train",))
-    >>> train = Task("train", "hypercover.experiment.tasks:train")
-    >>> [task.name for task in Plan((draw, train)).ordered]
+    >>> from hypercover.jobs.registry import TaskKind
+    >>> kinds = {name: TaskKind(f"shop.work:{name}") for name in ("draw", "train")}
+    >>> shop = Registry("shop.work:KINDS", kinds)
+    >>> tasks = (Task("draw", "draw", needs=("train",)), Task("train", "train"))
+    >>> [task.name for task in Plan(tasks, shop).ordered]
     ['train', 'draw']
     """
 
     tasks: tuple[Task, ...]
     """The tasks, in any order."""
+    registry: Registry
+    """The kinds of task it may hold."""
 
     def __post_init__(self) -> None:
-        """Refuse names given twice, unknown needs and circles."""
+        """Refuse names given twice, unknown kinds, arguments and needs, and circles."""
         object.__setattr__(self, "tasks", tuple(self.tasks))
         if len(self._by_name) < len(self.tasks):
             names = [task.name for task in self.tasks]
@@ -121,12 +126,20 @@ class Plan:
                 f"Each task needs a name of its own; twice: {', '.join(twice)}."
             )
         for task in self.tasks:
+            self._check(task)
             unknown = [need for need in task.needs if need not in self._by_name]
             if unknown:
                 raise CallError(
                     f"The task {task.name} needs {', '.join(unknown)}, which the plan lacks."
                 )
         _ = self.ordered
+
+    def _check(self, task: Task) -> None:
+        """Refuse a task that is not of the registry."""
+        try:
+            self.registry.check(task.kind, task.arguments)
+        except CallError as error:
+            raise CallError(f"The task {task.name} is refused: {error}") from None
 
     @cached_property
     def _by_name(self) -> dict[str, Task]:
@@ -190,14 +203,14 @@ class Plan:
         write_json(Path(folder) / FOLDER / _FILE, document | {"tasks": tasks})
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Plan":
+    def load(cls, folder: str | Path, registry: Registry) -> "Plan":
         """Read the plan of a run folder, trusting nothing in it.
 
         Raises
         ------
         CallError
-            If there is none, it was changed, or it names a function outside
-            this package.
+            If there is none, it was changed, or one of its tasks is of no kind in
+            the registry or has other arguments.
         """
         path = Path(folder) / FOLDER / _FILE
         document = _read(path)
@@ -205,7 +218,7 @@ class Plan:
         if _hash_of(tasks) != document.get("sha256"):
             raise CallError(f"{path} was changed or cut off; run the experiment again.")
         try:
-            return cls(tuple(_task(entry) for entry in tasks))
+            return cls(tuple(_task(entry) for entry in tasks), registry)
         except (KeyError, TypeError) as error:
             raise CallError(
                 f"{path} is damaged ({error}); run the experiment again."
@@ -214,7 +227,7 @@ class Plan:
 
 def _task(entry: dict[str, Any]) -> Task:
     """Make a task of its JSON object."""
-    for name, kind in {"name": str, "function": str, "arguments": dict, "key": str}.items():
+    for name, kind in {"name": str, "kind": str, "arguments": dict, "key": str}.items():
         if not isinstance(entry[name], kind):
             raise TypeError(f"the {name} of a task is no {kind.__name__}")
     return Task(**entry | {"needs": tuple(entry["needs"])})

@@ -24,8 +24,9 @@ def selected(plan: Plan, *texts: str) -> list[str]:
     Examples
     --------
     >>> from hypercover.jobs.plan import Task
-    >>> work = "hypercover.experiment.tasks:train"
-    >>> plan = Plan(tuple(Task(name, work) for name in "abcd"))
+    >>> from hypercover.jobs.registry import Registry, TaskKind
+    >>> kinds = Registry("shop:KINDS", {"tidy": TaskKind("shop.work:tidy")})
+    >>> plan = Plan(tuple(Task(name, "tidy") for name in "abcd"), kinds)
     >>> selected(plan, "2-3", "d,b")
     ['b', 'c', 'd']
     """

@@ -20,6 +20,7 @@ from hypercover.jobs.executor import State
 from hypercover.jobs.pbs import PBSPro, Torque
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles, read_json
+from hypercover.jobs.registry import Registry
 from hypercover.jobs.run import locked
 from hypercover.jobs.script import script_of, task_list
 from hypercover.jobs.slurm import Slurm
@@ -151,7 +152,7 @@ def at_work(submission: Submission | None) -> list[str]:
     return sorted(busy)
 
 
-def check_idle(folder: Path) -> None:
+def check_idle(folder: Path, registry: Registry) -> None:
     """Refuse a folder from which jobs are at work, or may be.
 
     Raises
@@ -162,7 +163,7 @@ def check_idle(folder: Path) -> None:
     try:
         busy = at_work(submission)
     except HypercoverError as error:
-        if submission is None or _is_done(submission, folder):
+        if submission is None or _is_done(submission, folder, registry):
             return
         raise CallError(
             f"Jobs were sent from {folder} to {submission.scheduler}, and whether they are at "
@@ -176,10 +177,10 @@ def check_idle(folder: Path) -> None:
         )
 
 
-def _is_done(submission: Submission, folder: Path) -> bool:
+def _is_done(submission: Submission, folder: Path, registry: Registry) -> bool:
     """Tell whether everything that was sent is done, so that nobody need be asked."""
     try:
-        prints = Plan.load(folder).fingerprints
+        prints = Plan.load(folder, registry).fingerprints
     except CallError:
         return False
     names = (
@@ -249,8 +250,8 @@ def submit_arrays(
     """
     system = SYSTEMS[scheduler]
     with locked(folder):
-        check_idle(folder)
-        if Plan.load(folder).fingerprints != plan.fingerprints:
+        check_idle(folder, plan.registry)
+        if Plan.load(folder, plan.registry).fingerprints != plan.fingerprints:
             raise CallError(f"The plan in {folder} was changed meanwhile; submit again.")
         write_scripts(arrays, system, wanted, folder=folder, processes=processes)
         for name in (

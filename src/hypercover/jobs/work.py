@@ -4,11 +4,9 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hypercover.errors import CallError
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, Record, Reporter, TaskFiles
 
@@ -36,7 +34,8 @@ def do_task(
         return None
     try:
         files.forget()
-        record = _done(task, fingerprint, Path(folder), _reporting(files, report))
+        function = plan.registry[task.kind].load()
+        record = _done(function, task, fingerprint, Path(folder), _reporting(files, report))
         files.write_record(record)
     except Exception as error:
         # Another copy, left by a machine that was taken for dead, may have done it.
@@ -46,27 +45,18 @@ def do_task(
     return None
 
 
-def _done(task: Task, fingerprint: str, folder: Path, report: Report) -> Record:
+def _done(
+    function: Callable[..., Any],
+    task: Task,
+    fingerprint: str,
+    folder: Path,
+    report: Report,
+) -> Record:
     """Call the function of a task."""
-    function = _function(task)
     extra = {"report": report} if "report" in inspect.signature(function).parameters else {}
     began = time.perf_counter()
     result = function(folder, **task.arguments, **extra)
     return Record.of(fingerprint, result, time.perf_counter() - began)
-
-
-def _function(task: Task) -> Callable[..., Any]:
-    """Import the function of a task; only functions this package defines are called."""
-    module, name = task.function.split(":")
-    function = getattr(import_module(module), name, None)
-    if not inspect.isfunction(function) or not function.__module__.startswith(
-        "hypercover."
-    ):
-        raise CallError(
-            f"The task {task.name} names {task.function}, which is no function of this "
-            "package; run the experiment again."
-        )
-    return function
 
 
 def _reporting(files: TaskFiles, listen: Report | None) -> Report:

@@ -1,7 +1,7 @@
 """The process that does tasks for someone else: ``python -m hypercover.jobs.worker``.
 
-``worker FOLDER TASK …`` does the named tasks of the plan in a run folder and
-ends: for hands and batch systems.  ``worker FOLDER`` reads names from its
+``worker REGISTRY FOLDER TASK …`` does the named tasks of the plan in a run folder
+and ends: for hands and batch systems.  ``worker REGISTRY FOLDER`` reads names from its
 input, one per line, and answers each with a line of JSON: so one process does
 many tasks and imports what they need once.  When its input ends while it owes
 an answer, whoever asked is gone, and it ends itself and all it has started.
@@ -22,6 +22,7 @@ from hypercover.errors import CallError, HypercoverError, OutputError
 from hypercover.jobs.local import STOPPED
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles
+from hypercover.jobs.registry import Registry
 from hypercover.jobs.work import do_task
 from hypercover.stopping import Stopped, stop_at_signal
 
@@ -32,10 +33,13 @@ def main(arguments: Sequence[str]) -> int:
     """Do tasks by name or from the input; return 0, 1 (failed) or 2 (called wrongly)."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        if not arguments:
-            raise CallError("Give a run folder and the names of tasks to do.")
-        folder, *names = arguments
-        plan = Plan.load(folder)
+        if len(arguments) < 2:
+            raise CallError(
+                "Give a registry such as hypercover.experiment.task_kinds:REGISTRY, a run "
+                "folder and the names of tasks to do."
+            )
+        registry, folder, *names = arguments
+        plan = Plan.load(folder, Registry.at(registry))
         if not names:
             return _Service(plan, Path(folder)).run()
         return max(_by_hand(plan, Path(folder), name) for name in names)

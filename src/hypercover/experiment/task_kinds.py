@@ -1,0 +1,90 @@
+"""The tasks of experiments, searches and large images: every kind there is, in one place.
+
+A new kind of task is a function, the model of its arguments, and one line in
+`REGISTRY`.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from hypercover.experiment.schema import FoldKind
+from hypercover.experiment.spec import Name, Positive
+from hypercover.jobs.registry import Arguments, Registry, TaskKind
+
+__all__ = ["REGISTRY"]
+
+_Seed = Annotated[int, Field(ge=0, lt=2**33)]
+"""Seed of a draw: those of an experiment are below 2³², its repeats and folds count on."""
+_Number = Annotated[int, Field(ge=0, lt=2**40)]
+
+
+class _OfSplit(Arguments):
+    split: Name
+    seed: _Seed
+
+
+class _OfFeatures(Arguments):
+    name: Name
+
+
+class _OfTraining(Arguments):
+    model: Name
+    split: Name
+    seed: _Seed
+
+
+class _OfMap(Arguments):
+    model: Name
+    only_best: bool = False
+
+
+class _OfFolds(Arguments):
+    model: Name
+    by: FoldKind
+
+
+class _OfRow(Arguments):
+    model: Name
+    by: FoldKind
+    costs: Annotated[list[Positive], Field(min_length=1, max_length=100)]
+    gamma: Positive | None = None
+    scale: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "_OfRow":
+        if (self.gamma is None) == (self.scale is None):
+            raise ValueError("must have either gamma or scale")
+        return self
+
+
+class _OfTiles(Arguments):
+    first: _Number
+    stop: _Number
+
+
+REGISTRY = Registry(
+    "hypercover.experiment.task_kinds:REGISTRY",
+    {
+        "draw_scene": TaskKind("hypercover.experiment.tasks:draw_scene"),
+        "make_split": TaskKind("hypercover.experiment.tasks:make_split", _OfSplit),
+        "make_features": TaskKind("hypercover.experiment.tasks:make_features", _OfFeatures),
+        "train": TaskKind("hypercover.experiment.tasks:train", _OfTraining),
+        "draw_map": TaskKind("hypercover.experiment.tasks:draw_map", _OfMap),
+        "reduce_run": TaskKind("hypercover.experiment.reduce:reduce_run"),
+        "check_classes": TaskKind("hypercover.experiment.class_checks:check_classes"),
+        "keep_view": TaskKind("hypercover.experiment.view:keep_view"),
+        "report_run": TaskKind("hypercover.experiment.reduce:report_run"),
+        "fold_samples": TaskKind(
+            "hypercover.experiment.search_tasks:fold_samples", _OfFolds
+        ),
+        "search_gamma": TaskKind("hypercover.experiment.search_tasks:search_gamma", _OfRow),
+        "tabulate": TaskKind("hypercover.experiment.search_tasks:tabulate"),
+        "fit_chain": TaskKind("hypercover.experiment.feature_tiles:fit_chain"),
+        "compute_some": TaskKind(
+            "hypercover.experiment.feature_tiles:compute_some", _OfTiles
+        ),
+        "predict_some": TaskKind("hypercover.experiment.map_tiles:predict_some", _OfTiles),
+    },
+)
+"""Every kind of task that a plan of this package may hold."""
