@@ -3,9 +3,12 @@
 import pytest
 import yaml
 
-from hypercover.errors import ExperimentError
+from hypercover.errors import CallError, ExperimentError, LabelError
 from hypercover.experiment.reading import dump, load_experiment, parse
 from hypercover.experiment.schema import Experiment
+from hypercover.features.chain import Chain
+from hypercover.scene.classtable import read_legend
+from hypercover.scene.formats.plainyaml import plain_yaml
 
 
 @pytest.fixture
@@ -155,7 +158,18 @@ def test_all_faults_are_told_at_once(folder):
         ("name: !!python/object/apply:os.system [true]", "not valid YAML"),
         ("\x00", "not valid YAML"),
         ("[" * 20_000, "not valid YAML: a value cannot be read"),
-        ("name: 2001-99-99", "not valid YAML: a value cannot be read"),
+        ("name: !!set {a, b}", "line 1: a value of the YAML type 'set' is not allowed"),
+        ("name: a\nseed: !!omap [a: 1]", "line 2: a value of the YAML type 'omap'"),
+        ("name: !!pairs [a: 1]", "a value of the YAML type 'pairs'"),
+        ("!!set [a]", "a value of the YAML type 'set'"),
+        ("name: !!binary aGk=", "a value of the YAML type 'binary'"),
+        ("name: !!timestamp x", "a value of the YAML type 'timestamp'"),
+        ("name: !own x", "a value of the YAML type '!own'"),
+        ("!!map [a]", "a value of the YAML type 'map'"),
+        ("seed: !!bool x", "not valid YAML: a value cannot be read"),
+        ("seed: !!int ''", "not valid YAML: a value cannot be read"),
+        ("seed: =", "a value of the YAML type 'value'"),
+        ("? [a, b]\n: 1", "found unhashable key"),
         (f"seed: {'1' * 5000}", "not valid YAML: a value cannot be read"),
         (
             "name: a\nseed: 1\nname: b",
@@ -212,3 +226,23 @@ def test_an_override_that_makes_no_sense_is_refused(folder, change):
 
 def test_every_key_is_known_to_its_spec():
     assert set(document()) <= set(Experiment.model_fields)
+
+
+def test_a_date_is_a_text(folder):
+    assert plain_yaml("name: 2001-99-99") == {"name": "2001-99-99"}
+    assert parse(document(name="2026-11-30"), folder).name == "2026-11-30"
+
+
+@pytest.mark.parametrize(
+    "value", ["!!set {a}", "!!omap [a: 1]", "!!bool x", "!!binary aGk="]
+)
+def test_every_yaml_goes_through_one_loader(tmp_path, value):
+    """Experiments, settings on the command line, class tables and chains of features."""
+    with pytest.raises(ExperimentError, match="has no YAML value"):
+        load_experiment("demo", [f"name={value}"])
+    table = tmp_path / "classes.yaml"
+    table.write_text(value)
+    with pytest.raises(LabelError, match="is no table of classes"):
+        read_legend(table)
+    with pytest.raises(CallError, match="is no list"):
+        Chain.parse(f"[{value}]")

@@ -14,8 +14,9 @@ from hypercover.errors import ExperimentError
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.split_specs import SplitSpec
 from hypercover.files import write_text
+from hypercover.scene.formats.plainyaml import explained_yaml, plain_yaml
 
-__all__ = ["built_in", "dump", "load_experiment", "parse", "plain_yaml"]
+__all__ = ["built_in", "dump", "load_experiment", "parse"]
 
 _LARGEST = 2**20
 """Bytes; an experiment file of more than a megabyte is not one."""
@@ -100,37 +101,7 @@ def _document(path: Path) -> Any:
     except UnicodeDecodeError:
         raise ExperimentError(f"{path} is not text; give a YAML file.") from None
     except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" at line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise ExperimentError(f"{path} is not valid YAML{line}: {problem}.") from None
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML in which every value stands once, where it is meant.
-
-    Aliases can unfold until they fill any memory, and of a key that stands
-    twice YAML would quietly drop the first.
-    """
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse an alias and compose everything else."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias (*name) is not allowed; write its value out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Refuse a key that stands twice, and read ``on`` as a key's name, not as a truth."""
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise yaml.MarkedYAMLError(
-                problem=f"the key {twice[0]} stands twice", problem_mark=node.start_mark
-            )
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:bool":
-                key.tag = "tag:yaml.org,2002:str"
-        return super().construct_mapping(node, deep)
+        raise ExperimentError(f"{path} is not valid YAML{explained_yaml(error)}.") from None
 
 
 def _is_path(names: list[str]) -> bool:
@@ -138,17 +109,6 @@ def _is_path(names: list[str]) -> bool:
     of_split = names[0] in ("split", "beside") and names[-1] in ("train", "test", "path")
     of_model = len(names) == 3 and (names[0], names[2]) == ("models", "windows")
     return of_split or of_model or tuple(names) in _PATHS
-
-
-def plain_yaml(text: str) -> Any:
-    """Read YAML in which every value stands once, where it is meant."""
-    loader = _PlainLoader(text)
-    try:
-        return loader.get_single_data()
-    except (ValueError, RecursionError) as error:
-        raise yaml.YAMLError(f"a value cannot be read ({error})") from None
-    finally:
-        loader.dispose()
 
 
 def _override(document: Any, override: str, here: Path) -> None:

@@ -8,8 +8,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hypercover.errors import CallError
-from hypercover.experiment.reading import plain_yaml
 from hypercover.jobs.wanted import Wanted
+from hypercover.scene.formats.plainyaml import explained_yaml, plain_yaml
 
 __all__ = ["Scheduler", "site_path", "site_wishes", "wanted_of"]
 
@@ -56,10 +56,10 @@ def site_wishes() -> dict[str, Any]:
         raise CallError(f"{path} is larger than 64 KiB; that is no file of defaults.")
     try:
         wishes = plain_yaml(text.decode())
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CallError(
-            f"{path} is not valid YAML ({' '.join(str(error).split())})."
-        ) from None
+    except UnicodeDecodeError:
+        raise CallError(f"{path} is not text; write it as UTF-8.") from None
+    except yaml.YAMLError as error:
+        raise CallError(f"{path} is not valid YAML{explained_yaml(error)}.") from None
     if wishes is None:
         return {}
     if not isinstance(wishes, dict):

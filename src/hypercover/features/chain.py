@@ -10,6 +10,7 @@ from hypercover.errors import CallError, ModelError
 from hypercover.features.catalog import Step
 from hypercover.features.feature import Arrays, Feature, Progress, Settings, part_of
 from hypercover.features.named import NAMED
+from hypercover.scene.formats.plainyaml import plain_yaml
 from hypercover.scene.scene import Scene
 
 __all__ = ["Chain", "Spec"]
@@ -197,8 +198,8 @@ def _fit_transform(
 def _listed(text: str) -> list[Any]:
     """Read the list form of YAML out of a text, as a command is given it."""
     try:
-        listed = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError):
+        listed = plain_yaml(text)
+    except yaml.YAMLError:
         listed = None
     if not isinstance(listed, list):
         raise CallError(

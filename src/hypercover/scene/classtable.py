@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from hypercover.errors import LabelError
+from hypercover.scene.formats.plainyaml import plain_yaml
 from hypercover.scene.legend import LandClass, Legend, default_color
 
 __all__ = ["read_legend"]
@@ -66,10 +69,8 @@ def _rows(suffix: str, text: str) -> Iterable[Mapping[str, Any]]:
     if suffix == ".json":
         return _listed(json.loads(text))
     if suffix in {".yaml", ".yml"}:
-        import yaml
-
         try:
-            return _listed(yaml.safe_load(text))
+            return _listed(plain_yaml(text))
         except yaml.YAMLError as error:
             raise ValueError("no YAML") from error
     first = text.splitlines()[0] if text.strip() else ""
