@@ -18,9 +18,11 @@ from hypercover.errors import OutputError
 __all__ = [
     "DRAFT",
     "atomic",
+    "check_local",
     "check_writable",
     "explained",
     "is_abandoned",
+    "is_address",
     "make_folder",
     "missing_folders",
     "sweep_drafts",
@@ -33,6 +35,11 @@ DRAFT = re.compile(
 )
 """What `atomic` calls a file that is not whole yet."""
 
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
+"""An address, also one that went through Path, which takes two slashes for one; no drive
+letter."""
+_VIRTUAL = re.compile(r"/+vsi[a-z0-9_]*([/?]|$)", re.IGNORECASE)
+"""The file systems of GDAL: /vsicurl/, /vsizip/, /vsicurl?url=."""
 _serial = itertools.count()
 _LONGEST_PART = 255
 """Bytes that the usual file systems allow for each part of a path."""
@@ -60,6 +67,37 @@ def explained(path: Path, error: OSError) -> OutputError:
     return OutputError(error.errno, f"Cannot write {path}: {reason}.")
 
 
+def is_address(path: str | Path) -> bool:
+    """Tell whether a path names a network, or what GDAL takes for a file system of its own.
+
+    Examples
+    --------
+    >>> is_address("https://example.org/map.tif"), is_address("/vsis3/bucket/map.tif")
+    (True, True)
+    >>> is_address("maps/map.tif"), is_address("C:/maps/map.tif")
+    (False, False)
+    """
+    text = str(path)
+    shared = text.startswith("\\\\")
+    return shared or "://" in text or bool(_VIRTUAL.match(text) or _ADDRESS.match(text))
+
+
+def check_local(path: str | Path) -> None:
+    """Refuse to write to an address.
+
+    Raises
+    ------
+    OutputError
+        If the path names a network or a virtual file system of GDAL.
+    """
+    if is_address(path):
+        raise OutputError(
+            errno.EINVAL,
+            f"Only files on this machine are opened and written, got {str(path)[:200]}; give "
+            "the path of a file.",
+        )
+
+
 def make_folder(path: str | Path) -> Path:
     """Make a folder (and its parents) and return it, or say why it cannot be.
 
@@ -68,6 +106,7 @@ def make_folder(path: str | Path) -> Path:
     OutputError
         If the folder cannot be made or is not a folder.
     """
+    check_local(path)
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,6 +136,7 @@ def check_writable(path: str | Path) -> Path:
         If a folder or a device has its name, a part of the path is a file, its
         folder may not be written to, or the name is too long.
     """
+    check_local(path)
     target = Path(path)
     _check_length(target)
     try:

@@ -2,9 +2,8 @@
 
 import shlex
 
-import typer
-
 from hypercover.cli.options import PREPARED
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -26,8 +25,8 @@ def command(run: PREPARED) -> None:
         Plan.load(folder, REGISTRY)
     busy = at_work(submission)
     if submission is None or not busy:
-        typer.echo("No job of this run waits or runs.")
+        say("No job of this run waits or runs.")
         return
     submission.system.cancel(busy)
     again = shlex.join(["hypercover", "resume", str(folder)])
-    typer.echo(f"Cancelled: {', '.join(busy)}. To go on: {again}")
+    say(f"Cancelled: {', '.join(busy)}. To go on: {again}")

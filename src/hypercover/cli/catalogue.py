@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 
+from hypercover.cli.tables import cell
 from hypercover.errors import counted
 from hypercover.scene.catalog import KnownFile, KnownScene
 
@@ -21,8 +21,8 @@ def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
         table.add_column(column)
     for scene in scenes:
         table.add_row(
-            escape(scene.key),
-            escape(scene.title),
+            cell(scene.key),
+            cell(scene.title),
             _size(scene),
             str(scene.bands),
             str(scene.classes or _UNKNOWN),
@@ -38,18 +38,18 @@ def scene_lines(scene: KnownScene) -> list[RenderableType]:
     table.add_column()
     # An address that is cut short leads nowhere.
     table.add_column(overflow="fold")
-    table.add_row("sensor", escape(scene.sensor))
+    table.add_row("sensor", cell(scene.sensor))
     table.add_row("image", f"{_size(scene)} pixels × {counted(scene.bands, 'band')}")
-    table.add_row("wavelengths", escape(scene.wavelengths))
-    table.add_row("bad bands", escape(scene.bad_bands))
+    table.add_row("wavelengths", cell(scene.wavelengths))
+    table.add_row("bad bands", cell(scene.bad_bands))
     for file in scene.files:
         _add_file(table, file)
     for defect in scene.defects:
-        table.add_row("defect", escape(defect))
-    table.add_row("licence", escape(scene.licence))
-    table.add_row("cite", escape(scene.citation))
+        table.add_row("defect", cell(defect))
+    table.add_row("licence", cell(scene.licence))
+    table.add_row("cite", cell(scene.citation))
     return [
-        f"[bold]{escape(scene.title)}[/] ({escape(scene.key)})",
+        f"[bold]{cell(scene.title)}[/] ({cell(scene.key)})",
         table,
         *_classes(scene),
     ]
@@ -63,9 +63,9 @@ def _size(scene: KnownScene) -> str:
 
 def _add_file(table: Table, file: KnownFile) -> None:
     """Say where a file is and what it is known by."""
-    table.add_row("file", escape(f"{file.name} ({file.role})"))
+    table.add_row("file", cell(f"{file.name} ({file.role})"))
     for address in dict.fromkeys((file.address, *file.downloads)):
-        table.add_row("", escape(address))
+        table.add_row("", cell(address))
     for kind, value in (("SHA-256", file.sha256), ("git blob", file.git_blob)):
         if value is not None:
             table.add_row("", f"{kind} {value}")
@@ -88,6 +88,6 @@ def _classes(scene: KnownScene) -> list[RenderableType]:
     for one in land:
         pixels = _UNKNOWN if one.pixels is None else f"{one.pixels:,}"
         table.add_row(
-            str(one.code), f"[{one.color}]■[/] {one.color}", escape(one.name), pixels
+            str(one.code), f"[{one.color}]■[/] {one.color}", cell(one.name), pixels
         )
     return ["", table]

@@ -54,13 +54,14 @@ def command(
 
 
 def _table(found: "RunComparison") -> "Table":
-    from rich.markup import escape
     from rich.table import Table
+
+    from hypercover.cli.tables import cell
 
     title = f"overall accuracy in %, {found.split} split" + (
         f" ({found.mark})" if found.mark else ""
     )
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=cell(title), title_justify="left")
     for column in ("first", "second", "seed"):
         table.add_column(column)
     heads = ("first", "second", "first −\nsecond", "95 % interval", "p", "only one\nright",
@@ -68,7 +69,7 @@ def _table(found: "RunComparison") -> "Table":
     for column in heads:
         table.add_column(column, justify="right")
     for pair in found.pairs:
-        names = (escape(pair.first.label), escape(pair.second.label))
+        names = (cell(pair.first.label), cell(pair.second.label))
         if len(found.seeds) > 1:
             mean = _cells(pair.found.overall)
             table.add_row(*names, f"mean of {len(found.seeds)}", *mean, "", "")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import MAJORITY, SIEVE, WITHIN
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -45,7 +46,6 @@ def command(
     Example: hypercover export runs/demo/maps/cnn.tif -o fields.gpkg --minimum-area 0.5
     """
     from hypercover.cli.progress import bar
-    from hypercover.cli.tables import say
     from hypercover.experiment.map_export import MapExport
     from hypercover.scene.writing import check_apart
 
@@ -63,8 +63,8 @@ def _network(model: Path, out: Path) -> None:
     from hypercover.experiment.export import export_onnx
 
     apart = export_onnx(model, out)
-    typer.echo(f"Graph: {out}")
+    say(f"Graph: {out}")
     if apart is None:
-        typer.echo("Not compared with the model: onnxruntime is not installed.")
+        say("Not compared with the model: onnxruntime is not installed.")
     else:
-        typer.echo(f"ONNX Runtime and the model differ by {apart:.1g} on a random tile.")
+        say(f"ONNX Runtime and the model differ by {apart:.1g} on a random tile.")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from hypercover.cli.terminal import say
+
 __all__ = ["command"]
 
 
@@ -36,5 +38,5 @@ def command(
     scene = known_scene(name)
     folder = out or Path("data") / scene.key
     for got in fetch_scene(scene, folder, look_in=data or default_folders(), watch=bar):
-        typer.echo(f"{got.file.name}: {got.path} ({got.how})")
-    typer.echo(f"Cite: {scene.citation}")
+        say(f"{got.file.name}: {got.path} ({got.how})")
+    say(f"Cite: {scene.citation}")

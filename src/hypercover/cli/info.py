@@ -16,6 +16,7 @@ from hypercover.cli.options import (
     LEGEND,
     VARIABLE,
 )
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -64,4 +65,4 @@ def command(
     for what, figure in pictures.items():
         path = folder / f"{scene.name}-{what}.png"
         draw.save(figure, path)
-        typer.echo(f"Picture: {path}")
+        say(f"Picture: {path}")

@@ -26,6 +26,7 @@ from hypercover.cli.options import (
     SEED,
     VARIABLE,
 )
+from hypercover.cli.terminal import say
 from hypercover.errors import CallError
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ def _say_file(file: Path, samples: int, features: int, seen: str) -> None:
     from hypercover.samples.libsvm_positions import positions_beside
 
     size = f"{counted(samples, 'sample')}, {counted(features, 'feature')}"
-    typer.echo(f"Data: {file} ({size}: {seen})")
-    typer.echo(f"Positions: {positions_beside(file)}")
+    say(f"Data: {file} ({size}: {seen})")
+    say(f"Positions: {positions_beside(file)}")
 
 
 def map_(
@@ -142,9 +143,9 @@ def map_(
 
     check_apart(out, predicted, positions)
     pixels = map_prediction(predicted, positions, out, confidence=confidence)
-    typer.echo(f"Map: {out} ({pixels:,} pixels)")
+    say(f"Map: {out} ({pixels:,} pixels)")
     if confidence:
-        typer.echo(f"Confidence: {confidence}")
+        say(f"Confidence: {confidence}")
 
 
 def info(data: DATA, positions: POSITIONS = None) -> None:
@@ -186,20 +187,21 @@ def _check_belongs(data: Path, places: "Positions", samples: int, largest: int) 
 
 def _tables(data: Path, found: "Contents", places: "Positions | None") -> list[Any]:
     """Say what is in a data file: its size, and its classes."""
-    from rich.markup import escape
     from rich.table import Table
+
+    from hypercover.cli.tables import cell
 
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     rows = {"file": str(data), "samples": f"{found.samples:,}", **_facts(found, places)}
     for name, value in rows.items():
-        facts.add_row(name, escape(value))
+        facts.add_row(cell(name), cell(value))
     classes = Table(title="classes", title_justify="left")
     classes.add_column("label", justify="right")
     classes.add_column("name")
     classes.add_column("samples", justify="right")
     names = {land.code: land.name for land in places.legend} if places else {}
     for label, count in found.per_class.items():
-        classes.add_row(str(label), escape(names.get(label, "–")), f"{count:,}")
+        classes.add_row(str(label), cell(names.get(label, "–")), f"{count:,}")
     return [facts, classes]
 
 
@@ -238,7 +240,7 @@ def read(
     with bar("Reading") as advance:
         files = restore(data, out, positions=positions, progress=advance)
     for what, file in zip(("Scene", "Labels"), files, strict=False):
-        typer.echo(f"{'Arrays' if file.suffix == '.npz' else what}: {file}")
+        say(f"{'Arrays' if file.suffix == '.npz' else what}: {file}")
 
 
 def export(
@@ -254,10 +256,10 @@ def export(
     from hypercover.experiment.libsvm_models import export_model
 
     ranges, advice = export_model(model, out)
-    typer.echo(f"Model: {out}")
+    say(f"Model: {out}")
     if ranges is not None:
-        typer.echo(f"Scaling: {ranges}")
-    typer.echo(advice)
+        say(f"Scaling: {ranges}")
+    say(advice)
 
 
 def import_(
@@ -295,7 +297,7 @@ def import_(
         label_field=label_field, legend=legend, keep_bands=keep_bands,
         drop_bands=drop_bands)  # fmt: skip
     said = import_model(file, opened, out, ranges=ranges)
-    typer.echo(f"Model: {out} ({said})")
+    say(f"Model: {out} ({said})")
 
 
 VERBS: dict[str, Callable[..., None]] = {

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import PREPARED
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -33,14 +34,14 @@ def command(
     lost = [one.name for one in found.values() if one.word in ("failed", "gone")]
     names = selected(prepared.plan, task) if task else lost
     if not names:
-        typer.echo("Nothing failed; name a task to read its log.")
+        say("Nothing failed; name a task to read its log.")
     for name in names:
         one, files = found[name], TaskFiles(prepared.folder, name)
-        typer.echo(f"{name} ({one.word}), {files.log}:")
+        say(f"{name} ({one.word}), {files.log}:")
         lines = files.read_log().splitlines()
-        typer.echo("\n".join(lines if task else lines[-_TAIL:]))
+        say(*(lines if task else lines[-_TAIL:]))
         if one.home:
             array, _, element = one.home.rstrip("]").partition("[")
             printed = scripts_folder(prepared.folder) / f"{array}-{element}.out"
             if printed.exists():
-                typer.echo(f"Its job printed into {printed}")
+                say(f"Its job printed into {printed}")

@@ -1,6 +1,5 @@
 """The command ``hypercover``: its verbs, and what an error looks like."""
 
-import io
 import logging
 import os
 import sys
@@ -37,6 +36,7 @@ from hypercover.cli import (
     windows,
     work,
 )
+from hypercover.cli.terminal import PlainFormatter, guarded_streams, say
 from hypercover.errors import CallError, HypercoverError, OutputError
 
 __all__ = ["app", "main"]
@@ -62,9 +62,7 @@ def stoppable(verb: Callable[..., None]) -> Callable[..., None]:
         try:
             verb(*given, **options)
         except KeyboardInterrupt:
-            typer.echo(
-                "hypercover: stopped; run the same command again to go on.", err=True
-            )
+            say("hypercover: stopped; run the same command again to go on.", err=True)
             raise typer.Exit(130) from None
 
     return stopped_gently
@@ -110,7 +108,7 @@ def _say_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"hypercover {version('hypercover')}")
+        say(f"hypercover {version('hypercover')}")
         raise typer.Exit
 
 
@@ -132,18 +130,22 @@ def main() -> None:
     """Run the command; exit 0 done, 1 the run failed, 2 the call was wrong, 130 stopped."""
     # Threads that wait must sleep: spinning ones double the time on a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show "×" shows "?" and loses nothing else.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    with guarded_streams():
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(PlainFormatter())
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
+        _answer()
+
+
+def _answer() -> None:
+    """Run the verb that was called and turn an error into a sentence and an exit code."""
     try:
         app(prog_name="hypercover")
     except HypercoverError as error:
-        typer.echo(f"hypercover: {sentence(error)}", err=True)
+        say(f"hypercover: {sentence(error)}", err=True)
         sys.exit(2 if isinstance(error, CallError | OutputError) else 1)
     except MemoryError:
-        typer.echo(
+        say(
             "hypercover: the memory of this machine does not suffice; select fewer bands, "
             "cut the image, or use a larger machine.",
             err=True,

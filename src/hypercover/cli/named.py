@@ -1,11 +1,12 @@
 """Giving a named experiment its scene before it is read."""
 
-import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from hypercover.cli.options import run_folder
+from hypercover.cli.terminal import say
 from hypercover.errors import CallError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def scene_changes(
             run_folder(out, _name(experiment, overrides)),
             data=data or (),
             choice=cast(Choice, choice or "auto"),
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=partial(say, err=True),
             progress=advance,
         )
 

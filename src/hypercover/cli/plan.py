@@ -16,6 +16,7 @@ from hypercover.cli.options import (
     changes,
     run_folder,
 )
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -56,4 +57,4 @@ def command(
     show_plan(asked)
     if ready:
         folder = shlex.quote(str(asked.folder))
-        typer.echo(f"Ready: hypercover work {folder} --task 1")
+        say(f"Ready: hypercover work {folder} --task 1")

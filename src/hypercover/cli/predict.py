@@ -18,6 +18,7 @@ from hypercover.cli.options import (
     VARIABLE,
     WITHIN,
 )
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -103,9 +104,9 @@ def command(
             executor=done_by,
             progress=advance,
         )
-    typer.echo(f"Map: {out}")
+    say(f"Map: {out}")
     if item is not None:
-        typer.echo(f"STAC item: {item}")
+        say(f"STAC item: {item}")
     for name, path in shares.items():
         if path is not None:
-            typer.echo(f"{name.capitalize()}: {path}")
+            say(f"{name.capitalize()}: {path}")

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from hypercover.cli.terminal import say
+
 __all__ = ["bar", "duration"]
 
 _QUIET = 5.0
@@ -33,7 +35,6 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         yield _lines(title)
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         Progress,
@@ -41,6 +42,8 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+
+    from hypercover.cli.tables import new_console
 
     columns = (
         TextColumn("{task.description}"),
@@ -50,7 +53,7 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=new_console(stderr=True), transient=True) as progress:
         row = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(row, completed=done, total=total)
 
@@ -67,6 +70,6 @@ def _lines(title: str) -> Callable[[int, int], None]:
             return
         said = now
         left = (now - began) / done * (total - done)
-        print(f"{title}: {100 * done // total} %, {duration(left)} left", file=sys.stderr)
+        say(f"{title}: {100 * done // total} %, {duration(left)} left", err=True)
 
     return advance

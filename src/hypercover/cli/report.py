@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from hypercover.cli.terminal import say
+
 __all__ = ["command"]
 
 
@@ -15,4 +17,4 @@ def command(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> No
     """
     from hypercover.maps.report import write_report
 
-    typer.echo(f"Report: {write_report(run)}")
+    say(f"Report: {write_report(run)}")

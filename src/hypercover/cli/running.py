@@ -16,6 +16,7 @@ from hypercover.cli.tables import (
     feature_lines,
     gap_table,
     interval_lines,
+    new_console,
     note_lines,
     say,
     show,
@@ -78,7 +79,6 @@ def _watching() -> Iterator[Callable[[Event], None]]:
     if not sys.stderr.isatty():
         yield _lines()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -88,7 +88,7 @@ def _watching() -> Iterator[Callable[[Event], None]]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=new_console(stderr=True), transient=True) as progress:
         row = progress.add_task("starting", total=1.0, left="")
 
         def watch(event: Event) -> None:
@@ -114,6 +114,6 @@ def _lines() -> Callable[[Event], None]:
         said = time.monotonic()
         what = event.what if ends else event.message
         line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
-        print(f"[{100 * event.done:3.0f} %] {line}", file=sys.stderr, flush=True)
+        say(f"[{100 * event.done:3.0f} %] {line}", err=True)
 
     return watch

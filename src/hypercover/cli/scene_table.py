@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 
+from hypercover.cli.tables import cell
 from hypercover.errors import counted
 from hypercover.scene.orientation import orientation_words
 from hypercover.scene.origin import marked
@@ -24,7 +24,7 @@ def scene_table(scene: Scene) -> list[RenderableType]:
     """Say what a scene holds: its shape, bands, place and classes."""
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in _facts(scene):
-        facts.add_row(name, escape(value))
+        facts.add_row(cell(name), cell(value))
     parts: list[RenderableType] = [facts]
     if scene.labels is not None:
         parts.append(_class_table(scene))
@@ -109,5 +109,5 @@ def _class_table(scene: Scene) -> Table:
     counts = np.bincount(scene.usable_labels.ravel())
     for land in scene.legend:
         count = int(counts[land.code]) if land.code < len(counts) else 0
-        table.add_row(str(land.code), f"[{land.color}]██[/]", escape(land.name), str(count))
+        table.add_row(str(land.code), f"[{land.color}]██[/]", cell(land.name), str(count))
     return table

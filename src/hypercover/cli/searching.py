@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from hypercover.cli.progress import duration
-from hypercover.cli.tables import say
+from hypercover.cli.tables import new_console, say
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.search import run_search
@@ -119,9 +119,9 @@ def _cell(table: Mapping[str, Any], row: int, column: int) -> Text:
 
 def _show(table: RenderableType, columns: int) -> None:
     """Print a table to stdout, as wide as it is where nobody watches."""
-    console = Console(highlight=False)
+    console = new_console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=_MARGIN + _CELL * columns)
+        console = new_console(width=_MARGIN + _CELL * columns)
     console.print(table)
 
 
@@ -135,7 +135,7 @@ def _watching(
         return
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), transient=True) as live:
+    with Live(console=new_console(stderr=True), transient=True) as live:
 
         def watch(event: Event) -> None:
             live.update(watcher.screen(event))
@@ -181,7 +181,7 @@ class _Watcher:
         self._said = time.monotonic()
         what = event.message if event.what == "progress" else self._outcome(event)
         line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
-        print(f"[{100 * event.done:3.0f} %] {line}", file=sys.stderr, flush=True)
+        say(f"[{100 * event.done:3.0f} %] {line}", err=True)
 
     def _outcome(self, event: Event) -> str:
         """Say what a row came to, where the task was a row that is done."""

@@ -18,6 +18,7 @@ from hypercover.cli.options import (
     SEED,
     VARIABLE,
 )
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -84,4 +85,4 @@ def command(
         scene, split, out, name=name, chain=chain, nwfe=nwfe, window=window, seed=seed,
         made=[variable, axes, crop], watch=bar)  # fmt: skip
     for file in files:
-        typer.echo(f"Data: {file.path} ({counted(file.samples, 'sample')}: {file.seen})")
+        say(f"Data: {file.path} ({counted(file.samples, 'sample')}: {file.seen})")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import SEED
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -61,4 +62,4 @@ def command(
             preset=preset,
             progress=advance,
         )
-    typer.echo(f"Image (simulated): {cube}\nLabels: {labels}")
+    say(f"Image (simulated): {cube}", f"Labels: {labels}")

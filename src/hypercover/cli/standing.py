@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from hypercover.cli.progress import duration
-from hypercover.cli.tables import say, show
+from hypercover.cli.tables import new_console, say, show
 from hypercover.errors import counted
 from hypercover.experiment.prepared import Prepared
 from hypercover.jobs.executor import State
@@ -80,7 +80,7 @@ def _watch(prepared: Prepared, *, tasks: bool) -> None:
     """Show where a run stands on a terminal, anew until nothing runs or waits."""
     from rich.live import Live
 
-    with Live(console=Console(), auto_refresh=False) as live:
+    with Live(console=new_console(), auto_refresh=False) as live:
         while True:
             seen = look(prepared)
             lines = (Text(line) for line in _summary(prepared, seen))

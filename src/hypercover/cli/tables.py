@@ -1,13 +1,15 @@
 """Tables on stdout: what models are worth."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 
+from hypercover.cli.terminal import plain, say, steered, unguarded
 from hypercover.maps.search_words import choice_words, choices_words, edge_words
 from hypercover.maps.words import main_name, spread_words
 from hypercover.scene.origin import mark
@@ -15,11 +17,13 @@ from hypercover.scene.origin import mark
 __all__ = [
     "accuracy_table",
     "calibration_lines",
+    "cell",
     "choice_lines",
     "curve_table",
     "feature_lines",
     "gap_table",
     "interval_lines",
+    "new_console",
     "note_lines",
     "say",
     "show",
@@ -27,23 +31,41 @@ __all__ = [
     "unscored_lines",
 ]
 
-_PLAIN_WIDTH = 110
-"""Columns when stdout is no terminal."""
+_PLAIN_WIDTH, _LONGEST_CELL = 110, 300
+"""Columns when stdout is no terminal; signs shown in a cell."""
+
+
+class _PlainConsole(Console):
+    """A console whose own colours and movements are the only ones that reach the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(steered(segment.text), segment.style)
+
+
+def new_console(*, stderr: bool = False, **options: Any) -> Console:
+    """Return a console for stdout or stderr; text in it cannot steer the terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    return _PlainConsole(file=unguarded(stream), highlight=False, **options)
+
+
+def cell(text: object) -> str:
+    """Return text from outside for a table: one plain line, not too long, no markup."""
+    return escape(plain(text, _LONGEST_CELL))
 
 
 def show(*parts: RenderableType) -> None:
     """Print tables and lines to stdout, wide enough when nobody watches."""
-    console = Console(highlight=False)
+    console = new_console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_WIDTH)
+        console = new_console(width=_PLAIN_WIDTH)
     for part in parts:
         console.print(part)
-
-
-def say(*lines: str) -> None:
-    """Print lines to stdout as they are: a path must stay in one piece to be copied."""
-    for line in lines:
-        typer.echo(line)
 
 
 def _percent(value: float | None, spread: float | None = None) -> str:
@@ -64,7 +86,7 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
     title = f"{metrics['name']}: accuracy in %"
     if said := mark(metrics["scene"]):
         title += f" ({said})"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=cell(title), title_justify="left")
     for column in ("split", "model"):
         table.add_column(column)
     for column in (
@@ -82,8 +104,8 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
         for name, model in part["models"].items():
             spread = model.get("spread") or {}
             table.add_row(
-                escape(label),
-                escape(name),
+                cell(label),
+                cell(name),
                 _percent(model["overall_accuracy"], spread.get("overall_accuracy")),
                 _between(model.get("interval")),
                 _percent(model["average_accuracy"], spread.get("average_accuracy")),
@@ -110,7 +132,7 @@ def curve_table(metrics: Mapping[str, Any]) -> list[Table]:
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [found[model, share] for share in shares]
         cells = [_percent(row["overall_accuracy"], row["spread"]) for row in own]
-        table.add_row(escape(model), *cells)
+        table.add_row(cell(model), *cells)
     return [table]
 
 
@@ -145,7 +167,7 @@ def gap_table(metrics: Mapping[str, Any]) -> Table:
     for row in metrics["gap"]["rows"]:
         first = row["split"] == "random"
         table.add_row(
-            escape(row["model"]) if first else "",
+            cell(row["model"]) if first else "",
             row["split"],
             _percent(row["overall_accuracy"], row["spread"]),
             _percent(row["centre_in_window"]),

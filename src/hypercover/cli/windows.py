@@ -18,6 +18,7 @@ from hypercover.cli.options import (
     SEED,
     VARIABLE,
 )
+from hypercover.cli.terminal import say
 
 if TYPE_CHECKING:
     from hypercover.samples.window_writer import Draft, WindowWriter
@@ -101,7 +102,7 @@ def _write(writer: "WindowWriter", scene: "Scene") -> None:
         with bar("Writing") as advance:
             draft.write(window_pieces(scene, writer), advance)
     size = writer.path.stat().st_size
-    typer.echo(f"Windows: {writer.path} ({_bytes(size)} on the disk)")
+    say(f"Windows: {writer.path} ({_bytes(size)} on the disk)")
 
 
 def _say_size(writer: "WindowWriter") -> None:
@@ -114,11 +115,11 @@ def _say_size(writer: "WindowWriter") -> None:
         f"and {counted(len(about.bands), 'band')}"
     )
     if writer.coordinates_only:
-        typer.echo(f"{what}: coordinates only")
+        say(f"{what}: coordinates only")
         return
     times = about.window**2
     pixels = _bytes(writer.bytes // times)
-    typer.echo(
+    say(
         f"{what}: {_bytes(writer.bytes)} before compression, {times} times the {pixels} of "
         "their centre pixels"
     )
@@ -127,9 +128,9 @@ def _say_size(writer: "WindowWriter") -> None:
 def _say_draft(draft: "Draft", total: int) -> None:
     """Say what becomes of a draft that was found."""
     if draft.discarded:
-        typer.echo("A draft of another scene, size or split was discarded.")
+        say("A draft of another scene, size or split was discarded.")
     if draft.done:
-        typer.echo(f"Going on after {draft.done:,} of {total:,} windows.")
+        say(f"Going on after {draft.done:,} of {total:,} windows.")
 
 
 def _bytes(count: int) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hypercover.cli.options import PREPARED
+from hypercover.cli.terminal import say
 
 __all__ = ["command"]
 
@@ -52,9 +53,9 @@ def command(
             names,
             threads=threads,
             grace=grace,
-            say=typer.echo,
+            say=say,
             check=lambda: find_prepared(run),
         )
     except Stopped:
-        typer.echo("hypercover: stopped; run the same command again to go on.", err=True)
+        say("hypercover: stopped; run the same command again to go on.", err=True)
         raise typer.Exit(_STOPPED) from None

@@ -2,14 +2,12 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from json import dumps
 from pathlib import Path
 from typing import Any
-
-import rasterio
 
 from hypercover.errors import CallError, RunError, SceneError
 from hypercover.experiment.task_kinds import REGISTRY
@@ -21,6 +19,7 @@ from hypercover.jobs.record import read_json
 from hypercover.jobs.run import Event, run_plan
 from hypercover.scene.bands import select_bands
 from hypercover.scene.companions import identity
+from hypercover.scene.formats.gdal import gdal_env
 from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
 
@@ -162,6 +161,6 @@ def tile_tasks(kind: str, count: int, key: str, needs: tuple[str, ...] = ()) -> 
     ]
 
 
-def reading() -> rasterio.Env:
+def reading() -> AbstractContextManager[Any]:
     """Return the context in which GDAL keeps little of an image."""
-    return rasterio.Env(GDAL_CACHEMAX=_READ_CACHE)
+    return gdal_env(GDAL_CACHEMAX=_READ_CACHE)

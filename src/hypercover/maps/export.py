@@ -1,6 +1,5 @@
 """Writing maps that open right in any GIS: georeferenced, coloured, named."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -8,15 +7,15 @@ from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, RasterioError
 from rasterio.transform import Affine
 
 from hypercover.errors import CallError, LabelError, OutputError
 from hypercover.files import atomic
 from hypercover.maps.check import CHECK_LEGEND, Parts, class_check
 from hypercover.maps.style import ramp_style, readable, remove_sidecars, sidecars
+from hypercover.scene.formats.gdal import copy_raster, create_raster, open_raster
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.origin import Origin
@@ -116,10 +115,7 @@ def _raster(
     """Open a raster for writing; it appears only when all of it is written."""
     with atomic(path) as draft:
         with _said_clearly(path), _overviewed(draft, profile) as plain:
-            with (
-                rasterio.Env(GDAL_PAM_ENABLED="NO"),
-                _opened(plain, "w", **profile) as raster,
-            ):
+            with create_raster(plain, **profile) as raster:
                 if colors is not None:
                     raster.write_colormap(1, colors)
                 for band, name in enumerate(names, start=1):
@@ -142,23 +138,20 @@ def _overviewed(draft: Path, profile: Mapping[str, Any]) -> Iterator[Path]:
     if profile["count"] > 1:
         yield draft
         return
-    from rasterio.shutil import copy
-
     plain = draft.with_name(f"{draft.stem}.plain{draft.suffix}")
     floating = np.issubdtype(np.dtype(profile["dtype"]), np.floating)
     try:
         yield plain
-        with rasterio.Env(GDAL_PAM_ENABLED="NO"), _quiet():
-            copy(
-                plain,
-                draft,
-                driver="COG",
-                compress="deflate",
-                predictor="yes" if floating else "no",
-                blocksize=BLOCK,
-                bigtiff="if_safer",
-                overview_resampling="average" if floating else "mode",
-            )
+        copy_raster(
+            plain,
+            draft,
+            driver="COG",
+            compress="deflate",
+            predictor="yes" if floating else "no",
+            blocksize=BLOCK,
+            bigtiff="if_safer",
+            overview_resampling="average" if floating else "mode",
+        )
         _read_back(draft)
     finally:
         plain.unlink(missing_ok=True)
@@ -172,19 +165,6 @@ def _tags(origin: Origin) -> dict[str, str]:
         if origin.get(what):
             tags |= {f"HYPERCOVER_{what.upper()}": "yes", "TIFFTAG_IMAGEDESCRIPTION": words}
     return tags
-
-
-def _opened(path: Path, mode: str, **profile: Any) -> Any:
-    """Open a raster without rasterio's warning that it may have no place on Earth."""
-    with _quiet():
-        return rasterio.open(path, mode, **profile)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
 
 
 @contextmanager
@@ -201,7 +181,7 @@ def _said_clearly(path: Path) -> Iterator[None]:
 
 def _read_back(path: Path) -> None:
     """Read every block once: GDAL may be silent about a disk that fills up on closing."""
-    with _opened(path, "r") as raster:
+    with open_raster(path, drivers=("GTiff",)) as raster:
         for _, window in raster.block_windows(1):
             raster.read(window=window)
 

@@ -3,12 +3,12 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 
 from hypercover.errors import ModelError, counted
 from hypercover.maps.export import BLOCK
@@ -22,6 +22,7 @@ from hypercover.maps.layers import (
 )
 from hypercover.maps.tiles import Tile, read_with_margin, tiles
 from hypercover.memory import available_bytes
+from hypercover.scene.formats.gdal import gdal_env
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.scene import Scene, blank_invalid
 
@@ -94,9 +95,9 @@ class Predictor:
             "side": self._side,
         }
 
-    def reading(self) -> rasterio.Env:
+    def reading(self) -> AbstractContextManager[Any]:
         """Return the context in which GDAL keeps no more of the image than is allowed."""
-        return rasterio.Env(GDAL_CACHEMAX=min(_READ_CACHE, max(2**20, self.memory // 8)))
+        return gdal_env(GDAL_CACHEMAX=min(_READ_CACHE, max(2**20, self.memory // 8)))
 
     @property
     def _side(self) -> int:

@@ -1,6 +1,5 @@
 """Class maps as polygons: one shape for each region, with the class it is of."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hypercover.maps.geojson import Part, write_geojson
 from hypercover.maps.regions import Outlines, Regions
 from hypercover.maps.style import category_style
 from hypercover.scene.classmap import ClassMap
+from hypercover.scene.formats.gdal import write_vector
 from hypercover.scene.legend import Legend
 
 __all__ = ["DRIVERS", "write_polygons"]
@@ -168,25 +168,22 @@ def _write_geopackage(
     from pyogrio.errors import DataSourceError, FieldError, GeometryError
 
     options = {"driver": "GPKG", "layer": target.stem, "crs": crs}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'crs' was not provided")
-        try:
-            for number, part in enumerate(parts):
-                _append(draft, part, options | {"append": number > 0})
-        except (DataSourceError, FieldError, GeometryError, RuntimeError) as error:
-            raise OutputError(
-                f"Cannot write {target}: not all of it reached the disk, perhaps because "
-                "the disk is full; free some space or choose another folder."
-            ) from error
+    try:
+        for number, part in enumerate(parts):
+            _append(draft, part, options | {"append": number > 0})
+    except (DataSourceError, FieldError, GeometryError, RuntimeError) as error:
+        raise OutputError(
+            f"Cannot write {target}: not all of it reached the disk, perhaps because "
+            "the disk is full; free some space or choose another folder."
+        ) from error
 
 
 def _append(draft: Path, part: Part, options: dict[str, Any]) -> None:
-    import pyogrio
     import shapely
 
     shapes, columns = part
-    pyogrio.raw.write(
-        str(draft),
+    write_vector(
+        draft,
         geometry=shapely.to_wkb(shapes),
         field_data=list(columns.values()),
         fields=list(columns),

@@ -109,13 +109,14 @@ class Entries:
 
     def _check_crs(self, text: str) -> None:
         """Refuse a coordinate system that is no WKT."""
-        from rasterio import Env
         from rasterio.crs import CRS
         from rasterio.errors import CRSError
 
+        from hypercover.scene.formats.gdal import gdal_env
+
         try:
             # Inside it GDAL does not print errors of its own.
-            with Env():
+            with gdal_env():
                 CRS.from_wkt(text)
         except CRSError as error:
             raise self.damaged(f"its coordinate system {text[:40]!r} is no WKT") from error

@@ -1,19 +1,17 @@
 """Split files: a GeoTIFF map of parts and a JSON file that vouches for it."""
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.transform import Affine
 
 from hypercover.errors import OutputError, SplitError
 from hypercover.files import atomic, make_folder, write_json
 from hypercover.samples.split import PART_COLORS, PARTS, Split
+from hypercover.scene.formats.gdal import GDAL_ERRORS, create_raster, open_raster
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
@@ -83,27 +81,22 @@ def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
     }
     with atomic(path) as draft:
         try:
-            with _raster(draft, "w", compress="deflate", **profile) as raster:
+            with create_raster(
+                draft, driver="GTiff", compress="deflate", **profile
+            ) as raster:
                 raster.write(split.parts, 1)
                 raster.write_colormap(1, colors)
                 raster.update_tags(NOTES=" ".join(split.notes))
                 raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
             # GDAL may be silent about a disk that fills up on closing.
             whole = np.array_equal(_read_map(draft, [height, width]), split.parts)
-        except (RasterioError, SplitError):
+        except (*GDAL_ERRORS, SplitError):
             whole = False
         if not whole:
             raise OutputError(
                 f"Cannot write {path}: not all of it reached the disk, perhaps because the "
                 "disk is full; free some space or choose another folder."
             )
-
-
-def _raster(path: Path, mode: str = "r", **profile: Any) -> Any:
-    """Open a GeoTIFF; a scene without a place on Earth is nothing to warn of."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, mode, driver="GTiff", **profile)
 
 
 def read_split(folder: Path, stem: str) -> Split:
@@ -169,12 +162,12 @@ def _read_map(path: Path, shape: list[Any]) -> npt.NDArray[np.uint8]:
     if not path.is_file():
         raise _damaged(path, "it does not exist")
     try:
-        with _raster(path) as raster:
+        with open_raster(path, drivers=("GTiff",)) as raster:
             found = [raster.height, raster.width]
             if found != shape or raster.height * raster.width > _MAX_PIXELS:
                 raise _damaged(path, f"its shape is {found} and not {shape}")
             if raster.count != 1 or raster.dtypes[0] != "uint8":
                 raise _damaged(path, "it is not one band of 8-bit codes")
             return np.asarray(raster.read(1), dtype=np.uint8)
-    except (RasterioError, RasterioIOError) as error:
+    except GDAL_ERRORS as error:
         raise _damaged(path, "it is no readable GeoTIFF") from error

@@ -1,7 +1,6 @@
 """Writing cubes as GeoTIFF, ENVI or HDF5, strip by strip, with all that is known of the bands."""
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
@@ -10,17 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 from affine import Affine
-from rasterio.errors import NotGeoreferencedWarning
 
 from hypercover.errors import CallError, OutputError, SceneError
 from hypercover.files import atomic, check_writable, sweep_drafts, write_text
 from hypercover.scene.companions import companions
 from hypercover.scene.formats import intact
 from hypercover.scene.formats.envi import class_lines, finish_header, listable
+from hypercover.scene.formats.gdal import GDAL_ERRORS, create_raster
 from hypercover.scene.formats.pam import sidecar, to_xml
-from hypercover.scene.formats.raster import GDAL_ERRORS, grid_of_raster, opened
+from hypercover.scene.formats.raster import grid_of_raster, opened
 from hypercover.scene.grid import Grid
 from hypercover.scene.header import GAINS, OFFSETS, factors, kept
 from hypercover.scene.labels import as_codes, check_size, offset
@@ -375,12 +373,8 @@ def _created(
     settings = dict(options) | {"height": grid.rows, "width": grid.cols, "crs": grid.crs}
     if grid.placed:
         settings["transform"] = Affine(*grid.transform)
-    with rasterio.Env(GDAL_PAM_ENABLED="NO"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            file = rasterio.open(draft, "w", driver=driver, **settings)
-        with file:
-            yield file
+    with create_raster(draft, driver=driver, **settings) as file:
+        yield file
 
 
 def _check_whole(draft: Path, grid: Grid, target: Path) -> None:

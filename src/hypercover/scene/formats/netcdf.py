@@ -152,12 +152,13 @@ def _crs(mapping: Member | None) -> str | None:
     if mapping is None:
         return None
     from rasterio.crs import CRS
-    from rasterio.env import Env
     from rasterio.errors import CRSError
+
+    from hypercover.scene.formats.gdal import gdal_env
 
     for key in ("crs_wkt", "spatial_ref"):
         text = mapping.attrs.get(key)
-        with Env(), suppress(CRSError):
+        with gdal_env(), suppress(CRSError):
             if isinstance(text, str):
                 return str(CRS.from_wkt(text).to_wkt())
     return None

@@ -1,8 +1,6 @@
 """Images and label maps in the raster formats of GDAL, read piece by piece."""
 
-import logging
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,17 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import xarray as xr
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from hypercover.errors import SceneError, counted
 from hypercover.scene.formats import intact
 from hypercover.scene.formats.bandmasks import Masks, masks_of
 from hypercover.scene.formats.envi import RAW, data_file, has_header
+from hypercover.scene.formats.gdal import DRIVERS, GDAL_ERRORS, open_raster
 from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 from hypercover.scene.grid import Grid, with_grid
@@ -45,21 +40,9 @@ __all__ = [
     "read_window",
 ]
 
-logging.getLogger("rasterio").addHandler(logging.NullHandler())
-
-GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""What rasterio raises; GDAL's own errors come through where it does not wrap them."""
 _LONGEST_NAME = 200
 _NUMBERED = re.compile(r"band[ _]*\d+\b", re.IGNORECASE)
 """Descriptions that only count the bands, such as GDAL makes up."""
-DRIVERS = (
-    "GTiff", "ENVI", "LAN", "HFA", "EHdr", "PNG", "JPEG", "JP2OpenJPEG", "BMP", "GIF",
-    "WEBP", "PNM", "NITF", "RST", "SAGA", "AAIGrid", "GSAG", "GSBG", "GS7BG",
-    "RMF", "ELAS", "SGI", "MFF", "FIT", "RRASTER", "BT", "DTED", "USGSDEM",
-)  # fmt: skip
-"""Formats whose pixels lie in the file or beside it.  PCIDSK, VRT and others that name
-any file or network address are left out; a VRT must be allowed."""
-_QUIET = {"GDAL_HTTP_MAX_RETRY": "0", "CPL_DEBUG": "OFF", "GDAL_VRT_ENABLE_PYTHON": "NO"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +65,9 @@ class Layer:
 def opened(path: Path) -> Iterator[Any]:
     """Open a raster with the formats allowed, quietly, or say why it cannot be."""
     try:
-        drivers = ["VRT"] if vrt_allowed() and is_vrt(path) else list(DRIVERS)
-        with rasterio.Env(**_QUIET):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                dataset = DatasetReader(str(path.absolute()), driver=drivers)
-            with dataset:
-                yield dataset
+        drivers = ("VRT",) if vrt_allowed() and is_vrt(path) else DRIVERS
+        with open_raster(path, drivers) as dataset:
+            yield dataset
     except (*GDAL_ERRORS, OSError, UnicodeDecodeError) as error:
         raise SceneError(_unreadable(path)) from error
 

@@ -6,15 +6,12 @@ from enum import Enum
 from pathlib import Path
 
 from hypercover.errors import SceneError
+from hypercover.files import is_address
 from hypercover.scene.formats.vrt import ALLOWING, is_vrt, vrt_allowed, vrt_sources
 
 __all__ = ["SHAPES", "Kind", "is_json", "kind_of", "local_file"]
 
 _HEAD = 1024
-_NETWORK = ("/vsi", "\\\\")
-_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
-"""An address that went through Path, which takes two slashes for one; no drive letter."""
-
 
 SHAPES = "GeoPackage, GeoJSON, Shapefile and FlatGeobuf"
 """Formats that shapes are read from."""
@@ -46,7 +43,7 @@ def local_file(path: str | Path) -> Path:
         If the path points to a network, into an archive, to a folder or nowhere.
     """
     text = str(path)
-    if text.startswith(_NETWORK) or "://" in text or _ADDRESS.match(text):
+    if is_address(text):
         raise SceneError(
             f"Only files on this machine are opened, got {text}; download it first "
             "and give the path of the file."

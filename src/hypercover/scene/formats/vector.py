@@ -1,8 +1,6 @@
 """Labels from vector files: the attribute that names the class, burnt into pixels."""
 
-import logging
 import shlex
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError, counted
+from hypercover.scene.formats.gdal import (
+    GDAL_ERRORS,
+    read_vector,
+    vector_info,
+    vector_layers,
+)
 from hypercover.scene.formats.links import refuse_links
 from hypercover.scene.formats.signature import SHAPES, is_json
 from hypercover.scene.grid import Grid
@@ -19,8 +23,6 @@ from hypercover.scene.labels import LabelMap, as_codes
 from hypercover.scene.legend import MAX_CODE
 
 __all__ = ["read_vector_area", "read_vector_labels"]
-
-logging.getLogger("pyogrio").addHandler(logging.NullHandler())
 
 _LARGEST = 2**31
 """Bytes of a vector file that is read whole."""
@@ -114,21 +116,15 @@ def read_vector_area(path: Path, grid: Grid) -> npt.NDArray[np.bool_]:
 
 def _read(path: Path, field: str | None, *, bare: bool = False) -> _Shapes:
     """Read shapes and the attribute of their class, or none of all attributes."""
-    import pyogrio
     import shapely
     from pyogrio.errors import DataLayerError, DataSourceError
 
     _check_file(path)
-    text = str(path.absolute())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            layer = _layer(path, pyogrio.list_layers(text))
-            info = _checked(path, pyogrio.read_info(text, layer=layer))
-            chosen = [] if bare else [_field(path, info, field)]
-            meta, _, wkb, columns = pyogrio.raw.read(
-                text, layer=layer, columns=chosen, force_2d=True
-            )
+        layer = _layer(path, vector_layers(path))
+        info = _checked(path, vector_info(path, layer))
+        chosen = [] if bare else [_field(path, info, field)]
+        meta, _, wkb, columns = read_vector(path, layer, chosen)
         geometries = shapely.from_wkb(wkb)
     except LabelError:
         raise
@@ -274,8 +270,6 @@ def _reprojected(
     import shapely
     from rasterio.crs import CRS
     from rasterio.warp import transform
-
-    from hypercover.scene.formats.raster import GDAL_ERRORS
 
     if crs is None or grid.crs is None:
         return geometries

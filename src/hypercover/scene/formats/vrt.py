@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from hypercover.errors import SceneError
+from hypercover.files import is_address
 from hypercover.scene.formats.plainxml import plain_xml
 
 __all__ = ["ALLOWING", "is_vrt", "vrt_allowed", "vrt_sources"]
@@ -68,7 +69,7 @@ def _source(path: Path, element: ET.Element) -> Path:
     source = Path(text)
     if element.get("relativeToVRT") == "1":
         source = path.parent / source
-    if "://" in text or text.startswith(("/vsi", "\\\\")) or not source.is_file():
+    if "://" in text or is_address(text) or not source.is_file():
         raise SceneError(
             f"{path} names {text[:80]!r}, which is no file on this machine; a VRT may only "
             "put together images that are."

@@ -1,0 +1,204 @@
+"""GDAL: the one place where raster and vector files are opened and created, offline."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
+
+from hypercover.errors import SceneError
+from hypercover.files import check_local
+
+__all__ = [
+    "DRIVERS",
+    "GDAL_ERRORS",
+    "copy_raster",
+    "create_raster",
+    "gdal_env",
+    "open_raster",
+    "read_vector",
+    "vector_info",
+    "vector_layers",
+    "write_vector",
+]
+
+for _library in ("rasterio", "pyogrio"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises; GDAL's own errors come through where it does not wrap them."""
+DRIVERS = (
+    "GTiff", "ENVI", "LAN", "HFA", "EHdr", "PNG", "JPEG", "JP2OpenJPEG", "BMP", "GIF",
+    "WEBP", "PNM", "NITF", "RST", "SAGA", "AAIGrid", "GSAG", "GSBG", "GS7BG",
+    "RMF", "ELAS", "SGI", "MFF", "FIT", "RRASTER", "BT", "DTED", "USGSDEM",
+)  # fmt: skip
+"""Formats whose pixels lie in the file or beside it.  PCIDSK, VRT and others that name
+any file or network address are left out; a VRT must be allowed."""
+_OFFLINE = {
+    # No such kind of proxy exists: curl gives up before it sends anything anywhere.
+    "GDAL_HTTP_PROXY": "none://none",
+    "GDAL_HTTP_MAX_RETRY": "0",
+    # No address ends so: /vsicurl/, /vsis3/ and their kin open nothing.
+    "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
+    # Only the companions that a format names are looked for, as they are checked here.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "CPL_DEBUG": "OFF",
+}
+"""Options of GDAL under which it reaches no network and runs no code."""
+_COMPANIONS = (".ovr", ".OVR", ".msk", ".MSK")
+"""Overviews and masks, which GDAL opens beside an image in any format it knows."""
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_LARGEST_SIDECAR = 2**26
+"""Bytes of an ``.aux.xml``, which GDAL reads whole."""
+
+
+def gdal_env(**options: Any) -> AbstractContextManager[Any]:
+    """Return a context in which GDAL reaches no network, with more options of GDAL."""
+    context: AbstractContextManager[Any] = rasterio.Env(**_OFFLINE, **options)
+    return context
+
+
+@contextmanager
+def open_raster(path: Path, drivers: Sequence[str] = DRIVERS) -> Iterator[Any]:
+    """Open a raster by some drivers of GDAL, quietly and offline.
+
+    Raises
+    ------
+    SceneError
+        If the file, its ``.aux.xml``, ``.ovr`` or ``.msk`` points to other files.
+    RasterioError
+        If GDAL cannot open it.
+    """
+    check_local(path)
+    _check_companions(path)
+    with gdal_env():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = DatasetReader(str(path.absolute()), driver=list(drivers))
+        with dataset:
+            _check_overviews(dataset, path)
+            yield dataset
+
+
+def _check_companions(path: Path) -> None:
+    """Refuse overviews and masks that are no TIFF files: a VRT could name any address."""
+    sidecar = path.with_name(f"{path.name}.aux.xml")
+    if sidecar.is_file() and sidecar.stat().st_size > _LARGEST_SIDECAR:
+        raise SceneError(
+            f"{sidecar} is larger than {_LARGEST_SIDECAR // 2**20} MiB, no notes on an "
+            "image; remove it."
+        )
+    for suffix in _COMPANIONS:
+        beside = path.with_name(path.name + suffix)
+        if not beside.is_file():
+            continue
+        with beside.open("rb") as file:
+            if file.read(4) not in _TIFF:
+                raise SceneError(
+                    f"{beside}, which GDAL would open with the image, is no TIFF file and "
+                    "could point to other files and networks; remove it."
+                )
+        with open_raster(beside, drivers=("GTiff",)):
+            pass  # Its own tags and companions are looked at.
+
+
+def _check_overviews(dataset: Any, path: Path) -> None:
+    """Refuse an image whose tags or ``.aux.xml`` name overviews elsewhere.
+
+    GDAL opens what they name, in any format and on any network, as soon as it
+    is asked for overviews or for the mask.
+    """
+    named = {key.upper(): text for key, text in dataset.tags(ns="OVERVIEWS").items()}
+    target = named.get("OVERVIEW_FILE")
+    if target is not None:
+        raise SceneError(
+            f"{path} names overviews in another file ({target[:80]!r}), which are never "
+            "followed; remove OVERVIEW_FILE from its tags and its .aux.xml, or save the "
+            "image anew (gdal_translate)."
+        )
+
+
+@contextmanager
+def create_raster(path: Path, **profile: Any) -> Iterator[Any]:
+    """Create a raster and give it to be written to; no ``.aux.xml`` comes beside it.
+
+    Raises
+    ------
+    OutputError
+        If the path is an address.
+    RasterioError
+        If GDAL cannot write it.
+    """
+    check_local(path)
+    with gdal_env(GDAL_PAM_ENABLED="NO"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path, "w", **profile)
+        with dataset:
+            yield dataset
+
+
+def copy_raster(source: Path, target: Path, **options: Any) -> None:
+    """Copy a raster into another format, without an ``.aux.xml``."""
+    from rasterio.shutil import copy
+
+    check_local(target)
+    with gdal_env(GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        copy(source.absolute(), target.absolute(), **options)
+
+
+@contextmanager
+def _pyogrio() -> Iterator[Any]:
+    """Give pyogrio, whose GDAL is another than rasterio's, offline and quiet."""
+    import pyogrio
+
+    before = {key: pyogrio.get_gdal_config_option(key) for key in _OFFLINE}
+    pyogrio.set_gdal_config_options(_OFFLINE)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield pyogrio
+    finally:
+        pyogrio.set_gdal_config_options(before)
+
+
+def vector_layers(path: Path) -> npt.NDArray[np.object_]:
+    """List the layers of a vector file: name and kind of geometry (n, 2)."""
+    check_local(path)
+    with _pyogrio() as pyogrio:
+        return np.asarray(pyogrio.list_layers(path.absolute()), dtype=object)
+
+
+def vector_info(path: Path, layer: str | None) -> dict[str, Any]:
+    """Say what a layer holds, as :func:`pyogrio.read_info`."""
+    check_local(path)
+    with _pyogrio() as pyogrio:
+        return dict(pyogrio.read_info(path.absolute(), layer=layer))
+
+
+def read_vector(path: Path, layer: str | None, columns: Sequence[str]) -> tuple[Any, ...]:
+    """Read shapes as WKB and some columns of a layer, as :func:`pyogrio.raw.read`."""
+    check_local(path)
+    with _pyogrio() as pyogrio:
+        return tuple(
+            pyogrio.raw.read(
+                path.absolute(), layer=layer, columns=list(columns), force_2d=True
+            )
+        )
+
+
+def write_vector(path: Path, **what: Any) -> None:
+    """Write or append shapes and columns, as :func:`pyogrio.raw.write`."""
+    check_local(path)
+    with _pyogrio() as pyogrio:
+        pyogrio.raw.write(str(path.absolute()), **what)
