@@ -1,13 +1,15 @@
 """Writing files so that a crash leaves either the old one or the new one."""
 
+import csv
 import errno
+import io
 import itertools
 import json
 import os
 import platform
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -20,6 +22,7 @@ __all__ = [
     "atomic",
     "check_local",
     "check_writable",
+    "csv_text",
     "explained",
     "is_abandoned",
     "is_address",
@@ -40,6 +43,9 @@ _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
 letter."""
 _VIRTUAL = re.compile(r"/+vsi[a-z0-9_]*([/?]|$)", re.IGNORECASE)
 """The file systems of GDAL: /vsicurl/, /vsizip/, /vsicurl?url=."""
+_FORMULA = re.compile(r"[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that a spreadsheet computes, and the same signs in full width."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 _serial = itertools.count()
 _LONGEST_PART = 255
 """Bytes that the usual file systems allow for each part of a path."""
@@ -257,3 +263,30 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as JSON atomically; NaN is not JSON and is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    r"""Return rows of cells as CSV text that no spreadsheet takes for formulas.
+
+    Text that begins like a formula, as a class name in a stranger's file can, gets
+    an apostrophe in front; numbers stay numbers, and None is an empty cell.
+
+    Source: OWASP, CSV injection.
+
+    Examples
+    --------
+    >>> csv_text([["name", "share"], ["=1+1", -0.5], ["Corn, late", None]])
+    'name,share\n\'=1+1,-0.5\n"Corn, late",\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [_harmless(cell) for cell in row] for row in rows
+    )
+    return text.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    """Return a cell as it is, or with an apostrophe in front."""
+    if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return cell

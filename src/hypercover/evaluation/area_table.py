@@ -1,12 +1,11 @@
 """Area tables: estimated areas and accuracies of each class, for people and for files."""
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from math import isfinite
 
 from hypercover.evaluation.area import AreaEstimate, Estimates, Z
+from hypercover.files import csv_text
 
 __all__ = ["AreaRow", "AreaTable"]
 
@@ -95,16 +94,14 @@ class AreaTable:
 
     def csv(self) -> str:
         """Write the table as CSV text, a row a class; the overall accuracy is in every row."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         names = [field.name for field in fields(AreaRow)]
-        writer.writerow([*names, "unit", *_OVERALL])
         found = self.estimate.overall
         whole = [float(found.value), float(found.error), *found.interval().tolist()]
-        for row in self.rows():
-            cells = [*astuple(row), self.unit, *whole]
-            writer.writerow([_cell(cell) for cell in cells])
-        return text.getvalue()
+        rows = (
+            [_cell(cell) for cell in (*astuple(row), self.unit, *whole)]
+            for row in self.rows()
+        )
+        return csv_text([[*names, "unit", *_OVERALL], *rows])
 
 
 def _with_ends(found: Estimates, at: int) -> list[float]:

@@ -1,12 +1,11 @@
 """Confusion tables: the matrices of several models as one CSV file."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hypercover.evaluation import metrics
 from hypercover.evaluation.evaluate import Evaluation
+from hypercover.files import csv_text
 
 __all__ = ["confusion_csv"]
 
@@ -19,13 +18,7 @@ def confusion_csv(evaluations: Mapping[str, Evaluation]) -> str:
     the row, the last row the user's accuracy of the column, and their corner
     the overall accuracy; a cell with nothing to divide by is empty.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for position, (name, evaluation) in enumerate(evaluations.items()):
-        if position:
-            writer.writerow([])
-        writer.writerows(_table(name, evaluation))
-    return text.getvalue()
+    return "\n".join(csv_text(_table(*one)) for one in evaluations.items())
 
 
 def _table(name: str, evaluation: Evaluation) -> Iterator[list[Any]]:

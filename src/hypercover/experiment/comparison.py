@@ -1,7 +1,5 @@
 """Comparing runs: every pair of their models on the test pixels they have in common."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from hypercover.evaluation.intervals import codes_of
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.units import units_of_split
 from hypercover.experiment.folder import RunFolder
-from hypercover.files import write_json, write_text
+from hypercover.files import csv_text, write_json, write_text
 from hypercover.maps.record import Beside, Model, Record, Split, read_record
 from hypercover.maps.words import main_name
 from hypercover.scene.origin import mark
@@ -92,12 +90,10 @@ class RunComparison:
 
     def csv(self) -> str:
         """Write a row for each measure of each pair, classes by code and name."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(
+        rows: list[list[object]] = [
             ["first", "second", "measure", "code", "name", "first_value", "second_value",
              "difference", "lower", "upper", "p_value"]
-        )  # fmt: skip
+        ]  # fmt: skip
         for pair in self.pairs:
             for measure, code, one in _rows(pair.found):
                 lower, upper = one.interval or (None, None)
@@ -105,10 +101,9 @@ class RunComparison:
                 name = "" if code is None else self.names.get(code, f"Class {code}")
                 numbers = ("" if cell is None else f"{cell:.6g}" for cell in cells)
                 shown = "" if code is None else code
-                writer.writerow(
-                    [pair.first.label, pair.second.label, measure, shown, name, *numbers]
-                )
-        return text.getvalue()
+                names = (pair.first.label, pair.second.label)
+                rows.append([*names, measure, shown, name, *numbers])
+        return csv_text(rows)
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``comparison.json``, ``comparison.csv`` and an agreement map of each pair.

@@ -1,14 +1,12 @@
 """The rows of a leak gap: every model under every split, with what leaks and what is lost."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, cast
 
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.schema import BlocksSpec, Experiment
-from hypercover.files import write_text
+from hypercover.files import csv_text, write_text
 from hypercover.samples.leakage import audit
 from hypercover.samples.split import Split
 from hypercover.scene.origin import marked
@@ -88,8 +86,5 @@ def _scores(model: Mapping[str, Any], random: Mapping[str, Any]) -> dict[str, An
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write rows as a table; what is not known stays empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    columns = list(rows[0])
+    return csv_text([columns, *([row[column] for column in columns] for row in rows)])

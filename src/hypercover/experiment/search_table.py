@@ -1,7 +1,5 @@
 """The table of a grid search: gamma down, C across, what each cell is worth and costs."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.experiment.search_cells import Cell
+from hypercover.files import csv_text
 
 __all__ = ["Rung", "Table", "tables_csv"]
 
@@ -160,12 +159,7 @@ _COLUMNS = (
 
 def tables_csv(tables: Iterable[Mapping[str, Any]]) -> str:
     """Return the tables of ``search.json`` as CSV, one line a cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for table in tables:
-        writer.writerows(_lines(table))
-    return text.getvalue()
+    return csv_text([_COLUMNS, *(line for table in tables for line in _lines(table))])
 
 
 def _lines(table: Mapping[str, Any]) -> Iterable[Sequence[Any]]:

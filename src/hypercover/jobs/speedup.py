@@ -1,11 +1,10 @@
 """What a run cost one task after another, what it took, and how busy each worker was."""
 
-import csv
-import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hypercover.files import csv_text
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import Record, TaskFiles
 
@@ -94,16 +93,14 @@ class SpeedUp:
 
         The speed-up of a worker is what it adds to that of all.
         """
-        written = io.StringIO()
-        lines = csv.writer(written, lineterminator="\n")
-        lines.writerow(COLUMNS)
         count, wall = sum(self.tasks.values()), f"{self.wall:.3f}"
         share = (f"{self.factor:.3f}", f"{self.efficiency:.3f}")
-        lines.writerow((f"all {self.workers}", count, f"{self.serial:.3f}", wall, *share))
+        together = (f"all {self.workers}", count, f"{self.serial:.3f}", wall, *share)
+        rows: list[tuple[object, ...]] = [COLUMNS, together]
         for worker, busy in sorted(self.busy.items()):
             part = f"{busy / self.wall if self.wall > 0 else 1.0:.3f}"
-            lines.writerow((worker, self.tasks[worker], f"{busy:.3f}", wall, part, part))
-        return written.getvalue()
+            rows.append((worker, self.tasks[worker], f"{busy:.3f}", wall, part, part))
+        return csv_text(rows)
 
     def stages_csv(self) -> str:
         """Return a line for each task: its seconds and its share of the sum.
@@ -115,14 +112,10 @@ class SpeedUp:
 
 def _share_lines(stages: Mapping[str, float]) -> str:
     """Return a line for each task, with its share of the seconds of all."""
-    written = io.StringIO()
-    lines = csv.writer(written, lineterminator="\n")
-    lines.writerow(STAGES)
     whole = sum(stages.values())
-    for task, seconds in stages.items():
-        share = seconds / whole if whole > 0 else 0.0
-        lines.writerow((task, f"{seconds:.3f}", f"{share:.4f}"))
-    return written.getvalue()
+    shares = {task: took / whole if whole > 0 else 0.0 for task, took in stages.items()}
+    rows = ((task, f"{stages[task]:.3f}", f"{shares[task]:.4f}") for task in stages)
+    return csv_text([STAGES, *rows])
 
 
 def stretches_of(records: Iterable[tuple[str, Record]]) -> list[Stretch]:
