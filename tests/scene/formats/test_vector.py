@@ -3,6 +3,7 @@
 import sqlite3
 import struct
 import threading
+from contextlib import closing
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -326,3 +327,78 @@ def test_of_two_layers_with_shapes_none_is_chosen_in_silence(tmp_path, utm, shap
     )  # fmt: skip
     with pytest.raises(LabelError, match=r"2 layers with shapes \(a, later\)"):
         open_labels(path, utm)
+
+
+ENDLESS = "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) SELECT "
+VIEW = f"CREATE VIEW {{}} AS {ENDLESS} i AS fid, i AS class, NULL AS geom FROM r"
+REGISTERED = (
+    "INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id) "
+    "SELECT 'more', data_type, 'more', srs_id FROM gpkg_contents",
+    "INSERT INTO gpkg_geometry_columns SELECT 'more', column_name, geometry_type_name, "
+    "srs_id, z, m FROM gpkg_geometry_columns",
+)
+
+
+def changed(path, *statements):
+    with closing(sqlite3.connect(path)) as database:
+        for name in ("ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY", "ST_IsEmpty"):
+            database.create_function(name, 1, lambda _: 0)
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        ((VIEW.format("more"), *REGISTERED), "more of .* is a view"),
+        (("ALTER TABLE fields RENAME TO f", VIEW.format("fields")), "fields of .* is a view"),
+        (("ALTER TABLE gpkg_contents RENAME TO c",
+          f"CREATE VIEW gpkg_contents AS {ENDLESS} c.* FROM c, r"), "gpkg_contents of .* is a view"),
+        ((VIEW.format("layer_styles"),), "layer_styles of .* is a view"),
+        (("CREATE VIRTUAL TABLE more USING fts4(class)", *REGISTERED), "virtual table"),
+        (("ALTER TABLE fields ADD big TEXT AS (hex(zeroblob(400000000)))",), "generated columns"),
+        (("DROP TABLE gpkg_contents",), "no GeoPackage"),
+    ],
+)  # fmt: skip
+def test_a_layer_that_is_computed_is_refused_before_it_runs(
+    tmp_path, utm, shapes, statements, said
+):
+    path = save(tmp_path / "fields.gpkg", shapes, **{"class": [1, 2, 2]})
+    changed(path, *statements)
+    with pytest.raises(LabelError, match=said):
+        read_vector_labels(path, utm)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        VIEW.format("beside"),
+        "CREATE TRIGGER wipe AFTER INSERT ON fields BEGIN DELETE FROM fields; END",
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)",
+    ],
+)
+def test_views_and_triggers_that_nothing_runs_do_no_harm(
+    tmp_path, utm, shapes, expected, statement
+):
+    path = save(tmp_path / "fields.gpkg", shapes, **{"class": [2, 7, 2]})
+    plain = read_vector_labels(path, utm).codes
+    changed(path, statement)
+    assert np.array_equal(read_vector_labels(path, utm).codes, plain)
+
+
+def test_looking_at_a_geopackage_has_an_end(tmp_path, utm, shapes, monkeypatch):
+    """The clock is asked while SQLite works, so that no listing takes for ever."""
+    monkeypatch.setattr("hypercover.scene.formats.geopackage._SECONDS", -1.0)
+    monkeypatch.setattr("hypercover.scene.formats.geopackage._STEPS", 1)
+    path = save(tmp_path / "fields.gpkg", shapes, **{"class": [1, 2, 2]})
+    with pytest.raises(LabelError, match="takes too long"):
+        read_vector_labels(path, utm)
+
+
+def test_more_shapes_than_are_read_are_refused(tmp_path, utm, shapes, monkeypatch):
+    monkeypatch.setattr("hypercover.scene.formats.vector._MOST", 2)
+    path = save(tmp_path / "fields.gpkg", shapes, **{"class": [1, 2, 2]})
+    with pytest.raises(LabelError, match="3 shapes, more than the 2"):
+        read_vector_labels(path, utm)

@@ -16,6 +16,7 @@ from hypercover.scene.formats.gdal import (
     vector_info,
     vector_layers,
 )
+from hypercover.scene.formats.geopackage import check_geopackage, is_sqlite
 from hypercover.scene.formats.links import refuse_links
 from hypercover.scene.formats.signature import SHAPES, is_json
 from hypercover.scene.grid import Grid
@@ -26,6 +27,8 @@ __all__ = ["read_vector_area", "read_vector_labels"]
 
 _LARGEST = 2**31
 """Bytes of a vector file that is read whole."""
+_MOST = 20_000_000
+"""Shapes that are read, some gigabytes in memory."""
 _LEAST = 8
 """Bytes that a shape takes at least; memory is taken for as many as a file says."""
 _DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf"}
@@ -152,6 +155,8 @@ def _check_file(path: Path) -> None:
         )
     if is_json(path):
         refuse_links(path)
+    elif is_sqlite(path):
+        check_geopackage(path)
 
 
 def _refuse_lines(path: Path, geometries: npt.NDArray[np.object_]) -> None:
@@ -190,6 +195,11 @@ def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
         raise LabelError(
             f"{path} says that it holds {info['features']:,} shapes, more than its bytes can "
             "be; it is damaged: save it again."
+        )
+    if info["features"] > _MOST:
+        raise LabelError(
+            f"{path} holds {info['features']:,} shapes, more than the {_MOST:,} that are read; "
+            "give those that are needed alone."
         )
     if info["features"] == 0:
         raise LabelError(f"{path} holds no shape; give one that has some.")
