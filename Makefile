@@ -1,14 +1,16 @@
 # make demo    set up, then a map, a report and an honest accuracy table from a simulated scene
 # make test    set up, then the fast tests, by two processes (or as many as JOBS says)
+# make fuzz    read spoilt files of every format for SECONDS (600) and keep what is found
 # make check   format, lint, types and doctests
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
+SECONDS ?= 600
 # Modules stay in one process, as their tests share runs; each process has one thread.
 PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope
 
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo test test-slow fuzz check format clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -35,6 +37,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow -q
+
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/fuzz/mutants.py --seconds $(SECONDS)
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks

@@ -303,7 +303,7 @@ def test_a_database_that_is_no_geopackage_is_refused(tmp_path, utm):
     database.execute("INSERT INTO fields VALUES (1)")
     database.commit()
     database.close()
-    with pytest.raises(LabelError, match="is of the format SQLite"):
+    with pytest.raises(LabelError, match="no GeoPackage"):
         open_labels(path, utm)
 
 

@@ -99,16 +99,29 @@ def _check_companions(path: Path) -> None:
         )
     for suffix in _COMPANIONS:
         beside = path.with_name(path.name + suffix)
-        if not beside.is_file():
-            continue
-        with beside.open("rb") as file:
-            if file.read(4) not in _TIFF:
-                raise SceneError(
-                    f"{beside}, which GDAL would open with the image, is no TIFF file and "
-                    "could point to other files and networks; remove it."
-                )
+        if beside.is_file() and beside.stat().st_size:
+            _check_companion(beside)
+
+
+def _check_companion(beside: Path) -> None:
+    with beside.open("rb") as file:
+        head = file.read(4)
+    if head not in _TIFF:
+        raise SceneError(
+            f"{beside}, which GDAL would open with the image, is no TIFF file and could "
+            "point to other files and networks; remove it."
+        )
+    try:
+        # Its own tags and companions are looked at.
         with open_raster(beside, drivers=("GTiff",)):
-            pass  # Its own tags and companions are looked at.
+            pass
+    except GDAL_ERRORS as error:
+        # Overviews are never read, but what a mask says must not get lost.
+        if beside.suffix.lower() == ".msk":
+            raise SceneError(
+                f"The mask {beside} cannot be read: it is damaged or cut short; copy it "
+                "again, or remove it to do without."
+            ) from error
 
 
 def _check_overviews(dataset: Any, path: Path) -> None:

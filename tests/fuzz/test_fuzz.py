@@ -1,0 +1,67 @@
+"""A short hunt among spoilt files: read, or refused in a sentence, within limits."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+from mutants import MEMORY, findings, mutate
+from seeds import SEEDS, Seed
+
+from hypercover.errors import CallError
+
+FEW = 10
+"""Mutants of each format; `make fuzz` looks at as many as there is time for."""
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_spoilt_files_are_read_or_refused_in_a_sentence(name, tmp_path):
+    found = [one for one in findings(name, SEEDS[name], range(FEW), tmp_path) if one]
+    assert not found, "\n".join(f"{one.number} {one.what}: {one.said}" for one in found)
+
+
+def made(folder):
+    (folder / "a").write_bytes(b"seed")
+    return [folder / "a"]
+
+
+def hang(_):
+    while True:
+        pass
+
+
+def fill_memory(_):
+    np.ones(MEMORY, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("read", "what"),
+    [
+        (lambda _: 1 // 0, "traceback"),
+        (lambda _: os.abort(), "crash"),
+        (hang, "hang"),
+        (fill_memory, "memory"),
+    ],
+)
+def test_each_kind_of_finding_is_found(tmp_path, monkeypatch, read, what):
+    """Without this the hunt could not fail."""
+    monkeypatch.setattr("mutants.PROCESSOR_SECONDS", 1)
+    seed = Seed(made, read)
+    assert [one.what for one in findings("a", seed, range(1), tmp_path)] == [what]
+
+
+def test_what_is_refused_in_a_sentence_is_no_finding(tmp_path):
+    def refuse(_):
+        raise CallError("A sentence.")
+
+    assert list(findings("a", Seed(made, refuse), range(2), tmp_path)) == [None, None]
+
+
+def test_mutants_repeat_and_differ():
+    data = b'{"code": 12, "name": "Corn"}' * 4
+    first = [mutate(data, random.Random(f"x {number}")) for number in range(60)]
+    again = [mutate(data, random.Random(f"x {number}")) for number in range(60)]
+    assert first == again
+    assert len(set(first)) > 50
+    assert mutate(b"", random.Random(1)) is not None
