@@ -233,10 +233,11 @@ def _from_map_info(parts: Sequence[str]) -> str | None:
 def _checked_crs(given: int | str) -> str | None:
     """Return a coordinate system as WKT, if it is one."""
     from rasterio.crs import CRS
-    from rasterio.env import Env
     from rasterio.errors import CRSError
 
-    with Env(), suppress(CRSError):
+    from hypercover.scene.formats.gdal import gdal_env
+
+    with gdal_env(), suppress(CRSError):
         found = CRS.from_epsg(given) if isinstance(given, int) else CRS.from_wkt(given)
         return str(found.to_wkt())
     return None
