@@ -69,7 +69,6 @@ def test_folders_that_are_missing_are_told_from_below(tmp_path):
         "-2+3",
         "@SUM(A1)",
         "\tx",
-        "\rx",
         "\uff1d1",
         "-",
         "=",
@@ -93,7 +92,8 @@ def test_no_cell_of_any_text_is_a_formula(rows):
     assert len(read) == len(rows)
     for cells, row in zip(read, rows, strict=True):
         for cell, text in zip(cells, row, strict=True):
-            assert cell in (text, f"'{text}")
+            plain = text.replace("\r", " ")
+            assert cell in (plain, f"'{plain}")
             number = re.fullmatch(
                 r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-](inf|nan)", cell
             )

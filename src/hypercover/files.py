@@ -43,7 +43,7 @@ _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
 letter."""
 _VIRTUAL = re.compile(r"/+vsi[a-z0-9_]*([/?]|$)", re.IGNORECASE)
 """The file systems of GDAL: /vsicurl/, /vsizip/, /vsicurl?url=."""
-_FORMULA = re.compile(r"[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = re.compile(r"[=+\-@\t\uff1d\uff0b\uff0d\uff20]")
 """How a cell begins that a spreadsheet computes, and the same signs in full width."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 _serial = itertools.count()
@@ -287,6 +287,9 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
 def _harmless(cell: object) -> object:
     """Return a cell as it is, or with an apostrophe in front."""
+    if isinstance(cell, str):
+        # Alone, it ends a line for some readers, and Python's writer does not quote it.
+        cell = cell.replace("\r", " ")
     if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"
     return cell

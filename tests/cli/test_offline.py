@@ -170,7 +170,8 @@ def test_masks_class_names_and_world_files_beside_an_image_are_still_read(tmp_pa
     path = tmp_path / "plain.tif"
     values = np.arange(20, dtype=np.uint8).reshape(1, 4, 5)
     profile = {"driver": "GTiff", "width": 5, "height": 4, "count": 1, "dtype": "uint8"}
-    with rasterio.open(path, "w", **profile) as file:
+    outside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False)
+    with outside, rasterio.open(path, "w", **profile) as file:
         file.write(values)
         mask = np.where(values[0] < 5, 0, 255).astype(np.uint8)
         file.write_mask(mask)
