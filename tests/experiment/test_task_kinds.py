@@ -9,7 +9,7 @@ from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.registry import Registry
 
 
-@pytest.mark.parametrize("kind", REGISTRY)
+@pytest.mark.parametrize("kind", list(REGISTRY))
 def test_a_kind_has_the_arguments_of_its_function(kind):
     function = REGISTRY[kind].load()
     assert f"{function.__module__}:{function.__name__}" == REGISTRY[kind].function
