@@ -12,6 +12,7 @@ import yaml
 
 from hypercover.classifiers.bundle import load_bundle, save_bundle
 from hypercover.classifiers.svm import SVMClassifier
+from hypercover.features.named import NWFE_FEATURES
 from hypercover.samples.libsvm import read_libsvm
 from hypercover.samples.libsvm_positions import read_positions
 from hypercover.samples.split import Split
@@ -97,6 +98,50 @@ def test_a_share_draws_training_and_test_files(fields, write, tmp_path):
     assert (tmp_path / "g-training.el").read_bytes() == first
     assert write("--train", 5, name="h.el").code == 0
     assert len(read_libsvm(tmp_path / "h-training.el", 6)[0]) == 15
+
+
+def test_half_a_pixel_is_rounded_as_asked(fields, write, tmp_path):
+    counts = np.bincount(fields.codes.ravel())[1:]
+    share = 2.5 / counts[0]
+    assert write("--train", share, "--halves", "up").code == 0
+    labels, _ = read_libsvm(tmp_path / "f-training.el", 6)
+    assert (labels == 1).sum() == 3
+    assert write("--train", share, name="g.el").code == 0
+    labels, _ = read_libsvm(tmp_path / "g-training.el", 6)
+    assert (labels == 1).sum() == 2
+    assert "--halves takes even or up" in write("--train", 0.5, "--halves", "down").sentence
+
+
+def test_nwfe_and_scaling_are_learnt_from_the_training_pixels(fields, write, tmp_path):
+    answer = write("--train", 0.5, "--nwfe", 2, "--scale")
+    assert answer.code == 0
+    assert f"Scaling: {tmp_path / 'f.range'}" in answer.out
+    for part in ("training", "test"):
+        _, values = read_libsvm(tmp_path / f"f-{part}.el", 2, dense=True)
+        places = read_positions(tmp_path / f"f-{part}.positions.json")
+        assert places.seen == "bands, nwfe:2, scaled to 0 to 1 by the training pixels"
+        if part == "training":
+            np.testing.assert_array_equal(values.min(axis=0), 0)
+            np.testing.assert_array_equal(values.max(axis=0), 1)
+
+
+def test_the_lectures_chain_means_its_nwfe_too(write, tmp_path, monkeypatch):
+    monkeypatch.setitem(NWFE_FEATURES, "lecture", 4)
+    assert write("--chain", "lecture").code == 0
+    assert read_positions(tmp_path / "f.positions.json").n_features == 4
+    assert write("--chain", "lecture", "--nwfe", 0, name="g.el").code == 0
+    assert read_positions(tmp_path / "g.positions.json").n_features > 100
+    answer = write("--chain", "lecture", "--all", name="h.el", labels=False)
+    assert answer.code == 2
+
+
+def test_a_prediction_without_a_last_line_break_is_mapped(predicted, call, tmp_path):
+    predicted.write_text(predicted.read_text()[:-1])
+    out = tmp_path / "map.tif"
+    answer = call("libsvm", "map", predicted, "--positions", tmp_path / "f.positions.json",
+                  "-o", out)  # fmt: skip
+    assert answer.code == 0
+    assert out.exists()
 
 
 def test_a_kept_split_is_followed(fields, write, tmp_path):
@@ -388,7 +433,6 @@ def predicted(write, tmp_path):
     ("change", "said"),
     [
         (lambda text: text[:-2], "labels where"),
-        (lambda text: text[:-1], "the last line has no line break"),
         (lambda text: text + "2\n", "it follows the labels of all"),
         (lambda text: "corn\n" + text[2:], "line 1: the label 'corn' is no class code"),
         (lambda text: "-1\n" + text[2:], "line 1: the label '-1' is no class code"),

@@ -1,5 +1,8 @@
 """``hypercover libsvm sets``: the lecture's files, and reading them back."""
 
+import os
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,17 +11,29 @@ import pytest
 from sklearn.datasets import load_svmlight_file
 
 from hypercover.classifiers.svm import SVMClassifier
+from hypercover.experiment.reading import load_experiment
+from hypercover.experiment.stages import split_for
 from hypercover.features.nwfe import NWFE
 from hypercover.samples.libsvm import read_libsvm
 from hypercover.samples.libsvm_positions import positions_beside, read_positions
 from hypercover.samples.window_file import WindowFile
+from hypercover.scene.reading import open_scene
 
+needs_libsvm = pytest.mark.skipif(
+    shutil.which("svm-train") is None and "CI" not in os.environ,
+    reason="LIBSVM's programs are not installed (on Debian: libsvm-tools)",
+)
 NAMES = [
     f"indian_{kind}_{part}.el"
     for kind in ("raw", "processed")
     for part in ("training", "test")
 ]
 CHAIN = "pca:2,esdap:area"
+
+
+def libsvm(program, *words):
+    call = [program, *map(str, words)]
+    return subprocess.run(call, capture_output=True, text=True, check=True).stdout
 
 
 @dataclass
@@ -46,7 +61,7 @@ def sets(fields, call, tmp_path):
 
 
 def test_one_command_writes_all_of_them_with_one_split(fields, sets):
-    made = sets()
+    made = sets("--no-scale")
     assert made.answer.code == 0
     for name in (*NAMES, "indian_windows.h5"):
         assert f"Data: {made.folder / name} (" in made.answer.out
@@ -66,9 +81,8 @@ def test_one_command_writes_all_of_them_with_one_split(fields, sets):
 
 def test_the_processed_features_were_learnt_from_training_pixels_alone(fields, sets):
     from hypercover.features.chain import Chain
-    from hypercover.scene.reading import open_scene
 
-    made = sets()
+    made = sets("--no-scale")
     labels, values, places = made.arrays("processed", "training", 3)
     stack = Chain.parse(CHAIN).fit_transform(open_scene(fields.image), seed=0).cube.values
     own = stack[:, places.rows, places.cols].T
@@ -77,6 +91,41 @@ def test_the_processed_features_were_learnt_from_training_pixels_alone(fields, s
     _, values, places = made.arrays("processed", "test", 3)
     others = stack[:, places.rows, places.cols].T
     np.testing.assert_allclose(values, learnt.preprocess(others), rtol=1e-9, atol=1e-12)
+
+
+@needs_libsvm
+@pytest.mark.parametrize("kind", ["raw", "processed"])
+def test_features_are_scaled_as_svm_scale_does_by_the_training_pixels(
+    sets, kind, tmp_path, call
+):
+    plain, scaled = sets("--no-scale", "--name", "plain"), sets()
+    ranges = scaled.folder / f"indian_{kind}.range"
+    for part in ("training", "test"):
+        raw = plain.folder / f"plain_{kind}_{part}.el"
+        theirs = tmp_path / "theirs.el"
+        theirs.write_text(libsvm("svm-scale", "-r", ranges, raw))
+        features = 6 if kind == "raw" else 3
+        _, expected = read_libsvm(theirs, features)
+        _, values, places = scaled.arrays(kind, part, features)
+        # svm-scale prints six digits.
+        np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+        assert places.seen.endswith("scaled to 0 to 1 by the training pixels")
+        if part == "training":
+            np.testing.assert_allclose(values.min(axis=0), 0, atol=1e-7)
+            np.testing.assert_allclose(values.max(axis=0), 1, atol=1e-7)
+
+
+def test_they_hold_the_split_of_the_lectures_run(fields, sets):
+    made = sets()
+    spec = load_experiment(
+        "lecture-small", [f"scene.path={fields.image}", f"scene.labels={fields.labels}"]
+    )
+    split = split_for(spec.split, open_scene(fields.image, fields.labels), seed=0, window=9)
+    for part, name in (("train", "training"), ("test", "test")):
+        _, _, places = made.arrays("raw", name, 6)
+        rows, cols = np.nonzero(split.mask(part))
+        np.testing.assert_array_equal(places.rows, rows)
+        np.testing.assert_array_equal(places.cols, cols)
 
 
 def test_the_window_file_holds_the_same_pixels(fields, sets):

@@ -162,7 +162,11 @@ BAD = [
     (b"\n", "line 1: the line is empty"),
     (b"1 1:1 2:1 3:1 4:1\n\n1 1:1\n", "line 2: the line is empty"),
     (b"# a comment\n", "the label '#' is not"),
-    (b"1 1:1 2:1 3:1 4:1\n1 1:1 2:1 3:0.", "line 2: the last line has no line break"),
+    (b"1 1:1 2:1 3:1 4:1\n1 1:1 2:1 3", "line 2: '3' is no pair index:value"),
+    (
+        b"1 1:1 2:1 3:1 4:1\n1 1:1 2:1 3:0.",
+        "2: 3 of 4 values are there, index 4 is missing",
+    ),
     (b"\x00\xff\x80 1:1\n", r"the label '\x00\xff\x80' is not"),
     (b"1 1:" + b"9" * 99 + b"x\n", "the value '999999999999999999999999…' of"),
 ]
@@ -179,6 +183,18 @@ def test_bad_input_is_one_sentence_with_file_and_line(data, said, tmp_path):
     assert said in sentence
     assert "\n" not in sentence
     assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize("piece", [2**22, 7])
+def test_a_last_line_without_a_line_break_is_a_line(piece, tmp_path, monkeypatch):
+    monkeypatch.setattr(libsvm, "_PIECE", piece)
+    path = tmp_path / "x.el"
+    path.write_bytes(b"1 1:1 2:2\n2 1:3 2:4")
+    labels, values = read_libsvm(path, 2)
+    theirs, codes = load_svmlight_file(str(path), n_features=2, zero_based=False)
+    np.testing.assert_array_equal(labels, codes)
+    np.testing.assert_array_equal(values, theirs.toarray())
+    assert survey_libsvm(path).samples == 2
 
 
 def test_a_wrong_line_is_named_far_into_a_file(tmp_path, monkeypatch):

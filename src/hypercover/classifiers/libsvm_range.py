@@ -15,7 +15,7 @@ from hypercover.classifiers.svm import SVMClassifier
 from hypercover.errors import ModelError
 from hypercover.files import write_text
 
-__all__ = ["read_range", "write_range"]
+__all__ = ["read_range", "write_range", "write_ranges"]
 
 _MOST_BYTES = 2**28
 _CONSTANT = 1e300
@@ -49,12 +49,22 @@ def write_range(path: str | Path, svm: SVMClassifier) -> None:
             f"{len(svm.mean_)} bands to {len(svm.projection_)} features; write the data as "
             "the model sees them, with hypercover libsvm write --model."
         )
-    low, high = (svm.mean_ - svm.scale_).tolist(), (svm.mean_ + svm.scale_).tolist()
-    rows = (
-        f"{index} {least!r} {most!r}\n"
-        for index, (least, most) in enumerate(zip(low, high, strict=True), start=1)
-    )
-    write_text(path, "x\n-1 1\n" + "".join(rows))
+    write_ranges(path, svm.mean_ - svm.scale_, svm.mean_ + svm.scale_, target=(-1, 1))
+
+
+def write_ranges(
+    path: str | Path, low: Floats, high: Floats, *, target: tuple[int, int] = (0, 1)
+) -> None:
+    """Write the range (feature,) of each feature, and the range it is mapped to.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    pairs = zip(low.tolist(), high.tolist(), strict=True)
+    rows = (f"{at} {least!r} {most!r}\n" for at, (least, most) in enumerate(pairs, start=1))
+    write_text(path, f"x\n{target[0]} {target[1]}\n" + "".join(rows))
 
 
 def read_range(path: str | Path, n_features: int) -> tuple[Floats, Floats]:

@@ -9,6 +9,7 @@ import typer
 from hypercover.cli import sets
 from hypercover.cli.opening import (
     CHAIN,
+    HALVES,
     SPLIT,
     TRAIN,
     asked_split,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hypercover.experiment.libsvm import View
     from hypercover.samples.libsvm import Contents
     from hypercover.samples.libsvm_positions import Positions
+    from hypercover.samples.split import Split
     from hypercover.scene.scene import Scene
 
 __all__ = ["HELP", "VERBS"]
@@ -53,11 +55,24 @@ def write(
     labels: LABELS = None,
     split: SPLIT = None,
     train: TRAIN = None,
+    halves: HALVES = "even",
     every: Annotated[
         bool,
         typer.Option("--all", help="Every pixel with data, labelled 0 where unlabelled."),
     ] = False,
     chain: CHAIN = None,
+    nwfe: Annotated[
+        int | None,
+        typer.Option(
+            help="Features NWFE makes of them, learnt from the training pixels; 0: none "
+            "[default: 30 with --chain lecture, else 0].",
+            min=0,
+        ),
+    ] = None,
+    scale: Annotated[
+        bool,
+        typer.Option("--scale", help="Scale to 0 to 1 over the training pixels: F.range."),
+    ] = False,
     model: Annotated[
         Path | None,
         typer.Option(help="Write what this SVM's machines see, for its exported model."),
@@ -78,23 +93,44 @@ def write(
 
     Example: hypercover libsvm write cube.hdr --labels fields.tif -o fields.el --train 0.1
     """
+    from hypercover.classifiers.libsvm_range import write_ranges
     from hypercover.cli.progress import bar
-    from hypercover.experiment.libsvm import write_data
+    from hypercover.experiment.libsvm import scale_view, training_samples, write_data
+    from hypercover.features.named import NWFE_FEATURES
     from hypercover.scene.writing import check_apart
 
     check_apart(out, image, labels, legend)
+    if model is not None and (nwfe or scale):
+        raise CallError(
+            "A model scales and reduces what its machines see; leave --nwfe and --scale out."
+        )
     scene = chosen_scene(
         image, labels, variable=variable, label_variable=label_variable, axes=axes,
         label_field=label_field, legend=legend, keep_bands=keep_bands,
         drop_bands=drop_bands)  # fmt: skip
-    parts = asked_split(scene, split, train, seed)
+    parts = asked_split(scene, split, train, seed, halves)
     view = _view(scene, chain, model, seed)
+    learnt = NWFE_FEATURES.get(chain or "", 0) if nwfe is None else nwfe
+    view = _reduced(view, scene, parts, learnt)
+    ranges = None
+    if scale:
+        view, ranges = scale_view(view, training_samples(scene, parts))
     with bar("Writing") as advance:
         written = write_data(
             view, out, split=parts, every=every, sparse=sparse, progress=advance
         )
     for file, samples in written.items():
         _say_file(file, samples, len(view.features), view.seen)
+    if ranges is not None:
+        write_ranges(out.with_suffix(".range"), *ranges)
+        typer.echo(f"Scaling: {out.with_suffix('.range')}")
+
+
+def _reduced(view: "View", scene: "Scene", split: "Split | None", nwfe: int) -> "View":
+    """See what NWFE makes of a view, where it is asked for."""
+    from hypercover.experiment.libsvm import reduce_view, training_samples
+
+    return reduce_view(view, training_samples(scene, split), nwfe) if nwfe else view
 
 
 def _view(scene: "Scene", chain: str | None, model: Path | None, seed: int) -> "View":

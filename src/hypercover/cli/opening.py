@@ -1,7 +1,7 @@
 """What ``libsvm write`` and ``windows`` share: opening a scene, its split and its features."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hypercover.samples.split import Split
     from hypercover.scene.scene import Scene
 
-__all__ = ["CHAIN", "SPLIT", "TRAIN", "asked_split", "chosen_scene"]
+__all__ = ["CHAIN", "HALVES", "SPLIT", "TRAIN", "asked_split", "chosen_scene"]
 
 SPLIT = Annotated[
     Path | None, typer.Option(help="A kept split, runs/NAME/split.tif: notes its parts.")
@@ -19,6 +19,10 @@ SPLIT = Annotated[
 TRAIN = Annotated[
     str | None,
     typer.Option(help="Draw training pixels: a share (0.1) or a number of each class."),
+]
+HALVES = Annotated[
+    str,
+    typer.Option(help="Half a pixel of --train counts as: even (2.5 are 2) or up (3)."),
 ]
 CHAIN = Annotated[
     str | None, typer.Option(help="Image features in the place of bands: kpca:5,esdap.")
@@ -36,7 +40,7 @@ def chosen_scene(image: Path, labels: Path | None, **given: Any) -> "Scene":
 
 
 def asked_split(
-    scene: "Scene", path: Path | None, train: str | None, seed: int
+    scene: "Scene", path: Path | None, train: str | None, seed: int, halves: str = "even"
 ) -> "Split | None":
     """Open or draw a split, if one is asked for.
 
@@ -59,7 +63,10 @@ def asked_split(
         return None
     from hypercover.samples.random import RandomSplit
 
-    return RandomSplit(train=_share(train)).split(scene.usable_labels, seed=seed)
+    if halves not in ("even", "up"):
+        raise CallError(f"--halves takes even or up, got {halves!r}.")
+    drawn = RandomSplit(train=_share(train), halves=cast(Literal["even", "up"], halves))
+    return drawn.split(scene.usable_labels, seed=seed)
 
 
 def _share(text: str) -> float | int:

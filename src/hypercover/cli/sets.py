@@ -45,6 +45,12 @@ def command(
     window: Annotated[
         int, typer.Option(help="Side of the windows in pixels, odd; 0: none.", min=0)
     ] = 9,
+    scale: Annotated[
+        bool,
+        typer.Option(
+            help="Scale bands and features to 0 to 1 over the training pixels.",
+        ),
+    ] = True,
     crop: Annotated[
         str | None, typer.Option(help="Rows and columns to take: 0:1417,0:617.")
     ] = None,
@@ -60,7 +66,9 @@ def command(
     """Write the lecture's data sets: raw and processed LIBSVM files, and windows in HDF5.
 
     NAME_raw_training.el, NAME_raw_test.el, NAME_processed_training.el,
-    NAME_processed_test.el and NAME_windows.h5, all with the same split.
+    NAME_processed_test.el and NAME_windows.h5, all with the same split, which is that of
+    hypercover run lecture-small.  svm-train -c 100 -g 8 takes the files as they are;
+    NAME_raw.range and NAME_processed.range say how they were scaled.
 
     Example: hypercover libsvm sets cube.tif --labels truth.tif --drop-bands
     water-absorption --min-pixels 100 -o sets
@@ -82,7 +90,7 @@ def command(
         scene = drop_classes(scene, min_pixels=min_pixels)
     split = RandomSplit(train=train, halves="up").split(scene.usable_labels, seed=seed)
     files = write_sets(
-        scene, split, out, name=name, chain=chain, nwfe=nwfe, window=window, seed=seed,
+        scene, split, out, name=name, chain=chain, nwfe=nwfe, window=window, scale=scale, seed=seed,
         made=[variable, axes, crop], watch=bar)  # fmt: skip
     for file in files:
         say(f"Data: {file.path} ({counted(file.samples, 'sample')}: {file.seen})")

@@ -25,7 +25,11 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
 __all__ = [
+    "Ranges",
     "View",
+    "reduce_view",
+    "scale_view",
+    "training_samples",
     "view_bands",
     "view_chain",
     "view_model",
@@ -36,6 +40,8 @@ _PARTS = {"train": "training", "validation": "validation", "test": "test"}
 
 Progress = Callable[[int, int], None]
 Values = npt.NDArray[np.generic]
+Ranges = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+"""Smallest and largest value of each feature."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +56,8 @@ class View:
     """Turns values (n, band) of the scene into features; None leaves them."""
     count: int | None = None
     """Number of features that ``look`` makes; None = one for each band."""
+    looked: str = "float64"
+    """Type of what ``look`` returns."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -69,7 +77,7 @@ class View:
         """Type of the values."""
         kept = self.scene.cube.dtype
         if self.look is not None:
-            return "float64"
+            return self.looked
         return "uint8" if kept.kind == "b" else kept.name
 
     def positions(self, samples: Samples, part: str, *, dense: bool) -> Positions:
@@ -134,6 +142,65 @@ def view_chain(
 
     made = Chain.parse(chain)
     return View(made.fit_transform(scene, seed=seed, progress=progress), made.text)
+
+
+def reduce_view(view: View, samples: Samples, nwfe: int) -> View:
+    """See the features that NWFE makes of a view, learnt from training samples.
+
+    Parameters
+    ----------
+    view : what is seen of each pixel
+    samples : training pixels with their classes, row by row
+    nwfe : number of features; 0 leaves the view as it is
+
+    Raises
+    ------
+    LabelError, ExperimentError
+        If the samples cannot teach so many features.
+    """
+    if not nwfe:
+        return view
+    from hypercover.classifiers.svm import SVMClassifier
+    from hypercover.features.nwfe import NWFE
+
+    svm = SVMClassifier(reduction=NWFE(nwfe))
+    svm.fit_preprocessing(_values(view, samples), samples.labels)
+    return View(view.scene, f"{view.seen}, nwfe:{nwfe}", svm.preprocess, nwfe)
+
+
+def scale_view(view: View, samples: Samples) -> tuple[View, Ranges]:
+    """Scale each feature to 0 to 1 over the training samples, as ``svm-scale -l 0`` does.
+
+    Parameters
+    ----------
+    view : what is seen of each pixel
+    samples : training pixels, row by row
+
+    Returns
+    -------
+    View
+        The scaled features; other pixels may lie outside 0 to 1, and a feature that is
+        constant over the samples is 0.
+    tuple of array (feature,)
+        Smallest and largest value of each feature over the samples.
+    """
+    values = _values(view, samples)
+    low = values.min(axis=0).astype(np.float64)
+    high = values.max(axis=0).astype(np.float64)
+    width = np.where(high > low, high - low, np.inf)
+
+    def look(block: Values) -> Values:
+        seen = block if view.look is None else view.look(block)
+        unit: Values = ((seen - low) / width).astype(np.float32)
+        return unit
+
+    seen = f"{view.seen}, scaled to 0 to 1 by the training pixels"
+    return View(view.scene, seen, look, view.count, "float32"), (low, high)
+
+
+def _values(view: View, samples: Samples) -> Values:
+    """Read the values (n, feature) of samples that lie row by row."""
+    return np.concatenate([values for _, values in view.blocks(samples)])
 
 
 def view_model(scene: Scene, model: Path, *, progress: Progress | None = None) -> View:
@@ -226,6 +293,20 @@ def _samples(scene: Scene, split: Split | None, every: bool) -> dict[str, Sample
         return {"labelled": _some(Samples.of(labels), scene)}
     found = {name: split.samples(part, labels) for part, name in _PARTS.items()}
     return {name: samples for name, samples in found.items() if len(samples)}
+
+
+def training_samples(scene: Scene, split: Split | None) -> Samples:
+    """Return the training pixels of a split, or all labelled pixels without one.
+
+    Raises
+    ------
+    LabelError
+        If there is none.
+    """
+    labels = scene.usable_labels
+    if split is not None:
+        return split.samples("train", labels)
+    return _some(Samples.of(labels), scene)
 
 
 def _some(samples: Samples, scene: Scene) -> Samples:

@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from hypercover.classifiers.libsvm_range import write_ranges
 from hypercover.errors import CallError
-from hypercover.experiment.libsvm import View, view_bands, view_chain, write_data
+from hypercover.experiment.libsvm import (
+    View,
+    reduce_view,
+    scale_view,
+    training_samples,
+    view_bands,
+    view_chain,
+    write_data,
+)
 from hypercover.experiment.windows import plan_windows, window_pieces
 from hypercover.files import check_writable
 from hypercover.samples.samples import Samples
@@ -48,6 +55,7 @@ def write_sets(
     chain: str = "lecture",
     nwfe: int = 30,
     window: int = 9,
+    scale: bool = True,
     seed: int = 0,
     made: Any = None,
     watch: Watch = _unwatched,
@@ -68,6 +76,9 @@ def write_sets(
     chain : image features of the processed files
     nwfe : features that NWFE makes of them; 0 leaves them as they are
     window : side of the windows in pixels; 0 leaves the windows out
+    scale : scale bands and features to 0 to 1 over the training pixels, so that C and
+        gamma mean what they mean in the lecture; ``NAME_raw.range`` and
+        ``NAME_processed.range`` keep the ranges in the form of ``svm-scale -s``
     seed : seed of the image features
     made : plain values that say how the scene was made from its file
     watch : gives, for a title, a context whose value is called with (done, total)
@@ -87,14 +98,23 @@ def write_sets(
     out = Path(folder)
     targets = {kind: out / f"{name}_{kind}.el" for kind in ("raw", "processed")}
     windows = check_writable(out / f"{name}_windows.h5")
-    for target in targets.values():
+    ranges = {kind: out / f"{name}_{kind}.range" for kind in targets}
+    for target in (*targets.values(), *ranges.values()):
         check_writable(target)
     if window:
         check_window(window, scene.shape)
+    train = training_samples(scene, split)
     # Before the first file: features that cannot be made must not leave half a set.
-    processed = _processed(scene, split, chain, nwfe, seed, watch)
-    written = _write(view_bands(scene), split, targets["raw"], watch)
-    written += _write(processed, split, targets["processed"], watch)
+    views = {
+        "raw": view_bands(scene),
+        "processed": _processed(scene, train, chain, nwfe, seed, watch),
+    }
+    written = []
+    for kind, view in views.items():
+        if scale:
+            view, (low, high) = scale_view(view, train)
+            write_ranges(ranges[kind], low, high)
+        written += _write(view, split, targets[kind], watch)
     if window:
         written.append(_write_windows(scene, split, windows, window, made, watch))
     return written
@@ -107,25 +127,12 @@ def _write(view: View, split: Split, target: Path, watch: Watch) -> list[Written
 
 
 def _processed(
-    scene: Scene, split: Split, chain: str, nwfe: int, seed: int, watch: Watch
+    scene: Scene, train: Samples, chain: str, nwfe: int, seed: int, watch: Watch
 ) -> View:
     """See the features of a chain, and what NWFE makes of them on the training pixels."""
     with watch("Image features") as progress:
         view = view_chain(scene, chain, seed=seed, progress=progress)
-    if not nwfe:
-        return view
-    from hypercover.classifiers.svm import SVMClassifier
-    from hypercover.features.nwfe import NWFE
-
-    samples = split.samples("train", scene.usable_labels)
-    values = _values(view, samples)
-    fitted = SVMClassifier(reduction=NWFE(nwfe)).fit_preprocessing(values, samples.labels)
-    return View(view.scene, f"{view.seen}, nwfe:{nwfe}", fitted.preprocess, nwfe)
-
-
-def _values(view: View, samples: Samples) -> Any:
-    """Read the values (n, feature) of samples that lie row by row."""
-    return np.concatenate([values for _, values in view.blocks(samples)])
+    return reduce_view(view, train, nwfe)
 
 
 def _write_windows(

@@ -323,9 +323,12 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _count_lines(path: Path) -> int:
-    """Count the line breaks of a file."""
+    """Count the lines of a file, the last of which may lack its line break."""
+    breaks, last = 0, b"\n"
     with _opened(path) as file:
-        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(_PIECE), b""))
+        while piece := file.read(_PIECE):
+            breaks, last = breaks + piece.count(b"\n"), piece
+    return breaks + (not last.endswith(b"\n"))
 
 
 def _pieces(layout: Layout, progress: Progress | None) -> Iterator[Lines]:
@@ -346,10 +349,10 @@ def _pieces(layout: Layout, progress: Progress | None) -> Iterator[Lines]:
             if progress is not None:
                 progress(done, total)
     if rest:
-        raise layout.refused(
-            line,
-            "the last line has no line break, so the file may be cut off; write it again",
-        )
+        # LIBSVM's own programs read a last line without a line break as well.
+        lines = read_lines(rest + b"\n", layout, line)
+        line += len(lines)
+        yield lines
     if line == 1:
         raise CallError(f"{layout.path} is empty; give a LIBSVM data file.")
 

@@ -74,10 +74,10 @@ def _lines(layout: Layout) -> Iterator[tuple[int, list[str]]]:
             line = 0
             while text := file.readline(_LONGEST + 1):
                 line += 1
-                if not text.endswith(b"\n"):
+                if len(text) > _LONGEST:
                     raise layout.refused(
-                        line, "the last line has no line break, so the file may be cut off; "
-                        "predict again"
+                        line, f"the line is longer than {_LONGEST} bytes; give the output of "
+                        "svm-predict"
                     )  # fmt: skip
                 yield line, text.decode("ascii", "backslashreplace").split()
     except OSError as error:
