@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import rasterio
 
@@ -16,7 +17,13 @@ FEW = [
     *("--set", "models.cnn-lecture.epochs=1", "--set", "models.cnn.epochs=1"),
     *("--set", "device=cpu"),
 ]
-BANDS = {"demo": 12, "lecture-small": 35, "lecture-full": 35, "rome": 5}
+BANDS = {
+    "demo": 12,
+    "lecture-small": 35,
+    "lecture-class": 35,
+    "lecture-full": 35,
+    "rome": 5,
+}
 """Without those of water absorption, where the experiment drops them."""
 
 
@@ -26,6 +33,7 @@ def small(monkeypatch, tmp_path):
     sizes = {
         "demo": Settings(48, 48, 12, 3),
         "lecture-small": Settings(72, 72, 40, 4),
+        "lecture-class": Settings(72, 72, 40, 4),
         "lecture-full": Settings(72, 72, 40, 5),
         "rome": Settings(160, 160, 5, 9, imitates="rome"),
     }
@@ -45,6 +53,12 @@ def metrics_of(folder):
     ("name", "words", "models"),
     [
         ("lecture-small", FEW, ["svm", "svm-features", "cnn-lecture", "cnn"]),
+        pytest.param(
+            "lecture-class",
+            [*FEW],
+            ["svm", "svm-features", "cnn-lecture", "cnn"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "lecture-full",
             [*FEW[2:], "--scene", "simulated"],
@@ -87,6 +101,37 @@ def test_the_same_command_goes_on_and_the_file_it_leaves_runs_by_hand(small, cal
         for folder in (small / "runs/rome", small / "hand")
     ]
     assert found[0]["confusion"] == found[1]["confusion"]
+
+
+def test_a_scene_of_ones_own_drops_what_does_not_apply(small, call):
+    """No wavelengths, too few bands for the lecture's network, no room for guarded blocks."""
+    rng = np.random.default_rng(0)
+    codes = np.kron(rng.integers(1, 4, (6, 6)), np.ones((5, 5), int)).astype(np.uint8)
+    cube = rng.normal(codes, 0.1, (12, 30, 30)).astype(np.float32)
+    np.save(small / "cube.npy", cube.transpose(1, 2, 0))
+    np.save(small / "codes.npy", codes)
+    own = ["--set", "scene.path=cube.npy", "--set", "scene.labels=codes.npy"]
+    models = ["--set", "models.cnn.epochs=1", "--set", "device=cpu", "--set", "map=false"]
+    guard = ["--set", "beside.blocks.guard=30"]
+    answer = call("run", "lecture-small", *own, *models, *guard)
+    assert answer.code == 0, answer.err
+    dropped = (
+        "cube carries no wavelengths, so its water-absorption bands are not known and "
+        "lecture-small uses all 12 bands.",
+        "The model cnn-lecture is left out on this scene: The lecture network needs at least",
+        "The split blocks is left out on this scene:",
+    )
+    for note in dropped:
+        assert f"Note: {note}" in answer.err
+    metrics = metrics_of(small / "runs/lecture-small")
+    assert list(metrics["models"]) == ["svm", "svm-features", "cnn"]
+    assert metrics["beside"] == {}
+    for note in dropped:
+        assert any(each.startswith(note) for each in metrics["notes"])
+    alone = call(
+        "run", "lecture-small", *own, "--set", "models={net: {kind: cnn, network: lecture}}"
+    )
+    assert alone.sentence.startswith("The lecture network needs at least 22 bands, got 12")
 
 
 @pytest.mark.slow
@@ -133,7 +178,7 @@ def test_the_stand_in_is_labelled_in_everything_that_is_left(data_folder, call, 
         (
             ["lecture-smal"],
             "No experiment file lecture-smal was found; give a YAML file or one of the "
-            "built-in names: demo, lecture-full, lecture-small, rome.",
+            "built-in names: demo, lecture-class, lecture-full, lecture-small, rome.",
         ),
         (
             ["lecture-small", "--scene", "reel"],
@@ -141,13 +186,13 @@ def test_the_stand_in_is_labelled_in_everything_that_is_left(data_folder, call, 
         ),
         (
             ["lecture-small", "--scene", "real", "--set", "scene.path=a.mat"],
-            "--scene is for the named experiments (demo, lecture-small, lecture-full, rome) "
-            "without a scene.path of their own; leave it out for lecture-small.",
+            "--scene is for the named experiments (demo, lecture-small, lecture-class, lecture-full, "
+            "rome) without a scene.path of their own; leave it out for lecture-small.",
         ),
         (
             ["fields.yaml", "--data", "here"],
-            "--data is for the named experiments (demo, lecture-small, lecture-full, rome) "
-            "without a scene.path of their own; leave it out for fields.yaml.",
+            "--data is for the named experiments (demo, lecture-small, lecture-class, lecture-full, "
+            "rome) without a scene.path of their own; leave it out for fields.yaml.",
         ),
     ],
 )

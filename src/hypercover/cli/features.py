@@ -61,6 +61,7 @@ def command(
     from hypercover.experiment.feature_tiles import write_features
     from hypercover.experiment.mosaic import Source
     from hypercover.features.chain import Chain
+    from hypercover.features.named import NWFE_FEATURES
     from hypercover.scene.origin import marked
     from hypercover.scene.writing import check_apart, driver_of, pixels_of
 
@@ -77,4 +78,9 @@ def command(
     features = counted(stack.n_bands, "feature")
     say(*(f"Note: {note}" for note in stack.notes[len(scene.notes) :]))
     say(f"{features} of {counted(scene.n_bands, 'band')}: {steps.text}")
+    if chain in NWFE_FEATURES:
+        say(
+            f"Note: {chain} goes on with {NWFE_FEATURES[chain]} features that NWFE learns from "
+            "training pixels, which libsvm write, libsvm sets and a model's nwfe make."
+        )
     say(f"{marked('Image', scene.origin)}: {pixels_of(out)}")

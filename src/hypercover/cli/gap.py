@@ -57,16 +57,14 @@ def command(
     Example: hypercover gap fields.yaml -o runs/fields-gap --repeats 5
     """
     from hypercover.cli.executors import executor_asked
-    from hypercover.cli.named import scene_changes
+    from hypercover.cli.named import experiment_called
     from hypercover.cli.running import run_and_show
     from hypercover.experiment.gap import gap_experiment
-    from hypercover.experiment.reading import load_experiment
 
     done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     becomes = partial(gap_experiment, size=size, train=train, repeats=repeats)
-    found = scene_changes(
+    plan = experiment_called(
         experiment, out, overrides, data=data, choice=scene, becomes=becomes
     )
-    plan = becomes(load_experiment(experiment, [*found, *overrides]))
     run_and_show(plan, run_folder(out, plan.name), workers, executor=done_by)

@@ -1,4 +1,4 @@
-"""Giving a named experiment its scene before it is read."""
+"""Reading the experiment that a command names, and giving a built-in one its scene."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,10 +12,10 @@ from hypercover.errors import CallError
 if TYPE_CHECKING:
     from hypercover.experiment.schema import Experiment
 
-__all__ = ["check_without_scene", "scene_changes"]
+__all__ = ["check_without_scene", "experiment_called"]
 
 
-def scene_changes(
+def experiment_called(
     experiment: str,
     out: Path | None,
     overrides: Sequence[str],
@@ -23,10 +23,12 @@ def scene_changes(
     data: Sequence[Path] | None,
     choice: str | None,
     becomes: "Callable[[Experiment], Experiment] | None" = None,
-) -> list[str]:
-    """Return the changes that give a named experiment its scene; none for any other.
+) -> "Experiment":
+    """Read an experiment; one with a name is given its scene.
 
-    ``becomes`` makes of the experiment the one that will be run, where it is another.
+    A named experiment on somebody's own scene (``scene.path``) leaves out what that scene
+    does not allow, and says so.  ``becomes`` makes of the experiment the one that will be
+    run, where it is another.
 
     Raises
     ------
@@ -34,27 +36,50 @@ def scene_changes(
         If ``--data`` or ``--scene`` is given where the scene is named already, or
         the experiment could run on no scene at all.
     """
-    from hypercover.cli.progress import bar
-    from hypercover.experiment.named import CHOICES, NAMED, Choice, named_scene
+    from hypercover.experiment.checking import without_unfit_parts
+    from hypercover.experiment.named import CHOICES, NAMED
+    from hypercover.experiment.reading import load_experiment
 
-    told = [change for change in overrides if change.startswith("scene.path=")]
-    if experiment not in NAMED or Path(experiment).is_file() or told:
+    own = any(change.startswith("scene.path=") for change in overrides)
+    named = experiment in NAMED and not Path(experiment).is_file()
+    if not named or own:
         if data or choice:
             option = "--scene" if choice else "--data"
             raise CallError(
                 f"{option} is for the named experiments ({', '.join(NAMED)}) without a "
                 f"scene.path of their own; leave it out for {experiment}."
             )
-        return []
+        read = load_experiment(experiment, overrides)
+        if named:
+            read = without_unfit_parts(read)
+            for note in read.notes:
+                say(f"Note: {note}", err=True)
+        return becomes(read) if becomes else read
     if choice not in (None, *CHOICES):
         raise CallError(f"--scene must be one of {', '.join(CHOICES)}, got {choice}.")
     check_without_scene(experiment, overrides, becomes)
+    found = _scene_changes(experiment, out, overrides, data or (), choice or "auto")
+    read = load_experiment(experiment, [*found, *overrides])
+    return becomes(read) if becomes else read
+
+
+def _scene_changes(
+    experiment: str,
+    out: Path | None,
+    overrides: Sequence[str],
+    data: Sequence[Path],
+    choice: str,
+) -> list[str]:
+    """Return the changes that give a named experiment its scene."""
+    from hypercover.cli.progress import bar
+    from hypercover.experiment.named import Choice, named_scene
+
     with bar("Simulating a scene") as advance:
         return named_scene(
             experiment,
             run_folder(out, _name(experiment, overrides)),
-            data=data or (),
-            choice=cast(Choice, choice or "auto"),
+            data=data,
+            choice=cast(Choice, choice),
             say=partial(say, err=True),
             progress=advance,
         )

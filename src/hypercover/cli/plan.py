@@ -43,14 +43,12 @@ def command(
 
     Example: hypercover plan fixed.yaml -o runs/fixed
     """
-    from hypercover.cli.named import scene_changes
+    from hypercover.cli.named import experiment_called
     from hypercover.cli.planning import show_plan
     from hypercover.experiment.prepared import asked_plan, prepare
-    from hypercover.experiment.reading import load_experiment
 
     overrides = changes(set_, seed=seed)
-    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
-    read = load_experiment(experiment, [*found, *overrides])
+    read = experiment_called(experiment, out, overrides, data=data, choice=scene)
     asked = asked_plan(read, run_folder(out, read.name), search=search)
     if ready:
         prepare(asked)

@@ -52,14 +52,12 @@ def command(
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
     from hypercover.cli.executors import executor_asked
-    from hypercover.cli.named import scene_changes
+    from hypercover.cli.named import experiment_called
     from hypercover.cli.running import prepare_and_show, run_and_show
-    from hypercover.experiment.reading import load_experiment
 
     done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
-    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
-    plan = load_experiment(experiment, [*found, *overrides])
+    plan = experiment_called(experiment, out, overrides, data=data, choice=scene)
     folder = run_folder(out, plan.name)
     if prepare:
         prepare_and_show(plan, folder)

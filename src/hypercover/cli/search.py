@@ -43,14 +43,12 @@ def command(
     Example: hypercover search fixed.yaml -o runs/fixed --set search.folds=5
     """
     from hypercover.cli.executors import executor_asked
-    from hypercover.cli.named import scene_changes
+    from hypercover.cli.named import experiment_called
     from hypercover.cli.searching import search_and_show
-    from hypercover.experiment.reading import load_experiment
 
     done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed)
-    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
-    plan = load_experiment(experiment, [*found, *overrides])
+    plan = experiment_called(experiment, out, overrides, data=data, choice=scene)
     place = [] if out is None else ["-o", str(out)]
     place += [word for folder in data or () for word in ("--data", str(folder))]
     place += [] if scene is None else ["--scene", scene]

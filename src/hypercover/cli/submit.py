@@ -57,10 +57,9 @@ def command(
 
     Example: hypercover submit fixed.yaml -o runs/fixed --scheduler slurm --time 2h
     """
-    from hypercover.cli.named import scene_changes
+    from hypercover.cli.named import experiment_called
     from hypercover.cli.submitting import submit_and_show, wishes
     from hypercover.experiment.prepared import asked_plan
-    from hypercover.experiment.reading import load_experiment
 
     chosen, wanted = wishes(
         scheduler,
@@ -76,7 +75,6 @@ def command(
         directives=directive,
     )
     overrides = changes(set_, seed=seed, device=device, processes=processes)
-    found = scene_changes(experiment, out, overrides, data=data, choice=scene)
-    read = load_experiment(experiment, [*found, *overrides])
+    read = experiment_called(experiment, out, overrides, data=data, choice=scene)
     asked = asked_plan(read, run_folder(out, read.name), search=search)
     submit_and_show(asked, chosen, wanted, dry_run=dry_run)

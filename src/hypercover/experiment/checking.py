@@ -1,6 +1,6 @@
 """Looking before leaping: what would stop a run is found before anything is written."""
 
-from hypercover.errors import ExperimentError, SplitError, counted
+from hypercover.errors import CallError, ExperimentError, SceneError, SplitError, counted
 from hypercover.experiment.curves import check_tensorboard
 from hypercover.experiment.features import chain_of
 from hypercover.experiment.schema import (
@@ -20,7 +20,7 @@ from hypercover.samples.window_file import WindowFile
 from hypercover.samples.windows import check_window
 from hypercover.scene.scene import Scene
 
-__all__ = ["check_experiment", "check_machine"]
+__all__ = ["check_experiment", "check_machine", "without_unfit_parts"]
 
 
 def check_experiment(experiment: Experiment) -> None:
@@ -74,6 +74,69 @@ def check_machine(experiment: Experiment) -> None:
         classifier_for(model, seed=0, device=experiment.device)
         if isinstance(model, CNNSpec):
             _check_recipe(model, experiment)
+
+
+def without_unfit_parts(experiment: Experiment) -> Experiment:
+    """Return an experiment less what cannot be done on its scene, each named in its notes.
+
+    Dropped are the choice of water-absorption bands where no wavelength is known, models
+    that cannot be built for the bands, and splits beside the main one that the labels do
+    not allow.
+
+    Raises
+    ------
+    CallError
+        If the scene cannot be read, or no model is left.
+    """
+    notes = list(experiment.notes)
+    try:
+        scene = scene_for(experiment.scene)
+    except SceneError:
+        whole = experiment.scene.model_copy(update={"drop_bands": None})
+        scene = scene_for(whole)
+        if (
+            experiment.scene.drop_bands != "water-absorption"
+            or scene.wavelengths is not None
+        ):
+            raise
+        notes.append(
+            f"{scene.name} carries no wavelengths, so its water-absorption bands are not "
+            f"known and {experiment.name} uses all {counted(scene.n_bands, 'band')}."
+        )
+        experiment = experiment.model_copy(update={"scene": whole})
+    experiment = _fitting_models(experiment, scene, notes)
+    experiment = _fitting_splits(experiment, scene, notes)
+    return experiment.model_copy(update={"notes": notes})
+
+
+def _fitting_models(experiment: Experiment, scene: Scene, notes: list[str]) -> Experiment:
+    """Leave out models that cannot be built for a scene; raise where none can."""
+    fitting, refused = {}, CallError("")
+    for name, model in experiment.models.items():
+        try:
+            check_window(model.window, scene.shape)
+            _check_model(model, scene, experiment)
+            fitting[name] = model
+        except CallError as error:
+            refused = error
+            notes.append(f"The model {name} is left out on this scene: {error}")
+    if not fitting:
+        raise refused
+    used = {model.features for model in fitting.values()}
+    chains = {name: chain for name, chain in experiment.features.items() if name in used}
+    return experiment.model_copy(update={"models": fitting, "features": chains})
+
+
+def _fitting_splits(experiment: Experiment, scene: Scene, notes: list[str]) -> Experiment:
+    """Leave out splits beside the main one that a scene does not allow."""
+    beside = {}
+    for name, spec in experiment.beside.items():
+        try:
+            split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+            beside[name] = spec
+        except SplitError as error:
+            notes.append(f"The split {name} is left out on this scene: {error}")
+    return experiment.model_copy(update={"beside": beside})
 
 
 def _made(experiment: Experiment, name: str, scene: Scene) -> Split:

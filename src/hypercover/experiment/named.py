@@ -43,6 +43,7 @@ class Named:
 NAMED = {
     "demo": Named("", PRESETS["demo"]),
     "lecture-small": Named("indian-pines", Settings(rows=145, cols=145, classes=16)),
+    "lecture-class": Named("indian-pines", Settings(rows=145, cols=145, classes=16)),
     "lecture-full": Named("indian-pines-full", PRESETS["indian-pines-full"], unasked=False),
     "rome": Named("rome", PRESETS["rome"], paired=True),
 }
