@@ -26,7 +26,9 @@ def load(path, part):
     with h5py.File(path) as file:
         rows = np.flatnonzero(file["part"][:] == part)
         if not len(rows):
-            raise SystemExit(f"{path} has no windows of part {part}; write it with --train 0.1.")
+            raise SystemExit(
+                f"{path} has no windows of part {part}; write it with --train 0.1."
+            )
         # The file holds (n, band, row, col), as hypercover does everywhere.
         windows = file["windows"][rows].astype("float32")
         labels = file["labels"][:][rows]
@@ -42,7 +44,9 @@ def classes_of(path):
     with h5py.File(path) as file:
         legend = json.loads(file.attrs["legend"])
     legend.sort(key=lambda entry: entry["code"])
-    return np.array([entry["code"] for entry in legend]), [entry["name"] for entry in legend]
+    return np.array([entry["code"] for entry in legend]), [
+        entry["name"] for entry in legend
+    ]
 
 
 def build(window, bands, classes):

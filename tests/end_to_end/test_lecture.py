@@ -1,7 +1,12 @@
 """The lecture's experiments by name, shrunk to seconds."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +216,36 @@ def test_a_changed_name_moves_the_scene_along(small, call):
     words = ["--set", "name=mine", "--set", "map=false", "--set", "beside={}"]
     assert call("run", "rome", *words).code == 0
     assert {path.name for path in (small / "runs").iterdir()} == {"mine"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("keras") is None and "CI" not in os.environ, reason="Keras is not installed"
+)
+def test_the_keras_script_learns_from_a_window_file(call, tmp_path):
+    """Three classes of clear spectra, of which the training part lacks none; codes with gaps."""
+    rng = np.random.default_rng(0)
+    codes = np.kron(rng.integers(0, 3, (5, 5)), np.ones((6, 6), int))
+    codes = np.array([2, 5, 9], np.uint8)[codes]
+    spectra = rng.uniform(0, 100, (10, 30))
+    cube = spectra[codes] + rng.normal(0, 1, (30, 30, 30))
+    np.save(tmp_path / "cube.npy", cube.astype(np.float32))
+    np.save(tmp_path / "codes.npy", codes)
+    out = tmp_path / "w.h5"
+    made = call("windows", tmp_path / "cube.npy", "--labels", tmp_path / "codes.npy",
+                "--axes", "row,col,band", "--train", 0.2, "-o", out)  # fmt: skip
+    assert made.code == 0, made.err
+    script = Path(__file__).parents[2] / "examples" / "keras_windows.py"
+    answer = subprocess.run(
+        [sys.executable, str(script), str(out), "--quick", "--epochs", "4"],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    last = answer.stdout.splitlines()[-1]
+    assert float(last.removeprefix("overall accuracy: ").removesuffix(" %")) > 95
+    assert [line.split()[0] for line in answer.stdout.splitlines()[-4:-1]] == [
+        "2",
+        "5",
+        "9",
+    ]

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hypercover.cli.opening import CHAIN, SPLIT, TRAIN, asked_split, chosen_scene
+from hypercover.cli.opening import (
+    CHAIN,
+    HALVES,
+    SPLIT,
+    TRAIN,
+    asked_split,
+    chosen_scene,
+)
 from hypercover.cli.options import (
     AXES,
     DROP_BANDS,
@@ -34,6 +41,7 @@ def command(
     size: Annotated[int, typer.Option(help="Side of the windows in pixels, odd.")] = 9,
     split: SPLIT = None,
     train: TRAIN = None,
+    halves: HALVES = "even",
     coordinates_only: Annotated[
         bool,
         typer.Option(
@@ -65,7 +73,7 @@ def command(
         image, labels, variable=variable, label_variable=label_variable, axes=axes,
         label_field=label_field, legend=legend, keep_bands=keep_bands,
         drop_bands=drop_bands)  # fmt: skip
-    parts = asked_split(scene, split, train, seed)
+    parts = asked_split(scene, split, train, seed, halves)
     check_window(size, scene.shape)
     scene = _seen(scene, chain, seed)
     writer = plan_windows(

@@ -1,8 +1,9 @@
 """What each task of a plan will take: time and memory, and what that rests on.
 
 A task is estimated by the mean of its kind that was measured in the same run
-folder, or else by rules of thumb: counts of operations, and rates of one core
-that were measured with hypercover's own code and rounded.  They are for asking a
+folder.  Otherwise a network is trained on a batch of noise here and now, by one core, for
+about a second; everything else follows rules of thumb: counts of operations, and rates of
+one core that were measured with hypercover's own code and rounded.  They are for asking a
 batch system for enough, not for promises: a factor of three is nothing unusual.
 """
 
@@ -10,9 +11,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
+from time import process_time
 from typing import Any
+
+import numpy as np
 
 from hypercover.experiment.features import chain_of
 from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec, SVMSpec
@@ -23,14 +28,14 @@ from hypercover.jobs.record import TaskFiles
 
 __all__ = ["Estimate", "estimates", "kind_of"]
 
-_NETWORK_RATE = 1e10
-"""Operations of a network that one core does in a second."""
 _SOLVER_RATE = 2e9
 """Products of two features that one core adds up in a second while an SVM is solved."""
 _SEARCH_RATE = 6e10
 """The same in a grid search, counted for each cell and fold, whose kernels are shared."""
 _PASSES = 3
 """Passes forward that a step of training costs."""
+_MOST_MEASURED = 64
+"""Windows that are trained on to measure what one costs."""
 _PYTHON, _TORCH = 350 * 2**20, 300 * 2**20
 """Bytes of a process with the packages it imports, and of PyTorch besides."""
 _WINDOWS = 2**30
@@ -216,8 +221,8 @@ class _Rules:
         train, width = self._train(given["split"]), self._width(spec)
         test = self.sizes.labelled - train
         if isinstance(spec, CNNSpec):
-            passed = _PASSES * _epochs(spec, train) * train + _DENSE * test
-            return passed * self._operations(spec) / _NETWORK_RATE
+            passed = _epochs(spec, train) * train + _DENSE * test / _PASSES
+            return passed * self._window(spec)
         if isinstance(spec, SVMSpec):
             searched = train**2 * width * self._tries(spec) / _SEARCH_RATE
             return searched + train * (train + test / 2) * width / _SOLVER_RATE
@@ -226,7 +231,7 @@ class _Rules:
     def _mapping(self, given: Mapping[str, Any]) -> float:
         spec, pixels = self.experiment.models[given["model"]], self.sizes.pixels
         if isinstance(spec, CNNSpec):
-            return _DENSE * pixels * self._operations(spec) / _NETWORK_RATE
+            return _DENSE * pixels * self._window(spec) / _PASSES
         return pixels * self._train("main") / 2 * self._width(spec) / _SOLVER_RATE
 
     def _row(self, given: Mapping[str, Any]) -> float:
@@ -236,9 +241,11 @@ class _Rules:
         cells = len(given["costs"]) * search.folds
         return cells * samples**2 * width / _SEARCH_RATE
 
-    def _operations(self, spec: CNNSpec) -> float:
-        """Count what one window costs a network on its way forward."""
-        return _operations(spec.network, self._width(spec), self.sizes.classes, spec.window)
+    def _window(self, spec: CNNSpec) -> float:
+        """Return the seconds in which one core learns from a window."""
+        return _seconds_a_window(
+            spec.model_dump_json(), self._width(spec), max(2, self.sizes.classes)
+        )
 
     def _tries(self, spec: SVMSpec) -> int:
         """Count the cells and folds that a training searches."""
@@ -248,17 +255,31 @@ class _Rules:
 
 
 @cache
-def _operations(network: str, bands: int, classes: int, window: int) -> float:
-    """Count the operations of one window, without computing any."""
+def _seconds_a_window(spec: str, bands: int, classes: int) -> float:
+    """Train a network on a batch of noise by one core, and time its last passes.
+
+    The first pass also pays for what is set up once.  Processor time is what counts, as
+    others may be using the machine.
+    """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
-    from hypercover.classifiers.networks.catalog import build
-
-    built = build(network, bands=bands, classes=classes, window=window).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        built(torch.empty(2, bands, window, window, device="meta"))
-    return float(counter.get_total_flops()) / 2
+    read = CNNSpec.model_validate_json(spec)
+    recipe = {key: value for key, value in (read.recipe or {}).items() if key != "patience"}
+    plain = read.model_copy(
+        update={"compile": False, "recipe": recipe or None, "epochs": 3}
+    )
+    network = classifier_for(plain, seed=0, device="cpu")
+    count = max(classes, min(network.training_recipe().batch_size, _MOST_MEASURED))
+    noise = np.random.default_rng(0).normal(size=(count, bands, read.window, read.window))
+    ends: list[float] = []
+    network.progress = lambda _: ends.append(process_time())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        network.fit(noise.astype(np.float32), np.arange(count) % classes)
+    finally:
+        torch.set_num_threads(threads)
+    return min(after - before for before, after in pairwise(ends)) / count
 
 
 def _epochs(spec: CNNSpec, windows: int) -> int:
