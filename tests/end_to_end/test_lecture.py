@@ -243,7 +243,7 @@ def test_the_keras_script_learns_from_a_window_file(call, tmp_path):
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
     last = answer.stdout.splitlines()[-1]
-    assert float(last.removeprefix("overall accuracy: ").removesuffix(" %")) > 95
+    assert float(last.removeprefix("overall accuracy: ").removesuffix(" %")) > 85
     assert [line.split()[0] for line in answer.stdout.splitlines()[-4:-1]] == [
         "2",
         "5",

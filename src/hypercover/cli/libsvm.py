@@ -123,7 +123,7 @@ def write(
         _say_file(file, samples, len(view.features), view.seen)
     if ranges is not None:
         write_ranges(out.with_suffix(".range"), *ranges)
-        typer.echo(f"Scaling: {out.with_suffix('.range')}")
+        say(f"Scaling: {out.with_suffix('.range')}")
 
 
 def _reduced(view: "View", scene: "Scene", split: "Split | None", nwfe: int) -> "View":

@@ -269,7 +269,7 @@ def _seconds_a_window(spec: str, bands: int, classes: int) -> float:
         update={"compile": False, "recipe": recipe or None, "epochs": 3}
     )
     network = classifier_for(plain, seed=0, device="cpu")
-    count = max(classes, min(network.training_recipe().batch_size, _MOST_MEASURED))
+    count = max(classes, min(int(network.training_recipe().batch_size), _MOST_MEASURED))
     noise = np.random.default_rng(0).normal(size=(count, bands, read.window, read.window))
     ends: list[float] = []
     network.progress = lambda _: ends.append(process_time())
