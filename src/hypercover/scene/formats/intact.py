@@ -26,6 +26,7 @@ def check(dataset: Any, path: Path) -> None:
     SceneError
         If the file is cut short.
     """
+    _check_types(dataset, path)
     check_cube((dataset.count, dataset.height, dataset.width), f"The image {path}")
     check_fits(_block_bytes(dataset), f"One block of {path}")
     if dataset.driver != "VRT":
@@ -37,6 +38,18 @@ def check(dataset: Any, path: Path) -> None:
         _check_length(path, _raw_length(dataset, path))
     else:
         dataset.read(dataset.count, window=Window(0, dataset.height - 1, dataset.width, 1))
+
+
+def _check_types(dataset: Any, path: Path) -> None:
+    """Refuse files without bands, and pairs of numbers, for some of which NumPy has no name."""
+    if not dataset.count:
+        raise SceneError(f"{path} holds no band; give the image itself.")
+    for dtype in dataset.dtypes:
+        if str(dtype).startswith("complex"):
+            raise SceneError(
+                f"The image must hold real numbers, found {dtype} in {path}; save its "
+                "magnitude or its parts as separate bands."
+            )
 
 
 def _check_length(path: Path, needed: int) -> None:

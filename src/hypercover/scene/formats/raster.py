@@ -192,11 +192,6 @@ def _cube(path: Path, dataset: Any, masks: Masks) -> xr.DataArray:
     numbers = masks.measured
     shape = (len(numbers), dataset.height, dataset.width)
     dtype = np.result_type(*(dataset.dtypes[number - 1] for number in numbers))
-    if dtype.kind not in "uif":
-        raise SceneError(
-            f"The image must hold real numbers, found {dtype} in {path}; save its "
-            "magnitude or its parts as separate bands."
-        )
     lazy = LazyArray(shape, dtype, partial(read_window, path, numbers=numbers))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
     units = _units(dataset)
