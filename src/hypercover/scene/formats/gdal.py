@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,12 @@ def _check_companions(path: Path) -> None:
     for suffix in _COMPANIONS:
         beside = path.with_name(path.name + suffix)
         if beside.is_file() and beside.stat().st_size:
-            _check_companion(beside)
+            _check_companion(beside, beside.stat().st_mtime_ns)
 
 
-def _check_companion(beside: Path) -> None:
+@lru_cache(maxsize=256)
+def _check_companion(beside: Path, _changed: int) -> None:
+    """Look at a file once while it stays the same: an image is opened for each tile."""
     with beside.open("rb") as file:
         head = file.read(4)
     if head not in _TIFF:
