@@ -1,6 +1,7 @@
 """Files that name addresses: no command asks a network, whatever a file wants."""
 
 import ast
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,14 @@ def mask_with_tag(path, target):
     return path
 
 
-def as_envi(path, target):
-    pixels = path.with_suffix(".img")
-    rasterio.shutil.copy(path, pixels, driver="ENVI")
-    return beside(".aux.xml", PAM)(pixels, target)
+def converted(driver, suffix):
+    def written(path, target):
+        pixels = path.with_suffix(suffix)
+        with rasterio.Env(GDAL_PAM_ENABLED="NO"):
+            rasterio.shutil.copy(path, pixels, driver=driver)
+        return beside(".aux.xml", PAM)(pixels, target)
+
+    return written
 
 
 SPOILT = {
@@ -69,7 +74,9 @@ SPOILT = {
     "mask": beside(".msk", VRT),
     "capitals": beside(".MSK", VRT),
     "mask-tag": mask_with_tag,
-    "envi": as_envi,
+    "envi": converted("ENVI", ".img"),
+    "nitf": converted("NITF", ".ntf"),
+    "entity": beside(".aux.xml", PAM.replace("OVERVIEW_FILE", "&#79;VERVIEW_&#x46;ILE")),
 }
 TARGETS = ("/vsicurl/{}/x.tif", "{}/x.tif", "/vsizip//vsicurl/{}/x.zip/x.tif", "WMTS:{}/w")
 VERBS = {
@@ -87,14 +94,22 @@ SPOILS_LABELS = {"labels", "export", "area", "pansharpen"}
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("kind", SPOILT)
 def test_no_command_asks_where_a_picture_points(
-    call, fields, trained, listener, kind, verb
+    call, fields, trained, listener, monkeypatch, kind, verb
 ):
+    # Names of hosts for which curl would use no proxy.
+    monkeypatch.setenv("NO_PROXY", "*")
     target = TARGETS[list(SPOILT).index(kind) % len(TARGETS)].format(listener.address)
     spoilt = "labels" if verb in SPOILS_LABELS else "image"
     setattr(fields, spoilt, SPOILT[kind](getattr(fields, spoilt), target))
     refused = call(*VERBS[verb](fields, trained))
     assert "overviews" in refused.sentence or "no TIFF file" in refused.sentence
     assert listener.asked() == []
+
+
+def test_a_pipe_beside_an_image_is_not_opened(fields):
+    os.mkfifo(fields.image.with_name("cube.tif.aux.xml"))
+    with pytest.raises(HypercoverError, match="is a pipe"):
+        open_scene(fields.image)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +94,32 @@ def open_raster(path: Path, drivers: Sequence[str] = DRIVERS) -> Iterator[Any]:
 def _check_companions(path: Path) -> None:
     """Refuse overviews and masks that are no TIFF files: a VRT could name any address."""
     sidecar = path.with_name(f"{path.name}.aux.xml")
-    if sidecar.is_file() and sidecar.stat().st_size > _LARGEST_SIDECAR:
-        raise SceneError(
-            f"{sidecar} is larger than {_LARGEST_SIDECAR // 2**20} MiB, no notes on an "
-            "image; remove it."
-        )
+    for beside in (sidecar, *(path.with_name(path.name + one) for one in _COMPANIONS)):
+        if beside.exists() and not beside.is_file():
+            raise SceneError(
+                f"{beside}, which GDAL would open with the image, is a pipe, a device or a "
+                "folder; remove it."
+            )
+    if sidecar.is_file():
+        _check_sidecar(sidecar, sidecar.stat().st_mtime_ns)
     for suffix in _COMPANIONS:
         beside = path.with_name(path.name + suffix)
         if beside.is_file() and beside.stat().st_size:
             _check_companion(beside, beside.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _check_sidecar(sidecar: Path, _changed: int) -> None:
+    """Refuse an ``.aux.xml`` that names overviews: some formats follow it on opening."""
+    if sidecar.stat().st_size > _LARGEST_SIDECAR:
+        raise SceneError(
+            f"{sidecar} is larger than {_LARGEST_SIDECAR // 2**20} MiB, no notes on an "
+            "image; remove it."
+        )
+    # As text, for GDAL reads XML that no other parser does.
+    text = unescape(sidecar.read_bytes().replace(b"\0", b"").decode("latin-1"))
+    if "overview_file" in text.lower():
+        raise _followed(sidecar, "OVERVIEW_FILE")
 
 
 @lru_cache(maxsize=256)
@@ -136,11 +154,15 @@ def _check_overviews(dataset: Any, path: Path) -> None:
     named = {key.upper(): text for key, text in dataset.tags(ns="OVERVIEWS").items()}
     target = named.get("OVERVIEW_FILE")
     if target is not None:
-        raise SceneError(
-            f"{path} names overviews in another file ({target[:80]!r}), which are never "
-            "followed; remove OVERVIEW_FILE from its tags and its .aux.xml, or save the "
-            "image anew (gdal_translate)."
-        )
+        raise _followed(path, target)
+
+
+def _followed(path: Path, target: str) -> SceneError:
+    return SceneError(
+        f"{path} names overviews in another file ({target[:80]!r}), which are never "
+        "followed; remove OVERVIEW_FILE from the tags of the image and its .aux.xml, or save "
+        "the image anew (gdal_translate)."
+    )
 
 
 @contextmanager
