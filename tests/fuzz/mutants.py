@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +145,16 @@ def findings(
     """Read mutants of a seed one after the other; None where one was as it should be."""
     home = work / name
     home.mkdir(parents=True)
-    files = seed.make(home)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        files = seed.make(home)
+        # What is sound is read; and what that imports, the children need not.
+        sound = shutil.copytree(home, work / f"{name}-sound")
+        before = Path.cwd()
+        os.chdir(sound)
+        try:
+            seed.read(sound)
+        finally:
+            os.chdir(before)
     for number in numbers:
         chance = random.Random(f"{name} {number}")
         folder = work / f"{name}-{number}"

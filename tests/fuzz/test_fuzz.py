@@ -21,41 +21,55 @@ def test_spoilt_files_are_read_or_refused_in_a_sentence(name, tmp_path):
     assert not found, "\n".join(f"{one.number} {one.what}: {one.said}" for one in found)
 
 
+SOUND = b"seed" * 64
+
+
 def made(folder):
-    (folder / "a").write_bytes(b"seed")
+    (folder / "a").write_bytes(SOUND)
     return [folder / "a"]
 
 
-def hang(_):
+def spoilt(deed):
+    """Read what is sound, and do something to what is not."""
+
+    def read(folder):
+        if (folder / "a").read_bytes() != SOUND:
+            deed()
+
+    return Seed(made, read)
+
+
+def hang():
     while True:
         pass
 
 
-def fill_memory(_):
+def fill_memory():
     np.ones(MEMORY, np.uint8)
 
 
+def refuse():
+    raise CallError("A sentence.")
+
+
 @pytest.mark.parametrize(
-    ("read", "what"),
+    ("deed", "what"),
     [
-        (lambda _: 1 // 0, "traceback"),
-        (lambda _: os.abort(), "crash"),
+        (lambda: 1 // 0, "traceback"),
+        (os.abort, "crash"),
         (hang, "hang"),
         (fill_memory, "memory"),
     ],
 )
-def test_each_kind_of_finding_is_found(tmp_path, monkeypatch, read, what):
+def test_each_kind_of_finding_is_found(tmp_path, monkeypatch, deed, what):
     """Without this the hunt could not fail."""
     monkeypatch.setattr("mutants.PROCESSOR_SECONDS", 1)
-    seed = Seed(made, read)
-    assert [one.what for one in findings("a", seed, range(1), tmp_path)] == [what]
+    found = list(findings("a", spoilt(deed), range(1), tmp_path))
+    assert [one and one.what for one in found] == [what]
 
 
 def test_what_is_refused_in_a_sentence_is_no_finding(tmp_path):
-    def refuse(_):
-        raise CallError("A sentence.")
-
-    assert list(findings("a", Seed(made, refuse), range(2), tmp_path)) == [None, None]
+    assert list(findings("a", spoilt(refuse), range(2), tmp_path)) == [None, None]
 
 
 def test_mutants_repeat_and_differ():
