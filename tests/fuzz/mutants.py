@@ -133,9 +133,23 @@ def _replaced(
     return data[:start] + chance.choice(by) + data[stop:]
 
 
+def _tiff_entry(data: bytes, chance: random.Random) -> bytes:
+    """Change the type, the count or the value of an entry in a directory of a TIFF file."""
+    if data[:4] != b"II*\0" or len(data) < 16:
+        return _other_number(data, chance)
+    first = int.from_bytes(data[4:8], "little")
+    entries = int.from_bytes(data[first : first + 2], "little")
+    at = first + 2 + 12 * chance.randrange(max(1, min(entries, 64)))
+    field = chance.choice((2, 4, 8, 8, 8))
+    value = chance.choice((*_WHOLE, 3, 4, 5, 6, 7, 8, 12, 16, 32, 64, 128, 32773, 50000))
+    size = 2 if field == 2 or chance.random() < 0.3 else 4
+    value = chance.randrange(1, 14) if field == 2 else value & ((1 << 8 * size) - 1)
+    return data[: at + field] + value.to_bytes(size, "little") + data[at + field + size :]
+
+
 _WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     _flip, _flip, _whole_number, _whole_number, _cut, _remove, _repeat, _other_number,
-    _other_number, _other_word,
+    _other_number, _other_word, _tiff_entry, _tiff_entry,
 )  # fmt: skip
 
 

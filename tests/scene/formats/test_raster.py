@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import spectral.io.envi as envi
 from affine import Affine
 
 from hypercover.errors import LabelError, SceneError
+from hypercover.scene.formats.bandmasks import masks_of
+from hypercover.scene.formats.raster import _cube, opened
 from hypercover.scene.grid import Grid
 from hypercover.scene.reading import open_labels, open_scene
 
@@ -316,3 +319,24 @@ def test_wavelengths_are_no_names_of_bands(tmp_path, unit, names):
     scene = open_scene(tmp_path / "a.hdr")
     assert scene.band_names == names
     assert scene.wavelengths.tolist() == [400, 500]
+
+
+class Asked:
+    """A dataset that counts what is asked of it."""
+
+    def __init__(self, dataset):
+        self.dataset, self.counts = dataset, Counter()
+
+    def __getattr__(self, name):
+        self.counts[name] += 1
+        return getattr(self.dataset, name)
+
+
+def test_lists_of_all_bands_are_asked_for_once(tmp_path):
+    """Once for each band, they took minutes of a damaged file that claims 32,767 bands."""
+    path = write(tmp_path / "a.tif", np.ones((50, 4, 5), np.uint8))
+    with opened(path) as dataset:
+        asked = Asked(dataset)
+        _cube(path, asked, masks_of(asked, path))
+    for name in ("mask_flag_enums", "nodatavals", "dtypes", "scales", "offsets"):
+        assert asked.counts[name] <= 2, name

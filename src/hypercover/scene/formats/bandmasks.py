@@ -62,7 +62,8 @@ def masks_of(dataset: Any, path: Path) -> Masks:
     alpha = [number for number in called if _is_alpha(dataset, number)]
     if len(alpha) == dataset.count:
         alpha = []
-    measured = [number for number in range(1, dataset.count + 1) if number not in alpha]
+    others = set(range(1, dataset.count + 1)) - set(alpha)
+    measured = sorted(others)
     masked = _masked(dataset, measured)
     beside = path.with_name(f"{path.name}.msk")
     found = beside if beside.is_file() and not masked else None
@@ -84,7 +85,8 @@ def masks_of(dataset: Any, path: Path) -> Masks:
 
 def _masked(dataset: Any, measured: list[int]) -> list[int]:
     """Return the bands whose masks count: one where the mask is that of all bands."""
-    flags = {number: set(dataset.mask_flag_enums[number - 1]) for number in measured}
+    of_all = dataset.mask_flag_enums
+    flags = {number: set(of_all[number - 1]) for number in measured}
     shared = [
         number
         for number, said in flags.items()

@@ -128,17 +128,21 @@ def _counts_pixels(transform: tuple[float, ...], rows: int) -> bool:
 
 def _nodata(dataset: Any, number: int = 1) -> float | None:
     """Return the no-data value of a band, unless the type of its pixels cannot hold it."""
-    value = dataset.nodatavals[number - 1]
-    if value is None or not holdable(value, dataset.dtypes[number - 1]):
-        return None
-    if (
-        value == 0
-        and dataset.driver == "ENVI"
-        and "data_ignore_value" not in _envi(dataset)
-    ):
-        # GDAL takes a blank value in the header for 0.
-        return None
-    return float(value)
+    return _nodata_values(dataset, (number,))[0]
+
+
+def _nodata_values(dataset: Any, numbers: Sequence[int]) -> list[float | None]:
+    """Return the no-data value of each band; asked once for all, as each asks all bands."""
+    values, dtypes = dataset.nodatavals, dataset.dtypes
+    # GDAL takes a blank value in the header for 0.
+    blank = dataset.driver == "ENVI" and "data_ignore_value" not in _envi(dataset)
+
+    def of_band(value: float | None, dtype: str) -> float | None:
+        if value is None or not holdable(value, dtype) or (blank and value == 0):
+            return None
+        return float(value)
+
+    return [of_band(values[number - 1], dtypes[number - 1]) for number in numbers]
 
 
 def _envi(dataset: Any) -> dict[str, str]:
@@ -191,7 +195,8 @@ def _origin(dataset: Any) -> Origin:
 def _cube(path: Path, dataset: Any, masks: Masks) -> xr.DataArray:
     numbers = masks.measured
     shape = (len(numbers), dataset.height, dataset.width)
-    dtype = np.result_type(*(dataset.dtypes[number - 1] for number in numbers))
+    dtypes = dataset.dtypes
+    dtype = np.result_type(*{dtypes[number - 1] for number in numbers})
     lazy = LazyArray(shape, dtype, partial(read_window, path, numbers=numbers))
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
     units = _units(dataset)
@@ -206,7 +211,7 @@ def _cube(path: Path, dataset: Any, masks: Masks) -> xr.DataArray:
 
 def _with_values(cube: xr.DataArray, dataset: Any, numbers: Sequence[int]) -> xr.DataArray:
     """Note the values that stand for no data: one for all bands, or each band's own."""
-    values = [_nodata(dataset, number) for number in numbers]
+    values = _nodata_values(dataset, numbers)
     if len({repr(value) for value in values}) > 1:
         own = [np.nan if value is None else value for value in values]
         return cube.assign_coords(nodata=("band", np.array(own)))
@@ -231,8 +236,9 @@ def _read_masks(path: Path, masks: Masks, wanted: Indices) -> npt.NDArray[np.gen
 def _header(dataset: Any, numbers: Sequence[int]) -> dict[str, str]:
     """Return what an ENVI header, or a GeoTIFF made of such an image, says of the whole."""
     said = dict(dataset.tags(ns="ENVI"))
-    scales = [dataset.scales[number - 1] for number in numbers]
-    offsets = [dataset.offsets[number - 1] for number in numbers]
+    all_scales, all_offsets = dataset.scales, dataset.offsets
+    scales = [all_scales[number - 1] for number in numbers]
+    offsets = [all_offsets[number - 1] for number in numbers]
     if any(one != 1 for one in scales) or any(offsets):
         said |= {GAINS: numbered(scales), OFFSETS: numbered(offsets)}
     return kept(said)
