@@ -226,17 +226,16 @@ def test_a_gpu_that_is_not_there(fields, call, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_class_of_one_pixel_is_refused_and_named(fields, call, tmp_path):
+def test_a_class_of_one_pixel_is_named_and_mapped_all_the_same(fields, call, tmp_path):
+    """It cannot be both trained and tested, so it has no accuracy."""
     codes = fields.codes.copy()
     codes[0, 0] = 9
     relabel(fields, codes)
-    answer = call("run", fields.experiment, "-o", tmp_path / "run")
-    assert "needs two labelled pixels on data" in answer.sentence
-    assert "found one of Class 9" in answer.sentence
-    assert "min_pixels: 2" in answer.sentence
-    assert not (tmp_path / "run").exists()
-    less = ("--set", "scene.min_pixels=2")
-    assert call("run", fields.experiment, "-o", tmp_path / "run", *less).code == 0
+    answer = call("run", fields.experiment, "-o", tmp_path / "run", "--set", "map=true")
+    assert answer.code == 0, answer.err
+    assert "Class 9 (only one labelled pixel)" in answer.out
+    told = json.loads((tmp_path / "run" / "metrics.json").read_text())["map"]
+    assert (told["per_class"]["9"], told["missing"]) == (1, [])
 
 
 def test_a_class_that_cannot_be_scored_is_named_in_every_output(fields, call, tmp_path):
@@ -294,7 +293,10 @@ def test_values_set_at_the_prompt_are_checked(fields, call, tmp_path, wish):
         (["classify", "gone.tif"], "scene.path: no file"),
         (["classify", "{image}"], "has no labels; give a label file"),
         (["classify", "{image}", "-l", "gone.tif"], "scene.labels: no file"),
-        (["classify", "{image}", "-l", "{labels}", "--model", "x"], "must be cnn or svm"),
+        (
+            ["classify", "{image}", "-l", "{labels}", "--model", "x"],
+            "must be svm, cnn, forest or lda",
+        ),
         (["info", "{image}", "--drop-bands", "90"], "band"),
         (["info", "{image}", "--axes", "row,col,band"], "--axes is for files of named"),
     ],

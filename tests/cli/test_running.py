@@ -1,5 +1,6 @@
 """Plain lines of progress, where stderr is no terminal."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 from hypercover.cli import running
@@ -9,7 +10,7 @@ from hypercover.jobs.run import Event
 def test_lines_for_what_ends_and_now_and_then_for_what_lasts(capsys, monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    watch = running._lines()
+    watch = running._lines(None)
     for clock.now, what, message, done, left in [
         (1.0, "started", "", 0.0, None),
         (2.0, "progress", "epoch 1 of 9", 0.1, 20.0),
@@ -23,3 +24,12 @@ def test_lines_for_what_ends_and_now_and_then_for_what_lasts(capsys, monkeypatch
         "[ 40 %] train: epoch 4 of 9, 15 s left",
         "[100 %] train: done",
     ]
+
+
+def test_the_report_of_quick_models_is_named_as_soon_as_it_is_there(capsys):
+    watch = running._lines(Path("runs/a/report.html"))
+    for task in ("reduce-first", "report-first", "report"):
+        watch(Event(task, "done", 1.0, "", 0.5, None))
+    said = capsys.readouterr().err.splitlines()
+    assert said[2] == "First map and report, of the quick models: runs/a/report.html"
+    assert len(said) == 4

@@ -68,6 +68,9 @@ def experiment(scene: SimpleNamespace, folder: Path, **changes) -> Path:
         "scene": {"path": str(scene.image), "labels": str(scene.labels)},
         "split": BLOCKS,
         "models": MODELS,
+        # Answers are held against maps, so these are by the models that were tested;
+        # test_map_from has those that were trained on all labelled pixels.
+        "map_from": "split",
         "device": "cpu",
     } | changes
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,15 +45,15 @@ def test_an_experiment_comes_to_the_same_on_slurm(desk, cluster, scene, tmp_path
 @pytest.mark.slow
 def test_two_models_with_maps_come_to_the_same_on_slurm(desk, cluster, scene, tmp_path):
     models = {"svm": desk.models["svm"], "cnn": desk.models["cnn"]}
-    path = desk.experiment(scene, tmp_path, models=models, repeats=2)
+    path = desk.experiment(scene, tmp_path, models=models, repeats=2, map_from="all")
     local = desk.shell("run", path, "-o", tmp_path / "here", "--workers", 1)
     assert local.returncode == 0, local.stderr
     folder = tmp_path / "sent"
     cluster.call("submit", path, "-o", folder, "--scheduler", "slurm", "--array-chunk", 1)
     watched = cluster.call("status", folder, "--watch")
-    assert "13 tasks: 13 done." in watched, (watched, cluster.outputs(folder))
+    assert "17 tasks: 17 done." in watched, (watched, cluster.outputs(folder))
     assert desk.figures_of(folder) == desk.figures_of(tmp_path / "here")
-    same_files(tmp_path / "here", folder, "models/*/weights.safetensors", "predictions/*")
+    same_files(tmp_path / "here", folder, "models/**/weights.safetensors", "predictions/*")
     same_files(tmp_path / "here", folder, "maps/*.tif")
 
 

@@ -181,7 +181,7 @@ def test_another_chain_is_computed_again_with_what_depends_on_it(tmp_path):
     after = make_plan(experiment(tmp_path, features=changed)).fingerprints
     redone = {name for name in before if before[name] != after[name]}
     assert redone == {
-        *("features-few", "train-main-0-pca", "map-pca"),
+        *("features-few", "train-main-0-pca", "train-all-0-pca", "map-pca"),
         *("reduce", "classes", "report"),
     }
     models = document(tmp_path)["models"] | {

@@ -13,7 +13,14 @@ def folder(tmp_path):
     return tmp_path
 
 
+VALIDATED = {"kind": "random", "train": 0.5, "validation": 0.2}
+
+
 def plan(folder, **changes):
+    return planned(folder, **changes).fingerprints
+
+
+def planned(folder, **changes):
     document = {
         "name": "a",
         "scene": {"path": "cube.npy"},
@@ -22,7 +29,7 @@ def plan(folder, **changes):
         "models": {"svm": {"kind": "svm"}, "cnn": {"kind": "cnn", "window": 5}},
         "versions": {"torch": "2"},
     }
-    return make_plan(parse(document | changes, folder)).fingerprints
+    return make_plan(parse(document | changes, folder))
 
 
 def again(before, after):
@@ -40,11 +47,34 @@ def test_another_model_is_trained_alone(folder):
     assert redone == {
         "train-main-0-svm",
         "train-blocks-0-svm",
+        "train-all-0-svm",
         "map-svm",
+        "reduce-first",
+        "report-first",
         "reduce",
         "classes",
         "report",
     }
+
+
+def test_quick_models_map_and_report_before_a_network_is_trained(folder):
+    """In whatever order the file names them, and a network waits for nothing of theirs."""
+    models = {"cnn": {"kind": "cnn", "window": 5}, "svm": {"kind": "svm"}}
+    made = planned(folder, models=models, map="best", split=VALIDATED)
+    order = [task.name for task in made.tasks]
+    first = ["train-main-0-svm", "reduce-first", "train-all-0-svm", "map-svm"]
+    assert [name for name in order if name in first] == first
+    assert order.index("report-first") < order.index("train-main-0-cnn")
+    assert made.task("train-main-0-cnn").needs == ("split-main-0",)
+    needed = {"train-main-0-svm"}
+    needed |= made.dependents(["train-main-0-cnn"])
+    assert {"reduce", "report", "train-all-0-cnn", "map-cnn"} <= needed
+    assert not needed & {"reduce-first", "report-first", "map-svm", "train-all-0-svm"}
+
+
+def test_one_kind_of_model_reports_once(folder):
+    made = planned(folder, models={"svm": {"kind": "svm"}})
+    assert not [task.name for task in made.tasks if "first" in task.name]
 
 
 @pytest.mark.parametrize(

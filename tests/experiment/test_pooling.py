@@ -61,7 +61,7 @@ def test_seeds_are_averaged_and_leaks_weighed_by_pixels(folded):
 
 def test_counts_are_those_of_all_folds_and_lost_classes_are_named(folded):
     labels, splits, _, _ = folded
-    pooled = pool_splits(splits[:3])
+    pooled = pool_splits(splits[:3], refits=False)
     assert pooled["test"]["count"] == labels.size
     assert pooled["test"]["per_class"]["9"] == 9
     train = np.mean([split["train"]["count"] for split in splits[:3]])

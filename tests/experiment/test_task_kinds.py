@@ -33,7 +33,7 @@ def test_the_registry_is_found_by_its_home():
         ("train", {"model": "svm", "split": "main", "seed": 0}),
         ("make_split", {"split": "train-0.05", "seed": 2**32 + 5}),
         ("search_gamma", {"model": "svm", "by": "blocks", "costs": [1.0], "scale": 2}),
-        ("draw_map", {"model": "svm", "only_best": True}),
+        ("draw_map", {"model": "svm", "best_of": "reduce"}),
     ],
 )
 def test_what_a_plan_holds_is_taken(kind, arguments):

@@ -46,6 +46,26 @@ def test_results_come_back_by_name(tmp_path, trial_tasks, executor):
     assert result_of(tmp_path, "sum") == 5
 
 
+@pytest.mark.parametrize("executor", [InProcessExecutor(), LocalExecutor(1)])
+def test_of_ready_tasks_the_first_of_the_plan_is_begun(tmp_path, trial_tasks, executor):
+    """What the first task made ready goes before another that was ready all along."""
+    number = {"number": 1, "pause": 0.0}
+    tasks = (
+        Task("first", "square", number),
+        Task("second", "square", number, ("first",)),
+        Task("third", "square", number, ("second",)),
+        Task("last", "square", number),
+    )
+    done = []
+
+    def watch(event):
+        if event.what == "done":
+            done.append(event.task)
+
+    run_plan(Plan(tasks, trial_tasks), tmp_path, executor, progress=watch)
+    assert done == ["first", "second", "third", "last"]
+
+
 def test_done_tasks_are_not_done_again(tmp_path, trial_tasks, executor, marks):
     plan = squares(trial_tasks)
     first = run_plan(plan, tmp_path, executor)

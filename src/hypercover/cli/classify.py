@@ -30,8 +30,11 @@ def command(
     labels: LABELS = None,
     out: RUN_FOLDER = None,
     model: Annotated[
-        str | None,
-        typer.Option(help="cnn or svm alone (default: both, the better one maps)."),
+        list[str] | None,
+        typer.Option(
+            help="svm, cnn, forest or lda; several times for several (default: svm and cnn, "
+            "the better one maps; of few labels svm and forest)."
+        ),
     ] = None,
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
@@ -51,8 +54,10 @@ def command(
     """Make a land-cover map from an image and a few labels, with an honest accuracy.
 
     A CNN and an SVM are trained on guard-banded blocks and, beside them, on a
-    random split; the better one by validation maps the scene.  The experiment
-    file that was used lies in the run folder, ready to be edited.
+    random split; the better one by validation is trained again on all labels and
+    maps the scene.  Few labels, such as points, are judged by leaving them out one
+    after another.  The experiment file that was used lies in the run folder, ready
+    to be edited.
 
     Example: hypercover classify cube.hdr --labels fields.gpkg --label-field crop -o runs/fields
     """

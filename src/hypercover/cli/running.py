@@ -16,6 +16,7 @@ from hypercover.cli.tables import (
     feature_lines,
     gap_table,
     interval_lines,
+    map_lines,
     new_console,
     note_lines,
     say,
@@ -24,6 +25,7 @@ from hypercover.cli.tables import (
     unscored_lines,
 )
 from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.plan import FIRST_REPORT
 from hypercover.experiment.products import maps_made
 from hypercover.experiment.run import prepare_experiment, run_experiment
 from hypercover.experiment.schema import Experiment
@@ -44,7 +46,7 @@ def run_and_show(
     executor: Executor | None = None,
 ) -> None:
     """Run an experiment with progress on stderr and its table on stdout."""
-    with _watching() as watch:
+    with _watching(first=RunFolder(folder).report) as watch:
         metrics = run_experiment(
             experiment, folder, workers=workers, executor=executor, progress=watch
         )
@@ -60,6 +62,7 @@ def run_and_show(
     run = RunFolder(folder)
     if "sha256" in metrics["split"]:
         say(f"Split: {run.path / 'split.json'} (SHA-256 {metrics['split']['sha256']})")
+    say(*map_lines(metrics))
     say(f"Report: {run.report}")
     say(*(f"Map: {made}" for made in maps_made(run, experiment)))
     say(f"To change something, edit {run.experiment} and call hypercover run.")
@@ -75,9 +78,10 @@ def prepare_and_show(experiment: Experiment, folder: Path) -> None:
 
 
 @contextmanager
-def _watching() -> Iterator[Callable[[Event], None]]:
+def _watching(first: Path | None = None) -> Iterator[Callable[[Event], None]]:
+    """Show progress; name the report ``first`` as soon as quick models stand in it."""
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _lines(first)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -94,15 +98,25 @@ def _watching() -> Iterator[Callable[[Event], None]]:
         def watch(event: Event) -> None:
             doing = f"{event.task} {event.message}".strip()
             progress.update(row, description=doing, completed=event.done, left=_left(event))
+            if first is not None and _is_first(event):
+                progress.console.print(_first_words(first), soft_wrap=True, markup=False)
 
         yield watch
+
+
+def _is_first(event: Event) -> bool:
+    return (event.task, event.what) == (FIRST_REPORT, "done")
+
+
+def _first_words(report: Path) -> str:
+    return f"First map and report, of the quick models: {report}"
 
 
 def _left(event: Event) -> str:
     return "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
 
 
-def _lines() -> Callable[[Event], None]:
+def _lines(first: Path | None) -> Callable[[Event], None]:
     """Return a callback that prints a line for each task that ends, and now and then."""
     said = time.monotonic()
 
@@ -115,5 +129,7 @@ def _lines() -> Callable[[Event], None]:
         what = event.what if ends else event.message
         line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
         say(f"[{100 * event.done:3.0f} %] {line}", err=True)
+        if first is not None and _is_first(event):
+            say(_first_words(first), err=True)
 
     return watch

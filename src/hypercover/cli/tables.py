@@ -10,8 +10,9 @@ from rich.segment import Segment
 from rich.table import Table
 
 from hypercover.cli.terminal import plain, say, steered, unguarded
+from hypercover.maps.record import MapFacts
 from hypercover.maps.search_words import choice_words, choices_words, edge_words
-from hypercover.maps.words import main_name, spread_words
+from hypercover.maps.words import main_name, map_words, missing_words, spread_words
 from hypercover.scene.origin import mark
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "feature_lines",
     "gap_table",
     "interval_lines",
+    "map_lines",
     "new_console",
     "note_lines",
     "say",
@@ -221,12 +223,20 @@ def interval_lines(metrics: Mapping[str, Any]) -> list[str]:
             "pixels of one piece of land are alike."
             for unit, units in sorted(told)
         ]
-        if None in known:
+        if None in known and part["split"]["test"]["count"]:
             lines.append(
                 f"No interval under {label}: all test pixels lie in one unit, from which "
                 "nothing can be told."
             )
     return lines
+
+
+def map_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say which pixels the models that map were trained on, and which classes they lack."""
+    if "map" not in metrics:
+        return []
+    facts = MapFacts.model_validate(metrics["map"])
+    return list(filter(None, [map_words(facts), missing_words(facts)]))
 
 
 def note_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -145,7 +145,7 @@ def evaluate(
     return Evaluation(
         legend=known,
         matrix=metrics.confusion_matrix(reference, codes, known.codes),
-        leakage=audit(split, window),
+        leakage=audit(split, window) if len(reference) else LeakAudit(window),
         train_counts=split.per_class("train", labels),
     )
 

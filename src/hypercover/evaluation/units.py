@@ -24,7 +24,7 @@ USUAL_SIZE = 15
 _OF_BLOCKS = frozenset({"blocks", "kfold"})
 _TAKEN_OVER = frozenset({"saved", "windows"})
 """Kinds of split made of another, which their settings name."""
-_OF_FIELDS = frozenset({"fields", "clusters"})
+_OF_FIELDS = frozenset({"fields", "clusters", "leave-one-out"})
 
 
 @dataclass(frozen=True)

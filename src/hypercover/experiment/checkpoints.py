@@ -20,7 +20,7 @@ __all__ = ["Checkpoints", "sort_checkpoints", "tell_going_on"]
 
 _RUNNERS = {"device": "auto", "processes": 1}
 """What trains, and not what is trained: a training goes on with others."""
-_BESIDE = {"name", "map", "tensorboard", "search", "gap", "notes"}
+_BESIDE = {"name", "map", "map_from", "tensorboard", "search", "gap", "notes"}
 """What the training of a network does not depend on."""
 _SHOWN = 4
 _FINGERPRINT = re.compile("[0-9a-f]{16,128}")

@@ -1,38 +1,72 @@
 """The experiment somebody gets who only gave an image and labels."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hypercover.errors import CallError, SplitError
 from hypercover.experiment.reading import parse
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.stages import scene_for
 from hypercover.samples.blocks import BlockSplit
+from hypercover.samples.field_draw import field_map
+from hypercover.samples.leave_one_out import LeaveOneOutSplit
 from hypercover.scene.scene import Scene
 
-__all__ = ["default_experiment"]
+__all__ = ["MODELS", "default_experiment"]
 
 WINDOW = 9
 TRAIN = 0.25
 VALIDATION = 0.2
-_MODELS: dict[str, dict[str, Any]] = {
+_SKLEARN = {"kind": "sklearn"}
+MODELS: dict[str, dict[str, Any]] = {
     "svm": {"kind": "svm"},
     "cnn": {"kind": "cnn", "network": "default", "window": WINDOW},
+    "forest": {
+        **_SKLEARN,
+        "estimator": "sklearn.ensemble.RandomForestClassifier",
+        "parameters": {"n_estimators": 200},
+    },
+    "lda": {
+        **_SKLEARN,
+        "estimator": "sklearn.discriminant_analysis.LinearDiscriminantAnalysis",
+    },
 }
+"""Models that are known by name alone."""
+_USUAL, _OF_FEW = ("svm", "cnn"), ("svm", "forest")
+"""Models where none is named: usually, and where there are few labels."""
+_FEW_PIXELS, _FEW_SHAPES = 30, 5
+"""Pixels and shapes of the middle class below which labels are few."""
+_RANDOM_PIXELS = 10
+"""Pixels of the smallest class from which on single ones can be drawn at random."""
+_FITS, _NETWORK_FITS = 20, 5
+"""Most trainings by which few labels are judged: of quick models, and of networks."""
 
 _FLATTERED = (
     "No guard-banded blocks can be drawn from these labels, so training and test pixels "
     "were drawn at random and stand side by side: the accuracy is flattering and says "
     "little of unseen land; label more fields, in several places, and run again."
 )
+_LEFT_OUT = (
+    "These labels are too few to be parted into land to train and land to test, so their "
+    "shapes were left out one after another in {folds} trainings, more than {guard} pixels "
+    "from what trained; the accuracy is that of all answers together."
+)
+_NO_NETWORK = "No network was trained on so few labels; --model cnn asks for one."
+_UNJUDGED = (
+    "Too few labels to judge a map by: no shapes of two classes can be left out without a "
+    "class losing all its training pixels. The map is made from all labelled pixels and no "
+    "accuracy is given; label at least two shapes of each class, apart from each other."
+)
 
 
 def default_experiment(
     scene: Mapping[str, Any],
     *,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     seed: int = 0,
     device: str = "auto",
     processes: int = 1,
@@ -40,45 +74,128 @@ def default_experiment(
     """Make an experiment with sensible defaults for a scene.
 
     The main split is of guard-banded blocks whose size suits the labels; beside
-    it stands a random split of the same training share, to show the gap.  Where
-    no blocks can be drawn, the random split stands alone and a note says so.
+    it stands a random split of the same training share, to show the gap.  Validation
+    pixels are withheld where a model is chosen by them.
+
+    Few labels, isolated points or a handful of shapes, are judged by leaving shapes
+    out one after another, or, where a class would then have no training pixel, not at
+    all; the map is made from all of them.  Where only a random split can be drawn, it
+    stands alone.  A note says so each time.
 
     Parameters
     ----------
     scene : the ``scene`` part of an experiment file
-    model : "cnn" or "svm" alone, or None for both
+    model : names of :data:`MODELS`; None for those that suit the labels
     """
-    if model is not None and model not in _MODELS:
-        raise CallError(
-            f"The model must be cnn or svm, got {model!r}; leave it out for both."
-        )
-    name = (
-        re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(scene["path"]).stem).strip("-._") or "scene"
-    )
+    asked = [model] if isinstance(model, str) else list(dict.fromkeys(model or ()))
+    for name in asked:
+        if name not in MODELS:
+            *others, last = MODELS
+            raise CallError(
+                f"The model must be {', '.join(others)} or {last}, got {name!r}; leave it out "
+                "for those that suit the labels."
+            )
     document = {
-        "name": name[:60],
+        "name": _run_name(scene),
         "seed": seed,
         "scene": {
             key: str(value) if isinstance(value, Path) else value
             for key, value in scene.items()
         },
-        "split": {"kind": "random", "train": TRAIN, "validation": VALIDATION},
-        "models": _MODELS if model is None else {model: _MODELS[model]},
-        "map": "best",
+        "split": {"kind": "none"},
+        "models": {"svm": MODELS["svm"]},
         "device": device,
         "processes": processes,
     }
-    draft = parse(document, Path.cwd(), title="the call")
-    blocks = _suiting_blocks(scene_for(draft.scene), seed)
-    if blocks is None:
-        return draft.model_copy(update={"notes": [_FLATTERED]})
-    beside = {"random": {"kind": "random", "train": TRAIN}}
-    return parse(
-        document | {"split": blocks, "beside": beside}, Path.cwd(), title="the call"
+    found = scene_for(parse(document, Path.cwd(), title="the call").scene)
+    suiting = _suiting(found, tuple(asked), seed)
+    return parse(document | suiting, Path.cwd(), title="the call")
+
+
+def _run_name(scene: Mapping[str, Any]) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(scene["path"]).stem).strip("-._")
+    return (stem or "scene")[:60]
+
+
+def _suiting(scene: Scene, asked: tuple[str, ...], seed: int) -> dict[str, Any]:
+    """Choose split and models by the labels: blocks, shapes left out, or what is left."""
+    names = asked or _USUAL
+    chosen = _models(names, scene)
+    validation = VALIDATION if len(names) > 1 else 0.0
+    best = "best" if validation else True
+    share = {"train": TRAIN, "validation": validation}
+    blocks = _suiting_blocks(scene, seed, validation=validation)
+    if blocks is not None and not _few(scene, blocks, seed):
+        beside = {"random": {"kind": "random", "train": TRAIN}}
+        return {"split": blocks, "beside": beside, "models": chosen, "map": best}
+    of_few = asked or _OF_FEW
+    notes = [] if asked else [_NO_NETWORK]
+    few = {"models": _models(of_few, scene), "map": True}
+    shapes = _suiting_shapes(scene, seed, most=_NETWORK_FITS if "cnn" in asked else _FITS)
+    if shapes is not None:
+        return few | {"split": shapes, "notes": [_LEFT_OUT.format(**shapes), *notes]}
+    counts = _per_class(scene)
+    if min(counts) >= _RANDOM_PIXELS and len(counts) > 1:
+        drawn = {"split": {"kind": "random", **share}, "models": chosen, "map": best}
+        return drawn | {"notes": [_FLATTERED]}
+    return few | {"split": {"kind": "none"}, "notes": [_UNJUDGED, *notes]}
+
+
+def _models(names: Sequence[str], scene: Scene) -> dict[str, dict[str, Any]]:
+    """Return the models of these names, with windows that a small image can hold."""
+    side = min(WINDOW, *scene.shape)
+    window = side if side % 2 else side - 1
+    return {
+        name: MODELS[name] | ({"window": window} if name == "cnn" else {}) for name in names
+    }
+
+
+def _per_class(scene: Scene) -> list[int]:
+    """Count the labelled pixels of each class that has any."""
+    labels = scene.usable_labels
+    _, counts = np.unique(labels[labels > 0], return_counts=True)
+    return [int(count) for count in counts] or [0]
+
+
+def _few(scene: Scene, blocks: Mapping[str, Any], seed: int) -> bool:
+    """Tell whether labels are too few for blocks, which may leave classes out.
+
+    That is where the middle class has a handful of pixels, or a handful of shapes and
+    the blocks lack a class in training or test.
+    """
+    labels = scene.usable_labels
+    if np.median(_per_class(scene)) < _FEW_PIXELS:
+        return True
+    fields = field_map(labels)
+    _, first = np.unique(fields[fields > 0], return_index=True)
+    _, shapes = np.unique(labels[fields > 0][first], return_counts=True)
+    settings = {key: value for key, value in blocks.items() if key != "kind"}
+    split = BlockSplit(**settings).split(labels, seed=seed, window=1)
+    return bool(np.median(shapes) < _FEW_SHAPES and split.unscored(labels))
+
+
+def _suiting_shapes(scene: Scene, seed: int, *, most: int) -> dict[str, Any] | None:
+    """Choose how far from training shapes are held out, in at most so many trainings.
+
+    As far as most of the shapes allow that could be held out at any distance.  None
+    where no two classes have a shape that can be spared.
+    """
+    labels = scene.usable_labels
+    found = []
+    for guard in (WINDOW - 1, WINDOW // 2, 2, 1, 0):
+        outlook = LeaveOneOutSplit(folds=most, guard=guard).outlook(labels, seed=seed)
+        found.append((len(outlook.shapes), sum(outlook.shapes.values()), guard, outlook))
+    classes = max(entry[0] for entry in found)
+    shapes = max(entry[1] for entry in found if entry[0] == classes)
+    if classes < 2:
+        return None
+    _, _, guard, outlook = next(
+        entry for entry in found if entry[0] == classes and entry[1] >= 0.8 * shapes
     )
+    return {"kind": "leave-one-out", "folds": outlook.folds, "guard": guard}
 
 
-def _suiting_blocks(scene: Scene, seed: int) -> dict[str, Any] | None:
+def _suiting_blocks(scene: Scene, seed: int, *, validation: float) -> dict[str, Any] | None:
     """Choose block size and guard so that most classes can be scored.
 
     A wide guard is tried first: with window − 1 pixels no two windows share a
@@ -93,17 +210,17 @@ def _suiting_blocks(scene: Scene, seed: int) -> dict[str, Any] | None:
     for guard in (WINDOW - 1, WINDOW // 2):
         for size in sizes:
             splitter = BlockSplit(
-                size=size, train=TRAIN, guard=guard, validation=VALIDATION
+                size=size, train=TRAIN, guard=guard, validation=validation
             )
             try:
-                split = splitter.split(labels, seed=seed, window=WINDOW)
+                split = splitter.split(labels, seed=seed)
             except SplitError:
                 continue
             scored = len(scene.legend) - len(split.unscored(labels, scene.legend))
             rank = (scored, guard, split.count("test"))
             if best is None or rank > best[0]:
                 spec = {"kind": "blocks", "size": size, "train": TRAIN, "guard": guard}
-                best = rank, spec | {"validation": VALIDATION}
+                best = rank, spec | {"validation": validation}
         if best is not None and best[0][0] == len(scene.legend):
             break
     return None if best is None else best[1]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from hypercover.experiment.features import chain_of
-from hypercover.experiment.schema import CNNSpec, Experiment, ModelSpec, SVMSpec
+from hypercover.experiment.schema import ALL, CNNSpec, Experiment, ModelSpec, SVMSpec
 from hypercover.experiment.stages import HELD, classifier_for, scene_for
 from hypercover.features.shapes import PEAK_BYTES
 from hypercover.jobs.plan import Plan, Task
@@ -151,6 +151,7 @@ class _Rules:
             "make_split": lambda _: self.sizes.pixels / 1e5,
             "make_features": lambda _: self.sizes.pixels / 3e3,
             "train": self._training,
+            "refit": self._training,
             "draw_map": self._mapping,
             "search_gamma": self._row,
         }
@@ -172,13 +173,15 @@ class _Rules:
             windows = train * width * spec.window**2 * _FLOAT
             return _PYTHON + _TORCH + scene + min(windows, _WINDOWS)
         searched = isinstance(spec, SVMSpec) and spec.searched
-        if searched or task.kind == "search_gamma":
+        if (searched and task.kind != "refit") or task.kind == "search_gamma":
             return _PYTHON + scene + self._kernels(task, train)
         return _PYTHON + scene + 6 * train * width * _FLOAT + _CACHE
 
     def shared(self, task: Task) -> bool:
         """Tell whether more cores make a task quicker: most are read, fitted or drawn by one."""
         spec = self.experiment.models.get(task.arguments.get("model", ""))
+        if task.kind == "refit":
+            return isinstance(spec, CNNSpec)
         if task.kind == "train":
             return isinstance(spec, CNNSpec) or (
                 isinstance(spec, SVMSpec) and spec.searched
@@ -203,6 +206,8 @@ class _Rules:
 
     def _train(self, split: str) -> int:
         """Count the pixels that a split trains on: what it says, or half of all."""
+        if split == ALL:
+            return self.sizes.labelled
         share = getattr(self.experiment.splits.get(split), "train", None)
         if isinstance(share, float):
             return max(2, round(share * self.sizes.labelled))
@@ -224,7 +229,8 @@ class _Rules:
             passed = _epochs(spec, train) * train + _DENSE * test / _PASSES
             return passed * self._window(spec)
         if isinstance(spec, SVMSpec):
-            searched = train**2 * width * self._tries(spec) / _SEARCH_RATE
+            tries = 0 if given["split"] == ALL else self._tries(spec)
+            searched = train**2 * width * tries / _SEARCH_RATE
             return searched + train * (train + test / 2) * width / _SOLVER_RATE
         return self.sizes.labelled / 1e3
 
@@ -232,7 +238,8 @@ class _Rules:
         spec, pixels = self.experiment.models[given["model"]], self.sizes.pixels
         if isinstance(spec, CNNSpec):
             return _DENSE * pixels * self._window(spec) / _PASSES
-        return pixels * self._train("main") / 2 * self._width(spec) / _SOLVER_RATE
+        train = self._train(ALL if self.experiment.refits else "main")
+        return pixels * train / 2 * self._width(spec) / _SOLVER_RATE
 
     def _row(self, given: Mapping[str, Any]) -> float:
         spec, search = self.experiment.models[given["model"]], self.experiment.search

@@ -64,8 +64,20 @@ class RunFolder:
         return self.path / "splits", f"{split}-{repeat}"
 
     def model(self, name: str) -> Path:
-        """Return the bundle of a model: that of the main split and the first seed."""
+        """Return the bundle of a model: the one that maps."""
         return self.path / "models" / name
+
+    def split_model(self, name: str) -> Path:
+        """Return the bundle of a model as the main split of the first seed trained it.
+
+        It lies there where the model that maps was trained on all labelled pixels.
+        """
+        return self.model(name) / "split"
+
+    def bundle_files(self, name: str, *, split: bool = False) -> tuple[Path, ...]:
+        """Return the files of the bundle that maps, or of that of the split."""
+        folder = self.split_model(name) if split else self.model(name)
+        return folder / "model.json", folder / "weights.safetensors"
 
     def predictions(self, split: str, seed: int, model: str) -> Path:
         """Return the answers of a model for the test pixels of one split and seed."""
@@ -107,8 +119,8 @@ class RunFolder:
         return (*rasters, *beside, *figures, self.view(name))
 
     def model_files(self, name: str) -> tuple[Path, ...]:
-        """Return every file, maps aside, that may have come of the first training of a model."""
-        bundle = [self.model(name) / file for file in ("model.json", "weights.safetensors")]
+        """Return every file, maps aside, that may have come of training a model."""
+        bundle = (*self.bundle_files(name), *self.bundle_files(name, split=True))
         drawn = (
             "abstention",
             "classes",

@@ -33,7 +33,8 @@ def gap_experiment(
     far less on land it has not seen.  Both are needed to see what the usual
     protocol hides (Nalepa et al. 2019).
 
-    Scene, models, features and seeds stay; nothing is chosen, so no pixel is set
+    Scene, models, features and seeds stay; maps are those of the models that are
+    compared, none is trained again on all labels; nothing is chosen, so no pixel is set
     aside for validation unless a network stops early by it.  With the largest window w of the
     models, 9 where all look at single pixels, the splits are blocks with a guard
     of w − 1 pixels (``main``), the same blocks with a guard of w // 2
@@ -60,7 +61,7 @@ def gap_experiment(
     split = blocks | given | {"kind": "blocks", "guard": window - 1}
     document = experiment.model_dump() | {"name": name, "split": split, "beside": {}}
     document["learning_curve"] = []
-    document |= {"gap": False, "map": experiment.map is not False}
+    document |= {"gap": False, "map": experiment.map is not False, "map_from": "split"}
     document |= {"repeats": experiment.repeats if repeats is None else repeats}
     plain = parse(document, Path.cwd(), title=f"The leak gap of {experiment.name}")
     beside = gap_splits(cast(BlocksSpec, plain.split), window - 1)

@@ -70,8 +70,8 @@ def _facts(
     return {
         "train_count": fmean(one.count("train") for one in made),
         "test_count": fmean(one.count("test") for one in made),
-        "centre_in_window": fmean(leak.centre_in_window for leak in leaks),
-        "window_overlap": fmean(leak.window_overlap for leak in leaks),
+        "centre_in_window": fmean(leak.centre_in_window or 0.0 for leak in leaks),
+        "window_overlap": fmean(leak.window_overlap or 0.0 for leak in leaks),
     }
 
 

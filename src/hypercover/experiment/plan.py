@@ -1,7 +1,10 @@
 """From an experiment to the plan of its tasks."""
 
+from collections.abc import Iterator, Sequence
+
 from hypercover.experiment.features import used_features
 from hypercover.experiment.schema import (
+    ALL,
     CNNSpec,
     Experiment,
     ModelSpec,
@@ -12,8 +15,18 @@ from hypercover.experiment.stages import fingerprint
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.plan import Plan, Task
 
-__all__ = ["features_task", "make_plan", "name_of", "training_tasks"]
+__all__ = [
+    "FIRST_REDUCE",
+    "FIRST_REPORT",
+    "decider",
+    "features_task",
+    "make_plan",
+    "name_of",
+    "training_tasks",
+]
 
+FIRST_REDUCE, FIRST_REPORT = "reduce-first", "report-first"
+"""Tasks that join and report the results of quick models, before networks are trained."""
 _HEAVY = 10.0
 """Weight of training a network, where training an SVM has 1."""
 
@@ -21,6 +34,11 @@ _HEAVY = 10.0
 def name_of(split: str, seed: int, model: str = "") -> str:
     """Name the task that makes a split, or that trains a model on it."""
     return f"train-{split}-{seed}-{model}" if model else f"split-{split}-{seed}"
+
+
+def decider(experiment: Experiment, model: str) -> str:
+    """Name the task that says which model of its stage is best."""
+    return FIRST_REDUCE if model in experiment.quick else "reduce"
 
 
 def features_task(spec: ModelSpec) -> tuple[str, ...]:
@@ -31,29 +49,67 @@ def features_task(spec: ModelSpec) -> tuple[str, ...]:
 def make_plan(experiment: Experiment) -> Plan:
     """Expand an experiment into tasks that can be done in any process.
 
-    Order: draw the scene, make the splits and compute the image features; train and evaluate each model on
-    each split with each seed, and fold; reduce to ``metrics.json``; check the classes;
-    map; keep what the page shows; report.
+    Order: draw the scene, make the splits and compute the image features; train and
+    evaluate each model on each split with each seed, and fold; reduce to
+    ``metrics.json``; check the classes; train the models that map on all labelled
+    pixels; map; report.  Where networks are among the models, all others go through
+    these stages first: their map and report need not wait for hours of training.
     """
-    features, trials = _features(experiment), _trials(experiment)
-    splits = _splits(experiment)
-    look = Task("scene", "draw_scene", weight=0.5, key=fingerprint(experiment))
-    whole = fingerprint(experiment, experiment)
-    reduce = Task(
-        "reduce",
+    quick = experiment.quick
+    slow = tuple(name for name in experiment.models if name not in quick)
+    tasks = [_look(experiment), *_splits(experiment), *_features(experiment)]
+    tasks.append(_view(experiment))
+    if quick:
+        tasks += _stage(experiment, quick, first=True)
+    tasks += _stage(experiment, slow, first=False)
+    return Plan(tuple(tasks), REGISTRY)
+
+
+def _stage(experiment: Experiment, models: Sequence[str], *, first: bool) -> Iterator[Task]:
+    """Evaluate, map and report some models: the quick ones first, or all that are left."""
+    reduced, reported = (FIRST_REDUCE, FIRST_REPORT) if first else ("reduce", "report")
+    arguments = {"models": list(models)} if first else {}
+    # All that is evaluated, the quick models of the first stage included.
+    every = models if first else tuple(experiment.models)
+    results = [
+        name_of(split, seed, model)
+        for split, seed in experiment.trials
+        for model in ("", *every)
+    ]
+    before = [FIRST_REDUCE] if experiment.quick and not first else []
+    key = fingerprint(experiment, experiment, models)
+    yield from _trials(experiment, models)
+    yield Task(
+        reduced,
         "reduce_run",
-        needs=tuple(task.name for task in (look, *splits, *trials)),
+        arguments,
+        needs=("scene", *results, *before),
         weight=0.2,
-        key=whole,
+        key=key,
     )
-    classes = Task(
-        "classes",
-        "check_classes",
-        needs=("reduce",),
+    if not first:
+        yield Task("classes", "check_classes", needs=("reduce",), weight=0.5)
+    maps = _maps(experiment, models, reduced)
+    yield from _refits(experiment, models, reduced)
+    yield from maps
+    drawn = [task.name for task in maps]
+    if not first:
+        drawn += ["classes", *([FIRST_REPORT] if experiment.quick else [])]
+    yield Task(
+        reported,
+        "report_run",
+        needs=(reduced, "view", *drawn),
         weight=0.5,
+        key=key,
     )
-    maps = _maps(experiment)
-    view = Task(
+
+
+def _look(experiment: Experiment) -> Task:
+    return Task("scene", "draw_scene", weight=0.5, key=fingerprint(experiment))
+
+
+def _view(experiment: Experiment) -> Task:
+    return Task(
         "view",
         "keep_view",
         needs=tuple(
@@ -62,22 +118,16 @@ def make_plan(experiment: Experiment) -> Plan:
         weight=0.3,
         key=fingerprint(experiment),
     )
-    report = Task(
-        "report",
-        "report_run",
-        needs=("reduce", "classes", "view", *(task.name for task in maps)),
-        weight=0.5,
-        key=whole,
-    )
-    tasks = (look, *splits, *features, *trials, reduce, classes, *maps, view, report)
-    return Plan(tasks, REGISTRY)
 
 
 def training_tasks(experiment: Experiment) -> tuple[str, ...]:
     """Name the tasks that train a network."""
     nets = [name for name, spec in experiment.models.items() if isinstance(spec, CNNSpec)]
+    again = [(ALL, experiment.seed)] if experiment.refits else []
     return tuple(
-        name_of(split, seed, model) for split, seed in experiment.trials for model in nets
+        name_of(split, seed, model)
+        for split, seed in (*experiment.trials, *again)
+        for model in nets
     )
 
 
@@ -114,7 +164,7 @@ def _features(experiment: Experiment) -> tuple[Task, ...]:
     )
 
 
-def _trials(experiment: Experiment) -> tuple[Task, ...]:
+def _trials(experiment: Experiment, models: Sequence[str]) -> tuple[Task, ...]:
     return tuple(
         Task(
             name_of(split, seed, model),
@@ -123,11 +173,41 @@ def _trials(experiment: Experiment) -> tuple[Task, ...]:
             needs=(name_of(split, seed), *features_task(spec)),
             weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
             key=fingerprint(
-                experiment, spec, experiment.device, *_others(experiment, spec)
+                experiment,
+                spec,
+                experiment.device,
+                *_others(experiment, spec),
             ),
         )
         for split, seed in experiment.trials
         for model, spec in experiment.models.items()
+        if model in models
+    )
+
+
+def _refits(
+    experiment: Experiment, models: Sequence[str], reduced: str
+) -> tuple[Task, ...]:
+    """Train each model that maps on all labelled pixels, once its figures are taken."""
+    if not experiment.refits:
+        return ()
+    return tuple(
+        Task(
+            name_of(ALL, experiment.seed, model),
+            "refit",
+            {"model": model, "split": ALL, "seed": experiment.seed},
+            needs=(
+                name_of("main", experiment.seed, model),
+                *features_task(spec),
+                *([reduced] if experiment.map == "best" else []),
+            ),
+            weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
+            key=fingerprint(
+                experiment, spec, experiment.device, *_others(experiment, spec)
+            ),
+        )
+        for model, spec in experiment.models.items()
+        if model in models
     )
 
 
@@ -139,22 +219,35 @@ def _others(experiment: Experiment, spec: ModelSpec) -> tuple[SearchSpec | int, 
     return (experiment.processes,) if several else ()
 
 
-def _maps(experiment: Experiment) -> tuple[Task, ...]:
+def _checked(experiment: Experiment, model: str) -> list[str]:
+    """Name what a map needs where its model is trained on all labels: it, and all folds."""
+    if not experiment.refits:
+        return []
+    folds = experiment.draws("main")[1 : experiment.split.draws]
+    return [
+        name_of(ALL, experiment.seed, model),
+        *(name_of("main", draw, model) for draw in folds),
+    ]
+
+
+def _maps(experiment: Experiment, models: Sequence[str], reduced: str) -> tuple[Task, ...]:
     if experiment.map is False:
         return ()
     return tuple(
         Task(
             f"map-{model}",
             "draw_map",
-            {"model": model, "only_best": experiment.map == "best"},
+            {"model": model, "best_of": reduced if experiment.map == "best" else None},
             needs=(
                 name_of("main", experiment.seed),
                 name_of("main", experiment.seed, model),
+                *_checked(experiment, model),
                 *features_task(spec),
-                *(["reduce"] if experiment.map == "best" else []),
+                *([reduced] if experiment.map == "best" else []),
             ),
             weight=1.0,
-            key=fingerprint(experiment, experiment.clean),
+            key=fingerprint(experiment, experiment.clean, experiment.map_from),
         )
         for model, spec in experiment.models.items()
+        if model in models
     )

@@ -82,13 +82,17 @@ def _mean(shares: Sequence[float], weights: Sequence[int]) -> float:
     return sum(share * by for share, by in zip(shares, weights, strict=True)) / sum(weights)
 
 
-def pool_splits(splits: Results) -> dict[str, Any]:
+def pool_splits(splits: Results, *, refits: bool) -> dict[str, Any]:
     """Join what is said of the folds of one seed: all test pixels, means of the others.
 
     A class is unscored where no fold has it on both sides.
+
+    Parameters
+    ----------
+    refits : whether the models that map are trained on all labelled pixels
     """
     tested = [one["test"]["count"] for one in splits]
-    parts = {
+    parts: dict[str, dict[str, Any]] = {
         part: {
             "count": _over(part, [one[part]["count"] for one in splits]),
             "per_class": {
@@ -114,8 +118,12 @@ def pool_splits(splits: Results) -> dict[str, Any]:
         **parts,
         "settings": settings,
         "leakage": leakage,
-        "unscored": [_never(row) for row in splits[0]["unscored"] if row["code"] in never],
-        "notes": [*splits[0]["notes"], _folds_note(len(splits))],
+        "unscored": [
+            _never(row, parts["test"]["per_class"][str(row["code"])])
+            for row in splits[0]["unscored"]
+            if row["code"] in never
+        ],
+        "notes": [*splits[0]["notes"], _folds_note(splits, parts["test"]["count"], refits)],
     }
 
 
@@ -124,16 +132,21 @@ def _over(part: str, counts: Sequence[int]) -> float:
     return sum(counts) if part == "test" else round(sum(counts) / len(counts), 1)
 
 
-def _never(row: Mapping[str, Any]) -> dict[str, Any]:
+def _never(row: Mapping[str, Any], tested: float) -> dict[str, Any]:
     reason = (
         "no fold has it both in training and in the test: its test pixels count as errors"
+        if tested
+        else "none of its pixels can be held out"
     )
     return {**row, "reason": reason}
 
 
-def _folds_note(folds: int) -> str:
-    return (
-        f"Every labelled pixel is tested once in {folds} folds; training, validation and "
-        "guard pixels are means over them. Model and map are those of the first fold, "
-        "which did not train on all land."
+def _folds_note(splits: Results, tested: float, refits: bool) -> str:
+    spared = splits[0]["kind"] == "leave-one-out"
+    which = f"{tested:,} labelled pixels are" if spared else "Every labelled pixel is"
+    said = (
+        f"{which} tested once in {len(splits)} folds; training, validation and guard pixels "
+        "are means over them."
     )
+    first = "Model and map are those of the first fold, which did not train on all land."
+    return said if refits else f"{said} {first}"

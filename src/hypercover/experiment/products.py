@@ -1,14 +1,15 @@
 """What a run leaves for people, and whether it is still the run's own."""
 
 from collections.abc import Iterator
-from itertools import product
+from contextlib import suppress
+from itertools import chain, product
 from pathlib import Path
 
 from hypercover.errors import RunError
 from hypercover.experiment.features import kept_files, used_features
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.plan import name_of
-from hypercover.experiment.schema import Experiment
+from hypercover.experiment.schema import ALL, Experiment
 from hypercover.files import DRAFT
 from hypercover.jobs.record import TaskFiles, result_of
 
@@ -29,6 +30,7 @@ _FOLDERS = (
     "figures",
     "maps",
     "models/*",
+    "models/*/split",
     "predictions",
     "search",
     "splits",
@@ -41,6 +43,12 @@ def maps_made(run: RunFolder, experiment: Experiment) -> list[Path]:
     if experiment.map is False:
         return []
     return [made for model in experiment.models for made in _map_of(run, model)]
+
+
+def _emptied(folder: Path) -> None:
+    """Remove a folder of the run that holds nothing any more."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _map_of(run: RunFolder, model: str) -> tuple[Path, ...]:
@@ -74,9 +82,10 @@ def _products(
         answers = (run.predictions(split, seed, model),)
         yield name_of(split, seed, model), answers
     for model in experiment.models:
-        bundle = run.model(model)
-        files = (bundle / "model.json", bundle / "weights.safetensors")
-        yield name_of("main", experiment.seed, model), files
+        first, again = (name_of(split, experiment.seed, model) for split in ("main", ALL))
+        yield first, run.bundle_files(model, split=experiment.refits)
+        if experiment.refits:
+            yield again, run.bundle_files(model)
         made = _map_of(run, model)
         yield f"map-{model}", (*made, run.view(model)) if made else ()
     shown = (run.gap, run.figure("gap")) if experiment.gap else ()
@@ -99,8 +108,17 @@ def drop_foreign_models(run: RunFolder, before: Experiment, now: Experiment) -> 
     for model in set(before.models) - set(now.models):
         for file in run.model_files(model):
             file.unlink(missing_ok=True)
+        for folder in (run.split_model(model), run.model(model)):
+            _emptied(folder)
         for split, seed in before.trials:
             run.predictions(split, seed, model).unlink(missing_ok=True)
+    if before.refits and not now.refits:
+        # What lies where the model that maps belongs was trained on other pixels.
+        for model in before.models:
+            bundles = run.bundle_files(model), run.bundle_files(model, split=True)
+            for file in chain.from_iterable(bundles):
+                file.unlink(missing_ok=True)
+            _emptied(run.split_model(model))
 
 
 def drop_foreign_splits(run: RunFolder, before: Experiment, now: Experiment) -> None:

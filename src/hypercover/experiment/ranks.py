@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError
 from hypercover.experiment.folder import RunFolder
@@ -27,6 +28,9 @@ from hypercover.jobs.local import STOPPED
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, Reporter, TaskFiles
 from hypercover.stopping import Stopped, stop_at_signal
+
+if TYPE_CHECKING:
+    from hypercover.experiment.training import Training
 
 __all__ = ["main"]
 
@@ -49,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         with _final_errors_kept(TaskFiles(folder, task.name)):
             _check_needs(folder, task)
+            if not _training(folder, task).wanted:
+                return 0
             _train(folder, task)
     except Stopped:
         return STOPPED
@@ -119,14 +125,18 @@ def _lacks_memory(error: Exception) -> bool:
     return named or "can't allocate memory" in str(error)
 
 
-def _train(folder: Path, task: Task) -> None:
-    """Train the network of a task with the other ranks; the first keeps it."""
+def _training(folder: Path, task: Task) -> "Training":
+    """Return what a task trains."""
     from hypercover.experiment.tasks import Setting
     from hypercover.experiment.training import Training
 
-    setting = Setting.of(folder)
-    training = Training(setting, **task.arguments)
-    with _group(setting.experiment.device) as first:
+    return Training(Setting.of(folder), **task.arguments)
+
+
+def _train(folder: Path, task: Task) -> None:
+    """Train the network of a task with the other ranks; the first keeps it."""
+    training = _training(folder, task)
+    with _group(training.setting.experiment.device) as first:
         # The first rank alone looks, and removes what is left of another experiment.
         if first:
             training.checkpoints.begin()

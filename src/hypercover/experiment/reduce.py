@@ -1,6 +1,7 @@
 """The last tasks of a run: all results into one file of figures, and the report."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,7 @@ from hypercover.experiment.summary import best_model, summarise
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.files import write_json, write_text
 from hypercover.jobs.plan import Plan
-from hypercover.jobs.record import result_of
+from hypercover.jobs.record import TaskFiles, result_of
 from hypercover.jobs.speedup import speed_up
 from hypercover.scene.legend import Legend
 from hypercover.scene.origin import mark
@@ -40,10 +41,18 @@ def versions() -> dict[str, str]:
     return {"python": python_version()} | {name: version(name) for name in _PACKAGES}
 
 
-def reduce_run(folder: Path) -> dict[str, Any]:
-    """Join the results of all splits, seeds and models into ``metrics.json``."""
+def reduce_run(folder: Path, *, models: Sequence[str] | None = None) -> dict[str, Any]:
+    """Join the results of all splits, seeds and models into ``metrics.json``.
+
+    With ``models`` those of some models alone, until all are there.
+    """
     run = RunFolder(folder)
     experiment = load_experiment(run.experiment)
+    if models is not None:
+        # The figures of the whole run have to be taken after these.
+        TaskFiles(folder, "reduce").result.unlink(missing_ok=True)
+        some = {name: spec for name, spec in experiment.models.items() if name in models}
+        experiment = experiment.model_copy(update={"models": some})
     scene = dict(result_of(folder, "scene"))
     legend = scene.pop("legend")
     main = _part(folder, experiment, "main")
@@ -61,6 +70,7 @@ def reduce_run(folder: Path) -> dict[str, Any]:
             *calibration_notes(main),
         ],
         "best": best_model(main["models"]),
+        **map_facts(folder, experiment, legend),
         "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
     }
     metrics |= show_gap(run, experiment, metrics)
@@ -71,6 +81,30 @@ def reduce_run(folder: Path) -> dict[str, Any]:
     _write_curves(run, experiment)
     _draw(run, metrics, Legend.from_json(legend))
     return {"best": metrics["best"]}
+
+
+def map_facts(
+    folder: Path, experiment: Experiment, legend: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Say which pixels the models that map are trained on, and which classes they lack.
+
+    Empty where nothing is mapped.  ``legend`` are the classes, as plain values.
+    """
+    if experiment.map is False:
+        return {}
+    trained = dict(result_of(folder, "scene")["labelled"])
+    if not experiment.refits:
+        made = result_of(folder, name_of("main", experiment.seed))["train"]
+        trained = {"pixels": made["count"], "per_class": made["per_class"]}
+    missing = [
+        {"code": row["code"], "name": row["name"]}
+        for row in legend
+        if not trained["per_class"].get(str(row["code"]))
+    ]
+    every = experiment.split.kind == "none"
+    source = "all" if every else experiment.map_from
+    facts = {"from": source, "again": experiment.refits, **trained, "missing": missing}
+    return {"map": facts}
 
 
 def _feature_notes(folder: Path, experiment: Experiment) -> list[str]:
@@ -91,7 +125,11 @@ def _part(folder: Path, experiment: Experiment, split: str) -> dict[str, Any]:
         model: _model(folder, experiment, split, model, made[0])
         for model in experiment.models
     }
-    return {"split": made[0] if folds == 1 else pool_splits(made), "models": models}
+    return {"split": made[0] if folds == 1 else _pooled(made, experiment), "models": models}
+
+
+def _pooled(made: list[dict[str, Any]], experiment: Experiment) -> dict[str, Any]:
+    return pool_splits(made, refits=experiment.refits)
 
 
 def _model(

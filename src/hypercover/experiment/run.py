@@ -103,7 +103,10 @@ def prepare_experiment(
     first = Plan(tuple(t for t in plan.tasks if t.name not in later), plan.registry)
     _do(first, run, asked, InProcessExecutor(), progress)
     plan.save(run.path)
-    return training_tasks(asked)
+    # Those on all labelled pixels wait for the figures, which `run_experiment` takes.
+    return tuple(
+        name for name in training_tasks(asked) if later.isdisjoint(plan.task(name).needs)
+    )
 
 
 def _do(

@@ -22,6 +22,7 @@ from hypercover.experiment.split_specs import (
 )
 
 __all__ = [
+    "ALL",
     "BlocksSpec",
     "CNNSpec",
     "Experiment",
@@ -37,6 +38,8 @@ __all__ = [
     "gap_splits",
 ]
 
+ALL = "all"
+"""Stands for all labelled pixels where the name of a split is wanted."""
 Bands = str | list[int | str]
 
 
@@ -212,6 +215,7 @@ class Experiment(Spec):
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     gap: bool = False
     map: bool | Literal["best"] = True
+    map_from: Literal["all", "split"] = "all"
     clean: CleanSpec = CleanSpec()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     processes: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -220,10 +224,11 @@ class Experiment(Spec):
     versions: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _main_is_taken(self) -> "Experiment":
-        if "main" in self.beside:
+    def _names_are_taken(self) -> "Experiment":
+        taken = {"main": "the split itself", ALL: "all labelled pixels together"}
+        for name in taken.keys() & self.beside.keys():
             raise ValueError(
-                "the name 'main' stands for the split itself; choose another name"
+                f"the name '{name}' stands for {taken[name]}; choose another name"
             )
         return self
 
@@ -293,6 +298,20 @@ class Experiment(Spec):
                         f"'{name}'; choose another name"
                     )
         return self
+
+    @property
+    def quick(self) -> tuple[str, ...]:
+        """Models that are trained in moments and report first, where networks follow."""
+        names = tuple(
+            name for name, spec in self.models.items() if not isinstance(spec, CNNSpec)
+        )
+        return names if len(names) < len(self.models) else ()
+
+    @property
+    def refits(self) -> bool:
+        """Whether the models that map are trained again, on all labelled pixels."""
+        again = self.map is not False and self.map_from == "all"
+        return again and self.split.kind != "none"
 
     @property
     def window(self) -> int:

@@ -1,6 +1,6 @@
 """Choosing C and gamma inside a run: on the training pixels of each split alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from hypercover.experiment.search_table import Rung, Table
 if TYPE_CHECKING:
     from hypercover.experiment.tasks import Setting
 
-__all__ = ["Choice", "choose"]
+__all__ = ["Choice", "choose", "chosen"]
 
 Report = Callable[[float, str], None]
 
@@ -56,6 +56,12 @@ def choose(
     wanted = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
     facts = {"model": model, "searched": wanted, **folds.to_json(), **table}
     return Choice({name: table["best"][name] for name in wanted}, facts)
+
+
+def chosen(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the C and gamma that the metrics of a model say were chosen; none without a search."""
+    search = figures.get("search")
+    return {name: search["best"][name] for name in search["searched"]} if search else {}
 
 
 def _searched(case: Case, experiment: Experiment, spec: SVMSpec, report: Report) -> Table:

@@ -14,7 +14,9 @@ __all__ = [
     "ClustersSpec",
     "FieldsSpec",
     "KFoldSpec",
+    "LeaveOneOutSpec",
     "MasksSpec",
+    "NoneSpec",
     "PublishedSpec",
     "RandomSpec",
     "SavedSpec",
@@ -24,7 +26,7 @@ __all__ = [
 ]
 
 Guard = Annotated[int, Field(ge=0)] | Literal["auto"]
-GUARDED = ("blocks", "clusters", "fields", "kfold")
+GUARDED = ("blocks", "clusters", "fields", "kfold", "leave-one-out")
 """Kinds of split that keep a guard band."""
 
 
@@ -101,6 +103,27 @@ class KFoldSpec(_SplitSpec):
         return self.folds
 
 
+class LeaveOneOutSpec(_SplitSpec):
+    """Few labels: each shape that can be spared is held out once, with a buffer."""
+
+    kind: Literal["leave-one-out"] = "leave-one-out"
+    folds: Annotated[int, Field(ge=2, le=100)] = 10
+    guard: Guard = "auto"
+    validation: Literal[0] = 0
+
+    @property
+    def draws(self) -> int:
+        """Splits that one seed makes: one for each fold."""
+        return self.folds
+
+
+class NoneSpec(_SplitSpec):
+    """Too few labels to judge: every labelled pixel trains and none is tested."""
+
+    kind: Literal["none"] = "none"
+    validation: Literal[0] = 0
+
+
 class PublishedSpec(_SplitSpec):
     """A published split, whose masks are found in a folder by their content."""
 
@@ -132,6 +155,8 @@ SplitSpec = Annotated[
     | FieldsSpec
     | ClustersSpec
     | KFoldSpec
+    | LeaveOneOutSpec
+    | NoneSpec
     | PublishedSpec
     | SavedSpec
     | WindowsSplitSpec,

@@ -19,7 +19,9 @@ from hypercover.experiment.split_specs import (
     ClustersSpec,
     FieldsSpec,
     KFoldSpec,
+    LeaveOneOutSpec,
     MasksSpec,
+    NoneSpec,
     PublishedSpec,
     RandomSpec,
     SavedSpec,
@@ -30,6 +32,7 @@ from hypercover.samples.blocks import BlockSplit
 from hypercover.samples.clusters import ClusterSplit
 from hypercover.samples.fields import FieldSplit
 from hypercover.samples.kfold import KFoldSplit
+from hypercover.samples.leave_one_out import LeaveOneOutSplit
 from hypercover.samples.masks import MaskSplit
 from hypercover.samples.published import PublishedSplit
 from hypercover.samples.random import RandomSplit
@@ -46,6 +49,7 @@ __all__ = [
     "HELD",
     "classifier_for",
     "describe_model",
+    "everything",
     "fingerprint",
     "forget_scene",
     "scene_for",
@@ -108,12 +112,20 @@ def forget_scene() -> None:
     _scene.cache_clear()
 
 
+def everything(scene: Scene, *, kind: str, seed: int) -> Split:
+    """Return the split in which every labelled pixel trains and none is tested."""
+    labelled = scene.usable_labels > 0
+    nowhere = np.zeros_like(labelled)
+    return Split.from_parts(train=labelled, test=nowhere, kind=kind, seed=seed)
+
+
 _SPLITTERS: dict[type[Any], Any] = {
     RandomSpec: RandomSplit,
     BlocksSpec: BlockSplit,
     FieldsSpec: FieldSplit,
     ClustersSpec: ClusterSplit,
     KFoldSpec: KFoldSplit,
+    LeaveOneOutSpec: LeaveOneOutSplit,
     PublishedSpec: PublishedSplit,
 }
 """Splitters whose settings are those of their spec, by name."""
@@ -129,7 +141,9 @@ def split_for(
         return split_of(
             spec.path, scene, validation=spec.validation, seed=seed, window=window
         )
-    which = {"fold": fold} if isinstance(spec, KFoldSpec) else {}
+    if isinstance(spec, NoneSpec):
+        return everything(scene, kind="none", seed=seed)
+    which = {"fold": fold} if spec.draws > 1 else {}
     made: Split = _splitter(spec, scene).split(
         scene.usable_labels, seed=seed, window=window, **which
     )
@@ -143,6 +157,8 @@ def _splitter(spec: SplitSpec, scene: Scene) -> Any:
     if isinstance(spec, SavedSpec):
         return SavedSplit(spec.path, spec.sha256)
     settings = spec.model_dump(exclude={"kind"})
+    if isinstance(spec, LeaveOneOutSpec):
+        del settings["validation"]
     if isinstance(spec, ClustersSpec) and spec.order == "spread":
         settings["values"] = blank_invalid(np.asarray(scene.cube.values), scene.valid)
     return _SPLITTERS[type(spec)](**settings)

@@ -159,7 +159,7 @@ def _kinds(prepared: Prepared, wanted: Wanted) -> dict[str, Kind]:
     if wanted.gpus:
         kinds |= {f"map-{name}": "gpu" for name in networks}
     several = wanted.nodes * experiment.processes > 1
-    for name in training_tasks(experiment):
+    for name in training_tasks(experiment):  # on all labelled pixels as well
         if several or wanted.gpus:
             kinds[name] = "ranks" if several else "gpu"
     return kinds

@@ -36,7 +36,11 @@ class _OfTraining(Arguments):
 
 class _OfMap(Arguments):
     model: Name
-    only_best: bool = False
+    best_of: Name | None = None
+
+
+class _OfModels(Arguments):
+    models: Annotated[list[Name], Field(min_length=1)] | None = None
 
 
 class _OfFolds(Arguments):
@@ -70,8 +74,9 @@ REGISTRY = Registry(
         "make_split": TaskKind("hypercover.experiment.tasks:make_split", _OfSplit),
         "make_features": TaskKind("hypercover.experiment.tasks:make_features", _OfFeatures),
         "train": TaskKind("hypercover.experiment.tasks:train", _OfTraining),
+        "refit": TaskKind("hypercover.experiment.tasks:refit", _OfTraining),
         "draw_map": TaskKind("hypercover.experiment.tasks:draw_map", _OfMap),
-        "reduce_run": TaskKind("hypercover.experiment.reduce:reduce_run"),
+        "reduce_run": TaskKind("hypercover.experiment.reduce:reduce_run", _OfModels),
         "check_classes": TaskKind("hypercover.experiment.class_checks:check_classes"),
         "keep_view": TaskKind("hypercover.experiment.view:keep_view"),
         "report_run": TaskKind("hypercover.experiment.reduce:report_run"),

@@ -11,6 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.features import (
     chain_of,
     keep_features,
@@ -19,18 +23,22 @@ from hypercover.experiment.features import (
 )
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.leakage import feature_leakage
+from hypercover.experiment.plan import name_of
 from hypercover.experiment.reading import load_experiment
-from hypercover.experiment.schema import CNNSpec, Experiment
+from hypercover.experiment.schema import ALL, CNNSpec, Experiment
 from hypercover.experiment.stages import (
     classifier_for,
     describe_model,
+    everything,
     scene_for,
     split_for,
 )
-from hypercover.experiment.training import Training
+from hypercover.experiment.training import Training, training_facts
+from hypercover.experiment.trial import answers_at, fit, judge
 from hypercover.features.blockwise import fitted_stack
-from hypercover.features.chain import Chain
+from hypercover.files import atomic
 from hypercover.jobs.record import result_of
+from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
 from hypercover.scene.origin import mark
 from hypercover.scene.scene import Scene
@@ -38,7 +46,15 @@ from hypercover.scene.scene import Scene
 if TYPE_CHECKING:
     from hypercover.maps.predict import Prediction
 
-__all__ = ["Setting", "draw_map", "draw_scene", "make_features", "make_split", "train"]
+__all__ = [
+    "Setting",
+    "draw_map",
+    "draw_scene",
+    "make_features",
+    "make_split",
+    "refit",
+    "train",
+]
 
 Report = Callable[[float, str], None]
 
@@ -71,7 +87,9 @@ class Setting:
         return cls(run, experiment, scene_for(experiment.scene))
 
     def load_split(self, split: str, seed: int) -> Split:
-        """Read a split that was made before."""
+        """Read a split that was made before; under ``all`` every labelled pixel trains."""
+        if split == ALL:
+            return everything(self.scene, kind=ALL, seed=seed)
         return Split.load(*self.folder.split(split, seed - self.experiment.seed))
 
 
@@ -85,7 +103,9 @@ def draw_scene(folder: Path) -> dict[str, Any]:
     draw.save(draw.draw_labels(scene), setting.folder.figure("labels"))
     draw.save(draw.draw_spectra(scene), setting.folder.figure("spectra"))
     reach = scene.wavelengths
+    labels = scene.usable_labels
     return {
+        "labelled": training_facts(labels > 0, labels),
         "name": scene.name,
         "source": scene.source,
         "rows": scene.shape[0],
@@ -145,8 +165,6 @@ def train(
     Returns the model's figures and its training curve.  The answers for the test
     pixels are kept, and the bundle for the main split and the first seed.
     """
-    from hypercover.experiment.trial import judge
-
     setting = Setting.of(folder)
     spec = setting.experiment.models[model]
     scene, parts = scene_for_model(setting, spec), setting.load_split(split, seed)
@@ -163,9 +181,51 @@ def train(
     if chain is not None:
         result["leakage"]["features"] = feature_leakage(chain, scene, parts)
     if split == "main" and seed == setting.experiment.seed:
-        _keep(setting, model, classifier, result, chain)
+        _keep(setting, model, classifier, result, parts)
     training.forget()
     return {"model": result, "curve": list(getattr(classifier, "history_", []))}
+
+
+def refit(
+    folder: Path, *, model: str, split: str, seed: int, report: Report = _silent
+) -> dict[str, Any]:
+    """Train a model on all labelled pixels, for the map, and keep its bundle.
+
+    Settings are those of the main split's first model, C and gamma as that search
+    chose them, and so is the temperature that scales its confidence.  Where another
+    model maps, the bundle is that of the split, and nothing is trained.
+    """
+    from hypercover.experiment.search_choice import chosen
+
+    setting = Setting.of(folder)
+    spec, training = setting.experiment.models[model], Training(setting, model, split, seed)
+    figures = result_of(folder, name_of("main", setting.experiment.seed, model))["model"]
+    if not training.wanted:
+        _copy_bundle(setting, model)
+        return {"trained": False}
+    parts = setting.load_split(split, seed)
+    if isinstance(spec, CNNSpec):
+        classifier, facts = training.trained(report)
+    else:
+        classifier = classifier_for(spec, seed=seed).set_params(**chosen(figures))
+        scene = scene_for_model(setting, spec)
+        facts = {"train_seconds": fit(classifier, scene, parts, window=spec.window)}
+    _keep(setting, model, classifier, figures, parts)
+    training.forget()
+    return {"trained": True, **facts}
+
+
+def _copy_bundle(setting: Setting, model: str) -> None:
+    """Keep the model of the split as the one that may map other images."""
+    run = setting.folder
+    # The card holds the checksum of the weights: it comes last.
+    for source, target in zip(
+        reversed(run.bundle_files(model, split=True)),
+        reversed(run.bundle_files(model)),
+        strict=True,
+    ):
+        with atomic(target) as draft:
+            draft.write_bytes(source.read_bytes())
 
 
 def _fitted(
@@ -173,7 +233,6 @@ def _fitted(
 ) -> tuple[Any, dict[str, Any]]:
     """Return a trained classifier that is no network, and what the metrics say of it."""
     from hypercover.experiment.search_choice import choose
-    from hypercover.experiment.trial import fit
 
     setting, model, seed = training.setting, training.model, training.seed
     spec = setting.experiment.models[model]
@@ -192,12 +251,17 @@ def _keep(
     name: str,
     classifier: Any,
     result: dict[str, Any],
-    chain: Chain | None,
+    parts: Split,
 ) -> None:
-    """Write the bundle: the trained model and what a stranger must know to use it."""
+    """Write the bundle: the trained model and what a stranger must know to use it.
+
+    ``result`` holds the figures of the main split, whichever pixels the model was
+    trained on; ``parts`` tells these.
+    """
     from hypercover.classifiers.bundle import save_bundle
 
     scene, spec = setting.scene, setting.experiment.models[name]
+    chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
     card = {
         "name": name,
         "description": result["description"],
@@ -213,27 +277,35 @@ def _keep(
         "features": None if chain is None else chain.text,
         "preprocessing": "scaling learnt from the training pixels alone and kept with the "
         "weights; pixels without data are zero; windows repeat the edge pixels of the scene",
+        "training": {
+            "from": ALL if parts.kind in (ALL, "none") else "split",
+            **training_facts(parts.mask("train"), scene.usable_labels),
+        },
         "split": setting.experiment.split.kind,
         "overall_accuracy": result["overall_accuracy"],
         "temperature": result.get("calibration", {}).get("temperature"),
     }
     learnt = None if chain is None else chain.state()
-    save_bundle(setting.folder.model(name), classifier, card, features=learnt)
+    run = setting.folder
+    beside = setting.experiment.refits and parts.kind != ALL
+    where = run.split_model(name) if beside else run.model(name)
+    save_bundle(where, classifier, card, features=learnt)
 
 
 def draw_map(
-    folder: Path, *, model: str, only_best: bool = False, report: Report = _silent
+    folder: Path, *, model: str, best_of: str | None = None, report: Report = _silent
 ) -> dict[str, Any]:
     """Predict the whole scene with a kept model, and write and draw its maps.
 
-    With ``only_best``, a model that another beats on validation pixels is
+    A model that is not the best of the task ``best_of``, by validation pixels, is
     passed over, and a map it had from an earlier run is removed.
     """
-    if only_best and result_of(folder, "reduce")["best"] != model:
+    if best_of is not None and result_of(folder, best_of)["best"] != model:
         for stale in RunFolder(Path(folder)).map_files(model):
             stale.unlink(missing_ok=True)
         return {"map": None}
     from hypercover.classifiers.bundle import load_bundle
+    from hypercover.maps.check import class_check
     from hypercover.maps.layers import gives_probabilities
     from hypercover.maps.predict import predict_scene
     from hypercover.maps.view_model import ModelView, Ranking
@@ -249,25 +321,82 @@ def draw_map(
         temperature=bundle.temperature,
         progress=lambda done, total: report(done / total, "predicting the scene"),
     )
-    _show(setting, model, found)
+    held, parts = _held_out(setting, model, found)
+    _show(setting, model, found, held, parts)
+    again = setting.experiment.refits
+    check = class_check(setting.scene.usable_labels, held, parts) if again else None
     view = ModelView.of(
         found.labels,
         found.confidence,
         ranking,
+        held=held if again else None,
+        check=check,
         calibrated=gives_probabilities(bundle.classifier),
     )
     view.save(setting.folder.view(model))
     return {"map": str(setting.folder.map(model).relative_to(setting.folder.path))}
 
 
-def _show(setting: Setting, model: str, found: "Prediction") -> None:
-    """Write and draw class map, confidence and class check of a prediction."""
+def _held_out(
+    setting: Setting, model: str, found: "Prediction"
+) -> tuple[npt.NDArray[np.integer], Split]:
+    """Return what to hold against the labels: answers (y, x), and which pixels trained.
+
+    A model that was trained on all labelled pixels has seen every answer.  Those that
+    the class check shows are of the split's model or, under folds, of the fold that
+    held a pixel out; elsewhere they are the map.
+    """
+    from hypercover.classifiers.bundle import load_bundle
+
+    experiment = setting.experiment
+    parts = setting.load_split("main", experiment.seed)
+    if not experiment.refits:
+        return found.labels, parts
+    if experiment.split.draws > 1:
+        return _of_folds(setting, model, found)
+    device, spec = experiment.device, experiment.models[model]
+    bundle = load_bundle(setting.folder.split_model(model), device=device)
+    pixels = Samples.of(setting.scene.usable_labels)
+    scene = scene_for_model(setting, spec)
+    held = found.labels.copy()
+    answers = answers_at(bundle.classifier, scene, pixels, spec.window)["labels"]
+    held[pixels.rows, pixels.cols] = answers
+    return held, parts
+
+
+def _of_folds(
+    setting: Setting, model: str, found: "Prediction"
+) -> tuple[npt.NDArray[np.integer], Split]:
+    """Return what each fold of the first seed answered for the pixels it held out."""
+    held, tested = found.labels.copy(), np.zeros(setting.scene.shape, dtype=bool)
+    for draw in setting.experiment.draws("main")[: setting.experiment.split.draws]:
+        one = Predictions.load(setting.folder.predictions("main", draw, model))
+        held[one.rows, one.cols] = one.predicted
+        tested[one.rows, one.cols] = True
+    always = (setting.scene.usable_labels > 0) & ~tested
+    return held, Split.from_parts(train=always, test=tested)
+
+
+def _show(
+    setting: Setting,
+    model: str,
+    found: "Prediction",
+    held: npt.NDArray[np.integer],
+    parts: Split,
+) -> None:
+    """Write and draw class map and confidence of a prediction, and the class check.
+
+    ``held`` are the answers (y, x) that the class check holds against the labels, and
+    ``parts`` tells which of these pixels trained.
+    """
     from hypercover.maps import draw, export, stac
 
     scene, run = setting.scene, setting.folder
-    parts = setting.load_split("main", setting.experiment.seed)
     said = mark(scene.origin)
     title = f"{model} ({said})" if said else model
+    trained = setting.load_split(ALL, 0) if setting.experiment.refits else parts
+    facts = training_facts(trained.mask("train"), scene.usable_labels)
+    made_by = {"model": model, "map_from": setting.experiment.map_from, **facts}
     export.write_class_map(
         run.map(model), found.labels, scene.legend, scene.grid, **scene.origin
     )
@@ -277,6 +406,7 @@ def _show(setting: Setting, model: str, found: "Prediction") -> None:
         legend=scene.legend,
         grid=scene.grid,
         origin=scene.origin,
+        made_by=made_by,
     )
     _write_clean(setting, model, found)
     draw.save(draw.draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
@@ -289,11 +419,9 @@ def _show(setting: Setting, model: str, found: "Prediction") -> None:
         )
     labels = scene.usable_labels
     export.write_class_check(
-        run.map(model, "check"), labels, found.labels, parts, scene.grid, **scene.origin
+        run.map(model, "check"), labels, held, parts, scene.grid, **scene.origin
     )
-    draw.save(
-        draw.draw_check(labels, found.labels, parts, title), run.figure(f"check-{model}")
-    )
+    draw.save(draw.draw_check(labels, held, parts, title), run.figure(f"check-{model}"))
 
 
 def _write_clean(setting: Setting, model: str, found: "Prediction") -> None:

@@ -19,7 +19,7 @@ from hypercover.samples.split import Split
 from hypercover.samples.windows import Windows
 from hypercover.scene.scene import Scene
 
-__all__ = ["Trial", "fit", "judge", "run_trial"]
+__all__ = ["Trial", "answers_at", "fit", "judge", "run_trial"]
 
 Answers = dict[str, npt.NDArray[Any]]
 
@@ -149,7 +149,7 @@ def judge(
     labels = scene.usable_labels
     held, test = (split.samples(part, labels) for part in ("validation", "test"))
     began = time.perf_counter()
-    both = _predict(classifier, scene, _joined(held, test), window)
+    both = answers_at(classifier, scene, _joined(held, test), window)
     seconds = time.perf_counter() - began
     shown = {name: values[..., : len(held)] for name, values in both.items()}
     own = {name: values[..., len(held) :] for name, values in both.items()}
@@ -184,7 +184,7 @@ def _look(scene: Scene, samples: Samples, window: int) -> Any:
     return spectra_of(scene, samples)
 
 
-def _predict(classifier: Any, scene: Scene, at: Samples, window: int) -> Answers:
+def answers_at(classifier: Any, scene: Scene, at: Samples, window: int) -> Answers:
     """Predict some samples: class codes and, where it says so, how sure it is of which.
 
     A network sees the scene in tiles: that is far faster than window by window,

@@ -93,6 +93,7 @@ class DaskExecutor:
         self._folder, self._notify, self._plan = folder, notify, plan
         self._states: dict[str, State] = {}
         self._failures: dict[str, Failure] = {}
+        self._positions = plan.positions
         self._futures: dict[str, Any] = {}
         self._news: SimpleQueue[tuple[str, float | None, str]] = SimpleQueue()
         self._release = version("hypercover")
@@ -132,6 +133,7 @@ class DaskExecutor:
             key=f"{task.name}-{uuid.uuid4().hex}",
             retries=_RETRIES,
             pure=False,
+            priority=-self._positions[task.name],
         )
         self._states[task.name] = State.WAITING
         self._futures[task.name] = future

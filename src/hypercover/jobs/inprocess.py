@@ -14,7 +14,7 @@ __all__ = ["InProcessExecutor"]
 
 
 class InProcessExecutor:
-    """Does each task when it is waited for, in the order they were submitted."""
+    """Does one task when it is waited for, the first of the plan that is ready."""
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
         """Get ready to do tasks of a plan in a run folder."""
@@ -52,7 +52,8 @@ class InProcessExecutor:
         """Do the next task, however long it takes."""
         if not self._queue:
             return []
-        task = self._queue.popleft()
+        task = min(self._queue, key=lambda one: self._plan.positions[one.name])
+        self._queue.remove(task)
         self._states[task.name] = State.RUNNING
         self._notify(task.name, 0.0, "")
         report = partial(self._notify, task.name)

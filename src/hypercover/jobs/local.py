@@ -148,6 +148,7 @@ class LocalExecutor:
         """Get ready to do tasks of a plan in a run folder."""
         self._folder, self._notify = folder, notify
         self._registry = plan.registry.home
+        self._positions = plan.positions
         self._queue: deque[Task] = deque()
         self._states: dict[str, State] = {}
         self._failures: dict[str, Failure] = {}
@@ -217,7 +218,9 @@ class LocalExecutor:
                 self._take_answers(key.data)
             self._bury()
             self._look()
-            self._share_out()
+            # What has just ended may make another ready that goes before those that wait.
+            if not self._changed:
+                self._share_out()
         changed, self._changed = self._changed, []
         return changed
 
@@ -241,7 +244,8 @@ class LocalExecutor:
             process = next((one for one in self._processes if one.task is None), None)
             if process is None and len(self._processes) >= self._most:
                 return
-            task = self._queue.popleft()
+            task = min(self._queue, key=lambda one: self._positions[one.name])
+            self._queue.remove(task)
             if process is None:
                 process = self._start(TaskFiles(self._folder, task.name).log)
             self._states[task.name] = State.RUNNING

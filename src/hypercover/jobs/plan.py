@@ -112,7 +112,7 @@ class Plan:
     """
 
     tasks: tuple[Task, ...]
-    """The tasks, in any order."""
+    """The tasks: of those that are ready the first here is begun first."""
     registry: Registry
     """The kinds of task it may hold."""
 
@@ -155,6 +155,11 @@ class Plan:
             circle = " → ".join(reversed(error.args[1]))
             raise CallError(f"The tasks need each other in a circle: {circle}.") from error
         return tuple(self._by_name[name] for name in names)
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Where each task stands among those given, by name."""
+        return {task.name: at for at, task in enumerate(self.tasks)}
 
     @cached_property
     def width(self) -> int:

@@ -1,7 +1,7 @@
 """What a run left in ``metrics.json``, read back and checked."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -255,6 +255,23 @@ class Curve(_Part):
     rows: list[CurveRow] = []
 
 
+class MissingClass(_Part):
+    """A class that no pixel taught the models that map."""
+
+    code: Whole
+    name: str = ""
+
+
+class MapFacts(_Part):
+    """Which pixels the models that map were trained on."""
+
+    source: Literal["all", "split"] = Field(default="split", alias="from")
+    again: bool = True
+    pixels: Whole = 0
+    per_class: dict[int, Whole] = {}
+    missing: list[MissingClass] = []
+
+
 class Record(_Part):
     """Everything ``metrics.json`` says."""
 
@@ -272,6 +289,7 @@ class Record(_Part):
     learning_curve: dict[str, Beside] = {}
     gap: Gap | None = None
     curve: Curve | None = None
+    map: MapFacts | None = None
 
 
 def read_record(folder: Path) -> Record:

@@ -168,6 +168,11 @@ class Run:
             best=self.record.best,
         )
 
+    @property
+    def shows_held_out(self) -> bool:
+        """Whether the maps show what models say of test pixels that they have not seen."""
+        return self.record.map is None or self.record.map.source == "split"
+
     def mapped(self, model: str) -> bool:
         """Tell whether the run has a map of the whole scene by a model."""
         key = f"map-{model}"

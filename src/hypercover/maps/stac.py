@@ -31,6 +31,7 @@ def stac_item(
     legend: Legend,
     grid: Grid,
     origin: Origin | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Describe a class map as an item of a SpatioTemporal Asset Catalog (STAC 1.1).
 
@@ -48,6 +49,8 @@ def stac_item(
     grid : Grid
     origin : Origin, optional
         What the map must say of an image that was not measured.
+    made_by : mapping, optional
+        What made the map, as plain values: kept as properties ``hypercover:…``.
 
     Raises
     ------
@@ -56,6 +59,7 @@ def stac_item(
     """
     path = Path(file)
     properties: dict[str, Any] = {
+        **{f"hypercover:{key}": value for key, value in (made_by or {}).items()},
         "datetime": _moment(when),
         "title": path.stem,
         "proj:shape": list(grid.shape),
@@ -107,14 +111,21 @@ def write_stac_item(
     legend: Legend,
     grid: Grid,
     origin: Origin | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the item of a class map."""
-    item = stac_item(file, when, legend=legend, grid=grid, origin=origin)
+    item = stac_item(file, when, legend=legend, grid=grid, origin=origin, made_by=made_by)
     write_text(path, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_item_beside(
-    file: Path, header: Mapping[str, str], *, legend: Legend, grid: Grid, origin: Origin
+    file: Path,
+    header: Mapping[str, str],
+    *,
+    legend: Legend,
+    grid: Grid,
+    origin: Origin,
+    made_by: Mapping[str, Any] | None = None,
 ) -> Path | None:
     """Write the item of a class map beside it, if the image says when it was taken.
 
@@ -125,7 +136,9 @@ def write_item_beside(
     if when is None:
         path.unlink(missing_ok=True)
         return None
-    write_stac_item(path, file, when, legend=legend, grid=grid, origin=origin)
+    write_stac_item(
+        path, file, when, legend=legend, grid=grid, origin=origin, made_by=made_by
+    )
     return path
 
 

@@ -84,6 +84,11 @@ class ModelView:
     """Their scores (rank, y, x), 255 = 1."""
     calibrated: bool
     """Whether the scores are probabilities; shares of votes only rank pixels."""
+    held: npt.NDArray[np.uint16] | None = None
+    """Answers (y, x) to hold against the labels, of a model that has not seen the test
+    pixels; None where those of the map are such."""
+    check: npt.NDArray[np.uint8] | None = None
+    """Class check (y, x) of these answers; None where it is that of the map."""
 
     @classmethod
     def of(
@@ -93,6 +98,8 @@ class ModelView:
         ranking: Ranking,
         *,
         calibrated: bool,
+        held: npt.NDArray[np.integer] | None = None,
+        check: npt.NDArray[np.uint8] | None = None,
     ) -> "ModelView":
         """Thin out a map (y, x) as its ranking is thinned out."""
         thin = (slice(None, None, ranking.step),) * 2
@@ -101,7 +108,13 @@ class ModelView:
             shares = np.nan_to_num(np.clip(confidence[thin], 0, 1), nan=0.0)
             sure = np.round(_FULL * shares).astype(np.uint8)
         return cls(
-            labels[thin].astype(np.uint16), sure, ranking.codes, ranking.shares, calibrated
+            labels[thin].astype(np.uint16),
+            sure,
+            ranking.codes,
+            ranking.shares,
+            calibrated,
+            None if held is None else held[thin].astype(np.uint16),
+            None if check is None else check[thin],
         )
 
     def save(self, path: str | Path) -> None:
@@ -121,6 +134,8 @@ class ModelView:
             arrays["codes"],
             arrays["shares"],
             bool(arrays["calibrated"]),
+            arrays.get("held"),
+            arrays.get("check"),
         )
 
 
@@ -133,8 +148,10 @@ def _fits(arrays: Mapping[str, npt.NDArray[np.generic]], shape: tuple[int, int])
         "codes": (np.uint16, (*ranked, *shape)),
         "shares": (np.uint8, (*ranked, *shape)),
         "calibrated": (np.bool_, ()),
+        "held": (np.uint16, shape),
+        "check": (np.uint8, shape),
     }
-    needed = wanted.keys() - {"confidence"}
+    needed = wanted.keys() - {"confidence", "held", "check"}
     return needed <= arrays.keys() and all(
         arrays[name].dtype == kind and arrays[name].shape == size
         for name, (kind, size) in wanted.items()

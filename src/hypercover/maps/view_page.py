@@ -106,7 +106,9 @@ class ViewPage:
             found.append(Layer(f"confidence-{name}", f"confidence: {name}", "share", sure))
         if "main" in self.scene.parts:
             parts = _Check(self.scene.parts["main"])
-            check = class_check(self.scene.labels, model.labels, parts)
+            check = model.check
+            if check is None:
+                check = class_check(self.scene.labels, model.labels, parts)
             found.append(
                 Layer(f"check-{name}", f"class check: {name}", "codes", check, "check")
             )
@@ -206,6 +208,7 @@ class ViewPage:
             "codes": _packed(model.codes, "u2"),
             "shares": _packed(model.shares, "u1"),
             "calibrated": model.calibrated,
+            "held": None if model.held is None else _packed(model.held, "u2"),
         }
 
 

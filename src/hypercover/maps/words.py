@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from hypercover.errors import counted
-from hypercover.maps.record import Leakage, Model, Split, Training
+from hypercover.maps.record import Leakage, MapFacts, Model, Split, Training
 
 _MOST_PIXELS = 10**9
 
@@ -16,6 +16,8 @@ __all__ = [
     "interval_words",
     "leak_words",
     "main_name",
+    "map_words",
+    "missing_words",
     "percent",
     "seconds_words",
     "share_words",
@@ -131,6 +133,8 @@ def split_words(split: Split) -> str:
         share = f"{train} of {_WHOLE[split.kind]} train" if train else ""
         kept = f"guard {guard} px" if guard is not None else ""
         return ", ".join(part for part in (_whole_words(split), share, kept) if part)
+    if split.kind == "none":
+        return "all labelled pixels train, none is tested"
     if split.kind == "published":
         return f"the published split {settings.get('name', '')}".rstrip()
     return "pixels marked in files" if split.kind == "masks" else f"{split.kind} split"
@@ -143,6 +147,7 @@ _WHOLE = {
     "fields": "each class",
     "clusters": "each class",
     "kfold": "the labels",
+    "leave-one-out": "the labels",
 }
 """Kinds of split by whole pieces of land, and of what they take a share."""
 
@@ -155,6 +160,8 @@ def _whole_words(split: Split) -> str:
     if split.kind == "kfold":
         pieces = blocks if settings.get("by") != "fields" else "whole fields"
         return f"{settings.get('folds', 'some')} folds of {pieces}"
+    if split.kind == "leave-one-out":
+        return f"shapes left out in {settings.get('folds', 'some')} folds"
     if split.kind == "clusters":
         first = "most varied" if settings.get("order") == "spread" else "largest"
         cut = ", the last one cut" if settings.get("cut") else ""
@@ -276,6 +283,47 @@ def seconds_words(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def map_words(facts: MapFacts) -> str:
+    """Say which pixels the models that map were trained on.
+
+    Examples
+    --------
+    >>> map_words(MapFacts.model_validate({"from": "all", "pixels": 792}))
+    'Maps are made by models trained again on all 792 labelled pixels; accuracies are those of models trained on the training pixels alone.'
+    >>> map_words(MapFacts.model_validate({"from": "split", "pixels": 132}))
+    'Maps are made by the models that were tested, trained on 132 training pixels (map_from: split).'
+    """
+    if facts.source == "all" and not facts.again:
+        return (
+            f"Maps are made by models trained on all {facts.pixels:,} labelled pixels; none is "
+            "left to test them by."
+        )
+    if facts.source == "all":
+        return (
+            f"Maps are made by models trained again on all {facts.pixels:,} labelled pixels; "
+            "accuracies are those of models trained on the training pixels alone."
+        )
+    return (
+        "Maps are made by the models that were tested, trained on "
+        f"{facts.pixels:,} training pixels (map_from: split)."
+    )
+
+
+def missing_words(facts: MapFacts) -> str:
+    """Name the classes that a map cannot show, as no pixel of them was trained on.
+
+    Examples
+    --------
+    >>> missing_words(MapFacts.model_validate({"missing": [{"code": 4, "name": "oats"}]}))
+    'The map cannot show oats (4): no pixel of it was trained on.'
+    """
+    if not facts.missing:
+        return ""
+    named = ", ".join(f"{row.name} ({row.code})" for row in facts.missing)
+    of = "it" if len(facts.missing) == 1 else "them"
+    return f"The map cannot show {named}: no pixel of {of} was trained on."
 
 
 def training_words(training: Training) -> str:

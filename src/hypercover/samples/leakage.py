@@ -49,10 +49,12 @@ class LeakAudit:
 
     window: int
     """Side of the windows in pixels."""
-    centre_in_window: float
-    """Share of test pixels with a training pixel inside their window, from 0 to 1."""
-    window_overlap: float
-    """Share of test pixels whose window shares a pixel with a training window."""
+    centre_in_window: float | None = None
+    """Share of test pixels with a training pixel inside their window, from 0 to 1; None
+    where nothing is tested."""
+    window_overlap: float | None = None
+    """Share of test pixels whose window shares a pixel with a training window; None
+    where nothing is tested."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the audit as plain values for a JSON file."""

@@ -80,7 +80,7 @@ class SavedSplit:
 
 def _fold_notes(split: Split) -> tuple[str, ...]:
     """Say of one fold of a cross-validation that it is one."""
-    if split.kind != "kfold":
+    if split.kind not in ("kfold", "leave-one-out"):
         return ()
     number, folds = (split.settings.get(key) for key in ("fold", "folds"))
     which = number + 1 if isinstance(number, int) else "one"

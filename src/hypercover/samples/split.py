@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError, SplitError
-from hypercover.samples.leakage import audit_table
+from hypercover.samples.leakage import LeakAudit, audit_table
 from hypercover.samples.samples import Samples
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import MAX_CODE, Legend
@@ -220,16 +220,21 @@ class Split:
                     "centre_in_window": leak.centre_in_window,
                     "window_overlap": leak.window_overlap,
                 }
-                for window, leak in audit_table(self, self.window).items()
+                for window, leak in self._audited().items()
             },
             "notes": [*self.notes, *self._alone(labels, names)],
             "sha256": self.digest,
         }
 
+    def _audited(self) -> Mapping[int, LeakAudit]:
+        """Audit the usual windows and the split's own; nothing where nothing is tested."""
+        return audit_table(self, self.window) if self.mask("test").any() else {}
+
     def _alone(self, labels: npt.ArrayLike, names: Mapping[int, str]) -> list[str]:
         """Say of a test of one class that it tells no classes apart."""
         tested = [code for code, count in self.per_class("test", labels).items() if count]
-        if len(tested) != 1:
+        # The other folds of a cross-validation may test other classes.
+        if len(tested) != 1 or "fold" in self.settings:
             return []
         return [
             f"Only class {tested[0]} ({names[tested[0]]}) has test pixels: the accuracy is "

@@ -296,13 +296,12 @@ def check_usable(scene: Scene) -> None:
     SceneError
         If no pixel holds data.
     LabelError
-        If there are no labels, none of them lies on data, all are of one class, or
-        a class has a single pixel, which cannot both train and test.
+        If there are no labels, none of them lies on data, or all are of one class.
     """
     if not scene.valid.any():
         raise SceneError(_without_data(scene))
-    codes, pixels = np.unique(scene.usable_labels, return_counts=True)
-    codes, pixels = codes[codes > 0], pixels[codes > 0]
+    codes = np.unique(scene.usable_labels)
+    codes = codes[codes > 0]
     if len(codes) == 0:
         raise LabelError(
             f"No labelled pixel of {scene.name} lies on a pixel with data; give labels "
@@ -312,11 +311,4 @@ def check_usable(scene: Scene) -> None:
         raise LabelError(
             f"At least two classes are needed, found only class {int(codes[0])} in the "
             f"labels of {scene.name}; label pixels of another class as well."
-        )
-    lonely = [scene.legend[int(code)].name for code in codes[pixels == 1]]
-    if lonely:
-        raise LabelError(
-            "A class needs two labelled pixels on data, one to train and one to test, "
-            f"found one of {', '.join(lonely)} in {scene.name}; label more of it, or leave "
-            "it out with min_pixels: 2 (--min-pixels 2)."
         )

@@ -36,7 +36,7 @@ function openMatrix(table, viewer) {
     const shown = mask.reduce((sum, one) => sum + one, 0);
     const [reference, answer] = [viewer.view.nameOf(codes[row]), viewer.view.nameOf(codes[col])];
     const what = row === col ? `${reference} found by ${table.dataset.model}` : `${reference} taken for ${answer} by ${table.dataset.model}`;
-    viewer.show("left", `map-${table.dataset.model}`);
+    viewer.show("left", `${viewer.view.models.some(({ name, held }) => name === table.dataset.model && held) ? "check" : "map"}-${table.dataset.model}`);
     viewer.show("right", "labels");
     viewer.light(mask, `${counted(shown, "test pixel")} of ${what}${table.dataset.of}`, cells[row][col]);
     viewer.lit.scrollIntoView({ block: "center" });

@@ -10,6 +10,7 @@ class View {
       new Layer(about, view.legends[about.legend] ?? [], await unpacked(about.data), view.shown)));
     view.byKey = new Map(view.layers.map((layer) => [layer.key, layer]));
     for (const model of view.models) {
+      model.answers = model.held ? await unpacked(model.held) : view.byKey.get(`map-${model.name}`)?.values;
       model.first = once(async () => [await unpacked(model.codes), await unpacked(model.shares)]);
     }
     view.classes = new Map(view.legends.land.map((row) => [row.code, row]));
@@ -80,11 +81,13 @@ class View {
     return { across: waves ?? bands, breaks, along: waves ? "wavelength (nm)" : "band", up: units || "value in the file" };
   }
 
-  /* Test pixels of one class that a model took for another, as one byte a pixel. */
+  /* Test pixels of one class that a model took for another, as one byte a pixel.
+     Where the map was made by a model that has seen them, those of one that has not. */
   confused(model, reference, answer) {
-    const [labels, parts, map] = ["labels", "split", `map-${model}`].map((key) => this.byKey.get(key)?.values);
-    if (!labels || !parts || !map) return null;
+    const [labels, parts] = ["labels", "split"].map((key) => this.byKey.get(key)?.values);
+    const answers = this.models.find(({ name }) => name === model)?.answers;
+    if (!labels || !parts || !answers) return null;
     const test = this.legends.parts.find(({ name }) => name === "test").code;
-    return Uint8Array.from(labels, (code, at) => Number(code === reference && parts[at] === test && map[at] === answer));
+    return Uint8Array.from(labels, (code, at) => Number(code === reference && parts[at] === test && answers[at] === answer));
   }
 }
