@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 
 from hypercover.errors import SceneError
+from hypercover.features.chain import Chain
 from hypercover.scene.bands import select_bands
 from hypercover.scene.cropping import crop
-from hypercover.scene.nodata import NoData, declared, valid_pixels, with_nodata
+from hypercover.scene.nodata import (
+    NoData,
+    declared,
+    fill_note,
+    valid_pixels,
+    with_nodata,
+)
 from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.unused import settled
@@ -223,3 +230,69 @@ def test_a_rule_names_its_values():
         "-9999, outside 0 to 1, all-zero"
     )
     assert not NoData()
+
+
+def noted(values):
+    return fill_note(xr.DataArray(values, dims=DIMS))
+
+
+@pytest.fixture
+def land():
+    """Reflectance of four bands in thousandths, dark in places, with single zeros."""
+    made = np.random.default_rng(1).integers(20, 900, (4, 30, 40)).astype("int16")
+    made[1, 3, 4] = made[0, 0, 9] = 0
+    return made
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "text"),
+    [
+        ("int16", -9999, "-9999"),
+        ("int16", -32768, "-32768"),
+        ("int16", 0, "all-zero"),
+        ("uint16", 65535, "65535"),
+        ("float32", -3.4e38, "-3.4e+38"),
+        ("float64", -1.7976931348623157e308, "-1.7976931348623157e+308"),
+        ("float32", 1e20, "1e+20"),
+        ("int32", 12345, "12345"),
+    ],
+)
+def test_fill_at_the_border_is_noted_with_value_count_and_option(dtype, value, text, land):
+    assert noted(land) is None
+    values = land.astype(dtype)
+    values[:, :6, :7] = value
+    said = noted(values)
+    assert "Of 1,200 pixels 42 hold" in said
+    assert f"unless --nodata {text} (scene.nodata: {text}) is given" in said
+    stated = with_nodata(xr.DataArray(values, dims=DIMS), text, "a")
+    assert fill_note(stated) is None
+    assert (~valid_pixels(stated)).sum() == 42
+
+
+def test_two_kinds_of_fill_are_noted_and_chance_is_not(land):
+    land[:, :5], land[2, 20, 20] = 0, -9999
+    said = noted(land)
+    assert "200 hold 0 in all bands that were looked at, 1 hold -9999 in a band" in said
+    # Zero inside, or a bright or dark pixel at the border, is what land looks like.
+    land[:, :5], land[2, 20, 20] = 300, 5
+    land[:, 9:14, 9:14], land[:, 0, 0], land[:, 7, 0] = 0, 899, 20
+    assert noted(land) is None
+    assert noted(np.full((3, 5, 5), 7)) is None
+    assert noted(np.zeros((3, 5, 5))) is None
+
+
+def test_of_a_large_image_pieces_along_the_border_are_looked_at(land, monkeypatch):
+    monkeypatch.setattr("hypercover.scene.nodata._WHOLE", 100)
+    monkeypatch.setattr("hypercover.scene.nodata._SIDE", 4)
+    land[:, :, -3:] = -9999
+    said = noted(land)
+    assert "that were looked at along the border" in said
+    assert "hold -9999" in said
+
+
+def test_profiles_of_whole_numbers_hold_zero(land):
+    land[:, 10:20, 10:20] = 0
+    scene = Scene(xr.DataArray(land[:2], dims=DIMS))
+    stack = Chain.parse("esdap:area=9").fit_transform(scene)
+    assert np.isfinite(stack.cube.values).all()
+    assert stack.valid.all()

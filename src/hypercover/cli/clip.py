@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from hypercover.cli.options import AXES, IMAGE, LABEL_VARIABLE, VARIABLE
+from hypercover.cli.opening import tell_fill
+from hypercover.cli.options import AXES, IMAGE, LABEL_VARIABLE, NODATA, VARIABLE
 
 __all__ = ["command"]
 
@@ -24,6 +25,7 @@ def command(
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
+    nodata: NODATA = None,
 ) -> None:
     """Cut an image to an area; what lies outside it holds no data.
 
@@ -45,8 +47,14 @@ def command(
     # HDF5 alone has a place for labels; a label map of its own is for the others.
     labels: Literal[False] | None = None if driver_of(out) == "HDF5" else False
     scene = open_scene(
-        image, labels, variable=variable, label_variable=label_variable, axes=axes
+        image,
+        labels,
+        variable=variable,
+        label_variable=label_variable,
+        axes=axes,
+        nodata=nodata,
     )
+    tell_fill(scene)
     part = clip(scene, area)
     with bar("Clipping") as advance:
         written = write_scene(part, out, progress=advance)

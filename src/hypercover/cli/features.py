@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hypercover.cli.opening import tell_fill
 from hypercover.cli.options import (
     AXES,
     DASK,
@@ -12,10 +13,12 @@ from hypercover.cli.options import (
     EXECUTOR,
     IMAGE,
     KEEP_BANDS,
+    NODATA,
     OVERLAP,
     SEED,
     TILE_WORKERS,
     VARIABLE,
+    stated,
 )
 
 __all__ = ["command"]
@@ -37,6 +40,7 @@ def command(
     ],
     variable: VARIABLE = None,
     axes: AXES = None,
+    nodata: NODATA = None,
     keep_bands: KEEP_BANDS = None,
     drop_bands: DROP_BANDS = None,
     seed: SEED = 0,
@@ -69,8 +73,11 @@ def command(
     driver_of(out)
     steps = Chain.parse(chain)
     done_by = executor_of_tiles(executor, workers=workers, dask=dask)
-    source = Source(str(image.absolute()), variable, axes, keep_bands, drop_bands)
+    source = Source(
+        str(image.absolute()), variable, axes, keep_bands, drop_bands, stated(nodata)
+    )
     scene = source.open()
+    tell_fill(scene)
     with bar("Features") as advance:
         stack = write_features(
             source, steps, out, done_by, seed=seed, overlap=overlap, progress=advance

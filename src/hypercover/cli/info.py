@@ -14,6 +14,7 @@ from hypercover.cli.options import (
     LABEL_VARIABLE,
     LABELS,
     LEGEND,
+    NODATA,
     VARIABLE,
 )
 from hypercover.cli.terminal import say
@@ -31,6 +32,7 @@ def command(
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
+    nodata: NODATA = None,
     label_field: LABEL_FIELD = None,
     legend: LEGEND = None,
     keep_bands: KEEP_BANDS = None,
@@ -54,6 +56,7 @@ def command(
         axes=axes,
         label_field=label_field,
         legend=legend,
+        nodata=nodata,
     )
     if keep_bands or drop_bands:
         scene = select_bands(scene, keep=keep_bands, drop=drop_bands)

@@ -24,6 +24,7 @@ from hypercover.cli.options import (
     LABEL_VARIABLE,
     LABELS,
     LEGEND,
+    NODATA,
     SEED,
     VARIABLE,
 )
@@ -82,6 +83,7 @@ def write(
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
+    nodata: NODATA = None,
     label_field: LABEL_FIELD = None,
     legend: LEGEND = None,
     keep_bands: KEEP_BANDS = None,
@@ -106,7 +108,7 @@ def write(
         )
     scene = chosen_scene(
         image, labels, variable=variable, label_variable=label_variable, axes=axes,
-        label_field=label_field, legend=legend, keep_bands=keep_bands,
+        nodata=nodata, label_field=label_field, legend=legend, keep_bands=keep_bands,
         drop_bands=drop_bands)  # fmt: skip
     parts = asked_split(scene, split, train, seed, halves)
     view = _view(scene, chain, model, seed)
@@ -315,6 +317,7 @@ def import_(
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
+    nodata: NODATA = None,
     label_field: LABEL_FIELD = None,
     legend: LEGEND = None,
     keep_bands: KEEP_BANDS = None,
@@ -330,7 +333,7 @@ def import_(
 
     opened = chosen_scene(
         scene, labels, variable=variable, label_variable=label_variable, axes=axes,
-        label_field=label_field, legend=legend, keep_bands=keep_bands,
+        nodata=nodata, label_field=label_field, legend=legend, keep_bands=keep_bands,
         drop_bands=drop_bands)  # fmt: skip
     said = import_model(file, opened, out, ranges=ranges)
     say(f"Model: {out} ({said})")

@@ -1,4 +1,4 @@
-"""What ``libsvm write`` and ``windows`` share: opening a scene, its split and its features."""
+"""What commands share that open a scene: its bands, its split, and what it leaves undeclared."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hypercover.samples.split import Split
     from hypercover.scene.scene import Scene
 
-__all__ = ["CHAIN", "HALVES", "SPLIT", "TRAIN", "asked_split", "chosen_scene"]
+__all__ = ["CHAIN", "HALVES", "SPLIT", "TRAIN", "asked_split", "chosen_scene", "tell_fill"]
 
 SPLIT = Annotated[
     Path | None, typer.Option(help="A kept split, runs/NAME/split.tif: notes its parts.")
@@ -36,7 +36,17 @@ def chosen_scene(image: Path, labels: Path | None, **given: Any) -> "Scene":
 
     keep, drop = given.pop("keep_bands"), given.pop("drop_bands")
     scene = open_scene(image, labels, **given)
+    tell_fill(scene)
     return select_bands(scene, keep=keep, drop=drop) if keep or drop else scene
+
+
+def tell_fill(*scenes: "Scene") -> None:
+    """Print what looks like no data that nothing declares, where notes are not shown."""
+    from hypercover.cli.tables import say
+    from hypercover.scene.nodata import fill_notes
+
+    for scene in scenes:
+        say(*(f"Note: {scene.name}: {note}" for note in fill_notes(scene.notes)))
 
 
 def asked_split(

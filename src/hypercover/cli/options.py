@@ -32,6 +32,7 @@ __all__ = [
     "LABEL_VARIABLE",
     "LEGEND",
     "MAJORITY",
+    "NODATA",
     "OVERLAP",
     "PREPARED",
     "PROCESSES",
@@ -47,6 +48,7 @@ __all__ = [
     "WORKERS",
     "changes",
     "run_folder",
+    "stated",
 ]
 
 IMAGE = Annotated[
@@ -55,7 +57,10 @@ IMAGE = Annotated[
 LABELS = Annotated[
     Path | None,
     typer.Option(
-        "--labels", "-l", help="Labels: a raster on the image's grid or a vector file."
+        "--labels",
+        "-l",
+        help="Labels: a raster on the image's grid or a vector file; none: take none of the "
+        "image's own file.",
     ),
 ]
 VARIABLE = Annotated[
@@ -68,6 +73,13 @@ LABEL_VARIABLE = Annotated[
 ]
 AXES = Annotated[
     str | None, typer.Option(help="Order of the axes in the file, such as row,col,band.")
+]
+NODATA = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A value that stands for no data beside what the file declares (repeatable); "
+        "all-zero: pixels that are 0 in all bands; none: forget what the file declares."
+    ),
 ]
 LABEL_FIELD = Annotated[
     str | None, typer.Option(help="Attribute of a vector file that is the class.")
@@ -187,6 +199,11 @@ def changes(
     options = {"seed": seed, "device": device or None, "processes": processes}
     said = [f"{key}={value}" for key, value in options.items() if value is not None]
     return [*(given or []), *said]
+
+
+def stated(nodata: Sequence[str] | None) -> str | None:
+    """Return what was stated as no data as one text, as it is kept with a piece of work."""
+    return ",".join(nodata) if nodata else None
 
 
 def run_folder(out: Path | None, name: str) -> Path:

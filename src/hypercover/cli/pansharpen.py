@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from hypercover.cli.opening import tell_fill
+from hypercover.cli.options import NODATA
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -24,6 +27,7 @@ def command(
     injection: Annotated[
         str, typer.Option(help="additive, proportional, or none (interpolation alone).")
     ] = "additive",
+    nodata: NODATA = None,
     keep_pan: Annotated[
         bool, typer.Option("--keep-pan", help="Put the grey image in front as a band.")
     ] = False,
@@ -52,7 +56,8 @@ def command(
     kind = cast("Injection", injection)
     check_apart(out, pan, bands)
     driver_of(out)
-    grey, colours = (open_scene(path, labels=False) for path in (pan, bands))
+    grey, colours = (open_scene(path, labels=False, nodata=nodata) for path in (pan, bands))
+    tell_fill(grey, colours)
     found = None
     plan = pair_plan(grey, colours, injection=kind, keep_pan=keep_pan)
     with keeping(out, plan) as store:

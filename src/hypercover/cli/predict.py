@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hypercover.cli.opening import tell_fill
 from hypercover.cli.options import (
     AXES,
     DASK,
@@ -12,11 +13,13 @@ from hypercover.cli.options import (
     EXECUTOR,
     IMAGE,
     MAJORITY,
+    NODATA,
     OVERLAP,
     SIEVE,
     TILE_WORKERS,
     VARIABLE,
     WITHIN,
+    stated,
 )
 from hypercover.cli.terminal import say
 
@@ -57,6 +60,7 @@ def command(
     device: DEVICE = "auto",
     variable: VARIABLE = None,
     axes: AXES = None,
+    nodata: NODATA = None,
 ) -> None:
     """Map a whole image with a trained model, in bounded memory.
 
@@ -86,11 +90,14 @@ def command(
             check_apart(path, image, within)
     done_by = executor_of_tiles(executor, workers=workers, dask=dask)
     # Workers may run in another folder; what is refused is named as it was given.
-    source = Source(str(product_file(image).absolute()), variable, axes)
+    opened = str(product_file(image).absolute())
+    source = Source(opened, variable, axes, nodata=stated(nodata))
+    scene = source.open()
+    tell_fill(scene)
     with bar("Predicting") as advance:
         item = predict_image(
             model,
-            source.open(),
+            scene,
             out,
             confidence=confidence,
             probabilities=probabilities,

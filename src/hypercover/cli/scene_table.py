@@ -62,7 +62,8 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
         facts.append(("orientation", words))
     facts += _said(scene.header)
     masked = int((~scene.valid).sum())
-    facts.append(("no data", f"{masked} of {rows * cols} pixels"))
+    values = f" (no data is {scene.no_data})" if scene.no_data else ""
+    facts.append(("no data", f"{masked} of {rows * cols} pixels{values}"))
     return facts + [("note", note) for note in scene.notes]
 
 

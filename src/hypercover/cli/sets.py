@@ -15,6 +15,7 @@ from hypercover.cli.options import (
     LABEL_VARIABLE,
     LABELS,
     LEGEND,
+    NODATA,
     SEED,
     VARIABLE,
 )
@@ -58,6 +59,7 @@ def command(
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
+    nodata: NODATA = None,
     label_field: LABEL_FIELD = None,
     legend: LEGEND = None,
     keep_bands: KEEP_BANDS = None,
@@ -82,7 +84,7 @@ def command(
 
     scene = chosen_scene(
         image, labels, variable=variable, label_variable=label_variable, axes=axes,
-        label_field=label_field, legend=legend, keep_bands=keep_bands,
+        nodata=nodata, label_field=label_field, legend=legend, keep_bands=keep_bands,
         drop_bands=drop_bands)  # fmt: skip
     if crop is not None:
         scene = cut(scene, crop)
@@ -91,6 +93,6 @@ def command(
     split = RandomSplit(train=train, halves="up").split(scene.usable_labels, seed=seed)
     files = write_sets(
         scene, split, out, name=name, chain=chain, nwfe=nwfe, window=window, scale=scale, seed=seed,
-        made=[variable, axes, crop], watch=bar)  # fmt: skip
+        made=[variable, axes, nodata, crop], watch=bar)  # fmt: skip
     for file in files:
         say(f"Data: {file.path} ({counted(file.samples, 'sample')}: {file.seen})")

@@ -22,6 +22,7 @@ from hypercover.cli.options import (
     LABEL_VARIABLE,
     LABELS,
     LEGEND,
+    NODATA,
     SEED,
     VARIABLE,
 )
@@ -53,6 +54,7 @@ def command(
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
+    nodata: NODATA = None,
     label_field: LABEL_FIELD = None,
     legend: LEGEND = None,
     keep_bands: KEEP_BANDS = None,
@@ -71,7 +73,7 @@ def command(
     check_apart(out, image, labels, legend)
     scene = chosen_scene(
         image, labels, variable=variable, label_variable=label_variable, axes=axes,
-        label_field=label_field, legend=legend, keep_bands=keep_bands,
+        nodata=nodata, label_field=label_field, legend=legend, keep_bands=keep_bands,
         drop_bands=drop_bands)  # fmt: skip
     parts = asked_split(scene, split, train, seed, halves)
     check_window(size, scene.shape)
@@ -82,7 +84,7 @@ def command(
         size=size,
         split=parts,
         coordinates_only=coordinates_only,
-        made=[variable, axes, chain, seed if chain else None],
+        made=[variable, axes, nodata, chain, seed if chain else None],
     )
     _write(writer, scene)
 

@@ -43,10 +43,17 @@ class Source:
     axes: str | None = None
     keep_bands: str | None = None
     drop_bands: str | None = None
+    nodata: str | None = None
 
     def open(self) -> Scene:
         """Open it; nothing but what describes it is read."""
-        scene = open_scene(self.image, labels=False, variable=self.variable, axes=self.axes)
+        scene = open_scene(
+            self.image,
+            labels=False,
+            variable=self.variable,
+            axes=self.axes,
+            nodata=self.nodata,
+        )
         if self.keep_bands or self.drop_bands:
             scene = select_bands(scene, keep=self.keep_bands, drop=self.drop_bands)
         return scene

@@ -43,6 +43,22 @@ ALL = "all"
 Bands = str | list[int | str]
 
 
+def _known_nodata(given: float | str | list[float | str]) -> Any:
+    """Refuse what states no data neither as numbers nor in a known word."""
+    for part in given if isinstance(given, list) else [given]:
+        for word in part.replace(",", " ").split() if isinstance(part, str) else ():
+            try:
+                number = word.lower() in {"all-zero", "none"} or float(word) == float(word)
+            except ValueError:
+                number = False
+            if not number:
+                raise ValueError(f"must be numbers, all-zero or none, got {word[:40]!r}")
+    return given
+
+
+NoData = Annotated[float | str | list[float | str], AfterValidator(_known_nodata)]
+
+
 class SceneSpec(Spec):
     """Which image and labels to read, and which bands and classes to use."""
 
@@ -54,6 +70,7 @@ class SceneSpec(Spec):
     label_field: str | None = None
     legend: Path | None = None
     name: str | None = None
+    nodata: NoData | None = None
     crop: str | None = None
     keep_bands: Bands | None = None
     drop_bands: Bands | None = None

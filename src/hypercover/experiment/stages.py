@@ -79,6 +79,7 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         label_field=spec.label_field,
         legend=spec.legend,
         name=spec.name,
+        nodata=spec.nodata,
     )
     if spec.crop is not None:
         scene = crop(scene, spec.crop)

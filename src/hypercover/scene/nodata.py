@@ -28,6 +28,8 @@ __all__ = [
     "NoData",
     "declared",
     "declares_nodata",
+    "fill_note",
+    "fill_notes",
     "holdable",
     "parse_nodata",
     "plain_key",
@@ -46,9 +48,21 @@ _VALUES = frozenset({
     "nodataval", "dataignorevalue", "ignorevalue", "nullvalue", "novalue", "invalidvalue",
     "nodatum", "missingdata", "missingdatavalue", "backgroundvalue", "fill",
 })  # fmt: skip
-_RANGES, _LEAST, _GREATEST = frozenset({"validrange"}), "validmin", "validmax"
+_RANGES, _LOWEST, _HIGHEST = frozenset({"validrange"}), "validmin", "validmax"
 _MOST = 16
 """Values that one attribute may list."""
+_USUAL = frozenset({-9999.0, -999.0, -99.0, -32768.0, -32767.0, 65535.0, 32767.0, 9999.0,
+                    -99999.0, -2147483648.0, 2147483647.0, 4294967295.0})  # fmt: skip
+_HUGE = 1e19
+"""Values that many files hold where nothing was measured; none of that size was."""
+_UNDECLARED = "looks like no data that the file does not declare"
+_FEW, _WHOLE, _SIDE, _ALONG = 8, 2**22, 32, 5
+"""Bands that are looked at for undeclared fill; values that are read for it at once; side
+and number of the pieces along each border of a larger image."""
+_SHOWN = 3
+"""Values that a note names."""
+_LEAST, _SHARE = 4, 0.01
+"""Pixels of the border, in number and as a share, that look like fill and not like chance."""
 
 
 def plain_key(name: str) -> str:
@@ -99,9 +113,9 @@ def declared(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[str, Any
             values += [one for one in numbers if holdable(one, dtype)]
         elif key in _RANGES and len(numbers) == 2:
             low, high = max(low, numbers[0]), min(high, numbers[1])
-        elif key == _LEAST and len(numbers) == 1:
+        elif key == _LOWEST and len(numbers) == 1:
             low = max(low, numbers[0])
-        elif key == _GREATEST and len(numbers) == 1:
+        elif key == _HIGHEST and len(numbers) == 1:
             high = min(high, numbers[0])
     found: dict[str, Any] = {}
     if values:
@@ -254,7 +268,7 @@ def valid_pixels(cube: xr.DataArray, values: npt.NDArray[np.generic] | None = No
 def without_nodata(cube: xr.DataArray) -> xr.DataArray:
     """Return a cube that carries no rule: every finite value in it is data."""
     bare = cube.drop_vars(["nodata", "has_data"], errors="ignore").copy(deep=False)
-    known = _VALUES | _RANGES | {_LEAST, _GREATEST, "zeroisnodata"}
+    known = _VALUES | _RANGES | {_LOWEST, _HIGHEST, "zeroisnodata"}
     bare.attrs = {
         name: value for name, value in cube.attrs.items() if plain_key(name) not in known
     }
@@ -327,3 +341,140 @@ def with_nodata(cube: xr.DataArray, given: Given, name: str) -> xr.DataArray:
     if ALL_ZERO in stated:
         changed.attrs["zero_is_nodata"] = True
     return changed
+
+
+def fill_notes(notes: Iterable[str]) -> list[str]:
+    """Return those of several notes that :func:`fill_note` made."""
+    return [note for note in notes if _UNDECLARED in note]
+
+
+def fill_note(cube: xr.DataArray) -> str | None:
+    """Say of a cube that it holds values that look like no data which nothing declares.
+
+    Why it exists: fill that is learnt as a measurement gives a map and figures that
+    look right.  Looked for are pixels at the border with one value in all bands that is
+    0 or far from all others, and the usual -9999, 65535 and so on anywhere.  A few
+    bands are read, of a large image only pieces along its border.
+
+    Examples
+    --------
+    >>> values = np.full((2, 5, 6), 7.0)
+    >>> values[:, 2:] += np.arange(18.0).reshape(3, 6)
+    >>> values[:, :, :2] = -9999
+    >>> fill_note(xr.DataArray(values, dims=("band", "y", "x")))[:34]
+    'Of 30 pixels 10 hold -9999 in all '
+    """
+    count, rows, cols = cube.shape
+    few = np.unique(np.linspace(0, count - 1, min(count, _FEW)).astype(int))
+    whole = len(few) * rows * cols <= _WHOLE
+    spectra, border = [], []
+    for down, across in (
+        [(slice(rows), slice(cols))] if whole else _along_border(rows, cols)
+    ):
+        piece = cube.isel(band=few, y=down, x=across)
+        values = piece.values
+        valid = valid_pixels(piece, values)
+        edge = np.ones(valid.shape, dtype=bool)
+        if whole:
+            edge[1:-1, 1:-1] = False
+        spectra.append(values[:, valid])
+        border.append(edge[valid])
+    found = _fill(np.concatenate(spectra, axis=1), np.concatenate(border))
+    if not found:
+        return None
+    told = [
+        f"{one.pixels:,} hold {_text(one.value)} in "
+        + ("all bands that were looked at" if one.everywhere else "a band")
+        for one in found
+    ]
+    stated = ",".join(ALL_ZERO if one.value == 0 else _text(one.value) for one in found)
+    seen = "" if whole else " that were looked at along the border"
+    return (
+        f"Of {sum(map(len, border)):,} pixels{seen} {', '.join(told)}, which {_UNDECLARED}; "
+        f"they are taken as measured unless --nodata {stated} (scene.nodata: {stated}) is "
+        "given."
+    )
+
+
+@dataclass(frozen=True)
+class _Fill:
+    """A value that looks like undeclared fill."""
+
+    value: Any
+    """As a scalar of NumPy."""
+    pixels: int
+    """Pixels that hold it."""
+    everywhere: bool
+    """Whether in all bands."""
+
+
+def _text(value: Any) -> str:
+    """Write a value in as few digits as tell it in its type."""
+    digits = (f"{float(value):.{count}g}" for count in range(6, 18))
+    return next(text for text in digits if type(value)(float(text)) == value)
+
+
+def _along_border(rows: int, cols: int) -> list[tuple[slice, slice]]:
+    """Cut pieces along the border of an image."""
+    tops = np.linspace(0, max(rows - _SIDE, 0), _ALONG).astype(int).tolist()
+    lefts = np.linspace(0, max(cols - _SIDE, 0), _ALONG).astype(int).tolist()
+    return [
+        (slice(top, min(top + _SIDE, rows)), slice(left, min(left + _SIDE, cols)))
+        for at, top in enumerate(tops)
+        for beside, left in enumerate(lefts)
+        if at in (0, _ALONG - 1) or beside in (0, _ALONG - 1)
+    ]
+
+
+def _fill(spectra: npt.NDArray[Any], border: Mask) -> list[_Fill]:
+    """Return the values that look like fill, the commonest at the border first.
+
+    Parameters
+    ----------
+    spectra : array of shape (band, n)
+    border : array of bool (n,)
+    """
+    if not border.size:
+        return []
+    same = (spectra == spectra[0]).all(axis=0)
+    values, counts = np.unique(spectra[0, same & border], return_counts=True)
+    enough = max(_LEAST, _SHARE * int(border.sum()))
+    found = []
+    for at in np.argsort(-counts)[:_MOST]:
+        held, often = same & (spectra[0] == values[at]), bool(counts[at] >= enough)
+        if _looks_odd(values[at], spectra[:, ~held], often=often):
+            found.append(_Fill(values[at], int(held.sum()), everywhere=True))
+    usual = np.isin(spectra, list(_USUAL)) | _huge(spectra)
+    for value in np.unique(spectra[usual])[:_MOST]:
+        held = (spectra == value).any(axis=0)
+        known = any(one.value == value for one in found)
+        if not known and _looks_odd(value, spectra[:, ~held], often=False):
+            found.append(_Fill(value, int(held.sum()), everywhere=False))
+    return found[:_SHOWN]
+
+
+def _huge(values: npt.NDArray[Any]) -> Mask:
+    return np.asarray(np.abs(values.astype(np.float64)) >= _HUGE)
+
+
+def _looks_odd(value: Any, rest: npt.NDArray[Any], *, often: bool) -> bool:
+    """Tell whether a value is far from the rest, as no measurement is.
+
+    ``often`` says that it stands at the border more often than by chance; then zero
+    does too, and any value apart from the rest by more than the rest is wide.
+    """
+    if not rest.size:
+        return False
+    low, high = (float(one) for one in np.percentile(rest.astype(np.float64), (1, 99)))
+    number, width = float(value), high - low
+    away = max(low - number, number - high)
+    if number == 0:
+        return often and (len(rest) > 1 or away > 0)
+    usual = number in _USUAL or abs(number) >= _HUGE
+    if rest.dtype.kind in "ui":
+        # A collar is often white; single bright pixels are too.
+        limits = np.iinfo(rest.dtype)
+        usual |= often and len(rest) > 1 and value in (limits.min, limits.max)
+    if often:
+        return away > (0 if usual else width)
+    return usual and away > (width / 2 if number < 0 else 2 * width)

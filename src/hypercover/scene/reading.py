@@ -23,7 +23,7 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.images import with_known_image
 from hypercover.scene.labels import LabelMap, check_placement, check_size, legend_of
 from hypercover.scene.legend import Legend
-from hypercover.scene.nodata import Given, NoData, parse_nodata, with_nodata
+from hypercover.scene.nodata import Given, NoData, fill_note, parse_nodata, with_nodata
 from hypercover.scene.scene import Scene
 
 __all__ = ["check_usable", "label_map_of", "open_labels", "open_scene"]
@@ -99,6 +99,7 @@ def open_scene(
     scene = scene.replace(name=name or scene.name)
     if nodata is not None:
         scene = _with_stated(scene, nodata)
+    scene = _noting_fill(scene)
     if label_file is not None:
         own = label_map_of(label_file, scene.grid, label_variable, label_field)
     if own is not None:
@@ -163,6 +164,16 @@ def _with_stated(scene: Scene, nodata: Given) -> Scene:
     return scene.replace(cube=cube).noting(
         f"No data as stated: {stated}; together with the file: {rule or 'no value'}."
     )
+
+
+def _noting_fill(scene: Scene) -> Scene:
+    """Say where an image holds values that look like no data that nothing declares."""
+    try:
+        note = fill_note(scene.cube)
+    except SceneError:
+        # Of pixels that cannot be read, whoever needs them tells.
+        return scene
+    return scene if note is None else scene.noting(note)
 
 
 @contextmanager

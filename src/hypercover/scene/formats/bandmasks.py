@@ -30,6 +30,8 @@ class Masks:
     """Numbers of the bands whose masks in the file count."""
     beside: Path | None = None
     """A file of masks beside the image."""
+    joint: bool = False
+    """Whether a mask says where the bands together hold the values of no data."""
     notes: tuple[str, ...] = ()
     """What was found, one sentence each."""
 
@@ -65,8 +67,8 @@ def masks_of(dataset: Any, path: Path) -> Masks:
     others = set(range(1, dataset.count + 1)) - set(alpha)
     measured = sorted(others)
     masked = _masked(dataset, measured)
-    beside = path.with_name(f"{path.name}.msk")
-    found = beside if beside.is_file() and not masked else None
+    besides = [path.with_name(path.name + suffix) for suffix in (".msk", ".MSK")]
+    found = next((one for one in besides if one.is_file() and not masked), None)
     notes = [
         f"Band {number} is called alpha, but varies as a measured band does: taken as one."
         for number in called
@@ -80,7 +82,9 @@ def masks_of(dataset: Any, path: Path) -> Masks:
         notes.append("The file holds a mask: where it is 0 there is no data.")
     if found is not None:
         notes.append(f"Mask: {found.name}; where it is 0 there is no data.")
-    return Masks(tuple(measured), tuple(alpha), tuple(masked), found, tuple(notes))
+    flags = dataset.mask_flag_enums[measured[0] - 1]
+    joint = {MaskFlags.per_dataset, MaskFlags.nodata} <= set(flags)
+    return Masks(tuple(measured), tuple(alpha), tuple(masked), found, joint, tuple(notes))
 
 
 def _masked(dataset: Any, measured: list[int]) -> list[int]:

@@ -206,7 +206,9 @@ def _cube(path: Path, dataset: Any, masks: Masks) -> xr.DataArray:
         held = LazyArray(shape[1:], np.bool_, partial(_read_masks, path, masks))
         cube = cube.assign_coords(has_data=(("y", "x"), held.as_variable_data()))
     cube = with_header(cube, _header(dataset, numbers))
-    return with_grid(_with_values(cube, dataset, numbers), grid_of_raster(dataset))
+    if not masks.joint:
+        cube = _with_values(cube, dataset, numbers)
+    return with_grid(cube, grid_of_raster(dataset))
 
 
 def _with_values(cube: xr.DataArray, dataset: Any, numbers: Sequence[int]) -> xr.DataArray:
