@@ -227,3 +227,19 @@ def test_ctrl_c_says_how_to_go_on(long_grid, tmp_path):
         err.splitlines()[-1] == "hypercover: stopped; run the same command again to go on."
     )
     assert "Traceback" not in err
+
+
+def test_scaling_is_shown_as_the_lecture_shows_it(call, grid, tmp_path):
+    path = grid(search={"by": ["random"], "C": [1], "gamma_scale": [1]})
+    answer = call("search", path, "-o", tmp_path / "run", "--scaling", "2")
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    head = next(line for line in lines if "serial" in line)
+    assert "2 workers" in head
+    assert any("(1) best cell:" in line for line in lines)
+    assert any("(2) all cells" in line for line in lines)
+    assert "Too small to gain" in answer.out
+    assert (tmp_path / "run/search-scaling.csv").exists()
+    assert (tmp_path / "run/figures/search-scaling.png").stat().st_size > 1000
+    wrong = call("search", path, "-o", tmp_path / "run", "--scaling", "two")
+    assert wrong.sentence.startswith("--scaling takes numbers of workers between commas")

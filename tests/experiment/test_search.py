@@ -15,6 +15,7 @@ from hypercover.errors import CallError, RunError, SplitError
 from hypercover.experiment import search_case
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.run import run_experiment
+from hypercover.experiment.scaling import measure_scaling, scaling_csv
 from hypercover.experiment.search import run_search
 from hypercover.features.nwfe import NWFE
 from hypercover.samples.folds import BlockFolds, RandomFolds
@@ -352,3 +353,32 @@ def test_paths_of_a_search_lie_below_the_run(searched):
         "search.csv",
         "search.json",
     }
+
+
+def test_scaling_is_serial_processor_time_over_wall_time(fields, tmp_path):
+    """The best cell by threads, all cells by processes; a second call measures nothing anew."""
+    lines = []
+    experiment = fields(search={"on": "all", "by": ["random"], "folds": 2})
+    rows = measure_scaling(experiment, tmp_path, [2], progress=lines.append)
+    assert [(row.cells, row.workers) for row in rows] == [
+        ("best", 1), ("best", 2), ("all", 1), ("all", 2)]  # fmt: skip
+    table = run_search(experiment, tmp_path / "plain")["tables"][0]
+    for row in rows:
+        assert (row.C, row.gamma) == (table["best"]["C"], table["best"]["gamma"])
+        assert row.accuracy == table["best"]["accuracy"]
+        serial = next(one for one in rows if (one.cells, one.workers) == (row.cells, 1))
+        assert row.speed_up == pytest.approx(serial.processor_seconds / row.wall_seconds)
+        assert row.efficiency == row.speed_up / row.workers
+    assert len(lines) == 4
+    assert measure_scaling(experiment, tmp_path, [1, 2], progress=lines.append) == rows
+    assert len(lines) == 4
+    head, *body = scaling_csv(rows).splitlines()
+    assert head.split(",")[-2:] == ["speed_up", "efficiency"]
+    assert len(body) == 4
+
+
+def test_scaling_by_no_or_countless_workers_is_refused(fields, tmp_path):
+    for workers in ([0], [5000]):
+        with pytest.raises(CallError, match="must lie from 1 to 1024"):
+            measure_scaling(fields(), tmp_path, workers)
+    assert not list(tmp_path.iterdir())

@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,6 +22,7 @@ from hypercover.experiment.search_case import preferred_folds
 from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import cases_of
 from hypercover.experiment.search_tasks import tables_of
+from hypercover.files import write_text
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.run import Event
 from hypercover.maps.search_words import (
@@ -30,12 +32,16 @@ from hypercover.maps.search_words import (
     fall_words,
     folds_words,
     gamma_words,
+    minute_words,
     settings_words,
     speed_words,
 )
 from hypercover.scene.origin import mark
 
-__all__ = ["grid_table", "search_and_show"]
+if TYPE_CHECKING:
+    from hypercover.experiment.scaling import Scaling
+
+__all__ = ["grid_table", "scale_and_show", "search_and_show"]
 
 _QUIET = 10.0
 """Seconds without a line after which one says how far a task is."""
@@ -68,6 +74,64 @@ def search_and_show(
     say(*fall_words(tables))
     say(*_advice(experiment, tables, called))
     _say_products(experiment, SearchFolder(folder))
+
+
+def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int]) -> None:
+    """Measure how a search scales, and show it as the lecture does: best cell, all cells."""
+    from hypercover.experiment.scaling import measure_scaling, scaling_csv
+    from hypercover.maps.canvas import save
+    from hypercover.maps.draw_search import draw_scaling
+
+    rows = measure_scaling(
+        experiment,
+        folder,
+        workers,
+        progress=lambda line: say(f"Measuring {line}", err=True),
+    )
+    for model in dict.fromkeys(row.model for row in rows):
+        own = [row for row in rows if row.model == model]
+        say(f"{model}: minutes by workers (speed-up, efficiency), {own[0].folds} folds")
+        counts = sorted({row.workers for row in own})
+        _show(_scaling_table(own, counts), len(counts) + 2)
+        if not all(row.gains for row in own):
+            say(
+                "Too small to gain: where the speed-up is about 1 or less, starting and "
+                "waiting take longer than the cells; a larger grid or more samples would gain."
+            )
+    table, figure = (
+        folder / "search-scaling.csv",
+        RunFolder(folder).figure("search-scaling"),
+    )
+    write_text(table, scaling_csv(rows))
+    save(draw_scaling([asdict(row) for row in rows], title=experiment.name), figure)
+    say(f"Table: {table}", f"Picture: {figure}")
+
+
+def _scaling_table(rows: "Sequence[Scaling]", counts: Sequence[int]) -> Table:
+    """Tabulate the measurements of one model: (1) the best cell and (2) all cells."""
+    drawn = Table()
+    drawn.add_column("")
+    for count in counts:
+        drawn.add_column("serial" if count == 1 else f"{count} workers", no_wrap=True)
+    for number, cells in enumerate(("best", "all"), start=1):
+        own = [row for row in rows if row.cells == cells]
+        first = own[0]
+        what = (
+            f"best cell: {100 * first.accuracy:.2f} %, C = {first.C:g}, "
+            f"gamma = {first.gamma:.4g}"
+            if cells == "best"
+            else "all cells"
+        )
+        drawn.add_row(f"({number}) {what}", *map(_scaling_words, own))
+    return drawn
+
+
+def _scaling_words(row: "Scaling") -> str:
+    """Write the minutes of a measurement, and what several workers gained."""
+    minutes = minute_words(row.wall_seconds / 60)
+    if row.workers == 1:
+        return minutes
+    return f"{minutes} ({row.speed_up:.2f}, {100 * row.efficiency:.0f} %)"
 
 
 def _advice(

@@ -1,6 +1,6 @@
 """The heat map of a grid search: gamma down, C across."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -11,7 +11,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hypercover.maps.canvas import INK, new_figure, short
+from hypercover.maps.canvas import FADED, INK, new_figure, short
+from hypercover.maps.frame import draw_series, dress, plain, write_title
 from hypercover.maps.search_words import (
     folds_words,
     gamma_words,
@@ -20,7 +21,7 @@ from hypercover.maps.search_words import (
 )
 from hypercover.scene.origin import Origin, mark
 
-__all__ = ["draw_search"]
+__all__ = ["draw_scaling", "draw_search"]
 
 _WIDE, _HIGH = 108, 50
 """Pixels of a cell."""
@@ -64,6 +65,39 @@ def draw_search(table: Mapping[str, Any], **origin: Unpack[Origin]) -> Figure:
     if table["best"]:
         _frame(axes, table["best"]["row"], table["best"]["column"])
     _head(figure, table, mark(origin))
+    return figure
+
+
+def draw_scaling(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
+    """Draw the speed-up of a search against the number of workers.
+
+    Parameters
+    ----------
+    rows : one for each model, part (``cells``: best or all) and number of ``workers``
+        with their ``speed_up``
+    title : what the experiment is called
+    """
+    figure = new_figure(1080, 540)
+    axes = figure.add_axes((0.075, 0.13, 0.66, 0.69))
+    dress(axes, across="workers", up="speed-up")
+    counts = sorted({row["workers"] for row in rows})
+    axes.plot(counts, counts, color=FADED, linestyle="--", linewidth=1.2, label="ideal")
+    for place, key in enumerate(
+        dict.fromkeys((row["model"], row["cells"]) for row in rows)
+    ):
+        own = [row for row in rows if (row["model"], row["cells"]) == key]
+        points = [(row["workers"], row["speed_up"]) for row in own]
+        label = f"{short(key[0], 18)}, {'best cell' if key[1] == 'best' else 'all cells'}"
+        draw_series(axes, place, points, [(0.0, 0.0)] * len(points), label=label)
+    axes.set_xticks(counts)
+    names = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False,
+                        fontsize=10, labelcolor=INK)  # fmt: skip
+    plain(names.get_texts())
+    write_title(
+        figure,
+        f"Speed-up of the grid search: {title}",
+        "Processor seconds of one worker over the wall seconds of several.",
+    )
     return figure
 
 
