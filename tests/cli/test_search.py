@@ -229,6 +229,7 @@ def test_ctrl_c_says_how_to_go_on(long_grid, tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_scaling_is_shown_as_the_lecture_shows_it(call, grid, tmp_path):
     path = grid(search={"by": ["random"], "C": [1], "gamma_scale": [1]})
     answer = call("search", path, "-o", tmp_path / "run", "--scaling", "2")
