@@ -29,6 +29,7 @@ from hypercover.cli.main import app
 from hypercover.cli.scene_table import scene_table
 from hypercover.cli.tables import show
 from hypercover.experiment.reading import dump, load_experiment
+from hypercover.maps.export import write_class_map
 from hypercover.maps.record import read_record
 from hypercover.samples.libsvm import read_libsvm, survey_libsvm
 from hypercover.samples.random import RandomSplit
@@ -114,6 +115,12 @@ def _pam(folder: Path) -> list[Path]:
     _, labels = _numbers()
     write_labels(labels, LEGEND, PLACE, folder / "map.tif")
     return [folder / "map.tif.aux.xml"]
+
+
+def _style(folder: Path) -> list[Path]:
+    write_class_map(folder / "map.tif", _numbers()[1], LEGEND, PLACE)
+    (folder / "map.clr").write_text("0 0 0 0\n1 255 204 0 Corn\n2 0 102 0 Woods\n")
+    return [folder / "map.qml", folder / "map.clr"]
 
 
 def _vrt(folder: Path) -> list[Path]:
@@ -413,6 +420,7 @@ SEEDS: dict[str, Seed] = {
     ),
     "class-map": Seed(_class_map, _read_class_map),
     "pam": Seed(_pam, lambda f: _labels(f, "map.tif")),
+    "style": Seed(_style, lambda f: _labels(f, "map.tif")),
     "vrt": Seed(_vrt, _read_vrt),
     "envi": Seed(_envi, lambda f: _look(f, "cube.hdr")),
     "hdf5": Seed(_hdf5("cube.h5"), lambda f: _look(f, "cube.h5")),
