@@ -14,9 +14,9 @@ LEGEND = Legend.of({1: "corn, late", 2: "woods"})
 PLACE = (30.0, 0.0, 500_000.0, 0.0, -30.0, 4_500_000.0)
 
 
-def written(path, codes, crs=32616, **options):
+def written(path, codes, crs=32616, place=PLACE, **options):
     wkt = None if crs is None else CRS.from_epsg(crs).to_wkt()
-    place = PLACE if crs else Grid(1, 1).transform
+    place = place if crs else Grid(1, 1).transform
     write_class_map(path, codes, LEGEND, Grid(*codes.shape, wkt, place), **options)
     return path
 
@@ -39,20 +39,21 @@ def test_areas_in_hectares_on_stdout_and_in_a_file(call, tmp_path, land):
     assert "hold only if the reference is a probability sample" in ended.out
     rows = list(csv.DictReader((tmp_path / "areas.csv").open()))
     assert all(None not in row and None not in row.values() for row in rows)
-    overall = float(rows[0]["overall_accuracy"])
+    low, overall, high = (
+        float(rows[0][f"overall_{end}"]) for end in ("lower", "accuracy", "upper")
+    )
+    assert f"Overall accuracy, adjusted for areas: {100 * overall:.1f} " in ended.out
+    assert f"[{100 * low:.1f}, {100 * high:.1f}] %" in ended.out
     half = 1.96 * float(rows[0]["overall_standard_error"])
-    assert float(rows[0]["overall_lower"]) == pytest.approx(overall - half, abs=1e-4)
-    assert float(rows[0]["overall_upper"]) == pytest.approx(overall + half, abs=1e-4)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
     assert [row["name"] for row in rows] == ["corn, late", "woods"]
     assert [float(row["mapped_area"]) for row in rows] == [54.0, 54.0]
     assert sum(float(row["area"]) for row in rows) == pytest.approx(108)
     for row in rows:
         assert row["unit"] == "hectares"
         assert float(row["area_lower"]) < float(row["area"]) < float(row["area_upper"])
-        half = 1.959964 * float(row["area_standard_error"])
-        assert float(row["area_upper"]) - float(row["area"]) == pytest.approx(
-            half, rel=1e-5
-        )
+        half = (float(row["area_upper"]) - float(row["area_lower"])) / 2
+        assert half == pytest.approx(1.96 * float(row["area_standard_error"]), rel=0.1)
 
 
 def test_areas_in_pixels_where_the_map_does_not_say_where_it_lies(call, tmp_path, land):
@@ -80,9 +81,6 @@ def test_strata_of_another_raster(call, tmp_path, land):
 
 def test_what_gives_no_area_is_said_in_a_sentence(call, tmp_path, land):
     mapped, reference = land
-    sample = written(tmp_path / "s.tif", reference, 4326)
-    degrees = written(tmp_path / "degrees.tif", mapped, 4326)
-    assert "pixels differ in area" in call("area", degrees, "-r", sample).sentence
     plain = written(tmp_path / "map.tif", mapped)
     few = written(
         tmp_path / "few.tif", np.where(reference == 2, 0, reference) * (mapped == 1)
@@ -96,3 +94,23 @@ def test_what_gives_no_area_is_said_in_a_sentence(call, tmp_path, land):
     before = other.read_bytes()
     assert "end its name in .csv" in call("area", plain, "-r", few, "-o", other).sentence
     assert other.read_bytes() == before
+
+
+def test_a_map_in_degrees_has_the_area_that_its_pixels_have_on_the_ground(
+    call, tmp_path, land
+):
+    """A strip from 40° to 70° north: a pixel of the last row has half the area of the first."""
+    mapped, _ = land
+    wide = (0.5, 0.0, 10.0, 0.0, -1.0, 70.0)
+    map_file = written(tmp_path / "map.tif", mapped, 4326, wide)
+    rng = np.random.default_rng(3)
+    sample = np.where(rng.random(mapped.shape) < 0.3, mapped, 0)
+    reference = written(tmp_path / "s.tif", sample, 4326, wide)
+    ended = call("area", map_file, "-r", reference, "-o", tmp_path / "areas.csv")
+    assert ended.code == 0
+    rows = list(csv.DictReader((tmp_path / "areas.csv").open()))
+    # Two halves of 10° of longitude each, on the sphere of the same area as the ellipsoid.
+    each = np.radians(10) * 6371.0072**2 * (np.sin(np.radians(70)) - np.sin(np.radians(40)))
+    for row in rows:
+        assert float(row["mapped_area"]) == pytest.approx(100 * each, rel=5e-3)
+        assert float(row["area"]) == pytest.approx(100 * each, rel=5e-3)

@@ -36,6 +36,15 @@ def test_info_tells_and_draws(scene, call, tmp_path):
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_info_writes_nothing_where_no_folder_is_given(scene, call, tmp_path, monkeypatch):
+    """It left three pictures in the folder somebody happened to be in."""
+    monkeypatch.chdir(tmp_path)
+    answer = call("info", scene.image, "-l", scene.labels)
+    assert answer.code == 0
+    assert "Picture" not in answer.out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_scenes_are_listed(call):
     answer = call("scenes")
     assert answer.code == 0

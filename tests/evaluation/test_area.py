@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.evaluation.area import area_from_counts, estimate_area
+from hypercover.evaluation.area import area_from_counts, estimate_area, wilson
 from hypercover.scene.legend import Legend
 
 NAMES = Legend.of({1: "deforestation", 2: "gain", 3: "stable forest", 4: "stable other"})
@@ -67,6 +67,40 @@ def test_areas_of_the_published_example(published):
     assert hectares.value.round().tolist() == [21_158, 11_686, 285_770, 581_386]
     assert (1.96 * hectares.error).round().tolist() == [6_158, 3_756, 15_510, 16_282]
     assert round(float(hectares.error[0])) == 3_142
+
+
+def test_intervals_of_large_samples_are_near_those_of_the_paper(published):
+    low, high = published.overall.interval()
+    half = 1.96 * published.overall.error
+    assert (high - low) / 2 == pytest.approx(float(half), rel=0.05)
+    assert low < published.overall.value < high
+
+
+def test_wilson_by_its_quadratic():
+    """The ends are the shares from which the seen one is 1.96 standard errors away."""
+    seen, size = np.array([0.0, 0.2, 0.9, 1.0]), np.array([3.0, 13.0, 40.0, 13.0])
+    for ends in wilson(seen, size).T:
+        away = 1.959964 * np.sqrt(ends * (1 - ends) / size)
+        # 0 and 1 are cut off where the share itself is 0 or 1.
+        inner = (ends > 0) & (ends < 1)
+        np.testing.assert_allclose(np.abs(seen - ends)[inner], away[inner], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "lower"), [(3, 0.4385), (13, 0.7719), (100, 0.9630)])
+@pytest.mark.parametrize("design", ["simple", "stratified"])
+def test_a_small_sample_without_error_is_not_taken_for_certain(size, lower, design):
+    """13 samples gave 0.0 ± 0.0, three gave 100.0 ± 0.0."""
+    mapped = np.repeat([[1, 2]], size, axis=1)
+    found = estimate_area(mapped, mapped, design=design)
+    assert found.users.value.tolist() == [1, 1]
+    np.testing.assert_allclose(found.users.interval()[:, 0], lower, atol=1e-4)
+    assert (found.producers.interval()[:, 0] < 0.97).all()
+    assert (found.producers.interval()[:, 1] == 1).all()
+    swapped = estimate_area(mapped, 3 - mapped, design=design)
+    np.testing.assert_allclose(swapped.users.interval()[:, 1], 1 - lower, atol=1e-4)
+    low, high = found.areas.interval(mapped.size).T
+    assert (low < size).all()
+    assert (high > size).all()
 
 
 def scene(rng):

@@ -41,6 +41,7 @@ def run(
     beside=(),
     curve=(),
     gap=False,
+    codes=None,
 ):
     """Leave a run as far as a comparison needs it: ``models`` are shares that are right."""
     where = RunFolder(folder)
@@ -60,11 +61,12 @@ def run(
                 test = Samples.of(mask)
                 right = rng.random(len(test)) < share
                 taken = np.where(right, test.labels, 3 - test.labels)
-                Predictions.of(test, taken, shape=mask.shape).save(
+                Predictions.of(test, taken, shape=mask.shape).recoded(codes or {}).save(
                     where.predictions(split, seed, name)
                 )
     part = {"split": made, "models": told}
-    document = {"scene": {"simulated": True}, "legend": LEGEND, **part,
+    legend = [row | {"code": (codes or {}).get(row["code"], row["code"])} for row in LEGEND]
+    document = {"scene": {"simulated": True}, "legend": legend, **part,
                 "beside": dict.fromkeys(beside, part),
                 "learning_curve": dict.fromkeys(curve, part)}  # fmt: skip
     if gap:
@@ -259,3 +261,15 @@ def test_a_test_of_one_class_is_refused(tmp_path):
               masks=lambda seed: np.where(LABELS == 2, 2, 0))  # fmt: skip
     with pytest.raises(CallError, match="at least two classes, found only class 2"):
         compare_runs([one])
+
+
+def test_runs_whose_codes_differ_are_matched_by_the_names_of_classes(tmp_path):
+    """They were refused as tested on other pixels, or compared Corn with Woods."""
+    first = run(tmp_path / "a", {"svm": 0.9, "cnn": 0.7})
+    other = run(tmp_path / "b", {"svm": 0.9, "cnn": 0.7}, codes={1: 2, 2: 1, 3: 7})
+    found = compare_runs([first, other], models=["svm"])
+    (pair,) = found.pairs
+    assert pair.found.overall.difference == 0
+    assert found.names == {1: "Corn", 2: "Woods", 3: "Oats"}
+    assert any("by name: Woods (2), Corn (1), Oats (3)" in note or
+               "by name: Corn (1), Woods (2), Oats (3)" in note for note in found.notes)  # fmt: skip

@@ -4,12 +4,14 @@ import os
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 from scipy.io import savemat
 
 from hypercover.errors import LabelError
 from hypercover.experiment.schema import Experiment, MasksSpec, SceneSpec
 from hypercover.experiment.stages import fingerprint, scene_for, split_for
+from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
 
@@ -31,15 +33,53 @@ def test_two_masks_in_one_file_are_told_apart_by_name(tmp_path, scene):
         split_for(MasksSpec(train=path), scene, seed=0, window=1)
 
 
+def test_a_mask_that_declares_no_data_marks_nothing_with_0(tmp_path):
+    """0 is a class of such labels, but never a mark."""
+    labels = np.tile(np.array([1, 2], np.uint8), (6, 3))
+    cube = xr.DataArray(np.ones((2, 6, 6)), dims=("band", "y", "x"))
+    scene = Scene(cube).with_labels(labels, Legend.of({1: "Corn", 2: "Woods"}))
+    mask = np.where(np.arange(6)[:, None] < 3, labels, 0).astype(np.uint8)
+    mask[0, 0] = 2
+    with rasterio.open(tmp_path / "m.tif", "w", driver="GTiff", height=6, width=6, count=1,
+                       dtype="uint8", nodata=255) as file:  # fmt: skip
+        file.write(mask, 1)
+    split = split_for(MasksSpec(train=tmp_path / "m.tif"), scene, seed=0, window=1)
+    np.testing.assert_array_equal(split.mask("train"), mask > 0)
+    assert split.notes[0].startswith(
+        "1 of the 18 labelled pixels that m.tif marks have another"
+    )
+
+
 @pytest.mark.parametrize(("bare", "told"), [(0, []), (1, ["1 of the 36 labelled pixels holds"]),
                                            (3, ["3 of the 36 labelled pixels hold"])])  # fmt: skip
 def test_labels_on_pixels_without_data_are_told(tmp_path, scene, bare, told):
     cube = np.ones((2, 6, 6), np.float32)
     cube[:, 0, :bare] = np.nan
     np.savez(tmp_path / "scene.npz", cube=cube, labels=scene.labels)
-    notes = scene_for(SceneSpec(path=tmp_path / "scene.npz")).notes
-    assert [note[: len(said)] for note, said in zip(notes[-1:], told, strict=False)] == told
-    assert any("no data: left out" in note for note in notes) == bool(bare)
+    losses = scene_for(SceneSpec(path=tmp_path / "scene.npz")).losses
+    assert [note[: len(said)] for note, said in zip(losses, told, strict=True)] == told
+
+
+def test_classes_that_are_lost_with_their_pixels_are_named(tmp_path, scene):
+    cube = np.ones((2, 6, 6), np.float32)
+    labels = scene.labels.copy()
+    labels[0, :2] = 7
+    cube[:, 0, :3] = np.nan
+    np.savez(tmp_path / "scene.npz", cube=cube, labels=labels)
+    assert scene_for(SceneSpec(path=tmp_path / "scene.npz")).losses == (
+        "3 of the 36 labelled pixels hold no data: left out (1 of Class 1, 2 of Class 7).",
+        "Classes lost, because none of their pixels holds data: Class 7.",
+    )
+
+
+def test_classes_outside_a_crop_are_named(tmp_path, scene):
+    labels = scene.labels.copy()
+    labels[5, 5] = 7
+    np.savez(tmp_path / "scene.npz", cube=np.ones((2, 6, 6), np.float32), labels=labels)
+    spec = SceneSpec(path=tmp_path / "scene.npz", crop="0:5,:")
+    assert scene_for(spec).losses == (
+        "Classes lost, because none of their pixels lies in the part: Class 7.",
+    )
 
 
 @pytest.mark.parametrize("changed", ["cube.img", "cube.hdr", "fields.dbf", "fields.shp"])

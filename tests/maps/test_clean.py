@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import label
 
 from hypercover.errors import CallError
-from hypercover.maps.clean import Cleaning, majority, sieve
+from hypercover.maps.clean import Cleaning, majority, sieve, sieve_area
 
 MAPS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)),
               elements=st.sampled_from([0, 1, 2, 7]))  # fmt: skip
@@ -85,3 +85,29 @@ def test_both_in_turn_and_neither():
 def test_wishes_that_mean_nothing_are_refused(wish, told):
     with pytest.raises(CallError, match=told):
         Cleaning(**wish)
+
+
+def test_merging_by_area_is_the_sieve_where_pixels_are_of_one_size():
+    codes = np.random.default_rng(7).integers(1, 4, (30, 40)).astype(np.uint8)
+    codes[:3] = 0
+    found, regions, sizes = sieve_area(codes, 6.0, np.ones((1, 1)))
+    assert (sizes[1:] >= 6).all()
+    assert ((found > 0) == (codes > 0)).all()
+    np.testing.assert_array_equal(sizes[1:], regions.pixels[1:])
+
+
+def test_merging_by_area_goes_by_the_area_of_each_pixel():
+    codes = np.ones((6, 5), np.uint8)
+    codes[1, 2] = codes[4, 2] = 2
+    rows = np.array([1.0, 1, 1, 5, 5, 5])[:, None]
+    found, _, sizes = sieve_area(codes, 3.0, rows)
+    assert found[1, 2] == 1
+    assert found[4, 2] == 2
+    assert sorted(sizes[1:].tolist()) == [5.0, 85.0]
+
+
+def test_small_neighbours_do_not_change_places_for_ever():
+    codes = np.array([[1, 2, 1, 2, 1, 2, 0, 3]], np.uint8)
+    found, _, sizes = sieve_area(codes, 3.0, np.ones((1, 1)))
+    assert found[0, 7] == 3
+    assert (sizes[sizes >= 3] > 0).any()

@@ -162,6 +162,15 @@ def test_intervals_stand_beside_their_figures_and_are_explained(run_folder, metr
     assert "drawn anew" not in rewritten(run_folder, metrics)
 
 
+def test_labels_that_could_not_be_used_are_told(run_folder, metrics):
+    scene = metrics["scene"] | {"losses": ["1 shape of 3 outside the image: 1 of Moor."]}
+    words = rewritten(run_folder, metrics, scene=scene)
+    assert (
+        "Labels that could not be used 1 shape of 3 outside the image: 1 of Moor." in words
+    )
+    assert "Labels that could not be used" not in rewritten(run_folder, metrics)
+
+
 def test_calibration_says_how_far_a_confidence_is_off(run_folder, metrics):
     bins = [
         {"low": 0.8, "high": 1.0, "count": 60, "confidence": 0.93, "accuracy": 0.71},

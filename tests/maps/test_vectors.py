@@ -143,3 +143,15 @@ def test_hectares_need_a_coordinate_system(tmp_path):
     with pytest.raises(LabelError, match=r"no coordinate system.*--sieve"):
         write_polygons(made, tmp_path / "m.gpkg", minimum_area=0.5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_polygons_of_a_map_in_degrees_have_areas_in_square_metres(tmp_path):
+    codes = np.repeat([[1, 2]], 3, axis=1).repeat(4, axis=0).astype(np.uint8)
+    codes[3, 0] = 2
+    made = class_map(codes, "EPSG:4326", (0.01, 0, 10.0, 0, -0.01, 60.0))
+    number, told = write_polygons(made, tmp_path / "m.gpkg", minimum_area=100.0)
+    assert number == 2
+    assert told == "1 pixel changed class in regions of less than 100 ha."
+    _, _, columns = read(tmp_path / "m.gpkg")
+    hectares = 3 * float(made.pixel_areas.sum())
+    np.testing.assert_allclose(columns["area"], hectares * 10_000, rtol=1e-9)

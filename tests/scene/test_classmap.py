@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import rasterio
+from affine import Affine
 from rasterio.crs import CRS
 
-from hypercover.errors import HypercoverError, LabelError, SceneError
+from hypercover.errors import HypercoverError, LabelError
 from hypercover.maps.export import write_class_map
 from hypercover.scene.classmap import ClassMap, open_class_map
 from hypercover.scene.grid import Grid
@@ -29,7 +31,7 @@ def test_a_map_keeps_codes_names_place_and_origin(path):
     found = open_class_map(path)
     np.testing.assert_array_equal(found.codes, CODES)
     assert found.legend == LEGEND
-    assert found.hectares == pytest.approx(0.09)
+    assert found.pixel_areas.tolist() == [[pytest.approx(0.09)]]
     assert found.made_from == "simulated scene"
 
 
@@ -38,20 +40,23 @@ def test_a_map_keeps_codes_names_place_and_origin(path):
     [(32616, 0.09), (2263, 900 * 0.3048006096**2 / 10_000), (None, None)],
 )
 def test_a_pixel_is_measured_in_the_units_of_the_map(code, hectares):
-    found = ClassMap(CODES, LEGEND, grid(code)).hectares
-    assert found == (hectares if hectares is None else pytest.approx(hectares))
+    found = ClassMap(CODES, LEGEND, grid(code)).pixel_areas
+    assert (None if found is None else found.tolist()) == (
+        hectares if hectares is None else [[pytest.approx(hectares)]]
+    )
 
 
 def test_a_turned_map_has_pixels_of_the_same_area():
     wkt = CRS.from_epsg(32616).to_wkt()
     turned = Grid(2, 3, wkt, (24.0, 18.0, 0.0, 18.0, -24.0, 0.0))
-    assert ClassMap(CODES, LEGEND, turned).hectares == pytest.approx(0.09)
+    assert ClassMap(CODES, LEGEND, turned).pixel_areas.tolist() == [[pytest.approx(0.09)]]
 
 
-@pytest.mark.parametrize(("code", "what"), [(4326, "in degrees"), (3857, "Web Mercator")])
-def test_pixels_of_uneven_area_are_refused(code, what):
-    with pytest.raises(SceneError, match=what):
-        _ = ClassMap(CODES, LEGEND, grid(code, 0.1, -0.1)).hectares
+@pytest.mark.parametrize("code", [4326, 3857])
+def test_pixels_of_uneven_area_are_measured_row_by_row(code):
+    """Such maps were refused."""
+    found = ClassMap(CODES, LEGEND, grid(code, 0.1, -0.1)).pixel_areas
+    assert found.shape == (2, 1)
 
 
 def points(path, names, at):
@@ -83,7 +88,10 @@ def test_points_are_matched_by_name_whatever_their_case(path, tmp_path):
     assert codes.tolist() == [[5, 0, 6], [0, 2, 0]]
     assert legend.names == ("Corn", "Woods", "Bare")
     assert legend.codes == (2, 5, 6)
-    assert notes[-1] == "Classes of the reference that the map lacks: Bare."
+    assert notes[-2:] == (
+        "Classes matched with the map by name: Corn (2), Woods (5).",
+        "Classes that the map lacks, with the codes they take: Bare (6).",
+    )
 
 
 def test_points_with_numbers_hold_codes(path, tmp_path):
@@ -95,7 +103,7 @@ def test_points_with_numbers_hold_codes(path, tmp_path):
 
 def test_points_of_other_names_are_refused(path, tmp_path):
     file = points(tmp_path / "p.geojson", ["a", "b"], [(0, 0), (1, 1)])
-    with pytest.raises(LabelError, match="has the name of one of the map, which are Corn"):
+    with pytest.raises(LabelError, match="the name of one of the map, which are Corn"):
         open_class_map(path).reference(file)
 
 
@@ -106,11 +114,25 @@ def test_a_raster_is_taken_by_its_codes(path, tmp_path):
     assert legend == LEGEND
 
 
-def test_a_raster_whose_codes_mean_other_classes_is_refused(path, tmp_path):
+def test_a_raster_whose_codes_mean_other_classes_is_matched_by_name(path, tmp_path):
     swapped = Legend.of({2: "Woods", 5: "Corn"})
     write_class_map(tmp_path / "r.tif", CODES, swapped, grid(32616))
-    with pytest.raises(LabelError, match=r"Code 2 is Woods in .* but Corn in the map"):
-        open_class_map(path).reference(tmp_path / "r.tif")
+    codes, legend, notes = open_class_map(path).reference(tmp_path / "r.tif")
+    assert codes.tolist() == [[5, 5, 2], [0, 2, 2]]
+    assert legend == LEGEND
+    assert "Classes matched with the map by name: Corn (2), Woods (5)." in notes
+
+
+def test_a_map_in_which_0_is_a_class_says_which_code_stands_for_it(tmp_path):
+    values = np.array([[0, 1], [255, 1]], np.uint8)
+    with rasterio.open(tmp_path / "m.tif", "w", driver="GTiff", height=2, width=2, count=1,
+                       dtype="uint8", nodata=255, crs="EPSG:32616",
+                       transform=Affine(*grid(32616).transform)) as file:  # fmt: skip
+        file.write(values, 1)
+    found = open_class_map(tmp_path / "m.tif")
+    assert found.codes.tolist() == [[2, 1], [0, 1]]
+    assert found.legend[2].name == "Class 0"
+    assert found.notes[-1] == "Code 2 (Class 0) stands for 0 of the labels."
 
 
 def test_a_raster_of_another_place_or_size_is_refused(path, tmp_path):

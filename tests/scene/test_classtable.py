@@ -54,6 +54,9 @@ def test_it_comes_before_what_the_file_says(tmp_path, codes, utm):
         ("a.csv", "code,name\nx,y\n"),
         ("a.csv", "code,name\n1,\n"),
         ("a.csv", "code,name\n0,zero\n"),
+        ("a.csv", "code,name\n-1,minus\n"),
+        ("a.csv", "code,name\n1.5,half\n"),
+        ("a.csv", "code,name,r,g,b\n1,a,300,0,0\n"),
         ("a.csv", "code,name\n1,a\n1,b\n"),
         ("a.csv", "code,name,color\n1,a,red\n"),
         ("a.json", "{"),
@@ -89,3 +92,73 @@ def test_tables_that_unfold_without_end_are_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(LabelError, match="is no table of classes"):
         read_legend(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"]
+)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_table_as_spreadsheets_save_it(tmp_path, encoding, delimiter, newline):
+    rows = [
+        "Code;Name;",
+        ";;",
+        "1.0;Straße;",
+        "2,0;Gewässer;" if delimiter != "," else "2.;Gewässer;",
+        ";;",
+    ]
+    text = newline.join(rows).replace(";", delimiter) + newline
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    assert read_legend(tmp_path / "a.csv").names == ("Straße", "Gewässer")
+    assert read_legend(tmp_path / "a.csv").codes == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "heads",
+    ["Value,Class", "CLASS_ID,Class Name", "id,label", "Klasse,Bezeichnung", "valeur,nom",
+     "Código,Nombre", "codice,nome", "gridcode,LandCover", "Nr.;Name", "class,name"],
+)  # fmt: skip
+def test_heads_of_other_programs_and_languages(tmp_path, heads):
+    delimiter = ";" if ";" in heads else ","
+    (tmp_path / "a.csv").write_text(f"{heads}\n3{delimiter}Wald\n", encoding="utf-8")
+    legend = read_legend(tmp_path / "a.csv")
+    assert (legend.codes, legend.names) == ((3,), ("Wald",))
+
+
+@pytest.mark.parametrize(
+    ("heads", "cells"),
+    [("code,name,color", '1,a,"60, 180, 75"'), ("code,name,color", "1,a,3CB44B"),
+     ("value,class,red,green,blue", "1,a,60,180,75"), ("code,name,R,G,B,A", "1,a,60,180,75,255"),
+     ("code,name,rgb", '1,a,"rgb(60,180,75)"')],
+)  # fmt: skip
+def test_colours_as_people_write_them(tmp_path, heads, cells):
+    (tmp_path / "a.csv").write_text(f"{heads}\n{cells}\n")
+    assert read_legend(tmp_path / "a.csv")[1].color == "#3cb44b"
+
+
+def test_a_fault_names_its_line(tmp_path):
+    (tmp_path / "a.csv").write_text("code,name\n1,a\n\nzwei,b\n")
+    with pytest.raises(LabelError, match="line 4 has 'zwei' where a class code must stand"):
+        read_legend(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("kode number,titel\n1,a\n")
+    with pytest.raises(
+        LabelError, match="no column is the code or the name among 'kode number'"
+    ):
+        read_legend(tmp_path / "a.csv")
+
+
+def test_a_name_for_0_counts_where_0_is_a_class(tmp_path, utm):
+    import rasterio
+
+    values = np.arange(13 * 11, dtype=np.uint8).reshape(13, 11) % 3
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=13, width=11, count=1,
+                       dtype="uint8", nodata=255) as file:  # fmt: skip
+        file.write(values, 1)
+    (tmp_path / "a.csv").write_text("code,name\n0,Fels\n1,Wald\n2,Moor\n")
+    labels, legend = open_labels(tmp_path / "a.tif", utm, legend=tmp_path / "a.csv")
+    assert legend.names == ("Wald", "Moor", "Fels")
+    assert np.array_equal(labels, np.where(values == 0, 3, values))
+    (tmp_path / "a.csv").write_text("code,name\n0,unlabelled\n1,Wald\n2,Moor\n")
+    labels, legend = open_labels(tmp_path / "a.tif", utm, legend=tmp_path / "a.csv")
+    assert legend.names == ("Wald", "Moor")
+    assert np.array_equal(labels, values)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hypercover.cli.options import LABEL_FIELD, LABEL_VARIABLE
+from hypercover.cli.options import LABEL_FIELD, LABEL_LAYER, LABEL_VARIABLE
 from hypercover.errors import CallError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def command(
         Path | None, typer.Option("--out", "-o", help="Table to write: areas.csv.")
     ] = None,
     label_field: LABEL_FIELD = None,
+    label_layer: LABEL_LAYER = None,
     label_variable: LABEL_VARIABLE = None,
 ) -> None:
     """Estimate accuracy and class areas of a map from a random sample of reference pixels.
@@ -76,15 +77,19 @@ def command(
                 f"The table of areas is a CSV file, and -o names {out}; end its name in .csv."
             )
     land = open_class_map(class_map)
-    hectares = land.hectares
     codes, legend, notes = land.reference(
-        reference, variable=label_variable, field=label_field
+        reference, variable=label_variable, field=label_field, layer=label_layer
     )
     layers = None if strata is None else open_labels(strata, land.grid)[0]
     found = estimate_area(
-        land.codes, codes, design=design.value, strata=layers, legend=legend
+        land.codes,
+        codes,
+        design=design.value,
+        strata=layers,
+        legend=legend,
+        pixel_areas=land.pixel_areas,
     )
-    table = AreaTable(found, hectares)
+    table = AreaTable(found, "pixels" if land.pixel_areas is None else "hectares")
     if out is not None:
         write_text(out, table.csv())
     show(_shown(table, land.made_from))
@@ -92,7 +97,7 @@ def command(
     outside = int(((codes > 0) & (land.codes == 0)).sum())
     if outside:
         say(f"Note: {outside:,} reference pixels lie where the map has no class.")
-    say(*(f"Note: {note}" for note in notes), _CONDITION)
+    say(*(f"Note: {note}" for note in (*land.notes, *notes)), _CONDITION)
     if out is not None:
         say(f"Table: {out}")
 

@@ -85,10 +85,11 @@ def _cells(one: "Difference") -> list[str]:
     known = [one.first, one.second]
     cells = ["–" if share is None else f"{100 * share:.1f}" for share in known]
     cells.append("–" if one.difference is None else f"{100 * one.difference:+.1f}")
-    if one.interval is None or one.p_value is None:
-        return [*cells, "–", "–"]
-    low, high = one.interval
-    return [*cells, f"\\[{100 * low:+.1f}, {100 * high:+.1f}]", _chance(one.p_value)]
+    shown = "–"
+    if one.interval is not None:
+        low, high = one.interval
+        shown = f"\\[{100 * low:+.1f}, {100 * high:+.1f}]"
+    return [*cells, shown, "–" if one.p_value is None else _chance(one.p_value)]
 
 
 def _chance(p: float) -> str:

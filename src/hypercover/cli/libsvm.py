@@ -21,6 +21,7 @@ from hypercover.cli.options import (
     IMAGE,
     KEEP_BANDS,
     LABEL_FIELD,
+    LABEL_LAYER,
     LABEL_VARIABLE,
     LABELS,
     LEGEND,
@@ -85,6 +86,7 @@ def write(
     axes: AXES = None,
     nodata: NODATA = None,
     label_field: LABEL_FIELD = None,
+    label_layer: LABEL_LAYER = None,
     legend: LEGEND = None,
     keep_bands: KEEP_BANDS = None,
     drop_bands: DROP_BANDS = None,
@@ -108,8 +110,8 @@ def write(
         )
     scene = chosen_scene(
         image, labels, variable=variable, label_variable=label_variable, axes=axes,
-        nodata=nodata, label_field=label_field, legend=legend, keep_bands=keep_bands,
-        drop_bands=drop_bands)  # fmt: skip
+        nodata=nodata, label_field=label_field, label_layer=label_layer, legend=legend,
+        keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
     parts = asked_split(scene, split, train, seed, halves)
     view = _view(scene, chain, model, seed)
     learnt = NWFE_FEATURES.get(chain or "", 0) if nwfe is None else nwfe
@@ -319,6 +321,7 @@ def import_(
     axes: AXES = None,
     nodata: NODATA = None,
     label_field: LABEL_FIELD = None,
+    label_layer: LABEL_LAYER = None,
     legend: LEGEND = None,
     keep_bands: KEEP_BANDS = None,
     drop_bands: DROP_BANDS = None,
@@ -333,8 +336,8 @@ def import_(
 
     opened = chosen_scene(
         scene, labels, variable=variable, label_variable=label_variable, axes=axes,
-        nodata=nodata, label_field=label_field, legend=legend, keep_bands=keep_bands,
-        drop_bands=drop_bands)  # fmt: skip
+        nodata=nodata, label_field=label_field, label_layer=label_layer, legend=legend,
+        keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
     said = import_model(file, opened, out, ranges=ranges)
     say(f"Model: {out} ({said})")
 

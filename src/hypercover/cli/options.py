@@ -29,6 +29,7 @@ __all__ = [
     "KEEP_BANDS",
     "LABELS",
     "LABEL_FIELD",
+    "LABEL_LAYER",
     "LABEL_VARIABLE",
     "LEGEND",
     "MAJORITY",
@@ -83,6 +84,9 @@ NODATA = Annotated[
 ]
 LABEL_FIELD = Annotated[
     str | None, typer.Option(help="Attribute of a vector file that is the class.")
+]
+LABEL_LAYER = Annotated[
+    str | None, typer.Option(help="Layer of a vector file, where it holds several.")
 ]
 LEGEND = Annotated[
     Path | None, typer.Option(help="Table of code, name and color (CSV, YAML or JSON).")

@@ -10,6 +10,7 @@ from hypercover.cli.tables import cell
 from hypercover.errors import counted
 from hypercover.scene.orientation import orientation_words
 from hypercover.scene.origin import marked
+from hypercover.scene.reading import losses_on_data
 from hypercover.scene.scene import Scene
 
 __all__ = ["scene_table"]
@@ -64,15 +65,30 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
     masked = int((~scene.valid).sum())
     values = f" (no data is {scene.no_data})" if scene.no_data else ""
     facts.append(("no data", f"{masked} of {rows * cols} pixels{values}"))
-    return facts + [("note", note) for note in scene.notes]
+    lost = (*scene.losses, *losses_on_data(scene))
+    return facts + [("note", note) for note in (*scene.notes, *lost)]
 
 
 def _said(header: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Show the entries of a header, the long ones cut."""
+    """Show the entries of a header: equal numbers once, the long ones cut."""
+    once = {key: _once(text) for key, text in header.items()}
     return [
         (key, text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …")
-        for key, text in header.items()
+        for key, text in once.items()
     ]
+
+
+def _once(text: str) -> str:
+    """Write a list of equal entries as one.
+
+    Examples
+    --------
+    >>> _once("{0.5, 0.5, 0.5}"), _once("{0.5, 1.0}")
+    ('0.5 in all 3 bands', '{0.5, 1.0}')
+    """
+    entries = text.strip("{} ").split(",") if text.startswith("{") else []
+    same = len(entries) > 1 and len({entry.strip() for entry in entries}) == 1
+    return f"{entries[0].strip()} in all {len(entries)} bands" if same else text
 
 
 def _shortened(names: Sequence[str]) -> str:

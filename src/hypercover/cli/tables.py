@@ -241,7 +241,9 @@ def map_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 def note_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say what was chosen or found on the way, one line each."""
-    parts = (metrics["notes"], metrics["scene"]["notes"], metrics["split"]["notes"])
+    scene = metrics["scene"]
+    lost = scene.get("losses", ())
+    parts = (metrics["notes"], scene["notes"], lost, metrics["split"]["notes"])
     return [f"Note: {note}" for notes in parts for note in notes]
 
 

@@ -19,6 +19,7 @@ from hypercover.cli.options import (
     IMAGE,
     KEEP_BANDS,
     LABEL_FIELD,
+    LABEL_LAYER,
     LABEL_VARIABLE,
     LABELS,
     LEGEND,
@@ -56,6 +57,7 @@ def command(
     axes: AXES = None,
     nodata: NODATA = None,
     label_field: LABEL_FIELD = None,
+    label_layer: LABEL_LAYER = None,
     legend: LEGEND = None,
     keep_bands: KEEP_BANDS = None,
     drop_bands: DROP_BANDS = None,
@@ -73,8 +75,8 @@ def command(
     check_apart(out, image, labels, legend)
     scene = chosen_scene(
         image, labels, variable=variable, label_variable=label_variable, axes=axes,
-        nodata=nodata, label_field=label_field, legend=legend, keep_bands=keep_bands,
-        drop_bands=drop_bands)  # fmt: skip
+        nodata=nodata, label_field=label_field, label_layer=label_layer, legend=legend,
+        keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
     parts = asked_split(scene, split, train, seed, halves)
     check_window(size, scene.shape)
     scene = _seen(scene, chain, seed)

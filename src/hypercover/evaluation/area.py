@@ -12,6 +12,14 @@ One estimator does it for every design: a ratio of two stratified means (Stehman
 28).  With the classes of the map as strata it is that of Olofsson et al.; with
 one stratum it is that of a simple random sample.  No correction for a finite
 population is made, as in Olofsson et al.
+
+Their intervals, ± 1.96 standard errors, have no width where all pixels of a small
+sample agree.  The intervals here are Wilson's (1927, Journal of the American
+Statistical Association 22, 209-212), which know how small a sample is: within each
+stratum, and joined over strata by the recovery of variance estimates (Zou and Donner
+2008, Statistics in Medicine 27, 1693-1702).  A ratio has that of the sample size that
+its standard error is worth, at most the pixels it was counted on (Korn and Graubard
+1998, Survey Methodology 24, 193-201).  Of large samples both are nearly the same.
 """
 
 from dataclasses import dataclass
@@ -25,29 +33,31 @@ from hypercover.errors import CallError, counted
 from hypercover.evaluation.tally import Floats, ratio
 from hypercover.scene.legend import Legend
 
-__all__ = ["AreaEstimate", "Estimates", "Z", "area_from_counts", "estimate_area"]
+__all__ = ["AreaEstimate", "Estimates", "area_from_counts", "estimate_area", "wilson"]
 
 Codes = npt.NDArray[np.integer[Any]]
+_ROWS = 256
+"""Rows that are added up together."""
 Z = float(norm.ppf(0.975))
-"""Standard errors that half an interval of 95 % is wide."""
+"""Quantile of the normal distribution for an interval of 95 %."""
 
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """Some estimates and their standard errors; NaN where nothing is to divide by."""
+    """Some estimates, their standard errors and intervals; NaN where nothing is known."""
 
     value: Floats
     error: Floats
+    ends: Floats
+    """Lower and upper end (..., 2) of the intervals of 95 %."""
 
     def interval(self, most: float = 1.0) -> Floats:
-        """Return value ± Z · error (..., 2), cut off at 0 and at ``most``."""
-        half = Z * self.error
-        ends = np.stack([self.value - half, self.value + half], axis=-1)
-        return np.asarray(np.clip(ends, 0, most))
+        """Return the intervals (..., 2), cut off at 0 and at ``most``."""
+        return np.asarray(np.clip(self.ends, 0, most))
 
     def scaled(self, factor: float) -> "Estimates":
         """Return the same estimates in another unit."""
-        return Estimates(self.value * factor, self.error * factor)
+        return Estimates(self.value * factor, self.error * factor, self.ends * factor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +68,8 @@ class AreaEstimate:
     """The classes of map and reference."""
     counts: npt.NDArray[np.int64]
     """Reference pixels (stratum, class in the map, class in the reference)."""
-    mapped: npt.NDArray[np.int64]
-    """Pixels of the map of each class."""
+    mapped: npt.NDArray[np.int64] | Floats
+    """Area of each class in the map, in the unit of the areas."""
     overall: Estimates
     """Area-adjusted overall accuracy: share of the whole map that is right."""
     users: Estimates
@@ -67,7 +77,7 @@ class AreaEstimate:
     producers: Estimates
     """Producer's accuracy of each class."""
     areas: Estimates
-    """Area of each class in pixels."""
+    """Area of each class, in pixels or in the unit of the pixel areas that were given."""
 
     @property
     def sampled(self) -> int:
@@ -82,6 +92,7 @@ def estimate_area(
     design: Literal["stratified", "simple"] = "stratified",
     strata: Codes | None = None,
     legend: Legend | None = None,
+    pixel_areas: Floats | None = None,
 ) -> AreaEstimate:
     """Estimate accuracies and class areas of a map from reference pixels.
 
@@ -103,6 +114,9 @@ def estimate_area(
         Codes of the strata from 1; by default the classes of the map.
     legend : Legend, optional
         Names of the classes.
+    pixel_areas : array that broadcasts to (y, x), optional
+        Area of each pixel, such as ``ClassMap.pixel_areas`` in hectares: areas are then
+        in its unit, and larger pixels weigh more.  By default each pixel counts 1.
 
     Raises
     ------
@@ -119,7 +133,7 @@ def estimate_area(
     >>> found.mapped.tolist(), found.sampled
     ([500, 500], 89)
     >>> round(float(found.overall.value), 2), found.areas.interval(1000).round().tolist()
-    (0.73, [[387.0, 574.0], [426.0, 613.0]])
+    (0.73, [[391.0, 572.0], [428.0, 609.0]])
     """
     inside = mapped > 0
     places = _strata(mapped, reference, design, strata)
@@ -130,7 +144,7 @@ def estimate_area(
             "reference sample of this map."
         )
     known = (legend or Legend()).covering([*np.unique(mapped), *np.unique(reference)])
-    names, sizes = np.unique(places[inside], return_counts=True)
+    names = np.unique(places[inside])
     shape = (len(names), len(known), len(known))
     cells = np.ravel_multi_index(
         (
@@ -142,10 +156,38 @@ def estimate_area(
     )
     counts = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
     _check_counts(counts, names, known if strata is None else None)
-    there, pixels = np.unique(mapped[inside], return_counts=True)
-    totals = np.zeros(len(known), np.int64)
-    totals[np.searchsorted(known.codes, there)] = pixels
-    return area_from_counts(counts, sizes, totals, known)
+    sizes = _sums(places, inside, names, pixel_areas)
+    totals = _sums(mapped, inside, np.array(known.codes), pixel_areas)
+    if pixel_areas is None:
+        return area_from_counts(counts, sizes, totals.astype(np.int64), known)
+    if pixel_areas.size == 1:
+        return area_from_counts(counts, sizes, totals, known)
+    own = np.broadcast_to(pixel_areas, mapped.shape)[sample]
+    weighed = np.bincount(cells, weights=own, minlength=counts.size).reshape(shape)
+    squares = np.bincount(cells, weights=own**2, minlength=counts.size).reshape(shape)
+    whole = weighed.sum(axis=(1, 2))
+    shares = weighed / whole[:, None, None]
+    # Pixels of several sizes are worth fewer of one size (Kish 1965).
+    worth = whole**2 / squares.sum(axis=(1, 2))
+    return _estimated(counts, shares, worth, sizes, totals, known)
+
+
+def _sums(
+    codes: Codes, inside: npt.NDArray[np.bool_], names: Codes, areas: Floats | None
+) -> Floats:
+    """Add up the pixels of each code, or their areas."""
+    even = areas is None or areas.size == 1
+    sums = np.zeros(len(names))
+    for top in range(0, len(codes), _ROWS):
+        rows = slice(top, top + _ROWS)
+        here = inside[rows]
+        at = np.searchsorted(names, codes[rows][here])
+        weights = None
+        if areas is not None and not even:
+            of_rows = areas[rows] if len(areas) > 1 else areas
+            weights = np.broadcast_to(of_rows, here.shape)[here]
+        sums += np.bincount(at, weights=weights, minlength=len(names))
+    return sums * float(areas.flat[0]) if areas is not None and even else sums
 
 
 def area_from_counts(
@@ -163,40 +205,89 @@ def area_from_counts(
         Pixels of the map of each class.
     legend : the classes, in order
     """
-    table, total = np.asarray(counts, dtype=np.int64), np.asarray(sizes, dtype=np.float64)
+    table = np.asarray(counts, dtype=np.int64)
     drawn = table.sum(axis=(1, 2))
     shares = table / drawn[:, None, None]
+    return _estimated(
+        table, shares, drawn, np.asarray(sizes, np.float64), np.asarray(mapped), legend
+    )
+
+
+def _estimated(
+    table: npt.NDArray[np.int64],
+    shares: Floats,
+    drawn: npt.NDArray[np.int64] | Floats,
+    total: Floats,
+    mapped: npt.NDArray[np.int64] | Floats,
+    legend: Legend,
+) -> AreaEstimate:
+    """Estimate from shares (stratum, class in the map, class in the reference)."""
     weights = total / total.sum()
     right = np.diagonal(shares, axis1=1, axis2=2)
-    whole = np.ones((len(total), 1))
-    overall = _ratio(right.sum(axis=1, keepdims=True), whole, weights, drawn)
-    areas = _ratio(shares.sum(axis=1), whole, weights, drawn)
+    overall = _share(right.sum(axis=1, keepdims=True), weights, drawn)
+    areas = _share(shares.sum(axis=1), weights, drawn)
     return AreaEstimate(
         legend,
         table,
-        np.asarray(mapped, dtype=np.int64),
-        overall=Estimates(overall.value[0], overall.error[0]),
+        mapped,
+        overall=Estimates(overall.value[0], overall.error[0], overall.ends[0]),
         users=_ratio(right, shares.sum(axis=2), weights, drawn),
         producers=_ratio(right, shares.sum(axis=1), weights, drawn),
         areas=areas.scaled(float(total.sum())),
     )
 
 
+def wilson(share: Floats, size: Floats) -> Floats:
+    """Return Wilson's interval of 95 % (..., 2) of shares seen in samples of some sizes.
+
+    Examples
+    --------
+    >>> wilson(np.array([1.0, 0.5]), np.array([3.0, 100.0])).round(3).tolist()
+    [[0.439, 1.0], [0.404, 0.596]]
+    """
+    squared = ratio(np.full(np.shape(size), Z**2), size)
+    centre = (share + squared / 2) / (1 + squared)
+    spread = share * (1 - share) * squared + squared**2 / 4
+    half = np.sqrt(spread.clip(0)) / (1 + squared)
+    return np.asarray(np.clip(np.stack([centre - half, centre + half], axis=-1), 0, 1))
+
+
+def _share(
+    part: Floats, weights: Floats, drawn: npt.NDArray[np.int64] | Floats
+) -> Estimates:
+    """Estimate a share of the whole from its shares (stratum, class) of strata."""
+    wide = weights[:, None]
+    found = (wide * part).sum(axis=0)
+    spread = (wide**2 * part * (1 - part) / (drawn[:, None] - 1)).sum(axis=0)
+    ends = wilson(part, np.broadcast_to(drawn[:, None], part.shape).astype(np.float64))
+    reach = np.sqrt(((wide[..., None] * (ends - part[..., None])) ** 2).sum(axis=0))
+    return Estimates(found, np.sqrt(spread.clip(0)), found[:, None] + [-1, 1] * reach)
+
+
 def _ratio(
-    part: Floats, whole: Floats, weights: Floats, drawn: npt.NDArray[np.int64]
+    part: Floats,
+    whole: Floats,
+    weights: Floats,
+    drawn: npt.NDArray[np.int64] | Floats,
 ) -> Estimates:
     """Estimate how much of the ``whole`` is ``part`` of it, both shares (stratum, class).
 
     A pixel in both departs from the ratio R by 1 − R, one in the whole alone by
     −R, any other by 0; the variance within each stratum is that of the departures.
     """
-    wide = weights[:, None]
+    wide, each = weights[:, None], drawn[:, None]
     size = (wide * whole).sum(axis=0)
     found = ratio((wide * part).sum(axis=0), size)
     squares = part * (1 - found) ** 2 + (whole - part) * found**2
-    within = squares - (part - found * whole) ** 2
-    spread = (wide**2 * within.clip(0) / (drawn[:, None] - 1)).sum(axis=0)
-    return Estimates(found, ratio(np.sqrt(spread), size))
+    within = wide**2 * (squares - (part - found * whole) ** 2).clip(0)
+    error = ratio(np.sqrt((within / (each - 1)).sum(axis=0)), size)
+    counted = (each * whole).sum(axis=0)
+    # Where no pixel departs, the variance is that of pixels of the whole that might have.
+    plain = ratio(size**2, (wide**2 * whole / each).sum(axis=0))
+    worth = ratio(found * (1 - found) * size**2, (within / each).sum(axis=0))
+    inside = (found > 0) & (found < 1) & np.isfinite(worth)
+    sizes = np.fmin(np.where(inside, worth, plain), counted)
+    return Estimates(found, error, wilson(found, sizes))
 
 
 def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) -> Codes:

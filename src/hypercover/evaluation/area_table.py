@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from math import isfinite
 
-from hypercover.evaluation.area import AreaEstimate, Estimates, Z
+from hypercover.evaluation.area import AreaEstimate, Estimates
 from hypercover.files import csv_text
 
 __all__ = ["AreaRow", "AreaTable"]
@@ -42,49 +42,44 @@ class AreaRow:
             f"{self.code} {self.name}",
             f"{self.reference_pixels:,}",
             f"{self.mapped_area:,.{digits}f}",
-            f"{self.area:,.{digits}f} ± {Z * self.area_standard_error:,.{digits}f}",
-            _percent(self.users_accuracy, self.users_standard_error),
-            _percent(self.producers_accuracy, self.producers_standard_error),
+            f"{self.area:,.{digits}f} [{self.area_lower:,.{digits}f}, "
+            f"{self.area_upper:,.{digits}f}]",
+            _percent(self.users_accuracy, self.users_lower, self.users_upper),
+            _percent(self.producers_accuracy, self.producers_lower, self.producers_upper),
         ]
 
 
 @dataclass(frozen=True, eq=False)
 class AreaTable:
-    """An estimate as a table, in hectares where the size of a pixel is known."""
+    """An estimate as a table."""
 
     estimate: AreaEstimate
-    hectares: float | None
-    """Hectares of one pixel, or None for areas in pixels."""
-
-    @property
-    def unit(self) -> str:
-        """Name the unit of the areas."""
-        return "pixels" if self.hectares is None else "hectares"
+    unit: str = "pixels"
+    """Unit of its areas: pixels or hectares."""
 
     @property
     def digits(self) -> int:
         """Digits behind the point that areas are shown with."""
-        most = float(self.estimate.mapped.sum()) * (self.hectares or 1)
-        return 0 if self.hectares is None or most >= 10_000 else 2
+        most = float(self.estimate.mapped.sum())
+        return 0 if self.unit == "pixels" or most >= 10_000 else 2
 
     @property
     def overall(self) -> str:
         """Write the overall accuracy with its interval."""
         found = self.estimate.overall
-        return f"{_percent(float(found.value), float(found.error))} %"
+        return f"{_percent(float(found.value), *found.interval().tolist())} %"
 
     def rows(self) -> Iterator[AreaRow]:
         """Go through the classes."""
-        found, factor = self.estimate, self.hectares or 1.0
-        areas = found.areas.scaled(factor)
-        ends = areas.interval(most=float(found.mapped.sum()) * factor)
+        found, areas = self.estimate, self.estimate.areas
+        ends = areas.interval(most=float(found.mapped.sum()))
         sampled = found.counts.sum(axis=(0, 1))
         for at, land in enumerate(found.legend):
             yield AreaRow(
                 land.code,
                 land.name,
                 int(sampled[at]),
-                float(found.mapped[at] * factor),
+                float(found.mapped[at]),
                 float(areas.value[at]),
                 float(areas.error[at]),
                 *ends[at].tolist(),
@@ -114,5 +109,7 @@ def _cell(value: object) -> object:
     return f"{value:.10g}" if isfinite(value) else ""
 
 
-def _percent(value: float, error: float) -> str:
-    return f"{100 * value:.1f} ± {100 * Z * error:.1f}" if isfinite(value) else "–"
+def _percent(value: float, lower: float, upper: float) -> str:
+    if not isfinite(value):
+        return "–"
+    return f"{100 * value:.1f} [{100 * lower:.1f}, {100 * upper:.1f}]"

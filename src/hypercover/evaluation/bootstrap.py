@@ -74,8 +74,11 @@ class Uncertain:
         return np.asarray(np.asarray(least)[..., None] + reach[..., None] * ends)
 
     def of_differences(self, level: float = LEVEL) -> Floats:
-        """Return intervals (measure, 2) of differences, which lie between −1 and 1."""
-        half = self._half(level)
+        """Return intervals (measure, 2) of differences, which lie between −1 and 1.
+
+        Models that differ nowhere have none: nothing is left to draw from.
+        """
+        half = np.where(self.error > 0, self._half(level), np.nan)
         ends = np.stack([self.value - half, self.value + half], axis=-1)
         return np.clip(ends, -1, 1)
 
@@ -139,7 +142,7 @@ def bootstrapped(
         between = np.isfinite(apart).sum(axis=0).clip(2) - 1
         freedom = ratio((of_units + of_seeds) ** 2,
                         of_units**2 / free + of_seeds**2 / between)  # fmt: skip
-        # Of equal answers nothing varies, and the interval has no width.
+        # Of equal answers nothing varies, and there is no interval.
         freedom = np.where(of_units + of_seeds == 0, free, freedom)
     error = np.sqrt(of_units + np.nan_to_num(of_seeds))
     return Uncertain(_mean(apart), error, freedom.clip(0.5))

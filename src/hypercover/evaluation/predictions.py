@@ -1,8 +1,8 @@
 """Predictions: what a model answered for the test pixels of one split, kept with the run."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -83,6 +83,25 @@ class Predictions:
             shape=folds[0].shape,
             confidence=np.concatenate(known) if len(known) == len(folds) else None,
         )
+
+    def recoded(self, codes: Mapping[int, int]) -> "Predictions":
+        """Return the same answers under other class codes; those not named stay.
+
+        Examples
+        --------
+        >>> test = Samples.of([[1, 2]])
+        >>> Predictions.of(test, [2, 2], shape=(1, 2)).recoded({1: 5}).labels.tolist()
+        [5, 2]
+        """
+        if all(code == other for code, other in codes.items()):
+            return self
+        most = max(
+            [*codes, int(self.labels.max(initial=0)), int(self.predicted.max(initial=0))]
+        )
+        table = np.arange(most + 1, dtype=np.int32)
+        for code, other in codes.items():
+            table[code] = other
+        return replace(self, labels=table[self.labels], predicted=table[self.predicted])
 
     def __len__(self) -> int:
         """Count the test pixels."""

@@ -7,6 +7,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hypercover.errors import CallError
 from hypercover.evaluation.compare import (
     PER_CLASS,
@@ -22,6 +24,8 @@ from hypercover.experiment.folder import RunFolder
 from hypercover.files import csv_text, write_json, write_text
 from hypercover.maps.record import Beside, Model, Record, Split, read_record
 from hypercover.maps.words import main_name
+from hypercover.scene.labels import LabelMap, match_classes
+from hypercover.scene.legend import Legend
 from hypercover.scene.origin import mark
 
 __all__ = ["Entrant", "Pair", "RunComparison", "compare_runs"]
@@ -163,8 +167,9 @@ def compare_runs(
     asked = {run: _chosen(record, models, split, run) for run, record in records.items()}
     _check_models(asked, models)
     seeds = _common_seeds(asked)
+    names, moved, matched = _one_legend(records)
     entrants = [
-        _entrant(run, name, model, seeds=seeds, runs=asked)
+        _entrant(run, name, model, seeds=seeds, runs=asked, codes=moved[run])
         for run, (_, _, chosen) in asked.items()
         for name, model in chosen.items()
     ]
@@ -172,7 +177,6 @@ def compare_runs(
         _check_same(entrants[0], other, seeds)
     every = [one for entrant in entrants for one in entrant.answers.values()]
     record = next(iter(records.values()))
-    names = {row.code: row.name for row in record.legend}
     codes = sorted({*names, *codes_of(every)})
     units = units_of_split(entrants[0].split.kind, entrants[0].split.settings)
     pairs = tuple(
@@ -183,7 +187,7 @@ def compare_runs(
         for one, other in combinations(entrants, 2)
     )  # fmt: skip
     said = mark(record.scene.model_dump())
-    notes = tuple(_left_out(asked, seeds, names, every))
+    notes = (*matched, *_left_out(asked, seeds, names, every))
     return RunComparison(split, seeds, names, pairs, said, notes)
 
 
@@ -198,6 +202,34 @@ def _finished(run: Path) -> Record:
             "of a run, and run it to its end first."
         )
     return read_record(run)
+
+
+def _one_legend(
+    records: dict[Path, Record],
+) -> tuple[dict[int, str], dict[Path, dict[int, int]], list[str]]:
+    """Give the classes of all runs the codes of the first: by name, or else by code.
+
+    Returns
+    -------
+    names by code, for each run the code that each of its codes becomes, and notes
+    """
+    runs = list(records.items())
+    first, record = runs[0]
+    names = {row.code: row.name for row in record.legend}
+    moved = {first: {code: code for code in names}}
+    notes = []
+    for run, other in runs[1:]:
+        own = {row.code: row.name for row in other.legend}
+        moved[run] = {code: code for code in own}
+        if all(names.get(code, name) == name for code, name in own.items()):
+            names |= own
+            continue
+        labels = LabelMap(np.array([list(own)], np.uint16), names=own)
+        found = match_classes(labels, Legend.of(names), str(first))
+        moved[run] = dict(zip(own, found.codes[0].tolist(), strict=True))
+        names = dict(found.names)
+        notes += [f"{run}: {note}" for note in found.notes]
+    return names, moved, notes
 
 
 def _chosen(
@@ -277,14 +309,20 @@ def _words(seeds: set[int]) -> str:
 
 
 def _entrant(
-    path: Path, name: str, model: Model, *, seeds: Sequence[int], runs: Asked
+    path: Path,
+    name: str,
+    model: Model,
+    *,
+    seeds: Sequence[int],
+    runs: Asked,
+    codes: dict[int, int],
 ) -> Entrant:
     run, draws = RunFolder(path), _draws_of(model)
     kept, split, _ = runs[path]
     answers = {
         seed: Predictions.joined([
             Predictions.load(run.predictions(kept, draw, name)) for draw in draws[seed]
-        ])
+        ]).recoded(codes)
         for seed in seeds
     }  # fmt: skip
     return Entrant(_label(path, name, list(runs)), run, split, answers)

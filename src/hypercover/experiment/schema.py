@@ -68,6 +68,7 @@ class SceneSpec(Spec):
     label_variable: str | None = None
     axes: str | None = None
     label_field: str | None = None
+    label_layer: str | None = None
     legend: Path | None = None
     name: str | None = None
     nodata: NoData | None = None

@@ -42,7 +42,12 @@ from hypercover.scene.bands import select_bands
 from hypercover.scene.classes import drop_classes
 from hypercover.scene.companions import identity
 from hypercover.scene.cropping import crop
-from hypercover.scene.reading import check_usable, open_labels, open_scene
+from hypercover.scene.reading import (
+    check_usable,
+    losses_on_data,
+    open_mask,
+    open_scene,
+)
 from hypercover.scene.scene import Scene, blank_invalid
 
 __all__ = [
@@ -77,6 +82,7 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         label_variable=spec.label_variable,
         axes=spec.axes,
         label_field=spec.label_field,
+        label_layer=spec.label_layer,
         legend=spec.legend,
         name=spec.name,
         nodata=spec.nodata,
@@ -93,19 +99,7 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         # In memory first, so that looking for pixels without data reads no file twice.
         scene = scene.load()
     check_usable(scene)
-    return _noting_bare(scene)
-
-
-def _noting_bare(scene: Scene) -> Scene:
-    """Say how many labelled pixels hold no data, which no part of a split can have."""
-    labelled = 0 if scene.labels is None else np.count_nonzero(scene.labels)
-    bare = labelled - np.count_nonzero(scene.usable_labels)
-    if not bare:
-        return scene
-    verb = "holds" if bare == 1 else "hold"
-    return scene.noting(
-        f"{bare:,} of the {labelled:,} labelled pixels {verb} no data: left out."
-    )
+    return scene.replace(losses=(*scene.losses, *losses_on_data(scene)))
 
 
 def forget_scene() -> None:
@@ -167,11 +161,12 @@ def _splitter(spec: SplitSpec, scene: Scene) -> Any:
 
 def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
     """Read the masks that a spec names."""
-    train, _ = open_labels(spec.train, scene.grid, variable=spec.train_variable)
+    train, notes = open_mask(spec.train, scene, spec.train_variable)
     test = None
     if spec.test is not None:
-        test, _ = open_labels(spec.test, scene.grid, variable=spec.test_variable)
-    return MaskSplit(train=train, test=test, validation=spec.validation)
+        test, more = open_mask(spec.test, scene, spec.test_variable)
+        notes += more
+    return MaskSplit(train=train, test=test, validation=spec.validation, notes=notes)
 
 
 def classifier_for(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:

@@ -115,6 +115,7 @@ def draw_scene(folder: Path) -> dict[str, Any]:
         "wavelengths": None if reach is None else [float(reach.min()), float(reach.max())],
         "crs": scene.grid.crs,
         "notes": list(scene.notes),
+        "losses": list(scene.losses),
         "legend": scene.legend.to_json(),
     }
 

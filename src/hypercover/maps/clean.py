@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
+from hypercover.maps.regions import Regions
 
-__all__ = ["Cleaning", "majority", "sieve"]
+__all__ = ["Cleaning", "majority", "sieve", "sieve_area"]
 
 Codes = npt.NDArray[np.unsignedinteger]
 _STRIP = 512
@@ -137,3 +138,73 @@ def _sieved(labels: Codes, pixels: int) -> Iterator[Codes]:
             labels.dtype
         )
         yield labels
+
+
+def sieve_area(
+    labels: Codes, minimum: float, areas: npt.NDArray[np.float64]
+) -> tuple[Codes, Regions, npt.NDArray[np.float64]]:
+    """Merge regions of less area into their largest neighbour, where pixels differ in area.
+
+    As :func:`sieve`, again and again until none is left that has a neighbour.
+
+    Parameters
+    ----------
+    labels : array (y, x)
+        Class codes; 0 = no data.
+    minimum : float
+        Smallest area of a region, in the unit of ``areas``.
+    areas : array that broadcasts to (y, x)
+        Area of each pixel.
+
+    Returns
+    -------
+    codes : array (y, x)
+    regions : Regions of these codes
+    sizes : array (region,), the area of each; of number 0 it is 0
+
+    Examples
+    --------
+    >>> specks = np.array([[1, 1, 1], [1, 2, 1], [1, 1, 1], [1, 2, 1], [1, 1, 1]], np.uint8)
+    >>> rows = np.array([[1.0], [1.0], [1.0], [3.0], [3.0]])
+    >>> sieve_area(specks, 2.0, rows)[0].tolist()
+    [[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 2, 1], [1, 1, 1]]
+    """
+    everywhere = np.broadcast_to(areas, labels.shape)
+    while True:
+        regions = Regions.of(labels)
+        sizes = np.zeros(len(regions.codes))
+        for numbers, own in zip(regions.numbers, everywhere, strict=True):
+            sizes += np.bincount(numbers, weights=own, minlength=len(sizes))
+        sizes[0] = 0
+        small = (sizes < minimum * (1 - 1e-9)) & (sizes > 0)
+        into = _largest_neighbours(regions.numbers, sizes)
+        merged = np.where(small & (into > 0), regions.codes[into], regions.codes)
+        # Of two small neighbours that would change places, the smaller one goes.
+        swaps = small & small[into] & (into[into] == np.arange(len(into)))
+        stays = swaps & (sizes >= sizes[into])
+        stays &= ~((sizes == sizes[into]) & (np.arange(len(into)) > into))
+        merged = np.where(stays, regions.codes, merged).astype(labels.dtype)
+        if (merged == regions.codes).all():
+            return labels, regions, sizes
+        labels = merged[regions.numbers]
+
+
+def _largest_neighbours(
+    numbers: npt.NDArray[np.int32], sizes: npt.NDArray[np.float64]
+) -> npt.NDArray[np.intp]:
+    """Return the largest region over an edge of each region; 0 where there is none."""
+    pairs = [
+        np.stack([one[apart], other[apart]])
+        for one, other in (
+            (numbers[1:], numbers[:-1]),
+            (numbers[:, 1:], numbers[:, :-1]),
+        )
+        for apart in [(one != other) & (one > 0) & (other > 0)]
+    ]
+    first, second = np.concatenate(pairs, axis=1)
+    first, second = np.concatenate([first, second]), np.concatenate([second, first])
+    order = np.argsort(sizes[second], kind="stable")
+    largest = np.zeros(len(sizes), np.intp)
+    # The last of equal places stays: that of the largest.
+    largest[first[order]] = second[order]
+    return largest

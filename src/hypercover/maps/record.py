@@ -204,6 +204,7 @@ class SceneFacts(_Part):
     wavelengths: tuple[float, float] | None = None
     crs: str | None = None
     notes: list[str] = []
+    losses: list[str] = []
 
 
 class LegendRow(_Part):

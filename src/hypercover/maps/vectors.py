@@ -9,12 +9,13 @@ import numpy.typing as npt
 
 from hypercover.errors import CallError, LabelError, OutputError, counted
 from hypercover.files import atomic, write_text
-from hypercover.maps.clean import sieve
+from hypercover.maps.clean import sieve, sieve_area
 from hypercover.maps.geojson import Part, write_geojson
 from hypercover.maps.regions import Outlines, Regions
 from hypercover.maps.style import category_style
 from hypercover.scene.classmap import ClassMap
 from hypercover.scene.formats.gdal import write_vector
+from hypercover.scene.geodesy import ground_coordinates, is_even
 from hypercover.scene.legend import Legend
 
 __all__ = ["DRIVERS", "write_polygons"]
@@ -77,24 +78,60 @@ def write_polygons(
             "image that has one."
         )
     crs = _system(class_map.grid.crs, driver)
-    unit = _pixels(class_map, minimum_area)
-    codes = sieve(class_map.codes, unit) if unit > 1 else class_map.codes
-    regions = Regions.of(codes)
-    wanted = regions.pixels >= unit
+    regions, wanted, told = _kept(class_map, minimum_area)
     if not wanted.any():
         raise LabelError("The map holds no region of that size; ask for smaller ones.")
     total = int(np.count_nonzero(wanted))
     parts = regions.outlines(class_map.grid.transform, wanted)
-    _write(target, driver, _counted(parts, total, progress), class_map.legend, crs)
+    _write(target, driver, _counted(parts, total, progress), class_map, crs)
     write_text(target.with_suffix(".qml"), category_style(class_map.legend))
-    return total, _told(class_map, codes, regions, unit) if unit > 1 else ""
+    return total, told
 
 
-def _told(class_map: ClassMap, codes: Codes, regions: Regions, unit: int) -> str:
+def _kept(
+    class_map: ClassMap, minimum_area: float
+) -> tuple[Regions, npt.NDArray[np.bool_], str]:
+    """Return the regions with small ones merged, which of them are kept, and what to say."""
+    if minimum_area < 0 or not np.isfinite(minimum_area):
+        raise CallError(
+            f"The minimum area must be 0 or more hectares, got {minimum_area:g}; leave it "
+            "out for all regions."
+        )
+    codes, areas = class_map.codes, class_map.pixel_areas
+    if minimum_area == 0:
+        regions = Regions.of(codes)
+        return regions, regions.pixels > 0, ""
+    if areas is None:
+        raise LabelError(
+            "The minimum area is in hectares, and the map names no coordinate system that "
+            "says how large its pixels are; give --sieve with pixels."
+        )
+    if areas.size > 1:
+        codes, regions, sizes = sieve_area(codes, minimum_area, areas)
+        wanted = sizes >= minimum_area * (1 - 1e-9)
+        least = f"of less than {minimum_area:g} ha"
+        return regions, wanted, _told(class_map, codes, regions, wanted, least)
+    unit = max(1, int(np.ceil(minimum_area / float(areas[0, 0]) - 1e-9)))
+    codes = sieve(codes, unit) if unit > 1 else codes
+    regions = Regions.of(codes)
+    wanted = regions.pixels >= unit
+    if unit == 1:
+        return regions, wanted, ""
+    least = f"of fewer than {unit} pixels"
+    return regions, wanted, _told(class_map, codes, regions, wanted, least)
+
+
+def _told(
+    class_map: ClassMap,
+    codes: Codes,
+    regions: Regions,
+    wanted: npt.NDArray[np.bool_],
+    least: str,
+) -> str:
     """Say what a minimum area did."""
     changed = int(np.count_nonzero(codes != class_map.codes))
-    told = f"{counted(changed, 'pixel')} changed class in regions of fewer than {unit}."
-    alone = regions.pixels[(regions.pixels > 0) & (regions.pixels < unit)]
+    told = f"{counted(changed, 'pixel')} changed class in regions {least}."
+    alone = regions.pixels[(regions.pixels > 0) & ~wanted]
     if not len(alone):
         return told
     left = f"{counted(len(alone), 'region')} with {counted(int(alone.sum()), 'pixel')}"
@@ -111,24 +148,6 @@ def _counted(
         done += len(part.shapes)
         if progress is not None:
             progress(done, total)
-
-
-def _pixels(class_map: ClassMap, minimum_area: float) -> int:
-    """Return the pixels of the smallest region that stays."""
-    if minimum_area < 0 or not np.isfinite(minimum_area):
-        raise CallError(
-            f"The minimum area must be 0 or more hectares, got {minimum_area:g}; leave it "
-            "out for all regions."
-        )
-    if minimum_area == 0:
-        return 1
-    hectares = class_map.hectares
-    if hectares is None:
-        raise LabelError(
-            "The minimum area is in hectares, and the map names no coordinate system that "
-            "says how large its pixels are; give --sieve with pixels."
-        )
-    return max(1, int(np.ceil(minimum_area / hectares - 1e-9)))
 
 
 def _system(wkt: str | None, driver: str) -> str | None:
@@ -148,12 +167,12 @@ def _write(
     target: Path,
     driver: str,
     parts: Iterable[Outlines],
-    legend: Legend,
+    class_map: ClassMap,
     crs: str | None,
 ) -> None:
     """Write the shapes, some after others, into a file that appears when it is whole."""
     described = (
-        (part.shapes, _columns(part, legend)) for part in parts if len(part.shapes)
+        (part.shapes, _columns(part, class_map)) for part in parts if len(part.shapes)
     )
     with atomic(target) as draft:
         if driver == "GeoJSON":
@@ -192,14 +211,18 @@ def _append(draft: Path, part: Part, options: dict[str, Any]) -> None:
     )
 
 
-def _columns(part: Outlines, legend: Legend) -> dict[str, npt.NDArray[Any]]:
+def _columns(part: Outlines, class_map: ClassMap) -> dict[str, npt.NDArray[Any]]:
+    """Return the attributes of some shapes; areas in the map's unit, of degrees in m²."""
     import shapely
 
+    legend, crs, measured = class_map.legend, class_map.grid.crs, part.shapes
+    if crs is not None and not is_even(crs):
+        measured = shapely.transform(measured, ground_coordinates(crs))
     return {
         "class_id": part.codes,
         "class_name": _texts(legend, part.codes, "name"),
         "color": _texts(legend, part.codes, "color"),
-        "area": shapely.area(part.shapes),
+        "area": shapely.area(measured),
     }
 
 

@@ -38,6 +38,8 @@ class MaskSplit:
         Test pixels; every other labelled pixel when not given.
     validation : float from 0 to below 1
         Share of the training pixels of each class set aside for validation.
+    notes : tuple of str
+        What was found when the masks were read; it stands among those of the split.
 
     Examples
     --------
@@ -52,6 +54,8 @@ class MaskSplit:
     """Test pixels (y, x): nonzero = in; None = all other labelled pixels."""
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
+    notes: tuple[str, ...] = ()
+    """What was found when the masks were read."""
 
     def __post_init__(self) -> None:
         """Refuse a validation share out of range."""
@@ -87,7 +91,7 @@ class MaskSplit:
             seed=seed,
             settings={"test": rule, "validation": self.validation},
             window=window,
-            notes=note + more,
+            notes=self.notes + note + more,
         )
         return check_learnable(split, label_map)
 

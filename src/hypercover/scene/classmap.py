@@ -1,22 +1,23 @@
 """Class maps: finished maps of land cover, and reference labels laid on them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from hypercover.errors import LabelError, SceneError
+from hypercover.errors import SceneError
+from hypercover.scene.classcolors import class_colors
 from hypercover.scene.formats.signature import Kind, kind_of, local_file
+from hypercover.scene.geodesy import pixel_hectares
 from hypercover.scene.grid import Grid
-from hypercover.scene.labels import Codes, legend_of
-from hypercover.scene.legend import Legend, default_color
+from hypercover.scene.labels import Codes, legend_of, match_classes
+from hypercover.scene.legend import Legend
 from hypercover.scene.origin import Origin, mark
 from hypercover.scene.reading import label_map_of
 
 __all__ = ["ClassMap", "open_class_map"]
-
-_WEB_MERCATOR = 3857
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,50 +32,40 @@ class ClassMap:
     """Shape and georeference."""
     origin: Origin = field(default_factory=lambda: Origin())
     """What the map says of an image that was not measured."""
+    notes: tuple[str, ...] = ()
+    """What its codes stand for, where they are not those of its file."""
 
     @property
     def made_from(self) -> str:
         """Words for an image that was not measured, such as "simulated scene"; else empty."""
         return mark(self.origin)
 
-    @property
-    def hectares(self) -> float | None:
-        """Hectares of one pixel; None where the map does not say where it lies.
+    @cached_property
+    def pixel_areas(self) -> npt.NDArray[np.float64] | None:
+        """Hectares of its pixels, (rows, 1) where they differ, or (1, 1); None without a place.
 
-        Raises
-        ------
-        SceneError
-            If its pixels are not of one size on the ground: in degrees, or in Web
-            Mercator, whose scale grows with the latitude.
+        See :func:`~hypercover.scene.geodesy.pixel_hectares`.
         """
-        if self.grid.crs is None or not self.grid.placed:
-            return None
-        from rasterio.crs import CRS
-
-        crs = CRS.from_wkt(self.grid.crs)
-        if crs.is_geographic or crs.to_epsg() == _WEB_MERCATOR:
-            what = "in degrees" if crs.is_geographic else "in Web Mercator"
-            raise SceneError(
-                f"The map is {what}, where pixels differ in area, so that counting them "
-                "gives no area; bring it into an equal-area or UTM projection (gdalwarp)."
-            )
-        _, metres = crs.linear_units_factor
-        a, b, _, d, e, _ = self.grid.transform
-        return float(abs(a * e - b * d) * metres**2 / 10_000)
+        return pixel_hectares(self.grid)
 
     def reference(
-        self, path: str | Path, *, variable: str | None = None, field: str | None = None
+        self,
+        path: str | Path,
+        *,
+        variable: str | None = None,
+        field: str | None = None,
+        layer: str | None = None,
     ) -> tuple[Codes, Legend, tuple[str, ...]]:
         """Read reference labels for this map: a raster on its grid, points or polygons.
 
-        Names in a vector file are those of the map's classes, whatever their case;
-        numbers are its codes.
+        Classes are matched with those of the map by name first, whatever its case, and by
+        code where names say nothing (:func:`~hypercover.scene.labels.match_classes`).
 
         Returns
         -------
         codes : array (y, x), 0 where there is no reference
         legend : the classes of map and reference together
-        notes : what was found
+        notes : what was found, and how classes were matched
 
         Raises
         ------
@@ -82,51 +73,12 @@ class ClassMap:
             If they cannot be read, do not fit the map, or are named otherwise.
         """
         file = local_file(path)
-        found = label_map_of(file, self.grid, variable, field)
-        if kind_of(file) is Kind.VECTOR and found.names:
-            codes, legend, new = self._by_name(found.codes, found.names, file)
-        else:
-            self._check_names(found.names, file)
-            legend = _joined(self.legend, legend_of(found)[0])
-            codes, new = (
-                found.codes,
-                [c for c in legend.names if c not in self.legend.names],
-            )
-        notes = list(found.notes)
-        if new:
-            notes.append(f"Classes of the reference that the map lacks: {', '.join(new)}.")
-        return codes, legend, tuple(notes)
-
-    def _by_name(
-        self, codes: Codes, names: Mapping[int, str], file: Path
-    ) -> tuple[Codes, Legend, list[str]]:
-        """Give each class of the reference the code that its name has in the map."""
-        known = {_folded(land.name): land.code for land in self.legend}
-        new = [name for name in names.values() if _folded(name) not in known]
-        if len(new) == len(names):
-            raise LabelError(
-                f"No class of {file} has the name of one of the map, which are "
-                f"{', '.join(self.legend.names[:8])}; name the attribute that holds them "
-                "with --label-field, or give codes."
-            )
-        first = max(self.legend.codes) + 1
-        known |= {_folded(name): first + at for at, name in enumerate(new)}
-        table = np.zeros(max(names) + 1, dtype=np.uint16)
-        for code, name in names.items():
-            table[code] = known[_folded(name)]
-        fresh = {known[_folded(name)]: name for name in new}
-        return table[codes], _joined(self.legend, Legend.of(fresh)), new
-
-    def _check_names(self, names: Mapping[int, str], file: Path) -> None:
-        """Refuse codes that mean another class of the map than the one of their name."""
-        known = {_folded(land.name): land.code for land in self.legend}
-        for code, name in names.items():
-            there = known.get(_folded(name), code)
-            if there != code and code in self.legend:
-                raise LabelError(
-                    f"Code {code} is {name} in {file}, but {self.legend[code].name} in the "
-                    f"map, where {name} is {there}; give the reference the codes of the map."
-                )
+        found = label_map_of(file, self.grid, variable, field, layer)
+        matched = match_classes(found, self.legend, "the map")
+        own = {code: matched.names[code] for code in matched.names if code}
+        present = {int(code) for code in np.unique(matched.codes)} - {0}
+        more = Legend.of({code: own.get(code, f"Class {code}") for code in present})
+        return matched.codes, _joined(self.legend, more), (*matched.notes, *found.losses)
 
 
 def open_class_map(path: str | Path) -> ClassMap:
@@ -151,21 +103,14 @@ def open_class_map(path: str | Path) -> ClassMap:
             "give the map that hypercover wrote."
         )
     found = read_raster_labels(file)
-    legend, _ = legend_of(found)
+    legend, notes = legend_of(found)
     rows, cols = found.codes.shape
     grid = found.grid or Grid(rows, cols)
-    return ClassMap(found.codes, legend, grid, read_image(file).origin)
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.casefold().split())
+    told = () if found.zero is None else (*found.notes[-1:], *notes[-1:])
+    return ClassMap(found.codes, legend, grid, read_image(file).origin, told)
 
 
 def _joined(legend: Legend, more: Legend) -> Legend:
     """Add the classes that a legend lacks, in colours of their own."""
-    fresh = [land for land in more if land.code not in legend]
-    names = {land.code: land.name for land in (*legend, *fresh)}
-    colors = {land.code: land.color for land in legend}
-    at = len(legend)
-    colors |= {land.code: default_color(at + step) for step, land in enumerate(fresh)}
-    return Legend.of(names, colors)
+    names = {land.code: land.name for land in (*more, *legend)}
+    return Legend.of(names, class_colors(names, {land.code: land.color for land in legend}))

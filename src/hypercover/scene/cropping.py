@@ -4,6 +4,7 @@ import re
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.labels import listed
 from hypercover.scene.scene import Scene
 
 __all__ = ["crop", "rectangle"]
@@ -57,7 +58,14 @@ def rectangle(scene: Scene, rows: slice, cols: slice) -> Scene:
         cube=with_grid(scene.cube.isel(y=rows, x=cols), place),
         labels=None if scene.labels is None else scene.labels[rows, cols],
     )
-    return cut if cut.labels is None else cut.with_labels(cut.labels)
+    if cut.labels is None:
+        return cut
+    cut = cut.with_labels(cut.labels)
+    gone = [land.name for land in scene.legend if land.code not in cut.legend]
+    if not gone:
+        return cut
+    lost = f"Classes lost, because none of their pixels lies in the part: {listed(gone)}."
+    return cut.replace(losses=(*cut.losses, lost))
 
 
 def _slices(part: str, scene: Scene) -> tuple[slice, slice]:

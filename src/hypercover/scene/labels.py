@@ -1,18 +1,32 @@
 """Label maps: checked codes, and the legend that belongs to them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
 from hypercover.scene.catalog import recognise
+from hypercover.scene.classcolors import class_colors
 from hypercover.scene.grid import Grid
-from hypercover.scene.legend import MAX_CODE, Legend, default_color
+from hypercover.scene.legend import MAX_CODE, Legend
 
-__all__ = ["LabelMap", "as_codes", "check_placement", "check_size", "legend_of", "offset"]
+__all__ = [
+    "LabelMap",
+    "as_codes",
+    "check_placement",
+    "check_size",
+    "folded",
+    "is_unlabelled",
+    "legend_of",
+    "listed",
+    "match_classes",
+    "offset",
+]
 
 Codes = npt.NDArray[np.unsignedinteger]
 _APART = 0.01
@@ -33,15 +47,136 @@ class LabelMap:
     """Class colours found in the file."""
     notes: tuple[str, ...] = ()
     """What was chosen or found."""
+    losses: tuple[str, ...] = ()
+    """Shapes and classes of the file that label no pixel, one sentence each."""
+    nominal: frozenset[int] = frozenset()
+    """Codes that only number a name of the file: their numbers carry no meaning."""
+    zero: int | None = None
+    """Code that stands for a class 0 of the file; None where 0 means unlabelled."""
+
+    @classmethod
+    def of(
+        cls,
+        values: npt.NDArray[np.generic],
+        source: object,
+        *,
+        nodata: float | None = None,
+        names: Mapping[int, str] | None = None,
+        colors: Mapping[int, str] | None = None,
+        grid: Grid | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Self:
+        """Build a label map from the values of a raster.
+
+        0 means unlabelled, unless the raster declares another value for no data: then 0
+        is a class, which takes the code after the largest, under the name ``Class 0``.
+
+        Parameters
+        ----------
+        values : array (y, x)
+        source : object
+            What the values are of, for messages.
+        nodata : float, optional
+            Value that the raster declares for no data.
+        names, colors : mappings by the values of the raster, 0 included
+        grid : Grid, optional
+        notes : tuple of str
+
+        Raises
+        ------
+        LabelError
+            If a value is no class code, or no pixel is labelled.
+
+        Examples
+        --------
+        >>> found = LabelMap.of(np.array([[0, 1, 255]], np.uint8), "a.tif", nodata=255)
+        >>> found.codes.tolist(), found.names
+        ([[2, 1, 0]], {2: 'Class 0'})
+        """
+        given, shades = dict(names or {}), dict(colors or {})
+        own, shade = given.pop(0, "").strip(), shades.pop(0, None)
+        zero = _class_zero(values, nodata, own)
+        if zero is None:
+            codes = as_codes(values, source, nodata)
+            return cls(codes, grid, given, shades, notes)
+        rest = values[~zero]
+        most = int(as_codes(rest, source, nodata, empty=True).max(initial=0))
+        code = most + 1
+        if code > MAX_CODE:
+            raise LabelError(
+                f"{source} uses 0 as a class beside {most}, and no code is left for it; give "
+                "its classes smaller numbers."
+            )
+        whole = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        codes = as_codes(np.where(zero, code, whole), source, nodata)
+        name = own or "Class 0"
+        given[code] = name
+        if shade is not None:
+            shades[code] = shade
+        told = (
+            f"{source} declares {nodata:g} as no data, so that 0 is a class; where 0 marks "
+            "unlabelled pixels instead, declare that (gdal_edit.py -a_nodata 0)."
+        )
+        nominal = frozenset({code})
+        return cls(codes, grid, given, shades, (*notes, told), nominal=nominal, zero=code)
+
+    def naming_zero(self, name: str) -> "LabelMap":
+        """Return the label map with its class 0 called so, or unlabelled where that says so."""
+        if self.zero is None:
+            return self
+        if not is_unlabelled(name):
+            return replace(self, names={**self.names, self.zero: name})
+        codes = np.where(self.codes == self.zero, 0, self.codes).astype(self.codes.dtype)
+        names = {code: own for code, own in self.names.items() if code != self.zero}
+        told = f"The class table calls 0 {name!r}: unlabelled."
+        notes = (*self.notes, told)
+        return replace(
+            self, codes=codes, names=names, notes=notes, nominal=frozenset(), zero=None
+        )
+
+
+def is_unlabelled(name: str) -> bool:
+    """Tell whether a name of code 0 says that it is no class.
+
+    Examples
+    --------
+    >>> is_unlabelled("Unclassified"), is_unlabelled("No_Data"), is_unlabelled("Water")
+    (True, True, False)
+    """
+    return _UNLABELLED.fullmatch(name.strip().replace("_", " ")) is not None
+
+
+_UNLABELLED = re.compile(
+    r"un(labell?ed|classified|known|defined)|no ?(data|value|class)|background|none|null|"
+    r"nodata|masked( pixels?)?|unklassifiziert|keine daten|hintergrund|sans donn[ée]es?",
+    re.IGNORECASE,
+)
+"""Names of 0 that say that it is no class."""
+
+
+def _class_zero(
+    values: npt.NDArray[np.generic], nodata: float | None, name: str
+) -> npt.NDArray[np.bool_] | None:
+    """Tell which pixels are of a class 0; None where 0 means unlabelled."""
+    if nodata is None or nodata == 0 or is_unlabelled(name):
+        return None
+    zero: npt.NDArray[np.bool_] = values == 0
+    if not zero.any() or recognise(np.where(zero | (values == nodata), 0, values)):
+        return None
+    return zero
 
 
 def as_codes(
-    values: npt.NDArray[np.generic], source: object, nodata: float | None = None
+    values: npt.NDArray[np.generic],
+    source: object,
+    nodata: float | None = None,
+    *,
+    empty: bool = False,
 ) -> Codes:
     """Turn the values of a label map into codes, or say why they are none.
 
     Whole numbers from 0 to 65535 are codes whatever their type; NaN and the
-    no-data value mean unlabelled.
+    no-data value mean unlabelled.  ``empty`` allows a map without a labelled pixel.
 
     Raises
     ------
@@ -58,7 +193,7 @@ def as_codes(
         _check_whole(numbers, source)
     _check_range(numbers, source)
     codes: Codes = numbers.astype(np.uint8 if numbers.max(initial=0) <= 255 else np.uint16)
-    if not codes.any():
+    if not codes.any() and not empty:
         raise LabelError(f"The labels {source} hold no labelled pixel: every pixel is 0.")
     return codes
 
@@ -158,25 +293,40 @@ def legend_of(
     names |= {code: name for code, name in labels.names.items() if name.strip()}
     names |= dict(zip(table.codes, table.names, strict=True))
     colors = dict(labels.colors) | {land.code: land.color for land in table}
-    legend = Legend.of(
-        {code: names.get(code, f"Class {code}") for code in codes},
-        {code: colors.get(code, default_color(at)) for at, code in enumerate(codes)},
-    )
+    called = {code: names.get(code, f"Class {code}") for code in codes}
+    legend = Legend.of(called, class_colors(called, colors))
     notes = [] if known is None else _known_notes(known.title, known.note)
     nameless = [code for code in codes if code not in names]
-    if nameless and names:
+    if nameless and any(code != labels.zero for code in names):
         notes.append(f"No class name is known for {_few(nameless)}.")
     notes += _empty_note({code: names[code] for code in sorted({*names} - {0, *codes})})
+    notes += _alike_notes(legend.names)
+    if labels.zero is not None and labels.zero in legend:
+        notes.append(
+            f"Code {labels.zero} ({legend[labels.zero].name}) stands for 0 of the labels."
+        )
     return legend, tuple(notes)
+
+
+def _alike_notes(names: Sequence[str]) -> list[str]:
+    """Point out classes whose names differ in case, spaces or hyphens alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(folded(name), []).append(name)
+    return [
+        f"Classes whose names differ in case or spaces only: {listed(map(repr, group))}; if "
+        "they are one class, give it one name."
+        for group in groups.values()
+        if len(group) > 1
+    ]
 
 
 def _empty_note(names: Mapping[int, str]) -> list[str]:
     """Name the classes that the legend has and the map has not; nothing of none."""
     if not names:
         return []
-    shown = [f"{name} ({code})" for code, name in list(names.items())[:8]]
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return [f"Classes of the legend without a labelled pixel: {', '.join(shown)}{more}."]
+    shown = listed(f"{name} ({code})" for code, name in names.items())
+    return [f"Classes of the legend without a labelled pixel: {shown}."]
 
 
 def _known_notes(title: str, note: str) -> list[str]:
@@ -185,6 +335,178 @@ def _known_notes(title: str, note: str) -> list[str]:
 
 
 def _few(codes: list[int]) -> str:
-    shown = ", ".join(map(str, codes[:8]))
-    more = f" and {len(codes) - 8} more" if len(codes) > 8 else ""
-    return f"code{'s' if len(codes) > 1 else ''} {shown}{more}"
+    return f"code{'s' if len(codes) > 1 else ''} {listed(codes)}"
+
+
+def folded(name: str) -> str:
+    """Return a name without case, spaces, hyphens and underscores, by which names are compared.
+
+    Examples
+    --------
+    >>> folded("Bare Soil") == folded(" bare-soil"), folded("A1") == folded("A2")
+    (True, False)
+    """
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(sign for sign in plain if not (sign.isspace() or sign in "-_"))
+
+
+def listed(words: Iterable[object], most: int = 8) -> str:
+    """List words, the first ones of many.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    every = [str(word) for word in words]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
+@dataclass(frozen=True)
+class _Match:
+    """Which code of a legend each class of a label map takes."""
+
+    codes: dict[int, int]
+    """Code that each class takes, by the one it has."""
+    by_name: tuple[int, ...]
+    by_code: tuple[int, ...]
+    new: tuple[int, ...]
+    """Classes that the legend lacks."""
+
+
+def match_classes(
+    labels: LabelMap, legend: Legend, whose: str, *, renames: bool = False
+) -> LabelMap:
+    """Give the classes of a label map the codes, names and colours of a legend.
+
+    Classes are matched by name first, whatever its case and spaces, and by code where
+    names say nothing: where one of the two has none, or where no name occurs in both.
+    A class that the legend lacks keeps its name, and its code where that is free.
+
+    Parameters
+    ----------
+    labels : LabelMap
+    legend : Legend
+    whose : str
+        What the legend is of, for notes: "the class table", "the map".
+    renames : bool
+        Whether the legend may also give classes another name under the same code.
+
+    Raises
+    ------
+    LabelError
+        If the classes are known by their names alone and the legend has none of these.
+
+    Examples
+    --------
+    >>> labels = LabelMap(np.array([[1, 2]], np.uint8), names={1: "forest", 2: "water"})
+    >>> found = match_classes(labels, Legend.of({1: "Water", 2: "Forest"}), "the table")
+    >>> found.codes.tolist(), found.names[2], found.notes
+    ([[2, 1]], 'Forest', ('Classes matched with the table by name: Forest (2), Water (1).',))
+    """
+    present = [int(code) for code in np.unique(labels.codes) if code > 0]
+    match = _matched(present, labels, legend, renames=renames)
+    if labels.nominal.issuperset(present) and len(match.new) == len(present):
+        raise LabelError(
+            f"No class of the labels ({listed(labels.names[code] for code in present)}) has "
+            f"the name of one of {whose}, which are {listed(legend.names)}; give both the same "
+            "names, name another attribute with --label-field, or give codes."
+        )
+    table = np.zeros(max(present) + 1, np.uint16)
+    for code, taken in match.codes.items():
+        table[code] = taken
+    known = {land.code: land for land in legend}
+    names = {code: land.name for code, land in known.items()}
+    colors = {code: land.color for code, land in known.items()}
+    for code in match.new:
+        taken = match.codes[code]
+        names[taken] = labels.names.get(code, f"Class {code}")
+        if code in labels.colors:
+            colors[taken] = labels.colors[code]
+    codes = table[labels.codes]
+    return replace(
+        labels,
+        codes=codes.astype(np.uint8) if codes.max(initial=0) <= 255 else codes,
+        names=names,
+        colors=colors,
+        notes=(*labels.notes, *_match_notes(match, labels, legend, whose)),
+        nominal=frozenset(
+            match.codes[code] for code in match.new if code in labels.nominal
+        ),
+        zero=None if labels.zero is None else match.codes.get(labels.zero),
+    )
+
+
+def _matched(
+    present: Sequence[int], labels: LabelMap, legend: Legend, *, renames: bool
+) -> _Match:
+    """Find the code of each class: by name, by code, or a free one."""
+    exact = {name: code for code, name in zip(legend.codes, legend.names, strict=True)}
+    loose = {folded(name): code for name, code in exact.items()}
+    taken: dict[int, int] = {}
+    for code in present:
+        name = labels.names.get(code) or str(code)
+        at = exact.get(name.strip(), loose.get(folded(name)))
+        if at is not None:
+            taken[code] = at
+    by_name = tuple(taken)
+    named = {code: legend[code].name for code in legend.codes}
+    moved = any(code != at for code, at in taken.items())
+    for code in present:
+        if code in taken or code in labels.nominal or code not in legend:
+            continue
+        silent = _is_nameless(code, labels.names.get(code)) or _is_nameless(
+            code, named[code]
+        )
+        free = code not in taken.values()
+        if free and (silent or not by_name or (renames and not moved)):
+            taken[code] = code
+    by_code = tuple(code for code in taken if code not in by_name)
+    new = tuple(code for code in present if code not in taken)
+    most = max([*present, *legend.codes])
+    for code in new:
+        used = {*legend.codes, *taken.values()}
+        keeps = code not in labels.nominal and code not in used
+        taken[code] = code if keeps else next(_free(used, most))
+    return _Match(taken, by_name, by_code, new)
+
+
+def _free(used: set[int], most: int) -> Iterator[int]:
+    """Give codes that nothing uses: after the largest, or else the first that is free."""
+    yield from (code for code in (*range(most + 1, MAX_CODE + 1), *range(1, most))
+                if code not in used)  # fmt: skip
+
+
+def _is_nameless(code: int, name: str | None) -> bool:
+    return not name or name == f"Class {code}"
+
+
+def _match_notes(match: _Match, labels: LabelMap, legend: Legend, whose: str) -> list[str]:
+    """Say how classes were matched, and what only the labels have."""
+    taken = match.codes
+    told = []
+    if match.by_name:
+        known = listed(
+            f"{legend[taken[code]].name} ({taken[code]})" for code in match.by_name
+        )
+        told.append(f"Classes matched with {whose} by name: {known}.")
+    if match.by_code:
+        words = listed(_renamed(code, labels, legend) for code in match.by_code)
+        told.append(f"Classes matched with {whose} by code: {words}.")
+    joined = [
+        at for at in dict.fromkeys(taken.values()) if list(taken.values()).count(at) > 1
+    ]
+    for at in joined:
+        own = listed(labels.names.get(code, code) for code in taken if taken[code] == at)
+        told.append(f"One class of {whose} for several of the labels: {own} = {at}.")
+    if match.new:
+        new = [f"{labels.names.get(c, f'Class {c}')} ({taken[c]})" for c in match.new]
+        told.append(f"Classes that {whose} lacks, with the codes they take: {listed(new)}.")
+    return told
+
+
+def _renamed(code: int, labels: LabelMap, legend: Legend) -> str:
+    """Write a class that was matched by code, with the name that it loses."""
+    name, here = legend[code].name, labels.names.get(code)
+    return f"{name} ({code}{'' if _is_nameless(code, here) or here == name else f', here {here}'})"

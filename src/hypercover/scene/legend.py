@@ -2,7 +2,7 @@
 
 import colorsys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,9 @@ class Legend:
     """
 
     classes: tuple[LandClass, ...] = ()
+    zero: tuple[str, str | None] | None = field(default=None, compare=False)
+    """Name and colour that a class table gives to 0, a class only where labels declare
+    another value for no data."""
 
     def __post_init__(self) -> None:
         """Sort by code and refuse a code that stands twice."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.catalog import with_known_bands
+from hypercover.scene.classcolors import class_colors
 from hypercover.scene.classtable import read_legend
 from hypercover.scene.formats.containers import CONTAINERS, open_container
 from hypercover.scene.formats.products.door import (
@@ -21,12 +22,26 @@ from hypercover.scene.formats.products.door import (
 from hypercover.scene.formats.signature import Kind, kind_of, local_file
 from hypercover.scene.grid import Grid
 from hypercover.scene.images import with_known_image
-from hypercover.scene.labels import LabelMap, check_placement, check_size, legend_of
+from hypercover.scene.labels import (
+    LabelMap,
+    check_placement,
+    check_size,
+    legend_of,
+    listed,
+    match_classes,
+)
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import Given, NoData, fill_note, parse_nodata, with_nodata
 from hypercover.scene.scene import Scene
 
-__all__ = ["check_usable", "label_map_of", "open_labels", "open_scene"]
+__all__ = [
+    "check_usable",
+    "label_map_of",
+    "losses_on_data",
+    "open_labels",
+    "open_mask",
+    "open_scene",
+]
 
 PathLike = str | Path
 Labels = npt.NDArray[np.unsignedinteger]
@@ -40,6 +55,7 @@ def open_scene(
     label_variable: str | None = None,
     axes: str | None = None,
     label_field: str | None = None,
+    label_layer: str | None = None,
     legend: Legend | PathLike | None = None,
     name: str | None = None,
     nodata: Given | None = None,
@@ -66,8 +82,11 @@ def open_scene(
         Order of the axes in the file, such as ``"row,col,band"``.
     label_field : str, optional
         Attribute of a vector file that holds the class.
+    label_layer : str, optional
+        Layer of a vector file, where it holds several.
     legend : Legend or path, optional
-        Class names and colours, or a table (CSV, YAML, JSON) of code, name, color.
+        Class names and colours, or a table (CSV, YAML, JSON) of code, name, color.  Where
+        the labels name their classes, these take the codes of their names in the table.
     name : str, optional
         Name of the scene; the file's by default.
     nodata : number, text or sequence of them, optional
@@ -101,7 +120,7 @@ def open_scene(
         scene = _with_stated(scene, nodata)
     scene = _noting_fill(scene)
     if label_file is not None:
-        own = label_map_of(label_file, scene.grid, label_variable, label_field)
+        own = label_map_of(label_file, scene.grid, label_variable, label_field, label_layer)
     if own is not None:
         scene = _labelled(scene, own, table)
     return with_known_image(with_known_bands(scene))
@@ -204,7 +223,11 @@ def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
 
 
 def label_map_of(
-    file: Path, grid: Grid, variable: str | None, field: str | None
+    file: Path,
+    grid: Grid,
+    variable: str | None = None,
+    field: str | None = None,
+    layer: str | None = None,
 ) -> LabelMap:
     """Read labels from any local file that holds a label map or shapes.
 
@@ -218,7 +241,7 @@ def label_map_of(
         if kind is Kind.VECTOR:
             from hypercover.scene.formats.vector import read_vector_labels
 
-            return read_vector_labels(file, grid, field)
+            return read_vector_labels(file, grid, field, layer)
         if kind in CONTAINERS:
             return open_container(file, kind).labels(grid, variable)
         return _raster_labels(file, grid)
@@ -234,10 +257,29 @@ def _raster_labels(file: Path, grid: Grid) -> LabelMap:
 
 
 def _labelled(scene: Scene, found: LabelMap, table: Legend | None) -> Scene:
+    found = _with_table(found, table)
     legend, notes = legend_of(found, table)
     count = int(np.count_nonzero(found.codes))
     total = f"{count:,} labelled pixels of {len(legend)} classes."
-    return scene.with_labels(found.codes, legend).noting(*found.notes, total, *notes)
+    named = scene.with_labels(found.codes, legend).noting(*found.notes, total, *notes)
+    return named.replace(losses=(*scene.losses, *found.losses))
+
+
+def _with_table(found: LabelMap, table: Legend | None) -> LabelMap:
+    """Give the classes of labels the codes of a class table, if there is one."""
+    if table is None:
+        return found
+    if found.zero is not None and table.zero is not None:
+        name, color = table.zero
+        found = found.naming_zero(name)
+        if found.zero is not None:
+            code = found.zero if found.zero not in table else max(table.codes) + 1
+            settled = {land.code: land.color for land in table} | (
+                {code: color} if color else {}
+            )
+            names = {land.code: land.name for land in table} | {code: name}
+            table = Legend.of(names, class_colors(names, settled))
+    return match_classes(found, table, "the class table", renames=True)
 
 
 def open_labels(
@@ -246,6 +288,7 @@ def open_labels(
     *,
     variable: str | None = None,
     field: str | None = None,
+    layer: str | None = None,
     legend: Legend | PathLike | None = None,
 ) -> tuple[Labels, Legend]:
     """Open a label map or a mask alone, for an image of this grid.
@@ -256,8 +299,9 @@ def open_labels(
         A label map in any format :func:`open_scene` reads, or a vector file.
     grid : Grid
         Grid of the image: ``scene.grid``.
-    variable, field, legend
-        As ``label_variable``, ``label_field`` and ``legend`` of :func:`open_scene`.
+    variable, field, layer, legend
+        As ``label_variable``, ``label_field``, ``label_layer`` and ``legend`` of
+        :func:`open_scene`.
 
     Returns
     -------
@@ -269,9 +313,52 @@ def open_labels(
     LabelError
         If they cannot be read or do not fit the grid.
     """
-    found = label_map_of(_label_file(path), grid, variable, field)
-    known, _ = legend_of(found, read_legend(legend))
+    table = read_legend(legend)
+    found = _with_table(
+        label_map_of(_label_file(path), grid, variable, field, layer), table
+    )
+    known, _ = legend_of(found, table)
     return found.codes, known
+
+
+def open_mask(
+    path: PathLike, scene: Scene, variable: str | None = None
+) -> tuple[Labels, tuple[str, ...]]:
+    """Open a mask: the pixels that a label map or a vector file marks; 0 marks none.
+
+    Returns
+    -------
+    mask : array of unsigned int, shape (y, x)
+        Nonzero where the mask marks a pixel.
+    notes : tuple of str
+        How many pixels have another class in the mask than in the labels, which are
+        matched by name, or else by code; empty where none has.
+
+    Raises
+    ------
+    LabelError
+        If it cannot be read or does not fit the grid.
+    """
+    file = _label_file(path)
+    found = label_map_of(file, scene.grid, variable)
+    if found.zero is not None:
+        codes = np.where(found.codes == found.zero, 0, found.codes)
+        found = replace(found, codes=codes.astype(found.codes.dtype), zero=None)
+    classes = len(np.unique(found.codes[found.codes > 0]))
+    if scene.labels is None or classes < 2:
+        return found.codes, ()
+    try:
+        matched = match_classes(found, scene.legend, "the labels")
+    except LabelError:
+        return found.codes, ()
+    both = (matched.codes > 0) & (scene.labels > 0)
+    other = int(np.count_nonzero(matched.codes[both] != scene.labels[both]))
+    if not other:
+        return found.codes, ()
+    return found.codes, (
+        f"{other:,} of the {int(both.sum()):,} labelled pixels that {file.name} marks have "
+        "another class there, by name or else by code; that of the labels counts.",
+    )
 
 
 def _without_data(scene: Scene) -> str:
@@ -297,6 +384,36 @@ def _without_data(scene: Scene) -> str:
         f"({scene.no_data or 'no value is declared'}); give another image, or state what "
         "is no data with nodata: none (--nodata none) and values."
     )
+
+
+def losses_on_data(scene: Scene) -> tuple[str, ...]:
+    """Say which labelled pixels hold no data, and which classes are lost with them.
+
+    Returns
+    -------
+    tuple of str
+        One sentence each; none where all labelled pixels hold data.
+    """
+    if scene.labels is None:
+        return ()
+    bare, counts = np.unique(scene.labels[~scene.valid], return_counts=True)
+    lost = {int(c): int(n) for c, n in zip(bare, counts, strict=True) if c > 0}
+    if not lost:
+        return ()
+    number, labelled = sum(lost.values()), int(np.count_nonzero(scene.labels))
+    names = {code: scene.legend[code].name for code in lost}
+    shown = listed(f"{count:,} of {names[code]}" for code, count in lost.items())
+    verb = "holds" if number == 1 else "hold"
+    told = [
+        f"{number:,} of the {labelled:,} labelled pixels {verb} no data: left out ({shown})."
+    ]
+    left = set(np.unique(scene.usable_labels).tolist())
+    gone = [names[code] for code in lost if code not in left]
+    if gone:
+        told.append(
+            f"Classes lost, because none of their pixels holds data: {listed(gone)}."
+        )
+    return tuple(told)
 
 
 def check_usable(scene: Scene) -> None:

@@ -58,6 +58,8 @@ class Scene:
     """Whether the cube was rebuilt to stand in for a measured one that is not at hand."""
     notes: tuple[str, ...] = ()
     """What the reader chose or found, one sentence each, to be shown to people."""
+    losses: tuple[str, ...] = ()
+    """Labels of the file that no pixel shows, one sentence each: shapes and classes."""
 
     def __post_init__(self) -> None:
         """Refuse cubes of another axis order and labels of another size."""

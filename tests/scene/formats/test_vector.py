@@ -163,8 +163,7 @@ def test_a_file_without_a_shape_is_said_to_have_none(tmp_path, utm):
 
 def test_one_shape_without_a_class_is_one_left_out(tmp_path, utm, shapes):
     path = save(tmp_path / "a.gpkg", shapes, kind=np.array(["Corn", None, "Oats"], object))
-    notes = read_vector_labels(path, utm).notes
-    assert "Left out: 1 shape without a class or geometry." in notes
+    assert read_vector_labels(path, utm).losses == ("1 shape without a class: left out.",)
 
 
 def test_points_label_their_pixel(tmp_path, utm):
@@ -325,8 +324,14 @@ def test_of_two_layers_with_shapes_none_is_chosen_in_silence(tmp_path, utm, shap
         path, shapely.to_wkb(shapes[:1]), [np.array([9])], ["code"],
         geometry_type="Polygon", crs=UTM, layer="later", append=True,
     )  # fmt: skip
-    with pytest.raises(LabelError, match=r"2 layers with shapes \(a, later\)"):
+    with pytest.raises(
+        LabelError, match=r"2 layers with shapes.*--label-layer.*: a, later"
+    ):
         open_labels(path, utm)
+    assert open_labels(path, utm, layer="later")[1].codes == (9,)
+    assert open_labels(path, utm, layer="a")[1].codes == (3, 7)
+    with pytest.raises(LabelError, match=r"no layer 'b' of shapes.*one of: a, later"):
+        open_labels(path, utm, layer="b")
 
 
 ENDLESS = "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) SELECT "
@@ -402,3 +407,104 @@ def test_more_shapes_than_are_read_are_refused(tmp_path, utm, shapes, monkeypatc
     path = save(tmp_path / "fields.gpkg", shapes, **{"class": [1, 2, 2]})
     with pytest.raises(LabelError, match="3 shapes, more than the 2"):
         read_vector_labels(path, utm)
+
+
+def text(*values):
+    return np.array(values, object)
+
+
+@pytest.mark.parametrize(
+    "written", [("1", "10", "2"), ("1.0", " 10 ", "2,0"), ("01", "10", "+2")]
+)
+def test_text_that_is_a_whole_number_is_that_code(tmp_path, utm, shapes, expected, written):
+    """They were numbered by the alphabet: "10" became 2, and "2" became 3."""
+    path = save(tmp_path / "a.gpkg", shapes, kind=text(*written))
+    labels, legend = open_labels(path, utm)
+    assert legend.codes == (1, 2, 10)
+    assert labels[2, 2] == 1
+    assert labels[7, 4] == 10
+    assert labels[10, 10] == 2
+
+
+def test_names_beside_numbers_take_codes_that_no_number_has(tmp_path, utm, shapes):
+    path = save(tmp_path / "a.gpkg", shapes, kind=text("Wheat", "1", "7"))
+    labels, legend = open_labels(path, utm)
+    assert dict(zip(legend.codes, legend.names, strict=True)) == {
+        1: "Class 1", 7: "Class 7", 8: "Wheat",
+    }  # fmt: skip
+    assert labels[2, 2] == 8
+
+
+def test_text_that_is_no_code_is_refused_or_a_name(tmp_path, utm, shapes):
+    path = save(tmp_path / "a.gpkg", shapes, kind=text("1", "-1", "2"))
+    with pytest.raises(LabelError, match="from 0 to 65535, found -1"):
+        open_labels(path, utm)
+    path = save(tmp_path / "b.gpkg", shapes, kind=text("700101", "700102", "700101"))
+    assert open_labels(path, utm)[1].names == ("700101", "700102")
+
+
+class TestLosses:
+    """Of what shapes and classes vanish, each is counted and named."""
+
+    def test_shapes_outside_too_small_and_under_others(self, tmp_path, utm, shapes):
+        a, _, c, _, e, f = utm.transform
+        tiny = shapely.box(c + 5.1 * a, f + 5.4 * e, c + 5.4 * a, f + 5.1 * e)
+        far = shapely.affinity.translate(shapes[0], 1e5, 0)
+        path = save(tmp_path / "a.gpkg", [*shapes, tiny, far, far, shapes[2]],
+                    kind=text("a", "b", "a", "speck", "away", "a", "a"))  # fmt: skip
+        assert read_vector_labels(path, utm).losses == (
+            "2 shapes of 7 outside the image: 1 of a, 1 of away.",
+            "1 shape of 7 without the centre of a pixel in it: 1 of speck.",
+            "1 shape of 7 wholly under other shapes: 1 of a.",
+            "Classes lost, because no shape of them labels a pixel: away, speck.",
+        )
+
+    def test_codes_without_names(self, tmp_path, utm, shapes):
+        far = shapely.affinity.translate(shapes[2], 1e5, 0)
+        path = save(tmp_path / "a.gpkg", [*shapes[:2], far], code=[1, 2, 3])
+        assert read_vector_labels(path, utm).losses == (
+            "1 shape of 3 outside the image: 1 of class 3.",
+            "Classes lost, because no shape of them labels a pixel: class 3.",
+        )
+
+    def test_shapes_without_class_or_geometry_and_of_code_0(self, tmp_path, utm, shapes):
+        path = save(tmp_path / "a.gpkg", [*shapes, None], code=[1.0, np.nan, 0.0, 2.0])
+        told = read_vector_labels(path, utm).losses
+        assert told[:2] == (
+            "1 shape without a geometry: left out.",
+            "1 shape without a class: left out.",
+        )
+        assert told[2].startswith("1 shape of code 0, which means unlabelled: left out")
+
+    def test_a_shape_seen_in_one_pixel_is_not_lost(self, tmp_path, utm):
+        boxes = [cells(utm, 0, 0, 4, 4), cells(utm, 1, 1, 3, 4), cells(utm, 2, 2, 9, 9)]
+        path = save(tmp_path / "a.gpkg", boxes, code=[5, 5, 5])
+        assert read_vector_labels(path, utm).losses == ()
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "cp1252", "iso-8859-1", "cp850"])
+@pytest.mark.parametrize("stated", [True, False])
+def test_text_of_a_shapefile_in_its_encoding(tmp_path, utm, shapes, encoding, stated):
+    """Without a .cpg, UTF-8 was read as Latin-1: Gewässer had five strange letters."""
+    if encoding == "cp850" and not stated:
+        pytest.skip("nothing tells it from Windows-1252")
+    names = np.array(["Gewässer", "Straße", "Gewässer"], object)
+    pyogrio.raw.write(
+        tmp_path / "a.shp", shapely.to_wkb(np.array(shapes, object)), [names], ["kind"],
+        geometry_type="Polygon", crs=UTM, encoding=encoding,
+    )  # fmt: skip
+    if not stated:
+        (tmp_path / "a.cpg").unlink()
+    assert open_labels(tmp_path / "a.shp", utm)[1].names == ("Gewässer", "Straße")
+
+
+def test_a_shapefile_that_states_a_wrong_encoding_is_still_read(tmp_path, utm, shapes):
+    names = np.array(["Gewässer", "Straße", "Gewässer"], object)
+    pyogrio.raw.write(
+        tmp_path / "a.shp", shapely.to_wkb(np.array(shapes, object)), [names], ["kind"],
+        geometry_type="Polygon", crs=UTM, encoding="cp1252",
+    )  # fmt: skip
+    (tmp_path / "a.cpg").write_text("UTF-8")
+    found = open_labels(tmp_path / "a.shp", utm)[1].names
+    assert len(found) == 2
+    assert found[1].startswith("Stra")

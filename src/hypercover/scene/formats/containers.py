@@ -18,7 +18,7 @@ from hypercover.scene.formats.names import classes_of, named_bands
 from hypercover.scene.formats.signature import Kind
 from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.header import kept, with_header
-from hypercover.scene.labels import LabelMap, as_codes, check_size
+from hypercover.scene.labels import LabelMap, check_size
 from hypercover.scene.lazy import LazyArray
 from hypercover.scene.memory import check_cube
 from hypercover.scene.nodata import NoData, declared, declares_nodata, plain_key
@@ -159,10 +159,13 @@ class Container:
         if values.ndim != 2:
             values = values.reshape(member.flat_shape)
         check_size(values.shape, grid, source)
-        nodata = NoData.first_of(member.attrs, values.dtype)
-        codes = as_codes(values, source, nodata)
-        known = classes_of(self.members, member)
-        return LabelMap(codes, **known, notes=(f"Labels: variable {member.name!r}.",))
+        return LabelMap.of(
+            values,
+            source,
+            nodata=NoData.first_of(member.attrs, values.dtype),
+            **classes_of(self.members, member),
+            notes=(f"Labels: variable {member.name!r}.",),
+        )
 
     def own_labels(self, grid: Grid) -> tuple[LabelMap | None, tuple[str, ...]]:
         """Return the label map that lies beside the image in this file, if just one does.
@@ -172,21 +175,23 @@ class Container:
         fitting = []
         for one in self.members:
             if one.is_numeric and one.shape == grid.shape:
+                known = classes_of(self.members, one)
+                note = f"Labels: variable {one.name!r} of the same file."
+                values = one.values()
+                nodata = NoData.first_of(one.attrs, values.dtype)
                 try:
-                    fitting.append((one, as_codes(one.values(), one.name)))
+                    labels = LabelMap.of(
+                        values, one.name, nodata=nodata, **known, notes=(note,)
+                    )
                 except LabelError:
                     continue
+                fitting.append((one, labels))
         if len(fitting) > 1:
             return None, (
                 f"{NO_LABELS} {len(fitting)} arrays could be them; name one with "
                 f"--label-variable NAME: {describe(one for one, _ in fitting)}.",
             )
-        if not fitting:
-            return None, ()
-        member, codes = fitting[0]
-        note = f"Labels: variable {member.name!r} of the same file."
-        found = LabelMap(codes, **classes_of(self.members, member), notes=(note,))
-        return found, ()
+        return (fitting[0][1] if fitting else None), ()
 
 
 def open_container(path: Path, kind: Kind) -> Container:

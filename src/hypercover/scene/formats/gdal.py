@@ -26,6 +26,7 @@ __all__ = [
     "create_raster",
     "gdal_env",
     "open_raster",
+    "read_table",
     "read_vector",
     "vector_info",
     "vector_layers",
@@ -217,21 +218,37 @@ def vector_layers(path: Path) -> npt.NDArray[np.object_]:
         return np.asarray(pyogrio.list_layers(path.absolute()), dtype=object)
 
 
-def vector_info(path: Path, layer: str | None) -> dict[str, Any]:
+def vector_info(
+    path: Path, layer: str | None, encoding: str | None = None
+) -> dict[str, Any]:
     """Say what a layer holds, as :func:`pyogrio.read_info`."""
     check_local(path)
     with _pyogrio() as pyogrio:
-        return dict(pyogrio.read_info(path.absolute(), layer=layer))
+        return dict(pyogrio.read_info(path.absolute(), layer=layer, encoding=encoding))
 
 
-def read_vector(path: Path, layer: str | None, columns: Sequence[str]) -> tuple[Any, ...]:
+def read_vector(
+    path: Path, layer: str | None, columns: Sequence[str], encoding: str | None = None
+) -> tuple[Any, ...]:
     """Read shapes as WKB and some columns of a layer, as :func:`pyogrio.raw.read`."""
+    return _read(path, layer, columns, force_2d=True, encoding=encoding)
+
+
+def read_table(
+    path: Path, layer: str, columns: Sequence[str], rows: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Read the first rows of a layer without its shapes, by column."""
+    meta, _, _, found = _read(path, layer, columns, read_geometry=False, max_features=rows)
+    return dict(zip(map(str, meta["fields"]), found, strict=True))
+
+
+def _read(
+    path: Path, layer: str | None, columns: Sequence[str], **how: Any
+) -> tuple[Any, ...]:
     check_local(path)
     with _pyogrio() as pyogrio:
         return tuple(
-            pyogrio.raw.read(
-                path.absolute(), layer=layer, columns=list(columns), force_2d=True
-            )
+            pyogrio.raw.read(path.absolute(), layer=layer, columns=list(columns), **how)
         )
 
 

@@ -35,7 +35,7 @@ def _root(path: Path) -> ET.Element | None:
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Return class names by code from the sidecar of a raster; empty without one."""
+    """Return class names by value from the sidecar of a raster, 0 included; empty without one."""
     root = _root(path)
     if root is None:
         return {}
@@ -43,7 +43,7 @@ def read_names(path: Path) -> dict[int, str]:
     if band is None:
         return {}
     names = [one.text or "" for one in band.findall("CategoryNames/Category")]
-    return {code: name.strip() for code, name in enumerate(names) if code and name.strip()}
+    return {code: name.strip() for code, name in enumerate(names) if name.strip()}
 
 
 def to_xml(legend: Legend, unlabelled: str = "Unlabelled") -> str:

@@ -9,7 +9,8 @@ from hypercover.scene.formats import pam, trailer
 from hypercover.scene.formats.envi import data_file
 from hypercover.scene.formats.raster import Layer, read_layer
 from hypercover.scene.formats.signature import Kind, kind_of
-from hypercover.scene.labels import LabelMap, as_codes
+from hypercover.scene.formats.styles import raster_style
+from hypercover.scene.labels import LabelMap
 
 __all__ = ["read_raster_labels"]
 
@@ -19,9 +20,9 @@ def _listed(text: str) -> list[str]:
 
 
 def _envi_names(tags: Mapping[str, str]) -> dict[int, str]:
-    """Names of an ENVI classification; the first is that of unlabelled pixels."""
+    """Names of an ENVI classification by value, 0 included."""
     names = _listed(tags.get("class_names", ""))
-    return {code: name for code, name in enumerate(names) if code > 0 and name}
+    return {code: name for code, name in enumerate(names) if name}
 
 
 def _hex(red: int, green: int, blue: int) -> str:
@@ -36,7 +37,9 @@ def _colors(layer: Layer, codes: list[int]) -> dict[int, str]:
 
 
 def read_raster_labels(path: Path) -> LabelMap:
-    """Read a label map with names from ENVI, ERDAS or a PAM sidecar, and its colour table.
+    """Read a label map with names from ENVI, ERDAS or a PAM sidecar, and its colours.
+
+    Those of a style beside it (``.qml``, ``.clr``) come before its colour table.
 
     Raises
     ------
@@ -47,9 +50,17 @@ def read_raster_labels(path: Path) -> LabelMap:
     """
     layer = read_layer(path)
     data = data_file(path) if kind_of(path) is Kind.ENVI_HEADER else path
-    codes = as_codes(layer.values, path, layer.nodata)
-    present = [int(code) for code in np.unique(codes) if code > 0]
-    names = trailer.read_names(path) | _envi_names(layer.tags) | pam.read_names(data)
-    return LabelMap(
-        codes, layer.grid, names, _colors(layer, present), (f"Labels: {path.name}.",)
+    present = [int(code) for code in np.unique(layer.values) if code in layer.colors]
+    labels, shades = raster_style(data).by_code()
+    names = (
+        labels | trailer.read_names(path) | _envi_names(layer.tags) | pam.read_names(data)
+    )
+    return LabelMap.of(
+        layer.values,
+        path.name,
+        nodata=layer.nodata,
+        names=names,
+        colors=_colors(layer, present) | shades,
+        grid=layer.grid,
+        notes=(f"Labels: {path.name}.",),
     )

@@ -32,7 +32,7 @@ def read_names(path: Path) -> dict[int, str]:
         return {}
     listed = content[_NAMES_AT:]
     names = (_text(listed[at : at + _NAME]) for at in range(0, len(listed), _NAME))
-    return {code: name for code, name in enumerate(names) if code and name}
+    return {code: name for code, name in enumerate(names) if name}
 
 
 def _text(raw: bytes) -> str:
