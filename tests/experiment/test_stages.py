@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from affine import Affine
 from scipy.io import savemat
 
 from hypercover.errors import LabelError
 from hypercover.experiment.schema import Experiment, MasksSpec, SceneSpec
 from hypercover.experiment.stages import fingerprint, scene_for, split_for
 from hypercover.scene.legend import Legend
+from hypercover.scene.reading import losses_on_data
 from hypercover.scene.scene import Scene
 
 
@@ -97,3 +99,35 @@ def test_a_scene_is_another_once_any_of_its_files_is(tmp_path, changed):
     assert fingerprint(experiment) == before
     os.utime(tmp_path / changed, (1, 1))
     assert fingerprint(experiment) != before
+
+
+def test_shapes_wholly_without_data_are_counted(tmp_path, scene):
+    cube = np.ones((2, 6, 6), np.float32)
+    cube[:, 0, :3] = np.nan
+    shapes = np.arange(6)[:, None] // 1 * 2 + (np.arange(6) > 2) + 1
+    whole = Scene(
+        xr.DataArray(cube, dims=("band", "y", "x")), shapes=shapes.astype(np.uint8)
+    ).with_labels(scene.labels)
+    assert losses_on_data(whole)[1] == "1 of 12 shapes wholly without data."
+
+
+def test_the_layer_of_labels_is_named_in_the_experiment(tmp_path):
+    import pyogrio
+    import shapely
+
+    place = Affine(10, 0, 500_000, 0, -10, 4_000_000)
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=6, width=6, count=1,
+                       dtype="uint8", crs="EPSG:32633", transform=place) as file:  # fmt: skip
+        file.write(np.ones((1, 6, 6), np.uint8))
+    for layer, codes in (("early", [1, 2]), ("late", [5, 7])):
+        boxes = [shapely.box(500_000 + 30 * at, 3_999_940, 500_030 + 30 * at, 4_000_000)
+                 for at in range(2)]  # fmt: skip
+        pyogrio.raw.write(
+            tmp_path / "l.gpkg", shapely.to_wkb(np.array(boxes, object)), [np.array(codes)],
+            ["code"], geometry_type="Polygon", crs="EPSG:32633", layer=layer,
+            append=layer == "late",
+        )  # fmt: skip
+    spec = {"path": tmp_path / "a.tif", "labels": tmp_path / "l.gpkg"}
+    assert scene_for(SceneSpec(**spec, label_layer="late")).legend.codes == (5, 7)
+    with pytest.raises(LabelError, match="label_layer"):
+        scene_for(SceneSpec(**spec))

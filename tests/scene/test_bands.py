@@ -46,7 +46,7 @@ def test_values_and_wavelengths_follow(scene):
     chosen = select_bands(scene, keep="2-5", drop="3")
     np.testing.assert_array_equal(chosen.cube.values, scene.cube.values[[1, 3, 4]])
     np.testing.assert_array_equal(chosen.wavelengths, scene.wavelengths[[1, 3, 4]])
-    assert chosen.notes[-1] == "3 of 6 bands are used."
+    assert chosen.notes[-1] == "3 of 6 bands are used; left out: 1, 3, 6."
 
 
 def test_numbers_stay_those_of_the_file(scene):

@@ -66,10 +66,12 @@ class MapExport:
             number, told = write_polygons(
                 made, out, minimum_area=self.minimum_area, progress=progress
             )
-            return [f"{counted(number, 'polygon')}: {out}", *([told] if told else [])]
+            said = [f"{counted(number, 'polygon')}: {out}", *([told] if told else [])]
+            return [*said, *(f"Note: {note}" for note in found.notes)]
         write_class_map(out, made.codes, made.legend, made.grid, **made.origin)
         changed = np.count_nonzero((made.codes != found.codes) & (made.codes > 0))
-        return [f"Map: {out}", f"{counted(int(changed), 'pixel')} changed class."]
+        said = [f"Map: {out}", f"{counted(int(changed), 'pixel')} changed class."]
+        return [*said, *(f"Note: {note}" for note in found.notes)]
 
     def _made(self, found: ClassMap, cleaning: Cleaning) -> ClassMap:
         """Return the map clipped and cleaned."""

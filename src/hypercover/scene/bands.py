@@ -80,8 +80,24 @@ def select_bands(
         )
     if chosen.all():
         return scene.noting(*rules)
-    kept = f"{int(chosen.sum())} of {scene.n_bands} bands are used."
+    kept = (
+        f"{int(chosen.sum())} of {scene.n_bands} bands are used; left out: "
+        f"{_ranges(scene.bands[~chosen])}."
+    )
     return scene.take_bands(np.flatnonzero(chosen).tolist()).noting(*rules, kept)
+
+
+def _ranges(numbers: npt.NDArray[np.int64]) -> str:
+    """Write band numbers as ranges.
+
+    Examples
+    --------
+    >>> _ranges(np.array([1, 2, 3, 7]))
+    '1-3, 7'
+    """
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+    shown = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return ", ".join(shown[:40]) + (" …" if len(shown) > 40 else "")
 
 
 def _parts(spec: BandSpec) -> list[str]:

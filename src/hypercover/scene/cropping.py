@@ -57,6 +57,7 @@ def rectangle(scene: Scene, rows: slice, cols: slice) -> Scene:
     cut = scene.replace(
         cube=with_grid(scene.cube.isel(y=rows, x=cols), place),
         labels=None if scene.labels is None else scene.labels[rows, cols],
+        shapes=None if scene.shapes is None else scene.shapes[rows, cols],
     )
     if cut.labels is None:
         return cut

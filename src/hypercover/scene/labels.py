@@ -53,6 +53,8 @@ class LabelMap:
     """Codes that only number a name of the file: their numbers carry no meaning."""
     zero: int | None = None
     """Code that stands for a class 0 of the file; None where 0 means unlabelled."""
+    shapes: Codes | None = None
+    """Number of the shape (y, x) that labels each pixel, from 1; None of a raster."""
 
     @classmethod
     def of(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import LabelError, SceneError
+from hypercover.errors import LabelError, SceneError, counted
 from hypercover.scene.catalog import with_known_bands
 from hypercover.scene.classcolors import class_colors
 from hypercover.scene.classtable import read_legend
@@ -262,7 +262,7 @@ def _labelled(scene: Scene, found: LabelMap, table: Legend | None) -> Scene:
     count = int(np.count_nonzero(found.codes))
     total = f"{count:,} labelled pixels of {len(legend)} classes."
     named = scene.with_labels(found.codes, legend).noting(*found.notes, total, *notes)
-    return named.replace(losses=(*scene.losses, *found.losses))
+    return named.replace(losses=(*scene.losses, *found.losses), shapes=found.shapes)
 
 
 def _with_table(found: LabelMap, table: Legend | None) -> LabelMap:
@@ -407,6 +407,15 @@ def losses_on_data(scene: Scene) -> tuple[str, ...]:
     told = [
         f"{number:,} of the {labelled:,} labelled pixels {verb} no data: left out ({shown})."
     ]
+    if scene.shapes is not None:
+        drawn, held = (
+            len(np.unique(scene.shapes[labels > 0]))
+            for labels in (scene.labels, scene.usable_labels)
+        )
+        if held < drawn:
+            told.append(
+                f"{drawn - held:,} of {counted(drawn, 'shape')} wholly without data."
+            )
     left = set(np.unique(scene.usable_labels).tolist())
     gone = [names[code] for code in lost if code not in left]
     if gone:

@@ -60,6 +60,8 @@ class Scene:
     """What the reader chose or found, one sentence each, to be shown to people."""
     losses: tuple[str, ...] = ()
     """Labels of the file that no pixel shows, one sentence each: shapes and classes."""
+    shapes: npt.NDArray[np.unsignedinteger] | None = None
+    """Number of the shape (y, x) that labels each pixel, from 1; None without shapes."""
 
     def __post_init__(self) -> None:
         """Refuse cubes of another axis order and labels of another size."""

@@ -110,3 +110,22 @@ def test_what_is_no_style_gives_no_colour(text):
 def test_a_colour_file_with_nonsense_keeps_what_is_a_colour():
     found = clr_style("# colours\n1 0 0 255\n2 0 0 256\nx 1 2 3\n3,10,20,30\n")
     assert found.colors == {"1": "#0000ff", "3": "#0a141e"}
+
+
+def test_names_of_an_attribute_table_are_read(tmp_path, utm, patches):
+    """ArcGIS and QGIS write tables of attributes, not the list of categories."""
+    raster(tmp_path / "a.tif", utm, patches)
+    columns = [("OID", 0, 0), ("Value", 0, 5), ("Count", 0, 1), ("Class_Name", 2, 2)]
+    heads = "".join(
+        f"<FieldDefn index='{at}'><Name>{name}</Name><Type>{kind}</Type><Usage>{usage}</Usage></FieldDefn>"
+        for at, (name, kind, usage) in enumerate(columns)
+    )
+    rows = "".join(
+        f"<Row index='{at}'><F>{at}</F><F>{code}</F><F>44</F><F>{name}</F></Row>"
+        for at, (code, name) in enumerate([(2, "Heide"), (1, "Moor")])
+    )
+    (tmp_path / "a.tif.aux.xml").write_text(
+        "<PAMDataset><PAMRasterBand band='1'><GDALRasterAttributeTable>"
+        f"{heads}{rows}</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>"
+    )
+    assert open_labels(tmp_path / "a.tif", utm)[1].names == ("Moor", "Heide")

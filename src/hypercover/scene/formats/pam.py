@@ -43,7 +43,41 @@ def read_names(path: Path) -> dict[int, str]:
     if band is None:
         return {}
     names = [one.text or "" for one in band.findall("CategoryNames/Category")]
-    return {code: name.strip() for code, name in enumerate(names) if name.strip()}
+    listed = {code: name.strip() for code, name in enumerate(names) if name.strip()}
+    return listed or _attribute_names(band)
+
+
+_VALUES, _NAMES = {"value", "classvalue", "code"}, {"class", "classname", "name", "label"}
+"""Columns of an attribute table by their names, where their usage is not said."""
+
+
+def _attribute_names(band: ET.Element) -> dict[int, str]:
+    """Return class names by value from the attribute table of a raster, as GIS write it."""
+    table = band.find("GDALRasterAttributeTable")
+    if table is None:
+        return {}
+    usages, heads = [], []
+    for column in table.findall("FieldDefn"):
+        usages.append((column.findtext("Usage") or "").strip())
+        heads.append((column.findtext("Name") or "").lower().replace("_", "").strip())
+    value = _column(usages, heads, "5", _VALUES)
+    name = _column(usages, heads, "2", _NAMES)
+    found: dict[int, str] = {}
+    if value is None or name is None:
+        return found
+    for row in table.findall("Row"):
+        cells = [(cell.text or "").strip() for cell in row.findall("F")]
+        number = cells[value].removesuffix(".0") if len(cells) == len(heads) else ""
+        if number.isascii() and number.isdigit() and len(number) < 7 and cells[name]:
+            found[int(number)] = cells[name]
+    return found
+
+
+def _column(usages: list[str], heads: list[str], usage: str, names: set[str]) -> int | None:
+    """Return the position of a column by its usage (5: value, 2: name), or by its name."""
+    if usage in usages:
+        return usages.index(usage)
+    return next((at for at, head in enumerate(heads) if head in names), None)
 
 
 def to_xml(legend: Legend, unlabelled: str = "Unlabelled") -> str:

@@ -97,7 +97,8 @@ def read_vector_labels(
             f"{contested:,} pixels lie in shapes of more than one class and stay unlabelled."
         )
     losses = _left_out(shapes, usable, codes)
-    losses += _lost(geometries, codes[inside], burnt, names, grid)
+    on_top = _burnt(geometries, np.arange(1, len(geometries) + 1), grid, np.uint32)
+    losses += _lost(geometries, codes[inside], burnt, on_top, names, grid)
     names, colors = _styled(vector_style(path, shapes.layer), shapes.field, names)
     return LabelMap(
         as_codes(burnt, path),
@@ -106,6 +107,7 @@ def read_vector_labels(
         notes=tuple(notes),
         losses=tuple(losses),
         nominal=nominal,
+        shapes=on_top.astype(np.min_scalar_type(len(geometries))),
     )
 
 
@@ -147,11 +149,12 @@ def _lost(
     geometries: npt.NDArray[np.object_],
     codes: npt.NDArray[np.int64],
     burnt: npt.NDArray[np.uint16],
+    on_top: npt.NDArray[np.uint32],
     names: Mapping[int, str],
     grid: Grid,
 ) -> list[str]:
     """Count the shapes that label no pixel, and name the classes that are lost with them."""
-    beside, tiny, under = _unseen(geometries, grid)
+    beside, tiny, under = _unseen(geometries, on_top, grid)
     told = []
     for where, words in (
         (beside, "outside the image"),
@@ -183,7 +186,7 @@ def _per_class(
 
 
 def _unseen(
-    geometries: npt.NDArray[np.object_], grid: Grid
+    geometries: npt.NDArray[np.object_], on_top: npt.NDArray[np.uint32], grid: Grid
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Tell which shapes lie outside, cover no centre of a pixel, or lie under others.
 
@@ -192,7 +195,6 @@ def _unseen(
     import shapely
 
     count = len(geometries)
-    on_top = _burnt(geometries, np.arange(1, count + 1), grid, np.uint32)
     seen = np.zeros(count + 1, np.bool_)
     seen[np.unique(on_top)] = True
     unseen = ~seen[1:]
