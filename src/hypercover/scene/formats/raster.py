@@ -43,6 +43,8 @@ __all__ = [
 _LONGEST_NAME = 200
 _NUMBERED = re.compile(r"band[ _]*\d+\b", re.IGNORECASE)
 """Descriptions that only count the bands, such as GDAL makes up."""
+_ALWAYS_NODATA = {"SAGA", "GSAG", "GSBG", "GS7BG", "AAIGrid", "DTED", "USGSDEM", "BT"}
+"""Formats that name a value for no data whether or not anybody asked for one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,6 +320,8 @@ def read_layer(path: Path, what: str = "label map") -> Layer:
             )
         number = masks.measured[0]
         values, nodata = dataset.read(number), _nodata(dataset, number)
+        if dataset.driver in _ALWAYS_NODATA and not (values == nodata).any():
+            nodata = None
         layer = Layer(
             values,
             grid_of_raster(dataset),
