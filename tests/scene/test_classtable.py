@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from hypercover.errors import LabelError
+from hypercover.scene.classcolors import class_colors
 from hypercover.scene.classtable import read_legend
 from hypercover.scene.legend import Legend
 from hypercover.scene.reading import open_labels
 
-WATER = Legend.of({1: "Water", 2: "Süd, Wald", 5: "Road"}, {2: "#00ff00"})
+NAMES = {1: "Water", 2: "Süd, Wald", 5: "Road"}
+WATER = Legend.of(NAMES, class_colors(NAMES, {2: "#00ff00"}))
 
 
 @pytest.mark.parametrize(

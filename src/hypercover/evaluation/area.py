@@ -249,7 +249,12 @@ def wilson(share: Floats, size: Floats) -> Floats:
     centre = (share + squared / 2) / (1 + squared)
     spread = share * (1 - share) * squared + squared**2 / 4
     half = np.sqrt(spread.clip(0)) / (1 + squared)
-    return np.asarray(np.clip(np.stack([centre - half, centre + half], axis=-1), 0, 1))
+    # Exactly 0 and 1 where the share is, which rounding would miss.
+    low, high = (
+        np.where(share == 0, 0, centre - half),
+        np.where(share == 1, 1, centre + half),
+    )
+    return np.asarray(np.clip(np.stack([low, high], axis=-1), 0, 1))
 
 
 def _share(

@@ -117,7 +117,7 @@ def _kept(
     wanted = regions.pixels >= unit
     if unit == 1:
         return regions, wanted, ""
-    least = f"of fewer than {unit} pixels"
+    least = f"of fewer than {unit}"
     return regions, wanted, _told(class_map, codes, regions, wanted, least)
 
 

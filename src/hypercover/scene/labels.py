@@ -405,7 +405,7 @@ def match_classes(
     >>> labels = LabelMap(np.array([[1, 2]], np.uint8), names={1: "forest", 2: "water"})
     >>> found = match_classes(labels, Legend.of({1: "Water", 2: "Forest"}), "the table")
     >>> found.codes.tolist(), found.names[2], found.notes
-    ([[2, 1]], 'Forest', ('Classes matched with the table by name: Forest (2), Water (1).',))
+    ([[2, 1]], 'Forest', ('Classes matched with the table by name: Water (1), Forest (2).',))
     """
     present = [int(code) for code in np.unique(labels.codes) if code > 0]
     match = _matched(present, labels, legend, renames=renames)
@@ -489,9 +489,8 @@ def _match_notes(match: _Match, labels: LabelMap, legend: Legend, whose: str) ->
     taken = match.codes
     told = []
     if match.by_name:
-        known = listed(
-            f"{legend[taken[code]].name} ({taken[code]})" for code in match.by_name
-        )
+        codes = sorted({taken[code] for code in match.by_name})
+        known = listed(f"{legend[code].name} ({code})" for code in codes)
         told.append(f"Classes matched with {whose} by name: {known}.")
     if match.by_code:
         words = listed(_renamed(code, labels, legend) for code in match.by_code)
