@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from hypercover.samples.folds import RandomFolds as RandomFolds
     from hypercover.samples.kfold import KFoldSplit as KFoldSplit
     from hypercover.samples.leakage import audit as audit
+    from hypercover.samples.leave_one_out import LeaveOneOutSplit as LeaveOneOutSplit
     from hypercover.samples.libsvm import read_libsvm as read_libsvm
     from hypercover.samples.libsvm import write_libsvm as write_libsvm
     from hypercover.samples.masks import MaskSplit as MaskSplit
@@ -99,6 +100,7 @@ _HOMES = {
     "KFoldSplit": "samples.kfold",
     "KPCA": "features.kpca",
     "KernelGridSearch": "search.grid",
+    "LeaveOneOutSplit": "samples.leave_one_out",
     "Legend": "scene.legend",
     "LocalExecutor": "jobs.local",
     "MNF": "features.mnf",

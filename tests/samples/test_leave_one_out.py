@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.ndimage import label
 
 from hypercover.errors import LabelError, SplitError
+from hypercover.samples.cross_validation import as_cv
 from hypercover.samples.leave_one_out import LeaveOneOutSplit
 from hypercover.samples.split import PARTS
 
@@ -97,6 +98,12 @@ def test_the_only_shape_of_a_class_trains_and_a_note_names_it():
 def test_what_cannot_be_judged_is_refused(labels, says):
     with pytest.raises(SplitError, match=says):
         LeaveOneOutSplit(folds=2, guard=0).split(labels)
+
+
+def test_all_folds_stand_in_a_cross_validation_of_scikit_learn():
+    folds = as_cv(LeaveOneOutSplit(folds=4, guard=1), POINTS, repeats=1, window=1)
+    assert sorted(test.tolist() for _, test in folds) == [[0], [1], [2], [3]]
+    assert all(len(train) == 4 for train, _ in folds)
 
 
 def test_more_folds_than_shapes_are_refused_with_the_number_that_works():

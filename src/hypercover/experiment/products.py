@@ -39,10 +39,15 @@ _FOLDERS = (
 
 
 def maps_made(run: RunFolder, experiment: Experiment) -> list[Path]:
-    """List the class maps that belong to the experiment."""
+    """List the class maps that belong to the experiment, that of the best model first."""
     if experiment.map is False:
         return []
-    return [made for model in experiment.models for made in _map_of(run, model)]
+    try:
+        best = result_of(run.path, "reduce")["best"]
+    except RunError:
+        best = None
+    models = sorted(experiment.models, key=lambda model: model != best)
+    return [made for model in models for made in _map_of(run, model)]
 
 
 def _emptied(folder: Path) -> None:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from hypercover.errors import SplitError
 from hypercover.samples.folds import Fold, Folds
 from hypercover.samples.kfold import KFoldSplit
+from hypercover.samples.leave_one_out import LeaveOneOutSplit
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import PARTS, Split
 
@@ -39,8 +40,8 @@ def as_cv(
 
     Parameters
     ----------
-    splitter : RandomSplit, BlockSplit, FieldSplit, ClusterSplit, KFoldSplit, MaskSplit
-        What draws; one by folds gives all its folds for each seed.
+    splitter : RandomSplit, BlockSplit, FieldSplit, ClusterSplit, MaskSplit, …
+        What draws; KFoldSplit and LeaveOneOutSplit give all their folds for each seed.
     labels : array (y, x)
         Class codes; 0 = unlabelled.
     repeats : int
@@ -82,7 +83,7 @@ def as_cv(
 def _draws(
     splitter: Splitter, labels: npt.ArrayLike, seed: int, window: int
 ) -> tuple[Split, ...]:
-    if isinstance(splitter, KFoldSplit):
+    if isinstance(splitter, KFoldSplit | LeaveOneOutSplit):
         return splitter.splits(labels, seed=seed, window=window)
     return (splitter.split(labels, seed=seed, window=window),)
 
