@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
+from hypercover.experiment.prediction import carried_nodata
 from hypercover.experiment.reading import load_experiment
 from hypercover.scene.reading import open_scene
 from hypercover.scene.writing import write_scene
@@ -84,6 +85,13 @@ def test_a_map_is_empty_where_stated_no_data_lies(filled, call):
     assert made.code == 0
     same = open_scene(again, labels=False).cube.values[0]
     np.testing.assert_array_equal(same, mapped)
+    # The model's card carries what was stated.
+    made = call("predict", out / "models/svm", filled.filled, "-o", again)
+    assert "Note: no data is -9999 too, as stated of the image" in made.out
+    np.testing.assert_array_equal(open_scene(again, labels=False).cube.values[0], mapped)
+    bytes_ = open_scene(filled.image, labels=False)
+    bytes_ = bytes_.replace(cube=(bytes_.cube.clip(0, 250)).astype("uint8"))
+    assert carried_nodata(out / "models/svm", bytes_) is None
 
 
 @pytest.mark.parametrize(

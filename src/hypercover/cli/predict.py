@@ -1,5 +1,6 @@
 """``hypercover predict``: a kept model, another image, a map."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -75,7 +76,11 @@ def command(
     from hypercover.cli.executors import executor_of_tiles
     from hypercover.cli.progress import bar
     from hypercover.experiment.mosaic import Source
-    from hypercover.experiment.prediction import check_map_names, predict_image
+    from hypercover.experiment.prediction import (
+        carried_nodata,
+        check_map_names,
+        predict_image,
+    )
     from hypercover.maps.clean import Cleaning
     from hypercover.memory import bytes_of
     from hypercover.scene.formats.products.door import product_file
@@ -93,6 +98,14 @@ def command(
     opened = str(product_file(image).absolute())
     source = Source(opened, variable, axes, nodata=stated(nodata))
     scene = source.open()
+    carried = None if nodata else carried_nodata(model, scene)
+    if carried is not None:
+        source = replace(source, nodata=carried)
+        scene = source.open()
+        say(
+            f"Note: no data is {carried} too, as stated of the image that the model was "
+            "trained on; --nodata states other values."
+        )
     tell_fill(scene)
     with bar("Predicting") as advance:
         item = predict_image(

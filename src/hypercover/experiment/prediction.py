@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.errors import CallError, ModelError
+from hypercover.classifiers.bundle import CARD
+from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.experiment.map_tiles import predict_ahead
 from hypercover.experiment.mapping import Mapping, memory_left
 from hypercover.experiment.mosaic import Source
 from hypercover.features.feature import Progress, part_of
 from hypercover.jobs.executor import Executor
+from hypercover.jobs.record import read_json
 from hypercover.maps.clean import Cleaning
 from hypercover.maps.export import write_class_map
 from hypercover.maps.predict import check_places, predict_to_files
@@ -22,9 +24,10 @@ from hypercover.maps.style import sidecars_of
 from hypercover.scene.area import area_of
 from hypercover.scene.classmap import open_class_map
 from hypercover.scene.legend import Legend
+from hypercover.scene.nodata import ALL_ZERO, holdable, parse_nodata
 from hypercover.scene.scene import Scene
 
-__all__ = ["card_legend", "check_map_names", "predict_image"]
+__all__ = ["card_legend", "carried_nodata", "check_map_names", "predict_image"]
 
 _log = logging.getLogger(__name__)
 
@@ -178,6 +181,31 @@ def card_legend(card: dict[str, Any]) -> Legend:
         raise ModelError(
             "The model does not say which classes it knows; train it again."
         ) from error
+
+
+def carried_nodata(model: Path, scene: Scene) -> str | None:
+    """Return what was stated as no data of the image that a model was trained on.
+
+    Why it exists: images of one series lack the same declaration.  Values that the
+    pixels of this one cannot hold are left out; None where nothing is left.  A card that
+    cannot be read is refused by whoever loads the model.
+    """
+    document = read_json(model / CARD) or {}
+    card = document.get("card")
+    given = card.get("nodata") if isinstance(card, dict) else None
+    if not isinstance(given, str | int | float | list):
+        return None
+    try:
+        parts = parse_nodata(given)
+    except SceneError:
+        return None
+    kept = [
+        part if isinstance(part, str) else f"{part:.17g}"
+        for part in parts
+        if part == ALL_ZERO
+        or (isinstance(part, float) and holdable(part, scene.cube.dtype))
+    ]
+    return ",".join(kept) or None
 
 
 def check_map_names(*paths: Path | None) -> None:

@@ -274,6 +274,7 @@ def _keep(
         "fwhm": None if scene.fwhm is None else scene.fwhm.tolist(),
         "band_names": None if scene.band_names is None else list(scene.band_names),
         "legend": scene.legend.to_json(),
+        "nodata": setting.experiment.scene.nodata,
         "window": spec.window,
         "features": None if chain is None else chain.text,
         "preprocessing": "scaling learnt from the training pixels alone and kept with the "
