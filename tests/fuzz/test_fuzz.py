@@ -45,7 +45,7 @@ def hang():
 
 
 def fill_memory():
-    np.ones(MEMORY, np.uint8)
+    np.ones(2 * MEMORY, np.uint8)
 
 
 def refuse():
