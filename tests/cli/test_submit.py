@@ -56,7 +56,7 @@ def test_tasks_are_done_by_hand_from_the_plan(call, fields):
     assert "reduce waits for train-main-0-svm, which has no result yet" in early.err
     assert "measured on tasks of the same kind" in call("plan", fields.experiment).out
     status = call("status", folder)
-    assert "8 tasks: 2 done, 6 open." in status.out
+    assert "9 tasks: 2 done, 7 open." in status.out
     assert f"hypercover work {folder}" in status.out
 
 
