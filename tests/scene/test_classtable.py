@@ -138,6 +138,13 @@ def test_colours_as_people_write_them(tmp_path, heads, cells):
     assert read_legend(tmp_path / "a.csv")[1].color == "#3cb44b"
 
 
+def test_a_table_without_heads(tmp_path):
+    (tmp_path / "a.csv").write_text("1;Wald;#112233\n2;Moor;\n")
+    legend = read_legend(tmp_path / "a.csv")
+    assert legend.names == ("Wald", "Moor")
+    assert legend[1].color == "#112233"
+
+
 def test_a_fault_names_its_line(tmp_path):
     (tmp_path / "a.csv").write_text("code,name\n1,a\n\nzwei,b\n")
     with pytest.raises(LabelError, match="line 4 has 'zwei' where a class code must stand"):

@@ -46,6 +46,7 @@ _HEADS = {
 }  # fmt: skip
 """Heads of columns as programs and people write them, without case and spaces; the
 first of a list that a table has is taken, and no column twice."""
+_WHOLE = re.compile(r"\d{1,9}([.,]0*)?", re.ASCII)
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 
 
@@ -150,11 +151,13 @@ def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         cells = [cell.strip() for cell in row]
         if not any(cells) or (told and reader.line_num == 1):
             continue
-        if heads is None:
+        if heads is None and not _WHOLE.fullmatch(cells[0]):
             heads = cells
             _check_heads(heads)
-        else:
-            yield f"line {reader.line_num}", _by_head(heads, cells)
+            continue
+        # A table without heads begins with a code.
+        heads = heads or ["code", "name", "color"]
+        yield f"line {reader.line_num}", _by_head(heads, cells)
 
 
 def _check_heads(heads: list[str]) -> None:
@@ -208,7 +211,7 @@ def _class(row: Mapping[str, Any], where: str) -> tuple[int, str, str | None]:
 def _code(cell: object, where: str) -> int:
     """Read a code, which spreadsheets may write as 1.0 or 1,0."""
     text = _text_of(cell)
-    if not re.fullmatch(r"\d{1,9}([.,]0*)?", text, re.ASCII):
+    if not _WHOLE.fullmatch(text):
         raise LabelError(
             f"{where} has {text[:40]!r} where a class code must stand; {_HOW}."
         )
