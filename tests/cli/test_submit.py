@@ -201,6 +201,32 @@ def test_each_process_of_a_network_is_given_its_memory(call, fields):
     assert "1 core, 8.0 GiB" in call(*words, *models, "--processes", 8).out
 
 
+def test_networks_alone_go_to_the_partition_of_gpus(call, fields):
+    folder = fields.folder / "run"
+    words = ["submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", "--gpus", 1,
+             "--partition", "main", "--set", "models={cnn: {kind: cnn, window: 3, epochs: 2}}"]  # fmt: skip
+    said = call(*words, "--gpu-partition", "gpus", "--gpu-cpus", 6, "--gpu-mem", "9GiB")
+    assert "What has GPUs is given 1 GPU, 6 cores, 9.0 GiB, 01:00:00, in gpus." in said.out
+    assert "The rest is given 1 core, 2.0 GiB, 01:00:00." in said.out
+    scripts = {path: path.read_text() for path in (folder / "jobs").glob("*.sh")}
+    with_gpus = [text for text in scripts.values() if "--gres=gpu:1" in text]
+    assert 0 < len(with_gpus) < len(scripts)
+    for text in scripts.values():
+        assert ("--partition=gpus" in text) == (text in with_gpus)
+    assert "Note: what needs no GPU goes to main too" in call(*words).out
+
+
+def test_memory_of_a_core_takes_the_place_of_that_of_a_machine(call, fields, no_site):
+    no_site.parent.mkdir(parents=True)
+    no_site.write_text("memory: 3GiB\n")
+    folder = fields.folder / "run"
+    words = ["submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run"]
+    assert "3.0 GiB" in call(*words).out
+    assert "1 core, 1.0 GiB a core" in call(*words, "--mem-per-cpu", "1GiB").out
+    assert call(*words, "--mem", "none").code == 0
+    assert "--mem" not in next((folder / "jobs").glob("*.sh")).read_text()
+
+
 def test_what_a_batch_system_cannot_be_asked_leaves_nothing(call, fields):
     folder = fields.folder / "a run"
     words = [
@@ -247,7 +273,7 @@ def test_one_folder_takes_one_submission_at_a_time(call, fields, login_node):
         for words in (["submit", fields.experiment, "-o", folder, *WITHOUT],
                       ["run", fields.experiment, "-o", folder], ["resume", folder]):  # fmt: skip
             assert f"The jobs {job} are at work in" in call(*words).sentence
-        assert "waiting" in call("status", folder).out
+        assert "1-scene waits: BeginTime" in call("status", folder).out
         # an experiment that is changed after it was submitted
         path = folder / "experiment.yaml"
         document = yaml.safe_load(path.read_text())
@@ -323,7 +349,7 @@ def test_the_site_says_what_is_always_asked_for(call, fields, no_site):
     assert said.code == 0, said.err
     text = next((folder / "jobs").glob("*.sh")).read_text()
     for line in ("#PBS -q q1h", "#PBS -A lp_x", "#PBS -l walltime=01:30:00",
-                 "#PBS -l select=1:ncpus=1:mem=3072mb", "module load Python/3.11"):  # fmt: skip
+                 "#PBS -l select=1:ncpus=1:mem=3072mb", "load_module Python/3.11"):  # fmt: skip
         assert line in text.splitlines()
 
 

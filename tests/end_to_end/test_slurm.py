@@ -35,7 +35,7 @@ def test_an_experiment_comes_to_the_same_on_slurm(desk, cluster, scene, tmp_path
     assert "3-reduce: job" in said
     local = desk.shell("run", path, "-o", tmp_path / "here", "--workers", 1)
     assert local.returncode == 0, local.stderr
-    watched = cluster.call("status", folder, "--watch")
+    watched = cluster.call("status", folder, "--watch", "--interval", 1)
     assert "8 tasks: 8 done." in watched, (watched, cluster.outputs(folder))
     assert desk.figures_of(folder) == desk.figures_of(tmp_path / "here")
     same_files(tmp_path / "here", folder, "models/*/*", "predictions/*", "split.*")
@@ -50,7 +50,7 @@ def test_two_models_with_maps_come_to_the_same_on_slurm(desk, cluster, scene, tm
     assert local.returncode == 0, local.stderr
     folder = tmp_path / "sent"
     cluster.call("submit", path, "-o", folder, "--scheduler", "slurm", "--array-chunk", 1)
-    watched = cluster.call("status", folder, "--watch")
+    watched = cluster.call("status", folder, "--watch", "--interval", 1)
     assert "17 tasks: 17 done." in watched, (watched, cluster.outputs(folder))
     assert desk.figures_of(folder) == desk.figures_of(tmp_path / "here")
     same_files(tmp_path / "here", folder, "models/**/weights.safetensors", "predictions/*")
@@ -69,7 +69,7 @@ def test_a_search_of_25_cells_and_10_folds_comes_to_the_same_on_slurm(
         "submit", path, "-o", folder, "--search", "--scheduler", "slurm", "--array-chunk", 1
     )
     assert "5 tasks in 5 elements" in said
-    watched = cluster.call("status", folder, "--watch")
+    watched = cluster.call("status", folder, "--watch", "--interval", 1)
     assert "7 tasks: 7 done." in watched, (watched, cluster.outputs(folder / "search"))
     assert counts(folder) == counts(tmp_path / "here")
 

@@ -86,7 +86,7 @@ def worker_of(sent: SimpleNamespace) -> int:
 
 def finished(desk, cluster, folder: Path, wanted: SimpleNamespace) -> str:
     """Wait for the end, and check that all is there as if nothing had gone wrong."""
-    watched = cluster.call("status", folder, "--watch")
+    watched = cluster.call("status", folder, "--watch", "--interval", 1)
     assert "8 tasks: 8 done." in watched, (watched, cluster.outputs(folder))
     assert desk.figures_of(folder) == wanted.figures
     assert len(list((folder / "predictions").iterdir())) == len(MODELS)
@@ -95,7 +95,7 @@ def finished(desk, cluster, folder: Path, wanted: SimpleNamespace) -> str:
 
 def test_a_cancelled_element(desk, cluster, sent, wanted):
     cluster.slurm.call("scancel", sent.job)
-    watched = cluster.call("status", sent.folder, "--watch")
+    watched = cluster.call("status", sent.folder, "--watch", "--interval", 1)
     assert "train-main-3-forest gone: its job was cancelled" in watched
     assert "hypercover resume" in watched
     kept = (sent.folder / "tasks" / "train-main-3-svm.json").read_bytes()
@@ -112,8 +112,8 @@ def test_a_killed_worker_is_tried_again(desk, cluster, sent, wanted):
 def test_a_killed_job(desk, cluster, sent, wanted):
     (parent,) = processes("work", sent.folder, sent.task)
     os.kill(parent, signal.SIGKILL)
-    watched = cluster.call("status", sent.folder, "--watch")
-    assert "train-main-3-forest gone: its job ended without a word" in watched
+    watched = cluster.call("status", sent.folder, "--watch", "--interval", 1)
+    assert "train-main-3-forest gone: its job ended without a result" in watched
     cluster.call("resume", sent.folder)
     finished(desk, cluster, sent.folder, wanted)
 
@@ -159,7 +159,7 @@ def test_a_task_that_always_fails(desk, cluster, scene, tmp_path):
     path = desk.experiment(scene, tmp_path, models=models, map=False)
     folder = tmp_path / "run"
     submit(cluster, path, folder)
-    watched = cluster.call("status", folder, "--watch")
+    watched = cluster.call("status", folder, "--watch", "--interval", 1)
     assert "8 tasks: 4 done, 1 failed, 3 held up." in watched
     log = folder / "tasks" / "train-main-3-forest.log"
     assert "train-main-3-forest failed: sklearn.ensemble.RandomForest" in watched
@@ -185,7 +185,7 @@ def network(desk, scene, tmp_path) -> Callable[[int], Path]:
 
 def went_on(desk, cluster, path: Path, folder: Path, job: str) -> None:
     """Check that a training was stopped, sent back, and came to the same bits."""
-    watched = cluster.call("status", folder, "--watch")
+    watched = cluster.call("status", folder, "--watch", "--interval", 1)
     assert "7 tasks: 7 done." in watched, (watched, cluster.outputs(folder))
     assert "Stopped before the time limit" in cluster.outputs(folder)
     assert cluster.slurm.restarts(job) >= 1
@@ -242,7 +242,7 @@ def test_a_full_disk(desk, cluster, wanted, small_disk):
                 file.flush()
         except OSError:
             pass
-    watched = cluster.call("status", folder, "--watch")
+    watched = cluster.call("status", folder, "--watch", "--interval", 1)
     assert "8 done" not in watched
     assert not (folder / "metrics.json").exists()
     filler.unlink()
@@ -274,7 +274,7 @@ def test_a_rank_that_is_killed_on_one_of_two_nodes(desk, cluster, scene, tmp_pat
              if pid not in launchers and b"srun" not in comm(pid)]  # fmt: skip
     assert len(ranks) == 2
     os.kill(ranks[-1], signal.SIGKILL)
-    watched = cluster.call("status", folder, "--watch")
+    watched = cluster.call("status", folder, "--watch", "--interval", 1)
     assert "7 tasks: 7 done." in watched, (watched, cluster.outputs(folder))
     both, one = model_of(folder), model_of(tmp_path / "alone")
     assert both["training"]["processes"] == 2

@@ -1,6 +1,7 @@
 """Trivial tasks, for this process and for those it starts."""
 
 import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -134,6 +135,37 @@ def shared_tasks(tmp_path_factory):
     """The same for all tests of a file, whose processes outlive a test."""
     with pytest.MonkeyPatch.context() as patch:
         yield _install(tmp_path_factory.mktemp("tasks"), patch)
+
+
+_INTRUDER = """
+import os, sys
+from distributed import Client, Security
+own = Security.temporary()
+os.setgid(65534)
+os.setuid(65534)
+try:
+    client = Client(sys.argv[1], security=own if sys.argv[2] == "own" else None, timeout=1)
+    print(client.submit(os.getuid).result(timeout=5), flush=True)
+except Exception as error:
+    print("refused", type(error).__name__, flush=True)
+# Dask would wait for what it cannot reach.
+os._exit(0)
+"""
+"""Another user of the machine, without keys or with keys of their own."""
+
+
+@pytest.fixture
+def intruded():
+    """Say what comes of running code at a Dask scheduler as another user."""
+    if os.getuid() != 0:
+        pytest.skip("NO OTHER USER WAS TRIED ON DASK: only root can become one")
+
+    def tried(address: str, keys: str = "none") -> str:
+        words = [sys.executable, "-c", _INTRUDER, address, keys]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+        return done.stdout.split()[0]
+
+    return tried
 
 
 @pytest.fixture

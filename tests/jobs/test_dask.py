@@ -7,8 +7,10 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from pbs_double import pbs_double
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from hypercover.errors import CallError, ModelError, RunError
@@ -155,39 +157,13 @@ def test_a_worker_is_held_to_the_threads_it_has(monkeypatch):
     assert held <= {3}
 
 
-INTRUDER = """
-import os, sys
-from distributed import Client, Security
-own = Security.temporary()
-os.setgid(65534)
-os.setuid(65534)
-try:
-    client = Client(sys.argv[1], security=own if sys.argv[2] == "own" else None, timeout=1)
-    print(client.submit(os.getuid).result(timeout=5), flush=True)
-except Exception as error:
-    print("refused", type(error).__name__, flush=True)
-# Dask would wait for what it cannot reach.
-os._exit(0)
-"""
-"""Another user of the machine, without keys or with keys of their own."""
-
-
-def intruded(address, keys="none"):
-    """Return what came of running code at a scheduler as another user."""
-    if os.getuid() != 0:
-        pytest.skip("NO OTHER USER WAS TRIED ON DASK: only root can become one")
-    words = [sys.executable, "-c", INTRUDER, address, keys]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
-    return done.stdout.split()[0]
-
-
 def test_another_user_runs_no_code_on_the_workers_of_this_machine(
-    tmp_path, module, cluster
+    tmp_path, registry, cluster, intruded
 ):
     """Dask runs what it is sent as whoever started it, and any user reaches its port."""
     # The intruder knows how: a cluster without keys runs the code.
     assert intruded(cluster.scheduler_address) == "0"
-    plan = squares(module)
+    plan = squares(registry)
     plan.save(tmp_path)
     executor = DaskExecutor(workers=1)
     executor.open(plan, tmp_path, lambda *_said: None)
@@ -232,7 +208,7 @@ def test_a_job_of_a_worker_asks_for_what_is_wanted(tmp_path, where, spec):
     job = getattr(dask_jobqueue, dask_cluster.BATCH[where]).job_cls
     own = {name: value for name, value in asked.items() if name != "scheduler_options"}
     script = job(scheduler="tcp://127.0.0.1:1", name="w", **own).job_script()
-    for said in ("fast", "a1", "02:00:00", "module load cuda/12", "--constraint=k80"):
+    for said in ("fast", "a1", "02:00:00", "load_module cuda/12", "--constraint=k80"):
         assert said in script
     assert "--nthreads 1" in script
     assert "None" not in script
@@ -396,3 +372,64 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, registry,
     finished = {path.stem for path in (folder / "tasks").glob("s[0-9].json")}
     assert run_plan(plan, folder, InProcessExecutor())["sum"] == 55
     assert all(marks(folder)[f"square {name[1:]}"] == 1 for name in finished)
+
+
+@pytest.mark.parametrize("dialect", ["torque", "pro"])
+def test_another_user_runs_no_code_on_workers_of_a_batch_system(
+    tmp_path, registry, intruded, monkeypatch, dialect
+):
+    """On a stand-in for PBS; what Slurm makes of it is in ``test_dask_slurm.py``."""
+    plan = squares(registry)
+    plan.save(tmp_path)
+    settings = {"interface": "lo"}
+    where = {"torque": "pbs-torque", "pro": "pbs-pro"}[dialect]
+    executor = DaskExecutor(where, workers=1, memory="1GiB", settings=settings)
+    with (
+        TemporaryDirectory(prefix="pbs-") as home,
+        pbs_double(Path(home) / "d", dialect) as double,
+    ):
+        monkeypatch.setenv("PATH", double.path)
+        executor.open(plan, tmp_path, lambda *_said: None)
+        try:
+            keys = list((tmp_path / "tasks" / "dask").glob(".dask-jobqueue.worker.*"))
+            assert len(keys) == 3
+            assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
+            address = executor._cluster.client.scheduler.address
+            assert intruded(address) == intruded(address, "own") == "refused"
+            task = plan.task("s2")
+            executor.submit(task)
+            until(lambda: executor.wait(1.0) or executor.state(task) is State.DONE)
+            assert executor.state(task) is State.DONE
+        finally:
+            executor.close()
+    assert not list((tmp_path / "tasks" / "dask").glob(".dask-jobqueue.worker.*"))
+
+
+def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
+    with pytest.raises(CallError, match="Dask's jobs can name no folder with spaces"):
+        dask_cluster._shared_place(Demand(1, 1, logs=tmp_path / "a b"))
+
+
+@pytest.mark.parametrize(
+    ("wishes", "slurm", "torque", "pro"),
+    [
+        ({"memory": "none"}, None, "nodes=1:ppn=2", "select=1:ncpus=2"),
+        (
+            {"memory_per_cpu": "1GiB"},
+            "--mem-per-cpu=1024M",
+            "nodes=1:ppn=2,mem=2147483648B",
+            "select=1:ncpus=2:mem=2147483648B",
+        ),
+    ],
+)
+def test_memory_of_workers_can_be_left_out_or_asked_for_by_the_core(
+    wishes, slurm, torque, pro
+):
+    demand = Demand(1, 2, wanted=Wanted(cpus=2, **wishes))
+    asked = dask_cluster._job_settings("slurm", demand)
+    assert asked["job_directives_skip"] == ["--mem="]
+    assert [line for line in asked.get("job_extra_directives", []) if "mem" in line] == (
+        [slurm] if slurm else []
+    )
+    for where, spec in (("pbs-torque", torque), ("pbs-pro", pro)):
+        assert dask_cluster._job_settings(where, demand)["resource_spec"] == spec

@@ -133,3 +133,15 @@ def test_every_result_arrives_once_whoever_dies(
             with suppress(AssertionError):
                 cluster.start_node(node)
     cluster.wait(lambda: not cluster.call("squeue", "-h", "-t", "running,pending"), 60)
+
+
+def test_another_user_runs_no_code_on_the_workers(cluster, registry, tmp_path, intruded):
+    plan, executor = plan_of(registry), workers(1)
+    plan.save(tmp_path)
+    executor.open(plan, tmp_path, lambda *_said: None)
+    try:
+        address = executor._cluster.client.scheduler.address
+        assert intruded(address) == intruded(address, "own") == "refused"
+    finally:
+        executor.close()
+    assert run_plan(plan, tmp_path, workers(1))["sum"] == sum(n * n for n in range(COUNT))

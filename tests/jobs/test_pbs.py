@@ -14,6 +14,7 @@ import subprocess
 import pytest
 
 from hypercover.errors import CallError
+from hypercover.jobs.batch import Place
 from hypercover.jobs.executor import State
 from hypercover.jobs.pbs import PBSPro, Torque
 from hypercover.jobs.script import script_of
@@ -31,6 +32,7 @@ COMMON = {
     "-o": r"/\S*",
     "-r": r"y|n",
     "-S": r"/bin/bash",
+    "-W": r"umask=0[0-7]{3}",
 }
 TORQUE = COMMON | {
     "-t": r"\d+-\d+",
@@ -93,6 +95,27 @@ def test_scripts_are_of_their_dialect(tmp_path, dialect, wishes, elements, kind)
     assert ("mem=3072mb" in asked) == ("memory" in wishes)
     ranges = [value for option, value in options if option in ("-t", "-J")]
     assert ranges == ([] if dialect == "pro" and elements == 1 else [f"1-{elements}"])
+
+
+@pytest.mark.parametrize("dialect", PARTS)
+def test_what_needs_no_gpu_never_asks_for_the_queue_of_gpus(tmp_path, dialect):
+    system, grammar = PARTS[dialect]
+    apart = {"partition": "q1d", "gpu_partition": "gpus", "gpus": 2, "gpu_cpus": 8,
+             "memory_per_cpu": "1GiB"}  # fmt: skip
+    plain = dict(parsed(made(system, tmp_path, **apart), grammar))
+    text = made(system, tmp_path, kind="gpu", **apart)
+    gpu = dict(parsed(text, grammar))
+    assert (plain["-q"], gpu["-q"]) == ("q1d", "gpus")
+    # Not every PBS knows memory of a core.
+    assert "mem=8192mb" in text
+    assert "ppn=8:gpus=2" in text or "ncpus=8:ngpus=2" in text
+
+
+@pytest.mark.parametrize("dialect", PARTS)
+def test_memory_can_be_left_out(tmp_path, dialect):
+    system, grammar = PARTS[dialect]
+    options = parsed(made(system, tmp_path, memory="none"), grammar)
+    assert not [value for option, value in options if option == "-l" and "mem" in value]
 
 
 def test_neither_dialect_takes_the_other(tmp_path):
@@ -169,9 +192,9 @@ def test_where_jobs_stand_is_read_from_qstat(tmp_path, monkeypatch, dialect):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     jobs = ["17[].head", "18[].head" if dialect == "torque" else "18.head"]
     assert PARTS[dialect][0].states(jobs) == {
-        (jobs[0], 1): State.RUNNING,
-        (jobs[0], 2): State.WAITING,
-        (jobs[1], 1): State.WAITING,
+        (jobs[0], 1): Place(State.RUNNING),
+        (jobs[0], 2): Place(State.WAITING),
+        (jobs[1], 1): Place(State.WAITING),
     }
 
 
@@ -207,4 +230,4 @@ def test_a_real_qsub_takes_the_script(tmp_path, slurm, monkeypatch):
     if dialect_of(qsub) == "slurm":
         slurm.call("scancel", re.match(r"\d+", number)[0])
     else:
-        system.cancel([number])
+        system.cancel(number, 3)

@@ -8,7 +8,7 @@ import pytest
 
 from hypercover.errors import CallError
 from hypercover.experiment.task_kinds import REGISTRY
-from hypercover.jobs.batch import job_in
+from hypercover.jobs.batch import Place, job_in
 from hypercover.jobs.dask import DaskExecutor
 from hypercover.jobs.executor import State
 from hypercover.jobs.plan import Plan, Task
@@ -19,11 +19,12 @@ from hypercover.jobs.stages import Array
 from hypercover.jobs.wanted import Wanted
 
 
-def made(folder, *, kind="plain", processes=1, **wishes) -> str:
+def made(folder, *, kind="plain", processes=1, title="run", **wishes) -> str:
     array = Array("2-train", (("a", "b"), ("c",)), kind, ("1-scene",))
     return script_of(
         array, Slurm(), Wanted(**wishes), folder=folder, place=folder / "jobs",
         command=["/opt/h/bin/hypercover"], python=["/opt/h/bin/python"], processes=processes,
+        title=title,
     )  # fmt: skip
 
 
@@ -37,8 +38,53 @@ def test_what_is_asked_for_is_written(tmp_path):
                   "--gres=gpu:2", "--cpus-per-task=4", "--mem=3072M", "--requeue",
                   "--signal=B:USR1@120", "--constraint=k80"):  # fmt: skip
         assert f"#SBATCH {asked}" in lines
-    assert "module load cuda/12" in lines
+    assert "load_module cuda/12" in lines
     assert "--gres" not in made(tmp_path, gpus=2)
+
+
+def test_what_needs_no_gpu_never_asks_for_the_partition_of_gpus(tmp_path):
+    apart = {"partition": "main", "gpu_partition": "gpus", "gpus": 2, "cpus": 2, "gpu_cpus": 8,
+             "memory": "1GiB", "gpu_memory": "3GiB"}  # fmt: skip
+    plain, gpu = made(tmp_path, **apart), made(tmp_path, kind="gpu", **apart)
+    for line in ("--partition=main", "--cpus-per-task=2", "--mem=1024M"):
+        assert f"#SBATCH {line}\n" in plain
+    for line in ("--partition=gpus", "--cpus-per-task=8", "--mem=3072M", "--gres=gpu:2"):
+        assert f"#SBATCH {line}\n" in gpu
+    assert "gpus" not in plain.replace(str(tmp_path), "")
+    assert "=main" not in gpu
+    assert "--threads 8" in gpu
+    # The default of the site is not the partition of GPUs either.
+    assert "--partition" not in made(tmp_path, gpu_partition="gpus", gpus=2)
+
+
+def test_memory_is_asked_for_as_a_site_wants(tmp_path):
+    assert "--mem" not in made(tmp_path, memory="none")
+    shared = made(tmp_path, memory_per_cpu="2GiB", cpus=4)
+    assert "#SBATCH --mem-per-cpu=2048M\n" in shared
+    assert "--mem=" not in shared
+
+
+def test_a_job_is_called_by_its_run_and_stage(tmp_path):
+    assert "#SBATCH --job-name=fields-2-train\n" in made(tmp_path, title="fields")
+
+
+@pytest.mark.parametrize(
+    ("module", "loads"),
+    [
+        ("return 1", False),
+        # as version 3.2 fails
+        ("echo ERROR:105 >&2; return 0", False),
+        ("LOADEDMODULES=$LOADEDMODULES:$2/12.1", True),
+        ("LOADEDMODULES=$LOADEDMODULES:other", True),
+    ],
+)
+def test_work_begins_only_with_its_modules(tmp_path, module, loads):
+    text = made(tmp_path, modules=["cuda"]).replace(
+        "#!/bin/bash", f"#!/bin/bash\nLOADEDMODULES=gcc\nmodule() {{ {module}; }}"
+    )
+    (tmp_path / "told").touch()
+    code, calls = run(tmp_path, text, hypercover="exit 0")
+    assert (code, bool(calls)) == ((0, True) if loads else (1, False))
 
 
 def test_the_tasks_of_an_element_stand_in_its_line():
@@ -130,17 +176,22 @@ def test_a_network_is_judged_only_once_it_is_trained(tmp_path):
 
 
 def test_where_jobs_stand_is_read_without_accounting(tmp_path, monkeypatch):
-    said = "7|1|COMPLETED\n7|2|RUNNING\n7|3|PENDING\n7|4|TIMEOUT\n7|5|CANCELLED\n70|1|RUNNING\n7|N/A|RUNNING\n"
+    said = (
+        "7|1|COMPLETED|None\n7|2|RUNNING|None\n7|3|PENDING|Resources\n7|4|TIMEOUT|TimeLimit\n"
+        "7|5|CANCELLED|None\n7|6|PENDING|(launch failed|requeued held)\n70|1|RUNNING|None\n"
+        "7|N/A|RUNNING|None\n"
+    )
     program = tmp_path / "squeue"
     program.write_text(f"#!/bin/bash\ncat <<'E'\n{said}E\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert Slurm().states(["7"]) == {
-        ("7", 1): State.DONE,
-        ("7", 2): State.RUNNING,
-        ("7", 3): State.WAITING,
-        ("7", 4): State.FAILED,
-        ("7", 5): State.CANCELLED,
+        ("7", 1): Place(State.DONE, "COMPLETED"),
+        ("7", 2): Place(State.RUNNING),
+        ("7", 3): Place(State.WAITING, "Resources"),
+        ("7", 4): Place(State.FAILED, "TIMEOUT, TimeLimit"),
+        ("7", 5): Place(State.CANCELLED, "CANCELLED"),
+        ("7", 6): Place(State.WAITING, "(launch failed|requeued held)"),
     }
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercover.errors import CallError
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.registry import Registry, TaskKind
 from hypercover.jobs.stages import arrays_of
@@ -124,3 +125,17 @@ def test_the_last_array_waits_for_all_others():
 @pytest.mark.parametrize("names", [[], ["nobody"]])
 def test_nothing_to_do_is_no_array(names):
     assert arrays_of(fan(2), names, kinds={}, seconds={}) == ()
+
+
+def test_an_array_is_no_larger_than_the_system_takes():
+    arrays = sent(fan(25), 400.0, chunk=1, most=10)
+    assert [len(array.elements) for array in arrays] == [1, 10, 10, 5, 1]
+    assert arrays[4].after == tuple(array.name for array in arrays[:4])
+    assert len({array.name for array in arrays}) == 5
+
+
+def test_too_many_arrays_are_refused_with_what_to_change():
+    with pytest.raises(
+        CallError, match=r"1002 elements would need 102 .*--array-chunk, now 1"
+    ):
+        sent(fan(1000), 400.0, chunk=1, most=10)

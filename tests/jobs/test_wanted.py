@@ -15,6 +15,12 @@ def test_wishes_come_back_from_their_file():
     assert Wanted.model_validate(wanted.model_dump(mode="json")) == wanted
 
 
+def test_memory_can_be_left_to_the_site():
+    wanted = Wanted(memory="none", gpu_memory="none", memory_per_cpu="1GiB")
+    assert Wanted.model_validate(wanted.model_dump(mode="json")) == wanted
+    assert (wanted.memory, wanted.memory_per_cpu) == (0, 2**30)
+
+
 @pytest.mark.parametrize(
     "wish",
     [
@@ -33,6 +39,10 @@ def test_wishes_come_back_from_their_file():
         {"directives": ["-" * 201]},
         {"memory": "4"},
         {"memory": "1kB"},
+        {"memory": "4GiB", "memory_per_cpu": "1GiB"},
+        {"memory_per_cpu": "none"},
+        {"gpu_partition": "a b"},
+        {"gpu_cpus": 0},
         {"cpus": 0},
         {"gpus": -1},
         {"nodes": 10**9},

@@ -10,7 +10,11 @@ __all__ = [
     "CPUS",
     "DIRECTIVE",
     "GPUS",
+    "GPU_CPUS",
+    "GPU_MEM",
+    "GPU_PARTITION",
     "MEM",
+    "MEM_PER_CPU",
     "MODULE",
     "NODES",
     "PARTITION",
@@ -33,7 +37,28 @@ GPUS = Annotated[
 CPUS = Annotated[int | None, typer.Option(min=1, help="Cores of an element (default: 1).")]
 MEM = Annotated[
     str | None,
-    typer.Option(help="Memory of an element, such as 4GiB (default: by the estimates)."),
+    typer.Option(
+        help="Memory of an element, such as 4GiB (default: by the estimates), or none to "
+        "leave it to the site."
+    ),
+]
+MEM_PER_CPU = Annotated[
+    str | None, typer.Option(help="Memory for each core, such as 2GiB, instead of --mem.")
+]
+GPU_PARTITION = Annotated[
+    str | None,
+    typer.Option(
+        help="Partition or queue of what is given GPUs (default: --partition); nothing else "
+        "goes there."
+    ),
+]
+GPU_CPUS = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cores of what is given GPUs (default: --cpus)."),
+]
+GPU_MEM = Annotated[
+    str | None,
+    typer.Option(help="Memory of what is given GPUs (default: --mem)."),
 ]
 NODES = Annotated[
     int | None,

@@ -16,7 +16,7 @@ def command(run: PREPARED) -> None:
     from hypercover.experiment.prepared import prepared_folder
     from hypercover.experiment.task_kinds import REGISTRY
     from hypercover.jobs.plan import Plan
-    from hypercover.jobs.submission import Submission, at_work
+    from hypercover.jobs.submission import Submission, at_work, cancel_jobs, sweep_empty
 
     folder = prepared_folder(run)
     submission = Submission.load(folder)
@@ -27,6 +27,8 @@ def command(run: PREPARED) -> None:
     if submission is None or not busy:
         say("No job of this run waits or runs.")
         return
-    submission.system.cancel(busy)
+    cancel_jobs(submission, busy)
+    submission.model_copy(update={"cancelled": True}).save(folder)
+    sweep_empty(submission, folder)
     again = shlex.join(["hypercover", "resume", str(folder)])
     say(f"Cancelled: {', '.join(busy)}. To go on: {again}")

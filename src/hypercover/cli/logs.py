@@ -30,7 +30,8 @@ def command(
     from hypercover.jobs.submission import scripts_folder
 
     prepared = find_prepared(run)
-    found = look(prepared).tasks
+    seen = look(prepared)
+    found, found_jobs = seen.tasks, seen.submission
     lost = [one.name for one in found.values() if one.word in ("failed", "gone")]
     names = selected(prepared.plan, task) if task else lost
     if not names:
@@ -42,6 +43,11 @@ def command(
         say(*(lines if task else lines[-_TAIL:]))
         if one.home:
             array, _, element = one.home.rstrip("]").partition("[")
-            printed = scripts_folder(prepared.folder) / f"{array}-{element}.out"
-            if printed.exists():
-                say(f"Its job printed into {printed}")
+            place = scripts_folder(prepared.folder)
+            printed = [place / f"{array}-{element}.out"]
+            if found_jobs is not None:
+                patterns = found_jobs.system.printed(one.place[0], one.place[1])
+                printed += [path for each in patterns for path in place.glob(each)]
+            for path in printed:
+                if path.exists() and path.stat().st_size:
+                    say(f"Its job printed into {path}")

@@ -17,6 +17,10 @@ def command(
     gpus: batch.GPUS = None,
     cpus: batch.CPUS = None,
     mem: batch.MEM = None,
+    mem_per_cpu: batch.MEM_PER_CPU = None,
+    gpu_partition: batch.GPU_PARTITION = None,
+    gpu_cpus: batch.GPU_CPUS = None,
+    gpu_mem: batch.GPU_MEM = None,
     nodes: batch.NODES = None,
     array_chunk: batch.ARRAY_CHUNK = None,
     module: batch.MODULE = None,
@@ -28,7 +32,7 @@ def command(
 
     Example: hypercover resume runs/fixed --time 4h
     """
-    from hypercover.cli.submitting import given_wishes, submit_and_show
+    from hypercover.cli.submitting import given_wishes, joined_wishes, submit_and_show
     from hypercover.experiment.prepared import find_prepared
     from hypercover.experiment.site import wanted_of
     from hypercover.jobs.submission import Submission, check_idle
@@ -47,10 +51,14 @@ def command(
         gpus=gpus,
         cpus=cpus,
         memory=mem,
+        memory_per_cpu=mem_per_cpu,
+        gpu_partition=gpu_partition,
+        gpu_cpus=gpu_cpus,
+        gpu_memory=gpu_mem,
         nodes=nodes,
         array_chunk=array_chunk,
         modules=module,
         directives=directive,
     )
-    wanted = wanted_of(submission.wanted.model_dump() | given)
+    wanted = wanted_of(joined_wishes(submission.wanted.model_dump(), given))
     submit_and_show(prepared, submission.scheduler, wanted)

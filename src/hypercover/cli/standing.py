@@ -14,14 +14,13 @@ from hypercover.cli.progress import duration
 from hypercover.cli.tables import new_console, say, show
 from hypercover.errors import counted
 from hypercover.experiment.prepared import Prepared
+from hypercover.jobs.batch import Reasons
 from hypercover.jobs.executor import State
-from hypercover.jobs.standing import TaskStanding, Word, standing_of
-from hypercover.jobs.submission import Submission, places_of
+from hypercover.jobs.standing import TaskStanding, Word, standing_of, with_reasons
+from hypercover.jobs.submission import Submission, places_of, sweep_empty
 
 __all__ = ["Look", "look", "show_standing"]
 
-_PAUSE = 3.0
-"""Seconds between two looks."""
 _WORDS: tuple[Word, ...] = (
     "done",
     "running",
@@ -58,25 +57,49 @@ def look(prepared: Prepared) -> Look:
     submission = Submission.load(prepared.folder)
     places = places_of(submission)
     found = standing_of(prepared.plan, prepared.folder, submission, places)
-    states = set((places or {}).values())
+    if submission is not None:
+        reasons = {} if places is None else _reasons(found, submission)
+        found = with_reasons(found, prepared.folder, submission, reasons)
+        sweep_empty(submission, prepared.folder)
+    states = {place.state for place in (places or {}).values()}
     return Look(found, submission, not states.isdisjoint({State.WAITING, State.RUNNING}))
 
 
-def show_standing(prepared: Prepared, *, watch: bool, tasks: bool) -> None:
-    """Print where a run stands, once or until nothing runs or waits."""
+def _reasons(found: Mapping[str, TaskStanding], submission: Submission) -> Reasons:
+    """Ask why jobs wait and how those of lost tasks ended."""
+    jobs = {
+        word: sorted({one.place[0] for one in found.values() if one.word == word} - {""})
+        for word in ("waiting", "gone")
+    }
+    if not any(jobs.values()):
+        return {}
+    return submission.system.reasons(jobs["waiting"], jobs["gone"])
+
+
+def show_standing(
+    prepared: Prepared, *, watch: bool, tasks: bool, interval: float = 30.0
+) -> None:
+    """Print where a run stands, once or until nothing runs or waits.
+
+    Parameters
+    ----------
+    watch : look again until nothing runs or waits
+    tasks : a line for each task
+    interval : seconds between two looks, each of which asks the batch system
+    """
     if watch and sys.stdout.isatty():
-        _watch(prepared, tasks=tasks)
+        _watch(prepared, tasks=tasks, interval=interval)
         return
     seen = look(prepared)
     while watch and seen.moves:
-        time.sleep(_PAUSE)
+        time.sleep(interval)
         seen = look(prepared)
     show(_table(seen, tasks=tasks))
     # Line by line: a path must stay in one piece to be copied.
     say(*_summary(prepared, seen))
 
 
-def _watch(prepared: Prepared, *, tasks: bool) -> None:
+def _watch(prepared: Prepared, *, tasks: bool, interval: float) -> None:
     """Show where a run stands on a terminal, anew until nothing runs or waits."""
     from rich.live import Live
 
@@ -87,7 +110,7 @@ def _watch(prepared: Prepared, *, tasks: bool) -> None:
             live.update(Group(_table(seen, tasks=tasks), *lines), refresh=True)
             if not seen.moves:
                 return
-            time.sleep(_PAUSE)
+            time.sleep(interval)
 
 
 def _table(seen: Look, *, tasks: bool) -> Table:
@@ -122,12 +145,22 @@ def _by_task(found: Mapping[str, TaskStanding]) -> Table:
     return table
 
 
+def _waiting(found: Mapping[str, TaskStanding]) -> list[str]:
+    """Say for each array why it waits, unless it only waits for others."""
+    reasons: dict[str, set[str]] = {}
+    for one in found.values():
+        if one.word == "waiting" and one.message not in ("", "Dependency"):
+            reasons.setdefault(one.home.partition("[")[0], set()).add(one.message)
+    return [f"{name} waits: {'; '.join(sorted(said))}" for name, said in reasons.items()]
+
+
 def _summary(prepared: Prepared, seen: Look) -> Sequence[str]:
     """Say how much is done, what failed and where its log is, and what to do."""
     found = seen.tasks
     counts = Counter(one.word for one in found.values())
     said = ", ".join(f"{counts[word]} {word}" for word in _WORDS if counts[word])
     lines = [f"{counted(len(found), 'task')}: {said}."]
+    lines += _waiting(found)
     lost = [one for one in found.values() if one.word in ("failed", "gone")]
     lines += [f"{one.name} {one.word}: {one.message}" for one in lost[:_SHOWN]]
     lines += [f"… and {len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []

@@ -14,6 +14,12 @@ def command(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it anew until nothing is left to do.")
     ] = False,
+    interval: Annotated[
+        float,
+        typer.Option(
+            min=0.1, help="Seconds between two looks; each asks the batch system."
+        ),
+    ] = 30.0,
     tasks: Annotated[
         bool, typer.Option("--tasks", help="A line for each task, not for each array.")
     ] = False,
@@ -28,4 +34,4 @@ def command(
     from hypercover.cli.standing import show_standing
     from hypercover.experiment.prepared import find_prepared
 
-    show_standing(find_prepared(run), watch=watch, tasks=tasks)
+    show_standing(find_prepared(run), watch=watch, tasks=tasks, interval=interval)

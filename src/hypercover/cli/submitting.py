@@ -13,7 +13,7 @@ from hypercover.experiment.submit import Sending, send, sending, write_only
 from hypercover.jobs.submission import scripts_folder
 from hypercover.jobs.wanted import Wanted, clock
 
-__all__ = ["given_wishes", "submit_and_show", "wishes"]
+__all__ = ["given_wishes", "joined_wishes", "submit_and_show", "wishes"]
 
 
 def given_wishes(**options: Any) -> dict[str, Any]:
@@ -38,7 +38,16 @@ def wishes(scheduler: str | None, **options: Any) -> tuple[Scheduler, Wanted]:
             f"A batch system must be named, got {named or 'none'}; give --scheduler "
             f"{', '.join(known[:-1])} or {known[-1]}, or write scheduler: into {site_path()}."
         )
-    return cast(Scheduler, named), wanted_of(site | given_wishes(**options))
+    return cast(Scheduler, named), wanted_of(joined_wishes(site, given_wishes(**options)))
+
+
+def joined_wishes(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Replace wishes by those that are given, and with them what contradicts those."""
+    found = before | given
+    for own, other in (("memory", "memory_per_cpu"), ("memory_per_cpu", "memory")):
+        if own in given and other not in given:
+            found.pop(other, None)
+    return found
 
 
 def submit_and_show(
@@ -75,13 +84,36 @@ def _lines(ready: Sending, ids: dict[str, str]) -> list[str]:
             f"{counted(len(array.elements), 'element')} of up to {duration(max(seconds))} by "
             f"the estimates{waits}"
         )
-    wanted = ready.wanted
-    given = [
+    return [*lines, *_given(ready), *_stopped(ready)]
+
+
+def _given(ready: Sending) -> list[str]:
+    """Say what an element of each kind is given."""
+    kinds = {array.kind != "plain" for array in ready.arrays}
+    if not ready.wanted.gpus or kinds == {False}:
+        return [f"Each element is given {_resources(ready.wanted.share(gpus=False))}."]
+    lines = [f"What has GPUs is given {_resources(ready.wanted.share(gpus=True))}."]
+    if False in kinds:
+        lines.append(f"The rest is given {_resources(ready.wanted.share(gpus=False))}.")
+        if ready.wanted.partition and not ready.wanted.gpu_partition:
+            lines.append(
+                f"Note: what needs no GPU goes to {ready.wanted.partition} too; where the "
+                "site wants that apart, name both --partition and --gpu-partition."
+            )
+    return lines
+
+
+def _resources(wanted: Wanted) -> str:
+    memory = wanted.memory or 0
+    parts = [
+        wanted.gpus and counted(wanted.gpus, "GPU"),
         counted(wanted.cpus, "core"),
-        f"{(wanted.memory or 0) / 2**30:.1f} GiB",
+        memory and f"{memory / 2**30:.1f} GiB",
+        wanted.memory_per_cpu and f"{wanted.memory_per_cpu / 2**30:.1f} GiB a core",
         clock(wanted.time or 0),
+        wanted.gpus and wanted.partition and f"in {wanted.partition}",
     ]
-    return [*lines, f"Each element is given {', '.join(given)}.", *_stopped(ready)]
+    return ", ".join(part for part in parts if part)
 
 
 def _stopped(ready: Sending) -> list[str]:

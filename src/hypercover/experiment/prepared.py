@@ -33,6 +33,11 @@ class Prepared:
     search: bool
     """Whether it is a grid search."""
 
+    @property
+    def title(self) -> str:
+        """What the run is called, for the names of jobs."""
+        return f"{self.folder.parent.name}-search" if self.search else self.folder.name
+
 
 def asked_plan(
     experiment: Experiment, folder: str | Path, *, search: bool = False

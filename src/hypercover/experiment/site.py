@@ -99,6 +99,6 @@ def _fault(fault: Any) -> str:
         return f"{name} must be a list, such as [a, b], got {str(fault['input'])[:60]!r}"
     said = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
     if not said.startswith("Input "):
-        return f"{name} {said}"
+        return f"{name} {said}".lstrip()
     wish = said.removeprefix("Input ").partition(", got")[0].partition(", unable")[0]
     return f"{name} {wish.replace('should', 'must')}, got {str(fault['input'])[:60]!r}"

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypercover.errors import CallError
+from hypercover.errors import CallError, HypercoverError
 from hypercover.experiment.estimate import estimates
 from hypercover.experiment.plan import training_tasks
 from hypercover.experiment.prepared import Prepared, prepare
 from hypercover.experiment.schema import CNNSpec
 from hypercover.experiment.site import Scheduler
-from hypercover.jobs.batch import check_there
+from hypercover.jobs.batch import check_there, is_there
 from hypercover.jobs.record import TaskFiles
 from hypercover.jobs.stages import Array, Kind, arrays_of
 from hypercover.jobs.submission import (
@@ -83,8 +83,12 @@ def sending(prepared: Prepared, scheduler: Scheduler, wanted: Wanted) -> Sending
     """
     names = missing_tasks(prepared)
     guessed = estimates(prepared.experiment, prepared.plan, prepared.folder)
-    seconds = {name: guess.on(wanted.cpus) for name, guess in guessed.items()}
     kinds = _kinds(prepared, wanted)
+    cores = {gpus: wanted.share(gpus=gpus).cpus for gpus in (True, False)}
+    seconds = {
+        name: guess.on(cores[kinds.get(name, "plain") != "plain"])
+        for name, guess in guessed.items()
+    }
     # Each of the processes that train a network holds the scene and its windows.
     each = prepared.experiment.processes
     memory = {
@@ -106,11 +110,15 @@ def sending(prepared: Prepared, scheduler: Scheduler, wanted: Wanted) -> Sending
         seconds=seconds,
         chunk=wanted.array_chunk,
         limit=wanted.time or math.inf,
+        most=_most_elements(scheduler, wanted),
     )
     full = wanted.model_copy(update=_defaults(wanted, arrays, seconds, memory))
     for array in arrays:
         # What cannot be asked of the system is refused before anything is written.
-        SYSTEMS[scheduler].head(array, full, array.name, scripts_folder(prepared.folder))
+        given = full.share(gpus=array.kind != "plain")
+        SYSTEMS[scheduler].head(
+            array, given, prepared.title, scripts_folder(prepared.folder), umask="0022"
+        )
     return Sending(prepared, scheduler, full, arrays, seconds)
 
 
@@ -134,6 +142,7 @@ def send(asked: Sending) -> Submission:
         plan=asked.prepared.plan,
         folder=folder,
         processes=asked.processes,
+        title=asked.prepared.title,
     )
 
 
@@ -146,7 +155,21 @@ def write_only(asked: Sending) -> list[Path]:
         asked.wanted,
         folder=asked.prepared.folder,
         processes=asked.processes,
+        title=asked.prepared.title,
     )
+
+
+def _most_elements(scheduler: Scheduler, wanted: Wanted) -> int | None:
+    """Return how many elements an array may have, where the batch system can be asked."""
+    system = SYSTEMS[scheduler]
+    if not is_there(system):
+        return None
+    partitions = {wanted.share(gpus=gpus).partition for gpus in (True, False)}
+    try:
+        sizes = [system.most_elements(partition) for partition in partitions]
+    except HypercoverError:
+        return None  # what is wrong is said when something is sent
+    return min((size for size in sizes if size), default=None)
 
 
 def _kinds(prepared: Prepared, wanted: Wanted) -> dict[str, Kind]:
@@ -177,7 +200,16 @@ def _defaults(
     if wanted.time is None:
         longest = max((sum(seconds[n] for n in one) for one in elements), default=0.0)
         found["time"] = max(_USUAL, 60 * math.ceil(_ROOM * longest / 60))
-    if wanted.memory is None:
-        most = max((memory[n] for one in elements for n in one), default=0)
-        found["memory"] = max(_LEAST, _GIB * math.ceil(1.5 * most / _GIB))
+    if wanted.memory is None and wanted.memory_per_cpu is None:
+        plain = [array for array in arrays if array.kind == "plain" or not wanted.gpus]
+        found["memory"] = _room(plain, memory)
+        if wanted.gpus and wanted.gpu_memory is None:
+            found["gpu_memory"] = _room([a for a in arrays if a not in plain], memory)
     return found
+
+
+def _room(arrays: Sequence[Array], memory: Mapping[str, int]) -> int:
+    """Return the bytes that the largest task needs, with room."""
+    names = (name for array in arrays for element in array.elements for name in element)
+    most = max((memory[name] for name in names), default=0)
+    return max(_LEAST, _GIB * math.ceil(1.5 * most / _GIB))

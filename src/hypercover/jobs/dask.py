@@ -8,6 +8,7 @@ in the memory of one worker, and a search fails with it.
 
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -116,6 +117,7 @@ class DaskExecutor:
             self._wanted,
             self._folder / FOLDER / "dask",
             self._settings,
+            run=re.sub(r"[^\w.+-]", "-", self._folder.name),
         )
 
     def submit(self, task: Task) -> None:

@@ -1,6 +1,7 @@
 """Where Dask's workers come from: a running scheduler, this machine, or a batch system."""
 
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder
 from hypercover.jobs.batch import asked as asked_of
 from hypercover.jobs.local import thread_limits
+from hypercover.jobs.pbs import job_name
+from hypercover.jobs.script import module_lines, own_umask
 from hypercover.jobs.slurm import Slurm
 from hypercover.jobs.wanted import Wanted, clock
 
@@ -28,6 +31,8 @@ _AHEAD = "distributed.scheduler.worker-saturation"
 _MEMORY = 4 * 2**30
 """Bytes of memory that a job asks for where nobody says."""
 
+_KEYS = ("_job_ca_file", "_job_cert", "_job_key")
+"""Key files of dask-jobqueue, which would lie there until this process ends."""
 _KEY_FILES = ".dask-jobqueue.worker."
 """How the names of dask-jobqueue's key files begin; only their owner can read them."""
 _CONNECT = 10.0
@@ -54,6 +59,8 @@ class Demand:
     """Where such a job writes what it prints."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """More settings of dask-jobqueue, such as ``interface``."""
+    run: str = "hypercover"
+    """What the run is called, for the names of jobs."""
 
 
 class Cluster:
@@ -78,6 +85,9 @@ class Cluster:
                     part.close(timeout=seconds)
                 except Exception as error:
                     _log.debug("Closing the Dask cluster: %s", error)
+        for name in _KEYS:
+            if (file := getattr(self._own, name, None)) is not None:
+                file.close()
         if self._scratch is not None:
             self._scratch.cleanup()
 
@@ -242,7 +252,12 @@ def _check_taken(where: str, script: str) -> None:
 def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
     """Return what every job of one worker is asked for with."""
     wanted = demand.wanted
-    memory = demand.memory or f"{wanted.memory or _MEMORY}B"
+    share = (wanted.memory_per_cpu or 0) * demand.threads
+    memory = demand.memory or f"{wanted.memory or share or _MEMORY}B"
+    unsaid = wanted.memory == 0 and not demand.memory
+    of_memory = "" if unsaid else f"mem={memory}"
+    directives = list(wanted.directives)
+    name = job_name(demand.run, "dask") if where != "slurm" else f"{demand.run}-dask"
     settings: dict[str, Any] = {
         # One thread for tasks: the cores of a job are for the libraries of one task.
         "cores": 1,
@@ -251,19 +266,28 @@ def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
         "queue": wanted.partition,
         "account": wanted.account,
         "walltime": None if wanted.time is None else clock(wanted.time),
-        "job_name": "hypercover",
-        "job_script_prologue": [f"module load {name}" for name in wanted.modules],
-        "job_extra_directives": list(wanted.directives),
+        "job_name": name,
+        "job_script_prologue": [f"umask {own_umask()}", *module_lines(wanted.modules)],
+        "job_extra_directives": directives,
         "local_directory": gettempdir(),
         "log_directory": None if demand.logs is None else str(demand.logs),
         "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
     }
     if where == "slurm":
         settings["job_cpu"] = demand.threads
+        if share or unsaid:
+            settings["job_directives_skip"] = ["--mem="]
+        if share:
+            size = math.ceil((wanted.memory_per_cpu or 0) / 2**20)
+            directives.insert(0, f"--mem-per-cpu={size}M")
     elif where == "pbs-pro":
-        settings["resource_spec"] = f"select=1:ncpus={demand.threads}:mem={memory}"
+        parts = ["select=1", f"ncpus={demand.threads}", of_memory]
+        settings["resource_spec"] = ":".join(filter(None, parts))
     else:
-        settings["resource_spec"] = f"nodes=1:ppn={demand.threads},mem={memory}"
+        parts = [f"nodes=1:ppn={demand.threads}", of_memory]
+        settings["resource_spec"] = ",".join(filter(None, parts))
+    if where != "slurm":
+        directives.insert(0, f"-W umask={own_umask()}")
     # What is not asked for is left to dask-jobqueue's own file.
     return {name: value for name, value in settings.items() if value not in (None, [])}
 

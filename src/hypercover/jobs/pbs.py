@@ -3,19 +3,28 @@
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hypercover.errors import CallError
-from hypercover.jobs.batch import Places, asked, job_in
+from hypercover.errors import CallError, HypercoverError
+from hypercover.jobs.batch import SUBMITTING, Place, Places, Reasons, asked, job_in
 from hypercover.jobs.executor import State
 from hypercover.jobs.stages import Array
 from hypercover.jobs.wanted import Wanted, clock
 
-__all__ = ["PBSPro", "Torque"]
+__all__ = ["PBSPro", "Torque", "job_name"]
 
 _LONGEST = 15
 """Letters of a name that every PBS takes."""
+_GONE = re.compile(
+    r"Unknown Job Id|nonexistent job id|has finished|already completed|invalid state"
+    r"|privilege to use -m parameter"
+)
+"""What is said of jobs that ended, or that went with those they waited for; Torque speaks
+of -m where it no longer knows an array."""
+_LIMIT = re.compile(r"^\s*max_(?:job_)?array_size = (\d+)\s*$", re.MULTILINE)
+_SIGNALS = 256
+"""An exit code above it is that of a job ended by a signal."""
 _MEGABYTE = 2**20
 _STATES = {
     "Q": State.WAITING,
@@ -38,11 +47,15 @@ class _PBS:
     """What both dialects share."""
 
     name = "pbs"
-    commands = ("qsub", "qstat", "qdel")
+    commands = ("qsub", "qstat", "qdel", "qrls")
     _waits = ""
     """The dependency on the end of other jobs, however they end."""
+    _history: tuple[str, ...] = ()
+    """Options of ``qstat`` that show jobs that ended."""
 
-    def head(self, array: Array, wanted: Wanted, title: str, output: Path) -> list[str]:
+    def head(
+        self, array: Array, wanted: Wanted, title: str, output: Path, *, umask: str = "0022"
+    ) -> list[str]:
         """Return the ``#PBS`` lines of an array.
 
         Raises
@@ -60,16 +73,14 @@ class _PBS:
                 f"{self.name} is asked for {wanted.nodes} machines that train a network "
                 "together, which hypercover starts under Slurm alone; ask for --nodes 1."
             )
-        name = re.sub(r"[^A-Za-z0-9_-]", "-", f"hc-{array.name}")[:_LONGEST]
-        lines = [f"-N {name}", *self._array(len(array.elements))]
-        gpus = wanted.gpus if array.kind != "plain" else 0
-        lines += [f"-l {resource}" for resource in self._resources(wanted, gpus)]
+        lines = [f"-N {job_name(title, array.name)}", *self._array(len(array.elements))]
+        lines += [f"-l {resource}" for resource in self._resources(wanted, wanted.gpus)]
         lines += [f"-q {wanted.partition}"] if wanted.partition else []
         lines += [f"-A {wanted.account}"] if wanted.account else []
         # The shell of a person, which runs a script unless it says otherwise, may be another.
         lines.append("-S /bin/bash")
         # Several elements may share a folder, and each prints into a file of its own.
-        lines += ["-j oe", f"-o {output}/", "-r y", *wanted.directives]
+        lines += ["-j oe", f"-o {output}/", "-r y", f"-W umask={umask}", *wanted.directives]
         return [f"#PBS {line}" for line in lines]
 
     @abstractmethod
@@ -84,33 +95,121 @@ class _PBS:
     def _resources(self, wanted: Wanted, gpus: int) -> list[str]:
         """Return what is asked for by ``-l``."""
 
-    def submit(self, script: Path, after: Sequence[str]) -> str:
+    def submit(self, script: Path, after: Sequence[str], *, hold: bool = False) -> str:
         """Send a script and return the number of its job."""
-        waits = ["-W", f"depend={self._waits}:{':'.join(after)}"] if after else []
-        return job_in(asked(self, ["qsub", *waits, str(script)]))
+        words = ["-h"] if hold else []
+        words += ["-W", f"depend={self._waits}:{':'.join(after)}"] if after else []
+        return job_in(asked(self, ["qsub", *words, str(script)], patience=SUBMITTING))
+
+    def release(self, jobs: Sequence[str]) -> None:
+        """Call ``qrls``."""
+        asked(self, ["qrls", *jobs])
 
     def states(self, jobs: Sequence[str]) -> Places:
         """Ask ``qstat``, which forgets a job when it ends or a little later."""
-        numbers = {re.split(r"[.\[]", job)[0]: job for job in jobs}
-        places = {}
-        for line in asked(self, ["qstat", "-t"]).splitlines():
+        numbers, places = _numbers(jobs), {}
+        said = asked(self, ["qstat", "-t", *jobs], forgive=_GONE) if jobs else ""
+        for line in said.splitlines():
             found = _ROW.match(f"{line} ")
             if found is None or found[1] not in numbers or found[2] == "":
                 continue
-            places[numbers[found[1]], int(found[2] or 1)] = _STATES.get(
-                found[3], State.FAILED
-            )
+            state = _STATES.get(found[3], State.FAILED)
+            places[numbers[found[1]], int(found[2] or 1)] = Place(state)
         return places
 
-    def cancel(self, jobs: Sequence[str]) -> None:
+    def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
+        """Ask ``qstat -f`` for the comments of jobs and the exit codes of elements."""
+        found: dict[tuple[str, int], str] = {}
+        for job, element, facts in self._facts([], waiting):
+            comment = facts.get("comment", "")
+            # Of an array that has begun it is only said when.
+            if comment and not comment.startswith("Job "):
+                found[job, element] = comment
+        for job, element, facts in self._facts([*self._history, "-t"], ended):
+            code = facts.get("exit_status", "")
+            if code.lstrip("-").isdecimal() and int(code) != 0:
+                found[job, element or 1] = _ending(int(code))
+        return found
+
+    def _facts(
+        self, options: Sequence[str], jobs: Sequence[str]
+    ) -> Iterator[tuple[str, int, dict[str, str]]]:
+        """Go through what is known of jobs and elements; 0 is an array, or a job alone."""
+        if not jobs:
+            return
+        try:
+            said = asked(self, ["qstat", *options, "-f", *jobs], forgive=_GONE)
+        except HypercoverError:
+            return  # without a history nothing is known
+        numbers = _numbers(jobs)
+        for part in re.split(r"^Job Id: *", said, flags=re.MULTILINE)[1:]:
+            head = re.match(r"(\d+)(?:\[(\d*)\])?", part)
+            if head is not None and head[1] in numbers:
+                yield numbers[head[1]], int(head[2] or 0), _attributes(part)
+
+    def cancel(self, job: str, elements: int) -> None:
         """Call ``qdel``."""
-        asked(self, ["qdel", *jobs])
+        asked(self, ["qdel", *self._deleted(job, elements)], forgive=_GONE)
+
+    @abstractmethod
+    def printed(self, job: str, element: int) -> Sequence[str]:
+        """Return patterns of the files into which PBS itself prints for an element."""
+
+    @abstractmethod
+    def empties(self) -> Sequence[str]:
+        """Return patterns of files that PBS leaves for every element, empty or not."""
+
+    @abstractmethod
+    def _deleted(self, job: str, count: int) -> list[str]:
+        """Return the words by which ``qdel`` takes back all elements of a job."""
+
+    def most_elements(self, partition: str | None) -> int | None:
+        """Ask the server, and the queue, how large an array may be."""
+        said = asked(self, ["qstat", "-B", "-f"])
+        if partition is not None:
+            said += asked(self, ["qstat", "-Q", "-f", partition])
+        sizes = [int(size) for size in _LIMIT.findall(said)]
+        return min(sizes, default=None)
+
+
+def job_name(run: str, stage: str) -> str:
+    """Name a job by its run and stage, in letters and a length that every PBS takes.
+
+    Examples
+    --------
+    >>> job_name("fields of home", "2-train"), job_name("2024", "10-calibrate")
+    ('fields--2-train', 'h2-10-calibrate')
+    """
+    room = max(1, _LONGEST - 1 - len(stage))
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", run)
+    first = plain if plain[:1].isalpha() else f"h{plain}"
+    return f"{first[:room]}-{stage}"[:_LONGEST]
+
+
+def _numbers(jobs: Sequence[str]) -> dict[str, str]:
+    """Return jobs by their bare number, by which every answer begins."""
+    return {re.split(r"[.\[]", job)[0]: job for job in jobs}
+
+
+def _attributes(part: str) -> dict[str, str]:
+    """Read the attributes of one job in what ``qstat -f`` prints."""
+    # A long value goes on in the next line, after a tab.
+    lines = re.sub(r"\n\t", "", part).splitlines()
+    pairs = (line.split(" = ", 1) for line in lines if " = " in line)
+    return {name.strip().lower(): value.strip() for name, value in pairs}
+
+
+def _ending(code: int) -> str:
+    """Say what an exit code of PBS means."""
+    if code > _SIGNALS:
+        return f"exit code {code}: ended by signal {code - _SIGNALS}"
+    return f"exit code {code}"
 
 
 def _memory(wanted: Wanted) -> str | None:
-    if wanted.memory is None:
-        return None
-    return f"{math.ceil(wanted.memory / _MEGABYTE)}mb"
+    """Write memory as PBS reads it; it is that of all cores, as not every PBS has another."""
+    size = wanted.memory or (wanted.memory_per_cpu or 0) * wanted.cpus
+    return f"{math.ceil(size / _MEGABYTE)}mb" if size else None
 
 
 class Torque(_PBS):
@@ -118,6 +217,18 @@ class Torque(_PBS):
 
     name = "pbs-torque"
     _waits = "afteranyarray"
+
+    def _deleted(self, job: str, count: int) -> list[str]:
+        # Of a held array as a whole qdel only says that it is deleted.
+        return ["-t", f"1-{count}", job]
+
+    def printed(self, job: str, element: int) -> Sequence[str]:
+        """Return the pattern of ``NAME.oNUMBER-ELEMENT``."""
+        return [f"*.o{re.split(r'[.[]', job)[0]}-{element}"]
+
+    def empties(self) -> Sequence[str]:
+        """Return the pattern of what an element prints."""
+        return ["*.o[0-9]*-[0-9]*"]
 
     def _array(self, count: int) -> list[str]:
         return [f"-t 1-{count}"]
@@ -138,6 +249,20 @@ class PBSPro(_PBS):
 
     name = "pbs-pro"
     _waits = "afterany"
+    _history = ("-x",)
+
+    def _deleted(self, job: str, count: int) -> list[str]:
+        return [job]
+
+    def printed(self, job: str, element: int) -> Sequence[str]:
+        """Return the pattern of ``NUMBER[ELEMENT].SERVER.OU``."""
+        number = re.split(r"[.[]", job)[0]
+        own = f"{number}[[]{element}].*.OU"
+        return [own] if "[" in job else [f"{number}.*.OU"]
+
+    def empties(self) -> Sequence[str]:
+        """Return the pattern of what an element prints."""
+        return ["[0-9]*.OU"]
 
     def _array(self, count: int) -> list[str]:
         # An array of one element is refused.

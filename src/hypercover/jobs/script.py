@@ -3,6 +3,7 @@
 It is for people too: they can read it, change it and send it by hand.
 """
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,21 @@ from hypercover.jobs.slurm import warning_before
 from hypercover.jobs.stages import Array
 from hypercover.jobs.wanted import Wanted
 
-__all__ = ["script_of", "task_list"]
+__all__ = ["module_lines", "own_umask", "script_of", "task_list"]
 
 _RANKS = "hypercover.experiment.ranks"
 _RESTARTS = 3
 """Times torchrun starts dead processes again."""
 _GRACE = 30
 """Seconds a task has to stop where no time limit says less."""
+
+
+def own_umask() -> str:
+    """Return the umask of this process as four octal digits."""
+    # It can only be read by setting it; the stricter one stands for that moment.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return f"{mask:04o}"
 
 
 def task_list(array: Array) -> str:
@@ -37,6 +46,8 @@ def script_of(
     command: Sequence[str],
     python: Sequence[str],
     processes: int,
+    title: str = "hypercover",
+    umask: str = "0022",
 ) -> str:
     """Return the script of an array.
 
@@ -47,20 +58,26 @@ def script_of(
     command : the words that call hypercover
     python : the words that call Python
     processes : ranks of a machine
+    title : what the run is called
+    umask : of the files that are written, as four octal digits
     """
+    wanted = wanted.share(gpus=array.kind != "plain")
     words = system.variables(array)
     several = array.kind == "ranks"
     parts = [
         "#!/bin/bash",
-        *system.head(array, wanted, f"hypercover-{array.name}", place),
+        *system.head(array, wanted, title, place, umask=umask),
         *_about(array, system),
+        "# As whoever sent it: PBS would let nobody else read the results.",
+        f"umask {umask}",
         f"folder={shlex.quote(str(folder))}",
         f"scripts={shlex.quote(str(place))}",
         f"element={words['element']}",
         f'tasks=$(sed -n "${{element}}p" "$scripts/{array.name}.tasks")',
         *_printing(array, system),
+        *_swept(array, system),
         'echo "$(date) on $(hostname): $tasks"',
-        *(f"module load {module}" for module in wanted.modules),
+        *module_lines(wanted.modules),
         "",
         _STOPPING,
         *(_torchrun(system, wanted, python, processes) if several else []),
@@ -91,11 +108,43 @@ def _printing(array: Array, system: BatchSystem) -> list[str]:
     return [f'exec >>"$scripts/{array.name}-$element.out" 2>&1']
 
 
+def _swept(array: Array, system: BatchSystem) -> list[str]:
+    """Remove the empty files that the system leaves beside what elements print."""
+    if len(array.elements) > 1 or not array.after or not system.empties():
+        return []
+    names = " -o ".join(f"-name {shlex.quote(name)}" for name in system.empties())
+    return [f'find "$scripts" -maxdepth 1 -type f -empty \\( {names} \\) -delete']
+
+
+def module_lines(modules: Sequence[str]) -> list[str]:
+    """Return the lines that load environment modules, or end the job and say which failed.
+
+    Old versions of ``module`` fail and return 0, so what is loaded is looked at too.
+    """
+    if not modules:
+        return []
+    return [*_LOADING.splitlines(), *(f"load_module {module}" for module in modules)]
+
+
+_LOADING = dedent("""\
+    load_module() {
+        before=${LOADEDMODULES-}
+        if module load "$1"; then
+            [ -n "${LOADEDMODULES+set}" ] || return 0
+            [ "$LOADEDMODULES" = "$before" ] || return 0
+            case ":$LOADEDMODULES:" in *":$1:"* | *":$1/"*) return 0 ;; esac
+        fi
+        echo "hypercover: the module $1 cannot be loaded on $(hostname), so nothing is done;" \\
+            "name another with --module." >&2
+        exit 1
+    }
+    """)
+
 _STOPPING = dedent("""\
     # Warned of the time limit (USR1) or told to end (TERM), the work leaves a checkpoint.
     asked=
     trap 'asked=limit; kill -TERM "$work" 2>/dev/null' USR1
-    trap 'asked=end; kill -TERM "$work" 2>/dev/null' TERM
+    trap 'asked=end; echo "Told to end (SIGTERM)."; kill -TERM "$work" 2>/dev/null' TERM
     waited() {
         wait "$work"; code=$?
         while [ "$code" -gt 128 ] && kill -0 "$work" 2>/dev/null; do

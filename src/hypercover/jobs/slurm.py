@@ -3,11 +3,12 @@
 import getpass
 import math
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hypercover.errors import CallError
-from hypercover.jobs.batch import Places, asked, job_in
+from hypercover.errors import CallError, HypercoverError
+from hypercover.jobs.batch import SUBMITTING, Place, Places, Reasons, asked, job_in
 from hypercover.jobs.executor import State
 from hypercover.jobs.stages import Array
 from hypercover.jobs.wanted import Wanted, clock
@@ -34,6 +35,8 @@ _STATES = {
     "CANCELLED": State.CANCELLED,
 }
 """Every other state is a failure."""
+_GONE = re.compile("Invalid job id specified|already completing or completed")
+"""What is said of jobs that ended."""
 _MEGABYTE = 2**20
 _RETURNS = 100
 """Times an element may be sent back."""
@@ -68,9 +71,11 @@ class Slurm:
     """Slurm, with or without accounting."""
 
     name = "slurm"
-    commands = ("sbatch", "squeue", "scancel")
+    commands = ("sbatch", "squeue", "scancel", "scontrol")
 
-    def head(self, array: Array, wanted: Wanted, title: str, output: Path) -> list[str]:
+    def head(
+        self, array: Array, wanted: Wanted, title: str, output: Path, *, umask: str = ""
+    ) -> list[str]:
         """Return the ``#SBATCH`` lines of an array.
 
         Raises
@@ -79,9 +84,9 @@ class Slurm:
             If Slurm cannot print into such a folder.
         """
         several = array.kind == "ranks"
-        memory = wanted.memory and math.ceil(wanted.memory / _MEGABYTE)
+        memory, share = _megabytes(wanted.memory), _megabytes(wanted.memory_per_cpu)
         given = {
-            "job-name": title,
+            "job-name": re.sub(r"[^\w.+-]", "-", f"{title}-{array.name}"),
             "array": f"1-{len(array.elements)}",
             "partition": wanted.partition,
             "account": wanted.account,
@@ -89,8 +94,9 @@ class Slurm:
             "nodes": wanted.nodes if several else 1,
             "ntasks-per-node": 1,
             "cpus-per-task": wanted.cpus,
-            "mem": memory and f"{memory}M",
-            "gres": f"gpu:{wanted.gpus}" if wanted.gpus and array.kind != "plain" else None,
+            "mem": memory,
+            "mem-per-cpu": share,
+            "gres": f"gpu:{wanted.gpus}" if wanted.gpus else None,
             "output": _quoted(output / array.name, "-%a.out"),
             "open-mode": "append",
             "signal": wanted.time and f"B:USR1@{warning_before(wanted.time)}",
@@ -108,21 +114,73 @@ class Slurm:
             f'scontrol requeue "{own}" && sleep 60',
         }
 
-    def submit(self, script: Path, after: Sequence[str]) -> str:
+    def submit(self, script: Path, after: Sequence[str], *, hold: bool = False) -> str:
         """Send a script and return the number of its job."""
-        waits = [f"--dependency=afterany:{':'.join(after)}"] if after else []
-        return job_in(asked(self, ["sbatch", "--parsable", *waits, str(script)]))
+        words = ["--parsable", *(["--hold"] if hold else [])]
+        words += [f"--dependency=afterany:{':'.join(after)}"] if after else []
+        return job_in(asked(self, ["sbatch", *words, str(script)], patience=SUBMITTING))
+
+    def release(self, jobs: Sequence[str]) -> None:
+        """Call ``scontrol release``."""
+        asked(self, ["scontrol", "release", ",".join(jobs)])
 
     def states(self, jobs: Sequence[str]) -> Places:
         """Ask ``squeue``, which needs no accounting and forgets jobs after some minutes."""
-        form = ["-h", "-r", "-t", "all", "-u", getpass.getuser(), "-o", "%F|%K|%T"]
+        form = ["-h", "-r", "-t", "all", "-u", getpass.getuser(), "-o", "%F|%K|%T|%r"]
         places = {}
         for line in asked(self, ["squeue", *form]).splitlines():
-            job, element, state = [*line.split("|"), "", ""][:3]
+            job, element, word, reason = [*line.split("|", 3), "", "", ""][:4]
             if job in jobs and element.isdecimal():
-                places[job, int(element)] = _STATES.get(state, State.FAILED)
+                state = _STATES.get(word, State.FAILED)
+                said = _reason(word, reason) if state is not State.RUNNING else ""
+                places[job, int(element)] = Place(state, said)
         return places
 
-    def cancel(self, jobs: Sequence[str]) -> None:
+    def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
+        """Ask ``sacct`` how elements ended, where there is accounting; squeue says the rest."""
+        if not ended or shutil.which("sacct") is None:
+            return {}
+        words = ["-n", "-X", "-P", "-j", ",".join(ended), "-o", "JobID,State,ExitCode"]
+        try:
+            said = asked(self, ["sacct", *words])
+        except HypercoverError:
+            return {}  # without accounting
+        found = {}
+        for line in said.splitlines():
+            own, word, code = [*line.split("|"), "", ""][:3]
+            job, _, element = own.partition("_")
+            # A cancelled job is followed by who did it.
+            if job in ended and element.isdecimal() and word != "COMPLETED":
+                found[job, int(element)] = f"{word}, exit code {code.partition(':')[0]}"
+        return found
+
+    def cancel(self, job: str, elements: int) -> None:
         """Call ``scancel``."""
-        asked(self, ["scancel", *jobs])
+        asked(self, ["scancel", job], forgive=_GONE)
+
+    def most_elements(self, partition: str | None) -> int | None:
+        """Ask the controller; the largest number of an element is one less than what it says."""
+        said = re.search(
+            r"MaxArraySize\s*=\s*(\d+)", asked(self, ["scontrol", "show", "config"])
+        )
+        return max(1, int(said[1]) - 1) if said is not None else None
+
+    def printed(self, job: str, element: int) -> Sequence[str]:
+        """Return nothing: Slurm prints where the work does."""
+        return []
+
+    def empties(self) -> Sequence[str]:
+        """Return nothing: what an element prints begins with its tasks."""
+        return []
+
+
+def _reason(word: str, reason: str) -> str:
+    """Put the state of a job and what Slurm says of it into words."""
+    if word == "PENDING":
+        return "" if reason == "None" else reason
+    # Of a cancelled job it is what it had waited for.
+    return word if reason in ("None", "") or word == "CANCELLED" else f"{word}, {reason}"
+
+
+def _megabytes(size: int | None) -> str | None:
+    return f"{math.ceil(size / _MEGABYTE)}M" if size else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
+from hypercover.errors import CallError
 from hypercover.jobs.plan import Plan, Task
 
 __all__ = ["MINUTES", "Array", "Kind", "arrays_of"]
@@ -13,7 +14,9 @@ __all__ = ["MINUTES", "Array", "Kind", "arrays_of"]
 MINUTES = 5.0
 """Minutes of work that an element holds by default: starting one costs seconds."""
 _MOST = 1000
-"""Elements of an array that batch systems take by default."""
+"""Elements of an array that batch systems take by default, and of a stage by ours."""
+_PARTS = 50
+"""Arrays into which stages may be cut beyond their number."""
 
 Kind = Literal["plain", "gpu", "ranks"]
 """What a task runs on: cores, cores and GPUs, or several processes that torchrun starts."""
@@ -41,6 +44,7 @@ def arrays_of(
     seconds: Mapping[str, float],
     chunk: int | None = None,
     limit: float = math.inf,
+    most: int | None = None,
 ) -> tuple[Array, ...]:
     """Sort tasks of a plan into job arrays.
 
@@ -54,6 +58,12 @@ def arrays_of(
     seconds : estimate of each task
     chunk : tasks of an element; by default as many as take some minutes
     limit : seconds an element may take
+    most : elements that the batch system takes in an array; more become several arrays
+
+    Raises
+    ------
+    CallError
+        If more arrays were needed than any batch system is to be sent.
     """
     wanted = set(names)
     levels = _levels(plan, wanted, kinds)
@@ -62,7 +72,19 @@ def arrays_of(
         for kind, tasks in levels
     ]
     joined = _joined(filled, seconds, limit)
-    return tuple(_waiting(plan, joined))
+    most = _MOST if most is None else most
+    split = [
+        (kind, elements[at : at + most])
+        for kind, elements in joined
+        for at in range(0, len(elements), most)
+    ]
+    if len(split) - len(joined) > _PARTS:
+        raise CallError(
+            f"{sum(len(elements) for _, elements in joined)} elements would need "
+            f"{len(split)} arrays of {most}, the most that the batch system takes; put more "
+            f"tasks into an element with --array-chunk{f', now {chunk}' if chunk else ''}."
+        )
+    return tuple(_waiting(plan, split))
 
 
 def _levels(
@@ -100,8 +122,7 @@ def _filled(
     if kind == "ranks":
         return [(name,) for name in names]
     if chunk is not None:
-        size = max(chunk, math.ceil(len(names) / _MOST))
-        return [tuple(names[at : at + size]) for at in range(0, len(names), size)]
+        return [tuple(names[at : at + chunk]) for at in range(0, len(names), chunk)]
     # Half of the limit, as estimates may be wrong.
     most = min(MINUTES * 60, limit / 2)
     while len(elements := list(_poured(names, seconds, most))) > _MOST:

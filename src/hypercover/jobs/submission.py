@@ -5,15 +5,18 @@ All of it lies in ``jobs/`` of the folder that is worked on: ``NAME.sh`` and
 """
 
 import logging
+import re
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hypercover.errors import CallError, HypercoverError
+from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder, write_json, write_text
 from hypercover.jobs.batch import BatchSystem, Places, is_there
 from hypercover.jobs.executor import State
@@ -22,7 +25,7 @@ from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles, read_json
 from hypercover.jobs.registry import Registry
 from hypercover.jobs.run import locked
-from hypercover.jobs.script import script_of, task_list
+from hypercover.jobs.script import own_umask, script_of, task_list
 from hypercover.jobs.slurm import Slurm
 from hypercover.jobs.stages import Array
 from hypercover.jobs.wanted import Wanted
@@ -32,10 +35,12 @@ __all__ = [
     "SentArray",
     "Submission",
     "at_work",
+    "cancel_jobs",
     "check_idle",
     "places_of",
     "scripts_folder",
     "submit_arrays",
+    "sweep_empty",
     "write_scripts",
 ]
 
@@ -45,7 +50,20 @@ SYSTEMS: Mapping[str, BatchSystem] = {
 """The batch systems by the names they have on the command line."""
 _FILE = "submission.json"
 _log = logging.getLogger(__name__)
+_TOO_MANY = re.compile(r"array|limit|exceed|too many|maximum", re.IGNORECASE)
+"""In what is said where a system takes no more elements or jobs."""
 _BIGGEST = 2**26
+_PATIENCE = 120.0
+"""Seconds in which jobs that are taken back must end: they may leave a checkpoint."""
+_PAUSE = 40.0
+"""Seconds after which what runs is told again."""
+_TRIES, _LOOKS = 5, 3
+"""Times that what waits is deleted, and looks after each whether it is gone."""
+_AT_WORK = (State.WAITING, State.RUNNING)
+_LOOK = 0.5
+"""Seconds between looks whether they did."""
+_ENDED = 5.0
+"""Seconds after which a file that is empty stays so."""
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,200}$")]
 
@@ -76,6 +94,8 @@ class Submission(BaseModel):
     """What each element was given."""
     arrays: tuple[SentArray, ...] = ()
     """The arrays in the order in which they were sent."""
+    cancelled: bool = False
+    """Whether its jobs were taken back."""
 
     @property
     def system(self) -> BatchSystem:
@@ -86,6 +106,11 @@ class Submission(BaseModel):
     def jobs(self) -> list[str]:
         """What the batch system calls the arrays."""
         return [array.job for array in self.arrays]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many elements each job has."""
+        return {array.job: len(array.elements) for array in self.arrays}
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that is worked on."""
@@ -144,12 +169,80 @@ def at_work(submission: Submission | None) -> list[str]:
     """
     if submission is None or not submission.jobs:
         return []
-    busy = {
-        job
-        for (job, _), state in submission.system.states(submission.jobs).items()
-        if state in (State.WAITING, State.RUNNING)
-    }
-    return sorted(busy)
+    return _busy(submission.system, submission.jobs)
+
+
+def _busy(system: BatchSystem, jobs: Sequence[str]) -> list[str]:
+    """Return the jobs that wait or run, in their order."""
+    busy = {job for job, state in _live(system, jobs) if state in _AT_WORK}
+    return [job for job in jobs if job in busy]
+
+
+def _live(system: BatchSystem, jobs: Sequence[str]) -> Iterator[tuple[str, State]]:
+    """Go through the elements of jobs that the system still knows."""
+    for (job, _), place in system.states(jobs).items():
+        yield job, place.state
+
+
+def cancel_jobs(submission: Submission, jobs: Sequence[str]) -> None:
+    """Take jobs back, and see that none of them waits or runs any more.
+
+    Raises
+    ------
+    RunError
+        If some still do after a while, which are named.
+    """
+    system, left = submission.system, list(jobs)
+    end = time.monotonic() + _PATIENCE
+    said = ""
+    while left and time.monotonic() < end:
+        try:
+            # The last first, as the end of a job lets others begin.
+            for job in reversed(left):
+                said = _take(system, job, submission.sizes[job]) or said
+            pause = min(end, time.monotonic() + _PAUSE)
+            while (left := _busy(system, left)) and time.monotonic() < pause:
+                time.sleep(_LOOK)
+        except RunError as error:
+            said = f" ({str(error).partition(';')[0]})"
+    if left:
+        verb = "still waits or runs" if len(left) == 1 else "still wait or run"
+        raise RunError(
+            f"{', '.join(left)} {verb} after being taken back{said}; call cancel again, or "
+            "ask whoever runs the cluster."
+        )
+
+
+def _take(system: BatchSystem, job: str, elements: int) -> str:
+    """Delete a job until none of it waits; return what the system refuses, if it does.
+
+    A busy server may accept a deletion and not do it.
+    """
+    said = ""
+    for _ in range(_TRIES):
+        try:
+            system.cancel(job, elements)
+        except CallError as error:
+            said = f" ({str(error).rstrip('.')})"
+        for _ in range(_LOOKS):
+            # Torque may never answer again where deletions follow each other at once.
+            time.sleep(_LOOK)
+            if (job, State.WAITING) not in _live(system, [job]):
+                return said
+    return said
+
+
+def sweep_empty(submission: Submission | None, folder: Path) -> None:
+    """Remove the empty files that a batch system leaves beside what elements print."""
+    if submission is None:
+        return
+    before = time.time() - _ENDED
+    for pattern in submission.system.empties():
+        for path in scripts_folder(folder).glob(pattern):
+            with suppress(OSError):
+                facts = path.stat()
+                if facts.st_size == 0 and facts.st_mtime < before:
+                    path.unlink()
 
 
 def check_idle(folder: Path, registry: Registry) -> None:
@@ -199,8 +292,14 @@ def write_scripts(
     *,
     folder: Path,
     processes: int = 1,
+    title: str = "hypercover",
 ) -> list[Path]:
     """Write the scripts of job arrays and the tasks of their elements.
+
+    Parameters
+    ----------
+    processes : of each machine that train a network together
+    title : what the run is called, for the names of jobs
 
     Raises
     ------
@@ -220,6 +319,8 @@ def write_scripts(
             command=_command(),
             python=[sys.executable],
             processes=processes,
+            title=title,
+            umask=own_umask(),
         )
         for array in arrays
     }
@@ -239,6 +340,7 @@ def submit_arrays(
     plan: Plan,
     folder: Path,
     processes: int = 1,
+    title: str = "hypercover",
 ) -> Submission:
     """Write the scripts of job arrays and send them, each after those it waits for.
 
@@ -253,7 +355,9 @@ def submit_arrays(
         check_idle(folder, plan.registry)
         if Plan.load(folder, plan.registry).fingerprints != plan.fingerprints:
             raise CallError(f"The plan in {folder} was changed meanwhile; submit again.")
-        write_scripts(arrays, system, wanted, folder=folder, processes=processes)
+        write_scripts(
+            arrays, system, wanted, folder=folder, processes=processes, title=title
+        )
         for name in (
             name for array in arrays for tasks in array.elements for name in tasks
         ):
@@ -264,10 +368,22 @@ def submit_arrays(
             for array in _sent(arrays, system, folder):
                 sent = sent.model_copy(update={"arrays": (*sent.arrays, array)})
                 sent.save(folder)
-        except BaseException:
-            _take_back(sent, folder, before)
+            if held := _held(arrays):
+                system.release([one.job for one in sent.arrays if one.name in held])
+        except BaseException as error:
+            _take_back(sent, folder, before, error)
             raise
     return sent
+
+
+def _held(arrays: Sequence[Array]) -> set[str]:
+    """Name the arrays that must not start before all are sent.
+
+    A busy server takes a minute for a script; an array that has ended by then is
+    unknown to it, and what was to wait for that is refused, or deleted in silence.
+    """
+    needed = {name for array in arrays for name in array.after}
+    return {array.name for array in arrays if not array.after and array.name in needed}
 
 
 def _sent(
@@ -275,20 +391,36 @@ def _sent(
 ) -> Iterator[SentArray]:
     """Send arrays one by one."""
     jobs: dict[str, str] = {}
+    held = _held(arrays)
     for array in arrays:
         after = [jobs[name] for name in array.after]
         script = scripts_folder(folder) / f"{array.name}.sh"
-        jobs[array.name] = system.submit(script, after)
+        try:
+            jobs[array.name] = system.submit(script, after, hold=array.name in held)
+        except CallError as error:
+            if len(array.elements) > 1 and _TOO_MANY.search(str(error)):
+                raise CallError(
+                    f"{str(error).rstrip('.')}; {array.name} has {len(array.elements)} "
+                    "elements, and a larger --array-chunk makes fewer."
+                ) from None
+            raise
         yield SentArray(name=array.name, job=jobs[array.name], elements=array.elements)
 
 
-def _take_back(sent: Submission, folder: Path, before: Submission | None) -> None:
-    """Leave nothing of a submission that failed half-way, but what was sent before it."""
-    if sent.jobs:
-        try:
-            sent.system.cancel(sent.jobs)
-        except HypercoverError:
-            return
+def _take_back(
+    sent: Submission, folder: Path, before: Submission | None, cause: BaseException
+) -> None:
+    """Leave nothing of a submission that failed half-way, but what was sent before it.
+
+    Raises
+    ------
+    RunError
+        If jobs are left, which stay known to status and cancel.
+    """
+    try:
+        cancel_jobs(sent, sent.jobs)
+    except HypercoverError as error:
+        raise RunError(f"{str(cause).rstrip('.')}; of what was sent, {error}") from cause
     if before is not None:
         before.save(folder)
         return

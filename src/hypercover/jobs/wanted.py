@@ -1,7 +1,7 @@
 """What is asked of a batch system for each element of a job array."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    model_validator,
 )
 
 from hypercover.memory import bytes_of
@@ -18,6 +19,8 @@ __all__ = ["Wanted", "clock", "seconds_of"]
 
 _MINUTE, _LONGEST = 60, 10**8
 """Seconds of a time limit."""
+_LEAST = 2**20
+"""Bytes of memory."""
 _LINE = 200
 """Letters of an option."""
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -75,6 +78,14 @@ def _bytes(text: Any) -> int:
     return bytes_of(text if isinstance(text, str) else str(text))
 
 
+def _bytes_or_none(text: Any) -> int:
+    """Return the bytes of a size; 0 where a system must not be asked for memory at all."""
+    size = 0 if text == "none" else _bytes(text)
+    if 0 < size < _LEAST:
+        raise ValueError(f"must be 1MiB at least, or none, got {str(text)[:40]!r}")
+    return size
+
+
 def _limit(text: Any) -> int:
     """Return the seconds of a time limit that a batch system can be given."""
     seconds = seconds_of(text)
@@ -104,7 +115,12 @@ def _option(text: str) -> str:
 _Word = Annotated[str, AfterValidator(_word)]
 _Line = Annotated[str, AfterValidator(_option)]
 _Limit = Annotated[int, BeforeValidator(_limit), PlainSerializer(clock)]
-_Memory = Annotated[int, BeforeValidator(_bytes), PlainSerializer(lambda size: f"{size}B")]
+_Size = Annotated[int, BeforeValidator(_bytes), PlainSerializer(lambda size: f"{size}B")]
+_Memory = Annotated[
+    int,
+    BeforeValidator(_bytes_or_none),
+    PlainSerializer(lambda size: f"{size}B" if size else "none"),
+]
 
 
 class Wanted(BaseModel):
@@ -126,8 +142,16 @@ class Wanted(BaseModel):
     """GPUs of a machine, for what trains and maps with networks."""
     cpus: Annotated[int, Field(ge=1, le=4096)] = 1
     """Cores of a machine."""
-    memory: Annotated[_Memory, Field(ge=2**20)] | None = None
-    """Bytes of memory of a machine."""
+    memory: _Memory | None = None
+    """Bytes of memory of a machine; 0, written ``none``: no word of it."""
+    memory_per_cpu: Annotated[_Size, Field(ge=_LEAST)] | None = None
+    """Bytes of memory for each core, instead of ``memory``."""
+    gpu_partition: _Word | None = None
+    """Partition or queue of what is given GPUs; None: that of the rest."""
+    gpu_cpus: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Cores of what is given GPUs; None: as many as the rest."""
+    gpu_memory: _Memory | None = None
+    """Bytes of memory of what is given GPUs; None: as much as the rest."""
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Machines that train a network together."""
     array_chunk: Annotated[int, Field(ge=1)] | None = None
@@ -136,3 +160,31 @@ class Wanted(BaseModel):
     """Environment modules to load."""
     directives: tuple[_Line, ...] = ()
     """More options of the batch system, as they stand in a script."""
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> Self:
+        """Refuse memory of a machine beside memory of a core: systems take one of them."""
+        if self.memory and self.memory_per_cpu:
+            raise ValueError(
+                "memory is asked for by the machine and by the core; keep one of memory "
+                "and memory_per_cpu"
+            )
+        return self
+
+    def share(self, *, gpus: bool) -> "Wanted":
+        """Return what a kind of task is given, with GPUs and what goes with them or without.
+
+        Examples
+        --------
+        >>> wanted = Wanted(partition="main", gpu_partition="gpus", gpus=2, gpu_cpus=8)
+        >>> [(one.partition, one.gpus, one.cpus) for one in
+        ...  (wanted.share(gpus=False), wanted.share(gpus=True))]
+        [('main', 0, 1), ('gpus', 2, 8)]
+        """
+        if not (gpus and self.gpus):
+            return self.model_copy(update={"gpus": 0})
+        own = {"partition": self.gpu_partition, "cpus": self.gpu_cpus}
+        given: dict[str, Any] = {key: value for key, value in own.items() if value}
+        if self.gpu_memory is not None:
+            given |= {"memory": self.gpu_memory, "memory_per_cpu": None}
+        return self.model_copy(update=given)
