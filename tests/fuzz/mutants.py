@@ -5,6 +5,7 @@ what it finds; ``--only geotiff --first 120 --count 1`` shows one mutant again.
 """
 
 import argparse
+import faulthandler
 import os
 import random
 import re
@@ -217,6 +218,8 @@ def _be_the_child(seed: Seed, folder: Path, said: Path) -> None:
         with said.open("w") as answer:
             for stream in (1, 2):
                 os.dup2(answer.fileno(), stream)
+            # Where a crash was, is written there too.
+            faulthandler.enable(answer)
             pages = int(Path("/proc/self/statm").read_text().split()[0])
             limit = pages * resource.getpagesize() + MEMORY
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
