@@ -28,11 +28,27 @@ __all__ = [
     "SceneError",
     "SplitError",
     "counted",
+    "shortened",
 ]
+
+_LONGEST, _END = 2000, 500
+"""Signs of a message that are shown, and how many of them are the last."""
 
 
 class HypercoverError(Exception):
-    """Root of all errors that hypercover raises on purpose."""
+    """Root of all errors that hypercover raises on purpose.
+
+    A message is cut in the middle where a file put too much into it: what was asked
+    stands at its beginning and what to do at its end.
+    """
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(
+            *(
+                shortened(one, _LONGEST, _END) if isinstance(one, str) else one
+                for one in said
+            )
+        )
 
 
 class CallError(HypercoverError, ValueError):
@@ -76,3 +92,24 @@ def counted(count: int, what: str) -> str:
     ('1 band', '0 bands', '1,200 features')
     """
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def shortened(text: str, most: int, end: int = 0) -> str:
+    """Return a text of a sane length: what stands in a file may have any.
+
+    Parameters
+    ----------
+    text : str
+    most : int
+        Signs that are kept at most, not counting the mark of the cut.
+    end : int
+        How many of them are taken from the end.
+
+    Examples
+    --------
+    >>> shortened("abcdef", 6), shortened("abcdefgh", 6), shortened("abcdefgh", 6, end=2)
+    ('abcdef', 'abcdef…', 'abcd…gh')
+    """
+    if len(text) <= most:
+        return text
+    return f"{text[: most - end]}…{text[len(text) - end :]}"

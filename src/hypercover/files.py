@@ -24,6 +24,7 @@ __all__ = [
     "check_writable",
     "csv_text",
     "explained",
+    "in_any_case",
     "is_abandoned",
     "is_address",
     "make_folder",
@@ -293,3 +294,18 @@ def _harmless(cell: object) -> object:
     if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"
     return cell
+
+
+def in_any_case(path: Path) -> Path | None:
+    """Return the file or folder of this name, whatever the case of its letters; None without it.
+
+    Why it exists: archives, drives and programs change the case of names, and
+    what belongs together is named by one part of the other.
+    """
+    if path.exists():
+        return path
+    if not path.parent.is_dir():
+        return None
+    wanted = path.name.lower()
+    alike = (one for one in sorted(path.parent.iterdir()) if one.name.lower() == wanted)
+    return next(alike, None)

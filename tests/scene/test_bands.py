@@ -104,7 +104,10 @@ class TestWaterAbsorption:
         ("", "name no band"),
         ([], "name no band"),
         ("1,,2", "name no band"),
-        ("900-1000nm", "no band in 900-1000nm; its wavelengths go from 400 to 567 nm"),
+        (
+            "900-1000nm",
+            "no band in 900-1000nm; its wavelengths go from 400.1 to 566.767 nm",
+        ),
         ("400-900m", "not understood"),
         ("1" * 5000, "not understood"),
     ],

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 
 import typer
+from typer.main import get_command
 
 from hypercover.cli import (
     area,
@@ -36,6 +37,7 @@ from hypercover.cli import (
     windows,
     work,
 )
+from hypercover.cli.advice import fitting, verbs
 from hypercover.cli.terminal import PlainFormatter, guarded_streams, say
 from hypercover.errors import CallError, HypercoverError, OutputError
 
@@ -51,8 +53,15 @@ app = typer.Typer(
 )
 
 
-def stoppable(verb: Callable[..., None]) -> Callable[..., None]:
-    """Let a command say how to go on when somebody presses Ctrl-C.
+def _fit_advice(error: HypercoverError, name: str) -> None:
+    """Let an error advise no option that the command of this name lacks."""
+    if error.args and isinstance(error.args[-1], str):
+        every = dict(verbs(get_command(app)))
+        error.args = (*error.args[:-1], fitting(error.args[-1], name, every))
+
+
+def stoppable(verb: Callable[..., None], name: str) -> Callable[..., None]:
+    """Let a command say how to go on when somebody presses Ctrl-C, and advise what it has.
 
     Inside typer's own handling, which would end without a word.
     """
@@ -61,6 +70,9 @@ def stoppable(verb: Callable[..., None]) -> Callable[..., None]:
     def stopped_gently(*given: object, **options: object) -> None:
         try:
             verb(*given, **options)
+        except HypercoverError as error:
+            _fit_advice(error, name)
+            raise
         except KeyboardInterrupt:
             say("hypercover: stopped; run the same command again to go on.", err=True)
             raise typer.Exit(130) from None
@@ -95,12 +107,13 @@ for command in (
     scenes,
     fetch,
 ):
-    app.command(name=command.__name__.rpartition(".")[2])(stoppable(command.command))
+    called = command.__name__.rpartition(".")[2]
+    app.command(name=called)(stoppable(command.command, called))
 
 
 group = typer.Typer(help=libsvm.HELP, no_args_is_help=True, rich_markup_mode=None)
 for verb, run_verb in libsvm.VERBS.items():
-    group.command(name=verb)(stoppable(run_verb))
+    group.command(name=verb)(stoppable(run_verb, f"libsvm {verb}"))
 app.add_typer(group, name="libsvm")
 
 

@@ -12,6 +12,7 @@ from hypercover.scene.orientation import orientation_words
 from hypercover.scene.origin import marked
 from hypercover.scene.reading import losses_on_data
 from hypercover.scene.scene import Scene
+from hypercover.scene.spectral import nm_words
 
 __all__ = ["scene_table"]
 
@@ -101,7 +102,8 @@ def _shortened(names: Sequence[str]) -> str:
 def _reach(wavelengths: np.ndarray | None) -> str:
     if wavelengths is None:
         return "not known"
-    return f"{wavelengths.min():.1f} to {wavelengths.max():.1f} nm"
+    ends = (nm_words(float(one)) for one in (wavelengths.min(), wavelengths.max()))
+    return " to ".join(one if "." in one else f"{one}.0" for one in ends) + " nm"
 
 
 def _place(scene: Scene) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hypercover.errors import SceneError, counted
 from hypercover.scene.catalog import aviris_bands
 from hypercover.scene.scene import Scene
+from hypercover.scene.spectral import nm_words
 
 __all__ = ["BandSpec", "select_bands"]
 
@@ -150,7 +151,7 @@ def _by_wavelength(scene: Scene, low: float, high: float, asked: str) -> _Found:
     if not chosen.any():
         raise SceneError(
             f"{scene.name} has no band in {asked}; its wavelengths go from "
-            f"{centres.min():.0f} to {centres.max():.0f} nm."
+            f"{nm_words(centres.min())} to {nm_words(centres.max())} nm."
         )
     return _Found(chosen)
 

@@ -1,10 +1,11 @@
 """The files that an image or its labels consist of."""
 
 import re
-from glob import escape
+from contextlib import suppress
 from pathlib import Path
 
-from hypercover.scene.formats.envi import RAW
+from hypercover.errors import SceneError
+from hypercover.scene.formats.envi import RAW, data_file, header_beside
 from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 
 __all__ = ["companions", "identity"]
@@ -13,9 +14,17 @@ _SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
 """A shapefile is several; the classes of its polygons stand in the second."""
 
 _PRODUCT = re.compile(
-    r"(ENMAP.*)METADATA\.XML|MTD_MSIL(?:1C|2A)\.xml|(L[A-Z]\d\d_.*)_MTL\.\w+"
+    r"(ENMAP.*)METADATA\.XML|MTD_MSIL(?:1C|2A)\.xml|(L.*\d.*)_MTL\.\w+", re.IGNORECASE
 )
 """Metadata of products, and what the names of their other files begin with."""
+
+
+_GRANULE = {"granule", "img_data"}
+"""Folders of a Sentinel-2 product in which its images lie."""
+
+
+def _folders(inner: Path, metadata: Path) -> set[str]:
+    return {part.lower() for part in inner.relative_to(metadata.parent).parts}
 
 
 def companions(path: Path) -> tuple[Path, ...]:
@@ -34,13 +43,19 @@ def companions(path: Path) -> tuple[Path, ...]:
         names |= {f"{stem}{one}" for one in _SHAPE}
     elif suffix == ".hdr":
         names |= {f"{stem}{one}" for one in ("", *RAW)}
-    elif suffix in ("", *RAW):
+        with suppress(SceneError):
+            names.add(data_file(path).name.lower())
+    elif suffix in ("", *RAW) or header_beside(path) is not None:
         names |= {f"{stem}.hdr", f"{name}.hdr"}
     product = _PRODUCT.fullmatch(path.name)
     if product:
-        start = product[1] or product[2]
-        images = path.parent.glob(
-            f"{escape(start)}*" if start else "GRANULE/*/IMG_DATA/**/*.jp2"
+        start = product[1] or product[2] or ""
+        around = path.parent.iterdir() if start else path.parent.glob("*/*/*/**/*")
+        images = (
+            one
+            for one in around
+            if one.name.lower().startswith(start.lower())
+            if start or (one.suffix.lower() == ".jp2" and _folders(one, path) >= _GRANULE)
         )
         return (path, *sorted(one for one in images if one.is_file() and one != path))
     # A mask beside the pixels.

@@ -69,6 +69,23 @@ class LazyArray(BackendArray):
         in_file = [self.shape[self._order.index(axis)] for axis in range(len(order))]
         return LazyArray(in_file, self.dtype, self._fetch, order)
 
+    def without(self, axes: Sequence[int]) -> "LazyArray":
+        """Return the same array without some axes of length 1, still unread."""
+        gone = {self._order[axis] for axis in axes}
+        left = [axis for axis in range(len(self._order)) if axis not in gone]
+        order = [left.index(axis) for axis in self._order if axis not in gone]
+        shape = [self.shape[self._order.index(axis)] for axis in left]
+
+        def fetch(wanted: Indices) -> npt.NDArray[np.generic]:
+            inside = dict(zip(left, wanted, strict=True))
+            only = np.zeros(1, np.intp)
+            block = self._fetch(
+                tuple(inside.get(axis, only) for axis in range(len(self._order)))
+            )
+            return block.squeeze(tuple(sorted(gone)))
+
+        return LazyArray(shape, self.dtype, fetch, order)
+
     def as_variable_data(self) -> indexing.LazilyIndexedArray:
         """Wrap for xarray, so that selecting stays lazy."""
         return indexing.LazilyIndexedArray(self)

@@ -44,6 +44,8 @@ __all__ = [
 ]
 
 PathLike = str | Path
+_UNTURNED = "The image is placed by"
+"""How the note begins on an image that has to be laid on a grid first."""
 Labels = npt.NDArray[np.unsignedinteger]
 
 
@@ -120,10 +122,27 @@ def open_scene(
         scene = _with_stated(scene, nodata)
     scene = _noting_fill(scene)
     if label_file is not None:
-        own = label_map_of(label_file, scene.grid, label_variable, label_field, label_layer)
+        own = _labels_on(scene, label_file, label_variable, label_field, label_layer)
     if own is not None:
         scene = _labelled(scene, own, table)
     return with_known_image(with_known_bands(scene))
+
+
+def _labels_on(
+    scene: Scene,
+    file: Path,
+    variable: str | None,
+    field: str | None,
+    layer: str | None,
+) -> LabelMap:
+    """Read labels for a scene; where it lies on no grid, say how it could."""
+    try:
+        return label_map_of(file, scene.grid, variable, field, layer)
+    except LabelError as error:
+        how = [note for note in scene.notes if note.startswith(_UNTURNED)]
+        if scene.grid.placed or not how:
+            raise
+        raise LabelError(f"{error} {how[0]}") from error
 
 
 def _image(
@@ -151,8 +170,8 @@ def _image(
     swath = read_swath(container, variable)
     if swath is not None:
         return swath, None
-    hints = [*shapes, *container.flat_shapes(label_variable if look else None)]
-    scene = container.image(variable, axes, hints)
+    own = container.flat_shapes(label_variable if look else None)
+    scene = container.image(variable, axes, shapes, own)
     if not look:
         return scene, None
     if label_variable is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hypercover.errors import LabelError, SceneError
+from hypercover.errors import LabelError, SceneError, shortened
 from hypercover.scene.grid import Grid, grid_of
 from hypercover.scene.header import header_of, of_bands, with_header
 from hypercover.scene.legend import Legend
@@ -25,6 +25,8 @@ _STRIP, _MOST_STRIP = 2**22, 2**24
 """Values read at once when the whole cube has to be looked at, and where tiles are high."""
 _TILE = 64
 """Rows of the tiles that scenes are written in."""
+_LONGEST_NOTE = 2000
+"""Signs of a note, which may quote what stands in a file."""
 _SMALLER = "select fewer bands, cut the image to the labelled land, or use a larger machine"
 
 
@@ -64,7 +66,9 @@ class Scene:
     """Number of the shape (y, x) that labels each pixel, from 1; None without shapes."""
 
     def __post_init__(self) -> None:
-        """Refuse cubes of another axis order and labels of another size."""
+        """Refuse cubes of another axis order and labels of another size; cut endless notes."""
+        notes = tuple(shortened(note, _LONGEST_NOTE) for note in self.notes)
+        object.__setattr__(self, "notes", notes)
         if self.cube.dims != ("band", "y", "x"):
             raise SceneError(
                 "A cube must have the dimensions (band, y, x), got "

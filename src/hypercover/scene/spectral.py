@@ -1,30 +1,93 @@
 """Wavelengths, widths and bad bands: how files write them and how a cube keeps them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-__all__ = ["BandTable", "Values", "band_numbers", "band_tags", "from_tags", "to_nanometres",
-           "widths_in_nm"]  # fmt: skip
+from hypercover.errors import shortened
+from hypercover.scene.nodata import plain_key
+
+__all__ = ["CENTRES", "GOOD", "NUMBERS", "UNITS", "WIDTHS", "BandTable", "Values",
+           "band_numbers", "band_tags", "bare_names", "first_of", "from_tags", "nm_words",
+           "to_nanometres", "widths_in_nm"]  # fmt: skip
 
 Values = npt.NDArray[np.float64]
+_T = TypeVar("_T")
+
+CENTRES = ("wavelength", "wavelengths", "wavelengthnm", "wavelengthsnm", "wavelengthum",
+           "centralwavelengthum", "centralwavelengthnm", "centralwavelength",
+           "centerwavelength", "centerwavelengths", "centrewavelength", "centrewavelengths",
+           "wavelengthcenter", "wavelengthcenters", "bandwavelength", "bandwavelengths",
+           "sensorbandwavelengths", "wl", "wls", "wvl", "wave", "waves", "lambda",
+           "cwl")  # fmt: skip
+WIDTHS = ("fwhm", "fwhms", "fwhmnm", "fwhmum", "bandwidth", "bandwidths", "bandwidthnm",
+          "bandwidthum")  # fmt: skip
+_LENGTHS = ("wavelengthunits", "wavelengthunit", "wavelengthsunits", "wavelengthsunit",
+            "unitswavelength")  # fmt: skip
+UNITS = (*_LENGTHS, "units", "unit")
+GOOD = ("bbl", "badbandlist", "badbandslist", "goodwavelengths", "goodbands", "goodband")
+"""Lists and flags in which 0 marks a bad band, as ENVI's ``bbl`` does."""
+_BAD = ("badband", "isbad", "bad")
+"""Flags of one band in which 1 marks it as bad."""
+NUMBERS = ("bandnumbers", "bandnumber", "band", "bands", "channel", "channels")
+_WIDTH_UNITS = ("fwhmunits", "fwhmunit")
 
 _FACTORS = {
     "nanometers": 1.0, "nanometer": 1.0, "nanometres": 1.0, "nanometre": 1.0, "nm": 1.0,
+    "nms": 1.0, "millimicrons": 1.0,
     "micrometers": 1e3, "micrometer": 1e3, "micrometres": 1e3, "micrometre": 1e3,
     "microns": 1e3, "micron": 1e3, "um": 1e3, "µm": 1e3, "μm": 1e3,
     "millimeters": 1e6, "millimetres": 1e6, "mm": 1e6, "meters": 1e9, "metres": 1e9,
-    "m": 1e9, "angstroms": 0.1, "angstrom": 0.1, "å": 0.1,
+    "meter": 1e9, "metre": 1e9, "m": 1e9, "angstroms": 0.1, "angstrom": 0.1, "å": 0.1,
 }  # fmt: skip
+_READINGS = {1.0: "nm", 1e3: "micrometres", 1e9: "metres", 1e-3: "picometres",
+             1e6: "millimetres"}  # fmt: skip
+"""Units that wavelengths are tried in where none is given or the given one cannot be."""
 _NO_LENGTH = {"index", "wavenumber", "ghz", "mhz", "cm-1"}
 _MOST_NUMBER = 2**31
 """Band numbers below this are believed."""
-_MICROMETRES_BELOW = 100.0
-"""Numbers below this are micrometres where no unit is given: 0.4 to 14 µm."""
+_LEAST_NM, _MOST_NM = 100.0, 100_000.0
+"""Wavelengths that sensors of land see lie between, from ultraviolet to thermal infrared."""
+_LEAST_WIDTH_NM = 0.05
+"""No imaging spectrometer has bands that narrow."""
+_NARROW = 0.5
+"""Nm below which a width is doubted where the bands lie fifty times as far apart."""
+_UNIT_WORD = (
+    r"(?P<unit>nanomet(?:er|re)s?|micromet(?:er|re)s?|microns?|nm|um|µm|μm|angstroms?)"
+)
+_NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+_IN_NAME = re.compile(
+    rf"(?<![\d.])(?:(?P<low>{_NUMBER})\s*[-–]\s*)?(?P<high>{_NUMBER})[\s_]*{_UNIT_WORD}"
+    r"(?![a-z])",
+    re.IGNORECASE,
+)
+_BARE = re.compile(rf"(?:[a-z]+[\s_]*\d+[\s_]*)?\(\s*({_NUMBER})\s*\)|x?({_NUMBER})", re.I)
+_COUNTED = re.compile(r"(?:band|b|channel|ch|layer)?[\s_#]*\d*[\s_:(),.\-]*", re.IGNORECASE)
+_YEARS = (1900, 2100)
+"""Whole numbers between these name the years of a series rather than wavelengths."""
+_LONGEST_NAME = 200
+
+
+def first_of(entries: Mapping[str, _T], names: Iterable[str]) -> tuple[str, _T] | None:
+    """Return the first of several names that is there, and what stands under it."""
+    return next(((name, entries[name]) for name in names if name in entries), None)
+
+
+def nm_words(value: float) -> str:
+    """Write a wavelength with the digits that tell it from its neighbours.
+
+    Examples
+    --------
+    >>> nm_words(379.027), nm_words(450.0), nm_words(1300 / 3)
+    ('379.027', '450', '433.333')
+    """
+    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,71 +126,280 @@ def to_nanometres(
 ) -> tuple[Values | None, tuple[str, ...]]:
     """Turn wavelengths of any unit into nm, with a note where the unit was guessed.
 
+    A unit that would put them outside 100 nm to 100 µm is not believed: the one that
+    would not is taken.
+
     Examples
     --------
     >>> to_nanometres([0.4, 2.5], "Micrometers")[0].tolist()
     [400.0, 2500.0]
     >>> to_nanometres([0.4, 2.5], None)[1]
     ('Wavelengths carry no unit and were taken as micrometres.',)
+    >>> to_nanometres([450.5, 2200], "Micrometers")[0].tolist()
+    [450.5, 2200.0]
     """
     numbers = np.asarray(values, dtype=np.float64)
-    known = (unit or "").strip().lower()
+    known = _plain_unit(unit)
     if not np.isfinite(numbers).all() or (numbers <= 0).any():
         return None, ("Wavelengths that are not positive numbers were left out.",)
     if known in _NO_LENGTH:
-        return None, (f"Band positions in the unit {unit!r} are no wavelengths.",)
-    if known in _FACTORS:
-        return _scaled(numbers, _FACTORS[known]), ()
-    small = bool(numbers.max() < _MICROMETRES_BELOW)
-    guessed = "micrometres" if small else "nm"
-    note = f"Wavelengths carry no unit and were taken as {guessed}."
-    return _scaled(numbers, 1e3 if small else 1.0), (note,)
+        told = shortened(unit or "", 40)
+        return None, (f"Band positions in the unit {told!r} are no wavelengths.",)
+    factor = _FACTORS.get(known)
+    if factor is not None and _possible(numbers * factor):
+        return _scaled(numbers, factor), ()
+    return _guessed(numbers, shortened(unit or "", 40) if factor is not None else None)
 
 
-def _scaled(numbers: Values, factor: float) -> Values:
+def _guessed(numbers: Values, unit: str | None) -> tuple[Values | None, tuple[str, ...]]:
+    """Return wavelengths in the one unit that makes them possible."""
+    reach = f"{numbers.min():.10g} to {numbers.max():.10g}"
+    if len(numbers) > 1 and np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
+        return None, ("Wavelengths that only count the bands were left out.",)
+    if unit is None:
+        said = "Wavelengths carry no unit"
+    else:
+        said = f"Wavelengths from {reach} cannot be in the unit {unit!r}"
+    for factor, name in _READINGS.items():
+        if _possible(numbers * factor):
+            return _scaled(numbers, factor), (f"{said} and were taken as {name}.",)
+    mixed = np.where(numbers < _LEAST_NM, 1e3, 1.0)
+    if _possible(numbers * mixed):
+        note = (
+            f"Wavelengths from {reach} are in two units; those below {_LEAST_NM:g} were taken "
+            "as micrometres, the others as nm."
+        )
+        return _scaled(numbers, mixed), (note,)
+    return None, (
+        f"Wavelengths from {reach} lie outside 100 nm to 100 micrometres in every unit and "
+        "were left out.",
+    )
+
+
+def _plain_unit(unit: str | None) -> str:
+    return re.sub(r"[\s._]+", "", (unit or "").strip(" \t{}()[]\"'")).lower()
+
+
+def _possible(nm: Values) -> bool:
+    """Tell whether wavelengths can be those of an image of land."""
+    near = 1e-9
+    return bool(((nm >= _LEAST_NM * (1 - near)) & (nm <= _MOST_NM * (1 + near))).all())
+
+
+def _scaled(numbers: Values, factor: float | Values) -> Values:
     """Multiply without the tail of digits that 0.4 × 1000 would leave."""
-    return numbers if factor == 1.0 else np.round(numbers * factor, 9)
+    if np.ndim(factor) == 0 and factor == 1.0:
+        return numbers
+    return np.asarray(np.round(numbers * factor, 9))
 
 
-def _numbers(text: str) -> Values | None:
-    """Read ``{1, 2, 3}``; None where it is not a list of numbers."""
-    parts = text.strip().strip("{}").replace("\n", " ").split(",")
+def widths_in_nm(
+    widths: npt.ArrayLike,
+    wavelengths: npt.ArrayLike,
+    centres: Values,
+    unit: str | None = None,
+) -> tuple[Values | None, tuple[str, ...]]:
+    """Scale widths as the wavelengths beside them became centres in nm.
+
+    None where a width is no positive number.  Widths that no sensor has, such as 0.01 nm,
+    are those of another unit, and it is said.
+
+    Parameters
+    ----------
+    widths, wavelengths : array of float (band,)
+        As they stand in the file.
+    centres : array of float (band,)
+        The wavelengths in nm.
+    unit : str, optional
+        Unit of the widths, where it is stated for them.
+
+    Examples
+    --------
+    >>> nm = np.array([450.0, 460.0, 470.0])
+    >>> widths_in_nm([0.01] * 3, nm, nm)[0].tolist()
+    [10.0, 10.0, 10.0]
+    """
+    values = np.asarray(widths, dtype=np.float64)
+    if not (np.isfinite(values) & (values > 0)).all():
+        return None, ("Widths (FWHM) that are not positive numbers were left out.",)
+    own = _FACTORS.get(_plain_unit(unit))
+    if own is not None:
+        nm = _scaled(values, own)
+    else:
+        factor = np.round(centres / np.asarray(wavelengths, dtype=np.float64), 9)
+        nm = values if (factor == 1.0).all() else _scaled(values, factor)
+    return _possible_widths(nm, centres)
+
+
+def _possible_widths(nm: Values, centres: Values) -> tuple[Values | None, tuple[str, ...]]:
+    """Return widths as they are, or a thousand times as large or small if only that can be."""
+    gaps = np.diff(np.sort(centres))
+    apart = float(np.median(gaps)) if len(gaps) else 0.0
+    least = max(_LEAST_WIDTH_NM, min(apart / 50, _NARROW))
+    narrow = nm < (least if np.median(nm) < least else _LEAST_WIDTH_NM)
+    wide = nm > centres
+    read = np.where(narrow, nm * 1e3, np.where(wide, nm / 1e3, nm))
+    if not (narrow | wide).any():
+        return nm, ()
+    reach = " to ".join(dict.fromkeys(f"{one:.6g}" for one in (nm.min(), nm.max())))
+    if ((read < _LEAST_WIDTH_NM) | (read > centres)).any():
+        if (nm >= _LEAST_WIDTH_NM).all() and not wide.any():
+            return nm, ()
+        return None, (f"Widths (FWHM) of {reach} nm cannot be and were left out.",)
+    read = np.asarray(np.round(read, 9), dtype=np.float64)
+    taken = " to ".join(dict.fromkeys(f"{one:.6g}" for one in (read.min(), read.max())))
+    return read, (f"Widths (FWHM) of {reach} nm cannot be and were taken as {taken} nm.",)
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Wavelengths as one place of a file gives them."""
+
+    place: str
+    """Where they stand, in words."""
+    centres: Values
+    """In nm (band,)."""
+    exact: float
+    """Nm that the last written digit stands for."""
+    widths: Values | None = None
+    """In nm (band,)."""
+    notes: tuple[str, ...] = ()
+
+
+def _source(
+    place: str,
+    texts: Sequence[str],
+    unit: str | Sequence[str | None] | None,
+    widths: Values | None = None,
+    width_unit: str | None = None,
+) -> tuple[_Source | None, tuple[str, ...]]:
+    """Return the wavelengths of one place in nm; None where they make no sense."""
+    written = [_decimal(text) for text in texts]
+    numbers = np.array([float(one) for one in written], dtype=np.float64)
+    if isinstance(unit, str) or unit is None:
+        centres, notes = to_nanometres(numbers, unit)
+    else:
+        factors = np.array([_FACTORS.get(_plain_unit(one), np.nan) for one in unit])
+        known = np.where(np.isfinite(factors), numbers * factors, numbers)
+        centres, notes = to_nanometres(known, "nm")
+    if centres is None:
+        return None, notes
+    steps = [10.0 ** int(one.as_tuple().exponent) for one in written if one.is_finite()]
+    exact = float((np.array(steps) * centres / numbers).min())
+    width, more = (
+        (None, ()) if widths is None else widths_in_nm(widths, numbers, centres, width_unit)
+    )
+    return _Source(place, centres, exact, width, (*notes, *more)), ()
+
+
+def _decimal(text: str) -> Decimal:
     try:
-        return np.array([float(part) for part in parts if part.strip()])
-    except ValueError:
-        return None
+        return Decimal(text.strip())
+    except InvalidOperation:
+        return Decimal("nan")
 
 
 def from_tags(
-    envi: Mapping[str, str], bands: Sequence[Mapping[str, str]], count: int
+    envi: Mapping[str, str],
+    bands: Sequence[Mapping[str, str]],
+    count: int,
+    names: Sequence[str | None] = (),
 ) -> BandTable:
-    """Read the band table of a raster from the tags GDAL gives.
+    """Read the band table of a raster from the tags GDAL gives, in any spelling of keys.
+
+    Where several places give wavelengths that agree, the one with most digits is taken.
 
     Parameters
     ----------
     envi : mapping
-        Dataset tags of the namespace ``ENVI``: whole lists in braces.
+        Tags of the dataset: whole lists in braces.
     bands : sequence of mappings
         For each band its tags, those of the namespace ``IMAGERY`` included.
     count : int
         Number of bands; lists of another length are left out with a note.
+    names : sequence of str, optional
+        Names of the bands, which may hold wavelengths.
     """
     notes: list[str] = []
-    unit = envi.get("wavelength_units")
-    wavelengths = _listed(envi, "wavelength", count, notes)
-    fwhm = _listed(envi, "fwhm", count, notes)
-    bbl = _listed(envi, "bbl", count, notes)
-    if wavelengths is None:
-        wavelengths, fwhm, unit = _from_bands(bands)
-    centres, more = (
-        to_nanometres(wavelengths, unit) if wavelengths is not None else (None, ())
-    )
-    widths = None
-    if fwhm is not None and centres is not None and wavelengths is not None:
-        widths = widths_in_nm(fwhm, wavelengths, centres)
-    bad = None if bbl is None else np.asarray(bbl == 0)
-    numbers = band_numbers(_listed(envi, "band_numbers", count, notes))
-    return BandTable(centres, widths, bad, numbers, (*notes, *more))
+    whole = {plain_key(key): text for key, text in envi.items()}
+    each = [{plain_key(key): text for key, text in tags.items()} for tags in bands]
+    sources: list[_Source] = []
+    useless: list[str] = []
+    for made, said in _places(whole, each, names, count, notes):
+        useless += said
+        sources += [made] if made is not None else []
+    chosen, more = _most_exact(sources)
+    bbl = _listed(whole, GOOD, count, notes)
+    bad = _flagged(each) if bbl is None else np.asarray(bbl == 0)
+    numbers = band_numbers(_listed(whole, NUMBERS[:2], count, notes))
+    if chosen is None:
+        return BandTable(None, None, bad, numbers, tuple(dict.fromkeys(notes + useless)))
+    widths = next((one.widths for one in sources if one.widths is not None), None)
+    widths = widths if chosen.widths is None else chosen.widths
+    return BandTable(chosen.centres, widths, bad, numbers, (*notes, *chosen.notes, *more))
+
+
+def _places(
+    whole: Mapping[str, str],
+    each: Sequence[Mapping[str, str]],
+    names: Sequence[str | None],
+    count: int,
+    notes: list[str],
+) -> Iterable[tuple[_Source | None, tuple[str, ...]]]:
+    """Go through the places in which wavelengths may stand, the usual one first."""
+    widths = _listed(whole, WIDTHS, count, notes)
+    if _listed(whole, CENTRES, count, notes) is not None:
+        key, text = first_of(whole, CENTRES) or ("", "")
+        unit = first_of(whole, _LENGTHS)
+        own = first_of(whole, _WIDTH_UNITS)
+        yield _source(
+            "the header", _parts(text), unit[1] if unit else _unit_of(key), widths,
+            own[1] if own else None,
+        )  # fmt: skip
+    yield from _from_bands(each, notes)
+    in_names = _from_names(names)
+    if in_names is not None:
+        yield in_names
+
+
+def _most_exact(sources: Sequence[_Source]) -> tuple[_Source | None, tuple[str, ...]]:
+    """Return the source with most digits of those that agree with the first."""
+    if not sources:
+        return None, ()
+    first, notes = sources[0], []
+    best = first
+    for other in sources[1:]:
+        apart = np.abs(other.centres - first.centres).max()
+        if apart > 0.51 * (other.exact + first.exact):
+            notes.append(
+                f"Wavelengths in {other.place} differ from those in {first.place}, which were "
+                "taken."
+            )
+        elif other.exact < 0.5 * best.exact:
+            best = other
+    if best is not first:
+        notes.append(
+            f"Wavelengths were taken from {best.place}: {first.place} gives fewer digits."
+        )
+    return best, tuple(notes)
+
+
+def _parts(text: str) -> list[str]:
+    parts = text.strip().strip("{}").replace("\n", " ").split(",")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _numbers(text: str) -> Values | None:
+    """Read ``{1, 2, 3}``; None where it is not a list of numbers."""
+    try:
+        return np.array([float(part) for part in _parts(text)])
+    except ValueError:
+        return None
+
+
+def _unit_of(key: str) -> str | None:
+    """Return the unit that the name of a list ends with, such as ``fwhmum``."""
+    return key[-2:] if key.endswith(("nm", "um")) else None
 
 
 def band_numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
@@ -147,55 +419,144 @@ def band_numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
     return numbers.astype(np.int64)
 
 
-def widths_in_nm(
-    widths: npt.ArrayLike, wavelengths: npt.ArrayLike, centres: Values
-) -> Values | None:
-    """Scale widths as the wavelengths beside them became centres in nm.
-
-    None where a width is no positive number.
-    """
-    values = np.asarray(widths, dtype=np.float64)
-    if not (np.isfinite(values) & (values > 0)).all():
-        return None
-    factor = float(centres[0] / np.asarray(wavelengths, dtype=np.float64)[0])
-    return _scaled(values, 1.0 if abs(factor - 1) < 1e-9 else round(factor, 9))
-
-
 def _listed(
-    envi: Mapping[str, str], key: str, count: int, notes: list[str]
+    whole: Mapping[str, str], names: Iterable[str], count: int, notes: list[str]
 ) -> Values | None:
-    if key not in envi:
+    said = first_of(whole, names)
+    if said is None:
         return None
-    values = _numbers(envi[key])
+    key, text = said
+    values = _numbers(text)
     if values is not None and len(values) == count:
         return values
     found = "no list of numbers" if values is None else f"{len(values)} entries"
-    notes.append(f"The header's {key} holds {found} for {count} bands and was left out.")
+    note = f"The header's {key} holds {found} for {count} bands and was left out."
+    if note not in notes:
+        notes.append(note)
     return None
 
 
 def _from_bands(
-    bands: Sequence[Mapping[str, str]],
-) -> tuple[Values | None, Values | None, str | None]:
-    """Wavelengths and widths from the tags of each band, and their unit."""
-    for centre, width, unit in (
-        ("CENTRAL_WAVELENGTH_UM", "FWHM_UM", "um"),
-        ("wavelength", "fwhm", None),
-    ):
-        centres = _column(bands, centre)
-        if centres is not None:
-            found = unit or bands[0].get("wavelength_units") or bands[0].get("units")
-            return centres, _column(bands, width), found
-    return None, None, None
+    bands: Sequence[Mapping[str, str]], notes: list[str]
+) -> Iterable[tuple[_Source | None, tuple[str, ...]]]:
+    """Wavelengths and widths from the tags of each band, under each name they may have."""
+    for name in CENTRES:
+        texts = _column(bands, name)
+        if texts is None:
+            held = sum(name in tags for tags in bands)
+            if 0 < held < len(bands):
+                notes.append(
+                    f"Only {held} of {len(bands)} bands carry {name!r}, which was left out."
+                )
+            continue
+        ending = _unit_of(name)
+        found = [first_of(tags, UNITS) for tags in bands]
+        units = [one[1] if one and ending is None else ending for one in found]
+        unit = units[0] if len(set(map(_plain_unit, units))) == 1 else units
+        wanted = [one for one in WIDTHS if _unit_of(one) == ending]
+        columns = (_column(bands, one) for one in wanted)
+        widths = next((one for one in columns if one is not None), None)
+        own = first_of(bands[0], _WIDTH_UNITS)
+        yield _source(
+            "the tags of the bands" if ending is None else f"the tags {name.upper()}",
+            texts, unit, None if widths is None else np.array([float(one) for one in widths]),
+            own[1] if own else None,
+        )  # fmt: skip
 
 
-def _column(bands: Sequence[Mapping[str, str]], key: str) -> Values | None:
+def _column(bands: Sequence[Mapping[str, str]], key: str) -> list[str] | None:
+    """Return the numbers that every band has under a key, as they are written."""
     if not bands or not all(key in tags for tags in bands):
         return None
+    texts = [tags[key].strip().strip("{}").strip() for tags in bands]
     try:
-        return np.array([float(tags[key]) for tags in bands])
+        [float(text) for text in texts]
     except ValueError:
         return None
+    return texts
+
+
+_NO = {"0", "0.0", "false", "no", "bad"}
+
+
+def _flagged(bands: Sequence[Mapping[str, str]]) -> npt.NDArray[np.bool_] | None:
+    """Tell which bands their own tags mark as bad; None where none says anything."""
+    good = [first_of(tags, GOOD) for tags in bands]
+    flags = [first_of(tags, _BAD) for tags in bands]
+    if not any(good) and not any(flags):
+        return None
+    marked = [one is not None and _is_no(one[1]) for one in good]
+    listed = [one is not None and not _is_no(one[1]) for one in flags]
+    return np.array([one or other for one, other in zip(marked, listed, strict=True)])
+
+
+def _is_no(text: str) -> bool:
+    said = text.strip().strip("{}").strip().lower()
+    try:
+        return float(said) == 0
+    except ValueError:
+        return said in _NO
+
+
+def _from_names(
+    names: Sequence[str | None],
+) -> tuple[_Source | None, tuple[str, ...]] | None:
+    """Wavelengths that every band's name holds, such as ``Band 1 (450.5 Nanometers)``."""
+    if len(names) < 2 or not all(names):
+        return None
+    cut = [str(name)[:_LONGEST_NAME] for name in names]
+    found = [_IN_NAME.search(name) for name in cut]
+    units: list[str | None]
+    if all(found):
+        texts = [_middle(one) for one in found if one]
+        units = [one["unit"] for one in found if one]
+    else:
+        bare = [_BARE.fullmatch(name.strip()) for name in cut]
+        if not all(bare):
+            return None
+        texts = [one[1] or one[2] for one in bare if one]
+        units = [None] * len(texts)
+        if not _are_wavelengths(np.array([float(text) for text in texts])):
+            return None
+    if len(set(texts)) < len(texts):
+        return None
+    unit = units[0] if len(set(map(_plain_unit, units))) == 1 else units
+    made, notes = _source("the names of the bands", texts, unit)
+    if made is not None:
+        told = "Wavelengths were taken from the names of the bands."
+        made = replace(made, notes=(told, *made.notes))
+    return made, notes
+
+
+def _middle(found: re.Match[str]) -> str:
+    """Return the number of a name, or the middle of two, as in ``450-520 nm``."""
+    if not found["low"]:
+        return found["high"]
+    return str((Decimal(found["low"]) + Decimal(found["high"])) / 2)
+
+
+def _are_wavelengths(numbers: Values) -> bool:
+    """Tell whether bare numbers in names are wavelengths: no counts, years or dates."""
+    steps = np.diff(numbers)
+    whole = bool((numbers == np.floor(numbers)).all())
+    years = whole and _YEARS[0] <= numbers.min() and numbers.max() <= _YEARS[1]
+    ordered = bool((steps > 0).all() or (steps < 0).all())
+    nm = bool((numbers >= 300).all() and (numbers <= 15_000).all())
+    micrometres = not whole and bool((numbers >= 0.3).all() and (numbers <= 15).all())
+    return ordered and not years and (nm or micrometres)
+
+
+def bare_names(names: Sequence[str | None]) -> bool:
+    """Tell whether names of bands hold nothing but a number and a wavelength.
+
+    Examples
+    --------
+    >>> bare_names(["450.5 nm", "Band 2 (550 nm)"]), bare_names(["red (650 nm)"])
+    (True, False)
+    """
+    cut = [str(name or "")[:_LONGEST_NAME] for name in names]
+    rest = (_IN_NAME.sub("", name).strip() for name in cut)
+    return all(map(_IN_NAME.search, cut)) and all(map(_COUNTED.fullmatch, rest))
 
 
 def _braced(values: npt.NDArray[Any], *, whole: bool = False) -> str:

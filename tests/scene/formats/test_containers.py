@@ -387,3 +387,121 @@ class TestLabelsAlone:
             found, legend = open_labels(tmp_path / name, utm)
             np.testing.assert_array_equal(found, codes)
             assert legend.names == ("Class 1", "Class 2", "Class 5")
+
+
+class TestAxesOfLengthOne:
+    @pytest.mark.parametrize("kind", ["netcdf4", "classic", "npy", "mat"])
+    def test_drop(self, tmp_path, values, kind):
+        path = tmp_path / "t.nc"
+        dims = dict(zip(("time", "wavelength", "y", "x"), (1, *values.shape), strict=True))
+        if kind == "netcdf4":
+            with h5py.File(path, "w") as file:
+                dataset = file.create_dataset("r", data=values[None])
+                for at, (name, size) in enumerate(dims.items()):
+                    scale = file.create_dataset(name, data=400.0 + 10 * np.arange(size))
+                    scale.make_scale(name)
+                    dataset.dims[at].attach_scale(scale)
+        elif kind == "classic":
+            with netcdf_file(path, "w") as file:
+                for name, size in dims.items():
+                    file.createDimension(name, size)
+                file.createVariable("r", "i2", tuple(dims))[:] = values[None]
+        elif kind == "npy":
+            path = tmp_path / "t.npy"
+            np.save(path, values[None])
+        else:
+            path = tmp_path / "t.mat"
+            savemat(path, {"r": as_file(values)[None]})
+        axes = "band,row,col" if kind == "npy" else None
+        variable = "t" if kind == "npy" else "r"
+        for scene in (
+            open_scene(path, axes=axes),
+            open_scene(path, variable=variable, axes=axes),
+        ):
+            np.testing.assert_array_equal(scene.cube.values, values)
+            found = scene.take_bands([4, 1]).read(slice(3, 8), slice(2, 3))
+            np.testing.assert_array_equal(found, values[[4, 1], 3:8, 2:3])
+
+    def test_a_single_band_stays_one(self, tmp_path, values):
+        with h5py.File(tmp_path / "t.h5", "w") as file:
+            dataset = file.create_dataset("r", data=values[:1, None])
+            for at, name in enumerate(("band", "time", "y", "x")):
+                dataset.dims[at].label = name
+        scene = open_scene(tmp_path / "t.h5")
+        np.testing.assert_array_equal(scene.cube.values, values[:1])
+
+
+class TestLabelsTellTheAxes:
+    @pytest.mark.parametrize("order", ["band,row,col", "row,band,col", "row,col,band"])
+    def test_of_a_matlab_cube(self, tmp_path, values, codes, order):
+        savemat(tmp_path / "c.mat", {"cube": values.transpose(ORDERS[order])})
+        savemat(tmp_path / "gt.mat", {"gt": codes})
+        scene = open_scene(tmp_path / "c.mat", tmp_path / "gt.mat")
+        np.testing.assert_array_equal(scene.cube.values, values)
+        np.testing.assert_array_equal(scene.labels, codes)
+
+    @pytest.mark.parametrize("suffix", ["mat", "npy"])
+    def test_exchanged_they_are_asked_about(self, tmp_path, values, codes, suffix):
+        cube, labels = tmp_path / f"c.{suffix}", tmp_path / f"gt.{suffix}"
+        for path, array in ((cube, as_file(values)), (labels, codes.T)):
+            savemat(path, {"x": array}) if suffix == "mat" else np.save(path, array)
+        told = (
+            "others with --axes col,row,band"
+            if suffix == "mat"
+            else "say which with --axes"
+        )
+        with pytest.raises(SceneError, match=told):
+            open_scene(cube, labels)
+        scene = open_scene(cube, labels, axes="col,row,band")
+        np.testing.assert_array_equal(scene.labels, codes.T)
+
+    def test_a_band_list_of_a_matlab_cube(self, tmp_path, values):
+        wavelengths = np.arange(400.0, 1000, 100)
+        savemat(tmp_path / "c.mat", {"cube": values, "wavelengths": wavelengths})
+        np.testing.assert_array_equal(open_scene(tmp_path / "c.mat").cube.values, values)
+
+
+class TestTablesOfPixels:
+    @pytest.mark.parametrize("version", ["plain", "compressed", "7.3"])
+    @pytest.mark.parametrize("turned", [False, True])
+    @pytest.mark.parametrize("number", [float, np.uint8])
+    def test_are_laid_out(self, tmp_path, values, version, turned, number):
+        table = values.transpose(0, 2, 1).reshape(6, -1)
+        arrays = {
+            "Y": table.T if turned else table, "M": np.zeros((4, 3)),
+            "nRow": np.full((1, 1), 13, number), "nCol": np.full((1, 1), 11, number),
+        }  # fmt: skip
+        path = tmp_path / "y.mat"
+        if version == "7.3":
+            save_v73(path, **arrays)
+        else:
+            savemat(path, arrays, do_compression=version == "compressed")
+        scene = open_scene(path)
+        np.testing.assert_array_equal(scene.cube.values, values)
+        assert "The 143 pixels of Y were laid out column by column, 13 × 11." in scene.notes
+
+    def test_of_numpy_row_by_row(self, tmp_path, values):
+        np.savez(tmp_path / "y.npz", Y=values.reshape(6, -1), rows=13, cols=11)
+        np.testing.assert_array_equal(open_scene(tmp_path / "y.npz").cube.values, values)
+
+    def test_without_rows_and_columns_are_no_image(self, tmp_path, values):
+        savemat(tmp_path / "y.mat", {"A": values.reshape(6, -1)})
+        with pytest.raises(SceneError, match="three axes"):
+            open_scene(tmp_path / "y.mat")
+
+
+@pytest.mark.parametrize("where", ["dataset", "group", "file"])
+def test_band_lists_in_attributes_of_hdf5(tmp_path, values, where):
+    wavelengths = np.linspace(0.45, 2.2, 6)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        dataset = file.create_dataset("g/image", data=values)
+        holder = {"dataset": dataset, "group": file["g"], "file": file}[where]
+        dataset.attrs["Units"] = "reflectance"
+        holder.attrs["Wavelength"] = wavelengths
+        holder.attrs["WAVELENGTH_UNITS"] = "Micrometers"
+        holder.attrs["FWHM"] = np.full(6, 0.01)
+        holder.attrs["bbl"] = np.array([1, 1, 0, 1, 1, 1])
+    scene = open_scene(tmp_path / "a.h5", axes="band,row,col")
+    np.testing.assert_allclose(scene.wavelengths, wavelengths * 1000)
+    np.testing.assert_allclose(scene.fwhm, 10)
+    assert np.flatnonzero(scene.bad).tolist() == [2]

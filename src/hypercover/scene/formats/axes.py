@@ -1,10 +1,11 @@
 """Which axis of a cube is the row, which the column and which the band."""
 
 from collections.abc import Sequence
+from itertools import permutations
 
 from hypercover.errors import SceneError
 
-__all__ = ["Order", "find_order", "parse_axes"]
+__all__ = ["Order", "axis_role", "by_names", "find_order", "fitting_orders", "parse_axes"]
 
 Order = tuple[str, str, str]
 _COMMON: tuple[Order, ...] = (
@@ -44,14 +45,17 @@ def parse_axes(text: str) -> Order:
     return parts[0], parts[1], parts[2]
 
 
-def _meaning(name: str) -> str | None:
+def axis_role(name: str) -> str | None:
+    """Return what an axis of this name is: row, col or band; None where it is none of them."""
     last = name.lower().rsplit("/", 1)[-1]
     return next((role for role, known in _NAMES.items() if last in known), None)
 
 
-def _by_names(dims: Sequence[str]) -> Order | None:
+def by_names(dims: Sequence[str]) -> Order | None:
     """Order told by the names of the axes; one unknown name is filled in."""
-    roles = [_meaning(name) for name in dims]
+    if len(dims) != 3:
+        return None
+    roles = [axis_role(name) for name in dims]
     missing = {"row", "col", "band"} - {role for role in roles if role}
     if len(missing) == 1 and roles.count(None) == 1:
         roles[roles.index(None)] = missing.pop()
@@ -103,9 +107,9 @@ def find_order(
     SceneError
         If more than one order stays possible.
     """
-    by_names = _by_names(dims) if len(dims) == 3 else None
-    if by_names:
-        return by_names, f"its axes are named {', '.join(dims)}"
+    named = by_names(dims)
+    if named:
+        return named, f"its axes are named {', '.join(dims)}"
     orders = list(_COMMON)
     evidence = []
     fitting = [order for order in orders if _spatial(order, shape) in label_shapes]
@@ -122,6 +126,21 @@ def find_order(
         if len(suggested) == 1 and len(plausible) == 1:
             orders, evidence = plausible, ["only the axis of {} looks like bands"]
     return _only(orders, shape), _words(evidence, orders[0], shape)
+
+
+def fitting_orders(
+    shape: Sequence[int], label_shapes: Sequence[tuple[int, int]]
+) -> list[Order]:
+    """Return the axis orders of a cube under which labels of one of the sizes fit.
+
+    Examples
+    --------
+    >>> fitting_orders((6, 30, 40), [(30, 40)])
+    [('band', 'row', 'col')]
+    """
+    every = [(one[0], one[1], one[2]) for one in permutations(("row", "col", "band"))]
+    usual = [*_COMMON, *(order for order in every if order not in _COMMON)]
+    return [order for order in usual if _spatial(order, shape) in label_shapes]
 
 
 def _words(evidence: Sequence[str], order: Order, shape: Sequence[int]) -> str:

@@ -11,9 +11,21 @@ import xarray as xr
 
 from hypercover.errors import LabelError, SceneError, counted
 from hypercover.scene.formats import arrays, hdf5, matlab, netcdf
-from hypercover.scene.formats.axes import Order, find_order, parse_axes
-from hypercover.scene.formats.bandlists import band_table, is_band_list
-from hypercover.scene.formats.members import Member, choose_image, choose_labels, describe
+from hypercover.scene.formats.axes import (
+    Order,
+    by_names,
+    find_order,
+    fitting_orders,
+    parse_axes,
+)
+from hypercover.scene.formats.bandlists import attribute_lists, band_table, is_band_list
+from hypercover.scene.formats.members import (
+    Member,
+    choose_image,
+    choose_labels,
+    describe,
+    laid_out,
+)
 from hypercover.scene.formats.names import classes_of, named_bands
 from hypercover.scene.formats.signature import Kind
 from hypercover.scene.grid import Grid, grid_of, with_grid
@@ -63,18 +75,25 @@ class Container:
         variable: str | None,
         axes: str | None,
         label_shapes: Sequence[tuple[int, int]],
+        own_shapes: Sequence[tuple[int, int]] = (),
     ) -> Scene:
         """Return the scene of the image, with its axes in the order of a cube.
+
+        Sizes of the labels that were given, and of arrays in the file that may be
+        labels, are evidence of that order.
 
         Raises
         ------
         SceneError
             If no array or more than one fits, or the axis order is ambiguous.
         """
-        member = choose_image(self.members, self.path, variable)
-        order, evidence = self._order(member, axes, label_shapes)
+        members = laid_out(self.members, by_columns=self.kind in _MATLAB)
+        member = choose_image(members, self.path, variable)
+        order, evidence = self._order(member, axes, label_shapes, own_shapes)
+        self._check_order(member, order, label_shapes)
         cube = _cube(member, order, self.members)
-        table = band_table(self.members, cube.sizes["band"])
+        lists = [*attribute_lists(member), *self.members]
+        table = band_table(lists, cube.sizes["band"])
         cube = named_bands(netcdf.placed(cube, member, self.members), self.members)
         cube, placed = self._mapped(cube)
         cube = with_header(cube, self._header())
@@ -89,7 +108,7 @@ class Container:
             name=self.path.stem,
             source=str(self.path),
             **self._origin(),
-            notes=(chosen, told, *placed, *table.notes),
+            notes=(chosen, *filter(None, [member.note]), told, *placed, *table.notes),
         )
 
     def _mapped(self, cube: xr.DataArray) -> tuple[xr.DataArray, tuple[str, ...]]:
@@ -130,17 +149,54 @@ class Container:
         member: Member,
         axes: str | None,
         label_shapes: Sequence[tuple[int, int]],
+        own_shapes: Sequence[tuple[int, int]],
     ) -> tuple[Order, str]:
         if axes is not None:
             return parse_axes(axes), "they were given so"
         if self.kind in _MATLAB:
-            return ("row", "col", "band"), "MATLAB cubes are stored so"
+            shapes = label_shapes or own_shapes
+            return self._matlab_order(member.shape, shapes)
         lists = [max(one.shape) for one in self.members if is_band_list(one)]
         return find_order(
             member.shape,
             dims=member.dims,
-            label_shapes=[*label_shapes, *self.flat_shapes()],
+            label_shapes=[*label_shapes, *own_shapes, *self.flat_shapes()],
             band_counts=lists,
+        )
+
+    def _matlab_order(
+        self, shape: Sequence[int], label_shapes: Sequence[tuple[int, int]]
+    ) -> tuple[Order, str]:
+        """Return MATLAB's usual order, unless labels or band lists fit another one alone."""
+        usual = ("row", "col", "band")
+        orders = fitting_orders(shape, label_shapes)
+        # Labels that would fit with rows and columns exchanged may be of another image.
+        upright = [one for one in orders if one.index("row") < one.index("col")]
+        lists = [max(one.shape) for one in self.members if is_band_list(one)]
+        if upright and usual not in orders:
+            listed = [one for one in upright if shape[one.index("band")] in lists]
+            order = (listed or upright)[0]
+            rows, cols = (shape[order.index(role)] for role in ("row", "col"))
+            return order, f"the labels have {rows} × {cols} pixels"
+        if not orders and lists and shape[2] not in lists and shape[0] in lists:
+            return ("band", "row", "col"), f"the band list has {shape[0]} entries"
+        return usual, "MATLAB cubes are stored so"
+
+    def _check_order(
+        self, member: Member, order: Order, label_shapes: Sequence[tuple[int, int]]
+    ) -> None:
+        """Refuse an order of the axes under which the labels do not fit while others do."""
+        rows, cols = (member.shape[order.index(role)] for role in ("row", "col"))
+        orders = fitting_orders(member.shape, label_shapes)
+        if not orders or order in orders or order == by_names(member.dims):
+            return
+        fitting = " or ".join(f"--axes {','.join(one)}" for one in orders[:2])
+        size = " × ".join(map(str, label_shapes[0]))
+        raise SceneError(
+            f"The labels are of {size} pixels, but {member.name} of {self.path} "
+            f"({' × '.join(map(str, member.shape))}) has {rows} × {cols} when its axes are "
+            f"{','.join(order)}; give labels made for this image, or say that its axes are "
+            f"others with {fitting} (axes: in an experiment file)."
         )
 
     def labels(self, grid: Grid, variable: str | None) -> LabelMap:

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError
+from hypercover.scene.formats.bandlists import BAND_LISTS
 from hypercover.scene.formats.members import Member
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.memory import check_unpacked
+from hypercover.scene.nodata import plain_key
 
 __all__ = ["file_attributes", "group_attributes", "members", "text_of"]
 
@@ -228,10 +230,15 @@ def _plain(attrs: Any, most: int = 100) -> dict[str, Any]:
             value = value.reshape(-1)[0]
         if isinstance(value, str | np.integer | np.floating):
             kept[str(key)] = value if isinstance(value, str) else value.item()
-        elif np.size(value) in range(2, _SHORT + 1) and value.dtype.kind in "uif":
-            # A range, or several values for no data.
+        elif np.size(value) in range(2, _most_of(key) + 1) and value.dtype.kind in "uif":
+            # A range, several values for no data, or what each band is.
             kept[str(key)] = tuple(value.reshape(-1).tolist())
     return kept
+
+
+def _most_of(key: str) -> int:
+    """Return how long a list may be: that of a number for each band, any usual length."""
+    return _LONGEST_LIST if plain_key(key) in BAND_LISTS else _SHORT
 
 
 def _lazy(

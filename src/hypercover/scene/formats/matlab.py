@@ -56,6 +56,8 @@ class _Head:
     """Type of the stored numbers; None where they are no plain numbers."""
     logical: bool
     """Whether MATLAB calls them true and false."""
+    inside: bytes | None = None
+    """The numbers themselves where they stand in their tag: four bytes at most."""
 
     @property
     def n_bytes(self) -> int:
@@ -137,23 +139,21 @@ def _head(source: _Source, order: str) -> _Head:
         raise _DamageError("an axis has a negative length")
     name = _part(source, order, _LONGEST_NAME)[1].decode("utf-8", "replace").rstrip("\0")
     plain = word & 0xFF in _NUMERIC and not word & _COMPLEX
-    return _Head(name, shape, _dtype(source, order, shape) if plain else None,
-                 logical=bool(word & _LOGICAL))  # fmt: skip
+    dtype, inside = _dtype(source, order, shape) if plain else (None, None)
+    return _Head(name, shape, dtype, bool(word & _LOGICAL), inside)
 
 
 def _dtype(
     source: _Source, order: str, shape: tuple[int, ...]
-) -> np.dtype[np.generic] | None:
+) -> tuple[np.dtype[np.generic], bytes | None]:
     """Read the tag of the numbers and hold its length against the shape."""
     kind, length, inside = _tag(source, order)
     if kind not in _STORED:
         raise _DamageError("the numbers are of an unknown type")
     dtype: np.dtype[np.generic] = np.dtype(order + _STORED[kind])
-    if inside is not None:
-        return None  # at most four bytes: neither an image nor a label map
     if length != prod(shape) * dtype.itemsize:
         raise _DamageError("the numbers do not fill the shape")
-    return dtype
+    return dtype, inside
 
 
 @contextmanager
@@ -233,6 +233,9 @@ def _read(path: Path, start: int) -> npt.NDArray[np.generic]:
         what = f"Variable {head.name} of {path}"
         check_fits(head.n_bytes, what)
         check_unpacked(head.n_bytes, element[1] - start, what)
-        numbers = np.frombuffer(element[0].fill(bytearray(head.n_bytes)), head.dtype)
+        raw: bytes | bytearray = head.inside or bytearray(head.n_bytes)
+        if isinstance(raw, bytearray) and raw:
+            element[0].fill(raw)
+        numbers = np.frombuffer(raw, head.dtype)
     native = numbers.astype(head.dtype.newbyteorder("="), copy=False)
     return native.reshape(head.shape, order="F")

@@ -1,6 +1,7 @@
 """Images and label maps in the raster formats of GDAL, read piece by piece."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,17 +17,24 @@ from rasterio.windows import Window
 from hypercover.errors import SceneError, counted
 from hypercover.scene.formats import intact
 from hypercover.scene.formats.bandmasks import Masks, masks_of
-from hypercover.scene.formats.envi import RAW, data_file, has_header
+from hypercover.scene.formats.envi import (
+    RAW,
+    data_file,
+    for_gdal,
+    has_header,
+    header_beside,
+    read_header,
+)
 from hypercover.scene.formats.gdal import DRIVERS, GDAL_ERRORS, open_raster
 from hypercover.scene.formats.signature import Kind, kind_of
 from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.header import GAINS, OFFSETS, kept, numbered, with_header
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.nodata import holdable
+from hypercover.scene.nodata import holdable, plain_key
 from hypercover.scene.origin import Origin
 from hypercover.scene.scene import Scene
-from hypercover.scene.spectral import from_tags
+from hypercover.scene.spectral import CENTRES, bare_names, from_tags
 
 __all__ = [
     "GDAL_ERRORS",
@@ -41,6 +49,8 @@ __all__ = [
 ]
 
 _LONGEST_NAME = 200
+_OF_GDAL = {"", "IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "COLOR_PROFILE", "RPC", "TIFF"}
+"""Namespaces of tags that say nothing about the bands of an image."""
 _NUMBERED = re.compile(r"band[ _]*\d+\b", re.IGNORECASE)
 """Descriptions that only count the bands, such as GDAL makes up."""
 _ALWAYS_NODATA = {"SAGA", "GSAG", "GSBG", "GS7BG", "AAIGrid", "DTED", "USGSDEM", "BT"}
@@ -67,11 +77,31 @@ class Layer:
 def opened(path: Path) -> Iterator[Any]:
     """Open a raster with the formats allowed, quietly, or say why it cannot be."""
     try:
-        drivers = ("VRT",) if vrt_allowed() and is_vrt(path) else DRIVERS
-        with open_raster(path, drivers) as dataset:
+        with _for_gdal(path) as (file, drivers), open_raster(file, drivers) as dataset:
             yield dataset
     except (*GDAL_ERRORS, OSError, UnicodeDecodeError) as error:
         raise SceneError(_unreadable(path)) from error
+
+
+@contextmanager
+def _for_gdal(path: Path) -> Iterator[tuple[Path, Sequence[str]]]:
+    """Lend the path under which GDAL opens a raster, and the formats it may take it for.
+
+    Where there is a header, pixels are bare, whatever they begin with.
+    """
+    if vrt_allowed() and is_vrt(path):
+        yield path, ["VRT"]
+        return
+    given = path.suffix.lower() == ".hdr"
+    header = read_header(path) if given else header_beside(path)
+    data = data_file(path) if given else path
+    if data.stat().st_size == 0:
+        raise SceneError(f"{data} is empty; copy or download it again.")
+    if header is None or header.foreign:
+        yield data, DRIVERS
+        return
+    with for_gdal(header, data) as (file, driver):
+        yield file, [driver]
 
 
 def _unreadable(path: Path) -> str:
@@ -88,7 +118,7 @@ def _unreadable(path: Path) -> str:
 
 
 def _pixels(path: Path) -> Path:
-    """Return the file to open: that of the pixels where a header was given.
+    """Return the file of the pixels where a header was given.
 
     Of a VRT, GDAL would open the images it names in any format; here they are
     opened first, in those that are allowed.
@@ -108,7 +138,8 @@ def raster_shape(path: Path) -> tuple[int, int]:
 
 def raster_size(path: Path) -> tuple[int, int, int]:
     """Return bands, rows and columns of a raster."""
-    with opened(_pixels(path)) as dataset:
+    _pixels(path)
+    with opened(path) as dataset:
         return int(dataset.count), int(dataset.height), int(dataset.width)
 
 
@@ -160,18 +191,21 @@ def read_image(path: Path) -> Scene:
         If the file is damaged, cut short, or of a format that is not opened.
     """
     file = _pixels(path)
-    with opened(file) as dataset:
+    with opened(path) as dataset:
         intact.check(dataset, file)
         masks = masks_of(dataset, file)
         numbers = masks.measured
         count = len(numbers)
-        bands = [
-            dataset.tags(number) | dataset.tags(number, ns="IMAGERY") for number in numbers
-        ]
-        table = from_tags(dataset.tags(ns="ENVI"), bands, count)
-        names = _band_names(dataset)
-        cube = _named(_cube(file, dataset, masks), tuple(names[at - 1] for at in numbers))
+        every = _band_names(dataset)
+        names = tuple(every[at - 1] for at in numbers) if every else ()
+        whole = _whole_tags(dataset)
+        if path.suffix.lower() == ".hdr" and read_header(path).foreign:
+            whole |= read_header(path).entries
+        table = from_tags(whole, _band_tags(dataset, numbers), count, names)
+        names = () if table.wavelengths is not None and bare_names(names) else names
+        cube = _named(_cube(path, dataset, masks), names)
         origin = _origin(dataset)
+        unplaced = _unplaced(file, dataset)
     rows, cols = cube.sizes["y"], cube.sizes["x"]
     note = f"Image: {file.name}, {rows} rows × {cols} columns × {counted(count, 'band')}."
     return Scene(
@@ -179,8 +213,32 @@ def read_image(path: Path) -> Scene:
         name=path.stem,
         source=str(path),
         **origin,
-        notes=(note, *masks.notes, *table.notes),
+        notes=(note, *masks.notes, *table.notes, *([unplaced] if unplaced else [])),
     )
+
+
+def _whole_tags(dataset: Any) -> dict[str, str]:
+    """Return the tags of a dataset in which lists of all bands may stand."""
+    return dict(dataset.tags()) | dict(dataset.tags(ns="ENVI"))
+
+
+def _band_tags(dataset: Any, numbers: Sequence[int]) -> list[dict[str, str]]:
+    """Return the tags of each band in all namespaces that programs make for them.
+
+    Of an ENVI image there are none but what GDAL makes, less exactly, of its header.
+    """
+    if dataset.driver == "ENVI" and any(
+        plain_key(key) in CENTRES for key in dataset.tags(ns="ENVI")
+    ):
+        return []
+    found = []
+    for number in numbers:
+        spaces = set(dataset.tag_namespaces(number)) - _OF_GDAL
+        tags: dict[str, str] = {}
+        for space in sorted(one for one in spaces if not one.startswith("xml:")):
+            tags |= dataset.tags(number, ns=space)
+        found.append(tags | dataset.tags(number))
+    return found
 
 
 def _origin(dataset: Any) -> Origin:
@@ -211,6 +269,22 @@ def _cube(path: Path, dataset: Any, masks: Masks) -> xr.DataArray:
     if not masks.joint:
         cube = _with_values(cube, dataset, numbers)
     return with_grid(cube, grid_of_raster(dataset))
+
+
+def _unplaced(path: Path, dataset: Any) -> str | None:
+    """Say of points or polynomials that place an image, which are not used, what to do."""
+    if grid_of_raster(dataset).placed:
+        return None
+    points, coefficients = dataset.gcps[0], dataset.rpcs
+    warped = str(path.with_name(f"{path.stem}-warped.tif"))
+    if points:
+        what, how = counted(len(points), "ground control point"), ["-order", "1"]
+    elif coefficients is not None:
+        what, how = "rational polynomials (RPC)", ["-rpc"]
+    else:
+        return None
+    command = shlex.join(["gdalwarp", *how, str(path), warped])
+    return f"The image is placed by {what} and lies on no grid; lay it on one: {command}."
 
 
 def _with_values(cube: xr.DataArray, dataset: Any, numbers: Sequence[int]) -> xr.DataArray:
@@ -254,7 +328,7 @@ def _band_names(dataset: Any) -> tuple[str | None, ...]:
     unit = envi.get("wavelength_units", "")
     unit = "" if unit.lower() == "unknown" else unit
     centres = envi.get("wavelength", "").strip("{} \n").split(",")
-    names: tuple[str | None, ...] = dataset.descriptions
+    names: tuple[str | None, ...] = _legible(dataset, "descriptions")
     if dataset.driver != "ENVI" or len(centres) != len(names):
         return names
     made_up = [f"{centre.strip()} {unit}".rstrip() for centre in centres]
@@ -269,14 +343,22 @@ def _named(cube: xr.DataArray, descriptions: tuple[str | None, ...]) -> xr.DataA
     names = [(name or "").strip()[:_LONGEST_NAME] for name in descriptions]
     # Profiles of bare bands are named "band 1", "band 1 area<50": these do say more.
     counted = any(_NUMBERED.match(name) for name in names)
-    if not all(names) or (counted and not any("<" in name for name in names)):
+    if not names or not all(names) or (counted and not any("<" in name for name in names)):
         return cube
     return cube.assign_coords(band_name=("band", np.asarray(names, dtype=np.str_)))
 
 
+def _legible(dataset: Any, what: str) -> tuple[str | None, ...]:
+    """Return a text of each band; none where one is of another encoding than UTF-8."""
+    try:
+        return tuple(getattr(dataset, what))
+    except UnicodeDecodeError:
+        return (None,) * int(dataset.count)
+
+
 def _units(dataset: Any) -> str | None:
     """Return the unit of the values as the bands or an ENVI header name it."""
-    named = next((unit for unit in dataset.units if unit), None)
+    named = next((unit for unit in _legible(dataset, "units") if unit), None)
     unit = named or dataset.tags(ns="ENVI").get("data_units")
     return str(unit) if unit else None
 
@@ -292,10 +374,16 @@ def read_window(
     down, across = bounding_slice(rows), bounding_slice(cols)
     window = Window.from_slices(down, across)
     with opened(path) as dataset:
-        block: npt.NDArray[np.generic] = dataset.read(
-            [int(band) + 1 if numbers is None else numbers[band] for band in bands],
-            window=window,
-        )
+        inside = numbers or range(1, dataset.count + 1)
+        # Of a VRT the bands may differ in type: all become what can hold each of them.
+        dtype = np.result_type(*(dataset.dtypes[number - 1] for number in inside))
+        asked = [inside[band] for band in bands]
+        if len({dataset.dtypes[number - 1] for number in asked}) == 1:
+            block: npt.NDArray[np.generic] = dataset.read(asked, window=window)
+        else:
+            each = [dataset.read(number, window=window).astype(dtype) for number in asked]
+            block = np.stack(each)
+    block = block.astype(dtype, copy=False)
     if block.shape[1:] == (len(rows), len(cols)):
         return block
     return block[:, rows - down.start][:, :, cols - across.start]
@@ -310,7 +398,7 @@ def read_layer(path: Path, what: str = "label map") -> Layer:
         If it cannot be read or has more than one band.
     """
     file = _pixels(path)
-    with opened(file) as dataset:
+    with opened(path) as dataset:
         intact.check(dataset, file)
         masks = masks_of(dataset, file)
         if len(masks.measured) != 1:

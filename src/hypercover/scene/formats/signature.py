@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hypercover.errors import SceneError
 from hypercover.files import is_address
+from hypercover.scene.formats.envi import header_beside
 from hypercover.scene.formats.vrt import ALLOWING, is_vrt, vrt_allowed, vrt_sources
 
 __all__ = ["SHAPES", "Kind", "is_json", "kind_of", "local_file"]
@@ -117,6 +118,132 @@ def _refuse_other_shapes(path: Path, head: bytes) -> None:
         )
 
 
+_SIDE_FILES = {
+    ".ovr": "overviews, smaller copies, of an image",
+    ".msk": "the mask of an image",
+    ".aux": "statistics of an image",
+    ".rrd": "overviews of an image",
+    ".prj": "the coordinate system of a file",
+    ".qpj": "the coordinate system of a file",
+    ".tfw": "the place of an image",
+    ".tifw": "the place of an image",
+    ".wld": "the place of an image",
+    ".jgw": "the place of an image",
+    ".pgw": "the place of an image",
+    ".bpw": "the place of an image",
+    ".hdw": "the place of an image",
+    ".qml": "the style of a layer in QGIS",
+    ".qmd": "metadata of a layer in QGIS",
+    ".sld": "the style of a layer",
+    ".clr": "the colours of an image",
+    ".sta": "statistics of an image",
+    ".enp": "overviews of an image",
+    ".dbf": "the attributes of a shapefile",
+    ".shx": "the index of a shapefile",
+    ".cpg": "the encoding of a shapefile",
+}
+"""Files that lie beside an image or shapes and hold neither, by suffix."""
+_UNREAD = {
+    b"\x0e\x03\x13\x01": "HDF4",
+    b"SIMPLE  =": "FITS",
+    b"GRIB": "GRIB",
+    b"PCIDSK": "PCIDSK",
+}
+"""Formats of images that are not read, by what they begin with."""
+_DOCUMENTS = {
+    b"%PDF": "a PDF document",
+    b"\xd0\xcf\x11\xe0": "a document of Microsoft Office",
+    b"Rar!": "an archive",
+    b"7z\xbc\xaf": "an archive",
+    b"BZh": "an archive",
+    b"\xfd7zXZ": "an archive",
+    b"\x80\x02": "a pickle of Python, which could run anything,",
+    b"\x80\x03": "a pickle of Python, which could run anything,",
+    b"\x80\x04": "a pickle of Python, which could run anything,",
+    b"\x80\x05": "a pickle of Python, which could run anything,",
+}
+_SHEETS = (".xlsx", ".xls", ".ods")
+_TABLES = (".csv", ".tsv", ".tab")
+_RASTER_TEXT = (b"ncols", b"nrows", b"DSAA", b"P1", b"P2", b"P3", b"P5", b"P6", b"P7")
+"""How rasters begin that are text, or whose head is."""
+
+
+def _refuse_side_files(path: Path) -> None:
+    """Name the file that is meant where one of its side files was given."""
+    name = path.name.lower()
+    what = _SIDE_FILES.get(path.suffix.lower())
+    if name.endswith(".aux.xml"):
+        what = "what GDAL notes on an image"
+    if what is None:
+        return
+    stem = name.removesuffix(".aux.xml") if name.endswith(".aux.xml") else path.stem.lower()
+    owners = [
+        one.name
+        for one in sorted(path.parent.iterdir())
+        if one.name.lower() == stem or one.stem.lower() == stem
+        if one.suffix.lower() not in _SIDE_FILES and not one.name.lower().endswith(".xml")
+    ]
+    meant = owners[0] if owners else "the file it belongs to"
+    raise SceneError(f"{path} holds {what} and nothing else; give {meant}.")
+
+
+def _refuse_named(path: Path, head: bytes) -> None:
+    """Say what a file is that is no image and no labels, rather than that it is damaged."""
+    suffix = path.suffix.lower()
+    for start, name in _UNREAD.items():
+        if head.startswith(start):
+            convert = shlex.join(["gdal_translate", str(path), "image.tif"])
+            raise SceneError(
+                f"{path} is of the format {name}, which is not read; save it as GeoTIFF "
+                f"({convert})."
+            )
+    for start, name in _DOCUMENTS.items():
+        if head.startswith(start):
+            raise SceneError(
+                f"{path} is {name} and no image; give the file of the image or of the labels "
+                "itself."
+            )
+    if head.startswith(b"version https://git-lfs"):
+        raise SceneError(
+            f"{path} is a pointer of Git LFS, not the file itself; fetch it (git lfs pull)."
+        )
+    if head.lstrip(_BLANK).lower().startswith((b"<!doctype html", b"<html")):
+        raise SceneError(
+            f"{path} is a web page, such as a login or an error in the place of a download; "
+            "download the file again."
+        )
+    if suffix in _SHEETS or (suffix in _TABLES and _is_text(head)):
+        raise _is_table(path)
+
+
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+
+
+def _is_text(head: bytes) -> bool:
+    """Tell whether a file begins with text rather than with numbers of a program."""
+    controls = set(range(32)) - {9, 10, 12, 13}
+    return bool(head) and not controls.intersection(head)
+
+
+def _is_table(path: Path) -> SceneError:
+    suffix, source = path.suffix.lower(), str(path)
+    if suffix in _SHEETS:
+        source = str(path.with_suffix(".csv"))
+    elif suffix not in _TABLES:
+        source = f"CSV:{path}"
+    convert = shlex.join([
+        "ogr2ogr", "-oo", "X_POSSIBLE_NAMES=x,lon*,east*", "-oo",
+        "Y_POSSIBLE_NAMES=y,lat*,north*", "-oo", "AUTODETECT_TYPE=YES", "-a_srs", "EPSG:4326",
+        "points.gpkg", source,
+    ])  # fmt: skip
+    sheet = " save it as CSV first, and" if suffix in _SHEETS else ""
+    return SceneError(
+        f"{path} is a table and no image; points with coordinates are read as labels from a "
+        f"GeoPackage:{sheet} convert it with the names of its columns and its coordinate "
+        f"system ({convert})."
+    )
+
+
 def kind_of(path: Path) -> Kind:
     """Tell which reader a file needs.
 
@@ -128,8 +255,12 @@ def kind_of(path: Path) -> Kind:
     head = _head(path)
     if not head:
         raise SceneError(f"{path} is empty; give a file that holds an image.")
+    if header_beside(path) is not None:
+        return Kind.RASTER
+    _refuse_side_files(path)
     _refuse_packed(path, head)
     _refuse_other_shapes(path, head)
+    _refuse_named(path, head)
     _refuse_pointing(path, head)
     suffix = path.suffix.lower()
     if head.startswith(b"MATLAB 7.3"):
@@ -140,7 +271,7 @@ def kind_of(path: Path) -> Kind:
     for start, kind in _STARTS.items():
         if head.startswith(start):
             return kind
-    return _by_text(head, suffix)
+    return _by_text(path, head)
 
 
 _STARTS = {
@@ -155,13 +286,40 @@ _STARTS = {
 }
 
 
-def _by_text(head: bytes, suffix: str) -> Kind:
+def _by_text(path: Path, head: bytes) -> Kind:
+    suffix = path.suffix.lower()
     if suffix == ".hdr":
         return Kind.ENVI_HEADER
     named = {".npy": Kind.NPY, ".npz": Kind.NPZ, ".h5": Kind.HDF5, ".hdf5": Kind.HDF5}
     if suffix in named:
         return named[suffix]
-    return Kind.VECTOR if _begins_json(head) else Kind.RASTER
+    if _begins_json(head):
+        return Kind.VECTOR
+    if _is_text(head) and not head.startswith((*_RASTER_TEXT, b"ENVI")):
+        _refuse_text(path, head)
+    return Kind.RASTER
+
+
+def _refuse_text(path: Path, head: bytes) -> None:
+    """Say of a text file that it is one; rasters have their signs in front or a header."""
+    if head.startswith(b"; ENVI") and b"ROI" in head[:40]:
+        raise SceneError(
+            f"{path} lists regions of interest of ENVI as text; export them from ENVI as a "
+            "classification image or a shapefile, and give that with --labels."
+        )
+    lines = head.splitlines()
+    signs = max((b",", b";", b"\t"), key=lines[0].count)
+    if len(lines) > 2 and 0 < lines[0].count(signs) == lines[1].count(signs):
+        raise _is_table(path)
+    if b"GROUP" in head and b"=" in head and b"METADATA_FILE" in head:
+        raise SceneError(
+            f"{path} is a list of bands of Landsat under another name; call it "
+            f"{path.stem}_MTL.txt, beside the images it names."
+        )
+    if path.suffix.lower() in {".txt", ".csv", ".md", ".log", ".py", ".r", ".yaml", ".yml"}:
+        raise SceneError(
+            f"{path} is a text file and no image; give the file of the image or of the labels."
+        )
 
 
 def _begins_json(head: bytes) -> bool:

@@ -314,8 +314,26 @@ def _check_file(path: Path) -> None:
         )
     if is_json(path):
         refuse_links(path)
+    if path.suffix.lower() == ".shp":
+        _check_parts(path)
     elif is_sqlite(path):
         check_geopackage(path)
+
+
+def _check_parts(path: Path) -> None:
+    """Name the parts of a shapefile that are not beside it."""
+    there = {one.name.lower() for one in path.parent.iterdir()}
+    parts = {".shx": "the index of the shapes", ".dbf": "their attributes"}
+    lacking = [
+        f"{path.stem}{suffix} ({what})"
+        for suffix, what in parts.items()
+        if f"{path.stem}{suffix}".lower() not in there
+    ]
+    if lacking:
+        raise LabelError(
+            f"The shapefile {path} lacks {' and '.join(lacking)}; copy all files of that name "
+            "into one folder, or save the shapes as GeoPackage."
+        )
 
 
 def _refuse_lines(path: Path, geometries: npt.NDArray[np.object_]) -> None:

@@ -48,6 +48,43 @@ def test_enmap_as_the_catalogue_delivers_it(enmap, name):
         assert open_scene(one).wavelengths is not None
 
 
+@pytest.mark.parametrize("rename", [str.lower, str.upper, str.title])
+@pytest.mark.parametrize("name", ALL)
+def test_products_are_known_in_any_case_of_their_names(name, rename, request):
+    path = request.getfixturevalue(name)[0]
+    expected = open_scene(path).load()
+    every = path.rglob("*") if path.is_dir() else path.parent.iterdir()
+    for one in sorted(every, key=lambda one: -len(one.parts)):
+        one.rename(one.with_name(rename(one.name)))
+    scene = open_scene(path if path.is_dir() else path.with_name(rename(path.name)))
+    assert (scene.cube.values == expected.cube.values).all()
+    assert scene.wavelengths.tolist() == expected.wavelengths.tolist()
+    assert scene.notes[1:] == expected.notes[1:] or name == "enmap"
+
+
+@pytest.mark.parametrize("suffix", ["BSQ", "bsq", "BIL", "bip"])
+def test_enmap_in_bare_pixels(enmap, suffix):
+    path, values = enmap
+    image = next(one for one in path.parent.iterdir() if one.suffix == ".TIF")
+    with rasterio.open(image) as file:
+        stored = file.read()
+    axes = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (1, 2, 0)}[suffix.lower()]
+    bare = image.with_suffix(f".{suffix}")
+    bare.write_bytes(stored.transpose(axes).tobytes())
+    header = image.with_suffix(".HDR" if suffix.isupper() else ".hdr")
+    header.write_text(
+        f"ENVI\nsamples = {stored.shape[2]}\nlines = {stored.shape[1]}\n"
+        f"bands = {len(stored)}\ndata type = 2\ninterleave = {suffix.lower()}\n"
+        "data ignore value = -32768\n"
+    )
+    image.unlink()
+    for one in (path, bare, header):
+        scene = open_scene(one)
+        assert (scene.cube.values == values).all()
+        assert scene.wavelengths is not None
+        assert scene.valid.all()
+
+
 def test_enmap_says_when_and_by_what_scale(enmap):
     path, _ = enmap
     assert open_scene(path).header == {
@@ -135,6 +172,34 @@ def test_landsat_in_each_form_of_its_metadata(landsat):
         "data gain values": numbered([2.75e-05] * 7),
         "data offset values": numbered([-0.2] * 7),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "satellite", "scaled"),
+    [
+        ("LC81900252013152LGN00_MTL.txt", "FILE_NAME_BAND_{}", "LANDSAT_8", True),
+        ("L5190025_02520110601_MTL.txt", "BAND{}_FILE_NAME", "Landsat5", False),
+        ("LT51900252011152MTI01_mtl.TXT", "FILE_NAME_BAND_{}", "LANDSAT_5", False),
+    ],
+)
+def test_landsat_before_the_collections(landsat_text, name, keys, satellite, scaled):
+    path, values = landsat_text
+    held = [1, 2, 3, 4, 5, 7] if satellite.endswith("5") else list(range(1, 8))
+    lines = ["GROUP = L1_METADATA_FILE", "  GROUP = PRODUCT_METADATA",
+             '    DATA_TYPE = "L1T"', f'    SPACECRAFT_ID = "{satellite}"']  # fmt: skip
+    for number in held:
+        file = next(path.parent.glob(f"*_SR_B{number}.TIF"))
+        file = file.rename(file.with_name(f"{name[:-8]}_B{number}.TIF"))
+        lines.append(f'    {keys.format(number)} = "{file.name}"')
+        if scaled:
+            lines += [f"    REFLECTANCE_MULT_BAND_{number} = 2.0000E-05",
+                      f"    REFLECTANCE_ADD_BAND_{number} = -0.100000"]  # fmt: skip
+    old = path.with_name(name)
+    old.write_text("\n".join([*lines, "END"]))
+    scene = open_scene(old)
+    assert (scene.cube.values == values[[number - 1 for number in held]]).all()
+    assert scene.band_names == tuple(f"B{number}" for number in held)
+    assert any("above the air" in note for note in scene.notes) == scaled
 
 
 def test_landsat_of_level_1_is_seen_above_the_air(landsat_text):

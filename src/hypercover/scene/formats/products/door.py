@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hypercover.errors import SceneError
+from hypercover.files import in_any_case
 from hypercover.scene.formats.containers import Container
 from hypercover.scene.formats.products import emit, prisma
 from hypercover.scene.formats.signature import local_file
@@ -13,10 +14,13 @@ from hypercover.scene.scene import Scene
 __all__ = ["product_file", "product_reader", "read_swath"]
 
 Reader = Callable[[Path, str | None], Scene]
-_ENMAP = re.compile(r"(ENMAP.*)METADATA\.XML")
-_ENMAP_IMAGE = re.compile(r"(ENMAP.*)SPECTRAL_IMAGE(?:_COG)?\.tiff?", re.IGNORECASE)
-_SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml")
-_LANDSAT = re.compile(r"L[A-Z]\d\d_.*_MTL\.(txt|xml|json)", re.IGNORECASE)
+_ENMAP = re.compile(r"(ENMAP.*)METADATA\.XML", re.IGNORECASE)
+_ENMAP_IMAGE = re.compile(
+    r"(ENMAP.*)SPECTRAL_IMAGE(?:_COG)?\.(?:tiff?|bsq|bil|bip|img|dat|hdr|jp2)",
+    re.IGNORECASE,
+)
+_SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
+_LANDSAT = re.compile(r"L.*\d.*_MTL\.(txt|xml|json)|MTL\.(txt|xml|json)", re.IGNORECASE)
 
 
 def product_file(path: str | Path) -> Path:
@@ -28,12 +32,12 @@ def product_file(path: str | Path) -> Path:
         As :func:`~hypercover.scene.formats.signature.local_file`.
     """
     found = Path(path)
-    if found.suffix == ".SAFE" and found.is_dir():
+    if found.suffix.lower() == ".safe" and found.is_dir():
         return _metadata_in(found)
     file = local_file(path)
     image = _ENMAP_IMAGE.fullmatch(file.name)
-    beside = file.with_name(f"{image[1]}METADATA.XML") if image else file
-    return beside if beside.is_file() else file
+    beside = in_any_case(file.with_name(f"{image[1]}METADATA.XML")) if image else None
+    return file if beside is None or not beside.is_file() else beside
 
 
 def _metadata_in(folder: Path) -> Path:

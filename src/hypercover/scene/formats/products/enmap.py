@@ -1,4 +1,4 @@
-"""EnMAP L1C and L2A: a GeoTIFF, and what its bands are in an XML file beside it."""
+"""EnMAP L1C and L2A: an image, and what its bands are in an XML file beside it."""
 
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from hypercover.errors import SceneError
+from hypercover.files import in_any_case
 from hypercover.scene.formats.plainxml import numbers_of, plain_xml
 from hypercover.scene.formats.raster import read_image
 from hypercover.scene.header import product_header, with_header
@@ -17,10 +18,10 @@ __all__ = ["read_enmap"]
 _METADATA = "METADATA.XML"
 _IMAGES = tuple(
     f"SPECTRAL_IMAGE{kind}.{suffix}"
+    for suffix in ("TIF", "TIFF", "BSQ", "BIL", "BIP", "IMG", "DAT", "JP2")
     for kind in ("", "_COG")
-    for suffix in ("TIF", "tif", "TIFF", "tiff")
 )
-"""As the archive of the DLR delivers them, and as its catalogue does."""
+"""As the archive of the DLR delivers them, and as its catalogue does, in any case."""
 
 
 def _image_beside(metadata: Path) -> Path:
@@ -33,8 +34,8 @@ def _image_beside(metadata: Path) -> Path:
     """
     stem = metadata.name[: -len(_METADATA)]
     for name in _IMAGES:
-        found = metadata.with_name(stem + name)
-        if found.is_file():
+        found = in_any_case(metadata.with_name(stem + name))
+        if found is not None and found.is_file():
             return found
     raise SceneError(
         f"There is no image {stem}{_IMAGES[0]} beside {metadata}; put the files of the product "

@@ -1,4 +1,4 @@
-"""Landsat 4 to 9, Collection 2: a GeoTIFF for each band, and a list of them (``_MTL``)."""
+"""Landsat 4 to 9, of any collection: a GeoTIFF for each band, and a list (``_MTL``)."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypercover.errors import SceneError
+from hypercover.files import in_any_case
 from hypercover.scene.formats.plainxml import plain_xml
 from hypercover.scene.formats.products.stacked import BandFile, stacked
 from hypercover.scene.header import product_header, with_header
@@ -49,17 +50,16 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
             f"{metadata} must be of Landsat 4, 5, 7, 8 or 9, found "
             f"{values.get('SPACECRAFT_ID', 'no satellite')!r}; open the bands one by one."
         )
+    named = {number: _file_name(values, number) for number in _CENTRES[satellite]}
     files = [
-        BandFile(
-            _beside(metadata, values[f"FILE_NAME_BAND_{number}"]), f"B{number}", centre
-        )
+        BandFile(_beside(metadata, named[number]), f"B{number}", centre)
         for number, centre in _CENTRES[satellite].items()
-        if f"FILE_NAME_BAND_{number}" in values
+        if named[number]
     ]
     if not files:
         raise SceneError(f"{metadata} names no band of 30 m; download the product again.")
     listed = ", ".join(file.name for file in files)
-    name = re.sub(r"_MTL$", "", metadata.stem)
+    name = re.sub(r"_MTL$", "", metadata.stem, flags=re.IGNORECASE)
     scales = [_scale(values, file.name.removeprefix("B")) for file in files]
     return Scene(
         with_header(stacked(files, 0.0), _header(values, scales)),
@@ -69,6 +69,13 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
             f"Landsat {satellite}: bands {listed}, centres by the table of the USGS.",
             *_scale_words(values, scales[0]),
         ),
+    )
+
+
+def _file_name(values: dict[str, str], number: str) -> str:
+    """Return the file of a band by its key of today, or that of before 2012; "" without it."""
+    return values.get(f"FILE_NAME_BAND_{number}") or values.get(
+        f"BAND{number}_FILE_NAME", ""
     )
 
 
@@ -90,7 +97,9 @@ def _scale_words(
     if scale is None:
         return ()
     said = f"number × {scale[0]:g} + {scale[1]:g}"
-    if values.get("PROCESSING_LEVEL", "L2").startswith("L2"):
+    # Before the collections the level was called type of data, and was the first.
+    level = values.get("PROCESSING_LEVEL") or values.get("DATA_TYPE") or "L2"
+    if level.startswith("L2"):
         return (f"Reflectance: {said}.",)
     return (f"Reflectance above the air: ({said}) / sine of the sun's elevation.",)
 
@@ -118,8 +127,8 @@ def _beside(metadata: Path, name: str) -> Path:
             f"{metadata} names the file {name[:60]!r}, which is not beside it and is never "
             "opened; download the product again."
         )
-    found = metadata.with_name(name)
-    if not found.is_file():
+    found = in_any_case(metadata.with_name(name))
+    if found is None or not found.is_file():
         raise SceneError(
             f"There is no {name} beside {metadata}; put the files of the product into one folder."
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hypercover.errors import SceneError
+from hypercover.files import in_any_case
 from hypercover.scene.formats.plainxml import plain_xml
 from hypercover.scene.formats.products.stacked import BandFile, stacked
 from hypercover.scene.header import product_header, with_header
@@ -73,7 +74,10 @@ def read_sentinel2(metadata: Path, variable: str | None = None) -> Scene:
 
 def _bands(folder: Path, resolution: str) -> dict[str, Path]:
     """Find the files of the bands, by their names alone: no path of the XML is followed."""
-    granules = sorted(folder.glob("GRANULE/*/IMG_DATA"))
+    inner = in_any_case(folder / "GRANULE")
+    held = sorted(inner.iterdir()) if inner is not None and inner.is_dir() else []
+    found_images = (in_any_case(one / "IMG_DATA") for one in held if one.is_dir())
+    granules = [one for one in found_images if one is not None and one.is_dir()]
     if len(granules) > 1:
         raise SceneError(
             f"{folder} holds {len(granules)} granules; give a product with one (since 2016)."
@@ -81,8 +85,8 @@ def _bands(folder: Path, resolution: str) -> dict[str, Path]:
     metres = int(resolution[1:3])
     found = {}
     for images in granules:
-        inside = images / resolution
-        for path in sorted((inside if inside.is_dir() else images).glob("*.jp2")):
+        inside = in_any_case(images / resolution) or images / resolution
+        for path in sorted((inside if inside.is_dir() else images).iterdir()):
             match = _BAND.fullmatch(path.name)
             name = match[1].upper() if match else ""
             # Level 1C keeps all resolutions in one folder.
