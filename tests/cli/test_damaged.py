@@ -161,7 +161,7 @@ DAMAGED = {
         lambda fields: image(fields, "gone.tif"),
         r"scene\.path: no file .*gone\.tif; correct the paths",
     ),
-    "image is text": (lambda fields: image(fields, "fields.yaml"), "cannot be read as an"),
+    "image is text": (lambda fields: image(fields, "fields.yaml"), "is a text file and no"),
     "mask is missing": (
         lambda fields: spoil(fields, split={"kind": "masks", "train": "gone.tif"}),
         r"split\.train: no file",
