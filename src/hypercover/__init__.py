@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hypercover.experiment.comparison import compare_runs as compare_runs
     from hypercover.experiment.gap import leak_gap as leak_gap
     from hypercover.experiment.named import named_scene as named_scene
+    from hypercover.experiment.prediction import predict_bundle as predict_bundle
     from hypercover.experiment.reading import load_experiment as load_experiment
     from hypercover.experiment.run import run_experiment as run_experiment
     from hypercover.experiment.search import run_search as run_search
@@ -142,6 +143,7 @@ _HOMES = {
     "open_scene": "scene.reading",
     "pansharpen": "scene.pansharpen",
     "wald_quality": "scene.quality",
+    "predict_bundle": "experiment.prediction",
     "predict_scene": "maps.predict",
     "read_libsvm": "samples.libsvm",
     "reliability_bins": "evaluation.calibration",

@@ -3,10 +3,12 @@
 import filecmp
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from itertools import permutations
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,9 +19,15 @@ from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.errors import CallError, ModelError
-from hypercover.experiment.mapping import _identity
-from hypercover.experiment.prediction import predict_image
+from hypercover.experiment.mapping import _identity, card_of_scene
+from hypercover.experiment.mosaic import Source
+from hypercover.experiment.prediction import predict_bundle, predict_image
+from hypercover.jobs.inprocess import InProcessExecutor
+from hypercover.scene.classmap import open_class_map
+from hypercover.scene.header import numbered
+from hypercover.scene.legend import Legend
 from hypercover.scene.reading import open_scene
+from hypercover.scene.scaleoffset import ScaleOffset
 from hypercover.scene.scene import Scene
 from hypercover.scene.writing import write_scene
 
@@ -154,3 +162,136 @@ def test_another_image_of_the_same_name_starts_anew(line, tmp_path):
     assert before == _identity(line.model, open_scene(image))
     os.utime(image, (1, 1))
     assert before != _identity(line.model, open_scene(image))
+
+
+LAND = np.repeat(np.random.default_rng(3).integers(1, 4, (6, 6)), 8, axis=0).repeat(
+    8, axis=1
+)
+"""Three classes in squares of 8 × 8 pixels (y, x)."""
+SPECTRA = np.array(
+    [[0.05, 0.04, 0.03, 0.02], [0.08, 0.12, 0.35, 0.30], [0.2, 0.3, 0.4, 0.5]]
+)
+"""Reflectance of each class (class, band)."""
+
+
+def image(folder, name, meaning, *, dtype="int16", stated=True, haze=0.0):
+    """Write the land in numbers of some meaning, and open it."""
+    noise = np.random.default_rng(5).normal(0, 0.004, (4, *LAND.shape))
+    reflectance = SPECTRA[LAND - 1].transpose(2, 0, 1) + haze + noise
+    numbers = (reflectance - np.reshape(meaning.offset, (4, 1, 1))) / np.reshape(
+        meaning.scale, (4, 1, 1)
+    )
+    numbers = np.rint(numbers).astype(dtype) if dtype != "float32" else numbers
+    cube = xr.DataArray(numbers.astype(dtype), dims=("band", "y", "x"))
+    if stated:
+        cube.attrs["header"] = {
+            "data gain values": numbered(meaning.scale),
+            "data offset values": numbered(meaning.offset),
+        }
+    return open_scene(write_scene(Scene(cube), folder / name), labels=False)
+
+
+def of_land(scene, folder, chain=None):
+    """Train a model on half of the land and keep it as a run does."""
+    left = np.where(np.arange(48) < 24, LAND, 0).astype(np.uint8)
+    scene = scene.with_labels(left, Legend.from_json([
+        {"code": code, "name": f"C{code}", "color": "#000000"} for code in (1, 2, 3)
+    ]))  # fmt: skip
+    rows, cols = np.nonzero(left)
+    svm = SVMClassifier().fit(scene.cube.values[:, rows, cols].T, left[rows, cols])
+    card = {**card_of_scene(scene), "legend": scene.legend.to_json(), "window": 1}
+    save_bundle(folder, svm, card)
+    return folder
+
+
+WHOLE = ScaleOffset((1e-4,) * 4, (0.0,) * 4)
+SHARES = ScaleOffset((1.0,) * 4, (0.0,) * 4)
+BOA = ScaleOffset((1e-4,) * 4, (-0.1,) * 4)
+UNLIKE = ScaleOffset((1e-4, 2e-4, 5e-5, 1e-3), (0.0, -0.1, 0.05, -0.2))
+MEANINGS = {"whole": WHOLE, "shares": SHARES, "boa": BOA, "unlike": UNLIKE}
+
+
+@pytest.mark.parametrize(
+    ("own", "other"), list(permutations(MEANINGS, 2)), ids=lambda name: name
+)
+def test_an_image_of_another_scale_is_brought_to_the_models(tmp_path, caplog, own, other):
+    def written(name):
+        dtype = "float32" if name == "shares" else "int16"
+        # GDAL cannot tell a scale of 1 that is stated from none: ENVI's key can.
+        made = image(tmp_path, f"{name}.img", MEANINGS[name], dtype=dtype)
+        if name != "shares":
+            return made
+        header = tmp_path / "shares.hdr"
+        header.write_text(header.read_text() + "\nreflectance scale factor = 1\n")
+        return open_scene(header, labels=False)
+
+    model = of_land(written(own), tmp_path / "model")
+    predict_image(model, written(own), tmp_path / "own.tif")
+    assert not caplog.records
+    predict_image(model, written(other), tmp_path / "other.tif", memory=None)
+    assert [
+        record.message for record in caplog.records if "are converted" in record.message
+    ]
+    ours, theirs = (
+        open_class_map(tmp_path / f"{name}.tif").codes for name in ("own", "other")
+    )
+    assert (theirs == LAND).mean() > 0.999
+    assert (theirs == ours).mean() > 0.999
+    found = predict_bundle(model, written(other))
+    assert np.array_equal(found.labels, theirs)
+
+
+def test_workers_convert_tiles_too(tmp_path):
+    """Other processes open the image by its path, and must mean the same by its numbers."""
+    model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
+    other = image(tmp_path, "other.tif", BOA)
+    source = Source(str(tmp_path / "other.tif"))
+    predict_image(
+        model, other, tmp_path / "map.tif", source=source, executor=InProcessExecutor()
+    )
+    assert (open_class_map(tmp_path / "map.tif").codes == LAND).mean() > 0.999
+
+
+def test_values_that_cannot_mean_the_same_are_refused(tmp_path):
+    model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
+    shares = image(tmp_path, "shares.tif", SHARES, dtype="float32", stated=False)
+    with pytest.raises(ModelError, match=r"from [\d.]+ to [\d.]+ in band 1 and shares holds 0.*"
+                       "they do not mean the same; state its scale factor"):  # fmt: skip
+        predict_image(model, shares, tmp_path / "map.tif")
+    assert not (tmp_path / "map.tif").exists()
+    bare = of_land(shares, tmp_path / "bare")
+    with pytest.raises(ModelError, match="or train again on images that state"):
+        predict_image(bare, image(tmp_path, "again.tif", WHOLE), tmp_path / "map.tif")
+    with pytest.raises(ModelError, match="do not mean the same"):
+        predict_bundle(bare, image(tmp_path, "bare.tif", WHOLE, stated=False))
+
+
+def test_where_one_states_its_scale_alone_that_is_said(tmp_path, caplog):
+    model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
+    bare = image(tmp_path, "bare.tif", WHOLE, stated=False)
+    predict_image(model, bare, tmp_path / "map.tif")
+    assert "states scale 0.0001 and offset 0, and bare states none" in caplog.text
+    caplog.clear()
+    predict_image(
+        of_land(bare, tmp_path / "no"), image(tmp_path, "i.tif", BOA), tmp_path / "m.tif"
+    )
+    assert "i states scale 0.0001 and offset -0.1, and the model was trained" in caplog.text
+
+
+def test_ranges_that_hardly_overlap_are_told(tmp_path, caplog):
+    model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
+    predict_image(
+        model, image(tmp_path, "light.tif", WHOLE, haze=0.6), tmp_path / "map.tif"
+    )
+    assert re.search(
+        r"light holds [\d.]+ to .* they hardly overlap in \d of 4", caplog.text
+    )
+
+
+def test_wavelengths_that_are_not_known_are_kept_as_such(tmp_path):
+    scene = image(tmp_path, "own.tif", WHOLE)
+    cube = scene.cube.assign_coords(wavelength=("band", [490.0, np.nan, 665.0, 842.0]))
+    model = of_land(scene.replace(cube=cube), tmp_path / "model")
+    card = json.loads((model / "model.json").read_text())["card"]
+    assert card["wavelengths"] == [490.0, None, 665.0, 842.0]
+    predict_image(model, scene.replace(cube=cube), tmp_path / "map.tif")

@@ -11,7 +11,7 @@ from hypercover.scene.legend import MAX_CODE
 
 __all__ = ["export_onnx"]
 
-_CARRIED = ("bands", "band_names", "wavelengths", "fwhm")
+_CARRIED = ("bands", "band_names", "wavelengths", "fwhm", "scale", "offset", "value_ranges")
 """What an ONNX file takes over from the card of the model."""
 
 

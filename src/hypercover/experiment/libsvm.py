@@ -1,5 +1,6 @@
 """From a scene to LIBSVM data: which pixels, and what is written of each."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.classifiers.bundle import check_scene_fits
 from hypercover.errors import CallError, LabelError
 from hypercover.experiment.libsvm_models import svm_bundle
+from hypercover.experiment.mapping import (
+    check_values,
+    in_models_numbers,
+    with_models_bands,
+)
 from hypercover.experiment.prediction import card_legend
 from hypercover.files import check_writable
 from hypercover.samples.libsvm import write_libsvm
@@ -35,6 +40,8 @@ __all__ = [
     "view_model",
     "write_data",
 ]
+
+_log = logging.getLogger(__name__)
 
 _PARTS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -212,9 +219,10 @@ def view_model(scene: Scene, model: Path, *, progress: Progress | None = None) -
         If the model is no SVM or does not fit the scene.
     """
     bundle = svm_bundle(model)
-    places = check_scene_fits(bundle.card, scene.bands, scene.wavelengths, scene.band_names)
-    if places is not None:
-        scene = scene.take_bands([int(place) for place in places])
+    seen = in_models_numbers(bundle.card, with_models_bands(bundle.card, scene))
+    for sentence in check_values(bundle.card, scene, seen):
+        _log.warning(sentence)
+    scene = seen
     if bundle.features is not None:
         from hypercover.features.chain import Chain
 

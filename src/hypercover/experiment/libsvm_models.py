@@ -2,10 +2,10 @@
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from hypercover.classifiers.bundle import Bundle, load_bundle, save_bundle
 from hypercover.errors import ModelError
+from hypercover.experiment.mapping import card_of_scene
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.scene import Scene
 
@@ -103,20 +103,9 @@ def import_model(file: Path, scene: Scene, out: Path, *, ranges: Path | None = N
         "trained_on": f"the data of {file.name}",
         "legend": scene.legend.covering(model.labels).to_json(),
         "preprocessing": "none" if ranges is None else f"svm-scale, from {ranges.name}",
-        **_of_scene(scene),
+        # On which values it was trained only the data told.
+        **card_of_scene(scene, ranges=False),
+        "window": 1,
     }
     save_bundle(out, model.classifier(*scaling), card)
     return f"{said}, {len(model.labels)} classes, {scene.n_bands} bands"
-
-
-def _of_scene(scene: Scene) -> dict[str, Any]:
-    """Return what a card must say of the bands a model takes."""
-    waves, widths = scene.wavelengths, scene.fwhm
-    return {
-        "simulated": scene.simulated,
-        "bands": scene.bands.tolist(),
-        "wavelengths": None if waves is None else waves.tolist(),
-        "fwhm": None if widths is None else widths.tolist(),
-        "band_names": None if scene.band_names is None else list(scene.band_names),
-        "window": 1,
-    }

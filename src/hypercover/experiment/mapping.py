@@ -1,20 +1,45 @@
 """A kept model and an image as it sees it: what must be there before a map is made."""
 
+import logging
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from hypercover.classifiers.bundle import CARD, Bundle, check_scene_fits, load_bundle
-from hypercover.errors import CallError
+from hypercover.errors import CallError, ModelError
 from hypercover.features.blockwise import Levels, blockwise, outer_levels
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Progress
 from hypercover.memory import resident_bytes
+from hypercover.samples.samples import Samples
+from hypercover.samples.spectra import spectra_of
 from hypercover.scene.companions import identity
+from hypercover.scene.scaleoffset import ScaleOffset, rescaled
 from hypercover.scene.scene import Scene
 
-__all__ = ["Mapping", "memory_left"]
+__all__ = [
+    "Mapping",
+    "card_of_scene",
+    "check_values",
+    "in_models_numbers",
+    "memory_left",
+    "with_models_bands",
+]
+
+_log = logging.getLogger(__name__)
+
+_QUANTILES = (0.01, 0.5, 0.99)
+_MOST_SAMPLES = 5000
+"""Labelled pixels that tell the range of a model's numbers."""
+_PLACES, _PATCH = 4, 16
+"""Patches along each side of an image, and their pixels, that tell the range of its numbers."""
+_FAR, _FARTHEST = 20.0, 500.0
+"""Factors between the largest numbers: what other land does not explain where the ranges
+are apart, and what it never explains.  Water is 20 times darker than soil."""
 
 _LIBRARIES = 2**28
 """Bytes that compilers and libraries take for themselves once the work begins."""
@@ -56,10 +81,7 @@ class Mapping:
         """
         known = _identity(model, scene)
         bundle = load_bundle(model, device=device)
-        card = bundle.card
-        positions = check_scene_fits(card, scene.bands, scene.wavelengths, scene.band_names)
-        if positions is not None:
-            scene = scene.take_bands([int(position) for position in positions])
+        scene = in_models_numbers(bundle.card, with_models_bands(bundle.card, scene))
         if known is not None and overlap is not None:
             known |= {"overlap": overlap}
         return cls(bundle, scene, known, overlap)
@@ -133,3 +155,183 @@ def memory_left(memory: int | None) -> int | None:
             f"{memory / 2**20:,.0f} MiB of memory; allow more."
         )
     return memory - held
+
+
+def card_of_scene(scene: Scene, *, ranges: bool = True) -> dict[str, Any]:
+    """Return what the card of a model says of the image it was trained on.
+
+    Bands, wavelengths and names; scale and offset of each band; and, with ``ranges``,
+    those of the numbers of labelled pixels: quantiles of 1, 50 and 99 %.
+    """
+    meaning, names = ScaleOffset.of(scene), scene.band_names
+    return {
+        **scene.origin,
+        "bands": scene.bands.tolist(),
+        "wavelengths": _listed(scene.wavelengths),
+        "fwhm": _listed(scene.fwhm),
+        "band_names": None if names is None else list(names),
+        "scale": None if meaning is None else list(meaning.scale),
+        "offset": None if meaning is None else list(meaning.offset),
+        "value_ranges": _labelled_ranges(scene) if ranges else None,
+    }
+
+
+def _listed(values: npt.NDArray[np.float64] | None) -> list[float | None] | None:
+    """Return one number for each band; those that are not known are None, as JSON has no NaN."""
+    if values is None:
+        return None
+    return [float(one) if np.isfinite(one) else None for one in values]
+
+
+def _labelled_ranges(scene: Scene) -> list[list[float]] | None:
+    """Return low, median and high numbers of each band (band, 3) of labelled pixels."""
+    samples = Samples.of(scene.usable_labels)
+    step = max(1, len(samples) // _MOST_SAMPLES)
+    spectra = spectra_of(scene, samples.take(np.arange(0, len(samples), step)))
+    return _quantiles(spectra.T)
+
+
+def _quantiles(values: npt.NDArray[Any]) -> list[list[float]] | None:
+    """Return low, median and high of each row (band, n), or None without numbers."""
+    if not values.shape[1]:
+        return None
+    found = np.quantile(values.astype(np.float64), _QUANTILES, axis=1).T
+    return found.tolist() if np.isfinite(found).all() else None
+
+
+def with_models_bands(card: dict[str, Any], scene: Scene) -> Scene:
+    """Return the scene with the bands that a model was trained on, in its order.
+
+    Raises
+    ------
+    ModelError
+        If it lacks some, or is a stack of other features.
+    """
+    places = check_scene_fits(card, scene.bands, scene.wavelengths, scene.band_names)
+    return scene if places is None else scene.take_bands([int(place) for place in places])
+
+
+def in_models_numbers(card: dict[str, Any], scene: Scene) -> Scene:
+    """Return the scene with numbers that mean what those of the training image did.
+
+    Where model and image both state scale and offset and these differ, each number is
+    replaced by the one that stands for the same quantity in the model's image.  Nothing
+    changes where they agree, or where one of them states nothing (see `check_values`).
+    """
+    own, there = _meaning(card), ScaleOffset.of(scene)
+    change = None if own is None or there is None else there.towards(own)
+    return scene if own is None or change is None else rescaled(scene, *change, own)
+
+
+def _meaning(card: dict[str, Any]) -> ScaleOffset | None:
+    """Return scale and offset of the image that a model was trained on."""
+    return ScaleOffset.checked(card.get("scale"), card.get("offset"), len(card["bands"]))
+
+
+def check_values(card: dict[str, Any], given: Scene, seen: Scene) -> list[str]:
+    """Say how the numbers of an image were brought to a model's, and whether they fit.
+
+    Parameters
+    ----------
+    card : of the model
+    given : the image as it was given
+    seen : with the model's bands and in its numbers
+
+    Returns
+    -------
+    list of str
+        What people must know; empty where both state the same and the ranges overlap.
+
+    Raises
+    ------
+    ModelError
+        If the numbers of the image are so much larger or smaller than those of the
+        training pixels that no other land explains it.
+    """
+    own, there = _meaning(card), ScaleOffset.of(with_models_bands(card, given))
+    said = []
+    if own is not None and there is not None and there.towards(own) is not None:
+        said.append(
+            f"{given.name} states {there}, the model was trained on {own}: the values of "
+            f"{given.name} are converted to the model's."
+        )
+    if own is not None and there is None:
+        said.append(
+            f"The model was trained on an image that states {own}, and {given.name} states "
+            "none: its values are taken as they are."
+        )
+    if own is None and there is not None and "scale" in card:
+        said.append(
+            f"{given.name} states {there}, and the model was trained on an image that states "
+            "none: its values are taken as they are."
+        )
+    ranges = _ranges(card)
+    found = None if ranges is None else _sampled_ranges(seen)
+    if ranges is None or found is None:
+        return said
+    return said + _compared(ranges, np.array(found), seen, _REMEDY[there is None])
+
+
+_REMEDY = {
+    True: "state its scale factor in the image (reflectance scale factor of an ENVI header, "
+    "scale and offset of a GeoTIFF) or give one with values like those",
+    False: "give an image with values like those, or train again on images that state their "
+    "scale and offset",
+}
+"""What to do about values that do not fit, by whether the image states no scale."""
+
+
+def _ranges(card: dict[str, Any]) -> npt.NDArray[np.float64] | None:
+    """Return the ranges (band, 3) of a card, or None where it holds none."""
+    try:
+        ranges = np.asarray(card.get("value_ranges"), dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    usable = ranges.shape == (len(card["bands"]), 3) and np.isfinite(ranges).all()
+    return ranges if usable else None
+
+
+def _sampled_ranges(scene: Scene) -> list[list[float]] | None:
+    """Return low, median and high of each band of some patches spread over a scene."""
+    spectra = []
+    tops, lefts = (_starts(size) for size in scene.shape)
+    for top in tops:
+        for left in lefts:
+            patch = slice(top, top + _PATCH), slice(left, left + _PATCH)
+            values, valid = scene.read_valid(*patch)
+            spectra.append(values[:, valid])
+    return _quantiles(np.concatenate(spectra, axis=1))
+
+
+def _starts(size: int) -> list[int]:
+    """Return where patches begin along a side of so many pixels."""
+    last = max(0, size - _PATCH)
+    return sorted({round(last * at / (_PLACES - 1)) for at in range(_PLACES)})
+
+
+def _compared(
+    ranges: npt.NDArray[np.float64],
+    found: npt.NDArray[np.float64],
+    scene: Scene,
+    remedy: str,
+) -> list[str]:
+    """Warn of numbers that do not overlap a model's, and refuse those of another scale."""
+    apart = (found[:, 2] < ranges[:, 0]) | (found[:, 0] > ranges[:, 2])
+    sizes = [np.abs(part).max(axis=1) for part in (found, ranges)]
+    factor = float(np.median(sizes[0] / np.maximum(sizes[1], np.finfo(float).tiny)))
+    times = max(factor, 1 / max(factor, np.finfo(float).tiny))
+    mostly = apart.mean() > 0.5
+    if not mostly and times < _FAR:
+        return []
+    at = int(np.flatnonzero(apart)[0]) if apart.any() else 0
+    told = (
+        f"The model was trained on values from {ranges[at, 0]:.6g} to {ranges[at, 2]:.6g} in "
+        f"band {scene.bands[at]} and {scene.name} holds {found[at, 0]:.6g} to "
+        f"{found[at, 2]:.6g}"
+    )
+    if (mostly and times >= _FAR) or times >= _FARTHEST:
+        raise ModelError(f"{told}: they do not mean the same; {remedy}.")
+    return [
+        f"{told}: they hardly overlap in {int(apart.sum())} of {len(apart)} bands; check "
+        "that both mean the same."
+    ]

@@ -1,6 +1,7 @@
 """Using a kept model on an image: what it was trained on must be there."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,19 @@ import numpy.typing as npt
 from hypercover.classifiers.bundle import CARD
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.experiment.map_tiles import predict_ahead
-from hypercover.experiment.mapping import Mapping, memory_left
+from hypercover.experiment.mapping import Mapping, check_values, memory_left
 from hypercover.experiment.mosaic import Source
 from hypercover.features.feature import Progress, part_of
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.record import read_json
 from hypercover.maps.clean import Cleaning
 from hypercover.maps.export import write_class_map
-from hypercover.maps.predict import check_places, predict_to_files
+from hypercover.maps.predict import (
+    Prediction,
+    check_places,
+    predict_scene,
+    predict_to_files,
+)
 from hypercover.maps.stac import write_item_beside
 from hypercover.maps.style import sidecars_of
 from hypercover.scene.area import area_of
@@ -27,7 +33,13 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import ALL_ZERO, holdable, parse_nodata
 from hypercover.scene.scene import Scene
 
-__all__ = ["card_legend", "carried_nodata", "check_map_names", "predict_image"]
+__all__ = [
+    "card_legend",
+    "carried_nodata",
+    "check_map_names",
+    "predict_bundle",
+    "predict_image",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -98,8 +110,11 @@ def predict_image(
     check_places(out, confidence, probabilities, entropy)
     area = None if within is None else area_of(within, scene.grid)
     mapping = Mapping.of(model, scene, device=device, overlap=overlap)
-    legend = card_legend(mapping.bundle.card)
-    if scene.wavelengths is None and mapping.bundle.card.get("wavelengths"):
+    card = mapping.bundle.card
+    legend = card_legend(card)
+    for sentence in check_values(card, scene, mapping.scene):
+        _log.warning(sentence)
+    if scene.wavelengths is None and card.get("wavelengths"):
         _log.warning(
             "%s names no wavelengths; its bands were taken by their numbers, as those "
             "the model was trained on.",
@@ -145,6 +160,54 @@ def predict_image(
         _finish(raw, out, scene, legend, cleaning or Cleaning(), area)
     return write_item_beside(
         out, scene.header, legend=legend, grid=scene.grid, origin=scene.origin
+    )
+
+
+def predict_bundle(
+    model: Path | str,
+    scene: Scene,
+    *,
+    layers: Sequence[str] = ("labels", "confidence"),
+    memory: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Prediction:
+    """Map a scene in memory with a kept model, as `hypercover predict` does into files.
+
+    The scene's bands are found by wavelength or number, its values brought to the scale
+    and offset of the model's image, its image features computed, and probabilities scaled
+    by the model's temperature.
+
+    Parameters
+    ----------
+    model : folder of the bundle
+    scene : any with the bands of the model
+    layers, memory, progress : as in :func:`~hypercover.maps.predict.predict_scene`
+    device : {"auto", "cpu", "cuda"}
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    ModelError
+        As :func:`predict_image`.
+
+    Examples
+    --------
+    >>> found = predict_bundle("runs/demo/models/svm", scene)  # doctest: +SKIP
+    """
+    mapping = Mapping.of(Path(model), scene, device=device)
+    for sentence in check_values(mapping.bundle.card, scene, mapping.scene):
+        _log.warning(sentence)
+    return predict_scene(
+        mapping.bundle.classifier,
+        mapping.seen(),
+        layers=layers,
+        memory=memory,
+        temperature=mapping.bundle.temperature,
+        progress=progress,
     )
 
 

@@ -260,6 +260,7 @@ def _keep(
     trained on; ``parts`` tells these.
     """
     from hypercover.classifiers.bundle import save_bundle
+    from hypercover.experiment.mapping import card_of_scene
 
     scene, spec = setting.scene, setting.experiment.models[name]
     chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
@@ -268,11 +269,7 @@ def _keep(
         "description": result["description"],
         "experiment": setting.experiment.name,
         "trained_on": scene.name,
-        **scene.origin,
-        "bands": scene.bands.tolist(),
-        "wavelengths": None if scene.wavelengths is None else scene.wavelengths.tolist(),
-        "fwhm": None if scene.fwhm is None else scene.fwhm.tolist(),
-        "band_names": None if scene.band_names is None else list(scene.band_names),
+        **card_of_scene(scene),
         "legend": scene.legend.to_json(),
         "nodata": setting.experiment.scene.nodata,
         "window": spec.window,

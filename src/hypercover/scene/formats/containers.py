@@ -35,6 +35,7 @@ from hypercover.scene.lazy import LazyArray
 from hypercover.scene.memory import check_cube
 from hypercover.scene.nodata import NoData, declared, declares_nodata, plain_key
 from hypercover.scene.origin import Origin
+from hypercover.scene.scaleoffset import stated_by_attributes
 from hypercover.scene.scene import NO_LABELS, Scene
 
 __all__ = ["CONTAINERS", "Container", "open_container"]
@@ -96,7 +97,9 @@ class Container:
         table = band_table(lists, cube.sizes["band"])
         cube = named_bands(netcdf.placed(cube, member, self.members), self.members)
         cube, placed = self._mapped(cube)
-        cube = with_header(cube, self._header())
+        whole = cube.dtype.kind in "ui"
+        scaling = stated_by_attributes(member.attrs, cube.sizes["band"], whole=whole)
+        cube = with_header(cube, scaling | self._header())
         rows, cols = cube.sizes["y"], cube.sizes["x"]
         chosen = (
             f"Image: variable {member.name!r}, {rows} rows × {cols} columns × "

@@ -217,7 +217,7 @@ def _dims(dataset: Any, count: int) -> tuple[str, ...]:
 
 
 def _plain(attrs: Any, most: int = 100) -> dict[str, Any]:
-    """Keep the attributes that are short text or single numbers."""
+    """Keep the attributes that are short text, single numbers or short lists of them."""
     kept: dict[str, Any] = {}
     for key in list(attrs)[:most]:
         try:
@@ -238,7 +238,8 @@ def _plain(attrs: Any, most: int = 100) -> dict[str, Any]:
 
 def _most_of(key: str) -> int:
     """Return how long a list may be: that of a number for each band, any usual length."""
-    return _LONGEST_LIST if plain_key(key) in BAND_LISTS else _SHORT
+    of_bands = {*BAND_LISTS, "scalefactor", "addoffset", "offset", "gains", "offsets"}
+    return _LONGEST_LIST if plain_key(key) in of_bands else _SHORT
 
 
 def _lazy(

@@ -19,7 +19,7 @@ __all__ = ["mapped", "members", "placed"]
 
 _BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
            MemoryError, AttributeError, AssertionError)  # fmt: skip
-_SHORT = 16
+_LONGEST_LIST = 10_000
 """Entries of a list that an attribute may hold."""
 _REGULAR = 1e-3
 """Unevenness of a coordinate, in pixels, up to which it counts as regular."""
@@ -76,7 +76,7 @@ def _member(path: Path, name: str, variable: Any, around: dict[str, Any]) -> Mem
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1:
         return np.asarray(value).reshape(-1)[0].item()
-    if isinstance(value, np.ndarray) and 1 < value.size <= _SHORT:
+    if isinstance(value, np.ndarray) and 1 < value.size <= _LONGEST_LIST:
         return tuple(value.reshape(-1).tolist())
     return value if isinstance(value, str | int | float) else None
 

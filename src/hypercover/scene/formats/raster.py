@@ -33,6 +33,7 @@ from hypercover.scene.header import GAINS, OFFSETS, kept, numbered, with_header
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.nodata import holdable, plain_key
 from hypercover.scene.origin import Origin
+from hypercover.scene.scaleoffset import stated_by_attributes
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import CENTRES, bare_names, from_tags
 
@@ -313,13 +314,27 @@ def _read_masks(path: Path, masks: Masks, wanted: Indices) -> npt.NDArray[np.gen
 
 def _header(dataset: Any, numbers: Sequence[int]) -> dict[str, str]:
     """Return what an ENVI header, or a GeoTIFF made of such an image, says of the whole."""
-    said = dict(dataset.tags(ns="ENVI"))
+    said = _tagged_scaling(dataset, numbers) | dataset.tags(ns="ENVI")
     all_scales, all_offsets = dataset.scales, dataset.offsets
     scales = [all_scales[number - 1] for number in numbers]
     offsets = [all_offsets[number - 1] for number in numbers]
     if any(one != 1 for one in scales) or any(offsets):
         said |= {GAINS: numbered(scales), OFFSETS: numbered(offsets)}
     return kept(said)
+
+
+def _tagged_scaling(dataset: Any, numbers: Sequence[int]) -> dict[str, str]:
+    """Return scale and offset as tags of the bands, or else of the file, name them."""
+    whole = np.result_type(*dataset.dtypes).kind in "ui"
+    found = dataset.tags(numbers[0])
+    if stated_by_attributes(found, 1, whole=whole):
+        # Only then all are asked: a file may claim very many bands.
+        bands = [dataset.tags(number) for number in numbers]
+        shared = set(found).intersection(*bands)
+        found = {key: [tags[key] for tags in bands] for key in shared}
+    else:
+        found = {key: text for key, text in dataset.tags().items() if "scale" in key.lower()}
+    return stated_by_attributes(found, len(numbers), whole=whole)
 
 
 def _band_names(dataset: Any) -> tuple[str | None, ...]:
