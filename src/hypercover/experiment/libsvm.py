@@ -292,6 +292,7 @@ def _samples(scene: Scene, split: Split | None, every: bool) -> dict[str, Sample
         raise CallError(
             "Every pixel and the parts of a split cannot be written at once; call it twice."
         )
+    scene.check_range()
     if every:
         rows, cols = np.nonzero(scene.valid)
         codes = np.zeros(scene.shape, np.uint8) if scene.labels is None else scene.labels

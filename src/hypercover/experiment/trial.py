@@ -106,6 +106,7 @@ def fit(
     checkpoint : path, optional
         Folder from which a network that was interrupted goes on.
     """
+    scene.check_range()
     labels = scene.usable_labels
     train, shown = split.samples("train", labels), Samples.of(np.zeros_like(labels))
     extra: dict[str, Any] = {}

@@ -66,6 +66,7 @@ def plan_windows(
         If no file of that name can be written.
     """
     check_window(size, scene.shape)
+    scene.check_range()
     samples = Samples.of(scene.usable_labels)
     part = np.full(len(samples), NO_PART, np.uint8)
     if split is not None:

@@ -6,16 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hypercover.errors import SceneError
 from hypercover.scene.grid import with_grid
 from hypercover.scene.header import of_land, with_header
 from hypercover.scene.memory import check_fits
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, check_size
 
 __all__ = ["check_range", "check_stack", "feature_scene", "new_stack"]
-
-_LARGEST = 1e30
-"""Values beyond this are no measurement, and their sums no float32."""
 
 
 def check_range(values: npt.NDArray[np.float64], scene: Scene) -> None:
@@ -26,13 +22,7 @@ def check_range(values: npt.NDArray[np.float64], scene: Scene) -> None:
     SceneError
         If there are some: mostly a fill value that the file does not name.
     """
-    largest = np.abs(values).max(initial=0.0)
-    if largest > _LARGEST:
-        raise SceneError(
-            f"The image {scene.name} holds values up to {largest:.3g} in size, which are no "
-            "measurements; if they stand for no data, let the file name them (GeoTIFF: "
-            "nodata, ENVI: data ignore value)."
-        )
+    check_size(float(np.abs(values).max(initial=0.0)), scene.name)
 
 
 def check_stack(scene: Scene, count: int) -> None:

@@ -24,7 +24,7 @@ from hypercover.maps.tiles import Tile, read_with_margin, tiles
 from hypercover.memory import available_bytes
 from hypercover.scene.formats.gdal import gdal_env
 from hypercover.scene.legend import MAX_CODE
-from hypercover.scene.scene import Scene, blank_invalid
+from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
 
 __all__ = ["Predictor"]
 
@@ -118,6 +118,7 @@ class Predictor:
         side, left = self._piece()
         for piece in tile.cut(side):
             values, valid = read_with_margin(self.scene, piece, self.margin)
+            check_size(largest_of(values, valid), self.scene.name)
             values = blank_invalid(values, valid)
             inner = tuple(slice(self.margin, size - self.margin) for size in valid.shape)
             rows, cols = piece.within(tile)

@@ -23,7 +23,7 @@ from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.matching import Match, Moments
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.registration import Registration, register
-from hypercover.scene.scene import Scene
+from hypercover.scene.scene import Scene, check_size, largest_of
 from hypercover.scene.tile_store import Layers, TileStore
 from hypercover.scene.wavelet import low_pass, reach
 
@@ -210,6 +210,7 @@ class _Sharpening:
             inside.append(slice(max(first, 0), min(last, size)))
             missing.append((max(-first, 0), max(last - size, 0)))
         values, valid = self.pan.read_valid(*inside)
+        check_size(largest_of(values, valid), self.pan.name)
         whole = filled(_floating(values), valid)[0]
         return np.pad(whole, missing, mode="edge"), np.pad(valid, missing)
 
@@ -223,6 +224,7 @@ class _Sharpening:
             for place, size in zip(places, self.bands.shape, strict=True)
         ]
         values, valid = self.bands.read_valid(*parts)
+        check_size(largest_of(values, valid), self.bands.name)
         fine = filled(_floating(values[positions]), valid)
         for axis in (1, 0):
             fine = interpolated(fine, places[axis], axis + 1, parts[axis].start)

@@ -456,6 +456,7 @@ def check_usable(scene: Scene) -> None:
     """
     if not scene.valid.any():
         raise SceneError(_without_data(scene))
+    scene.check_range()
     codes = np.unique(scene.usable_labels)
     codes = codes[codes > 0]
     if len(codes) == 0:

@@ -195,7 +195,10 @@ def rescaled(scene: Scene, factor: Factors, shift: Factors, meaning: ScaleOffset
         bands, rows, cols = wanted
         down, across = bounding_slice(rows), bounding_slice(cols)
         values, valid = scene.read_valid(down, across)
-        made = values[bands].astype(np.float64) * factor[bands, None, None] + shift[bands, None, None]
+        made = (
+            values[bands].astype(np.float64) * factor[bands, None, None]
+            + shift[bands, None, None]
+        )
         block = np.where(valid, made, np.nan).astype(dtype)
         return block[:, rows - down.start][:, :, cols - across.start]
 

@@ -16,13 +16,15 @@ from hypercover.scene.memory import check_fits
 from hypercover.scene.nodata import NoData, valid_pixels
 from hypercover.scene.origin import Origin
 
-__all__ = ["NO_LABELS", "Scene", "blank_invalid"]
+__all__ = ["NO_LABELS", "Scene", "blank_invalid", "check_size", "largest_of"]
 
 NO_LABELS = "No labels were taken from the file:"
 """How a note begins that says why a file that holds labels gave none."""
 
 _STRIP, _MOST_STRIP = 2**22, 2**24
 """Values read at once when the whole cube has to be looked at, and where tiles are high."""
+_LARGEST = 1e30
+"""Values beyond this are no measurement, and their sums no float32."""
 _TILE = 64
 """Rows of the tiles that scenes are written in."""
 _LONGEST_NOTE = 2000
@@ -195,8 +197,27 @@ class Scene:
     @cached_property
     def valid(self) -> npt.NDArray[np.bool_]:
         """Pixels (y, x) that hold data in all bands, by :attr:`no_data` and masks."""
-        strips = [self.read_valid(rows, slice(None))[1] for rows in self.strips()]
-        return np.concatenate(strips, axis=0)
+        return self._surveyed[0]
+
+    @cached_property
+    def _surveyed(self) -> tuple[npt.NDArray[np.bool_], float]:
+        """Which pixels hold data, and the size of their largest value, in one reading."""
+        valid, largest = [], 0.0
+        for rows in self.strips():
+            values, held = self.read_valid(rows, slice(None))
+            valid.append(held)
+            largest = max(largest, largest_of(values, held))
+        return np.concatenate(valid, axis=0), largest
+
+    def check_range(self) -> None:
+        """Refuse values of pixels with data that are too large to compute with.
+
+        Raises
+        ------
+        SceneError
+            If there are some: mostly a fill value that the file does not name.
+        """
+        check_size(self._surveyed[1], self.name)
 
     @cached_property
     def usable_labels(self) -> npt.NDArray[np.unsignedinteger]:
@@ -241,3 +262,33 @@ def blank_invalid(
     absurd number to the windows beside it; the mask is kept apart.
     """
     return values if valid.all() else np.where(valid, values, np.zeros((), values.dtype))
+
+
+def largest_of(values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> float:
+    """Return the size of the largest value (band, row, col) of the pixels with data."""
+    if values.dtype.kind != "f" or not valid.any():
+        return 0.0
+    ends = [(float(band.min()), float(band.max())) for band in values]
+    largest = max(max(-low, high) for low, high in ends)
+    if largest <= _LARGEST and not any(np.isnan(low) for low, _ in ends):
+        return largest
+    # Pixels without data count only here: to leave them out takes three times as long.
+    ends = [(float(band.min(where=valid, initial=0)), float(band.max(where=valid, initial=0)))
+            for band in values]  # fmt: skip
+    return max(max(-low, high) for low, high in ends)
+
+
+def check_size(largest: float, name: str) -> None:
+    """Refuse an image whose largest value is too large to compute with.
+
+    Raises
+    ------
+    SceneError
+        If it is: sums of squares of larger ones are no float32.
+    """
+    if largest > _LARGEST:
+        raise SceneError(
+            f"The image {name} holds values up to {largest:.3g} in size, which are no "
+            "measurements; if they stand for no data, say so with nodata: VALUE (--nodata "
+            "VALUE) or in the file (GeoTIFF: nodata, ENVI: data ignore value)."
+        )
