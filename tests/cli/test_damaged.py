@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+import rasterio
 import scipy.io
 import yaml
 
@@ -405,3 +407,31 @@ def test_an_unexpected_error_names_its_task_and_log(fields, call, tmp_path, monk
     assert "Traceback" not in answer.err
     assert "in broken" in log.read_text()
     assert not (out / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("largest", [1e300, 1e39])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "EXPERIMENT", "-o", "OUT"],
+        ["classify", "IMAGE", "--labels", "LABELS", "-o", "OUT"],
+        ["features", "IMAGE", "--chain", "pca:2", "-o", "OUT.tif"],
+        ["windows", "IMAGE", "--labels", "LABELS", "-o", "OUT.h5"],
+        ["libsvm", "write", "IMAGE", "--labels", "LABELS", "-o", "OUT.el"],
+        ["predict", "MODEL", "IMAGE", "-o", "OUT.tif"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_values_too_large_to_compute_with(fields, call, tmp_path, trained, words, largest):
+    """Each command says the same, before a library says something else."""
+    with rasterio.open(fields.image) as file:
+        profile, values = file.profile, file.read().astype(np.float64)
+    values[2, 5:7, 5:7] = -largest
+    with rasterio.open(fields.image, "w", **profile | {"dtype": "float64"}) as file:
+        file.write(values)
+    named = {"EXPERIMENT": fields.experiment, "IMAGE": fields.image, "LABELS": fields.labels,
+             "MODEL": trained}  # fmt: skip
+    out = str(tmp_path / "out")
+    answer = call(*(named.get(word, word.replace("OUT", out)) for word in words))
+    assert f"holds values up to {largest:.3g} in size" in answer.sentence
+    assert not Path(out).with_suffix(".tif").exists()

@@ -151,3 +151,13 @@ def test_an_accuracy_that_is_not_defined_is_an_empty_cell():
 
 def test_no_model_is_an_empty_text():
     assert confusion_csv({}) == ""
+
+
+def test_classes_that_are_never_predicted_are_named(labels, split, truth, flawed):
+    assert flawed.never_predicted == []
+    predicted = np.where(truth == 3, 41, truth)
+    result = evaluate(predicted, labels=labels, split=split, legend=LEGEND)
+    # The lake has no test pixel: nothing is known of it.
+    assert [land.name for land in result.never_predicted] == ["Corn"]
+    again = Evaluation.from_json(json.loads(json.dumps(result.to_json())))
+    assert [land.code for land in again.never_predicted] == [3]

@@ -12,7 +12,7 @@ from hypercover.errors import CallError
 from hypercover.evaluation import metrics
 from hypercover.samples.leakage import LeakAudit, audit
 from hypercover.samples.split import Split
-from hypercover.scene.legend import Legend
+from hypercover.scene.legend import LandClass, Legend
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -48,6 +48,19 @@ class Evaluation:
     def kappa(self) -> float | None:
         """Cohen's kappa."""
         return metrics.kappa(self.matrix)
+
+    @property
+    def never_predicted(self) -> list[LandClass]:
+        """Classes with test pixels that the classifier answers for no test pixel at all.
+
+        Overall accuracy hides them where they are small.
+        """
+        given, tested = self.matrix.sum(axis=0), self.matrix.sum(axis=1)
+        return [
+            land
+            for land, predicted, count in zip(self.legend, given, tested, strict=True)
+            if count and not predicted
+        ]
 
     @property
     def per_class(self) -> list[dict[str, Any]]:

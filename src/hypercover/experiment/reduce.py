@@ -22,7 +22,7 @@ from hypercover.experiment.plan import name_of
 from hypercover.experiment.pooling import pool_splits, summarise_folds
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
-from hypercover.experiment.summary import best_model, summarise
+from hypercover.experiment.summary import best_model, never_predicted_notes, summarise
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.files import write_json, write_text
 from hypercover.jobs.plan import Plan
@@ -68,6 +68,7 @@ def reduce_run(folder: Path, *, models: Sequence[str] | None = None) -> dict[str
             *experiment.notes,
             *_feature_notes(folder, experiment),
             *calibration_notes(main),
+            *never_predicted_notes(main),
         ],
         "best": best_model(main["models"]),
         **map_facts(folder, experiment, legend),

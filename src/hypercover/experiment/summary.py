@@ -4,10 +4,17 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from hypercover.evaluation.evaluate import Evaluation
 from hypercover.experiment.calibration_summary import join_calibration
 from hypercover.experiment.leakage import mean_feature_leakage
 
-__all__ = ["added_confusion", "best_model", "spread_of", "summarise"]
+__all__ = [
+    "added_confusion",
+    "best_model",
+    "never_predicted_notes",
+    "spread_of",
+    "summarise",
+]
 
 _HEADLINES = ("overall_accuracy", "average_accuracy", "kappa")
 _AVERAGED = (*_HEADLINES, "validation_accuracy", "train_seconds", "predict_seconds")
@@ -126,3 +133,21 @@ def best_model(models: Mapping[str, Mapping[str, Any]]) -> str | None:
     scores = {name: model.get("validation_accuracy") for name, model in models.items()}
     known = {name: score for name, score in scores.items() if score is not None}
     return max(known, key=lambda name: known[name]) if known else None
+
+
+def never_predicted_notes(main: Mapping[str, Any]) -> list[str]:
+    """Name the classes that a model answers for no test pixel of any draw."""
+    notes = []
+    for name, model in main["models"].items():
+        found = Evaluation.from_json(model)
+        lost = found.never_predicted
+        if lost:
+            counts = dict(zip(found.legend.codes, found.matrix.sum(axis=1), strict=True))
+            pixels = sum(int(counts[land.code]) for land in lost)
+            listed = ", ".join(f"{land.name} ({counts[land.code]:,})" for land in lost)
+            notes.append(
+                f"{name} answers {len(lost)} of the classes for no test pixel, though "
+                f"{pixels:,} test pixels have {'it' if len(lost) == 1 else 'them'}: {listed}. "
+                "The overall accuracy hides this; see the average accuracy."
+            )
+    return notes
