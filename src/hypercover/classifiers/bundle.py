@@ -8,6 +8,7 @@ on image features carries what was learnt for them too, as settings and arrays.
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from hypercover.classifiers.card import check_card
 from hypercover.classifiers.fits import check_scene_fits
 from hypercover.errors import ModelError
 from hypercover.files import atomic, make_folder, write_json
@@ -40,6 +42,7 @@ _KINDS = {
     "cnn": ("hypercover.classifiers.cnn", "CNNClassifier"),
     "sklearn": ("hypercover.classifiers.named", "NamedClassifier"),
 }
+_DIGITS, _LARGEST = 20, 2**63
 _COLDEST, _HOTTEST = 1e-3, 1e3
 _PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
 
@@ -167,6 +170,7 @@ def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
     """
     document = _read_document(Path(folder) / CARD)
     _check_document(document, Path(folder))
+    check_card(document["card"])
     arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
     module, name = _KINDS[document["kind"]]
     kind = getattr(import_module(module), name)
@@ -242,10 +246,12 @@ def _read_document(path: Path) -> dict[str, Any]:
     if len(text) > _MOST_TEXT:
         raise ModelError(f"{path} is larger than 64 MiB, so it is not a model.")
     try:
-        document = json.loads(text, parse_constant=_no_constant)
+        document = json.loads(
+            text, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         raise ModelError(
-            f"{path} is damaged: it is not a JSON document; save the model again."
+            f"{path} is damaged: it is not a JSON document of numbers in range; save the model again."
         ) from error
     if not isinstance(document, dict):
         raise ModelError(f"{path} is not a model: it holds no JSON object.")
@@ -254,6 +260,21 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _whole(digits: str) -> int:
+    """Return a whole number that arrays can hold: none of a model is larger."""
+    if len(digits) > _DIGITS or not -_LARGEST <= int(digits) < _LARGEST:
+        raise ValueError(f"{digits[:_DIGITS]}… is too large")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    """Return a finite number; text such as 1e999 is none."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:_DIGITS]} is too large")
+    return number
 
 
 def _check_document(document: dict[str, Any], folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Class codes in a JSON document: whole numbers stay exact, names stay names."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypercover.errors import ModelError
 __all__ = ["codes_from_json", "codes_to_json"]
 
 _MOST_CLASSES = 65_535
+_TYPE = re.compile(r"[iu][1248]|f[248]|b1|O|U\d{0,10}")
 _KINDS = {"i": int, "u": int, "U": str, "O": str, "b": bool, "f": float}
 
 
@@ -48,7 +50,9 @@ def codes_from_json(value: Any, *, ordered: bool = True) -> npt.NDArray[Any]:
         If the object is not one that `codes_to_json` makes.
     """
     try:
-        dtype, values = np.dtype(str(value["type"])), value["values"]
+        written, values = str(value["type"]), value["values"]
+        # Other types that NumPy knows would be parsed as code, or ask for any memory.
+        dtype = np.dtype(written if _TYPE.fullmatch(written) else "V")
         known = _KINDS[dtype.kind]
         fitting = isinstance(values, list) and all(type(code) is known for code in values)
         # A width from outside is not believed: it could ask for any amount of memory.

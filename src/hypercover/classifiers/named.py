@@ -28,6 +28,11 @@ from hypercover.errors import ModelError
 __all__ = ["NamedClassifier", "named_classifier"]
 
 _PROBES = 64
+_MOST, _MOST_OF = 10_000_000, {
+    "n_estimators": 10_000, "max_iter": 1_000_000, "hidden_layer_sizes": 10_000,
+    "n_jobs": 10_000, "n_quantiles": 10_000,
+}  # fmt: skip
+"""Largest whole numbers that are believed as parameters."""
 _DEFAULT = "sklearn.ensemble.RandomForestClassifier"
 
 
@@ -255,6 +260,21 @@ def _check_params(path: str, params: dict[str, Any], known: set[str]) -> None:
             raise ModelError(
                 f"{path} has no parameter {str(name)[:60]!r}; {_close(str(name)[:60], known)}."
             )
+    for name, value in params.items():
+        _check_amount(path, name, value)
+
+
+def _check_amount(path: str, name: str, value: Any) -> None:
+    """Refuse an amount of work that would never end, such as 10¹⁹ trees."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            _check_amount(path, name, one)
+    most = _MOST_OF.get(name, _MOST)
+    # A seed is no amount.
+    if name != "random_state" and isinstance(value, int) and abs(value) > most:
+        raise ModelError(
+            f"{path} takes at most {most:,} as {name}, got {str(value)[:25]}; give less."
+        )
 
 
 def _close(name: str, known: Iterable[str]) -> str:

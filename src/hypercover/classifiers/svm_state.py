@@ -33,7 +33,7 @@ def positive(value: Any, name: str) -> float:
     if number and 0.0 < float(value) < np.inf:
         return float(value)
     raise ModelError(
-        f"The {name} of a support vector machine must be a number above 0, got {value!r}; "
+        f"The {name} of a support vector machine must be a number above 0, got {repr(value)[:60]}; "
         f"use for example {'1' if name != 'cache_size' else '200'}."
     )
 
@@ -52,7 +52,7 @@ def check_weights(weights: Any) -> None:
     elif weights is not None and weights != "balanced":
         raise ModelError(
             "The class weights of a support vector machine must be None, 'balanced' or a "
-            f"number above 0 for each code, got {weights!r}; use for example 'balanced'."
+            f"number above 0 for each code, got {repr(weights)[:60]}; use for example 'balanced'."
         )
 
 
