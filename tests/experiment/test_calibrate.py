@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from hypercover.classifiers.named import NamedClassifier
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.evaluation.calibration import calibration_error
 from hypercover.evaluation.temperature import fit_temperature, tempered
-from hypercover.experiment.calibrate import ENOUGH, calibrate
+from hypercover.experiment.calibrate import ENOUGH, calibrate, out_of_fold
 from hypercover.experiment.trial import run_trial
 from hypercover.samples.random import RandomSplit
 from hypercover.samples.samples import Samples
@@ -125,16 +126,14 @@ def scene() -> Scene:
 
 
 @pytest.mark.parametrize(
-    ("probability", "validation"), [(True, 0.3), (False, 0.3), (True, 0)]
+    ("probability", "validation"), [(True, 0.3), (False, 0.3), (False, 0)]
 )
-def test_a_trial_scales_probabilities_where_there_are_validation_pixels(
-    scene, probability, validation
-):
+def test_a_trial_scales_shares_by_training_pixels_held_out(scene, probability, validation):
     split = RandomSplit(train=0.2, validation=validation).split(scene.usable_labels, seed=0)
     trial = run_trial(SVMClassifier(probability=probability), scene, split)
     found = trial.calibration
-    assert (found.temperature is not None) == (probability and validation > 0)
-    assert found.fitted_on == (split.count("validation") if found.temperature else 0)
+    assert found.temperature is not None
+    assert (found.by, found.fitted_on) == ("folds", split.count("train"))
     test = split.samples("test", scene.usable_labels)
     spectra = scene.cube.values[:, test.rows, test.cols].T
     shares = tempered(trial.classifier.predict_proba(spectra), found.temperature)
@@ -142,3 +141,92 @@ def test_a_trial_scales_probabilities_where_there_are_validation_pixels(
     expected = shares[np.arange(len(test)), place]
     np.testing.assert_allclose(trial.predictions.confidence, expected, rtol=1e-5)
     assert trial.to_json()["calibration"]["error"] == found.error
+
+
+def blocks(side=6, count=10, classes=3):
+    """Training pixels in squares of one class, with gaps between them."""
+    place = np.add.outer(np.arange(count), np.arange(count)) % classes + 1
+    label = np.kron(place, np.pad(np.ones((side, side), int), (0, 3)))
+    return Samples.of(label)
+
+
+class Recorder(SVMClassifier):
+    """Remembers which pixels it was fitted on and asked about; spectra are positions."""
+
+    def fit(self, X, y):
+        self.seen_ = {tuple(row) for row in np.asarray(X).tolist()}
+        return super().fit(X, y)
+
+    def predict_proba(self, X):
+        asked = {tuple(row) for row in np.asarray(X).tolist()}
+        FITS.append((self.seen_, asked))
+        return super().predict_proba(X)
+
+
+FITS = []
+
+
+def test_pixels_are_held_out_in_whole_blocks_and_answered_once():
+    land = blocks()
+    spectra = np.stack([land.rows, land.cols], axis=1).astype(float)
+    model = Recorder().fit(spectra, land.labels)
+    FITS.clear()
+    held = out_of_fold(model, land, spectra)
+    assert (len(held.labels), held.by) == (len(land), "folds")
+    assert sum(len(asked) for _, asked in FITS) == len(land)
+    for seen, asked in FITS:
+        assert not seen & asked
+        # Neighbours share a fate: of the pixels held out most have theirs held out too.
+        beside = sum((row, col + 1) in asked for row, col in asked)
+        assert beside > 0.7 * len(asked)
+    np.testing.assert_allclose(held.shares.sum(axis=1), 1)
+
+
+def test_folds_make_an_svm_as_sure_as_it_is_right():
+    """Shares of an SVM are far from probabilities; nothing of the test is used."""
+    random = np.random.default_rng(0)
+    land, test = blocks(), blocks(side=5)
+    centres = random.normal(size=(4, 6))
+
+    def spectra(pixels):
+        return centres[pixels.labels] + random.normal(0, 0.8, (len(pixels), 6))
+
+    own, other = spectra(land), spectra(test)
+    model = SVMClassifier().fit(own, land.labels)
+    shares = model.predict_proba(other)
+    answers = {
+        "labels": model.predict(other),
+        "confidence": shares.max(axis=1),
+        "probabilities": shares.T,
+    }
+    nothing = land.take(np.zeros(0, int)), {"labels": np.zeros(0)}
+    folds = out_of_fold(model, land, own)
+    after, found = calibrate(model, nothing, (test, answers), folds=folds)
+    assert found.error_before > 3 * found.error
+    np.testing.assert_array_equal(after["labels"], answers["labels"])
+    assert calibrate(model, nothing, (test, answers))[1].temperature is None
+
+
+def test_a_forest_with_few_blocks_keeps_its_own_confidence():
+    land = blocks(count=3)
+    spectra = np.random.default_rng(0).normal(size=(len(land), 4)) + land.labels[:, None]
+    forest = NamedClassifier(params={"n_estimators": 10}, random_state=0)
+    folds = out_of_fold(forest.fit(spectra, land.labels), land, spectra)
+    assert folds.patches < ENOUGH
+    shares = forest.predict_proba(spectra)
+    answers = {"labels": forest.predict(spectra), "confidence": shares.max(axis=1),
+               "probabilities": shares.T}  # fmt: skip
+    found = calibrate(forest, (land, {}), (land, answers), folds=folds)[1]
+    assert (found.temperature, found.by) == (None, "folds")
+    assert found.proposed is not None
+
+
+@pytest.mark.parametrize("labels", [[1, 1, 1, 2], [1, 2, 3, 4]])
+def test_classes_in_one_block_alone_are_not_fitted_on(labels):
+    land = Samples(np.arange(4) * 100, np.zeros(4, int), np.array(labels))
+    spectra = np.arange(8.0).reshape(4, 2)
+    held = out_of_fold(SVMClassifier().fit(spectra, labels), land, spectra)
+    # A fold without its class, or with one class left, says nothing of it.
+    assert held is None or set(held.labels) == {1}
+    network = SimpleNamespace(predict_dense=None, get_params=None)
+    assert out_of_fold(network, land, spectra) is None

@@ -40,7 +40,7 @@ def test_an_own_confidence_is_called_that_and_a_perfect_one_has_no_gap():
     assert "not scaled" in texts(figure)
     assert len(figure.axes[0].containers) == 1
     few = found | {"proposed": 2.0, "patches": 7}
-    assert "7 patches of validation pixels are too few" in texts(
+    assert "7 patches of held-out pixels are too few" in texts(
         draw.draw_reliability(few, "")
     )
     assert not figure.texts[0].get_parse_math()

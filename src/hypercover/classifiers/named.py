@@ -148,7 +148,7 @@ class NamedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.fitted_ = classifier.fit(self._scaler.transform(spectra), y)
         except (TypeError, ValueError) as error:
             raise ModelError(
-                f"{self.path} cannot learn from these {len(spectra)} samples: {error}"
+                f"{self.path} cannot learn from these {len(spectra)} samples: {str(error)[:300]}"
             ) from error
         return self
 

@@ -66,13 +66,15 @@ class Calibration:
     error_before: float | None = None
     """The error of the model's own confidence, where it is scaled."""
     proposed: float | None = None
-    """The temperature that the validation pixels ask for, used or not."""
+    """The temperature that the held-out pixels ask for, used or not."""
     error_proposed: float | None = None
     """The error under that temperature."""
     fitted_on: int = 0
-    """Validation pixels it was fitted on."""
+    """Held-out pixels it was fitted on."""
     patches: int = 0
     """Separate patches of land in which these lie."""
+    by: str | None = None
+    """``validation`` or, of training pixels held out in turn, ``folds``."""
 
     @classmethod
     def of(
@@ -97,6 +99,7 @@ class Calibration:
             "proposed": self.proposed,
             "fitted_on": self.fitted_on,
             "patches": self.patches,
+            "by": self.by,
             "error": self.error,
             "error_before": self.error_before,
             "error_proposed": self.error_proposed,

@@ -1,5 +1,6 @@
-"""Scaling how sure a trained model is by its validation pixels, and what that is worth."""
+"""Scaling how sure a trained model is by pixels it did not learn from, and what that is worth."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,77 +10,179 @@ from hypercover.evaluation.calibration import Calibration, calibration_error
 from hypercover.evaluation.temperature import fit_temperature
 from hypercover.samples.samples import Samples
 
-__all__ = ["ENOUGH", "calibrate"]
+__all__ = ["ENOUGH", "HeldOut", "calibrate", "out_of_fold"]
 
 ENOUGH = 30
-"""Separate patches of validation pixels from which on a temperature is used."""
+"""Separate patches of held-out pixels from which on a temperature is used."""
+_FOLDS = 3
+_SIDES = 8, 64
+"""Least and greatest side of the blocks that are held out of training, in pixels."""
+_MOST = 20_000
+"""Training pixels that the folds are made of at most."""
 Answers = dict[str, npt.NDArray[Any]]
 Answered = tuple[Samples, Answers]
 """Some pixels and what the model said of them: layers (…, pixel)."""
 
 
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Pixels that took no part in a training, and the probabilities it gives them."""
+
+    labels: npt.NDArray[np.int64]
+    """Class code of each pixel (n,)."""
+    shares: npt.NDArray[Any]
+    """Probability of each class (n, class)."""
+    patches: int
+    """Separate patches, or blocks, in which the pixels lie."""
+    by: str
+    """``validation``: pixels of the split; ``folds``: training pixels held out in turn."""
+
+
 def calibrate(
-    classifier: Any, validation: Answered, test: Answered
+    classifier: Any,
+    validation: Answered,
+    test: Answered,
+    *,
+    folds: HeldOut | None = None,
 ) -> tuple[Answers, Calibration | None]:
-    """Scale the answers for test pixels by a temperature fitted on validation pixels.
+    """Scale the answers for test pixels by a temperature fitted on held-out pixels.
 
     Why it exists: a confidence in a map shall mean how often the map is right.
     No test pixel is looked at for that; they only tell whether it came true.
 
     Pixels of one patch of land are right or wrong together.  A temperature that is
     fitted on few patches tells how these happen to do, and is proposed but not
-    used: measured under guarded blocks, it does as much harm as good.
+    used: measured under guarded blocks, it does as much harm as good.  The shares of an
+    SVM without ``probability`` are no probabilities at all before they are scaled, so
+    that any temperature of ``folds`` is used for these.
+
+    Parameters
+    ----------
+    classifier : trained
+    validation, test : pixels of the split, and its answers
+    folds : HeldOut, optional
+        What `out_of_fold` returned; it goes before the validation pixels.
 
     Returns
     -------
     answers
         Those for the test pixels; as they were where nothing is scaled: the
-        model gives no probabilities, or no validation pixel is of a class it
+        model gives no probabilities, or no held-out pixel is of a class it
         knows, or these lie in fewer than ``ENOUGH`` patches.
     Calibration or None
         None where the model does not say how sure it is.
     """
+    from hypercover.maps.layers import scaled
+
     pixels, own = test
     right = own["labels"] == pixels.labels
     sure = own.get("confidence")
     if sure is None or not len(sure) or not np.isfinite(sure).all():
         return own, None
-    held = _usable(classifier, validation)
-    if held is None:
+    # The shares of an SVM without it only rank pixels.
+    calibrated = getattr(classifier, "probability", True)
+    held = folds if folds is not None or not calibrated else _usable(classifier, validation)
+    if held is None or "probabilities" not in own:
         return own, Calibration.of(sure, right)
-    from hypercover.maps.layers import scaled
-
-    land, shares = held
-    proposed = fit_temperature(shares, land.labels, classifier.classes_)
+    proposed = fit_temperature(held.shares, held.labels, classifier.classes_)
     after = scaled(own, classifier.classes_, proposed)
-    about = {
+    about: dict[str, Any] = {
         "proposed": proposed,
         "error_proposed": calibration_error(after["confidence"], right),
-        "fitted_on": len(land),
-        "patches": _patches(land),
+        "fitted_on": len(held.labels),
+        "patches": held.patches,
+        "by": held.by,
     }
-    if about["patches"] < ENOUGH:
+    if calibrated and held.patches < ENOUGH:
         return own, Calibration.of(sure, right, **about)
     used = {"temperature": proposed, "error_before": calibration_error(sure, right)}
     return after, Calibration.of(after["confidence"], right, **used, **about)
 
 
-def _usable(
-    classifier: Any, validation: Answered
-) -> tuple[Samples, npt.NDArray[Any]] | None:
-    """Return the pixels of known classes and their probabilities (n, class), if any."""
+def out_of_fold(classifier: Any, land: Samples, spectra: Any) -> HeldOut | None:
+    """Return what a classifier says of its training pixels when it did not learn from them.
+
+    Whole blocks of land are held out in turn: pixels beside each other are alike, and a
+    classifier is sure, rightly, of what lies between pixels it knows.  The blocks are
+    squares as large as the training patches, but not in line with them; where a whole
+    patch is left out, classes with few patches vanish and the temperature goes wrong.
+
+    Parameters
+    ----------
+    classifier : trained; clones of it are fitted, each on two thirds of the blocks
+    land : training pixels
+    spectra : array (n, band)
+        What the classifier sees of them.
+
+    Returns
+    -------
+    HeldOut or None
+        None for a network, a classifier without class shares or parameters, and where
+        fewer than two blocks or no pixel of a known class is left.
+    """
+    from sklearn.base import clone
+
+    if hasattr(classifier, "predict_dense") or not hasattr(classifier, "get_params"):
+        return None
+    if not hasattr(classifier, "predict_proba") or len(land) < 2:
+        return None
+    every = np.arange(0, len(land), -(-len(land) // _MOST))
+    land, spectra = land.take(every), spectra[every]
+    folds, blocks = _folds_of(land)
+    shares = np.zeros((len(land), len(classifier.classes_)))
+    known = np.zeros(len(land), dtype=bool)
+    for fold in np.unique(folds):
+        held = folds == fold
+        codes = np.unique(land.labels[~held])
+        if len(codes) < 2:
+            continue
+        # As many trees, neighbours or machines: only the pixels are fewer.
+        fitted = clone(classifier).fit(spectra[~held], land.labels[~held])
+        columns = np.searchsorted(classifier.classes_, fitted.classes_)
+        shares[np.ix_(held, columns)] = fitted.predict_proba(spectra[held])
+        known |= held & np.isin(land.labels, codes)
+    usable = known & np.isfinite(shares).all(axis=1)
+    if not usable.any():
+        return None
+    return HeldOut(land.labels[usable], shares[usable], blocks, "folds")
+
+
+def _folds_of(land: Samples) -> tuple[npt.NDArray[np.intp], int]:
+    """Return the fold (n,) of each pixel, by its block, and the number of blocks."""
+    from hypercover.classifiers.platt import dealt_folds
+
+    patches = _patches_of(land)
+    sizes = np.bincount(patches)
+    # Of the patch in which the median pixel lies.
+    side = int(np.clip(round(np.median(sizes[patches]) ** 0.5), *_SIDES))
+    cells = np.stack([land.rows // side, land.cols // side], axis=1)
+    _, block = np.unique(cells, axis=0, return_inverse=True)
+    block = block.ravel()
+    codes, classes = np.unique(land.labels, return_inverse=True)
+    counts = np.zeros((block.max() + 1, len(codes)), dtype=np.int64)
+    np.add.at(counts, (block, classes), 1)
+    folds = dealt_folds(counts.argmax(axis=1), min(_FOLDS, len(counts)), seed=0)
+    return folds[block], len(counts)
+
+
+def _usable(classifier: Any, validation: Answered) -> HeldOut | None:
+    """Return the validation pixels of known classes and their probabilities, if any."""
     pixels, answers = validation
     shares = answers.get("probabilities")
     if shares is None or not np.isfinite(shares).all():
         return None
     known = np.isin(pixels.labels, classifier.classes_)
-    return (pixels.take(known), shares[:, known].T) if known.any() else None
+    if not known.any():
+        return None
+    land = pixels.take(known)
+    patches = int(_patches_of(land).max()) + 1
+    return HeldOut(land.labels, shares[:, known].T, patches, "validation")
 
 
-def _patches(land: Samples) -> int:
-    """Count the patches of pixels that touch each other, if only at a corner."""
+def _patches_of(land: Samples) -> npt.NDArray[np.intp]:
+    """Return the number (n,) of each pixel's patch: pixels that touch, if only at a corner."""
     from scipy.ndimage import label
 
     mask = np.zeros((land.rows.max() + 1, land.cols.max() + 1), dtype=bool)
     mask[land.rows, land.cols] = True
-    return int(label(mask, np.ones((3, 3)))[1])
+    return np.asarray(label(mask, np.ones((3, 3)))[0][land.rows, land.cols] - 1)

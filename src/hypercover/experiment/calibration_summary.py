@@ -34,6 +34,7 @@ def join_calibration(results: Sequence[Figures], seeds: Sequence[int]) -> dict[s
     return {
         "calibration": {
             **{name: _mean([each.get(name) for each in every]) for name in _EACH},
+            "by": every[0].get("by"),
             "error_before": _before(every),
             "fitted_on": round(fmean(each["fitted_on"] for each in every)),
             "patches": min(each["patches"] for each in every),
@@ -117,7 +118,8 @@ def calibration_notes(main: Figures) -> list[str]:
         for name, model in main["models"].items()
         if model.get("calibration")
     }
-    if calibrated and not main["split"]["validation"]["count"]:
+    bare = all(found.get("proposed") is None for found in calibrated.values())
+    if calibrated and bare and not main["split"]["validation"]["count"]:
         return [
             "The split has no validation pixels to scale confidences on, so they are the "
             "models' own."
@@ -133,7 +135,7 @@ def calibration_notes(main: Figures) -> list[str]:
 def _too_few(few: Mapping[str, int]) -> str:
     names, least = ", ".join(few), min(few.values())
     return (
-        f"The validation pixels lie in {least} separate {'patch' if least == 1 else 'patches'} "
+        f"The held-out pixels lie in {least} separate {'patch' if least == 1 else 'patches'} "
         f"of land, and a confidence is scaled on {ENOUGH} or more, so that of {names} is "
         "the model's own."
     )

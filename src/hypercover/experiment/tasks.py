@@ -330,7 +330,7 @@ def draw_map(
         ranking,
         held=held if again else None,
         check=check,
-        calibrated=gives_probabilities(bundle.classifier),
+        calibrated=bundle.temperature is not None or gives_probabilities(bundle.classifier),
     )
     view.save(setting.folder.view(model))
     return {"map": str(setting.folder.map(model).relative_to(setting.folder.path))}

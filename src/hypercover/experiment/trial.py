@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hypercover.evaluation.calibration import Calibration
 from hypercover.evaluation.evaluate import Evaluation, evaluate
 from hypercover.evaluation.predictions import Predictions
-from hypercover.experiment.calibrate import calibrate
+from hypercover.experiment.calibrate import HeldOut, calibrate, out_of_fold
 from hypercover.experiment.windows import windows_for
 from hypercover.samples.samples import Samples
 from hypercover.samples.spectra import spectra_of
@@ -144,8 +144,8 @@ def judge(
 ) -> Trial:
     """Test a trained classifier on the test pixels of a split, and audit the split.
 
-    Its probabilities are scaled by a temperature that is fitted on the validation
-    pixels, where there are any.
+    Its probabilities are scaled by a temperature that is fitted on training pixels that
+    were held out in turn or, of a network, on the validation pixels.
     """
     labels = scene.usable_labels
     held, test = (split.samples(part, labels) for part in ("validation", "test"))
@@ -154,7 +154,8 @@ def judge(
     seconds = time.perf_counter() - began
     shown = {name: values[..., : len(held)] for name, values in both.items()}
     own = {name: values[..., len(held) :] for name, values in both.items()}
-    answers, calibration = calibrate(classifier, (held, shown), (test, own))
+    folds = _out_of_fold(classifier, scene, split) if window == 1 else None
+    answers, calibration = calibrate(classifier, (held, shown), (test, own), folds=folds)
     tested = Predictions.of(
         test,
         answers["labels"],
@@ -178,6 +179,14 @@ def judge(
     )
 
 
+def _out_of_fold(classifier: Any, scene: Scene, split: Split) -> HeldOut | None:
+    """Return what a classifier of spectra says of training pixels that are held out."""
+    if _is_network(classifier):
+        return None
+    train = split.samples("train", scene.usable_labels)
+    return out_of_fold(classifier, train, spectra_of(scene, train))
+
+
 def _look(scene: Scene, samples: Samples, window: int) -> Any:
     """Return what a classifier sees of some pixels: windows, or spectra for one pixel."""
     if window != 1:
@@ -191,11 +200,11 @@ def answers_at(classifier: Any, scene: Scene, at: Samples, window: int) -> Answe
     A network sees the scene in tiles: that is far faster than window by window,
     gives the same answers, and makes the accuracy that of the map itself.
     """
-    from hypercover.maps.layers import by_pixel, gives_confidence, gives_probabilities
+    from hypercover.maps.layers import by_pixel, gives_confidence, gives_scores
 
     asked = ["labels"]
     asked += ["confidence"] if gives_confidence(classifier) else []
-    asked += ["probabilities"] if gives_probabilities(classifier) else []
+    asked += ["probabilities"] if gives_scores(classifier) else []
     if _is_network(classifier):
         from hypercover.maps.predict import predict_pixels
 
@@ -203,7 +212,6 @@ def answers_at(classifier: Any, scene: Scene, at: Samples, window: int) -> Answe
     if not len(at):
         return {"labels": np.empty(0)}
     found = by_pixel(classifier, _look(scene, at, window), set(asked))
-    # An SVM's shares, which only rank pixels, come along where its confidence is asked.
     return {name: found[name] for name in asked}
 
 

@@ -94,18 +94,25 @@ def _name_bars(axes: Axes) -> None:
     plain(legend.get_texts())
 
 
+_HELD = {
+    None: "validation pixels",
+    "validation": "validation pixels",
+    "folds": "training pixels held out in blocks",
+}
+
+
 def _words(calibration: Mapping[str, Any]) -> tuple[str, str]:
     """Say how large the error is, and of which confidence."""
     error = f"calibration error {100 * calibration['error']:.1f} % on test pixels"
     temperature = calibration["temperature"]
     if temperature is None:
         few = calibration.get("proposed") is not None
-        why = f": {calibration['patches']} patches of validation pixels are too few" * few
+        why = f": {calibration['patches']} patches of held-out pixels are too few" * few
         return error, f"the model's own confidence, not scaled{why}"
     before = f"; {100 * calibration['error_before']:.1f} % before scaling"
     return error + before, (
         f"scaled by a temperature of {temperature:.2f}, fitted on "
-        f"{calibration['fitted_on']:,} validation pixels"
+        f"{calibration['fitted_on']:,} {_HELD[calibration.get('by')]}"
     )
 
 

@@ -67,20 +67,24 @@ def gives_probabilities(classifier: Any) -> bool:
     )
 
 
-def check_layers(classifier: Any, layers: Iterable[str]) -> None:
+def check_layers(
+    classifier: Any, layers: Iterable[str], temperature: float | None = None
+) -> None:
     """Refuse layers that need probabilities of a classifier that has none.
 
     Raises
     ------
     ModelError
         Also of an SVM without calibration: its shares rank pixels, but 0.9 of
-        them does not mean right nine times in ten.
+        them does not mean right nine times in ten.  Scaled by a temperature they do.
     """
     wanted = [layer for layer in layers if layer in _SHARES]
-    if wanted and not gives_probabilities(classifier):
+    scaled_shares = temperature is not None and gives_scores(classifier)
+    if wanted and not (scaled_shares or gives_probabilities(classifier)):
         raise ModelError(
             f"A map of {wanted[0]} was asked for, and the model gives no calibrated "
-            "probabilities; train it with probability: true or leave that map out."
+            "probabilities; train it again in a run, which calibrates it, or with "
+            "probability: true, or leave that map out."
         )
 
 

@@ -18,7 +18,7 @@ from hypercover.maps.layers import (
     check_layers,
     fill,
     gives_confidence,
-    gives_probabilities,
+    gives_scores,
 )
 from hypercover.maps.tiles import Tile, read_with_margin, tiles
 from hypercover.memory import available_bytes
@@ -69,7 +69,7 @@ class Predictor:
     ) -> "Predictor":
         """Check what was asked for and say what people must know of it."""
         margin, codes = _margin(classifier, scene), _codes(classifier)
-        check_layers(classifier, layers)
+        check_layers(classifier, layers, temperature)
         _check_temperature(classifier, temperature)
         wanted = dict.fromkeys(("labels", *layers))
         if not gives_confidence(classifier):
@@ -156,7 +156,7 @@ def _check_temperature(classifier: Any, temperature: float | None) -> None:
             f"A temperature is a number above 0, got {temperature!r}; leave it out to take "
             "the model's probabilities as they are."
         )
-    if not gives_probabilities(classifier):
+    if not gives_scores(classifier):
         raise ModelError(
             f"Probabilities are to be scaled by the temperature {temperature:g}, and the "
             "model gives none; leave the temperature out."
