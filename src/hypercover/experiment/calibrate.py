@@ -14,7 +14,7 @@ __all__ = ["ENOUGH", "HeldOut", "calibrate", "out_of_fold"]
 
 ENOUGH = 30
 """Separate patches of held-out pixels from which on a temperature is used."""
-_FOLDS = 3
+_FOLDS = 5
 _SIDES = 8, 64
 """Least and greatest side of the blocks that are held out of training, in pixels."""
 _MOST = 20_000
@@ -109,7 +109,7 @@ def out_of_fold(classifier: Any, land: Samples, spectra: Any) -> HeldOut | None:
 
     Parameters
     ----------
-    classifier : trained; clones of it are fitted, each on two thirds of the blocks
+    classifier : trained; clones of it are fitted, each on four fifths of the blocks
     land : training pixels
     spectra : array (n, band)
         What the classifier sees of them.
