@@ -43,6 +43,8 @@ _KINDS = {
     "sklearn": ("hypercover.classifiers.named", "NamedClassifier"),
 }
 _DIGITS, _LARGEST = 20, 2**63
+_MOST_VALUE = 1e30
+"""Size beyond which no weight is believed: its square would overflow."""
 _COLDEST, _HOTTEST = 1e-3, 1e3
 _PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
 
@@ -326,8 +328,15 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
             "the file was changed or is of another model."
         )
     try:
-        return dict(safetensors.load(weights))
-    except (SafetensorError, KeyError, ValueError) as error:
+        arrays = dict(safetensors.load(weights))
+    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise ModelError(
             f"The weights in {path} are not a safetensors file; save the model again."
         ) from error
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and (np.abs(array) > _MOST_VALUE).any():
+            raise ModelError(
+                f"The weights {name[:60]} in {path} hold values beyond {_MOST_VALUE:g} in "
+                "size, which no training gives; save the model again."
+            )
+    return arrays

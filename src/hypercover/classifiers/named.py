@@ -206,8 +206,16 @@ class NamedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes = codes_from_json(settings.get("classes"))
         _check_arrays(arrays, len(classes))
         classifier = named_classifier(str(path), params, random_state=seed)
-        classifier.fit(arrays["samples"], classes[arrays["labels"]])
-        probes = classifier.state()[1]["probes"]
+        try:
+            classifier.fit(arrays["samples"], classes[arrays["labels"]])
+            probes = classifier.state()[1]["probes"]
+        except ModelError:
+            raise
+        except Exception as error:  # Whatever scikit-learn makes of strange parameters.
+            raise ModelError(
+                f"The model {path} cannot be fitted again with its parameters "
+                f"({type(error).__name__}: {str(error)[:200]}); train it again."
+            ) from error
         if not np.array_equal(classifier.classes_, classes) or not np.array_equal(
             probes, arrays["probes"]
         ):
