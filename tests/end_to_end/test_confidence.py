@@ -16,7 +16,7 @@ from hypercover.scene.reading import open_scene
 pytestmark = pytest.mark.usefixtures("sketched")
 
 NAMES = ("svm", "cnn", "forest")
-TEST, VALIDATION = 3, 2
+TRAIN, VALIDATION, TEST = 1, 2, 3
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,9 @@ def test_the_model_keeps_the_temperature_that_the_metrics_tell(desk, run, model)
     told = run.metrics["models"][model]["calibration"]
     parts = desk.pixels(run.folder / "split.tif")
     assert told["temperature"] == told["proposed"] > 0
-    assert told["fitted_on"] == np.sum(parts == VALIDATION)
+    held = VALIDATION if model == "cnn" else TRAIN
+    assert told["by"] == ("validation" if model == "cnn" else "folds")
+    assert told["fitted_on"] == np.sum(parts == held)
     assert told["patches"] >= 30
     assert load_bundle(run.folder / "models" / model).temperature == told["temperature"]
     assert f"{model} {100 * told['error']:.1f} % (unscaled" in run.out

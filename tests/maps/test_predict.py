@@ -417,12 +417,24 @@ def test_what_is_no_temperature_is_refused(scene, temperature):
         predict_scene(WindowMean(), scene, temperature=temperature)
 
 
-@pytest.mark.parametrize("make", [SVMClassifier, SVC])
-def test_what_are_no_probabilities_has_no_temperature(scene, make):
+def test_what_are_no_probabilities_has_no_temperature(scene):
     spectra = np.random.default_rng(0).normal(size=(60, 3))
-    svm = make().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
+    svm = SVC().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
     with pytest.raises(ModelError, match="temperature 2, and the model gives none"):
         predict_scene(svm, scene, temperature=2.0)
+
+
+def test_shares_of_an_svm_that_are_scaled_are_probabilities(scene):
+    spectra = np.random.default_rng(0).normal(size=(60, 3))
+    svm = SVMClassifier().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
+    layers = ("labels", "confidence", "probabilities", "entropy")
+    with pytest.raises(ModelError, match="gives no calibrated probabilities"):
+        predict_scene(svm, scene, layers=layers)
+    found = predict_scene(svm, scene, layers=layers, temperature=2.0)
+    pixels = scene.cube.values.reshape(scene.n_bands, -1).T
+    expected = tempered(svm.predict_proba(pixels), 2.0).T.reshape(found.probabilities.shape)
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.confidence, expected.max(axis=0), rtol=1e-5)
 
 
 def test_some_pixels_are_predicted_as_in_the_map():
