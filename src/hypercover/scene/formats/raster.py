@@ -333,7 +333,9 @@ def _tagged_scaling(dataset: Any, numbers: Sequence[int]) -> dict[str, str]:
         shared = set(found).intersection(*bands)
         found = {key: [tags[key] for tags in bands] for key in shared}
     else:
-        found = {key: text for key, text in dataset.tags().items() if "scale" in key.lower()}
+        found = {
+            key: text for key, text in dataset.tags().items() if "scale" in key.lower()
+        }
     return stated_by_attributes(found, len(numbers), whole=whole)
 
 
