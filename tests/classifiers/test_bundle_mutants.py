@@ -192,7 +192,10 @@ def test_arrays_of_strange_numbers(model, tmp_path):
                 with np.errstate(over="ignore"):
                     spoilt.reshape(-1)[:1] = value
                 mutants.append({**arrays, name: spoilt})
-        mutants += [{**arrays, name: array.reshape(-1)[:-1]}, {**arrays, name: array.reshape(-1)[:0]}]
+        mutants += [
+            {**arrays, name: array.reshape(-1)[:-1]},
+            {**arrays, name: array.reshape(-1)[:0]},
+        ]
     step = 1 if ALL else max(1, len(mutants) // SOME)
     for mutant in mutants[::step]:
         spoilt = safetensors.save(mutant)
