@@ -6,7 +6,13 @@ cost of one: its place in the plan, its fingerprint, its result written beside
 itself, synced and renamed, and its share of starting the processes.  Beside it
 stands what the synced files alone cost on this disk.
 
+With ``--experiment`` an experiment of so many tasks is planned instead, and every
+tenth left open: the processor time of what a process of ``hypercover work`` does once
+(finding and checking the plan), of what it does before each task, and of what
+``hypercover status`` does; Python's own start is left out.
+
     python benchmarks/plan_overhead.py [--tasks 1000] [--rounds 3] [--executors here local dask]
+    python benchmarks/plan_overhead.py --experiment --tasks 10000
 
 Medians over the rounds.  The last line is the bound (5 ms locally, 10 ms on Dask, its
 cluster started and ended) over the cost of a task, where that is least: above 1 all
@@ -20,15 +26,24 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
+import numpy as np
+import yaml
+
+from hypercover.experiment.plan import make_plan
+from hypercover.experiment.prepared import Prepared, find_prepared, prepare
+from hypercover.experiment.reading import load_experiment
 from hypercover.files import write_json
 from hypercover.jobs.dask import DaskExecutor
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.record import Record, TaskFiles
 from hypercover.jobs.registry import Registry, TaskKind
 from hypercover.jobs.run import run_plan
+from hypercover.jobs.standing import standing_of
 
 EXECUTORS: Mapping[str, Callable[[], Executor]] = {
     "here": InProcessExecutor,
@@ -77,6 +92,51 @@ def cost_of_files(count: int) -> float:
         return 1e3 * (time.perf_counter() - began) / count
 
 
+def experiment_of(count: int, home: Path) -> Path:
+    """Write an experiment of about so many tasks and a scene for it; return its path."""
+    np.save(home / "cube.npy", np.random.default_rng(0).normal(size=(4, 12, 12)))
+    np.save(home / "labels.npy", np.repeat([1, 2], 72).reshape(12, 12).astype(np.uint8))
+    document = {
+        "name": "plan",
+        "scene": {"path": "cube.npy", "labels": "labels.npy"},
+        "split": {"kind": "random"},
+        "models": {f"svm-{number}": {"kind": "svm"} for number in range(9)},
+        "repeats": max(1, min(1000, count // 10)),
+        "map": False,
+    }
+    path = home / "plan.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def cost_of_looking(count: int) -> tuple[int, float, float, float]:
+    """Return the tasks of an experiment, and the processor seconds of looking at them.
+
+    Once a process, before each task, and for the standing of all.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder, "run")
+        experiment = load_experiment(experiment_of(count, Path(folder)))
+        plan = make_plan(experiment)
+        prepare(Prepared(experiment, plan, run, search=False))
+        # How long a disk takes to hold them for certain is measured above.
+        with patch("os.fsync"):
+            for number, task in enumerate(plan.tasks):
+                if number % 10:
+                    record = Record.of(plan.fingerprints[task.name], {}, 1.0)
+                    TaskFiles(run, task.name).write_record(record)
+        began = time.process_time()
+        found = find_prepared(run)
+        once = time.process_time() - began
+        began = time.process_time()
+        for _ in range(100):
+            found.check()
+        each = (time.process_time() - began) / 100
+        began = time.process_time()
+        standing_of(found.plan, run, None, None)
+        return len(plan.tasks), once, each, time.process_time() - began
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -87,7 +147,16 @@ def main() -> None:
     parser.add_argument(
         "--executors", nargs="+", choices=list(EXECUTORS), default=list(EXECUTORS)
     )
+    parser.add_argument("--experiment", action="store_true")
     given = parser.parse_args()
+    if given.experiment:
+        rounds = [cost_of_looking(given.tasks) for _ in range(given.rounds)]
+        once, each, standing = (median(one[at] for one in rounds) for at in (1, 2, 3))
+        print(
+            f"{rounds[0][0]} tasks: {once:.2f} s once a process, {1e3 * each:.2f} ms before"
+        )
+        print(f"each task, {once + standing:.2f} s for status (processor time)")
+        return
     here, known = str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = here if known is None else f"{here}{os.pathsep}{known}"
     files = median(cost_of_files(given.tasks) for _ in range(given.rounds))

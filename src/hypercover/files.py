@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import io
 import itertools
 import json
@@ -9,29 +10,36 @@ import os
 import platform
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hypercover.errors import OutputError
 
 __all__ = [
     "DRAFT",
+    "DamageError",
     "atomic",
     "check_local",
     "check_writable",
     "csv_text",
+    "digest_of",
+    "disown",
     "explained",
     "in_any_case",
     "is_abandoned",
     "is_address",
     "make_folder",
     "missing_folders",
+    "open_to_append",
+    "read_sealed",
     "sweep_drafts",
     "write_json",
+    "write_sealed",
     "write_text",
+    "written",
 ]
 
 DRAFT = re.compile(
@@ -48,6 +56,14 @@ _FORMULA = re.compile(r"[=+\-@\t\uff1d\uff0b\uff0d\uff20]")
 """How a cell begins that a spreadsheet computes, and the same signs in full width."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 _serial = itertools.count()
+_watchers: list[set[Path]] = []
+"""Who is told of each file that is written, of this process."""
+_SEAL = b',\n  "checksum": "'
+"""What comes before the checksum of a sealed JSON file."""
+_END = b'"\n}\n'
+_UNSEALED = re.compile(rb'"[^"\n]*": "[0-9a-f]{64}"\s*\}\s*\Z')
+_OLD_ENDS = re.compile(rb'"sha256": "[0-9a-f]{64}"\s*\}\s*\Z')
+"""How files of before ended that were not sealed."""
 _LONGEST_PART = 255
 """Bytes that the usual file systems allow for each part of a path."""
 _LONGEST_PATH = 4096
@@ -61,11 +77,16 @@ _REASONS = {
     errno.EACCES: "permission is denied; choose a folder you may write to",
     errno.EPERM: "permission is denied; choose a folder you may write to",
     errno.EROFS: "the disk is read-only; choose another folder",
+    errno.ELOOP: "a link is in the way; remove it",
     errno.ENOTDIR: "a part of the path is a file; choose another folder",
     errno.EISDIR: "a folder of that name is in the way; choose another name",
     errno.EEXIST: "a file of that name is in the way; choose another name",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+
+
+class DamageError(ValueError):
+    """A file is not what was written: its checksum is another."""
 
 
 def explained(path: Path, error: OSError) -> OutputError:
@@ -120,6 +141,17 @@ def make_folder(path: str | Path) -> Path:
     except OSError as error:
         raise explained(folder, error) from error
     return folder
+
+
+def open_to_append(path: str | Path) -> BinaryIO:
+    """Open a file to write at its end, unless its name is a link that leads elsewhere.
+
+    Raises
+    ------
+    OSError
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "ab+")
 
 
 def missing_folders(path: str | Path) -> list[Path]:
@@ -201,6 +233,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         with draft.open("rb+") as written:
             os.fsync(written.fileno())
         os.replace(draft, target)
+        for watcher in _watchers:
+            watcher.add(target.absolute())
     except OutputError:
         raise
     except OSError as error:
@@ -309,3 +343,99 @@ def in_any_case(path: Path) -> Path | None:
     wanted = path.name.lower()
     alike = (one for one in sorted(path.parent.iterdir()) if one.name.lower() == wanted)
     return next(alike, None)
+
+
+@contextmanager
+def written() -> Iterator[set[Path]]:
+    """Collect the paths of all files that `atomic` writes in the block, in any thread.
+
+    Why it exists: whoever has work done can say afterwards what came of it.
+    """
+    paths: set[Path] = set()
+    _watchers.append(paths)
+    try:
+        yield paths
+    finally:
+        # By identity: two empty sets are equal.
+        _watchers[:] = [one for one in _watchers if one is not paths]
+
+
+def disown(*paths: str | Path) -> None:
+    """Take files, or all there are, off the lists of `written`: somebody else writes them anew."""
+    for watcher in _watchers:
+        others = {Path(path).absolute() for path in paths}
+        watcher -= others or set(watcher)
+
+
+def digest_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal; nothing is held in memory.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with Path(path).open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def write_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object that ends with the SHA-256 of all that stands before it.
+
+    Why it exists: a byte that a disk or a copy has changed must not become a
+    figure in a report.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    ValueError
+        If a value is no JSON, or there is none at all.
+    """
+    if not value or "checksum" in value:
+        raise ValueError("a sealed file holds some keys, and none of them is checksum")
+    body = json.dumps(value, indent=2, allow_nan=False).encode()[:-2]
+    digest = hashlib.sha256(body).hexdigest().encode()
+    with atomic(path) as draft:
+        draft.write_bytes(body + _SEAL + digest + _END)
+
+
+def read_sealed(
+    content: bytes,
+    *,
+    parse_int: Callable[[str], Any] | None = None,
+    parse_float: Callable[[str], Any] | None = None,
+) -> Any:
+    """Return the JSON value of what `write_sealed` wrote, without its checksum.
+
+    What never had a checksum is read as it is.
+
+    Raises
+    ------
+    DamageError
+        If it is not what was written.
+    ValueError
+        If it is no JSON.
+
+    Examples
+    --------
+    >>> read_sealed(b'{"a": 1}')
+    {'a': 1}
+    """
+    body, seal, rest = content.rpartition(_SEAL)
+    if seal:
+        if rest != hashlib.sha256(body).hexdigest().encode() + _END:
+            raise DamageError("its checksum is another: it was changed or damaged")
+        content = body + b"\n}"
+    elif _UNSEALED.search(content) and not _OLD_ENDS.search(content):
+        raise DamageError("its checksum cannot be read: it was changed or damaged")
+    return json.loads(
+        content,
+        parse_constant=_no_constant,
+        parse_int=parse_int,
+        parse_float=parse_float,
+    )
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -12,6 +12,7 @@ from hypercover.classifiers.bundle import check_scene_fits, load_bundle, save_bu
 from hypercover.classifiers.named import named_classifier
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.errors import ModelError, OutputError
+from hypercover.files import read_sealed
 
 CARD = {
     "bands": [1, 2, 3, 5],
@@ -157,7 +158,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def edited(folder, change):
     path = folder / "model.json"
-    document = json.loads(path.read_text())
+    document = read_sealed(path.read_bytes())
     change(document)
     path.write_text(json.dumps(document))
 

@@ -27,6 +27,7 @@ from hypercover.errors import HypercoverError
 from hypercover.experiment.mapping import card_of_scene
 from hypercover.experiment.prediction import predict_image
 from hypercover.features.chain import Chain
+from hypercover.files import read_sealed
 from hypercover.samples.samples import Samples
 from hypercover.samples.windows import Windows
 from hypercover.scene.legend import Legend
@@ -95,7 +96,7 @@ def model(request, tmp_path_factory):
         )
     else:
         save_bundle(folder, KINDS[request.param](), card)
-    document = json.loads((folder / "model.json").read_text())
+    document = read_sealed((folder / "model.json").read_bytes())
     return folder, document, (folder / "weights.safetensors").read_bytes()
 
 

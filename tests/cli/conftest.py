@@ -71,6 +71,12 @@ def fields(tmp_path: Path) -> SimpleNamespace:
     return fill(folder)
 
 
+@pytest.fixture(scope="session")
+def filled() -> Callable[[Path], SimpleNamespace]:
+    """Fill a folder with the scene and its experiment, for tests that share one."""
+    return fill
+
+
 def not_looked_at(reason: str) -> NoReturn:
     """Skip a test, but where ``CI`` is set fail it: there nothing may go unseen."""
     if os.environ.get("CI"):

@@ -13,6 +13,7 @@ import rasterio
 import scipy.io
 import yaml
 
+from hypercover.files import read_sealed
 from hypercover.scene.grid import Grid
 from hypercover.scene.writing import write_labels
 
@@ -362,7 +363,7 @@ def flip(path):
 
 
 def swap(path):
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "pickle"}))
+    path.write_text(json.dumps(read_sealed(path.read_bytes()) | {"kind": "pickle"}))
 
 
 @pytest.mark.parametrize("name", BUNDLE)

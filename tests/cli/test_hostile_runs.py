@@ -78,7 +78,7 @@ def everything(folder):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_hostile_plan_runs_nothing(call, run, version, tmp_path, capsys):
+def test_a_hostile_plan_runs_nothing(call, run, version, tmp_path, capfd):
     """Every sort is planted into one folder, one after another, and every command is tried."""
     mark = tmp_path / "mark"
     for what, planted in hostile(mark).items():
@@ -94,6 +94,74 @@ def test_a_hostile_plan_runs_nothing(call, run, version, tmp_path, capsys):
             said = call(*command).sentence
             assert len(said) < 1500, (what, command)
         assert worker([REGISTRY.home, str(run), "a"]) == 2
-        assert capsys.readouterr().err.count("\n") == 1
+        assert capfd.readouterr().err.count("\n") == 1
         assert everything(run) == before, what
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["tasks", "maps", "models", "models/svm", "jobs", "jobs/1.out"]
+)
+def test_a_link_out_of_a_run_folder_is_not_followed(call, run, fields, tmp_path, name):
+    away = tmp_path / "away"
+    away.mkdir()
+    link = run / name
+    link.parent.mkdir(exist_ok=True)
+    if name == "tasks":
+        link.rename(away / "tasks")
+    link.symlink_to(away / "tasks" if name == "tasks" else away)
+    before = everything(away)
+    for command in (
+        ("work", run),
+        ("status", run),
+        ("resume", run),
+        ("run", fields.experiment, "-o", run),
+    ):
+        assert f"{link} is a link" in call(*command).sentence
+    assert everything(away) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["lock", "scene.log", "scene.json", ".scene.progress.part"]
+)
+def test_a_linked_file_elsewhere_stays_as_it_is(call, run, tmp_path, name):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path = run / "tasks" / name
+    path.unlink(missing_ok=True)
+    path.symlink_to(precious)
+    call("work", run, "--tasks", "scene")
+    call("plan", run / "experiment.yaml", "-o", run, "--ready")
+    assert precious.read_text() == "precious"
+
+
+def test_an_image_that_was_touched_is_the_same(call, run, fields):
+    """People touch files so that a cluster does not purge them."""
+    assert call("work", run, "--tasks", "scene").code == 0
+    fields.image.touch()
+    assert ": 1 done, " in call("status", run).out
+    assert call("work", run, "--tasks", "scene").out == "scene: done before\n"
+    content = bytearray(fields.image.read_bytes())
+    content[-1] ^= 1
+    fields.image.write_bytes(bytes(content))
+    assert "was changed since its plan was made" in call("status", run).sentence
+
+
+def test_the_plan_is_made_once_for_all_tasks_of_a_process(call, run, monkeypatch):
+    from hypercover.experiment import prepared
+
+    made, make_plan = [], prepared.make_plan
+
+    def counting(experiment):
+        made.append(experiment)
+        return make_plan(experiment)
+
+    monkeypatch.setattr(prepared, "make_plan", counting)
+    assert call("work", run, "--tasks", "scene,split-main-0,view").code == 0
+    assert len(made) == 1
+
+
+def test_a_task_that_prints_nothing_leaves_one_file(call, run):
+    assert call("work", run, "--tasks", "split-main-0,view").code == 0
+    left = [path.name for path in (run / "tasks").iterdir() if "view" in path.name]
+    assert left == ["view.json"]

@@ -15,7 +15,7 @@ from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.classifiers.working_set import working_set
 from hypercover.errors import CallError, OutputError
-from hypercover.files import check_writable
+from hypercover.files import check_writable, read_sealed
 from hypercover.maps.clean import Cleaning
 from hypercover.memory import bytes_of
 from hypercover.samples.windows import Windows
@@ -178,7 +178,7 @@ def trained_on_a_gpu(fields):
     folder = fields.folder / "model"
     save_bundle(folder, model, card)
     # as versions before kept it
-    document = json.loads((folder / "model.json").read_text())
+    document = read_sealed((folder / "model.json").read_bytes())
     document["settings"]["parameters"]["device"] = "cuda"
     (folder / "model.json").write_text(json.dumps(document))
     return folder

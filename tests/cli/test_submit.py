@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-import typer
 import yaml
 
+from hypercover.cli import work
 from hypercover.experiment.task_kinds import REGISTRY
+from hypercover.files import read_sealed, write_sealed
 from hypercover.jobs.plan import Plan
 
 WITHOUT = ["--scheduler", "slurm"]
@@ -142,7 +143,7 @@ def test_a_time_limit_shorter_than_a_task_is_refused(call, fields):
     call("work", folder, "--task", "split-main-0")
     # as if the first of two splits had taken an hour and a half
     result = folder / "tasks" / "split-main-0.json"
-    result.write_text(json.dumps(json.loads(result.read_text()) | {"seconds": 5400.0}))
+    write_sealed(result, read_sealed(result.read_bytes()) | {"seconds": 5400.0})
     words = ["submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", *twice]
     said = call(*words, "--time", "1h")
     assert (
@@ -177,7 +178,7 @@ def test_a_time_that_was_measured_is_not_shared_out_again(call, fields):
     call("plan", fields.experiment, "-o", folder, "--ready", "--set", "repeats=2")
     call("work", folder, "--tasks", "split-main-0,train-main-0-svm")
     result = folder / "tasks" / "train-main-0-svm.json"
-    result.write_text(json.dumps(json.loads(result.read_text()) | {"seconds": 5400.0}))
+    write_sealed(result, read_sealed(result.read_bytes()) | {"seconds": 5400.0})
     said = call(
         "submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", "--set", "repeats=2",
         "--cpus", 10, "--array-chunk", 1,
@@ -294,6 +295,9 @@ def test_cancelling_in_a_folder_that_is_no_run_says_so(call, fields):
 def test_a_changed_image_is_noticed_by_the_work(call, fields):
     folder = fields.folder / "run"
     call("plan", fields.experiment, "-o", folder, "--ready")
+    content = bytearray(fields.image.read_bytes())
+    content[-1] ^= 1
+    fields.image.write_bytes(bytes(content))
     later = time.time_ns() + 10**9
     os.utime(fields.image, ns=(later, later))
     assert "or a file it reads, was changed" in call("work", folder, "--task", 1).sentence
@@ -305,15 +309,15 @@ def test_an_experiment_changed_between_two_tasks_is_noticed(call, fields, monkey
     call("plan", fields.experiment, "-o", folder, "--ready")
     path = folder / "experiment.yaml"
 
-    echo = typer.echo
+    say = work.say
 
     def changing(line: str, **options) -> None:
         if line == "scene: done":
             document = yaml.safe_load(path.read_text())
             path.write_text(yaml.safe_dump(document | {"seed": 5}))
-        echo(line, **options)
+        say(line, **options)
 
-    monkeypatch.setattr("typer.echo", changing)
+    monkeypatch.setattr(work, "say", changing)
     said = call("work", folder, "--tasks", "scene,split-main-0")
     assert (said.code, said.out) == (2, "scene: done\n")
     assert "was changed since its plan was made" in said.err

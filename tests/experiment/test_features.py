@@ -28,6 +28,7 @@ from hypercover.experiment.stages import classifier_for, describe_model, scene_f
 from hypercover.features.blockwise import fitted_stack
 from hypercover.features.chain import Chain
 from hypercover.features.nwfe import NWFE
+from hypercover.files import read_sealed
 from hypercover.scene.scene import Scene
 
 CLASSES = [
@@ -302,7 +303,7 @@ def test_an_image_whose_features_do_not_fit_in_memory_is_refused(
 )
 def test_a_bundle_with_other_features_is_refused(model, tmp_path, change):
     path = model.path / "model.json"
-    written = json.loads(path.read_text())
+    written = read_sealed(path.read_bytes())
     change(written["features"])
     path.write_text(json.dumps(written))
     with pytest.raises(CallError):

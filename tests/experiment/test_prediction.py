@@ -22,6 +22,7 @@ from hypercover.errors import CallError, ModelError
 from hypercover.experiment.mapping import _identity, card_of_scene
 from hypercover.experiment.mosaic import Source
 from hypercover.experiment.prediction import predict_bundle, predict_image
+from hypercover.files import read_sealed
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.scene.classmap import open_class_map
 from hypercover.scene.header import numbered
@@ -62,7 +63,7 @@ def test_a_model_maps_an_image(tmp_path, scene, model):
      [{"code": 1, "name": "A", "color": "url(x)"}], [*CLASSES, *CLASSES]],
 )  # fmt: skip
 def test_classes_that_make_no_sense_are_refused(tmp_path, scene, model, legend):
-    document = json.loads((model / "model.json").read_text())
+    document = read_sealed((model / "model.json").read_bytes())
     document["card"]["legend"] = legend
     if legend is None:
         del document["card"]["legend"]

@@ -60,7 +60,7 @@ def trained(folder: Path) -> None:
 
 def test_preparing_does_what_comes_before_a_training(image, tmp_path):
     folder = prepared(image, tmp_path / "run")
-    done = {path.stem for path in folder.glob("tasks/*.json")} - {"plan"}
+    done = {path.stem for path in folder.glob("tasks/*.json")} - {"inputs", "plan"}
     assert done == {"scene", "split-main-0", "view"}
     assert not (folder / "models").exists()
 

@@ -18,6 +18,7 @@ from hypercover.experiment.run import run_experiment
 from hypercover.experiment.scaling import measure_scaling, scaling_csv
 from hypercover.experiment.search import run_search
 from hypercover.features.nwfe import NWFE
+from hypercover.files import read_sealed
 from hypercover.samples.folds import BlockFolds, RandomFolds
 from hypercover.samples.samples import Samples
 from hypercover.scene.grid import Grid, with_grid
@@ -145,7 +146,7 @@ def test_gammas_are_multiples_of_the_usual_one(fields, searched):
 
 def test_a_search_leaves_its_files(searched):
     folder, found = searched
-    assert json.loads((folder / "search.json").read_text()) == found
+    assert read_sealed((folder / "search.json").read_bytes()) == found
     assert len((folder / "search.csv").read_text().splitlines()) == 9
     for by in ("random", "blocks"):
         assert (folder / "figures" / f"search-svm-{by}.png").stat().st_size > 5000

@@ -29,6 +29,7 @@ from hypercover.cli.main import app
 from hypercover.cli.scene_table import scene_table
 from hypercover.cli.tables import show
 from hypercover.experiment.reading import dump, load_experiment
+from hypercover.files import read_sealed, write_json
 from hypercover.maps.export import write_class_map
 from hypercover.maps.record import read_record
 from hypercover.samples.libsvm import read_libsvm, survey_libsvm
@@ -343,6 +344,9 @@ def _bundle(folder: Path) -> list[Path]:
         "window": 1,
     }
     save_bundle(folder / "model", _svm(), card)
+    # Without its checksum, which would refuse every mutant at once.
+    path = folder / "model" / "model.json"
+    write_json(path, read_sealed(path.read_bytes()))
     return [folder / "model" / "model.json"] * 2 + [
         folder / "model" / "weights.safetensors"
     ]

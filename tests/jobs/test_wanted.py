@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from hypercover.jobs.wanted import Wanted, clock, seconds_of
+from hypercover.errors import CallError
+from hypercover.jobs.wanted import Wanted, check_directives, clock, seconds_of
 
 
 def test_wishes_come_back_from_their_file():
@@ -57,3 +58,24 @@ def test_what_is_no_wish_is_refused(wish):
 @pytest.mark.parametrize("seconds", [60, 3599, 3600, 86_399, 360_000])
 def test_times_come_back_as_they_were_written(seconds):
     assert seconds_of(clock(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    "directive",
+    ["--constraint=k80", "--qos long", "-l walltime=1:00:00", "-W group_list=lab", "-h",
+     "--exclusive", "-C k80", "--mail-user=a@b.org", "-r y"],
+)  # fmt: skip
+def test_resources_are_taken_from_a_file(directive):
+    check_directives([directive], "the file")
+
+
+@pytest.mark.parametrize(
+    "directive",
+    ["-S /tmp/shell", "--output=/home/me/.bashrc", "-o x", "-e x", "--chdir=/", "--wrap=reboot",
+     "--prolog=/x", "--export=ALL,LD_PRELOAD=/x.so", "-v PATH=/x", "-V", "--get-user-env",
+     "-W stagein=a@b:c", "-W umask=0", "--bcast=/x", "-D /", "-d /", "--error=x",
+     "--constraint=k80 --output=/x", "-l /x", "--uid=0"],
+)  # fmt: skip
+def test_a_directive_that_names_programs_or_files_is_not(directive):
+    with pytest.raises(CallError, match=r"the file asks for the directive .* repeat it"):
+        check_directives([directive], "the file")

@@ -23,7 +23,7 @@ from safetensors import numpy as safetensors
 from hypercover.classifiers.card import check_card
 from hypercover.classifiers.fits import check_scene_fits
 from hypercover.errors import ModelError
-from hypercover.files import atomic, make_folder, write_json
+from hypercover.files import DamageError, atomic, make_folder, read_sealed, write_sealed
 
 __all__ = ["CARD", "Bundle", "Classifier", "check_scene_fits", "load_bundle", "save_bundle"]
 
@@ -152,7 +152,7 @@ def save_bundle(
     _check_plain(document)
     with atomic(make_folder(folder) / _WEIGHTS) as draft:
         draft.write_bytes(weights)
-    write_json(Path(folder) / CARD, document)
+    write_sealed(Path(folder) / CARD, document)
 
 
 def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
@@ -248,9 +248,9 @@ def _read_document(path: Path) -> dict[str, Any]:
     if len(text) > _MOST_TEXT:
         raise ModelError(f"{path} is larger than 64 MiB, so it is not a model.")
     try:
-        document = json.loads(
-            text, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
-        )
+        document = read_sealed(text, parse_int=_whole, parse_float=_finite)
+    except DamageError as error:
+        raise ModelError(f"{path} is damaged: {error}; save the model again.") from error
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} is damaged: it is not a JSON document of numbers in range; save the model again."
@@ -258,10 +258,6 @@ def _read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ModelError(f"{path} is not a model: it holds no JSON object.")
     return document
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _whole(digits: str) -> int:

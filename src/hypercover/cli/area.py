@@ -65,6 +65,7 @@ def command(
     from hypercover.cli.tables import say, show
     from hypercover.evaluation.area import estimate_area
     from hypercover.evaluation.area_table import AreaTable
+    from hypercover.experiment.products import check_map
     from hypercover.files import write_text
     from hypercover.scene.classmap import open_class_map
     from hypercover.scene.reading import open_labels
@@ -76,6 +77,7 @@ def command(
             raise CallError(
                 f"The table of areas is a CSV file, and -o names {out}; end its name in .csv."
             )
+    check_map(class_map)
     land = open_class_map(class_map)
     codes, legend, notes = land.reference(
         reference, variable=label_variable, field=label_field, layer=label_layer

@@ -15,6 +15,6 @@ def command(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> No
 
     Example: hypercover report runs/demo
     """
-    from hypercover.maps.report import write_report
+    from hypercover.experiment.products import renew_report
 
-    say(f"Report: {write_report(run)}")
+    say(f"Report: {renew_report(run)}")

@@ -36,6 +36,7 @@ def command(
     from hypercover.experiment.prepared import find_prepared
     from hypercover.experiment.site import wanted_of
     from hypercover.jobs.submission import Submission, check_idle
+    from hypercover.jobs.wanted import check_directives
 
     prepared = find_prepared(run)
     submission = Submission.load(prepared.folder)
@@ -44,6 +45,8 @@ def command(
             f"Nothing was submitted from {prepared.folder}; call hypercover submit."
         )
     check_idle(prepared.folder, prepared.plan.registry)
+    if directive is None:
+        check_directives(submission.wanted.directives, "The submission before")
     given: dict[str, Any] = given_wishes(
         partition=partition,
         account=account,

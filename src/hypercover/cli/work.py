@@ -54,7 +54,7 @@ def command(
             threads=threads,
             grace=grace,
             say=say,
-            check=lambda: find_prepared(run),
+            check=found.check,
         )
     except Stopped:
         say("hypercover: stopped; run the same command again to go on.", err=True)

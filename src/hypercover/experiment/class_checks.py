@@ -1,6 +1,5 @@
 """The task that shows how each class fares: accuracies by size, and confused spectra."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from hypercover.evaluation.confused import most_confused
 from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.tasks import Setting
+from hypercover.files import read_sealed
 from hypercover.scene.origin import mark
 
 __all__ = ["check_classes"]
@@ -20,7 +20,7 @@ def check_classes(folder: Path) -> dict[str, Any]:
     confused pixels over all seeds.
     """
     setting = Setting.of(folder)
-    metrics = json.loads(setting.folder.metrics.read_text(encoding="utf-8"))
+    metrics = read_sealed(setting.folder.metrics.read_bytes())
     confused = {}
     for name, model in metrics["models"].items():
         said = mark(setting.scene.origin)

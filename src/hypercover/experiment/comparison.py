@@ -21,6 +21,7 @@ from hypercover.evaluation.intervals import codes_of
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.units import units_of_split
 from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.products import check_kept
 from hypercover.files import csv_text, write_json, write_text
 from hypercover.maps.record import Beside, Model, Record, Split, read_record
 from hypercover.maps.words import main_name
@@ -124,6 +125,7 @@ class RunComparison:
         for pair in self.pairs:
             one, other = pair.first, pair.second
             where, stem = one.run.split("main", 0)
+            check_kept(one.run.path, f"{stem}.tif")
             land = open_class_map(where / f"{stem}.tif")
             path = folder / f"agreement-{_plain(one.label)}-{_plain(other.label)}.tif"
             write_class_map(

@@ -1,7 +1,6 @@
 """The features of a run: each named chain computed once, kept, and read by all who need it."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.schema import Experiment, ModelSpec
 from hypercover.features.chain import Chain
 from hypercover.features.stack import feature_scene
-from hypercover.files import atomic, make_folder, write_json
+from hypercover.files import atomic, digest_of, make_folder, read_sealed, write_sealed
 from hypercover.scene.scene import Scene
 
 if TYPE_CHECKING:
@@ -90,7 +89,8 @@ def keep_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> N
     make_folder(stack_file.parent)
     with atomic(stack_file) as draft, draft.open("wb") as file:
         _write_stack(file, stack)
-    keep_chain(folder, name, chain, stack.cube.coords["band_name"].values.tolist())
+    names = stack.cube.coords["band_name"].values.tolist()
+    keep_chain(folder, name, chain, names, stack=digest_of(stack_file))
 
 
 def _write_stack(file: BinaryIO, stack: Scene) -> None:
@@ -113,9 +113,14 @@ def _write_stack(file: BinaryIO, stack: Scene) -> None:
 
 
 def keep_chain(
-    folder: RunFolder, name: str, chain: Chain, names: Sequence[str] = ()
+    folder: RunFolder,
+    name: str,
+    chain: Chain,
+    names: Sequence[str] = (),
+    *,
+    stack: str | None = None,
 ) -> None:
-    """Write a fitted chain into a run folder, and the names of its features."""
+    """Write a fitted chain into a run folder, the names of its features, and their SHA-256."""
     _, about_file, arrays_file = kept_files(folder, name)
     settings, arrays = chain.state()
     learnt = safetensors.save(
@@ -127,9 +132,10 @@ def keep_chain(
         "chain": chain.text,
         "names": list(names),
         "settings": settings,
+        "stack_sha256": stack,
         "sha256": hashlib.sha256(learnt).hexdigest(),
     }
-    write_json(about_file, about)
+    write_sealed(about_file, about)
 
 
 def kept_scene(folder: RunFolder, name: str, scene: Scene) -> Scene:
@@ -145,7 +151,11 @@ def kept_scene(folder: RunFolder, name: str, scene: Scene) -> Scene:
 @lru_cache(maxsize=2)
 def _mapped(stack_file: Path, about_file: Path, _changed: int, scene: Scene) -> Scene:
     """Map a stack once for all tasks that one process goes through."""
-    names = _about(about_file).get("names")
+    about = _about(about_file)
+    names = about.get("names")
+    # All of it is read once by each process, which then takes pixels from memory.
+    if about.get("stack_sha256") not in (None, digest_of(stack_file)):
+        raise _lost(stack_file, "its checksum is another")
     values = _stack(stack_file)
     names = names if isinstance(names, list) else []
     if values.shape != (len(names), *scene.shape) or values.dtype != np.float32:
@@ -176,7 +186,7 @@ def kept_chain(folder: RunFolder, name: str) -> Chain:
 
 def _about(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_sealed(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise _lost(path, str(error)) from error
     if not isinstance(about, dict):

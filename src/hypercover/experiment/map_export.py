@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hypercover.errors import CallError, counted
+from hypercover.experiment.products import check_map
 from hypercover.files import sweep_drafts
 from hypercover.maps.clean import Cleaning
 from hypercover.maps.export import write_class_map
@@ -49,6 +50,7 @@ class MapExport:
         self._check(kind, out)
         _check_style(kind, out)
         cleaning = Cleaning(self.majority, self.sieve)
+        check_map(source)
         found = open_class_map(source)
         sweep_drafts(out)
         if kind == ".json":

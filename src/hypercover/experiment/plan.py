@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hypercover.experiment.features import used_features
+from hypercover.experiment.inputs import known_inputs
 from hypercover.experiment.schema import (
     ALL,
     CNNSpec,
@@ -55,6 +56,11 @@ def make_plan(experiment: Experiment) -> Plan:
     pixels; map; report.  Where networks are among the models, all others go through
     these stages first: their map and report need not wait for hours of training.
     """
+    with known_inputs():
+        return _planned(experiment)
+
+
+def _planned(experiment: Experiment) -> Plan:
     quick = experiment.quick
     slow = tuple(name for name in experiment.models if name not in quick)
     tasks = [_look(experiment), *_splits(experiment), *_features(experiment)]
@@ -165,6 +171,12 @@ def _features(experiment: Experiment) -> tuple[Task, ...]:
 
 
 def _trials(experiment: Experiment, models: Sequence[str]) -> tuple[Task, ...]:
+    # Once a model, as there may be thousands of draws.
+    keys = {
+        model: fingerprint(experiment, spec, experiment.device, *_others(experiment, spec))
+        for model, spec in experiment.models.items()
+        if model in models
+    }
     return tuple(
         Task(
             name_of(split, seed, model),
@@ -172,12 +184,7 @@ def _trials(experiment: Experiment, models: Sequence[str]) -> tuple[Task, ...]:
             {"model": model, "split": split, "seed": seed},
             needs=(name_of(split, seed), *features_task(spec)),
             weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
-            key=fingerprint(
-                experiment,
-                spec,
-                experiment.device,
-                *_others(experiment, spec),
-            ),
+            key=keys[model],
         )
         for split, seed in experiment.trials
         for model, spec in experiment.models.items()

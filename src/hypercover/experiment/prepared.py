@@ -1,11 +1,13 @@
 """A run folder made ready: the plan and the experiment that whoever does a task reads."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from hypercover.errors import CallError, ExperimentError
 from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.inputs import facts_of_files, known_inputs
 from hypercover.experiment.plan import make_plan
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
@@ -14,7 +16,7 @@ from hypercover.experiment.search_plan import make_search_plan
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.files import make_folder
 from hypercover.jobs.plan import FOLDER, Plan
-from hypercover.jobs.run import prepare_plan
+from hypercover.jobs.run import check_links, prepare_plan
 from hypercover.jobs.submission import check_idle
 
 __all__ = ["Prepared", "asked_plan", "find_prepared", "prepare", "prepared_folder"]
@@ -32,6 +34,18 @@ class Prepared:
     """Where they are done: the run folder, or ``search`` in it."""
     search: bool
     """Whether it is a grid search."""
+    facts: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
+    """Sizes and times of the files that the plan was made of, when it was found."""
+
+    def check(self) -> None:
+        """Refuse to go on where the experiment, or a file it reads, was changed meanwhile.
+
+        Raises
+        ------
+        CallError
+        """
+        if facts_of_files(self.facts) != self.facts:
+            find_prepared(self.folder)
 
     @property
     def title(self) -> str:
@@ -59,9 +73,11 @@ def asked_plan(
     if search:
         check_search(asked)
         check_place(SearchFolder(place), asked)
-        return Prepared(asked, make_search_plan(asked), SearchFolder(place).home, True)
+        with known_inputs(home := SearchFolder(place).home):
+            return Prepared(asked, make_search_plan(asked), home, True)
     check_experiment(asked)
-    return Prepared(asked, make_plan(asked), place, False)
+    with known_inputs(place):
+        return Prepared(asked, make_plan(asked), place, False)
 
 
 def prepare(asked: Prepared) -> None:
@@ -80,7 +96,10 @@ def prepare(asked: Prepared) -> None:
     if asked.search:
         place = SearchFolder(asked.folder.parent)
         writing = partial(prepare_search, place, asked.experiment)
-    prepare_plan(asked.plan, make_folder(asked.folder), writing)
+    with known_inputs(asked.folder):
+        # Asks for every file, so that it is remembered what is in them.
+        (make_search_plan if asked.search else make_plan)(asked.experiment)
+        prepare_plan(asked.plan, make_folder(asked.folder), writing)
 
 
 def find_prepared(folder: str | Path) -> Prepared:
@@ -92,6 +111,7 @@ def find_prepared(folder: str | Path) -> Prepared:
         If there is no plan, or the experiment or a file it reads was changed since.
     """
     place = prepared_folder(folder)
+    check_links(place)
     plan = Plan.load(place, REGISTRY)
     search = any(task.kind == "tabulate" for task in plan.tasks)
     try:
@@ -101,13 +121,15 @@ def find_prepared(folder: str | Path) -> Prepared:
             f"{place} holds a plan but no experiment that can be read ({error}); submit or "
             "run it again."
         ) from error
-    now = (make_search_plan if search else make_plan)(experiment)
+    with known_inputs(place) as inputs:
+        now = (make_search_plan if search else make_plan)(experiment)
     if now.fingerprints != plan.fingerprints:
         raise CallError(
             f"The experiment in {place}, or a file it reads, was changed since its plan was "
             "made; have what is at work there end, and submit or run it again."
         )
-    return Prepared(experiment, plan, place, search)
+    own = (str(RunFolder(place).experiment), str(place / FOLDER / "plan.json"))
+    return Prepared(experiment, plan, place, search, facts_of_files((*own, *inputs.names)))
 
 
 def prepared_folder(folder: str | Path) -> Path:

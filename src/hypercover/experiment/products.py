@@ -1,26 +1,31 @@
 """What a run leaves for people, and whether it is still the run's own."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import chain, product
+from glob import escape
+from itertools import chain
 from pathlib import Path
 
-from hypercover.errors import RunError
+from hypercover.errors import CallError, RunError
 from hypercover.experiment.features import kept_files, used_features
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.plan import name_of
-from hypercover.experiment.schema import ALL, Experiment
+from hypercover.experiment.schema import Experiment
+from hypercover.experiment.search_folder import SearchFolder
 from hypercover.files import DRAFT
-from hypercover.jobs.record import TaskFiles, result_of
+from hypercover.jobs.plan import FOLDER
+from hypercover.jobs.record import TaskFiles, is_as_left, result_of
 
 __all__ = [
+    "check_kept",
+    "check_map",
     "drop_foreign_features",
     "drop_foreign_maps",
     "drop_foreign_models",
     "drop_foreign_splits",
     "drop_results",
-    "forget_lost",
     "maps_made",
+    "renew_report",
     "sweep",
 ]
 
@@ -36,6 +41,12 @@ _FOLDERS = (
     "splits",
     "view",
 )
+
+_SHOWN = (
+    *("metrics.json", "log.jsonl", "search.json", "*.csv", "experiment.yaml"),
+    *("figures/*.png", "view/*.npz"),
+)
+"""What the report is made of."""
 
 
 def maps_made(run: RunFolder, experiment: Experiment) -> list[Path]:
@@ -65,39 +76,75 @@ def _map_of(run: RunFolder, model: str) -> tuple[Path, ...]:
     return (run.path / made,) if made else ()
 
 
-def forget_lost(run: RunFolder, experiment: Experiment) -> None:
-    """Forget the results of tasks whose files were deleted, so that they are made again."""
-    for task, files in _products(run, experiment):
-        if not all(file.exists() for file in files):
-            TaskFiles(run.path, task).result.unlink(missing_ok=True)
+def check_kept(folder: Path, *patterns: str) -> None:
+    """Refuse files of a run that are not as its tasks left them.
+
+    Why it exists: what a disk or a copy has damaged must not be shown as a
+    result.  What no task knows of is not looked at.
+
+    Parameters
+    ----------
+    patterns : which files, as `Path.glob` takes them, from the run folder
+
+    Raises
+    ------
+    CallError
+        About the first one.
+    """
+    known = _recorded(folder)
+    wanted = {
+        os.path.relpath(one, folder) for each in patterns for one in folder.glob(each)
+    }
+    for name in sorted(wanted & known.keys()):
+        file = folder / name
+        if not any(is_as_left(file, size, digest) for size, digest in known[name]):
+            raise CallError(
+                f"{file} was changed or damaged since the run made it; run the experiment "
+                "again, which makes it anew."
+            )
 
 
-def _products(
-    run: RunFolder, experiment: Experiment
-) -> Iterator[tuple[str, tuple[Path, ...]]]:
-    """Go through the tasks and the files that others or people need of them."""
-    yield "scene", tuple(run.figure(name) for name in ("scene", "labels", "spectra"))
-    for split, seed in experiment.trials:
-        folder, stem = run.split(split, seed - experiment.seed)
-        files = (folder / f"{stem}.tif", folder / f"{stem}.json")
-        yield name_of(split, seed), files
-    for name in used_features(experiment):
-        yield f"features-{name}", kept_files(run, name)
-    for (split, seed), model in product(experiment.trials, experiment.models):
-        answers = (run.predictions(split, seed, model),)
-        yield name_of(split, seed, model), answers
-    for model in experiment.models:
-        first, again = (name_of(split, experiment.seed, model) for split in ("main", ALL))
-        yield first, run.bundle_files(model, split=experiment.refits)
-        if experiment.refits:
-            yield again, run.bundle_files(model)
-        made = _map_of(run, model)
-        yield f"map-{model}", (*made, run.view(model)) if made else ()
-    shown = (run.gap, run.figure("gap")) if experiment.gap else ()
-    yield "reduce", (run.metrics, run.confusion, run.log, *shown)
-    yield "classes", tuple(run.figure(f"classes-{model}") for model in experiment.models)
-    yield "view", (run.view(),)
-    yield "report", (run.report, run.speedup, run.stages)
+def check_map(path: Path) -> None:
+    """Refuse a class map in the folder of a run that is not as the run left it.
+
+    Raises
+    ------
+    CallError
+    """
+    run = path.absolute().parent.parent
+    if RunFolder(run).map(path.stem).name == path.name and (run / FOLDER).is_dir():
+        check_kept(run, f"maps/{escape(path.name)}", f"maps/{escape(path.name)}.aux.xml")
+
+
+def _recorded(folder: Path) -> dict[str, set[tuple[int, str]]]:
+    """Return sizes and checksums of all files that tasks of a run and a search left."""
+    known: dict[str, set[tuple[int, str]]] = {}
+    for home in (folder, SearchFolder(folder).home):
+        for result in (home / FOLDER).glob("*.json"):
+            record = TaskFiles(home, result.stem).read()
+            for name, fact in (record.files if record else {}).items():
+                path = os.path.relpath(home / name, folder)
+                known.setdefault(path, set()).add(fact)
+    return known
+
+
+def renew_report(folder: str | Path) -> Path:
+    """Write the report of a run again, from files that are as the run left them.
+
+    Raises
+    ------
+    CallError
+        If the folder holds no run, or a file of it was changed or damaged.
+    OutputError
+        If the page cannot be written.
+    """
+    from hypercover.maps.report import write_report
+
+    run = RunFolder(Path(folder))
+    check_kept(run.path, *_SHOWN)
+    report = write_report(run.path)
+    TaskFiles(run.path, "report").renew(report)
+    return report
 
 
 def drop_foreign_maps(run: RunFolder, before: Experiment, now: Experiment) -> None:

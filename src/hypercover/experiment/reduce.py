@@ -24,7 +24,7 @@ from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.summary import best_model, never_predicted_notes, summarise
 from hypercover.experiment.task_kinds import REGISTRY
-from hypercover.files import write_json, write_text
+from hypercover.files import disown, write_sealed, write_text
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles, result_of
 from hypercover.jobs.speedup import speed_up
@@ -77,10 +77,13 @@ def reduce_run(folder: Path, *, models: Sequence[str] | None = None) -> dict[str
     metrics |= show_gap(run, experiment, metrics)
     shares = {name: _part(folder, experiment, name) for name in experiment.curve_splits}
     metrics |= show_curve(run, experiment, shares, metrics["scene"])
-    write_json(run.metrics, metrics)
+    write_sealed(run.metrics, metrics)
     _write_confusion(run, metrics)
     _write_curves(run, experiment)
     _draw(run, metrics, Legend.from_json(legend))
+    if models is not None:
+        # They hold until the figures of all models are written in their place.
+        disown()
     return {"best": metrics["best"]}
 
 
@@ -204,4 +207,8 @@ def report_run(folder: Path) -> dict[str, Any]:
     if found is not None:
         write_text(RunFolder(folder).speedup, found.csv())
         write_text(RunFolder(folder).stages, found.stages_csv())
-    return {"report": write_report(folder).name}
+    report = write_report(folder)
+    if TaskFiles(folder, "reduce").read() is None:
+        # It is that of some models alone, which another task will replace.
+        disown()
+    return {"report": report.name}

@@ -1,6 +1,5 @@
 """Running an experiment: its plan, whoever does the tasks, and where it lies."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from hypercover.errors import ExperimentError
 from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.checkpoints import sort_checkpoints, tell_going_on
 from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.inputs import known_inputs, remember_inputs
 from hypercover.experiment.plan import make_plan, training_tasks
 from hypercover.experiment.products import (
     drop_foreign_features,
@@ -16,7 +16,6 @@ from hypercover.experiment.products import (
     drop_foreign_models,
     drop_foreign_splits,
     drop_results,
-    forget_lost,
     sweep,
 )
 from hypercover.experiment.reading import dump, load_experiment
@@ -24,7 +23,7 @@ from hypercover.experiment.reduce import versions
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.stages import forget_scene
 from hypercover.experiment.task_kinds import REGISTRY
-from hypercover.files import make_folder
+from hypercover.files import make_folder, read_sealed
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
@@ -73,8 +72,9 @@ def run_experiment(
     chosen = executor or _executor(asked, workers)
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
-    _do(make_plan(asked), run, asked, chosen, progress)
-    metrics: dict[str, Any] = json.loads(run.metrics.read_text(encoding="utf-8"))
+    with known_inputs(run.path):
+        _do(make_plan(asked), run, asked, chosen, progress)
+    metrics: dict[str, Any] = read_sealed(run.metrics.read_bytes())
     return metrics
 
 
@@ -97,11 +97,12 @@ def prepare_experiment(
     check_idle(run.path, REGISTRY)
     asked = experiment.model_copy(update={"versions": versions()})
     check_experiment(asked)
-    plan = make_plan(asked)
-    trials = {task.name for task in plan.tasks if task.name.startswith("train-")}
-    later = trials | plan.dependents(trials)
-    first = Plan(tuple(t for t in plan.tasks if t.name not in later), plan.registry)
-    _do(first, run, asked, InProcessExecutor(), progress)
+    with known_inputs(run.path):
+        plan = make_plan(asked)
+        trials = {task.name for task in plan.tasks if task.name.startswith("train-")}
+        later = trials | plan.dependents(trials)
+        first = Plan(tuple(t for t in plan.tasks if t.name not in later), plan.registry)
+        _do(first, run, asked, InProcessExecutor(), progress)
     plan.save(run.path)
     # Those on all labelled pixels wait for the figures, which `run_experiment` takes.
     return tuple(
@@ -153,8 +154,8 @@ def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
         drop_foreign_splits(run, before, experiment)
         drop_foreign_features(run, before, experiment)
     sort_checkpoints(run, before, experiment)
-    forget_lost(run, experiment)
     dump(experiment, run.experiment)
+    remember_inputs()
 
 
 def _executor(experiment: Experiment, workers: int | None) -> Executor:

@@ -1,13 +1,13 @@
 """Searching the grid of an experiment: its plan, whoever does it, and where it lies."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypercover.errors import CallError, ExperimentError, RunError
+from hypercover.errors import CallError, ExperimentError
 from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.inputs import known_inputs, remember_inputs
 from hypercover.experiment.products import sweep
 from hypercover.experiment.reading import dump, load_experiment
 from hypercover.experiment.reduce import versions
@@ -18,11 +18,10 @@ from hypercover.experiment.search_plan import cases_of, make_search_plan
 from hypercover.experiment.search_tasks import forget_case
 from hypercover.experiment.stages import forget_scene, scene_for
 from hypercover.experiment.task_kinds import REGISTRY
-from hypercover.files import make_folder
+from hypercover.files import make_folder, read_sealed
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
-from hypercover.jobs.record import TaskFiles, result_of
 from hypercover.jobs.run import Event, run_plan
 from hypercover.jobs.submission import check_idle
 
@@ -67,16 +66,17 @@ def run_search(
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
     try:
-        run_plan(
-            make_search_plan(asked),
-            make_folder(place.home),
-            chosen,
-            prepare=lambda: prepare_search(place, asked),
-            progress=progress,
-        )
+        with known_inputs(place.home):
+            run_plan(
+                make_search_plan(asked),
+                make_folder(place.home),
+                chosen,
+                prepare=lambda: prepare_search(place, asked),
+                progress=progress,
+            )
     finally:
         forget_case()
-    found: dict[str, Any] = json.loads(place.table.read_text(encoding="utf-8"))
+    found: dict[str, Any] = read_sealed(place.table.read_bytes())
     return found
 
 
@@ -115,17 +115,5 @@ def prepare_search(place: SearchFolder, experiment: Experiment) -> None:
     """Make a folder ready for a search, now that no other is at work in it."""
     for folder in (place.path, place.home):
         sweep(RunFolder(folder))
-    if not _is_whole(place, experiment):
-        TaskFiles(place.home, "search").result.unlink(missing_ok=True)
     dump(experiment, place.experiment)
-
-
-def _is_whole(place: SearchFolder, experiment: Experiment) -> bool:
-    """Tell whether the files of a search are there, the figures as they were written."""
-    try:
-        written = result_of(place.home, "search")["table"]
-    except (RunError, KeyError, TypeError):
-        return False
-    figures = [place.figure(model, by) for model, by in cases_of(experiment)]
-    there = all(file.exists() for file in (place.csv, *figures))
-    return there and written == place.digest
+    remember_inputs()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hypercover.errors import ExperimentError
+from hypercover.experiment.inputs import known_inputs
 from hypercover.experiment.plan import features_task, make_plan
 from hypercover.experiment.schema import Experiment, FoldKind, SearchSpec, SVMSpec
 from hypercover.experiment.stages import fingerprint
@@ -68,7 +69,11 @@ def make_search_plan(experiment: Experiment) -> Plan:
     Order: image features; fold the samples for each model and kind of folds;
     one task a gamma; the table.
     """
-    cases = cases_of(experiment)
+    with known_inputs():
+        return _planned(experiment, cases_of(experiment))
+
+
+def _planned(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Plan:
     folding = [_folding(experiment, model, by) for model, by in cases]
     rows = [task for model, by in cases for task in _rows(experiment, model, by)]
     tabulate = Task(

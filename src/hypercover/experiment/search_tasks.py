@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from hypercover.experiment.features import scene_for_model
+from hypercover.experiment.folder import RunFolder
+from hypercover.experiment.products import renew_report
 from hypercover.experiment.reduce import versions
 from hypercover.experiment.schema import Experiment, FoldKind
 from hypercover.experiment.search_case import Case, folds_for, samples_for
@@ -16,7 +18,7 @@ from hypercover.experiment.search_plan import cases_of, folds_task, gammas_of, r
 from hypercover.experiment.search_table import Rung, Table, tables_csv
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.experiment.tasks import Setting
-from hypercover.files import write_json, write_text
+from hypercover.files import disown, write_sealed, write_text
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import result_of
 from hypercover.jobs.speedup import speed_up
@@ -148,7 +150,7 @@ def tabulate(folder: Path) -> dict[str, Any]:
     for table in tables:
         _draw(place, table, **scene.origin)
     write_text(place.csv, tables_csv(tables))
-    write_json(place.table, document)
+    write_sealed(place.table, document)
     found = speed_up(Plan.load(folder, REGISTRY), folder, without=("search",))
     if found is not None:
         write_text(place.speedup, found.csv())
@@ -165,8 +167,6 @@ def _draw(place: SearchFolder, table: dict[str, Any], **origin: Unpack[Origin]) 
 
 def _renew_report(place: SearchFolder) -> None:
     """Write the report again where the folder holds a run."""
-    from hypercover.experiment.folder import RunFolder
-    from hypercover.maps.report import write_report
-
     if RunFolder(place.path).metrics.exists():
-        write_report(place.path)
+        # A file of the run, whose own task makes it again where it is lost.
+        disown(renew_report(place.path))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hypercover.experiment.inputs import identity_of
 from hypercover.experiment.schema import (
     CNNSpec,
     Experiment,
@@ -240,7 +241,7 @@ def fingerprint(experiment: Experiment, *parts: Any) -> str:
     values = [
         experiment.versions,
         experiment.scene.model_dump(mode="json"),
-        [identity(path) for path in files],
+        [identity_of(path) for path in files],
         [
             part.model_dump(mode="json") if hasattr(part, "model_dump") else part
             for part in parts

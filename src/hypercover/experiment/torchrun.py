@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hypercover.errors import ModelError, RunError
-from hypercover.files import explained
+from hypercover.files import explained, open_to_append
 from hypercover.jobs.local import cores, thread_limits
 from hypercover.jobs.record import TaskFiles
 from hypercover.stopping import Stopped, stop_asked
@@ -100,7 +100,7 @@ def _ranks(
     """Start the ranks; end them when the block ends."""
     lock = log.with_name(f"{task}.lock")
     try:
-        output = log.open("ab")
+        output = open_to_append(log)
     except OSError as error:
         raise explained(log, error) from error
     with output, _locked(lock):
@@ -122,7 +122,7 @@ def _ranks(
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold a file locked for as long as we live: that is how the ranks know."""
-    with path.open("w") as lock:
+    with open_to_append(path) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from hypercover.files import open_to_append
 from hypercover.jobs.local import thread_limits
 from hypercover.jobs.plan import FOLDER, Plan
 from hypercover.jobs.record import TaskFiles
@@ -68,8 +69,10 @@ def serve(
         telling = _telling(worker, topic, name)
         telling(0.0, "")
         try:
-            with _printing_to(TaskFiles(folder, name).log):
+            files = TaskFiles(folder, name)
+            with _printing_to(files.log):
                 failure = do_task(plan, name, folder, report=telling)
+            files.drop_empty_log()
         except _Cancelled:
             return None
     return None if failure is None else json.dumps(vars(failure))
@@ -137,13 +140,13 @@ def _telling(worker: Any, topic: str, name: str) -> Callable[[float, str], None]
 def _printing_to(path: Path) -> Iterator[None]:
     """Send everything printed meanwhile to a task's log, C code included."""
     before = [os.dup(1), os.dup(2)]
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        _redirect([log, log])
-        yield
+        with open_to_append(path) as log:
+            _redirect([log.fileno(), log.fileno()])
+            yield
     finally:
         _redirect(before)
-        for opened in (log, *before):
+        for opened in before:
             os.close(opened)
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hypercover.errors import CallError
-from hypercover.files import explained
+from hypercover.files import explained, open_to_append
 from hypercover.jobs.executor import Notify, State
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
@@ -65,7 +65,7 @@ class _Process:
 
     def __init__(self, registry: str, folder: Path, threads: int, log: Path) -> None:
         environment = os.environ | thread_limits(threads)
-        with log.open("ab") as errors:
+        with open_to_append(log) as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", _PROGRAM, registry, str(folder)],
                 stdin=subprocess.PIPE,

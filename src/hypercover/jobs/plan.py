@@ -29,7 +29,7 @@ _FORMAT, _VERSION = "hypercover-plan", 2
 _MOST_TEXT = 2**28
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,150}")
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,60}")
-_TAKEN = {"plan", "lock"}
+_TAKEN = {"inputs", "lock", "plan"}
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,50 @@
 """The files of a task: its result, its error, its progress and its log.
 
-``tasks/NAME.json`` is the result, written whole or not at all: a task whose
-result carries its fingerprint is done.  ``tasks/NAME.error`` says how it
+``tasks/NAME.json`` is the result, written whole or not at all and with checksums of
+itself and of the files that the task left: a task whose result carries its
+fingerprint and is whole is done.  ``tasks/NAME.error`` says how it
 failed, ``tasks/NAME.progress`` how far it is, ``tasks/NAME.log`` what it
 printed.
 """
 
 import json
+import logging
 import os
 import platform
+import re
+import stat
 import time
 import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
 
 from hypercover import errors
 from hypercover.errors import HypercoverError, RunError
-from hypercover.files import write_json
+from hypercover.files import digest_of, read_sealed, write_json, write_sealed
 from hypercover.jobs.plan import FOLDER
 
-__all__ = ["Failure", "Record", "Reporter", "TaskFiles", "read_json", "result_of"]
+__all__ = [
+    "Failure",
+    "Record",
+    "Reporter",
+    "TaskFiles",
+    "facts_of",
+    "is_as_left",
+    "read_json",
+    "result_of",
+]
+
+_EDITED = (".qml", ".aux.xml")
+"""Files that people and viewers change by right: QGIS keeps styles in the one, GDAL
+statistics in the other.  One that is whole is not made again."""
+_MOST_XML = 2**26
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,22 +55,39 @@ class Record:
     """Hash of everything the result depends on."""
     result: Any
     """What the function returned; plain JSON values."""
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Wall time of the function."""
     host: str
     """Machine it ran on."""
     pid: int
     """Process it ran in."""
-    began: float | None = None
+    began: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """When it began, in seconds since 1970; not known of results of long ago."""
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Size in bytes and SHA-256 of each file it left, by its path from the run folder."""
 
     @classmethod
-    def of(cls, fingerprint: str, result: Any, seconds: float) -> "Record":
+    def of(
+        cls,
+        fingerprint: str,
+        result: Any,
+        seconds: float,
+        files: Mapping[str, tuple[int, str]] | None = None,
+    ) -> "Record":
         """Make the record of a task that this process has just done."""
         began = round(time.time() - seconds, 6)
         return cls(
-            fingerprint, result, round(seconds, 6), platform.node(), os.getpid(), began
+            fingerprint,
+            result,
+            round(seconds, 6),
+            platform.node(),
+            os.getpid(),
+            began,
+            dict(files or {}),
         )
+
+
+_RECORD = TypeAdapter(Record)
 
 
 @dataclass(frozen=True)
@@ -98,25 +138,80 @@ class TaskFiles:
     """The files of one task in a run folder."""
 
     def __init__(self, folder: str | Path, name: str) -> None:
-        stem = Path(folder) / FOLDER
-        self.result = stem / f"{name}.json"
-        self.failure = stem / f"{name}.error"
-        self.progress = stem / f"{name}.progress"
-        self.log = stem / f"{name}.log"
+        self.folder = Path(folder)
+        # Each path is made when it is asked for: a plan may have ten thousand tasks.
+        self._stem = f"{FOLDER}/{name}"
+
+    @property
+    def result(self) -> Path:
+        """What the task found."""
+        return self.folder / f"{self._stem}.json"
+
+    @property
+    def failure(self) -> Path:
+        """How it failed."""
+        return self.folder / f"{self._stem}.error"
+
+    @property
+    def progress(self) -> Path:
+        """How far it is."""
+        return self.folder / f"{self._stem}.progress"
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.folder / f"{self._stem}.log"
 
     def read_record(self, fingerprint: str) -> Record | None:
-        """Return the result if there is a whole one with this fingerprint."""
-        found = read_json(self.result)
-        if found is None or found.get("fingerprint") != fingerprint:
+        """Return the result if there is a whole one with this fingerprint.
+
+        The files it left must be there in their sizes; what is in them is looked
+        at by `damaged`.
+        """
+        found = self.read()
+        if found is None or found.fingerprint != fingerprint:
             return None
+        for path, (size, _) in found.files.items():
+            if _size_of(self.folder / path) != size and not self._is_edited(path, size):
+                return None
+        return found
+
+    def read(self) -> Record | None:
+        """Return the result if there is a whole one, whatever it was made of."""
         try:
-            return Record(**found)
-        except TypeError:
+            content = self.result.read_bytes()
+            # One that never had a checksum may have been changed by anything.
+            found = read_sealed(content) if b'"checksum": "' in content else None
+            return None if found is None else _RECORD.validate_python(found)
+        except (OSError, ValueError, RecursionError):
             return None
+
+    def damaged(self, record: Record) -> Iterator[Path]:
+        """Go through the files that are not as the task left them; each is read whole."""
+        for path, (size, digest) in record.files.items():
+            file = self.folder / path
+            if is_as_left(file, size, digest):
+                continue
+            if self._is_edited(path, size):
+                _log.info("%s was changed since it was made and is left as it is.", file)
+                continue
+            yield file
+
+    def renew(self, *paths: Path) -> None:
+        """Note that files the task left were written anew."""
+        record = self.read()
+        if record is not None:
+            files = record.files | facts_of(self.folder, paths)
+            write_sealed(self.result, vars(replace(record, files=files)))
+
+    def _is_edited(self, path: str, size: int) -> bool:
+        """Tell whether a file that others may change has another length and is whole XML."""
+        file = self.folder / path
+        return path.endswith(_EDITED) and _size_of(file) != size and _is_whole_xml(file)
 
     def write_record(self, record: Record) -> None:
         """Write the result, whole, and forget what went before it."""
-        write_json(self.result, vars(record))
+        write_sealed(self.result, vars(record))
         self.forget()
 
     def read_failure(self) -> Failure | None:
@@ -151,6 +246,12 @@ class TaskFiles:
         except OSError:
             return ""
 
+    def drop_empty_log(self) -> None:
+        """Remove the log of a task that printed nothing: thousands of files cost more than that."""
+        with suppress(OSError):
+            if self.log.stat().st_size == 0:
+                self.log.unlink()
+
 
 class Reporter:
     """Takes reports from inside a task; writes them at most twice a second."""
@@ -170,6 +271,7 @@ class Reporter:
         path = self._files.progress
         draft = path.with_name(f".{path.name}.part")
         with suppress(OSError):
+            draft.unlink(missing_ok=True)
             draft.write_text(json.dumps({"share": float(share), "what": str(what)}))
             os.replace(draft, path)
 
@@ -182,10 +284,47 @@ def result_of(folder: str | Path, name: str) -> Any:
     RunError
         If the task has not been done in this folder.
     """
-    found = read_json(TaskFiles(folder, name).result)
-    if found is None or "result" not in found:
+    found = TaskFiles(folder, name).read()
+    if found is None:
         raise RunError(f"The task {name} has no result in {folder} yet; do it first.")
-    return found["result"]
+    return found.result
+
+
+def facts_of(folder: Path, paths: Iterable[Path]) -> dict[str, tuple[int, str]]:
+    """Return size and SHA-256 of files that are there, by their paths from a folder."""
+    left = {os.path.relpath(path, folder): path for path in sorted(paths)}
+    return {
+        name: (path.stat().st_size, digest_of(path))
+        for name, path in left.items()
+        if path.is_file() and not name.startswith(f"{FOLDER}{os.sep}")
+    }
+
+
+def _size_of(path: Path) -> int | None:
+    """Return the bytes of a plain file; None where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def is_as_left(path: Path, size: int, digest: str) -> bool:
+    """Tell whether a file has its size and SHA-256."""
+    try:
+        return _size_of(path) == size and digest_of(path) == digest
+    except OSError:
+        return False
+
+
+def _is_whole_xml(path: Path) -> bool:
+    """Tell whether a file ends with the end of the element it begins with."""
+    try:
+        content = path.read_bytes() if (_size_of(path) or 0) <= _MOST_XML else b""
+    except OSError:
+        return False
+    root = re.search(rb"<([A-Za-z][\w.-]*)", content)
+    return root is not None and content.rstrip().endswith(b"</" + root[1] + b">")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

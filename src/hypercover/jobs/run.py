@@ -1,6 +1,7 @@
 """Running a plan to its end: what is done stays done, what fails stops only its own."""
 
 import fcntl
+import logging
 import os
 import platform
 import time
@@ -12,12 +13,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError
-from hypercover.files import explained, make_folder
+from hypercover.files import explained, make_folder, open_to_append
 from hypercover.jobs.executor import Executor, State
 from hypercover.jobs.plan import FOLDER, Plan, Task
 from hypercover.jobs.record import Failure, Record, TaskFiles
 
-__all__ = ["Event", "locked", "prepare_plan", "run_plan"]
+__all__ = ["Event", "check_links", "locked", "prepare_plan", "run_plan"]
+
+_DEEPER = ("checkpoints", "features", "jobs", "models", "tensorboard")
+"""Folders of a run that hold folders, or files that others write."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,17 @@ class _Course:
         self._say(name, "progress" if begun else "started", what)
 
     def _keep(self, task: Task) -> bool:
-        """Take the result of an earlier run if it is there."""
+        """Take the result of an earlier run if it is there and all of it is whole."""
+        files = TaskFiles(self.folder, task.name)
+        record = files.read_record(self.plan.fingerprints[task.name])
+        lost = [] if record is None else list(files.damaged(record))
+        if lost:
+            _log.warning(
+                "%s was changed or damaged since it was made: %s is done again.",
+                lost[0],
+                task.name,
+            )
+            files.result.unlink(missing_ok=True)
         if not self._take(task):
             return False
         self._kept += task.weight
@@ -202,9 +218,10 @@ class _Course:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second run out of the folder; the lock goes when this process does."""
+    check_links(folder)
     path = make_folder(folder / FOLDER) / "lock"
     try:
-        lock = path.open("a+", encoding="utf-8")
+        lock = open_to_append(path)
     except OSError as error:
         raise explained(path, error) from error
     with lock:
@@ -212,9 +229,10 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
+            who = lock.read(200).decode(errors="replace").strip()
             raise CallError(
-                f"Another run is at work in {folder} ({lock.read(200).strip()}); wait "
-                "until it ends or choose another folder."
+                f"Another run is at work in {folder} ({who}); wait until it ends or choose "
+                "another folder."
             ) from error
         except OSError as error:
             raise OutputError(
@@ -225,6 +243,30 @@ def locked(folder: Path) -> Iterator[None]:
             lock.truncate(0)
             os.write(lock.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
         yield
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a run folder of which a part lies elsewhere by a link.
+
+    Why it exists: a folder of a stranger must not have files written, or removed,
+    where its maker liked.  Results replace a link of their name; folders, and what
+    batch systems print into, would be followed.
+
+    Raises
+    ------
+    CallError
+    """
+    for place in (folder, *(folder / name for name in _DEEPER)):
+        try:
+            entries = list(os.scandir(place))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_symlink() and (place.name == "jobs" or entry.is_dir()):
+                raise CallError(
+                    f"{entry.path} is a link, and what a run writes must lie in its own "
+                    "folder; move what it leads to here, or run into another folder."
+                )
 
 
 def _sweep(folder: Path) -> None:

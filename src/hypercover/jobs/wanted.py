@@ -1,6 +1,8 @@
 """What is asked of a batch system for each element of a job array."""
 
 import re
+import shlex
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -13,9 +15,10 @@ from pydantic import (
     model_validator,
 )
 
+from hypercover.errors import CallError
 from hypercover.memory import bytes_of
 
-__all__ = ["Wanted", "clock", "seconds_of"]
+__all__ = ["Wanted", "check_directives", "clock", "seconds_of"]
 
 _MINUTE, _LONGEST = 60, 10**8
 """Seconds of a time limit."""
@@ -27,6 +30,14 @@ _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _SPOKEN = re.compile(r"(\d{1,6}) ?(s|min|h|d)")
 _CLOCK = re.compile(r"(?:(\d{1,3})-|(?=\d+:\d+:))(\d{1,5}):(\d{1,2})(?::(\d{1,2}))?")
 """Hours and minutes alone are refused: batch systems read 2:30 as minutes and seconds."""
+_RESOURCES = re.compile(
+    r"--(begin|clusters|cluster-constraint|comment|constraint|cpu-bind|deadline|distribution|"
+    r"exclude|exclusive|gpu-bind|gres|hint|licenses|mail-type|mail-user|mem-bind|nice|"
+    r"nodelist|no-requeue|ntasks-per-[a-z]+|priority|qos|requeue|reservation|"
+    r"sockets-per-node|switches|threads-per-core|time-min|tmp)([ =][^ /]*)?"
+    r"|-[ACLMPaqlmpx]( [^ /]*)?|-W group_list=[^ /]*|-[hr]( [yn])?"
+)
+"""Directives that ask for resources, or say when and whom to tell; no paths and no programs."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,@:+/-]{0,100}")
 
 
@@ -110,6 +121,28 @@ def _option(text: str) -> str:
             f"must be an option of one line that begins with -, of {_LINE} letters at most"
         )
     return text
+
+
+def check_directives(directives: Sequence[str], source: str) -> None:
+    """Refuse directives of a file that could do more than ask for resources.
+
+    Why it exists: a run folder may come from a stranger, and a directive can name a
+    shell (``-S``), a file to write over (``--output``), or files to copy.
+
+    Parameters
+    ----------
+    source : the file, for the message
+
+    Raises
+    ------
+    CallError
+    """
+    for directive in directives:
+        if not _RESOURCES.fullmatch(directive):
+            raise CallError(
+                f"{source} asks for the directive {directive!r}, which is not taken from a "
+                f"file; if it is yours, repeat it: --directive {shlex.quote(directive)}."
+            )
 
 
 _Word = Annotated[str, AfterValidator(_word)]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hypercover.files import open_to_append, written
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import Failure, Record, Reporter, TaskFiles
+from hypercover.jobs.record import Failure, Record, Reporter, TaskFiles, facts_of
 
 __all__ = ["do_task"]
 
@@ -55,8 +56,10 @@ def _done(
     """Call the function of a task."""
     extra = {"report": report} if "report" in inspect.signature(function).parameters else {}
     began = time.perf_counter()
-    result = function(folder, **task.arguments, **extra)
-    return Record.of(fingerprint, result, time.perf_counter() - began)
+    with written() as paths:
+        result = function(folder, **task.arguments, **extra)
+    seconds = time.perf_counter() - began
+    return Record.of(fingerprint, result, seconds, facts_of(folder, paths))
 
 
 def _reporting(files: TaskFiles, listen: Report | None) -> Report:
@@ -74,8 +77,8 @@ def _reporting(files: TaskFiles, listen: Report | None) -> Report:
 def _failed(files: TaskFiles, failure: Failure) -> Failure:
     """Keep how a task failed, where the disk still takes it."""
     try:
-        with files.log.open("a", encoding="utf-8") as log:
-            log.write(failure.trace)
+        with open_to_append(files.log) as log:
+            log.write(failure.trace.encode())
         files.write_failure(failure)
     except OSError as error:
         _log.warning("%s", error)

@@ -19,6 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from hypercover.errors import CallError, HypercoverError, OutputError
+from hypercover.files import open_to_append
 from hypercover.jobs.local import STOPPED
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles
@@ -92,9 +93,11 @@ class _Service:
         return 0
 
     def _serve(self, name: str) -> None:
-        self._log_to(TaskFiles(self._folder, name).log)
+        files = TaskFiles(self._folder, name)
+        self._log_to(files.log)
         failure = do_task(self._plan, name, self._folder)
         sys.stdout.flush()
+        files.drop_empty_log()
         answer = {"task": name, "failure": None if failure is None else vars(failure)}
         self._answers.write(json.dumps(answer) + "\n")
         self._answers.flush()
@@ -104,10 +107,9 @@ class _Service:
         """Send everything printed from now on to a task's log, C code included."""
         sys.stdout.flush()
         sys.stderr.flush()
-        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
+        with open_to_append(path) as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
 
     def _listen(self) -> None:
         """Pass names on; when the input ends, go."""

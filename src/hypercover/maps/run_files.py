@@ -1,12 +1,12 @@
 """Files that a run leaves, read back and checked."""
 
-import json
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hypercover.errors import CallError
+from hypercover.files import DamageError, read_sealed
 
 __all__ = ["LENIENT", "Range", "Share", "Whole", "read_part"]
 
@@ -38,11 +38,13 @@ def read_part(path: Path, part: type[Part], *, again: str) -> Part:
             "the folder of a run."
         )
     try:
-        return part.model_validate(json.loads(path.read_bytes()))
+        return part.model_validate(read_sealed(path.read_bytes()))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole file"
         reason = f"{first['msg']} at {place}"
+    except DamageError as error:
+        reason = str(error)
     except (ValueError, RecursionError) as error:
         reason = f"it is not JSON ({error})"
     raise CallError(f"{path} is not what a run leaves: {reason}; {again}.")

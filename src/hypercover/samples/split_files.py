@@ -1,6 +1,5 @@
 """Split files: a GeoTIFF map of parts and a JSON file that vouches for it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,14 @@ import numpy.typing as npt
 from rasterio.transform import Affine
 
 from hypercover.errors import OutputError, SplitError
-from hypercover.files import atomic, make_folder, write_json
+from hypercover.files import (
+    DamageError,
+    atomic,
+    digest_of,
+    make_folder,
+    read_sealed,
+    write_sealed,
+)
 from hypercover.samples.split import PART_COLORS, PARTS, Split
 from hypercover.scene.formats.gdal import GDAL_ERRORS, create_raster, open_raster
 from hypercover.scene.grid import Grid
@@ -62,9 +68,10 @@ def write_split(
             for code, part in enumerate(PARTS)
         },
         "classes": [] if legend is None else legend.to_json(),
+        "map_sha256": digest_of(folder / f"{stem}.tif"),
         "sha256": split.digest,
     }
-    write_json(folder / f"{stem}.json", about)
+    write_sealed(folder / f"{stem}.json", about)
 
 
 def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
@@ -102,7 +109,10 @@ def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
 def read_split(folder: Path, stem: str) -> Split:
     """Read a split and verify that map and JSON file belong together."""
     about = _read_about(folder / f"{stem}.json")
-    parts = _read_map(folder / f"{stem}.tif", about["shape"])
+    path = folder / f"{stem}.tif"
+    parts = _read_map(path, about["shape"])
+    if about.get("map_sha256", wanted := digest_of(path)) != wanted:
+        raise _damaged(path, f"its SHA-256 is not that in {stem}.json")
     try:
         split = Split(
             parts,
@@ -142,9 +152,11 @@ def _read_about(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON:
             raise _damaged(path, "it is far too large")
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_sealed(path.read_bytes())
     except FileNotFoundError as error:
         raise _damaged(path, "it does not exist") from error
+    except DamageError as error:
+        raise _damaged(path, str(error)) from error
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, SplitError):
             raise

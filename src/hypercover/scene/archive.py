@@ -1,5 +1,8 @@
 """Archives of plain arrays that a run keeps, read back with care."""
 
+import hashlib
+import io
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -11,13 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.files import atomic
+from hypercover.files import DamageError, atomic
 
 __all__ = ["Arrays", "keep_arrays", "read_arrays"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 _MOST_ARRAYS = 256
 _KINDS = "uifbU"
+_SEAL, _DIGITS = b"sha256:", 64
+"""How the comment of an archive begins, and how many hexadecimal digits follow."""
 _BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, TypeError,
            NotImplementedError, RuntimeError, MemoryError, SyntaxError, TokenError)  # fmt: skip
 """What NumPy and zipfile raise of files that are damaged or made to harm."""
@@ -32,8 +37,30 @@ def keep_arrays(path: str | Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
         If the file cannot be written.
     """
     plain: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
-    with atomic(path) as draft, draft.open("wb") as file:
-        np.savez_compressed(file, **plain)
+    with atomic(path) as draft:
+        with draft.open("wb") as file:
+            np.savez_compressed(file, **plain)
+        _seal(draft)
+
+
+def _seal(path: Path) -> None:
+    """Write the checksum of an archive into its comment, where other programs ignore it."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = _SEAL + bytes(_DIGITS)
+    with path.open("rb+") as file:
+        content = file.read()[:-_DIGITS]
+        file.seek(len(content))
+        file.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def _unsealed(path: Path) -> bytes:
+    """Return an archive after checking its checksum; one of before had none."""
+    content = path.read_bytes()
+    body, digits = content[:-_DIGITS], content[-_DIGITS:]
+    sealed = body.endswith(_SEAL) or re.fullmatch(rb"[0-9a-f]{64}", digits)
+    if sealed and hashlib.sha256(body).hexdigest().encode() != digits:
+        raise DamageError("its checksum is another: it was changed or damaged")
+    return content
 
 
 def read_arrays(path: str | Path, most_bytes: int) -> Arrays:
@@ -60,7 +87,9 @@ def read_arrays(path: str | Path, most_bytes: int) -> Arrays:
 
 
 def _read(path: Path, most_bytes: int) -> Arrays:
-    with zipfile.ZipFile(path) as archive:
+    if path.stat().st_size > most_bytes:
+        raise ValueError(f"it has more than {most_bytes:,} bytes")
+    with zipfile.ZipFile(io.BytesIO(_unsealed(path))) as archive:
         members = archive.infolist()
         declared = sum(member.file_size for member in members)
         if declared > most_bytes or len(members) > _MOST_ARRAYS:

@@ -8,7 +8,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.formats.envi import RAW, data_file, header_beside
 from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 
-__all__ = ["companions", "identity"]
+__all__ = ["Identity", "companions", "identity"]
 
 _SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
 """A shapefile is several; the classes of its polygons stand in the second."""

@@ -1,0 +1,190 @@
+"""The files an experiment reads: known again by what is in them where only their times differ."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hypercover.errors import OutputError
+from hypercover.experiment.spec import Digest
+from hypercover.files import digest_of, read_sealed, write_sealed
+from hypercover.jobs.plan import FOLDER
+from hypercover.scene.companions import Identity, identity
+
+__all__ = ["Inputs", "facts_of_files", "identity_of", "known_inputs", "remember_inputs"]
+
+_MOST_SEEN = 100
+"""Times of a file that are remembered."""
+_BIGGEST = 2**26
+"""Bytes of the file that remembers."""
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Known(BaseModel):
+    """A file as it was when the run first read it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: _Count
+    """Bytes."""
+    sha256: Digest
+    """What is in it."""
+    times: Annotated[tuple[int, ...], Field(min_length=1)]
+    """When it was changed, in nanoseconds since 1970: first, and by whom merely touched it."""
+
+
+class _Document(BaseModel):
+    """The file in a run folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: dict[str, _Known]
+
+
+class Inputs:
+    """Files that a run reads, and how it knows them again.
+
+    Why it exists: people touch files so that a cluster does not purge them, and
+    copies get new times.  A run must not be refused, or computed anew, for that:
+    where the size is the same and the time another, the content decides.  It is
+    read once, as a stream, and the new time is remembered.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._path = None if folder is None else folder / FOLDER / "inputs.json"
+        self._known: dict[str, _Known] = dict(_read(self._path))
+        self._found: dict[Path, Identity] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._changed = False
+
+    def identity(self, path: Path | None) -> Identity:
+        """Return what changes when a file is replaced: path, size and first time of its parts."""
+        if path is None:
+            return ()
+        if path not in self._found:
+            self._found[path] = tuple(map(self._as_known, identity(path)))
+        return self._found[path]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Paths of all files that were asked for."""
+        return tuple(self._seen)
+
+    def remember(self) -> None:
+        """Note what is in the files that were asked for, unless it is known; large ones take a while.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        if self._path is None:
+            return
+        for name, (size, time) in self._seen.items():
+            if name not in self._known:
+                digest = digest_of(name)
+                self._known[name] = _Known(size=size, sha256=digest, times=(time,))
+                self._changed = True
+        self.save()
+
+    def save(self) -> None:
+        """Write down what is known, where something is new.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written.
+        """
+        if self._changed and self._path is not None:
+            document = _Document(files=self._known)
+            write_sealed(self._path, document.model_dump(mode="json"))
+            self._changed = False
+
+    def _as_known(self, fact: tuple[str, int, int]) -> tuple[str, int, int]:
+        name, size, time = fact
+        self._seen[name] = (size, time)
+        known = self._known.get(name)
+        if known is None:
+            return fact
+        if known.size != size or not self._is_same(name, time, known):
+            # Another file: as good as one that was never seen.
+            del self._known[name]
+            return fact
+        return name, size, known.times[0]
+
+    def _is_same(self, name: str, time: int, known: _Known) -> bool:
+        """Tell whether a file of the same size holds the same, by its time or else by content."""
+        if time in known.times:
+            return True
+        if digest_of(name) != known.sha256:
+            return False
+        times = (known.times[0], *known.times[1:][-_MOST_SEEN:], time)
+        self._known[name] = known.model_copy(update={"times": times})
+        self._changed = True
+        return True
+
+
+_current: ContextVar[Inputs | None] = ContextVar("inputs", default=None)
+
+
+@contextmanager
+def known_inputs(folder: Path | None = None) -> Iterator[Inputs]:
+    """Know files again, in the block, as the run in a folder does; each is looked at once.
+
+    Without a folder, what holds outside the block goes on to hold inside.
+    """
+    outer = _current.get()
+    inputs = outer if folder is None and outer is not None else Inputs(folder)
+    token = _current.set(inputs)
+    try:
+        yield inputs
+    finally:
+        _current.reset(token)
+    # Who may only read a run folder can still look at it.
+    with suppress(OutputError):
+        inputs.save()
+
+
+def remember_inputs() -> None:
+    """Note in the run folder what is in the files that were asked for in the block around.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    inputs = _current.get()
+    if inputs is not None:
+        inputs.remember()
+
+
+def facts_of_files(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
+    """Return sizes and times of files; None of one that is not there."""
+    return {path: _fact(Path(path)) for path in paths}
+
+
+def _fact(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def identity_of(path: Path | None) -> Identity:
+    """Return what changes when a file that an experiment reads is replaced."""
+    inputs = _current.get() or Inputs()
+    return inputs.identity(path)
+
+
+def _read(path: Path | None) -> Mapping[str, _Known]:
+    """Read what a run folder remembers; what is damaged is nothing."""
+    try:
+        if path is None or path.stat().st_size > _BIGGEST:
+            return {}
+        return _Document.model_validate(read_sealed(path.read_bytes())).files
+    except (OSError, ValueError, ValidationError, RecursionError):
+        return {}

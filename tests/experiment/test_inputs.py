@@ -1,0 +1,107 @@
+"""Files an experiment reads: known again by content where their times changed, and by nothing less."""
+
+import os
+
+import pytest
+
+from hypercover.experiment import inputs as module
+from hypercover.experiment.inputs import Inputs, identity_of, known_inputs, remember_inputs
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "cube.npy"
+    path.write_bytes(b"some pixels")
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, image):
+    """A run folder that remembers the image."""
+    folder = tmp_path / "run"
+    with known_inputs(folder):
+        identity_of(image)
+        remember_inputs()
+    return folder
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Names of the files that were read whole."""
+    names, digest_of = [], module.digest_of
+
+    def noting(path):
+        names.append(str(path))
+        return digest_of(path)
+
+    monkeypatch.setattr(module, "digest_of", noting)
+    return names
+
+
+def touch(path, seconds=100):
+    time = path.stat().st_mtime_ns + seconds * 10**9
+    os.utime(path, ns=(time, time))
+
+
+def seen(folder, path):
+    with known_inputs(folder):
+        return identity_of(path)
+
+
+def test_a_file_that_was_touched_is_the_same_and_read_once(run, image, hashed):
+    before = seen(run, image)
+    assert hashed == []
+    touch(image)
+    for _ in range(3):
+        assert seen(run, image) == before
+    assert hashed == [str(image)]
+
+
+def test_a_file_of_the_same_size_and_other_content_is_another(run, image):
+    before = seen(run, image)
+    image.write_bytes(b"other pixel")
+    touch(image)
+    assert seen(run, image) != before
+
+
+def test_a_file_of_another_size_is_another_without_being_read(run, image, hashed):
+    before = seen(run, image)
+    image.write_bytes(b"more pixels than before")
+    assert seen(run, image) != before
+    assert hashed == []
+
+
+def test_a_new_file_is_remembered_in_the_place_of_the_old(run, image):
+    image.write_bytes(b"other pixel")
+    touch(image)
+    with known_inputs(run):
+        now = identity_of(image)
+        remember_inputs()
+    touch(image)
+    assert seen(run, image) == now
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"files": {"x": {"size": -1}}}', '{"files": 3}', "[" * 10**5]
+)
+def test_a_damaged_memory_is_none(run, image, text):
+    before = seen(run, image)
+    (run / "tasks" / "inputs.json").write_text(text)
+    assert seen(run, image) == before
+    touch(image)
+    assert seen(run, image) != before
+
+
+def test_nothing_is_written_where_nothing_is_new(run, image):
+    path = run / "tasks" / "inputs.json"
+    before = path.stat().st_mtime_ns
+    seen(run, image)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_without_a_folder_time_and_size_decide(image):
+    before = Inputs().identity(image)
+    assert Inputs().identity(image) == before
+    touch(image)
+    assert Inputs().identity(image) != before
+    assert identity_of(None) == ()
