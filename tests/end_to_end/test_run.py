@@ -266,6 +266,11 @@ def test_results_go_to_stdout_and_progress_to_stderr(desk, finished):
     assert "Confidence off under blocks by: cnn" in finished.out
     assert "done" not in finished.out
     lines = finished.err.splitlines()
+    first = f"First map and report, of the quick models: {finished.folder}/report.html"
+    # Those of the svm and the forest stand there before the network is done.
+    done = [line.split("] ")[-1].split(":")[0] for line in lines]
+    assert done.index(first.split(":")[0]) < done.index("reduce")
+    lines.remove(first)
     assert all(line.startswith("[") and "%]" in line for line in lines), finished.err
     assert lines[-1] == "[100 %] report: done, 0 s left"
 
