@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -400,15 +400,15 @@ def write_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
         draft.write_bytes(body + _SEAL + digest + _END)
 
 
-def read_sealed(
-    content: bytes,
-    *,
-    parse_int: Callable[[str], Any] | None = None,
-    parse_float: Callable[[str], Any] | None = None,
-) -> Any:
+def read_sealed(content: bytes, **parse: Any) -> Any:
     """Return the JSON value of what `write_sealed` wrote, without its checksum.
 
     What never had a checksum is read as it is.
+
+    Parameters
+    ----------
+    parse
+        How numbers are read, as `json.loads` takes it: ``parse_int`` and so on.
 
     Raises
     ------
@@ -429,13 +429,4 @@ def read_sealed(
         content = body + b"\n}"
     elif _UNSEALED.search(content) and not _OLD_ENDS.search(content):
         raise DamageError("its checksum cannot be read: it was changed or damaged")
-    return json.loads(
-        content,
-        parse_constant=_no_constant,
-        parse_int=parse_int,
-        parse_float=parse_float,
-    )
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    return json.loads(content, **parse)

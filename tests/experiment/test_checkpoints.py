@@ -1,10 +1,10 @@
 """What is left of trainings that were stopped: what goes on, and what is put aside aloud."""
 
 import filecmp
-import os
 from pathlib import Path
 
 import pytest
+import rasterio
 import yaml
 
 from hypercover.classifiers.dense import device_of
@@ -113,7 +113,8 @@ def test_a_changed_file_and_a_lost_experiment_are_told(image, tmp_path, caplog, 
     experiment = written(own, tmp_path)
     folder = tmp_path / "run"
     stopped(experiment, folder)
-    os.utime(own, (1, 1))
+    with rasterio.open(own, "r+") as file:
+        file.update_tags(NOTE="another file, not one that was merely touched")
     stopped(experiment, folder)
     assert "(a file that it reads has changed):" in caplog.messages[0]
     (folder / "experiment.yaml").write_text("damaged: [")

@@ -248,7 +248,9 @@ def _read_document(path: Path) -> dict[str, Any]:
     if len(text) > _MOST_TEXT:
         raise ModelError(f"{path} is larger than 64 MiB, so it is not a model.")
     try:
-        document = read_sealed(text, parse_int=_whole, parse_float=_finite)
+        document = read_sealed(
+            text, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
+        )
     except DamageError as error:
         raise ModelError(f"{path} is damaged: {error}; save the model again.") from error
     except (ValueError, RecursionError) as error:
@@ -258,6 +260,10 @@ def _read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ModelError(f"{path} is not a model: it holds no JSON object.")
     return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _whole(digits: str) -> int:
