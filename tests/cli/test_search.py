@@ -62,7 +62,7 @@ def test_the_outcome_is_the_table_of_the_lecture(call, grid, tmp_path):
     assert f"{cell_words(best['accuracy'], best['minutes'])} *" in stars[0]
     assert "serial sum" in called.out
     assert "wall time" in called.out
-    assert "speed-up" in called.out
+    assert "speed-up" in called.out or "too small to gain" in called.out
     assert "svm: from random folds to blocks the best cell" in called.out
     grids = json.loads((folder / "search.json").read_text())["tables"]
     ways = [line for line in lines if line.startswith("The best cell lies on the edge")]

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Record
@@ -69,6 +68,13 @@ def test_each_task_has_its_share_of_the_sum():
     assert lines[1:] == [["train", "6.000", "0.7500"], ["map", "2.000", "0.2500"]]
 
 
+def test_processor_seconds_count_and_cores_share_them():
+    """Two tasks at once, each allowed two cores: 8 s of work in 4 s on 4 cores."""
+    made = SpeedUp.of([Stretch("a", 0, 4, "x", 7.0, 2), Stretch("b", 0, 4, "y", 1.0, 2)])
+    assert (made.serial, made.wall, made.workers, made.cores) == (8.0, 4, 2, 4)
+    assert (made.factor, made.efficiency) == (2.0, 0.5)
+
+
 def test_a_plan_that_ran_is_added_up(tmp_path, trial_tasks):
     names = [f"s{number}" for number in range(4)]
     tasks = [Task(name, "square", {"number": 1, "pause": 0.5}) for name in names]
@@ -77,15 +83,8 @@ def test_a_plan_that_ran_is_added_up(tmp_path, trial_tasks):
     run_plan(plan, tmp_path, LocalExecutor(2))
     made = speed_up(plan, tmp_path)
     assert made.workers == 2
-    assert 2.0 <= made.serial < made.wall * 2.001
-    assert made.factor > 1.2
+    assert made.wall > 1.0
+    # They slept, which no second processor makes any shorter.
+    assert 0 <= made.serial < made.wall
     assert sum(made.tasks.values()) == 4
     assert sum(speed_up(plan, tmp_path, without=("s0",)).tasks.values()) == 3
-
-
-def test_one_process_is_as_fast_as_its_tasks(tmp_path, trial_tasks):
-    tasks = [Task(f"s{n}", "square", {"number": n, "pause": 0.1}) for n in range(3)]
-    run_plan(Plan(tuple(tasks), trial_tasks), tmp_path, InProcessExecutor())
-    made = speed_up(Plan(tuple(tasks), trial_tasks), tmp_path)
-    assert made.workers == 1
-    assert 0.8 < made.factor <= 1.0

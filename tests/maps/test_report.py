@@ -399,8 +399,8 @@ def test_page_says_what_the_run_cost(run_folder):
         "n1 <b>7,2,50.000,50.000,1.000,1.000\nn2 8,1,40.000,50.000,0.800,0.800\n"
     )
     words = Reader(read(run_folder)).words
-    assert "The run took 50.0 s; its 3 tasks one after another 1 min 30 s" in words
-    assert "speed-up 1.8 on 2 at once, efficiency 90.0 %" in words
+    assert "The run took 50.0 s; its 3 tasks 1 min 30 s of processor time" in words
+    assert "speed-up 1.8, 2 at once, efficiency 90.0 %" in words
     assert "n1 <b>7 2 50.0 s 100.0" in words
     assert "Share of the sum" not in words
     stages = "task,seconds,share\nmap-<i>,30.000,0.3333\ntrain,60.000,0.6667\n"

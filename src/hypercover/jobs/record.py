@@ -63,6 +63,10 @@ class Record:
     """Process it ran in."""
     began: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """When it began, in seconds since 1970; not known of results of long ago."""
+    processor: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Processor seconds of the function over all threads and child processes."""
+    cores: Annotated[int, Field(ge=1)] = 1
+    """Cores that it could use."""
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Size in bytes and SHA-256 of each file it left, by its path from the run folder."""
 
@@ -73,6 +77,8 @@ class Record:
         result: Any,
         seconds: float,
         files: Mapping[str, tuple[int, str]] | None = None,
+        *,
+        processor: float | None = None,
     ) -> "Record":
         """Make the record of a task that this process has just done."""
         began = round(time.time() - seconds, 6)
@@ -83,11 +89,20 @@ class Record:
             platform.node(),
             os.getpid(),
             began,
+            None if processor is None else round(processor, 6),
+            _cores(),
             dict(files or {}),
         )
 
 
 _RECORD = TypeAdapter(Record)
+
+
+def _cores() -> int:
+    """Count the cores that the libraries of this process may use."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(limit)) if limit.isdigit() and int(limit) else there
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,15 @@ class Stretch:
     """How long it took."""
     task: str = ""
     """Its name."""
+    processor: float | None = None
+    """Processor seconds of it; those that passed where they are not known."""
+    cores: int = 1
+    """Cores that it could use."""
+
+    @property
+    def spent(self) -> float:
+        """Processor seconds."""
+        return self.seconds if self.processor is None else self.processor
 
     @property
     def ended(self) -> float:
@@ -37,11 +46,10 @@ class Stretch:
 
 @dataclass(frozen=True)
 class SpeedUp:
-    """The lecture's comparison: the sum of all tasks against the time they took.
+    """The lecture's comparison: processor seconds of all tasks over the time they took.
 
-    Why it exists: whether more workers are worth their cost is a number.  The
-    sum is that of the tasks as they ran side by side; alone each might be
-    quicker, so the speed-up is at most this.
+    A task that waits, for a disk or for a core that another program uses, gains nothing by
+    being done beside others, so what counts is the time that processors worked.
 
     Examples
     --------
@@ -55,10 +63,12 @@ class SpeedUp:
     tasks: dict[str, int]
     """Tasks of each worker."""
     busy: dict[str, float]
-    """Seconds that each worker was on a task."""
+    """Processor seconds of each worker's tasks."""
     workers: int
     """Tasks that ran at the same time, at most: a worker that died counts with who took
     its place."""
+    cores: int = 1
+    """Cores that these tasks could use at the same time, at most."""
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds of each task, in the order of the plan."""
 
@@ -68,25 +78,27 @@ class SpeedUp:
         busy: dict[str, float] = {}
         tasks: dict[str, int] = {}
         for each in stretches:
-            busy[each.worker] = busy.get(each.worker, 0.0) + each.seconds
+            busy[each.worker] = busy.get(each.worker, 0.0) + each.spent
             tasks[each.worker] = tasks.get(each.worker, 0) + 1
         stages = {each.task: each.seconds for each in stretches if each.task}
-        return cls(_wall(stretches), tasks, busy, _most_at_once(stretches), stages)
+        workers = _most_at_once([(each, 1) for each in stretches])
+        cores = _most_at_once([(each, each.cores) for each in stretches])
+        return cls(_wall(stretches), tasks, busy, workers, cores, stages)
 
     @property
     def serial(self) -> float:
-        """Seconds of all tasks, one after another."""
+        """Processor seconds of all tasks."""
         return sum(self.busy.values())
 
     @property
     def factor(self) -> float:
-        """How many times shorter the run was than its tasks one after another."""
+        """Processor seconds over wall time."""
         return self.serial / self.wall if self.wall > 0 else 1.0
 
     @property
     def efficiency(self) -> float:
-        """Share of the workers' time that went into tasks."""
-        return self.factor / max(1, self.workers)
+        """Share of the cores' time that went into tasks."""
+        return self.factor / max(1, self.cores)
 
     def csv(self) -> str:
         """Return a line for all workers together, and one for each.
@@ -121,7 +133,14 @@ def _share_lines(stages: Mapping[str, float]) -> str:
 def stretches_of(records: Iterable[tuple[str, Record]]) -> list[Stretch]:
     """Return who did which task when, of tasks by name; of old records it is not known."""
     return [
-        Stretch(f"{record.host} {record.pid}", record.began, record.seconds, name)
+        Stretch(
+            f"{record.host} {record.pid}",
+            record.began,
+            record.seconds,
+            name,
+            record.processor,
+            record.cores,
+        )
         for name, record in records
         if record.began is not None
     ]
@@ -156,10 +175,10 @@ def _wall(stretches: Sequence[Stretch]) -> float:
     return total
 
 
-def _most_at_once(stretches: Sequence[Stretch]) -> int:
-    """Count the tasks that ran at the same time, at most."""
-    turns = [(each.began, 1) for each in stretches] + [
-        (each.ended, -1) for each in stretches
+def _most_at_once(weighed: Sequence[tuple[Stretch, int]]) -> int:
+    """Add up the weights of the tasks that ran at the same time, at most."""
+    turns = [(each.began, weight) for each, weight in weighed] + [
+        (each.ended, -weight) for each, weight in weighed
     ]
     most = now = 0
     # An end comes before a beginning at the same moment.

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,11 +56,18 @@ def _done(
 ) -> Record:
     """Call the function of a task."""
     extra = {"report": report} if "report" in inspect.signature(function).parameters else {}
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), _processor_seconds()
     with written() as paths:
         result = function(folder, **task.arguments, **extra)
-    seconds = time.perf_counter() - began
-    return Record.of(fingerprint, result, seconds, facts_of(folder, paths))
+    seconds, spent = time.perf_counter() - began, _processor_seconds() - spent
+    return Record.of(
+        fingerprint, result, seconds, facts_of(folder, paths), processor=max(0.0, spent)
+    )
+
+
+def _processor_seconds() -> float:
+    """Return what this process and its children that ended have spent so far."""
+    return sum(os.times()[:4])
 
 
 def _reporting(files: TaskFiles, listen: Report | None) -> Report:

@@ -166,6 +166,10 @@ def _chosen(choice: Mapping[str, Any], searched: Sequence[str]) -> str:
     return " and ".join(said[name] for name in searched)
 
 
+_GAIN = 0.8
+"""Speed-up below which most of the time went into starting and waiting."""
+
+
 def speed_words(table: Table) -> str:
     """Say what the cells cost one after another, and what they took.
 
@@ -173,11 +177,17 @@ def speed_words(table: Table) -> str:
     --------
     >>> speed_words({"serial_seconds": 90, "wall_seconds": 45, "speed_up": 2})
     'serial sum 1.50 min, wall time 45.00 s, speed-up 2.0'
+    >>> speed_words({"serial_seconds": 1, "wall_seconds": 4, "speed_up": 0.25})
+    'serial sum 1.00 s, wall time 4.00 s, too small to gain from more cores'
     """
     serial, wall = _time(table["serial_seconds"]), _time(table["wall_seconds"])
     text = f"serial sum {serial}, wall time {wall}"
     speed = table["speed_up"]
-    return text if speed is None else f"{text}, speed-up {speed:.1f}"
+    if speed is None:
+        return text
+    if speed < _GAIN:
+        return f"{text}, too small to gain from more cores"
+    return f"{text}, speed-up {speed:.1f}"
 
 
 def _time(seconds: float) -> str:
