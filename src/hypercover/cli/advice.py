@@ -14,8 +14,10 @@ _KEYS = {
     "--label-field": "scene.label_field",
     "--label-variable": "scene.label_variable",
     "--labels": "scene.labels",
+    "--label-layer": "scene.label_layer",
     "--legend": "scene.legend",
     "--min-pixels": "scene.min_pixels",
+    "--nodata": "scene.nodata",
     "--variable": "scene.variable",
 }
 """What an experiment file calls what other commands take as options."""
