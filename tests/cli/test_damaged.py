@@ -91,7 +91,7 @@ def one_class(fields):
 
 
 def labels_off_the_data(fields):
-    cube = np.where(fields.codes > 0, 0, fields.cube)
+    cube = np.where(fields.codes > 0, np.nan, fields.cube)
     np.save(fields.folder / "cube.npy", cube)
     spoil(fields, scene_path="cube.npy", scene_axes="band,row,col")
 
@@ -434,5 +434,8 @@ def test_values_too_large_to_compute_with(fields, call, tmp_path, trained, words
              "MODEL": trained}  # fmt: skip
     out = str(tmp_path / "out")
     answer = call(*(named.get(word, word.replace("OUT", out)) for word in words))
-    assert f"holds values up to {largest:.3g} in size" in answer.sentence
+    # So large a value far from all others is noted as a likely fill before it is refused.
+    assert answer.code == 2
+    assert f"holds values up to {largest:.3g} in size" in answer.err
+    assert "Traceback" not in answer.err
     assert not Path(out).with_suffix(".tif").exists()

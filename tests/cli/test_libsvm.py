@@ -361,7 +361,8 @@ def test_a_model_on_image_features_writes_what_its_machines_see(
     fields.experiment.write_text(yaml.safe_dump(document))
     run = tmp_path / "run"
     assert call("run", fields.experiment, "-o", run).code == 0
-    model = run / "models" / "svm"
+    # The model of the split: the one beside it was trained on all labelled pixels.
+    model = run / "models" / "svm" / "split"
     assert write("--model", model, "--split", run / "split.tif").code == 0
     _, values = read_libsvm(tmp_path / "f-training.el", 4)
     # The machines see standardised features of the training pixels.

@@ -36,7 +36,7 @@ def experiment_called(
         If ``--data`` or ``--scene`` is given where the scene is named already, or
         the experiment could run on no scene at all.
     """
-    from hypercover.experiment.checking import without_unfit_parts
+    from hypercover.experiment.checking import check_machine, without_unfit_parts
     from hypercover.experiment.named import CHOICES, NAMED
     from hypercover.experiment.reading import load_experiment
 
@@ -51,6 +51,7 @@ def experiment_called(
             )
         read = load_experiment(experiment, overrides)
         if named:
+            check_machine(becomes(read) if becomes else read)
             read = without_unfit_parts(read)
             for note in read.notes:
                 say(f"Note: {note}", err=True)

@@ -372,7 +372,8 @@ def fill_note(cube: xr.DataArray) -> str | None:
         [(slice(rows), slice(cols))] if whole else _along_border(rows, cols)
     ):
         piece = cube.isel(band=few, y=down, x=across)
-        values = piece.values
+        # Band by band: readers hold all that lies between the bands they are asked for.
+        values = np.stack([piece[band].values for band in range(len(few))])
         valid = valid_pixels(piece, values)
         edge = np.ones(valid.shape, dtype=bool)
         if whole:

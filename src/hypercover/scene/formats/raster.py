@@ -393,9 +393,10 @@ def read_window(
     with opened(path) as dataset:
         inside = numbers or range(1, dataset.count + 1)
         # Of a VRT the bands may differ in type: all become what can hold each of them.
-        dtype = np.result_type(*(dataset.dtypes[number - 1] for number in inside))
+        dtypes = dataset.dtypes
+        dtype = np.result_type(*(dtypes[number - 1] for number in inside))
         asked = [inside[band] for band in bands]
-        if len({dataset.dtypes[number - 1] for number in asked}) == 1:
+        if len({dtypes[number - 1] for number in asked}) == 1:
             block: npt.NDArray[np.generic] = dataset.read(asked, window=window)
         else:
             each = [dataset.read(number, window=window).astype(dtype) for number in asked]

@@ -258,7 +258,7 @@ def _read(
 
     _check_file(path)
     try:
-        layer = _layer(path, vector_layers(path), asked)
+        layer = _layer(path, vector_layers(path), asked, chosen=not bare)
         for encoding in _encodings(path):
             try:
                 info = _checked(path, vector_info(path, layer, encoding))
@@ -349,8 +349,13 @@ def _refuse_lines(path: Path, geometries: npt.NDArray[np.object_]) -> None:
         )
 
 
-def _layer(path: Path, layers: npt.NDArray[np.object_], asked: str | None) -> str | None:
-    """Return the layer with shapes, or None of none: tables such as styles are no rivals."""
+def _layer(
+    path: Path, layers: npt.NDArray[np.object_], asked: str | None, *, chosen: bool
+) -> str | None:
+    """Return the layer with shapes, or None of none: tables such as styles are no rivals.
+
+    ``chosen`` tells whether people can choose the layer.
+    """
     found = [str(name) for name, kind in layers if kind is not None]
     if asked is not None:
         if asked in found:
@@ -360,9 +365,13 @@ def _layer(path: Path, layers: npt.NDArray[np.object_], asked: str | None) -> st
             f"{listed(found) or 'none'}."
         )
     if len(found) > 1:
+        remedy = "save the one that is meant as a file of its own"
+        if chosen:
+            remedy = (
+                "name the one that is meant with --label-layer NAME (scene.label_layer)"
+            )
         raise LabelError(
-            f"{path} holds {len(found)} layers with shapes; name the one that is meant with "
-            f"--label-layer NAME (scene.label_layer), one of: {listed(found, 40)}."
+            f"{path} holds {len(found)} layers with shapes; {remedy}: {listed(found, 40)}."
         )
     return found[0] if found else None
 
