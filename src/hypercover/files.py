@@ -21,6 +21,7 @@ from hypercover.errors import OutputError
 __all__ = [
     "DRAFT",
     "DamageError",
+    "adopt",
     "atomic",
     "check_local",
     "check_writable",
@@ -358,6 +359,12 @@ def written() -> Iterator[set[Path]]:
     finally:
         # By identity: two empty sets are equal.
         _watchers[:] = [one for one in _watchers if one is not paths]
+
+
+def adopt(path: str | Path) -> None:
+    """Put a file on the lists of `written` as if it had been: what was written rests on it."""
+    for watcher in _watchers:
+        watcher.add(Path(path).absolute())
 
 
 def disown(*paths: str | Path) -> None:

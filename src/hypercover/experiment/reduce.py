@@ -24,7 +24,7 @@ from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
 from hypercover.experiment.summary import best_model, never_predicted_notes, summarise
 from hypercover.experiment.task_kinds import REGISTRY
-from hypercover.files import disown, write_sealed, write_text
+from hypercover.files import adopt, disown, write_sealed, write_text
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles, result_of
 from hypercover.jobs.speedup import speed_up
@@ -81,6 +81,8 @@ def reduce_run(folder: Path, *, models: Sequence[str] | None = None) -> dict[str
     _write_confusion(run, metrics)
     _write_curves(run, experiment)
     _draw(run, metrics, Legend.from_json(legend))
+    # The report shows it beside the figures that it led to.
+    adopt(run.experiment)
     if models is not None:
         # They hold until the figures of all models are written in their place.
         disown()
