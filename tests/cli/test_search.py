@@ -173,7 +173,7 @@ def test_a_spoilt_search_spoils_no_report_unsaid(call, grid, tmp_path):
     ):
         (folder / "search.json").write_bytes(content)
         said = call("report", folder).sentence
-        assert "search.json is not what a run leaves" in said
+        assert "search.json was changed or damaged" in said
         assert "search the experiment again" in said
     assert call("search", path, "-o", folder).code == 0
     assert call("report", folder).code == 0

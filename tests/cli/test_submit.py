@@ -184,7 +184,7 @@ def test_a_time_that_was_measured_is_not_shared_out_again(call, fields):
         "--cpus", 10, "--array-chunk", 1,
     )  # fmt: skip
     assert "of up to 1 h 30 min by the estimates" in said.out
-    assert "Each element is given 10 cores, 2.0 GiB, 04:31:00." in said.out
+    assert "Each element is given 10 cores, 2.0 GiB, 04:30:00." in said.out
 
 
 def test_each_process_of_a_network_is_given_its_memory(call, fields):

@@ -296,3 +296,14 @@ def test_profiles_of_whole_numbers_hold_zero(land):
     stack = Chain.parse("esdap:area=9").fit_transform(scene)
     assert np.isfinite(stack.cube.values).all()
     assert stack.valid.all()
+
+
+@pytest.mark.parametrize(
+    "largest", [np.int32(2**31 - 1), np.uint64(2**64 - 1), np.float32(3.4028235e38)]
+)
+def test_the_largest_value_of_a_type_is_named_as_it_is(largest):
+    """Rounded to six digits it would lie beyond its type."""
+    values = np.full((1, 1, 2), largest)
+    values[..., 1] = 0
+    note = fill_note(xr.DataArray(values, dims=("band", "y", "x")))
+    assert str(largest) in note or f"{float(largest):.8g}" in note

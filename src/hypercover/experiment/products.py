@@ -98,9 +98,10 @@ def check_kept(folder: Path, *patterns: str) -> None:
     for name in sorted(wanted & known.keys()):
         file = folder / name
         if not any(is_as_left(file, size, digest) for size, digest in known[name]):
+            again = "search" if name.startswith("search") else "run"
             raise CallError(
-                f"{file} was changed or damaged since the run made it; run the experiment "
-                "again, which makes it anew."
+                f"{file} was changed or damaged since the run made it; {again} the "
+                "experiment again, which makes it anew."
             )
 
 

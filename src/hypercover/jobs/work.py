@@ -35,6 +35,8 @@ def do_task(
     if files.read_record(fingerprint) is not None:
         return None
     try:
+        # One that no longer holds would be taken for this one's, if its files have their sizes.
+        files.result.unlink(missing_ok=True)
         files.forget()
         function = plan.registry[task.kind].load()
         record = _done(function, task, fingerprint, Path(folder), _reporting(files, report))

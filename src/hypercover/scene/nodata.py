@@ -411,8 +411,11 @@ class _Fill:
 
 def _text(value: Any) -> str:
     """Write a value in as few digits as tell it in its type."""
-    digits = (f"{float(value):.{count}g}" for count in range(6, 18))
-    return next(text for text in digits if type(value)(float(text)) == value)
+    if value.dtype.kind in "iub":
+        return str(int(value))
+    digits = [f"{float(value):.{count}g}" for count in range(6, 18)]
+    with np.errstate(over="ignore"):
+        return next(text for text in digits if type(value)(float(text)) == value)
 
 
 def _along_border(rows: int, cols: int) -> list[tuple[slice, slice]]:
