@@ -126,17 +126,24 @@ def test_the_calibration_is_that_of_the_confidence_map(desk, scene, finished, mo
     assert sum(row["count"] for row in told["bins"]) == test.sum()
     assert told["abstention"][-1]["accuracy"] == pytest.approx(right.mean())
     beside = finished.metrics["beside"]["random"]["models"][model]["calibration"]
-    # the random split beside sets no validation pixels aside, the SVM has no probabilities
-    assert (beside["proposed"], beside["fitted_on"]) == (None, 0)
-    assert (told["proposed"] is None) == (model == "svm")
-    if told["proposed"] is not None:
-        assert told["fitted_on"] == np.sum(parts == VALIDATION)
-        assert 0 < told["patches"] < 30
-    # and a few blocks are too few to use what they ask for
+    # The random split beside sets no validation pixels aside: only what trains in no time
+    # holds training pixels out in folds.
+    cheap = model != "cnn"
+    assert (beside["proposed"] is not None) == (beside["fitted_on"] > 0) == cheap
+    part = "train" if cheap else "validation"
+    assert told["fitted_on"] == np.sum(
+        parts == {"train": TRAIN, "validation": VALIDATION}[part]
+    )
+    assert told["by"] == ("folds" if cheap else "validation")
+    assert told["proposed"] is not None
+    assert 0 < told["patches"] < 30
+    # A few blocks are too few to use what they ask for, but for an SVM, whose own
+    # confidence is no probability.
     card = json.loads((finished.folder / "models" / model / "model.json").read_text())[
         "card"
     ]
-    assert card["temperature"] is told["temperature"] is None
+    used = told["proposed"] if model == "svm" else None
+    assert card["temperature"] == told["temperature"] == used
 
 
 def test_the_confusion_table_is_that_of_the_metrics(finished):
@@ -262,7 +269,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(desk, finished):
         assert f"Map: {finished.folder}/maps/{model}.tif\n" in finished.out
     assert f"Report: {finished.folder}/report.html\n" in finished.out
     assert "Note: 1," in finished.out
-    assert "Note: The validation pixels lie in" in finished.out
+    assert "Note: The held-out pixels lie in 9 separate patches" in finished.out
     assert "Confidence off under blocks by: cnn" in finished.out
     assert "done" not in finished.out
     lines = finished.err.splitlines()

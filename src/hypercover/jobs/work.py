@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def do_task(
         return None
     try:
         # One that no longer holds would be taken for this one's, if its files have their sizes.
-        files.result.unlink(missing_ok=True)
+        with suppress(OSError):
+            files.result.unlink(missing_ok=True)
         files.forget()
         function = plan.registry[task.kind].load()
         record = _done(function, task, fingerprint, Path(folder), _reporting(files, report))
