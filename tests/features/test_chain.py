@@ -217,7 +217,7 @@ def test_how_many_features_there_will_be_is_known_before(textured):
 def test_a_fill_value_that_the_file_does_not_name_is_no_measurement(placed, chain, fill):
     cube = np.random.default_rng(0).random((4, 9, 8))
     cube[:, :3] = fill
-    with pytest.raises(SceneError, match="let the file name them"):
+    with pytest.raises(SceneError, match="which are no measurements"):
         Chain.parse(chain).fit_transform(placed(cube))
 
 

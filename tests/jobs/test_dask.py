@@ -398,7 +398,10 @@ def test_another_user_runs_no_code_on_workers_of_a_batch_system(
             assert intruded(address) == intruded(address, "own") == "refused"
             task = plan.task("s2")
             executor.submit(task)
-            until(lambda: executor.wait(1.0) or executor.state(task) is State.DONE)
+            until(
+                lambda: executor.wait(1.0) or executor.state(task) is State.DONE,
+                seconds=240.0,
+            )
             assert executor.state(task) is State.DONE
         finally:
             executor.close()
