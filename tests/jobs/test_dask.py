@@ -374,6 +374,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, registry,
     assert all(marks(folder)[f"square {name[1:]}"] == 1 for name in finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["torque", "pro"])
 def test_another_user_runs_no_code_on_workers_of_a_batch_system(
     tmp_path, registry, intruded, monkeypatch, dialect

@@ -46,8 +46,8 @@ def unused_value(scene: Scene, inside: npt.NDArray[np.bool_]) -> int | None:
     --------
     >>> import xarray as xr
     >>> cube = xr.DataArray(np.arange(4, dtype="u1").reshape(1, 2, 2), dims=("band", "y", "x"))
-    >>> unused_value(Scene(cube), np.ones((2, 2), bool))
-    0
+    >>> unused_value(Scene(cube), np.ones((2, 2), bool)), unused_value(Scene(cube + 1), cube[0] > 0)
+    (255, 0)
     """
     dtype = scene.cube.dtype.newbyteorder("=")
     limits = np.iinfo(dtype)

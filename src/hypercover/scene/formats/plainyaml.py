@@ -100,8 +100,8 @@ def explained_yaml(error: yaml.YAMLError) -> str:
     >>> try:
     ...     plain_yaml("a: !!set {b}")
     ... except yaml.YAMLError as error:
-    ...     print(explained_yaml(error)[:59])
-     at line 1: a value of the YAML type 'set' is not allowed;
+    ...     print(explained_yaml(error).partition(";")[0].strip())
+    at line 1: a value of the YAML type 'set' is not allowed
     """
     where = getattr(error, "problem_mark", None)
     line = f" at line {where.line + 1}" if where else ""
