@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+import xarray as xr
 
 from hypercover.scene.bands import select_bands
 from hypercover.scene.reading import open_scene
+from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import from_tags, to_nanometres, widths_in_nm
+from hypercover.scene.writing import write_scene
 
 NM = [450.5, 550.25, 650.0, 850.0, 1400.0, 2200.0]
 FINE = [379.027, 379.663, 380.3, 380.936, 381.573, 382.209]
@@ -218,3 +221,14 @@ def test_water_absorption_works_on_what_was_taken(tmp_path):
     tags = {"wavelength": braced(NM), "wavelength_units": "Micrometers"}
     scene = open_scene(image(tmp_path / "a.tif", whole=tags))
     assert select_bands(scene, drop="water-absorption").bands.tolist() == [1, 2, 3, 4, 6]
+
+
+def test_an_image_of_our_own_does_not_contradict_itself(tmp_path):
+    """GDAL's tags hold nine digits: of 1130 nm fewer decimals than of 400 nm."""
+    cube = xr.DataArray(np.ones((24, 3, 3), np.float32), dims=("band", "y", "x"))
+    waves = np.linspace(400, 2500, 24)
+    scene = Scene(cube.assign_coords(wavelength=("band", waves)))
+    write_scene(scene, tmp_path / "a.tif")
+    back = open_scene(tmp_path / "a.tif")
+    np.testing.assert_array_equal(back.wavelengths, waves)
+    assert not [note for note in back.notes if "differ from" in note]

@@ -261,6 +261,8 @@ class _Source:
     """In nm (band,)."""
     exact: float
     """Nm that the last written digit stands for."""
+    rounded: Values
+    """Nm that each may be apart from what was rounded to as many significant digits (band,)."""
     widths: Values | None = None
     """In nm (band,)."""
     notes: tuple[str, ...] = ()
@@ -285,11 +287,16 @@ def _source(
     if centres is None:
         return None, notes
     steps = [10.0 ** int(one.as_tuple().exponent) for one in written if one.is_finite()]
-    exact = float((np.array(steps) * centres / numbers).min())
+    factor = centres / numbers
+    exact = float((np.array(steps) * factor).min())
+    digits = max(len(one.as_tuple().digits) for one in written)
+    with np.errstate(divide="ignore"):
+        last = 10.0 ** (np.floor(np.log10(np.abs(numbers))) - digits + 1)
     width, more = (
         (None, ()) if widths is None else widths_in_nm(widths, numbers, centres, width_unit)
     )
-    return _Source(place, centres, exact, width, (*notes, *more)), ()
+    rounded = np.maximum(exact, last * factor)
+    return _Source(place, centres, exact, rounded, width, (*notes, *more)), ()
 
 
 def _decimal(text: str) -> Decimal:
@@ -369,8 +376,8 @@ def _most_exact(sources: Sequence[_Source]) -> tuple[_Source | None, tuple[str, 
     first, notes = sources[0], []
     best = first
     for other in sources[1:]:
-        apart = np.abs(other.centres - first.centres).max()
-        if apart > 0.51 * (other.exact + first.exact):
+        apart = np.abs(other.centres - first.centres)
+        if (apart > 0.51 * (other.rounded + first.rounded)).any():
             notes.append(
                 f"Wavelengths in {other.place} differ from those in {first.place}, which were "
                 "taken."
