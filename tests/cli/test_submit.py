@@ -274,7 +274,10 @@ def test_one_folder_takes_one_submission_at_a_time(call, fields, login_node):
         for words in (["submit", fields.experiment, "-o", folder, *WITHOUT],
                       ["run", fields.experiment, "-o", folder], ["resume", folder]):  # fmt: skip
             assert f"The jobs {job} are at work in" in call(*words).sentence
-        assert "1-scene waits: BeginTime" in call("status", folder).out
+        # Slurm gives a reason once its scheduler has looked at the job.
+        login_node.wait(
+            lambda: "1-scene waits: BeginTime" in call("status", folder).out, 60
+        )
         # an experiment that is changed after it was submitted
         path = folder / "experiment.yaml"
         document = yaml.safe_load(path.read_text())
