@@ -374,39 +374,78 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, registry,
     assert all(marks(folder)[f"square {name[1:]}"] == 1 for name in finished)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dialect", ["torque", "pro"])
-def test_another_user_runs_no_code_on_workers_of_a_batch_system(
-    tmp_path, registry, intruded, monkeypatch, dialect
-):
-    """On a stand-in for PBS; what Slurm makes of it is in ``test_dask_slurm.py``."""
-    plan = squares(registry)
-    plan.save(tmp_path)
-    settings = {"interface": "lo"}
-    where = {"torque": "pbs-torque", "pro": "pbs-pro"}[dialect]
-    executor = DaskExecutor(where, workers=1, memory="1GiB", settings=settings)
+@pytest.fixture(params=["torque", pytest.param("pro", marks=pytest.mark.slow)])
+def pbs(request, monkeypatch):
+    """A stand-in for PBS; what Slurm makes of workers is in ``test_dask_slurm.py``."""
+    monkeypatch.setattr(dask_cluster, "_ASK", 0.2)
+    monkeypatch.setattr(dask_cluster, "_ADAPT", 0.2)
+    monkeypatch.setattr("hypercover.jobs.dask._LOOK", 0.2)
     with (
         TemporaryDirectory(prefix="pbs-") as home,
-        pbs_double(Path(home) / "d", dialect) as double,
+        pbs_double(Path(home) / "d", request.param) as double,
     ):
         monkeypatch.setenv("PATH", double.path)
-        executor.open(plan, tmp_path, lambda *_said: None)
-        try:
-            keys = list((tmp_path / "tasks" / "dask").glob(".dask-jobqueue.worker.*"))
-            assert len(keys) == 3
-            assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
-            address = executor._cluster.client.scheduler.address
-            assert intruded(address) == intruded(address, "own") == "refused"
-            task = plan.task("s2")
-            executor.submit(task)
-            until(
-                lambda: executor.wait(1.0) or executor.state(task) is State.DONE,
-                seconds=240.0,
-            )
-            assert executor.state(task) is State.DONE
-        finally:
-            executor.close()
+        yield double
+
+
+def on(pbs, **wishes):
+    """Return an executor whose one worker is a job of PBS."""
+    where = f"pbs-{pbs.dialect}"
+    settings = {"interface": "lo"}
+    wanted = Wanted(**wishes)
+    return DaskExecutor(where, workers=1, memory="1GiB", wanted=wanted, settings=settings)
+
+
+def test_another_user_runs_no_code_on_workers_of_a_batch_system(
+    tmp_path, registry, intruded, pbs
+):
+    plan = squares(registry)
+    plan.save(tmp_path)
+    executor = on(pbs)
+    executor.open(plan, tmp_path, lambda *_said: None)
+    try:
+        keys = list((tmp_path / "tasks" / "dask").glob(".dask-jobqueue.worker.*"))
+        assert len(keys) == 3
+        assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
+        address = executor._cluster.client.scheduler.address
+        assert intruded(address) == intruded(address, "own") == "refused"
+        task = plan.task("s2")
+        executor.submit(task)
+        until(lambda: executor.wait(1.0) or executor.state(task) is State.DONE, 60.0)
+        assert executor.state(task) is State.DONE
+    finally:
+        executor.close()
     assert not list((tmp_path / "tasks" / "dask").glob(".dask-jobqueue.worker.*"))
+
+
+def test_workers_whose_jobs_end_at_once_are_asked_for_three_times(tmp_path, registry, pbs):
+    """dask-jobqueue would wait for them for ever."""
+    said = (
+        rf"3 jobs of Dask's workers on pbs-{pbs.dialect} ended one after another before any "
+        r"did a task; the last, 3, printed: .*the module Nope cannot be loaded on .*; its "
+        rf"log is in {tmp_path}/tasks/dask\."
+    )
+    with pytest.raises(RunError, match=said):
+        run_plan(squares(registry), tmp_path, on(pbs, modules=["Nope"]))
+    assert [words[0] for words in pbs.calls].count("qsub") == 3
+    assert pbs.left() == []
+
+
+def test_workers_whose_jobs_are_refused_are_asked_for_three_times(tmp_path, registry, pbs):
+    pbs.refused = lambda _script: True
+    said = r"qsub refuses the jobs .* \(qsub: would exceed the limit of jobs of a user\);"
+    with pytest.raises(RunError, match=said):
+        run_plan(squares(registry), tmp_path, on(pbs))
+    assert [words[0] for words in pbs.calls].count("qsub") == 3
+
+
+def test_a_worker_whose_job_ended_once_is_sent_again(tmp_path, registry, pbs, monkeypatch):
+    broken = tmp_path / "broken"
+    broken.touch()
+    lines = [f"[ ! -e {broken} ] || {{ rm {broken}; exit 1; }}"]
+    monkeypatch.setattr(dask_cluster, "module_lines", lambda _modules: lines)
+    assert run_plan(squares(registry), tmp_path, on(pbs))["sum"] == 5
+    assert len(pbs.begun) == 2
 
 
 def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):

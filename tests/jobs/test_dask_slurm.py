@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hypercover.errors import RunError
 from hypercover.jobs.dask import DaskExecutor
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import TaskFiles
@@ -38,12 +39,12 @@ def plan_of(registry):
     return Plan((*tasks, Task("sum", "total", {"parts": list(names)}, names)), registry)
 
 
-def workers(count):
+def workers(count, **wishes):
     return DaskExecutor(
         "slurm",
         workers=count,
         memory="400MiB",
-        wanted=Wanted(partition="main", cpus=2, time="10min"),
+        wanted=Wanted(partition="main", cpus=2, time="10min", **wishes),
         settings={"interface": "lo"},
     )
 
@@ -135,8 +136,22 @@ def test_every_result_arrives_once_whoever_dies(
     cluster.wait(lambda: not cluster.call("squeue", "-h", "-t", "running,pending"), 60)
 
 
-def test_another_user_runs_no_code_on_the_workers(cluster, registry, tmp_path, intruded):
-    plan, executor = plan_of(registry), workers(1)
+def test_workers_whose_jobs_end_at_once_are_asked_for_three_times(
+    cluster, shared_tasks, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hypercover.jobs.dask_cluster._ASK", 1.0)
+    said = (
+        r"3 jobs of Dask's workers on slurm ended one after another before any did a task; "
+        r"the last, \d+, printed: .*the module Nope cannot be loaded on "
+    )
+    with pytest.raises(RunError, match=said):
+        run_plan(plan_of(shared_tasks), tmp_path, workers(1, modules=["Nope"]))
+
+
+def test_another_user_runs_no_code_on_the_workers(
+    cluster, shared_tasks, tmp_path, intruded
+):
+    plan, executor = plan_of(shared_tasks), workers(1)
     plan.save(tmp_path)
     executor.open(plan, tmp_path, lambda *_said: None)
     try:

@@ -179,19 +179,20 @@ def test_where_jobs_stand_is_read_without_accounting(tmp_path, monkeypatch):
     said = (
         "7|1|COMPLETED|None\n7|2|RUNNING|None\n7|3|PENDING|Resources\n7|4|TIMEOUT|TimeLimit\n"
         "7|5|CANCELLED|None\n7|6|PENDING|(launch failed|requeued held)\n70|1|RUNNING|None\n"
-        "7|N/A|RUNNING|None\n"
+        "8|N/A|RUNNING|None\n"
     )
     program = tmp_path / "squeue"
     program.write_text(f"#!/bin/bash\ncat <<'E'\n{said}E\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert Slurm().states(["7"]) == {
+    assert Slurm().states(["7", "8"]) == {
         ("7", 1): Place(State.DONE, "COMPLETED"),
         ("7", 2): Place(State.RUNNING),
         ("7", 3): Place(State.WAITING, "Resources"),
         ("7", 4): Place(State.FAILED, "TIMEOUT, TimeLimit"),
         ("7", 5): Place(State.CANCELLED, "CANCELLED"),
         ("7", 6): Place(State.WAITING, "(launch failed|requeued held)"),
+        ("8", 1): Place(State.RUNNING),
     }
 
 

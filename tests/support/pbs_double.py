@@ -125,8 +125,11 @@ class PBSDouble:
         if self.dialect == "torque" and not self.jobs.keys() >= set(after):
             return 1, "", "qsub: submit error (Invalid Job Dependency)\n"
         self._last += 1
+        # A server keeps a copy: whoever sent the script may remove it at once.
+        kept = self.home / f"script-{self._last}"
+        kept.write_bytes(script.read_bytes())
         job = _Job(
-            self._last, script, options, limit, count, array, "-h" in words, after,
+            self._last, kept, options, limit, count, array, "-h" in words, after,
             dict.fromkeys(range(1, count + 1), "Q"),
         )  # fmt: skip
         # OpenPBS without a history takes what waits for a job that ended, and drops it.
@@ -235,8 +238,8 @@ class PBSDouble:
                 if word == "Q" and not self._waits(job) and not never and busy < SLOTS:
                     self._begin(job, element)
 
-    def _spool(self, job: _Job, element: int) -> Path:
-        return self.home / f"spool-{job.number}-{element}"
+    def _spool(self, job: _Job, element: int, what: str = "o") -> Path:
+        return self.home / f"spool-{job.number}-{element}.{what}"
 
     def _begin(self, job: _Job, element: int) -> None:
         self.begun.append(job.of(element))
@@ -251,12 +254,16 @@ class PBSDouble:
             for key in ("PYTHONPATH", "OMP_NUM_THREADS")
             if key in os.environ
         }
-        with self._spool(job, element).open("wb") as spool:
+        joined = "-j" in job.options
+        with (
+            self._spool(job, element).open("wb") as spool,
+            self._spool(job, element, "e").open("wb") as errors,
+        ):
             process = subprocess.Popen(
                 ["/bin/bash", job.script],
                 stdin=subprocess.DEVNULL,
                 stdout=spool,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if joined else errors,
                 cwd=self.home,
                 env=own | kept | ({name: str(element)} if job.array else {}),
                 umask=0o077,
@@ -266,14 +273,16 @@ class PBSDouble:
 
     def _deliver(self, job: _Job, element: int) -> None:
         """Bring what an element printed to where its script says."""
-        folder = Path(job.options.get("-o", f"{self.home}/"))
-        name = f"{job.of(element)}.OU"
-        if self.dialect == "torque":
-            name = f"{job.options.get('-N', 'none')}.o{job.number}-{element}"
         mask = int(job.options.get("-W", "umask=0077").removeprefix("umask="), 8)
-        with suppress(OSError):
-            (folder / name).write_bytes(self._spool(job, element).read_bytes())
-            (folder / name).chmod(0o666 & ~mask)
+        for what in "o" if "-j" in job.options else "oe":
+            folder = Path(job.options.get(f"-{what}", f"{self.home}/"))
+            name = f"{job.of(element)}.{'OU' if what == 'o' else 'ER'}"
+            if self.dialect == "torque":
+                name = f"{job.options.get('-N', 'none')}.{what}{job.number}"
+                name += f"-{element}" if job.array else ""
+            with suppress(OSError):
+                (folder / name).write_bytes(self._spool(job, element, what).read_bytes())
+                (folder / name).chmod(0o666 & ~mask)
 
     def run(self) -> None:
         """Serve until the test ends."""
@@ -311,8 +320,10 @@ def _read(script: Path, dialect: str) -> tuple[dict[str, str], float | None, int
     """Read the directives of a script: options, time limit, elements, whether an array."""
     options: dict[str, str] = {}
     for line in script.read_text().splitlines()[1:]:
-        if not line.startswith("#PBS "):
+        if line and not line.startswith("#"):
             break
+        if not line.startswith("#PBS "):
+            continue
         _, option, value = line.split(" ", 2)
         options[option] = f"{options[option]},{value}" if option in options else value
     clock = re.search(r"walltime=(\d+):(\d+):(\d+)", options.get("-l", ""))

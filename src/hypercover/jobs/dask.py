@@ -174,6 +174,8 @@ class DaskExecutor:
             for name, share, what in news:
                 if share is not None:
                     self._progress(name, share, what)
+                    if self._cluster is not None:
+                        self._cluster.worked()
                 elif self._settle(name):
                     changed.append(self._plan.task(name))
             self._look()
@@ -272,7 +274,9 @@ class DaskExecutor:
                 f"The Dask scheduler at {self._where} was lost; what is done stays done: "
                 "start one and run the same command again."
             )
-        if self._workers():
+        workers = self._workers()
+        self._cluster.look(workers)
+        if workers:
             self._since = now
         elif now - self._since > _PATIENCE and self.where not in BATCH:
             raise RunError(

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,17 +15,23 @@ from typing import Any
 
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder
+from hypercover.jobs.batch import BatchSystem
 from hypercover.jobs.batch import asked as asked_of
+from hypercover.jobs.executor import State
 from hypercover.jobs.local import thread_limits
-from hypercover.jobs.pbs import job_name
+from hypercover.jobs.pbs import PBSPro, Torque, job_name
 from hypercover.jobs.script import module_lines, own_umask
 from hypercover.jobs.slurm import Slurm
+from hypercover.jobs.standing import last_lines
 from hypercover.jobs.wanted import Wanted, clock
 
 __all__ = ["BATCH", "Cluster", "Demand", "check_reach", "connect"]
 
 BATCH = {"slurm": "SLURMCluster", "pbs-pro": "PBSCluster", "pbs-torque": "PBSCluster"}
 """Batch systems by name, and the class of dask-jobqueue that serves each."""
+_SYSTEMS: Mapping[str, BatchSystem] = {
+    system.name: system for system in (Slurm(), PBSPro(), Torque())
+}
 _SENDING = {"slurm": "sbatch", "pbs-pro": "qsub", "pbs-torque": "qsub"}
 _AHEAD = "distributed.scheduler.worker-saturation"
 """Tasks that a worker is given at once: with one alone it would wait for the next."""
@@ -39,6 +46,14 @@ _CONNECT = 10.0
 """Seconds in which a scheduler must answer."""
 _END = 10.0
 """Seconds in which a cluster that we started is given time to end."""
+_ADAPT = 2.0
+"""Seconds between looks of Dask's own whether a worker is missing."""
+_ASK = 30.0
+"""Seconds between questions to a batch system how the jobs of workers stand."""
+_ROUNDS = 3
+"""Times that the jobs of all workers may end without any of them doing a task."""
+_SHOWN = 3
+"""Lines of the log of a job that are shown."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,19 +78,143 @@ class Demand:
     """What the run is called, for the names of jobs."""
 
 
+class WorkerJobs:
+    """The jobs of Dask's workers; those that ended without a worker are sent again.
+
+    dask-jobqueue never asks a batch system how a job stands, and waits for ever for a
+    worker whose job ended before the worker reached the scheduler.
+    """
+
+    def __init__(self, where: str, demand: Demand) -> None:
+        self._where, self._logs = where, demand.logs
+        self._most = _ROUNDS * demand.workers
+        self._alive: set[str] = set()
+        self._ended: list[str] = []
+        self._lost: set[str] = set()
+        self._refusals: list[str] = []
+        self._next = time.monotonic() + _ASK
+
+    def job_class(self, base: Any) -> Any:
+        """Return a class of jobs that tells what was sent and what was refused."""
+
+        async def start(job: Any) -> None:
+            try:
+                await base.start(job)
+            except (OSError, RuntimeError, ValueError) as error:
+                said = str(error).rpartition("stderr:")[2]
+                self._refusals.append(" ".join(said.split()))
+                raise
+            self._alive.add(job.job_id)
+
+        return type(base.__name__, (base,), {"start": start})
+
+    def worked(self) -> None:
+        """Note that a worker does a task: what ended before is forgiven."""
+        self._ended, self._refusals = [], []
+
+    def look(self, own: Any) -> None:
+        """Ask now and then how the jobs stand, and have those sent again that ended.
+
+        Raises
+        ------
+        RunError
+            If jobs end, or are refused, again and again and no task is done.
+        """
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _ASK
+        sent = sorted(self._alive.copy())
+        try:
+            places = _SYSTEMS[self._where].states(sent)
+        except HypercoverError as error:
+            _log.debug("How the jobs of Dask's workers stand: %s", error)
+            return
+        waiting = (State.WAITING, State.RUNNING)
+        alive = {job for (job, _), place in places.items() if place.state in waiting}
+        ended = [job for job in sent if job not in alive]
+        # Dask itself replaces a worker that it knew, a little later than it is lost.
+        own.loop.add_callback(_send_again, own, frozenset(self._lost))
+        self._alive.difference_update(ended)
+        self._lost.update(ended)
+        self._ended += ended
+        if len(self._ended) + len(self._refusals) >= self._most:
+            raise RunError(self._sentence())
+
+    def _sentence(self) -> str:
+        """Say that no worker comes to anything, and why as far as it is known."""
+        if not self._ended:
+            return (
+                f"{_SENDING[self._where]} refuses the jobs of Dask's workers again and again "
+                f"({self._refusals[-1]}); change what is asked for, or ask whoever runs the "
+                "cluster."
+            )
+        last = self._ended[-1]
+        words = self._last_words(last)
+        return (
+            f"{len(self._ended)} jobs of Dask's workers on {self._where} ended one after "
+            f"another before any did a task; the last, {last}, "
+            + (f"printed: {words}; its log is" if words else "printed nothing; logs are")
+            + f" in {self._logs or 'the home folder'}."
+        )
+
+    def _last_words(self, job: str) -> str:
+        """Return the last lines that a job printed, errors before anything else."""
+        own = re.compile(rf"(?<!\d){re.split(r'[.[]', job)[0]}(?!\d)")
+        folder = self._logs or Path.home()
+        files = [path for path in folder.glob("[!.]*") if own.search(path.name)]
+        files.sort(key=lambda path: re.search(r"\.(ER|err|e\d+)$", path.name) is None)
+        for path in files:
+            if lines := list(last_lines(path)):
+                return " | ".join(lines[-_SHOWN:])
+        return ""
+
+
+def _send_again(own: Any, lost: frozenset[str]) -> None:
+    """Have an adaptive cluster miss the workers whose jobs ended or were refused."""
+    for name, job in list(own.workers.items()):
+        if job.job_id is None or job.job_id in lost:
+            del own.workers[name]
+
+
 class Cluster:
     """A connection to a scheduler, and the cluster behind it if it was started here."""
 
     def __init__(
-        self, client: Any, where: str, own: Any = None, scratch: Any = None
+        self,
+        client: Any,
+        where: str,
+        own: Any = None,
+        *,
+        scratch: Any = None,
+        jobs: WorkerJobs | None = None,
     ) -> None:
         self.client, self.where = client, where
-        self._own, self._scratch = own, scratch
+        self._own, self._scratch, self._jobs = own, scratch, jobs
 
     @property
     def started_here(self) -> bool:
         """Whether the workers are nobody else's."""
         return self._own is not None
+
+    def worked(self) -> None:
+        """Note that a worker does a task."""
+        if self._jobs is not None:
+            self._jobs.worked()
+
+    def look(self, workers: int) -> None:
+        """See to workers that are missing of those that were started here.
+
+        Parameters
+        ----------
+        workers : how many are connected
+
+        Raises
+        ------
+        RunError
+            If their jobs end again and again and no task is done.
+        """
+        if self._jobs is not None and workers < len(self._own.worker_spec):
+            self._jobs.look(self._own)
 
     def close(self) -> None:
         """Let go of the scheduler, and end what was started for this run."""
@@ -179,7 +318,7 @@ def _local(demand: Demand) -> Cluster:
         raise RunError(
             f"Dask's workers cannot be started on this machine: {error}."
         ) from error
-    return Cluster(_client(own), "this machine", own, scratch)
+    return Cluster(_client(own), "this machine", own, scratch=scratch)
 
 
 def _keys() -> Any:
@@ -220,8 +359,9 @@ def _batch(where: str, demand: Demand) -> Cluster:
     _check_command(where)
     secret = {"security": _keys(), "shared_temp_directory": str(_shared_place(demand))}
     asked = _job_settings(where, demand) | secret | dict(demand.settings)
+    kind, jobs = getattr(dask_jobqueue, BATCH[where]), WorkerJobs(where, demand)
     try:
-        own = getattr(dask_jobqueue, BATCH[where])(**asked)
+        own = kind(**asked, job_cls=jobs.job_class(kind.job_cls))
     except (ValueError, TypeError) as error:
         raise CallError(
             f"The settings for Dask's workers on {where} do not fit: {error}; mend them in "
@@ -233,8 +373,8 @@ def _batch(where: str, demand: Demand) -> Cluster:
         own.close(timeout=_END)
         raise
     # Only an adaptive cluster asks for a worker again that was lost.
-    own.adapt(minimum=demand.workers, maximum=demand.workers, interval="2s", wait_count=1)
-    return Cluster(_client(own), f"{where} (through dask-jobqueue)", own)
+    own.adapt(minimum=demand.workers, maximum=demand.workers, interval=_ADAPT, wait_count=1)
+    return Cluster(_client(own), f"{where} (through dask-jobqueue)", own, jobs=jobs)
 
 
 def _check_taken(where: str, script: str) -> None:

@@ -130,6 +130,8 @@ class Slurm:
         places = {}
         for line in asked(self, ["squeue", *form]).splitlines():
             job, element, word, reason = [*line.split("|", 3), "", "", ""][:4]
+            # A job that is no array has no number.
+            element = "1" if element == "N/A" else element
             if job in jobs and element.isdecimal():
                 state = _STATES.get(word, State.FAILED)
                 said = _reason(word, reason) if state is not State.RUNNING else ""

@@ -12,7 +12,7 @@ from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles
 from hypercover.jobs.submission import Submission, scripts_folder
 
-__all__ = ["TaskStanding", "Word", "standing_of", "with_reasons"]
+__all__ = ["TaskStanding", "Word", "last_lines", "standing_of", "with_reasons"]
 
 Word = Literal["done", "running", "waiting", "failed", "held up", "gone", "open"]
 """``held up``: a task it needs failed or is gone; ``gone``: its job ended and left neither
@@ -101,7 +101,7 @@ def _last_words(folder: Path, submission: Submission, one: TaskStanding) -> str:
     patterns = submission.system.printed(one.place[0], int(element))
     files = [*(path for each in patterns for path in place.glob(each))]
     for path in (*sorted(files), place / f"{array}-{element}.out"):
-        lines = [line for line in _tail(path) if not _IDLE.search(line)]
+        lines = [line for line in last_lines(path) if not _IDLE.search(line)]
         if lines:
             return lines[-1]
     return ""
@@ -115,7 +115,7 @@ _SHOWN = 300
 """Letters of a line that are shown."""
 
 
-def _tail(path: Path) -> Iterable[str]:
+def last_lines(path: Path) -> Iterable[str]:
     """Return the last lines of a file, without signs that a terminal would obey."""
     try:
         with path.open("rb") as opened:
