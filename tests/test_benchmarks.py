@@ -171,6 +171,7 @@ def test_it_runs_on_a_processor(tmp_path):
     assert float(ratio[1]) > 0
 
 
+@pytest.mark.slow
 def test_it_computes_in_mixed_precision_where_that_can_be_had():
     from hypercover.classifiers.precision import computing
 
@@ -183,6 +184,7 @@ def test_it_computes_in_mixed_precision_where_that_can_be_had():
     assert said.count("product of matrices") == 2
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_windows(tmp_path):
     """From two full pieces on: 102 MB more before compression, out of one scene."""
     windows = loaded("windows")
@@ -198,6 +200,7 @@ def test_memory_does_not_grow_with_the_number_of_windows(tmp_path):
     assert many - few < 30e6, f"{many:,} bytes for many windows, {few:,} for few"
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_window_files_runs(tmp_path):
     words = ["--share", "0.001", "--folder", str(tmp_path)]
     call = [sys.executable, str(BENCHMARKS / "windows.py"), *words]

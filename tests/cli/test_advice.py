@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ EVERY = dict(verbs(get_command(app)))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
+@cache
 def advised():
     """All options that sentences of errors and notes name, with the sentence."""
     found = {}
