@@ -114,6 +114,19 @@ def test_four_bands_of_bytes_hold_near_infrared_whatever_gdal_calls_it(tmp_path)
         assert ColorInterp.alpha not in file.colorinterp
 
 
+def test_a_band_named_alpha_that_looks_like_one_is_no_band(cube, hole, tmp_path):
+    alpha = np.where(hole, 0, 255)
+    path = write(tmp_path / "a.tif", np.concatenate([cube, alpha[None]]).astype("int16"))
+    wide = write(tmp_path / "b.tif", np.concatenate([cube, cube[:1]]).astype("int16"))
+    for one in (path, wide):
+        with rasterio.open(one, "r+") as file:
+            file.descriptions = ["red", "green", "blue", "Alpha"]
+    scene = open_scene(path)
+    assert scene.n_bands == 3
+    np.testing.assert_array_equal(scene.valid, ~hole)
+    assert open_scene(wide).n_bands == 4
+
+
 def test_each_band_has_its_own_value(tmp_path):
     """A VRT, as GDAL makes of files that declare different values."""
     values = np.full((2, *SIZE), 50, "int16")
@@ -255,6 +268,7 @@ def land():
         ("float64", -1.7976931348623157e308, "-1.7976931348623157e+308"),
         ("float32", 1e20, "1e+20"),
         ("int32", 12345, "12345"),
+        ("int16", -1, "-1"),
     ],
 )
 def test_fill_at_the_border_is_noted_with_value_count_and_option(dtype, value, text, land):

@@ -86,6 +86,61 @@ class TestUnits:
         assert len(notes[0]) < 200
 
 
+@pytest.mark.parametrize(
+    ("unit", "per_nm"),
+    [
+        ("Wavenumber", 1e7),
+        ("cm-1", 1e7),
+        ("cm⁻¹", 1e7),
+        ("MHz", 299_792_458e3),
+        ("GHz", 299_792_458),
+        ("THz", 299_792.458),
+    ],
+)
+def test_wavenumbers_and_frequencies_are_converted(unit, per_nm):
+    numbers = per_nm / np.array(NM)
+    widths = numbers * 0.01
+    table = from_tags(
+        {
+            "wavelength": braced(numbers),
+            "wavelength units": unit,
+            "fwhm": braced(widths),
+        },
+        [],
+        6,
+    )
+    np.testing.assert_allclose(table.wavelengths, NM, rtol=1e-9)
+    np.testing.assert_allclose(table.fwhm, np.array(NM) * 0.01, rtol=1e-6)
+    assert table.notes == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        braced(f"{nm} nm" for nm in NM),
+        braced(f"{nm / 1e3:.5f}um" for nm in NM),
+        " ".join(map(str, NM)),
+        "; ".join(map(str, NM)),
+    ],
+)
+def test_lists_with_units_or_without_commas(text):
+    table = from_tags({"wavelength": text, "wavelength_units": "Nanometers"}, [], 6)
+    assert table.wavelengths.tolist() == NM
+    assert table.notes == ()
+
+
+@pytest.mark.parametrize("words", ["true,true,false,true,true,true", "1 1 0 1 1 1"])
+def test_bad_bands_in_words_or_without_commas(words):
+    assert from_tags({"bbl": f"{{{words}}}"}, [], 6).bad.tolist() == [0, 0, 1, 0, 0, 0]
+
+
+def test_tags_of_bands_that_carry_their_unit():
+    bands = [{"WAVELENGTH": f"{nm / 1e3:.5f} Micrometers", "FWHM": "10 nm"} for nm in NM]
+    table = from_tags({}, bands, 6)
+    assert table.wavelengths.tolist() == NM
+    assert table.fwhm.tolist() == [10.0] * 6
+
+
 class TestWidths:
     @pytest.mark.parametrize(
         ("widths", "nm"),
@@ -188,6 +243,9 @@ class TestNames:
             [f"X{one}" for one in NM],
             [f"Band {at} ({one})" for at, one in enumerate(NM, 1)],
             [f"B{at} {one - 10}-{one + 10} nm" for at, one in enumerate(NM, 1)],
+            [f"Band {at}: {one * 10:g} Å" for at, one in enumerate(NM, 1)],
+            [f"{1e7 / one!r} cm-1" for one in NM],
+            [f"wavelength={one}" for one in NM],
         ],
     )
     def test_hold_wavelengths(self, tmp_path, names):

@@ -10,7 +10,7 @@ from hypercover.scene.formats.containers import CONTAINERS, open_container
 from hypercover.scene.formats.members import describe
 from hypercover.scene.formats.signature import Kind, kind_of, local_file
 from hypercover.scene.grid import Grid
-from hypercover.scene.labels import check_placement, check_size
+from hypercover.scene.labels import on_grid
 
 __all__ = ["Mask", "area_of"]
 
@@ -48,9 +48,8 @@ def _raster(file: Path, grid: Grid) -> Mask:
     from hypercover.scene.formats.raster import read_layer
 
     layer = read_layer(file, what="area")
-    check_size(layer.values.shape, grid, file, what="area")
-    check_placement(layer.grid, grid, file, what="area")
-    return _marked(layer.values, layer.nodata)
+    values = on_grid(layer.values, layer.grid, grid, file, what="area")
+    return _marked(values, layer.nodata)
 
 
 def _array(file: Path, kind: Kind, grid: Grid) -> Mask:

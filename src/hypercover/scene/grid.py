@@ -32,6 +32,21 @@ class Grid:
         """Whether the grid is tied to the ground by a transform."""
         return self.transform != _UNPLACED
 
+    def flipped(self, *axes: int) -> "Grid":
+        """Return the grid of the same pixels when rows (0) or columns (1) run the other way.
+
+        Examples
+        --------
+        >>> Grid(3, 2, None, (10.0, 0.0, 5.0, 0.0, -10.0, 90.0)).flipped(0).transform
+        (10.0, -0.0, 5.0, 0.0, 10.0, 60.0)
+        """
+        a, b, c, d, e, f = self.transform
+        if 0 in axes:
+            b, c, e, f = -b, c + b * self.rows, -e, f + e * self.rows
+        if 1 in axes:
+            a, c, d, f = -a, c + a * self.cols, -d, f + d * self.cols
+        return Grid(self.rows, self.cols, self.crs, (a, b, c, d, e, f))
+
 
 def grid_of(cube: xr.DataArray) -> Grid:
     """Read the grid of a cube whose georeference is kept the rioxarray way."""

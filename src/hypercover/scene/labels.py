@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,10 @@ __all__ = [
     "listed",
     "match_classes",
     "offset",
+    "on_grid",
 ]
 
+_T = TypeVar("_T", bound=np.generic)
 Codes = npt.NDArray[np.unsignedinteger]
 _APART = 0.01
 """Offset between two grids, in pixels, from which they are different grids."""
@@ -264,6 +266,30 @@ def check_placement(
             f"Pixels of the {what} {source} lie up to {apart:,.2f} pixels beside the image; "
             "resample them to its grid."
         )
+
+
+def on_grid(
+    values: npt.NDArray[_T],
+    found: Grid | None,
+    grid: Grid,
+    source: object,
+    what: str = "labels",
+) -> npt.NDArray[_T]:
+    """Return the values of a raster on the grid of an image, upside down where that lies so.
+
+    Raises
+    ------
+    LabelError
+        If the size differs, or the raster lies elsewhere.
+    """
+    check_size(values.shape, grid, source, what)
+    if found is not None and found.placed and grid.placed:
+        for axes in ((0,), (1,), (0, 1)):
+            turned = found.flipped(*axes)
+            if offset(turned, grid) <= _APART:
+                values, found = np.flip(values, axes), turned
+    check_placement(found, grid, source, what)
+    return values
 
 
 def _same_crs(one: str, other: str) -> bool:

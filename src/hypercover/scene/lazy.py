@@ -63,6 +63,11 @@ class LazyArray(BackendArray):
                        else slice(None) for part in key)  # fmt: skip
         return shown[single]
 
+    def block(self, wanted: Indices) -> npt.NDArray[np.generic]:
+        """Read the block of these indices along each axis as it is shown."""
+        in_file = tuple(wanted[self._order.index(axis)] for axis in range(len(wanted)))
+        return self._fetch(in_file).transpose(self._order)
+
     def reordered(self, axes: Sequence[int]) -> "LazyArray":
         """Return the same array with its axes in another order, still unread."""
         order = [self._order[axis] for axis in axes]
@@ -85,6 +90,16 @@ class LazyArray(BackendArray):
             return block.squeeze(tuple(sorted(gone)))
 
         return LazyArray(shape, self.dtype, fetch, order)
+
+    def viewed(self, dtype: npt.DTypeLike) -> "LazyArray":
+        """Return the same bytes as numbers of another type of this size, still unread."""
+
+        def fetch(wanted: Indices) -> npt.NDArray[np.generic]:
+            block = self._fetch(wanted)
+            return block.astype(block.dtype.newbyteorder("="), copy=False).view(dtype)
+
+        in_file = [self.shape[self._order.index(axis)] for axis in range(len(self._order))]
+        return LazyArray(in_file, dtype, fetch, self._order)
 
     def as_variable_data(self) -> indexing.LazilyIndexedArray:
         """Wrap for xarray, so that selecting stays lazy."""

@@ -31,6 +31,7 @@ __all__ = [
     "fill_note",
     "fill_notes",
     "holdable",
+    "numbers_of",
     "parse_nodata",
     "plain_key",
     "valid_pixels",
@@ -46,7 +47,8 @@ ALL_ZERO, _NONE = "all-zero", "none"
 _VALUES = frozenset({
     "fillvalue", "missingvalue", "missing", "nodata", "nodatavalue", "nodatavalues",
     "nodataval", "dataignorevalue", "ignorevalue", "nullvalue", "novalue", "invalidvalue",
-    "nodatum", "missingdata", "missingdatavalue", "backgroundvalue", "fill",
+    "nodatum", "missingdata", "missingdatavalue", "backgroundvalue", "fill", "fillval",
+    "datafillvalue", "badvalue", "badpixelvalue", "undefinedvalue", "undefvalue",
 })  # fmt: skip
 _RANGES, _LOWEST, _HIGHEST = frozenset({"validrange"}), "validmin", "validmax"
 _MOST = 16
@@ -76,8 +78,14 @@ def plain_key(name: str) -> str:
     return "".join(sign for sign in name.lower() if sign.isalnum())
 
 
-def _numbers(value: object) -> list[float]:
-    """Return the numbers that an attribute holds; none where it is blank or no number."""
+def numbers_of(value: object) -> list[float]:
+    """Return the numbers that an attribute holds; none where it is blank or no number.
+
+    Examples
+    --------
+    >>> numbers_of("{-9999, 0}"), numbers_of([b"-9999"]), numbers_of("none")
+    ([-9999.0, 0.0], [-9999.0], [])
+    """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
@@ -108,7 +116,7 @@ def declared(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[str, Any
     values: list[float] = []
     low, high = -np.inf, np.inf
     for name, value in attrs.items():
-        key, numbers = plain_key(name), _numbers(value)
+        key, numbers = plain_key(name), numbers_of(value)
         if key in _VALUES:
             values += [one for one in numbers if holdable(one, dtype)]
         elif key in _RANGES and len(numbers) == 2:
@@ -479,6 +487,8 @@ def _looks_odd(value: Any, rest: npt.NDArray[Any], *, often: bool) -> bool:
         # A collar is often white; single bright pixels are too.
         limits = np.iinfo(rest.dtype)
         usual |= often and len(rest) > 1 and value in (limits.min, limits.max)
+    # A single value below zero beside none other is no dark pixel.
+    usual |= len(rest) > 1 and number < 0 <= rest.min()
     if often:
         return away > (0 if usual else width)
     return usual and away > (width / 2 if number < 0 else 2 * width)

@@ -24,11 +24,10 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.images import with_known_image
 from hypercover.scene.labels import (
     LabelMap,
-    check_placement,
-    check_size,
     legend_of,
     listed,
     match_classes,
+    on_grid,
 )
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import Given, NoData, fill_note, parse_nodata, with_nodata
@@ -270,9 +269,7 @@ def _raster_labels(file: Path, grid: Grid) -> LabelMap:
     from hypercover.scene.formats.rasterlabels import read_raster_labels
 
     found = read_raster_labels(file)
-    check_size(found.codes.shape, grid, file)
-    check_placement(found.grid, grid, file)
-    return found
+    return replace(found, codes=on_grid(found.codes, found.grid, grid, file), grid=grid)
 
 
 def _labelled(scene: Scene, found: LabelMap, table: Legend | None) -> Scene:

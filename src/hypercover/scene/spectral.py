@@ -49,7 +49,12 @@ _FACTORS = {
 _READINGS = {1.0: "nm", 1e3: "micrometres", 1e9: "metres", 1e-3: "picometres",
              1e6: "millimetres"}  # fmt: skip
 """Units that wavelengths are tried in where none is given or the given one cannot be."""
-_NO_LENGTH = {"index", "wavenumber", "ghz", "mhz", "cm-1"}
+_PER_NM = {
+    **dict.fromkeys(("wavenumber", "wavenumbers", "cm-1", "cm^-1", "cm⁻¹", "1/cm", "percm"), 1e7),
+    "mhz": 299_792_458e3, "ghz": 299_792_458.0, "thz": 299_792.458,
+}  # fmt: skip
+"""What divided by a wavenumber or a frequency in vacuum is the wavelength in nm."""
+_NO_LENGTH = {"index"}
 _MOST_NUMBER = 2**31
 """Band numbers below this are believed."""
 _LEAST_NM, _MOST_NM = 100.0, 100_000.0
@@ -59,7 +64,8 @@ _LEAST_WIDTH_NM = 0.05
 _NARROW = 0.5
 """Nm below which a width is doubted where the bands lie fifty times as far apart."""
 _UNIT_WORD = (
-    r"(?P<unit>nanomet(?:er|re)s?|micromet(?:er|re)s?|microns?|nm|um|µm|μm|angstroms?)"
+    r"(?P<unit>nanomet(?:er|re)s?|micromet(?:er|re)s?|microns?|nm|um|µm|μm|angstroms?|"
+    r"[\u00c5\u212b]|cm(?:-1|\^-1|⁻¹)|thz|ghz)"
 )
 _NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _IN_NAME = re.compile(
@@ -67,7 +73,11 @@ _IN_NAME = re.compile(
     r"(?![a-z])",
     re.IGNORECASE,
 )
-_BARE = re.compile(rf"(?:[a-z]+[\s_]*\d+[\s_]*)?\(\s*({_NUMBER})\s*\)|x?({_NUMBER})", re.I)
+_BARE = re.compile(
+    rf"(?:[a-z]+[\s_]*\d+[\s_]*)?\(\s*({_NUMBER})\s*\)|"
+    rf"(?:x|(?:wavelength|lambda|wl|wvl)[\s_:=]*)?({_NUMBER})", re.I,
+)  # fmt: skip
+_WITH_UNIT = re.compile(rf"({_NUMBER})\s*{_UNIT_WORD}", re.IGNORECASE)
 _COUNTED = re.compile(r"(?:band|b|channel|ch|layer)?[\s_#]*\d*[\s_:(),.\-]*", re.IGNORECASE)
 _YEARS = (1900, 2100)
 """Whole numbers between these name the years of a series rather than wavelengths."""
@@ -137,6 +147,8 @@ def to_nanometres(
     ('Wavelengths carry no unit and were taken as micrometres.',)
     >>> to_nanometres([450.5, 2200], "Micrometers")[0].tolist()
     [450.5, 2200.0]
+    >>> to_nanometres([25000, 10000], "Wavenumber")[0].tolist()
+    [400.0, 1000.0]
     """
     numbers = np.asarray(values, dtype=np.float64)
     known = _plain_unit(unit)
@@ -145,10 +157,18 @@ def to_nanometres(
     if known in _NO_LENGTH:
         told = shortened(unit or "", 40)
         return None, (f"Band positions in the unit {told!r} are no wavelengths.",)
-    factor = _FACTORS.get(known)
-    if factor is not None and _possible(numbers * factor):
-        return _scaled(numbers, factor), ()
-    return _guessed(numbers, shortened(unit or "", 40) if factor is not None else None)
+    nm = _known_nm(numbers, known)
+    if nm is not None and _possible(nm):
+        return nm, ()
+    return _guessed(numbers, shortened(unit or "", 40) if nm is not None else None)
+
+
+def _known_nm(numbers: Values, unit: str) -> Values | None:
+    """Turn wavelengths, wavenumbers or frequencies into nm; None where the unit is unknown."""
+    if unit in _PER_NM:
+        return np.asarray(np.round(_PER_NM[unit] / numbers, 6))
+    factor = _FACTORS.get(unit)
+    return None if factor is None else _scaled(numbers, factor)
 
 
 def _guessed(numbers: Values, unit: str | None) -> tuple[Values | None, tuple[str, ...]]:
@@ -226,8 +246,8 @@ def widths_in_nm(
     if own is not None:
         nm = _scaled(values, own)
     else:
-        factor = np.round(centres / np.asarray(wavelengths, dtype=np.float64), 9)
-        nm = values if (factor == 1.0).all() else _scaled(values, factor)
+        factor = centres / np.asarray(wavelengths, dtype=np.float64)
+        nm = values if (np.round(factor, 9) == 1.0).all() else _scaled(values, factor)
     return _possible_widths(nm, centres)
 
 
@@ -281,8 +301,13 @@ def _source(
     if isinstance(unit, str) or unit is None:
         centres, notes = to_nanometres(numbers, unit)
     else:
-        factors = np.array([_FACTORS.get(_plain_unit(one), np.nan) for one in unit])
-        known = np.where(np.isfinite(factors), numbers * factors, numbers)
+        each = [
+            _known_nm(number, _plain_unit(one))
+            for number, one in zip(numbers, unit, strict=True)
+        ]
+        known = [
+            number if nm is None else nm for number, nm in zip(numbers, each, strict=True)
+        ]
         centres, notes = to_nanometres(known, "nm")
     if centres is None:
         return None, notes
@@ -357,12 +382,10 @@ def _places(
     widths = _listed(whole, WIDTHS, count, notes)
     if _listed(whole, CENTRES, count, notes) is not None:
         key, text = first_of(whole, CENTRES) or ("", "")
-        unit = first_of(whole, _LENGTHS)
+        texts, beside = _without_unit(_parts(text))
+        unit = beside or (first_of(whole, _LENGTHS) or ("", _unit_of(key)))[1]
         own = first_of(whole, _WIDTH_UNITS)
-        yield _source(
-            "the header", _parts(text), unit[1] if unit else _unit_of(key), widths,
-            own[1] if own else None,
-        )  # fmt: skip
+        yield _source("the header", texts, unit, widths, own[1] if own else None)
     yield from _from_bands(each, notes)
     in_names = _from_names(names)
     if in_names is not None:
@@ -392,16 +415,40 @@ def _most_exact(sources: Sequence[_Source]) -> tuple[_Source | None, tuple[str, 
 
 
 def _parts(text: str) -> list[str]:
-    parts = text.strip().strip("{}").replace("\n", " ").split(",")
-    return [part.strip() for part in parts if part.strip()]
+    """Split a list behind commas, or where it has none behind semicolons or blanks."""
+    inner = text.strip().strip("{}").replace("\n", " ")
+    sign = next((sign for sign in ",;" if sign in inner), None)
+    if sign is None and _WITH_UNIT.fullmatch(inner.strip()):
+        return [inner.strip()]
+    return [part.strip() for part in inner.split(sign) if part.strip()]
+
+
+def _without_unit(texts: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return numbers that all carry one unit, such as ``450 nm``, and the unit."""
+    found = [_WITH_UNIT.fullmatch(text) for text in texts]
+    units = {_plain_unit(one["unit"]) for one in found if one}
+    if not all(found) or len(units) != 1:
+        return list(texts), None
+    return [one[1] for one in found if one], units.pop()
 
 
 def _numbers(text: str) -> Values | None:
-    """Read ``{1, 2, 3}``; None where it is not a list of numbers."""
+    """Read ``{1, 2, 3}``, with units or not; None where it is not a list of numbers."""
     try:
-        return np.array([float(part) for part in _parts(text)])
+        return np.array([float(part) for part in _without_unit(_parts(text))[0]])
     except ValueError:
         return None
+
+
+def _flags(text: str) -> Values | None:
+    """Read a list of flags, as numbers or in words."""
+    numbers = _numbers(text)
+    if numbers is not None:
+        return numbers
+    words = [part.strip("\"'").lower() for part in _parts(text)]
+    if not set(words) <= _YES | _NO:
+        return None
+    return np.array([float(word in _YES) for word in words])
 
 
 def _unit_of(key: str) -> str | None:
@@ -433,7 +480,7 @@ def _listed(
     if said is None:
         return None
     key, text = said
-    values = _numbers(text)
+    values = _flags(text) if key in GOOD else _numbers(text)
     if values is not None and len(values) == count:
         return values
     found = "no list of numbers" if values is None else f"{len(values)} entries"
@@ -457,17 +504,19 @@ def _from_bands(
                 )
             continue
         ending = _unit_of(name)
+        texts, beside = _without_unit(texts)
         found = [first_of(tags, UNITS) for tags in bands]
-        units = [one[1] if one and ending is None else ending for one in found]
+        units = [beside or (one[1] if one and ending is None else ending) for one in found]
         unit = units[0] if len(set(map(_plain_unit, units))) == 1 else units
         wanted = [one for one in WIDTHS if _unit_of(one) == ending]
         columns = (_column(bands, one) for one in wanted)
-        widths = next((one for one in columns if one is not None), None)
+        column = next((one for one in columns if one is not None), None)
+        widths, in_unit = (None, None) if column is None else _without_unit(column)
         own = first_of(bands[0], _WIDTH_UNITS)
         yield _source(
             "the tags of the bands" if ending is None else f"the tags {name.upper()}",
             texts, unit, None if widths is None else np.array([float(one) for one in widths]),
-            own[1] if own else None,
+            in_unit or (own[1] if own else None),
         )  # fmt: skip
 
 
@@ -477,13 +526,14 @@ def _column(bands: Sequence[Mapping[str, str]], key: str) -> list[str] | None:
         return None
     texts = [tags[key].strip().strip("{}").strip() for tags in bands]
     try:
-        [float(text) for text in texts]
+        [float(text) for text in _without_unit(texts)[0]]
     except ValueError:
         return None
     return texts
 
 
 _NO = {"0", "0.0", "false", "no", "bad"}
+_YES = {"1", "1.0", "true", "yes", "good"}
 
 
 def _flagged(bands: Sequence[Mapping[str, str]]) -> npt.NDArray[np.bool_] | None:

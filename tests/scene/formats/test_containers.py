@@ -22,7 +22,9 @@ def save_v73(path: Path, **arrays) -> Path:
     """Write a MATLAB 7.3 file: HDF5 behind a 512-byte text, axes reversed."""
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, array in arrays.items():
-            kind = {"f": "double", "i": "int16", "u": "uint8"}[array.dtype.kind]
+            kind = {"f": "double", "i": "int16", "u": "uint8", "c": "single"}[
+                array.dtype.kind
+            ]
             dataset = file.create_dataset(name, data=array.T)
             dataset.attrs["MATLAB_class"] = np.bytes_(kind)
     with path.open("r+b") as file:
@@ -123,7 +125,7 @@ def test_a_file_without_an_image_says_what_lies_there_and_what_to_do(tmp_path, c
     with pytest.raises(SceneError, match=told + "; .* --labels, the image first"):
         open_scene(tmp_path / "a.mat")
     savemat(tmp_path / "b.mat", {"cells": cells})
-    with pytest.raises(SceneError, match=r"no numbers\); give the file of the image"):
+    with pytest.raises(SceneError, match=r"no numbers\); structures and cells are not"):
         open_scene(tmp_path / "b.mat")
 
 
@@ -310,6 +312,22 @@ class TestAttributes:
         expected = open_scene(tmp_path / "a.hdr").grid.transform
         np.testing.assert_allclose(open_scene(neon).grid.transform, expected)
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("Missing_Value", np.array([b"-9999"])),
+            ("DATA_IGNORE_VALUE", np.array(["-9999"], dtype=h5py.string_dtype())),
+            ("FILLVALUE", b"-9999"),
+            ("Bad_Value", np.array([[-9999.0]])),
+        ],
+    )
+    def test_a_list_of_one_text_is_that_text(self, neon, name, value):
+        with h5py.File(neon, "r+") as file:
+            attrs = file["SITE/Reflectance/Reflectance_Data"].attrs
+            del attrs["Data_Ignore_Value"]
+            attrs[name] = value
+        assert open_scene(neon).nodata == -9999
+
     @pytest.mark.parametrize("where", ["group", "file", "beside"])
     def test_no_data_of_a_group_of_the_file_or_beside(self, neon, where):
         with h5py.File(neon, "r+") as file:
@@ -375,6 +393,59 @@ class TestNetcdf:
         assert found.grid.placed
         assert found.grid.crs is None
         assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_numbers_stored_signed_and_marked_unsigned(tmp_path, kind, dtype):
+    top = np.iinfo(dtype).max
+    values = np.linspace(0, top - 1, 3 * 4 * 5).astype(dtype).reshape(3, 4, 5)
+    values[1, 2, 3] = top
+    signed = np.dtype(f"i{values.itemsize}")
+    cube = xr.DataArray(values.view(signed), dims=("band", "y", "x"), name="cube")
+    cube.attrs["_Unsigned"] = "true"
+    encoding = {"cube": {"_FillValue": signed.type(-1)}}
+    cube.to_netcdf(
+        tmp_path / "a.nc", format=kind, encoding=encoding,
+        engine="netcdf4" if kind == "NETCDF4" else "scipy",
+    )  # fmt: skip
+    scene = open_scene(tmp_path / "a.nc")
+    np.testing.assert_array_equal(scene.cube.values, values)
+    np.testing.assert_array_equal(scene.cube[1, 1:3, ::2], values[1, 1:3, ::2])
+    assert scene.nodata == top
+    assert np.argwhere(~scene.valid).tolist() == [[2, 3]]
+
+
+@pytest.mark.parametrize("time", [(), ("time",)])
+@pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])
+def test_bands_that_are_arrays_of_their_own_are_stacked(tmp_path, values, utm, time, kind):
+    dims = (*time, "y", "x")
+    bands = {
+        f"B{at}": (dims, band[None] if time else band, {"wavelength": 400.0 + 50 * at})
+        for at, band in enumerate(values, 1)
+    }
+    y, x = 4e6 - 10 - 20 * np.arange(13.0), 5e5 + 10 + 20 * np.arange(11.0)
+    encoding = {name: {"_FillValue": np.int16(-7)} for name in bands}
+    xr.Dataset(bands, {"y": y, "x": x}).to_netcdf(
+        tmp_path / "a.nc", format=kind, encoding=encoding,
+        engine="netcdf4" if kind == "NETCDF4" else "scipy",
+    )  # fmt: skip
+    every = "--variable B1,B2,B3,B4,B5,B6"
+    with pytest.raises(SceneError, match=every):
+        open_scene(tmp_path / "a.nc")
+    scene = open_scene(tmp_path / "a.nc", variable=every.split()[1])
+    np.testing.assert_array_equal(scene.cube.values, values)
+    np.testing.assert_array_equal(scene.cube[[4, 1], 2:5, ::3], values[[4, 1], 2:5, ::3])
+    assert scene.band_names == tuple(bands)
+    assert scene.wavelengths.tolist() == [450, 500, 550, 600, 650, 700]
+    assert scene.nodata == -7
+    assert scene.grid.transform == (20, 0, 5e5, 0, -20, 4e6)
+    two = open_scene(tmp_path / "a.nc", variable="B5, B2")
+    np.testing.assert_array_equal(two.cube.values, values[[4, 1]])
+    with pytest.raises(SceneError, match="no variable 'B9'"):
+        open_scene(tmp_path / "a.nc", variable="B1,B9")
+    with pytest.raises(SceneError, match="arrays of one size with two axes"):
+        open_scene(tmp_path / "a.nc", variable="B1,y")
 
 
 class TestLabelsAlone:
@@ -484,10 +555,36 @@ class TestTablesOfPixels:
         np.savez(tmp_path / "y.npz", Y=values.reshape(6, -1), rows=13, cols=11)
         np.testing.assert_array_equal(open_scene(tmp_path / "y.npz").cube.values, values)
 
-    def test_without_rows_and_columns_are_no_image(self, tmp_path, values):
-        savemat(tmp_path / "y.mat", {"A": values.reshape(6, -1)})
-        with pytest.raises(SceneError, match="three axes"):
+    def test_without_rows_and_columns_are_no_image_until_they_are_stored(
+        self, tmp_path, values, codes
+    ):
+        arrays = {"A": values.transpose(0, 2, 1).reshape(6, -1)}
+        savemat(tmp_path / "y.mat", arrays)
+        with pytest.raises(
+            SceneError, match=r"if A is a table of 143 pixels.* nRow and nCol"
+        ):
             open_scene(tmp_path / "y.mat")
+        savemat(tmp_path / "gt.mat", {"gt": codes})
+        scene = open_scene(tmp_path / "y.mat", tmp_path / "gt.mat")
+        np.testing.assert_array_equal(scene.cube.values, values)
+        savemat(tmp_path / "y.mat", arrays | {"nRow": 13, "nCol": 11})
+        np.testing.assert_array_equal(open_scene(tmp_path / "y.mat").cube.values, values)
+
+
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_what_matlab_stores_else_is_named_with_a_remedy(tmp_path, values, version):
+    save = save_v73 if version == "7.3" else lambda path, **arrays: savemat(path, arrays)
+    save(tmp_path / "c.mat", cube=as_file(values).astype("complex64"))
+    with pytest.raises(SceneError, match=r"complex numbers\); store .* abs\(cube\)"):
+        open_scene(tmp_path / "c.mat")
+    with h5py.File(tmp_path / "real.h5", "w") as file:
+        file["cube"] = np.zeros((4, 5, 6), [("real", "f8"), ("imag", "f8")])
+    with pytest.raises(SceneError, match="complex numbers"):
+        open_scene(tmp_path / "real.h5")
+    if version == "5":
+        savemat(tmp_path / "s.mat", {"S": {"data": as_file(values)}})
+        with pytest.raises(SceneError, match=r"structures and cells .* cube = S\.field"):
+            open_scene(tmp_path / "s.mat")
 
 
 @pytest.mark.parametrize("where", ["dataset", "group", "file"])

@@ -8,6 +8,7 @@ import rasterio
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.reading import open_labels, open_scene
+from hypercover.scene.scaleoffset import ScaleOffset
 
 NM = [450.5, 550.25, 650.0, 850.0, 1400.0, 2200.0]
 NAMES = ("Grün", "Blau", "Rot", "NIR", "Straße", "µ")
@@ -200,6 +201,20 @@ class TestEsri:
             assert scene.grid.transform == (10, 0, 500_000, 0, -10, 4_000_000)
 
 
+def test_a_grid_of_floats(tmp_path, values):
+    floats = values[0].astype("<f4") / 7
+    (tmp_path / "a.flt").write_bytes(floats.tobytes())
+    (tmp_path / "a.hdr").write_text(
+        "ncols 11\nnrows 13\nxllcorner 500000\nyllcorner 3999870\ncellsize 10\n"
+        "NODATA_value -9999\nbyteorder LSBFIRST\n"
+    )
+    for name in ("a.flt", "a.hdr"):
+        scene = open_scene(tmp_path / name)
+        np.testing.assert_array_equal(scene.cube.values[0], floats)
+        assert scene.grid.transform == (10, 0, 500_000, 0, -10, 4_000_000)
+        assert scene.nodata == -9999
+
+
 def test_a_label_header_without_data_is_named(tmp_path, codes, utm):
     path = put(tmp_path, codes, text((1, *codes.shape), kind=1).encode())
     (tmp_path / "a.img").unlink()
@@ -218,3 +233,73 @@ def test_a_header_beside_a_tiff_says_what_its_bands_are(tmp_path, values):
     scene = open_scene(tmp_path / "a.hdr")
     np.testing.assert_array_equal(scene.cube.values, values)
     assert scene.wavelengths.tolist() == NM
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "data ignore value = -9.999D+03",
+        "data ignore value = -9.999d3",
+        "data ignore value = {-9999}",
+        'data ignore value = "-9999.0"',
+        "data ignore value = {-9999, -9999.0, -9.999e3, -9999, -9999, -9999}",
+        "Data  Ignore_Value= -9999",
+        "nodata value = -9999",
+    ],
+)
+def test_any_spelling_of_the_value_to_ignore(tmp_path, values, line):
+    values[2, 5, 5] = -9999
+    header = put(tmp_path, values, text(values.shape, more=line).encode())
+    scene = open_scene(header)
+    assert scene.nodata == -9999
+    assert np.argwhere(~scene.valid).tolist() == [[5, 5]]
+
+
+@pytest.mark.parametrize("word", ["none", "{}", "n/a", '""'])
+def test_a_word_is_no_value_to_ignore(tmp_path, values, word):
+    values[:, 5, 5] = 0
+    put(tmp_path, values, text(values.shape, more=f"data ignore value = {word}").encode())
+    scene = open_scene(tmp_path / "a.hdr")
+    assert scene.nodata is None
+    assert scene.valid.all()
+
+
+def test_a_value_to_ignore_for_each_band(tmp_path, values):
+    values[2, 5, 5], values[3, 6, 6], values[2, 7, 7] = -3, -4, -4
+    more = "data ignore value = {-1, -2, -3, -4, -5, -6}"
+    put(tmp_path, values, text(values.shape, more=more).encode())
+    assert np.argwhere(~open_scene(tmp_path / "a.hdr").valid).tolist() == [[5, 5], [6, 6]]
+
+
+def test_numbers_as_fortran_writes_them(tmp_path, values):
+    more = (
+        "data gain values = {1.0D-04, 1D-04, 1d-4, 1.D-4, .1D-3, 1.0D-04}\n"
+        "fwhm = {1.0D+01, 1D1, 1D1, 1D1, 1D1, 1D1}"
+    )
+    said = text(values.shape, more=more).replace(str(NM[0]), "4.505D+02")
+    put(tmp_path, values, said.replace("Grün", "1D2").encode())
+    scene = open_scene(tmp_path / "a.hdr")
+    assert scene.wavelengths.tolist() == NM
+    assert scene.fwhm.tolist() == [10.0] * 6
+    assert ScaleOffset.of(scene).scale == (1e-4,) * 6
+    assert scene.band_names[0] == "1D2"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: said.replace("550.25,", "550.25,\n; a comment, 1\n"),
+        lambda said: said.replace("2200.0}", "2200.0"),
+        lambda said: said.replace("wavelength = ", "wavelength\t=\t"),
+        lambda said: said.replace(", 550.25", ",\n\n550.25"),
+    ],
+    ids=["comment", "open", "tabs", "blank"],
+)
+def test_lists_with_comments_or_without_an_end(tmp_path, values, change):
+    values[2, 5, 5] = -9999
+    said = change(text(values.shape, more="data ignore value = -9999"))
+    put(tmp_path, values, said.encode())
+    scene = open_scene(tmp_path / "a.hdr")
+    assert scene.wavelengths.tolist() == NM
+    assert scene.band_names == NAMES
+    assert scene.nodata == -9999

@@ -59,7 +59,7 @@ def masks_of(dataset: Any, path: Path) -> Masks:
     called = [
         number
         for number, kind in enumerate(dataset.colorinterp, 1)
-        if kind == ColorInterp.alpha
+        if kind == ColorInterp.alpha or _name(dataset, number) == "alpha"
     ]
     alpha = [number for number in called if _is_alpha(dataset, number)]
     if len(alpha) == dataset.count:
@@ -102,14 +102,21 @@ def _masked(dataset: Any, measured: list[int]) -> list[int]:
 
 def _is_alpha(dataset: Any, number: int) -> bool:
     """Tell whether a band that is called alpha holds little but clear and opaque."""
-    described = (dataset.descriptions[number - 1] or "").strip().lower()
-    if described:
+    described = _name(dataset, number)
+    if described and dataset.colorinterp[number - 1] == ColorInterp.alpha:
         return described in {"alpha", "mask", "transparency"}
     values = np.concatenate(
         [dataset.read(number, window=one).ravel() for one in _looked_at(dataset)]
     )
     seen = values[values != 0]
     return not len(seen) or bool((seen == seen.max()).mean() >= _OPAQUE)
+
+
+def _name(dataset: Any, number: int) -> str:
+    try:
+        return (dataset.descriptions[number - 1] or "").strip().lower()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _looked_at(dataset: Any) -> Iterator[Window]:

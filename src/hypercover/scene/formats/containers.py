@@ -88,14 +88,18 @@ class Container:
         SceneError
             If no array or more than one fits, or the axis order is ambiguous.
         """
-        members = laid_out(self.members, by_columns=self.kind in _MATLAB)
-        member = choose_image(members, self.path, variable)
+        members = laid_out(
+            self.members, by_columns=self.kind in _MATLAB, label_shapes=label_shapes
+        )
+        member = choose_image(members, self.path, variable).unsigned()
         order, evidence = self._order(member, axes, label_shapes, own_shapes)
         self._check_order(member, order, label_shapes)
         cube = _cube(member, order, self.members)
         lists = [*attribute_lists(member), *self.members]
         table = band_table(lists, cube.sizes["band"])
         cube = named_bands(netcdf.placed(cube, member, self.members), self.members)
+        if member.bands:
+            cube = cube.assign_coords(band_name=("band", np.asarray(member.bands)))
         cube, placed = self._mapped(cube)
         whole = cube.dtype.kind in "ui"
         scaling = stated_by_attributes(member.attrs, cube.sizes["band"], whole=whole)
@@ -210,7 +214,7 @@ class Container:
         LabelError
             If none or more than one fits, or its values are no codes.
         """
-        member = choose_labels(self.members, self.path, grid.shape, variable)
+        member = choose_labels(self.members, self.path, grid.shape, variable).unsigned()
         source = f"{member.name} of {self.path}"
         if not member.is_numeric:
             raise LabelError(f"The labels {source} are not numbers; name another variable.")
@@ -232,7 +236,7 @@ class Container:
         Where several arrays could be it, none is taken, and what is returned beside says so.
         """
         fitting = []
-        for one in self.members:
+        for one in map(Member.unsigned, self.members):
             if one.is_numeric and one.shape == grid.shape:
                 known = classes_of(self.members, one)
                 note = f"Labels: variable {one.name!r} of the same file."

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hypercover.errors import SceneError, shortened
 from hypercover.scene.legend import Legend
+from hypercover.scene.nodata import declares_nodata
 
 __all__ = [
     "RAW",
@@ -26,7 +27,19 @@ __all__ = [
     "read_header",
 ]
 
-RAW = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rfl", ".rdn", ".cube")
+RAW = (
+    ".img",
+    ".dat",
+    ".bsq",
+    ".bil",
+    ".bip",
+    ".raw",
+    ".bin",
+    ".rfl",
+    ".rdn",
+    ".cube",
+    ".flt",
+)
 """Suffixes that files of bare pixels carry."""
 _LONGEST_LINE = 1000
 """Signs in a line of a header that is written, where it is a list."""
@@ -123,7 +136,9 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
     if {"nrows", "ncols"} <= spaced.keys() and "samples" not in entries:
         # Bytes are unsigned where nothing is said; GDAL takes a no data below zero for a sign.
         bare = spaced.get("nbits", "8") == "8" and "pixeltype" not in spaced
+        grid_float = bare and "nbits" not in spaced and "cellsize" in spaced
         spaced |= {"pixeltype": "UNSIGNEDINT"} if bare else {}
+        spaced |= {"pixeltype": "FLOAT", "nbits": "32"} if grid_float else {}
         return RasterHeader(path, spaced, esri=True, plain=plain and not bare)
     lacking = [key for key in _NEEDED if key not in entries]
     if lacking:
@@ -143,12 +158,10 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
             f"{path} is the header of a spectral library, which holds no image; give the header "
             "of the image."
         )
-    keys_plain = all(key == key.lower() for key in _keys(text))
     lines = max(map(len, raw.split(b"\n")), default=0)
-    plain = plain and raw.startswith(b"ENVI") and keys_plain and lines < _LONGEST_READ
-    return RasterHeader(
-        path, entries, plain=plain and b"\r" not in raw.replace(b"\r\n", b"")
-    )
+    plain = plain and raw.startswith(b"ENVI") and lines < _LONGEST_READ
+    plain = plain and b"\r" not in raw.replace(b"\r\n", b"") and _usual(text, entries)
+    return RasterHeader(path, entries, plain=plain)
 
 
 def _decoded(raw: bytes) -> tuple[str, bool]:
@@ -176,27 +189,63 @@ def _decoded(raw: bytes) -> tuple[str, bool]:
 
 
 _LINE = re.compile(
-    r"^[ \t]*([^=;{}\r\n]+?)[ \t]*=[ \t]*(\{[^}]*\}?|[^\r\n]*)", re.MULTILINE
+    # A list that is not closed ends before the next line with a key.
+    r"^[ \t]*([^=;{}\r\n]+?)[ \t]*="
+    r"[ \t]*(\{[^{}]*\}|\{[^{}]*?(?=\n[ \t]*[a-z][^=\n{}]*=)|\{[^}]*\}?|[^\r\n]*)",
+    re.MULTILINE | re.IGNORECASE,
 )
+_COMMENT = re.compile(r"^[ \t]*;.*$", re.MULTILINE)
+_FORTRAN = re.compile(r"(?<![\w.])([+-]?(?:\d+\.?\d*|\.\d+))d([+-]?\d+)(?![\w.])", re.I)
+"""A number as Fortran and IDL write it in double precision, such as 1.5D+03."""
+_IGNORED = "data_ignore_value"
 
 
 def _entries(text: str) -> dict[str, str]:
     """Return the values of an ENVI header; of a key that stands twice, the first."""
-    bare = re.sub(
-        r"^[ \t]*;.*$", "", text.replace("\r\n", "\n").replace("\r", "\n"), flags=re.M
-    )
+    bare = _COMMENT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     found: dict[str, str] = {}
     for key, value in _LINE.findall(bare):
-        found.setdefault(_spelt(key), " ".join(value.split()))
+        found.setdefault(_spelt(key), _value(_spelt(key), " ".join(value.split())))
+    for key in list(found):
+        if declares_nodata(key):
+            found.setdefault(_IGNORED, _value(_IGNORED, found[key]))
+    if not re.search(r"\d|nan|inf", found.get(_IGNORED, "0"), re.IGNORECASE):
+        # GDAL takes words and blanks for 0.
+        del found[_IGNORED]
     return found
+
+
+def _value(key: str, text: str) -> str:
+    """Return a value with its numbers as C writes them; of equal values to ignore, one."""
+    if text.startswith("{") and "}" not in text:
+        text += "}"
+    if key == "description" or "name" in key:
+        return text
+    plain = _FORTRAN.sub(r"\1e\2", text)
+    if key != _IGNORED or not plain.startswith(("{", '"', "'", "(", "[")):
+        return plain
+    inner = plain.strip("{}\"'()[] ")
+    each = set(inner.replace(",", " ").split())
+    return each.pop() if len(each) == 1 else f"{{{inner}}}"
+
+
+def _usual(text: str, entries: Mapping[str, str]) -> bool:
+    """Tell whether GDAL, given this text, reads these entries."""
+    found = _LINE.findall(text.replace("\r\n", "\n"))
+    keys = [re.sub("[ _]", "_", key) for key, _ in found]
+    return (
+        not _COMMENT.search(text)
+        and text.count("{") == text.count("}")
+        and len(keys) == len(entries)
+        and all(
+            entries.get(key) == " ".join(value.split())
+            for key, (_, value) in zip(keys, found, strict=True)
+        )
+    )
 
 
 def _spelt(key: str) -> str:
     return re.sub(r"[\s_]+", "_", key.strip().lower())
-
-
-def _keys(text: str) -> list[str]:
-    return [key for key, _ in _LINE.findall(text)]
 
 
 def _esri(text: str) -> dict[str, str]:

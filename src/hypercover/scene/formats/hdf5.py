@@ -154,6 +154,8 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> Member:
     order = tuple(reversed(range(len(shape)))) if reversed_axes else None
     dims = _dims(dataset, len(shape))
     kind = "O" if dataset.attrs.get("MATLAB_empty") else dataset.dtype.kind
+    # MATLAB stores complex numbers so; h5py's own are of kind "c".
+    kind = "c" if dataset.dtype.names == ("real", "imag") else kind
     return Member(
         name,
         tuple(shape[axis] for axis in order) if order else shape,
@@ -224,13 +226,17 @@ def _plain(attrs: Any, most: int = 100) -> dict[str, Any]:
             value = attrs[key]
         except _BROKEN:
             continue
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.reshape(-1)[0]
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
-        if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "uif":
-            value = value.reshape(-1)[0]
         if isinstance(value, str | np.integer | np.floating):
             kept[str(key)] = value if isinstance(value, str) else value.item()
-        elif np.size(value) in range(2, _most_of(key) + 1) and value.dtype.kind in "uif":
+        elif (
+            isinstance(value, np.ndarray)
+            and value.dtype.kind in "uif"
+            and 1 < value.size <= _most_of(key)
+        ):
             # A range, several values for no data, or what each band is.
             kept[str(key)] = tuple(value.reshape(-1).tolist())
     return kept

@@ -56,6 +56,8 @@ class _Head:
     """Type of the stored numbers; None where they are no plain numbers."""
     logical: bool
     """Whether MATLAB calls them true and false."""
+    complex: bool = False
+    """Whether its numbers have imaginary parts."""
     inside: bytes | None = None
     """The numbers themselves where they stand in their tag: four bytes at most."""
 
@@ -138,9 +140,12 @@ def _head(source: _Source, order: str) -> _Head:
     if min(shape, default=0) < 0:
         raise _DamageError("an axis has a negative length")
     name = _part(source, order, _LONGEST_NAME)[1].decode("utf-8", "replace").rstrip("\0")
-    plain = word & 0xFF in _NUMERIC and not word & _COMPLEX
+    number = word & 0xFF in _NUMERIC
+    plain = number and not word & _COMPLEX
     dtype, inside = _dtype(source, order, shape) if plain else (None, None)
-    return _Head(name, shape, dtype, bool(word & _LOGICAL), inside)
+    return _Head(
+        name, shape, dtype, bool(word & _LOGICAL), bool(number and not plain), inside
+    )
 
 
 def _dtype(
@@ -215,7 +220,9 @@ def members(path: Path) -> list[Member]:
 
 
 def _member(path: Path, head: _Head, start: int) -> Member:
-    kind = "O" if head.dtype is None else "b" if head.logical else head.dtype.kind
+    kind = "b" if head.logical else "c" if head.complex else "O"
+    if head.dtype is not None and not head.logical:
+        kind = head.dtype.kind
     read: Callable[[], npt.NDArray[np.generic]] = partial(_read, path, start)
     return Member(head.name, head.shape, kind, read)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.formats.axes import axis_role
-from hypercover.scene.lazy import LazyArray
+from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.nodata import plain_key
 
 __all__ = ["Member", "choose_image", "choose_labels", "describe", "laid_out", "named"]
@@ -38,6 +38,8 @@ class Member:
     """Attributes of the groups it lies in and of the file; the nearest group's first."""
     note: str = ""
     """What was done to show it in this shape."""
+    bands: tuple[str, ...] = ()
+    """Names of its bands, where they were arrays of their own."""
 
     def attribute(self, *keys: str) -> Any:
         """Return its attribute of one of these names, in any spelling; None without it."""
@@ -64,7 +66,8 @@ class Member:
     @property
     def description(self) -> str:
         """The shape in words, and why nothing can be read where nothing can."""
-        lack = "" if self.is_numeric else ", no numbers"
+        lack = {"c": ", complex numbers"}.get(self.kind, ", no numbers")
+        lack = "" if self.is_numeric else lack
         lack = ", empty" if 0 in self.shape else lack
         return (" × ".join(map(str, self.shape)) or "a single value") + lack
 
@@ -90,6 +93,27 @@ class Member:
             read=partial(_squeezed, self.read, gone),
         )
 
+    def unsigned(self) -> "Member":
+        """Return the array as unsigned numbers where it is stored as signed ones.
+
+        NetCDF 3 has no unsigned types; ``_Unsigned`` marks numbers that are meant so, and
+        the values for no data beside them, as in the files of many satellites.
+        """
+        if self.kind != "i" or str(self.attribute("_Unsigned")).lower() != "true":
+            return self
+        data = self.read()
+        dtype = np.dtype(f"u{data.dtype.itemsize}")
+        span = 2 ** (8 * dtype.itemsize)
+
+        def positive(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(positive, value))
+            return value + span if isinstance(value, int) and value < 0 else value
+
+        read = partial(_viewed, data, dtype)
+        attrs = {key: positive(value) for key, value in self.attrs.items()}
+        return replace(self, kind="u", read=read, attrs=attrs)
+
     def values(self) -> npt.NDArray[np.generic]:
         """Read all values into memory."""
         data = self.read()
@@ -98,12 +122,21 @@ class Member:
         return data
 
 
+_SHOWN = 20
+"""Names of bands that a message lists."""
+_MANY = 8
+"""A 2-D array that is so many times as long as wide looks like a table of pixels."""
 _ROWS = frozenset({"nrow", "nrows", "numrows", "rows", "lines", "nlines", "height", "h"})
 _COLS = frozenset({"ncol", "ncols", "numcols", "cols", "columns", "samples", "nsamples",
                    "width", "w"})  # fmt: skip
 
 
-def laid_out(members: Sequence[Member], *, by_columns: bool) -> list[Member]:
+def laid_out(
+    members: Sequence[Member],
+    *,
+    by_columns: bool,
+    label_shapes: Sequence[tuple[int, int]] = (),
+) -> list[Member]:
     """Return the arrays of a file, tables of pixels laid out as images.
 
     Why it exists: files for unmixing hold (band, pixel) with the numbers of rows and
@@ -114,10 +147,15 @@ def laid_out(members: Sequence[Member], *, by_columns: bool) -> list[Member]:
     members : sequence of Member
     by_columns : bool
         Whether the pixels stand column by column, as MATLAB's do, or row by row.
+    label_shapes : sequence of (rows, cols)
+        Sizes of labels that were given: where the file does not tell the size and holds
+        no image, a table of as many pixels has that of the labels.
     """
     rows, cols = (_whole(members, names) for names in (_ROWS, _COLS))
     if rows * cols < 1:
-        return list(members)
+        if len(set(label_shapes)) != 1 or any(one.is_image for one in members):
+            return list(members)
+        rows, cols = label_shapes[0]
     return [_laid_out(one, rows, cols, by_columns) for one in members]
 
 
@@ -155,6 +193,10 @@ def _laid_out(member: Member, rows: int, cols: int, by_columns: bool) -> Member:
     )  # fmt: skip
 
 
+def _viewed(data: Data, dtype: np.dtype[np.generic]) -> Data:
+    return data.viewed(dtype) if isinstance(data, LazyArray) else data.view(dtype)
+
+
 def _squeezed(read: Callable[[], Data], gone: Sequence[int]) -> Data:
     data = read()
     return (
@@ -185,11 +227,16 @@ def named(members: Sequence[Member], name: str, path: object, option: str) -> Me
 def choose_image(members: Sequence[Member], path: object, name: str | None) -> Member:
     """Find the image among the arrays of a file: the one named, or the only 3-D one.
 
+    Several names with commas between them stack arrays of one band each.
+
     Raises
     ------
     SceneError
         If none or more than one fits; the message lists what there is.
     """
+    if name is not None and "," in name and all(one.name != name for one in members):
+        parts = [part.strip() for part in name.split(",")]
+        return _stacked([named(members, part, path, "--variable") for part in parts], path)
     if name is not None:
         return _checked_image(named(members, name, path, "--variable").squeezed(), path)
     fitting = [one for one in members if one.is_image]
@@ -199,16 +246,104 @@ def choose_image(members: Sequence[Member], path: object, name: str | None) -> M
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
+        flat = all(len(one.flat_shape) == 2 for one in fitting)
         raise SceneError(
             f"{path} holds {len(fitting)} arrays that could be the image; name one "
-            f"with --variable NAME: {describe(fitting)}."
+            f"with --variable NAME: {describe(fitting)}"
+            + (f"; or all, if each is a band: {_together(fitting)}." if flat else ".")
         )
-    flat = [one for one in members if one.is_numeric and len(one.flat_shape) == 2]
-    hint = "a 2-D array can be given with --labels, the image first"
     raise SceneError(
         f"{path} must hold an image of numbers with three axes, found "
-        f"{describe(members) or 'no array'}; {hint if flat else 'give the file of the image'}."
+        f"{describe(members) or 'no array'}; {_instead(members)}."
     )
+
+
+def _instead(members: Sequence[Member]) -> str:
+    """Say what could be done about a file that holds no image."""
+    flat = [one for one in members if one.is_numeric and len(one.flat_shape) == 2]
+    tables = [one for one in flat if max(one.flat_shape) >= _MANY * min(one.flat_shape)]
+    if tables:
+        name, pixels = tables[0].name, max(tables[0].flat_shape)
+        return (
+            f"if {name} is a table of {pixels:,} pixels, as of unmixing, store their rows and "
+            "columns beside it as nRow and nCol (in MATLAB: save(file, 'nRow', 'nCol', "
+            "'-append')), or give labels of the image with --labels"
+        )
+    same = [one for one in flat if one.flat_shape == flat[0].flat_shape and one.dims]
+    if len(same) > 1:
+        return f"if these are its bands, name them with {_together(same)}"
+    if flat:
+        return "a 2-D array can be given with --labels, the image first"
+    cubes = [one for one in members if one.kind == "c" and len(one.flat_shape) == 3]
+    if cubes:
+        return f"store real numbers, such as abs({cubes[0].name})"
+    if any(one.kind == "O" for one in members):
+        return (
+            "structures and cells are not looked into; store the image as an array of its own "
+            "(in MATLAB: cube = S.field; save('cube.mat', 'cube'))"
+        )
+    return "give the file of the image"
+
+
+def _together(bands: Sequence[Member]) -> str:
+    """Write the option that stacks arrays of one band each."""
+    shown = [one.name.rsplit("/", 1)[-1] for one in bands[:_SHOWN]]
+    return f"--variable {','.join(shown)}" + (",…" if len(bands) > _SHOWN else "")
+
+
+def _stacked(bands: Sequence[Member], path: object) -> Member:
+    """Return arrays of one band each as an image, under their names."""
+    wrong = [one for one in bands if one.kind not in "uif" or len(one.flat_shape) != 2]
+    wrong += [one for one in bands if one.flat_shape != bands[0].flat_shape]
+    if wrong:
+        raise SceneError(
+            f"The bands of an image must be arrays of one size with two axes, but in {path} "
+            f"are {describe(dict.fromkeys([bands[0], *wrong]))}; name others with --variable."
+        )
+    rows, cols = bands[0].flat_shape
+    long = [axis for axis, size in enumerate(bands[0].shape) if size != 1]
+    dims = tuple(bands[0].dims[axis] for axis in long) if bands[0].dims else ("row", "col")
+
+    def read() -> Data:
+        layers = [
+            data.without([axis for axis, size in enumerate(data.shape) if size == 1])
+            if isinstance(data, LazyArray)
+            else LazyArray((rows, cols), data.dtype, partial(_picked, data))
+            for data in (one.read() for one in bands)
+        ]
+        dtype = np.result_type(*(layer.dtype for layer in layers))
+
+        def fetch(wanted: Indices) -> npt.NDArray[np.generic]:
+            down, across, chosen = wanted
+            return np.stack(
+                [layers[at].block((down, across)).astype(dtype) for at in chosen], axis=-1
+            )
+
+        return LazyArray((rows, cols, len(layers)), dtype, fetch)
+
+    return Member(
+        ", ".join(one.name for one in bands), (rows, cols, len(bands)), bands[0].kind, read,
+        (*dims, "band"), _shared([one.attrs for one in bands]), bands[0].around,
+        bands=tuple(one.name.rsplit("/", 1)[-1] for one in bands),
+    )  # fmt: skip
+
+
+def _picked(
+    data: npt.NDArray[np.generic], wanted: tuple[npt.NDArray[np.intp], ...]
+) -> npt.NDArray[np.generic]:
+    return np.asarray(np.squeeze(data)[np.ix_(*wanted)])
+
+
+def _shared(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return attributes that all have: the value, or a number of each as a list."""
+    found: dict[str, Any] = {}
+    for key in every[0]:
+        values = [attrs.get(key) for attrs in every]
+        if all(value == values[0] for value in values):
+            found[key] = values[0]
+        elif all(isinstance(value, int | float) for value in values):
+            found[key] = tuple(values)
+    return found
 
 
 def _checked_image(member: Member, path: object) -> Member:

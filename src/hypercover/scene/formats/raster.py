@@ -31,7 +31,7 @@ from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.header import GAINS, OFFSETS, kept, numbered, with_header
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.nodata import holdable, plain_key
+from hypercover.scene.nodata import declared, holdable, numbers_of, plain_key
 from hypercover.scene.origin import Origin
 from hypercover.scene.scaleoffset import stated_by_attributes
 from hypercover.scene.scene import Scene
@@ -167,14 +167,17 @@ def _nodata(dataset: Any, number: int = 1) -> float | None:
 
 def _nodata_values(dataset: Any, numbers: Sequence[int]) -> list[float | None]:
     """Return the no-data value of each band; asked once for all, as each asks all bands."""
-    values, dtypes = dataset.nodatavals, dataset.dtypes
-    # GDAL takes a blank value in the header for 0.
-    blank = dataset.driver == "ENVI" and "data_ignore_value" not in _envi(dataset)
+    values, dtypes = list(dataset.nodatavals), dataset.dtypes
+    # GDAL takes a blank value in the header for 0, and a list for its first sign.
+    said = _envi(dataset).get("data_ignore_value", "") if dataset.driver == "ENVI" else "0"
+    listed = numbers_of(said) if said.startswith("{") else []
+    if len(listed) == len(values):
+        values = list(listed)
+    elif not said or said.startswith("{"):
+        values = [None if value == 0 else value for value in values]
 
     def of_band(value: float | None, dtype: str) -> float | None:
-        if value is None or not holdable(value, dtype) or (blank and value == 0):
-            return None
-        return float(value)
+        return float(value) if value is not None and holdable(value, dtype) else None
 
     return [of_band(values[number - 1], dtypes[number - 1]) for number in numbers]
 
@@ -294,6 +297,10 @@ def _with_values(cube: xr.DataArray, dataset: Any, numbers: Sequence[int]) -> xr
     if len({repr(value) for value in values}) > 1:
         own = [np.nan if value is None else value for value in values]
         return cube.assign_coords(nodata=("band", np.array(own)))
+    if values[0] is None:
+        # Programs that know no value of GDAL's leave it among the tags of the file.
+        said = declared(dataset.tags() | dataset.tags(ns="ENVI"), cube.dtype)
+        values[0] = said.get("nodata")
     if values[0] is not None:
         cube.attrs["nodata"] = values[0]
     return cube

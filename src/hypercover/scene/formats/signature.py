@@ -3,6 +3,8 @@
 import re
 import shlex
 from enum import Enum
+from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 
 from hypercover.errors import SceneError
@@ -52,7 +54,9 @@ def local_file(path: str | Path) -> Path:
     found = Path(text)
     try:
         if found.is_dir():
-            raise SceneError(f"{found} is a folder, not an image; give a file in it.")
+            raise SceneError(
+                f"{found} is a folder, not an image; give a file in it{_meant(found)}."
+            )
         if not found.is_file():
             raise SceneError(f"There is no file {found}; check the path.")
     except OSError as error:
@@ -60,6 +64,30 @@ def local_file(path: str | Path) -> Path:
             f"There is no file {text[:40]}…: {error.strerror}; check the path."
         ) from error
     return found
+
+
+_MEANT = (
+    "*_MTL.txt",
+    "MTD_MSIL*.xml",
+    "*METADATA.xml",
+    "*.hdr",
+    "*.tif",
+    "*.h5",
+    "*.nc",
+    "*.mat",
+)
+"""Names of files in a folder that may be meant by it, those of metadata first."""
+_MOST_FILES = 10_000
+
+
+def _meant(folder: Path) -> str:
+    """Name the file in a folder that is meant, if that can be told."""
+    names = [one.name for one in islice(folder.iterdir(), _MOST_FILES)]
+    for pattern in _MEANT:
+        found = [one for one in names if fnmatch(one.lower(), pattern.lower())]
+        if found:
+            return f", such as {min(found)}"
+    return ""
 
 
 def _head(path: Path) -> bytes:
