@@ -1,5 +1,6 @@
 """``hypercover pansharpen`` writes a sharp image, or says in a sentence why not."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -161,6 +162,17 @@ def test_stopped_it_goes_on_in_every_format(
     assert call("pansharpen", *words).code == 0
     assert "Going on: 2 of 4 strips were there." in caplog.text
     assert contents(out.parent) == contents(whole.parent)
+
+
+def test_a_pair_that_was_touched_goes_on(pair, call, tmp_path, monkeypatch, caplog):
+    pan, bands = (Path(shutil.copy2(one, tmp_path)) for one in pair)
+    words = [pan, bands, "-o", tmp_path / "out" / "sharp.tif"]
+    stopped_at_third_strip(call, monkeypatch, *words)
+    for one in (pan, bands):
+        os.utime(one, (1, 1))
+    assert call("pansharpen", *words).code == 0
+    assert "Going on: 2 of 4 strips were there." in caplog.text
+    assert [one.name for one in words[3].parent.iterdir()] == ["sharp.tif"]
 
 
 @pytest.mark.parametrize("changed", ["option", "grey image", "bands", "version"])

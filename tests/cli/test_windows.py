@@ -177,6 +177,21 @@ def test_stopped_it_goes_on_and_says_so(write, interrupted, tmp_path):
     assert list(tmp_path.glob(".*")) == []
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_scene_that_was_touched_goes_on(write, fields, interrupted, tmp_path, same):
+    release = interrupted(10)
+    assert write().code == 130
+    release()
+    content = bytearray(fields.image.read_bytes())
+    content[-1] ^= not same
+    fields.image.write_bytes(content)
+    os.utime(fields.image, (1, 1))
+    answer = write()
+    assert answer.code == 0
+    assert ("Going on after " in answer.out) == same
+    assert list(tmp_path.glob(".*")) == []
+
+
 def test_a_draft_of_another_size_is_discarded_and_it_is_said(write, interrupted, tmp_path):
     release = interrupted(10)
     assert write().code == 130

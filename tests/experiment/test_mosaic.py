@@ -1,10 +1,12 @@
 """Features and maps made tile by tile, by several processes, are those of one piece."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +134,32 @@ def test_a_stopped_work_goes_on_and_a_damaged_tile_is_made_again(
     assert not fitted
     write_features(source, Chain.parse("pca:2"), tmp_path / "whole.tif")
     np.testing.assert_array_equal(values(out)[0], values(tmp_path / "whole.tif")[0])
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_touched_image_goes_on_and_another_of_its_size_begins_anew(
+    image, tmp_path, monkeypatch, same
+):
+    cube = Path(shutil.copy2(image[0], tmp_path / "own.tif"))
+    source, out = Source(str(cube)), tmp_path / "tiles.tif"
+    with pytest.raises(KeyboardInterrupt):
+        write_features(source, Chain.parse("pca:2"), out, Stopping(2))
+    content = bytearray(cube.read_bytes())
+    content[-1] ^= not same
+    cube.write_bytes(content)
+    os.utime(cube, (1, 1))
+    fitted, fit = [], feature_tiles.fit_blockwise
+
+    def fitting(*given, **options):
+        fitted.append(1)
+        return fit(*given, **options)
+
+    monkeypatch.setattr(feature_tiles, "fit_blockwise", fitting)
+    write_features(source, Chain.parse("pca:2"), out, InProcessExecutor())
+    assert len(fitted) == (not same)
+    write_features(source, Chain.parse("pca:2"), tmp_path / "whole.tif")
+    np.testing.assert_array_equal(values(out)[0], values(tmp_path / "whole.tif")[0])
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_image_that_changes_meanwhile_is_noticed(image, tmp_path):

@@ -48,8 +48,10 @@ def test_a_pair_is_sharpened_once_into_the_run(files, tmp_path):
     assert (open_scene(image).cube.values == expected).all()
     assert any("which make Rome" in line for line in said)
     before = image.stat().st_mtime_ns
+    (files / "p.tif").touch()
     named_scene("rome", tmp_path / "run", data=[files], choice="real", say=said.append)
     assert image.stat().st_mtime_ns == before
+    assert list((tmp_path / "run/scene").glob("pansharpened-*.tif")) == [image]
 
 
 def test_bands_of_another_place_make_no_pair(files, tmp_path):

@@ -19,7 +19,7 @@ from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn import CNNClassifier
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.errors import CallError, ModelError
-from hypercover.experiment.mapping import _identity, card_of_scene
+from hypercover.experiment.mapping import card_of_scene
 from hypercover.experiment.mosaic import Source
 from hypercover.experiment.prediction import predict_bundle, predict_image
 from hypercover.files import read_sealed
@@ -30,6 +30,7 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.reading import open_scene
 from hypercover.scene.scaleoffset import ScaleOffset
 from hypercover.scene.scene import Scene
+from hypercover.scene.tile_store import TileStore
 from hypercover.scene.writing import write_scene
 
 CLASSES = [
@@ -156,13 +157,54 @@ def test_a_prediction_that_is_killed_goes_on(line, tmp_path, ended):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_another_image_of_the_same_name_starts_anew(line, tmp_path):
-    image = tmp_path / "line.tif"
-    image.write_bytes(line.image.read_bytes())
-    before = _identity(line.model, open_scene(image))
-    assert before == _identity(line.model, open_scene(image))
+@pytest.fixture
+def stopping(monkeypatch):
+    """Press Ctrl-C once a number of tiles are kept."""
+    save = TileStore.save
+
+    def after(tiles):
+        def count(store, number, answers):
+            if len(list(store.folder.glob("[0-9]*.tile"))) == tiles:
+                raise KeyboardInterrupt
+            save(store, number, answers)
+
+        monkeypatch.setattr(TileStore, "save", count)
+        return lambda: monkeypatch.setattr(TileStore, "save", save)
+
+    return after
+
+
+@pytest.mark.parametrize("executor", [None, InProcessExecutor])
+@pytest.mark.parametrize("same", [True, False])
+def test_a_touched_image_goes_on_and_another_of_its_name_starts_anew(
+    line, tmp_path, stopping, same, executor
+):
+    image, out = tmp_path / "line.tif", tmp_path / "map.tif"
+    content = bytearray(line.image.read_bytes())
+    image.write_bytes(content)
+    source = Source(str(image))
+
+    def predict():
+        by = None if executor is None else executor()
+        given = {} if by is None else {"source": source, "executor": by}
+        predict_image(line.model, source.open(), out, **given)
+
+    release = stopping(2)
+    with pytest.raises(KeyboardInterrupt):
+        predict()
+    release()
+    tile = tmp_path / ".map.tif.tiles" / "0.tile"
+    made = tile.stat().st_mtime_ns
+    content[-1] ^= not same
+    image.write_bytes(content)
     os.utime(image, (1, 1))
-    assert before != _identity(line.model, open_scene(image))
+    release = stopping(5 if same else 0)
+    with pytest.raises(KeyboardInterrupt):
+        predict()
+    assert (tile.exists() and tile.stat().st_mtime_ns == made) == same
+    release()
+    predict()
+    assert not list(tmp_path.glob(".*"))
 
 
 LAND = np.repeat(np.random.default_rng(3).integers(1, 4, (6, 6)), 8, axis=0).repeat(

@@ -44,14 +44,14 @@ def test_what_cannot_be_made_leaves_nothing_and_what_can_go_on_stays(tmp_path, e
     target = tmp_path / "a" / "b" / "cube.tif"
 
     def fail():
-        with keeping(target, {"made of": 1}) as store:
+        with keeping(target, lambda: {"made of": 1}) as store:
             store.begin()
             raise error
 
     with pytest.raises(error):
         fail()
     assert (tmp_path / "a").is_dir() == left
-    with keeping(target, {"made of": 1}) as store:
+    with keeping(target, lambda: {"made of": 1}) as store:
         assert store.folder.is_dir() == left
         store.begin()
     assert list(target.parent.iterdir()) == []
@@ -61,6 +61,6 @@ def test_a_damaged_place_is_told_as_any_other(tmp_path):
     cube = xr.DataArray(np.ones((1, 2, 3), np.float32), dims=("band", "y", "x"))
     nowhere = Grid(2, 3, None, (float("nan"), 0.0, 0.0, 0.0, -1.0, 0.0))
     plan = facts_of(Scene(with_grid(cube, nowhere)))
-    with keeping(tmp_path / "out.tif", plan) as store:
+    with keeping(tmp_path / "out.tif", lambda: plan) as store:
         store.save(0, {"values": np.ones(2)})
     assert plan != facts_of(Scene(cube))

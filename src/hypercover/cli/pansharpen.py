@@ -2,7 +2,7 @@
 
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -59,7 +59,10 @@ def command(
     grey, colours = (open_scene(path, labels=False, nodata=nodata) for path in (pan, bands))
     tell_fill(grey, colours)
     found = None
-    plan = pair_plan(grey, colours, injection=kind, keep_pan=keep_pan)
+
+    def plan() -> dict[str, Any]:
+        return pair_plan(grey, colours, injection=kind, keep_pan=keep_pan)
+
     with keeping(out, plan) as store:
         with bar("Statistics") as advance:
             sharp = pansharpen(

@@ -27,15 +27,16 @@ from hypercover.jobs.plan import Task
 from hypercover.jobs.record import result_of
 from hypercover.maps.tiles import Tile, tiles
 from hypercover.memory import peak_bytes
+from hypercover.scene.inputs import known_inputs
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import TileStore
+from hypercover.scene.tile_store import TileStore, inputs_of
 from hypercover.scene.writing import write_scene
 
 __all__ = ["compute_some", "fit_chain", "write_features"]
 
 Report = Callable[[float, str], None]
-_CHAIN, _LAYER = "chain", "features"
+_CHAIN, _LAYER, _STACK = "chain", "features", "stack"
 _SIDE = 256
 """Side of a tile in pixels."""
 
@@ -109,14 +110,15 @@ def _compute(
     progress: Progress | None,
 ) -> None:
     """Have the chain fitted and all tiles computed and kept."""
-    job = {
-        "source": source.to_json(),
-        "chain": [step.to_json() for step in chain.steps],
-        "seed": seed,
-        "overlap": overlap,
-    }
-    key, shape = key_of(job), source.open().shape
-    _store(place.home, key).begin()
+    with known_inputs(_inputs(place.home)):
+        job = {
+            "source": source.to_json(),
+            "chain": [step.to_json() for step in chain.steps],
+            "seed": seed,
+            "overlap": overlap,
+        }
+        key, shape = key_of(job), source.open().shape
+        _store(place.home, key).begin()
     fit = Task("fit", "fit_chain", weight=2.0, key=key)
     made = tile_tasks("compute_some", len(tiles(shape, _SIDE)), key, ("fit",))
     place.run([fit, *made], job | {"key": key}, executor, progress)
@@ -130,7 +132,7 @@ def fit_chain(folder: Path, *, report: Report = _silent) -> dict[str, Any]:
     with reading():
         levels = fit_blockwise(
             chain,
-            Source.from_json(job["source"]).open(),
+            _scene(home, job),
             seed=job["seed"],
             overlap=job["overlap"],
             progress=lambda done, total: report(done / total, "fitting the chain"),
@@ -176,7 +178,7 @@ class _Work(NamedTuple):
 def _opened(home: Path, _changed: int) -> _Work:
     """Open scene and chain once for all tiles that a process computes."""
     job = Mosaic(home).job()
-    scene = Source.from_json(job["source"]).open()
+    scene = _scene(home, job)
     chain, levels = kept_chain(RunFolder(home), _CHAIN), result_of(home, "fit")["levels"]
     features = blockwise(chain, scene, overlap=job["overlap"], levels=levels)
     noted = features.noting(*overlap_note(chain, job["overlap"]))
@@ -184,7 +186,17 @@ def _opened(home: Path, _changed: int) -> _Work:
 
 
 def _store(home: Path, key: str) -> TileStore:
-    return TileStore(home / "stack", {"key": key})
+    return TileStore(home / _STACK, {"key": key})
+
+
+def _inputs(home: Path) -> Path:
+    return inputs_of(home / _STACK)
+
+
+def _scene(home: Path, job: dict[str, Any]) -> Scene:
+    """Open the scene of a job, if its file is still the same."""
+    with known_inputs(_inputs(home)):
+        return Source.from_json(job["source"]).open()
 
 
 def _stack(home: Path) -> Scene:

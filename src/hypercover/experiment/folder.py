@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hypercover.jobs.plan import FOLDER
+
 __all__ = ["RunFolder"]
 
 
@@ -52,6 +54,11 @@ class RunFolder:
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"
+
+    @property
+    def inputs(self) -> Path:
+        """What is known of the files that were read."""
+        return self.path / FOLDER / "inputs.json"
 
     def figure(self, name: str) -> Path:
         """Return the path of a figure."""

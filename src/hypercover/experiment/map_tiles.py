@@ -11,6 +11,8 @@ from hypercover.features.feature import Progress
 from hypercover.jobs.executor import Executor
 from hypercover.maps.kept_tiles import KeptTiles
 from hypercover.memory import peak_bytes
+from hypercover.scene.inputs import known_inputs
+from hypercover.scene.tile_store import inputs_of
 
 __all__ = ["predict_ahead", "predict_some"]
 
@@ -82,12 +84,14 @@ def predict_some(
 def _opened(home: Path, _changed: int) -> KeptTiles:
     """Open model and scene once for all tiles that a process predicts."""
     job = Mosaic(home).job()
-    scene = Source.from_json(job["source"]).open()
-    mapping = Mapping.of(
-        Path(job["model"]), scene, device=job["device"], overlap=job["overlap"]
-    )
+    target = Path(job["target"])
+    with known_inputs(inputs_of(target)):
+        scene = Source.from_json(job["source"]).open()
+        mapping = Mapping.of(
+            Path(job["model"]), scene, device=job["device"], overlap=job["overlap"]
+        )
     seen = mapping.seen(levels=job["levels"])
-    kept = _kept(mapping, seen, Path(job["target"]), job["layers"], job["memory"])
+    kept = _kept(mapping, seen, target, job["layers"], job["memory"])
     kept.store.begin()
     return kept
 

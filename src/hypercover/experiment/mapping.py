@@ -17,7 +17,7 @@ from hypercover.features.feature import Progress
 from hypercover.memory import resident_bytes
 from hypercover.samples.samples import Samples
 from hypercover.samples.spectra import spectra_of
-from hypercover.scene.companions import identity
+from hypercover.scene.inputs import identity_of
 from hypercover.scene.scaleoffset import ScaleOffset, rescaled
 from hypercover.scene.scene import Scene
 
@@ -133,7 +133,7 @@ def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:
     card = model / CARD
     return {
         "model": sha256(card.read_bytes()).hexdigest() if card.is_file() else None,
-        "image": [list(facts) for facts in identity(Path(scene.source).absolute())],
+        "image": [list(facts) for facts in identity_of(Path(scene.source).absolute())],
         "read as": [scene.n_bands, str(scene.cube.dtype), *scene.notes],
     }
 

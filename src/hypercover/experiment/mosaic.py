@@ -18,8 +18,8 @@ from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import read_json
 from hypercover.jobs.run import Event, run_plan
 from hypercover.scene.bands import select_bands
-from hypercover.scene.companions import identity
 from hypercover.scene.formats.gdal import gdal_env
+from hypercover.scene.inputs import identity_of
 from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
 
@@ -60,12 +60,12 @@ class Source:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values, with what changes when the file is replaced."""
-        facts = identity(Path(self.image).absolute())
+        facts = identity_of(Path(self.image).absolute())
         return asdict(self) | {"identity": [list(fact) for fact in facts]}
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> "Source":
-        """Return the source that was told, if its file is still the same.
+        """Return the source that was told, if its file is still the same, touched or not.
 
         Raises
         ------

@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from hypercover.scene.companions import identity
 from hypercover.scene.finding_pairs import FoundPair, find_pair
+from hypercover.scene.inputs import identity_of, known_inputs, remember_inputs
 from hypercover.scene.keeping import keeping
 from hypercover.scene.pansharpen import pair_plan, pansharpen
 from hypercover.scene.reading import open_scene
@@ -36,12 +36,12 @@ def sharpened_pair(
         f"Images: {pair.pan} (grey) and {pair.bands} (bands), which make {WANTED[key].title}."
     )
     say(f"Labels: {pair.labels.path}: {pair.labels.fit.title}.")
-    image = folder.absolute() / "scene" / f"pansharpened-{_digest(pair)}.tif"
-    if not image.exists():
-        pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
-        with keeping(image, pair_plan(pan, bands, keep_pan=True)) as store:
-            sharp = pansharpen(pan, bands, keep_pan=True, store=store)
-            write_scene(sharp, image, store=store, progress=progress)
+    place = folder.absolute() / "scene"
+    with known_inputs(place / "inputs.json"):
+        image = place / f"pansharpened-{_digest(pair)}.tif"
+        if not image.exists():
+            remember_inputs()
+            _sharpen(pair, image, progress)
     say(f"Image (pansharpened): {image}")
     values = {
         "path": str(image),
@@ -53,7 +53,17 @@ def sharpened_pair(
     return [f"scene.{name}={value}" for name, value in given.items()]
 
 
+def _sharpen(
+    pair: FoundPair, image: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    """Pansharpen a pair into an image, or go on with it."""
+    pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
+    with keeping(image, lambda: pair_plan(pan, bands, keep_pan=True)) as store:
+        sharp = pansharpen(pan, bands, keep_pan=True, store=store)
+        write_scene(sharp, image, store=store, progress=progress)
+
+
 def _digest(pair: FoundPair) -> str:
     """Return what changes when one of the two images does."""
-    facts = [identity(pair.pan.absolute()), identity(pair.bands.absolute())]
+    facts = [identity_of(pair.pan.absolute()), identity_of(pair.bands.absolute())]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from hypercover.experiment.features import used_features
-from hypercover.experiment.inputs import known_inputs
 from hypercover.experiment.schema import (
     ALL,
     CNNSpec,
@@ -15,6 +14,7 @@ from hypercover.experiment.schema import (
 from hypercover.experiment.stages import fingerprint
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.plan import Plan, Task
+from hypercover.scene.inputs import known_inputs
 
 __all__ = [
     "FIRST_REDUCE",

@@ -29,9 +29,11 @@ from hypercover.maps.stac import write_item_beside
 from hypercover.maps.style import sidecars_of
 from hypercover.scene.area import area_of
 from hypercover.scene.classmap import open_class_map
+from hypercover.scene.inputs import known_inputs
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import ALL_ZERO, holdable, parse_nodata
 from hypercover.scene.scene import Scene
+from hypercover.scene.tile_store import inputs_of
 
 __all__ = [
     "card_legend",
@@ -109,53 +111,54 @@ def predict_image(
     check_map_names(out, confidence, probabilities, entropy)
     check_places(out, confidence, probabilities, entropy)
     area = None if within is None else area_of(within, scene.grid)
-    mapping = Mapping.of(model, scene, device=device, overlap=overlap)
-    card = mapping.bundle.card
-    legend = card_legend(card)
-    for sentence in check_values(card, scene, mapping.scene):
-        _log.warning(sentence)
-    if scene.wavelengths is None and card.get("wavelengths"):
-        _log.warning(
-            "%s names no wavelengths; its bands were taken by their numbers, as those "
-            "the model was trained on.",
-            scene.name,
-        )
     # A map that is not finished must not lie under the name asked for.
     changed = bool(cleaning) or area is not None
     raw = out.with_name(f".{out.name}.raw") / out.name if changed else out
-    if executor is not None and source is not None:
-        asked = {
-            "confidence": confidence,
-            "probabilities": probabilities,
-            "entropy": entropy,
-        }
-        layers = ["labels", *(name for name, path in asked.items() if path is not None)]
-        predict_ahead(
-            mapping,
-            source,
+    with known_inputs(inputs_of(raw)):
+        mapping = Mapping.of(model, scene, device=device, overlap=overlap)
+        card = mapping.bundle.card
+        legend = card_legend(card)
+        for sentence in check_values(card, scene, mapping.scene):
+            _log.warning(sentence)
+        if scene.wavelengths is None and card.get("wavelengths"):
+            _log.warning(
+                "%s names no wavelengths; its bands were taken by their numbers, as those "
+                "the model was trained on.",
+                scene.name,
+            )
+        if executor is not None and source is not None:
+            asked = {
+                "confidence": confidence,
+                "probabilities": probabilities,
+                "entropy": entropy,
+            }
+            layers = ["labels", *(name for name, path in asked.items() if path is not None)]
+            predict_ahead(
+                mapping,
+                source,
+                raw,
+                layers,
+                model=model,
+                executor=executor,
+                device=device,
+                memory=memory,
+                progress=progress,
+            )
+            progress = memory = None
+        first = part_of(progress, 0, 2) if mapping.whole else None
+        predict_to_files(
+            mapping.bundle.classifier,
+            mapping.seen(progress=first),
             raw,
-            layers,
-            model=model,
-            executor=executor,
-            device=device,
-            memory=memory,
-            progress=progress,
+            confidence_path=confidence,
+            probabilities_path=probabilities,
+            entropy_path=entropy,
+            legend=legend,
+            memory=memory_left(memory),
+            temperature=mapping.bundle.temperature,
+            identity=mapping.identity,
+            progress=part_of(progress, 1, 2) if mapping.whole else progress,
         )
-        progress = memory = None
-    first = part_of(progress, 0, 2) if mapping.whole else None
-    predict_to_files(
-        mapping.bundle.classifier,
-        mapping.seen(progress=first),
-        raw,
-        confidence_path=confidence,
-        probabilities_path=probabilities,
-        entropy_path=entropy,
-        legend=legend,
-        memory=memory_left(memory),
-        temperature=mapping.bundle.temperature,
-        identity=mapping.identity,
-        progress=part_of(progress, 1, 2) if mapping.whole else progress,
-    )
     if changed:
         _finish(raw, out, scene, legend, cleaning or Cleaning(), area)
     return write_item_beside(

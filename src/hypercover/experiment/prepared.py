@@ -7,7 +7,6 @@ from pathlib import Path
 
 from hypercover.errors import CallError, ExperimentError
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.inputs import facts_of_files, known_inputs
 from hypercover.experiment.plan import make_plan
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.schema import Experiment
@@ -18,6 +17,7 @@ from hypercover.files import make_folder
 from hypercover.jobs.plan import FOLDER, Plan
 from hypercover.jobs.run import check_links, prepare_plan
 from hypercover.jobs.submission import check_idle
+from hypercover.scene.inputs import facts_of_files, known_inputs
 
 __all__ = ["Prepared", "asked_plan", "find_prepared", "prepare", "prepared_folder"]
 
@@ -73,10 +73,11 @@ def asked_plan(
     if search:
         check_search(asked)
         check_place(SearchFolder(place), asked)
-        with known_inputs(home := SearchFolder(place).home):
+        home = SearchFolder(place).home
+        with known_inputs(RunFolder(home).inputs):
             return Prepared(asked, make_search_plan(asked), home, True)
     check_experiment(asked)
-    with known_inputs(place):
+    with known_inputs(RunFolder(place).inputs):
         return Prepared(asked, make_plan(asked), place, False)
 
 
@@ -96,7 +97,7 @@ def prepare(asked: Prepared) -> None:
     if asked.search:
         place = SearchFolder(asked.folder.parent)
         writing = partial(prepare_search, place, asked.experiment)
-    with known_inputs(asked.folder):
+    with known_inputs(RunFolder(asked.folder).inputs):
         # Asks for every file, so that it is remembered what is in them.
         (make_search_plan if asked.search else make_plan)(asked.experiment)
         prepare_plan(asked.plan, make_folder(asked.folder), writing)
@@ -121,7 +122,7 @@ def find_prepared(folder: str | Path) -> Prepared:
             f"{place} holds a plan but no experiment that can be read ({error}); submit or "
             "run it again."
         ) from error
-    with known_inputs(place) as inputs:
+    with known_inputs(RunFolder(place).inputs) as inputs:
         now = (make_search_plan if search else make_plan)(experiment)
     if now.fingerprints != plan.fingerprints:
         raise CallError(

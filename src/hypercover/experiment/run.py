@@ -8,7 +8,6 @@ from hypercover.errors import ExperimentError
 from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.checkpoints import sort_checkpoints, tell_going_on
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.inputs import known_inputs, remember_inputs
 from hypercover.experiment.plan import make_plan, training_tasks
 from hypercover.experiment.products import (
     drop_foreign_features,
@@ -30,6 +29,7 @@ from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.run import Event, run_plan
 from hypercover.jobs.submission import check_idle
+from hypercover.scene.inputs import known_inputs, remember_inputs
 
 __all__ = ["prepare_experiment", "prepare_folder", "run_experiment"]
 
@@ -72,7 +72,7 @@ def run_experiment(
     chosen = executor or _executor(asked, workers)
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
-    with known_inputs(run.path):
+    with known_inputs(run.inputs):
         _do(make_plan(asked), run, asked, chosen, progress)
     metrics: dict[str, Any] = read_sealed(run.metrics.read_bytes())
     return metrics
@@ -97,7 +97,7 @@ def prepare_experiment(
     check_idle(run.path, REGISTRY)
     asked = experiment.model_copy(update={"versions": versions()})
     check_experiment(asked)
-    with known_inputs(run.path):
+    with known_inputs(run.inputs):
         plan = make_plan(asked)
         trials = {task.name for task in plan.tasks if task.name.startswith("train-")}
         later = trials | plan.dependents(trials)

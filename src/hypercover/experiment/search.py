@@ -7,7 +7,6 @@ from typing import Any
 from hypercover.errors import CallError, ExperimentError
 from hypercover.experiment.checking import check_experiment
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.inputs import known_inputs, remember_inputs
 from hypercover.experiment.products import sweep
 from hypercover.experiment.reading import dump, load_experiment
 from hypercover.experiment.reduce import versions
@@ -24,6 +23,7 @@ from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.run import Event, run_plan
 from hypercover.jobs.submission import check_idle
+from hypercover.scene.inputs import known_inputs, remember_inputs
 
 __all__ = ["check_place", "check_search", "prepare_search", "run_search"]
 
@@ -66,7 +66,7 @@ def run_search(
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
     try:
-        with known_inputs(place.home):
+        with known_inputs(RunFolder(place.home).inputs):
             run_plan(
                 make_search_plan(asked),
                 make_folder(place.home),

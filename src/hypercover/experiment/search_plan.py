@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from hypercover.errors import ExperimentError
-from hypercover.experiment.inputs import known_inputs
 from hypercover.experiment.plan import features_task, make_plan
 from hypercover.experiment.schema import Experiment, FoldKind, SearchSpec, SVMSpec
 from hypercover.experiment.stages import fingerprint
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.plan import Plan, Task
+from hypercover.scene.inputs import known_inputs
 
 __all__ = ["cases_of", "folds_task", "gammas_of", "make_search_plan", "row_task"]
 

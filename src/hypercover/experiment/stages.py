@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from hypercover.experiment.inputs import identity_of
 from hypercover.experiment.schema import (
     CNNSpec,
     Experiment,
@@ -43,6 +42,7 @@ from hypercover.scene.bands import select_bands
 from hypercover.scene.classes import drop_classes
 from hypercover.scene.companions import identity
 from hypercover.scene.cropping import crop
+from hypercover.scene.inputs import identity_of
 from hypercover.scene.reading import (
     check_usable,
     losses_on_data,

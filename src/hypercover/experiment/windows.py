@@ -18,7 +18,7 @@ from hypercover.samples.window_checksums import checksums, spread
 from hypercover.samples.window_file import WindowFile, check_same_scene
 from hypercover.samples.window_writer import WindowWriter
 from hypercover.samples.windows import Windows, check_window
-from hypercover.scene.companions import identity
+from hypercover.scene.inputs import Inputs
 from hypercover.scene.scene import Scene
 
 __all__ = [
@@ -79,12 +79,14 @@ def plan_windows(
         split,
         contents="coordinates" if coordinates_only else "windows",
     )
+    inputs = Inputs(WindowWriter.inputs_of(Path(out)))
     return WindowWriter(
         check_writable(out),
         replace(about, checksums=checksums(scene, some, size, about.dtype)),
         samples,
         part,
-        identity=[made, identity(source if source.is_file() else None), scene.notes],
+        identity=[made, inputs.identity(source if source.is_file() else None), scene.notes],
+        inputs=inputs,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hypercover.samples.rollback import RollbackFile
 from hypercover.samples.samples import Samples
 from hypercover.samples.window_about import WindowAbout
 from hypercover.samples.window_file import WindowFile
+from hypercover.scene.inputs import Inputs
 
 __all__ = ["WindowWriter"]
 
@@ -56,6 +57,8 @@ class WindowWriter:
     """Part of the split of each window (n,)."""
     identity: Any = None
     """Plain values that change when the scene does."""
+    inputs: Inputs = field(default_factory=Inputs)
+    """The files of the scene, known again when they were merely touched."""
 
     def __post_init__(self) -> None:
         """Refuse to write nothing."""
@@ -79,6 +82,11 @@ class WindowWriter:
     def draft(self) -> Path:
         """The file while it is written, beside the target."""
         return self.path.with_name(f".{self.path.name}.part")
+
+    @staticmethod
+    def inputs_of(path: Path) -> Path:
+        """Return where the files of the scene are remembered while a file is written."""
+        return path.with_name(f".{path.name}.inputs.json")
 
     @property
     def key(self) -> str:
@@ -146,10 +154,12 @@ class WindowWriter:
         make_folder(self.path.parent)
         file = RollbackFile(self.draft, {"key": self.key})
         try:
+            self.inputs.remember()
             yield file
         except BaseException:
             if not file.kept:
                 file.discard()
+                self.inputs.forget()
             raise
         finally:
             file.close()
@@ -195,6 +205,7 @@ class Draft:
         self._check(pieces)
         os.replace(writer.draft, writer.path)
         self.file.journal.unlink(missing_ok=True)
+        writer.inputs.forget()
 
     @contextmanager
     def _hdf5(self) -> Iterator[h5py.File]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 
 from hypercover.errors import HypercoverError, OutputError, counted
 from hypercover.files import missing_folders
-from hypercover.scene.companions import identity
+from hypercover.scene.inputs import identity_of, known_inputs
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import Layers, TileStore
+from hypercover.scene.tile_store import Layers, TileStore, inputs_of
 
 __all__ = ["Kept", "facts_of", "keeping"]
 
@@ -25,7 +25,7 @@ def facts_of(scene: Scene) -> dict[str, Any]:
     Why it exists: a world file or the statistics of a viewer beside the image
     are none of its parts, but may move it or name its no data.
     """
-    parts = identity(Path(scene.source).absolute()) if scene.source else ()
+    parts = identity_of(Path(scene.source).absolute()) if scene.source else ()
     grid, nodata = scene.grid, scene.nodata
     return {
         "file": [list(facts) for facts in parts],
@@ -36,7 +36,7 @@ def facts_of(scene: Scene) -> dict[str, Any]:
 
 
 @contextmanager
-def keeping(target: Path, plan: Mapping[str, Any]) -> Iterator[TileStore]:
+def keeping(target: Path, plan: Callable[[], Mapping[str, Any]]) -> Iterator[TileStore]:
     """Keep finished pieces of a file in a hidden folder beside it until it is whole.
 
     Stopped or killed, they stay, and the same call goes on; those of another plan
@@ -47,13 +47,23 @@ def keeping(target: Path, plan: Mapping[str, Any]) -> Iterator[TileStore]:
     ----------
     target : path
         The file to be written.
-    plan : mapping
-        Everything the pieces depend on, as JSON.
+    plan : callable
+        Returns everything the pieces depend on, as JSON.  Files that were merely touched
+        since the pieces were begun are the same (:class:`~hypercover.scene.inputs.Inputs`).
     """
     made = missing_folders(target)
-    store = TileStore(target, {"version": version("hypercover"), **plan})
+    with known_inputs(inputs_of(target)):
+        store = TileStore(target, {"version": version("hypercover"), **plan()})
+        with _left_clean(store, made):
+            yield store
+        store.remove()
+
+
+@contextmanager
+def _left_clean(store: TileStore, made: Sequence[Path]) -> Iterator[None]:
+    """Leave neither pieces nor new folders of what cannot be made at all."""
     try:
-        yield store
+        yield
     except HypercoverError as error:
         if not isinstance(error, OutputError):
             store.remove()
@@ -62,7 +72,6 @@ def keeping(target: Path, plan: Mapping[str, Any]) -> Iterator[TileStore]:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    store.remove()
 
 
 class Kept:

@@ -11,15 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.files import atomic, write_text
+from hypercover.scene.inputs import remember_inputs
 
-__all__ = ["Layers", "TileStore"]
+__all__ = ["Layers", "TileStore", "inputs_of"]
 
 Layers = dict[str, npt.NDArray[Any]]
 """The arrays of a tile by name."""
 
-_PLAN = "plan.json"
+_PLAN, _INPUTS = "plan.json", "inputs.json"
 _SUFFIX = ".tile"
 _DIGEST = hashlib.sha256().digest_size
+
+
+def inputs_of(target: Path) -> Path:
+    """Return where it is remembered which files the tiles of an image are made of."""
+    return _folder_of(target) / _INPUTS
+
+
+def _folder_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.tiles")
 
 
 class TileStore:
@@ -51,7 +61,7 @@ class TileStore:
     """
 
     def __init__(self, target: Path, plan: Mapping[str, Any]) -> None:
-        self.folder = target.with_name(f".{target.name}.tiles")
+        self.folder = _folder_of(target)
         self._plan = json.dumps(plan, indent=2, sort_keys=True, allow_nan=False) + "\n"
         if not self._is_ours():
             self.remove()
@@ -65,6 +75,7 @@ class TileStore:
             If it cannot be written.
         """
         if not (self.folder / _PLAN).exists():
+            remember_inputs()
             write_text(self.folder / _PLAN, self._plan)
 
     def load(self, number: int | str, like: Layers) -> Layers | None:
@@ -107,7 +118,7 @@ class TileStore:
         if not self.folder.is_dir():
             return
         # The plan goes last: until then what is left is still known.
-        for pattern in (f"*{_SUFFIX}", ".*.part*", _PLAN):
+        for pattern in (f"*{_SUFFIX}", ".*.part*", _INPUTS, _PLAN):
             for file in self.folder.glob(pattern):
                 file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

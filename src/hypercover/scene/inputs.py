@@ -1,4 +1,4 @@
-"""The files an experiment reads: known again by what is in them where only their times differ."""
+"""The files that work reads: known again by what is in them where only their times differ."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -9,9 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hypercover.errors import OutputError
-from hypercover.experiment.spec import Digest
 from hypercover.files import digest_of, read_sealed, write_sealed
-from hypercover.jobs.plan import FOLDER
 from hypercover.scene.companions import Identity, identity
 
 __all__ = ["Inputs", "facts_of_files", "identity_of", "known_inputs", "remember_inputs"]
@@ -21,23 +19,24 @@ _MOST_SEEN = 100
 _BIGGEST = 2**26
 """Bytes of the file that remembers."""
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Known(BaseModel):
-    """A file as it was when the run first read it."""
+    """A file as it was when it was first read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: _Count
     """Bytes."""
-    sha256: Digest
+    sha256: _Digest
     """What is in it."""
     times: Annotated[tuple[int, ...], Field(min_length=1)]
     """When it was changed, in nanoseconds since 1970: first, and by whom merely touched it."""
 
 
 class _Document(BaseModel):
-    """The file in a run folder."""
+    """The file that remembers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,16 +44,21 @@ class _Document(BaseModel):
 
 
 class Inputs:
-    """Files that a run reads, and how it knows them again.
+    """Files that work reads, and how it knows them again.
 
     Why it exists: people touch files so that a cluster does not purge them, and
-    copies get new times.  A run must not be refused, or computed anew, for that:
+    copies get new times.  Work must not be refused, or begun anew, for that:
     where the size is the same and the time another, the content decides.  It is
     read once, as a stream, and the new time is remembered.
+
+    Parameters
+    ----------
+    path : path, optional
+        The file that remembers, beside the results of the work.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._path = None if folder is None else folder / FOLDER / "inputs.json"
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
         self._known: dict[str, _Known] = dict(_read(self._path))
         self._found: dict[Path, Identity] = {}
         self._seen: dict[str, tuple[int, int]] = {}
@@ -88,6 +92,8 @@ class Inputs:
                 digest = digest_of(name)
                 self._known[name] = _Known(size=size, sha256=digest, times=(time,))
                 self._changed = True
+        # Whoever begins anew removes the file as well.
+        self._changed |= bool(self._known) and not self._path.exists()
         self.save()
 
     def save(self) -> None:
@@ -102,6 +108,11 @@ class Inputs:
             document = _Document(files=self._known)
             write_sealed(self._path, document.model_dump(mode="json"))
             self._changed = False
+
+    def forget(self) -> None:
+        """Remove the file that remembers, once the work is done."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
     def _as_known(self, fact: tuple[str, int, int]) -> tuple[str, int, int]:
         name, size, time = fact
@@ -131,25 +142,26 @@ _current: ContextVar[Inputs | None] = ContextVar("inputs", default=None)
 
 
 @contextmanager
-def known_inputs(folder: Path | None = None) -> Iterator[Inputs]:
-    """Know files again, in the block, as the run in a folder does; each is looked at once.
+def known_inputs(path: Path | None = None) -> Iterator[Inputs]:
+    """Know files again, in the block, as the file at a path remembers; each is looked at once.
 
-    Without a folder, what holds outside the block goes on to hold inside.
+    Without a path, what holds outside the block goes on to hold inside.
     """
     outer = _current.get()
-    inputs = outer if folder is None and outer is not None else Inputs(folder)
+    inputs = outer if path is None and outer is not None else Inputs(path)
     token = _current.set(inputs)
     try:
         yield inputs
     finally:
         _current.reset(token)
-    # Who may only read a run folder can still look at it.
-    with suppress(OutputError):
-        inputs.save()
+    # Who may only read the folder can still look at it, and what is done is gone.
+    if path is not None and path.parent.is_dir():
+        with suppress(OutputError):
+            inputs.save()
 
 
 def remember_inputs() -> None:
-    """Note in the run folder what is in the files that were asked for in the block around.
+    """Note what is in the files that were asked for in the block around, where it remembers any.
 
     Raises
     ------
@@ -175,13 +187,13 @@ def _fact(path: Path) -> tuple[int, int] | None:
 
 
 def identity_of(path: Path | None) -> Identity:
-    """Return what changes when a file that an experiment reads is replaced."""
+    """Return what changes when a file that work reads is replaced."""
     inputs = _current.get() or Inputs()
     return inputs.identity(path)
 
 
 def _read(path: Path | None) -> Mapping[str, _Known]:
-    """Read what a run folder remembers; what is damaged is nothing."""
+    """Read what a file remembers; what is damaged is nothing."""
     try:
         if path is None or path.stat().st_size > _BIGGEST:
             return {}

@@ -1,11 +1,11 @@
-"""Files an experiment reads: known again by content where their times changed, and by nothing less."""
+"""Files that work reads: known again by content where their times changed, and by nothing less."""
 
 import os
 
 import pytest
 
-from hypercover.experiment import inputs as module
-from hypercover.experiment.inputs import Inputs, identity_of, known_inputs, remember_inputs
+from hypercover.scene import inputs as module
+from hypercover.scene.inputs import Inputs, identity_of, known_inputs, remember_inputs
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def image(tmp_path):
 def run(tmp_path, image):
     """A run folder that remembers the image."""
     folder = tmp_path / "run"
-    with known_inputs(folder):
+    with known_inputs(folder / "inputs.json"):
         identity_of(image)
         remember_inputs()
     return folder
@@ -44,7 +44,7 @@ def touch(path, seconds=100):
 
 
 def seen(folder, path):
-    with known_inputs(folder):
+    with known_inputs(folder / "inputs.json"):
         return identity_of(path)
 
 
@@ -74,7 +74,7 @@ def test_a_file_of_another_size_is_another_without_being_read(run, image, hashed
 def test_a_new_file_is_remembered_in_the_place_of_the_old(run, image):
     image.write_bytes(b"other pixel")
     touch(image)
-    with known_inputs(run):
+    with known_inputs(run / "inputs.json"):
         now = identity_of(image)
         remember_inputs()
     touch(image)
@@ -86,14 +86,14 @@ def test_a_new_file_is_remembered_in_the_place_of_the_old(run, image):
 )
 def test_a_damaged_memory_is_none(run, image, text):
     before = seen(run, image)
-    (run / "tasks" / "inputs.json").write_text(text)
+    (run / "inputs.json").write_text(text)
     assert seen(run, image) == before
     touch(image)
     assert seen(run, image) != before
 
 
 def test_nothing_is_written_where_nothing_is_new(run, image):
-    path = run / "tasks" / "inputs.json"
+    path = run / "inputs.json"
     before = path.stat().st_mtime_ns
     seen(run, image)
     assert path.stat().st_mtime_ns == before
