@@ -10,10 +10,13 @@ import pytest
 from hypercover.classifiers.bundle import load_bundle
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.evaluation.predictions import Predictions
+from hypercover.experiment.calibrate import out_of_fold, temperature_of
 from hypercover.experiment.reading import load_experiment
 from hypercover.experiment.run import run_experiment
 from hypercover.jobs.record import result_of
 from hypercover.maps.check import RIGHT, TRAINING, WRONG
+from hypercover.samples.samples import Samples
+from hypercover.samples.spectra import spectra_of
 from hypercover.scene.reading import open_scene
 
 SVM = {"kind": "svm", "C": 100.0}
@@ -103,6 +106,30 @@ def test_bundles_and_metrics_say_which_pixels_taught_them(scene, both):
     alone = load_bundle(both.split.folder / "models" / "svm").card
     assert alone["training"] == {"from": "split", **parted}
     assert not (both.split.folder / "models" / "svm" / "split").exists()
+
+
+def test_the_map_of_a_random_split_is_as_sure_as_of_land_away_from_the_training(
+    desk, scene, both, opened, tmp_path
+):
+    """The tested model's temperature is for pixels beside the training; the map is of all land."""
+    models = {"svm": SVM}
+    split = {"kind": "random", "train": 0.1}
+    made = ran(desk, scene, tmp_path, models=models, split=split)
+    maps, tested = (
+        load_bundle(made.folder / "models" / name).temperature
+        for name in ("svm", "svm/split")
+    )
+    assert tested == made.metrics["models"]["svm"]["calibration"]["temperature"]
+    fitted = load_bundle(made.folder / "models" / "svm").classifier
+    land = Samples.of(opened.usable_labels)
+    held = out_of_fold(fitted, land, spectra_of(opened, land), guard=0)
+    assert maps == pytest.approx(temperature_of(fitted, held))
+    assert maps != pytest.approx(tested, rel=0.01)
+    guarded = [
+        load_bundle(both.all.folder / "models" / name).temperature
+        for name in ("svm", "svm/split")
+    ]
+    assert guarded[0] == guarded[1] is not None
 
 
 def test_the_page_holds_the_same_answers_against_the_labels(desk, both):

@@ -9,7 +9,7 @@ from scipy.special import log_softmax, softmax
 
 from hypercover.errors import CallError
 from hypercover.evaluation.calibration import calibration_error
-from hypercover.evaluation.temperature import fit_temperature, tempered
+from hypercover.evaluation.temperature import fit_confidence, fit_temperature, tempered
 
 SCORES = hnp.arrays(np.float64, (7, 4), elements=st.floats(-30, 30))
 TEMPERATURES = st.floats(0.05, 20)
@@ -122,6 +122,58 @@ def test_zeros_and_ones_have_no_temperature():
     shares = np.eye(4)[[0, 1, 2, 3, 0]]
     assert fit_temperature(shares, [3, 7, 11, 40, 7], CLASSES) == 1
     assert np.array_equal(tempered(shares, 5.0), shares)
+
+
+def test_a_confidence_is_fitted_though_the_rest_of_the_shares_is_not_to_be_believed():
+    """What is left for the wrong classes is of another temperature, which rules the first fit."""
+    scores, labels = drawn(2.0)
+    shares = softmax(scores, axis=1)
+    first = shares.argmax(axis=1)
+    # The same confidences, but all of the rest goes to the second class.
+    second = np.argsort(shares, axis=1)[:, -2]
+    bent = np.full_like(shares, 1e-9)
+    every = np.arange(len(shares))
+    sure = np.clip(shares.max(axis=1), 0.51, 1 - 1e-6)
+    bent[every, first], bent[every, second] = sure, 1 - sure
+    bent /= bent.sum(axis=1, keepdims=True)
+    right = CLASSES[first] == labels
+
+    def error(temperature):
+        return calibration_error(tempered(bent, temperature).max(axis=1), right)
+
+    by_classes = fit_temperature(bent, labels, CLASSES)
+    assert error(fit_confidence(bent, labels, CLASSES)) < 0.03 < error(by_classes) / 2
+
+
+@pytest.mark.parametrize("units", [None, 40])
+def test_the_temperature_of_a_confidence_is_the_best_of_a_fine_grid(units):
+    scores, labels = drawn(2.5, count=500)
+    shares = softmax(scores, axis=1)
+    right = CLASSES[shares.argmax(axis=1)] == labels
+    # One more of the units, half of it right.
+    wanted = right + 0.5 / (units or 500), ~right + 0.5 / (units or 500)
+
+    def loss(temperature):
+        sure = tempered(shares, temperature).max(axis=1)
+        return -np.sum(wanted[0] * np.log(sure) + wanted[1] * np.log(1 - sure))
+
+    grid = np.geomspace(0.5, 10, 3001)
+    best = grid[np.argmin([loss(each) for each in grid])]
+    found = fit_confidence(shares, labels, CLASSES, units=units)
+    assert found == pytest.approx(best, rel=2e-3)
+
+
+@pytest.mark.parametrize("units", [1, 10, 1000])
+def test_units_that_are_all_right_ask_for_no_certainty(units):
+    shares = np.tile([0.7, 0.1, 0.1, 0.1], (1000, 1))
+    found = fit_confidence(shares, np.full(1000, 3), CLASSES, units=units)
+    expected = (1 + 0.5 / units) / (1 + 1 / units)
+    assert tempered(shares[0], found).max() == pytest.approx(expected, abs=1e-5)
+
+
+def test_votes_without_doubt_keep_their_confidence():
+    shares = np.eye(4)[[0, 1, 2, 3, 0]]
+    assert fit_confidence(shares, [3, 7, 11, 40, 7], CLASSES) == 1
 
 
 def test_classes_that_the_model_does_not_know_are_left_out():

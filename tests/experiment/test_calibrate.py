@@ -1,19 +1,23 @@
-"""Temperatures are fitted on validation pixels alone, and only on probabilities."""
+"""Temperatures are fitted on pixels that did not train, held out as the test pixels lie."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.special import softmax
+from sklearn.naive_bayes import GaussianNB
 
 from hypercover.classifiers.named import NamedClassifier
 from hypercover.classifiers.svm import SVMClassifier
 from hypercover.evaluation.calibration import calibration_error
 from hypercover.evaluation.temperature import fit_temperature, tempered
 from hypercover.experiment.calibrate import ENOUGH, calibrate, out_of_fold
-from hypercover.experiment.trial import run_trial
+from hypercover.experiment.trial import guard_between, run_trial
+from hypercover.samples.blocks import BlockSplit
+from hypercover.samples.kfold import KFoldSplit
 from hypercover.samples.random import RandomSplit
 from hypercover.samples.samples import Samples
+from hypercover.samples.split import Split
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulate import Settings, simulated_scene
 
@@ -150,7 +154,7 @@ def blocks(side=6, count=10, classes=3):
     return Samples.of(label)
 
 
-class Recorder(SVMClassifier):
+class Recorder(GaussianNB):
     """Remembers which pixels it was fitted on and asked about; spectra are positions."""
 
     def fit(self, X, y):
@@ -182,6 +186,50 @@ def test_pixels_are_held_out_in_whole_blocks_and_answered_once():
     np.testing.assert_allclose(held.shares.sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("guard", [None, 0, 3])
+def test_pixels_are_held_out_as_far_from_training_as_the_test_lies(guard):
+    land = blocks()
+    spectra = np.stack([land.rows, land.cols], axis=1).astype(float)
+    model = Recorder().fit(spectra, land.labels)
+    FITS.clear()
+    held = out_of_fold(model, land, spectra, guard=guard)
+    assert len(held.labels) == len(land)
+    nearest = [
+        np.abs(np.array(list(asked))[:, None] - np.array(list(seen))).max(-1).min(1)
+        for seen, asked in FITS
+    ]
+    gaps = np.concatenate(nearest)
+    if guard is None:
+        assert held.patches == len(land)
+        assert (gaps == 1).mean() > 0.9
+    else:
+        assert held.patches < len(land) / 20
+        assert gaps.min() == guard + 1
+
+
+@pytest.mark.parametrize(
+    ("split", "guard"),
+    [
+        (RandomSplit(0.05), None),
+        (BlockSplit(size=8, guard=3), 3),
+        (KFoldSplit(folds=3, size=8, guard=2), 2),
+    ],
+)
+def test_the_guard_is_that_between_training_and_test(scene, split, guard):
+    labels = scene.usable_labels
+    assert guard_between(split.split(labels, seed=0), labels) == guard
+
+
+@pytest.mark.parametrize(("test", "guard"), [(slice(1, None, 2), None), (slice(20, 50), 0)])
+def test_of_a_split_that_names_no_guard_the_places_decide(scene, test, guard):
+    """Every second row trains, or the upper part does."""
+    marked = np.zeros(scene.shape, bool)
+    marked[test] = True
+    labelled = scene.usable_labels > 0
+    split = Split.from_parts(train=~marked & labelled, test=marked & labelled)
+    assert guard_between(split, scene.usable_labels) == guard
+
+
 def test_folds_make_an_svm_as_sure_as_it_is_right():
     """Shares of an SVM are far from probabilities; nothing of the test is used."""
     random = np.random.default_rng(0)
@@ -202,7 +250,7 @@ def test_folds_make_an_svm_as_sure_as_it_is_right():
     nothing = land.take(np.zeros(0, int)), {"labels": np.zeros(0)}
     folds = out_of_fold(model, land, own)
     after, found = calibrate(model, nothing, (test, answers), folds=folds)
-    assert found.error_before > 3 * found.error
+    assert found.error_before > 2.5 * found.error
     np.testing.assert_array_equal(after["labels"], answers["labels"])
     assert calibrate(model, nothing, (test, answers))[1].temperature is None
 

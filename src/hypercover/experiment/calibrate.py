@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.evaluation.calibration import Calibration, calibration_error
-from hypercover.evaluation.temperature import fit_temperature
+from hypercover.evaluation.temperature import fit_confidence, fit_temperature
+from hypercover.samples.fold_groups import deal
+from hypercover.samples.guard import near
 from hypercover.samples.samples import Samples
 
-__all__ = ["ENOUGH", "HeldOut", "calibrate", "out_of_fold"]
+__all__ = ["ENOUGH", "HeldOut", "calibrate", "out_of_fold", "temperature_of"]
 
 ENOUGH = 30
 """Separate patches of held-out pixels from which on a temperature is used."""
@@ -33,9 +35,19 @@ class HeldOut:
     shares: npt.NDArray[Any]
     """Probability of each class (n, class)."""
     patches: int
-    """Separate patches, or blocks, in which the pixels lie."""
+    """Separate patches or blocks in which the pixels lie, or pixels held out one by one."""
     by: str
     """``validation``: pixels of the split; ``folds``: training pixels held out in turn."""
+
+    def temperature(self, classes: npt.NDArray[Any]) -> float:
+        """Return the temperature that the pixels ask for.
+
+        Networks learn the likelihood of all classes; of other classifiers it is the
+        confidence alone that is to come true.
+        """
+        if self.by == "validation":
+            return fit_temperature(self.shares, self.labels, classes)
+        return fit_confidence(self.shares, self.labels, classes, units=self.patches)
 
 
 def calibrate(
@@ -79,12 +91,12 @@ def calibrate(
     sure = own.get("confidence")
     if sure is None or not len(sure) or not np.isfinite(sure).all():
         return own, None
-    # The shares of an SVM without it only rank pixels.
-    calibrated = getattr(classifier, "probability", True)
-    held = folds if folds is not None or not calibrated else _usable(classifier, validation)
+    held = folds
+    if held is None and _is_calibrated(classifier):
+        held = _usable(classifier, validation)
     if held is None or "probabilities" not in own:
         return own, Calibration.of(sure, right)
-    proposed = fit_temperature(held.shares, held.labels, classifier.classes_)
+    proposed = held.temperature(classifier.classes_)
     after = scaled(own, classifier.classes_, proposed)
     about: dict[str, Any] = {
         "proposed": proposed,
@@ -93,32 +105,45 @@ def calibrate(
         "patches": held.patches,
         "by": held.by,
     }
-    if calibrated and held.patches < ENOUGH:
+    if not _is_enough(classifier, held):
         return own, Calibration.of(sure, right, **about)
     used = {"temperature": proposed, "error_before": calibration_error(sure, right)}
     return after, Calibration.of(after["confidence"], right, **used, **about)
 
 
-def out_of_fold(classifier: Any, land: Samples, spectra: Any) -> HeldOut | None:
+def temperature_of(classifier: Any, held: HeldOut | None) -> float | None:
+    """Return the temperature for a trained classifier; None where the pixels are too few."""
+    if held is None or not _is_enough(classifier, held):
+        return None
+    return held.temperature(classifier.classes_)
+
+
+def out_of_fold(
+    classifier: Any, land: Samples, spectra: Any, *, guard: int | None = 0
+) -> HeldOut | None:
     """Return what a classifier says of its training pixels when it did not learn from them.
 
-    Whole blocks of land are held out in turn: pixels beside each other are alike, and a
-    classifier is sure, rightly, of what lies between pixels it knows.  The blocks are
-    squares as large as the training patches, but not in line with them; where a whole
-    patch is left out, classes with few patches vanish and the temperature goes wrong.
+    They are held out as the pixels lie that it will be asked about.  Where these stand
+    between training pixels, single pixels are dealt to five folds.  Otherwise whole blocks
+    are, and pixels within the guard around them do not train either: what lies beside the
+    training is known too well.  The blocks are squares as large as the training patches,
+    but not in line with them; where a whole patch is left out, classes with few patches
+    vanish and the temperature goes wrong.
 
     Parameters
     ----------
-    classifier : trained; clones of it are fitted, each on four fifths of the blocks
+    classifier : trained; clones of it are fitted, each on four fifths of the pixels
     land : training pixels
     spectra : array (n, band)
         What the classifier sees of them.
+    guard : int, optional
+        Pixels between training and test (Chebyshev); None holds out single pixels.
 
     Returns
     -------
     HeldOut or None
         None for a network, a classifier without class shares or parameters, and where
-        fewer than two blocks or no pixel of a known class is left.
+        no pixel of a class is left that it could be trained on.
     """
     from sklearn.base import clone
 
@@ -128,41 +153,59 @@ def out_of_fold(classifier: Any, land: Samples, spectra: Any) -> HeldOut | None:
         return None
     every = np.arange(0, len(land), -(-len(land) // _MOST))
     land, spectra = land.take(every), spectra[every]
-    folds, blocks = _folds_of(land)
+    folds, units = _folds_of(land, guard)
     shares = np.zeros((len(land), len(classifier.classes_)))
     known = np.zeros(len(land), dtype=bool)
     for fold in np.unique(folds):
         held = folds == fold
-        codes = np.unique(land.labels[~held])
+        train = ~held & ~_around(land, held, guard or 0)
+        codes = np.unique(land.labels[train])
         if len(codes) < 2:
             continue
         # As many trees, neighbours or machines: only the pixels are fewer.
-        fitted = clone(classifier).fit(spectra[~held], land.labels[~held])
+        fitted = clone(classifier).fit(spectra[train], land.labels[train])
         columns = np.searchsorted(classifier.classes_, fitted.classes_)
         shares[np.ix_(held, columns)] = fitted.predict_proba(spectra[held])
         known |= held & np.isin(land.labels, codes)
     usable = known & np.isfinite(shares).all(axis=1)
     if not usable.any():
         return None
-    return HeldOut(land.labels[usable], shares[usable], blocks, "folds")
+    return HeldOut(land.labels[usable], shares[usable], units, "folds")
 
 
-def _folds_of(land: Samples) -> tuple[npt.NDArray[np.intp], int]:
-    """Return the fold (n,) of each pixel, by its block, and the number of blocks."""
-    from hypercover.classifiers.platt import dealt_folds
+def _folds_of(land: Samples, guard: int | None) -> tuple[npt.NDArray[np.intp], int]:
+    """Return the fold (n,) of each pixel, and the number of blocks or pixels dealt to them."""
+    if guard is None:
+        units = np.arange(len(land))
+    else:
+        patches = _patches_of(land)
+        sizes = np.bincount(patches)
+        # Of the patch in which the median pixel lies.
+        side = int(np.clip(round(np.median(sizes[patches]) ** 0.5), *_SIDES))
+        cells = np.stack([land.rows // side, land.cols // side], axis=1)
+        units = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+    count = int(units.max()) + 1
+    folds = deal(land.labels, units, min(_FOLDS, count), np.random.default_rng(0))
+    return folds, count
 
-    patches = _patches_of(land)
-    sizes = np.bincount(patches)
-    # Of the patch in which the median pixel lies.
-    side = int(np.clip(round(np.median(sizes[patches]) ** 0.5), *_SIDES))
-    cells = np.stack([land.rows // side, land.cols // side], axis=1)
-    _, block = np.unique(cells, axis=0, return_inverse=True)
-    block = block.ravel()
-    codes, classes = np.unique(land.labels, return_inverse=True)
-    counts = np.zeros((block.max() + 1, len(codes)), dtype=np.int64)
-    np.add.at(counts, (block, classes), 1)
-    folds = dealt_folds(counts.argmax(axis=1), min(_FOLDS, len(counts)), seed=0)
-    return folds[block], len(counts)
+
+def _around(
+    land: Samples, held: npt.NDArray[np.bool_], guard: int
+) -> npt.NDArray[np.bool_]:
+    """Tell which pixels (n,) lie within the guard around those that are held out."""
+    mask = np.zeros((land.rows.max() + 1, land.cols.max() + 1), dtype=bool)
+    mask[land.rows[held], land.cols[held]] = True
+    return near(mask, guard)[land.rows, land.cols]
+
+
+def _is_calibrated(classifier: Any) -> bool:
+    """Tell whether its shares are meant as probabilities; those of a plain SVM only rank."""
+    return bool(getattr(classifier, "probability", True))
+
+
+def _is_enough(classifier: Any, held: HeldOut) -> bool:
+    """Tell whether pixels lie in so many places that a temperature of theirs is used."""
+    return held.patches >= ENOUGH or not _is_calibrated(classifier)
 
 
 def _usable(classifier: Any, validation: Answered) -> HeldOut | None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.evaluation.predictions import Predictions
+from hypercover.experiment.calibrate import temperature_of
 from hypercover.experiment.features import (
     chain_of,
     keep_features,
@@ -34,7 +35,13 @@ from hypercover.experiment.stages import (
     split_for,
 )
 from hypercover.experiment.training import Training, training_facts
-from hypercover.experiment.trial import answers_at, fit, judge
+from hypercover.experiment.trial import (
+    answers_at,
+    fit,
+    guard_between,
+    held_in_turn,
+    judge,
+)
 from hypercover.features.blockwise import fitted_stack
 from hypercover.files import atomic
 from hypercover.jobs.record import result_of
@@ -193,8 +200,9 @@ def refit(
     """Train a model on all labelled pixels, for the map, and keep its bundle.
 
     Settings are those of the main split's first model, C and gamma as that search
-    chose them, and so is the temperature that scales its confidence.  Where another
-    model maps, the bundle is that of the split, and nothing is trained.
+    chose them, and so is the temperature that scales its confidence, unless that was
+    fitted for test pixels beside the training pixels.  Where another model maps, the
+    bundle is that of the split, and nothing is trained.
     """
     from hypercover.experiment.search_choice import chosen
 
@@ -211,9 +219,24 @@ def refit(
         classifier = classifier_for(spec, seed=seed).set_params(**chosen(figures))
         scene = scene_for_model(setting, spec)
         facts = {"train_seconds": fit(classifier, scene, parts, window=spec.window)}
+        figures = _for_land(setting, figures, classifier, scene, parts)
     _keep(setting, model, classifier, figures, parts)
     training.forget()
     return {"trained": True, **facts}
+
+
+def _for_land(
+    setting: Setting, figures: dict[str, Any], classifier: Any, scene: Scene, parts: Split
+) -> dict[str, Any]:
+    """Return figures whose temperature is one for land away from the training pixels.
+
+    Why it exists: a random split asks about pixels beside these; the map is of all land.
+    """
+    tested = setting.load_split("main", setting.experiment.seed)
+    if guard_between(tested, scene.usable_labels) is not None:
+        return figures
+    found = temperature_of(classifier, held_in_turn(classifier, scene, parts, 0))
+    return figures | {"calibration": {"temperature": found}}
 
 
 def _copy_bundle(setting: Setting, model: str) -> None:

@@ -13,13 +13,22 @@ from hypercover.evaluation.evaluate import Evaluation, evaluate
 from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.calibrate import HeldOut, calibrate, out_of_fold
 from hypercover.experiment.windows import windows_for
+from hypercover.samples.guard import near
 from hypercover.samples.samples import Samples
 from hypercover.samples.spectra import spectra_of
 from hypercover.samples.split import Split
 from hypercover.samples.windows import Windows
 from hypercover.scene.scene import Scene
 
-__all__ = ["Trial", "answers_at", "fit", "judge", "run_trial"]
+__all__ = [
+    "Trial",
+    "answers_at",
+    "fit",
+    "guard_between",
+    "held_in_turn",
+    "judge",
+    "run_trial",
+]
 
 Answers = dict[str, npt.NDArray[Any]]
 
@@ -154,7 +163,8 @@ def judge(
     seconds = time.perf_counter() - began
     shown = {name: values[..., : len(held)] for name, values in both.items()}
     own = {name: values[..., len(held) :] for name, values in both.items()}
-    folds = _out_of_fold(classifier, scene, split) if window == 1 else None
+    guard = guard_between(split, labels)
+    folds = held_in_turn(classifier, scene, split, guard) if window == 1 else None
     answers, calibration = calibrate(classifier, (held, shown), (test, own), folds=folds)
     tested = Predictions.of(
         test,
@@ -179,12 +189,25 @@ def judge(
     )
 
 
-def _out_of_fold(classifier: Any, scene: Scene, split: Split) -> HeldOut | None:
+def guard_between(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
+    """Return how far test pixels lie from training pixels; None where most stand beside one."""
+    settings = split.settings
+    if isinstance(guard := settings.get("guard"), int):
+        return guard
+    test = split.samples("test", labels)
+    beside = near(split.mask("train") & (labels > 0), 1)[test.rows, test.cols]
+    drawn = "random" in (split.kind, settings.get("kind"))
+    return None if drawn or beside.mean() > 0.5 else 0
+
+
+def held_in_turn(
+    classifier: Any, scene: Scene, split: Split, guard: int | None
+) -> HeldOut | None:
     """Return what a classifier of spectra says of training pixels that are held out."""
     if _is_network(classifier):
         return None
     train = split.samples("train", scene.usable_labels)
-    return out_of_fold(classifier, train, spectra_of(scene, train))
+    return out_of_fold(classifier, train, spectra_of(scene, train), guard=guard)
 
 
 def _look(scene: Scene, samples: Samples, window: int) -> Any:
