@@ -12,7 +12,10 @@ import yaml
 from hypercover.cli import work
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.files import read_sealed, write_sealed
+from hypercover.jobs import submission
 from hypercover.jobs.plan import Plan
+from hypercover.jobs.submission import SentArray, Submission
+from hypercover.jobs.wanted import Wanted
 
 WITHOUT = ["--scheduler", "slurm"]
 
@@ -287,6 +290,103 @@ def test_one_folder_takes_one_submission_at_a_time(call, fields, login_node):
         assert "Cancelled" in call("cancel", folder).out
     login_node.wait(lambda: login_node.states()[f"{job}_1"] == "CANCELLED", 30)
     assert "No job of this run waits or runs" in call("cancel", folder).out
+
+
+_ENDS = {
+    # state, what squeue gives as reason, the line of sacct, what is shown beside the state
+    "scene": ("TIMEOUT", "TimeLimit", "TIMEOUT|0:0", "TIMEOUT, TimeLimit"),
+    "split-main-0": (
+        "OUT_OF_MEMORY",
+        "OutOfMemory",
+        "OUT_OF_MEMORY|0:125",
+        "OUT_OF_MEMORY",
+    ),
+    "split-main-1": ("NODE_FAIL", "NodeDown", "NODE_FAIL|1:0", "NODE_FAIL, NodeDown"),
+    "split-main-2": ("CANCELLED", "Resources", "CANCELLED by 1000|0:15", "CANCELLED"),
+    "split-main-3": ("FAILED", "NonZeroExitCode", "FAILED|3:0", "FAILED"),
+}
+"""How elements ended, in the words that Slurm 22.05 was heard to use, or, of memory and
+``sacct``, that its manual gives: a private Slurm neither limits memory nor has accounts."""
+
+
+@pytest.mark.parametrize("remembered", [True, False], ids=["squeue", "sacct"])
+def test_how_slurm_ended_a_job_is_shown(call, fields, tmp_path, monkeypatch, remembered):
+    """Soon after, squeue knows; later only sacct does, where there are accounts."""
+    folder = fields.folder / "run"
+    words = ["--set", "repeats=4", "--ready"]
+    assert call("plan", fields.experiment, "-o", folder, *words).code == 0
+    array = SentArray(name="1-scene", job="7", elements=tuple((name,) for name in _ENDS))
+    Submission(scheduler="slurm", wanted=Wanted(), arrays=(array,)).save(folder)
+    squeue = [f"7|{n}|{word}|{why}" for n, (word, why, *_) in enumerate(_ENDS.values(), 1)]
+    sacct = [f"7_{n}|{line}" for n, (_, _, line, _) in enumerate(_ENDS.values(), 1)]
+    for name, lines in (
+        ("squeue", squeue if remembered else []),
+        ("sacct", sacct),
+        *((name, []) for name in ("sbatch", "scancel", "scontrol")),
+    ):
+        program = tmp_path / name
+        program.write_text("\n".join(["#!/bin/bash", "cat <<'E'", *lines, "E\n"]))
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for number in range(1, 1 + len(_ENDS)):
+        told = (
+            f"date on n1: x\nslurmstepd: error: end of {number}\nTold to end (SIGTERM).\n"
+        )
+        (folder / "jobs" / f"1-scene-{number}.out").write_text(told)
+    lines = call("status", folder).out.splitlines()
+    for number, (name, (word, _, _, shown)) in enumerate(_ENDS.items(), 1):
+        (line,) = [line for line in lines if line.startswith(f"{name} gone: its job ")]
+        assert shown in line if remembered else word in line
+        assert line.count(word) == 1
+        assert line.endswith(f"; its last words: slurmstepd: error: end of {number}")
+    assert sum("exit code" in line for line in lines) == 2
+    assert sum("exit code 3; its last words" in line for line in lines) == 1
+    assert not any("125" in line for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("word", "says", "last"),
+    [
+        ("TIMEOUT", "TIMEOUT, TimeLimit", "DUE TO TIME LIMIT"),
+        ("CANCELLED", "its job was cancelled (CANCELLED)", "*** JOB "),
+        ("NODE_FAIL", "NODE_FAIL, NodeDown", "DUE TO NODE FAILURE"),
+        ("FAILED", "FAILED, NonZeroExitCode", "out of luck"),
+    ],
+)
+def test_how_a_real_slurm_ended_a_job_is_shown(
+    call, fields, login_node, tmp_path, monkeypatch, word, says, last
+):
+    body = "echo 'out of luck'; exit 3" if word == "FAILED" else "trap '' TERM; sleep 300"
+    program = tmp_path / "stand-in"
+    program.write_text(f"#!/bin/bash\n{body}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(submission, "_command", lambda: [str(program)])
+    folder = fields.folder / "run"
+    # A node that fails would have its jobs sent back.
+    words = ["--mem", "50MB", "--time", "1min", "--directive=--no-requeue"]
+    assert call("submit", fields.experiment, "-o", folder, *WITHOUT, *words).code == 0
+    job = Submission.load(folder).arrays[0].job
+
+    def state():
+        return login_node.states()[f"{job}_1"]
+
+    try:
+        if word in ("CANCELLED", "NODE_FAIL"):
+            login_node.wait(lambda: state() == "RUNNING")
+        if word == "CANCELLED":
+            login_node.call("scancel", job)
+        if word == "NODE_FAIL":
+            node = login_node.call("squeue", "-h", "-j", job, "-o", "%N").split()[0]
+            down = [f"NodeName={node}", "State=DOWN", "Reason=tried"]
+            login_node.call("scontrol", "update", *down)
+        login_node.wait(lambda: state() == word, 180)
+        lines = call("status", folder).out.splitlines()
+        (line,) = [line for line in lines if line.startswith("scene gone: ")]
+        assert says in line
+        assert last in line
+    finally:
+        call("cancel", folder)
 
 
 def test_cancelling_in_a_folder_that_is_no_run_says_so(call, fields):

@@ -4,7 +4,7 @@ import getpass
 import math
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hypercover.errors import CallError, HypercoverError
@@ -38,6 +38,8 @@ _STATES = {
 _GONE = re.compile("Invalid job id specified|already completing or completed")
 """What is said of jobs that ended."""
 _MEGABYTE = 2**20
+_SIGNALS = 64
+"""The largest number of a signal."""
 _RETURNS = 100
 """Times an element may be sent back."""
 
@@ -153,7 +155,7 @@ class Slurm:
             job, _, element = own.partition("_")
             # A cancelled job is followed by who did it.
             if job in ended and element.isdecimal() and word != "COMPLETED":
-                found[job, int(element)] = f"{word}, exit code {code.partition(':')[0]}"
+                found[job, int(element)] = ", ".join([word, *_ending(code)])
         return found
 
     def cancel(self, job: str, elements: int) -> None:
@@ -182,6 +184,16 @@ def _reason(word: str, reason: str) -> str:
         return "" if reason == "None" else reason
     # Of a cancelled job it is what it had waited for.
     return word if reason in ("None", "") or word == "CANCELLED" else f"{word}, {reason}"
+
+
+def _ending(code: str) -> Iterator[str]:
+    """Say what an exit code of sacct, ``CODE:SIGNAL``, tells beyond the state."""
+    number, _, signal = code.partition(":")
+    if number.isdecimal() and int(number):
+        yield f"exit code {number}"
+    # Slurm writes numbers that are no signal too, such as 125 where memory ran out.
+    if signal.isdecimal() and 0 < int(signal) <= _SIGNALS:
+        yield f"signal {signal}"
 
 
 def _megabytes(size: int | None) -> str | None:

@@ -86,7 +86,10 @@ def with_reasons(
             message = said
         elif one.word == "gone":
             told_so = not submission.cancelled or "cancelled" in message
-            parts = ["" if told_so else "it was cancelled", said]
+            state, _, more = said.partition(", ")
+            # Both squeue and sacct may name the state; an exit code, sacct alone.
+            known = state.partition(" ")[0] in message
+            parts = ["" if told_so else "it was cancelled", more if known else said]
             words = _last_words(folder, submission, one)
             parts.append(f"its last words: {words}" if words else "")
             message = "; ".join(filter(None, (message, *parts)))
