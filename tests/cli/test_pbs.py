@@ -16,15 +16,19 @@ import pytest
 from pbs_double import PBSDouble, pbs_double
 
 from hypercover.jobs import submission
+from hypercover.jobs.submission import SentArray, Submission
 
 NAMES = {"torque": "pbs-torque", "pro": "pbs-pro"}
+either = pytest.mark.parametrize("pbs", ["torque"], indirect=True)
+"""Of what is the same in both dialects."""
 
 
 @pytest.fixture(params=NAMES)
 def pbs(request, monkeypatch) -> Iterator[PBSDouble]:
     """A PBS of either dialect on the PATH, and nobody's defaults."""
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
-    monkeypatch.setattr(submission, "_LOOK", 0.05)
+    for name, value in {"_LOOK": 0.05, "_LOOKS": 1, "_TRIES": 2}.items():
+        monkeypatch.setattr(submission, name, value)
     with (
         TemporaryDirectory(prefix="pbs-") as home,
         pbs_double(Path(home) / "d", request.param) as double,
@@ -85,6 +89,22 @@ def test_jobs_that_are_cancelled_are_gone(call, pbs, submit, work):
     assert "scene gone: its job ended without a result; it was cancelled" in status
 
 
+def test_a_job_that_was_not_sent_from_the_run_is_left_alone(call, pbs, submit, work):
+    work("sleep 60")
+    assert submit().code == 0
+    script = pbs.home / "other.sh"
+    script.write_text(f"#!/bin/bash\n#PBS -N run-1-scene\n#PBS -o {pbs.home}/\nsleep 60\n")
+    _, other, _ = pbs.answer(["qsub", str(script)])
+    sent = Submission.load(submit.folder)
+    strange = SentArray(name="1-scene", job=other.strip(), elements=(("scene",),))
+    sent.model_copy(update={"arrays": (*sent.arrays, strange)}).save(submit.folder)
+    said = call("cancel", submit.folder)
+    assert said.code == 1
+    assert f"{other.strip()} was not sent from {submit.folder} and was left" in said.err
+    assert pbs.left() == [other.strip()]
+
+
+@either
 def test_what_stays_after_cancelling_is_named(call, pbs, submit, work, monkeypatch):
     monkeypatch.setattr(submission, "_PATIENCE", 0.2)
     monkeypatch.setattr(submission, "_PAUSE", 0.1)
@@ -102,13 +122,14 @@ def test_what_stays_after_cancelling_is_named(call, pbs, submit, work, monkeypat
 def test_a_slow_server_loses_nothing(pbs, submit, work):
     """The first array would have ended before the second is sent."""
     work("exit 0")
-    pbs.slow = 0.5
+    pbs.slow = 0.3
     assert submit().code == 0
     pbs.wait(lambda: not pbs.left())
     assert sorted(pbs.begun) == sorted(elements_of(submit.folder))
     assert [words[0] for words in pbs.calls].count("qrls") == 1
 
 
+@either
 def test_what_was_sent_before_a_refusal_is_taken_back(pbs, submit, work):
     work("sleep 60")
     pbs.refused = lambda script: script.name.startswith("3-")
@@ -119,6 +140,7 @@ def test_what_was_sent_before_a_refusal_is_taken_back(pbs, submit, work):
     assert not (submit.folder / "jobs" / "submission.json").exists()
 
 
+@either
 def test_what_cannot_be_taken_back_is_named_and_kept(call, pbs, submit, work, monkeypatch):
     monkeypatch.setattr(submission, "_PATIENCE", 0.2)
     monkeypatch.setattr(submission, "_PAUSE", 0.1)
@@ -132,25 +154,33 @@ def test_what_cannot_be_taken_back_is_named_and_kept(call, pbs, submit, work, mo
     assert "Cancelled: 1[].head" in call("cancel", submit.folder).out
 
 
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ("sleep 60", "its last words: =>> PBS: job killed: walltime 61 exceeded limit 60"),
-        ("kill -KILL $$", "Killed"),
-        ("exec /nowhere/hypercover", "/nowhere/hypercover: No such file or directory"),
-        ("echo 'out of luck' >&2; exit 3", "its last words: out of luck"),
-    ],
-)
-def test_the_reason_of_a_death_is_shown(call, pbs, submit, work, body, says):
-    work(body)
+_DEATHS = {
+    "scene": (
+        "sleep 60",
+        "its last words: =>> PBS: job killed: walltime 61 exceeded limit 60",
+    ),
+    "split-main-0": ("kill -KILL $$", "Killed"),
+    "split-main-1": (
+        "exec /nowhere/hypercover",
+        "/nowhere/hypercover: No such file or directory",
+    ),
+    "split-main-2": ("echo 'out of luck' >&2; exit 3", "its last words: out of luck"),
+}
+
+
+def test_the_reason_of_a_death_is_shown(call, pbs, submit, work):
+    cases = " ".join(f"*' {task} '*) {body} ;;" for task, (body, _) in _DEATHS.items())
+    work(f'case " $* " in {cases} esac')
     pbs.minute = 1.0
-    assert submit("--time", "1min").code == 0
+    assert submit("--time", "1min", "--set", "repeats=3").code == 0
     pbs.wait(lambda: not pbs.left())
     status = call("status", submit.folder).out
-    (line,) = [line for line in status.splitlines() if line.startswith("scene gone: ")]
-    assert says in line
+    for task, (_, says) in _DEATHS.items():
+        (line,) = [line for line in status.splitlines() if line.startswith(f"{task} gone:")]
+        assert says in line
 
 
+@either
 def test_a_module_that_cannot_be_loaded_ends_the_job(call, pbs, submit, work):
     work(f"touch {pbs.home}/worked")
     assert submit("--module", "Nope").code == 0
@@ -168,11 +198,10 @@ def test_why_a_job_waits_is_shown(call, pbs, submit):
     assert call("cancel", submit.folder).code == 0
 
 
-@pytest.mark.parametrize("mask", [0o022, 0o027])
-def test_files_are_as_open_as_their_sender_wants(pbs, submit, work, mask):
+def test_files_are_as_open_as_their_sender_wants(pbs, submit, work):
     """PBS runs jobs so that nobody else can read what they write."""
     work(f"echo result > {pbs.home}/result-$RANDOM; kill -KILL $PPID")
-    before = os.umask(mask)
+    before = os.umask(mask := 0o027)
     try:
         assert submit().code == 0
     finally:

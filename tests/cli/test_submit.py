@@ -389,6 +389,29 @@ def test_how_a_real_slurm_ended_a_job_is_shown(
         call("cancel", folder)
 
 
+def test_a_job_that_was_not_sent_from_the_run_is_left_alone(call, fields, login_node):
+    """A submission.json that came from elsewhere may name any job of its reader's."""
+    folder = fields.folder / "run"
+    held = ["--directive=--begin=now+1hour"]
+    assert call("submit", fields.experiment, "-o", folder, *WITHOUT, *held).code == 0
+    words = ["--parsable", "--hold", "--job-name=run-1-scene", "-o", "/dev/null", "--wrap"]
+    other = login_node.call("sbatch", *words, "sleep 60").strip()
+    sent = Submission.load(folder)
+    strange = SentArray(name="1-scene", job=other, elements=(("scene",),))
+    sent.model_copy(update={"arrays": (*sent.arrays, strange)}).save(folder)
+    try:
+        said = call("cancel", folder)
+        assert said.code == 1
+        assert f"Cancelled: {', '.join(sent.jobs)}. " in said.out
+        assert f"{other} was not sent from {folder} and was left alone" in said.err
+        left = login_node.call("squeue", "-h", "-t", "running,pending", "-o", "%F").split()
+        assert left == [other]
+        # alone, it is no more of this run
+        assert call("cancel", folder).code == 1
+    finally:
+        login_node.call("scancel", other)
+
+
 def test_cancelling_in_a_folder_that_is_no_run_says_so(call, fields):
     """A name that was mistyped must not pass for one whose jobs have ended."""
     said = call("cancel", fields.folder / "rum").sentence

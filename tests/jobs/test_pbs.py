@@ -225,6 +225,10 @@ def test_a_real_qsub_takes_the_script(tmp_path, slurm, monkeypatch):
     script = tmp_path / "job.sh"
     script.write_text(made(system, tmp_path, time="10min"))
     done = subprocess.run([qsub, "-h", script], capture_output=True, text=True, check=False)
+    if "root" in done.stderr:
+        pytest.skip(
+            "NO SCRIPT WAS SHOWN TO A REAL qsub: the one that is installed refuses root"
+        )
     assert done.returncode == 0, done.stderr
     number = done.stdout.split()[-1]
     if dialect_of(qsub) == "slurm":

@@ -205,6 +205,7 @@ class PBSDouble:
     def _full(self, job: _Job) -> Iterator[str]:
         yield f"Job Id: {job.name}"
         yield f"    Job_Name = {job.options.get('-N', 'none')}"
+        yield f"    Output_Path = head:{job.options.get('-o', f'{self.home}/x')}"
         if "select=1:ncpus=64" in job.options.get("-l", ""):
             yield "    comment = Can Never Run: Insufficient amount of resource: ncpus (R: 64 A: 2"
             yield "\t T: 2)"

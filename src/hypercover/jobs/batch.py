@@ -97,6 +97,9 @@ class BatchSystem(Protocol):
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
         """Say why jobs wait and how elements ended, as far as `states` does not."""
 
+    def sources(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
+        """Return paths by which jobs that wait or run are known: script, output folder."""
+
     def cancel(self, job: str, elements: int) -> None:
         """Take back a job of so many elements, whether it waits or runs.
 

@@ -4,6 +4,7 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hypercover.errors import CallError, HypercoverError
@@ -120,15 +121,18 @@ class _PBS:
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
         """Ask ``qstat -f`` for the comments of jobs and the exit codes of elements."""
         found: dict[tuple[str, int], str] = {}
-        for job, element, facts in self._facts([], waiting):
-            comment = facts.get("comment", "")
-            # Of an array that has begun it is only said when.
-            if comment and not comment.startswith("Job "):
-                found[job, element] = comment
-        for job, element, facts in self._facts([*self._history, "-t"], ended):
-            code = facts.get("exit_status", "")
-            if code.lstrip("-").isdecimal() and int(code) != 0:
-                found[job, element or 1] = _ending(int(code))
+        # What cannot be told is left out.
+        with suppress(HypercoverError):
+            for job, element, facts in self._facts([], waiting):
+                comment = facts.get("comment", "")
+                # Of an array that has begun it is only said when.
+                if comment and not comment.startswith("Job "):
+                    found[job, element] = comment
+        with suppress(HypercoverError):  # without a history nothing is known
+            for job, element, facts in self._facts([*self._history, "-t"], ended):
+                code = facts.get("exit_status", "")
+                if code.lstrip("-").isdecimal() and int(code) != 0:
+                    found[job, element or 1] = _ending(int(code))
         return found
 
     def _facts(
@@ -137,15 +141,21 @@ class _PBS:
         """Go through what is known of jobs and elements; 0 is an array, or a job alone."""
         if not jobs:
             return
-        try:
-            said = asked(self, ["qstat", *options, "-f", *jobs], forgive=_GONE)
-        except HypercoverError:
-            return  # without a history nothing is known
+        said = asked(self, ["qstat", *options, "-f", *jobs], forgive=_GONE)
         numbers = _numbers(jobs)
         for part in re.split(r"^Job Id: *", said, flags=re.MULTILINE)[1:]:
             head = re.match(r"(\d+)(?:\[(\d*)\])?", part)
             if head is not None and head[1] in numbers:
                 yield numbers[head[1]], int(head[2] or 0), _attributes(part)
+
+    def sources(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
+        """Ask ``qstat -f`` for the script of each job and where it prints."""
+        found = {}
+        for job, _, facts in self._facts([], jobs):
+            words = facts.get("submit_arguments", facts.get("submit_args", "")).split()
+            words.append(facts.get("output_path", "").partition(":")[2])
+            found[job] = [Path(word) for word in words if word.startswith("/")]
+        return found
 
     def cancel(self, job: str, elements: int) -> None:
         """Call ``qdel``."""

@@ -158,6 +158,12 @@ class Slurm:
                 found[job, int(element)] = ", ".join([word, *_ending(code)])
         return found
 
+    def sources(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
+        """Ask ``squeue`` for the script of each job."""
+        said = asked(self, ["squeue", "-h", "-u", getpass.getuser(), "-o", "%F|%o"])
+        pairs = (line.partition("|") for line in said.splitlines())
+        return {job: [Path(script)] for job, _, script in pairs if job in jobs}
+
     def cancel(self, job: str, elements: int) -> None:
         """Call ``scancel``."""
         asked(self, ["scancel", job], forgive=_GONE)

@@ -37,6 +37,7 @@ __all__ = [
     "at_work",
     "cancel_jobs",
     "check_idle",
+    "own_jobs",
     "places_of",
     "scripts_folder",
     "submit_arrays",
@@ -182,6 +183,33 @@ def _live(system: BatchSystem, jobs: Sequence[str]) -> Iterator[tuple[str, State
     """Go through the elements of jobs that the system still knows."""
     for (job, _), place in system.states(jobs).items():
         yield job, place.state
+
+
+def own_jobs(submission: Submission, folder: Path) -> tuple[list[str], list[str]]:
+    """Return the jobs that wait or run and come from a folder, and those that do not.
+
+    Numbers in a file that came from elsewhere, or from a cluster that counts anew, may
+    be those of other jobs of the same user.
+
+    Raises
+    ------
+    CallError
+        If the batch system cannot be asked here.
+    RunError
+        If it does not answer.
+    """
+    known = submission.system.sources(submission.jobs)
+    place = scripts_folder(folder).resolve()
+    # Asked last, so that a job that ended meanwhile is none of either.
+    busy = at_work(submission)
+    own = [
+        job
+        for job in busy
+        if any(
+            place in (path, *path.parents) for path in map(Path.resolve, known.get(job, ()))
+        )
+    ]
+    return own, [job for job in busy if job not in own]
 
 
 def cancel_jobs(submission: Submission, jobs: Sequence[str]) -> None:
