@@ -15,6 +15,7 @@ import xarray as xr
 
 from hypercover.errors import CallError, OutputError
 from hypercover.files import check_writable
+from hypercover.scene.classcolors import class_colors
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.legend import Legend
@@ -148,7 +149,8 @@ def simulated_scene(settings: Settings, progress: Progress | None = None) -> Sce
 def _drawn(settings: Settings, progress: Progress | None) -> tuple[Scene, Labels]:
     found = _land(settings)
     labels = found.labels()[HALO:-HALO, HALO:-HALO]
-    legend = Legend.of({code: cover.name for code, cover in enumerate(found.classes, 1)})
+    names = {code: cover.name for code, cover in enumerate(found.classes, 1)}
+    legend = Legend.of(names, class_colors(names))
     scene = Scene(
         with_grid(_cube(_seen(settings, found), progress), _grid(settings)),
         labels=labels,
