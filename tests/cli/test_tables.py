@@ -1,5 +1,7 @@
 """What tables on stdout say of models."""
 
+import pytest
+
 from hypercover.cli.tables import accuracy_table, interval_lines, show, spread_lines
 
 
@@ -31,15 +33,27 @@ def test_the_interval_of_the_overall_accuracy_stands_in_brackets(capsys):
     ]
 
 
-def test_where_nothing_can_be_told_a_dash_stands_for_the_interval(capsys):
-    metrics = told(None)
+@pytest.mark.parametrize(
+    ("units", "where"), [(1, "one piece of land"), (4, "4 fields alone")]
+)
+def test_too_few_pieces_of_land_to_judge_by_are_told(capsys, units, where):
+    few = {"unit": "fields", "units": units, "too_few": True, "overall_accuracy": None}
+    metrics = told(few)
     show(accuracy_table(metrics))
-    assert "[" not in capsys.readouterr().out
-    assert interval_lines(metrics)[0].startswith(
-        "No interval under blocks: all test pixels"
-    )
-    show(accuracy_table(told({"unit": "fields", "units": 2, "overall_accuracy": None})))
-    assert "[" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "too few" in shown
+    assert "[" not in shown
+    assert interval_lines(metrics) == [
+        f"No interval under blocks, too few to judge: the test pixels lie in {where}."
+    ]
+
+
+def test_a_model_without_any_error_has_a_dash_for_its_interval(capsys):
+    metrics = told({"unit": "fields", "units": 12, "overall_accuracy": None})
+    show(accuracy_table(metrics))
+    shown = capsys.readouterr().out
+    assert "[" not in shown
+    assert "too few" not in shown
 
 
 def test_it_is_said_whether_spreads_are_those_of_seeds_or_of_folds(capsys):

@@ -68,8 +68,10 @@ def test_equal_models_do_not_differ(two, seeds):
     assert [test.exact_p for _, test in found.per_seed] == [1] * seeds
 
 
-def test_all_pixels_in_one_unit_tell_nothing(two):
-    found = compare_models(*two, units=BlockUnits(60))
+@pytest.mark.parametrize(("size", "units"), [(60, 1), (30, 4)])
+def test_fewer_than_five_units_tell_nothing(two, size, units):
+    found = compare_models(*two, units=BlockUnits(size))
+    assert found.units == units
     assert found.overall.difference is not None
     assert found.overall.interval is None
     assert found.overall.p_value is None

@@ -97,6 +97,20 @@ def test_a_class_that_does_not_occur_or_lies_in_one_unit_has_no_interval(answers
     assert found.per_class[1]["f1"] is not None
 
 
+@pytest.mark.parametrize("fields", [4, 5])
+def test_fewer_than_five_pieces_of_land_give_no_interval(fields):
+    labels = np.zeros((1, 30), int)
+    for place in range(fields):
+        labels[0, 6 * place : 6 * place + 5] = 1 + place % 2
+    test = Samples.of(labels)
+    taken = np.where(np.arange(len(test)) % 3, test.labels, 3 - test.labels)
+    answers = Predictions.of(test, taken, shape=(1, 30))
+    found = accuracy_intervals(answers, units=FieldUnits())
+    assert (found.units, found.too_few) == (fields, fields < 5)
+    ends = [found.overall_accuracy, found.kappa, found.per_class[0]["f1"]]
+    assert [one is None for one in ends] == [fields < 5] * 3
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -45,9 +45,18 @@ def test_units_are_those_of_the_split(kept):
         assert expected["unit"] == units.words
 
 
-def test_test_pixels_in_one_unit_give_no_interval(kept):
+@pytest.mark.parametrize(("size", "units"), [(32, 1), (16, 4)])
+def test_test_pixels_in_few_units_give_no_interval(kept, size, units):
     run, _ = kept
-    assert asked(run, {"kind": "blocks", "settings": {"size": 32}}) is None
+    found = asked(run, {"kind": "blocks", "settings": {"size": size}})
+    assert (found["units"], found["too_few"]) == (units, True)
+    assert found["overall_accuracy"] is found["average_accuracy"] is found["kappa"] is None
+    assert all(row["f1"] is None for row in found["per_class"])
+    assert not asked(run, BLOCKS)["too_few"]
+
+
+def test_no_test_pixels_have_no_interval():
+    assert model_interval([], made=BLOCKS, codes=[1, 2]) is None
 
 
 def test_answers_that_are_gone_are_named(kept):

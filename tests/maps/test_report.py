@@ -162,6 +162,23 @@ def test_intervals_stand_beside_their_figures_and_are_explained(run_folder, metr
     assert "drawn anew" not in rewritten(run_folder, metrics)
 
 
+def test_too_few_pieces_of_land_to_judge_by_are_told_on_top_and_beside(run_folder, metrics):
+    cnn = metrics["models"]["cnn"] | {
+        "interval": {
+            "unit": "fields",
+            "units": 4,
+            "too_few": True,
+            "overall_accuracy": None,
+        }
+    }
+    models = metrics["models"] | {"cnn": cnn}
+    words = rewritten(run_folder, metrics, models=models)
+    assert "71.0 % too few to judge: the test pixels lie in 4 fields alone" in words
+    assert "71.0 too few to judge" in words
+    assert "No interval under blocks, too few to judge" in words
+    assert "drawn anew" not in words
+
+
 def test_labels_that_could_not_be_used_are_told(run_folder, metrics):
     scene = metrics["scene"] | {"losses": ["1 shape of 3 outside the image: 1 of Moor."]}
     words = rewritten(run_folder, metrics, scene=scene)
@@ -192,6 +209,9 @@ def test_calibration_says_how_far_a_confidence_is_off(run_folder, metrics):
     assert "before that it was off by 22.1 points" in words
     assert "80 to 100 % 60 93.0 71.0" in words
     assert "0 to 80 %" not in words
+    cnn = cnn | {"calibration": calibration | {"by": "folds"}}
+    words = rewritten(run_folder, metrics, models=models | {"cnn": cnn})
+    assert "was fitted on 120 training pixels held out in turn" in words
 
 
 def test_gap_and_curve_stand_in_tables_that_sort(run_folder, metrics):

@@ -38,16 +38,23 @@ def command(
     Example: hypercover compare runs/fields --model svm --model cnn -o comparison
     """
     from hypercover.cli.tables import say, show
+    from hypercover.evaluation.bootstrap import LEAST_UNITS
     from hypercover.experiment.comparison import compare_runs
+    from hypercover.maps.words import too_few_words
 
     found = compare_runs(runs, models=model or (), split=split)
     files = [] if out is None else found.write(out)
     show(_table(found))
     first = found.pairs[0].found
-    say(
+    drawn = (
         f"Believe the interval and p of the {first.unit}: {first.units} of them were drawn "
-        "anew, whole. McNemar's test takes every pixel as independent, which neighbours are "
-        "not, and is far too sure."
+        "anew, whole."
+    )
+    if first.units < LEAST_UNITS:
+        drawn = f"Neither interval nor p, {too_few_words(first.units, first.unit)}."
+    say(
+        f"{drawn} McNemar's test takes every pixel as independent, which neighbours are not, "
+        "and is far too sure."
     )
     say(*(f"Note: {note}" for note in found.notes))
     say(*(f"File: {file}" for file in files))

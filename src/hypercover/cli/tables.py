@@ -12,7 +12,13 @@ from rich.table import Table
 from hypercover.cli.terminal import plain, say, steered, unguarded
 from hypercover.maps.record import MapFacts
 from hypercover.maps.search_words import choice_words, choices_words, edge_words
-from hypercover.maps.words import main_name, map_words, missing_words, spread_words
+from hypercover.maps.words import (
+    main_name,
+    map_words,
+    missing_words,
+    spread_words,
+    too_few_words,
+)
 from hypercover.scene.origin import mark
 
 __all__ = [
@@ -78,7 +84,9 @@ def _percent(value: float | None, spread: float | None = None) -> str:
 
 
 def _between(interval: Mapping[str, Any] | None) -> str:
-    """Write the interval of the overall accuracy, a dash where there is none."""
+    """Write the interval of the overall accuracy, or why there is none."""
+    if interval and interval.get("too_few"):
+        return "too few"
     ends = (interval or {}).get("overall_accuracy")
     return "–" if ends is None else f"\\[{_percent(ends[0])}, {_percent(ends[1])}]"
 
@@ -217,17 +225,14 @@ def interval_lines(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     for label, part in _parts(metrics):
         known = [model.get("interval") for model in part["models"].values()]
-        told = {(one["unit"], one["units"]) for one in known if one}
+        told = {(one["unit"], one["units"], one.get("too_few")) for one in known if one}
         lines += [
-            f"Intervals under {label}: {units} {unit} with test pixels, drawn anew whole, as "
-            "pixels of one piece of land are alike."
-            for unit, units in sorted(told)
+            f"No interval under {label}, {too_few_words(units, unit)}."
+            if too_few
+            else f"Intervals under {label}: {units} {unit} with test pixels, drawn anew whole, "
+            "as pixels of one piece of land are alike."
+            for unit, units, too_few in sorted(told, key=str)
         ]
-        if None in known and part["split"]["test"]["count"]:
-            lines.append(
-                f"No interval under {label}: all test pixels lie in one unit, from which "
-                "nothing can be told."
-            )
     return lines
 
 

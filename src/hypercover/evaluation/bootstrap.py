@@ -24,7 +24,7 @@ covers too seldom where training matters most.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
@@ -32,10 +32,12 @@ from scipy.stats import t as student
 
 from hypercover.evaluation.tally import Floats, ratio
 
-__all__ = ["LEVEL", "RESAMPLES", "Measure", "Uncertain", "bootstrapped"]
+__all__ = ["LEAST_UNITS", "LEVEL", "RESAMPLES", "Measure", "Uncertain", "bootstrapped"]
 
 LEVEL = 0.95
 """How often an interval shall hold the truth."""
+LEAST_UNITS = 5
+"""Units from which on an interval is given: coverage was not simulated with fewer."""
 RESAMPLES = 2000
 _AT_ONCE = 2**22
 """Weights that are drawn at a time."""
@@ -91,6 +93,13 @@ class Uncertain:
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.abs(self.value) / self.error
         return np.where(nothing, 1.0, 2 * student.sf(size, self.freedom))
+
+    def given(self, units: int) -> "Uncertain":
+        """Return the same with nothing said of how sure it is, where the units are too few."""
+        if units >= LEAST_UNITS:
+            return self
+        unknown = np.full_like(self.error, np.nan)
+        return replace(self, error=unknown, freedom=unknown)
 
     def _half(self, level: float) -> Floats:
         return np.asarray(student.ppf(0.5 + level / 2, self.freedom) * self.error)

@@ -141,7 +141,7 @@ def compare_models(
         sure = bootstrapped(
             of, _difference, bearing(rests[:, :3]) + bearing(rests[:, 3:]),
             resamples=resamples, seed=seed,
-        )  # fmt: skip
+        ).given(count)  # fmt: skip
         return _differences(of, sure, level)
 
     whole = differing(tallies)

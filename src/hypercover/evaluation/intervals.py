@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hypercover.errors import CallError
-from hypercover.evaluation.bootstrap import LEVEL, RESAMPLES, bootstrapped
+from hypercover.evaluation.bootstrap import LEAST_UNITS, LEVEL, RESAMPLES, bootstrapped
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.tally import HEADLINES, Floats, accuracies, bearing, tally
 from hypercover.evaluation.units import BlockUnits, Units
@@ -39,6 +39,11 @@ class Intervals:
     per_class: tuple[dict[str, Any], ...]
     """For each class its ``code`` and the intervals of its measures."""
 
+    @property
+    def too_few(self) -> bool:
+        """Whether the units are too few to judge by: nothing has an interval then."""
+        return self.units < LEAST_UNITS
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values for ``metrics.json``."""
         heads = {name: _listed(getattr(self, name)) for name in HEADLINES}
@@ -46,9 +51,8 @@ class Intervals:
             {"code": row["code"]} | {name: _listed(row[name]) for name in _PER_CLASS}
             for row in self.per_class
         ]
-        about = {
-            name: getattr(self, name) for name in ("level", "unit", "units", "resamples")
-        }
+        names = ("level", "unit", "units", "too_few", "resamples")
+        about = {name: getattr(self, name) for name in names}
         return about | heads | {"per_class": rows}
 
 
@@ -83,6 +87,11 @@ def accuracy_intervals(
         How often units are drawn anew.
     seed : int
         Seed of the draws.
+
+    Returns
+    -------
+    Intervals
+        With fewer than five units no measure has any.
 
     Raises
     ------
@@ -120,7 +129,7 @@ def accuracy_intervals(
     ])  # fmt: skip
     sure = bootstrapped(
         tallies, accuracies, bearing(tallies.sum(axis=0)), resamples=resamples, seed=seed
-    )
+    ).given(count)
     least = np.where(np.arange(len(sure.value)) == HEADLINES.index("kappa"), -1.0, 0.0)
     ends = plain(sure.of_shares(level, least))
     heads, classes = ends[: len(HEADLINES)], ends[len(HEADLINES) :]

@@ -39,10 +39,9 @@ def model_interval(
 
     Returns
     -------
-    None where all test pixels lie in one unit, or there is none: nothing can be told.
+    None where there is no test pixel.
     """
     if not sum(map(len, answers)):
         return None
     units = units_of_split(made["kind"], made["settings"])
-    found = accuracy_intervals(answers, units=units, codes=codes)
-    return found.to_json() if found.units > 1 else None
+    return accuracy_intervals(answers, units=units, codes=codes).to_json()

@@ -97,7 +97,7 @@ def _name_bars(axes: Axes) -> None:
 _HELD = {
     None: "validation pixels",
     "validation": "validation pixels",
-    "folds": "training pixels held out in blocks",
+    "folds": "training pixels held out in turn",
 }
 
 

@@ -145,7 +145,7 @@ def _words(overall: float | None, interval: Mapping[str, Any] | None) -> str:
     parts = ["Classes by size, training and test pixels together"]
     if overall is not None:
         parts.append(f"dashed: overall accuracy, {percent(overall)} %")
-    if interval:
+    if interval and any(row["producers_accuracy"] for row in interval["per_class"]):
         parts.append(
             f"whiskers: {100 * interval['level']:g} % intervals over {interval['unit']}"
         )

@@ -98,6 +98,7 @@ class Interval(_Part):
     level: float = 0.95
     unit: str = ""
     units: Whole = 0
+    too_few: bool = False
     resamples: Whole = 0
     overall_accuracy: Range = None
     average_accuracy: Range = None
@@ -127,6 +128,7 @@ class Calibration(_Part):
 
     temperature: float | None = None
     fitted_on: Whole = 0
+    by: str | None = None
     error: Share = None
     error_before: Share = None
     bins: list[CalibrationBin] = []

@@ -25,6 +25,7 @@ from hypercover.maps.words import (
     seconds_words,
     share_words,
     split_words,
+    too_few_words,
     training_words,
 )
 
@@ -107,6 +108,7 @@ def _environment() -> Environment:
         "share_words": share_words,
         "shares": _shares,
         "split_words": split_words,
+        "too_few_words": too_few_words,
         "training_words": training_words,
     }
     return environment

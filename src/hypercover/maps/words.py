@@ -23,6 +23,7 @@ __all__ = [
     "share_words",
     "split_words",
     "spread_words",
+    "too_few_words",
     "training_words",
 ]
 
@@ -58,6 +59,18 @@ def interval_words(interval: tuple[float, float] | None, digits: int = 1) -> str
         return ""
     low, high = (f"{100 * end:.{digits}f}" for end in interval)
     return f"[{low}, {high}]"
+
+
+def too_few_words(units: int, unit: str) -> str:
+    """Say that the pieces of land with test pixels are too few to judge a model by.
+
+    Examples
+    --------
+    >>> too_few_words(4, "fields")
+    'too few to judge: the test pixels lie in 4 fields alone'
+    """
+    where = f"{units} {unit} alone" if units > 1 else "one piece of land"
+    return f"too few to judge: the test pixels lie in {where}"
 
 
 def share_words(share: float | None) -> str:
