@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hypercover.cli import batch_options as batch
+from hypercover.cli import options
 from hypercover.cli.options import (
     DATA,
     DEVICE,
@@ -29,20 +29,20 @@ def command(
     ] = None,
     out: RUN_FOLDER = None,
     search: GRID = False,
-    partition: batch.PARTITION = None,
-    account: batch.ACCOUNT = None,
-    time: batch.TIME = None,
-    gpus: batch.GPUS = None,
-    cpus: batch.CPUS = None,
-    mem: batch.MEM = None,
-    mem_per_cpu: batch.MEM_PER_CPU = None,
-    gpu_partition: batch.GPU_PARTITION = None,
-    gpu_cpus: batch.GPU_CPUS = None,
-    gpu_mem: batch.GPU_MEM = None,
-    nodes: batch.NODES = None,
-    array_chunk: batch.ARRAY_CHUNK = None,
-    module: batch.MODULE = None,
-    directive: batch.DIRECTIVE = None,
+    partition: options.PARTITION = None,
+    account: options.ACCOUNT = None,
+    time: options.TIME = None,
+    gpus: options.GPUS = None,
+    cpus: options.CPUS = None,
+    mem: options.MEM = None,
+    mem_per_cpu: options.MEM_PER_CPU = None,
+    gpu_partition: options.GPU_PARTITION = None,
+    gpu_cpus: options.GPU_CPUS = None,
+    gpu_mem: options.GPU_MEM = None,
+    nodes: options.NODES = None,
+    array_chunk: options.ARRAY_CHUNK = None,
+    module: options.MODULE = None,
+    directive: options.DIRECTIVE = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write the scripts and submit nothing.")
     ] = False,

@@ -7,8 +7,7 @@ import numpy.typing as npt
 
 from hypercover.errors import SplitError
 from hypercover.samples.folds import Fold, Folds
-from hypercover.samples.kfold import KFoldSplit
-from hypercover.samples.leave_one_out import LeaveOneOutSplit
+from hypercover.samples.kfold import FoldedSplit
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import PARTS, Split
 
@@ -83,7 +82,7 @@ def as_cv(
 def _draws(
     splitter: Splitter, labels: npt.ArrayLike, seed: int, window: int
 ) -> tuple[Split, ...]:
-    if isinstance(splitter, KFoldSplit | LeaveOneOutSplit):
+    if isinstance(splitter, FoldedSplit):
         return splitter.splits(labels, seed=seed, window=window)
     return (splitter.split(labels, seed=seed, window=window),)
 

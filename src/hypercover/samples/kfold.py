@@ -1,7 +1,8 @@
 """Splits by folds: every labelled pixel is tested once, by whole blocks or fields."""
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +16,76 @@ from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split, check_labels, check_learnable
 from hypercover.samples.windows import check_window
 
-__all__ = ["KFoldSplit"]
+__all__ = ["FoldedSplit", "KFoldSplit"]
 
 _NAMED = 8
 """Classes of which a note tells what part of them cannot be learnt."""
 Mask = npt.NDArray[np.bool_]
+Dealt = TypeVar("Dealt")
+
+
+class FoldedSplit(ABC, Generic[Dealt]):
+    """A splitter that parts the labels in as many ways as it has folds.
+
+    One that follows it deals labels to the folds and makes the split of one of them.
+    """
+
+    folds: int
+
+    def splits(
+        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
+    ) -> tuple[Split, ...]:
+        """Split a label map (y, x) in as many ways as there are folds.
+
+        Raises
+        ------
+        SplitError
+            If the labels cannot be dealt to so many folds.
+        """
+        label_map = check_labels(labels)
+        check_window(window, label_map.shape)
+        dealt = self._dealt(label_map, seed, window)
+        return tuple(
+            self._split(label_map, dealt, fold, seed=seed, window=window)
+            for fold in range(self.folds)
+        )
+
+    def split(
+        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1, fold: int = 0
+    ) -> Split:
+        """Split a label map (y, x): one of the folds, counted from 0, is tested.
+
+        Raises
+        ------
+        SplitError
+            As :meth:`splits`, or if there is no such fold.
+        """
+        if not 0 <= fold < self.folds:
+            raise SplitError(f"There are folds 0 to {self.folds - 1}, got {fold}.")
+        label_map = check_labels(labels)
+        check_window(window, label_map.shape)
+        dealt = self._dealt(label_map, seed, window)
+        return self._split(label_map, dealt, fold, seed=seed, window=window)
+
+    @abstractmethod
+    def _dealt(self, label_map: npt.NDArray[np.integer], seed: int, window: int) -> Dealt:
+        """Deal all labelled pixels to the folds."""
+
+    @abstractmethod
+    def _split(
+        self,
+        label_map: npt.NDArray[np.integer],
+        dealt: Dealt,
+        number: int,
+        *,
+        seed: int,
+        window: int,
+    ) -> Split:
+        """Make the split that tests one fold."""
 
 
 @dataclass(frozen=True)
-class KFoldSplit:
+class KFoldSplit(FoldedSplit[Folds]):
     """Hold out the blocks or fields of each fold in turn, a guard band apart.
 
     Why it exists: one draw of blocks tests some land and leaves the rest
@@ -80,42 +142,6 @@ class KFoldSplit:
         check_validation(self.validation)
         self._maker(0)
 
-    def splits(
-        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
-    ) -> tuple[Split, ...]:
-        """Split a label map (y, x) in as many ways as there are folds.
-
-        Raises
-        ------
-        SplitError
-            If there are fewer blocks or fields than folds, or a fold leaves
-            fewer than two classes to train on.
-        """
-        label_map = check_labels(labels)
-        check_window(window, label_map.shape)
-        folds = self._dealt(label_map, seed, window)
-        return tuple(
-            self._split(label_map, folds, number, seed=seed, window=window)
-            for number in range(self.folds)
-        )
-
-    def split(
-        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1, fold: int = 0
-    ) -> Split:
-        """Split a label map (y, x): one of the folds, counted from 0, is tested.
-
-        Raises
-        ------
-        SplitError
-            As :meth:`splits`, or if there is no such fold.
-        """
-        if not 0 <= fold < self.folds:
-            raise SplitError(f"There are folds 0 to {self.folds - 1}, got {fold}.")
-        label_map = check_labels(labels)
-        check_window(window, label_map.shape)
-        folds = self._dealt(label_map, seed, window)
-        return self._split(label_map, folds, fold, seed=seed, window=window)
-
     def _maker(self, guard: int) -> BlockFolds | ClusterFolds:
         if self.by == "blocks":
             return BlockFolds(self.folds, size=self.size, guard=guard)
@@ -136,14 +162,14 @@ class KFoldSplit:
     def _split(
         self,
         label_map: npt.NDArray[np.integer],
-        folds: Folds,
+        dealt: Folds,
         number: int,
         *,
         seed: int,
         window: int,
     ) -> Split:
         """Make the split that tests one fold."""
-        fold = folds.parts[number]
+        folds, fold = dealt, dealt.parts[number]
         train = _mask(folds, label_map.shape, fold.train)
         learnt = np.where(train, label_map, 0)
         validation = draw_validation_fields(

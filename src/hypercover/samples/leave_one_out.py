@@ -10,9 +10,9 @@ from scipy.spatial import KDTree
 from hypercover.errors import SplitError, counted
 from hypercover.samples.fold_groups import clusters
 from hypercover.samples.guard import Guard, check_guard, guard_notes, guard_width
+from hypercover.samples.kfold import FoldedSplit
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split, check_labels
-from hypercover.samples.windows import check_window
 
 __all__ = ["LeaveOneOutSplit", "Outlook"]
 
@@ -36,7 +36,7 @@ class Outlook:
 
 
 @dataclass(frozen=True)
-class LeaveOneOutSplit:
+class LeaveOneOutSplit(FoldedSplit["_Shapes"]):
     """Hold out one shape after another, with a buffer around it.
 
     Why it exists: a few points or polygons cannot be parted into land to train and
@@ -90,39 +90,27 @@ class LeaveOneOutSplit:
             raise SplitError(f"Leave-one-out needs at least 2 folds, got {self.folds}.")
         check_guard(self.guard)
 
-    def splits(
+    def outlook(
         self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
-    ) -> tuple[Split, ...]:
-        """Split a label map (y, x) in as many ways as there are folds.
+    ) -> "Outlook":
+        """Say how many shapes of a label map (y, x) would be held out, and in how many folds.
 
-        Raises
-        ------
-        SplitError
-            If fewer shapes than folds can be held out, or those of one class alone.
+        Examples
+        --------
+        >>> labels = np.array([[1, 0, 2, 0, 1, 0, 2, 0, 3]])
+        >>> LeaveOneOutSplit(folds=10, guard=1).outlook(labels)
+        Outlook(shapes={1: 2, 2: 2}, folds=4)
         """
-        return tuple(
-            self.split(labels, seed=seed, window=window, fold=fold)
-            for fold in range(self.folds)
-        )
-
-    def split(
-        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1, fold: int = 0
-    ) -> Split:
-        """Split a label map (y, x): the shapes of one of the folds, from 0, are tested.
-
-        Raises
-        ------
-        SplitError
-            As :meth:`splits`, or if there is no such fold.
-        """
-        if not 0 <= fold < self.folds:
-            raise SplitError(f"There are folds 0 to {self.folds - 1}, got {fold}.")
-        label_map = check_labels(labels)
-        check_window(window, label_map.shape)
         guard = guard_width(self.guard, window)
-        shapes = _Shapes(Samples.of(label_map), guard)
-        held = shapes.dealt(self.folds, seed)
-        found = shapes.outlook(held)
+        return _Shapes(Samples.of(check_labels(labels)), guard, self.folds, seed).outlook
+
+    def _dealt(
+        self, label_map: npt.NDArray[np.integer], seed: int, window: int
+    ) -> "_Shapes":
+        """Deal the shapes that can be held out to the folds."""
+        guard = guard_width(self.guard, window)
+        shapes = _Shapes(Samples.of(label_map), guard, self.folds, seed)
+        found = shapes.outlook
         if not found.enough:
             raise SplitError(
                 "Too few labels to judge a map by: shapes of at least two classes must be "
@@ -136,35 +124,20 @@ class LeaveOneOutSplit:
                 f"There are {counted(found.folds, 'shape')} to leave out one after another, "
                 f"and {self.folds} folds were asked for; set folds to {found.folds}."
             )
-        return self._made(label_map, shapes, held, fold, seed=seed, window=window)
+        return shapes
 
-    def outlook(
-        self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
-    ) -> "Outlook":
-        """Say how many shapes of a label map (y, x) would be held out, and in how many folds.
-
-        Examples
-        --------
-        >>> labels = np.array([[1, 0, 2, 0, 1, 0, 2, 0, 3]])
-        >>> LeaveOneOutSplit(folds=10, guard=1).outlook(labels)
-        Outlook(shapes={1: 2, 2: 2}, folds=4)
-        """
-        shapes = _Shapes(Samples.of(check_labels(labels)), guard_width(self.guard, window))
-        return shapes.outlook(shapes.dealt(self.folds, seed))
-
-    def _made(
+    def _split(
         self,
         label_map: npt.NDArray[np.integer],
-        shapes: "_Shapes",
-        held: list[list[int]],
-        fold: int,
+        dealt: "_Shapes",
+        number: int,
         *,
         seed: int,
         window: int,
     ) -> Split:
         """Make the split that tests the shapes of one fold."""
-        test, lost = shapes.tested(held[fold]), shapes.lost(held[fold])
-        samples = shapes.samples
+        samples, held = dealt.samples, dealt.held[number]
+        test, lost = dealt.tested(held), dealt.lost(held)
 
         def mask(which: Mask) -> Mask:
             made = np.zeros(label_map.shape, dtype=bool)
@@ -177,18 +150,20 @@ class LeaveOneOutSplit:
             guard=mask(lost & ~test),
             kind="leave-one-out",
             seed=seed,
-            settings=asdict(self) | {"guard": shapes.guard, "fold": fold},
+            settings=asdict(self) | {"guard": dealt.guard, "fold": number},
             window=window,
-            notes=(*shapes.notes(held), *guard_notes(shapes.guard, window)),
+            notes=(*dealt.notes(), *guard_notes(dealt.guard, window)),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Shapes:
-    """The shapes of some labels, and what is left to train on without some of them."""
+    """The shapes of some labels, dealt to folds, and what is left to train on without some."""
 
     samples: Samples
     guard: int
+    folds: int
+    seed: int
 
     @cached_property
     def numbers(self) -> Positions:
@@ -229,15 +204,16 @@ class _Shapes:
         kept = np.unique(self.samples.labels[~self.lost(held)])
         return len(kept) == len(np.unique(self.samples.labels))
 
-    def dealt(self, folds: int, seed: int) -> list[list[int]]:
-        """Deal to the folds the shapes that can be held out, class by class.
+    @cached_property
+    def held(self) -> list[list[int]]:
+        """Shapes that each fold holds out, of those that can be, dealt class by class.
 
         Each goes to the emptiest fold in which all classes are still trained.
         """
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(self.seed)
         order = rng.permutation(len(self.codes))
         order = order[np.argsort(self.codes[order], kind="stable")]
-        held: list[list[int]] = [[] for _ in range(folds)]
+        held: list[list[int]] = [[] for _ in range(self.folds)]
         for shape in order.tolist():
             for one in sorted(held, key=len):
                 if self.keeps_all([*one, shape]):
@@ -245,17 +221,17 @@ class _Shapes:
                     break
         return held
 
-    def outlook(self, held: list[list[int]]) -> Outlook:
-        """Count the shapes that are held out."""
-        codes, counts = np.unique(
-            self.codes[[shape for one in held for shape in one]], return_counts=True
-        )
+    @cached_property
+    def outlook(self) -> Outlook:
+        """How many shapes are held out."""
+        held = [shape for one in self.held for shape in one]
+        codes, counts = np.unique(self.codes[held], return_counts=True)
         shapes = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-        return Outlook(shapes, sum(map(bool, held)))
+        return Outlook(shapes, sum(map(bool, self.held)))
 
-    def notes(self, held: list[list[int]]) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Say how many shapes are held out, and which classes have none that can be."""
-        spared = sum(map(len, held))
+        spared = sum(map(len, self.held))
         left = len(self.codes) - spared
         said = [
             f"The labels lie in {counted(len(self.codes), 'shape')}; {spared} of them are "
@@ -267,7 +243,7 @@ class _Shapes:
                 else "."
             )
         ]
-        lacking = sorted(set(self.codes.tolist()) - self.outlook(held).shapes.keys())
+        lacking = sorted(set(self.codes.tolist()) - self.outlook.shapes.keys())
         if lacking:
             named = ", ".join(map(str, lacking))
             one = len(lacking) == 1

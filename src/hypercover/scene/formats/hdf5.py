@@ -1,6 +1,7 @@
 """Arrays of HDF5 files: MATLAB 7.3, NetCDF 4 and any other that holds numbers."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -41,18 +42,26 @@ def members(path: Path, *, reversed_axes: bool = False) -> list[Member]:
     SceneError
         If the file is damaged or takes data from other files.
     """
-    import h5py
     import hdf5plugin  # noqa: F401  (registers the compression filters)
+
+    with _opened(path) as file:
+        return [
+            _member(path, name, dataset, reversed_axes)
+            for name, dataset in _datasets(path, file)
+        ]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file for reading; what breaks while it is read is told as damage."""
+    import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            return [
-                _member(path, name, dataset, reversed_axes)
-                for name, dataset in _datasets(path, file)
-            ]
+            yield file
+    except SceneError:
+        raise
     except _BROKEN as error:
-        if isinstance(error, SceneError):
-            raise
         raise _damaged(path) from error
 
 
@@ -64,20 +73,15 @@ def file_attributes(path: Path) -> dict[str, Any]:
     SceneError
         If the file is damaged.
     """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            lists = {
-                str(key): np.asarray(file.attrs[key])
-                for key in list(file.attrs)[:_MOST_ATTRIBUTES]
-                if file.attrs.get_id(key).shape not in ((), None)
-                and file.attrs.get_id(key).dtype.kind in "uif"
-                and np.prod(file.attrs.get_id(key).shape) <= _LONGEST_LIST
-            }
-            return lists | _plain(file.attrs, _MOST_ATTRIBUTES)
-    except _BROKEN as error:
-        raise _damaged(path) from error
+    with _opened(path) as file:
+        lists = {
+            str(key): np.asarray(file.attrs[key])
+            for key in list(file.attrs)[:_MOST_ATTRIBUTES]
+            if file.attrs.get_id(key).shape not in ((), None)
+            and file.attrs.get_id(key).dtype.kind in "uif"
+            and np.prod(file.attrs.get_id(key).shape) <= _LONGEST_LIST
+        }
+        return lists | _plain(file.attrs, _MOST_ATTRIBUTES)
 
 
 def group_attributes(path: Path, name: str) -> dict[str, Any]:
@@ -90,16 +94,11 @@ def group_attributes(path: Path, name: str) -> dict[str, Any]:
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            link = file.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink) or not isinstance(
-                file[name], h5py.Group
-            ):
-                return {}
-            return _plain(file[name].attrs)
-    except _BROKEN as error:
-        raise _damaged(path) from error
+    with _opened(path) as file:
+        link = file.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Group):
+            return {}
+        return _plain(file[name].attrs)
 
 
 def _damaged(path: Path) -> SceneError:
@@ -189,15 +188,12 @@ def text_of(path: Path, name: str) -> str:
     """
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            dataset = file[name]
-            kind = h5py.check_string_dtype(dataset.dtype)
-            if kind is None or dataset.size != 1 or (kind.length or 0) > _LONGEST_TEXT:
-                return ""
-            value = np.asarray(dataset[()]).reshape(-1)[0]
-    except _BROKEN as error:
-        raise _damaged(path) from error
+    with _opened(path) as file:
+        dataset = file[name]
+        kind = h5py.check_string_dtype(dataset.dtype)
+        if kind is None or dataset.size != 1 or (kind.length or 0) > _LONGEST_TEXT:
+            return ""
+        value = np.asarray(dataset[()]).reshape(-1)[0]
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return text[:_LONGEST_TEXT]
 
