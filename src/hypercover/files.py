@@ -34,6 +34,7 @@ __all__ = [
     "is_address",
     "make_folder",
     "missing_folders",
+    "modified",
     "open_to_append",
     "read_sealed",
     "sweep_drafts",
@@ -125,6 +126,14 @@ def check_local(path: str | Path) -> None:
             f"Only files on this machine are opened and written, got {str(path)[:200]}; give "
             "the path of a file.",
         )
+
+
+def modified(path: Path) -> int:
+    """Return when a file was last written, in nanoseconds since 1970; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def make_folder(path: str | Path) -> Path:

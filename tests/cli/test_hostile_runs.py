@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,42 @@ def test_a_hostile_plan_runs_nothing(call, run, version, tmp_path, capfd):
         assert capfd.readouterr().err.count("\n") == 1
         assert everything(run) == before, what
     assert not mark.exists()
+
+
+_NOWHERE = {
+    "train": {"model": "other", "split": "main", "seed": 0},
+    "refit": {"model": "other", "split": "all", "seed": 0},
+    "draw_map": {"model": "other"},
+    "reduce_run": {"models": ["svm", "other"]},
+    "make_split": {"split": "other", "seed": 0},
+    "make_features": {"name": "other"},
+    "fold_samples": {"model": "other", "by": "blocks"},
+    "search_gamma": {"model": "other", "by": "blocks", "costs": [1.0], "gamma": 1.0},
+}
+
+
+def test_a_name_that_the_experiment_lacks_is_one_sentence(run, capfd):
+    """A worker takes the plan as it is; the commands compare it with the experiment."""
+    planted = [task(name=kind, kind=kind, arguments=of) for kind, of in _NOWHERE.items()]
+    far = {"model": "svm", "split": "main", "seed": 9}
+    plant(run, [*planted, task(name="far", arguments=far)], 2)
+    for kind in _NOWHERE:
+        folder = run / "search" if kind in ("fold_samples", "search_gamma") else run
+        if folder != run:
+            (folder / "tasks").mkdir(parents=True, exist_ok=True)
+            shutil.copy(run / "tasks" / "plan.json", folder / "tasks")
+            shutil.copy(run / "experiment.yaml", folder)
+        assert worker([REGISTRY.home, str(folder), kind]) == 2, kind
+        said = capfd.readouterr().err
+        assert "'other', and the experiment beside it has" in said
+        assert said.count("\n") == 1
+    assert worker([REGISTRY.home, str(run), "far"]) == 2
+    assert "the seed 9 of the split 'main'" in capfd.readouterr().err
+    (run / "experiment.yaml").unlink()
+    assert worker([REGISTRY.home, str(run), "far"]) == 2
+    said = capfd.readouterr().err
+    assert "experiment.yaml" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import xarray as xr
 from hypercover.errors import CallError, RunError, SceneError
 from hypercover.experiment import feature_tiles
 from hypercover.experiment.feature_tiles import write_features
-from hypercover.experiment.mosaic import Mosaic, Source
+from hypercover.experiment.mosaic import Mosaic, Source, check_tiles
 from hypercover.experiment.prediction import predict_image
 from hypercover.experiment.run import run_experiment
 from hypercover.experiment.schema import Experiment
@@ -286,3 +286,13 @@ def test_a_killed_work_goes_on_where_it_was(image, tmp_path):
     write_features(source, Chain.parse("kpca:3"), tmp_path / "whole.tif")
     np.testing.assert_array_equal(values(out)[0], values(tmp_path / "whole.tif")[0])
     assert not home.exists()
+
+
+@pytest.mark.parametrize(("first", "stop"), [(0, 4), (2, 2), (3, 4)])
+def test_tiles_that_an_image_does_not_have_are_refused(first, stop):
+    """A plan lies in a file of its own, and may be that of another image."""
+    check_tiles(0, 3, 3)
+    with pytest.raises(
+        CallError, match=f"tiles {first} to {stop - 1}, and the image has 3"
+    ):
+        check_tiles(first, stop, 3)

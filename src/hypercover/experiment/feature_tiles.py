@@ -11,7 +11,14 @@ import xarray as xr
 
 from hypercover.experiment.features import keep_chain, kept_chain
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.mosaic import Mosaic, Source, key_of, reading, tile_tasks
+from hypercover.experiment.mosaic import (
+    Mosaic,
+    Source,
+    check_tiles,
+    key_of,
+    reading,
+    tile_tasks,
+)
 from hypercover.features.blockwise import (
     at_once,
     blockwise,
@@ -21,6 +28,7 @@ from hypercover.features.blockwise import (
 )
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Progress
+from hypercover.files import modified
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.inprocess import InProcessExecutor
 from hypercover.jobs.plan import Task
@@ -146,8 +154,9 @@ def compute_some(
 ) -> dict[str, Any]:
     """Compute and keep some tiles of the features, as the job in a folder says."""
     home = folder.resolve()
-    work = _opened(home, (home / "job.json").stat().st_mtime_ns)
+    work = _opened(home, modified(home / "job.json"))
     parts, new = tiles(work.features.shape, _SIDE), 0
+    check_tiles(first, stop, len(parts))
     with reading():
         for number in range(first, stop):
             report((number - first) / (stop - first), "computing features")
@@ -201,7 +210,7 @@ def _scene(home: Path, job: dict[str, Any]) -> Scene:
 
 def _stack(home: Path) -> Scene:
     """Return the scene of the features whose pixels are those of the tiles."""
-    work = _opened(home, (home / "job.json").stat().st_mtime_ns)
+    work = _opened(home, modified(home / "job.json"))
     _, cols = work.features.shape
     parts, across = tiles(work.features.shape, _SIDE), -(-cols // _SIDE)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.experiment.mapping import Mapping, memory_left
-from hypercover.experiment.mosaic import Mosaic, Source, key_of, tile_tasks
+from hypercover.experiment.mosaic import Mosaic, Source, check_tiles, key_of, tile_tasks
 from hypercover.features.feature import Progress
+from hypercover.files import modified
 from hypercover.jobs.executor import Executor
 from hypercover.maps.kept_tiles import KeptTiles
 from hypercover.memory import peak_bytes
@@ -73,7 +74,8 @@ def predict_some(
 ) -> dict[str, Any]:
     """Predict and keep some tiles of a map, as the job in a folder says."""
     home = folder.resolve()
-    kept = _opened(home, (home / "job.json").stat().st_mtime_ns)
+    kept = _opened(home, modified(home / "job.json"))
+    check_tiles(first, stop, len(kept.predictor.tiles()))
     new = kept.predict(
         range(first, stop), lambda done, total: report(done / total, "predicting")
     )

@@ -23,7 +23,7 @@ from hypercover.scene.inputs import identity_of
 from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
 
-__all__ = ["Mosaic", "Source", "key_of", "reading", "tile_tasks"]
+__all__ = ["Mosaic", "Source", "check_tiles", "key_of", "reading", "tile_tasks"]
 
 _JOB = "job.json"
 _TILES = 4
@@ -79,6 +79,20 @@ class Source:
                 "command again."
             )
         return source
+
+
+def check_tiles(first: int, stop: int, count: int) -> None:
+    """Refuse numbers of tiles that an image does not have.
+
+    Raises
+    ------
+    CallError
+    """
+    if not first < stop <= count:
+        raise CallError(
+            f"The plan names the tiles {first} to {stop - 1}, and the image has {count}; run "
+            "the command that made the plan again."
+        )
 
 
 @dataclass(frozen=True)

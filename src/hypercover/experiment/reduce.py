@@ -49,6 +49,7 @@ def reduce_run(folder: Path, *, models: Sequence[str] | None = None) -> dict[str
     run = RunFolder(folder)
     experiment = load_experiment(run.experiment)
     if models is not None:
+        experiment.check_names(models=models)
         # The figures of the whole run have to be taken after these.
         TaskFiles(folder, "reduce").result.unlink(missing_ok=True)
         some = {name: spec for name, spec in experiment.models.items() if name in models}

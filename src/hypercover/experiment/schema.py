@@ -1,5 +1,6 @@
 """What an experiment file may say, checked whole before anything runs."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from hypercover.errors import ExperimentError
 from hypercover.experiment.spec import Count, Name, Positive, Share, Spec
 from hypercover.experiment.split_specs import (
     BlocksSpec,
@@ -353,6 +355,46 @@ class Experiment(Spec):
             f"train-{share}": self.split.model_copy(update={"train": share})
             for share in self.learning_curve
         }
+
+    def check_names(
+        self,
+        *,
+        models: Collection[str] = (),
+        features: Collection[str] = (),
+        split: str = ALL,
+        seed: int | None = None,
+    ) -> None:
+        """Refuse names of models, features and splits that this experiment does not have.
+
+        Why it exists: a plan lies in a file of its own, and may be that of another
+        experiment.
+
+        Parameters
+        ----------
+        seed : number of a draw of the split
+
+        Raises
+        ------
+        ExperimentError
+        """
+        for what, names, known in (
+            ("model", models, self.models),
+            ("features", features, self.features),
+            ("split", [split], {ALL: None, **self.splits}),
+        ):
+            for name in names:
+                if name not in known:
+                    has = ", ".join(name for name in known if name != ALL) or "none"
+                    raise ExperimentError(
+                        f"The plan names the {what} {name!r}, and the experiment beside it "
+                        f"has {has}; make the plan again with hypercover plan --ready."
+                    )
+        if seed is not None and split != ALL and seed not in self.draws(split):
+            raise ExperimentError(
+                f"The plan names the seed {seed} of the split {split!r}, and the experiment "
+                f"beside it has {self.draws(split)[0]} to {self.draws(split)[-1]}; make the "
+                "plan again with hypercover plan --ready."
+            )
 
     def draws(self, split: str) -> range:
         """Return a number for each draw of a split: one a seed, or one for each fold of each seed.

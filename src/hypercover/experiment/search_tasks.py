@@ -18,7 +18,7 @@ from hypercover.experiment.search_plan import cases_of, folds_task, gammas_of, r
 from hypercover.experiment.search_table import Rung, Table, tables_csv
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.experiment.tasks import Setting
-from hypercover.files import disown, write_sealed, write_text
+from hypercover.files import disown, modified, write_sealed, write_text
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import result_of
 from hypercover.jobs.speedup import speed_up
@@ -36,7 +36,7 @@ def _silent(_share: float, _what: str) -> None:
 @lru_cache(maxsize=1)
 def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> Case:
     """Pose a question once for all rows of it that one process does."""
-    setting = Setting.of(folder)
+    setting = Setting.of(folder, models=[model])
     experiment = setting.experiment
     folds = folds_for(
         experiment.search,
@@ -51,7 +51,7 @@ def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> Case:
 
 
 def _case(folder: Path, model: str, by: FoldKind) -> Case:
-    changed = SearchFolder(folder.parent).experiment.stat().st_mtime_ns
+    changed = modified(SearchFolder(folder.parent).experiment)
     return _posed(folder, model, by, changed)
 
 

@@ -43,7 +43,7 @@ from hypercover.experiment.trial import (
     judge,
 )
 from hypercover.features.blockwise import fitted_stack
-from hypercover.files import atomic
+from hypercover.files import atomic, modified
 from hypercover.jobs.record import result_of
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
@@ -87,10 +87,22 @@ class Setting:
     """The image and labels it works on."""
 
     @classmethod
-    def of(cls, folder: str | Path) -> "Setting":
-        """Read the experiment of a run folder and open its scene."""
+    def of(cls, folder: str | Path, **names: Any) -> "Setting":
+        """Read the experiment of a run folder and open its scene.
+
+        Parameters
+        ----------
+        **names
+            What a task asks for, as `Experiment.check_names` takes it.
+
+        Raises
+        ------
+        ExperimentError
+            If the experiment has no such model, features or split.
+        """
         run = RunFolder(Path(folder))
-        experiment = _experiment(run.experiment, run.experiment.stat().st_mtime_ns)
+        experiment = _experiment(run.experiment, modified(run.experiment))
+        experiment.check_names(**names)
         return cls(run, experiment, scene_for(experiment.scene))
 
     def load_split(self, split: str, seed: int) -> Split:
@@ -134,7 +146,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     """
     from hypercover.maps import draw
 
-    setting = Setting.of(folder)
+    setting = Setting.of(folder, split=split, seed=seed)
     scene, experiment = setting.scene, setting.experiment
     spec = experiment.splits[split]
     first, fold = experiment.origin(split, seed)
@@ -152,7 +164,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
 
 def make_features(folder: Path, *, name: str, report: Report = _silent) -> dict[str, Any]:
     """Compute one chain of image features over the whole scene and keep it."""
-    setting = Setting.of(folder)
+    setting = Setting.of(folder, features=[name])
     chain = chain_of(setting.experiment, name)
     stack = fitted_stack(
         chain,
@@ -173,7 +185,7 @@ def train(
     Returns the model's figures and its training curve.  The answers for the test
     pixels are kept, and the bundle for the main split and the first seed.
     """
-    setting = Setting.of(folder)
+    setting = Setting.of(folder, models=[model], split=split, seed=seed)
     spec = setting.experiment.models[model]
     scene, parts = scene_for_model(setting, spec), setting.load_split(split, seed)
     training = Training(setting, model, split, seed)
@@ -206,7 +218,7 @@ def refit(
     """
     from hypercover.experiment.search_choice import chosen
 
-    setting = Setting.of(folder)
+    setting = Setting.of(folder, models=[model], split=split, seed=seed)
     spec, training = setting.experiment.models[model], Training(setting, model, split, seed)
     figures = result_of(folder, name_of("main", setting.experiment.seed, model))["model"]
     if not training.wanted:
@@ -332,7 +344,7 @@ def draw_map(
     from hypercover.maps.predict import predict_scene
     from hypercover.maps.view_model import ModelView, Ranking
 
-    setting = Setting.of(folder)
+    setting = Setting.of(folder, models=[model])
     device = setting.experiment.device
     bundle = load_bundle(setting.folder.model(model), device=device)
     ranking = Ranking.of(setting.scene.shape, bundle.classifier)
