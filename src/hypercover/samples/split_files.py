@@ -91,8 +91,9 @@ def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
             with create_raster(
                 draft, driver="GTiff", compress="deflate", **profile
             ) as raster:
-                raster.write(split.parts, 1)
+                # A TIFF whose pixels are there takes no colours without a complaint.
                 raster.write_colormap(1, colors)
+                raster.write(split.parts, 1)
                 raster.update_tags(NOTES=" ".join(split.notes))
                 raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
             # GDAL may be silent about a disk that fills up on closing.

@@ -226,11 +226,12 @@ def write_labels(
     if driver == "ENVI":
         header["more"] = class_lines(known)
     with _drafted(target, grid, driver, options, **header) as file:
-        file.write(codes, 1)
         if driver == "GTiff":
             file.update_tags(**(tags or {}))
             table = {land.code: (*land.rgb, 255) for land in known}
+            # A TIFF whose pixels are there takes no colours without a complaint.
             file.write_colormap(1, {0: (0, 0, 0, 0)} | table)
+        file.write(codes, 1)
     pixels = pixels_of(target)
     # A header's lists cannot hold every sign; the sidecar can.
     if driver == "GTiff" or any(listable(name) != name for name in known.names):
