@@ -1,6 +1,7 @@
 """``hypercover predict``: sizes, layers and what is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -60,6 +61,19 @@ def test_bands_that_are_taken_by_number_alone_are_told(
     caplog.clear()
     assert call("predict", trained, fields.image, *words[:2]).code == 0
     assert not caplog.text
+
+
+def test_a_model_that_knows_no_wavelengths_says_how_bands_were_found(
+    call, fields, trained, tmp_path, caplog
+):
+    """Bands in another order than those of the model would give a wrong map."""
+    blind = tmp_path / "blind"
+    shutil.copytree(trained, blind)
+    document = read_sealed((blind / "model.json").read_bytes())
+    document["card"] |= {"wavelengths": None, "fwhm": None}
+    (blind / "model.json").write_text(json.dumps(document))
+    assert call("predict", blind, fields.image, "-o", tmp_path / "map.tif").code == 0
+    assert "bands of cube were taken by their numbers and must be the same" in caplog.text
 
 
 WATCHER = """

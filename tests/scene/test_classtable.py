@@ -100,7 +100,7 @@ def test_tables_that_unfold_without_end_are_refused(tmp_path, name, text):
     "encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"]
 )
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_a_table_as_spreadsheets_save_it(tmp_path, encoding, delimiter, newline):
     rows = [
         "Code;Name;",

@@ -265,11 +265,22 @@ def check_values(card: dict[str, Any], given: Scene, seen: Scene) -> list[str]:
             f"{given.name} states {there}, and the model was trained on an image that states "
             "none: its values are taken as they are."
         )
+    if given.wavelengths is None and card.get("wavelengths"):
+        said.append(
+            f"{given.name} names no wavelengths; its bands were taken by their numbers, as "
+            "those the model was trained on."
+        )
+    if given.wavelengths is not None and not card.get("wavelengths"):
+        said.append(
+            f"The model was trained on an image that names no wavelengths; the bands of "
+            f"{given.name} were taken by their numbers and must be the same in the same order."
+        )
     ranges = _ranges(card)
     found = None if ranges is None else _sampled_ranges(seen)
     if ranges is None or found is None:
         return said
-    return said + _compared(ranges, np.array(found), seen, _REMEDY[there is None])
+    remedy = _REMEDY[own is not None and there is None]
+    return said + _compared(ranges, np.array(found), seen, remedy)
 
 
 _REMEDY = {
@@ -278,7 +289,7 @@ _REMEDY = {
     False: "give an image with values like those, or train again on images that state their "
     "scale and offset",
 }
-"""What to do about values that do not fit, by whether the image states no scale."""
+"""What to do about values that do not fit, by whether only the model states a scale."""
 
 
 def _ranges(card: dict[str, Any]) -> npt.NDArray[np.float64] | None:

@@ -120,12 +120,6 @@ def predict_image(
         legend = card_legend(card)
         for sentence in check_values(card, scene, mapping.scene):
             _log.warning(sentence)
-        if scene.wavelengths is None and card.get("wavelengths"):
-            _log.warning(
-                "%s names no wavelengths; its bands were taken by their numbers, as those "
-                "the model was trained on.",
-                scene.name,
-            )
         if executor is not None and source is not None:
             asked = {
                 "confidence": confidence,

@@ -141,6 +141,8 @@ def _document(suffix: str, text: str) -> Any:
 
 def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Give the rows of a CSV file that are not empty."""
+    # Excel's "CSV (Macintosh)" ends lines with a carriage return alone.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.splitlines()
     told = re.fullmatch(r"sep=(.)", lines[0]) if lines else None
     first = next((line for line in lines[1 if told else 0 :] if line.strip()), "")

@@ -139,7 +139,7 @@ class Container:
         """Read whether the file says that its values were not measured."""
         if self.kind is not Kind.HDF5:
             return {}
-        said = hdf5.file_attributes(self.path)
+        said = hdf5.attributes(self.path)
         return {
             "simulated": said.get("HYPERCOVER_SIMULATED") == "yes",
             "stand_in": said.get("HYPERCOVER_STAND_IN") == "yes",
@@ -149,7 +149,7 @@ class Container:
         """Read what the file says of its image as a whole, as `write_hdf5` notes it."""
         if self.kind is not Kind.HDF5:
             return {}
-        return kept(hdf5.group_attributes(self.path, "header"))
+        return kept(hdf5.attributes(self.path, "header"))
 
     def _order(
         self,

@@ -17,7 +17,7 @@ from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.memory import check_unpacked
 from hypercover.scene.nodata import plain_key
 
-__all__ = ["file_attributes", "group_attributes", "members", "text_of"]
+__all__ = ["attributes", "members", "text_of"]
 
 _MOST = 10_000
 """Objects looked at in one file."""
@@ -65,27 +65,10 @@ def _opened(path: Path) -> Iterator[Any]:
         raise _damaged(path) from error
 
 
-def file_attributes(path: Path) -> dict[str, Any]:
-    """Return the attributes of the file itself: text, numbers, and short lists of numbers.
+def attributes(path: Path, group: str = "/") -> dict[str, Any]:
+    """Return the attributes of the file itself or of a group in it; none without the group.
 
-    Raises
-    ------
-    SceneError
-        If the file is damaged.
-    """
-    with _opened(path) as file:
-        lists = {
-            str(key): np.asarray(file.attrs[key])
-            for key in list(file.attrs)[:_MOST_ATTRIBUTES]
-            if file.attrs.get_id(key).shape not in ((), None)
-            and file.attrs.get_id(key).dtype.kind in "uif"
-            and np.prod(file.attrs.get_id(key).shape) <= _LONGEST_LIST
-        }
-        return lists | _plain(file.attrs, _MOST_ATTRIBUTES)
-
-
-def group_attributes(path: Path, name: str) -> dict[str, Any]:
-    """Return the short attributes of a group in the file itself; none without it.
+    Text, numbers, and lists of numbers as tuples; other attributes are left out.
 
     Raises
     ------
@@ -95,10 +78,11 @@ def group_attributes(path: Path, name: str) -> dict[str, Any]:
     import h5py
 
     with _opened(path) as file:
-        link = file.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Group):
+        link = file.get(group, getlink=True) if group != "/" else None
+        linked = link is None or isinstance(link, h5py.HardLink)
+        if not linked or not isinstance(file.get(group), h5py.Group):
             return {}
-        return _plain(file[name].attrs)
+        return _plain(file[group].attrs, _MOST_ATTRIBUTES, _LONGEST_LIST)
 
 
 def _damaged(path: Path) -> SceneError:
@@ -214,8 +198,8 @@ def _dims(dataset: Any, count: int) -> tuple[str, ...]:
     return tuple(names) if all(names) else ()
 
 
-def _plain(attrs: Any, most: int = 100) -> dict[str, Any]:
-    """Keep the attributes that are short text, single numbers or short lists of them."""
+def _plain(attrs: Any, most: int = 100, longest: int = _SHORT) -> dict[str, Any]:
+    """Keep the attributes that are text, single numbers or lists of them up to a length."""
     kept: dict[str, Any] = {}
     for key in list(attrs)[:most]:
         try:
@@ -231,7 +215,7 @@ def _plain(attrs: Any, most: int = 100) -> dict[str, Any]:
         elif (
             isinstance(value, np.ndarray)
             and value.dtype.kind in "uif"
-            and 1 < value.size <= _most_of(key)
+            and 1 < value.size <= max(longest, _most_of(key))
         ):
             # A range, several values for no data, or what each band is.
             kept[str(key)] = tuple(value.reshape(-1).tolist())

@@ -293,6 +293,33 @@ def test_emit_is_laid_on_its_grid(emit, monkeypatch):
     assert (raw.cube.values == values.transpose(2, 0, 1)).all()
 
 
+@pytest.mark.parametrize(
+    "spelt", [str.upper, str.lower, lambda name: name.replace("_", " ")]
+)
+@pytest.mark.parametrize("name", ["prisma", "emit"])
+def test_attributes_and_arrays_in_any_spelling(name, spelt, request):
+    path = request.getfixturevalue(name)[0]
+    expected = open_scene(path)
+    values = expected.cube.values
+    with h5py.File(path, "r+") as file:
+        for key in list(file.attrs):
+            if not key.startswith("_"):
+                value = file.attrs[key]
+                del file.attrs[key]
+                file.attrs[spelt(key)] = value
+        if spelt is str.upper and name == "prisma":
+            cubes = file["HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields"]
+            cubes.move("VNIR_Cube", "VNIR_CUBE")
+        if spelt is str.upper and name == "emit":
+            file.move("location", "Location")
+            file.move("sensor_band_parameters", "Sensor_Band_Parameters")
+    found = open_scene(path)
+    assert (found.cube.values == values).all()
+    assert found.header == expected.header
+    assert found.grid == expected.grid
+    np.testing.assert_array_equal(found.wavelengths, expected.wavelengths)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_a_product_counts_as_all_its_files(name, request):
     path = request.getfixturevalue(name)[0]

@@ -11,12 +11,13 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.scene.formats.bandlists import band_table
-from hypercover.scene.formats.hdf5 import file_attributes
+from hypercover.scene.formats.hdf5 import attributes as attributes_of
 from hypercover.scene.formats.members import Member
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.header import product_header, with_header
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.memory import check_fits
+from hypercover.scene.nodata import plain_key
 from hypercover.scene.scene import Scene
 
 __all__ = ["is_emit", "read_emit"]
@@ -31,7 +32,7 @@ the grid would touch all of the image."""
 
 def is_emit(members: Sequence[Member]) -> bool:
     """Tell whether an HDF5 file is an EMIT image with its geometric lookup table."""
-    names = {one.name for one in members}
+    names = {one.name.lower() for one in members}
     return set(_TABLES) <= names and any(name in names for name in _IMAGES)
 
 
@@ -46,7 +47,7 @@ def read_emit(path: Path, members: Sequence[Member]) -> Scene:
     SceneError
         If table, wavelengths or georeference are missing or do not fit.
     """
-    named = {one.name: one for one in members}
+    named = {one.name.lower(): one for one in members}
     image = next(named[name] for name in _IMAGES if name in named)
     tables = [_table(named[name], path) for name in _TABLES]
     rows, cols = tables[0].shape
@@ -57,16 +58,17 @@ def read_emit(path: Path, members: Sequence[Member]) -> Scene:
         raise SceneError(
             f"The table of {path} points outside its image; download it again."
         )
-    fill = float(image.attrs.get("_FillValue", -9999.0))
+    stated = image.attribute("_FillValue")
+    fill = float(stated) if isinstance(stated, float | int) else -9999.0
     raw = image.read()
     dtype = np.dtype(getattr(raw, "dtype", np.float32))
     fetch = partial(_fetch, raw, tables, fill)
     data = LazyArray((count, rows, cols), dtype, fetch).as_variable_data()
     cube = xr.DataArray(data, dims=("band", "y", "x"), attrs={"nodata": fill})
-    lists = [one for one in members if one.name.startswith(_BANDS)]
+    lists = [one for one in members if one.name.lower().startswith(_BANDS)]
     table = band_table(lists, count)
-    said = file_attributes(path)
-    cube = with_header(cube, product_header("EMIT", said.get("time_coverage_start")))
+    said = {plain_key(name): value for name, value in attributes_of(path).items()}
+    cube = with_header(cube, product_header("EMIT", said.get("timecoveragestart")))
     scene = Scene(
         table.on(with_grid(cube, _grid(said, rows, cols, path))),
         name=path.stem,
@@ -92,7 +94,7 @@ def _grid(attributes: dict[str, Any], rows: int, cols: int, path: Path) -> Grid:
 
     place = np.asarray(attributes.get("geotransform", ()), dtype=np.float64).reshape(-1)
     try:
-        wkt = CRS.from_wkt(str(attributes.get("spatial_ref", ""))).to_wkt()
+        wkt = CRS.from_wkt(str(attributes.get("spatialref", ""))).to_wkt()
     except CRSError:
         wkt = ""
     if len(place) != 6 or not wkt or not np.isfinite(place).all():

@@ -1,6 +1,6 @@
 """PRISMA in HDF-EOS 5: two cubes (VNIR and SWIR), their bands in the file's attributes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError
-from hypercover.scene.formats.hdf5 import file_attributes
+from hypercover.scene.formats.hdf5 import attributes as attributes_of
 from hypercover.scene.formats.members import Member
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.header import product_header, with_header
 from hypercover.scene.lazy import Indices, LazyArray
+from hypercover.scene.nodata import plain_key
 from hypercover.scene.scene import Scene
 from hypercover.scene.spectral import BandTable
 
@@ -26,11 +27,23 @@ _PIXEL = 30.0
 """Side of a pixel in m."""
 
 
+class _Attributes:
+    """Attributes of a file by name, in any spelling."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        self._said = {plain_key(name): value for name, value in said.items()}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what stands under a name."""
+        return self._said.get(plain_key(name), default)
+
+
 def _cubes(members: Sequence[Member]) -> list[Member]:
     """Return the cubes of VNIR and SWIR of the hyperspectral swath (HCO)."""
-    swath = [one for one in members if "/PRS_L" in one.name and "_HCO/" in one.name]
-    names = [f"{part.upper()}_Cube" for part in _PARTS]
-    found = {one.name.rsplit("/", 1)[-1]: one for one in swath if one.is_image}
+    paths = {one.name.upper(): one for one in members if one.is_image}
+    swath = [path for path in paths if "/PRS_L" in path and "_HCO/" in path]
+    names = [f"{part.upper()}_CUBE" for part in _PARTS]
+    found = {path.rsplit("/", 1)[-1]: paths[path] for path in swath}
     return [found[name] for name in names] if set(names) <= set(found) else []
 
 
@@ -50,7 +63,7 @@ def read_prisma(path: Path, members: Sequence[Member]) -> Scene:
     SceneError
         If attributes are missing, or do not fit the cubes.
     """
-    attributes = file_attributes(path)
+    attributes = _Attributes(attributes_of(path))
     cubes = _cubes(members)
     layers: list[tuple[int, int]] = []
     centres: list[float] = []
@@ -82,7 +95,7 @@ def read_prisma(path: Path, members: Sequence[Member]) -> Scene:
 
 
 def _bands(
-    attributes: dict[str, Any], part: str, cube: Member, path: Path
+    attributes: "_Attributes", part: str, cube: Member, path: Path
 ) -> tuple[list[int], list[float], list[float]]:
     """Return positions, centres and widths of the bands that hold data, by wavelength."""
     lists = [
@@ -117,7 +130,7 @@ def _fetch(
     return made
 
 
-def _grid(attributes: dict[str, Any], rows: int, cols: int) -> Grid:
+def _grid(attributes: "_Attributes", rows: int, cols: int) -> Grid:
     """Return the grid of level 2D; its corners are centres or edges, whichever makes 30 m."""
     names = (
         "ULcorner_easting",
@@ -126,8 +139,10 @@ def _grid(attributes: dict[str, Any], rows: int, cols: int) -> Grid:
         "LRcorner_northing",
     )
     try:
-        left, top, right, bottom = (float(attributes[f"Product_{name}"]) for name in names)
-        code = int(attributes["Epsg_Code"])
+        left, top, right, bottom = (
+            float(attributes.get(f"Product_{name}")) for name in names
+        )
+        code = int(attributes.get("Epsg_Code"))
     except (KeyError, TypeError, ValueError):
         return Grid(rows, cols)
     from rasterio.crs import CRS
@@ -155,7 +170,7 @@ class _Scale:
     words: str
 
 
-def _scale(attributes: dict[str, Any], part: str) -> _Scale | None:
+def _scale(attributes: "_Attributes", part: str) -> _Scale | None:
     """Return the scale of a part: reflectance of level 2, radiance of level 1."""
 
     def numbers(*names: str) -> list[float]:
@@ -179,7 +194,7 @@ def _scale(attributes: dict[str, Any], part: str) -> _Scale | None:
 
 
 def _header(
-    attributes: dict[str, Any],
+    attributes: "_Attributes",
     layers: Sequence[tuple[int, int]],
     scales: Sequence[_Scale | None],
 ) -> dict[str, str]:
