@@ -3,7 +3,9 @@
 import csv
 
 import numpy as np
+import pyogrio
 import pytest
+import shapely
 from rasterio.crs import CRS
 
 from hypercover.maps.export import write_class_map
@@ -77,6 +79,42 @@ def test_strata_of_another_raster(call, tmp_path, land):
     ended = call("area", files["map.tif"], "-r", files["s.tif"], "--design", "simple",
                  "--strata", files["strata.tif"])  # fmt: skip
     assert "has no strata" in ended.sentence
+
+
+def two_layers(path):
+    """Write halves of the map as two layers, with two attributes each."""
+    west, north = PLACE[2], PLACE[5]
+    halves = [shapely.box(west + 30 * left, north - 900, west + 30 * (left + 20), north)
+              for left in (0, 20)]  # fmt: skip
+    for layer, codes in (("parts", [1, 2]), ("other", [1, 1])):
+        pyogrio.raw.write(
+            path, shapely.to_wkb(halves), [np.array(codes), np.array([7, 7])], ["part", "id2"],
+            crs="EPSG:32616", geometry_type="Polygon", layer=layer, append=path.exists(),
+        )  # fmt: skip
+    return path
+
+
+def test_strata_and_areas_in_one_of_several_layers(call, tmp_path, land):
+    mapped, reference = land
+    files = [written(tmp_path / name, codes)
+             for name, codes in (("map.tif", mapped), ("s.tif", reference))]  # fmt: skip
+    layers = two_layers(tmp_path / "two.gpkg")
+    words = ("area", files[0], "-r", files[1], "--strata", layers)
+    told = call(*words).sentence
+    assert (
+        "2 layers with shapes; name the one that is meant with --strata-layer NAME" in told
+    )
+    assert "--label-layer" not in told
+    told = call(*words, "--strata-layer", "parts").sentence
+    assert "name it with --strata-field NAME, one of: part, id2" in told
+    ended = call(*words, "--strata-layer", "parts", "--strata-field", "part")
+    assert ended.code == 0
+    within = ("export", files[0], "-o", tmp_path / "part.tif", "--within", layers)
+    assert "with --within-layer NAME: parts, other" in call(*within).sentence
+    assert call(*within, "--within-layer", "parts").code == 0
+    clip = ("clip", files[0], layers, "-o", tmp_path / "clip.tif")
+    assert "with --area-layer NAME: parts, other" in call(*clip).sentence
+    assert call(*clip, "--area-layer", "other").code == 0
 
 
 def test_what_gives_no_area_is_said_in_a_sentence(call, tmp_path, land):

@@ -107,6 +107,18 @@ def test_an_image_smaller_than_a_window_is_classified(scene):
     assert default_experiment(scene(codes), model="svm").window == 1
 
 
+def test_the_window_of_networks_and_guards_can_be_chosen(scene):
+    codes = 1 + np.add.outer(np.arange(60) // 5, np.arange(60) // 5) % 2
+    made = default_experiment(scene(codes), model=["svm", "cnn"], window=5)
+    assert made.models["cnn"].window == 5
+    assert made.split.guard in (4, 2)
+    for window in (4, 61, -1):
+        with pytest.raises(
+            CallError, match=f"60 × 60 pixels, got {window}; give --window 9"
+        ):
+            default_experiment(scene(codes), model=["svm", "cnn"], window=window)
+
+
 def test_an_unknown_model_is_refused_before_the_image_is_read():
     with pytest.raises(CallError, match="must be svm, cnn, forest or lda, got 'tree'"):
         default_experiment({"path": Path("gone.tif")}, model="tree")

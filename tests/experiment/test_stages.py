@@ -7,11 +7,13 @@ import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
+from rasterio.crs import CRS
 from scipy.io import savemat
 
 from hypercover.errors import LabelError
 from hypercover.experiment.schema import Experiment, MasksSpec, SceneSpec
 from hypercover.experiment.stages import fingerprint, scene_for, split_for
+from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.reading import losses_on_data
 from hypercover.scene.scene import Scene
@@ -131,3 +133,51 @@ def test_the_layer_of_labels_is_named_in_the_experiment(tmp_path):
     assert scene_for(SceneSpec(**spec, label_layer="late")).legend.codes == (5, 7)
     with pytest.raises(LabelError, match="label_layer"):
         scene_for(SceneSpec(**spec))
+
+
+@pytest.mark.parametrize("name", ["labels.qml", "labels.clr", "labels.tif.clr"])
+def test_a_changed_style_of_the_labels_counts_and_one_of_the_image_does_not(tmp_path, name):
+    image, labels = tmp_path / "image.tif", tmp_path / "labels.tif"
+    for path in (image, labels):
+        path.write_bytes(b"pixels")
+    experiment = Experiment(
+        name="e",
+        scene=SceneSpec(path=image, labels=labels),
+        split={"kind": "none"},
+        models={"svm": {"kind": "svm"}},
+    )
+    found = [fingerprint(experiment)]
+    (tmp_path / "image.qml").write_text("<qgis/>")
+    assert fingerprint(experiment) == found[0]
+    for text in ("<qgis/>", "<qgis>1</qgis>"):
+        (tmp_path / name).write_text(text)
+        found.append(fingerprint(experiment))
+    assert len(set(found)) == 3
+
+
+def test_a_mask_in_one_of_several_layers(tmp_path):
+    import pyogrio
+    import shapely
+
+    grid = Grid(6, 6, CRS.from_epsg(32633).to_wkt(), (1.0, 0.0, 0.0, 0.0, -1.0, 6.0))
+    cube = xr.DataArray(np.ones((2, 6, 6)), dims=("band", "y", "x"))
+    labels = np.tile(np.array([1, 2], np.uint8), (6, 3))
+    scene = Scene(with_grid(cube, grid), labels)
+    path = tmp_path / "parts.gpkg"
+    for layer, box in (("upper", (0, 4, 6, 6)), ("lower", (0, 0, 6, 4))):
+        pyogrio.raw.write(
+            path, shapely.to_wkb([shapely.box(*box)]), [np.array([1]), np.array([1])],
+            ["a", "b"], crs="EPSG:32633", geometry_type="Polygon", layer=layer,
+            append=path.exists(),
+        )  # fmt: skip
+    spec = MasksSpec(train=path, train_layer="upper", train_field="a",
+                     test=path, test_layer="lower", test_field="b")  # fmt: skip
+    split = split_for(spec, scene, seed=0, window=1)
+    assert split.mask("train")[:2].all()
+    assert split.mask("test")[2:].all()
+    with pytest.raises(
+        LabelError, match="meant with train_layer of the split: upper, lower"
+    ):
+        split_for(MasksSpec(train=path), scene, seed=0, window=1)
+    with pytest.raises(LabelError, match="name it with test_field of the split"):
+        split_for(spec.model_copy(update={"test_field": None}), scene, seed=0, window=1)

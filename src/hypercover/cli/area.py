@@ -46,7 +46,18 @@ def command(
     ] = Design.stratified,
     strata: Annotated[
         Path | None,
-        typer.Option(help="Raster of the strata (default: the classes of the map)."),
+        typer.Option(
+            help="Raster or polygons of the strata (default: the classes of the map)."
+        ),
+    ] = None,
+    strata_field: Annotated[
+        str | None, typer.Option(help="Attribute of a vector file that is the stratum.")
+    ] = None,
+    strata_layer: Annotated[
+        str | None, typer.Option(help="Layer of the strata, where it holds several.")
+    ] = None,
+    strata_variable: Annotated[
+        str | None, typer.Option(help="Variable of the strata, where a file has several.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Table to write: areas.csv.")
@@ -68,6 +79,7 @@ def command(
     from hypercover.experiment.products import check_map
     from hypercover.files import write_text
     from hypercover.scene.classmap import open_class_map
+    from hypercover.scene.labels import naming_options
     from hypercover.scene.reading import open_labels
     from hypercover.scene.writing import check_apart
 
@@ -82,7 +94,13 @@ def command(
     codes, legend, notes = land.reference(
         reference, variable=label_variable, field=label_field, layer=label_layer
     )
-    layers = None if strata is None else open_labels(strata, land.grid)[0]
+    layers = None
+    if strata is not None:
+        with naming_options({" (scene.label_layer)": "", "--label-": "--strata-"}):
+            layers, _ = open_labels(
+                strata, land.grid, variable=strata_variable, field=strata_field,
+                layer=strata_layer,
+            )  # fmt: skip
     found = estimate_area(
         land.codes,
         codes,

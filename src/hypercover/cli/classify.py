@@ -38,6 +38,13 @@ def command(
             "the better one maps; of few labels svm and forest)."
         ),
     ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the windows that a network sees, in pixels, odd (default: 9, or "
+            "what a small image holds)."
+        ),
+    ] = None,
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
@@ -84,6 +91,11 @@ def command(
     }
     given = {key: value for key, value in scene.items() if value is not None}
     experiment = default_experiment(
-        given, model=model, seed=seed, device=device, processes=processes or 1
+        given,
+        model=model,
+        seed=seed,
+        device=device,
+        processes=processes or 1,
+        window=window,
     )
     run_and_show(experiment, run_folder(out, experiment.name), workers)

@@ -22,6 +22,9 @@ def command(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Image to write: .tif, .hdr (ENVI) or .h5.")
     ],
+    area_layer: Annotated[
+        str | None, typer.Option(help="Layer of the area, where it holds several.")
+    ] = None,
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
     axes: AXES = None,
@@ -38,6 +41,7 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
+    from hypercover.scene.area import area_of
     from hypercover.scene.clipping import clip
     from hypercover.scene.origin import marked
     from hypercover.scene.reading import open_scene
@@ -55,7 +59,7 @@ def command(
         nodata=nodata,
     )
     tell_fill(scene)
-    part = clip(scene, area)
+    part = clip(scene, area_of(area, scene.grid, area_layer, "--area-layer"))
     with bar("Clipping") as advance:
         written = write_scene(part, out, progress=advance)
     rows, cols = part.shape

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hypercover.cli.options import MAJORITY, SIEVE, WITHIN
+from hypercover.cli.options import MAJORITY, SIEVE, WITHIN, WITHIN_LAYER
 from hypercover.cli.terminal import say
 
 __all__ = ["command"]
@@ -31,6 +31,7 @@ def command(
     majority: MAJORITY = 1,
     sieve: SIEVE = 1,
     within: WITHIN = None,
+    within_layer: WITHIN_LAYER = None,
     datetime: Annotated[
         str | None, typer.Option(help="Day the image was taken, for STAC: 1992-06-12.")
     ] = None,
@@ -53,7 +54,7 @@ def command(
         _network(source, out)
         return
     check_apart(out, source, within)
-    asked = MapExport(majority, sieve, within, minimum_area, datetime)
+    asked = MapExport(majority, sieve, within, minimum_area, datetime, within_layer)
     with bar("Polygons") as advance:
         told = asked.write(source, out, advance)
     say(*told)

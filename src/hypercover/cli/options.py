@@ -2,7 +2,7 @@
 
 ``IMAGE`` and the options below it: info, classify, features.  ``SEED``: demo, classify,
 features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run, gap;
-``DEVICE``: predict.  ``MAJORITY``, ``SIEVE``, ``WITHIN``: predict, export.
+``DEVICE``: predict.  ``MAJORITY``, ``SIEVE``, ``WITHIN``, ``WITHIN_LAYER``: predict, export.
 ``EXECUTOR``, ``DASK``: run, gap, search, and with ``TILE_WORKERS`` and ``OVERLAP``
 features and predict.
 ``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.
@@ -61,6 +61,7 @@ __all__ = [
     "TIME",
     "VARIABLE",
     "WITHIN",
+    "WITHIN_LAYER",
     "WORKERS",
     "changes",
     "run_folder",
@@ -170,6 +171,9 @@ SIEVE = Annotated[
 WITHIN = Annotated[
     Path | None,
     typer.Option(help="Area to map: polygons, or a raster on its grid; no data outside."),
+]
+WITHIN_LAYER = Annotated[
+    str | None, typer.Option(help="Layer of --within, where it holds several.")
 ]
 EXPERIMENT = Annotated[str, typer.Argument(help="An experiment file, or a built-in name.")]
 DATA = Annotated[

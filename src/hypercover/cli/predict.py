@@ -20,6 +20,7 @@ from hypercover.cli.options import (
     TILE_WORKERS,
     VARIABLE,
     WITHIN,
+    WITHIN_LAYER,
     stated,
 )
 from hypercover.cli.terminal import say
@@ -54,6 +55,7 @@ def command(
     majority: MAJORITY = 1,
     sieve: SIEVE = 1,
     within: WITHIN = None,
+    within_layer: WITHIN_LAYER = None,
     workers: TILE_WORKERS = None,
     executor: EXECUTOR = None,
     dask: DASK = None,
@@ -119,6 +121,7 @@ def command(
             device=device,
             cleaning=cleaning,
             within=within,
+            within_layer=within_layer,
             overlap=overlap,
             source=source,
             executor=done_by,

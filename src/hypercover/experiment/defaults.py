@@ -70,6 +70,7 @@ def default_experiment(
     seed: int = 0,
     device: str = "auto",
     processes: int = 1,
+    window: int | None = None,
 ) -> Experiment:
     """Make an experiment with sensible defaults for a scene.
 
@@ -86,6 +87,13 @@ def default_experiment(
     ----------
     scene : the ``scene`` part of an experiment file
     model : names of :data:`MODELS`; None for those that suit the labels
+    window : side of a network's windows in pixels, odd; None for 9, or for what a small
+        image holds
+
+    Raises
+    ------
+    CallError
+        If a model is not known, or the windows are even or larger than the image.
     """
     asked = [model] if isinstance(model, str) else list(dict.fromkeys(model or ()))
     for name in asked:
@@ -108,7 +116,14 @@ def default_experiment(
         "processes": processes,
     }
     found = scene_for(parse(document, Path.cwd(), title="the call").scene)
-    suiting = _suiting(found, tuple(asked), seed)
+    side = min(WINDOW, *(size - 1 + size % 2 for size in found.shape))
+    if window is not None and not (window % 2 and 1 <= window <= min(found.shape)):
+        rows, cols = found.shape
+        raise CallError(
+            f"Windows have an odd side that fits into the image of {rows} × {cols} pixels, "
+            f"got {window}; give --window {side} or another odd number."
+        )
+    suiting = _suiting(found, tuple(asked), seed, side if window is None else window)
     return parse(document | suiting, Path.cwd(), title="the call")
 
 
@@ -117,21 +132,24 @@ def _run_name(scene: Mapping[str, Any]) -> str:
     return (stem or "scene")[:60]
 
 
-def _suiting(scene: Scene, asked: tuple[str, ...], seed: int) -> dict[str, Any]:
+def _suiting(
+    scene: Scene, asked: tuple[str, ...], seed: int, window: int
+) -> dict[str, Any]:
     """Choose split and models by the labels: blocks, shapes left out, or what is left."""
     names = asked or _USUAL
-    chosen = _models(names, scene)
+    chosen = _models(names, window)
     validation = VALIDATION if len(names) > 1 else 0.0
     best = "best" if validation else True
     share = {"train": TRAIN, "validation": validation}
-    blocks = _suiting_blocks(scene, seed, validation=validation)
+    blocks = _suiting_blocks(scene, seed, validation=validation, window=window)
     if blocks is not None and not _few(scene, blocks, seed):
         beside = {"random": {"kind": "random", "train": TRAIN}}
         return {"split": blocks, "beside": beside, "models": chosen, "map": best}
     of_few = asked or _OF_FEW
     notes = [] if asked else [_NO_NETWORK]
-    few = {"models": _models(of_few, scene), "map": True}
-    shapes = _suiting_shapes(scene, seed, most=_NETWORK_FITS if "cnn" in asked else _FITS)
+    few = {"models": _models(of_few, window), "map": True}
+    most = _NETWORK_FITS if "cnn" in asked else _FITS
+    shapes = _suiting_shapes(scene, seed, most=most, window=window)
     if shapes is not None:
         return few | {"split": shapes, "notes": [_LEFT_OUT.format(**shapes), *notes]}
     counts = _per_class(scene)
@@ -141,10 +159,8 @@ def _suiting(scene: Scene, asked: tuple[str, ...], seed: int) -> dict[str, Any]:
     return few | {"split": {"kind": "none"}, "notes": [_UNJUDGED, *notes]}
 
 
-def _models(names: Sequence[str], scene: Scene) -> dict[str, dict[str, Any]]:
-    """Return the models of these names, with windows that a small image can hold."""
-    side = min(WINDOW, *scene.shape)
-    window = side if side % 2 else side - 1
+def _models(names: Sequence[str], window: int) -> dict[str, dict[str, Any]]:
+    """Return the models of these names, networks with windows of this side."""
     return {
         name: MODELS[name] | ({"window": window} if name == "cnn" else {}) for name in names
     }
@@ -174,7 +190,9 @@ def _few(scene: Scene, blocks: Mapping[str, Any], seed: int) -> bool:
     return bool(np.median(shapes) < _FEW_SHAPES and split.unscored(labels))
 
 
-def _suiting_shapes(scene: Scene, seed: int, *, most: int) -> dict[str, Any] | None:
+def _suiting_shapes(
+    scene: Scene, seed: int, *, most: int, window: int
+) -> dict[str, Any] | None:
     """Choose how far from training shapes are held out, in at most so many trainings.
 
     As far as most of the shapes allow that could be held out at any distance.  None
@@ -182,7 +200,7 @@ def _suiting_shapes(scene: Scene, seed: int, *, most: int) -> dict[str, Any] | N
     """
     labels = scene.usable_labels
     found = []
-    for guard in (WINDOW - 1, WINDOW // 2, 2, 1, 0):
+    for guard in sorted({window - 1, window // 2, 2, 1, 0}, reverse=True):
         outlook = LeaveOneOutSplit(folds=most, guard=guard).outlook(labels, seed=seed)
         found.append((len(outlook.shapes), sum(outlook.shapes.values()), guard, outlook))
     classes = max(entry[0] for entry in found)
@@ -195,7 +213,9 @@ def _suiting_shapes(scene: Scene, seed: int, *, most: int) -> dict[str, Any] | N
     return {"kind": "leave-one-out", "folds": outlook.folds, "guard": guard}
 
 
-def _suiting_blocks(scene: Scene, seed: int, *, validation: float) -> dict[str, Any] | None:
+def _suiting_blocks(
+    scene: Scene, seed: int, *, validation: float, window: int
+) -> dict[str, Any] | None:
     """Choose block size and guard so that most classes can be scored.
 
     A wide guard is tried first: with window − 1 pixels no two windows share a
@@ -207,7 +227,7 @@ def _suiting_blocks(scene: Scene, seed: int, *, validation: float) -> dict[str, 
     side = min(scene.shape)
     sizes = sorted({max(8, side // part) for part in (16, 10, 6)})
     best: tuple[tuple[int, int, int], dict[str, Any]] | None = None
-    for guard in (WINDOW - 1, WINDOW // 2):
+    for guard in (window - 1, window // 2):
         for size in sizes:
             splitter = BlockSplit(
                 size=size, train=TRAIN, guard=guard, validation=validation

@@ -33,6 +33,8 @@ class MapExport:
     """Smallest polygon, in hectares."""
     when: str | None = None
     """Day the image was taken."""
+    within_layer: str | None = None
+    """Layer of the area, where its file holds several."""
 
     def write(
         self, source: Path, out: Path, progress: Callable[[int, int], None] | None = None
@@ -79,7 +81,7 @@ class MapExport:
         """Return the map clipped and cleaned."""
         codes = found.codes
         if self.within is not None:
-            inside = area_of(self.within, found.grid)
+            inside = area_of(self.within, found.grid, self.within_layer)
             codes = np.where(inside, codes, 0).astype(codes.dtype)
         return replace(found, codes=cleaning.apply(codes))
 

@@ -58,6 +58,7 @@ def predict_image(
     device: str = "auto",
     cleaning: Cleaning | None = None,
     within: Path | None = None,
+    within_layer: str | None = None,
     overlap: int | None = None,
     source: Source | None = None,
     executor: Executor | None = None,
@@ -86,6 +87,8 @@ def predict_image(
         What is done to the class map; the other maps stay as predicted.
     within : path, optional
         Area (polygons or a raster) outside which the class map holds no data.
+    within_layer : str, optional
+        Layer of its vector file, where it holds several.
     overlap : int, optional
         Pixels around a piece from which attribute profiles are computed piece by
         piece, which changes them a little
@@ -110,7 +113,7 @@ def predict_image(
     """
     check_map_names(out, confidence, probabilities, entropy)
     check_places(out, confidence, probabilities, entropy)
-    area = None if within is None else area_of(within, scene.grid)
+    area = None if within is None else area_of(within, scene.grid, within_layer)
     # A map that is not finished must not lie under the name asked for.
     changed = bool(cleaning) or area is not None
     raw = out.with_name(f".{out.name}.raw") / out.name if changed else out

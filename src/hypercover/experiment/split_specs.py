@@ -57,6 +57,10 @@ class MasksSpec(_SplitSpec):
     test: Path | None = None
     train_variable: str | None = None
     test_variable: str | None = None
+    train_field: str | None = None
+    test_field: str | None = None
+    train_layer: str | None = None
+    test_layer: str | None = None
 
 
 class BlocksSpec(_SplitSpec):

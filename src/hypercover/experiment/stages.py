@@ -43,6 +43,7 @@ from hypercover.scene.classes import drop_classes
 from hypercover.scene.companions import identity
 from hypercover.scene.cropping import crop
 from hypercover.scene.inputs import identity_of
+from hypercover.scene.labels import naming_options
 from hypercover.scene.reading import (
     check_usable,
     losses_on_data,
@@ -160,12 +161,30 @@ def _splitter(spec: SplitSpec, scene: Scene) -> Any:
     return _SPLITTERS[type(spec)](**settings)
 
 
+def _keys_of_mask(part: str) -> dict[str, str]:
+    """Return what the split of an experiment calls the options for labels."""
+    return {
+        " (scene.label_layer)": "",
+        **{
+            f"--label-{one} NAME": f"{part}_{one} of the split"
+            for one in ("layer", "field", "variable")
+        },
+        "--label-": f"{part}_",
+    }
+
+
 def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
     """Read the masks that a spec names."""
-    train, notes = open_mask(spec.train, scene, spec.train_variable)
+    with naming_options(_keys_of_mask("train")):
+        train, notes = open_mask(
+            spec.train, scene, spec.train_variable, spec.train_field, spec.train_layer
+        )
     test = None
     if spec.test is not None:
-        test, more = open_mask(spec.test, scene, spec.test_variable)
+        with naming_options(_keys_of_mask("test")):
+            test, more = open_mask(
+                spec.test, scene, spec.test_variable, spec.test_field, spec.test_layer
+            )
         notes += more
     return MaskSplit(train=train, test=test, validation=spec.validation, notes=notes)
 
@@ -241,7 +260,7 @@ def fingerprint(experiment: Experiment, *parts: Any) -> str:
     values = [
         experiment.versions,
         experiment.scene.model_dump(mode="json"),
-        [identity_of(path) for path in files],
+        [identity_of(path, styled=path == experiment.scene.labels) for path in files],
         [
             part.model_dump(mode="json") if hasattr(part, "model_dump") else part
             for part in parts

@@ -10,18 +10,29 @@ from hypercover.scene.formats.containers import CONTAINERS, open_container
 from hypercover.scene.formats.members import describe
 from hypercover.scene.formats.signature import Kind, kind_of, local_file
 from hypercover.scene.grid import Grid
-from hypercover.scene.labels import on_grid
+from hypercover.scene.labels import naming_options, on_grid
 
 __all__ = ["Mask", "area_of"]
 
 Mask = npt.NDArray[np.bool_]
 
 
-def area_of(path: str | Path, grid: Grid) -> Mask:
+def area_of(
+    path: str | Path, grid: Grid, layer: str | None = None, option: str = "--within-layer"
+) -> Mask:
     """Tell which pixels (y, x) of a grid lie in the area that a file gives.
 
     Shapes of a vector file in any coordinate system, or a raster on the grid whose
     pixels are in where they hold a number other than zero.
+
+    Parameters
+    ----------
+    path : path
+    grid : Grid
+    layer : str, optional
+        Layer of a vector file, where it holds several.
+    option : str
+        What messages call the option for the layer.
 
     Raises
     ------
@@ -35,7 +46,9 @@ def area_of(path: str | Path, grid: Grid) -> Mask:
     if kind is Kind.VECTOR:
         from hypercover.scene.formats.vector import read_vector_area
 
-        return read_vector_area(file, grid)
+        with naming_options({"--label-layer NAME (scene.label_layer)": f"{option} NAME",
+                             "--label-layer": option}):  # fmt: skip
+            return read_vector_area(file, grid, layer)
     inside = _array(file, kind, grid) if kind in CONTAINERS else _raster(file, grid)
     if not inside.any():
         raise LabelError(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hypercover.errors import SceneError
 from hypercover.scene.formats.envi import RAW, data_file, header_beside
+from hypercover.scene.formats.styles import style_files
 from hypercover.scene.formats.vrt import is_vrt, vrt_allowed, vrt_sources
 
 __all__ = ["Identity", "companions", "identity"]
@@ -67,8 +68,13 @@ def companions(path: Path) -> tuple[Path, ...]:
 Identity = tuple[tuple[str, int, int], ...]
 
 
-def identity(path: Path | None) -> Identity:
-    """Return what changes when a file is replaced: path, size and time of all its parts."""
+def identity(path: Path | None, *, styled: bool = False) -> Identity:
+    """Return what changes when a file is replaced: path, size and time of all its parts.
+
+    ``styled`` counts the style beside labels in, which names and colours their classes.
+    """
     files = () if path is None else companions(path)
+    if styled and path is not None:
+        files += tuple(one for one in style_files(path) if one.is_file())
     facts = [(str(file), file.stat()) for file in files]
     return tuple((name, fact.st_size, fact.st_mtime_ns) for name, fact in facts)

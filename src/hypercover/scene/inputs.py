@@ -60,17 +60,21 @@ class Inputs:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._known: dict[str, _Known] = dict(_read(self._path))
-        self._found: dict[Path, Identity] = {}
+        self._found: dict[tuple[Path, bool], Identity] = {}
         self._seen: dict[str, tuple[int, int]] = {}
         self._changed = False
 
-    def identity(self, path: Path | None) -> Identity:
-        """Return what changes when a file is replaced: path, size and first time of its parts."""
+    def identity(self, path: Path | None, *, styled: bool = False) -> Identity:
+        """Return what changes when a file is replaced: path, size and first time of its parts.
+
+        ``styled`` counts the style beside labels in.
+        """
         if path is None:
             return ()
-        if path not in self._found:
-            self._found[path] = tuple(map(self._as_known, identity(path)))
-        return self._found[path]
+        if (path, styled) not in self._found:
+            parts = identity(path, styled=styled)
+            self._found[path, styled] = tuple(map(self._as_known, parts))
+        return self._found[path, styled]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -186,10 +190,10 @@ def _fact(path: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def identity_of(path: Path | None) -> Identity:
+def identity_of(path: Path | None, *, styled: bool = False) -> Identity:
     """Return what changes when a file that work reads is replaced."""
     inputs = _current.get() or Inputs()
-    return inputs.identity(path)
+    return inputs.identity(path, styled=styled)
 
 
 def _read(path: Path | None) -> Mapping[str, _Known]:

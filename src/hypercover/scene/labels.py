@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
@@ -25,6 +26,7 @@ __all__ = [
     "legend_of",
     "listed",
     "match_classes",
+    "naming_options",
     "offset",
     "on_grid",
 ]
@@ -266,6 +268,28 @@ def check_placement(
             f"Pixels of the {what} {source} lie up to {apart:,.2f} pixels beside the image; "
             "resample them to its grid."
         )
+
+
+@contextmanager
+def naming_options(names: Mapping[str, str]) -> Iterator[None]:
+    """Let messages about a file of labels name other options than those of the labels.
+
+    Examples
+    --------
+    >>> try:
+    ...     with naming_options({"--label-": "--strata-"}):
+    ...         raise LabelError("name it with --label-field NAME.")
+    ... except LabelError as error:
+    ...     print(error)
+    name it with --strata-field NAME.
+    """
+    try:
+        yield
+    except LabelError as error:
+        text = str(error)
+        for own, other in names.items():
+            text = text.replace(own, other)
+        raise LabelError(text) from error
 
 
 def on_grid(

@@ -483,6 +483,9 @@ def _looks_odd(value: Any, rest: npt.NDArray[Any], *, often: bool) -> bool:
     if number == 0:
         return often and (len(rest) > 1 or away > 0)
     usual = number in _USUAL or abs(number) >= _HUGE
+    if not width and not usual:
+        # Two values and no more are a map or a mask.
+        return False
     if rest.dtype.kind in "ui":
         # A collar is often white; single bright pixels are too.
         limits = np.iinfo(rest.dtype)

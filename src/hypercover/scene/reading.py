@@ -338,9 +338,20 @@ def open_labels(
 
 
 def open_mask(
-    path: PathLike, scene: Scene, variable: str | None = None
+    path: PathLike,
+    scene: Scene,
+    variable: str | None = None,
+    field: str | None = None,
+    layer: str | None = None,
 ) -> tuple[Labels, tuple[str, ...]]:
     """Open a mask: the pixels that a label map or a vector file marks; 0 marks none.
+
+    Parameters
+    ----------
+    path : path
+    scene : Scene
+    variable, field, layer
+        As of :func:`open_labels`.
 
     Returns
     -------
@@ -356,7 +367,7 @@ def open_mask(
         If it cannot be read or does not fit the grid.
     """
     file = _label_file(path)
-    found = label_map_of(file, scene.grid, variable)
+    found = label_map_of(file, scene.grid, variable, field, layer)
     if found.zero is not None:
         codes = np.where(found.codes == found.zero, 0, found.codes)
         found = replace(found, codes=codes.astype(found.codes.dtype), zero=None)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import LabelError, SceneError, shortened
+from hypercover.scene.formats.axes import axis_role, by_names
 from hypercover.scene.grid import Grid, grid_of
 from hypercover.scene.header import header_of, of_bands, with_header
 from hypercover.scene.legend import Legend
@@ -71,11 +72,7 @@ class Scene:
         """Refuse cubes of another axis order and labels of another size; cut endless notes."""
         notes = tuple(shortened(note, _LONGEST_NOTE) for note in self.notes)
         object.__setattr__(self, "notes", notes)
-        if self.cube.dims != ("band", "y", "x"):
-            raise SceneError(
-                "A cube must have the dimensions (band, y, x), got "
-                f"{self.cube.dims}; transpose it first."
-            )
+        _check_dims(self.cube)
         if 0 in self.cube.shape:
             raise SceneError(
                 f"The image {self.name} is empty: its shape is {self.cube.shape}."
@@ -86,6 +83,8 @@ class Scene:
                 f"{self.shape[1]} columns, got {' × '.join(map(str, self.labels.shape))}; "
                 "give labels made for this image."
             )
+        if self.labels is not None:
+            _check_codes(self.labels)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -291,4 +290,58 @@ def check_size(largest: float, name: str) -> None:
             f"The image {name} holds values up to {largest:.3g} in size, which are no "
             "measurements; if they stand for no data, say so with nodata: VALUE (--nodata "
             "VALUE) or in the file (GeoTIFF: nodata, ENVI: data ignore value)."
+        )
+
+
+def _check_dims(cube: object) -> None:
+    """Refuse what is no cube (band, y, x), and say how it becomes one."""
+    own = ("band", "y", "x")
+    if not isinstance(cube, xr.DataArray):
+        raise SceneError(
+            f"A cube is an xarray.DataArray with the dimensions {own}, got "
+            f"{type(cube).__name__}; wrap an array (xarray.DataArray(values, dims={own})) or "
+            "open a file with open_scene."
+        )
+    dims = tuple(map(str, cube.dims))
+    if dims == own:
+        return
+    gone = [name for name in dims if cube.sizes[name] == 1 and axis_role(name) is None]
+    steps = [f".squeeze({gone!r}, drop=True)"] if gone else []
+    rest = [name for name in dims if name not in gone]
+    roles = by_names(rest)
+    if roles is None:
+        steps.append(f".transpose{own}")
+    else:
+        names = dict(
+            zip(
+                rest,
+                ({"row": "y", "col": "x"}.get(role, role) for role in roles),
+                strict=True,
+            )
+        )
+        renamed = {old: new for old, new in names.items() if old != new}
+        steps += [f".rename({renamed!r})"] if renamed else []
+        band = next(old for old, new in names.items() if new == "band")
+        if band != "band" and band in cube.coords:
+            # What was the coordinate of the axis is no number of bands.
+            steps.append(f".assign_coords({band}=('band', cube[{band!r}].values))")
+            steps.append(".drop_vars('band')")
+        steps += [f".transpose{own}"] if tuple(names.values()) != own else []
+    raise SceneError(
+        f"A cube must have the dimensions {own}, got {dims}; make it so first, such as with "
+        f"cube{''.join(steps)}."
+    )
+
+
+def _check_codes(labels: npt.NDArray[np.generic]) -> None:
+    """Refuse labels that are no codes."""
+    values = np.asarray(labels)
+    whole = values.dtype.kind in "uib" or (
+        values.dtype.kind == "f" and bool((values == np.floor(values)).all())
+    )
+    if not whole or (values.size and values.min() < 0):
+        wrong = values.min() if whole else "numbers that are not whole"
+        raise LabelError(
+            f"Labels are class codes, whole numbers from 0 on, got {wrong}; mark unlabelled "
+            "pixels with 0."
         )

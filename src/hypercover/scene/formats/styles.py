@@ -15,7 +15,7 @@ from hypercover.scene.formats.gdal import read_table
 from hypercover.scene.formats.geopackage import is_sqlite
 from hypercover.scene.legend import MAX_CODE
 
-__all__ = ["Style", "clr_style", "qml_style", "raster_style", "vector_style"]
+__all__ = ["Style", "clr_style", "qml_style", "raster_style", "style_files", "vector_style"]
 
 _LARGEST = 4 * 2**20
 _MOST = 70_000
@@ -62,13 +62,23 @@ def _code(value: str) -> int | None:
     return code if code <= MAX_CODE else None
 
 
+def style_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside labels that may hold their style, whether or not they are there.
+
+    Of ENVI either the header or the pixels may be given.
+    """
+    return (
+        path.with_suffix(".qml"),
+        path.with_suffix(".clr"),
+        path.with_name(path.name + ".clr"),
+    )
+
+
 def raster_style(path: Path) -> Style:
     """Return the style that lies beside a raster: ``.qml``, or else ``.clr``."""
-    found = qml_style(_text(path.with_suffix(".qml")))
-    if found.colors:
-        return found
-    for beside in (path.with_suffix(".clr"), path.with_name(path.name + ".clr")):
-        found = clr_style(_text(beside))
+    for beside in style_files(path):
+        read = qml_style if beside.suffix == ".qml" else clr_style
+        found = read(_text(beside))
         if found.colors:
             return found
     return Style()

@@ -225,8 +225,12 @@ def _covers(shape: Any, grid: Grid) -> bool:
     return bool(_burnt([shape], np.ones(1, np.int64), window, np.uint8).any())
 
 
-def read_vector_area(path: Path, grid: Grid) -> npt.NDArray[np.bool_]:
+def read_vector_area(
+    path: Path, grid: Grid, layer: str | None = None
+) -> npt.NDArray[np.bool_]:
     """Tell which pixels (y, x) of a grid have their centre in a shape of a vector file.
+
+    ``layer`` names one of several.
 
     Raises
     ------
@@ -238,7 +242,7 @@ def read_vector_area(path: Path, grid: Grid) -> npt.NDArray[np.bool_]:
             f"The shapes of {path} cannot be laid on an image without a georeference; "
             "give a raster of the image's size."
         )
-    shapes = _read(path, None, bare=True)
+    shapes = _read(path, None, layer, bare=True)
     geometries = _reprojected(shapes.geometries[_usable(shapes)], shapes.crs, grid, path)
     inside, _ = _burn(geometries, np.ones(len(geometries), np.int64), grid)
     if not inside.any():
@@ -258,7 +262,7 @@ def _read(
 
     _check_file(path)
     try:
-        layer = _layer(path, vector_layers(path), asked, chosen=not bare)
+        layer = _layer(path, vector_layers(path), asked)
         for encoding in _encodings(path):
             try:
                 info = _checked(path, vector_info(path, layer, encoding))
@@ -349,13 +353,8 @@ def _refuse_lines(path: Path, geometries: npt.NDArray[np.object_]) -> None:
         )
 
 
-def _layer(
-    path: Path, layers: npt.NDArray[np.object_], asked: str | None, *, chosen: bool
-) -> str | None:
-    """Return the layer with shapes, or None of none: tables such as styles are no rivals.
-
-    ``chosen`` tells whether people can choose the layer.
-    """
+def _layer(path: Path, layers: npt.NDArray[np.object_], asked: str | None) -> str | None:
+    """Return the layer with shapes, or None of none: tables such as styles are no rivals."""
     found = [str(name) for name, kind in layers if kind is not None]
     if asked is not None:
         if asked in found:
@@ -365,13 +364,9 @@ def _layer(
             f"{listed(found) or 'none'}."
         )
     if len(found) > 1:
-        remedy = "save the one that is meant as a file of its own"
-        if chosen:
-            remedy = (
-                "name the one that is meant with --label-layer NAME (scene.label_layer)"
-            )
         raise LabelError(
-            f"{path} holds {len(found)} layers with shapes; {remedy}: {listed(found, 40)}."
+            f"{path} holds {len(found)} layers with shapes; name the one that is meant with "
+            f"--label-layer NAME (scene.label_layer): {listed(found, 40)}."
         )
     return found[0] if found else None
 
