@@ -21,6 +21,7 @@ from hypercover.samples.windows import Windows
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulate import Settings, simulated_scene
 
+# Each takes seconds to export: the rest of those that are tiled are for the slow tests.
 TILED = [name for name, kind in NETWORKS.items() if kind.spatially_valid]
 WINDOWED = [name for name in NETWORKS if name not in TILED]
 
@@ -87,7 +88,10 @@ def raw(bands, rows, cols, count=1):
     return values
 
 
-@pytest.mark.parametrize("name", TILED)
+@pytest.mark.parametrize(
+    "name",
+    [*TILED[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in TILED[2:])],
+)
 def test_height_width_and_batch_are_free_and_edges_repeat(networks, graphs, name):
     model, session = networks(name), loaded(graphs(name))
     for count, rows, cols in ((1, 11, 14), (2, 3, 1)):

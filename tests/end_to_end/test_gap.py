@@ -20,7 +20,7 @@ WINDOW, SEEDS = 5, (3, 4)
 def gap(desk, scene, tmp_path_factory) -> SimpleNamespace:
     """Two seeds of an SVM and of a small CNN under the three splits."""
     folder = tmp_path_factory.mktemp("gap")
-    models = {name: desk.models[name] for name in ("svm", "cnn")}
+    models = {"svm": desk.models["svm"], "cnn": desk.models["cnn"] | {"epochs": 1}}
     path = desk.experiment(scene, folder, models=models, map=False)
     command = ("gap", path, "-o", folder / "run", "--size", 8, "--repeats", 2)
     ended = desk.shell(*command, "--workers", 1)

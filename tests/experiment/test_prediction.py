@@ -131,7 +131,9 @@ def command(line, out):
     return [sys.executable, "-c", program, "predict", *map(str, words)]
 
 
-@pytest.mark.parametrize("ended", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize(
+    "ended", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)]
+)
 def test_a_prediction_that_is_killed_goes_on(line, tmp_path, ended):
     out, kept = tmp_path / "map.tif", tmp_path / ".map.tif.tiles"
     process = subprocess.Popen(

@@ -359,7 +359,8 @@ def test_paths_of_a_search_lie_below_the_run(searched):
 def test_scaling_is_serial_processor_time_over_wall_time(fields, tmp_path):
     """The best cell by threads, all cells by processes; a second call measures nothing anew."""
     lines = []
-    experiment = fields(search={"on": "all", "by": ["random"], "folds": 2})
+    search = {"on": "all", "by": ["random"], "folds": 2, "gamma_scale": [1.0]}
+    experiment = fields(search=search)
     rows = measure_scaling(experiment, tmp_path, [2], progress=lines.append)
     assert [(row.cells, row.workers) for row in rows] == [
         ("best", 1), ("best", 2), ("all", 1), ("all", 2)]  # fmt: skip
