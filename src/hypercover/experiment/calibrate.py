@@ -142,8 +142,9 @@ def out_of_fold(
     Returns
     -------
     HeldOut or None
-        None for a network, a classifier without class shares or parameters, and where
-        no pixel of a class is left that it could be trained on.
+        None for a network, a classifier without class shares or parameters, with fewer
+        blocks or pixels than folds, and where no pixel of a class is left that it could
+        be trained on.
     """
     from sklearn.base import clone
 
@@ -154,6 +155,8 @@ def out_of_fold(
     every = np.arange(0, len(land), -(-len(land) // _MOST))
     land, spectra = land.take(every), spectra[every]
     folds, units = _folds_of(land, guard)
+    if units < _FOLDS:
+        return None
     shares = np.zeros((len(land), len(classifier.classes_)))
     known = np.zeros(len(land), dtype=bool)
     for fold in np.unique(folds):
