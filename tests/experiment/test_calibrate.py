@@ -220,9 +220,11 @@ def test_the_guard_is_that_between_training_and_test(scene, split, guard):
     assert guard_between(split.split(labels, seed=0), labels) == guard
 
 
-@pytest.mark.parametrize(("test", "guard"), [(slice(1, None, 2), None), (slice(20, 50), 0)])
+@pytest.mark.parametrize(
+    ("test", "guard"), [(slice(1, None, 2), None), (slice(20, 50), 0), (slice(0, 0), 0)]
+)
 def test_of_a_split_that_names_no_guard_the_places_decide(scene, test, guard):
-    """Every second row trains, or the upper part does."""
+    """Every second row trains, the upper part, or all."""
     marked = np.zeros(scene.shape, bool)
     marked[test] = True
     labelled = scene.usable_labels > 0

@@ -197,7 +197,7 @@ def guard_between(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
     test = split.samples("test", labels)
     beside = near(split.mask("train") & (labels > 0), 1)[test.rows, test.cols]
     drawn = "random" in (split.kind, settings.get("kind"))
-    return None if drawn or beside.mean() > 0.5 else 0
+    return None if drawn or 2 * np.count_nonzero(beside) > len(test) else 0
 
 
 def held_in_turn(
