@@ -154,3 +154,15 @@ class TestClassZero:
         legend, _ = legend_of(first)
         second = LabelMap.of(np.array([[0, 1, 2]], np.uint8), "reference", nodata=255)
         assert match_classes(second, legend, "the map").codes.tolist() == [[4, 1, 2]]
+
+
+def test_the_largest_number_of_a_type_is_noted_as_likely_no_data():
+    values = np.array([[1, 2, 255, 255]], np.uint8)
+    found = LabelMap.of(values, "a.tif")
+    assert found.notes == (
+        "2 pixels of a.tif hold 255, which is taken as a class; if it marks no data, declare "
+        "that (gdal_edit.py -a_nodata 255).",
+    )
+    assert LabelMap.of(values, "a.tif", nodata=255).codes.tolist() == [[1, 2, 0, 0]]
+    assert not LabelMap.of(values, "a.tif", names={255: "Snow"}).notes
+    assert not LabelMap.of(np.array([[200, 255]], np.uint8), "a.tif").notes

@@ -33,6 +33,8 @@ __all__ = [
 
 _T = TypeVar("_T", bound=np.generic)
 Codes = npt.NDArray[np.unsignedinteger]
+_FULL = (255, 65535)
+"""Largest numbers of the usual types of label rasters."""
 _APART = 0.01
 """Offset between two grids, in pixels, from which they are different grids."""
 
@@ -104,7 +106,8 @@ class LabelMap:
         zero = _class_zero(values, nodata, own)
         if zero is None:
             codes = as_codes(values, source, nodata)
-            return cls(codes, grid, given, shades, notes)
+            full = _full_note(codes, source, given) if nodata is None else ()
+            return cls(codes, grid, given, shades, (*notes, *full))
         rest = values[~zero]
         most = int(as_codes(rest, source, nodata, empty=True).max(initial=0))
         code = most + 1
@@ -139,6 +142,19 @@ class LabelMap:
         return replace(
             self, codes=codes, names=names, notes=notes, nominal=frozenset(), zero=None
         )
+
+
+def _full_note(codes: Codes, source: object, names: Mapping[int, str]) -> tuple[str, ...]:
+    """Note the largest number of a type far above all others, which usually is no data."""
+    present = np.unique(codes)
+    top = int(present[-1])
+    if top not in _FULL or top in names or len(present) < 2 or present[-2] > top // 2:
+        return ()
+    pixels = int(np.count_nonzero(codes == top))
+    return (
+        f"{pixels:,} pixels of {source} hold {top}, which is taken as a class; if it marks no "
+        f"data, declare that (gdal_edit.py -a_nodata {top}).",
+    )
 
 
 def is_unlabelled(name: str) -> bool:

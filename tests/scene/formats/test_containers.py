@@ -125,7 +125,7 @@ def test_a_file_without_an_image_says_what_lies_there_and_what_to_do(tmp_path, c
     with pytest.raises(SceneError, match=told + "; .* --labels, the image first"):
         open_scene(tmp_path / "a.mat")
     savemat(tmp_path / "b.mat", {"cells": cells})
-    with pytest.raises(SceneError, match=r"no numbers\); structures and cells are not"):
+    with pytest.raises(SceneError, match=r"no numbers\); objects, structures and cells"):
         open_scene(tmp_path / "b.mat")
 
 
@@ -448,6 +448,56 @@ def test_bands_that_are_arrays_of_their_own_are_stacked(tmp_path, values, utm, t
         open_scene(tmp_path / "a.nc", variable="B1,y")
 
 
+UTM_33 = {
+    "grid_mapping_name": "transverse_mercator", "longitude_of_central_meridian": 15.0,
+    "latitude_of_projection_origin": 0.0, "scale_factor_at_central_meridian": 0.9996,
+    "false_easting": 500_000.0, "false_northing": 0.0, "semi_major_axis": 6_378_137.0,
+    "inverse_flattening": 298.257223563,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "mapping", "unit", "epsg"),
+    [
+        (("y", "x"), UTM_33, "m", 32633),
+        (("y", "x"), UTM_33, "km", 32633),
+        (("y", "x"), UTM_33 | {"false_northing": 1e7}, "m", 32733),
+        (("y", "x"), UTM_33 | {"false_easting": 4e5}, "m", None),
+        (("y", "x"), {"epsg_code": "EPSG:32633"}, "m", 32633),
+        (("y", "x"), {"spatial_epsg": 32633}, "m", 32633),
+        (("lat", "lon"), None, "degrees", 4326),
+        (("y", "x"), None, "m", None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])
+def test_a_system_by_parameters_codes_or_names_of_axes(
+    tmp_path, values, names, mapping, unit, epsg, kind
+):
+    step = 0.001 if unit == "degrees" else 20
+    first = (48.0, 15.0) if unit == "degrees" else (4e6, 5e5)
+    in_file = 1e3 if unit == "km" else 1
+    y = (first[0] - step * (0.5 + np.arange(13))) / in_file
+    x = (first[1] + step * (0.5 + np.arange(11))) / in_file
+    cube = xr.DataArray(values, dims=("band", *names), name="cube")
+    cube = cube.assign_coords({names[0]: y, names[1]: x})
+    for name in names:
+        cube.coords[name].attrs["units"] = unit
+    whole = cube.to_dataset()
+    if mapping is not None:
+        whole.cube.attrs["grid_mapping"] = "crs: x y"
+        whole["crs"] = xr.DataArray(np.int32(0), attrs=mapping)
+    engine = "netcdf4" if kind == "NETCDF4" else "scipy"
+    whole.to_netcdf(tmp_path / "a.nc", format=kind, engine=engine)
+    scene = open_scene(tmp_path / "a.nc")
+    np.testing.assert_array_equal(scene.cube.values, values)
+    place = (step, 0, first[1], 0, -step, first[0])
+    np.testing.assert_allclose(scene.grid.transform, place, rtol=1e-9)
+    found = scene.grid.crs and CRS.from_wkt(scene.grid.crs)
+    assert found == (epsg and CRS.from_epsg(epsg))
+    assert not [note for note in scene.notes if "not a netCDF variable" in note]
+    assert scene.bands.tolist() == [1, 2, 3, 4, 5, 6]
+
+
 class TestLabelsAlone:
     def test_from_any_container(self, tmp_path, codes, utm):
         np.save(tmp_path / "gt.npy", codes)
@@ -583,7 +633,9 @@ def test_what_matlab_stores_else_is_named_with_a_remedy(tmp_path, values, versio
         open_scene(tmp_path / "real.h5")
     if version == "5":
         savemat(tmp_path / "s.mat", {"S": {"data": as_file(values)}})
-        with pytest.raises(SceneError, match=r"structures and cells .* cube = S\.field"):
+        with pytest.raises(
+            SceneError, match=r"objects, structures and cells .* cube = S\.field"
+        ):
             open_scene(tmp_path / "s.mat")
 
 

@@ -84,6 +84,20 @@ def test_a_table_becomes_labels_as_it_is_told(image):
     assert (scene.labels[1, 1], scene.labels[5, 4]) == (2, 1)
 
 
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_a_table_of_rows_and_columns_is_told_to_become_an_array(image, sign):
+    table = image.with_name("pixels.csv")
+    rows = ["row,col,class", "1,1,2", "5,4,1"]
+    table.write_text("\n".join(rows).replace(",", sign))
+    with pytest.raises(LabelError, match=r"lists rows and columns .* numpy\.save"):
+        open_scene(image, table)
+    labels = np.zeros(open_scene(image).shape, "uint16")
+    labels[[1, 5], [1, 4]] = 2, 1
+    np.save(image.with_name("labels.npy"), labels)
+    scene = open_scene(image, image.with_name("labels.npy"))
+    np.testing.assert_array_equal(scene.labels, labels)
+
+
 @pytest.mark.parametrize("part", [".shx", ".dbf"])
 def test_a_missing_part_of_a_shapefile_is_named(image, part):
     import pyogrio

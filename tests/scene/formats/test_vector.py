@@ -233,6 +233,13 @@ class TestPlace:
         with pytest.raises(LabelError, match="covers the centre of a pixel"):
             open_labels(save(tmp_path / "a.gpkg", far, code=[1, 2, 3]), utm)
 
+    @pytest.mark.filterwarnings("ignore:'crs' was not provided")
+    def test_degrees_without_a_system_are_told(self, tmp_path, utm):
+        path = save(tmp_path / "a.shp", [shapely.box(15, 36, 16, 37)], None, code=[1])
+        (tmp_path / "a.prj").unlink(missing_ok=True)
+        with pytest.raises(LabelError, match=r"look like degrees.*-a_srs EPSG:4326"):
+            open_labels(path, utm)
+
     def test_an_image_without_a_place(self, tmp_path, shapes):
         path = save(tmp_path / "a.gpkg", shapes, code=[1, 2, 3])
         with pytest.raises(LabelError, match="without a georeference"):

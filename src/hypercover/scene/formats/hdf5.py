@@ -25,6 +25,8 @@ _SHORT, _LONGEST_TEXT = 16, 10_000
 """Entries of a list, and letters of a text, that an attribute or a data set may hold."""
 _MOST_ATTRIBUTES, _LONGEST_LIST = 1000, 10_000
 """Attributes of a file that are looked at, and entries of a list among them."""
+_PHANTOM = "This is a netCDF dimension but not a netCDF variable"
+"""How NetCDF 4 names the scale of an axis that has no values."""
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
@@ -119,8 +121,14 @@ def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
             seen.add(address)
             if isinstance(item, h5py.Group):
                 waiting.append((f"{prefix}{key}/", item))
-            elif isinstance(item, h5py.Dataset):
+            elif isinstance(item, h5py.Dataset) and not _is_phantom(item):
                 yield prefix + key, item
+
+
+def _is_phantom(dataset: Any) -> bool:
+    """Tell whether a data set only stands for an axis, as NetCDF 4 writes one without values."""
+    name = _plain(dataset.attrs).get("NAME") if "NAME" in dataset.attrs else ""
+    return str(name).startswith(_PHANTOM)
 
 
 def _points_elsewhere(path: Path, name: str) -> SceneError:
@@ -193,8 +201,9 @@ def _dims(dataset: Any, count: int) -> tuple[str, ...]:
     for axis in range(count):
         dimension = dataset.dims[axis]
         scales = list(dimension.keys()) if len(dimension) else []
+        told = scales[0] if scales and not scales[0].startswith(_PHANTOM) else ""
         attached = dimension[0].name.rsplit("/", 1)[-1] if len(dimension) else ""
-        names.append(dimension.label or (scales[0] if scales else "") or attached)
+        names.append(dimension.label or told or attached)
     return tuple(names) if all(names) else ()
 
 

@@ -279,8 +279,8 @@ def _instead(members: Sequence[Member]) -> str:
         return f"store real numbers, such as abs({cubes[0].name})"
     if any(one.kind == "O" for one in members):
         return (
-            "structures and cells are not looked into; store the image as an array of its own "
-            "(in MATLAB: cube = S.field; save('cube.mat', 'cube'))"
+            "objects, structures and cells are not looked into; store the image as an array "
+            "of numbers (in MATLAB: cube = S.field; save('cube.mat', 'cube'))"
         )
     return "give the file of the image"
 

@@ -21,6 +21,8 @@ _BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, 
            MemoryError, AttributeError, AssertionError)  # fmt: skip
 _LONGEST_LIST = 10_000
 """Entries of a list that an attribute may hold."""
+_AXIS, _FLATTENING = 6_378_137.0, 298.257_223_563
+"""Semi-major axis (m) and inverse flattening of the ellipsoid of WGS 84."""
 _REGULAR = 1e-3
 """Unevenness of a coordinate, in pixels, up to which it counts as regular."""
 
@@ -103,13 +105,18 @@ def placed(cube: xr.DataArray, image: Member, members: Sequence[Member]) -> xr.D
     if len(image.dims) != 3:
         return cube
     by_name = {one.name.rsplit("/", 1)[-1]: one for one in members}
-    mapping = by_name.get(str(image.attrs.get("grid_mapping", "spatial_ref")))
+    # The long form names coordinates behind a colon: "crs: x y".
+    named = str(image.attribute("grid_mapping") or "spatial_ref").split()[:1]
+    mapping = by_name.get((named or [""])[0].rstrip(":"))
     x = _regular(by_name, image, cube.sizes["x"], "x")
     y = _regular(by_name, image, cube.sizes["y"], "y")
     if x is None or y is None:
         return _transformed(cube, mapping)
     transform = (x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2)
-    return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], _crs(mapping), transform))
+    crs = _crs(mapping)
+    if mapping is None and {_last(name) for name in image.dims} & _DEGREES:
+        crs = _checked_crs(4326)
+    return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], crs, transform))
 
 
 def _transformed(cube: xr.DataArray, mapping: Member | None) -> xr.DataArray:
@@ -124,6 +131,13 @@ def _transformed(cube: xr.DataArray, mapping: Member | None) -> xr.DataArray:
     return with_grid(cube, Grid(rows, cols, crs, (a, b, c, d, e, f))) if usable else cube
 
 
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1].lower()
+
+
+_DEGREES = {"lat", "latitude"}
+"""Axes that are in degrees where no coordinate system is named."""
+_KILOMETRES = {"km", "kilometer", "kilometers", "kilometre", "kilometres"}
 _COORDINATES = {
     "x": ("x", "lon", "longitude", "easting"),
     "y": ("y", "lat", "latitude", "northing"),
@@ -141,6 +155,8 @@ def _regular(
         if member.shape != (count,) or count < 2 or not member.is_numeric:
             continue
         centres = np.asarray(member.values(), dtype=np.float64)
+        if str(member.attribute("units")).strip().lower() in _KILOMETRES:
+            centres *= 1e3
         step = (centres[-1] - centres[0]) / (count - 1)
         even = centres[0] + step * np.arange(count)
         if step != 0 and np.abs(centres - even).max() <= _REGULAR * abs(step):
@@ -161,7 +177,38 @@ def _crs(mapping: Member | None) -> str | None:
         with gdal_env(), suppress(CRSError):
             if isinstance(text, str):
                 return str(CRS.from_wkt(text).to_wkt())
-    return None
+    code = mapping.attribute("spatial_epsg", "epsg_code", "epsg", "EPSG")
+    return _from_epsg(str(code or "")) or _from_parameters(mapping)
+
+
+def _from_parameters(mapping: Member) -> str | None:
+    """Return the coordinate system that parameters of the CF conventions describe.
+
+    A zone of UTM or degrees, on WGS 84: of others names and details differ too much to
+    be compared with those of labels.
+    """
+
+    def number(*names: str, default: float = 0.0) -> float:
+        value = mapping.attribute(*names)
+        return float(value) if isinstance(value, int | float) else default
+
+    kind = str(mapping.attribute("grid_mapping_name"))
+    axis, flattening = number("semi_major_axis"), number("inverse_flattening")
+    if abs(axis - _AXIS) > 1e-3 or abs(flattening - _FLATTENING) > 1e-6:
+        return None
+    if kind == "latitude_longitude":
+        return _checked_crs(4326)
+    zone = (number("longitude_of_central_meridian", default=np.nan) + 183) / 6
+    south = number("false_northing") == 1e7
+    usual = (
+        kind == "transverse_mercator"
+        and number("latitude_of_projection_origin") == 0
+        and number("scale_factor_at_central_meridian") == 0.9996
+        and number("false_easting") == 5e5
+        and (south or number("false_northing") == 0)
+        and zone in range(1, 61)
+    )
+    return _checked_crs((32700 if south else 32600) + int(zone)) if usual else None
 
 
 def mapped(

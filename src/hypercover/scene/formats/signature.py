@@ -253,8 +253,21 @@ def _is_text(head: bytes) -> bool:
     return bool(head) and not controls.intersection(head)
 
 
+def _has_rows_and_columns(path: Path) -> bool:
+    """Tell whether the head of a table names rows and columns of pixels, not coordinates."""
+    first = _head(path).removeprefix(b"\xef\xbb\xbf").splitlines()[0].lower()
+    heads = {part.strip(b" \"'") for part in re.split(rb"[,;\t]", first)}
+    return bool(heads & {b"row", b"line"}) and bool(heads & {b"col", b"column", b"sample"})
+
+
 def _is_table(path: Path) -> SceneError:
     suffix, source = path.suffix.lower(), str(path)
+    if suffix not in _SHEETS and _has_rows_and_columns(path):
+        return SceneError(
+            f"{path} lists rows and columns of pixels; labels by these are read from an array "
+            "of the size of the image (in Python: labels = numpy.zeros((rows, columns), "
+            "'uint16'); labels[row, column] = code; numpy.save('labels.npy', labels))."
+        )
     if suffix in _SHEETS:
         source = str(path.with_suffix(".csv"))
     elif suffix not in _TABLES:

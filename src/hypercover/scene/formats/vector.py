@@ -85,7 +85,7 @@ def read_vector_labels(
     if not burnt.any():
         raise LabelError(
             f"No shape of {path} covers the centre of a pixel of the image; check that "
-            "both lie in the same place."
+            f"both lie in the same place{_degrees(shapes, grid)}."
         )
     notes = [
         f"Labels: {counted(len(geometries), 'shape')} of {path.name}, attribute {shapes.field!r}."
@@ -213,6 +213,20 @@ def _unseen(
     return outside, unseen & ~outside & ~covering, unseen & covering
 
 
+def _degrees(shapes: _Shapes, grid: Grid) -> str:
+    """Say of coordinates without a system that they are degrees where the image's are not."""
+    import shapely
+
+    bounds = shapely.total_bounds(np.asarray(shapes.geometries, dtype=object))
+    far = max(map(abs, grid.transform[2::3])) > 360
+    if shapes.crs is not None or not far or not (np.abs(bounds) <= 360).all():
+        return ""
+    return (
+        "; its coordinates look like degrees, and it names no coordinate system (ogr2ogr -a_srs "
+        "EPSG:4326 writes a copy that does)"
+    )
+
+
 def _covers(shape: Any, grid: Grid) -> bool:
     """Tell whether a shape, in pixels, covers the centre of one of the image."""
     left, top, right, bottom = shape.bounds
@@ -248,7 +262,7 @@ def read_vector_area(
     if not inside.any():
         raise LabelError(
             f"No shape of {path} covers the centre of a pixel of the image; check that "
-            "both lie in the same place."
+            f"both lie in the same place{_degrees(shapes, grid)}."
         )
     return inside > 0
 
