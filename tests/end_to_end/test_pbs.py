@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 from private_pbs import USER, missing, private_pbs
@@ -31,7 +32,12 @@ def sender(desk, pbs, scene):
     """The command as an ordinary user calls it, in a folder of theirs."""
     with TemporaryDirectory(prefix="sent-", dir="/var/tmp") as place:
         folder = Path(place)
-        path = desk.experiment(scene, folder, models={"svm": {"kind": "svm"}}, map=False)
+        # A user reads nothing below the folder of pytest, which is root's.
+        copied = shutil.copytree(scene.image.parent, folder / "scene")
+        own = SimpleNamespace(
+            image=copied / scene.image.name, labels=copied / scene.labels.name
+        )
+        path = desk.experiment(own, folder, models={"svm": {"kind": "svm"}}, map=False)
         for file in (folder, *folder.rglob("*")):
             shutil.chown(file, USER)
 

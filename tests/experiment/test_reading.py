@@ -126,6 +126,7 @@ FAULTS = [
     ({"seed": "x"}, "seed should be a valid integer, got 'x'"),
     ({"scenes": {}}, "scenes is an unknown key (did you mean scene?)"),
     ({"scene": {"path": "gone.tif"}}, "scene.path: no file"),
+    ({"scene": {"path": "a" * 300}}, "cannot be opened (File name too long)"),
     ({"split": {"kind": "masks", "train": "gone.tif"}}, "split.train: no file"),
     ({"beside": {"main": {"kind": "random"}}}, "main"),
     ({"map": "best"}, "validation"),

@@ -78,7 +78,11 @@ class PrivatePBS:
         version = self.call(self.root / "bin" / "qstat", "--version").split()[-1]
         places = [version, self.root, self.home / "spool", "", "sameconf"]
         self.call(libexec / "pbs_postinstall", "server", *places)
-        self.call(libexec / "pbs_init.d", "start")
+        # On a busy machine its database may not be ready when it is asked first.
+        said = self.call(libexec / "pbs_init.d", "start", check=False)
+        if "starting up" in said:
+            time.sleep(5.0)
+            self.call(libexec / "pbs_init.d", "start")
         for wish in ("flatuid = True", "job_history_enable = False"):
             self.call(self.root / "bin" / "qmgr", "-c", f"set server {wish}")
         self.wait(lambda: "state = free" in self.call(self.root / "bin/pbsnodes", "-a"))
@@ -89,6 +93,10 @@ class PrivatePBS:
 
     def call(self, *words: object, user: str | None = None, check: bool = True) -> str:
         """Call a program of this PBS, as a user if one is named, and return what it says."""
+        person = None if user is None else pwd.getpwnam(user)
+        own = (
+            {} if person is None else {"HOME": person.pw_dir, "LOGNAME": user, "USER": user}
+        )
         # Daemons that it starts keep a pipe open, so that a file takes the output.
         said = self.home / "said"
         with said.open("wb") as file:
@@ -97,11 +105,11 @@ class PrivatePBS:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=os.environ | self.environment,
+                env=os.environ | self.environment | own,
                 cwd="/",
                 user=user,
-                group=None if user is None else pwd.getpwnam(user).pw_gid,
-                extra_groups=None if user is None else [],
+                group=None if person is None else person.pw_gid,
+                extra_groups=None if person is None else [],
                 timeout=120,
                 check=False,
             )

@@ -254,8 +254,14 @@ def _resolved(experiment: Experiment, folder: Path, title: str) -> Experiment:
     def settle(holder: dict[str, Any], key: str, where: str) -> None:
         if isinstance(holder.get(key), Path):
             holder[key] = (folder / holder[key].expanduser()).resolve()
-            if not holder[key].exists():
+            try:
+                holder[key].stat()
+            except (FileNotFoundError, NotADirectoryError):
                 missing.append(f"{where}: no file {holder[key]}")
+            except OSError as error:
+                missing.append(
+                    f"{where}: {holder[key]} cannot be opened ({error.strerror})"
+                )
 
     for outer, key in _PATHS:
         settle(values[outer], key, f"{outer}.{key}")
@@ -269,7 +275,7 @@ def _resolved(experiment: Experiment, folder: Path, title: str) -> Experiment:
         settle(model, "windows", f"models.{name}.windows")
     if missing:
         raise ExperimentError(
-            f"{title} names files that are not there: {'; '.join(missing)}; "
+            f"{title} names files that cannot be read: {'; '.join(missing)}; "
             f"correct the paths, which count from {folder.resolve()}, or give others with "
             "--set, for example --set scene.path=cube.hdr."
         )
