@@ -205,7 +205,10 @@ class PBSDouble:
     def _full(self, job: _Job) -> Iterator[str]:
         yield f"Job Id: {job.name}"
         yield f"    Job_Name = {job.options.get('-N', 'none')}"
-        yield f"    Output_Path = head:{job.options.get('-o', f'{self.home}/x')}"
+        folder, name = job.options.get("-o", f"{self.home}/"), job.options.get("-N", "none")
+        # Torque names the file already.
+        own = f"{name}.o{job.number}" if self.dialect == "torque" else ""
+        yield f"    Output_Path = head:{folder}{own}"
         if "select=1:ncpus=64" in job.options.get("-l", ""):
             yield "    comment = Can Never Run: Insufficient amount of resource: ncpus (R: 64 A: 2"
             yield "\t T: 2)"
