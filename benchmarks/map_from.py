@@ -9,6 +9,7 @@ points, a random quarter), "after" with the same model trained on all labels tha
 given (``map_from: all``).  The last line is the mean error after over that before.
 
     HYPERCOVER_DATA=… python benchmarks/map_from.py [--out runs/map-from] [--network] [--seeds 3]
+        [--picture maps.png]
 """
 
 import argparse
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 import rasterio
 from data import DATA, check_data
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 
 from hypercover.experiment.defaults import MODELS
 from hypercover.experiment.reading import parse
@@ -83,12 +86,35 @@ def right(
     return {model: (shares[0], shares[1]) for model, shares in found.items()}
 
 
+def draw(shown: dict[str, tuple[np.ndarray, Path]], target: Path) -> None:
+    """Draw the labels that were given and the first seed's SVM maps before and after."""
+    figure = Figure(figsize=(9, 3 * len(shown)), layout="constrained")
+    axes = figure.subplots(len(shown), 4, squeeze=False)
+    for row, (name, (labels, folder)) in zip(axes, shown.items(), strict=True):
+        maps = {"all known labels": labels, "labels given": np.load(folder / "given.npy")}
+        for source, title in (("split", "before"), ("all", "after")):
+            with rasterio.open(folder / source / "maps" / "svm.tif") as file:
+                maps[title], table = file.read(1), file.colormap(1)
+        colors = [np.array(table.get(code, (0, 0, 0))[:3]) / 255 for code in range(256)]
+        colors[0] = np.ones(3)
+        for axis, (title, codes) in zip(row, maps.items(), strict=True):
+            axis.imshow(
+                codes, ListedColormap(colors), vmin=0, vmax=255, interpolation="nearest"
+            )
+            axis.set(title=title, xticks=[], yticks=[])
+        row[0].set_ylabel(name)
+    figure.savefig(target, dpi=110)
+
+
 def main() -> None:
     """Map each scene twice with each model and seed, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/map-from"))
     parser.add_argument("--network", action="store_true", help="the default CNN as well")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--picture", type=Path, help="draw the SVM's maps of the first seed"
+    )
     asked = parser.parse_args()
     check_data(parser)
     models = {name: MODELS[name] for name in ("svm", "forest")}
@@ -121,6 +147,9 @@ def main() -> None:
             print(
                 f"| {name} | {model} | {100 * before:.1f} | {100 * after:.1f} |", flush=True
             )
+    if asked.picture:
+        folders = {name: asked.out / name.replace(" ", "-") / "0" for name in scenes}
+        draw({name: (scenes[name][1], folders[name]) for name in scenes}, asked.picture)
     before, after = np.mean(errors, axis=0)
     print(f"ratio: {after / before:.2f}")
 
