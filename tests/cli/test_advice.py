@@ -55,6 +55,13 @@ def test_an_experiment_takes_keys():
     assert fitting(told, "info", EVERY) == told
 
 
+def test_a_list_of_any_names_is_the_value_of_a_key():
+    told = "name them with --variable B1,Band_2,rote Kante,B4."
+    assert fitting(told, "run", EVERY) == (
+        "name them with --set scene.variable=B1,Band_2,rote Kante,B4."
+    )
+
+
 def test_keys_that_are_advised_are_those_of_an_experiment():
     from hypercover.cli import advice
     from hypercover.experiment.schema import SceneSpec

@@ -6,7 +6,9 @@ from typing import Any
 
 __all__ = ["fitting", "options_of", "verbs"]
 
-_OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z0-9-]*)(?: ([A-Z]{2,}|[a-z]+,[a-z]+,[a-z]+))?")
+_OPTION = re.compile(
+    r"(?<![\w-])(--[a-z][a-z0-9-]*)(?: ([A-Z]{2,}|[^\s,.;:()]+(?:,[^\s,.;:()]+)+))?"
+)
 _KEYS = {
     "--axes": "scene.axes",
     "--drop-bands": "scene.drop_bands",
