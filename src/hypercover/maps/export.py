@@ -8,14 +8,19 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.transform import Affine
 
 from hypercover.errors import CallError, LabelError, OutputError
 from hypercover.files import atomic
 from hypercover.maps.check import CHECK_LEGEND, Parts, class_check
 from hypercover.maps.style import ramp_style, readable, remove_sidecars, sidecars
-from hypercover.scene.formats.gdal import copy_raster, create_raster, open_raster
+from hypercover.scene.formats.gdal import (
+    GDAL_ERRORS,
+    copy_raster,
+    create_raster,
+    open_raster,
+)
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.origin import Origin
@@ -172,7 +177,7 @@ def _said_clearly(path: Path) -> Iterator[None]:
     """Turn what GDAL says about a failed write into a sentence."""
     try:
         yield
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         raise OutputError(
             f"Cannot write {path}: not all of it reached the disk, perhaps because the "
             "disk is full; free some space or choose another folder."
