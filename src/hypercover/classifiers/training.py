@@ -266,7 +266,7 @@ class Training:
     ) -> None:
         """Pass windows forward and backward, and count what came out."""
         with computing(self.precision, self.device):
-            scores = self.model(windows)[:, :, 0, 0].float()
+            scores = _scores(self.model(windows))
             loss = self.loss(scores, wanted).sum()
         # the mean over processes must be that over the windows of the batch
         share = (whole or len(windows)) / self.world.size
@@ -350,7 +350,7 @@ class Training:
             for piece in cut_range(self.world.share(len(examples[0])), most):
                 which = torch.arange(piece.start, piece.stop)
                 windows, wanted = self._known(examples, which)
-                scores = self.network(windows)[:, :, 0, 0].float()
+                scores = _scores(self.network(windows))
                 self._count(totals, self.loss(scores, wanted).sum(), scores, wanted)
         loss, right, seen = self.world.total(totals).tolist()
         self._check_finite(loss / seen)
@@ -397,3 +397,8 @@ def _seeded(device: torch.device, seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
+
+
+def _scores(map_: torch.Tensor) -> torch.Tensor:
+    """Return the scores (n, class) of one window each, in float32 or what is finer."""
+    return map_[:, :, 0, 0].to(torch.promote_types(map_.dtype, torch.float32))
