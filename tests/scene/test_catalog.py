@@ -15,6 +15,7 @@ from hypercover.scene.catalog import (
     recognise,
     with_known_bands,
 )
+from hypercover.scene.labels import LabelMap, legend_of
 from hypercover.scene.scene import Scene
 
 
@@ -47,6 +48,17 @@ def test_published_counts_are_recognised(shape, counts, scene, code, name):
     found = recognise(map_of(shape, counts))
     assert found.scene == scene
     assert found.names[code] == name
+
+
+def test_sensor_date_and_pixel_size_are_told():
+    """With the labels or, where only the image is known by its size, with its bands."""
+    seen = "AVIRIS, NASA/JPL, 12 June 1992, about 20 m, Indiana, USA"
+    labels = LabelMap(map_of((145, 145), INDIAN_PINES))
+    _, notes = legend_of(labels)
+    assert f"The scene they belong to: Indian Pines, {seen}." in notes
+    cube = xr.DataArray(np.ones((200, 145, 145), np.uint8), dims=("band", "y", "x"))
+    (note,) = with_known_bands(Scene(cube)).notes
+    assert note.endswith(f"are those of Indian Pines ({seen}).")
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])

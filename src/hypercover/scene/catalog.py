@@ -323,5 +323,6 @@ def with_known_bands(scene: Scene) -> Scene:
     table = BandTable(known.wavelengths[at], known.fwhm[at], numbers=numbers)
     return scene.replace(cube=table.on(scene.cube)).noting(
         f"Wavelengths filled in from the AVIRIS calibration of 1992, because {scene.shape[0]} × "
-        f"{scene.shape[1]} pixels and {scene.n_bands} bands are those of Indian Pines."
+        f"{scene.shape[1]} pixels and {scene.n_bands} bands are those of Indian Pines "
+        f"({known_scene('indian-pines').sensor})."
     )

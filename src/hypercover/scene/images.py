@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.scene.catalog import INDIAN_PINES, USUAL_BANDS
+from hypercover.scene.catalog import INDIAN_PINES, USUAL_BANDS, known_scene
 from hypercover.scene.scene import Scene
 
 __all__ = ["KnownImage", "recognise_image", "with_known_image"]
@@ -85,7 +85,8 @@ def with_known_image(scene: Scene) -> Scene:
     if known is None:
         return scene
     if not known.stand_in:
-        return scene.noting(f"Image recognised by its values: {known.title}.")
+        seen = known_scene("indian-pines").sensor
+        return scene.noting(f"Image recognised by its values: {known.title}, {seen}.")
     marked = "stand-in" in scene.name.lower()
     name = scene.name if marked else f"{scene.name} ({known.title})"
     return scene.replace(name=name, stand_in=True).noting(_STAND_IN)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
-from hypercover.scene.catalog import recognise
+from hypercover.scene.catalog import KnownMap, known_scene, recognise
 from hypercover.scene.classcolors import class_colors
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import MAX_CODE, Legend
@@ -363,7 +363,7 @@ def legend_of(
     colors = dict(labels.colors) | {land.code: land.color for land in table}
     called = {code: names.get(code, f"Class {code}") for code in codes}
     legend = Legend.of(called, class_colors(called, colors))
-    notes = [] if known is None else _known_notes(known.title, known.note)
+    notes = [] if known is None else _known_notes(known)
     nameless = [code for code in codes if code not in names]
     if nameless and any(code != labels.zero for code in names):
         notes.append(f"No class name is known for {_few(nameless)}.")
@@ -397,9 +397,14 @@ def _empty_note(names: Mapping[int, str]) -> list[str]:
     return [f"Classes of the legend without a labelled pixel: {shown}."]
 
 
-def _known_notes(title: str, note: str) -> list[str]:
-    found = [f"Labels recognised by their content: {title}."]
-    return [*found, note] if note else found
+def _known_notes(known: KnownMap) -> list[str]:
+    """Say which published map it is, and with what sensor, when and how finely it was seen."""
+    scene = known_scene(known.scene)
+    found = [
+        f"Labels recognised by their content: {known.title}.",
+        f"The scene they belong to: {scene.title}, {scene.sensor}.",
+    ]
+    return [*found, known.note] if known.note else found
 
 
 def _few(codes: list[int]) -> str:
