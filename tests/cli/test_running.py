@@ -1,5 +1,6 @@
 """Plain lines of progress, where stderr is no terminal."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,3 +34,20 @@ def test_the_report_of_quick_models_is_named_as_soon_as_it_is_there(capsys):
     said = capsys.readouterr().err.splitlines()
     assert said[2] == "First map and report, of the quick models: runs/a/report.html"
     assert len(said) == 4
+
+
+def test_a_first_report_that_is_late_claims_no_file_of_the_last(call, fields):
+    """As in job arrays, where it may come after the figures of all models."""
+    folder = fields.folder / "run"
+    network = "models.cnn={kind: cnn, network: spectral-1d, window: 1, epochs: 1}"
+    planned = call("plan", fields.experiment, "-o", folder, "--ready", "--set", network,
+                   "--set", "map_from=split")  # fmt: skip
+    assert planned.code == 0, planned.err
+    order = [
+        task["name"]
+        for task in json.loads((folder / "tasks/plan.json").read_text())["tasks"]
+    ]
+    early = [name for name in order if name not in ("report-first", "report")]
+    for names in (early, ["report-first"], ["report"]):
+        assert call("work", folder, "--tasks", ",".join(names)).code == 0
+    assert f"{len(order)} tasks: {len(order)} done." in call("status", folder).out

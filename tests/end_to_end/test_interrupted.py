@@ -123,7 +123,9 @@ def test_ten_repeats_killed_again_and_again_come_to_the_same_figures(desk, scene
         for group in (process.pid, *(workers if everybody else ())):
             os.killpg(group, signal.SIGKILL)
         process.wait()
-        assert not (folder / "metrics.json").exists()
+        # The quick models may have been reported first; the network never before its end.
+        metrics = folder / "metrics.json"
+        assert not metrics.exists() or "cnn" not in desk.figures_of(folder)["models"]
     ended = desk.shell("run", path, "-o", folder, "--workers", 2)
     assert ended.returncode == 0, ended.stderr
     figures = desk.figures_of(folder)

@@ -104,6 +104,7 @@ def _stage(experiment: Experiment, models: Sequence[str], *, first: bool) -> Ite
     yield Task(
         reported,
         "report_run",
+        {"first": True} if first else {},
         needs=(reduced, "view", *drawn),
         weight=0.5,
         key=key,

@@ -202,8 +202,11 @@ def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
     draw_calibration(run, metrics["models"], f" ({said})" if said else "")
 
 
-def report_run(folder: Path) -> dict[str, Any]:
-    """Write what the run cost, and ``report.html`` from what lies in the run folder."""
+def report_run(folder: Path, *, first: bool = False) -> dict[str, Any]:
+    """Write what the run cost, and ``report.html`` from what lies in the run folder.
+
+    The first report shows the quick models; another task writes it anew.
+    """
     from hypercover.maps.report import write_report
 
     found = speed_up(Plan.load(folder, REGISTRY), folder, without=("report",))
@@ -211,7 +214,6 @@ def report_run(folder: Path) -> dict[str, Any]:
         write_text(RunFolder(folder).speedup, found.csv())
         write_text(RunFolder(folder).stages, found.stages_csv())
     report = write_report(folder)
-    if TaskFiles(folder, "reduce").read() is None:
-        # It is that of some models alone, which another task will replace.
+    if first:
         disown()
     return {"report": report.name}

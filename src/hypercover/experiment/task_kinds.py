@@ -43,6 +43,10 @@ class _OfModels(Arguments):
     models: Annotated[list[Name], Field(min_length=1)] | None = None
 
 
+class _OfReport(Arguments):
+    first: bool = False
+
+
 class _OfFolds(Arguments):
     model: Name
     by: FoldKind
@@ -79,7 +83,7 @@ REGISTRY = Registry(
         "reduce_run": TaskKind("hypercover.experiment.reduce:reduce_run", _OfModels),
         "check_classes": TaskKind("hypercover.experiment.class_checks:check_classes"),
         "keep_view": TaskKind("hypercover.experiment.view:keep_view"),
-        "report_run": TaskKind("hypercover.experiment.reduce:report_run"),
+        "report_run": TaskKind("hypercover.experiment.reduce:report_run", _OfReport),
         "fold_samples": TaskKind(
             "hypercover.experiment.search_tasks:fold_samples", _OfFolds
         ),
