@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hypercover.errors import CallError, LabelError
@@ -85,6 +85,15 @@ def lists(values):
     names=st.none() | st.lists(NAMES.map(listable), min_size=BANDS, max_size=BANDS),
     nodata=st.none() | st.integers(-(2**15), 2**15 - 1),
     way=st.permutations(["a.tif", "b.h5", "c.hdr"]),
+)
+@example(
+    centres=None,
+    widths=None,
+    bad=None,
+    numbers=[*range(1, 7)],
+    names=[listable(name) for name in ("a", ",b", "; c", "d;e", "f", "g")],
+    nodata=None,
+    way=["a.tif", "b.h5", "c.hdr"],
 )
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_bands_come_back(

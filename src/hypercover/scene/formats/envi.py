@@ -383,8 +383,16 @@ def _rewritten(header: RasterHeader) -> str:
 
 
 def listable(text: str) -> str:
-    """Replace the signs that would end a value or a list in a header."""
-    return text.translate(str.maketrans("{},=\r\n", "();-  "))
+    """Replace the signs that would end a value or a list in a header, or begin a comment.
+
+    Examples
+    --------
+    >>> listable("a, {b}"), listable("; c")
+    ('a; (b)', ': c')
+    """
+    # A list is written with an entry a line, and a line that begins with ; is a comment.
+    listed = text.translate(str.maketrans("{},=\r\n", "();-  "))
+    return re.sub(r"^(\s*);", r"\1:", listed)
 
 
 def one_line(text: str) -> str:
