@@ -155,6 +155,7 @@ def ran(*options):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_processor(tmp_path):
     said = ran("--peak", 1000, "--profile", tmp_path / "trace.json")
     for line in (

@@ -180,6 +180,7 @@ print(most() - before, allowed)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_network_takes_no_more_memory_than_was_measured():
     answer = subprocess.run(

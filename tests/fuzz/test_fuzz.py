@@ -10,7 +10,7 @@ from seeds import SEEDS, Seed
 
 from hypercover.errors import CallError
 
-FEW = 10
+FEW = 6
 """Mutants of each format; `make fuzz` looks at as many as there is time for."""
 pytestmark = pytest.mark.filterwarnings("ignore")
 

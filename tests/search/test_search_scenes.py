@@ -36,7 +36,9 @@ def compared(X, y, n_folds, gamma, costs):
 
 
 @pytest.mark.filterwarnings("ignore:The least populated class")
-@pytest.mark.parametrize("gamma", [0.25 / 200, 4 / 200])
+@pytest.mark.parametrize(
+    "gamma", [pytest.param(0.25 / 200, marks=pytest.mark.slow), 4 / 200]
+)
 def test_a_third_of_the_stand_in(stand_in, gamma):
     X, y = stand_in
     compared(X[::3], y[::3], 3, gamma, (1.0, 100.0, 10_000.0))
