@@ -260,6 +260,19 @@ def test_damage_is_explained(tmp_path, utm, shapes, name):
         open_labels(path, utm)
 
 
+def test_no_shape_of_a_file_cut_short_is_lost_in_silence(tmp_path, utm, shapes):
+    """GDAL ends where the bytes of a FlatGeobuf end, and says nothing."""
+    path = save(tmp_path / "a.fgb", shapes, "EPSG:4326", code=[1, 2, 3])
+    whole = path.read_bytes()
+    said = set()
+    for size in range(len(whole) - 1, len(whole) // 2, -7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(LabelError, match="damaged") as refused:
+            open_labels(path, utm)
+        said.add(str(refused.value))
+    assert any("3 shapes, of which" in sentence for sentence in said)
+
+
 @pytest.fixture
 def server():
     """A server on this machine that counts who asks."""

@@ -303,6 +303,13 @@ def _read(
             f"{path} cannot be read as a vector file: it is damaged or of an unknown "
             "format; save it as GeoPackage or GeoJSON."
         ) from error
+    # A GeoPackage keeps the number beside the shapes, and other programs let it grow old.
+    stated = 1 if info["driver"] == "GPKG" else max(1, info["features"])
+    if len(geometries) < stated:
+        raise LabelError(
+            f"{path} says that it holds {info['features']:,} shapes, of which "
+            f"{len(geometries):,} can be read; it is damaged: save it again."
+        )
     _refuse_lines(path, geometries)
     classes = np.zeros(len(geometries)) if bare else np.asarray(columns[0])
     return _Shapes(geometries, classes, "".join(chosen), meta["crs"], layer)
