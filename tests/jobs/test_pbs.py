@@ -225,10 +225,11 @@ def test_a_real_qsub_takes_the_script(tmp_path, slurm, monkeypatch):
     script = tmp_path / "job.sh"
     script.write_text(made(system, tmp_path, time="10min"))
     done = subprocess.run([qsub, "-h", script], capture_output=True, text=True, check=False)
-    if "root" in done.stderr:
-        pytest.skip(
-            "NO SCRIPT WAS SHOWN TO A REAL qsub: the one that is installed refuses root"
-        )
+    # The folder of the test may have root in its name, too.
+    if done.returncode and "root" in done.stderr.replace(str(tmp_path), ""):
+        said = "NO SCRIPT WAS SHOWN TO A REAL qsub: the one that is installed refuses root"
+        assert "CI" not in os.environ, said
+        pytest.skip(said)
     assert done.returncode == 0, done.stderr
     number = done.stdout.split()[-1]
     if dialect_of(qsub) == "slurm":
