@@ -5,26 +5,31 @@ import inspect
 import pytest
 
 from hypercover.errors import CallError
+from hypercover.experiment.map_tiles import REGISTRY as OF_MAPS
 from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.jobs.registry import Registry
 
 
-@pytest.mark.parametrize("kind", list(REGISTRY))
-def test_a_kind_has_the_arguments_of_its_function(kind):
-    function = REGISTRY[kind].load()
-    assert f"{function.__module__}:{function.__name__}" == REGISTRY[kind].function
+@pytest.mark.parametrize(
+    ("registry", "kind"),
+    [(registry, kind) for registry in (REGISTRY, OF_MAPS) for kind in registry],
+)
+def test_a_kind_has_the_arguments_of_its_function(registry, kind):
+    function = registry[kind].load()
+    assert f"{function.__module__}:{function.__name__}" == registry[kind].function
     folder, *rest = inspect.signature(function).parameters.values()
     assert folder.name == "folder"
     own = {one.name: one for one in rest if one.name != "report"}
-    fields = REGISTRY[kind].arguments.model_fields
+    fields = registry[kind].arguments.model_fields
     assert set(own) == set(fields)
     for name, one in own.items():
         assert one.kind is one.KEYWORD_ONLY
         assert fields[name].is_required() == (one.default is one.empty)
 
 
-def test_the_registry_is_found_by_its_home():
-    assert Registry.at(REGISTRY.home) is REGISTRY
+@pytest.mark.parametrize("registry", [REGISTRY, OF_MAPS])
+def test_a_registry_is_found_by_its_home(registry):
+    assert Registry.at(registry.home) is registry
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def test_what_a_plan_holds_is_taken(kind, arguments):
         ("search_gamma", {"model": "s", "by": "blocks", "costs": [], "scale": 1}),
         ("search_gamma", {"model": "s", "by": "blocks", "costs": [0.0], "scale": 1}),
         ("draw_scene", {"report": "x"}),
-        ("predict_some", {"first": 0, "stop": "4"}),
+        ("compute_some", {"first": 0, "stop": "4"}),
     ],
 )
 def test_nothing_else_is_taken(kind, arguments):

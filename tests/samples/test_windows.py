@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from hypercover.errors import CallError
-from hypercover.samples.windows import Windows, check_window
+from hypercover.samples.window_size import check_window
+from hypercover.samples.windows import Windows
 
 
 def brute_force(cube, row, col, size):

@@ -40,7 +40,7 @@ def command(
     from hypercover.cli.tables import say, show
     from hypercover.evaluation.bootstrap import LEAST_UNITS
     from hypercover.experiment.comparison import compare_runs
-    from hypercover.maps.words import too_few_words
+    from hypercover.maps.numbers import too_few_words
 
     found = compare_runs(runs, models=model or (), split=split)
     files = [] if out is None else found.write(out)

@@ -69,7 +69,7 @@ def command(
     Example: hypercover windows cube.hdr --labels fields.tif --size 9 --train 0.1 -o W.h5
     """
     from hypercover.experiment.windows import plan_windows
-    from hypercover.samples.windows import check_window
+    from hypercover.samples.window_size import check_window
     from hypercover.scene.writing import check_apart
 
     check_apart(out, image, labels, legend)

@@ -17,7 +17,7 @@ from hypercover.experiment.windows import check_side, match_windows
 from hypercover.features.stack import check_stack
 from hypercover.samples.split import Split
 from hypercover.samples.window_file import WindowFile
-from hypercover.samples.windows import check_window
+from hypercover.samples.window_size import check_window
 from hypercover.scene.scene import Scene
 
 __all__ = ["check_experiment", "check_machine", "without_unfit_parts"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypercover.evaluation.confused import most_confused
 from hypercover.evaluation.predictions import Predictions
-from hypercover.experiment.tasks import Setting
+from hypercover.experiment.setting import Setting
 from hypercover.files import read_sealed
 from hypercover.scene.origin import mark
 

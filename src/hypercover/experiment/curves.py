@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hypercover.errors import ExperimentError
-from hypercover.maps.words import percent, seconds_words
+from hypercover.maps.numbers import percent, seconds_words
 
 __all__ = ["Curves", "check_tensorboard"]
 

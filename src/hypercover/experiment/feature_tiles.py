@@ -19,6 +19,7 @@ from hypercover.experiment.mosaic import (
     reading,
     tile_tasks,
 )
+from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.features.blockwise import (
     at_once,
     blockwise,
@@ -129,7 +130,7 @@ def _compute(
         _store(place.home, key).begin()
     fit = Task("fit", "fit_chain", weight=2.0, key=key)
     made = tile_tasks("compute_some", len(tiles(shape, _SIDE)), key, ("fit",))
-    place.run([fit, *made], job | {"key": key}, executor, progress)
+    place.run([fit, *made], job | {"key": key}, executor, REGISTRY, progress)
 
 
 def fit_chain(folder: Path, *, report: Report = _silent) -> dict[str, Any]:

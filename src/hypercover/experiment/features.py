@@ -20,7 +20,7 @@ from hypercover.files import atomic, digest_of, make_folder, read_sealed, write_
 from hypercover.scene.scene import Scene
 
 if TYPE_CHECKING:
-    from hypercover.experiment.tasks import Setting
+    from hypercover.experiment.setting import Setting
 
 __all__ = [
     "chain_of",

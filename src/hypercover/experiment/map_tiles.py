@@ -6,18 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.experiment.mapping import Mapping, memory_left
-from hypercover.experiment.mosaic import Mosaic, Source, check_tiles, key_of, tile_tasks
+from hypercover.experiment.mosaic import (
+    Mosaic,
+    Source,
+    TileRange,
+    check_tiles,
+    key_of,
+    tile_tasks,
+)
 from hypercover.features.feature import Progress
 from hypercover.files import modified
 from hypercover.jobs.executor import Executor
+from hypercover.jobs.registry import Registry, TaskKind
 from hypercover.maps.kept_tiles import KeptTiles
 from hypercover.memory import peak_bytes
 from hypercover.scene.inputs import known_inputs
 from hypercover.scene.tile_store import inputs_of
 
-__all__ = ["predict_ahead", "predict_some"]
+__all__ = ["REGISTRY", "predict_ahead", "predict_some"]
 
 Report = Callable[[float, str], None]
+
+REGISTRY = Registry(
+    "hypercover.experiment.map_tiles:REGISTRY",
+    {"predict_some": TaskKind("hypercover.experiment.map_tiles:predict_some", TileRange)},
+)
+"""The kind of task that predicts tiles."""
 
 
 def _silent(_share: float, _what: str) -> None:
@@ -65,7 +79,7 @@ def predict_ahead(
         key_of(depends),
     )
     place = Mosaic.of(target)
-    place.run(tasks, job, executor, progress)
+    place.run(tasks, job, executor, REGISTRY, progress)
     place.remove()
 
 

@@ -7,15 +7,17 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from hypercover.errors import CallError, RunError, SceneError
-from hypercover.experiment.task_kinds import REGISTRY
 from hypercover.features.feature import Progress
 from hypercover.files import make_folder, missing_folders, write_json
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import read_json
+from hypercover.jobs.registry import Arguments, Registry
 from hypercover.jobs.run import Event, run_plan
 from hypercover.scene.bands import select_bands
 from hypercover.scene.formats.gdal import gdal_env
@@ -23,7 +25,15 @@ from hypercover.scene.inputs import identity_of
 from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
 
-__all__ = ["Mosaic", "Source", "check_tiles", "key_of", "reading", "tile_tasks"]
+__all__ = [
+    "Mosaic",
+    "Source",
+    "TileRange",
+    "check_tiles",
+    "key_of",
+    "reading",
+    "tile_tasks",
+]
 
 _JOB = "job.json"
 _TILES = 4
@@ -81,6 +91,13 @@ class Source:
         return source
 
 
+class TileRange(Arguments):
+    """The tiles of a task, from `first` to before `stop`."""
+
+    first: Annotated[int, Field(ge=0, lt=2**40)]
+    stop: Annotated[int, Field(ge=0, lt=2**40)]
+
+
 def check_tiles(first: int, stop: int, count: int) -> None:
     """Refuse numbers of tiles that an image does not have.
 
@@ -112,6 +129,7 @@ class Mosaic:
         tasks: Sequence[Task],
         job: Mapping[str, Any],
         executor: Executor,
+        registry: Registry,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Have the tasks done by whoever is asked to; return their results.
@@ -124,7 +142,7 @@ class Mosaic:
                 progress(int(_STEPS * event.done), _STEPS)
 
         return run_plan(
-            Plan(tuple(tasks), REGISTRY),
+            Plan(tuple(tasks), registry),
             make_folder(self.home),
             executor,
             prepare=lambda: write_json(self.home / _JOB, dict(job)),

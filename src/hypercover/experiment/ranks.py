@@ -127,7 +127,7 @@ def _lacks_memory(error: Exception) -> bool:
 
 def _training(folder: Path, task: Task) -> "Training":
     """Return what a task trains."""
-    from hypercover.experiment.tasks import Setting
+    from hypercover.experiment.setting import Setting
     from hypercover.experiment.training import Training
 
     return Training(Setting.of(folder), **task.arguments)

@@ -12,7 +12,7 @@ from hypercover.experiment.search_plan import gammas_of
 from hypercover.experiment.search_table import Rung, Table
 
 if TYPE_CHECKING:
-    from hypercover.experiment.tasks import Setting
+    from hypercover.experiment.setting import Setting
 
 __all__ = ["Choice", "choose", "chosen"]
 

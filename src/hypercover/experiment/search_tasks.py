@@ -16,8 +16,8 @@ from hypercover.experiment.search_cells import Cell
 from hypercover.experiment.search_folder import SearchFolder
 from hypercover.experiment.search_plan import cases_of, folds_task, gammas_of, row_task
 from hypercover.experiment.search_table import Rung, Table, tables_csv
+from hypercover.experiment.setting import Setting
 from hypercover.experiment.task_kinds import REGISTRY
-from hypercover.experiment.tasks import Setting
 from hypercover.files import disown, modified, write_sealed, write_text
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import result_of

@@ -21,7 +21,7 @@ from hypercover.experiment.windows import plan_windows, window_pieces
 from hypercover.files import check_writable
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
-from hypercover.samples.windows import check_window
+from hypercover.samples.window_size import check_window
 from hypercover.scene.scene import Scene
 
 __all__ = ["WrittenSet", "write_sets"]

@@ -1,4 +1,4 @@
-"""The tasks of experiments, searches and large images: every kind there is, in one place.
+"""The kinds of task of experiments, searches and tiled features, in one place.
 
 A new kind of task is a function, the model of its arguments, and one line in
 `REGISTRY`.
@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from hypercover.experiment.mosaic import TileRange
 from hypercover.experiment.schema import FoldKind
 from hypercover.experiment.spec import Name, Positive
 from hypercover.jobs.registry import Arguments, Registry, TaskKind
@@ -16,7 +17,6 @@ __all__ = ["REGISTRY"]
 
 _Seed = Annotated[int, Field(ge=0, lt=2**33)]
 """Seed of a draw: those of an experiment are below 2³², its repeats and folds count on."""
-_Number = Annotated[int, Field(ge=0, lt=2**40)]
 
 
 class _OfSplit(Arguments):
@@ -66,11 +66,6 @@ class _OfRow(Arguments):
         return self
 
 
-class _OfTiles(Arguments):
-    first: _Number
-    stop: _Number
-
-
 REGISTRY = Registry(
     "hypercover.experiment.task_kinds:REGISTRY",
     {
@@ -91,9 +86,8 @@ REGISTRY = Registry(
         "tabulate": TaskKind("hypercover.experiment.search_tasks:tabulate"),
         "fit_chain": TaskKind("hypercover.experiment.feature_tiles:fit_chain"),
         "compute_some": TaskKind(
-            "hypercover.experiment.feature_tiles:compute_some", _OfTiles
+            "hypercover.experiment.feature_tiles:compute_some", TileRange
         ),
-        "predict_some": TaskKind("hypercover.experiment.map_tiles:predict_some", _OfTiles),
     },
 )
 """Every kind of task that a plan of this package may hold."""

@@ -6,8 +6,7 @@ files, and returns plain values.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,11 @@ from hypercover.experiment.features import (
 from hypercover.experiment.folder import RunFolder
 from hypercover.experiment.leakage import feature_leakage
 from hypercover.experiment.plan import name_of
-from hypercover.experiment.reading import load_experiment
-from hypercover.experiment.schema import ALL, CNNSpec, Experiment
+from hypercover.experiment.schema import ALL, CNNSpec
+from hypercover.experiment.setting import Setting
 from hypercover.experiment.stages import (
     classifier_for,
     describe_model,
-    everything,
-    scene_for,
     split_for,
 )
 from hypercover.experiment.training import Training, training_facts
@@ -43,7 +40,7 @@ from hypercover.experiment.trial import (
     judge,
 )
 from hypercover.features.blockwise import fitted_stack
-from hypercover.files import atomic, modified
+from hypercover.files import atomic
 from hypercover.jobs.record import result_of
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split
@@ -53,63 +50,13 @@ from hypercover.scene.scene import Scene
 if TYPE_CHECKING:
     from hypercover.maps.predict import Prediction
 
-__all__ = [
-    "Setting",
-    "draw_map",
-    "draw_scene",
-    "make_features",
-    "make_split",
-    "refit",
-    "train",
-]
+__all__ = ["draw_map", "draw_scene", "make_features", "make_split", "refit", "train"]
 
 Report = Callable[[float, str], None]
 
 
 def _silent(_share: float, _what: str) -> None:
     """Report to nobody."""
-
-
-@lru_cache(maxsize=1)
-def _experiment(path: Path, _changed: int) -> Experiment:
-    return load_experiment(path)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What every task begins with: the folder, the experiment and its scene."""
-
-    folder: RunFolder
-    """Where the run lies."""
-    experiment: Experiment
-    """What it is to do."""
-    scene: Scene
-    """The image and labels it works on."""
-
-    @classmethod
-    def of(cls, folder: str | Path, **names: Any) -> "Setting":
-        """Read the experiment of a run folder and open its scene.
-
-        Parameters
-        ----------
-        **names
-            What a task asks for, as `Experiment.check_names` takes it.
-
-        Raises
-        ------
-        ExperimentError
-            If the experiment has no such model, features or split.
-        """
-        run = RunFolder(Path(folder))
-        experiment = _experiment(run.experiment, modified(run.experiment))
-        experiment.check_names(**names)
-        return cls(run, experiment, scene_for(experiment.scene))
-
-    def load_split(self, split: str, seed: int) -> Split:
-        """Read a split that was made before; under ``all`` every labelled pixel trains."""
-        if split == ALL:
-            return everything(self.scene, kind=ALL, seed=seed)
-        return Split.load(*self.folder.split(split, seed - self.experiment.seed))
 
 
 def draw_scene(folder: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hypercover.experiment.trial import fit
 from hypercover.jobs.record import result_of
 
 if TYPE_CHECKING:
-    from hypercover.experiment.tasks import Setting
+    from hypercover.experiment.setting import Setting
 
 __all__ = ["Training", "training_facts"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.tasks import Setting
+from hypercover.experiment.setting import Setting
 
 __all__ = ["keep_view"]
 

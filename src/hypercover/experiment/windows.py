@@ -16,8 +16,9 @@ from hypercover.samples.split import PARTS, Split, check_learnable
 from hypercover.samples.window_about import NO_PART, WindowAbout
 from hypercover.samples.window_checksums import checksums, spread
 from hypercover.samples.window_file import WindowFile, check_same_scene
+from hypercover.samples.window_size import check_window
 from hypercover.samples.window_writer import WindowWriter
-from hypercover.samples.windows import Windows, check_window
+from hypercover.samples.windows import Windows
 from hypercover.scene.inputs import Inputs
 from hypercover.scene.scene import Scene
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from hypercover.maps.canvas import FADED, INK, new_figure, short
 from hypercover.maps.frame import dress, plain, write_title
-from hypercover.maps.words import count_words, percent
+from hypercover.maps.numbers import count_words, percent
 
 __all__ = ["draw_classes"]
 

@@ -12,7 +12,7 @@ from hypercover.evaluation.confused import ConfusedPair
 from hypercover.maps.canvas import INK, new_figure, short
 from hypercover.maps.draw_lines import broken, class_spectra, with_gaps
 from hypercover.maps.frame import dress, plain, write_title
-from hypercover.maps.words import count_words
+from hypercover.maps.numbers import count_words
 from hypercover.samples.samples import Samples
 from hypercover.samples.spectra import spectra_of
 from hypercover.scene.scene import Scene

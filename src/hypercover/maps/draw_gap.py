@@ -15,7 +15,7 @@ from hypercover.maps.frame import (
     series_style,
     write_title,
 )
-from hypercover.maps.words import percent
+from hypercover.maps.numbers import percent
 
 __all__ = ["draw_gap"]
 

@@ -11,21 +11,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hypercover.files import write_text
-from hypercover.maps.record import read_record
-from hypercover.maps.run import Outcome, Run
-from hypercover.maps.words import (
+from hypercover.maps.numbers import (
     count_words,
-    crs_words,
-    draws_words,
     interval_words,
-    leak_words,
-    map_words,
-    missing_words,
     percent,
     seconds_words,
     share_words,
-    split_words,
     too_few_words,
+)
+from hypercover.maps.record import read_record
+from hypercover.maps.run import Outcome, Run
+from hypercover.maps.words import (
+    crs_words,
+    draws_words,
+    leak_words,
+    map_words,
+    missing_words,
+    split_words,
     training_words,
 )
 

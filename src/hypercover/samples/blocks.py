@@ -19,7 +19,7 @@ from hypercover.samples.guard import (
 )
 from hypercover.samples.random import check_validation
 from hypercover.samples.split import Split, check_labels
-from hypercover.samples.windows import check_window
+from hypercover.samples.window_size import check_window
 
 __all__ = ["BlockSplit"]
 

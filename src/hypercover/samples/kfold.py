@@ -14,7 +14,7 @@ from hypercover.samples.guard import Guard, check_guard, guard_notes, guard_widt
 from hypercover.samples.random import check_validation
 from hypercover.samples.samples import Samples
 from hypercover.samples.split import Split, check_labels, check_learnable
-from hypercover.samples.windows import check_window
+from hypercover.samples.window_size import check_window
 
 __all__ = ["FoldedSplit", "KFoldSplit"]
 

@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hypercover.errors import SplitError
-from hypercover.samples.windows import check_window
+from hypercover.samples.window_size import check_window
 
 __all__ = [
     "AUDITED_WINDOWS",

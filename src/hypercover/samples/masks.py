@@ -13,7 +13,7 @@ from hypercover.samples.split import (
     check_learnable,
     prove_disjoint,
 )
-from hypercover.samples.windows import check_window
+from hypercover.samples.window_size import check_window
 
 __all__ = ["MaskSplit"]
 

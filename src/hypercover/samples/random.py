@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hypercover.errors import SplitError
 from hypercover.samples.split import Split, check_labels, check_learnable
-from hypercover.samples.windows import check_window
+from hypercover.samples.window_size import check_window
 
 __all__ = ["RandomSplit", "check_validation", "draw_stratified"]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hypercover.errors import SplitError
 from hypercover.samples.guard import guard_notes
 from hypercover.samples.split import PARTS, Split, check_labels, check_learnable
-from hypercover.samples.windows import check_window
+from hypercover.samples.window_size import check_window
 
 __all__ = ["SavedSplit", "saved_at"]
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hypercover.errors import SceneError
 from hypercover.samples.entries import Entries
 from hypercover.samples.split import PARTS, Split
-from hypercover.samples.windows import MOST_WINDOW
+from hypercover.samples.window_size import MOST_WINDOW
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene

@@ -8,38 +8,10 @@ import numpy.typing as npt
 from hypercover.errors import CallError
 from hypercover.samples.lazy_stack import LazyStack
 from hypercover.samples.samples import Samples
+from hypercover.samples.window_size import check_window
 from hypercover.scene.scene import Scene, blank_invalid
 
-__all__ = ["MOST_WINDOW", "Windows", "check_window"]
-
-MOST_WINDOW = 2**12
-"""Largest side of a window in pixels, in files and networks alike."""
-
-
-def check_window(size: int, shape: tuple[int, int]) -> int:
-    """Return a window size after checking it against an image of (rows, cols).
-
-    Raises
-    ------
-    CallError
-        If the size is even, below 1, or larger than the image or any window.
-    """
-    if size < 1 or size % 2 == 0:
-        near = f"{size - 1} or {size + 1}" if size > 1 else "9"
-        raise CallError(
-            f"The window size must be odd and at least 1, got {size}; use {near}."
-        )
-    if size > MOST_WINDOW:
-        raise CallError(
-            f"A window has at most {MOST_WINDOW} × {MOST_WINDOW} pixels, got {size}; use a "
-            "smaller window."
-        )
-    if size > min(shape):
-        raise CallError(
-            f"The window of {size} × {size} pixels is larger than the image of "
-            f"{shape[0]} × {shape[1]}; use a smaller window."
-        )
-    return size
+__all__ = ["Windows"]
 
 
 class Windows(LazyStack):
