@@ -30,9 +30,9 @@ import numpy.typing as npt
 import torch
 
 from hypercover.classifiers.bundle import save_bundle
-from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.samples.windows import Windows
-from hypercover.scene.reading import open_scene
+from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
+from hypercover.scene.io.reading import open_scene
+from hypercover.windows.windows import Windows
 
 BANDS, CLASSES, WINDOW, BATCH = 200, 16, 9, 256
 ROWS, COLS = 1417, 617

@@ -19,7 +19,7 @@ from typing import Any
 from data import DATA, check_data
 from honest_table import BLOCKS, FIXED, STAND_IN, percent
 
-from hypercover.experiment.reading import parse
+from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.run import run_experiment
 
 CHAINS = {"lecture": "kpca:5,esdap:area+std", "mnf": "mnf:10,esdap:area"}

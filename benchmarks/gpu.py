@@ -26,14 +26,14 @@ import torch
 import xarray as xr
 from torch.profiler import ProfilerActivity, profile
 
-from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.classifiers.dense import device_of
+from hypercover.classifiers.cnn.acceleration import computing
+from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
+from hypercover.classifiers.cnn.inference import device_of
 from hypercover.classifiers.networks.lecture import LectureNetwork
-from hypercover.classifiers.precision import computing
 from hypercover.errors import ModelError
-from hypercover.maps.predict import predict_scene
-from hypercover.samples.windows import Windows
+from hypercover.prediction.predict import predict_scene
 from hypercover.scene.scene import Scene
+from hypercover.windows.windows import Windows
 
 WINDOW = 9
 FIELD = 16

@@ -34,11 +34,11 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from hypercover.samples.libsvm import write_libsvm
-from hypercover.samples.samples import Samples
-from hypercover.scene.reading import open_scene
-from hypercover.scene.simulate import simulate
-from hypercover.search.grid import KernelGridSearch
+from hypercover.classifiers.svm.grid_search import KernelGridSearch
+from hypercover.libsvm.data import write_libsvm
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.samples import Samples
+from hypercover.scene.simulation.simulate import simulate
 
 PIXELS, BANDS, FOLDS = 10_249, 200, 10
 COSTS = [1.0, 10.0, 100.0, 1000.0, 10000.0]

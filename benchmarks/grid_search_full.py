@@ -22,8 +22,8 @@ import time
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from hypercover.search.problem import Problem
-from hypercover.search.row import search_row
+from hypercover.classifiers.svm.cv_problem import Problem
+from hypercover.classifiers.svm.gamma_row import search_row
 
 CLASSES = """
 Buildings 1720, Corn 1778, Corn? 16, Corn-EW 51, Corn-NS 236, Corn-CleanTill 1240,

@@ -17,8 +17,8 @@ from scipy.stats import norm
 
 from hypercover.evaluation.intervals import Intervals, accuracy_intervals
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.units import BlockUnits, FieldUnits
-from hypercover.samples.samples import Samples
+from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
+from hypercover.scene.samples import Samples
 
 CLASSES = 3
 RIGHT = 0.8

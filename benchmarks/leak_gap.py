@@ -26,10 +26,10 @@ from honest_table import STAND_IN, percent
 from networks import SHORT
 
 from hypercover.errors import counted
-from hypercover.experiment.gap import gap_experiment
-from hypercover.experiment.reading import parse
+from hypercover.experiment.config.experiment_file import parse
+from hypercover.experiment.config.schema import Experiment
+from hypercover.experiment.results.leak_gap import gap_experiment
 from hypercover.experiment.run import run_experiment
-from hypercover.experiment.schema import Experiment
 
 BLOCKS = {"kind": "blocks", "size": 15, "train": 0.1}
 NAMES = {

@@ -22,12 +22,12 @@ from data import DATA, check_data
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from hypercover.experiment.defaults import MODELS
-from hypercover.experiment.reading import parse
+from hypercover.experiment.config.defaults import MODELS
+from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.run import run_experiment
-from hypercover.samples.blocks import BlockSplit
-from hypercover.scene.reading import open_scene
-from hypercover.scene.simulate import simulate
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.simulation.simulate import simulate
+from hypercover.splits.blocks import BlockSplit
 
 BLOCKS = {"kind": "blocks", "size": 12, "train": 0.25, "guard": 8, "validation": 0.2}
 SPLITS = {

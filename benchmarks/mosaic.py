@@ -20,12 +20,12 @@ import rasterio
 from rasterio.windows import Window
 
 import hypercover as hc
-from hypercover.experiment.feature_tiles import write_features
-from hypercover.experiment.mosaic import Mosaic, Source
-from hypercover.experiment.prediction import predict_image
-from hypercover.experiment.schema import Experiment
+from hypercover.experiment.config.schema import Experiment
+from hypercover.experiment.tasks.feature_tiles import write_features
 from hypercover.features.chain import Chain
 from hypercover.jobs.record import read_json
+from hypercover.prediction.bundle_prediction import predict_image
+from hypercover.prediction.tile_plan import Mosaic, Source
 
 _BANDS, _CORNER, _CROP = 64, 256, 300
 _LIMIT = 2**30

@@ -29,15 +29,15 @@ import numpy.typing as npt
 import torch
 from data import DATA, check_data
 
-from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.classifiers.networks.catalog import build, find
-from hypercover.samples.blocks import BlockSplit
-from hypercover.samples.masks import MaskSplit
-from hypercover.samples.random import RandomSplit
-from hypercover.samples.samples import Samples
-from hypercover.samples.split import Split
-from hypercover.samples.windows import Windows
-from hypercover.scene.reading import open_scene
+from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
+from hypercover.classifiers.networks.network_catalog import build, find
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.samples import Samples
+from hypercover.splits.blocks import BlockSplit
+from hypercover.splits.masks import MaskSplit
+from hypercover.splits.random_split import RandomSplit
+from hypercover.splits.split import Split
+from hypercover.windows.windows import Windows
 
 WINDOW = 9
 NETWORKS = ["default", "lecture", "hybridsn", "ssrn"]

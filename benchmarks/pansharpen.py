@@ -17,8 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from hypercover.scene.quality import wald_quality
-from hypercover.scene.simulation.quickbird import quickbird_pair
+from hypercover.scene.pansharpen.quality import wald_quality
+from hypercover.scene.simulation.city import quickbird_pair
 
 WATCHER = """
 import resource, subprocess, sys
@@ -30,8 +30,8 @@ another lends it its own figure."""
 MAKER = """
 import sys
 from pathlib import Path
-from hypercover.scene.simulation.quickbird import quickbird_pair
-from hypercover.scene.writing import write_scene
+from hypercover.scene.simulation.city import quickbird_pair
+from hypercover.scene.io.writing import write_scene
 side, folder = int(sys.argv[1]), Path(sys.argv[2])
 pair = quickbird_pair(side, side, seed=0)
 write_scene(pair.pan, folder / f"pan-{side}.tif")

@@ -31,19 +31,17 @@ from unittest.mock import patch
 import numpy as np
 import yaml
 
-from hypercover.experiment.plan import make_plan
-from hypercover.experiment.prepared import Prepared, find_prepared, prepare
-from hypercover.experiment.reading import load_experiment
+from hypercover.experiment.config.experiment_file import load_experiment
+from hypercover.experiment.preparation import Prepared, find_prepared, prepare
+from hypercover.experiment.tasks.experiment_plan import make_plan
 from hypercover.files import write_json
-from hypercover.jobs.dask import DaskExecutor
-from hypercover.jobs.executor import Executor
-from hypercover.jobs.inprocess import InProcessExecutor
+from hypercover.jobs.dask_executor import DaskExecutor
+from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
-from hypercover.jobs.plan import Plan, Task
+from hypercover.jobs.plan import Plan, Registry, Task, TaskKind
 from hypercover.jobs.record import Record, TaskFiles
-from hypercover.jobs.registry import Registry, TaskKind
-from hypercover.jobs.run import run_plan
-from hypercover.jobs.standing import standing_of
+from hypercover.jobs.runner import run_plan
+from hypercover.jobs.task_status import standing_of
 
 EXECUTORS: Mapping[str, Callable[[], Executor]] = {
     "here": InProcessExecutor,

@@ -14,7 +14,7 @@ from typing import Any
 
 from data import DATA, check_data
 
-from hypercover.experiment.reading import parse
+from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.run import run_experiment
 
 SCENE = {

@@ -27,7 +27,7 @@ def band(rows: int, cols: int) -> np.ndarray:
 
 def ours(grey: np.ndarray) -> int:
     """Build the tree; return how many shapes it has."""
-    from hypercover.features.shapes import ShapeTree
+    from hypercover.features.tree_of_shapes import ShapeTree
 
     shapes = ShapeTree.of(grey)
     return len(shapes.sums(shapes.counts))

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from hypercover.classifiers.svm import SVMClassifier
+from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 
 COSTS = (100.0, 1.0, 10000.0)
 

@@ -32,14 +32,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.classifiers.networks.catalog import build
-from hypercover.classifiers.precision import computing
+from hypercover.classifiers.cnn.acceleration import computing
+from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
+from hypercover.classifiers.networks.network_catalog import build
 from hypercover.errors import ModelError
-from hypercover.samples.masks import MaskSplit
-from hypercover.samples.samples import Samples
-from hypercover.samples.windows import Windows
-from hypercover.scene.reading import open_scene
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.samples import Samples
+from hypercover.splits.masks import MaskSplit
+from hypercover.windows.windows import Windows
 
 BANDS, CLASSES, WINDOW, BATCH = 200, 16, 9, 50
 WINDOWS = 500

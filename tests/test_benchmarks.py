@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hypercover.classifiers.networks.catalog import build
+from hypercover.classifiers.networks.network_catalog import build
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PROGRAM = BENCHMARKS / "gpu.py"
@@ -174,7 +174,7 @@ def test_it_runs_on_a_processor(tmp_path):
 
 @pytest.mark.slow
 def test_it_computes_in_mixed_precision_where_that_can_be_had():
-    from hypercover.classifiers.precision import computing
+    from hypercover.classifiers.cnn.acceleration import computing
 
     try:
         with computing("mixed", torch.device("cpu")):

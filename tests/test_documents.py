@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from hypercover.cli.main import app
-from hypercover.experiment import schema
+from hypercover.experiment.config import schema
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hypercover import stopping
-from hypercover.classifiers.cnn import CNNClassifier
+from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.stopping import Stopped, ask_to_stop, stop_asked
 
 

@@ -7,10 +7,18 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hypercover.classifiers.bundle import check_scene_fits, load_bundle, save_bundle
-from hypercover.classifiers.named import named_classifier
-from hypercover.classifiers.svm import SVMClassifier
+from hypercover.classifiers.bundle import (
+    check_scene_fits,
+    codes_from_json,
+    codes_to_json,
+    load_bundle,
+    save_bundle,
+)
+from hypercover.classifiers.sklearn_wrapper import named_classifier
+from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, OutputError
 from hypercover.files import read_sealed
 
@@ -79,7 +87,7 @@ def test_a_model_comes_back_as_it_was(tmp_path, make, codes):
 
 
 def test_a_network_comes_back_as_it_was(tmp_path):
-    from hypercover.classifiers.cnn import CNNClassifier
+    from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 
     rng = np.random.default_rng(0)
     windows = rng.normal(size=(30, 4, 9, 9)).astype(np.float32)
@@ -92,7 +100,7 @@ def test_a_network_comes_back_as_it_was(tmp_path):
 
 
 def test_a_network_computes_where_it_is_asked_to(tmp_path, monkeypatch):
-    from hypercover.classifiers.cnn import CNNClassifier
+    from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 
     windows, codes = np.random.default_rng(0).normal(size=(8, 3, 3, 3)), np.arange(8) % 2
     save_bundle(tmp_path, CNNClassifier(epochs=1, device="cpu").fit(windows, codes), CARD)
@@ -246,3 +254,57 @@ def test_missing_cut_and_changed_files_are_refused(saved):
     (saved / "model.json").unlink()
     with pytest.raises(ModelError, match=r"no readable model .* give the folder"):
         load_bundle(saved)
+
+
+@given(st.sets(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=20))
+def test_whole_numbers_come_back_exactly(codes):
+    classes = np.array(sorted(codes), dtype=np.int64)
+    back = codes_from_json(json.loads(json.dumps(codes_to_json(classes))))
+    np.testing.assert_array_equal(back, classes)
+    assert back.dtype == classes.dtype
+
+
+@pytest.mark.parametrize("kind", ["u1", "<U5", "O", "f8", "i2"])
+def test_the_type_comes_back(kind):
+    classes = np.array(["corn", "oats"] if kind in ("<U5", "O") else [1, 2], dtype=kind)
+    back = codes_from_json(json.loads(json.dumps(codes_to_json(classes))))
+    assert back.tolist() == classes.tolist()
+    assert back.dtype.kind == classes.dtype.kind
+
+
+@pytest.mark.parametrize(
+    "classes", [np.array([b"a", b"b"]), np.array([1, "a"], dtype=object)]
+)
+def test_other_codes_are_not_saved(classes):
+    with pytest.raises(ModelError, match="Only whole numbers and names"):
+        codes_to_json(classes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        {},
+        {"type": "u1"},
+        {"type": "u1", "values": 3},
+        {"type": "u1", "values": [1]},
+        {"type": "u1", "values": [2, 1]},
+        {"type": "u1", "values": [1, 256]},
+        {"type": "u1", "values": [1, True]},
+        {"type": "u1", "values": ["1", "2"]},
+        {"type": "(1000000,)u1", "values": [1, 2]},
+        {"type": "i4,i4", "values": [1, 2]},
+        {"type": {"names": ["a"]}, "values": [1, 2]},
+        {"type": "V8", "values": [1, 2]},
+        {"type": "i8", "values": [1, 2**63]},
+        {"type": "u1", "values": list(range(256)) * 300},
+    ],
+)
+def test_what_no_one_saved_is_refused(value):
+    with pytest.raises(ModelError, match="class codes"):
+        codes_from_json(value)
+
+
+def test_a_huge_text_width_takes_no_memory():
+    back = codes_from_json({"type": "U500000000", "values": ["a", "b"]})
+    assert back.dtype == np.dtype("U1")

@@ -20,18 +20,18 @@ import xarray as xr
 from safetensors import numpy as safetensors
 
 from hypercover.classifiers.bundle import save_bundle
-from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.classifiers.named import NamedClassifier
-from hypercover.classifiers.svm import SVMClassifier
+from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
+from hypercover.classifiers.sklearn_wrapper import NamedClassifier
+from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import HypercoverError
-from hypercover.experiment.mapping import card_of_scene
-from hypercover.experiment.prediction import predict_image
 from hypercover.features.chain import Chain
 from hypercover.files import read_sealed
-from hypercover.samples.samples import Samples
-from hypercover.samples.windows import Windows
+from hypercover.prediction.bundle_prediction import predict_image
+from hypercover.prediction.model_input import card_of_scene
 from hypercover.scene.legend import Legend
+from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
+from hypercover.windows.windows import Windows
 
 ALL = os.environ.get("HYPERCOVER_MUTANTS") == "all"
 SOME = 30

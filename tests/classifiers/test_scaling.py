@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
+from hypercover.classifiers.cnn.window_loader import local_noise
 from hypercover.classifiers.scaling import Scaling
-from hypercover.classifiers.stack import local_noise
 from hypercover.errors import ModelError
 
 

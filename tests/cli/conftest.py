@@ -14,9 +14,9 @@ import yaml
 from rasterio.crs import CRS
 
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
-from hypercover.scene.writing import write_labels, write_scene
 
 ROWS, COLS, BANDS = 40, 48, 6
 PLACE = (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_500_000.0)
@@ -125,7 +125,7 @@ def snapshot() -> Callable[[Path], dict[str, bytes]]:
 def trained(tmp_path_factory):
     """A small SVM bundle, made once."""
     from hypercover.classifiers.bundle import save_bundle
-    from hypercover.classifiers.svm import SVMClassifier
+    from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 
     chance = np.random.default_rng(0)
     spectra, codes = chance.normal(size=(30, 6)), np.repeat([1, 2, 3], 10)

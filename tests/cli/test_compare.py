@@ -10,9 +10,9 @@ pytestmark = pytest.mark.usefixtures("sketched")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A small run of two quick models under two seeds."""
+    from hypercover.experiment.config.schema import Experiment
     from hypercover.experiment.run import run_experiment
-    from hypercover.experiment.schema import Experiment
-    from hypercover.scene.simulate import simulate
+    from hypercover.scene.simulation.simulate import simulate
 
     folder = tmp_path_factory.mktemp("compared")
     image, labels = simulate(

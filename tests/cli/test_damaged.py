@@ -15,7 +15,7 @@ import yaml
 
 from hypercover.files import read_sealed
 from hypercover.scene.grid import Grid
-from hypercover.scene.writing import write_labels
+from hypercover.scene.io.writing import write_labels
 
 pytestmark = pytest.mark.usefixtures("sketched")
 
@@ -392,7 +392,7 @@ def test_two_runs_in_one_folder(fields, call, tmp_path):
 
 
 def test_an_unexpected_error_names_its_task_and_log(fields, call, tmp_path, monkeypatch):
-    from hypercover.classifiers.svm import SVMClassifier
+    from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 
     def broken(*_):
         raise ZeroDivisionError("a mishap")

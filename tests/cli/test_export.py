@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 
 from hypercover.classifiers.bundle import load_bundle, save_bundle
-from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.maps.predict import predict_scene
-from hypercover.samples.windows import Windows
-from hypercover.scene.reading import open_scene
+from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
+from hypercover.prediction.predict import predict_scene
+from hypercover.scene.io.reading import open_scene
+from hypercover.windows.windows import Windows
 
 PAGE = Path(__file__).parents[2] / "docs/onnx.md"
 

@@ -10,8 +10,8 @@ import pytest
 import rasterio
 
 from hypercover.features.chain import Chain
-from hypercover.scene.reading import open_scene
-from hypercover.scene.writing import write_scene
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.io.writing import write_scene
 
 pytestmark = pytest.mark.usefixtures("sketched")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercover.experiment.task_kinds import REGISTRY
+from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.worker import main as worker
 
 
@@ -32,12 +32,12 @@ def hostile(mark: Path) -> dict[str, dict]:
     old = {"kind": None}
     return {
         "a function that runs a program": task(
-            **old, function="hypercover.jobs.batch:asked", arguments=asked(mark)
+            **old, function="hypercover.jobs.batch_system:asked", arguments=asked(mark)
         ),
         "a function that writes a file": task(
             **old, function="hypercover.files:write_text", arguments={"text": "x"}
         ),
-        "a function for a kind": task(kind="hypercover.jobs.batch:asked", arguments=asked(mark)),
+        "a function for a kind": task(kind="hypercover.jobs.batch_system:asked", arguments=asked(mark)),
         "its bare name": task(kind="asked", arguments=asked(mark)),
         "a dunder": task(kind="__class__"),
         "more arguments": task(
@@ -185,15 +185,15 @@ def test_an_image_that_was_touched_is_the_same(call, run, fields):
 
 
 def test_the_plan_is_made_once_for_all_tasks_of_a_process(call, run, monkeypatch):
-    from hypercover.experiment import prepared
+    from hypercover.experiment import preparation
 
-    made, make_plan = [], prepared.make_plan
+    made, make_plan = [], preparation.make_plan
 
     def counting(experiment):
         made.append(experiment)
         return make_plan(experiment)
 
-    monkeypatch.setattr(prepared, "make_plan", counting)
+    monkeypatch.setattr(preparation, "make_plan", counting)
     assert call("work", run, "--tasks", "scene,split-main-0,view").code == 0
     assert len(made) == 1
 

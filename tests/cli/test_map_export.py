@@ -8,12 +8,12 @@ import pytest
 import rasterio
 import shapely
 
-from hypercover.maps.clean import Cleaning
-from hypercover.maps.export import write_class_map
+from hypercover.gis.class_map_files import write_class_map
+from hypercover.gis.cleaning import Cleaning
 from hypercover.scene.grid import Grid
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import Legend
-from hypercover.scene.reading import open_scene
-from hypercover.scene.writing import write_labels, write_scene
 
 PLACE = (10.0, 0.0, 400_000.0, 0.0, -10.0, 5_500_000.0)
 LEGEND = Legend.of({1: "Corn", 2: "Meadow", 3: "Woods"})

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import yaml
 
-from hypercover.experiment.prediction import carried_nodata
-from hypercover.experiment.reading import load_experiment
-from hypercover.scene.reading import open_scene
-from hypercover.scene.writing import write_scene
+from hypercover.experiment.config.experiment_file import load_experiment
+from hypercover.prediction.bundle_prediction import carried_nodata
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.io.writing import write_scene
 
 LOOKS = "hold -9999 in all bands that were looked at, which looks like no data"
 

@@ -15,8 +15,8 @@ from listener import listening
 import hypercover
 from hypercover.errors import HypercoverError, OutputError
 from hypercover.files import atomic, is_address, make_folder
-from hypercover.scene.formats import gdal
-from hypercover.scene.reading import open_scene
+from hypercover.scene.io import gdal
+from hypercover.scene.io.reading import open_scene
 
 ROOT = Path(hypercover.__file__).parent
 PAM = """<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{}</MDI>

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from hypercover.scene.reading import open_scene
-from hypercover.scene.simulation.quickbird import quickbird_pair
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.io.writing import write_scene
+from hypercover.scene.simulation.city import quickbird_pair
 from hypercover.scene.tile_store import TileStore
-from hypercover.scene.writing import write_scene
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_where_anything_changed_it_begins_anew(
     if changed == "option":
         words += ["--injection", "proportional"]
     elif changed == "version":
-        monkeypatch.setattr("hypercover.scene.keeping.version", lambda _: "0.0.0")
+        monkeypatch.setattr("hypercover.scene.tile_store.version", lambda _: "0.0.0")
     else:
         file = pan if changed == "grey image" else bands
         scene = open_scene(file, labels=False).load()

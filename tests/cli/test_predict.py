@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercover.classifiers.bundle import save_bundle
-from hypercover.classifiers.cnn import CNNClassifier
-from hypercover.classifiers.svm import SVMClassifier
-from hypercover.classifiers.working_set import working_set
+from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
+from hypercover.classifiers.cnn.inference import working_set
+from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, OutputError
 from hypercover.files import check_writable, read_sealed
-from hypercover.maps.clean import Cleaning
+from hypercover.gis.cleaning import Cleaning
 from hypercover.memory import bytes_of
-from hypercover.samples.windows import Windows
-from hypercover.scene.reading import open_scene
-from hypercover.scene.simulate import simulate
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.simulation.simulate import simulate
+from hypercover.windows.windows import Windows
 
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "GiB": 2**30}
 
@@ -163,7 +163,7 @@ def test_a_map_with_nowhere_to_go_is_refused_before_the_first_tile(
     for name in ("folder.tif", "styled.qml", "named.tif.aux.xml"):
         (tmp_path / name).mkdir()
     before = set(tmp_path.rglob("*"))
-    monkeypatch.setattr("hypercover.maps.predictor.Predictor.predicted", None)
+    monkeypatch.setattr("hypercover.prediction.predictor.Predictor.predicted", None)
     told = call("predict", trained, fields.image, *options, out)
     assert (told.code, said in told.sentence) == (2, True)
     assert set(tmp_path.rglob("*")) == before

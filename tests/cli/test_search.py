@@ -13,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from hypercover.maps.search_words import cell_words, edge_words
+from hypercover.figures.formatting import cell_words, edge_words
 
 GRID = {"C": [1, 10], "gamma_scale": [0.5, 2], "folds": 3, "size": 8, "guard": 2}
 
@@ -97,10 +97,10 @@ def test_progress_says_what_came_and_what_is_left(call, grid, tmp_path):
 
 
 def test_a_terminal_sees_the_table_fill(grid, tmp_path):
-    from hypercover.cli.searching import _Watcher
-    from hypercover.experiment.reading import load_experiment
-    from hypercover.experiment.search import run_search
-    from hypercover.experiment.search_folder import SearchFolder
+    from hypercover.cli.search import _Watcher
+    from hypercover.experiment.config.experiment_file import load_experiment
+    from hypercover.experiment.results.run_folder import SearchFolder
+    from hypercover.experiment.search.search import run_search
 
     experiment, screens = load_experiment(grid()), []
     console = Console(width=120, record=True)

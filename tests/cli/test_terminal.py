@@ -72,7 +72,7 @@ def test_a_message_of_any_length_is_cut(call, monkeypatch, tmp_path):
     def refuse(*_, **__):
         raise LabelError("The attribute " + "9" * 690_000 + " is none.")
 
-    monkeypatch.setattr("hypercover.scene.reading.open_scene", refuse)
+    monkeypatch.setattr("hypercover.scene.io.reading.open_scene", refuse)
     refused = call("info", tmp_path / "a.tif")
     assert len(refused.sentence) < 5000
 

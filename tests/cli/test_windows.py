@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import yaml
 
-from hypercover.samples.split import Split
-from hypercover.samples.window_file import WindowFile
-from hypercover.samples.windows import Windows
-from hypercover.scene.reading import open_scene
+from hypercover.scene.io.reading import open_scene
+from hypercover.splits.split import Split
+from hypercover.windows.window_file import WindowFile
+from hypercover.windows.windows import Windows
 
 pytestmark = pytest.mark.usefixtures("sketched")
 
@@ -156,8 +156,8 @@ def interrupted(monkeypatch):
         monkeypatch.setattr(Windows, "cut", cut)
         return lambda: monkeypatch.setattr(Windows, "cut", whole)
 
-    monkeypatch.setattr("hypercover.experiment.windows._PIECE", 20_000)
-    monkeypatch.setattr("hypercover.samples.window_writer._CHECKPOINT", 30_000)
+    monkeypatch.setattr("hypercover.experiment.window_export._PIECE", 20_000)
+    monkeypatch.setattr("hypercover.windows.window_writer._CHECKPOINT", 30_000)
     return press
 
 
@@ -239,7 +239,7 @@ def test_a_full_disk_is_refused_before_anything_is_written(fields, call, small_d
 
 def test_a_folder_that_is_there_stays(fields, call, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "hypercover.samples.window_writer.shutil.disk_usage",
+        "hypercover.windows.window_writer.shutil.disk_usage",
         lambda folder: SimpleNamespace(free=10),
     )
     (tmp_path / "there").mkdir()
@@ -268,7 +268,7 @@ def test_a_disk_that_fills_up_meanwhile_is_said(
 ):
     disk = small_disk(f"size={size}k")
     monkeypatch.setattr(
-        "hypercover.samples.window_writer.WindowWriter.check_space", lambda *_: None
+        "hypercover.windows.window_writer.WindowWriter.check_space", lambda *_: None
     )
     answer = call("windows", fields.image, "-l", fields.labels, "-o", disk / "W.h5")
     assert answer.code == 2

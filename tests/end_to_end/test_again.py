@@ -52,8 +52,8 @@ def test_a_kept_model_makes_the_same_map(desk, scene, finished, call, tmp_path, 
 
 def test_a_scene_of_other_bands_or_wavelengths_is_refused(scene, finished, call, tmp_path):
     from hypercover.scene.bands import select_bands
-    from hypercover.scene.reading import open_scene
-    from hypercover.scene.writing import write_scene
+    from hypercover.scene.io.reading import open_scene
+    from hypercover.scene.io.writing import write_scene
 
     whole = open_scene(scene.image)
     fewer = write_scene(select_bands(whole, drop="5-7"), tmp_path / "fewer.tif")
@@ -78,7 +78,7 @@ def test_the_same_call_gives_the_same_figures(desk, scene, finished, tmp_path):
 def test_a_changed_run_cut_short_does_not_pass_for_the_one_before(
     desk, scene, call, tmp_path
 ):
-    from hypercover.experiment.reading import load_experiment
+    from hypercover.experiment.config.experiment_file import load_experiment
     from hypercover.experiment.run import run_experiment
 
     models = {"svm": {"kind": "svm"}}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hypercover.jobs.record import result_of
-from hypercover.maps.plates import read_plate
+from hypercover.report.embedded_images import read_plate
 
 SPLITS = {
     "seeds": {"kind": "blocks", "size": 8, "train": 0.3, "guard": 4},

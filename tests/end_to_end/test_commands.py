@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from hypercover.scene.catalog import known_scene
+from hypercover.scene.datasets.catalog import known_scene
 
 
 def test_report_writes_the_page_anew(finished, call, tmp_path):

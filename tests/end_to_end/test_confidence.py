@@ -8,10 +8,9 @@ import pytest
 import rasterio
 
 from hypercover.classifiers.bundle import load_bundle
-from hypercover.evaluation.calibration import calibration_error
-from hypercover.evaluation.temperature import tempered
-from hypercover.maps.predict import predict_scene
-from hypercover.scene.reading import open_scene
+from hypercover.evaluation.calibration import calibration_error, tempered
+from hypercover.prediction.predict import predict_scene
+from hypercover.scene.io.reading import open_scene
 
 pytestmark = pytest.mark.usefixtures("sketched")
 

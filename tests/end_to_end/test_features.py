@@ -10,7 +10,7 @@ import pytest
 import rasterio
 
 from hypercover.features.chain import Chain
-from hypercover.scene.reading import open_scene
+from hypercover.scene.io.reading import open_scene
 
 pytestmark = pytest.mark.usefixtures("sketched")
 

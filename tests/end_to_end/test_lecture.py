@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import rasterio
 
-from hypercover.experiment.named import NAMED
+from hypercover.experiment.config.presets import NAMED
 from hypercover.jobs.record import result_of
-from hypercover.scene.simulate import Settings
+from hypercover.scene.simulation.simulate import Settings
 
 pytestmark = pytest.mark.usefixtures("sketched")
 

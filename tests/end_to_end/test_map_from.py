@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from hypercover.classifiers.bundle import load_bundle
-from hypercover.classifiers.svm import SVMClassifier
+from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.evaluation.predictions import Predictions
-from hypercover.experiment.calibrate import out_of_fold, temperature_of
-from hypercover.experiment.reading import load_experiment
+from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.run import run_experiment
+from hypercover.experiment.tasks.trial import out_of_fold, temperature_of
+from hypercover.gis.agreement import RIGHT, TRAINING, WRONG
 from hypercover.jobs.record import result_of
-from hypercover.maps.check import RIGHT, TRAINING, WRONG
-from hypercover.samples.samples import Samples
-from hypercover.samples.spectra import spectra_of
-from hypercover.scene.reading import open_scene
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.samples import Samples, spectra_of
 
 SVM = {"kind": "svm", "C": 100.0}
 FOREST = {

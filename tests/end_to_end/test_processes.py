@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 NETWORK = {"kind": "cnn", "window": 5, "epochs": 20, "batch_size": 32}
 RANDOM = {"kind": "random", "train": 0.3, "validation": 0.2}
-AT_EVERY_LOOK = "import hypercover.classifiers.checkpoint as c; c.INTERVAL = 0.0\n"
+AT_EVERY_LOOK = "import hypercover.classifiers.cnn.checkpoint as c; c.INTERVAL = 0.0\n"
 
 
 def processes(*words: object) -> list[int]:
@@ -33,7 +33,7 @@ def processes(*words: object) -> list[int]:
 
 def ranks(folder: Path) -> list[int]:
     """Return the processes that train in a run folder, without those that start them."""
-    named = processes(folder, "hypercover.experiment.ranks")
+    named = processes(folder, "hypercover.experiment.tasks.rank")
     return [pid for pid in named if pid not in processes(folder, "torch.distributed.run")]
 
 

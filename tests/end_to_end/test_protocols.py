@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
 from hypercover.evaluation.predictions import Predictions
-from hypercover.samples.kfold import KFoldSplit
-from hypercover.samples.split import Split
+from hypercover.splits.kfold import KFoldSplit
+from hypercover.splits.split import Split
 
 pytestmark = pytest.mark.usefixtures("sketched")
 

@@ -22,7 +22,7 @@ FOREST = {
 MODELS = {"svm": {"kind": "svm"}, "forest": FOREST}
 RANDOM = {"kind": "random", "train": 0.3, "validation": 0.2}
 NETWORK = {"kind": "cnn", "window": 5, "epochs": 20, "batch_size": 32}
-AT_EVERY_LOOK = "import hypercover.classifiers.checkpoint as c; c.INTERVAL = 0.0\n"
+AT_EVERY_LOOK = "import hypercover.classifiers.cnn.checkpoint as c; c.INTERVAL = 0.0\n"
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_a_rank_that_is_killed_on_one_of_two_nodes(desk, cluster, scene, tmp_pat
         240,
     )
     launchers = processes("torch.distributed.run", folder)
-    ranks = [pid for pid in processes("hypercover.experiment.ranks", folder)
+    ranks = [pid for pid in processes("hypercover.experiment.tasks.rank", folder)
              if pid not in launchers and b"srun" not in comm(pid)]  # fmt: skip
     assert len(ranks) == 2
     os.kill(ranks[-1], signal.SIGKILL)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from hypercover.errors import CallError, SplitError
-from hypercover.evaluation.confusion_table import confusion_csv
+from hypercover.evaluation.confusion import confusion_csv
 from hypercover.evaluation.evaluate import Evaluation, evaluate
-from hypercover.samples.leakage import audit
-from hypercover.samples.random import RandomSplit
-from hypercover.samples.split import Split
 from hypercover.scene.legend import Legend
+from hypercover.splits.audit import audit
+from hypercover.splits.random_split import RandomSplit
+from hypercover.splits.split import Split
 
 LEGEND = Legend.of({3: "Corn", 11: 'Soy "NS", drilled', 41: "Woods", 99: "Lake"})
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hypercover.errors import CallError
 from hypercover.evaluation.predictions import Predictions
-from hypercover.samples.samples import Samples
+from hypercover.scene.samples import Samples
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from hypercover.experiment import estimate
+from hypercover.experiment.config.experiment_file import parse
+from hypercover.experiment.config.schema import CNNSpec
 from hypercover.experiment.estimate import _Rules, _Sizes
-from hypercover.experiment.plan import make_plan
-from hypercover.experiment.reading import parse
-from hypercover.experiment.schema import CNNSpec
+from hypercover.experiment.tasks.experiment_plan import make_plan
 
 GIB = 2**30
 CITY = _Sizes(pixels=1200 * 1200, bands=5, labelled=775_401, classes=9)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hypercover.experiment.leakage import feature_leakage, mean_feature_leakage
-from hypercover.experiment.summary import summarise
+from hypercover.experiment.results.summary import summarise
+from hypercover.experiment.tasks.trial import feature_leakage, mean_feature_leakage
 from hypercover.features.chain import Chain
-from hypercover.maps.record import Leakage
-from hypercover.maps.words import leak_words
-from hypercover.samples.split import Split
+from hypercover.report.run_metrics import Leakage
+from hypercover.report.wording import leak_words
 from hypercover.scene.scene import Scene
+from hypercover.splits.split import Split
 
 
 @pytest.fixture

@@ -5,13 +5,12 @@ import pytest
 import rasterio
 import xarray as xr
 
-from hypercover.experiment.reading import load_experiment
-from hypercover.experiment.schema import SceneSpec
-from hypercover.experiment.stages import scene_for, split_for
-from hypercover.scene.catalog import known_map
-from hypercover.scene.classes import drop_classes
-from hypercover.scene.labels import legend_of
-from hypercover.scene.reading import label_map_of
+from hypercover.experiment.config.experiment_file import load_experiment
+from hypercover.experiment.config.factory import scene_for, split_for
+from hypercover.experiment.config.schema import SceneSpec
+from hypercover.scene.datasets.catalog import known_map
+from hypercover.scene.io.reading import label_map_of
+from hypercover.scene.labels import drop_classes, legend_of
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.settings import PRESETS
 
@@ -98,8 +97,8 @@ def test_all_58_classes_can_be_kept(labelled, experiment):
 
 def test_a_simulated_flight_line_has_the_published_classes():
     """And is never taken for the published one, of which it lacks a pixel."""
-    from hypercover.scene.simulate import _land
     from hypercover.scene.simulation.parcels import HALO
+    from hypercover.scene.simulation.simulate import _land
 
     found = _land(PRESETS["indian-pines-full"])
     labels = found.labels()[HALO:-HALO, HALO:-HALO]

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from hypercover.classifiers.svm import SVMClassifier
-from hypercover.experiment import stages
-from hypercover.experiment.schema import SceneSpec
-from hypercover.experiment.stages import scene_for
-from hypercover.experiment.trial import run_trial
-from hypercover.samples.random import RandomSplit
-from hypercover.samples.windows import Windows
-from hypercover.scene.simulate import simulate
+from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+from hypercover.experiment.config import factory
+from hypercover.experiment.config.factory import scene_for
+from hypercover.experiment.config.schema import SceneSpec
+from hypercover.experiment.tasks.trial import run_trial
+from hypercover.scene.simulation.simulate import simulate
+from hypercover.splits.random_split import RandomSplit
+from hypercover.windows.windows import Windows
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def scenes(tmp_path, monkeypatch):
     image, labels = simulate(tmp_path / "s.tif", rows=70, cols=50, bands=8, classes=3)
     spec = SceneSpec(path=image, labels=labels, drop_bands="2")
     held = scene_for(spec)
-    stages.forget_scene()
-    monkeypatch.setattr(stages, "HELD", held.cube.nbytes - 1)
+    factory.forget_scene()
+    monkeypatch.setattr(factory, "HELD", held.cube.nbytes - 1)
     left = scene_for(spec)
-    stages.forget_scene()
+    factory.forget_scene()
     return held, left
 
 

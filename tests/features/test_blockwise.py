@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from hypercover.errors import CallError
-from hypercover.features.blockwise import blockwise, fit_blockwise, outer_levels
+from hypercover.features.blockwise import (
+    blockwise,
+    edge_levels,
+    fit_blockwise,
+    outer_levels,
+)
 from hypercover.features.chain import Chain
-from hypercover.features.edges import edge_levels
-from hypercover.features.shapes import surroundings
+from hypercover.features.tree_of_shapes import surroundings
 from hypercover.scene.scene import Scene
 
 

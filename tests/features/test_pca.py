@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA as SklearnPCA
 
 from hypercover.errors import CallError, ModelError, SceneError
-from hypercover.features import spectral
+from hypercover.features import spectral_features
 from hypercover.features.pca import PCA
 
 
@@ -40,7 +40,7 @@ def test_a_scene_stays_a_scene_with_other_bands(textured):
 def test_neither_strips_nor_blocks_change_the_answer(textured, monkeypatch):
     whole = PCA(3).fit(textured).transform(textured)
     monkeypatch.setattr("hypercover.scene.scene._STRIP", 3 * 17 * 12)
-    monkeypatch.setattr(spectral, "_BLOCK", 7)
+    monkeypatch.setattr(spectral_features, "_BLOCK", 7)
     said = []
     again = textured.replace()
     pieces = PCA(3).fit(again).transform(again, progress=lambda *done: said.append(done))

@@ -9,12 +9,16 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 
 from hypercover.errors import CallError, ModelError, SceneError
-from hypercover.features import bandwise
-from hypercover.features.attributes import ATTRIBUTES, RULES, regularised
-from hypercover.features.chain import Chain
-from hypercover.features.named import ROME_AREAS
+from hypercover.features import feature
+from hypercover.features.chain import ROME_AREAS, Chain
 from hypercover.features.profiles import Profiles
-from hypercover.features.shapes import ShapeTree, surroundings
+from hypercover.features.tree_of_shapes import (
+    ATTRIBUTES,
+    RULES,
+    ShapeTree,
+    regularised,
+    surroundings,
+)
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.scene import Scene
 
@@ -349,19 +353,19 @@ def test_progress_rises_to_the_whole():
 def test_memory_bounds_how_many_bands_are_worked_on_at_once(monkeypatch):
     scene = scene_of(np.ones((8, 98, 98)))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(bandwise, "available_bytes", lambda: 4_000_000)
-    assert bandwise.bands_at_once(scene, 100, 8) == 3
-    assert bandwise.bands_at_once(scene, 10, 8) == 8
-    assert bandwise.bands_at_once(scene, 10, 99) == 8
-    monkeypatch.setattr(bandwise, "available_bytes", lambda: 1_000_000)
+    monkeypatch.setattr(feature, "available_bytes", lambda: 4_000_000)
+    assert feature.bands_at_once(scene, 100, 8) == 3
+    assert feature.bands_at_once(scene, 10, 8) == 8
+    assert feature.bands_at_once(scene, 10, 99) == 8
+    monkeypatch.setattr(feature, "available_bytes", lambda: 1_000_000)
     with pytest.raises(SceneError, match="GiB of memory"):
-        bandwise.bands_at_once(scene, 100)
+        feature.bands_at_once(scene, 100)
 
 
 def test_pinned_threads_are_heeded(monkeypatch):
     scene = scene_of(np.ones((8, 9, 9)))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert bandwise.bands_at_once(scene, 10) == 1
+    assert feature.bands_at_once(scene, 10) == 1
 
 
 def test_a_failure_in_one_band_is_the_failure():
@@ -375,7 +379,7 @@ def test_a_failure_in_one_band_is_the_failure():
             raise SceneError("The second band is broken.")
 
     with pytest.raises(SceneError, match="second band"):
-        bandwise.each_band(scene, work, 2)
+        feature.each_band(scene, work, 2)
     assert 1 in started
 
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import label
 
-from hypercover.features.attributes import ATTRIBUTES, RULES, regularised
-from hypercover.features.shapes import ShapeTree
+from hypercover.features.tree_of_shapes import ATTRIBUTES, RULES, ShapeTree, regularised
 
 
 @dataclass(eq=False)
@@ -92,10 +91,14 @@ def attribute_of(name, mask, ringed, counted):
 def reference(band, valid, surround, name, threshold, rule):
     """Filter a band by looking at every shape and every pixel in turn."""
     ringed = np.pad(np.where(valid, band, surround), 1, constant_values=surround)
-    shapes = shapes_of(ringed)
-    values = [attribute_of(name, shape.mask, ringed, np.pad(valid, 1)) for shape in shapes]
-    inside = [[bool((a.mask <= b.mask).all()) for b in shapes] for a in shapes]
-    every = range(len(shapes))
+    tree_of_shapes = shapes_of(ringed)
+    values = [
+        attribute_of(name, shape.mask, ringed, np.pad(valid, 1)) for shape in tree_of_shapes
+    ]
+    inside = [
+        [bool((a.mask <= b.mask).all()) for b in tree_of_shapes] for a in tree_of_shapes
+    ]
+    every = range(len(tree_of_shapes))
     kept = [value >= threshold for value in values]
     if rule == "min":
         kept = [all(kept[b] for b in every if inside[a][b]) for a in every]
@@ -103,8 +106,8 @@ def reference(band, valid, surround, name, threshold, rule):
         kept = [any(kept[b] for b in every if inside[b][a]) for a in every]
     out = np.full(ringed.shape, surround)
     for place in np.ndindex(ringed.shape):
-        around = [one for one in every if shapes[one].mask[place]]
-        levels = [surround, *(shapes[one].level for one in around)]
+        around = [one for one in every if tree_of_shapes[one].mask[place]]
+        levels = [surround, *(tree_of_shapes[one].level for one in around)]
         if rule == "subtractive":
             steps = np.diff(levels)
             out[place] = levels[-1] - sum(
@@ -112,15 +115,16 @@ def reference(band, valid, surround, name, threshold, rule):
             )
         else:
             out[place] = next(
-                (shapes[one].level for one in reversed(around) if kept[one]), surround
+                (tree_of_shapes[one].level for one in reversed(around) if kept[one]),
+                surround,
             )
     return out[1:-1, 1:-1]
 
 
 def filtered(band, valid, surround, name, threshold, rule):
-    shapes = ShapeTree.of(band, valid, surround)
-    values = regularised(shapes, ATTRIBUTES[name].measure(shapes), rule)
-    return shapes.filtered(values < threshold, subtractive=rule == "subtractive")
+    tree_of_shapes = ShapeTree.of(band, valid, surround)
+    values = regularised(tree_of_shapes, ATTRIBUTES[name].measure(tree_of_shapes), rule)
+    return tree_of_shapes.filtered(values < threshold, subtractive=rule == "subtractive")
 
 
 SIZES = st.tuples(st.integers(1, 7), st.integers(1, 7))
@@ -163,9 +167,9 @@ def test_pixels_without_data_count_in_no_attribute(band, data):
 @given(band=BANDS)
 @settings(max_examples=60)
 def test_shapes_of_the_definition_are_nested_or_apart(band):
-    shapes = shapes_of(np.pad(band, 1, constant_values=2.5))
-    for one in shapes:
-        for other in shapes:
+    tree_of_shapes = shapes_of(np.pad(band, 1, constant_values=2.5))
+    for one in tree_of_shapes:
+        for other in tree_of_shapes:
             both = (one.mask & other.mask).sum()
             assert both in (0, one.mask.sum(), other.mask.sum())
 
@@ -185,8 +189,8 @@ def test_a_band_of_many_levels_has_the_tree_of_its_ranks(band):
 
 
 def _without_ranks(band):
-    from hypercover.features import shapes
+    from hypercover.features import tree_of_shapes
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shapes, "_RANKS", 0)
+        patch.setattr(tree_of_shapes, "_RANKS", 0)
         return ShapeTree.of(band, surround=2.5)

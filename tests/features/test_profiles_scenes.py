@@ -6,7 +6,7 @@ import xarray as xr
 
 from hypercover.features.chain import Chain
 from hypercover.features.profiles import Profiles
-from hypercover.scene.reading import open_scene
+from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
 
 

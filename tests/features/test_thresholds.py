@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hypercover.features.attributes import ATTRIBUTES, RULES, regularised
-from hypercover.features.granulometry import bends, granulometric_curve
-from hypercover.features.shapes import ShapeTree
 from hypercover.features.thresholds import (
     AUTOMATIC,
     asked_thresholds,
     automatic_thresholds,
+    bends,
     formula_thresholds,
+    granulometric_curve,
     metres_per_pixel,
 )
+from hypercover.features.tree_of_shapes import ATTRIBUTES, RULES, ShapeTree, regularised
 from hypercover.scene.grid import Grid
 
 GRID = (30.0, 0.0, 5e5, 0.0, -30.0, 4e6)

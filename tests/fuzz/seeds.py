@@ -24,27 +24,32 @@ from affine import Affine
 from rasterio.warp import transform
 
 from hypercover.classifiers.bundle import load_bundle, save_bundle
-from hypercover.classifiers.libsvm_model import model_of, read_model, write_model
-from hypercover.classifiers.libsvm_range import read_range, write_range
-from hypercover.classifiers.svm import SVMClassifier
+from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+from hypercover.cli.info import scene_table
 from hypercover.cli.main import app
-from hypercover.cli.scene_table import scene_table
 from hypercover.cli.tables import show
-from hypercover.experiment.reading import dump, load_experiment
+from hypercover.experiment.config.experiment_file import dump, load_experiment
 from hypercover.files import read_sealed, write_json
-from hypercover.maps.export import write_class_map
-from hypercover.maps.record import read_record
-from hypercover.samples.libsvm import read_libsvm, survey_libsvm
-from hypercover.samples.random import RandomSplit
-from hypercover.samples.split import Split
-from hypercover.samples.window_file import WindowFile
-from hypercover.scene.classmap import open_class_map
-from hypercover.scene.classtable import read_legend
+from hypercover.gis.class_map_files import write_class_map
+from hypercover.libsvm.data import read_libsvm, survey_libsvm
+from hypercover.libsvm.models import (
+    model_of,
+    read_model,
+    read_range,
+    write_model,
+    write_range,
+)
+from hypercover.report.run_metrics import read_record
+from hypercover.scene.class_map import open_class_map
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io.class_tables import read_legend
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import Legend
-from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.writing import write_labels, write_scene
+from hypercover.splits.random_split import RandomSplit
+from hypercover.splits.split import Split
+from hypercover.windows.window_file import WindowFile
 
 __all__ = ["SEEDS", "Seed"]
 
@@ -401,7 +406,7 @@ def _metrics(folder: Path) -> list[Path]:
 
 
 def _read_metrics(folder: Path) -> None:
-    from hypercover.maps.report import write_report
+    from hypercover.report.report import write_report
 
     read_record(folder / "run")
     write_report(folder / "run")

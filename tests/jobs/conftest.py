@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercover.jobs.registry import Registry
+from hypercover.jobs.plan import Registry
 
 _TASKS = '''
 """Tasks that leave a mark each time they are done."""
@@ -16,7 +16,7 @@ import os, signal, time
 from pathlib import Path
 from hypercover.errors import ModelError, OutputError
 from hypercover.jobs.record import result_of
-from hypercover.jobs.registry import Arguments, Registry, TaskKind
+from hypercover.jobs.plan import Arguments, Registry, TaskKind
 
 def _mark(folder, what):
     with open(Path(folder) / "marks", "a") as marks:

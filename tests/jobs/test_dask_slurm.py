@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from hypercover.errors import RunError
-from hypercover.jobs.dask import DaskExecutor
+from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import TaskFiles
-from hypercover.jobs.run import run_plan
-from hypercover.jobs.wanted import Wanted
+from hypercover.jobs.resources import Wanted
+from hypercover.jobs.runner import run_plan
 
 pytestmark = pytest.mark.slow
 COUNT = 12

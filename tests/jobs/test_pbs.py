@@ -14,12 +14,12 @@ import subprocess
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.jobs.batch import Place
+from hypercover.jobs.batch_system import Place
 from hypercover.jobs.executor import State
+from hypercover.jobs.job_arrays import Array
+from hypercover.jobs.job_script import script_of
 from hypercover.jobs.pbs import PBSPro, Torque
-from hypercover.jobs.script import script_of
-from hypercover.jobs.stages import Array
-from hypercover.jobs.wanted import Wanted
+from hypercover.jobs.resources import Wanted
 
 SIZE = r"[1-9]\d*(b|kb|mb|gb|tb)"
 CLOCK = r"\d+:[0-5]\d:[0-5]\d"

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from hypercover.errors import CallError
-from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.registry import Arguments, Registry, TaskKind
+from hypercover.jobs.plan import Arguments, Plan, Registry, Task, TaskKind, selected
 
 
 class Square(Arguments):
@@ -213,3 +212,22 @@ def test_a_changed_cut_or_missing_plan_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(CallError, match="is no plan"):
             Plan.load(tmp_path, KINDS)
+
+
+KINDS_OF_SELECTION = Registry("shop:KINDS", {"tidy": TaskKind("shop:tidy")})
+
+PLAN = Plan(
+    tuple(Task(name, "tidy") for name in ("a", "b-1", "c", "7")), KINDS_OF_SELECTION
+)
+
+
+def test_numbers_ranges_and_names():
+    assert selected(PLAN, "2-3,a", "1") == ["b-1", "c", "a"]
+    assert selected(PLAN, "b-1", " 4 ") == ["b-1", "7"]
+    assert selected(PLAN, "") == []
+
+
+@pytest.mark.parametrize("text", ["0", "5", "3-2", "1-5", "nobody", "1-", "-1", "١"])
+def test_others_are_refused(text):
+    with pytest.raises(CallError, match="plan has"):
+        selected(PLAN, text)

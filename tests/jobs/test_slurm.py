@@ -7,16 +7,16 @@ import subprocess
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.experiment.task_kinds import REGISTRY
-from hypercover.jobs.batch import Place, job_in
-from hypercover.jobs.dask import DaskExecutor
+from hypercover.experiment.tasks.task_registry import REGISTRY
+from hypercover.jobs.batch_system import Place, job_in
+from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.executor import State
+from hypercover.jobs.job_arrays import Array
+from hypercover.jobs.job_script import script_of, task_list
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.run import run_plan
-from hypercover.jobs.script import script_of, task_list
+from hypercover.jobs.resources import Wanted
+from hypercover.jobs.runner import run_plan
 from hypercover.jobs.slurm import Slurm
-from hypercover.jobs.stages import Array
-from hypercover.jobs.wanted import Wanted
 
 
 def made(folder, *, kind="plain", processes=1, title="run", **wishes) -> str:
@@ -172,7 +172,7 @@ def test_a_network_is_judged_only_once_it_is_trained(tmp_path):
     assert not [call for call in calls if call.startswith("hypercover")]
     (srun,) = [call for call in calls if call.startswith("srun")]
     assert "--rdzv-endpoint=10.0.0.1:20008" in srun
-    assert srun.endswith(f"-m hypercover.experiment.ranks {tmp_path} c")
+    assert srun.endswith(f"-m hypercover.experiment.tasks.rank {tmp_path} c")
 
 
 def test_where_jobs_stand_is_read_without_accounting(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Record
-from hypercover.jobs.run import run_plan
+from hypercover.jobs.runner import run_plan
 from hypercover.jobs.speedup import (
     COLUMNS,
     STAGES,

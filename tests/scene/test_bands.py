@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hypercover.errors import SceneError
 from hypercover.scene.bands import select_bands
-from hypercover.scene.catalog import aviris_bands
+from hypercover.scene.datasets.catalog import aviris_bands
 from hypercover.scene.scene import Scene
 
 WATER = [*range(104, 109), *range(150, 164), 220]

@@ -5,7 +5,13 @@ import os
 import pytest
 
 from hypercover.scene import inputs as module
-from hypercover.scene.inputs import Inputs, identity_of, known_inputs, remember_inputs
+from hypercover.scene.inputs import (
+    Inputs,
+    companions,
+    identity_of,
+    known_inputs,
+    remember_inputs,
+)
 
 
 @pytest.fixture
@@ -105,3 +111,31 @@ def test_without_a_folder_time_and_size_decide(image):
     touch(image)
     assert Inputs().identity(image) != before
     assert identity_of(None) == ()
+
+
+FOLDER = [
+    "a.hdr", "a.img", "a.tif", "a.tif.aux.xml", "b.dat.hdr", "b.dat", "c.HDR", "C.RAW",
+    "d.shp", "d.dbf", "d.shx", "d.prj", "d.qml", "e.gpkg", "e.gpkg-wal", "f", "f.hdr",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "others"),
+    [
+        ("a.hdr", {"a.img"}),
+        ("a.img", {"a.hdr"}),
+        ("a.tif", set()),
+        ("b.dat.hdr", {"b.dat"}),
+        ("b.dat", {"b.dat.hdr"}),
+        ("c.HDR", {"C.RAW"}),
+        ("d.shp", {"d.dbf", "d.shx", "d.prj"}),
+        ("e.gpkg", {"e.gpkg-wal"}),
+        ("f", {"f.hdr"}),
+    ],
+)
+def test_what_is_read_together_is_found(tmp_path, given, others):
+    for name in FOLDER:
+        (tmp_path / name).touch()
+    first, *rest = companions(tmp_path / given)
+    assert first == tmp_path / given
+    assert {path.name for path in rest} == others

@@ -11,7 +11,10 @@ from rasterio.enums import ColorInterp
 from hypercover.errors import SceneError
 from hypercover.features.chain import Chain
 from hypercover.scene.bands import select_bands
-from hypercover.scene.cropping import crop
+from hypercover.scene.clip import crop
+from hypercover.scene.fill_value import settled
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.io.writing import write_scene
 from hypercover.scene.nodata import (
     NoData,
     declared,
@@ -19,10 +22,7 @@ from hypercover.scene.nodata import (
     valid_pixels,
     with_nodata,
 )
-from hypercover.scene.reading import open_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.unused import settled
-from hypercover.scene.writing import write_scene
 
 DIMS = ("band", "y", "x")
 SIZE = (12, 15)

@@ -7,8 +7,8 @@ import xarray as xr
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io.writing import write_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.writing import write_scene
 
 OWN = ("band", "y", "x")
 PLACE = (20.0, 0.0, 500_000.0, 0.0, -20.0, 4_000_000.0)

@@ -9,46 +9,205 @@ on image features carries what was learnt for them too, as settings and arrays.
 import hashlib
 import json
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from hypercover.classifiers.card import check_card
-from hypercover.classifiers.fits import check_scene_fits
+from hypercover.classifiers.compatibility import check_scene_fits
 from hypercover.errors import ModelError
 from hypercover.files import DamageError, atomic, make_folder, read_sealed, write_sealed
 
-__all__ = ["CARD", "Bundle", "Classifier", "check_scene_fits", "load_bundle", "save_bundle"]
+__all__ = [
+    "CARD",
+    "Bundle",
+    "Card",
+    "Classifier",
+    "check_card",
+    "check_scene_fits",
+    "codes_from_json",
+    "codes_to_json",
+    "load_bundle",
+    "save_bundle",
+]
+
+_MOST_CLASSES = 65_535
+
+_TYPE = re.compile(r"[iu][1248]|f[248]|b1|O|U\d{0,10}")
+
+_KINDS = {"i": int, "u": int, "U": str, "O": str, "b": bool, "f": float}
+
+
+def codes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
+    """Return class codes as a JSON object with their type.
+
+    Examples
+    --------
+    >>> codes_to_json(np.array([11, 21], dtype=np.uint8))
+    {'type': 'u1', 'values': [11, 21]}
+    """
+    values = classes.tolist()
+    known = _KINDS.get(classes.dtype.kind)
+    if known is None or not all(isinstance(value, known) for value in values):
+        raise ModelError(
+            "Only whole numbers and names can be saved as class codes, got "
+            f"{classes.dtype} {values[:3]}; use codes such as 1, 2, 3."
+        )
+    text = classes.dtype.kind == "U"
+    return {"type": "U" if text else classes.dtype.str.lstrip("<>|="), "values": values}
+
+
+def codes_from_json(value: Any, *, ordered: bool = True) -> npt.NDArray[Any]:
+    """Return class codes from their JSON object.
+
+    Parameters
+    ----------
+    value : what `codes_to_json` made
+    ordered : bool
+        Whether they must rise.  Those of a LIBSVM model stand in the order in
+        which it breaks ties.
+
+    Raises
+    ------
+    ModelError
+        If the object is not one that `codes_to_json` makes.
+    """
+    try:
+        written, values = str(value["type"]), value["values"]
+        # Other types that NumPy knows would be parsed as code, or ask for any memory.
+        dtype = np.dtype(written if _TYPE.fullmatch(written) else "V")
+        known = _KINDS[dtype.kind]
+        fitting = isinstance(values, list) and all(type(code) is known for code in values)
+        # A width from outside is not believed: it could ask for any amount of memory.
+        wanted = np.dtype("U") if dtype.kind == "U" else dtype
+        classes = np.array(values, dtype=wanted) if fitting else np.empty(0)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            "The class codes of the model are not readable; train it again."
+        ) from error
+    found = classes.tolist() if ordered else sorted(classes.tolist())
+    if not 2 <= len(classes) <= _MOST_CLASSES or found != sorted(set(values)):
+        raise ModelError(
+            "The class codes of the model must be at least two, different and in order; "
+            "train it again."
+        )
+    return classes
+
+
+_MOST_BANDS = 1_000_000
+
+_LARGEST = 1e30
+"""No wavelength, scale or value of a pixel is larger."""
+
+_Finite = Annotated[
+    float, Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False, strict=True)
+]
+
+_Positive = Annotated[float, Field(gt=0, le=_LARGEST, allow_inf_nan=False, strict=True)]
+
+_Number = Annotated[StrictInt, Field(ge=-(2**31), lt=2**31)]
+
+
+def _each(kind: Any) -> Any:
+    """Return the type of one entry for each band."""
+    return Annotated[list[kind], Field(max_length=_MOST_BANDS)]
+
+
+class Card(BaseModel):
+    """What a card says of the image that its model was trained on; all may be left out."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    bands: _each(_Number) | None = None  # type: ignore[valid-type]
+    """Numbers of the bands in their file, in the model's order."""
+    wavelengths: _each(_Positive | None) | None = None  # type: ignore[valid-type]
+    """Centre of each band in nm; None where it is not known."""
+    fwhm: _each(_Finite | None) | None = None  # type: ignore[valid-type]
+    """Width of each band in nm."""
+    band_names: _each(str) | None = None  # type: ignore[valid-type]
+    """Name of each band."""
+    scale: _each(_Finite) | None = None  # type: ignore[valid-type]
+    """Quantity for each step of a band's numbers."""
+    offset: _each(_Finite) | None = None  # type: ignore[valid-type]
+    """Quantity where a band's number is 0."""
+    value_ranges: _each(tuple[_Finite, _Finite, _Finite]) | None = None  # type: ignore[valid-type]
+    """Quantiles of 1, 50 and 99 % of the labelled pixels' numbers in each band."""
+    window: Annotated[StrictInt, Field(ge=1, le=2**12)] | None = None
+    """Side of the windows in pixels."""
+
+
+def check_card(card: Mapping[str, Any]) -> None:
+    """Refuse a card whose entries are out of range or of another type.
+
+    Raises
+    ------
+    ModelError
+        It names the first entry that is.
+
+    Examples
+    --------
+    >>> check_card({"bands": [10**19]})
+    Traceback (most recent call last):
+        ...
+    hypercover.errors.ModelError: The model's bands (entry 1) are out of range or of another type: input should be less than 2147483648; save the model again.
+    """
+    try:
+        Card.model_validate(dict(card))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = [part for part in first["loc"] if isinstance(part, int | str)]
+        entries = [part + 1 for part in place[1:] if isinstance(part, int)]
+        where = f" (entry {entries[0]})" if entries else ""
+        said = first["msg"][:80]
+        raise ModelError(
+            f"The model's {str(place[0])[:40]}{where} are out of range or of another type: "
+            f"{said[0].lower()}{said[1:]}; save the model again."
+        ) from error
+
 
 _FORMAT = "hypercover-model"
+
 _PLAIN, _FEATURED = 1, 2
 """Versions of the format: without image features, and with them."""
+
 _FEATURES = "features/"
 """What the names of the arrays of image features begin with."""
+
 CARD = "model.json"
 """Name of the file that describes a bundle, with the checksum of its weights."""
+
 _WEIGHTS = "weights.safetensors"
+
 _MOST_TEXT = 2**26
+
 _MOST_WEIGHTS = 2**33
-_KINDS = {
-    "svm": ("hypercover.classifiers.svm", "SVMClassifier"),
-    "cnn": ("hypercover.classifiers.cnn", "CNNClassifier"),
-    "sklearn": ("hypercover.classifiers.named", "NamedClassifier"),
+
+_CLASSIFIERS = {
+    "svm": ("hypercover.classifiers.svm.svm_classifier", "SVMClassifier"),
+    "cnn": ("hypercover.classifiers.cnn.cnn_classifier", "CNNClassifier"),
+    "sklearn": ("hypercover.classifiers.sklearn_wrapper", "NamedClassifier"),
 }
-_DIGITS, _LARGEST = 20, 2**63
+
+_DIGITS, _LARGEST_FILE = 20, 2**63
+
 _MOST_VALUE = 1e30
 """Size beyond which no weight is believed: its square would overflow."""
+
 _COLDEST, _HOTTEST = 1e-3, 1e3
+
 _PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
 
 Arrays = dict[str, npt.NDArray[Any]]
+
 State = tuple[dict[str, Any], Arrays]
 
 
@@ -174,13 +333,13 @@ def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
     _check_document(document, Path(folder))
     check_card(document["card"])
     arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
-    module, name = _KINDS[document["kind"]]
+    module, name = _CLASSIFIERS[document["kind"]]
     kind = getattr(import_module(module), name)
     features = _split_off_features(document, arrays)
     classifier = kind.from_state(document["settings"], arrays)
     if document["kind"] == "cnn":
         # Only a network computes with PyTorch.
-        from hypercover.classifiers.dense import device_of
+        from hypercover.classifiers.cnn.inference import device_of
 
         device_of(device)
         classifier.device = device
@@ -205,10 +364,10 @@ def _split_off_features(document: dict[str, Any], arrays: Arrays) -> State | Non
 
 def _kind_of(classifier: Any) -> str:
     """Return the kind of a classifier by the name of its class."""
-    for kind, (_, name) in _KINDS.items():
+    for kind, (_, name) in _CLASSIFIERS.items():
         if type(classifier).__name__ == name:
             return kind
-    names = ", ".join(name for _, name in _KINDS.values())
+    names = ", ".join(name for _, name in _CLASSIFIERS.values())
     raise ModelError(
         f"Only {names} can be saved as a model, got {type(classifier).__name__}."
     )
@@ -268,7 +427,7 @@ def _no_constant(name: str) -> None:
 
 def _whole(digits: str) -> int:
     """Return a whole number that arrays can hold: none of a model is larger."""
-    if len(digits) > _DIGITS or not -_LARGEST <= int(digits) < _LARGEST:
+    if len(digits) > _DIGITS or not -_LARGEST_FILE <= int(digits) < _LARGEST_FILE:
         raise ValueError(f"{digits[:_DIGITS]}… is too large")
     return int(digits)
 
@@ -295,10 +454,10 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
             f"reads versions {_PLAIN} and {_FEATURED}; install the version it was made with."
         )
     kind = document.get("kind")
-    if not isinstance(kind, str) or kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _CLASSIFIERS:
         raise ModelError(
             f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; "
-            f"known are {', '.join(_KINDS)}."
+            f"known are {', '.join(_CLASSIFIERS)}."
         )
     parts = ["card", "settings", "weights", "made_with"]
     for part in parts + ["features"] * (version == _FEATURED):

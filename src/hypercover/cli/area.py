@@ -12,7 +12,7 @@ from hypercover.errors import CallError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hypercover.evaluation.area_table import AreaTable
+    from hypercover.evaluation.area import AreaTable
 
 __all__ = ["command"]
 
@@ -74,14 +74,13 @@ def command(
     Example: hypercover area maps/cnn.tif --reference points.gpkg -o areas.csv
     """
     from hypercover.cli.tables import say, show
-    from hypercover.evaluation.area import estimate_area
-    from hypercover.evaluation.area_table import AreaTable
-    from hypercover.experiment.products import check_map
+    from hypercover.evaluation.area import AreaTable, estimate_area
+    from hypercover.experiment.results.outputs import check_map
     from hypercover.files import write_text
-    from hypercover.scene.classmap import open_class_map
+    from hypercover.scene.class_map import open_class_map
+    from hypercover.scene.io.reading import open_labels
+    from hypercover.scene.io.writing import check_apart
     from hypercover.scene.labels import naming_options
-    from hypercover.scene.reading import open_labels
-    from hypercover.scene.writing import check_apart
 
     if out is not None:
         check_apart(out, class_map, reference, strata)

@@ -72,8 +72,8 @@ def command(
 
     Example: hypercover classify cube.hdr --labels fields.gpkg --label-field crop -o runs/fields
     """
-    from hypercover.cli.running import run_and_show
-    from hypercover.experiment.defaults import default_experiment
+    from hypercover.cli.run import run_and_show
+    from hypercover.experiment.config.defaults import default_experiment
 
     scene = {
         "path": image,

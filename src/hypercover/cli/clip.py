@@ -41,11 +41,10 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
-    from hypercover.scene.area import area_of
-    from hypercover.scene.clipping import clip
-    from hypercover.scene.origin import marked
-    from hypercover.scene.reading import open_scene
-    from hypercover.scene.writing import check_apart, driver_of, write_scene
+    from hypercover.scene.clip import area_of, clip
+    from hypercover.scene.io.reading import open_scene
+    from hypercover.scene.io.writing import check_apart, driver_of, write_scene
+    from hypercover.scene.metadata import marked
 
     check_apart(out, image, area)
     # HDF5 alone has a place for labels; a label map of its own is for the others.

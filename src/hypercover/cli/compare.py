@@ -8,8 +8,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hypercover.evaluation.compare import Difference
-    from hypercover.experiment.comparison import RunComparison
+    from hypercover.evaluation.comparison import Difference
+    from hypercover.experiment.results.run_comparison import RunComparison
 
 __all__ = ["command"]
 
@@ -38,9 +38,9 @@ def command(
     Example: hypercover compare runs/fields --model svm --model cnn -o comparison
     """
     from hypercover.cli.tables import say, show
-    from hypercover.evaluation.bootstrap import LEAST_UNITS
-    from hypercover.experiment.comparison import compare_runs
-    from hypercover.maps.numbers import too_few_words
+    from hypercover.evaluation.intervals import LEAST_UNITS
+    from hypercover.experiment.results.run_comparison import compare_runs
+    from hypercover.figures.formatting import too_few_words
 
     found = compare_runs(runs, models=model or (), split=split)
     files = [] if out is None else found.write(out)

@@ -23,11 +23,11 @@ def command(
 
     Example: hypercover demo --out demo
     """
-    from hypercover.cli.named import check_without_scene
+    from hypercover.cli.opening import check_without_scene
     from hypercover.cli.progress import bar
-    from hypercover.cli.running import run_and_show
-    from hypercover.experiment.reading import built_in, load_experiment
-    from hypercover.scene.simulate import simulate
+    from hypercover.cli.run import run_and_show
+    from hypercover.experiment.config.experiment_file import built_in, load_experiment
+    from hypercover.scene.simulation.simulate import simulate
 
     # The seed is part of the name: another seed is another scene.
     cube = out / "scene" / f"simulated-{seed}.tif"

@@ -47,8 +47,8 @@ def command(
     Example: hypercover export runs/demo/maps/cnn.tif -o fields.gpkg --minimum-area 0.5
     """
     from hypercover.cli.progress import bar
-    from hypercover.experiment.map_export import MapExport
-    from hypercover.scene.writing import check_apart
+    from hypercover.experiment.results.export import MapExport
+    from hypercover.scene.io.writing import check_apart
 
     if source.is_dir() or out.suffix.lower() == ".onnx":
         _network(source, out)
@@ -61,7 +61,7 @@ def command(
 
 
 def _network(model: Path, out: Path) -> None:
-    from hypercover.experiment.export import export_onnx
+    from hypercover.experiment.results.export import export_onnx
 
     apart = export_onnx(model, out)
     say(f"Graph: {out}")

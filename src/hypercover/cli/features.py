@@ -62,12 +62,11 @@ def command(
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
     from hypercover.errors import counted
-    from hypercover.experiment.feature_tiles import write_features
-    from hypercover.experiment.mosaic import Source
-    from hypercover.features.chain import Chain
-    from hypercover.features.named import NWFE_FEATURES
-    from hypercover.scene.origin import marked
-    from hypercover.scene.writing import check_apart, driver_of, pixels_of
+    from hypercover.experiment.tasks.feature_tiles import write_features
+    from hypercover.features.chain import NWFE_FEATURES, Chain
+    from hypercover.prediction.tile_plan import Source
+    from hypercover.scene.io.writing import check_apart, driver_of, pixels_of
+    from hypercover.scene.metadata import marked
 
     check_apart(out, image)
     driver_of(out)

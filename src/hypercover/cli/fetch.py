@@ -31,9 +31,9 @@ def command(
     Example: hypercover fetch indian-pines -o data
     """
     from hypercover.cli.progress import bar
-    from hypercover.experiment.named import default_folders
-    from hypercover.scene.catalog import known_scene
-    from hypercover.scene.fetching import fetch_scene
+    from hypercover.experiment.config.presets import default_folders
+    from hypercover.scene.datasets.catalog import known_scene
+    from hypercover.scene.datasets.fetch import fetch_scene
 
     scene = known_scene(name)
     folder = out or Path("data") / scene.key

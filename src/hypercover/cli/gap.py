@@ -57,9 +57,9 @@ def command(
     Example: hypercover gap fields.yaml -o runs/fields-gap --repeats 5
     """
     from hypercover.cli.executors import executor_asked
-    from hypercover.cli.named import experiment_called
-    from hypercover.cli.running import run_and_show
-    from hypercover.experiment.gap import gap_experiment
+    from hypercover.cli.opening import experiment_called
+    from hypercover.cli.run import run_and_show
+    from hypercover.experiment.results.leak_gap import gap_experiment
 
     done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hypercover.cli import sets
 from hypercover.cli.opening import (
     CHAIN,
     HALVES,
@@ -33,21 +32,99 @@ from hypercover.cli.terminal import say
 from hypercover.errors import CallError
 
 if TYPE_CHECKING:
-    from hypercover.experiment.libsvm import View
-    from hypercover.samples.libsvm import Contents
-    from hypercover.samples.libsvm_positions import Positions
-    from hypercover.samples.split import Split
+    from hypercover.experiment.libsvm_export import View
+    from hypercover.libsvm.data import Contents
+    from hypercover.libsvm.positions import Positions
     from hypercover.scene.scene import Scene
+    from hypercover.splits.split import Split
 
-__all__ = ["HELP", "VERBS"]
+__all__ = ["HELP", "VERBS", "command"]
+
+
+def command(
+    image: IMAGE,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")],
+    labels: LABELS = None,
+    name: Annotated[
+        str, typer.Option(help="What the names of files begin with.")
+    ] = "indian",
+    train: Annotated[
+        float, typer.Option(help="Share of each class that trains, drawn at random.")
+    ] = 0.1,
+    min_pixels: Annotated[
+        int, typer.Option(help="Leave out classes of fewer labelled pixels.")
+    ] = 0,
+    chain: Annotated[
+        str, typer.Option(help="Image features of the processed files.")
+    ] = "lecture",
+    nwfe: Annotated[
+        int, typer.Option(help="Features NWFE makes of them; 0: none.", min=0)
+    ] = 30,
+    window: Annotated[
+        int, typer.Option(help="Side of the windows in pixels, odd; 0: none.", min=0)
+    ] = 9,
+    scale: Annotated[
+        bool,
+        typer.Option(
+            help="Scale bands and features to 0 to 1 over the training pixels.",
+        ),
+    ] = True,
+    crop: Annotated[
+        str | None, typer.Option(help="Rows and columns to take: 0:1417,0:617.")
+    ] = None,
+    seed: SEED = 0,
+    variable: VARIABLE = None,
+    label_variable: LABEL_VARIABLE = None,
+    axes: AXES = None,
+    nodata: NODATA = None,
+    label_field: LABEL_FIELD = None,
+    label_layer: LABEL_LAYER = None,
+    legend: LEGEND = None,
+    keep_bands: KEEP_BANDS = None,
+    drop_bands: DROP_BANDS = None,
+) -> None:
+    """Write the lecture's data sets: raw and processed LIBSVM files, and windows in HDF5.
+
+    NAME_raw_training.el, NAME_raw_test.el, NAME_processed_training.el,
+    NAME_processed_test.el and NAME_windows.h5, all with the same split, which is that of
+    hypercover run lecture-small.  svm-train -c 100 -g 8 takes the files as they are;
+    NAME_raw.range and NAME_processed.range say how they were scaled.
+
+    Example: hypercover libsvm sets cube.tif --labels truth.tif --drop-bands
+    water-absorption --min-pixels 100 -o sets
+    """
+    from hypercover.cli.progress import bar
+    from hypercover.errors import counted
+    from hypercover.experiment.libsvm_export import write_sets
+    from hypercover.scene.clip import crop as cut
+    from hypercover.scene.labels import drop_classes
+    from hypercover.splits.random_split import RandomSplit
+
+    scene = chosen_scene(
+        image, labels, variable=variable, label_variable=label_variable, axes=axes,
+        nodata=nodata, label_field=label_field, label_layer=label_layer, legend=legend,
+        keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
+    if crop is not None:
+        scene = cut(scene, crop)
+    if min_pixels:
+        scene = drop_classes(scene, min_pixels=min_pixels)
+    split = RandomSplit(train=train, halves="up").split(scene.usable_labels, seed=seed)
+    files = write_sets(
+        scene, split, out, name=name, chain=chain, nwfe=nwfe, window=window, scale=scale, seed=seed,
+        made=[variable, axes, nodata, crop], watch=bar)  # fmt: skip
+    for file in files:
+        say(f"Data: {file.path} ({counted(file.samples, 'sample')}: {file.seen})")
+
 
 HELP = "Write and read LIBSVM data and models, and make maps of svm-predict's output."
 
 DATA = Annotated[Path, typer.Argument(help="A LIBSVM data file: .el, .svm …")]
+
 POSITIONS = Annotated[
     Path | None,
     typer.Option(help="Its positions file (default: F.positions.json beside F.el)."),
 ]
+
 MODEL = Annotated[Path, typer.Argument(help="Folder of an SVM: runs/NAME/models/MODEL.")]
 
 
@@ -97,11 +174,15 @@ def write(
 
     Example: hypercover libsvm write cube.hdr --labels fields.tif -o fields.el --train 0.1
     """
-    from hypercover.classifiers.libsvm_range import write_ranges
     from hypercover.cli.progress import bar
-    from hypercover.experiment.libsvm import scale_view, training_samples, write_data
-    from hypercover.features.named import NWFE_FEATURES
-    from hypercover.scene.writing import check_apart
+    from hypercover.experiment.libsvm_export import (
+        scale_view,
+        training_samples,
+        write_data,
+    )
+    from hypercover.features.chain import NWFE_FEATURES
+    from hypercover.libsvm.models import write_ranges
+    from hypercover.scene.io.writing import check_apart
 
     check_apart(out, image, labels, legend)
     if model is not None and (nwfe or scale):
@@ -132,7 +213,7 @@ def write(
 
 def _reduced(view: "View", scene: "Scene", split: "Split | None", nwfe: int) -> "View":
     """See what NWFE makes of a view, where it is asked for."""
-    from hypercover.experiment.libsvm import reduce_view, training_samples
+    from hypercover.experiment.libsvm_export import reduce_view, training_samples
 
     return reduce_view(view, training_samples(scene, split), nwfe) if nwfe else view
 
@@ -140,7 +221,7 @@ def _reduced(view: "View", scene: "Scene", split: "Split | None", nwfe: int) -> 
 def _view(scene: "Scene", chain: str | None, model: Path | None, seed: int) -> "View":
     """Choose what is written of each pixel."""
     from hypercover.cli.progress import bar
-    from hypercover.experiment.libsvm import view_bands, view_chain, view_model
+    from hypercover.experiment.libsvm_export import view_bands, view_chain, view_model
 
     if chain is not None and model is not None:
         raise CallError("A model knows its own features; leave --chain or --model out.")
@@ -154,7 +235,7 @@ def _view(scene: "Scene", chain: str | None, model: Path | None, seed: int) -> "
 
 def _say_file(file: Path, samples: int, features: int, seen: str) -> None:
     from hypercover.errors import counted
-    from hypercover.samples.libsvm_positions import positions_beside
+    from hypercover.libsvm.positions import positions_beside
 
     size = f"{counted(samples, 'sample')}, {counted(features, 'feature')}"
     say(f"Data: {file} ({size}: {seen})")
@@ -178,8 +259,8 @@ def map_(
 
     Example: hypercover libsvm map predicted.txt --positions fields-test.positions.json -o map.tif
     """
-    from hypercover.experiment.libsvm_read import map_prediction
-    from hypercover.scene.writing import check_apart
+    from hypercover.experiment.libsvm_import import map_prediction
+    from hypercover.scene.io.writing import check_apart
 
     check_apart(out, predicted, positions)
     pixels = map_prediction(predicted, positions, out, confidence=confidence)
@@ -195,7 +276,7 @@ def info(data: DATA, positions: POSITIONS = None) -> None:
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import show
-    from hypercover.samples.libsvm import survey_libsvm
+    from hypercover.libsvm.data import survey_libsvm
 
     places = _positions(data, positions)
     with bar("Reading") as advance:
@@ -207,7 +288,7 @@ def info(data: DATA, positions: POSITIONS = None) -> None:
 
 def _positions(data: Path, named: Path | None) -> "Positions | None":
     """Read the positions of a data file, if it has any."""
-    from hypercover.samples.libsvm_positions import positions_beside, read_positions
+    from hypercover.libsvm.positions import positions_beside, read_positions
 
     beside = positions_beside(data)
     if named is None and not beside.exists():
@@ -273,8 +354,8 @@ def read(
     Example: hypercover libsvm read fields-training.el fields-test.el -o fields.tif
     """
     from hypercover.cli.progress import bar
-    from hypercover.experiment.libsvm_read import restore
-    from hypercover.scene.writing import check_apart
+    from hypercover.experiment.libsvm_import import restore
+    from hypercover.scene.io.writing import check_apart
 
     check_apart(out, *data, positions)
     with bar("Reading") as advance:
@@ -293,7 +374,7 @@ def export(
 
     Example: hypercover libsvm export runs/fields/models/svm -o fields.model
     """
-    from hypercover.experiment.libsvm_models import export_model
+    from hypercover.experiment.libsvm_export import export_model
 
     ranges, advice = export_model(model, out)
     say(f"Model: {out}")
@@ -332,7 +413,7 @@ def import_(
 
     Example: hypercover libsvm import fields.model --scene cube.hdr --range fields.range -o fields-svm
     """
-    from hypercover.experiment.libsvm_models import import_model
+    from hypercover.experiment.libsvm_export import import_model
 
     opened = chosen_scene(
         scene, labels, variable=variable, label_variable=label_variable, axes=axes,
@@ -343,7 +424,7 @@ def import_(
 
 
 VERBS: dict[str, Callable[..., None]] = {
-    "sets": sets.command,
+    "sets": command,
     "write": write,
     "map": map_,
     "info": info,

@@ -12,8 +12,8 @@ from hypercover.cli.options import NODATA
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hypercover.scene.pansharpen import Injection
-    from hypercover.scene.quality import Quality
+    from hypercover.scene.pansharpen.fusion import Injection
+    from hypercover.scene.pansharpen.quality import Quality
 
 __all__ = ["command"]
 
@@ -46,12 +46,12 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say, show
-    from hypercover.scene.keeping import keeping
-    from hypercover.scene.origin import marked
-    from hypercover.scene.pansharpen import pair_plan, pansharpen
-    from hypercover.scene.quality import wald_quality
-    from hypercover.scene.reading import open_scene
-    from hypercover.scene.writing import check_apart, driver_of, write_scene
+    from hypercover.scene.io.reading import open_scene
+    from hypercover.scene.io.writing import check_apart, driver_of, write_scene
+    from hypercover.scene.metadata import marked
+    from hypercover.scene.pansharpen.fusion import pair_plan, pansharpen
+    from hypercover.scene.pansharpen.quality import wald_quality
+    from hypercover.scene.tile_store import keeping
 
     kind = cast("Injection", injection)
     check_apart(out, pan, bands)

@@ -77,16 +77,16 @@ def command(
     """
     from hypercover.cli.executors import executor_of_tiles
     from hypercover.cli.progress import bar
-    from hypercover.experiment.mosaic import Source
-    from hypercover.experiment.prediction import (
+    from hypercover.gis.cleaning import Cleaning
+    from hypercover.memory import bytes_of
+    from hypercover.prediction.bundle_prediction import (
         carried_nodata,
         check_map_names,
         predict_image,
     )
-    from hypercover.maps.clean import Cleaning
-    from hypercover.memory import bytes_of
-    from hypercover.scene.formats.products.door import product_file
-    from hypercover.scene.writing import check_apart
+    from hypercover.prediction.tile_plan import Source
+    from hypercover.scene.io.reading import product_file
+    from hypercover.scene.io.writing import check_apart
 
     allowed = None if memory is None else bytes_of(memory)
     shares = {"confidence": confidence, "probabilities": probabilities, "entropy": entropy}

@@ -15,6 +15,6 @@ def command(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> No
 
     Example: hypercover report runs/demo
     """
-    from hypercover.experiment.products import renew_report
+    from hypercover.experiment.results.outputs import renew_report
 
     say(f"Report: {renew_report(run)}")

@@ -1,6 +1,14 @@
 """``hypercover run``: an experiment file in, a run folder out."""
 
-from typing import Annotated
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +28,146 @@ from hypercover.cli.options import (
     run_folder,
 )
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from hypercover.experiment.config.schema import Experiment
+    from hypercover.jobs.executor import Executor
+    from hypercover.jobs.runner import Event
+
+__all__ = ["command", "prepare_and_show", "run_and_show"]
+
+_QUIET = 10.0
+"""Seconds without a line after which one says how far a task is."""
+
+
+def run_and_show(
+    experiment: Experiment,
+    folder: Path,
+    workers: int | None,
+    *,
+    executor: Executor | None = None,
+) -> None:
+    """Run an experiment with progress on stderr and its table on stdout."""
+    from hypercover.cli.tables import (
+        accuracy_table,
+        calibration_lines,
+        choice_lines,
+        curve_table,
+        feature_lines,
+        gap_table,
+        interval_lines,
+        map_lines,
+        note_lines,
+        say,
+        show,
+        spread_lines,
+        unscored_lines,
+    )
+    from hypercover.experiment.results.outputs import maps_made
+    from hypercover.experiment.results.run_folder import RunFolder
+    from hypercover.experiment.run import run_experiment
+
+    with _watching(first=RunFolder(folder).report) as watch:
+        metrics = run_experiment(
+            experiment, folder, workers=workers, executor=executor, progress=watch
+        )
+    show(accuracy_table(metrics), *curve_table(metrics))
+    say(*spread_lines(metrics), *interval_lines(metrics))
+    if "gap" in metrics:
+        show(gap_table(metrics))
+    say(*calibration_lines(metrics))
+    say(*choice_lines(metrics), *unscored_lines(metrics))
+    say(*feature_lines(metrics), *note_lines(metrics))
+    if metrics["best"] and len(metrics["models"]) > 1:
+        say(f"Best on validation pixels: {metrics['best']}")
+    run = RunFolder(folder)
+    if "sha256" in metrics["split"]:
+        say(f"Split: {run.path / 'split.json'} (SHA-256 {metrics['split']['sha256']})")
+    say(*map_lines(metrics))
+    say(f"Report: {run.report}")
+    say(*(f"Map: {made}" for made in maps_made(run, experiment)))
+    say(f"To change something, edit {run.experiment} and call hypercover run.")
+
+
+def prepare_and_show(experiment: Experiment, folder: Path) -> None:
+    """Make a run ready for batch jobs; print the command of each training."""
+    from hypercover.cli.tables import say
+    from hypercover.experiment.run import prepare_experiment
+
+    with _watching() as watch:
+        trainings = prepare_experiment(experiment, folder, progress=watch)
+    several = ["torchrun", "--nproc-per-node", str(experiment.processes)]
+    for task in trainings:
+        say(
+            shlex.join(
+                [*several, "-m", "hypercover.experiment.tasks.rank", str(folder), task]
+            )
+        )
+
+
+@contextmanager
+def _watching(first: Path | None = None) -> Iterator[Callable[[Event], None]]:
+    """Show progress; name the report ``first`` as soon as quick models stand in it."""
+    from hypercover.cli.tables import new_console
+
+    if not sys.stderr.isatty():
+        yield _lines(first)
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<48.48}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=new_console(stderr=True), transient=True) as progress:
+        row = progress.add_task("starting", total=1.0, left="")
+
+        def watch(event: Event) -> None:
+            doing = f"{event.task} {event.message}".strip()
+            progress.update(row, description=doing, completed=event.done, left=_left(event))
+            if first is not None and _is_first(event):
+                progress.console.print(_first_words(first), soft_wrap=True, markup=False)
+
+        yield watch
+
+
+def _is_first(event: Event) -> bool:
+    from hypercover.experiment.tasks.experiment_plan import FIRST_REPORT
+
+    return (event.task, event.what) == (FIRST_REPORT, "done")
+
+
+def _first_words(report: Path) -> str:
+    return f"First map and report, of the quick models: {report}"
+
+
+def _left(event: Event) -> str:
+    from hypercover.cli.progress import duration
+
+    return "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
+
+
+def _lines(first: Path | None) -> Callable[[Event], None]:
+    """Return a callback that prints a line for each task that ends, and now and then."""
+    from hypercover.cli.tables import say
+
+    said = time.monotonic()
+
+    def watch(event: Event) -> None:
+        nonlocal said
+        ends = event.what in ("done", "failed", "skipped")
+        if not ends and (event.what != "progress" or time.monotonic() - said < _QUIET):
+            return
+        said = time.monotonic()
+        what = event.what if ends else event.message
+        line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
+        say(f"[{100 * event.done:3.0f} %] {line}", err=True)
+        if first is not None and _is_first(event):
+            say(_first_words(first), err=True)
+
+    return watch
 
 
 def command(
@@ -52,8 +199,7 @@ def command(
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
     from hypercover.cli.executors import executor_asked
-    from hypercover.cli.named import experiment_called
-    from hypercover.cli.running import prepare_and_show, run_and_show
+    from hypercover.cli.opening import experiment_called
 
     done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)

@@ -1,10 +1,116 @@
 """``hypercover scenes``: the benchmark scenes hypercover knows."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["command"]
+from hypercover.errors import counted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from hypercover.scene.datasets.catalog import KnownFile, KnownScene
+
+__all__ = ["command", "scene_lines", "scenes_table"]
+
+_UNKNOWN = "unknown"
+
+
+def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
+    """List known scenes, one a row."""
+    from rich.table import Table
+
+    from hypercover.cli.tables import cell
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("name", "scene", "pixels", "bands", "classes", "can be fetched"):
+        table.add_column(column)
+    for scene in scenes:
+        table.add_row(
+            cell(scene.key),
+            cell(scene.title),
+            _size(scene),
+            str(scene.bands),
+            str(scene.classes or _UNKNOWN),
+            "yes" if all(file.downloads for file in scene.files) else "by hand",
+        )
+    more = "hypercover scenes NAME says more, hypercover fetch NAME brings the files."
+    return [table, "", more]
+
+
+def scene_lines(scene: KnownScene) -> list[RenderableType]:
+    """Say everything known of a scene."""
+    from rich.table import Table
+
+    from hypercover.cli.tables import cell
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+    table.add_column()
+    # An address that is cut short leads nowhere.
+    table.add_column(overflow="fold")
+    table.add_row("sensor", cell(scene.sensor))
+    table.add_row("image", f"{_size(scene)} pixels × {counted(scene.bands, 'band')}")
+    table.add_row("wavelengths", cell(scene.wavelengths))
+    table.add_row("bad bands", cell(scene.bad_bands))
+    for file in scene.files:
+        _add_file(table, file)
+    for defect in scene.defects:
+        table.add_row("defect", cell(defect))
+    table.add_row("licence", cell(scene.licence))
+    table.add_row("cite", cell(scene.citation))
+    return [
+        f"[bold]{cell(scene.title)}[/] ({cell(scene.key)})",
+        table,
+        *_classes(scene),
+    ]
+
+
+def _size(scene: KnownScene) -> str:
+    if scene.rows is None or scene.cols is None:
+        return _UNKNOWN
+    return f"{scene.rows} × {scene.cols}"
+
+
+def _add_file(table: Table, file: KnownFile) -> None:
+    """Say where a file is and what it is known by."""
+    from hypercover.cli.tables import cell
+
+    table.add_row("file", cell(f"{file.name} ({file.role})"))
+    for address in dict.fromkeys((file.address, *file.downloads)):
+        table.add_row("", cell(address))
+    for kind, value in (("SHA-256", file.sha256), ("git blob", file.git_blob)):
+        if value is not None:
+            table.add_row("", f"{kind} {value}")
+    if file.sha256 is None and file.git_blob is None:
+        table.add_row("", "checksum unknown: known by what it holds")
+
+
+def _classes(scene: KnownScene) -> list[RenderableType]:
+    """Tabulate the classes of a scene with their published counts."""
+    from rich.table import Table
+
+    from hypercover.cli.tables import cell
+
+    land = scene.land
+    if not land:
+        return ["Its classes are unknown here."]
+    known = sum(one.pixels or 0 for one in land)
+    total = f", {counted(known, 'labelled pixel')}" if known else ""
+    table = Table(title=f"{len(land)} classes{total}", title_justify="left")
+    table.add_column("code", justify="right")
+    table.add_column("colour")
+    table.add_column("class")
+    table.add_column("pixels", justify="right")
+    for one in land:
+        pixels = _UNKNOWN if one.pixels is None else f"{one.pixels:,}"
+        table.add_row(
+            str(one.code), f"[{one.color}]■[/] {one.color}", cell(one.name), pixels
+        )
+    return ["", table]
 
 
 def command(
@@ -17,9 +123,8 @@ def command(
 
     Example: hypercover scenes pavia-university
     """
-    from hypercover.cli.catalogue import scene_lines, scenes_table
     from hypercover.cli.tables import show
-    from hypercover.scene.catalog import known_scene, known_scenes
+    from hypercover.scene.datasets.catalog import known_scene, known_scenes
 
     if name is None:
         show(*scenes_table(known_scenes()))

@@ -1,6 +1,15 @@
 """``hypercover search``: C and gamma of the SVMs of an experiment, by cross-validation."""
 
-from typing import Annotated
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +27,285 @@ from hypercover.cli.options import (
 )
 from hypercover.errors import CallError
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from hypercover.experiment.config.schema import Experiment
+    from hypercover.experiment.results.run_folder import SearchFolder
+    from hypercover.experiment.search.search_scaling import Scaling
+    from hypercover.jobs.executor import Executor
+    from hypercover.jobs.runner import Event
+
+__all__ = ["command", "grid_table", "scale_and_show", "search_and_show"]
+
+_QUIET = 10.0
+"""Seconds without a line after which one says how far a task is."""
+
+_CELL, _MARGIN = 18, 40
+"""Columns of text that a cell takes, and all that stands before the cells."""
+
+
+def search_and_show(
+    experiment: Experiment,
+    folder: Path,
+    workers: int,
+    *,
+    executor: Executor | None = None,
+    called: Sequence[str],
+) -> None:
+    """Search a grid with progress on stderr and its tables on stdout.
+
+    ``called`` is what a run of the same experiment in the same folder is called with.
+    """
+    from hypercover.cli.tables import say
+    from hypercover.experiment.results.run_folder import SearchFolder
+    from hypercover.experiment.search.search import run_search
+    from hypercover.figures.formatting import (
+        best_words,
+        edge_words,
+        fall_words,
+        speed_words,
+    )
+    from hypercover.scene.metadata import mark
+
+    with _watching(experiment, SearchFolder(folder)) as watch:
+        found = run_search(
+            experiment, folder, workers=workers, executor=executor, progress=watch
+        )
+    tables = found["tables"]
+    for table in tables:
+        say(_title(table, mark(found["scene"])))
+        _show(grid_table(table), len(table["C"]))
+        say(f"Best: {best_words(table)}; {speed_words(table)}.")
+        say(*edge_words(table), *(f"Note: {note}" for note in table["notes"]))
+    say(*fall_words(tables))
+    say(*_advice(experiment, tables, called))
+    _say_products(experiment, SearchFolder(folder))
+
+
+def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int]) -> None:
+    """Measure how a search scales, and show it as the lecture does: best cell, all cells."""
+    from hypercover.cli.tables import say
+    from hypercover.experiment.results.run_folder import RunFolder
+    from hypercover.experiment.search.search_scaling import measure_scaling, scaling_csv
+    from hypercover.figures.canvas import save
+    from hypercover.figures.search_heatmap import draw_scaling
+    from hypercover.files import write_text
+
+    rows = measure_scaling(
+        experiment,
+        folder,
+        workers,
+        progress=lambda line: say(f"Measuring {line}", err=True),
+    )
+    for model in dict.fromkeys(row.model for row in rows):
+        own = [row for row in rows if row.model == model]
+        say(f"{model}: minutes by workers (speed-up, efficiency), {own[0].folds} folds")
+        counts = sorted({row.workers for row in own})
+        _show(_scaling_table(own, counts), len(counts) + 2)
+        if not all(row.gains for row in own):
+            say(
+                "Too small to gain: where the speed-up is about 1 or less, starting and "
+                "waiting take longer than the cells; a larger grid or more samples would gain."
+            )
+    table, figure = (
+        folder / "search-scaling.csv",
+        RunFolder(folder).figure("search-scaling"),
+    )
+    write_text(table, scaling_csv(rows))
+    save(draw_scaling([asdict(row) for row in rows], title=experiment.name), figure)
+    say(f"Table: {table}", f"Picture: {figure}")
+
+
+def _scaling_table(rows: Sequence[Scaling], counts: Sequence[int]) -> Table:
+    """Tabulate the measurements of one model: (1) the best cell and (2) all cells."""
+    from rich.table import Table
+
+    drawn = Table()
+    drawn.add_column("")
+    for count in counts:
+        drawn.add_column("serial" if count == 1 else f"{count} workers", no_wrap=True)
+    for number, cells in enumerate(("best", "all"), start=1):
+        own = [row for row in rows if row.cells == cells]
+        first = own[0]
+        what = (
+            f"best cell: {100 * first.accuracy:.2f} %, C = {first.C:g}, "
+            f"gamma = {first.gamma:.4g}"
+            if cells == "best"
+            else "all cells"
+        )
+        drawn.add_row(f"({number}) {what}", *map(_scaling_words, own))
+    return drawn
+
+
+def _scaling_words(row: Scaling) -> str:
+    """Write the minutes of a measurement, and what several workers gained."""
+    from hypercover.figures.formatting import minute_words
+
+    minutes = minute_words(row.wall_seconds / 60)
+    if row.workers == 1:
+        return minutes
+    return f"{minutes} ({row.speed_up:.2f}, {100 * row.efficiency:.0f} %)"
+
+
+def _advice(
+    experiment: Experiment, tables: Sequence[Mapping[str, Any]], called: Sequence[str]
+) -> list[str]:
+    """Return the command that takes over the best cell of each model."""
+    from hypercover.experiment.search.search_problem import preferred_folds
+    from hypercover.figures.formatting import settings_words
+
+    kind = preferred_folds(experiment.split.kind, experiment.search.by)
+    chosen = [table for table in tables if table["kind"] == kind and table["best"]]
+    words = [shlex.join(called), *(settings_words(table) for table in chosen)]
+    if not chosen:
+        return []
+    return [f"To use the best by {kind}: hypercover run {' '.join(words)}"]
+
+
+def _say_products(experiment: Experiment, place: SearchFolder) -> None:
+    from hypercover.cli.tables import say
+    from hypercover.experiment.results.run_folder import RunFolder
+    from hypercover.experiment.search.search_plan import cases_of
+
+    say(f"Table: {place.csv}")
+    say(*(f"Picture: {place.figure(model, by)}" for model, by in cases_of(experiment)))
+    if RunFolder(place.path).metrics.exists():
+        say(f"Report: {RunFolder(place.path).report}")
+
+
+def _title(table: Mapping[str, Any], said: str = "") -> str:
+    """Say what stands in a grid and how the samples were folded."""
+    from hypercover.figures.formatting import folds_words
+
+    text = f"{table['model']}: accuracy in % (minutes), {folds_words(table)}"
+    return f"{text} ({said})" if said else text
+
+
+def grid_table(table: Mapping[str, Any]) -> Table:
+    """Tabulate a grid as the lecture does: gamma down, C across, the best cell marked."""
+    from rich.table import Table
+
+    from hypercover.figures.formatting import gamma_words
+
+    drawn = Table()
+    drawn.add_column("gamma \\ C", no_wrap=True)
+    for cost in table["C"]:
+        drawn.add_column(f"{cost:g}", justify="right", no_wrap=True)
+    scales = table["scale"] or [None] * len(table["gamma"])
+    for row, (gamma, scale) in enumerate(zip(table["gamma"], scales, strict=True)):
+        cells = [_cell(table, row, column) for column in range(len(table["C"]))]
+        drawn.add_row(gamma_words(gamma, scale), *cells)
+    return drawn
+
+
+def _cell(table: Mapping[str, Any], row: int, column: int) -> Text:
+    """Write a cell; the best one has a star."""
+    from rich.text import Text
+
+    from hypercover.figures.formatting import cell_words
+
+    words = cell_words(table["accuracy"][row][column], table["minutes"][row][column])
+    best = table["best"]
+    if best and (best["row"], best["column"]) == (row, column):
+        return Text(f"{words} *", style="bold")
+    return Text(words)
+
+
+def _show(table: RenderableType, columns: int) -> None:
+    """Print a table to stdout, as wide as it is where nobody watches."""
+    from hypercover.cli.tables import new_console
+
+    console = new_console()
+    if not console.is_terminal:
+        console = new_console(width=_MARGIN + _CELL * columns)
+    console.print(table)
+
+
+@contextmanager
+def _watching(
+    experiment: Experiment, place: SearchFolder
+) -> Iterator[Callable[[Event], None]]:
+    from hypercover.cli.tables import new_console
+
+    watcher = _Watcher(experiment, place)
+    if not sys.stderr.isatty():
+        yield watcher.say
+        return
+    from rich.live import Live
+
+    with Live(console=new_console(stderr=True), transient=True) as live:
+
+        def watch(event: Event) -> None:
+            live.update(watcher.screen(event))
+
+        yield watch
+
+
+class _Watcher:
+    """What is known of a search while it runs."""
+
+    def __init__(self, experiment: Experiment, place: SearchFolder) -> None:
+        self._experiment, self._home = experiment, place.home.resolve()
+        self._done: set[str] = set()
+        self._tables: list[dict[str, Any]] = []
+        self._said = time.monotonic()
+
+    def _note(self, event: Event) -> bool:
+        """Take over a task that is done; tell whether there is something new."""
+        from hypercover.experiment.search.search_tasks import tables_of
+
+        if event.what not in ("done", "kept"):
+            return False
+        self._done.add(event.task)
+        self._tables = tables_of(self._experiment, self._home, self._done.__contains__)
+        return True
+
+    def screen(self, event: Event) -> RenderableType:
+        """Return what is being done and the tables so far, the one at work first.
+
+        A terminal that is too small cuts off the others.
+        """
+        from rich.console import Group
+        from rich.text import Text
+
+        self._note(event)
+        doing = f"{100 * event.done:3.0f} %  {event.task} {event.message}  {_left(event)}"
+        tables = sorted(self._tables, key=lambda table: event.task not in table["tasks"])
+        shown = [(Text(_title(table)), grid_table(table)) for table in tables]
+        return Group(Text(doing.strip()), *(part for pair in shown for part in pair))
+
+    def say(self, event: Event) -> None:
+        """Print a line for each row that is done, and now and then how far the next is."""
+        from hypercover.cli.tables import say
+
+        new = self._note(event)
+        ends = event.what in ("done", "failed", "skipped")
+        quiet = time.monotonic() - self._said < _QUIET
+        if not ends and (new or event.what != "progress" or quiet):
+            return
+        self._said = time.monotonic()
+        what = event.message if event.what == "progress" else self._outcome(event)
+        line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
+        say(f"[{100 * event.done:3.0f} %] {line}", err=True)
+
+    def _outcome(self, event: Event) -> str:
+        """Say what a row came to, where the task was a row that is done."""
+        for table in self._tables:
+            for row, shares in enumerate(table["accuracy"]):
+                if event.what == "done" and table["tasks"][row] == event.task:
+                    pairs = zip(table["C"], shares, strict=True)
+                    said = (f"C {cost:g} {100 * share:.2f} %" for cost, share in pairs)
+                    return ", ".join(said)
+        return event.what
+
+
+def _left(event: Event) -> str:
+    from hypercover.cli.progress import duration
+
+    return "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
 
 
 def command(
@@ -50,8 +337,7 @@ def command(
     Example: hypercover search fixed.yaml -o runs/fixed --set search.folds=5
     """
     from hypercover.cli.executors import executor_asked
-    from hypercover.cli.named import experiment_called
-    from hypercover.cli.searching import scale_and_show, search_and_show
+    from hypercover.cli.opening import experiment_called
 
     done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed)

@@ -40,7 +40,7 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.errors import CallError
-    from hypercover.scene.simulate import simulate
+    from hypercover.scene.simulation.simulate import simulate
 
     sources = {name: asked.get_parameter_source(name) for name in _SIZES}
     given = [

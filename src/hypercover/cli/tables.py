@@ -10,11 +10,15 @@ from rich.segment import Segment
 from rich.table import Table
 
 from hypercover.cli.terminal import plain, say, steered, unguarded
-from hypercover.maps.numbers import too_few_words
-from hypercover.maps.record import MapFacts
-from hypercover.maps.search_words import choice_words, choices_words, edge_words
-from hypercover.maps.words import main_name, map_words, missing_words, spread_words
-from hypercover.scene.origin import mark
+from hypercover.figures.formatting import (
+    choice_words,
+    choices_words,
+    edge_words,
+    too_few_words,
+)
+from hypercover.report.run_metrics import MapFacts
+from hypercover.report.wording import main_name, map_words, missing_words, spread_words
+from hypercover.scene.metadata import mark
 
 __all__ = [
     "accuracy_table",

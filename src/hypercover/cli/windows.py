@@ -30,8 +30,8 @@ from hypercover.cli.options import (
 from hypercover.cli.terminal import say
 
 if TYPE_CHECKING:
-    from hypercover.samples.window_writer import Draft, WindowWriter
     from hypercover.scene.scene import Scene
+    from hypercover.windows.window_writer import Draft, WindowWriter
 
 __all__ = ["command"]
 
@@ -68,9 +68,9 @@ def command(
 
     Example: hypercover windows cube.hdr --labels fields.tif --size 9 --train 0.1 -o W.h5
     """
-    from hypercover.experiment.windows import plan_windows
-    from hypercover.samples.window_size import check_window
-    from hypercover.scene.writing import check_apart
+    from hypercover.experiment.window_export import plan_windows
+    from hypercover.scene.io.writing import check_apart
+    from hypercover.scene.samples import check_window
 
     check_apart(out, image, labels, legend)
     scene = chosen_scene(
@@ -96,7 +96,7 @@ def _seen(scene: "Scene", chain: str | None, seed: int) -> "Scene":
     if chain is None:
         return scene
     from hypercover.cli.progress import bar
-    from hypercover.experiment.libsvm import view_chain
+    from hypercover.experiment.libsvm_export import view_chain
 
     with bar("Image features") as advance:
         return view_chain(scene, chain, seed=seed, progress=advance).scene
@@ -105,7 +105,7 @@ def _seen(scene: "Scene", chain: str | None, seed: int) -> "Scene":
 def _write(writer: "WindowWriter", scene: "Scene") -> None:
     """Say what will be written, write it, and say where it lies."""
     from hypercover.cli.progress import bar
-    from hypercover.experiment.windows import window_pieces
+    from hypercover.experiment.window_export import window_pieces
 
     _say_size(writer)
     with writer.begun() as draft:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from hypercover.errors import CallError
 from hypercover.evaluation import metrics
-from hypercover.samples.leakage import LeakAudit, audit
-from hypercover.samples.split import Split
 from hypercover.scene.legend import LandClass, Legend
+from hypercover.splits.audit import LeakAudit, audit
+from hypercover.splits.split import Split
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.samples.samples import Samples
-from hypercover.scene.archive import Arrays, keep_arrays, read_arrays
+from hypercover.scene.io.archive import Arrays, keep_arrays, read_arrays
+from hypercover.scene.samples import Samples
 
 __all__ = ["Predictions"]
 

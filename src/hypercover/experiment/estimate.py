@@ -19,10 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from hypercover.experiment.features import chain_of
-from hypercover.experiment.schema import ALL, CNNSpec, Experiment, ModelSpec, SVMSpec
-from hypercover.experiment.stages import HELD, classifier_for, scene_for
-from hypercover.features.shapes import PEAK_BYTES
+from hypercover.experiment.config.factory import HELD, classifier_for, scene_for
+from hypercover.experiment.config.schema import (
+    ALL,
+    CNNSpec,
+    Experiment,
+    ModelSpec,
+    SVMSpec,
+)
+from hypercover.experiment.tasks.feature_tasks import chain_of
+from hypercover.features.tree_of_shapes import PEAK_BYTES
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import TaskFiles
 

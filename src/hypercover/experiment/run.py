@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.errors import ExperimentError
-from hypercover.experiment.checking import check_experiment
-from hypercover.experiment.checkpoints import sort_checkpoints, tell_going_on
-from hypercover.experiment.folder import RunFolder
-from hypercover.experiment.plan import make_plan, training_tasks
-from hypercover.experiment.products import (
+from hypercover.experiment.config.experiment_file import dump, load_experiment
+from hypercover.experiment.config.factory import forget_scene
+from hypercover.experiment.config.preflight import check_experiment
+from hypercover.experiment.config.schema import Experiment
+from hypercover.experiment.results.outputs import (
     drop_foreign_features,
     drop_foreign_maps,
     drop_foreign_models,
@@ -17,17 +17,16 @@ from hypercover.experiment.products import (
     drop_results,
     sweep,
 )
-from hypercover.experiment.reading import dump, load_experiment
-from hypercover.experiment.reduce import versions
-from hypercover.experiment.schema import Experiment
-from hypercover.experiment.stages import forget_scene
-from hypercover.experiment.task_kinds import REGISTRY
+from hypercover.experiment.results.run_folder import RunFolder
+from hypercover.experiment.tasks.experiment_plan import make_plan, training_tasks
+from hypercover.experiment.tasks.reduce import versions
+from hypercover.experiment.tasks.task_registry import REGISTRY
+from hypercover.experiment.tasks.training_tasks import sort_checkpoints, tell_going_on
 from hypercover.files import make_folder, read_sealed
-from hypercover.jobs.executor import Executor
-from hypercover.jobs.inprocess import InProcessExecutor
+from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.plan import Plan
-from hypercover.jobs.run import Event, run_plan
+from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.submission import check_idle
 from hypercover.scene.inputs import known_inputs, remember_inputs
 
@@ -54,7 +53,7 @@ def run_experiment(
     workers : local processes that share the tasks; by default this process
         alone for a single seed and one process a core for repeats
     executor : who does the tasks instead, such as
-        `hypercover.jobs.dask.DaskExecutor`
+        `hypercover.jobs.dask_executor.DaskExecutor`
     progress : called with each event of the run
 
     Raises

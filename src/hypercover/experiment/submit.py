@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hypercover.errors import CallError, HypercoverError
+from hypercover.experiment.config.schema import CNNSpec
+from hypercover.experiment.config.site import Scheduler
 from hypercover.experiment.estimate import estimates
-from hypercover.experiment.plan import training_tasks
-from hypercover.experiment.prepared import Prepared, prepare
-from hypercover.experiment.schema import CNNSpec
-from hypercover.experiment.site import Scheduler
-from hypercover.jobs.batch import check_there, is_there
+from hypercover.experiment.preparation import Prepared, prepare
+from hypercover.experiment.tasks.experiment_plan import training_tasks
+from hypercover.jobs.batch_system import check_there, is_there
+from hypercover.jobs.job_arrays import Array, Kind, arrays_of
 from hypercover.jobs.record import TaskFiles
-from hypercover.jobs.stages import Array, Kind, arrays_of
+from hypercover.jobs.resources import Wanted, clock
 from hypercover.jobs.submission import (
     SYSTEMS,
     Submission,
@@ -21,7 +22,6 @@ from hypercover.jobs.submission import (
     submit_arrays,
     write_scripts,
 )
-from hypercover.jobs.wanted import Wanted, clock
 
 __all__ = ["Sending", "missing_tasks", "send", "sending", "write_only"]
 

@@ -1,5 +1,6 @@
 """Features of a scene of any size: computed where they are read, and never as a whole."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -10,12 +11,10 @@ import xarray as xr
 
 from hypercover.errors import CallError
 from hypercover.features.chain import Chain
-from hypercover.features.edges import edge_levels
-from hypercover.features.feature import Feature, Progress, part_of
+from hypercover.features.feature import Feature, Progress, feature_scene, part_of
 from hypercover.features.profiles import Profiles
-from hypercover.features.stack import feature_scene
+from hypercover.scene.io.limits import fits
 from hypercover.scene.lazy import LazyArray, bounding_slice
-from hypercover.scene.memory import fits
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
 
@@ -24,17 +23,59 @@ __all__ = [
     "at_once",
     "blockwise",
     "check_pieces",
+    "edge_levels",
     "fit_blockwise",
     "fitted_stack",
     "outer_levels",
     "overlap_note",
 ]
 
+_GAP = 64
+"""Columns without an edge that are worth leaving unread."""
+
+
+def edge_levels(scene: Scene) -> list[float]:
+    """Return for each band the median of the pixels at the edge of the data.
+
+    The same as :func:`~hypercover.features.tree_of_shapes.surroundings` of each whole
+    band, of which the edge alone is read.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> band = np.array([[1.0, 2.0, 3.0], [4.0, 99.0, 5.0], [6.0, 7.0, 8.0]])
+    >>> edge_levels(Scene(xr.DataArray(band[None], dims=("band", "y", "x"))))
+    [4.5]
+    """
+    valid = scene.valid
+    around = np.pad(valid, 1)
+    enclosed = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    edge = valid & ~enclosed
+    found = [
+        scene.read(rows, cols)[:, edge[rows, cols]]
+        for rows in scene.strips()
+        for cols in _runs(edge[rows])
+    ]
+    if not found:
+        return [0.0] * scene.n_bands
+    values = np.concatenate(found, axis=1).astype(np.float64)
+    return [float(level) for level in np.median(values, axis=1)]
+
+
+def _runs(edge: npt.NDArray[np.bool_]) -> Iterator[slice]:
+    """Cut the columns that hold an edge into runs without long gaps."""
+    cols = np.flatnonzero(edge.any(axis=0))
+    for run in np.split(cols, np.flatnonzero(np.diff(cols) > _GAP) + 1):
+        if len(run):
+            yield slice(int(run[0]), int(run[-1]) + 1)
+
+
 Levels = list[list[float] | None]
 """For each step of a chain the level around each band, where it needs one."""
 
 _AT_ONCE = 2**22
 """Values of the scene that are read at once."""
+
 _SMALL = 2**26
 """Bytes of a stack that is computed whole, as it takes less than the program itself."""
 

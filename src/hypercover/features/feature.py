@@ -1,22 +1,47 @@
 """An image feature: what maps a scene to a scene, having seen every pixel and no label."""
 
-from collections.abc import Callable
-from typing import Any, Protocol, Self
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
-from hypercover.scene.scene import Scene
+from hypercover.errors import ModelError, SceneError
+from hypercover.scene.grid import with_grid
+from hypercover.scene.io.limits import available_bytes, check_fits
+from hypercover.scene.metadata import of_land, with_header
+from hypercover.scene.scene import Scene, check_size
 
-__all__ = ["Arrays", "Feature", "Progress", "Settings", "part_of"]
+__all__ = [
+    "Arrays",
+    "Feature",
+    "Progress",
+    "Settings",
+    "bands_at_once",
+    "check_range",
+    "check_stack",
+    "count_in",
+    "each_band",
+    "feature_scene",
+    "matrix_in",
+    "new_stack",
+    "number_in",
+    "part_of",
+    "vector_in",
+]
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 """Plain arrays by name: all of a fitted feature that is no setting."""
+
 Settings = dict[str, Any]
 """JSON-able values by name."""
+
 Progress = Callable[[int, int], None]
 """Called with the work done and the work in all, in any unit."""
-
 
 _SHARES = 1000
 """Units of work a part is counted as, so that progress moves inside it."""
@@ -64,3 +89,203 @@ class Feature(Protocol):
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
         """Return the fitted feature they describe, trusting neither."""
+
+
+_MOST = 2**20
+"""Counts above this are believed of no feature."""
+
+
+def count_in(settings: Settings, name: str) -> int:
+    """Return a whole number from 1 out of the settings of a saved feature."""
+    value = settings.get(name)
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST:
+        return value
+    raise ModelError(
+        f"The saved feature's {name} must be a whole number from 1, got "
+        f"{str(value)[:40]!r}; train the model again."
+    )
+
+
+def number_in(settings: Settings, name: str) -> float:
+    """Return a finite number above 0 out of the settings of a saved feature."""
+    value = settings.get(name)
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 < value < np.inf
+    ):
+        return float(value)
+    raise ModelError(
+        f"The saved feature's {name} must be a number above 0, got {str(value)[:40]!r}; "
+        "train the model again."
+    )
+
+
+def vector_in(
+    arrays: Mapping[str, npt.NDArray[np.generic]], name: str, length: int | None = None
+) -> npt.NDArray[np.float64]:
+    """Return a vector of finite float64 values out of the arrays of a saved feature."""
+    return _array(arrays, name, (length,))
+
+
+def matrix_in(
+    arrays: Arrays, name: str, rows: int | None, cols: int | None
+) -> npt.NDArray[np.float64]:
+    """Return a matrix of finite float64 values; None stands for any size above 0."""
+    return _array(arrays, name, (rows, cols))
+
+
+def _array(
+    arrays: Mapping[str, npt.NDArray[np.generic]], name: str, shape: tuple[int | None, ...]
+) -> npt.NDArray[np.float64]:
+    array = arrays.get(name)
+    if array is None:
+        raise ModelError(f"The saved feature lacks its {name}; train the model again.")
+    fits = array.ndim == len(shape) and all(
+        size > 0 and wanted in (None, size)
+        for size, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits or array.dtype != np.float64 or not np.isfinite(array).all():
+        wanted_text = " × ".join("n" if size is None else str(size) for size in shape)
+        raise ModelError(
+            f"The saved feature's {name} must be {wanted_text} finite float64 values, got "
+            f"{array.dtype} of shape {array.shape}; train the model again."
+        )
+    return array.astype(np.float64, order="C")
+
+
+def check_range(values: npt.NDArray[np.float64], scene: Scene) -> None:
+    """Refuse values of pixels with data that are too large to compute with.
+
+    Raises
+    ------
+    SceneError
+        If there are some: mostly a fill value that the file does not name.
+    """
+    check_size(float(np.abs(values).max(initial=0.0)), scene.name)
+
+
+def check_stack(scene: Scene, count: int) -> None:
+    """Refuse so many features of every pixel where they do not fit in memory.
+
+    Raises
+    ------
+    SceneError
+        If they do not.
+    """
+    rows, cols = scene.shape
+    check_fits(
+        4 * count * rows * cols,
+        f"A stack of {count} features of the image {scene.name}, which is computed whole,",
+        "ask for fewer features, cut the image smaller, or use a larger machine",
+    )
+
+
+def new_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
+    """Return NaN for so many features of every pixel (feature, y, x), if they fit in memory.
+
+    Raises
+    ------
+    SceneError
+        If they do not.
+    """
+    check_stack(scene, count)
+    return np.full((count, *scene.shape), np.nan, dtype=np.float32)
+
+
+def feature_scene(
+    scene: Scene, values: npt.NDArray[np.float32] | xr.Variable, names: Sequence[str]
+) -> Scene:
+    """Return the scene with features (feature, y, x) in the place of its bands.
+
+    Grid, labels, legend, name, sensor, moment and notes stay; bands are numbered
+    from 1, named by the coordinate ``band_name``, and have no wavelengths.  NaN is
+    no data.
+    """
+    coords = {
+        "band": np.arange(1, len(values) + 1),
+        "band_name": ("band", np.asarray(names, dtype=np.str_)),
+    }
+    cube = xr.DataArray(values, dims=("band", "y", "x"), coords=coords)
+    cube.attrs["nodata"] = float("nan")
+    cube = with_header(cube, of_land(scene.header))
+    return scene.replace(cube=with_grid(cube, scene.grid))
+
+
+Floats = npt.NDArray[np.float64]
+
+Result = TypeVar("Result")
+
+_SHARE = 0.8
+"""Share of the available memory that bands may take together."""
+
+
+def each_band(
+    scene: Scene, work: Callable[[int, Floats], Result], at_once: int
+) -> list[Result]:
+    """Return what a function makes of each band, in threads.
+
+    Why it exists: the trees of a band are built outside Python's lock, so
+    threads use all cores without copying the scene.
+
+    Parameters
+    ----------
+    work : callable
+        Takes the position of a band, from 0, and its values (row, col) in float64.
+    at_once : int
+        How many bands are worked on at the same time.
+    """
+    reading = Lock()
+
+    def one(position: int) -> Result:
+        # Files are not read from several threads at once.
+        with reading:
+            values = np.asarray(scene.cube.isel(band=position).values, dtype=np.float64)
+        check_range(values[scene.valid], scene)
+        return work(position, values)
+
+    if at_once == 1:
+        return [one(position) for position in range(scene.n_bands)]
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting = [pool.submit(one, position) for position in range(scene.n_bands)]
+        try:
+            return [future.result() for future in waiting]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def bands_at_once(scene: Scene, per_pixel: int, asked: int | None = None) -> int:
+    """Say how many bands to work on at the same time.
+
+    Parameters
+    ----------
+    per_pixel : int
+        Bytes that the work on one band takes for each pixel.
+    asked : int, optional
+        How many are asked for; unless given, one per core.  A run that pins its
+        threads (``OMP_NUM_THREADS``) is heeded.
+
+    Raises
+    ------
+    SceneError
+        If even one band does not fit in memory.
+    """
+    rows, cols = scene.shape
+    needed, free = per_pixel * (rows + 2) * (cols + 2), available_bytes()
+    fitting = int(_SHARE * free // needed)
+    if fitting < 1:
+        raise SceneError(
+            f"The shapes of one band of {scene.name} ({rows} × {cols} pixels) need about "
+            f"{needed / 2**30:,.1f} GiB of memory and {free / 2**30:,.1f} GiB are free; cut "
+            "the image smaller or use a larger machine."
+        )
+    return max(1, min(asked or _cores(), fitting, scene.n_bands))
+
+
+def _cores() -> int:
+    """Count the threads this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    pinned = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(pinned)) if pinned.isdecimal() and int(pinned) else cores

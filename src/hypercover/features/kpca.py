@@ -8,9 +8,16 @@ import numpy as np
 from scipy.linalg import eigh
 
 from hypercover.errors import CallError
-from hypercover.features.feature import Arrays, Progress, Settings
-from hypercover.features.restoring import count_in, matrix_in, number_in, vector_in
-from hypercover.features.spectral import (
+from hypercover.features.feature import (
+    Arrays,
+    Progress,
+    Settings,
+    count_in,
+    matrix_in,
+    number_in,
+    vector_in,
+)
+from hypercover.features.spectral_features import (
     Floats,
     check_bands,
     check_components,
@@ -20,7 +27,7 @@ from hypercover.features.spectral import (
     signed,
     varying,
 )
-from hypercover.scene.memory import check_fits
+from hypercover.scene.io.limits import check_fits
 from hypercover.scene.scene import Scene
 
 __all__ = ["KPCA"]

@@ -9,8 +9,8 @@ from scipy.linalg import eigh
 
 from hypercover.errors import SceneError
 from hypercover.features.feature import Progress
-from hypercover.features.linear import Projection
-from hypercover.features.spectral import (
+from hypercover.features.pca import Projection
+from hypercover.features.spectral_features import (
     Floats,
     check_variance,
     mean_and_covariance,

@@ -11,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError, ModelError, SceneError, counted
-from hypercover.features.attributes import ATTRIBUTES, RULES, Rule, regularised
-from hypercover.features.bandwise import bands_at_once, each_band
-from hypercover.features.feature import Arrays, Progress, Settings
-from hypercover.features.shapes import PEAK_BYTES, ShapeTree
-from hypercover.features.stack import feature_scene, new_stack
+from hypercover.features.feature import (
+    Arrays,
+    Progress,
+    Settings,
+    bands_at_once,
+    each_band,
+    feature_scene,
+    new_stack,
+)
 from hypercover.features.thresholds import (
     ASSUMED_NOTE,
     AUTOMATIC,
@@ -28,6 +32,14 @@ from hypercover.features.thresholds import (
     check_thresholds,
     formula_thresholds,
     resolution_of,
+)
+from hypercover.features.tree_of_shapes import (
+    ATTRIBUTES,
+    PEAK_BYTES,
+    RULES,
+    Rule,
+    ShapeTree,
+    regularised,
 )
 from hypercover.scene.scene import Scene
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from hypercover.errors import CallError, SceneError
-from hypercover.features.attributes import ATTRIBUTES
-from hypercover.features.granulometry import Measure, bends, granulometric_curve
-from hypercover.features.shapes import ShapeTree
+from hypercover.features.tree_of_shapes import ATTRIBUTES, ShapeTree
 from hypercover.scene.grid import Grid
 from hypercover.scene.scene import Scene
 
@@ -23,36 +21,168 @@ __all__ = [
     "FORMULA",
     "MOST",
     "Asked",
+    "Measure",
     "Thresholds",
     "asked_thresholds",
     "automatic_thresholds",
+    "bends",
     "check_resolution",
     "check_thresholds",
     "formula_thresholds",
+    "granulometric_curve",
     "metres_per_pixel",
     "resolution_of",
 ]
 
 Floats = npt.NDArray[np.float64]
+
+Measure = Literal["grey", "pixels", "regions"]
+
+_POINTS = 1000
+"""Points of a curve that are looked at; more are thinned out evenly."""
+
+_SAME = 1e-9
+"""Values of an attribute no further apart than this share of them are equal."""
+
+
+def granulometric_curve(
+    shapes: ShapeTree, attribute: Floats, measure: Measure = "grey"
+) -> tuple[Floats, Floats]:
+    """Measure what a filter removes at every threshold there is.
+
+    Why it exists: thresholds worth having lie where this curve bends.  It is
+    taken from the tree alone, without filtering once.
+
+    Parameters
+    ----------
+    attribute : array (node,)
+        The attribute by which shapes are removed, already regularised.
+    measure : "grey", "pixels" or "regions"
+        What is counted of the removed shapes: their contrast to what they lie
+        in times their area; the pixels whose smallest shape they are; or the
+        shapes themselves.
+
+    Returns
+    -------
+    thresholds, removed : arrays (point,)
+        Every distinct value of the attribute, rising, and what is removed of
+        all shapes below it; empty for a constant band.
+    """
+    values, amounts = attribute[shapes.inner], _amounts(shapes, measure)[shapes.inner]
+    order = np.argsort(values)
+    order = order[np.isfinite(values[order])]
+    rising = values[order]
+    # Values that differ by rounding alone are one point, at the least of them.
+    first = np.diff(rising, prepend=-1.0) > _SAME * rising
+    gone = np.bincount(np.cumsum(first) - 1, weights=amounts[order])
+    return rising[first], np.asarray(np.cumsum(gone) - gone, dtype=np.float64)
+
+
+def _amounts(shapes: ShapeTree, measure: Measure) -> Floats:
+    """Return what each node adds to the curve once it is removed (node,)."""
+    if measure == "regions":
+        return np.ones_like(shapes.levels)
+    if measure == "pixels":
+        return shapes.counts.astype(np.float64)
+    return np.asarray(np.abs(shapes.steps()) * shapes.sums(shapes.counts))
+
+
+def bends(x: Floats, y: Floats, count: int) -> Floats:
+    """Return the inner knots of the best piecewise-linear fit of a curve.
+
+    The points are cut into ``count + 1`` pieces that share their end points;
+    each gets its own regression line, and the cut with the least sum of squared
+    residuals is found exactly, by dynamic programming.  A curve of fewer points
+    gives all its inner points, and one of more than 1,000 is first thinned to
+    that many, evenly over its points.
+
+    Parameters
+    ----------
+    x, y : arrays (point,)
+        The curve, with strictly rising x.
+    count : int
+        How many knots, from 1.
+
+    References
+    ----------
+    Cavallaro, Falco, Dalla Mura, Benediktsson: Automatic attribute profiles,
+    IEEE TIP 26(4), 2017.
+
+    Examples
+    --------
+    >>> x = np.arange(10.0)
+    >>> bends(x, np.where(x < 4, 3 * x, 8 + x), 1)
+    array([4.])
+    """
+    if len(x) - 2 <= count:
+        return np.asarray(x[1:-1])
+    taken = np.linspace(0, len(x) - 1, min(len(x), _POINTS)).round().astype(np.intp)
+    knots = _cuts(_residuals(_unit(x[taken]), _unit(y[taken])), count)
+    return np.asarray(x[taken][knots])
+
+
+def _unit(values: Floats) -> Floats:
+    """Scale values to 0 … 1, so that squares of large areas lose no digits."""
+    span = values[-1] - values[0]
+    return np.asarray((values - values[0]) / (span if span > 0 else 1.0))
+
+
+def _residuals(x: Floats, y: Floats) -> Floats:
+    """Return the squared residual of the line through points i to j at [i, j]."""
+    size = len(x)
+    lost = np.full((size, size), np.inf)
+    for first in range(size - 1):
+        dx, dy = x[first:] - x[first], y[first:] - y[first]
+        count = np.arange(1.0, len(dx) + 1)
+        sx, sy = np.cumsum(dx), np.cumsum(dy)
+        xx = np.cumsum(dx * dx) - sx * sx / count
+        xy = np.cumsum(dx * dy) - sx * sy / count
+        yy = np.cumsum(dy * dy) - sy * sy / count
+        fit = yy[1:] - xy[1:] ** 2 / xx[1:]
+        lost[first, first + 1 :] = np.maximum(fit, 0.0)
+    return lost
+
+
+def _cuts(lost: Floats, count: int) -> npt.NDArray[np.intp]:
+    """Return where to cut points 0 … n - 1 into count + 1 pieces at the least cost."""
+    cost, choices = lost[0].copy(), []
+    for _ in range(count):
+        total = cost[:, None] + lost
+        before = total.argmin(axis=0)
+        choices.append(before)
+        cost = total[before, np.arange(len(cost))]
+    knots, last = [], len(cost) - 1
+    for before in reversed(choices):
+        last = int(before[last])
+        knots.append(last)
+    return np.asarray(knots[::-1], dtype=np.intp)
+
+
 Thresholds = tuple[float, ...]
 """Strictly rising values above 0."""
+
 Asked = Thresholds | str | None
 """Thresholds as they are, a word for how to choose them, or None for the default."""
 
 FORMULA = "formula"
 """The word for thresholds by the published formulas."""
+
 AUTOMATIC: dict[str, Measure] = {
     "automatic": "grey",
     "automatic-pixels": "pixels",
     "automatic-regions": "regions",
 }
 """The words for thresholds read off the image, and what the curve then measures."""
+
 MOST = 1000
 """More thresholds of one attribute than this are taken for a mistake."""
+
 _LARGEST = 1e300
 """Whole numbers above this are no floats."""
+
 _ASSUMED = 20.0
 """Metres per pixel where nothing is known and no formula was insisted on."""
+
 ASSUMED_NOTE = (
     f"The size of a pixel is not known: the areas of the attribute profiles are those for "
     f"{_ASSUMED:g} m."

@@ -15,15 +15,15 @@ from typing import Any
 
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder
-from hypercover.jobs.batch import BatchSystem
-from hypercover.jobs.batch import asked as asked_of
+from hypercover.jobs.batch_system import BatchSystem
+from hypercover.jobs.batch_system import asked as asked_of
 from hypercover.jobs.executor import State
+from hypercover.jobs.job_script import module_lines, own_umask
 from hypercover.jobs.local import thread_limits
 from hypercover.jobs.pbs import PBSPro, Torque, job_name
-from hypercover.jobs.script import module_lines, own_umask
+from hypercover.jobs.resources import Wanted, clock
 from hypercover.jobs.slurm import Slurm
-from hypercover.jobs.standing import last_lines
-from hypercover.jobs.wanted import Wanted, clock
+from hypercover.jobs.task_status import last_lines
 
 __all__ = ["BATCH", "Cluster", "Demand", "check_reach", "connect"]
 

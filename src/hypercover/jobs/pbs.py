@@ -8,10 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from hypercover.errors import CallError, HypercoverError
-from hypercover.jobs.batch import SUBMITTING, Place, Places, Reasons, asked, job_in
+from hypercover.jobs.batch_system import (
+    SUBMITTING,
+    Place,
+    Places,
+    Reasons,
+    asked,
+    job_in,
+)
 from hypercover.jobs.executor import State
-from hypercover.jobs.stages import Array
-from hypercover.jobs.wanted import Wanted, clock
+from hypercover.jobs.job_arrays import Array
+from hypercover.jobs.resources import Wanted, clock
 
 __all__ = ["PBSPro", "Torque", "job_name"]
 

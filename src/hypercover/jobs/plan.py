@@ -8,27 +8,156 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hypercover.errors import CallError
-from hypercover.files import write_json
-from hypercover.jobs.registry import Registry
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-__all__ = ["FOLDER", "Plan", "Task"]
+from hypercover.errors import CallError, counted
+from hypercover.files import write_json
+
+__all__ = ["FOLDER", "Arguments", "Plan", "Registry", "Task", "TaskKind", "selected"]
+
+_SHOWN = 60
+"""Letters of a hostile file that a message repeats at most."""
+
+
+class Arguments(BaseModel):
+    """The arguments of a kind of task; as it stands, none.
+
+    A subclass adds fields.  They are JSON values that are taken as they are:
+    nothing is converted, and an argument that is not named is an error.
+
+    Examples
+    --------
+    >>> class Square(Arguments):
+    ...     number: int
+    >>> Square.model_validate({"number": 3})
+    Square(number=3)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """What a task of one kind does, and what it is given."""
+
+    function: str
+    """``package.module:function``; imported when the first such task is done."""
+    arguments: type[Arguments] = Arguments
+    """What the function is given besides the run folder."""
+
+    def load(self) -> Callable[..., Any]:
+        """Import the function."""
+        module, name = self.function.split(":")
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
+
+
+class Registry:
+    """The kinds of task that plans may hold, by name.
+
+    Why it exists: a plan is data, and data of a stranger must not choose what
+    code runs.
+
+    Parameters
+    ----------
+    home : str
+        ``package.module:NAME`` by which other processes import this registry.
+    kinds : mapping of str to TaskKind
+
+    Examples
+    --------
+    >>> kinds = Registry("shop:KINDS", {"tidy": TaskKind("shop.work:tidy")})
+    >>> kinds.check("tidy", {})
+    >>> kinds.check("os.system", {})
+    Traceback (most recent call last):
+    ...
+    hypercover.errors.CallError: There is no kind of task 'os.system'; known are tidy.
+    """
+
+    def __init__(self, home: str, kinds: Mapping[str, TaskKind]) -> None:
+        self.home = home
+        self._kinds = dict(kinds)
+
+    @classmethod
+    def at(cls, home: str) -> "Registry":
+        """Import a registry by its `home`, which comes from a caller and never from a file.
+
+        Raises
+        ------
+        CallError
+            If there is none.
+        """
+        module, _, name = home.partition(":")
+        try:
+            found = getattr(import_module(module), name, None)
+        except (ImportError, ValueError):
+            found = None
+        if not isinstance(found, cls):
+            raise CallError(
+                f"{home!r} is no registry of tasks; give one such as "
+                "hypercover.experiment.tasks.task_registry:REGISTRY."
+            )
+        return found
+
+    def __getitem__(self, kind: str) -> TaskKind:
+        """Return a kind of task by its name.
+
+        Raises
+        ------
+        CallError
+            If there is none of that name.
+        """
+        found = self._kinds.get(kind)
+        if found is None:
+            raise CallError(
+                f"There is no kind of task {kind[:_SHOWN]!r}; known are "
+                f"{', '.join(sorted(self._kinds))}."
+            )
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names of the kinds."""
+        return iter(self._kinds)
+
+    def check(self, kind: str, arguments: Mapping[str, Any]) -> None:
+        """Refuse a kind that is not listed, and arguments it does not take.
+
+        Raises
+        ------
+        CallError
+        """
+        try:
+            self[kind].arguments.model_validate(dict(arguments))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))[:_SHOWN]
+            said = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
+            raise CallError(
+                f"A task of the kind {kind} takes other arguments ({where!r}: {said})."
+            ) from None
+
 
 FOLDER = "tasks"
 """Folder inside a run folder that holds the plan and the results of its tasks."""
 
 _FILE = "plan.json"
+
 _FORMAT, _VERSION = "hypercover-plan", 2
+
 _MOST_TEXT = 2**28
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,150}")
+
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,60}")
+
 _TAKEN = {"inputs", "lock", "plan"}
 
 
@@ -103,7 +232,7 @@ class Plan:
 
     Examples
     --------
-    >>> from hypercover.jobs.registry import TaskKind
+    >>> from hypercover.jobs.plan import TaskKind
     >>> kinds = {name: TaskKind(f"shop.work:{name}") for name in ("draw", "train")}
     >>> shop = Registry("shop.work:KINDS", kinds)
     >>> tasks = (Task("draw", "draw", needs=("train",)), Task("train", "train"))
@@ -265,3 +394,45 @@ def _read(path: Path) -> dict[str, Any]:
     if (document.get("format"), document.get("version")) != (_FORMAT, _VERSION):
         raise CallError(f"{path} is a plan of another version; run the experiment again.")
     return document
+
+
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
+
+
+def selected(plan: Plan, *texts: str) -> list[str]:
+    """Return the names of the tasks that texts such as ``4-9,12,reduce`` select, each once.
+
+    Numbers count the tasks in the order in which they can be done, from 1.
+
+    Raises
+    ------
+    CallError
+        If a number or a name is none of the plan.
+
+    Examples
+    --------
+    >>> from hypercover.jobs.plan import Task
+    >>> from hypercover.jobs.plan import Registry, TaskKind
+    >>> kinds = Registry("shop:KINDS", {"tidy": TaskKind("shop.work:tidy")})
+    >>> plan = Plan(tuple(Task(name, "tidy") for name in "abcd"), kinds)
+    >>> selected(plan, "2-3", "d,b")
+    ['b', 'c', 'd']
+    """
+    words = (word.strip() for text in texts for word in text.split(","))
+    names = (name for word in words if word for name in _names(plan, word))
+    return list(dict.fromkeys(names))
+
+
+def _names(plan: Plan, word: str) -> Iterator[str]:
+    """Go through the tasks of one word."""
+    found = _RANGE.fullmatch(word)
+    if found is None:
+        yield plan.task(word).name
+        return
+    first, last = int(found[1]), int(found[2] or found[1])
+    if not 1 <= first <= last <= len(plan.tasks):
+        raise CallError(
+            f"The plan has {counted(len(plan.tasks), 'task')}, numbered from 1; {word!r} is "
+            "none of them: hypercover plan prints them."
+        )
+    yield from (task.name for task in plan.ordered[first - 1 : last])

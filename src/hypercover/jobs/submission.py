@@ -18,17 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder, write_json, write_text
-from hypercover.jobs.batch import BatchSystem, Places, is_there
+from hypercover.jobs.batch_system import BatchSystem, Places, is_there
 from hypercover.jobs.executor import State
+from hypercover.jobs.job_arrays import Array
+from hypercover.jobs.job_script import own_umask, script_of, task_list
 from hypercover.jobs.pbs import PBSPro, Torque
-from hypercover.jobs.plan import Plan
+from hypercover.jobs.plan import Plan, Registry
 from hypercover.jobs.record import TaskFiles, read_json
-from hypercover.jobs.registry import Registry
-from hypercover.jobs.run import locked
-from hypercover.jobs.script import own_umask, script_of, task_list
+from hypercover.jobs.resources import Wanted
+from hypercover.jobs.runner import locked
 from hypercover.jobs.slurm import Slurm
-from hypercover.jobs.stages import Array
-from hypercover.jobs.wanted import Wanted
 
 __all__ = [
     "SYSTEMS",

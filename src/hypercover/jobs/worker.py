@@ -14,20 +14,178 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 
-from hypercover.errors import CallError, HypercoverError, OutputError
-from hypercover.files import open_to_append
-from hypercover.jobs.local import STOPPED
-from hypercover.jobs.plan import Plan
-from hypercover.jobs.record import TaskFiles
-from hypercover.jobs.registry import Registry
-from hypercover.jobs.work import do_task
-from hypercover.stopping import Stopped, stop_at_signal
+from hypercover.errors import CallError, HypercoverError, OutputError, RunError
+from hypercover.files import open_to_append, write_json
+from hypercover.jobs.executor import State, do_task
+from hypercover.jobs.local import STOPPED, LocalExecutor
+from hypercover.jobs.plan import Plan, Registry, Task
+from hypercover.jobs.record import Failure, TaskFiles, read_json
+from hypercover.stopping import Stopped, stop_asked, stop_at_signal
 
-__all__ = ["main"]
+__all__ = ["do_element", "main", "not_done", "reasons"]
+
+_LOOK = 0.5
+"""Seconds between looks whether to stop."""
+
+_STEP = 0.01
+"""Share of a task by which a stopped try must get further than those before."""
+
+_STOPS = 3
+"""Tries that may get no further."""
+
+
+def do_element(
+    plan: Plan,
+    folder: str | Path,
+    names: Sequence[str],
+    *,
+    threads: int | None = None,
+    grace: float = 30.0,
+    say: Callable[[str], None],
+    check: Callable[[], object] = lambda: None,
+) -> None:
+    """Do some tasks of a plan in a process of their own, one after another.
+
+    Why it exists: each task is done wholly or not at all, one that is done is
+    passed over, and one whose needs are missing is named with the task that
+    failed and its log, while the rest goes on.
+
+    Parameters
+    ----------
+    threads : threads the tasks may use; all cores by default
+    grace : seconds a task has to stop by itself when that is asked for
+    say : called with a line for each task
+    check : called before each task; it raises where the plan no longer holds, so that
+        no result is kept as one of what it was not made of
+
+    Raises
+    ------
+    Stopped
+        If the work was asked to stop and some of it is gained: it can go on.
+    RunError
+        If a task failed, cannot be done, or gains nothing in the time it is given.
+    """
+    place, failed = Path(folder), []
+    executor = LocalExecutor(1, threads=threads)
+    executor.open(plan, place, lambda _name, _share, _what: None)
+    try:
+        for task in _in_order(plan, names):
+            check()
+            line = _outcome(plan, place, task, executor, grace)
+            say(f"{task.name}: {line or 'done'}")
+            if line and line != "done before":
+                failed.append(f"{task.name} {line}")
+    finally:
+        executor.close()
+    if len(failed) == 1:
+        raise RunError(f"{failed[0]}.")
+    if failed:
+        listed = ", ".join(line.partition(" ")[0] for line in failed)
+        raise RunError(f"Not done: {listed}; the lines above say why.")
+
+
+def _in_order(plan: Plan, names: Sequence[str]) -> Iterator[Task]:
+    """Go through the named tasks, each after those it needs."""
+    wanted = {plan.task(name).name for name in names}
+    return (task for task in plan.ordered if task.name in wanted)
+
+
+def _outcome(
+    plan: Plan, folder: Path, task: Task, executor: LocalExecutor, grace: float
+) -> str:
+    """Do one task; return nothing, that it was done before, or why it is not done."""
+    files, fingerprint = TaskFiles(folder, task.name), plan.fingerprints[task.name]
+    if files.read_record(fingerprint) is not None:
+        return "done before"
+    if said := not_done(plan, folder, task):
+        return said
+    executor.submit(task)
+    stopped_at = 0.0
+    while executor.state(task) in (State.WAITING, State.RUNNING):
+        executor.wait(_LOOK)
+        if stop_asked() and not stopped_at:
+            stopped_at = time.monotonic()
+            executor.ask_to_stop(task)
+        if stopped_at and time.monotonic() - stopped_at > grace:
+            executor.cancel(task)
+    if executor.state(task) is State.DONE or files.read_record(fingerprint) is not None:
+        _mark_of(files).unlink(missing_ok=True)
+        return ""
+    if stop_asked():
+        _note_stop(files)
+        raise Stopped
+    failure = executor.failure(task)
+    return _failed(files, failure)
+
+
+def not_done(plan: Plan, folder: Path, task: Task) -> str:
+    """Say which needs of a task are missing and why; nothing where all are there."""
+    lines = list(reasons(plan, folder, task))
+    return f"waits for {'; '.join(lines)}" if lines else ""
+
+
+def reasons(plan: Plan, folder: Path, task: Task) -> Iterator[str]:
+    """Go back from a task to the tasks that are not done though nothing holds them up."""
+    seen, waiting = set[str](), list(task.needs)
+    while waiting:
+        name = waiting.pop(0)
+        files = TaskFiles(folder, name)
+        if name in seen or files.read_record(plan.fingerprints[name]) is not None:
+            continue
+        seen.add(name)
+        needs = plan.task(name).needs
+        open_needs = [
+            need
+            for need in needs
+            if TaskFiles(folder, need).read_record(plan.fingerprints[need]) is None
+        ]
+        if open_needs:
+            waiting += open_needs
+        else:
+            yield f"{name}, which {_failed(files, files.read_failure())}"
+
+
+def _failed(files: TaskFiles, failure: Failure | None) -> str:
+    """Say how a task failed and where its log is."""
+    if failure is None:
+        return "has no result yet"
+    return f"failed ({failure.headline.rstrip('.')}; see {files.log})"
+
+
+def _mark_of(files: TaskFiles) -> Path:
+    """Return where it is noted how far a task was when it was stopped."""
+    return files.progress.with_suffix(".stopped")
+
+
+def _note_stop(files: TaskFiles) -> None:
+    """Note how far a stopped task was; give it up where it gets no further again and again.
+
+    Raises
+    ------
+    RunError
+        If it got no further the last times: the time limit is too short.
+    """
+    share = (files.read_progress() or (0.0, ""))[0]
+    before = read_json(_mark_of(files)) or {}
+    best, times = float(before.get("share", -1.0)), int(before.get("times", 0))
+    times = times + 1 if share < best + _STEP else 1
+    if times >= _STOPS:
+        _mark_of(files).unlink(missing_ok=True)
+        failure = Failure(
+            "RunError",
+            f"It was stopped {times} times at {100 * share:.0f} % and gets no further in the "
+            "time it is given; give it more with --time.",
+        )
+        files.write_failure(failure)
+        raise RunError(f"{files.result.stem}: {failure.message}")
+    with suppress(OSError):
+        write_json(_mark_of(files), {"share": max(share, best), "times": times})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,7 +194,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if len(arguments) < 2:
             raise CallError(
-                "Give a registry such as hypercover.experiment.task_kinds:REGISTRY, a run "
+                "Give a registry such as hypercover.experiment.tasks.task_registry:REGISTRY, a run "
                 "folder and the names of tasks to do."
             )
         registry, folder, *names = arguments

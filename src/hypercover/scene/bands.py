@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError, counted
-from hypercover.scene.catalog import aviris_bands
+from hypercover.scene.datasets.catalog import aviris_bands
 from hypercover.scene.scene import Scene
-from hypercover.scene.spectral import nm_words
+from hypercover.scene.wavelengths import nm_words
 
 __all__ = ["BandSpec", "select_bands"]
 

@@ -1,5 +1,6 @@
 """The files that work reads: known again by what is in them where only their times differ."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -8,17 +9,99 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hypercover.errors import OutputError
+from hypercover.errors import OutputError, SceneError
 from hypercover.files import digest_of, read_sealed, write_sealed
-from hypercover.scene.companions import Identity, identity
+from hypercover.scene.io.class_tables import style_files
+from hypercover.scene.io.envi import RAW, data_file, header_beside
+from hypercover.scene.io.gdal import is_vrt, vrt_allowed, vrt_sources
 
-__all__ = ["Inputs", "facts_of_files", "identity_of", "known_inputs", "remember_inputs"]
+__all__ = [
+    "Identity",
+    "Inputs",
+    "companions",
+    "facts_of_files",
+    "identity",
+    "identity_of",
+    "known_inputs",
+    "remember_inputs",
+]
+
+_SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
+"""A shapefile is several; the classes of its polygons stand in the second."""
+
+_PRODUCT = re.compile(
+    r"(ENMAP.*)METADATA\.XML|MTD_MSIL(?:1C|2A)\.xml|(L.*\d.*)_MTL\.\w+", re.IGNORECASE
+)
+"""Metadata of products, and what the names of their other files begin with."""
+
+_GRANULE = {"granule", "img_data"}
+"""Folders of a Sentinel-2 product in which its images lie."""
+
+
+def _folders(inner: Path, metadata: Path) -> set[str]:
+    return {part.lower() for part in inner.relative_to(metadata.parent).parts}
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """Return a file and all beside it that are read with it.
+
+    Why it exists: of ENVI only the header may be named, of a shapefile only the
+    shapes; whoever asks whether an image has changed, or must not write over
+    it, means the pixels and the classes as well.
+    """
+    name, stem, suffix = path.name.lower(), path.stem.lower(), path.suffix.lower()
+    # The latest changes of a GeoPackage.  Of .aux.xml nothing: viewers write statistics there.
+    if vrt_allowed() and is_vrt(path):
+        return (path, *vrt_sources(path))
+    names = {f"{name}-wal"}
+    if suffix == ".shp":
+        names |= {f"{stem}{one}" for one in _SHAPE}
+    elif suffix == ".hdr":
+        names |= {f"{stem}{one}" for one in ("", *RAW)}
+        with suppress(SceneError):
+            names.add(data_file(path).name.lower())
+    elif suffix in ("", *RAW) or header_beside(path) is not None:
+        names |= {f"{stem}.hdr", f"{name}.hdr"}
+    product = _PRODUCT.fullmatch(path.name)
+    if product:
+        start = product[1] or product[2] or ""
+        around = path.parent.iterdir() if start else path.parent.glob("*/*/*/**/*")
+        images = (
+            one
+            for one in around
+            if one.name.lower().startswith(start.lower())
+            if start or (one.suffix.lower() == ".jp2" and _folders(one, path) >= _GRANULE)
+        )
+        return (path, *sorted(one for one in images if one.is_file() and one != path))
+    # A mask beside the pixels.
+    names |= {f"{one}.msk" for one in (name, *names)}
+    beside = sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
+    return (path, *(one for one in beside if one.name != path.name))
+
+
+Identity = tuple[tuple[str, int, int], ...]
+
+
+def identity(path: Path | None, *, styled: bool = False) -> Identity:
+    """Return what changes when a file is replaced: path, size and time of all its parts.
+
+    ``styled`` counts the style beside labels in, which names and colours their classes.
+    """
+    files = () if path is None else companions(path)
+    if styled and path is not None:
+        files += tuple(one for one in style_files(path) if one.is_file())
+    facts = [(str(file), file.stat()) for file in files]
+    return tuple((name, fact.st_size, fact.st_mtime_ns) for name, fact in facts)
+
 
 _MOST_SEEN = 100
 """Times of a file that are remembered."""
+
 _BIGGEST = 2**26
 """Bytes of the file that remembers."""
+
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
+
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

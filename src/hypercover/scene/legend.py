@@ -1,8 +1,14 @@
 """The legend of a label map: which code is which class, in which colour."""
 
 import colorsys
+import csv
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,9 +16,239 @@ import numpy.typing as npt
 
 from hypercover.errors import LabelError
 
-__all__ = ["LandClass", "Legend", "default_color"]
+__all__ = [
+    "LandClass",
+    "Legend",
+    "class_colors",
+    "cover_color",
+    "default_color",
+    "perceived_distance",
+]
 
-_PALETTE = [
+_APART = 12.0
+"""Distance in L*a*b* from which patches of a map are told apart at a glance."""
+
+_LEAST = 7.0
+"""Distance that a lighter or darker colour must have at least to be taken."""
+
+_STEPS = (12, -12, 22, -22, 32, -32, 42, -42, 52)
+"""Lightness that is added to a colour until it is apart from the others."""
+
+_STEM = 4
+"""Letters of a word from which it is found at the ends of compounds: Nadelwald, grassland."""
+
+_MOST_WORDS = 12
+
+_PALETTE = 40
+
+_TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375],
+                    [0.2126729, 0.7151522, 0.0721750],
+                    [0.0193339, 0.1191920, 0.9503041]])  # fmt: skip
+
+_WHITE = np.array([0.95047, 1.0, 1.08883])
+
+_SEEN_AS = (
+    np.eye(3),
+    np.array([[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]]),
+    np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]]),
+)
+"""Linear RGB as seen with all pigments, without that for red, without that for green."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def class_colors(
+    names: Mapping[int, str], given: Mapping[int, str] | None = None
+) -> dict[int, str]:
+    """Choose a colour for each class that has none, by its name and apart from the others.
+
+    A class whose name says what it is takes the usual colour of that, lighter or darker
+    where another class has it already; any other class takes one of a palette.
+
+    Parameters
+    ----------
+    names : class names by code
+    given : colours by code that are settled, ``#rrggbb``
+
+    Examples
+    --------
+    >>> class_colors({1: "Water", 2: "Nadelwald", 3: "plot 17"})
+    {1: '#0064c8', 2: '#00a600', 3: '#ffe119'}
+    """
+    found = {code: color for code, color in (given or {}).items() if code in names}
+    known = {code: cover_color(name) for code, name in names.items() if code not in found}
+    if not any(known.values()) and not found:
+        return {code: default_color(at) for at, code in enumerate(sorted(names))}
+    # The main covers keep their colours, and finer ones give way to them.
+    order = sorted((not _is_main(color), code) for code, color in known.items() if color)
+    for _, code in order:
+        found[code] = _apart(_variants(str(known[code])), found)
+    for at, code in enumerate(sorted(names)):
+        if code not in found:
+            found[code] = _apart(_palette(at), found)
+    return {code: found[code] for code in sorted(names)}
+
+
+def _variants(color: str) -> Iterator[str]:
+    """Give a colour, then the same lighter, darker and paler."""
+    yield color
+    lightness, *hue = _lab(color)
+    for chroma in (1.0, 0.55):
+        for step in _STEPS:
+            if 12 <= lightness + step <= 95:
+                yield _hex(np.array([lightness + step, *(chroma * part for part in hue)]))
+
+
+def _palette(first: int) -> Iterator[str]:
+    return (default_color(first + at) for at in range(_PALETTE))
+
+
+def _apart(candidates: Iterator[str], taken: Mapping[int, str]) -> str:
+    """Return the first colour that is apart from those taken, or else the farthest."""
+    best, farthest = "", -1.0
+    for color in chain(candidates, [""]):
+        if not color and farthest >= _LEAST:
+            break
+        for choice in [color] if color else _palette(0):
+            distance = min(
+                (perceived_distance(choice, other) for other in taken.values()),
+                default=100.0,
+            )
+            if distance >= _APART:
+                return choice
+            if distance > farthest:
+                best, farthest = choice, distance
+    return best
+
+
+def cover_color(name: str) -> str | None:
+    """Return the usual colour of a land cover by its name; None where it says nothing known.
+
+    Examples
+    --------
+    >>> cover_color("Forêt de feuillus"), cover_color("Corn-notill"), cover_color("B 12")
+    ('#80c800', '#f096ff', None)
+    """
+    words = _words(name)[:_MOST_WORDS]
+    ranked = []
+    for start in range(len(words)):
+        for stop in range(start + 1, len(words) + 1):
+            color, letters = _found(" ".join(words[start:stop]))
+            if color is not None:
+                # A phrase says more than a word, and a finer class than a main one.
+                ranked.append((stop - start, not _is_main(color), letters, -start, color))
+    return max(ranked)[-1] if ranked else None
+
+
+def _is_main(color: str | None) -> bool:
+    """Tell whether a colour is that of a main cover, a class of WorldCover."""
+    return color in _main()
+
+
+@cache
+def _main() -> frozenset[str]:
+    return frozenset(
+        row["color"] for row in _rows() if re.fullmatch(r"WorldCover \d+", row["source"])
+    )
+
+
+def _found(phrase: str) -> tuple[str | None, int]:
+    """Return the colour of a word or phrase, also at an end of a compound, and its letters."""
+    covers = _covers()
+    if phrase in covers:
+        return covers[phrase], len(phrase)
+    if " " in phrase:
+        return None, 0
+    sizes = range(len(phrase) - 1, _STEM - 1, -1)
+    # The last part of a compound says what it is, in English and German.
+    parts = [phrase[-size:] for size in sizes] + [phrase[:size] for size in sizes]
+    part = next((part for part in parts if part in covers), "")
+    return covers.get(part), len(part)
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name in small letters without accents."""
+    plain = unicodedata.normalize("NFKD", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    letters = "".join(sign for sign in plain if not unicodedata.combining(sign)).casefold()
+    return re.findall(r"[^\W\d_]+", letters)
+
+
+@cache
+def _covers() -> dict[str, str]:
+    """Return the colours by the words that name a cover."""
+    found: dict[str, str] = {}
+    for row in _rows():
+        for words in row["words"].split("|"):
+            found.setdefault(" ".join(_words(words)), row["color"])
+    return found
+
+
+def _rows() -> list[dict[str, str]]:
+    table = files("hypercover.scene.datasets") / "tables" / "class-colors.csv"
+    return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+
+
+def perceived_distance(one: str, other: str) -> float:
+    """Return how far apart two colours are for those who tell them apart worst.
+
+    Returns
+    -------
+    float
+        Smallest distance in L*a*b* of full colour vision, protanopia and deuteranopia.
+
+    Examples
+    --------
+    >>> round(perceived_distance("#000000", "#ffffff")), perceived_distance("#112233", "#112233")
+    (100, 0.0)
+    """
+    first, second = _views(one), _views(other)
+    return float(np.sqrt(((first - second) ** 2).sum(axis=1)).min())
+
+
+@cache
+def _views(color: str) -> Floats:
+    """Return L*a*b* (view, 3) of a colour as people with and without a pigment see it."""
+    return np.stack([_to_lab(np.clip(view @ _linear(color), 0, 1)) for view in _SEEN_AS])
+
+
+def _lab(color: str) -> Floats:
+    return _to_lab(_linear(color))
+
+
+def _linear(color: str) -> Floats:
+    levels = np.frombuffer(bytes.fromhex(color.removeprefix("#")), np.uint8) / 255
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+def _to_lab(linear: Floats) -> Floats:
+    ratio = _TO_XYZ @ linear / _WHITE
+    root = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    x, y, z = root
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def _hex(lab: Floats) -> str:
+    """Return the colour nearest to a place in L*a*b*, of less chroma where none is there."""
+    for share in (1.0, 0.85, 0.7, 0.5, 0.3, 0.0):
+        linear = _from_lab(np.array([lab[0], share * lab[1], share * lab[2]]))
+        if (linear >= -1e-3).all() and (linear <= 1 + 1e-3).all():
+            break
+    linear = np.clip(linear, 0, 1)
+    levels = np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
+    )
+    return "#" + "".join(f"{round(255 * float(level)):02x}" for level in levels)
+
+
+def _from_lab(lab: Floats) -> Floats:
+    y = (lab[0] + 16) / 116
+    root = np.array([y + lab[1] / 500, y, y - lab[2] / 200])
+    cubed = root**3
+    ratio = np.where(cubed > 216 / 24389, cubed, (116 * root - 16) * 27 / 24389)
+    return np.asarray(np.linalg.solve(_TO_XYZ, ratio * _WHITE))
+
+
+_DISTINCT_COLORS = [
     "#e6194b",
     "#3cb44b",
     "#ffe119",
@@ -34,15 +270,17 @@ _PALETTE = [
     "#000075",
     "#a9a9a9",
 ]
+
 _GOLDEN = 0.618033988749895
+
 MAX_CODE = 65535
 """Largest class code: label maps are written as 8- or 16-bit images."""
 
 
 def default_color(position: int) -> str:
     """Colour of the class at this position (from 0), distinct from its neighbours."""
-    if position < len(_PALETTE):
-        return _PALETTE[position]
+    if position < len(_DISTINCT_COLORS):
+        return _DISTINCT_COLORS[position]
     value = 0.95 if position % 2 else 0.65
     rgb = colorsys.hsv_to_rgb(position * _GOLDEN % 1.0, 0.75, value)
     return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)

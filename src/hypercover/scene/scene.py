@@ -9,13 +9,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import LabelError, SceneError, shortened
-from hypercover.scene.formats.axes import axis_role, by_names
 from hypercover.scene.grid import Grid, grid_of
-from hypercover.scene.header import header_of, of_bands, with_header
+from hypercover.scene.io.axes import axis_role, by_names
+from hypercover.scene.io.limits import check_fits
 from hypercover.scene.legend import Legend
-from hypercover.scene.memory import check_fits
+from hypercover.scene.metadata import Origin, header_of, of_bands, with_header
 from hypercover.scene.nodata import NoData, valid_pixels
-from hypercover.scene.origin import Origin
 
 __all__ = ["NO_LABELS", "Scene", "blank_invalid", "check_size", "largest_of"]
 

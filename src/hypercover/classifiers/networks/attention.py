@@ -4,9 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hypercover.classifiers.networks.dropout import Dropout
-from hypercover.classifiers.networks.initial import glorot_uniform_
-from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.network import Dropout, Network, glorot_uniform_
 from hypercover.classifiers.networks.recipe import Recipe
 
 __all__ = ["AttentionNetwork"]

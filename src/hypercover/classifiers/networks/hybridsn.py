@@ -3,9 +3,7 @@
 import torch
 from torch import nn
 
-from hypercover.classifiers.networks.dropout import Dropout
-from hypercover.classifiers.networks.initial import glorot_uniform_
-from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.network import Dropout, Network, glorot_uniform_
 from hypercover.classifiers.networks.recipe import Recipe
 
 __all__ = ["HybridSN"]

@@ -5,9 +5,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from hypercover.classifiers.networks.dropout import Dropout
-from hypercover.classifiers.networks.initial import he_normal_
-from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.network import Dropout, Network, he_normal_
 from hypercover.classifiers.networks.recipe import Recipe
 
 __all__ = ["SSRN"]

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.scene.simulation import spectra
-from hypercover.scene.simulation.covers import Cover
+from hypercover.scene.simulation import reflectance
+from hypercover.scene.simulation.land_cover import Cover, Survey
 from hypercover.scene.simulation.parcels import HALO
 from hypercover.scene.simulation.sensor import Sensor, blur
-from hypercover.scene.simulation.survey import Survey
 from hypercover.scene.simulation.texture import Texture
 
 __all__ = ["Picture", "endmembers"]
@@ -22,22 +21,22 @@ _NOISE = 7
 
 def _spectra(
     habitat: str, cover: Cover | None, rng: np.random.Generator
-) -> spectra.Spectrum:
+) -> reflectance.Spectrum:
     """Return the reflectance of a parcel's endmembers, (endmember, wavelength)."""
     if habitat == "highway":
-        return spectra.road(rng, stone=0.6)
+        return reflectance.road(rng, stone=0.6)
     if cover is None:
-        return spectra.road(rng, stone=0.35)
+        return reflectance.road(rng, stone=0.35)
     state = cover.draw(rng)
     if cover.habitat == "water":
-        return spectra.water(rng)
+        return reflectance.water(rng)
     if cover.habitat == "farm":
-        return spectra.farm(state, rng)
+        return reflectance.farm(state, rng)
     if cover.habitat == "built":
-        return spectra.paved(rng, state)
+        return reflectance.paved(rng, state)
     if cover.habitat == "woods":
-        return spectra.woods(state)
-    return spectra.canopy(state)
+        return reflectance.woods(state)
+    return reflectance.canopy(state)
 
 
 def endmembers(
@@ -45,7 +44,7 @@ def endmembers(
 ) -> npt.NDArray[np.float32]:
     """Return the digital numbers of all endmembers, (parcel, endmember, band)."""
     seen = np.zeros(
-        (len(found.parcels.habitats), spectra.ENDMEMBERS, len(sensor.path)), np.float32
+        (len(found.parcels.habitats), reflectance.ENDMEMBERS, len(sensor.path)), np.float32
     )
     present = np.flatnonzero(np.bincount(found.parcels.number.ravel()))
     for parcel in present:

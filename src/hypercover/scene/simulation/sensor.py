@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from hypercover.scene.simulation.parcels import HALO
-from hypercover.scene.simulation.spectra import SUN, WAVELENGTHS, light
+from hypercover.scene.simulation.reflectance import SUN, WAVELENGTHS, light
 
 __all__ = ["Bands", "Sensor", "aviris_bands", "even_bands"]
 
@@ -37,7 +37,7 @@ class Bands:
 
 def aviris_bands() -> Bands:
     """Return the 220 bands of AVIRIS as flown over Indian Pines in 1992."""
-    table = files("hypercover.scene") / "tables" / "aviris-1992.csv"
+    table = files("hypercover.scene.datasets") / "tables" / "aviris-1992.csv"
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     return Bands(
         np.array([float(row["wavelength_nm"]) for row in rows]),

@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 
 from hypercover.errors import CallError
-from hypercover.scene.memory import available_bytes
-from hypercover.scene.simulation.covers import land_covers
+from hypercover.scene.io.limits import available_bytes
+from hypercover.scene.simulation.land_cover import land_covers
 
 __all__ = ["AVIRIS", "PRESETS", "Settings", "chosen"]
 

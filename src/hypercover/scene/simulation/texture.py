@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from hypercover.scene.simulation.axis import strips
-from hypercover.scene.simulation.parcels import Parcels
-from hypercover.scene.simulation.spectra import ENDMEMBERS
-from hypercover.scene.simulation.survey import Survey
+from hypercover.scene.simulation.land_cover import Survey
+from hypercover.scene.simulation.parcels import Parcels, strips
+from hypercover.scene.simulation.reflectance import ENDMEMBERS
 
 __all__ = ["Texture", "texture"]
 

@@ -1,0 +1,1 @@
+"""Convolutional networks: training, prediction and export."""

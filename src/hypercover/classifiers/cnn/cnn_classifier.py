@@ -1,0 +1,407 @@
+"""A convolutional network on windows as a scikit-learn classifier."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from hypercover.classifiers.bundle import codes_to_json
+from hypercover.classifiers.cnn import serialization
+from hypercover.classifiers.cnn.acceleration import computing
+from hypercover.classifiers.cnn.checkpoint import Checkpoints
+from hypercover.classifiers.cnn.inference import (
+    device_of,
+    exact,
+    predict_tile,
+    predict_windows,
+)
+from hypercover.classifiers.cnn.process_group import World
+from hypercover.classifiers.cnn.training import Epoch, train
+from hypercover.classifiers.cnn.window_loader import (
+    Examples,
+    LazyWindows,
+    Stack,
+    centres,
+    local_noise,
+)
+from hypercover.classifiers.networks.network import Network
+from hypercover.classifiers.networks.network_catalog import build, find, recipe_for
+from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.classifiers.scaling import Scaling
+from hypercover.errors import ModelError
+
+__all__ = ["CNNClassifier"]
+
+
+class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Classify pixels by the window around them with a convolutional network.
+
+    Why it exists: it gives a network the manners of scikit-learn (any labels,
+    ``clone``, cross-validation, one seed) and adds what maps need: a whole tile
+    predicted in one dense pass, with the answers of window by window.
+
+    Parameters
+    ----------
+    network : str
+        ``default`` is small, quick and takes any window; ``lecture`` is the net
+        of Lange et al. (2018) and takes windows from 7 and 22 bands on; others
+        are published ones.
+    epochs, batch_size : int, optional
+    learning_rate : float, optional
+        None: as the network's own recipe says.
+    recipe : mapping, optional
+        Further fields of the network's ``Recipe`` to change, by name.
+    precision : {"float32", "mixed"}
+        ``mixed`` computes in bfloat16 where the machine has it.
+    compile : bool
+        Whether the network is compiled before it is trained.
+    random_state : int, RandomState or None
+        The same number gives bit-identical results on the CPU as long as
+        ``torch.get_num_threads()`` is the same; no global seed is touched.
+    device : {"auto", "cpu", "cuda"}
+
+    Attributes
+    ----------
+    classes_ : array (n_classes,)
+        The labels, in their own type and order.
+    n_features_in_ : int
+        Number of bands.
+    window_, margin_ : int
+        Side of a window; pixels it reaches beyond its centre.
+    history_ : list of dict
+        Per epoch: ``epoch``, ``loss``, ``accuracy`` (on the training batches as
+        the network saw them), ``learning_rate`` of its last step, ``samples``
+        (windows seen since training began) and ``seconds``; with validation
+        windows ``validation_loss`` and ``validation_accuracy``; with patience
+        ``best_epoch``, the epoch whose weights come back.
+    progress : callable, optional
+        Set it on an estimator to be given each record of ``history_``, and in it
+        the number of ``epochs``, when an epoch ends.  It is no parameter, so
+        clones do not carry it.
+
+    Notes
+    -----
+    X is a stack of windows (n, band, row, col), an array or a lazy object with
+    ``shape``, ``len``, ``[indices]`` and ``cut()``; spectra (n, band) are
+    windows of one pixel.  Scaling is learnt from the training windows' centres
+    (and, for noise, the pixels beside them) alone.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> windows = rng.normal(size=(40, 5, 3, 3)) + np.repeat([0, 3], 20)[:, None, None, None]
+    >>> codes = np.repeat([11, 21], 20)
+    >>> cnn = CNNClassifier(epochs=5, random_state=0).fit(windows, codes)
+    >>> cnn.predict(windows[[0, -1]]).tolist()
+    [11, 21]
+    """
+
+    progress: Callable[[Epoch], None] | None = None
+
+    def __init__(
+        self,
+        network: str = "default",
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        precision: str = "float32",
+        compile: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.network = network
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.recipe = recipe
+        self.precision = precision
+        self.compile = compile
+        self.random_state = random_state
+        self.device = device
+
+    def fit(
+        self,
+        X: npt.ArrayLike | LazyWindows,
+        y: npt.ArrayLike,
+        *,
+        validation: tuple[npt.ArrayLike | LazyWindows, npt.ArrayLike] | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> Self:
+        """Learn from windows (n, band, row, col) and their labels (n,).
+
+        Parameters
+        ----------
+        X, y : windows and their labels
+        validation : (windows, labels), optional
+            Windows that are not learnt from: each epoch's record says how the
+            network does on them, and the recipe's ``patience`` waits for them.
+        checkpoint : path, optional
+            Folder in which to keep where the training stands.  The same call
+            after an interruption goes on from there and ends with the same
+            weights; a call that ended is answered at once.
+
+        Raises
+        ------
+        ModelError
+            If the labels hold one class, the input is not finite, too small for
+            the network, a parameter has no meaning, or the checkpoints are of
+            another training.
+        RunError
+            If the loss or a weight is no longer a number.
+        OutputError
+            If a checkpoint cannot be written.
+        """
+        device, recipe = device_of(self.device), self.training_recipe()
+        with computing(self.precision, device):
+            """What this machine cannot do is refused before the windows are read."""
+        # an interrupted training must leave no old network beside new classes
+        self.__dict__.pop("network_", None)
+        examples = Examples.to_learn(self._stack(X, reset=True), y)
+        self.classes_, self.window_ = examples.classes, examples.stack.shape[2]
+        self.margin_ = self.window_ // 2
+        held = None
+        if validation is not None:
+            windows, codes = validation
+            held = Examples.to_validate(self._alike(windows), codes, self.classes_)
+        seed = World.here().said(_seed(self.random_state), device)
+        generator = torch.Generator().manual_seed(seed)
+        network = self._drawn(examples.stack, generator).to(device)
+        feed, targets = examples.feed(self.scaling_, device)
+        # a GPU goes back through the layers under the same rules
+        with exact():
+            self.history_ = train(
+                network,
+                feed,
+                targets,
+                recipe,
+                generator=generator,
+                classes=len(self.classes_),
+                validation=None if held is None else held.feed(self.scaling_, device),
+                precision=self.precision,
+                compile=self.compile,
+                checkpoints=None
+                if checkpoint is None
+                else Checkpoints(checkpoint, self._identity(recipe, examples, held)),
+                progress=self.progress,
+            )
+        self.network_ = network
+        return self
+
+    def predict_proba(self, X: npt.ArrayLike | LazyWindows) -> npt.NDArray[np.float64]:
+        """Return the probability of each class (n, class), in the order of ``classes_``.
+
+        Raises
+        ------
+        ModelError
+            If bands or window differ from those of training or a value is not finite.
+        """
+        check_is_fitted(self)
+        return predict_windows(self._on_device(), self.scaling_, self._alike(X))
+
+    def predict(self, X: npt.ArrayLike | LazyWindows) -> npt.NDArray[Any]:
+        """Return the most probable label of each window (n,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: npt.NDArray[Any] = self.classes_[best]
+        return labels
+
+    def predict_dense(
+        self, tile: npt.NDArray[np.generic], memory: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return probabilities (class, row, col) of a whole tile.
+
+        Why it exists: neighbouring windows share nearly all their pixels, so
+        one convolution over the tile answers many times faster than windows
+        cut out of it, with the same probabilities to 1e-5.  A network that
+        gives other answers for a tile is asked window by window.
+
+        Parameters
+        ----------
+        tile : array of shape (band, row + 2 · margin_, col + 2 · margin_)
+            Raw values with ``margin_`` pixels around; at the edge of a scene
+            repeat its edge pixels, as ``Windows`` does.
+        memory : int, optional
+            Bytes that the network may work with, besides tile and answer; on a
+            GPU its own free memory counts instead.
+
+        Raises
+        ------
+        ModelError
+            If the tile has other bands, is too small or holds values that are
+            not finite, or the memory is too little for one window.
+        """
+        check_is_fitted(self)
+        values = np.asarray(tile)
+        bands = self.n_features_in_
+        if (
+            values.ndim != 3
+            or values.shape[0] != bands
+            or min(values.shape[1:]) < self.window_
+        ):
+            raise ModelError(
+                f"A tile must have the shape (band, row, col) with {bands} bands and at "
+                f"least {self.window_} rows and columns, got {values.shape}; give other "
+                "pixels or another model."
+            )
+        return predict_tile(self._on_device(), self.scaling_, values, self.window_, memory)
+
+    @property
+    def dense_note(self) -> str | None:
+        """What to tell people of how scenes are predicted, or None."""
+        if find(self.network).spatially_valid:
+            return None
+        return (
+            f"The {self.network} network is predicted window by window: it gives other "
+            "answers for a whole tile, so a scene takes far longer than with another network."
+        )
+
+    def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return the fitted model as JSON-able settings and named arrays."""
+        check_is_fitted(self)
+        settings = {
+            "parameters": serialization.parameters(self.get_params()),
+            "bands": int(self.n_features_in_),
+            "window": int(self.window_),
+            "classes": codes_to_json(self.classes_),
+            "history": [dict(record) for record in self.history_],
+        }
+        return settings, self.scaling_.arrays() | serialization.weights(self.network_)
+
+    @classmethod
+    def from_state(
+        cls, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> Self:
+        """Make a fitted estimator of what ``state`` returned.
+
+        Both may come from a stranger: everything is checked before it is used.
+
+        Raises
+        ------
+        ModelError
+            If anything is missing, has another type or size, or is not finite.
+        """
+        checked = serialization.Settings.of(settings)
+        model = cls(**checked.parameters)
+        model.n_features_in_, model.window_ = checked.bands, checked.window
+        model.margin_, model.history_ = checked.window // 2, checked.history
+        model.classes_ = checked.classes
+        model.scaling_, model.network_ = serialization.restored(
+            checked, model.network, arrays
+        )
+        return model
+
+    def training_recipe(self) -> Recipe:
+        """Return the network's recipe with what the user named put in its place.
+
+        Raises
+        ------
+        ModelError
+            If a value has no meaning, or is for nothing beside the others.
+        """
+        return recipe_for(
+            self.network,
+            self.recipe,
+            passes=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+        )
+
+    def _drawn(self, stack: Stack, generator: torch.Generator) -> Network:
+        """Learn the scaling and return the network for it with its weights drawn."""
+        kind, classes = find(self.network), len(self.classes_)
+        # what cannot be built is refused before the windows are read
+        build(self.network, bands=stack.shape[1], classes=classes, window=self.window_)
+        self.scaling_ = self._scaling(stack, kind)
+        network = build(
+            self.network,
+            bands=self.scaling_.outputs,
+            classes=classes,
+            window=self.window_,
+        )
+        network.to_empty(device="cpu").reset(generator)
+        return network
+
+    @staticmethod
+    def _scaling(stack: Stack, kind: type[Network]) -> Scaling:
+        """Learn from the centres, and their neighbours, how to scale the input."""
+        spectra = centres(stack)
+        noise = local_noise(stack) if kind.scaling == "cleared" else None
+        return Scaling.of(kind.scaling, spectra, noise, kind.components)
+
+    def _identity(
+        self, recipe: Recipe, examples: Examples, held: Examples | None
+    ) -> dict[str, Any]:
+        """Return what makes this training the one it is, as JSON values."""
+        seed = self.random_state
+        return {
+            "network": self.network,
+            "recipe": asdict(recipe),
+            "precision": self.precision,
+            "compile": bool(self.compile),
+            "seed": int(seed) if isinstance(seed, int | np.integer) else None,
+            **examples.digests("training"),
+            **(held.digests("validation") if held else {"validation windows": None}),
+        }
+
+    def _stack(self, X: npt.ArrayLike | LazyWindows, *, reset: bool) -> Stack:
+        """Return X as a stack (n, band, row, col); lazy windows stay lazy."""
+        if isinstance(X, LazyWindows):
+            stack: Stack = X
+            if reset:
+                self.n_features_in_ = int(X.shape[1])
+        else:
+            array = validate_data(self, X, reset=reset, allow_nd=True)
+            stack = array[:, :, None, None] if array.ndim == 2 else array
+        self._check_shape(stack)
+        return stack
+
+    def _alike(self, X: npt.ArrayLike | LazyWindows) -> Stack:
+        """Return X as a stack after checking that it is like that of training."""
+        stack = self._stack(X, reset=False)
+        if stack.shape[2] != self.window_:
+            raise ModelError(
+                f"This model was trained on windows of {self.window_} × {self.window_} "
+                f"pixels, got {stack.shape[2]} × {stack.shape[2]}; cut windows of "
+                f"{self.window_}."
+            )
+        return stack
+
+    def _check_shape(self, stack: Stack) -> None:
+        """Refuse stacks that are not square windows of the bands of training."""
+        shape = tuple(stack.shape)
+        if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
+            raise ModelError(
+                "Windows must have the shape (n, band, row, col) with one odd side, got "
+                f"{shape}; cut them with an odd window size."
+            )
+        if shape[1] != self.n_features_in_:
+            raise ModelError(
+                f"This model was trained on {self.n_features_in_} bands, got {shape[1]}; "
+                "give the same bands."
+            )
+
+    def _on_device(self) -> Network:
+        """Return the network on the device asked for, ready to answer."""
+        return self.network_.to(device_of(self.device)).eval()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Tell whether a training has come to its end."""
+        return hasattr(self, "network_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the progress callback behind: it belongs to one process."""
+        state: dict[str, Any] = super().__getstate__()
+        return {key: value for key, value in state.items() if key != "progress"}
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    """Return one number for torch's generator from what scikit-learn accepts."""
+    return int(check_random_state(random_state).randint(2**31 - 1))

@@ -1,0 +1,170 @@
+"""The optimiser of a recipe, and its memory as plain tensors."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+
+from hypercover.classifiers.networks.recipe import Recipe
+
+__all__ = [
+    "Loss",
+    "balanced",
+    "memory",
+    "memory_shapes",
+    "optimiser_of",
+    "remember",
+    "share_of_rate",
+    "smoothed",
+]
+
+
+class Loss:
+    """The loss of each window of a batch, by a recipe.
+
+    Why it exists: a batch may pass in pieces or be shared by processes, so the
+    loss is had window by window, and whoever adds it up knows by what to divide.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    counts : tensor (class,)
+        Training windows of each class.
+    """
+
+    def __init__(self, recipe: Recipe, counts: torch.Tensor) -> None:
+        self._smoothing = recipe.label_smoothing
+        self._losses = _LOSSES[recipe.loss]
+        self._weights = balanced(counts) if recipe.class_weight else None
+
+    def __call__(self, scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Return losses (n,) of scores and wanted probabilities (n, class)."""
+        losses = self._losses(scores, smoothed(wanted, self._smoothing))
+        # the weight of a mixed window is that of its classes in their shares
+        return losses if self._weights is None else losses * (wanted @ self._weights)
+
+
+def balanced(counts: torch.Tensor) -> torch.Tensor:
+    """Return class weights n / (k · n_c): their mean over all windows is 1.
+
+    >>> balanced(torch.tensor([1, 3])).tolist()
+    [2.0, 0.6666666865348816]
+    """
+    return (counts.sum() / (len(counts) * counts.clamp(min=1))).to(torch.float32)
+
+
+def smoothed(wanted: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Return wanted probabilities (n, class) with some certainty spread over all classes.
+
+    >>> smoothed(torch.tensor([[0.0, 1.0]]), 0.5).tolist()
+    [[0.25, 0.75]]
+    """
+    return wanted * (1 - smoothing) + smoothing / wanted.shape[1]
+
+
+def _squared(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Mean over the classes of the squared errors of the probabilities."""
+    return nn.functional.mse_loss(scores.softmax(1), wanted, reduction="none").mean(1)
+
+
+def _cross_entropy(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy against wanted probabilities."""
+    return nn.functional.cross_entropy(scores, wanted, reduction="none")
+
+
+_LOSSES = {"squared": _squared, "cross-entropy": _cross_entropy}
+
+
+def optimiser_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimiser of a recipe over all weights of a network."""
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum
+        )
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+
+
+def memory(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return what an optimiser remembers of its steps, by weight and kind."""
+    return {
+        f"{weight}.{kind}": value
+        for weight, kinds in optimiser.state_dict()["state"].items()
+        for kind, value in kinds.items()
+        if value is not None
+    }
+
+
+def memory_shapes(network: nn.Module, recipe: Recipe) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes that ``memory`` has after the first step."""
+    weights = [tuple(weight.shape) for weight in network.parameters()]
+    if recipe.optimiser == "sgd":
+        kinds = ["momentum_buffer"] if recipe.momentum else []
+    else:
+        kinds = ["exp_avg", "exp_avg_sq", "step"]
+    return {
+        f"{number}.{kind}": () if kind == "step" else shape
+        for number, shape in enumerate(weights)
+        for kind in kinds
+    }
+
+
+def remember(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give an optimiser the memory that ``memory`` returned."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        weight, kind = name.split(".")
+        state.setdefault(int(weight), {})[kind] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+_RISE = 0.2
+"""Share of the steps over which ``one-cycle`` rises unless the recipe says."""
+
+_LEAST = 1e-3
+"""Share of the highest learning rate at which ``one-cycle`` ends."""
+
+
+def share_of_rate(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """Return the share of the highest learning rate to use at each step (from 0).
+
+    Steps are counted as Keras counts iterations, so ``inverse`` is its ``decay``.
+
+    References
+    ----------
+    ``cosine``: Loshchilov and Hutter, SGDR, ICLR 2017, equation 5 without
+    restarts; ``one-cycle``: Smith and Topin, Super-convergence, 2018, the rate
+    alone.
+
+    Examples
+    --------
+    >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 600, decay=0.5)
+    >>> [share_of_rate(recipe, steps=600)(step) for step in (0, 2)]
+    [1.0, 0.5]
+    """
+    cycle = recipe.schedule == "one-cycle"
+    warm_up = (_RISE if cycle else 0.0) if recipe.warm_up is None else recipe.warm_up
+    rise = max(round(warm_up * steps), 1 if cycle else 0)
+    fall = _falls(recipe, rise, max(1, steps - rise))
+    if recipe.schedule in ("constant", "inverse"):
+        return lambda step: min(1.0, (step + 1) / max(1, rise)) * fall(step)
+    return lambda step: (step + 1) / rise if step < rise else fall(step)
+
+
+def _falls(recipe: Recipe, rise: int, rest: int) -> Callable[[int], float]:
+    """Return the share of the rate at each step, but for the rise."""
+    if recipe.schedule == "constant":
+        return lambda step: 1.0
+    if recipe.schedule == "inverse":
+        return lambda step: 1 / (1 + recipe.decay * step)
+    if recipe.schedule == "cosine":
+        return lambda step: 0.5 * (1 + math.cos(math.pi * (step - rise) / rest))
+    # the last step of the rise was already at the top
+    return lambda step: max(
+        _LEAST, 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / rest))
+    )

@@ -1,0 +1,1 @@
+"""Support vector machines: solvers, grid search and prediction."""

@@ -1,0 +1,1 @@
+"""Verbs that plan, submit and follow the tasks of a run."""

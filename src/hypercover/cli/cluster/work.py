@@ -1,0 +1,61 @@
+"""``hypercover work``: some tasks of a run, by hand or in a batch job."""
+
+import signal
+from typing import Annotated
+
+import typer
+
+from hypercover.cli.options import PREPARED
+from hypercover.cli.terminal import say
+
+__all__ = ["command"]
+
+_STOPPED = 75
+"""Exit code of work that was stopped and can go on."""
+
+
+def command(
+    run: PREPARED,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", "--tasks", help="Numbers, ranges or names: 4, 4-9, reduce, 1,3."
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads to use (default: all cores).")
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(min=0.0, help="Seconds a task has to stop when SIGTERM asks for it."),
+    ] = 30.0,
+) -> None:
+    """Do some tasks of a run that was made ready by submit, plan --ready or run.
+
+    A task that is done is passed over; what it prints goes to tasks/NAME.log in the
+    run folder. Without --task, all tasks are done one after another. Asked to
+    stop by SIGTERM, it exits with 75: the same call goes on.
+
+    Example: hypercover work runs/fixed --tasks 4-9
+    """
+    from hypercover.experiment.preparation import find_prepared
+    from hypercover.jobs.plan import selected
+    from hypercover.jobs.worker import do_element
+    from hypercover.stopping import Stopped, stop_at_signal
+
+    found = find_prepared(run)
+    names = selected(found.plan, *(task or [f"1-{len(found.plan.tasks)}"]))
+    stop_at_signal(signal.SIGTERM)
+    try:
+        do_element(
+            found.plan,
+            found.folder,
+            names,
+            threads=threads,
+            grace=grace,
+            say=say,
+            check=found.check,
+        )
+    except Stopped:
+        say("hypercover: stopped; run the same command again to go on.", err=True)
+        raise typer.Exit(_STOPPED) from None

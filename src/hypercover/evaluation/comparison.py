@@ -1,0 +1,317 @@
+"""Compare: which of two models is better on the same test pixels, and how sure that is."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom, chi2
+
+from hypercover.errors import CallError, counted
+from hypercover.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    Uncertain,
+    bootstrapped,
+    codes_of,
+    plain,
+)
+from hypercover.evaluation.metrics import HEADLINES, Floats, accuracies, bearing, tally
+from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.sampling_units import BlockUnits, Numbers, Units
+
+__all__ = [
+    "PER_CLASS",
+    "Comparison",
+    "Difference",
+    "McNemar",
+    "compare_models",
+    "how_tests_differ",
+    "mcnemar",
+]
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """How often both, one or none of two classifiers is right, and by what chance.
+
+    The test takes pixels as independent.  In an image they are not, and its
+    p-values are far too small; it is here because it is asked for.
+    """
+
+    both_right: int
+    only_first: int
+    only_second: int
+    both_wrong: int
+    exact_p: float
+    """Two-sided probability of the exact binomial test."""
+    chi2: float
+    """Statistic with correction for continuity, of one degree of freedom."""
+    chi2_p: float
+    """Its probability."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self)
+
+
+def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> McNemar:
+    """Test two classifiers on which pixels each is right (n,).
+
+    Only the pixels on which one alone is right count.  Where there is none, both
+    p-values are 1; where both are alone right equally often, so is the statistic 0.
+
+    Examples
+    --------
+    >>> first = np.array([True] * 9 + [False] * 3)
+    >>> found = mcnemar(first, ~first)
+    >>> found.only_first, found.only_second, round(found.exact_p, 3), round(found.chi2, 3)
+    (9, 3, 0.146, 2.083)
+    """
+    ahead, behind = int((first & ~second).sum()), int((second & ~first).sum())
+    apart = ahead + behind
+    exact = min(1.0, 2 * float(binom.cdf(min(ahead, behind), apart, 0.5)))
+    statistic = max(abs(ahead - behind) - 1, 0) ** 2 / apart if apart else 0.0
+    return McNemar(
+        int((first & second).sum()),
+        ahead,
+        behind,
+        int((~first & ~second).sum()),
+        exact if apart else 1.0,
+        statistic,
+        float(chi2.sf(statistic, 1)),
+    )
+
+
+PER_CLASS = ("producers_accuracy", "users_accuracy", "f1")
+"""The measures of each class, in order."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One measure of two models: first − second; None where nothing can be said."""
+
+    first: float | None
+    second: float | None
+    difference: float | None
+    interval: Interval
+    """Where the difference on land like the tested land is thought to lie."""
+    p_value: float | None
+    """How likely so large a difference were, if there were none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        interval = None if self.interval is None else list(self.interval)
+        return {
+            "first": self.first,
+            "second": self.second,
+            "difference": self.difference,
+            "interval": interval,
+            "p_value": self.p_value,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same test pixels: of several seeds, the mean over them."""
+
+    unit: str
+    """What was drawn anew, in words."""
+    units: int
+    """How many of them there are."""
+    pixels: tuple[int, ...]
+    """Test pixels of each seed."""
+    headlines: dict[str, Difference]
+    """Overall accuracy, average accuracy and kappa."""
+    per_class: dict[int, dict[str, Difference]]
+    """By class code: producer's accuracy, user's accuracy and F1."""
+    per_seed: tuple[tuple[Difference, McNemar], ...]
+    """Overall accuracy of each seed, and McNemar's test."""
+
+    @property
+    def overall(self) -> Difference:
+        """The overall accuracies."""
+        return self.headlines["overall_accuracy"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values for a JSON file."""
+        return {
+            "unit": self.unit,
+            "units": self.units,
+            **{name: one.to_json() for name, one in self.headlines.items()},
+            "per_class": [
+                {"code": code} | {name: one.to_json() for name, one in row.items()}
+                for code, row in self.per_class.items()
+            ],
+            "per_seed": [
+                {"pixels": count, **one.to_json(), "mcnemar": test.to_json()}
+                for count, (one, test) in zip(self.pixels, self.per_seed, strict=True)
+            ],
+        }
+
+
+def compare_models(
+    first: Predictions | Sequence[Predictions],
+    second: Predictions | Sequence[Predictions],
+    *,
+    units: Units | None = None,
+    codes: Sequence[int] | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two models on the same test pixels by drawing blocks or fields anew.
+
+    Why it exists: two models fail in the same places, so their difference is
+    surer than each of them; and pixels are not independent, so McNemar's test,
+    which is given as well, is far too sure.  Both models are measured on the
+    same draws, as :func:`accuracy_intervals` makes them.
+
+    Parameters
+    ----------
+    first, second : Predictions, or one for each seed, paired in this order
+    units : BlockUnits or FieldUnits, optional
+        What is drawn; blocks of 15 pixels by default.
+    codes : ascending class codes, optional
+        Classes to list; by default those that occur.
+    level, resamples, seed
+        As in :func:`accuracy_intervals`.
+
+    Raises
+    ------
+    CallError
+        If the test pixels of a seed are not the same for both, are all of one
+        class, or the seeds are not equally many.
+
+    Examples
+    --------
+    >>> from hypercover.scene.samples import Samples
+    >>> test = Samples.of(np.repeat([[1, 2]], 60, axis=0).repeat(45, axis=1))
+    >>> def model(share):
+    ...     lucky = np.random.default_rng(1).random(len(test)) < share
+    ...     return Predictions.of(test, np.where(lucky, test.labels, 1), shape=(60, 90))
+    >>> found = compare_models(model(0.9), model(0.8))
+    >>> round(found.overall.difference, 2), found.overall.p_value < 0.001
+    (0.05, True)
+    """
+    pairs = _paired(first, second)
+    both = [answers for pair in pairs for answers in pair]
+    known = codes_of(both) if codes is None else [int(code) for code in codes]
+    chosen = units or BlockUnits()
+    numbers, count = chosen.number([one for one, _ in pairs])
+    tallies = np.stack([
+        _tallied(pair, own, count, known) for pair, own in zip(pairs, numbers, strict=True)
+    ])  # fmt: skip
+
+    def differing(of: Floats) -> list[Difference]:
+        rests = of.sum(axis=0)
+        sure = bootstrapped(
+            of, _difference, bearing(rests[:, :3]) + bearing(rests[:, 3:]),
+            resamples=resamples, seed=seed,
+        ).given(count)  # fmt: skip
+        return _differences(of, sure, level)
+
+    whole = differing(tallies)
+    heads, classes = whole[: len(HEADLINES)], whole[len(HEADLINES) :]
+    alone = [whole] if len(pairs) == 1 else [differing(one[None]) for one in tallies]
+    tests = [mcnemar(one.right, other.right) for one, other in pairs]
+    return Comparison(
+        chosen.words,
+        count,
+        tuple(len(one) for one, _ in pairs),
+        dict(zip(HEADLINES, heads, strict=True)),
+        {
+            code: dict(zip(PER_CLASS, classes[at :: len(known)], strict=True))
+            for at, code in enumerate(known)
+        },
+        tuple((each[0], test) for each, test in zip(alone, tests, strict=True)),
+    )
+
+
+def how_tests_differ(first: Predictions, second: Predictions) -> str:
+    """Say how the test pixels of two answers differ; nothing where they are the same."""
+    if first.test_digest == second.test_digest:
+        return ""
+    if first.shape != second.shape:
+        sizes = (" × ".join(map(str, answers.shape)) for answers in (first, second))
+        return f"the scenes have {' and '.join(sizes)} pixels"
+    here, there = (
+        answers.rows.astype(np.int64) * first.shape[1] + answers.cols
+        for answers in (first, second)
+    )
+    common, ours, theirs = np.intersect1d(here, there, return_indices=True)
+    relabelled = int((first.labels[ours] != second.labels[theirs]).sum())
+    shared = f"{len(common):,}" if len(common) else "none"
+    said = f"{len(first):,} and {len(second):,} test pixels, {shared} in common"
+    return f"{said}, {relabelled:,} of these with other labels" if relabelled else said
+
+
+def _paired(
+    first: Predictions | Sequence[Predictions], second: Predictions | Sequence[Predictions]
+) -> list[tuple[Predictions, Predictions]]:
+    """Pair the seeds of two models after checking that both answer for the same pixels."""
+    one, other = (
+        [given] if isinstance(given, Predictions) else list(given)
+        for given in (first, second)
+    )
+    if len(one) != len(other):
+        raise CallError(
+            f"Seeds are compared in pairs, got {len(one)} of the first model and "
+            f"{len(other)} of the second; give the same seeds of both."
+        )
+    pairs = list(zip(one, other, strict=True))
+    for ours, theirs in pairs:
+        if said := how_tests_differ(ours, theirs):
+            raise CallError(
+                f"Models are compared on the same test pixels, but their tests differ: "
+                f"{said}; give both the same scene, split and seed."
+            )
+        classes = np.unique(ours.labels)
+        if len(classes) < 2:
+            found = f"only class {classes[0]}" if len(classes) else "no test pixel"
+            raise CallError(
+                f"A comparison needs test pixels of at least two classes, found {found} "
+                f"({counted(len(ours), 'pixel')}); compare under another split."
+            )
+    return pairs
+
+
+def _tallied(
+    pair: tuple[Predictions, Predictions], units: Numbers, count: int, codes: Sequence[int]
+) -> Floats:
+    """Count both models on each unit: (unit, 3 of the first and 3 of the second, class)."""
+    return np.concatenate([tally(one, units, count, codes) for one in pair], axis=1)
+
+
+def _difference(tallies: Floats) -> Floats:
+    return accuracies(tallies[..., :3, :]) - accuracies(tallies[..., 3:, :])
+
+
+def _differences(tallies: Floats, sure: Uncertain, level: float) -> list[Difference]:
+    """Join values, intervals and p-values of all measures."""
+    sums = tallies.sum(axis=1)
+    apart = accuracies(sums[:, :3]), accuracies(sums[:, 3:])
+    # seeds in which both are known, so that the difference is that of the two shown
+    known = np.isfinite(apart[0]) & np.isfinite(apart[1])
+    shown = [_mean(values, known) for values in apart]
+    return [
+        Difference(one, other, value, interval, p)
+        for one, other, value, interval, p in zip(
+            *map(_listed, (*shown, sure.value)),
+            plain(sure.of_differences(level)),
+            _listed(sure.p_values()),
+            strict=True,
+        )
+    ]
+
+
+def _mean(values: Floats, known: Any) -> Floats:
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0).sum(axis=0)
+    return np.where(count > 0, total / count.clip(1), np.nan)
+
+
+def _listed(values: Floats) -> list[float | None]:
+    return [value if np.isfinite(value) else None for value in values.tolist()]

@@ -1,0 +1,264 @@
+"""The stages of an experiment: how its specs become scenes, splits and classifiers."""
+
+import hashlib
+import json
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from hypercover.experiment.config.schema import (
+    BlocksSpec,
+    ClustersSpec,
+    CNNSpec,
+    Experiment,
+    FieldsSpec,
+    KFoldSpec,
+    LeaveOneOutSpec,
+    MasksSpec,
+    ModelSpec,
+    NoneSpec,
+    PublishedSpec,
+    RandomSpec,
+    SavedSpec,
+    SceneSpec,
+    SplitSpec,
+    SVMSpec,
+    WindowsSplitSpec,
+)
+from hypercover.scene.bands import select_bands
+from hypercover.scene.clip import crop
+from hypercover.scene.inputs import identity, identity_of
+from hypercover.scene.io.reading import (
+    check_usable,
+    losses_on_data,
+    open_mask,
+    open_scene,
+)
+from hypercover.scene.labels import drop_classes, naming_options
+from hypercover.scene.scene import Scene, blank_invalid
+from hypercover.splits.blocks import BlockSplit
+from hypercover.splits.clusters import ClusterSplit
+from hypercover.splits.fields import FieldSplit
+from hypercover.splits.kfold import KFoldSplit
+from hypercover.splits.leave_one_out import LeaveOneOutSplit
+from hypercover.splits.masks import MaskSplit, SavedSplit, saved_at
+from hypercover.splits.published import PublishedSplit
+from hypercover.splits.random_split import RandomSplit
+from hypercover.splits.split import Split
+
+__all__ = [
+    "HELD",
+    "classifier_for",
+    "describe_model",
+    "everything",
+    "fingerprint",
+    "forget_scene",
+    "scene_for",
+    "split_for",
+]
+
+
+HELD = 2**30
+"""Bytes of a cube that is held in memory; a larger one is read strip by strip."""
+
+
+def scene_for(spec: SceneSpec) -> Scene:
+    """Open the scene an experiment names, with its bands and classes selected."""
+    return _scene(spec.model_dump_json(), identity(spec.path), identity(spec.labels))
+
+
+@lru_cache(maxsize=1)
+def _scene(spec_json: str, *_identities: object) -> Scene:
+    """Open a scene once for all stages that one process goes through."""
+    spec = SceneSpec.model_validate_json(spec_json)
+    scene = open_scene(
+        spec.path,
+        spec.labels,
+        variable=spec.variable,
+        label_variable=spec.label_variable,
+        axes=spec.axes,
+        label_field=spec.label_field,
+        label_layer=spec.label_layer,
+        legend=spec.legend,
+        name=spec.name,
+        nodata=spec.nodata,
+    )
+    if spec.crop is not None:
+        scene = crop(scene, spec.crop)
+    if spec.keep_bands is not None or spec.drop_bands is not None:
+        scene = select_bands(scene, keep=spec.keep_bands, drop=spec.drop_bands)
+    if spec.drop_classes or spec.min_pixels:
+        codes = tuple(item for item in spec.drop_classes if isinstance(item, int))
+        names = tuple(item for item in spec.drop_classes if isinstance(item, str))
+        scene = drop_classes(scene, codes=codes, names=names, min_pixels=spec.min_pixels)
+    if scene.cube.nbytes <= HELD:
+        # In memory first, so that looking for pixels without data reads no file twice.
+        scene = scene.load()
+    check_usable(scene)
+    return scene.replace(losses=(*scene.losses, *losses_on_data(scene)))
+
+
+def forget_scene() -> None:
+    """Let go of the scene opened last, where other processes will do the work."""
+    _scene.cache_clear()
+
+
+def everything(scene: Scene, *, kind: str, seed: int) -> Split:
+    """Return the split in which every labelled pixel trains and none is tested."""
+    labelled = scene.usable_labels > 0
+    nowhere = np.zeros_like(labelled)
+    return Split.from_parts(train=labelled, test=nowhere, kind=kind, seed=seed)
+
+
+_SPLITTERS: dict[type[Any], Any] = {
+    RandomSpec: RandomSplit,
+    BlocksSpec: BlockSplit,
+    FieldsSpec: FieldSplit,
+    ClustersSpec: ClusterSplit,
+    KFoldSpec: KFoldSplit,
+    LeaveOneOutSpec: LeaveOneOutSplit,
+    PublishedSpec: PublishedSplit,
+}
+"""Splitters whose settings are those of their spec, by name."""
+
+
+def split_for(
+    spec: SplitSpec, scene: Scene, *, seed: int, window: int, fold: int = 0
+) -> Split:
+    """Make the split an experiment asks for; of several folds the one of that number."""
+    if isinstance(spec, WindowsSplitSpec):
+        from hypercover.experiment.window_export import split_of
+
+        return split_of(
+            spec.path, scene, validation=spec.validation, seed=seed, window=window
+        )
+    if isinstance(spec, NoneSpec):
+        return everything(scene, kind="none", seed=seed)
+    which = {"fold": fold} if spec.draws > 1 else {}
+    made: Split = _splitter(spec, scene).split(
+        scene.usable_labels, seed=seed, window=window, **which
+    )
+    return made
+
+
+def _splitter(spec: SplitSpec, scene: Scene) -> Any:
+    """Return the splitter that a spec describes."""
+    if isinstance(spec, MasksSpec):
+        return _masks(spec, scene)
+    if isinstance(spec, SavedSpec):
+        return SavedSplit(spec.path, spec.sha256)
+    settings = spec.model_dump(exclude={"kind"})
+    if isinstance(spec, LeaveOneOutSpec):
+        del settings["validation"]
+    if isinstance(spec, ClustersSpec) and spec.order == "spread":
+        settings["values"] = blank_invalid(np.asarray(scene.cube.values), scene.valid)
+    return _SPLITTERS[type(spec)](**settings)
+
+
+def _keys_of_mask(part: str) -> dict[str, str]:
+    """Return what the split of an experiment calls the options for labels."""
+    return {
+        " (scene.label_layer)": "",
+        **{
+            f"--label-{one} NAME": f"{part}_{one} of the split"
+            for one in ("layer", "field", "variable")
+        },
+        "--label-": f"{part}_",
+    }
+
+
+def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
+    """Read the masks that a spec names."""
+    with naming_options(_keys_of_mask("train")):
+        train, notes = open_mask(
+            spec.train, scene, spec.train_variable, spec.train_field, spec.train_layer
+        )
+    test = None
+    if spec.test is not None:
+        with naming_options(_keys_of_mask("test")):
+            test, more = open_mask(
+                spec.test, scene, spec.test_variable, spec.test_field, spec.test_layer
+            )
+        notes += more
+    return MaskSplit(train=train, test=test, validation=spec.validation, notes=notes)
+
+
+def classifier_for(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
+    """Make the untrained classifier an experiment names."""
+    if isinstance(spec, SVMSpec):
+        from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+
+        return SVMClassifier(**_given(spec), **_reduction(spec), random_state=seed)
+    if isinstance(spec, CNNSpec):
+        from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
+
+        return CNNClassifier(**_given(spec), random_state=seed, device=device)
+    from hypercover.classifiers.sklearn_wrapper import named_classifier
+
+    return named_classifier(spec.estimator, spec.parameters, random_state=seed)
+
+
+def _reduction(spec: SVMSpec) -> dict[str, Any]:
+    """Return the transformer that learns features from the training pixels, if asked for."""
+    if spec.nwfe is None:
+        return {}
+    from hypercover.features.nwfe import NWFE
+
+    return {"reduction": NWFE(spec.nwfe)}
+
+
+def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
+    """Return the settings a person gave; the classifier knows the rest."""
+    given = spec.model_dump(
+        exclude={"kind", "window", "windows", "features", "nwfe"}, exclude_none=True
+    )
+    # What is searched is set when it is found.
+    return {name: value for name, value in given.items() if value != "search"}
+
+
+def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
+    """Say in a few words what kind of model this is.
+
+    ``chain`` is the text of the image features it takes, where it takes any.
+    """
+    seen = "spectra" if chain is None else f"image features {chain}"
+    if isinstance(spec, SVMSpec):
+        learnt = f", reduced to {spec.nwfe} features by NWFE" if spec.nwfe else ""
+        searched = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
+        found = f", {' and '.join(searched)} by cross-validation" if searched else ""
+        return f"RBF SVM on standardised {seen}{learnt}{found}"
+    if isinstance(spec, CNNSpec):
+        of = "" if chain is None else f" of the {seen}"
+        return f"CNN {spec.network!r} on {spec.window} × {spec.window} windows{of}"
+    return f"{spec.estimator} on standardised {seen}"
+
+
+def fingerprint(experiment: Experiment, *parts: Any) -> str:
+    """Hash the scene and whatever else a task depends on: files, and versions of packages.
+
+    A task whose fingerprint is unchanged need not be done again; one whose
+    scene, split, model or seed changed must be, and a result must not be
+    called that of a version it was not made with.
+    """
+    files = [experiment.scene.path, experiment.scene.labels, experiment.scene.legend]
+    for part in parts:
+        if isinstance(part, MasksSpec):
+            files += [part.train, part.test]
+        if isinstance(part, WindowsSplitSpec):
+            files.append(part.path)
+        if isinstance(part, SavedSpec):
+            folder, stem = saved_at(part.path)
+            files += [folder / f"{stem}.json", folder / f"{stem}.tif"]
+        if isinstance(part, CNNSpec):
+            files.append(part.windows)
+    values = [
+        experiment.versions,
+        experiment.scene.model_dump(mode="json"),
+        [identity_of(path, styled=path == experiment.scene.labels) for path in files],
+        [
+            part.model_dump(mode="json") if hasattr(part, "model_dump") else part
+            for part in parts
+        ],
+    ]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,279 @@
+"""The scene of a named experiment made of a grey image and coarser bands."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from hypercover.errors import SceneError
+from hypercover.scene.datasets.catalog import known_scene
+from hypercover.scene.datasets.finding import (
+    WANTED,
+    Findings,
+    FoundImage,
+    FoundLabels,
+    FoundPair,
+    find_pair,
+    find_scene,
+)
+from hypercover.scene.inputs import identity_of, known_inputs, remember_inputs
+from hypercover.scene.io.reading import open_scene
+from hypercover.scene.io.writing import write_scene
+from hypercover.scene.pansharpen.fusion import pair_plan, pansharpen
+from hypercover.scene.simulation.simulate import PRESETS, Settings, write_simulated
+from hypercover.scene.tile_store import keeping
+
+__all__ = [
+    "CHOICES",
+    "NAMED",
+    "Choice",
+    "Named",
+    "default_folders",
+    "named_scene",
+    "sharpened_pair",
+]
+
+Choice = Literal["auto", "real", "stand-in", "simulated"]
+
+CHOICES: tuple[str, ...] = get_args(Choice)
+
+Say = Callable[[str], None]
+
+_OTHERWISE = (
+    "the bands as one image and the map of the classes, of one size (the lecture cites "
+    "EUDAT B2SHARE, https://b2share.eudat.eu)"
+)
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a named experiment works on."""
+
+    scene: str
+    """Key of the scene to be looked for; empty where it is simulated anyway."""
+    simulated: Settings
+    """What is simulated in its place."""
+    unasked: bool = True
+    """Whether that is done without being asked for."""
+    paired: bool = False
+    """Whether it can be made of a grey image and coarser bands."""
+
+
+NAMED = {
+    "demo": Named("", PRESETS["demo"]),
+    "lecture-small": Named("indian-pines", Settings(rows=145, cols=145, classes=16)),
+    "lecture-class": Named("indian-pines", Settings(rows=145, cols=145, classes=16)),
+    "lecture-full": Named("indian-pines-full", PRESETS["indian-pines-full"], unasked=False),
+    "rome": Named("rome", PRESETS["rome"], paired=True),
+}
+"""The experiments that come with the package and name no file."""
+
+
+def default_folders() -> list[Path]:
+    """Return where a scene is looked for unless somebody says where.
+
+    The folder in the environment variable HYPERCOVER_DATA, ``data`` and the
+    folder at hand, and ``hypercover`` in one's home.
+    """
+    told = os.environ.get("HYPERCOVER_DATA")
+    places = [Path("data"), Path(), Path("~/hypercover").expanduser()]
+    return [*([Path(told)] if told else []), *(place for place in places if place.is_dir())]
+
+
+def named_scene(
+    name: str,
+    folder: str | Path,
+    *,
+    data: Sequence[str | Path] = (),
+    choice: Choice = "auto",
+    say: Say = print,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Return the changes that give a named experiment its scene.
+
+    Why it exists: an experiment with a name must run on the files that somebody
+    has, wherever they lie and whatever they are called, and on something else,
+    that says so, where they are missing.
+
+    Parameters
+    ----------
+    name : a key of :data:`NAMED`
+    folder : folder of the run, in which a simulated scene is kept
+    data : folders to look through; :func:`default_folders` otherwise
+    choice : {"auto", "real", "stand-in", "simulated"}
+        The measured scene, its stand-in or a simulated one; ``auto`` takes the
+        first of these that can be had.
+    say : called with each sentence about what was found where
+    progress : called with rows done and rows in all while a scene is simulated
+
+    Returns
+    -------
+    list of ``key.inner=value``, as :func:`~hypercover.load_experiment` takes them
+
+    Raises
+    ------
+    SceneError
+        If what was asked for is not there; the sentence says what to put where.
+    """
+    named = NAMED[name]
+    if choice != "simulated" and named.scene:
+        folders = [Path(place) for place in data] or default_folders()
+        found = _found(named, folders, choice, say, Path(folder), progress)
+        if found is not None:
+            return found
+    elif choice in ("real", "stand-in"):
+        raise SceneError(f"{name} is simulated anyway; leave --scene out.")
+    return _simulated(named, Path(folder), say, progress)
+
+
+def _found(
+    named: Named,
+    folders: list[Path],
+    choice: Choice,
+    say: Say,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> list[str] | None:
+    """Look for the measured scene and its stand-in; None where one may be simulated."""
+    findings = find_scene(WANTED[named.scene], folders)
+    for note in findings.notes:
+        say(note)
+    for kind, stand_in in (("real", False), ("stand-in", True)):
+        pair = findings.pair(stand_in=stand_in) if choice in ("auto", kind) else None
+        if pair is not None:
+            return _given(named, *pair, say)
+        if named.paired and choice in ("auto", kind) and not stand_in:
+            made = sharpened_pair(named.scene, folders, folder, say=say, progress=progress)
+            if made is not None:
+                return made
+    lacking = _lacking(named, findings, folders, choice)
+    if choice != "auto" or not named.unasked:
+        raise SceneError(lacking)
+    say(f"{lacking} A simulated scene takes its place.")
+    return None
+
+
+def _given(named: Named, image: FoundImage, labels: FoundLabels, say: Say) -> list[str]:
+    """Say what was found and return it as changes."""
+    rows, cols, bands = image.shape
+    title = WANTED[named.scene].title
+    sure = image.known is not None or named.scene != "indian-pines"
+    name = image.known.title if image.known else title if sure else f"{title} by size alone"
+    by = "its values" if image.known else "its size"
+    say(f"Image: {image.path}, {rows} × {cols} pixels × {bands} bands: {name}, by {by}.")
+    say(f"Labels: {labels.path}: {labels.fit.title}.")
+    values = {
+        "path": str(image.path),
+        "variable": image.variable,
+        "axes": image.axes,
+        "labels": str(labels.path),
+        "label_variable": labels.variable,
+        "name": name,
+    }
+    # JSON is YAML in which no sign of a path has a meaning.
+    given = {key: json.dumps(value) for key, value in values.items() if value is not None}
+    return [f"scene.{key}={value}" for key, value in given.items()]
+
+
+def _lacking(named: Named, findings: Findings, folders: list[Path], choice: Choice) -> str:
+    """Say what is missing, and what to put where."""
+    title = WANTED[named.scene].title
+    what = "stand-in for the image" if choice == "stand-in" else "image"
+    fitting = [
+        image for image in findings.images if image.stand_in == (choice == "stand-in")
+    ]
+    lacks = f"labels for {fitting[0].path} were" if fitting else f"{what} of {title} was"
+    where = ", ".join(map(str, folders))
+    remedy = f"put {_needed(named.scene)} into one of them or name their folder with --data"
+    if choice == "stand-in":
+        remedy = "name its folder with --data, or leave --scene out"
+    elif not named.unasked:
+        remedy += f", or have {_size(named.simulated)} simulated with --scene simulated"
+    return f"No {lacks} found in {where}: {remedy}."
+
+
+def _needed(key: str) -> str:
+    """Name the files of a scene and where their publisher offers them."""
+    listed = known_scene(key).files
+    images, labels = (
+        [f"{file.name} ({file.address})" for file in listed if file.role.startswith(role)]
+        for role in ("image", "labels")
+    )
+    return f"{' or '.join(images)} and {' and '.join(labels)}" if images else _OTHERWISE
+
+
+def _size(settings: Settings) -> str:
+    mebibytes = 2 * settings.rows * settings.cols * settings.bands / 2**20
+    return (
+        f"a scene of {settings.rows} × {settings.cols} pixels, {settings.bands} bands and "
+        f"{settings.classes} classes ({mebibytes:,.0f} MiB)"
+    )
+
+
+def _simulated(
+    named: Named, folder: Path, say: Say, progress: Callable[[int, int], None] | None
+) -> list[str]:
+    """Simulate a scene into the folder of the run, unless it is there."""
+    cube = folder.absolute() / "scene" / f"simulated-{named.simulated.seed}.tif"
+    labels = cube.with_name(f"{cube.stem}-labels.tif")
+    if not (cube.exists() and labels.exists()):
+        write_simulated(named.simulated, cube, progress)
+    say(f"Image (simulated): {cube}")
+    files = {"path": cube, "labels": labels}
+    return [f"scene.{key}={json.dumps(str(path))}" for key, path in files.items()]
+
+
+def sharpened_pair(
+    key: str,
+    folders: list[Path],
+    folder: Path,
+    *,
+    say: Callable[[str], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str] | None:
+    """Pansharpen the pair that makes a scene into the folder of a run; None without a pair.
+
+    The image keeps the grey band in front, as the published features were made of.  The
+    same pair is sharpened once.
+    """
+    pair = find_pair(WANTED[key], folders)
+    if pair is None:
+        return None
+    say(
+        f"Images: {pair.pan} (grey) and {pair.bands} (bands), which make {WANTED[key].title}."
+    )
+    say(f"Labels: {pair.labels.path}: {pair.labels.fit.title}.")
+    place = folder.absolute() / "scene"
+    with known_inputs(place / "inputs.json"):
+        image = place / f"pansharpened-{_digest(pair)}.tif"
+        if not image.exists():
+            remember_inputs()
+            _sharpen(pair, image, progress)
+    say(f"Image (pansharpened): {image}")
+    values = {
+        "path": str(image),
+        "labels": str(pair.labels.path),
+        "label_variable": pair.labels.variable,
+        "name": WANTED[key].title,
+    }
+    given = {name: json.dumps(value) for name, value in values.items() if value is not None}
+    return [f"scene.{name}={value}" for name, value in given.items()]
+
+
+def _sharpen(
+    pair: FoundPair, image: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    """Pansharpen a pair into an image, or go on with it."""
+    pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
+    with keeping(image, lambda: pair_plan(pan, bands, keep_pan=True)) as store:
+        sharp = pansharpen(pan, bands, keep_pan=True, store=store)
+        write_scene(sharp, image, store=store, progress=progress)
+
+
+def _digest(pair: FoundPair) -> str:
+    """Return what changes when one of the two images does."""
+    facts = [identity_of(pair.pan.absolute()), identity_of(pair.bands.absolute())]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]

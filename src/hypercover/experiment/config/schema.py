@@ -1,0 +1,623 @@
+"""What an experiment file may say, checked whole before anything runs."""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from hypercover.errors import ExperimentError
+from hypercover.splits.published import PUBLISHED
+
+__all__ = [
+    "ALL",
+    "GUARDED",
+    "BlocksSpec",
+    "CNNSpec",
+    "ClustersSpec",
+    "Count",
+    "Digest",
+    "Experiment",
+    "FieldsSpec",
+    "KFoldSpec",
+    "LeaveOneOutSpec",
+    "MasksSpec",
+    "ModelSpec",
+    "Name",
+    "NoneSpec",
+    "Positive",
+    "PublishedSpec",
+    "RandomSpec",
+    "SVMSpec",
+    "SavedSpec",
+    "SceneSpec",
+    "SearchSpec",
+    "Share",
+    "SklearnSpec",
+    "Spec",
+    "SplitSpec",
+    "WindowsSplitSpec",
+    "gap_splits",
+]
+
+
+def _name(text: str) -> str:
+    """Refuse what would not do as a part of a file name on every system."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
+        raise ValueError(
+            "must be made of 1 to 64 letters from A to Z, digits, dots, dashes and "
+            "underscores, the first a letter or a digit"
+        )
+    return text
+
+
+def _digest(text: str) -> str:
+    """Refuse what is no SHA-256 in hexadecimal."""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError("must be a SHA-256: 64 digits from 0 to 9 and a to f")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+
+Digest = Annotated[str, AfterValidator(_digest)]
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+Count = Annotated[int, Field(ge=1)]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Spec(BaseModel):
+    """A part of an experiment file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Guard = Annotated[int, Field(ge=0)] | Literal["auto"]
+
+GUARDED = ("blocks", "clusters", "fields", "kfold", "leave-one-out")
+"""Kinds of split that keep a guard band."""
+
+
+class _SplitSpec(Spec):
+    """What splits of all kinds have: the share of training pixels that validates."""
+
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def draws(self) -> int:
+        """Splits that one seed makes."""
+        return 1
+
+
+class RandomSpec(_SplitSpec):
+    """A stratified random draw of single pixels: easy, common, and leaking."""
+
+    kind: Literal["random"] = "random"
+    train: Share | Count = 0.1
+    halves: Literal["even", "up"] = "even"
+
+
+class MasksSpec(_SplitSpec):
+    """Pixels marked in files: nonzero = in."""
+
+    kind: Literal["masks"] = "masks"
+    train: Path
+    test: Path | None = None
+    train_variable: str | None = None
+    test_variable: str | None = None
+    train_field: str | None = None
+    test_field: str | None = None
+    train_layer: str | None = None
+    test_layer: str | None = None
+
+
+class BlocksSpec(_SplitSpec):
+    """Whole square blocks with a guard band between training and test."""
+
+    kind: Literal["blocks"] = "blocks"
+    size: Count = 15
+    train: Share = 0.25
+    guard: Guard = "auto"
+
+
+class FieldsSpec(_SplitSpec):
+    """Whole connected fields with a guard band between training and test."""
+
+    kind: Literal["fields"] = "fields"
+    train: Share = 0.25
+    guard: Guard = "auto"
+
+
+class ClustersSpec(_SplitSpec):
+    """Clusters of each class, the largest or most varied train (Lange et al. 2018)."""
+
+    kind: Literal["clusters"] = "clusters"
+    train: Share = 0.25
+    order: Literal["size", "spread"] = "size"
+    eps: Annotated[float, Field(gt=0, le=20)] = 1.5
+    min_pixels: Count = 1
+    cut: bool = False
+    guard: Guard = "auto"
+
+
+class KFoldSpec(_SplitSpec):
+    """Folds of whole blocks or fields: every labelled pixel is tested once a repeat."""
+
+    kind: Literal["kfold"] = "kfold"
+    by: Literal["blocks", "fields"] = "blocks"
+    folds: Annotated[int, Field(ge=2, le=100)] = 5
+    size: Count = 15
+    guard: Guard = "auto"
+
+    @property
+    def draws(self) -> int:
+        """Splits that one seed makes: one for each fold."""
+        return self.folds
+
+
+class LeaveOneOutSpec(_SplitSpec):
+    """Few labels: each shape that can be spared is held out once, with a buffer."""
+
+    kind: Literal["leave-one-out"] = "leave-one-out"
+    folds: Annotated[int, Field(ge=2, le=100)] = 10
+    guard: Guard = "auto"
+    validation: Literal[0] = 0
+
+    @property
+    def draws(self) -> int:
+        """Splits that one seed makes: one for each fold."""
+        return self.folds
+
+
+class NoneSpec(_SplitSpec):
+    """Too few labels to judge: every labelled pixel trains and none is tested."""
+
+    kind: Literal["none"] = "none"
+    validation: Literal[0] = 0
+
+
+class PublishedSpec(_SplitSpec):
+    """A published split, whose masks are found in a folder by their content."""
+
+    kind: Literal["published"] = "published"
+    name: Literal[tuple(PUBLISHED)]  # type: ignore[valid-type]
+    path: Path
+
+
+class SavedSpec(_SplitSpec):
+    """A split that was saved before: a ``split.json`` or the folder of a run."""
+
+    kind: Literal["saved"] = "saved"
+    path: Path
+    sha256: Digest | None = None
+    validation: Literal[0] = 0
+
+
+class WindowsSplitSpec(_SplitSpec):
+    """The parts that a window file was written with."""
+
+    kind: Literal["windows"] = "windows"
+    path: Path
+
+
+SplitSpec = Annotated[
+    RandomSpec
+    | MasksSpec
+    | BlocksSpec
+    | FieldsSpec
+    | ClustersSpec
+    | KFoldSpec
+    | LeaveOneOutSpec
+    | NoneSpec
+    | PublishedSpec
+    | SavedSpec
+    | WindowsSplitSpec,
+    Discriminator("kind"),
+]
+
+
+def gap_splits(blocks: BlocksSpec, guard: int) -> dict[str, SplitSpec]:
+    """Return the splits that a leak gap sets beside blocks of a guard of window − 1 pixels.
+
+    They train on the same share: ``random`` on single pixels, ``centre-free`` on
+    blocks whose guard of window // 2 keeps training centres out of test windows.
+
+    Examples
+    --------
+    >>> beside = gap_splits(BlocksSpec(size=15, train=0.25), guard=8)
+    >>> beside["centre-free"].guard, beside["random"].train
+    (4, 0.25)
+    """
+    return {
+        "random": RandomSpec(train=blocks.train, validation=blocks.validation),
+        "centre-free": blocks.model_copy(update={"guard": (guard + 1) // 2}),
+    }
+
+
+ALL = "all"
+"""Stands for all labelled pixels where the name of a split is wanted."""
+
+Bands = str | list[int | str]
+
+
+def _known_nodata(given: float | str | list[float | str]) -> Any:
+    """Refuse what states no data neither as numbers nor in a known word."""
+    for part in given if isinstance(given, list) else [given]:
+        for word in part.replace(",", " ").split() if isinstance(part, str) else ():
+            try:
+                number = word.lower() in {"all-zero", "none"} or float(word) == float(word)
+            except ValueError:
+                number = False
+            if not number:
+                raise ValueError(f"must be numbers, all-zero or none, got {word[:40]!r}")
+    return given
+
+
+NoData = Annotated[float | str | list[float | str], AfterValidator(_known_nodata)]
+
+
+class SceneSpec(Spec):
+    """Which image and labels to read, and which bands and classes to use."""
+
+    path: Path
+    labels: Path | None = None
+    variable: str | None = None
+    label_variable: str | None = None
+    axes: str | None = None
+    label_field: str | None = None
+    label_layer: str | None = None
+    legend: Path | None = None
+    name: str | None = None
+    nodata: NoData | None = None
+    crop: str | None = None
+    keep_bands: Bands | None = None
+    drop_bands: Bands | None = None
+    drop_classes: list[int | str] = Field(default_factory=list)
+    min_pixels: Annotated[int, Field(ge=0)] = 0
+
+
+class SVMSpec(Spec):
+    """An RBF support vector machine on standardised spectra or image features.
+
+    ``features`` names a chain of image features, ``nwfe`` the number of features
+    that NWFE learns from the training pixels; ``search`` as C or gamma takes the
+    best of the grid in ``search``, chosen on the training pixels alone.
+    """
+
+    kind: Literal["svm"] = "svm"
+    features: Name | None = None
+    nwfe: Count | None = None
+    C: Positive | Literal["search"] | None = None
+    gamma: Positive | Literal["scale", "auto", "search"] | None = None
+    class_weight: Literal["balanced"] | None = None
+    probability: bool = False
+
+    @property
+    def window(self) -> int:
+        """Side of the window it sees: one pixel."""
+        return 1
+
+    @property
+    def searched(self) -> bool:
+        """Whether C or gamma is the best of a grid."""
+        return "search" in (self.C, self.gamma)
+
+
+class CNNSpec(Spec):
+    """A network on spectral-spatial windows.
+
+    ``windows`` names a window file to train from instead of cutting windows out
+    of the scene; ``recipe`` changes single fields of the network's own recipe.
+    """
+
+    kind: Literal["cnn"] = "cnn"
+    features: Name | None = None
+    network: str = "default"
+    window: Annotated[int, Field(ge=1)] = 9
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    windows: Path | None = None
+    recipe: dict[str, Any] | None = None
+    precision: Literal["float32", "mixed"] | None = None
+    compile: bool = False
+
+
+class SklearnSpec(Spec):
+    """Any classifier of scikit-learn, on standardised spectra."""
+
+    kind: Literal["sklearn"] = "sklearn"
+    features: Name | None = None
+    estimator: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("parameters")
+    @classmethod
+    def _only_svms_search(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        asked = [name for name, value in parameters.items() if value == "search"]
+        if asked:
+            raise ValueError(
+                f"must give {asked[0]} a value: only the C and gamma of kind svm are searched"
+            )
+        return parameters
+
+    @property
+    def window(self) -> int:
+        """Side of the window it sees: one pixel."""
+        return 1
+
+
+def _once(values: list[Any]) -> list[Any]:
+    """Refuse a list that is empty or names something twice."""
+    if not values:
+        raise ValueError("must name at least one value")
+    return _distinct(values)
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    """Refuse a list that names something twice."""
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise ValueError(f"must name each value once, not {twice[0]} twice")
+    return values
+
+
+def _ladder(values: list[float]) -> list[float]:
+    """Put the rungs of a grid in rising order."""
+    return sorted(_once(values))
+
+
+Shares = Annotated[list[Share], Field(max_length=20), AfterValidator(_distinct)]
+
+FoldKind = Literal["random", "blocks", "clusters"]
+
+Ladder = Annotated[list[Positive], Field(max_length=100), AfterValidator(_ladder)]
+
+
+class SearchSpec(Spec):
+    """A grid of C × gamma for the SVMs, and the folds that judge its cells.
+
+    ``gamma`` holds widths as they are, ``gamma_scale`` multiples of the width
+    that ``gamma: scale`` stands for.  ``by: blocks`` and ``by: clusters`` keep
+    ``guard`` pixels between the training and the held-out pixels of a fold.
+    """
+
+    C: Ladder = Field(default=[1.0, 10.0, 100.0, 1000.0, 10000.0])
+    gamma: Ladder | None = None
+    gamma_scale: Ladder = Field(default=[0.25, 0.5, 1.0, 2.0, 4.0])
+    folds: Annotated[int, Field(ge=2, le=1000)] = 10
+    by: Annotated[list[FoldKind], AfterValidator(_once)] = Field(
+        default=["random", "blocks"]
+    )
+    size: Count = 15
+    guard: Annotated[int, Field(ge=0)] = 4
+    on: Literal["train", "all"] = "train"
+
+
+ModelSpec = Annotated[SVMSpec | CNNSpec | SklearnSpec, Discriminator("kind")]
+
+
+class CleanSpec(Spec):
+    """Class maps cleaned of specks, written beside those that were predicted."""
+
+    majority: Annotated[int, Field(ge=1, le=99)] = 1
+    sieve: Annotated[int, Field(ge=1)] = 1
+
+    @field_validator("majority")
+    @classmethod
+    def _majority_is_odd(cls, side: int) -> int:
+        if side % 2 == 0:
+            raise ValueError(
+                f"the side must be an odd number of pixels, got {side}; 3 is usual"
+            )
+        return side
+
+
+class Experiment(Spec):
+    """Everything needed to repeat a run: scene, splits, models, seed.
+
+    Why it exists: a result that cannot be repeated from one file cannot be
+    believed.  Relative paths are relative to the file they stand in.
+    """
+
+    name: Name
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    scene: SceneSpec
+    split: SplitSpec
+    beside: dict[Name, SplitSpec] = Field(default_factory=dict)
+    learning_curve: Shares = Field(default_factory=list)
+    features: dict[Name, str | list[str | dict[str, Any]]] = Field(default_factory=dict)
+    models: Annotated[dict[Name, ModelSpec], Field(min_length=1)]
+    search: SearchSpec = SearchSpec()
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    gap: bool = False
+    map: bool | Literal["best"] = True
+    map_from: Literal["all", "split"] = "all"
+    clean: CleanSpec = CleanSpec()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    tensorboard: bool = False
+    notes: list[str] = Field(default_factory=list)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_are_taken(self) -> "Experiment":
+        taken = {"main": "the split itself", ALL: "all labelled pixels together"}
+        for name in taken.keys() & self.beside.keys():
+            raise ValueError(
+                f"the name '{name}' stands for {taken[name]}; choose another name"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _curve_needs_a_share(self) -> "Experiment":
+        share = getattr(self.split, "train", None)
+        if self.learning_curve and not isinstance(share, int | float):
+            raise ValueError(
+                f"learning_curve trains on shares, and a split of kind {self.split.kind} has "
+                "none; split by random, blocks, fields or clusters"
+            )
+        taken = sorted(set(self.curve_splits) & set(self.beside))
+        if taken:
+            raise ValueError(
+                f"the name '{taken[0]}' under beside is that of a share of learning_curve; "
+                "choose another name"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _best_needs_validation(self) -> "Experiment":
+        # A window file may have a validation part of its own, which is seen when it is read.
+        drawn = self.split.validation or self.split.kind == "windows"
+        if self.map == "best" and not drawn:
+            raise ValueError(
+                "map: best chooses by validation pixels; set split.validation to a share above 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gap_has_its_splits(self) -> "Experiment":
+        if not self.gap:
+            return self
+        guard = self.split.guard if isinstance(self.split, BlocksSpec) else "auto"
+        if (
+            not isinstance(self.split, BlocksSpec)
+            or guard == "auto"
+            or guard < max(self.window - 1, 2)
+            or not gap_splits(self.split, guard).items() <= self.beside.items()
+        ):
+            raise ValueError(
+                "gap: true compares three splits that train on one share: split must be "
+                f"blocks with a guard of {max(self.window - 1, 2)} pixels or more, "
+                "beside.centre-free the same blocks with half that guard, and beside.random "
+                "random pixels; have hypercover gap write them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_named(self) -> "Experiment":
+        for name, model in self.models.items():
+            if model.features is not None and model.features not in self.features:
+                known = ", ".join(self.features) or "none"
+                raise ValueError(
+                    f"the model '{name}' asks for the features '{model.features}', which "
+                    f"are not among those of the file ({known}); add them under features"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _maps_have_own_names(self) -> "Experiment":
+        for name in self.models:
+            for what in ("confidence", "check", "clean"):
+                if f"{name}-{what}" in self.models:
+                    raise ValueError(
+                        f"the model '{name}-{what}' would overwrite the {what} map of "
+                        f"'{name}'; choose another name"
+                    )
+        return self
+
+    @property
+    def quick(self) -> tuple[str, ...]:
+        """Models that are trained in moments and report first, where networks follow."""
+        names = tuple(
+            name for name, spec in self.models.items() if not isinstance(spec, CNNSpec)
+        )
+        return names if len(names) < len(self.models) else ()
+
+    @property
+    def refits(self) -> bool:
+        """Whether the models that map are trained again, on all labelled pixels."""
+        again = self.map is not False and self.map_from == "all"
+        return again and self.split.kind != "none"
+
+    @property
+    def window(self) -> int:
+        """Largest window any of the models sees, in pixels."""
+        return max(model.window for model in self.models.values())
+
+    @property
+    def seeds(self) -> range:
+        """One seed per repeat."""
+        return range(self.seed, self.seed + self.repeats)
+
+    @property
+    def splits(self) -> dict[str, SplitSpec]:
+        """The split itself under the name ``main``, those beside it, those of the curve."""
+        return {"main": self.split, **self.beside, **self.curve_splits}
+
+    @property
+    def curve_splits(self) -> dict[str, SplitSpec]:
+        """The split itself with each training share of the learning curve."""
+        return {
+            f"train-{share}": self.split.model_copy(update={"train": share})
+            for share in self.learning_curve
+        }
+
+    def check_names(
+        self,
+        *,
+        models: Collection[str] = (),
+        features: Collection[str] = (),
+        split: str = ALL,
+        seed: int | None = None,
+    ) -> None:
+        """Refuse names of models, features and splits that this experiment does not have.
+
+        Why it exists: a plan lies in a file of its own, and may be that of another
+        experiment.
+
+        Parameters
+        ----------
+        seed : number of a draw of the split
+
+        Raises
+        ------
+        ExperimentError
+        """
+        for what, names, known in (
+            ("model", models, self.models),
+            ("features", features, self.features),
+            ("split", [split], {ALL: None, **self.splits}),
+        ):
+            for name in names:
+                if name not in known:
+                    has = ", ".join(name for name in known if name != ALL) or "none"
+                    raise ExperimentError(
+                        f"The plan names the {what} {name!r}, and the experiment beside it "
+                        f"has {has}; make the plan again with hypercover plan --ready."
+                    )
+        if seed is not None and split != ALL and seed not in self.draws(split):
+            raise ExperimentError(
+                f"The plan names the seed {seed} of the split {split!r}, and the experiment "
+                f"beside it has {self.draws(split)[0]} to {self.draws(split)[-1]}; make the "
+                "plan again with hypercover plan --ready."
+            )
+
+    def draws(self, split: str) -> range:
+        """Return a number for each draw of a split: one a seed, or one for each fold of each seed.
+
+        The number stands in the names of tasks and files where a seed would.
+        """
+        return range(self.seed, self.seed + self.repeats * self.splits[split].draws)
+
+    def origin(self, split: str, draw: int) -> tuple[int, int]:
+        """Return the seed of a draw, and which of the folds of that seed it is, from 0."""
+        repeat, fold = divmod(draw - self.seed, self.splits[split].draws)
+        return self.seed + repeat, fold
+
+    @property
+    def trials(self) -> list[tuple[str, int]]:
+        """Every split with every number of its draws, in order."""
+        return [(split, draw) for split in self.splits for draw in self.draws(split)]

@@ -1,0 +1,134 @@
+"""The leak gap: one experiment under splits that leak, leak less and do not leak."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from hypercover.experiment.config.experiment_file import load_experiment, parse
+from hypercover.experiment.config.schema import (
+    BlocksSpec,
+    CNNSpec,
+    Experiment,
+    gap_splits,
+)
+from hypercover.experiment.run import run_experiment
+from hypercover.jobs.runner import Event
+
+__all__ = ["gap_experiment", "leak_gap"]
+
+_USUAL = 9
+"""Window the splits are made for where every model looks at single pixels."""
+
+
+def gap_experiment(
+    experiment: Experiment,
+    *,
+    size: int | None = None,
+    train: float | None = None,
+    repeats: int | None = None,
+) -> Experiment:
+    """Put the models of an experiment under random, centre-free and overlap-free splits.
+
+    Why it exists: the same network claims nearly everything on random pixels and
+    far less on land it has not seen.  Both are needed to see what the usual
+    protocol hides (Nalepa et al. 2019).
+
+    Scene, models, features and seeds stay; maps are those of the models that are
+    compared, none is trained again on all labels; nothing is chosen, so no pixel is set
+    aside for validation unless a network stops early by it.  With the largest window w of the
+    models, 9 where all look at single pixels, the splits are blocks with a guard
+    of w − 1 pixels (``main``), the same blocks with a guard of w // 2
+    (``centre-free``), and random pixels, all of the same share of training pixels.
+
+    Parameters
+    ----------
+    experiment : what to run; its own splits are replaced
+    size : side of a block in pixels; that of the experiment's blocks, or 15
+    train : share that trains; that of the experiment's split, or 0.25
+    repeats : seeds; as many as the experiment's
+
+    Raises
+    ------
+    ExperimentError
+        If the size, the share or the repeats cannot be.
+    """
+    blocks = _blocks(experiment)
+    window = experiment.window if experiment.window > 1 else _USUAL
+    asked = {"size": size, "train": train}
+    given = {key: value for key, value in asked.items() if value is not None}
+    name = experiment.name if experiment.gap else f"{experiment.name[:60]}-gap"
+    # Checked as the file would be: what is asked for here was typed by somebody.
+    split = blocks | given | {"kind": "blocks", "guard": window - 1}
+    document = experiment.model_dump() | {"name": name, "split": split, "beside": {}}
+    document["learning_curve"] = []
+    document |= {"gap": False, "map": experiment.map is not False, "map_from": "split"}
+    document |= {"repeats": experiment.repeats if repeats is None else repeats}
+    plain = parse(document, Path.cwd(), title=f"The leak gap of {experiment.name}")
+    beside = gap_splits(cast(BlocksSpec, plain.split), window - 1)
+    return plain.model_copy(update={"beside": beside, "gap": True})
+
+
+def _blocks(experiment: Experiment) -> dict[str, Any]:
+    """Return what an experiment says of its blocks, or of the share that trains.
+
+    Validation pixels are set aside only for networks that stop early by them: in
+    blocks the guard around them costs training pixels, among random pixels it does not.
+    """
+    spec = experiment.split
+    patient = any(
+        isinstance(model, CNNSpec) and (model.recipe or {}).get("patience")
+        for model in experiment.models.values()
+    )
+    said: dict[str, Any] = {"validation": spec.validation if patient else 0.0}
+    if isinstance(spec, BlocksSpec):
+        said["size"] = spec.size
+    share = getattr(spec, "train", None)
+    # Masks name a file there, random splits a share or a number of pixels.
+    if isinstance(share, float) and share < 1:
+        said["train"] = share
+    return said
+
+
+def leak_gap(
+    experiment: Experiment | str | Path,
+    folder: str | Path,
+    *,
+    size: int | None = None,
+    train: float | None = None,
+    repeats: int | None = None,
+    workers: int | None = None,
+    progress: Callable[[Event], None] | None = None,
+) -> dict[str, Any]:
+    """Measure what random pixels hide: the same models under three splits, in one run.
+
+    Why it exists: it is the figure that decides whether an accuracy is believed.
+    The run is one like any other: it goes on where it was stopped and leaves
+    ``gap.csv``, ``figures/gap.png`` and a report.
+
+    Parameters
+    ----------
+    experiment : an experiment, its file, or the name of a built-in one
+    folder : where the run lies
+    size, train, repeats : as `gap_experiment` takes them
+    workers, progress : as `run_experiment` takes them
+
+    Returns
+    -------
+    the key ``gap`` of ``metrics.json``: ``window``, and ``rows`` with ``model``,
+    ``split``, ``train_count``, ``test_count``, ``centre_in_window``,
+    ``window_overlap``, ``overall_accuracy``, ``spread`` (standard deviation over
+    the seeds) and ``fall`` (accuracy under random pixels less that of the row);
+    shares from 0 to 1, counts and shares in the mean over the seeds
+
+    Raises
+    ------
+    HypercoverError
+        What `load_experiment` and `run_experiment` raise.
+    """
+    loaded = (
+        experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
+    )
+    wanted = gap_experiment(loaded, size=size, train=train, repeats=repeats)
+    metrics = run_experiment(wanted, folder, workers=workers, progress=progress)
+    gap: dict[str, Any] = metrics["gap"]
+    return gap

@@ -1,0 +1,1 @@
+"""Grid searches for C and gamma as tasks of a plan."""

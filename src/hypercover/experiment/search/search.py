@@ -1,0 +1,117 @@
+"""Searching the grid of an experiment: its plan, whoever does it, and where it lies."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypercover.errors import CallError, ExperimentError
+from hypercover.experiment.config.experiment_file import dump, load_experiment
+from hypercover.experiment.config.factory import forget_scene, scene_for
+from hypercover.experiment.config.preflight import check_experiment
+from hypercover.experiment.config.schema import Experiment
+from hypercover.experiment.results.outputs import sweep
+from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
+from hypercover.experiment.search.search_plan import cases_of, make_search_plan
+from hypercover.experiment.search.search_problem import folds_for, samples_for
+from hypercover.experiment.search.search_tasks import forget_case
+from hypercover.experiment.tasks.reduce import versions
+from hypercover.experiment.tasks.task_registry import REGISTRY
+from hypercover.files import make_folder, read_sealed
+from hypercover.jobs.executor import Executor, InProcessExecutor
+from hypercover.jobs.local import LocalExecutor
+from hypercover.jobs.runner import Event, run_plan
+from hypercover.jobs.submission import check_idle
+from hypercover.scene.inputs import known_inputs, remember_inputs
+
+__all__ = ["check_place", "check_search", "prepare_search", "run_search"]
+
+
+def run_search(
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    executor: Executor | None = None,
+    progress: Callable[[Event], None] | None = None,
+) -> dict[str, Any]:
+    """Search C and gamma for every SVM of an experiment; return ``search.json``.
+
+    Why it exists: interrupted in any way and called again it goes on where it
+    was, and a larger grid takes over the cells of a smaller one.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    folder : the run folder; made where it is missing
+    workers : processes that share the rows of the grid; a single one uses all
+        cores for each row
+    executor : who does the tasks instead, such as
+        `hypercover.jobs.dask_executor.DaskExecutor`
+    progress : called with each event
+
+    Raises
+    ------
+    HypercoverError
+        If the experiment has no grid or no such folds, the folder holds another
+        experiment, or a task failed.
+    """
+    place = SearchFolder(Path(folder).resolve())
+    check_idle(place.home, REGISTRY)
+    asked = experiment.model_copy(update={"versions": versions()})
+    check_search(asked)
+    check_place(place, asked)
+    chosen = executor or (LocalExecutor(workers) if workers > 1 else InProcessExecutor())
+    if not isinstance(chosen, InProcessExecutor):
+        forget_scene()
+    try:
+        with known_inputs(RunFolder(place.home).inputs):
+            run_plan(
+                make_search_plan(asked),
+                make_folder(place.home),
+                chosen,
+                prepare=lambda: prepare_search(place, asked),
+                progress=progress,
+            )
+    finally:
+        forget_case()
+    found: dict[str, Any] = read_sealed(place.table.read_bytes())
+    return found
+
+
+def check_search(experiment: Experiment) -> None:
+    """Raise what a search would fail of: no grid, no features, no such folds.
+
+    Raises
+    ------
+    CallError
+        About the first thing that is wrong.
+    """
+    cases = cases_of(experiment)
+    searched = {model: experiment.models[model] for model, _ in cases}
+    check_experiment(experiment.model_copy(update={"models": searched, "beside": {}}))
+    scene = scene_for(experiment.scene)
+    samples = samples_for(experiment, scene)
+    for by in experiment.search.by:
+        folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
+
+
+def check_place(place: SearchFolder, experiment: Experiment) -> None:
+    """Refuse a folder that holds a run or a search of something else."""
+    for path in (RunFolder(place.path).experiment, place.experiment):
+        try:
+            other = load_experiment(path)
+        except ExperimentError:
+            continue
+        if (other.name, other.scene) != (experiment.name, experiment.scene):
+            raise CallError(
+                f"{place.path} holds the experiment {other.name} on {other.scene.path}, not "
+                f"{experiment.name} on {experiment.scene.path}; choose another folder with -o."
+            )
+
+
+def prepare_search(place: SearchFolder, experiment: Experiment) -> None:
+    """Make a folder ready for a search, now that no other is at work in it."""
+    for folder in (place.path, place.home):
+        sweep(RunFolder(folder))
+    dump(experiment, place.experiment)
+    remember_inputs()

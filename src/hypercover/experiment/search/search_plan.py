@@ -1,0 +1,220 @@
+"""From an experiment to the tasks of its grid search: a row of cells is a task."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hypercover.errors import ExperimentError
+from hypercover.experiment.config.factory import fingerprint
+from hypercover.experiment.config.schema import Experiment, FoldKind, SearchSpec, SVMSpec
+from hypercover.experiment.results.run_folder import SearchFolder
+from hypercover.experiment.search.search_problem import Case, folds_for, preferred_folds
+from hypercover.experiment.search.search_table import Rung, Table
+from hypercover.experiment.tasks.experiment_plan import features_task, make_plan
+from hypercover.experiment.tasks.feature_tasks import scene_for_model
+from hypercover.experiment.tasks.task_registry import REGISTRY
+from hypercover.jobs.plan import Plan, Task
+from hypercover.scene.inputs import known_inputs
+
+if TYPE_CHECKING:
+    from hypercover.experiment.tasks.setting import Setting
+
+__all__ = [
+    "Choice",
+    "cases_of",
+    "choose",
+    "chosen",
+    "folds_task",
+    "gammas_of",
+    "make_search_plan",
+    "row_task",
+]
+
+_LEARNING = 10.0
+"""Weight of learning a reduction in every fold, where a cell has 1."""
+
+
+def cases_of(experiment: Experiment) -> list[tuple[str, FoldKind]]:
+    """List the models and kinds of folds a grid is searched for.
+
+    Raises
+    ------
+    ExperimentError
+        If no model of the experiment has a grid.
+    """
+    models = [name for name, spec in experiment.models.items() if _is_svm(spec)]
+    if not models:
+        kinds = ", ".join(
+            f"{name} ({spec.kind})" for name, spec in experiment.models.items()
+        )
+        raise ExperimentError(
+            f"Only models of kind svm have a C and a gamma to search, and this experiment "
+            f"has {kinds}; add a model of kind svm."
+        )
+    return [(model, by) for model in models for by in experiment.search.by]
+
+
+def _sees_bands(spec: object) -> bool:
+    return isinstance(spec, SVMSpec) and spec.nwfe is None
+
+
+def _is_svm(spec: object) -> bool:
+    return isinstance(spec, SVMSpec)
+
+
+def gammas_of(spec: SearchSpec) -> list[dict[str, float]]:
+    """List the gammas of a grid: as they are, or as multiples of that of ``scale``."""
+    if spec.gamma is not None:
+        return [{"gamma": gamma} for gamma in spec.gamma]
+    return [{"scale": scale} for scale in spec.gamma_scale]
+
+
+def folds_task(model: str, by: str) -> str:
+    """Name the task that folds the samples of a model."""
+    return f"search-{model}-{by}"
+
+
+def row_task(model: str, by: str, asked: dict[str, float]) -> str:
+    """Name the task that does all C of one gamma."""
+    ((kind, value),) = asked.items()
+    return f"{folds_task(model, by)}-{kind}-{value!r}"
+
+
+def make_search_plan(experiment: Experiment) -> Plan:
+    """Expand an experiment into the tasks of its search.
+
+    Order: image features; fold the samples for each model and kind of folds;
+    one task a gamma; the table.
+    """
+    with known_inputs():
+        return _planned(experiment, cases_of(experiment))
+
+
+def _planned(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Plan:
+    folding = [_folding(experiment, model, by) for model, by in cases]
+    rows = [task for model, by in cases for task in _rows(experiment, model, by)]
+    tabulate = Task(
+        "search",
+        "tabulate",
+        needs=tuple(task.name for task in (*folding, *rows)),
+        weight=0.1,
+        key=fingerprint(experiment, experiment.search, [list(case) for case in cases]),
+    )
+    return Plan((*_features(experiment, cases), *folding, *rows, tabulate), REGISTRY)
+
+
+def _features(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Iterator[Task]:
+    """Take the tasks of the image features from the plan of a run."""
+    models = [experiment.models[model] for model, _ in cases]
+    needed = {name for spec in models for name in features_task(spec)}
+    return (task for task in make_plan(experiment).tasks if task.name in needed)
+
+
+def _folding(experiment: Experiment, model: str, by: FoldKind) -> Task:
+    return Task(
+        folds_task(model, by),
+        "fold_samples",
+        {"model": model, "by": by},
+        needs=features_task(experiment.models[model]),
+        weight=0.2 if _sees_bands(experiment.models[model]) else _LEARNING,
+        key=_key(experiment, model),
+    )
+
+
+def _rows(experiment: Experiment, model: str, by: FoldKind) -> Iterator[Task]:
+    spec = experiment.search
+    for asked in gammas_of(spec):
+        arguments: dict[str, Any] = {"model": model, "by": by, "costs": spec.C}
+        yield Task(
+            row_task(model, by, asked),
+            "search_gamma",
+            arguments | asked,
+            needs=(folds_task(model, by), *features_task(experiment.models[model])),
+            weight=float(len(spec.C)),
+            key=_key(experiment, model),
+        )
+
+
+def _key(experiment: Experiment, model: str) -> str:
+    """Hash what the cells of a model depend on besides C, gamma and the kind of folds."""
+    spec, search = experiment.models[model], experiment.search
+    return fingerprint(
+        experiment,
+        spec.model_dump(mode="json", exclude={"C", "gamma", "probability"}),
+        experiment.features.get(spec.features or ""),
+        search.model_dump(mode="json", include={"folds", "size", "guard", "on"}),
+        experiment.split if search.on == "train" else None,
+        experiment.window if search.on == "train" else None,
+        experiment.seed,
+    )
+
+
+Report = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The C and gamma that did best in cross-validation."""
+
+    parameters: dict[str, float]
+    """Those that were searched: C, gamma, or both."""
+    facts: dict[str, Any] | None
+    """What the metrics say of it: the folds, every cell and the best; None for no search."""
+
+
+def choose(
+    setting: "Setting", model: str, *, split: str, seed: int, report: Report
+) -> Choice:
+    """Search the grid of a model whose C or gamma is ``search``.
+
+    Nothing but the training pixels of the split is looked at.  Cells that
+    ``hypercover search`` has done in the same run folder are taken over.
+
+    Parameters
+    ----------
+    split, seed : name and seed of the split that the model is to be trained on
+    report : called with the share done and a few words
+    """
+    experiment = setting.experiment
+    spec = experiment.models[model]
+    if not (isinstance(spec, SVMSpec) and spec.searched):
+        return Choice({}, None)
+    by = preferred_folds(experiment.splits[split].kind, experiment.search.by)
+    samples = setting.load_split(split, seed).samples("train", setting.scene.usable_labels)
+    folds = folds_for(experiment.search, by, samples, scene=setting.scene, seed=seed)
+    home = SearchFolder(setting.folder.path).home
+    scene = scene_for_model(setting, spec)
+    case = Case.of(experiment, model, scene, folds, home, seed=seed)
+    table = _searched(case, experiment, spec, report).to_json()
+    wanted = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
+    facts = {"model": model, "searched": wanted, **folds.to_json(), **table}
+    return Choice({name: table["best"][name] for name in wanted}, facts)
+
+
+def chosen(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Return the C and gamma that the metrics of a model say were chosen; none without a search."""
+    search = figures.get("search")
+    return {name: search["best"][name] for name in search["searched"]} if search else {}
+
+
+def _searched(case: Case, experiment: Experiment, spec: SVMSpec, report: Report) -> Table:
+    """Do all rows of a grid, one after another."""
+    rungs = _rungs(case, experiment, spec)
+    costs = experiment.search.C if spec.C == "search" else [float(case.classifier.C)]
+    rows = []
+    for done, rung in enumerate(rungs):
+
+        def said(share: float, what: str, done: int = done) -> None:
+            report((done + share) / len(rungs), f"searching the grid: {what}")
+
+        rows.append(case.solve(rung.gamma, costs, said))
+    counts = tuple(len(fold.test) for fold in case.folds.parts)
+    return Table(tuple(costs), rungs, counts, tuple(rows))
+
+
+def _rungs(case: Case, experiment: Experiment, spec: SVMSpec) -> tuple[Rung, ...]:
+    if spec.gamma == "search":
+        return tuple(case.rung(**asked) for asked in gammas_of(experiment.search))
+    if spec.gamma == "auto":
+        return (case.rung(gamma=1.0 / case.features),)
+    return (case.rung(gamma=spec.gamma if isinstance(spec.gamma, float) else None),)

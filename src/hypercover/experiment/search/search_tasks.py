@@ -1,0 +1,175 @@
+"""The tasks of a grid search: fold the samples, do a row of cells, tabulate."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Unpack
+
+from hypercover.experiment.config.schema import Experiment, FoldKind
+from hypercover.experiment.results.outputs import renew_report
+from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
+from hypercover.experiment.search.search_plan import (
+    cases_of,
+    folds_task,
+    gammas_of,
+    row_task,
+)
+from hypercover.experiment.search.search_problem import Case, folds_for, samples_for
+from hypercover.experiment.search.search_table import Cell, Rung, Table, tables_csv
+from hypercover.experiment.tasks.feature_tasks import scene_for_model
+from hypercover.experiment.tasks.reduce import versions
+from hypercover.experiment.tasks.setting import Setting
+from hypercover.experiment.tasks.task_registry import REGISTRY
+from hypercover.files import disown, modified, write_sealed, write_text
+from hypercover.jobs.plan import Plan
+from hypercover.jobs.record import result_of
+from hypercover.jobs.speedup import speed_up
+from hypercover.scene.metadata import Origin
+
+__all__ = ["fold_samples", "forget_case", "search_gamma", "tables_of", "tabulate"]
+
+Report = Callable[[float, str], None]
+
+
+def _silent(_share: float, _what: str) -> None:
+    """Report to nobody."""
+
+
+@lru_cache(maxsize=1)
+def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> Case:
+    """Pose a question once for all rows of it that one process does."""
+    setting = Setting.of(folder, models=[model])
+    experiment = setting.experiment
+    folds = folds_for(
+        experiment.search,
+        by,
+        samples_for(experiment, setting.scene),
+        scene=setting.scene,
+        seed=experiment.seed,
+    )
+    scene = scene_for_model(setting, experiment.models[model])
+    seed, home = experiment.seed, setting.folder.path
+    return Case.of(experiment, model, scene, folds, home, seed=seed)
+
+
+def _case(folder: Path, model: str, by: FoldKind) -> Case:
+    changed = modified(SearchFolder(folder.parent).experiment)
+    return _posed(folder, model, by, changed)
+
+
+def forget_case() -> None:
+    """Let go of the samples searched last and of their distances."""
+    _posed.cache_clear()
+
+
+def fold_samples(
+    folder: Path, *, model: str, by: FoldKind, report: Report = _silent
+) -> dict[str, Any]:
+    """Fold the samples of a model; return what the folds hold and the usual gamma.
+
+    A reduction is fitted here, so that the rows find it, whichever process does them.
+    """
+    case = _case(folder, model, by)
+    if case.classifier.reduction is not None:
+        case.eyes(report)
+    return {"folds": case.folds.to_json(), "width": case.width}
+
+
+def search_gamma(
+    folder: Path,
+    *,
+    model: str,
+    by: FoldKind,
+    costs: list[float],
+    gamma: float | None = None,
+    scale: float | None = None,
+    report: Report = _silent,
+) -> dict[str, Any]:
+    """Do the cells of one gamma; those that were finished before are taken as they are."""
+    case = _case(folder, model, by)
+    rung = case.rung(gamma=gamma, scale=scale)
+    cells = case.solve(rung.gamma, costs, report)
+    return {
+        "gamma": rung.gamma,
+        "scale": rung.scale,
+        "cells": [cell.to_json() for cell in cells],
+    }
+
+
+def tables_of(
+    experiment: Experiment, folder: Path, done: Callable[[str], bool]
+) -> list[dict[str, Any]]:
+    """Return the tables of a search as far as their tasks are done.
+
+    Parameters
+    ----------
+    folder : where the tasks lie
+    done : tells whether a task is done
+    """
+    return [
+        _table(experiment, folder, model, by, done)
+        for model, by in cases_of(experiment)
+        if done(folds_task(model, by))
+    ]
+
+
+def _table(
+    experiment: Experiment,
+    folder: Path,
+    model: str,
+    by: FoldKind,
+    done: Callable[[str], bool],
+) -> dict[str, Any]:
+    facts = result_of(folder, folds_task(model, by))
+    rungs, rows, tasks = [], [], []
+    for asked in gammas_of(experiment.search):
+        tasks.append(task := row_task(model, by, asked))
+        scale = asked.get("scale")
+        gamma = facts["width"] * scale if scale is not None else asked["gamma"]
+        rungs.append(Rung(gamma, scale))
+        found = result_of(folder, task)["cells"] if done(task) else []
+        rows.append(tuple(Cell.of(entry) for entry in found))
+    counts = tuple(fold["test"] for fold in facts["folds"]["folds"])
+    table = Table(tuple(experiment.search.C), tuple(rungs), counts, tuple(rows))
+    return {"model": model, "tasks": tasks, **facts["folds"], **table.to_json()}
+
+
+def tabulate(folder: Path) -> dict[str, Any]:
+    """Write the tables of a search, draw them, and renew the report of the run."""
+    setting, place = Setting.of(folder), SearchFolder(folder.parent)
+    experiment, scene = setting.experiment, setting.scene
+    tables = tables_of(experiment, folder, lambda _task: True)
+    document = {
+        "name": experiment.name,
+        "seed": experiment.seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "scene": {"name": scene.name, **scene.origin},
+        "on": experiment.search.on,
+        "split": experiment.split.kind,
+        "tables": tables,
+    }
+    for table in tables:
+        _draw(place, table, **scene.origin)
+    write_text(place.csv, tables_csv(tables))
+    write_sealed(place.table, document)
+    found = speed_up(Plan.load(folder, REGISTRY), folder, without=("search",))
+    if found is not None:
+        write_text(place.speedup, found.csv())
+    _renew_report(place)
+    return {"table": place.digest}
+
+
+def _draw(place: SearchFolder, table: dict[str, Any], **origin: Unpack[Origin]) -> None:
+    from hypercover.figures.canvas import save
+    from hypercover.figures.search_heatmap import draw_search
+
+    save(draw_search(table, **origin), place.figure(table["model"], table["kind"]))
+
+
+def _renew_report(place: SearchFolder) -> None:
+    """Write the report again where the folder holds a run."""
+    if RunFolder(place.path).metrics.exists():
+        # A file of the run, whose own task makes it again where it is lost.
+        disown(renew_report(place.path))

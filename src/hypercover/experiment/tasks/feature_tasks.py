@@ -1,0 +1,201 @@
+"""The features of a run: each named chain computed once, kept, and read by all who need it."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from hypercover.errors import CallError, ModelError, RunError
+from hypercover.experiment.config.schema import Experiment, ModelSpec
+from hypercover.experiment.results.run_folder import RunFolder
+from hypercover.features.chain import Chain
+from hypercover.features.feature import feature_scene
+from hypercover.files import atomic, digest_of, make_folder, read_sealed, write_sealed
+from hypercover.scene.scene import Scene
+
+if TYPE_CHECKING:
+    from hypercover.experiment.tasks.setting import Setting
+
+__all__ = [
+    "chain_of",
+    "keep_chain",
+    "keep_features",
+    "kept_chain",
+    "kept_files",
+    "kept_scene",
+    "scene_for_model",
+    "used_features",
+]
+
+_STACK, _ABOUT, _ARRAYS = "stack.npy", "chain.json", "chain.safetensors"
+
+
+def used_features(experiment: Experiment) -> tuple[str, ...]:
+    """Name the chains that a model of the experiment asks for, in the order of the file."""
+    asked = {model.features for model in experiment.models.values()}
+    return tuple(name for name in experiment.features if name in asked)
+
+
+def chain_of(experiment: Experiment, name: str) -> Chain:
+    """Make a named chain of an experiment, not fitted yet.
+
+    Raises
+    ------
+    CallError
+        If it is none; the message says which of the file's chains.
+    """
+    try:
+        return Chain.parse(experiment.features[name])
+    except CallError as error:
+        raise CallError(f"The features {name!r} of the experiment: {error}") from error
+
+
+def scene_for_model(setting: "Setting", spec: ModelSpec) -> Scene:
+    """Return the scene that a model of a run sees: its features, or else the bands.
+
+    Why it exists: training, searching and mapping must see the same values, and
+    none of them may compute the features again.  A task that calls it needs the
+    task of the features (`plan.features_task`).
+
+    Raises
+    ------
+    RunError
+        If the features are not in the run folder, or damaged.
+    """
+    if spec.features is None:
+        return setting.scene
+    return kept_scene(setting.folder, spec.features, setting.scene)
+
+
+def kept_files(folder: RunFolder, name: str) -> tuple[Path, ...]:
+    """Return the files that a run keeps of its features."""
+    return tuple(folder.features(name) / file for file in (_STACK, _ABOUT, _ARRAYS))
+
+
+def keep_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> None:
+    """Write a stack of features and the fitted chain that made it into a run folder.
+
+    The stack is a plain ``.npy`` that is mapped into memory, so that the
+    processes of one machine share it.  It is read and written in strips, and may be
+    computed where it is read.
+    """
+    stack_file, _, _ = kept_files(folder, name)
+    make_folder(stack_file.parent)
+    with atomic(stack_file) as draft, draft.open("wb") as file:
+        _write_stack(file, stack)
+    names = stack.cube.coords["band_name"].values.tolist()
+    keep_chain(folder, name, chain, names, stack=digest_of(stack_file))
+
+
+def _write_stack(file: BinaryIO, stack: Scene) -> None:
+    """Write the features (feature, row, col) of a scene as ``numpy.save`` does.
+
+    Not by mapping the file into memory: on a full disk that ends the process.
+    """
+    from numpy.lib import format as npy
+
+    shape, kind = (stack.n_bands, *stack.shape), np.dtype(np.float32)
+    header = {"descr": npy.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(file, header)
+    start = file.tell()
+    for rows in stack.strips():
+        values = stack.read(rows, slice(None)).astype(kind, copy=False)
+        for band, part in enumerate(values):
+            first = (band * shape[1] + rows.start) * shape[2]
+            file.seek(start + first * kind.itemsize)
+            file.write(np.ascontiguousarray(part).data)
+
+
+def keep_chain(
+    folder: RunFolder,
+    name: str,
+    chain: Chain,
+    names: Sequence[str] = (),
+    *,
+    stack: str | None = None,
+) -> None:
+    """Write a fitted chain into a run folder, the names of its features, and their SHA-256."""
+    _, about_file, arrays_file = kept_files(folder, name)
+    settings, arrays = chain.state()
+    learnt = safetensors.save(
+        {key: np.asarray(array, order="C") for key, array in arrays.items()}
+    )
+    with atomic(arrays_file) as draft:
+        draft.write_bytes(learnt)
+    about = {
+        "chain": chain.text,
+        "names": list(names),
+        "settings": settings,
+        "stack_sha256": stack,
+        "sha256": hashlib.sha256(learnt).hexdigest(),
+    }
+    write_sealed(about_file, about)
+
+
+def kept_scene(folder: RunFolder, name: str, scene: Scene) -> Scene:
+    """Return the scene of the features that a run keeps, mapped into memory."""
+    stack_file, about_file, _ = kept_files(folder, name)
+    try:
+        changed = stack_file.stat().st_mtime_ns
+    except OSError as error:
+        raise _lost(stack_file, error.strerror) from error
+    return _mapped(stack_file, about_file, changed, scene)
+
+
+@lru_cache(maxsize=2)
+def _mapped(stack_file: Path, about_file: Path, _changed: int, scene: Scene) -> Scene:
+    """Map a stack once for all tasks that one process goes through."""
+    about = _about(about_file)
+    names = about.get("names")
+    # All of it is read once by each process, which then takes pixels from memory.
+    if about.get("stack_sha256") not in (None, digest_of(stack_file)):
+        raise _lost(stack_file, "its checksum is another")
+    values = _stack(stack_file)
+    names = names if isinstance(names, list) else []
+    if values.shape != (len(names), *scene.shape) or values.dtype != np.float32:
+        raise _lost(stack_file, f"{values.dtype} of shape {values.shape} do not fit")
+    return feature_scene(scene, values, names)
+
+
+def _stack(path: Path) -> npt.NDArray[Any]:
+    """Map an array from its file; objects are never unpickled."""
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise _lost(path, str(error)) from error
+
+
+def kept_chain(folder: RunFolder, name: str) -> Chain:
+    """Return the fitted chain that a run keeps."""
+    _, about_file, arrays_file = kept_files(folder, name)
+    about = _about(about_file)
+    try:
+        learnt = arrays_file.read_bytes()
+        if hashlib.sha256(learnt).hexdigest() != about["sha256"]:
+            raise _lost(arrays_file, "its checksum is another")
+        return Chain.from_state(about["settings"], dict(safetensors.load(learnt)))
+    except (OSError, KeyError, SafetensorError, ModelError) as error:
+        raise _lost(arrays_file, str(error)) from error
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        about = read_sealed(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _lost(path, str(error)) from error
+    if not isinstance(about, dict):
+        raise _lost(path, "it holds no JSON object")
+    return about
+
+
+def _lost(path: Path, reason: str | None) -> RunError:
+    return RunError(
+        f"The features in {path.parent} cannot be used: {path.name} is missing or damaged "
+        f"({reason}); delete that folder and run the experiment again."
+    )

@@ -1,0 +1,537 @@
+"""A trial: one classifier trained and tested on one scene under one split."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.evaluation.calibration import (
+    Calibration,
+    calibration_error,
+    fit_confidence,
+    fit_temperature,
+)
+from hypercover.evaluation.evaluate import Evaluation, evaluate
+from hypercover.evaluation.predictions import Predictions
+from hypercover.experiment.window_export import windows_for
+from hypercover.features.chain import Chain
+from hypercover.scene.samples import Samples, spectra_of
+from hypercover.scene.scene import Scene
+from hypercover.splits.audit import flattest_band, mean_zone_share, shared_zone_share
+from hypercover.splits.folds import deal
+from hypercover.splits.guard import near
+from hypercover.splits.split import Split
+from hypercover.windows.windows import Windows
+
+__all__ = [
+    "ENOUGH",
+    "HeldOut",
+    "Trial",
+    "answers_at",
+    "calibrate",
+    "feature_leakage",
+    "fit",
+    "guard_between",
+    "held_in_turn",
+    "judge",
+    "mean_feature_leakage",
+    "out_of_fold",
+    "run_trial",
+    "temperature_of",
+]
+
+ENOUGH = 30
+"""Separate patches of held-out pixels from which on a temperature is used."""
+
+_FOLDS = 5
+
+_SIDES = 8, 64
+"""Least and greatest side of the blocks that are held out of training, in pixels."""
+
+_MOST = 20_000
+"""Training pixels that the folds are made of at most."""
+
+Answers = dict[str, npt.NDArray[Any]]
+
+Answered = tuple[Samples, Answers]
+"""Some pixels and what the model said of them: layers (…, pixel)."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Pixels that took no part in a training, and the probabilities it gives them."""
+
+    labels: npt.NDArray[np.int64]
+    """Class code of each pixel (n,)."""
+    shares: npt.NDArray[Any]
+    """Probability of each class (n, class)."""
+    patches: int
+    """Separate patches or blocks in which the pixels lie, or pixels held out one by one."""
+    by: str
+    """``validation``: pixels of the split; ``folds``: training pixels held out in turn."""
+
+    def temperature(self, classes: npt.NDArray[Any]) -> float:
+        """Return the temperature that the pixels ask for.
+
+        Networks learn the likelihood of all classes; of other classifiers it is the
+        confidence alone that is to come true.
+        """
+        if self.by == "validation":
+            return fit_temperature(self.shares, self.labels, classes)
+        return fit_confidence(self.shares, self.labels, classes, units=self.patches)
+
+
+def calibrate(
+    classifier: Any,
+    validation: Answered,
+    test: Answered,
+    *,
+    folds: HeldOut | None = None,
+) -> tuple[Answers, Calibration | None]:
+    """Scale the answers for test pixels by a temperature fitted on held-out pixels.
+
+    Why it exists: a confidence in a map shall mean how often the map is right.
+    No test pixel is looked at for that; they only tell whether it came true.
+
+    Pixels of one patch of land are right or wrong together.  A temperature that is
+    fitted on few patches tells how these happen to do, and is proposed but not
+    used: measured under guarded blocks, it does as much harm as good.  The shares of an
+    SVM without ``probability`` are no probabilities at all before they are scaled, so
+    that any temperature of ``folds`` is used for these.
+
+    Parameters
+    ----------
+    classifier : trained
+    validation, test : pixels of the split, and its answers
+    folds : HeldOut, optional
+        What `out_of_fold` returned; it goes before the validation pixels.
+
+    Returns
+    -------
+    answers
+        Those for the test pixels; as they were where nothing is scaled: the
+        model gives no probabilities, or no held-out pixel is of a class it
+        knows, or these lie in fewer than ``ENOUGH`` patches.
+    Calibration or None
+        None where the model does not say how sure it is.
+    """
+    from hypercover.prediction.layers import scaled
+
+    pixels, own = test
+    right = own["labels"] == pixels.labels
+    sure = own.get("confidence")
+    if sure is None or not len(sure) or not np.isfinite(sure).all():
+        return own, None
+    held = folds
+    if held is None and _is_calibrated(classifier):
+        held = _usable(classifier, validation)
+    if held is None or "probabilities" not in own:
+        return own, Calibration.of(sure, right)
+    proposed = held.temperature(classifier.classes_)
+    after = scaled(own, classifier.classes_, proposed)
+    about: dict[str, Any] = {
+        "proposed": proposed,
+        "error_proposed": calibration_error(after["confidence"], right),
+        "fitted_on": len(held.labels),
+        "patches": held.patches,
+        "by": held.by,
+    }
+    if not _is_enough(classifier, held):
+        return own, Calibration.of(sure, right, **about)
+    used = {"temperature": proposed, "error_before": calibration_error(sure, right)}
+    return after, Calibration.of(after["confidence"], right, **used, **about)
+
+
+def temperature_of(classifier: Any, held: HeldOut | None) -> float | None:
+    """Return the temperature for a trained classifier; None where the pixels are too few."""
+    if held is None or not _is_enough(classifier, held):
+        return None
+    return held.temperature(classifier.classes_)
+
+
+def out_of_fold(
+    classifier: Any, land: Samples, spectra: Any, *, guard: int | None = 0
+) -> HeldOut | None:
+    """Return what a classifier says of its training pixels when it did not learn from them.
+
+    They are held out as the pixels lie that it will be asked about.  Where these stand
+    between training pixels, single pixels are dealt to five folds.  Otherwise whole blocks
+    are, and pixels within the guard around them do not train either: what lies beside the
+    training is known too well.  The blocks are squares as large as the training patches,
+    but not in line with them; where a whole patch is left out, classes with few patches
+    vanish and the temperature goes wrong.
+
+    Parameters
+    ----------
+    classifier : trained; clones of it are fitted, each on four fifths of the pixels
+    land : training pixels
+    spectra : array (n, band)
+        What the classifier sees of them.
+    guard : int, optional
+        Pixels between training and test (Chebyshev); None holds out single pixels.
+
+    Returns
+    -------
+    HeldOut or None
+        None for a network, a classifier without class shares or parameters, with fewer
+        blocks or pixels than folds, and where no pixel of a class is left that it could
+        be trained on.
+    """
+    from sklearn.base import clone
+
+    if hasattr(classifier, "predict_dense") or not hasattr(classifier, "get_params"):
+        return None
+    if not hasattr(classifier, "predict_proba") or len(land) < 2:
+        return None
+    every = np.arange(0, len(land), -(-len(land) // _MOST))
+    land, spectra = land.take(every), spectra[every]
+    folds, units = _folds_of(land, guard)
+    if units < _FOLDS:
+        return None
+    shares = np.zeros((len(land), len(classifier.classes_)))
+    known = np.zeros(len(land), dtype=bool)
+    for fold in np.unique(folds):
+        held = folds == fold
+        train = ~held & ~_around(land, held, guard or 0)
+        codes = np.unique(land.labels[train])
+        if len(codes) < 2:
+            continue
+        # As many trees, neighbours or machines: only the pixels are fewer.
+        fitted = clone(classifier).fit(spectra[train], land.labels[train])
+        columns = np.searchsorted(classifier.classes_, fitted.classes_)
+        shares[np.ix_(held, columns)] = fitted.predict_proba(spectra[held])
+        known |= held & np.isin(land.labels, codes)
+    usable = known & np.isfinite(shares).all(axis=1)
+    if not usable.any():
+        return None
+    return HeldOut(land.labels[usable], shares[usable], units, "folds")
+
+
+def _folds_of(land: Samples, guard: int | None) -> tuple[npt.NDArray[np.intp], int]:
+    """Return the fold (n,) of each pixel, and the number of blocks or pixels dealt to them."""
+    if guard is None:
+        units = np.arange(len(land))
+    else:
+        patches = _patches_of(land)
+        sizes = np.bincount(patches)
+        # Of the patch in which the median pixel lies.
+        side = int(np.clip(round(np.median(sizes[patches]) ** 0.5), *_SIDES))
+        cells = np.stack([land.rows // side, land.cols // side], axis=1)
+        units = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+    count = int(units.max()) + 1
+    folds = deal(land.labels, units, min(_FOLDS, count), np.random.default_rng(0))
+    return folds, count
+
+
+def _around(
+    land: Samples, held: npt.NDArray[np.bool_], guard: int
+) -> npt.NDArray[np.bool_]:
+    """Tell which pixels (n,) lie within the guard around those that are held out."""
+    mask = np.zeros((land.rows.max() + 1, land.cols.max() + 1), dtype=bool)
+    mask[land.rows[held], land.cols[held]] = True
+    return near(mask, guard)[land.rows, land.cols]
+
+
+def _is_calibrated(classifier: Any) -> bool:
+    """Tell whether its shares are meant as probabilities; those of a plain SVM only rank."""
+    return bool(getattr(classifier, "probability", True))
+
+
+def _is_enough(classifier: Any, held: HeldOut) -> bool:
+    """Tell whether pixels lie in so many places that a temperature of theirs is used."""
+    return held.patches >= ENOUGH or not _is_calibrated(classifier)
+
+
+def _usable(classifier: Any, validation: Answered) -> HeldOut | None:
+    """Return the validation pixels of known classes and their probabilities, if any."""
+    pixels, answers = validation
+    shares = answers.get("probabilities")
+    if shares is None or not np.isfinite(shares).all():
+        return None
+    known = np.isin(pixels.labels, classifier.classes_)
+    if not known.any():
+        return None
+    land = pixels.take(known)
+    patches = int(_patches_of(land).max()) + 1
+    return HeldOut(land.labels, shares[:, known].T, patches, "validation")
+
+
+def _patches_of(land: Samples) -> npt.NDArray[np.intp]:
+    """Return the number (n,) of each pixel's patch: pixels that touch, if only at a corner."""
+    from scipy.ndimage import label
+
+    mask = np.zeros((land.rows.max() + 1, land.cols.max() + 1), dtype=bool)
+    mask[land.rows, land.cols] = True
+    return np.asarray(label(mask, np.ones((3, 3)))[0][land.rows, land.cols] - 1)
+
+
+def feature_leakage(chain: Chain, stack: Scene, split: Split) -> dict[str, Any]:
+    """Say what the features of a chain bring from training to test pixels.
+
+    Of connected filters, whose reach has no bound, the share of test pixels is
+    measured that lie in one flat zone with a training pixel: there they have
+    the very same value.  The mean over all features tells splits apart; the
+    band that is simplified most is an upper end, which large thresholds
+    bring near to all whatever the split.
+    """
+    facts: dict[str, Any] = {"chain": chain.text, "reach": chain.reach}
+    facts |= {"shared_zone": None, "mean_zone": None, "band": None}
+    if chain.reach is None:
+        values = np.asarray(stack.cube.values)
+        flattest = flattest_band(values)
+        names = stack.cube.coords["band_name"].values
+        facts["band"] = str(names[flattest])
+        facts["shared_zone"] = shared_zone_share(split, values[flattest])
+        facts["mean_zone"] = mean_zone_share(split, values)
+    return facts | {"sentence": _sentence(facts)}
+
+
+def mean_feature_leakage(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what was said of the same features under several seeds."""
+    facts = {key: audits[0][key] for key in ("chain", "reach", "band")}
+    for key in ("shared_zone", "mean_zone"):
+        shares = [one[key] for one in audits if one[key] is not None]
+        facts[key] = fmean(shares) if shares else None
+    return facts | {"sentence": _sentence(facts)}
+
+
+def _sentence(facts: Mapping[str, Any]) -> str:
+    """Put what was found into one sentence for people."""
+    learnt = f"The features {facts['chain']} were fitted on all pixels, without labels"
+    if facts["reach"] == 0:
+        return f"{learnt}; they have no spatial reach."
+    if facts["shared_zone"] is None:
+        return f"{learnt}; they reach {facts['reach']} pixels around each pixel."
+    return (
+        f"{learnt}, and reach any distance: in the mean over the features "
+        f"{_percent(facts['mean_zone'])} of the test pixels lie in one flat zone with a "
+        "training pixel, and so have the very same value there; in the most simplified "
+        f"feature ({facts['band']}) {_percent(facts['shared_zone'])} do."
+    )
+
+
+def _percent(share: float) -> str:
+    """Write a share so that it is never rounded to none or all."""
+    text = f"{100 * share:.1f} %"
+    if 0 < share < 0.0005:
+        return "less than 0.1 %"
+    return "more than 99.9 %" if 0.9995 <= share < 1 else text
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What came out of training and testing one classifier."""
+
+    classifier: Any
+    """The classifier, now trained."""
+    evaluation: Evaluation
+    """Its accuracy on the test pixels, and what leaked."""
+    predictions: Predictions
+    """Its answers for the test pixels, one by one."""
+    calibration: Calibration | None
+    """What its confidence is worth, and the temperature that scaled it; None where
+    it does not say how sure it is."""
+    validation_accuracy: float | None
+    """Share of validation pixels it got right; None without such pixels."""
+    train_seconds: float
+    """Wall time of the training, without that of a search before it."""
+    predict_seconds: float
+    """Wall time of predicting validation and test pixels."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain values."""
+        figures = {
+            "validation_accuracy": self.validation_accuracy,
+            "train_seconds": self.train_seconds,
+            "predict_seconds": self.predict_seconds,
+        }
+        sure = self.calibration
+        return (
+            self.evaluation.to_json()
+            | figures
+            | ({} if sure is None else {"calibration": sure.to_json()})
+        )
+
+
+def run_trial(
+    classifier: Any,
+    scene: Scene,
+    split: Split,
+    *,
+    window: int = 1,
+    windows: Path | None = None,
+) -> Trial:
+    """Train a classifier on the training pixels of a split and test it on the others.
+
+    Why it exists: it is the one place where training and test pixels meet, so
+    here it is seen at a glance that nothing is fitted on the latter.
+
+    Parameters
+    ----------
+    classifier : an untrained classifier with ``fit`` and ``predict``
+    scene : the image and its labels
+    split : which pixels train and which test
+    window : side of the windows the classifier sees; 1 for spectra
+    windows : a window file to train from; map and test take the scene
+    """
+    seconds = fit(classifier, scene, split, window=window, windows=windows)
+    return judge(classifier, scene, split, window=window, train_seconds=seconds)
+
+
+def fit(
+    classifier: Any,
+    scene: Scene,
+    split: Split,
+    *,
+    window: int = 1,
+    windows: Path | None = None,
+    checkpoint: Path | None = None,
+) -> float:
+    """Train a classifier on the training pixels of a split alone; return the seconds.
+
+    A network is shown the validation pixels too, which are part of nothing it
+    learns: its curves follow them, and it may stop early by them.  Those of a
+    class without a training pixel, which blocks may give, tell it nothing.
+
+    Parameters
+    ----------
+    windows : path, optional
+        Window file that holds the windows of all these pixels.
+    checkpoint : path, optional
+        Folder from which a network that was interrupted goes on.
+    """
+    scene.check_range()
+    labels = scene.usable_labels
+    train, shown = split.samples("train", labels), Samples.of(np.zeros_like(labels))
+    extra: dict[str, Any] = {}
+    if _is_network(classifier):
+        shown = split.samples("validation", labels)
+        shown = shown.take(np.isin(shown.labels, train.labels))
+        extra["checkpoint"] = checkpoint
+    # Both out of one stack, which holds the padded scene once.
+    looked = _joined(train, shown)
+    looks = (
+        _look(scene, looked, window)
+        if windows is None
+        else windows_for(windows, scene, looked, window)
+    )
+    if len(shown):
+        extra["validation"] = looks[len(train) :], shown.labels
+    began = time.perf_counter()
+    classifier.fit(looks[: len(train)], train.labels, **extra)
+    return time.perf_counter() - began
+
+
+def _joined(first: Samples, second: Samples) -> Samples:
+    """Return the samples of both, in this order."""
+    pairs = zip(vars(first).values(), vars(second).values(), strict=True)
+    return Samples(*(np.concatenate(pair) for pair in pairs))
+
+
+def judge(
+    classifier: Any,
+    scene: Scene,
+    split: Split,
+    *,
+    window: int = 1,
+    train_seconds: float = 0.0,
+) -> Trial:
+    """Test a trained classifier on the test pixels of a split, and audit the split.
+
+    Its probabilities are scaled by a temperature that is fitted on training pixels that
+    were held out in turn or, of a network, on the validation pixels.
+    """
+    labels = scene.usable_labels
+    held, test = (split.samples(part, labels) for part in ("validation", "test"))
+    began = time.perf_counter()
+    both = answers_at(classifier, scene, _joined(held, test), window)
+    seconds = time.perf_counter() - began
+    shown = {name: values[..., : len(held)] for name, values in both.items()}
+    own = {name: values[..., len(held) :] for name, values in both.items()}
+    guard = guard_between(split, labels)
+    folds = held_in_turn(classifier, scene, split, guard) if window == 1 else None
+    answers, calibration = calibrate(classifier, (held, shown), (test, own), folds=folds)
+    tested = Predictions.of(
+        test,
+        answers["labels"],
+        shape=scene.shape,
+        confidence=answers.get("confidence"),
+    )
+    return Trial(
+        classifier,
+        evaluate(
+            tested.predicted,
+            labels=labels,
+            split=split,
+            legend=scene.legend,
+            window=window,
+        ),
+        tested,
+        calibration,
+        _share_right(shown["labels"], held),
+        train_seconds,
+        seconds,
+    )
+
+
+def guard_between(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
+    """Return how far test pixels lie from training pixels; None where most stand beside one."""
+    settings = split.settings
+    if isinstance(guard := settings.get("guard"), int):
+        return guard
+    test = split.samples("test", labels)
+    beside = near(split.mask("train") & (labels > 0), 1)[test.rows, test.cols]
+    drawn = "random" in (split.kind, settings.get("kind"))
+    return None if drawn or 2 * np.count_nonzero(beside) > len(test) else 0
+
+
+def held_in_turn(
+    classifier: Any, scene: Scene, split: Split, guard: int | None
+) -> HeldOut | None:
+    """Return what a classifier of spectra says of training pixels that are held out."""
+    if _is_network(classifier):
+        return None
+    train = split.samples("train", scene.usable_labels)
+    return out_of_fold(classifier, train, spectra_of(scene, train), guard=guard)
+
+
+def _look(scene: Scene, samples: Samples, window: int) -> Any:
+    """Return what a classifier sees of some pixels: windows, or spectra for one pixel."""
+    if window != 1:
+        return Windows.of(scene, samples, window)
+    return spectra_of(scene, samples)
+
+
+def answers_at(classifier: Any, scene: Scene, at: Samples, window: int) -> Answers:
+    """Predict some samples: class codes and, where it says so, how sure it is of which.
+
+    A network sees the scene in tiles: that is far faster than window by window,
+    gives the same answers, and makes the accuracy that of the map itself.
+    """
+    from hypercover.prediction.layers import by_pixel, gives_confidence, gives_scores
+
+    asked = ["labels"]
+    asked += ["confidence"] if gives_confidence(classifier) else []
+    asked += ["probabilities"] if gives_scores(classifier) else []
+    if _is_network(classifier):
+        from hypercover.prediction.predict import predict_pixels
+
+        return predict_pixels(classifier, scene, (at.rows, at.cols), asked)
+    if not len(at):
+        return {"labels": np.empty(0)}
+    found = by_pixel(classifier, _look(scene, at, window), set(asked))
+    return {name: found[name] for name in asked}
+
+
+def _is_network(classifier: Any) -> bool:
+    """Tell whether a classifier is a network, which has checkpoints and sees whole tiles."""
+    return hasattr(classifier, "predict_dense")
+
+
+def _share_right(predicted: npt.NDArray[Any], samples: Samples) -> float | None:
+    return float(np.mean(predicted == samples.labels)) if len(samples) else None

@@ -1,0 +1,315 @@
+"""From a scene and a split to a window file, and from a window file to a training."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import LabelError, ModelError, SceneError, SplitError, counted
+from hypercover.files import check_writable
+from hypercover.scene.inputs import Inputs
+from hypercover.scene.samples import Samples, check_window
+from hypercover.scene.scene import Scene
+from hypercover.splits.random_split import draw_validation
+from hypercover.splits.split import PARTS, Split, check_learnable
+from hypercover.windows.window_file import WindowFile, check_same_scene, checksums, spread
+from hypercover.windows.window_metadata import NO_PART, WindowAbout
+from hypercover.windows.window_writer import WindowWriter
+from hypercover.windows.windows import Windows
+
+__all__ = [
+    "match_windows",
+    "plan_windows",
+    "split_of",
+    "window_pieces",
+    "windows_for",
+    "write_windows",
+]
+
+_STRIP, _MOST_STRIP, _TILE = 2**23, 2**25, 64
+"""Bytes of the scene that are read at once, at most where so many rows take more."""
+_PIECE = 2**25
+"""Bytes of windows that are cut at once."""
+
+Values = npt.NDArray[np.generic]
+
+
+def plan_windows(
+    scene: Scene,
+    out: str | Path,
+    *,
+    size: int = 9,
+    split: Split | None = None,
+    coordinates_only: bool = False,
+    made: Any = None,
+) -> WindowWriter:
+    """Return what writes the windows around all labelled pixels of a scene.
+
+    Parameters
+    ----------
+    scene : the image, perhaps larger than memory, and its labels
+    out : path of the HDF5 file
+    size : side of the windows in pixels
+    split : the parts noted for each window
+    coordinates_only : leave the windows out, which the scene gives again
+    made : plain values that say how the scene was made from its file
+
+    Raises
+    ------
+    CallError
+        If the window does not fit, nothing is labelled, or the split is of another size.
+    OutputError
+        If no file of that name can be written.
+    """
+    check_window(size, scene.shape)
+    scene.check_range()
+    samples = Samples.of(scene.usable_labels)
+    part = np.full(len(samples), NO_PART, np.uint8)
+    if split is not None:
+        split.samples("train", scene.usable_labels)
+        part = split.parts[samples.rows, samples.cols]
+    source, some = Path(scene.source), samples.take(spread(len(samples)))
+    about = WindowAbout.of(
+        scene,
+        size,
+        split,
+        contents="coordinates" if coordinates_only else "windows",
+    )
+    inputs = Inputs(WindowWriter.inputs_of(Path(out)))
+    return WindowWriter(
+        check_writable(out),
+        replace(about, checksums=checksums(scene, some, size, about.dtype)),
+        samples,
+        part,
+        identity=[made, inputs.identity(source if source.is_file() else None), scene.notes],
+        inputs=inputs,
+    )
+
+
+def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
+    """Write a window file in one call and open it; options as of :func:`plan_windows`.
+
+    Raises
+    ------
+    CallError, OutputError
+        As :func:`plan_windows`; or if the disk is full.
+    """
+    writer = plan_windows(scene, out, **options)
+    with writer.begun() as draft:
+        writer.check_space(draft.done)
+        draft.write(window_pieces(scene, writer))
+    return WindowFile(out)
+
+
+def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterator[Values]]:
+    """Return what cuts the windows after a number of them, reading the scene in strips."""
+    samples, about = writer.samples, writer.about
+    step = max(1, _PIECE // about.window_bytes)
+
+    def after(start: int) -> Iterator[Values]:
+        for rows in _strips(scene, about.window):
+            found = np.searchsorted(samples.rows, [rows.start, rows.stop])
+            first, end = max(int(found[0]), start), int(found[1])
+            if first < end:
+                inside = samples.take(np.arange(first, end))
+                windows = Windows.near(scene, inside, about.window)
+                for top in range(0, end - first, step):
+                    yield windows[top : top + step].cut().astype(about.dtype, copy=False)
+
+    return after
+
+
+def _strips(scene: Scene, size: int) -> Iterator[slice]:
+    """Cut the rows into strips that are read at once, few enough to read few rows twice."""
+    row = scene.n_bands * scene.shape[1] * scene.cube.dtype.itemsize
+    step = max(size, _STRIP // row, min(_TILE, _MOST_STRIP // row))
+    return (
+        slice(top, min(top + step, scene.shape[0]))
+        for top in range(0, scene.shape[0], step)
+    )
+
+
+def split_of(
+    path: Path,
+    scene: Scene,
+    *,
+    validation: float = 0.0,
+    seed: int = 0,
+    window: int = 1,
+) -> Split:
+    """Return the split whose parts a window file notes, for the labels of a scene.
+
+    Parameters
+    ----------
+    path : the file
+    scene : the scene that its windows were cut from
+    validation : share of the training pixels of each class to set aside, where the file
+        has no validation part of its own
+    seed : seed of that draw
+    window : side of the windows the split is made for
+
+    Raises
+    ------
+    SplitError
+        If the file was written without a split, or is of another image.
+    """
+    windows, labels = WindowFile(path), scene.usable_labels
+    about = windows.about
+    _check_labels(windows, labels)
+    if (windows.part == NO_PART).all():
+        raise SplitError(
+            f"{windows.path} was written without a split; write it with --split or --train."
+        )
+    parts = np.zeros(scene.shape, np.uint8)
+    parts[windows.rows, windows.cols] = np.where(windows.part == NO_PART, 0, windows.part)
+    parts[labels == 0] = 0
+    if validation:
+        _set_aside(parts, labels, validation, seed, windows.path)
+    split = Split(
+        parts,
+        kind="windows",
+        seed=seed,
+        settings={
+            **{"kind": about.split, "validation": validation},
+            **about.split_settings,
+            **({"validation": validation} if validation else {}),
+            "file": windows.path.name,
+        },
+        window=window,
+        notes=_split_notes(windows, labels),
+    )
+    return check_learnable(split, labels)
+
+
+def _set_aside(
+    parts: npt.NDArray[np.uint8], labels: Values, share: float, seed: int, path: Path
+) -> None:
+    """Draw validation pixels out of the training part."""
+    train, validation = (PARTS.index(name) for name in ("train", "validation"))
+    if (parts == validation).any():
+        raise SplitError(
+            f"{path} has a validation part of its own, and a share of {share} was asked for "
+            "as well; leave validation out."
+        )
+    codes = labels.astype(np.int64)
+    drawn = draw_validation(codes, parts == train, share, np.random.default_rng(seed))
+    parts[drawn] = validation
+
+
+def _split_notes(windows: WindowFile, labels: Values) -> tuple[str, ...]:
+    """Say how the parts came about, and what has none."""
+    made = (
+        f"The parts of {windows.path.name}, whose split is of kind {windows.about.split}."
+    )
+    bare = int(np.count_nonzero(labels)) - int(
+        np.count_nonzero(labels[windows.rows, windows.cols])
+    )
+    if not bare:
+        return (made,)
+    return (
+        made,
+        f"Labelled pixels without a window in {windows.path.name}: {bare:,}, unused.",
+    )
+
+
+def _check_labels(windows: WindowFile, labels: Values) -> None:
+    """Refuse a file of an image of another size, or with other labels."""
+    if windows.about.grid.shape != labels.shape:
+        rows, cols = windows.about.grid.shape
+        raise SplitError(
+            f"{windows.path} is of an image of {rows} × {cols} pixels, the labels are "
+            f"{labels.shape[0]} × {labels.shape[1]}; give the file of this scene."
+        )
+    here = labels[windows.rows, windows.cols].astype(np.int64)
+    other = int(np.count_nonzero((here > 0) & (here != windows.labels)))
+    if other:
+        raise LabelError(
+            f"{counted(other, 'window')} of {windows.path} have another class than the labels "
+            "of the scene; write the file from these labels."
+        )
+
+
+def match_windows(
+    found: WindowFile, scene: Scene, samples: Samples, window: int
+) -> WindowFile:
+    """Return the windows of a file that belong to samples of a scene, in their order.
+
+    Raises
+    ------
+    ModelError
+        If the windows are of another size.
+    SceneError
+        If they were cut from another scene, or have other values than this one.
+    LabelError
+        If a sample has no window, or another label.
+    """
+    check_side(found, window)
+    check_same_scene(found, scene)
+    matched: WindowFile = found[_places(found, samples, scene.shape[1])]
+    if not np.array_equal(matched.labels, samples.labels):
+        raise LabelError(
+            f"The labels of {found.path} are not those of {scene.name}; write it from these "
+            "labels."
+        )
+    if found.stored and len(samples):
+        _compare(matched, scene, samples)
+    return matched
+
+
+def check_side(found: WindowFile, window: int) -> None:
+    """Refuse windows of another size than a model takes.
+
+    Raises
+    ------
+    ModelError
+        Naming both sizes.
+    """
+    if found.window != window:
+        raise ModelError(
+            f"The windows of {found.path} are of {found.window} × {found.window} pixels, and "
+            f"the model takes {window} × {window}; set window: {found.window}, or write others."
+        )
+
+
+def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> WindowFile:
+    """Open a window file and return the windows that belong to samples of a scene.
+
+    Raises
+    ------
+    CallError
+        As :func:`match_windows`.
+    """
+    matched = match_windows(WindowFile(path), scene, samples, window)
+    return matched if matched.stored else matched.seen_in(scene)
+
+
+def _places(windows: WindowFile, samples: Samples, cols: int) -> npt.NDArray[np.intp]:
+    """Return the position in a file of the window of each sample."""
+    held = windows.rows * cols + windows.cols
+    wanted = samples.rows.astype(np.int64) * cols + samples.cols
+    order = np.argsort(held)
+    near = np.searchsorted(held, wanted, sorter=order).clip(max=len(held) - 1)
+    places: npt.NDArray[np.intp] = order[near]
+    missing = np.flatnonzero(held[places] != wanted)
+    if len(missing):
+        first = missing[0]
+        raise LabelError(
+            f"{windows.path} has no window for {len(missing):,} of the {len(samples):,} "
+            f"training pixels, the first in row {samples.rows[first]}, column "
+            f"{samples.cols[first]} (counted from 0); write it from these labels."
+        )
+    return places
+
+
+def _compare(windows: WindowFile, scene: Scene, samples: Samples) -> None:
+    """Compare some windows with those that the scene gives."""
+    some = spread(len(samples))
+    expected = Windows.of(scene, samples.take(some), windows.window).cut()
+    if not np.array_equal(windows[some].cut(), expected):
+        raise SceneError(
+            f"The windows of {windows.path} have other values than {scene.name} at the same "
+            "places; write the file again from this scene."
+        )

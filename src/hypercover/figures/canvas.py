@@ -1,0 +1,293 @@
+"""The sheet every picture of land is drawn on: title, images, legend, to the pixel.
+
+Figures are made with matplotlib's objects alone (no ``pyplot``, no global
+state), so threads and processes may draw at once.  Image boxes are whole
+multiples of the image, so that a pixel of the scene stays a crisp square, and
+the saved file says where the image lies in it: a page can cut it out and lay
+pictures of one scene over each other.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+from hypercover.files import atomic
+from hypercover.gis.style import readable
+
+__all__ = [
+    "FADED",
+    "INK",
+    "PALE",
+    "Entry",
+    "Ramp",
+    "new_figure",
+    "picture",
+    "save",
+    "short",
+    "step_for",
+]
+
+DPI = 100
+INK, FADED, PALE = "#20262e", "#5d6773", "#e9ebee"
+"""Colours of text, of lesser text, and of pixels that show nothing."""
+LAND = "land"
+"""Name of the axes whose place is noted in the file."""
+PLACE_KEY = "hypercover-picture"
+"""Key of that note: left, top, width, height as shares of the file's size."""
+_BIGGEST, _WANTED = 1200, 720
+Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a legend."""
+
+    color: str
+    """Colour of its square."""
+    text: str
+    """What the colour means."""
+    note: str = ""
+    """A count or share, written faintly after the text."""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """The colours of a continuous picture, shown as a bar from 0 to 1."""
+
+    name: str
+    """Name of a matplotlib colour map."""
+    label: str
+    """What the values are."""
+
+
+def short(text: str, length: int = 34) -> str:
+    """Return a name on one line, cut to a length that leaves room for the picture."""
+    line = readable(text)
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def step_for(shape: Size) -> int:
+    """Return the step at which a large image is thinned out to be drawn."""
+    return max(1, math.ceil(max(shape) / _BIGGEST))
+
+
+def new_figure(width: int, height: int) -> Figure:
+    """Return an empty white figure of this many pixels."""
+    # matplotlib cuts the product of inches and dpi to whole pixels: stay above them.
+    inches = ((width + 1e-6) / DPI, (height + 1e-6) / DPI)
+    figure = Figure(figsize=inches, dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, with the place of its image noted inside.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with warnings.catch_warnings(), atomic(path) as draft:
+        # A name in a script the font lacks is drawn as boxes: no reason to stop.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(draft, format="png", dpi=DPI, metadata=_notes(figure))
+
+
+def _notes(figure: Figure) -> dict[str, str]:
+    """Return what the file says of itself."""
+    notes = {"Software": "hypercover"}
+    for axes in figure.axes:
+        if axes.get_gid() == LAND:
+            box = axes.get_position()
+            place = (box.x0, 1 - box.y1, box.width, box.height)
+            return notes | {PLACE_KEY: " ".join(f"{share:.6f}" for share in place)}
+    return notes
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """Sizes in pixels of everything on a picture."""
+
+    image: Size
+    """Width and height of one image."""
+    unit: float
+    """Size of the text against that on a small picture."""
+    across: int
+    """Images side by side."""
+    down: int
+    """Images one above the other."""
+    columns: int
+    """Columns of the legend."""
+    column: float
+    """Width of one of them."""
+
+    @property
+    def margin(self) -> int:
+        return round(22 * self.unit)
+
+    @property
+    def head(self) -> int:
+        return round(72 * self.unit)
+
+    @property
+    def line(self) -> float:
+        return 23 * self.unit
+
+    @property
+    def block(self) -> Size:
+        """Width and height of all images together with the gaps between them."""
+        return (
+            self.across * self.image[0] + (self.across - 1) * self.margin,
+            self.down * self.image[1] + (self.down - 1) * self.margin,
+        )
+
+    @property
+    def size(self) -> Size:
+        """Width and height of the sheet."""
+        legend = round(self.columns * self.column) + (self.margin if self.columns else 0)
+        width = 2 * self.margin + self.block[0] + legend
+        return max(width, round(420 * self.unit)), self.head + self.block[1] + self.margin
+
+
+def picture(
+    images: Sequence[Pixels],
+    *,
+    title: str,
+    subtitle: str = "",
+    entries: Sequence[Entry] = (),
+    ramp: Ramp | None = None,
+) -> Figure:
+    """Draw images of one scene side by side, with a title and a legend or colour bar.
+
+    Parameters
+    ----------
+    images : arrays (y, x, 3) of one shape
+        The first is the one whose place is noted in the file.
+    """
+    sheet = _sheet(images, entries, ramp)
+    figure = new_figure(*sheet.size)
+    _write_head(figure, sheet, title, subtitle)
+    for index, image in enumerate(images):
+        _place_image(figure, sheet, index, image)
+    left = 2 * sheet.margin + sheet.block[0]
+    if ramp is not None:
+        _place_ramp(figure, sheet, left, ramp)
+    elif entries:
+        _place_legend(figure, sheet, left, entries)
+    return figure
+
+
+def _sheet(images: Sequence[Pixels], entries: Sequence[Entry], ramp: Ramp | None) -> _Sheet:
+    rows, cols = images[0].shape[:2]
+    scale = max(1, _WANTED // max(rows, cols))
+    width, height = cols * scale, rows * scale
+    unit = min(max(max(width, height) / _WANTED, 0.8), 1.6)
+    beside = len(images) if width <= 1.4 * height else 1
+    down = math.ceil(len(images) / beside)
+    column = max((len(entry.text + entry.note) for entry in entries), default=0)
+    fitting = max(1, int(down * height / (23 * unit)))
+    columns = 1 if ramp else math.ceil(len(entries) / fitting)
+    return _Sheet(
+        (width, height),
+        unit,
+        beside,
+        down,
+        columns,
+        90 * unit if ramp else (48 + 7.6 * column) * unit,
+    )
+
+
+def _box(
+    sheet: _Sheet, left: float, top: float, width: float, height: float
+) -> tuple[float, float, float, float]:
+    """Turn pixels from the upper left corner into the shares matplotlib wants."""
+    across, down = sheet.size
+    return left / across, 1 - (top + height) / down, width / across, height / down
+
+
+def _points(pixels: float) -> float:
+    return pixels * 72 / DPI
+
+
+def _write(figure: Figure, sheet: _Sheet, at: tuple[float, float], text: str) -> Text:
+    """Write plain text: a name with a dollar sign is no formula."""
+    left, top = at
+    x, y, _, _ = _box(sheet, left, top, 0, 0)
+    written = figure.text(x, y, text, va="center", color=INK)
+    written.set_parse_math(False)
+    return written
+
+
+def _write_head(figure: Figure, sheet: _Sheet, title: str, subtitle: str) -> None:
+    room = (sheet.size[0] - 2 * sheet.margin) / sheet.unit
+    head = _write(
+        figure, sheet, (sheet.margin, 25 * sheet.unit), short(title, int(room / 11))
+    )
+    head.set(fontsize=_points(19 * sheet.unit), fontweight="bold")
+    below = _write(
+        figure, sheet, (sheet.margin, 51 * sheet.unit), short(subtitle, int(room / 7))
+    )
+    below.set(fontsize=_points(13 * sheet.unit), color=FADED)
+
+
+def _place_image(figure: Figure, sheet: _Sheet, index: int, image: Pixels) -> None:
+    width, height = sheet.image
+    row, col = divmod(index, sheet.across)
+    left = sheet.margin + col * (width + sheet.margin)
+    top = sheet.head + row * (height + sheet.margin)
+    axes = figure.add_axes(_box(sheet, left, top, width, height))
+    axes.imshow(image, interpolation="nearest", aspect="auto")
+    axes.set_gid(LAND if index == 0 else None)
+    # No frame: it would cover the outermost pixels.
+    axes.set_axis_off()
+
+
+def _place_legend(
+    figure: Figure, sheet: _Sheet, left: float, entries: Sequence[Entry]
+) -> None:
+    """Write the legend beside the images, in as many columns as it needs."""
+    across, down = sheet.size
+    per_column = math.ceil(len(entries) / sheet.columns)
+    side = 14 * sheet.unit
+    for index, entry in enumerate(entries):
+        col, row = divmod(index, per_column)
+        x = left + col * sheet.column
+        y = sheet.head + (row + 0.5) * sheet.line
+        square = Rectangle(
+            (x / across, 1 - (y + side / 2) / down), side / across, side / down
+        )
+        square.set(facecolor=entry.color, edgecolor=FADED, linewidth=0.5)
+        square.set_transform(figure.transFigure)
+        figure.add_artist(square)
+        text = _write(figure, sheet, (x + 1.6 * side, y), entry.text)
+        text.set_fontsize(_points(12.5 * sheet.unit))
+        if entry.note:
+            note = _write(figure, sheet, (x + sheet.column - side, y), entry.note)
+            note.set(ha="right", color=FADED, fontsize=_points(11.5 * sheet.unit))
+
+
+def _place_ramp(figure: Figure, sheet: _Sheet, left: float, ramp: Ramp) -> None:
+    """Draw a colour bar from 0 to 1 beside the images."""
+    height = min(sheet.block[1], round(420 * sheet.unit))
+    axes = figure.add_axes(_box(sheet, left, sheet.head, 18 * sheet.unit, height))
+    colors = colormaps[ramp.name](np.linspace(1, 0, 256))[:, None, :3]
+    axes.imshow(colors, aspect="auto", extent=(0, 1, 0, 1))
+    axes.set_xticks([])
+    axes.spines[:].set_visible(False)
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.tick_params(labelsize=_points(11.5 * sheet.unit), colors=INK, length=3)
+    axes.set_ylabel(ramp.label, fontsize=_points(12.5 * sheet.unit), color=INK)

@@ -1,0 +1,157 @@
+"""What all figures with axes have in common: their look, their title, their names."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from hypercover.figures.canvas import FADED, INK, short
+from hypercover.scene.scene import Scene
+
+__all__ = [
+    "apart",
+    "draw_series",
+    "dress",
+    "plain",
+    "series_style",
+    "with_gaps",
+    "write_title",
+]
+
+Positions = npt.NDArray[np.intp]
+
+
+def with_gaps(scene: Scene) -> tuple[Positions, Positions]:
+    """Return the bands in order of wavelength, and where the line must break.
+
+    A line that runs on across dropped bands would show values nobody measured.
+    Breaks are positions in that order: the line breaks before each of them.
+    """
+    bands = scene.bands.astype(np.float64)
+    waves = bands if scene.wavelengths is None else scene.wavelengths
+    order = np.argsort(waves, kind="stable")
+    steps, jumps = np.diff(waves[order]), np.abs(np.diff(bands[order]))
+    usual = np.median(steps) if len(steps) else 1.0
+    wide = steps > 3.5 * usual
+    missing = (jumps > 1) & (steps > 1.5 * usual)
+    return order, np.flatnonzero(wide | missing) + 1
+
+
+_SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#20262e")
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def dress(axes: Axes, *, across: str, up: str) -> None:
+    """Give axes the look of the house and name what they show."""
+    axes.set_xlabel(across, color=INK)
+    axes.set_ylabel(short(up, 60), color=INK).set_parse_math(False)
+    axes.grid(color="#d9dde2", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, labelsize=9)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color("#9aa3ad")
+
+
+def write_title(figure: Figure, title: str, *below: str) -> None:
+    """Write a title at the upper left of a figure, and lines of words below it."""
+    across, down = (size * figure.dpi for size in figure.get_size_inches())
+    head = figure.text(22 / across, 1 - 25 / down, short(title, int(across / 11)))
+    head.set(va="center", fontsize=14, fontweight="bold", color=INK)
+    lines = [
+        figure.text(22 / across, 1 - (50 + 17 * place) / down, short(line, int(across / 6)))
+        for place, line in enumerate(below)
+    ]
+    for line in lines:
+        line.set(va="center", fontsize=9.5, color=FADED)
+    plain([head, *lines])
+
+
+def plain(texts: Iterable[Text]) -> None:
+    """Have names that come from a file read as they are, never as a formula."""
+    for text in texts:
+        text.set_parse_math(False)
+
+
+def series_style(place: int) -> tuple[str, str]:
+    """Return colour and marker of a line: Okabe and Ito's, told apart by any eyes.
+
+    Examples
+    --------
+    >>> series_style(0), series_style(7)
+    (('#0072b2', 'o'), ('#0072b2', 's'))
+    """
+    turn, kind = divmod(place, len(_SERIES))
+    return _SERIES[kind], _MARKERS[(kind + turn) % len(_MARKERS)]
+
+
+def draw_series(
+    axes: Axes,
+    place: int,
+    points: Sequence[tuple[float, float]],
+    reach: Sequence[tuple[float, float]],
+    *,
+    label: str,
+) -> None:
+    """Draw one of several lines: its points (x, y), joined, with whiskers where there are any.
+
+    Parameters
+    ----------
+    place : which of the lines it is, for its colour and marker
+    reach : how far the whisker of each point reaches (down, up)
+    """
+    color, marker = series_style(place)
+    axes.errorbar(
+        [x for x, _ in points],
+        [y for _, y in points],
+        yerr=[*zip(*reach, strict=True)] if any(map(any, reach)) else None,
+        label=label,
+        color=color,
+        marker=marker,
+        markersize=7,
+        markeredgecolor="white",
+        linewidth=2,
+        elinewidth=1.2,
+        capsize=3.5,
+    )
+
+
+def apart(heights: Sequence[float], room: float, *, low: float, high: float) -> list[float]:
+    """Move heights little, until each has room and, if there is enough, none leaves the axes.
+
+    Examples
+    --------
+    >>> apart([50.0, 51.0, 90.0], 4, low=0, high=100)
+    [48.5, 52.5, 90.0]
+    >>> apart([99.0, 98.0], 4, low=0, high=100)
+    [98.0, 94.0]
+    """
+    order = sorted(range(len(heights)), key=lambda place: heights[place])
+    raised, lowered = _raised(heights, order, room), _lowered(heights, order, room)
+    middle = [(up + down) / 2 for up, down in zip(raised, lowered, strict=True)]
+    inside = _raised(middle, order, room, floor=low + room / 2)
+    return _lowered(inside, order, room, ceiling=high - room / 2)
+
+
+def _raised(
+    heights: Sequence[float], order: Sequence[int], room: float, floor: float = -math.inf
+) -> list[float]:
+    """Raise heights one after another, each to have room above the one before."""
+    moved = list(heights)
+    for place in order:
+        moved[place] = max(moved[place], floor)
+        floor = moved[place] + room
+    return moved
+
+
+def _lowered(
+    heights: Sequence[float], order: Sequence[int], room: float, ceiling: float = math.inf
+) -> list[float]:
+    """Lower heights from the last back, each to have room below the one after it."""
+    below = [-height for height in heights]
+    return [-height for height in _raised(below, order[::-1], room, -ceiling)]

@@ -1,0 +1,350 @@
+"""What the tables of a grid search say, in words that stand alike in every place."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "best_words",
+    "cell_words",
+    "choice_words",
+    "choices_words",
+    "count_words",
+    "edge_words",
+    "fall_words",
+    "folds_words",
+    "gamma_words",
+    "interval_words",
+    "minute_words",
+    "percent",
+    "seconds_words",
+    "settings_words",
+    "share_words",
+    "speed_words",
+    "too_few_words",
+]
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Return a share as a percentage that is never rounded up to all or down to none.
+
+    Examples
+    --------
+    >>> percent(0.6534), percent(1.0), percent(0.99999), percent(1e-6), percent(None)
+    ('65.3', '100.0', '> 99.9', '< 0.1', '–')
+    """
+    if share is None:
+        return "–"
+    text = f"{100 * share:.{digits}f}"
+    smallest = 10.0**-digits
+    if share < 1 and text == f"{100:.{digits}f}":
+        return f"> {100 - smallest:.{digits}f}"
+    if share > 0 and text == f"{0:.{digits}f}":
+        return f"< {smallest:.{digits}f}"
+    return text
+
+
+def interval_words(interval: tuple[float, float] | None, digits: int = 1) -> str:
+    """Return the two ends of an interval of shares as percentages.
+
+    Examples
+    --------
+    >>> interval_words((0.681, 0.7894)), interval_words(None)
+    ('[68.1, 78.9]', '')
+    """
+    if interval is None:
+        return ""
+    low, high = (f"{100 * end:.{digits}f}" for end in interval)
+    return f"[{low}, {high}]"
+
+
+def too_few_words(units: int, unit: str) -> str:
+    """Say that the pieces of land with test pixels are too few to judge a model by.
+
+    Examples
+    --------
+    >>> too_few_words(4, "fields")
+    'too few to judge: the test pixels lie in 4 fields alone'
+    """
+    where = f"{units} {unit} alone" if units > 1 else "one piece of land"
+    return f"too few to judge: the test pixels lie in {where}"
+
+
+def share_words(share: float | None) -> str:
+    """Return a share in running text: "no", "all", "90 % of the".
+
+    Examples
+    --------
+    >>> share_words(0.0), share_words(1.0), share_words(0.904), share_words(0.999)
+    ('no', 'all', '90 % of the', 'more than 99 % of the')
+    """
+    if share is None:
+        return "an unknown share of the"
+    if share in (0.0, 1.0):
+        return "all" if share else "no"
+    said = percent(share, 0).replace("> ", "more than ").replace("< ", "less than ")
+    return f"{said} % of the"
+
+
+def count_words(count: float | None) -> str:
+    """Return a count with thousands set apart; means over seeds keep a decimal.
+
+    Examples
+    --------
+    >>> count_words(9671), count_words(12.5), count_words(None)
+    ('9,671', '12.5', '–')
+    """
+    if count is None:
+        return "–"
+    return f"{count:,.0f}" if float(count).is_integer() else f"{count:,.1f}"
+
+
+def seconds_words(seconds: float | None) -> str:
+    """Return a time span in the unit a person would use.
+
+    Examples
+    --------
+    >>> seconds_words(0.0123), seconds_words(8.24), seconds_words(75), seconds_words(7300)
+    ('12 ms', '8.2 s', '1 min 15 s', '2 h 01 min')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+Table = Mapping[str, Any]
+
+
+def cell_words(accuracy: float | None, minutes: float | None) -> str:
+    """Write a cell as the lecture does: accuracy in percent, minutes in brackets.
+
+    Examples
+    --------
+    >>> cell_words(0.77, 14.41), cell_words(0.8234, 0.00312), cell_words(None, None)
+    ('77.00 (14.41)', '82.34 (<0.01)', '')
+    """
+    if accuracy is None or minutes is None:
+        return ""
+    return f"{100 * accuracy:.2f} ({minute_words(minutes)})"
+
+
+def minute_words(minutes: float) -> str:
+    """Write minutes with two decimals; what is less than the last of them says so."""
+    return f"{minutes:.2f}" if minutes >= 0.005 else "<0.01"
+
+
+def gamma_words(gamma: float, scale: float | None) -> str:
+    """Write a gamma, with the multiple of the usual one where it was asked for.
+
+    Examples
+    --------
+    >>> gamma_words(0.00125, 0.25), gamma_words(8.0, None)
+    ('0.00125 (scale × 0.25)', '8')
+    """
+    return f"{gamma:.4g}" + ("" if scale is None else f" (scale × {scale:g})")
+
+
+def folds_words(table: Table) -> str:
+    """Say how the samples were folded.
+
+    Examples
+    --------
+    >>> folds_words({"kind": "random", "settings": {"n": 10}, "folds": [{}] * 10})
+    '10 random folds'
+    """
+    settings, count = table["settings"], len(table["folds"])
+    size, guard = settings.get("size"), settings.get("guard")
+    if table["kind"] == "blocks":
+        return f"{count} folds by blocks of {size} px with a guard of {guard} px"
+    if table["kind"] == "clusters":
+        return f"{count} folds by clusters with a guard of {guard} px"
+    return f"{count} random folds"
+
+
+def best_words(table: Table) -> str:
+    """Name the best cell of a table."""
+    best = table["best"]
+    if best is None:
+        return "no cell is done"
+    where = f"C = {best['C']:g}, gamma = {gamma_words(best['gamma'], best['scale'])}"
+    return f"{100 * best['accuracy']:.2f} % with {where}"
+
+
+def edge_words(table: Table) -> list[str]:
+    """Say which way to widen a grid whose best cell lies on its edge, in one sentence.
+
+    An axis of one value has no edge, and where the next cell inwards is as good
+    nothing is to be won beyond.
+
+    Examples
+    --------
+    >>> best = {"row": 0, "column": 1, "C": 10, "gamma": 0.1}
+    >>> grid = {"C": [1, 10], "gamma": [0.1, 1], "accuracy": [[0.7, 0.9], [0.6, 0.8]]}
+    >>> edge_words(grid | {"best": best})
+    ['The best cell lies on the edge of the grid; try larger C and smaller gamma.']
+    >>> edge_words(grid | {"best": best, "accuracy": [[0.9, 0.9], [0.6, 0.8]]})
+    ['The best cell lies on the edge of the grid; try smaller gamma.']
+    """
+    best = table["best"]
+    if not best:
+        return []
+    across = table["accuracy"][best["row"]]
+    down = [row[best["column"]] for row in table["accuracy"]]
+    ways = [
+        *_beyond("C", table["C"], across, best["column"]),
+        *_beyond("gamma", table["gamma"], down, best["row"]),
+    ]
+    if not ways:
+        return []
+    return [f"The best cell lies on the edge of the grid; try {' and '.join(ways)}."]
+
+
+def _beyond(
+    name: str, values: Sequence[float], shares: Sequence[float | None], place: int
+) -> list[str]:
+    """Say which way an axis goes on beyond the best of its values, if it ends there."""
+    rising = sorted(range(len(values)), key=lambda at: values[at])
+    for way, (last, *inwards) in (("smaller", rising), ("larger", rising[::-1])):
+        if place == last and inwards and shares[inwards[0]] != shares[place]:
+            return [f"{way} {name}"]
+    return []
+
+
+def choice_words(table: Table) -> str:
+    """Say what a run chose by cross-validation on its training pixels, and how well it did.
+
+    Examples
+    --------
+    >>> best = {"C": 10.0, "gamma": 0.05, "scale": None, "accuracy": 0.9}
+    >>> folds = {"kind": "random", "settings": {}, "folds": [{}] * 5}
+    >>> choice_words({"searched": ["C"], "best": best, **folds})
+    'C = 10, 90.00 % right in 5 random folds of training pixels'
+    """
+    best = table["best"]
+    right = f"{100 * best['accuracy']:.2f} % right"
+    chosen = _chosen(best, table["searched"])
+    return f"{chosen}, {right} in {folds_words(table)} of training pixels"
+
+
+def choices_words(table: Table) -> list[str]:
+    """Say what each seed chose, where a model was trained with several, in one sentence.
+
+    Examples
+    --------
+    >>> ten, one = ({"C": c, "gamma": 0.05, "scale": None} for c in (10.0, 1.0))
+    >>> choices = [{"seed": 0, **ten}, {"seed": 1, **one}, {"seed": 2, **ten}]
+    >>> choices_words({"searched": ["C"], "choices": choices})
+    ['Each of 3 seeds chose for itself: C = 10 (seeds 0, 2); C = 1 (seed 1).']
+    >>> choices_words({"searched": ["C"]})
+    []
+    """
+    choices = table.get("choices") or []
+    if len(choices) < 2:
+        return []
+    seeds: dict[str, list[str]] = {}
+    for choice in choices:
+        chosen = _chosen(choice, table["searched"])
+        seeds.setdefault(chosen, []).append(str(choice["seed"]))
+    told = "; ".join(
+        f"{chosen} ({'seed' if len(own) == 1 else 'seeds'} {', '.join(own)})"
+        for chosen, own in seeds.items()
+    )
+    return [f"Each of {len(choices)} seeds chose for itself: {told}."]
+
+
+def _chosen(choice: Mapping[str, Any], searched: Sequence[str]) -> str:
+    """Write what was searched with the values that were found."""
+    said = {
+        "C": f"C = {choice['C']:g}",
+        "gamma": f"gamma = {gamma_words(choice['gamma'], choice['scale'])}",
+    }
+    return " and ".join(said[name] for name in searched)
+
+
+_GAIN = 0.8
+"""Speed-up below which most of the time went into starting and waiting."""
+
+
+def speed_words(table: Table) -> str:
+    """Say what the cells cost one after another, and what they took.
+
+    Examples
+    --------
+    >>> speed_words({"serial_seconds": 90, "wall_seconds": 45, "speed_up": 2})
+    'serial sum 1.50 min, wall time 45.00 s, speed-up 2.0'
+    >>> speed_words({"serial_seconds": 1, "wall_seconds": 4, "speed_up": 0.25})
+    'serial sum 1.00 s, wall time 4.00 s, too small to gain from more cores'
+    """
+    serial, wall = _time(table["serial_seconds"]), _time(table["wall_seconds"])
+    text = f"serial sum {serial}, wall time {wall}"
+    speed = table["speed_up"]
+    if speed is None:
+        return text
+    if speed < _GAIN:
+        return f"{text}, too small to gain from more cores"
+    return f"{text}, speed-up {speed:.1f}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.2f} min" if seconds >= 60 else f"{seconds:.2f} s"
+
+
+def fall_words(tables: Sequence[Table]) -> list[str]:
+    """Say for each model how far its accuracy falls from random to guarded folds.
+
+    And what the parameters that win at random are worth under the guard, where
+    the grid is the same.
+    """
+    said = []
+    for table in tables:
+        free = next((each for each in tables if _is_free(each, table["model"])), None)
+        if (
+            table["kind"] == "random"
+            or free is None
+            or not (table["best"] and free["best"])
+        ):
+            continue
+        fall = 100 * (free["best"]["accuracy"] - table["best"]["accuracy"])
+        way = "falls" if fall >= 0 else "rises"
+        text = (
+            f"{table['model']}: from random folds to {table['kind']} the best cell {way} by "
+            f"{abs(fall):.1f} points, from {100 * free['best']['accuracy']:.2f} to "
+            f"{100 * table['best']['accuracy']:.2f} %"
+        )
+        said.append(f"{text}{_winner_elsewhere(free, table)}.")
+    return said
+
+
+def _is_free(table: Table, model: str) -> bool:
+    return bool(table["kind"] == "random" and table["model"] == model)
+
+
+def _winner_elsewhere(free: Table, guarded: Table) -> str:
+    """Say what the best cell at random is worth under the guard."""
+    row, column = free["best"]["row"], free["best"]["column"]
+    if (row, column) == (guarded["best"]["row"], guarded["best"]["column"]):
+        return "; it is the same cell"
+    if (len(free["gamma"]), free["C"]) != (len(guarded["gamma"]), guarded["C"]):
+        return ""
+    worth = guarded["accuracy"][row][column]
+    if worth is None:
+        return ""
+    return f"; the cell that wins at random has {100 * worth:.2f} % there"
+
+
+def settings_words(table: Table) -> str:
+    """Return the options of ``hypercover run`` that take over the best cell.
+
+    Examples
+    --------
+    >>> settings_words({"model": "svm", "best": {"C": 100.0, "gamma": 0.005}})
+    '--set models.svm.C=100 --set models.svm.gamma=0.005'
+    """
+    best, model = table["best"], f"models.{table['model']}"
+    return f"--set {model}.C={best['C']:.12g} --set {model}.gamma={best['gamma']:.12g}"

@@ -1,0 +1,173 @@
+"""Pictures of the land: the scene, its labels, its split, and the maps made of it."""
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from hypercover.errors import LabelError
+from hypercover.figures.canvas import PALE, Entry, Ramp, picture, short, step_for
+from hypercover.figures.composites import pick_bands, quicklook, titled
+from hypercover.gis.agreement import CHECK_LEGEND, RIGHT, WRONG, Parts, class_check
+from hypercover.scene.legend import Legend
+from hypercover.scene.scene import Scene
+from hypercover.splits.split import PART_COLORS, PARTS
+
+__all__ = [
+    "draw_check",
+    "draw_confidence",
+    "draw_labels",
+    "draw_map",
+    "draw_quicklook",
+    "draw_split",
+]
+
+_CONFIDENCE = Ramp("viridis", "confidence")
+Codes = npt.NDArray[np.integer]
+Pixels = npt.NDArray[np.uint8]
+
+
+def _rgb(color: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(color.removeprefix("#")))
+
+
+def _paint(codes: Codes, legend: Legend) -> Pixels:
+    """Colour class codes (y, x), thinned out where there are too many to draw."""
+    step = step_for(codes.shape)
+    thin = codes[::step, ::step]
+    table = np.full((int(codes.max(initial=0)) + 1, 3), _rgb(PALE), dtype=np.uint8)
+    for land in legend:
+        if land.code < len(table):
+            table[land.code] = land.rgb
+    return table[thin]
+
+
+def _entries(codes: Codes, legend: Legend, nothing: str) -> list[Entry]:
+    """List the classes with the number of their pixels, largest code last."""
+    counts = np.bincount(codes.ravel(), minlength=1)
+    lines = [
+        Entry(land.color, short(land.name), f"{counts[land.code]:,}")
+        for land in legend
+        if land.code < len(counts) and counts[land.code]
+    ]
+    empty = [Entry(PALE, nothing, f"{counts[0]:,}")] if counts[0] else []
+    return lines + empty
+
+
+def _labels(scene: Scene) -> Codes:
+    if scene.labels is None:
+        raise LabelError(
+            f"The scene {scene.name} has no labels to draw; give a label file as well."
+        )
+    return scene.labels
+
+
+def draw_quicklook(scene: Scene) -> Figure:
+    """Draw a scene as eyes would see it, with its labels beside it where it has any.
+
+    Colours come from the bands nearest to red, green and blue; a sensor
+    without visible bands gives false colours, and the subtitle says which.
+    Large scenes are read thinned out.
+    """
+    bands = pick_bands(scene.wavelengths, scene.n_bands)
+    rows, cols = scene.shape
+    size = f"{rows:,} × {cols:,} pixels, {scene.n_bands} bands"
+    images, entries = [quicklook(scene)], []
+    if scene.labels is not None:
+        legend = scene.legend.covering(scene.labels)
+        images.append(_paint(scene.labels, legend))
+        entries = _entries(scene.labels, legend, "unlabelled")
+    subtitle = f"{bands.kind}: {bands.describe(scene)} · {size}"
+    return picture(
+        images, title=titled(scene, "the scene"), subtitle=subtitle, entries=entries
+    )
+
+
+def draw_labels(scene: Scene) -> Figure:
+    """Draw the labels of a scene with a legend that counts their pixels.
+
+    Raises
+    ------
+    LabelError
+        If the scene has no labels.
+    """
+    labels = _labels(scene)
+    legend = scene.legend.covering(labels)
+    marked = np.count_nonzero(labels)
+    return picture(
+        [_paint(labels, legend)],
+        title=titled(scene, "labels"),
+        subtitle=f"{marked:,} labelled pixels in {len(legend)} classes",
+        entries=_entries(labels, legend, "unlabelled"),
+    )
+
+
+def draw_split(scene: Scene, split: Parts) -> Figure:
+    """Draw which pixels train, validate and test, over a grey picture of the scene."""
+    colors = quicklook(scene)
+    grey = 150 + 0.4 * colors.mean(axis=2, keepdims=True)
+    image = np.repeat(grey.astype(np.uint8), 3, axis=2)
+    step = step_for(scene.shape)
+    parts = split.parts[::step, ::step]
+    entries = []
+    for code, name in enumerate(PARTS[1:], 1):
+        color = PART_COLORS[name]
+        image[parts == code] = _rgb(color)
+        count = np.count_nonzero(split.parts == code)
+        if count:
+            entries.append(Entry(color, name, f"{count:,}"))
+    kind = getattr(split, "kind", "given")
+    return picture(
+        [image],
+        title=titled(scene, "who trains, who tests"),
+        subtitle=f"{kind} split; grey pixels take no part",
+        entries=entries,
+    )
+
+
+def draw_map(labels: Codes, legend: Legend, title: str) -> Figure:
+    """Draw a class map with a legend that counts its pixels.
+
+    Parameters
+    ----------
+    labels : array of shape (y, x); 0 = no data
+    legend : Legend
+    title : str
+        Names the model, and says "simulated" where the scene is.
+    """
+    return picture(
+        [_paint(labels, legend)],
+        title=title,
+        subtitle="class map of the whole scene",
+        entries=_entries(labels, legend, "no data"),
+    )
+
+
+def draw_confidence(confidence: npt.NDArray[np.floating], title: str) -> Figure:
+    """Draw how sure a classifier was of each pixel (y, x); NaN is left pale."""
+    step = step_for((confidence.shape[0], confidence.shape[1]))
+    thin = np.asarray(confidence[::step, ::step], dtype=np.float64)
+    known = np.isfinite(thin)
+    colors = colormaps[_CONFIDENCE.name](np.where(known, thin, 0.0))[..., :3]
+    image = np.where(known[..., None], 255 * colors, _rgb(PALE)).astype(np.uint8)
+    mean = f"; {np.nanmean(thin):.2f} on average" if known.any() else ""
+    return picture(
+        [image],
+        title=title,
+        subtitle=f"how sure the classifier was{mean}",
+        ramp=_CONFIDENCE,
+    )
+
+
+def draw_check(labels: Codes, predicted: Codes, split: Parts, title: str) -> Figure:
+    """Draw the class check: blue = right or training, red = wrong, grey = unlabelled."""
+    check = class_check(labels, predicted, split)
+    right, wrong = (np.count_nonzero(check == code) for code in (RIGHT, WRONG))
+    judged = right + wrong
+    share = f"{100 * right / judged:.1f} % of {judged:,}" if judged else "none of 0"
+    return picture(
+        [_paint(check, CHECK_LEGEND)],
+        title=title,
+        subtitle=f"class check: {share} labelled pixels outside training are right",
+        entries=_entries(check, CHECK_LEGEND, "no data"),
+    )

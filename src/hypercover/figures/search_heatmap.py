@@ -1,0 +1,174 @@
+"""The heat map of a grid search: gamma down, C across."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from hypercover.figures.canvas import FADED, INK, new_figure, short
+from hypercover.figures.figure_style import draw_series, dress, plain, write_title
+from hypercover.figures.formatting import (
+    folds_words,
+    gamma_words,
+    minute_words,
+    speed_words,
+)
+from hypercover.scene.metadata import Origin, mark
+
+__all__ = ["draw_scaling", "draw_search"]
+
+_WIDE, _HIGH = 108, 50
+"""Pixels of a cell."""
+_LEFT, _TOP, _RIGHT, _BELOW = 210, 100, 26, 74
+"""Pixels around the cells."""
+_NARROWEST = 620
+_COLORS = "viridis"
+_BEST = "#d55e00"
+
+Values = npt.NDArray[np.float64]
+
+
+def draw_search(table: Mapping[str, Any], **origin: Unpack[Origin]) -> Figure:
+    """Draw one table of ``search.json``: accuracy as colour and number, best cell framed.
+
+    Parameters
+    ----------
+    table : a table as `hypercover search` leaves it
+    **origin : whether the image was measured, as ``scene.origin`` gives it; the title says so
+    """
+    shares = _filled(table["accuracy"])
+    rows, columns = shares.shape
+    width = max(_NARROWEST, _LEFT + _WIDE * columns + _RIGHT)
+    height = _TOP + _HIGH * rows + _BELOW
+    figure = new_figure(width, height)
+    box = (
+        _LEFT / width,
+        _BELOW / height,
+        (width - _LEFT - _RIGHT) / width,
+        _HIGH * rows / height,
+    )
+    axes = figure.add_axes(box)
+    scale = _range_of(shares)
+    axes.imshow(shares, cmap=_COLORS, norm=scale, aspect="auto")
+    _name_ticks(axes, table)
+    for (row, column), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            _print_cell(
+                axes, (row, column), share, table["minutes"][row][column], scale(share)
+            )
+    if table["best"]:
+        _frame(axes, table["best"]["row"], table["best"]["column"])
+    _head(figure, table, mark(origin))
+    return figure
+
+
+def draw_scaling(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
+    """Draw the speed-up of a search against the number of workers.
+
+    Parameters
+    ----------
+    rows : one for each model, part (``cells``: best or all) and number of ``workers``
+        with their ``speed_up``
+    title : what the experiment is called
+    """
+    figure = new_figure(1080, 540)
+    axes = figure.add_axes((0.075, 0.13, 0.66, 0.69))
+    dress(axes, across="workers", up="speed-up")
+    counts = sorted({row["workers"] for row in rows})
+    axes.plot(counts, counts, color=FADED, linestyle="--", linewidth=1.2, label="ideal")
+    for place, key in enumerate(
+        dict.fromkeys((row["model"], row["cells"]) for row in rows)
+    ):
+        own = [row for row in rows if (row["model"], row["cells"]) == key]
+        points = [(row["workers"], row["speed_up"]) for row in own]
+        label = f"{short(key[0], 18)}, {'best cell' if key[1] == 'best' else 'all cells'}"
+        draw_series(axes, place, points, [(0.0, 0.0)] * len(points), label=label)
+    axes.set_xticks(counts)
+    names = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False,
+                        fontsize=10, labelcolor=INK)  # fmt: skip
+    plain(names.get_texts())
+    write_title(
+        figure,
+        f"Speed-up of the grid search: {title}",
+        "Processor seconds of one worker over the wall seconds of several.",
+    )
+    return figure
+
+
+def _filled(accuracy: list[list[float | None]]) -> Values:
+    """Return accuracies (gamma, C) with NaN where a cell is not done."""
+    rows = [[np.nan if share is None else share for share in row] for row in accuracy]
+    return np.array(rows, dtype=np.float64)
+
+
+def _range_of(shares: Values) -> Normalize:
+    """Spread the colours over what was found, over five points at least."""
+    known = shares[np.isfinite(shares)]
+    high = float(known.max()) if len(known) else 1.0
+    low = float(known.min()) if len(known) else 0.0
+    return Normalize(min(low, high - 0.05), high)
+
+
+def _name_ticks(axes: Axes, table: Mapping[str, Any]) -> None:
+    scales = table["scale"] or [None] * len(table["gamma"])
+    names = [
+        gamma_words(*pair).replace(" (", "\n(")
+        for pair in zip(table["gamma"], scales, strict=True)
+    ]
+    axes.set_xticks(range(len(table["C"])), [f"{cost:g}" for cost in table["C"]])
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0, labelsize=10, colors=INK)
+    axes.set_xlabel("C", color=INK, fontsize=11)
+    axes.set_ylabel("gamma", color=INK, fontsize=11)
+    axes.set_xticks(np.arange(len(table["C"]) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="minor", length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _print_cell(
+    axes: Axes, place: tuple[int, int], share: float, minutes: float, shade: float
+) -> None:
+    red, green, blue, _ = colormaps[_COLORS](shade)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
+    row, column = place
+    lines = (
+        (row - 0.13, f"{100 * share:.2f}", 11, "bold"),
+        (row + 0.25, f"({minute_words(minutes)})", 8, "normal"),
+    )
+    for height, text, size, weight in lines:
+        said = axes.text(column, height, text, ha="center", va="center", fontsize=size)
+        said.set(color="white" if dark else INK, fontweight=weight)
+
+
+def _frame(axes: Axes, row: int, column: int) -> None:
+    frame = Rectangle(
+        (column - 0.47, row - 0.47), 0.94, 0.94, fill=False, edgecolor=_BEST, linewidth=3
+    )
+    axes.add_patch(frame)
+
+
+def _head(figure: Figure, table: Mapping[str, Any], origin: str) -> None:
+    across, down = (size * figure.dpi for size in figure.get_size_inches())
+    title = f"{table['model']}: accuracy in % (serial minutes)"
+    if origin:
+        title += f", {origin}"
+    lines = (
+        (title, 28, 14, "bold"),
+        (f"{folds_words(table)}; {table['scored']} held-out samples", 54, 10, "normal"),
+        (speed_words(table), 74, 10, "normal"),
+    )
+    for text, below, size, weight in lines:
+        said = figure.text(
+            22 / across, 1 - below / down, short(text, int(across / (0.62 * size + 1.2)))
+        )
+        said.set(va="center", fontsize=size, fontweight=weight, color=INK)
+        said.set_parse_math(False)

@@ -1,0 +1,1 @@
+"""Maps for a GIS: rasters, styles, polygons and catalogues."""

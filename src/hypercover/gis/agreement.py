@@ -1,0 +1,111 @@
+"""Agreement maps: where two models are both right, one alone, or both wrong."""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import LabelError
+from hypercover.evaluation.predictions import Predictions
+from hypercover.scene.legend import LandClass, Legend
+from hypercover.splits.split import PARTS
+
+__all__ = [
+    "CHECK_LEGEND",
+    "TRAINING_PART",
+    "Parts",
+    "agreement",
+    "agreement_legend",
+    "class_check",
+]
+
+RIGHT, WRONG, TRAINING, UNLABELLED = 1, 2, 3, 4
+
+CHECK_LEGEND = Legend(
+    (
+        LandClass(RIGHT, "right", "#1f5fd0"),
+        LandClass(WRONG, "wrong", "#d7261e"),
+        LandClass(TRAINING, "training", "#7fb2f7"),
+        LandClass(UNLABELLED, "unlabelled", "#a6a6a6"),
+    )
+)
+"""Codes, names and colours of a class check; blue is right or training."""
+
+TRAINING_PART = PARTS.index("train")
+"""Value of a training pixel in the parts of a split."""
+
+
+class Parts(Protocol):
+    """What is needed of a split: the part each pixel belongs to."""
+
+    @property
+    def parts(self) -> npt.NDArray[np.uint8]:
+        """Parts (y, x): 0 unused, 1 train, 2 validation, 3 test, 4 guard."""
+
+
+def class_check(
+    labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], split: Parts
+) -> npt.NDArray[np.uint8]:
+    """Compare a class map with the labels, pixel by pixel.
+
+    Every labelled pixel that was not trained on is held against the map, those
+    in the guard as well: they are not scored, yet worth a look.  Where the map
+    holds no data the check holds none.
+
+    Parameters
+    ----------
+    labels, predicted : arrays of shape (y, x)
+    split : Split
+
+    Returns
+    -------
+    array of shape (y, x) with the codes of :data:`CHECK_LEGEND`
+
+    Raises
+    ------
+    LabelError
+        If the three do not have the same size.
+    """
+    shapes = {labels.shape, predicted.shape, split.parts.shape}
+    if len(shapes) > 1:
+        raise LabelError(
+            "A class check needs labels, map and split of one size, got "
+            f"{labels.shape}, {predicted.shape} and {split.parts.shape}; "
+            "give those of one scene."
+        )
+    check = np.where(predicted == labels, RIGHT, WRONG)
+    check = np.where(split.parts == TRAINING_PART, TRAINING, check)
+    check = np.where(labels == 0, UNLABELLED, check)
+    return np.where(predicted == 0, 0, check).astype(np.uint8)
+
+
+BOTH_RIGHT, ONLY_FIRST, ONLY_SECOND, BOTH_WRONG = 1, 2, 3, 4
+
+
+def agreement_legend(first: str, second: str) -> Legend:
+    """Name and colour the codes of an agreement map; told apart by colour-blind eyes."""
+    return Legend(
+        (
+            LandClass(BOTH_RIGHT, "both right", "#0072b2"),
+            LandClass(ONLY_FIRST, f"only {first} right", "#e69f00"),
+            LandClass(ONLY_SECOND, f"only {second} right", "#56b4e9"),
+            LandClass(BOTH_WRONG, "both wrong", "#3b3f45"),
+        )
+    )
+
+
+def agreement(first: Predictions, second: Predictions) -> npt.NDArray[np.uint8]:
+    """Map (y, x) of who is right on the same test pixels; 0 elsewhere.
+
+    Examples
+    --------
+    >>> from hypercover.scene.samples import Samples
+    >>> test = Samples.of([[1, 1, 1, 0, 1]])
+    >>> one = Predictions.of(test, [1, 1, 2, 2], shape=(1, 5))
+    >>> other = Predictions.of(test, [1, 2, 1, 2], shape=(1, 5))
+    >>> agreement(one, other).tolist()
+    [[1, 2, 3, 0, 4]]
+    """
+    shown = np.zeros(first.shape, dtype=np.uint8)
+    shown[first.rows, first.cols] = BOTH_WRONG - first.right * 2 - second.right
+    return shown

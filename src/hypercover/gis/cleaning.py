@@ -1,0 +1,335 @@
+"""Cleaning a class map of specks: the majority filter and the sieve.
+
+Both make a map easier to read and to draw polygons from.  They look at the map
+alone, so the figures of an evaluation are those of the map as it was predicted.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError, LabelError
+
+__all__ = ["Cleaning", "Outlines", "Regions", "majority", "sieve", "sieve_area"]
+
+Codes = npt.NDArray[np.unsignedinteger]
+
+_MOST = 5_000_000
+"""Regions outlined at most: more are noise, which no GIS draws."""
+
+_PIXELS = 2**17
+"""Pixels in a strip whose outlines are held at the same time."""
+
+
+class Outlines(NamedTuple):
+    """Some regions as shapes."""
+
+    shapes: npt.NDArray[np.object_]
+    """Polygons, in the coordinates of the map."""
+    codes: npt.NDArray[np.int64]
+    """Class of each."""
+
+
+class Regions(NamedTuple):
+    """Regions that are connected over edges, not corners.
+
+    Why it exists: the outlines of a large map take a hundred times the memory of the
+    map, so that they are made strip by strip.  A region that is higher than a strip
+    keeps for the end, and is outlined in one piece like every other.
+    """
+
+    numbers: npt.NDArray[np.int32]
+    """Region of each pixel (row, col), from 1; 0 = none."""
+    codes: npt.NDArray[np.int64]
+    """Class of each region; of number 0 it is 0."""
+    pixels: npt.NDArray[np.int64]
+    """Pixels of each region; of number 0 they are 0."""
+
+    @classmethod
+    def of(cls, codes: Codes) -> Self:
+        """Find the regions of a map (row, col); 0 belongs to none.
+
+        Raises
+        ------
+        LabelError
+            If there are more than anybody draws.
+
+        Examples
+        --------
+        >>> Regions.of(np.array([[1, 1, 2], [2, 1, 2]], np.uint8)).pixels.tolist()
+        [0, 3, 2, 1]
+        """
+        from scipy import ndimage
+
+        numbers, classes = np.zeros(codes.shape, np.int32), [0]
+        for code, box in enumerate(ndimage.find_objects(codes), 1):
+            if box is None:
+                continue
+            here = codes[box] == code
+            found, count = ndimage.label(here)
+            numbers[box][here] = found[here] + np.int32(len(classes) - 1)
+            classes += [code] * count
+            if len(classes) > _MOST:
+                raise LabelError(
+                    f"The map falls into more than {_MOST:,} regions; clean it with "
+                    "--majority or --sieve, or give a minimum area."
+                )
+        pixels = np.bincount(numbers.ravel(), minlength=len(classes))
+        pixels[0] = 0
+        return cls(numbers, np.array(classes, np.int64), pixels)
+
+    def outlines(
+        self, transform: tuple[float, ...], wanted: npt.NDArray[np.bool_]
+    ) -> Iterator[Outlines]:
+        """Give the shapes of the wanted regions, a strip's at a time.
+
+        Parameters
+        ----------
+        transform : tuple of float
+            From pixels to coordinates, the six numbers of an affine map.
+        wanted : bool array (region,)
+        """
+        rows, cols = self.numbers.shape
+        high = max(1, _PIXELS // cols)
+        first, last = self._extents()
+        tall = wanted & (last - first >= high)
+        for top in range(0, rows, high):
+            begins = (first >= top) & (first < top + high)
+            yield self._traced(
+                slice(top, top + 2 * high), begins & wanted & ~tall, transform
+            )
+        yield self._traced(slice(0, rows), tall, transform)
+
+    def _extents(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return the first and the last row of each region."""
+        first = np.full(len(self.codes), -1, np.intp)
+        last = first.copy()
+        for row, numbers in enumerate(self.numbers):
+            last[numbers] = row
+            first[numbers] = np.where(first[numbers] < 0, row, first[numbers])
+        return first, last
+
+    def _traced(
+        self, rows: slice, chosen: npt.NDArray[np.bool_], transform: tuple[float, ...]
+    ) -> Outlines:
+        """Outline the chosen regions, which lie in some rows."""
+        from affine import Affine
+        from rasterio.features import shapes
+        from shapely import transform as moved
+        from shapely.geometry import shape as as_shape
+
+        numbers = self.numbers[rows]
+        # In whole pixels of the map, which are exact: placed after that, neighbours that
+        # are traced in two strips share their corners.
+        place = Affine.translation(0, rows.start)
+        traced, codes = [], []
+        if chosen.any():
+            for shape, number in shapes(numbers, mask=chosen[numbers], transform=place):
+                traced.append(as_shape(shape))
+                codes.append(self.codes[int(number)])
+        a, b, c, d, e, f = transform
+
+        def placed(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            col, row = pixels.T
+            return np.stack([c + col * a + row * b, f + col * d + row * e], axis=1)
+
+        found = moved(np.array(traced, dtype=object), placed)
+        return Outlines(found, np.array(codes, np.int64))
+
+
+_STRIP = 512
+"""Rows that the majority filter looks at together."""
+
+_ROUNDS = 20
+"""Times that regions are merged at most; each round leaves fewer of them."""
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is done to a class map after it was predicted."""
+
+    majority: int = 1
+    """Side of the square in which the commonest class is taken, odd; 1 = not."""
+    sieve: int = 1
+    """Regions of fewer pixels are merged into their largest neighbour; 1 = none."""
+
+    def __post_init__(self) -> None:
+        """Refuse sides and sizes that mean nothing.
+
+        Raises
+        ------
+        CallError
+            If the side is not odd or the size is below 1.
+        """
+        if self.majority < 1 or self.majority % 2 == 0 or self.majority > 99:
+            raise CallError(
+                "The side of the majority filter must be an odd number of pixels up to 99, "
+                f"got {self.majority}; 3 is usual."
+            )
+        if self.sieve < 1:
+            raise CallError(
+                f"The sieve must name at least 1 pixel, got {self.sieve}; regions with fewer "
+                "pixels are merged."
+            )
+
+    def __bool__(self) -> bool:
+        """Whether anything is done."""
+        return self.majority > 1 or self.sieve > 1
+
+    def apply(self, labels: Codes) -> Codes:
+        """Return the cleaned map (y, x): majority first, then the sieve."""
+        cleaned = majority(labels, self.majority) if self.majority > 1 else labels
+        return sieve(cleaned, self.sieve) if self.sieve > 1 else cleaned
+
+
+def majority(labels: Codes, side: int) -> Codes:
+    """Give each pixel the commonest class of the square around it.
+
+    A pixel keeps its class unless another is commoner; of several the lowest
+    code is taken.  No data stays, and has no vote.
+
+    Examples
+    --------
+    >>> specks = np.array([[1, 1, 1], [1, 2, 1], [0, 1, 1]], np.uint8)
+    >>> majority(specks, 3).tolist()
+    [[1, 1, 1], [1, 1, 1], [0, 1, 1]]
+    """
+    half, cleaned = side // 2, labels.copy()
+    for top in range(0, labels.shape[0], _STRIP):
+        last = min(top + _STRIP, labels.shape[0])
+        first = max(top - half, 0)
+        around = labels[first : last + half]
+        inner = slice(top - first, last - first)
+        cleaned[top:last] = _voted(around, half)[inner]
+    return cleaned
+
+
+def _voted(labels: Codes, half: int) -> Codes:
+    own, most = (np.zeros(labels.shape, np.int32) for _ in range(2))
+    winner = np.zeros_like(labels)
+    for code in np.unique(labels[labels > 0]):
+        here = labels == code
+        votes = _square_sums(here, half)
+        own[here] = votes[here]
+        ahead = votes > most
+        winner[ahead], most[ahead] = code, votes[ahead]
+    changed = (most > own) & (labels > 0)
+    return np.where(changed, winner, labels)
+
+
+def _square_sums(flags: npt.NDArray[np.bool_], half: int) -> npt.NDArray[np.int32]:
+    """Count the flags in the square around each pixel."""
+    counts = flags.astype(np.int32)
+    for axis in (0, 1):
+        size = counts.shape[axis]
+        sums = np.concatenate(
+            [np.zeros_like(counts.take([0], axis)), counts.cumsum(axis)], axis
+        )
+        at = np.arange(size)
+        ends = np.minimum(at + half + 1, size), np.maximum(at - half, 0)
+        counts = np.asarray(sums.take(ends[0], axis) - sums.take(ends[1], axis), np.int32)
+    return counts
+
+
+def sieve(labels: Codes, pixels: int) -> Codes:
+    """Merge regions of fewer pixels into their largest neighbour, by GDAL's sieve.
+
+    A region is connected over edges, not corners.  One that touches nothing but
+    no data stays.
+
+    Examples
+    --------
+    >>> specks = np.array([[1, 1, 1, 1], [1, 2, 2, 1], [1, 1, 1, 1]], np.uint8)
+    >>> int(sieve(specks, 3).max()), int(sieve(specks, 2).max())
+    (1, 2)
+    """
+    # GDAL takes no threshold as large as the map.
+    for cleaned in _sieved(labels, min(pixels, labels.size - 1)):
+        if (cleaned == labels).all():
+            return cleaned
+        labels = cleaned
+    return labels
+
+
+def _sieved(labels: Codes, pixels: int) -> Iterator[Codes]:
+    """Sieve again and again: merged regions may be large enough to take in others."""
+    from rasterio.features import sieve as once
+
+    for _ in range(_ROUNDS if pixels > 1 else 0):
+        labels = np.where(labels > 0, once(labels, pixels, mask=labels > 0), 0).astype(
+            labels.dtype
+        )
+        yield labels
+
+
+def sieve_area(
+    labels: Codes, minimum: float, areas: npt.NDArray[np.float64]
+) -> tuple[Codes, Regions, npt.NDArray[np.float64]]:
+    """Merge regions of less area into their largest neighbour, where pixels differ in area.
+
+    As :func:`sieve`, again and again until none is left that has a neighbour.
+
+    Parameters
+    ----------
+    labels : array (y, x)
+        Class codes; 0 = no data.
+    minimum : float
+        Smallest area of a region, in the unit of ``areas``.
+    areas : array that broadcasts to (y, x)
+        Area of each pixel.
+
+    Returns
+    -------
+    codes : array (y, x)
+    regions : Regions of these codes
+    sizes : array (region,), the area of each; of number 0 it is 0
+
+    Examples
+    --------
+    >>> specks = np.array([[1, 1, 1], [1, 2, 1], [1, 1, 1], [1, 2, 1], [1, 1, 1]], np.uint8)
+    >>> rows = np.array([[1.0], [1.0], [1.0], [3.0], [3.0]])
+    >>> sieve_area(specks, 2.0, rows)[0].tolist()
+    [[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 2, 1], [1, 1, 1]]
+    """
+    everywhere = np.broadcast_to(areas, labels.shape)
+    while True:
+        regions = Regions.of(labels)
+        sizes = np.zeros(len(regions.codes))
+        for numbers, own in zip(regions.numbers, everywhere, strict=True):
+            sizes += np.bincount(numbers, weights=own, minlength=len(sizes))
+        sizes[0] = 0
+        small = (sizes < minimum * (1 - 1e-9)) & (sizes > 0)
+        into = _largest_neighbours(regions.numbers, sizes)
+        merged = np.where(small & (into > 0), regions.codes[into], regions.codes)
+        # Of two small neighbours that would change places, the smaller one goes.
+        swaps = small & small[into] & (into[into] == np.arange(len(into)))
+        stays = swaps & (sizes >= sizes[into])
+        stays &= ~((sizes == sizes[into]) & (np.arange(len(into)) > into))
+        merged = np.where(stays, regions.codes, merged).astype(labels.dtype)
+        if (merged == regions.codes).all():
+            return labels, regions, sizes
+        labels = merged[regions.numbers]
+
+
+def _largest_neighbours(
+    numbers: npt.NDArray[np.int32], sizes: npt.NDArray[np.float64]
+) -> npt.NDArray[np.intp]:
+    """Return the largest region over an edge of each region; 0 where there is none."""
+    pairs = [
+        np.stack([one[apart], other[apart]])
+        for one, other in (
+            (numbers[1:], numbers[:-1]),
+            (numbers[:, 1:], numbers[:, :-1]),
+        )
+        for apart in [(one != other) & (one > 0) & (other > 0)]
+    ]
+    first, second = np.concatenate(pairs, axis=1)
+    first, second = np.concatenate([first, second]), np.concatenate([second, first])
+    order = np.argsort(sizes[second], kind="stable")
+    largest = np.zeros(len(sizes), np.intp)
+    # The last of equal places stays: that of the largest.
+    largest[first[order]] = second[order]
+    return largest

@@ -1,0 +1,271 @@
+"""Class maps as polygons: one shape for each region, with the class it is of."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError, LabelError, OutputError, counted
+from hypercover.files import atomic, write_text
+from hypercover.gis.cleaning import Outlines, Regions, sieve, sieve_area
+from hypercover.gis.style import category_style
+from hypercover.scene.class_map import ClassMap
+from hypercover.scene.grid import ground_coordinates, is_even
+from hypercover.scene.io.gdal import write_vector
+from hypercover.scene.legend import Legend
+
+__all__ = ["DRIVERS", "Part", "write_geojson", "write_polygons"]
+
+Part = tuple[npt.NDArray[np.object_], dict[str, npt.NDArray[Any]]]
+"""Shapes, and for each of them what is said of it, by name."""
+
+_CRS84 = "urn:ogc:def:crs:OGC:1.3:CRS84"
+"""EPSG:4326 with the longitude first, as GeoJSON has it."""
+
+
+def write_geojson(path: Path, crs: str, parts: Iterable[Part]) -> None:
+    """Write shapes into a file, each on a line.
+
+    Parameters
+    ----------
+    crs : str
+        Authority and code of the coordinate system, such as ``EPSG:32633``.  It is
+        named as GeoJSON did in 2008, which GDAL and QGIS read.
+    """
+    import shapely
+
+    system = {"type": "name", "properties": {"name": _urn(crs)}}
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write('{"type": "FeatureCollection",\n"crs": ' + json.dumps(system))
+        file.write(',\n"features": [')
+        before = "\n"
+        for shapes, said in parts:
+            columns = [column.tolist() for column in said.values()]
+            rows = zip(*columns, strict=True)
+            for text, row in zip(shapely.to_geojson(shapes), rows, strict=True):
+                about = json.dumps(dict(zip(said, row, strict=True)), ensure_ascii=False)
+                file.write(f'{before}{{"type": "Feature", "properties": {about}, ')
+                file.write(f'"geometry": {text}}}')
+                before = ",\n"
+        file.write("\n]}\n")
+
+
+def _urn(crs: str) -> str:
+    authority, code = crs.split(":")
+    return _CRS84 if crs == "EPSG:4326" else f"urn:ogc:def:crs:{authority}::{code}"
+
+
+DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
+"""Formats by the suffix of the file."""
+
+Codes = npt.NDArray[np.unsignedinteger]
+
+Progress = Callable[[int, int], None]
+
+
+def write_polygons(
+    class_map: ClassMap,
+    path: str | Path,
+    *,
+    minimum_area: float = 0.0,
+    progress: Progress | None = None,
+) -> tuple[int, str]:
+    """Write the regions of a class map as polygons, with code, name, colour and area.
+
+    Beside the file stands a style for QGIS, ``<stem>.qml``.
+
+    Parameters
+    ----------
+    class_map : ClassMap
+    path : path
+        ``.gpkg`` (GeoPackage) or ``.geojson``.
+    minimum_area : float
+        Minimum mapping unit in hectares: smaller regions are merged into their
+        largest neighbour, and left out where they have none.
+    progress : callable, optional
+        Called with the polygons written and the polygons in all.
+
+    Returns
+    -------
+    int
+        Polygons written.
+    str
+        What was merged and left out, in words; empty without a minimum.
+
+    Raises
+    ------
+    CallError
+        If the suffix is unknown.
+    LabelError
+        If the map has no place or polygon, no coordinate system to tell hectares by, or
+        one that GeoJSON cannot name.
+    OutputError
+        If the file cannot be written.
+    """
+    target = Path(path)
+    driver = DRIVERS.get(target.suffix.lower())
+    if driver is None:
+        raise CallError(
+            f"Polygons are written as GeoPackage (.gpkg) or GeoJSON, got {target.name!r}; "
+            "give it one of these suffixes."
+        )
+    if not class_map.grid.placed:
+        raise LabelError(
+            "Polygons need coordinates, and the map has no georeference; give a map of an "
+            "image that has one."
+        )
+    crs = _system(class_map.grid.crs, driver)
+    regions, wanted, told = _kept(class_map, minimum_area)
+    if not wanted.any():
+        raise LabelError("The map holds no region of that size; ask for smaller ones.")
+    total = int(np.count_nonzero(wanted))
+    parts = regions.outlines(class_map.grid.transform, wanted)
+    _write(target, driver, _counted(parts, total, progress), class_map, crs)
+    write_text(target.with_suffix(".qml"), category_style(class_map.legend))
+    return total, told
+
+
+def _kept(
+    class_map: ClassMap, minimum_area: float
+) -> tuple[Regions, npt.NDArray[np.bool_], str]:
+    """Return the regions with small ones merged, which of them are kept, and what to say."""
+    if minimum_area < 0 or not np.isfinite(minimum_area):
+        raise CallError(
+            f"The minimum area must be 0 or more hectares, got {minimum_area:g}; leave it "
+            "out for all regions."
+        )
+    codes, areas = class_map.codes, class_map.pixel_areas
+    if minimum_area == 0:
+        regions = Regions.of(codes)
+        return regions, regions.pixels > 0, ""
+    if areas is None:
+        raise LabelError(
+            "The minimum area is in hectares, and the map names no coordinate system that "
+            "says how large its pixels are; give --sieve with pixels."
+        )
+    if areas.size > 1:
+        codes, regions, sizes = sieve_area(codes, minimum_area, areas)
+        wanted = sizes >= minimum_area * (1 - 1e-9)
+        least = f"of less than {minimum_area:g} ha"
+        return regions, wanted, _told(class_map, codes, regions, wanted, least)
+    unit = max(1, int(np.ceil(minimum_area / float(areas[0, 0]) - 1e-9)))
+    codes = sieve(codes, unit) if unit > 1 else codes
+    regions = Regions.of(codes)
+    wanted = regions.pixels >= unit
+    if unit == 1:
+        return regions, wanted, ""
+    least = f"of fewer than {unit}"
+    return regions, wanted, _told(class_map, codes, regions, wanted, least)
+
+
+def _told(
+    class_map: ClassMap,
+    codes: Codes,
+    regions: Regions,
+    wanted: npt.NDArray[np.bool_],
+    least: str,
+) -> str:
+    """Say what a minimum area did."""
+    changed = int(np.count_nonzero(codes != class_map.codes))
+    told = f"{counted(changed, 'pixel')} changed class in regions {least}."
+    alone = regions.pixels[(regions.pixels > 0) & ~wanted]
+    if not len(alone):
+        return told
+    left = f"{counted(len(alone), 'region')} with {counted(int(alone.sum()), 'pixel')}"
+    return f"{told} Left out, as no neighbour can take it in: {left}."
+
+
+def _counted(
+    parts: Iterable[Outlines], total: int, progress: Progress | None
+) -> Iterator[Outlines]:
+    """Pass outlines on and report how many were."""
+    done = 0
+    for part in parts:
+        yield part
+        done += len(part.shapes)
+        if progress is not None:
+            progress(done, total)
+
+
+def _system(wkt: str | None, driver: str) -> str | None:
+    """Return the coordinate system by its code where it has one, as GeoJSON needs it."""
+    from rasterio.crs import CRS
+
+    code = CRS.from_wkt(wkt).to_authority() if wkt else None
+    if code is None and driver == "GeoJSON":
+        raise LabelError(
+            "GeoJSON names a coordinate system by its code, and that of the map has none, so "
+            "that metres would be read as degrees; write GeoPackage (.gpkg)."
+        )
+    return ":".join(code) if code else wkt
+
+
+def _write(
+    target: Path,
+    driver: str,
+    parts: Iterable[Outlines],
+    class_map: ClassMap,
+    crs: str | None,
+) -> None:
+    """Write the shapes, some after others, into a file that appears when it is whole."""
+    described = (
+        (part.shapes, _columns(part, class_map)) for part in parts if len(part.shapes)
+    )
+    with atomic(target) as draft:
+        if driver == "GeoJSON":
+            write_geojson(draft, str(crs), described)
+        else:
+            _write_geopackage(draft, target, crs, described)
+
+
+def _write_geopackage(
+    draft: Path, target: Path, crs: str | None, parts: Iterable[Part]
+) -> None:
+    from pyogrio.errors import DataSourceError, FieldError, GeometryError
+
+    options = {"driver": "GPKG", "layer": target.stem, "crs": crs}
+    try:
+        for number, part in enumerate(parts):
+            _append(draft, part, options | {"append": number > 0})
+    except (DataSourceError, FieldError, GeometryError, RuntimeError) as error:
+        raise OutputError(
+            f"Cannot write {target}: not all of it reached the disk, perhaps because "
+            "the disk is full; free some space or choose another folder."
+        ) from error
+
+
+def _append(draft: Path, part: Part, options: dict[str, Any]) -> None:
+    import shapely
+
+    shapes, columns = part
+    write_vector(
+        draft,
+        geometry=shapely.to_wkb(shapes),
+        field_data=list(columns.values()),
+        fields=list(columns),
+        geometry_type="Polygon",
+        **options,
+    )
+
+
+def _columns(part: Outlines, class_map: ClassMap) -> dict[str, npt.NDArray[Any]]:
+    """Return the attributes of some shapes; areas in the map's unit, of degrees in m²."""
+    import shapely
+
+    legend, crs, measured = class_map.legend, class_map.grid.crs, part.shapes
+    if crs is not None and not is_even(crs):
+        measured = shapely.transform(measured, ground_coordinates(crs))
+    return {
+        "class_id": part.codes,
+        "class_name": _texts(legend, part.codes, "name"),
+        "color": _texts(legend, part.codes, "color"),
+        "area": shapely.area(measured),
+    }
+
+
+def _texts(legend: Legend, values: npt.NDArray[np.int64], what: str) -> npt.NDArray[Any]:
+    known = {land.code: str(getattr(land, what)) for land in legend}
+    return np.array([known[int(value)] for value in values], dtype=object)

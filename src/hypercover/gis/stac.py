@@ -1,0 +1,211 @@
+"""A class map as a STAC item: what a catalogue must know of it."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hypercover.errors import CallError
+from hypercover.files import write_text
+from hypercover.gis.class_map_files import media_type
+from hypercover.scene.grid import Grid
+from hypercover.scene.legend import LandClass, Legend
+from hypercover.scene.metadata import Origin, mark
+
+__all__ = ["item_beside", "stac_item", "write_item_beside", "write_stac_item"]
+
+_EXTENSIONS = [
+    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+]
+_EARLIEST = 1900
+"""Year before which a header does not mean the moment it names."""
+
+
+def stac_item(
+    file: str | Path,
+    when: str,
+    *,
+    legend: Legend,
+    grid: Grid,
+    origin: Origin | None = None,
+    made_by: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Describe a class map as an item of a SpatioTemporal Asset Catalog (STAC 1.1).
+
+    The classes stand in ``classification:classes`` with value, name, title and
+    colour, 0 as no data; footprint and box in WGS 84, where the map has a place.  The
+    map is called cloud-optimised where it is (:func:`~hypercover.gis.class_map_files.is_cog`).
+
+    Parameters
+    ----------
+    file : path
+        The map; the item names it beside itself.
+    when : str
+        Day or moment the image was taken, such as ``1992-06-12``.
+    legend : Legend
+    grid : Grid
+    origin : Origin, optional
+        What the map must say of an image that was not measured.
+    made_by : mapping, optional
+        What made the map, as plain values: kept as properties ``hypercover:…``.
+
+    Raises
+    ------
+    CallError
+        If the moment is not understood.
+    """
+    path = Path(file)
+    properties: dict[str, Any] = {
+        **{f"hypercover:{key}": value for key, value in (made_by or {}).items()},
+        "datetime": _moment(when),
+        "title": path.stem,
+        "proj:shape": list(grid.shape),
+        "proj:transform": [*grid.transform],
+    }
+    if made_from := mark(origin or {}):
+        properties["description"] = f"Made from a {made_from}."
+    if grid.crs:
+        properties |= _projection(grid.crs)
+    kind = media_type(path)
+    asset = {
+        "href": f"./{path.name}",
+        **({"type": kind} if kind else {}),
+        "roles": ["data"],
+        "classification:classes": [_NO_DATA, *map(_class, legend)],
+    }
+    item: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": _EXTENSIONS,
+        "id": path.stem,
+        "geometry": None,
+        "properties": properties,
+        "links": [],
+        "assets": {"classes": asset},
+    }
+    return item | _footprint(grid)
+
+
+_NO_DATA = {"value": 0, "name": "no_data", "title": "no data", "nodata": True}
+
+
+def item_beside(file: Path) -> Path:
+    """Return the path of the item that is written with a map.
+
+    Examples
+    --------
+    >>> item_beside(Path("maps/cnn.tif")).name
+    'cnn.stac.json'
+    """
+    return file.with_suffix(".stac.json")
+
+
+def write_stac_item(
+    path: Path,
+    file: Path,
+    when: str,
+    *,
+    legend: Legend,
+    grid: Grid,
+    origin: Origin | None = None,
+    made_by: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the item of a class map."""
+    item = stac_item(file, when, legend=legend, grid=grid, origin=origin, made_by=made_by)
+    write_text(path, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_item_beside(
+    file: Path,
+    header: Mapping[str, str],
+    *,
+    legend: Legend,
+    grid: Grid,
+    origin: Origin,
+    made_by: Mapping[str, Any] | None = None,
+) -> Path | None:
+    """Write the item of a class map beside it, if the image says when it was taken.
+
+    Without a moment no item is valid, so none is written, and an older one of that
+    name is removed.
+    """
+    path, when = item_beside(file), _said_moment(header)
+    if when is None:
+        path.unlink(missing_ok=True)
+        return None
+    write_stac_item(
+        path, file, when, legend=legend, grid=grid, origin=origin, made_by=made_by
+    )
+    return path
+
+
+def _said_moment(header: Mapping[str, str]) -> str | None:
+    """Return the moment a header names, or None where that is none that can be believed."""
+    said = header.get("acquisition time", "").strip("{} ")
+    try:
+        moment = datetime.fromisoformat(said)
+    except ValueError:
+        return None
+    return said if _EARLIEST <= moment.year <= datetime.now(UTC).year + 1 else None
+
+
+def _class(land: LandClass) -> dict[str, Any]:
+    """Return one class; STAC allows letters, digits, - and _ in a name."""
+    name = re.sub(r"[^0-9A-Za-z_-]+", "_", land.name).strip("_") or f"class_{land.code}"
+    return {
+        "value": land.code,
+        "name": name,
+        "title": land.name,
+        "color_hint": land.color.removeprefix("#").upper(),
+    }
+
+
+def _moment(when: str) -> str:
+    try:
+        moment = datetime.fromisoformat(when)
+    except ValueError as error:
+        raise CallError(
+            f"The day the image was taken must be written as 1992-06-12, got {when!r}; give "
+            "it with --datetime."
+        ) from error
+    known = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    return known.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _projection(wkt: str) -> dict[str, Any]:
+    from rasterio.crs import CRS
+
+    crs = CRS.from_wkt(wkt)
+    if code := crs.to_epsg():
+        return {"proj:code": f"EPSG:{code}"}
+    return {"proj:code": None, "proj:wkt2": crs.to_wkt(version="WKT2_2019")}
+
+
+def _footprint(grid: Grid) -> dict[str, Any]:
+    """Return outline and box in longitude and latitude; nothing without a place."""
+    if not grid.placed or not grid.crs:
+        return {}
+    from rasterio.crs import CRS
+    from rasterio.warp import transform_geom
+
+    rows, cols = grid.shape
+    corners = [(0, 0), (0, rows), (cols, rows), (cols, 0), (0, 0)]
+    a, b, c, d, e, f = grid.transform
+    ring = [(a * col + b * row + c, d * col + e * row + f) for col, row in corners]
+    outline = {"type": "Polygon", "coordinates": [ring]}
+    source, target = CRS.from_wkt(grid.crs), CRS.from_epsg(4326)
+    # GDAL cuts it where it crosses the 180th meridian, and takes in a pole.
+    geometry = transform_geom(source, target, outline, precision=7)
+    return {"geometry": geometry, "bbox": _box(geometry)}
+
+
+def _box(geometry: dict[str, Any]) -> list[float]:
+    """Return west, south, east, north; over the 180th meridian west is above east."""
+    whole = geometry["type"] == "Polygon"
+    parts = [geometry["coordinates"]] if whole else geometry["coordinates"]
+    lons, lats = zip(*(zip(*part[0], strict=True) for part in parts), strict=True)
+    west, east = max(map(min, lons)), min(map(max, lons))
+    return [west, min(map(min, lats)), east, max(map(max, lats))]

@@ -1,0 +1,1 @@
+"""LIBSVM: its data files, where their samples lie, and its model files."""

@@ -1,1 +1,0 @@
-"""Maps: whole-scene prediction, files a GIS opens, figures and the report."""

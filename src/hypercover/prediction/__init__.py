@@ -1,0 +1,1 @@
+"""Prediction of whole scenes, tile by tile, in bounded memory."""

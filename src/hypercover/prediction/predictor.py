@@ -1,0 +1,271 @@
+"""What predicts the tiles of a scene: a classifier, its layers, and a bound on the memory."""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import ModelError, counted
+from hypercover.gis.class_map_files import BLOCK
+from hypercover.memory import available_bytes
+from hypercover.prediction.layers import (
+    Answers,
+    blank,
+    check_layers,
+    fill,
+    gives_confidence,
+    gives_scores,
+)
+from hypercover.scene.io.gdal import gdal_env
+from hypercover.scene.legend import MAX_CODE
+from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
+from hypercover.scene.tile_store import TileStore
+from hypercover.scene.tiling import Tile, read_with_margin, tiles
+
+__all__ = ["KeptTiles", "Predictor"]
+
+_log = logging.getLogger(__name__)
+
+_MEMORY = 2**30
+"""Bytes the work may take when nothing else is asked, if there is twice that."""
+
+_SIDES = (BLOCK, 128, 64, 32, 16, 8)
+"""Sides of the pieces that are read at once, in pixels."""
+
+_SLOW = 64
+"""Side of a tile that is kept where each pixel takes long."""
+
+_READ_CACHE = 2**26
+"""Bytes of an image's blocks, and of a map's that are not complete, that GDAL may keep."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """Predicts any tile of one scene with one classifier, within a bound on the memory.
+
+    Why it exists: a map in memory, a map in files and a map that goes on where
+    it was stopped are all made of the same tiles.
+    """
+
+    classifier: Any
+    scene: Scene
+    layers: tuple[str, ...]
+    codes: npt.NDArray[np.int64]
+    margin: int
+    memory: int
+    """Bytes the work may take."""
+    temperature: float | None = None
+    """By which probabilities are scaled."""
+
+    @classmethod
+    def of(
+        cls,
+        classifier: Any,
+        scene: Scene,
+        layers: Sequence[str],
+        memory: int | None,
+        temperature: float | None = None,
+    ) -> "Predictor":
+        """Check what was asked for and say what people must know of it."""
+        margin, codes = _margin(classifier, scene), _codes(classifier)
+        check_layers(classifier, layers, temperature)
+        _check_temperature(classifier, temperature)
+        wanted = dict.fromkeys(("labels", *layers))
+        if not gives_confidence(classifier):
+            wanted.pop("confidence", None)
+        note = getattr(classifier, "dense_note", None)
+        if note is not None:
+            _log.warning(note)
+        limit = min(_MEMORY, available_bytes() // 2) if memory is None else memory
+        return cls(classifier, scene, tuple(wanted), codes, margin, limit, temperature)
+
+    def blank(self, shape: tuple[int, int]) -> Answers:
+        """Return all layers for so many rows and columns, without data."""
+        return blank(self.layers, self.codes, shape)
+
+    def plan(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Return everything that the tiles depend on."""
+        return {
+            "identity": dict(identity),
+            "shape": list(self.scene.shape),
+            "layers": list(self.layers),
+            "codes": self.codes.tolist(),
+            "temperature": self.temperature,
+            "side": self._side,
+        }
+
+    def reading(self) -> AbstractContextManager[Any]:
+        """Return the context in which GDAL keeps no more of the image than is allowed."""
+        return gdal_env(GDAL_CACHEMAX=min(_READ_CACHE, max(2**20, self.memory // 8)))
+
+    @property
+    def _side(self) -> int:
+        """Side of a tile that is kept, whatever the memory."""
+        return _SLOW if getattr(self.classifier, "dense_note", None) else BLOCK
+
+    def tiles(self) -> list[Tile]:
+        """Cut the scene into tiles, one block of the files after another.
+
+        So each block is complete before it is compressed and written once.
+        """
+        blocks = tiles(self.scene.shape, BLOCK)
+        return [tile for block in blocks for tile in block.cut(self._side)]
+
+    def predicted(self, tile: Tile) -> Answers:
+        """Predict a tile, in pieces that fit the memory."""
+        answers = self.blank(tile.shape)
+        side, left = self._piece()
+        for piece in tile.cut(side):
+            values, valid = read_with_margin(self.scene, piece, self.margin)
+            check_size(largest_of(values, valid), self.scene.name)
+            values = blank_invalid(values, valid)
+            inner = tuple(slice(self.margin, size - self.margin) for size in valid.shape)
+            rows, cols = piece.within(tile)
+            part = {layer: array[..., rows, cols] for layer, array in answers.items()}
+            known = valid[inner]
+            fill(part, self.classifier, values, known, left, self.temperature)
+        return answers
+
+    def _piece(self) -> tuple[int, int]:
+        """Return the side of a piece, and the bytes left to work on it."""
+        dense = hasattr(self.classifier, "predict_dense")
+        spectrum = self.scene.n_bands * 2 * self.scene.cube.dtype.itemsize + 2
+        answer = 4 * 4 * len(self.codes) + 32
+        free = self.memory * 7 // 8
+        if not dense:
+            # Spectra as float64 three times over, and a vote for each pair of classes.
+            answer += 3 * 8 * self.scene.n_bands + 8 * len(self.codes) ** 2
+        for side in _SIDES:
+            taken = spectrum * (side + 2 * self.margin) ** 2 + answer * side**2
+            if taken <= (free // 2 if dense else free):
+                return side, free - taken
+        raise ModelError(
+            f"Predicting {side} × {side} pixels of {counted(self.scene.n_bands, 'band')} at "
+            f"once takes {taken / 2**20:,.1f} MiB of memory beside the network's own, and "
+            f"{self.memory / 2**20:,.1f} MiB are left; allow more memory."
+        )
+
+
+def _check_temperature(classifier: Any, temperature: float | None) -> None:
+    """Refuse a temperature that is none, or one for what are no probabilities."""
+    if temperature is None:
+        return
+    if not (0 < temperature < math.inf):
+        raise ModelError(
+            f"A temperature is a number above 0, got {temperature!r}; leave it out to take "
+            "the model's probabilities as they are."
+        )
+    if not gives_scores(classifier):
+        raise ModelError(
+            f"Probabilities are to be scaled by the temperature {temperature:g}, and the "
+            "model gives none; leave the temperature out."
+        )
+
+
+def _codes(classifier: Any) -> npt.NDArray[np.int64]:
+    """Return the classifier's class codes after checking that a map can hold them."""
+    classes = np.asarray(classifier.classes_)
+    whole = classes.dtype.kind in "iu" and classes.min() >= 1 and classes.max() <= MAX_CODE
+    if not whole:
+        raise ModelError(
+            f"A map holds class codes from 1 to {MAX_CODE}, and the model's classes are "
+            f"{', '.join(map(repr, classes[:5].tolist()))}…; train it on codes."
+        )
+    return classes.astype(np.int64)
+
+
+def _margin(classifier: Any, scene: Scene) -> int:
+    """Return how far the classifier looks around a pixel, after checking that it fits."""
+    expected = getattr(classifier, "n_features_in_", scene.n_bands)
+    if expected != scene.n_bands:
+        raise ModelError(
+            f"The model was trained on {counted(expected, 'band')} and the scene {scene.name} has "
+            f"{scene.n_bands}; select the bands the model was trained on."
+        )
+    if not hasattr(classifier, "predict_dense"):
+        return 0
+    margin = int(classifier.margin_)
+    side, (rows, cols) = 2 * margin + 1, scene.shape
+    if side > min(rows, cols):
+        raise ModelError(
+            f"The model sees windows of {side} × {side} pixels and the image {scene.name} "
+            f"has {rows} × {cols}; give an image of at least {side} rows and {side} columns."
+        )
+    return margin
+
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptTiles:
+    """All tiles of one map, each a file that appears whole.
+
+    Why it exists: several processes predict a scene larger than the memory of
+    one, and whatever was done before one of them ended stays done.
+    """
+
+    predictor: Predictor
+    """What predicts a tile."""
+    store: TileStore
+    """Where they are kept."""
+
+    @classmethod
+    def of(
+        cls,
+        classifier: Any,
+        scene: Scene,
+        target: Path,
+        layers: Sequence[str],
+        *,
+        identity: Mapping[str, Any],
+        memory: int | None = None,
+        temperature: float | None = None,
+    ) -> "KeptTiles":
+        """Find the tiles of a map to be written; parameters as of `predict_to_files`.
+
+        Tiles of anything else than what is asked for are removed.
+        """
+        predictor = Predictor.of(classifier, scene, layers, memory, temperature)
+        return cls(predictor, TileStore(target, predictor.plan(identity)))
+
+    def predict(
+        self, numbers: Iterable[int] | None = None, progress: Progress | None = None
+    ) -> int:
+        """Predict and keep the tiles that are not kept yet; return how many those were.
+
+        Parameters
+        ----------
+        numbers : which tiles; all of them unless given
+        progress : called with the pixels done and all pixels of the missing tiles
+        """
+        tiles = self.predictor.tiles()
+        asked = range(len(tiles)) if numbers is None else list(numbers)
+        missing = [number for number in asked if self._held(number, tiles[number]) is None]
+        kept = len(asked) - len(missing)
+        if kept and numbers is None and missing:
+            _log.warning(
+                "Going on: %s of %s were there.", kept, counted(len(asked), "tile")
+            )
+        done, total = 0, sum(tiles[number].pixels for number in missing)
+        with self.predictor.reading():
+            for number in missing:
+                self.store.save(number, self.predictor.predicted(tiles[number]))
+                done += tiles[number].pixels
+                if progress is not None:
+                    progress(done, total)
+        return len(missing)
+
+    def answers(self, number: int, tile: Tile) -> Answers:
+        """Return a tile that was kept, or predict it if somebody took it away."""
+        held = self._held(number, tile)
+        return self.predictor.predicted(tile) if held is None else held
+
+    def _held(self, number: int, tile: Tile) -> Answers | None:
+        return self.store.load(number, self.predictor.blank(tile.shape))

@@ -1,0 +1,168 @@
+"""The report: one offline page that says what was mapped and how far to believe it."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from hypercover.figures.formatting import (
+    count_words,
+    interval_words,
+    percent,
+    seconds_words,
+    share_words,
+    too_few_words,
+)
+from hypercover.files import write_text
+from hypercover.report.run_folder_reader import Outcome, Run
+from hypercover.report.run_metrics import read_record
+from hypercover.report.wording import (
+    crs_words,
+    draws_words,
+    leak_words,
+    map_words,
+    missing_words,
+    split_words,
+    training_words,
+)
+
+__all__ = ["write_report"]
+
+_PAGE = Path(__file__).parent / "page"
+_STYLES = ("report", "tables", "viewer", "print")
+_SCRIPTS = (
+    "arrays",
+    "dom",
+    "theme",
+    "tables",
+    "pictures",
+    "layers",
+    "stage",
+    "spectrum",
+    "view",
+    "legend",
+    "inspector",
+    "swipe",
+    "pointer",
+    "viewer",
+    "confusion",
+    "stills",
+    "start",
+)
+"""Files of the page in the order in which they are joined."""
+
+
+def _shares(matrix: list[list[float]]) -> list[list[float]]:
+    """Return each row of a confusion matrix as shares of its sum."""
+    return [[count / (sum(row) or 1) for count in row] for row in matrix]
+
+
+def _gap(outcomes: list[Outcome]) -> dict[str, Any] | None:
+    """Compare a model under the main split with the split that differs most.
+
+    That is the one that flatters it most, or where the main one does, the one that
+    is hardest on it.
+    """
+    scored = [each for each in outcomes if each.model.overall_accuracy is not None]
+    main = next((each for each in scored if each.main), None)
+    others = [each for each in scored if not each.main]
+    if main is None or not others:
+        return None
+    other = max(others, key=_accuracy)
+    if _accuracy(other) < _accuracy(main):
+        other = min(others, key=_accuracy)
+    return {
+        "main": main,
+        "other": other,
+        "points": 100 * (_accuracy(other) - _accuracy(main)),
+    }
+
+
+def _accuracy(outcome: Outcome) -> float:
+    return outcome.model.overall_accuracy or 0.0
+
+
+@cache
+def _environment() -> Environment:
+    """Return templates that escape every value and stop at a name they do not know."""
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": count_words,
+        "crs_words": crs_words,
+        "draws_words": draws_words,
+        "interval": interval_words,
+        "leak": leak_words,
+        "map_words": map_words,
+        "missing_words": missing_words,
+        "percent": percent,
+        "seconds": seconds_words,
+        "share_words": share_words,
+        "shares": _shares,
+        "split_words": split_words,
+        "too_few_words": too_few_words,
+        "training_words": training_words,
+    }
+    return environment
+
+
+def _parts() -> Mapping[str, Any]:
+    """Return style and script, and the digest that alone lets the script run."""
+    script = _joined(_SCRIPTS, "js")
+    digest = hashlib.sha256(script.encode()).digest()
+    return {
+        # Files of this package, not of the run: the only text that is not escaped.
+        "style": Markup(_joined(_STYLES, "css")),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+        "script_digest": base64.b64encode(digest).decode("ascii"),
+    }
+
+
+def _joined(names: tuple[str, ...], suffix: str) -> str:
+    return "\n".join((_PAGE / f"{name}.{suffix}").read_text("utf-8") for name in names)
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write ``report.html`` from what a run left in its folder.
+
+    The page stands alone: maps, pictures, style and script are inside, nothing is
+    loaded from anywhere, and a content policy in the page forbids it to try.
+    Parts the run did not make (maps, other splits, repeats) are left out.
+
+    Parameters
+    ----------
+    folder : path of a run with at least ``metrics.json``
+
+    Returns
+    -------
+    path of the report
+
+    Raises
+    ------
+    CallError
+        If the folder holds no metrics, or not what a run leaves.
+    OutputError
+        If the page cannot be written.
+    """
+    run = Run(Path(folder), read_record(Path(folder)))
+    gaps = {name: _gap(run.of_model(name)) for name in run.record.models}
+    page = _environment().get_template("report.html")
+    text = page.render(
+        run=run,
+        record=run.record,
+        gaps={name: gap for name, gap in gaps.items() if gap},
+        **_parts(),
+    )
+    path = Path(folder) / "report.html"
+    write_text(path, text)
+    return path

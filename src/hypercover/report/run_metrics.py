@@ -1,0 +1,533 @@
+"""What a run left in ``metrics.json``, read back and checked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hypercover.errors import CallError
+from hypercover.figures.formatting import (
+    best_words,
+    choices_words,
+    edge_words,
+    fall_words,
+    folds_words,
+    gamma_words,
+    minute_words,
+    speed_words,
+)
+from hypercover.files import DamageError, read_sealed
+
+__all__ = [
+    "LENIENT",
+    "ClassScore",
+    "FeatureLeakage",
+    "Leakage",
+    "Model",
+    "Range",
+    "Record",
+    "SearchRecord",
+    "SearchTable",
+    "Share",
+    "Split",
+    "Training",
+    "Whole",
+    "read_part",
+    "read_record",
+    "read_search",
+]
+
+_BIGGEST = 64 * 2**20
+"""Bytes of the largest file that is read."""
+
+Share = float | None
+
+Range = tuple[float, float] | None
+"""Lower and upper end, where both are known."""
+
+Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+"""A whole number that a float holds exactly, as everything that formats it expects."""
+
+LENIENT = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+"""How the objects of a file are read: unknown keys are left alone, no value is NaN."""
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+def read_part(path: Path, part: type[Part], *, again: str) -> Part:
+    """Read a JSON file that a run leaves.
+
+    Raises
+    ------
+    CallError
+        If it is too large, no JSON, or not what a run leaves; the sentence ends
+        with what to do ``again``.
+    """
+    if path.stat().st_size > _BIGGEST:
+        raise CallError(
+            f"{path} is larger than {_BIGGEST // 2**20} MiB, which no run leaves; give "
+            "the folder of a run."
+        )
+    try:
+        return part.model_validate(read_sealed(path.read_bytes()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole file"
+        reason = f"{first['msg']} at {place}"
+    except DamageError as error:
+        reason = str(error)
+    except (ValueError, RecursionError) as error:
+        reason = f"it is not JSON ({error})"
+    raise CallError(f"{path} is not what a run leaves: {reason}; {again}.")
+
+
+class _Part(BaseModel):
+    """One object of the file: unknown keys are left alone, missing ones have defaults."""
+
+    model_config = LENIENT
+
+
+Amount = Annotated[float, Field(ge=0)]
+
+Rungs = Annotated[list[Amount], Field(min_length=1, max_length=1000)]
+
+
+class Best(_Part):
+    """The best cell of a grid."""
+
+    row: Annotated[int, Field(ge=0)]
+    column: Annotated[int, Field(ge=0)]
+    C: Amount
+    gamma: Amount
+    scale: Amount | None = None
+    accuracy: Amount
+
+
+class Choice(_Part):
+    """What one seed chose."""
+
+    seed: Whole
+    C: Amount
+    gamma: Amount
+    scale: Amount | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One cell as the page shows it."""
+
+    accuracy: str
+    """Accuracy in percent; empty where it is not done."""
+    minutes: str
+    """Minutes, in brackets on the page."""
+    shade: float
+    """Place between the worst and the best cell, 0 to 1."""
+    best: bool
+    """Whether it is the best cell."""
+
+
+class SearchTable(_Part):
+    """One grid: one model under one kind of folds."""
+
+    model: str = ""
+    searched: list[str] = []
+    kind: str = "random"
+    settings: dict[str, Any] = {}
+    samples: Whole = 0
+    scored: Whole = 0
+    folds: list[dict[str, Whole]] = []
+    touching: Share = None
+    notes: list[str] = []
+    C: Rungs
+    gamma: Rungs
+    scale: list[Amount] | None = None
+    accuracy: list[list[Share]]
+    minutes: list[list[float | None]]
+    best: Best | None = None
+    choices: list[Choice] = []
+    serial_seconds: Amount = 0.0
+    wall_seconds: Amount = 0.0
+    speed_up: Amount | None = None
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> "SearchTable":
+        shape = (len(self.gamma), len(self.C))
+        for values in (self.accuracy, self.minutes):
+            if {(len(values), len(row)) for row in values} != {shape}:
+                raise ValueError(f"the cells do not make up a grid of {shape}")
+        if self.scale is not None and len(self.scale) != shape[0]:
+            raise ValueError("there is not one scale for each gamma")
+        if self.best and not (self.best.row < shape[0] and self.best.column < shape[1]):
+            raise ValueError("the best cell lies outside the grid")
+        return self
+
+    @property
+    def folds_text(self) -> str:
+        """How the samples were folded."""
+        return folds_words(self.model_dump())
+
+    @property
+    def best_text(self) -> str:
+        """The best cell."""
+        return best_words(self.model_dump())
+
+    @property
+    def edge_text(self) -> str:
+        """Which way to widen the grid; empty where the best cell lies inside."""
+        return "".join(edge_words(self.model_dump()))
+
+    @property
+    def choices_text(self) -> str:
+        """What each seed chose; empty for one seed."""
+        return "".join(choices_words(self.model_dump()))
+
+    @property
+    def speed_text(self) -> str:
+        """What the cells cost one after another, and what they took."""
+        return speed_words(self.model_dump())
+
+    @property
+    def rows(self) -> Iterator[tuple[str, list[Shown]]]:
+        """The rows of the grid: a gamma and its cells."""
+        known = [share for row in self.accuracy for share in row if share is not None]
+        low, high = min(known, default=0.0), max(known, default=1.0)
+        low = min(low, high - 0.05)
+        for row, gamma in enumerate(self.gamma):
+            name = gamma_words(gamma, None if self.scale is None else self.scale[row])
+            yield (
+                name,
+                [self._shown(row, column, low, high) for column in range(len(self.C))],
+            )
+
+    def _shown(self, row: int, column: int, low: float, high: float) -> Shown:
+        share, minutes = self.accuracy[row][column], self.minutes[row][column]
+        best = self.best is not None and (self.best.row, self.best.column) == (row, column)
+        if share is None:
+            return Shown("", "", 0.0, best)
+        text = "" if minutes is None else minute_words(minutes)
+        return Shown(f"{100 * share:.2f}", text, (share - low) / (high - low), best)
+
+
+class SearchRecord(_Part):
+    """Everything ``search.json`` says."""
+
+    on: str = "train"
+    tables: list[SearchTable] = []
+
+    @property
+    def falls(self) -> list[str]:
+        """How far the accuracy falls from random to guarded folds."""
+        return fall_words([table.model_dump() for table in self.tables])
+
+
+def read_search(folder: Path) -> SearchRecord | None:
+    """Read the search of a run folder; None where there was none.
+
+    Raises
+    ------
+    CallError
+        If its file is not what a search leaves.
+    """
+    path = folder / "search.json"
+    if not path.is_file():
+        return None
+    return read_part(path, SearchRecord, again="search the experiment again")
+
+
+class _MetricsPart(BaseModel):
+    """One object of the file: unknown keys are left alone, missing ones have defaults."""
+
+    model_config = LENIENT
+
+
+class FeatureLeakage(_MetricsPart):
+    """What image features carry from training to test pixels."""
+
+    chain: str = ""
+    mean_zone: Share = None
+    sentence: str = ""
+
+
+class Leakage(_MetricsPart):
+    """Shares of test pixels whose windows saw training pixels, and what features carry."""
+
+    window: Whole = 1
+    centre_in_window: Share = None
+    window_overlap: Share = None
+    features: FeatureLeakage | None = None
+
+
+class ClassScore(_MetricsPart):
+    """How well one class was found; counts are means where a run has repeats."""
+
+    code: Whole
+    name: str = ""
+    train_count: float | None = None
+    test_count: float | None = None
+    producers_accuracy: Share = None
+    users_accuracy: Share = None
+    f1: Share = None
+
+
+class Confusion(_MetricsPart):
+    """Counts of test pixels: a row a reference class, a column a predicted one."""
+
+    codes: list[Whole] = []
+    matrix: list[list[float]] = []
+
+
+class Repeat(_MetricsPart):
+    """Headline figures of one seed, or of one fold."""
+
+    seed: Whole | None = None
+    fold: Whole | None = None
+    overall_accuracy: Share = None
+    average_accuracy: Share = None
+    kappa: Share = None
+
+
+class Training(_MetricsPart):
+    """Where and on how much a network was trained."""
+
+    device: str = ""
+    precision: str = ""
+    processes: Whole = 1
+    epochs: Whole = 0
+    samples: Whole = 0
+
+
+class ClassInterval(_MetricsPart):
+    """Intervals of one class."""
+
+    code: Whole
+    producers_accuracy: Range = None
+    users_accuracy: Range = None
+    f1: Range = None
+
+
+class Interval(_MetricsPart):
+    """How far the figures would move had other pieces of the same land been tested."""
+
+    level: float = 0.95
+    unit: str = ""
+    units: Whole = 0
+    too_few: bool = False
+    resamples: Whole = 0
+    overall_accuracy: Range = None
+    average_accuracy: Range = None
+    kappa: Range = None
+    per_class: list[ClassInterval] = []
+
+
+class CalibrationBin(_MetricsPart):
+    """Test pixels of about one confidence, and how many of them are right."""
+
+    low: float
+    high: float
+    count: Whole = 0
+    confidence: Share = None
+    accuracy: Share = None
+
+
+class Kept(_MetricsPart):
+    """Accuracy of the surest pixels alone."""
+
+    kept: float
+    accuracy: Share = None
+
+
+class Calibration(_MetricsPart):
+    """How far the confidence of a model means what it says."""
+
+    temperature: float | None = None
+    fitted_on: Whole = 0
+    by: str | None = None
+    error: Share = None
+    error_before: Share = None
+    bins: list[CalibrationBin] = []
+    abstention: list[Kept] = []
+
+
+class Model(_MetricsPart):
+    """One model under one split."""
+
+    description: str = ""
+    overall_accuracy: Share = None
+    average_accuracy: Share = None
+    kappa: Share = None
+    per_class: list[ClassScore] = []
+    confusion: Confusion = Confusion()
+    leakage: Leakage = Leakage()
+    validation_accuracy: Share = None
+    train_seconds: float | None = None
+    predict_seconds: float | None = None
+    search_seconds: float | None = None
+    training: Training | None = None
+    search: SearchTable | None = None
+    repeats: list[Repeat] = []
+    folds: Whole = 1
+    spread: dict[str, Share] | None = None
+    interval: Interval | None = None
+    calibration: Calibration | None = None
+
+
+class Count(_MetricsPart):
+    """Pixels of one part of a split."""
+
+    count: float = 0
+    per_class: dict[int, float] = {}
+
+
+class Unscored(_MetricsPart):
+    """A class no accuracy can be given for."""
+
+    code: Whole
+    name: str = ""
+    reason: str = ""
+
+
+class Split(_MetricsPart):
+    """How the labelled pixels were divided."""
+
+    kind: str = "given"
+    settings: dict[str, Any] = {}
+    window: Whole | None = None
+    train: Count = Count()
+    validation: Count = Count()
+    test: Count = Count()
+    guard: Count = Count()
+    unscored: list[Unscored] = []
+    leakage: dict[str, Leakage] = {}
+    notes: list[str] = []
+
+    @property
+    def neighbours(self) -> float | None:
+        """Share of test pixels that touch a training pixel, corners included."""
+        return self.leakage.get("3", Leakage()).centre_in_window
+
+
+class SceneFacts(_MetricsPart):
+    """What the run worked on."""
+
+    name: str = "scene"
+    source: str = ""
+    rows: Whole | None = None
+    cols: Whole | None = None
+    bands: Whole | None = None
+    simulated: bool = False
+    stand_in: bool = False
+    wavelengths: tuple[float, float] | None = None
+    crs: str | None = None
+    notes: list[str] = []
+    losses: list[str] = []
+
+
+class LegendRow(_MetricsPart):
+    """One class: its colour goes into styles, so nothing but a colour may stand there."""
+
+    code: Whole
+    name: str = ""
+    color: str = Field(default="#999999", pattern="^#[0-9a-fA-F]{6}$")
+
+
+class Beside(_MetricsPart):
+    """The same models under another split."""
+
+    split: Split = Split()
+    models: dict[str, Model] = {}
+
+
+class GapRow(_MetricsPart):
+    """One model under one split, and how far it fell from the split that flatters it."""
+
+    model: str = ""
+    split: str = ""
+    centre_in_window: Share = None
+    window_overlap: Share = None
+    overall_accuracy: Share = None
+    spread: Share = None
+    fall: Share = None
+
+
+class Gap(_MetricsPart):
+    """The same models under splits that leak less and less."""
+
+    rows: list[GapRow] = []
+
+
+class CurveRow(_MetricsPart):
+    """One model trained on one share of the training pixels."""
+
+    model: str = ""
+    train: float | None = None
+    overall_accuracy: Share = None
+    spread: Share = None
+    interval: Range = None
+
+
+class Curve(_MetricsPart):
+    """Accuracy against the share of pixels that train."""
+
+    rows: list[CurveRow] = []
+
+
+class MissingClass(_MetricsPart):
+    """A class that no pixel taught the models that map."""
+
+    code: Whole
+    name: str = ""
+
+
+class MapFacts(_MetricsPart):
+    """Which pixels the models that map were trained on."""
+
+    source: Literal["all", "split"] = Field(default="split", alias="from")
+    again: bool = True
+    pixels: Whole = 0
+    per_class: dict[int, Whole] = {}
+    missing: list[MissingClass] = []
+
+
+class Record(_MetricsPart):
+    """Everything ``metrics.json`` says."""
+
+    name: str = "run"
+    seed: Whole | None = None
+    created: str = ""
+    versions: dict[str, str | None] = {}
+    scene: SceneFacts = SceneFacts()
+    legend: list[LegendRow] = []
+    split: Split = Split()
+    models: dict[str, Model] = {}
+    best: str | None = None
+    notes: list[str] = []
+    beside: dict[str, Beside] = {}
+    learning_curve: dict[str, Beside] = {}
+    gap: Gap | None = None
+    curve: Curve | None = None
+    map: MapFacts | None = None
+
+
+def read_record(folder: Path) -> Record:
+    """Read the metrics of a run folder.
+
+    Raises
+    ------
+    CallError
+        If there are none, or they are not what a run leaves.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise CallError(
+            f"{folder} holds no metrics.json, so there is nothing to report; give the "
+            "folder of a run, and run it to its end first."
+        )
+    record = read_part(path, Record, again="run the experiment again")
+    if record.model_fields_set.isdisjoint(("name", "models", "split")):
+        raise CallError(
+            f"{path} tells of no run, no model and no split, so it is not what a run leaves; "
+            "run the experiment again."
+        )
+    return record

@@ -1,0 +1,275 @@
+"""The view of a run as the page takes it: one JSON text with packed arrays inside."""
+
+import base64
+import json
+import logging
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
+from hypercover.gis.agreement import CHECK_LEGEND, class_check
+from hypercover.prediction.map_view import ModelView
+from hypercover.report.run_metrics import LegendRow
+from hypercover.report.view import LEVELS, SceneView, Spectra, bands_words, thinned_words
+from hypercover.splits.split import PART_COLORS, PARTS
+
+__all__ = ["ViewPage", "read_view"]
+
+_log = logging.getLogger(__name__)
+
+_MOST_TEXT = 12 * 2**20
+"""Letters of the whole view, so that a page with its figures stays below 15 MB."""
+_UNKNOWN = "#8a8f98"
+"""Colour of a class code that the legend of the run does not name."""
+_WITHOUT = (
+    "shows pictures of the map of {0} in the place of a map that can be moved and asked; "
+    "run the experiment again to have it made."
+)
+_KINDS = {"u1": "u1", "u2": "<u2", "f4": "<f4"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One picture of the land that the page can show."""
+
+    key: str
+    """Short name by which pictures and links ask for it."""
+    name: str
+    """What people call it."""
+    kind: str
+    """"rgb", "codes" or "share"."""
+    values: npt.NDArray[Any]
+    """The picture (y, x) or (y, x, 3)."""
+    legend: str = ""
+    """Which legend its codes belong to: land, parts or check."""
+
+
+@dataclass(frozen=True)
+class _Check:
+    """The parts of a split, as the class check takes them."""
+
+    parts: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPage:
+    """The scene and the maps of a run, ready to stand inside the page."""
+
+    scene: SceneView
+    """Pictures, labels, splits and spectra."""
+    models: Mapping[str, ModelView]
+    """The map of each model that has one."""
+    classes: tuple[LegendRow, ...]
+    """Code, name and colour of each class."""
+    main_name: str
+    """What the main split is called."""
+    crs: str
+    """Name of the coordinate system; empty where there is none."""
+    best: str | None
+    """The model to show first."""
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """Every picture of the land, in the order in which it is offered."""
+        scene = self.scene
+        found = [
+            Layer(
+                key,
+                bands_words(key, scene.shown_bands[key].tolist(), self._in_nm),
+                "rgb",
+                picture,
+            )
+            for key, picture in scene.composites.items()
+        ]
+        found.append(Layer("labels", "labels", "codes", scene.labels, "land"))
+        for name, parts in scene.parts.items():
+            shown = self.main_name if name == "main" else name
+            key = "split" if name == "main" else f"split-{name}"
+            found.append(Layer(key, f"split: {shown}", "codes", parts, "parts"))
+        for name, model in self.models.items():
+            found += self._of_model(name, model)
+        return found
+
+    def _of_model(self, name: str, model: ModelView) -> list[Layer]:
+        found = [Layer(f"map-{name}", f"map: {name}", "codes", model.labels, "land")]
+        if model.confidence is not None:
+            sure = model.confidence
+            found.append(Layer(f"confidence-{name}", f"confidence: {name}", "share", sure))
+        if "main" in self.scene.parts:
+            parts = _Check(self.scene.parts["main"])
+            check = model.check
+            if check is None:
+                check = class_check(self.scene.labels, model.labels, parts)
+            found.append(
+                Layer(f"check-{name}", f"class check: {name}", "codes", check, "check")
+            )
+        return found
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is a picture of this key."""
+        return any(layer.key == key for layer in self.layers)
+
+    @property
+    def thinned(self) -> str:
+        """Say which pixels are shown, where not all of them are; else nothing."""
+        sparse = self.spectra.step if self.spectra else self.scene.step
+        return thinned_words(self.scene.shape, self.scene.step, sparse)
+
+    @property
+    def aspect(self) -> float:
+        """Width over height of the scene."""
+        return self.scene.shown[1] / self.scene.shown[0]
+
+    @property
+    def spectra(self) -> Spectra | None:
+        """The spectra, thinned out until the page holds them beside its layers."""
+        return self._kept[0]
+
+    @cached_property
+    def _kept(self) -> tuple[Spectra | None, dict[str, Any] | None]:
+        spectra = self.scene.spectra
+        left = _MOST_TEXT - len(json.dumps(self._layers)) - len(json.dumps(self._answers))
+        while spectra is not None:
+            content = _spectra(spectra)
+            if len(json.dumps(content)) <= left:
+                return spectra, content
+            # Where not even one fits, the page goes without.
+            spectra = spectra.thinned() if max(spectra.values.shape[1:]) > 1 else None
+        return None, None
+
+    @cached_property
+    def _layers(self) -> list[dict[str, Any]]:
+        return [
+            {"key": one.key, "name": one.name, "kind": one.kind, "legend": one.legend}
+            | {"data": _packed(one.values, "u2" if one.values.itemsize > 1 else "u1")}
+            for one in self.layers
+        ]
+
+    @cached_property
+    def _answers(self) -> list[dict[str, Any]]:
+        return [self._model(name, model) for name, model in self.models.items()]
+
+    @property
+    def _in_nm(self) -> bool:
+        spectra = self.scene.spectra
+        return spectra is not None and bool(np.isfinite(spectra.wavelengths).all())
+
+    @cached_property
+    def text(self) -> Markup:
+        """The whole view as JSON that no end of a script can be hidden in."""
+        text = json.dumps(self._content(), allow_nan=False, separators=(",", ":"))
+        for letter in "<>&\u2028\u2029":
+            text = text.replace(letter, f"\\u{ord(letter):04x}")
+        # Every letter that a page would read as its own was taken out just above.
+        return Markup(text)  # noqa: S704
+
+    def _content(self) -> dict[str, Any]:
+        scene = self.scene
+        placed = bool(np.isfinite(scene.transform).all())
+        return {
+            "shape": list(scene.shape),
+            "shown": list(scene.shown),
+            "step": scene.step,
+            "transform": scene.transform.tolist() if placed else None,
+            "metres": scene.metres if math.isfinite(scene.metres) else None,
+            "crs": self.crs,
+            "legends": self._legends(),
+            "layers": self._layers,
+            "models": self._answers,
+            "spectra": self._kept[1],
+            "best": self.best,
+        }
+
+    def _legends(self) -> dict[str, list[dict[str, Any]]]:
+        known = {row.code: (row.name, row.color) for row in self.classes}
+        maps = [self.scene.labels, *(model.labels for model in self.models.values())]
+        codes = sorted({code for one in maps for code in np.unique(one).tolist()} - {0})
+        land = [(code, *known.get(code, (f"Class {code}", _UNKNOWN))) for code in codes]
+        parts = [(at, name, PART_COLORS[name]) for at, name in enumerate(PARTS) if at]
+        check = [(row.code, row.name, row.color) for row in CHECK_LEGEND]
+        return {
+            name: [dict(zip(("code", "name", "color"), row, strict=True)) for row in rows]
+            for name, rows in {"land": land, "parts": parts, "check": check}.items()
+        }
+
+    def _model(self, name: str, model: ModelView) -> dict[str, Any]:
+        return {
+            "name": name,
+            "ranks": len(model.codes),
+            "codes": _packed(model.codes, "u2"),
+            "shares": _packed(model.shares, "u1"),
+            "calibrated": model.calibrated,
+            "held": None if model.held is None else _packed(model.held, "u2"),
+        }
+
+
+def _spectra(spectra: Spectra) -> dict[str, Any]:
+    """Return spectra and class means; low and high bytes apart, for they pack better so."""
+    waves = spectra.wavelengths.astype(np.float64)
+    return {
+        "step": spectra.step,
+        "levels": LEVELS,
+        "bands": spectra.bands.tolist(),
+        "waves": [round(wave, 2) for wave in waves.tolist()]
+        if np.isfinite(waves).all()
+        else None,
+        "breaks": np.flatnonzero(spectra.breaks).tolist(),
+        "units": spectra.units,
+        "low": _packed(spectra.low, "f4"),
+        "high": _packed(spectra.high, "f4"),
+        "lower": _packed(spectra.values & 0xFF, "u1"),
+        "upper": _packed(spectra.values >> 8, "u1"),
+        "codes": spectra.codes.tolist(),
+        "counts": spectra.counts.tolist(),
+        "means": _packed(spectra.means, "f4"),
+        "deviations": _packed(spectra.deviations, "f4"),
+    }
+
+
+def _packed(values: npt.NDArray[Any], kind: str) -> dict[str, str]:
+    """Return an array as base64 of raw deflate: what a browser unpacks by itself."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    plain = values.astype(_KINDS[kind]).tobytes()
+    packed = packer.compress(plain) + packer.flush()
+    return {"type": kind, "packed": base64.b64encode(packed).decode("ascii")}
+
+
+def read_view(
+    folder: Path,
+    models: list[str],
+    *,
+    classes: tuple[LegendRow, ...],
+    main_name: str,
+    crs: str,
+    best: str | None,
+) -> ViewPage | None:
+    """Read what a run kept for its page, or None where it kept nothing that is whole.
+
+    Model names may come from anybody's file: they must be plain names in the folder.
+    """
+    scene = SceneView.load(folder / "view" / "scene.npz")
+    if scene is None:
+        return None
+    found = {}
+    for name in models:
+        path = folder / "view" / f"map-{name}.npz"
+        plain = path.name == f"map-{name}.npz"
+        view = ModelView.load(path, scene.shown) if plain and "\0" not in name else None
+        if view is not None:
+            found[name] = view
+        elif plain and not path.exists() and _mapped(folder, name):
+            _log.warning("%s is missing, so the report %s", path, _WITHOUT.format(name))
+    return ViewPage(scene, found, classes, main_name, crs, best)
+
+
+def _mapped(folder: Path, name: str) -> bool:
+    """Tell whether a run has a map by a model, so that a view of it was kept as well."""
+    return (folder / "maps" / f"{name}.tif").exists()

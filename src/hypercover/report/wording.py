@@ -1,0 +1,257 @@
+"""Numbers and facts as a reader wants them said."""
+
+import re
+from collections.abc import Container, Mapping
+from typing import Any
+
+from hypercover.errors import counted
+from hypercover.figures.formatting import percent, share_words
+from hypercover.report.run_metrics import Leakage, MapFacts, Model, Split, Training
+
+__all__ = [
+    "crs_words",
+    "draws_words",
+    "leak_words",
+    "main_name",
+    "map_words",
+    "missing_words",
+    "split_words",
+    "spread_words",
+    "training_words",
+]
+
+_MOST_PIXELS = 10**9
+
+
+def leak_words(leakage: Leakage, neighbours: float | None = None) -> str:
+    """Say what the test had in common with the training: of windows, and of features.
+
+    ``neighbours`` is the share of test pixels that touch a training pixel: all
+    that can be said of a model that looks at single pixels.
+    """
+    words = _window_words(leakage, neighbours)
+    carried = leakage.features.sentence if leakage.features else ""
+    return f"{words} {carried}".rstrip()
+
+
+def _window_words(leakage: Leakage, neighbours: float | None) -> str:
+    """Say in one sentence what the windows of test pixels had in common with others."""
+    if leakage.centre_in_window is None and leakage.window_overlap is None:
+        return "The leak audit has no figures."
+    if leakage.window <= 1:
+        of = "the features of " if leakage.features else ""
+        alone = f"It looks at {of}single pixels: no window is shared"
+        if neighbours is None:
+            return f"{alone}."
+        joint = "and" if not neighbours else "but"
+        return f"{alone}, {joint} {share_words(neighbours)} test pixels touch a training pixel."
+    side = f"{leakage.window} × {leakage.window}"
+    if not leakage.centre_in_window and not leakage.window_overlap:
+        return f"No {side} window around a test pixel touches one around a training pixel."
+    seen = share_words(leakage.centre_in_window)
+    touched = share_words(leakage.window_overlap)
+    return (
+        f"{seen[0].upper()}{seen[1:]} test pixels had a training pixel inside their "
+        f"{side} window; {touched} test windows shared pixels with a training window."
+    )
+
+
+def split_words(split: Split) -> str:
+    """Say how a split was made.
+
+    Examples
+    --------
+    >>> folds = {"by": "fields", "folds": 5, "guard": 8}
+    >>> split_words(Split(kind="kfold", settings=folds))
+    '5 folds of whole fields, guard 8 px'
+    >>> split_words(Split(kind="saved", settings={"kind": "random", "train": 0.1}))
+    'saved before: random pixels, 10 % of each class train'
+    """
+    settings = split.settings
+    train, guard = _amount(settings.get("train")), settings.get("guard")
+    if split.kind in _TAKEN_OVER:
+        made = str(settings.get("kind", "given"))
+        known = made not in (*_TAKEN_OVER, "given", "none")
+        how = split_words(Split(kind=made, settings=settings)) if known else "a split"
+        return f"{_TAKEN_OVER[split.kind]}: {how}"
+    if split.kind == "random":
+        return f"random pixels, {train} of each class train" if train else "random pixels"
+    if split.kind in _WHOLE:
+        share = f"{train} of {_WHOLE[split.kind]} train" if train else ""
+        kept = f"guard {guard} px" if guard is not None else ""
+        return ", ".join(part for part in (_whole_words(split), share, kept) if part)
+    if split.kind == "none":
+        return "all labelled pixels train, none is tested"
+    if split.kind == "published":
+        return f"the published split {settings.get('name', '')}".rstrip()
+    return "pixels marked in files" if split.kind == "masks" else f"{split.kind} split"
+
+
+_TAKEN_OVER = {"saved": "saved before", "windows": "the parts of a window file"}
+"""Kinds of split made of another, which their settings name."""
+
+_WHOLE = {
+    "blocks": "the labels",
+    "fields": "each class",
+    "clusters": "each class",
+    "kfold": "the labels",
+    "leave-one-out": "the labels",
+}
+"""Kinds of split by whole pieces of land, and of what they take a share."""
+
+
+def _whole_words(split: Split) -> str:
+    """Name the pieces of land that a split keeps whole."""
+    settings = split.settings
+    size = settings.get("size")
+    blocks = f"blocks of {size} px" if size else "blocks"
+    if split.kind == "kfold":
+        pieces = blocks if settings.get("by") != "fields" else "whole fields"
+        return f"{settings.get('folds', 'some')} folds of {pieces}"
+    if split.kind == "leave-one-out":
+        return f"shapes left out in {settings.get('folds', 'some')} folds"
+    if split.kind == "clusters":
+        first = "most varied" if settings.get("order") == "spread" else "largest"
+        cut = ", the last one cut" if settings.get("cut") else ""
+        return f"clusters, the {first} first{cut}"
+    return blocks if split.kind == "blocks" else "whole fields"
+
+
+def main_name(kind: str, beside: Container[str], *, gap: bool = False) -> str:
+    """Return what the main split of a run is called in its tables, lines and figures.
+
+    Examples
+    --------
+    >>> main_name("blocks", ["random"]), main_name("blocks", ["blocks"])
+    ('blocks', 'blocks (main)')
+    >>> main_name("blocks", ["random", "centre-free"], gap=True)
+    'overlap-free'
+    """
+    if gap:
+        return "overlap-free"
+    return f"{kind} (main)" if kind in beside else kind
+
+
+def spread_words(drawn: Mapping[str, tuple[int, int]]) -> str:
+    """Say of what ± is the standard deviation: of seeds, or of folds; nothing of one draw.
+
+    Parameters
+    ----------
+    drawn : draws of each split by its name, and folds of each seed
+
+    Examples
+    --------
+    >>> spread_words({"blocks": (5, 1), "random": (5, 1), "folds": (4, 4), "mask": (1, 1)})
+    '± is one standard deviation, over 5 seeds under blocks, random, over 4 folds under folds.'
+    >>> spread_words({"kfold": (8, 4)})
+    '± is one standard deviation, over the 8 folds of 2 seeds under kfold.'
+    """
+    named: dict[str, list[str]] = {}
+    for name, (draws, folds) in drawn.items():
+        seeds = draws // max(folds, 1)
+        over = (
+            f"over the {draws} folds of {seeds} seeds"
+            if folds > 1
+            else f"over {seeds} seeds"
+        )
+        over = f"over {draws} folds" if folds > 1 and seeds < 2 else over
+        if draws > 1:
+            named.setdefault(over, []).append(name)
+    parts = [f"{over} under {', '.join(names)}" for over, names in named.items()]
+    return f"± is one standard deviation, {', '.join(parts)}." if parts else ""
+
+
+def draws_words(model: Model) -> str:
+    """Say of how many seeds and folds the figures of a model come; nothing of one.
+
+    Examples
+    --------
+    >>> draws_words(Model(repeats=[{}] * 5))
+    'mean of 5 seeds'
+    >>> draws_words(Model(repeats=[{}] * 6, folds=3))
+    '3 folds together, mean of 2 seeds'
+    """
+    seeds = len(model.repeats) // max(model.folds, 1)
+    said = [f"{model.folds} folds together"] if model.folds > 1 else []
+    return ", ".join(said + ([f"mean of {seeds} seeds"] if seeds > 1 else []))
+
+
+def crs_words(crs: str | None) -> str:
+    """Return the name of a coordinate system out of its full description.
+
+    Examples
+    --------
+    >>> crs_words('PROJCS["WGS 84 / UTM zone 16N",GEOGCS["WGS 84"]]')
+    'WGS 84 / UTM zone 16N'
+    >>> crs_words(None)
+    'none: the image is not tied to the ground'
+    """
+    if not crs:
+        return "none: the image is not tied to the ground"
+    named = re.match(r'\s*\w+\s*\[\s*"([^"]+)"', crs)
+    return named.group(1) if named else crs[:80]
+
+
+def _amount(train: Any) -> str:
+    if isinstance(train, bool) or not isinstance(train, int | float):
+        return ""
+    if not 0 < train < _MOST_PIXELS:
+        return ""
+    return f"{percent(train, 0)} %" if 0 < train < 1 else f"{train:g} pixels"
+
+
+def map_words(facts: MapFacts) -> str:
+    """Say which pixels the models that map were trained on.
+
+    Examples
+    --------
+    >>> map_words(MapFacts.model_validate({"from": "all", "pixels": 792}))
+    'Maps are made by models trained again on all 792 labelled pixels; accuracies are those of models trained on the training pixels alone.'
+    >>> map_words(MapFacts.model_validate({"from": "split", "pixels": 132}))
+    'Maps are made by the models that were tested, trained on 132 training pixels (map_from: split).'
+    """
+    if facts.source == "all" and not facts.again:
+        return (
+            f"Maps are made by models trained on all {facts.pixels:,} labelled pixels; none is "
+            "left to test them by."
+        )
+    if facts.source == "all":
+        return (
+            f"Maps are made by models trained again on all {facts.pixels:,} labelled pixels; "
+            "accuracies are those of models trained on the training pixels alone."
+        )
+    return (
+        "Maps are made by the models that were tested, trained on "
+        f"{facts.pixels:,} training pixels (map_from: split)."
+    )
+
+
+def missing_words(facts: MapFacts) -> str:
+    """Name the classes that a map cannot show, as no pixel of them was trained on.
+
+    Examples
+    --------
+    >>> missing_words(MapFacts.model_validate({"missing": [{"code": 4, "name": "oats"}]}))
+    'The map cannot show oats (4): no pixel of it was trained on.'
+    """
+    if not facts.missing:
+        return ""
+    named = ", ".join(f"{row.name} ({row.code})" for row in facts.missing)
+    of = "it" if len(facts.missing) == 1 else "them"
+    return f"The map cannot show {named}: no pixel of {of} was trained on."
+
+
+def training_words(training: Training) -> str:
+    """Say where and on how much a network was trained.
+
+    Examples
+    --------
+    >>> training_words(Training(device="cpu", precision="float32", processes=2, epochs=10,
+    ...                         samples=6950))
+    'on cpu in float32, 2 processes, 10 epochs, 6,950 samples seen'
+    """
+    parts = [f"on {training.device} in {training.precision}"]
+    if training.processes > 1:
+        parts.append(f"{training.processes} processes")
+    parts += [counted(training.epochs, "epoch"), f"{training.samples:,} samples seen"]
+    return ", ".join(parts)

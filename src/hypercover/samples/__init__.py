@@ -1,1 +1,0 @@
-"""Samples: which pixels train and which test, what leaks between them, and their windows."""

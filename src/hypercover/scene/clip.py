@@ -1,0 +1,206 @@
+"""Clipping: what lies in an area is kept, the rest holds no data."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import LabelError, SceneError
+from hypercover.scene.fill_value import settled
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io.containers import CONTAINERS, open_container
+from hypercover.scene.io.file_types import Kind, kind_of, local_file
+from hypercover.scene.io.members import describe
+from hypercover.scene.labels import listed, naming_options, on_grid
+from hypercover.scene.lazy import bounding_slice
+from hypercover.scene.scene import Scene
+
+__all__ = ["Mask", "area_of", "clip", "crop", "rectangle"]
+
+_FORM = re.compile(r"\s*(\d{0,9}):(\d{0,9})\s*,\s*(\d{0,9}):(\d{0,9})\s*")
+
+
+def crop(scene: Scene, part: str) -> Scene:
+    """Return a rectangle of a scene, with its labels; the cube stays in its file.
+
+    Why it exists: the published flight line is longer than the scene that papers
+    use, and a large image is best tried out on a piece of it.
+
+    Parameters
+    ----------
+    scene : Scene
+    part : str
+        Rows and columns from 0, the end left out, as in NumPy: ``"0:1417,0:617"``;
+        what is left out is the edge of the image: ``":1417,:"``.
+
+    Raises
+    ------
+    SceneError
+        If the part is not written so, is empty, or lies beyond the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> scene = Scene(xr.DataArray(np.ones((2, 9, 5)), dims=("band", "y", "x")))
+    >>> crop(scene, "2:6,:4").shape
+    (4, 4)
+    """
+    rows, cols = _slices(part, scene)
+    cut = rectangle(scene, rows, cols)
+    return cut.noting(
+        f"Cropped to rows {rows.start} to {rows.stop - 1} and columns {cols.start} to "
+        f"{cols.stop - 1} of {scene.shape[0]} × {scene.shape[1]}."
+    )
+
+
+def rectangle(scene: Scene, rows: slice, cols: slice) -> Scene:
+    """Return a rectangle of a scene, with its labels; the cube stays in its file."""
+    grid = scene.grid
+    a, b, c, d, e, f = grid.transform
+    moved = (a, b, c + a * cols.start + b * rows.start,
+             d, e, f + d * cols.start + e * rows.start)  # fmt: skip
+    shape = (rows.stop - rows.start, cols.stop - cols.start)
+    place = Grid(*shape, grid.crs, moved if grid.placed else grid.transform)
+    cut = scene.replace(
+        cube=with_grid(scene.cube.isel(y=rows, x=cols), place),
+        labels=None if scene.labels is None else scene.labels[rows, cols],
+        shapes=None if scene.shapes is None else scene.shapes[rows, cols],
+    )
+    if cut.labels is None:
+        return cut
+    cut = cut.with_labels(cut.labels)
+    gone = [land.name for land in scene.legend if land.code not in cut.legend]
+    if not gone:
+        return cut
+    lost = f"Classes lost, because none of their pixels lies in the part: {listed(gone)}."
+    return cut.replace(losses=(*cut.losses, lost))
+
+
+def _slices(part: str, scene: Scene) -> tuple[slice, slice]:
+    """Read the rows and columns of a part."""
+    found = _FORM.fullmatch(part)
+    ends = [int(text) if text else None for text in found.groups()] if found else []
+    if ends:
+        rows = slice(ends[0] or 0, scene.shape[0] if ends[1] is None else ends[1])
+        cols = slice(ends[2] or 0, scene.shape[1] if ends[3] is None else ends[3])
+        inside = rows.stop <= scene.shape[0] and cols.stop <= scene.shape[1]
+        if rows.start < rows.stop and cols.start < cols.stop and inside:
+            return rows, cols
+    raise SceneError(
+        f"A crop must be rows and columns of the image, {scene.shape[0]} × "
+        f"{scene.shape[1]}, such as '0:{scene.shape[0]},0:{scene.shape[1]}', got {part!r}."
+    )
+
+
+Mask = npt.NDArray[np.bool_]
+
+
+def area_of(
+    path: str | Path, grid: Grid, layer: str | None = None, option: str = "--within-layer"
+) -> Mask:
+    """Tell which pixels (y, x) of a grid lie in the area that a file gives.
+
+    Shapes of a vector file in any coordinate system, or a raster on the grid whose
+    pixels are in where they hold a number other than zero.
+
+    Parameters
+    ----------
+    path : path
+    grid : Grid
+    layer : str, optional
+        Layer of a vector file, where it holds several.
+    option : str
+        What messages call the option for the layer.
+
+    Raises
+    ------
+    LabelError
+        If it does not fit, or no pixel lies in it.
+    SceneError
+        If it cannot be read.
+    """
+    file = local_file(path)
+    kind = kind_of(file)
+    if kind is Kind.VECTOR:
+        from hypercover.scene.io.vector import read_vector_area
+
+        with naming_options({"--label-layer NAME (scene.label_layer)": f"{option} NAME",
+                             "--label-layer": option}):  # fmt: skip
+            return read_vector_area(file, grid, layer)
+    inside = _array(file, kind, grid) if kind in CONTAINERS else _raster(file, grid)
+    if not inside.any():
+        raise LabelError(
+            f"All pixels of {file} are zero: no area; give one that has pixels."
+        )
+    return inside
+
+
+def _raster(file: Path, grid: Grid) -> Mask:
+    from hypercover.scene.io.raster import read_layer
+
+    layer = read_layer(file, what="area")
+    values = on_grid(layer.values, layer.grid, grid, file, what="area")
+    return _marked(values, layer.nodata)
+
+
+def _array(file: Path, kind: Kind, grid: Grid) -> Mask:
+    """Take the one array of a file of arrays that has the size of the image."""
+    members = open_container(file, kind).members
+    fitting = [one for one in members if one.is_numeric and one.shape == grid.shape]
+    if len(fitting) != 1:
+        raise LabelError(
+            f"An area must be one array of the size of the image, {grid.rows} rows × "
+            f"{grid.cols} columns, found in {file} {describe(members) or 'no array'}; give a "
+            "file with that array alone, or polygons."
+        )
+    return _marked(np.asarray(fitting[0].values()), None)
+
+
+def _marked(values: npt.NDArray[np.generic], nodata: float | None) -> Mask:
+    marked: Mask = np.isfinite(values) & (values != 0)
+    return marked if nodata is None else marked & np.asarray(values != nodata)
+
+
+def clip(scene: Scene, area: Mask | str | Path) -> Scene:
+    """Return the part of a scene that lies in an area, cut to the rectangle around it.
+
+    Why it exists: a map is wanted of a municipality, not of a swath.  Pixels of the
+    rectangle outside the area hold no data; labels there are 0.  The cube stays in its
+    file until it is read; no data is declared as :func:`~hypercover.scene.fill_value.settled`
+    does.
+
+    Parameters
+    ----------
+    scene : Scene
+    area : array of bool (y, x), or path
+        See :func:`~hypercover.scene.clip.area_of`.
+
+    Raises
+    ------
+    LabelError
+        If the area has another size, cannot be read, or holds no pixel.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> cube = xr.DataArray(np.ones((2, 4, 5)), dims=("band", "y", "x"))
+    >>> area = np.zeros((4, 5), bool)
+    >>> area[1:3, 1:4] = area[0, 2] = True
+    >>> part = clip(Scene(cube), area)
+    >>> part.shape, part.valid.astype(int).tolist()
+    ((3, 3), [[0, 1, 0], [1, 1, 1], [1, 1, 1]])
+    """
+    inside = area if isinstance(area, np.ndarray) else area_of(area, scene.grid)
+    if inside.shape != scene.shape or not inside.any():
+        raise LabelError(
+            "An area must have the size of the image and hold at least one pixel, got "
+            f"{' × '.join(map(str, inside.shape))} for {scene.shape[0]} × {scene.shape[1]}."
+        )
+    rows, cols = (bounding_slice(np.flatnonzero(inside.any(axis=one))) for one in (1, 0))
+    part, kept = rectangle(scene, rows, cols), inside[rows, cols]
+    if part.labels is not None:
+        codes = np.where(kept, part.labels, 0).astype(part.labels.dtype)
+        part = part.with_labels(codes)
+    return settled(part, kept)

@@ -1,0 +1,1 @@
+"""Benchmark scenes: a catalog, finding them on disk and fetching them."""

@@ -1,0 +1,504 @@
+"""Class names and colours from a table the user keeps: CSV, YAML or JSON."""
+
+import csv
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hypercover.errors import LabelError
+from hypercover.scene.io.gdal import read_table
+from hypercover.scene.io.geopackage import is_sqlite
+from hypercover.scene.io.safe_parsers import plain_yaml
+from hypercover.scene.labels import folded
+from hypercover.scene.legend import MAX_CODE, LandClass, Legend, class_colors
+
+__all__ = [
+    "Style",
+    "clr_style",
+    "qml_style",
+    "raster_style",
+    "read_legend",
+    "read_names",
+    "style_files",
+    "vector_style",
+]
+
+_LARGEST = 4 * 2**20
+
+_MOST = 70_000
+"""Classes that are taken from a style."""
+
+_MOST_STYLES = 50
+
+_DOCTYPE = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?<!DOCTYPE[^\[<>]*>", re.IGNORECASE)
+"""The declaration of QGIS, which holds no entity of its own."""
+
+_DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
+
+_HEX = re.compile("#[0-9a-fA-F]{6}")
+
+
+@dataclass(frozen=True)
+class Style:
+    """Labels and colours by the value that a class has in its file, as text."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    colors: Mapping[str, str] = field(default_factory=dict)
+    attribute: str = ""
+    """Attribute of a vector file that the values are of."""
+
+    def by_code(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Return labels and colours by class code, of those values that are one.
+
+        Examples
+        --------
+        >>> Style({"2": "Corn", "x": "y"}, {"2.0": "#112233"}).by_code()
+        ({2: 'Corn'}, {2: '#112233'})
+        """
+        labels, colors = (
+            {
+                code: text
+                for value, text in by_value.items()
+                if (code := _code(value)) is not None
+            }
+            for by_value in (self.labels, self.colors)
+        )
+        return labels, colors
+
+
+def _code(value: str) -> int | None:
+    if not re.fullmatch(r"\d{1,6}(\.0*)?", value.strip(), re.ASCII):
+        return None
+    code = int(value.strip().split(".")[0])
+    return code if code <= MAX_CODE else None
+
+
+def style_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside labels that may hold their style, whether or not they are there.
+
+    Of ENVI either the header or the pixels may be given.
+    """
+    return (
+        path.with_suffix(".qml"),
+        path.with_suffix(".clr"),
+        path.with_name(path.name + ".clr"),
+    )
+
+
+def raster_style(path: Path) -> Style:
+    """Return the style that lies beside a raster: ``.qml``, or else ``.clr``."""
+    for beside in style_files(path):
+        read = qml_style if beside.suffix == ".qml" else clr_style
+        found = read(_text(beside))
+        if found.colors:
+            return found
+    return Style()
+
+
+def vector_style(path: Path, layer: str | None) -> Style:
+    """Return the style of a layer: of a GeoPackage its own table's, or else ``.qml`` beside it."""
+    for text in _layer_styles(path, layer):
+        found = qml_style(text)
+        if found.colors:
+            return found
+    return qml_style(_text(path.with_suffix(".qml")))
+
+
+def _text(path: Path) -> str:
+    """Read a small text file; nothing of one that is missing, large or in no encoding."""
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return ""
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _layer_styles(path: Path, layer: str | None) -> list[str]:
+    """Return the styles that QGIS keeps in a GeoPackage for a layer, the default first."""
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    if not path.is_file() or not is_sqlite(path):
+        return []
+    wanted = ["f_table_name", "styleQML", "useAsDefault"]
+    try:
+        table = read_table(path, "layer_styles", wanted, _MOST_STYLES)
+    except (DataSourceError, DataLayerError, ValueError, IndexError):
+        return []
+    if set(wanted) - set(table):
+        return []
+    own = [
+        (not default, str(text))
+        for name, text, default in zip(*(table[one] for one in wanted), strict=True)
+        if layer in (None, name) and text is not None and len(str(text)) <= _LARGEST
+    ]
+    return [text for _, text in sorted(own, key=lambda one: one[0])]
+
+
+def qml_style(text: str) -> Style:
+    """Read the categories of a QGIS style: of a raster's palette, or of symbols by value.
+
+    Examples
+    --------
+    >>> qml_style('<qgis><paletteEntry value="2" color="#112233" label="Corn"/></qgis>').labels
+    {'2': 'Corn'}
+    """
+    plain = _DOCTYPE.sub("", text, count=1)
+    if not plain.strip() or _DECLARATION.search(plain):
+        return Style()
+    try:
+        root = ET.fromstring(plain)  # noqa: S314  (small, and no DTD or entity is in it)
+    except (ET.ParseError, ValueError, RecursionError):
+        return Style()
+    entries = [*root.iter("paletteEntry")][:_MOST]
+    if not entries:
+        shader = root.find(".//colorrampshader[@colorRampType='EXACT']")
+        entries = [] if shader is None else [*shader.iter("item")][:_MOST]
+    if entries:
+        return _of_entries(entries)
+    renderer = root.find(".//renderer-v2[@type='categorizedSymbol']")
+    return Style() if renderer is None else _of_categories(renderer)
+
+
+def _of_entries(entries: list[ET.Element]) -> Style:
+    shown = [one for one in entries if one.get("value") and one.get("alpha", "255") != "0"]
+    labels = {one.get("value", ""): one.get("label", "").strip() for one in shown}
+    colors = {
+        one.get("value", ""): one.get("color", "").lower()
+        for one in shown
+        if _HEX.fullmatch(one.get("color", ""))
+    }
+    return Style({value: label for value, label in labels.items() if label}, colors)
+
+
+def _of_categories(renderer: ET.Element) -> Style:
+    """Read the classes of a vector layer: each category names its symbol."""
+    by_symbol = {
+        symbol.get("name", ""): color
+        for symbol in renderer.findall("symbols/symbol")[:_MOST]
+        if (color := _symbol_color(symbol))
+    }
+    labels, colors = {}, {}
+    for one in renderer.findall("categories/category")[:_MOST]:
+        value, symbol = one.get("value", "").strip(), one.get("symbol", "")
+        if value and symbol in by_symbol:
+            colors[value] = by_symbol[symbol]
+            labels[value] = one.get("label", "").strip() or value
+    return Style(labels, colors, renderer.get("attr", "").strip('"'))
+
+
+_COLOR_KEYS = ("color", "fill_color", "line_color")
+
+
+def _symbol_color(symbol: ET.Element) -> str:
+    """Return the fill of a symbol, in the ways of QGIS 3 (Option) and before (prop)."""
+    for tag, key, value in (("Option", "name", "value"), ("prop", "k", "v")):
+        found = {one.get(key): one.get(value, "") for one in symbol.iter(tag)}
+        for name in _COLOR_KEYS:
+            parts = re.match(r"\s*(\d{1,3}),(\d{1,3}),(\d{1,3})", found.get(name) or "")
+            if parts and all(int(part) <= 255 for part in parts.groups()):
+                return "#" + "".join(f"{int(part):02x}" for part in parts.groups())
+            if _HEX.fullmatch(found.get(name) or ""):
+                return str(found[name]).lower()
+    return ""
+
+
+def clr_style(text: str) -> Style:
+    """Read a colour file of ESRI or GDAL: value, red, green, blue, and perhaps a name.
+
+    Examples
+    --------
+    >>> clr_style("1 0 100 200 Water").labels, clr_style("1,0,100,200").colors
+    ({'1': 'Water'}, {'1': '#0064c8'})
+    """
+    labels, colors = {}, {}
+    for line in text.splitlines()[:_MOST]:
+        found = re.match(
+            r"\s*(\d{1,6})((?:[\s,:]+\d{1,3}){3})(?:[\s,:]+\d{1,3})?\s*(.*)", line
+        )
+        if found is None:
+            continue
+        levels = [int(part) for part in re.findall(r"\d+", found[2])]
+        if max(levels) <= 255:
+            colors[found[1]] = "#" + "".join(f"{level:02x}" for level in levels)
+            if found[3].strip():
+                labels[found[1]] = found[3].strip()
+    return Style(labels, colors)
+
+
+_NAMES_AT = 16 * 128
+"""Records of 128 bytes before the names: a head, six of colours, a head, eight of counts."""
+
+_NAME = 32
+
+_LARGEST_TRAILER = 256
+
+_HEADS = (b"TRAIL74", b"TRAILER")
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Return class names by code from the ``.trl`` beside a raster; empty without one.
+
+    Each name has 32 bytes and ends with ``~``; the first is that of code 0.
+    """
+    beside = next(
+        (
+            one
+            for one in (path.with_suffix(".trl"), path.with_suffix(".TRL"))
+            if one.is_file()
+        ),
+        None,
+    )
+    if beside is None:
+        return {}
+    with beside.open("rb") as file:
+        content = file.read(_NAMES_AT + _LARGEST_TRAILER * _NAME)
+    if not content.startswith(_HEADS):
+        return {}
+    listed = content[_NAMES_AT:]
+    names = (_trailer_text(listed[at : at + _NAME]) for at in range(0, len(listed), _NAME))
+    return {code: name for code, name in enumerate(names) if name}
+
+
+def _trailer_text(raw: bytes) -> str:
+    """Read one name: what stands before the first ``~``, if it can be shown."""
+    name = raw.split(b"~")[0].split(b"\0")[0].decode("latin-1").strip()
+    return name if name.isprintable() else ""
+
+
+_LARGEST_TABLE = 8 * 2**20
+
+_HOW = (
+    "give a table with the columns code, name and (if wanted) color, for example "
+    "'code,name,color' and '1,Water,#4363d8'"
+)
+
+_COLUMN_NAMES = {
+    "code": (
+        "code", "classcode", "classid", "value", "gridcode", "dn", "pixelvalue", "id",
+        "number", "nr", "no", "kode", "klassenid", "klassennummer", "nummer", "wert",
+        "codigo", "código", "valor", "número", "numero", "codice", "valore", "valeur",
+        "numéro", "class", "klasse", "classe", "clase", "label",
+    ),
+    "name": (
+        "name", "classname", "class", "label", "category", "description", "landcover",
+        "landuse", "text", "klasse", "klassenname", "bezeichnung", "beschreibung",
+        "nutzung", "nom", "libellé", "libelle", "classe", "désignation", "nombre", "clase",
+        "descripción", "descripcion", "nome", "descrizione", "descrição", "descricao",
+    ),
+    "color": (
+        "color", "colour", "hex", "rgb", "hexcolor", "hexcolour", "farbe", "couleur",
+        "colore", "cor",
+    ),
+    "red": ("red", "r", "rot", "rouge", "rojo", "rosso", "vermelho"),
+    "green": ("green", "g", "grün", "gruen", "vert", "verde"),
+    "blue": ("blue", "b", "blau", "bleu", "azul", "blu"),
+}  # fmt: skip
+"""Heads of columns as programs and people write them, without case and spaces; the
+first of a list that a table has is taken, and no column twice."""
+
+_WHOLE = re.compile(r"\d{1,9}([.,]0*)?", re.ASCII)
+
+_MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+
+
+def read_legend(source: Legend | str | Path | None) -> Legend | None:
+    """Return a legend as given, or read it from a CSV, YAML or JSON file.
+
+    A CSV file may be as spreadsheets save it: in UTF-8, UTF-16 or Windows-1252, with
+    commas, semicolons or tabs, with empty rows, and with heads such as ``Value``,
+    ``Klasse`` or ``nombre``.  A YAML or JSON file holds a list of rows with code, name
+    and color, or a mapping from code to name.  A row of code 0 counts only for labels in
+    which 0 is a class.
+
+    Raises
+    ------
+    LabelError
+        If the file is missing or is no such table.
+    """
+    if source is None or isinstance(source, Legend):
+        return source
+    path = Path(source)
+    text = _table_text(path)
+    try:
+        rows = _rows(path.suffix.lower(), text)
+        found = [_class(row, where) for where, row in rows]
+        zero = next(((name, color) for code, name, color in found if code == 0), None)
+        classes = _colored([one for one in found if one[0]])
+        legend = Legend(tuple(classes), zero)
+    except LabelError as error:
+        raise LabelError(f"In the class table {path}: {error}") from error
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        csv.Error,
+    ) as error:
+        raise LabelError(f"{path} is no table of classes; {_HOW}.") from error
+    if not classes:
+        raise LabelError(f"The class table {path} holds no class from code 1 on; {_HOW}.")
+    return legend
+
+
+def _colored(rows: list[tuple[int, str, str | None]]) -> list[LandClass]:
+    """Give each class the colour of its row, or else one by its name."""
+    given = {code: color for code, _, color in rows if color}
+    chosen = class_colors({code: name for code, name, _ in rows}, given)
+    return [LandClass(code, name, color or chosen[code]) for code, name, color in rows]
+
+
+def _table_text(path: Path) -> str:
+    """Read a table in the encoding it was saved in."""
+    try:
+        if path.stat().st_size > _LARGEST_TABLE:
+            raise LabelError(f"{path} is too large for a table of classes; {_HOW}.")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise LabelError(f"The class table {path} cannot be read; {_HOW}.") from error
+    marked = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
+    if marked is None and raw[1:2] == b"\0" and raw[:1] != b"\0":
+        marked = "utf-16-le"
+    for encoding in filter(None, (marked, "utf-8", "cp1252")):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise LabelError(
+        f"The class table {path} is in no encoding that is read (UTF-8, UTF-16, "
+        "Windows-1252); save it as UTF-8."
+    )
+
+
+def _rows(suffix: str, text: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Give each row with words for where it stands."""
+    if suffix in {".json", ".yaml", ".yml"}:
+        entries = _listed(_document(suffix, text))
+        return [
+            (f"entry {at}", _by_head([*row], [*row.values()]))
+            for at, row in enumerate(entries, 1)
+        ]
+    return _cells(text)
+
+
+def _document(suffix: str, text: str) -> Any:
+    if suffix == ".json":
+        return json.loads(text)
+    try:
+        return plain_yaml(text)
+    except yaml.YAMLError as error:
+        raise ValueError("no YAML") from error
+
+
+def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the rows of a CSV file that are not empty."""
+    # Excel's "CSV (Macintosh)" ends lines with a carriage return alone.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.splitlines()
+    told = re.fullmatch(r"sep=(.)", lines[0]) if lines else None
+    first = next((line for line in lines[1 if told else 0 :] if line.strip()), "")
+    delimiter = told[1] if told else max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    heads: list[str] | None = None
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        if not any(cells) or (told and reader.line_num == 1):
+            continue
+        if heads is None and not _WHOLE.fullmatch(cells[0]):
+            heads = cells
+            _check_heads(heads)
+            continue
+        # A table without heads begins with a code.
+        heads = heads or ["code", "name", "color"]
+        yield f"line {reader.line_num}", _by_head(heads, cells)
+
+
+def _check_heads(heads: list[str]) -> None:
+    """Refuse a table without the columns that are needed, naming those it has."""
+    missing = [name for name in ("code", "name") if name not in _columns(heads)]
+    if missing:
+        shown = ", ".join(repr(head[:40]) for head in heads[:12])
+        raise LabelError(
+            f"no column is the {' or the '.join(missing)} among {shown}; {_HOW}."
+        )
+
+
+def _columns(heads: list[Any]) -> dict[str, int]:
+    """Find the position of each column that is known by its head."""
+    plain = [folded(str(head)).strip(".:#") for head in heads]
+    found: dict[str, int] = {}
+    for name, known in _COLUMN_NAMES.items():
+        at = next(
+            (
+                plain.index(head)
+                for head in (folded(one) for one in known)
+                if head in plain and plain.index(head) not in found.values()
+            ),
+            None,
+        )
+        if at is not None:
+            found[name] = at
+    return found
+
+
+def _by_head(heads: list[Any], cells: list[Any]) -> Mapping[str, Any]:
+    return {name: cells[at] for name, at in _columns(heads).items() if at < len(cells)}
+
+
+def _listed(value: Any) -> list[Mapping[str, Any]]:
+    if isinstance(value, Mapping) and set(value) == {"classes"}:
+        value = value["classes"]
+    if isinstance(value, Mapping):
+        return [{"code": code, "name": name} for code, name in value.items()]
+    return list(value)
+
+
+def _class(row: Mapping[str, Any], where: str) -> tuple[int, str, str | None]:
+    """Read code, name and colour of a row."""
+    code, name = _table_code(row.get("code", ""), where), _text_of(row.get("name", ""))
+    if not name:
+        raise LabelError(f"{where} gives code {code} no name; {_HOW}.")
+    return code, name, _color(row, where)
+
+
+def _table_code(cell: object, where: str) -> int:
+    """Read a code, which spreadsheets may write as 1.0 or 1,0."""
+    text = _text_of(cell)
+    if not _WHOLE.fullmatch(text):
+        raise LabelError(
+            f"{where} has {text[:40]!r} where a class code must stand; {_HOW}."
+        )
+    return int(re.split("[.,]", text)[0])
+
+
+def _color(row: Mapping[str, Any], where: str) -> str | None:
+    """Read a colour: #3cb44b, 3cb44b, or three numbers from 0 to 255; None without one."""
+    parts = [_text_of(row.get(name, "")) for name in ("red", "green", "blue")]
+    text = _text_of(row.get("color") or "") or ",".join(filter(None, parts))
+    if not text:
+        return None
+    numbers = re.fullmatch(
+        r"(?:rgb)?\(?\s*(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})\s*\)?", text
+    )
+    if numbers and all(int(part) <= 255 for part in numbers.groups()):
+        return "#" + "".join(f"{int(part):02x}" for part in numbers.groups())
+    if re.fullmatch("#?[0-9a-fA-F]{6}", text):
+        return "#" + text.removeprefix("#").lower()
+    raise LabelError(
+        f"{where} has the colour {text[:40]!r}; write it as #3cb44b or 60, 180, 75."
+    )
+
+
+def _text_of(cell: object) -> str:
+    """Return a cell as text; a list inside one could unfold to any length."""
+    if not isinstance(cell, str | int | float):
+        raise TypeError("a cell must be text or a number")
+    return str(cell).strip()

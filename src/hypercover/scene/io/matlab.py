@@ -1,0 +1,248 @@
+"""Plain numeric arrays of MATLAB files of version 5, from the published file format.
+
+SciPy reads these files as well, but a damaged file ends the whole process
+there (a segmentation fault in its compiled reader), and a scene may come from
+a stranger.  Only numbers are read here: every length is checked before it is
+used, and cells, structs and objects are listed and never entered.
+
+Source: The MathWorks, "MAT-File Format", sections on the level 5 format.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import SceneError
+from hypercover.scene.io.limits import check_fits, check_unpacked
+from hypercover.scene.io.members import Member
+
+__all__ = ["members"]
+
+_HEADER = 128
+_MATRIX, _COMPRESSED = 14, 15
+_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8",
+           12: "i8", 13: "u8"}  # fmt: skip
+"""Types of stored numbers; MATLAB keeps whole doubles in the smallest that fits."""
+_NUMERIC = range(6, 16)
+"""Array classes from double to uint64."""
+_COMPLEX, _LOGICAL = 0x800, 0x200
+_LONGEST_NAME, _MOST_AXES, _MOST_ARRAYS = 4096, 32, 10_000
+_CHUNK = 2**20
+_BROKEN = (ValueError, OSError, EOFError, OverflowError, struct.error, zlib.error)
+
+
+class _DamageError(ValueError):
+    """The bytes are not what the format asks for."""
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What stands in front of the numbers of one array."""
+
+    name: str
+    """Name of the variable."""
+    shape: tuple[int, ...]
+    """Lengths of its axes."""
+    dtype: np.dtype[np.generic] | None
+    """Type of the stored numbers; None where they are no plain numbers."""
+    logical: bool
+    """Whether MATLAB calls them true and false."""
+    complex: bool = False
+    """Whether its numbers have imaginary parts."""
+    inside: bytes | None = None
+    """The numbers themselves where they stand in their tag: four bytes at most."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the numbers."""
+        return prod(self.shape) * (self.dtype.itemsize if self.dtype else 0)
+
+
+class _Source:
+    """Bytes of one top-level element, unpacked while they are read."""
+
+    def __init__(self, file: BinaryIO, length: int, *, packed: bool) -> None:
+        self._file, self._left = file, length
+        self._unpacker = zlib.decompressobj() if packed else None
+
+    def _raw(self, count: int) -> bytes:
+        data = self._file.read(min(count, self._left))
+        self._left -= len(data)
+        return data
+
+    def some(self, count: int) -> bytes:
+        """Read up to so many bytes; none at the end."""
+        if self._unpacker is None:
+            return self._raw(count)
+        while True:
+            waiting = self._unpacker.unconsumed_tail or self._raw(_CHUNK)
+            data = self._unpacker.decompress(waiting, count)
+            if data or not waiting:
+                return data
+
+    def take(self, count: int) -> bytes:
+        """Read exactly so many bytes."""
+        return bytes(self.fill(bytearray(count)))
+
+    def fill(self, target: bytearray) -> bytearray:
+        """Fill an array of bytes to its end."""
+        view, done = memoryview(target), 0
+        while done < len(target):
+            data = self.some(min(_CHUNK, len(target) - done))
+            if not data:
+                raise _DamageError("the file ends within an array")
+            view[done : done + len(data)] = data
+            done += len(data)
+        return target
+
+
+def _tag(source: _Source, order: str) -> tuple[int, int, bytes | None]:
+    """Read a tag: type and length of what follows, and its data where they stand inside."""
+    first, second = struct.unpack(f"{order}II", source.take(8))
+    if first >> 16:
+        kind, length = first & 0xFFFF, first >> 16
+        if length > 4:
+            raise _DamageError("a short element is too long")
+        return kind, length, struct.pack(f"{order}I", second)[:length]
+    return first, second, None
+
+
+def _part(source: _Source, order: str, longest: int) -> tuple[int, bytes]:
+    """Read a small element whole."""
+    kind, length, data = _tag(source, order)
+    if data is not None:
+        return kind, data
+    if length > longest:
+        raise _DamageError("an element is too long")
+    data = source.take(length)
+    source.take(-length % 8)
+    return kind, data
+
+
+def _head(source: _Source, order: str) -> _Head:
+    """Read flags, shape and name of a matrix, and the tag of its numbers."""
+    kind, _, inside = _tag(source, order)
+    if kind != _MATRIX or inside is not None:
+        return _Head("", (), None, logical=False)
+    _, flags = _part(source, order, 8)
+    word = struct.unpack(f"{order}II", flags)[0]
+    _, axes = _part(source, order, 4 * _MOST_AXES)
+    shape = struct.unpack(f"{order}{len(axes) // 4}i", axes)
+    if min(shape, default=0) < 0:
+        raise _DamageError("an axis has a negative length")
+    name = _part(source, order, _LONGEST_NAME)[1].decode("utf-8", "replace").rstrip("\0")
+    number = word & 0xFF in _NUMERIC
+    plain = number and not word & _COMPLEX
+    dtype, inside = _dtype(source, order, shape) if plain else (None, None)
+    return _Head(
+        name, shape, dtype, bool(word & _LOGICAL), bool(number and not plain), inside
+    )
+
+
+def _dtype(
+    source: _Source, order: str, shape: tuple[int, ...]
+) -> tuple[np.dtype[np.generic], bytes | None]:
+    """Read the tag of the numbers and hold its length against the shape."""
+    kind, length, inside = _tag(source, order)
+    if kind not in _STORED:
+        raise _DamageError("the numbers are of an unknown type")
+    dtype: np.dtype[np.generic] = np.dtype(order + _STORED[kind])
+    if length != prod(shape) * dtype.itemsize:
+        raise _DamageError("the numbers do not fill the shape")
+    return dtype, inside
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """Open a file behind its header, with its byte order; explain any damage."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER)
+            order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
+            if order is None:
+                raise _DamageError("the header is damaged")
+            yield file, order
+    except SceneError:
+        raise
+    except _BROKEN as error:
+        raise SceneError(
+            f"{path} cannot be read as a MATLAB file: it is damaged, cut short or older than "
+            "version 5; copy or download it again, or save it anew."
+        ) from error
+
+
+def _element(file: BinaryIO, order: str) -> tuple[_Source, int] | None:
+    """Begin the top-level element that comes next; also return where it ends."""
+    tag = file.read(8)
+    if not tag:
+        return None
+    kind, length = struct.unpack(f"{order}II", tag)
+    if kind not in (_MATRIX, _COMPRESSED):
+        raise _DamageError("an element is of an unknown type")
+    end = file.tell() + length
+    if kind == _MATRIX:
+        file.seek(-8, 1)
+        return _Source(file, length + 8, packed=False), end + -length % 8
+    return _Source(file, length, packed=True), end
+
+
+def members(path: Path) -> list[Member]:
+    """List the arrays of a MATLAB file of version 5; only plain numbers can be read.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged or cut short.
+    """
+    found: list[Member] = []
+    size = path.stat().st_size
+    with _opened(path) as (file, order):
+        start = file.tell()
+        while (element := _element(file, order)) is not None:
+            source, end = element
+            head = _head(source, order)
+            if end > size + 7 or len(found) >= _MOST_ARRAYS:
+                raise _DamageError("the last array is cut short")
+            if head.name:
+                found.append(_member(path, head, start))
+            file.seek(end)
+            start = end
+    return found
+
+
+def _member(path: Path, head: _Head, start: int) -> Member:
+    kind = "b" if head.logical else "c" if head.complex else "O"
+    if head.dtype is not None and not head.logical:
+        kind = head.dtype.kind
+    read: Callable[[], npt.NDArray[np.generic]] = partial(_read, path, start)
+    return Member(head.name, head.shape, kind, read)
+
+
+def _read(path: Path, start: int) -> npt.NDArray[np.generic]:
+    """Read the numbers of the array that begins at this byte."""
+    with _opened(path) as (file, order):
+        file.seek(start)
+        element = _element(file, order)
+        if element is None:
+            raise _DamageError("the array is gone")
+        head = _head(element[0], order)
+        if head.dtype is None:
+            raise _DamageError("the array is not of numbers")
+        what = f"Variable {head.name} of {path}"
+        check_fits(head.n_bytes, what)
+        check_unpacked(head.n_bytes, element[1] - start, what)
+        raw: bytes | bytearray = head.inside or bytearray(head.n_bytes)
+        if isinstance(raw, bytearray) and raw:
+            element[0].fill(raw)
+        numbers = np.frombuffer(raw, head.dtype)
+    native = numbers.astype(head.dtype.newbyteorder("="), copy=False)
+    return native.reshape(head.shape, order="F")

@@ -1,0 +1,290 @@
+"""NetCDF: the classic format's arrays, and where a NetCDF image lies on Earth."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import SceneError
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io.limits import check_fits
+from hypercover.scene.io.members import Member
+
+__all__ = ["mapped", "members", "placed"]
+
+_BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
+           MemoryError, AttributeError, AssertionError)  # fmt: skip
+_LONGEST_LIST = 10_000
+"""Entries of a list that an attribute may hold."""
+_AXIS, _FLATTENING = 6_378_137.0, 298.257_223_563
+"""Semi-major axis (m) and inverse flattening of the ellipsoid of WGS 84."""
+_REGULAR = 1e-3
+"""Unevenness of a coordinate, in pixels, up to which it counts as regular."""
+
+
+def _damaged(path: Path) -> SceneError:
+    return SceneError(
+        f"{path} cannot be read as a NetCDF file: it is damaged or cut short; copy or "
+        "download it again."
+    )
+
+
+def members(path: Path) -> list[Member]:
+    """List the arrays of a classic NetCDF file.
+
+    Raises
+    ------
+    SceneError
+        If it is damaged or cut short.
+    """
+    from scipy.io import netcdf_file
+
+    try:
+        with netcdf_file(str(path), "r", mmap=False) as file:
+            said = _attributes(file)
+            return [_member(path, name, one, said) for name, one in file.variables.items()]
+    except _BROKEN as error:
+        raise _damaged(path) from error
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """Return the plain attributes of a variable or of the file."""
+    attrs = {
+        key: text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        for key, text in vars(thing).get("_attributes", {}).items()
+    }
+    plain = {key: _plain(value) for key, value in attrs.items()}
+    return {key: value for key, value in plain.items() if value is not None}
+
+
+def _member(path: Path, name: str, variable: Any, around: dict[str, Any]) -> Member:
+    values = variable.data
+    return Member(
+        name,
+        tuple(variable.shape),
+        values.dtype.kind,
+        partial(_read, path, name),
+        tuple(variable.dimensions),
+        _attributes(variable),
+        around,
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1:
+        return np.asarray(value).reshape(-1)[0].item()
+    if isinstance(value, np.ndarray) and 1 < value.size <= _LONGEST_LIST:
+        return tuple(value.reshape(-1).tolist())
+    return value if isinstance(value, str | int | float) else None
+
+
+def _read(path: Path, name: str) -> npt.NDArray[np.generic]:
+    from scipy.io import netcdf_file
+
+    check_fits(path.stat().st_size, f"The image {path}")
+    try:
+        with netcdf_file(str(path), "r", mmap=False) as file:
+            values = np.array(file.variables[name].data)
+    except _BROKEN as error:
+        raise _damaged(path) from error
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def placed(cube: xr.DataArray, image: Member, members: Sequence[Member]) -> xr.DataArray:
+    """Return the cube with the georeference that coordinate variables give it, if any.
+
+    The axes' names lead to one-dimensional variables with the pixel centres,
+    and ``grid_mapping`` to the coordinate system (the CF conventions).  Where there are
+    no such variables, ``GeoTransform`` of the coordinate system is taken.
+    """
+    if len(image.dims) != 3:
+        return cube
+    by_name = {one.name.rsplit("/", 1)[-1]: one for one in members}
+    # The long form names coordinates behind a colon: "crs: x y".
+    named = str(image.attribute("grid_mapping") or "spatial_ref").split()[:1]
+    mapping = by_name.get((named or [""])[0].rstrip(":"))
+    x = _regular(by_name, image, cube.sizes["x"], "x")
+    y = _regular(by_name, image, cube.sizes["y"], "y")
+    if x is None or y is None:
+        return _transformed(cube, mapping)
+    transform = (x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2)
+    crs = _crs(mapping)
+    if mapping is None and {_last(name) for name in image.dims} & _DEGREES:
+        crs = _checked_crs(4326)
+    return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], crs, transform))
+
+
+def _transformed(cube: xr.DataArray, mapping: Member | None) -> xr.DataArray:
+    """Return the cube in the place that GDAL's way of writing a transform gives it."""
+    rows, cols, crs = cube.sizes["y"], cube.sizes["x"], _crs(mapping)
+    text = "" if mapping is None else str(mapping.attrs.get("GeoTransform", ""))
+    try:
+        c, a, b, f, d, e = (float(part) for part in text.split())
+    except ValueError:
+        return cube if crs is None else with_grid(cube, Grid(rows, cols, crs))
+    usable = np.isfinite([a, b, c, d, e, f]).all() and a * e != b * d
+    return with_grid(cube, Grid(rows, cols, crs, (a, b, c, d, e, f))) if usable else cube
+
+
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1].lower()
+
+
+_DEGREES = {"lat", "latitude"}
+"""Axes that are in degrees where no coordinate system is named."""
+_KILOMETRES = {"km", "kilometer", "kilometers", "kilometre", "kilometres"}
+_COORDINATES = {
+    "x": ("x", "lon", "longitude", "easting"),
+    "y": ("y", "lat", "latitude", "northing"),
+}
+
+
+def _regular(
+    by_name: dict[str, Member], image: Member, count: int, axis: str
+) -> tuple[float, float] | None:
+    """First centre and step of a regular coordinate of this length, if there is one."""
+    for name in image.dims:
+        member = by_name.get(name.rsplit("/", 1)[-1])
+        if name.rsplit("/", 1)[-1].lower() not in _COORDINATES[axis] or member is None:
+            continue
+        if member.shape != (count,) or count < 2 or not member.is_numeric:
+            continue
+        centres = np.asarray(member.values(), dtype=np.float64)
+        if str(member.attribute("units")).strip().lower() in _KILOMETRES:
+            centres *= 1e3
+        step = (centres[-1] - centres[0]) / (count - 1)
+        even = centres[0] + step * np.arange(count)
+        if step != 0 and np.abs(centres - even).max() <= _REGULAR * abs(step):
+            return float(centres[0]), float(step)
+    return None
+
+
+def _crs(mapping: Member | None) -> str | None:
+    if mapping is None:
+        return None
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    from hypercover.scene.io.gdal import gdal_env
+
+    for key in ("crs_wkt", "spatial_ref"):
+        text = mapping.attrs.get(key)
+        with gdal_env(), suppress(CRSError):
+            if isinstance(text, str):
+                return str(CRS.from_wkt(text).to_wkt())
+    code = mapping.attribute("spatial_epsg", "epsg_code", "epsg", "EPSG")
+    return _from_epsg(str(code or "")) or _from_parameters(mapping)
+
+
+def _from_parameters(mapping: Member) -> str | None:
+    """Return the coordinate system that parameters of the CF conventions describe.
+
+    A zone of UTM or degrees, on WGS 84: of others names and details differ too much to
+    be compared with those of labels.
+    """
+
+    def number(*names: str, default: float = 0.0) -> float:
+        value = mapping.attribute(*names)
+        return float(value) if isinstance(value, int | float) else default
+
+    kind = str(mapping.attribute("grid_mapping_name"))
+    axis, flattening = number("semi_major_axis"), number("inverse_flattening")
+    if abs(axis - _AXIS) > 1e-3 or abs(flattening - _FLATTENING) > 1e-6:
+        return None
+    if kind == "latitude_longitude":
+        return _checked_crs(4326)
+    zone = (number("longitude_of_central_meridian", default=np.nan) + 183) / 6
+    south = number("false_northing") == 1e7
+    usual = (
+        kind == "transverse_mercator"
+        and number("latitude_of_projection_origin") == 0
+        and number("scale_factor_at_central_meridian") == 0.9996
+        and number("false_easting") == 5e5
+        and (south or number("false_northing") == 0)
+        and zone in range(1, 61)
+    )
+    return _checked_crs((32700 if south else 32600) + int(zone)) if usual else None
+
+
+def mapped(
+    cube: xr.DataArray, map_info: str, epsg: str, wkt: str
+) -> tuple[xr.DataArray, tuple[str, ...]]:
+    """Return the cube in the place that ENVI's way of writing it gives it, and what to note.
+
+    Why it exists: files of airborne sensors in HDF5 (NEON) keep their place as the
+    text of an ENVI header, and the code of the coordinate system beside it.
+
+    Parameters
+    ----------
+    map_info : str
+        ``UTM, 1, 1, 500000, 4000000, 10, 10, 33, North, WGS-84, …``; "" where not known.
+    epsg, wkt : str
+        Code or text of the coordinate system; "" where not known.
+    """
+    parts = [part.strip() for part in map_info.strip("{} ").split(",")]
+    crs = _from_epsg(epsg) or _from_text(wkt) or _from_map_info(parts)
+    rows, cols = cube.sizes["y"], cube.sizes["x"]
+    try:
+        col, row, east, north, wide, high = (float(part) for part in parts[1:7])
+    except ValueError:
+        return (with_grid(cube, Grid(rows, cols, crs)) if crs else cube), ()
+    rotation = next(
+        (part.partition("=")[2] for part in parts if part.lower().startswith("rotation")),
+        "0",
+    )
+    try:
+        angle = -np.radians(float(rotation))
+    except ValueError:
+        angle = 0.0
+    cos, sin = (float(one) for one in (np.cos(angle), np.sin(angle)))
+    transform = (
+        cos * wide, -sin * wide, east - (col - 1) * wide,
+        -sin * high, -cos * high, north + (row - 1) * high,
+    )  # fmt: skip
+    if not np.isfinite(transform).all() or not wide * high > 0:
+        return cube, ("The map info of the file is no place on a map and was left out.",)
+    noted = (
+        () if crs else ("The file's coordinate system is not known: it has a place alone.",)
+    )
+    return with_grid(cube, Grid(rows, cols, crs, transform)), noted
+
+
+def _from_epsg(text: str) -> str | None:
+    digits = text.strip().lower().removeprefix("epsg:").strip()
+    return _checked_crs(int(digits)) if digits.isdecimal() and len(digits) < 7 else None
+
+
+def _from_text(text: str) -> str | None:
+    return _checked_crs(text.strip("{} ")) if text.strip("{} ") else None
+
+
+def _from_map_info(parts: Sequence[str]) -> str | None:
+    """Return the coordinate system of a UTM zone or of degrees on the ellipsoid WGS 84."""
+    words = [part.lower().replace(" ", "") for part in parts]
+    if not any(word.replace("-", "") in {"wgs84", "wgs1984"} for word in words):
+        return None
+    if words[0] == "geographiclat/lon":
+        return _checked_crs(4326)
+    if words[0] != "utm" or len(words) < 9 or not words[7].isdecimal():
+        return None
+    zone = int(words[7])
+    south = words[8].startswith("s")
+    return _checked_crs((32700 if south else 32600) + zone) if 1 <= zone <= 60 else None
+
+
+def _checked_crs(given: int | str) -> str | None:
+    """Return a coordinate system as WKT, if it is one."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    from hypercover.scene.io.gdal import gdal_env
+
+    with gdal_env(), suppress(CRSError):
+        found = CRS.from_epsg(given) if isinstance(given, int) else CRS.from_wkt(given)
+        return str(found.to_wkt())
+    return None

@@ -1,0 +1,109 @@
+"""Arrays of NumPy's .npy and .npz files, never unpickled."""
+
+import zipfile
+import zlib
+from functools import partial
+from math import prod
+from pathlib import Path
+from tokenize import TokenError
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import SceneError
+from hypercover.scene.io.limits import check_fits, check_unpacked
+from hypercover.scene.io.members import Member
+
+__all__ = ["archive_members", "file_members"]
+
+_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
+           NotImplementedError, RuntimeError, MemoryError, SyntaxError,
+           TokenError)  # fmt: skip
+
+
+def _damaged(path: Path, error: Exception) -> SceneError:
+    return SceneError(
+        f"{path} cannot be read as a NumPy file: it is damaged or cut short "
+        f"({type(error).__name__}); copy or download it again."
+    )
+
+
+def _declared(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Read shape and type from the header alone."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    return shape, dtype
+
+
+def file_members(path: Path) -> list[Member]:
+    """Return the one array of an .npy file, read from disk only where needed.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged or shorter than it declares.
+    """
+    try:
+        with path.open("rb") as file:
+            shape, dtype = _declared(file)
+            header = file.tell()
+    except _BROKEN as error:
+        raise _damaged(path, error) from error
+    needed = header + prod(shape) * dtype.itemsize
+    if dtype.kind != "O" and path.stat().st_size < needed:
+        raise SceneError(
+            f"{path} is cut short: {needed:,} bytes are declared and "
+            f"{path.stat().st_size:,} are there; copy or download it again."
+        )
+    return [Member(path.stem, shape, dtype.kind, partial(_mapped, path))]
+
+
+def _mapped(path: Path) -> npt.NDArray[np.generic]:
+    try:
+        values: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _BROKEN as error:
+        raise _damaged(path, error) from error
+    return values
+
+
+def archive_members(path: Path) -> list[Member]:
+    """List the arrays of an .npz file by their headers.
+
+    Raises
+    ------
+    SceneError
+        If the file is damaged, or holds no array.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            return [_archived(path, archive, name) for name in names]
+    except _BROKEN as error:
+        raise _damaged(path, error) from error
+
+
+def _archived(path: Path, archive: zipfile.ZipFile, name: str) -> Member:
+    with archive.open(name) as file:
+        shape, dtype = _declared(file)
+    read = partial(_unpacked, path, name, prod(shape) * dtype.itemsize)
+    return Member(name.removesuffix(".npy"), shape, dtype.kind, read)
+
+
+def _unpacked(path: Path, name: str, n_bytes: int) -> npt.NDArray[np.generic]:
+    check_fits(n_bytes, f"Array {name} of {path}")
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+            stored = archive.getinfo(name).compress_size
+            check_unpacked(n_bytes, stored, f"Array {name} of {path}")
+            values: npt.NDArray[np.generic] = np.lib.format.read_array(
+                file, allow_pickle=False
+            )
+    except SceneError:
+        raise
+    except _BROKEN as error:
+        raise _damaged(path, error) from error
+    return values

@@ -1,0 +1,211 @@
+"""PRISMA in HDF-EOS 5: two cubes (VNIR and SWIR), their bands in the file's attributes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import SceneError
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io.hdf5 import attributes as attributes_of
+from hypercover.scene.io.members import Member
+from hypercover.scene.lazy import Indices, LazyArray
+from hypercover.scene.metadata import product_header, with_header
+from hypercover.scene.nodata import plain_key
+from hypercover.scene.scene import Scene
+from hypercover.scene.wavelengths import BandTable
+
+__all__ = ["is_prisma", "read_prisma"]
+
+_PARTS = ("Vnir", "Swir")
+_PIXEL = 30.0
+"""Side of a pixel in m."""
+
+
+class _Attributes:
+    """Attributes of a file by name, in any spelling."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        self._said = {plain_key(name): value for name, value in said.items()}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return what stands under a name."""
+        return self._said.get(plain_key(name), default)
+
+
+def _cubes(members: Sequence[Member]) -> list[Member]:
+    """Return the cubes of VNIR and SWIR of the hyperspectral swath (HCO)."""
+    paths = {one.name.upper(): one for one in members if one.is_image}
+    swath = [path for path in paths if "/PRS_L" in path and "_HCO/" in path]
+    names = [f"{part.upper()}_CUBE" for part in _PARTS]
+    found = {path.rsplit("/", 1)[-1]: paths[path] for path in swath}
+    return [found[name] for name in names] if set(names) <= set(found) else []
+
+
+def is_prisma(members: Sequence[Member]) -> bool:
+    """Tell whether an HDF5 file is a hyperspectral PRISMA image."""
+    return bool(_cubes(members))
+
+
+def read_prisma(path: Path, members: Sequence[Member]) -> Scene:
+    """Open a PRISMA image: VNIR and then SWIR, each by wavelength, without empty bands.
+
+    Values stay the numbers of the file; what turns them into reflectance is told in the
+    notes.  Level 2D lies on a grid, lower levels have no georeference here.
+
+    Raises
+    ------
+    SceneError
+        If attributes are missing, or do not fit the cubes.
+    """
+    attributes = _Attributes(attributes_of(path))
+    cubes = _cubes(members)
+    layers: list[tuple[int, int]] = []
+    centres: list[float] = []
+    widths: list[float] = []
+    for at, (part, cube) in enumerate(zip(_PARTS, cubes, strict=True)):
+        own = _bands(attributes, part, cube, path)
+        layers += [(at, band) for band in own[0]]
+        centres += own[1]
+        widths += own[2]
+    rows, _, cols = cubes[0].shape
+    if cubes[1].shape[0] != rows or cubes[1].shape[2] != cols or not layers:
+        raise SceneError(f"The two cubes of {path} differ in size; download it again.")
+    fetch = partial(_fetch, [cube.read() for cube in cubes], layers)
+    data = LazyArray((len(layers), rows, cols), np.uint16, fetch).as_variable_data()
+    # Zero is the least reflectance of all; beside the swath it stands in every band.
+    made = xr.DataArray(data, dims=("band", "y", "x"), attrs={"zero_is_nodata": True})
+    table = BandTable(np.array(centres), np.array(widths))
+    scales = [_scale(attributes, part) for part in _PARTS]
+    made = with_header(made, _header(attributes, layers, scales))
+    return Scene(
+        table.on(with_grid(made, _grid(attributes, rows, cols))),
+        name=path.stem,
+        source=str(path),
+        notes=(
+            f"PRISMA: {len(layers)} bands, VNIR before SWIR; they overlap.",
+            *(f"{scale.words}." for scale in scales if scale),
+        ),
+    )
+
+
+def _bands(
+    attributes: "_Attributes", part: str, cube: Member, path: Path
+) -> tuple[list[int], list[float], list[float]]:
+    """Return positions, centres and widths of the bands that hold data, by wavelength."""
+    lists = [
+        np.asarray(attributes.get(f"List_{what}_{part}", ()), dtype=np.float64).reshape(-1)
+        for what in ("Cw", "Fwhm")
+    ]
+    if any(len(one) != cube.shape[1] for one in lists):
+        raise SceneError(
+            f"{path} lacks List_Cw_{part} or List_Fwhm_{part} for the {cube.shape[1]} bands of "
+            f"{part.upper()}; download it again."
+        )
+    flags = np.asarray(attributes.get(f"List_Cw_{part}_Flags", lists[0] > 0)).reshape(-1)
+    used = (lists[0] > 0) & (flags == 1 if len(flags) == len(lists[0]) else True)
+    order = [int(at) for at in np.argsort(lists[0], kind="stable") if used[at]]
+    return order, lists[0][order].tolist(), lists[1][order].tolist()
+
+
+def _fetch(
+    cubes: Sequence[Any], layers: Sequence[tuple[int, int]], wanted: Indices
+) -> npt.NDArray[np.generic]:
+    """Read the wanted bands from the cubes (row, band, col) they lie in."""
+    bands, rows, cols = wanted
+    made = np.empty(tuple(map(len, wanted)), np.uint16)
+    for at, cube in enumerate(cubes):
+        mine = [place for place, band in enumerate(bands) if layers[band][0] == at]
+        if mine:
+            inside = np.array([layers[bands[place]][1] for place in mine])
+            lowest, order = np.sort(inside), np.argsort(np.argsort(inside))
+            block = xr.Variable(("row", "band", "col"), cube.as_variable_data())
+            values = block[rows, lowest, cols].values
+            made[mine] = values[:, order].transpose(1, 0, 2)
+    return made
+
+
+def _grid(attributes: "_Attributes", rows: int, cols: int) -> Grid:
+    """Return the grid of level 2D; its corners are centres or edges, whichever makes 30 m."""
+    names = (
+        "ULcorner_easting",
+        "ULcorner_northing",
+        "LRcorner_easting",
+        "LRcorner_northing",
+    )
+    try:
+        left, top, right, bottom = (
+            float(attributes.get(f"Product_{name}")) for name in names
+        )
+        code = int(attributes.get("Epsg_Code"))
+    except (KeyError, TypeError, ValueError):
+        return Grid(rows, cols)
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        wkt = CRS.from_epsg(code).to_wkt()
+    except CRSError:
+        return Grid(rows, cols)
+    across, down = (right - left, cols), (top - bottom, rows)
+    centres = all(abs(span / max(count - 1, 1) - _PIXEL) < abs(span / count - _PIXEL)
+                  for span, count in (across, down))  # fmt: skip
+    less = 1 if centres else 0
+    wide, high = across[0] / (cols - less or 1), down[0] / (rows - less or 1)
+    west, north = left - less * wide / 2, top + less * high / 2
+    return Grid(rows, cols, wkt, (wide, 0.0, west, 0.0, -high, north))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What turns the numbers of a cube into a quantity."""
+
+    gain: float
+    offset: float
+    words: str
+
+
+def _scale(attributes: "_Attributes", part: str) -> _Scale | None:
+    """Return the scale of a part: reflectance of level 2, radiance of level 1."""
+
+    def numbers(*names: str) -> list[float]:
+        found = [attributes.get(name) for name in names]
+        return [float(one) for one in found if isinstance(one, float | int)]
+
+    ends = numbers(f"L2Scale{part}Min", f"L2Scale{part}Max")
+    if len(ends) == 2:
+        low, high = ends
+        return _Scale(
+            (high - low) / 65535,
+            low,
+            f"Reflectance of {part.upper()}: {low:g} + number / 65535 × ({high:g} − {low:g})",
+        )
+    level_1 = numbers(f"ScaleFactor_{part}", f"Offset_{part}")
+    if len(level_1) == 2 and level_1[0]:
+        factor, less = level_1
+        words = f"Radiance of {part.upper()}: number / {factor:g} − {less:g}"
+        return _Scale(1 / factor, -less, words)
+    return None
+
+
+def _header(
+    attributes: "_Attributes",
+    layers: Sequence[tuple[int, int]],
+    scales: Sequence[_Scale | None],
+) -> dict[str, str]:
+    """Return sensor, moment, and gain and offset of each band where both cubes have them."""
+    own = [scales[at] for at, _ in layers]
+    known = [scale for scale in own if scale is not None]
+    if len(known) < len(own):
+        known = []
+    return product_header(
+        "PRISMA",
+        attributes.get("Product_StartTime"),
+        (scale.gain for scale in known),
+        (scale.offset for scale in known),
+    )

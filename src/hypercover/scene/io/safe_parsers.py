@@ -1,0 +1,170 @@
+"""YAML as people write settings in it: mappings, lists, texts, numbers, truths and nothing else.
+
+Every YAML text that hypercover reads goes through here: experiments, the file of
+a site, tables of classes, chains of features, values on the command line.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hypercover.errors import SceneError
+
+__all__ = ["explained_yaml", "numbers_of", "plain_xml", "plain_yaml"]
+
+_LARGEST = 16 * 2**20
+"""Bytes of a product's metadata; those of EnMAP have about one million."""
+
+_DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
+
+
+def plain_xml(path: Path) -> ET.Element:
+    """Parse an XML file without a document type, and so without entities.
+
+    Why it exists: an entity can name a file or an address, or blow up to
+    gigabytes; the metadata of images need none.
+
+    Raises
+    ------
+    SceneError
+        If the file is too large, declares anything, or is no XML.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise SceneError(
+                f"{path} is larger than {_LARGEST // 2**20} MiB, no metadata of an image; give "
+                "the file that came with the product."
+            )
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SceneError(f"{path} cannot be read as XML; copy it again.") from error
+    if _DECLARATION.search(text):
+        raise SceneError(
+            f"{path} declares a document type or entities, which can point to other files "
+            "and are never followed; give the file that came with the product."
+        )
+    try:
+        return ET.fromstring(text)  # noqa: S314  (small, and no DTD or entity is in it)
+    except (ET.ParseError, ValueError, RecursionError) as error:
+        raise SceneError(
+            f"{path} is no XML: it is damaged or cut short; copy or download it again."
+        ) from error
+
+
+def numbers_of(elements: list[ET.Element], path: Path) -> list[float]:
+    """Return the numbers that elements hold.
+
+    Raises
+    ------
+    SceneError
+        If one is no number.
+    """
+    try:
+        return [float(element.text or "") for element in elements]
+    except ValueError as error:
+        raise SceneError(
+            f"{path} holds text where a number for a band should be; download it again."
+        ) from error
+
+
+_TAG = "tag:yaml.org,2002:"
+
+_PLAIN = frozenset(
+    _TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map")
+)
+"""What a value may be; sets, pairs, dates and objects of Python have no place in a setting."""
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Safe YAML in which every value stands once, where it is meant.
+
+    Aliases can unfold until they fill any memory, and of a key that stands
+    twice YAML would quietly drop the first.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias and a value that is not plain, and compose everything else."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name) is not allowed; write its value out")
+        node = super().compose_node(parent, index)
+        if node is not None and not _is_plain(node):
+            kind = str(node.tag).removeprefix(_TAG)[:40]
+            raise yaml.MarkedYAMLError(
+                problem=f"a value of the YAML type {kind!r} is not allowed; write a text in "
+                "quotes, a number, true, false, a list or a mapping",
+                problem_mark=node.start_mark,
+            )
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that stands twice, and read ``on`` as a key's name, not as a truth."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise yaml.MarkedYAMLError(
+                problem=f"the key {twice[0][:60]} stands twice",
+                problem_mark=node.start_mark,
+            )
+        for key, _ in node.value:
+            if key.tag == f"{_TAG}bool":
+                key.tag = f"{_TAG}str"
+        return super().construct_mapping(node, deep)
+
+
+# A date is a text here, as it is in JSON.
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag != f"{_TAG}timestamp"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _is_plain(node: Any) -> bool:
+    """Tell whether a value is one of the plain types, in the form that type has."""
+    if isinstance(node, yaml.MappingNode):
+        return bool(node.tag == f"{_TAG}map")
+    if isinstance(node, yaml.SequenceNode):
+        return bool(node.tag == f"{_TAG}seq")
+    return node.tag in _PLAIN - {f"{_TAG}map", f"{_TAG}seq"}
+
+
+def plain_yaml(text: str) -> Any:
+    """Read YAML of plain values, each of which stands once, where it is meant.
+
+    Raises
+    ------
+    yaml.YAMLError
+        If the text is no such YAML.
+
+    Examples
+    --------
+    >>> plain_yaml("{models: {svm: {C: 10}}, on: 2026-11-30}")
+    {'models': {'svm': {'C': 10}}, 'on': '2026-11-30'}
+    """
+    loader = _PlainLoader(text)
+    try:
+        return loader.get_single_data()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # An explicit type whose value is none of it, such as !!bool x.
+        raise yaml.YAMLError(f"a value cannot be read ({str(error)[:100]})") from None
+    finally:
+        loader.dispose()
+
+
+def explained_yaml(error: yaml.YAMLError) -> str:
+    """Say on one line what is wrong with a text, and where.
+
+    Examples
+    --------
+    >>> try:
+    ...     plain_yaml("a: !!set {b}")
+    ... except yaml.YAMLError as error:
+    ...     print(explained_yaml(error).partition(";")[0].strip())
+    at line 1: a value of the YAML type 'set' is not allowed
+    """
+    where = getattr(error, "problem_mark", None)
+    line = f" at line {where.line + 1}" if where else ""
+    problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+    return f"{line}: {problem[:200]}"

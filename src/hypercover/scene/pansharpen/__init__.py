@@ -1,0 +1,1 @@
+"""Pansharpening: the detail of a panchromatic image put into coarser bands."""

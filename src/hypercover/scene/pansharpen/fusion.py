@@ -1,0 +1,344 @@
+"""Pansharpening: the detail of a sharp grey image put into coarser bands.
+
+The grey (panchromatic) image is smoothed to the resolution of the bands by the
+undecimated wavelet transform; what the smoothing takes away is what the bands
+lack (the ARSIS concept).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.errors import CallError, SceneError
+from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.metadata import kept, of_bands, with_header
+from hypercover.scene.nodata import without_nodata
+from hypercover.scene.pansharpen.registration import Match, Moments, Registration, register
+from hypercover.scene.pansharpen.resampling import (
+    filled,
+    interpolated,
+    low_pass,
+    reach,
+    support,
+)
+from hypercover.scene.scene import Scene, check_size, largest_of
+from hypercover.scene.tile_store import Kept, Layers, TileStore, facts_of
+
+__all__ = ["INJECTIONS", "Injection", "pair_plan", "pansharpen"]
+
+Injection = Literal["additive", "proportional", "none"]
+INJECTIONS: tuple[str, ...] = get_args(Injection)
+Progress = Callable[[int, int], None]
+Values = npt.NDArray[np.floating]
+_STRIP = 256
+"""Rows that are looked at together while the statistics are gathered."""
+_AROUND = 4
+"""Pixels of the bands read around a tile, so that its gaps are filled as the whole's."""
+
+
+def pansharpen(
+    pan: Scene,
+    bands: Scene,
+    *,
+    injection: Injection = "additive",
+    keep_pan: bool = False,
+    store: TileStore | None = None,
+    progress: Progress | None = None,
+) -> Scene:
+    """Sharpen the bands of an image with a finer grey image of the same place.
+
+    Why it exists: sensors such as Quickbird see one wide band at 0.6 m and four
+    narrow ones at 2.4 m, and a map wants both.  Ratio and sub-pixel phase come
+    from the georeferences.  The bands are interpolated to the fine grid; the
+    grey image is matched to each of them (mean of the band; standard deviation
+    such that its low-passed image has that of the band); its wavelet planes are
+    added, or multiplied in.
+
+    The cube of the result is computed where it is read, so that an image of any
+    size is written strip by strip; the statistics are gathered here, in one
+    pass over both images.
+
+    Parameters
+    ----------
+    pan : Scene
+        The fine image, of one band.
+    bands : Scene
+        The coarse image.
+    injection : {"additive", "proportional", "none"}
+        Add the planes; or multiply the band with the matched grey image over its
+        low-passed one, which keeps more of the ratios between bands; or neither,
+        which is plain cubic interpolation.
+    keep_pan : bool
+        Put the grey image in front as a band of its own.
+    store : TileStore, optional
+        Where finished pieces of the statistics are kept
+        (:func:`~hypercover.scene.tile_store.keeping`).
+    progress : callable, optional
+        Called with the rows looked at and the rows in all.
+
+    Returns
+    -------
+    Scene
+        On the grid of ``pan``, in the type of ``bands``, rounded where that is
+        whole; no data where either image holds none.
+
+    Raises
+    ------
+    SceneError
+        If ``pan`` has several bands, or the two do not fit onto one another (see
+        :func:`~hypercover.scene.pansharpen.registration.register`).
+    CallError
+        If the injection is unknown.
+
+    References
+    ----------
+    Núñez, J., et al. IEEE TGRS 37(3), 1999.  Ranchin, T., and Wald, L. "Fusion of
+    high spatial and spectral resolution images: the ARSIS concept and its
+    implementation." PE&RS 66(1), 2000.
+    """
+    _check(pan, injection)
+    laid = register(pan.grid, bands.grid)
+    stacked = np.result_type(bands.cube.dtype, pan.cube.dtype)
+    dtype = stacked if keep_pan else bands.cube.dtype
+    sharp = _Sharpening(pan, bands, laid, injection, keep_pan, dtype.newbyteorder("="))
+    matched = _match(sharp, store, progress) if injection != "none" else None
+    shape = (bands.n_bands + keep_pan, *pan.shape)
+    lazy = LazyArray(shape, sharp.dtype, partial(_fetch, sharp, matched))
+    cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
+    cube.attrs = dict(without_nodata(bands.cube).attrs)
+    if keep_pan:
+        # Of lists with an entry for each band nothing is known for the grey one.
+        cube = with_header(cube, kept(of_bands(bands.header, (), bands.n_bands)))
+    if dtype.kind != "f" or bands.nodata is not None:
+        cube.attrs["nodata"] = sharp.nodata
+    noted = (
+        f"Pansharpened ({injection}) at a ratio of {laid.ratio:.4g} with "
+        f"{laid.levels} wavelet planes of {pan.name}."
+    )
+    grid, supposed = _place(pan, bands)
+    return Scene(
+        with_grid(_described(cube, pan, bands, keep_pan), grid),
+        name=bands.name,
+        simulated=pan.simulated or bands.simulated,
+        stand_in=pan.stand_in or bands.stand_in,
+        notes=(*bands.notes, noted, *supposed),
+    )
+
+
+def pair_plan(
+    pan: Scene, bands: Scene, *, injection: str = "additive", keep_pan: bool = False
+) -> dict[str, Any]:
+    """Return all that the pansharpened image of a pair depends on, as JSON."""
+    return {
+        "pan": facts_of(pan),
+        "bands": facts_of(bands),
+        "injection": injection,
+        "keep pan": keep_pan,
+    }
+
+
+def _place(pan: Scene, bands: Scene) -> tuple[Grid, tuple[str, ...]]:
+    """Return the grid of the result, and what is supposed where one image names no system."""
+    one, other = (bands, pan) if pan.grid.crs else (pan, bands)
+    if one.grid.crs or not other.grid.crs:
+        return pan.grid, ()
+    said = f"{one.name} names no coordinate system; that of {other.name} was taken."
+    return replace(pan.grid, crs=other.grid.crs), (said,)
+
+
+def _check(pan: Scene, injection: str) -> None:
+    if injection not in INJECTIONS:
+        raise CallError(
+            f"The injection must be one of {', '.join(INJECTIONS)}, got {injection!r}; "
+            "additive is the usual one."
+        )
+    if pan.n_bands != 1:
+        raise SceneError(
+            f"The panchromatic image must have one band, found {pan.n_bands} in "
+            f"{pan.name}; give the panchromatic image first and the bands second."
+        )
+
+
+def _described(
+    cube: xr.DataArray, pan: Scene, bands: Scene, keep_pan: bool
+) -> xr.DataArray:
+    """Give the cube what is known of its bands."""
+    names = ("band", "wavelength", "fwhm", "bad", "band_name")
+    known = {
+        name: bands.cube.coords[name].values for name in names if name in bands.cube.coords
+    }
+    if not keep_pan:
+        return cube.assign_coords({name: ("band", each) for name, each in known.items()})
+    own = bands.band_names or tuple(f"ms{number}" for number in bands.bands)
+    columns: dict[str, Any] = {"band_name": ("band", np.array(["pan", *own]))}
+    for name in ("wavelength", "fwhm"):
+        if name in known and name in pan.cube.coords:
+            both = np.concatenate([pan.cube.coords[name].values, known[name]])
+            columns[name] = ("band", both)
+    if "bad" in known:
+        columns["bad"] = ("band", np.concatenate([[False], known["bad"]]))
+    return cube.assign_coords(columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sharpening:
+    """Two images laid on one another, and what is to be made of them."""
+
+    pan: Scene
+    bands: Scene
+    laid: Registration
+    injection: Injection
+    keep_pan: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def nodata(self) -> float:
+        """Value that stands for no data in the result."""
+        if self.bands.nodata is not None:
+            return self.bands.nodata
+        return float("nan") if self.dtype.kind == "f" else 0.0
+
+    def pan_around(self, rows: slice, cols: slice) -> tuple[Values, npt.NDArray[np.bool_]]:
+        """Read the grey image (row, col) with the margin of its transform; its edge repeats."""
+        margin = reach(self.laid.levels)
+        inside, missing = [], []
+        for part, size in zip((rows, cols), self.pan.shape, strict=True):
+            first, last = part.start - margin, part.stop + margin
+            inside.append(slice(max(first, 0), min(last, size)))
+            missing.append((max(-first, 0), max(last - size, 0)))
+        values, valid = self.pan.read_valid(*inside)
+        check_size(largest_of(values, valid), self.pan.name)
+        whole = filled(_floating(values), valid)[0]
+        return np.pad(whole, missing, mode="edge"), np.pad(valid, missing)
+
+    def upsampled(
+        self, rows: slice, cols: slice, positions: npt.NDArray[np.intp]
+    ) -> tuple[Values, npt.NDArray[np.bool_]]:
+        """Interpolate bands to fine pixels; valid where the coarse pixel is, that they lie in."""
+        places = [self.laid.centres(0, rows), self.laid.centres(1, cols)]
+        parts = [
+            _widened(support(place, size), size)
+            for place, size in zip(places, self.bands.shape, strict=True)
+        ]
+        values, valid = self.bands.read_valid(*parts)
+        check_size(largest_of(values, valid), self.bands.name)
+        fine = filled(_floating(values[positions]), valid)
+        for axis in (1, 0):
+            fine = interpolated(fine, places[axis], axis + 1, parts[axis].start)
+        return fine, self._covered(valid, places, parts)
+
+    def _covered(
+        self, valid: npt.NDArray[np.bool_], places: Sequence[Values], parts: Sequence[slice]
+    ) -> npt.NDArray[np.bool_]:
+        held = []
+        for place, part, size in zip(places, parts, self.bands.shape, strict=True):
+            nearest = np.floor(place + 0.5).astype(np.intp)
+            inside = (nearest >= 0) & (nearest < size)
+            held.append((np.clip(nearest, part.start, part.stop - 1) - part.start, inside))
+        (down, within), (across, beside) = held
+        return np.asarray(valid[np.ix_(down, across)] & within[:, None] & beside[None, :])
+
+
+def _widened(part: slice, size: int) -> slice:
+    return slice(max(part.start - _AROUND, 0), min(part.stop + _AROUND, size))
+
+
+def _floating(values: npt.NDArray[np.generic]) -> Values:
+    """Return values as numbers with a fraction: of single precision where that holds them."""
+    wide = values.dtype.kind == "f" and values.dtype.itemsize > 4
+    wide |= values.dtype.kind in "ui" and values.dtype.itemsize > 2
+    return values.astype(np.float64 if wide else np.float32)
+
+
+def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | None) -> Match:
+    """Gather the statistics of both images where both hold data."""
+    moments = {
+        "grey": Moments(1),
+        "smooth": Moments(1),
+        "bands": Moments(sharp.bands.n_bands),
+    }
+    like = {name: np.empty((3, len(each.mean))) for name, each in moments.items()}
+    pieces = _pieces(sharp.pan.shape)
+    kept = Kept(store, "statistic", len(pieces))
+    for number, (rows, cols) in enumerate(pieces):
+        found = kept.piece(number, like, partial(_moments, sharp, rows, cols))
+        for name, each in moments.items():
+            each.merge(found[name])
+        if progress is not None:
+            progress(number + 1, len(pieces))
+    if not moments["grey"].count:
+        raise SceneError(
+            "The panchromatic and the multispectral image hold data nowhere together; "
+            "give two images of the same place."
+        )
+    return Match.of(**moments)
+
+
+def _pieces(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Cut an image into pieces that are looked at one after another."""
+    rows, cols = shape
+    across = 2**22 // _STRIP
+    return [
+        (slice(top, min(top + _STRIP, rows)), slice(left, min(left + across, cols)))
+        for top in range(0, rows, _STRIP)
+        for left in range(0, cols, across)
+    ]
+
+
+def _moments(sharp: _Sharpening, rows: slice, cols: slice) -> Layers:
+    """Return the statistics of a piece of both images."""
+    around, known = sharp.pan_around(rows, cols)
+    fine, covered = sharp.upsampled(rows, cols, np.arange(sharp.bands.n_bands))
+    inner = _without_margin(sharp.laid)
+    both = covered & known[inner]
+    return {
+        "grey": Moments.of(around[inner][None][:, both]),
+        "smooth": Moments.of(low_pass(around, sharp.laid.levels)[None][:, both]),
+        "bands": Moments.of(fine[:, both]),
+    }
+
+
+def _without_margin(laid: Registration) -> tuple[slice, slice]:
+    margin = reach(laid.levels)
+    return slice(margin, -margin), slice(margin, -margin)
+
+
+def _fetch(
+    sharp: _Sharpening, match: Match | None, wanted: Indices
+) -> npt.NDArray[np.generic]:
+    """Compute the wanted bands of the rectangle around the wanted pixels."""
+    layers, rows, cols = wanted
+    down, across = bounding_slice(rows), bounding_slice(cols)
+    positions = layers[layers >= sharp.keep_pan] - sharp.keep_pan
+    around, known = sharp.pan_around(down, across)
+    inner = _without_margin(sharp.laid)
+    grey = around[inner]
+    fine, covered = sharp.upsampled(down, across, positions)
+    if match is not None:
+        low = low_pass(around, sharp.laid.levels)
+        for at, position in enumerate(positions):
+            fine[at] = match.injected(fine[at], grey, low, int(position), sharp.injection)
+    if sharp.keep_pan and 0 in layers:
+        fine = np.concatenate([grey[None].astype(fine.dtype), fine])
+    stored = _stored(fine, covered & known[inner], sharp)
+    return stored[:, rows - down.start][:, :, cols - across.start]
+
+
+def _stored(
+    values: Values, valid: npt.NDArray[np.bool_], sharp: _Sharpening
+) -> npt.NDArray[np.generic]:
+    """Return values in the type of the result, no data where there is none."""
+    nodata = sharp.nodata
+    if sharp.dtype.kind == "f":
+        return np.where(valid, values, nodata).astype(sharp.dtype)
+    limits = np.iinfo(sharp.dtype)
+    whole = np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max)
+    # A measured value must not turn into "no data" by being rounded.
+    whole[whole == nodata] += 1 if nodata < limits.max else -1
+    return np.where(valid, whole, nodata).astype(sharp.dtype)

@@ -1,0 +1,251 @@
+"""How the pixels of a fine image lie on those of a coarse one, from their georeferences."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import SceneError
+from hypercover.scene.grid import Grid
+
+__all__ = ["Match", "Moments", "Registration", "register"]
+
+_LEAST, _MOST = 1.5, 16.0
+"""Ratios of pixel sizes between which details can be carried over."""
+
+_SQUARE = 0.02
+"""Share by which the ratios down and across may differ."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Where fine pixels lie in a coarse image, down and across."""
+
+    step: tuple[float, float]
+    """Coarse pixels from one fine pixel to the next: 0.25 at a ratio of 4."""
+    start: tuple[float, float]
+    """Place of the corner of the fine image, in coarse pixels from the coarse corner."""
+
+    @property
+    def ratio(self) -> float:
+        """How many fine pixels a coarse one is long, in the mean of both directions."""
+        return 2.0 / (self.step[0] + self.step[1])
+
+    @property
+    def levels(self) -> int:
+        """Wavelet planes that hold what the coarse image lacks: log2 of the ratio."""
+        return max(1, round(float(np.log2(self.ratio))))
+
+    def centres(self, axis: int, part: slice) -> npt.NDArray[np.float64]:
+        """Return the centres of fine pixels as places between centres of coarse ones.
+
+        0 is the centre of the first coarse pixel.  At a ratio of 4 and a common
+        corner the first fine centre is at -0.375, not at 0: this is the phase.
+        """
+        return self.edges(axis, part)[:-1] + self.step[axis] / 2 - 0.5
+
+    def edges(self, axis: int, part: slice) -> npt.NDArray[np.float64]:
+        """Return the edges of fine pixels in coarse pixels from the coarse corner."""
+        count = np.arange(part.start, part.stop + 1)
+        return self.start[axis] + self.step[axis] * count
+
+    def inverse(self) -> "Registration":
+        """Return where coarse pixels lie in the fine image."""
+        return Registration(
+            (1 / self.step[0], 1 / self.step[1]),
+            (-self.start[0] / self.step[0], -self.start[1] / self.step[1]),
+        )
+
+
+def register(fine: Grid, coarse: Grid) -> Registration:
+    """Lay the grid of a fine image on that of a coarse one.
+
+    Raises
+    ------
+    SceneError
+        If one has no georeference, is rotated or mirrored, if their coordinate
+        systems differ, they do not overlap, or the fine one is not finer.
+
+    Examples
+    --------
+    >>> pan = Grid(8, 8, None, (1.0, 0.0, 0.0, 0.0, -1.0, 8.0))
+    >>> colours = Grid(2, 2, None, (4.0, 0.0, 0.0, 0.0, -4.0, 8.0))
+    >>> laid = register(pan, colours)
+    >>> laid.ratio, laid.centres(0, slice(0, 3)).tolist()
+    (4.0, [-0.375, -0.125, 0.125])
+    """
+    _check_placed(fine, coarse)
+    _check_system(fine, coarse)
+    (xf, _, left, _, yf, top), (xc, _, west, _, yc, north) = (
+        fine.transform,
+        coarse.transform,
+    )
+    if yf * yc < 0 or xf * xc < 0:
+        raise SceneError(
+            "One of the two images is mirrored against the other; write both with north "
+            "up first (gdalwarp)."
+        )
+    laid = Registration((yf / yc, xf / xc), ((top - north) / yc, (left - west) / xc))
+    _check_ratio(laid, fine, coarse)
+    _check_overlap(laid, fine, coarse)
+    return laid
+
+
+def _check_placed(fine: Grid, coarse: Grid) -> None:
+    for grid, name in ((fine, "panchromatic"), (coarse, "multispectral")):
+        if not grid.placed:
+            raise SceneError(
+                f"The {name} image has no georeference, from which its place on the other "
+                "is told; give images that have one."
+            )
+        if grid.transform[1] or grid.transform[3]:
+            raise SceneError(
+                f"The {name} image is rotated against its coordinate system; write it with "
+                "north up first (gdalwarp)."
+            )
+
+
+def _check_system(fine: Grid, coarse: Grid) -> None:
+    from rasterio.crs import CRS
+
+    if fine.crs is None or coarse.crs is None:
+        return
+    one, other = CRS.from_user_input(fine.crs), CRS.from_user_input(coarse.crs)
+    if one != other:
+        raise SceneError(
+            f"The panchromatic image is in {_named(one)} and the multispectral one in "
+            f"{_named(other)}; bring both into one coordinate system first (gdalwarp)."
+        )
+
+
+def _named(system: object) -> str:
+    return str(system)[:60]
+
+
+def _check_ratio(laid: Registration, fine: Grid, coarse: Grid) -> None:
+    down, across = laid.step
+    alike = abs(down / across - 1) <= _SQUARE
+    if not (alike and _LEAST <= laid.ratio <= _MOST):
+        sides = [
+            f"{abs(grid.transform[0]):g} × {abs(grid.transform[4]):g}"
+            for grid in (fine, coarse)
+        ]
+        raise SceneError(
+            f"The panchromatic pixels must be {_LEAST} to {_MOST:g} times as fine as the "
+            f"multispectral ones, alike in both directions, found {sides[0]} against "
+            f"{sides[1]}; give the panchromatic image first."
+        )
+
+
+def _check_overlap(laid: Registration, fine: Grid, coarse: Grid) -> None:
+    for axis, (count, size) in enumerate(zip(fine.shape, coarse.shape, strict=True)):
+        first, last = laid.centres(axis, slice(0, count))[[0, -1]] + 0.5
+        if last <= 0 or first >= size:
+            raise SceneError(
+                "The panchromatic and the multispectral image do not overlap; give two "
+                "images of the same place."
+            )
+
+
+Values = npt.NDArray[np.floating]
+
+_LEAST_PIXELS = 0.1
+"""Share of a band's mean below which the smoothed image is no divisor."""
+
+
+class Moments:
+    """Mean and standard deviation of each row of values, gathered piece by piece.
+
+    Examples
+    --------
+    >>> moments = Moments(1)
+    >>> moments.add(np.array([[1.0, 2.0]]))
+    >>> moments.add(np.array([[6.0]]))
+    >>> moments.mean.tolist(), (moments.deviation**2).round(3).tolist()
+    ([3.0], [4.667])
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.count = 0
+        self.mean = np.zeros(rows)
+        self._squares = np.zeros(rows)
+
+    def add(self, values: Values) -> None:
+        """Take in values (row, n)."""
+        self.merge(self.of(values))
+
+    @staticmethod
+    def of(values: Values) -> npt.NDArray[np.float64]:
+        """Return the statistics of one piece (row, n), as `merge` takes them.
+
+        Why it exists: those of a piece can be kept in a file.
+
+        Returns
+        -------
+        count, mean and squared deviations (3, row)
+        """
+        count = values.shape[1]
+        if not count:
+            return np.zeros((3, len(values)))
+        mean = values.mean(axis=1, dtype=np.float64)
+        squares = np.square(values - mean[:, None]).sum(axis=1, dtype=np.float64)
+        return np.stack([np.full(len(values), float(count)), mean, squares])
+
+    def merge(self, piece: npt.NDArray[np.float64]) -> None:
+        """Take in the statistics of a piece by Chan, Golub and LeVeque's update (1979)."""
+        counts, mean, squares = piece
+        count = int(counts[0])
+        if not count:
+            return
+        total = self.count + count
+        apart = mean - self.mean
+        self.mean = self.mean + apart * (count / total)
+        self._squares = self._squares + squares + apart**2 * (self.count * count / total)
+        self.count = total
+
+    @property
+    def deviation(self) -> npt.NDArray[np.float64]:
+        """Standard deviation of each row."""
+        return np.sqrt(self._squares / max(self.count, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """What turns a grey image into one that looks like each band: gain · grey + offset."""
+
+    gain: npt.NDArray[np.float64]
+    """Factor of each band (band,); 0 where the grey image is flat."""
+    offset: npt.NDArray[np.float64]
+    """Summand of each band (band,)."""
+    least: npt.NDArray[np.float64]
+    """Value of the smoothed image (band,) up to which no ratio with it means anything."""
+
+    @classmethod
+    def of(cls, grey: Moments, smooth: Moments, bands: Moments) -> "Match":
+        """Match means, and the deviation of the smoothed grey image to that of each band.
+
+        The bands are smooth themselves: the grey image's own deviation would
+        make its details too weak.
+        """
+        flat = smooth.deviation[0] <= 1e-9 * abs(grey.mean[0])
+        gain = np.zeros_like(bands.mean) if flat else bands.deviation / smooth.deviation[0]
+        return cls(
+            gain, bands.mean - gain * grey.mean[0], _LEAST_PIXELS * np.abs(bands.mean)
+        )
+
+    def injected(
+        self, band: Values, grey: Values, low: Values, position: int, injection: str
+    ) -> Values:
+        """Put the details of a grey image (row, col) into a band on the same grid.
+
+        Where the smoothed grey image is below a tenth of the band's mean, a ratio
+        would blow up, and the details are added.
+        """
+        gain, offset = float(self.gain[position]), float(self.offset[position])
+        detail = gain * (grey - low)
+        if injection == "additive":
+            return band + detail
+        smooth = gain * low + offset
+        usable = smooth > float(self.least[position])
+        ratio = np.where(usable, band / np.where(usable, smooth, 1), 1)
+        return band + ratio * detail

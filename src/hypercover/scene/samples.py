@@ -1,0 +1,102 @@
+"""Samples: the labelled pixels, as positions and codes and nothing else."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import CallError
+from hypercover.scene.scene import Scene, blank_invalid
+
+__all__ = ["MOST_WINDOW", "Samples", "check_window", "spectra_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Positions and class codes of some pixels, without their values.
+
+    Why it exists: splits, audits and windows need to know where a sample lies;
+    none of them needs its spectrum.
+
+    Examples
+    --------
+    >>> Samples.of([[0, 3], [2, 0]]).labels
+    array([3, 2])
+    """
+
+    rows: npt.NDArray[np.intp]
+    """Row of each sample (n,)."""
+    cols: npt.NDArray[np.intp]
+    """Column of each sample (n,)."""
+    labels: npt.NDArray[np.int64]
+    """Class code of each sample (n,), from 1."""
+
+    @classmethod
+    def of(cls, labels: npt.ArrayLike) -> "Samples":
+        """Take every labelled pixel of a label map (y, x), row by row."""
+        label_map = np.asarray(labels)
+        rows, cols = np.nonzero(label_map)
+        return cls(rows, cols, label_map[rows, cols].astype(np.int64))
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.labels)
+
+    def take(self, which: npt.NDArray[np.generic]) -> "Samples":
+        """Return the samples at these positions, or where a mask is true."""
+        return Samples(self.rows[which], self.cols[which], self.labels[which])
+
+
+MOST_WINDOW = 2**12
+"""Largest side of a window in pixels, in files and networks alike."""
+
+
+def check_window(size: int, shape: tuple[int, int]) -> int:
+    """Return a window size after checking it against an image of (rows, cols).
+
+    Raises
+    ------
+    CallError
+        If the size is even, below 1, or larger than the image or any window.
+    """
+    if size < 1 or size % 2 == 0:
+        near = f"{size - 1} or {size + 1}" if size > 1 else "9"
+        raise CallError(
+            f"The window size must be odd and at least 1, got {size}; use {near}."
+        )
+    if size > MOST_WINDOW:
+        raise CallError(
+            f"A window has at most {MOST_WINDOW} × {MOST_WINDOW} pixels, got {size}; use a "
+            "smaller window."
+        )
+    if size > min(shape):
+        raise CallError(
+            f"The window of {size} × {size} pixels is larger than the image of "
+            f"{shape[0]} × {shape[1]}; use a smaller window."
+        )
+    return size
+
+
+def spectra_of(scene: Scene, samples: Samples) -> npt.NDArray[Any]:
+    """Return the spectra (n, band) of samples in the type of the cube.
+
+    Why it exists: a tenth of the pixels need no copy of all of them.  Only strips
+    that hold a sample are read, one at a time.  Pixels without data are zeros.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> cube = xr.DataArray(np.arange(12).reshape(2, 2, 3), dims=("band", "y", "x"))
+    >>> spectra_of(Scene(cube), Samples.of([[0, 0, 1], [2, 0, 0]])).tolist()
+    [[2, 8], [3, 9]]
+    """
+    spectra = np.empty((len(samples), scene.n_bands), scene.cube.dtype)
+    for rows in scene.strips():
+        inside = (samples.rows >= rows.start) & (samples.rows < rows.stop)
+        if not inside.any():
+            continue
+        strip = blank_invalid(scene.read(rows, slice(None)), scene.valid[rows])
+        at = samples.rows[inside] - rows.start, samples.cols[inside]
+        spectra[inside] = strip[:, at[0], at[1]].T
+    return spectra

@@ -1,0 +1,211 @@
+"""What the numbers of an image mean: scale and offset of its bands, and other numbers for them.
+
+A file states them in many ways: GDAL's scale and offset of a band, ENVI's ``data gain
+values``, ``data offset values`` and ``reflectance scale factor``, ``scale_factor`` and
+``add_offset`` of NetCDF and HDF5 in many spellings, the metadata of products.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.metadata import GAINS, OFFSETS, factors, numbered, with_header
+from hypercover.scene.nodata import without_nodata
+from hypercover.scene.scene import Scene
+
+__all__ = ["REFLECTANCE", "ScaleOffset", "rescaled", "stated_by_attributes"]
+
+REFLECTANCE = "reflectance scale factor"
+"""Key of an ENVI header: the number that stands for a reflectance of 1."""
+_SCALES = {
+    "scalefactor", "reflectancescalefactor", "scalingfactor", "scale", "gain", "gains",
+    "slope", "multiplier", "datagainvalues",
+}  # fmt: skip
+_OFFSETS = {"addoffset", "offset", "offsets", "bias", "intercept", "dataoffsetvalues"}
+_CF = "scale_factor"
+"""The spelling of the CF conventions, which multiply by it."""
+_DIVIDES = 10.0
+"""A scale factor this large divides: 10000 says which number stands for 1."""
+_CLOSE = 1e-5
+"""Relative difference of two scales that are the same: float32 holds seven digits."""
+
+
+@dataclass(frozen=True)
+class ScaleOffset:
+    """Scale and offset of each band: quantity = scale × number + offset."""
+
+    scale: tuple[float, ...]
+    """Quantity for each step of the numbers (band,)."""
+    offset: tuple[float, ...]
+    """Quantity where the number is 0 (band,)."""
+
+    @classmethod
+    def of(cls, scene: Scene) -> "ScaleOffset | None":
+        """Return what a scene says of its numbers, or None where it says nothing.
+
+        Examples
+        --------
+        >>> cube = xr.DataArray(np.ones((2, 1, 1)), dims=("band", "y", "x"))
+        >>> cube.attrs["header"] = {"reflectance scale factor": "10000"}
+        >>> ScaleOffset.of(Scene(cube))
+        ScaleOffset(scale=(0.0001, 0.0001), offset=(0.0, 0.0))
+        """
+        header, count = scene.header, scene.n_bands
+        scales, offsets = (factors(header, key, count) for key in (GAINS, OFFSETS))
+        stated = cls.checked(scales, offsets, count)
+        if stated is not None and not stated._trivial:
+            return stated
+        reflectance = _number(header.get(REFLECTANCE))
+        if reflectance is not None and reflectance > 0:
+            return cls((1 / reflectance,) * count, (0.0,) * count)
+        attrs = {key: scene.cube.attrs.get(key) for key in (_CF, "add_offset")}
+        return stated or cls.checked(attrs[_CF], attrs["add_offset"], count)
+
+    @classmethod
+    def checked(cls, scales: Any, offsets: Any, count: int) -> "ScaleOffset | None":
+        """Return scales and offsets, each a number or one for each band, if they are usable.
+
+        None stands for 1 and 0 where the other is given.
+        """
+        if scales is None and offsets is None:
+            return None
+        both = _each(scales, 1.0, count), _each(offsets, 0.0, count)
+        if both[0] is None or both[1] is None or not all(both[0]):
+            return None
+        return cls(both[0], both[1])
+
+    @property
+    def _trivial(self) -> bool:
+        """Whether the numbers are the quantity itself."""
+        return all(one == 1 for one in self.scale) and not any(self.offset)
+
+    def towards(self, other: "ScaleOffset") -> "tuple[Factors, Factors] | None":
+        """Return factor and shift (band,) that turn these numbers into those of another.
+
+        None where both mean the same.
+
+        Examples
+        --------
+        >>> thousandths, shares = ScaleOffset((0.001,), (0.0,)), ScaleOffset((1.0,), (0.0,))
+        >>> [part.tolist() for part in thousandths.towards(shares)]
+        [[0.001], [0.0]]
+        """
+        scale, target = np.array(self.scale), np.array(other.scale)
+        apart = np.array(self.offset) - np.array(other.offset)
+        factor = scale / target
+        factor = np.where(np.abs(factor - 1) <= _CLOSE, 1.0, factor)
+        largest = np.maximum(np.abs(self.offset), np.abs(other.offset))
+        shift = np.where(np.abs(apart) <= _CLOSE * largest, 0.0, apart / target)
+        return None if (factor == 1).all() and not shift.any() else (factor, shift)
+
+    def __str__(self) -> str:
+        """Write them for people: those of the first band where the bands differ."""
+        each = set(zip(self.scale, self.offset, strict=True))
+        where = "" if len(each) == 1 else " in the first band"
+        return f"scale {self.scale[0]:.6g} and offset {self.offset[0]:.6g}{where}"
+
+
+Factors = npt.NDArray[np.float64]
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number, which may be written as text, or None."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if isfinite(number) else None
+
+
+def _each(value: Any, default: float, count: int) -> tuple[float, ...] | None:
+    """Return one finite number for each band, or None."""
+    if value is None:
+        return (default,) * count
+    listed = value if isinstance(value, Sequence | np.ndarray) else [value]
+    listed = [listed] if isinstance(listed, str | bytes) else list(listed)
+    numbers = [_number(one) for one in listed]
+    known = [one for one in numbers if one is not None]
+    if len(known) < len(numbers) or len(known) not in (1, count):
+        return None
+    return tuple(known) * (count if len(known) == 1 else 1)
+
+
+def stated_by_attributes(
+    attrs: Mapping[str, Any], count: int, *, whole: bool
+) -> dict[str, str]:
+    """Return the header entries for what attributes of an array say of its numbers.
+
+    The conventions of CF multiply by ``scale_factor``.  Others, such as NEON's
+    ``Scale_Factor`` of 10000, divide by it: that is what a factor of 10 or more means,
+    unless it is CF's own key, of numbers that are not whole or with an ``add_offset``.
+
+    Parameters
+    ----------
+    attrs : by name, in any spelling
+    count : number of bands
+    whole : whether the numbers are whole ones
+
+    Examples
+    --------
+    >>> stated_by_attributes({"Scale_Factor": 10000.0}, 2, whole=True)
+    {'data gain values': '{0.0001, 0.0001}', 'data offset values': '{0.0, 0.0}'}
+    >>> stated_by_attributes({"scale_factor": 0.5, "add_offset": 3}, 1, whole=True)
+    {'data gain values': '{0.5}', 'data offset values': '{3.0}'}
+    """
+    found: dict[str, tuple[str, Any]] = {}
+    for key, value in attrs.items():
+        spelt = re.sub(r"[^a-z]", "", str(key).lower())
+        for role, names in (("scale", _SCALES), ("offset", _OFFSETS)):
+            # The exact key of the conventions goes before all others.
+            if spelt in names and (role not in found or key in (_CF, "add_offset")):
+                found[role] = (str(key), value)
+    scale, offset = (found.get(role, ("", None)) for role in ("scale", "offset"))
+    stated = ScaleOffset.checked(scale[1], offset[1], count)
+    if stated is None:
+        return {}
+    scales = stated.scale
+    multiplies = scale[0] == _CF and (not whole or offset[0] == "add_offset")
+    if min(scales) >= _DIVIDES and not multiplies:
+        scales = tuple(1 / one for one in scales)
+    return {GAINS: numbered(scales), OFFSETS: numbered(stated.offset)}
+
+
+def rescaled(scene: Scene, factor: Factors, shift: Factors, meaning: ScaleOffset) -> Scene:
+    """Return the scene with the numbers factor × number + shift, computed where they are read.
+
+    Pixels without data become NaN, since their numbers mean nothing that can be scaled.
+
+    Parameters
+    ----------
+    scene : any
+    factor, shift : arrays (band,)
+    meaning : what the new numbers mean
+    """
+    cube = scene.cube
+    dtype = np.result_type(np.float32, cube.dtype)
+
+    def fetch(wanted: Indices) -> npt.NDArray[np.generic]:
+        bands, rows, cols = wanted
+        down, across = bounding_slice(rows), bounding_slice(cols)
+        values, valid = scene.read_valid(down, across)
+        made = (
+            values[bands].astype(np.float64) * factor[bands, None, None]
+            + shift[bands, None, None]
+        )
+        block = np.where(valid, made, np.nan).astype(dtype)
+        return block[:, rows - down.start][:, :, cols - across.start]
+
+    lazy = LazyArray(cube.shape, dtype, fetch)
+    made = xr.DataArray(
+        lazy.as_variable_data(), dims=cube.dims, coords=cube.coords, attrs=cube.attrs
+    )
+    header = {key: text for key, text in scene.header.items() if key != REFLECTANCE}
+    header |= {GAINS: numbered(meaning.scale), OFFSETS: numbered(meaning.offset)}
+    return scene.replace(cube=with_header(without_nodata(made), header))

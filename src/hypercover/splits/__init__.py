@@ -1,0 +1,1 @@
+"""Splits: which labelled pixels train and which test, and what leaks between them."""

@@ -1,0 +1,316 @@
+"""Splits by fields: whole connected fields train, far enough from the test."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import find_objects, maximum_filter
+from scipy.sparse import coo_array, csr_array
+
+from hypercover.errors import SplitError
+from hypercover.scene.samples import Samples, check_window
+from hypercover.splits.blocks import Chosen, draw_whole
+from hypercover.splits.folds import clusters
+from hypercover.splits.guard import (
+    Guard,
+    apart,
+    check_guard,
+    guard_notes,
+    guard_width,
+    near,
+    too_wide,
+)
+from hypercover.splits.random_split import check_validation
+from hypercover.splits.split import Split, check_labels
+
+__all__ = ["FieldSplit", "Fields", "draw_validation_fields", "field_map", "share_notes"]
+
+FieldMap = npt.NDArray[np.intp]
+
+Mask = npt.NDArray[np.bool_]
+
+_FAR = 0.05
+"""Distance from the share that was asked for, from which it is said."""
+
+
+def field_map(labels: npt.ArrayLike) -> FieldMap:
+    """Give a number to each field of a label map (y, x), from 1; 0 = unlabelled.
+
+    A field is a connected set of pixels of one class, corners included.
+
+    Examples
+    --------
+    >>> field_map([[1, 1, 2], [0, 0, 2], [1, 2, 0]])
+    array([[1, 1, 3],
+           [0, 0, 3],
+           [2, 3, 0]])
+    """
+    samples = Samples.of(labels)
+    numbers = np.zeros(np.shape(labels), dtype=np.intp)
+    if len(samples):
+        numbers[samples.rows, samples.cols] = clusters(samples, 1) + 1
+    return numbers
+
+
+class Fields:
+    """Fields of a label map, ready to say what a choice of fields leaves.
+
+    Why it exists: a draw is improved by trying thousands of choices.  Pixels of
+    one class within the guard of the same fields share one fate, so they are
+    counted as one group; a choice is then judged with one sparse product.
+
+    Parameters
+    ----------
+    label_map : array (y, x)
+        Class codes; 0 = unlabelled.
+    numbers : array (y, x)
+        Field of each labelled pixel, from 1, as :func:`field_map` gives them or
+        any other partition of the classes; 0 elsewhere.
+    guard : int
+        Width of the guard band in pixels.
+    """
+
+    def __init__(
+        self, label_map: npt.NDArray[np.integer], numbers: FieldMap, guard: int
+    ) -> None:
+        inside = numbers > 0
+        known, own = np.unique(numbers[inside], return_inverse=True)
+        _, classes = np.unique(label_map[inside], return_inverse=True)
+        self.places = len(known)
+        self.labelled = np.arange(self.places)
+        self.sizes = np.bincount(own)
+        self.strata = np.zeros(self.places, dtype=np.intp)
+        self.strata[own] = classes
+        self.totals = np.bincount(classes)
+        self._fields = np.zeros(numbers.shape, dtype=np.intp)
+        self._fields[inside] = own + 1
+        self._group(classes, min(guard, max(numbers.shape)))
+
+    @property
+    def single(self) -> npt.NDArray[np.intp]:
+        """Positions of the classes that lie in one field each."""
+        return np.flatnonzero(np.bincount(self.strata) == 1)
+
+    def _group(self, classes: npt.NDArray[np.intp], guard: int) -> None:
+        """Group pixels by class and by the fields within their guard."""
+        within = self._within(guard)
+        # Two sets of fields with one sum of random numbers are one set, all but surely.
+        tags = np.random.default_rng(0).integers(2**62, size=self.places)
+        keys = np.column_stack((classes, within @ tags))
+        unique, first, counts = np.unique(
+            keys, axis=0, return_index=True, return_counts=True
+        )
+        self._within_group = within[first]
+        self._weights = counts
+        self._starts = np.searchsorted(unique[:, 0], np.arange(len(self.totals)))
+        self.groups = len(counts)
+
+    def _within(self, guard: int) -> csr_array:
+        """Tell which fields lie within the guard of each pixel: (pixel, field)."""
+        order = np.full(self._fields.shape, -1)
+        order[self._fields > 0] = np.arange(np.count_nonzero(self._fields))
+        pixels, fields = [], []
+        for position, box in enumerate(find_objects(self._fields)):
+            wide = tuple(slice(max(s.start - guard, 0), s.stop + guard) for s in box)
+            own = (self._fields[wide] == position + 1).astype(np.uint8)
+            near = order[wide][maximum_filter(own, size=2 * guard + 1).astype(bool)]
+            pixels.append(near[near >= 0])
+            fields.append(np.full(len(pixels[-1]), position))
+        at = np.concatenate(pixels), np.concatenate(fields)
+        ones = np.ones(len(at[0]), dtype=np.int64)
+        return coo_array((ones, at), shape=(int(order.max()) + 1, self.places)).tocsr()
+
+    def left(self, chosen: Chosen) -> npt.NDArray[np.int64]:
+        """Count what each choice (n, field) leaves of each class: (n, class)."""
+        free = (self._within_group @ chosen.T.astype(np.int64)).T == 0
+        return np.add.reduceat(free * self._weights, self._starts, axis=1)
+
+    def taken(self, chosen: Chosen) -> npt.NDArray[np.float64]:
+        """Count what each choice (n, field) takes of each class: (n, class)."""
+        belongs = self.strata[:, None] == np.arange(len(self.totals))
+        return np.asarray(chosen @ (self.sizes[:, None] * belongs), dtype=np.float64)
+
+    def pixels(self, chosen: Chosen) -> Mask:
+        """Return the pixels (y, x) of one choice (field,)."""
+        return np.concatenate(([False], chosen))[self._fields]
+
+
+def draw_validation_fields(
+    label_map: npt.NDArray[np.integer],
+    numbers: FieldMap,
+    drawn: Mask,
+    share: float,
+    *,
+    guard: int,
+    seed: int,
+) -> Mask:
+    """Take whole fields for validation out of the drawn pixels (y, x).
+
+    A class keeps a field to train on where it has two.
+
+    Raises
+    ------
+    SplitError
+        If no class has two fields among them.
+    """
+    if share == 0:
+        return np.zeros_like(drawn)
+    inner = Fields(np.where(drawn, label_map, 0), np.where(drawn, numbers, 0), guard)
+    if len(inner.single) == len(inner.totals):
+        raise SplitError(
+            f"A validation share of {share} was asked for, but no class has two fields "
+            "among the training pixels; train on a larger share or use validation: 0."
+        )
+    rng = np.random.default_rng([seed, 1])
+    return inner.pixels(draw_whole(iter([inner]), share, rng, rest_matters=True)[1])
+
+
+def share_notes(
+    drawn: Mask, labels: npt.NDArray[np.integer], asked: float, what: str
+) -> tuple[str, ...]:
+    """Say what share whole fields or clusters come to, if not that which was asked for."""
+    share = np.count_nonzero(drawn) / np.count_nonzero(labels)
+    if abs(share - asked) <= _FAR:
+        return ()
+    return (
+        f"Whole {what} make up {share:.0%} of the labelled pixels, where "
+        f"{100 * asked:g}% were to train.",
+    )
+
+
+@dataclass(frozen=True)
+class FieldSplit:
+    """Train on whole fields and test on others, a guard band apart.
+
+    Why it exists: a block may cut a field in two, and then the two sides share
+    its soil, its sowing date and its mean spectrum.  Here a field, a connected
+    set of pixels of one class (corners included), is never on both sides: the
+    question is what a classifier says of a field it has not seen (Friedl et
+    al. 2000 hold out sites for the same reason).
+
+    Whole fields are drawn until about ``train`` of every class's pixels lie in
+    them.  The best of some seeded draws is taken, and fields are swapped where
+    that brings a class onto both sides, but not to even out the shares: there
+    are few fields, and every seed would end at the same ones.
+    Pixels of other fields are tested if they are farther than ``guard`` pixels
+    (Chebyshev) from every drawn pixel; those in between are the guard.  A class
+    of one field cannot stand on both sides; notes and
+    :meth:`~hypercover.splits.split.Split.unscored` name it.
+
+    Validation takes whole fields out of the drawn ones in the same manner, and
+    training pixels within ``guard`` of them join the guard.
+
+    Parameters
+    ----------
+    train : float between 0 and 1
+        Share of every class's pixels in the drawn fields, about.
+    guard : int or "auto"
+        Width of the guard band in pixels; "auto" is window − 1.
+    validation : float from 0 to below 1
+        Share of the drawn pixels set aside for validation.
+
+    Examples
+    --------
+    T train, o test, - guard; four fields of two classes:
+
+    >>> labels = np.repeat([[1, 1, 1, 2, 2, 2, 0, 0, 1, 1, 1, 2, 2, 2]], 2, axis=0)
+    >>> split = FieldSplit(train=0.5, guard=1).split(labels, seed=0)
+    >>> for row in split.parts:
+    ...     print("".join(".T!o-"[part] for part in row))
+    TTTTTT..oooooo
+    TTTTTT..oooooo
+    """
+
+    train: float = 0.25
+    """Share of every class's pixels to train on."""
+    guard: Guard = "auto"
+    """Pixels between training and test, by Chebyshev distance; auto = window − 1."""
+    validation: float = 0.0
+    """Share of the training pixels set aside for validation."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares and guards that no image could give."""
+        if not 0 < self.train < 1:
+            raise SplitError(
+                "A field split trains on a share of every class's pixels between 0 and "
+                f"1, got {self.train}; use 0.25."
+            )
+        check_guard(self.guard)
+        check_validation(self.validation)
+
+    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+        """Split a label map (y, x).
+
+        Raises
+        ------
+        SplitError
+            If no class has two fields, or the guard leaves no test pixel; the
+            largest guard that leaves some is then named.
+        """
+        label_map = check_labels(labels)
+        check_window(window, label_map.shape)
+        guard, numbers = guard_width(self.guard, window), field_map(label_map)
+        drawn, alone = self._draw(label_map, numbers, guard, seed)
+        if not _tests(label_map, drawn, guard):
+            raise too_wide(
+                lambda width: _tests(
+                    label_map, self._draw(label_map, numbers, width, seed)[0], width
+                ),
+                guard,
+                "fields",
+                label_map.shape,
+            )
+        validation = draw_validation_fields(
+            label_map, numbers, drawn, self.validation, guard=guard, seed=seed
+        )
+        return apart(
+            label_map,
+            drawn,
+            validation,
+            guard,
+            kind="fields",
+            seed=seed,
+            settings=asdict(self) | {"guard": guard},
+            window=window,
+            notes=(
+                *_alone(alone),
+                *share_notes(drawn, label_map, self.train, "fields"),
+                *guard_notes(guard, window),
+            ),
+        )
+
+    def _draw(
+        self,
+        label_map: npt.NDArray[np.integer],
+        numbers: npt.NDArray[np.intp],
+        guard: int,
+        seed: int,
+    ) -> tuple[npt.NDArray[np.bool_], list[int]]:
+        """Draw fields to train on: their pixels (y, x), and the classes of one field."""
+        fields = Fields(label_map, numbers, guard)
+        codes = np.unique(label_map[label_map > 0])
+        if len(fields.single) == len(codes):
+            raise SplitError(
+                "Every class lies in one field, which cannot both train and test; "
+                "split by blocks, which cut fields."
+            )
+        rng = np.random.default_rng([seed, 0])
+        _, chosen = draw_whole(iter([fields]), self.train, rng)
+        return fields.pixels(chosen), codes[fields.single].tolist()
+
+
+def _tests(
+    label_map: npt.NDArray[np.integer], drawn: npt.NDArray[np.bool_], guard: int
+) -> bool:
+    """Tell whether a pixel is left to test."""
+    return bool(((label_map > 0) & ~near(drawn, guard)).any())
+
+
+def _alone(codes: list[int]) -> tuple[str, ...]:
+    """Name the classes that lie in one field."""
+    if not codes:
+        return ()
+    named = ", ".join(map(str, codes))
+    which = f"Class {named} lies" if len(codes) == 1 else f"Classes {named} lie"
+    each = "" if len(codes) == 1 else " each"
+    return (f"{which} in one field{each}, which cannot both train and test.",)

@@ -1,0 +1,216 @@
+"""Splits by masks: training and test pixels marked by somebody else."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import SplitError
+from hypercover.scene.samples import check_window
+from hypercover.splits.guard import guard_notes
+from hypercover.splits.random_split import check_validation, draw_validation
+from hypercover.splits.split import (
+    PARTS,
+    Split,
+    check_labels,
+    check_learnable,
+    prove_disjoint,
+)
+
+__all__ = ["MaskSplit", "SavedSplit", "saved_at"]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskSplit:
+    """Take the training and test pixels from maps in which nonzero means in.
+
+    Why it exists: published fixed splits come as maps of training and test
+    labels, often with codes of their own.  Only where they are nonzero counts;
+    the classes come from the labels.  A marked pixel without a label cannot be
+    used; it is left out and a note says how many there are.
+
+    Validation pixels are drawn at random, class by class, from the training
+    mask: such masks carry no fields or blocks to keep together.
+
+    Parameters
+    ----------
+    train : array (y, x)
+        Training pixels: nonzero = in.
+    test : array (y, x), optional
+        Test pixels; every other labelled pixel when not given.
+    validation : float from 0 to below 1
+        Share of the training pixels of each class set aside for validation.
+    notes : tuple of str
+        What was found when the masks were read; it stands among those of the split.
+
+    Examples
+    --------
+    >>> split = MaskSplit(train=[[9, 9, 0, 0]]).split([[1, 2, 1, 0]])
+    >>> split.parts.tolist()
+    [[1, 1, 3, 0]]
+    """
+
+    train: npt.ArrayLike
+    """Training pixels (y, x): nonzero = in."""
+    test: npt.ArrayLike | None = None
+    """Test pixels (y, x): nonzero = in; None = all other labelled pixels."""
+    validation: float = 0.0
+    """Share of the training pixels set aside for validation."""
+    notes: tuple[str, ...] = ()
+    """What was found when the masks were read."""
+
+    def __post_init__(self) -> None:
+        """Refuse a validation share out of range."""
+        check_validation(self.validation)
+
+    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+        """Split a label map (y, x); the seed only draws the validation pixels.
+
+        Raises
+        ------
+        SplitError
+            If a mask has another size than the labels, the masks share a
+            labelled pixel, or fewer than two classes can be trained.
+        """
+        label_map = check_labels(labels)
+        check_window(window, label_map.shape)
+        labelled = label_map > 0
+        marked, note = _marked(self.train, "train", labelled)
+        test, more = (
+            (labelled & ~marked, ())
+            if self.test is None
+            else _marked(self.test, "test", labelled)
+        )
+        prove_disjoint({"train": marked, "test": test})
+        rule = "rest" if self.test is None else "mask"
+        rng = np.random.default_rng(seed)
+        validation = draw_validation(label_map, marked, self.validation, rng)
+        split = Split.from_parts(
+            train=marked & ~validation,
+            validation=validation,
+            test=test,
+            kind="masks",
+            seed=seed,
+            settings={"test": rule, "validation": self.validation},
+            window=window,
+            notes=self.notes + note + more,
+        )
+        return check_learnable(split, label_map)
+
+
+def _marked(
+    mask: npt.ArrayLike, part: str, labelled: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+    """Return the labelled pixels a mask marks, and a note on the others."""
+    values = np.asarray(mask)
+    if values.shape != labelled.shape:
+        raise SplitError(
+            f"The {part} mask is {' × '.join(map(str, values.shape))} pixels, the labels "
+            f"are {labelled.shape[0]} × {labelled.shape[1]}; give a mask of that size."
+        )
+    marked = np.nan_to_num(values) != 0
+    bare = int(np.count_nonzero(marked & ~labelled))
+    if not bare:
+        return marked, ()
+    total = int(np.count_nonzero(marked))
+    note = f"{bare} of the {total} pixels of the {part} mask have no label: left out."
+    return marked & labelled, (note,)
+
+
+def saved_at(path: str | Path) -> tuple[Path, str]:
+    """Return folder and stem of a saved split: a ``.json`` or the folder of a run."""
+    file = Path(path)
+    return (file, "split") if file.is_dir() else (file.parent, file.stem)
+
+
+@dataclass(frozen=True)
+class SavedSplit:
+    """Take the parts of a split that was saved before, by anyone.
+
+    Why it exists: two results can be compared where their test pixels are the
+    same.  ``split.tif`` and ``split.json`` carry a split from one run to
+    another; size, SHA-256 and, where they were kept, the counts of each class
+    are verified first.
+
+    Parameters
+    ----------
+    path : path
+        A ``split.json`` beside its ``.tif``, or the folder of a run.
+    sha256 : str, optional
+        Digest that the split must have, as ``metrics.json`` of a run tells it.
+    """
+
+    path: str | Path
+    """The ``.json`` file, or the folder of a run."""
+    sha256: str | None = None
+    """Digest that the split must have."""
+
+    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+        """Return the saved parts for a label map (y, x); the seed changes nothing.
+
+        Raises
+        ------
+        SplitError
+            If the files are damaged, the digest is another, or the labels do
+            not fit the split.
+        """
+        from hypercover.splits.split import read_counts
+
+        label_map = check_labels(labels)
+        check_window(window, label_map.shape)
+        folder, stem = saved_at(self.path)
+        split = Split.load(folder, stem)
+        if self.sha256 not in (None, split.digest):
+            raise SplitError(
+                f"The split {self.path} was to have the SHA-256 {self.sha256}, but has "
+                f"{split.digest}; it is another split."
+            )
+        _check_labels(split, read_counts(folder, stem), label_map)
+        guard = split.settings.get("guard")
+        narrow = guard_notes(guard, window) if isinstance(guard, int) else ()
+        return check_learnable(
+            replace(
+                split,
+                kind="saved",
+                seed=seed,
+                settings={"kind": split.kind, **split.settings, "seed": split.seed},
+                window=window,
+                notes=tuple(dict.fromkeys((*split.notes, *narrow, *_fold_notes(split)))),
+            ),
+            label_map,
+        )
+
+
+def _fold_notes(split: Split) -> tuple[str, ...]:
+    """Say of one fold of a cross-validation that it is one."""
+    if split.kind not in ("kfold", "leave-one-out"):
+        return ()
+    number, folds = (split.settings.get(key) for key in ("fold", "folds"))
+    which = number + 1 if isinstance(number, int) else "one"
+    return (
+        f"The saved split is fold {which} of {folds} of a cross-validation: only what it "
+        "holds out is tested.",
+    )
+
+
+def _check_labels(
+    split: Split, counts: dict[str, dict[int, int]], label_map: npt.NDArray[np.int64]
+) -> None:
+    """Refuse labels that the split was not made for."""
+    for part in PARTS[1:]:
+        now = {code: n for code, n in split.per_class(part, label_map).items() if n}
+        kept = counts.get(part)
+        if kept is not None and kept != now:
+            code = min(code for code in {*kept, *now} if kept.get(code) != now.get(code))
+            raise SplitError(
+                f"The saved split does not fit the labels: its {part} part had "
+                f"{kept.get(code, 0)} pixels of class {code}, these labels give it "
+                f"{now.get(code, 0)}; use the labels it was made for."
+            )
+    bare = np.count_nonzero((split.parts > 0) & (label_map == 0))
+    if bare:
+        raise SplitError(
+            f"The saved split does not fit the labels: {bare} of its pixels have no label; "
+            "use the labels it was made for."
+        )

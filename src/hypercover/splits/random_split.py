@@ -1,0 +1,149 @@
+"""Random splits: pixels drawn class by class, wherever they lie."""
+
+from dataclasses import asdict, dataclass
+from math import floor
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hypercover.errors import SplitError
+from hypercover.scene.samples import check_window
+from hypercover.splits.split import Split, check_labels, check_learnable
+
+__all__ = ["RandomSplit", "check_validation", "draw_stratified"]
+
+
+@dataclass(frozen=True)
+class RandomSplit:
+    """Draw training pixels of every class at random; test on all others.
+
+    Why it exists: it is how most published accuracies were measured, and what
+    an honest split is to be set beside.  Neighbouring pixels of one field land
+    on both sides, so a classifier that looks at windows has seen nearly every
+    test pixel; the leak audit says how many.
+
+    Each class of n pixels gives ``round(train · n)`` of them, at least one and
+    never all.  A class of a single pixel is left out and named.  Validation
+    pixels are drawn from the training pixels by the same rule.
+
+    Parameters
+    ----------
+    train : float below 1, or int
+        Share of each class to train on, or a number of pixels for each class.
+    validation : float from 0 to below 1
+        Share of the training pixels of each class set aside for validation.
+    halves : {"even", "up"}
+        How half a pixel is rounded; ``up`` gives the published training pixels of
+        every class of the flight line of Indian Pines.
+
+    Examples
+    --------
+    >>> labels = np.repeat([[1], [2]], 10, axis=1)
+    >>> split = RandomSplit(train=0.3).split(labels, seed=7)
+    >>> split.count("train"), split.count("test")
+    (6, 14)
+    >>> RandomSplit(train=2).split(labels).per_class("train", labels)
+    {1: 2, 2: 2}
+    """
+
+    train: float = 0.1
+    """Share of each class to train on (below 1), or pixels of each class (from 1)."""
+    validation: float = 0.0
+    """Share of the training pixels set aside for validation."""
+    halves: Literal["even", "up"] = "even"
+    """Whether 2.5 pixels of a class are 2 (to even, as in Python) or 3 (as in Matlab)."""
+
+    def __post_init__(self) -> None:
+        """Refuse shares and counts that no class could give."""
+        whole = float(self.train).is_integer()
+        if not (0 < self.train < 1 or (self.train >= 1 and whole)):
+            raise SplitError(
+                "A random split trains on a share between 0 and 1 or on a whole number "
+                f"of pixels for each class, got {self.train}; use 0.1 or 50."
+            )
+        check_validation(self.validation)
+
+    def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
+        """Split a label map (y, x).
+
+        Raises
+        ------
+        LabelError, SplitError, CallError
+            If the labels hold fewer than two classes, no split is possible, or
+            the window does not fit.
+        """
+        label_map = check_labels(labels)
+        check_window(window, label_map.shape)
+        rng = np.random.default_rng(seed)
+        drawn = draw_stratified(label_map, self.train, rng, self.halves)
+        counts = np.bincount(label_map.ravel())
+        test = (label_map > 0) & ~drawn & (counts[label_map] > 1)
+        validation = draw_validation(label_map, drawn, self.validation, rng)
+        split = Split.from_parts(
+            train=drawn & ~validation,
+            validation=validation,
+            test=test,
+            kind="random",
+            seed=seed,
+            settings=asdict(self),
+            window=window,
+        )
+        return check_learnable(split, label_map)
+
+
+def draw_stratified(
+    label_map: npt.NDArray[np.integer],
+    share: float,
+    rng: np.random.Generator,
+    halves: Literal["even", "up"] = "even",
+) -> npt.NDArray[np.bool_]:
+    """Draw pixels (y, x) of each class: a share of them, or so many from 1.
+
+    A class gives at least one pixel when it has two, and never its last one.
+    """
+    flat = label_map.ravel()
+    drawn = np.zeros(flat.shape, dtype=bool)
+    for code in np.unique(flat[flat > 0]):
+        pixels = np.flatnonzero(flat == code)
+        asked = _rounded(share * len(pixels), halves) if share < 1 else int(share)
+        count = min(max(asked, 1), len(pixels) - 1)
+        drawn[rng.permutation(pixels)[:count]] = True
+    return drawn.reshape(label_map.shape)
+
+
+def _rounded(pixels: float, halves: Literal["even", "up"]) -> int:
+    return floor(pixels + 0.5) if halves == "up" else round(pixels)
+
+
+def draw_validation(
+    label_map: npt.NDArray[np.integer],
+    train: npt.NDArray[np.bool_],
+    share: float,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.bool_]:
+    """Draw validation pixels (y, x) class by class out of the training pixels.
+
+    Raises
+    ------
+    SplitError
+        If no class has a training pixel to spare.
+    """
+    if share == 0:
+        return np.zeros(train.shape, dtype=bool)
+    drawn = draw_stratified(np.where(train, label_map, 0), share, rng)
+    if not drawn.any():
+        raise SplitError(
+            f"A validation share of {share} was asked for, but no class has two "
+            "training pixels; train on more pixels or use validation: 0."
+        )
+    return drawn
+
+
+def check_validation(share: float) -> None:
+    """Raise unless a validation share lies from 0 to below 1."""
+    if not 0 <= share < 1:
+        raise SplitError(
+            "The validation share is taken from the training pixels and must lie from 0 "
+            f"to below 1, got {share}; use 0.2, or 0 for none."
+        )

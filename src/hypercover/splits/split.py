@@ -1,0 +1,554 @@
+"""A split: which labelled pixels train, validate and test, proved disjoint."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rasterio.transform import Affine
+
+from hypercover.errors import LabelError, OutputError, SplitError
+from hypercover.files import (
+    DamageError,
+    atomic,
+    digest_of,
+    make_folder,
+    read_sealed,
+    write_sealed,
+)
+from hypercover.scene.grid import Grid
+from hypercover.scene.io.gdal import GDAL_ERRORS, create_raster, open_raster
+from hypercover.scene.legend import MAX_CODE, Legend
+from hypercover.scene.samples import Samples
+from hypercover.splits.audit import LeakAudit, audit_table
+
+__all__ = [
+    "PARTS",
+    "PART_COLORS",
+    "Split",
+    "check_labels",
+    "check_learnable",
+    "prove_disjoint",
+    "read_counts",
+    "read_split",
+    "write_split",
+]
+
+PARTS = ("unused", "train", "validation", "test", "guard")
+"""Names of the parts; the position of a name is its code in the map of parts."""
+
+PART_COLORS = {
+    "unused": "#ebebeb",
+    "train": "#0072b2",
+    "validation": "#cc79a7",
+    "test": "#e69f00",
+    "guard": "#3b3f45",
+}
+"""Colours of the parts, Okabe and Ito's: told apart by colour-blind eyes as well."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Which pixel of an image belongs to which part, and how that was decided.
+
+    Why it exists: an accuracy means nothing without the pixels it was measured
+    on.  As a value the split can be saved, reloaded, drawn, audited and
+    compared, and one map with one code a pixel cannot overlap with itself.
+
+    Examples
+    --------
+    >>> train, test = np.array([[1, 1, 0, 0]]), np.array([[0, 0, 0, 1]])
+    >>> split = Split.from_parts(train=train, test=test)
+    >>> split.parts.tolist(), split.count("test")
+    ([[1, 1, 0, 3]], 1)
+    >>> split.samples("train", [[5, 7, 5, 7]]).labels
+    array([5, 7])
+    """
+
+    parts: npt.NDArray[np.uint8]
+    """Part of each pixel (y, x): 0 unused, 1 train, 2 validation, 3 test, 4 guard."""
+    kind: str = "given"
+    """How the split was made: random, blocks, fields, …, or given."""
+    seed: int = 0
+    """Seed of the draw."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the splitter, as plain values."""
+    window: int = 1
+    """Side in pixels of the windows the split was made for."""
+    notes: tuple[str, ...] = ()
+    """What the splitter left out or found, one sentence each, for people."""
+
+    def __post_init__(self) -> None:
+        """Keep a private copy of the map and refuse codes that stand for no part."""
+        parts = np.array(self.parts)
+        if parts.ndim != 2 or parts.dtype != np.uint8 or parts.max(initial=0) > 4:
+            raise SplitError(
+                "A map of parts must be two-dimensional with 8-bit codes from 0 to 4, "
+                f"got shape {parts.shape}, type {parts.dtype}; use Split.from_parts."
+            )
+        parts.setflags(write=False)
+        object.__setattr__(self, "parts", parts)
+
+    @classmethod
+    def from_parts(
+        cls,
+        *,
+        train: npt.ArrayLike,
+        test: npt.ArrayLike,
+        validation: npt.ArrayLike | None = None,
+        guard: npt.ArrayLike | None = None,
+        **about: Any,
+    ) -> "Split":
+        """Build a split from one mask (y, x) a part, after proving them disjoint.
+
+        Raises
+        ------
+        SplitError
+            If two parts share a pixel, naming how many, or differ in shape.
+        """
+        given = {"train": train, "validation": validation, "test": test, "guard": guard}
+        masks = {
+            name: np.asarray(mask, dtype=bool)
+            for name, mask in given.items()
+            if mask is not None
+        }
+        prove_disjoint(masks)
+        parts = np.zeros(masks["train"].shape, dtype=np.uint8)
+        for name, mask in masks.items():
+            parts[mask] = PARTS.index(name)
+        return cls(parts, **about)
+
+    def __eq__(self, other: object) -> bool:
+        """Two splits are equal when their parts and the way they were made are."""
+        if not isinstance(other, Split):
+            return NotImplemented
+        return self.digest == other.digest and self._about() == other._about()
+
+    def __hash__(self) -> int:
+        """Hash by the map of parts."""
+        return hash(self.digest)
+
+    def _about(self) -> tuple[Any, ...]:
+        return self.kind, self.seed, dict(self.settings), self.window, self.notes
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, cols = self.parts.shape
+        return rows, cols
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the shape and the map of parts, in hexadecimal."""
+        shape = f"{self.shape[0]}x{self.shape[1]}:".encode()
+        return hashlib.sha256(shape + self.parts.tobytes()).hexdigest()
+
+    def mask(self, part: str) -> npt.NDArray[np.bool_]:
+        """Return the pixels (y, x) of a part.
+
+        Raises
+        ------
+        SplitError
+            If there is no part of that name.
+        """
+        if part not in PARTS:
+            raise SplitError(f"A split has the parts {', '.join(PARTS)}, got {part!r}.")
+        return np.asarray(self.parts == PARTS.index(part))
+
+    def count(self, part: str) -> int:
+        """Count the pixels of a part."""
+        return int(np.count_nonzero(self.mask(part)))
+
+    def samples(self, part: str, labels: npt.ArrayLike) -> Samples:
+        """Return the labelled pixels of a part, row by row.
+
+        Raises
+        ------
+        SplitError
+            If the labels (y, x) have another size than the split.
+        """
+        return Samples.of(np.where(self.mask(part), self._fitting(labels), 0))
+
+    def _fitting(self, labels: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return labels as an array after checking that they have the split's size."""
+        label_map = np.asarray(labels)
+        if label_map.shape != self.shape:
+            raise SplitError(
+                f"The split is {self.shape[0]} × {self.shape[1]} pixels, the labels are "
+                f"{' × '.join(map(str, label_map.shape))}; use the split made for them."
+            )
+        # small unsigned codes would overflow in sums, and NumPy counts none of 64 bits
+        return label_map.astype(np.int64, copy=False)
+
+    def per_class(self, part: str, labels: npt.ArrayLike) -> dict[int, int]:
+        """Count the pixels of a part for every class that occurs in the labels."""
+        label_map = self._fitting(labels)
+        counts = np.bincount(label_map[self.mask(part)], minlength=1)
+        codes = [int(code) for code in np.unique(label_map) if code > 0]
+        return {code: int(counts[code]) if code < len(counts) else 0 for code in codes}
+
+    def unscored(
+        self, labels: npt.ArrayLike, legend: Legend | None = None
+    ) -> list[tuple[int, str]]:
+        """Name the classes no accuracy can be given for, as (code, reason).
+
+        A class without a training pixel cannot be learnt: its test pixels
+        stay in the test and count as errors.  Classes of the legend that have
+        no labelled pixel at all are named as well.
+        """
+        train, test = self.per_class("train", labels), self.per_class("test", labels)
+        total = np.bincount(self._fitting(labels).ravel(), minlength=1)
+        codes = sorted({*train, *(legend.codes if legend else ())})
+        named = []
+        for code in codes:
+            pixels = int(total[code]) if code < len(total) else 0
+            reason = _reason(pixels, train.get(code, 0), test.get(code, 0))
+            if reason:
+                named.append((code, reason))
+        return named
+
+    def to_json(
+        self, labels: npt.ArrayLike, legend: Legend | None = None
+    ) -> dict[str, Any]:
+        """Return counts, unscored classes and the leak audit for a JSON file."""
+        known = (legend or Legend()).covering(labels)
+        names = {land.code: land.name for land in (*known, *(legend or ()))}
+        counted = {part: self.part_json(part, labels) for part in PARTS[1:]}
+        return {
+            "kind": self.kind,
+            "seed": self.seed,
+            "settings": dict(self.settings),
+            "window": self.window,
+            **counted,
+            "unscored": [
+                {"code": code, "name": names[code], "reason": reason}
+                for code, reason in self.unscored(labels, legend)
+            ],
+            "leakage": {
+                str(window): {
+                    "centre_in_window": leak.centre_in_window,
+                    "window_overlap": leak.window_overlap,
+                }
+                for window, leak in self._audited().items()
+            },
+            "notes": [*self.notes, *self._alone(labels, names)],
+            "sha256": self.digest,
+        }
+
+    def _audited(self) -> Mapping[int, LeakAudit]:
+        """Audit the usual windows and the split's own; nothing where nothing is tested."""
+        return audit_table(self, self.window) if self.mask("test").any() else {}
+
+    def _alone(self, labels: npt.ArrayLike, names: Mapping[int, str]) -> list[str]:
+        """Say of a test of one class that it tells no classes apart."""
+        tested = [code for code, count in self.per_class("test", labels).items() if count]
+        # The other folds of a cross-validation may test other classes.
+        if len(tested) != 1 or "fold" in self.settings:
+            return []
+        return [
+            f"Only class {tested[0]} ({names[tested[0]]}) has test pixels: the accuracy is "
+            "that of one class, and kappa means nothing."
+        ]
+
+    def part_json(self, part: str, labels: npt.ArrayLike | None) -> dict[str, Any]:
+        """Return the count of a part and, with labels, its count for each class."""
+        counted: dict[str, Any] = {"count": self.count(part)}
+        if labels is not None:
+            counts = self.per_class(part, labels)
+            counted["per_class"] = {str(code): n for code, n in counts.items()}
+        return counted
+
+    def save(
+        self,
+        folder: str | Path,
+        stem: str = "split",
+        *,
+        grid: Grid | None = None,
+        legend: Legend | None = None,
+        labels: npt.ArrayLike | None = None,
+    ) -> None:
+        """Write ``<stem>.tif`` (the map of parts) and ``<stem>.json`` (all else).
+
+        Parameters
+        ----------
+        folder, stem : where to write
+        grid : georeference of the map
+        legend : names of the classes, kept in the JSON file
+        labels : class codes (y, x); with them the counts of each class are kept
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be written.
+        """
+        write_split(self, Path(folder), stem, grid=grid, legend=legend, labels=labels)
+
+    @classmethod
+    def load(cls, folder: str | Path, stem: str = "split") -> "Split":
+        """Read what :meth:`save` wrote and verify its size and SHA-256.
+
+        Raises
+        ------
+        SplitError
+            If a file is missing, damaged, or does not belong to the other.
+        """
+        return read_split(Path(folder), stem)
+
+
+def _reason(pixels: int, train: int, test: int) -> str:
+    """Say why a class cannot be scored, or nothing."""
+    if pixels == 0:
+        return "no labelled pixel"
+    if pixels == 1:
+        return "only one labelled pixel"
+    if train == 0 and test == 0:
+        return "no training and no test pixel"
+    if train == 0:
+        return "no training pixel: its test pixels count as errors"
+    return "no test pixel" if test == 0 else ""
+
+
+def prove_disjoint(masks: Mapping[str, npt.NDArray[np.bool_]]) -> None:
+    """Raise if two masks (y, x) share a pixel or differ in shape.
+
+    Raises
+    ------
+    SplitError
+        Naming the two parts and how many pixels lie in both.
+    """
+    for (one, first), (two, second) in combinations(masks.items(), 2):
+        if first.shape != second.shape:
+            raise SplitError(
+                f"The parts of a split must have one size, got {first.shape} for {one} "
+                f"and {second.shape} for {two}; give masks of the same image."
+            )
+        shared = int(np.count_nonzero(first & second))
+        if shared:
+            pixels = "pixel lies" if shared == 1 else "pixels lie"
+            raise SplitError(
+                f"The parts of a split must be disjoint, but {shared} {pixels} in both "
+                f"{one} and {two}; take them out of one of the two."
+            )
+
+
+def check_labels(labels: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return a label map (y, x) that a splitter can work on.
+
+    Raises
+    ------
+    LabelError
+        If it is not a two-dimensional map of whole numbers from 0 to 65535, or
+        holds no labelled pixel, or only one class.
+    """
+    label_map = np.asarray(labels)
+    whole = np.issubdtype(label_map.dtype, np.integer)
+    least, most = (label_map.min(initial=0), label_map.max(initial=0)) if whole else (0, 0)
+    if label_map.ndim != 2 or not whole or least < 0 or most > MAX_CODE:
+        raise LabelError(
+            f"Labels must be a two-dimensional map of whole numbers from 0 (unlabelled) to "
+            f"{MAX_CODE}, got shape {label_map.shape}, type {label_map.dtype} and values "
+            f"from {least} to {most}; give class codes."
+        )
+    label_map = label_map.astype(np.int64, copy=False)
+    codes = np.unique(label_map[label_map > 0])
+    if len(codes) == 0:
+        raise LabelError("The label map has no labelled pixel; mark some pixels first.")
+    if len(codes) == 1:
+        raise LabelError(
+            f"The label map holds only one class, code {codes[0]}, but a classifier "
+            "needs at least two; label pixels of another class as well."
+        )
+    return label_map
+
+
+def check_learnable(split: Split, labels: npt.ArrayLike) -> Split:
+    """Return a split after checking that it can train and test a classifier.
+
+    Raises
+    ------
+    SplitError
+        If fewer than two classes have training pixels or no pixel is left to test.
+    """
+    trained = sum(count > 0 for count in split.per_class("train", labels).values())
+    if trained < 2:
+        raise SplitError(
+            f"The training part must hold pixels of at least two classes, got {trained}; "
+            "train on a larger share or on other pixels."
+        )
+    if split.count("test") == 0:
+        raise SplitError(
+            "No labelled pixel is left for the test; train on a smaller share "
+            "or mark other pixels."
+        )
+    return split
+
+
+_FORMAT = "hypercover split 1"
+
+_MAX_PIXELS = 2**30
+
+_MAX_JSON = 2**24
+
+_FIELDS = {
+    "format": str,
+    "kind": str,
+    "seed": int,
+    "settings": dict,
+    "window": int,
+    "notes": list,
+    "shape": list,
+    "sha256": str,
+}
+
+
+def write_split(
+    split: Split,
+    folder: Path,
+    stem: str,
+    *,
+    grid: Grid | None = None,
+    legend: Legend | None = None,
+    labels: npt.ArrayLike | None = None,
+) -> None:
+    """Write the map of parts, then the JSON file that names its SHA-256."""
+    make_folder(folder)
+    if grid is not None and grid.shape != split.shape:
+        raise SplitError(
+            f"The split is {split.shape[0]} × {split.shape[1]} pixels, the grid is "
+            f"{grid.rows} × {grid.cols}; use the grid of the scene it was made for."
+        )
+    _write_map(folder / f"{stem}.tif", split, grid)
+    about = {
+        "format": _FORMAT,
+        "kind": split.kind,
+        "seed": split.seed,
+        "settings": dict(split.settings),
+        "window": split.window,
+        "notes": list(split.notes),
+        "shape": list(split.shape),
+        "parts": {
+            part: {"code": code, **split.part_json(part, labels)}
+            for code, part in enumerate(PARTS)
+        },
+        "classes": [] if legend is None else legend.to_json(),
+        "map_sha256": digest_of(folder / f"{stem}.tif"),
+        "sha256": split.digest,
+    }
+    write_sealed(folder / f"{stem}.json", about)
+
+
+def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
+    """Write the codes of the parts as a small GeoTIFF with a colour table."""
+    place: dict[str, Any] = {}
+    if grid is not None and grid.placed:
+        place["transform"] = Affine(*grid.transform)
+    if grid is not None and grid.crs:
+        place["crs"] = grid.crs
+    height, width = split.shape
+    profile = {"height": height, "width": width, "count": 1, "dtype": "uint8"} | place
+    colors = {
+        PARTS.index(part): bytes.fromhex(color[1:]) for part, color in PART_COLORS.items()
+    }
+    with atomic(path) as draft:
+        try:
+            with create_raster(
+                draft, driver="GTiff", compress="deflate", **profile
+            ) as raster:
+                # A TIFF whose pixels are there takes no colours without a complaint.
+                raster.write_colormap(1, colors)
+                raster.write(split.parts, 1)
+                raster.update_tags(NOTES=" ".join(split.notes))
+                raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
+            # GDAL may be silent about a disk that fills up on closing.
+            whole = np.array_equal(_read_map(draft, [height, width]), split.parts)
+        except (*GDAL_ERRORS, SplitError):
+            whole = False
+        if not whole:
+            raise OutputError(
+                f"Cannot write {path}: not all of it reached the disk, perhaps because the "
+                "disk is full; free some space or choose another folder."
+            )
+
+
+def read_split(folder: Path, stem: str) -> Split:
+    """Read a split and verify that map and JSON file belong together."""
+    about = _read_about(folder / f"{stem}.json")
+    path = folder / f"{stem}.tif"
+    parts = _read_map(path, about["shape"])
+    if about.get("map_sha256", wanted := digest_of(path)) != wanted:
+        raise _damaged(path, f"its SHA-256 is not that in {stem}.json")
+    try:
+        split = Split(
+            parts,
+            kind=about["kind"],
+            seed=about["seed"],
+            settings=about["settings"],
+            window=about["window"],
+            notes=tuple(map(str, about["notes"])),
+        )
+    except SplitError as error:
+        raise _damaged(folder / f"{stem}.tif", "it holds codes of no part") from error
+    if split.digest != about["sha256"]:
+        raise _damaged(folder / f"{stem}.tif", f"its SHA-256 is not that in {stem}.json")
+    return split
+
+
+def read_counts(folder: Path, stem: str) -> dict[str, dict[int, int]]:
+    """Read the pixels of each class in each part, where a split was saved with them."""
+    path = folder / f"{stem}.json"
+    parts = _read_about(path).get("parts", {})
+    try:
+        return {
+            str(part): {int(code): int(n) for code, n in kept["per_class"].items() if n}
+            for part, kept in parts.items()
+            if "per_class" in kept
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _damaged(path, "its counts of classes are none") from error
+
+
+def _damaged(path: Path, why: str) -> SplitError:
+    return SplitError(f"The split file {path} cannot be used: {why}; make the split again.")
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    """Read the JSON file of a split and check its fields."""
+    try:
+        if path.stat().st_size > _MAX_JSON:
+            raise _damaged(path, "it is far too large")
+        about = read_sealed(path.read_bytes())
+    except FileNotFoundError as error:
+        raise _damaged(path, "it does not exist") from error
+    except DamageError as error:
+        raise _damaged(path, str(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, SplitError):
+            raise
+        raise _damaged(path, "it is no readable JSON") from error
+    fits = isinstance(about, dict) and all(
+        isinstance(about.get(name), kind) for name, kind in _FIELDS.items()
+    )
+    if not fits or about["format"] != _FORMAT:
+        raise _damaged(path, f"it is no file of the format '{_FORMAT}'")
+    return dict(about)
+
+
+def _read_map(path: Path, shape: list[Any]) -> npt.NDArray[np.uint8]:
+    """Read the codes of the parts from a GeoTIFF of the named shape."""
+    if not path.is_file():
+        raise _damaged(path, "it does not exist")
+    try:
+        with open_raster(path, drivers=("GTiff",)) as raster:
+            found = [raster.height, raster.width]
+            if found != shape or raster.height * raster.width > _MAX_PIXELS:
+                raise _damaged(path, f"its shape is {found} and not {shape}")
+            if raster.count != 1 or raster.dtypes[0] != "uint8":
+                raise _damaged(path, "it is not one band of 8-bit codes")
+            return np.asarray(raster.read(1), dtype=np.uint8)
+    except GDAL_ERRORS as error:
+        raise _damaged(path, "it is no readable GeoTIFF") from error

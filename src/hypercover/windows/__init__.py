@@ -1,0 +1,1 @@
+"""Windows around pixels: lazy cuts of a cube, and window files."""

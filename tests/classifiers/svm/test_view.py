@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from sklearn.svm import SVC
+
+from hypercover.classifiers.svm.gamma_row import search_row, views_of
+from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+from hypercover.errors import CallError
+from hypercover.features.nwfe import NWFE
+
+
+@pytest.fixture
+def spectra(clouds):
+    X, y = clouds((40, 35, 30), 6, 0.8)
+    return 100.0 + X * np.array([1.0, 5.0, 20.0, 0.1, 3.0, 8.0]), y
+
+
+def folds_of(y):
+    places = np.arange(len(y)) % 3
+    return [(np.flatnonzero(places != k), np.flatnonzero(places == k)) for k in range(3)]
+
+
+def test_an_svc_sees_samples_as_they_are(spectra):
+    X, y = spectra
+    (view,) = views_of(SVC(), X, y, folds_of(y))
+    np.testing.assert_array_equal(
+        view.problem.samples.features, X[view.problem.samples.order]
+    )
+    assert view.variance == pytest.approx(X.var())
+
+
+def test_scaling_is_done_once_for_all_folds(spectra):
+    X, y = spectra
+    (view,) = views_of(SVMClassifier(), X, y, folds_of(y))
+    assert view.folds == (0, 1, 2)
+    features = view.problem.samples.features
+    np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(features.std(axis=0), 1)
+
+
+def test_a_reduction_sees_in_each_fold_only_what_trains(spectra):
+    """Nothing that is held out may have a say: other labels there change nothing."""
+    X, y = spectra
+    folds = folds_of(y)
+    estimator = SVMClassifier(reduction=NWFE(3))
+    views = views_of(estimator, X, y, folds)
+    assert [view.folds for view in views] == [(0,), (1,), (2,)]
+    for view, (train, test) in zip(views, folds, strict=True):
+        other = X.copy()
+        other[test] += 7.0
+        alone = SVMClassifier(reduction=NWFE(3)).fit_preprocessing(other[train], y[train])
+        expected = alone.preprocess(X)[view.problem.samples.order]
+        np.testing.assert_allclose(view.problem.samples.features, expected)
+        assert view.variance == pytest.approx(alone.preprocess(X[train]).var())
+    # Fitted again for every fold, and the given one not at all.
+    assert not np.allclose(
+        views[0].problem.samples.features, views[1].problem.samples.features
+    )
+    assert not hasattr(estimator.reduction, "components_")
+
+
+def test_folds_that_are_reduced_apart_share_the_memory(spectra):
+    X, y = spectra
+    views = views_of(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=3_000_000)
+    problems = [view.problem for view in views]
+    # What is being solved may take all of it; what is kept between rows is shared out.
+    assert [problem.budget for problem in problems] == [3_000_000] * 3
+    assert 0 < 2 * sum(problem.tile_bytes for problem in problems) <= 3_000_000
+    with pytest.raises(CallError, match="allow more memory"):
+        views_of(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=30_000)
+
+
+def test_a_width_by_name_is_what_scikit_learn_means_by_it(spectra):
+    X, y = spectra
+    (view,) = views_of(SVMClassifier(), X, y, folds_of(y))
+    seen = SVMClassifier().fit_preprocessing(X, y).preprocess(X)
+    for name, width in (("auto", 1 / 6), ("scale", 1 / (6 * seen.var()))):
+        row = view.row(name, [1.0, 10.0])
+        assert row.gamma == pytest.approx(width)
+        expected = search_row(seen, y, folds_of(y), gamma=width, C=[1.0, 10.0])
+        np.testing.assert_array_equal(row.correct, expected.correct)
+
+
+def test_weights_and_tolerance_are_the_estimators(spectra):
+    X, y = spectra
+    (view,) = views_of(SVMClassifier(), X, y, folds_of(y))
+    costs, problem = [1.0, 100.0], view.problem
+    loose = view.row(0.2, costs, SVC(tol=0.5, class_weight={1: 9.0}))
+    expected = search_row(problem, gamma=0.2, C=costs, tol=0.5, class_weight={1: 9.0})
+    np.testing.assert_array_equal(loose.correct, expected.correct)
+    np.testing.assert_array_equal(loose.steps, expected.steps)
+    assert (loose.steps < view.row(0.2, costs, SVC()).steps).all()

@@ -1,0 +1,3 @@
+"""The fixtures of these tests are shared with other folders."""
+
+from run_fixtures import *  # noqa: F403
