@@ -39,7 +39,7 @@ from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task, TaskKind
-from hypercover.jobs.record import Record, TaskFiles
+from hypercover.jobs.record import TaskFiles, TaskRecord
 from hypercover.jobs.runner import run_plan
 from hypercover.jobs.task_status import standing_of
 
@@ -121,7 +121,7 @@ def cost_of_looking(count: int) -> tuple[int, float, float, float]:
         with patch("os.fsync"):
             for number, task in enumerate(plan.tasks):
                 if number % 10:
-                    record = Record.of(plan.fingerprints[task.name], {}, 1.0)
+                    record = TaskRecord.of(plan.fingerprints[task.name], {}, 1.0)
                     TaskFiles(run, task.name).write_record(record)
         began = time.process_time()
         found = find_prepared(run)

@@ -14,7 +14,7 @@ import rasterio
 
 from hypercover.experiment.config.presets import NAMED
 from hypercover.jobs.record import result_of
-from hypercover.scene.simulation.simulate import Settings
+from hypercover.scene.simulation.settings import SimulationSettings
 
 pytestmark = pytest.mark.usefixtures("sketched")
 
@@ -36,11 +36,11 @@ BANDS = {
 def small(monkeypatch, tmp_path):
     """Let all simulated scenes be small, and look for measured ones where none are."""
     sizes = {
-        "demo": Settings(48, 48, 12, 3),
-        "lecture-small": Settings(72, 72, 40, 4),
-        "lecture-class": Settings(72, 72, 40, 4),
-        "lecture-full": Settings(72, 72, 40, 5),
-        "rome": Settings(160, 160, 5, 9, imitates="rome"),
+        "demo": SimulationSettings(48, 48, 12, 3),
+        "lecture-small": SimulationSettings(72, 72, 40, 4),
+        "lecture-class": SimulationSettings(72, 72, 40, 4),
+        "lecture-full": SimulationSettings(72, 72, 40, 5),
+        "rome": SimulationSettings(160, 160, 5, 9, imitates="rome"),
     }
     for name, settings in sizes.items():
         monkeypatch.setitem(NAMED, name, replace(NAMED[name], simulated=settings))

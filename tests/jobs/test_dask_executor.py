@@ -18,10 +18,10 @@ from hypercover.errors import CallError, ModelError, RunError
 from hypercover.jobs import dask_cluster, dask_executor
 from hypercover.jobs.dask_cluster import Demand
 from hypercover.jobs.dask_executor import DaskExecutor
-from hypercover.jobs.executor import InProcessExecutor, State
+from hypercover.jobs.executor import InProcessExecutor, TaskState
 from hypercover.jobs.local import LocalExecutor, thread_limits
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import run_plan
 
 
@@ -114,11 +114,11 @@ def test_a_task_taken_back_ends_where_it_is(tmp_path, registry, executor):
     executor.open(plan, tmp_path, lambda *_said: None)
     try:
         executor.submit(task)
-        while executor.state(task) is State.WAITING:
+        while executor.state(task) is TaskState.WAITING:
             assert executor.wait(0.1) == []
         executor.cancel(task)
         assert executor.wait(5.0) == [task]
-        assert executor.state(task) is State.CANCELLED
+        assert executor.state(task) is TaskState.CANCELLED
         time.sleep(1.5)
     finally:
         executor.close()
@@ -197,7 +197,7 @@ def test_a_worker_that_sees_no_run_folder_or_another_version_says_so(tmp_path):
 def test_a_job_of_a_worker_asks_for_what_is_wanted(tmp_path, where, spec):
     import dask_jobqueue
 
-    wanted = Wanted(
+    wanted = JobResources(
         partition="fast", account="a1", time="2h", cpus=3, memory="2GiB",
         modules=["cuda/12"], directives=["--constraint=k80"],
     )  # fmt: skip
@@ -391,7 +391,7 @@ def on(pbs, **wishes):
     """Return an executor whose one worker is a job of PBS."""
     where = f"pbs-{pbs.dialect}"
     settings = {"interface": "lo"}
-    wanted = Wanted(**wishes)
+    wanted = JobResources(**wishes)
     return DaskExecutor(where, workers=1, memory="1GiB", wanted=wanted, settings=settings)
 
 
@@ -410,8 +410,8 @@ def test_another_user_runs_no_code_on_workers_of_a_batch_system(
         assert intruded(address) == ["refused", "refused"]
         task = plan.task("s2")
         executor.submit(task)
-        until(lambda: executor.wait(1.0) or executor.state(task) is State.DONE, 60.0)
-        assert executor.state(task) is State.DONE
+        until(lambda: executor.wait(1.0) or executor.state(task) is TaskState.DONE, 60.0)
+        assert executor.state(task) is TaskState.DONE
     finally:
         executor.close()
     assert not list((tmp_path / "tasks" / "dask").glob(".dask-jobqueue.worker.*"))
@@ -470,7 +470,7 @@ def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
 def test_memory_of_workers_can_be_left_out_or_asked_for_by_the_core(
     wishes, slurm, torque, pro
 ):
-    demand = Demand(1, 2, wanted=Wanted(cpus=2, **wishes))
+    demand = Demand(1, 2, wanted=JobResources(cpus=2, **wishes))
     asked = dask_cluster._job_settings("slurm", demand)
     assert asked["job_directives_skip"] == ["--mem="]
     assert [line for line in asked.get("job_extra_directives", []) if "mem" in line] == (

@@ -13,7 +13,7 @@ from hypercover.errors import RunError
 from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import TaskFiles
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import run_plan
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def workers(count, **wishes):
         "slurm",
         workers=count,
         memory="400MiB",
-        wanted=Wanted(partition="main", cpus=2, time="10min", **wishes),
+        wanted=JobResources(partition="main", cpus=2, time="10min", **wishes),
         settings={"interface": "lo"},
     )
 

@@ -14,12 +14,12 @@ import subprocess
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.jobs.batch_system import Place
-from hypercover.jobs.executor import State
+from hypercover.jobs.batch_system import ElementStatus
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import Array
 from hypercover.jobs.job_script import script_of
 from hypercover.jobs.pbs import PBSPro, Torque
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 
 SIZE = r"[1-9]\d*(b|kb|mb|gb|tb)"
 CLOCK = r"\d+:[0-5]\d:[0-5]\d"
@@ -76,7 +76,7 @@ def parsed(text: str, grammar: dict[str, str]) -> list[tuple[str, str]]:
 def made(system, folder, *, elements=3, kind="plain", **wishes) -> str:
     array = Array("2-train", tuple((f"t{n}",) for n in range(elements)), kind, ("1-scene",))
     return script_of(
-        array, system, Wanted(**wishes), folder=folder, place=folder / "jobs",
+        array, system, JobResources(**wishes), folder=folder, place=folder / "jobs",
         command=["/opt/h/bin/hypercover"], python=["/opt/h/bin/python"], processes=2,
     )  # fmt: skip
 
@@ -192,9 +192,9 @@ def test_where_jobs_stand_is_read_from_qstat(tmp_path, monkeypatch, dialect):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     jobs = ["17[].head", "18[].head" if dialect == "torque" else "18.head"]
     assert PARTS[dialect][0].states(jobs) == {
-        (jobs[0], 1): Place(State.RUNNING),
-        (jobs[0], 2): Place(State.WAITING),
-        (jobs[1], 1): Place(State.WAITING),
+        (jobs[0], 1): ElementStatus(TaskState.RUNNING),
+        (jobs[0], 2): ElementStatus(TaskState.WAITING),
+        (jobs[1], 1): ElementStatus(TaskState.WAITING),
     }
 
 

@@ -4,21 +4,21 @@ import pytest
 from pydantic import ValidationError
 
 from hypercover.errors import CallError
-from hypercover.jobs.resources import Wanted, check_directives, clock, seconds_of
+from hypercover.jobs.resources import JobResources, check_directives, clock, seconds_of
 
 
 def test_wishes_come_back_from_their_file():
-    wanted = Wanted(
+    wanted = JobResources(
         partition="main", account="lp_x", time="2h", memory="4GiB", gpus=1, modules=["cuda/12"],
         directives=["--constraint=k40"], array_chunk=3,
     )  # fmt: skip
     assert (wanted.time, wanted.memory) == (7200, 2**32)
-    assert Wanted.model_validate(wanted.model_dump(mode="json")) == wanted
+    assert JobResources.model_validate(wanted.model_dump(mode="json")) == wanted
 
 
 def test_memory_can_be_left_to_the_site():
-    wanted = Wanted(memory="none", gpu_memory="none", memory_per_cpu="1GiB")
-    assert Wanted.model_validate(wanted.model_dump(mode="json")) == wanted
+    wanted = JobResources(memory="none", gpu_memory="none", memory_per_cpu="1GiB")
+    assert JobResources.model_validate(wanted.model_dump(mode="json")) == wanted
     assert (wanted.memory, wanted.memory_per_cpu) == (0, 2**30)
 
 
@@ -52,7 +52,7 @@ def test_memory_can_be_left_to_the_site():
 )
 def test_what_is_no_wish_is_refused(wish):
     with pytest.raises(ValidationError):
-        Wanted.model_validate(wish)
+        JobResources.model_validate(wish)
 
 
 @pytest.mark.parametrize("seconds", [60, 3599, 3600, 86_399, 360_000])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hypercover.errors import CallError, ModelError, OutputError, RunError
-from hypercover.jobs.executor import InProcessExecutor, State
+from hypercover.jobs.executor import InProcessExecutor, TaskState
 from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import result_of
@@ -260,8 +260,8 @@ def test_tasks_can_be_taken_back(tmp_path, trial_tasks, make, marks):
             executor.wait(0.1)
         executor.cancel(first)
         executor.wait(0.1)
-        assert executor.state(first) is State.CANCELLED
-    assert executor.state(second) is State.CANCELLED
+        assert executor.state(first) is TaskState.CANCELLED
+    assert executor.state(second) is TaskState.CANCELLED
     executor.close()
     assert not (tmp_path / "tasks" / "s1.json").exists()
 

@@ -8,13 +8,13 @@ import pytest
 
 from hypercover.errors import CallError
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.jobs.batch_system import Place, job_in
+from hypercover.jobs.batch_system import ElementStatus, job_in
 from hypercover.jobs.dask_executor import DaskExecutor
-from hypercover.jobs.executor import State
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import Array
 from hypercover.jobs.job_script import script_of, task_list
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import run_plan
 from hypercover.jobs.slurm import Slurm
 
@@ -22,7 +22,7 @@ from hypercover.jobs.slurm import Slurm
 def made(folder, *, kind="plain", processes=1, title="run", **wishes) -> str:
     array = Array("2-train", (("a", "b"), ("c",)), kind, ("1-scene",))
     return script_of(
-        array, Slurm(), Wanted(**wishes), folder=folder, place=folder / "jobs",
+        array, Slurm(), JobResources(**wishes), folder=folder, place=folder / "jobs",
         command=["/opt/h/bin/hypercover"], python=["/opt/h/bin/python"], processes=processes,
         title=title,
     )  # fmt: skip
@@ -186,13 +186,13 @@ def test_where_jobs_stand_is_read_without_accounting(tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert Slurm().states(["7", "8"]) == {
-        ("7", 1): Place(State.DONE, "COMPLETED"),
-        ("7", 2): Place(State.RUNNING),
-        ("7", 3): Place(State.WAITING, "Resources"),
-        ("7", 4): Place(State.FAILED, "TIMEOUT, TimeLimit"),
-        ("7", 5): Place(State.CANCELLED, "CANCELLED"),
-        ("7", 6): Place(State.WAITING, "(launch failed|requeued held)"),
-        ("8", 1): Place(State.RUNNING),
+        ("7", 1): ElementStatus(TaskState.DONE, "COMPLETED"),
+        ("7", 2): ElementStatus(TaskState.RUNNING),
+        ("7", 3): ElementStatus(TaskState.WAITING, "Resources"),
+        ("7", 4): ElementStatus(TaskState.FAILED, "TIMEOUT, TimeLimit"),
+        ("7", 5): ElementStatus(TaskState.CANCELLED, "CANCELLED"),
+        ("7", 6): ElementStatus(TaskState.WAITING, "(launch failed|requeued held)"),
+        ("8", 1): ElementStatus(TaskState.RUNNING),
     }
 
 
@@ -209,7 +209,7 @@ def test_a_worker_of_dask_that_slurm_refuses_ends_the_run(slurm, tmp_path, monke
     """Else it was asked for again and again, for ever."""
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)
-    wanted = Wanted(partition="nowhere", time="10min")
+    wanted = JobResources(partition="nowhere", time="10min")
     executor = DaskExecutor("slurm", workers=1, wanted=wanted, settings={"interface": "lo"})
     plan = Plan((Task("a", "reduce_run"),), REGISTRY)
     with pytest.raises(CallError, match=r"sbatch refuses .*nvalid partition"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import Record
+from hypercover.jobs.record import TaskRecord
 from hypercover.jobs.runner import run_plan
 from hypercover.jobs.speedup import (
     COLUMNS,
@@ -55,8 +55,8 @@ def test_the_table_has_a_line_for_all_and_one_for_each():
 
 
 def test_of_old_results_nobody_knows_when_they_began():
-    old = Record("f", None, 1.0, "host", 1)
-    new = stretches_of([("old", old), ("new", Record.of("f", None, 1.0))])
+    old = TaskRecord("f", None, 1.0, "host", 1)
+    new = stretches_of([("old", old), ("new", TaskRecord.of("f", None, 1.0))])
     assert [(each.task, each.seconds) for each in new] == [("new", 1.0)]
     assert len(stretches_of([("old", old)])) == 0
 

@@ -4,7 +4,7 @@ from hypercover.errors import CallError
 from hypercover.experiment.config.site import site_wishes, wanted_of
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 
 __all__ = ["KINDS", "choose_executor", "executor_asked", "executor_of_tiles"]
 
@@ -17,7 +17,7 @@ def choose_executor(
     *,
     workers: int | None = None,
     dask: str | None = None,
-    wanted: Wanted | None = None,
+    wanted: JobResources | None = None,
 ) -> Executor | None:
     """Return who does the tasks; None where nothing was asked for.
 

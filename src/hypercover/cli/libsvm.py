@@ -32,7 +32,7 @@ from hypercover.cli.terminal import say
 from hypercover.errors import CallError
 
 if TYPE_CHECKING:
-    from hypercover.experiment.libsvm_export import View
+    from hypercover.experiment.libsvm_export import PixelFeatures
     from hypercover.libsvm.data import Contents
     from hypercover.libsvm.positions import Positions
     from hypercover.scene.scene import Scene
@@ -211,14 +211,18 @@ def write(
         say(f"Scaling: {out.with_suffix('.range')}")
 
 
-def _reduced(view: "View", scene: "Scene", split: "Split | None", nwfe: int) -> "View":
+def _reduced(
+    view: "PixelFeatures", scene: "Scene", split: "Split | None", nwfe: int
+) -> "PixelFeatures":
     """See what NWFE makes of a view, where it is asked for."""
     from hypercover.experiment.libsvm_export import reduce_view, training_samples
 
     return reduce_view(view, training_samples(scene, split), nwfe) if nwfe else view
 
 
-def _view(scene: "Scene", chain: str | None, model: Path | None, seed: int) -> "View":
+def _view(
+    scene: "Scene", chain: str | None, model: Path | None, seed: int
+) -> "PixelFeatures":
     """Choose what is written of each pixel."""
     from hypercover.cli.progress import bar
     from hypercover.experiment.libsvm_export import view_bands, view_chain, view_model

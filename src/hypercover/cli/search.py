@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from hypercover.experiment.config.schema import Experiment
     from hypercover.experiment.results.run_folder import SearchFolder
-    from hypercover.experiment.search.search_scaling import Scaling
+    from hypercover.experiment.search.search_scaling import ScalingRow
     from hypercover.jobs.executor import Executor
     from hypercover.jobs.runner import Event
 
@@ -119,7 +119,7 @@ def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int])
     say(f"Table: {table}", f"Picture: {figure}")
 
 
-def _scaling_table(rows: Sequence[Scaling], counts: Sequence[int]) -> Table:
+def _scaling_table(rows: Sequence[ScalingRow], counts: Sequence[int]) -> Table:
     """Tabulate the measurements of one model: (1) the best cell and (2) all cells."""
     from rich.table import Table
 
@@ -140,7 +140,7 @@ def _scaling_table(rows: Sequence[Scaling], counts: Sequence[int]) -> Table:
     return drawn
 
 
-def _scaling_words(row: Scaling) -> str:
+def _scaling_words(row: ScalingRow) -> str:
     """Write the minutes of a measurement, and what several workers gained."""
     from hypercover.figures.formatting import minute_words
 

@@ -32,8 +32,8 @@ from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 
 __all__ = [
+    "PixelFeatures",
     "Ranges",
-    "View",
     "WrittenSet",
     "export_model",
     "import_model",
@@ -61,7 +61,7 @@ Ranges = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PixelFeatures:
     """What is written of each pixel: bands, image features, or what a model's machines see."""
 
     scene: Scene
@@ -139,14 +139,14 @@ def _known(values: npt.NDArray[np.float64] | None) -> tuple[float, ...] | None:
     return tuple(values.tolist()) if values is not None and known else None
 
 
-def view_bands(scene: Scene) -> View:
+def view_bands(scene: Scene) -> PixelFeatures:
     """See the bands of a scene as they are."""
-    return View(scene, "bands")
+    return PixelFeatures(scene, "bands")
 
 
 def view_chain(
     scene: Scene, chain: str, *, seed: int = 0, progress: Progress | None = None
-) -> View:
+) -> PixelFeatures:
     """See the image features that a chain makes of a scene.
 
     Raises
@@ -157,10 +157,10 @@ def view_chain(
     from hypercover.features.chain import Chain
 
     made = Chain.parse(chain)
-    return View(made.fit_transform(scene, seed=seed, progress=progress), made.text)
+    return PixelFeatures(made.fit_transform(scene, seed=seed, progress=progress), made.text)
 
 
-def reduce_view(view: View, samples: Samples, nwfe: int) -> View:
+def reduce_view(view: PixelFeatures, samples: Samples, nwfe: int) -> PixelFeatures:
     """See the features that NWFE makes of a view, learnt from training samples.
 
     Parameters
@@ -181,10 +181,10 @@ def reduce_view(view: View, samples: Samples, nwfe: int) -> View:
 
     svm = SVMClassifier(reduction=NWFE(nwfe))
     svm.fit_preprocessing(_values(view, samples), samples.labels)
-    return View(view.scene, f"{view.seen}, nwfe:{nwfe}", svm.preprocess, nwfe)
+    return PixelFeatures(view.scene, f"{view.seen}, nwfe:{nwfe}", svm.preprocess, nwfe)
 
 
-def scale_view(view: View, samples: Samples) -> tuple[View, Ranges]:
+def scale_view(view: PixelFeatures, samples: Samples) -> tuple[PixelFeatures, Ranges]:
     """Scale each feature to 0 to 1 over the training samples, as ``svm-scale -l 0`` does.
 
     Parameters
@@ -194,7 +194,7 @@ def scale_view(view: View, samples: Samples) -> tuple[View, Ranges]:
 
     Returns
     -------
-    View
+    PixelFeatures
         The scaled features; other pixels may lie outside 0 to 1, and a feature that is
         constant over the samples is 0.
     tuple of array (feature,)
@@ -211,15 +211,17 @@ def scale_view(view: View, samples: Samples) -> tuple[View, Ranges]:
         return unit
 
     seen = f"{view.seen}, scaled to 0 to 1 by the training pixels"
-    return View(view.scene, seen, look, view.count, "float32"), (low, high)
+    return PixelFeatures(view.scene, seen, look, view.count, "float32"), (low, high)
 
 
-def _values(view: View, samples: Samples) -> Values:
+def _values(view: PixelFeatures, samples: Samples) -> Values:
     """Read the values (n, feature) of samples that lie row by row."""
     return np.concatenate([values for _, values in view.blocks(samples)])
 
 
-def view_model(scene: Scene, model: Path, *, progress: Progress | None = None) -> View:
+def view_model(
+    scene: Scene, model: Path, *, progress: Progress | None = None
+) -> PixelFeatures:
     """See what the machines of a kept SVM see: scaled and perhaps reduced values.
 
     Raises
@@ -241,11 +243,13 @@ def view_model(scene: Scene, model: Path, *, progress: Progress | None = None) -
     more = (land for land in own if land.code not in scene.legend)
     scene = scene.replace(legend=Legend((*scene.legend, *more)))
     reduced = None if svm.projection_ is None else len(svm.projection_)
-    return View(scene, f"what the model {model.name} sees", svm.preprocess, reduced)
+    return PixelFeatures(
+        scene, f"what the model {model.name} sees", svm.preprocess, reduced
+    )
 
 
 def write_data(
-    view: View,
+    view: PixelFeatures,
     out: Path,
     *,
     split: Split | None = None,
@@ -526,7 +530,9 @@ def write_sets(
     return written
 
 
-def _write(view: View, split: Split, target: Path, watch: Watch) -> list[WrittenSet]:
+def _write(
+    view: PixelFeatures, split: Split, target: Path, watch: Watch
+) -> list[WrittenSet]:
     with watch(f"Writing {target.name}") as progress:
         files = write_data(view, target, split=split, joint="_", progress=progress)
     return [WrittenSet(path, count, view.seen) for path, count in files.items()]
@@ -534,7 +540,7 @@ def _write(view: View, split: Split, target: Path, watch: Watch) -> list[Written
 
 def _processed(
     scene: Scene, train: Samples, chain: str, nwfe: int, seed: int, watch: Watch
-) -> View:
+) -> PixelFeatures:
     """See the features of a chain, and what NWFE makes of them on the training pixels."""
     with watch("Image features") as progress:
         view = view_chain(scene, chain, seed=seed, progress=progress)

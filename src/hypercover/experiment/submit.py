@@ -14,7 +14,7 @@ from hypercover.experiment.tasks.experiment_plan import training_tasks
 from hypercover.jobs.batch_system import check_there, is_there
 from hypercover.jobs.job_arrays import Array, Kind, arrays_of
 from hypercover.jobs.record import TaskFiles
-from hypercover.jobs.resources import Wanted, clock
+from hypercover.jobs.resources import JobResources, clock
 from hypercover.jobs.submission import (
     SYSTEMS,
     Submission,
@@ -42,7 +42,7 @@ class Sending:
     """Plan and folder."""
     scheduler: Scheduler
     """Name of the batch system."""
-    wanted: Wanted
+    wanted: JobResources
     """What each element is given, with a time limit and memory."""
     arrays: tuple[Array, ...]
     """The arrays."""
@@ -72,7 +72,7 @@ def missing_tasks(prepared: Prepared) -> list[str]:
     ]
 
 
-def sending(prepared: Prepared, scheduler: Scheduler, wanted: Wanted) -> Sending:
+def sending(prepared: Prepared, scheduler: Scheduler, wanted: JobResources) -> Sending:
     """Sort what is missing of a plan into job arrays; nothing is written.
 
     Raises
@@ -159,7 +159,7 @@ def write_only(asked: Sending) -> list[Path]:
     )
 
 
-def _most_elements(scheduler: Scheduler, wanted: Wanted) -> int | None:
+def _most_elements(scheduler: Scheduler, wanted: JobResources) -> int | None:
     """Return how many elements an array may have, where the batch system can be asked."""
     system = SYSTEMS[scheduler]
     if not is_there(system):
@@ -172,7 +172,7 @@ def _most_elements(scheduler: Scheduler, wanted: Wanted) -> int | None:
     return min((size for size in sizes if size), default=None)
 
 
-def _kinds(prepared: Prepared, wanted: Wanted) -> dict[str, Kind]:
+def _kinds(prepared: Prepared, wanted: JobResources) -> dict[str, Kind]:
     """Say which tasks run on GPUs, and which are trained by several processes."""
     if prepared.search:
         return {}
@@ -189,7 +189,7 @@ def _kinds(prepared: Prepared, wanted: Wanted) -> dict[str, Kind]:
 
 
 def _defaults(
-    wanted: Wanted,
+    wanted: JobResources,
     arrays: Sequence[Array],
     seconds: Mapping[str, float],
     memory: Mapping[str, int],

@@ -12,8 +12,8 @@ from hypercover.scene.nodata import valid_pixels
 from hypercover.scene.scene import Scene
 
 __all__ = [
-    "Bands",
     "Composite",
+    "CompositeBands",
     "choose_composites",
     "pick_bands",
     "quicklook",
@@ -36,7 +36,7 @@ _STRIP = 512
 
 
 @dataclass(frozen=True)
-class Bands:
+class CompositeBands:
     """The three bands that a picture shows as red, green and blue."""
 
     positions: tuple[int, int, int]
@@ -60,7 +60,7 @@ def titled(scene: Scene, what: str) -> str:
     return marked(f"{scene.name}: {what}", scene.origin)
 
 
-def pick_bands(wavelengths: npt.NDArray[np.float64] | None, n_bands: int) -> Bands:
+def pick_bands(wavelengths: npt.NDArray[np.float64] | None, n_bands: int) -> CompositeBands:
     """Choose the bands to show as red, green and blue.
 
     True colour where bands lie near 650, 550 and 460 nm; otherwise three
@@ -69,22 +69,22 @@ def pick_bands(wavelengths: npt.NDArray[np.float64] | None, n_bands: int) -> Ban
     Examples
     --------
     >>> pick_bands(np.array([450.0, 560.0, 655.0, 860.0]), 4)
-    Bands(positions=(2, 1, 0), kind='true colour')
+    CompositeBands(positions=(2, 1, 0), kind='true colour')
     >>> pick_bands(None, 5)
-    Bands(positions=(4, 2, 0), kind='false colour')
+    CompositeBands(positions=(4, 2, 0), kind='false colour')
     """
     if n_bands < 3:
-        return Bands((0, 0, 0), "grey")
+        return CompositeBands((0, 0, 0), "grey")
     if wavelengths is not None:
         gaps = np.abs(wavelengths[None, :] - np.array(_TRUE)[:, None])
         if (gaps.min(axis=1) <= _NEAR).all():
             red, green, blue = (int(at) for at in gaps.argmin(axis=1))
-            return Bands((red, green, blue), "true colour")
+            return CompositeBands((red, green, blue), "true colour")
     order = np.arange(n_bands) if wavelengths is None else np.argsort(wavelengths)
     # The outermost bands of a sensor are its noisiest: stay a little inside.
     edge = n_bands // 8
     spread = (order[-1 - edge], order[n_bands // 2], order[edge])
-    return Bands((int(spread[0]), int(spread[1]), int(spread[2])), "false colour")
+    return CompositeBands((int(spread[0]), int(spread[1]), int(spread[2])), "false colour")
 
 
 def quicklook(scene: Scene) -> npt.NDArray[np.uint8]:
@@ -106,7 +106,7 @@ def quicklook(scene: Scene) -> npt.NDArray[np.uint8]:
 
 
 def _read(
-    scene: Scene, bands: Bands
+    scene: Scene, bands: CompositeBands
 ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
     """Read three bands and which pixels hold data in them, thinned out, strip by strip."""
     step = step_for(scene.shape)
@@ -160,7 +160,7 @@ def choose_composites(
     return found
 
 
-def _named(bands: Bands) -> Composite:
+def _named(bands: CompositeBands) -> Composite:
     keys = {"true colour": "true", "false colour": "spread", "grey": "grey"}
     return Composite(keys[bands.kind], bands.positions)
 

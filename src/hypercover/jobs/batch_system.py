@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 from hypercover.errors import CallError, RunError
-from hypercover.jobs.executor import State
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 
 __all__ = [
     "SUBMITTING",
     "BatchSystem",
-    "Place",
+    "ElementStatus",
     "Places",
     "Reasons",
     "asked",
@@ -35,16 +35,16 @@ _JOB = re.compile(r"(\d{1,12}(?:\[\])?(?:\.[A-Za-z0-9._-]{1,200})?)(?:;\S*)?")
 
 
 @dataclass(frozen=True)
-class Place:
+class ElementStatus:
     """Where an element of a job stands, by the word of its batch system."""
 
-    state: State
+    state: TaskState
     """What hypercover makes of it."""
     reason: str = ""
     """Why it waits, or how it ended, in the words of the system."""
 
 
-Places = Mapping[tuple[str, int], Place]
+Places = Mapping[tuple[str, int], ElementStatus]
 """Where each element of each job stands: by the number of the job and its own, from 1."""
 Reasons = Mapping[tuple[str, int], str]
 """Why elements wait, or how they ended; element 0 stands for all of a job."""
@@ -67,7 +67,7 @@ class BatchSystem(Protocol):
         """The commands it needs, the one that submits first."""
 
     def head(
-        self, array: Array, wanted: Wanted, title: str, output: Path, *, umask: str
+        self, array: Array, wanted: JobResources, title: str, output: Path, *, umask: str
     ) -> list[str]:
         """Return the lines of a script by which the system knows what is asked.
 

@@ -17,11 +17,11 @@ from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder
 from hypercover.jobs.batch_system import BatchSystem
 from hypercover.jobs.batch_system import asked as asked_of
-from hypercover.jobs.executor import State
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_script import module_lines, own_umask
 from hypercover.jobs.local import thread_limits
 from hypercover.jobs.pbs import PBSPro, Torque, job_name
-from hypercover.jobs.resources import Wanted, clock
+from hypercover.jobs.resources import JobResources, clock
 from hypercover.jobs.slurm import Slurm
 from hypercover.jobs.task_status import last_lines
 
@@ -68,7 +68,7 @@ class Demand:
     """Threads of each."""
     memory: str | None = None
     """Memory of each, such as ``1GiB``; one that takes more is ended and begun anew."""
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: JobResources = field(default_factory=JobResources)
     """What a job of one worker asks of a batch system."""
     logs: Path | None = None
     """Where such a job writes what it prints."""
@@ -129,7 +129,7 @@ class WorkerJobs:
         except HypercoverError as error:
             _log.debug("How the jobs of Dask's workers stand: %s", error)
             return
-        waiting = (State.WAITING, State.RUNNING)
+        waiting = (TaskState.WAITING, TaskState.RUNNING)
         alive = {job for (job, _), place in places.items() if place.state in waiting}
         ended = [job for job in sent if job not in alive]
         # Dask itself replaces a worker that it knew, a little later than it is lost.

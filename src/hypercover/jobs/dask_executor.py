@@ -25,11 +25,11 @@ from typing import Any
 from hypercover.errors import CallError, RunError
 from hypercover.files import open_to_append
 from hypercover.jobs.dask_cluster import BATCH, Cluster, Demand, connect
-from hypercover.jobs.executor import Notify, State, do_task
+from hypercover.jobs.executor import Notify, TaskState, do_task
 from hypercover.jobs.local import cores, thread_limits
 from hypercover.jobs.plan import FOLDER, Plan, Registry, Task
 from hypercover.jobs.record import Failure, TaskFiles
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 
 __all__ = ["PLACE", "DaskExecutor", "serve"]
 
@@ -202,7 +202,7 @@ class DaskExecutor:
         Threads of a worker that is started; None shares the cores of this
         machine out evenly, so that processes × threads = cores, and gives a
         worker of a batch system the cores that are wanted.
-    wanted : Wanted
+    wanted : JobResources
         What a job of one worker asks of a batch system.
     settings : mapping
         More settings of dask-jobqueue, such as ``interface``.
@@ -220,20 +220,20 @@ class DaskExecutor:
         workers: int | None = None,
         memory: str | None = None,
         threads: int | None = None,
-        wanted: Wanted | None = None,
+        wanted: JobResources | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise CallError(f"The number of workers must be at least 1, got {workers}.")
         self.where, self.workers = where, workers or max(1, cores() // 2)
         self._memory, self._threads = memory, threads
-        self._wanted, self._settings = wanted or Wanted(), dict(settings or {})
+        self._wanted, self._settings = wanted or JobResources(), dict(settings or {})
         self._cluster: Cluster | None = None
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
         """Reach the cluster, or start it for as many tasks as the plan has side by side."""
         self._folder, self._notify, self._plan = folder, notify, plan
-        self._states: dict[str, State] = {}
+        self._states: dict[str, TaskState] = {}
         self._failures: dict[str, Failure] = {}
         self._positions = plan.positions
         self._futures: dict[str, Any] = {}
@@ -278,11 +278,11 @@ class DaskExecutor:
             pure=False,
             priority=-self._positions[task.name],
         )
-        self._states[task.name] = State.WAITING
+        self._states[task.name] = TaskState.WAITING
         self._futures[task.name] = future
         future.add_done_callback(lambda _future: self._news.put((task.name, None, "")))
 
-    def state(self, task: Task) -> State:
+    def state(self, task: Task) -> TaskState:
         """Say where a task that was submitted stands."""
         return self._states[task.name]
 
@@ -293,8 +293,11 @@ class DaskExecutor:
     def cancel(self, task: Task) -> None:
         """Take a task back; if it runs, it ends with its next word of how far it is."""
         future = self._futures.get(task.name)
-        if future is not None and self._states[task.name] in (State.WAITING, State.RUNNING):
-            self._states[task.name] = State.CANCELLED
+        if future is not None and self._states[task.name] in (
+            TaskState.WAITING,
+            TaskState.RUNNING,
+        ):
+            self._states[task.name] = TaskState.CANCELLED
             future.cancel(force=True)
 
     def logs(self, task: Task) -> str:
@@ -339,21 +342,21 @@ class DaskExecutor:
         self._news.put((str(name), float(share), str(what)))
 
     def _progress(self, name: str, share: float, what: str) -> None:
-        if self._states.get(name) in (State.WAITING, State.RUNNING):
-            self._states[name] = State.RUNNING
+        if self._states.get(name) in (TaskState.WAITING, TaskState.RUNNING):
+            self._states[name] = TaskState.RUNNING
             self._notify(name, share, what)
 
     def _settle(self, name: str) -> bool:
         """Note how a task ended; tell whether it did."""
         future = self._futures.pop(name, None)
-        if future is None or self._states[name] is State.CANCELLED:
+        if future is None or self._states[name] is TaskState.CANCELLED:
             return future is not None
         if future.cancelled():
             # The scheduler was lost, of which `_look` knows more.
             self._futures[name] = future
             return False
         failure = None if self._is_done(name) else self._failure_of(name, future)
-        self._states[name] = State.DONE if failure is None else State.FAILED
+        self._states[name] = TaskState.DONE if failure is None else TaskState.FAILED
         if failure is not None:
             self._failures[name] = failure
         return True

@@ -14,15 +14,15 @@ from typing import Any, Protocol
 
 from hypercover.files import open_to_append, written
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import Failure, Record, Reporter, TaskFiles, facts_of
+from hypercover.jobs.record import Failure, Reporter, TaskFiles, TaskRecord, facts_of
 
-__all__ = ["Executor", "InProcessExecutor", "Notify", "State", "do_task"]
+__all__ = ["Executor", "InProcessExecutor", "Notify", "TaskState", "do_task"]
 
 Notify = Callable[[str, float, str], None]
 """Called with a task's name, the share done and what is being done."""
 
 
-class State(Enum):
+class TaskState(Enum):
     """Where a task stands with an executor."""
 
     WAITING = "waiting"
@@ -49,7 +49,7 @@ class Executor(Protocol):
     def submit(self, task: Task) -> None:
         """Accept a task whose needs are done."""
 
-    def state(self, task: Task) -> State:
+    def state(self, task: Task) -> TaskState:
         """Say where a task that was submitted stands."""
 
     def failure(self, task: Task) -> Failure | None:
@@ -110,14 +110,14 @@ def _done(
     fingerprint: str,
     folder: Path,
     report: Report,
-) -> Record:
+) -> TaskRecord:
     """Call the function of a task."""
     extra = {"report": report} if "report" in inspect.signature(function).parameters else {}
     began, spent = time.perf_counter(), _processor_seconds()
     with written() as paths:
         result = function(folder, **task.arguments, **extra)
     seconds, spent = time.perf_counter() - began, _processor_seconds() - spent
-    return Record.of(
+    return TaskRecord.of(
         fingerprint, result, seconds, facts_of(folder, paths), processor=max(0.0, spent)
     )
 
@@ -157,16 +157,16 @@ class InProcessExecutor:
         """Get ready to do tasks of a plan in a run folder."""
         self._plan, self._folder, self._notify = plan, folder, notify
         self._queue: deque[Task] = deque()
-        self._states: dict[str, State] = {}
+        self._states: dict[str, TaskState] = {}
         self._failures: dict[str, Failure] = {}
 
     def submit(self, task: Task) -> None:
         """Accept a task; it is done in a later call of `wait`."""
         TaskFiles(self._folder, task.name).log.unlink(missing_ok=True)
         self._queue.append(task)
-        self._states[task.name] = State.WAITING
+        self._states[task.name] = TaskState.WAITING
 
-    def state(self, task: Task) -> State:
+    def state(self, task: Task) -> TaskState:
         """Say where a task that was submitted stands."""
         return self._states[task.name]
 
@@ -176,9 +176,9 @@ class InProcessExecutor:
 
     def cancel(self, task: Task) -> None:
         """Take a task back if it still waits."""
-        if self._states.get(task.name) is State.WAITING:
+        if self._states.get(task.name) is TaskState.WAITING:
             self._queue.remove(task)
-            self._states[task.name] = State.CANCELLED
+            self._states[task.name] = TaskState.CANCELLED
 
     def logs(self, task: Task) -> str:
         """Return the traceback of a failed task; what it printed went to the console."""
@@ -191,13 +191,13 @@ class InProcessExecutor:
             return []
         task = min(self._queue, key=lambda one: self._plan.positions[one.name])
         self._queue.remove(task)
-        self._states[task.name] = State.RUNNING
+        self._states[task.name] = TaskState.RUNNING
         self._notify(task.name, 0.0, "")
         report = partial(self._notify, task.name)
         failure = do_task(self._plan, task.name, self._folder, report=report)
         if failure is not None:
             self._failures[task.name] = failure
-        self._states[task.name] = State.FAILED if failure else State.DONE
+        self._states[task.name] = TaskState.FAILED if failure else TaskState.DONE
         return [task]
 
     def close(self) -> None:

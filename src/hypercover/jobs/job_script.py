@@ -11,7 +11,7 @@ from textwrap import dedent
 
 from hypercover.jobs.batch_system import BatchSystem
 from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 from hypercover.jobs.slurm import warning_before
 
 __all__ = ["module_lines", "own_umask", "script_of", "task_list"]
@@ -39,7 +39,7 @@ def task_list(array: Array) -> str:
 def script_of(
     array: Array,
     system: BatchSystem,
-    wanted: Wanted,
+    wanted: JobResources,
     *,
     folder: Path,
     place: Path,
@@ -154,7 +154,7 @@ _STOPPING = dedent("""\
     """)
 
 
-def _work(command: Sequence[str], wanted: Wanted) -> list[str]:
+def _work(command: Sequence[str], wanted: JobResources) -> list[str]:
     """Return the lines that do the tasks of an element."""
     grace = _GRACE if wanted.time is None else warning_before(wanted.time) // 2
     call = f'{shlex.join(command)} work "$folder" --tasks "$tasks"'
@@ -176,7 +176,7 @@ def _ending(requeue: str) -> list[str]:
 
 
 def _torchrun(
-    system: BatchSystem, wanted: Wanted, python: Sequence[str], processes: int
+    system: BatchSystem, wanted: JobResources, python: Sequence[str], processes: int
 ) -> list[str]:
     """Return the lines that train a network in several processes, before the rest."""
     meeting = ["--standalone"]

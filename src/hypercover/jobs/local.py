@@ -20,7 +20,7 @@ from pathlib import Path
 
 from hypercover.errors import CallError
 from hypercover.files import explained, open_to_append
-from hypercover.jobs.executor import Notify, State
+from hypercover.jobs.executor import Notify, TaskState
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
 
@@ -150,7 +150,7 @@ class LocalExecutor:
         self._registry = plan.registry.home
         self._positions = plan.positions
         self._queue: deque[Task] = deque()
-        self._states: dict[str, State] = {}
+        self._states: dict[str, TaskState] = {}
         self._failures: dict[str, Failure] = {}
         self._tries: dict[str, int] = {}
         self._stopping: set[str] = set()
@@ -176,11 +176,11 @@ class LocalExecutor:
             log.unlink(missing_ok=True)
         except OSError as error:
             raise explained(log, error) from error
-        self._states[task.name] = State.WAITING
+        self._states[task.name] = TaskState.WAITING
         self._tries[task.name] = 0
         self._queue.append(task)
 
-    def state(self, task: Task) -> State:
+    def state(self, task: Task) -> TaskState:
         """Say where a task that was submitted stands."""
         return self._states[task.name]
 
@@ -197,13 +197,13 @@ class LocalExecutor:
 
     def cancel(self, task: Task) -> None:
         """Take a task back; if it runs, its process is ended."""
-        if self._states.get(task.name) is State.WAITING:
+        if self._states.get(task.name) is TaskState.WAITING:
             self._queue.remove(task)
         for process in self._processes:
             if process.task is task:
                 process.signal(signal.SIGKILL)
-        if self._states.get(task.name) in (State.WAITING, State.RUNNING):
-            self._settle(task, State.CANCELLED)
+        if self._states.get(task.name) in (TaskState.WAITING, TaskState.RUNNING):
+            self._settle(task, TaskState.CANCELLED)
 
     def logs(self, task: Task) -> str:
         """Return what a task printed."""
@@ -248,7 +248,7 @@ class LocalExecutor:
             self._queue.remove(task)
             if process is None:
                 process = self._start(TaskFiles(self._folder, task.name).log)
-            self._states[task.name] = State.RUNNING
+            self._states[task.name] = TaskState.RUNNING
             self._tries[task.name] += 1
             process.give(task)
             self._notify(task.name, 0.0, "")
@@ -270,9 +270,9 @@ class LocalExecutor:
             process.task = None
             if isinstance(failure, dict):
                 self._failures[task.name] = Failure(**failure)
-            self._settle(task, State.FAILED if failure else State.DONE)
+            self._settle(task, TaskState.FAILED if failure else TaskState.DONE)
 
-    def _settle(self, task: Task, state: State) -> None:
+    def _settle(self, task: Task, state: TaskState) -> None:
         self._states[task.name] = state
         self._changed.append(task)
 
@@ -284,17 +284,17 @@ class LocalExecutor:
             self._processes.remove(process)
             process.end()
             task = process.task
-            if task is not None and self._states[task.name] is State.RUNNING:
+            if task is not None and self._states[task.name] is TaskState.RUNNING:
                 self._interrupted(task, process.process.returncode)
 
     def _interrupted(self, task: Task, code: int) -> None:
         if code == STOPPED or task.name in self._stopping:
-            self._settle(task, State.CANCELLED)
+            self._settle(task, TaskState.CANCELLED)
             return
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         _log.warning("The process of the task %s ended by %s.", task.name, how)
         if self._tries[task.name] < _TRIES:
-            self._states[task.name] = State.WAITING
+            self._states[task.name] = TaskState.WAITING
             self._queue.appendleft(task)
             self._notify(task.name, 0.0, f"its process ended by {how}; trying again")
             return
@@ -307,7 +307,7 @@ class LocalExecutor:
         )
         files.write_failure(failure)
         self._failures[task.name] = failure
-        self._settle(task, State.FAILED)
+        self._settle(task, TaskState.FAILED)
 
     def _look(self) -> None:
         """Pass on how far the running tasks are, now and then."""

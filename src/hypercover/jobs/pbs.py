@@ -10,15 +10,15 @@ from pathlib import Path
 from hypercover.errors import CallError, HypercoverError
 from hypercover.jobs.batch_system import (
     SUBMITTING,
-    Place,
+    ElementStatus,
     Places,
     Reasons,
     asked,
     job_in,
 )
-from hypercover.jobs.executor import State
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.resources import Wanted, clock
+from hypercover.jobs.resources import JobResources, clock
 
 __all__ = ["PBSPro", "Torque", "job_name"]
 
@@ -35,17 +35,17 @@ _SIGNALS = 256
 """An exit code above it is that of a job ended by a signal."""
 _MEGABYTE = 2**20
 _STATES = {
-    "Q": State.WAITING,
-    "H": State.WAITING,
-    "W": State.WAITING,
-    "T": State.WAITING,
-    "S": State.WAITING,
-    "B": State.RUNNING,
-    "R": State.RUNNING,
-    "E": State.RUNNING,
-    "C": State.DONE,
-    "F": State.DONE,
-    "X": State.DONE,
+    "Q": TaskState.WAITING,
+    "H": TaskState.WAITING,
+    "W": TaskState.WAITING,
+    "T": TaskState.WAITING,
+    "S": TaskState.WAITING,
+    "B": TaskState.RUNNING,
+    "R": TaskState.RUNNING,
+    "E": TaskState.RUNNING,
+    "C": TaskState.DONE,
+    "F": TaskState.DONE,
+    "X": TaskState.DONE,
 }
 _ROW = re.compile(r"(\d+)(?:\[(\d*)\])?\S*\s+\S+\s+\S+\s+\S+\s+([A-Z])\s")
 """A row of ``qstat -t``: number, [element], name, user, time, state, queue."""
@@ -62,7 +62,13 @@ class _PBS:
     """Options of ``qstat`` that show jobs that ended."""
 
     def head(
-        self, array: Array, wanted: Wanted, title: str, output: Path, *, umask: str = "0022"
+        self,
+        array: Array,
+        wanted: JobResources,
+        title: str,
+        output: Path,
+        *,
+        umask: str = "0022",
     ) -> list[str]:
         """Return the ``#PBS`` lines of an array.
 
@@ -100,7 +106,7 @@ class _PBS:
         """Return the option that makes an array."""
 
     @abstractmethod
-    def _resources(self, wanted: Wanted, gpus: int) -> list[str]:
+    def _resources(self, wanted: JobResources, gpus: int) -> list[str]:
         """Return what is asked for by ``-l``."""
 
     def submit(self, script: Path, after: Sequence[str], *, hold: bool = False) -> str:
@@ -121,8 +127,8 @@ class _PBS:
             found = _ROW.match(f"{line} ")
             if found is None or found[1] not in numbers or found[2] == "":
                 continue
-            state = _STATES.get(found[3], State.FAILED)
-            places[numbers[found[1]], int(found[2] or 1)] = Place(state)
+            state = _STATES.get(found[3], TaskState.FAILED)
+            places[numbers[found[1]], int(found[2] or 1)] = ElementStatus(state)
         return places
 
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
@@ -223,7 +229,7 @@ def _ending(code: int) -> str:
     return f"exit code {code}"
 
 
-def _memory(wanted: Wanted) -> str | None:
+def _memory(wanted: JobResources) -> str | None:
     """Write memory as PBS reads it; it is that of all cores, as not every PBS has another."""
     size = wanted.memory or (wanted.memory_per_cpu or 0) * wanted.cpus
     return f"{math.ceil(size / _MEGABYTE)}mb" if size else None
@@ -250,7 +256,7 @@ class Torque(_PBS):
     def _array(self, count: int) -> list[str]:
         return [f"-t 1-{count}"]
 
-    def _resources(self, wanted: Wanted, gpus: int) -> list[str]:
+    def _resources(self, wanted: JobResources, gpus: int) -> list[str]:
         place = f"nodes=1:ppn={wanted.cpus}" + (f":gpus={gpus}" if gpus else "")
         limit = f"walltime={clock(wanted.time)}" if wanted.time else None
         memory = _memory(wanted)
@@ -285,7 +291,7 @@ class PBSPro(_PBS):
         # An array of one element is refused.
         return [f"-J 1-{count}"] if count > 1 else []
 
-    def _resources(self, wanted: Wanted, gpus: int) -> list[str]:
+    def _resources(self, wanted: JobResources, gpus: int) -> list[str]:
         memory = _memory(wanted)
         chunk = f"select=1:ncpus={wanted.cpus}" + (f":ngpus={gpus}" if gpus else "")
         chunk += f":mem={memory}" if memory else ""

@@ -30,9 +30,9 @@ from hypercover.jobs.plan import FOLDER
 
 __all__ = [
     "Failure",
-    "Record",
     "Reporter",
     "TaskFiles",
+    "TaskRecord",
     "facts_of",
     "is_as_left",
     "read_json",
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Record:
+class TaskRecord:
     """The result of a task and where it came from."""
 
     fingerprint: str
@@ -79,7 +79,7 @@ class Record:
         files: Mapping[str, tuple[int, str]] | None = None,
         *,
         processor: float | None = None,
-    ) -> "Record":
+    ) -> "TaskRecord":
         """Make the record of a task that this process has just done."""
         began = round(time.time() - seconds, 6)
         return cls(
@@ -95,7 +95,7 @@ class Record:
         )
 
 
-_RECORD = TypeAdapter(Record)
+_RECORD = TypeAdapter(TaskRecord)
 
 
 def _cores() -> int:
@@ -177,7 +177,7 @@ class TaskFiles:
         """What it printed."""
         return self.folder / f"{self._stem}.log"
 
-    def read_record(self, fingerprint: str) -> Record | None:
+    def read_record(self, fingerprint: str) -> TaskRecord | None:
         """Return the result if there is a whole one with this fingerprint.
 
         The files it left must be there in their sizes; what is in them is looked
@@ -191,7 +191,7 @@ class TaskFiles:
                 return None
         return found
 
-    def read(self) -> Record | None:
+    def read(self) -> TaskRecord | None:
         """Return the result if there is a whole one, whatever it was made of."""
         try:
             content = self.result.read_bytes()
@@ -201,7 +201,7 @@ class TaskFiles:
         except (OSError, ValueError, RecursionError):
             return None
 
-    def damaged(self, record: Record) -> Iterator[Path]:
+    def damaged(self, record: TaskRecord) -> Iterator[Path]:
         """Go through the files that are not as the task left them; each is read whole."""
         for path, (size, digest) in record.files.items():
             file = self.folder / path
@@ -224,7 +224,7 @@ class TaskFiles:
         file = self.folder / path
         return path.endswith(_EDITED) and _size_of(file) != size and _is_whole_xml(file)
 
-    def write_record(self, record: Record) -> None:
+    def write_record(self, record: TaskRecord) -> None:
         """Write the result, whole, and forget what went before it."""
         write_sealed(self.result, vars(record))
         self.forget()

@@ -18,7 +18,7 @@ from pydantic import (
 from hypercover.errors import CallError
 from hypercover.memory import bytes_of
 
-__all__ = ["Wanted", "check_directives", "clock", "seconds_of"]
+__all__ = ["JobResources", "check_directives", "clock", "seconds_of"]
 
 _MINUTE, _LONGEST = 60, 10**8
 """Seconds of a time limit."""
@@ -156,7 +156,7 @@ _Memory = Annotated[
 ]
 
 
-class Wanted(BaseModel):
+class JobResources(BaseModel):
     """What each element of a job array is given, and how it is sent.
 
     Why it exists: one description for every batch system, kept beside the scripts
@@ -204,12 +204,12 @@ class Wanted(BaseModel):
             )
         return self
 
-    def share(self, *, gpus: bool) -> "Wanted":
+    def share(self, *, gpus: bool) -> "JobResources":
         """Return what a kind of task is given, with GPUs and what goes with them or without.
 
         Examples
         --------
-        >>> wanted = Wanted(partition="main", gpu_partition="gpus", gpus=2, gpu_cpus=8)
+        >>> wanted = JobResources(partition="main", gpu_partition="gpus", gpus=2, gpu_cpus=8)
         >>> [(one.partition, one.gpus, one.cpus) for one in
         ...  (wanted.share(gpus=False), wanted.share(gpus=True))]
         [('main', 0, 1), ('gpus', 2, 8)]

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError
 from hypercover.files import explained, make_folder, open_to_append
-from hypercover.jobs.executor import Executor, State
+from hypercover.jobs.executor import Executor, TaskState
 from hypercover.jobs.plan import FOLDER, Plan, Task
-from hypercover.jobs.record import Failure, Record, TaskFiles
+from hypercover.jobs.record import Failure, TaskFiles, TaskRecord
 
 __all__ = ["Event", "check_links", "locked", "prepare_plan", "run_plan"]
 
@@ -121,7 +121,7 @@ class _Course:
     ) -> None:
         self.plan, self.folder = plan, folder
         self.executor, self.watch = executor, watch
-        self.records: dict[str, Record] = {}
+        self.records: dict[str, TaskRecord] = {}
         self.failures: dict[str, Failure] = {}
         self.skipped: set[str] = set()
         self._shares: dict[str, float] = {}
@@ -183,7 +183,7 @@ class _Course:
     def _settled(self, task: Task) -> bool:
         """Note how a task ended, and give up those that need it if it failed."""
         state = self.executor.state(task)
-        if state is State.DONE and self._take(task):
+        if state is TaskState.DONE and self._take(task):
             self._say(task.name, "done")
             return True
         failure = self.executor.failure(task) or Failure(

@@ -10,36 +10,36 @@ from pathlib import Path
 from hypercover.errors import CallError, HypercoverError
 from hypercover.jobs.batch_system import (
     SUBMITTING,
-    Place,
+    ElementStatus,
     Places,
     Reasons,
     asked,
     job_in,
 )
-from hypercover.jobs.executor import State
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.resources import Wanted, clock
+from hypercover.jobs.resources import JobResources, clock
 
 __all__ = ["Slurm", "warning_before"]
 
 _STATES = {
-    "PENDING": State.WAITING,
-    "REQUEUED": State.WAITING,
-    "REQUEUE_HOLD": State.WAITING,
-    "REQUEUE_FED": State.WAITING,
-    "SPECIAL_EXIT": State.WAITING,
-    "RESV_DEL_HOLD": State.WAITING,
-    "SUSPENDED": State.WAITING,
-    "PREEMPTED": State.WAITING,
-    "CONFIGURING": State.RUNNING,
-    "RUNNING": State.RUNNING,
-    "COMPLETING": State.RUNNING,
-    "RESIZING": State.RUNNING,
-    "SIGNALING": State.RUNNING,
-    "STAGE_OUT": State.RUNNING,
-    "STOPPED": State.RUNNING,
-    "COMPLETED": State.DONE,
-    "CANCELLED": State.CANCELLED,
+    "PENDING": TaskState.WAITING,
+    "REQUEUED": TaskState.WAITING,
+    "REQUEUE_HOLD": TaskState.WAITING,
+    "REQUEUE_FED": TaskState.WAITING,
+    "SPECIAL_EXIT": TaskState.WAITING,
+    "RESV_DEL_HOLD": TaskState.WAITING,
+    "SUSPENDED": TaskState.WAITING,
+    "PREEMPTED": TaskState.WAITING,
+    "CONFIGURING": TaskState.RUNNING,
+    "RUNNING": TaskState.RUNNING,
+    "COMPLETING": TaskState.RUNNING,
+    "RESIZING": TaskState.RUNNING,
+    "SIGNALING": TaskState.RUNNING,
+    "STAGE_OUT": TaskState.RUNNING,
+    "STOPPED": TaskState.RUNNING,
+    "COMPLETED": TaskState.DONE,
+    "CANCELLED": TaskState.CANCELLED,
 }
 """Every other state is a failure."""
 _GONE = re.compile("Invalid job id specified|already completing or completed")
@@ -83,7 +83,13 @@ class Slurm:
     commands = ("sbatch", "squeue", "scancel", "scontrol")
 
     def head(
-        self, array: Array, wanted: Wanted, title: str, output: Path, *, umask: str = ""
+        self,
+        array: Array,
+        wanted: JobResources,
+        title: str,
+        output: Path,
+        *,
+        umask: str = "",
     ) -> list[str]:
         """Return the ``#SBATCH`` lines of an array.
 
@@ -142,16 +148,16 @@ class Slurm:
             # A job that is no array has no number.
             element = "1" if element == "N/A" else element
             if job in jobs and element.isdecimal():
-                state = _STATES.get(word, State.FAILED)
-                said = _reason(word, reason) if state is not State.RUNNING else ""
-                places[job, int(element)] = Place(state, said)
+                state = _STATES.get(word, TaskState.FAILED)
+                said = _reason(word, reason) if state is not TaskState.RUNNING else ""
+                places[job, int(element)] = ElementStatus(state, said)
         return places
 
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
         """Ask ``sacct`` how elements ended, where there is accounting; squeue says the rest."""
         if not ended or shutil.which("sacct") is None:
             return {}
-        words = ["-n", "-X", "-P", "-j", ",".join(ended), "-o", "JobID,State,ExitCode"]
+        words = ["-n", "-X", "-P", "-j", ",".join(ended), "-o", "JobID,TaskState,ExitCode"]
         try:
             said = asked(self, ["sacct", *words])
         except HypercoverError:

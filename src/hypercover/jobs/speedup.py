@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypercover.files import csv_text
 from hypercover.jobs.plan import Plan
-from hypercover.jobs.record import Record, TaskFiles
+from hypercover.jobs.record import TaskFiles, TaskRecord
 
 __all__ = ["COLUMNS", "STAGES", "SpeedUp", "Stretch", "speed_up", "stretches_of"]
 
@@ -130,7 +130,7 @@ def _share_lines(stages: Mapping[str, float]) -> str:
     return csv_text([STAGES, *rows])
 
 
-def stretches_of(records: Iterable[tuple[str, Record]]) -> list[Stretch]:
+def stretches_of(records: Iterable[tuple[str, TaskRecord]]) -> list[Stretch]:
     """Return who did which task when, of tasks by name; of old records it is not known."""
     return [
         Stretch(

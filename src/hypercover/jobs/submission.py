@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder, write_json, write_text
 from hypercover.jobs.batch_system import BatchSystem, Places, is_there
-from hypercover.jobs.executor import State
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import Array
 from hypercover.jobs.job_script import own_umask, script_of, task_list
 from hypercover.jobs.pbs import PBSPro, Torque
 from hypercover.jobs.plan import Plan, Registry
 from hypercover.jobs.record import TaskFiles, read_json
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import locked
 from hypercover.jobs.slurm import Slurm
 
@@ -59,7 +59,7 @@ _PAUSE = 40.0
 """Seconds after which what runs is told again."""
 _TRIES, _LOOKS = 5, 3
 """Times that what waits is deleted, and looks after each whether it is gone."""
-_AT_WORK = (State.WAITING, State.RUNNING)
+_AT_WORK = (TaskState.WAITING, TaskState.RUNNING)
 _LOOK = 0.5
 """Seconds between looks whether they did."""
 _ENDED = 5.0
@@ -90,7 +90,7 @@ class Submission(BaseModel):
     version: Literal[1] = 1
     scheduler: Literal["slurm", "pbs-torque", "pbs-pro"]
     """Name of the batch system."""
-    wanted: Wanted
+    wanted: JobResources
     """What each element was given."""
     arrays: tuple[SentArray, ...] = ()
     """The arrays in the order in which they were sent."""
@@ -178,7 +178,7 @@ def _busy(system: BatchSystem, jobs: Sequence[str]) -> list[str]:
     return [job for job in jobs if job in busy]
 
 
-def _live(system: BatchSystem, jobs: Sequence[str]) -> Iterator[tuple[str, State]]:
+def _live(system: BatchSystem, jobs: Sequence[str]) -> Iterator[tuple[str, TaskState]]:
     """Go through the elements of jobs that the system still knows."""
     for (job, _), place in system.states(jobs).items():
         yield job, place.state
@@ -254,7 +254,7 @@ def _take(system: BatchSystem, job: str, elements: int) -> str:
         for _ in range(_LOOKS):
             # Torque may never answer again where deletions follow each other at once.
             time.sleep(_LOOK)
-            if (job, State.WAITING) not in _live(system, [job]):
+            if (job, TaskState.WAITING) not in _live(system, [job]):
                 return said
     return said
 
@@ -315,7 +315,7 @@ def _is_done(submission: Submission, folder: Path, registry: Registry) -> bool:
 def write_scripts(
     arrays: Sequence[Array],
     system: BatchSystem,
-    wanted: Wanted,
+    wanted: JobResources,
     *,
     folder: Path,
     processes: int = 1,
@@ -362,7 +362,7 @@ def write_scripts(
 def submit_arrays(
     arrays: Sequence[Array],
     scheduler: Literal["slurm", "pbs-torque", "pbs-pro"],
-    wanted: Wanted,
+    wanted: JobResources,
     *,
     plan: Plan,
     folder: Path,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from hypercover.jobs.batch_system import Place, Places, Reasons
-from hypercover.jobs.executor import State
+from hypercover.jobs.batch_system import ElementStatus, Places, Reasons
+from hypercover.jobs.executor import TaskState
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles
 from hypercover.jobs.submission import Submission, scripts_folder
@@ -61,7 +61,7 @@ def standing_of(
     return found
 
 
-_FORGOTTEN = Place(State.FAILED)
+_FORGOTTEN = ElementStatus(TaskState.FAILED)
 """Where a job stands that its system no longer knows."""
 
 
@@ -151,7 +151,7 @@ def _standing(
     folder: Path,
     name: str,
     home: str,
-    place: Place | None,
+    place: ElementStatus | None,
     before: Mapping[str, TaskStanding],
 ) -> TaskStanding:
     files = TaskFiles(folder, name)
@@ -166,16 +166,16 @@ def _standing(
     state = None if place is None else place.state
     said = "" if place is None else place.reason
     held = [need for need in plan.task(name).needs if before[need].word in _LOST]
-    if state is State.WAITING and not held:
+    if state is TaskState.WAITING and not held:
         return TaskStanding(name, "waiting", said, home=home)
-    if state is State.RUNNING or (state is None and progress is not None):
+    if state is TaskState.RUNNING or (state is None and progress is not None):
         share, what = progress or (0.0, "")
         word: Word = "running" if progress or not home else "waiting"
         return TaskStanding(name, word, what, share, home=home)
     if held:
         return TaskStanding(name, "held up", f"by {', '.join(held[:3])}", home=home)
     if home and state is not None:
-        how = "was cancelled" if state is State.CANCELLED else "ended without a result"
+        how = "was cancelled" if state is TaskState.CANCELLED else "ended without a result"
         how = f"its job {how}" + (f" ({said})" if said else "")
         return TaskStanding(name, "gone", how, home=home)
     return TaskStanding(name, "waiting" if home else "open", home=home)

@@ -22,7 +22,7 @@ from queue import SimpleQueue
 
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError
 from hypercover.files import open_to_append, write_json
-from hypercover.jobs.executor import State, do_task
+from hypercover.jobs.executor import TaskState, do_task
 from hypercover.jobs.local import STOPPED, LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task
 from hypercover.jobs.record import Failure, TaskFiles, read_json
@@ -107,14 +107,14 @@ def _outcome(
         return said
     executor.submit(task)
     stopped_at = 0.0
-    while executor.state(task) in (State.WAITING, State.RUNNING):
+    while executor.state(task) in (TaskState.WAITING, TaskState.RUNNING):
         executor.wait(_LOOK)
         if stop_asked() and not stopped_at:
             stopped_at = time.monotonic()
             executor.ask_to_stop(task)
         if stopped_at and time.monotonic() - stopped_at > grace:
             executor.cancel(task)
-    if executor.state(task) is State.DONE or files.read_record(fingerprint) is not None:
+    if executor.state(task) is TaskState.DONE or files.read_record(fingerprint) is not None:
         _mark_of(files).unlink(missing_ok=True)
         return ""
     if stop_asked():

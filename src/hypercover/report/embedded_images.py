@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hypercover.figures.canvas import PLACE_KEY
 
-__all__ = ["Place", "Plate", "plate_of", "read_plate"]
+__all__ = ["ImageExtent", "Plate", "plate_of", "read_plate"]
 
 _log = logging.getLogger(__name__)
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -18,7 +18,7 @@ _BIGGEST = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageExtent:
     """Where the image of the land lies in its picture, as shares of the picture."""
 
     left: float
@@ -43,13 +43,13 @@ class Plate:
     """Pixels across."""
     height: int
     """Pixels down."""
-    place: Place | None = None
+    place: ImageExtent | None = None
     """Where the land lies in it, where the picture says so."""
 
     @property
     def aspect(self) -> float:
         """Width over height of the land, or of the whole picture."""
-        part = self.place or Place(0, 0, 1, 1)
+        part = self.place or ImageExtent(0, 0, 1, 1)
         return self.width * part.width / (self.height * part.height)
 
 
@@ -100,11 +100,11 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 12 + size
 
 
-def _place(text: str) -> Place | None:
+def _place(text: str) -> ImageExtent | None:
     try:
         shares = [float(part) for part in text.split()]
         left, top, width, height = shares
     except ValueError:
         return None
     inside = 0 < width <= 1 and 0 < height <= 1 and 0 <= left < 1 and 0 <= top < 1
-    return Place(left, top, width, height) if inside else None
+    return ImageExtent(left, top, width, height) if inside else None

@@ -12,10 +12,10 @@ from typing import Any
 from hypercover.report.embedded_images import Plate, plate_of, read_plate
 from hypercover.report.run_metrics import (
     Beside,
-    Model,
-    Record,
+    ModelMetrics,
+    RunMetrics,
     SearchRecord,
-    Split,
+    SplitMetrics,
     read_search,
 )
 from hypercover.report.speed_record import Speed, read_speed
@@ -45,9 +45,9 @@ class Outcome:
     """Name of the split."""
     main: bool
     """Whether it is the split the experiment was made for."""
-    model: Model
+    model: ModelMetrics
     """Its figures."""
-    split: Split
+    split: SplitMetrics
     """The split."""
 
 
@@ -57,7 +57,7 @@ class Run:
 
     folder: Path
     """Where it lies."""
-    record: Record
+    record: RunMetrics
     """What its metrics say."""
 
     @property

@@ -25,14 +25,14 @@ __all__ = [
     "ClassScore",
     "FeatureLeakage",
     "Leakage",
-    "Model",
+    "ModelMetrics",
     "Range",
-    "Record",
+    "RunMetrics",
     "SearchRecord",
     "SearchTable",
     "Share",
-    "Split",
-    "Training",
+    "SplitMetrics",
+    "TrainingMetrics",
     "Whole",
     "read_part",
     "read_record",
@@ -105,7 +105,7 @@ class Best(_Part):
     accuracy: Amount
 
 
-class Choice(_Part):
+class SeedChoice(_Part):
     """What one seed chose."""
 
     seed: Whole
@@ -146,7 +146,7 @@ class SearchTable(_Part):
     accuracy: list[list[Share]]
     minutes: list[list[float | None]]
     best: Best | None = None
-    choices: list[Choice] = []
+    choices: list[SeedChoice] = []
     serial_seconds: Amount = 0.0
     wall_seconds: Amount = 0.0
     speed_up: Amount | None = None
@@ -288,7 +288,7 @@ class Repeat(_MetricsPart):
     kappa: Share = None
 
 
-class Training(_MetricsPart):
+class TrainingMetrics(_MetricsPart):
     """Where and on how much a network was trained."""
 
     device: str = ""
@@ -331,14 +331,14 @@ class CalibrationBin(_MetricsPart):
     accuracy: Share = None
 
 
-class Kept(_MetricsPart):
+class SelectiveAccuracy(_MetricsPart):
     """Accuracy of the surest pixels alone."""
 
     kept: float
     accuracy: Share = None
 
 
-class Calibration(_MetricsPart):
+class CalibrationMetrics(_MetricsPart):
     """How far the confidence of a model means what it says."""
 
     temperature: float | None = None
@@ -347,10 +347,10 @@ class Calibration(_MetricsPart):
     error: Share = None
     error_before: Share = None
     bins: list[CalibrationBin] = []
-    abstention: list[Kept] = []
+    abstention: list[SelectiveAccuracy] = []
 
 
-class Model(_MetricsPart):
+class ModelMetrics(_MetricsPart):
     """One model under one split."""
 
     description: str = ""
@@ -364,13 +364,13 @@ class Model(_MetricsPart):
     train_seconds: float | None = None
     predict_seconds: float | None = None
     search_seconds: float | None = None
-    training: Training | None = None
+    training: TrainingMetrics | None = None
     search: SearchTable | None = None
     repeats: list[Repeat] = []
     folds: Whole = 1
     spread: dict[str, Share] | None = None
     interval: Interval | None = None
-    calibration: Calibration | None = None
+    calibration: CalibrationMetrics | None = None
 
 
 class Count(_MetricsPart):
@@ -388,7 +388,7 @@ class Unscored(_MetricsPart):
     reason: str = ""
 
 
-class Split(_MetricsPart):
+class SplitMetrics(_MetricsPart):
     """How the labelled pixels were divided."""
 
     kind: str = "given"
@@ -435,8 +435,8 @@ class LegendRow(_MetricsPart):
 class Beside(_MetricsPart):
     """The same models under another split."""
 
-    split: Split = Split()
-    models: dict[str, Model] = {}
+    split: SplitMetrics = SplitMetrics()
+    models: dict[str, ModelMetrics] = {}
 
 
 class GapRow(_MetricsPart):
@@ -490,7 +490,7 @@ class MapFacts(_MetricsPart):
     missing: list[MissingClass] = []
 
 
-class Record(_MetricsPart):
+class RunMetrics(_MetricsPart):
     """Everything ``metrics.json`` says."""
 
     name: str = "run"
@@ -499,8 +499,8 @@ class Record(_MetricsPart):
     versions: dict[str, str | None] = {}
     scene: SceneFacts = SceneFacts()
     legend: list[LegendRow] = []
-    split: Split = Split()
-    models: dict[str, Model] = {}
+    split: SplitMetrics = SplitMetrics()
+    models: dict[str, ModelMetrics] = {}
     best: str | None = None
     notes: list[str] = []
     beside: dict[str, Beside] = {}
@@ -510,7 +510,7 @@ class Record(_MetricsPart):
     map: MapFacts | None = None
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path) -> RunMetrics:
     """Read the metrics of a run folder.
 
     Raises
@@ -524,7 +524,7 @@ def read_record(folder: Path) -> Record:
             f"{folder} holds no metrics.json, so there is nothing to report; give the "
             "folder of a run, and run it to its end first."
         )
-    record = read_part(path, Record, again="run the experiment again")
+    record = read_part(path, RunMetrics, again="run the experiment again")
     if record.model_fields_set.isdisjoint(("name", "models", "split")):
         raise CallError(
             f"{path} tells of no run, no model and no split, so it is not what a run leaves; "

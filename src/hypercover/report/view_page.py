@@ -37,7 +37,7 @@ _KINDS = {"u1": "u1", "u2": "<u2", "f4": "<f4"}
 
 
 @dataclass(frozen=True)
-class Layer:
+class MapLayer:
     """One picture of the land that the page can show."""
 
     key: str
@@ -77,11 +77,11 @@ class ViewPage:
     """The model to show first."""
 
     @cached_property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[MapLayer]:
         """Every picture of the land, in the order in which it is offered."""
         scene = self.scene
         found = [
-            Layer(
+            MapLayer(
                 key,
                 bands_words(key, scene.shown_bands[key].tolist(), self._in_nm),
                 "rgb",
@@ -89,27 +89,29 @@ class ViewPage:
             )
             for key, picture in scene.composites.items()
         ]
-        found.append(Layer("labels", "labels", "codes", scene.labels, "land"))
+        found.append(MapLayer("labels", "labels", "codes", scene.labels, "land"))
         for name, parts in scene.parts.items():
             shown = self.main_name if name == "main" else name
             key = "split" if name == "main" else f"split-{name}"
-            found.append(Layer(key, f"split: {shown}", "codes", parts, "parts"))
+            found.append(MapLayer(key, f"split: {shown}", "codes", parts, "parts"))
         for name, model in self.models.items():
             found += self._of_model(name, model)
         return found
 
-    def _of_model(self, name: str, model: ModelView) -> list[Layer]:
-        found = [Layer(f"map-{name}", f"map: {name}", "codes", model.labels, "land")]
+    def _of_model(self, name: str, model: ModelView) -> list[MapLayer]:
+        found = [MapLayer(f"map-{name}", f"map: {name}", "codes", model.labels, "land")]
         if model.confidence is not None:
             sure = model.confidence
-            found.append(Layer(f"confidence-{name}", f"confidence: {name}", "share", sure))
+            found.append(
+                MapLayer(f"confidence-{name}", f"confidence: {name}", "share", sure)
+            )
         if "main" in self.scene.parts:
             parts = _Check(self.scene.parts["main"])
             check = model.check
             if check is None:
                 check = class_check(self.scene.labels, model.labels, parts)
             found.append(
-                Layer(f"check-{name}", f"class check: {name}", "codes", check, "check")
+                MapLayer(f"check-{name}", f"class check: {name}", "codes", check, "check")
             )
         return found
 

@@ -6,7 +6,13 @@ from typing import Any
 
 from hypercover.errors import counted
 from hypercover.figures.formatting import percent, share_words
-from hypercover.report.run_metrics import Leakage, MapFacts, Model, Split, Training
+from hypercover.report.run_metrics import (
+    Leakage,
+    MapFacts,
+    ModelMetrics,
+    SplitMetrics,
+    TrainingMetrics,
+)
 
 __all__ = [
     "crs_words",
@@ -56,15 +62,15 @@ def _window_words(leakage: Leakage, neighbours: float | None) -> str:
     )
 
 
-def split_words(split: Split) -> str:
+def split_words(split: SplitMetrics) -> str:
     """Say how a split was made.
 
     Examples
     --------
     >>> folds = {"by": "fields", "folds": 5, "guard": 8}
-    >>> split_words(Split(kind="kfold", settings=folds))
+    >>> split_words(SplitMetrics(kind="kfold", settings=folds))
     '5 folds of whole fields, guard 8 px'
-    >>> split_words(Split(kind="saved", settings={"kind": "random", "train": 0.1}))
+    >>> split_words(SplitMetrics(kind="saved", settings={"kind": "random", "train": 0.1}))
     'saved before: random pixels, 10 % of each class train'
     """
     settings = split.settings
@@ -72,7 +78,9 @@ def split_words(split: Split) -> str:
     if split.kind in _TAKEN_OVER:
         made = str(settings.get("kind", "given"))
         known = made not in (*_TAKEN_OVER, "given", "none")
-        how = split_words(Split(kind=made, settings=settings)) if known else "a split"
+        how = (
+            split_words(SplitMetrics(kind=made, settings=settings)) if known else "a split"
+        )
         return f"{_TAKEN_OVER[split.kind]}: {how}"
     if split.kind == "random":
         return f"random pixels, {train} of each class train" if train else "random pixels"
@@ -100,7 +108,7 @@ _WHOLE = {
 """Kinds of split by whole pieces of land, and of what they take a share."""
 
 
-def _whole_words(split: Split) -> str:
+def _whole_words(split: SplitMetrics) -> str:
     """Name the pieces of land that a split keeps whole."""
     settings = split.settings
     size = settings.get("size")
@@ -161,14 +169,14 @@ def spread_words(drawn: Mapping[str, tuple[int, int]]) -> str:
     return f"± is one standard deviation, {', '.join(parts)}." if parts else ""
 
 
-def draws_words(model: Model) -> str:
+def draws_words(model: ModelMetrics) -> str:
     """Say of how many seeds and folds the figures of a model come; nothing of one.
 
     Examples
     --------
-    >>> draws_words(Model(repeats=[{}] * 5))
+    >>> draws_words(ModelMetrics(repeats=[{}] * 5))
     'mean of 5 seeds'
-    >>> draws_words(Model(repeats=[{}] * 6, folds=3))
+    >>> draws_words(ModelMetrics(repeats=[{}] * 6, folds=3))
     '3 folds together, mean of 2 seeds'
     """
     seeds = len(model.repeats) // max(model.folds, 1)
@@ -241,12 +249,12 @@ def missing_words(facts: MapFacts) -> str:
     return f"The map cannot show {named}: no pixel of {of} was trained on."
 
 
-def training_words(training: Training) -> str:
+def training_words(training: TrainingMetrics) -> str:
     """Say where and on how much a network was trained.
 
     Examples
     --------
-    >>> training_words(Training(device="cpu", precision="float32", processes=2, epochs=10,
+    >>> training_words(TrainingMetrics(device="cpu", precision="float32", processes=2, epochs=10,
     ...                         samples=6950))
     'on cpu in float32, 2 processes, 10 epochs, 6,950 samples seen'
     """

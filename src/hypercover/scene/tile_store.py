@@ -18,7 +18,7 @@ from hypercover.files import atomic, missing_folders, write_text
 from hypercover.scene.inputs import identity_of, known_inputs, remember_inputs
 from hypercover.scene.scene import Scene
 
-__all__ = ["Kept", "Layers", "TileStore", "facts_of", "inputs_of", "keeping"]
+__all__ = ["Layers", "StoredTiles", "TileStore", "facts_of", "inputs_of", "keeping"]
 
 Layers = dict[str, npt.NDArray[Any]]
 """The arrays of a tile by name."""
@@ -202,7 +202,7 @@ def _left_clean(store: TileStore, made: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-class Kept:
+class StoredTiles:
     """The pieces of one kind, taken from a store or computed and put there.
 
     Parameters

@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 
 from hypercover.errors import SceneError
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import Kept, Layers, TileStore
+from hypercover.scene.tile_store import Layers, StoredTiles, TileStore
 
 __all__ = ["SIDE", "Piece", "Tile", "read_pieces", "read_with_margin", "tiles"]
 
@@ -31,7 +31,7 @@ def read_pieces(scene: Scene, store: TileStore | None = None) -> Iterator[Piece]
     Why it exists: the cube may be larger than memory, and take long to compute.
     """
     pieces = list(_pieces(scene))
-    kept = Kept(store, "strip", len(pieces))
+    kept = StoredTiles(store, "strip", len(pieces))
     for number, (rows, cols) in enumerate(pieces):
         shape = scene.n_bands, rows.stop - rows.start, cols.stop - cols.start
         like = {"values": np.empty(shape, scene.cube.dtype)}

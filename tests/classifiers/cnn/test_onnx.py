@@ -18,7 +18,8 @@ from hypercover.errors import CallError
 from hypercover.evaluation.calibration import tempered
 from hypercover.prediction.predict import predict_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.simulate import Settings, simulated_scene
+from hypercover.scene.simulation.settings import SimulationSettings
+from hypercover.scene.simulation.simulate import simulated_scene
 from hypercover.windows.windows import Windows
 
 # Each takes seconds to export: the rest of those that are tiled are for the slow tests.
@@ -205,7 +206,7 @@ def same_map(model, scene):
 
 @pytest.mark.parametrize(("name", "epochs"), [("default", 4), ("lecture", 2)])
 def test_a_whole_scene_gets_the_same_labels(name, epochs):
-    scene = simulated_scene(Settings(rows=60, cols=70, bands=30, classes=4))
+    scene = simulated_scene(SimulationSettings(rows=60, cols=70, bands=30, classes=4))
     labels = np.asarray(scene.labels)
     rows, cols = np.nonzero(labels)
     few = slice(None, None, 17)

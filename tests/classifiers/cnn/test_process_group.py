@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.classifiers.cnn.process_group import World
+from hypercover.classifiers.cnn.process_group import ProcessGroup
 from hypercover.errors import ModelError
 
 PROGRAM = """
@@ -92,29 +92,29 @@ def alone(settings):
 
 
 def test_this_process_alone_is_the_world():
-    assert World.here() == World(0, 1)
+    assert ProcessGroup.here() == ProcessGroup(0, 1)
     network, value = torch.nn.Linear(2, 2), torch.ones(2)
-    assert World.here().parallel(network) is network
-    assert torch.equal(World.here().total(value), value)
-    assert World.here().said(7, torch.device("cpu")) == 7
+    assert ProcessGroup.here().parallel(network) is network
+    assert torch.equal(ProcessGroup.here().total(value), value)
+    assert ProcessGroup.here().said(7, torch.device("cpu")) == 7
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_shares_are_even_and_leave_nothing_out(size):
     for count in (7, 8, 20, 64):
-        shares = [World(rank, size).share(count) for rank in range(size)]
+        shares = [ProcessGroup(rank, size).share(count) for rank in range(size)]
         assert [each for share in shares for each in share] == list(range(count))
         lengths = [len(share) for share in shares]
         assert max(lengths) - min(lengths) <= 1
 
 
 def test_batches_that_cannot_be_shared_are_refused():
-    World(0, 1).check(batch_size=1, windows=2, least=1)
-    World(0, 4).check(batch_size=8, windows=8, least=2)
+    ProcessGroup(0, 1).check(batch_size=1, windows=2, least=1)
+    ProcessGroup(0, 4).check(batch_size=8, windows=8, least=2)
     with pytest.raises(ModelError, match="need 8 windows for it, got a batch size of 7"):
-        World(0, 4).check(batch_size=7, windows=100, least=2)
+        ProcessGroup(0, 4).check(batch_size=7, windows=100, least=2)
     with pytest.raises(ModelError, match="got 3 training windows; use fewer processes"):
-        World(0, 4).check(batch_size=64, windows=3, least=1)
+        ProcessGroup(0, 4).check(batch_size=64, windows=3, least=1)
 
 
 MIXED = {"jitter": 0.1, "band_dropout": 0.1, "mix": 0.4, "class_weight": "balanced"}

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from hypercover.classifiers.svm.cv_problem import Problem
-from hypercover.classifiers.svm.kernel import Samples, Tiles
+from hypercover.classifiers.svm.kernel import SortedSamples, Tiles
 
 
 def three_classes(n=60, n_features=4, seed=0):
@@ -21,7 +21,7 @@ def problem_of(X, y, memory=None):
 
 def test_samples_lie_class_after_class_in_the_order_they_came():
     X, y = three_classes()
-    samples = Samples.sort(X, y)
+    samples = SortedSamples.sort(X, y)
     assert samples.classes.tolist() == [3, 5, 7]
     assert samples.counts == (20, 20, 20)
     np.testing.assert_array_equal(samples.features, X[samples.order])
@@ -32,7 +32,7 @@ def test_samples_lie_class_after_class_in_the_order_they_came():
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 def test_distances_are_those_between_the_samples(offset):
     X, y = three_classes()
-    samples = Samples.sort(X + offset, y)
+    samples = SortedSamples.sort(X + offset, y)
     for i, first in enumerate(samples.spans):
         for j, second in enumerate(samples.spans):
             expected = cdist(
@@ -46,7 +46,7 @@ def test_distances_are_those_between_the_samples(offset):
 def test_the_same_sample_twice_is_at_no_distance_and_there_is_as_far_as_back():
     X, y = three_classes(n_features=50)
     X = np.repeat(X[::2], 2, axis=0) + 100.0
-    samples = Samples.sort(X, y)
+    samples = SortedSamples.sort(X, y)
     for k in range(3):
         own = samples.squared_distances(k, k)
         np.testing.assert_array_equal(own, own.T)

@@ -14,7 +14,7 @@ from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import read_sealed, write_sealed
 from hypercover.jobs import submission
 from hypercover.jobs.plan import Plan
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 from hypercover.jobs.submission import SentArray, Submission
 
 WITHOUT = ["--scheduler", "slurm"]
@@ -316,7 +316,7 @@ def test_how_slurm_ended_a_job_is_shown(call, fields, tmp_path, monkeypatch, rem
     words = ["--set", "repeats=4", "--ready"]
     assert call("plan", fields.experiment, "-o", folder, *words).code == 0
     array = SentArray(name="1-scene", job="7", elements=tuple((name,) for name in _ENDS))
-    Submission(scheduler="slurm", wanted=Wanted(), arrays=(array,)).save(folder)
+    Submission(scheduler="slurm", wanted=JobResources(), arrays=(array,)).save(folder)
     squeue = [f"7|{n}|{word}|{why}" for n, (word, why, *_) in enumerate(_ENDS.values(), 1)]
     sacct = [f"7_{n}|{line}" for n, (_, _, line, _) in enumerate(_ENDS.values(), 1)]
     for name, lines in (

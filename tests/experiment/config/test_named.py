@@ -12,7 +12,7 @@ from hypercover.experiment.config.experiment_file import built_in, load_experime
 from hypercover.experiment.config.presets import NAMED, default_folders, named_scene
 from hypercover.experiment.search.search import check_search
 from hypercover.scene.datasets.finding import WANTED, Fit
-from hypercover.scene.simulation.simulate import Settings
+from hypercover.scene.simulation.settings import SimulationSettings
 
 STAND_IN = "indian_pines_rank37_reconstruction.npz"
 
@@ -85,7 +85,7 @@ def test_the_real_one_wins(files, data_folder, said, tmp_path):
 
 
 def test_a_missing_scene_is_simulated_and_kept(said, tmp_path, monkeypatch):
-    small = replace(NAMED["lecture-small"], simulated=Settings(48, 48, 12, 3))
+    small = replace(NAMED["lecture-small"], simulated=SimulationSettings(48, 48, 12, 3))
     monkeypatch.setitem(NAMED, "lecture-small", small)
     run, empty = tmp_path / "run", tmp_path / "empty"
     empty.mkdir()

@@ -11,7 +11,7 @@ from hypercover.classifiers.cnn.inference import device_of
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.run import run_experiment
-from hypercover.experiment.tasks.training_tasks import Checkpoints, sort_checkpoints
+from hypercover.experiment.tasks.training_tasks import CheckpointFolder, sort_checkpoints
 from hypercover.scene.simulation.simulate import simulate
 
 pytestmark = pytest.mark.usefixtures("sketched")
@@ -153,17 +153,17 @@ def test_trainings_in_other_processes_are_told_to_go_on(image, tmp_path, caplog,
 def test_only_what_is_still_wanted_is_kept(image, tmp_path, caplog):
     experiment = load_experiment(written(image, tmp_path))
     run = RunFolder(tmp_path / "run")
-    wanted = Checkpoints.of(run, experiment, "train-main-0-cnn")
+    wanted = CheckpointFolder.of(run, experiment, "train-main-0-cnn")
     (wanted.begin() / "step").touch()
-    Checkpoints(run.checkpoints / "train-main-0-gone", wanted.fingerprint).begin()
+    CheckpointFolder(run.checkpoints / "train-main-0-gone", wanted.fingerprint).begin()
     sort_checkpoints(run, experiment, experiment)
     assert [path.name for path in run.checkpoints.iterdir()] == ["train-main-0-cnn"]
     # nothing that took any time was lost
     assert not caplog.messages
     for same in ({"processes": 2}, {"device": "auto"}, {"map": True}):
         other = experiment.model_copy(update=same)
-        assert Checkpoints.of(run, other, "train-main-0-cnn").ours
+        assert CheckpointFolder.of(run, other, "train-main-0-cnn").ours
     assert (wanted.path / "step").exists()
     other = load_experiment(written(image, tmp_path, cnn={"epochs": 4}))
-    Checkpoints.of(run, other, "train-main-0-cnn")
+    CheckpointFolder.of(run, other, "train-main-0-cnn")
     assert not wanted.path.exists()

@@ -19,7 +19,8 @@ from hypercover.experiment.tasks.trial import (
 )
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.simulate import Settings, simulated_scene
+from hypercover.scene.simulation.settings import SimulationSettings
+from hypercover.scene.simulation.simulate import simulated_scene
 from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.kfold import KFoldSplit
 from hypercover.splits.random_split import RandomSplit
@@ -130,7 +131,7 @@ def test_a_model_that_does_not_say_how_sure_it_is_has_no_calibration(sure):
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    return simulated_scene(Settings(rows=50, cols=50, bands=8, classes=3, seed=2))
+    return simulated_scene(SimulationSettings(rows=50, cols=50, bands=8, classes=3, seed=2))
 
 
 @pytest.mark.parametrize(

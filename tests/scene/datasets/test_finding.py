@@ -12,7 +12,13 @@ import xarray as xr
 from scipy.io import loadmat, savemat
 
 from hypercover.scene.datasets import catalog, finding
-from hypercover.scene.datasets.finding import WANTED, Fit, Wanted, find_scene, look_through
+from hypercover.scene.datasets.finding import (
+    WANTED,
+    Fit,
+    SceneSignature,
+    find_scene,
+    look_through,
+)
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
@@ -48,7 +54,7 @@ def cube():
 @pytest.fixture
 def wanted():
     real = WANTED["indian-pines"]
-    return Wanted(real.title, real.sizes, real.bands, fit)
+    return SceneSignature(real.title, real.sizes, real.bands, fit)
 
 
 @pytest.fixture
@@ -154,7 +160,7 @@ def test_simulated_images_and_stacks_of_features_are_none(cube, wanted, tmp_path
 
 
 def test_labels_of_another_size_are_no_pair(cube, labels, tmp_path):
-    wanted = Wanted("any", (), (5,), lambda codes: Fit(0, "any"))
+    wanted = SceneSignature("any", (), (5,), lambda codes: Fit(0, "any"))
     np.save(tmp_path / "a.npy", np.ones((5, 40, 50), np.uint16))
     np.save(tmp_path / "b.npy", labels)
     assert find_scene(wanted, [tmp_path]).pair(stand_in=False) is None

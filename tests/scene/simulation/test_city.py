@@ -9,14 +9,10 @@ from hypercover.scene.datasets.catalog import recognise
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.simulation.city import ROME_COUNTS
-from hypercover.scene.simulation.simulate import (
-    PRESETS,
-    Settings,
-    simulate,
-    write_simulated,
-)
+from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
+from hypercover.scene.simulation.simulate import simulate, write_simulated
 
-SMALL = Settings(240, 320, 5, 9, imitates="rome")
+SMALL = SimulationSettings(240, 320, 5, 9, imitates="rome")
 
 
 @pytest.fixture(scope="module")
@@ -53,5 +49,7 @@ def test_the_preset_has_the_published_counts_but_for_one_pixel(tmp_path):
 @pytest.mark.parametrize("size", [(100, 400), (241, 240), (240, 242)])
 def test_a_city_without_room_is_refused(size, tmp_path):
     with pytest.raises(CallError, match="at least 160 rows and columns, multiples of 4"):
-        write_simulated(Settings(*size, 5, 9, imitates="rome"), tmp_path / "c.tif")
+        write_simulated(
+            SimulationSettings(*size, 5, 9, imitates="rome"), tmp_path / "c.tif"
+        )
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from hypercover.errors import CallError, OutputError
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.sensor import Sensor, aviris_bands
-from hypercover.scene.simulation.settings import PRESETS, Settings
+from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
 from hypercover.scene.simulation.simulate import simulate, simulated_scene
 
 WATER = [*range(103, 108), *range(149, 163), 219]
@@ -21,11 +21,13 @@ WATER = [*range(103, 108), *range(149, 163), 219]
 
 @pytest.fixture(scope="module")
 def scene() -> Scene:
-    return simulated_scene(Settings(rows=145, cols=145, bands=12, classes=16, seed=3))
+    return simulated_scene(
+        SimulationSettings(rows=145, cols=145, bands=12, classes=16, seed=3)
+    )
 
 
 def test_a_written_scene_opens_as_simulated_with_all_it_knew(tmp_path: Path) -> None:
-    made = simulated_scene(Settings(40, 48, 220, 4, 1))
+    made = simulated_scene(SimulationSettings(40, 48, 220, 4, 1))
     image, labels = simulate(tmp_path / "s.tif", rows=40, cols=48, classes=4, seed=1)
     assert labels.name == "s-labels.tif"
     read = open_scene(image, labels)
@@ -41,7 +43,7 @@ def test_a_written_scene_opens_as_simulated_with_all_it_knew(tmp_path: Path) -> 
 
 
 def test_envi_holds_the_same_pixels(tmp_path: Path) -> None:
-    made = simulated_scene(Settings(32, 40, 5, 2, 1))
+    made = simulated_scene(SimulationSettings(32, 40, 5, 2, 1))
     pixels, _ = simulate(tmp_path / "s.hdr", rows=32, cols=40, bands=5, classes=2, seed=1)
     read = open_scene(pixels)
     assert read.simulated
@@ -71,7 +73,7 @@ def test_same_seed_same_bytes_and_another_seed_another_scene(tmp_path: Path) -> 
 
 
 def test_pixels_do_not_depend_on_how_the_cube_is_cut() -> None:
-    scene = simulated_scene(Settings(61, 47, 9, 3, 2))
+    scene = simulated_scene(SimulationSettings(61, 47, 9, 3, 2))
     whole = scene.read(slice(0, 61), slice(0, 47))
     for step in (1, 7, 32):
         strips = [
@@ -84,7 +86,7 @@ def test_pixels_do_not_depend_on_how_the_cube_is_cut() -> None:
 
 
 def test_strips_within_a_block_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(50, 40, 6, 2, 2)
+    settings = SimulationSettings(50, 40, 6, 2, 2)
     whole = simulated_scene(settings).cube.values
     monkeypatch.setattr("hypercover.scene.simulation.render._AT_ONCE", 6 * 40 * 7)
     np.testing.assert_array_equal(simulated_scene(settings).cube.values, whole)
@@ -103,12 +105,14 @@ def test_class_counts_are_as_unequal_as_on_indian_pines(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(145, 145, 3, 16, 4),
-        Settings(128, 128, 3, 10, 5),
-        Settings(32, 300, 3, 8, 1),
+        SimulationSettings(145, 145, 3, 16, 4),
+        SimulationSettings(128, 128, 3, 10, 5),
+        SimulationSettings(32, 300, 3, 8, 1),
     ],
 )
-def test_every_class_that_has_room_stands_on_two_fields(settings: Settings) -> None:
+def test_every_class_that_has_room_stands_on_two_fields(
+    settings: SimulationSettings,
+) -> None:
     from scipy import ndimage
 
     scene = simulated_scene(settings)
@@ -120,7 +124,7 @@ def test_every_class_that_has_room_stands_on_two_fields(settings: Settings) -> N
 
 @pytest.mark.parametrize("classes", [2, 9, 33, 64])
 def test_any_number_of_classes_is_labelled(classes: int) -> None:
-    scene = simulated_scene(Settings(190, 200, 3, classes, 0))
+    scene = simulated_scene(SimulationSettings(190, 200, 3, classes, 0))
     assert len(scene.legend) == classes
     assert len(set(scene.legend.names)) == classes
     assert set(np.unique(scene.labels)) == {0, *scene.legend.codes}
@@ -133,7 +137,7 @@ def test_margins_of_fields_are_not_labelled(scene: Scene) -> None:
 
 
 def test_water_bands_are_nearly_dead_and_the_others_are_not() -> None:
-    cube = simulated_scene(Settings(40, 40, 220, 3, 0)).cube.values.astype(float)
+    cube = simulated_scene(SimulationSettings(40, 40, 220, 3, 0)).cube.values.astype(float)
     spread = (cube.mean(axis=(1, 2)) - 1000) / 500
     dead = np.isin(np.arange(220), WATER)
     assert spread[dead].max() < 0.25
@@ -145,13 +149,13 @@ def test_noise_depends_on_the_wavelength() -> None:
     noise = Sensor.over(aviris_bands(), 40, np.random.default_rng(0)).noise
     assert noise[0] > 1.3 * noise[10]
     assert noise[10] > 3 * noise[200]
-    cube = simulated_scene(Settings(60, 60, 220, 2, 0)).cube.values.astype(float)
+    cube = simulated_scene(SimulationSettings(60, 60, 220, 2, 0)).cube.values.astype(float)
     dark = np.arange(108)[103:]  # hardly any light, so that the noise stands alone
     np.testing.assert_allclose(cube[dark].std(axis=(1, 2)), noise[dark], rtol=0.1)
 
 
 def test_vegetation_has_its_red_edge_and_soil_has_none() -> None:
-    scene = simulated_scene(Settings(145, 145, 220, 16, 0))
+    scene = simulated_scene(SimulationSettings(145, 145, 220, 16, 0))
     at = {nm: int(np.abs(scene.wavelengths - nm).argmin()) for nm in (670, 800)}
     cube = scene.cube.isel(band=list(at.values())).values.astype(float)
     ratio = cube[1] / cube[0]

@@ -7,7 +7,7 @@ from scipy import ndimage
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from hypercover.scene.simulation.settings import Settings
+from hypercover.scene.simulation.settings import SimulationSettings
 from hypercover.scene.simulation.simulate import simulated_scene
 
 SIZE, GUARD = 15, 4
@@ -59,7 +59,7 @@ def accuracies() -> dict[str, float]:
     """Mean over two lands of a pixel SVM and of one that sees the neighbourhood."""
     found: dict[str, list[float]] = {}
     for seed in (0, 1):
-        scene = simulated_scene(Settings(100, 100, 60, 10, seed))
+        scene = simulated_scene(SimulationSettings(100, 100, 60, 10, seed))
         labels = np.asarray(scene.labels, dtype=int)
         pixel = scene.cube.values.astype(np.float32)
         around = np.stack([ndimage.uniform_filter(band, 9) for band in pixel])
@@ -99,7 +99,7 @@ def test_a_guarded_split_is_neither_hopeless_nor_easy(accuracies: dict[str, floa
 
 
 def test_fields_of_one_class_differ_more_than_the_pixels_of_one_field() -> None:
-    scene = simulated_scene(Settings(145, 145, 30, 16, 0))
+    scene = simulated_scene(SimulationSettings(145, 145, 30, 16, 0))
     cube = scene.cube.values.astype(float).transpose(1, 2, 0)
     wider = []
     for land in scene.legend:

@@ -30,7 +30,7 @@ from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError
 from hypercover.files import atomic, is_abandoned, make_folder, write_json
 
-__all__ = ["Checkpoints", "Epoch", "Standing"]
+__all__ = ["Checkpoints", "Epoch", "TrainingState"]
 
 Epoch = dict[str, float]
 """Record of an epoch by name; ``CNNClassifier.history_`` says what is in it."""
@@ -39,7 +39,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(eq=False)
-class Standing:
+class TrainingState:
     """All that changes while a network is trained."""
 
     network: nn.Module
@@ -195,7 +195,7 @@ class Checkpoints:
         """Tell whether the last checkpoint is so old that another one is worth its time."""
         return time.monotonic() - self._last >= INTERVAL
 
-    def save(self, standing: Standing) -> None:
+    def save(self, standing: TrainingState) -> None:
         """Write where a training stands; the last two such moments are kept.
 
         Raises
@@ -219,7 +219,7 @@ class Checkpoints:
         self._tidy()
         self._last = time.monotonic()
 
-    def restore(self, standing: Standing) -> bool:
+    def restore(self, standing: TrainingState) -> bool:
         """Bring a training to its last checkpoint that is whole, if there is one.
 
         Raises

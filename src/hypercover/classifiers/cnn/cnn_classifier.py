@@ -22,7 +22,7 @@ from hypercover.classifiers.cnn.inference import (
     predict_tile,
     predict_windows,
 )
-from hypercover.classifiers.cnn.process_group import World
+from hypercover.classifiers.cnn.process_group import ProcessGroup
 from hypercover.classifiers.cnn.training import Epoch, train
 from hypercover.classifiers.cnn.window_loader import (
     Examples,
@@ -172,7 +172,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if validation is not None:
             windows, codes = validation
             held = Examples.to_validate(self._alike(windows), codes, self.classes_)
-        seed = World.here().said(_seed(self.random_state), device)
+        seed = ProcessGroup.here().said(_seed(self.random_state), device)
         generator = torch.Generator().manual_seed(seed)
         network = self._drawn(examples.stack, generator).to(device)
         feed, targets = examples.feed(self.scaling_, device)
@@ -288,7 +288,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ModelError
             If anything is missing, has another type or size, or is not finite.
         """
-        checked = serialization.Settings.of(settings)
+        checked = serialization.NetworkSettings.of(settings)
         model = cls(**checked.parameters)
         model.n_features_in_, model.window_ = checked.bands, checked.window
         model.margin_, model.history_ = checked.window // 2, checked.history

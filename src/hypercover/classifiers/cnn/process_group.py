@@ -8,11 +8,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hypercover.errors import ModelError
 
-__all__ = ["World"]
+__all__ = ["ProcessGroup"]
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """Which of how many processes this one is, and what they say to each other.
 
     Why it exists: training is written once; alone, every word here is for
@@ -25,11 +25,11 @@ class World:
     """Number of processes."""
 
     @classmethod
-    def here(cls) -> "World":
+    def here(cls) -> "ProcessGroup":
         """Return the group that was initialised before, or this process alone.
 
-        >>> World.here()
-        World(rank=0, size=1)
+        >>> ProcessGroup.here()
+        ProcessGroup(rank=0, size=1)
         """
         if distributed.is_available() and distributed.is_initialized():
             return cls(distributed.get_rank(), distributed.get_world_size())
@@ -43,7 +43,7 @@ class World:
     def share(self, count: int) -> range:
         """Return the positions of this process among so many; shares differ by 1 at most.
 
-        >>> [list(World(rank, 2).share(5)) for rank in (0, 1)]
+        >>> [list(ProcessGroup(rank, 2).share(5)) for rank in (0, 1)]
         [[0, 1], [2, 3, 4]]
         """
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)

@@ -19,7 +19,7 @@ from hypercover.classifiers.networks.network_catalog import MOST_WINDOW, build, 
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 
-__all__ = ["Settings", "checked_history", "parameters", "restored", "weights"]
+__all__ = ["NetworkSettings", "checked_history", "parameters", "restored", "weights"]
 
 _MOST_BANDS = 100_000
 _PARAMETERS = {
@@ -37,7 +37,7 @@ _PREFIX = "network."
 
 
 @dataclass(frozen=True, eq=False)
-class Settings:
+class NetworkSettings:
     """The settings of a saved network after checking them."""
 
     parameters: dict[str, Any]
@@ -52,7 +52,7 @@ class Settings:
     """Records of the training's epochs."""
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Settings":
+    def of(cls, settings: Mapping[str, Any]) -> "NetworkSettings":
         """Check settings that were read from a file.
 
         Raises
@@ -100,7 +100,7 @@ def weights(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
 
 
 def restored(
-    settings: Settings, name: str, arrays: Mapping[str, npt.NDArray[Any]]
+    settings: NetworkSettings, name: str, arrays: Mapping[str, npt.NDArray[Any]]
 ) -> tuple[Scaling, Network]:
     """Build the scaling and the network that saved arrays describe.
 

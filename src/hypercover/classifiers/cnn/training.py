@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from hypercover.classifiers.cnn.acceleration import Replay, compiled, computing
-from hypercover.classifiers.cnn.checkpoint import Checkpoints, Epoch, Standing
+from hypercover.classifiers.cnn.checkpoint import Checkpoints, Epoch, TrainingState
 from hypercover.classifiers.cnn.optimiser import Loss, share_of_rate
-from hypercover.classifiers.cnn.process_group import World
+from hypercover.classifiers.cnn.process_group import ProcessGroup
 from hypercover.classifiers.cnn.window_loader import Chance, Feed, batches, cut_range
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
@@ -80,7 +80,7 @@ def train(
     RunError
         If the loss, or at the end a weight, is no longer a number.
     """
-    training = Training(
+    training = TrainingLoop(
         network,
         (feed, targets),
         recipe,
@@ -94,7 +94,7 @@ def train(
     return training.run(checkpoints, progress)
 
 
-class Training:
+class TrainingLoop:
     """One training under way: data, network and where it stands."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Training:
                 "validation windows; give some, or leave patience out."
             )
         feed, targets = examples
-        self.world = World.here()
+        self.world = ProcessGroup.here()
         self.world.check(recipe.batch_size, len(feed), network.minimum_batch)
         self.network, self.recipe, self.precision = network, recipe, precision
         self.examples, self.validation = examples, validation
@@ -124,7 +124,7 @@ class Training:
         self.certain = torch.eye(classes, device=self.device)
         counts = torch.bincount(targets, minlength=classes).to(self.device)
         self.loss = Loss(recipe, counts)
-        self.at = Standing(
+        self.at = TrainingState(
             network,
             recipe,
             generator,

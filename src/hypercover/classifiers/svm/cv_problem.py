@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.classifiers.svm.kernel import Samples, Tile, Tiles
+from hypercover.classifiers.svm.kernel import SortedSamples, Tile, Tiles
 from hypercover.classifiers.svm.threads import usual_threads
 from hypercover.errors import CallError, SplitError
 from hypercover.memory import available_bytes
@@ -27,7 +27,7 @@ Folds = Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
 class Problem:
     """Samples, their classes and folds, checked and sorted, with shared distances."""
 
-    samples: Samples
+    samples: SortedSamples
     """Samples sorted by class."""
     inside: npt.NDArray[np.bool_]
     """Whether a sample trains (fold, sample)."""
@@ -64,7 +64,7 @@ class Problem:
             If a fold is not valid.
         """
         features, codes = checked(X, y)
-        samples = Samples.sort(features, codes)
+        samples = SortedSamples.sort(features, codes)
         inside, held = _memberships(folds, samples)
         budget = available_bytes() // 2 if memory is None else int(memory)
         _check_pairs(samples.counts, budget)
@@ -163,7 +163,7 @@ def checked(
 
 
 def _memberships(
-    folds: Folds, samples: Samples
+    folds: Folds, samples: SortedSamples
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return which samples train and which are held out (fold, sample), as sorted."""
     n = len(samples.order)

@@ -15,15 +15,15 @@ from sklearn.base import clone
 
 from hypercover.classifiers.svm.active_set import solve_folds
 from hypercover.classifiers.svm.cv_problem import Folds, Problem, positive
-from hypercover.classifiers.svm.kernel import Samples, Tiles
+from hypercover.classifiers.svm.kernel import SortedSamples, Tiles
 from hypercover.classifiers.svm.threads import one_thread_each
 from hypercover.errors import CallError
 from hypercover.memory import available_bytes
 
 __all__ = [
+    "FoldSamples",
     "Machines",
     "Row",
-    "View",
     "predict_class",
     "search_row",
     "solve_pair",
@@ -50,7 +50,7 @@ class Machines:
 
 
 def solve_pair(
-    samples: Samples,
+    samples: SortedSamples,
     kernels: Tiles,
     inside: npt.NDArray[np.bool_],
     pair: tuple[int, int],
@@ -62,7 +62,7 @@ def solve_pair(
 
     Parameters
     ----------
-    samples : Samples
+    samples : SortedSamples
     kernels : Tiles
         Kernels between classes, for one gamma.
     inside : array (fold, sample)
@@ -125,7 +125,7 @@ Held = Sequence[npt.NDArray[np.intp]]
 
 
 def predict_class(
-    samples: Samples,
+    samples: SortedSamples,
     kernels: Tiles,
     machines: Mapping[tuple[int, int], Machines],
     k: int,
@@ -447,7 +447,7 @@ def _n_support(
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class FoldSamples:
     """Samples as the machines see them in some of the folds."""
 
     problem: Problem
@@ -489,7 +489,7 @@ def views_of(
     folds: Folds,
     *,
     memory: int | None = None,
-) -> list[View]:
+) -> list[FoldSamples]:
     """Preprocess samples as an estimator would, again in each fold if it sees labels."""
     if getattr(estimator, "reduction", None) is None:
         seen = X
@@ -511,7 +511,7 @@ def _view(
     folds: Folds,
     numbers: Sequence[int],
     memory: int | None,
-) -> View:
+) -> FoldSamples:
     problem = Problem.of(
         seen,
         y,
@@ -520,4 +520,4 @@ def _view(
         sharing=max(1, len(folds) // max(1, len(numbers))),
     )
     trained = problem.samples.features[problem.inside.any(axis=0)]
-    return View(problem, tuple(numbers), float(np.var(trained)) or 1.0)
+    return FoldSamples(problem, tuple(numbers), float(np.var(trained)) or 1.0)

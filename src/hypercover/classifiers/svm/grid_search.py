@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from hypercover.classifiers.scaling import centre_spectra
 from hypercover.classifiers.svm.cv_problem import Folds, checked, positive
-from hypercover.classifiers.svm.gamma_row import Row, View, views_of
+from hypercover.classifiers.svm.gamma_row import FoldSamples, Row, views_of
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, SplitError, counted
 
@@ -223,7 +223,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
 
     def _search(
         self,
-        views: list[View],
+        views: list[FoldSamples],
         costs: list[float],
         gammas: list[Gamma],
         estimator: Any,

@@ -8,13 +8,13 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Samples", "Tiles"]
+__all__ = ["SortedSamples", "Tiles"]
 
 Tile = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class SortedSamples:
     """Samples sorted by class, so that a pair of classes is a block of the kernel."""
 
     features: npt.NDArray[np.float64]
@@ -27,7 +27,9 @@ class Samples:
     """Where each class lies."""
 
     @classmethod
-    def sort(cls, X: npt.NDArray[np.float64], y: npt.NDArray[np.generic]) -> "Samples":
+    def sort(
+        cls, X: npt.NDArray[np.float64], y: npt.NDArray[np.generic]
+    ) -> "SortedSamples":
         """Sort samples by class; those of a class keep their order."""
         order = np.argsort(y, kind="stable")
         classes, counts = np.unique(y, return_counts=True)

@@ -58,7 +58,7 @@ class Look:
 
 def look(prepared: Prepared) -> Look:
     """Look where every task stands now, and what was submitted."""
-    from hypercover.jobs.executor import State
+    from hypercover.jobs.executor import TaskState
     from hypercover.jobs.submission import Submission, places_of, sweep_empty
     from hypercover.jobs.task_status import standing_of, with_reasons
 
@@ -70,7 +70,9 @@ def look(prepared: Prepared) -> Look:
         found = with_reasons(found, prepared.folder, submission, reasons)
         sweep_empty(submission, prepared.folder)
     states = {place.state for place in (places or {}).values()}
-    return Look(found, submission, not states.isdisjoint({State.WAITING, State.RUNNING}))
+    return Look(
+        found, submission, not states.isdisjoint({TaskState.WAITING, TaskState.RUNNING})
+    )
 
 
 def _reasons(found: Mapping[str, TaskStanding], submission: Submission) -> Reasons:

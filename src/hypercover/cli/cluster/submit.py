@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hypercover.experiment.config.site import Scheduler
     from hypercover.experiment.preparation import Prepared
     from hypercover.experiment.submit import Sending
-    from hypercover.jobs.resources import Wanted
+    from hypercover.jobs.resources import JobResources
 
 __all__ = ["command", "given_wishes", "joined_wishes", "submit_and_show", "wishes"]
 
@@ -38,7 +38,7 @@ def given_wishes(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def wishes(scheduler: str | None, **options: Any) -> tuple[Scheduler, Wanted]:
+def wishes(scheduler: str | None, **options: Any) -> tuple[Scheduler, JobResources]:
     """Join the defaults of the site with the options of a call.
 
     Raises
@@ -75,7 +75,7 @@ def joined_wishes(before: dict[str, Any], given: dict[str, Any]) -> dict[str, An
 
 
 def submit_and_show(
-    asked: Prepared, scheduler: Scheduler, wanted: Wanted, *, dry_run: bool = False
+    asked: Prepared, scheduler: Scheduler, wanted: JobResources, *, dry_run: bool = False
 ) -> None:
     """Send what is missing of a plan and say what was sent."""
     from hypercover.cli.tables import say
@@ -133,7 +133,7 @@ def _given(ready: Sending) -> list[str]:
     return lines
 
 
-def _resources(wanted: Wanted) -> str:
+def _resources(wanted: JobResources) -> str:
     from hypercover.jobs.resources import clock
 
     memory = wanted.memory or 0

@@ -177,12 +177,12 @@ def _check_shares(
     """Refuse batches, or all training windows, of which a process would get too few."""
     if not isinstance(model, CNNSpec):
         return
-    from hypercover.classifiers.cnn.process_group import World
+    from hypercover.classifiers.cnn.process_group import ProcessGroup
     from hypercover.classifiers.networks.network_catalog import find
 
     batch = classifier_for(model, seed=0).training_recipe().batch_size
     least = find(model.network).minimum_batch
-    World(size=experiment.processes).check(batch, windows, least)
+    ProcessGroup(size=experiment.processes).check(batch, windows, least)
 
 
 def _check_windows(model: ModelSpec, scene: Scene, split: Split) -> None:

@@ -23,14 +23,15 @@ from hypercover.scene.inputs import identity_of, known_inputs, remember_inputs
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.pansharpen.fusion import pair_plan, pansharpen
-from hypercover.scene.simulation.simulate import PRESETS, Settings, write_simulated
+from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
+from hypercover.scene.simulation.simulate import write_simulated
 from hypercover.scene.tile_store import keeping
 
 __all__ = [
     "CHOICES",
     "NAMED",
     "Choice",
-    "Named",
+    "Preset",
     "default_folders",
     "named_scene",
     "sharpened_pair",
@@ -49,12 +50,12 @@ _OTHERWISE = (
 
 
 @dataclass(frozen=True)
-class Named:
+class Preset:
     """What a named experiment works on."""
 
     scene: str
     """Key of the scene to be looked for; empty where it is simulated anyway."""
-    simulated: Settings
+    simulated: SimulationSettings
     """What is simulated in its place."""
     unasked: bool = True
     """Whether that is done without being asked for."""
@@ -63,11 +64,17 @@ class Named:
 
 
 NAMED = {
-    "demo": Named("", PRESETS["demo"]),
-    "lecture-small": Named("indian-pines", Settings(rows=145, cols=145, classes=16)),
-    "lecture-class": Named("indian-pines", Settings(rows=145, cols=145, classes=16)),
-    "lecture-full": Named("indian-pines-full", PRESETS["indian-pines-full"], unasked=False),
-    "rome": Named("rome", PRESETS["rome"], paired=True),
+    "demo": Preset("", PRESETS["demo"]),
+    "lecture-small": Preset(
+        "indian-pines", SimulationSettings(rows=145, cols=145, classes=16)
+    ),
+    "lecture-class": Preset(
+        "indian-pines", SimulationSettings(rows=145, cols=145, classes=16)
+    ),
+    "lecture-full": Preset(
+        "indian-pines-full", PRESETS["indian-pines-full"], unasked=False
+    ),
+    "rome": Preset("rome", PRESETS["rome"], paired=True),
 }
 """The experiments that come with the package and name no file."""
 
@@ -130,7 +137,7 @@ def named_scene(
 
 
 def _found(
-    named: Named,
+    named: Preset,
     folders: list[Path],
     choice: Choice,
     say: Say,
@@ -156,7 +163,7 @@ def _found(
     return None
 
 
-def _given(named: Named, image: FoundImage, labels: FoundLabels, say: Say) -> list[str]:
+def _given(named: Preset, image: FoundImage, labels: FoundLabels, say: Say) -> list[str]:
     """Say what was found and return it as changes."""
     rows, cols, bands = image.shape
     title = WANTED[named.scene].title
@@ -178,7 +185,7 @@ def _given(named: Named, image: FoundImage, labels: FoundLabels, say: Say) -> li
     return [f"scene.{key}={value}" for key, value in given.items()]
 
 
-def _lacking(named: Named, findings: Findings, folders: list[Path], choice: Choice) -> str:
+def _lacking(named: Preset, findings: Findings, folders: list[Path], choice: Choice) -> str:
     """Say what is missing, and what to put where."""
     title = WANTED[named.scene].title
     what = "stand-in for the image" if choice == "stand-in" else "image"
@@ -205,7 +212,7 @@ def _needed(key: str) -> str:
     return f"{' or '.join(images)} and {' and '.join(labels)}" if images else _OTHERWISE
 
 
-def _size(settings: Settings) -> str:
+def _size(settings: SimulationSettings) -> str:
     mebibytes = 2 * settings.rows * settings.cols * settings.bands / 2**20
     return (
         f"a scene of {settings.rows} × {settings.cols} pixels, {settings.bands} bands and "
@@ -214,7 +221,7 @@ def _size(settings: Settings) -> str:
 
 
 def _simulated(
-    named: Named, folder: Path, say: Say, progress: Callable[[int, int], None] | None
+    named: Preset, folder: Path, say: Say, progress: Callable[[int, int], None] | None
 ) -> list[str]:
     """Simulate a scene into the folder of the run, unless it is there."""
     cube = folder.absolute() / "scene" / f"simulated-{named.simulated.seed}.tif"

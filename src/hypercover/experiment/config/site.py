@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hypercover.errors import CallError
-from hypercover.jobs.resources import Wanted
+from hypercover.jobs.resources import JobResources
 from hypercover.scene.io.safe_parsers import explained_yaml, plain_yaml
 
 __all__ = ["Scheduler", "site_path", "site_wishes", "wanted_of"]
@@ -27,7 +27,7 @@ class _Choice(BaseModel):
     scheduler: Scheduler | None = None
 
 
-_KEYS = (*_Choice.model_fields, *Wanted.model_fields)
+_KEYS = (*_Choice.model_fields, *JobResources.model_fields)
 
 
 def site_path() -> Path:
@@ -67,11 +67,13 @@ def site_wishes() -> dict[str, Any]:
             f"{path} must be a mapping of keys to values, such as partition: main."
         )
     _validated(_Choice, {k: v for k, v in wishes.items() if k == "scheduler"}, str(path))
-    _validated(Wanted, {k: v for k, v in wishes.items() if k != "scheduler"}, str(path))
+    _validated(
+        JobResources, {k: v for k, v in wishes.items() if k != "scheduler"}, str(path)
+    )
     return wishes
 
 
-def wanted_of(wishes: dict[str, Any], where: str = "What is asked for") -> Wanted:
+def wanted_of(wishes: dict[str, Any], where: str = "What is asked for") -> JobResources:
     """Check what is asked of a batch system.
 
     Raises
@@ -79,7 +81,7 @@ def wanted_of(wishes: dict[str, Any], where: str = "What is asked for") -> Wante
     CallError
         About everything that is wrong.
     """
-    return _validated(Wanted, wishes, where)
+    return _validated(JobResources, wishes, where)
 
 
 def _validated(kind: type[_Kind], values: dict[str, Any], where: str) -> _Kind:

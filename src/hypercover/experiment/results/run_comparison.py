@@ -23,7 +23,13 @@ from hypercover.evaluation.sampling_units import units_of_split
 from hypercover.experiment.results.outputs import check_kept
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.files import csv_text, write_json, write_text
-from hypercover.report.run_metrics import Beside, Model, Record, Split, read_record
+from hypercover.report.run_metrics import (
+    Beside,
+    ModelMetrics,
+    RunMetrics,
+    SplitMetrics,
+    read_record,
+)
 from hypercover.report.wording import main_name
 from hypercover.scene.labels import LabelMap, match_classes
 from hypercover.scene.legend import Legend
@@ -40,7 +46,7 @@ class Entrant:
     """Its name, with that of its run where there are several."""
     run: RunFolder
     """Where it lies."""
-    split: Split
+    split: SplitMetrics
     """How the labelled pixels were divided."""
     answers: dict[int, Predictions]
     """Answers for the test pixels by seed."""
@@ -193,11 +199,11 @@ def compare_runs(
     return RunComparison(split, seeds, names, pairs, said, notes)
 
 
-Asked = dict[Path, tuple[str, Split, dict[str, Model]]]
+Asked = dict[Path, tuple[str, SplitMetrics, dict[str, ModelMetrics]]]
 """By run: the name under which it keeps the split, the split, and the models asked for."""
 
 
-def _finished(run: Path) -> Record:
+def _finished(run: Path) -> RunMetrics:
     if not RunFolder(run).metrics.is_file():
         raise CallError(
             f"{run} holds no metrics.json, so it is no run or was cut short; give the folder "
@@ -207,7 +213,7 @@ def _finished(run: Path) -> Record:
 
 
 def _one_legend(
-    records: dict[Path, Record],
+    records: dict[Path, RunMetrics],
 ) -> tuple[dict[int, str], dict[Path, dict[int, int]], list[str]]:
     """Give the classes of all runs the codes of the first: by name, or else by code.
 
@@ -235,8 +241,8 @@ def _one_legend(
 
 
 def _chosen(
-    record: Record, models: Sequence[str], split: str, run: Path
-) -> tuple[str, Split, dict[str, Model]]:
+    record: RunMetrics, models: Sequence[str], split: str, run: Path
+) -> tuple[str, SplitMetrics, dict[str, ModelMetrics]]:
     """Return a split of a run and the models asked for."""
     kept = {"main": Beside(split=record.split, models=record.models)}
     kept |= record.beside | record.learning_curve
@@ -268,7 +274,7 @@ def _check_models(asked: Asked, models: Sequence[str]) -> None:
         )
 
 
-def _draws_of(model: Model) -> dict[int, list[int]]:
+def _draws_of(model: ModelMetrics) -> dict[int, list[int]]:
     """Return for each seed the draws of the split that it made: one, or one a fold."""
     draws = sorted(row.seed for row in model.repeats if row.seed is not None)
     folds = max(model.folds, 1)
@@ -282,7 +288,7 @@ def _draws_of(model: Model) -> dict[int, list[int]]:
     )
 
 
-def _seeds_of(model: Model) -> set[int]:
+def _seeds_of(model: ModelMetrics) -> set[int]:
     return set(_draws_of(model))
 
 
@@ -313,7 +319,7 @@ def _words(seeds: set[int]) -> str:
 def _entrant(
     path: Path,
     name: str,
-    model: Model,
+    model: ModelMetrics,
     *,
     seeds: Sequence[int],
     runs: Asked,
@@ -350,7 +356,7 @@ def _check_same(one: Entrant, other: Entrant, seeds: Sequence[int]) -> None:
             )
 
 
-def _splits(one: Split, other: Split) -> str:
+def _splits(one: SplitMetrics, other: SplitMetrics) -> str:
     """Say how two splits were made, where that differs."""
     if one.kind != other.kind:
         return f" (splits of the kinds {one.kind} and {other.kind})"

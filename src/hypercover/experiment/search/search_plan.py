@@ -8,7 +8,11 @@ from hypercover.errors import ExperimentError
 from hypercover.experiment.config.factory import fingerprint
 from hypercover.experiment.config.schema import Experiment, FoldKind, SearchSpec, SVMSpec
 from hypercover.experiment.results.run_folder import SearchFolder
-from hypercover.experiment.search.search_problem import Case, folds_for, preferred_folds
+from hypercover.experiment.search.search_problem import (
+    SearchProblem,
+    folds_for,
+    preferred_folds,
+)
 from hypercover.experiment.search.search_table import Rung, Table
 from hypercover.experiment.tasks.experiment_plan import features_task, make_plan
 from hypercover.experiment.tasks.feature_tasks import scene_for_model
@@ -17,10 +21,10 @@ from hypercover.jobs.plan import Plan, Task
 from hypercover.scene.inputs import known_inputs
 
 if TYPE_CHECKING:
-    from hypercover.experiment.tasks.setting import Setting
+    from hypercover.experiment.tasks.run_context import RunContext
 
 __all__ = [
-    "Choice",
+    "BestParameters",
     "cases_of",
     "choose",
     "chosen",
@@ -153,7 +157,7 @@ Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class Choice:
+class BestParameters:
     """The C and gamma that did best in cross-validation."""
 
     parameters: dict[str, float]
@@ -163,8 +167,8 @@ class Choice:
 
 
 def choose(
-    setting: "Setting", model: str, *, split: str, seed: int, report: Report
-) -> Choice:
+    setting: "RunContext", model: str, *, split: str, seed: int, report: Report
+) -> BestParameters:
     """Search the grid of a model whose C or gamma is ``search``.
 
     Nothing but the training pixels of the split is looked at.  Cells that
@@ -178,17 +182,17 @@ def choose(
     experiment = setting.experiment
     spec = experiment.models[model]
     if not (isinstance(spec, SVMSpec) and spec.searched):
-        return Choice({}, None)
+        return BestParameters({}, None)
     by = preferred_folds(experiment.splits[split].kind, experiment.search.by)
     samples = setting.load_split(split, seed).samples("train", setting.scene.usable_labels)
     folds = folds_for(experiment.search, by, samples, scene=setting.scene, seed=seed)
     home = SearchFolder(setting.folder.path).home
     scene = scene_for_model(setting, spec)
-    case = Case.of(experiment, model, scene, folds, home, seed=seed)
+    case = SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
     table = _searched(case, experiment, spec, report).to_json()
     wanted = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
     facts = {"model": model, "searched": wanted, **folds.to_json(), **table}
-    return Choice({name: table["best"][name] for name in wanted}, facts)
+    return BestParameters({name: table["best"][name] for name in wanted}, facts)
 
 
 def chosen(figures: Mapping[str, Any]) -> dict[str, float]:
@@ -197,7 +201,9 @@ def chosen(figures: Mapping[str, Any]) -> dict[str, float]:
     return {name: search["best"][name] for name in search["searched"]} if search else {}
 
 
-def _searched(case: Case, experiment: Experiment, spec: SVMSpec, report: Report) -> Table:
+def _searched(
+    case: SearchProblem, experiment: Experiment, spec: SVMSpec, report: Report
+) -> Table:
     """Do all rows of a grid, one after another."""
     rungs = _rungs(case, experiment, spec)
     costs = experiment.search.C if spec.C == "search" else [float(case.classifier.C)]
@@ -212,7 +218,7 @@ def _searched(case: Case, experiment: Experiment, spec: SVMSpec, report: Report)
     return Table(tuple(costs), rungs, counts, tuple(rows))
 
 
-def _rungs(case: Case, experiment: Experiment, spec: SVMSpec) -> tuple[Rung, ...]:
+def _rungs(case: SearchProblem, experiment: Experiment, spec: SVMSpec) -> tuple[Rung, ...]:
     if spec.gamma == "search":
         return tuple(case.rung(**asked) for asked in gammas_of(experiment.search))
     if spec.gamma == "auto":

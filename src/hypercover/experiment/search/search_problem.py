@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 
 __all__ = [
-    "Case",
+    "SearchProblem",
     "folds_for",
     "kept_eyes",
     "preferred_folds",
@@ -46,7 +46,7 @@ _ARRAYS = ("mean_", "scale_", "projection_", "offset_")
 
 
 def kept_eyes(
-    case: "Case", path: Path, report: Callable[[float, str], None]
+    case: "SearchProblem", path: Path, report: Callable[[float, str], None]
 ) -> list["SVMClassifier"]:
     """Return a classifier a fold whose preprocessing knows only its training samples.
 
@@ -68,7 +68,9 @@ def kept_eyes(
     return eyes
 
 
-def _fitted(case: "Case", report: Callable[[float, str], None]) -> list["SVMClassifier"]:
+def _fitted(
+    case: "SearchProblem", report: Callable[[float, str], None]
+) -> list["SVMClassifier"]:
     from sklearn.base import clone
 
     eyes: list[SVMClassifier] = []
@@ -79,7 +81,7 @@ def _fitted(case: "Case", report: Callable[[float, str], None]) -> list["SVMClas
     return eyes
 
 
-def _read(case: "Case", path: Path) -> list["SVMClassifier"]:
+def _read(case: "SearchProblem", path: Path) -> list["SVMClassifier"]:
     """Read what was kept; the arrays must fit the spectra and be finite."""
     from sklearn.base import clone
 
@@ -185,7 +187,7 @@ def _silent(_share: float, _what: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class FoldFeatures:
     """What the machines see of all samples, in some of the folds."""
 
     problem: "Problem"
@@ -195,7 +197,7 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class SearchProblem:
     """Samples, folds and a classifier whose C and gamma are to be found.
 
     Why it exists: ``hypercover search`` and a run with ``C: search`` ask the
@@ -225,7 +227,7 @@ class Case:
         home: Path,
         *,
         seed: int,
-    ) -> "Case":
+    ) -> "SearchProblem":
         """Pose the question for one model; ``scene`` is what the model sees."""
         spec = searched_svm(experiment, model)
         samples = folds.samples
@@ -277,7 +279,7 @@ class Case:
         multiple = 1.0 if scale is None else scale
         return Rung(multiple * self.width, multiple)
 
-    def views(self) -> Iterator[View]:
+    def views(self) -> Iterator[FoldFeatures]:
         """Go through what the machines see: once where there is only scaling, else by fold.
 
         A reduction has seen labels, so the held-out ones must be kept from it.
@@ -294,16 +296,18 @@ class Case:
         return kept_eyes(self, self.home / f"eyes-{self.key}.npz", report)
 
     @cached_property
-    def _whole_view(self) -> View:
+    def _whole_view(self) -> FoldFeatures:
         """What the machines see in all folds; its distances serve every gamma."""
         return self._view(self.whole, tuple(range(len(self.folds))))
 
-    def _view(self, eye: "SVMClassifier", folds: tuple[int, ...]) -> View:
+    def _view(self, eye: "SVMClassifier", folds: tuple[int, ...]) -> FoldFeatures:
         from hypercover.classifiers.svm.cv_problem import Problem
 
         pairs = [(self.folds.parts[n].train, self.folds.parts[n].test) for n in folds]
         seen = eye.preprocess(self.spectra)
-        return View(Problem.of(seen, self.labels, pairs, memory=_fair_memory()), folds)
+        return FoldFeatures(
+            Problem.of(seen, self.labels, pairs, memory=_fair_memory()), folds
+        )
 
     def cells_of(self, gamma: float) -> CellFile:
         """Return the cells of one gamma that are finished."""
@@ -323,7 +327,7 @@ class Case:
         return tuple(cell for cell in kept.cells if cell.C in wanted)
 
     def _solve(
-        self, view: View, gamma: float, costs: tuple[float, ...], report: Report
+        self, view: FoldFeatures, gamma: float, costs: tuple[float, ...], report: Report
     ) -> list[Cell]:
         """Do a row of cells; one gamma shares its kernel among them."""
         from hypercover.classifiers.svm.gamma_row import search_row

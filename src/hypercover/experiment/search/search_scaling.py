@@ -27,7 +27,7 @@ from hypercover.experiment.search.search_plan import cases_of
 from hypercover.files import csv_text, make_folder, write_json
 from hypercover.jobs.local import LocalExecutor, thread_limits
 
-__all__ = ["Scaling", "measure_scaling", "scaling_csv"]
+__all__ = ["ScalingRow", "measure_scaling", "scaling_csv"]
 
 _MOST = 1024
 _GAIN = 1.05
@@ -46,7 +46,7 @@ class _Measured(BaseModel, extra="forbid", frozen=True):
 
 
 @dataclass(frozen=True)
-class Scaling:
+class ScalingRow:
     """One line of the comparison: so many cells, by so many workers."""
 
     model: str
@@ -76,7 +76,7 @@ class Scaling:
 
         Examples
         --------
-        >>> Scaling("svm", "random", "all", 4, 100.0, 0.1, 0.9, 31.0, 10.0, 3.0).efficiency
+        >>> ScalingRow("svm", "random", "all", 4, 100.0, 0.1, 0.9, 31.0, 10.0, 3.0).efficiency
         0.75
         """
         return self.speed_up / self.workers
@@ -93,7 +93,7 @@ def measure_scaling(
     workers: Sequence[int],
     *,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Scaling]:
+) -> list[ScalingRow]:
     """Measure the search of every SVM under the first kind of folds by 1 and more workers.
 
     Parameters
@@ -118,7 +118,7 @@ def measure_scaling(
         )
     check_search(experiment)
     by = experiment.search.by[0]
-    found: list[Scaling] = []
+    found: list[ScalingRow] = []
     for model in dict.fromkeys(model for model, _ in cases_of(experiment)):
         whole = _alone(experiment, model)
         place = Path(folder).absolute() / "scaling" / model
@@ -128,7 +128,7 @@ def measure_scaling(
         one = {n: _measured(single, place / f"best-{n}", n, progress) for n in counts}
         for cells, measured in (("best", one), ("all", every)):
             found += [
-                Scaling(
+                ScalingRow(
                     model, by, cells, n, each.C, each.gamma, each.accuracy,
                     each.processor, each.wall, measured[1].processor / each.wall)
                 for n, each in measured.items()
@@ -178,7 +178,7 @@ def _measured(
     return measured
 
 
-def scaling_csv(rows: Sequence[Scaling]) -> str:
+def scaling_csv(rows: Sequence[ScalingRow]) -> str:
     """Return the comparison as CSV, one line for each number of workers."""
     columns = (*asdict(rows[0]), "efficiency")
     lines = ((*asdict(row).values(), row.efficiency) for row in rows)

@@ -15,11 +15,15 @@ from hypercover.experiment.search.search_plan import (
     gammas_of,
     row_task,
 )
-from hypercover.experiment.search.search_problem import Case, folds_for, samples_for
+from hypercover.experiment.search.search_problem import (
+    SearchProblem,
+    folds_for,
+    samples_for,
+)
 from hypercover.experiment.search.search_table import Cell, Rung, Table, tables_csv
 from hypercover.experiment.tasks.feature_tasks import scene_for_model
 from hypercover.experiment.tasks.reduce import versions
-from hypercover.experiment.tasks.setting import Setting
+from hypercover.experiment.tasks.run_context import RunContext
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import disown, modified, write_sealed, write_text
 from hypercover.jobs.plan import Plan
@@ -37,9 +41,9 @@ def _silent(_share: float, _what: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> Case:
+def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> SearchProblem:
     """Pose a question once for all rows of it that one process does."""
-    setting = Setting.of(folder, models=[model])
+    setting = RunContext.of(folder, models=[model])
     experiment = setting.experiment
     folds = folds_for(
         experiment.search,
@@ -50,10 +54,10 @@ def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> Case:
     )
     scene = scene_for_model(setting, experiment.models[model])
     seed, home = experiment.seed, setting.folder.path
-    return Case.of(experiment, model, scene, folds, home, seed=seed)
+    return SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
 
 
-def _case(folder: Path, model: str, by: FoldKind) -> Case:
+def _case(folder: Path, model: str, by: FoldKind) -> SearchProblem:
     changed = modified(SearchFolder(folder.parent).experiment)
     return _posed(folder, model, by, changed)
 
@@ -137,7 +141,7 @@ def _table(
 
 def tabulate(folder: Path) -> dict[str, Any]:
     """Write the tables of a search, draw them, and renew the report of the run."""
-    setting, place = Setting.of(folder), SearchFolder(folder.parent)
+    setting, place = RunContext.of(folder), SearchFolder(folder.parent)
     experiment, scene = setting.experiment, setting.scene
     tables = tables_of(experiment, folder, lambda _task: True)
     document = {

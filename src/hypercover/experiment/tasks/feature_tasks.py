@@ -20,7 +20,7 @@ from hypercover.files import atomic, digest_of, make_folder, read_sealed, write_
 from hypercover.scene.scene import Scene
 
 if TYPE_CHECKING:
-    from hypercover.experiment.tasks.setting import Setting
+    from hypercover.experiment.tasks.run_context import RunContext
 
 __all__ = [
     "chain_of",
@@ -56,7 +56,7 @@ def chain_of(experiment: Experiment, name: str) -> Chain:
         raise CallError(f"The features {name!r} of the experiment: {error}") from error
 
 
-def scene_for_model(setting: "Setting", spec: ModelSpec) -> Scene:
+def scene_for_model(setting: "RunContext", spec: ModelSpec) -> Scene:
     """Return the scene that a model of a run sees: its features, or else the bands.
 
     Why it exists: training, searching and mapping must see the same values, and

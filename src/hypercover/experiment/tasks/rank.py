@@ -30,7 +30,7 @@ from hypercover.jobs.record import Failure, Reporter, TaskFiles
 from hypercover.stopping import Stopped, stop_at_signal
 
 if TYPE_CHECKING:
-    from hypercover.experiment.tasks.training_tasks import Training
+    from hypercover.experiment.tasks.training_tasks import NetworkTraining
 
 __all__ = ["main"]
 
@@ -125,12 +125,12 @@ def _lacks_memory(error: Exception) -> bool:
     return named or "can't allocate memory" in str(error)
 
 
-def _training(folder: Path, task: Task) -> "Training":
+def _training(folder: Path, task: Task) -> "NetworkTraining":
     """Return what a task trains."""
-    from hypercover.experiment.tasks.setting import Setting
-    from hypercover.experiment.tasks.training_tasks import Training
+    from hypercover.experiment.tasks.run_context import RunContext
+    from hypercover.experiment.tasks.training_tasks import NetworkTraining
 
-    return Training(Setting.of(folder), **task.arguments)
+    return NetworkTraining(RunContext.of(folder), **task.arguments)
 
 
 def _train(folder: Path, task: Task) -> None:

@@ -29,8 +29,8 @@ from hypercover.experiment.tasks.feature_tasks import (
     kept_chain,
     scene_for_model,
 )
-from hypercover.experiment.tasks.setting import Setting
-from hypercover.experiment.tasks.training_tasks import Training, training_facts
+from hypercover.experiment.tasks.run_context import RunContext
+from hypercover.experiment.tasks.training_tasks import NetworkTraining, training_facts
 from hypercover.experiment.tasks.trial import (
     answers_at,
     feature_leakage,
@@ -69,7 +69,7 @@ def check_classes(folder: Path) -> dict[str, Any]:
     Of the main split; repeats are joined: accuracies as the metrics hold them,
     confused pixels over all seeds.
     """
-    setting = Setting.of(folder)
+    setting = RunContext.of(folder)
     metrics = read_sealed(setting.folder.metrics.read_bytes())
     confused = {}
     for name, model in metrics["models"].items():
@@ -81,7 +81,7 @@ def check_classes(folder: Path) -> dict[str, Any]:
 
 
 def _draw_classes(
-    setting: Setting, name: str, model: Mapping[str, Any], title: str
+    setting: RunContext, name: str, model: Mapping[str, Any], title: str
 ) -> None:
     """Draw the accuracy of each class under one model."""
     from hypercover.figures import draw
@@ -95,7 +95,7 @@ def _draw_classes(
     draw.save(figure, setting.folder.figure(f"classes-{name}"))
 
 
-def _draw_confused(setting: Setting, name: str, title: str) -> list[list[int]]:
+def _draw_confused(setting: RunContext, name: str, title: str) -> list[list[int]]:
     """Draw the classes that a model confuses most; return their codes, worst first."""
     from hypercover.figures import draw
 
@@ -122,7 +122,7 @@ def keep_view(folder: Path) -> dict[str, Any]:
     from hypercover.features.thresholds import metres_per_pixel
     from hypercover.report.view import view_of
 
-    setting = Setting.of(folder)
+    setting = RunContext.of(folder)
     # Those of a learning curve are the main split over again.
     splits = ("main", *setting.experiment.beside)
     parts = {
@@ -146,7 +146,7 @@ def draw_scene(folder: Path) -> dict[str, Any]:
     """Draw the scene and return what the metrics say of it."""
     from hypercover.figures import draw
 
-    setting = Setting.of(folder)
+    setting = RunContext.of(folder)
     scene = setting.scene
     draw.save(draw.draw_quicklook(scene), setting.folder.figure("scene"))
     draw.save(draw.draw_labels(scene), setting.folder.figure("labels"))
@@ -176,7 +176,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     """
     from hypercover.figures import draw
 
-    setting = Setting.of(folder, split=split, seed=seed)
+    setting = RunContext.of(folder, split=split, seed=seed)
     scene, experiment = setting.scene, setting.experiment
     spec = experiment.splits[split]
     first, fold = experiment.origin(split, seed)
@@ -194,7 +194,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
 
 def make_features(folder: Path, *, name: str, report: Report = _silent) -> dict[str, Any]:
     """Compute one chain of image features over the whole scene and keep it."""
-    setting = Setting.of(folder, features=[name])
+    setting = RunContext.of(folder, features=[name])
     chain = chain_of(setting.experiment, name)
     stack = fitted_stack(
         chain,
@@ -215,10 +215,10 @@ def train(
     Returns the model's figures and its training curve.  The answers for the test
     pixels are kept, and the bundle for the main split and the first seed.
     """
-    setting = Setting.of(folder, models=[model], split=split, seed=seed)
+    setting = RunContext.of(folder, models=[model], split=split, seed=seed)
     spec = setting.experiment.models[model]
     scene, parts = scene_for_model(setting, spec), setting.load_split(split, seed)
-    training = Training(setting, model, split, seed)
+    training = NetworkTraining(setting, model, split, seed)
     if isinstance(spec, CNNSpec):
         classifier, facts = training.trained(report)
     else:
@@ -248,8 +248,11 @@ def refit(
     """
     from hypercover.experiment.search.search_plan import chosen
 
-    setting = Setting.of(folder, models=[model], split=split, seed=seed)
-    spec, training = setting.experiment.models[model], Training(setting, model, split, seed)
+    setting = RunContext.of(folder, models=[model], split=split, seed=seed)
+    spec, training = (
+        setting.experiment.models[model],
+        NetworkTraining(setting, model, split, seed),
+    )
     figures = result_of(folder, name_of("main", setting.experiment.seed, model))["model"]
     if not training.wanted:
         _copy_bundle(setting, model)
@@ -268,7 +271,11 @@ def refit(
 
 
 def _for_land(
-    setting: Setting, figures: dict[str, Any], classifier: Any, scene: Scene, parts: Split
+    setting: RunContext,
+    figures: dict[str, Any],
+    classifier: Any,
+    scene: Scene,
+    parts: Split,
 ) -> dict[str, Any]:
     """Return figures whose temperature is one for land away from the training pixels.
 
@@ -281,7 +288,7 @@ def _for_land(
     return figures | {"calibration": {"temperature": found}}
 
 
-def _copy_bundle(setting: Setting, model: str) -> None:
+def _copy_bundle(setting: RunContext, model: str) -> None:
     """Keep the model of the split as the one that may map other images."""
     run = setting.folder
     # The card holds the checksum of the weights: it comes last.
@@ -295,7 +302,7 @@ def _copy_bundle(setting: Setting, model: str) -> None:
 
 
 def _fitted(
-    training: Training, scene: Scene, parts: Split, report: Report
+    training: NetworkTraining, scene: Scene, parts: Split, report: Report
 ) -> tuple[Any, dict[str, Any]]:
     """Return a trained classifier that is no network, and what the metrics say of it."""
     from hypercover.experiment.search.search_plan import choose
@@ -313,7 +320,7 @@ def _fitted(
 
 
 def _keep(
-    setting: Setting,
+    setting: RunContext,
     name: str,
     classifier: Any,
     result: dict[str, Any],
@@ -374,7 +381,7 @@ def draw_map(
     from hypercover.prediction.map_view import ModelView, Ranking
     from hypercover.prediction.predict import predict_scene
 
-    setting = Setting.of(folder, models=[model])
+    setting = RunContext.of(folder, models=[model])
     device = setting.experiment.device
     bundle = load_bundle(setting.folder.model(model), device=device)
     ranking = Ranking.of(setting.scene.shape, bundle.classifier)
@@ -402,7 +409,7 @@ def draw_map(
 
 
 def _held_out(
-    setting: Setting, model: str, found: "Prediction"
+    setting: RunContext, model: str, found: "Prediction"
 ) -> tuple[npt.NDArray[np.integer], Split]:
     """Return what to hold against the labels: answers (y, x), and which pixels trained.
 
@@ -429,7 +436,7 @@ def _held_out(
 
 
 def _of_folds(
-    setting: Setting, model: str, found: "Prediction"
+    setting: RunContext, model: str, found: "Prediction"
 ) -> tuple[npt.NDArray[np.integer], Split]:
     """Return what each fold of the first seed answered for the pixels it held out."""
     held, tested = found.labels.copy(), np.zeros(setting.scene.shape, dtype=bool)
@@ -442,7 +449,7 @@ def _of_folds(
 
 
 def _show(
-    setting: Setting,
+    setting: RunContext,
     model: str,
     found: "Prediction",
     held: npt.NDArray[np.integer],
@@ -489,7 +496,7 @@ def _show(
     draw.save(draw.draw_check(labels, held, parts, title), run.figure(f"check-{model}"))
 
 
-def _write_clean(setting: Setting, model: str, found: "Prediction") -> None:
+def _write_clean(setting: RunContext, model: str, found: "Prediction") -> None:
     """Write the class map cleaned of specks beside it, where the experiment asks for it."""
     from hypercover.gis.class_map_files import write_class_map
     from hypercover.gis.cleaning import Cleaning

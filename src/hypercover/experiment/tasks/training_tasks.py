@@ -33,12 +33,12 @@ from hypercover.files import make_folder, write_text
 from hypercover.jobs.record import result_of
 
 if TYPE_CHECKING:
-    from hypercover.experiment.tasks.setting import Setting
+    from hypercover.experiment.tasks.run_context import RunContext
 
 __all__ = [
-    "Checkpoints",
+    "CheckpointFolder",
     "Curves",
-    "Training",
+    "NetworkTraining",
     "check_tensorboard",
     "sort_checkpoints",
     "tell_going_on",
@@ -161,7 +161,7 @@ _ASIDE = "aside"
 
 
 @dataclass(frozen=True)
-class Checkpoints:
+class CheckpointFolder:
     """The folder in which one training keeps what it needs to go on.
 
     Why it exists: hours of training must survive a killed process, and must not
@@ -175,7 +175,7 @@ class Checkpoints:
     """Hash of everything the task depends on, but device and processes."""
 
     @classmethod
-    def of(cls, run: RunFolder, experiment: Experiment, task: str) -> "Checkpoints":
+    def of(cls, run: RunFolder, experiment: Experiment, task: str) -> "CheckpointFolder":
         """Return the folder of a task, empty where it was that of another experiment."""
         made = cls(run.checkpoints / task, _fingerprints(experiment)[task])
         if not made.ours:
@@ -278,11 +278,11 @@ def sort_checkpoints(run: RunFolder, before: Experiment | None, now: Experiment)
     """
     prints, aside = _fingerprints(now), []
     for path in sorted(run.checkpoints.glob("*")):
-        found = Checkpoints(path, prints.get(path.name, ""))
+        found = CheckpointFolder(path, prints.get(path.name, ""))
         if path.name != _ASIDE and not found.ours and found.put_aside():
             aside.append(path.name)
     for task, fingerprint in prints.items():
-        Checkpoints(run.checkpoints / task, fingerprint).take_back()
+        CheckpointFolder(run.checkpoints / task, fingerprint).take_back()
     if aside:
         _log.warning(
             "The checkpoints of %s are of another experiment (%s): training begins anew, and "
@@ -298,7 +298,7 @@ def tell_going_on(run: RunFolder, experiment: Experiment) -> None:
     found = [
         task
         for task, fingerprint in _fingerprints(experiment).items()
-        if (kept := Checkpoints(run.checkpoints / task, fingerprint)).ours
+        if (kept := CheckpointFolder(run.checkpoints / task, fingerprint)).ours
         and kept.under_way
     ]
     if found:
@@ -364,10 +364,10 @@ def training_facts(
 
 
 @dataclass(frozen=True)
-class Training:
+class NetworkTraining:
     """One network to be trained on one split with one seed."""
 
-    setting: "Setting"
+    setting: "RunContext"
     """The run it belongs to."""
     model: str
     """Name of the model."""
@@ -410,9 +410,9 @@ class Training:
         return spec.model_copy(update=changes)
 
     @cached_property
-    def checkpoints(self) -> Checkpoints:
+    def checkpoints(self) -> CheckpointFolder:
         """Where it keeps what it needs to go on."""
-        return Checkpoints.of(self.setting.folder, self.setting.experiment, self.task)
+        return CheckpointFolder.of(self.setting.folder, self.setting.experiment, self.task)
 
     def forget(self) -> None:
         """Remove what it kept: it is done."""

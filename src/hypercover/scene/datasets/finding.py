@@ -46,7 +46,7 @@ __all__ = [
     "FoundLabels",
     "FoundPair",
     "Looked",
-    "Wanted",
+    "SceneSignature",
     "find_maps",
     "find_pair",
     "find_scene",
@@ -70,7 +70,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SceneSignature:
     """What an image and its labels must be like to be taken for a scene."""
 
     title: str
@@ -128,14 +128,14 @@ def _rome(labels: Labels) -> Fit | None:
     return Fit(0, known.title) if known is not None and known.scene == "rome" else None
 
 
-WANTED: Mapping[str, Wanted] = {
-    "indian-pines": Wanted(
+WANTED: Mapping[str, SceneSignature] = {
+    "indian-pines": SceneSignature(
         "Indian Pines", (INDIAN_PINES,), (len(USUAL_BANDS), 220), _indian_pines
     ),
-    "indian-pines-full": Wanted(
+    "indian-pines-full": SceneSignature(
         "Full Indian Pines", ((1417, 617), (2678, 614)), (len(USUAL_BANDS), 220), _full
     ),
-    "rome": Wanted("Rome", (), (5,), _rome),
+    "rome": SceneSignature("Rome", (), (5,), _rome),
 }
 """Scenes of the named experiments, by their key in the catalogue where they have one."""
 
@@ -492,7 +492,7 @@ class Findings:
         return None
 
 
-def find_scene(wanted: Wanted, folders: Iterable[Path]) -> Findings:
+def find_scene(wanted: SceneSignature, folders: Iterable[Path]) -> Findings:
     """Look through folders for the image and the labels of a scene.
 
     A file that is damaged, unreadable or of something else is passed over.
@@ -514,14 +514,14 @@ def _image_rank(image: FoundImage) -> int:
     return 2 if image.stand_in else int(image.known is None)
 
 
-def _as_image(outline: Outline, wanted: Wanted) -> Iterator[FoundImage]:
+def _as_image(outline: Outline, wanted: SceneSignature) -> Iterator[FoundImage]:
     """Give the image that an array is, if it has the size of the scene."""
     found = [image for image in _readings(outline, wanted) if image is not None]
     # Rows and columns of a square image are told apart by its values, where it is known.
     yield from sorted(found, key=lambda image: image.known is None)[:1]
 
 
-def _readings(outline: Outline, wanted: Wanted) -> Iterator[FoundImage | None]:
+def _readings(outline: Outline, wanted: SceneSignature) -> Iterator[FoundImage | None]:
     """Read an array in each order of its axes that gives the size of the scene."""
     if len(outline.shape) != 3:
         return
@@ -554,7 +554,7 @@ def _is_stack(scene: Scene) -> bool:
 
 
 def labels_of(
-    outline: Outline, wanted: Wanted, sizes: set[tuple[int, int]]
+    outline: Outline, wanted: SceneSignature, sizes: set[tuple[int, int]]
 ) -> Iterator[FoundLabels]:
     """Give the label map that an array is, if it is one of the scene's."""
     if outline.shape not in sizes:
@@ -581,7 +581,7 @@ class FoundPair:
     """Labels on the grid of the grey image."""
 
 
-def find_pair(wanted: Wanted, folders: Iterable[Path]) -> FoundPair | None:
+def find_pair(wanted: SceneSignature, folders: Iterable[Path]) -> FoundPair | None:
     """Look for rasters that make the bands of a scene together, and its labels.
 
     A grey image of the size of the labels, and bands (one fewer than the scene has) whose

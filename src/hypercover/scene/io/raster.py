@@ -47,7 +47,7 @@ from hypercover.scene.wavelengths import CENTRES, bare_names, from_tags
 
 __all__ = [
     "GDAL_ERRORS",
-    "Layer",
+    "RasterBand",
     "check",
     "grid_of_raster",
     "opened",
@@ -184,7 +184,7 @@ _ALWAYS_NODATA = {"SAGA", "GSAG", "GSBG", "GS7BG", "AAIGrid", "DTED", "USGSDEM",
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class RasterBand:
     """One band of a raster file and what the file says about its values."""
 
     values: npt.NDArray[np.generic]
@@ -539,7 +539,7 @@ def read_window(
     return block[:, rows - down.start][:, :, cols - across.start]
 
 
-def read_layer(path: Path, what: str = "label map") -> Layer:
+def read_layer(path: Path, what: str = "label map") -> RasterBand:
     """Read a raster of one band whole, with its colours and class names.
 
     Raises
@@ -560,7 +560,7 @@ def read_layer(path: Path, what: str = "label map") -> Layer:
         values, nodata = dataset.read(number), _nodata(dataset, number)
         if dataset.driver in _ALWAYS_NODATA and not (values == nodata).any():
             nodata = None
-        layer = Layer(
+        layer = RasterBand(
             values,
             grid_of_raster(dataset),
             nodata,
@@ -597,7 +597,7 @@ def _hex(red: int, green: int, blue: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _label_colors(layer: Layer, codes: list[int]) -> dict[int, str]:
+def _label_colors(layer: RasterBand, codes: list[int]) -> dict[int, str]:
     """Colours of the codes that occur, unless they cannot tell them apart."""
     found = {code: _hex(*layer.colors[code]) for code in codes if code in layer.colors}
     grey = all(len(set(layer.colors[code])) == 1 for code in found)

@@ -28,7 +28,7 @@ from hypercover.scene.pansharpen.resampling import (
     support,
 )
 from hypercover.scene.scene import Scene, check_size, largest_of
-from hypercover.scene.tile_store import Kept, Layers, TileStore, facts_of
+from hypercover.scene.tile_store import Layers, StoredTiles, TileStore, facts_of
 
 __all__ = ["INJECTIONS", "Injection", "pair_plan", "pansharpen"]
 
@@ -265,7 +265,7 @@ def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | Non
     }
     like = {name: np.empty((3, len(each.mean))) for name, each in moments.items()}
     pieces = _pieces(sharp.pan.shape)
-    kept = Kept(store, "statistic", len(pieces))
+    kept = StoredTiles(store, "statistic", len(pieces))
     for number, (rows, cols) in enumerate(pieces):
         found = kept.piece(number, like, partial(_moments, sharp, rows, cols))
         for name, each in moments.items():

@@ -20,7 +20,7 @@ from hypercover.scene.pansharpen.fusion import Injection, pansharpen
 from hypercover.scene.pansharpen.registration import Registration, register
 from hypercover.scene.pansharpen.resampling import area_means
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import Kept, Layers, TileStore
+from hypercover.scene.tile_store import Layers, StoredTiles, TileStore
 
 __all__ = ["Quality", "compare_bands", "wald_quality"]
 
@@ -85,7 +85,7 @@ def wald_quality(
     """
     laid = register(pan.grid, bands.grid)
     coarse = _on_grid(pan, bands, laid), _means(bands, round(laid.ratio))
-    kept, found = Kept(store, "comparison", len(injections)), []
+    kept, found = StoredTiles(store, "comparison", len(injections)), []
     for number, injection in enumerate(injections):
         told = _after(progress, number, len(injections))
         compare = partial(_compare, coarse, bands, laid.ratio, injection, told)

@@ -24,7 +24,7 @@ from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.legend import Legend
 from hypercover.scene.pansharpen.fusion import Progress, pansharpen
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.settings import PRESETS, Settings
+from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
 
 __all__ = [
     "RATIO",
@@ -353,7 +353,7 @@ _SMALLEST = 160
 """Fine pixels along a side below which a city has no room for its nine classes."""
 
 
-def check_city(settings: Settings) -> None:
+def check_city(settings: SimulationSettings) -> None:
     """Refuse a city that has no room for its classes, or is no whole number of coarse pixels.
 
     Raises
@@ -370,7 +370,10 @@ def check_city(settings: Settings) -> None:
 
 
 def write_city(
-    settings: Settings, image: Path, tags: dict[str, str], progress: Progress | None = None
+    settings: SimulationSettings,
+    image: Path,
+    tags: dict[str, str],
+    progress: Progress | None = None,
 ) -> tuple[Path, Path]:
     """Write a simulated city: grey image, bands, both pansharpened, and labels.
 

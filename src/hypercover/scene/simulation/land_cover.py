@@ -17,7 +17,7 @@ from hypercover.scene.simulation.parcels import HALO, Parcels
 __all__ = [
     "Cover",
     "CrowdedError",
-    "State",
+    "ParcelState",
     "Survey",
     "flight_line_covers",
     "land_covers",
@@ -28,7 +28,7 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class State:
+class ParcelState:
     """What one parcel draws: the state of its canopy and of the ground below."""
 
     lai: float
@@ -51,7 +51,7 @@ class State:
     """Brightness of the soil, 1 = average."""
 
 
-_RANGES = tuple(State.__annotations__)
+_RANGES = tuple(ParcelState.__annotations__)
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Cover:
     ranges: tuple[tuple[str, Range], ...]
     """Lowest and highest value of each part of the state."""
 
-    def draw(self, rng: np.random.Generator) -> State:
+    def draw(self, rng: np.random.Generator) -> ParcelState:
         """Draw the state of one parcel."""
-        return State(**{name: rng.uniform(*between) for name, between in self.ranges})
+        return ParcelState(**{name: rng.uniform(*between) for name, between in self.ranges})
 
 
 def _range(text: str) -> Range:

@@ -15,7 +15,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.scene.simulation.land_cover import State
+from hypercover.scene.simulation.land_cover import ParcelState
 
 __all__ = [
     "ENDMEMBERS",
@@ -84,7 +84,7 @@ def residue(moisture: float, albedo: float) -> Spectrum:
     return np.asarray((0.45 + 0.35 * albedo) * rise * fall * features * wetness)
 
 
-def ground(state: State) -> Spectrum:
+def ground(state: ParcelState) -> Spectrum:
     """Return soil partly covered by dead plant matter."""
     bare = soil(state.moisture, state.albedo)
     dead = residue(0.5 * state.moisture, 0.5 + 0.5 * state.albedo)
@@ -94,7 +94,7 @@ def ground(state: State) -> Spectrum:
 Leaves = tuple[Spectrum, Spectrum]
 
 
-def leaves(state: State) -> Leaves:
+def leaves(state: ParcelState) -> Leaves:
     """Return the reflectance and transmittance of the leaves, by PROSPECT-D."""
     _, reflectance, transmittance = _prosail().run_prospect(
         1.55, state.cab, 0.22 * state.cab + 1.0, state.brown, state.cw, state.cm,
@@ -103,7 +103,7 @@ def leaves(state: State) -> Leaves:
     return reflectance, transmittance
 
 
-def stand(state: State, of: Leaves, below: Spectrum) -> Spectrum:
+def stand(state: ParcelState, of: Leaves, below: Spectrum) -> Spectrum:
     """Return a canopy of such leaves over a ground, by SAIL, seen from above."""
     if state.lai < 0.02:
         return below
@@ -113,12 +113,12 @@ def stand(state: State, of: Leaves, below: Spectrum) -> Spectrum:
     return np.asarray(seen, dtype=float)
 
 
-def plants(state: State) -> Spectrum:
+def plants(state: ParcelState) -> Spectrum:
     """Return plants over the ground of the same state."""
     return stand(state, leaves(state), ground(state))
 
 
-def canopy(state: State) -> Spectrum:
+def canopy(state: ParcelState) -> Spectrum:
     """Return the four spectra a field mixes: poor, vigorous, open, and on wet soil."""
     green, below = leaves(state), ground(state)
     damp = ground(replace(state, moisture=min(1.0, state.moisture + 0.35)))
@@ -133,7 +133,7 @@ def canopy(state: State) -> Spectrum:
     )
 
 
-def woods(state: State) -> Spectrum:
+def woods(state: ParcelState) -> Spectrum:
     """Return the four spectra of woods: sparse, dense, shaded, and of other species."""
     green, below = leaves(state), ground(state)
     poor = stand(replace(state, lai=0.78 * state.lai), green, below)
@@ -157,7 +157,7 @@ def _paint(level: float, edge: float) -> Spectrum:
     return np.asarray(level * rise * (1 - 0.2 * _dip(1720, 30) - 0.3 * _dip(2320, 60)))
 
 
-def farm(state: State, rng: np.random.Generator) -> Spectrum:
+def farm(state: ParcelState, rng: np.random.Generator) -> Spectrum:
     """Return the four spectra of a farmstead: roof, lawn, trees and drive."""
     lawn = replace(
         state, lai=rng.uniform(1.5, 3), cab=rng.uniform(30, 45), residue=0.2, angle=60.0
@@ -173,7 +173,7 @@ def farm(state: State, rng: np.random.Generator) -> Spectrum:
     return np.stack([roofs[roof](), plants(lawn), plants(trees), drive])
 
 
-def paved(rng: np.random.Generator, state: State) -> Spectrum:
+def paved(rng: np.random.Generator, state: ParcelState) -> Spectrum:
     """Return the four spectra of paved ground: stone, asphalt, steel and weeds."""
     weeds = replace(state, lai=rng.uniform(0.6, 1.8), cab=36.0, residue=0.3)
     return np.stack(
@@ -189,7 +189,7 @@ def paved(rng: np.random.Generator, state: State) -> Spectrum:
 def road(rng: np.random.Generator, stone: float) -> Spectrum:
     """Return the four spectra of a road: its bed and its verges, much alike."""
     bed = stone * _stone(0.4) + (1 - stone) * _grey(0.10, 0.6)
-    verge = State(1.4, 32.0, 0.012, 0.006, 0.2, 60.0, 0.3, 0.3, 1.0)
+    verge = ParcelState(1.4, 32.0, 0.012, 0.006, 0.2, 60.0, 0.3, 0.3, 1.0)
     grass = plants(verge)
     return np.stack([part * bed + (1 - part) * grass for part in rng.uniform(0.5, 0.9, 4)])
 

@@ -11,7 +11,7 @@ from scipy import sparse
 from hypercover.scene.simulation.parcels import HALO
 from hypercover.scene.simulation.reflectance import SUN, WAVELENGTHS, light
 
-__all__ = ["Bands", "Sensor", "aviris_bands", "even_bands"]
+__all__ = ["Sensor", "SensorBands", "aviris_bands", "even_bands"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,7 +26,7 @@ SHOT = 1.2
 
 
 @dataclass(frozen=True)
-class Bands:
+class SensorBands:
     """Centre and width of each band."""
 
     wavelength: Floats
@@ -35,23 +35,23 @@ class Bands:
     """Full width at half maximum, nm."""
 
 
-def aviris_bands() -> Bands:
+def aviris_bands() -> SensorBands:
     """Return the 220 bands of AVIRIS as flown over Indian Pines in 1992."""
     table = files("hypercover.scene.datasets") / "tables" / "aviris-1992.csv"
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
-    return Bands(
+    return SensorBands(
         np.array([float(row["wavelength_nm"]) for row in rows]),
         np.array([float(row["fwhm_nm"]) for row in rows]),
     )
 
 
-def even_bands(count: int) -> Bands:
+def even_bands(count: int) -> SensorBands:
     """Return bands that stand evenly over 400 to 2500 nm."""
     centres = np.linspace(400.0, 2500.0, count)
-    return Bands(centres, np.full(count, min(100.0, 2100.0 / count)))
+    return SensorBands(centres, np.full(count, min(100.0, 2100.0 / count)))
 
 
-def _responses(bands: Bands) -> sparse.csc_array:
+def _responses(bands: SensorBands) -> sparse.csc_array:
     """Return the Gaussian response of each band, (wavelength, band), summing to 1."""
     sigma = bands.fwhm / (2 * np.sqrt(2 * np.log(2)))
     away = (WAVELENGTHS[:, None] - bands.wavelength) / sigma
@@ -86,7 +86,7 @@ def _haze() -> Floats:
 class Sensor:
     """What turns reflectance into digital numbers, band by band."""
 
-    bands: Bands
+    bands: SensorBands
     """Centres and widths."""
     gain: sparse.csr_array
     """Digital numbers per reflectance, (band, wavelength)."""
@@ -98,7 +98,7 @@ class Sensor:
     """Offsets of the columns in digital numbers, (col, band)."""
 
     @classmethod
-    def over(cls, bands: Bands, cols: int, rng: np.random.Generator) -> "Sensor":
+    def over(cls, bands: SensorBands, cols: int, rng: np.random.Generator) -> "Sensor":
         """Calibrate a sensor that looks at so many columns."""
         responses = _responses(bands)
         sunlight = (GAIN * 100.0 / np.pi) * light() * _upward()

@@ -6,7 +6,7 @@ from hypercover.errors import CallError
 from hypercover.scene.io.limits import available_bytes
 from hypercover.scene.simulation.land_cover import land_covers
 
-__all__ = ["AVIRIS", "PRESETS", "Settings", "chosen"]
+__all__ = ["AVIRIS", "PRESETS", "SimulationSettings", "chosen"]
 
 AVIRIS = 220
 """Number of bands for which those of AVIRIS in 1992 are taken."""
@@ -19,7 +19,7 @@ _LEAST_PER_CLASS = 60
 
 
 @dataclass(frozen=True)
-class Settings:
+class SimulationSettings:
     """What a simulated scene is to be like."""
 
     rows: int = 145
@@ -72,7 +72,7 @@ def _check_size(rows: int, cols: int) -> None:
         )
 
 
-def _check_counts(settings: Settings) -> None:
+def _check_counts(settings: SimulationSettings) -> None:
     most = len(land_covers())
     if not 3 <= settings.bands <= _MOST_BANDS:
         raise CallError(
@@ -89,16 +89,16 @@ def _check_counts(settings: Settings) -> None:
 
 
 PRESETS = {
-    "demo": Settings(rows=128, cols=128, bands=AVIRIS, classes=10),
-    "indian-pines-full": Settings(
+    "demo": SimulationSettings(rows=128, cols=128, bands=AVIRIS, classes=10),
+    "indian-pines-full": SimulationSettings(
         rows=1417, cols=617, bands=AVIRIS, classes=58, imitates="indian-pines-full"
     ),
-    "rome": Settings(rows=1200, cols=1200, bands=5, classes=9, imitates="rome"),
+    "rome": SimulationSettings(rows=1200, cols=1200, bands=5, classes=9, imitates="rome"),
 }
 """Named scenes; a preset takes the place of rows, cols, bands and classes."""
 
 
-def chosen(preset: str, seed: int) -> Settings:
+def chosen(preset: str, seed: int) -> SimulationSettings:
     """Return the settings of a named scene.
 
     Raises

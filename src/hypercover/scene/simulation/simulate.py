@@ -29,11 +29,24 @@ from hypercover.scene.simulation.land_cover import (
 )
 from hypercover.scene.simulation.parcels import HALO, lay_out
 from hypercover.scene.simulation.render import Picture, endmembers
-from hypercover.scene.simulation.sensor import Bands, Sensor, aviris_bands, even_bands
-from hypercover.scene.simulation.settings import AVIRIS, PRESETS, Settings, chosen
+from hypercover.scene.simulation.sensor import (
+    Sensor,
+    SensorBands,
+    aviris_bands,
+    even_bands,
+)
+from hypercover.scene.simulation.settings import (
+    AVIRIS,
+    SimulationSettings,
+    chosen,
+)
 from hypercover.scene.simulation.texture import texture
 
-__all__ = ["PRESETS", "Settings", "simulate", "simulated_scene", "write_simulated"]
+__all__ = [
+    "simulate",
+    "simulated_scene",
+    "write_simulated",
+]
 
 FIELD = 620.0
 """Mean area of a field in pixels (25 ha) where there is room for all classes."""
@@ -68,7 +81,7 @@ def simulate(
     out : path
         Image to write: GeoTIFF (``.tif``) or ENVI (``.hdr``, ``.img``, ``.dat``).
     rows, cols, bands, classes, seed : int
-        See :class:`Settings`.
+        See :class:`SimulationSettings`.
     preset : str, optional
         Name in :data:`PRESETS`; it takes the place of all settings but the seed.
         ``rome`` also writes ``<stem>-pan`` and ``<stem>-bands``, the pair of which the
@@ -89,13 +102,15 @@ def simulate(
         If the files cannot be written or the disk is too small for them.
     """
     settings = (
-        chosen(preset, seed) if preset else Settings(rows, cols, bands, classes, seed)
+        chosen(preset, seed)
+        if preset
+        else SimulationSettings(rows, cols, bands, classes, seed)
     )
     return write_simulated(settings, out, progress)
 
 
 def write_simulated(
-    settings: Settings, out: str | Path, progress: Progress | None = None
+    settings: SimulationSettings, out: str | Path, progress: Progress | None = None
 ) -> tuple[Path, Path]:
     """Write the simulated scene of some settings and its labels; see :func:`simulate`."""
     settings.check()
@@ -120,7 +135,7 @@ def write_simulated(
     return pixels, write_labels(labels, scene.legend, scene.grid, beside, tags=tags | title)
 
 
-def _check_space(settings: Settings, out: Path) -> None:
+def _check_space(settings: SimulationSettings, out: Path) -> None:
     folder = next(parent for parent in out.absolute().parents if parent.exists())
     needed = 2 * settings.rows * settings.cols * settings.bands
     free = shutil.disk_usage(folder).free
@@ -132,7 +147,9 @@ def _check_space(settings: Settings, out: Path) -> None:
         )
 
 
-def simulated_scene(settings: Settings, progress: Progress | None = None) -> Scene:
+def simulated_scene(
+    settings: SimulationSettings, progress: Progress | None = None
+) -> Scene:
     """Return a simulated scene whose cube is computed where it is read.
 
     Raises
@@ -142,7 +159,7 @@ def simulated_scene(settings: Settings, progress: Progress | None = None) -> Sce
 
     Examples
     --------
-    >>> scene = simulated_scene(Settings(rows=32, cols=40, bands=5, classes=2))
+    >>> scene = simulated_scene(SimulationSettings(rows=32, cols=40, bands=5, classes=2))
     >>> scene.cube.shape, scene.legend.names, scene.simulated
     ((5, 32, 40), ('Corn-notill', 'Soybean-mintill'), True)
     """
@@ -150,7 +167,7 @@ def simulated_scene(settings: Settings, progress: Progress | None = None) -> Sce
     return _drawn(settings, progress)[0]
 
 
-def _drawn(settings: Settings, progress: Progress | None) -> tuple[Scene, Labels]:
+def _drawn(settings: SimulationSettings, progress: Progress | None) -> tuple[Scene, Labels]:
     found = _land(settings)
     labels = found.labels()[HALO:-HALO, HALO:-HALO]
     names = {code: cover.name for code, cover in enumerate(found.classes, 1)}
@@ -166,16 +183,16 @@ def _drawn(settings: Settings, progress: Progress | None) -> tuple[Scene, Labels
     return scene, labels
 
 
-def _bands(count: int) -> Bands:
+def _bands(count: int) -> SensorBands:
     return aviris_bands() if count == AVIRIS else even_bands(count)
 
 
-def _chance(settings: Settings, step: int) -> np.random.Generator:
+def _chance(settings: SimulationSettings, step: int) -> np.random.Generator:
     """Return the source of chance of one step, so that no step disturbs another."""
     return np.random.default_rng([settings.seed, step])
 
 
-def _land(settings: Settings) -> Survey:
+def _land(settings: SimulationSettings) -> Survey:
     """Lay out the land, a halo wider than the image, and let something grow on it.
 
     Where many classes crowd on little land, less of it is labelled.
@@ -198,7 +215,7 @@ def _land(settings: Settings) -> Survey:
     )
 
 
-def _seen(settings: Settings, found: Survey) -> Picture:
+def _seen(settings: SimulationSettings, found: Survey) -> Picture:
     """Look at the land with a sensor."""
     sensor = Sensor.over(_bands(settings.bands), settings.cols, _chance(settings, 2))
     varied = texture(found, _chance(settings, 3))
@@ -206,7 +223,7 @@ def _seen(settings: Settings, found: Survey) -> Picture:
     return Picture(found.parcels.number, varied, spectra, sensor, settings.seed)
 
 
-def _grid(settings: Settings) -> Grid:
+def _grid(settings: SimulationSettings) -> Grid:
     from rasterio.crs import CRS
 
     west, north = _CORNER

@@ -16,7 +16,7 @@ from hypercover.splits.split import Split
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Setting"]
+__all__ = ["RunContext"]
 
 
 @lru_cache(maxsize=1)
@@ -25,7 +25,7 @@ def _experiment(path: Path, _changed: int) -> Experiment:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunContext:
     """What every task begins with: the folder, the experiment and its scene."""
 
     folder: RunFolder
@@ -36,7 +36,7 @@ class Setting:
     """The image and labels it works on."""
 
     @classmethod
-    def of(cls, folder: str | Path, **names: Any) -> "Setting":
+    def of(cls, folder: str | Path, **names: Any) -> "RunContext":
         """Read the experiment of a run folder and open its scene.
 
         Parameters
