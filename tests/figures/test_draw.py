@@ -11,12 +11,13 @@ import xarray as xr
 from hypercover.errors import LabelError, OutputError
 from hypercover.figures import curves, draw
 from hypercover.figures.canvas import short, step_for
-from hypercover.figures.composites import pick_bands, quicklook
+from hypercover.figures.composites import quicklook
 from hypercover.figures.curves import class_spectra
 from hypercover.gis.agreement import CHECK_LEGEND, class_check
 from hypercover.report.embedded_images import plate_of, read_plate
 from hypercover.scene import scene as scene_module
 from hypercover.scene.legend import Legend
+from hypercover.scene.rgb import pick_bands
 from hypercover.scene.scene import Scene
 
 PARTS = {1: "#0072b2", 2: "#cc79a7", 3: "#e69f00", 4: "#3b3f45"}

@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 
 from hypercover.errors import LabelError
 from hypercover.figures.canvas import PALE, Entry, Ramp, picture, short, step_for
-from hypercover.figures.composites import pick_bands, quicklook, titled
+from hypercover.figures.composites import quicklook, titled
 from hypercover.gis.agreement import CHECK_LEGEND, RIGHT, WRONG, Parts, class_check
 from hypercover.scene.legend import Legend
+from hypercover.scene.rgb import pick_bands
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import PART_COLORS, PARTS
 
@@ -77,7 +78,7 @@ def draw_quicklook(scene: Scene) -> Figure:
         legend = scene.legend.covering(scene.labels)
         images.append(_paint(scene.labels, legend))
         entries = _entries(scene.labels, legend, "unlabelled")
-    subtitle = f"{bands.kind}: {bands.describe(scene)} · {size}"
+    subtitle = f"{bands.kind}: {bands.describe(scene.bands, scene.wavelengths)} · {size}"
     return picture(
         images, title=titled(scene, "the scene"), subtitle=subtitle, entries=entries
     )

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.figures.composites import Composite, choose_composites, stretched
+from hypercover.figures.composites import Composite, choose_composites
 from hypercover.figures.figure_style import with_gaps
 from hypercover.gis.agreement import TRAINING_PART
 from hypercover.prediction.map_view import view_arrays, view_step
 from hypercover.scene.io.archive import Arrays, keep_arrays
+from hypercover.scene.rgb import stretched
 from hypercover.scene.scene import Scene
 
 __all__ = [
