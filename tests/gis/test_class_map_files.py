@@ -22,8 +22,9 @@ from hypercover.gis.class_map_files import (
     write_class_map,
     write_confidence,
 )
-from hypercover.gis.style import category_text, palette_style, readable
+from hypercover.gis.style import palette_style
 from hypercover.scene.grid import Grid
+from hypercover.scene.io.pam import category_xml, printable
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.split import Split
@@ -193,7 +194,7 @@ def test_qgis_style_lists_every_class(labels, tmp_path):
         for item in drawn.find("colorPalette")
     ]
     assert found == [
-        (land.code, land.color, readable(land.name)) for land in LEGEND_OF_EXPORT
+        (land.code, land.color, printable(land.name)) for land in LEGEND_OF_EXPORT
     ]
 
 
@@ -383,7 +384,7 @@ def test_threads_write_maps_side_by_side(labels, tmp_path):
 
 
 def test_sidecars_of_an_empty_legend_are_whole():
-    assert "no data" in category_text(Legend())
+    assert "no data" in category_xml(Legend())
     assert "colorPalette" in palette_style(Legend())
 
 

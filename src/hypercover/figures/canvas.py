@@ -22,7 +22,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from hypercover.files import atomic
-from hypercover.gis.style import readable
+from hypercover.scene.io.pam import printable
 
 __all__ = [
     "FADED",
@@ -73,7 +73,7 @@ class Ramp:
 
 def short(text: str, length: int = 34) -> str:
     """Return a name on one line, cut to a length that leaves room for the picture."""
-    line = readable(text)
+    line = printable(text)
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 

@@ -1,30 +1,25 @@
 """Writing maps that open right in any GIS: georeferenced, coloured, named."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
-from rasterio.transform import Affine
 
-from hypercover.errors import CallError, LabelError, OutputError
-from hypercover.files import atomic
+from hypercover.errors import LabelError
 from hypercover.gis.agreement import CHECK_LEGEND, Parts, class_check
-from hypercover.gis.style import ramp_style, readable, remove_sidecars, sidecars
+from hypercover.gis.style import palette_style, ramp_style
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.gdal import GDAL_ERRORS, copy_raster, create_raster, open_raster
+from hypercover.scene.io.class_raster import class_raster_writer
+from hypercover.scene.io.geotiff import geotiff_writer
 from hypercover.scene.io.raster import opened
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import Origin
 
 __all__ = [
-    "BLOCK",
     "class_map_writer",
-    "code_type",
     "completed",
     "confidence_writer",
     "is_cog",
@@ -100,9 +95,6 @@ def _optimised(path: Path, dataset: Any) -> bool:
     )
 
 
-BLOCK = 256
-"""Side of a tile inside the GeoTIFF, in pixels."""
-
 _RAMP = {
     0.0: "#440154",
     0.25: "#3b528b",
@@ -119,11 +111,6 @@ _NOT_MEASURED = {
 """What a map of an image that was not measured says of itself, wherever it is carried."""
 
 
-def code_type(codes: npt.ArrayLike) -> type[np.uint8] | type[np.uint16]:
-    """Return the smallest type of pixel that holds these class codes."""
-    return np.uint8 if np.max(codes, initial=0) <= 255 else np.uint16
-
-
 def completed(legend: Legend, codes: npt.ArrayLike) -> Legend:
     """Return the legend with a class for every code that it lacks.
 
@@ -136,98 +123,6 @@ def completed(legend: Legend, codes: npt.ArrayLike) -> Legend:
     return Legend((*legend, *unknown))
 
 
-def _profile(
-    grid: Grid, dtype: npt.DTypeLike, nodata: float, bands: int = 1
-) -> dict[str, Any]:
-    """Describe a tiled, compressed GeoTIFF on a grid."""
-    floating = np.issubdtype(dtype, np.floating)
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "height": grid.rows,
-        "width": grid.cols,
-        "count": bands,
-        "interleave": "band",
-        "dtype": np.dtype(dtype).name,
-        "nodata": nodata,
-        "tiled": True,
-        "blockxsize": BLOCK,
-        "blockysize": BLOCK,
-        "compress": "deflate",
-        "predictor": 3 if floating else 1,
-        "bigtiff": "if_safer",
-    }
-    if grid.crs:
-        profile["crs"] = _crs(grid.crs)
-    if grid.placed:
-        profile["transform"] = Affine(*grid.transform)
-    return profile
-
-
-def _crs(text: str) -> CRS:
-    try:
-        return CRS.from_user_input(text)
-    except (CRSError, ValueError) as error:
-        raise CallError(
-            f"The coordinate system {text[:60]!r} of the scene is not understood; "
-            "give it as WKT or as an EPSG code."
-        ) from error
-
-
-@contextmanager
-def _raster(
-    path: Path,
-    profile: dict[str, Any],
-    colors: dict[int, tuple[int, int, int]] | None = None,
-    *,
-    names: Sequence[str] = (),
-    **origin: Unpack[Origin],
-) -> Iterator[Any]:
-    """Open a raster for writing; it appears only when all of it is written."""
-    with atomic(path) as draft:
-        with _said_clearly(path), _overviewed(draft, profile) as plain:
-            with create_raster(plain, **profile) as raster:
-                if colors is not None:
-                    raster.write_colormap(1, colors)
-                for band, name in enumerate(names, start=1):
-                    raster.set_band_description(band, readable(name))
-                if tags := _tags(origin):
-                    raster.update_tags(**tags)
-                yield raster
-            _read_back(plain)
-        remove_sidecars(path)
-
-
-@contextmanager
-def _overviewed(draft: Path, profile: Mapping[str, Any]) -> Iterator[Path]:
-    """Give a file to write tiles to in any order; a map of one band becomes a COG of it.
-
-    A cloud-optimised GeoTIFF has its overviews in front, so it can only be made
-    of a map that is whole.  Classes are reduced by the commonest, shares by the
-    mean.  Probabilities of many classes stay band by band, as they were written.
-    """
-    if profile["count"] > 1:
-        yield draft
-        return
-    plain = draft.with_name(f"{draft.stem}.plain{draft.suffix}")
-    floating = np.issubdtype(np.dtype(profile["dtype"]), np.floating)
-    try:
-        yield plain
-        copy_raster(
-            plain,
-            draft,
-            driver="COG",
-            compress="deflate",
-            predictor="yes" if floating else "no",
-            blocksize=BLOCK,
-            bigtiff="if_safer",
-            overview_resampling="average" if floating else "mode",
-        )
-        _read_back(draft)
-    finally:
-        plain.unlink(missing_ok=True)
-        draft.with_name(f"{draft.name}.ovr.tmp").unlink(missing_ok=True)
-
-
 def _tags(origin: Origin) -> dict[str, str]:
     """Return the tags of a map whose image was not measured."""
     tags: dict[str, str] = {}
@@ -235,38 +130,6 @@ def _tags(origin: Origin) -> dict[str, str]:
         if origin.get(what):
             tags |= {f"HYPERCOVER_{what.upper()}": "yes", "TIFFTAG_IMAGEDESCRIPTION": words}
     return tags
-
-
-@contextmanager
-def _said_clearly(path: Path) -> Iterator[None]:
-    """Turn what GDAL says about a failed write into a sentence."""
-    try:
-        yield
-    except GDAL_ERRORS as error:
-        raise OutputError(
-            f"Cannot write {path}: not all of it reached the disk, perhaps because the "
-            "disk is full; free some space or choose another folder."
-        ) from error
-
-
-def _read_back(path: Path) -> None:
-    """Read every block once: GDAL may be silent about a disk that fills up on closing."""
-    with open_raster(path, drivers=("GTiff",)) as raster:
-        for _, window in raster.block_windows(1):
-            raster.read(window=window)
-
-
-@contextmanager
-def _beside(texts: Mapping[Path, str]) -> Iterator[None]:
-    """Write text files that appear only after what they stand beside is in place.
-
-    They are drafted first: a map must not appear where its names cannot.
-    """
-    with ExitStack() as drafts:
-        for path, text in texts.items():
-            draft = drafts.enter_context(atomic(path))
-            draft.write_text(text, encoding="utf-8")
-        yield
 
 
 @contextmanager
@@ -279,13 +142,10 @@ def class_map_writer(
     codes; when the block ends without error the map, its ``.aux.xml`` and its
     ``.qml`` are in place.
     """
-    target = Path(path)
-    colors = {0: (0, 0, 0)} | {land.code: land.rgb for land in legend}
-    profile = _profile(grid, code_type(legend.codes), 0)
-    with (
-        _beside(sidecars(target, legend)),
-        _raster(target, profile, colors, **origin) as raster,
-    ):
+    style = {Path(path).with_suffix(".qml"): palette_style(legend)}
+    with class_raster_writer(
+        Path(path), legend, grid, tags=_tags(origin), texts=style
+    ) as raster:
         yield raster
 
 
@@ -307,13 +167,15 @@ def share_writer(
     Why it exists: confidence, entropy and the probabilities of all classes
     differ in nothing but their names.  The QGIS style shows the first band.
     """
-    target = Path(path)
-    style = {target.with_suffix(".qml"): ramp_style(_RAMP)}
-    profile = _profile(grid, np.float32, float("nan"), len(names))
-    with (
-        _beside(style),
-        _raster(target, profile, names=names, **origin) as raster,
-    ):
+    with geotiff_writer(
+        Path(path),
+        grid,
+        np.float32,
+        nodata=float("nan"),
+        band_names=names,
+        tags=_tags(origin),
+        texts={Path(path).with_suffix(".qml"): ramp_style(_RAMP)},
+    ) as raster:
         yield raster
 
 

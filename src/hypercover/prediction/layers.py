@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hypercover.errors import ModelError
 from hypercover.evaluation.calibration import tempered
-from hypercover.gis.class_map_files import code_type
+from hypercover.scene.io.class_raster import code_type
 
 __all__ = [
     "Answers",

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import ModelError, counted
-from hypercover.gis.class_map_files import BLOCK
 from hypercover.memory import available_bytes
 from hypercover.prediction.layers import (
     Answers,
@@ -23,6 +22,7 @@ from hypercover.prediction.layers import (
     gives_scores,
 )
 from hypercover.scene.io.gdal import gdal_env
+from hypercover.scene.io.geotiff import BLOCK
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
 from hypercover.scene.tile_store import TileStore

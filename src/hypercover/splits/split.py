@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.transform import Affine
 
-from hypercover.errors import LabelError, OutputError, SplitError
+from hypercover.errors import LabelError, SplitError
 from hypercover.files import (
     DamageError,
-    atomic,
     digest_of,
     make_folder,
     read_sealed,
     write_sealed,
 )
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.gdal import GDAL_ERRORS, create_raster, open_raster
+from hypercover.scene.io.class_raster import class_raster_writer
+from hypercover.scene.io.gdal import GDAL_ERRORS, open_raster
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.samples import Samples
 from hypercover.splits.audit import LeakAudit, audit_table
@@ -443,36 +442,22 @@ def write_split(
 
 
 def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
-    """Write the codes of the parts as a small GeoTIFF with a colour table."""
-    place: dict[str, Any] = {}
-    if grid is not None and grid.placed:
-        place["transform"] = Affine(*grid.transform)
-    if grid is not None and grid.crs:
-        place["crs"] = grid.crs
-    height, width = split.shape
-    profile = {"height": height, "width": width, "count": 1, "dtype": "uint8"} | place
-    colors = {
-        PARTS.index(part): bytes.fromhex(color[1:]) for part, color in PART_COLORS.items()
-    }
-    with atomic(path) as draft:
-        try:
-            with create_raster(
-                draft, driver="GTiff", compress="deflate", **profile
-            ) as raster:
-                # A TIFF whose pixels are there takes no colours without a complaint.
-                raster.write_colormap(1, colors)
-                raster.write(split.parts, 1)
-                raster.update_tags(NOTES=" ".join(split.notes))
-                raster.set_band_description(1, "part of the split: " + ", ".join(PARTS))
-            # GDAL may be silent about a disk that fills up on closing.
-            whole = np.array_equal(_read_map(draft, [height, width]), split.parts)
-        except (*GDAL_ERRORS, SplitError):
-            whole = False
-        if not whole:
-            raise OutputError(
-                f"Cannot write {path}: not all of it reached the disk, perhaps because the "
-                "disk is full; free some space or choose another folder."
-            )
+    """Write the codes of the parts as a class raster."""
+    unused, *others = PARTS
+    names = dict(enumerate(others, start=1))
+    colors = {code: PART_COLORS[part] for code, part in names.items()}
+    red, green, blue = bytes.fromhex(PART_COLORS[unused][1:])
+    with class_raster_writer(
+        path,
+        Legend.of(names, colors),
+        grid or Grid(*split.shape),
+        zero=unused,
+        zero_rgb=(red, green, blue),
+        nodata=None,
+        description="part of the split: " + ", ".join(PARTS),
+        tags={"NOTES": " ".join(split.notes)},
+    ) as raster:
+        raster.write(split.parts, 1)
 
 
 def read_split(folder: Path, stem: str) -> Split:

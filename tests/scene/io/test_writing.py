@@ -288,7 +288,7 @@ class TestLabels:
     def test_envi_lists_survive_hostile_names(self, tmp_path, codes, utm):
         legend = Legend.of({1: "a, {b}\n= c", 2: "d", 5: "e"})
         write_labels(codes, legend, utm, tmp_path / "gt.hdr")
-        assert open_labels(tmp_path / "gt.hdr", utm)[1].names == ("a, {b}= c", "d", "e")
+        assert open_labels(tmp_path / "gt.hdr", utm)[1].names == ("a, {b} = c", "d", "e")
         (tmp_path / "gt.img.aux.xml").unlink()
         assert open_labels(tmp_path / "gt.hdr", utm)[1].names == ("a; (b) - c", "d", "e")
         header = envi.read_envi_header(str(tmp_path / "gt.hdr"))

@@ -1,101 +1,131 @@
-"""GDAL's sidecar ``<file>.aux.xml``: the only place where a GeoTIFF keeps class names."""
+"""GDAL's auxiliary metadata, ``<file>.aux.xml``: the only place where a GeoTIFF keeps class names."""
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from xml.sax.saxutils import escape
 
+from hypercover.errors import SceneError
+from hypercover.scene.io.safe_parsers import plain_xml
 from hypercover.scene.legend import Legend
 
-__all__ = ["read_names", "sidecar", "to_xml"]
-
-_LARGEST = 4 * 2**20
-"""Bytes of a sidecar that are read; names of 65,535 classes fit."""
+__all__ = ["category_xml", "printable", "read_category_names", "sidecar"]
 
 
 def sidecar(path: Path) -> Path:
-    """Return the path of the sidecar of a raster."""
+    """Return the path of the ``.aux.xml`` of a raster."""
     return path.with_name(path.name + ".aux.xml")
 
 
-def _root(path: Path) -> ET.Element | None:
-    """Parse the sidecar if it is plain, small XML without entities."""
-    beside = sidecar(path)
-    if not beside.is_file() or beside.stat().st_size > _LARGEST:
-        return None
-    try:
-        text = beside.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return None
-    if "<!" in text.replace("<!--", ""):
-        return None
-    try:
-        return ET.fromstring(text)  # noqa: S314  (small, and no DTD or entity is in it)
-    except (ET.ParseError, ValueError):
-        return None
+def read_category_names(path: Path) -> dict[int, str]:
+    """Read the class names by value, 0 included, from the ``.aux.xml`` of a raster.
 
-
-def read_names(path: Path) -> dict[int, str]:
-    """Return class names by value from the sidecar of a raster, 0 included; empty without one."""
-    root = _root(path)
-    if root is None:
+    Both category names and attribute tables are read. Without a readable file there are
+    no names.
+    """
+    if not sidecar(path).is_file():
         return {}
-    band = root.find("PAMRasterBand[@band='1']")
+    try:
+        band = plain_xml(sidecar(path)).find("PAMRasterBand[@band='1']")
+    except SceneError:
+        return {}
     if band is None:
         return {}
-    names = [one.text or "" for one in band.findall("CategoryNames/Category")]
-    listed = {code: name.strip() for code, name in enumerate(names) if name.strip()}
-    return listed or _attribute_names(band)
+    names = [(one.text or "").strip() for one in band.findall("CategoryNames/Category")]
+    return {code: name for code, name in enumerate(names) if name} or _table_names(band)
 
 
-_VALUES, _NAMES = {"value", "classvalue", "code"}, {"class", "classname", "name", "label"}
-"""Columns of an attribute table by their names, where their usage is not said."""
+_VALUE_COLUMNS = {"value", "classvalue", "code"}
+_NAME_COLUMNS = {"class", "classname", "name", "label"}
+"""Columns of an attribute table by name, for tables without column usages."""
 
 
-def _attribute_names(band: ET.Element) -> dict[int, str]:
-    """Return class names by value from the attribute table of a raster, as GIS write it."""
+def _table_names(band: ET.Element) -> dict[int, str]:
+    """Read class names by value from the raster attribute table of a band."""
     table = band.find("GDALRasterAttributeTable")
     if table is None:
         return {}
-    usages, heads = [], []
-    for column in table.findall("FieldDefn"):
-        usages.append((column.findtext("Usage") or "").strip())
-        heads.append((column.findtext("Name") or "").lower().replace("_", "").strip())
-    value = _column(usages, heads, "5", _VALUES)
-    name = _column(usages, heads, "2", _NAMES)
-    found: dict[int, str] = {}
+    columns = table.findall("FieldDefn")
+    usages = [(one.findtext("Usage") or "").strip() for one in columns]
+    heads = [
+        (one.findtext("Name") or "").lower().replace("_", "").strip() for one in columns
+    ]
+    value = _column(usages, heads, "5", _VALUE_COLUMNS)
+    name = _column(usages, heads, "2", _NAME_COLUMNS)
+    names: dict[int, str] = {}
     if value is None or name is None:
-        return found
+        return names
     for row in table.findall("Row"):
         cells = [(cell.text or "").strip() for cell in row.findall("F")]
         number = cells[value].removesuffix(".0") if len(cells) == len(heads) else ""
         if number.isascii() and number.isdigit() and len(number) < 7 and cells[name]:
-            found[int(number)] = cells[name]
-    return found
+            names[int(number)] = cells[name]
+    return names
 
 
-def _column(usages: list[str], heads: list[str], usage: str, names: set[str]) -> int | None:
-    """Return the position of a column by its usage (5: value, 2: name), or by its name."""
+def _column(usages: list[str], heads: list[str], usage: str, known: set[str]) -> int | None:
+    """Find a column by its usage (5: value, 2: name), or else by its head."""
     if usage in usages:
         return usages.index(usage)
-    return next((at for at, head in enumerate(heads) if head in names), None)
+    return next((at for at, head in enumerate(heads) if head in known), None)
 
 
-def to_xml(legend: Legend, unlabelled: str = "Unlabelled") -> str:
-    """Write the names of a legend as a sidecar that GDAL and QGIS read.
+_INTEGER, _STRING = ("0", "Integer"), ("2", "String")
+_COLUMNS = [
+    ("Value", _INTEGER, ("5", "MinMax")),
+    ("Class", _STRING, ("2", "Name")),
+    ("Red", _INTEGER, ("6", "Red")),
+    ("Green", _INTEGER, ("7", "Green")),
+    ("Blue", _INTEGER, ("8", "Blue")),
+    ("Alpha", _INTEGER, ("9", "Alpha")),
+]
+_CLEAR = (0, 0, 0, 0)
 
-    Category names are counted from 0, so codes without a class get an empty name.
+
+def category_xml(
+    legend: Legend, zero: str = "no data", zero_rgb: tuple[int, int, int] | None = None
+) -> str:
+    """Return the ``.aux.xml`` of a class raster: category names and an attribute table.
+
+    Both list every code from 0 on, so that readers that go by position and readers that go
+    by value agree. Codes without a class get an empty name.
+
+    Parameters
+    ----------
+    legend : Legend
+    zero, zero_rgb : str and tuple
+        Name and colour of code 0; transparent without a colour.
     """
-    names = dict(zip(legend.codes, legend.names, strict=True)) | {0: unlabelled}
-    listed = (names.get(code, "") for code in range(max(names) + 1))
-    rows = "".join(
-        f"      <Category>{escape(_plain(name))}</Category>\n" for name in listed
-    )
-    return (
-        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
-        f"{rows}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
-    )
+    root = ET.Element("PAMDataset")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    names = ET.SubElement(band, "CategoryNames")
+    table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, (kind, kind_name), (usage, usage_name)) in enumerate(_COLUMNS):
+        column = ET.SubElement(table, "FieldDefn", index=str(index))
+        ET.SubElement(column, "Name").text = name
+        ET.SubElement(column, "Type", typeAsString=kind_name).text = kind
+        ET.SubElement(column, "Usage", usageAsString=usage_name).text = usage
+    classes = {land.code: (land.name, (*land.rgb, 255)) for land in legend}
+    classes[0] = (zero, _CLEAR if zero_rgb is None else (*zero_rgb, 255))
+    for code in range(max(classes) + 1):
+        name, rgba = classes.get(code, ("", _CLEAR))
+        ET.SubElement(names, "Category").text = printable(name)
+        row = ET.SubElement(table, "Row", index=str(code))
+        for value in (code, printable(name), *rgba):
+            ET.SubElement(row, "F").text = str(value)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _plain(name: str) -> str:
-    """Leave out control characters, which no XML may hold."""
-    return "".join(sign for sign in name if sign.isprintable())
+def printable(name: str) -> str:
+    r"""Return a name on one line without the characters that XML cannot hold.
+
+    Examples
+    --------
+    >>> printable("Corn\nno\x00till <b>")
+    'Corn notill <b>'
+    """
+    return "".join(sign for sign in " ".join(name.split()) if _in_xml(ord(sign)))
+
+
+def _in_xml(point: int) -> bool:
+    """Tell whether XML 1.0 allows a character."""
+    return 0x20 <= point <= 0xD7FF or 0xE000 <= point <= 0xFFFD or point >= 0x10000

@@ -624,7 +624,7 @@ def read_raster_labels(path: Path) -> LabelMap:
         labels
         | class_tables.read_names(path)
         | _envi_names(layer.tags)
-        | pam.read_names(data)
+        | pam.read_category_names(data)
     )
     return LabelMap.of(
         layer.values,

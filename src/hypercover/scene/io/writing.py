@@ -18,9 +18,10 @@ from hypercover.scene.fill_value import settled
 from hypercover.scene.grid import Grid
 from hypercover.scene.inputs import companions
 from hypercover.scene.io import raster
+from hypercover.scene.io.class_raster import class_raster_writer
 from hypercover.scene.io.envi import class_lines, finish_header, listable
 from hypercover.scene.io.gdal import GDAL_ERRORS, create_raster
-from hypercover.scene.io.pam import sidecar, to_xml
+from hypercover.scene.io.pam import category_xml, sidecar
 from hypercover.scene.io.raster import grid_of_raster, opened
 from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
@@ -52,6 +53,8 @@ _GTIFF = {
     "zlevel": 4,
     "bigtiff": "IF_SAFER",
 }
+
+_UNLABELLED = "Unlabelled"
 
 _SHIFTED = 1e-3
 """Pixels by which a written grid may miss the one asked for."""
@@ -228,22 +231,20 @@ def write_labels(
     check_size(labels.shape, grid, "the array to be written")
     codes = as_codes(np.asarray(labels), "to be written")
     known = legend.covering(codes)
-    options: dict[str, Any] = {"count": 1, "dtype": codes.dtype, "nodata": 0}
-    options |= dict(_GTIFF) if driver == "GTiff" else {}
-    header = {"description": target.stem}
-    if driver == "ENVI":
-        header["more"] = class_lines(known)
+    if driver == "GTiff":
+        with class_raster_writer(
+            target, known, grid, zero=_UNLABELLED, tags=tags
+        ) as raster:
+            raster.write(codes, 1)
+        return target
+    options = {"count": 1, "dtype": codes.dtype, "nodata": 0}
+    header = {"description": target.stem, "more": class_lines(known)}
     with _drafted(target, grid, driver, options, **header) as file:
-        if driver == "GTiff":
-            file.update_tags(**(tags or {}))
-            table = {land.code: (*land.rgb, 255) for land in known}
-            # A TIFF whose pixels are there takes no colours without a complaint.
-            file.write_colormap(1, {0: (0, 0, 0, 0)} | table)
         file.write(codes, 1)
     pixels = pixels_of(target)
     # A header's lists cannot hold every sign; the sidecar can.
-    if driver == "GTiff" or any(listable(name) != name for name in known.names):
-        write_text(sidecar(pixels), to_xml(known))
+    if any(listable(name) != name for name in known.names):
+        write_text(sidecar(pixels), category_xml(known, _UNLABELLED))
     return pixels
 
 
