@@ -9,7 +9,7 @@ from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.config.factory import scene_for, split_for
 from hypercover.experiment.config.schema import SceneSpec
 from hypercover.scene.datasets.catalog import known_map
-from hypercover.scene.io.reading import label_map_of
+from hypercover.scene.io.reading import read_label_map
 from hypercover.scene.labels import drop_classes, legend_of
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.settings import PRESETS
@@ -60,7 +60,7 @@ def labelled(tmp_path_factory):
         file.write(labels, 1)
     cube = xr.DataArray(np.ones((1, 1417, 617), np.uint8), dims=("band", "y", "x"))
     scene = Scene(cube)
-    found = label_map_of(path, scene.grid, None, None)
+    found = read_label_map(path, scene.grid, None, None)
     legend, notes = legend_of(found)
     return scene.with_labels(found.codes, legend).noting(*notes)
 

@@ -79,11 +79,11 @@ def command(
     from hypercover.files import write_text
     from hypercover.scene.class_map import open_class_map
     from hypercover.scene.io.reading import open_labels
-    from hypercover.scene.io.writing import check_apart
+    from hypercover.scene.io.writing import check_overwrite
     from hypercover.scene.labels import naming_options
 
     if out is not None:
-        check_apart(out, class_map, reference, strata)
+        check_overwrite(out, class_map, reference, strata)
         if out.suffix.lower() != ".csv":
             raise CallError(
                 f"The table of areas is a CSV file, and -o names {out}; end its name in .csv."

@@ -43,12 +43,12 @@ def command(
     from hypercover.cli.tables import say
     from hypercover.scene.clip import area_of, clip
     from hypercover.scene.io.reading import open_scene
-    from hypercover.scene.io.writing import check_apart, driver_of, write_scene
+    from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
     from hypercover.scene.metadata import marked
 
-    check_apart(out, image, area)
+    check_overwrite(out, image, area)
     # HDF5 alone has a place for labels; a label map of its own is for the others.
-    labels: Literal[False] | None = None if driver_of(out) == "HDF5" else False
+    labels: Literal[False] | None = None if driver_for(out) == "HDF5" else False
     scene = open_scene(
         image,
         labels,

@@ -48,12 +48,12 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.experiment.results.export import MapExport
-    from hypercover.scene.io.writing import check_apart
+    from hypercover.scene.io.writing import check_overwrite
 
     if source.is_dir() or out.suffix.lower() == ".onnx":
         _network(source, out)
         return
-    check_apart(out, source, within)
+    check_overwrite(out, source, within)
     asked = MapExport(majority, sieve, within, minimum_area, datetime, within_layer)
     with bar("Polygons") as advance:
         told = asked.write(source, out, advance)

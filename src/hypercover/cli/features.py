@@ -65,11 +65,11 @@ def command(
     from hypercover.experiment.tasks.feature_tiles import write_features
     from hypercover.features.chain import NWFE_FEATURES, Chain
     from hypercover.prediction.tile_plan import Source
-    from hypercover.scene.io.writing import check_apart, driver_of, pixels_of
+    from hypercover.scene.io.writing import check_overwrite, data_path, driver_for
     from hypercover.scene.metadata import marked
 
-    check_apart(out, image)
-    driver_of(out)
+    check_overwrite(out, image)
+    driver_for(out)
     steps = Chain.parse(chain)
     done_by = executor_of_tiles(executor, workers=workers, dask=dask)
     source = Source(
@@ -89,4 +89,4 @@ def command(
             f"Note: {chain} goes on with {NWFE_FEATURES[chain]} features that NWFE learns from "
             "training pixels, which libsvm write, libsvm sets and a model's nwfe make."
         )
-    say(f"{marked('Image', scene.origin)}: {pixels_of(out)}")
+    say(f"{marked('Image', scene.origin)}: {data_path(out)}")

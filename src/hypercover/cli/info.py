@@ -59,7 +59,7 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
     import numpy as np
 
     from hypercover.scene.grid import orientation_words
-    from hypercover.scene.io.reading import losses_on_data
+    from hypercover.scene.io.reading import label_losses
     from hypercover.scene.metadata import marked
 
     rows, cols = scene.shape
@@ -94,7 +94,7 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
     masked = int((~scene.valid).sum())
     values = f" (no data is {scene.no_data})" if scene.no_data else ""
     facts.append(("no data", f"{masked} of {rows * cols} pixels{values}"))
-    lost = (*scene.losses, *losses_on_data(scene))
+    lost = (*scene.losses, *label_losses(scene))
     return facts + [("note", note) for note in (*scene.notes, *lost)]
 
 

@@ -182,9 +182,9 @@ def write(
     )
     from hypercover.features.chain import NWFE_FEATURES
     from hypercover.libsvm.models import write_ranges
-    from hypercover.scene.io.writing import check_apart
+    from hypercover.scene.io.writing import check_overwrite
 
-    check_apart(out, image, labels, legend)
+    check_overwrite(out, image, labels, legend)
     if model is not None and (nwfe or scale):
         raise CallError(
             "A model scales and reduces what its machines see; leave --nwfe and --scale out."
@@ -264,9 +264,9 @@ def map_(
     Example: hypercover libsvm map predicted.txt --positions fields-test.positions.json -o map.tif
     """
     from hypercover.experiment.libsvm_import import map_prediction
-    from hypercover.scene.io.writing import check_apart
+    from hypercover.scene.io.writing import check_overwrite
 
-    check_apart(out, predicted, positions)
+    check_overwrite(out, predicted, positions)
     pixels = map_prediction(predicted, positions, out, confidence=confidence)
     say(f"Map: {out} ({pixels:,} pixels)")
     if confidence:
@@ -359,9 +359,9 @@ def read(
     """
     from hypercover.cli.progress import bar
     from hypercover.experiment.libsvm_import import restore
-    from hypercover.scene.io.writing import check_apart
+    from hypercover.scene.io.writing import check_overwrite
 
-    check_apart(out, *data, positions)
+    check_overwrite(out, *data, positions)
     with bar("Reading") as advance:
         files = restore(data, out, positions=positions, progress=advance)
     for what, file in zip(("Scene", "Labels"), files, strict=False):

@@ -47,15 +47,15 @@ def command(
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say, show
     from hypercover.scene.io.reading import open_scene
-    from hypercover.scene.io.writing import check_apart, driver_of, write_scene
+    from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
     from hypercover.scene.metadata import marked
     from hypercover.scene.pansharpen.fusion import pair_plan, pansharpen
     from hypercover.scene.pansharpen.quality import wald_quality
     from hypercover.scene.tile_store import keeping
 
     kind = cast("Injection", injection)
-    check_apart(out, pan, bands)
-    driver_of(out)
+    check_overwrite(out, pan, bands)
+    driver_for(out)
     grey, colours = (open_scene(path, labels=False, nodata=nodata) for path in (pan, bands))
     tell_fill(grey, colours)
     found = None

@@ -86,7 +86,7 @@ def command(
     )
     from hypercover.prediction.tile_plan import Source
     from hypercover.scene.io.reading import product_file
-    from hypercover.scene.io.writing import check_apart
+    from hypercover.scene.io.writing import check_overwrite
 
     allowed = None if memory is None else bytes_of(memory)
     shares = {"confidence": confidence, "probabilities": probabilities, "entropy": entropy}
@@ -94,7 +94,7 @@ def command(
     check_map_names(out, *shares.values())
     for path in (out, *shares.values()):
         if path is not None:
-            check_apart(path, image, within)
+            check_overwrite(path, image, within)
     done_by = executor_of_tiles(executor, workers=workers, dask=dask)
     # Workers may run in another folder; what is refused is named as it was given.
     opened = str(product_file(image).absolute())

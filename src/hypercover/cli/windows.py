@@ -69,10 +69,10 @@ def command(
     Example: hypercover windows cube.hdr --labels fields.tif --size 9 --train 0.1 -o W.h5
     """
     from hypercover.experiment.window_export import plan_windows
-    from hypercover.scene.io.writing import check_apart
+    from hypercover.scene.io.writing import check_overwrite
     from hypercover.scene.samples import check_window
 
-    check_apart(out, image, labels, legend)
+    check_overwrite(out, image, labels, legend)
     scene = chosen_scene(
         image, labels, variable=variable, label_variable=label_variable, axes=axes,
         nodata=nodata, label_field=label_field, label_layer=label_layer, legend=legend,

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.scene.io.archive import Arrays, keep_arrays, read_arrays
+from hypercover.scene.io.archive import Arrays, load_arrays, save_arrays
 from hypercover.scene.samples import Samples
 
 __all__ = ["Predictions"]
@@ -151,7 +151,7 @@ class Predictions:
         arrays["shape"] = np.asarray(self.shape, dtype=np.int32)
         if self.confidence is not None:
             arrays["confidence"] = self.confidence
-        keep_arrays(path, arrays)
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> "Predictions":
@@ -163,7 +163,7 @@ class Predictions:
             If the file is missing, damaged, or holds something else.
         """
         try:
-            return cls._of_arrays(read_arrays(path, _MOST_BYTES))
+            return cls._of_arrays(load_arrays(path, _MOST_BYTES))
         except FileNotFoundError:
             raise CallError(
                 f"The predictions {path} are missing; run the experiment again to make them."

@@ -22,7 +22,7 @@ from hypercover.libsvm.positions import (
 from hypercover.prediction.bundle_prediction import check_map_names
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.file_types import local_file
-from hypercover.scene.io.limits import check_cube
+from hypercover.scene.io.limits import check_cube_size
 from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.lazy import Fetch, Indices, LazyArray
 from hypercover.scene.legend import MAX_CODE, Legend
@@ -184,7 +184,7 @@ def _scene(parts: Sequence[_Part]) -> Scene:
     """Lay all samples out as a scene; where none lies it holds no data."""
     places = parts[0].places
     grid, dtype = places.grid, np.dtype(places.dtype)
-    check_cube((places.n_features, *grid.shape), f"The scene of {parts[0].file}")
+    check_cube_size((places.n_features, *grid.shape), f"The scene of {parts[0].file}")
     labels = np.zeros(grid.shape, np.uint16)
     for part in parts:
         labels[part.places.rows, part.places.cols] = part.labels

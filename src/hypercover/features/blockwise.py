@@ -13,7 +13,7 @@ from hypercover.errors import CallError
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Feature, Progress, feature_scene, part_of
 from hypercover.features.profiles import Profiles
-from hypercover.scene.io.limits import fits
+from hypercover.scene.io.limits import fits_in_memory
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
@@ -87,7 +87,7 @@ def at_once(chain: Chain, scene: Scene) -> bool:
     """
     rows, cols = scene.shape
     size = 4 * chain.outputs(scene.n_bands) * rows * cols
-    return fits(size) if chain.reach is None else size <= _SMALL
+    return fits_in_memory(size) if chain.reach is None else size <= _SMALL
 
 
 def blockwise(

@@ -10,7 +10,7 @@ import yaml
 
 from hypercover.errors import CallError, ModelError
 from hypercover.features.feature import Arrays, Feature, Progress, Settings, part_of
-from hypercover.scene.io.safe_parsers import plain_yaml
+from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.scene import Scene
 
 __all__ = ["FEATURES", "NAMED", "NWFE_FEATURES", "ROME_AREAS", "Chain", "Spec", "Step"]
@@ -341,7 +341,7 @@ def _fit_transform(
 def _listed(text: str) -> list[Any]:
     """Read the list form of YAML out of a text, as a command is given it."""
     try:
-        listed = plain_yaml(text)
+        listed = parse_yaml(text)
     except yaml.YAMLError:
         listed = None
     if not isinstance(listed, list):

@@ -12,7 +12,7 @@ import xarray as xr
 
 from hypercover.errors import ModelError, SceneError
 from hypercover.scene.grid import with_grid
-from hypercover.scene.io.limits import available_bytes, check_fits
+from hypercover.scene.io.limits import available_bytes, check_memory
 from hypercover.scene.metadata import of_land, with_header
 from hypercover.scene.scene import Scene, check_size
 
@@ -174,7 +174,7 @@ def check_stack(scene: Scene, count: int) -> None:
         If they do not.
     """
     rows, cols = scene.shape
-    check_fits(
+    check_memory(
         4 * count * rows * cols,
         f"A stack of {count} features of the image {scene.name}, which is computed whole,",
         "ask for fewer features, cut the image smaller, or use a larger machine",

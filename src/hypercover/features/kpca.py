@@ -27,7 +27,7 @@ from hypercover.features.spectral_features import (
     signed,
     varying,
 )
-from hypercover.scene.io.limits import check_fits
+from hypercover.scene.io.limits import check_memory
 from hypercover.scene.scene import Scene
 
 __all__ = ["KPCA"]
@@ -101,7 +101,7 @@ class KPCA:
             components are asked for, or its kernel does not fit in memory.
         """
         spectra = draw_spectra(scene, self.sample, seed)
-        check_fits(
+        check_memory(
             24 * len(spectra) ** 2,
             f"The kernel of {len(spectra)} sampled pixels",
             "draw a smaller sample for KPCA",

@@ -14,7 +14,7 @@ from hypercover.gis.style import palette_style, ramp_style
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.class_raster import class_raster_writer
 from hypercover.scene.io.geotiff import geotiff_writer
-from hypercover.scene.io.raster import opened
+from hypercover.scene.io.raster import open_dataset
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import Origin
 
@@ -47,7 +47,7 @@ def media_type(path: Path) -> str | None:
     """Return the media type of a raster; None of one that has none, or cannot be read."""
     if not path.is_file():
         return None
-    with opened(path) as dataset:
+    with open_dataset(path) as dataset:
         kind = _TYPES.get(dataset.driver)
         return f"{kind}{_OPTIMISED}" if kind and _optimised(path, dataset) else kind
 
@@ -65,7 +65,7 @@ def is_cog(path: Path) -> bool:
     SceneError
         If it cannot be read.
     """
-    with opened(path) as dataset:
+    with open_dataset(path) as dataset:
         return _optimised(path, dataset)
 
 

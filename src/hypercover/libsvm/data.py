@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hypercover.errors import CallError
 from hypercover.files import atomic, sweep_drafts
-from hypercover.scene.io.limits import check_fits
+from hypercover.scene.io.limits import check_memory
 
 __all__ = [
     "MOST_FEATURES",
@@ -526,7 +526,7 @@ def read_libsvm(
     """
     samples = _count_lines(Path(path))
     bytes_needed = samples * _features(n_features) * np.dtype(dtype).itemsize
-    check_fits(bytes_needed, str(path), "read it piece by piece, or fewer samples")
+    check_memory(bytes_needed, str(path), "read it piece by piece, or fewer samples")
     labels, values = np.empty(samples, np.int64), np.empty((samples, n_features), dtype)
     top = 0
     for some, block in stream_libsvm(path, n_features, dense=dense, progress=progress):

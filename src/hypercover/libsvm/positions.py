@@ -14,7 +14,7 @@ from hypercover.files import write_text
 from hypercover.libsvm.data import MOST_FEATURES, Layout
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.entries import Entries
-from hypercover.scene.io.limits import check_fits
+from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.metadata import kept
 
@@ -101,7 +101,7 @@ class Positions:
                 f"{what} holds {len(values)} samples, its positions file {len(self)}; give "
                 "the positions file that was written with the data."
             )
-        check_fits(
+        check_memory(
             self.grid.rows * self.grid.cols * _PER_PIXEL, what, "use a larger machine"
         )
         laid = np.full(self.grid.shape, fill, dtype=values.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.prediction.layers import gives_scores
-from hypercover.scene.io.archive import Arrays, keep_arrays, read_arrays
+from hypercover.scene.io.archive import Arrays, load_arrays, save_arrays
 from hypercover.scene.tiling import Tile
 
 __all__ = ["ModelView", "Ranking", "view_arrays", "view_step"]
@@ -43,7 +43,7 @@ def view_step(shape: tuple[int, int], most: int = _MOST_PIXELS, multiple: int = 
 def view_arrays(path: str | Path) -> Arrays | None:
     """Read what a view was kept in, or None where there is no whole file."""
     try:
-        return read_arrays(path, _MOST_BYTES)
+        return load_arrays(path, _MOST_BYTES)
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -157,7 +157,7 @@ class ModelView:
     def save(self, path: str | Path) -> None:
         """Write it as an archive of plain arrays."""
         arrays = {name: values for name, values in vars(self).items() if values is not None}
-        keep_arrays(path, arrays)
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path, shape: tuple[int, int]) -> "ModelView | None":

@@ -12,7 +12,7 @@ from hypercover.figures.composites import Composite, choose_composites
 from hypercover.figures.figure_style import with_gaps
 from hypercover.gis.agreement import TRAINING_PART
 from hypercover.prediction.map_view import view_arrays, view_step
-from hypercover.scene.io.archive import Arrays, keep_arrays
+from hypercover.scene.io.archive import Arrays, save_arrays
 from hypercover.scene.rgb import stretched
 from hypercover.scene.scene import Scene
 
@@ -204,7 +204,7 @@ class SceneView:
         for key, picture in self.composites.items():
             arrays[f"{_COMPOSITE}{key}"] = picture
             arrays[f"bands-{key}"] = self.shown_bands[key]
-        keep_arrays(
+        save_arrays(
             path, arrays | (self.spectra.to_arrays() if self.spectra is not None else {})
         )
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, pixel_hectares
-from hypercover.scene.io.file_types import Kind, kind_of, local_file
-from hypercover.scene.io.reading import label_map_of
+from hypercover.scene.io.file_types import FileType, detect_type, local_file
+from hypercover.scene.io.reading import read_label_map
 from hypercover.scene.labels import Codes, legend_of, match_classes
 from hypercover.scene.legend import Legend, class_colors
 from hypercover.scene.metadata import Origin, mark
@@ -71,7 +71,7 @@ class ClassMap:
             If they cannot be read, do not fit the map, or are named otherwise.
         """
         file = local_file(path)
-        found = label_map_of(file, self.grid, variable, field, layer)
+        found = read_label_map(file, self.grid, variable, field, layer)
         matched = match_classes(found, self.legend, "the map")
         own = {code: matched.names[code] for code in matched.names if code}
         present = {int(code) for code in np.unique(matched.codes)} - {0}
@@ -89,12 +89,12 @@ def open_class_map(path: str | Path) -> ClassMap:
     LabelError
         If its values are no class codes.
     """
-    from hypercover.scene.io.containers import CONTAINERS
+    from hypercover.scene.io.array_files import ARRAY_READERS
     from hypercover.scene.io.raster import read_image, read_raster_labels
 
     file = local_file(path)
-    kind = kind_of(file)
-    if kind is Kind.VECTOR or kind in CONTAINERS:
+    kind = detect_type(file)
+    if kind is FileType.VECTOR or kind in ARRAY_READERS:
         raise SceneError(
             f"A class map must be a raster such as GeoTIFF or ENVI, but {file} is none; "
             "give the map that hypercover wrote."

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.fill_value import settled
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.containers import CONTAINERS, open_container
-from hypercover.scene.io.file_types import Kind, kind_of, local_file
-from hypercover.scene.io.members import describe
+from hypercover.scene.io.array_files import ARRAY_READERS, open_array_file
+from hypercover.scene.io.file_types import FileType, detect_type, local_file
+from hypercover.scene.io.named_arrays import describe
 from hypercover.scene.labels import listed, naming_options, on_grid
 from hypercover.scene.lazy import bounding_slice
 from hypercover.scene.scene import Scene
@@ -122,14 +122,14 @@ def area_of(
         If it cannot be read.
     """
     file = local_file(path)
-    kind = kind_of(file)
-    if kind is Kind.VECTOR:
+    kind = detect_type(file)
+    if kind is FileType.VECTOR:
         from hypercover.scene.io.vector import read_vector_area
 
         with naming_options({"--label-layer NAME (scene.label_layer)": f"{option} NAME",
                              "--label-layer": option}):  # fmt: skip
             return read_vector_area(file, grid, layer)
-    inside = _array(file, kind, grid) if kind in CONTAINERS else _raster(file, grid)
+    inside = _array(file, kind, grid) if kind in ARRAY_READERS else _raster(file, grid)
     if not inside.any():
         raise LabelError(
             f"All pixels of {file} are zero: no area; give one that has pixels."
@@ -145,9 +145,9 @@ def _raster(file: Path, grid: Grid) -> Mask:
     return _marked(values, layer.nodata)
 
 
-def _array(file: Path, kind: Kind, grid: Grid) -> Mask:
+def _array(file: Path, kind: FileType, grid: Grid) -> Mask:
     """Take the one array of a file of arrays that has the size of the image."""
-    members = open_container(file, kind).members
+    members = open_array_file(file, kind).members
     fitting = [one for one in members if one.is_numeric and one.shape == grid.shape]
     if len(fitting) != 1:
         raise LabelError(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hypercover.errors import OutputError, SceneError
 from hypercover.files import digest_of, read_sealed, write_sealed
 from hypercover.scene.io.class_tables import style_files
-from hypercover.scene.io.envi import RAW, data_file, header_beside
+from hypercover.scene.io.envi import RAW, data_file, find_header
 from hypercover.scene.io.gdal import is_vrt, vrt_allowed, vrt_sources
 
 __all__ = [
@@ -60,7 +60,7 @@ def companions(path: Path) -> tuple[Path, ...]:
         names |= {f"{stem}{one}" for one in ("", *RAW)}
         with suppress(SceneError):
             names.add(data_file(path).name.lower())
-    elif suffix in ("", *RAW) or header_beside(path) is not None:
+    elif suffix in ("", *RAW) or find_header(path) is not None:
         names |= {f"{stem}.hdr", f"{name}.hdr"}
     product = _PRODUCT.fullmatch(path.name)
     if product:

@@ -10,8 +10,8 @@ import xarray as xr
 
 from hypercover.errors import LabelError, SceneError, shortened
 from hypercover.scene.grid import Grid, grid_of
-from hypercover.scene.io.axes import axis_role, by_names
-from hypercover.scene.io.limits import check_fits
+from hypercover.scene.io.axes import axis_role, order_from_names
+from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import Origin, header_of, of_bands, with_header
 from hypercover.scene.nodata import NoData, valid_pixels
@@ -179,7 +179,7 @@ class Scene:
         SceneError
             If it is larger than the memory that is available.
         """
-        check_fits(self.cube.nbytes, f"The image {self.name}", _SMALLER)
+        check_memory(self.cube.nbytes, f"The image {self.name}", _SMALLER)
         return self.replace(cube=self.cube.load())
 
     def strips(self) -> Iterator[slice]:
@@ -307,7 +307,7 @@ def _check_dims(cube: object) -> None:
     gone = [name for name in dims if cube.sizes[name] == 1 and axis_role(name) is None]
     steps = [f".squeeze({gone!r}, drop=True)"] if gone else []
     rest = [name for name in dims if name not in gone]
-    roles = by_names(rest)
+    roles = order_from_names(rest)
     if roles is None:
         steps.append(f".transpose{own}")
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError, SplitError
-from hypercover.scene.io.limits import check_fits
+from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import Legend
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
@@ -192,7 +192,7 @@ class WindowHandle:
     def column(self, name: str, count: int | None = None) -> npt.NDArray[np.int64]:
         """Read whole numbers (n,), one for each window."""
         dataset = self.dataset(name, "iu", None if count is None else (count,))
-        check_fits(8 * dataset.shape[0], f"The window file {self.path}", "write it again")
+        check_memory(8 * dataset.shape[0], f"The window file {self.path}", "write it again")
         try:
             return np.asarray(dataset[()]).astype(np.int64)
         except BROKEN as error:
@@ -206,7 +206,7 @@ class WindowHandle:
         dataset = self.dataset("windows", "iuf", shape)
         one = int(np.prod(shape[1:])) * dataset.dtype.itemsize
         wanted, back = np.unique(at, return_inverse=True)
-        check_fits((len(at) + len(wanted)) * one, f"{len(at):,} windows of {self.path}",
+        check_memory((len(at) + len(wanted)) * one, f"{len(at):,} windows of {self.path}",
                    "take fewer at once")  # fmt: skip
         step = dataset.chunks[0] if dataset.chunks else _RUN
         cut = np.empty((len(wanted), *shape[1:]), dataset.dtype)

@@ -8,7 +8,7 @@ from hypercover.experiment.config.experiment_file import dump, load_experiment, 
 from hypercover.experiment.config.schema import Experiment
 from hypercover.features.chain import Chain
 from hypercover.scene.io.class_tables import read_legend
-from hypercover.scene.io.safe_parsers import plain_yaml
+from hypercover.scene.io.safe_parsers import parse_yaml
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_every_key_is_known_to_its_spec():
 
 
 def test_a_date_is_a_text(folder):
-    assert plain_yaml("name: 2001-99-99") == {"name": "2001-99-99"}
+    assert parse_yaml("name: 2001-99-99") == {"name": "2001-99-99"}
     assert parse(document(name="2026-11-30"), folder).name == "2026-11-30"
 
 

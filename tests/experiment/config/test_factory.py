@@ -14,7 +14,7 @@ from hypercover.errors import LabelError
 from hypercover.experiment.config.factory import fingerprint, scene_for, split_for
 from hypercover.experiment.config.schema import Experiment, MasksSpec, SceneSpec
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.reading import losses_on_data
+from hypercover.scene.io.reading import label_losses
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 
@@ -110,7 +110,7 @@ def test_shapes_wholly_without_data_are_counted(tmp_path, scene):
     whole = Scene(
         xr.DataArray(cube, dims=("band", "y", "x")), shapes=shapes.astype(np.uint8)
     ).with_labels(scene.labels)
-    assert losses_on_data(whole)[1] == "1 of 12 shapes wholly without data."
+    assert label_losses(whole)[1] == "1 of 12 shapes wholly without data."
 
 
 def test_the_layer_of_labels_is_named_in_the_experiment(tmp_path):

@@ -13,7 +13,12 @@ from affine import Affine
 from hypercover.errors import LabelError
 from hypercover.gis.style import category_style, palette_style
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.class_tables import clr_style, qml_style, read_legend, read_names
+from hypercover.scene.io.class_tables import (
+    parse_clr,
+    parse_qml,
+    read_legend,
+    read_trailer_names,
+)
 from hypercover.scene.io.reading import open_labels
 from hypercover.scene.legend import Legend, class_colors
 
@@ -273,11 +278,11 @@ def test_a_style_of_another_attribute_is_passed_over(tmp_path, utm):
     ],
 )  # fmt: skip
 def test_what_is_no_style_gives_no_colour(text):
-    assert qml_style(text).colors == {}
+    assert parse_qml(text).colors == {}
 
 
 def test_a_colour_file_with_nonsense_keeps_what_is_a_colour():
-    found = clr_style("# colours\n1 0 0 255\n2 0 0 256\nx 1 2 3\n3,10,20,30\n")
+    found = parse_clr("# colours\n1 0 0 255\n2 0 0 256\nx 1 2 3\n3,10,20,30\n")
     assert found.colors == {"1": "#0000ff", "3": "#0a141e"}
 
 
@@ -336,6 +341,6 @@ def test_names_of_a_gis_label_map(tmp_path, suffix):
 )
 def test_what_is_no_trailer_names_nothing(tmp_path, content):
     path = tmp_path / "truth.GIS"
-    assert read_names(path) == {}
+    assert read_trailer_names(path) == {}
     path.with_suffix(".trl").write_bytes(content)
-    assert read_names(path) == {}
+    assert read_trailer_names(path) == {}

@@ -13,8 +13,8 @@ from affine import Affine
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.band_masks import masks_of
-from hypercover.scene.io.raster import _cube, opened
+from hypercover.scene.io.band_masks import find_masks
+from hypercover.scene.io.raster import _cube, open_dataset
 from hypercover.scene.io.reading import open_labels, open_scene
 
 
@@ -335,8 +335,8 @@ class Asked:
 def test_lists_of_all_bands_are_asked_for_once(tmp_path):
     """Once for each band, they took minutes of a damaged file that claims 32,767 bands."""
     path = write(tmp_path / "a.tif", np.ones((50, 4, 5), np.uint8))
-    with opened(path) as dataset:
+    with open_dataset(path) as dataset:
         asked = Asked(dataset)
-        _cube(path, asked, masks_of(asked, path))
+        _cube(path, asked, find_masks(asked, path))
     for name in ("mask_flag_enums", "nodatavals", "dtypes", "scales", "offsets"):
         assert asked.counts[name] <= 3, name

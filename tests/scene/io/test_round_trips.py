@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hypercover.errors import CallError, LabelError
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.envi import listable
+from hypercover.scene.io.envi import list_item
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import Legend
@@ -82,7 +82,7 @@ def lists(values):
     widths=lists(st.floats(1, 150)),
     bad=lists(st.booleans()),
     numbers=st.lists(st.integers(1, 500), min_size=BANDS, max_size=BANDS, unique=True),
-    names=st.none() | st.lists(NAMES.map(listable), min_size=BANDS, max_size=BANDS),
+    names=st.none() | st.lists(NAMES.map(list_item), min_size=BANDS, max_size=BANDS),
     nodata=st.none() | st.integers(-(2**15), 2**15 - 1),
     way=st.permutations(["a.tif", "b.h5", "c.hdr"]),
 )
@@ -91,7 +91,7 @@ def lists(values):
     widths=None,
     bad=None,
     numbers=[*range(1, 7)],
-    names=[listable(name) for name in ("a", ",b", "; c", "d;e", "f", "g")],
+    names=[list_item(name) for name in ("a", ",b", "; c", "d;e", "f", "g")],
     nodata=None,
     way=["a.tif", "b.h5", "c.hdr"],
 )

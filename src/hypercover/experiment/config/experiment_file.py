@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from hypercover.errors import ExperimentError
 from hypercover.experiment.config.schema import Experiment, SplitSpec
 from hypercover.files import write_text
-from hypercover.scene.io.safe_parsers import explained_yaml, plain_yaml
+from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
 __all__ = ["built_in", "dump", "load_experiment", "parse"]
 
@@ -92,7 +92,7 @@ def _document(path: Path) -> Any:
     if path.stat().st_size > _LARGEST:
         raise ExperimentError(f"{path} is larger than 1 MiB; that is no experiment file.")
     try:
-        return plain_yaml(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ExperimentError(
             f"{path} cannot be read ({error.strerror}); give a YAML file you may read."
@@ -100,7 +100,7 @@ def _document(path: Path) -> Any:
     except UnicodeDecodeError:
         raise ExperimentError(f"{path} is not text; give a YAML file.") from None
     except yaml.YAMLError as error:
-        raise ExperimentError(f"{path} is not valid YAML{explained_yaml(error)}.") from None
+        raise ExperimentError(f"{path} is not valid YAML{yaml_problem(error)}.") from None
 
 
 def _is_path(names: list[str]) -> bool:
@@ -116,7 +116,7 @@ def _override(document: Any, override: str, here: Path) -> None:
     if not separator or not all(names):
         raise ExperimentError(f"--set {override!r} is not understood; {_FORM}.")
     try:
-        value = plain_yaml(text)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         raise ExperimentError(f"--set {override!r} has no YAML value; {_FORM}.") from None
     if _is_path(names) and isinstance(value, str):

@@ -29,12 +29,7 @@ from hypercover.experiment.config.schema import (
 from hypercover.scene.bands import select_bands
 from hypercover.scene.clip import crop
 from hypercover.scene.inputs import identity, identity_of
-from hypercover.scene.io.reading import (
-    check_usable,
-    losses_on_data,
-    open_mask,
-    open_scene,
-)
+from hypercover.scene.io.reading import check_usable, label_losses, open_mask, open_scene
 from hypercover.scene.labels import drop_classes, naming_options
 from hypercover.scene.scene import Scene, blank_invalid
 from hypercover.splits.blocks import BlockSplit
@@ -96,7 +91,7 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         # In memory first, so that looking for pixels without data reads no file twice.
         scene = scene.load()
     check_usable(scene)
-    return scene.replace(losses=(*scene.losses, *losses_on_data(scene)))
+    return scene.replace(losses=(*scene.losses, *label_losses(scene)))
 
 
 def forget_scene() -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hypercover.errors import CallError
 from hypercover.jobs.resources import JobResources
-from hypercover.scene.io.safe_parsers import explained_yaml, plain_yaml
+from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
 __all__ = ["Scheduler", "site_path", "site_wishes", "wanted_of"]
 
@@ -55,11 +55,11 @@ def site_wishes() -> dict[str, Any]:
     if len(text) > _LARGEST:
         raise CallError(f"{path} is larger than 64 KiB; that is no file of defaults.")
     try:
-        wishes = plain_yaml(text.decode())
+        wishes = parse_yaml(text.decode())
     except UnicodeDecodeError:
         raise CallError(f"{path} is not text; write it as UTF-8.") from None
     except yaml.YAMLError as error:
-        raise CallError(f"{path} is not valid YAML{explained_yaml(error)}.") from None
+        raise CallError(f"{path} is not valid YAML{yaml_problem(error)}.") from None
     if wishes is None:
         return {}
     if not isinstance(wishes, dict):

@@ -25,14 +25,14 @@ from hypercover.scene.datasets.catalog import (
     recognise_image,
 )
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.containers import (
-    CONTAINERS,
+from hypercover.scene.io.array_files import (
+    ARRAY_READERS,
     ORDERS,
-    Outline,
-    open_container,
-    outlines,
+    ArrayOutline,
+    open_array_file,
+    outline_arrays,
 )
-from hypercover.scene.io.file_types import Kind, kind_of
+from hypercover.scene.io.file_types import FileType, detect_type
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.labels import as_codes
 from hypercover.scene.pansharpen.registration import register
@@ -167,7 +167,7 @@ def known_by(path: Path, file: KnownFile, scene: KnownScene) -> str | None:
     by what it holds: labels by the pixels of each class, an image by its values
     where some are known, and what is left by the name and shape of its array.
     """
-    alike = [one for one in outlines(path) if one.shape == file.shape]
+    alike = [one for one in outline_arrays(path) if one.shape == file.shape]
     if not alike:
         return None
     if same_bytes(path, file):
@@ -176,7 +176,7 @@ def known_by(path: Path, file: KnownFile, scene: KnownScene) -> str | None:
     return next(filter(None, (told(one, file, scene) for one in alike)), None)
 
 
-def _labels_by(found: Outline, file: KnownFile, scene: KnownScene) -> str | None:
+def _labels_by(found: ArrayOutline, file: KnownFile, scene: KnownScene) -> str | None:
     """Say by what an array of the right size is known as the labels of a scene."""
     truth = ground_truth(scene.key)
     if truth is None:
@@ -191,7 +191,7 @@ def _labels_by(found: Outline, file: KnownFile, scene: KnownScene) -> str | None
     return "the pixels of its classes" if same else None
 
 
-def _image_by(found: Outline, file: KnownFile, scene: KnownScene) -> str | None:
+def _image_by(found: ArrayOutline, file: KnownFile, scene: KnownScene) -> str | None:
     """Say by what an array of the right shape is known as the image of a scene."""
     try:
         image = open_scene(found.path, False, variable=found.variable)
@@ -205,7 +205,7 @@ def _image_by(found: Outline, file: KnownFile, scene: KnownScene) -> str | None:
     return _by_variable(found, file)
 
 
-def _by_variable(found: Outline, file: KnownFile) -> str | None:
+def _by_variable(found: ArrayOutline, file: KnownFile) -> str | None:
     """Say that name and shape of an array are those published; weak, but all there is."""
     if file.variable is None:
         return "its size"
@@ -414,12 +414,12 @@ def _files(path: Path) -> list[Path]:
 def _maps_in(file: Path, shapes: set[tuple[int, int]]) -> Iterator[Codes]:
     """Go through the label maps of some sizes in a file; other files hold none."""
     try:
-        kind = kind_of(file)
-        if kind in CONTAINERS:
-            members = open_container(file, kind).members
+        kind = detect_type(file)
+        if kind in ARRAY_READERS:
+            members = open_array_file(file, kind).members
             fitting = [one for one in members if one.is_numeric and one.shape in shapes]
             yield from (as_codes(one.values(), file) for one in fitting)
-        elif kind is Kind.RASTER:
+        elif kind is FileType.RASTER:
             from hypercover.scene.io.raster import raster_shape, read_raster_labels
 
             if raster_shape(file) in shapes:
@@ -499,7 +499,7 @@ def find_scene(wanted: SceneSignature, folders: Iterable[Path]) -> Findings:
     Simulated images are none of a measured scene and are passed over as well.
     """
     looked = look_through(folders)
-    arrays = [array for path in looked.files for array in outlines(path)]
+    arrays = [array for path in looked.files for array in outline_arrays(path)]
     images = [image for each in arrays for image in _as_image(each, wanted)]
     sizes = {*wanted.sizes, *(image.shape[:2] for image in images)}
     labels = [found for each in arrays for found in labels_of(each, wanted, sizes)]
@@ -514,14 +514,14 @@ def _image_rank(image: FoundImage) -> int:
     return 2 if image.stand_in else int(image.known is None)
 
 
-def _as_image(outline: Outline, wanted: SceneSignature) -> Iterator[FoundImage]:
+def _as_image(outline: ArrayOutline, wanted: SceneSignature) -> Iterator[FoundImage]:
     """Give the image that an array is, if it has the size of the scene."""
     found = [image for image in _readings(outline, wanted) if image is not None]
     # Rows and columns of a square image are told apart by its values, where it is known.
     yield from sorted(found, key=lambda image: image.known is None)[:1]
 
 
-def _readings(outline: Outline, wanted: SceneSignature) -> Iterator[FoundImage | None]:
+def _readings(outline: ArrayOutline, wanted: SceneSignature) -> Iterator[FoundImage | None]:
     """Read an array in each order of its axes that gives the size of the scene."""
     if len(outline.shape) != 3:
         return
@@ -535,7 +535,7 @@ def _readings(outline: Outline, wanted: SceneSignature) -> Iterator[FoundImage |
 
 
 def _opened(
-    outline: Outline, axes: str | None, shape: tuple[int, int, int]
+    outline: ArrayOutline, axes: str | None, shape: tuple[int, int, int]
 ) -> FoundImage | None:
     """Open an image to see whether it is whole, measured and known."""
     try:
@@ -554,7 +554,7 @@ def _is_stack(scene: Scene) -> bool:
 
 
 def labels_of(
-    outline: Outline, wanted: SceneSignature, sizes: set[tuple[int, int]]
+    outline: ArrayOutline, wanted: SceneSignature, sizes: set[tuple[int, int]]
 ) -> Iterator[FoundLabels]:
     """Give the label map that an array is, if it is one of the scene's."""
     if outline.shape not in sizes:
@@ -587,7 +587,7 @@ def find_pair(wanted: SceneSignature, folders: Iterable[Path]) -> FoundPair | No
     A grey image of the size of the labels, and bands (one fewer than the scene has) whose
     georeference lays them under it.  Simulated images are passed over.
     """
-    arrays = [one for path in look_through(folders).files for one in outlines(path)]
+    arrays = [one for path in look_through(folders).files for one in outline_arrays(path)]
     grey = [one for one in arrays if len(one.shape) == 2 and one.variable is None]
     counts = {count - 1 for count in wanted.bands}
     coarse = [one for one in arrays if one.variable is None and one.shape[2:] in
@@ -603,7 +603,7 @@ def find_pair(wanted: SceneSignature, folders: Iterable[Path]) -> FoundPair | No
     return None
 
 
-def _under(pan: Outline, coarse: Iterable[Outline]) -> Iterator[Path]:
+def _under(pan: ArrayOutline, coarse: Iterable[ArrayOutline]) -> Iterator[Path]:
     """Go through the images whose grid can be sharpened by a grey image."""
     fine = _measured(pan.path)
     for one in coarse:

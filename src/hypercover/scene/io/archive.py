@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hypercover.files import DamageError, atomic
 
-__all__ = ["Arrays", "keep_arrays", "read_arrays"]
+__all__ = ["Arrays", "load_arrays", "save_arrays"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 _MOST_ARRAYS = 256
@@ -28,7 +28,7 @@ _BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyErr
 """What NumPy and zipfile raise of files that are damaged or made to harm."""
 
 
-def keep_arrays(path: str | Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
+def save_arrays(path: str | Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
     """Write a compressed NumPy archive of plain arrays, whole or not at all.
 
     Raises
@@ -63,8 +63,8 @@ def _unsealed(path: Path) -> bytes:
     return content
 
 
-def read_arrays(path: str | Path, most_bytes: int) -> Arrays:
-    """Read an archive that :func:`keep_arrays` wrote.
+def load_arrays(path: str | Path, most_bytes: int) -> Arrays:
+    """Read an archive that :func:`save_arrays` wrote.
 
     Why it exists: what lies in a folder may come from anybody.  Nothing is
     unpickled, no more is read than is allowed, and whatever is wrong with the

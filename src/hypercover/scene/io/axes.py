@@ -5,7 +5,14 @@ from itertools import permutations
 
 from hypercover.errors import SceneError
 
-__all__ = ["Order", "axis_role", "by_names", "find_order", "fitting_orders", "parse_axes"]
+__all__ = [
+    "Order",
+    "axis_role",
+    "find_order",
+    "order_from_names",
+    "orders_fitting_labels",
+    "parse_axes",
+]
 
 Order = tuple[str, str, str]
 _COMMON: tuple[Order, ...] = (
@@ -51,7 +58,7 @@ def axis_role(name: str) -> str | None:
     return next((role for role, known in _NAMES.items() if last in known), None)
 
 
-def by_names(dims: Sequence[str]) -> Order | None:
+def order_from_names(dims: Sequence[str]) -> Order | None:
     """Order told by the names of the axes; one unknown name is filled in."""
     if len(dims) != 3:
         return None
@@ -107,7 +114,7 @@ def find_order(
     SceneError
         If more than one order stays possible.
     """
-    named = by_names(dims)
+    named = order_from_names(dims)
     if named:
         return named, f"its axes are named {', '.join(dims)}"
     orders = list(_COMMON)
@@ -128,7 +135,7 @@ def find_order(
     return _only(orders, shape), _words(evidence, orders[0], shape)
 
 
-def fitting_orders(
+def orders_fitting_labels(
     shape: Sequence[int], label_shapes: Sequence[tuple[int, int]]
 ) -> list[Order]:
     """Return the axis orders of a cube under which labels of one of the sizes fit.

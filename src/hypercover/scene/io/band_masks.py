@@ -10,7 +10,7 @@ import numpy.typing as npt
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-__all__ = ["Masks", "masks_of"]
+__all__ = ["Masks", "find_masks"]
 
 _SMALL, _WINDOW, _ALONG = 2**18, 64, 5
 """Pixels of an image that is looked at whole; side and number of the pieces of a larger."""
@@ -49,7 +49,7 @@ class Masks:
         return held
 
 
-def masks_of(dataset: Any, path: Path) -> Masks:
+def find_masks(dataset: Any, path: Path) -> Masks:
     """Find the alpha bands and masks of an open raster.
 
     Why it exists: a transparent pixel holds whatever lay below it, and an alpha band

@@ -15,17 +15,17 @@ import yaml
 from hypercover.errors import LabelError
 from hypercover.scene.io.gdal import read_table
 from hypercover.scene.io.geopackage import is_sqlite
-from hypercover.scene.io.safe_parsers import plain_yaml
+from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.labels import folded
 from hypercover.scene.legend import MAX_CODE, LandClass, Legend, class_colors
 
 __all__ = [
     "Style",
-    "clr_style",
-    "qml_style",
+    "parse_clr",
+    "parse_qml",
     "raster_style",
     "read_legend",
-    "read_names",
+    "read_trailer_names",
     "style_files",
     "vector_style",
 ]
@@ -95,7 +95,7 @@ def style_files(path: Path) -> tuple[Path, ...]:
 def raster_style(path: Path) -> Style:
     """Return the style that lies beside a raster: ``.qml``, or else ``.clr``."""
     for beside in style_files(path):
-        read = qml_style if beside.suffix == ".qml" else clr_style
+        read = parse_qml if beside.suffix == ".qml" else parse_clr
         found = read(_text(beside))
         if found.colors:
             return found
@@ -105,10 +105,10 @@ def raster_style(path: Path) -> Style:
 def vector_style(path: Path, layer: str | None) -> Style:
     """Return the style of a layer: of a GeoPackage its own table's, or else ``.qml`` beside it."""
     for text in _layer_styles(path, layer):
-        found = qml_style(text)
+        found = parse_qml(text)
         if found.colors:
             return found
-    return qml_style(_text(path.with_suffix(".qml")))
+    return parse_qml(_text(path.with_suffix(".qml")))
 
 
 def _text(path: Path) -> str:
@@ -142,7 +142,7 @@ def _layer_styles(path: Path, layer: str | None) -> list[str]:
     return [text for _, text in sorted(own, key=lambda one: one[0])]
 
 
-def qml_style(text: str) -> Style:
+def parse_qml(text: str) -> Style:
     """Read the categories of a QGIS style: of a raster's palette, or of symbols by value.
 
     Examples
@@ -210,7 +210,7 @@ def _symbol_color(symbol: ET.Element) -> str:
     return ""
 
 
-def clr_style(text: str) -> Style:
+def parse_clr(text: str) -> Style:
     """Read a colour file of ESRI or GDAL: value, red, green, blue, and perhaps a name.
 
     Examples
@@ -243,7 +243,7 @@ _LARGEST_TRAILER = 256
 _HEADS = (b"TRAIL74", b"TRAILER")
 
 
-def read_names(path: Path) -> dict[int, str]:
+def read_trailer_names(path: Path) -> dict[int, str]:
     """Return class names by code from the ``.trl`` beside a raster; empty without one.
 
     Each name has 32 bytes and ends with ``~``; the first is that of code 0.
@@ -393,7 +393,7 @@ def _document(suffix: str, text: str) -> Any:
     if suffix == ".json":
         return json.loads(text)
     try:
-        return plain_yaml(text)
+        return parse_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError("no YAML") from error
 

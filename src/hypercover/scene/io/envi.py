@@ -18,11 +18,11 @@ __all__ = [
     "RasterHeader",
     "class_lines",
     "data_file",
+    "find_header",
     "finish_header",
-    "for_gdal",
+    "gdal_readable",
     "has_header",
-    "header_beside",
-    "listable",
+    "list_item",
     "one_line",
     "read_header",
 ]
@@ -269,7 +269,7 @@ def _beside(data: Path) -> list[Path]:
     return [beside[name] for name in dict.fromkeys(wanted) if name in beside]
 
 
-def header_beside(data: Path) -> RasterHeader | None:
+def find_header(data: Path) -> RasterHeader | None:
     """Return the header that a file of pixels is read by; None where it is no such file.
 
     Pixels may begin with any bytes, those of other formats too: a header that asks for
@@ -347,7 +347,7 @@ def _data_file(header: Path, _changed: int) -> Path:
 
 
 @contextmanager
-def for_gdal(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]]:
+def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]]:
     """Lend the path under which GDAL reads a file of pixels, and the driver that does.
 
     A header that GDAL would misread (of another encoding, with keys in capitals or lines
@@ -382,7 +382,7 @@ def _rewritten(header: RasterHeader) -> str:
     return "\n".join(["ENVI", *lines, ""])
 
 
-def listable(text: str) -> str:
+def list_item(text: str) -> str:
     """Replace the signs that would end a value or a list in a header, or begin a comment.
 
     Examples
@@ -433,7 +433,7 @@ def class_lines(legend: Legend) -> str:
 
     ENVI counts classes from 0, so codes without a class get an empty slot.
     """
-    names = {0: "Unlabelled"} | {land.code: listable(land.name) for land in legend}
+    names = {0: "Unlabelled"} | {land.code: list_item(land.name) for land in legend}
     colors = {0: (0, 0, 0)} | {land.code: land.rgb for land in legend}
     count = max(names) + 1
     lookup = (str(part) for code in range(count) for part in colors.get(code, (0, 0, 0)))

@@ -9,21 +9,21 @@ from pathlib import Path
 
 from hypercover.errors import SceneError
 from hypercover.files import is_address
-from hypercover.scene.io.envi import header_beside
-from hypercover.scene.io.gdal import ALLOWING, is_vrt, vrt_allowed, vrt_sources
+from hypercover.scene.io.envi import find_header
+from hypercover.scene.io.gdal import ALLOW_VRT, is_vrt, vrt_allowed, vrt_sources
 
-__all__ = ["SHAPES", "Kind", "is_json", "kind_of", "local_file"]
+__all__ = ["VECTOR_FORMATS", "FileType", "detect_type", "is_json", "local_file"]
 
 _HEAD = 1024
 
-SHAPES = "GeoPackage, GeoJSON, Shapefile and FlatGeobuf"
+VECTOR_FORMATS = "GeoPackage, GeoJSON, Shapefile and FlatGeobuf"
 """Formats that shapes are read from."""
 _OTHER_SHAPES = {b"PAR1": "Parquet", b"!table": "MapInfo"}
 """What other formats of shapes, of which none is read, begin with."""
 _XML_SHAPES = re.compile(rb"<(?:\w+:)?(kml|gpx|FeatureCollection)\b", re.IGNORECASE)
 
 
-class Kind(Enum):
+class FileType(Enum):
     """The readers a file can be given to."""
 
     MATLAB = "MATLAB file"
@@ -116,7 +116,7 @@ def _refuse_pointing(path: Path, head: bytes) -> None:
     raise SceneError(
         f"{path} is an XML or VRT file, which can point to other files and to networks and "
         "is not opened; give the image itself, shapes as GeoPackage, or allow VRT files "
-        f"that you trust with {ALLOWING}=1 in the environment."
+        f"that you trust with {ALLOW_VRT}=1 in the environment."
     )
 
 
@@ -141,7 +141,7 @@ def _refuse_other_shapes(path: Path, head: bytes) -> None:
         name = {b"kml": "KML", b"gpx": "GPX"}.get(tag[1].lower(), "GML")
     if name or path.suffix.lower() == ".kmz":
         raise SceneError(
-            f"Shapes are read from {SHAPES}, but {path} is {name or 'KMZ'}; save it as one of "
+            f"Shapes are read from {VECTOR_FORMATS}, but {path} is {name or 'KMZ'}; save it as one of "
             f"these ({shlex.join(['ogr2ogr', 'shapes.gpkg', str(path)])})."
         )
 
@@ -285,7 +285,7 @@ def _is_table(path: Path) -> SceneError:
     )
 
 
-def kind_of(path: Path) -> Kind:
+def detect_type(path: Path) -> FileType:
     """Tell which reader a file needs.
 
     Raises
@@ -296,8 +296,8 @@ def kind_of(path: Path) -> Kind:
     head = _head(path)
     if not head:
         raise SceneError(f"{path} is empty; give a file that holds an image.")
-    if header_beside(path) is not None:
-        return Kind.RASTER
+    if find_header(path) is not None:
+        return FileType.RASTER
     _refuse_side_files(path)
     _refuse_packed(path, head)
     _refuse_other_shapes(path, head)
@@ -305,10 +305,10 @@ def kind_of(path: Path) -> Kind:
     _refuse_pointing(path, head)
     suffix = path.suffix.lower()
     if head.startswith(b"MATLAB 7.3"):
-        return Kind.MATLAB_HDF5
+        return FileType.MATLAB_HDF5
     if head.startswith(b"MATLAB ") or suffix == ".mat":
         hdf5 = head.startswith(b"\x89HDF") or head[512:516] == b"\x89HDF"
-        return Kind.MATLAB_HDF5 if hdf5 else Kind.MATLAB
+        return FileType.MATLAB_HDF5 if hdf5 else FileType.MATLAB
     for start, kind in _STARTS.items():
         if head.startswith(start):
             return kind
@@ -316,29 +316,34 @@ def kind_of(path: Path) -> Kind:
 
 
 _STARTS = {
-    b"\x89HDF\r\n\x1a\n": Kind.HDF5,
-    b"CDF\x01": Kind.NETCDF_CLASSIC,
-    b"CDF\x02": Kind.NETCDF_CLASSIC,
-    b"\x93NUMPY": Kind.NPY,
-    b"PK\x03\x04": Kind.NPZ,
-    b"SQLite format 3\0": Kind.VECTOR,
-    b"\x00\x00\x27\x0a": Kind.VECTOR,
-    b"fgb\x03fgb": Kind.VECTOR,
+    b"\x89HDF\r\n\x1a\n": FileType.HDF5,
+    b"CDF\x01": FileType.NETCDF_CLASSIC,
+    b"CDF\x02": FileType.NETCDF_CLASSIC,
+    b"\x93NUMPY": FileType.NPY,
+    b"PK\x03\x04": FileType.NPZ,
+    b"SQLite format 3\0": FileType.VECTOR,
+    b"\x00\x00\x27\x0a": FileType.VECTOR,
+    b"fgb\x03fgb": FileType.VECTOR,
 }
 
 
-def _by_text(path: Path, head: bytes) -> Kind:
+def _by_text(path: Path, head: bytes) -> FileType:
     suffix = path.suffix.lower()
     if suffix == ".hdr":
-        return Kind.ENVI_HEADER
-    named = {".npy": Kind.NPY, ".npz": Kind.NPZ, ".h5": Kind.HDF5, ".hdf5": Kind.HDF5}
+        return FileType.ENVI_HEADER
+    named = {
+        ".npy": FileType.NPY,
+        ".npz": FileType.NPZ,
+        ".h5": FileType.HDF5,
+        ".hdf5": FileType.HDF5,
+    }
     if suffix in named:
         return named[suffix]
     if _begins_json(head):
-        return Kind.VECTOR
+        return FileType.VECTOR
     if _is_text(head) and not head.startswith((*_RASTER_TEXT, b"ENVI")):
         _refuse_text(path, head)
-    return Kind.RASTER
+    return FileType.RASTER
 
 
 def _refuse_text(path: Path, head: bytes) -> None:

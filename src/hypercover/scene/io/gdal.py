@@ -21,10 +21,10 @@ from rasterio.io import DatasetReader
 
 from hypercover.errors import SceneError
 from hypercover.files import check_local, is_address
-from hypercover.scene.io.safe_parsers import plain_xml
+from hypercover.scene.io.safe_parsers import parse_xml
 
 __all__ = [
-    "ALLOWING",
+    "ALLOW_VRT",
     "DRIVERS",
     "GDAL_ERRORS",
     "copy_raster",
@@ -41,7 +41,7 @@ __all__ = [
     "write_vector",
 ]
 
-ALLOWING = "HYPERCOVER_ALLOW_VRT"
+ALLOW_VRT = "HYPERCOVER_ALLOW_VRT"
 """Variable of the environment that allows VRT files with 1: no file can set it."""
 
 _ROOT, _HEAD, _BLANK = b"<VRTDataset", 4096, b"\xef\xbb\xbf \t\r\n"
@@ -60,7 +60,7 @@ _PLAIN = {None, "VRTWarpedDataset", "VRTPansharpenedDataset"}
 
 def vrt_allowed() -> bool:
     """Tell whether the user allows VRT files."""
-    return os.environ.get(ALLOWING) == "1"
+    return os.environ.get(ALLOW_VRT) == "1"
 
 
 def is_vrt(path: Path) -> bool:
@@ -83,7 +83,7 @@ def vrt_sources(path: Path) -> tuple[Path, ...]:
     SceneError
         If it names anything else, another VRT among them, or no image at all.
     """
-    root = plain_xml(path)
+    root = parse_xml(path)
     code = root.find(".//PixelFunctionCode")
     if root.get("subClass") not in _PLAIN or code is not None:
         raise SceneError(

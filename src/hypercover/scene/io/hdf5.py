@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError
-from hypercover.scene.io.limits import check_unpacked
-from hypercover.scene.io.members import BAND_LISTS, Member
+from hypercover.scene.io.limits import check_unpacking
+from hypercover.scene.io.named_arrays import BAND_LISTS, NamedArray
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.nodata import plain_key
 
-__all__ = ["attributes", "members", "text_of"]
+__all__ = ["list_arrays", "read_attributes", "read_text"]
 
 _MOST = 10_000
 """Objects looked at in one file."""
@@ -29,7 +29,7 @@ _PHANTOM = "This is a netCDF dimension but not a netCDF variable"
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
-def members(path: Path, *, reversed_axes: bool = False) -> list[Member]:
+def list_arrays(path: Path, *, reversed_axes: bool = False) -> list[NamedArray]:
     """List the arrays of an HDF5 file, to be read piece by piece.
 
     Parameters
@@ -66,7 +66,7 @@ def _opened(path: Path) -> Iterator[Any]:
         raise _damaged(path) from error
 
 
-def attributes(path: Path, group: str = "/") -> dict[str, Any]:
+def read_attributes(path: Path, group: str = "/") -> dict[str, Any]:
     """Return the attributes of the file itself or of a group in it; none without the group.
 
     Text, numbers, and lists of numbers as tuples; other attributes are left out.
@@ -137,7 +137,7 @@ def _points_elsewhere(path: Path, name: str) -> SceneError:
     )
 
 
-def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> Member:
+def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedArray:
     if dataset.is_virtual or dataset.external:
         raise _points_elsewhere(path, name)
     shape = tuple(dataset.shape or ())
@@ -146,7 +146,7 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> Member:
     kind = "O" if dataset.attrs.get("MATLAB_empty") else dataset.dtype.kind
     # MATLAB stores complex numbers so; h5py's own are of kind "c".
     kind = "c" if dataset.dtype.names == ("real", "imag") else kind
-    return Member(
+    return NamedArray(
         name,
         tuple(shape[axis] for axis in order) if order else shape,
         kind,
@@ -169,7 +169,7 @@ def _around(dataset: Any) -> dict[str, Any]:
     return found
 
 
-def text_of(path: Path, name: str) -> str:
+def read_text(path: Path, name: str) -> str:
     """Return the single text that a data set holds; "" where it holds anything else.
 
     Raises
@@ -245,7 +245,7 @@ def _lazy(
     stored: int,
 ) -> LazyArray:
     n_bytes = prod(shape) * dtype.itemsize
-    check_unpacked(n_bytes, stored, f"{name} of {path}")
+    check_unpacking(n_bytes, stored, f"{name} of {path}")
     return LazyArray(shape, dtype, partial(_fetch, path, name), order)
 
 

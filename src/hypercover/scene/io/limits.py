@@ -8,10 +8,10 @@ from hypercover.memory import available_bytes
 __all__ = [
     "PER_PIXEL",
     "available_bytes",
-    "check_cube",
-    "check_fits",
-    "check_unpacked",
-    "fits",
+    "check_cube_size",
+    "check_memory",
+    "check_unpacking",
+    "fits_in_memory",
 ]
 
 PER_PIXEL = 16
@@ -29,12 +29,12 @@ empty pass."""
 _ALLOWING = "HYPERCOVER_ALLOW_UNPACKING"
 
 
-def fits(n_bytes: int) -> bool:
+def fits_in_memory(n_bytes: int) -> bool:
     """Tell whether an array of so many bytes may be held in memory here."""
     return n_bytes <= int(_SHARE * available_bytes())
 
 
-def check_fits(n_bytes: int, what: str, remedy: str = _PIECES) -> None:
+def check_memory(n_bytes: int, what: str, remedy: str = _PIECES) -> None:
     """Refuse an array that cannot fit, before anything is allocated for it.
 
     A few bytes of a file can declare terabytes, so the declared size is
@@ -53,7 +53,7 @@ def check_fits(n_bytes: int, what: str, remedy: str = _PIECES) -> None:
         )
 
 
-def check_unpacked(n_bytes: int, stored: int, what: str) -> None:
+def check_unpacking(n_bytes: int, stored: int, what: str) -> None:
     """Refuse an array that a small file would unpack to out of all proportion.
 
     Memory may hold it or it may be read piece by piece; the work is the harm.  Who
@@ -74,7 +74,7 @@ def check_unpacked(n_bytes: int, stored: int, what: str) -> None:
     )
 
 
-def check_cube(shape: tuple[int, int, int], what: str) -> None:
+def check_cube_size(shape: tuple[int, int, int], what: str) -> None:
     """Refuse a cube (band, row, col) whose labels, masks and maps cannot fit.
 
     Its own values may stay in the file, so a file of any format is too large here.
@@ -82,10 +82,10 @@ def check_cube(shape: tuple[int, int, int], what: str) -> None:
     Raises
     ------
     SceneError
-        If they would take more than :func:`check_fits` allows.
+        If they would take more than :func:`check_memory` allows.
     """
     bands, rows, cols = shape
-    check_fits(
+    check_memory(
         PER_PIXEL * rows * cols + 64 * bands,
         f"{what} of {rows:,} × {cols:,} pixels, with its labels, masks and maps,",
         "cut it smaller",

@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError
-from hypercover.scene.io.limits import check_fits, check_unpacked
-from hypercover.scene.io.members import Member
+from hypercover.scene.io.limits import check_memory, check_unpacking
+from hypercover.scene.io.named_arrays import NamedArray
 
-__all__ = ["members"]
+__all__ = ["list_arrays"]
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -195,7 +195,7 @@ def _element(file: BinaryIO, order: str) -> tuple[_Source, int] | None:
     return _Source(file, length, packed=True), end
 
 
-def members(path: Path) -> list[Member]:
+def list_arrays(path: Path) -> list[NamedArray]:
     """List the arrays of a MATLAB file of version 5; only plain numbers can be read.
 
     Raises
@@ -203,7 +203,7 @@ def members(path: Path) -> list[Member]:
     SceneError
         If the file is damaged or cut short.
     """
-    found: list[Member] = []
+    found: list[NamedArray] = []
     size = path.stat().st_size
     with _opened(path) as (file, order):
         start = file.tell()
@@ -219,12 +219,12 @@ def members(path: Path) -> list[Member]:
     return found
 
 
-def _member(path: Path, head: _Head, start: int) -> Member:
+def _member(path: Path, head: _Head, start: int) -> NamedArray:
     kind = "b" if head.logical else "c" if head.complex else "O"
     if head.dtype is not None and not head.logical:
         kind = head.dtype.kind
     read: Callable[[], npt.NDArray[np.generic]] = partial(_read, path, start)
-    return Member(head.name, head.shape, kind, read)
+    return NamedArray(head.name, head.shape, kind, read)
 
 
 def _read(path: Path, start: int) -> npt.NDArray[np.generic]:
@@ -238,8 +238,8 @@ def _read(path: Path, start: int) -> npt.NDArray[np.generic]:
         if head.dtype is None:
             raise _DamageError("the array is not of numbers")
         what = f"Variable {head.name} of {path}"
-        check_fits(head.n_bytes, what)
-        check_unpacked(head.n_bytes, element[1] - start, what)
+        check_memory(head.n_bytes, what)
+        check_unpacking(head.n_bytes, element[1] - start, what)
         raw: bytes | bytearray = head.inside or bytearray(head.n_bytes)
         if isinstance(raw, bytearray) and raw:
             element[0].fill(raw)

@@ -12,10 +12,10 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.limits import check_fits
-from hypercover.scene.io.members import Member
+from hypercover.scene.io.limits import check_memory
+from hypercover.scene.io.named_arrays import NamedArray
 
-__all__ = ["mapped", "members", "placed"]
+__all__ = ["list_arrays", "place_by_coordinates", "place_by_map_info"]
 
 _BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
            MemoryError, AttributeError, AssertionError)  # fmt: skip
@@ -34,7 +34,7 @@ def _damaged(path: Path) -> SceneError:
     )
 
 
-def members(path: Path) -> list[Member]:
+def list_arrays(path: Path) -> list[NamedArray]:
     """List the arrays of a classic NetCDF file.
 
     Raises
@@ -62,9 +62,9 @@ def _attributes(thing: Any) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value is not None}
 
 
-def _member(path: Path, name: str, variable: Any, around: dict[str, Any]) -> Member:
+def _member(path: Path, name: str, variable: Any, around: dict[str, Any]) -> NamedArray:
     values = variable.data
-    return Member(
+    return NamedArray(
         name,
         tuple(variable.shape),
         values.dtype.kind,
@@ -86,7 +86,7 @@ def _plain(value: Any) -> Any:
 def _read(path: Path, name: str) -> npt.NDArray[np.generic]:
     from scipy.io import netcdf_file
 
-    check_fits(path.stat().st_size, f"The image {path}")
+    check_memory(path.stat().st_size, f"The image {path}")
     try:
         with netcdf_file(str(path), "r", mmap=False) as file:
             values = np.array(file.variables[name].data)
@@ -95,7 +95,9 @@ def _read(path: Path, name: str) -> npt.NDArray[np.generic]:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def placed(cube: xr.DataArray, image: Member, members: Sequence[Member]) -> xr.DataArray:
+def place_by_coordinates(
+    cube: xr.DataArray, image: NamedArray, members: Sequence[NamedArray]
+) -> xr.DataArray:
     """Return the cube with the georeference that coordinate variables give it, if any.
 
     The axes' names lead to one-dimensional variables with the pixel centres,
@@ -119,7 +121,7 @@ def placed(cube: xr.DataArray, image: Member, members: Sequence[Member]) -> xr.D
     return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], crs, transform))
 
 
-def _transformed(cube: xr.DataArray, mapping: Member | None) -> xr.DataArray:
+def _transformed(cube: xr.DataArray, mapping: NamedArray | None) -> xr.DataArray:
     """Return the cube in the place that GDAL's way of writing a transform gives it."""
     rows, cols, crs = cube.sizes["y"], cube.sizes["x"], _crs(mapping)
     text = "" if mapping is None else str(mapping.attrs.get("GeoTransform", ""))
@@ -145,7 +147,7 @@ _COORDINATES = {
 
 
 def _regular(
-    by_name: dict[str, Member], image: Member, count: int, axis: str
+    by_name: dict[str, NamedArray], image: NamedArray, count: int, axis: str
 ) -> tuple[float, float] | None:
     """First centre and step of a regular coordinate of this length, if there is one."""
     for name in image.dims:
@@ -164,7 +166,7 @@ def _regular(
     return None
 
 
-def _crs(mapping: Member | None) -> str | None:
+def _crs(mapping: NamedArray | None) -> str | None:
     if mapping is None:
         return None
     from rasterio.crs import CRS
@@ -181,7 +183,7 @@ def _crs(mapping: Member | None) -> str | None:
     return _from_epsg(str(code or "")) or _from_parameters(mapping)
 
 
-def _from_parameters(mapping: Member) -> str | None:
+def _from_parameters(mapping: NamedArray) -> str | None:
     """Return the coordinate system that parameters of the CF conventions describe.
 
     A zone of UTM or degrees, on WGS 84: of others names and details differ too much to
@@ -211,7 +213,7 @@ def _from_parameters(mapping: Member) -> str | None:
     return _checked_crs((32700 if south else 32600) + int(zone)) if usual else None
 
 
-def mapped(
+def place_by_map_info(
     cube: xr.DataArray, map_info: str, epsg: str, wkt: str
 ) -> tuple[xr.DataArray, tuple[str, ...]]:
     """Return the cube in the place that ENVI's way of writing it gives it, and what to note.

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError
-from hypercover.scene.io.limits import check_fits, check_unpacked
-from hypercover.scene.io.members import Member
+from hypercover.scene.io.limits import check_memory, check_unpacking
+from hypercover.scene.io.named_arrays import NamedArray
 
-__all__ = ["archive_members", "file_members"]
+__all__ = ["list_npy", "list_npz"]
 
 _BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
            NotImplementedError, RuntimeError, MemoryError, SyntaxError,
@@ -39,7 +39,7 @@ def _declared(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     return shape, dtype
 
 
-def file_members(path: Path) -> list[Member]:
+def list_npy(path: Path) -> list[NamedArray]:
     """Return the one array of an .npy file, read from disk only where needed.
 
     Raises
@@ -59,7 +59,7 @@ def file_members(path: Path) -> list[Member]:
             f"{path} is cut short: {needed:,} bytes are declared and "
             f"{path.stat().st_size:,} are there; copy or download it again."
         )
-    return [Member(path.stem, shape, dtype.kind, partial(_mapped, path))]
+    return [NamedArray(path.stem, shape, dtype.kind, partial(_mapped, path))]
 
 
 def _mapped(path: Path) -> npt.NDArray[np.generic]:
@@ -70,7 +70,7 @@ def _mapped(path: Path) -> npt.NDArray[np.generic]:
     return values
 
 
-def archive_members(path: Path) -> list[Member]:
+def list_npz(path: Path) -> list[NamedArray]:
     """List the arrays of an .npz file by their headers.
 
     Raises
@@ -86,19 +86,19 @@ def archive_members(path: Path) -> list[Member]:
         raise _damaged(path, error) from error
 
 
-def _archived(path: Path, archive: zipfile.ZipFile, name: str) -> Member:
+def _archived(path: Path, archive: zipfile.ZipFile, name: str) -> NamedArray:
     with archive.open(name) as file:
         shape, dtype = _declared(file)
     read = partial(_unpacked, path, name, prod(shape) * dtype.itemsize)
-    return Member(name.removesuffix(".npy"), shape, dtype.kind, read)
+    return NamedArray(name.removesuffix(".npy"), shape, dtype.kind, read)
 
 
 def _unpacked(path: Path, name: str, n_bytes: int) -> npt.NDArray[np.generic]:
-    check_fits(n_bytes, f"Array {name} of {path}")
+    check_memory(n_bytes, f"Array {name} of {path}")
     try:
         with zipfile.ZipFile(path) as archive, archive.open(name) as file:
             stored = archive.getinfo(name).compress_size
-            check_unpacked(n_bytes, stored, f"Array {name} of {path}")
+            check_unpacking(n_bytes, stored, f"Array {name} of {path}")
             values: npt.NDArray[np.generic] = np.lib.format.read_array(
                 file, allow_pickle=False
             )

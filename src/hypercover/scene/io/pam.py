@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from hypercover.errors import SceneError
-from hypercover.scene.io.safe_parsers import plain_xml
+from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.legend import Legend
 
 __all__ = ["category_xml", "printable", "read_category_names", "sidecar"]
@@ -24,7 +24,7 @@ def read_category_names(path: Path) -> dict[int, str]:
     if not sidecar(path).is_file():
         return {}
     try:
-        band = plain_xml(sidecar(path)).find("PAMRasterBand[@band='1']")
+        band = parse_xml(sidecar(path)).find("PAMRasterBand[@band='1']")
     except SceneError:
         return {}
     if band is None:

@@ -17,17 +17,17 @@ from rasterio.windows import Window
 from hypercover.errors import SceneError, counted
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io import class_tables, pam
-from hypercover.scene.io.band_masks import Masks, masks_of
+from hypercover.scene.io.band_masks import Masks, find_masks
 from hypercover.scene.io.class_tables import raster_style
 from hypercover.scene.io.envi import (
     RAW,
     data_file,
-    for_gdal,
+    find_header,
+    gdal_readable,
     has_header,
-    header_beside,
     read_header,
 )
-from hypercover.scene.io.file_types import Kind, kind_of
+from hypercover.scene.io.file_types import FileType, detect_type
 from hypercover.scene.io.gdal import (
     DRIVERS,
     GDAL_ERRORS,
@@ -36,7 +36,7 @@ from hypercover.scene.io.gdal import (
     vrt_allowed,
     vrt_sources,
 )
-from hypercover.scene.io.limits import check_cube, check_fits, check_unpacked
+from hypercover.scene.io.limits import check_cube_size, check_memory, check_unpacking
 from hypercover.scene.labels import LabelMap
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import GAINS, OFFSETS, Origin, kept, numbered, with_header
@@ -48,9 +48,9 @@ from hypercover.scene.wavelengths import CENTRES, bare_names, from_tags
 __all__ = [
     "GDAL_ERRORS",
     "RasterBand",
-    "check",
-    "grid_of_raster",
-    "opened",
+    "check_raster",
+    "dataset_grid",
+    "open_dataset",
     "raster_shape",
     "raster_size",
     "read_image",
@@ -62,7 +62,7 @@ __all__ = [
 _MOST_BLOCKS = 200_000
 
 
-def check(dataset: Any, path: Path) -> None:
+def check_raster(dataset: Any, path: Path) -> None:
     """Refuse a raster that is shorter than its header says or absurdly large.
 
     GDAL reports such damage only when the missing pixels are read, perhaps an
@@ -74,11 +74,11 @@ def check(dataset: Any, path: Path) -> None:
         If the file is cut short.
     """
     _check_types(dataset, path)
-    check_cube((dataset.count, dataset.height, dataset.width), f"The image {path}")
-    check_fits(_block_bytes(dataset), f"One block of {path}")
+    check_cube_size((dataset.count, dataset.height, dataset.width), f"The image {path}")
+    check_memory(_block_bytes(dataset), f"One block of {path}")
     if dataset.driver != "VRT":
         # Of a VRT the images it names are looked at, each for itself.
-        check_unpacked(_bytes(dataset), _stored(dataset), f"The image {path}")
+        check_unpacking(_bytes(dataset), _stored(dataset), f"The image {path}")
     if dataset.driver == "GTiff":
         _check_length(path, max(_block_ends(dataset), default=0))
     elif dataset.driver in {"ENVI", "LAN", "EHdr"}:
@@ -200,7 +200,7 @@ class RasterBand:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def open_dataset(path: Path) -> Iterator[Any]:
     """Open a raster with the formats allowed, quietly, or say why it cannot be."""
     try:
         with _for_gdal(path) as (file, drivers), open_raster(file, drivers) as dataset:
@@ -219,14 +219,14 @@ def _for_gdal(path: Path) -> Iterator[tuple[Path, Sequence[str]]]:
         yield path, ["VRT"]
         return
     given = path.suffix.lower() == ".hdr"
-    header = read_header(path) if given else header_beside(path)
+    header = read_header(path) if given else find_header(path)
     data = data_file(path) if given else path
     if data.stat().st_size == 0:
         raise SceneError(f"{data} is empty; copy or download it again.")
     if header is None or header.foreign:
         yield data, DRIVERS
         return
-    with for_gdal(header, data) as (file, driver):
+    with gdal_readable(header, data) as (file, driver):
         yield file, [driver]
 
 
@@ -249,11 +249,11 @@ def _pixels(path: Path) -> Path:
     Of a VRT, GDAL would open the images it names in any format; here they are
     opened first, in those that are allowed.
     """
-    if kind_of(path) is Kind.ENVI_HEADER:
+    if detect_type(path) is FileType.ENVI_HEADER:
         return data_file(path)
     for part in vrt_sources(path) if is_vrt(path) else ():
-        with opened(part) as dataset:
-            check(dataset, part)
+        with open_dataset(part) as dataset:
+            check_raster(dataset, part)
     return path
 
 
@@ -265,11 +265,11 @@ def raster_shape(path: Path) -> tuple[int, int]:
 def raster_size(path: Path) -> tuple[int, int, int]:
     """Return bands, rows and columns of a raster."""
     _pixels(path)
-    with opened(path) as dataset:
+    with open_dataset(path) as dataset:
         return int(dataset.count), int(dataset.height), int(dataset.width)
 
 
-def grid_of_raster(dataset: Any) -> Grid:
+def dataset_grid(dataset: Any) -> Grid:
     """Georeference of a dataset; a system without a place is not believed."""
     transform = tuple(float(part) for part in tuple(dataset.transform)[:6])
     if _counts_pixels(transform, dataset.height):
@@ -320,9 +320,9 @@ def read_image(path: Path) -> Scene:
         If the file is damaged, cut short, or of a format that is not opened.
     """
     file = _pixels(path)
-    with opened(path) as dataset:
-        check(dataset, file)
-        masks = masks_of(dataset, file)
+    with open_dataset(path) as dataset:
+        check_raster(dataset, file)
+        masks = find_masks(dataset, file)
         numbers = masks.measured
         count = len(numbers)
         every = _band_names(dataset)
@@ -397,12 +397,12 @@ def _cube(path: Path, dataset: Any, masks: Masks) -> xr.DataArray:
     cube = with_header(cube, _header(dataset, numbers))
     if not masks.joint:
         cube = _with_values(cube, dataset, numbers)
-    return with_grid(cube, grid_of_raster(dataset))
+    return with_grid(cube, dataset_grid(dataset))
 
 
 def _unplaced(path: Path, dataset: Any) -> str | None:
     """Say of points or polynomials that place an image, which are not used, what to do."""
-    if grid_of_raster(dataset).placed:
+    if dataset_grid(dataset).placed:
         return None
     points, coefficients = dataset.gcps[0], dataset.rpcs
     warped = str(path.with_name(f"{path.stem}-warped.tif"))
@@ -436,10 +436,10 @@ def _read_masks(path: Path, masks: Masks, wanted: Indices) -> npt.NDArray[np.gen
     rows, cols = wanted
     down, across = bounding_slice(rows), bounding_slice(cols)
     window = Window.from_slices(down, across)
-    with opened(path) as dataset:
+    with open_dataset(path) as dataset:
         held = masks.read(dataset, window)
     if masks.beside is not None:
-        with opened(masks.beside) as dataset:
+        with open_dataset(masks.beside) as dataset:
             held &= (dataset.read(window=window) != 0).all(axis=0)
     return np.asarray(held[rows - down.start][:, cols - across.start])
 
@@ -522,7 +522,7 @@ def read_window(
     bands, rows, cols = wanted
     down, across = bounding_slice(rows), bounding_slice(cols)
     window = Window.from_slices(down, across)
-    with opened(path) as dataset:
+    with open_dataset(path) as dataset:
         inside = numbers or range(1, dataset.count + 1)
         # Of a VRT the bands may differ in type: all become what can hold each of them.
         dtypes = dataset.dtypes
@@ -548,9 +548,9 @@ def read_layer(path: Path, what: str = "label map") -> RasterBand:
         If it cannot be read or has more than one band.
     """
     file = _pixels(path)
-    with opened(path) as dataset:
-        check(dataset, file)
-        masks = masks_of(dataset, file)
+    with open_dataset(path) as dataset:
+        check_raster(dataset, file)
+        masks = find_masks(dataset, file)
         if len(masks.measured) != 1:
             raise SceneError(
                 f"The {what} must have one band, found {len(masks.measured)} in {path}; "
@@ -562,7 +562,7 @@ def read_layer(path: Path, what: str = "label map") -> RasterBand:
             nodata = None
         layer = RasterBand(
             values,
-            grid_of_raster(dataset),
+            dataset_grid(dataset),
             nodata,
             _colors(dataset),
             dict(dataset.tags(ns="ENVI")),
@@ -617,12 +617,12 @@ def read_raster_labels(path: Path) -> LabelMap:
         If its values are no class codes.
     """
     layer = read_layer(path)
-    data = data_file(path) if kind_of(path) is Kind.ENVI_HEADER else path
+    data = data_file(path) if detect_type(path) is FileType.ENVI_HEADER else path
     present = [int(code) for code in np.unique(layer.values) if code in layer.colors]
     labels, shades = raster_style(data).by_code()
     names = (
         labels
-        | class_tables.read_names(path)
+        | class_tables.read_trailer_names(path)
         | _envi_names(layer.tags)
         | pam.read_category_names(data)
     )

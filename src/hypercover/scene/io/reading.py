@@ -14,9 +14,9 @@ from hypercover.errors import LabelError, SceneError, counted
 from hypercover.files import in_any_case
 from hypercover.scene.datasets.catalog import with_known_bands, with_known_image
 from hypercover.scene.grid import Grid
+from hypercover.scene.io.array_files import ARRAY_READERS, ArrayFile, open_array_file
 from hypercover.scene.io.class_tables import read_legend
-from hypercover.scene.io.containers import CONTAINERS, Container, open_container
-from hypercover.scene.io.file_types import Kind, kind_of, local_file
+from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.products import emit, prisma
 from hypercover.scene.labels import (
     LabelMap,
@@ -31,14 +31,14 @@ from hypercover.scene.scene import Scene
 
 __all__ = [
     "check_usable",
-    "label_map_of",
-    "losses_on_data",
+    "label_losses",
     "open_labels",
     "open_mask",
     "open_scene",
     "product_file",
     "product_reader",
-    "read_swath",
+    "read_label_map",
+    "read_swath_product",
 ]
 
 Reader = Callable[[Path, str | None], Scene]
@@ -99,7 +99,7 @@ def product_reader(file: Path) -> Reader | None:
     return None
 
 
-def read_swath(container: Container, variable: str | None) -> Scene | None:
+def read_swath_product(container: ArrayFile, variable: str | None) -> Scene | None:
     """Return the image of a PRISMA or EMIT file; None for any other, or a named variable."""
     if variable is not None:
         return None
@@ -206,7 +206,7 @@ def _labels_on(
 ) -> LabelMap:
     """Read labels for a scene; where it lies on no grid, say how it could."""
     try:
-        return label_map_of(file, scene.grid, variable, field, layer)
+        return read_label_map(file, scene.grid, variable, field, layer)
     except LabelError as error:
         how = [note for note in scene.notes if note.startswith(_UNTURNED)]
         if scene.grid.placed or not how:
@@ -227,16 +227,16 @@ def _image(
     read_product = product_reader(file)
     if read_product is not None:
         return read_product(file, variable), None
-    kind = kind_of(file)
-    if kind is Kind.VECTOR:
+    kind = detect_type(file)
+    if kind is FileType.VECTOR:
         raise SceneError(
             f"{file} is a vector file, not an image; give it with --labels and the "
             "image first."
         )
-    if kind not in CONTAINERS:
+    if kind not in ARRAY_READERS:
         return _raster_image(file, variable, axes), None
-    container = open_container(file, kind)
-    swath = read_swath(container, variable)
+    container = open_array_file(file, kind)
+    swath = read_swath_product(container, variable)
     if swath is not None:
         return swath, None
     own = container.flat_shapes(label_variable if look else None)
@@ -300,17 +300,17 @@ def _label_file(path: PathLike) -> Path:
 def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
     """Sizes that the labels of a file may have: evidence for the axes of the image."""
     with _blaming_labels():
-        kind = kind_of(file)
-        if kind is Kind.VECTOR:
+        kind = detect_type(file)
+        if kind is FileType.VECTOR:
             return []
-        if kind in CONTAINERS:
-            return open_container(file, kind).flat_shapes(variable)
+        if kind in ARRAY_READERS:
+            return open_array_file(file, kind).flat_shapes(variable)
         from hypercover.scene.io.raster import raster_shape
 
         return [raster_shape(file)]
 
 
-def label_map_of(
+def read_label_map(
     file: Path,
     grid: Grid,
     variable: str | None = None,
@@ -325,13 +325,13 @@ def label_map_of(
         If they cannot be read or do not fit the grid.
     """
     with _blaming_labels():
-        kind = kind_of(file)
-        if kind is Kind.VECTOR:
+        kind = detect_type(file)
+        if kind is FileType.VECTOR:
             from hypercover.scene.io.vector import read_vector_labels
 
             return read_vector_labels(file, grid, field, layer)
-        if kind in CONTAINERS:
-            return open_container(file, kind).labels(grid, variable)
+        if kind in ARRAY_READERS:
+            return open_array_file(file, kind).labels(grid, variable)
         return _raster_labels(file, grid)
 
 
@@ -401,7 +401,7 @@ def open_labels(
     """
     table = read_legend(legend)
     found = _with_table(
-        label_map_of(_label_file(path), grid, variable, field, layer), table
+        read_label_map(_label_file(path), grid, variable, field, layer), table
     )
     known, _ = legend_of(found, table)
     return found.codes, known
@@ -437,7 +437,7 @@ def open_mask(
         If it cannot be read or does not fit the grid.
     """
     file = _label_file(path)
-    found = label_map_of(file, scene.grid, variable, field, layer)
+    found = read_label_map(file, scene.grid, variable, field, layer)
     if found.zero is not None:
         codes = np.where(found.codes == found.zero, 0, found.codes)
         found = replace(found, codes=codes.astype(found.codes.dtype), zero=None)
@@ -483,7 +483,7 @@ def _without_data(scene: Scene) -> str:
     )
 
 
-def losses_on_data(scene: Scene) -> tuple[str, ...]:
+def label_losses(scene: Scene) -> tuple[str, ...]:
     """Say which labelled pixels hold no data, and which classes are lost with them.
 
     Returns

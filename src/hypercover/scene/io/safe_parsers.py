@@ -13,7 +13,7 @@ import yaml
 
 from hypercover.errors import SceneError
 
-__all__ = ["explained_yaml", "numbers_of", "plain_xml", "plain_yaml"]
+__all__ = ["element_numbers", "parse_xml", "parse_yaml", "yaml_problem"]
 
 _LARGEST = 16 * 2**20
 """Bytes of a product's metadata; those of EnMAP have about one million."""
@@ -21,7 +21,7 @@ _LARGEST = 16 * 2**20
 _DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
 
 
-def plain_xml(path: Path) -> ET.Element:
+def parse_xml(path: Path) -> ET.Element:
     """Parse an XML file without a document type, and so without entities.
 
     Why it exists: an entity can name a file or an address, or blow up to
@@ -54,7 +54,7 @@ def plain_xml(path: Path) -> ET.Element:
         ) from error
 
 
-def numbers_of(elements: list[ET.Element], path: Path) -> list[float]:
+def element_numbers(elements: list[ET.Element], path: Path) -> list[float]:
     """Return the numbers that elements hold.
 
     Raises
@@ -130,7 +130,7 @@ def _is_plain(node: Any) -> bool:
     return node.tag in _PLAIN - {f"{_TAG}map", f"{_TAG}seq"}
 
 
-def plain_yaml(text: str) -> Any:
+def parse_yaml(text: str) -> Any:
     """Read YAML of plain values, each of which stands once, where it is meant.
 
     Raises
@@ -153,7 +153,7 @@ def plain_yaml(text: str) -> Any:
         loader.dispose()
 
 
-def explained_yaml(error: yaml.YAMLError) -> str:
+def yaml_problem(error: yaml.YAMLError) -> str:
     """Say on one line what is wrong with a text, and where.
 
     Examples

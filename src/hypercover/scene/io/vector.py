@@ -14,13 +14,13 @@ from affine import Affine
 from hypercover.errors import LabelError, counted
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.class_tables import Style, vector_style
-from hypercover.scene.io.file_types import SHAPES, is_json
+from hypercover.scene.io.file_types import VECTOR_FORMATS, is_json
 from hypercover.scene.io.gdal import GDAL_ERRORS, read_vector, vector_info, vector_layers
 from hypercover.scene.io.geopackage import check_geopackage, is_sqlite
 from hypercover.scene.labels import LabelMap, as_codes, listed
 from hypercover.scene.legend import MAX_CODE
 
-__all__ = ["read_vector_area", "read_vector_labels", "refuse_links"]
+__all__ = ["check_geojson", "read_vector_area", "read_vector_labels"]
 
 _LARGEST = 2**28
 """Bytes of a GeoJSON file, which is read whole."""
@@ -32,7 +32,7 @@ class _LinkError(ValueError):
     """The coordinate system is given by an address."""
 
 
-def refuse_links(path: Path) -> None:
+def check_geojson(path: Path) -> None:
     """Refuse a GeoJSON file whose coordinate system is an address on a network.
 
     GeoJSON of 2008 may name its ``crs`` by a link, and GDAL fetches it on
@@ -389,7 +389,7 @@ def _check_file(path: Path) -> None:
             f"{path} is larger than 2 GiB; give the shapes that are needed alone."
         )
     if is_json(path):
-        refuse_links(path)
+        check_geojson(path)
     if path.suffix.lower() == ".shp":
         _check_parts(path)
     elif is_sqlite(path):
@@ -447,7 +447,7 @@ def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
     """Refuse formats other than those offered, and tables without shapes."""
     if info["driver"] not in _DRIVERS:
         raise LabelError(
-            f"Shapes are read from {SHAPES}, but {path} is of the format {info['driver']}; "
+            f"Shapes are read from {VECTOR_FORMATS}, but {path} is of the format {info['driver']}; "
             "save it as GeoPackage."
         )
     if info["features"] > path.stat().st_size // _LEAST:

@@ -19,10 +19,10 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.inputs import companions
 from hypercover.scene.io import raster
 from hypercover.scene.io.class_raster import class_raster_writer
-from hypercover.scene.io.envi import class_lines, finish_header, listable
+from hypercover.scene.io.envi import class_lines, finish_header, list_item
 from hypercover.scene.io.gdal import GDAL_ERRORS, create_raster
 from hypercover.scene.io.pam import category_xml, sidecar
-from hypercover.scene.io.raster import grid_of_raster, opened
+from hypercover.scene.io.raster import dataset_grid, open_dataset
 from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import GAINS, OFFSETS, factors, kept
@@ -32,9 +32,9 @@ from hypercover.scene.tiling import SIDE, read_pieces
 from hypercover.scene.wavelengths import BandTable, band_tags
 
 __all__ = [
-    "check_apart",
-    "driver_of",
-    "pixels_of",
+    "check_overwrite",
+    "data_path",
+    "driver_for",
     "write_hdf5",
     "write_labels",
     "write_scene",
@@ -60,7 +60,7 @@ _SHIFTED = 1e-3
 """Pixels by which a written grid may miss the one asked for."""
 
 
-def driver_of(path: Path) -> str:
+def driver_for(path: Path) -> str:
     """Return the GDAL driver that a file name asks for.
 
     Raises
@@ -78,7 +78,7 @@ def driver_of(path: Path) -> str:
     return driver
 
 
-def check_apart(out: Path, *sources: Path | None) -> None:
+def check_overwrite(out: Path, *sources: Path | None) -> None:
     """Refuse to write over a file that is read for it, or over a folder.
 
     Why it exists: one slip in a command must not cost anybody the measured
@@ -110,7 +110,7 @@ def _files_of(path: Path) -> tuple[Path, ...]:
     """Return the files that writing an image of this name replaces."""
     if _DRIVERS.get(path.suffix.lower()) != "ENVI":
         return (path,)
-    return (path, pixels_of(path), path.with_suffix(".hdr"))
+    return (path, data_path(path), path.with_suffix(".hdr"))
 
 
 def write_scene(
@@ -159,7 +159,7 @@ def write_scene(
         If it cannot be written; an older file of that name stays.
     """
     target = Path(path)
-    driver = driver_of(target)
+    driver = driver_for(target)
     options = _options(driver, target, interleave)
     scene = settled(scene)
     # Of a killed process; before the disk is needed for this one.
@@ -180,7 +180,7 @@ def write_scene(
             file.write(values.astype(dtype, copy=False), window=window)
             if progress is not None:
                 progress(rows.stop, scene.shape[0])
-    return pixels_of(target)
+    return data_path(target)
 
 
 def write_labels(
@@ -222,7 +222,7 @@ def write_labels(
         If it cannot be written.
     """
     target = Path(path)
-    driver = driver_of(target)
+    driver = driver_for(target)
     if driver == "HDF5":
         raise CallError(
             "A label map is written as GeoTIFF (.tif) or ENVI (.hdr, .img, .dat), got the name "
@@ -241,9 +241,9 @@ def write_labels(
     header = {"description": target.stem, "more": class_lines(known)}
     with _drafted(target, grid, driver, options, **header) as file:
         file.write(codes, 1)
-    pixels = pixels_of(target)
+    pixels = data_path(target)
     # A header's lists cannot hold every sign; the sidecar can.
-    if any(listable(name) != name for name in known.names):
+    if any(list_item(name) != name for name in known.names):
         write_text(sidecar(pixels), category_xml(known, _UNLABELLED))
     return pixels
 
@@ -287,8 +287,8 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
     more = dict(tags) | origin
     unit = scene.cube.attrs.get("units")
     if driver == "ENVI":
-        envi |= {key.lower(): listable(text) for key, text in more.items()}
-        envi |= {"data_units": listable(str(unit))} if unit else {}
+        envi |= {key.lower(): list_item(text) for key, text in more.items()}
+        envi |= {"data_units": list_item(str(unit))} if unit else {}
     else:
         file.update_tags(**more)
         for number, own in enumerate(bands, 1):
@@ -298,7 +298,7 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
     file.update_tags(ns="ENVI", **header | envi)
     names = scene.band_names or tuple(f"Band {number}" for number in scene.bands)
     # A header lists names between commas, so none may hold one.
-    file.descriptions = tuple(map(listable, names)) if driver == "ENVI" else names
+    file.descriptions = tuple(map(list_item, names)) if driver == "ENVI" else names
 
 
 def _header(file: Any, scene: Scene, driver: str) -> dict[str, str]:
@@ -316,7 +316,7 @@ def _header(file: Any, scene: Scene, driver: str) -> dict[str, str]:
     }
 
 
-def pixels_of(path: Path) -> Path:
+def data_path(path: Path) -> Path:
     """Return the file of the pixels of an image to be written."""
     return path.with_suffix(".img") if path.suffix.lower() == ".hdr" else path
 
@@ -326,7 +326,7 @@ def _drafted(
     target: Path, grid: Grid, driver: str, options: Mapping[str, Any], **header: str
 ) -> Iterator[Any]:
     """Open a raster to write to; it takes its name only when it is whole."""
-    pixels = pixels_of(target)
+    pixels = data_path(target)
     with _header_last(pixels, driver) as header_draft, atomic(pixels) as draft:
         draft.touch()
         made = draft.with_suffix(".hdr")
@@ -390,9 +390,9 @@ def _created(
 def _check_whole(draft: Path, grid: Grid, target: Path) -> None:
     """Read back what was written: GDAL reports a full disk late or not at all."""
     try:
-        with opened(draft) as file:
-            raster.check(file, draft)
-            found = grid_of_raster(file)
+        with open_dataset(draft) as file:
+            raster.check_raster(file, draft)
+            found = dataset_grid(file)
     except SceneError as error:
         raise _broke_off(target) from error
     if offset(found, grid) > _SHIFTED:

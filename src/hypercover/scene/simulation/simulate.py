@@ -16,7 +16,12 @@ import xarray as xr
 from hypercover.errors import CallError, OutputError
 from hypercover.files import check_writable
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.writing import check_apart, driver_of, write_labels, write_scene
+from hypercover.scene.io.writing import (
+    check_overwrite,
+    driver_for,
+    write_labels,
+    write_scene,
+)
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.legend import Legend, class_colors
 from hypercover.scene.scene import Scene
@@ -115,8 +120,8 @@ def write_simulated(
     """Write the simulated scene of some settings and its labels; see :func:`simulate`."""
     settings.check()
     image = Path(out)
-    check_apart(image)
-    driver = driver_of(image)
+    check_overwrite(image)
+    driver = driver_for(image)
     beside = check_writable(image.with_name(f"{image.stem}-labels.tif"))
     _check_space(settings, image)
     tags = {

@@ -13,10 +13,10 @@ import xarray as xr
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io import raster
-from hypercover.scene.io.raster import grid_of_raster, opened, read_window
+from hypercover.scene.io.raster import dataset_grid, open_dataset, read_window
 from hypercover.scene.lazy import Indices, LazyArray
 
-__all__ = ["BandFile", "stacked"]
+__all__ = ["BandFile", "stack_bands"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class BandFile:
     """Centre in nm."""
 
 
-def stacked(files: Sequence[BandFile], nodata: float | None) -> xr.DataArray:
+def stack_bands(files: Sequence[BandFile], nodata: float | None) -> xr.DataArray:
     """Return a cube (band, y, x) of bands in files on one grid, read where it is used.
 
     Raises
@@ -65,14 +65,14 @@ def stacked(files: Sequence[BandFile], nodata: float | None) -> xr.DataArray:
 
 def _look(file: BandFile) -> tuple[Grid, np.dtype[Any]]:
     """Return grid and type of a file of one band."""
-    with opened(file.path) as dataset:
-        raster.check(dataset, file.path)
+    with open_dataset(file.path) as dataset:
+        raster.check_raster(dataset, file.path)
         if dataset.count != 1:
             raise SceneError(
                 f"{file.path} must hold one band, found {dataset.count}; download the product "
                 "again."
             )
-        return grid_of_raster(dataset), np.dtype(dataset.dtypes[0])
+        return dataset_grid(dataset), np.dtype(dataset.dtypes[0])
 
 
 def _fetch(files: tuple[Path, ...], wanted: Indices) -> npt.NDArray[np.generic]:

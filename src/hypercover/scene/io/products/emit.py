@@ -11,9 +11,9 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.hdf5 import attributes as attributes_of
-from hypercover.scene.io.limits import check_fits
-from hypercover.scene.io.members import Member, band_table
+from hypercover.scene.io.hdf5 import read_attributes as attributes_of
+from hypercover.scene.io.limits import check_memory
+from hypercover.scene.io.named_arrays import NamedArray, band_table
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.nodata import plain_key
@@ -29,13 +29,13 @@ _BLOCK = 128
 the grid would touch all of the image."""
 
 
-def is_emit(members: Sequence[Member]) -> bool:
+def is_emit(members: Sequence[NamedArray]) -> bool:
     """Tell whether an HDF5 file is an EMIT image with its geometric lookup table."""
     names = {one.name.lower() for one in members}
     return set(_TABLES) <= names and any(name in names for name in _IMAGES)
 
 
-def read_emit(path: Path, members: Sequence[Member]) -> Scene:
+def read_emit(path: Path, members: Sequence[NamedArray]) -> Scene:
     """Open an EMIT image laid on its grid of longitude and latitude, by its own table.
 
     Each pixel of the grid takes the value of one pixel of the image; where there is none it
@@ -79,11 +79,11 @@ def read_emit(path: Path, members: Sequence[Member]) -> Scene:
     return scene.noting(told, *table.notes)
 
 
-def _table(member: Member, path: Path) -> npt.NDArray[np.int64]:
+def _table(member: NamedArray, path: Path) -> npt.NDArray[np.int64]:
     """Read one column of the table: pixels counted from 1, 0 = none."""
     if len(member.shape) != 2 or not member.is_numeric:
         raise SceneError(f"{member.name} of {path} is no table; download it again.")
-    check_fits(24 * int(np.prod(member.shape)), f"The table of {path}")
+    check_memory(24 * int(np.prod(member.shape)), f"The table of {path}")
     return np.asarray(member.values(), dtype=np.int64)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypercover.errors import SceneError
 from hypercover.files import in_any_case
 from hypercover.scene.io.raster import read_image
-from hypercover.scene.io.safe_parsers import numbers_of, plain_xml
+from hypercover.scene.io.safe_parsers import element_numbers, parse_xml
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.scene import Scene
 from hypercover.scene.wavelengths import BandTable, Values
@@ -56,7 +56,7 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
     """
     if variable is not None:
         raise SceneError("An EnMAP image has one variable; leave --variable out.")
-    root = plain_xml(metadata)
+    root = parse_xml(metadata)
     bands = root.findall("specific/bandCharacterisation/bandID")
     scene = read_image(_image_beside(metadata))
     if len(bands) != scene.n_bands:
@@ -89,7 +89,7 @@ def _column(bands: list[Element], name: str, metadata: Path) -> Values:
     found = [
         one for band in bands for one in band.findall(name) if (one.text or "").strip()
     ]
-    return np.array(numbers_of(found, metadata))
+    return np.array(element_numbers(found, metadata))
 
 
 def _without_empty(scene: Scene, root: Element) -> Scene:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hypercover.errors import SceneError
 from hypercover.files import in_any_case
-from hypercover.scene.io.products.band_files import BandFile, stacked
-from hypercover.scene.io.safe_parsers import plain_xml
+from hypercover.scene.io.products.band_files import BandFile, stack_bands
+from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.scene import Scene
 
@@ -62,7 +62,7 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
     name = re.sub(r"_MTL$", "", metadata.stem, flags=re.IGNORECASE)
     scales = [_scale(values, file.name.removeprefix("B")) for file in files]
     return Scene(
-        with_header(stacked(files, 0.0), _header(values, scales)),
+        with_header(stack_bands(files, 0.0), _header(values, scales)),
         name=name,
         source=str(metadata),
         notes=(
@@ -139,7 +139,7 @@ def _values(metadata: Path) -> dict[str, str]:
     """Return the values of the metadata by name, from any of its three forms."""
     suffix = metadata.suffix.lower()
     if suffix == ".xml":
-        root = plain_xml(metadata)
+        root = parse_xml(metadata)
         leaves = [one for one in root.iter() if not len(one)]
         return {one.tag: (one.text or "").strip() for one in reversed(leaves)}
     if metadata.stat().st_size > _LARGEST:

@@ -12,8 +12,8 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.hdf5 import attributes as attributes_of
-from hypercover.scene.io.members import Member
+from hypercover.scene.io.hdf5 import read_attributes as attributes_of
+from hypercover.scene.io.named_arrays import NamedArray
 from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.nodata import plain_key
@@ -38,7 +38,7 @@ class _Attributes:
         return self._said.get(plain_key(name), default)
 
 
-def _cubes(members: Sequence[Member]) -> list[Member]:
+def _cubes(members: Sequence[NamedArray]) -> list[NamedArray]:
     """Return the cubes of VNIR and SWIR of the hyperspectral swath (HCO)."""
     paths = {one.name.upper(): one for one in members if one.is_image}
     swath = [path for path in paths if "/PRS_L" in path and "_HCO/" in path]
@@ -47,12 +47,12 @@ def _cubes(members: Sequence[Member]) -> list[Member]:
     return [found[name] for name in names] if set(names) <= set(found) else []
 
 
-def is_prisma(members: Sequence[Member]) -> bool:
+def is_prisma(members: Sequence[NamedArray]) -> bool:
     """Tell whether an HDF5 file is a hyperspectral PRISMA image."""
     return bool(_cubes(members))
 
 
-def read_prisma(path: Path, members: Sequence[Member]) -> Scene:
+def read_prisma(path: Path, members: Sequence[NamedArray]) -> Scene:
     """Open a PRISMA image: VNIR and then SWIR, each by wavelength, without empty bands.
 
     Values stay the numbers of the file; what turns them into reflectance is told in the
@@ -95,7 +95,7 @@ def read_prisma(path: Path, members: Sequence[Member]) -> Scene:
 
 
 def _bands(
-    attributes: "_Attributes", part: str, cube: Member, path: Path
+    attributes: "_Attributes", part: str, cube: NamedArray, path: Path
 ) -> tuple[list[int], list[float], list[float]]:
     """Return positions, centres and widths of the bands that hold data, by wavelength."""
     lists = [

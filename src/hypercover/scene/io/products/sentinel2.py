@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element
 
 from hypercover.errors import SceneError
 from hypercover.files import in_any_case
-from hypercover.scene.io.products.band_files import BandFile, stacked
-from hypercover.scene.io.safe_parsers import plain_xml
+from hypercover.scene.io.products.band_files import BandFile, stack_bands
+from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.scene import Scene
 
@@ -50,7 +50,7 @@ def read_sentinel2(metadata: Path, variable: str | None = None) -> Scene:
             f"Sentinel-2 has bands of three resolutions, got --variable {asked}; choose one of "
             f"{', '.join(_RESOLUTIONS)}."
         )
-    root = plain_xml(metadata)
+    root = parse_xml(metadata)
     centres = _centres(root)
     files = [
         BandFile(path, name, centres.get(name, _KNOWN[name][0]))
@@ -65,7 +65,7 @@ def read_sentinel2(metadata: Path, variable: str | None = None) -> Scene:
     listed = ", ".join(file.name for file in files)
     names = [file.name for file in files]
     return Scene(
-        with_header(stacked(files, 0.0), _header(root, names)),
+        with_header(stack_bands(files, 0.0), _header(root, names)),
         name=metadata.parent.stem,
         source=str(metadata),
         notes=(f"Sentinel-2: {asked}, bands {listed}.", *_scale(root)),

@@ -15,22 +15,22 @@ from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.io import hdf5, matlab, netcdf, numpy_files
 from hypercover.scene.io.axes import (
     Order,
-    by_names,
     find_order,
-    fitting_orders,
+    order_from_names,
+    orders_fitting_labels,
     parse_axes,
 )
-from hypercover.scene.io.file_types import Kind, kind_of
-from hypercover.scene.io.limits import check_cube
-from hypercover.scene.io.members import (
-    Member,
+from hypercover.scene.io.file_types import FileType, detect_type
+from hypercover.scene.io.limits import check_cube_size
+from hypercover.scene.io.named_arrays import (
+    NamedArray,
     attribute_lists,
     band_table,
     choose_image,
     choose_labels,
     describe,
     is_band_list,
-    laid_out,
+    tables_to_images,
 )
 from hypercover.scene.labels import LabelMap, check_size
 from hypercover.scene.lazy import LazyArray
@@ -40,14 +40,14 @@ from hypercover.scene.scale_offset import stated_by_attributes
 from hypercover.scene.scene import NO_LABELS, Scene
 
 __all__ = [
-    "CONTAINERS",
+    "ARRAY_READERS",
     "ORDERS",
-    "Container",
-    "Outline",
+    "ArrayFile",
+    "ArrayOutline",
     "classes_of",
     "named_bands",
-    "open_container",
-    "outlines",
+    "open_array_file",
+    "outline_arrays",
 ]
 
 ORDERS = ("row,col,band", "band,row,col", "col,row,band", "band,col,row")
@@ -58,7 +58,7 @@ _MOST_ARRAYS = 200
 
 
 @dataclass(frozen=True)
-class Outline:
+class ArrayOutline:
     """An array in a file, known by its shape before it is read."""
 
     path: Path
@@ -71,16 +71,16 @@ class Outline:
     """Orders its axes may have, where the file does not say."""
 
 
-def outlines(path: Path) -> list[Outline]:
+def outline_arrays(path: Path) -> list[ArrayOutline]:
     """List the arrays of a file that could be an image or a label map.
 
     A file that is damaged, unreadable or of something else holds none.
     """
     try:
-        kind = kind_of(path)
-        if kind in CONTAINERS:
+        kind = detect_type(path)
+        if kind in ARRAY_READERS:
             return _members(path, kind)
-        if kind is Kind.VECTOR:
+        if kind is FileType.VECTOR:
             return []
         from hypercover.scene.io.raster import raster_size
 
@@ -88,13 +88,13 @@ def outlines(path: Path) -> list[Outline]:
     except HypercoverError:
         return []
     shape = (rows, cols) if bands == 1 else (rows, cols, bands)
-    return [Outline(path, None, shape)]
+    return [ArrayOutline(path, None, shape)]
 
 
-def _members(path: Path, kind: Kind) -> list[Outline]:
+def _members(path: Path, kind: FileType) -> list[ArrayOutline]:
     return [
-        Outline(path, one.name, one.shape if one.is_image else one.flat_shape, ORDERS)
-        for one in open_container(path, kind).members[:_MOST_ARRAYS]
+        ArrayOutline(path, one.name, one.shape if one.is_image else one.flat_shape, ORDERS)
+        for one in open_array_file(path, kind).members[:_MOST_ARRAYS]
         if one.is_numeric
     ]
 
@@ -113,7 +113,7 @@ class Classes(TypedDict, total=False):
     colors: dict[int, str]
 
 
-def _texts(members: Sequence[Member], name: str, count: int) -> list[str]:
+def _texts(members: Sequence[NamedArray], name: str, count: int) -> list[str]:
     """Return a list of text of this name and length; empty without one."""
     for one in members:
         fits = one.shape == (count,) and count <= _MOST
@@ -123,7 +123,7 @@ def _texts(members: Sequence[Member], name: str, count: int) -> list[str]:
     return []
 
 
-def named_bands(cube: xr.DataArray, members: Sequence[Member]) -> xr.DataArray:
+def named_bands(cube: xr.DataArray, members: Sequence[NamedArray]) -> xr.DataArray:
     """Return the cube with the names in ``band_name``, where there is one for each band."""
     names = _texts(members, "band_name", cube.sizes["band"])
     if not names or not all(names):
@@ -131,7 +131,7 @@ def named_bands(cube: xr.DataArray, members: Sequence[Member]) -> xr.DataArray:
     return cube.assign_coords(band_name=("band", np.array(names, dtype=np.str_)))
 
 
-def classes_of(members: Sequence[Member], labels: Member) -> Classes:
+def classes_of(members: Sequence[NamedArray], labels: NamedArray) -> Classes:
     """Return names and colours from ``classes/code``, ``name`` and ``color`` beside labels."""
     folder = labels.name.rpartition("/")[0]
     start = f"{folder}/classes/" if folder else "classes/"
@@ -150,27 +150,27 @@ def classes_of(members: Sequence[Member], labels: Member) -> Classes:
     }
 
 
-CONTAINERS: dict[Kind, Callable[[Path], list[Member]]] = {
-    Kind.MATLAB: matlab.members,
-    Kind.MATLAB_HDF5: lambda path: hdf5.members(path, reversed_axes=True),
-    Kind.HDF5: hdf5.members,
-    Kind.NETCDF_CLASSIC: netcdf.members,
-    Kind.NPY: numpy_files.file_members,
-    Kind.NPZ: numpy_files.archive_members,
+ARRAY_READERS: dict[FileType, Callable[[Path], list[NamedArray]]] = {
+    FileType.MATLAB: matlab.list_arrays,
+    FileType.MATLAB_HDF5: lambda path: hdf5.list_arrays(path, reversed_axes=True),
+    FileType.HDF5: hdf5.list_arrays,
+    FileType.NETCDF_CLASSIC: netcdf.list_arrays,
+    FileType.NPY: numpy_files.list_npy,
+    FileType.NPZ: numpy_files.list_npz,
 }
 
-_MATLAB = {Kind.MATLAB, Kind.MATLAB_HDF5}
+_MATLAB = {FileType.MATLAB, FileType.MATLAB_HDF5}
 
 
 @dataclass(frozen=True, eq=False)
-class Container:
+class ArrayFile:
     """An opened file of named arrays."""
 
     path: Path
     """The file."""
-    kind: Kind
+    kind: FileType
     """What it is."""
-    members: Sequence[Member]
+    members: Sequence[NamedArray]
     """Its arrays."""
 
     def flat_shapes(self, name: str | None = None) -> list[tuple[int, int]]:
@@ -199,7 +199,7 @@ class Container:
         SceneError
             If no array or more than one fits, or the axis order is ambiguous.
         """
-        members = laid_out(
+        members = tables_to_images(
             self.members, by_columns=self.kind in _MATLAB, label_shapes=label_shapes
         )
         member = choose_image(members, self.path, variable).unsigned()
@@ -208,7 +208,9 @@ class Container:
         cube = _cube(member, order, self.members)
         lists = [*attribute_lists(member), *self.members]
         table = band_table(lists, cube.sizes["band"])
-        cube = named_bands(netcdf.placed(cube, member, self.members), self.members)
+        cube = named_bands(
+            netcdf.place_by_coordinates(cube, member, self.members), self.members
+        )
         if member.bands:
             cube = cube.assign_coords(band_name=("band", np.asarray(member.bands)))
         cube, placed = self._mapped(cube)
@@ -231,7 +233,7 @@ class Container:
 
     def _mapped(self, cube: xr.DataArray) -> tuple[xr.DataArray, tuple[str, ...]]:
         """Place a cube by the text of an ENVI header beside it, where nothing else does."""
-        if grid_of(cube).placed or self.kind is not Kind.HDF5:
+        if grid_of(cube).placed or self.kind is not FileType.HDF5:
             return cube, ()
         wanted = {"mapinfo": "", "epsgcode": "", "epsg": "", "coordinatesystemstring": ""}
         for one in self.members:
@@ -239,18 +241,18 @@ class Container:
             if wanted.get(key) == "" and one.flat_shape == ():
                 number = one.is_numeric and one.kind in "iu"
                 wanted[key] = (
-                    str(one.values()) if number else hdf5.text_of(self.path, one.name)
+                    str(one.values()) if number else hdf5.read_text(self.path, one.name)
                 )
         epsg = wanted["epsgcode"] or wanted["epsg"]
-        return netcdf.mapped(
+        return netcdf.place_by_map_info(
             cube, wanted["mapinfo"], epsg, wanted["coordinatesystemstring"]
         )
 
     def _origin(self) -> Origin:
         """Read whether the file says that its values were not measured."""
-        if self.kind is not Kind.HDF5:
+        if self.kind is not FileType.HDF5:
             return {}
-        said = hdf5.attributes(self.path)
+        said = hdf5.read_attributes(self.path)
         return {
             "simulated": said.get("HYPERCOVER_SIMULATED") == "yes",
             "stand_in": said.get("HYPERCOVER_STAND_IN") == "yes",
@@ -258,13 +260,13 @@ class Container:
 
     def _header(self) -> dict[str, str]:
         """Read what the file says of its image as a whole, as `write_hdf5` notes it."""
-        if self.kind is not Kind.HDF5:
+        if self.kind is not FileType.HDF5:
             return {}
-        return kept(hdf5.attributes(self.path, "header"))
+        return kept(hdf5.read_attributes(self.path, "header"))
 
     def _order(
         self,
-        member: Member,
+        member: NamedArray,
         axes: str | None,
         label_shapes: Sequence[tuple[int, int]],
         own_shapes: Sequence[tuple[int, int]],
@@ -287,7 +289,7 @@ class Container:
     ) -> tuple[Order, str]:
         """Return MATLAB's usual order, unless labels or band lists fit another one alone."""
         usual = ("row", "col", "band")
-        orders = fitting_orders(shape, label_shapes)
+        orders = orders_fitting_labels(shape, label_shapes)
         # Labels that would fit with rows and columns exchanged may be of another image.
         upright = [one for one in orders if one.index("row") < one.index("col")]
         lists = [max(one.shape) for one in self.members if is_band_list(one)]
@@ -301,12 +303,12 @@ class Container:
         return usual, "MATLAB cubes are stored so"
 
     def _check_order(
-        self, member: Member, order: Order, label_shapes: Sequence[tuple[int, int]]
+        self, member: NamedArray, order: Order, label_shapes: Sequence[tuple[int, int]]
     ) -> None:
         """Refuse an order of the axes under which the labels do not fit while others do."""
         rows, cols = (member.shape[order.index(role)] for role in ("row", "col"))
-        orders = fitting_orders(member.shape, label_shapes)
-        if not orders or order in orders or order == by_names(member.dims):
+        orders = orders_fitting_labels(member.shape, label_shapes)
+        if not orders or order in orders or order == order_from_names(member.dims):
             return
         fitting = " or ".join(f"--axes {','.join(one)}" for one in orders[:2])
         size = " × ".join(map(str, label_shapes[0]))
@@ -347,7 +349,7 @@ class Container:
         Where several arrays could be it, none is taken, and what is returned beside says so.
         """
         fitting = []
-        for one in map(Member.unsigned, self.members):
+        for one in map(NamedArray.unsigned, self.members):
             if one.is_numeric and one.shape == grid.shape:
                 known = classes_of(self.members, one)
                 note = f"Labels: variable {one.name!r} of the same file."
@@ -368,7 +370,7 @@ class Container:
         return (fitting[0][1] if fitting else None), ()
 
 
-def open_container(path: Path, kind: Kind) -> Container:
+def open_array_file(path: Path, kind: FileType) -> ArrayFile:
     """Open a file of named arrays by listing them.
 
     Raises
@@ -376,10 +378,10 @@ def open_container(path: Path, kind: Kind) -> Container:
     SceneError
         If it is damaged.
     """
-    return Container(path, kind, CONTAINERS[kind](path))
+    return ArrayFile(path, kind, ARRAY_READERS[kind](path))
 
 
-def _cube(member: Member, order: Order, members: Sequence[Member]) -> xr.DataArray:
+def _cube(member: NamedArray, order: Order, members: Sequence[NamedArray]) -> xr.DataArray:
     """Give the array the dims (band, y, x) without reading it."""
     axes = tuple(order.index(role) for role in ("band", "row", "col"))
     data: Any = member.read()
@@ -389,14 +391,14 @@ def _cube(member: Member, order: Order, members: Sequence[Member]) -> xr.DataArr
         data = np.transpose(data, axes)
     if 0 in data.shape:
         raise SceneError(f"The image {member.name} is empty.")
-    check_cube(data.shape, f"The image {member.name}")
+    check_cube_size(data.shape, f"The image {member.name}")
     cube = xr.DataArray(data, dims=("band", "y", "x"))
     cube.attrs = _attributes(member, cube.dtype, members)
     return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"]))
 
 
 def _attributes(
-    member: Member, dtype: npt.DTypeLike, members: Sequence[Member]
+    member: NamedArray, dtype: npt.DTypeLike, members: Sequence[NamedArray]
 ) -> dict[str, Any]:
     """No-data values and unit, as the array, its groups or a value beside it give them."""
     kept = declared(member.attrs, dtype)
@@ -409,7 +411,7 @@ def _attributes(
     return kept
 
 
-def _beside(members: Sequence[Member]) -> dict[str, Any]:
+def _beside(members: Sequence[NamedArray]) -> dict[str, Any]:
     """Return the single values that lie beside an image under a usual name for no data."""
     return {
         one.name.rsplit("/", 1)[-1]: one.values()

@@ -27,22 +27,22 @@ from hypercover.scene.wavelengths import (
 
 __all__ = [
     "BAND_LISTS",
-    "Member",
+    "NamedArray",
     "attribute_lists",
     "band_table",
     "choose_image",
     "choose_labels",
     "describe",
+    "find_array",
     "is_band_list",
-    "laid_out",
-    "named",
+    "tables_to_images",
 ]
 
 Data = npt.NDArray[np.generic] | LazyArray
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
+class NamedArray:
     """One array of a file, known by name and shape before it is read."""
 
     name: str
@@ -94,7 +94,7 @@ class Member:
         lack = ", empty" if 0 in self.shape else lack
         return (" × ".join(map(str, self.shape)) or "a single value") + lack
 
-    def squeezed(self) -> "Member":
+    def squeezed(self) -> "NamedArray":
         """Return the array without axes of length 1 beyond three, such as a single time.
 
         Where fewer than three would be left, axes that are named as those of an image
@@ -116,7 +116,7 @@ class Member:
             read=partial(_squeezed, self.read, gone),
         )
 
-    def unsigned(self) -> "Member":
+    def unsigned(self) -> "NamedArray":
         """Return the array as unsigned numbers where it is stored as signed ones.
 
         NetCDF 3 has no unsigned types; ``_Unsigned`` marks numbers that are meant so, and
@@ -157,12 +157,12 @@ _COLS = frozenset({"ncol", "ncols", "numcols", "cols", "columns", "samples", "ns
                    "width", "w"})  # fmt: skip
 
 
-def laid_out(
-    members: Sequence[Member],
+def tables_to_images(
+    members: Sequence[NamedArray],
     *,
     by_columns: bool,
     label_shapes: Sequence[tuple[int, int]] = (),
-) -> list[Member]:
+) -> list[NamedArray]:
     """Return the arrays of a file, tables of pixels laid out as images.
 
     Why it exists: files for unmixing hold (band, pixel) with the numbers of rows and
@@ -185,7 +185,7 @@ def laid_out(
     return [_laid_out(one, rows, cols, by_columns) for one in members]
 
 
-def _whole(members: Sequence[Member], names: frozenset[str]) -> int:
+def _whole(members: Sequence[NamedArray], names: frozenset[str]) -> int:
     """Return the whole number of one of these names; 0 without it."""
     for one in members:
         if plain_key(one.name.rsplit("/", 1)[-1]) in names and one.flat_shape == ():
@@ -196,7 +196,7 @@ def _whole(members: Sequence[Member], names: frozenset[str]) -> int:
     return 0
 
 
-def _laid_out(member: Member, rows: int, cols: int, by_columns: bool) -> Member:
+def _laid_out(member: NamedArray, rows: int, cols: int, by_columns: bool) -> NamedArray:
     if member.kind not in "uif" or len(member.shape) != 2 or 0 in member.shape:
         return member
     pixels = rows * cols
@@ -230,14 +230,16 @@ def _squeezed(read: Callable[[], Data], gone: Sequence[int]) -> Data:
     )
 
 
-def describe(members: Iterable[Member]) -> str:
+def describe(members: Iterable[NamedArray]) -> str:
     """List variables with their shapes for a message."""
     listed = [f"{one.name} ({one.description})" for one in members]
     shown = ", ".join(listed[:12])
     return shown + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")
 
 
-def named(members: Sequence[Member], name: str, path: object, option: str) -> Member:
+def find_array(
+    members: Sequence[NamedArray], name: str, path: object, option: str
+) -> NamedArray:
     """Return the variable of a name; the last part of a grouped name is enough."""
     found = [one for one in members if one.name == name.strip("/")]
     found = found or [one for one in members if one.name.rsplit("/", 1)[-1] == name]
@@ -250,7 +252,9 @@ def named(members: Sequence[Member], name: str, path: object, option: str) -> Me
     )
 
 
-def choose_image(members: Sequence[Member], path: object, name: str | None) -> Member:
+def choose_image(
+    members: Sequence[NamedArray], path: object, name: str | None
+) -> NamedArray:
     """Find the image among the arrays of a file: the one named, or the only 3-D one.
 
     Several names with commas between them stack arrays of one band each.
@@ -262,9 +266,13 @@ def choose_image(members: Sequence[Member], path: object, name: str | None) -> M
     """
     if name is not None and "," in name and all(one.name != name for one in members):
         parts = [part.strip() for part in name.split(",")]
-        return _stacked([named(members, part, path, "--variable") for part in parts], path)
+        return _stacked(
+            [find_array(members, part, path, "--variable") for part in parts], path
+        )
     if name is not None:
-        return _checked_image(named(members, name, path, "--variable").squeezed(), path)
+        return _checked_image(
+            find_array(members, name, path, "--variable").squeezed(), path
+        )
     fitting = [one for one in members if one.is_image]
     if not fitting:
         squeezed = [one.squeezed() for one in members if len(one.flat_shape) > 1]
@@ -284,7 +292,7 @@ def choose_image(members: Sequence[Member], path: object, name: str | None) -> M
     )
 
 
-def _instead(members: Sequence[Member]) -> str:
+def _instead(members: Sequence[NamedArray]) -> str:
     """Say what could be done about a file that holds no image."""
     flat = [one for one in members if one.is_numeric and len(one.flat_shape) == 2]
     tables = [one for one in flat if max(one.flat_shape) >= _MANY * min(one.flat_shape)]
@@ -311,13 +319,13 @@ def _instead(members: Sequence[Member]) -> str:
     return "give the file of the image"
 
 
-def _together(bands: Sequence[Member]) -> str:
+def _together(bands: Sequence[NamedArray]) -> str:
     """Write the option that stacks arrays of one band each."""
     shown = [one.name.rsplit("/", 1)[-1] for one in bands[:_SHOWN]]
     return f"--variable {','.join(shown)}" + (",…" if len(bands) > _SHOWN else "")
 
 
-def _stacked(bands: Sequence[Member], path: object) -> Member:
+def _stacked(bands: Sequence[NamedArray], path: object) -> NamedArray:
     """Return arrays of one band each as an image, under their names."""
     wrong = [one for one in bands if one.kind not in "uif" or len(one.flat_shape) != 2]
     wrong += [one for one in bands if one.flat_shape != bands[0].flat_shape]
@@ -347,7 +355,7 @@ def _stacked(bands: Sequence[Member], path: object) -> Member:
 
         return LazyArray((rows, cols, len(layers)), dtype, fetch)
 
-    return Member(
+    return NamedArray(
         ", ".join(one.name for one in bands), (rows, cols, len(bands)), bands[0].kind, read,
         (*dims, "band"), _shared([one.attrs for one in bands]), bands[0].around,
         bands=tuple(one.name.rsplit("/", 1)[-1] for one in bands),
@@ -372,7 +380,7 @@ def _shared(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _checked_image(member: Member, path: object) -> Member:
+def _checked_image(member: NamedArray, path: object) -> NamedArray:
     if member.is_image:
         return member
     raise SceneError(
@@ -382,8 +390,8 @@ def _checked_image(member: Member, path: object) -> Member:
 
 
 def choose_labels(
-    members: Sequence[Member], path: object, shape: tuple[int, int], name: str | None
-) -> Member:
+    members: Sequence[NamedArray], path: object, shape: tuple[int, int], name: str | None
+) -> NamedArray:
     """Find the label map of this size: the one named, or the only 2-D one that fits.
 
     Raises
@@ -392,7 +400,7 @@ def choose_labels(
         If none or more than one fits; the message lists what there is.
     """
     if name is not None:
-        return named(members, name, path, "--label-variable")
+        return find_array(members, name, path, "--label-variable")
     flat = [
         one
         for one in members
@@ -428,11 +436,11 @@ _LOWEST_CENTRE = 300.0
 """A list called ``bands`` that starts above this holds wavelengths in nm."""
 
 
-def _key(member: Member) -> str:
+def _key(member: NamedArray) -> str:
     return plain_key(member.name.rsplit("/", 1)[-1])
 
 
-def is_band_list(member: Member) -> bool:
+def is_band_list(member: NamedArray) -> bool:
     """Tell whether an array is a list with one entry per band, by its name and shape."""
     return (
         member.is_numeric
@@ -441,7 +449,7 @@ def is_band_list(member: Member) -> bool:
     )
 
 
-def attribute_lists(image: Member) -> list[Member]:
+def attribute_lists(image: NamedArray) -> list[NamedArray]:
     """Return the band lists that stand in attributes of an image, its groups or its file."""
     said = {**image.around, **image.attrs}
     # The unit of the values is none of the wavelengths.
@@ -449,13 +457,15 @@ def attribute_lists(image: Member) -> list[Member]:
         key: text for key, text in said.items() if plain_key(key) not in {"unit", "units"}
     }
     return [
-        Member(key, (len(value),), "f", partial(np.asarray, value, np.float64), attrs=units)
+        NamedArray(
+            key, (len(value),), "f", partial(np.asarray, value, np.float64), attrs=units
+        )
         for key, value in said.items()
         if isinstance(value, tuple) and plain_key(key) in BAND_LISTS
     ]
 
 
-def _lists(members: Sequence[Member], count: int) -> dict[str, Member]:
+def _lists(members: Sequence[NamedArray], count: int) -> dict[str, NamedArray]:
     return {
         _key(one): one
         for one in members
@@ -463,15 +473,15 @@ def _lists(members: Sequence[Member], count: int) -> dict[str, Member]:
     }
 
 
-_Found = tuple[Member, npt.NDArray[np.generic]]
+_Found = tuple[NamedArray, npt.NDArray[np.generic]]
 
 
-def _first(found: dict[str, Member], names: Sequence[str]) -> _Found | None:
+def _first(found: dict[str, NamedArray], names: Sequence[str]) -> _Found | None:
     member = first_of(found, names)
     return None if member is None else (member[1], member[1].values().reshape(-1))
 
 
-def band_table(members: Sequence[Member], count: int) -> BandTable:
+def band_table(members: Sequence[NamedArray], count: int) -> BandTable:
     """Read what the lists beside a cube of so many bands say about its bands."""
     found = _lists(members, count)
     numbers, centres = _first(found, NUMBERS), _first(found, CENTRES)
@@ -497,7 +507,7 @@ def _are_centres(values: npt.NDArray[np.generic]) -> bool:
     return bool(np.asarray(values, dtype=np.float64).min() > _LOWEST_CENTRE)
 
 
-def _unit(member: Member) -> str | None:
+def _unit(member: NamedArray) -> str | None:
     key = _key(member)
     if key.endswith(("nm", "um")):
         return key[-2:]
