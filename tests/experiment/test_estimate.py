@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 
-from hypercover.experiment import estimate
 from hypercover.experiment.config.experiment_file import parse
-from hypercover.experiment.config.schema import CNNSpec
-from hypercover.experiment.estimate import _Rules, _Sizes
+from hypercover.experiment.estimate import SceneSize, TaskMemory
 from hypercover.experiment.tasks.experiment_plan import make_plan
 
 GIB = 2**30
-CITY = _Sizes(pixels=1200 * 1200, bands=5, labelled=775_401, classes=9)
-LARGE = _Sizes(pixels=10_000**2, bands=200, labelled=20_000, classes=10)
+CITY = SceneSize(pixels=1200 * 1200, bands=5, labelled=775_401, classes=9)
+LARGE = SceneSize(pixels=10_000**2, bands=200, labelled=20_000, classes=10)
 
 
 def memory(tmp_path, sizes, models, **keys):
@@ -20,8 +18,8 @@ def memory(tmp_path, sizes, models, **keys):
     scene = {"path": "scene.npy"}
     np.save(tmp_path / "scene.npy", np.ones((3, 9, 9)))
     experiment = parse({"name": "a", "scene": scene, "models": models, **keys}, tmp_path)
-    rules = _Rules(experiment, sizes)
-    return {task.name: rules.memory(task) / GIB for task in make_plan(experiment).tasks}
+    rules = TaskMemory(experiment, sizes)
+    return {task.name: rules.of(task) / GIB for task in make_plan(experiment).tasks}
 
 
 def test_fitting_an_svm_takes_its_cache_and_not_all_kernels(tmp_path):
@@ -49,33 +47,3 @@ def test_shapes_across_the_scene_ask_for_much(tmp_path, chain, least):
     found = memory(tmp_path, LARGE, models, features={"f": chain})
     tree = least * LARGE.pixels / GIB
     assert tree < found["features-f"] < tree + 20
-
-
-def test_a_training_takes_what_a_window_was_measured_to_take(tmp_path, monkeypatch):
-    """600 passes over 1,025 windows of the lecture's network: 2.1 hours at 12 ms a window."""
-    monkeypatch.setattr(estimate, "_seconds_a_window", lambda spec, bands, classes: 0.012)
-    sizes = _Sizes(pixels=145 * 145, bands=200, labelled=10_249, classes=16)
-    model = {"kind": "cnn", "network": "lecture", "window": 9, "epochs": 600}
-    scene = {"path": "scene.npy"}
-    np.save(tmp_path / "scene.npy", np.ones((3, 9, 9)))
-    keys = {"split": {"kind": "random", "train": 0.1}, "models": {"net": model}}
-    experiment = parse({"name": "a", "scene": scene, **keys}, tmp_path)
-    rules = _Rules(experiment, sizes)
-    found = {task.name: rules.seconds(task) for task in make_plan(experiment).tasks}
-    assert found["train-main-0-net"] == pytest.approx(600 * 1025 * 0.012, rel=0.01)
-    assert found["map-net"] < 145 * 145 * 0.012
-
-
-def test_a_window_is_measured_on_the_network_itself():
-    """More filters, bands and pixels cost more; a recipe that waits for validation does too."""
-    small, large = (
-        estimate._seconds_a_window(
-            CNNSpec(
-                kind="cnn", network=name, window=9, recipe={"patience": 3}
-            ).model_dump_json(),
-            40,
-            4,
-        )
-        for name in ("default", "lecture")
-    )
-    assert 0 < small < large

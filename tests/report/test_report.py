@@ -408,33 +408,3 @@ def test_every_split_says_what_its_intervals_were_drawn_from(run_folder):
     words = rewritten(run_folder, metrics)
     (name,) = metrics["beside"]
     assert f"blocks: 25 blocks of 12 px; {name}: 16 blocks of 15 px" in words
-
-
-def test_page_says_what_the_run_cost(run_folder):
-    before = Reader(read(run_folder)).words
-    assert "speed-up" not in before
-    (run_folder / "speedup.csv").write_text(
-        "worker,tasks,serial_seconds,wall_seconds,speed_up,efficiency\n"
-        "all 2,3,90.000,50.000,1.800,0.900\n"
-        "n1 <b>7,2,50.000,50.000,1.000,1.000\nn2 8,1,40.000,50.000,0.800,0.800\n"
-    )
-    words = Reader(read(run_folder)).words
-    assert "The run took 50.0 s; its 3 tasks 1 min 30 s of processor time" in words
-    assert "speed-up 1.8, 2 at once, efficiency 90.0 %" in words
-    assert "n1 <b>7 2 50.0 s 100.0" in words
-    assert "Share of the sum" not in words
-    stages = "task,seconds,share\nmap-<i>,30.000,0.3333\ntrain,60.000,0.6667\n"
-    (run_folder / "stages.csv").write_text(stages)
-    words = Reader(read(run_folder)).words
-    assert "Share of the sum in % train 1 min" in words
-    assert "66.7 map-<i> 30.0 s 33.3" in words
-    (run_folder / "stages.csv").write_text("task,seconds\nx,nan\n")
-    assert "Share of the sum" not in Reader(read(run_folder)).words
-
-
-@pytest.mark.parametrize(
-    "damage", ["", "worker\n", "worker,tasks\nall 2,x\n", "\0", "a,b\n1,2\n", "nan" * 9]
-)
-def test_a_damaged_table_of_the_cost_is_left_out(run_folder, damage):
-    (run_folder / "speedup.csv").write_text(damage)
-    assert "speed-up" not in Reader(read(run_folder)).words

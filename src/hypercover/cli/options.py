@@ -209,8 +209,8 @@ ACCOUNT = Annotated[str | None, typer.Option(help="Account that is charged.")]
 TIME = Annotated[
     str | None,
     typer.Option(
-        help="Time limit of an element: 30min, 2h, 01:30:00 (default: by the estimates, 1 h "
-        "at least)."
+        help="Time limit of an element: 30min, 2h, 01:30:00 (default: 1 h, or "
+        "three times what the longest was measured to take)."
     ),
 ]
 GPUS = Annotated[
@@ -221,7 +221,7 @@ CPUS = Annotated[int | None, typer.Option(min=1, help="Cores of an element (defa
 MEM = Annotated[
     str | None,
     typer.Option(
-        help="Memory of an element, such as 4GiB (default: by the estimates), or none to "
+        help="Memory of an element, such as 4GiB (default: estimated), or none to "
         "leave it to the site."
     ),
 ]
@@ -249,7 +249,7 @@ NODES = Annotated[
 ]
 ARRAY_CHUNK = Annotated[
     int | None,
-    typer.Option(min=1, help="Tasks of an element (default: about 5 minutes of them)."),
+    typer.Option(min=1, help="Tasks of an element (default: a few minutes of them)."),
 ]
 MODULE = Annotated[
     list[str] | None, typer.Option(help="Environment module to load; may stand twice.")

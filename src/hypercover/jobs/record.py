@@ -26,7 +26,7 @@ from pydantic import Field, TypeAdapter
 from hypercover import errors
 from hypercover.errors import HypercoverError, RunError
 from hypercover.files import digest_of, read_sealed, write_json, write_sealed
-from hypercover.jobs.plan import FOLDER
+from hypercover.jobs.plan import FOLDER, Plan
 
 __all__ = [
     "Failure",
@@ -37,6 +37,7 @@ __all__ = [
     "is_as_left",
     "read_json",
     "result_of",
+    "task_record",
 ]
 
 _EDITED = (".qml", ".aux.xml")
@@ -289,6 +290,11 @@ class Reporter:
             draft.unlink(missing_ok=True)
             draft.write_text(json.dumps({"share": float(share), "what": str(what)}))
             os.replace(draft, path)
+
+
+def task_record(plan: Plan, folder: str | Path, name: str) -> TaskRecord | None:
+    """Return the result of a task of a plan, if it is done."""
+    return TaskFiles(folder, name).read_record(plan.fingerprints[name])
 
 
 def result_of(folder: str | Path, name: str) -> Any:

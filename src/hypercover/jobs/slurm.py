@@ -157,7 +157,7 @@ class Slurm:
         """Ask ``sacct`` how elements ended, where there is accounting; squeue says the rest."""
         if not ended or shutil.which("sacct") is None:
             return {}
-        words = ["-n", "-X", "-P", "-j", ",".join(ended), "-o", "JobID,TaskState,ExitCode"]
+        words = ["-n", "-X", "-P", "-j", ",".join(ended), "-o", "JobID,State,ExitCode"]
         try:
             said = asked(self, ["sacct", *words])
         except HypercoverError:

@@ -18,7 +18,6 @@ from hypercover.report.run_metrics import (
     SplitMetrics,
     read_search,
 )
-from hypercover.report.speed_record import Speed, read_speed
 from hypercover.report.view_page import ViewPage, read_view
 from hypercover.report.wording import crs_words, main_name, spread_words
 from hypercover.splits.split import PART_COLORS, PARTS
@@ -151,15 +150,6 @@ class Run:
     def search(self) -> SearchRecord | None:
         """The grid search that lies in the same folder, if there is one."""
         return read_search(self.folder)
-
-    @cached_property
-    def speed(self) -> dict[str, Speed]:
-        """What the run and the search in its folder cost, as far as they were written down."""
-        found = {
-            "The run": read_speed(self.folder / "speedup.csv", self.folder / "stages.csv"),
-            "The search": read_speed(self.folder / "search-speedup.csv"),
-        }
-        return {name: speed for name, speed in found.items() if speed is not None}
 
     @cached_property
     def view(self) -> ViewPage | None:

@@ -350,7 +350,6 @@ def test_paths_of_a_search_lie_below_the_run(searched):
     assert {path.name for path in folder.iterdir()} == {
         "figures",
         "search",
-        "search-speedup.csv",
         "search.csv",
         "search.json",
     }

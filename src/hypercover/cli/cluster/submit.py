@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -27,7 +26,7 @@ from hypercover.errors import CallError, counted
 if TYPE_CHECKING:
     from hypercover.experiment.config.site import Scheduler
     from hypercover.experiment.preparation import Prepared
-    from hypercover.experiment.submit import Sending
+    from hypercover.experiment.submit import ArrayBatch
     from hypercover.jobs.resources import JobResources
 
 __all__ = ["command", "given_wishes", "joined_wishes", "submit_and_show", "wishes"]
@@ -79,10 +78,10 @@ def submit_and_show(
 ) -> None:
     """Send what is missing of a plan and say what was sent."""
     from hypercover.cli.tables import say
-    from hypercover.experiment.submit import send, sending, write_only
+    from hypercover.experiment.submit import make_arrays, send, write_only
     from hypercover.jobs.submission import scripts_folder
 
-    ready = sending(asked, scheduler, wanted)
+    ready = make_arrays(asked, scheduler, wanted)
     if not ready.arrays:
         say(f"All {counted(len(asked.plan.tasks), 'task')} are done; nothing is submitted.")
         return
@@ -98,36 +97,30 @@ def submit_and_show(
     say(f"Then: {then} (and logs, cancel, resume)")
 
 
-def _lines(ready: Sending, ids: dict[str, str]) -> list[str]:
+def _lines(ready: ArrayBatch, ids: dict[str, str]) -> list[str]:
     """Say in a line for each array what it is, and in one what each element is given."""
-    from hypercover.cli.progress import duration
-
     lines = []
     for array in ready.arrays:
-        tasks = [name for element in array.elements for name in element]
-        seconds = [
-            sum(ready.seconds[name] for name in element) for element in array.elements
-        ]
+        tasks = sum(map(len, array.elements))
         waits = f", after {', '.join(array.after)}" if array.after else ""
         lines.append(
-            f"{array.name}: {ids[array.name]}, {counted(len(tasks), 'task')} in "
-            f"{counted(len(array.elements), 'element')} of up to {duration(max(seconds))} by "
-            f"the estimates{waits}"
+            f"{array.name}: {ids[array.name]}, {counted(tasks, 'task')} in "
+            f"{counted(len(array.elements), 'element')}{waits}"
         )
-    return [*lines, *_given(ready), *_stopped(ready)]
+    return [*lines, *_given(ready)]
 
 
-def _given(ready: Sending) -> list[str]:
+def _given(ready: ArrayBatch) -> list[str]:
     """Say what an element of each kind is given."""
     kinds = {array.kind != "plain" for array in ready.arrays}
-    if not ready.wanted.gpus or kinds == {False}:
-        return [f"Each element is given {_resources(ready.wanted.share(gpus=False))}."]
-    lines = [f"What has GPUs is given {_resources(ready.wanted.share(gpus=True))}."]
+    if not ready.resources.gpus or kinds == {False}:
+        return [f"Each element is given {_resources(ready.resources.share(gpus=False))}."]
+    lines = [f"What has GPUs is given {_resources(ready.resources.share(gpus=True))}."]
     if False in kinds:
-        lines.append(f"The rest is given {_resources(ready.wanted.share(gpus=False))}.")
-        if ready.wanted.partition and not ready.wanted.gpu_partition:
+        lines.append(f"The rest is given {_resources(ready.resources.share(gpus=False))}.")
+        if ready.resources.partition and not ready.resources.gpu_partition:
             lines.append(
-                f"Note: what needs no GPU goes to {ready.wanted.partition} too; where the "
+                f"Note: what needs no GPU goes to {ready.resources.partition} too; where the "
                 "site wants that apart, name both --partition and --gpu-partition."
             )
     return lines
@@ -146,21 +139,6 @@ def _resources(wanted: JobResources) -> str:
         wanted.gpus and wanted.partition and f"in {wanted.partition}",
     ]
     return ", ".join(part for part in parts if part)
-
-
-def _stopped(ready: Sending) -> list[str]:
-    """Say which networks take longer than the time limit, and what will happen then."""
-    from hypercover.jobs.resources import clock
-
-    again = "when the job is put back into the queue"
-    if ready.scheduler != "slurm":
-        folder = shlex.quote(str(ready.prepared.folder))
-        again = f"after hypercover resume {folder}"
-    return [
-        f"Note: {name} is expected to take {clock(math.ceil(ready.seconds[name]))}, longer "
-        f"than the time limit; stopped by it, it goes on from its checkpoint {again}."
-        for name in ready.beyond
-    ]
 
 
 def command(

@@ -204,9 +204,7 @@ def drop_results(run: RunFolder) -> None:
 
     Beside the new experiment file they would pass for its results.
     """
-    for stale in (
-        *(run.metrics, run.confusion, run.log, run.speedup, run.stages, run.report),
-    ):
+    for stale in (run.metrics, run.confusion, run.log, run.stages, run.report):
         stale.unlink(missing_ok=True)
 
 

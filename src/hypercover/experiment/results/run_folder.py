@@ -37,13 +37,8 @@ class RunFolder:
         return self.path / "gap.csv"
 
     @property
-    def speedup(self) -> Path:
-        """What the run cost and how busy its workers were, as a table."""
-        return self.path / "speedup.csv"
-
-    @property
     def stages(self) -> Path:
-        """What share of that each task had, as a table."""
+        """Seconds of each task and its share of their sum, as a table."""
         return self.path / "stages.csv"
 
     @property
@@ -177,11 +172,6 @@ class SearchFolder:
     def csv(self) -> Path:
         """Every cell as a line."""
         return self.path / "search.csv"
-
-    @property
-    def speedup(self) -> Path:
-        """What the search cost and how busy its workers were, as a table."""
-        return self.path / "search-speedup.csv"
 
     def figure(self, model: str, by: str) -> Path:
         """Return the path of a heat map."""

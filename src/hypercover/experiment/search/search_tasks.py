@@ -24,11 +24,8 @@ from hypercover.experiment.search.search_table import Cell, Rung, Table, tables_
 from hypercover.experiment.tasks.feature_tasks import scene_for_model
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.run_context import RunContext
-from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import disown, modified, write_sealed, write_text
-from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import result_of
-from hypercover.jobs.speedup import speed_up
 from hypercover.scene.metadata import Origin
 
 __all__ = ["fold_samples", "forget_case", "search_gamma", "tables_of", "tabulate"]
@@ -158,9 +155,6 @@ def tabulate(folder: Path) -> dict[str, Any]:
         _draw(place, table, **scene.origin)
     write_text(place.csv, tables_csv(tables))
     write_sealed(place.table, document)
-    found = speed_up(Plan.load(folder, REGISTRY), folder, without=("search",))
-    if found is not None:
-        write_text(place.speedup, found.csv())
     _renew_report(place)
     return {"table": place.digest}
 

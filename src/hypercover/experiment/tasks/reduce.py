@@ -30,8 +30,7 @@ from hypercover.experiment.tasks.feature_tasks import used_features
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import adopt, csv_text, disown, write_sealed, write_text
 from hypercover.jobs.plan import Plan
-from hypercover.jobs.record import TaskFiles, result_of
-from hypercover.jobs.speedup import speed_up
+from hypercover.jobs.record import TaskFiles, result_of, task_record
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import mark, marked
 from hypercover.splits.audit import audit
@@ -286,17 +285,28 @@ def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
 
 
 def report_run(folder: Path, *, first: bool = False) -> dict[str, Any]:
-    """Write what the run cost, and ``report.html`` from what lies in the run folder.
+    """Write ``stages.csv`` and ``report.html`` from what is in the run folder.
 
     The first report shows the quick models; another task writes it anew.
     """
     from hypercover.report.report import write_report
 
-    found = speed_up(Plan.load(folder, REGISTRY), folder, without=("report",))
-    if found is not None:
-        write_text(RunFolder(folder).speedup, found.csv())
-        write_text(RunFolder(folder).stages, found.stages_csv())
+    write_text(RunFolder(folder).stages, _stages_csv(folder))
     report = write_report(folder)
     if first:
         disown()
     return {"report": report.name}
+
+
+def _stages_csv(folder: Path) -> str:
+    """Return the seconds of each finished task and its share of the sum, as CSV."""
+    plan = Plan.load(folder, REGISTRY)
+    records = {task.name: task_record(plan, folder, task.name) for task in plan.tasks}
+    seconds = {
+        name: record.seconds
+        for name, record in records.items()
+        if record is not None and name != "report"
+    }
+    total = sum(seconds.values()) or 1.0
+    rows = ((name, f"{took:.3f}", f"{took / total:.4f}") for name, took in seconds.items())
+    return csv_text([("task", "seconds", "share"), *rows])
