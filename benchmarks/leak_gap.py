@@ -28,7 +28,7 @@ from networks import SHORT
 from hypercover.errors import counted
 from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.config.schema import Experiment
-from hypercover.experiment.results.leak_gap import gap_experiment
+from hypercover.experiment.results.leak_gap import leak_gap_experiment
 from hypercover.experiment.run import run_experiment
 
 BLOCKS = {"kind": "blocks", "size": 15, "train": 0.1}
@@ -61,7 +61,7 @@ def asked(seeds: int, lecture_passes: int, precision: str = "float32") -> Experi
         "repeats": seeds,
         "map": False,
     }
-    return gap_experiment(parse(document, DATA))
+    return leak_gap_experiment(parse(document, DATA))
 
 
 def line(row: dict[str, Any], name: str) -> str:

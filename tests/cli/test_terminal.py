@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hypercover
-from hypercover.cli.tables import cell, new_console
+from hypercover.cli.tables import new_console, table_cell
 from hypercover.cli.terminal import PlainFormatter, guarded_streams, plain, say
 from hypercover.errors import LabelError
 
@@ -40,7 +40,7 @@ def test_a_long_line_keeps_both_ends():
     assert len(line) < 5000
     assert line.startswith("left")
     assert line.endswith("right")
-    assert len(cell("x" * 10**5)) < 400
+    assert len(table_cell("x" * 10**5)) < 400
 
 
 def evil_scene(folder):
@@ -97,7 +97,7 @@ def test_a_console_writes_its_own_colours_and_no_others():
         patch.setattr(sys, "stdout", screen)
         patch.setenv("TERM", "xterm")
         console = new_console(force_terminal=True, color_system="standard")
-        console.print(f"[bold red]{cell(EVIL)}[/]", EVIL)
+        console.print(f"[bold red]{table_cell(EVIL)}[/]", EVIL)
     written = screen.getvalue()
     assert "\x1b[1;31m" in written
     assert not STEERS.search(re.sub(r"\x1b\[(?:1;31|0)m", "", written))

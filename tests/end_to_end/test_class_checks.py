@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hypercover.jobs.record import result_of
-from hypercover.report.embedded_images import read_plate
+from hypercover.report.embedded_images import read_image
 
 SPLITS = {
     "seeds": {"kind": "blocks", "size": 8, "train": 0.3, "guard": 4},
@@ -32,7 +32,7 @@ def test_the_confused_pairs_are_those_of_all_draws_together(ran):
     counts = [both[tuple(place)] for place in places]
     assert counts == sorted(both[both > 0], reverse=True)[:3]
     for what in ("classes-svm", "confused-svm"):
-        assert read_plate(ran / "figures", what) is not None
+        assert read_image(ran / "figures", what) is not None
 
 
 def test_a_lost_figure_is_drawn_again(desk, ran, call):

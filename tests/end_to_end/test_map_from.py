@@ -12,7 +12,7 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.run import run_experiment
-from hypercover.experiment.tasks.trial import out_of_fold, temperature_of
+from hypercover.experiment.tasks.trial import fit_held_out_temperature, out_of_fold
 from hypercover.gis.agreement import RIGHT, TRAINING, WRONG
 from hypercover.jobs.record import result_of
 from hypercover.scene.io.reading import open_scene
@@ -122,7 +122,7 @@ def test_the_map_of_a_random_split_is_as_sure_as_of_land_away_from_the_training(
     fitted = load_bundle(made.folder / "models" / "svm").classifier
     land = Samples.of(opened.usable_labels)
     held = out_of_fold(fitted, land, spectra_of(opened, land), guard=0)
-    assert maps == pytest.approx(temperature_of(fitted, held))
+    assert maps == pytest.approx(fit_held_out_temperature(fitted, held))
     assert maps != pytest.approx(tested, rel=0.01)
     guarded = [
         load_bundle(both.all.folder / "models" / name).temperature

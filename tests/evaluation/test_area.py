@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.evaluation.area import area_from_counts, estimate_area, wilson
+from hypercover.evaluation.area import area_from_counts, estimate_area, wilson_interval
 from hypercover.scene.legend import Legend
 
 NAMES = Legend.of({1: "deforestation", 2: "gain", 3: "stable forest", 4: "stable other"})
@@ -79,7 +79,7 @@ def test_intervals_of_large_samples_are_near_those_of_the_paper(published):
 def test_wilson_by_its_quadratic():
     """The ends are the shares from which the seen one is 1.96 standard errors away."""
     seen, size = np.array([0.0, 0.2, 0.9, 1.0]), np.array([3.0, 13.0, 40.0, 13.0])
-    for ends in wilson(seen, size).T:
+    for ends in wilson_interval(seen, size).T:
         away = 1.959964 * np.sqrt(ends * (1 - ends) / size)
         # 0 and 1 are cut off where the share itself is 0 or 1.
         inner = (ends > 0) & (ends < 1)

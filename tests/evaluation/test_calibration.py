@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 
 from hypercover.errors import CallError
 from hypercover.evaluation.calibration import (
-    KEPT,
+    COVERAGES,
     Calibration,
     abstention_curve,
     calibration_error,
@@ -104,7 +104,7 @@ def test_confidences_all_equal_leave_one_gap(equal):
     right = [True] * 3 + [False]
     assert calibration_error([0.9] * 4, right, equal=equal) == pytest.approx(0.15)
     curve = abstention_curve([0.9] * 4, right)
-    assert [accuracy for _, accuracy in curve] == pytest.approx([0.75] * len(KEPT))
+    assert [accuracy for _, accuracy in curve] == pytest.approx([0.75] * len(COVERAGES))
 
 
 def test_honest_confidences_have_a_small_error_and_boasting_ones_a_large_one():
@@ -142,7 +142,7 @@ def test_the_last_point_is_the_overall_accuracy():
     random = np.random.default_rng(1)
     sure, right = random.random(137), random.random(137) < 0.7
     curve = abstention_curve(sure, right)
-    assert [kept for kept, _ in curve] == list(KEPT)
+    assert [kept for kept, _ in curve] == list(COVERAGES)
     assert curve[-1] == (1.0, pytest.approx(right.mean()))
 
 

@@ -10,7 +10,11 @@ from statsmodels.stats.contingency_tables import mcnemar as oracle
 
 from hypercover.errors import CallError
 from hypercover.evaluation import metrics
-from hypercover.evaluation.comparison import compare_models, how_tests_differ, mcnemar
+from hypercover.evaluation.comparison import (
+    compare_models,
+    describe_test_difference,
+    mcnemar,
+)
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.scene.samples import Samples
@@ -158,8 +162,8 @@ def test_other_test_pixels_are_refused(labels, taken, sentence):
 
 def test_test_pixels_none_of_which_is_common():
     one, other = answers([[1, 2, 0, 0]], [1, 2]), answers([[0, 0, 1, 2]], [1, 2])
-    assert how_tests_differ(one, other) == "2 and 2 test pixels, none in common"
-    assert how_tests_differ(one, one) == ""
+    assert describe_test_difference(one, other) == "2 and 2 test pixels, none in common"
+    assert describe_test_difference(one, one) == ""
 
 
 def test_one_class_alone_and_unequal_seeds_are_refused():

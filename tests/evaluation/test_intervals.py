@@ -8,8 +8,12 @@ import pytest
 from scipy import stats
 
 from hypercover.errors import CallError
-from hypercover.evaluation.intervals import Uncertain, accuracy_intervals, bootstrapped
-from hypercover.evaluation.metrics import accuracies, bearing
+from hypercover.evaluation.intervals import (
+    BootstrapEstimate,
+    accuracy_intervals,
+    bootstrap,
+)
+from hypercover.evaluation.metrics import accuracies, unit_weights
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.scene.samples import Samples
@@ -143,7 +147,7 @@ def ones(tallies):
 
 def test_units_of_one_size_give_the_standard_error_of_a_mean():
     shares = np.random.default_rng(0).uniform(0.5, 1, 40)
-    found = bootstrapped(even(shares), share, np.ones((40, 1)), resamples=40_000)
+    found = bootstrap(even(shares), share, np.ones((40, 1)), resamples=40_000)
     assert found.value[0] == pytest.approx(shares.mean())
     assert found.error[0] == pytest.approx(stats.sem(shares), rel=0.02)
     assert found.freedom[0] == pytest.approx(39)
@@ -151,7 +155,7 @@ def test_units_of_one_size_give_the_standard_error_of_a_mean():
 
 def test_the_interval_is_that_of_student_on_the_logit_scale():
     shares = np.array([0.9, 0.8, 0.7, 0.95, 0.6])
-    found = bootstrapped(even(shares), share, np.ones((5, 1)), resamples=40_000)
+    found = bootstrap(even(shares), share, np.ones((5, 1)), resamples=40_000)
     low, high = found.of_shares(0.9)[0]
     logit = np.log(found.value[0] / (1 - found.value[0]))
     half = stats.t.ppf(0.95, 4) * found.error[0] / (found.value[0] * (1 - found.value[0]))
@@ -164,7 +168,7 @@ def test_the_interval_is_that_of_student_on_the_logit_scale():
 def test_units_of_uneven_size_are_worth_fewer():
     tallies = even([0.9, 0.8, 0.7, 0.6])
     sizes = np.array([[97.0], [1.0], [1.0], [1.0]])
-    free = bootstrapped(tallies, share, sizes).freedom[0]
+    free = bootstrap(tallies, share, sizes).freedom[0]
     assert free == pytest.approx(max(100**2 / (97**2 + 3) - 1, 0.5))
 
 
@@ -177,8 +181,8 @@ def test_drawing_is_brute_force_with_all_resamples_of_three_units():
     ], dtype=float)  # fmt: skip
     draws = np.stack(np.meshgrid(*[range(3)] * 3), axis=-1).reshape(-1, 3)
     every = accuracies(tallies[draws].sum(axis=1))
-    rests = bearing(tallies)
-    found = bootstrapped(tallies[None], accuracies, rests, resamples=200_000)
+    rests = unit_weights(tallies)
+    found = bootstrap(tallies[None], accuracies, rests, resamples=200_000)
     worth = rests.sum(axis=0) ** 2 / (rests**2).sum(axis=0)
     expected = np.nanstd(every, axis=0) * np.sqrt(worth / (worth - 1))
     np.testing.assert_allclose(found.error, expected, rtol=0.02)
@@ -189,9 +193,9 @@ def test_seeds_add_what_they_differ_by():
     """Seeds that are good or bad everywhere: the variance of their mean is added."""
     land = np.random.default_rng(1).uniform(0.5, 0.8, 30)
     shifts = np.array([-0.1, 0.0, 0.2])
-    one = bootstrapped(even(land), share, np.ones((30, 1)), resamples=20_000)
+    one = bootstrap(even(land), share, np.ones((30, 1)), resamples=20_000)
     tallies = even(*(land + shifts[:, None]))
-    found = bootstrapped(tallies, share, np.ones((30, 1)), resamples=20_000)
+    found = bootstrap(tallies, share, np.ones((30, 1)), resamples=20_000)
     of_seeds = shifts.var(ddof=1) / 3
     assert found.value[0] == pytest.approx((land + shifts[:, None]).mean())
     assert found.error[0] ** 2 == pytest.approx(one.error[0] ** 2 + of_seeds, rel=0.02)
@@ -203,8 +207,8 @@ def test_seeds_add_what_they_differ_by():
 def test_seeds_that_agree_are_worth_no_more_land_than_one():
     """Ten seeds on the same land do not make its interval narrower."""
     shares = np.random.default_rng(2).uniform(0.5, 1, 12)
-    one = bootstrapped(even(shares), share, np.ones((12, 1)))
-    ten = bootstrapped(even(*[shares] * 10), share, np.ones((12, 1)))
+    one = bootstrap(even(shares), share, np.ones((12, 1)))
+    ten = bootstrap(even(*[shares] * 10), share, np.ones((12, 1)))
     np.testing.assert_allclose(ten.of_shares(), one.of_shares())
 
 
@@ -213,21 +217,21 @@ def test_a_seed_that_did_not_test_a_class_is_left_out_of_its_mean():
     without = both.copy()
     without[:, :, 1] = 0
     tallies = np.stack([both, without])
-    found = bootstrapped(tallies, accuracies, bearing(tallies.sum(axis=0)))
+    found = bootstrap(tallies, accuracies, unit_weights(tallies.sum(axis=0)))
     assert found.value[4] == pytest.approx(10 / 15)
     assert np.isfinite(found.error[4])
 
 
 def test_many_units_are_drawn_in_several_goes():
     shares = np.random.default_rng(3).uniform(0.5, 1, 30_000)
-    found = bootstrapped(even(shares), share, np.ones((30_000, 1)), resamples=300)
+    found = bootstrap(even(shares), share, np.ones((30_000, 1)), resamples=300)
     assert found.error[0] == pytest.approx(stats.sem(shares), rel=0.15)
 
 
 def test_the_same_call_gives_the_same_numbers():
     tallies = even([0.9, 0.8, 0.7, 0.6])
     one, same, other = (
-        bootstrapped(tallies, share, ones(tallies), seed=seed).error for seed in (5, 5, 6)
+        bootstrap(tallies, share, ones(tallies), seed=seed).error for seed in (5, 5, 6)
     )
     assert one == same != other
 
@@ -235,12 +239,12 @@ def test_the_same_call_gives_the_same_numbers():
 @pytest.mark.parametrize("shares", [[0.8], [1.0, 1.0, 1.0], [0.0, 0.0]])
 def test_nothing_is_said_of_one_unit_or_of_a_model_without_errors(shares):
     tallies = even(shares)
-    found = bootstrapped(tallies, share, ones(tallies))
+    found = bootstrap(tallies, share, ones(tallies))
     assert np.isnan(found.of_shares()).all()
 
 
 def test_intervals_of_differences_and_their_p_values_agree():
-    found = Uncertain(np.array([0.1, 0.0, -0.9]), np.array([0.05, 0.0, 0.1]),
+    found = BootstrapEstimate(np.array([0.1, 0.0, -0.9]), np.array([0.05, 0.0, 0.1]),
                       np.array([9.0, 9.0, 9.0]))  # fmt: skip
     p = found.p_values()
     assert p[0] == pytest.approx(2 * stats.t.sf(2, 9))
@@ -251,7 +255,7 @@ def test_intervals_of_differences_and_their_p_values_agree():
 
 
 def test_kappa_has_an_interval_from_minus_one():
-    found = Uncertain(np.array([-0.5]), np.array([0.1]), np.array([20.0]))
+    found = BootstrapEstimate(np.array([-0.5]), np.array([0.1]), np.array([20.0]))
     (low, high), = found.of_shares(least=np.array([-1.0]))  # fmt: skip
     assert -1 < low < -0.5 < high < 0
     assert np.isnan(found.of_shares()).all()

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as oracle
 
 from hypercover.evaluation import metrics
-from hypercover.evaluation.metrics import accuracies, bearing, tally
+from hypercover.evaluation.metrics import accuracies, count_by_unit, unit_weights
 from hypercover.evaluation.predictions import Predictions
 from hypercover.scene.samples import Samples
 
@@ -171,7 +171,7 @@ def measured(matrix):
 @given(answered())
 def test_measures_of_a_tally_are_those_of_the_confusion_matrix(drawn):
     answers, units = drawn
-    tallies = tally(answers, units, 4, CODES)
+    tallies = count_by_unit(answers, units, 4, CODES)
     for unit in range(4):
         own = units == unit
         matrix = metrics.confusion_matrix(
@@ -187,14 +187,16 @@ def test_measures_of_a_tally_are_those_of_the_confusion_matrix(drawn):
 @given(answered())
 def test_the_sum_of_tallies_is_the_tally_of_all(drawn):
     answers, units = drawn
-    whole = tally(answers, units * 0, 1, CODES)
-    np.testing.assert_array_equal(tally(answers, units, 4, CODES).sum(axis=0), whole[0])
+    whole = count_by_unit(answers, units * 0, 1, CODES)
+    np.testing.assert_array_equal(
+        count_by_unit(answers, units, 4, CODES).sum(axis=0), whole[0]
+    )
 
 
 @given(answered())
 def test_a_measure_rests_on_the_pixels_it_is_measured_on(drawn):
     answers, units = drawn
-    shares = bearing(tally(answers, units, 4, CODES))
+    shares = unit_weights(count_by_unit(answers, units, 4, CODES))
     for unit in range(4):
         own = units == unit
         labels, taken = answers.labels[own], answers.predicted[own]

@@ -7,8 +7,8 @@ import xarray as xr
 from hypercover.experiment.results.summary import summarise
 from hypercover.experiment.tasks.trial import feature_leakage, mean_feature_leakage
 from hypercover.features.chain import Chain
-from hypercover.report.run_metrics import Leakage
-from hypercover.report.wording import leak_words
+from hypercover.report.descriptions import describe_leakage
+from hypercover.report.run_metrics import LeakageMetrics
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 
@@ -90,6 +90,8 @@ def test_the_summary_of_seeds_keeps_what_features_carry():
 
 def test_the_report_says_it_after_the_windows():
     facts = {"window": 9, "centre_in_window": 0.0, "window_overlap": 0.0}
-    plain = leak_words(Leakage.model_validate(facts))
-    words = leak_words(Leakage.model_validate(facts | {"features": audit_of(0.5)}))
+    plain = describe_leakage(LeakageMetrics.model_validate(facts))
+    words = describe_leakage(
+        LeakageMetrics.model_validate(facts | {"features": audit_of(0.5)})
+    )
     assert words == f"{plain} 0.5"

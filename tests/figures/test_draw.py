@@ -14,7 +14,7 @@ from hypercover.figures.canvas import short, step_for
 from hypercover.figures.composites import quicklook
 from hypercover.figures.curves import class_spectra
 from hypercover.gis.agreement import CHECK_LEGEND, class_check
-from hypercover.report.embedded_images import plate_of, read_plate
+from hypercover.report.embedded_images import embed_png, read_image
 from hypercover.scene import scene as scene_module
 from hypercover.scene.legend import Legend
 from hypercover.scene.rgb import pick_bands
@@ -26,7 +26,7 @@ PARTS = {1: "#0072b2", 2: "#cc79a7", 3: "#e69f00", 4: "#3b3f45"}
 def land_colours(figure, shape, folder):
     """Colours (y, x, 3) that the saved picture shows at the centre of each pixel."""
     draw.save(figure, folder / "p.png")
-    plate = read_plate(folder, "p")
+    plate = read_image(folder, "p")
     image = matplotlib.image.imread(folder / "p.png")
     assert image.shape[:2] == (plate.height, plate.width)
     place = plate.place
@@ -284,11 +284,11 @@ def test_plates_refuse_what_is_no_picture():
     content = io.BytesIO()
     curves.draw_training([]).savefig(content, format="png")
     whole = content.getvalue()
-    plate = plate_of("p", whole)
+    plate = embed_png("p", whole)
     assert (plate.width, plate.height, plate.place) == (1080, 400, None)
-    assert plate_of("p", whole[:-20]) is None
-    assert plate_of("p", b"") is None
-    assert plate_of("p", whole[:8] + b"\xff" * 50 + whole[-12:]) is None
+    assert embed_png("p", whole[:-20]) is None
+    assert embed_png("p", b"") is None
+    assert embed_png("p", whole[:8] + b"\xff" * 50 + whole[-12:]) is None
 
 
 def test_long_names_are_cut():

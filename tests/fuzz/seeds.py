@@ -39,7 +39,7 @@ from hypercover.libsvm.models import (
     write_model,
     write_range,
 )
-from hypercover.report.run_metrics import read_record
+from hypercover.report.run_metrics import read_run_metrics
 from hypercover.scene.class_map import open_class_map
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.class_tables import read_legend
@@ -408,7 +408,7 @@ def _metrics(folder: Path) -> list[Path]:
 def _read_metrics(folder: Path) -> None:
     from hypercover.report.report import write_report
 
-    read_record(folder / "run")
+    read_run_metrics(folder / "run")
     write_report(folder / "run")
 
 

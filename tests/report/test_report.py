@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from hypercover.errors import CallError, OutputError
+from hypercover.report.descriptions import describe_leakage
 from hypercover.report.report import write_report
-from hypercover.report.run_metrics import Leakage
-from hypercover.report.wording import leak_words
+from hypercover.report.run_metrics import LeakageMetrics
 
 EMPTY = {"area", "base", "br", "img", "input", "link", "meta", "rect"}
 EMPTY |= {"path", "line"}
@@ -371,7 +371,9 @@ def test_page_that_cannot_be_written_is_an_output_error(run_folder):
     ],
 )
 def test_single_pixels_are_told_how_near_the_training_lies(neighbours, words):
-    assert words in leak_words(Leakage(window=1, centre_in_window=0.0), neighbours)
+    assert words in describe_leakage(
+        LeakageMetrics(window=1, centre_in_window=0.0), neighbours
+    )
 
 
 def test_figures_of_several_seeds_are_not_called_those_of_a_map(run_folder):

@@ -13,7 +13,7 @@ from PIL import Image
 from hypercover.figures import draw
 from hypercover.prediction.map_view import ModelView
 from hypercover.report.report import write_report
-from hypercover.report.view import view_of
+from hypercover.report.scene_view import make_scene_view
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
@@ -173,7 +173,7 @@ def views(tmp_path_factory, land, split, maps, ranked):
     """What a run keeps for its page, made once for all tests."""
     folder = tmp_path_factory.mktemp("views")
     parts = {"main": split.parts, "random": np.flipud(split.parts)}
-    view_of(land, parts, metres=20.0).save(folder / "scene.npz")
+    make_scene_view(land, parts, metres=20.0).save(folder / "scene.npz")
     first, shares = ranked
     for model, labels in maps.items():
         sure = np.full(land.shape, 204, np.uint8)

@@ -124,13 +124,13 @@ def command(
 def _shown(table: "AreaTable", mark: str) -> "Table":
     from rich.table import Table
 
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
     title = f"areas in {table.unit}, accuracies in %" + (f" ({mark})" if mark else "")
-    shown = Table(title=cell(title), title_justify="left")
+    shown = Table(title=table_cell(title), title_justify="left")
     heads = ("class", "sampled", "in the map", "area", "user's", "producer's")
     for at, head in enumerate(heads):
         shown.add_column(head, justify="right" if at else "left")
     for row in table.rows():
-        shown.add_row(*map(cell, row.words(table.digits)))
+        shown.add_row(*map(table_cell, row.words(table.digits)))
     return shown

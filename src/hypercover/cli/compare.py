@@ -38,7 +38,7 @@ def command(
     Example: hypercover compare runs/fields --model svm --model cnn -o comparison
     """
     from hypercover.cli.tables import say, show
-    from hypercover.evaluation.intervals import LEAST_UNITS
+    from hypercover.evaluation.intervals import MIN_UNITS
     from hypercover.experiment.results.run_comparison import compare_runs
     from hypercover.figures.formatting import too_few_words
 
@@ -50,7 +50,7 @@ def command(
         f"Believe the interval and p of the {first.unit}: {first.units} of them were drawn "
         "anew, whole."
     )
-    if first.units < LEAST_UNITS:
+    if first.units < MIN_UNITS:
         drawn = f"Neither interval nor p, {too_few_words(first.units, first.unit)}."
     say(
         f"{drawn} McNemar's test takes every pixel as independent, which neighbours are not, "
@@ -63,12 +63,12 @@ def command(
 def _table(found: "RunComparison") -> "Table":
     from rich.table import Table
 
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
     title = f"overall accuracy in %, {found.split} split" + (
         f" ({found.mark})" if found.mark else ""
     )
-    table = Table(title=cell(title), title_justify="left")
+    table = Table(title=table_cell(title), title_justify="left")
     for column in ("first", "second", "seed"):
         table.add_column(column)
     heads = ("first", "second", "first −\nsecond", "95 % interval", "p", "only one\nright",
@@ -76,7 +76,7 @@ def _table(found: "RunComparison") -> "Table":
     for column in heads:
         table.add_column(column, justify="right")
     for pair in found.pairs:
-        names = (cell(pair.first.label), cell(pair.second.label))
+        names = (table_cell(pair.first.label), table_cell(pair.second.label))
         if len(found.seeds) > 1:
             mean = _cells(pair.found.overall)
             table.add_row(*names, f"mean of {len(found.seeds)}", *mean, "", "")

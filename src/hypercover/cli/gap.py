@@ -59,11 +59,11 @@ def command(
     from hypercover.cli.executors import executor_asked
     from hypercover.cli.opening import experiment_called
     from hypercover.cli.run import run_and_show
-    from hypercover.experiment.results.leak_gap import gap_experiment
+    from hypercover.experiment.results.leak_gap import leak_gap_experiment
 
     done_by = executor_asked(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
-    becomes = partial(gap_experiment, size=size, train=train, repeats=repeats)
+    becomes = partial(leak_gap_experiment, size=size, train=train, repeats=repeats)
     plan = experiment_called(
         experiment, out, overrides, data=data, choice=scene, becomes=becomes
     )

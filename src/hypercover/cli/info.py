@@ -44,11 +44,11 @@ def scene_table(scene: Scene) -> list[RenderableType]:
     """Say what a scene holds: its shape, bands, place and classes."""
     from rich.table import Table
 
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in _facts(scene):
-        facts.add_row(cell(name), cell(value))
+        facts.add_row(table_cell(name), table_cell(value))
     parts: list[RenderableType] = [facts]
     if scene.labels is not None:
         parts.append(_class_table(scene))
@@ -150,7 +150,7 @@ def _class_table(scene: Scene) -> Table:
     import numpy as np
     from rich.table import Table
 
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
     table = Table(title="classes", title_justify="left")
     for column, side in (
@@ -163,7 +163,9 @@ def _class_table(scene: Scene) -> Table:
     counts = np.bincount(scene.usable_labels.ravel())
     for land in scene.legend:
         count = int(counts[land.code]) if land.code < len(counts) else 0
-        table.add_row(str(land.code), f"[{land.color}]██[/]", cell(land.name), str(count))
+        table.add_row(
+            str(land.code), f"[{land.color}]██[/]", table_cell(land.name), str(count)
+        )
     return table
 
 

@@ -314,19 +314,19 @@ def _tables(data: Path, found: "Contents", places: "Positions | None") -> list[A
     """Say what is in a data file: its size, and its classes."""
     from rich.table import Table
 
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     rows = {"file": str(data), "samples": f"{found.samples:,}", **_facts(found, places)}
     for name, value in rows.items():
-        facts.add_row(cell(name), cell(value))
+        facts.add_row(table_cell(name), table_cell(value))
     classes = Table(title="classes", title_justify="left")
     classes.add_column("label", justify="right")
     classes.add_column("name")
     classes.add_column("samples", justify="right")
     names = {land.code: land.name for land in places.legend} if places else {}
     for label, count in found.per_class.items():
-        classes.add_row(str(label), cell(names.get(label, "–")), f"{count:,}")
+        classes.add_row(str(label), table_cell(names.get(label, "–")), f"{count:,}")
     return [facts, classes]
 
 

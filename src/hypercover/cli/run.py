@@ -62,7 +62,7 @@ def run_and_show(
         spread_lines,
         unscored_lines,
     )
-    from hypercover.experiment.results.outputs import maps_made
+    from hypercover.experiment.results.outputs import list_maps
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.run import run_experiment
 
@@ -84,7 +84,7 @@ def run_and_show(
         say(f"Split: {run.path / 'split.json'} (SHA-256 {metrics['split']['sha256']})")
     say(*map_lines(metrics))
     say(f"Report: {run.report}")
-    say(*(f"Map: {made}" for made in maps_made(run, experiment)))
+    say(*(f"Map: {made}" for made in list_maps(run, experiment)))
     say(f"To change something, edit {run.experiment} and call hypercover run.")
 
 

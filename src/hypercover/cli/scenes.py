@@ -24,15 +24,15 @@ def scenes_table(scenes: Iterable[KnownScene]) -> list[RenderableType]:
     """List known scenes, one a row."""
     from rich.table import Table
 
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("name", "scene", "pixels", "bands", "classes", "can be fetched"):
         table.add_column(column)
     for scene in scenes:
         table.add_row(
-            cell(scene.key),
-            cell(scene.title),
+            table_cell(scene.key),
+            table_cell(scene.title),
             _size(scene),
             str(scene.bands),
             str(scene.classes or _UNKNOWN),
@@ -46,24 +46,24 @@ def scene_lines(scene: KnownScene) -> list[RenderableType]:
     """Say everything known of a scene."""
     from rich.table import Table
 
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
     table.add_column()
     # An address that is cut short leads nowhere.
     table.add_column(overflow="fold")
-    table.add_row("sensor", cell(scene.sensor))
+    table.add_row("sensor", table_cell(scene.sensor))
     table.add_row("image", f"{_size(scene)} pixels × {counted(scene.bands, 'band')}")
-    table.add_row("wavelengths", cell(scene.wavelengths))
-    table.add_row("bad bands", cell(scene.bad_bands))
+    table.add_row("wavelengths", table_cell(scene.wavelengths))
+    table.add_row("bad bands", table_cell(scene.bad_bands))
     for file in scene.files:
         _add_file(table, file)
     for defect in scene.defects:
-        table.add_row("defect", cell(defect))
-    table.add_row("licence", cell(scene.licence))
-    table.add_row("cite", cell(scene.citation))
+        table.add_row("defect", table_cell(defect))
+    table.add_row("licence", table_cell(scene.licence))
+    table.add_row("cite", table_cell(scene.citation))
     return [
-        f"[bold]{cell(scene.title)}[/] ({cell(scene.key)})",
+        f"[bold]{table_cell(scene.title)}[/] ({table_cell(scene.key)})",
         table,
         *_classes(scene),
     ]
@@ -77,11 +77,11 @@ def _size(scene: KnownScene) -> str:
 
 def _add_file(table: Table, file: KnownFile) -> None:
     """Say where a file is and what it is known by."""
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
-    table.add_row("file", cell(f"{file.name} ({file.role})"))
+    table.add_row("file", table_cell(f"{file.name} ({file.role})"))
     for address in dict.fromkeys((file.address, *file.downloads)):
-        table.add_row("", cell(address))
+        table.add_row("", table_cell(address))
     for kind, value in (("SHA-256", file.sha256), ("git blob", file.git_blob)):
         if value is not None:
             table.add_row("", f"{kind} {value}")
@@ -93,7 +93,7 @@ def _classes(scene: KnownScene) -> list[RenderableType]:
     """Tabulate the classes of a scene with their published counts."""
     from rich.table import Table
 
-    from hypercover.cli.tables import cell
+    from hypercover.cli.tables import table_cell
 
     land = scene.land
     if not land:
@@ -108,7 +108,7 @@ def _classes(scene: KnownScene) -> list[RenderableType]:
     for one in land:
         pixels = _UNKNOWN if one.pixels is None else f"{one.pixels:,}"
         table.add_row(
-            str(one.code), f"[{one.color}]■[/] {one.color}", cell(one.name), pixels
+            str(one.code), f"[{one.color}]■[/] {one.color}", table_cell(one.name), pixels
         )
     return ["", table]
 

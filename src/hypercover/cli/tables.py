@@ -16,14 +16,18 @@ from hypercover.figures.formatting import (
     edge_words,
     too_few_words,
 )
-from hypercover.report.run_metrics import MapFacts
-from hypercover.report.wording import main_name, map_words, missing_words, spread_words
+from hypercover.report.descriptions import (
+    describe_map_training,
+    describe_missing_classes,
+    describe_spread,
+    main_split_name,
+)
+from hypercover.report.run_metrics import MapTraining
 from hypercover.scene.metadata import mark
 
 __all__ = [
     "accuracy_table",
     "calibration_lines",
-    "cell",
     "choice_lines",
     "curve_table",
     "feature_lines",
@@ -35,6 +39,7 @@ __all__ = [
     "say",
     "show",
     "spread_lines",
+    "table_cell",
     "unscored_lines",
 ]
 
@@ -61,7 +66,7 @@ def new_console(*, stderr: bool = False, **options: Any) -> Console:
     return _PlainConsole(file=unguarded(stream), highlight=False, **options)
 
 
-def cell(text: object) -> str:
+def table_cell(text: object) -> str:
     """Return text from outside for a table: one plain line, not too long, no markup."""
     return escape(plain(text, _LONGEST_CELL))
 
@@ -95,7 +100,7 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
     title = f"{metrics['name']}: accuracy in %"
     if said := mark(metrics["scene"]):
         title += f" ({said})"
-    table = Table(title=cell(title), title_justify="left")
+    table = Table(title=table_cell(title), title_justify="left")
     for column in ("split", "model"):
         table.add_column(column)
     for column in (
@@ -113,8 +118,8 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
         for name, model in part["models"].items():
             spread = model.get("spread") or {}
             table.add_row(
-                cell(label),
-                cell(name),
+                table_cell(label),
+                table_cell(name),
                 _percent(model["overall_accuracy"], spread.get("overall_accuracy")),
                 _between(model.get("interval")),
                 _percent(model["average_accuracy"], spread.get("average_accuracy")),
@@ -141,14 +146,14 @@ def curve_table(metrics: Mapping[str, Any]) -> list[Table]:
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [found[model, share] for share in shares]
         cells = [_percent(row["overall_accuracy"], row["spread"]) for row in own]
-        table.add_row(cell(model), *cells)
+        table.add_row(table_cell(model), *cells)
     return [table]
 
 
 def _parts(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     main = {"split": metrics["split"], "models": metrics["models"]}
     beside = metrics["beside"]
-    name = main_name(metrics["split"]["kind"], beside, gap="gap" in metrics)
+    name = main_split_name(metrics["split"]["kind"], beside, gap="gap" in metrics)
     return [(name, main), *beside.items()]
 
 
@@ -159,7 +164,7 @@ def spread_lines(metrics: Mapping[str, Any]) -> list[str]:
         for label, part in _parts(metrics)
         for model in part["models"].values()
     }
-    return list(filter(None, [spread_words(drawn)]))
+    return list(filter(None, [describe_spread(drawn)]))
 
 
 def gap_table(metrics: Mapping[str, Any]) -> Table:
@@ -176,7 +181,7 @@ def gap_table(metrics: Mapping[str, Any]) -> Table:
     for row in metrics["gap"]["rows"]:
         first = row["split"] == "random"
         table.add_row(
-            cell(row["model"]) if first else "",
+            table_cell(row["model"]) if first else "",
             row["split"],
             _percent(row["overall_accuracy"], row["spread"]),
             _percent(row["centre_in_window"]),
@@ -239,8 +244,10 @@ def map_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say which pixels the models that map were trained on, and which classes they lack."""
     if "map" not in metrics:
         return []
-    facts = MapFacts.model_validate(metrics["map"])
-    return list(filter(None, [map_words(facts), missing_words(facts)]))
+    facts = MapTraining.model_validate(metrics["map"])
+    return list(
+        filter(None, [describe_map_training(facts), describe_missing_classes(facts)])
+    )
 
 
 def note_lines(metrics: Mapping[str, Any]) -> list[str]:

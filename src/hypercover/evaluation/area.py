@@ -32,7 +32,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from hypercover.errors import CallError, counted
-from hypercover.evaluation.metrics import Floats, ratio
+from hypercover.evaluation.metrics import Floats, safe_divide
 from hypercover.files import csv_text
 from hypercover.scene.legend import Legend
 
@@ -43,7 +43,7 @@ __all__ = [
     "Estimates",
     "area_from_counts",
     "estimate_area",
-    "wilson",
+    "wilson_interval",
 ]
 
 Codes = npt.NDArray[np.integer[Any]]
@@ -250,7 +250,7 @@ def _estimated(
     )
 
 
-def wilson(share: Floats, size: Floats) -> Floats:
+def wilson_interval(share: Floats, size: Floats) -> Floats:
     """Return Wilson's interval of 95 % (..., 2) of shares seen in samples of some sizes.
 
     Examples
@@ -258,7 +258,7 @@ def wilson(share: Floats, size: Floats) -> Floats:
     >>> wilson(np.array([1.0, 0.5]), np.array([3.0, 100.0])).round(3).tolist()
     [[0.439, 1.0], [0.404, 0.596]]
     """
-    squared = ratio(np.full(np.shape(size), Z**2), size)
+    squared = safe_divide(np.full(np.shape(size), Z**2), size)
     centre = (share + squared / 2) / (1 + squared)
     spread = share * (1 - share) * squared + squared**2 / 4
     half = np.sqrt(spread.clip(0)) / (1 + squared)
@@ -277,7 +277,9 @@ def _share(
     wide = weights[:, None]
     found = (wide * part).sum(axis=0)
     spread = (wide**2 * part * (1 - part) / (drawn[:, None] - 1)).sum(axis=0)
-    ends = wilson(part, np.broadcast_to(drawn[:, None], part.shape).astype(np.float64))
+    ends = wilson_interval(
+        part, np.broadcast_to(drawn[:, None], part.shape).astype(np.float64)
+    )
     reach = np.sqrt(((wide[..., None] * (ends - part[..., None])) ** 2).sum(axis=0))
     return Estimates(found, np.sqrt(spread.clip(0)), found[:, None] + [-1, 1] * reach)
 
@@ -295,17 +297,17 @@ def _ratio(
     """
     wide, each = weights[:, None], drawn[:, None]
     size = (wide * whole).sum(axis=0)
-    found = ratio((wide * part).sum(axis=0), size)
+    found = safe_divide((wide * part).sum(axis=0), size)
     squares = part * (1 - found) ** 2 + (whole - part) * found**2
     within = wide**2 * (squares - (part - found * whole) ** 2).clip(0)
-    error = ratio(np.sqrt((within / (each - 1)).sum(axis=0)), size)
+    error = safe_divide(np.sqrt((within / (each - 1)).sum(axis=0)), size)
     counted = (each * whole).sum(axis=0)
     # Where no pixel departs, the variance is that of pixels of the whole that might have.
-    plain = ratio(size**2, (wide**2 * whole / each).sum(axis=0))
-    worth = ratio(found * (1 - found) * size**2, (within / each).sum(axis=0))
+    plain = safe_divide(size**2, (wide**2 * whole / each).sum(axis=0))
+    worth = safe_divide(found * (1 - found) * size**2, (within / each).sum(axis=0))
     inside = (found > 0) & (found < 1) & np.isfinite(worth)
     sizes = np.fmin(np.where(inside, worth, plain), counted)
-    return Estimates(found, error, wilson(found, sizes))
+    return Estimates(found, error, wilson_interval(found, sizes))
 
 
 def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) -> Codes:

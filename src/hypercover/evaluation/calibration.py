@@ -11,9 +11,9 @@ import numpy.typing as npt
 from hypercover.errors import CallError
 
 __all__ = [
-    "KEPT",
-    "Bin",
+    "COVERAGES",
     "Calibration",
+    "ReliabilityBin",
     "abstention_curve",
     "calibration_error",
     "fit_confidence",
@@ -25,7 +25,7 @@ __all__ = [
 BINS = 15
 """Bins of the headline figure, as Guo et al. (2017) have them."""
 
-KEPT = tuple(step / 20 for step in range(1, 21))
+COVERAGES = tuple(step / 20 for step in range(1, 21))
 """Shares of the pixels at which the abstention curve is told."""
 
 _ROUNDING = 1e-5
@@ -36,7 +36,7 @@ Equal = Literal["width", "mass"]
 
 
 @dataclass(frozen=True)
-class Bin:
+class ReliabilityBin:
     """The pixels whose confidence lies in one interval: how sure, and how often right."""
 
     low: float
@@ -64,7 +64,7 @@ class Calibration:
 
     error: float
     """Expected calibration error of the confidence in use, 15 bins of equal width."""
-    bins: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
     """The bins of that error: a reliability diagram."""
     abstention: tuple[tuple[float, float], ...]
     """Share of the pixels kept, surest first, and the accuracy on them."""
@@ -167,7 +167,7 @@ def reliability_bins(
     *,
     bins: int = BINS,
     equal: Equal = "width",
-) -> tuple[Bin, ...]:
+) -> tuple[ReliabilityBin, ...]:
     """Sort pixels into bins by their confidence: what a reliability diagram shows.
 
     Bins of equal width are (0, 1/n], (1/n, 2/n] and so on, with 0 in the first
@@ -182,7 +182,7 @@ def reliability_bins(
     Examples
     --------
     >>> reliability_bins([0.2, 0.9, 0.8], [False, True, True], bins=2)[0]
-    Bin(low=0.0, high=0.5, count=1, confidence=0.2, accuracy=0.0)
+    ReliabilityBin(low=0.0, high=0.5, count=1, confidence=0.2, accuracy=0.0)
     """
     sure, hits = _checked(confidence, right)
     if bins < 1:
@@ -209,14 +209,16 @@ def _by_mass(sure: Floats, bins: int) -> npt.NDArray[np.intp]:
     return np.asarray(middle[group] * bins // len(sure), dtype=np.intp)
 
 
-def _bin(sure: Floats, hits: npt.NDArray[np.bool_], low: float, high: float) -> Bin:
+def _bin(
+    sure: Floats, hits: npt.NDArray[np.bool_], low: float, high: float
+) -> ReliabilityBin:
     if not len(sure):
-        return Bin(float(low), float(high), 0, None, None)
+        return ReliabilityBin(float(low), float(high), 0, None, None)
     means = float(sure.mean()), float(hits.mean())
-    return Bin(float(low), float(high), len(sure), *means)
+    return ReliabilityBin(float(low), float(high), len(sure), *means)
 
 
-def _gap(bins: Sequence[Bin]) -> float:
+def _gap(bins: Sequence[ReliabilityBin]) -> float:
     """Return the mean distance of accuracy and confidence, each bin by its pixels."""
     gaps = (
         each.count * abs(each.accuracy - each.confidence)
@@ -227,7 +229,7 @@ def _gap(bins: Sequence[Bin]) -> float:
 
 
 def abstention_curve(
-    confidence: npt.ArrayLike, right: npt.ArrayLike, shares: Sequence[float] = KEPT
+    confidence: npt.ArrayLike, right: npt.ArrayLike, shares: Sequence[float] = COVERAGES
 ) -> tuple[tuple[float, float], ...]:
     """Return the accuracy on the surest pixels for some shares of them that are kept.
 

@@ -12,15 +12,21 @@ from hypercover.errors import CallError, counted
 from hypercover.evaluation.intervals import (
     LEVEL,
     RESAMPLES,
+    BootstrapEstimate,
     Interval,
-    Uncertain,
-    bootstrapped,
-    codes_of,
-    plain,
+    as_intervals,
+    bootstrap,
+    class_codes,
 )
-from hypercover.evaluation.metrics import HEADLINES, Floats, accuracies, bearing, tally
+from hypercover.evaluation.metrics import (
+    OVERALL_MEASURES,
+    Floats,
+    accuracies,
+    count_by_unit,
+    unit_weights,
+)
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import BlockUnits, Numbers, Units
+from hypercover.evaluation.sampling_units import BlockUnits, UnitNumbers, Units
 
 __all__ = [
     "PER_CLASS",
@@ -28,7 +34,7 @@ __all__ = [
     "Difference",
     "McNemar",
     "compare_models",
-    "how_tests_differ",
+    "describe_test_difference",
     "mcnemar",
 ]
 
@@ -198,7 +204,7 @@ def compare_models(
     """
     pairs = _paired(first, second)
     both = [answers for pair in pairs for answers in pair]
-    known = codes_of(both) if codes is None else [int(code) for code in codes]
+    known = class_codes(both) if codes is None else [int(code) for code in codes]
     chosen = units or BlockUnits()
     numbers, count = chosen.number([one for one, _ in pairs])
     tallies = np.stack([
@@ -207,21 +213,21 @@ def compare_models(
 
     def differing(of: Floats) -> list[Difference]:
         rests = of.sum(axis=0)
-        sure = bootstrapped(
-            of, _difference, bearing(rests[:, :3]) + bearing(rests[:, 3:]),
+        sure = bootstrap(
+            of, _difference, unit_weights(rests[:, :3]) + unit_weights(rests[:, 3:]),
             resamples=resamples, seed=seed,
         ).given(count)  # fmt: skip
         return _differences(of, sure, level)
 
     whole = differing(tallies)
-    heads, classes = whole[: len(HEADLINES)], whole[len(HEADLINES) :]
+    heads, classes = whole[: len(OVERALL_MEASURES)], whole[len(OVERALL_MEASURES) :]
     alone = [whole] if len(pairs) == 1 else [differing(one[None]) for one in tallies]
     tests = [mcnemar(one.right, other.right) for one, other in pairs]
     return Comparison(
         chosen.words,
         count,
         tuple(len(one) for one, _ in pairs),
-        dict(zip(HEADLINES, heads, strict=True)),
+        dict(zip(OVERALL_MEASURES, heads, strict=True)),
         {
             code: dict(zip(PER_CLASS, classes[at :: len(known)], strict=True))
             for at, code in enumerate(known)
@@ -230,7 +236,7 @@ def compare_models(
     )
 
 
-def how_tests_differ(first: Predictions, second: Predictions) -> str:
+def describe_test_difference(first: Predictions, second: Predictions) -> str:
     """Say how the test pixels of two answers differ; nothing where they are the same."""
     if first.test_digest == second.test_digest:
         return ""
@@ -263,7 +269,7 @@ def _paired(
         )
     pairs = list(zip(one, other, strict=True))
     for ours, theirs in pairs:
-        if said := how_tests_differ(ours, theirs):
+        if said := describe_test_difference(ours, theirs):
             raise CallError(
                 f"Models are compared on the same test pixels, but their tests differ: "
                 f"{said}; give both the same scene, split and seed."
@@ -279,17 +285,22 @@ def _paired(
 
 
 def _tallied(
-    pair: tuple[Predictions, Predictions], units: Numbers, count: int, codes: Sequence[int]
+    pair: tuple[Predictions, Predictions],
+    units: UnitNumbers,
+    count: int,
+    codes: Sequence[int],
 ) -> Floats:
     """Count both models on each unit: (unit, 3 of the first and 3 of the second, class)."""
-    return np.concatenate([tally(one, units, count, codes) for one in pair], axis=1)
+    return np.concatenate([count_by_unit(one, units, count, codes) for one in pair], axis=1)
 
 
 def _difference(tallies: Floats) -> Floats:
     return accuracies(tallies[..., :3, :]) - accuracies(tallies[..., 3:, :])
 
 
-def _differences(tallies: Floats, sure: Uncertain, level: float) -> list[Difference]:
+def _differences(
+    tallies: Floats, sure: BootstrapEstimate, level: float
+) -> list[Difference]:
     """Join values, intervals and p-values of all measures."""
     sums = tallies.sum(axis=1)
     apart = accuracies(sums[:, :3]), accuracies(sums[:, 3:])
@@ -300,7 +311,7 @@ def _differences(tallies: Floats, sure: Uncertain, level: float) -> list[Differe
         Difference(one, other, value, interval, p)
         for one, other, value, interval, p in zip(
             *map(_listed, (*shown, sure.value)),
-            plain(sure.of_differences(level)),
+            as_intervals(sure.of_differences(level)),
             _listed(sure.p_values()),
             strict=True,
         )

@@ -12,34 +12,34 @@ from scipy.stats import t as student
 
 from hypercover.errors import CallError
 from hypercover.evaluation.metrics import (
-    HEADLINES,
+    OVERALL_MEASURES,
     Floats,
     accuracies,
-    bearing,
-    ratio,
-    tally,
+    count_by_unit,
+    safe_divide,
+    unit_weights,
 )
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import BlockUnits, Units
 
 __all__ = [
-    "LEAST_UNITS",
     "LEVEL",
+    "MIN_UNITS",
     "RESAMPLES",
+    "BootstrapEstimate",
     "Interval",
     "Intervals",
     "Measure",
-    "Uncertain",
     "accuracy_intervals",
-    "bootstrapped",
-    "codes_of",
-    "plain",
+    "as_intervals",
+    "bootstrap",
+    "class_codes",
 ]
 
 LEVEL = 0.95
 """How often an interval shall hold the truth."""
 
-LEAST_UNITS = 5
+MIN_UNITS = 5
 """Units from which on an interval is given: coverage was not simulated with fewer."""
 
 RESAMPLES = 2000
@@ -52,7 +52,7 @@ Measure = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True, eq=False)
-class Uncertain:
+class BootstrapEstimate:
     """Some measures, and how sure they are; NaN where nothing can be said.
 
     Why it exists: intervals and p-values are two ways to read the same three
@@ -100,9 +100,9 @@ class Uncertain:
             size = np.abs(self.value) / self.error
         return np.where(nothing, 1.0, 2 * student.sf(size, self.freedom))
 
-    def given(self, units: int) -> "Uncertain":
+    def given(self, units: int) -> "BootstrapEstimate":
         """Return the same with nothing said of how sure it is, where the units are too few."""
-        if units >= LEAST_UNITS:
+        if units >= MIN_UNITS:
             return self
         unknown = np.full_like(self.error, np.nan)
         return replace(self, error=unknown, freedom=unknown)
@@ -111,14 +111,14 @@ class Uncertain:
         return np.asarray(student.ppf(0.5 + level / 2, self.freedom) * self.error)
 
 
-def bootstrapped(
+def bootstrap(
     tallies: Floats,
     measure: Measure,
     bearing: Floats,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Uncertain:
+) -> BootstrapEstimate:
     """Tell how sure measures of the sum of all units are.
 
     Parameters
@@ -145,7 +145,7 @@ def bootstrapped(
     """
     apart = measure(tallies.sum(axis=1))
     moved = _over_units(tallies, measure, resamples, np.random.default_rng(seed))
-    units = ratio(bearing.sum(axis=0) ** 2, (bearing**2).sum(axis=0))
+    units = safe_divide(bearing.sum(axis=0) ** 2, (bearing**2).sum(axis=0))
     several = units > 1 + 1e-9
     free = np.where(several, units - 1, np.nan)
     of_units = _variance(moved) * (free + 1) / free
@@ -155,12 +155,12 @@ def bootstrapped(
     else:
         of_seeds = np.nan_to_num(of_seeds)
         between = np.isfinite(apart).sum(axis=0).clip(2) - 1
-        freedom = ratio((of_units + of_seeds) ** 2,
+        freedom = safe_divide((of_units + of_seeds) ** 2,
                         of_units**2 / free + of_seeds**2 / between)  # fmt: skip
         # Of equal answers nothing varies, and there is no interval.
         freedom = np.where(of_units + of_seeds == 0, free, freedom)
     error = np.sqrt(of_units + np.nan_to_num(of_seeds))
-    return Uncertain(_mean(apart), error, freedom.clip(0.5))
+    return BootstrapEstimate(_mean(apart), error, freedom.clip(0.5))
 
 
 def _over_units(
@@ -188,14 +188,14 @@ def _weights(units: int, resamples: int, rng: np.random.Generator) -> Iterator[F
 def _mean(values: Floats) -> Floats:
     """Average along the first axis what is known."""
     known = np.isfinite(values)
-    return ratio(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
+    return safe_divide(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
 
 
 def _variance(values: Floats) -> Floats:
     """Return the variance along the first axis of what is known; NaN of fewer than two."""
     known = np.isfinite(values)
     away = np.where(known, values - _mean(values), 0)
-    return ratio((away**2).sum(axis=0), (known.sum(axis=0) - 1).clip(0))
+    return safe_divide((away**2).sum(axis=0), (known.sum(axis=0) - 1).clip(0))
 
 
 Interval = tuple[float, float] | None
@@ -225,11 +225,11 @@ class Intervals:
     @property
     def too_few(self) -> bool:
         """Whether the units are too few to judge by: nothing has an interval then."""
-        return self.units < LEAST_UNITS
+        return self.units < MIN_UNITS
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values for ``metrics.json``."""
-        heads = {name: _listed(getattr(self, name)) for name in HEADLINES}
+        heads = {name: _listed(getattr(self, name)) for name in OVERALL_MEASURES}
         rows = [
             {"code": row["code"]} | {name: _listed(row[name]) for name in _PER_CLASS}
             for row in self.per_class
@@ -302,20 +302,26 @@ def accuracy_intervals(
     """
     _check(level, resamples)
     seeds = [answers] if isinstance(answers, Predictions) else list(answers)
-    known = codes_of(seeds) if codes is None else [int(code) for code in codes]
+    known = class_codes(seeds) if codes is None else [int(code) for code in codes]
     _check_codes(seeds, known)
     chosen = units or BlockUnits()
     numbers, count = chosen.number(seeds)
     tallies = np.stack([
-        tally(one, number, count, known)
+        count_by_unit(one, number, count, known)
         for one, number in zip(seeds, numbers, strict=True)
     ])  # fmt: skip
-    sure = bootstrapped(
-        tallies, accuracies, bearing(tallies.sum(axis=0)), resamples=resamples, seed=seed
+    sure = bootstrap(
+        tallies,
+        accuracies,
+        unit_weights(tallies.sum(axis=0)),
+        resamples=resamples,
+        seed=seed,
     ).given(count)
-    least = np.where(np.arange(len(sure.value)) == HEADLINES.index("kappa"), -1.0, 0.0)
-    ends = plain(sure.of_shares(level, least))
-    heads, classes = ends[: len(HEADLINES)], ends[len(HEADLINES) :]
+    least = np.where(
+        np.arange(len(sure.value)) == OVERALL_MEASURES.index("kappa"), -1.0, 0.0
+    )
+    ends = as_intervals(sure.of_shares(level, least))
+    heads, classes = ends[: len(OVERALL_MEASURES)], ends[len(OVERALL_MEASURES) :]
     rows = tuple(
         {"code": code} | dict(zip(_PER_CLASS, classes[at :: len(known)], strict=True))
         for at, code in enumerate(known)
@@ -324,13 +330,13 @@ def accuracy_intervals(
     return Intervals(level, chosen.words, count, resamples, overall, average, kappa, rows)
 
 
-def codes_of(seeds: Sequence[Predictions]) -> list[int]:
+def class_codes(seeds: Sequence[Predictions]) -> list[int]:
     """List the class codes that occur, in ascending order."""
     each = [np.union1d(one.labels, one.predicted) for one in seeds]
     return [int(code) for code in reduce(np.union1d, each)]
 
 
-def plain(ends: Floats) -> list[Interval]:
+def as_intervals(ends: Floats) -> list[Interval]:
     """Turn intervals (measure, 2) into pairs, None where they are not known."""
     return [
         (low, high) if isfinite(low) and isfinite(high) else None
@@ -350,7 +356,7 @@ def _check(level: float, resamples: int) -> None:
 
 
 def _check_codes(seeds: Sequence[Predictions], codes: Sequence[int]) -> None:
-    strange = sorted(set(codes_of(seeds)) - set(codes))
+    strange = sorted(set(class_codes(seeds)) - set(codes))
     if strange or sorted(set(codes)) != list(codes):
         raise CallError(
             f"Every class of the answers must be listed once and in ascending order, got "

@@ -13,22 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import Numbers
+from hypercover.evaluation.sampling_units import UnitNumbers
 
 __all__ = [
-    "HEADLINES",
+    "OVERALL_MEASURES",
     "Floats",
     "Matrix",
     "accuracies",
     "average_accuracy",
-    "bearing",
     "confusion_matrix",
+    "count_by_unit",
     "f1",
     "kappa",
     "overall_accuracy",
     "producers_accuracy",
-    "ratio",
-    "tally",
+    "safe_divide",
+    "unit_weights",
     "users_accuracy",
 ]
 
@@ -147,11 +147,13 @@ def _ratios(parts: Matrix, wholes: Matrix) -> list[float | None]:
 
 Floats = npt.NDArray[np.float64]
 
-HEADLINES = ("overall_accuracy", "average_accuracy", "kappa")
+OVERALL_MEASURES = ("overall_accuracy", "average_accuracy", "kappa")
 """The measures that stand before those of the classes, in order."""
 
 
-def tally(answers: Predictions, units: Numbers, count: int, codes: Sequence[int]) -> Floats:
+def count_by_unit(
+    answers: Predictions, units: UnitNumbers, count: int, codes: Sequence[int]
+) -> Floats:
     """Count for each unit and class the pixels that are right, of the class, and taken for it.
 
     Parameters
@@ -201,17 +203,17 @@ def accuracies(tallies: Floats) -> Floats:
     """
     right, found, mapped = np.moveaxis(tallies, -2, 0)
     total = found.sum(axis=-1)
-    overall = ratio(right.sum(axis=-1), total)
-    chance = ratio((found * mapped).sum(axis=-1), total**2)
-    kappa = ratio(overall - chance, 1 - chance)
-    producers, users = ratio(right, found), ratio(right, mapped)
-    f1 = ratio(2 * right, np.where(found > 0, found + mapped, 0))
-    average = ratio(np.nan_to_num(producers).sum(axis=-1), (found > 0).sum(axis=-1))
+    overall = safe_divide(right.sum(axis=-1), total)
+    chance = safe_divide((found * mapped).sum(axis=-1), total**2)
+    kappa = safe_divide(overall - chance, 1 - chance)
+    producers, users = safe_divide(right, found), safe_divide(right, mapped)
+    f1 = safe_divide(2 * right, np.where(found > 0, found + mapped, 0))
+    average = safe_divide(np.nan_to_num(producers).sum(axis=-1), (found > 0).sum(axis=-1))
     heads = np.stack([overall, average, kappa], axis=-1)
     return np.concatenate([heads, producers, users, f1], axis=-1)
 
 
-def bearing(tallies: Floats) -> Floats:
+def unit_weights(tallies: Floats) -> Floats:
     """Say how much of every measure rests on each unit: the pixels it is measured on.
 
     Parameters
@@ -224,12 +226,12 @@ def bearing(tallies: Floats) -> Floats:
     """
     found, mapped = tallies[:, 1], tallies[:, 2]
     total = found.sum(axis=1)
-    shares = np.nan_to_num(ratio(found, found.sum(axis=0))).sum(axis=1)
+    shares = np.nan_to_num(safe_divide(found, found.sum(axis=0))).sum(axis=1)
     heads = np.stack([total, shares, total], axis=1)
     return np.concatenate([heads, found, mapped, found + mapped], axis=1)
 
 
-def ratio(parts: Floats, wholes: Floats | npt.NDArray[np.int64]) -> Floats:
+def safe_divide(parts: Floats, wholes: Floats | npt.NDArray[np.int64]) -> Floats:
     """Divide, with NaN in the place of a division by nothing."""
     parts, wholes = np.broadcast_arrays(parts, wholes)
     known = wholes != 0

@@ -16,9 +16,9 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.scene.samples import Samples
 from hypercover.splits.folds import clusters
 
-__all__ = ["BlockUnits", "FieldUnits", "Numbers", "Units", "units_of_split"]
+__all__ = ["BlockUnits", "FieldUnits", "UnitNumbers", "Units", "units_of_split"]
 
-Numbers = npt.NDArray[np.intp]
+UnitNumbers = npt.NDArray[np.intp]
 USUAL_SIZE = 15
 """Side in pixels of the blocks where a split names none."""
 _OF_BLOCKS = frozenset({"blocks", "kfold"})
@@ -53,7 +53,7 @@ class BlockUnits:
         """Name them for people."""
         return f"blocks of {self.size} px"
 
-    def number(self, seeds: Sequence[Predictions]) -> tuple[list[Numbers], int]:
+    def number(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
         """Give each test pixel of each seed the number of its block; also say how many.
 
         Blocks without a test pixel have no number.
@@ -82,7 +82,7 @@ class FieldUnits:
         """Name them for people."""
         return "fields"
 
-    def number(self, seeds: Sequence[Predictions]) -> tuple[list[Numbers], int]:
+    def number(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
         """Give each test pixel of each seed the number of its field; also say how many."""
         cols = _shape(seeds)[1]
         places = [one.rows.astype(np.int64) * cols + one.cols for one in seeds]
@@ -124,7 +124,7 @@ def _shape(seeds: Sequence[Predictions]) -> tuple[int, int]:
     return shapes.pop()
 
 
-def _joined(keys: Sequence[npt.NDArray[Any]]) -> tuple[list[Numbers], int]:
+def _joined(keys: Sequence[npt.NDArray[Any]]) -> tuple[list[UnitNumbers], int]:
     """Turn the keys of all seeds into numbers from 0 on, without gaps."""
     known, numbers = np.unique(np.concatenate(keys), return_inverse=True)
     ends = np.cumsum([len(key) for key in keys])[:-1]

@@ -10,12 +10,12 @@ from hypercover.experiment.config.factory import forget_scene
 from hypercover.experiment.config.preflight import check_experiment
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.outputs import (
-    drop_foreign_features,
-    drop_foreign_maps,
-    drop_foreign_models,
-    drop_foreign_splits,
-    drop_results,
-    sweep,
+    remove_drafts,
+    remove_results,
+    remove_stale_features,
+    remove_stale_maps,
+    remove_stale_models,
+    remove_stale_splits,
 )
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import make_plan, training_tasks
@@ -144,14 +144,14 @@ def _experiment_in(run: RunFolder) -> Experiment | None:
 def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
     """Make a folder ready for an experiment, now that no other run is at work in it."""
     before = _experiment_in(run)
-    sweep(run)
+    remove_drafts(run)
     if before != experiment:
-        drop_results(run)
+        remove_results(run)
     if before is not None:
-        drop_foreign_maps(run, before, experiment)
-        drop_foreign_models(run, before, experiment)
-        drop_foreign_splits(run, before, experiment)
-        drop_foreign_features(run, before, experiment)
+        remove_stale_maps(run, before, experiment)
+        remove_stale_models(run, before, experiment)
+        remove_stale_splits(run, before, experiment)
+        remove_stale_features(run, before, experiment)
     sort_checkpoints(run, before, experiment)
     dump(experiment, run.experiment)
     remember_inputs()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hypercover.figures.canvas import PLACE_KEY
 
-__all__ = ["ImageExtent", "Plate", "plate_of", "read_plate"]
+__all__ = ["EmbeddedImage", "ImageExtent", "embed_png", "read_image"]
 
 _log = logging.getLogger(__name__)
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -32,7 +32,7 @@ class ImageExtent:
 
 
 @dataclass(frozen=True)
-class Plate:
+class EmbeddedImage:
     """One picture inside a page."""
 
     key: str
@@ -53,7 +53,7 @@ class Plate:
         return self.width * part.width / (self.height * part.height)
 
 
-def read_plate(figures: Path, key: str) -> Plate | None:
+def read_image(figures: Path, key: str) -> EmbeddedImage | None:
     """Read a picture of a run, or None where there is none that can be shown.
 
     The key may come from a file: it must be a plain name in the folder.
@@ -64,13 +64,13 @@ def read_plate(figures: Path, key: str) -> Plate | None:
     if path.stat().st_size > _BIGGEST:
         _log.warning("%s is too large for the report and is left out", path)
         return None
-    plate = plate_of(key, path.read_bytes())
+    plate = embed_png(key, path.read_bytes())
     if plate is None:
         _log.warning("%s is no whole PNG picture and is left out", path)
     return plate
 
 
-def plate_of(key: str, content: bytes) -> Plate | None:
+def embed_png(key: str, content: bytes) -> EmbeddedImage | None:
     """Make a plate of the bytes of a PNG file, or None if they are none."""
     if not content.startswith(_SIGNATURE) or not content.rstrip().endswith(
         b"IEND\xaeB`\x82"
@@ -86,7 +86,7 @@ def plate_of(key: str, content: bytes) -> Plate | None:
     if not width or not height:
         return None
     encoded = base64.b64encode(content).decode("ascii")
-    return Plate(key, f"data:image/png;base64,{encoded}", width, height, place)
+    return EmbeddedImage(key, f"data:image/png;base64,{encoded}", width, height, place)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

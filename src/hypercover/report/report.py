@@ -19,17 +19,17 @@ from hypercover.figures.formatting import (
     too_few_words,
 )
 from hypercover.files import write_text
-from hypercover.report.run_folder_reader import Outcome, Run
-from hypercover.report.run_metrics import read_record
-from hypercover.report.wording import (
-    crs_words,
-    draws_words,
-    leak_words,
-    map_words,
-    missing_words,
-    split_words,
-    training_words,
+from hypercover.report.descriptions import (
+    crs_name,
+    describe_draws,
+    describe_leakage,
+    describe_map_training,
+    describe_missing_classes,
+    describe_split,
+    describe_training,
 )
+from hypercover.report.finished_run import FinishedRun, ModelResult
+from hypercover.report.run_metrics import read_run_metrics
 
 __all__ = ["write_report"]
 
@@ -62,7 +62,7 @@ def _shares(matrix: list[list[float]]) -> list[list[float]]:
     return [[count / (sum(row) or 1) for count in row] for row in matrix]
 
 
-def _gap(outcomes: list[Outcome]) -> dict[str, Any] | None:
+def _gap(outcomes: list[ModelResult]) -> dict[str, Any] | None:
     """Compare a model under the main split with the split that differs most.
 
     That is the one that flatters it most, or where the main one does, the one that
@@ -83,7 +83,7 @@ def _gap(outcomes: list[Outcome]) -> dict[str, Any] | None:
     }
 
 
-def _accuracy(outcome: Outcome) -> float:
+def _accuracy(outcome: ModelResult) -> float:
     return outcome.model.overall_accuracy or 0.0
 
 
@@ -99,19 +99,19 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "count": count_words,
-        "crs_words": crs_words,
-        "draws_words": draws_words,
+        "crs_words": crs_name,
+        "draws_words": describe_draws,
         "interval": interval_words,
-        "leak": leak_words,
-        "map_words": map_words,
-        "missing_words": missing_words,
+        "leak": describe_leakage,
+        "map_words": describe_map_training,
+        "missing_words": describe_missing_classes,
         "percent": percent,
         "seconds": seconds_words,
         "share_words": share_words,
         "shares": _shares,
-        "split_words": split_words,
+        "split_words": describe_split,
         "too_few_words": too_few_words,
-        "training_words": training_words,
+        "training_words": describe_training,
     }
     return environment
 
@@ -154,7 +154,7 @@ def write_report(folder: str | Path) -> Path:
     OutputError
         If the page cannot be written.
     """
-    run = Run(Path(folder), read_record(Path(folder)))
+    run = FinishedRun(Path(folder), read_run_metrics(Path(folder)))
     gaps = {name: _gap(run.of_model(name)) for name in run.record.models}
     page = _environment().get_template("report.html")
     text = page.render(

@@ -23,19 +23,19 @@ from hypercover.files import DamageError, read_sealed
 __all__ = [
     "LENIENT",
     "ClassScore",
-    "FeatureLeakage",
-    "Leakage",
+    "FeatureLeakageMetrics",
+    "Integer",
+    "LeakageMetrics",
     "ModelMetrics",
     "Range",
     "RunMetrics",
-    "SearchRecord",
+    "SearchMetrics",
     "SearchTable",
     "Share",
     "SplitMetrics",
     "TrainingMetrics",
-    "Whole",
-    "read_part",
-    "read_record",
+    "read_json_model",
+    "read_run_metrics",
     "read_search",
 ]
 
@@ -47,7 +47,7 @@ Share = float | None
 Range = tuple[float, float] | None
 """Lower and upper end, where both are known."""
 
-Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+Integer = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 """A whole number that a float holds exactly, as everything that formats it expects."""
 
 LENIENT = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
@@ -56,7 +56,7 @@ LENIENT = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 Part = TypeVar("Part", bound=BaseModel)
 
 
-def read_part(path: Path, part: type[Part], *, again: str) -> Part:
+def read_json_model(path: Path, part: type[Part], *, again: str) -> Part:
     """Read a JSON file that a run leaves.
 
     Raises
@@ -89,33 +89,33 @@ class _Part(BaseModel):
     model_config = LENIENT
 
 
-Amount = Annotated[float, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 
-Rungs = Annotated[list[Amount], Field(min_length=1, max_length=1000)]
+GridAxis = Annotated[list[NonNegative], Field(min_length=1, max_length=1000)]
 
 
-class Best(_Part):
+class BestCell(_Part):
     """The best cell of a grid."""
 
     row: Annotated[int, Field(ge=0)]
     column: Annotated[int, Field(ge=0)]
-    C: Amount
-    gamma: Amount
-    scale: Amount | None = None
-    accuracy: Amount
+    C: NonNegative
+    gamma: NonNegative
+    scale: NonNegative | None = None
+    accuracy: NonNegative
 
 
 class SeedChoice(_Part):
     """What one seed chose."""
 
-    seed: Whole
-    C: Amount
-    gamma: Amount
-    scale: Amount | None = None
+    seed: Integer
+    C: NonNegative
+    gamma: NonNegative
+    scale: NonNegative | None = None
 
 
 @dataclass(frozen=True)
-class Shown:
+class GridCell:
     """One cell as the page shows it."""
 
     accuracy: str
@@ -135,21 +135,21 @@ class SearchTable(_Part):
     searched: list[str] = []
     kind: str = "random"
     settings: dict[str, Any] = {}
-    samples: Whole = 0
-    scored: Whole = 0
-    folds: list[dict[str, Whole]] = []
+    samples: Integer = 0
+    scored: Integer = 0
+    folds: list[dict[str, Integer]] = []
     touching: Share = None
     notes: list[str] = []
-    C: Rungs
-    gamma: Rungs
-    scale: list[Amount] | None = None
+    C: GridAxis
+    gamma: GridAxis
+    scale: list[NonNegative] | None = None
     accuracy: list[list[Share]]
     minutes: list[list[float | None]]
-    best: Best | None = None
+    best: BestCell | None = None
     choices: list[SeedChoice] = []
-    serial_seconds: Amount = 0.0
-    wall_seconds: Amount = 0.0
-    speed_up: Amount | None = None
+    serial_seconds: NonNegative = 0.0
+    wall_seconds: NonNegative = 0.0
+    speed_up: NonNegative | None = None
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> "SearchTable":
@@ -189,7 +189,7 @@ class SearchTable(_Part):
         return speed_words(self.model_dump())
 
     @property
-    def rows(self) -> Iterator[tuple[str, list[Shown]]]:
+    def rows(self) -> Iterator[tuple[str, list[GridCell]]]:
         """The rows of the grid: a gamma and its cells."""
         known = [share for row in self.accuracy for share in row if share is not None]
         low, high = min(known, default=0.0), max(known, default=1.0)
@@ -201,16 +201,16 @@ class SearchTable(_Part):
                 [self._shown(row, column, low, high) for column in range(len(self.C))],
             )
 
-    def _shown(self, row: int, column: int, low: float, high: float) -> Shown:
+    def _shown(self, row: int, column: int, low: float, high: float) -> GridCell:
         share, minutes = self.accuracy[row][column], self.minutes[row][column]
         best = self.best is not None and (self.best.row, self.best.column) == (row, column)
         if share is None:
-            return Shown("", "", 0.0, best)
+            return GridCell("", "", 0.0, best)
         text = "" if minutes is None else minute_words(minutes)
-        return Shown(f"{100 * share:.2f}", text, (share - low) / (high - low), best)
+        return GridCell(f"{100 * share:.2f}", text, (share - low) / (high - low), best)
 
 
-class SearchRecord(_Part):
+class SearchMetrics(_Part):
     """Everything ``search.json`` says."""
 
     on: str = "train"
@@ -222,7 +222,7 @@ class SearchRecord(_Part):
         return fall_words([table.model_dump() for table in self.tables])
 
 
-def read_search(folder: Path) -> SearchRecord | None:
+def read_search(folder: Path) -> SearchMetrics | None:
     """Read the search of a run folder; None where there was none.
 
     Raises
@@ -233,7 +233,7 @@ def read_search(folder: Path) -> SearchRecord | None:
     path = folder / "search.json"
     if not path.is_file():
         return None
-    return read_part(path, SearchRecord, again="search the experiment again")
+    return read_json_model(path, SearchMetrics, again="search the experiment again")
 
 
 class _MetricsPart(BaseModel):
@@ -242,7 +242,7 @@ class _MetricsPart(BaseModel):
     model_config = LENIENT
 
 
-class FeatureLeakage(_MetricsPart):
+class FeatureLeakageMetrics(_MetricsPart):
     """What image features carry from training to test pixels."""
 
     chain: str = ""
@@ -250,19 +250,19 @@ class FeatureLeakage(_MetricsPart):
     sentence: str = ""
 
 
-class Leakage(_MetricsPart):
+class LeakageMetrics(_MetricsPart):
     """Shares of test pixels whose windows saw training pixels, and what features carry."""
 
-    window: Whole = 1
+    window: Integer = 1
     centre_in_window: Share = None
     window_overlap: Share = None
-    features: FeatureLeakage | None = None
+    features: FeatureLeakageMetrics | None = None
 
 
 class ClassScore(_MetricsPart):
     """How well one class was found; counts are means where a run has repeats."""
 
-    code: Whole
+    code: Integer
     name: str = ""
     train_count: float | None = None
     test_count: float | None = None
@@ -274,15 +274,15 @@ class ClassScore(_MetricsPart):
 class Confusion(_MetricsPart):
     """Counts of test pixels: a row a reference class, a column a predicted one."""
 
-    codes: list[Whole] = []
+    codes: list[Integer] = []
     matrix: list[list[float]] = []
 
 
-class Repeat(_MetricsPart):
+class DrawMetrics(_MetricsPart):
     """Headline figures of one seed, or of one fold."""
 
-    seed: Whole | None = None
-    fold: Whole | None = None
+    seed: Integer | None = None
+    fold: Integer | None = None
     overall_accuracy: Share = None
     average_accuracy: Share = None
     kappa: Share = None
@@ -293,28 +293,28 @@ class TrainingMetrics(_MetricsPart):
 
     device: str = ""
     precision: str = ""
-    processes: Whole = 1
-    epochs: Whole = 0
-    samples: Whole = 0
+    processes: Integer = 1
+    epochs: Integer = 0
+    samples: Integer = 0
 
 
 class ClassInterval(_MetricsPart):
     """Intervals of one class."""
 
-    code: Whole
+    code: Integer
     producers_accuracy: Range = None
     users_accuracy: Range = None
     f1: Range = None
 
 
-class Interval(_MetricsPart):
+class IntervalMetrics(_MetricsPart):
     """How far the figures would move had other pieces of the same land been tested."""
 
     level: float = 0.95
     unit: str = ""
-    units: Whole = 0
+    units: Integer = 0
     too_few: bool = False
-    resamples: Whole = 0
+    resamples: Integer = 0
     overall_accuracy: Range = None
     average_accuracy: Range = None
     kappa: Range = None
@@ -326,7 +326,7 @@ class CalibrationBin(_MetricsPart):
 
     low: float
     high: float
-    count: Whole = 0
+    count: Integer = 0
     confidence: Share = None
     accuracy: Share = None
 
@@ -342,7 +342,7 @@ class CalibrationMetrics(_MetricsPart):
     """How far the confidence of a model means what it says."""
 
     temperature: float | None = None
-    fitted_on: Whole = 0
+    fitted_on: Integer = 0
     by: str | None = None
     error: Share = None
     error_before: Share = None
@@ -359,31 +359,31 @@ class ModelMetrics(_MetricsPart):
     kappa: Share = None
     per_class: list[ClassScore] = []
     confusion: Confusion = Confusion()
-    leakage: Leakage = Leakage()
+    leakage: LeakageMetrics = LeakageMetrics()
     validation_accuracy: Share = None
     train_seconds: float | None = None
     predict_seconds: float | None = None
     search_seconds: float | None = None
     training: TrainingMetrics | None = None
     search: SearchTable | None = None
-    repeats: list[Repeat] = []
-    folds: Whole = 1
+    repeats: list[DrawMetrics] = []
+    folds: Integer = 1
     spread: dict[str, Share] | None = None
-    interval: Interval | None = None
+    interval: IntervalMetrics | None = None
     calibration: CalibrationMetrics | None = None
 
 
-class Count(_MetricsPart):
+class PartCount(_MetricsPart):
     """Pixels of one part of a split."""
 
     count: float = 0
     per_class: dict[int, float] = {}
 
 
-class Unscored(_MetricsPart):
+class UnscoredClass(_MetricsPart):
     """A class no accuracy can be given for."""
 
-    code: Whole
+    code: Integer
     name: str = ""
     reason: str = ""
 
@@ -393,29 +393,29 @@ class SplitMetrics(_MetricsPart):
 
     kind: str = "given"
     settings: dict[str, Any] = {}
-    window: Whole | None = None
-    train: Count = Count()
-    validation: Count = Count()
-    test: Count = Count()
-    guard: Count = Count()
-    unscored: list[Unscored] = []
-    leakage: dict[str, Leakage] = {}
+    window: Integer | None = None
+    train: PartCount = PartCount()
+    validation: PartCount = PartCount()
+    test: PartCount = PartCount()
+    guard: PartCount = PartCount()
+    unscored: list[UnscoredClass] = []
+    leakage: dict[str, LeakageMetrics] = {}
     notes: list[str] = []
 
     @property
     def neighbours(self) -> float | None:
         """Share of test pixels that touch a training pixel, corners included."""
-        return self.leakage.get("3", Leakage()).centre_in_window
+        return self.leakage.get("3", LeakageMetrics()).centre_in_window
 
 
-class SceneFacts(_MetricsPart):
+class SceneMetrics(_MetricsPart):
     """What the run worked on."""
 
     name: str = "scene"
     source: str = ""
-    rows: Whole | None = None
-    cols: Whole | None = None
-    bands: Whole | None = None
+    rows: Integer | None = None
+    cols: Integer | None = None
+    bands: Integer | None = None
     simulated: bool = False
     stand_in: bool = False
     wavelengths: tuple[float, float] | None = None
@@ -427,19 +427,19 @@ class SceneFacts(_MetricsPart):
 class LegendRow(_MetricsPart):
     """One class: its colour goes into styles, so nothing but a colour may stand there."""
 
-    code: Whole
+    code: Integer
     name: str = ""
     color: str = Field(default="#999999", pattern="^#[0-9a-fA-F]{6}$")
 
 
-class Beside(_MetricsPart):
+class SplitResults(_MetricsPart):
     """The same models under another split."""
 
     split: SplitMetrics = SplitMetrics()
     models: dict[str, ModelMetrics] = {}
 
 
-class GapRow(_MetricsPart):
+class LeakGapRow(_MetricsPart):
     """One model under one split, and how far it fell from the split that flatters it."""
 
     model: str = ""
@@ -451,13 +451,13 @@ class GapRow(_MetricsPart):
     fall: Share = None
 
 
-class Gap(_MetricsPart):
+class LeakGap(_MetricsPart):
     """The same models under splits that leak less and less."""
 
-    rows: list[GapRow] = []
+    rows: list[LeakGapRow] = []
 
 
-class CurveRow(_MetricsPart):
+class LearningCurveRow(_MetricsPart):
     """One model trained on one share of the training pixels."""
 
     model: str = ""
@@ -467,26 +467,26 @@ class CurveRow(_MetricsPart):
     interval: Range = None
 
 
-class Curve(_MetricsPart):
+class LearningCurve(_MetricsPart):
     """Accuracy against the share of pixels that train."""
 
-    rows: list[CurveRow] = []
+    rows: list[LearningCurveRow] = []
 
 
 class MissingClass(_MetricsPart):
     """A class that no pixel taught the models that map."""
 
-    code: Whole
+    code: Integer
     name: str = ""
 
 
-class MapFacts(_MetricsPart):
+class MapTraining(_MetricsPart):
     """Which pixels the models that map were trained on."""
 
     source: Literal["all", "split"] = Field(default="split", alias="from")
     again: bool = True
-    pixels: Whole = 0
-    per_class: dict[int, Whole] = {}
+    pixels: Integer = 0
+    per_class: dict[int, Integer] = {}
     missing: list[MissingClass] = []
 
 
@@ -494,23 +494,23 @@ class RunMetrics(_MetricsPart):
     """Everything ``metrics.json`` says."""
 
     name: str = "run"
-    seed: Whole | None = None
+    seed: Integer | None = None
     created: str = ""
     versions: dict[str, str | None] = {}
-    scene: SceneFacts = SceneFacts()
+    scene: SceneMetrics = SceneMetrics()
     legend: list[LegendRow] = []
     split: SplitMetrics = SplitMetrics()
     models: dict[str, ModelMetrics] = {}
     best: str | None = None
     notes: list[str] = []
-    beside: dict[str, Beside] = {}
-    learning_curve: dict[str, Beside] = {}
-    gap: Gap | None = None
-    curve: Curve | None = None
-    map: MapFacts | None = None
+    beside: dict[str, SplitResults] = {}
+    learning_curve: dict[str, SplitResults] = {}
+    gap: LeakGap | None = None
+    curve: LearningCurve | None = None
+    map: MapTraining | None = None
 
 
-def read_record(folder: Path) -> RunMetrics:
+def read_run_metrics(folder: Path) -> RunMetrics:
     """Read the metrics of a run folder.
 
     Raises
@@ -524,7 +524,7 @@ def read_record(folder: Path) -> RunMetrics:
             f"{folder} holds no metrics.json, so there is nothing to report; give the "
             "folder of a run, and run it to its end first."
         )
-    record = read_part(path, RunMetrics, again="run the experiment again")
+    record = read_json_model(path, RunMetrics, again="run the experiment again")
     if record.model_fields_set.isdisjoint(("name", "models", "split")):
         raise CallError(
             f"{path} tells of no run, no model and no split, so it is not what a run leaves; "

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypercover.errors import ExperimentError
 from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.config.schema import gap_splits
-from hypercover.experiment.results.leak_gap import gap_experiment
+from hypercover.experiment.results.leak_gap import leak_gap_experiment
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def written(tmp_path):
 
 def test_everything_but_the_splits_stays(written):
     asked = written(beside={"mine": {"kind": "random"}}, learning_curve=[0.1, 0.6])
-    gap = gap_experiment(asked)
+    gap = leak_gap_experiment(asked)
     kept = {"scene", "models", "features", "seed", "repeats", "map", "device"}
     assert gap.model_dump(include=kept) == asked.model_dump(include=kept)
     assert (gap.name, gap.gap) == ("a-gap", True)
@@ -44,7 +44,7 @@ def test_everything_but_the_splits_stays(written):
 
 
 def test_the_guards_follow_the_largest_window(written):
-    splits = gap_experiment(written()).splits
+    splits = leak_gap_experiment(written()).splits
     assert (splits["main"].guard, splits["centre-free"].guard) == (10, 5)
     assert {(one.train, one.validation) for one in splits.values()} == {(0.3, 0)}
     assert splits["main"].size == splits["centre-free"].size == 12
@@ -52,17 +52,17 @@ def test_the_guards_follow_the_largest_window(written):
 
 def test_a_network_that_stops_early_keeps_its_validation_pixels(written):
     models = {"cnn": {"kind": "cnn", "recipe": {"patience": 5}}}
-    splits = gap_experiment(written(models=models, map="best")).splits
+    splits = leak_gap_experiment(written(models=models, map="best")).splits
     assert {one.validation for one in splits.values()} == {0.1}
 
 
 def test_no_map_is_chosen_where_nothing_validates(written):
-    assert gap_experiment(written(map="best")).map is True
-    assert gap_experiment(written(map=False)).map is False
+    assert leak_gap_experiment(written(map="best")).map is True
+    assert leak_gap_experiment(written(map=False)).map is False
 
 
 def test_single_pixels_are_asked_about_the_usual_window(written):
-    splits = gap_experiment(written(models={"svm": {"kind": "svm"}})).splits
+    splits = leak_gap_experiment(written(models={"svm": {"kind": "svm"}})).splits
     assert (splits["main"].guard, splits["centre-free"].guard) == (8, 4)
 
 
@@ -77,20 +77,20 @@ def test_single_pixels_are_asked_about_the_usual_window(written):
     ],
 )
 def test_size_and_share_come_from_the_file_where_it_has_them(written, split, size, train):
-    made = gap_experiment(written(split=split)).split
+    made = leak_gap_experiment(written(split=split)).split
     assert (made.size, made.train) == (size, train)
-    asked = gap_experiment(written(split=split), size=7, train=0.5, repeats=9)
+    asked = leak_gap_experiment(written(split=split), size=7, train=0.5, repeats=9)
     assert (asked.split.size, asked.split.train, asked.repeats) == (7, 0.5, 9)
     assert asked.beside["random"].train == 0.5
 
 
 def test_a_gap_of_a_gap_is_the_same(written):
-    once = gap_experiment(written())
-    assert gap_experiment(once) == once
+    once = leak_gap_experiment(written())
+    assert leak_gap_experiment(once) == once
 
 
 def test_a_long_name_stays_a_name(written):
-    assert len(gap_experiment(written(name="n" * 64)).name) == 64
+    assert len(leak_gap_experiment(written(name="n" * 64)).name) == 64
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_long_name_stays_a_name(written):
 )  # fmt: skip
 def test_what_cannot_be_is_named(written, asked, place):
     with pytest.raises(ExperimentError, match=rf"leak gap of a is not valid: {place} "):
-        gap_experiment(written(), **asked)
+        leak_gap_experiment(written(), **asked)
 
 
 def test_a_file_that_asks_for_a_gap_needs_its_splits(written):

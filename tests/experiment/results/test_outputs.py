@@ -4,10 +4,10 @@ import pytest
 
 from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.results.outputs import (
-    drop_foreign_maps,
-    drop_foreign_models,
-    drop_foreign_splits,
-    sweep,
+    remove_drafts,
+    remove_stale_maps,
+    remove_stale_models,
+    remove_stale_splits,
 )
 from hypercover.experiment.results.run_folder import RunFolder
 
@@ -45,14 +45,14 @@ def test_only_maps_of_models_that_were_mapped_are_removed(run, now, left):
     """A file of somebody else's, named like a model with a dash, stays."""
     for name in ("a.tif", "a-check.tif", "a-b.tif"):
         (run.path / "maps" / name).write_text("map")
-    drop_foreign_maps(run, experiment(run, "a"), experiment(run, "a", **now))
+    remove_stale_maps(run, experiment(run, "a"), experiment(run, "a", **now))
     assert maps(run) == left
 
 
 def test_a_model_that_left_takes_its_maps_along(run):
     for name in ("a.tif", "a.qml", "a.tif.aux.xml", "b.tif", "b-confidence.tif"):
         (run.path / "maps" / name).write_text("map")
-    drop_foreign_maps(run, experiment(run, "a", "b"), experiment(run, "b"))
+    remove_stale_maps(run, experiment(run, "a", "b"), experiment(run, "b"))
     assert maps(run) == ["b-confidence.tif", "b.tif"]
 
 
@@ -64,7 +64,7 @@ def test_a_model_that_left_takes_all_along_that_is_its_own(run):
     for name in (*gone, *kept):
         (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         (run.path / name).write_text("")
-    drop_foreign_models(run, experiment(run, "a", "b"), experiment(run, "b"))
+    remove_stale_models(run, experiment(run, "a", "b"), experiment(run, "b"))
     left = {
         str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()
     }
@@ -84,7 +84,7 @@ def test_splits_that_left_take_along_what_was_tested_on_them(run):
         (run.path / name).write_text("")
     saved = {"saved": {"kind": "saved", "path": "splits/main-2.json"}}
     before = experiment(run, "a", **kfold)
-    drop_foreign_splits(run, before, experiment(run, "a", beside=saved))
+    remove_stale_splits(run, before, experiment(run, "a", beside=saved))
     left = {
         str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()
     }
@@ -102,5 +102,5 @@ def test_only_drafts_are_swept(run):
     ]
     for name in names:
         (run.path / "maps" / name).write_text("")
-    sweep(run)
+    remove_drafts(run)
     assert maps(run) == sorted(names[2:])

@@ -15,11 +15,11 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.results.summary import (
+    average_calibration,
     best_model,
     calibration_notes,
     draw_calibration,
-    join_calibration,
-    kept_answers,
+    load_predictions,
     model_interval,
     never_predicted_notes,
     pool_splits,
@@ -146,7 +146,7 @@ def figures(sure, right, about):
 def test_errors_are_means_over_the_seeds_and_bins_hold_all_pixels():
     scaled = {"fitted_on": 40, "patches": 3, "error_before": 0.5, "temperature": 2.0}
     one, other = drawn(0, 0.3, **scaled), drawn(1, 3.0, **scaled | {"temperature": 3.0})
-    joined = join_calibration([figures(*one), figures(*other)], [7, 8])["calibration"]
+    joined = average_calibration([figures(*one), figures(*other)], [7, 8])["calibration"]
     errors = [figures(*each)["calibration"]["error"] for each in (one, other)]
     assert joined["error"] == pytest.approx(np.mean(errors))
     assert (joined["temperature"], joined["fitted_on"], joined["patches"]) == (2.5, 40, 3)
@@ -175,7 +175,7 @@ def test_errors_are_means_over_the_seeds_and_bins_hold_all_pixels():
 
 def test_an_empty_bin_of_all_seeds_stays_empty():
     every = [figures([0.9], [True], {}), figures([0.9, 1.0], [True, False], {})]
-    joined = join_calibration(every, [0, 1])["calibration"]
+    joined = average_calibration(every, [0, 1])["calibration"]
     assert joined["bins"][0] == {
         "low": 0.0, "high": pytest.approx(1 / 15), "count": 0, "confidence": None,
         "accuracy": None,
@@ -185,7 +185,7 @@ def test_an_empty_bin_of_all_seeds_stays_empty():
 
 
 def test_results_of_an_older_run_have_no_calibration():
-    assert join_calibration([{}, figures([0.9], [True], {})], [0, 1]) == {}
+    assert average_calibration([{}, figures([0.9], [True], {})], [0, 1]) == {}
     assert calibration_notes({"models": {"svm": {}}, "split": {}}) == []
 
 
@@ -213,7 +213,7 @@ def test_where_some_seeds_are_scaled_the_error_before_is_that_of_all():
         figures([0.9], [True], {"temperature": 2.0, "error_before": 0.3, "proposed": 2.0}),
         figures([0.8], [True], {"proposed": 4.0}),
     ]
-    joined = join_calibration(every, [0, 1])["calibration"]
+    joined = average_calibration(every, [0, 1])["calibration"]
     assert joined["error_before"] == pytest.approx((0.3 + 0.2) / 2)
     assert (joined["temperature"], joined["proposed"]) == (2.0, 3.0)
 
@@ -286,7 +286,7 @@ def kept(tmp_path):
 
 
 def asked(run, made, seeds=((3,), (4,))):
-    answers = kept_answers(run, "svm", split="main", seeds=seeds)
+    answers = load_predictions(run, "svm", split="main", seeds=seeds)
     return model_interval(answers, made=made, codes=[1, 2])
 
 

@@ -19,7 +19,7 @@ from hypercover.experiment.config.factory import classifier_for, scene_for, spli
 from hypercover.experiment.config.preflight import check_experiment, check_machine
 from hypercover.experiment.config.schema import CNNSpec
 from hypercover.experiment.run import run_experiment
-from hypercover.experiment.tasks.trial import fit
+from hypercover.experiment.tasks.trial import fit_classifier
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.simulate import simulate
 from hypercover.splits.random_split import RandomSplit
@@ -227,7 +227,7 @@ def test_a_network_sees_training_and_validation_pixels_and_no_others(window, sha
     scene = Scene(xr.DataArray(cube, dims=("band", "y", "x")), labels)
     split = RandomSplit(train=0.5, validation=share).split(labels, seed=0, window=window)
     witness = Witness()
-    fit(witness, scene, split, window=window, checkpoint=Path("here"))
+    fit_classifier(witness, scene, split, window=window, checkpoint=Path("here"))
     assert witness.checkpoint == Path("here")
     told = {"train": witness.seen, "validation": witness.shown}
     assert (witness.shown is None) == (share == 0)
@@ -247,7 +247,9 @@ def test_a_class_that_only_validates_is_not_shown_to_the_network():
     split = Split.from_parts(**parts, kind="blocks", seed=0, settings={}, window=1)
     cube = 1 + np.arange(8.0).reshape(1, 2, 4)
     witness = Witness()
-    fit(witness, Scene(xr.DataArray(cube, dims=("band", "y", "x")), labels), split)
+    fit_classifier(
+        witness, Scene(xr.DataArray(cube, dims=("band", "y", "x")), labels), split
+    )
     X, y = witness.shown
     assert (X.tolist(), y.tolist()) == ([[3.0]], [1])
 

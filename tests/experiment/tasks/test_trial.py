@@ -11,9 +11,9 @@ from hypercover.classifiers.sklearn_wrapper import NamedClassifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.evaluation.calibration import calibration_error, fit_temperature, tempered
 from hypercover.experiment.tasks.trial import (
-    ENOUGH,
+    MIN_PATCHES,
     calibrate,
-    guard_between,
+    guard_distance,
     out_of_fold,
     run_trial,
 )
@@ -67,7 +67,7 @@ def test_pixels_that_touch_make_one_patch():
     assert (found.fitted_on, found.patches) == (5, 3)
 
 
-@pytest.mark.parametrize("patches", [ENOUGH - 1, ENOUGH])
+@pytest.mark.parametrize("patches", [MIN_PATCHES - 1, MIN_PATCHES])
 def test_a_temperature_of_few_patches_is_proposed_and_not_used(patches):
     (land, answers), test = said(0), said(1)
     corner = np.minimum(2 * np.arange(300), 2 * (patches - 1))
@@ -79,7 +79,7 @@ def test_a_temperature_of_few_patches_is_proposed_and_not_used(patches):
     right = test[1]["labels"] == test[0].labels
     errors = [calibration_error(sure, right) for sure in (test[1]["confidence"], scaled)]
     assert (found.proposed, found.error_proposed) == (expected, errors[1])
-    if patches < ENOUGH:
+    if patches < MIN_PATCHES:
         assert after is test[1]
         assert (found.temperature, found.error, found.error_before) == (
             None,
@@ -222,7 +222,7 @@ def test_pixels_are_held_out_as_far_from_training_as_the_test_lies(guard):
 )
 def test_the_guard_is_that_between_training_and_test(scene, split, guard):
     labels = scene.usable_labels
-    assert guard_between(split.split(labels, seed=0), labels) == guard
+    assert guard_distance(split.split(labels, seed=0), labels) == guard
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_of_a_split_that_names_no_guard_the_places_decide(scene, test, guard):
     marked[test] = True
     labelled = scene.usable_labels > 0
     split = Split.from_parts(train=~marked & labelled, test=marked & labelled)
-    assert guard_between(split, scene.usable_labels) == guard
+    assert guard_distance(split, scene.usable_labels) == guard
 
 
 def test_folds_make_an_svm_as_sure_as_it_is_right():
@@ -267,7 +267,7 @@ def test_a_forest_with_few_blocks_keeps_its_own_confidence():
     spectra = np.random.default_rng(0).normal(size=(len(land), 4)) + land.labels[:, None]
     forest = NamedClassifier(params={"n_estimators": 10}, random_state=0)
     folds = out_of_fold(forest.fit(spectra, land.labels), land, spectra)
-    assert folds.patches < ENOUGH
+    assert folds.patches < MIN_PATCHES
     shares = forest.predict_proba(spectra)
     answers = {"labels": forest.predict(spectra), "confidence": shares.max(axis=1),
                "probabilities": shares.T}  # fmt: skip

@@ -14,13 +14,13 @@ from hypercover.experiment.config.schema import (
 from hypercover.experiment.run import run_experiment
 from hypercover.jobs.runner import Event
 
-__all__ = ["gap_experiment", "leak_gap"]
+__all__ = ["leak_gap", "leak_gap_experiment"]
 
 _USUAL = 9
 """Window the splits are made for where every model looks at single pixels."""
 
 
-def gap_experiment(
+def leak_gap_experiment(
     experiment: Experiment,
     *,
     size: int | None = None,
@@ -109,7 +109,7 @@ def leak_gap(
     ----------
     experiment : an experiment, its file, or the name of a built-in one
     folder : where the run lies
-    size, train, repeats : as `gap_experiment` takes them
+    size, train, repeats : as `leak_gap_experiment` takes them
     workers, progress : as `run_experiment` takes them
 
     Returns
@@ -128,7 +128,7 @@ def leak_gap(
     loaded = (
         experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
     )
-    wanted = gap_experiment(loaded, size=size, train=train, repeats=repeats)
+    wanted = leak_gap_experiment(loaded, size=size, train=train, repeats=repeats)
     metrics = run_experiment(wanted, folder, workers=workers, progress=progress)
     gap: dict[str, Any] = metrics["gap"]
     return gap

@@ -16,16 +16,16 @@ from hypercover.jobs.plan import FOLDER
 from hypercover.jobs.record import TaskFiles, is_as_left, result_of
 
 __all__ = [
-    "check_kept",
     "check_map",
-    "drop_foreign_features",
-    "drop_foreign_maps",
-    "drop_foreign_models",
-    "drop_foreign_splits",
-    "drop_results",
-    "maps_made",
+    "check_unchanged",
+    "list_maps",
+    "remove_drafts",
+    "remove_results",
+    "remove_stale_features",
+    "remove_stale_maps",
+    "remove_stale_models",
+    "remove_stale_splits",
     "renew_report",
-    "sweep",
 ]
 
 _FOLDERS = (
@@ -48,7 +48,7 @@ _SHOWN = (
 """What the report is made of."""
 
 
-def maps_made(run: RunFolder, experiment: Experiment) -> list[Path]:
+def list_maps(run: RunFolder, experiment: Experiment) -> list[Path]:
     """List the class maps that belong to the experiment, that of the best model first."""
     if experiment.map is False:
         return []
@@ -75,7 +75,7 @@ def _map_of(run: RunFolder, model: str) -> tuple[Path, ...]:
     return (run.path / made,) if made else ()
 
 
-def check_kept(folder: Path, *patterns: str) -> None:
+def check_unchanged(folder: Path, *patterns: str) -> None:
     """Refuse files of a run that are not as its tasks left them.
 
     Why it exists: what a disk or a copy has damaged must not be shown as a
@@ -113,7 +113,9 @@ def check_map(path: Path) -> None:
     """
     run = path.absolute().parent.parent
     if RunFolder(run).map(path.stem).name == path.name and (run / FOLDER).is_dir():
-        check_kept(run, f"maps/{escape(path.name)}", f"maps/{escape(path.name)}.aux.xml")
+        check_unchanged(
+            run, f"maps/{escape(path.name)}", f"maps/{escape(path.name)}.aux.xml"
+        )
 
 
 def _recorded(folder: Path) -> dict[str, set[tuple[int, str]]]:
@@ -143,13 +145,13 @@ def renew_report(folder: str | Path) -> Path:
     run = RunFolder(Path(folder))
     # Without figures, as after a change that was cut short, that is what is to be said.
     if run.metrics.exists():
-        check_kept(run.path, *_SHOWN)
+        check_unchanged(run.path, *_SHOWN)
     report = write_report(run.path)
     TaskFiles(run.path, "report").renew(report)
     return report
 
 
-def drop_foreign_maps(run: RunFolder, before: Experiment, now: Experiment) -> None:
+def remove_stale_maps(run: RunFolder, before: Experiment, now: Experiment) -> None:
     """Remove the maps of models that were mapped before and no longer are."""
     mapped = set(now.models) if now.map is not False else set()
     for model in set(before.models) - mapped:
@@ -157,7 +159,7 @@ def drop_foreign_maps(run: RunFolder, before: Experiment, now: Experiment) -> No
             file.unlink(missing_ok=True)
 
 
-def drop_foreign_models(run: RunFolder, before: Experiment, now: Experiment) -> None:
+def remove_stale_models(run: RunFolder, before: Experiment, now: Experiment) -> None:
     """Remove what is left of models that are no longer part of the experiment."""
     for model in set(before.models) - set(now.models):
         for file in run.model_files(model):
@@ -175,7 +177,7 @@ def drop_foreign_models(run: RunFolder, before: Experiment, now: Experiment) -> 
             _emptied(run.split_model(model))
 
 
-def drop_foreign_splits(run: RunFolder, before: Experiment, now: Experiment) -> None:
+def remove_stale_splits(run: RunFolder, before: Experiment, now: Experiment) -> None:
     """Remove the splits that were made before and no longer are, and what was tested on them.
 
     A split that the new experiment names as the file it takes over stays.
@@ -199,7 +201,7 @@ def _split_files(run: RunFolder, experiment: Experiment) -> Iterator[Path]:
         yield from (folder / f"{stem}.tif", folder / f"{stem}.json")
 
 
-def drop_results(run: RunFolder) -> None:
+def remove_results(run: RunFolder) -> None:
     """Remove figures and report of another experiment, which a killed run would leave.
 
     Beside the new experiment file they would pass for its results.
@@ -208,14 +210,14 @@ def drop_results(run: RunFolder) -> None:
         stale.unlink(missing_ok=True)
 
 
-def drop_foreign_features(run: RunFolder, before: Experiment, now: Experiment) -> None:
+def remove_stale_features(run: RunFolder, before: Experiment, now: Experiment) -> None:
     """Remove the features that were used before and no longer are: stacks are large."""
     for name in set(used_features(before)) - set(used_features(now)):
         for file in kept_files(run, name):
             file.unlink(missing_ok=True)
 
 
-def sweep(run: RunFolder) -> None:
+def remove_drafts(run: RunFolder) -> None:
     """Remove the drafts that a killed process left beside the files it was writing."""
     for folder in _FOLDERS:
         for draft in run.path.glob(f"{folder}/.*.part*"):

@@ -15,31 +15,31 @@ from hypercover.evaluation.comparison import (
     Comparison,
     Difference,
     compare_models,
-    how_tests_differ,
+    describe_test_difference,
 )
-from hypercover.evaluation.intervals import codes_of
+from hypercover.evaluation.intervals import class_codes
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import units_of_split
-from hypercover.experiment.results.outputs import check_kept
+from hypercover.experiment.results.outputs import check_unchanged
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.files import csv_text, write_json, write_text
+from hypercover.report.descriptions import main_split_name
 from hypercover.report.run_metrics import (
-    Beside,
     ModelMetrics,
     RunMetrics,
     SplitMetrics,
-    read_record,
+    SplitResults,
+    read_run_metrics,
 )
-from hypercover.report.wording import main_name
 from hypercover.scene.labels import LabelMap, match_classes
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import mark
 
-__all__ = ["Entrant", "Pair", "RunComparison", "compare_runs"]
+__all__ = ["ComparedModel", "ModelPair", "RunComparison", "compare_runs"]
 
 
 @dataclass(frozen=True, eq=False)
-class Entrant:
+class ComparedModel:
     """One model of one run, with its answers under every seed."""
 
     label: str
@@ -53,11 +53,11 @@ class Entrant:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ModelPair:
     """Two models and how they compare."""
 
-    first: Entrant
-    second: Entrant
+    first: ComparedModel
+    second: ComparedModel
     found: Comparison
 
 
@@ -71,7 +71,7 @@ class RunComparison:
     """Seeds that all have."""
     names: dict[int, str]
     """Class names by code."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ModelPair, ...]
     """Every pair once."""
     mark: str = ""
     """What must be said of a scene that was not measured."""
@@ -131,7 +131,7 @@ class RunComparison:
         for pair in self.pairs:
             one, other = pair.first, pair.second
             where, stem = one.run.split("main", 0)
-            check_kept(one.run.path, f"{stem}.tif")
+            check_unchanged(one.run.path, f"{stem}.tif")
             land = open_class_map(where / f"{stem}.tif")
             path = folder / f"agreement-{_plain(one.label)}-{_plain(other.label)}.tif"
             write_class_map(
@@ -185,10 +185,10 @@ def compare_runs(
         _check_same(entrants[0], other, seeds)
     every = [one for entrant in entrants for one in entrant.answers.values()]
     record = next(iter(records.values()))
-    codes = sorted({*names, *codes_of(every)})
+    codes = sorted({*names, *class_codes(every)})
     units = units_of_split(entrants[0].split.kind, entrants[0].split.settings)
     pairs = tuple(
-        Pair(one, other, compare_models(
+        ModelPair(one, other, compare_models(
             list(one.answers.values()), list(other.answers.values()),
             units=units, codes=codes, resamples=resamples, seed=seed,
         ))
@@ -209,7 +209,7 @@ def _finished(run: Path) -> RunMetrics:
             f"{run} holds no metrics.json, so it is no run or was cut short; give the folder "
             "of a run, and run it to its end first."
         )
-    return read_record(run)
+    return read_run_metrics(run)
 
 
 def _one_legend(
@@ -244,11 +244,11 @@ def _chosen(
     record: RunMetrics, models: Sequence[str], split: str, run: Path
 ) -> tuple[str, SplitMetrics, dict[str, ModelMetrics]]:
     """Return a split of a run and the models asked for."""
-    kept = {"main": Beside(split=record.split, models=record.models)}
+    kept = {"main": SplitResults(split=record.split, models=record.models)}
     kept |= record.beside | record.learning_curve
     gap = record.gap is not None
     # The main split answers to the name by which the tables call it, too.
-    called = main_name(record.split.kind, record.beside, gap=gap)
+    called = main_split_name(record.split.kind, record.beside, gap=gap)
     name = "main" if split == called else split
     if name not in kept:
         others = ", ".join(sorted(kept.keys() - {"main"}))
@@ -324,7 +324,7 @@ def _entrant(
     seeds: Sequence[int],
     runs: Asked,
     codes: dict[int, int],
-) -> Entrant:
+) -> ComparedModel:
     run, draws = RunFolder(path), _draws_of(model)
     kept, split, _ = runs[path]
     answers = {
@@ -333,7 +333,7 @@ def _entrant(
         ]).recoded(codes)
         for seed in seeds
     }  # fmt: skip
-    return Entrant(_label(path, name, list(runs)), run, split, answers)
+    return ComparedModel(_label(path, name, list(runs)), run, split, answers)
 
 
 def _label(run: Path, model: str, runs: Sequence[Path]) -> str:
@@ -344,10 +344,10 @@ def _label(run: Path, model: str, runs: Sequence[Path]) -> str:
     return f"{run if alike else run.name}/{model}"
 
 
-def _check_same(one: Entrant, other: Entrant, seeds: Sequence[int]) -> None:
+def _check_same(one: ComparedModel, other: ComparedModel, seeds: Sequence[int]) -> None:
     """Refuse models that were tested on other pixels, and say how these differ."""
     for seed in seeds:
-        said = how_tests_differ(one.answers[seed], other.answers[seed])
+        said = describe_test_difference(one.answers[seed], other.answers[seed])
         if said:
             raise CallError(
                 f"{one.label} and {other.label} were tested on other pixels: under seed "

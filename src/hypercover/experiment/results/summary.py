@@ -11,23 +11,23 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import units_of_split
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.trial import ENOUGH, mean_feature_leakage
+from hypercover.experiment.tasks.trial import MIN_PATCHES, mean_feature_leakage
 from hypercover.scene.metadata import mark
 
 __all__ = [
-    "added_confusion",
+    "average_calibration",
     "best_model",
     "calibration_notes",
-    "curve_rows",
     "draw_calibration",
-    "join_calibration",
-    "kept_answers",
+    "draw_learning_curve",
+    "learning_curve_rows",
+    "load_predictions",
     "model_interval",
     "never_predicted_notes",
     "pool_splits",
     "pooled_abstention",
-    "show_curve",
     "spread_of",
+    "sum_confusion",
     "summarise",
     "summarise_folds",
 ]
@@ -84,7 +84,7 @@ def _pooled(results: Results) -> dict[str, Any]:
         )
     ]
     together = {
-        "confusion": added_confusion(results),
+        "confusion": sum_confusion(results),
         "leakage": leakage,
         "per_class": rows,
     }
@@ -178,7 +178,7 @@ def _folds_note(splits: Results, tested: float, refits: bool) -> str:
     return said if refits else f"{said} {first}"
 
 
-def kept_answers(
+def load_predictions(
     run: RunFolder, model: str, *, split: str, seeds: Sequence[Sequence[int]]
 ) -> list[Predictions]:
     """Return what a model answered under each seed, its folds together.
@@ -214,7 +214,7 @@ def model_interval(
     return accuracy_intervals(answers, units=units, codes=codes).to_json()
 
 
-def show_curve(
+def draw_learning_curve(
     run: RunFolder,
     experiment: Experiment,
     parts: Mapping[str, Any],
@@ -235,14 +235,16 @@ def show_curve(
         return {}
     from hypercover.figures import draw
 
-    rows = curve_rows(experiment, parts)
+    rows = learning_curve_rows(experiment, parts)
     said = mark(scene)
     title = f"{scene['name']} ({said})" if said else str(scene["name"])
     draw.save(draw.draw_curve(rows, title=title), figure)
     return {"curve": {"rows": rows}, "learning_curve": dict(parts)}
 
 
-def curve_rows(experiment: Experiment, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def learning_curve_rows(
+    experiment: Experiment, parts: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Return one row a model and share, shares ascending."""
     shares = sorted(zip(experiment.learning_curve, experiment.curve_splits, strict=True))
     return [
@@ -300,11 +302,11 @@ def summarise(results: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dic
         **first,
         **averages,
         "per_class": _per_class(results),
-        "confusion": added_confusion(results),
+        "confusion": sum_confusion(results),
         "leakage": _leakage(results),
         "repeats": repeats,
         "spread": spread_of(results),
-        **join_calibration(results, seeds),
+        **average_calibration(results, seeds),
         **_searches(results, seeds),
     }
 
@@ -350,7 +352,7 @@ def _per_class(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def added_confusion(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def sum_confusion(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Add up the confusion matrices of several results."""
     codes = sorted({code for result in results for code in result["confusion"]["codes"]})
     place = {code: position for position, code in enumerate(codes)}
@@ -410,7 +412,7 @@ _EACH = (
 Figures = Mapping[str, Any]
 
 
-def join_calibration(results: Sequence[Figures], seeds: Sequence[int]) -> dict[str, Any]:
+def average_calibration(results: Sequence[Figures], seeds: Sequence[int]) -> dict[str, Any]:
     """Join the calibration of one model over its seeds, as the ``calibration`` of a run.
 
     Each seed has a temperature of its own, so errors are means over the seeds,
@@ -527,7 +529,7 @@ def _too_few(few: Mapping[str, int]) -> str:
     names, least = ", ".join(few), min(few.values())
     return (
         f"The held-out pixels lie in {least} separate {'patch' if least == 1 else 'patches'} "
-        f"of land, and a confidence is scaled on {ENOUGH} or more, so that of {names} is "
+        f"of land, and a confidence is scaled on {MIN_PATCHES} or more, so that of {names} is "
         "the model's own."
     )
 

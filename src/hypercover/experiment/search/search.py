@@ -9,7 +9,7 @@ from hypercover.experiment.config.experiment_file import dump, load_experiment
 from hypercover.experiment.config.factory import forget_scene, scene_for
 from hypercover.experiment.config.preflight import check_experiment
 from hypercover.experiment.config.schema import Experiment
-from hypercover.experiment.results.outputs import sweep
+from hypercover.experiment.results.outputs import remove_drafts
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
 from hypercover.experiment.search.search_plan import cases_of, make_search_plan
 from hypercover.experiment.search.search_problem import folds_for, samples_for
@@ -112,6 +112,6 @@ def check_place(place: SearchFolder, experiment: Experiment) -> None:
 def prepare_search(place: SearchFolder, experiment: Experiment) -> None:
     """Make a folder ready for a search, now that no other is at work in it."""
     for folder in (place.path, place.home):
-        sweep(RunFolder(folder))
+        remove_drafts(RunFolder(folder))
     dump(experiment, place.experiment)
     remember_inputs()

@@ -16,12 +16,12 @@ from hypercover.experiment.results.summary import (
     best_model,
     calibration_notes,
     draw_calibration,
-    kept_answers,
+    draw_learning_curve,
+    load_predictions,
     model_interval,
     never_predicted_notes,
     pool_splits,
     pooled_abstention,
-    show_curve,
     summarise,
     summarise_folds,
 )
@@ -36,13 +36,13 @@ from hypercover.scene.metadata import mark, marked
 from hypercover.splits.audit import audit
 from hypercover.splits.split import Split
 
-__all__ = ["gap_rows", "reduce_run", "report_run", "show_gap", "versions"]
+__all__ = ["draw_leak_gap", "leak_gap_rows", "reduce_run", "report_run", "versions"]
 
 _SPLITS = {"random": "random", "centre-free": "centre-free", "overlap-free": "main"}
 """What a split of the gap is called, and its name in the experiment."""
 
 
-def show_gap(
+def draw_leak_gap(
     run: RunFolder, experiment: Experiment, metrics: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write the table and the figure of a leak gap; return it as a key of the metrics.
@@ -56,7 +56,7 @@ def show_gap(
         return {}
     from hypercover.figures import draw
 
-    window, rows = gap_rows(run, experiment, metrics)
+    window, rows = leak_gap_rows(run, experiment, metrics)
     write_text(run.gap, _csv(rows))
     scene = metrics["scene"]
     title = marked(scene["name"], scene)
@@ -65,7 +65,7 @@ def show_gap(
     return {"gap": {"window": window, "rows": rows}}
 
 
-def gap_rows(
+def leak_gap_rows(
     run: RunFolder, experiment: Experiment, metrics: Mapping[str, Any]
 ) -> tuple[int, list[dict[str, Any]]]:
     """Return the window that the splits were made for, and one row a model and split."""
@@ -157,9 +157,9 @@ def reduce_run(folder: Path, *, models: Sequence[str] | None = None) -> dict[str
         **map_facts(folder, experiment, legend),
         "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
     }
-    metrics |= show_gap(run, experiment, metrics)
+    metrics |= draw_leak_gap(run, experiment, metrics)
     shares = {name: _part(folder, experiment, name) for name in experiment.curve_splits}
-    metrics |= show_curve(run, experiment, shares, metrics["scene"])
+    metrics |= draw_learning_curve(run, experiment, shares, metrics["scene"])
     write_sealed(run.metrics, metrics)
     _write_confusion(run, metrics)
     _write_curves(run, experiment)
@@ -231,7 +231,7 @@ def _model(
         summarise(results, draws) if folds == 1 else summarise_folds(results, draws, folds)
     )
     seeds = [draws[start : start + folds] for start in range(0, len(draws), folds)]
-    answers = kept_answers(RunFolder(folder), model, split=split, seeds=seeds)
+    answers = load_predictions(RunFolder(folder), model, split=split, seeds=seeds)
     if folds > 1 and "calibration" in joined:
         joined["calibration"] = joined["calibration"] | pooled_abstention(answers)
     codes = [row["code"] for row in joined["per_class"]]

@@ -32,13 +32,13 @@ from hypercover.experiment.tasks.feature_tasks import (
 from hypercover.experiment.tasks.run_context import RunContext
 from hypercover.experiment.tasks.training_tasks import NetworkTraining, training_facts
 from hypercover.experiment.tasks.trial import (
-    answers_at,
+    evaluate_classifier,
     feature_leakage,
-    fit,
-    guard_between,
-    held_in_turn,
-    judge,
-    temperature_of,
+    fit_classifier,
+    fit_held_out_temperature,
+    guard_distance,
+    out_of_fold_for_split,
+    predict_samples,
 )
 from hypercover.features.blockwise import fitted_stack
 from hypercover.files import atomic, read_sealed
@@ -120,7 +120,7 @@ def keep_view(folder: Path) -> dict[str, Any]:
     the image has moved away.
     """
     from hypercover.features.thresholds import metres_per_pixel
-    from hypercover.report.view import view_of
+    from hypercover.report.scene_view import make_scene_view
 
     setting = RunContext.of(folder)
     # Those of a learning curve are the main split over again.
@@ -129,7 +129,7 @@ def keep_view(folder: Path) -> dict[str, Any]:
         name: setting.load_split(name, setting.experiment.seed).parts for name in splits
     }
     scene = setting.scene
-    view = view_of(scene, parts, metres=metres_per_pixel(scene.grid))
+    view = make_scene_view(scene, parts, metres=metres_per_pixel(scene.grid))
     path = setting.folder.view()
     view.save(path)
     return {"view": str(path.relative_to(RunFolder(Path(folder)).path)), "step": view.step}
@@ -223,7 +223,7 @@ def train(
         classifier, facts = training.trained(report)
     else:
         classifier, facts = _fitted(training, scene, parts, report)
-    trial = judge(classifier, scene, parts, window=spec.window)
+    trial = evaluate_classifier(classifier, scene, parts, window=spec.window)
     chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
     text = None if chain is None else chain.text
     trial.predictions.save(setting.folder.predictions(split, seed, model))
@@ -263,7 +263,9 @@ def refit(
     else:
         classifier = classifier_for(spec, seed=seed).set_params(**chosen(figures))
         scene = scene_for_model(setting, spec)
-        facts = {"train_seconds": fit(classifier, scene, parts, window=spec.window)}
+        facts = {
+            "train_seconds": fit_classifier(classifier, scene, parts, window=spec.window)
+        }
         figures = _for_land(setting, figures, classifier, scene, parts)
     _keep(setting, model, classifier, figures, parts)
     training.forget()
@@ -282,9 +284,11 @@ def _for_land(
     Why it exists: a random split asks about pixels beside these; the map is of all land.
     """
     tested = setting.load_split("main", setting.experiment.seed)
-    if guard_between(tested, scene.usable_labels) is not None:
+    if guard_distance(tested, scene.usable_labels) is not None:
         return figures
-    found = temperature_of(classifier, held_in_turn(classifier, scene, parts, 0))
+    found = fit_held_out_temperature(
+        classifier, out_of_fold_for_split(classifier, scene, parts, 0)
+    )
     return figures | {"calibration": {"temperature": found}}
 
 
@@ -311,7 +315,7 @@ def _fitted(
     spec = setting.experiment.models[model]
     choice = choose(setting, model, split=training.split, seed=seed, report=report)
     classifier = classifier_for(spec, seed=seed).set_params(**choice.parameters)
-    seconds = fit(classifier, scene, parts, window=spec.window)
+    seconds = fit_classifier(classifier, scene, parts, window=spec.window)
     if choice.facts is None:
         return classifier, {"train_seconds": seconds}
     searching = choice.facts["wall_seconds"]
@@ -430,7 +434,7 @@ def _held_out(
     pixels = Samples.of(setting.scene.usable_labels)
     scene = scene_for_model(setting, spec)
     held = found.labels.copy()
-    answers = answers_at(bundle.classifier, scene, pixels, spec.window)["labels"]
+    answers = predict_samples(bundle.classifier, scene, pixels, spec.window)["labels"]
     held[pixels.rows, pixels.cols] = answers
     return held, parts
 

@@ -27,7 +27,7 @@ from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.distributed import run_ranks
 from hypercover.experiment.tasks.experiment_plan import decider, make_plan, name_of
 from hypercover.experiment.tasks.feature_tasks import scene_for_model
-from hypercover.experiment.tasks.trial import fit
+from hypercover.experiment.tasks.trial import fit_classifier
 from hypercover.figures.formatting import percent, seconds_words
 from hypercover.files import make_folder, write_text
 from hypercover.jobs.record import result_of
@@ -447,7 +447,7 @@ class NetworkTraining:
         live = setting.experiment.tensorboard
         events = setting.folder.tensorboard(self.task) if live else None
         with Curves(self.task, report, events) as network.progress:
-            seconds = fit(
+            seconds = fit_classifier(
                 network,
                 scene_for_model(setting, spec),
                 setting.load_split(self.split, self.seed),

@@ -29,23 +29,23 @@ from hypercover.splits.split import Split
 from hypercover.windows.windows import Windows
 
 __all__ = [
-    "ENOUGH",
+    "MIN_PATCHES",
     "HeldOut",
     "Trial",
-    "answers_at",
     "calibrate",
+    "evaluate_classifier",
     "feature_leakage",
-    "fit",
-    "guard_between",
-    "held_in_turn",
-    "judge",
+    "fit_classifier",
+    "fit_held_out_temperature",
+    "guard_distance",
     "mean_feature_leakage",
     "out_of_fold",
+    "out_of_fold_for_split",
+    "predict_samples",
     "run_trial",
-    "temperature_of",
 ]
 
-ENOUGH = 30
+MIN_PATCHES = 30
 """Separate patches of held-out pixels from which on a temperature is used."""
 
 _FOLDS = 5
@@ -116,7 +116,7 @@ def calibrate(
     answers
         Those for the test pixels; as they were where nothing is scaled: the
         model gives no probabilities, or no held-out pixel is of a class it
-        knows, or these lie in fewer than ``ENOUGH`` patches.
+        knows, or these lie in fewer than ``MIN_PATCHES`` patches.
     Calibration or None
         None where the model does not say how sure it is.
     """
@@ -147,7 +147,7 @@ def calibrate(
     return after, Calibration.of(after["confidence"], right, **used, **about)
 
 
-def temperature_of(classifier: Any, held: HeldOut | None) -> float | None:
+def fit_held_out_temperature(classifier: Any, held: HeldOut | None) -> float | None:
     """Return the temperature for a trained classifier; None where the pixels are too few."""
     if held is None or not _is_enough(classifier, held):
         return None
@@ -244,7 +244,7 @@ def _is_calibrated(classifier: Any) -> bool:
 
 def _is_enough(classifier: Any, held: HeldOut) -> bool:
     """Tell whether pixels lie in so many places that a temperature of theirs is used."""
-    return held.patches >= ENOUGH or not _is_calibrated(classifier)
+    return held.patches >= MIN_PATCHES or not _is_calibrated(classifier)
 
 
 def _usable(classifier: Any, validation: Answered) -> HeldOut | None:
@@ -373,17 +373,19 @@ def run_trial(
 
     Parameters
     ----------
-    classifier : an untrained classifier with ``fit`` and ``predict``
+    classifier : an untrained classifier with ``fit_classifier`` and ``predict``
     scene : the image and its labels
     split : which pixels train and which test
     window : side of the windows the classifier sees; 1 for spectra
     windows : a window file to train from; map and test take the scene
     """
-    seconds = fit(classifier, scene, split, window=window, windows=windows)
-    return judge(classifier, scene, split, window=window, train_seconds=seconds)
+    seconds = fit_classifier(classifier, scene, split, window=window, windows=windows)
+    return evaluate_classifier(
+        classifier, scene, split, window=window, train_seconds=seconds
+    )
 
 
-def fit(
+def fit_classifier(
     classifier: Any,
     scene: Scene,
     split: Split,
@@ -433,7 +435,7 @@ def _joined(first: Samples, second: Samples) -> Samples:
     return Samples(*(np.concatenate(pair) for pair in pairs))
 
 
-def judge(
+def evaluate_classifier(
     classifier: Any,
     scene: Scene,
     split: Split,
@@ -449,12 +451,12 @@ def judge(
     labels = scene.usable_labels
     held, test = (split.samples(part, labels) for part in ("validation", "test"))
     began = time.perf_counter()
-    both = answers_at(classifier, scene, _joined(held, test), window)
+    both = predict_samples(classifier, scene, _joined(held, test), window)
     seconds = time.perf_counter() - began
     shown = {name: values[..., : len(held)] for name, values in both.items()}
     own = {name: values[..., len(held) :] for name, values in both.items()}
-    guard = guard_between(split, labels)
-    folds = held_in_turn(classifier, scene, split, guard) if window == 1 else None
+    guard = guard_distance(split, labels)
+    folds = out_of_fold_for_split(classifier, scene, split, guard) if window == 1 else None
     answers, calibration = calibrate(classifier, (held, shown), (test, own), folds=folds)
     tested = Predictions.of(
         test,
@@ -479,7 +481,7 @@ def judge(
     )
 
 
-def guard_between(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
+def guard_distance(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
     """Return how far test pixels lie from training pixels; None where most stand beside one."""
     settings = split.settings
     if isinstance(guard := settings.get("guard"), int):
@@ -490,7 +492,7 @@ def guard_between(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
     return None if drawn or 2 * np.count_nonzero(beside) > len(test) else 0
 
 
-def held_in_turn(
+def out_of_fold_for_split(
     classifier: Any, scene: Scene, split: Split, guard: int | None
 ) -> HeldOut | None:
     """Return what a classifier of spectra says of training pixels that are held out."""
@@ -507,7 +509,7 @@ def _look(scene: Scene, samples: Samples, window: int) -> Any:
     return spectra_of(scene, samples)
 
 
-def answers_at(classifier: Any, scene: Scene, at: Samples, window: int) -> Answers:
+def predict_samples(classifier: Any, scene: Scene, at: Samples, window: int) -> Answers:
     """Predict some samples: class codes and, where it says so, how sure it is of which.
 
     A network sees the scene in tiles: that is far faster than window by window,

@@ -18,10 +18,16 @@ from markupsafe import Markup
 from hypercover.gis.agreement import CHECK_LEGEND, class_check
 from hypercover.prediction.map_view import ModelView
 from hypercover.report.run_metrics import LegendRow
-from hypercover.report.view import LEVELS, SceneView, Spectra, bands_words, thinned_words
+from hypercover.report.scene_view import (
+    LEVELS,
+    SceneView,
+    Spectra,
+    composite_title,
+    describe_subsampling,
+)
 from hypercover.splits.split import PART_COLORS, PARTS
 
-__all__ = ["ViewPage", "read_view"]
+__all__ = ["ViewerData", "read_viewer_data"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +66,7 @@ class _Check:
 
 
 @dataclass(frozen=True, eq=False)
-class ViewPage:
+class ViewerData:
     """The scene and the maps of a run, ready to stand inside the page."""
 
     scene: SceneView
@@ -83,7 +89,7 @@ class ViewPage:
         found = [
             MapLayer(
                 key,
-                bands_words(key, scene.shown_bands[key].tolist(), self._in_nm),
+                composite_title(key, scene.shown_bands[key].tolist(), self._in_nm),
                 "rgb",
                 picture,
             )
@@ -123,7 +129,7 @@ class ViewPage:
     def thinned(self) -> str:
         """Say which pixels are shown, where not all of them are; else nothing."""
         sparse = self.spectra.step if self.spectra else self.scene.step
-        return thinned_words(self.scene.shape, self.scene.step, sparse)
+        return describe_subsampling(self.scene.shape, self.scene.step, sparse)
 
     @property
     def aspect(self) -> float:
@@ -244,7 +250,7 @@ def _packed(values: npt.NDArray[Any], kind: str) -> dict[str, str]:
     return {"type": kind, "packed": base64.b64encode(packed).decode("ascii")}
 
 
-def read_view(
+def read_viewer_data(
     folder: Path,
     models: list[str],
     *,
@@ -252,7 +258,7 @@ def read_view(
     main_name: str,
     crs: str,
     best: str | None,
-) -> ViewPage | None:
+) -> ViewerData | None:
     """Read what a run kept for its page, or None where it kept nothing that is whole.
 
     Model names may come from anybody's file: they must be plain names in the folder.
@@ -269,7 +275,7 @@ def read_view(
             found[name] = view
         elif plain and not path.exists() and _mapped(folder, name):
             _log.warning("%s is missing, so the report %s", path, _WITHOUT.format(name))
-    return ViewPage(scene, found, classes, main_name, crs, best)
+    return ViewerData(scene, found, classes, main_name, crs, best)
 
 
 def _mapped(folder: Path, name: str) -> bool:

@@ -14,8 +14,8 @@ from hypercover.prediction.map_view import ModelView, Ranking, view_arrays, view
 from hypercover.prediction.predict import predict_scene
 from hypercover.report.report import write_report
 from hypercover.report.run_metrics import LegendRow
-from hypercover.report.view import LEVELS, SceneView, view_of
-from hypercover.report.view_page import read_view
+from hypercover.report.scene_view import LEVELS, SceneView, make_scene_view
+from hypercover.report.viewer_data import read_viewer_data
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import tiles
@@ -23,7 +23,7 @@ from hypercover.scene.tiling import tiles
 
 @pytest.fixture
 def small(land, split):
-    return view_of(land, {"main": split.parts}, metres=20.0)
+    return make_scene_view(land, {"main": split.parts}, metres=20.0)
 
 
 def values_of(spectra):
@@ -55,24 +55,24 @@ def test_class_means_are_those_of_the_training_pixels_alone(land, split, small):
 
 def test_bands_out_of_order_are_kept_in_order_of_wavelength(land, split, small):
     shuffled = land.take_bands([5, 0, 7, 2, 1, 6, 3, 4])
-    again = view_of(shuffled, {"main": split.parts}).spectra
+    again = make_scene_view(shuffled, {"main": split.parts}).spectra
     assert again.wavelengths.tolist() == small.spectra.wavelengths.tolist()
     assert np.array_equal(again.values, small.spectra.values)
     assert np.array_equal(again.means, small.spectra.means)
 
 
 def test_a_large_scene_is_thinned_out_to_its_very_pixels(monkeypatch, land, split):
-    monkeypatch.setattr("hypercover.report.view.view_step", thin_steps)
+    monkeypatch.setattr("hypercover.report.scene_view.view_step", thin_steps)
     for name in ("_STRIP", "_MOST_STRIP"):
         monkeypatch.setattr(f"hypercover.scene.scene.{name}", 7 * 53 * 8)
-    view = view_of(land, {"main": split.parts})
+    view = make_scene_view(land, {"main": split.parts})
     assert (view.step, view.spectra.step) == (3, 6)
     assert np.array_equal(view.labels, land.usable_labels[::3, ::3])
     assert np.array_equal(view.parts["main"], split.parts[::3, ::3])
     assert view.shown == (14, 18)
     wanted = land.cube.values[:, ::6, ::6][:, 1:]
     assert values_of(view.spectra)[:, 1:] == pytest.approx(wanted, rel=2e-3)
-    whole = view_of(land, {"main": split.parts})
+    whole = make_scene_view(land, {"main": split.parts})
     assert np.array_equal(view.spectra.means, whole.spectra.means)
 
 
@@ -96,7 +96,9 @@ def test_a_scene_without_wavelengths_data_or_classes_has_a_view(tmp_path):
     cube = xr.DataArray(np.zeros((2, 4, 5), np.int16), dims=("band", "y", "x"))
     cube.attrs["nodata"] = 0
     scene = Scene(cube, np.zeros((4, 5), np.uint8), Legend())
-    view_of(scene, {"main": np.zeros((4, 5), np.uint8)}).save(tmp_path / "scene.npz")
+    make_scene_view(scene, {"main": np.zeros((4, 5), np.uint8)}).save(
+        tmp_path / "scene.npz"
+    )
     view = SceneView.load(tmp_path / "scene.npz")
     assert list(view.composites) == ["grey"]
     assert not view.spectra.values.any()
@@ -177,7 +179,7 @@ def test_a_model_without_shares_has_an_empty_ranking(land, tmp_path):
 
 def page_of(folder, models=("svm", "cnn")):
     rows = (LegendRow(code=1, name="</script><b>", color="#112233"),)
-    return read_view(
+    return read_viewer_data(
         folder, list(models), classes=rows, main_name="blocks", crs="", best="cnn"
     )
 
@@ -209,7 +211,7 @@ def test_a_full_scene_of_mere_noise_fits_the_page(tmp_path):
     scene = Scene(xr.DataArray(values, dims=("band", "y", "x")), labels, Legend.of(names))
     parts = {name: random.integers(0, 5, (145, 145)).astype(np.uint8) for name in "ab"}
     (tmp_path / "view").mkdir()
-    view_of(scene, parts).save(tmp_path / "view" / "scene.npz")
+    make_scene_view(scene, parts).save(tmp_path / "view" / "scene.npz")
     for model in "abcd":
         codes = random.integers(1, 17, (5, 145, 145)).astype(np.uint16)
         shares = random.integers(0, 256, (5, 145, 145)).astype(np.uint8)
@@ -223,12 +225,12 @@ def test_a_full_scene_of_mere_noise_fits_the_page(tmp_path):
 
 def test_spectra_are_thinned_out_where_the_page_would_be_too_large(run_folder, monkeypatch):
     whole = page_of(run_folder)
-    monkeypatch.setattr("hypercover.report.view_page._MOST_TEXT", len(whole.text) - 1500)
+    monkeypatch.setattr("hypercover.report.viewer_data._MOST_TEXT", len(whole.text) - 1500)
     page = page_of(run_folder)
     assert page.spectra.step == 2
     assert page.thinned == "Spectra are kept of every 2nd pixel of every 2nd row."
     assert np.array_equal(page.spectra.values, whole.spectra.values[:, ::2, ::2])
-    monkeypatch.setattr("hypercover.report.view_page._MOST_TEXT", 0)
+    monkeypatch.setattr("hypercover.report.viewer_data._MOST_TEXT", 0)
     assert page_of(run_folder).spectra is None
 
 

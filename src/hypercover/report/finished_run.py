@@ -9,20 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hypercover.report.embedded_images import Plate, plate_of, read_plate
+from hypercover.report.descriptions import crs_name, describe_spread, main_split_name
+from hypercover.report.embedded_images import EmbeddedImage, embed_png, read_image
 from hypercover.report.run_metrics import (
-    Beside,
     ModelMetrics,
     RunMetrics,
-    SearchRecord,
+    SearchMetrics,
     SplitMetrics,
+    SplitResults,
     read_search,
 )
-from hypercover.report.view_page import ViewPage, read_view
-from hypercover.report.wording import crs_words, main_name, spread_words
+from hypercover.report.viewer_data import ViewerData, read_viewer_data
 from hypercover.splits.split import PART_COLORS, PARTS
 
-__all__ = ["Outcome", "Run"]
+__all__ = ["FinishedRun", "ModelResult"]
 
 _LONGEST_LOG = 64 * 2**20
 _PARTS, _CURVES = ("", "validation_"), ("loss", "accuracy")
@@ -35,7 +35,7 @@ _OF_LAND = ("map", "confidence", "check")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ModelResult:
     """One model under one split, as a row of the table."""
 
     model_name: str
@@ -51,7 +51,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A run folder, read for the page."""
 
     folder: Path
@@ -63,19 +63,19 @@ class Run:
     def main_name(self) -> str:
         """Name of the split the experiment was made for."""
         record = self.record
-        return main_name(record.split.kind, record.beside, gap=record.gap is not None)
+        return main_split_name(record.split.kind, record.beside, gap=record.gap is not None)
 
     @cached_property
-    def splits(self) -> dict[str, Beside]:
+    def splits(self) -> dict[str, SplitResults]:
         """Splits by name, the main one first."""
-        main = Beside(split=self.record.split, models=self.record.models)
+        main = SplitResults(split=self.record.split, models=self.record.models)
         return {self.main_name: main} | self.record.beside
 
     @cached_property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[ModelResult]:
         """Every model under every split."""
         return [
-            Outcome(model, name, name == self.main_name, figures, each.split)
+            ModelResult(model, name, name == self.main_name, figures, each.split)
             for name, each in self.splits.items()
             for model, figures in each.models.items()
         ]
@@ -122,19 +122,19 @@ class Run:
     @property
     def spread(self) -> str:
         """Of what ± is the standard deviation."""
-        return spread_words(
+        return describe_spread(
             {
                 each.split_name: (len(each.model.repeats), each.model.folds)
                 for each in self.outcomes
             }
         )
 
-    def of_model(self, name: str) -> list[Outcome]:
+    def of_model(self, name: str) -> list[ModelResult]:
         """Return one model under every split, the main one first."""
         return [each for each in self.outcomes if each.model_name == name]
 
     @property
-    def headline(self) -> Outcome | None:
+    def headline(self) -> ModelResult | None:
         """The model chosen by validation, or the only one there is."""
         names = list(self.record.models)
         best = self.record.best if self.record.best in names else None
@@ -147,20 +147,20 @@ class Run:
         )
 
     @cached_property
-    def search(self) -> SearchRecord | None:
+    def search(self) -> SearchMetrics | None:
         """The grid search that lies in the same folder, if there is one."""
         return read_search(self.folder)
 
     @cached_property
-    def view(self) -> ViewPage | None:
+    def view(self) -> ViewerData | None:
         """What the page draws the scene and the maps from, if the run kept it whole."""
         crs = self.record.scene.crs
-        return read_view(
+        return read_viewer_data(
             self.folder,
             list(self.record.models),
             classes=tuple(self.record.legend),
             main_name=self.main_name,
-            crs=crs_words(crs) if crs else "",
+            crs=crs_name(crs) if crs else "",
             best=self.record.best,
         )
 
@@ -175,12 +175,12 @@ class Run:
         drawn = self.view is not None and self.view.has(key)
         return drawn or self.plate(key) is not None
 
-    def plate(self, key: str) -> Plate | None:
+    def plate(self, key: str) -> EmbeddedImage | None:
         """Return a picture of the run."""
         return self._plates.get(key)
 
     @cached_property
-    def _plates(self) -> dict[str, Plate]:
+    def _plates(self) -> dict[str, EmbeddedImage]:
         keys = [*_OF_RUN]
         if self.view is None:
             keys += ["scene", "labels", "split"]
@@ -189,10 +189,10 @@ class Run:
             drawn = self.view is not None and self.view.has(f"map-{model}")
             of_model = _OF_MODEL if drawn else (*_OF_MODEL, *_OF_LAND)
             keys += [f"{what}-{model}" for what in of_model]
-        read = ((key, read_plate(self.folder / "figures", key)) for key in keys)
+        read = ((key, read_image(self.folder / "figures", key)) for key in keys)
         return {key: plate for key, plate in read if plate is not None}
 
-    def training(self, model: str) -> Plate | None:
+    def training(self, model: str) -> EmbeddedImage | None:
         """Return the training curves of a model: as drawn, or drawn now from the log."""
         drawn = self.plate(f"training-{model}")
         rows = [row for row in self._log_rows if row.get("model") == model]
@@ -238,9 +238,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-def _draw_training(model: str, rows: list[dict[str, Any]]) -> Plate | None:
+def _draw_training(model: str, rows: list[dict[str, Any]]) -> EmbeddedImage | None:
     from hypercover.figures.draw import draw_training
 
     content = io.BytesIO()
     draw_training(rows, f"{model}: training").savefig(content, format="png")
-    return plate_of(f"training-{model}", content.getvalue())
+    return embed_png(f"training-{model}", content.getvalue())

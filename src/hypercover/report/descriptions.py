@@ -7,29 +7,29 @@ from typing import Any
 from hypercover.errors import counted
 from hypercover.figures.formatting import percent, share_words
 from hypercover.report.run_metrics import (
-    Leakage,
-    MapFacts,
+    LeakageMetrics,
+    MapTraining,
     ModelMetrics,
     SplitMetrics,
     TrainingMetrics,
 )
 
 __all__ = [
-    "crs_words",
-    "draws_words",
-    "leak_words",
-    "main_name",
-    "map_words",
-    "missing_words",
-    "split_words",
-    "spread_words",
-    "training_words",
+    "crs_name",
+    "describe_draws",
+    "describe_leakage",
+    "describe_map_training",
+    "describe_missing_classes",
+    "describe_split",
+    "describe_spread",
+    "describe_training",
+    "main_split_name",
 ]
 
 _MOST_PIXELS = 10**9
 
 
-def leak_words(leakage: Leakage, neighbours: float | None = None) -> str:
+def describe_leakage(leakage: LeakageMetrics, neighbours: float | None = None) -> str:
     """Say what the test had in common with the training: of windows, and of features.
 
     ``neighbours`` is the share of test pixels that touch a training pixel: all
@@ -40,7 +40,7 @@ def leak_words(leakage: Leakage, neighbours: float | None = None) -> str:
     return f"{words} {carried}".rstrip()
 
 
-def _window_words(leakage: Leakage, neighbours: float | None) -> str:
+def _window_words(leakage: LeakageMetrics, neighbours: float | None) -> str:
     """Say in one sentence what the windows of test pixels had in common with others."""
     if leakage.centre_in_window is None and leakage.window_overlap is None:
         return "The leak audit has no figures."
@@ -62,7 +62,7 @@ def _window_words(leakage: Leakage, neighbours: float | None) -> str:
     )
 
 
-def split_words(split: SplitMetrics) -> str:
+def describe_split(split: SplitMetrics) -> str:
     """Say how a split was made.
 
     Examples
@@ -79,7 +79,9 @@ def split_words(split: SplitMetrics) -> str:
         made = str(settings.get("kind", "given"))
         known = made not in (*_TAKEN_OVER, "given", "none")
         how = (
-            split_words(SplitMetrics(kind=made, settings=settings)) if known else "a split"
+            describe_split(SplitMetrics(kind=made, settings=settings))
+            if known
+            else "a split"
         )
         return f"{_TAKEN_OVER[split.kind]}: {how}"
     if split.kind == "random":
@@ -125,7 +127,7 @@ def _whole_words(split: SplitMetrics) -> str:
     return blocks if split.kind == "blocks" else "whole fields"
 
 
-def main_name(kind: str, beside: Container[str], *, gap: bool = False) -> str:
+def main_split_name(kind: str, beside: Container[str], *, gap: bool = False) -> str:
     """Return what the main split of a run is called in its tables, lines and figures.
 
     Examples
@@ -140,7 +142,7 @@ def main_name(kind: str, beside: Container[str], *, gap: bool = False) -> str:
     return f"{kind} (main)" if kind in beside else kind
 
 
-def spread_words(drawn: Mapping[str, tuple[int, int]]) -> str:
+def describe_spread(drawn: Mapping[str, tuple[int, int]]) -> str:
     """Say of what ± is the standard deviation: of seeds, or of folds; nothing of one draw.
 
     Parameters
@@ -169,7 +171,7 @@ def spread_words(drawn: Mapping[str, tuple[int, int]]) -> str:
     return f"± is one standard deviation, {', '.join(parts)}." if parts else ""
 
 
-def draws_words(model: ModelMetrics) -> str:
+def describe_draws(model: ModelMetrics) -> str:
     """Say of how many seeds and folds the figures of a model come; nothing of one.
 
     Examples
@@ -184,7 +186,7 @@ def draws_words(model: ModelMetrics) -> str:
     return ", ".join(said + ([f"mean of {seeds} seeds"] if seeds > 1 else []))
 
 
-def crs_words(crs: str | None) -> str:
+def crs_name(crs: str | None) -> str:
     """Return the name of a coordinate system out of its full description.
 
     Examples
@@ -208,14 +210,14 @@ def _amount(train: Any) -> str:
     return f"{percent(train, 0)} %" if 0 < train < 1 else f"{train:g} pixels"
 
 
-def map_words(facts: MapFacts) -> str:
+def describe_map_training(facts: MapTraining) -> str:
     """Say which pixels the models that map were trained on.
 
     Examples
     --------
-    >>> map_words(MapFacts.model_validate({"from": "all", "pixels": 792}))
+    >>> map_words(MapTraining.model_validate({"from": "all", "pixels": 792}))
     'Maps are made by models trained again on all 792 labelled pixels; accuracies are those of models trained on the training pixels alone.'
-    >>> map_words(MapFacts.model_validate({"from": "split", "pixels": 132}))
+    >>> map_words(MapTraining.model_validate({"from": "split", "pixels": 132}))
     'Maps are made by the models that were tested, trained on 132 training pixels (map_from: split).'
     """
     if facts.source == "all" and not facts.again:
@@ -234,12 +236,12 @@ def map_words(facts: MapFacts) -> str:
     )
 
 
-def missing_words(facts: MapFacts) -> str:
+def describe_missing_classes(facts: MapTraining) -> str:
     """Name the classes that a map cannot show, as no pixel of them was trained on.
 
     Examples
     --------
-    >>> missing_words(MapFacts.model_validate({"missing": [{"code": 4, "name": "oats"}]}))
+    >>> missing_words(MapTraining.model_validate({"missing": [{"code": 4, "name": "oats"}]}))
     'The map cannot show oats (4): no pixel of it was trained on.'
     """
     if not facts.missing:
@@ -249,7 +251,7 @@ def missing_words(facts: MapFacts) -> str:
     return f"The map cannot show {named}: no pixel of {of} was trained on."
 
 
-def training_words(training: TrainingMetrics) -> str:
+def describe_training(training: TrainingMetrics) -> str:
     """Say where and on how much a network was trained.
 
     Examples

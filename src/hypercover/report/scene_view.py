@@ -21,9 +21,9 @@ __all__ = [
     "LEVELS",
     "SceneView",
     "Spectra",
-    "bands_words",
-    "thinned_words",
-    "view_of",
+    "composite_title",
+    "describe_subsampling",
+    "make_scene_view",
 ]
 
 COMPOSITES = {
@@ -50,7 +50,7 @@ def ordinal(number: int) -> str:
     return f"{number}{'th' if teen else _ENDS.get(number % 10, 'th')}"
 
 
-def bands_words(key: str, bands: Iterable[float], in_nm: bool) -> str:
+def composite_title(key: str, bands: Iterable[float], in_nm: bool) -> str:
     """Name a colour picture and the bands it is made of.
 
     Examples
@@ -67,7 +67,7 @@ def bands_words(key: str, bands: Iterable[float], in_nm: bool) -> str:
     return f"{COMPOSITES.get(key, 'picture')} ({shown})"
 
 
-def thinned_words(shape: tuple[int, int], step: int, spectra_step: int) -> str:
+def describe_subsampling(shape: tuple[int, int], step: int, spectra_step: int) -> str:
     """Say which pixels of a scene are shown, and which have a spectrum; nothing if all.
 
     Examples
@@ -280,7 +280,7 @@ _MOST_VALUES = 4_500_000
 Values = npt.NDArray[Any]
 
 
-def view_of(
+def make_scene_view(
     scene: Scene,
     parts: Mapping[str, npt.NDArray[np.uint8]],
     *,
