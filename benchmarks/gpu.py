@@ -26,9 +26,9 @@ import torch
 import xarray as xr
 from torch.profiler import ProfilerActivity, profile
 
-from hypercover.classifiers.cnn.acceleration import computing
+from hypercover.classifiers.cnn.acceleration import use_precision
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.classifiers.cnn.inference import device_of
+from hypercover.classifiers.cnn.inference import resolve_device
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.errors import ModelError
 from hypercover.prediction.predict import predict_scene
@@ -254,7 +254,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--profile", type=Path, help="trace of a few batches to write")
     asked = parser.parse_args()
     try:
-        with computing(asked.precision, device_of(asked.device)):
+        with use_precision(asked.precision, resolve_device(asked.device)):
             """What this machine cannot do is refused before anything is drawn."""
     except ModelError as error:
         parser.error(str(error))
@@ -276,7 +276,7 @@ def limits_of(
 def main() -> None:
     """Measure and print."""
     asked = options()
-    device = device_of(asked.device)
+    device = resolve_device(asked.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "processor"
     print(f"{name}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}")
     known = peaks_of(name)

@@ -30,7 +30,7 @@ import torch
 from data import DATA, check_data
 
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.classifiers.networks.network_catalog import build, find
+from hypercover.classifiers.networks.network_catalog import build, get_network
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.samples import Samples
 from hypercover.splits.blocks import BlockSplit
@@ -82,7 +82,7 @@ def windows(cube: Cube, samples: Samples) -> Windows:
 
 def accuracy(cube: Cube, model: CNNClassifier, test: Samples) -> float:
     """Share of test pixels predicted rightly, in one dense pass where the network can."""
-    if find(model.network).spatially_valid:
+    if get_network(model.network).spatially_valid:
         margin = model.margin_
         around = np.pad(cube, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
         codes = model.classes_[model.predict_dense(around).argmax(axis=0)]
@@ -227,7 +227,7 @@ def main() -> None:
         build(name, bands=len(cube), classes=2, window=WINDOW)
         for kind, seed, split in splits(DATA, labels, asked.seeds):
             count = len(split.samples("train", labels))
-            epochs = (cut | short).get(name, find(name).recipe.epochs(count))
+            epochs = (cut | short).get(name, get_network(name).recipe.epochs(count))
             recipe = "short" if name in short else "own"
             values = (name, kind, seed, epochs, recipe)
             plan.append((split, dict(zip(KEY, values, strict=True))))

@@ -32,7 +32,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from hypercover.classifiers.cnn.acceleration import computing
+from hypercover.classifiers.cnn.acceleration import use_precision
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.networks.network_catalog import build
 from hypercover.errors import ModelError
@@ -169,7 +169,7 @@ def prepared(cube: Cube, train: Samples) -> tuple[Floats, Floats]:
 def has_bfloat16() -> bool:
     """Tell whether this processor can train in mixed precision."""
     try:
-        with computing("mixed", torch.device("cpu")):
+        with use_precision("mixed", torch.device("cpu")):
             return True
     except ModelError:
         return False

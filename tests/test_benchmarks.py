@@ -174,10 +174,10 @@ def test_it_runs_on_a_processor(tmp_path):
 
 @pytest.mark.slow
 def test_it_computes_in_mixed_precision_where_that_can_be_had():
-    from hypercover.classifiers.cnn.acceleration import computing
+    from hypercover.classifiers.cnn.acceleration import use_precision
 
     try:
-        with computing("mixed", torch.device("cpu")):
+        with use_precision("mixed", torch.device("cpu")):
             pass
     except ValueError:
         pytest.skip("this processor does not compute in bfloat16")

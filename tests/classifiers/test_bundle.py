@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercover.classifiers.bundle import (
-    check_scene_fits,
     codes_from_json,
     codes_to_json,
     load_bundle,
     save_bundle,
 )
+from hypercover.classifiers.compatibility import match_bands
 from hypercover.classifiers.sklearn_wrapper import named_classifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, OutputError
@@ -83,7 +83,7 @@ def test_a_model_comes_back_as_it_was(tmp_path, make, codes):
     np.testing.assert_array_equal(
         bundle.classifier.predict_proba(X), model.predict_proba(X)
     )
-    assert check_scene_fits(bundle.card, [1, 2, 3, 5], None) is None
+    assert match_bands(bundle.card, [1, 2, 3, 5], None) is None
 
 
 def test_a_network_comes_back_as_it_was(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercover.classifiers.compatibility import apart_enough, check_scene_fits
+from hypercover.classifiers.compatibility import format_distinct, match_bands
 from hypercover.errors import ModelError
 
 NUMBERS = [n for n in range(1, 221) if not (104 <= n <= 108 or 150 <= n <= 163 or n == 220)]
@@ -23,20 +23,20 @@ def centres(numbers, shift=0.0):
 
 
 def test_the_same_bands_fit_as_they_stand():
-    assert check_scene_fits(card(), NUMBERS, centres(NUMBERS)) is None
-    assert check_scene_fits(card(), np.array(NUMBERS, dtype=np.int32), None) is None
-    assert check_scene_fits(card(known=False), NUMBERS, centres(NUMBERS)) is None
+    assert match_bands(card(), NUMBERS, centres(NUMBERS)) is None
+    assert match_bands(card(), np.array(NUMBERS, dtype=np.int32), None) is None
+    assert match_bands(card(known=False), NUMBERS, centres(NUMBERS)) is None
 
 
 def test_the_models_bands_are_chosen_from_more():
     everything = list(range(1, 221))
-    chosen = check_scene_fits(card(), everything, centres(everything))
+    chosen = match_bands(card(), everything, centres(everything))
     assert [everything[at] for at in chosen] == NUMBERS
 
 
 def test_bands_in_another_order_are_put_in_the_models():
     turned = NUMBERS[::-1]
-    chosen = check_scene_fits(card(), turned, centres(turned))
+    chosen = match_bands(card(), turned, centres(turned))
     assert [turned[at] for at in chosen] == NUMBERS
 
 
@@ -47,9 +47,9 @@ def test_missing_bands_are_named_in_runs():
         match=r"trained on 220 bands and the scene has 200; it lacks bands "
         r"104-108, 150-163, 220 \(1378.5–2480.5 nm\), such as band 104 ",
     ):
-        check_scene_fits(card(everything), NUMBERS, centres(NUMBERS))
+        match_bands(card(everything), NUMBERS, centres(NUMBERS))
     with pytest.raises(ModelError, match="it lacks band 219; give"):
-        check_scene_fits(card(known=False), NUMBERS[:-1], None)
+        match_bands(card(known=False), NUMBERS[:-1], None)
 
 
 def test_other_wavelengths_are_named():
@@ -59,27 +59,27 @@ def test_other_wavelengths_are_named():
         ModelError,
         match=r"lacks band 5 \(438(.0)? nm, nearest in the scene 441(.0)? nm\); give an",
     ):
-        check_scene_fits(card(), NUMBERS, there)
+        match_bands(card(), NUMBERS, there)
     with pytest.raises(
         ModelError, match=r"lacks bands 1-103, .* such as band 1 \(400\.0 nm"
     ):
-        check_scene_fits(card(), NUMBERS, centres(NUMBERS, shift=1.1))
+        match_bands(card(), NUMBERS, centres(NUMBERS, shift=1.1))
 
 
 def test_wavelengths_that_differ_a_little_are_written_with_the_digits_that_differ():
     own = {"bands": [1], "wavelengths": [842.004], "fwhm": None}
     with pytest.raises(ModelError, match=r"\(842\.0 nm, nearest in the scene 843\.1 nm\)"):
-        check_scene_fits(own, [1], [843.06])
-    assert apart_enough(842.0, 842.0004) == ("842.0000", "842.0004")
+        match_bands(own, [1], [843.06])
+    assert format_distinct(842.0, 842.0004) == ("842.0000", "842.0004")
 
 
 def test_bands_are_found_by_wavelength_whatever_their_numbers():
     """A subset, written by another program, counts its bands from 1 again."""
     own = {"bands": [1, 2, 4, 5, 6], "wavelengths": [490.0, 560.0, 842.0, 1610.0, 2190.0]}
     cut = own["wavelengths"]
-    assert check_scene_fits(own, [1, 2, 3, 4, 5], cut) is None
-    assert check_scene_fits(own, range(1, 6), cut[::-1]) == [4, 3, 2, 1, 0]
-    assert check_scene_fits(own, range(1, 7), [443.0, *cut]) == [1, 2, 3, 4, 5]
+    assert match_bands(own, [1, 2, 3, 4, 5], cut) is None
+    assert match_bands(own, range(1, 6), cut[::-1]) == [4, 3, 2, 1, 0]
+    assert match_bands(own, range(1, 7), [443.0, *cut]) == [1, 2, 3, 4, 5]
 
 
 @given(st.randoms(use_true_random=False), st.floats(-0.4, 0.4))
@@ -87,7 +87,7 @@ def test_any_order_and_numbering_of_the_bands_is_put_right(random, shift):
     numbers = list(range(1, 41))
     order = random.sample(range(len(CENTRES)), len(CENTRES))
     there = [list(CENTRES.values())[at] + shift for at in order]
-    chosen = check_scene_fits(card(numbers), range(1, len(there) + 1), there)
+    chosen = match_bands(card(numbers), range(1, len(there) + 1), there)
     chosen = list(range(len(there))) if chosen is None else chosen
     assert [there[at] - shift for at in chosen] == pytest.approx(
         [CENTRES[number] for number in numbers]
@@ -97,19 +97,19 @@ def test_any_order_and_numbering_of_the_bands_is_put_right(random, shift):
 def test_two_detectors_that_overlap_keep_their_order_when_all_is_shifted():
     own = {"bands": [1, 2, 3, 4], "wavelengths": [990.0, 1000.0, 1000.5, 1010.0],
            "fwhm": [8.0] * 4}  # fmt: skip
-    assert check_scene_fits(own, [1, 2, 3, 4], [990.6, 1000.6, 1001.1, 1010.6]) is None
+    assert match_bands(own, [1, 2, 3, 4], [990.6, 1000.6, 1001.1, 1010.6]) is None
     # Bands of one wavelength are told apart by their numbers.
     same = {"bands": [7, 3], "wavelengths": [500.0, 500.0]}
-    assert check_scene_fits(same, [3, 5, 7], [500.0] * 3) == [2, 0]
+    assert match_bands(same, [3, 5, 7], [500.0] * 3) == [2, 0]
     with pytest.raises(ModelError, match="which another band of the model takes"):
-        check_scene_fits(same, [3], [500.0])
+        match_bands(same, [3], [500.0])
 
 
 def test_a_card_whose_bands_are_all_the_same_costs_no_memory():
     many = 9000
     own = {"bands": list(range(many)), "wavelengths": [500.0] * many, "fwhm": [1e30] * many}
     with pytest.raises(ModelError, match="no wavelength tells them apart"):
-        check_scene_fits(own, range(many), [500.0] * many)
+        match_bands(own, range(many), [500.0] * many)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_card_whose_bands_are_all_the_same_costs_no_memory():
 )
 def test_the_tolerance_is_1_nm_or_half_the_width(fwhm, shift, fits):
     def ask():
-        return check_scene_fits(card(fwhm=fwhm), NUMBERS, centres(NUMBERS, shift))
+        return match_bands(card(fwhm=fwhm), NUMBERS, centres(NUMBERS, shift))
 
     if fits:
         assert ask() is None
@@ -136,7 +136,7 @@ def test_the_tolerance_is_1_nm_or_half_the_width(fwhm, shift, fits):
 def test_a_wavelength_that_is_not_known_is_no_reason_to_refuse():
     there = centres(NUMBERS)
     there[7] = np.nan
-    assert check_scene_fits(card(), NUMBERS, there) is None
+    assert match_bands(card(), NUMBERS, there) is None
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_wavelength_that_is_not_known_is_no_reason_to_refuse():
 )
 def test_a_damaged_card_is_refused(damaged):
     with pytest.raises(ModelError, match="train it again"):
-        check_scene_fits(damaged, [1], [400.0])
+        match_bands(damaged, [1], [400.0])
 
 
 FEATURES = ["kpca1", "kpca1 area<50", "kpca2"]
@@ -171,16 +171,16 @@ def named(names, waves=None):
 )
 def test_features_are_no_bands_and_bands_no_features(names):
     with pytest.raises(ModelError, match=rf"a stack of features \({names[0]}, .*the image"):
-        check_scene_fits(named(None, [400.0, 410.0, 420.0]), [1, 2, 3], None, names)
+        match_bands(named(None, [400.0, 410.0, 420.0]), [1, 2, 3], None, names)
     with pytest.raises(ModelError, match="a stack of features"):
-        check_scene_fits(named(["red", "green", "blue"]), [1, 2, 3], None, names)
+        match_bands(named(["red", "green", "blue"]), [1, 2, 3], None, names)
     with pytest.raises(
         ModelError, match=rf"on features \({names[0]}, .* not named so; give"
     ):
-        check_scene_fits(named(names), [1, 2, 3], None)
+        match_bands(named(names), [1, 2, 3], None)
     with pytest.raises(ModelError, match="has bands with wavelengths; give the stack"):
-        check_scene_fits(named(names), [1, 2, 3], [400.0, 410.0, 420.0])
-    assert check_scene_fits(named(names), [1, 2, 3], None, names) is None
+        match_bands(named(names), [1, 2, 3], [400.0, 410.0, 420.0])
+    assert match_bands(named(names), [1, 2, 3], None, names) is None
 
 
 def test_other_features_are_named():
@@ -188,32 +188,26 @@ def test_other_features_are_named():
         ModelError,
         match="other names: 'kpca1 area<50' but 'kpca1 area<60' in the scene; give",
     ):
-        check_scene_fits(
-            named(FEATURES), [1, 2, 3], None, ["kpca1", "kpca1 area<60", "kpca2"]
-        )
+        match_bands(named(FEATURES), [1, 2, 3], None, ["kpca1", "kpca1 area<60", "kpca2"])
     more = ["pca1", *FEATURES]
-    assert check_scene_fits(named(FEATURES), [7, 1, 2, 3], None, more) == [1, 2, 3]
+    assert match_bands(named(FEATURES), [7, 1, 2, 3], None, more) == [1, 2, 3]
 
 
 def test_names_of_bands_decide_only_where_nothing_else_does():
     colours, waves = ["red", "green", "blue"], [650.0, 560.0, 480.0]
     with pytest.raises(ModelError, match="'red' but 'blue' in the scene and"):
-        check_scene_fits(
+        match_bands(
             {"bands": list(range(1, 10)), "band_names": ["red"] * 9}, range(1, 10), None,
             ["blue"] * 9,
         )  # fmt: skip
-    assert (
-        check_scene_fits(named(colours), [1, 2, 3], None, ["Red", "green ", "blue"]) is None
-    )
-    assert (
-        check_scene_fits(named(colours, waves), [1, 2, 3], waves, ["a", "b", "c"]) is None
-    )
-    assert check_scene_fits(named(colours), [1, 2, 3], None) is None
-    assert check_scene_fits(named(None), [1, 2, 3], None, colours) is None
+    assert match_bands(named(colours), [1, 2, 3], None, ["Red", "green ", "blue"]) is None
+    assert match_bands(named(colours, waves), [1, 2, 3], waves, ["a", "b", "c"]) is None
+    assert match_bands(named(colours), [1, 2, 3], None) is None
+    assert match_bands(named(None), [1, 2, 3], None, colours) is None
 
 
 def test_a_card_that_never_heard_of_names_keeps_working():
     old = {"bands": [1, 2, 3], "wavelengths": None}
-    assert check_scene_fits(old, [1, 2, 3], None, FEATURES) is None
+    assert match_bands(old, [1, 2, 3], None, FEATURES) is None
     with pytest.raises(ModelError, match="a stack of features"):
-        check_scene_fits(card([1, 2, 3]), [1, 2, 3], None, FEATURES)
+        match_bands(card([1, 2, 3]), [1, 2, 3], None, FEATURES)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-from hypercover.classifiers.cnn.window_loader import local_noise
+from hypercover.classifiers.cnn.window_loader import noise_covariance
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 
@@ -57,8 +57,8 @@ def test_local_noise_is_the_covariance_of_independent_noise():
     rng = np.random.default_rng(0)
     loud = np.array([1.0, 3.0, 0.5])
     windows = 1000 + rng.normal(size=(20_000, 3, 3, 3)) * loud[:, None, None]
-    np.testing.assert_allclose(local_noise(windows), np.diag(loud**2), atol=0.1)
-    assert local_noise(windows[:, :, :1, :1]) is None
+    np.testing.assert_allclose(noise_covariance(windows), np.diag(loud**2), atol=0.1)
+    assert noise_covariance(windows[:, :, :1, :1]) is None
 
 
 def test_clearing_gives_no_more_components_than_there_are():

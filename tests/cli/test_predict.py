@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.classifiers.cnn.inference import working_set
+from hypercover.classifiers.cnn.inference import peak_memory
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, OutputError
 from hypercover.files import check_writable, read_sealed
@@ -105,7 +105,7 @@ def test_a_map_is_predicted_within_the_memory(wide, tmp_path, network):
     model = CNNClassifier(network, epochs=1, random_state=0)
     model.fit(windows, np.arange(16) % 4 + 1)
     bands = model.scaling_.outputs
-    whole = working_set(
+    whole = peak_memory(
         model.network_, lambda net, tile: net.score_tile(tile), 1, bands, SIDE, SIDE
     )
     assert whole > BUDGET

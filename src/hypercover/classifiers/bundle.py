@@ -23,17 +23,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from hypercover.classifiers.compatibility import check_scene_fits
 from hypercover.errors import ModelError
 from hypercover.files import DamageError, atomic, make_folder, read_sealed, write_sealed
 
 __all__ = [
-    "CARD",
+    "MODEL_FILE",
     "Bundle",
-    "Card",
     "Classifier",
+    "ModelCard",
     "check_card",
-    "check_scene_fits",
     "codes_from_json",
     "codes_to_json",
     "load_bundle",
@@ -122,7 +120,7 @@ def _each(kind: Any) -> Any:
     return Annotated[list[kind], Field(max_length=_MOST_BANDS)]
 
 
-class Card(BaseModel):
+class ModelCard(BaseModel):
     """What a card says of the image that its model was trained on; all may be left out."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -161,7 +159,7 @@ def check_card(card: Mapping[str, Any]) -> None:
     hypercover.errors.ModelError: The model's bands (entry 1) are out of range or of another type: input should be less than 2147483648; save the model again.
     """
     try:
-        Card.model_validate(dict(card))
+        ModelCard.model_validate(dict(card))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = [part for part in first["loc"] if isinstance(part, int | str)]
@@ -182,7 +180,7 @@ _PLAIN, _FEATURED = 1, 2
 _FEATURES = "features/"
 """What the names of the arrays of image features begin with."""
 
-CARD = "model.json"
+MODEL_FILE = "model.json"
 """Name of the file that describes a bundle, with the checksum of its weights."""
 
 _WEIGHTS = "weights.safetensors"
@@ -311,7 +309,7 @@ def save_bundle(
     _check_plain(document)
     with atomic(make_folder(folder) / _WEIGHTS) as draft:
         draft.write_bytes(weights)
-    write_sealed(Path(folder) / CARD, document)
+    write_sealed(Path(folder) / MODEL_FILE, document)
 
 
 def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
@@ -329,19 +327,19 @@ def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
         If a file is missing, cut off or changed, or the bundle is of a kind or
         version that is not known here, or the device is not to be had.
     """
-    document = _read_document(Path(folder) / CARD)
+    document = _read_document(Path(folder) / MODEL_FILE)
     _check_document(document, Path(folder))
     check_card(document["card"])
     arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
     module, name = _CLASSIFIERS[document["kind"]]
     kind = getattr(import_module(module), name)
-    features = _split_off_features(document, arrays)
+    features = _pop_features(document, arrays)
     classifier = kind.from_state(document["settings"], arrays)
     if document["kind"] == "cnn":
         # Only a network computes with PyTorch.
-        from hypercover.classifiers.cnn.inference import device_of
+        from hypercover.classifiers.cnn.inference import resolve_device
 
-        device_of(device)
+        resolve_device(device)
         classifier.device = device
     return Bundle(
         classifier,
@@ -353,7 +351,7 @@ def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
     )
 
 
-def _split_off_features(document: dict[str, Any], arrays: Arrays) -> State | None:
+def _pop_features(document: dict[str, Any], arrays: Arrays) -> State | None:
     """Take the arrays of image features out of all arrays, and return their state."""
     if document["version"] == _PLAIN:
         return None
@@ -444,7 +442,7 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     """Refuse a document of another format, version or kind, or with parts missing."""
     if document.get("format") != _FORMAT:
         raise ModelError(
-            f"{folder / CARD} is not a hypercover model: its format is "
+            f"{folder / MODEL_FILE} is not a hypercover model: its format is "
             f"{str(document.get('format'))[:40]!r}, not {_FORMAT!r}."
         )
     version = document.get("version")
@@ -463,7 +461,7 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
     for part in parts + ["features"] * (version == _FEATURED):
         if not isinstance(document.get(part), dict):
             raise ModelError(
-                f"The model in {folder} is damaged: {CARD} lacks its part {part!r}; "
+                f"The model in {folder} is damaged: {MODEL_FILE} lacks its part {part!r}; "
                 "save the model again."
             )
 
@@ -479,13 +477,13 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
         ) from error
     if size != declared.get("bytes") or size > _MOST_WEIGHTS:
         raise ModelError(
-            f"The weights in {path} have {size} bytes where {CARD} says "
+            f"The weights in {path} have {size} bytes where {MODEL_FILE} says "
             f"{str(declared.get('bytes'))[:20]}; the file is cut off or of another model."
         )
     weights = path.read_bytes()
     if hashlib.sha256(weights).hexdigest() != declared.get("sha256"):
         raise ModelError(
-            f"The weights in {path} do not have the checksum that {CARD} says; "
+            f"The weights in {path} do not have the checksum that {MODEL_FILE} says; "
             "the file was changed or is of another model."
         )
     try:

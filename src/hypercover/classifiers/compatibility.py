@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hypercover.errors import ModelError, counted
 
-__all__ = ["check_scene_fits"]
+__all__ = ["match_bands"]
 
 _CLOSE = 1.0
 """Wavelengths at most this far apart (nm) are the same, whatever the band's width."""
@@ -27,7 +27,7 @@ _MOST_TEXT = 40
 _TOO_MANY = 1_000_000
 
 
-def check_scene_fits(
+def match_bands(
     card: dict[str, Any],
     bands: npt.ArrayLike,
     wavelengths: npt.ArrayLike | None,
@@ -71,11 +71,11 @@ def check_scene_fits(
     Examples
     --------
     >>> card = {"bands": [1, 3], "wavelengths": [400.0, 420.0]}
-    >>> check_scene_fits(card, [1, 2, 3], [400.0, 410.0, 420.3])
+    >>> match_bands(card, [1, 2, 3], [400.0, 410.0, 420.3])
     [0, 2]
-    >>> check_scene_fits(card, [1, 2], [420.0, 400.0])
+    >>> match_bands(card, [1, 2], [420.0, 400.0])
     [1, 0]
-    >>> check_scene_fits(card, [1, 2], [400.0, 410.0])
+    >>> match_bands(card, [1, 2], [400.0, 410.0])
     Traceback (most recent call last):
         ...
     hypercover.errors.ModelError: The model was trained on 2 bands and the scene has 2; it lacks band 3 (420 nm, nearest in the scene 410 nm); give an image of the same sensor with all its bands.
@@ -124,7 +124,9 @@ def _by_wavelength(
     ).tocsr()
     found = maximum_bipartite_matching(graph, perm_type="column")
     if (found < 0).any():
-        raise ModelError(_lacking(card, centres, there, np.flatnonzero(found < 0)))
+        raise ModelError(
+            _missing_bands_message(card, centres, there, np.flatnonzero(found < 0))
+        )
     rows, columns = min_weight_full_bipartite_matching(graph)
     matched: list[int] = columns[np.argsort(rows)].tolist()
     return matched
@@ -164,7 +166,7 @@ def _candidates(
     )  # fmt: skip
 
 
-def _lacking(
+def _missing_bands_message(
     card: dict[str, Any],
     centres: npt.NDArray[np.float64],
     there: npt.NDArray[np.float64],
@@ -172,18 +174,21 @@ def _lacking(
 ) -> str:
     """Say which bands of the model a scene lacks, and how far away the nearest are."""
     numbers = [card["bands"][at] for at in lost]
-    told = [_beside(card["bands"][at], centres[at], there) for at in lost[:_FEW].tolist()]
+    told = [
+        _describe_nearest(card["bands"][at], centres[at], there)
+        for at in lost[:_FEW].tolist()
+    ]
     what = ", ".join(told)
     if len(lost) > _FEW:
         reach = centres[lost][np.isfinite(centres[lost])]
-        what = f"{_runs(sorted(numbers))}{_reach(reach)}, such as {told[0]}"
+        what = f"{_format_band_numbers(sorted(numbers))}{_format_range(reach)}, such as {told[0]}"
     return (
         f"The model was trained on {counted(len(centres), 'band')} and the scene has "
         f"{len(there)}; it lacks {what}; give an image of the same sensor with all its bands."
     )
 
 
-def _beside(number: int, centre: float, there: npt.NDArray[np.float64]) -> str:
+def _describe_nearest(number: int, centre: float, there: npt.NDArray[np.float64]) -> str:
     """Name a band with its wavelength and the nearest one of a scene."""
     known = there[np.isfinite(there)]
     if not len(known) or not np.isfinite(centre):
@@ -191,24 +196,24 @@ def _beside(number: int, centre: float, there: npt.NDArray[np.float64]) -> str:
     nearest = float(known[np.abs(known - centre).argmin()])
     if nearest == centre:
         return f"band {number} ({centre:g} nm, which another band of the model takes)"
-    own, other = apart_enough(float(centre), nearest)
+    own, other = format_distinct(float(centre), nearest)
     return f"band {number} ({own} nm, nearest in the scene {other} nm)"
 
 
-def _reach(centres: npt.NDArray[np.float64]) -> str:
+def _format_range(centres: npt.NDArray[np.float64]) -> str:
     """Write the range of some wavelengths, with a space before it."""
     if not len(centres):
         return ""
-    low, high = apart_enough(float(centres.min()), float(centres.max()))
+    low, high = format_distinct(float(centres.min()), float(centres.max()))
     return f" ({low if centres.min() == centres.max() else f'{low}–{high}'} nm)"
 
 
-def apart_enough(first: float, second: float) -> tuple[str, str]:
+def format_distinct(first: float, second: float) -> tuple[str, str]:
     """Write two numbers with enough digits to see that they differ.
 
     Examples
     --------
-    >>> apart_enough(842.0, 843.04), apart_enough(2190.0, 2190.004)
+    >>> format_distinct(842.0, 843.04), format_distinct(2190.0, 2190.004)
     (('842.0', '843.0'), ('2190.000', '2190.004'))
     """
     whole = first.is_integer() and second.is_integer()
@@ -322,10 +327,10 @@ def _check_present(card: dict[str, Any], wanted: list[int], present: list[int]) 
     centres = _along_bands(card, "wavelengths")
     where = ""
     if centres is not None:
-        where = _reach(centres[[wanted.index(number) for number in missing]])
+        where = _format_range(centres[[wanted.index(number) for number in missing]])
     raise ModelError(
         f"The model was trained on {counted(len(wanted), 'band')} and the scene has {len(present)}; "
-        f"it lacks {_runs(missing)}{where}; give the image with all its bands."
+        f"it lacks {_format_band_numbers(missing)}{where}; give the image with all its bands."
     )
 
 
@@ -333,12 +338,12 @@ def _and_more(rest: int) -> str:
     return f" and {counted(rest, 'band')} more" if rest > 0 else ""
 
 
-def _runs(numbers: list[int]) -> str:
+def _format_band_numbers(numbers: list[int]) -> str:
     """Write band numbers in runs.
 
     Examples
     --------
-    >>> _runs([104, 105, 106, 220])
+    >>> _format_band_numbers([104, 105, 106, 220])
     'bands 104-106, 220'
     """
     runs: list[list[int]] = []

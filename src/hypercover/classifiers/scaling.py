@@ -184,7 +184,7 @@ class Scaling:
         else:
             noise, floor = weight[:, None] * noise * weight, _FLOOR
         least = floor * np.eye(len(total))
-        directions = _cleared(total + least, noise + least, components)
+        directions = _noise_adjusted_components(total + least, noise + least, components)
         return cls(plain.mean, (directions * weight).astype(np.float32, order="C"))
 
     @classmethod
@@ -199,7 +199,7 @@ class Scaling:
         values -= mean
         variances, directions = eigh(values.T @ values / max(1, len(values) - 1))
         variances = variances[::-1][:components]
-        directions = _signed(directions.T[::-1][:components])
+        directions = _fix_signs(directions.T[::-1][:components])
         there = variances > _EMPTY * max(variances[0], np.finfo(np.float64).tiny)
         scale = np.where(there, 1 / np.sqrt(np.where(there, variances, 1)), 0)
         matrix = (directions * scale[:, None]).astype(np.float32, order="C")
@@ -241,7 +241,9 @@ class Scaling:
         ModelError
             If an array is missing, has another type or shape, or is not finite.
         """
-        mean, weight = (_checked(arrays, f"scaling.{part}") for part in ("mean", "weight"))
+        mean, weight = (
+            _float32_array(arrays, f"scaling.{part}") for part in ("mean", "weight")
+        )
         fits = weight.ndim == 2 if clears else weight.shape == (bands,)
         if mean.shape != (bands,) or not fits or weight.shape[-1] != bands:
             raise ModelError(
@@ -251,7 +253,7 @@ class Scaling:
         return cls(mean, weight)
 
 
-def _cleared(
+def _noise_adjusted_components(
     total: npt.NDArray[np.float64], noise: npt.NDArray[np.float64], components: int
 ) -> npt.NDArray[np.float64]:
     """Return the matrix (component, band) to directions cleared of noise, best first."""
@@ -260,11 +262,11 @@ def _cleared(
     clear = np.maximum(ratios - 1, 0)
     kept = slice(max(1, int((clear > _CLEAR).sum())))
     scale = clear / ratios**1.5
-    matrix: npt.NDArray[np.float64] = (_signed(directions) * scale[:, None])[kept]
+    matrix: npt.NDArray[np.float64] = (_fix_signs(directions) * scale[:, None])[kept]
     return matrix
 
 
-def _signed(directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _fix_signs(directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Make the largest weight of each direction positive.
 
     ``eigh`` leaves the sign open; fixing it makes equal input give equal networks.
@@ -275,7 +277,7 @@ def _signed(directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return signed
 
 
-def _checked(
+def _float32_array(
     arrays: Mapping[str, npt.NDArray[np.generic]], name: str
 ) -> npt.NDArray[np.float32]:
     array = arrays.get(name)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.classifiers.bundle import CARD
+from hypercover.classifiers.bundle import MODEL_FILE
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.feature import Progress, part_of
 from hypercover.files import modified
@@ -372,7 +372,7 @@ def carried_nodata(model: Path, scene: Scene) -> str | None:
     pixels of this one cannot hold are left out; None where nothing is left.  A card that
     cannot be read is refused by whoever loads the model.
     """
-    document = read_json(model / CARD) or {}
+    document = read_json(model / MODEL_FILE) or {}
     card = document.get("card")
     given = card.get("nodata") if isinstance(card, dict) else None
     if not isinstance(given, str | int | float | list):

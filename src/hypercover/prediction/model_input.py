@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.classifiers.bundle import CARD, Bundle, check_scene_fits, load_bundle
+from hypercover.classifiers.bundle import MODEL_FILE, Bundle, load_bundle
+from hypercover.classifiers.compatibility import match_bands
 from hypercover.errors import CallError, ModelError
 from hypercover.features.blockwise import Levels, blockwise, outer_levels
 from hypercover.features.chain import Chain
@@ -129,7 +130,7 @@ def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:
     """Return what tells a model and the file of a scene from others; None without a file."""
     if not scene.source:
         return None
-    card = model / CARD
+    card = model / MODEL_FILE
     return {
         "model": sha256(card.read_bytes()).hexdigest() if card.is_file() else None,
         "image": [list(facts) for facts in identity_of(Path(scene.source).absolute())],
@@ -206,7 +207,7 @@ def with_models_bands(card: dict[str, Any], scene: Scene) -> Scene:
     ModelError
         If it lacks some, or is a stack of other features.
     """
-    places = check_scene_fits(card, scene.bands, scene.wavelengths, scene.band_names)
+    places = match_bands(card, scene.bands, scene.wavelengths, scene.band_names)
     return scene if places is None else scene.take_bands([int(place) for place in places])
 
 

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from hypercover.classifiers.cnn import acceleration
-from hypercover.classifiers.cnn.acceleration import computing
+from hypercover.classifiers.cnn.acceleration import use_precision
 from hypercover.classifiers.networks.network_catalog import build
 from hypercover.errors import ModelError
 
 CPU = torch.device("cpu")
-UNITS = [getattr(torch.cpu, name, bool) for name in acceleration._UNITS]
+UNITS = [getattr(torch.cpu, name, bool) for name in acceleration._BFLOAT16_CHECKS]
 HAS_UNITS = any(has() for has in UNITS)
 needs_units = pytest.mark.skipif(not HAS_UNITS, reason="no bfloat16 on this processor")
 
@@ -20,7 +20,7 @@ def outcome(kind):
     network = build("lecture", bands=30, classes=4, window=9).to_empty(device="cpu")
     network.reset(torch.Generator().manual_seed(0))
     windows = torch.randn(4, 30, 9, 9, generator=torch.Generator().manual_seed(1))
-    with computing(kind, CPU):
+    with use_precision(kind, CPU):
         scores = network(windows)[:, :, 0, 0]
     scores.float().square().sum().backward()
     return scores, [weight.grad for weight in network.parameters()]
@@ -48,25 +48,28 @@ def test_mixed_computes_in_bfloat16_and_keeps_weights_and_gradients_in_float32()
 
 
 def test_mixed_is_refused_where_there_are_no_units(monkeypatch):
-    for name in acceleration._UNITS:
+    for name in acceleration._BFLOAT16_CHECKS:
         monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
     with (
         pytest.raises(ModelError, match="has no units; use precision float32"),
-        computing("mixed", CPU),
+        use_precision("mixed", CPU),
     ):
         pass
 
 
 def test_mixed_is_refused_by_a_release_that_cannot_tell(monkeypatch):
-    for name in acceleration._UNITS:
+    for name in acceleration._BFLOAT16_CHECKS:
         monkeypatch.delattr(torch.cpu, name, raising=False)
-    with pytest.raises(ModelError, match="bfloat16"), computing("mixed", CPU):
+    with pytest.raises(ModelError, match="bfloat16"), use_precision("mixed", CPU):
         pass
 
 
 @pytest.mark.parametrize("kind", ["", "bf16", "float16", None, 32])
 def test_unknown_precisions_are_refused(kind):
-    with pytest.raises(ModelError, match="must be float32 or mixed"), computing(kind, CPU):
+    with (
+        pytest.raises(ModelError, match="must be float32 or mixed"),
+        use_precision(kind, CPU),
+    ):
         pass
 
 
@@ -74,7 +77,7 @@ def test_what_was_set_before_is_set_again():
     layer, values = nn.Linear(3, 2), torch.ones(1, 3)
     flags = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
     with torch.autocast("cpu", torch.bfloat16):
-        with computing("float32", CPU):
+        with use_precision("float32", CPU):
             assert not torch.backends.cudnn.allow_tf32
             assert torch.backends.cudnn.deterministic
         assert layer(values).dtype == torch.bfloat16

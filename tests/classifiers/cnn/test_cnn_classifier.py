@@ -70,8 +70,10 @@ def test_windows_gathered_from_their_cube_give_the_numbers_of_resident_ones(monk
     cube, labels = scene()
     windows, y = windows_of(cube, labels, size=5)
     resident = CNNClassifier(epochs=2, random_state=0).fit(windows, y)
-    monkeypatch.setattr("hypercover.classifiers.cnn.window_loader._RESIDENT", 0)
-    monkeypatch.setattr("hypercover.classifiers.cnn.window_loader._PIECE", 4 * 24 * 25 * 7)
+    monkeypatch.setattr("hypercover.classifiers.cnn.window_loader._MAX_WINDOW_BYTES", 0)
+    monkeypatch.setattr(
+        "hypercover.classifiers.cnn.window_loader._CHUNK_BYTES", 4 * 24 * 25 * 7
+    )
     lazy = CNNClassifier(epochs=2, random_state=0).fit(windows, y)
     np.testing.assert_allclose(
         lazy.predict_proba(windows), resident.predict_proba(windows), atol=1e-5

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.classifiers.cnn.inference import pass_bytes, pass_side, working_set
+from hypercover.classifiers.cnn.inference import forward_memory, peak_memory, square_side
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.pooling import convolve_pooled
 from hypercover.errors import ModelError
@@ -58,7 +58,7 @@ def models():
 
 
 def least(model, side):
-    return pass_bytes(model.network_, model.scaling_, WINDOW, side)
+    return forward_memory(model.network_, model.scaling_, WINDOW, side)
 
 
 @pytest.mark.parametrize("name", ["default", "lecture", "unfit"])
@@ -83,16 +83,16 @@ def test_squares_fit_the_memory_and_are_no_smaller_than_they_must(models, name):
     parts = model.network_, model.scaling_, WINDOW
     for side in (1, 2, 4, 8, 16):
         needed = least(model, side)
-        assert pass_side(*parts, needed) == side
+        assert square_side(*parts, needed) == side
         if side > 1:
-            assert pass_side(*parts, needed - 1) == side // 2
+            assert square_side(*parts, needed - 1) == side // 2
     with pytest.raises(ModelError, match=r"a single window takes .* allow more memory"):
-        pass_side(*parts, least(model, 1) - 1)
+        square_side(*parts, least(model, 1) - 1)
 
 
 def test_squares_stay_small_enough_for_the_cache(models):
     sides = {
-        name: pass_side(model.network_, model.scaling_, WINDOW)
+        name: square_side(model.network_, model.scaling_, WINDOW)
         for name, model in models.items()
     }
     assert sides["default"] > sides["lecture"] >= 32
@@ -143,7 +143,7 @@ def test_the_working_set_counts_what_is_alive_together():
         return halves[0].sum() + halves[1].sum()
 
     size = 4 * 1000
-    found = working_set(nn.Identity(), doubled_then_summed, 1000)
+    found = peak_memory(nn.Identity(), doubled_then_summed, 1000)
     assert 4 * size <= found < 5 * size
 
 
@@ -151,13 +151,13 @@ def test_views_take_no_memory_and_in_place_work_none():
     def work(_, values):
         return values.view(10, 100).T.relu_()[1:]
 
-    assert working_set(nn.Identity(), work, 1000) == 4 * 1000
+    assert peak_memory(nn.Identity(), work, 1000) == 4 * 1000
 
 
 PEAK = """
 import numpy as np, sys
 from pathlib import Path
-from hypercover.classifiers.cnn.inference import pass_bytes, predict_tile
+from hypercover.classifiers.cnn.inference import forward_memory, predict_tile
 from hypercover.classifiers.networks.network_catalog import build
 from hypercover.classifiers.scaling import Scaling
 import torch

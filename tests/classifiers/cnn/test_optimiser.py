@@ -5,7 +5,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from hypercover.classifiers.cnn.optimiser import Loss, balanced, share_of_rate, smoothed
+from hypercover.classifiers.cnn.optimiser import (
+    Loss,
+    balanced_class_weights,
+    learning_rate_schedule,
+    smooth_labels,
+)
 from hypercover.classifiers.networks.network_catalog import NETWORKS
 from hypercover.classifiers.networks.recipe import Recipe
 
@@ -53,7 +58,7 @@ def test_balanced_weights_are_those_of_scikit_learn():
 
     targets = np.repeat([0, 1, 2], COUNTS)
     wanted = compute_class_weight("balanced", classes=np.arange(3), y=targets)
-    np.testing.assert_allclose(balanced(COUNTS), wanted, rtol=1e-6)
+    np.testing.assert_allclose(balanced_class_weights(COUNTS), wanted, rtol=1e-6)
 
 
 def test_a_mixed_window_weighs_as_its_classes_do_in_their_shares():
@@ -66,13 +71,13 @@ def test_a_mixed_window_weighs_as_its_classes_do_in_their_shares():
 
 
 def test_smoothed_targets_are_probabilities():
-    wanted = smoothed(F.one_hot(torch.tensor([0, 2]), 4).float(), 0.1)
+    wanted = smooth_labels(F.one_hot(torch.tensor([0, 2]), 4).float(), 0.1)
     torch.testing.assert_close(wanted.sum(1), torch.ones(2))
     assert wanted[1].tolist() == pytest.approx([0.025, 0.025, 0.925, 0.025])
 
 
 def rates(steps, **changes):
-    share = share_of_rate(PLAIN.changed(changes), steps)
+    share = learning_rate_schedule(PLAIN.changed(changes), steps)
     return np.array([share(step) for step in range(steps)])
 
 
@@ -87,7 +92,7 @@ def test_inverse_is_the_decay_of_keras_counted_from_0():
 
 @pytest.mark.parametrize(("per_epoch", "rate"), [(20, 0.943), (667, 0.333)])
 def test_lecture_rate_after_600_epochs_is_the_published_one(per_epoch, rate):
-    share = share_of_rate(NETWORKS["lecture"].recipe, 600 * per_epoch)
+    share = learning_rate_schedule(NETWORKS["lecture"].recipe, 600 * per_epoch)
     assert share(600 * per_epoch) == pytest.approx(rate, abs=6e-4)
     assert share(0) == 1
 

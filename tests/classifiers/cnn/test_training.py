@@ -7,7 +7,7 @@ from torch import nn
 
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.cnn.training import train
-from hypercover.classifiers.cnn.window_loader import Feed
+from hypercover.classifiers.cnn.window_loader import WindowLoader
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.scaling import Scaling
@@ -62,7 +62,7 @@ def data(count=30, seed=0):
     targets = rng.integers(0, 3, count)
     windows = rng.normal(size=(count, 5, 3, 3)) + targets[:, None, None, None]
     scaling = Scaling(np.zeros(5, np.float32), np.ones(5, np.float32))
-    return Feed(windows, scaling), torch.from_numpy(targets)
+    return WindowLoader(windows, scaling), torch.from_numpy(targets)
 
 
 def trained(network, recipe, examples=None, seed=0, **settings):

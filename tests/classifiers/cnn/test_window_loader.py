@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from hypercover.classifiers.cnn import window_loader as feeding
-from hypercover.classifiers.cnn.window_loader import Chance, CubeWindows, Feed, turned
+from hypercover.classifiers.cnn.window_loader import (
+    Augmentation,
+    CubeWindows,
+    WindowLoader,
+    apply_symmetry,
+)
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.scaling import Scaling
 from hypercover.windows.windows import Windows
@@ -23,7 +28,7 @@ def windows(count=40, bands=6, side=5, seed=0):
 
 def drawn(count=40, bands=6, seed=0, **changes):
     generator = torch.Generator().manual_seed(seed)
-    return Chance.drawn(PLAIN.changed(changes), count, bands, generator)
+    return Augmentation.drawn(PLAIN.changed(changes), count, bands, generator)
 
 
 def spectra(window):
@@ -33,7 +38,9 @@ def spectra(window):
 
 def test_turned_windows_keep_their_centre_and_are_eight():
     square = torch.arange(2 * 9.0).reshape(2, 1, 3, 3)
-    seen = {tuple(turned(square, symmetry).flatten().tolist()) for symmetry in range(8)}
+    seen = {
+        tuple(apply_symmetry(square, symmetry).flatten().tolist()) for symmetry in range(8)
+    }
     assert len(seen) == 8
     assert {flat[4] for flat in seen} == {4.0}
 
@@ -52,7 +59,7 @@ def test_turning_moves_spectra_and_changes_none():
 def test_nothing_asked_for_is_the_identity_and_draws_nothing():
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    chance = Chance.drawn(PLAIN, 40, 6, generator)
+    chance = Augmentation.drawn(PLAIN, 40, 6, generator)
     assert torch.equal(generator.get_state(), before)
     assert torch.equal(chance.changed(slice(0, 40), windows()), windows())
     assert chance.partner is None
@@ -162,11 +169,11 @@ def test_windows_are_the_same_kept_gathered_from_their_cube_or_cut(
 ):
     stack = windows_of_feed(dtype, size)
     scaled = scaling(stack, kind)
-    kept = Feed(stack, scaled)
-    monkeypatch.setattr(feeding, "_RESIDENT", 0)
-    monkeypatch.setattr(feeding, "_STRIP", 4 * 6 * 15 * 2)
+    kept = WindowLoader(stack, scaled)
+    monkeypatch.setattr(feeding, "_MAX_WINDOW_BYTES", 0)
+    monkeypatch.setattr(feeding, "_STRIP_BYTES", 4 * 6 * 15 * 2)
     stack_of_more = stack[np.tile(np.arange(80), 30)]
-    gathered, cut = Feed(stack_of_more, scaled), Feed(Listed(stack), scaled)
+    gathered, cut = WindowLoader(stack_of_more, scaled), WindowLoader(Listed(stack), scaled)
     assert kept._kept is not None
     assert (gathered._kept, gathered._pixels is None) == (None, False)
     assert (cut._kept, cut._pixels) == (None, None)
@@ -181,8 +188,8 @@ def test_windows_are_the_same_kept_gathered_from_their_cube_or_cut(
 
 def test_few_windows_of_a_large_cube_do_not_take_the_cube(monkeypatch):
     stack = windows_of_feed()[:2]
-    monkeypatch.setattr(feeding, "_RESIDENT", 0)
-    feed = Feed(stack, scaling(windows_of_feed(), "standard"))
+    monkeypatch.setattr(feeding, "_MAX_WINDOW_BYTES", 0)
+    feed = WindowLoader(stack, scaling(windows_of_feed(), "standard"))
     assert (feed._kept, feed._pixels) == (None, None)
 
 

@@ -9,10 +9,10 @@ from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.networks.default import DefaultNetwork
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.network_catalog import (
-    MOST_WINDOW,
+    MAX_WINDOW,
     NETWORKS,
     build,
-    find,
+    get_network,
     register,
 )
 from hypercover.errors import ModelError
@@ -92,7 +92,7 @@ def test_a_name_stands_for_one_network():
         register("plain", own_network())
     with pytest.raises(ModelError, match="a network named 'default' already"):
         register("default", own)
-    assert find("default") is DefaultNetwork
+    assert get_network("default") is DefaultNetwork
 
 
 @pytest.mark.parametrize("kind", [nn.Linear, Network, "Plain", nn.Linear(1, 1), None])
@@ -115,7 +115,7 @@ def test_an_installed_package_offers_its_network_by_name(tmp_path, monkeypatch):
         "[hypercover.networks]\nplain = plain_network:Plain\n"
     )
     with pytest.raises(ModelError, match="no network named 'plain'"):
-        find("plain")
+        get_network("plain")
     monkeypatch.syspath_prepend(tmp_path)
     trained("plain")
 
@@ -123,7 +123,7 @@ def test_an_installed_package_offers_its_network_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", [None, 3, ["default"], "", "plain_network:Plain"])
 def test_what_is_no_name_of_a_network_is_refused(name):
     with pytest.raises(ModelError, match="There is no network named"):
-        find(name)
+        get_network(name)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_package_whose_network_cannot_be_loaded_is_named(
     (about / "entry_points.txt").write_text(f"[hypercover.networks]\nbad = {target}\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModelError) as refused:
-        find("bad")
+        get_network("bad")
     words = f"The network 'bad' is offered by plain-network as {target}, which cannot be "
     assert str(refused.value).startswith(f"{words}loaded ({reason}")
 
@@ -155,6 +155,6 @@ def test_a_package_whose_network_cannot_be_loaded_is_named(
 def test_windows_have_one_bound_in_files_and_networks():
     from hypercover.windows import windows
 
-    assert windows.MOST_WINDOW == MOST_WINDOW
+    assert windows.MOST_WINDOW == MAX_WINDOW
     with pytest.raises(ModelError, match="at most 4096 × 4096 pixels, got 4097"):
         build("default", bands=3, classes=2, window=4097)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from hypercover.classifiers.bundle import load_bundle, save_bundle
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.classifiers.cnn.window_loader import batches
+from hypercover.classifiers.cnn.window_loader import split_batches
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.classifiers.networks.network_catalog import NETWORKS, build
 from hypercover.classifiers.networks.recipe import Recipe
@@ -248,7 +248,7 @@ def chance_windows(count, side=9):
 def test_default_recipe_takes_steps_by_the_root_of_the_windows(windows):
     recipe = NETWORKS["default"].recipe
     steps = recipe.epochs(windows) * len(
-        batches(torch.arange(windows), recipe.batch_size, 2)
+        split_batches(torch.arange(windows), recipe.batch_size, 2)
     )
     assert steps == pytest.approx(recipe.pace * windows**0.5, rel=0.03)
     assert NETWORKS["lecture"].recipe.epochs(windows) == 600

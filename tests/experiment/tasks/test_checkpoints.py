@@ -7,7 +7,7 @@ import pytest
 import rasterio
 import yaml
 
-from hypercover.classifiers.cnn.inference import device_of
+from hypercover.classifiers.cnn.inference import resolve_device
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.run import run_experiment
@@ -130,7 +130,7 @@ def test_a_training_goes_on_with_another_device(image, tmp_path, caplog, eager):
     run_experiment(experiment, folder)
     assert [text[:33] for text in caplog.messages] == ["train-main-0-cnn goes on at epoch"]
     run_experiment(experiment, tmp_path / "whole")
-    if device_of("auto").type == "cpu":
+    if resolve_device("auto").type == "cpu":
         assert filecmp.cmp(folder / weights, tmp_path / "whole" / weights, shallow=False)
 
 

@@ -12,21 +12,21 @@ from typing import cast
 import torch
 from torch import nn
 
-from hypercover.classifiers.cnn.inference import exact
+from hypercover.classifiers.cnn.inference import deterministic_float32
 from hypercover.classifiers.networks.network import Dropout
 from hypercover.errors import ModelError
 
-__all__ = ["Replay", "check_compiler", "compiled", "computing"]
+__all__ = ["CUDAGraphStep", "check_compiler", "compile_network", "use_precision"]
 
-_UNITS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+_BFLOAT16_CHECKS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 """Functions of ``torch.cpu`` that tell of units for bfloat16."""
 
-_FIRST_GPU = (8, 0)
+_MIN_COMPUTE_CAPABILITY = (8, 0)
 """Compute capability from which on a GPU has them."""
 
 
 @contextmanager
-def computing(precision: str, device: torch.device) -> Iterator[None]:
+def use_precision(precision: str, device: torch.device) -> Iterator[None]:
     """Compute in full float32, or where that is exact enough in bfloat16.
 
     Why it exists: units for bfloat16 multiply several times faster.  Weights,
@@ -49,31 +49,34 @@ def computing(precision: str, device: torch.device) -> Iterator[None]:
     Examples
     --------
     >>> layer, values = torch.nn.Linear(2, 2), torch.ones(1, 2)
-    >>> with computing("float32", values.device):
+    >>> with use_precision("float32", values.device):
     ...     layer(values).dtype
     torch.float32
     """
     if precision not in ("float32", "mixed"):
         raise ModelError(f"The precision must be float32 or mixed, got {precision!r:.40}.")
     mixed = precision == "mixed"
-    if mixed and not _has_units(device):
+    if mixed and not _supports_bfloat16(device):
         raise ModelError(
             "The precision mixed computes in bfloat16, for which "
-            f"{_name(device)} has no units; use precision float32."
+            f"{_describe_device(device)} has no units; use precision float32."
         )
-    with exact(), torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+    with (
+        deterministic_float32(),
+        torch.autocast(device.type, torch.bfloat16, enabled=mixed),
+    ):
         yield
 
 
-def _has_units(device: torch.device) -> bool:
+def _supports_bfloat16(device: torch.device) -> bool:
     """Tell whether a device multiplies bfloat16 in hardware."""
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= _FIRST_GPU
+        return torch.cuda.get_device_capability(device) >= _MIN_COMPUTE_CAPABILITY
     # older releases of PyTorch lack one or the other
-    return any(getattr(torch.cpu, name, bool)() for name in _UNITS)
+    return any(getattr(torch.cpu, name, bool)() for name in _BFLOAT16_CHECKS)
 
 
-def _name(device: torch.device) -> str:
+def _describe_device(device: torch.device) -> str:
     """Say what a device is."""
     if device.type == "cuda":
         return f"the GPU {torch.cuda.get_device_name(device)}"
@@ -96,7 +99,7 @@ def check_compiler(device: torch.device) -> None:
         )
 
 
-def compiled(network: nn.Module) -> nn.Module:
+def compile_network(network: nn.Module) -> nn.Module:
     """Return a network with the same weights whose layers are compiled when first used.
 
     Raises
@@ -109,14 +112,14 @@ def compiled(network: nn.Module) -> nn.Module:
     return cast(nn.Module, torch.compile(network, dynamic=False))
 
 
-_WARM = 3
+_WARM_UP_BATCHES = 3
 """Batches of a shape that pass as usual before one is recorded: libraries choose
 their kernels then."""
 
 _log = logging.getLogger(__name__)
 
 
-class Replay:
+class CUDAGraphStep:
     """Adds the gradients of batches, by recordings of the GPU's work.
 
     Why it exists: a batch of small windows is a hundred pieces of work for a GPU,
@@ -140,20 +143,20 @@ class Replay:
         self._pass_through = pass_through
         self._weights = list(network.parameters())
         self._seen: Counter[torch.Size] = Counter()
-        self._recorded: dict[torch.Size, _Recording] = {}
+        self._recorded: dict[torch.Size, _CapturedGraph] = {}
 
     def __call__(self, windows: torch.Tensor, wanted: torch.Tensor) -> None:
         """Add the gradient of a batch."""
         shape = windows.shape
         if shape not in self._recorded:
             self._seen[shape] += 1
-            if self._seen[shape] <= _WARM:
+            if self._seen[shape] <= _WARM_UP_BATCHES:
                 self._pass_through(windows, wanted)
                 return
             self._recorded[shape] = self._record(windows, wanted)
         self._recorded[shape].replay(windows, wanted)
 
-    def _record(self, windows: torch.Tensor, wanted: torch.Tensor) -> "_Recording":
+    def _record(self, windows: torch.Tensor, wanted: torch.Tensor) -> "_CapturedGraph":
         """Record the work of a batch of this shape, without doing it."""
         given, asked = windows.clone(), wanted.clone()
         graph = torch.cuda.CUDAGraph()
@@ -163,10 +166,10 @@ class Replay:
             self._pass_through(given, asked)
         _log.debug("recorded the work of %d windows", len(windows))
         gradients = [weight.grad for weight in self._weights]
-        return _Recording(graph, given, asked, self._weights, gradients)
+        return _CapturedGraph(graph, given, asked, self._weights, gradients)
 
 
-class _Recording:
+class _CapturedGraph:
     """The recorded work, the tensors it reads, and the gradients it writes."""
 
     def __init__(

@@ -20,19 +20,19 @@ from safetensors import numpy as safetensors
 from torch import nn
 
 from hypercover.classifiers.cnn.optimiser import (
-    memory,
-    memory_shapes,
-    optimiser_of,
-    remember,
+    load_optimiser_tensors,
+    make_optimiser,
+    optimiser_tensor_shapes,
+    optimiser_tensors,
 )
 from hypercover.classifiers.cnn.serialization import checked_history
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError
 from hypercover.files import atomic, is_abandoned, make_folder, write_json
 
-__all__ = ["Checkpoints", "Epoch", "TrainingState"]
+__all__ = ["Checkpoints", "EpochRecord", "TrainingState"]
 
-Epoch = dict[str, float]
+EpochRecord = dict[str, float]
 """Record of an epoch by name; ``CNNClassifier.history_`` says what is in it."""
 
 Tensors = dict[str, torch.Tensor]
@@ -54,12 +54,12 @@ class TrainingState:
     """Steps taken."""
     batch: int = 0
     """Batches of the present epoch that were seen; 0: no order was drawn yet."""
-    history: list[Epoch] = field(default_factory=list)
+    history: list[EpochRecord] = field(default_factory=list)
     """Records of the epochs that ended."""
 
     def __post_init__(self) -> None:
         """Begin: an optimiser without memory, and no weights better than these."""
-        self.optimiser = optimiser_of(self.network, self.recipe)
+        self.optimiser = make_optimiser(self.network, self.recipe)
         self.best: Tensors = {}
         if self.recipe.patience is not None:
             self.keep_best()
@@ -84,9 +84,9 @@ class TrainingState:
             "seconds": self.seconds,
         }
         return values, {
-            **_named("network", self.network.state_dict()),
-            **_named("optimiser", memory(self.optimiser)),
-            **_named("best", self.best),
+            **_add_prefix("network", self.network.state_dict()),
+            **_add_prefix("optimiser", optimiser_tensors(self.optimiser)),
+            **_add_prefix("best", self.best),
             "order": self.order,
             "totals": self.totals,
             "generator": self.generator.get_state(),
@@ -111,11 +111,11 @@ class TrainingState:
         self._began = time.perf_counter() - seconds
         self.order = tensors["order"]
         self.totals.copy_(tensors["totals"])
-        self.network.load_state_dict(_under("network", tensors))
+        self.network.load_state_dict(_strip_prefix("network", tensors))
         device = self.totals.device
-        best = _under("best", tensors)
+        best = _strip_prefix("best", tensors)
         self.best = {name: value.to(device) for name, value in best.items()}
-        remember(self.optimiser, _under("optimiser", tensors))
+        load_optimiser_tensors(self.optimiser, _strip_prefix("optimiser", tensors))
 
     def _check_tensors(self, tensors: Tensors) -> None:
         """Refuse tensors that are not those of this training."""
@@ -125,7 +125,7 @@ class TrainingState:
             for name, value in own.items()
             if not name.startswith("optimiser.")
         }
-        for name, shape in memory_shapes(self.network, self.recipe).items():
+        for name, shape in optimiser_tensor_shapes(self.network, self.recipe).items():
             expected[f"optimiser.{name}"] = (shape, torch.float32)
         found = {name: (tuple(each.shape), each.dtype) for name, each in tensors.items()}
         if found != expected:
@@ -140,11 +140,11 @@ class TrainingState:
             raise ModelError("its generator of chance has no valid state") from error
 
 
-def _named(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+def _add_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
-def _under(prefix: str, tensors: Tensors) -> Tensors:
+def _strip_prefix(prefix: str, tensors: Tensors) -> Tensors:
     start = f"{prefix}."
     return {
         name.removeprefix(start): value
@@ -165,13 +165,13 @@ INTERVAL = 30.0
 
 _FORMAT, _VERSION = "hypercover-checkpoint", 1
 
-_KEPT = 2
+_MAX_CHECKPOINTS = 2
 
-_MOST_TEXT = 2**16
+_MAX_HEADER_BYTES = 2**16
 
-_MOST_BYTES = 2**33
+_MAX_BYTES = 2**33
 
-_DIGEST = 64
+_SHA256_LENGTH = 64
 """Letters of a SHA-256, which says nothing to a reader."""
 
 _log = logging.getLogger(__name__)
@@ -229,7 +229,7 @@ class Checkpoints:
         """
         for path in self._headers():
             try:
-                about, tensors = _read(path)
+                about, tensors = _read_checkpoint(path)
             except (OSError, ValueError, RecursionError, SafetensorError) as error:
                 _log.warning("The checkpoint %s is left aside: %s.", path, error)
                 continue
@@ -252,7 +252,7 @@ class Checkpoints:
         The draft of another writer that lives stays: after the death of a machine its
         copy of a training may run on beside the one that was started in its place.
         """
-        kept = {path.stem for path in self._headers()[:_KEPT]}
+        kept = {path.stem for path in self._headers()[:_MAX_CHECKPOINTS]}
         for path in self._folder.glob("step-*"):
             if path.stem not in kept:
                 path.unlink(missing_ok=True)
@@ -280,23 +280,23 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterato
             continue
         if isinstance(new, dict) and isinstance(old, dict):
             yield from _differences(old, new)
-        elif isinstance(new, str) and len(new) == _DIGEST:
+        elif isinstance(new, str) and len(new) == _SHA256_LENGTH:
             yield f"its {name} differ"
         else:
             yield f"its {name} was {old!r:.40}, not {new!r:.40}"
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Read a checkpoint after checking its size and checksum; ValueError if damaged."""
     with path.open("rb") as opened:
-        header = json.loads(opened.read(_MOST_TEXT))
+        header = json.loads(opened.read(_MAX_HEADER_BYTES))
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise ValueError("it has no header of a checkpoint")
     if header.get("version") != _VERSION:
         raise ValueError("it is of another version")
     weights = path.with_suffix(".safetensors")
     with weights.open("rb") as opened:
-        if opened.seek(0, 2) > _MOST_BYTES:
+        if opened.seek(0, 2) > _MAX_BYTES:
             raise ValueError("it is larger than any network")
         opened.seek(0)
         digest = hashlib.file_digest(opened, "sha256").hexdigest()

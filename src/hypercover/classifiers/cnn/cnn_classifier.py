@@ -14,25 +14,29 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hypercover.classifiers.bundle import codes_to_json
 from hypercover.classifiers.cnn import serialization
-from hypercover.classifiers.cnn.acceleration import computing
-from hypercover.classifiers.cnn.checkpoint import Checkpoints
+from hypercover.classifiers.cnn.acceleration import use_precision
+from hypercover.classifiers.cnn.checkpoint import Checkpoints, EpochRecord
 from hypercover.classifiers.cnn.inference import (
-    device_of,
-    exact,
+    deterministic_float32,
     predict_tile,
     predict_windows,
+    resolve_device,
 )
 from hypercover.classifiers.cnn.process_group import ProcessGroup
-from hypercover.classifiers.cnn.training import Epoch, train
+from hypercover.classifiers.cnn.training import train
 from hypercover.classifiers.cnn.window_loader import (
-    Examples,
+    LabelledWindows,
     LazyWindows,
     Stack,
-    centres,
-    local_noise,
+    finite_centre_spectra,
+    noise_covariance,
 )
 from hypercover.classifiers.networks.network import Network
-from hypercover.classifiers.networks.network_catalog import build, find, recipe_for
+from hypercover.classifiers.networks.network_catalog import (
+    build,
+    get_network,
+    make_recipe,
+)
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
@@ -103,7 +107,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     [11, 21]
     """
 
-    progress: Callable[[Epoch], None] | None = None
+    progress: Callable[[EpochRecord], None] | None = None
 
     def __init__(
         self,
@@ -160,24 +164,24 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         OutputError
             If a checkpoint cannot be written.
         """
-        device, recipe = device_of(self.device), self.training_recipe()
-        with computing(self.precision, device):
+        device, recipe = resolve_device(self.device), self.training_recipe()
+        with use_precision(self.precision, device):
             """What this machine cannot do is refused before the windows are read."""
         # an interrupted training must leave no old network beside new classes
         self.__dict__.pop("network_", None)
-        examples = Examples.to_learn(self._stack(X, reset=True), y)
+        examples = LabelledWindows.to_learn(self._stack(X, reset=True), y)
         self.classes_, self.window_ = examples.classes, examples.stack.shape[2]
         self.margin_ = self.window_ // 2
         held = None
         if validation is not None:
             windows, codes = validation
-            held = Examples.to_validate(self._alike(windows), codes, self.classes_)
+            held = LabelledWindows.to_validate(self._alike(windows), codes, self.classes_)
         seed = ProcessGroup.here().said(_seed(self.random_state), device)
         generator = torch.Generator().manual_seed(seed)
         network = self._drawn(examples.stack, generator).to(device)
         feed, targets = examples.feed(self.scaling_, device)
         # a GPU goes back through the layers under the same rules
-        with exact():
+        with deterministic_float32():
             self.history_ = train(
                 network,
                 feed,
@@ -256,7 +260,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def dense_note(self) -> str | None:
         """What to tell people of how scenes are predicted, or None."""
-        if find(self.network).spatially_valid:
+        if get_network(self.network).spatially_valid:
             return None
         return (
             f"The {self.network} network is predicted window by window: it gives other "
@@ -306,7 +310,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ModelError
             If a value has no meaning, or is for nothing beside the others.
         """
-        return recipe_for(
+        return make_recipe(
             self.network,
             self.recipe,
             passes=self.epochs,
@@ -316,7 +320,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _drawn(self, stack: Stack, generator: torch.Generator) -> Network:
         """Learn the scaling and return the network for it with its weights drawn."""
-        kind, classes = find(self.network), len(self.classes_)
+        kind, classes = get_network(self.network), len(self.classes_)
         # what cannot be built is refused before the windows are read
         build(self.network, bands=stack.shape[1], classes=classes, window=self.window_)
         self.scaling_ = self._scaling(stack, kind)
@@ -332,12 +336,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @staticmethod
     def _scaling(stack: Stack, kind: type[Network]) -> Scaling:
         """Learn from the centres, and their neighbours, how to scale the input."""
-        spectra = centres(stack)
-        noise = local_noise(stack) if kind.scaling == "cleared" else None
+        spectra = finite_centre_spectra(stack)
+        noise = noise_covariance(stack) if kind.scaling == "cleared" else None
         return Scaling.of(kind.scaling, spectra, noise, kind.components)
 
     def _identity(
-        self, recipe: Recipe, examples: Examples, held: Examples | None
+        self, recipe: Recipe, examples: LabelledWindows, held: LabelledWindows | None
     ) -> dict[str, Any]:
         """Return what makes this training the one it is, as JSON values."""
         seed = self.random_state
@@ -390,7 +394,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _on_device(self) -> Network:
         """Return the network on the device asked for, ready to answer."""
-        return self.network_.to(device_of(self.device)).eval()
+        return self.network_.to(resolve_device(self.device)).eval()
 
     def __sklearn_is_fitted__(self) -> bool:
         """Tell whether a training has come to its end."""

@@ -15,17 +15,28 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from hypercover.classifiers.cnn.window_loader import Stack, check_finite, cut, pieces
+from hypercover.classifiers.cnn.window_loader import (
+    Stack,
+    check_finite,
+    chunks,
+    read_windows,
+)
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError, RunError
 
-__all__ = ["device_of", "exact", "predict_tile", "predict_windows", "working_set"]
+__all__ = [
+    "deterministic_float32",
+    "peak_memory",
+    "predict_tile",
+    "predict_windows",
+    "resolve_device",
+]
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def working_set(
+def peak_memory(
     network: Net, work: Callable[[Net, torch.Tensor], torch.Tensor], *shape: int
 ) -> int:
     """Return the bytes that ``work`` takes at its worst for an input of a shape.
@@ -46,19 +57,19 @@ def working_set(
     Examples
     --------
     >>> layer = nn.Conv2d(3, 8, 1, bias=False)
-    >>> working_set(layer, lambda net, values: net(values).relu_(), 1, 3, 10, 10)
+    >>> peak_memory(layer, lambda net, values: net(values).relu_(), 1, 3, 10, 10)
     8800
     """
     parts = [*network.parameters(), *network.buffers()]
-    shadows = {id(part): _shadow(part) for part in parts}
+    shadows = {id(part): _to_meta(part) for part in parts}
     without_memory = copy.deepcopy(network, shadows)
-    with torch.inference_mode(), _Watch() as watch:
+    with torch.inference_mode(), _MemoryTracker() as watch:
         work(without_memory, torch.empty(shape, device="meta"))
     most: int = watch.most
     return most
 
 
-def _shadow(part: torch.Tensor) -> torch.Tensor:
+def _to_meta(part: torch.Tensor) -> torch.Tensor:
     """Return a tensor of the same kind without memory."""
     bare = part.detach().to("meta")
     if isinstance(part, nn.Parameter):
@@ -66,7 +77,7 @@ def _shadow(part: torch.Tensor) -> torch.Tensor:
     return bare
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _MemoryTracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums up the tensors that are alive, after each operation."""
 
     def __init__(self) -> None:
@@ -82,7 +93,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in _tensors(answer):
             self._count(tensor.untyped_storage())
         # The library may lay out anew what a convolution takes and gives.
-        own = _bytes((args[0], answer)) if "conv" in str(operation) else 0
+        own = _total_bytes((args[0], answer)) if "conv" in str(operation) else 0
         self.most = max(self.most, self._alive + own)
         return answer
 
@@ -104,11 +115,11 @@ def _tensors(values: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
 
-def _bytes(values: Any) -> int:
+def _total_bytes(values: Any) -> int:
     return sum(tensor.nbytes for tensor in _tensors(values))
 
 
-_SIDES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+_SQUARE_SIDES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 """Sides of the squares in which a tile is passed, in pixels."""
 
 _SMALL = 32
@@ -117,14 +128,14 @@ _SMALL = 32
 _SQUARE = 16
 """Side of a square that is predicted window by window: 256 windows at once."""
 
-_NEAR = 2**26
+_CACHE_BYTES = 2**26
 """Bytes of activations that caches and memory used before still hold."""
 
-_SHARE = 0.8
+_GPU_SHARE = 0.8
 """Share of a GPU's free memory that is used."""
 
 
-def device_of(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """Return the device of a name; ``auto`` takes a GPU where there is one.
 
     Raises
@@ -144,7 +155,7 @@ def device_of(name: str) -> torch.device:
 
 
 @contextmanager
-def exact() -> Iterator[None]:
+def deterministic_float32() -> Iterator[None]:
     """Keep a GPU to repeatable kernels in full float32, so that answers agree."""
     with torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
@@ -165,14 +176,14 @@ def predict_windows(
         If a probability is not.
     """
     parts = []
-    for piece in pieces(stack):
-        windows = cut(stack, piece)
+    for piece in chunks(stack):
+        windows = read_windows(stack, piece)
         check_finite(windows)
         # what a network makes of a window may be a hundred times as large
         for first in range(0, len(windows), _SQUARE**2):
-            scores = _scores(network, scaling, windows[first : first + _SQUARE**2])
+            scores = _window_scores(network, scaling, windows[first : first + _SQUARE**2])
             parts.append(scores[:, :, 0, 0].double().softmax(1).numpy())
-            _check_answers(parts[-1])
+            _check_probabilities(parts[-1])
     return np.concatenate(parts)
 
 
@@ -207,23 +218,23 @@ def predict_tile(
     """
     check_finite(tile)
     device, margin = next(network.parameters()).device, window - 1
-    side = pass_side(network, scaling, window, memory)
+    side = square_side(network, scaling, window, memory)
     shape = (tile.shape[1] - margin, tile.shape[2] - margin)
     squares = []
-    with torch.inference_mode(), exact():
+    with torch.inference_mode(), deterministic_float32():
         for row, col in product(*(range(0, size, side) for size in shape)):
             part = tile[None, :, row : row + side + margin, col : col + side + margin]
             # A GPU computes while the next square is scaled.
             scaled = scaling.apply(part).to(device, non_blocking=True)
-            squares.append((row, col, pass_scores(network, scaled, window)[0].softmax(0)))
+            squares.append((row, col, score_square(network, scaled, window)[0].softmax(0)))
         probabilities = np.empty((len(squares[0][-1]), *shape), np.float32)
         for row, col, found in squares:
             probabilities[:, row : row + side, col : col + side] = found.cpu().numpy()
-    _check_answers(probabilities)
+    _check_probabilities(probabilities)
     return probabilities
 
 
-def _check_answers(probabilities: npt.NDArray[np.floating]) -> None:
+def _check_probabilities(probabilities: npt.NDArray[np.floating]) -> None:
     """Refuse answers that are no numbers: a map would show the first class there."""
     if not np.isfinite(probabilities).all():
         raise RunError(
@@ -232,7 +243,7 @@ def _check_answers(probabilities: npt.NDArray[np.floating]) -> None:
         )
 
 
-def pass_side(
+def square_side(
     network: Network, scaling: Scaling, window: int, memory: int | None = None
 ) -> int:
     """Return the side of the squares in which a tile is passed, in pixels.
@@ -244,12 +255,16 @@ def pass_side(
     """
     device = next(network.parameters()).device
     free: float = inf if memory is None else memory
-    near: float = _NEAR
+    near: float = _CACHE_BYTES
     if device.type == "cuda":
-        free = near = _SHARE * torch.cuda.mem_get_info(device)[0]
+        free = near = _GPU_SHARE * torch.cuda.mem_get_info(device)[0]
     needed = 0
-    for side in _SIDES if network.spatially_valid else _SIDES[_SIDES.index(_SQUARE) :]:
-        needed = pass_bytes(network, scaling, window, side)
+    for side in (
+        _SQUARE_SIDES
+        if network.spatially_valid
+        else _SQUARE_SIDES[_SQUARE_SIDES.index(_SQUARE) :]
+    ):
+        needed = forward_memory(network, scaling, window, side)
         if needed <= (free if side <= _SMALL else min(free, near)):
             return side
     raise ModelError(
@@ -258,18 +273,18 @@ def pass_side(
     )
 
 
-def pass_bytes(network: Network, scaling: Scaling, window: int, side: int) -> int:
+def forward_memory(network: Network, scaling: Scaling, window: int, side: int) -> int:
     """Return the bytes that a pass over side × side pixels takes at its worst."""
     reach = side + window - 1
     raw = 4 * reach**2 * (scaling.bands + scaling.outputs)
 
     def work(shadow: Network, scaled: torch.Tensor) -> torch.Tensor:
-        return pass_scores(shadow, scaled, window).softmax(1)
+        return score_square(shadow, scaled, window).softmax(1)
 
-    return raw + working_set(network, work, 1, scaling.outputs, reach, reach)
+    return raw + peak_memory(network, work, 1, scaling.outputs, reach, reach)
 
 
-def pass_scores(network: Network, scaled: torch.Tensor, window: int) -> torch.Tensor:
+def score_square(network: Network, scaled: torch.Tensor, window: int) -> torch.Tensor:
     """Return scores (1, class, row, col) of scaled values (1, value, row, col)."""
     if network.spatially_valid:
         return network.score_tile(scaled)
@@ -280,11 +295,11 @@ def pass_scores(network: Network, scaled: torch.Tensor, window: int) -> torch.Te
     return scores.T.reshape(1, -1, rows, cols)
 
 
-def _scores(
+def _window_scores(
     network: nn.Module, scaling: Scaling, stack: npt.NDArray[np.generic]
 ) -> torch.Tensor:
     """Return the scores (n, class, row, col) of raw values, on the CPU."""
     device = next(network.parameters()).device
-    with torch.inference_mode(), exact():
+    with torch.inference_mode(), deterministic_float32():
         scores: torch.Tensor = network(scaling.apply(stack).to(device))
         return scores.cpu()

@@ -10,13 +10,13 @@ from hypercover.classifiers.networks.recipe import Recipe
 
 __all__ = [
     "Loss",
-    "balanced",
-    "memory",
-    "memory_shapes",
-    "optimiser_of",
-    "remember",
-    "share_of_rate",
-    "smoothed",
+    "balanced_class_weights",
+    "learning_rate_schedule",
+    "load_optimiser_tensors",
+    "make_optimiser",
+    "optimiser_tensor_shapes",
+    "optimiser_tensors",
+    "smooth_labels",
 ]
 
 
@@ -36,28 +36,28 @@ class Loss:
     def __init__(self, recipe: Recipe, counts: torch.Tensor) -> None:
         self._smoothing = recipe.label_smoothing
         self._losses = _LOSSES[recipe.loss]
-        self._weights = balanced(counts) if recipe.class_weight else None
+        self._weights = balanced_class_weights(counts) if recipe.class_weight else None
 
     def __call__(self, scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Return losses (n,) of scores and wanted probabilities (n, class)."""
-        losses = self._losses(scores, smoothed(wanted, self._smoothing))
+        losses = self._losses(scores, smooth_labels(wanted, self._smoothing))
         # the weight of a mixed window is that of its classes in their shares
         return losses if self._weights is None else losses * (wanted @ self._weights)
 
 
-def balanced(counts: torch.Tensor) -> torch.Tensor:
+def balanced_class_weights(counts: torch.Tensor) -> torch.Tensor:
     """Return class weights n / (k · n_c): their mean over all windows is 1.
 
-    >>> balanced(torch.tensor([1, 3])).tolist()
+    >>> balanced_class_weights(torch.tensor([1, 3])).tolist()
     [2.0, 0.6666666865348816]
     """
     return (counts.sum() / (len(counts) * counts.clamp(min=1))).to(torch.float32)
 
 
-def smoothed(wanted: torch.Tensor, smoothing: float) -> torch.Tensor:
+def smooth_labels(wanted: torch.Tensor, smoothing: float) -> torch.Tensor:
     """Return wanted probabilities (n, class) with some certainty spread over all classes.
 
-    >>> smoothed(torch.tensor([[0.0, 1.0]]), 0.5).tolist()
+    >>> smooth_labels(torch.tensor([[0.0, 1.0]]), 0.5).tolist()
     [[0.25, 0.75]]
     """
     return wanted * (1 - smoothing) + smoothing / wanted.shape[1]
@@ -76,7 +76,7 @@ def _cross_entropy(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 _LOSSES = {"squared": _squared, "cross-entropy": _cross_entropy}
 
 
-def optimiser_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the optimiser of a recipe over all weights of a network."""
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
@@ -90,7 +90,7 @@ def optimiser_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def memory(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Return what an optimiser remembers of its steps, by weight and kind."""
     return {
         f"{weight}.{kind}": value
@@ -100,8 +100,10 @@ def memory(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     }
 
 
-def memory_shapes(network: nn.Module, recipe: Recipe) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes that ``memory`` has after the first step."""
+def optimiser_tensor_shapes(
+    network: nn.Module, recipe: Recipe
+) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes that ``optimiser_tensors`` has after the first step."""
     weights = [tuple(weight.shape) for weight in network.parameters()]
     if recipe.optimiser == "sgd":
         kinds = ["momentum_buffer"] if recipe.momentum else []
@@ -114,8 +116,10 @@ def memory_shapes(network: nn.Module, recipe: Recipe) -> dict[str, tuple[int, ..
     }
 
 
-def remember(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Give an optimiser the memory that ``memory`` returned."""
+def load_optimiser_tensors(
+    optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Give an optimiser the memory that ``optimiser_tensors`` returned."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         weight, kind = name.split(".")
@@ -123,14 +127,14 @@ def remember(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tenso
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
-_RISE = 0.2
+_WARM_UP = 0.2
 """Share of the steps over which ``one-cycle`` rises unless the recipe says."""
 
-_LEAST = 1e-3
+_FINAL_FACTOR = 1e-3
 """Share of the highest learning rate at which ``one-cycle`` ends."""
 
 
-def share_of_rate(recipe: Recipe, steps: int) -> Callable[[int], float]:
+def learning_rate_schedule(recipe: Recipe, steps: int) -> Callable[[int], float]:
     """Return the share of the highest learning rate to use at each step (from 0).
 
     Steps are counted as Keras counts iterations, so ``inverse`` is its ``decay``.
@@ -144,19 +148,19 @@ def share_of_rate(recipe: Recipe, steps: int) -> Callable[[int], float]:
     Examples
     --------
     >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 600, decay=0.5)
-    >>> [share_of_rate(recipe, steps=600)(step) for step in (0, 2)]
+    >>> [learning_rate_schedule(recipe, steps=600)(step) for step in (0, 2)]
     [1.0, 0.5]
     """
     cycle = recipe.schedule == "one-cycle"
-    warm_up = (_RISE if cycle else 0.0) if recipe.warm_up is None else recipe.warm_up
+    warm_up = (_WARM_UP if cycle else 0.0) if recipe.warm_up is None else recipe.warm_up
     rise = max(round(warm_up * steps), 1 if cycle else 0)
-    fall = _falls(recipe, rise, max(1, steps - rise))
+    fall = _decay_factor(recipe, rise, max(1, steps - rise))
     if recipe.schedule in ("constant", "inverse"):
         return lambda step: min(1.0, (step + 1) / max(1, rise)) * fall(step)
     return lambda step: (step + 1) / rise if step < rise else fall(step)
 
 
-def _falls(recipe: Recipe, rise: int, rest: int) -> Callable[[int], float]:
+def _decay_factor(recipe: Recipe, rise: int, rest: int) -> Callable[[int], float]:
     """Return the share of the rate at each step, but for the rise."""
     if recipe.schedule == "constant":
         return lambda step: 1.0
@@ -166,5 +170,5 @@ def _falls(recipe: Recipe, rise: int, rest: int) -> Callable[[int], float]:
         return lambda step: 0.5 * (1 + math.cos(math.pi * (step - rise) / rest))
     # the last step of the rise was already at the top
     return lambda step: max(
-        _LEAST, 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / rest))
+        _FINAL_FACTOR, 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / rest))
     )

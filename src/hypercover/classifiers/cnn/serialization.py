@@ -15,7 +15,7 @@ from torch import nn
 
 from hypercover.classifiers.bundle import codes_from_json
 from hypercover.classifiers.networks.network import Network
-from hypercover.classifiers.networks.network_catalog import MOST_WINDOW, build, find
+from hypercover.classifiers.networks.network_catalog import MAX_WINDOW, build, get_network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 
@@ -63,7 +63,7 @@ class NetworkSettings:
         return cls(
             _checked_parameters(_typed(settings, "parameters", dict)),
             _bounded(settings, "bands", _MOST_BANDS),
-            _bounded(settings, "window", MOST_WINDOW),
+            _bounded(settings, "window", MAX_WINDOW),
             codes_from_json(_typed(settings, "classes", dict)),
             checked_history(settings.get("history", [])),
         )
@@ -109,7 +109,7 @@ def restored(
     ModelError
         If the arrays are not exactly those of the network.
     """
-    components = find(name).components
+    components = get_network(name).components
     scaling = Scaling.restored(arrays, settings.bands, components is not None)
     network = build(
         name,
@@ -150,7 +150,7 @@ def _checked_parameters(given: Mapping[str, Any]) -> dict[str, Any]:
         if key not in _PARAMETERS or not isinstance(value, _PARAMETERS[key]):
             raise _damaged(f"parameter {key!r}")
     if given.get("recipe") is not None:
-        find(given.get("network", "default")).recipe.changed(given["recipe"])
+        get_network(given.get("network", "default")).recipe.changed(given["recipe"])
     # A model that was kept with one goes to other machines too.
     return {key: value for key, value in given.items() if key != "device"}
 

@@ -8,22 +8,31 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import nn
 
-from hypercover.classifiers.cnn.acceleration import Replay, compiled, computing
-from hypercover.classifiers.cnn.checkpoint import Checkpoints, Epoch, TrainingState
-from hypercover.classifiers.cnn.optimiser import Loss, share_of_rate
+from hypercover.classifiers.cnn.acceleration import (
+    CUDAGraphStep,
+    compile_network,
+    use_precision,
+)
+from hypercover.classifiers.cnn.checkpoint import Checkpoints, EpochRecord, TrainingState
+from hypercover.classifiers.cnn.optimiser import Loss, learning_rate_schedule
 from hypercover.classifiers.cnn.process_group import ProcessGroup
-from hypercover.classifiers.cnn.window_loader import Chance, Feed, batches, cut_range
+from hypercover.classifiers.cnn.window_loader import (
+    Augmentation,
+    WindowLoader,
+    split_batches,
+    split_range,
+)
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError, RunError
 from hypercover.stopping import Stopped, stop_asked
 
-__all__ = ["Epoch", "Labelled", "train"]
+__all__ = ["Dataset", "train"]
 
-Labelled = tuple[Feed, torch.Tensor]
+Dataset = tuple[WindowLoader, torch.Tensor]
 """Windows, and the position of each one's class (n,)."""
 
-_BETWEEN = 8
+_CHECKPOINT_STEPS = 8
 """Batches after which processes agree whether a checkpoint is due."""
 
 _log = logging.getLogger(__name__)
@@ -31,18 +40,18 @@ _log = logging.getLogger(__name__)
 
 def train(
     network: Network,
-    feed: Feed,
+    feed: WindowLoader,
     targets: torch.Tensor,
     recipe: Recipe,
     *,
     generator: torch.Generator,
     classes: int,
-    validation: Labelled | None = None,
+    validation: Dataset | None = None,
     precision: str = "float32",
     compile: bool = False,
     checkpoints: Checkpoints | None = None,
-    progress: Callable[[Epoch], None] | None = None,
-) -> list[Epoch]:
+    progress: Callable[[EpochRecord], None] | None = None,
+) -> list[EpochRecord]:
     """Fit a network in place and return one record per epoch.
 
     Where a process group was initialised before, all its processes call this
@@ -52,7 +61,7 @@ def train(
     ----------
     network : Network
         On its device, with weights drawn.
-    feed : Feed
+    feed : WindowLoader
         The training windows.
     targets : tensor (n,) of int
         Position of each window's class.
@@ -80,7 +89,7 @@ def train(
     RunError
         If the loss, or at the end a weight, is no longer a number.
     """
-    training = TrainingLoop(
+    training = Trainer(
         network,
         (feed, targets),
         recipe,
@@ -90,22 +99,22 @@ def train(
         precision=precision,
     )
     if compile:
-        training.model = compiled(network)
+        training.model = compile_network(network)
     return training.run(checkpoints, progress)
 
 
-class TrainingLoop:
+class Trainer:
     """One training under way: data, network and where it stands."""
 
     def __init__(
         self,
         network: Network,
-        examples: Labelled,
+        examples: Dataset,
         recipe: Recipe,
         *,
         generator: torch.Generator,
         classes: int,
-        validation: Labelled | None,
+        validation: Dataset | None,
         precision: str,
     ) -> None:
         if recipe.patience is not None and validation is None:
@@ -131,22 +140,22 @@ class TrainingLoop:
             order=torch.arange(len(feed)),
             totals=torch.zeros(3, dtype=torch.float64, device=self.device),
         )
-        self.replay: Replay | None = None
+        self.replay: CUDAGraphStep | None = None
         if network.replayable and self.device.type == "cuda" and self.world.size == 1:
-            self.replay = Replay(self._pass_through, network)
+            self.replay = CUDAGraphStep(self._pass_through, network)
         self.epochs = recipe.epochs(len(feed))
-        self.share = share_of_rate(recipe, self.epochs * len(self._batches()))
+        self.share = learning_rate_schedule(recipe, self.epochs * len(self._batches()))
 
     def run(
         self,
         checkpoints: Checkpoints | None = None,
-        progress: Callable[[Epoch], None] | None = None,
-    ) -> list[Epoch]:
+        progress: Callable[[EpochRecord], None] | None = None,
+    ) -> list[EpochRecord]:
         """Pass over the windows as often as the recipe says."""
         if checkpoints is not None:
             self._go_on(checkpoints)
         self.model = self.world.parallel(self.model)
-        with _own_chance(self.device):
+        with _preserve_global_rng(self.device):
             while not self._done():
                 self._pass(checkpoints)
                 record = self._closed()
@@ -193,7 +202,7 @@ class TrainingLoop:
     def _batches(self) -> list[torch.Tensor]:
         """Cut the order of this epoch into batches, none with a window alone."""
         least = max(2, self.world.size * self.network.minimum_batch)
-        return batches(self.at.order, self.recipe.batch_size, least)
+        return split_batches(self.at.order, self.recipe.batch_size, least)
 
     def _pass(self, checkpoints: Checkpoints | None) -> None:
         """Take one step per batch, from where the epoch stands."""
@@ -214,7 +223,7 @@ class TrainingLoop:
 
         Asked to stop, they write one and stop.
         """
-        if self.world.size > 1 and self.at.step % _BETWEEN:
+        if self.world.size > 1 and self.at.step % _CHECKPOINT_STEPS:
             return
         stop = self.world.any(stop_asked(), self.device)
         if not stop and not self.world.said(checkpoints.due(), self.device):
@@ -236,10 +245,10 @@ class TrainingLoop:
         for group in self.at.optimiser.param_groups:
             group["lr"] = self.rate(self.at.step)
         values = self.examples[0].values
-        chance = Chance.drawn(self.recipe, len(which), values, self.at.generator)
+        chance = Augmentation.drawn(self.recipe, len(which), values, self.at.generator)
         self._reseed()
         self.at.optimiser.zero_grad()
-        pieces = cut_range(self.world.share(len(which)), self.at_once or len(which))
+        pieces = split_range(self.world.share(len(which)), self.at_once or len(which))
         for piece in pieces:
             with self._added_up(last=piece is pieces[-1]):
                 self._learn(which, piece, chance)
@@ -247,7 +256,7 @@ class TrainingLoop:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.at.optimiser.step()
 
-    def _learn(self, which: torch.Tensor, piece: slice, chance: Chance) -> None:
+    def _learn(self, which: torch.Tensor, piece: slice, chance: Augmentation) -> None:
         """Add the gradient of a piece of a batch."""
         windows, wanted = self._look(which, piece, chance)
         if self.replay is not None:
@@ -259,8 +268,8 @@ class TrainingLoop:
         self, windows: torch.Tensor, wanted: torch.Tensor, whole: int | None = None
     ) -> None:
         """Pass windows forward and backward, and count what came out."""
-        with computing(self.precision, self.device):
-            scores = _scores(self.model(windows))
+        with use_precision(self.precision, self.device):
+            scores = _class_scores(self.model(windows))
             loss = self.loss(scores, wanted).sum()
         # the mean over processes must be that over the windows of the batch
         share = (whole or len(windows)) / self.world.size
@@ -268,7 +277,7 @@ class TrainingLoop:
         self._count(self.at.totals, loss, scores, wanted)
 
     def _look(
-        self, which: torch.Tensor, piece: slice, chance: Chance
+        self, which: torch.Tensor, piece: slice, chance: Augmentation
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return augmented windows and wanted probabilities on the device."""
         windows, wanted = self._known(self.examples, which[piece])
@@ -279,7 +288,7 @@ class TrainingLoop:
         return chance.changed(piece, windows), wanted
 
     def _known(
-        self, examples: Labelled, which: torch.Tensor
+        self, examples: Dataset, which: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return windows and the certainty of their classes on the device."""
         feed, targets = examples
@@ -300,7 +309,7 @@ class TrainingLoop:
         shares of a batch do not get the same.
         """
         seed = self.at.generator.initial_seed() + self.at.step * self.world.size
-        _seeded(self.device, (seed + self.world.rank) % 2**63)
+        _seed_global_rng(self.device, (seed + self.world.rank) % 2**63)
 
     @staticmethod
     def _count(
@@ -314,12 +323,12 @@ class TrainingLoop:
         totals[1] += (scores.detach().argmax(1) == wanted.argmax(1)).sum()
         totals[2] += len(scores)
 
-    def _closed(self) -> Epoch:
+    def _closed(self) -> EpochRecord:
         """End an epoch: return its record."""
         self.world.same_buffers(self.network)
         loss, right, seen = self.world.total(self.at.totals).tolist()
         history = self.at.history
-        record: Epoch = {
+        record: EpochRecord = {
             "epoch": len(history) + 1,
             "loss": loss / seen,
             "accuracy": right / seen,
@@ -335,23 +344,23 @@ class TrainingLoop:
         _log.debug("epoch %(epoch)d loss %(loss).4f accuracy %(accuracy).4f", record)
         return record
 
-    def _validated(self, examples: Labelled) -> Epoch:
+    def _validated(self, examples: Dataset) -> EpochRecord:
         """Return loss and accuracy on the validation windows, and note the best epoch."""
         totals = torch.zeros_like(self.at.totals)
         most = self.at_once or self.recipe.batch_size
         self.network.eval()
-        with torch.no_grad(), computing(self.precision, self.device):
-            for piece in cut_range(self.world.share(len(examples[0])), most):
+        with torch.no_grad(), use_precision(self.precision, self.device):
+            for piece in split_range(self.world.share(len(examples[0])), most):
                 which = torch.arange(piece.start, piece.stop)
                 windows, wanted = self._known(examples, which)
-                scores = _scores(self.network(windows))
+                scores = _class_scores(self.network(windows))
                 self._count(totals, self.loss(scores, wanted).sum(), scores, wanted)
         loss, right, seen = self.world.total(totals).tolist()
         self._check_finite(loss / seen)
         found = {"validation_loss": loss / seen, "validation_accuracy": right / seen}
         return found | self._best_epoch(loss / seen)
 
-    def _best_epoch(self, loss: float) -> Epoch:
+    def _best_epoch(self, loss: float) -> EpochRecord:
         """Keep the weights if none were better; say which epoch had the best."""
         if self.recipe.patience is None:
             return {}
@@ -380,19 +389,19 @@ class TrainingLoop:
 
 
 @contextmanager
-def _own_chance(device: torch.device) -> Iterator[None]:
+def _preserve_global_rng(device: torch.device) -> Iterator[None]:
     """Give PyTorch's own generators back as they were."""
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         yield
 
 
-def _seeded(device: torch.device, seed: int) -> None:
+def _seed_global_rng(device: torch.device, seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
 
 
-def _scores(map_: torch.Tensor) -> torch.Tensor:
+def _class_scores(map_: torch.Tensor) -> torch.Tensor:
     """Return the scores (n, class) of one window each, in float32 or what is finer."""
     return map_[:, :, 0, 0].to(torch.promote_types(map_.dtype, torch.float32))

@@ -19,27 +19,27 @@ from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
 
 __all__ = [
-    "Chance",
+    "Augmentation",
     "CubeWindows",
-    "Examples",
-    "Feed",
+    "LabelledWindows",
     "LazyWindows",
     "Stack",
-    "batches",
-    "centres",
+    "WindowLoader",
+    "apply_symmetry",
     "check_finite",
-    "cut",
-    "cut_range",
-    "local_noise",
-    "pieces",
-    "turned",
+    "chunks",
+    "finite_centre_spectra",
+    "noise_covariance",
+    "read_windows",
+    "split_batches",
+    "split_range",
 ]
 
 
-def batches(order: torch.Tensor, size: int, least: int) -> list[torch.Tensor]:
+def split_batches(order: torch.Tensor, size: int, least: int) -> list[torch.Tensor]:
     """Cut an order (n,) into batches; a last one below ``least`` joins the one before it.
 
-    >>> [len(batch) for batch in batches(torch.arange(10), size=4, least=3)]
+    >>> [len(batch) for batch in split_batches(torch.arange(10), size=4, least=3)]
     [4, 6]
     """
     cut = list(torch.split(order, size))
@@ -48,10 +48,10 @@ def batches(order: torch.Tensor, size: int, least: int) -> list[torch.Tensor]:
     return cut
 
 
-def cut_range(positions: range, most: int) -> list[slice]:
+def split_range(positions: range, most: int) -> list[slice]:
     """Cut neighbouring positions into slices of at most so many.
 
-    >>> cut_range(range(3, 8), most=4)
+    >>> split_range(range(3, 8), most=4)
     [slice(3, 7, None), slice(7, 8, None)]
     """
     return [
@@ -60,7 +60,7 @@ def cut_range(positions: range, most: int) -> list[slice]:
     ]
 
 
-_PIECE = 2**26
+_CHUNK_BYTES = 2**26
 """Bytes of float32 windows that are cut at once when all have to be looked at."""
 
 
@@ -85,20 +85,22 @@ class LazyWindows(Protocol):
 Stack = npt.NDArray[np.generic] | LazyWindows
 
 
-def cut(stack: Stack, which: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.generic]:
+def read_windows(
+    stack: Stack, which: slice | npt.NDArray[np.intp]
+) -> npt.NDArray[np.generic]:
     """Return some windows as an array (n, band, row, col)."""
     part = stack[which]
     return part if isinstance(part, np.ndarray) else part.cut()
 
 
-def pieces(stack: Stack) -> Iterator[slice]:
+def chunks(stack: Stack) -> Iterator[slice]:
     """Cut a stack into slices small enough to be held as float32."""
     count, *window = stack.shape
-    step = max(1, _PIECE // (4 * int(np.prod(window))))
+    step = max(1, _CHUNK_BYTES // (4 * int(np.prod(window))))
     return (slice(first, min(first + step, count)) for first in range(0, count, step))
 
 
-def centres(stack: Stack) -> npt.NDArray[np.generic]:
+def finite_centre_spectra(stack: Stack) -> npt.NDArray[np.generic]:
     """Return the centre spectra (n, band) after checking every window for NaN.
 
     Raises
@@ -108,14 +110,14 @@ def centres(stack: Stack) -> npt.NDArray[np.generic]:
     """
     middle = stack.shape[2] // 2
     spectra = []
-    for piece in pieces(stack):
-        windows = cut(stack, piece)
+    for piece in chunks(stack):
+        windows = read_windows(stack, piece)
         check_finite(windows)
         spectra.append(windows[:, :, middle, middle])
     return np.concatenate(spectra)
 
 
-def local_noise(stack: Stack) -> npt.NDArray[np.float64] | None:
+def noise_covariance(stack: Stack) -> npt.NDArray[np.float64] | None:
     """Return the covariance (band, band) of what differs between neighbours.
 
     Half the mean square of the differences of each centre to its 4 neighbours:
@@ -126,8 +128,8 @@ def local_noise(stack: Stack) -> npt.NDArray[np.float64] | None:
     if side == 1:
         return None
     middle, squares = side // 2, np.zeros((bands, bands))
-    for piece in pieces(stack):
-        windows = cut(stack, piece)
+    for piece in chunks(stack):
+        windows = read_windows(stack, piece)
         around = slice(middle - 1, middle + 2)
         near = np.asarray(windows[:, :, around, around], dtype=np.float64)
         for row, col in ((0, 1), (1, 0), (1, 2), (2, 1)):
@@ -152,13 +154,13 @@ def check_finite(values: npt.NDArray[np.generic]) -> None:
         )
 
 
-_RESIDENT = 2**30
+_MAX_WINDOW_BYTES = 2**30
 """Bytes of scaled windows that are kept on a CPU.  A batch of 50 windows of
 9 × 9 × 200 is copied from there in 4 ms where gathering it from the cube takes
 14, and with 40 directions in 0.1 ms instead of 0.8; cut and scaled anew it takes
 14 and 38."""
 
-_STRIP = 2**26
+_STRIP_BYTES = 2**26
 """Bytes of a cube that are scaled at once."""
 
 Cube = tuple[npt.NDArray[np.generic], npt.NDArray[np.intp], npt.NDArray[np.intp]]
@@ -176,7 +178,7 @@ class CubeWindows(Protocol):
         """Return the padded cube (band, row, col) and each window's first row and column."""
 
 
-class Feed:
+class WindowLoader:
     """Scaled windows by index, kept on the device where they fit.
 
     Why it exists: a training looks at every window hundreds of times.  Few
@@ -198,7 +200,7 @@ class Feed:
         self._stack, self._scaling = stack, scaling
         self._device = device or torch.device("cpu")
         self._kept: torch.Tensor | None = None
-        self._pixels: Pixels | None = None
+        self._pixels: ScaledCube | None = None
         count, _, rows, cols = stack.shape
         windows = 4 * count * scaling.outputs * rows * cols
         lies_in = stack.cube_and_corners() if isinstance(stack, CubeWindows) else None
@@ -206,7 +208,7 @@ class Feed:
         if windows <= self._most(cube):
             self._kept = self._gathered()
         elif lies_in is not None and cube <= min(windows, self._room()):
-            self._pixels = Pixels(lies_in, scaling, rows, self._device)
+            self._pixels = ScaledCube(lies_in, scaling, rows, self._device)
 
     def __len__(self) -> int:
         """Count the windows."""
@@ -223,7 +225,7 @@ class Feed:
             return self._kept[which.to(self._device, non_blocking=True)]
         if self._pixels is not None:
             return self._pixels.windows(which.to(self._device, non_blocking=True))
-        windows = self._scaling.apply(cut(self._stack, which.numpy()))
+        windows = self._scaling.apply(read_windows(self._stack, which.numpy()))
         if self._device.type == "cuda":
             windows = windows.pin_memory()
         return windows.to(self._device, non_blocking=True)
@@ -233,7 +235,7 @@ class Feed:
 
         On a CPU free memory has no say: it would change the last digits.
         """
-        return _RESIDENT if self._device.type == "cpu" else min(cube, self._room())
+        return _MAX_WINDOW_BYTES if self._device.type == "cpu" else min(cube, self._room())
 
     def _room(self) -> float:
         """Return the bytes that may be taken on the device: half of what a GPU has."""
@@ -245,12 +247,14 @@ class Feed:
         """Scale everything once, piece by piece."""
         count, _, rows, cols = self._stack.shape
         kept = torch.empty(count, self.values, rows, cols, device=self._device)
-        for piece in pieces(self._stack):
-            kept[piece] = self._scaling.apply(cut(self._stack, piece)).to(self._device)
+        for piece in chunks(self._stack):
+            kept[piece] = self._scaling.apply(read_windows(self._stack, piece)).to(
+                self._device
+            )
         return kept
 
 
-class Pixels:
+class ScaledCube:
     """A scaled cube as pixels (row · col, value), and where windows lie in it."""
 
     def __init__(
@@ -260,7 +264,7 @@ class Pixels:
         height, width = cube.shape[1:]
         self._side = side
         self._values = torch.empty(height * width, scaling.outputs, device=device)
-        step = max(1, _STRIP // (4 * cube.shape[0] * width))
+        step = max(1, _STRIP_BYTES // (4 * cube.shape[0] * width))
         for first in range(0, height, step):
             strip = scaling.apply(cube[None, :, first : first + step])[0].flatten(1).T
             at = first * width
@@ -276,12 +280,12 @@ class Pixels:
         return values.reshape(len(which), -1, self._side, self._side)
 
 
-_LOOKED_AT = 64
+_DIGEST_SAMPLES = 64
 """Windows by which two stacks are told apart."""
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class LabelledWindows:
     """A stack of windows and the class of each."""
 
     stack: Stack
@@ -292,7 +296,7 @@ class Examples:
     """Position of each window's class (n,)."""
 
     @classmethod
-    def to_learn(cls, stack: Stack, y: npt.ArrayLike) -> "Examples":
+    def to_learn(cls, stack: Stack, y: npt.ArrayLike) -> "LabelledWindows":
         """Return examples whose labels say what the classes are.
 
         Raises
@@ -300,7 +304,7 @@ class Examples:
         ModelError
             If there is no window, not one label for each, or one class only.
         """
-        labels = _labels(stack, y)
+        labels = _check_labels(stack, y)
         if not len(labels):
             raise ModelError(
                 "There is no training window (0 samples); give at least one of each class."
@@ -316,7 +320,7 @@ class Examples:
     @classmethod
     def to_validate(
         cls, stack: Stack, y: npt.ArrayLike, classes: npt.NDArray[Any]
-    ) -> "Examples":
+    ) -> "LabelledWindows":
         """Return examples of classes that are known, after checking every window.
 
         Raises
@@ -325,7 +329,7 @@ class Examples:
             If there is no window, not one label for each, a label that no
             training window has, or a value that is not finite.
         """
-        labels = _labels(stack, y)
+        labels = _check_labels(stack, y)
         if not len(labels):
             raise ModelError("There is no validation window; give some or no validation.")
         strange = np.setdiff1d(labels, classes)
@@ -334,28 +338,30 @@ class Examples:
                 f"The validation labels hold the class {strange[0]}, which no training "
                 "window has; leave such windows out."
             )
-        for piece in pieces(stack):
-            check_finite(cut(stack, piece))
+        for piece in chunks(stack):
+            check_finite(read_windows(stack, piece))
         targets = np.searchsorted(classes, labels).astype(np.int64)
         return cls(stack, classes, torch.from_numpy(targets))
 
-    def feed(self, scaling: Scaling, device: torch.device) -> tuple[Feed, torch.Tensor]:
+    def feed(
+        self, scaling: Scaling, device: torch.device
+    ) -> tuple[WindowLoader, torch.Tensor]:
         """Return them as a network is fed with them."""
-        return Feed(self.stack, scaling, device), self.targets
+        return WindowLoader(self.stack, scaling, device), self.targets
 
     def digests(self, part: str) -> dict[str, str]:
         """Return checksums that tell them from other examples; windows by some of them."""
         count = len(self.stack)
-        some = np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(np.intp)
-        seen = np.ascontiguousarray(cut(self.stack, some), dtype=np.float64)
+        some = np.linspace(0, count - 1, min(count, _DIGEST_SAMPLES)).astype(np.intp)
+        seen = np.ascontiguousarray(read_windows(self.stack, some), dtype=np.float64)
         labels = f"{self.classes.tolist()} {self.targets.tolist()}"
         return {
-            f"{part} windows": _digest(f"{self.stack.shape}".encode() + seen.tobytes()),
-            f"{part} labels": _digest(labels.encode()),
+            f"{part} windows": _sha256(f"{self.stack.shape}".encode() + seen.tobytes()),
+            f"{part} labels": _sha256(labels.encode()),
         }
 
 
-def _labels(stack: Stack, y: npt.ArrayLike) -> npt.NDArray[Any]:
+def _check_labels(stack: Stack, y: npt.ArrayLike) -> npt.NDArray[Any]:
     """Return labels (n,) after checking that there is one for each window."""
     if y is None:
         raise ModelError("CNNClassifier requires y to be passed, but the target y is None.")
@@ -370,12 +376,12 @@ def _labels(stack: Stack, y: npt.ArrayLike) -> npt.NDArray[Any]:
     return labels
 
 
-def _digest(data: bytes) -> str:
+def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
-class Chance:
+class Augmentation:
     """What chance does to the windows of one batch, drawn before they are seen.
 
     Why it exists: a batch may pass in pieces or be shared by processes; drawn
@@ -396,7 +402,7 @@ class Chance:
     @classmethod
     def drawn(
         cls, recipe: Recipe, count: int, bands: int, generator: torch.Generator
-    ) -> "Chance":
+    ) -> "Augmentation":
         """Draw for a batch of so many windows what its recipe asks for."""
         symmetry, gain, offset, partner, own = 0, None, None, None, torch.ones(count)
         if recipe.symmetries:
@@ -422,7 +428,7 @@ class Chance:
 
     def changed(self, which: slice, windows: torch.Tensor) -> torch.Tensor:
         """Turn some windows (n, band, row, col) of the batch and change their bands."""
-        windows = turned(windows, self.symmetry)
+        windows = apply_symmetry(windows, self.symmetry)
         for factor, change in ((self.gain, torch.mul), (self.offset, torch.add)):
             if factor is not None:
                 at_bands = factor[which].to(windows.device, non_blocking=True)
@@ -430,11 +436,11 @@ class Chance:
         return windows
 
 
-def turned(windows: torch.Tensor, symmetry: int) -> torch.Tensor:
+def apply_symmetry(windows: torch.Tensor, symmetry: int) -> torch.Tensor:
     """Apply one of the 8 symmetries of the square to (…, row, col).
 
     >>> square = torch.arange(4).reshape(2, 2)
-    >>> len({str(turned(square, symmetry).tolist()) for symmetry in range(8)})
+    >>> len({str(apply_symmetry(square, symmetry).tolist()) for symmetry in range(8)})
     8
     """
     windows = torch.rot90(windows, symmetry % 4, (-2, -1))

@@ -16,7 +16,7 @@ from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.networks.ssrn import SSRN
 from hypercover.errors import ModelError
 
-__all__ = ["MOST_WINDOW", "NETWORKS", "build", "find", "recipe_for", "register"]
+__all__ = ["MAX_WINDOW", "NETWORKS", "build", "get_network", "make_recipe", "register"]
 
 
 NETWORKS: dict[str, type[Network]] = {
@@ -28,9 +28,9 @@ NETWORKS: dict[str, type[Network]] = {
     "attention": AttentionNetwork,
 }
 
-MOST_WINDOW = 2**12
+MAX_WINDOW = 2**12
 """Largest side of a window in pixels: that of a window file."""
-_GROUP = "hypercover.networks"
+_ENTRY_POINT_GROUP = "hypercover.networks"
 """Entry points by which installed packages offer networks of their own."""
 
 
@@ -56,7 +56,7 @@ def register(name: str, kind: type[Network]) -> None:
         raise ModelError(f"There is a network named {name!r} already; use another name.")
 
 
-def find(name: str) -> type[Network]:
+def get_network(name: str) -> type[Network]:
     """Return the network class of a name, or say which names there are.
 
     Raises
@@ -65,15 +65,15 @@ def find(name: str) -> type[Network]:
         If neither hypercover nor an installed package has a network of the name.
     """
     if isinstance(name, str) and name not in NETWORKS:
-        for offer in entry_points(group=_GROUP, name=name):
-            register(name, _loaded(offer))
+        for offer in entry_points(group=_ENTRY_POINT_GROUP, name=name):
+            register(name, _load_entry_point(offer))
     if not isinstance(name, str) or name not in NETWORKS:
         known = ", ".join(sorted(NETWORKS))
         raise ModelError(f"There is no network named {name!r}; use one of: {known}.")
     return NETWORKS[name]
 
 
-def _loaded(offer: EntryPoint) -> Any:
+def _load_entry_point(offer: EntryPoint) -> Any:
     """Load what an installed package offers; it may raise anything at all."""
     try:
         return offer.load()
@@ -86,7 +86,7 @@ def _loaded(offer: EntryPoint) -> Any:
         ) from error
 
 
-def recipe_for(name: str, fields: Mapping[str, Any] | None, **settings: Any) -> Recipe:
+def make_recipe(name: str, fields: Mapping[str, Any] | None, **settings: Any) -> Recipe:
     """Return a network's recipe with what somebody named put in its place.
 
     Parameters
@@ -103,7 +103,7 @@ def recipe_for(name: str, fields: Mapping[str, Any] | None, **settings: Any) -> 
         If there is no such network or field, a value has no meaning or counts
         for nothing, or the batches are too small for the network.
     """
-    kind = find(name)
+    kind = get_network(name)
     named = {} if fields is None else fields
     recipe = kind.recipe.changed(named)
     recipe.check_read(named)
@@ -128,15 +128,15 @@ def build(name: str, *, bands: int, classes: int, window: int) -> Network:
     ModelError
         If there is no such network or the input is too small for it.
     """
-    kind = find(name)
+    kind = get_network(name)
     if window < kind.minimum_window or window % 2 == 0:
         raise ModelError(
             f"The {name} network was asked to take windows of {window} × {window} "
             f"pixels; its minimum window is {kind.minimum_window} and sides are odd."
         )
-    if window > MOST_WINDOW:
+    if window > MAX_WINDOW:
         raise ModelError(
-            f"A network takes windows of at most {MOST_WINDOW} × {MOST_WINDOW} pixels, got "
+            f"A network takes windows of at most {MAX_WINDOW} × {MAX_WINDOW} pixels, got "
             f"{window}; use a smaller window."
         )
     if bands < kind.minimum_bands:

@@ -77,7 +77,7 @@ class Recipe:
     clip: float | None = None
     """Largest norm of the gradient over all weights; None: no bound."""
     class_weight: Literal["balanced"] | None = None
-    """``balanced``: a window counts n / (k · n_c), so that each of the k classes
+    """``balanced_class_weights``: a window counts n / (k · n_c), so that each of the k classes
     weighs the same whatever its number of windows n_c."""
     label_smoothing: float = 0.0
     """Share of the target spread evenly over all classes."""
@@ -134,7 +134,7 @@ class Recipe:
                 )
         return replace(
             self,
-            **{name: _plain(value) for name, value in fields_to_change.items()},
+            **{name: _to_python(value) for name, value in fields_to_change.items()},
         )
 
     def check_read(self, named: Iterable[str]) -> None:
@@ -168,19 +168,19 @@ class Recipe:
         for name, value in asdict(self).items():
             if value is None and name in _OPTIONAL:
                 continue
-            wanted = _wanted(name, value)
+            wanted = _requirement(name, value)
             if wanted is not None:
                 said = "epochs" if name == "passes" else name.replace("_", " ")
                 hint = _hint(name, value)
                 raise ModelError(f"The {said} must be {wanted}, got {value!r:.40}{hint}.")
 
 
-def _plain(value: Any) -> Any:
+def _to_python(value: Any) -> Any:
     """Return a number of NumPy as one of Python, so that a recipe can be saved."""
     return value.item() if type(value).__module__ == "numpy" and value.ndim == 0 else value
 
 
-def _wanted(name: str, value: Any) -> str | None:
+def _requirement(name: str, value: Any) -> str | None:
     """Say what a field wants; None if the value is that."""
     if name in _CHOICES:
         choices = _CHOICES[name]
@@ -207,7 +207,7 @@ def _hint(name: str, value: Any) -> str:
         return ""
     if name in _COUNTS and number.is_integer():
         number = int(number)
-    if _wanted(name, number) is not None:
+    if _requirement(name, number) is not None:
         return ""
     said = repr(number)
     return f"; write it as {said if '.' in said else said.replace('e', '.0e')}"

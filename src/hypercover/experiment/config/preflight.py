@@ -178,10 +178,10 @@ def _check_shares(
     if not isinstance(model, CNNSpec):
         return
     from hypercover.classifiers.cnn.process_group import ProcessGroup
-    from hypercover.classifiers.networks.network_catalog import find
+    from hypercover.classifiers.networks.network_catalog import get_network
 
     batch = classifier_for(model, seed=0).training_recipe().batch_size
-    least = find(model.network).minimum_batch
+    least = get_network(model.network).minimum_batch
     ProcessGroup(size=experiment.processes).check(batch, windows, least)
 
 
@@ -225,15 +225,15 @@ def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None
 
 def _check_recipe(model: CNNSpec, experiment: Experiment) -> None:
     """Refuse a recipe, a precision, a device, a compiler or processes that cannot be."""
-    from hypercover.classifiers.cnn.acceleration import check_compiler, computing
-    from hypercover.classifiers.cnn.inference import device_of
+    from hypercover.classifiers.cnn.acceleration import check_compiler, use_precision
+    from hypercover.classifiers.cnn.inference import resolve_device
 
-    device = device_of(experiment.device)
+    device = resolve_device(experiment.device)
     if device.type == "cuda" and experiment.processes > 1:
         check_gpus(experiment.processes)
     if model.compile:
         check_compiler(device)
-    with computing(model.precision or "float32", device):
+    with use_precision(model.precision or "float32", device):
         _check_shares(model, experiment)
 
 

@@ -153,9 +153,9 @@ def _group(device: str) -> Iterator[bool]:
     import torch
     from torch import distributed
 
-    from hypercover.classifiers.cnn.inference import device_of
+    from hypercover.classifiers.cnn.inference import resolve_device
 
-    on_gpu = device_of(device).type == "cuda"
+    on_gpu = resolve_device(device).type == "cuda"
     if on_gpu:
         check_gpus(int(os.environ["LOCAL_WORLD_SIZE"]))
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
