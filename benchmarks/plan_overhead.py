@@ -32,7 +32,7 @@ import numpy as np
 import yaml
 
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.preparation import Prepared, find_prepared, prepare
+from hypercover.experiment.preparation import PreparedRun, load_prepared, prepare
 from hypercover.experiment.tasks.experiment_plan import make_plan
 from hypercover.files import write_json
 from hypercover.jobs.dask_executor import DaskExecutor
@@ -41,7 +41,7 @@ from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task, TaskKind
 from hypercover.jobs.record import TaskFiles, TaskRecord
 from hypercover.jobs.runner import run_plan
-from hypercover.jobs.task_status import standing_of
+from hypercover.jobs.task_status import task_statuses
 
 EXECUTORS: Mapping[str, Callable[[], Executor]] = {
     "here": InProcessExecutor,
@@ -116,7 +116,7 @@ def cost_of_looking(count: int) -> tuple[int, float, float, float]:
         run = Path(folder, "run")
         experiment = load_experiment(experiment_of(count, Path(folder)))
         plan = make_plan(experiment)
-        prepare(Prepared(experiment, plan, run, search=False))
+        prepare(PreparedRun(experiment, plan, run, search=False))
         # How long a disk takes to hold them for certain is measured above.
         with patch("os.fsync"):
             for number, task in enumerate(plan.tasks):
@@ -124,14 +124,14 @@ def cost_of_looking(count: int) -> tuple[int, float, float, float]:
                     record = TaskRecord.of(plan.fingerprints[task.name], {}, 1.0)
                     TaskFiles(run, task.name).write_record(record)
         began = time.process_time()
-        found = find_prepared(run)
+        found = load_prepared(run)
         once = time.process_time() - began
         began = time.process_time()
         for _ in range(100):
             found.check()
         each = (time.process_time() - began) / 100
         began = time.process_time()
-        standing_of(found.plan, run, None, None)
+        task_statuses(found.plan, run, None, None)
         return len(plan.tasks), once, each, time.process_time() - began
 
 

@@ -16,7 +16,7 @@ from sklearn.datasets import load_svmlight_file
 from hypercover.classifiers.bundle import load_bundle, save_bundle
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.config.factory import split_for
+from hypercover.experiment.config.factory import build_split
 from hypercover.features.chain import NWFE_FEATURES
 from hypercover.features.nwfe import NWFE
 from hypercover.libsvm.data import read_libsvm
@@ -663,7 +663,9 @@ def test_they_hold_the_split_of_the_lectures_run(fields, sets):
     spec = load_experiment(
         "lecture-small", [f"scene.path={fields.image}", f"scene.labels={fields.labels}"]
     )
-    split = split_for(spec.split, open_scene(fields.image, fields.labels), seed=0, window=9)
+    split = build_split(
+        spec.split, open_scene(fields.image, fields.labels), seed=0, window=9
+    )
     for part, name in (("train", "training"), ("test", "test")):
         _, _, places = made.arrays("raw", name, 6)
         rows, cols = np.nonzero(split.mask(part))

@@ -6,7 +6,7 @@ import rasterio
 import xarray as xr
 
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.config.factory import scene_for, split_for
+from hypercover.experiment.config.factory import build_split, load_scene
 from hypercover.experiment.config.schema import SceneSpec
 from hypercover.scene.datasets.catalog import known_map
 from hypercover.scene.io.reading import read_label_map
@@ -80,7 +80,7 @@ def experiment(tmp_path):
 def test_the_split_of_the_lecture_has_the_published_counts(labelled, experiment):
     kept = drop_classes(labelled, min_pixels=experiment.scene.min_pixels)
     assert len(kept.legend) == 52
-    split = split_for(experiment.split, kept, seed=0, window=1)
+    split = build_split(experiment.split, kept, seed=0, window=1)
     names = dict(zip(kept.legend.codes, kept.legend.names, strict=True))
     train, test = (split.per_class(part, kept.labels) for part in ("train", "test"))
     made = {name: (train[code], test[code]) for code, name in names.items()}
@@ -89,7 +89,7 @@ def test_the_split_of_the_lecture_has_the_published_counts(labelled, experiment)
 
 
 def test_all_58_classes_can_be_kept(labelled, experiment):
-    split = split_for(experiment.split, labelled, seed=0, window=1)
+    split = build_split(experiment.split, labelled, seed=0, window=1)
     train = split.per_class("train", labelled.labels)
     assert len(train) == 58
     assert all(count >= 1 for count in train.values())
@@ -129,7 +129,7 @@ def test_the_files_of_the_repository_are_read_cropped_and_stripped(tmp_path, suf
     spec = SceneSpec(
         path=image, labels=truth, crop="0:34,:", drop_bands="water-absorption",
         min_pixels=200)  # fmt: skip
-    scene = scene_for(spec)
+    scene = load_scene(spec)
     assert scene.shape == (34, 40)
     assert scene.n_bands == 200
     assert scene.legend.codes == (1, 2)

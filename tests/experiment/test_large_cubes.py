@@ -5,7 +5,7 @@ import pytest
 
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.experiment.config import factory
-from hypercover.experiment.config.factory import scene_for
+from hypercover.experiment.config.factory import load_scene
 from hypercover.experiment.config.schema import SceneSpec
 from hypercover.experiment.tasks.trial import run_trial
 from hypercover.scene.simulation.simulate import simulate
@@ -18,10 +18,10 @@ def scenes(tmp_path, monkeypatch):
     """The same scene held in memory and left in its file."""
     image, labels = simulate(tmp_path / "s.tif", rows=70, cols=50, bands=8, classes=3)
     spec = SceneSpec(path=image, labels=labels, drop_bands="2")
-    held = scene_for(spec)
+    held = load_scene(spec)
     factory.forget_scene()
-    monkeypatch.setattr(factory, "HELD", held.cube.nbytes - 1)
-    left = scene_for(spec)
+    monkeypatch.setattr(factory, "MAX_CUBE_BYTES", held.cube.nbytes - 1)
+    left = load_scene(spec)
     factory.forget_scene()
     return held, left
 

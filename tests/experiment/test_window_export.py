@@ -20,7 +20,7 @@ from hypercover.errors import (
 )
 from hypercover.evaluation.sampling_units import BlockUnits, units_of_split
 from hypercover.experiment.config.experiment_file import load_experiment, parse
-from hypercover.experiment.config.factory import fingerprint, split_for
+from hypercover.experiment.config.factory import build_split, fingerprint
 from hypercover.experiment.config.preflight import check_experiment
 from hypercover.experiment.config.schema import Experiment, WindowsSplitSpec
 from hypercover.experiment.tasks.trial import run_trial
@@ -201,7 +201,7 @@ def test_the_parts_of_a_file_are_a_split_again(scene, tmp_path):
     )
     write_windows(scene, tmp_path / "W.h5", size=3, split=made)
     spec = WindowsSplitSpec(path=tmp_path / "W.h5")
-    again = split_for(spec, scene, seed=5, window=3)
+    again = build_split(spec, scene, seed=5, window=3)
     labelled = scene.usable_labels > 0
     np.testing.assert_array_equal(again.parts[labelled], made.parts[labelled])
     assert not again.parts[~labelled].any()

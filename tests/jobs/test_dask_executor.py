@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from hypercover.cli.executors import choose_executor
 from hypercover.errors import CallError, ModelError, RunError
 from hypercover.jobs import dask_cluster, dask_executor
-from hypercover.jobs.dask_cluster import Demand
+from hypercover.jobs.dask_cluster import WorkerRequest
 from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.executor import InProcessExecutor, TaskState
 from hypercover.jobs.local import LocalExecutor, thread_limits
@@ -201,7 +201,7 @@ def test_a_job_of_a_worker_asks_for_what_is_wanted(tmp_path, where, spec):
         partition="fast", account="a1", time="2h", cpus=3, memory="2GiB",
         modules=["cuda/12"], directives=["--constraint=k80"],
     )  # fmt: skip
-    demand = Demand(1, 3, wanted=wanted, logs=tmp_path)
+    demand = WorkerRequest(1, 3, wanted=wanted, logs=tmp_path)
     asked = dask_cluster._job_settings(where, demand)
     assert asked.items() >= spec.items()
     job = getattr(dask_jobqueue, dask_cluster.BATCH[where]).job_cls
@@ -211,7 +211,7 @@ def test_a_job_of_a_worker_asks_for_what_is_wanted(tmp_path, where, spec):
         assert said in script
     assert "--nthreads 1" in script
     assert "None" not in script
-    bare = dask_cluster._job_settings(where, Demand(1, 1))
+    bare = dask_cluster._job_settings(where, WorkerRequest(1, 1))
     assert not {"queue", "account", "walltime", "log_directory"} & set(bare)
 
 
@@ -452,7 +452,7 @@ def test_a_worker_whose_job_ended_once_is_sent_again(tmp_path, registry, pbs, mo
 
 def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
     with pytest.raises(CallError, match="Dask's jobs can name no folder with spaces"):
-        dask_cluster._shared_place(Demand(1, 1, logs=tmp_path / "a b"))
+        dask_cluster._shared_place(WorkerRequest(1, 1, logs=tmp_path / "a b"))
 
 
 @pytest.mark.parametrize(
@@ -470,7 +470,7 @@ def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
 def test_memory_of_workers_can_be_left_out_or_asked_for_by_the_core(
     wishes, slurm, torque, pro
 ):
-    demand = Demand(1, 2, wanted=JobResources(cpus=2, **wishes))
+    demand = WorkerRequest(1, 2, wanted=JobResources(cpus=2, **wishes))
     asked = dask_cluster._job_settings("slurm", demand)
     assert asked["job_directives_skip"] == ["--mem="]
     assert [line for line in asked.get("job_extra_directives", []) if "mem" in line] == (

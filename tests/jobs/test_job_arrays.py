@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypercover.errors import CallError
-from hypercover.jobs.job_arrays import arrays_of
+from hypercover.jobs.job_arrays import make_job_arrays
 from hypercover.jobs.plan import Plan, Registry, Task, TaskKind
 
 KINDS = Registry("shop:KINDS", {"tidy": TaskKind("shop:tidy")})
@@ -32,7 +32,9 @@ def plans(draw):
 @given(plans(), st.one_of(st.none(), st.integers(1, 5)))
 def test_every_task_comes_once_and_after_what_it_needs(made, chunk):
     plan, wanted, seconds, kinds = made
-    arrays = arrays_of(plan, sorted(wanted), kinds=kinds, seconds=seconds, chunk=chunk)
+    arrays = make_job_arrays(
+        plan, sorted(wanted), kinds=kinds, seconds=seconds, chunk=chunk
+    )
     places = {
         name: (position, number, index)
         for position, array in enumerate(arrays)
@@ -59,7 +61,7 @@ def fan(count):
 def sent(plan, seconds, **asked):
     everything = [one.name for one in plan.tasks]
     guessed = dict.fromkeys(everything, seconds)
-    return arrays_of(plan, everything, kinds={}, seconds=guessed, **asked)
+    return make_job_arrays(plan, everything, kinds={}, seconds=guessed, **asked)
 
 
 def sizes(arrays):
@@ -90,7 +92,7 @@ def test_no_array_has_more_than_a_thousand_elements():
 
 def test_what_is_done_is_not_sent_and_not_waited_for():
     plan = fan(3)
-    arrays = arrays_of(
+    arrays = make_job_arrays(
         plan,
         ["s-1", "sum"],
         kinds={},
@@ -103,7 +105,7 @@ def test_what_is_done_is_not_sent_and_not_waited_for():
 
 def test_networks_of_several_processes_have_elements_of_their_own():
     plan = Plan((task("a"), task("b"), task("c", "a", "b")), KINDS)
-    arrays = arrays_of(
+    arrays = make_job_arrays(
         plan, ["a", "b", "c"], kinds={"a": "ranks", "b": "ranks"},
         seconds=dict.fromkeys("abc", 1.0),
     )  # fmt: skip
@@ -123,7 +125,7 @@ def test_the_last_array_waits_for_all_others():
 
 @pytest.mark.parametrize("names", [[], ["nobody"]])
 def test_nothing_to_do_is_no_array(names):
-    assert arrays_of(fan(2), names, kinds={}, seconds={}) == ()
+    assert make_job_arrays(fan(2), names, kinds={}, seconds={}) == ()
 
 
 def test_an_array_is_no_larger_than_the_system_takes():

@@ -16,8 +16,8 @@ import pytest
 from hypercover.errors import CallError
 from hypercover.jobs.batch_system import ElementStatus
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.job_script import script_of
+from hypercover.jobs.job_arrays import JobArray
+from hypercover.jobs.job_script import array_script
 from hypercover.jobs.pbs import PBSPro, Torque
 from hypercover.jobs.resources import JobResources
 
@@ -74,8 +74,10 @@ def parsed(text: str, grammar: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def made(system, folder, *, elements=3, kind="plain", **wishes) -> str:
-    array = Array("2-train", tuple((f"t{n}",) for n in range(elements)), kind, ("1-scene",))
-    return script_of(
+    array = JobArray(
+        "2-train", tuple((f"t{n}",) for n in range(elements)), kind, ("1-scene",)
+    )
+    return array_script(
         array, system, JobResources(**wishes), folder=folder, place=folder / "jobs",
         command=["/opt/h/bin/hypercover"], python=["/opt/h/bin/python"], processes=2,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from hypercover.errors import CallError
-from hypercover.jobs.plan import Arguments, Plan, Registry, Task, TaskKind, selected
+from hypercover.jobs.plan import Arguments, Plan, Registry, Task, TaskKind, select_tasks
 
 
 class Square(Arguments):
@@ -222,12 +222,12 @@ PLAN = Plan(
 
 
 def test_numbers_ranges_and_names():
-    assert selected(PLAN, "2-3,a", "1") == ["b-1", "c", "a"]
-    assert selected(PLAN, "b-1", " 4 ") == ["b-1", "7"]
-    assert selected(PLAN, "") == []
+    assert select_tasks(PLAN, "2-3,a", "1") == ["b-1", "c", "a"]
+    assert select_tasks(PLAN, "b-1", " 4 ") == ["b-1", "7"]
+    assert select_tasks(PLAN, "") == []
 
 
 @pytest.mark.parametrize("text", ["0", "5", "3-2", "1-5", "nobody", "1-", "-1", "١"])
 def test_others_are_refused(text):
     with pytest.raises(CallError, match="plan has"):
-        selected(PLAN, text)
+        select_tasks(PLAN, text)

@@ -4,7 +4,12 @@ import pytest
 from pydantic import ValidationError
 
 from hypercover.errors import CallError
-from hypercover.jobs.resources import JobResources, check_directives, clock, seconds_of
+from hypercover.jobs.resources import (
+    JobResources,
+    check_directives,
+    format_time,
+    parse_time,
+)
 
 
 def test_wishes_come_back_from_their_file():
@@ -57,7 +62,7 @@ def test_what_is_no_wish_is_refused(wish):
 
 @pytest.mark.parametrize("seconds", [60, 3599, 3600, 86_399, 360_000])
 def test_times_come_back_as_they_were_written(seconds):
-    assert seconds_of(clock(seconds)) == seconds
+    assert parse_time(format_time(seconds)) == seconds
 
 
 @pytest.mark.parametrize(

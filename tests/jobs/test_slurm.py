@@ -8,11 +8,11 @@ import pytest
 
 from hypercover.errors import CallError
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.jobs.batch_system import ElementStatus, job_in
+from hypercover.jobs.batch_system import ElementStatus, parse_job_id
 from hypercover.jobs.dask_executor import DaskExecutor
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.job_script import script_of, task_list
+from hypercover.jobs.job_arrays import JobArray
+from hypercover.jobs.job_script import array_script, task_list
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import run_plan
@@ -20,8 +20,8 @@ from hypercover.jobs.slurm import Slurm
 
 
 def made(folder, *, kind="plain", processes=1, title="run", **wishes) -> str:
-    array = Array("2-train", (("a", "b"), ("c",)), kind, ("1-scene",))
-    return script_of(
+    array = JobArray("2-train", (("a", "b"), ("c",)), kind, ("1-scene",))
+    return array_script(
         array, Slurm(), JobResources(**wishes), folder=folder, place=folder / "jobs",
         command=["/opt/h/bin/hypercover"], python=["/opt/h/bin/python"], processes=processes,
         title=title,
@@ -88,7 +88,7 @@ def test_work_begins_only_with_its_modules(tmp_path, module, loads):
 
 
 def test_the_tasks_of_an_element_stand_in_its_line():
-    array = Array("2-train", (("a", "b"), ("c",)), "plain", ())
+    array = JobArray("2-train", (("a", "b"), ("c",)), "plain", ())
     assert task_list(array) == "a,b\nc\n"
 
 
@@ -226,10 +226,10 @@ def test_a_missing_command_is_named(tmp_path, monkeypatch):
     ("said", "job"), [("Welcome!\n42;tier2\n", "42"), ("17[].head", "17[].head")]
 )
 def test_the_number_is_found_among_what_a_site_says(said, job):
-    assert job_in(said) == job
+    assert parse_job_id(said) == job
 
 
 @pytest.mark.parametrize("said", ["", "sent", "1; rm -rf /", "12 13"])
 def test_an_answer_without_a_number_is_one_sentence(said):
     with pytest.raises(CallError, match="no number of a job is in the answer"):
-        job_in(said)
+        parse_job_id(said)

@@ -14,7 +14,7 @@ from hypercover import stopping
 from hypercover.errors import RunError
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import TaskFiles, result_of
-from hypercover.jobs.worker import do_element
+from hypercover.jobs.worker import do_tasks
 from hypercover.stopping import Stopped
 
 
@@ -25,7 +25,7 @@ def done(tmp_path):
     def call(plan, *names, **options):
         plan.save(tmp_path)
         call.said = said = []
-        do_element(plan, tmp_path, names, threads=1, say=said.append, **options)
+        do_tasks(plan, tmp_path, names, threads=1, say=said.append, **options)
         return said
 
     return call

@@ -1,12 +1,12 @@
 """Who does the tasks of a command, by its options and the defaults of the site."""
 
 from hypercover.errors import CallError
-from hypercover.experiment.config.site import site_wishes, wanted_of
+from hypercover.experiment.config.site import parse_resources, site_defaults
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.resources import JobResources
 
-__all__ = ["KINDS", "choose_executor", "executor_asked", "executor_of_tiles"]
+__all__ = ["KINDS", "choose_executor", "executor_asked", "tile_executor"]
 
 KINDS = ("inprocess", "local", "dask")
 """Who can do tasks: this process, local processes, a Dask cluster."""
@@ -57,10 +57,10 @@ def choose_executor(
         )
     if kind == "dask":
         # Dask is heavy, and only who asks for it pays.
-        from hypercover.jobs.dask_cluster import check_reach
+        from hypercover.jobs.dask_cluster import check_scheduler
         from hypercover.jobs.dask_executor import DaskExecutor
 
-        check_reach(dask)
+        check_scheduler(dask)
         return DaskExecutor(dask, workers=workers, wanted=wanted)
     return InProcessExecutor() if kind == "inprocess" else LocalExecutor(workers)
 
@@ -72,13 +72,13 @@ def executor_asked(
 
     Workers of Dask that are jobs of a batch system ask for what the site's file says.
     """
-    wishes = {} if dask is None or "://" in dask else site_wishes()
+    wishes = {} if dask is None or "://" in dask else site_defaults()
     wishes.pop("scheduler", None)
-    wanted = wanted_of(wishes) if wishes else None
+    wanted = parse_resources(wishes) if wishes else None
     return choose_executor(kind, workers=workers, dask=dask, wanted=wanted)
 
 
-def executor_of_tiles(
+def tile_executor(
     kind: str | None, *, workers: int | None, dask: str | None
 ) -> Executor | None:
     """Return who makes tiles: several local processes where only their number is given."""

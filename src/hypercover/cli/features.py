@@ -58,7 +58,7 @@ def command(
 
     Example: hypercover features cube.hdr --chain kpca:5,esdap:area+std -o features.tif
     """
-    from hypercover.cli.executors import executor_of_tiles
+    from hypercover.cli.executors import tile_executor
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
     from hypercover.errors import counted
@@ -71,7 +71,7 @@ def command(
     check_overwrite(out, image)
     driver_for(out)
     steps = Chain.parse(chain)
-    done_by = executor_of_tiles(executor, workers=workers, dask=dask)
+    done_by = tile_executor(executor, workers=workers, dask=dask)
     source = Source(
         str(image.absolute()), variable, axes, keep_bands, drop_bands, stated(nodata)
     )

@@ -130,7 +130,7 @@ def experiment_called(
         the experiment could run on no scene at all.
     """
     from hypercover.experiment.config.experiment_file import load_experiment
-    from hypercover.experiment.config.preflight import check_machine, without_unfit_parts
+    from hypercover.experiment.config.preflight import check_models, drop_unusable_parts
     from hypercover.experiment.config.presets import CHOICES, NAMED
 
     own = any(change.startswith("scene.path=") for change in overrides)
@@ -144,8 +144,8 @@ def experiment_called(
             )
         read = load_experiment(experiment, overrides)
         if named:
-            check_machine(becomes(read) if becomes else read)
-            read = without_unfit_parts(read)
+            check_models(becomes(read) if becomes else read)
+            read = drop_unusable_parts(read)
             for note in read.notes:
                 say(f"Note: {note}", err=True)
         return becomes(read) if becomes else read
@@ -186,13 +186,13 @@ def check_without_scene(
 ) -> None:
     """Raise what a built-in experiment would fail of on any scene, before there is one."""
     from hypercover.experiment.config.experiment_file import built_in, load_experiment
-    from hypercover.experiment.config.preflight import check_machine
+    from hypercover.experiment.config.preflight import check_models
 
     # A file that exists stands for the scene.
     file = built_in()[experiment]
     nowhere = [f"scene.path={file}", f"scene.labels={file}"]
     asked = load_experiment(experiment, [*nowhere, *overrides])
-    check_machine(becomes(asked) if becomes else asked)
+    check_models(becomes(asked) if becomes else asked)
 
 
 def _name(experiment: str, overrides: Sequence[str]) -> str:

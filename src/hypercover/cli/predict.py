@@ -75,7 +75,7 @@ def command(
 
     Example: hypercover predict runs/demo/models/cnn cube.hdr -o map.tif --memory 2GiB
     """
-    from hypercover.cli.executors import executor_of_tiles
+    from hypercover.cli.executors import tile_executor
     from hypercover.cli.progress import bar
     from hypercover.gis.cleaning import Cleaning
     from hypercover.memory import bytes_of
@@ -95,7 +95,7 @@ def command(
     for path in (out, *shares.values()):
         if path is not None:
             check_overwrite(path, image, within)
-    done_by = executor_of_tiles(executor, workers=workers, dask=dask)
+    done_by = tile_executor(executor, workers=workers, dask=dask)
     # Workers may run in another folder; what is refused is named as it was given.
     opened = str(product_file(image).absolute())
     source = Source(opened, variable, axes, nodata=stated(nodata))

@@ -168,10 +168,12 @@ def _advice(
 def _say_products(experiment: Experiment, place: SearchFolder) -> None:
     from hypercover.cli.tables import say
     from hypercover.experiment.results.run_folder import RunFolder
-    from hypercover.experiment.search.search_plan import cases_of
+    from hypercover.experiment.search.search_plan import searched_grids
 
     say(f"Table: {place.csv}")
-    say(*(f"Picture: {place.figure(model, by)}" for model, by in cases_of(experiment)))
+    say(
+        *(f"Picture: {place.figure(model, by)}" for model, by in searched_grids(experiment))
+    )
     if RunFolder(place.path).metrics.exists():
         say(f"Report: {RunFolder(place.path).report}")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from hypercover.experiment.config.factory import HELD, scene_for
+from hypercover.experiment.config.factory import MAX_CUBE_BYTES, load_scene
 from hypercover.experiment.config.schema import (
     ALL,
     CNNSpec,
@@ -18,7 +18,7 @@ from hypercover.experiment.config.schema import (
     ModelSpec,
     SVMSpec,
 )
-from hypercover.experiment.tasks.feature_tasks import chain_of
+from hypercover.experiment.tasks.feature_tasks import parse_chain
 from hypercover.features.tree_of_shapes import PEAK_BYTES
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import task_record
@@ -71,7 +71,7 @@ def _kind(task: Task) -> tuple[str, str]:
 
 def memory_of_tasks(experiment: Experiment, plan: Plan) -> Mapping[str, int]:
     """Estimate the bytes that each task of a plan holds at its peak, by name."""
-    scene = scene_for(experiment.scene)
+    scene = load_scene(experiment.scene)
     size = SceneSize(
         scene.shape[0] * scene.shape[1],
         scene.n_bands,
@@ -88,7 +88,7 @@ class TaskMemory:
     def __init__(self, experiment: Experiment, size: SceneSize) -> None:
         self.experiment, self.size = experiment, size
         self.cube = size.pixels * size.bands * _FLOAT
-        self.held = min(self.cube, HELD)
+        self.held = min(self.cube, MAX_CUBE_BYTES)
 
     def of(self, task: Task) -> int:
         """Return the bytes of a task at its peak."""
@@ -112,7 +112,7 @@ class TaskMemory:
 
     def _chain(self, name: str) -> int:
         """Return the bytes that the features of a chain take while they are computed."""
-        chain = chain_of(self.experiment, name)
+        chain = parse_chain(self.experiment, name)
         shapes = PEAK_BYTES if chain.reach is None else 0
         return self.size.pixels * (shapes + 2 * chain.outputs(self.size.bands) * _FLOAT)
 
@@ -141,4 +141,4 @@ class TaskMemory:
         """Count the values of a pixel that a model sees."""
         if spec.features is None:
             return self.size.bands
-        return chain_of(self.experiment, spec.features).outputs(self.size.bands)
+        return parse_chain(self.experiment, spec.features).outputs(self.size.bands)

@@ -18,11 +18,11 @@ from hypercover.jobs.runner import check_links, prepare_plan
 from hypercover.jobs.submission import check_idle
 from hypercover.scene.inputs import facts_of_files, known_inputs
 
-__all__ = ["Prepared", "asked_plan", "find_prepared", "prepare", "prepared_folder"]
+__all__ = ["PreparedRun", "load_prepared", "plan_folder", "plan_run", "prepare"]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRun:
     """A plan and the folder in which its tasks are done."""
 
     experiment: Experiment
@@ -44,7 +44,7 @@ class Prepared:
         CallError
         """
         if facts_of_files(self.facts) != self.facts:
-            find_prepared(self.folder)
+            load_prepared(self.folder)
 
     @property
     def title(self) -> str:
@@ -52,9 +52,9 @@ class Prepared:
         return f"{self.folder.parent.name}-search" if self.search else self.folder.name
 
 
-def asked_plan(
+def plan_run(
     experiment: Experiment, folder: str | Path, *, search: bool = False
-) -> Prepared:
+) -> PreparedRun:
     """Check an experiment and return its plan; nothing is written.
 
     Raises
@@ -64,23 +64,23 @@ def asked_plan(
     """
     # Here, as a task that is done by hand has no use for what checks an experiment.
     from hypercover.experiment.config.preflight import check_experiment
-    from hypercover.experiment.search.search import check_place, check_search
+    from hypercover.experiment.search.search import check_search, check_search_folder
     from hypercover.experiment.tasks.reduce import versions
 
     asked = experiment.model_copy(update={"versions": versions()})
     place = Path(folder).resolve()
     if search:
         check_search(asked)
-        check_place(SearchFolder(place), asked)
+        check_search_folder(SearchFolder(place), asked)
         home = SearchFolder(place).home
         with known_inputs(RunFolder(home).inputs):
-            return Prepared(asked, make_search_plan(asked), home, True)
+            return PreparedRun(asked, make_search_plan(asked), home, True)
     check_experiment(asked)
     with known_inputs(RunFolder(place).inputs):
-        return Prepared(asked, make_plan(asked), place, False)
+        return PreparedRun(asked, make_plan(asked), place, False)
 
 
-def prepare(asked: Prepared) -> None:
+def prepare(asked: PreparedRun) -> None:
     """Write plan and experiment into the folder, so that any task can be done by hand.
 
     Raises
@@ -102,7 +102,7 @@ def prepare(asked: Prepared) -> None:
         prepare_plan(asked.plan, make_folder(asked.folder), writing)
 
 
-def find_prepared(folder: str | Path) -> Prepared:
+def load_prepared(folder: str | Path) -> PreparedRun:
     """Return what a folder was made ready for: a run, or else a search.
 
     Raises
@@ -110,7 +110,7 @@ def find_prepared(folder: str | Path) -> Prepared:
     CallError
         If there is no plan, or the experiment or a file it reads was changed since.
     """
-    place = prepared_folder(folder)
+    place = plan_folder(folder)
     check_links(place)
     plan = Plan.load(place, REGISTRY)
     search = any(task.kind == "tabulate" for task in plan.tasks)
@@ -129,10 +129,12 @@ def find_prepared(folder: str | Path) -> Prepared:
             "made; have what is at work there end, and submit or run it again."
         )
     own = (str(RunFolder(place).experiment), str(place / FOLDER / "plan.json"))
-    return Prepared(experiment, plan, place, search, facts_of_files((*own, *inputs.names)))
+    return PreparedRun(
+        experiment, plan, place, search, facts_of_files((*own, *inputs.names))
+    )
 
 
-def prepared_folder(folder: str | Path) -> Path:
+def plan_folder(folder: str | Path) -> Path:
     """Return where the plan of a run lies, or else that of a search in the same folder."""
     place = Path(folder).resolve()
     home = SearchFolder(place).home

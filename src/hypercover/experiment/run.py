@@ -18,10 +18,10 @@ from hypercover.experiment.results.outputs import (
     remove_stale_splits,
 )
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.experiment_plan import make_plan, training_tasks
+from hypercover.experiment.tasks.experiment_plan import make_plan, network_tasks
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.experiment.tasks.training_tasks import sort_checkpoints, tell_going_on
+from hypercover.experiment.tasks.training_tasks import log_resuming, set_aside_checkpoints
 from hypercover.files import make_folder, read_sealed
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
@@ -105,7 +105,7 @@ def prepare_experiment(
     plan.save(run.path)
     # Those on all labelled pixels wait for the figures, which `run_experiment` takes.
     return tuple(
-        name for name in training_tasks(asked) if later.isdisjoint(plan.task(name).needs)
+        name for name in network_tasks(asked) if later.isdisjoint(plan.task(name).needs)
     )
 
 
@@ -122,7 +122,7 @@ def _do(
         prepare_folder(run, experiment)
         # Trainings in other processes say in their logs alone that they go on.
         if not isinstance(executor, InProcessExecutor) or experiment.processes > 1:
-            tell_going_on(run, experiment)
+            log_resuming(run, experiment)
 
     run_plan(
         plan,
@@ -152,7 +152,7 @@ def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
         remove_stale_models(run, before, experiment)
         remove_stale_splits(run, before, experiment)
         remove_stale_features(run, before, experiment)
-    sort_checkpoints(run, before, experiment)
+    set_aside_checkpoints(run, before, experiment)
     dump(experiment, run.experiment)
     remember_inputs()
 

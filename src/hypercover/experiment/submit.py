@@ -9,12 +9,12 @@ from hypercover.errors import CallError, HypercoverError
 from hypercover.experiment.config.schema import CNNSpec
 from hypercover.experiment.config.site import Scheduler
 from hypercover.experiment.estimate import measured_seconds, memory_of_tasks
-from hypercover.experiment.preparation import Prepared, prepare
-from hypercover.experiment.tasks.experiment_plan import training_tasks
-from hypercover.jobs.batch_system import check_there, is_there
-from hypercover.jobs.job_arrays import Array, Kind, arrays_of
+from hypercover.experiment.preparation import PreparedRun, prepare
+from hypercover.experiment.tasks.experiment_plan import network_tasks
+from hypercover.jobs.batch_system import check_commands, is_available
+from hypercover.jobs.job_arrays import ArrayKind, JobArray, make_job_arrays
 from hypercover.jobs.record import task_record
-from hypercover.jobs.resources import JobResources, clock
+from hypercover.jobs.resources import JobResources, format_time
 from hypercover.jobs.submission import (
     SYSTEMS,
     Submission,
@@ -40,13 +40,13 @@ _GIB = 2**30
 class ArrayBatch:
     """Job arrays that are ready to be submitted."""
 
-    prepared: Prepared
+    prepared: PreparedRun
     """Plan and folder."""
     scheduler: Scheduler
     """Name of the batch system."""
     resources: JobResources
     """What each element is given, with a time limit and memory."""
-    arrays: tuple[Array, ...]
+    arrays: tuple[JobArray, ...]
     """The arrays."""
 
     @property
@@ -55,14 +55,14 @@ class ArrayBatch:
         return self.prepared.experiment.processes
 
 
-def missing_tasks(prepared: Prepared) -> list[str]:
+def missing_tasks(prepared: PreparedRun) -> list[str]:
     """Name the tasks of a plan that have no result yet."""
     plan, folder = prepared.plan, prepared.folder
     return [t.name for t in plan.ordered if task_record(plan, folder, t.name) is None]
 
 
 def make_arrays(
-    prepared: Prepared, scheduler: Scheduler, resources: JobResources
+    prepared: PreparedRun, scheduler: Scheduler, resources: JobResources
 ) -> ArrayBatch:
     """Sort the missing tasks of a plan into job arrays; nothing is written.
 
@@ -78,7 +78,7 @@ def make_arrays(
     # Tasks that were never measured are only grouped by their weight.
     seconds = {task.name: _MINUTE * task.weight for task in plan.tasks} | measured
     kinds = _kinds(prepared, resources)
-    arrays = arrays_of(
+    arrays = make_job_arrays(
         plan,
         names,
         kinds=kinds,
@@ -105,19 +105,19 @@ def make_arrays(
 
 
 def _check_time(
-    prepared: Prepared,
+    prepared: PreparedRun,
     names: Iterable[str],
     measured: Mapping[str, float],
     limit: int | None,
 ) -> None:
     """Refuse a time limit below the measured time of a task; trainings of networks resume."""
-    resumed = set() if prepared.search else set(training_tasks(prepared.experiment))
+    resumed = set() if prepared.search else set(network_tasks(prepared.experiment))
     for name in names:
         seconds = measured.get(name, 0.0)
         if limit is not None and seconds > limit and name not in resumed:
             raise CallError(
-                f"The task {name} is expected to take {clock(math.ceil(seconds))}, more than "
-                f"the time limit of {clock(limit)}; give a longer --time."
+                f"The task {name} is expected to take {format_time(math.ceil(seconds))}, more than "
+                f"the time limit of {format_time(limit)}; give a longer --time."
             )
 
 
@@ -131,7 +131,7 @@ def send(batch: ArrayBatch) -> Submission:
     OutputError
         If the folder cannot be written.
     """
-    check_there(SYSTEMS[batch.scheduler])
+    check_commands(SYSTEMS[batch.scheduler])
     prepare(batch.prepared)
     return submit_arrays(
         batch.arrays,
@@ -160,7 +160,7 @@ def write_only(batch: ArrayBatch) -> list[Path]:
 def _most_elements(scheduler: Scheduler, resources: JobResources) -> int | None:
     """Return how many elements an array may have, if the batch system can tell."""
     system = SYSTEMS[scheduler]
-    if not is_there(system):
+    if not is_available(system):
         return None
     partitions = {resources.share(gpus=gpus).partition for gpus in (True, False)}
     try:
@@ -170,18 +170,18 @@ def _most_elements(scheduler: Scheduler, resources: JobResources) -> int | None:
     return min((size for size in sizes if size), default=None)
 
 
-def _kinds(prepared: Prepared, resources: JobResources) -> dict[str, Kind]:
+def _kinds(prepared: PreparedRun, resources: JobResources) -> dict[str, ArrayKind]:
     """Return the tasks that run on GPUs or in several processes, by name."""
     if prepared.search:
         return {}
     experiment = prepared.experiment
     networks = [n for n, spec in experiment.models.items() if isinstance(spec, CNNSpec)]
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, ArrayKind] = {}
     if resources.gpus:
         kinds |= {f"map-{name}": "gpu" for name in networks}
     several = resources.nodes * experiment.processes > 1
     if several or resources.gpus:
-        trained = training_tasks(experiment)
+        trained = network_tasks(experiment)
         kinds |= dict.fromkeys(trained, "ranks" if several else "gpu")
     names = {task.name for task in prepared.plan.tasks}
     return {name: kind for name, kind in kinds.items() if name in names}
@@ -189,7 +189,7 @@ def _kinds(prepared: Prepared, resources: JobResources) -> dict[str, Kind]:
 
 def _defaults(
     resources: JobResources,
-    arrays: Iterable[Array],
+    arrays: Iterable[JobArray],
     seconds: Mapping[str, float],
     memory: Mapping[str, int],
 ) -> dict[str, int]:
@@ -207,7 +207,7 @@ def _defaults(
     return chosen
 
 
-def _largest(arrays: Iterable[Array], memory: Mapping[str, int]) -> int:
+def _largest(arrays: Iterable[JobArray], memory: Mapping[str, int]) -> int:
     """Return the bytes of the largest task with a margin of one half, in whole GiB."""
     names = (name for array in arrays for element in array.elements for name in element)
     most = max((memory[name] for name in names), default=0)

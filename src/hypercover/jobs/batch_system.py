@@ -10,24 +10,24 @@ from typing import Protocol
 
 from hypercover.errors import CallError, RunError
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import Array
+from hypercover.jobs.job_arrays import JobArray
 from hypercover.jobs.resources import JobResources
 
 __all__ = [
-    "SUBMITTING",
+    "SUBMIT_TIMEOUT",
     "BatchSystem",
+    "ElementStates",
     "ElementStatus",
-    "Places",
     "Reasons",
-    "asked",
-    "check_there",
-    "is_there",
-    "job_in",
+    "check_commands",
+    "is_available",
+    "parse_job_id",
+    "run_command",
 ]
 
 _PATIENCE = 60.0
 """Seconds a command of a batch system may take."""
-SUBMITTING = 300.0
+SUBMIT_TIMEOUT = 300.0
 """Seconds a busy server may take to accept a script."""
 
 _JOB = re.compile(r"(\d{1,12}(?:\[\])?(?:\.[A-Za-z0-9._-]{1,200})?)(?:;\S*)?")
@@ -44,7 +44,7 @@ class ElementStatus:
     """Why it waits, or how it ended, in the words of the system."""
 
 
-Places = Mapping[tuple[str, int], ElementStatus]
+ElementStates = Mapping[tuple[str, int], ElementStatus]
 """Where each element of each job stands: by the number of the job and its own, from 1."""
 Reasons = Mapping[tuple[str, int], str]
 """Why elements wait, or how they ended; element 0 stands for all of a job."""
@@ -67,7 +67,7 @@ class BatchSystem(Protocol):
         """The commands it needs, the one that submits first."""
 
     def head(
-        self, array: Array, wanted: JobResources, title: str, output: Path, *, umask: str
+        self, array: JobArray, wanted: JobResources, title: str, output: Path, *, umask: str
     ) -> list[str]:
         """Return the lines of a script by which the system knows what is asked.
 
@@ -79,7 +79,7 @@ class BatchSystem(Protocol):
         umask : of the files in it, as four octal digits
         """
 
-    def variables(self, array: Array) -> Mapping[str, str]:
+    def variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for ``element`` and how to ``requeue`` it, where one can."""
 
     def submit(self, script: Path, after: Sequence[str], *, hold: bool = False) -> str:
@@ -91,7 +91,7 @@ class BatchSystem(Protocol):
     def release(self, jobs: Sequence[str]) -> None:
         """Let jobs start that were sent held."""
 
-    def states(self, jobs: Sequence[str]) -> Places:
+    def states(self, jobs: Sequence[str]) -> ElementStates:
         """Say where the elements of jobs stand; those it has forgotten are left out."""
 
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
@@ -117,12 +117,12 @@ class BatchSystem(Protocol):
         """Return patterns of files that the system leaves for every element, empty or not."""
 
 
-def is_there(system: BatchSystem) -> bool:
+def is_available(system: BatchSystem) -> bool:
     """Tell whether the commands of a system are on the PATH."""
     return all(shutil.which(command) for command in system.commands)
 
 
-def check_there(system: BatchSystem) -> None:
+def check_commands(system: BatchSystem) -> None:
     """Refuse a system whose commands are not on the PATH.
 
     Raises
@@ -144,7 +144,7 @@ def _program(system: BatchSystem, command: str) -> str:
     return found
 
 
-def job_in(said: str) -> str:
+def parse_job_id(said: str) -> str:
     r"""Return the number of a job in what a system says when it takes one.
 
     Sites put words of their own around it.
@@ -171,7 +171,7 @@ def job_in(said: str) -> str:
     return found[-1]
 
 
-def asked(
+def run_command(
     system: BatchSystem,
     command: Sequence[str],
     *,

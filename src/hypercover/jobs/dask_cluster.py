@@ -16,16 +16,16 @@ from typing import Any
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder
 from hypercover.jobs.batch_system import BatchSystem
-from hypercover.jobs.batch_system import asked as asked_of
+from hypercover.jobs.batch_system import run_command as asked_of
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_script import module_lines, own_umask
+from hypercover.jobs.job_script import current_umask, module_lines
 from hypercover.jobs.local import thread_limits
 from hypercover.jobs.pbs import PBSPro, Torque, job_name
-from hypercover.jobs.resources import JobResources, clock
+from hypercover.jobs.resources import JobResources, format_time
 from hypercover.jobs.slurm import Slurm
-from hypercover.jobs.task_status import last_lines
+from hypercover.jobs.task_status import tail_lines
 
-__all__ = ["BATCH", "Cluster", "Demand", "check_reach", "connect"]
+__all__ = ["BATCH", "DaskConnection", "WorkerRequest", "check_scheduler", "connect"]
 
 BATCH = {"slurm": "SLURMCluster", "pbs-pro": "PBSCluster", "pbs-torque": "PBSCluster"}
 """Batch systems by name, and the class of dask-jobqueue that serves each."""
@@ -59,7 +59,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Demand:
+class WorkerRequest:
     """What a run wants of workers that are started for it."""
 
     workers: int
@@ -85,7 +85,7 @@ class WorkerJobs:
     worker whose job ended before the worker reached the scheduler.
     """
 
-    def __init__(self, where: str, demand: Demand) -> None:
+    def __init__(self, where: str, demand: WorkerRequest) -> None:
         self._where, self._logs = where, demand.logs
         self._most = _ROUNDS * demand.workers
         self._alive: set[str] = set()
@@ -164,7 +164,7 @@ class WorkerJobs:
         files = [path for path in folder.glob("[!.]*") if own.search(path.name)]
         files.sort(key=lambda path: re.search(r"\.(ER|err|e\d+)$", path.name) is None)
         for path in files:
-            if lines := list(last_lines(path)):
+            if lines := list(tail_lines(path)):
                 return " | ".join(lines[-_SHOWN:])
         return ""
 
@@ -176,7 +176,7 @@ def _send_again(own: Any, lost: frozenset[str]) -> None:
             del own.workers[name]
 
 
-class Cluster:
+class DaskConnection:
     """A connection to a scheduler, and the cluster behind it if it was started here."""
 
     def __init__(
@@ -231,7 +231,7 @@ class Cluster:
             self._scratch.cleanup()
 
 
-def connect(where: str | None, demand: Demand) -> Cluster:
+def connect(where: str | None, demand: WorkerRequest) -> DaskConnection:
     """Reach a scheduler, or start one with its workers.
 
     Parameters
@@ -251,7 +251,7 @@ def connect(where: str | None, demand: Demand) -> Cluster:
     return _running(where)
 
 
-def check_reach(where: str | None) -> None:
+def check_scheduler(where: str | None) -> None:
     """Refuse a scheduler that does not answer, before anything is begun or written.
 
     Raises
@@ -265,7 +265,7 @@ def check_reach(where: str | None) -> None:
         _running(where).close()
 
 
-def _running(where: str) -> Cluster:
+def _running(where: str) -> DaskConnection:
     """Connect to a scheduler that runs already."""
     file = "://" not in where and (os.sep in where or Path(where).is_file())
     if file and not Path(where).is_file():
@@ -282,7 +282,7 @@ def _running(where: str) -> Cluster:
             f"No Dask scheduler answers at {where} within {_CONNECT:.0f} s; start one with "
             "dask scheduler, or leave --dask out to use this machine."
         ) from error
-    return Cluster(client, where)
+    return DaskConnection(client, where)
 
 
 def _client(address: Any = None, **how: Any) -> Any:
@@ -294,7 +294,7 @@ def _client(address: Any = None, **how: Any) -> Any:
     )
 
 
-def _local(demand: Demand) -> Cluster:
+def _local(demand: WorkerRequest) -> DaskConnection:
     """Start workers on this machine, each a process that is replaced when it dies."""
     from distributed import LocalCluster
 
@@ -318,7 +318,7 @@ def _local(demand: Demand) -> Cluster:
         raise RunError(
             f"Dask's workers cannot be started on this machine: {error}."
         ) from error
-    return Cluster(_client(own), "this machine", own, scratch=scratch)
+    return DaskConnection(_client(own), "this machine", own, scratch=scratch)
 
 
 def _keys() -> Any:
@@ -332,7 +332,7 @@ def _keys() -> Any:
     return Security.temporary()  # type: ignore[no-untyped-call]
 
 
-def _shared_place(demand: Demand) -> Path:
+def _shared_place(demand: WorkerRequest) -> Path:
     """Return the folder in which the workers of a batch system find their keys.
 
     Raises
@@ -352,7 +352,7 @@ def _shared_place(demand: Demand) -> Path:
     return place
 
 
-def _batch(where: str, demand: Demand) -> Cluster:
+def _batch(where: str, demand: WorkerRequest) -> DaskConnection:
     """Start workers as jobs of a batch system; one that is lost is asked for again."""
     import dask_jobqueue
 
@@ -374,7 +374,7 @@ def _batch(where: str, demand: Demand) -> Cluster:
         raise
     # Only an adaptive cluster asks for a worker again that was lost.
     own.adapt(minimum=demand.workers, maximum=demand.workers, interval=_ADAPT, wait_count=1)
-    return Cluster(_client(own), f"{where} (through dask-jobqueue)", own, jobs=jobs)
+    return DaskConnection(_client(own), f"{where} (through dask-jobqueue)", own, jobs=jobs)
 
 
 def _check_taken(where: str, script: str) -> None:
@@ -389,7 +389,7 @@ def _check_taken(where: str, script: str) -> None:
             asked_of(Slurm(), ["sbatch", "--test-only", file.name])
 
 
-def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
+def _job_settings(where: str, demand: WorkerRequest) -> dict[str, Any]:
     """Return what every job of one worker is asked for with."""
     wanted = demand.wanted
     share = (wanted.memory_per_cpu or 0) * demand.threads
@@ -405,9 +405,9 @@ def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
         "memory": memory,
         "queue": wanted.partition,
         "account": wanted.account,
-        "walltime": None if wanted.time is None else clock(wanted.time),
+        "walltime": None if wanted.time is None else format_time(wanted.time),
         "job_name": name,
-        "job_script_prologue": [f"umask {own_umask()}", *module_lines(wanted.modules)],
+        "job_script_prologue": [f"umask {current_umask()}", *module_lines(wanted.modules)],
         "job_extra_directives": directives,
         "local_directory": gettempdir(),
         "log_directory": None if demand.logs is None else str(demand.logs),
@@ -427,7 +427,7 @@ def _job_settings(where: str, demand: Demand) -> dict[str, Any]:
         parts = [f"nodes=1:ppn={demand.threads}", of_memory]
         settings["resource_spec"] = ",".join(filter(None, parts))
     if where != "slurm":
-        directives.insert(0, f"-W umask={own_umask()}")
+        directives.insert(0, f"-W umask={current_umask()}")
     # What is not asked for is left to dask-jobqueue's own file.
     return {name: value for name, value in settings.items() if value not in (None, [])}
 

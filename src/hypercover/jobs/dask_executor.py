@@ -24,7 +24,7 @@ from typing import Any
 
 from hypercover.errors import CallError, RunError
 from hypercover.files import open_to_append
-from hypercover.jobs.dask_cluster import BATCH, Cluster, Demand, connect
+from hypercover.jobs.dask_cluster import BATCH, DaskConnection, WorkerRequest, connect
 from hypercover.jobs.executor import Notify, TaskState, do_task
 from hypercover.jobs.local import cores, thread_limits
 from hypercover.jobs.plan import FOLDER, Plan, Registry, Task
@@ -228,7 +228,7 @@ class DaskExecutor:
         self.where, self.workers = where, workers or max(1, cores() // 2)
         self._memory, self._threads = memory, threads
         self._wanted, self._settings = wanted or JobResources(), dict(settings or {})
-        self._cluster: Cluster | None = None
+        self._cluster: DaskConnection | None = None
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
         """Reach the cluster, or start it for as many tasks as the plan has side by side."""
@@ -246,12 +246,12 @@ class DaskExecutor:
         self._cluster.client.subscribe_topic(self._topic, self._told)
         self._next_look = self._since = time.monotonic()
 
-    def _demand(self, plan: Plan) -> Demand:
+    def _demand(self, plan: Plan) -> WorkerRequest:
         # As the local executor: by the whole plan, so that a run that goes on
         # computes with as many threads, and so the same numbers, as before.
         most = min(self.workers, plan.width)
         share = self._wanted.cpus if self.where in BATCH else max(1, cores() // most)
-        return Demand(
+        return WorkerRequest(
             most,
             self._threads or share,
             self._memory,

@@ -14,7 +14,13 @@ from typing import Any, Protocol
 
 from hypercover.files import open_to_append, written
 from hypercover.jobs.plan import Plan, Task
-from hypercover.jobs.record import Failure, Reporter, TaskFiles, TaskRecord, facts_of
+from hypercover.jobs.record import (
+    Failure,
+    Reporter,
+    TaskFiles,
+    TaskRecord,
+    file_checksums,
+)
 
 __all__ = ["Executor", "InProcessExecutor", "Notify", "TaskState", "do_task"]
 
@@ -118,7 +124,11 @@ def _done(
         result = function(folder, **task.arguments, **extra)
     seconds, spent = time.perf_counter() - began, _processor_seconds() - spent
     return TaskRecord.of(
-        fingerprint, result, seconds, facts_of(folder, paths), processor=max(0.0, spent)
+        fingerprint,
+        result,
+        seconds,
+        file_checksums(folder, paths),
+        processor=max(0.0, spent),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from hypercover.errors import CallError
 from hypercover.jobs.plan import Plan, Task
 
-__all__ = ["MINUTES", "Array", "Kind", "arrays_of"]
+__all__ = ["MINUTES", "ArrayKind", "JobArray", "make_job_arrays"]
 
 MINUTES = 5.0
 """Minutes of work that an element holds by default: starting one costs seconds."""
@@ -18,34 +18,34 @@ _MOST = 1000
 _PARTS = 50
 """Arrays into which stages may be cut beyond their number."""
 
-Kind = Literal["plain", "gpu", "ranks"]
+ArrayKind = Literal["plain", "gpu", "ranks"]
 """What a task runs on: cores, cores and GPUs, or several processes that torchrun starts."""
 
 
 @dataclass(frozen=True)
-class Array:
+class JobArray:
     """A job array: elements that may run at once, each some tasks one after another."""
 
     name: str
     """Number and first word of its tasks, as in ``2-train``."""
     elements: tuple[tuple[str, ...], ...]
     """Names of the tasks of each element, in an order in which they can be done."""
-    kind: Kind
+    kind: ArrayKind
     """What its tasks run on."""
     after: tuple[str, ...]
     """Names of the arrays it waits for."""
 
 
-def arrays_of(
+def make_job_arrays(
     plan: Plan,
     names: Sequence[str],
     *,
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, ArrayKind],
     seconds: Mapping[str, float],
     chunk: int | None = None,
     limit: float = math.inf,
     most: int | None = None,
-) -> tuple[Array, ...]:
+) -> tuple[JobArray, ...]:
     """Sort tasks of a plan into job arrays.
 
     Tasks that need each other stand in different arrays, unless all of several
@@ -88,8 +88,8 @@ def arrays_of(
 
 
 def _levels(
-    plan: Plan, wanted: set[str], kinds: Mapping[str, Kind]
-) -> list[tuple[Kind, list[Task]]]:
+    plan: Plan, wanted: set[str], kinds: Mapping[str, ArrayKind]
+) -> list[tuple[ArrayKind, list[Task]]]:
     """Sort tasks by how deep their needs are, and by what they run on."""
     depths: dict[str, int] = {}
     tasks = [task for task in plan.ordered if task.name in wanted]
@@ -98,7 +98,7 @@ def _levels(
             (depths.get(need, -1) for need in task.needs), default=-1
         )
 
-    def level(task: Task) -> tuple[int, Kind]:
+    def level(task: Task) -> tuple[int, ArrayKind]:
         return depths[task.name], kinds.get(task.name, "plain")
 
     return [
@@ -113,7 +113,7 @@ def _filled(
     tasks: Sequence[Task],
     seconds: Mapping[str, float],
     *,
-    kind: Kind,
+    kind: ArrayKind,
     chunk: int | None,
     limit: float,
 ) -> Elements:
@@ -146,10 +146,10 @@ def _poured(
 
 
 def _joined(
-    levels: list[tuple[Kind, Elements]], seconds: Mapping[str, float], limit: float
-) -> list[tuple[Kind, Elements]]:
+    levels: list[tuple[ArrayKind, Elements]], seconds: Mapping[str, float], limit: float
+) -> list[tuple[ArrayKind, Elements]]:
     """Join neighbours of one element each: they would run in turn anyway."""
-    joined: list[tuple[Kind, Elements]] = []
+    joined: list[tuple[ArrayKind, Elements]] = []
     for kind, elements in levels:
         last_kind, last = joined[-1] if joined else ("ranks", [])
         both = (*last[0], *elements[0]) if last else elements[0]
@@ -161,17 +161,17 @@ def _joined(
     return joined
 
 
-def _waiting(plan: Plan, levels: list[tuple[Kind, Elements]]) -> Iterator[Array]:
+def _waiting(plan: Plan, levels: list[tuple[ArrayKind, Elements]]) -> Iterator[JobArray]:
     """Name the arrays, and say for each which of those before it are needed."""
     home: dict[str, str] = {}
-    made: list[Array] = []
+    made: list[JobArray] = []
     for number, (kind, elements) in enumerate(levels, start=1):
         names = [name for element in elements for name in element]
         title = f"{number}-{names[0].partition('-')[0]}"
         needs = {
             home[need] for name in names for need in plan.task(name).needs if need in home
         }
-        array = Array(title, tuple(elements), kind, tuple(sorted(needs)))
+        array = JobArray(title, tuple(elements), kind, tuple(sorted(needs)))
         home |= dict.fromkeys(names, title)
         made.append(array)
     if made:

@@ -10,11 +10,11 @@ from pathlib import Path
 from textwrap import dedent
 
 from hypercover.jobs.batch_system import BatchSystem
-from hypercover.jobs.job_arrays import Array
+from hypercover.jobs.job_arrays import JobArray
 from hypercover.jobs.resources import JobResources
-from hypercover.jobs.slurm import warning_before
+from hypercover.jobs.slurm import warning_seconds
 
-__all__ = ["module_lines", "own_umask", "script_of", "task_list"]
+__all__ = ["array_script", "current_umask", "module_lines", "task_list"]
 
 _RANKS = "hypercover.experiment.tasks.rank"
 _RESTARTS = 3
@@ -23,7 +23,7 @@ _GRACE = 30
 """Seconds a task has to stop where no time limit says less."""
 
 
-def own_umask() -> str:
+def current_umask() -> str:
     """Return the umask of this process as four octal digits."""
     # It can only be read by setting it; the stricter one stands for that moment.
     mask = os.umask(0o077)
@@ -31,13 +31,13 @@ def own_umask() -> str:
     return f"{mask:04o}"
 
 
-def task_list(array: Array) -> str:
+def task_list(array: JobArray) -> str:
     """Return a line for each element: its tasks, with commas between."""
     return "".join(f"{','.join(element)}\n" for element in array.elements)
 
 
-def script_of(
-    array: Array,
+def array_script(
+    array: JobArray,
     system: BatchSystem,
     wanted: JobResources,
     *,
@@ -89,7 +89,7 @@ def script_of(
     return "\n".join(parts) + "\n"
 
 
-def _about(array: Array, system: BatchSystem) -> list[str]:
+def _about(array: JobArray, system: BatchSystem) -> list[str]:
     """Say in comments what the script is, and what it must wait for."""
     waits = f"after {', '.join(array.after)} ended" if array.after else "at once"
     send = system.commands[0]
@@ -101,14 +101,14 @@ def _about(array: Array, system: BatchSystem) -> list[str]:
     ]
 
 
-def _printing(array: Array, system: BatchSystem) -> list[str]:
+def _printing(array: JobArray, system: BatchSystem) -> list[str]:
     """Let an element print where it can be read at once; Slurm does so by itself."""
     if system.name == "slurm":
         return []
     return [f'exec >>"$scripts/{array.name}-$element.out" 2>&1']
 
 
-def _swept(array: Array, system: BatchSystem) -> list[str]:
+def _swept(array: JobArray, system: BatchSystem) -> list[str]:
     """Remove the empty files that the system leaves beside what elements print."""
     if len(array.elements) > 1 or not array.after or not system.empties():
         return []
@@ -156,7 +156,7 @@ _STOPPING = dedent("""\
 
 def _work(command: Sequence[str], wanted: JobResources) -> list[str]:
     """Return the lines that do the tasks of an element."""
-    grace = _GRACE if wanted.time is None else warning_before(wanted.time) // 2
+    grace = _GRACE if wanted.time is None else warning_seconds(wanted.time) // 2
     call = f'{shlex.join(command)} work "$folder" --tasks "$tasks"'
     return [f"{call} --threads {wanted.cpus} --grace {grace} &", "work=$!", "waited"]
 

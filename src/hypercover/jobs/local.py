@@ -24,11 +24,11 @@ from hypercover.jobs.executor import Notify, TaskState
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
 
-__all__ = ["STOPPED", "LocalExecutor", "cores", "thread_limits"]
+__all__ = ["EXIT_STOPPED", "LocalExecutor", "cores", "thread_limits"]
 
 _PROGRAM = "hypercover.jobs.worker"
 _TRIES = 2
-STOPPED = 75
+EXIT_STOPPED = 75
 """Exit code of a process whose task was stopped on request and can go on (EX_TEMPFAIL)."""
 _GRACE = 3.0
 """Seconds a process is given to end by itself."""
@@ -288,7 +288,7 @@ class LocalExecutor:
                 self._interrupted(task, process.process.returncode)
 
     def _interrupted(self, task: Task, code: int) -> None:
-        if code == STOPPED or task.name in self._stopping:
+        if code == EXIT_STOPPED or task.name in self._stopping:
             self._settle(task, TaskState.CANCELLED)
             return
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from hypercover.errors import CallError, HypercoverError
 from hypercover.jobs.batch_system import (
-    SUBMITTING,
+    SUBMIT_TIMEOUT,
+    ElementStates,
     ElementStatus,
-    Places,
     Reasons,
-    asked,
-    job_in,
+    parse_job_id,
+    run_command,
 )
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.resources import JobResources, clock
+from hypercover.jobs.job_arrays import JobArray
+from hypercover.jobs.resources import JobResources, format_time
 
 __all__ = ["PBSPro", "Torque", "job_name"]
 
@@ -63,7 +63,7 @@ class _PBS:
 
     def head(
         self,
-        array: Array,
+        array: JobArray,
         wanted: JobResources,
         title: str,
         output: Path,
@@ -98,7 +98,7 @@ class _PBS:
         return [f"#PBS {line}" for line in lines]
 
     @abstractmethod
-    def variables(self, array: Array) -> Mapping[str, str]:
+    def variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for the number of an element."""
 
     @abstractmethod
@@ -113,16 +113,18 @@ class _PBS:
         """Send a script and return the number of its job."""
         words = ["-h"] if hold else []
         words += ["-W", f"depend={self._waits}:{':'.join(after)}"] if after else []
-        return job_in(asked(self, ["qsub", *words, str(script)], patience=SUBMITTING))
+        return parse_job_id(
+            run_command(self, ["qsub", *words, str(script)], patience=SUBMIT_TIMEOUT)
+        )
 
     def release(self, jobs: Sequence[str]) -> None:
         """Call ``qrls``."""
-        asked(self, ["qrls", *jobs])
+        run_command(self, ["qrls", *jobs])
 
-    def states(self, jobs: Sequence[str]) -> Places:
+    def states(self, jobs: Sequence[str]) -> ElementStates:
         """Ask ``qstat``, which forgets a job when it ends or a little later."""
         numbers, places = _numbers(jobs), {}
-        said = asked(self, ["qstat", "-t", *jobs], forgive=_GONE) if jobs else ""
+        said = run_command(self, ["qstat", "-t", *jobs], forgive=_GONE) if jobs else ""
         for line in said.splitlines():
             found = _ROW.match(f"{line} ")
             if found is None or found[1] not in numbers or found[2] == "":
@@ -154,7 +156,7 @@ class _PBS:
         """Go through what is known of jobs and elements; 0 is an array, or a job alone."""
         if not jobs:
             return
-        said = asked(self, ["qstat", *options, "-f", *jobs], forgive=_GONE)
+        said = run_command(self, ["qstat", *options, "-f", *jobs], forgive=_GONE)
         numbers = _numbers(jobs)
         for part in re.split(r"^Job Id: *", said, flags=re.MULTILINE)[1:]:
             head = re.match(r"(\d+)(?:\[(\d*)\])?", part)
@@ -172,7 +174,7 @@ class _PBS:
 
     def cancel(self, job: str, elements: int) -> None:
         """Call ``qdel``."""
-        asked(self, ["qdel", *self._deleted(job, elements)], forgive=_GONE)
+        run_command(self, ["qdel", *self._deleted(job, elements)], forgive=_GONE)
 
     @abstractmethod
     def printed(self, job: str, element: int) -> Sequence[str]:
@@ -188,9 +190,9 @@ class _PBS:
 
     def most_elements(self, partition: str | None) -> int | None:
         """Ask the server, and the queue, how large an array may be."""
-        said = asked(self, ["qstat", "-B", "-f"])
+        said = run_command(self, ["qstat", "-B", "-f"])
         if partition is not None:
-            said += asked(self, ["qstat", "-Q", "-f", partition])
+            said += run_command(self, ["qstat", "-Q", "-f", partition])
         sizes = [int(size) for size in _LIMIT.findall(said)]
         return min(sizes, default=None)
 
@@ -258,11 +260,11 @@ class Torque(_PBS):
 
     def _resources(self, wanted: JobResources, gpus: int) -> list[str]:
         place = f"nodes=1:ppn={wanted.cpus}" + (f":gpus={gpus}" if gpus else "")
-        limit = f"walltime={clock(wanted.time)}" if wanted.time else None
+        limit = f"walltime={format_time(wanted.time)}" if wanted.time else None
         memory = _memory(wanted)
         return [item for item in (place, limit, memory and f"mem={memory}") if item]
 
-    def variables(self, array: Array) -> Mapping[str, str]:
+    def variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for the number of an element."""
         return {"element": "${PBS_ARRAYID:-1}", "requeue": ""}
 
@@ -295,8 +297,8 @@ class PBSPro(_PBS):
         memory = _memory(wanted)
         chunk = f"select=1:ncpus={wanted.cpus}" + (f":ngpus={gpus}" if gpus else "")
         chunk += f":mem={memory}" if memory else ""
-        return [chunk, *([f"walltime={clock(wanted.time)}"] if wanted.time else [])]
+        return [chunk, *([f"walltime={format_time(wanted.time)}"] if wanted.time else [])]
 
-    def variables(self, array: Array) -> Mapping[str, str]:
+    def variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for the number of an element."""
         return {"element": "${PBS_ARRAY_INDEX:-1}", "requeue": ""}

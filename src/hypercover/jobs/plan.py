@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hypercover.errors import CallError, counted
 from hypercover.files import write_json
 
-__all__ = ["FOLDER", "Arguments", "Plan", "Registry", "Task", "TaskKind", "selected"]
+__all__ = ["FOLDER", "Arguments", "Plan", "Registry", "Task", "TaskKind", "select_tasks"]
 
 _SHOWN = 60
 """Letters of a hostile file that a message repeats at most."""
@@ -399,7 +399,7 @@ def _read(path: Path) -> dict[str, Any]:
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
-def selected(plan: Plan, *texts: str) -> list[str]:
+def select_tasks(plan: Plan, *texts: str) -> list[str]:
     """Return the names of the tasks that texts such as ``4-9,12,reduce`` select, each once.
 
     Numbers count the tasks in the order in which they can be done, from 1.

@@ -33,8 +33,8 @@ __all__ = [
     "Reporter",
     "TaskFiles",
     "TaskRecord",
-    "facts_of",
-    "is_as_left",
+    "file_checksums",
+    "is_unchanged",
     "read_json",
     "result_of",
     "task_record",
@@ -206,7 +206,7 @@ class TaskFiles:
         """Go through the files that are not as the task left them; each is read whole."""
         for path, (size, digest) in record.files.items():
             file = self.folder / path
-            if is_as_left(file, size, digest):
+            if is_unchanged(file, size, digest):
                 continue
             if self._is_edited(path, size):
                 _log.info("%s was changed since it was made and is left as it is.", file)
@@ -217,7 +217,7 @@ class TaskFiles:
         """Note that files the task left were written anew."""
         record = self.read()
         if record is not None:
-            files = record.files | facts_of(self.folder, paths)
+            files = record.files | file_checksums(self.folder, paths)
             write_sealed(self.result, vars(replace(record, files=files)))
 
     def _is_edited(self, path: str, size: int) -> bool:
@@ -311,7 +311,7 @@ def result_of(folder: str | Path, name: str) -> Any:
     return found.result
 
 
-def facts_of(folder: Path, paths: Iterable[Path]) -> dict[str, tuple[int, str]]:
+def file_checksums(folder: Path, paths: Iterable[Path]) -> dict[str, tuple[int, str]]:
     """Return size and SHA-256 of files that are there, by their paths from a folder."""
     left = {os.path.relpath(path, folder): path for path in sorted(paths)}
     return {
@@ -330,7 +330,7 @@ def _size_of(path: Path) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def is_as_left(path: Path, size: int, digest: str) -> bool:
+def is_unchanged(path: Path, size: int, digest: str) -> bool:
     """Tell whether a file has its size and SHA-256."""
     try:
         return _size_of(path) == size and digest_of(path) == digest

@@ -18,7 +18,7 @@ from pydantic import (
 from hypercover.errors import CallError
 from hypercover.memory import bytes_of
 
-__all__ = ["JobResources", "check_directives", "clock", "seconds_of"]
+__all__ = ["JobResources", "check_directives", "format_time", "parse_time"]
 
 _MINUTE, _LONGEST = 60, 10**8
 """Seconds of a time limit."""
@@ -41,7 +41,7 @@ _RESOURCES = re.compile(
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,@:+/-]{0,100}")
 
 
-def seconds_of(text: Any) -> int:
+def parse_time(text: Any) -> int:
     """Return the seconds of a time limit as people and batch systems write it.
 
     Raises
@@ -73,7 +73,7 @@ def seconds_of(text: Any) -> int:
     return seconds
 
 
-def clock(seconds: int) -> str:
+def format_time(seconds: int) -> str:
     """Write a time limit as every batch system reads it.
 
     Examples
@@ -99,7 +99,7 @@ def _bytes_or_none(text: Any) -> int:
 
 def _limit(text: Any) -> int:
     """Return the seconds of a time limit that a batch system can be given."""
-    seconds = seconds_of(text)
+    seconds = parse_time(text)
     if not _MINUTE <= seconds <= _LONGEST:
         raise ValueError("must be a minute at least and three years at most")
     return seconds
@@ -147,7 +147,7 @@ def check_directives(directives: Sequence[str], source: str) -> None:
 
 _Word = Annotated[str, AfterValidator(_word)]
 _Line = Annotated[str, AfterValidator(_option)]
-_Limit = Annotated[int, BeforeValidator(_limit), PlainSerializer(clock)]
+_Limit = Annotated[int, BeforeValidator(_limit), PlainSerializer(format_time)]
 _Size = Annotated[int, BeforeValidator(_bytes), PlainSerializer(lambda size: f"{size}B")]
 _Memory = Annotated[
     int,

@@ -18,7 +18,7 @@ from hypercover.jobs.executor import Executor, TaskState
 from hypercover.jobs.plan import FOLDER, Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles, TaskRecord
 
-__all__ = ["Event", "check_links", "locked", "prepare_plan", "run_plan"]
+__all__ = ["Event", "check_links", "folder_lock", "prepare_plan", "run_plan"]
 
 _DEEPER = ("checkpoints", "features", "jobs", "models", "tensorboard")
 """Folders of a run that hold folders, or files that others write."""
@@ -72,7 +72,7 @@ def run_plan(
         If tasks failed in other ways; each is named with its first line.
     """
     place = Path(folder)
-    with locked(place):
+    with folder_lock(place):
         course = _Course(plan, place, executor, progress or _unwatched)
         try:
             # A cluster that does not answer must not cost the results there are.
@@ -99,7 +99,7 @@ def prepare_plan(plan: Plan, folder: str | Path, prepare: Callable[[], None]) ->
         If another run is at work in this folder.
     """
     place = Path(folder)
-    with locked(place):
+    with folder_lock(place):
         _sweep(place)
         prepare()
         plan.save(place)
@@ -216,7 +216,7 @@ class _Course:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Keep a second run out of the folder; the lock goes when this process does."""
     check_links(folder)
     path = make_folder(folder / FOLDER) / "lock"

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from hypercover.errors import CallError, HypercoverError
 from hypercover.jobs.batch_system import (
-    SUBMITTING,
+    SUBMIT_TIMEOUT,
+    ElementStates,
     ElementStatus,
-    Places,
     Reasons,
-    asked,
-    job_in,
+    parse_job_id,
+    run_command,
 )
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.resources import JobResources, clock
+from hypercover.jobs.job_arrays import JobArray
+from hypercover.jobs.resources import JobResources, format_time
 
-__all__ = ["Slurm", "warning_before"]
+__all__ = ["Slurm", "warning_seconds"]
 
 _STATES = {
     "PENDING": TaskState.WAITING,
@@ -51,7 +51,7 @@ _RETURNS = 100
 """Times an element may be sent back."""
 
 
-def warning_before(limit: int) -> int:
+def warning_seconds(limit: int) -> int:
     """Return how many seconds before the time limit a job is warned.
 
     Examples
@@ -84,7 +84,7 @@ class Slurm:
 
     def head(
         self,
-        array: Array,
+        array: JobArray,
         wanted: JobResources,
         title: str,
         output: Path,
@@ -105,7 +105,7 @@ class Slurm:
             "array": f"1-{len(array.elements)}",
             "partition": wanted.partition,
             "account": wanted.account,
-            "time": wanted.time and clock(wanted.time),
+            "time": wanted.time and format_time(wanted.time),
             "nodes": wanted.nodes if several else 1,
             "ntasks-per-node": 1,
             "cpus-per-task": wanted.cpus,
@@ -114,12 +114,12 @@ class Slurm:
             "gres": f"gpu:{wanted.gpus}" if wanted.gpus else None,
             "output": _quoted(output / array.name, "-%a.out"),
             "open-mode": "append",
-            "signal": wanted.time and f"B:USR1@{warning_before(wanted.time)}",
+            "signal": wanted.time and f"B:USR1@{warning_seconds(wanted.time)}",
         }
         lines = [f"--{key}={value}" for key, value in given.items() if value is not None]
         return [f"#SBATCH {line}" for line in (*lines, "--requeue", *wanted.directives)]
 
-    def variables(self, array: Array) -> Mapping[str, str]:
+    def variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for the number of an element and its way back."""
         # The number of an element's own job may be that of the whole array.
         own = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
@@ -133,17 +133,19 @@ class Slurm:
         """Send a script and return the number of its job."""
         words = ["--parsable", *(["--hold"] if hold else [])]
         words += [f"--dependency=afterany:{':'.join(after)}"] if after else []
-        return job_in(asked(self, ["sbatch", *words, str(script)], patience=SUBMITTING))
+        return parse_job_id(
+            run_command(self, ["sbatch", *words, str(script)], patience=SUBMIT_TIMEOUT)
+        )
 
     def release(self, jobs: Sequence[str]) -> None:
         """Call ``scontrol release``."""
-        asked(self, ["scontrol", "release", ",".join(jobs)])
+        run_command(self, ["scontrol", "release", ",".join(jobs)])
 
-    def states(self, jobs: Sequence[str]) -> Places:
+    def states(self, jobs: Sequence[str]) -> ElementStates:
         """Ask ``squeue``, which needs no accounting and forgets jobs after some minutes."""
         form = ["-h", "-r", "-t", "all", "-u", getpass.getuser(), "-o", "%F|%K|%T|%r"]
         places = {}
-        for line in asked(self, ["squeue", *form]).splitlines():
+        for line in run_command(self, ["squeue", *form]).splitlines():
             job, element, word, reason = [*line.split("|", 3), "", "", ""][:4]
             # A job that is no array has no number.
             element = "1" if element == "N/A" else element
@@ -159,7 +161,7 @@ class Slurm:
             return {}
         words = ["-n", "-X", "-P", "-j", ",".join(ended), "-o", "JobID,State,ExitCode"]
         try:
-            said = asked(self, ["sacct", *words])
+            said = run_command(self, ["sacct", *words])
         except HypercoverError:
             return {}  # without accounting
         found = {}
@@ -173,18 +175,18 @@ class Slurm:
 
     def sources(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
         """Ask ``squeue`` for the script of each job."""
-        said = asked(self, ["squeue", "-h", "-u", getpass.getuser(), "-o", "%F|%o"])
+        said = run_command(self, ["squeue", "-h", "-u", getpass.getuser(), "-o", "%F|%o"])
         pairs = (line.partition("|") for line in said.splitlines())
         return {job: [Path(script)] for job, _, script in pairs if job in jobs}
 
     def cancel(self, job: str, elements: int) -> None:
         """Call ``scancel``."""
-        asked(self, ["scancel", job], forgive=_GONE)
+        run_command(self, ["scancel", job], forgive=_GONE)
 
     def most_elements(self, partition: str | None) -> int | None:
         """Ask the controller; the largest number of an element is one less than what it says."""
         said = re.search(
-            r"MaxArraySize\s*=\s*(\d+)", asked(self, ["scontrol", "show", "config"])
+            r"MaxArraySize\s*=\s*(\d+)", run_command(self, ["scontrol", "show", "config"])
         )
         return max(1, int(said[1]) - 1) if said is not None else None
 

@@ -18,29 +18,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder, write_json, write_text
-from hypercover.jobs.batch_system import BatchSystem, Places, is_there
+from hypercover.jobs.batch_system import BatchSystem, ElementStates, is_available
 from hypercover.jobs.executor import TaskState
-from hypercover.jobs.job_arrays import Array
-from hypercover.jobs.job_script import own_umask, script_of, task_list
+from hypercover.jobs.job_arrays import JobArray
+from hypercover.jobs.job_script import array_script, current_umask, task_list
 from hypercover.jobs.pbs import PBSPro, Torque
 from hypercover.jobs.plan import Plan, Registry
 from hypercover.jobs.record import TaskFiles, read_json
 from hypercover.jobs.resources import JobResources
-from hypercover.jobs.runner import locked
+from hypercover.jobs.runner import folder_lock
 from hypercover.jobs.slurm import Slurm
 
 __all__ = [
     "SYSTEMS",
     "SentArray",
     "Submission",
-    "at_work",
+    "active_jobs",
     "cancel_jobs",
     "check_idle",
     "own_jobs",
-    "places_of",
+    "query_states",
+    "remove_empty_output",
     "scripts_folder",
     "submit_arrays",
-    "sweep_empty",
     "write_scripts",
 ]
 
@@ -146,9 +146,9 @@ def scripts_folder(folder: Path) -> Path:
     return folder / "jobs"
 
 
-def places_of(submission: Submission | None) -> Places | None:
+def query_states(submission: Submission | None) -> ElementStates | None:
     """Say where the elements stand; None where the batch system cannot be asked here."""
-    if submission is None or not submission.jobs or not is_there(submission.system):
+    if submission is None or not submission.jobs or not is_available(submission.system):
         return None
     try:
         return submission.system.states(submission.jobs)
@@ -157,7 +157,7 @@ def places_of(submission: Submission | None) -> Places | None:
         return None
 
 
-def at_work(submission: Submission | None) -> list[str]:
+def active_jobs(submission: Submission | None) -> list[str]:
     """Return the jobs that wait or run.
 
     Raises
@@ -200,7 +200,7 @@ def own_jobs(submission: Submission, folder: Path) -> tuple[list[str], list[str]
     known = submission.system.sources(submission.jobs)
     place = scripts_folder(folder).resolve()
     # Asked last, so that a job that ended meanwhile is none of either.
-    busy = at_work(submission)
+    busy = active_jobs(submission)
     own = [
         job
         for job in busy
@@ -259,7 +259,7 @@ def _take(system: BatchSystem, job: str, elements: int) -> str:
     return said
 
 
-def sweep_empty(submission: Submission | None, folder: Path) -> None:
+def remove_empty_output(submission: Submission | None, folder: Path) -> None:
     """Remove the empty files that a batch system leaves beside what elements print."""
     if submission is None:
         return
@@ -281,7 +281,7 @@ def check_idle(folder: Path, registry: Registry) -> None:
     """
     submission = Submission.load(folder)
     try:
-        busy = at_work(submission)
+        busy = active_jobs(submission)
     except HypercoverError as error:
         if submission is None or _is_done(submission, folder, registry):
             return
@@ -313,7 +313,7 @@ def _is_done(submission: Submission, folder: Path, registry: Registry) -> bool:
 
 
 def write_scripts(
-    arrays: Sequence[Array],
+    arrays: Sequence[JobArray],
     system: BatchSystem,
     wanted: JobResources,
     *,
@@ -337,7 +337,7 @@ def write_scripts(
     """
     place = make_folder(scripts_folder(folder))
     texts = {
-        array.name: script_of(
+        array.name: array_script(
             array,
             system,
             wanted,
@@ -347,7 +347,7 @@ def write_scripts(
             python=[sys.executable],
             processes=processes,
             title=title,
-            umask=own_umask(),
+            umask=current_umask(),
         )
         for array in arrays
     }
@@ -360,7 +360,7 @@ def write_scripts(
 
 
 def submit_arrays(
-    arrays: Sequence[Array],
+    arrays: Sequence[JobArray],
     scheduler: Literal["slurm", "pbs-torque", "pbs-pro"],
     wanted: JobResources,
     *,
@@ -378,7 +378,7 @@ def submit_arrays(
         batch system refuses; then none is left there.
     """
     system = SYSTEMS[scheduler]
-    with locked(folder):
+    with folder_lock(folder):
         check_idle(folder, plan.registry)
         if Plan.load(folder, plan.registry).fingerprints != plan.fingerprints:
             raise CallError(f"The plan in {folder} was changed meanwhile; submit again.")
@@ -403,7 +403,7 @@ def submit_arrays(
     return sent
 
 
-def _held(arrays: Sequence[Array]) -> set[str]:
+def _held(arrays: Sequence[JobArray]) -> set[str]:
     """Name the arrays that must not start before all are sent.
 
     A busy server takes a minute for a script; an array that has ended by then is
@@ -414,7 +414,7 @@ def _held(arrays: Sequence[Array]) -> set[str]:
 
 
 def _sent(
-    arrays: Sequence[Array], system: BatchSystem, folder: Path
+    arrays: Sequence[JobArray], system: BatchSystem, folder: Path
 ) -> Iterator[SentArray]:
     """Send arrays one by one."""
     jobs: dict[str, str] = {}

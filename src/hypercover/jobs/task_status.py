@@ -6,26 +6,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from hypercover.jobs.batch_system import ElementStatus, Places, Reasons
+from hypercover.jobs.batch_system import ElementStates, ElementStatus, Reasons
 from hypercover.jobs.executor import TaskState
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles
 from hypercover.jobs.submission import Submission, scripts_folder
 
-__all__ = ["TaskStanding", "Word", "last_lines", "standing_of", "with_reasons"]
+__all__ = ["StatusName", "TaskStatus", "tail_lines", "task_statuses", "with_reasons"]
 
-Word = Literal["done", "running", "waiting", "failed", "held up", "gone", "open"]
+StatusName = Literal["done", "running", "waiting", "failed", "held up", "gone", "open"]
 """``held up``: a task it needs failed or is gone; ``gone``: its job ended and left neither
 result nor error; ``open``: nobody has been asked to do it."""
 
 
 @dataclass(frozen=True)
-class TaskStanding:
+class TaskStatus:
     """Where one task stands."""
 
     name: str
     """Name of the task."""
-    word: Word
+    word: StatusName
     """Where it stands, in a word."""
     message: str = ""
     """What is being done, how it failed, or what holds it up."""
@@ -39,12 +39,12 @@ class TaskStanding:
     """Number of the job and of the element that does it."""
 
 
-def standing_of(
+def task_statuses(
     plan: Plan,
     folder: Path,
     submission: Submission | None,
-    places: Places | None,
-) -> dict[str, TaskStanding]:
+    places: ElementStates | None,
+) -> dict[str, TaskStatus]:
     """Say where each task of a plan stands, by name, in the order they can be done.
 
     Parameters
@@ -52,7 +52,7 @@ def standing_of(
     places : where the elements of the jobs stand; None where nobody can be asked
     """
     homes = _homes(submission)
-    found: dict[str, TaskStanding] = {}
+    found: dict[str, TaskStatus] = {}
     for task in plan.ordered:
         job, element, home = homes.get(task.name, ("", 0, ""))
         place = None if places is None else places.get((job, element), _FORGOTTEN)
@@ -66,18 +66,18 @@ _FORGOTTEN = ElementStatus(TaskState.FAILED)
 
 
 def with_reasons(
-    found: Mapping[str, TaskStanding],
+    found: Mapping[str, TaskStatus],
     folder: Path,
     submission: Submission,
     reasons: Reasons,
-) -> dict[str, TaskStanding]:
+) -> dict[str, TaskStatus]:
     """Add why tasks wait and how the jobs of lost tasks ended.
 
     Parameters
     ----------
     reasons : what the batch system says beyond where the elements stand
     """
-    told: dict[str, TaskStanding] = {}
+    told: dict[str, TaskStatus] = {}
     for name, one in found.items():
         job, _ = one.place
         said = reasons.get(one.place) or reasons.get((job, 0), "")
@@ -97,14 +97,14 @@ def with_reasons(
     return told
 
 
-def _last_words(folder: Path, submission: Submission, one: TaskStanding) -> str:
+def _last_words(folder: Path, submission: Submission, one: TaskStatus) -> str:
     """Return the last line that the job of a task printed, or its batch system for it."""
     array, _, element = one.home.rstrip("]").partition("[")
     place = scripts_folder(folder)
     patterns = submission.system.printed(one.place[0], int(element))
     files = [*(path for each in patterns for path in place.glob(each))]
     for path in (*sorted(files), place / f"{array}-{element}.out"):
-        lines = [line for line in last_lines(path) if not _IDLE.search(line)]
+        lines = [line for line in tail_lines(path) if not _IDLE.search(line)]
         if lines:
             return lines[-1]
     return ""
@@ -118,7 +118,7 @@ _SHOWN = 300
 """Letters of a line that are shown."""
 
 
-def last_lines(path: Path) -> Iterable[str]:
+def tail_lines(path: Path) -> Iterable[str]:
     """Return the last lines of a file, without signs that a terminal would obey."""
     try:
         with path.open("rb") as opened:
@@ -152,33 +152,31 @@ def _standing(
     name: str,
     home: str,
     place: ElementStatus | None,
-    before: Mapping[str, TaskStanding],
-) -> TaskStanding:
+    before: Mapping[str, TaskStatus],
+) -> TaskStatus:
     files = TaskFiles(folder, name)
     record = files.read_record(plan.fingerprints[name])
     if record is not None:
-        return TaskStanding(name, "done", "", 1.0, record.seconds, home)
+        return TaskStatus(name, "done", "", 1.0, record.seconds, home)
     failure, progress = files.read_failure(), files.read_progress()
     if failure is not None:
-        return TaskStanding(
-            name, "failed", f"{failure.headline} See {files.log}", home=home
-        )
+        return TaskStatus(name, "failed", f"{failure.headline} See {files.log}", home=home)
     state = None if place is None else place.state
     said = "" if place is None else place.reason
     held = [need for need in plan.task(name).needs if before[need].word in _LOST]
     if state is TaskState.WAITING and not held:
-        return TaskStanding(name, "waiting", said, home=home)
+        return TaskStatus(name, "waiting", said, home=home)
     if state is TaskState.RUNNING or (state is None and progress is not None):
         share, what = progress or (0.0, "")
-        word: Word = "running" if progress or not home else "waiting"
-        return TaskStanding(name, word, what, share, home=home)
+        word: StatusName = "running" if progress or not home else "waiting"
+        return TaskStatus(name, word, what, share, home=home)
     if held:
-        return TaskStanding(name, "held up", f"by {', '.join(held[:3])}", home=home)
+        return TaskStatus(name, "held up", f"by {', '.join(held[:3])}", home=home)
     if home and state is not None:
         how = "was cancelled" if state is TaskState.CANCELLED else "ended without a result"
         how = f"its job {how}" + (f" ({said})" if said else "")
-        return TaskStanding(name, "gone", how, home=home)
-    return TaskStanding(name, "waiting" if home else "open", home=home)
+        return TaskStatus(name, "gone", how, home=home)
+    return TaskStatus(name, "waiting" if home else "open", home=home)
 
 
 _LOST = ("failed", "held up", "gone")

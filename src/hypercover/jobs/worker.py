@@ -23,12 +23,12 @@ from queue import SimpleQueue
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError
 from hypercover.files import open_to_append, write_json
 from hypercover.jobs.executor import TaskState, do_task
-from hypercover.jobs.local import STOPPED, LocalExecutor
+from hypercover.jobs.local import EXIT_STOPPED, LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task
 from hypercover.jobs.record import Failure, TaskFiles, read_json
 from hypercover.stopping import Stopped, stop_asked, stop_at_signal
 
-__all__ = ["do_element", "main", "not_done", "reasons"]
+__all__ = ["blocking_tasks", "do_tasks", "main", "missing_needs"]
 
 _LOOK = 0.5
 """Seconds between looks whether to stop."""
@@ -40,7 +40,7 @@ _STOPS = 3
 """Tries that may get no further."""
 
 
-def do_element(
+def do_tasks(
     plan: Plan,
     folder: str | Path,
     names: Sequence[str],
@@ -103,7 +103,7 @@ def _outcome(
     files, fingerprint = TaskFiles(folder, task.name), plan.fingerprints[task.name]
     if files.read_record(fingerprint) is not None:
         return "done before"
-    if said := not_done(plan, folder, task):
+    if said := missing_needs(plan, folder, task):
         return said
     executor.submit(task)
     stopped_at = 0.0
@@ -124,13 +124,13 @@ def _outcome(
     return _failed(files, failure)
 
 
-def not_done(plan: Plan, folder: Path, task: Task) -> str:
+def missing_needs(plan: Plan, folder: Path, task: Task) -> str:
     """Say which needs of a task are missing and why; nothing where all are there."""
-    lines = list(reasons(plan, folder, task))
+    lines = list(blocking_tasks(plan, folder, task))
     return f"waits for {'; '.join(lines)}" if lines else ""
 
 
-def reasons(plan: Plan, folder: Path, task: Task) -> Iterator[str]:
+def blocking_tasks(plan: Plan, folder: Path, task: Task) -> Iterator[str]:
     """Go back from a task to the tasks that are not done though nothing holds them up."""
     seen, waiting = set[str](), list(task.needs)
     while waiting:
@@ -247,7 +247,7 @@ class _Service:
         except KeyboardInterrupt:
             return 130
         except Stopped:
-            return STOPPED
+            return EXIT_STOPPED
         return 0
 
     def _serve(self, name: str) -> None:

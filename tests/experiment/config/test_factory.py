@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from scipy.io import savemat
 
 from hypercover.errors import LabelError
-from hypercover.experiment.config.factory import fingerprint, scene_for, split_for
+from hypercover.experiment.config.factory import build_split, fingerprint, load_scene
 from hypercover.experiment.config.schema import Experiment, MasksSpec, SceneSpec
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import label_losses
@@ -30,11 +30,11 @@ def test_two_masks_in_one_file_are_told_apart_by_name(tmp_path, scene):
     path = tmp_path / "masks.mat"
     savemat(path, {"TR": 9 * upper.astype("u1"), "TE": (~upper).astype("u1")})
     spec = MasksSpec(train=path, test=path, train_variable="TR", test_variable="TE")
-    split = split_for(spec, scene, seed=0, window=1)
+    split = build_split(spec, scene, seed=0, window=1)
     np.testing.assert_array_equal(split.mask("train"), upper)
     np.testing.assert_array_equal(split.mask("test"), ~upper)
     with pytest.raises(LabelError, match=r"TR \(6 × 6\), TE \(6 × 6\)"):
-        split_for(MasksSpec(train=path), scene, seed=0, window=1)
+        build_split(MasksSpec(train=path), scene, seed=0, window=1)
 
 
 def test_a_mask_that_declares_no_data_marks_nothing_with_0(tmp_path):
@@ -47,7 +47,7 @@ def test_a_mask_that_declares_no_data_marks_nothing_with_0(tmp_path):
     with rasterio.open(tmp_path / "m.tif", "w", driver="GTiff", height=6, width=6, count=1,
                        dtype="uint8", nodata=255) as file:  # fmt: skip
         file.write(mask, 1)
-    split = split_for(MasksSpec(train=tmp_path / "m.tif"), scene, seed=0, window=1)
+    split = build_split(MasksSpec(train=tmp_path / "m.tif"), scene, seed=0, window=1)
     np.testing.assert_array_equal(split.mask("train"), mask > 0)
     assert split.notes[0].startswith(
         "1 of the 18 labelled pixels that m.tif marks have another"
@@ -60,7 +60,7 @@ def test_labels_on_pixels_without_data_are_told(tmp_path, scene, bare, told):
     cube = np.ones((2, 6, 6), np.float32)
     cube[:, 0, :bare] = np.nan
     np.savez(tmp_path / "scene.npz", cube=cube, labels=scene.labels)
-    losses = scene_for(SceneSpec(path=tmp_path / "scene.npz")).losses
+    losses = load_scene(SceneSpec(path=tmp_path / "scene.npz")).losses
     assert [note[: len(said)] for note, said in zip(losses, told, strict=True)] == told
 
 
@@ -70,7 +70,7 @@ def test_classes_that_are_lost_with_their_pixels_are_named(tmp_path, scene):
     labels[0, :2] = 7
     cube[:, 0, :3] = np.nan
     np.savez(tmp_path / "scene.npz", cube=cube, labels=labels)
-    assert scene_for(SceneSpec(path=tmp_path / "scene.npz")).losses == (
+    assert load_scene(SceneSpec(path=tmp_path / "scene.npz")).losses == (
         "3 of the 36 labelled pixels hold no data: left out (1 of Class 1, 2 of Class 7).",
         "Classes lost, because none of their pixels holds data: Class 7.",
     )
@@ -81,7 +81,7 @@ def test_classes_outside_a_crop_are_named(tmp_path, scene):
     labels[5, 5] = 7
     np.savez(tmp_path / "scene.npz", cube=np.ones((2, 6, 6), np.float32), labels=labels)
     spec = SceneSpec(path=tmp_path / "scene.npz", crop="0:5,:")
-    assert scene_for(spec).losses == (
+    assert load_scene(spec).losses == (
         "Classes lost, because none of their pixels lies in the part: Class 7.",
     )
 
@@ -130,9 +130,9 @@ def test_the_layer_of_labels_is_named_in_the_experiment(tmp_path):
             append=layer == "late",
         )  # fmt: skip
     spec = {"path": tmp_path / "a.tif", "labels": tmp_path / "l.gpkg"}
-    assert scene_for(SceneSpec(**spec, label_layer="late")).legend.codes == (5, 7)
+    assert load_scene(SceneSpec(**spec, label_layer="late")).legend.codes == (5, 7)
     with pytest.raises(LabelError, match="label_layer"):
-        scene_for(SceneSpec(**spec))
+        load_scene(SceneSpec(**spec))
 
 
 @pytest.mark.parametrize("name", ["labels.qml", "labels.clr", "labels.tif.clr"])
@@ -172,12 +172,12 @@ def test_a_mask_in_one_of_several_layers(tmp_path):
         )  # fmt: skip
     spec = MasksSpec(train=path, train_layer="upper", train_field="a",
                      test=path, test_layer="lower", test_field="b")  # fmt: skip
-    split = split_for(spec, scene, seed=0, window=1)
+    split = build_split(spec, scene, seed=0, window=1)
     assert split.mask("train")[:2].all()
     assert split.mask("test")[2:].all()
     with pytest.raises(
         LabelError, match="meant with train_layer of the split: upper, lower"
     ):
-        split_for(MasksSpec(train=path), scene, seed=0, window=1)
+        build_split(MasksSpec(train=path), scene, seed=0, window=1)
     with pytest.raises(LabelError, match="name it with test_field of the split"):
-        split_for(spec.model_copy(update={"test_field": None}), scene, seed=0, window=1)
+        build_split(spec.model_copy(update={"test_field": None}), scene, seed=0, window=1)

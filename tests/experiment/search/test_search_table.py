@@ -10,8 +10,8 @@ import pytest
 from hypercover.experiment.search.search_table import (
     Cell,
     CellFile,
-    Rung,
-    Table,
+    GammaValue,
+    SearchTable,
     tables_csv,
 )
 
@@ -22,8 +22,8 @@ def cell(C, correct, *, folds=None, seconds=1.0, span=(0.0, 1.0)):
 
 
 def table(*rows, costs=(1.0, 10.0), counts=(10, 30)):
-    rungs = tuple(Rung(0.1 * 2**row, None) for row in range(len(rows)))
-    return Table(costs, rungs, counts, tuple(rows))
+    rungs = tuple(GammaValue(0.1 * 2**row, None) for row in range(len(rows)))
+    return SearchTable(costs, rungs, counts, tuple(rows))
 
 
 def test_cells_are_kept_and_found_again(tmp_path):

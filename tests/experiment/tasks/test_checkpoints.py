@@ -11,7 +11,10 @@ from hypercover.classifiers.cnn.inference import resolve_device
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.run import run_experiment
-from hypercover.experiment.tasks.training_tasks import CheckpointFolder, sort_checkpoints
+from hypercover.experiment.tasks.training_tasks import (
+    CheckpointFolder,
+    set_aside_checkpoints,
+)
 from hypercover.scene.simulation.simulate import simulate
 
 pytestmark = pytest.mark.usefixtures("sketched")
@@ -156,7 +159,7 @@ def test_only_what_is_still_wanted_is_kept(image, tmp_path, caplog):
     wanted = CheckpointFolder.of(run, experiment, "train-main-0-cnn")
     (wanted.begin() / "step").touch()
     CheckpointFolder(run.checkpoints / "train-main-0-gone", wanted.fingerprint).begin()
-    sort_checkpoints(run, experiment, experiment)
+    set_aside_checkpoints(run, experiment, experiment)
     assert [path.name for path in run.checkpoints.iterdir()] == ["train-main-0-cnn"]
     # nothing that took any time was lost
     assert not caplog.messages

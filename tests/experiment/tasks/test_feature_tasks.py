@@ -12,20 +12,20 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, ModelError, RunError, SceneError
 from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.config.factory import (
-    classifier_for,
+    build_classifier,
     describe_model,
-    scene_for,
+    load_scene,
 )
 from hypercover.experiment.config.preflight import check_experiment
 from hypercover.experiment.config.schema import CNNSpec, SVMSpec
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import make_plan
 from hypercover.experiment.tasks.feature_tasks import (
-    keep_features,
-    kept_chain,
-    kept_files,
-    kept_scene,
-    scene_for_model,
+    feature_files,
+    load_chain,
+    load_feature_scene,
+    model_scene,
+    save_features,
     used_features,
 )
 from hypercover.features.blockwise import fitted_stack
@@ -75,17 +75,17 @@ def kept(tmp_path):
     scene, run = make_scene(), RunFolder(tmp_path / "run")
     chain = Chain.parse("mnf:4,pca:2")
     stack = chain.fit_transform(scene)
-    keep_features(run, "two", chain, stack)
+    save_features(run, "two", chain, stack)
     return SimpleNamespace(scene=scene, run=run, chain=chain, stack=stack)
 
 
 def test_kept_features_come_back_as_they_were(kept):
-    again = kept_scene(kept.run, "two", kept.scene)
+    again = load_feature_scene(kept.run, "two", kept.scene)
     np.testing.assert_array_equal(again.cube, kept.stack.cube)
     assert again.band_names == ("pca1", "pca2")
     assert again.labels is kept.scene.labels
-    assert kept_scene(kept.run, "two", kept.scene) is again
-    found = kept_chain(kept.run, "two").transform(kept.scene)
+    assert load_feature_scene(kept.run, "two", kept.scene) is again
+    found = load_chain(kept.run, "two").transform(kept.scene)
     np.testing.assert_array_equal(found.cube, kept.stack.cube)
 
 
@@ -100,16 +100,16 @@ def test_a_large_stack_is_computed_where_it_is_written(small, tmp_path, monkeypa
     stack = fitted_stack(chain, scene, progress=lambda *done: told.append(done))
     assert isinstance(stack.cube.variable._data, np.ndarray) == (small > 0)
     assert told
-    keep_features(run, "two", chain, stack)
+    save_features(run, "two", chain, stack)
     whole = Chain.parse("mnf:4,pca:2").fit_transform(scene)
-    kept = kept_scene(run, "two", scene).cube
+    kept = load_feature_scene(run, "two", scene).cube
     np.testing.assert_array_equal(kept, whole.cube)
     assert kept.dtype == np.float32
-    assert np.load(kept_files(run, "two")[0]).tobytes() == kept.values.tobytes()
+    assert np.load(feature_files(run, "two")[0]).tobytes() == kept.values.tobytes()
 
 
 def test_a_stack_is_mapped_and_not_read(kept):
-    base = kept_scene(kept.run, "two", kept.scene).cube.values
+    base = load_feature_scene(kept.run, "two", kept.scene).cube.values
     while not isinstance(base, np.memmap):
         base = base.base
     assert not base.flags.writeable
@@ -117,11 +117,11 @@ def test_a_stack_is_mapped_and_not_read(kept):
 
 def test_a_model_sees_its_features_or_else_the_bands(kept):
     setting = SimpleNamespace(folder=kept.run, scene=kept.scene)
-    assert scene_for_model(setting, SVMSpec()) is kept.scene
-    found = scene_for_model(setting, SVMSpec(features="two"))
+    assert model_scene(setting, SVMSpec()) is kept.scene
+    found = model_scene(setting, SVMSpec(features="two"))
     np.testing.assert_array_equal(found.cube, kept.stack.cube)
     with pytest.raises(RunError, match="delete that folder and run the experiment again"):
-        scene_for_model(setting, SVMSpec(features="other"))
+        model_scene(setting, SVMSpec(features="other"))
 
 
 def cut(path):
@@ -148,9 +148,9 @@ def overwritten_by(array):
     ],
 )
 def test_damaged_features_are_refused(kept, place, damage):
-    damage(kept_files(kept.run, "two")[place])
+    damage(feature_files(kept.run, "two")[place])
     with pytest.raises(RunError, match="is missing or damaged"):
-        kept_scene(kept.run, "two", kept.scene)
+        load_feature_scene(kept.run, "two", kept.scene)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_damaged_features_are_refused(kept, place, damage):
     ],
 )
 def test_a_damaged_chain_is_refused(kept, place, damage):
-    damage(kept_files(kept.run, "two")[place])
+    damage(feature_files(kept.run, "two")[place])
     with pytest.raises(RunError, match="is missing or damaged"):
-        kept_chain(kept.run, "two")
+        load_chain(kept.run, "two")
 
 
 def test_only_what_models_use_is_computed_once(tmp_path):
@@ -225,7 +225,7 @@ def test_features_that_fit_are_let_through(tmp_path):
 
 def test_features_beyond_memory_are_refused_before_anything_runs(tmp_path, monkeypatch):
     asked = experiment(tmp_path)
-    scene_for(asked.scene)
+    load_scene(asked.scene)
     monkeypatch.setattr("hypercover.scene.io.limits.available_bytes", lambda: 900)
     with pytest.raises(SceneError, match=r"A stack of 6 features .* computed whole"):
         check_experiment(asked)
@@ -242,11 +242,11 @@ def test_models_are_described_with_their_features():
 
 
 def test_nwfe_and_probabilities_reach_the_classifier():
-    svm = classifier_for(SVMSpec(nwfe=7, probability=True), seed=0)
+    svm = build_classifier(SVMSpec(nwfe=7, probability=True), seed=0)
     assert isinstance(svm.reduction, NWFE)
     assert svm.reduction.n_components == 7
     assert svm.probability
-    assert classifier_for(SVMSpec(), seed=0).reduction is None
+    assert build_classifier(SVMSpec(), seed=0).reduction is None
 
 
 @pytest.fixture

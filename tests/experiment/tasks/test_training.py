@@ -15,8 +15,8 @@ import yaml
 
 from hypercover.errors import ExperimentError, ModelError, RunError
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.config.factory import classifier_for, scene_for, split_for
-from hypercover.experiment.config.preflight import check_experiment, check_machine
+from hypercover.experiment.config.factory import build_classifier, build_split, load_scene
+from hypercover.experiment.config.preflight import check_experiment, check_models
 from hypercover.experiment.config.schema import CNNSpec
 from hypercover.experiment.run import run_experiment
 from hypercover.experiment.tasks.trial import fit_classifier
@@ -65,10 +65,10 @@ def curve(run: Path) -> list[dict]:
 def test_recipe_and_precision_reach_the_network():
     recipe = {"loss": "squared", "mix": 0.2}
     spec = CNNSpec(recipe=recipe, precision="mixed", epochs=7)
-    given = classifier_for(spec, seed=4, device="cpu").get_params()
+    given = build_classifier(spec, seed=4, device="cpu").get_params()
     assert given["recipe"] == recipe
     assert (given["precision"], given["epochs"], given["random_state"]) == ("mixed", 7, 4)
-    plain = classifier_for(CNNSpec(), seed=0).get_params()
+    plain = build_classifier(CNNSpec(), seed=0).get_params()
     assert (plain["recipe"], plain["precision"]) == (None, "float32")
 
 
@@ -114,7 +114,7 @@ def test_a_setting_out_of_bounds_is_named_before_anything_runs(
 
 
 def test_a_network_is_compiled_where_that_can_be(image, tmp_path, monkeypatch):
-    assert classifier_for(CNNSpec(compile=True), seed=0).compile is True
+    assert build_classifier(CNNSpec(compile=True), seed=0).compile is True
     experiment = load_experiment(written(image, tmp_path, cnn={"compile": True}))
     monkeypatch.setenv("CXX", "no-compiler-of-this-name")
     with pytest.raises(ModelError, match="but no-compiler-of-this-name is not here; inst"):
@@ -314,8 +314,8 @@ def test_batches_that_cannot_be_are_named_before_anything_runs(
     with pytest.raises(ModelError) as caught:
         run_experiment(experiment, tmp_path / "run")
     if "{train}" in said:
-        scene = scene_for(experiment.scene)
-        made = split_for(experiment.split, scene, seed=0, window=3)
+        scene = load_scene(experiment.scene)
+        made = build_split(experiment.split, scene, seed=0, window=3)
         said = said.format(train=made.count("train"))
     assert said in str(caught.value)
     assert not (tmp_path / "run").exists()
@@ -327,4 +327,4 @@ def test_batches_as_small_as_can_be_are_taken(image, tmp_path):
     )
     lecture = {"network": "lecture", "window": 7, "batch_size": 1}
     small = load_experiment(written(image, tmp_path, cnn=lecture))
-    check_machine(small)
+    check_models(small)

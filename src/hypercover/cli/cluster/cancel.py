@@ -16,12 +16,17 @@ def command(run: PREPARED) -> None:
 
     Example: hypercover cancel runs/fixed
     """
-    from hypercover.experiment.preparation import prepared_folder
+    from hypercover.experiment.preparation import plan_folder
     from hypercover.experiment.tasks.task_registry import REGISTRY
     from hypercover.jobs.plan import Plan
-    from hypercover.jobs.submission import Submission, cancel_jobs, own_jobs, sweep_empty
+    from hypercover.jobs.submission import (
+        Submission,
+        cancel_jobs,
+        own_jobs,
+        remove_empty_output,
+    )
 
-    folder = prepared_folder(run)
+    folder = plan_folder(run)
     submission = Submission.load(folder)
     if submission is None:
         # A folder that is no run is an error; one whose experiment was changed is not.
@@ -30,7 +35,7 @@ def command(run: PREPARED) -> None:
     if submission is not None and own:
         cancel_jobs(submission, own)
         submission.model_copy(update={"cancelled": True}).save(folder)
-        sweep_empty(submission, folder)
+        remove_empty_output(submission, folder)
         again = shlex.join(["hypercover", "resume", str(folder)])
         say(f"Cancelled: {', '.join(own)}. To go on: {again}")
     if others:

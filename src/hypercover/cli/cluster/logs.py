@@ -24,16 +24,16 @@ def command(
     Example: hypercover logs runs/fixed train-main-0-cnn
     """
     from hypercover.cli.cluster.status import look
-    from hypercover.experiment.preparation import find_prepared
-    from hypercover.jobs.plan import selected
+    from hypercover.experiment.preparation import load_prepared
+    from hypercover.jobs.plan import select_tasks
     from hypercover.jobs.record import TaskFiles
     from hypercover.jobs.submission import scripts_folder
 
-    prepared = find_prepared(run)
+    prepared = load_prepared(run)
     seen = look(prepared)
     found, found_jobs = seen.tasks, seen.submission
     lost = [one.name for one in found.values() if one.word in ("failed", "gone")]
-    names = selected(prepared.plan, task) if task else lost
+    names = select_tasks(prepared.plan, task) if task else lost
     if not names:
         say("Nothing failed; name a task to read its log.")
     for name in names:

@@ -22,7 +22,7 @@ from hypercover.cli.terminal import say
 from hypercover.errors import counted
 
 if TYPE_CHECKING:
-    from hypercover.experiment.preparation import Prepared
+    from hypercover.experiment.preparation import PreparedRun
 
 __all__ = ["command", "show_plan"]
 
@@ -30,7 +30,7 @@ _SHOWN_NEEDS = 2
 """Needs of a task that are named; the rest are counted."""
 
 
-def show_plan(prepared: Prepared) -> None:
+def show_plan(prepared: PreparedRun) -> None:
     """Print the tasks of a plan in the order in which they can be done."""
     from rich.table import Table
 
@@ -91,11 +91,11 @@ def command(
     Example: hypercover plan fixed.yaml -o runs/fixed
     """
     from hypercover.cli.opening import experiment_called
-    from hypercover.experiment.preparation import asked_plan, prepare
+    from hypercover.experiment.preparation import plan_run, prepare
 
     overrides = changes(set_, seed=seed)
     read = experiment_called(experiment, out, overrides, data=data, choice=scene)
-    prepared = asked_plan(read, run_folder(out, read.name), search=search)
+    prepared = plan_run(read, run_folder(out, read.name), search=search)
     if ready:
         prepare(prepared)
     show_plan(prepared)

@@ -37,12 +37,12 @@ def command(
         joined_wishes,
         submit_and_show,
     )
-    from hypercover.experiment.config.site import wanted_of
-    from hypercover.experiment.preparation import find_prepared
+    from hypercover.experiment.config.site import parse_resources
+    from hypercover.experiment.preparation import load_prepared
     from hypercover.jobs.resources import check_directives
     from hypercover.jobs.submission import Submission, check_idle
 
-    prepared = find_prepared(run)
+    prepared = load_prepared(run)
     submission = Submission.load(prepared.folder)
     if submission is None:
         raise CallError(
@@ -67,5 +67,5 @@ def command(
         modules=module,
         directives=directive,
     )
-    wanted = wanted_of(joined_wishes(submission.wanted.model_dump(), given))
+    wanted = parse_resources(joined_wishes(submission.wanted.model_dump(), given))
     submit_and_show(prepared, submission.scheduler, wanted)

@@ -17,14 +17,14 @@ from hypercover.errors import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hypercover.experiment.preparation import Prepared
+    from hypercover.experiment.preparation import PreparedRun
     from hypercover.jobs.batch_system import Reasons
     from hypercover.jobs.submission import Submission
-    from hypercover.jobs.task_status import TaskStanding, Word
+    from hypercover.jobs.task_status import StatusName, TaskStatus
 
 __all__ = ["Look", "command", "look", "show_standing"]
 
-_WORDS: tuple[Word, ...] = (
+_WORDS: tuple[StatusName, ...] = (
     "done",
     "running",
     "waiting",
@@ -42,7 +42,7 @@ _SHOWN = 10
 class Look:
     """Where a run stands at one moment."""
 
-    tasks: Mapping[str, TaskStanding]
+    tasks: Mapping[str, TaskStatus]
     """Where each task stands."""
     submission: Submission | None
     """What was submitted."""
@@ -56,26 +56,26 @@ class Look:
         return self.busy or not words.isdisjoint({"running", "waiting"})
 
 
-def look(prepared: Prepared) -> Look:
+def look(prepared: PreparedRun) -> Look:
     """Look where every task stands now, and what was submitted."""
     from hypercover.jobs.executor import TaskState
-    from hypercover.jobs.submission import Submission, places_of, sweep_empty
-    from hypercover.jobs.task_status import standing_of, with_reasons
+    from hypercover.jobs.submission import Submission, query_states, remove_empty_output
+    from hypercover.jobs.task_status import task_statuses, with_reasons
 
     submission = Submission.load(prepared.folder)
-    places = places_of(submission)
-    found = standing_of(prepared.plan, prepared.folder, submission, places)
+    places = query_states(submission)
+    found = task_statuses(prepared.plan, prepared.folder, submission, places)
     if submission is not None:
         reasons = {} if places is None else _reasons(found, submission)
         found = with_reasons(found, prepared.folder, submission, reasons)
-        sweep_empty(submission, prepared.folder)
+        remove_empty_output(submission, prepared.folder)
     states = {place.state for place in (places or {}).values()}
     return Look(
         found, submission, not states.isdisjoint({TaskState.WAITING, TaskState.RUNNING})
     )
 
 
-def _reasons(found: Mapping[str, TaskStanding], submission: Submission) -> Reasons:
+def _reasons(found: Mapping[str, TaskStatus], submission: Submission) -> Reasons:
     """Ask why jobs wait and how those of lost tasks ended."""
     jobs = {
         word: sorted({one.place[0] for one in found.values() if one.word == word} - {""})
@@ -87,7 +87,7 @@ def _reasons(found: Mapping[str, TaskStanding], submission: Submission) -> Reaso
 
 
 def show_standing(
-    prepared: Prepared, *, watch: bool, tasks: bool, interval: float = 30.0
+    prepared: PreparedRun, *, watch: bool, tasks: bool, interval: float = 30.0
 ) -> None:
     """Print where a run stands, once or until nothing runs or waits.
 
@@ -111,7 +111,7 @@ def show_standing(
     say(*_summary(prepared, seen))
 
 
-def _watch(prepared: Prepared, *, tasks: bool, interval: float) -> None:
+def _watch(prepared: PreparedRun, *, tasks: bool, interval: float) -> None:
     """Show where a run stands on a terminal, anew until nothing runs or waits."""
     from rich.console import Group
     from rich.live import Live
@@ -133,7 +133,7 @@ def _table(seen: Look, *, tasks: bool) -> Table:
     return _by_task(seen.tasks) if tasks else _by_array(seen.tasks, seen.submission)
 
 
-def _by_array(found: Mapping[str, TaskStanding], submission: Submission | None) -> Table:
+def _by_array(found: Mapping[str, TaskStatus], submission: Submission | None) -> Table:
     """Count the tasks of each array by where they stand."""
     from rich.table import Table
 
@@ -154,7 +154,7 @@ def _by_array(found: Mapping[str, TaskStanding], submission: Submission | None) 
     return table
 
 
-def _by_task(found: Mapping[str, TaskStanding]) -> Table:
+def _by_task(found: Mapping[str, TaskStatus]) -> Table:
     from rich.table import Table
 
     from hypercover.cli.progress import duration
@@ -167,7 +167,7 @@ def _by_task(found: Mapping[str, TaskStanding]) -> Table:
     return table
 
 
-def _waiting(found: Mapping[str, TaskStanding]) -> list[str]:
+def _waiting(found: Mapping[str, TaskStatus]) -> list[str]:
     """Say for each array why it waits, unless it only waits for others."""
     reasons: dict[str, set[str]] = {}
     for one in found.values():
@@ -176,7 +176,7 @@ def _waiting(found: Mapping[str, TaskStanding]) -> list[str]:
     return [f"{name} waits: {'; '.join(sorted(said))}" for name, said in reasons.items()]
 
 
-def _summary(prepared: Prepared, seen: Look) -> Sequence[str]:
+def _summary(prepared: PreparedRun, seen: Look) -> Sequence[str]:
     """Say how much is done, what failed and where its log is, and what to do."""
     found = seen.tasks
     counts = Counter(one.word for one in found.values())
@@ -214,6 +214,6 @@ def command(
 
     Example: hypercover status runs/fixed --watch
     """
-    from hypercover.experiment.preparation import find_prepared
+    from hypercover.experiment.preparation import load_prepared
 
-    show_standing(find_prepared(run), watch=watch, tasks=tasks, interval=interval)
+    show_standing(load_prepared(run), watch=watch, tasks=tasks, interval=interval)

@@ -25,7 +25,7 @@ from hypercover.errors import CallError, counted
 
 if TYPE_CHECKING:
     from hypercover.experiment.config.site import Scheduler
-    from hypercover.experiment.preparation import Prepared
+    from hypercover.experiment.preparation import PreparedRun
     from hypercover.experiment.submit import ArrayBatch
     from hypercover.jobs.resources import JobResources
 
@@ -47,12 +47,12 @@ def wishes(scheduler: str | None, **options: Any) -> tuple[Scheduler, JobResourc
     """
     from hypercover.experiment.config.site import (
         Scheduler,
+        parse_resources,
+        site_defaults,
         site_path,
-        site_wishes,
-        wanted_of,
     )
 
-    site = site_wishes()
+    site = site_defaults()
     named = scheduler or site.pop("scheduler", None)
     site.pop("scheduler", None)
     known = get_args(Scheduler)
@@ -61,7 +61,9 @@ def wishes(scheduler: str | None, **options: Any) -> tuple[Scheduler, JobResourc
             f"A batch system must be named, got {named or 'none'}; give --scheduler "
             f"{', '.join(known[:-1])} or {known[-1]}, or write scheduler: into {site_path()}."
         )
-    return cast(Scheduler, named), wanted_of(joined_wishes(site, given_wishes(**options)))
+    return cast(Scheduler, named), parse_resources(
+        joined_wishes(site, given_wishes(**options))
+    )
 
 
 def joined_wishes(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def joined_wishes(before: dict[str, Any], given: dict[str, Any]) -> dict[str, An
 
 
 def submit_and_show(
-    asked: Prepared, scheduler: Scheduler, wanted: JobResources, *, dry_run: bool = False
+    asked: PreparedRun, scheduler: Scheduler, wanted: JobResources, *, dry_run: bool = False
 ) -> None:
     """Send what is missing of a plan and say what was sent."""
     from hypercover.cli.tables import say
@@ -127,7 +129,7 @@ def _given(ready: ArrayBatch) -> list[str]:
 
 
 def _resources(wanted: JobResources) -> str:
-    from hypercover.jobs.resources import clock
+    from hypercover.jobs.resources import format_time
 
     memory = wanted.memory or 0
     parts = [
@@ -135,7 +137,7 @@ def _resources(wanted: JobResources) -> str:
         counted(wanted.cpus, "core"),
         memory and f"{memory / 2**30:.1f} GiB",
         wanted.memory_per_cpu and f"{wanted.memory_per_cpu / 2**30:.1f} GiB a core",
-        clock(wanted.time or 0),
+        format_time(wanted.time or 0),
         wanted.gpus and wanted.partition and f"in {wanted.partition}",
     ]
     return ", ".join(part for part in parts if part)
@@ -181,7 +183,7 @@ def command(
     Example: hypercover submit fixed.yaml -o runs/fixed --scheduler slurm --time 2h
     """
     from hypercover.cli.opening import experiment_called
-    from hypercover.experiment.preparation import asked_plan
+    from hypercover.experiment.preparation import plan_run
 
     chosen, wanted = wishes(
         scheduler,
@@ -202,5 +204,5 @@ def command(
     )
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     read = experiment_called(experiment, out, overrides, data=data, choice=scene)
-    asked = asked_plan(read, run_folder(out, read.name), search=search)
+    asked = plan_run(read, run_folder(out, read.name), search=search)
     submit_and_show(asked, chosen, wanted, dry_run=dry_run)

@@ -38,16 +38,16 @@ def command(
 
     Example: hypercover work runs/fixed --tasks 4-9
     """
-    from hypercover.experiment.preparation import find_prepared
-    from hypercover.jobs.plan import selected
-    from hypercover.jobs.worker import do_element
+    from hypercover.experiment.preparation import load_prepared
+    from hypercover.jobs.plan import select_tasks
+    from hypercover.jobs.worker import do_tasks
     from hypercover.stopping import Stopped, stop_at_signal
 
-    found = find_prepared(run)
-    names = selected(found.plan, *(task or [f"1-{len(found.plan.tasks)}"]))
+    found = load_prepared(run)
+    names = select_tasks(found.plan, *(task or [f"1-{len(found.plan.tasks)}"]))
     stop_at_signal(signal.SIGTERM)
     try:
-        do_element(
+        do_tasks(
             found.plan,
             found.folder,
             names,

@@ -9,7 +9,7 @@ import numpy as np
 
 from hypercover.errors import CallError, SplitError
 from hypercover.experiment.config.experiment_file import parse
-from hypercover.experiment.config.factory import scene_for
+from hypercover.experiment.config.factory import load_scene
 from hypercover.experiment.config.schema import Experiment
 from hypercover.scene.scene import Scene
 from hypercover.splits.blocks import BlockSplit
@@ -115,7 +115,7 @@ def default_experiment(
         "device": device,
         "processes": processes,
     }
-    found = scene_for(parse(document, Path.cwd(), title="the call").scene)
+    found = load_scene(parse(document, Path.cwd(), title="the call").scene)
     side = min(WINDOW, *(size - 1 + size % 2 for size in found.shape))
     if window is not None and not (window % 2 and 1 <= window <= min(found.shape)):
         rows, cols = found.shape

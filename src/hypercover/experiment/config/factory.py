@@ -43,22 +43,22 @@ from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
 
 __all__ = [
-    "HELD",
-    "classifier_for",
+    "MAX_CUBE_BYTES",
+    "all_labelled",
+    "build_classifier",
+    "build_split",
     "describe_model",
-    "everything",
     "fingerprint",
     "forget_scene",
-    "scene_for",
-    "split_for",
+    "load_scene",
 ]
 
 
-HELD = 2**30
+MAX_CUBE_BYTES = 2**30
 """Bytes of a cube that is held in memory; a larger one is read strip by strip."""
 
 
-def scene_for(spec: SceneSpec) -> Scene:
+def load_scene(spec: SceneSpec) -> Scene:
     """Open the scene an experiment names, with its bands and classes selected."""
     return _scene(spec.model_dump_json(), identity(spec.path), identity(spec.labels))
 
@@ -87,7 +87,7 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         codes = tuple(item for item in spec.drop_classes if isinstance(item, int))
         names = tuple(item for item in spec.drop_classes if isinstance(item, str))
         scene = drop_classes(scene, codes=codes, names=names, min_pixels=spec.min_pixels)
-    if scene.cube.nbytes <= HELD:
+    if scene.cube.nbytes <= MAX_CUBE_BYTES:
         # In memory first, so that looking for pixels without data reads no file twice.
         scene = scene.load()
     check_usable(scene)
@@ -99,7 +99,7 @@ def forget_scene() -> None:
     _scene.cache_clear()
 
 
-def everything(scene: Scene, *, kind: str, seed: int) -> Split:
+def all_labelled(scene: Scene, *, kind: str, seed: int) -> Split:
     """Return the split in which every labelled pixel trains and none is tested."""
     labelled = scene.usable_labels > 0
     nowhere = np.zeros_like(labelled)
@@ -118,7 +118,7 @@ _SPLITTERS: dict[type[Any], Any] = {
 """Splitters whose settings are those of their spec, by name."""
 
 
-def split_for(
+def build_split(
     spec: SplitSpec, scene: Scene, *, seed: int, window: int, fold: int = 0
 ) -> Split:
     """Make the split an experiment asks for; of several folds the one of that number."""
@@ -129,7 +129,7 @@ def split_for(
             spec.path, scene, validation=spec.validation, seed=seed, window=window
         )
     if isinstance(spec, NoneSpec):
-        return everything(scene, kind="none", seed=seed)
+        return all_labelled(scene, kind="none", seed=seed)
     which = {"fold": fold} if spec.draws > 1 else {}
     made: Split = _splitter(spec, scene).split(
         scene.usable_labels, seed=seed, window=window, **which
@@ -179,7 +179,7 @@ def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
     return MaskSplit(train=train, test=test, validation=spec.validation, notes=notes)
 
 
-def classifier_for(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
+def build_classifier(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
     """Make the untrained classifier an experiment names."""
     if isinstance(spec, SVMSpec):
         from hypercover.classifiers.svm.svm_classifier import SVMClassifier

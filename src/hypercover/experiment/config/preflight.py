@@ -1,7 +1,7 @@
 """Looking before leaping: what would stop a run is found before anything is written."""
 
 from hypercover.errors import CallError, ExperimentError, SceneError, SplitError, counted
-from hypercover.experiment.config.factory import classifier_for, scene_for, split_for
+from hypercover.experiment.config.factory import build_classifier, build_split, load_scene
 from hypercover.experiment.config.schema import (
     CNNSpec,
     Experiment,
@@ -11,7 +11,7 @@ from hypercover.experiment.config.schema import (
 )
 from hypercover.experiment.search.search_problem import folds_for, preferred_folds
 from hypercover.experiment.tasks.distributed import check_gpus
-from hypercover.experiment.tasks.feature_tasks import chain_of
+from hypercover.experiment.tasks.feature_tasks import parse_chain
 from hypercover.experiment.tasks.training_tasks import check_tensorboard
 from hypercover.experiment.window_export import check_side, match_windows
 from hypercover.features.feature import check_stack
@@ -20,7 +20,7 @@ from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 from hypercover.windows.window_file import WindowFile
 
-__all__ = ["check_experiment", "check_machine", "without_unfit_parts"]
+__all__ = ["check_experiment", "check_models", "drop_unusable_parts"]
 
 
 def check_experiment(experiment: Experiment) -> None:
@@ -36,9 +36,9 @@ def check_experiment(experiment: Experiment) -> None:
     """
     if experiment.tensorboard:
         check_tensorboard()
-    scene = scene_for(experiment.scene)
+    scene = load_scene(experiment.scene)
     for name in experiment.features:
-        chain_of(experiment, name)
+        parse_chain(experiment, name)
     for model in experiment.models.values():
         check_window(model.window, scene.shape)
     for model in experiment.models.values():
@@ -55,7 +55,7 @@ def check_experiment(experiment: Experiment) -> None:
             _check_folds(experiment, spec, made, scene)
 
 
-def check_machine(experiment: Experiment) -> None:
+def check_models(experiment: Experiment) -> None:
     """Raise what an experiment would fail of on any scene: features, models, device.
 
     Why it exists: a scene that is simulated for the experiment takes minutes, and
@@ -69,14 +69,14 @@ def check_machine(experiment: Experiment) -> None:
     if experiment.tensorboard:
         check_tensorboard()
     for name in experiment.features:
-        chain_of(experiment, name)
+        parse_chain(experiment, name)
     for model in experiment.models.values():
-        classifier_for(model, seed=0, device=experiment.device)
+        build_classifier(model, seed=0, device=experiment.device)
         if isinstance(model, CNNSpec):
             _check_recipe(model, experiment)
 
 
-def without_unfit_parts(experiment: Experiment) -> Experiment:
+def drop_unusable_parts(experiment: Experiment) -> Experiment:
     """Return an experiment less what cannot be done on its scene, each named in its notes.
 
     Dropped are the choice of water-absorption bands where no wavelength is known, models
@@ -90,10 +90,10 @@ def without_unfit_parts(experiment: Experiment) -> Experiment:
     """
     notes = list(experiment.notes)
     try:
-        scene = scene_for(experiment.scene)
+        scene = load_scene(experiment.scene)
     except SceneError:
         whole = experiment.scene.model_copy(update={"drop_bands": None})
-        scene = scene_for(whole)
+        scene = load_scene(whole)
         if (
             experiment.scene.drop_bands != "water-absorption"
             or scene.wavelengths is not None
@@ -132,7 +132,7 @@ def _fitting_splits(experiment: Experiment, scene: Scene, notes: list[str]) -> E
     beside = {}
     for name, spec in experiment.beside.items():
         try:
-            split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+            build_split(spec, scene, seed=experiment.seed, window=experiment.window)
             beside[name] = spec
         except SplitError as error:
             notes.append(f"The split {name} is left out on this scene: {error}")
@@ -143,7 +143,7 @@ def _made(experiment: Experiment, name: str, scene: Scene) -> Split:
     """Make a split as the run would, and say of which one it is that there is none."""
     spec = experiment.splits[name]
     try:
-        return split_for(spec, scene, seed=experiment.seed, window=experiment.window)
+        return build_split(spec, scene, seed=experiment.seed, window=experiment.window)
     except SplitError as error:
         if name == "main":
             raise
@@ -180,7 +180,7 @@ def _check_shares(
     from hypercover.classifiers.cnn.process_group import ProcessGroup
     from hypercover.classifiers.networks.network_catalog import get_network
 
-    batch = classifier_for(model, seed=0).training_recipe().batch_size
+    batch = build_classifier(model, seed=0).training_recipe().batch_size
     least = get_network(model.network).minimum_batch
     ProcessGroup(size=experiment.processes).check(batch, windows, least)
 
@@ -214,7 +214,7 @@ def _check_folds(
 
 def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None:
     """Refuse names, parameters and sizes that training would refuse."""
-    classifier_for(model, seed=0, device=experiment.device)
+    build_classifier(model, seed=0, device=experiment.device)
     bands = _bands_seen(model, scene, experiment)
     if isinstance(model, SVMSpec):
         _check_nwfe(model, bands)
@@ -254,7 +254,7 @@ def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int:
     """
     if model.features is None:
         return scene.n_bands
-    chain = chain_of(experiment, model.features)
+    chain = parse_chain(experiment, model.features)
     count = chain.outputs(scene.n_bands)
     # Other features are read from their file where they are needed.
     if chain.reach is None or isinstance(model, CNNSpec):

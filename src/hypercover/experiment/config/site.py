@@ -11,7 +11,7 @@ from hypercover.errors import CallError
 from hypercover.jobs.resources import JobResources
 from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
-__all__ = ["Scheduler", "site_path", "site_wishes", "wanted_of"]
+__all__ = ["Scheduler", "parse_resources", "site_defaults", "site_path"]
 
 _LARGEST = 2**16
 """Bytes."""
@@ -36,7 +36,7 @@ def site_path() -> Path:
     return Path(home) / "hypercover" / "site.yaml"
 
 
-def site_wishes() -> dict[str, Any]:
+def site_defaults() -> dict[str, Any]:
     """Return what the file of the site asks for; nothing where there is none.
 
     Raises
@@ -73,7 +73,9 @@ def site_wishes() -> dict[str, Any]:
     return wishes
 
 
-def wanted_of(wishes: dict[str, Any], where: str = "What is asked for") -> JobResources:
+def parse_resources(
+    wishes: dict[str, Any], where: str = "What is asked for"
+) -> JobResources:
     """Check what is asked of a batch system.
 
     Raises

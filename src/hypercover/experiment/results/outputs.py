@@ -10,10 +10,10 @@ from pathlib import Path
 from hypercover.errors import CallError, RunError
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
-from hypercover.experiment.tasks.feature_tasks import kept_files, used_features
+from hypercover.experiment.tasks.feature_tasks import feature_files, used_features
 from hypercover.files import DRAFT
 from hypercover.jobs.plan import FOLDER
-from hypercover.jobs.record import TaskFiles, is_as_left, result_of
+from hypercover.jobs.record import TaskFiles, is_unchanged, result_of
 
 __all__ = [
     "check_map",
@@ -96,7 +96,7 @@ def check_unchanged(folder: Path, *patterns: str) -> None:
     }
     for name in sorted(wanted & known.keys()):
         file = folder / name
-        if not any(is_as_left(file, size, digest) for size, digest in known[name]):
+        if not any(is_unchanged(file, size, digest) for size, digest in known[name]):
             again = "search" if name.startswith("search") else "run"
             raise CallError(
                 f"{file} was changed or damaged since the run made it; {again} the "
@@ -213,7 +213,7 @@ def remove_results(run: RunFolder) -> None:
 def remove_stale_features(run: RunFolder, before: Experiment, now: Experiment) -> None:
     """Remove the features that were used before and no longer are: stacks are large."""
     for name in set(used_features(before)) - set(used_features(now)):
-        for file in kept_files(run, name):
+        for file in feature_files(run, name):
             file.unlink(missing_ok=True)
 
 

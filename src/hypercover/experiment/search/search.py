@@ -6,14 +6,14 @@ from typing import Any
 
 from hypercover.errors import CallError, ExperimentError
 from hypercover.experiment.config.experiment_file import dump, load_experiment
-from hypercover.experiment.config.factory import forget_scene, scene_for
+from hypercover.experiment.config.factory import forget_scene, load_scene
 from hypercover.experiment.config.preflight import check_experiment
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.outputs import remove_drafts
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
-from hypercover.experiment.search.search_plan import cases_of, make_search_plan
+from hypercover.experiment.search.search_plan import make_search_plan, searched_grids
 from hypercover.experiment.search.search_problem import folds_for, samples_for
-from hypercover.experiment.search.search_tasks import forget_case
+from hypercover.experiment.search.search_tasks import forget_problem
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import make_folder, read_sealed
@@ -23,7 +23,7 @@ from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.submission import check_idle
 from hypercover.scene.inputs import known_inputs, remember_inputs
 
-__all__ = ["check_place", "check_search", "prepare_search", "run_search"]
+__all__ = ["check_search", "check_search_folder", "prepare_search", "run_search"]
 
 
 def run_search(
@@ -59,7 +59,7 @@ def run_search(
     check_idle(place.home, REGISTRY)
     asked = experiment.model_copy(update={"versions": versions()})
     check_search(asked)
-    check_place(place, asked)
+    check_search_folder(place, asked)
     chosen = executor or (LocalExecutor(workers) if workers > 1 else InProcessExecutor())
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
@@ -73,7 +73,7 @@ def run_search(
                 progress=progress,
             )
     finally:
-        forget_case()
+        forget_problem()
     found: dict[str, Any] = read_sealed(place.table.read_bytes())
     return found
 
@@ -86,16 +86,16 @@ def check_search(experiment: Experiment) -> None:
     CallError
         About the first thing that is wrong.
     """
-    cases = cases_of(experiment)
+    cases = searched_grids(experiment)
     searched = {model: experiment.models[model] for model, _ in cases}
     check_experiment(experiment.model_copy(update={"models": searched, "beside": {}}))
-    scene = scene_for(experiment.scene)
+    scene = load_scene(experiment.scene)
     samples = samples_for(experiment, scene)
     for by in experiment.search.by:
         folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
 
 
-def check_place(place: SearchFolder, experiment: Experiment) -> None:
+def check_search_folder(place: SearchFolder, experiment: Experiment) -> None:
     """Refuse a folder that holds a run or a search of something else."""
     for path in (RunFolder(place.path).experiment, place.experiment):
         try:

@@ -13,9 +13,9 @@ from hypercover.experiment.search.search_problem import (
     folds_for,
     preferred_folds,
 )
-from hypercover.experiment.search.search_table import Rung, Table
-from hypercover.experiment.tasks.experiment_plan import features_task, make_plan
-from hypercover.experiment.tasks.feature_tasks import scene_for_model
+from hypercover.experiment.search.search_table import GammaValue, SearchTable
+from hypercover.experiment.tasks.experiment_plan import feature_needs, make_plan
+from hypercover.experiment.tasks.feature_tasks import model_scene
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.plan import Plan, Task
 from hypercover.scene.inputs import known_inputs
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BestParameters",
-    "cases_of",
-    "choose",
-    "chosen",
+    "best_parameters",
     "folds_task",
-    "gammas_of",
+    "grid_gammas",
     "make_search_plan",
     "row_task",
+    "search_best",
+    "searched_grids",
 ]
 
 _LEARNING = 10.0
 """Weight of learning a reduction in every fold, where a cell has 1."""
 
 
-def cases_of(experiment: Experiment) -> list[tuple[str, FoldKind]]:
+def searched_grids(experiment: Experiment) -> list[tuple[str, FoldKind]]:
     """List the models and kinds of folds a grid is searched for.
 
     Raises
@@ -66,7 +66,7 @@ def _is_svm(spec: object) -> bool:
     return isinstance(spec, SVMSpec)
 
 
-def gammas_of(spec: SearchSpec) -> list[dict[str, float]]:
+def grid_gammas(spec: SearchSpec) -> list[dict[str, float]]:
     """List the gammas of a grid: as they are, or as multiples of that of ``scale``."""
     if spec.gamma is not None:
         return [{"gamma": gamma} for gamma in spec.gamma]
@@ -91,7 +91,7 @@ def make_search_plan(experiment: Experiment) -> Plan:
     one task a gamma; the table.
     """
     with known_inputs():
-        return _planned(experiment, cases_of(experiment))
+        return _planned(experiment, searched_grids(experiment))
 
 
 def _planned(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Plan:
@@ -110,7 +110,7 @@ def _planned(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Plan:
 def _features(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Iterator[Task]:
     """Take the tasks of the image features from the plan of a run."""
     models = [experiment.models[model] for model, _ in cases]
-    needed = {name for spec in models for name in features_task(spec)}
+    needed = {name for spec in models for name in feature_needs(spec)}
     return (task for task in make_plan(experiment).tasks if task.name in needed)
 
 
@@ -119,7 +119,7 @@ def _folding(experiment: Experiment, model: str, by: FoldKind) -> Task:
         folds_task(model, by),
         "fold_samples",
         {"model": model, "by": by},
-        needs=features_task(experiment.models[model]),
+        needs=feature_needs(experiment.models[model]),
         weight=0.2 if _sees_bands(experiment.models[model]) else _LEARNING,
         key=_key(experiment, model),
     )
@@ -127,13 +127,13 @@ def _folding(experiment: Experiment, model: str, by: FoldKind) -> Task:
 
 def _rows(experiment: Experiment, model: str, by: FoldKind) -> Iterator[Task]:
     spec = experiment.search
-    for asked in gammas_of(spec):
+    for asked in grid_gammas(spec):
         arguments: dict[str, Any] = {"model": model, "by": by, "costs": spec.C}
         yield Task(
             row_task(model, by, asked),
             "search_gamma",
             arguments | asked,
-            needs=(folds_task(model, by), *features_task(experiment.models[model])),
+            needs=(folds_task(model, by), *feature_needs(experiment.models[model])),
             weight=float(len(spec.C)),
             key=_key(experiment, model),
         )
@@ -166,7 +166,7 @@ class BestParameters:
     """What the metrics say of it: the folds, every cell and the best; None for no search."""
 
 
-def choose(
+def search_best(
     setting: "RunContext", model: str, *, split: str, seed: int, report: Report
 ) -> BestParameters:
     """Search the grid of a model whose C or gamma is ``search``.
@@ -187,7 +187,7 @@ def choose(
     samples = setting.load_split(split, seed).samples("train", setting.scene.usable_labels)
     folds = folds_for(experiment.search, by, samples, scene=setting.scene, seed=seed)
     home = SearchFolder(setting.folder.path).home
-    scene = scene_for_model(setting, spec)
+    scene = model_scene(setting, spec)
     case = SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
     table = _searched(case, experiment, spec, report).to_json()
     wanted = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
@@ -195,7 +195,7 @@ def choose(
     return BestParameters({name: table["best"][name] for name in wanted}, facts)
 
 
-def chosen(figures: Mapping[str, Any]) -> dict[str, float]:
+def best_parameters(figures: Mapping[str, Any]) -> dict[str, float]:
     """Return the C and gamma that the metrics of a model say were chosen; none without a search."""
     search = figures.get("search")
     return {name: search["best"][name] for name in search["searched"]} if search else {}
@@ -203,7 +203,7 @@ def chosen(figures: Mapping[str, Any]) -> dict[str, float]:
 
 def _searched(
     case: SearchProblem, experiment: Experiment, spec: SVMSpec, report: Report
-) -> Table:
+) -> SearchTable:
     """Do all rows of a grid, one after another."""
     rungs = _rungs(case, experiment, spec)
     costs = experiment.search.C if spec.C == "search" else [float(case.classifier.C)]
@@ -215,12 +215,14 @@ def _searched(
 
         rows.append(case.solve(rung.gamma, costs, said))
     counts = tuple(len(fold.test) for fold in case.folds.parts)
-    return Table(tuple(costs), rungs, counts, tuple(rows))
+    return SearchTable(tuple(costs), rungs, counts, tuple(rows))
 
 
-def _rungs(case: SearchProblem, experiment: Experiment, spec: SVMSpec) -> tuple[Rung, ...]:
+def _rungs(
+    case: SearchProblem, experiment: Experiment, spec: SVMSpec
+) -> tuple[GammaValue, ...]:
     if spec.gamma == "search":
-        return tuple(case.rung(**asked) for asked in gammas_of(experiment.search))
+        return tuple(case.rung(**asked) for asked in grid_gammas(experiment.search))
     if spec.gamma == "auto":
         return (case.rung(gamma=1.0 / case.features),)
     return (case.rung(gamma=spec.gamma if isinstance(spec.gamma, float) else None),)

@@ -13,7 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import ExperimentError
-from hypercover.experiment.config.factory import classifier_for, fingerprint, split_for
+from hypercover.experiment.config.factory import (
+    build_classifier,
+    build_split,
+    fingerprint,
+)
 from hypercover.experiment.config.schema import (
     GUARDED,
     Experiment,
@@ -21,7 +25,7 @@ from hypercover.experiment.config.schema import (
     SearchSpec,
     SVMSpec,
 )
-from hypercover.experiment.search.search_table import Cell, CellFile, Rung
+from hypercover.experiment.search.search_table import Cell, CellFile, GammaValue
 from hypercover.files import atomic
 from hypercover.jobs.local import cores
 from hypercover.memory import available_bytes
@@ -35,8 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SearchProblem",
+    "fold_preprocessors",
     "folds_for",
-    "kept_eyes",
     "preferred_folds",
     "samples_for",
     "searched_svm",
@@ -45,7 +49,7 @@ __all__ = [
 _ARRAYS = ("mean_", "scale_", "projection_", "offset_")
 
 
-def kept_eyes(
+def fold_preprocessors(
     case: "SearchProblem", path: Path, report: Callable[[float, str], None]
 ) -> list["SVMClassifier"]:
     """Return a classifier a fold whose preprocessing knows only its training samples.
@@ -135,7 +139,7 @@ def samples_for(experiment: Experiment, scene: Scene) -> Samples:
     labels = scene.usable_labels
     if experiment.search.on == "all":
         return Samples.of(labels)
-    split = split_for(
+    split = build_split(
         experiment.split, scene, seed=experiment.seed, window=experiment.window
     )
     return split.samples("train", labels)
@@ -245,7 +249,7 @@ class SearchProblem:
             np.ascontiguousarray(values[:, samples.rows, samples.cols].T),
             samples.labels,
             folds,
-            classifier_for(spec, seed=seed),
+            build_classifier(spec, seed=seed),
             fingerprint(experiment, *facts),
             home,
         )
@@ -272,12 +276,12 @@ class SearchProblem:
     def _seen(self) -> Floats:
         return self.whole.preprocess(self.spectra)
 
-    def rung(self, *, gamma: float | None = None, scale: float | None = None) -> Rung:
+    def rung(self, *, gamma: float | None = None, scale: float | None = None) -> GammaValue:
         """Return a gamma given as it is, or as a multiple of that of ``scale``."""
         if gamma is not None:
-            return Rung(gamma, None)
+            return GammaValue(gamma, None)
         multiple = 1.0 if scale is None else scale
-        return Rung(multiple * self.width, multiple)
+        return GammaValue(multiple * self.width, multiple)
 
     def views(self) -> Iterator[FoldFeatures]:
         """Go through what the machines see: once where there is only scaling, else by fold.
@@ -293,7 +297,7 @@ class SearchProblem:
 
     def eyes(self, report: Report) -> list["SVMClassifier"]:
         """Return a classifier a fold whose preprocessing knows its training samples alone."""
-        return kept_eyes(self, self.home / f"eyes-{self.key}.npz", report)
+        return fold_preprocessors(self, self.home / f"eyes-{self.key}.npz", report)
 
     @cached_property
     def _whole_view(self) -> FoldFeatures:

@@ -23,7 +23,7 @@ from hypercover.experiment.config.experiment_file import dump, load_experiment
 from hypercover.experiment.config.factory import fingerprint
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.search.search import check_search, run_search
-from hypercover.experiment.search.search_plan import cases_of
+from hypercover.experiment.search.search_plan import searched_grids
 from hypercover.files import csv_text, make_folder, write_json
 from hypercover.jobs.local import LocalExecutor, thread_limits
 
@@ -119,7 +119,7 @@ def measure_scaling(
     check_search(experiment)
     by = experiment.search.by[0]
     found: list[ScalingRow] = []
-    for model in dict.fromkeys(model for model, _ in cases_of(experiment)):
+    for model in dict.fromkeys(model for model, _ in searched_grids(experiment)):
         whole = _alone(experiment, model)
         place = Path(folder).absolute() / "scaling" / model
         every = {n: _measured(whole, place / f"all-{n}", n, progress) for n in counts}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hypercover.files import csv_text, write_json
 
-__all__ = ["Cell", "CellFile", "Rung", "Table", "tables_csv"]
+__all__ = ["Cell", "CellFile", "GammaValue", "SearchTable", "tables_csv"]
 
 _BIGGEST = 64 * 2**20
 """Bytes of the largest file of cells that is read."""
@@ -98,7 +98,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Rung:
+class GammaValue:
     """One gamma of a grid."""
 
     gamma: float
@@ -108,7 +108,7 @@ class Rung:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class SearchTable:
     """Every cell of a grid as far as it is done.
 
     Why it exists: the same figures go to the terminal while the search runs,
@@ -117,7 +117,7 @@ class Table:
 
     C: tuple[float, ...]
     """Costs, one a column."""
-    rungs: tuple[Rung, ...]
+    rungs: tuple[GammaValue, ...]
     """Gammas, one a row."""
     counts: tuple[int, ...]
     """Held-out samples of each fold."""

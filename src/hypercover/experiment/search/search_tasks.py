@@ -10,25 +10,30 @@ from hypercover.experiment.config.schema import Experiment, FoldKind
 from hypercover.experiment.results.outputs import renew_report
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
 from hypercover.experiment.search.search_plan import (
-    cases_of,
     folds_task,
-    gammas_of,
+    grid_gammas,
     row_task,
+    searched_grids,
 )
 from hypercover.experiment.search.search_problem import (
     SearchProblem,
     folds_for,
     samples_for,
 )
-from hypercover.experiment.search.search_table import Cell, Rung, Table, tables_csv
-from hypercover.experiment.tasks.feature_tasks import scene_for_model
+from hypercover.experiment.search.search_table import (
+    Cell,
+    GammaValue,
+    SearchTable,
+    tables_csv,
+)
+from hypercover.experiment.tasks.feature_tasks import model_scene
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.run_context import RunContext
 from hypercover.files import disown, modified, write_sealed, write_text
 from hypercover.jobs.record import result_of
 from hypercover.scene.metadata import Origin
 
-__all__ = ["fold_samples", "forget_case", "search_gamma", "tables_of", "tabulate"]
+__all__ = ["fold_samples", "forget_problem", "search_gamma", "tables_of", "tabulate"]
 
 Report = Callable[[float, str], None]
 
@@ -49,7 +54,7 @@ def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> SearchProbl
         scene=setting.scene,
         seed=experiment.seed,
     )
-    scene = scene_for_model(setting, experiment.models[model])
+    scene = model_scene(setting, experiment.models[model])
     seed, home = experiment.seed, setting.folder.path
     return SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
 
@@ -59,7 +64,7 @@ def _case(folder: Path, model: str, by: FoldKind) -> SearchProblem:
     return _posed(folder, model, by, changed)
 
 
-def forget_case() -> None:
+def forget_problem() -> None:
     """Let go of the samples searched last and of their distances."""
     _posed.cache_clear()
 
@@ -110,7 +115,7 @@ def tables_of(
     """
     return [
         _table(experiment, folder, model, by, done)
-        for model, by in cases_of(experiment)
+        for model, by in searched_grids(experiment)
         if done(folds_task(model, by))
     ]
 
@@ -124,15 +129,15 @@ def _table(
 ) -> dict[str, Any]:
     facts = result_of(folder, folds_task(model, by))
     rungs, rows, tasks = [], [], []
-    for asked in gammas_of(experiment.search):
+    for asked in grid_gammas(experiment.search):
         tasks.append(task := row_task(model, by, asked))
         scale = asked.get("scale")
         gamma = facts["width"] * scale if scale is not None else asked["gamma"]
-        rungs.append(Rung(gamma, scale))
+        rungs.append(GammaValue(gamma, scale))
         found = result_of(folder, task)["cells"] if done(task) else []
         rows.append(tuple(Cell.of(entry) for entry in found))
     counts = tuple(fold["test"] for fold in facts["folds"]["folds"])
-    table = Table(tuple(experiment.search.C), tuple(rungs), counts, tuple(rows))
+    table = SearchTable(tuple(experiment.search.C), tuple(rungs), counts, tuple(rows))
     return {"model": model, "tasks": tasks, **facts["folds"], **table.to_json()}
 
 

@@ -19,11 +19,11 @@ from hypercover.scene.inputs import known_inputs
 __all__ = [
     "FIRST_REDUCE",
     "FIRST_REPORT",
-    "decider",
-    "features_task",
+    "best_model_task",
+    "feature_needs",
     "make_plan",
-    "name_of",
-    "training_tasks",
+    "network_tasks",
+    "task_name",
 ]
 
 FIRST_REDUCE, FIRST_REPORT = "reduce-first", "report-first"
@@ -32,17 +32,17 @@ _HEAVY = 10.0
 """Weight of training a network, where training an SVM has 1."""
 
 
-def name_of(split: str, seed: int, model: str = "") -> str:
+def task_name(split: str, seed: int, model: str = "") -> str:
     """Name the task that makes a split, or that trains a model on it."""
     return f"train-{split}-{seed}-{model}" if model else f"split-{split}-{seed}"
 
 
-def decider(experiment: Experiment, model: str) -> str:
+def best_model_task(experiment: Experiment, model: str) -> str:
     """Name the task that says which model of its stage is best."""
     return FIRST_REDUCE if model in experiment.quick else "reduce"
 
 
-def features_task(spec: ModelSpec) -> tuple[str, ...]:
+def feature_needs(spec: ModelSpec) -> tuple[str, ...]:
     """Name the task that computes the features a model needs; nothing where it needs none."""
     return () if spec.features is None else (f"features-{spec.features}",)
 
@@ -78,7 +78,7 @@ def _stage(experiment: Experiment, models: Sequence[str], *, first: bool) -> Ite
     # All that is evaluated, the quick models of the first stage included.
     every = models if first else tuple(experiment.models)
     results = [
-        name_of(split, seed, model)
+        task_name(split, seed, model)
         for split, seed in experiment.trials
         for model in ("", *every)
     ]
@@ -120,19 +120,19 @@ def _view(experiment: Experiment) -> Task:
         "view",
         "keep_view",
         needs=tuple(
-            name_of(split, experiment.seed) for split in ("main", *experiment.beside)
+            task_name(split, experiment.seed) for split in ("main", *experiment.beside)
         ),
         weight=0.3,
         key=fingerprint(experiment),
     )
 
 
-def training_tasks(experiment: Experiment) -> tuple[str, ...]:
+def network_tasks(experiment: Experiment) -> tuple[str, ...]:
     """Name the tasks that train a network."""
     nets = [name for name, spec in experiment.models.items() if isinstance(spec, CNNSpec)]
     again = [(ALL, experiment.seed)] if experiment.refits else []
     return tuple(
-        name_of(split, seed, model)
+        task_name(split, seed, model)
         for split, seed in (*experiment.trials, *again)
         for model in nets
     )
@@ -141,7 +141,7 @@ def training_tasks(experiment: Experiment) -> tuple[str, ...]:
 def _splits(experiment: Experiment) -> tuple[Task, ...]:
     return tuple(
         Task(
-            name_of(split, seed),
+            task_name(split, seed),
             "make_split",
             {"split": split, "seed": seed},
             weight=0.3,
@@ -180,10 +180,10 @@ def _trials(experiment: Experiment, models: Sequence[str]) -> tuple[Task, ...]:
     }
     return tuple(
         Task(
-            name_of(split, seed, model),
+            task_name(split, seed, model),
             "train",
             {"model": model, "split": split, "seed": seed},
-            needs=(name_of(split, seed), *features_task(spec)),
+            needs=(task_name(split, seed), *feature_needs(spec)),
             weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
             key=keys[model],
         )
@@ -201,12 +201,12 @@ def _refits(
         return ()
     return tuple(
         Task(
-            name_of(ALL, experiment.seed, model),
+            task_name(ALL, experiment.seed, model),
             "refit",
             {"model": model, "split": ALL, "seed": experiment.seed},
             needs=(
-                name_of("main", experiment.seed, model),
-                *features_task(spec),
+                task_name("main", experiment.seed, model),
+                *feature_needs(spec),
                 *([reduced] if experiment.map == "best" else []),
             ),
             weight=_HEAVY if isinstance(spec, CNNSpec) else 1.0,
@@ -233,8 +233,8 @@ def _checked(experiment: Experiment, model: str) -> list[str]:
         return []
     folds = experiment.draws("main")[1 : experiment.split.draws]
     return [
-        name_of(ALL, experiment.seed, model),
-        *(name_of("main", draw, model) for draw in folds),
+        task_name(ALL, experiment.seed, model),
+        *(task_name("main", draw, model) for draw in folds),
     ]
 
 
@@ -247,10 +247,10 @@ def _maps(experiment: Experiment, models: Sequence[str], reduced: str) -> tuple[
             "draw_map",
             {"model": model, "best_of": reduced if experiment.map == "best" else None},
             needs=(
-                name_of("main", experiment.seed),
-                name_of("main", experiment.seed, model),
+                task_name("main", experiment.seed),
+                task_name("main", experiment.seed, model),
                 *_checked(experiment, model),
-                *features_task(spec),
+                *feature_needs(spec),
                 *([reduced] if experiment.map == "best" else []),
             ),
             weight=1.0,

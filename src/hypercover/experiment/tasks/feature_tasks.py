@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from hypercover.experiment.tasks.run_context import RunContext
 
 __all__ = [
-    "chain_of",
-    "keep_chain",
-    "keep_features",
-    "kept_chain",
-    "kept_files",
-    "kept_scene",
-    "scene_for_model",
+    "feature_files",
+    "load_chain",
+    "load_feature_scene",
+    "model_scene",
+    "parse_chain",
+    "save_chain",
+    "save_features",
     "used_features",
 ]
 
@@ -42,7 +42,7 @@ def used_features(experiment: Experiment) -> tuple[str, ...]:
     return tuple(name for name in experiment.features if name in asked)
 
 
-def chain_of(experiment: Experiment, name: str) -> Chain:
+def parse_chain(experiment: Experiment, name: str) -> Chain:
     """Make a named chain of an experiment, not fitted yet.
 
     Raises
@@ -56,7 +56,7 @@ def chain_of(experiment: Experiment, name: str) -> Chain:
         raise CallError(f"The features {name!r} of the experiment: {error}") from error
 
 
-def scene_for_model(setting: "RunContext", spec: ModelSpec) -> Scene:
+def model_scene(setting: "RunContext", spec: ModelSpec) -> Scene:
     """Return the scene that a model of a run sees: its features, or else the bands.
 
     Why it exists: training, searching and mapping must see the same values, and
@@ -70,27 +70,27 @@ def scene_for_model(setting: "RunContext", spec: ModelSpec) -> Scene:
     """
     if spec.features is None:
         return setting.scene
-    return kept_scene(setting.folder, spec.features, setting.scene)
+    return load_feature_scene(setting.folder, spec.features, setting.scene)
 
 
-def kept_files(folder: RunFolder, name: str) -> tuple[Path, ...]:
+def feature_files(folder: RunFolder, name: str) -> tuple[Path, ...]:
     """Return the files that a run keeps of its features."""
     return tuple(folder.features(name) / file for file in (_STACK, _ABOUT, _ARRAYS))
 
 
-def keep_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> None:
+def save_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> None:
     """Write a stack of features and the fitted chain that made it into a run folder.
 
     The stack is a plain ``.npy`` that is mapped into memory, so that the
     processes of one machine share it.  It is read and written in strips, and may be
     computed where it is read.
     """
-    stack_file, _, _ = kept_files(folder, name)
+    stack_file, _, _ = feature_files(folder, name)
     make_folder(stack_file.parent)
     with atomic(stack_file) as draft, draft.open("wb") as file:
         _write_stack(file, stack)
     names = stack.cube.coords["band_name"].values.tolist()
-    keep_chain(folder, name, chain, names, stack=digest_of(stack_file))
+    save_chain(folder, name, chain, names, stack=digest_of(stack_file))
 
 
 def _write_stack(file: BinaryIO, stack: Scene) -> None:
@@ -112,7 +112,7 @@ def _write_stack(file: BinaryIO, stack: Scene) -> None:
             file.write(np.ascontiguousarray(part).data)
 
 
-def keep_chain(
+def save_chain(
     folder: RunFolder,
     name: str,
     chain: Chain,
@@ -121,7 +121,7 @@ def keep_chain(
     stack: str | None = None,
 ) -> None:
     """Write a fitted chain into a run folder, the names of its features, and their SHA-256."""
-    _, about_file, arrays_file = kept_files(folder, name)
+    _, about_file, arrays_file = feature_files(folder, name)
     settings, arrays = chain.state()
     learnt = safetensors.save(
         {key: np.asarray(array, order="C") for key, array in arrays.items()}
@@ -138,9 +138,9 @@ def keep_chain(
     write_sealed(about_file, about)
 
 
-def kept_scene(folder: RunFolder, name: str, scene: Scene) -> Scene:
+def load_feature_scene(folder: RunFolder, name: str, scene: Scene) -> Scene:
     """Return the scene of the features that a run keeps, mapped into memory."""
-    stack_file, about_file, _ = kept_files(folder, name)
+    stack_file, about_file, _ = feature_files(folder, name)
     try:
         changed = stack_file.stat().st_mtime_ns
     except OSError as error:
@@ -171,9 +171,9 @@ def _stack(path: Path) -> npt.NDArray[Any]:
         raise _lost(path, str(error)) from error
 
 
-def kept_chain(folder: RunFolder, name: str) -> Chain:
+def load_chain(folder: RunFolder, name: str) -> Chain:
     """Return the fitted chain that a run keeps."""
-    _, about_file, arrays_file = kept_files(folder, name)
+    _, about_file, arrays_file = feature_files(folder, name)
     about = _about(about_file)
     try:
         learnt = arrays_file.read_bytes()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.feature_tasks import keep_chain, kept_chain
+from hypercover.experiment.tasks.feature_tasks import load_chain, save_chain
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.features.blockwise import (
     at_once,
@@ -145,7 +145,7 @@ def fit_chain(folder: Path, *, report: Report = _silent) -> dict[str, Any]:
             overlap=job["overlap"],
             progress=lambda done, total: report(done / total, "fitting the chain"),
         )
-    keep_chain(RunFolder(home), _CHAIN, chain)
+    save_chain(RunFolder(home), _CHAIN, chain)
     return {"levels": levels, "peak": peak_bytes()}
 
 
@@ -188,7 +188,7 @@ def _opened(home: Path, _changed: int) -> _Work:
     """Open scene and chain once for all tiles that a process computes."""
     job = Mosaic(home).job()
     scene = _scene(home, job)
-    chain, levels = kept_chain(RunFolder(home), _CHAIN), result_of(home, "fit")["levels"]
+    chain, levels = load_chain(RunFolder(home), _CHAIN), result_of(home, "fit")["levels"]
     features = blockwise(chain, scene, overlap=job["overlap"], levels=levels)
     noted = features.noting(*overlap_note(chain, job["overlap"]))
     return _Work(noted, _store(home, job["key"]))

@@ -22,9 +22,9 @@ from hypercover.errors import CallError, HypercoverError, OutputError, RunError
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.distributed import LOCK, check_gpus
-from hypercover.experiment.tasks.experiment_plan import training_tasks
+from hypercover.experiment.tasks.experiment_plan import network_tasks
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.jobs.local import STOPPED
+from hypercover.jobs.local import EXIT_STOPPED
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, Reporter, TaskFiles
 from hypercover.stopping import Stopped, stop_at_signal
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
                 return 0
             _train(folder, task)
     except Stopped:
-        return STOPPED
+        return EXIT_STOPPED
     except HypercoverError as error:
         sys.stderr.write(f"{error.args[-1]}\n")
         return 2 if isinstance(error, CallError | OutputError) else 1
@@ -73,7 +73,7 @@ def _called(arguments: Sequence[str]) -> tuple[Path, Task]:
         )
     folder = Path(arguments[0]).resolve()
     plan = Plan.load(folder, REGISTRY)
-    networks = training_tasks(load_experiment(RunFolder(folder).experiment))
+    networks = network_tasks(load_experiment(RunFolder(folder).experiment))
     if arguments[1] not in networks:
         raise CallError(
             f"{arguments[1]} trains no network of {folder}; give one of {', '.join(networks[:8])}"

@@ -25,7 +25,7 @@ from hypercover.experiment.results.summary import (
     summarise,
     summarise_folds,
 )
-from hypercover.experiment.tasks.experiment_plan import name_of
+from hypercover.experiment.tasks.experiment_plan import task_name
 from hypercover.experiment.tasks.feature_tasks import used_features
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.files import adopt, csv_text, disown, write_sealed, write_text
@@ -183,7 +183,7 @@ def map_facts(
         return {}
     trained = dict(result_of(folder, "scene")["labelled"])
     if not experiment.refits:
-        made = result_of(folder, name_of("main", experiment.seed))["train"]
+        made = result_of(folder, task_name("main", experiment.seed))["train"]
         trained = {"pixels": made["count"], "per_class": made["per_class"]}
     missing = [
         {"code": row["code"], "name": row["name"]}
@@ -209,7 +209,7 @@ def _feature_notes(folder: Path, experiment: Experiment) -> list[str]:
 def _part(folder: Path, experiment: Experiment, split: str) -> dict[str, Any]:
     """Join what was found under one split: its first seed's counts, all seeds' models."""
     draws, folds = experiment.draws(split), experiment.splits[split].draws
-    made = [result_of(folder, name_of(split, draw)) for draw in draws[:folds]]
+    made = [result_of(folder, task_name(split, draw)) for draw in draws[:folds]]
     models = {
         model: _model(folder, experiment, split, model, made[0])
         for model in experiment.models
@@ -226,7 +226,7 @@ def _model(
 ) -> dict[str, Any]:
     """Join what all draws of a split found of a model, and say how sure it is."""
     draws, folds = experiment.draws(split), experiment.splits[split].draws
-    results = [result_of(folder, name_of(split, draw, model))["model"] for draw in draws]
+    results = [result_of(folder, task_name(split, draw, model))["model"] for draw in draws]
     joined = (
         summarise(results, draws) if folds == 1 else summarise_folds(results, draws, folds)
     )
@@ -256,7 +256,7 @@ def _curves(run: RunFolder, experiment: Experiment) -> list[dict[str, Any]]:
         {"model": model, "split": split, "seed": seed, **row}
         for split, seed in experiment.trials
         for model in experiment.models
-        for row in result_of(run.path, name_of(split, seed, model))["curve"]
+        for row in result_of(run.path, task_name(split, seed, model))["curve"]
     ]
 
 

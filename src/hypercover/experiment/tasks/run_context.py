@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.config.factory import everything, scene_for
+from hypercover.experiment.config.factory import all_labelled, load_scene
 from hypercover.experiment.config.schema import ALL, Experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.files import modified
@@ -52,10 +52,10 @@ class RunContext:
         run = RunFolder(Path(folder))
         experiment = _experiment(run.experiment, modified(run.experiment))
         experiment.check_names(**names)
-        return cls(run, experiment, scene_for(experiment.scene))
+        return cls(run, experiment, load_scene(experiment.scene))
 
     def load_split(self, split: str, seed: int) -> Split:
         """Read a split that was made before; under ``all`` every labelled pixel trains."""
         if split == ALL:
-            return everything(self.scene, kind=ALL, seed=seed)
+            return all_labelled(self.scene, kind=ALL, seed=seed)
         return Split.load(*self.folder.split(split, seed - self.experiment.seed))

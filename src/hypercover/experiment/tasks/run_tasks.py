@@ -16,18 +16,18 @@ import numpy.typing as npt
 from hypercover.evaluation.confusion import most_confused
 from hypercover.evaluation.predictions import Predictions
 from hypercover.experiment.config.factory import (
-    classifier_for,
+    build_classifier,
+    build_split,
     describe_model,
-    split_for,
 )
 from hypercover.experiment.config.schema import ALL, CNNSpec
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.experiment_plan import name_of
+from hypercover.experiment.tasks.experiment_plan import task_name
 from hypercover.experiment.tasks.feature_tasks import (
-    chain_of,
-    keep_features,
-    kept_chain,
-    scene_for_model,
+    load_chain,
+    model_scene,
+    parse_chain,
+    save_features,
 )
 from hypercover.experiment.tasks.run_context import RunContext
 from hypercover.experiment.tasks.training_tasks import NetworkTraining, training_facts
@@ -180,7 +180,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     scene, experiment = setting.scene, setting.experiment
     spec = experiment.splits[split]
     first, fold = experiment.origin(split, seed)
-    made = kept = split_for(spec, scene, seed=first, window=experiment.window, fold=fold)
+    made = kept = build_split(spec, scene, seed=first, window=experiment.window, fold=fold)
     if said := mark(scene.origin):
         # The file may be carried away from the run, whose scene says so itself.
         kept = replace(made, notes=(*made.notes, f"The image was not measured: {said}."))
@@ -195,14 +195,14 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
 def make_features(folder: Path, *, name: str, report: Report = _silent) -> dict[str, Any]:
     """Compute one chain of image features over the whole scene and keep it."""
     setting = RunContext.of(folder, features=[name])
-    chain = chain_of(setting.experiment, name)
+    chain = parse_chain(setting.experiment, name)
     stack = fitted_stack(
         chain,
         setting.scene,
         seed=setting.experiment.seed,
         progress=lambda done, total: report(done / total, "computing image features"),
     )
-    keep_features(setting.folder, name, chain, stack)
+    save_features(setting.folder, name, chain, stack)
     notes = stack.notes[len(setting.scene.notes) :]
     return {"chain": chain.text, "features": stack.n_bands, "notes": list(notes)}
 
@@ -217,14 +217,14 @@ def train(
     """
     setting = RunContext.of(folder, models=[model], split=split, seed=seed)
     spec = setting.experiment.models[model]
-    scene, parts = scene_for_model(setting, spec), setting.load_split(split, seed)
+    scene, parts = model_scene(setting, spec), setting.load_split(split, seed)
     training = NetworkTraining(setting, model, split, seed)
     if isinstance(spec, CNNSpec):
         classifier, facts = training.trained(report)
     else:
         classifier, facts = _fitted(training, scene, parts, report)
     trial = evaluate_classifier(classifier, scene, parts, window=spec.window)
-    chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
+    chain = None if spec.features is None else load_chain(setting.folder, spec.features)
     text = None if chain is None else chain.text
     trial.predictions.save(setting.folder.predictions(split, seed, model))
     result = trial.to_json() | facts | {"description": describe_model(spec, text)}
@@ -246,14 +246,14 @@ def refit(
     fitted for test pixels beside the training pixels.  Where another model maps, the
     bundle is that of the split, and nothing is trained.
     """
-    from hypercover.experiment.search.search_plan import chosen
+    from hypercover.experiment.search.search_plan import best_parameters
 
     setting = RunContext.of(folder, models=[model], split=split, seed=seed)
     spec, training = (
         setting.experiment.models[model],
         NetworkTraining(setting, model, split, seed),
     )
-    figures = result_of(folder, name_of("main", setting.experiment.seed, model))["model"]
+    figures = result_of(folder, task_name("main", setting.experiment.seed, model))["model"]
     if not training.wanted:
         _copy_bundle(setting, model)
         return {"trained": False}
@@ -261,8 +261,10 @@ def refit(
     if isinstance(spec, CNNSpec):
         classifier, facts = training.trained(report)
     else:
-        classifier = classifier_for(spec, seed=seed).set_params(**chosen(figures))
-        scene = scene_for_model(setting, spec)
+        classifier = build_classifier(spec, seed=seed).set_params(
+            **best_parameters(figures)
+        )
+        scene = model_scene(setting, spec)
         facts = {
             "train_seconds": fit_classifier(classifier, scene, parts, window=spec.window)
         }
@@ -309,12 +311,12 @@ def _fitted(
     training: NetworkTraining, scene: Scene, parts: Split, report: Report
 ) -> tuple[Any, dict[str, Any]]:
     """Return a trained classifier that is no network, and what the metrics say of it."""
-    from hypercover.experiment.search.search_plan import choose
+    from hypercover.experiment.search.search_plan import search_best
 
     setting, model, seed = training.setting, training.model, training.seed
     spec = setting.experiment.models[model]
-    choice = choose(setting, model, split=training.split, seed=seed, report=report)
-    classifier = classifier_for(spec, seed=seed).set_params(**choice.parameters)
+    choice = search_best(setting, model, split=training.split, seed=seed, report=report)
+    classifier = build_classifier(spec, seed=seed).set_params(**choice.parameters)
     seconds = fit_classifier(classifier, scene, parts, window=spec.window)
     if choice.facts is None:
         return classifier, {"train_seconds": seconds}
@@ -339,7 +341,7 @@ def _keep(
     from hypercover.prediction.model_input import card_of_scene
 
     scene, spec = setting.scene, setting.experiment.models[name]
-    chain = None if spec.features is None else kept_chain(setting.folder, spec.features)
+    chain = None if spec.features is None else load_chain(setting.folder, spec.features)
     card = {
         "name": name,
         "description": result["description"],
@@ -391,7 +393,7 @@ def draw_map(
     ranking = Ranking.of(setting.scene.shape, bundle.classifier)
     found = predict_scene(
         bundle.classifier,
-        scene_for_model(setting, setting.experiment.models[model]),
+        model_scene(setting, setting.experiment.models[model]),
         ranking=ranking,
         temperature=bundle.temperature,
         progress=lambda done, total: report(done / total, "predicting the scene"),
@@ -432,7 +434,7 @@ def _held_out(
     device, spec = experiment.device, experiment.models[model]
     bundle = load_bundle(setting.folder.split_model(model), device=device)
     pixels = Samples.of(setting.scene.usable_labels)
-    scene = scene_for_model(setting, spec)
+    scene = model_scene(setting, spec)
     held = found.labels.copy()
     answers = predict_samples(bundle.classifier, scene, pixels, spec.window)["labels"]
     held[pixels.rows, pixels.cols] = answers

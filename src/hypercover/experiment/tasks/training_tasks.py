@@ -21,12 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import ExperimentError, ModelError, RunError
-from hypercover.experiment.config.factory import classifier_for
+from hypercover.experiment.config.factory import build_classifier
 from hypercover.experiment.config.schema import ALL, CNNSpec, Experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.distributed import run_ranks
-from hypercover.experiment.tasks.experiment_plan import decider, make_plan, name_of
-from hypercover.experiment.tasks.feature_tasks import scene_for_model
+from hypercover.experiment.tasks.experiment_plan import (
+    best_model_task,
+    make_plan,
+    task_name,
+)
+from hypercover.experiment.tasks.feature_tasks import model_scene
 from hypercover.experiment.tasks.trial import fit_classifier
 from hypercover.figures.formatting import percent, seconds_words
 from hypercover.files import make_folder, write_text
@@ -40,8 +44,8 @@ __all__ = [
     "Curves",
     "NetworkTraining",
     "check_tensorboard",
-    "sort_checkpoints",
-    "tell_going_on",
+    "log_resuming",
+    "set_aside_checkpoints",
     "training_facts",
 ]
 
@@ -269,7 +273,9 @@ class CheckpointFolder:
         return self.path / "trained"
 
 
-def sort_checkpoints(run: RunFolder, before: Experiment | None, now: Experiment) -> None:
+def set_aside_checkpoints(
+    run: RunFolder, before: Experiment | None, now: Experiment
+) -> None:
     """Put aside what trainings of another experiment left, say why, and fetch one's own.
 
     Why it exists: hours of training must survive a mistyped ``--set``.  What was put
@@ -293,7 +299,7 @@ def sort_checkpoints(run: RunFolder, before: Experiment | None, now: Experiment)
         )
 
 
-def tell_going_on(run: RunFolder, experiment: Experiment) -> None:
+def log_resuming(run: RunFolder, experiment: Experiment) -> None:
     """Say which trainings go on; those in other processes say so in their logs alone."""
     found = [
         task
@@ -379,14 +385,14 @@ class NetworkTraining:
     @property
     def task(self) -> str:
         """Name of the task."""
-        return name_of(self.split, self.seed, self.model)
+        return task_name(self.split, self.seed, self.model)
 
     @property
     def wanted(self) -> bool:
         """Whether the model is needed: not on all pixels where another maps."""
         if self.split != ALL or self.setting.experiment.map != "best":
             return True
-        decided = decider(self.setting.experiment, self.model)
+        decided = best_model_task(self.setting.experiment, self.model)
         best: str | None = result_of(self.setting.folder.path, decided)["best"]
         return best == self.model
 
@@ -403,7 +409,7 @@ class NetworkTraining:
             return spec
         changes: dict[str, Any] = {"windows": None}
         if (spec.recipe or {}).get("patience") is not None:
-            trained = name_of("main", experiment.seed, self.model)
+            trained = task_name("main", experiment.seed, self.model)
             curve = result_of(self.setting.folder.path, trained)["curve"]
             recipe = {**(spec.recipe or {}), "patience": None}
             changes |= {"recipe": recipe, "epochs": curve[-1]["best_epoch"]}
@@ -443,13 +449,13 @@ class NetworkTraining:
         """Train in this process, alone or as one of several."""
         setting, spec = self.setting, self.spec
         device = setting.experiment.device
-        network = classifier_for(spec, seed=self.seed, device=device)
+        network = build_classifier(spec, seed=self.seed, device=device)
         live = setting.experiment.tensorboard
         events = setting.folder.tensorboard(self.task) if live else None
         with Curves(self.task, report, events) as network.progress:
             seconds = fit_classifier(
                 network,
-                scene_for_model(setting, spec),
+                model_scene(setting, spec),
                 setting.load_split(self.split, self.seed),
                 window=spec.window,
                 windows=spec.windows,
