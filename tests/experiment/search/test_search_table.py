@@ -11,7 +11,7 @@ from hypercover.experiment.search.search_table import (
     Cell,
     CellFile,
     GammaValue,
-    SearchTable,
+    GridTable,
     tables_csv,
 )
 
@@ -23,7 +23,7 @@ def cell(C, correct, *, folds=None, seconds=1.0, span=(0.0, 1.0)):
 
 def table(*rows, costs=(1.0, 10.0), counts=(10, 30)):
     rungs = tuple(GammaValue(0.1 * 2**row, None) for row in range(len(rows)))
-    return SearchTable(costs, rungs, counts, tuple(rows))
+    return GridTable(costs, rungs, counts, tuple(rows))
 
 
 def test_cells_are_kept_and_found_again(tmp_path):

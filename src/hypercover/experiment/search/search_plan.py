@@ -13,7 +13,7 @@ from hypercover.experiment.search.search_problem import (
     folds_for,
     preferred_folds,
 )
-from hypercover.experiment.search.search_table import GammaValue, SearchTable
+from hypercover.experiment.search.search_table import GammaValue, GridTable
 from hypercover.experiment.tasks.experiment_plan import feature_needs, make_plan
 from hypercover.experiment.tasks.feature_tasks import model_scene
 from hypercover.experiment.tasks.task_registry import REGISTRY
@@ -203,7 +203,7 @@ def best_parameters(figures: Mapping[str, Any]) -> dict[str, float]:
 
 def _searched(
     case: SearchProblem, experiment: Experiment, spec: SVMSpec, report: Report
-) -> SearchTable:
+) -> GridTable:
     """Do all rows of a grid, one after another."""
     rungs = _rungs(case, experiment, spec)
     costs = experiment.search.C if spec.C == "search" else [float(case.classifier.C)]
@@ -215,7 +215,7 @@ def _searched(
 
         rows.append(case.solve(rung.gamma, costs, said))
     counts = tuple(len(fold.test) for fold in case.folds.parts)
-    return SearchTable(tuple(costs), rungs, counts, tuple(rows))
+    return GridTable(tuple(costs), rungs, counts, tuple(rows))
 
 
 def _rungs(

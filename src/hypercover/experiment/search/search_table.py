@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hypercover.files import csv_text, write_json
 
-__all__ = ["Cell", "CellFile", "GammaValue", "SearchTable", "tables_csv"]
+__all__ = ["Cell", "CellFile", "GammaValue", "GridTable", "tables_csv"]
 
 _BIGGEST = 64 * 2**20
 """Bytes of the largest file of cells that is read."""
@@ -108,7 +108,7 @@ class GammaValue:
 
 
 @dataclass(frozen=True, eq=False)
-class SearchTable:
+class GridTable:
     """Every cell of a grid as far as it is done.
 
     Why it exists: the same figures go to the terminal while the search runs,

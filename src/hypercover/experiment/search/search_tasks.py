@@ -23,7 +23,7 @@ from hypercover.experiment.search.search_problem import (
 from hypercover.experiment.search.search_table import (
     Cell,
     GammaValue,
-    SearchTable,
+    GridTable,
     tables_csv,
 )
 from hypercover.experiment.tasks.feature_tasks import model_scene
@@ -137,7 +137,7 @@ def _table(
         found = result_of(folder, task)["cells"] if done(task) else []
         rows.append(tuple(Cell.of(entry) for entry in found))
     counts = tuple(fold["test"] for fold in facts["folds"]["folds"])
-    table = SearchTable(tuple(experiment.search.C), tuple(rungs), counts, tuple(rows))
+    table = GridTable(tuple(experiment.search.C), tuple(rungs), counts, tuple(rows))
     return {"model": model, "tasks": tasks, **facts["folds"], **table.to_json()}
 
 
