@@ -15,8 +15,8 @@ from sklearn.datasets import load_svmlight_file
 
 from hypercover.classifiers.bundle import load_bundle, save_bundle
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+from hypercover.experiment.config.builders import build_split
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.config.factory import build_split
 from hypercover.features.chain import NWFE_FEATURES
 from hypercover.features.nwfe import NWFE
 from hypercover.libsvm.data import read_libsvm

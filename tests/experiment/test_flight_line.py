@@ -5,8 +5,8 @@ import pytest
 import rasterio
 import xarray as xr
 
+from hypercover.experiment.config.builders import build_split, load_scene
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.config.factory import build_split, load_scene
 from hypercover.experiment.config.schema import SceneSpec
 from hypercover.scene.datasets.catalog import known_map
 from hypercover.scene.io.reading import read_label_map

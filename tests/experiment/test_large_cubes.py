@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
-from hypercover.experiment.config import factory
-from hypercover.experiment.config.factory import load_scene
+from hypercover.experiment.config import builders
+from hypercover.experiment.config.builders import load_scene
 from hypercover.experiment.config.schema import SceneSpec
 from hypercover.experiment.tasks.trial import run_trial
 from hypercover.scene.simulation.simulate import simulate
@@ -19,10 +19,10 @@ def scenes(tmp_path, monkeypatch):
     image, labels = simulate(tmp_path / "s.tif", rows=70, cols=50, bands=8, classes=3)
     spec = SceneSpec(path=image, labels=labels, drop_bands="2")
     held = load_scene(spec)
-    factory.forget_scene()
-    monkeypatch.setattr(factory, "MAX_CUBE_BYTES", held.cube.nbytes - 1)
+    builders.forget_scene()
+    monkeypatch.setattr(builders, "MAX_CUBE_BYTES", held.cube.nbytes - 1)
     left = load_scene(spec)
-    factory.forget_scene()
+    builders.forget_scene()
     return held, left
 
 

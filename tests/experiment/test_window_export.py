@@ -19,9 +19,9 @@ from hypercover.errors import (
     SplitError,
 )
 from hypercover.evaluation.sampling_units import BlockUnits, units_of_split
+from hypercover.experiment.config.builders import build_split, fingerprint
+from hypercover.experiment.config.experiment_check import check_experiment
 from hypercover.experiment.config.experiment_file import load_experiment, parse
-from hypercover.experiment.config.factory import build_split, fingerprint
-from hypercover.experiment.config.preflight import check_experiment
 from hypercover.experiment.config.schema import Experiment, WindowsSplitSpec
 from hypercover.experiment.tasks.trial import run_trial
 from hypercover.experiment.window_export import (

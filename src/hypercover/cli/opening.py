@@ -129,8 +129,11 @@ def experiment_called(
         If ``--data`` or ``--scene`` is given where the scene is named already, or
         the experiment could run on no scene at all.
     """
+    from hypercover.experiment.config.experiment_check import (
+        check_models,
+        drop_unusable_parts,
+    )
     from hypercover.experiment.config.experiment_file import load_experiment
-    from hypercover.experiment.config.preflight import check_models, drop_unusable_parts
     from hypercover.experiment.config.presets import CHOICES, NAMED
 
     own = any(change.startswith("scene.path=") for change in overrides)
@@ -185,8 +188,8 @@ def check_without_scene(
     becomes: "Callable[[Experiment], Experiment] | None" = None,
 ) -> None:
     """Raise what a built-in experiment would fail of on any scene, before there is one."""
+    from hypercover.experiment.config.experiment_check import check_models
     from hypercover.experiment.config.experiment_file import built_in, load_experiment
-    from hypercover.experiment.config.preflight import check_models
 
     # A file that exists stands for the scene.
     file = built_in()[experiment]

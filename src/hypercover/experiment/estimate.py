@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from hypercover.experiment.config.factory import MAX_CUBE_BYTES, load_scene
+from hypercover.experiment.config.builders import MAX_CUBE_BYTES, load_scene
 from hypercover.experiment.config.schema import (
     ALL,
     CNNSpec,

@@ -63,7 +63,7 @@ def plan_run(
         About the first thing a run, or a search, of it would fail of.
     """
     # Here, as a task that is done by hand has no use for what checks an experiment.
-    from hypercover.experiment.config.preflight import check_experiment
+    from hypercover.experiment.config.experiment_check import check_experiment
     from hypercover.experiment.search.search import check_search, check_search_folder
     from hypercover.experiment.tasks.reduce import versions
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.errors import ExperimentError
+from hypercover.experiment.config.builders import forget_scene
+from hypercover.experiment.config.experiment_check import check_experiment
 from hypercover.experiment.config.experiment_file import dump, load_experiment
-from hypercover.experiment.config.factory import forget_scene
-from hypercover.experiment.config.preflight import check_experiment
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.outputs import (
     remove_drafts,
@@ -19,9 +19,12 @@ from hypercover.experiment.results.outputs import (
 )
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import make_plan, network_tasks
+from hypercover.experiment.tasks.network_training import (
+    log_resuming,
+    set_aside_checkpoints,
+)
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.experiment.tasks.training_tasks import log_resuming, set_aside_checkpoints
 from hypercover.files import make_folder, read_sealed
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores

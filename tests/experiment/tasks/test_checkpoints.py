@@ -11,7 +11,7 @@ from hypercover.classifiers.cnn.inference import resolve_device
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.run import run_experiment
-from hypercover.experiment.tasks.training_tasks import (
+from hypercover.experiment.tasks.network_training import (
     CheckpointFolder,
     set_aside_checkpoints,
 )

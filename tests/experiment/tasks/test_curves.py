@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hypercover.experiment.tasks.training_tasks import Curves
+from hypercover.experiment.tasks.network_training import Curves
 
 EPOCHS = 6
 

@@ -10,13 +10,13 @@ import xarray as xr
 from hypercover.classifiers.bundle import load_bundle, save_bundle
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, ModelError, RunError, SceneError
-from hypercover.experiment.config.experiment_file import parse
-from hypercover.experiment.config.factory import (
+from hypercover.experiment.config.builders import (
     build_classifier,
     describe_model,
     load_scene,
 )
-from hypercover.experiment.config.preflight import check_experiment
+from hypercover.experiment.config.experiment_check import check_experiment
+from hypercover.experiment.config.experiment_file import parse
 from hypercover.experiment.config.schema import CNNSpec, SVMSpec
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.experiment_plan import make_plan

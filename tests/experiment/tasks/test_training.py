@@ -14,9 +14,13 @@ import xarray as xr
 import yaml
 
 from hypercover.errors import ExperimentError, ModelError, RunError
+from hypercover.experiment.config.builders import (
+    build_classifier,
+    build_split,
+    load_scene,
+)
+from hypercover.experiment.config.experiment_check import check_experiment, check_models
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.config.factory import build_classifier, build_split, load_scene
-from hypercover.experiment.config.preflight import check_experiment, check_models
 from hypercover.experiment.config.schema import CNNSpec
 from hypercover.experiment.run import run_experiment
 from hypercover.experiment.tasks.trial import fit_classifier

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hypercover.errors import CallError, SplitError
+from hypercover.experiment.config.builders import load_scene
 from hypercover.experiment.config.experiment_file import parse
-from hypercover.experiment.config.factory import load_scene
 from hypercover.experiment.config.schema import Experiment
 from hypercover.scene.scene import Scene
 from hypercover.splits.blocks import BlockSplit

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from hypercover.errors import CallError, ExperimentError
+from hypercover.experiment.config.builders import forget_scene, load_scene
+from hypercover.experiment.config.experiment_check import check_experiment
 from hypercover.experiment.config.experiment_file import dump, load_experiment
-from hypercover.experiment.config.factory import forget_scene, load_scene
-from hypercover.experiment.config.preflight import check_experiment
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.outputs import remove_drafts
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hypercover.errors import ExperimentError
-from hypercover.experiment.config.factory import fingerprint
+from hypercover.experiment.config.builders import fingerprint
 from hypercover.experiment.config.schema import Experiment, FoldKind, SearchSpec, SVMSpec
 from hypercover.experiment.results.run_folder import SearchFolder
 from hypercover.experiment.search.search_problem import (

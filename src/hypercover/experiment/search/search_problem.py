@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import ExperimentError
-from hypercover.experiment.config.factory import (
+from hypercover.experiment.config.builders import (
     build_classifier,
     build_split,
     fingerprint,

@@ -19,8 +19,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from hypercover.errors import CallError, RunError, counted
+from hypercover.experiment.config.builders import fingerprint
 from hypercover.experiment.config.experiment_file import dump, load_experiment
-from hypercover.experiment.config.factory import fingerprint
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.search.search import check_search, run_search
 from hypercover.experiment.search.search_plan import searched_grids

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from hypercover.experiment.config.factory import fingerprint
+from hypercover.experiment.config.builders import fingerprint
 from hypercover.experiment.config.schema import (
     ALL,
     CNNSpec,

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.distributed import LOCK, check_gpus
 from hypercover.experiment.tasks.experiment_plan import network_tasks
 from hypercover.experiment.tasks.task_registry import REGISTRY
+from hypercover.experiment.tasks.torchrun import LOCK, check_gpus
 from hypercover.jobs.local import EXIT_STOPPED
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, Reporter, TaskFiles
 from hypercover.stopping import Stopped, stop_at_signal
 
 if TYPE_CHECKING:
-    from hypercover.experiment.tasks.training_tasks import NetworkTraining
+    from hypercover.experiment.tasks.network_training import NetworkTraining
 
 __all__ = ["main"]
 
@@ -127,8 +127,8 @@ def _lacks_memory(error: Exception) -> bool:
 
 def _training(folder: Path, task: Task) -> "NetworkTraining":
     """Return what a task trains."""
+    from hypercover.experiment.tasks.network_training import NetworkTraining
     from hypercover.experiment.tasks.run_context import RunContext
-    from hypercover.experiment.tasks.training_tasks import NetworkTraining
 
     return NetworkTraining(RunContext.of(folder), **task.arguments)
 

@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hypercover.experiment.config.builders import all_labelled, load_scene
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.experiment.config.factory import all_labelled, load_scene
 from hypercover.experiment.config.schema import ALL, Experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.files import modified

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hypercover.evaluation.confusion import most_confused
 from hypercover.evaluation.predictions import Predictions
-from hypercover.experiment.config.factory import (
+from hypercover.experiment.config.builders import (
     build_classifier,
     build_split,
     describe_model,
@@ -29,8 +29,8 @@ from hypercover.experiment.tasks.feature_tasks import (
     parse_chain,
     save_features,
 )
+from hypercover.experiment.tasks.network_training import NetworkTraining, training_facts
 from hypercover.experiment.tasks.run_context import RunContext
-from hypercover.experiment.tasks.training_tasks import NetworkTraining, training_facts
 from hypercover.experiment.tasks.trial import (
     evaluate_classifier,
     feature_leakage,

@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from scipy.io import savemat
 
 from hypercover.errors import LabelError
-from hypercover.experiment.config.factory import build_split, fingerprint, load_scene
+from hypercover.experiment.config.builders import build_split, fingerprint, load_scene
 from hypercover.experiment.config.schema import Experiment, MasksSpec, SceneSpec
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import label_losses

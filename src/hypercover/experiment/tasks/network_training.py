@@ -21,16 +21,16 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import ExperimentError, ModelError, RunError
-from hypercover.experiment.config.factory import build_classifier
+from hypercover.experiment.config.builders import build_classifier
 from hypercover.experiment.config.schema import ALL, CNNSpec, Experiment
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.experiment.tasks.distributed import run_ranks
 from hypercover.experiment.tasks.experiment_plan import (
     best_model_task,
     make_plan,
     task_name,
 )
 from hypercover.experiment.tasks.feature_tasks import model_scene
+from hypercover.experiment.tasks.torchrun import run_ranks
 from hypercover.experiment.tasks.trial import fit_classifier
 from hypercover.figures.formatting import percent, seconds_words
 from hypercover.files import make_folder, write_text

@@ -1,7 +1,11 @@
 """Looking before leaping: what would stop a run is found before anything is written."""
 
 from hypercover.errors import CallError, ExperimentError, SceneError, SplitError, counted
-from hypercover.experiment.config.factory import build_classifier, build_split, load_scene
+from hypercover.experiment.config.builders import (
+    build_classifier,
+    build_split,
+    load_scene,
+)
 from hypercover.experiment.config.schema import (
     CNNSpec,
     Experiment,
@@ -10,9 +14,9 @@ from hypercover.experiment.config.schema import (
     SVMSpec,
 )
 from hypercover.experiment.search.search_problem import folds_for, preferred_folds
-from hypercover.experiment.tasks.distributed import check_gpus
 from hypercover.experiment.tasks.feature_tasks import parse_chain
-from hypercover.experiment.tasks.training_tasks import check_tensorboard
+from hypercover.experiment.tasks.network_training import check_tensorboard
+from hypercover.experiment.tasks.torchrun import check_gpus
 from hypercover.experiment.window_export import check_side, match_windows
 from hypercover.features.feature import check_stack
 from hypercover.scene.samples import check_window
