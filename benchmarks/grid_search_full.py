@@ -22,8 +22,8 @@ import time
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
-from hypercover.classifiers.svm.cv_problem import Problem
-from hypercover.classifiers.svm.gamma_row import search_row
+from hypercover.classifiers.svm.cv_problem import CVProblem
+from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
 
 CLASSES = """
 Buildings 1720, Corn 1778, Corn? 16, Corn-EW 51, Corn-NS 236, Corn-CleanTill 1240,
@@ -103,9 +103,9 @@ def main() -> None:
     print(f"{X.shape[0]} × {X.shape[1]}, {len(np.unique(y))} classes, {FOLDS} folds")
     print("gamma | accuracy % (minutes) for C = 1 … 10,000 | published", flush=True)
     began, serial = time.perf_counter(), 0.0
-    problem = Problem.of(X, y, folds, memory=int(options.memory * 2**30))
+    problem = CVProblem.of(X, y, folds, memory=int(options.memory * 2**30))
     for gamma in options.gammas:
-        row = search_row(problem, gamma=gamma, C=COSTS)
+        row = cross_validate_gamma(problem, gamma=gamma, C=COSTS)
         serial += row.seconds.sum() / 60
         cells = [
             f"{100 * accuracy:.2f} ({seconds / 60:.2f})"

@@ -17,7 +17,7 @@ from hypercover.classifiers.bundle import (
     save_bundle,
 )
 from hypercover.classifiers.compatibility import match_bands
-from hypercover.classifiers.sklearn_wrapper import named_classifier
+from hypercover.classifiers.sklearn_wrapper import sklearn_classifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, OutputError
 from hypercover.files import read_sealed
@@ -65,7 +65,7 @@ def saved(tmp_path):
     "make",
     [
         SVMClassifier,
-        lambda: named_classifier("sklearn.neighbors.KNeighborsClassifier"),
+        lambda: sklearn_classifier("sklearn.neighbors.KNeighborsClassifier"),
     ],
 )
 @pytest.mark.parametrize(

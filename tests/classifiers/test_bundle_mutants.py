@@ -21,7 +21,7 @@ from safetensors import numpy as safetensors
 
 from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.classifiers.sklearn_wrapper import NamedClassifier
+from hypercover.classifiers.sklearn_wrapper import SklearnClassifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import HypercoverError
 from hypercover.features.chain import Chain
@@ -59,12 +59,12 @@ SPECTRA, CODES = SCENE.cube.values.reshape(5, -1).T, SCENE.labels.ravel()
 
 
 def forest() -> Any:
-    return NamedClassifier(params={"n_estimators": 3, "max_depth": 4}, random_state=0)
+    return SklearnClassifier(params={"n_estimators": 3, "max_depth": 4}, random_state=0)
 
 
 def neighbours() -> Any:
     path = "sklearn.neighbors.KNeighborsClassifier"
-    return NamedClassifier(path, {"n_neighbors": 3}, random_state=0)
+    return SklearnClassifier(path, {"n_neighbors": 3}, random_state=0)
 
 
 def network() -> Any:

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from hypercover.classifiers.sklearn_wrapper import NamedClassifier, named_classifier
+from hypercover.classifiers.sklearn_wrapper import SklearnClassifier, sklearn_classifier
 from hypercover.errors import ModelError
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -16,8 +16,8 @@ SMALL = {"n_estimators": 5}
 
 @parametrize_with_checks(
     [
-        NamedClassifier(params=SMALL),
-        NamedClassifier("sklearn.neighbors.KNeighborsClassifier"),
+        SklearnClassifier(params=SMALL),
+        SklearnClassifier("sklearn.neighbors.KNeighborsClassifier"),
     ]
 )
 def test_keeps_scikit_learns_contract(estimator, check):
@@ -33,7 +33,7 @@ def pixels(seed=0):
 def test_it_is_the_same_as_by_hand():
     X, y = pixels()
     unseen, _ = pixels(1)
-    ours = named_classifier(FOREST, SMALL, random_state=3).fit(X, y)
+    ours = sklearn_classifier(FOREST, SMALL, random_state=3).fit(X, y)
     theirs = make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=3)).fit(
         X, y
     )
@@ -61,28 +61,28 @@ def test_it_is_the_same_as_by_hand():
 )
 def test_unknown_names_are_refused_with_close_matches(path, params, says):
     with pytest.raises(ModelError, match=says):
-        named_classifier(path, params)
+        sklearn_classifier(path, params)
 
 
 def test_wrong_values_are_refused():
     with pytest.raises(ModelError, match="cannot learn from these 90 samples"):
-        named_classifier(FOREST, {"n_estimators": "many"}).fit(*pixels())
+        sklearn_classifier(FOREST, {"n_estimators": "many"}).fit(*pixels())
     with pytest.raises(ModelError, match="cannot learn"):
-        named_classifier("sklearn.naive_bayes.MultinomialNB").fit(*pixels())
+        sklearn_classifier("sklearn.naive_bayes.MultinomialNB").fit(*pixels())
 
 
 def test_shares_are_there_only_where_the_classifier_has_them():
     X, y = pixels()
-    ridge = named_classifier("sklearn.linear_model.RidgeClassifier").fit(X, y)
+    ridge = sklearn_classifier("sklearn.linear_model.RidgeClassifier").fit(X, y)
     assert not hasattr(ridge, "predict_proba")
-    assert hasattr(named_classifier(FOREST), "predict_proba")
+    assert hasattr(sklearn_classifier(FOREST), "predict_proba")
 
 
 def test_windows_are_seen_by_their_centre():
     X, y = pixels()
     stack = np.zeros((*X.shape, 3, 3))
     stack[:, :, 1, 1] = X
-    forest = named_classifier(FOREST, SMALL, random_state=0)
+    forest = sklearn_classifier(FOREST, SMALL, random_state=0)
     np.testing.assert_array_equal(
         forest.fit(stack, y).predict(stack), forest.fit(X, y).predict(X)
     )
@@ -92,17 +92,17 @@ def test_windows_are_seen_by_their_centre():
 def test_state_comes_back(seed):
     X, y = pixels()
     names = np.array(["corn", "oats", "woods"])[y // 10]
-    forest = named_classifier(FOREST, SMALL, random_state=seed).fit(X, names)
-    back = NamedClassifier.from_state(*forest.state())
+    forest = sklearn_classifier(FOREST, SMALL, random_state=seed).fit(X, names)
+    back = SklearnClassifier.from_state(*forest.state())
     np.testing.assert_array_equal(back.predict_proba(X), forest.predict_proba(X))
     assert back.classes_.tolist() == ["corn", "oats", "woods"]
 
 
 def test_a_model_that_answers_otherwise_is_refused():
-    settings, arrays = named_classifier(FOREST, SMALL).fit(*pixels()).state()
+    settings, arrays = sklearn_classifier(FOREST, SMALL).fit(*pixels()).state()
     arrays["probes"] = (arrays["probes"] + 1) % 3
     with pytest.raises(ModelError, match=r"made with scikit-learn .* answers otherwise"):
-        NamedClassifier.from_state(settings, arrays)
+        SklearnClassifier.from_state(settings, arrays)
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_a_model_that_answers_otherwise_is_refused():
     ],
 )
 def test_a_damaged_state_is_refused(change, says):
-    state = named_classifier(FOREST, SMALL, random_state=0).fit(*pixels()).state()
+    state = sklearn_classifier(FOREST, SMALL, random_state=0).fit(*pixels()).state()
     change(*state)
     with (
         np.errstate(invalid="ignore"),
         pytest.raises(ModelError, match=says),
     ):
-        NamedClassifier.from_state(*state)
+        SklearnClassifier.from_state(*state)

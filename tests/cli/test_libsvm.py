@@ -515,9 +515,9 @@ def test_damaged_positions_make_no_map(predicted, call, tmp_path):
 def test_a_model_that_is_no_svm_or_knows_no_class_codes_is_refused(
     fields, write, call, kept, tmp_path
 ):
-    from hypercover.classifiers.sklearn_wrapper import named_classifier
+    from hypercover.classifiers.sklearn_wrapper import sklearn_classifier
 
-    other = named_classifier("sklearn.neighbors.KNeighborsClassifier", {}, random_state=0)
+    other = sklearn_classifier("sklearn.neighbors.KNeighborsClassifier", {}, random_state=0)
     rows, cols = np.nonzero(fields.codes)
     other.fit(fields.cube[:, rows, cols].T.astype(float), fields.codes[rows, cols])
     save_bundle(tmp_path / "other", other, load_bundle(kept()).card)

@@ -10,12 +10,12 @@ from hypothesis.extra import numpy as arrays
 from hypercover.errors import CallError
 from hypercover.features.blockwise import (
     blockwise,
-    edge_levels,
+    border_levels,
+    edge_medians,
     fit_blockwise,
-    outer_levels,
 )
 from hypercover.features.chain import Chain
-from hypercover.features.tree_of_shapes import surroundings
+from hypercover.features.tree_of_shapes import border_median
 from hypercover.scene.scene import Scene
 
 
@@ -85,7 +85,7 @@ def test_profiles_of_small_areas_need_a_small_overlap():
 
 def test_profiles_without_an_overlap_are_refused():
     scene = scene_of()
-    for call in (blockwise, fit_blockwise, outer_levels):
+    for call in (blockwise, fit_blockwise, border_levels):
         chain = Chain.parse("pca:2,esdap:area=5")
         if call is not fit_blockwise:
             chain.fit(scene)
@@ -109,4 +109,4 @@ def test_the_level_around_is_that_of_the_whole_band(band, data):
     mask = data.draw(arrays.arrays(bool, band.shape))
     values = np.where(mask, band + 1.0, np.nan)
     scene = Scene(xr.DataArray(values[None], dims=("band", "y", "x")))
-    assert edge_levels(scene) == [surroundings(values, mask)]
+    assert edge_medians(scene) == [border_median(values, mask)]

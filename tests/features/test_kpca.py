@@ -78,7 +78,7 @@ def test_the_seed_draws_the_sample_and_nothing_else(textured):
 def test_blocks_change_nothing(textured, monkeypatch):
     feature = KPCA(3).fit(textured)
     whole = feature.transform(textured)
-    monkeypatch.setattr(kpca, "_AT_ONCE", 1000)
+    monkeypatch.setattr(kpca, "_KERNEL_BLOCK", 1000)
     np.testing.assert_allclose(feature.transform(textured).cube, whole.cube, atol=1e-6)
 
 

@@ -16,8 +16,8 @@ from hypercover.features.tree_of_shapes import (
     ATTRIBUTES,
     RULES,
     ShapeTree,
+    border_median,
     regularised,
-    surroundings,
 )
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.scene import Scene
@@ -94,7 +94,7 @@ def test_it_does_not_matter_which_way_up_a_band_is(kind, turn, name, rule):
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_area_filter_done_twice_is_done_once(kind):
     band = grey(kind)
-    around = surroundings(band, np.ones(band.shape, dtype=bool))
+    around = border_median(band, np.ones(band.shape, dtype=bool))
     once = filtered(band, surround=around)
     np.testing.assert_array_equal(filtered(once, surround=around), once)
 
@@ -121,7 +121,7 @@ def test_flat_zones_only_merge(kind, name, rule):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_larger_area_undoes_a_smaller_one(kind):
     band = grey(kind)
-    around = surroundings(band, np.ones(band.shape, dtype=bool))
+    around = border_median(band, np.ones(band.shape, dtype=bool))
     coarse = filtered(band, threshold=60, surround=around)
     twice = filtered(filtered(band, surround=around), threshold=60, surround=around)
     np.testing.assert_array_equal(twice, coarse)
@@ -185,13 +185,13 @@ def test_a_large_disc_has_the_least_inertia_there_is():
 
 def test_the_level_around_a_band_is_the_median_of_its_edge():
     band = np.arange(12.0).reshape(3, 4)
-    assert surroundings(band, np.ones((3, 4), dtype=bool)) == np.median(
+    assert border_median(band, np.ones((3, 4), dtype=bool)) == np.median(
         np.delete(band.ravel(), [5, 6])
     )
     valid = np.ones((5, 5), dtype=bool)
     valid[0] = valid[:, 0] = False
     inner = np.arange(25.0).reshape(5, 5)
-    assert surroundings(inner, valid) == surroundings(inner[1:, 1:], valid[1:, 1:])
+    assert border_median(inner, valid) == border_median(inner[1:, 1:], valid[1:, 1:])
 
 
 def test_pixels_without_data_stay_without_and_count_nowhere():
@@ -354,18 +354,18 @@ def test_memory_bounds_how_many_bands_are_worked_on_at_once(monkeypatch):
     scene = scene_of(np.ones((8, 98, 98)))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(feature, "available_bytes", lambda: 4_000_000)
-    assert feature.bands_at_once(scene, 100, 8) == 3
-    assert feature.bands_at_once(scene, 10, 8) == 8
-    assert feature.bands_at_once(scene, 10, 99) == 8
+    assert feature.parallel_bands(scene, 100, 8) == 3
+    assert feature.parallel_bands(scene, 10, 8) == 8
+    assert feature.parallel_bands(scene, 10, 99) == 8
     monkeypatch.setattr(feature, "available_bytes", lambda: 1_000_000)
     with pytest.raises(SceneError, match="GiB of memory"):
-        feature.bands_at_once(scene, 100)
+        feature.parallel_bands(scene, 100)
 
 
 def test_pinned_threads_are_heeded(monkeypatch):
     scene = scene_of(np.ones((8, 9, 9)))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert feature.bands_at_once(scene, 10) == 1
+    assert feature.parallel_bands(scene, 10) == 1
 
 
 def test_a_failure_in_one_band_is_the_failure():
@@ -379,7 +379,7 @@ def test_a_failure_in_one_band_is_the_failure():
             raise SceneError("The second band is broken.")
 
     with pytest.raises(SceneError, match="second band"):
-        feature.each_band(scene, work, 2)
+        feature.map_bands(scene, work, 2)
     assert 1 in started
 
 

@@ -10,12 +10,12 @@ from hypothesis.extra import numpy as hnp
 
 from hypercover.features.thresholds import (
     AUTOMATIC,
-    asked_thresholds,
     automatic_thresholds,
-    bends,
+    breakpoints,
     formula_thresholds,
     granulometric_curve,
     metres_per_pixel,
+    parse_thresholds,
 )
 from hypercover.features.tree_of_shapes import ATTRIBUTES, RULES, ShapeTree, regularised
 from hypercover.scene.grid import Grid
@@ -126,14 +126,14 @@ def test_the_bends_of_a_planted_curve_are_found(size, scale):
     y = np.interp(x, planted, np.zeros(4))
     edges = np.concatenate([x[:1], planted, x[-1:]])
     y = np.interp(x, edges, np.concatenate([[0], np.cumsum(slopes * np.diff(edges))]))
-    np.testing.assert_array_equal(bends(x, y, 4), planted)
+    np.testing.assert_array_equal(breakpoints(x, y, 4), planted)
 
 
 def test_the_bends_of_a_noisy_curve_are_found_about_where_they_are():
     x = np.arange(300.0)
     y = np.interp(x, [0, 100, 200, 299], [0, 500, 550, 900])
     y += np.random.default_rng(0).normal(scale=2, size=300)
-    np.testing.assert_allclose(bends(x, y, 2), [100, 200], atol=5)
+    np.testing.assert_allclose(breakpoints(x, y, 2), [100, 200], atol=5)
 
 
 def _cost(x, y, knots):
@@ -151,21 +151,21 @@ def _cost(x, y, knots):
 def test_no_other_cut_fits_a_curve_better(count, seed):
     rng = np.random.default_rng(seed)
     x, y = np.cumsum(rng.random(11) + 0.1), np.cumsum(rng.random(11) ** 3)
-    knots = np.searchsorted(x, bends(x, y, count))
+    knots = np.searchsorted(x, breakpoints(x, y, count))
     best = min(_cost(x, y, cut) for cut in combinations(range(1, 10), count))
     assert _cost(x, y, knots) == pytest.approx(best, rel=1e-9)
 
 
 def test_a_short_curve_gives_all_its_inner_points():
     x = np.arange(5.0)
-    assert bends(x, x**2, 3).tolist() == [1, 2, 3]
-    assert bends(x, x**2, 10).tolist() == [1, 2, 3]
-    assert bends(x[:2], x[:2], 3).tolist() == []
+    assert breakpoints(x, x**2, 3).tolist() == [1, 2, 3]
+    assert breakpoints(x, x**2, 10).tolist() == [1, 2, 3]
+    assert breakpoints(x[:2], x[:2], 3).tolist() == []
 
 
 def test_a_long_curve_is_thinned_and_still_bends_where_it_does():
     x = np.arange(20_000.0)
-    (found,) = bends(x, np.interp(x, [0, 5000, 19_999], [0, 10_000, 12_000]), 1)
+    (found,) = breakpoints(x, np.interp(x, [0, 5000, 19_999], [0, 10_000, 12_000]), 1)
     assert abs(found - 5000) <= 21
 
 
@@ -206,14 +206,14 @@ def test_a_constant_band_has_no_automatic_thresholds():
 
 
 def test_thresholds_are_asked_for_in_words_lists_and_dicts():
-    assert asked_thresholds("area", None) == {"area": None}
-    assert asked_thresholds(["std", "area"], "formula") == {
+    assert parse_thresholds("area", None) == {"area": None}
+    assert parse_thresholds(["std", "area"], "formula") == {
         "std": "formula",
         "area": "formula",
     }
-    assert asked_thresholds("area", np.array([1, 2])) == {"area": (1.0, 2.0)}
-    assert asked_thresholds("area + std", {"std": [0.5]}) == {"area": None, "std": (0.5,)}
-    assert asked_thresholds("area=2/3+std=automatic-regions", None) == {
+    assert parse_thresholds("area", np.array([1, 2])) == {"area": (1.0, 2.0)}
+    assert parse_thresholds("area + std", {"std": [0.5]}) == {"area": None, "std": (0.5,)}
+    assert parse_thresholds("area=2/3+std=automatic-regions", None) == {
         "area": (2.0, 3.0),
         "std": "automatic-regions",
     }

@@ -70,7 +70,7 @@ def test_sixteen_bits_hold_all_ranks_and_one_mark(values, kind, monkeypatch):
 
 
 def test_more_pixels_than_can_be_numbered_are_refused(monkeypatch):
-    monkeypatch.setattr(module, "_MOST", 98)
+    monkeypatch.setattr(module, "_MAX_CELLS", 98)
     with pytest.raises(SceneError, match=r"up to 24 pixels.*it has 3 × 4; cut it smaller"):
         ShapeTree.of(np.zeros((3, 4)))
 

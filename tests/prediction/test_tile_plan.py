@@ -80,12 +80,12 @@ def test_profiles_by_tiles_say_that_they_are_not_quite_those_of_one_piece(image,
 def test_a_large_stack_is_computed_tile_by_tile(image, tmp_path, monkeypatch):
     source = Source(str(image[0]))
     write_features(source, Chain.parse("pca:2"), tmp_path / "whole.tif")
-    monkeypatch.setattr("hypercover.features.blockwise._SMALL", 0)
+    monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", 0)
     monkeypatch.setattr("hypercover.features.spectral_features.new_stack", None)
     with pytest.raises(TypeError):
         Chain.parse("pca:2").fit_transform(source.open())
     monkeypatch.undo()
-    monkeypatch.setattr("hypercover.features.blockwise._SMALL", 0)
+    monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", 0)
     write_features(source, Chain.parse("pca:2"), tmp_path / "tiles.tif")
     whole, tiled = values(tmp_path / "whole.tif"), values(tmp_path / "tiles.tif")
     np.testing.assert_array_equal(whole[0], tiled[0])
@@ -106,7 +106,7 @@ class Stopping(InProcessExecutor):
 
 @pytest.mark.parametrize("small", [0, 2**26])
 def test_features_that_cannot_be_learnt_leave_nothing(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("hypercover.features.blockwise._SMALL", small)
+    monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", small)
     flat = xr.DataArray(np.full((3, 9, 8), 5.0, np.float32), dims=("band", "y", "x"))
     write_scene(Scene(flat), tmp_path / "flat.tif")
     with pytest.raises(SceneError, match="vary in none at all"):

@@ -25,10 +25,10 @@ from hypercover.classifiers.bundle import codes_from_json, codes_to_json
 from hypercover.classifiers.scaling import centre_spectra
 from hypercover.errors import ModelError
 
-__all__ = ["NamedClassifier", "named_classifier"]
+__all__ = ["SklearnClassifier", "sklearn_classifier"]
 
 _PROBES = 64
-_MOST, _MOST_OF = 10_000_000, {
+_MAX_PARAMETER, _MAX_PARAMETERS = 10_000_000, {
     "n_estimators": 10_000, "max_iter": 1_000_000, "hidden_layer_sizes": 10_000,
     "n_jobs": 10_000, "n_quantiles": 10_000,
 }  # fmt: skip
@@ -36,12 +36,12 @@ _MOST, _MOST_OF = 10_000_000, {
 _DEFAULT = "sklearn.ensemble.RandomForestClassifier"
 
 
-def named_classifier(
+def sklearn_classifier(
     path: str,
     params: dict[str, Any] | None = None,
     *,
     random_state: int | None = None,
-) -> "NamedClassifier":
+) -> "SklearnClassifier":
     """Return a classifier of scikit-learn by its import path, after checking the names.
 
     Raises
@@ -57,12 +57,12 @@ def named_classifier(
         ...
     hypercover.errors.ModelError: scikit-learn has no classifier 'sklearn.ensemble.RandomForestClasifier'; close is sklearn.ensemble.RandomForestClassifier.
     """
-    classifier = NamedClassifier(path, params, random_state=random_state)
+    classifier = SklearnClassifier(path, params, random_state=random_state)
     classifier.build()
     return classifier
 
 
-class NamedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify spectra with a classifier of scikit-learn, the bands scaled first.
 
     Why it exists: any method of scikit-learn can stand beside the SVM and the
@@ -92,7 +92,7 @@ class NamedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Examples
     --------
     >>> spectra = np.array([[0.0, 1.0], [0.1, 1.1], [3.0, 2.0], [3.1, 2.1]])
-    >>> nearest = NamedClassifier("sklearn.neighbors.NearestCentroid")
+    >>> nearest = SklearnClassifier("sklearn.neighbors.NearestCentroid")
     >>> nearest.fit(spectra, [11, 11, 21, 21]).predict([[0.2, 1.0], [2.9, 2.2]])
     array([11, 21])
     """
@@ -124,7 +124,7 @@ class NamedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             params.setdefault("random_state", getattr(self, "seed_", None))
         return kind(**params)
 
-    def fit(self, X: Any, y: Any) -> "NamedClassifier":
+    def fit(self, X: Any, y: Any) -> "SklearnClassifier":
         """Fit scaling and classifier to spectra (n, band) or the centres of windows.
 
         Raises
@@ -191,7 +191,7 @@ class NamedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @classmethod
     def from_state(
         cls, settings: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]
-    ) -> "NamedClassifier":
+    ) -> "SklearnClassifier":
         """Fit the classifier that `state` described again, and check that it is the same.
 
         Raises
@@ -205,7 +205,7 @@ class NamedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ModelError("The model's parameters are not readable; train it again.")
         classes = codes_from_json(settings.get("classes"))
         _check_arrays(arrays, len(classes))
-        classifier = named_classifier(str(path), params, random_state=seed)
+        classifier = sklearn_classifier(str(path), params, random_state=seed)
         try:
             classifier.fit(arrays["samples"], classes[arrays["labels"]])
             probes = classifier.state()[1]["probes"]
@@ -229,7 +229,7 @@ class NamedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=1)
-def _classes() -> dict[str, type]:
+def _sklearn_classifiers() -> dict[str, type]:
     """Return scikit-learn's classifiers that need no other estimator, by import path."""
     found = {}
     for name, kind in all_estimators(type_filter="classifier"):
@@ -252,11 +252,11 @@ def _seed(random_state: Any) -> int:
 
 def _class_of(path: str) -> type:
     """Return a class of scikit-learn by its import path."""
-    known = _classes()
+    known = _sklearn_classifiers()
     if path not in known:
         raise ModelError(
             f"scikit-learn has no classifier {str(path)[:100]!r}; "
-            f"{_close(str(path)[:100], known)}."
+            f"{_close_matches(str(path)[:100], known)}."
         )
     return known[path]
 
@@ -266,7 +266,7 @@ def _check_params(path: str, params: dict[str, Any], known: set[str]) -> None:
     for name in params:
         if name not in known:
             raise ModelError(
-                f"{path} has no parameter {str(name)[:60]!r}; {_close(str(name)[:60], known)}."
+                f"{path} has no parameter {str(name)[:60]!r}; {_close_matches(str(name)[:60], known)}."
             )
     for name, value in params.items():
         _check_amount(path, name, value)
@@ -277,7 +277,7 @@ def _check_amount(path: str, name: str, value: Any) -> None:
     if isinstance(value, list | tuple):
         for one in value:
             _check_amount(path, name, one)
-    most = _MOST_OF.get(name, _MOST)
+    most = _MAX_PARAMETERS.get(name, _MAX_PARAMETER)
     # A seed is no amount.
     if name != "random_state" and isinstance(value, int) and abs(value) > most:
         raise ModelError(
@@ -285,7 +285,7 @@ def _check_amount(path: str, name: str, value: Any) -> None:
         )
 
 
-def _close(name: str, known: Iterable[str]) -> str:
+def _close_matches(name: str, known: Iterable[str]) -> str:
     """Say which known names are close to one that is not known, whatever their package."""
     last = {one.rsplit(".", 1)[-1]: one for one in sorted(known)}
     near = difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=2, cutoff=0.8)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from hypercover.errors import CallError
 from hypercover.features.chain import Chain
-from hypercover.features.feature import Feature, Progress, feature_scene, part_of
+from hypercover.features.feature import Feature, Progress, feature_scene, subprogress
 from hypercover.features.profiles import Profiles
 from hypercover.scene.io.limits import fits_in_memory
 from hypercover.scene.lazy import LazyArray, bounding_slice
@@ -19,14 +19,14 @@ from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
 
 __all__ = [
-    "Levels",
-    "at_once",
+    "BorderLevels",
     "blockwise",
-    "check_pieces",
-    "edge_levels",
+    "border_levels",
+    "check_blockwise",
+    "edge_medians",
     "fit_blockwise",
-    "fitted_stack",
-    "outer_levels",
+    "fit_stack",
+    "fits_whole",
     "overlap_note",
 ]
 
@@ -34,10 +34,10 @@ _GAP = 64
 """Columns without an edge that are worth leaving unread."""
 
 
-def edge_levels(scene: Scene) -> list[float]:
+def edge_medians(scene: Scene) -> list[float]:
     """Return for each band the median of the pixels at the edge of the data.
 
-    The same as :func:`~hypercover.features.tree_of_shapes.surroundings` of each whole
+    The same as :func:`~hypercover.features.tree_of_shapes.border_median` of each whole
     band, of which the edge alone is read.
 
     Examples
@@ -54,7 +54,7 @@ def edge_levels(scene: Scene) -> list[float]:
     found = [
         scene.read(rows, cols)[:, edge[rows, cols]]
         for rows in scene.strips()
-        for cols in _runs(edge[rows])
+        for cols in _column_runs(edge[rows])
     ]
     if not found:
         return [0.0] * scene.n_bands
@@ -62,7 +62,7 @@ def edge_levels(scene: Scene) -> list[float]:
     return [float(level) for level in np.median(values, axis=1)]
 
 
-def _runs(edge: npt.NDArray[np.bool_]) -> Iterator[slice]:
+def _column_runs(edge: npt.NDArray[np.bool_]) -> Iterator[slice]:
     """Cut the columns that hold an edge into runs without long gaps."""
     cols = np.flatnonzero(edge.any(axis=0))
     for run in np.split(cols, np.flatnonzero(np.diff(cols) > _GAP) + 1):
@@ -70,24 +70,24 @@ def _runs(edge: npt.NDArray[np.bool_]) -> Iterator[slice]:
             yield slice(int(run[0]), int(run[-1]) + 1)
 
 
-Levels = list[list[float] | None]
+BorderLevels = list[list[float] | None]
 """For each step of a chain the level around each band, where it needs one."""
 
-_AT_ONCE = 2**22
+_VALUES_PER_STRIP = 2**22
 """Values of the scene that are read at once."""
 
-_SMALL = 2**26
+_SMALL_STACK = 2**26
 """Bytes of a stack that is computed whole, as it takes less than the program itself."""
 
 
-def at_once(chain: Chain, scene: Scene) -> bool:
+def fits_whole(chain: Chain, scene: Scene) -> bool:
     """Tell whether the stack of a chain is best computed whole.
 
     That of attribute profiles is, where it fits in memory, as pieces of it differ.
     """
     rows, cols = scene.shape
     size = 4 * chain.outputs(scene.n_bands) * rows * cols
-    return fits_in_memory(size) if chain.reach is None else size <= _SMALL
+    return fits_in_memory(size) if chain.reach is None else size <= _SMALL_STACK
 
 
 def blockwise(
@@ -95,7 +95,7 @@ def blockwise(
     scene: Scene,
     *,
     overlap: int | None = None,
-    levels: Levels | None = None,
+    levels: BorderLevels | None = None,
 ) -> Scene:
     """Return the scene of a fitted chain's features, computed where it is read.
 
@@ -110,15 +110,15 @@ def blockwise(
         any distance, are computed.  Their values then differ from those of the
         image in one piece where shapes are cut; unless given, such a chain is
         refused.
-    levels : as `outer_levels` gives them, so that they are not looked for again
+    levels : as `border_levels` gives them, so that they are not looked for again
 
     Raises
     ------
     CallError
         If the chain looks any distance and no overlap is given.
     """
-    check_pieces(chain, overlap)
-    known = levels or outer_levels(chain, scene, overlap=overlap)
+    check_blockwise(chain, overlap)
+    known = levels or border_levels(chain, scene, overlap=overlap)
     for feature, outside in zip(chain.features, known, strict=True):
         scene = _blockwise(feature, scene, overlap, outside)
     return scene
@@ -131,8 +131,8 @@ def fit_blockwise(
     seed: int = 0,
     overlap: int | None = None,
     progress: Progress | None = None,
-) -> Levels:
-    """Fit a chain as :meth:`Chain.fit` does, holding no stack; return its `outer_levels`.
+) -> BorderLevels:
+    """Fit a chain as :meth:`Chain.fit` does, holding no stack; return its `border_levels`.
 
     A step after the first reads what the steps before make of each piece, as
     often as it looks at it.
@@ -144,20 +144,20 @@ def fit_blockwise(
     SceneError
         If a step cannot learn from what it is given.
     """
-    check_pieces(chain, overlap)
+    check_blockwise(chain, overlap)
     levels = []
     for place, feature in enumerate(chain.features):
-        said = part_of(progress, place, len(chain.features))
+        said = subprogress(progress, place, len(chain.features))
         feature.fit(scene, seed=seed, progress=said)
         if said is not None:
             said(1, 1)
-        levels.append(_outer(feature, scene))
+        levels.append(_border_level(feature, scene))
         if place + 1 < len(chain.features):
             scene = _blockwise(feature, scene, overlap, levels[-1])
     return levels
 
 
-def fitted_stack(
+def fit_stack(
     chain: Chain, scene: Scene, *, seed: int = 0, progress: Progress | None = None
 ) -> Scene:
     """Fit a chain and return the scene of its features, whole or computed where it is read.
@@ -167,22 +167,24 @@ def fitted_stack(
     SceneError
         If a step cannot learn from what it is given, or profiles do not fit in memory.
     """
-    if chain.reach is None or at_once(chain, scene):
+    if chain.reach is None or fits_whole(chain, scene):
         return chain.fit_transform(scene, seed=seed, progress=progress)
     levels = fit_blockwise(chain, scene, seed=seed, progress=progress)
     return blockwise(chain, scene, levels=levels)
 
 
-def outer_levels(chain: Chain, scene: Scene, *, overlap: int | None = None) -> Levels:
+def border_levels(
+    chain: Chain, scene: Scene, *, overlap: int | None = None
+) -> BorderLevels:
     """Return the level around each band that each step of a fitted chain starts from.
 
     Why it exists: the shapes of a band hang on what surrounds the whole scene,
     which no piece knows.  None for a step that looks at single pixels.
     """
-    check_pieces(chain, overlap)
+    check_blockwise(chain, overlap)
     levels = []
     for place, feature in enumerate(chain.features):
-        levels.append(_outer(feature, scene))
+        levels.append(_border_level(feature, scene))
         if place + 1 < len(chain.features) and chain.reach is None:
             scene = _blockwise(feature, scene, overlap, levels[-1])
     return levels
@@ -199,7 +201,7 @@ def overlap_note(chain: Chain, overlap: int | None) -> tuple[str, ...]:
     )
 
 
-def check_pieces(chain: Chain, overlap: int | None) -> None:
+def check_blockwise(chain: Chain, overlap: int | None) -> None:
     """Refuse a chain that cannot be computed piece by piece.
 
     Raises
@@ -215,8 +217,8 @@ def check_pieces(chain: Chain, overlap: int | None) -> None:
         )
 
 
-def _outer(feature: Feature, scene: Scene) -> list[float] | None:
-    return edge_levels(scene) if isinstance(feature, Profiles) else None
+def _border_level(feature: Feature, scene: Scene) -> list[float] | None:
+    return edge_medians(scene) if isinstance(feature, Profiles) else None
 
 
 def _blockwise(
@@ -226,8 +228,8 @@ def _blockwise(
     if isinstance(feature, Profiles) and outside is not None:
         feature = feature.surrounded_by(outside)
     margin = feature.reach if feature.reach is not None else overlap or 0
-    names = _names(feature, scene)
-    values = _Pieces(feature, scene, margin, len(names))
+    names = _output_names(feature, scene)
+    values = _FeatureBlocks(feature, scene, margin, len(names))
     lazy = LazyArray((len(names), *scene.shape), np.float32, values.fetch)
     variable = xr.Variable(("band", "y", "x"), lazy.as_variable_data())
     made = feature_scene(scene, variable, names)
@@ -249,7 +251,7 @@ class _FeatureScene(Scene):
         return self.seen.valid
 
 
-def _names(feature: Feature, scene: Scene) -> tuple[str, ...]:
+def _output_names(feature: Feature, scene: Scene) -> tuple[str, ...]:
     """Ask a single pixel what the features are called."""
     pixel = np.ones((scene.n_bands, 1, 1), dtype=np.float32)
     cube = scene.cube.isel(y=slice(0, 1), x=slice(0, 1)).copy(data=pixel)
@@ -258,7 +260,7 @@ def _names(feature: Feature, scene: Scene) -> tuple[str, ...]:
     return names
 
 
-class _Pieces:
+class _FeatureBlocks:
     """Computes any rectangle of a feature's stack."""
 
     def __init__(self, feature: Feature, scene: Scene, margin: int, count: int) -> None:
@@ -276,7 +278,7 @@ class _Pieces:
     def _rectangle(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
         """Compute a rectangle, in strips that are read at once."""
         width = cols.stop - cols.start + 2 * self._margin
-        height = _AT_ONCE // (width * self._scene.n_bands) - 2 * self._margin
+        height = _VALUES_PER_STRIP // (width * self._scene.n_bands) - 2 * self._margin
         step = max(height, self._margin, 1)
         shape = (self._count, rows.stop - rows.start, cols.stop - cols.start)
         values = np.empty(shape, dtype=np.float32)

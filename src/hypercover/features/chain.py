@@ -9,15 +9,23 @@ from typing import Any, Self
 import yaml
 
 from hypercover.errors import CallError, ModelError
-from hypercover.features.feature import Arrays, Feature, Progress, Settings, part_of
+from hypercover.features.feature import Arrays, Feature, Progress, Settings, subprogress
 from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.scene import Scene
 
-__all__ = ["FEATURES", "NAMED", "NWFE_FEATURES", "ROME_AREAS", "Chain", "Spec", "Step"]
+__all__ = [
+    "FEATURES",
+    "NAMED_CHAINS",
+    "NWFE_FEATURES",
+    "ROME_AREAS",
+    "Chain",
+    "ChainSpec",
+    "ChainStep",
+]
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _FeatureEntry:
     """Where a feature lives and what stands behind its colon."""
 
     home: str
@@ -30,21 +38,23 @@ class _Entry:
     """What it is, for people."""
 
 
-FEATURES: Mapping[str, _Entry] = {
-    "kpca": _Entry("kpca", "KPCA", "components", "kernel principal components"),
-    "pca": _Entry("pca", "PCA", "components", "principal components"),
-    "mnf": _Entry("mnf", "MNF", "components", "minimum noise fraction"),
-    "esdap": _Entry("profiles", "Profiles", "attributes", "self-dual attribute profiles"),
+FEATURES: Mapping[str, _FeatureEntry] = {
+    "kpca": _FeatureEntry("kpca", "KPCA", "components", "kernel principal components"),
+    "pca": _FeatureEntry("pca", "PCA", "components", "principal components"),
+    "mnf": _FeatureEntry("mnf", "MNF", "components", "minimum noise fraction"),
+    "esdap": _FeatureEntry(
+        "profiles", "Profiles", "attributes", "self-dual attribute profiles"
+    ),
 }
 
-_WORDS = "attributes"
+_LIST_SETTING = "attributes"
 """The main setting that is a list of words and not a count."""
 
-_MOST_TEXT = 200
+_MAX_TEXT = 200
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """One step of a chain as somebody asked for it: a feature and its settings."""
 
     name: str
@@ -53,7 +63,7 @@ class Step:
     """Settings that were given; the feature knows the rest."""
 
     @classmethod
-    def of(cls, item: object) -> "Step":
+    def of(cls, item: object) -> "ChainStep":
         """Read ``"kpca:5"`` or ``{"kpca": {"components": 5}}``.
 
         Raises
@@ -63,10 +73,12 @@ class Step:
         """
         if isinstance(item, str):
             name, colon, argument = (part.strip() for part in item.partition(":"))
-            return cls(_known(name), _given(name, argument if colon else None))
+            return cls(
+                _check_name(name), _parse_settings(name, argument if colon else None)
+            )
         if isinstance(item, Mapping) and len(item) == 1:
             (name, value), *_ = item.items()
-            return cls(_known(name), _given(str(name), value))
+            return cls(_check_name(name), _parse_settings(str(name), value))
         raise CallError(
             f"A step of a chain is written kpca:5 or {{kpca: {{components: 5}}}}, got "
             f"{str(item)[:60]!r}."
@@ -93,22 +105,22 @@ class Step:
         rest = {key: value for key, value in self.given.items() if key != main}
         text = self.name
         if main in self.given:
-            text += f":{_words(self.given[main], '+')}"
+            text += f":{_format_setting(self.given[main], '+')}"
         if rest:
-            text += f" ({', '.join(f'{key} {_words(rest[key])}' for key in rest)})"
-        return text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 2]} …"
+            text += f" ({', '.join(f'{key} {_format_setting(rest[key])}' for key in rest)})"
+        return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 2]} …"
 
 
-def _words(value: Any, between: str = " ") -> str:
+def _format_setting(value: Any, between: str = " ") -> str:
     """Write a setting for people: lists and mappings without brackets and quotes."""
     if isinstance(value, Mapping):
-        return between.join(f"{key} {_words(value[key])}" for key in value)
+        return between.join(f"{key} {_format_setting(value[key])}" for key in value)
     if isinstance(value, list | tuple):
         return between.join(map(str, value))
     return str(value)
 
 
-def _known(name: object) -> str:
+def _check_name(name: object) -> str:
     if name in FEATURES:
         return str(name)
     if name == "nwfe":
@@ -119,18 +131,18 @@ def _known(name: object) -> str:
     listed = ", ".join(f"{key} ({entry.words})" for key, entry in FEATURES.items())
     raise CallError(
         f"There is no image feature {str(name)[:40]!r}; known are {listed}, and the chains "
-        f"{', '.join(NAMED)}."
+        f"{', '.join(NAMED_CHAINS)}."
     )
 
 
-def _given(name: str, value: object) -> dict[str, Any]:
+def _parse_settings(name: str, value: object) -> dict[str, Any]:
     """Return the settings of a step, checked by name."""
     main = FEATURES[name].main
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        return {main: _main_value(name, main, value)}
-    known = list(inspect.signature(Step(name, {}).kind()).parameters)
+        return {main: _parse_main_setting(name, main, value)}
+    known = list(inspect.signature(ChainStep(name, {}).kind()).parameters)
     unknown = [str(key)[:40] for key in value if key not in known]
     if unknown:
         raise CallError(
@@ -138,14 +150,14 @@ def _given(name: str, value: object) -> dict[str, Any]:
             f"{', '.join(known)}."
         )
     given = dict(value)
-    if main == _WORDS and main in given:
-        given[main] = _main_value(name, main, given[main])
+    if main == _LIST_SETTING and main in given:
+        given[main] = _parse_main_setting(name, main, given[main])
     return given
 
 
-def _main_value(name: str, main: str, value: object) -> Any:
+def _parse_main_setting(name: str, main: str, value: object) -> Any:
     """Read what stands behind the colon: a count, or words joined by +."""
-    if main == _WORDS:
+    if main == _LIST_SETTING:
         words = value if isinstance(value, list | tuple) else str(value).split("+")
         return tuple(str(word).strip() for word in words)
     try:
@@ -157,10 +169,10 @@ def _main_value(name: str, main: str, value: object) -> Any:
         ) from None
 
 
-Spec = str | Sequence[str | Mapping[str, Any]]
+ChainSpec = str | Sequence[str | Mapping[str, Any]]
 """How a chain is written: ``"kpca:5,esdap:area"``, or the list form of YAML."""
 
-_MOST_STEPS = 16
+_MAX_STEPS = 16
 
 
 @dataclass
@@ -183,20 +195,20 @@ class Chain:
     ((2, 9, 8), ['pca1', 'pca2'])
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[ChainStep, ...]
     """What was asked for."""
 
     def __post_init__(self) -> None:
         """Make the features, so that settings no feature can have are refused at once."""
-        if not 1 <= len(self.steps) <= _MOST_STEPS:
+        if not 1 <= len(self.steps) <= _MAX_STEPS:
             raise CallError(
-                f"A chain has 1 to {_MOST_STEPS} steps, got {len(self.steps)}; write for "
+                f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for "
                 "example kpca:5,esdap:area+std."
             )
         self.features: tuple[Feature, ...] = tuple(step.feature() for step in self.steps)
 
     @classmethod
-    def parse(cls, spec: Spec) -> Self:
+    def parse(cls, spec: ChainSpec) -> Self:
         """Read a chain from text or from the list form of YAML.
 
         Parameters
@@ -212,10 +224,10 @@ class Chain:
             If a step is not understood; what there is, is named.
         """
         if isinstance(spec, str):
-            items = _listed(spec) if spec.lstrip().startswith("[") else [spec]
+            items = _parse_list(spec) if spec.lstrip().startswith("[") else [spec]
         else:
             items = list(spec)
-        return cls(tuple(step for item in items for step in _steps(item)))
+        return cls(tuple(step for item in items for step in _parse_item(item)))
 
     @property
     def text(self) -> str:
@@ -266,14 +278,14 @@ class Chain:
     ) -> Scene:
         """Fit the chain and return the scene of its features, each step done once."""
         for place, feature in enumerate(self.features):
-            said = part_of(progress, place, len(self.features))
+            said = subprogress(progress, place, len(self.features))
             scene = _fit_transform(feature, scene, seed, said)
         return scene
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
         """Return the scene with the features of the fitted chain as its bands."""
         for place, feature in enumerate(self.features):
-            said = part_of(progress, place, len(self.features))
+            said = subprogress(progress, place, len(self.features))
             scene = feature.transform(scene, progress=said)
         return scene
 
@@ -315,7 +327,7 @@ class Chain:
         if len(chain.steps) != len(steps):
             raise ModelError("The model names a chain inside a chain; train it again.")
         chain.features = tuple(
-            step.kind().from_state(own, _own_arrays(arrays, place))
+            step.kind().from_state(own, _arrays_of_step(arrays, place))
             for place, (step, own) in enumerate(zip(chain.steps, fitted, strict=True))
         )
         return chain
@@ -325,7 +337,7 @@ def _fit_transform(
     feature: Feature, scene: Scene, seed: int, progress: Progress | None
 ) -> Scene:
     """Fit a step and return its features; a fit that reports counts for half of it."""
-    learning, reported = part_of(progress, 0, 2), False
+    learning, reported = subprogress(progress, 0, 2), False
 
     def said(done: int, total: int) -> None:
         nonlocal reported
@@ -334,11 +346,11 @@ def _fit_transform(
             learning(done, total)
 
     feature.fit(scene, seed=seed, progress=said)
-    rest = part_of(progress, 1, 2) if reported else progress
+    rest = subprogress(progress, 1, 2) if reported else progress
     return feature.transform(scene, progress=rest)
 
 
-def _listed(text: str) -> list[Any]:
+def _parse_list(text: str) -> list[Any]:
     """Read the list form of YAML out of a text, as a command is given it."""
     try:
         listed = parse_yaml(text)
@@ -352,20 +364,20 @@ def _listed(text: str) -> list[Any]:
     return listed
 
 
-def _steps(item: str | Mapping[str, Any]) -> list[Step]:
+def _parse_item(item: str | Mapping[str, Any]) -> list[ChainStep]:
     """Read one item of a list, or a whole text of steps and named chains."""
     if not isinstance(item, str):
-        return [Step.of(item)]
-    steps: list[Step] = []
+        return [ChainStep.of(item)]
+    steps: list[ChainStep] = []
     for part in (part.strip() for part in item.split(",")):
-        if part in NAMED:
-            steps += Chain.parse(NAMED[part]).steps
+        if part in NAMED_CHAINS:
+            steps += Chain.parse(NAMED_CHAINS[part]).steps
         else:
-            steps.append(Step.of(part))
+            steps.append(ChainStep.of(part))
     return steps
 
 
-def _own_arrays(arrays: Arrays, place: int) -> Arrays:
+def _arrays_of_step(arrays: Arrays, place: int) -> Arrays:
     start = f"{place}."
     return {
         name.removeprefix(start): array
@@ -377,7 +389,7 @@ def _own_arrays(arrays: Arrays, place: int) -> Arrays:
 ROME_AREAS = tuple(round(1000 / 0.6 * step) for step in range(1, 11))
 """Ten area thresholds in pixels by the published formula at Quickbird's 0.6 m."""
 
-NAMED: dict[str, list[str | dict[str, Any]]] = {
+NAMED_CHAINS: dict[str, list[str | dict[str, Any]]] = {
     "rome": [{"esdap": {"attributes": ["area"], "thresholds": {"area": list(ROME_AREAS)}}}],
     "lecture": ["kpca:5", "esdap:area+std"],
 }

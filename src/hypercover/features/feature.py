@@ -21,16 +21,16 @@ __all__ = [
     "Feature",
     "Progress",
     "Settings",
-    "bands_at_once",
     "check_range",
-    "check_stack",
+    "check_stack_memory",
     "count_in",
-    "each_band",
+    "empty_stack",
     "feature_scene",
+    "map_bands",
     "matrix_in",
-    "new_stack",
     "number_in",
-    "part_of",
+    "parallel_bands",
+    "subprogress",
     "vector_in",
 ]
 
@@ -43,18 +43,18 @@ Settings = dict[str, Any]
 Progress = Callable[[int, int], None]
 """Called with the work done and the work in all, in any unit."""
 
-_SHARES = 1000
+_PROGRESS_UNITS = 1000
 """Units of work a part is counted as, so that progress moves inside it."""
 
 
-def part_of(progress: Progress | None, place: int, parts: int) -> Progress | None:
+def subprogress(progress: Progress | None, place: int, parts: int) -> Progress | None:
     """Return what the part at a place reports to, so that the whole goes up evenly."""
     if progress is None:
         return None
 
     def report(done: int, total: int) -> None:
         share = done / total if total else 1.0
-        progress(int(_SHARES * (place + share)), _SHARES * parts)
+        progress(int(_PROGRESS_UNITS * (place + share)), _PROGRESS_UNITS * parts)
 
     return report
 
@@ -165,7 +165,7 @@ def check_range(values: npt.NDArray[np.float64], scene: Scene) -> None:
     check_size(float(np.abs(values).max(initial=0.0)), scene.name)
 
 
-def check_stack(scene: Scene, count: int) -> None:
+def check_stack_memory(scene: Scene, count: int) -> None:
     """Refuse so many features of every pixel where they do not fit in memory.
 
     Raises
@@ -181,7 +181,7 @@ def check_stack(scene: Scene, count: int) -> None:
     )
 
 
-def new_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
+def empty_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
     """Return NaN for so many features of every pixel (feature, y, x), if they fit in memory.
 
     Raises
@@ -189,7 +189,7 @@ def new_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
     SceneError
         If they do not.
     """
-    check_stack(scene, count)
+    check_stack_memory(scene, count)
     return np.full((count, *scene.shape), np.nan, dtype=np.float32)
 
 
@@ -216,11 +216,11 @@ Floats = npt.NDArray[np.float64]
 
 Result = TypeVar("Result")
 
-_SHARE = 0.8
+_MEMORY_SHARE = 0.8
 """Share of the available memory that bands may take together."""
 
 
-def each_band(
+def map_bands(
     scene: Scene, work: Callable[[int, Floats], Result], at_once: int
 ) -> list[Result]:
     """Return what a function makes of each band, in threads.
@@ -255,7 +255,7 @@ def each_band(
             raise
 
 
-def bands_at_once(scene: Scene, per_pixel: int, asked: int | None = None) -> int:
+def parallel_bands(scene: Scene, per_pixel: int, asked: int | None = None) -> int:
     """Say how many bands to work on at the same time.
 
     Parameters
@@ -273,7 +273,7 @@ def bands_at_once(scene: Scene, per_pixel: int, asked: int | None = None) -> int
     """
     rows, cols = scene.shape
     needed, free = per_pixel * (rows + 2) * (cols + 2), available_bytes()
-    fitting = int(_SHARE * free // needed)
+    fitting = int(_MEMORY_SHARE * free // needed)
     if fitting < 1:
         raise SceneError(
             f"The shapes of one band of {scene.name} ({rows} × {cols} pixels) need about "

@@ -23,16 +23,16 @@ from hypercover.features.spectral_features import (
     check_components,
     check_variance,
     draw_spectra,
+    fix_signs,
     map_spectra,
-    signed,
-    varying,
+    varying_bands,
 )
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.scene import Scene
 
 __all__ = ["KPCA"]
 
-_AT_ONCE = 2**21
+_KERNEL_BLOCK = 2**21
 """Kernel values held at once: 16 MiB."""
 
 
@@ -106,13 +106,13 @@ class KPCA:
             f"The kernel of {len(spectra)} sampled pixels",
             "draw a smaller sample for KPCA",
         )
-        self.mean_, self.weight_ = _standardising(spectra)
+        self.mean_, self.weight_ = _standardisation(spectra)
         self.sample_ = (spectra - self.mean_) * self.weight_
         squares = _squared_distances(self.sample_, self.sample_)
         check_variance(
             np.full(self.components, squares.max()), self.components, scene, "KPCA"
         )
-        self.width_ = float(self.gamma or _median_width(squares))
+        self.width_ = float(self.gamma or _median_gamma(squares))
         self._solve(np.exp(-self.width_ * squares), scene)
         return self
 
@@ -125,7 +125,7 @@ class KPCA:
         values, vectors = eigh(kernel, subset_by_index=(first, count - 1))
         values = np.maximum(values[::-1], 0.0)
         check_variance(values, self.components, scene, "KPCA")
-        self.coefficients_ = signed(vectors[:, ::-1]) / np.sqrt(values)
+        self.coefficients_ = fix_signs(vectors[:, ::-1]) / np.sqrt(values)
         # The vectors sum to 0, so of the centring of a new row only this is left.
         self.offset_ = means @ self.coefficients_
         self.variances_ = values / count
@@ -138,7 +138,7 @@ class KPCA:
 
     def _project(self, spectra: Floats) -> Floats:
         features = np.empty((len(spectra), self.components))
-        step = max(1, _AT_ONCE // len(self.sample_))
+        step = max(1, _KERNEL_BLOCK // len(self.sample_))
         for start in range(0, len(spectra), step):
             block = slice(start, start + step)
             scaled = (spectra[block] - self.mean_) * self.weight_
@@ -189,10 +189,12 @@ class KPCA:
         return feature
 
 
-def _standardising(spectra: Floats) -> tuple[Floats, Floats]:
+def _standardisation(spectra: Floats) -> tuple[Floats, Floats]:
     """Return mean and 1 / standard deviation of each band; 0 for a constant one."""
     mean, spread = spectra.mean(axis=0), spectra.std(axis=0)
-    weight = np.divide(1.0, spread, out=np.zeros_like(spread), where=varying(mean, spread))
+    weight = np.divide(
+        1.0, spread, out=np.zeros_like(spread), where=varying_bands(mean, spread)
+    )
     return mean, weight
 
 
@@ -205,7 +207,7 @@ def _squared_distances(left: Floats, right: Floats) -> Floats:
     return np.asarray(np.maximum(squares, 0.0, out=squares))
 
 
-def _median_width(squares: Floats) -> float:
+def _median_gamma(squares: Floats) -> float:
     """Return 1 / (2 · median distance²); where most pixels are equal, of those that differ."""
     between = squares[np.triu_indices(len(squares), 1)]
     median = np.median(between)

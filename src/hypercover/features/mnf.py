@@ -13,9 +13,9 @@ from hypercover.features.pca import Projection
 from hypercover.features.spectral_features import (
     Floats,
     check_variance,
+    fix_signs,
     mean_and_covariance,
-    signed,
-    varying,
+    varying_bands,
 )
 from hypercover.scene.scene import Scene
 
@@ -68,7 +68,7 @@ class MNF(Projection):
         """
         self.mean_, covariance = mean_and_covariance(scene)
         spread = np.sqrt(np.diag(covariance))
-        some = varying(self.mean_, spread)
+        some = varying_bands(self.mean_, spread)
         weight = np.divide(1.0, spread, out=np.zeros_like(spread), where=some)
         total = weight[:, None] * covariance * weight
         noise = weight[:, None] * noise_covariance(scene) * weight
@@ -76,7 +76,7 @@ class MNF(Projection):
         check_variance(variances, self.components, scene, "MNF")
         ratios, directions = eigh(total, noise + _FLOOR * np.eye(len(noise)))
         leading = slice(None, -self.components - 1, -1)
-        self.directions_ = signed(directions[:, leading] * weight[:, None])
+        self.directions_ = fix_signs(directions[:, leading] * weight[:, None])
         self.ratios_ = ratios[leading]
         return self
 

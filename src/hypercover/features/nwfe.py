@@ -19,7 +19,7 @@ __all__ = ["NWFE"]
 
 _BLOCK = 2**20
 """Distances held at once: 8 MiB, so that a block stays in the processor's cache."""
-_NEAREST = 1e-3
+_DUPLICATE_DISTANCE = 1e-3
 """Distance, as a share of the root mean square one, below which two samples are the same."""
 _LEAST_SCATTER = 1e-9
 """Smallest within-class scatter of a band that counts, as a share of its variance."""
@@ -119,7 +119,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         centred = (X - self.mean_)[:, varying]
         within, between = _scatters([centred[member] for member in members])
         within = self._regularised(within, centred.var(axis=0))
-        self.eigenvalues_, axes = _largest(between, within, n_components)
+        self.eigenvalues_, axes = _leading_eigenvectors(between, within, n_components)
         self.components_ = np.zeros((n_components, X.shape[1]))
         self.components_[:, varying] = axes
         return self
@@ -141,8 +141,8 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return len(self.components_)
 
     def _check_parameters(self) -> None:
-        _whole(self.n_components, "number of features")
-        _whole(self.max_per_class, "most samples per class")
+        _check_whole(self.n_components, "number of features")
+        _check_whole(self.max_per_class, "most samples per class")
         share = self.regularisation
         number = isinstance(share, Real) and not isinstance(share, bool)
         if not (number and 0.0 <= float(share) <= 1.0):
@@ -202,7 +202,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
 def _scatters(classes: list[Floats]) -> tuple[Floats, Floats]:
     """Return the scatter within and between classes (band, band), equations 8 and 9."""
     n_samples, n_bands = sum(map(len, classes)), classes[0].shape[1]
-    floor = _NEAREST * _typical_distance(classes)
+    floor = _DUPLICATE_DISTANCE * _rms_distance(classes)
     within, between = np.zeros((n_bands, n_bands)), np.zeros((n_bands, n_bands))
     for i, j in product(range(len(classes)), repeat=2):
         residuals = classes[i] - _local_means(classes[i], classes[j], floor)
@@ -240,7 +240,9 @@ def _squared_distances(samples: Floats, others: Floats) -> Floats:
     return np.asarray(squares)
 
 
-def _largest(between: Floats, within: Floats, count: int) -> tuple[Floats, Floats]:
+def _leading_eigenvectors(
+    between: Floats, within: Floats, count: int
+) -> tuple[Floats, Floats]:
     """Return the largest eigenvalues of within⁻¹ between and their axes (count, band)."""
     bands = len(within)
     try:
@@ -250,7 +252,7 @@ def _largest(between: Floats, within: Floats, count: int) -> tuple[Floats, Float
             f"The within-class scatter of {bands} bands has no inverse, as too few samples "
             "or linearly dependent bands span it; raise NWFE's regularisation to 0.5."
         ) from error
-    return np.maximum(values[::-1], 0.0), _with_sign(vectors.T[::-1])
+    return np.maximum(values[::-1], 0.0), _fix_signs(vectors.T[::-1])
 
 
 def _blocks(n_samples: int, n_others: int) -> Iterator[slice]:
@@ -259,20 +261,20 @@ def _blocks(n_samples: int, n_others: int) -> Iterator[slice]:
     return (slice(top, min(top + step, n_samples)) for top in range(0, n_samples, step))
 
 
-def _typical_distance(classes: list[Floats]) -> float:
+def _rms_distance(classes: list[Floats]) -> float:
     """Return the root mean square distance between two samples of any class."""
     samples = np.concatenate(classes)
     return float(np.sqrt(2.0 * samples.var(axis=0).sum()))
 
 
-def _with_sign(vectors: Floats) -> Floats:
+def _fix_signs(vectors: Floats) -> Floats:
     """Turn each vector so that its largest weight is above zero."""
     largest = np.abs(vectors).argmax(axis=1)
     signs = np.sign(vectors[np.arange(len(vectors)), largest])
     return np.asarray(vectors * signs[:, np.newaxis])
 
 
-def _whole(value: Any, name: str) -> None:
+def _check_whole(value: Any, name: str) -> None:
     """Refuse anything but None and whole numbers above zero."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if value is not None and not (whole and int(value) >= 1):

@@ -16,13 +16,13 @@ from hypercover.features.feature import (
 )
 from hypercover.features.spectral_features import (
     Floats,
+    check_band_count,
     check_bands,
     check_components,
-    check_enough,
     check_variance,
+    fix_signs,
     map_spectra,
     mean_and_covariance,
-    signed,
 )
 from hypercover.scene.scene import Scene
 
@@ -59,7 +59,7 @@ class Projection:
 
     def outputs(self, bands: int) -> int:
         """Return how many features it makes of so many bands."""
-        check_enough(self.components, bands, self.title)
+        check_band_count(self.components, bands, self.title)
         return self.components
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
@@ -142,6 +142,6 @@ class PCA(Projection):
         variances, directions = eigh(covariance)
         variances = np.maximum(variances[::-1], 0.0)
         check_variance(variances, self.components, scene, "PCA")
-        self.directions_ = signed(directions[:, ::-1][:, : self.components])
+        self.directions_ = fix_signs(directions[:, ::-1][:, : self.components])
         self.variances_ = variances[: self.components]
         return self

@@ -15,23 +15,23 @@ from hypercover.features.feature import (
     Arrays,
     Progress,
     Settings,
-    bands_at_once,
-    each_band,
+    empty_stack,
     feature_scene,
-    new_stack,
+    map_bands,
+    parallel_bands,
 )
 from hypercover.features.thresholds import (
-    ASSUMED_NOTE,
     AUTOMATIC,
-    MOST,
-    Asked,
+    DEFAULT_RESOLUTION_NOTE,
+    MAX_THRESHOLDS,
     Thresholds,
-    asked_thresholds,
+    ThresholdSpec,
     automatic_thresholds,
     check_resolution,
     check_thresholds,
     formula_thresholds,
-    resolution_of,
+    parse_thresholds,
+    pixel_size,
 )
 from hypercover.features.tree_of_shapes import (
     ATTRIBUTES,
@@ -49,9 +49,9 @@ Floats = npt.NDArray[np.float64]
 Chosen = dict[str, Thresholds]
 """The thresholds of each attribute for one band."""
 
-_TREE = 20
+_TREE_COST = 20
 """What building a tree counts for in the progress; filtering with it once counts 1."""
-_MOST_BANDS = 2**16
+_MAX_BANDS = 2**16
 _LOOKING = 32
 """Bytes per pixel that looking at the values of a band takes."""
 
@@ -135,8 +135,10 @@ class Profiles:
 
     def __post_init__(self) -> None:
         """Refuse settings that no profile can be made with."""
-        self.asked: dict[str, Asked] = asked_thresholds(self.attributes, self.thresholds)
-        self.count = _whole(self.count, "count")
+        self.asked: dict[str, ThresholdSpec] = parse_thresholds(
+            self.attributes, self.thresholds
+        )
+        self.count = _check_count(self.count, "count")
         if self.rule not in RULES:
             raise CallError(
                 f"The rule of a profile must be one of {', '.join(RULES)}, got "
@@ -145,7 +147,7 @@ class Profiles:
         check_resolution(self.resolution)
         self.outside_: tuple[float, ...] | None = None
         if self.n_jobs is not None:
-            self.n_jobs = _whole(self.n_jobs, "n_jobs")
+            self.n_jobs = _check_count(self.n_jobs, "n_jobs")
 
     @property
     def reach(self) -> None:
@@ -191,11 +193,11 @@ class Profiles:
             is not known, or a band does not fit in memory.
         """
         del seed
-        valid = _some(scene)
-        metres, self.assumed_ = resolution_of(self.asked, self.resolution, scene)
+        valid = _valid_pixels(scene)
+        metres, self.assumed_ = pixel_size(self.asked, self.resolution, scene)
 
         slow = any(asked in AUTOMATIC for asked in self.asked.values())
-        said = _Counter(progress if slow else None, scene.n_bands)
+        said = _ThreadSafeProgress(progress if slow else None, scene.n_bands)
 
         def choose(position: int, band: Floats) -> Chosen:
             del position
@@ -204,8 +206,8 @@ class Profiles:
             return chosen
 
         per_pixel = PEAK_BYTES if slow else _LOOKING
-        at_once = bands_at_once(scene, per_pixel, self.n_jobs)
-        self.thresholds_ = tuple(each_band(scene, choose, at_once))
+        at_once = parallel_bands(scene, per_pixel, self.n_jobs)
+        self.thresholds_ = tuple(map_bands(scene, choose, at_once))
         return self
 
     def _chosen(self, band: Floats, valid: npt.NDArray[np.bool_], metres: float) -> Chosen:
@@ -238,26 +240,27 @@ class Profiles:
             If the stack, or the tree of one band, does not fit in memory.
         """
         self._check_bands(scene)
-        valid = _some(scene)
+        valid = _valid_pixels(scene)
         names = [
-            _names(*pair) for pair in zip(_band_names(scene), self.thresholds_, strict=True)
+            _profile_names(*pair)
+            for pair in zip(_band_names(scene), self.thresholds_, strict=True)
         ]
         ends = np.cumsum([len(own) for own in names]).tolist()
-        values = new_stack(scene, ends[-1])
-        work = len(names) * _TREE + ends[-1]
-        said = _Counter(progress, work)
+        values = empty_stack(scene, ends[-1])
+        work = len(names) * _TREE_COST + ends[-1]
+        said = _ThreadSafeProgress(progress, work)
 
         def profile(position: int, band: Floats) -> None:
             own = values[ends[position] - len(names[position]) : ends[position]]
             np.copyto(own[0], band, where=valid, casting="same_kind")
             outside = None if self.outside_ is None else self.outside_[position]
             shapes = ShapeTree.of(band, valid, outside)
-            said.add(_TREE + 1)
+            said.add(_TREE_COST + 1)
             self._fill(own[1:], shapes, valid, self.thresholds_[position], said)
 
-        each_band(scene, profile, self._at_once(scene))
+        map_bands(scene, profile, self._at_once(scene))
         stack = feature_scene(scene, values, [name for own in names for name in own])
-        return stack.noting(ASSUMED_NOTE) if self.assumed_ else stack
+        return stack.noting(DEFAULT_RESOLUTION_NOTE) if self.assumed_ else stack
 
     def _fill(
         self,
@@ -265,7 +268,7 @@ class Profiles:
         shapes: ShapeTree,
         valid: npt.NDArray[np.bool_],
         chosen: Chosen,
-        said: "_Counter",
+        said: "_ThreadSafeProgress",
     ) -> None:
         """Write the filtered images (feature, row, col) of a band where data are."""
         places = iter(stack)
@@ -282,7 +285,7 @@ class Profiles:
         return regularised(shapes, ATTRIBUTES[name].measure(shapes), self.rule)
 
     def _at_once(self, scene: Scene) -> int:
-        return bands_at_once(scene, PEAK_BYTES, self.n_jobs)
+        return parallel_bands(scene, PEAK_BYTES, self.n_jobs)
 
     def _check_bands(self, scene: Scene) -> None:
         if not hasattr(self, "thresholds_"):
@@ -299,13 +302,13 @@ class Profiles:
         """Return settings and thresholds as JSON-able values; there are no arrays."""
         settings = {
             "attributes": list(self.asked),
-            "thresholds": [_listed(asked) for asked in self.asked.values()],
+            "thresholds": [_to_json(asked) for asked in self.asked.values()],
             "count": self.count,
             "rule": self.rule,
             "resolution": self.resolution,
             "assumed": self.assumed_,
             "chosen": [
-                [_listed(own[name]) for name in self.asked] for own in self.thresholds_
+                [_to_json(own[name]) for name in self.asked] for own in self.thresholds_
             ],
         }
         return settings, {}
@@ -335,13 +338,13 @@ class Profiles:
         profiles = cls(names, asked, *rest)
         profiles.assumed_ = settings["assumed"] is True
         bands = settings["chosen"]
-        if not isinstance(bands, list) or not 1 <= len(bands) <= _MOST_BANDS:
+        if not isinstance(bands, list) or not 1 <= len(bands) <= _MAX_BANDS:
             raise ValueError("not a list of bands")
         profiles.thresholds_ = tuple(_restored_band(profiles.asked, own) for own in bands)
         return profiles
 
 
-class _Counter:
+class _ThreadSafeProgress:
     """Adds up the work of several threads and reports it."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
@@ -356,7 +359,7 @@ class _Counter:
                 self._progress(self._done, self._total)
 
 
-def _some(scene: Scene) -> npt.NDArray[np.bool_]:
+def _valid_pixels(scene: Scene) -> npt.NDArray[np.bool_]:
     """Return the pixels with data, of which there must be one."""
     if not scene.valid.any():
         raise SceneError(f"No pixel of {scene.name} holds data; choose another image.")
@@ -370,7 +373,7 @@ def _band_names(scene: Scene) -> list[str]:
     return [f"band {number}" for number in scene.bands]
 
 
-def _names(band: str, chosen: Chosen) -> list[str]:
+def _profile_names(band: str, chosen: Chosen) -> list[str]:
     """Name the band itself and its filtered images."""
     filtered = (
         f"{band} {name}<{threshold:.6g}"
@@ -380,22 +383,22 @@ def _names(band: str, chosen: Chosen) -> list[str]:
     return [band, *filtered]
 
 
-def _whole(value: Any, name: str) -> int:
+def _check_count(value: Any, name: str) -> int:
     """Return a whole number from 1."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if whole and 1 <= value <= MOST:
+    if whole and 1 <= value <= MAX_THRESHOLDS:
         return int(value)
     raise CallError(
-        f"The {name} of attribute profiles must be a whole number from 1 to {MOST}, got "
+        f"The {name} of attribute profiles must be a whole number from 1 to {MAX_THRESHOLDS}, got "
         f"{str(value)[:40]!r}."
     )
 
 
-def _listed(asked: Asked) -> Any:
+def _to_json(asked: ThresholdSpec) -> Any:
     return list(asked) if isinstance(asked, tuple) else asked
 
 
-def _restored_band(asked: dict[str, Asked], saved: Any) -> Chosen:
+def _restored_band(asked: dict[str, ThresholdSpec], saved: Any) -> Chosen:
     """Return the thresholds of one band out of a saved model."""
     chosen: Chosen = {}
     for name, values in zip(asked, saved, strict=True):

@@ -6,20 +6,20 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError, ModelError, SceneError, counted
-from hypercover.features.feature import Progress, check_range, feature_scene, new_stack
+from hypercover.features.feature import Progress, check_range, empty_stack, feature_scene
 from hypercover.scene.scene import Scene
 
 __all__ = [
     "Floats",
+    "check_band_count",
     "check_bands",
     "check_components",
-    "check_enough",
     "check_variance",
     "draw_spectra",
+    "fix_signs",
     "map_spectra",
     "mean_and_covariance",
-    "signed",
-    "varying",
+    "varying_bands",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ _BLOCK = 2**13
 """Spectra held at once as float64."""
 _SAME = 1e-9
 """A band whose spread is below this share of its size is constant."""
-_NOTHING = 1e-12
+_NEGLIGIBLE = 1e-12
 """A direction with less than this share of the largest variance is none."""
 
 
@@ -44,7 +44,7 @@ def check_components(components: object, feature: str) -> int:
     )
 
 
-def check_enough(components: int, bands: int, feature: str) -> None:
+def check_band_count(components: int, bands: int, feature: str) -> None:
     """Refuse more straight components than there are bands."""
     if components > bands:
         raise CallError(
@@ -83,7 +83,7 @@ def map_spectra(
     progress : callable, optional
         Called with the pixels done and the pixels in all.
     """
-    values, done = new_stack(scene, len(names)), 0
+    values, done = empty_stack(scene, len(names)), 0
     total = int(scene.valid.sum())
     for (row, col), spectra in _blocks_of(scene):
         values[:, row, col] = function(spectra).T
@@ -143,7 +143,7 @@ def mean_and_covariance(scene: Scene) -> tuple[Floats, Floats]:
     return mean, square / max(1, count - 1)
 
 
-def varying(mean: Floats, spread: Floats) -> npt.NDArray[np.bool_]:
+def varying_bands(mean: Floats, spread: Floats) -> npt.NDArray[np.bool_]:
     """Tell which bands are more than one value repeated, give or take rounding."""
     return np.asarray(spread > _SAME * np.maximum(np.abs(mean), np.finfo(float).tiny))
 
@@ -157,7 +157,7 @@ def check_variance(variances: Floats, components: int, scene: Scene, feature: st
         Variance along each direction, falling.
     """
     largest = max(float(variances[0]), np.finfo(float).tiny) if len(variances) else 1.0
-    there = int((variances > _NOTHING * largest).sum())
+    there = int((variances > _NEGLIGIBLE * largest).sum())
     if there < components:
         some = f"{there} direction{'s' if there != 1 else ''}" if there else "none at all"
         raise SceneError(
@@ -167,7 +167,7 @@ def check_variance(variances: Floats, components: int, scene: Scene, feature: st
         )
 
 
-def signed(directions: Floats) -> Floats:
+def fix_signs(directions: Floats) -> Floats:
     """Return directions (n, component) whose largest entry is positive.
 
     Eigenvectors have no sign of their own; giving them one makes equal scenes

@@ -16,29 +16,29 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.scene import Scene
 
 __all__ = [
-    "ASSUMED_NOTE",
     "AUTOMATIC",
+    "DEFAULT_RESOLUTION_NOTE",
     "FORMULA",
-    "MOST",
-    "Asked",
+    "MAX_THRESHOLDS",
     "Measure",
+    "ThresholdSpec",
     "Thresholds",
-    "asked_thresholds",
     "automatic_thresholds",
-    "bends",
+    "breakpoints",
     "check_resolution",
     "check_thresholds",
     "formula_thresholds",
     "granulometric_curve",
     "metres_per_pixel",
-    "resolution_of",
+    "parse_thresholds",
+    "pixel_size",
 ]
 
 Floats = npt.NDArray[np.float64]
 
 Measure = Literal["grey", "pixels", "regions"]
 
-_POINTS = 1000
+_MAX_POINTS = 1000
 """Points of a curve that are looked at; more are thinned out evenly."""
 
 _SAME = 1e-9
@@ -68,7 +68,10 @@ def granulometric_curve(
         Every distinct value of the attribute, rising, and what is removed of
         all shapes below it; empty for a constant band.
     """
-    values, amounts = attribute[shapes.inner], _amounts(shapes, measure)[shapes.inner]
+    values, amounts = (
+        attribute[shapes.inner],
+        _removed_amounts(shapes, measure)[shapes.inner],
+    )
     order = np.argsort(values)
     order = order[np.isfinite(values[order])]
     rising = values[order]
@@ -78,7 +81,7 @@ def granulometric_curve(
     return rising[first], np.asarray(np.cumsum(gone) - gone, dtype=np.float64)
 
 
-def _amounts(shapes: ShapeTree, measure: Measure) -> Floats:
+def _removed_amounts(shapes: ShapeTree, measure: Measure) -> Floats:
     """Return what each node adds to the curve once it is removed (node,)."""
     if measure == "regions":
         return np.ones_like(shapes.levels)
@@ -87,7 +90,7 @@ def _amounts(shapes: ShapeTree, measure: Measure) -> Floats:
     return np.asarray(np.abs(shapes.steps()) * shapes.sums(shapes.counts))
 
 
-def bends(x: Floats, y: Floats, count: int) -> Floats:
+def breakpoints(x: Floats, y: Floats, count: int) -> Floats:
     """Return the inner knots of the best piecewise-linear fit of a curve.
 
     The points are cut into ``count + 1`` pieces that share their end points;
@@ -116,12 +119,14 @@ def bends(x: Floats, y: Floats, count: int) -> Floats:
     """
     if len(x) - 2 <= count:
         return np.asarray(x[1:-1])
-    taken = np.linspace(0, len(x) - 1, min(len(x), _POINTS)).round().astype(np.intp)
-    knots = _cuts(_residuals(_unit(x[taken]), _unit(y[taken])), count)
+    taken = np.linspace(0, len(x) - 1, min(len(x), _MAX_POINTS)).round().astype(np.intp)
+    knots = _best_cuts(
+        _residuals(_scale_to_unit(x[taken]), _scale_to_unit(y[taken])), count
+    )
     return np.asarray(x[taken][knots])
 
 
-def _unit(values: Floats) -> Floats:
+def _scale_to_unit(values: Floats) -> Floats:
     """Scale values to 0 … 1, so that squares of large areas lose no digits."""
     span = values[-1] - values[0]
     return np.asarray((values - values[0]) / (span if span > 0 else 1.0))
@@ -143,7 +148,7 @@ def _residuals(x: Floats, y: Floats) -> Floats:
     return lost
 
 
-def _cuts(lost: Floats, count: int) -> npt.NDArray[np.intp]:
+def _best_cuts(lost: Floats, count: int) -> npt.NDArray[np.intp]:
     """Return where to cut points 0 … n - 1 into count + 1 pieces at the least cost."""
     cost, choices = lost[0].copy(), []
     for _ in range(count):
@@ -161,7 +166,7 @@ def _cuts(lost: Floats, count: int) -> npt.NDArray[np.intp]:
 Thresholds = tuple[float, ...]
 """Strictly rising values above 0."""
 
-Asked = Thresholds | str | None
+ThresholdSpec = Thresholds | str | None
 """Thresholds as they are, a word for how to choose them, or None for the default."""
 
 FORMULA = "formula"
@@ -174,23 +179,25 @@ AUTOMATIC: dict[str, Measure] = {
 }
 """The words for thresholds read off the image, and what the curve then measures."""
 
-MOST = 1000
+MAX_THRESHOLDS = 1000
 """More thresholds of one attribute than this are taken for a mistake."""
 
 _LARGEST = 1e300
 """Whole numbers above this are no floats."""
 
-_ASSUMED = 20.0
+_DEFAULT_RESOLUTION = 20.0
 """Metres per pixel where nothing is known and no formula was insisted on."""
 
-ASSUMED_NOTE = (
+DEFAULT_RESOLUTION_NOTE = (
     f"The size of a pixel is not known: the areas of the attribute profiles are those for "
-    f"{_ASSUMED:g} m."
+    f"{_DEFAULT_RESOLUTION:g} m."
 )
 """What is said of a scene where that was done."""
 
 
-def asked_thresholds(attributes: str | Sequence[str], thresholds: Any) -> dict[str, Asked]:
+def parse_thresholds(
+    attributes: str | Sequence[str], thresholds: Any
+) -> dict[str, ThresholdSpec]:
     """Return what is asked for each attribute of a profile.
 
     Parameters
@@ -224,7 +231,7 @@ def asked_thresholds(attributes: str | Sequence[str], thresholds: Any) -> dict[s
             f"One list of thresholds cannot serve {' and '.join(names)}; give one for each, "
             f"as in {{{names[0]}: [...], {names[1]}: [...]}}."
         )
-    asked |= {pair[0]: _written(pair[1]) for pair in pairs if len(pair) == 2}
+    asked |= {pair[0]: _parse_values(pair[1]) for pair in pairs if len(pair) == 2}
     return {name: check_thresholds(value, name) for name, value in asked.items()}
 
 
@@ -252,7 +259,7 @@ def _check_known(thresholds: Mapping[Any, Any], names: Sequence[str]) -> None:
             )
 
 
-def _written(text: str) -> Any:
+def _parse_values(text: str) -> Any:
     """Read ``50/100/200``; what is no list of numbers stays a word."""
     try:
         return [float(part) for part in text.split("/")]
@@ -260,7 +267,7 @@ def _written(text: str) -> Any:
         return text
 
 
-def check_thresholds(asked: Any, attribute: str) -> Asked:
+def check_thresholds(asked: Any, attribute: str) -> ThresholdSpec:
     """Return what was asked for an attribute's thresholds, or say what is wrong with it.
 
     Raises
@@ -276,15 +283,15 @@ def check_thresholds(asked: Any, attribute: str) -> Asked:
             f"{', '.join([FORMULA, *AUTOMATIC])}, got {str(asked)[:60]!r}; give for example "
             "[50, 100, 200]."
         )
-    if not 1 <= len(asked) <= MOST:
+    if not 1 <= len(asked) <= MAX_THRESHOLDS:
         raise CallError(
-            f"An attribute takes 1 to {MOST} thresholds, got {len(asked)} of {attribute}; "
+            f"An attribute takes 1 to {MAX_THRESHOLDS} thresholds, got {len(asked)} of {attribute}; "
             "leave the attribute out or give fewer."
         )
-    return _rising(asked, attribute)
+    return _check_rising(asked, attribute)
 
 
-def _rising(asked: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Thresholds:
+def _check_rising(asked: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Thresholds:
     """Return numbers above 0 that rise strictly."""
     for value in asked:
         number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
@@ -369,7 +376,7 @@ def automatic_thresholds(
         Which curve, one of `AUTOMATIC`.
     """
     x, y = granulometric_curve(shapes, attribute, AUTOMATIC[word])
-    return tuple(float(value) for value in bends(x, y, count)) if len(x) > 2 else ()
+    return tuple(float(value) for value in breakpoints(x, y, count)) if len(x) > 2 else ()
 
 
 def metres_per_pixel(grid: Grid) -> float | None:
@@ -402,8 +409,8 @@ def check_resolution(resolution: Any) -> None:
         )
 
 
-def resolution_of(
-    asked: Mapping[str, Asked], given: float | None, scene: Scene
+def pixel_size(
+    asked: Mapping[str, ThresholdSpec], given: float | None, scene: Scene
 ) -> tuple[float, bool]:
     """Return the pixel size in m that the formula of area takes, and whether it is assumed.
 
@@ -420,4 +427,4 @@ def resolution_of(
             f"The formula for area thresholds needs the size of a pixel, and {scene.name} "
             "has no georeference in m; give resolution, or thresholds in pixels."
         )
-    return _ASSUMED, "area" in asked and asked["area"] is None
+    return _DEFAULT_RESOLUTION, "area" in asked and asked["area"] is None

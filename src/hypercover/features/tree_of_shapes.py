@@ -17,14 +17,14 @@ __all__ = [
     "Attribute",
     "Rule",
     "ShapeTree",
-    "add_down",
-    "add_up",
-    "least_down",
-    "most_up",
-    "pass_down",
-    "placed",
+    "border_median",
+    "coordinate_sums",
+    "copy_from_parent",
+    "max_to_root",
+    "min_from_root",
     "regularised",
-    "surroundings",
+    "sum_from_root",
+    "sum_to_root",
     "tree_of_ranks",
 ]
 
@@ -36,35 +36,35 @@ Mask = npt.NDArray[np.bool_]
 
 
 @compiled
-def add_up(parents: Numbers, values: Floats) -> None:
+def sum_to_root(parents: Numbers, values: Floats) -> None:
     """Add the value of each node (node,) to those of all nodes around it."""
     for node in range(len(parents) - 1):
         values[parents[node]] += values[node]
 
 
 @compiled
-def most_up(parents: Numbers, values: Floats) -> None:
+def max_to_root(parents: Numbers, values: Floats) -> None:
     """Give each node the greatest value of its own and all nodes inside it."""
     for node in range(len(parents) - 1):
         values[parents[node]] = max(values[parents[node]], values[node])
 
 
 @compiled
-def add_down(parents: Numbers, values: Floats) -> None:
+def sum_from_root(parents: Numbers, values: Floats) -> None:
     """Add to the value of each node those of all nodes around it."""
     for node in range(len(parents) - 2, -1, -1):
         values[node] += values[parents[node]]
 
 
 @compiled
-def least_down(parents: Numbers, values: Floats) -> None:
+def min_from_root(parents: Numbers, values: Floats) -> None:
     """Give each node the least value of its own and all nodes around it."""
     for node in range(len(parents) - 2, -1, -1):
         values[node] = min(values[node], values[parents[node]])
 
 
 @compiled
-def pass_down(parents: Numbers, values: Floats, removed: Mask) -> None:
+def copy_from_parent(parents: Numbers, values: Floats, removed: Mask) -> None:
     """Give each removed node the value of the smallest node around it that stays."""
     for node in range(len(parents) - 2, -1, -1):
         if removed[node]:
@@ -72,7 +72,9 @@ def pass_down(parents: Numbers, values: Floats, removed: Mask) -> None:
 
 
 @compiled
-def placed(own: Numbers, held: Mask, nodes: int, axis: int) -> tuple[Floats, Floats]:
+def coordinate_sums(
+    own: Numbers, held: Mask, nodes: int, axis: int
+) -> tuple[Floats, Floats]:
     """Sum the places along an axis, and their squares, of each node's pixels (node,).
 
     Parameters
@@ -124,12 +126,12 @@ def tree_of_ranks(ranks: Ranks, levels: int) -> tuple[Numbers, Numbers, Numbers]
     chain = np.empty(cells, np.int32)
     last = _flood(ranks, levels, taken, chain)
     above = np.full(cells, _NONE, np.int32)
-    _join(2 * ranks.shape[1] - 1, last, chain, above)
-    return _numbered(ranks.shape, taken, above, chain)
+    _build_parents(2 * ranks.shape[1] - 1, last, chain, above)
+    return _number_shapes(ranks.shape, taken, above, chain)
 
 
 @compiled
-def _range(ranks: Ranks, cell: int) -> tuple[Any, Any]:
+def _cell_range(ranks: Ranks, cell: int) -> tuple[Any, Any]:
     """Return the least and the greatest value of a cell."""
     wide = 2 * ranks.shape[1] - 1
     row, col = cell // wide, cell % wide
@@ -142,7 +144,7 @@ def _range(ranks: Ranks, cell: int) -> tuple[Any, Any]:
 
 
 @compiled
-def _beside(cell: int, side: int, wide: int, cells: int) -> int:
+def _neighbour(cell: int, side: int, wide: int, cells: int) -> int:
     """Return the neighbour of a cell on one of four sides, or -1."""
     if side == 0:
         return cell - wide if cell >= wide else -1
@@ -212,10 +214,10 @@ def _let_in(
     """
     wide = 2 * ranks.shape[1] - 1
     for side in range(4):
-        other = _beside(cell, side, wide, len(taken))
+        other = _neighbour(cell, side, wide, len(taken))
         if other < 0 or taken[other] != len(waiting):
             continue
-        least, greatest = _range(ranks, other)
+        least, greatest = _cell_range(ranks, other)
         level = min(max(now, int(least)), int(greatest))
         taken[other] = level
         if waiting[level] < 0 and level > now:
@@ -228,7 +230,7 @@ def _let_in(
 
 
 @compiled
-def _at(heap: Numbers, place: int, sign: int) -> int:
+def _heap_index(heap: Numbers, place: int, sign: int) -> int:
     """Return where a place of a heap lies: one grows from either end of the array."""
     return place if sign > 0 else len(heap) - 1 - place
 
@@ -239,38 +241,41 @@ def _push(heap: Numbers, size: int, level: int, sign: int) -> int:
     place = size
     while place:
         over = (place - 1) >> 1
-        held = heap[_at(heap, over, sign)]
+        held = heap[_heap_index(heap, over, sign)]
         if sign * held <= sign * level:
             break
-        heap[_at(heap, place, sign)] = held
+        heap[_heap_index(heap, place, sign)] = held
         place = over
-    heap[_at(heap, place, sign)] = level
+    heap[_heap_index(heap, place, sign)] = level
     return size + 1
 
 
 @compiled
 def _pop(heap: Numbers, size: int, sign: int) -> tuple[int, int]:
     """Take the first level off a heap; return it and how many are left."""
-    first = heap[_at(heap, 0, sign)]
+    first = heap[_heap_index(heap, 0, sign)]
     size -= 1
-    moved = heap[_at(heap, size, sign)]
+    moved = heap[_heap_index(heap, size, sign)]
     place = 0
     while 2 * place + 1 < size:
         under = 2 * place + 1
         if under + 1 < size:
-            one, two = heap[_at(heap, under, sign)], heap[_at(heap, under + 1, sign)]
+            one, two = (
+                heap[_heap_index(heap, under, sign)],
+                heap[_heap_index(heap, under + 1, sign)],
+            )
             under += 1 if sign * two < sign * one else 0
-        held = heap[_at(heap, under, sign)]
+        held = heap[_heap_index(heap, under, sign)]
         if sign * moved <= sign * held:
             break
-        heap[_at(heap, place, sign)] = held
+        heap[_heap_index(heap, place, sign)] = held
         place = under
-    heap[_at(heap, place, sign)] = moved
+    heap[_heap_index(heap, place, sign)] = moved
     return int(first), size
 
 
 @compiled
-def _join(wide: int, last: int, chain: Numbers, above: Numbers) -> None:
+def _build_parents(wide: int, last: int, chain: Numbers, above: Numbers) -> None:
     """Give each cell the one above it in the tree, from the innermost on.
 
     Parameters
@@ -285,7 +290,7 @@ def _join(wide: int, last: int, chain: Numbers, above: Numbers) -> None:
         before = chain[cell]
         chain[cell] = above[cell] = cell
         for side in range(4):
-            other = _beside(cell, side, wide, len(above))
+            other = _neighbour(cell, side, wide, len(above))
             if other < 0 or above[other] < 0:
                 continue
             top = other
@@ -309,7 +314,7 @@ def _canonical(cell: int, taken: Ranks, above: Numbers) -> int:
 
 
 @compiled
-def _numbered(
+def _number_shapes(
     shape: tuple[int, int], taken: Ranks, above: Numbers, chain: Numbers
 ) -> tuple[Numbers, Numbers, Numbers]:
     """Give numbers to the shapes that hold a pixel, each after those inside it.
@@ -326,7 +331,7 @@ def _numbered(
     for row in range(rows):
         for col in range(cols):
             cell = _canonical(2 * row * (2 * cols - 1) + 2 * col, taken, above)
-            nodes = _number_way_out(cell, nodes, taken, above, chain)
+            nodes = _number_ancestors(cell, nodes, taken, above, chain)
             own[row, col] = chain[cell]
     parents, found = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
     # Numbers rise from the root; they are turned round, so that the root comes last.
@@ -342,7 +347,7 @@ def _numbered(
 
 
 @compiled
-def _number_way_out(
+def _number_ancestors(
     first: int, nodes: int, taken: Ranks, above: Numbers, numbers: Numbers
 ) -> int:
     """Give numbers to a shape and all around it that have none, the outermost first.
@@ -373,7 +378,7 @@ PEAK_BYTES = 150
 _RANKS = 2**16
 """Bands of fewer distinct values are built from ranks of 16 bits."""
 
-_MOST = 2**31 - 1
+_MAX_CELLS = 2**31 - 1
 """Cells of a band and its ring at most, four a pixel or so: they are numbered in 32 bits."""
 
 _STRIP = 2**18
@@ -432,7 +437,7 @@ class ShapeTree:
             Pixels that hold data; all of them unless given.
         surround : float, optional
             Level around the band and of pixels without data; unless given, the
-            median of the pixels at the edge (`surroundings`).
+            median of the pixels at the edge (`border_median`).
 
         Raises
         ------
@@ -442,8 +447,8 @@ class ShapeTree:
         grey = np.asarray(band, dtype=np.float64)
         _check_cells(*grey.shape)
         held = np.ones(grey.shape, dtype=bool) if valid is None else valid
-        outside = surroundings(grey, held) if surround is None else float(surround)
-        distinct, ranks = _ranked(grey, held, outside)
+        outside = border_median(grey, held) if surround is None else float(surround)
+        distinct, ranks = _rank_pixels(grey, held, outside)
         own, parents, found = tree_of_ranks(ranks, len(distinct))
         own = own[1:-1, 1:-1].copy()
         counts = np.bincount(own[held], minlength=len(parents)).astype(np.int32)
@@ -457,7 +462,7 @@ class ShapeTree:
     def sums(self, values: npt.NDArray[Any]) -> Floats:
         """Sum values that belong to nodes (node,) over every node and all inside it."""
         total = values.astype(np.float64)
-        add_up(self.parents, total)
+        sum_to_root(self.parents, total)
         return total
 
     def steps(self) -> Floats:
@@ -480,17 +485,17 @@ class ShapeTree:
             levels = self._without_steps(removed)
         else:
             levels = self.levels.copy()
-            pass_down(self.parents, levels, removed)
+            copy_from_parent(self.parents, levels, removed)
         return np.asarray(levels[self.own])
 
     def _without_steps(self, removed: Mask) -> Floats:
         # The root stands on nothing, so that its step is 0.
         lost = np.where(removed, self.steps(), 0.0)
-        add_down(self.parents, lost)
+        sum_from_root(self.parents, lost)
         return np.asarray(self.levels - lost)
 
 
-def surroundings(band: Floats, valid: Mask) -> float:
+def border_median(band: Floats, valid: Mask) -> float:
     """Return the median of the pixels at the edge of the data of a band (row, col).
 
     An edge pixel has a neighbour, of four, without data or outside the image.
@@ -511,14 +516,14 @@ def surroundings(band: Floats, valid: Mask) -> float:
 
 def _check_cells(rows: int, cols: int) -> None:
     """Refuse a band whose cells cannot be numbered."""
-    if (2 * rows + 3) * (2 * cols + 3) > _MOST:
+    if (2 * rows + 3) * (2 * cols + 3) > _MAX_CELLS:
         raise SceneError(
-            f"The shapes of an image are found in up to {_MOST // 4:,} pixels, fewer "
+            f"The shapes of an image are found in up to {_MAX_CELLS // 4:,} pixels, fewer "
             f"where it is narrow, and it has {rows:,} × {cols:,}; cut it smaller."
         )
 
 
-def _ranked(
+def _rank_pixels(
     grey: Floats, held: Mask, outside: float
 ) -> tuple[Floats, npt.NDArray[np.integer[Any]]]:
     """Return the distinct values, and the rank of each pixel with a ring of what lies outside.
@@ -603,9 +608,9 @@ def _scatter(shapes: ShapeTree, axis: int, count: Floats) -> Floats:
 
     Nothing is divided, so that equal shapes have equal values wherever they lie.
     """
-    first, second = placed(shapes.own, shapes.held, len(count), axis)
-    add_up(shapes.parents, first)
-    add_up(shapes.parents, second)
+    first, second = coordinate_sums(shapes.own, shapes.held, len(count), axis)
+    sum_to_root(shapes.parents, first)
+    sum_to_root(shapes.parents, second)
     second *= count
     first *= first
     second -= first
@@ -636,8 +641,8 @@ def regularised(shapes: ShapeTree, values: Floats, rule: Rule) -> Floats:
     judged = np.asarray(values, dtype=np.float64).copy()
     judged[-1] = np.inf
     if rule == "min":
-        least_down(shapes.parents, judged)
+        min_from_root(shapes.parents, judged)
     if rule == "max":
         # What the root is given does not count: it stays in any case.
-        most_up(shapes.parents, judged)
+        max_to_root(shapes.parents, judged)
     return judged

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.classifiers.bundle import codes_to_json
-from hypercover.classifiers.svm.one_vs_one import PairwiseMachines
+from hypercover.classifiers.svm.one_vs_one import OneVsOneMachines
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError
 from hypercover.files import atomic, write_text
@@ -190,7 +190,7 @@ _KEYS = _NEEDED | {"probA", "probB"}
 class LibsvmModel:
     """What a LIBSVM model file holds: pairwise machines, the labels, perhaps sigmoids."""
 
-    machines: PairwiseMachines
+    machines: OneVsOneMachines
     """The machines, on whatever the model was trained on."""
     labels: tuple[int, ...]
     """Label of each class in the model's order, in which it breaks ties."""
@@ -386,7 +386,7 @@ class _Reading:
         self._check_agreement(labels, counts, total, gamma)
         sigmoids = self._sigmoids(pairs)
         weights, vectors = self._vectors(texts, (classes - 1, total), n_features)
-        machines = PairwiseMachines(vectors, weights, -rho, tuple(counts), gamma)
+        machines = OneVsOneMachines(vectors, weights, -rho, tuple(counts), gamma)
         return LibsvmModel(machines, tuple(labels), sigmoids)
 
     def _check_agreement(

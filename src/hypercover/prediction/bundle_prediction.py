@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hypercover.classifiers.bundle import MODEL_FILE
 from hypercover.errors import CallError, ModelError, SceneError
-from hypercover.features.feature import Progress, part_of
+from hypercover.features.feature import Progress, subprogress
 from hypercover.files import modified
 from hypercover.gis.class_map_files import write_class_map
 from hypercover.gis.cleaning import Cleaning
@@ -261,7 +261,7 @@ def predict_image(
                 progress=progress,
             )
             progress = memory = None
-        first = part_of(progress, 0, 2) if mapping.whole else None
+        first = subprogress(progress, 0, 2) if mapping.whole else None
         predict_to_files(
             mapping.bundle.classifier,
             mapping.seen(progress=first),
@@ -273,7 +273,7 @@ def predict_image(
             memory=memory_left(memory),
             temperature=mapping.bundle.temperature,
             identity=mapping.identity,
-            progress=part_of(progress, 1, 2) if mapping.whole else progress,
+            progress=subprogress(progress, 1, 2) if mapping.whole else progress,
         )
     if changed:
         _finish(raw, out, scene, legend, cleaning or Cleaning(), area)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hypercover.classifiers.bundle import MODEL_FILE, Bundle, load_bundle
 from hypercover.classifiers.compatibility import match_bands
 from hypercover.errors import CallError, ModelError
-from hypercover.features.blockwise import Levels, blockwise, outer_levels
+from hypercover.features.blockwise import BorderLevels, blockwise, border_levels
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Progress
 from hypercover.memory import resident_bytes
@@ -98,15 +98,15 @@ class Mapping:
         chain = self.chain
         return chain is not None and chain.reach is None and self.overlap is None
 
-    def levels(self) -> Levels | None:
+    def levels(self) -> BorderLevels | None:
         """Return what pieces cannot know of the scene, to be looked for once."""
         chain = self.chain
         if chain is None or chain.reach is not None:
             return None
-        return outer_levels(chain, self.scene, overlap=self.overlap)
+        return border_levels(chain, self.scene, overlap=self.overlap)
 
     def seen(
-        self, *, levels: Levels | None = None, progress: Progress | None = None
+        self, *, levels: BorderLevels | None = None, progress: Progress | None = None
     ) -> Scene:
         """Return the scene that the classifier takes: bands, or image features.
 

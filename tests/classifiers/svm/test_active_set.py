@@ -65,7 +65,7 @@ def alone(kernel, signs, rise, fall, tolerance=1e-3):
         beta,
         *bounds(signs, rise, fall),
         0.0,
-        smo.FAR,
+        smo.INFINITY,
         tolerance,
     )
     assert steps >= 0

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from hypercover.classifiers.svm.cv_problem import Problem, positive
+from hypercover.classifiers.svm.cv_problem import CVProblem, check_positive
 from hypercover.errors import CallError, SplitError
 
 Y = np.repeat([1, 2], 10)
@@ -18,7 +18,7 @@ EVEN, ODD = np.arange(0, 20, 2), np.arange(1, 20, 2)
 def refused(kind, *words, X=X, y=Y, folds=((EVEN, ODD),), **options):
     """Check that a problem is refused in one sentence that says these words."""
     with pytest.raises(kind) as found:
-        Problem.of(X, y, folds, **options)
+        CVProblem.of(X, y, folds, **options)
     sentence = str(found.value)
     assert sentence.endswith(".")
     assert "\n" not in sentence
@@ -29,7 +29,7 @@ def refused(kind, *words, X=X, y=Y, folds=((EVEN, ODD),), **options):
 def test_samples_and_folds_are_sorted_alike():
     order = np.random.default_rng(1).permutation(20)
     folds = [(EVEN, ODD), (ODD, EVEN[:3])]
-    problem = Problem.of(X[order], Y[order], folds)
+    problem = CVProblem.of(X[order], Y[order], folds)
     for row, (train, test) in enumerate(folds):
         np.testing.assert_array_equal(
             problem.inside[row], np.isin(problem.samples.order, train)
@@ -42,7 +42,7 @@ def test_samples_and_folds_are_sorted_alike():
 
 def test_which_classes_a_fold_knows():
     y = np.repeat([1, 2, 3], [8, 8, 4])
-    problem = Problem.of(X, y, [(np.arange(12), ODD[7:]), (np.arange(6, 20), ODD[:3])])
+    problem = CVProblem.of(X, y, [(np.arange(12), ODD[7:]), (np.arange(6, 20), ODD[:3])])
     assert problem.present.tolist() == [[True, True, False], [True, True, True]]
 
 
@@ -107,13 +107,13 @@ def test_folds_that_cannot_be_used(folds, words):
 def test_memory_must_hold_the_largest_pair():
     need = 2 * 4 * 20**2
     refused(CallError, "two largest classes have 20 samples", memory=need - 1)
-    assert Problem.of(X, Y, [(EVEN, ODD)], memory=need).tile_bytes == 0
+    assert CVProblem.of(X, Y, [(EVEN, ODD)], memory=need).tile_bytes == 0
 
 
 def test_as_many_threads_as_asked_for_and_as_memory_lets():
-    problem = Problem.of(X, Y, [(EVEN, ODD)], memory=3 * 2 * 4 * 20**2)
+    problem = CVProblem.of(X, Y, [(EVEN, ODD)], memory=3 * 2 * 4 * 20**2)
     assert [problem.threads(n) for n in (1, 2, 3, 4)] == [1, 2, 3, 3]
-    roomy = Problem.of(X, Y, [(EVEN, ODD)])
+    roomy = CVProblem.of(X, Y, [(EVEN, ODD)])
     assert roomy.threads(-1) == roomy.threads(None) >= 1
     for wrong in (0, 1.5, "two"):
         with pytest.raises(CallError, match="number of threads"):
@@ -139,25 +139,25 @@ def test_as_many_threads_as_asked_for_and_as_memory_lets():
 )
 def test_costs_and_widths_are_finite_numbers_above_zero(value):
     with pytest.raises(CallError, match="finite number above 0"):
-        positive([1.0, value], "C")
+        check_positive([1.0, value], "C")
 
 
 def test_numbers_of_any_kind_are_taken():
     values = [1, 2.5, np.float32(0.5), np.int64(3), Fraction(1, 4), 5e-324]
-    assert positive(values, "C") == [1.0, 2.5, 0.5, 3.0, 0.25, 5e-324]
-    assert all(type(value) is float for value in positive(values, "C"))
+    assert check_positive(values, "C") == [1.0, 2.5, 0.5, 3.0, 0.25, 5e-324]
+    assert all(type(value) is float for value in check_positive(values, "C"))
 
 
 def test_no_value_at_all():
     with pytest.raises(CallError, match="at least one gamma"):
-        positive([], "gamma")
+        check_positive([], "gamma")
 
 
 def test_to_count_threads_changes_those_of_no_other_library():
     """PyTorch's add up in another order, and a training that went on would end elsewhere."""
     program = (
         "import torch; before = torch.get_num_threads(); "
-        "from hypercover.classifiers.svm.threads import usual_threads; "
+        "from hypercover.classifiers.svm.threads import default_threads; "
         "print(usual_threads(), before, torch.get_num_threads())"
     )
     asked = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}

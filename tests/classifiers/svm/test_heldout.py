@@ -3,8 +3,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from hypercover.classifiers.svm.cv_problem import Problem
-from hypercover.classifiers.svm.gamma_row import Machines, predict_class, solve_pair
+from hypercover.classifiers.svm.cv_problem import CVProblem
+from hypercover.classifiers.svm.svm_cross_validation import (
+    PairSolutions,
+    predict_held_out,
+    solve_pair,
+)
 
 COSTS = (0.5, 5.0, 50.0)
 
@@ -16,7 +20,7 @@ def problem(clouds):
     folds = [(np.flatnonzero(places != k), np.flatnonzero(places == k)) for k in range(3)]
     # One fold lacks the third class.
     folds[1] = np.setdiff1d(folds[1][0], np.flatnonzero(y == 3)), folds[1][1]
-    return Problem.of(X, y, folds)
+    return CVProblem.of(X, y, folds)
 
 
 def voted(problem, gamma, machines, k, fold, cost):
@@ -47,7 +51,9 @@ def test_votes_are_those_of_every_pair_counted_one_by_one(problem, gamma):
     }
     for k in range(4):
         held = [np.flatnonzero(rows) for rows in problem.held[:, problem.samples.spans[k]]]
-        found = predict_class(problem.samples, kernels, machines, k, held, problem.present)
+        found = predict_held_out(
+            problem.samples, kernels, machines, k, held, problem.present
+        )
         for fold, winners in enumerate(found):
             assert winners.shape == (3, len(held[fold]))
             for cost in range(3):
@@ -57,7 +63,7 @@ def test_votes_are_those_of_every_pair_counted_one_by_one(problem, gamma):
 
 def constant(first, second, threshold):
     """A machine without weights: for its first class where the threshold is below 0."""
-    return Machines(
+    return PairSolutions(
         np.zeros((1, 1, first)),
         np.zeros((1, 1, second)),
         np.array([[threshold]]),
@@ -80,13 +86,13 @@ def constant(first, second, threshold):
 def test_who_wins(clouds, thresholds, winner):
     X, y = clouds((4, 4, 4), 2, 1.0)
     fold = np.arange(12) % 4
-    problem = Problem.of(X, y, [(np.flatnonzero(fold), np.flatnonzero(fold == 0))])
+    problem = CVProblem.of(X, y, [(np.flatnonzero(fold), np.flatnonzero(fold == 0))])
     pairs = combinations(range(3), 2)
     machines = {
         pair: constant(4, 4, value) for pair, value in zip(pairs, thresholds, strict=True)
     }
     held = [np.array([0, 2])]
-    (found,) = predict_class(
+    (found,) = predict_held_out(
         problem.samples, problem.kernels(1.0), machines, 1, held, problem.present
     )
     assert found.tolist() == [[winner, winner]]
@@ -101,7 +107,7 @@ def test_a_fold_that_holds_nothing_of_a_class_predicts_nothing(problem):
         for pair in combinations(range(4), 2)
     }
     held = [np.array([1]), np.array([], dtype=int), np.array([0, 3])]
-    found = predict_class(problem.samples, kernels, machines, 2, held, problem.present)
+    found = predict_held_out(problem.samples, kernels, machines, 2, held, problem.present)
     assert [winners.shape for winners in found] == [(3, 1), (3, 0), (3, 2)]
 
 
@@ -110,7 +116,7 @@ def test_sides_that_nearly_cancel_are_added_in_double_precision(clouds):
     X, y = clouds((60, 60), 2, 0.0)
     X[:30] += 4.5
     held, other = np.arange(30), np.arange(30, 120)
-    problem = Problem.of(X, y, [(other, held)])
+    problem = CVProblem.of(X, y, [(other, held)])
     kernels = problem.kernels(0.5)
     weights = np.random.default_rng(0).uniform(0.5, 1.5, 120) * 1e7 / 3
     weights[:30] = 0.0
@@ -119,7 +125,7 @@ def test_sides_that_nearly_cancel_are_added_in_double_precision(clouds):
     between = np.sort(said)[:-1] + np.diff(np.sort(said)) / 2
     between = between[np.diff(np.sort(said)) > 0.01]
     shape = len(between), 1, 60
-    machine = Machines(
+    machine = PairSolutions(
         np.broadcast_to(weights[:60], shape),
         np.broadcast_to(weights[60:], shape),
         between[:, np.newaxis],
@@ -127,7 +133,7 @@ def test_sides_that_nearly_cancel_are_added_in_double_precision(clouds):
         np.zeros(len(between), dtype=int),
         0,
     )
-    (found,) = predict_class(
+    (found,) = predict_held_out(
         problem.samples, kernels, {(0, 1): machine}, 0, [held], problem.present
     )
     np.testing.assert_array_equal(found, said < between[:, np.newaxis])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from hypercover.classifiers.svm.cv_problem import Problem
-from hypercover.classifiers.svm.kernel import SortedSamples, Tiles
+from hypercover.classifiers.svm.cv_problem import CVProblem
+from hypercover.classifiers.svm.kernel import BlockMatrix, SortedSamples
 
 
 def three_classes(n=60, n_features=4, seed=0):
@@ -16,7 +16,7 @@ def three_classes(n=60, n_features=4, seed=0):
 def problem_of(X, y, memory=None):
     half = np.arange(len(y)) % 2 == 0
     folds = [(np.flatnonzero(half), np.flatnonzero(~half))]
-    return Problem.of(X, y, folds, memory=memory)
+    return CVProblem.of(X, y, folds, memory=memory)
 
 
 def test_samples_lie_class_after_class_in_the_order_they_came():
@@ -102,7 +102,7 @@ def kept_bytes(tiles):
 @pytest.mark.parametrize("reserved", [0, 800, 10_000])
 def test_no_more_is_kept_than_the_budget(room, reserved):
     make, _ = counted()
-    tiles = Tiles(make, room, reserved)
+    tiles = BlockMatrix(make, room, reserved)
     for i in range(4):
         for j in range(4):
             low, high = min(i, j), max(i, j)
@@ -113,7 +113,7 @@ def test_no_more_is_kept_than_the_budget(room, reserved):
 
 def test_what_is_kept_is_made_once_and_what_is_not_again():
     make, made = counted()
-    tiles = Tiles(make, 800)
+    tiles = BlockMatrix(make, 800)
     for _ in range(3):
         tiles[0, 1], tiles[1, 0], tiles[0, 2], tiles[1, 2]
     assert made.count((0, 1)) == made.count((0, 2)) == 1
@@ -123,7 +123,7 @@ def test_what_is_kept_is_made_once_and_what_is_not_again():
 
 def test_blocks_of_one_class_find_the_room_that_is_set_aside_for_them():
     make, made = counted()
-    tiles = Tiles(make, 1200, reserved=800)
+    tiles = BlockMatrix(make, 1200, reserved=800)
     for _ in range(2):
         tiles[0, 1], tiles[0, 2], tiles[1, 2], tiles[0, 0], tiles[1, 1]
     assert made.count((0, 0)) == made.count((1, 1)) == made.count((0, 1)) == 1
@@ -132,7 +132,7 @@ def test_blocks_of_one_class_find_the_room_that_is_set_aside_for_them():
 
 def test_threads_share_tiles_and_keep_to_the_budget():
     make, _ = counted((50, 50))
-    tiles = Tiles(make, 30_000)
+    tiles = BlockMatrix(make, 30_000)
     wanted = [(i, j) for i in range(6) for j in range(6)] * 20
     with ThreadPoolExecutor(4) as pool:
         for (i, j), tile in zip(wanted, pool.map(tiles.__getitem__, wanted), strict=True):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from hypercover.classifiers.svm.cv_problem import Problem
-from hypercover.classifiers.svm.gamma_row import solve_pair
+from hypercover.classifiers.svm.cv_problem import CVProblem
+from hypercover.classifiers.svm.svm_cross_validation import solve_pair
 
 COSTS = (0.5, 10.0, 1e4 / 3)
 GAMMA = 0.3
@@ -14,7 +14,7 @@ def problem(clouds):
     X, y = clouds((45, 30, 35), 3, 0.6)
     places = np.arange(len(y)) % 3
     folds = [(np.flatnonzero(places != k), np.flatnonzero(places == k)) for k in range(3)]
-    return Problem.of(X, y, folds)
+    return CVProblem.of(X, y, folds)
 
 
 def solved(problem, pair=(0, 2), inside=None, costs=COSTS):

@@ -144,7 +144,7 @@ def test_probabilities_of_pairs_stay_short_of_zero_and_one():
 def test_coupling_is_what_the_published_iteration_converges_to(seed, k, spread):
     logits = spread * np.random.default_rng(seed).normal(size=(3, k * (k - 1) // 2))
     first = np.clip(1 / (1 + np.exp(-logits)), 1e-7, 1 - 1e-7)
-    found = platt.coupled(first, k)
+    found = platt.couple_pairs(first, k)
     for pixel in range(3):
         r = np.zeros((k, k))
         for column, (i, j) in enumerate(combinations(range(k), 2)):
@@ -162,20 +162,20 @@ def test_pairs_that_agree_give_their_classes_back(shares):
         truth[i] / (truth[i] + truth[j]) for i, j in combinations(range(len(truth)), 2)
     ]
     np.testing.assert_allclose(
-        platt.coupled(np.array([pairs]), len(truth))[0], truth, atol=1e-9
+        platt.couple_pairs(np.array([pairs]), len(truth))[0], truth, atol=1e-9
     )
 
 
 def test_pairs_that_contradict_each_other_in_a_circle_give_equal_shares():
     circle = np.array([[1 - 1e-7, 1e-7, 1 - 1e-7]])
-    np.testing.assert_allclose(platt.coupled(circle, 3), 1 / 3, atol=1e-9)
+    np.testing.assert_allclose(platt.couple_pairs(circle, 3), 1 / 3, atol=1e-9)
 
 
 @given(st.integers(2, 60), st.integers(1, 6), st.integers(0, 99))
 def test_folds_share_out_every_class(count, n_classes, seed):
     y = np.arange(count) % n_classes
-    folds = platt.dealt_folds(y, 5, seed)
-    np.testing.assert_array_equal(folds, platt.dealt_folds(y, 5, seed))
+    folds = platt.stratified_folds(y, 5, seed)
+    np.testing.assert_array_equal(folds, platt.stratified_folds(y, 5, seed))
     for members in [folds, *(folds[y == code] for code in np.unique(y))]:
         sizes = np.bincount(members, minlength=5)
         assert sizes.max() - sizes.min() <= 1
@@ -274,7 +274,7 @@ def test_libsvms_own_sigmoids_give_libsvms_probabilities(libsvm):
     order = np.argsort(model.labels)
     decisions = model.machines.decisions(unseen)
     pairs = platt.pair_probabilities(decisions, model.sigmoids)
-    np.testing.assert_allclose(platt.coupled(pairs, 4)[:, order], expected, atol=0.005)
+    np.testing.assert_allclose(platt.couple_pairs(pairs, 4)[:, order], expected, atol=0.005)
 
 
 @with_libsvm

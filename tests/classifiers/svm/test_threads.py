@@ -5,7 +5,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from hypercover.classifiers.svm.threads import in_threads
+from hypercover.classifiers.svm.threads import run_in_threads
 
 
 def blas_threads():
@@ -18,14 +18,14 @@ def _is_blas(library):
 
 def test_every_block_is_done_once():
     done = []
-    in_threads(done.append, range(100))
+    run_in_threads(done.append, range(100))
     assert sorted(done) == list(range(100))
 
 
 def test_matrix_products_have_one_thread_inside_and_their_own_again_outside():
     with threadpool_limits(3, user_api="blas"):
         before, inside = blas_threads(), []
-        in_threads(lambda _: inside.extend(blas_threads()), range(4))
+        run_in_threads(lambda _: inside.extend(blas_threads()), range(4))
         assert set(inside) == {1}
         assert blas_threads() == before
 
@@ -33,10 +33,10 @@ def test_matrix_products_have_one_thread_inside_and_their_own_again_outside():
 def test_as_many_threads_as_matrix_products_would_use():
     meeting = threading.Barrier(3, timeout=300)
     with threadpool_limits(3, user_api="blas"):
-        in_threads(lambda _: meeting.wait(), range(6))
+        run_in_threads(lambda _: meeting.wait(), range(6))
     names = set()
     with threadpool_limits(1, user_api="blas"):
-        in_threads(lambda _: names.add(threading.current_thread().name), range(6))
+        run_in_threads(lambda _: names.add(threading.current_thread().name), range(6))
     assert len(names) == 1
 
 
@@ -52,10 +52,10 @@ def test_callers_side_by_side_leave_the_threads_as_they_were():
         def second(_):
             second_is_in.set()
 
-        one = threading.Thread(target=in_threads, args=(first, range(2)))
+        one = threading.Thread(target=run_in_threads, args=(first, range(2)))
         one.start()
         assert first_is_in.wait(30)
-        in_threads(second, range(2))
+        run_in_threads(second, range(2))
         one.join(30)
         assert blas_threads() == before
 
@@ -67,12 +67,12 @@ def test_the_first_error_is_raised_and_the_threads_come_back():
 
     before = blas_threads()
     with pytest.raises(ZeroDivisionError):
-        in_threads(work, range(10))
+        run_in_threads(work, range(10))
     assert blas_threads() == before
 
 
 @pytest.mark.parametrize("blocks", [[], [7]])
 def test_a_single_block_needs_no_other_thread(blocks):
     names = []
-    in_threads(lambda _: names.append(threading.current_thread()), blocks)
+    run_in_threads(lambda _: names.append(threading.current_thread()), blocks)
     assert names == [threading.current_thread()] * len(blocks)

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from hypercover.classifiers.svm import gamma_row as engine
+from hypercover.classifiers.svm import svm_cross_validation as engine
 from hypercover.errors import CallError, RunError, SplitError
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.run import run_experiment
@@ -86,13 +86,13 @@ def searched(fields, tmp_path_factory):
 def rows_done(monkeypatch):
     """Count the rows that are really worked at: gamma and the C that were asked for."""
     done = []
-    real = engine.search_row
+    real = engine.cross_validate_gamma
 
     def counted(*given, gamma, C, **options):
         done.append((gamma, tuple(C)))
         return real(*given, gamma=gamma, C=C, **options)
 
-    monkeypatch.setattr(engine, "search_row", counted)
+    monkeypatch.setattr(engine, "cross_validate_gamma", counted)
     return done
 
 
@@ -192,7 +192,7 @@ def test_what_breaks_is_done_again_and_nothing_else(
     grid = {"gamma_scale": [1.0]} if nwfe else {"by": ["random", "blocks"]}
     experiment = fields(models={"svm": model}, search={"by": ["random"]} | grid)
     whole = run_search(experiment, tmp_path / "whole")
-    real, calls = engine.search_row, []
+    real, calls = engine.cross_validate_gamma, []
 
     def breaks(*given, **options):
         calls.append(options["gamma"])
@@ -200,7 +200,7 @@ def test_what_breaks_is_done_again_and_nothing_else(
             raise MemoryError
         return real(*given, **options)
 
-    monkeypatch.setattr(engine, "search_row", breaks)
+    monkeypatch.setattr(engine, "cross_validate_gamma", breaks)
     with pytest.raises(RunError, match="MemoryError"):
         run_search(experiment, tmp_path / "broken")
     assert not (tmp_path / "broken" / "search.json").exists()

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 from sklearn.naive_bayes import GaussianNB
 
-from hypercover.classifiers.sklearn_wrapper import NamedClassifier
+from hypercover.classifiers.sklearn_wrapper import SklearnClassifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.evaluation.calibration import calibration_error, fit_temperature, tempered
 from hypercover.experiment.tasks.trial import (
@@ -265,7 +265,7 @@ def test_folds_make_an_svm_as_sure_as_it_is_right():
 def test_a_forest_with_few_blocks_keeps_its_own_confidence():
     land = blocks(count=3)
     spectra = np.random.default_rng(0).normal(size=(len(land), 4)) + land.labels[:, None]
-    forest = NamedClassifier(params={"n_estimators": 10}, random_state=0)
+    forest = SklearnClassifier(params={"n_estimators": 10}, random_state=0)
     folds = out_of_fold(forest.fit(spectra, land.labels), land, spectra)
     assert folds.patches < MIN_PATCHES
     shares = forest.predict_proba(spectra)

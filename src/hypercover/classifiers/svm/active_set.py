@@ -16,10 +16,10 @@ import numpy.typing as npt
 from numba import njit
 
 from hypercover.classifiers.svm.smo import (
-    FAR,
-    FAST,
-    MOST,
-    SOURCE,
+    INFINITY,
+    MAX_STEPS,
+    NUMBA_OPTIONS,
+    SOURCE_HASH,
     Floats,
     Kernel,
     add_row,
@@ -32,11 +32,11 @@ Inside = npt.NDArray[np.bool_]
 
 _MARGIN = 0.05
 """Samples whose gradient is so near the threshold are active from the beginning."""
-_NEAR = 1e-12
+_BOUND_TOLERANCE = 1e-12
 """Share of its range that a weight may be off its bound by rounding."""
-_PATIENCE = 30
+_MAX_SHRUNK_ROUNDS = 30
 """Rounds after which all samples that could be active are."""
-_MOST_ROUNDS = 60
+_MAX_ROUNDS = 60
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -46,8 +46,8 @@ def _compiled(function: Callable[..., Any]) -> Any:
     machine code from elsewhere is part of it goes unnoticed.  So the name under
     which it is kept tells what the solver said.
     """
-    function.__qualname__ += f"-{SOURCE}"
-    return njit(**FAST)(function)
+    function.__qualname__ += f"-{SOURCE_HASH}"
+    return njit(**NUMBA_OPTIONS)(function)
 
 
 @_compiled
@@ -55,7 +55,7 @@ def _extremes(
     inside: Inside, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> tuple[float, float]:
     """Return the least gradient that may rise and the greatest that may fall."""
-    least, greatest = FAR, -FAR
+    least, greatest = INFINITY, -INFINITY
     for k in range(gradient.shape[0]):
         if inside[k]:
             if beta[k] < upper[k] and gradient[k] < least:
@@ -93,7 +93,7 @@ def _active(
 
 
 @_compiled
-def _cut(kernel: Kernel, active: npt.NDArray[np.int64]) -> Kernel:
+def _subkernel(kernel: Kernel, active: npt.NDArray[np.int64]) -> Kernel:
     """Cut the kernel of some samples out of the large one."""
     n = active.shape[0]
     if n == kernel.shape[0]:
@@ -117,9 +117,9 @@ def _threshold(
     """
     total, count = 0.0, 0
     for k in range(gradient.shape[0]):
-        if beta[k] - lower[k] <= _NEAR * (upper[k] - lower[k]):
+        if beta[k] - lower[k] <= _BOUND_TOLERANCE * (upper[k] - lower[k]):
             beta[k] = lower[k]
-        elif upper[k] - beta[k] <= _NEAR * (upper[k] - lower[k]):
+        elif upper[k] - beta[k] <= _BOUND_TOLERANCE * (upper[k] - lower[k]):
             beta[k] = upper[k]
         elif inside[k]:
             total += gradient[k]
@@ -164,19 +164,19 @@ def solve(
         Steps taken, negative if they did not suffice.
     """
     taken = 0
-    for attempt in range(_MOST_ROUNDS):
+    for attempt in range(_MAX_ROUNDS):
         least, greatest = _extremes(inside, gradient, beta, lower, upper)
         if greatest - least <= tolerance:
             return _threshold(inside, gradient, beta, lower, upper), taken
-        if attempt == _PATIENCE:
-            margin = FAR
+        if attempt == _MAX_SHRUNK_ROUNDS:
+            margin = INFINITY
         # Between the two, so that the worst pair is always among the active.
         guess = min(max(guess, least), greatest)
         active = _active(inside, gradient, beta, lower, upper, guess, margin)
         before = beta[active]
         part, slopes = before.copy(), gradient[active]
         steps, least, greatest = minimise(
-            _cut(kernel, active),
+            _subkernel(kernel, active),
             slopes,
             part,
             lower[active],
@@ -185,18 +185,18 @@ def solve(
         )
         taken += steps
         guess = 0.5 * (least + greatest)
-        if margin >= FAR and attempt < _PATIENCE:
+        if margin >= INFINITY and attempt < _MAX_SHRUNK_ROUNDS:
             margin = _MARGIN
         for p in range(active.shape[0]):
             beta[active[p]] = part[p]
             add_row(kernel[active[p]], part[p] - before[p], gradient)
-        if taken > MOST:
+        if taken > MAX_STEPS:
             break
     return _threshold(inside, gradient, beta, lower, upper), -taken
 
 
 @_compiled
-def _leave_out(
+def _remove_held_out(
     kernel: Kernel, inside: Inside, signs: Floats, gradient: Floats, beta: Floats
 ) -> None:
     """Take the weight off the samples outside and make the weights sum to zero again.
@@ -214,7 +214,7 @@ def _leave_out(
     side = 1.0 if surplus > 0.0 else -1.0
     surplus = abs(surplus)
     while surplus > 0.0:
-        worst, at = -FAR, -1
+        worst, at = -INFINITY, -1
         for k in range(beta.shape[0]):
             if beta[k] * side > 0.0 and gradient[k] * side > worst:
                 worst, at = gradient[k] * side, k
@@ -236,7 +236,7 @@ def _objective(beta: Floats, gradient: Floats, signs: Floats) -> float:
 
 
 @_compiled
-def _bounded(beta: Floats, lower: Floats, upper: Floats) -> bool:
+def _any_bounded(beta: Floats, lower: Floats, upper: Floats) -> bool:
     """Tell whether a weight is as large as C lets it be."""
     for k in range(beta.shape[0]):
         if beta[k] != 0.0 and (beta[k] <= lower[k] or beta[k] >= upper[k]):
@@ -245,7 +245,7 @@ def _bounded(beta: Floats, lower: Floats, upper: Floats) -> bool:
 
 
 @_compiled
-def _scale(
+def _shrink_weights(
     share: float,
     signs: Floats,
     gradient: Floats,
@@ -307,21 +307,21 @@ def solve_folds(
         rise, fall = factors[row, 0], factors[row, 1]
         if before > 0.0:
             _set_bounds(signs, before * rise, before * fall, lower, upper)
-            if not _bounded(beta, lower, upper):
+            if not _any_bounded(beta, lower, upper):
                 continue
         _set_bounds(signs, cost * rise, cost * fall, lower, upper)
         if row > 0:
             seed, slopes = betas[0].copy(), gradients[0].copy()
-            _leave_out(kernel, insides[row], signs, slopes, seed)
+            _remove_held_out(kernel, insides[row], signs, slopes, seed)
             share = min(rise / factors[0, 0], fall / factors[0, 1])
             if share < 1.0:
-                _scale(share, signs, slopes, seed, lower, upper)
+                _shrink_weights(share, signs, slopes, seed, lower, upper)
             lower_than = _objective(seed, slopes, signs) < _objective(beta, gradient, signs)
             if before == 0.0 or lower_than:
                 beta[:] = seed
                 gradient[:] = slopes
                 guess = thresholds[0]
-        margin = FAR if before == 0.0 and row == 0 else _MARGIN
+        margin = INFINITY if before == 0.0 and row == 0 else _MARGIN
         threshold, steps = solve(
             kernel, insides[row], gradient, beta, lower, upper, guess, margin, tolerance
         )

@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.classifiers.svm.kernel import SortedSamples, Tile, Tiles
-from hypercover.classifiers.svm.threads import usual_threads
+from hypercover.classifiers.svm.kernel import Block, BlockMatrix, SortedSamples
+from hypercover.classifiers.svm.threads import default_threads
 from hypercover.errors import CallError, SplitError
 from hypercover.memory import available_bytes
 
-__all__ = ["Folds", "Problem", "checked", "positive"]
+__all__ = ["CVProblem", "Folds", "check_positive", "check_samples"]
 
-_LARGEST = 1e15
+_MAX_FEATURE = 1e15
 """Value of a feature whose squared distances still fit into single precision."""
-_WIDEST = 1e38
+_MAX_GAMMA = 1e38
 """Gamma beyond which single precision has no number."""
 
 Folds = Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class CVProblem:
     """Samples, their classes and folds, checked and sorted, with shared distances."""
 
     samples: SortedSamples
@@ -37,7 +37,7 @@ class Problem:
     """Bytes that distances and kernels may take, those in use included."""
     tile_bytes: int
     """Bytes of distances, and as many of kernels, that may be kept."""
-    distances: Tiles
+    distances: BlockMatrix
     """Squared distances between classes."""
 
     @classmethod
@@ -49,7 +49,7 @@ class Problem:
         *,
         memory: int | None = None,
         sharing: int = 1,
-    ) -> "Problem":
+    ) -> "CVProblem":
         """Check samples and folds and sort the samples by class.
 
         Several problems ``sharing`` the memory keep less between their rows each;
@@ -63,27 +63,29 @@ class Problem:
         SplitError
             If a fold is not valid.
         """
-        features, codes = checked(X, y)
+        features, codes = check_samples(X, y)
         samples = SortedSamples.sort(features, codes)
-        inside, held = _memberships(folds, samples)
+        inside, held = _fold_masks(folds, samples)
         budget = available_bytes() // 2 if memory is None else int(memory)
         _check_pairs(samples.counts, budget)
         # Half for distances, which serve every gamma, half for the kernel of one.
-        rest = max(0, budget - usual_threads() * _pair_bytes(samples.counts))
+        rest = max(0, budget - default_threads() * _pair_bytes(samples.counts))
         rest //= 2 * sharing
-        tiles = Tiles(samples.squared_distances, rest, _own_bytes(samples.counts))
+        tiles = BlockMatrix(
+            samples.squared_distances, rest, _diagonal_bytes(samples.counts)
+        )
         return cls(samples, inside, held, budget, rest, tiles)
 
-    def kernels(self, gamma: float) -> Tiles:
+    def kernels(self, gamma: float) -> BlockMatrix:
         """Return the kernels less one, exp(-gamma · distance²) - 1, between classes."""
 
-        def make(i: int, j: int) -> Tile:
+        def make(i: int, j: int) -> Block:
             # Infinitely far is as good as far.
             with np.errstate(over="ignore"):
-                kernel = self.distances[i, j] * np.float32(-min(gamma, _WIDEST))
+                kernel = self.distances[i, j] * np.float32(-min(gamma, _MAX_GAMMA))
             return np.asarray(np.expm1(kernel, out=kernel))
 
-        return Tiles(make, self.tile_bytes, _own_bytes(self.samples.counts))
+        return BlockMatrix(make, self.tile_bytes, _diagonal_bytes(self.samples.counts))
 
     def threads(self, n_jobs: int | None) -> int:
         """Return how many pairs can be solved at once: one a core, as memory allows."""
@@ -92,7 +94,7 @@ class Problem:
                 "The number of threads must be a whole number that is not 0, got "
                 f"{n_jobs!r}; use None or -1 for one a core."
             )
-        wanted = n_jobs if n_jobs is not None and n_jobs > 0 else usual_threads()
+        wanted = n_jobs if n_jobs is not None and n_jobs > 0 else default_threads()
         return max(1, min(wanted, self.budget // _pair_bytes(self.samples.counts)))
 
     @property
@@ -102,7 +104,7 @@ class Problem:
         return np.stack([self.inside[:, span].any(axis=1) for span in spans], axis=1)
 
 
-def positive(values: Sequence[Any], what: str) -> list[float]:
+def check_positive(values: Sequence[Any], what: str) -> list[float]:
     """Return numbers after checking that each is above zero and finite.
 
     Raises
@@ -122,7 +124,7 @@ def positive(values: Sequence[Any], what: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def checked(
+def check_samples(
     X: npt.ArrayLike, y: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
     """Return features and classes after checking that one can be searched for the other.
@@ -149,9 +151,9 @@ def checked(
             "The features must be finite numbers, but some are NaN or infinite; leave "
             "out the pixels without data."
         )
-    if np.abs(features).max(initial=0.0) > _LARGEST:
+    if np.abs(features).max(initial=0.0) > _MAX_FEATURE:
         raise CallError(
-            f"The features must not exceed {_LARGEST:g}, got "
+            f"The features must not exceed {_MAX_FEATURE:g}, got "
             f"{np.abs(features).max():g}; scale them."
         )
     if len(np.unique(codes)) < 2:
@@ -162,7 +164,7 @@ def checked(
     return features, codes
 
 
-def _memberships(
+def _fold_masks(
     folds: Folds, samples: SortedSamples
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return which samples train and which are held out (fold, sample), as sorted."""
@@ -199,7 +201,7 @@ def _pair_bytes(counts: Sequence[int]) -> int:
     return 2 * 4 * sum(sorted(counts)[-2:]) ** 2
 
 
-def _own_bytes(counts: Sequence[int]) -> int:
+def _diagonal_bytes(counts: Sequence[int]) -> int:
     """Return what the blocks of each class with itself take."""
     return 4 * sum(count**2 for count in counts)
 

@@ -1,6 +1,7 @@
 """A grid search over C and gamma in the manner of scikit-learn, many times faster."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from time import perf_counter
 from typing import Any
@@ -14,12 +15,21 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
 from hypercover.classifiers.scaling import centre_spectra
-from hypercover.classifiers.svm.cv_problem import Folds, checked, positive
-from hypercover.classifiers.svm.gamma_row import FoldSamples, Row, views_of
+from hypercover.classifiers.svm.cv_problem import (
+    CVProblem,
+    Folds,
+    check_positive,
+    check_samples,
+)
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+from hypercover.classifiers.svm.svm_cross_validation import (
+    GammaScores,
+    cross_validate_gamma,
+)
 from hypercover.errors import CallError, SplitError, counted
+from hypercover.memory import available_bytes
 
-__all__ = ["KernelGridSearch", "cv_results"]
+__all__ = ["FoldGroup", "KernelGridSearch", "cv_results", "preprocess_folds"]
 
 
 def cv_results(
@@ -56,6 +66,83 @@ def cv_results(
 Gamma = float | str
 
 _COSTS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+
+
+@dataclass(frozen=True, eq=False)
+class FoldGroup:
+    """Samples as the machines see them in some of the folds."""
+
+    problem: CVProblem
+    """The samples, with distances that all rows share."""
+    folds: tuple[int, ...]
+    """Numbers of the folds, from 0."""
+    variance: float
+    """Variance of what trains in any fold, which gamma "scale" refers to."""
+
+    def row(
+        self,
+        gamma: float | str,
+        costs: Sequence[float],
+        estimator: Any = None,
+        n_jobs: int | None = None,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> GammaScores:
+        """Cross-validate one gamma, which may be "scale" or "auto".
+
+        The estimator tells class weights and tolerance, where it has them.
+        """
+        n_features = self.problem.samples.features.shape[1]
+        widths = {"auto": 1.0 / n_features, "scale": 1.0 / (n_features * self.variance)}
+        return cross_validate_gamma(
+            self.problem,
+            gamma=widths[gamma] if isinstance(gamma, str) else gamma,
+            C=costs,
+            class_weight=getattr(estimator, "class_weight", None),
+            tol=getattr(estimator, "tol", 1e-3),
+            n_jobs=n_jobs,
+            progress=progress,
+        )
+
+
+def preprocess_folds(
+    estimator: Any,
+    X: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    folds: Folds,
+    *,
+    memory: int | None = None,
+) -> list[FoldGroup]:
+    """Preprocess samples as an estimator would, again in each fold if it sees labels."""
+    if getattr(estimator, "reduction", None) is None:
+        seen = X
+        if hasattr(estimator, "fit_preprocessing"):
+            seen = clone(estimator).fit_preprocessing(X, y).preprocess(X)
+        return [_fold_group(seen, y, folds, range(len(folds)), memory)]
+    # Asked once: what the first fold keeps is no longer free.
+    whole = available_bytes() // 2 if memory is None else memory
+    views = []
+    for number, (train, _) in enumerate(folds):
+        fitted = clone(estimator).fit_preprocessing(X[train], y[train])
+        views.append(_fold_group(fitted.preprocess(X), y, folds, [number], whole))
+    return views
+
+
+def _fold_group(
+    seen: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    folds: Folds,
+    numbers: Sequence[int],
+    memory: int | None,
+) -> FoldGroup:
+    problem = CVProblem.of(
+        seen,
+        y,
+        [folds[number] for number in numbers],
+        memory=memory,
+        sharing=max(1, len(folds) // max(1, len(numbers))),
+    )
+    trained = problem.samples.features[problem.inside.any(axis=0)]
+    return FoldGroup(problem, tuple(numbers), float(np.var(trained)) or 1.0)
 
 
 class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -149,12 +236,12 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             If a class has fewer samples than there are folds, or a fold is not valid.
         """
         estimator = self._estimator()
-        costs, gammas = _grid(self.param_grid, estimator)
+        costs, gammas = _check_grid(self.param_grid, estimator)
         spectra, codes = np.asarray(centre_spectra(X)), np.asarray(y)
-        checked(spectra, codes)
+        check_samples(spectra, codes)
         folds = self._folds(spectra, codes, groups)
         began = perf_counter()
-        views = views_of(estimator, spectra, codes, folds, memory=self.memory)
+        views = preprocess_folds(estimator, spectra, codes, folds, memory=self.memory)
         self.rows_, correct, counts, seconds = self._search(views, costs, gammas, estimator)
         self.wall_time_ = perf_counter() - began
         self.n_splits_ = len(folds)
@@ -208,7 +295,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
     def _folds(self, X: npt.NDArray[Any], y: npt.NDArray[Any], groups: Any) -> Folds:
         """Return the folds as positions of training and held-out samples."""
         if isinstance(self.cv, Integral):
-            _check_members(y, int(self.cv))
+            _check_class_sizes(y, int(self.cv))
             seed = 0 if self.random_state is None else self.random_state
             folds = StratifiedKFold(int(self.cv), shuffle=True, random_state=seed)
             return list(folds.split(X, y))
@@ -223,19 +310,22 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
 
     def _search(
         self,
-        views: list[FoldSamples],
+        views: list[FoldGroup],
         costs: list[float],
         gammas: list[Gamma],
         estimator: Any,
     ) -> tuple[
-        list[Row], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]
+        list[GammaScores],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.int64],
+        npt.NDArray[np.float64],
     ]:
         """Do all rows; return them, hits (gamma, C, fold), counts and seconds (gamma, C)."""
         n_folds = sum(len(view.folds) for view in views)
         correct = np.zeros((len(gammas), len(costs), n_folds), dtype=np.int64)
         counts = np.zeros(n_folds, dtype=np.int64)
         seconds = np.zeros(correct.shape[:2])
-        rows: list[Row] = []
+        rows: list[GammaScores] = []
         whole = len(gammas) * len(views)
         for place, gamma in enumerate(gammas):
             for view in views:
@@ -253,7 +343,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         return rows, correct, counts, seconds
 
 
-def _grid(
+def _check_grid(
     param_grid: Mapping[str, Iterable[Any]] | None, estimator: Any
 ) -> tuple[list[float], list[Gamma]]:
     """Return costs and gammas of a grid after checking them."""
@@ -270,19 +360,19 @@ def _grid(
             f"The grid may hold C and gamma, got {', '.join(sorted(map(str, unknown)))} as "
             "well; use scikit-learn's GridSearchCV for other parameters."
         )
-    costs = positive(list(grid.get("C", [estimator.C])), "C")
+    costs = check_positive(list(grid.get("C", [estimator.C])), "C")
     gammas = list(grid.get("gamma", [estimator.gamma]))
     named = ("scale", "auto")
     numbers = [each for each in gammas if not (isinstance(each, str) and each in named)]
     if numbers or not gammas:
-        positive(numbers, "gamma")
+        check_positive(numbers, "gamma")
     for what, values in (("C", costs), ("gamma", gammas)):
         if len(set(values)) < len(values):
             raise CallError(f"The grid names a {what} twice; give each value once.")
     return costs, gammas
 
 
-def _check_members(y: npt.NDArray[Any], n_folds: int) -> None:
+def _check_class_sizes(y: npt.NDArray[Any], n_folds: int) -> None:
     """Refuse more folds than the smallest class has samples."""
     codes, counts = np.unique(y, return_counts=True)
     if n_folds < 2:

@@ -8,9 +8,9 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SortedSamples", "Tiles"]
+__all__ = ["BlockMatrix", "SortedSamples"]
 
-Tile = npt.NDArray[np.float32]
+Block = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class SortedSamples:
         """Samples of each class."""
         return tuple(span.stop - span.start for span in self.spans)
 
-    def squared_distances(self, i: int, j: int) -> Tile:
+    def squared_distances(self, i: int, j: int) -> Block:
         """Return the squared distances between the samples of two classes."""
         first, second = self.features[self.spans[i]], self.features[self.spans[j]]
         # In double precision: the difference of large numbers has to be exact.
@@ -61,7 +61,7 @@ class SortedSamples:
 
 
 @dataclass(eq=False)
-class Tiles:
+class BlockMatrix:
     """Blocks of a symmetric matrix between classes, made once or as often as needed.
 
     Why it exists: distances serve every gamma and kernels every C and fold, but
@@ -69,16 +69,16 @@ class Tiles:
     those of one class with itself, which every pair of it needs, are kept first.
     """
 
-    make: Callable[[int, int], Tile]
+    make: Callable[[int, int], Block]
     """Makes the block between classes i ≤ j."""
     budget: int
     """Bytes of blocks that may still be kept."""
     reserved: int = 0
     """Bytes of them set aside for the blocks of one class with itself."""
-    _kept: dict[tuple[int, int], Tile] = field(default_factory=dict)
+    _kept: dict[tuple[int, int], Block] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def __getitem__(self, pair: tuple[int, int]) -> Tile:
+    def __getitem__(self, pair: tuple[int, int]) -> Block:
         """Return the block between two classes, in either order."""
         i, j = pair
         if i > j:
@@ -92,7 +92,7 @@ class Tiles:
             self._keep(pair, made)
         return made
 
-    def _keep(self, pair: tuple[int, int], made: Tile) -> None:
+    def _keep(self, pair: tuple[int, int], made: Block) -> None:
         own = pair[0] == pair[1]
         room = self.budget if own else self.budget - self.reserved
         if pair not in self._kept and made.nbytes <= room:
@@ -100,7 +100,7 @@ class Tiles:
             self.budget -= made.nbytes
             self.reserved = max(0, self.reserved - made.nbytes * own)
 
-    def block(self, i: int, j: int) -> Tile:
+    def block(self, i: int, j: int) -> Block:
         """Return the whole symmetric matrix of the samples of two classes."""
         n = self[i, i].shape[0]
         size = n + self[j, j].shape[0]

@@ -23,9 +23,9 @@ import numpy.typing as npt
 from scipy.linalg import blas
 from scipy.sparse import csr_array
 
-from hypercover.classifiers.svm.threads import in_threads
+from hypercover.classifiers.svm.threads import run_in_threads
 
-__all__ = ["Ballot", "PairwiseMachines"]
+__all__ = ["Ballot", "OneVsOneMachines"]
 
 _UNIT = 2.0**-24
 
@@ -190,14 +190,14 @@ Rows = slice | npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class PairwiseMachines:
+class OneVsOneMachines:
     """RBF support vector machines for every pair of classes, sharing their vectors.
 
     Examples
     --------
     Two classes with one support vector each, at -1 and +1:
 
-    >>> machines = PairwiseMachines(
+    >>> machines = OneVsOneMachines(
     ...     np.array([[-1.0], [1.0]]), np.array([[1.0, -1.0]]), np.zeros(1), (1, 1), 0.5
     ... )
     >>> machines.winners(machines.decisions(np.array([[-2.0], [0.5]])))
@@ -244,7 +244,7 @@ class PairwiseMachines:
 
     def in_blocks(self, work: Callable[[slice], None], n_pixels: int) -> None:
         """Call ``work`` for each block of pixels, in as many threads as there are."""
-        in_threads(work, self.blocks(n_pixels))
+        run_in_threads(work, self.blocks(n_pixels))
 
     def labels(self, seen: Callable[[Rows], Floats], n_pixels: int) -> npt.NDArray[np.intp]:
         """Return the class position that LIBSVM's votes elect for each pixel.

@@ -20,19 +20,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-__all__ = ["coupled", "dealt_folds", "fit_sigmoid", "fit_sigmoids", "pair_probabilities"]
+__all__ = [
+    "couple_pairs",
+    "fit_sigmoid",
+    "fit_sigmoids",
+    "pair_probabilities",
+    "stratified_folds",
+]
 
-_MOST_STEPS = 100
-_FLAT = 1e-5
+_MAX_STEPS = 100
+_TOLERANCE = 1e-5
 _SHORTEST_STEP = 1e-10
 _RIDGE = 1e-12
-_ENOUGH = 1e-4
+_ARMIJO = 1e-4
 _LEAST_PROBABILITY = 1e-7
 
 Floats = npt.NDArray[np.float64]
 
 
-def dealt_folds(y: npt.NDArray[np.intp], count: int, seed: int) -> npt.NDArray[np.intp]:
+def stratified_folds(
+    y: npt.NDArray[np.intp], count: int, seed: int
+) -> npt.NDArray[np.intp]:
     """Deal samples out to folds, class by class, so that each has its share of every class.
 
     >>> dealt_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0).tolist()
@@ -74,11 +82,11 @@ def fit_sigmoid(decisions: Floats, first: npt.NDArray[np.bool_]) -> tuple[float,
     ours = float(np.count_nonzero(first))
     others = len(first) - ours
     wanted = np.where(first, (ours + 1) / (ours + 2), 1 / (others + 2))
-    fit = _Fit(decisions, wanted)
+    fit = _SigmoidLoss(decisions, wanted)
     point = np.array([0.0, np.log((others + 1) / (ours + 1))])
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         gradient, hessian = fit.slopes(point)
-        if np.abs(gradient).max() < _FLAT:
+        if np.abs(gradient).max() < _TOLERANCE:
             break
         direction = np.asarray(-np.linalg.solve(hessian, gradient), dtype=np.float64)
         further = fit.descend(point, direction, float(gradient @ direction))
@@ -89,7 +97,7 @@ def fit_sigmoid(decisions: Floats, first: npt.NDArray[np.bool_]) -> tuple[float,
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class _SigmoidLoss:
     """The loss of a sigmoid, as a function of its slope and offset."""
 
     decisions: Floats
@@ -119,7 +127,7 @@ class _Fit:
         step, loss = 1.0, self.loss(point)
         while step >= _SHORTEST_STEP:
             further = point + step * direction
-            if self.loss(further) < loss + _ENOUGH * step * slope:
+            if self.loss(further) < loss + _ARMIJO * step * slope:
                 return np.asarray(further)
             step /= 2.0
         return None
@@ -132,7 +140,7 @@ def pair_probabilities(decisions: Floats, sigmoids: Floats) -> Floats:
     return np.asarray(probabilities)
 
 
-def coupled(probabilities: Floats, n_classes: int) -> Floats:
+def couple_pairs(probabilities: Floats, n_classes: int) -> Floats:
     """Return the probabilities (pixel, class) that agree best with those of all pairs.
 
     They minimise the sum over pairs of (r_ji p_i - r_ij p_j)², where r_ij is

@@ -34,17 +34,17 @@ __all__ = ["minimise"]
 Floats = npt.NDArray[np.float64]
 Kernel = npt.NDArray[np.float32]
 
-FAST: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": True}
+NUMBA_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": True}
 """How everything is compiled; no value here is ever infinite or NaN."""
-SOURCE = sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+SOURCE_HASH = sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 """What this file says, for those who keep what was compiled from it."""
-FAR = 1e30
+INFINITY = 1e30
 """Stands for infinity."""
-MOST = 10_000_000
+MAX_STEPS = 10_000_000
 """Steps after which one gives up, as LIBSVM does."""
 
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
-_FAR = np.float32(FAR)
+_FAR = np.float32(INFINITY)
 _TAU = np.float32(1e-12)
 """Least curvature, for samples that are the same."""
 _BLOCK = 64
@@ -54,11 +54,11 @@ _RIDGE, _MOST_RIDGE = 1e-7, 1e-2
 _FLAT = 1e-12
 """Least curvature along one weight that is not taken for rounding."""
 _FIRST_STEPS = 30
-_TURN = 0.15
+_STEP_SHARE = 0.15
 """Time for steps before a factorisation, as a share of the time that one takes."""
 
 
-@njit(inline="always", **FAST)
+@njit(inline="always", **NUMBA_OPTIONS)
 def _partner(row: Kernel, gradient: Floats, falls: Kernel, least: float) -> int:
     """Choose the weight to fall: the one whose step lowers the objective most."""
     n = gradient.shape[0]
@@ -81,8 +81,8 @@ def _partner(row: Kernel, gradient: Floats, falls: Kernel, least: float) -> int:
     return partner
 
 
-@njit(inline="always", **FAST)
-def _shift(
+@njit(inline="always", **NUMBA_OPTIONS)
+def _update_gradient(
     rising: Kernel,
     falling: Kernel,
     step: float,
@@ -96,9 +96,9 @@ def _shift(
     greatest of one that may fall.
     """
     n = gradient.shape[0]
-    least, greatest, at = FAR, -FAR, 0
+    least, greatest, at = INFINITY, -INFINITY, 0
     for start in range(0, n, _BLOCK):
-        low, high = FAR, -FAR
+        low, high = INFINITY, -INFINITY
         for k in range(start, min(start + _BLOCK, n)):
             value = gradient[k] + step * (np.float64(rising[k]) - np.float64(falling[k]))
             gradient[k] = value
@@ -107,7 +107,7 @@ def _shift(
         if low < least:
             least, at = low, start
         greatest = max(greatest, high)
-    position, low = at, FAR
+    position, low = at, INFINITY
     for k in range(at, min(at + _BLOCK, n)):
         value = gradient[k] + no_rise[k]
         if value < low:
@@ -115,8 +115,8 @@ def _shift(
     return least, position, greatest
 
 
-@njit(inline="always", **FAST)
-def _flag(
+@njit(inline="always", **NUMBA_OPTIONS)
+def _update_bounds(
     k: int,
     beta: Floats,
     lower: Floats,
@@ -131,7 +131,7 @@ def _flag(
     falls[k] = _ONE if beta[k] > lower[k] else _ZERO
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def _smo(
     kernel: Kernel,
     gradient: Floats,
@@ -147,8 +147,10 @@ def _smo(
     no_fall = np.empty(n, np.float32)
     falls = np.empty(n, np.float32)
     for k in range(n):
-        _flag(k, beta, lower, upper, no_rise, no_fall, falls)
-    least, i, greatest = _shift(kernel[0], kernel[0], 0.0, gradient, no_rise, no_fall)
+        _update_bounds(k, beta, lower, upper, no_rise, no_fall, falls)
+    least, i, greatest = _update_gradient(
+        kernel[0], kernel[0], 0.0, gradient, no_rise, no_fall
+    )
     steps = 0
     while greatest - least > tolerance and steps < most:
         j = _partner(kernel[i], gradient, falls, least)
@@ -160,9 +162,11 @@ def _smo(
         # Exactly onto the bound, so that rounding leaves no weight nearly there.
         beta[i] = upper[i] if step >= room_up else beta[i] + step
         beta[j] = lower[j] if step >= room_down else beta[j] - step
-        _flag(i, beta, lower, upper, no_rise, no_fall, falls)
-        _flag(j, beta, lower, upper, no_rise, no_fall, falls)
-        least, i, greatest = _shift(kernel[i], kernel[j], step, gradient, no_rise, no_fall)
+        _update_bounds(i, beta, lower, upper, no_rise, no_fall, falls)
+        _update_bounds(j, beta, lower, upper, no_rise, no_fall, falls)
+        least, i, greatest = _update_gradient(
+            kernel[i], kernel[j], step, gradient, no_rise, no_fall
+        )
         steps += 1
     return steps, least, greatest
 
@@ -179,7 +183,7 @@ def _cholesky(matrix: Floats) -> tuple[bool, Floats]:
     return positive, factor
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def _factor(kernel: Kernel, free: npt.NDArray[np.int64]) -> tuple[bool, Floats]:
     """Factorise the kernel of the free samples with the least ridge that lets it."""
     n = free.shape[0]
@@ -199,7 +203,7 @@ def _factor(kernel: Kernel, free: npt.NDArray[np.int64]) -> tuple[bool, Floats]:
     return False, factor
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def _substitute(factor: Floats, values: Floats) -> None:
     """Solve L·Lᵀ·x = values in place."""
     n = values.shape[0]
@@ -217,7 +221,7 @@ def _substitute(factor: Floats, values: Floats) -> None:
             values[q] -= value * row[q]
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def _free(beta: Floats, lower: Floats, upper: Floats) -> npt.NDArray[np.int64]:
     """Return the positions of the weights that lie on no bound."""
     n = beta.shape[0]
@@ -229,8 +233,8 @@ def _free(beta: Floats, lower: Floats, upper: Floats) -> npt.NDArray[np.int64]:
     return free[:count]
 
 
-@njit(**FAST)
-def _room(step: float, value: float, lower: float, upper: float) -> float:
+@njit(**NUMBA_OPTIONS)
+def _step_limit(step: float, value: float, lower: float, upper: float) -> float:
     """Return which share of a step leads a weight to its bound; more than 1 if none does."""
     if step > 0.0:
         return (upper - value) / step
@@ -239,7 +243,7 @@ def _room(step: float, value: float, lower: float, upper: float) -> float:
     return 2.0
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def _column(
     factor: Floats,
     hit: int,
@@ -258,7 +262,7 @@ def _column(
     return column
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def _face_minimum(
     factor: Floats, gradient: Floats, lower: Floats, upper: Floats, values: Floats
 ) -> None:
@@ -284,7 +288,7 @@ def _face_minimum(
             moves[p] = share * ones[p] - step[p]
         for p in range(n):
             if not stays[p]:
-                room = _room(moves[p], values[p], lower[p], upper[p])
+                room = _step_limit(moves[p], values[p], lower[p], upper[p])
                 if room < length:
                     length, hit = room, p
         for p in range(n):
@@ -307,7 +311,7 @@ def _face_minimum(
             step[p] -= slope * column[p]
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def _restore_sum(total: float, lower: Floats, upper: Floats, values: Floats) -> None:
     """Take what rounding added to the sum of weights off the one with most room."""
     surplus, most, at = values.sum() - total, 0.0, 0
@@ -318,7 +322,7 @@ def _restore_sum(total: float, lower: Floats, upper: Floats, values: Floats) -> 
     values[at] = min(max(values[at] - surplus, lower[at]), upper[at])
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def _newton(
     kernel: Kernel, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> None:
@@ -341,7 +345,7 @@ def _newton(
         beta[k] = values[p]
 
 
-@njit(inline="always", **FAST)
+@njit(inline="always", **NUMBA_OPTIONS)
 def add_row(row: Kernel, change: float, gradient: Floats) -> None:
     """Update the gradient after one weight changed."""
     if change != 0.0:
@@ -349,7 +353,7 @@ def add_row(row: Kernel, change: float, gradient: Floats) -> None:
             gradient[k] += change * row[k]
 
 
-@njit(**FAST)
+@njit(**NUMBA_OPTIONS)
 def minimise(
     kernel: Kernel,
     gradient: Floats,
@@ -386,13 +390,13 @@ def minimise(
             kernel, gradient, beta, lower, upper, tolerance, next_
         )
         done += steps
-        if greatest - least <= tolerance or steps < next_ or done > MOST:
+        if greatest - least <= tolerance or steps < next_ or done > MAX_STEPS:
             return done, least, greatest
         free = _free(beta, lower, upper).shape[0]
         # Nanoseconds of a factorisation and of a step, measured once.
         newton = free * (free * (0.03 * free + 1.0) + n)
         each = 1.5 * n + 50.0
-        affordable = int(max(_FIRST_STEPS, _TURN * newton / each))
+        affordable = int(max(_FIRST_STEPS, _STEP_SHARE * newton / each))
         if done >= affordable:
             _newton(kernel, gradient, beta, lower, upper)
             next_ = affordable

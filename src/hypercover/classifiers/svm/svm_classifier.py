@@ -15,14 +15,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hypercover.classifiers.bundle import codes_from_json, codes_to_json
 from hypercover.classifiers.scaling import centre_spectra, linear_map
 from hypercover.classifiers.svm import platt
-from hypercover.classifiers.svm.one_vs_one import PairwiseMachines
+from hypercover.classifiers.svm.one_vs_one import OneVsOneMachines
 from hypercover.errors import ModelError
 
 __all__ = [
     "SVMClassifier",
     "check_arrays",
+    "check_positive_parameter",
     "check_weights",
-    "positive",
     "weights_from_json",
     "weights_to_json",
 ]
@@ -32,7 +32,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 _NEEDED = ("mean", "scale", "vectors", "coefficients", "intercepts", "counts")
 
 
-def positive(value: Any, name: str) -> float:
+def check_positive_parameter(value: Any, name: str) -> float:
     """Return a number after checking that it is above zero and finite.
 
     Raises
@@ -59,7 +59,7 @@ def check_weights(weights: Any) -> None:
     """
     if isinstance(weights, dict):
         for weight in weights.values():
-            positive(weight, "class weight")
+            check_positive_parameter(weight, "class weight")
     elif weights is not None and weights != "balanced":
         raise ModelError(
             "The class weights of a support vector machine must be None, 'balanced' or a "
@@ -87,7 +87,9 @@ def weights_from_json(value: Any) -> Any:
     if value is None or value == "balanced":
         return value
     try:
-        return {code: positive(weight, "class weight") for code, weight in value}
+        return {
+            code: check_positive_parameter(weight, "class weight") for code, weight in value
+        }
     except (TypeError, ValueError) as error:
         raise ModelError(
             "The class weights of the model are not readable; train it again."
@@ -207,7 +209,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The machines see ``projection_ @ scaled + offset_`` where there is a reduction.
     n_support_ : array (class,)
         Support vectors of each class.
-    machines_ : PairwiseMachines
+    machines_ : OneVsOneMachines
         The fitted machines, on what `preprocess` gives.
     sigmoids_ : array (pair, 2) or None
         Slope and offset of each pair's sigmoid: LIBSVM's probA and probB.
@@ -266,7 +268,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ).fit(seen, y)
         self.sigmoids_ = self._calibrated(spectra, y) if self.probability else None
         self.n_support_ = svc.n_support_
-        self.machines_ = _machines(svc)
+        self.machines_ = _machines_of(svc)
         return self
 
     def fit_preprocessing(self, X: Any, y: Any = None) -> "SVMClassifier":
@@ -320,13 +322,13 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.sigmoids_ is None:
             return self.machines_.shares(decisions)
         pairs = platt.pair_probabilities(decisions, self.sigmoids_)
-        return platt.coupled(pairs, len(self.classes_))
+        return platt.couple_pairs(pairs, len(self.classes_))
 
     def _check_parameters(self) -> None:
-        positive(self.C, "C")
-        positive(self.cache_size, "cache_size")
+        check_positive_parameter(self.C, "C")
+        check_positive_parameter(self.cache_size, "cache_size")
         if self.gamma not in ("scale", "auto"):
-            positive(self.gamma, "gamma")
+            check_positive_parameter(self.gamma, "gamma")
         check_weights(self.class_weight)
         if not isinstance(self.probability, bool | np.bool_):
             raise ModelError(
@@ -372,7 +374,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         positions = np.searchsorted(self.classes_, y)
         # None is a seed like any other: the same pixels give the same probabilities.
         seed = 0 if self.random_state is None else self.random_state
-        folds = platt.dealt_folds(
+        folds = platt.stratified_folds(
             positions, _FOLDS, check_random_state(seed).randint(2**31)
         )
         decisions = np.zeros((len(y), len(self.classes_) * (len(self.classes_) - 1) // 2))
@@ -441,14 +443,14 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If the state is incomplete or its shapes contradict each other.
         """
         classes = codes_from_json(settings.get("classes"), ordered=False)
-        width = positive(settings.get("width"), "width")
+        width = check_positive_parameter(settings.get("width"), "width")
         check_arrays(arrays, len(classes))
         gamma = settings.get("gamma")
         if gamma not in ("scale", "auto"):
-            gamma = positive(gamma, "gamma")
+            gamma = check_positive_parameter(gamma, "gamma")
         weights = weights_from_json(settings.get("class_weight"))
         svm = cls(
-            positive(settings.get("C"), "C"),
+            check_positive_parameter(settings.get("C"), "C"),
             gamma,
             class_weight=weights,
             probability="sigmoids" in arrays,
@@ -459,7 +461,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         svm.sigmoids_ = arrays.get("sigmoids")
         counts = tuple(arrays["counts"].tolist())
         svm.n_support_ = np.asarray(counts, dtype=np.int32)
-        svm.machines_ = PairwiseMachines(
+        svm.machines_ = OneVsOneMachines(
             arrays["vectors"], arrays["coefficients"], arrays["intercepts"], counts, width
         )
         return svm
@@ -475,11 +477,11 @@ def _at_least_two(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return classes
 
 
-def _machines(svc: SVC) -> PairwiseMachines:
+def _machines_of(svc: SVC) -> OneVsOneMachines:
     """Take the machines out of a fitted SVC, with LIBSVM's signs."""
     # scikit-learn turns the signs of a single pair around.
     sign = -1.0 if len(svc.classes_) == 2 else 1.0
-    return PairwiseMachines(
+    return OneVsOneMachines(
         np.ascontiguousarray(svc.support_vectors_),
         sign * np.asarray(svc.dual_coef_),
         sign * np.asarray(svc.intercept_),

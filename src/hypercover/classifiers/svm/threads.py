@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 from numba import config
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["in_threads", "one_thread_each", "usual_threads"]
+__all__ = ["default_threads", "run_in_threads", "single_threaded_blas"]
 
 Block = TypeVar("Block")
 
 
-def in_threads(work: Callable[[Block], None], blocks: Iterable[Block]) -> None:
+def run_in_threads(work: Callable[[Block], None], blocks: Iterable[Block]) -> None:
     """Call ``work`` for each block, with as many threads as a matrix product would use.
 
     So the number of threads follows the environment (``OMP_NUM_THREADS``) and
@@ -33,12 +33,12 @@ def in_threads(work: Callable[[Block], None], blocks: Iterable[Block]) -> None:
         for block in todo:
             work(block)
         return
-    with one_thread_each as threads, ThreadPoolExecutor(threads) as pool:
+    with single_threaded_blas as threads, ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, todo):
             pass
 
 
-class _Single:
+class _SingleThreadedBLAS:
     """Holds matrix products to one thread for as long as anybody needs it."""
 
     def __init__(self) -> None:
@@ -77,11 +77,11 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-one_thread_each = _Single()
+single_threaded_blas = _SingleThreadedBLAS()
 """Context in which matrix products take one thread; may be entered from several threads."""
 
 
-def usual_threads() -> int:
+def default_threads() -> int:
     """Return one thread a core, or as many as ``NUMBA_NUM_THREADS`` says.
 
     Why it exists: to ask Numba itself starts its pool and gives every other library

@@ -189,9 +189,9 @@ def build_classifier(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any
         from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 
         return CNNClassifier(**_given(spec), random_state=seed, device=device)
-    from hypercover.classifiers.sklearn_wrapper import named_classifier
+    from hypercover.classifiers.sklearn_wrapper import sklearn_classifier
 
-    return named_classifier(spec.estimator, spec.parameters, random_state=seed)
+    return sklearn_classifier(spec.estimator, spec.parameters, random_state=seed)
 
 
 def _reduction(spec: SVMSpec) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hypercover.experiment.tasks.feature_tasks import parse_chain
 from hypercover.experiment.tasks.network_training import check_tensorboard
 from hypercover.experiment.tasks.torchrun import check_gpus
 from hypercover.experiment.window_export import check_side, match_windows
-from hypercover.features.feature import check_stack
+from hypercover.features.feature import check_stack_memory
 from hypercover.scene.samples import check_window
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
@@ -262,7 +262,7 @@ def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int:
     count = chain.outputs(scene.n_bands)
     # Other features are read from their file where they are needed.
     if chain.reach is None or isinstance(model, CNNSpec):
-        check_stack(scene, count)
+        check_stack_memory(scene, count)
     return count
 
 

@@ -34,7 +34,7 @@ from hypercover.scene.scene import Scene
 from hypercover.splits.folds import BlockFolds, ClusterFolds, Folds, RandomFolds
 
 if TYPE_CHECKING:
-    from hypercover.classifiers.svm.cv_problem import Problem
+    from hypercover.classifiers.svm.cv_problem import CVProblem
     from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 
 __all__ = [
@@ -180,9 +180,9 @@ def _fair_memory() -> int:
     Processes that work side by side have their threads pinned to their share of
     the cores; the same share of the memory is theirs.
     """
-    from hypercover.classifiers.svm.threads import usual_threads
+    from hypercover.classifiers.svm.threads import default_threads
 
-    share = min(1.0, usual_threads() / cores())
+    share = min(1.0, default_threads() / cores())
     return int(available_bytes() / 2 * share)
 
 
@@ -194,7 +194,7 @@ def _silent(_share: float, _what: str) -> None:
 class FoldFeatures:
     """What the machines see of all samples, in some of the folds."""
 
-    problem: "Problem"
+    problem: "CVProblem"
     """The samples as they are seen, whose distances all rows share."""
     folds: tuple[int, ...]
     """Numbers of the folds, from 0."""
@@ -305,12 +305,12 @@ class SearchProblem:
         return self._view(self.whole, tuple(range(len(self.folds))))
 
     def _view(self, eye: "SVMClassifier", folds: tuple[int, ...]) -> FoldFeatures:
-        from hypercover.classifiers.svm.cv_problem import Problem
+        from hypercover.classifiers.svm.cv_problem import CVProblem
 
         pairs = [(self.folds.parts[n].train, self.folds.parts[n].test) for n in folds]
         seen = eye.preprocess(self.spectra)
         return FoldFeatures(
-            Problem.of(seen, self.labels, pairs, memory=_fair_memory()), folds
+            CVProblem.of(seen, self.labels, pairs, memory=_fair_memory()), folds
         )
 
     def cells_of(self, gamma: float) -> CellFile:
@@ -334,13 +334,13 @@ class SearchProblem:
         self, view: FoldFeatures, gamma: float, costs: tuple[float, ...], report: Report
     ) -> list[Cell]:
         """Do a row of cells; one gamma shares its kernel among them."""
-        from hypercover.classifiers.svm.gamma_row import search_row
+        from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
 
         def said(share: float, what: str) -> None:
             report((view.folds[0] + share * len(view.folds)) / len(self.folds), what)
 
         began = time.time()
-        row = search_row(
+        row = cross_validate_gamma(
             view.problem,
             gamma=gamma,
             C=costs,

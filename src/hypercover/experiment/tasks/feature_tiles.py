@@ -13,10 +13,10 @@ from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.feature_tasks import load_chain, save_chain
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.features.blockwise import (
-    at_once,
     blockwise,
-    check_pieces,
+    check_blockwise,
     fit_blockwise,
+    fits_whole,
     overlap_note,
 )
 from hypercover.features.chain import Chain
@@ -91,11 +91,11 @@ def write_features(
         If the image cannot be written.
     """
     scene, tags = source.open(), {"HYPERCOVER_FEATURES": chain.text}
-    if executor is None and overlap is None and at_once(chain, scene):
+    if executor is None and overlap is None and fits_whole(chain, scene):
         stack = chain.fit_transform(scene, seed=seed, progress=progress)
         write_scene(stack, out, tags=tags)
         return stack
-    check_pieces(chain, overlap)
+    check_blockwise(chain, overlap)
     place = Mosaic.of(out)
     with place.left_clean():
         by = executor or InProcessExecutor()

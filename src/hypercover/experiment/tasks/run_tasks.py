@@ -40,7 +40,7 @@ from hypercover.experiment.tasks.trial import (
     out_of_fold_for_split,
     predict_samples,
 )
-from hypercover.features.blockwise import fitted_stack
+from hypercover.features.blockwise import fit_stack
 from hypercover.files import atomic, read_sealed
 from hypercover.jobs.record import result_of
 from hypercover.scene.metadata import mark
@@ -196,7 +196,7 @@ def make_features(folder: Path, *, name: str, report: Report = _silent) -> dict[
     """Compute one chain of image features over the whole scene and keep it."""
     setting = RunContext.of(folder, features=[name])
     chain = parse_chain(setting.experiment, name)
-    stack = fitted_stack(
+    stack = fit_stack(
         chain,
         setting.scene,
         seed=setting.experiment.seed,

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
-from hypercover.classifiers.svm.gamma_row import search_row, views_of
+from hypercover.classifiers.svm.grid_search import preprocess_folds
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
+from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
 from hypercover.errors import CallError
 from hypercover.features.nwfe import NWFE
 
@@ -21,7 +22,7 @@ def folds_of(y):
 
 def test_an_svc_sees_samples_as_they_are(spectra):
     X, y = spectra
-    (view,) = views_of(SVC(), X, y, folds_of(y))
+    (view,) = preprocess_folds(SVC(), X, y, folds_of(y))
     np.testing.assert_array_equal(
         view.problem.samples.features, X[view.problem.samples.order]
     )
@@ -30,7 +31,7 @@ def test_an_svc_sees_samples_as_they_are(spectra):
 
 def test_scaling_is_done_once_for_all_folds(spectra):
     X, y = spectra
-    (view,) = views_of(SVMClassifier(), X, y, folds_of(y))
+    (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
     assert view.folds == (0, 1, 2)
     features = view.problem.samples.features
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-12)
@@ -42,7 +43,7 @@ def test_a_reduction_sees_in_each_fold_only_what_trains(spectra):
     X, y = spectra
     folds = folds_of(y)
     estimator = SVMClassifier(reduction=NWFE(3))
-    views = views_of(estimator, X, y, folds)
+    views = preprocess_folds(estimator, X, y, folds)
     assert [view.folds for view in views] == [(0,), (1,), (2,)]
     for view, (train, test) in zip(views, folds, strict=True):
         other = X.copy()
@@ -60,32 +61,36 @@ def test_a_reduction_sees_in_each_fold_only_what_trains(spectra):
 
 def test_folds_that_are_reduced_apart_share_the_memory(spectra):
     X, y = spectra
-    views = views_of(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=3_000_000)
+    views = preprocess_folds(
+        SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=3_000_000
+    )
     problems = [view.problem for view in views]
     # What is being solved may take all of it; what is kept between rows is shared out.
     assert [problem.budget for problem in problems] == [3_000_000] * 3
     assert 0 < 2 * sum(problem.tile_bytes for problem in problems) <= 3_000_000
     with pytest.raises(CallError, match="allow more memory"):
-        views_of(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=30_000)
+        preprocess_folds(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=30_000)
 
 
 def test_a_width_by_name_is_what_scikit_learn_means_by_it(spectra):
     X, y = spectra
-    (view,) = views_of(SVMClassifier(), X, y, folds_of(y))
+    (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
     seen = SVMClassifier().fit_preprocessing(X, y).preprocess(X)
     for name, width in (("auto", 1 / 6), ("scale", 1 / (6 * seen.var()))):
         row = view.row(name, [1.0, 10.0])
         assert row.gamma == pytest.approx(width)
-        expected = search_row(seen, y, folds_of(y), gamma=width, C=[1.0, 10.0])
+        expected = cross_validate_gamma(seen, y, folds_of(y), gamma=width, C=[1.0, 10.0])
         np.testing.assert_array_equal(row.correct, expected.correct)
 
 
 def test_weights_and_tolerance_are_the_estimators(spectra):
     X, y = spectra
-    (view,) = views_of(SVMClassifier(), X, y, folds_of(y))
+    (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
     costs, problem = [1.0, 100.0], view.problem
     loose = view.row(0.2, costs, SVC(tol=0.5, class_weight={1: 9.0}))
-    expected = search_row(problem, gamma=0.2, C=costs, tol=0.5, class_weight={1: 9.0})
+    expected = cross_validate_gamma(
+        problem, gamma=0.2, C=costs, tol=0.5, class_weight={1: 9.0}
+    )
     np.testing.assert_array_equal(loose.correct, expected.correct)
     np.testing.assert_array_equal(loose.steps, expected.steps)
     assert (loose.steps < view.row(0.2, costs, SVC()).steps).all()

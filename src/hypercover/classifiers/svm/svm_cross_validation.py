@@ -11,28 +11,24 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
 
 from hypercover.classifiers.svm.active_set import solve_folds
-from hypercover.classifiers.svm.cv_problem import Folds, Problem, positive
-from hypercover.classifiers.svm.kernel import SortedSamples, Tiles
-from hypercover.classifiers.svm.threads import one_thread_each
+from hypercover.classifiers.svm.cv_problem import CVProblem, Folds, check_positive
+from hypercover.classifiers.svm.kernel import BlockMatrix, SortedSamples
+from hypercover.classifiers.svm.threads import single_threaded_blas
 from hypercover.errors import CallError
-from hypercover.memory import available_bytes
 
 __all__ = [
-    "FoldSamples",
-    "Machines",
-    "Row",
-    "predict_class",
-    "search_row",
+    "GammaScores",
+    "PairSolutions",
+    "cross_validate_gamma",
+    "predict_held_out",
     "solve_pair",
-    "views_of",
 ]
 
 
 @dataclass(frozen=True, eq=False)
-class Machines:
+class PairSolutions:
     """The machines of one pair of classes."""
 
     first: npt.NDArray[np.float64]
@@ -51,19 +47,19 @@ class Machines:
 
 def solve_pair(
     samples: SortedSamples,
-    kernels: Tiles,
+    kernels: BlockMatrix,
     inside: npt.NDArray[np.bool_],
     pair: tuple[int, int],
     C: Sequence[float],
     factors: npt.NDArray[np.float64],
     tolerance: float,
-) -> Machines:
+) -> PairSolutions:
     """Solve the machines of a pair of classes along rising C, for all folds.
 
     Parameters
     ----------
     samples : SortedSamples
-    kernels : Tiles
+    kernels : BlockMatrix
         Kernels between classes, for one gamma.
     inside : array (fold, sample)
         Which samples train in each fold, in the order of ``samples``.
@@ -116,7 +112,7 @@ def solve_pair(
         rhos[position] = thresholds[-len(inside) :]
         before = float(cost)
         seconds[position] += thread_time() - began
-    return Machines(found[..., :n], found[..., n:], rhos, seconds, steps, failures)
+    return PairSolutions(found[..., :n], found[..., n:], rhos, seconds, steps, failures)
 
 
 Floats = npt.NDArray[np.float64]
@@ -124,10 +120,10 @@ Floats = npt.NDArray[np.float64]
 Held = Sequence[npt.NDArray[np.intp]]
 
 
-def predict_class(
+def predict_held_out(
     samples: SortedSamples,
-    kernels: Tiles,
-    machines: Mapping[tuple[int, int], Machines],
+    kernels: BlockMatrix,
+    machines: Mapping[tuple[int, int], PairSolutions],
     k: int,
     held: Held,
     present: npt.NDArray[np.bool_],
@@ -164,17 +160,20 @@ def predict_class(
         at = [pairs[min(i, j), max(i, j)] for j in others]
         for fold, rows in enumerate(held):
             if len(rows):
-                weights = _weights(machines, i, others, fold)
+                weights = _dual_coefficients(machines, i, others, fold)
                 values = weights.reshape(-1, weights.shape[-1]) @ block[rows].T
                 decisions[fold][at] += values.reshape(len(others), n_costs, -1)
     return [
-        _winners(values, pairs, machines, fold, present[fold])
+        _majority_votes(values, pairs, machines, fold, present[fold])
         for fold, values in enumerate(decisions)
     ]
 
 
-def _weights(
-    machines: Mapping[tuple[int, int], Machines], i: int, others: Sequence[int], fold: int
+def _dual_coefficients(
+    machines: Mapping[tuple[int, int], PairSolutions],
+    i: int,
+    others: Sequence[int],
+    fold: int,
 ) -> Floats:
     """Return the weights (class, C, sample) of class i against every other class."""
     return np.stack(
@@ -186,10 +185,10 @@ def _weights(
     )
 
 
-def _winners(
+def _majority_votes(
     decisions: Floats,
     pairs: Mapping[tuple[int, int], int],
-    machines: Mapping[tuple[int, int], Machines],
+    machines: Mapping[tuple[int, int], PairSolutions],
     fold: int,
     present: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.intp]:
@@ -217,7 +216,7 @@ _SOLVING = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class GammaScores:
     """What cross-validation found for one gamma."""
 
     gamma: float
@@ -243,8 +242,8 @@ class Row:
         return np.asarray(self.correct.sum(axis=1) / self.counts.sum())
 
 
-def search_row(
-    X: npt.ArrayLike | Problem,
+def cross_validate_gamma(
+    X: npt.ArrayLike | CVProblem,
     y: npt.ArrayLike = (),
     folds: Folds = (),
     *,
@@ -255,7 +254,7 @@ def search_row(
     n_jobs: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
-) -> Row:
+) -> GammaScores:
     """Cross-validate RBF machines for one gamma and several C, sharing their work.
 
     Why it exists: a grid search that trains every cell and fold by itself
@@ -265,7 +264,7 @@ def search_row(
     Parameters
     ----------
     X : array (sample, feature) or Problem
-        What the machines see: already scaled.  A `Problem` shares its
+        What the machines see: already scaled.  A `CVProblem` shares its
         distances with other rows.
     y : array (sample,)
         Class codes.
@@ -292,19 +291,19 @@ def search_row(
         If a parameter, the samples or a fold cannot be used.
     """
     began = perf_counter()
-    problem = X if isinstance(X, Problem) else Problem.of(X, y, folds, memory=memory)
-    costs = positive(C, "C")
-    kernels = problem.kernels(positive([gamma], "gamma")[0])
+    problem = X if isinstance(X, CVProblem) else CVProblem.of(X, y, folds, memory=memory)
+    costs = check_positive(C, "C")
+    kernels = problem.kernels(check_positive([gamma], "gamma")[0])
     order = np.argsort(costs, kind="stable")
     rising = [costs[position] for position in order]
     with _threads(problem.threads(n_jobs)) as pool:
-        machines = _solve(problem, kernels, rising, class_weight, tol, pool, progress)
-        correct, spent = _score(problem, kernels, machines, pool, progress)
+        machines = _solve_pairs(problem, kernels, rising, class_weight, tol, pool, progress)
+        correct, spent = _count_correct(problem, kernels, machines, pool, progress)
     seconds = sum(found.seconds for found in machines.values()) + spent / len(rising)
     steps = np.sum([found.steps for found in machines.values()], axis=0)
     n_support = _n_support(machines, len(problem.samples.spans))
     back = np.argsort(order)
-    return Row(
+    return GammaScores(
         float(gamma),
         tuple(costs),
         correct[back],
@@ -316,18 +315,18 @@ def search_row(
     )
 
 
-def _solve(
-    problem: Problem,
-    kernels: Tiles,
+def _solve_pairs(
+    problem: CVProblem,
+    kernels: BlockMatrix,
     costs: Sequence[float],
     class_weight: Mapping[Any, float] | str | None,
     tolerance: float,
     pool: ThreadPoolExecutor,
     progress: Progress | None,
-) -> dict[tuple[int, int], Machines]:
+) -> dict[tuple[int, int], PairSolutions]:
     """Solve all pairs of classes, the largest first."""
     counts = problem.samples.counts
-    factors = _factors(problem, class_weight)
+    factors = _class_weights(problem, class_weight)
     pairs = list(combinations(range(len(counts)), 2))
     effort = {(i, j): float(counts[i] + counts[j]) ** 2 for i, j in pairs}
     pending = {
@@ -344,7 +343,7 @@ def _solve(
         for i, j in sorted(pairs, key=lambda pair: -effort[pair])
     }
     found, whole, done = {}, sum(effort.values()), 0.0
-    for pair, machines in _as_done(pending):
+    for pair, machines in _as_completed(pending):
         found[pair] = machines
         done += effort[pair]
         if progress is not None:
@@ -357,10 +356,10 @@ def _solve(
     return found
 
 
-def _score(
-    problem: Problem,
-    kernels: Tiles,
-    machines: Mapping[tuple[int, int], Machines],
+def _count_correct(
+    problem: CVProblem,
+    kernels: BlockMatrix,
+    machines: Mapping[tuple[int, int], PairSolutions],
     pool: ThreadPoolExecutor,
     progress: Progress | None,
 ) -> tuple[npt.NDArray[np.int64], float]:
@@ -371,13 +370,13 @@ def _score(
     def right(k: int) -> tuple[npt.NDArray[np.int64], float]:
         began = thread_time()
         held = [np.flatnonzero(rows) for rows in problem.held[:, samples.spans[k]]]
-        winners = predict_class(samples, kernels, machines, k, held, present)
+        winners = predict_held_out(samples, kernels, machines, k, held, present)
         hits = [np.count_nonzero(found == k, axis=1) for found in winners]
         return np.stack(hits, axis=1), thread_time() - began
 
     correct, spent = np.zeros((n_costs, len(problem.held)), dtype=np.int64), 0.0
     pending = {pool.submit(right, k): k for k in range(len(samples.spans))}
-    for done, (_, (hits, seconds)) in enumerate(_as_done(pending), start=1):
+    for done, (_, (hits, seconds)) in enumerate(_as_completed(pending), start=1):
         correct += hits
         spent += seconds
         if progress is not None:
@@ -386,7 +385,7 @@ def _score(
     return correct, spent
 
 
-def _as_done(pending: dict[Future[Value], Key]) -> Iterator[tuple[Key, Value]]:
+def _as_completed(pending: dict[Future[Value], Key]) -> Iterator[tuple[Key, Value]]:
     """Yield the results of futures as they come; on an error the others are cancelled."""
     left = set(pending)
     try:
@@ -403,12 +402,12 @@ def _as_done(pending: dict[Future[Value], Key]) -> Iterator[tuple[Key, Value]]:
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
     """Open a pool of threads, each of which does its products alone."""
-    with one_thread_each, ThreadPoolExecutor(count) as pool:
+    with single_threaded_blas, ThreadPoolExecutor(count) as pool:
         yield pool
 
 
-def _factors(
-    problem: Problem, class_weight: Mapping[Any, float] | str | None
+def _class_weights(
+    problem: CVProblem, class_weight: Mapping[Any, float] | str | None
 ) -> npt.NDArray[np.float64]:
     """Return the factors on C (fold + 1, class): of all samples, then of each fold."""
     spans, classes = problem.samples.spans, problem.samples.classes
@@ -422,7 +421,9 @@ def _factors(
         return np.asarray(total / (present * np.maximum(counts, 1)))
     if isinstance(class_weight, Mapping):
         for column, code in enumerate(classes.tolist()):
-            factors[:, column] = positive([class_weight.get(code, 1.0)], "class weight")
+            factors[:, column] = check_positive(
+                [class_weight.get(code, 1.0)], "class weight"
+            )
     elif class_weight is not None:
         raise CallError(
             f"The class weights must be 'balanced' or one number per class, got "
@@ -432,7 +433,7 @@ def _factors(
 
 
 def _n_support(
-    machines: Mapping[tuple[int, int], Machines], n_classes: int
+    machines: Mapping[tuple[int, int], PairSolutions], n_classes: int
 ) -> npt.NDArray[np.int64]:
     """Count the samples that have weight in any pair (C, fold)."""
     total = np.zeros_like(next(iter(machines.values())).thresholds, dtype=np.int64)
@@ -444,80 +445,3 @@ def _n_support(
             used |= side != 0
         total += used.sum(axis=2)
     return total
-
-
-@dataclass(frozen=True, eq=False)
-class FoldSamples:
-    """Samples as the machines see them in some of the folds."""
-
-    problem: Problem
-    """The samples, with distances that all rows share."""
-    folds: tuple[int, ...]
-    """Numbers of the folds, from 0."""
-    variance: float
-    """Variance of what trains in any fold, which gamma "scale" refers to."""
-
-    def row(
-        self,
-        gamma: float | str,
-        costs: Sequence[float],
-        estimator: Any = None,
-        n_jobs: int | None = None,
-        progress: Callable[[float, str], None] | None = None,
-    ) -> Row:
-        """Cross-validate one gamma, which may be "scale" or "auto".
-
-        The estimator tells class weights and tolerance, where it has them.
-        """
-        n_features = self.problem.samples.features.shape[1]
-        widths = {"auto": 1.0 / n_features, "scale": 1.0 / (n_features * self.variance)}
-        return search_row(
-            self.problem,
-            gamma=widths[gamma] if isinstance(gamma, str) else gamma,
-            C=costs,
-            class_weight=getattr(estimator, "class_weight", None),
-            tol=getattr(estimator, "tol", 1e-3),
-            n_jobs=n_jobs,
-            progress=progress,
-        )
-
-
-def views_of(
-    estimator: Any,
-    X: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    folds: Folds,
-    *,
-    memory: int | None = None,
-) -> list[FoldSamples]:
-    """Preprocess samples as an estimator would, again in each fold if it sees labels."""
-    if getattr(estimator, "reduction", None) is None:
-        seen = X
-        if hasattr(estimator, "fit_preprocessing"):
-            seen = clone(estimator).fit_preprocessing(X, y).preprocess(X)
-        return [_view(seen, y, folds, range(len(folds)), memory)]
-    # Asked once: what the first fold keeps is no longer free.
-    whole = available_bytes() // 2 if memory is None else memory
-    views = []
-    for number, (train, _) in enumerate(folds):
-        fitted = clone(estimator).fit_preprocessing(X[train], y[train])
-        views.append(_view(fitted.preprocess(X), y, folds, [number], whole))
-    return views
-
-
-def _view(
-    seen: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    folds: Folds,
-    numbers: Sequence[int],
-    memory: int | None,
-) -> FoldSamples:
-    problem = Problem.of(
-        seen,
-        y,
-        [folds[number] for number in numbers],
-        memory=memory,
-        sharing=max(1, len(folds) // max(1, len(numbers))),
-    )
-    trained = problem.samples.features[problem.inside.any(axis=0)]
-    return FoldSamples(problem, tuple(numbers), float(np.var(trained)) or 1.0)
