@@ -192,7 +192,7 @@ _MOST_WEIGHTS = 2**33
 _CLASSIFIERS = {
     "svm": ("hypercover.classifiers.svm.svm_classifier", "SVMClassifier"),
     "cnn": ("hypercover.classifiers.cnn.cnn_classifier", "CNNClassifier"),
-    "sklearn": ("hypercover.classifiers.sklearn_wrapper", "NamedClassifier"),
+    "sklearn": ("hypercover.classifiers.sklearn_wrapper", "SklearnClassifier"),
 }
 
 _DIGITS, _LARGEST_FILE = 20, 2**63

@@ -52,7 +52,7 @@ def sklearn_classifier(
 
     Examples
     --------
-    >>> named_classifier("sklearn.ensemble.RandomForestClasifier")
+    >>> sklearn_classifier("sklearn.ensemble.RandomForestClasifier")
     Traceback (most recent call last):
         ...
     hypercover.errors.ModelError: scikit-learn has no classifier 'sklearn.ensemble.RandomForestClasifier'; close is sklearn.ensemble.RandomForestClassifier.

@@ -90,7 +90,7 @@ def default_threads() -> int:
 
     Examples
     --------
-    >>> usual_threads() >= 1
+    >>> default_threads() >= 1
     True
     """
     return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
