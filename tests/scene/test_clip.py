@@ -229,7 +229,7 @@ UTM = CRS.from_epsg(32616).to_wkt()
 
 
 @pytest.fixture
-def scene():
+def small():
     values = np.arange(3 * 8 * 6).reshape(3, 8, 6)
     cube = xr.DataArray(values, dims=("band", "y", "x"))
     cube = cube.assign_coords(wavelength=("band", [500.0, 600.0, 700.0]))
@@ -239,10 +239,10 @@ def scene():
     return Scene(with_grid(cube, grid), labels, Legend.of({1: "Corn", 2: "Woods"}))
 
 
-def test_pixels_labels_bands_and_place_go_along(scene):
-    part = crop(scene, "1:4, 2:6")
-    np.testing.assert_array_equal(part.cube.values, scene.cube.values[:, 1:4, 2:6])
-    np.testing.assert_array_equal(part.labels, scene.labels[1:4, 2:6])
+def test_pixels_labels_bands_and_place_go_along(small):
+    part = crop(small, "1:4, 2:6")
+    np.testing.assert_array_equal(part.cube.values, small.cube.values[:, 1:4, 2:6])
+    np.testing.assert_array_equal(part.labels, small.labels[1:4, 2:6])
     assert part.legend.names == ("Corn",)
     assert part.wavelengths.tolist() == [500.0, 600.0, 700.0]
     # The corner of pixel (1, 2), worked out by hand from the affine transform.
@@ -250,13 +250,13 @@ def test_pixels_labels_bands_and_place_go_along(scene):
     assert part.notes[-1] == "Cropped to rows 1 to 3 and columns 2 to 5 of 8 × 6."
 
 
-def test_what_is_left_out_is_the_edge(scene):
-    assert crop(scene, ":,:").shape == (8, 6)
-    assert crop(scene, "3:,:2").shape == (5, 2)
-    assert crop(crop(scene, "2:,:"), "1:3,:").labels[:, 0].tolist() == [1, 2]
+def test_what_is_left_out_is_the_edge(small):
+    assert crop(small, ":,:").shape == (8, 6)
+    assert crop(small, "3:,:2").shape == (5, 2)
+    assert crop(crop(small, "2:,:"), "1:3,:").labels[:, 0].tolist() == [1, 2]
 
 
-def test_an_image_without_a_place_gets_none(scene):
+def test_an_image_without_a_place_gets_none(small):
     bare = Scene(xr.DataArray(np.ones((1, 4, 4)), dims=("band", "y", "x")))
     assert not crop(bare, "1:3,1:3").grid.placed
 
@@ -264,6 +264,6 @@ def test_an_image_without_a_place_gets_none(scene):
 @pytest.mark.parametrize(
     "part", ["", "1:2", "0:9,0:6", "3:3,0:2", "4:2,:", "-1:2,:", "a:b,:"]
 )
-def test_what_is_no_part_of_the_image_is_a_sentence(scene, part):
+def test_what_is_no_part_of_the_image_is_a_sentence(small, part):
     with pytest.raises(SceneError, match=r"image, 8 × 6, such as '0:8,0:6', got"):
-        crop(scene, part)
+        crop(small, part)

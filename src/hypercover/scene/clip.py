@@ -8,15 +8,15 @@ import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.fill_value import settled
-from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.grid import Grid
 from hypercover.scene.io.array_files import ARRAY_READERS, open_array_file
 from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.named_arrays import describe
-from hypercover.scene.labels import listed, naming_options, on_grid
+from hypercover.scene.labels import naming_options, on_grid
 from hypercover.scene.lazy import bounding_slice
 from hypercover.scene.scene import Scene
 
-__all__ = ["Mask", "area_of", "clip", "crop", "rectangle"]
+__all__ = ["Mask", "area_of", "clip", "crop"]
 
 _FORM = re.compile(r"\s*(\d{0,9}):(\d{0,9})\s*,\s*(\d{0,9}):(\d{0,9})\s*")
 
@@ -48,34 +48,11 @@ def crop(scene: Scene, part: str) -> Scene:
     (4, 4)
     """
     rows, cols = _slices(part, scene)
-    cut = rectangle(scene, rows, cols)
+    cut = scene.isel(y=rows, x=cols)
     return cut.noting(
         f"Cropped to rows {rows.start} to {rows.stop - 1} and columns {cols.start} to "
         f"{cols.stop - 1} of {scene.shape[0]} × {scene.shape[1]}."
     )
-
-
-def rectangle(scene: Scene, rows: slice, cols: slice) -> Scene:
-    """Return a rectangle of a scene, with its labels; the cube stays in its file."""
-    grid = scene.grid
-    a, b, c, d, e, f = grid.transform
-    moved = (a, b, c + a * cols.start + b * rows.start,
-             d, e, f + d * cols.start + e * rows.start)  # fmt: skip
-    shape = (rows.stop - rows.start, cols.stop - cols.start)
-    place = Grid(*shape, grid.crs, moved if grid.placed else grid.transform)
-    cut = scene.replace(
-        cube=with_grid(scene.cube.isel(y=rows, x=cols), place),
-        labels=None if scene.labels is None else scene.labels[rows, cols],
-        shapes=None if scene.shapes is None else scene.shapes[rows, cols],
-    )
-    if cut.labels is None:
-        return cut
-    cut = cut.with_labels(cut.labels)
-    gone = [land.name for land in scene.legend if land.code not in cut.legend]
-    if not gone:
-        return cut
-    lost = f"Classes lost, because none of their pixels lies in the part: {listed(gone)}."
-    return cut.replace(losses=(*cut.losses, lost))
 
 
 def _slices(part: str, scene: Scene) -> tuple[slice, slice]:
@@ -199,7 +176,7 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
             f"{' × '.join(map(str, inside.shape))} for {scene.shape[0]} × {scene.shape[1]}."
         )
     rows, cols = (bounding_slice(np.flatnonzero(inside.any(axis=one))) for one in (1, 0))
-    part, kept = rectangle(scene, rows, cols), inside[rows, cols]
+    part, kept = scene.isel(y=rows, x=cols), inside[rows, cols]
     if part.labels is not None:
         codes = np.where(kept, part.labels, 0).astype(part.labels.dtype)
         part = part.with_labels(codes)

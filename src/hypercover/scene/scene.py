@@ -1,20 +1,27 @@
 """A scene: an image cube, what is known about it, and labels where there are any."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hypercover.errors import LabelError, SceneError, shortened
-from hypercover.scene.grid import Grid, grid_of
+from hypercover.errors import LabelError, SceneError, counted, shortened
+from hypercover.scene.data_array import as_cube, with_coordinates
+from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.io.axes import axis_role, order_from_names
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import Origin, header_of, of_bands, with_header
-from hypercover.scene.nodata import NoData, valid_pixels
+from hypercover.scene.metadata import Origin, header_of, marked, of_bands, with_header
+from hypercover.scene.nodata import Given, NoData, valid_pixels, with_nodata
+from hypercover.scene.rgb import pick_bands, stretched
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["NO_LABELS", "Scene", "blank_invalid", "check_size", "largest_of"]
 
@@ -25,6 +32,8 @@ _STRIP, _MOST_STRIP = 2**22, 2**24
 """Values read at once when the whole cube has to be looked at, and where tiles are high."""
 _LARGEST = 1e30
 """Values beyond this are no measurement, and their sums no float32."""
+_PLOTTED = 2000
+"""Largest side of a plotted picture, in pixels."""
 _TILE = 64
 """Rows of the tiles that scenes are written in."""
 _LONGEST_NOTE = 2000
@@ -34,11 +43,22 @@ _SMALLER = "select fewer bands, cut the image to the labelled land, or use a lar
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """An image of a piece of land and, where known, the class of some pixels.
+    """An image cube with its wavelengths, georeference, labels and legend.
 
-    Why it exists: every reader makes one and every later stage takes one, so
-    axis order, band numbers, wavelengths and the meaning of 0 are settled once.
-    Frozen: every operation returns a new scene.
+    Readers return scenes and every later stage takes them.  A scene is frozen: each
+    operation returns a new one.
+
+    Examples
+    --------
+    >>> scene = Scene.from_array(np.ones((3, 4, 5)), wavelengths=[460, 550, 650])
+    >>> scene
+    <hypercover.Scene 'scene': 3 bands × 4 rows × 5 columns, float64>
+      Wavelengths  460 to 650 nm
+      Labels       none
+    >>> scene[:2, 1:3].cube.shape
+    (2, 2, 5)
+    >>> scene.sel(wavelength=600).wavelengths.tolist()
+    [550.0]
     """
 
     cube: xr.DataArray
@@ -84,6 +104,232 @@ class Scene:
             )
         if self.labels is not None:
             _check_codes(self.labels)
+
+    @classmethod
+    def from_array(
+        cls,
+        array: xr.DataArray | npt.ArrayLike,
+        labels: npt.ArrayLike | None = None,
+        legend: Legend | Mapping[int, str] | None = None,
+        *,
+        wavelengths: npt.ArrayLike | None = None,
+        crs: Any = None,
+        transform: Sequence[float] | None = None,
+        nodata: Given | None = None,
+        name: str | None = None,
+    ) -> "Scene":
+        """Make a scene of an array in memory or of an xarray.DataArray.
+
+        Parameters
+        ----------
+        array : DataArray or array_like
+            A DataArray with dimensions of any order and of the usual names, such as
+            ``(band, y, x)`` or ``(lat, lon, wavelength)``, with the CRS as rioxarray
+            keeps it; or a plain array (band, row, col).
+        labels : array_like (row, col), optional
+            Class codes; 0 = unlabelled.
+        legend : Legend or mapping of codes to names, optional
+        wavelengths : array_like (band,), optional
+            In nm; by default the coordinate ``wavelength`` of the DataArray.
+        crs, transform : optional
+            Georeference, such as ``"EPSG:32633"`` and an ``affine.Affine``.
+        nodata : number, text or sequence of them, optional
+            As for :func:`~hypercover.open_scene`.
+        name : str, optional
+
+        Raises
+        ------
+        SceneError, LabelError
+            If the array is not an image, or labels or wavelengths do not fit it.
+        """
+        cube, notes = as_cube(array, wavelengths=wavelengths, crs=crs, transform=transform)
+        title = name or str(getattr(array, "name", None) or "scene")
+        if nodata is not None:
+            cube = with_nodata(cube, nodata, title)
+        scene = cls(cube, name=title, notes=notes)
+        if labels is None:
+            return scene
+        codes = np.asarray(labels)
+        _check_codes(codes)
+        known = legend if isinstance(legend, Legend) else Legend.of(legend or {})
+        kind = np.min_scalar_type(int(codes.max(initial=0)))
+        return scene.with_labels(codes.astype(kind), known)
+
+    def to_xarray(self) -> xr.DataArray:
+        """Return the image as a DataArray (band, y, x) that rioxarray understands.
+
+        It has the coordinates ``x`` and ``y`` of pixel centres and ``spatial_ref`` with
+        the CRS, ``wavelength`` (nm) if known, and ``labels`` (y, x) if there are any, with
+        ``flag_values`` and ``flag_meanings`` as the CF conventions have them.
+        """
+        cube = with_coordinates(self.cube).rename(self.name)
+        if "wavelength" in cube.coords:
+            cube.coords["wavelength"].attrs["units"] = "nm"
+        if self.nodata is not None:
+            cube = cube.assign_attrs(_FillValue=self.nodata)
+        if self.labels is None:
+            return cube
+        meanings = {
+            "flag_values": list(self.legend.codes),
+            "flag_meanings": " ".join("_".join(name.split()) for name in self.legend.names),
+        }
+        return cube.assign_coords(labels=(("y", "x"), self.labels, meanings))
+
+    def isel(
+        self,
+        band: Sequence[int] | slice | int | None = None,
+        y: slice | int | None = None,
+        x: slice | int | None = None,
+    ) -> "Scene":
+        """Select bands, rows and columns by position (from 0); the cube stays in its file.
+
+        Raises
+        ------
+        IndexError
+            If a position is outside the image.
+        SceneError
+            If nothing is selected, or rows or columns are not contiguous.
+        """
+        scene = self if band is None else self.take_bands(_positions(band, self.n_bands))
+        if y is None and x is None:
+            return scene
+        return scene._window(_interval(y, self.shape[0]), _interval(x, self.shape[1]))
+
+    def _window(self, rows: slice, cols: slice) -> "Scene":
+        """Return the rectangle between two rows and two columns, with its labels."""
+        grid = self.grid
+        a, b, c, d, e, f = grid.transform
+        moved = (a, b, c + a * cols.start + b * rows.start,
+                 d, e, f + d * cols.start + e * rows.start)  # fmt: skip
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        place = Grid(*shape, grid.crs, moved if grid.placed else grid.transform)
+        cut = self.replace(
+            cube=with_grid(self.cube.isel(y=rows, x=cols), place),
+            labels=None if self.labels is None else self.labels[rows, cols],
+            shapes=None if self.shapes is None else self.shapes[rows, cols],
+        )
+        if cut.labels is None:
+            return cut
+        cut = cut.with_labels(cut.labels)
+        gone = [land.name for land in self.legend if land.code not in cut.legend]
+        if not gone:
+            return cut
+        lost = f"Classes without a pixel in the selected part: {', '.join(gone)}."
+        return cut.replace(losses=(*cut.losses, lost))
+
+    def sel(self, wavelength: float | slice | Sequence[float]) -> "Scene":
+        """Select bands by wavelength in nm: the nearest ones, or a range given as a slice.
+
+        Raises
+        ------
+        SceneError
+            If the wavelengths are not known, or no band is in the range.
+        """
+        known = self.wavelengths
+        if known is None:
+            raise SceneError(
+                f"The wavelengths of {self.name} are not known; select bands by position "
+                "with isel(band=...)."
+            )
+        if isinstance(wavelength, slice):
+            low = -np.inf if wavelength.start is None else wavelength.start
+            high = np.inf if wavelength.stop is None else wavelength.stop
+            inside = np.flatnonzero((known >= low) & (known <= high))
+            if not inside.size:
+                raise SceneError(
+                    f"{self.name} has no band between {low:g} and {high:g} nm; its bands are "
+                    f"from {known.min():g} to {known.max():g} nm."
+                )
+            return self.take_bands(inside.tolist())
+        each = np.atleast_1d(np.asarray(wavelength, dtype=np.float64))
+        return self.take_bands([int(np.abs(known - one).argmin()) for one in each])
+
+    def __getitem__(self, key: Any) -> "Scene":
+        """Select ``scene[bands, rows, cols]`` by position, as in NumPy."""
+        parts = list(key) if isinstance(key, tuple) else [key]
+        if ... in parts:
+            at = parts.index(...)
+            parts[at : at + 1] = [slice(None)] * (4 - len(parts))
+        if len(parts) > 3:
+            raise IndexError(f"A scene has the axes band, row and col, got {len(parts)}.")
+        band, rows, cols = (None if _is_all(part) else part
+                            for part in parts + [slice(None)] * (3 - len(parts)))  # fmt: skip
+        return self.isel(band, rows, cols)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the scene in colour with matplotlib and return the axes.
+
+        Red, green and blue are the bands near 650, 550 and 460 nm, or three bands spread
+        over the spectrum; large images are thinned out.
+        """
+        import matplotlib.pyplot as plt
+
+        bands = pick_bands(self.wavelengths, self.n_bands)
+        step = -(-max(self.shape) // _PLOTTED)
+        thin = self.cube.isel(band=list(bands.positions), y=slice(None, None, step),
+                              x=slice(None, None, step))  # fmt: skip
+        values = thin.values
+        axes = ax or plt.subplots()[1]
+        axes.imshow(stretched(values, valid_pixels(thin, values)), extent=self._extent())
+        axes.set_title(marked(f"{self.name}: {bands.kind}", self.origin))
+        return axes
+
+    def _extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top: on the ground, or in pixels if the grid is turned."""
+        grid = self.grid
+        a, b, c, d, e, f = grid.transform
+        if b or d or not grid.placed:
+            return 0.0, float(grid.cols), float(grid.rows), 0.0
+        return c, c + a * grid.cols, f + e * grid.rows, f
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """Name and text of what a notebook shows of the scene."""
+        facts = []
+        if self.wavelengths is not None:
+            ends = self.wavelengths.min(), self.wavelengths.max()
+            facts.append(("Wavelengths", f"{ends[0]:g} to {ends[1]:g} nm"))
+        grid = self.grid
+        if grid.crs:
+            system = grid.crs.split('"')[1] if '"' in grid.crs else grid.crs
+            width = float(np.hypot(grid.transform[0], grid.transform[3]))
+            facts.append(("CRS", f"{system}, pixel size {width:g}"))
+        if self.labels is None:
+            facts.append(("Labels", "none"))
+        else:
+            count = int(np.count_nonzero(self.labels))
+            facts.append(("Labels", f"{count:,} pixels in {len(self.legend)} classes"))
+        if self.source:
+            facts.append(("Source", self.source))
+        if any(self.origin.values()):
+            facts.append(("Origin", marked("image", self.origin)))
+        return facts
+
+    def _heading(self) -> str:
+        rows, cols = self.shape
+        size = f"{self.n_bands} bands × {rows:,} rows × {cols:,} columns"
+        return f"{size}, {self.cube.dtype}"
+
+    def __repr__(self) -> str:
+        """Return the size of the scene and what is known about it, in a few lines."""
+        lines = [f"<hypercover.Scene {self.name!r}: {self._heading()}>"]
+        return "\n".join(lines + [f"  {name:<12} {text}" for name, text in self._facts()])
+
+    def _repr_html_(self) -> str:
+        """Return the same as a table for notebooks, with the colours of the classes."""
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{name}</th>"
+            f"<td style='text-align:left'>{escape(text)}</td></tr>"
+            for name, text in self._facts()
+        )
+        swatches = " ".join(
+            f"<span style='white-space:nowrap'><span style='color:{land.color}'>&#9632;</span> "
+            f"{escape(land.name)}</span>"
+            for land in self.legend
+        )
+        return (
+            f"<div><b>hypercover.Scene {escape(repr(self.name))}</b>: {self._heading()}"
+            f"<table>{rows}</table>{swatches}</div>"
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -290,6 +536,39 @@ def check_size(largest: float, name: str) -> None:
             "measurements; if they stand for no data, say so with nodata: VALUE (--nodata "
             "VALUE) or in the file (GeoTIFF: nodata, ENVI: data ignore value)."
         )
+
+
+def _is_all(part: object) -> bool:
+    return isinstance(part, slice) and part == slice(None)
+
+
+def _positions(band: Sequence[int] | slice | int, count: int) -> list[int]:
+    """Return the positions of bands that an index selects."""
+    every = np.arange(count)
+    chosen = np.atleast_1d(every[band if isinstance(band, slice | int) else list(band)])
+    if not chosen.size:
+        raise SceneError(
+            f"No band is selected of {counted(count, 'band')}; select at least one."
+        )
+    return [int(at) for at in chosen]
+
+
+def _interval(part: slice | int | None, count: int) -> slice:
+    """Return the first and last+1 of the rows or columns that an index selects."""
+    if isinstance(part, int):
+        at = range(count)[part]
+        return slice(at, at + 1)
+    start, stop, step = (part or slice(None)).indices(count)
+    if step != 1:
+        raise SceneError(
+            f"Rows and columns of a scene are selected without a step, got {part}; use "
+            "scene.cube.isel for a thinned-out image."
+        )
+    if start >= stop:
+        raise SceneError(
+            f"{part} selects nothing of {count} rows or columns; give a start before the stop."
+        )
+    return slice(start, stop)
 
 
 def _check_dims(cube: object) -> None:

@@ -82,7 +82,7 @@ def test_classes_outside_a_crop_are_named(tmp_path, scene):
     np.savez(tmp_path / "scene.npz", cube=np.ones((2, 6, 6), np.float32), labels=labels)
     spec = SceneSpec(path=tmp_path / "scene.npz", crop="0:5,:")
     assert load_scene(spec).losses == (
-        "Classes lost, because none of their pixels lies in the part: Class 7.",
+        "Classes without a pixel in the selected part: Class 7.",
     )
 
 

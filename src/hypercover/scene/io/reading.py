@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 
 from hypercover.errors import LabelError, SceneError, counted
 from hypercover.files import in_any_case
@@ -119,7 +120,7 @@ Labels = npt.NDArray[np.unsignedinteger]
 
 
 def open_scene(
-    path: PathLike,
+    path: PathLike | xr.DataArray,
     labels: PathLike | Literal[False] | None = None,
     *,
     variable: str | None = None,
@@ -140,9 +141,10 @@ def open_scene(
 
     Parameters
     ----------
-    path : path
+    path : path or DataArray
         The image; for ENVI its header or its data; for EnMAP, Sentinel-2 and Landsat
-        the file of metadata.
+        the file of metadata; or an array that :meth:`Scene.from_array` takes, such as
+        ``rioxarray.open_rasterio`` returns.
     labels : path, False or None
         A label map in any of these formats or a vector file.  None takes the
         label map in the image's own file, if there is just one; False and ``"none"``
@@ -172,20 +174,23 @@ def open_scene(
     LabelError
         If the labels are damaged, no class codes, or do not fit the image.
     """
-    file = product_file(path)
+    given = path if isinstance(path, xr.DataArray) else product_file(path)
     if str(labels).lower() == "none" and not (labels and Path(labels).exists()):
         labels = None if labels is None else False
     table = read_legend(legend)
     label_file = None if labels is None or labels is False else _label_file(labels)
     shapes = [] if label_file is None else _label_shapes(label_file, label_variable)
-    scene, own = _image(
-        file,
-        variable,
-        axes,
-        shapes,
-        look=labels is None,
-        label_variable=label_variable,
-    )
+    if isinstance(given, xr.DataArray):
+        scene, own = Scene.from_array(given), None
+    else:
+        scene, own = _image(
+            given,
+            variable,
+            axes,
+            shapes,
+            look=labels is None,
+            label_variable=label_variable,
+        )
     scene = scene.replace(name=name or scene.name)
     if nodata is not None:
         scene = _with_stated(scene, nodata)
