@@ -13,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from hypercover.figures.formatting import cell_words, edge_words
+from hypercover.figures.formatting import format_cell, suggest_wider_grid
 
 GRID = {"C": [1, 10], "gamma_scale": [0.5, 2], "folds": 3, "size": 8, "guard": 2}
 
@@ -55,18 +55,18 @@ def test_the_outcome_is_the_table_of_the_lecture(call, grid, tmp_path):
     for row, scale in enumerate(("0.5", "2")):
         line = next(line for line in lines if f"(scale × {scale})" in line and "│" in line)
         for pair in zip(table["accuracy"][row], table["minutes"][row], strict=True):
-            assert cell_words(*pair) in line
+            assert format_cell(*pair) in line
     stars = [line for line in lines if " *" in line]
     assert len(stars) == 2
     best = table["best"]
-    assert f"{cell_words(best['accuracy'], best['minutes'])} *" in stars[0]
+    assert f"{format_cell(best['accuracy'], best['minutes'])} *" in stars[0]
     assert "serial sum" in called.out
     assert "wall time" in called.out
     assert "speed-up" in called.out or "too small to gain" in called.out
     assert "svm: from random folds to blocks the best cell" in called.out
     grids = json.loads((folder / "search.json").read_text())["tables"]
     ways = [line for line in lines if line.startswith("The best cell lies on the edge")]
-    assert ways == [words for grid in grids for words in edge_words(grid)]
+    assert ways == [words for grid in grids for words in suggest_wider_grid(grid)]
     assert f"Table: {folder / 'search.csv'}" in lines
     assert f"Picture: {folder / 'figures' / 'search-svm-blocks.png'}" in lines
 

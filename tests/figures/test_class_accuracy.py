@@ -8,7 +8,9 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 
 from hypercover.errors import LabelError
 from hypercover.evaluation.confusion import ConfusedPair
-from hypercover.figures import draw
+from hypercover.figures.canvas import save_figure
+from hypercover.figures.class_accuracy import draw_classes
+from hypercover.figures.spectra import draw_confused
 from hypercover.scene.legend import Legend
 
 INTERVAL = {
@@ -53,7 +55,7 @@ def texts(axes, where):
 
 
 def test_bars_stand_by_class_size_with_their_counts():
-    (axes,) = draw.draw_classes(ROWS, title="svm").axes
+    (axes,) = draw_classes(ROWS, title="svm").axes
     assert shown(axes) == ["class 7", "class 1", "class 4", "class 9"]
     bars = [one for one in axes.containers if isinstance(one, BarContainer)]
     assert [bar.patches[0].get_width() for bar in bars] == pytest.approx([12, 80, 0, 0])
@@ -65,13 +67,13 @@ def test_bars_stand_by_class_size_with_their_counts():
 
 
 def test_a_class_without_test_pixels_is_not_one_of_accuracy_zero():
-    (axes,) = draw.draw_classes(ROWS, title="svm").axes
+    (axes,) = draw_classes(ROWS, title="svm").axes
     assert texts(axes, 2) == ["no test pixel: no accuracy", "–", "30", "0"]
     assert texts(axes, 3) == ["no training pixel: never found", "0.0", "0", "12"]
 
 
 def test_whiskers_are_the_intervals_and_only_where_there_are_some():
-    figure = draw.draw_classes(ROWS, title="svm", overall=0.5, interval=INTERVAL)
+    figure = draw_classes(ROWS, title="svm", overall=0.5, interval=INTERVAL)
     (axes,) = figure.axes
     whiskers = [one for one in axes.containers if isinstance(one, ErrorbarContainer)]
     reach = [bar.lines[2][0].get_segments()[0].tolist() for bar in whiskers]
@@ -79,7 +81,7 @@ def test_whiskers_are_the_intervals_and_only_where_there_are_some():
     assert "95 % intervals over blocks of 15 px" in figure.texts[1].get_text()
     (line,) = [line for line in axes.lines if list(line.get_xdata()) == [50, 50]]
     assert line.get_linestyle() == "--"
-    bare = draw.draw_classes(ROWS, title="svm")
+    bare = draw_classes(ROWS, title="svm")
     assert not any(isinstance(one, ErrorbarContainer) for one in bare.axes[0].containers)
     assert "interval" not in bare.texts[1].get_text()
 
@@ -90,8 +92,8 @@ def test_nothing_covers_anything_or_leaves_the_sheet(classes, tmp_path):
     rows = [
         row(code, 5 * code, 999_999, code / classes, name) for code in range(1, classes + 1)
     ]
-    figure = draw.draw_classes(rows, title=name, overall=0.5)
-    draw.save(figure, tmp_path / "classes.png")
+    figure = draw_classes(rows, title=name, overall=0.5)
+    save_figure(figure, tmp_path / "classes.png")
     width, height = figure.canvas.get_width_height()
     renderer = figure.canvas.get_renderer()
     (axes,) = figure.axes
@@ -115,7 +117,7 @@ def pairs():
 
 
 def test_spectra_are_those_of_the_classes_and_of_the_confused_pixels(land, pairs):
-    figure = draw.draw_confused(land, pairs, title="svm")
+    figure = draw_confused(land, pairs, title="svm")
     first, second = figure.axes
     cube = land.read(slice(None), slice(None)).astype(float)
     expected = [
@@ -138,7 +140,7 @@ def test_spectra_are_those_of_the_classes_and_of_the_confused_pixels(land, pairs
 
 def test_spectra_say_whose_they_are(land, pairs):
     land = land.replace(legend=Legend.of({1: "Corn", 4: "$\\frac{", 9: "Soy"}))
-    figure = draw.draw_confused(land, pairs, title="svm")
+    figure = draw_confused(land, pairs, title="svm")
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert names == [
         "Corn",
@@ -154,14 +156,14 @@ def test_spectra_say_whose_they_are(land, pairs):
 
 def test_confused_spectra_need_labels(land, pairs):
     with pytest.raises(LabelError, match="give a label file"):
-        draw.draw_confused(land.replace(labels=None), pairs, title="svm")
+        draw_confused(land.replace(labels=None), pairs, title="svm")
 
 
 def test_long_names_stay_on_the_sheet_and_beside_their_own_spectra(land, pairs, tmp_path):
     long = "BUILDINGS-GRASS-TREES-DRIVES OF THE EASTERN FARM"
     names = {1: long, 4: "Soybeans-CleanTill-NoTill-EastWest-Mowed", 9: long.lower()}
-    figure = draw.draw_confused(land.replace(legend=Legend.of(names)), pairs, title="svm")
-    draw.save(figure, tmp_path / "confused.png")
+    figure = draw_confused(land.replace(legend=Legend.of(names)), pairs, title="svm")
+    save_figure(figure, tmp_path / "confused.png")
     width, _ = figure.canvas.get_width_height()
     renderer = figure.canvas.get_renderer()
     boxes = [

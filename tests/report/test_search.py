@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hypercover.errors import CallError
-from hypercover.figures.canvas import save
-from hypercover.figures.formatting import fall_words
+from hypercover.figures.canvas import save_figure
+from hypercover.figures.formatting import describe_accuracy_drop
 from hypercover.figures.search_heatmap import draw_search
 from hypercover.report.report import write_report
 from hypercover.report.run_metrics import SearchTable, read_search
@@ -188,7 +188,9 @@ def test_a_folder_without_a_search_has_none(tmp_path):
 
 def test_the_fall_is_told_for_each_model_and_guard():
     other = [each | {"model": "deep"} for each in (table(), table("clusters", 0.05))]
-    said = fall_words([table(), table("blocks", -0.1), *other, table("clusters", -0.2)])
+    said = describe_accuracy_drop(
+        [table(), table("blocks", -0.1), *other, table("clusters", -0.2)]
+    )
     assert [line.split(": ")[0] for line in said] == ["svm", "deep", "svm"]
     assert "rises by 5.0 points" in said[1]
     assert said[0].endswith("; it is the same cell.")
@@ -197,12 +199,12 @@ def test_the_fall_is_told_for_each_model_and_guard():
 def test_the_winner_at_random_is_looked_up_under_the_guard():
     guarded = table("blocks", -0.1)
     guarded["best"] |= {"row": 0, "column": 1, "accuracy": 0.6445}
-    (line,) = fall_words([table(), guarded])
+    (line,) = describe_accuracy_drop([table(), guarded])
     assert line.endswith("; the cell that wins at random has 67.00 % there.")
     guarded["gamma"] = [0.004]
-    assert fall_words([table(), guarded])[0].endswith("to 64.45 %.")
-    assert fall_words([guarded]) == []
-    assert fall_words([table(), guarded | {"best": None}]) == []
+    assert describe_accuracy_drop([table(), guarded])[0].endswith("to 64.45 %.")
+    assert describe_accuracy_drop([guarded]) == []
+    assert describe_accuracy_drop([table(), guarded | {"best": None}]) == []
 
 
 def test_shades_run_from_the_worst_cell_to_the_best():
@@ -232,7 +234,7 @@ def test_the_heat_map_shows_colour_number_minutes_and_the_best(tmp_path):
     (frame,) = axes.patches
     assert (round(frame.get_x()), round(frame.get_y())) == (1, 1)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "10", "100"]
-    save(figure, tmp_path / "heat.png")
+    save_figure(figure, tmp_path / "heat.png")
     assert (tmp_path / "heat.png").stat().st_size > 5000
 
 
@@ -240,12 +242,12 @@ def test_an_unfinished_grid_is_drawn_as_far_as_it_is(tmp_path):
     empty = table() | {"accuracy": [[None] * 3] * 2, "best": None}
     figure = draw_search(empty)
     assert figure.axes[0].patches[:] == []
-    save(figure, tmp_path / "empty.png")
+    save_figure(figure, tmp_path / "empty.png")
 
 
 def test_hostile_names_are_drawn_as_they_are(tmp_path):
     figure = draw_search(table() | {"model": "$\\frac{"})
-    save(figure, tmp_path / "hostile.png")
+    save_figure(figure, tmp_path / "hostile.png")
     assert any("$\\frac{" in text for text in texts(figure))
 
 

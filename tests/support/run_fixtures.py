@@ -10,7 +10,16 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from hypercover.figures import draw
+from hypercover.figures.canvas import save_figure
+from hypercover.figures.map_figures import (
+    draw_check,
+    draw_confidence,
+    draw_labels,
+    draw_map,
+    draw_quicklook,
+    draw_split,
+)
+from hypercover.figures.spectra import draw_spectra
 from hypercover.prediction.map_view import ModelView
 from hypercover.report.report import write_report
 from hypercover.report.scene_view import make_scene_view
@@ -122,19 +131,19 @@ def metrics_of(land):
 def figures(tmp_path_factory, land, split):
     """The pictures of a run, drawn once for all tests."""
     figures = tmp_path_factory.mktemp("figures")
-    draw.save(draw.draw_quicklook(land), figures / "scene.png")
-    draw.save(draw.draw_labels(land), figures / "labels.png")
-    draw.save(draw.draw_spectra(land), figures / "spectra.png")
+    save_figure(draw_quicklook(land), figures / "scene.png")
+    save_figure(draw_labels(land), figures / "labels.png")
+    save_figure(draw_spectra(land), figures / "spectra.png")
     for name in ("split", "split-random"):
-        draw.save(draw.draw_split(land, split), figures / f"{name}.png")
+        save_figure(draw_split(land, split), figures / f"{name}.png")
     for model in ("svm", "cnn"):
         pictures = {
-            "map": draw.draw_map(land.labels, land.legend, model),
-            "confidence": draw.draw_confidence(np.full(land.shape, 0.5), model),
-            "check": draw.draw_check(land.labels, land.labels, split, model),
+            "map": draw_map(land.labels, land.legend, model),
+            "confidence": draw_confidence(np.full(land.shape, 0.5), model),
+            "check": draw_check(land.labels, land.labels, split, model),
         }
         for what, figure in pictures.items():
-            draw.save(figure, figures / f"{what}-{model}.png")
+            save_figure(figure, figures / f"{what}-{model}.png")
     return figures
 
 

@@ -40,7 +40,7 @@ def command(
     from hypercover.cli.tables import say, show
     from hypercover.evaluation.intervals import MIN_UNITS
     from hypercover.experiment.results.run_comparison import compare_runs
-    from hypercover.figures.formatting import too_few_words
+    from hypercover.figures.formatting import describe_too_few
 
     found = compare_runs(runs, models=model or (), split=split)
     files = [] if out is None else found.write(out)
@@ -51,7 +51,7 @@ def command(
         "anew, whole."
     )
     if first.units < MIN_UNITS:
-        drawn = f"Neither interval nor p, {too_few_words(first.units, first.unit)}."
+        drawn = f"Neither interval nor p, {describe_too_few(first.units, first.unit)}."
     say(
         f"{drawn} McNemar's test takes every pixel as independent, which neighbours are not, "
         "and is far too sure."

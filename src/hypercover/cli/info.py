@@ -214,12 +214,14 @@ def command(
     show(*scene_table(scene))
     if out is None:
         return
-    from hypercover.figures import draw
+    from hypercover.figures.canvas import save_figure
+    from hypercover.figures.map_figures import draw_labels, draw_quicklook
+    from hypercover.figures.spectra import draw_spectra
 
-    pictures = {"quicklook": draw.draw_quicklook(scene)}
+    pictures = {"quicklook": draw_quicklook(scene)}
     if scene.labels is not None:
-        pictures |= {"labels": draw.draw_labels(scene), "spectra": draw.draw_spectra(scene)}
+        pictures |= {"labels": draw_labels(scene), "spectra": draw_spectra(scene)}
     for what, figure in pictures.items():
         path = out / f"{scene.name}-{what}.png"
-        draw.save(figure, path)
+        save_figure(figure, path)
         say(f"Picture: {path}")

@@ -63,10 +63,10 @@ def search_and_show(
     from hypercover.experiment.results.run_folder import SearchFolder
     from hypercover.experiment.search.search import run_search
     from hypercover.figures.formatting import (
-        best_words,
-        edge_words,
-        fall_words,
-        speed_words,
+        describe_accuracy_drop,
+        describe_best_cell,
+        describe_speed,
+        suggest_wider_grid,
     )
     from hypercover.scene.metadata import mark
 
@@ -78,9 +78,9 @@ def search_and_show(
     for table in tables:
         say(_title(table, mark(found["scene"])))
         _show(grid_table(table), len(table["C"]))
-        say(f"Best: {best_words(table)}; {speed_words(table)}.")
-        say(*edge_words(table), *(f"Note: {note}" for note in table["notes"]))
-    say(*fall_words(tables))
+        say(f"Best: {describe_best_cell(table)}; {describe_speed(table)}.")
+        say(*suggest_wider_grid(table), *(f"Note: {note}" for note in table["notes"]))
+    say(*describe_accuracy_drop(tables))
     say(*_advice(experiment, tables, called))
     _say_products(experiment, SearchFolder(folder))
 
@@ -90,7 +90,7 @@ def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int])
     from hypercover.cli.tables import say
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.search.search_scaling import measure_scaling, scaling_csv
-    from hypercover.figures.canvas import save
+    from hypercover.figures.canvas import save_figure
     from hypercover.figures.search_heatmap import draw_scaling
     from hypercover.files import write_text
 
@@ -115,7 +115,7 @@ def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int])
         RunFolder(folder).figure("search-scaling"),
     )
     write_text(table, scaling_csv(rows))
-    save(draw_scaling([asdict(row) for row in rows], title=experiment.name), figure)
+    save_figure(draw_scaling([asdict(row) for row in rows], title=experiment.name), figure)
     say(f"Table: {table}", f"Picture: {figure}")
 
 
@@ -142,9 +142,9 @@ def _scaling_table(rows: Sequence[ScalingRow], counts: Sequence[int]) -> Table:
 
 def _scaling_words(row: ScalingRow) -> str:
     """Write the minutes of a measurement, and what several workers gained."""
-    from hypercover.figures.formatting import minute_words
+    from hypercover.figures.formatting import format_minutes
 
-    minutes = minute_words(row.wall_seconds / 60)
+    minutes = format_minutes(row.wall_seconds / 60)
     if row.workers == 1:
         return minutes
     return f"{minutes} ({row.speed_up:.2f}, {100 * row.efficiency:.0f} %)"
@@ -155,11 +155,11 @@ def _advice(
 ) -> list[str]:
     """Return the command that takes over the best cell of each model."""
     from hypercover.experiment.search.search_problem import preferred_folds
-    from hypercover.figures.formatting import settings_words
+    from hypercover.figures.formatting import best_cell_options
 
     kind = preferred_folds(experiment.split.kind, experiment.search.by)
     chosen = [table for table in tables if table["kind"] == kind and table["best"]]
-    words = [shlex.join(called), *(settings_words(table) for table in chosen)]
+    words = [shlex.join(called), *(best_cell_options(table) for table in chosen)]
     if not chosen:
         return []
     return [f"To use the best by {kind}: hypercover run {' '.join(words)}"]
@@ -180,9 +180,9 @@ def _say_products(experiment: Experiment, place: SearchFolder) -> None:
 
 def _title(table: Mapping[str, Any], said: str = "") -> str:
     """Say what stands in a grid and how the samples were folded."""
-    from hypercover.figures.formatting import folds_words
+    from hypercover.figures.formatting import describe_folds
 
-    text = f"{table['model']}: accuracy in % (minutes), {folds_words(table)}"
+    text = f"{table['model']}: accuracy in % (minutes), {describe_folds(table)}"
     return f"{text} ({said})" if said else text
 
 
@@ -190,7 +190,7 @@ def grid_table(table: Mapping[str, Any]) -> Table:
     """Tabulate a grid as the lecture does: gamma down, C across, the best cell marked."""
     from rich.table import Table
 
-    from hypercover.figures.formatting import gamma_words
+    from hypercover.figures.formatting import format_gamma
 
     drawn = Table()
     drawn.add_column("gamma \\ C", no_wrap=True)
@@ -199,7 +199,7 @@ def grid_table(table: Mapping[str, Any]) -> Table:
     scales = table["scale"] or [None] * len(table["gamma"])
     for row, (gamma, scale) in enumerate(zip(table["gamma"], scales, strict=True)):
         cells = [_cell(table, row, column) for column in range(len(table["C"]))]
-        drawn.add_row(gamma_words(gamma, scale), *cells)
+        drawn.add_row(format_gamma(gamma, scale), *cells)
     return drawn
 
 
@@ -207,9 +207,9 @@ def _cell(table: Mapping[str, Any], row: int, column: int) -> Text:
     """Write a cell; the best one has a star."""
     from rich.text import Text
 
-    from hypercover.figures.formatting import cell_words
+    from hypercover.figures.formatting import format_cell
 
-    words = cell_words(table["accuracy"][row][column], table["minutes"][row][column])
+    words = format_cell(table["accuracy"][row][column], table["minutes"][row][column])
     best = table["best"]
     if best and (best["row"], best["column"]) == (row, column):
         return Text(f"{words} *", style="bold")

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from hypercover.cli.terminal import plain, say, steered, unguarded
 from hypercover.figures.formatting import (
-    choice_words,
-    choices_words,
-    edge_words,
-    too_few_words,
+    describe_choice,
+    describe_seed_choices,
+    describe_too_few,
+    suggest_wider_grid,
 )
 from hypercover.report.descriptions import (
     describe_map_training,
@@ -231,7 +231,7 @@ def interval_lines(metrics: Mapping[str, Any]) -> list[str]:
         known = [model.get("interval") for model in part["models"].values()]
         told = {(one["unit"], one["units"], one.get("too_few")) for one in known if one}
         lines += [
-            f"No interval under {label}, {too_few_words(units, unit)}."
+            f"No interval under {label}, {describe_too_few(units, unit)}."
             if too_few
             else f"Intervals under {label}: {units} {unit} with test pixels, drawn anew whole, "
             "as pixels of one piece of land are alike."
@@ -263,9 +263,9 @@ def choice_lines(metrics: Mapping[str, Any]) -> list[str]:
     return [
         " ".join(
             (
-                f"Chosen for {name} under {label}: {choice_words(model['search'])}.",
-                *choices_words(model["search"]),
-                *edge_words(model["search"]),
+                f"Chosen for {name} under {label}: {describe_choice(model['search'])}.",
+                *describe_seed_choices(model["search"]),
+                *suggest_wider_grid(model["search"]),
             )
         )
         for label, part in _parts(metrics)

@@ -25,20 +25,20 @@ from hypercover.files import atomic
 from hypercover.scene.io.pam import printable
 
 __all__ = [
-    "FADED",
     "INK",
+    "MUTED",
     "PALE",
-    "Entry",
-    "Ramp",
+    "ColorBar",
+    "LegendEntry",
+    "draw_image_sheet",
     "new_figure",
-    "picture",
-    "save",
-    "short",
-    "step_for",
+    "save_figure",
+    "shorten",
+    "thinning_step",
 ]
 
 DPI = 100
-INK, FADED, PALE = "#20262e", "#5d6773", "#e9ebee"
+INK, MUTED, PALE = "#20262e", "#5d6773", "#e9ebee"
 """Colours of text, of lesser text, and of pixels that show nothing."""
 LAND = "land"
 """Name of the axes whose place is noted in the file."""
@@ -50,7 +50,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """One line of a legend."""
 
     color: str
@@ -62,7 +62,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Ramp:
+class ColorBar:
     """The colours of a continuous picture, shown as a bar from 0 to 1."""
 
     name: str
@@ -71,13 +71,13 @@ class Ramp:
     """What the values are."""
 
 
-def short(text: str, length: int = 34) -> str:
+def shorten(text: str, length: int = 34) -> str:
     """Return a name on one line, cut to a length that leaves room for the picture."""
     line = printable(text)
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
-def step_for(shape: Size) -> int:
+def thinning_step(shape: Size) -> int:
     """Return the step at which a large image is thinned out to be drawn."""
     return max(1, math.ceil(max(shape) / _BIGGEST))
 
@@ -91,7 +91,7 @@ def new_figure(width: int, height: int) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG, with the place of its image noted inside.
 
     Raises
@@ -161,13 +161,13 @@ class _Sheet:
         return max(width, round(420 * self.unit)), self.head + self.block[1] + self.margin
 
 
-def picture(
+def draw_image_sheet(
     images: Sequence[Pixels],
     *,
     title: str,
     subtitle: str = "",
-    entries: Sequence[Entry] = (),
-    ramp: Ramp | None = None,
+    entries: Sequence[LegendEntry] = (),
+    ramp: ColorBar | None = None,
 ) -> Figure:
     """Draw images of one scene side by side, with a title and a legend or colour bar.
 
@@ -189,7 +189,9 @@ def picture(
     return figure
 
 
-def _sheet(images: Sequence[Pixels], entries: Sequence[Entry], ramp: Ramp | None) -> _Sheet:
+def _sheet(
+    images: Sequence[Pixels], entries: Sequence[LegendEntry], ramp: ColorBar | None
+) -> _Sheet:
     rows, cols = images[0].shape[:2]
     scale = max(1, _WANTED // max(rows, cols))
     width, height = cols * scale, rows * scale
@@ -233,13 +235,13 @@ def _write(figure: Figure, sheet: _Sheet, at: tuple[float, float], text: str) ->
 def _write_head(figure: Figure, sheet: _Sheet, title: str, subtitle: str) -> None:
     room = (sheet.size[0] - 2 * sheet.margin) / sheet.unit
     head = _write(
-        figure, sheet, (sheet.margin, 25 * sheet.unit), short(title, int(room / 11))
+        figure, sheet, (sheet.margin, 25 * sheet.unit), shorten(title, int(room / 11))
     )
     head.set(fontsize=_points(19 * sheet.unit), fontweight="bold")
     below = _write(
-        figure, sheet, (sheet.margin, 51 * sheet.unit), short(subtitle, int(room / 7))
+        figure, sheet, (sheet.margin, 51 * sheet.unit), shorten(subtitle, int(room / 7))
     )
-    below.set(fontsize=_points(13 * sheet.unit), color=FADED)
+    below.set(fontsize=_points(13 * sheet.unit), color=MUTED)
 
 
 def _place_image(figure: Figure, sheet: _Sheet, index: int, image: Pixels) -> None:
@@ -255,7 +257,7 @@ def _place_image(figure: Figure, sheet: _Sheet, index: int, image: Pixels) -> No
 
 
 def _place_legend(
-    figure: Figure, sheet: _Sheet, left: float, entries: Sequence[Entry]
+    figure: Figure, sheet: _Sheet, left: float, entries: Sequence[LegendEntry]
 ) -> None:
     """Write the legend beside the images, in as many columns as it needs."""
     across, down = sheet.size
@@ -268,17 +270,17 @@ def _place_legend(
         square = Rectangle(
             (x / across, 1 - (y + side / 2) / down), side / across, side / down
         )
-        square.set(facecolor=entry.color, edgecolor=FADED, linewidth=0.5)
+        square.set(facecolor=entry.color, edgecolor=MUTED, linewidth=0.5)
         square.set_transform(figure.transFigure)
         figure.add_artist(square)
         text = _write(figure, sheet, (x + 1.6 * side, y), entry.text)
         text.set_fontsize(_points(12.5 * sheet.unit))
         if entry.note:
             note = _write(figure, sheet, (x + sheet.column - side, y), entry.note)
-            note.set(ha="right", color=FADED, fontsize=_points(11.5 * sheet.unit))
+            note.set(ha="right", color=MUTED, fontsize=_points(11.5 * sheet.unit))
 
 
-def _place_ramp(figure: Figure, sheet: _Sheet, left: float, ramp: Ramp) -> None:
+def _place_ramp(figure: Figure, sheet: _Sheet, left: float, ramp: ColorBar) -> None:
     """Draw a colour bar from 0 to 1 beside the images."""
     height = min(sheet.block[1], round(420 * sheet.unit))
     axes = figure.add_axes(_box(sheet, left, sheet.head, 18 * sheet.unit, height))

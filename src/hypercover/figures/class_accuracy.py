@@ -1,7 +1,6 @@
-"""The spectra of classes that a model takes for each other."""
+"""Figures of the accuracy of each class: bars with intervals, and the confusion matrix."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -9,17 +8,15 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hypercover.evaluation.confusion import ConfusedPair
-from hypercover.figures.canvas import FADED, INK, new_figure, short
-from hypercover.figures.curves import broken, class_spectra, with_gaps
-from hypercover.figures.figure_style import dress, plain, write_title
-from hypercover.figures.formatting import count_words, percent
-from hypercover.scene.samples import Samples, spectra_of
-from hypercover.scene.scene import Scene
+from hypercover.figures.canvas import INK, MUTED, new_figure, shorten
+from hypercover.figures.figure_style import disable_math, style_axes, write_title
+from hypercover.figures.formatting import format_count, format_percent
+from hypercover.scene.legend import Legend
 
-__all__ = ["draw_classes", "draw_confused"]
+__all__ = ["draw_classes", "draw_confusion"]
 
 Row = Mapping[str, Any]
+Values = npt.NDArray[np.float64]
 
 _BAR, _WHISKER, _MISSING = "#56b4e9", "#20262e", "#b3470d"
 
@@ -54,7 +51,7 @@ def draw_classes(
     interval : ``interval`` of a model in ``metrics.json``, drawn as whiskers
     """
     ordered = sorted(rows, key=_size, reverse=True)
-    figure, axes, size = _sheet([short(row["name"], _NAME) for row in ordered])
+    figure, axes, size = _sheet([shorten(row["name"], _NAME) for row in ordered])
     _draw_bars(axes, ordered, size)
     _draw_whiskers(axes, ordered, interval)
     _write_counts(axes, ordered, size)
@@ -73,12 +70,12 @@ def _sheet(names: Sequence[str]) -> tuple[Figure, Axes, float]:
     width = (_WIDTH - left - _COUNTS) / _WIDTH
     box = (left / _WIDTH, _BELOW / height, width, 1 - (_TOP + _BELOW) / height)
     axes = figure.add_axes(box)
-    dress(axes, across="producer's accuracy in %", up="")
+    style_axes(axes, across="producer's accuracy in %", up="")
     axes.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6))
     axes.grid(visible=False, axis="y")
     axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.tick_params(axis="y", length=0)
-    plain(axes.get_yticklabels())
+    disable_math(axes.get_yticklabels())
     return figure, axes, size
 
 
@@ -139,12 +136,12 @@ def _write_counts(axes: Axes, rows: Sequence[Row], size: float) -> None:
     for end, head in zip(ends, heads, strict=True):
         said = axes.annotate(head, (end, 1), xytext=(0, 5), xycoords="axes fraction",
                              textcoords="offset points", ha="right", va="bottom")  # fmt: skip
-        said.set(fontsize=9, color=FADED)
+        said.set(fontsize=9, color=MUTED)
     for place, row in enumerate(rows):
         values = (
-            percent(row["producers_accuracy"]),
-            count_words(row["train_count"]),
-            count_words(row["test_count"]),
+            format_percent(row["producers_accuracy"]),
+            format_count(row["train_count"]),
+            format_count(row["test_count"]),
         )
         for end, value in zip(ends, values, strict=True):
             text = axes.text(end, place, value, transform=axes.get_yaxis_transform())
@@ -155,7 +152,7 @@ def _words(overall: float | None, interval: Mapping[str, Any] | None) -> str:
     """Say what is drawn."""
     parts = ["Classes by size, training and test pixels together"]
     if overall is not None:
-        parts.append(f"dashed: overall accuracy, {percent(overall)} %")
+        parts.append(f"dashed: overall accuracy, {format_percent(overall)} %")
     if interval and any(row["producers_accuracy"] for row in interval["per_class"]):
         parts.append(
             f"whiskers: {100 * interval['level']:g} % intervals over {interval['unit']}"
@@ -163,105 +160,82 @@ def _words(overall: float | None, interval: Mapping[str, Any] | None) -> str:
     return "; ".join(parts) + "."
 
 
-Values = npt.NDArray[np.float64]
+_TICK_NAME = 24
+"""Letters of a class name beside a matrix."""
 
-_COLORS = ("#0072b2", "#d55e00")
-"""Colours of the two classes of a pair."""
-
-_CONFUSED_NAME, _LINE = 44, 32
-"""Letters of a class name, and of a line of the legend beside the spectra."""
-
-_CONFUSED_WIDTH, _CONFUSED_TOP, _PANEL, _BETWEEN, _CONFUSED_BELOW = 1080, 92, 230, 36, 26
-"""Pixels of the figure, above the panels, of a panel with what is between it and the
-next, of that, and below the last."""
+_PRINTED = 20
+"""Up to this many classes get their counts printed."""
 
 
-def draw_confused(scene: Scene, pairs: Sequence[ConfusedPair], *, title: str) -> Figure:
-    """Draw the mean spectra of the classes of each pair, and of the pixels confused.
+def draw_confusion(
+    matrix: npt.ArrayLike,
+    legend: Legend,
+    title: str = "Confusion matrix",
+    codes: Sequence[int] | None = None,
+) -> Figure:
+    """Draw a confusion matrix: rows are the reference, columns what was predicted.
 
-    The spectrum of a class is the mean of all its labelled pixels in the image,
-    whatever part they belong to, with a shade of one standard deviation: it
-    explains errors, and nothing is learnt from it.  Dashed are the means of the
-    test pixels of one class that were taken for the other.
+    The colour is the share of the reference class; counts are printed for up
+    to 20 classes.
 
     Parameters
     ----------
-    scene : the image and its labels
-    pairs : what `most_confused` returned
-    title : what the model is called
-
-    Raises
-    ------
-    LabelError
-        If the scene has no labels.
+    matrix : counts (class, class)
+    legend : Legend
+    title : str
+    codes : class code of each row, those of the legend if not given
     """
-    spectra = class_spectra(scene)
-    height = _CONFUSED_TOP + max(len(pairs), 1) * _PANEL + _CONFUSED_BELOW
-    figure = new_figure(_CONFUSED_WIDTH, height)
-    for place, pair in enumerate(pairs):
-        bottom = height - _CONFUSED_TOP - (place + 1) * _PANEL + _BETWEEN
-        box = (0.075, bottom / height, 0.6, (_PANEL - _BETWEEN) / height)
-        axes = figure.add_axes(box)
-        _draw_pair(axes, scene, pair, spectra)
-        if place < len(pairs) - 1:
-            axes.set_xlabel("")
-    units = str(scene.cube.attrs.get("units") or "values in the file")
-    write_title(
-        figure,
-        title,
-        f"Solid: mean of all labelled pixels of a class ± one standard deviation; {units}.",
-        "Dashed: mean of the test pixels of a class that were taken for the other, all seeds.",
-    )
+    counts = np.asarray(matrix, dtype=np.float64)
+    rows = list(legend.codes if codes is None else codes)
+    names = [legend[code].name if code in legend else f"Class {code}" for code in rows]
+    figure, axes = _matrix_sheet(len(rows), max((len(name) for name in names), default=1))
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    _name_ticks(axes, names)
+    if len(rows) <= _PRINTED:
+        _print_counts(axes, counts, share)
+    write_title(figure, title)
     return figure
 
 
-def _draw_pair(
-    axes: Axes,
-    scene: Scene,
-    pair: ConfusedPair,
-    spectra: dict[int, tuple[Values, Values]],
-) -> None:
-    """Draw one pair: both classes, and the pixels taken for the other both ways."""
-    order, breaks = with_gaps(scene)
-    waves = scene.wavelengths
-    place = scene.bands.astype(np.float64) if waves is None else waves
-    across = broken(place, order, breaks)
-    codes = (pair.first, pair.second)
-    legend = scene.legend.covering(list(codes))
-    names = [short(legend[code].name, _CONFUSED_NAME) for code in codes]
-    for code, name, color in zip(codes, names, _COLORS, strict=True):
-        mean, spread = (broken(part, order, breaks) for part in spectra[code])
-        axes.plot(across, mean, color=color, linewidth=1.6, label=_lines(name))
-        axes.fill_between(
-            across, mean - spread, mean + spread, color=color, alpha=0.13, lw=0
-        )
-    for places, (of, to), color in zip(
-        (pair.there, pair.back), (names, names[::-1]), _COLORS, strict=True
-    ):
-        if len(places):
-            mean = _mean_spectrum(scene, places)
-            count = count_words(len(places))
-            label = f"{_lines(f'{count} px of {of}')}\n{_lines(f'taken for {to}', '  ')}"
-            axes.plot(
-                across, broken(mean, order, breaks), "--", color=color, lw=1.8, label=label
+def _matrix_sheet(rows: int, longest: int) -> tuple[Figure, Axes]:
+    """Return a figure whose margins hold the names of the classes."""
+    cell, letter = (40, 7.4) if rows <= _PRINTED else (15, 5.4)
+    side = max(cell * rows, 240)
+    letters = letter * min(longest, _TICK_NAME)
+    left, below = 50 + letters, 50 + 0.85 * letters
+    width, height = left + side + 30, 60 + side + below
+    figure = new_figure(round(width), round(height))
+    box = (left / width, below / height, side / width, side / height)
+    return figure, figure.add_axes(box)
+
+
+def _name_ticks(axes: Axes, names: Sequence[str]) -> None:
+    shown = [shorten(name, _TICK_NAME) for name in names]
+    size = 9 if len(names) <= _PRINTED else 6.5
+    axes.set_xticks(
+        range(len(shown)), shown, rotation=55, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(shown)), shown)
+    for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        text.set(fontsize=size, color=INK)
+        text.set_parse_math(False)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("reference", color=INK)
+    axes.set_xticks(np.arange(len(shown) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(shown) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.8)
+    axes.tick_params(which="minor", length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _print_counts(axes: Axes, counts: Values, share: Values) -> None:
+    for (row, col), count in np.ndenumerate(counts):
+        if count:
+            color = "white" if share[row, col] > 0.55 else INK
+            axes.text(
+                col, row, f"{count:.0f}", ha="center", va="center", color=color, fontsize=8
             )
-    dress(axes, across="band" if waves is None else "wavelength (nm)", up="")
-    beside = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.05), frameon=False,
-                         fontsize=9, labelcolor=INK)  # fmt: skip
-    plain(beside.get_texts())
-
-
-def _lines(words: str, indent: str = "") -> str:
-    """Break words into lines that fit beside the spectra."""
-    return fill(words, _LINE, initial_indent=indent, subsequent_indent=indent or "  ")
-
-
-def _mean_spectrum(scene: Scene, places: npt.NDArray[np.int32]) -> Values:
-    """Return the mean of the spectra (band,) at some rows and columns (n, 2).
-
-    A pixel that stands there several times, for several seeds, counts so often.
-    """
-    spots, times = np.unique(places, axis=0, return_counts=True)
-    at = spots.astype(np.intp)
-    spectra = spectra_of(scene, Samples(at[:, 0], at[:, 1], np.ones(len(at), np.int64)))
-    return np.asarray(np.average(spectra, axis=0, weights=times))

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.figures.canvas import step_for
+from hypercover.figures.canvas import thinning_step
 from hypercover.scene.metadata import marked
 from hypercover.scene.nodata import valid_pixels
 from hypercover.scene.rgb import CompositeBands, pick_bands, stretched
 from hypercover.scene.scene import Scene
 
-__all__ = ["Composite", "choose_composites", "quicklook", "titled"]
+__all__ = ["Composite", "choose_composites", "quicklook", "scene_title"]
 
 _STRIP = 512
 
 
-def titled(scene: Scene, what: str) -> str:
+def scene_title(scene: Scene, what: str) -> str:
     """Return a title that says which scene it is, and whether it was measured."""
     return marked(f"{scene.name}: {what}", scene.origin)
 
@@ -36,7 +36,7 @@ def _read(
     scene: Scene, bands: CompositeBands
 ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
     """Read three bands and which pixels hold data in them, thinned out, strip by strip."""
-    step = step_for(scene.shape)
+    step = thinning_step(scene.shape)
     cube = scene.cube.isel(band=list(bands.positions), x=slice(None, None, step))
     tops = range(0, scene.shape[0], _STRIP * step)
     values, valid = [], []

@@ -9,47 +9,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from hypercover.figures.canvas import FADED, INK, short
-from hypercover.scene.scene import Scene
+from hypercover.figures.canvas import INK, MUTED, shorten
 
 __all__ = [
-    "apart",
+    "disable_math",
     "draw_series",
-    "dress",
-    "plain",
     "series_style",
-    "with_gaps",
+    "spread_labels",
+    "style_axes",
     "write_title",
 ]
 
 Positions = npt.NDArray[np.intp]
-
-
-def with_gaps(scene: Scene) -> tuple[Positions, Positions]:
-    """Return the bands in order of wavelength, and where the line must break.
-
-    A line that runs on across dropped bands would show values nobody measured.
-    Breaks are positions in that order: the line breaks before each of them.
-    """
-    bands = scene.bands.astype(np.float64)
-    waves = bands if scene.wavelengths is None else scene.wavelengths
-    order = np.argsort(waves, kind="stable")
-    steps, jumps = np.diff(waves[order]), np.abs(np.diff(bands[order]))
-    usual = np.median(steps) if len(steps) else 1.0
-    wide = steps > 3.5 * usual
-    missing = (jumps > 1) & (steps > 1.5 * usual)
-    return order, np.flatnonzero(wide | missing) + 1
-
 
 _SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#20262e")
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def dress(axes: Axes, *, across: str, up: str) -> None:
+def style_axes(axes: Axes, *, across: str, up: str) -> None:
     """Give axes the look of the house and name what they show."""
     axes.set_xlabel(across, color=INK)
-    axes.set_ylabel(short(up, 60), color=INK).set_parse_math(False)
+    axes.set_ylabel(shorten(up, 60), color=INK).set_parse_math(False)
     axes.grid(color="#d9dde2", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9)
@@ -61,18 +42,20 @@ def dress(axes: Axes, *, across: str, up: str) -> None:
 def write_title(figure: Figure, title: str, *below: str) -> None:
     """Write a title at the upper left of a figure, and lines of words below it."""
     across, down = (size * figure.dpi for size in figure.get_size_inches())
-    head = figure.text(22 / across, 1 - 25 / down, short(title, int(across / 11)))
+    head = figure.text(22 / across, 1 - 25 / down, shorten(title, int(across / 11)))
     head.set(va="center", fontsize=14, fontweight="bold", color=INK)
     lines = [
-        figure.text(22 / across, 1 - (50 + 17 * place) / down, short(line, int(across / 6)))
+        figure.text(
+            22 / across, 1 - (50 + 17 * place) / down, shorten(line, int(across / 6))
+        )
         for place, line in enumerate(below)
     ]
     for line in lines:
-        line.set(va="center", fontsize=9.5, color=FADED)
-    plain([head, *lines])
+        line.set(va="center", fontsize=9.5, color=MUTED)
+    disable_math([head, *lines])
 
 
-def plain(texts: Iterable[Text]) -> None:
+def disable_math(texts: Iterable[Text]) -> None:
     """Have names that come from a file read as they are, never as a formula."""
     for text in texts:
         text.set_parse_math(False)
@@ -121,7 +104,9 @@ def draw_series(
     )
 
 
-def apart(heights: Sequence[float], room: float, *, low: float, high: float) -> list[float]:
+def spread_labels(
+    heights: Sequence[float], room: float, *, low: float, high: float
+) -> list[float]:
     """Move heights little, until each has room and, if there is enough, none leaves the axes.
 
     Examples

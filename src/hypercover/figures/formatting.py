@@ -4,32 +4,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = [
-    "best_words",
-    "cell_words",
-    "choice_words",
-    "choices_words",
-    "count_words",
-    "edge_words",
-    "fall_words",
-    "folds_words",
-    "gamma_words",
-    "interval_words",
-    "minute_words",
-    "percent",
-    "seconds_words",
-    "settings_words",
-    "share_words",
-    "speed_words",
-    "too_few_words",
+    "best_cell_options",
+    "describe_accuracy_drop",
+    "describe_best_cell",
+    "describe_choice",
+    "describe_folds",
+    "describe_seed_choices",
+    "describe_share",
+    "describe_speed",
+    "describe_too_few",
+    "format_cell",
+    "format_count",
+    "format_duration",
+    "format_gamma",
+    "format_interval",
+    "format_minutes",
+    "format_percent",
+    "suggest_wider_grid",
 ]
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def format_percent(share: float | None, digits: int = 1) -> str:
     """Return a share as a percentage that is never rounded up to all or down to none.
 
     Examples
     --------
-    >>> percent(0.6534), percent(1.0), percent(0.99999), percent(1e-6), percent(None)
+    >>> format_percent(0.6534), format_percent(1.0), format_percent(0.99999), format_percent(1e-6), format_percent(None)
     ('65.3', '100.0', '> 99.9', '< 0.1', '–')
     """
     if share is None:
@@ -43,12 +43,12 @@ def percent(share: float | None, digits: int = 1) -> str:
     return text
 
 
-def interval_words(interval: tuple[float, float] | None, digits: int = 1) -> str:
+def format_interval(interval: tuple[float, float] | None, digits: int = 1) -> str:
     """Return the two ends of an interval of shares as percentages.
 
     Examples
     --------
-    >>> interval_words((0.681, 0.7894)), interval_words(None)
+    >>> format_interval((0.681, 0.7894)), format_interval(None)
     ('[68.1, 78.9]', '')
     """
     if interval is None:
@@ -57,40 +57,40 @@ def interval_words(interval: tuple[float, float] | None, digits: int = 1) -> str
     return f"[{low}, {high}]"
 
 
-def too_few_words(units: int, unit: str) -> str:
+def describe_too_few(units: int, unit: str) -> str:
     """Say that the pieces of land with test pixels are too few to judge a model by.
 
     Examples
     --------
-    >>> too_few_words(4, "fields")
+    >>> describe_too_few(4, "fields")
     'too few to judge: the test pixels lie in 4 fields alone'
     """
     where = f"{units} {unit} alone" if units > 1 else "one piece of land"
     return f"too few to judge: the test pixels lie in {where}"
 
 
-def share_words(share: float | None) -> str:
+def describe_share(share: float | None) -> str:
     """Return a share in running text: "no", "all", "90 % of the".
 
     Examples
     --------
-    >>> share_words(0.0), share_words(1.0), share_words(0.904), share_words(0.999)
+    >>> describe_share(0.0), describe_share(1.0), describe_share(0.904), describe_share(0.999)
     ('no', 'all', '90 % of the', 'more than 99 % of the')
     """
     if share is None:
         return "an unknown share of the"
     if share in (0.0, 1.0):
         return "all" if share else "no"
-    said = percent(share, 0).replace("> ", "more than ").replace("< ", "less than ")
+    said = format_percent(share, 0).replace("> ", "more than ").replace("< ", "less than ")
     return f"{said} % of the"
 
 
-def count_words(count: float | None) -> str:
+def format_count(count: float | None) -> str:
     """Return a count with thousands set apart; means over seeds keep a decimal.
 
     Examples
     --------
-    >>> count_words(9671), count_words(12.5), count_words(None)
+    >>> format_count(9671), format_count(12.5), format_count(None)
     ('9,671', '12.5', '–')
     """
     if count is None:
@@ -98,12 +98,12 @@ def count_words(count: float | None) -> str:
     return f"{count:,.0f}" if float(count).is_integer() else f"{count:,.1f}"
 
 
-def seconds_words(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Return a time span in the unit a person would use.
 
     Examples
     --------
-    >>> seconds_words(0.0123), seconds_words(8.24), seconds_words(75), seconds_words(7300)
+    >>> format_duration(0.0123), format_duration(8.24), format_duration(75), format_duration(7300)
     ('12 ms', '8.2 s', '1 min 15 s', '2 h 01 min')
     """
     if seconds is None:
@@ -121,41 +121,41 @@ def seconds_words(seconds: float | None) -> str:
 Table = Mapping[str, Any]
 
 
-def cell_words(accuracy: float | None, minutes: float | None) -> str:
+def format_cell(accuracy: float | None, minutes: float | None) -> str:
     """Write a cell as the lecture does: accuracy in percent, minutes in brackets.
 
     Examples
     --------
-    >>> cell_words(0.77, 14.41), cell_words(0.8234, 0.00312), cell_words(None, None)
+    >>> format_cell(0.77, 14.41), format_cell(0.8234, 0.00312), format_cell(None, None)
     ('77.00 (14.41)', '82.34 (<0.01)', '')
     """
     if accuracy is None or minutes is None:
         return ""
-    return f"{100 * accuracy:.2f} ({minute_words(minutes)})"
+    return f"{100 * accuracy:.2f} ({format_minutes(minutes)})"
 
 
-def minute_words(minutes: float) -> str:
+def format_minutes(minutes: float) -> str:
     """Write minutes with two decimals; what is less than the last of them says so."""
     return f"{minutes:.2f}" if minutes >= 0.005 else "<0.01"
 
 
-def gamma_words(gamma: float, scale: float | None) -> str:
+def format_gamma(gamma: float, scale: float | None) -> str:
     """Write a gamma, with the multiple of the usual one where it was asked for.
 
     Examples
     --------
-    >>> gamma_words(0.00125, 0.25), gamma_words(8.0, None)
+    >>> format_gamma(0.00125, 0.25), format_gamma(8.0, None)
     ('0.00125 (scale × 0.25)', '8')
     """
     return f"{gamma:.4g}" + ("" if scale is None else f" (scale × {scale:g})")
 
 
-def folds_words(table: Table) -> str:
+def describe_folds(table: Table) -> str:
     """Say how the samples were folded.
 
     Examples
     --------
-    >>> folds_words({"kind": "random", "settings": {"n": 10}, "folds": [{}] * 10})
+    >>> describe_folds({"kind": "random", "settings": {"n": 10}, "folds": [{}] * 10})
     '10 random folds'
     """
     settings, count = table["settings"], len(table["folds"])
@@ -167,16 +167,16 @@ def folds_words(table: Table) -> str:
     return f"{count} random folds"
 
 
-def best_words(table: Table) -> str:
+def describe_best_cell(table: Table) -> str:
     """Name the best cell of a table."""
     best = table["best"]
     if best is None:
         return "no cell is done"
-    where = f"C = {best['C']:g}, gamma = {gamma_words(best['gamma'], best['scale'])}"
+    where = f"C = {best['C']:g}, gamma = {format_gamma(best['gamma'], best['scale'])}"
     return f"{100 * best['accuracy']:.2f} % with {where}"
 
 
-def edge_words(table: Table) -> list[str]:
+def suggest_wider_grid(table: Table) -> list[str]:
     """Say which way to widen a grid whose best cell lies on its edge, in one sentence.
 
     An axis of one value has no edge, and where the next cell inwards is as good
@@ -186,9 +186,9 @@ def edge_words(table: Table) -> list[str]:
     --------
     >>> best = {"row": 0, "column": 1, "C": 10, "gamma": 0.1}
     >>> grid = {"C": [1, 10], "gamma": [0.1, 1], "accuracy": [[0.7, 0.9], [0.6, 0.8]]}
-    >>> edge_words(grid | {"best": best})
+    >>> suggest_wider_grid(grid | {"best": best})
     ['The best cell lies on the edge of the grid; try larger C and smaller gamma.']
-    >>> edge_words(grid | {"best": best, "accuracy": [[0.9, 0.9], [0.6, 0.8]]})
+    >>> suggest_wider_grid(grid | {"best": best, "accuracy": [[0.9, 0.9], [0.6, 0.8]]})
     ['The best cell lies on the edge of the grid; try smaller gamma.']
     """
     best = table["best"]
@@ -216,32 +216,32 @@ def _beyond(
     return []
 
 
-def choice_words(table: Table) -> str:
+def describe_choice(table: Table) -> str:
     """Say what a run chose by cross-validation on its training pixels, and how well it did.
 
     Examples
     --------
     >>> best = {"C": 10.0, "gamma": 0.05, "scale": None, "accuracy": 0.9}
     >>> folds = {"kind": "random", "settings": {}, "folds": [{}] * 5}
-    >>> choice_words({"searched": ["C"], "best": best, **folds})
+    >>> describe_choice({"searched": ["C"], "best": best, **folds})
     'C = 10, 90.00 % right in 5 random folds of training pixels'
     """
     best = table["best"]
     right = f"{100 * best['accuracy']:.2f} % right"
     chosen = _chosen(best, table["searched"])
-    return f"{chosen}, {right} in {folds_words(table)} of training pixels"
+    return f"{chosen}, {right} in {describe_folds(table)} of training pixels"
 
 
-def choices_words(table: Table) -> list[str]:
+def describe_seed_choices(table: Table) -> list[str]:
     """Say what each seed chose, where a model was trained with several, in one sentence.
 
     Examples
     --------
     >>> ten, one = ({"C": c, "gamma": 0.05, "scale": None} for c in (10.0, 1.0))
     >>> choices = [{"seed": 0, **ten}, {"seed": 1, **one}, {"seed": 2, **ten}]
-    >>> choices_words({"searched": ["C"], "choices": choices})
+    >>> describe_seed_choices({"searched": ["C"], "choices": choices})
     ['Each of 3 seeds chose for itself: C = 10 (seeds 0, 2); C = 1 (seed 1).']
-    >>> choices_words({"searched": ["C"]})
+    >>> describe_seed_choices({"searched": ["C"]})
     []
     """
     choices = table.get("choices") or []
@@ -262,7 +262,7 @@ def _chosen(choice: Mapping[str, Any], searched: Sequence[str]) -> str:
     """Write what was searched with the values that were found."""
     said = {
         "C": f"C = {choice['C']:g}",
-        "gamma": f"gamma = {gamma_words(choice['gamma'], choice['scale'])}",
+        "gamma": f"gamma = {format_gamma(choice['gamma'], choice['scale'])}",
     }
     return " and ".join(said[name] for name in searched)
 
@@ -271,14 +271,14 @@ _GAIN = 0.8
 """Speed-up below which most of the time went into starting and waiting."""
 
 
-def speed_words(table: Table) -> str:
+def describe_speed(table: Table) -> str:
     """Say what the cells cost one after another, and what they took.
 
     Examples
     --------
-    >>> speed_words({"serial_seconds": 90, "wall_seconds": 45, "speed_up": 2})
+    >>> describe_speed({"serial_seconds": 90, "wall_seconds": 45, "speed_up": 2})
     'serial sum 1.50 min, wall time 45.00 s, speed-up 2.0'
-    >>> speed_words({"serial_seconds": 1, "wall_seconds": 4, "speed_up": 0.25})
+    >>> describe_speed({"serial_seconds": 1, "wall_seconds": 4, "speed_up": 0.25})
     'serial sum 1.00 s, wall time 4.00 s, too small to gain from more cores'
     """
     serial, wall = _time(table["serial_seconds"]), _time(table["wall_seconds"])
@@ -295,7 +295,7 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.2f} min" if seconds >= 60 else f"{seconds:.2f} s"
 
 
-def fall_words(tables: Sequence[Table]) -> list[str]:
+def describe_accuracy_drop(tables: Sequence[Table]) -> list[str]:
     """Say for each model how far its accuracy falls from random to guarded folds.
 
     And what the parameters that win at random are worth under the guard, where
@@ -338,12 +338,12 @@ def _winner_elsewhere(free: Table, guarded: Table) -> str:
     return f"; the cell that wins at random has {100 * worth:.2f} % there"
 
 
-def settings_words(table: Table) -> str:
+def best_cell_options(table: Table) -> str:
     """Return the options of ``hypercover run`` that take over the best cell.
 
     Examples
     --------
-    >>> settings_words({"model": "svm", "best": {"C": 100.0, "gamma": 0.005}})
+    >>> best_cell_options({"model": "svm", "best": {"C": 100.0, "gamma": 0.005}})
     '--set models.svm.C=100 --set models.svm.gamma=0.005'
     """
     best, model = table["best"], f"models.{table['model']}"

@@ -11,13 +11,18 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hypercover.figures.canvas import FADED, INK, new_figure, short
-from hypercover.figures.figure_style import draw_series, dress, plain, write_title
+from hypercover.figures.canvas import INK, MUTED, new_figure, shorten
+from hypercover.figures.figure_style import (
+    disable_math,
+    draw_series,
+    style_axes,
+    write_title,
+)
 from hypercover.figures.formatting import (
-    folds_words,
-    gamma_words,
-    minute_words,
-    speed_words,
+    describe_folds,
+    describe_speed,
+    format_gamma,
+    format_minutes,
 )
 from hypercover.scene.metadata import Origin, mark
 
@@ -79,20 +84,20 @@ def draw_scaling(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
     """
     figure = new_figure(1080, 540)
     axes = figure.add_axes((0.075, 0.13, 0.66, 0.69))
-    dress(axes, across="workers", up="speed-up")
+    style_axes(axes, across="workers", up="speed-up")
     counts = sorted({row["workers"] for row in rows})
-    axes.plot(counts, counts, color=FADED, linestyle="--", linewidth=1.2, label="ideal")
+    axes.plot(counts, counts, color=MUTED, linestyle="--", linewidth=1.2, label="ideal")
     for place, key in enumerate(
         dict.fromkeys((row["model"], row["cells"]) for row in rows)
     ):
         own = [row for row in rows if (row["model"], row["cells"]) == key]
         points = [(row["workers"], row["speed_up"]) for row in own]
-        label = f"{short(key[0], 18)}, {'best cell' if key[1] == 'best' else 'all cells'}"
+        label = f"{shorten(key[0], 18)}, {'best cell' if key[1] == 'best' else 'all cells'}"
         draw_series(axes, place, points, [(0.0, 0.0)] * len(points), label=label)
     axes.set_xticks(counts)
     names = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False,
                         fontsize=10, labelcolor=INK)  # fmt: skip
-    plain(names.get_texts())
+    disable_math(names.get_texts())
     write_title(
         figure,
         f"Speed-up of the grid search: {title}",
@@ -118,7 +123,7 @@ def _range_of(shares: Values) -> Normalize:
 def _name_ticks(axes: Axes, table: Mapping[str, Any]) -> None:
     scales = table["scale"] or [None] * len(table["gamma"])
     names = [
-        gamma_words(*pair).replace(" (", "\n(")
+        format_gamma(*pair).replace(" (", "\n(")
         for pair in zip(table["gamma"], scales, strict=True)
     ]
     axes.set_xticks(range(len(table["C"])), [f"{cost:g}" for cost in table["C"]])
@@ -142,7 +147,7 @@ def _print_cell(
     row, column = place
     lines = (
         (row - 0.13, f"{100 * share:.2f}", 11, "bold"),
-        (row + 0.25, f"({minute_words(minutes)})", 8, "normal"),
+        (row + 0.25, f"({format_minutes(minutes)})", 8, "normal"),
     )
     for height, text, size, weight in lines:
         said = axes.text(column, height, text, ha="center", va="center", fontsize=size)
@@ -163,12 +168,12 @@ def _head(figure: Figure, table: Mapping[str, Any], origin: str) -> None:
         title += f", {origin}"
     lines = (
         (title, 28, 14, "bold"),
-        (f"{folds_words(table)}; {table['scored']} held-out samples", 54, 10, "normal"),
-        (speed_words(table), 74, 10, "normal"),
+        (f"{describe_folds(table)}; {table['scored']} held-out samples", 54, 10, "normal"),
+        (describe_speed(table), 74, 10, "normal"),
     )
     for text, below, size, weight in lines:
         said = figure.text(
-            22 / across, 1 - below / down, short(text, int(across / (0.62 * size + 1.2)))
+            22 / across, 1 - below / down, shorten(text, int(across / (0.62 * size + 1.2)))
         )
         said.set(va="center", fontsize=size, fontweight=weight, color=INK)
         said.set_parse_math(False)

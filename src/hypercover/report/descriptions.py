@@ -5,7 +5,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from hypercover.errors import counted
-from hypercover.figures.formatting import percent, share_words
+from hypercover.figures.formatting import describe_share, format_percent
 from hypercover.report.run_metrics import (
     LeakageMetrics,
     MapTraining,
@@ -50,12 +50,12 @@ def _window_words(leakage: LeakageMetrics, neighbours: float | None) -> str:
         if neighbours is None:
             return f"{alone}."
         joint = "and" if not neighbours else "but"
-        return f"{alone}, {joint} {share_words(neighbours)} test pixels touch a training pixel."
+        return f"{alone}, {joint} {describe_share(neighbours)} test pixels touch a training pixel."
     side = f"{leakage.window} × {leakage.window}"
     if not leakage.centre_in_window and not leakage.window_overlap:
         return f"No {side} window around a test pixel touches one around a training pixel."
-    seen = share_words(leakage.centre_in_window)
-    touched = share_words(leakage.window_overlap)
+    seen = describe_share(leakage.centre_in_window)
+    touched = describe_share(leakage.window_overlap)
     return (
         f"{seen[0].upper()}{seen[1:]} test pixels had a training pixel inside their "
         f"{side} window; {touched} test windows shared pixels with a training window."
@@ -207,7 +207,7 @@ def _amount(train: Any) -> str:
         return ""
     if not 0 < train < _MOST_PIXELS:
         return ""
-    return f"{percent(train, 0)} %" if 0 < train < 1 else f"{train:g} pixels"
+    return f"{format_percent(train, 0)} %" if 0 < train < 1 else f"{train:g} pixels"
 
 
 def describe_map_training(facts: MapTraining) -> str:

@@ -239,7 +239,7 @@ def _is_number(value: object) -> bool:
 
 
 def _draw_training(model: str, rows: list[dict[str, Any]]) -> EmbeddedImage | None:
-    from hypercover.figures.draw import draw_training
+    from hypercover.figures.accuracy_curves import draw_training
 
     content = io.BytesIO()
     draw_training(rows, f"{model}: training").savefig(content, format="png")

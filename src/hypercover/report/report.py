@@ -11,12 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hypercover.figures.formatting import (
-    count_words,
-    interval_words,
-    percent,
-    seconds_words,
-    share_words,
-    too_few_words,
+    describe_share,
+    describe_too_few,
+    format_count,
+    format_duration,
+    format_interval,
+    format_percent,
 )
 from hypercover.files import write_text
 from hypercover.report.descriptions import (
@@ -98,19 +98,19 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": count_words,
+        "count": format_count,
         "crs_words": crs_name,
         "draws_words": describe_draws,
-        "interval": interval_words,
+        "interval": format_interval,
         "leak": describe_leakage,
         "map_words": describe_map_training,
         "missing_words": describe_missing_classes,
-        "percent": percent,
-        "seconds": seconds_words,
-        "share_words": share_words,
+        "percent": format_percent,
+        "seconds": format_duration,
+        "share_words": describe_share,
         "shares": _shares,
         "split_words": describe_split,
-        "too_few_words": too_few_words,
+        "too_few_words": describe_too_few,
         "training_words": describe_training,
     }
     return environment

@@ -9,14 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hypercover.errors import CallError
 from hypercover.figures.formatting import (
-    best_words,
-    choices_words,
-    edge_words,
-    fall_words,
-    folds_words,
-    gamma_words,
-    minute_words,
-    speed_words,
+    describe_accuracy_drop,
+    describe_best_cell,
+    describe_folds,
+    describe_seed_choices,
+    describe_speed,
+    format_gamma,
+    format_minutes,
+    suggest_wider_grid,
 )
 from hypercover.files import DamageError, read_sealed
 
@@ -166,27 +166,27 @@ class SearchTable(_Part):
     @property
     def folds_text(self) -> str:
         """How the samples were folded."""
-        return folds_words(self.model_dump())
+        return describe_folds(self.model_dump())
 
     @property
     def best_text(self) -> str:
         """The best cell."""
-        return best_words(self.model_dump())
+        return describe_best_cell(self.model_dump())
 
     @property
     def edge_text(self) -> str:
         """Which way to widen the grid; empty where the best cell lies inside."""
-        return "".join(edge_words(self.model_dump()))
+        return "".join(suggest_wider_grid(self.model_dump()))
 
     @property
     def choices_text(self) -> str:
         """What each seed chose; empty for one seed."""
-        return "".join(choices_words(self.model_dump()))
+        return "".join(describe_seed_choices(self.model_dump()))
 
     @property
     def speed_text(self) -> str:
         """What the cells cost one after another, and what they took."""
-        return speed_words(self.model_dump())
+        return describe_speed(self.model_dump())
 
     @property
     def rows(self) -> Iterator[tuple[str, list[GridCell]]]:
@@ -195,7 +195,7 @@ class SearchTable(_Part):
         low, high = min(known, default=0.0), max(known, default=1.0)
         low = min(low, high - 0.05)
         for row, gamma in enumerate(self.gamma):
-            name = gamma_words(gamma, None if self.scale is None else self.scale[row])
+            name = format_gamma(gamma, None if self.scale is None else self.scale[row])
             yield (
                 name,
                 [self._shown(row, column, low, high) for column in range(len(self.C))],
@@ -206,7 +206,7 @@ class SearchTable(_Part):
         best = self.best is not None and (self.best.row, self.best.column) == (row, column)
         if share is None:
             return GridCell("", "", 0.0, best)
-        text = "" if minutes is None else minute_words(minutes)
+        text = "" if minutes is None else format_minutes(minutes)
         return GridCell(f"{100 * share:.2f}", text, (share - low) / (high - low), best)
 
 
@@ -219,7 +219,7 @@ class SearchMetrics(_Part):
     @property
     def falls(self) -> list[str]:
         """How far the accuracy falls from random to guarded folds."""
-        return fall_words([table.model_dump() for table in self.tables])
+        return describe_accuracy_drop([table.model_dump() for table in self.tables])
 
 
 def read_search(folder: Path) -> SearchMetrics | None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.figures.composites import Composite, choose_composites
-from hypercover.figures.figure_style import with_gaps
+from hypercover.figures.spectra import order_bands
 from hypercover.gis.agreement import TRAINING_PART
 from hypercover.prediction.map_view import view_arrays, view_step
 from hypercover.scene.io.archive import Arrays, save_arrays
@@ -374,7 +374,7 @@ def _named_bands(scene: Scene, composite: Composite) -> npt.NDArray[np.float32]:
 
 def _spectra(scene: Scene, taken: _Taken) -> Spectra:
     """Return kept and mean spectra, with the bands in order of wavelength."""
-    order, breaks = with_gaps(scene)
+    order, breaks = order_bands(scene)
     values, valid = np.concatenate(taken.kept, axis=1), np.concatenate(taken.kept_valid)
     levels, low, high = _levels(values[order], valid)
     codes = sorted(taken.sums)

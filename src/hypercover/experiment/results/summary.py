@@ -233,12 +233,13 @@ def draw_learning_curve(
     if not parts:
         figure.unlink(missing_ok=True)
         return {}
-    from hypercover.figures import draw
+    from hypercover.figures.accuracy_curves import draw_curve
+    from hypercover.figures.canvas import save_figure
 
     rows = learning_curve_rows(experiment, parts)
     said = mark(scene)
     title = f"{scene['name']} ({said})" if said else str(scene["name"])
-    draw.save(draw.draw_curve(rows, title=title), figure)
+    save_figure(draw_curve(rows, title=title), figure)
     return {"curve": {"rows": rows}, "learning_curve": dict(parts)}
 
 
@@ -540,7 +541,8 @@ def draw_calibration(run: RunFolder, models: Mapping[str, Figures], about: str) 
     ``about`` is what the titles say of the scene.  Figures of an earlier run of
     models that no longer say how sure they are go.
     """
-    from hypercover.figures import draw
+    from hypercover.figures.canvas import save_figure
+    from hypercover.figures.reliability import draw_abstention, draw_reliability
 
     for name, model in models.items():
         figures = run.figure(f"reliability-{name}"), run.figure(f"abstention-{name}")
@@ -550,5 +552,5 @@ def draw_calibration(run: RunFolder, models: Mapping[str, Figures], about: str) 
                 path.unlink(missing_ok=True)
             continue
         title = f"{name}{about}"
-        draw.save(draw.draw_reliability(found, title), figures[0])
-        draw.save(draw.draw_abstention(found, title), figures[1])
+        save_figure(draw_reliability(found, title), figures[0])
+        save_figure(draw_abstention(found, title), figures[1])

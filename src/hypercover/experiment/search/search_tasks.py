@@ -165,10 +165,10 @@ def tabulate(folder: Path) -> dict[str, Any]:
 
 
 def _draw(place: SearchFolder, table: dict[str, Any], **origin: Unpack[Origin]) -> None:
-    from hypercover.figures.canvas import save
+    from hypercover.figures.canvas import save_figure
     from hypercover.figures.search_heatmap import draw_search
 
-    save(draw_search(table, **origin), place.figure(table["model"], table["kind"]))
+    save_figure(draw_search(table, **origin), place.figure(table["model"], table["kind"]))
 
 
 def _renew_report(place: SearchFolder) -> None:

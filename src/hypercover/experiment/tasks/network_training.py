@@ -32,7 +32,7 @@ from hypercover.experiment.tasks.experiment_plan import (
 from hypercover.experiment.tasks.feature_tasks import model_scene
 from hypercover.experiment.tasks.torchrun import run_ranks
 from hypercover.experiment.tasks.trial import fit_classifier
-from hypercover.figures.formatting import percent, seconds_words
+from hypercover.figures.formatting import format_duration, format_percent
 from hypercover.files import make_folder, write_text
 from hypercover.jobs.record import result_of
 
@@ -97,10 +97,10 @@ class Curves:
             self._begin(epoch, epochs)
         done = epoch - self._first + 1
         left = (time.monotonic() - self._began) / done * (epochs - epoch)
-        words = [f"epoch {epoch} of {epochs} ({seconds_words(left)} left)"]
+        words = [f"epoch {epoch} of {epochs} ({format_duration(left)} left)"]
         words.append(f"loss {record['loss']:.3f}")
         if "validation_accuracy" in record:
-            words.append(f"validation {percent(record['validation_accuracy'])} %")
+            words.append(f"validation {format_percent(record['validation_accuracy'])} %")
         self._report(epoch / epochs, ", ".join(words))
         if self._writer is not None:
             self._write(record)

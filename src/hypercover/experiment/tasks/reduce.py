@@ -54,14 +54,15 @@ def draw_leak_gap(
         for stale in (run.gap, figure):
             stale.unlink(missing_ok=True)
         return {}
-    from hypercover.figures import draw
+    from hypercover.figures.accuracy_curves import draw_gap
+    from hypercover.figures.canvas import save_figure
 
     window, rows = leak_gap_rows(run, experiment, metrics)
     write_text(run.gap, _csv(rows))
     scene = metrics["scene"]
     title = marked(scene["name"], scene)
-    drawn = draw.draw_gap(rows, window=window, title=title, repeats=experiment.repeats)
-    draw.save(drawn, figure)
+    drawn = draw_gap(rows, window=window, title=title, repeats=experiment.repeats)
+    save_figure(drawn, figure)
     return {"gap": {"window": window, "rows": rows}}
 
 
@@ -267,20 +268,22 @@ def _write_curves(run: RunFolder, experiment: Experiment) -> None:
 
 def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
     """Draw confusion, training and calibration of the models under the main split."""
-    from hypercover.figures import draw
+    from hypercover.figures.accuracy_curves import draw_training
+    from hypercover.figures.canvas import save_figure
+    from hypercover.figures.class_accuracy import draw_confusion
 
     rows = [json.loads(line) for line in run.log.read_text().splitlines()]
     said = mark(metrics["scene"])
     for name, model in metrics["models"].items():
         confusion = model["confusion"]
         title = f"{name} ({said})" if said else name
-        figure = draw.draw_confusion(
+        figure = draw_confusion(
             confusion["matrix"], legend, title, codes=confusion["codes"]
         )
-        draw.save(figure, run.figure(f"confusion-{name}"))
+        save_figure(figure, run.figure(f"confusion-{name}"))
         curve = [row for row in rows if (row["model"], row["split"]) == (name, "main")]
         if curve:
-            draw.save(draw.draw_training(curve, title), run.figure(f"training-{name}"))
+            save_figure(draw_training(curve, title), run.figure(f"training-{name}"))
     draw_calibration(run, metrics["models"], f" ({said})" if said else "")
 
 

@@ -84,20 +84,22 @@ def _draw_classes(
     setting: RunContext, name: str, model: Mapping[str, Any], title: str
 ) -> None:
     """Draw the accuracy of each class under one model."""
-    from hypercover.figures import draw
+    from hypercover.figures.canvas import save_figure
+    from hypercover.figures.class_accuracy import draw_classes
 
-    figure = draw.draw_classes(
+    figure = draw_classes(
         model["per_class"],
         title=f"{title}: how well each class is found",
         overall=model["overall_accuracy"],
         interval=model.get("interval"),
     )
-    draw.save(figure, setting.folder.figure(f"classes-{name}"))
+    save_figure(figure, setting.folder.figure(f"classes-{name}"))
 
 
 def _draw_confused(setting: RunContext, name: str, title: str) -> list[list[int]]:
     """Draw the classes that a model confuses most; return their codes, worst first."""
-    from hypercover.figures import draw
+    from hypercover.figures.canvas import save_figure
+    from hypercover.figures.spectra import draw_confused
 
     run, path = setting.folder, setting.folder.figure(f"confused-{name}")
     seeds = setting.experiment.draws("main")
@@ -105,8 +107,8 @@ def _draw_confused(setting: RunContext, name: str, title: str) -> list[list[int]
     pairs = most_confused(answers)
     if pairs:
         what = "the classes it confuses most"
-        figure = draw.draw_confused(setting.scene, pairs, title=f"{title}: {what}")
-        draw.save(figure, path)
+        figure = draw_confused(setting.scene, pairs, title=f"{title}: {what}")
+        save_figure(figure, path)
     else:
         # Nothing was confused; a figure of an earlier run would say otherwise.
         path.unlink(missing_ok=True)
@@ -144,13 +146,15 @@ def _silent(_share: float, _what: str) -> None:
 
 def draw_scene(folder: Path) -> dict[str, Any]:
     """Draw the scene and return what the metrics say of it."""
-    from hypercover.figures import draw
+    from hypercover.figures.canvas import save_figure
+    from hypercover.figures.map_figures import draw_labels, draw_quicklook
+    from hypercover.figures.spectra import draw_spectra
 
     setting = RunContext.of(folder)
     scene = setting.scene
-    draw.save(draw.draw_quicklook(scene), setting.folder.figure("scene"))
-    draw.save(draw.draw_labels(scene), setting.folder.figure("labels"))
-    draw.save(draw.draw_spectra(scene), setting.folder.figure("spectra"))
+    save_figure(draw_quicklook(scene), setting.folder.figure("scene"))
+    save_figure(draw_labels(scene), setting.folder.figure("labels"))
+    save_figure(draw_spectra(scene), setting.folder.figure("spectra"))
     reach = scene.wavelengths
     labels = scene.usable_labels
     return {
@@ -174,7 +178,8 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
 
     ``seed`` numbers the draws of a split, of which a seed may have several folds.
     """
-    from hypercover.figures import draw
+    from hypercover.figures.canvas import save_figure
+    from hypercover.figures.map_figures import draw_split
 
     setting = RunContext.of(folder, split=split, seed=seed)
     scene, experiment = setting.scene, setting.experiment
@@ -188,7 +193,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     kept.save(where, stem, grid=scene.grid, legend=scene.legend, labels=scene.usable_labels)
     if seed == experiment.seed:
         figure = "split" if split == "main" else f"split-{split}"
-        draw.save(draw.draw_split(scene, made), setting.folder.figure(figure))
+        save_figure(draw_split(scene, made), setting.folder.figure(figure))
     return made.to_json(scene.usable_labels, scene.legend)
 
 
@@ -466,7 +471,8 @@ def _show(
     ``held`` are the answers (y, x) that the class check holds against the labels, and
     ``parts`` tells which of these pixels trained.
     """
-    from hypercover.figures import draw
+    from hypercover.figures.canvas import save_figure
+    from hypercover.figures.map_figures import draw_check, draw_confidence, draw_map
     from hypercover.gis import class_map_files, stac
 
     scene, run = setting.scene, setting.folder
@@ -487,19 +493,19 @@ def _show(
         made_by=made_by,
     )
     _write_clean(setting, model, found)
-    draw.save(draw.draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
+    save_figure(draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
     if found.confidence is not None:
         class_map_files.write_confidence(
             run.map(model, "confidence"), found.confidence, scene.grid, **scene.origin
         )
-        draw.save(
-            draw.draw_confidence(found.confidence, title), run.figure(f"confidence-{model}")
+        save_figure(
+            draw_confidence(found.confidence, title), run.figure(f"confidence-{model}")
         )
     labels = scene.usable_labels
     class_map_files.write_class_check(
         run.map(model, "check"), labels, held, parts, scene.grid, **scene.origin
     )
-    draw.save(draw.draw_check(labels, held, parts, title), run.figure(f"check-{model}"))
+    save_figure(draw_check(labels, held, parts, title), run.figure(f"check-{model}"))
 
 
 def _write_clean(setting: RunContext, model: str, found: "Prediction") -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hypercover.figures import draw
-from hypercover.figures.figure_style import apart
+from hypercover.figures.accuracy_curves import draw_curve, draw_gap
+from hypercover.figures.canvas import save_figure
+from hypercover.figures.figure_style import spread_labels
 
 SPLITS = ("random", "centre-free", "overlap-free")
 
@@ -38,7 +39,7 @@ def words(axes):
 
 
 def test_every_point_and_whisker_is_that_of_its_row():
-    (axes,) = draw.draw_gap(rows_of(FALLS), window=9, title="fields", repeats=5).axes
+    (axes,) = draw_gap(rows_of(FALLS), window=9, title="fields", repeats=5).axes
     assert [container.get_label() for container in axes.containers] == list(FALLS)
     for container, own in zip(axes.containers, FALLS.values(), strict=True):
         line, _, (whiskers,) = container.lines
@@ -54,7 +55,7 @@ def test_every_point_and_whisker_is_that_of_its_row():
 
 
 def test_what_leaks_and_what_is_lost_is_written():
-    figure = draw.draw_gap(rows_of(FALLS), window=9, title="fields", repeats=5)
+    figure = draw_gap(rows_of(FALLS), window=9, title="fields", repeats=5)
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == list(SPLITS)
     said = words(axes)
@@ -68,15 +69,15 @@ def test_what_leaks_and_what_is_lost_is_written():
 
 
 def test_one_seed_has_no_whiskers():
-    figure = draw.draw_gap(rows_of(FALLS, spread=None), window=9, title="fields")
+    figure = draw_gap(rows_of(FALLS, spread=None), window=9, title="fields")
     assert all(not container.lines[2] for container in figure.axes[0].containers)
     assert "one seed" in figure.texts[1].get_text()
 
 
 def test_names_beside_the_lines_do_not_cover_each_other(tmp_path):
     close = {f"model-{index}": (0.9, 0.8, 0.7 + index / 1000) for index in range(8)}
-    figure = draw.draw_gap(rows_of(close), window=9, title="$\\frac{", repeats=2)
-    draw.save(figure, tmp_path / "gap.png")
+    figure = draw_gap(rows_of(close), window=9, title="$\\frac{", repeats=2)
+    save_figure(figure, tmp_path / "gap.png")
     width, height = figure.canvas.get_width_height()
     renderer = figure.canvas.get_renderer()
     boxes = [
@@ -93,7 +94,7 @@ def test_names_beside_the_lines_do_not_cover_each_other(tmp_path):
 @example([18, 20], 7.0)
 def test_heights_get_room_and_keep_their_order(heights, room):
     heights = [5.0 * height for height in heights]
-    moved = apart(heights, room, low=0, high=100)
+    moved = spread_labels(heights, room, low=0, high=100)
     order = np.argsort(heights, kind="stable")
     assert (np.diff(np.array(moved)[order]) >= room - 1e-9).all()
     low, high = room / 2, 100 - room / 2
@@ -113,7 +114,7 @@ def curve_rows(**extra):
 
 
 def test_a_learning_curve_rises_from_left_to_right():
-    (axes,) = draw.draw_curve(curve_rows(spread=0.05, interval=None), title="f").axes
+    (axes,) = draw_curve(curve_rows(spread=0.05, interval=None), title="f").axes
     line, _, (whiskers,) = axes.containers[1].lines
     assert line.get_xdata() == pytest.approx([10, 30, 60])
     assert line.get_ydata() == pytest.approx([60, 70, 80])
@@ -127,7 +128,7 @@ def test_an_interval_goes_before_a_spread():
         row | {"interval": [row["overall_accuracy"] - 0.01, row["overall_accuracy"] + 0.04]}
         for row in curve_rows(spread=0.05)
     ]
-    figure = draw.draw_curve(rows, title="f")
+    figure = draw_curve(rows, title="f")
     _, _, (whiskers,) = figure.axes[0].containers[0].lines
     assert whiskers.get_segments()[2][:, 1] == pytest.approx([69, 74])
     assert figure.texts[1].get_text() == "Whiskers: 95 % intervals."
@@ -138,7 +139,7 @@ def test_a_curve_over_pixels_of_each_class_and_one_with_a_hole():
         {"model": "svm", "train": 5, "overall_accuracy": 0.5},
         {"model": "svm", "train": 50, "overall_accuracy": None},
     ]
-    (axes,) = draw.draw_curve(rows, title="f").axes
+    (axes,) = draw_curve(rows, title="f").axes
     assert axes.get_xlabel() == "training pixels"
     assert axes.containers[0].lines[0].get_xdata().tolist() == [5]
-    assert draw.draw_curve([], title="f").axes
+    assert draw_curve([], title="f").axes

@@ -9,10 +9,19 @@ import pytest
 import xarray as xr
 
 from hypercover.errors import LabelError, OutputError
-from hypercover.figures import curves, draw
-from hypercover.figures.canvas import short, step_for
+from hypercover.figures.accuracy_curves import draw_training
+from hypercover.figures.canvas import save_figure, shorten, thinning_step
+from hypercover.figures.class_accuracy import draw_confusion
 from hypercover.figures.composites import quicklook
-from hypercover.figures.curves import class_spectra
+from hypercover.figures.map_figures import (
+    draw_check,
+    draw_confidence,
+    draw_labels,
+    draw_map,
+    draw_quicklook,
+    draw_split,
+)
+from hypercover.figures.spectra import class_spectra, draw_spectra
 from hypercover.gis.agreement import CHECK_LEGEND, class_check
 from hypercover.report.embedded_images import embed_png, read_image
 from hypercover.scene import scene as scene_module
@@ -25,7 +34,7 @@ PARTS = {1: "#0072b2", 2: "#cc79a7", 3: "#e69f00", 4: "#3b3f45"}
 
 def land_colours(figure, shape, folder):
     """Colours (y, x, 3) that the saved picture shows at the centre of each pixel."""
-    draw.save(figure, folder / "p.png")
+    save_figure(figure, folder / "p.png")
     plate = read_image(folder, "p")
     image = matplotlib.image.imread(folder / "p.png")
     assert image.shape[:2] == (plate.height, plate.width)
@@ -47,24 +56,22 @@ def plain_scene(values, **fields):
 
 
 def test_map_shows_every_class_in_its_colour(land, tmp_path):
-    shown = land_colours(
-        draw.draw_map(land.labels, land.legend, "svm"), land.shape, tmp_path
-    )
+    shown = land_colours(draw_map(land.labels, land.legend, "svm"), land.shape, tmp_path)
     for entry in land.legend:
         assert (shown[land.labels == entry.code] == entry.rgb).all()
     assert (shown[land.labels == 0] == rgb("#e9ebee")).all()
 
 
 def test_labels_split_and_check_show_theirs(land, split, tmp_path):
-    shown = land_colours(draw.draw_labels(land), land.shape, tmp_path)
+    shown = land_colours(draw_labels(land), land.shape, tmp_path)
     assert (shown[land.labels == 1] == land.legend[1].rgb).all()
-    shown = land_colours(draw.draw_split(land, split), land.shape, tmp_path)
+    shown = land_colours(draw_split(land, split), land.shape, tmp_path)
     for code, color in PARTS.items():
         assert (shown[split.parts == code] == rgb(color)).all()
     grey = shown[split.parts == 0]
     assert (grey == grey[:, :1]).all()
     predicted = np.roll(land.labels, 3, axis=1)
-    figure = draw.draw_check(land.labels, predicted, split, "svm")
+    figure = draw_check(land.labels, predicted, split, "svm")
     shown = land_colours(figure, land.shape, tmp_path)
     check = class_check(land.labels, predicted, split)
     for entry in CHECK_LEGEND:
@@ -74,7 +81,7 @@ def test_labels_split_and_check_show_theirs(land, split, tmp_path):
 def test_confidence_runs_from_dark_to_light_and_leaves_no_data_pale(tmp_path):
     sure = np.linspace(0, 1, 40)[None].repeat(30, axis=0)
     sure[:3] = np.nan
-    shown = land_colours(draw.draw_confidence(sure, "svm"), (30, 40), tmp_path)
+    shown = land_colours(draw_confidence(sure, "svm"), (30, 40), tmp_path)
     assert (shown[:3] == rgb("#e9ebee")).all()
     lightness = shown[5].sum(axis=1)
     assert (np.diff(lightness) >= -2).all()
@@ -82,16 +89,16 @@ def test_confidence_runs_from_dark_to_light_and_leaves_no_data_pale(tmp_path):
 
 
 def test_quicklook_is_the_first_image_of_its_figure(land, tmp_path):
-    shown = land_colours(draw.draw_quicklook(land), land.shape, tmp_path)
+    shown = land_colours(draw_quicklook(land), land.shape, tmp_path)
     np.testing.assert_array_equal(shown, quicklook(land))
 
 
 def test_large_images_are_thinned_out_alike(tmp_path):
     codes = np.random.default_rng(0).integers(0, 3, (2500, 1300)).astype(np.uint8)
     legend = Legend.of({1: "a", 2: "b"})
-    assert step_for(codes.shape) == 3
+    assert thinning_step(codes.shape) == 3
     thin = codes[::3, ::3]
-    shown = land_colours(draw.draw_map(codes, legend, "m"), thin.shape, tmp_path)
+    shown = land_colours(draw_map(codes, legend, "m"), thin.shape, tmp_path)
     assert (shown[thin == 2] == legend[2].rgb).all()
     scene = plain_scene(np.stack([codes, codes, 2 - codes]))
     assert quicklook(scene).shape == (*thin.shape, 3)
@@ -142,7 +149,7 @@ def test_class_spectra_equal_plain_numpy_strip_by_strip(land, monkeypatch):
 
 
 def test_spectra_break_where_bands_were_dropped(land):
-    (lines,) = [axes.lines for axes in draw.draw_spectra(land).axes]
+    (lines,) = [axes.lines for axes in draw_spectra(land).axes]
     across = lines[0].get_xdata()
     assert np.flatnonzero(np.isnan(across)).tolist() == [4]
     assert np.isnan(lines[0].get_ydata()[4])
@@ -151,19 +158,19 @@ def test_spectra_break_where_bands_were_dropped(land):
 
 def test_spectra_need_labels(land):
     bare = land.replace(labels=None)
-    for what in (draw.draw_spectra, draw.draw_labels):
+    for what in (draw_spectra, draw_labels):
         with pytest.raises(LabelError, match="give a label file"):
             what(bare)
-    assert len(draw.draw_quicklook(bare).axes) == 1
+    assert len(draw_quicklook(bare).axes) == 1
 
 
 def test_simulated_scenes_say_so_in_every_title(land, split):
     land = land.replace(simulated=True)
     figures = [
-        draw.draw_quicklook(land),
-        draw.draw_labels(land),
-        draw.draw_spectra(land),
-        draw.draw_split(land, split),
+        draw_quicklook(land),
+        draw_labels(land),
+        draw_spectra(land),
+        draw_split(land, split),
     ]
     for figure in figures:
         assert any("(simulated scene)" in text.get_text() for text in figure.texts)
@@ -177,24 +184,22 @@ def test_no_name_breaks_a_figure(name, land, tmp_path):
     land = land.replace(legend=legend, name=name or "x")
     matrix = np.eye(3)
     for figure in (
-        draw.draw_quicklook(land),
-        draw.draw_labels(land),
-        draw.draw_spectra(land),
-        draw.draw_map(land.labels, legend, name),
-        draw.draw_confusion(matrix, legend, name),
-        draw.draw_training(
-            [{"split": name, "epoch": 1, "loss": 1, "accuracy": None}], name
-        ),
+        draw_quicklook(land),
+        draw_labels(land),
+        draw_spectra(land),
+        draw_map(land.labels, legend, name),
+        draw_confusion(matrix, legend, name),
+        draw_training([{"split": name, "epoch": 1, "loss": 1, "accuracy": None}], name),
     ):
-        draw.save(figure, tmp_path / "f.png")
+        save_figure(figure, tmp_path / "f.png")
         assert (tmp_path / "f.png").stat().st_size < 2**20
 
 
 def test_many_classes_get_more_columns_and_stay_inside(tmp_path):
     codes = np.arange(1, 201).repeat(5).reshape(40, 25).astype(np.uint8)
     legend = Legend.of({code: f"class number {code}" for code in range(1, 201)})
-    figure = draw.draw_map(codes, legend, "many")
-    draw.save(figure, tmp_path / "m.png")
+    figure = draw_map(codes, legend, "many")
+    save_figure(figure, tmp_path / "m.png")
     width, height = figure.canvas.get_width_height()
     renderer = figure.canvas.get_renderer()
     for text in figure.texts:
@@ -206,9 +211,9 @@ def test_many_classes_get_more_columns_and_stay_inside(tmp_path):
 
 def test_confusion_prints_counts_up_to_twenty_classes():
     legend = Legend.of({code: f"c{code}" for code in range(1, 22)})
-    few = draw.draw_confusion(np.eye(20) * 7, legend, codes=range(1, 21)).axes[0]
+    few = draw_confusion(np.eye(20) * 7, legend, codes=range(1, 21)).axes[0]
     assert [text.get_text() for text in few.texts] == ["7"] * 20
-    many = draw.draw_confusion(np.eye(21), legend).axes[0]
+    many = draw_confusion(np.eye(21), legend).axes[0]
     assert not many.texts
     shares = few.images[0].get_array()
     np.testing.assert_array_equal(shares, np.eye(20))
@@ -216,7 +221,7 @@ def test_confusion_prints_counts_up_to_twenty_classes():
 
 def test_confusion_is_normalised_by_reference():
     legend = Legend.of({1: "a", 2: "b"})
-    axes = draw.draw_confusion([[3, 1], [0, 0]], legend).axes[0]
+    axes = draw_confusion([[3, 1], [0, 0]], legend).axes[0]
     np.testing.assert_array_equal(axes.images[0].get_array(), [[0.75, 0.25], [0, 0]])
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
     assert axes.get_ylabel() == "reference"
@@ -229,11 +234,11 @@ def test_training_draws_one_line_a_run():
         for seed in (0, 1)
         for epoch in (3, 1, 2)
     ]
-    loss, accuracy = draw.draw_training(rows).axes
+    loss, accuracy = draw_training(rows).axes
     assert len(loss.lines) == 4
     assert loss.lines[0].get_xdata().tolist() == [1, 2, 3]
     assert not accuracy.lines
-    assert draw.draw_training([]).axes
+    assert draw_training([]).axes
 
 
 def test_training_draws_validation_in_a_colour_of_its_own():
@@ -242,7 +247,7 @@ def test_training_draws_validation_in_a_colour_of_its_own():
     # the random split beside sets no validation pixels aside
     rows = [{**row, **shown, "split": "main", "epoch": epoch} for epoch in (1, 2)]
     rows += [{**row, "split": "random", "epoch": epoch} for epoch in (1, 2)]
-    for axes, value in zip(draw.draw_training(rows).axes, (0.6, 0.65), strict=True):
+    for axes, value in zip(draw_training(rows).axes, (0.6, 0.65), strict=True):
         main, random, validation = axes.lines
         assert validation.get_ydata().tolist() == [value, value]
         assert main.get_color() == random.get_color() != validation.get_color()
@@ -253,8 +258,8 @@ def test_training_draws_validation_in_a_colour_of_its_own():
 
 def test_threads_draw_the_same_bytes(land, tmp_path):
     def shoot(index):
-        figure = draw.draw_map(land.labels, land.legend, "m")
-        draw.save(figure, tmp_path / f"{index}.png")
+        figure = draw_map(land.labels, land.legend, "m")
+        save_figure(figure, tmp_path / f"{index}.png")
 
     threads = [threading.Thread(target=shoot, args=[index]) for index in range(4)]
     for thread in threads:
@@ -269,20 +274,20 @@ def test_drawing_leaves_no_global_state(land, tmp_path):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    draw.save(draw.draw_quicklook(land), tmp_path / "q.png")
+    save_figure(draw_quicklook(land), tmp_path / "q.png")
     assert dict(matplotlib.rcParams) == before
 
 
 def test_save_is_whole_or_nothing(land, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError):
-        draw.save(draw.draw_labels(land), tmp_path / "file" / "q.png")
+        save_figure(draw_labels(land), tmp_path / "file" / "q.png")
     assert (tmp_path / "file").read_text() == "in the way"
 
 
 def test_plates_refuse_what_is_no_picture():
     content = io.BytesIO()
-    curves.draw_training([]).savefig(content, format="png")
+    draw_training([]).savefig(content, format="png")
     whole = content.getvalue()
     plate = embed_png("p", whole)
     assert (plate.width, plate.height, plate.place) == (1080, 400, None)
@@ -292,5 +297,5 @@ def test_plates_refuse_what_is_no_picture():
 
 
 def test_long_names_are_cut():
-    assert short("a" * 40) == "a" * 33 + "…"
-    assert short(" a\nb ") == "a b"
+    assert shorten("a" * 40) == "a" * 33 + "…"
+    assert shorten(" a\nb ") == "a b"

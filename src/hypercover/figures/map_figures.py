@@ -6,8 +6,15 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from hypercover.errors import LabelError
-from hypercover.figures.canvas import PALE, Entry, Ramp, picture, short, step_for
-from hypercover.figures.composites import quicklook, titled
+from hypercover.figures.canvas import (
+    PALE,
+    ColorBar,
+    LegendEntry,
+    draw_image_sheet,
+    shorten,
+    thinning_step,
+)
+from hypercover.figures.composites import quicklook, scene_title
 from hypercover.gis.agreement import CHECK_LEGEND, RIGHT, WRONG, Parts, class_check
 from hypercover.scene.legend import Legend
 from hypercover.scene.rgb import pick_bands
@@ -23,7 +30,7 @@ __all__ = [
     "draw_split",
 ]
 
-_CONFIDENCE = Ramp("viridis", "confidence")
+_CONFIDENCE = ColorBar("viridis", "confidence")
 Codes = npt.NDArray[np.integer]
 Pixels = npt.NDArray[np.uint8]
 
@@ -34,7 +41,7 @@ def _rgb(color: str) -> tuple[int, ...]:
 
 def _paint(codes: Codes, legend: Legend) -> Pixels:
     """Colour class codes (y, x), thinned out where there are too many to draw."""
-    step = step_for(codes.shape)
+    step = thinning_step(codes.shape)
     thin = codes[::step, ::step]
     table = np.full((int(codes.max(initial=0)) + 1, 3), _rgb(PALE), dtype=np.uint8)
     for land in legend:
@@ -43,15 +50,15 @@ def _paint(codes: Codes, legend: Legend) -> Pixels:
     return table[thin]
 
 
-def _entries(codes: Codes, legend: Legend, nothing: str) -> list[Entry]:
+def _entries(codes: Codes, legend: Legend, nothing: str) -> list[LegendEntry]:
     """List the classes with the number of their pixels, largest code last."""
     counts = np.bincount(codes.ravel(), minlength=1)
     lines = [
-        Entry(land.color, short(land.name), f"{counts[land.code]:,}")
+        LegendEntry(land.color, shorten(land.name), f"{counts[land.code]:,}")
         for land in legend
         if land.code < len(counts) and counts[land.code]
     ]
-    empty = [Entry(PALE, nothing, f"{counts[0]:,}")] if counts[0] else []
+    empty = [LegendEntry(PALE, nothing, f"{counts[0]:,}")] if counts[0] else []
     return lines + empty
 
 
@@ -79,8 +86,8 @@ def draw_quicklook(scene: Scene) -> Figure:
         images.append(_paint(scene.labels, legend))
         entries = _entries(scene.labels, legend, "unlabelled")
     subtitle = f"{bands.kind}: {bands.describe(scene.bands, scene.wavelengths)} · {size}"
-    return picture(
-        images, title=titled(scene, "the scene"), subtitle=subtitle, entries=entries
+    return draw_image_sheet(
+        images, title=scene_title(scene, "the scene"), subtitle=subtitle, entries=entries
     )
 
 
@@ -95,9 +102,9 @@ def draw_labels(scene: Scene) -> Figure:
     labels = _labels(scene)
     legend = scene.legend.covering(labels)
     marked = np.count_nonzero(labels)
-    return picture(
+    return draw_image_sheet(
         [_paint(labels, legend)],
-        title=titled(scene, "labels"),
+        title=scene_title(scene, "labels"),
         subtitle=f"{marked:,} labelled pixels in {len(legend)} classes",
         entries=_entries(labels, legend, "unlabelled"),
     )
@@ -108,7 +115,7 @@ def draw_split(scene: Scene, split: Parts) -> Figure:
     colors = quicklook(scene)
     grey = 150 + 0.4 * colors.mean(axis=2, keepdims=True)
     image = np.repeat(grey.astype(np.uint8), 3, axis=2)
-    step = step_for(scene.shape)
+    step = thinning_step(scene.shape)
     parts = split.parts[::step, ::step]
     entries = []
     for code, name in enumerate(PARTS[1:], 1):
@@ -116,11 +123,11 @@ def draw_split(scene: Scene, split: Parts) -> Figure:
         image[parts == code] = _rgb(color)
         count = np.count_nonzero(split.parts == code)
         if count:
-            entries.append(Entry(color, name, f"{count:,}"))
+            entries.append(LegendEntry(color, name, f"{count:,}"))
     kind = getattr(split, "kind", "given")
-    return picture(
+    return draw_image_sheet(
         [image],
-        title=titled(scene, "who trains, who tests"),
+        title=scene_title(scene, "who trains, who tests"),
         subtitle=f"{kind} split; grey pixels take no part",
         entries=entries,
     )
@@ -136,7 +143,7 @@ def draw_map(labels: Codes, legend: Legend, title: str) -> Figure:
     title : str
         Names the model, and says "simulated" where the scene is.
     """
-    return picture(
+    return draw_image_sheet(
         [_paint(labels, legend)],
         title=title,
         subtitle="class map of the whole scene",
@@ -146,13 +153,13 @@ def draw_map(labels: Codes, legend: Legend, title: str) -> Figure:
 
 def draw_confidence(confidence: npt.NDArray[np.floating], title: str) -> Figure:
     """Draw how sure a classifier was of each pixel (y, x); NaN is left pale."""
-    step = step_for((confidence.shape[0], confidence.shape[1]))
+    step = thinning_step((confidence.shape[0], confidence.shape[1]))
     thin = np.asarray(confidence[::step, ::step], dtype=np.float64)
     known = np.isfinite(thin)
     colors = colormaps[_CONFIDENCE.name](np.where(known, thin, 0.0))[..., :3]
     image = np.where(known[..., None], 255 * colors, _rgb(PALE)).astype(np.uint8)
     mean = f"; {np.nanmean(thin):.2f} on average" if known.any() else ""
-    return picture(
+    return draw_image_sheet(
         [image],
         title=title,
         subtitle=f"how sure the classifier was{mean}",
@@ -166,7 +173,7 @@ def draw_check(labels: Codes, predicted: Codes, split: Parts, title: str) -> Fig
     right, wrong = (np.count_nonzero(check == code) for code in (RIGHT, WRONG))
     judged = right + wrong
     share = f"{100 * right / judged:.1f} % of {judged:,}" if judged else "none of 0"
-    return picture(
+    return draw_image_sheet(
         [_paint(check, CHECK_LEGEND)],
         title=title,
         subtitle=f"class check: {share} labelled pixels outside training are right",

@@ -1,0 +1,155 @@
+"""Figures of how far a confidence can be believed: reliability and abstention."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from hypercover.figures.canvas import INK, MUTED, new_figure
+from hypercover.figures.figure_style import disable_math, style_axes, write_title
+
+__all__ = [
+    "draw_abstention",
+    "draw_reliability",
+]
+
+Values = npt.NDArray[np.float64]
+
+Positions = npt.NDArray[np.intp]
+
+_RIGHT = "#0072b2"
+
+_BOAST, _MODEST = ("#d55e00", "#f6cdb0"), ("#0072b2", "#c4e5f8")
+"""Edge and face of what a confidence promises too much, and too little."""
+
+
+def draw_reliability(calibration: Mapping[str, Any], title: str) -> Figure:
+    """Draw how often a model is right against how sure it is, and how often it is how sure.
+
+    A bar on the diagonal keeps its word.  The gap to it is drawn: what a
+    confidence promises too much, or too little.
+
+    Parameters
+    ----------
+    calibration : a ``calibration`` of ``metrics.json``
+    title : str
+        Names the model, and says "simulated" where the scene is.
+    """
+    rows = [row for row in calibration["bins"] if row["count"]]
+    low, high, count, sure, right = (
+        np.array([row[name] for row in rows], dtype=np.float64)
+        for name in ("low", "high", "count", "confidence", "accuracy")
+    )
+    ends = low, high
+    figure = new_figure(620, 690)
+    upper = figure.add_axes((0.12, 0.29, 0.83, 0.53))
+    lower = figure.add_axes((0.12, 0.08, 0.83, 0.12))
+    _bars(upper, ends, np.zeros_like(right), right, facecolor=_RIGHT, label="right")
+    for which, colors, name in (
+        (sure > right, _BOAST, "too sure"),
+        (sure < right, _MODEST, "too modest"),
+    ):
+        if which.any():
+            look: dict[str, Any] = dict(
+                zip(("edgecolor", "facecolor"), colors, strict=True)
+            )
+            gap = (np.minimum(sure, right)[which], np.maximum(sure, right)[which])
+            of = low[which], high[which]
+            _bars(upper, of, *gap, hatch="////", linewidth=0.8, label=name, **look)
+    upper.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="as right as sure")
+    _bars(lower, ends, np.zeros_like(right), count / count.sum(), facecolor=MUTED)
+    style_axes(upper, across="confidence", up="share that is right")
+    style_axes(lower, across="", up="pixels")
+    for axes in (upper, lower):
+        axes.set_xlim(0, 1)
+        _in_percent(axes)
+    upper.set_ylim(0, 1)
+    _name_bars(upper)
+    write_title(figure, f"{title}: reliability", *_words(calibration))
+    return figure
+
+
+def _bars(
+    axes: Axes, ends: tuple[Values, Values], bottom: Values, top: Values, **look: Any
+) -> None:
+    """Draw a bar over each interval of confidence (low, high)."""
+    low, high = ends
+    wide = 0.94 * (high - low)
+    axes.bar(low, top - bottom, width=wide, bottom=bottom, align="edge", **look)
+
+
+def _in_percent(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, 0))
+
+
+def _name_bars(axes: Axes) -> None:
+    """Name what is drawn above the axes, where it hides no bar."""
+    legend = axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        columnspacing=1.5,
+    )
+    disable_math(legend.get_texts())
+
+
+_HELD = {
+    None: "validation pixels",
+    "validation": "validation pixels",
+    "folds": "training pixels held out in turn",
+}
+
+
+def _words(calibration: Mapping[str, Any]) -> tuple[str, str]:
+    """Say how large the error is, and of which confidence."""
+    error = f"calibration error {100 * calibration['error']:.1f} % on test pixels"
+    temperature = calibration["temperature"]
+    if temperature is None:
+        few = calibration.get("proposed") is not None
+        why = f": {calibration['patches']} patches of held-out pixels are too few" * few
+        return error, f"the model's own confidence, not scaled{why}"
+    before = f"; {100 * calibration['error_before']:.1f} % before scaling"
+    return error + before, (
+        f"scaled by a temperature of {temperature:.2f}, fitted on "
+        f"{calibration['fitted_on']:,} {_HELD[calibration.get('by')]}"
+    )
+
+
+def draw_abstention(calibration: Mapping[str, Any], title: str) -> Figure:
+    """Draw the accuracy on the surest pixels against the share of pixels that is kept.
+
+    Parameters
+    ----------
+    calibration : a ``calibration`` of ``metrics.json``
+    title : str
+        Names the model, and says "simulated" where the scene is.
+    """
+    kept, right = (
+        np.array([row[name] for row in calibration["abstention"]], dtype=np.float64)
+        for name in ("kept", "accuracy")
+    )
+    figure = new_figure(620, 440)
+    axes = figure.add_axes((0.12, 0.13, 0.83, 0.66))
+    axes.plot(kept, right, color=_RIGHT, lw=2, marker="o", ms=4)
+    axes.axhline(right[-1], color=INK, lw=1, ls="--")
+    style_axes(
+        axes, across="share of the pixels kept, the surest first", up="share that is right"
+    )
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(max(0.0, min(right) - 0.1), 1.02)
+    _in_percent(axes)
+    half = float(np.interp(0.5, kept, right))
+    write_title(
+        figure,
+        f"{title}: abstention",
+        f"all pixels: {100 * right[-1]:.1f} % right; the surest half: {100 * half:.1f} %",
+    )
+    return figure
