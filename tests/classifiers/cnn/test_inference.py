@@ -12,8 +12,8 @@ from torch import nn
 
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.cnn.inference import forward_memory, peak_memory, square_side
+from hypercover.classifiers.networks.lecture import convolve_pooled
 from hypercover.classifiers.networks.network import Network
-from hypercover.classifiers.networks.pooling import convolve_pooled
 from hypercover.errors import ModelError
 from hypercover.windows.windows import Windows
 
@@ -131,7 +131,7 @@ def test_phases_are_the_same_in_many_parts(monkeypatch):
     layer, tile = nn.Conv3d(1, 4, (5, 3, 3)), torch.randn(1, 60, 9, 9)
     with torch.inference_mode():
         whole = convolve_pooled(tile, layer, 3, 2)
-        monkeypatch.setattr("hypercover.classifiers.networks.pooling._CACHE", 1)
+        monkeypatch.setattr("hypercover.classifiers.networks.lecture._CACHE_BYTES", 1)
         torch.testing.assert_close(convolve_pooled(tile, layer, 3, 2), whole)
 
 

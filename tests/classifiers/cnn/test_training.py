@@ -48,7 +48,7 @@ class Plain(Network):
     def forward(self, windows):
         return self.last(self.silent(torch.tanh(self.first(windows))))
 
-    def windows_at_once(self):
+    def micro_batch_size(self):
         return self.at_once
 
 

@@ -16,7 +16,7 @@ def test_products_are_the_convolutions(bands, window):
     answers, slopes = [], []
     for convolved in (
         lambda: network(windows),
-        lambda: network.judged(network.multiplied(windows)),
+        lambda: network.classify(network.convolve_by_products(windows)),
     ):
         network.zero_grad()
         scores = convolved()
@@ -33,7 +33,7 @@ def test_products_in_bfloat16_are_near():
     network.reset(torch.Generator().manual_seed(0))
     windows = torch.randn(4, 40, 9, 9, generator=torch.Generator().manual_seed(1))
     with torch.autocast("cpu", torch.bfloat16):
-        scores = network.judged(network.multiplied(windows)).float()
+        scores = network.classify(network.convolve_by_products(windows)).float()
     scores.square().sum().backward()
     wanted = network(windows)
     assert (scores - wanted).norm() < 0.03 * wanted.norm()

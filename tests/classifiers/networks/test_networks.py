@@ -193,7 +193,7 @@ def test_only_networks_that_normalise_no_batch_pass_it_in_pieces(name):
     normalises = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in kinds)
     assert NETWORKS[name].minimum_batch == (2 if normalises else 1)
     if normalises:
-        assert network.windows_at_once() is None
+        assert network.micro_batch_size() is None
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from hypercover.classifiers.networks import pooling
-from hypercover.classifiers.networks.lecture import LectureNetwork
-from hypercover.classifiers.networks.pooling import relu_pool
+from hypercover.classifiers.networks.lecture import LectureNetwork, relu_pool
 
 KINDS = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
@@ -100,31 +99,20 @@ def test_gradient_is_the_slope_of_the_values():
     assert torch.autograd.gradcheck(lambda each: relu_pool(each, 3, 1), values)
 
 
-def test_nothing_is_kept_for_a_gradient_nobody_asks_for(monkeypatch):
-    seen, loops = [], pooling._kernels()
-
-    class Watched:
-        backward = staticmethod(loops.backward)
-
-        @staticmethod
-        def forward(values, pooled, winners, *rest):
-            seen.append(winners is not None)
-            loops.forward(values, pooled, winners, *rest)
-
-    monkeypatch.setattr(pooling, "_kernels", lambda: Watched)
+def test_the_compiled_loop_runs_only_where_a_gradient_follows(monkeypatch):
+    calls, loop = [], pooling.forward
+    monkeypatch.setattr(
+        pooling, "forward", lambda *arguments: calls.append(loop(*arguments))
+    )
     values = torch.randn(1, 1, 6, 2, 2)
     relu_pool(values, 2, 0)
     with torch.no_grad():
         relu_pool(values.clone().requires_grad_(), 2, 0)
     with torch.inference_mode():
         relu_pool(values, 2, 0)
+    assert not calls
     relu_pool(values.clone().requires_grad_(), 2, 0)
-    assert seen == [False, False, False, True]
-
-
-def test_without_numba_it_is_what_pytorch_does(monkeypatch):
-    monkeypatch.setattr(pooling, "_kernels", lambda: None)
-    compared(drawn((2, 3, 11, 3, 4), 5), 3, 2)
+    assert len(calls) == 1
 
 
 def test_without_memory_there_is_a_shape():
@@ -150,7 +138,7 @@ def test_traced_and_exported_it_is_what_pytorch_does():
 @pytest.fixture
 def any_size(monkeypatch):
     """Let even a few planes be shared by threads."""
-    monkeypatch.setattr(pooling, "_SHARE", 1)
+    monkeypatch.setattr(pooling, "_VALUES_PER_THREAD", 1)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -158,25 +146,23 @@ def any_size(monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_it_takes_as_many_threads_as_pytorch_may(any_size, monkeypatch, threads):
-    names, loops = set(), pooling._kernels()
+    names, loop = set(), pooling.forward
     meeting = threading.Barrier(threads, timeout=300)
     values = drawn((3, 5, 11, 3, 4), 8)
     expected = written_out(values, 3, 2)
 
-    class Watched:
-        @staticmethod
-        def forward(*arguments):
-            meeting.wait()
-            names.add(threading.get_ident())
-            loops.forward(*arguments)
+    def watched(*arguments):
+        meeting.wait()
+        names.add(threading.get_ident())
+        loop(*arguments)
 
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    pooling._threads.cache_clear()
-    monkeypatch.setattr(pooling, "_kernels", lambda: Watched)
+    pooling._thread_pool.cache_clear()
+    monkeypatch.setattr(pooling, "forward", watched)
     torch.set_num_threads(threads)
-    assert same(relu_pool(values, 3, 2), expected)
+    assert same(relu_pool(values.requires_grad_(), 3, 2), expected)
     assert len(names) == threads
-    pooling._threads.cache_clear()
+    pooling._thread_pool.cache_clear()
 
 
 def test_threads_of_python_side_by_side_get_the_same(any_size):
@@ -189,9 +175,10 @@ def test_threads_of_python_side_by_side_get_the_same(any_size):
 
 
 def _in_child(seed, pipe):
-    pooling._SHARE = 1
+    pooling._VALUES_PER_THREAD = 1
     torch.set_num_threads(2)
-    pipe.send(relu_pool(drawn((4, 3, 10, 5, 5), seed), 3, 2).nan_to_num(7).tolist())
+    values = drawn((4, 3, 10, 5, 5), seed).requires_grad_()
+    pipe.send(relu_pool(values, 3, 2).nan_to_num(7).tolist())
 
 
 @pytest.mark.parametrize("way", ["fork", "spawn"])
@@ -211,10 +198,10 @@ def test_forked_and_spawned_processes_have_threads_of_their_own(any_size, way):
 
 def test_it_compiles_where_no_folder_may_be_written_to():
     program = (
-        "import torch; from hypercover.classifiers.networks import pooling_kernels as kernels;"
-        "from hypercover.classifiers.networks.pooling import relu_pool;"
-        "print(type(kernels.forward._cache).__name__, "
-        "relu_pool(torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1), 2, 0).item())"
+        "import torch; from hypercover.classifiers.networks import pooling;"
+        "values = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1);"
+        "print(type(pooling.forward._cache).__name__, "
+        "pooling.CompiledReluPool.apply(values, 2, 0).item())"
     )
     # the only place left is one that is named nowhere
     nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
@@ -233,6 +220,6 @@ def test_lecture_network_takes_so_many_windows_that_20_mb_hold_its_first_layer(
     bands, window, count
 ):
     network = LectureNetwork(bands, 16, window)
-    assert network.windows_at_once() == count
+    assert network.micro_batch_size() == count
     one = np.prod(network.convolutions[0](torch.zeros(1, 1, bands, window, window)).shape)
     assert count == max(1, int(20e6 // (4 * one)))

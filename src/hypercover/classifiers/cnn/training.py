@@ -129,7 +129,7 @@ class Trainer:
         self.examples, self.validation = examples, validation
         self.model: nn.Module = network
         self.device = next(network.parameters()).device
-        self.at_once = network.windows_at_once() if self.device.type == "cpu" else None
+        self.at_once = network.micro_batch_size() if self.device.type == "cpu" else None
         self.certain = torch.eye(classes, device=self.device)
         counts = torch.bincount(targets, minlength=classes).to(self.device)
         self.loss = Loss(recipe, counts)
@@ -141,7 +141,7 @@ class Trainer:
             totals=torch.zeros(3, dtype=torch.float64, device=self.device),
         )
         self.replay: CUDAGraphStep | None = None
-        if network.replayable and self.device.type == "cuda" and self.world.size == 1:
+        if network.cuda_graph_safe and self.device.type == "cuda" and self.world.size == 1:
             self.replay = CUDAGraphStep(self._pass_through, network)
         self.epochs = recipe.epochs(len(feed))
         self.share = learning_rate_schedule(recipe, self.epochs * len(self._batches()))

@@ -103,7 +103,7 @@ class HybridSN(Network):
         scores: torch.Tensor = self.last(values)
         return scores
 
-    def windows_at_once(self) -> int:
+    def micro_batch_size(self) -> int:
         """Count the windows whose largest activation fits the cache."""
         depth, side, largest = self.bands, self.window, 1
         for filters, reach in zip(_FILTERS, _DEPTHS, strict=True):

@@ -121,7 +121,7 @@ class Network(nn.Module):
     """Fewest values per pixel that survive them."""
     minimum_batch: ClassVar[int] = 1
     """Fewest windows in a training batch: 2 where batches are normalised."""
-    replayable: ClassVar[bool] = False
+    cuda_graph_safe: ClassVar[bool] = False
     """Whether a GPU may be given a recording of a pass: the same work every time, no
     draw, no number that the processor waits for, and enough of it to be worth it."""
     spatially_valid: ClassVar[bool] = True
@@ -150,7 +150,7 @@ class Network(nn.Module):
         scores: torch.Tensor = self(tile)
         return scores
 
-    def windows_at_once(self) -> int | None:
+    def micro_batch_size(self) -> int | None:
         """Count the windows of a training batch that should pass together on a CPU.
 
         Why it exists: activations of a few megabytes stay in the cache and in
