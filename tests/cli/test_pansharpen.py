@@ -120,11 +120,11 @@ def test_killed_again_and_again_it_goes_on_to_the_same_bytes(pair, call, tmp_pat
     words = (*pair, "-o", out, "--quality")
     killed_after("comparison-1", *words)
     said = killed_after("strip-1", *words)
-    assert "Going on: 2 of 3 comparisons were there." in said
+    assert "Resuming: 2 of 3 comparisons already done." in said
     assert not out.exists()
     last = call("pansharpen", *words)
     assert last.code == 0, last.err
-    assert "Going on: 2 of 4 strips were there." in caplog.text
+    assert "Resuming: 2 of 4 strips already done." in caplog.text
     assert out.read_bytes() == whole.read_bytes()
     assert last.out.replace(str(out), "") == first.out.replace(str(whole), "")
     assert list(out.parent.iterdir()) == [out]
@@ -160,7 +160,7 @@ def test_stopped_it_goes_on_in_every_format(
     stopped_at_third_strip(call, monkeypatch, *words)
     assert [one.name for one in out.parent.iterdir()] == [f".{name}.tiles"]
     assert call("pansharpen", *words).code == 0
-    assert "Going on: 2 of 4 strips were there." in caplog.text
+    assert "Resuming: 2 of 4 strips already done." in caplog.text
     assert contents(out.parent) == contents(whole.parent)
 
 
@@ -171,7 +171,7 @@ def test_a_pair_that_was_touched_goes_on(pair, call, tmp_path, monkeypatch, capl
     for one in (pan, bands):
         os.utime(one, (1, 1))
     assert call("pansharpen", *words).code == 0
-    assert "Going on: 2 of 4 strips were there." in caplog.text
+    assert "Resuming: 2 of 4 strips already done." in caplog.text
     assert [one.name for one in words[3].parent.iterdir()] == ["sharp.tif"]
 
 
@@ -191,7 +191,7 @@ def test_where_anything_changed_it_begins_anew(
         scene = open_scene(file, labels=False).load()
         write_scene(scene.replace(cube=scene.cube[:, ::-1].copy()), file)
     assert call("pansharpen", *words).code == 0
-    assert "Going on" not in caplog.text
+    assert "Resuming" not in caplog.text
     assert call("pansharpen", *words[:3], tmp_path / "whole.tif", *words[4:]).code == 0
     assert contents(words[3].parent) == {"sharp.tif": (tmp_path / "whole.tif").read_bytes()}
 
@@ -207,7 +207,7 @@ def test_a_strip_that_was_damaged_is_computed_again(
     content[-1] ^= 1
     strip.write_bytes(content)
     assert call("pansharpen", *pair, "-o", out).code == 0
-    assert "Going on: 1 of 4 strips were there." in caplog.text
+    assert "Resuming: 1 of 4 strips already done." in caplog.text
     assert out.read_bytes() == whole.read_bytes()
 
 

@@ -11,7 +11,7 @@ from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.simulate import simulate
-from hypercover.scene.tile_store import facts_of, keeping
+from hypercover.scene.tile_store import open_tile_store, scene_identity
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ def scene(tmp_path):
 
 def test_the_same_file_has_the_same_facts_and_a_replaced_one_has_not(scene, tmp_path):
     file = tmp_path / "in" / "cube.tif"
-    known = facts_of(scene)
-    assert facts_of(open_scene(file, labels=False)) == known
+    known = scene_identity(scene)
+    assert scene_identity(open_scene(file, labels=False)) == known
     file.touch()
-    assert facts_of(open_scene(file, labels=False)) != known
+    assert scene_identity(open_scene(file, labels=False)) != known
 
 
 def test_another_place_or_no_data_value_is_another_image(scene):
     moved = replace(scene.grid, transform=(1.0, 0.0, 5.0, 0.0, -1.0, 9.0))
     elsewhere = scene.replace(cube=with_grid(scene.cube, moved))
     holed = scene.replace(cube=scene.cube.assign_attrs(nodata=3))
-    known = facts_of(scene)
-    assert facts_of(elsewhere) != known != facts_of(holed)
+    known = scene_identity(scene)
+    assert scene_identity(elsewhere) != known != scene_identity(holed)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_what_cannot_be_made_leaves_nothing_and_what_can_go_on_stays(tmp_path, e
     target = tmp_path / "a" / "b" / "cube.tif"
 
     def fail():
-        with keeping(target, lambda: {"made of": 1}) as store:
+        with open_tile_store(target, lambda: {"made of": 1}) as store:
             store.begin()
             raise error
 
     with pytest.raises(error):
         fail()
     assert (tmp_path / "a").is_dir() == left
-    with keeping(target, lambda: {"made of": 1}) as store:
+    with open_tile_store(target, lambda: {"made of": 1}) as store:
         assert store.folder.is_dir() == left
         store.begin()
     assert list(target.parent.iterdir()) == []
@@ -60,7 +60,7 @@ def test_what_cannot_be_made_leaves_nothing_and_what_can_go_on_stays(tmp_path, e
 def test_a_damaged_place_is_told_as_any_other(tmp_path):
     cube = xr.DataArray(np.ones((1, 2, 3), np.float32), dims=("band", "y", "x"))
     nowhere = Grid(2, 3, None, (float("nan"), 0.0, 0.0, 0.0, -1.0, 0.0))
-    plan = facts_of(Scene(with_grid(cube, nowhere)))
-    with keeping(tmp_path / "out.tif", lambda: plan) as store:
+    plan = scene_identity(Scene(with_grid(cube, nowhere)))
+    with open_tile_store(tmp_path / "out.tif", lambda: plan) as store:
         store.save(0, {"values": np.ones(2)})
-    assert plan != facts_of(Scene(cube))
+    assert plan != scene_identity(Scene(cube))

@@ -51,7 +51,7 @@ def command(
     from hypercover.scene.metadata import marked
     from hypercover.scene.pansharpen.fusion import pair_plan, pansharpen
     from hypercover.scene.pansharpen.quality import wald_quality
-    from hypercover.scene.tile_store import keeping
+    from hypercover.scene.tile_store import open_tile_store
 
     kind = cast("Injection", injection)
     check_overwrite(out, pan, bands)
@@ -63,7 +63,7 @@ def command(
     def plan() -> dict[str, Any]:
         return pair_plan(grey, colours, injection=kind, keep_pan=keep_pan)
 
-    with keeping(out, plan) as store:
+    with open_tile_store(out, plan) as store:
         with bar("Statistics") as advance:
             sharp = pansharpen(
                 grey,

@@ -13,6 +13,7 @@ from hypercover.files import check_writable
 from hypercover.scene.inputs import Inputs
 from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import strips
 from hypercover.splits.random_split import draw_validation
 from hypercover.splits.split import PARTS, Split, check_learnable
 from hypercover.windows.window_file import WindowFile, check_same_scene, checksums, spread
@@ -126,10 +127,7 @@ def _strips(scene: Scene, size: int) -> Iterator[slice]:
     """Cut the rows into strips that are read at once, few enough to read few rows twice."""
     row = scene.n_bands * scene.shape[1] * scene.cube.dtype.itemsize
     step = max(size, _STRIP // row, min(_TILE, _MOST_STRIP // row))
-    return (
-        slice(top, min(top + step, scene.shape[0]))
-        for top in range(0, scene.shape[0], step)
-    )
+    return strips(scene.shape[0], step)
 
 
 def split_of(

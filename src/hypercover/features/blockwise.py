@@ -17,6 +17,7 @@ from hypercover.scene.io.limits import fits_in_memory
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import Tile
 
 __all__ = [
     "BorderLevels",
@@ -282,23 +283,17 @@ class _FeatureBlocks:
         step = max(height, self._margin, 1)
         shape = (self._count, rows.stop - rows.start, cols.stop - cols.start)
         values = np.empty(shape, dtype=np.float32)
-        for top in range(rows.start, rows.stop, step):
-            bottom = min(top + step, rows.stop)
-            place = slice(top - rows.start, bottom - rows.start)
-            values[:, place] = self._strip(slice(top, bottom), cols)
+        whole = Tile(rows, cols)
+        for strip in whole.cut(step, shape[2]):
+            values[:, *strip.within(whole)] = self._strip(strip)
         return values
 
-    def _strip(self, rows: slice, cols: slice) -> Any:
-        """Compute a strip from what lies in it and around it."""
-        around, inside = [], []
-        for part, size in zip((rows, cols), self._scene.shape, strict=True):
-            first = max(part.start - self._margin, 0)
-            around.append(slice(first, min(part.stop + self._margin, size)))
-            inside.append(slice(part.start - first, part.stop - first))
-        piece = self._scene.cube.isel(y=around[0], x=around[1])
-        piece = piece.copy(data=self._scene.read(*around))
+    def _strip(self, strip: Tile) -> Any:
+        """Compute a strip from its pixels and those around it."""
+        around, _ = strip.with_margin(self._margin, self._scene.shape)
+        piece = self._scene.cube.isel(y=around.rows, x=around.cols)
+        piece = piece.copy(data=self._scene.read(around.rows, around.cols))
         scene = Scene(piece, name=self._scene.name)
         if not scene.valid.any():
-            shape = (self._count, rows.stop - rows.start, cols.stop - cols.start)
-            return np.full(shape, np.nan, dtype=np.float32)
-        return self._feature.transform(scene).cube.values[:, inside[0], inside[1]]
+            return np.full((self._count, *strip.shape), np.nan, dtype=np.float32)
+        return self._feature.transform(scene).cube.values[:, *strip.within(around)]

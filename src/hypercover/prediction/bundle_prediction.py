@@ -44,7 +44,7 @@ from hypercover.scene.inputs import known_inputs
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import ALL_ZERO, holdable, parse_nodata
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import inputs_of
+from hypercover.scene.tile_store import inputs_path
 
 __all__ = [
     "REGISTRY",
@@ -137,7 +137,7 @@ def _opened(home: Path, _changed: int) -> KeptTiles:
     """Open model and scene once for all tiles that a process predicts."""
     job = Mosaic(home).job()
     target = Path(job["target"])
-    with known_inputs(inputs_of(target)):
+    with known_inputs(inputs_path(target)):
         scene = Source.from_json(job["source"]).open()
         mapping = Mapping.of(
             Path(job["model"]), scene, device=job["device"], overlap=job["overlap"]
@@ -236,7 +236,7 @@ def predict_image(
     # A map that is not finished must not lie under the name asked for.
     changed = bool(cleaning) or area is not None
     raw = out.with_name(f".{out.name}.raw") / out.name if changed else out
-    with known_inputs(inputs_of(raw)):
+    with known_inputs(inputs_path(raw)):
         mapping = Mapping.of(model, scene, device=device, overlap=overlap)
         card = mapping.bundle.card
         legend = card_legend(card)

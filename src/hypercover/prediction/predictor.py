@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rasterio.errors import RasterioError
 
-from hypercover.errors import ModelError, counted
+from hypercover.errors import ModelError, SceneError, counted
 from hypercover.memory import available_bytes
 from hypercover.prediction.layers import (
     Answers,
@@ -26,7 +27,7 @@ from hypercover.scene.io.geotiff import BLOCK
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
 from hypercover.scene.tile_store import TileStore
-from hypercover.scene.tiling import Tile, read_with_margin, tiles
+from hypercover.scene.tiling import Tile, tiles
 
 __all__ = ["KeptTiles", "Predictor"]
 
@@ -122,7 +123,7 @@ class Predictor:
         answers = self.blank(tile.shape)
         side, left = self._piece()
         for piece in tile.cut(side):
-            values, valid = read_with_margin(self.scene, piece, self.margin)
+            values, valid = _read_with_margin(self.scene, piece, self.margin)
             check_size(largest_of(values, valid), self.scene.name)
             values = blank_invalid(values, valid)
             inner = tuple(slice(self.margin, size - self.margin) for size in valid.shape)
@@ -150,6 +151,27 @@ class Predictor:
             f"once takes {taken / 2**20:,.1f} MiB of memory beside the network's own, and "
             f"{self.memory / 2**20:,.1f} MiB are left; allow more memory."
         )
+
+
+def _read_with_margin(
+    scene: Scene, tile: Tile, margin: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Read a tile and a margin around it, and its mask of valid pixels.
+
+    Beyond the scene its edge is repeated.
+    """
+    inside, padding = tile.with_margin(margin, scene.shape)
+    try:
+        values, valid = scene.read_valid(inside.rows, inside.cols)
+    except (OSError, RasterioError) as error:
+        raise SceneError(
+            f"The image {scene.name} cannot be read at rows {inside.rows.start} to "
+            f"{inside.rows.stop}; its file may be cut short or gone."
+        ) from error
+    if not any(map(any, padding)):
+        return values, valid
+    padded = np.pad(values, [(0, 0), *padding], mode="edge")
+    return padded, np.pad(valid, padding, mode="edge")
 
 
 def _check_temperature(classifier: Any, temperature: float | None) -> None:

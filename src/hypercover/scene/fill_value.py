@@ -11,6 +11,7 @@ import xarray as xr
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.nodata import NoData, without_nodata
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import SIDE, strips
 
 __all__ = ["settled", "unused_value"]
 
@@ -20,8 +21,6 @@ _USUAL = (0, -9999)
 """What most files of whole numbers take for no data."""
 _EXACT = 2**53
 """Whole numbers below this are exact as the real numbers that files note them as."""
-_TILE = 64
-"""Rows looked at together: those of the tiles that images are written in."""
 _SMALL = 2
 """Bytes of a type of which every value is looked for."""
 _WIDER = {"u1": "i2", "i1": "i2", "u2": "i4", "i2": "i4", "u4": "f8", "i4": "f8"}
@@ -146,8 +145,7 @@ def _values(
     """Read the values (n,) of the pixels with data, strip by strip and band by band."""
     across = np.flatnonzero(inside.any(axis=0))
     cols = slice(int(across[0]), int(across[-1]) + 1)
-    for top in range(0, scene.shape[0], _TILE):
-        rows = slice(top, min(top + _TILE, scene.shape[0]))
+    for rows in strips(scene.shape[0], SIDE):
         kept = inside[rows, cols]
         if kept.any():
             block, valid = scene.read_valid(rows, cols)

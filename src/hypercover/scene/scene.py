@@ -19,6 +19,7 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import Origin, header_of, marked, of_bands, with_header
 from hypercover.scene.nodata import Given, NoData, valid_pixels, with_nodata
 from hypercover.scene.rgb import pick_bands, stretched
+from hypercover.scene.tiling import SIDE, strips
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +35,6 @@ _LARGEST = 1e30
 """Values beyond this are no measurement, and their sums no float32."""
 _PLOTTED = 2000
 """Largest side of a plotted picture, in pixels."""
-_TILE = 64
-"""Rows of the tiles that scenes are written in."""
 _LONGEST_NOTE = 2000
 """Signs of a note, which may quote what stands in a file."""
 _SMALLER = "select fewer bands, cut the image to the labelled land, or use a larger machine"
@@ -435,8 +434,8 @@ class Scene:
             max(1, values // (cols * self.n_bands)) for values in (_STRIP, _MOST_STRIP)
         )
         # Tiled files are unpacked a tile at a time: none is to be cut in two.
-        step = step - step % _TILE if step > _TILE else min(most, _TILE)
-        return (slice(top, min(top + step, rows)) for top in range(0, rows, step))
+        step = step - step % SIDE if step > SIDE else min(most, SIDE)
+        return strips(rows, step)
 
     @cached_property
     def valid(self) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Finished tiles beside the image they are for, so that work that was stopped goes on."""
+"""A folder of finished tiles next to an unfinished image, so that stopped work can resume."""
 
 import contextlib
 import hashlib
@@ -17,11 +17,22 @@ from hypercover.errors import HypercoverError, OutputError, counted
 from hypercover.files import atomic, missing_folders, write_text
 from hypercover.scene.inputs import identity_of, known_inputs, remember_inputs
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import SIDE, Tile, tiles
 
-__all__ = ["Layers", "StoredTiles", "TileStore", "facts_of", "inputs_of", "keeping"]
+__all__ = [
+    "Layers",
+    "TileStore",
+    "inputs_path",
+    "load_or_compute",
+    "open_tile_store",
+    "read_tiles",
+    "scene_identity",
+]
 
 Layers = dict[str, npt.NDArray[Any]]
 """The arrays of a tile by name."""
+
+_VALUES_AT_ONCE = 2**24
 
 _PLAN, _INPUTS = "plan.json", "inputs.json"
 
@@ -29,9 +40,11 @@ _SUFFIX = ".tile"
 
 _DIGEST = hashlib.sha256().digest_size
 
+_log = logging.getLogger(__name__)
 
-def inputs_of(target: Path) -> Path:
-    """Return where it is remembered which files the tiles of an image are made of."""
+
+def inputs_path(target: Path) -> Path:
+    """Return the file that records which input files the tiles of an image are made from."""
     return _folder_of(target) / _INPUTS
 
 
@@ -40,17 +53,16 @@ def _folder_of(target: Path) -> Path:
 
 
 class TileStore:
-    """A hidden folder of tiles that were made from the same files in the same way.
+    """A hidden folder of tiles that were all made from the same files in the same way.
 
-    Why it exists: a scene takes hours and a job its end at any moment.  Each
-    tile is one file that appears whole, after its checksum; a file that is cut
-    short or changed is as good as none.  Tiles of anything else than what is
-    asked for now are removed.
+    Each tile is one file that starts with a checksum and is renamed into place.
+    A truncated or changed file counts as missing.  Tiles made by another plan
+    are removed when the store is opened.
 
     Parameters
     ----------
     target : path
-        The image; the folder lies beside it.
+        The image; the folder is created next to it.
     plan : mapping
         Everything the tiles depend on, as JSON.
 
@@ -70,11 +82,11 @@ class TileStore:
     def __init__(self, target: Path, plan: Mapping[str, Any]) -> None:
         self.folder = _folder_of(target)
         self._plan = json.dumps(plan, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        if not self._is_ours():
+        if not self._has_same_plan():
             self.remove()
 
     def begin(self) -> None:
-        """Write down what the tiles are made of, so that others keep theirs here too.
+        """Write the plan, so that other processes keep their tiles here too.
 
         Raises
         ------
@@ -86,10 +98,14 @@ class TileStore:
             write_text(self.folder / _PLAN, self._plan)
 
     def load(self, number: int | str, like: Layers) -> Layers | None:
-        """Return a finished tile, or None where there is none that is whole.
+        """Return a finished tile, or None if it is missing or damaged.
 
-        ``like`` has the layers, types and shapes that it must have; the number may be a
-        name.
+        Parameters
+        ----------
+        number : int or str
+            Number or name of the tile.
+        like : dict of arrays
+            Names, types and shapes that the layers must have.
         """
         size = sum(array.nbytes for array in like.values())
         try:
@@ -99,15 +115,15 @@ class TileStore:
             return None
         if len(values) != size or hashlib.sha256(values).digest() != digest:
             return None
-        answers: Layers = {}
-        place = 0
+        layers: Layers = {}
+        start = 0
         for layer, array in like.items():
-            part = np.frombuffer(values, array.dtype, array.size, place)
-            answers[layer], place = part.reshape(array.shape), place + array.nbytes
-        return answers
+            part = np.frombuffer(values, array.dtype, array.size, start)
+            layers[layer], start = part.reshape(array.shape), start + array.nbytes
+        return layers
 
-    def save(self, number: int | str, answers: Layers) -> None:
-        """Keep a finished tile.
+    def save(self, number: int | str, layers: Layers) -> None:
+        """Save a finished tile.
 
         Raises
         ------
@@ -115,16 +131,16 @@ class TileStore:
             If it cannot be written.
         """
         self.begin()
-        values = b"".join(array.tobytes() for array in answers.values())
+        values = b"".join(array.tobytes() for array in layers.values())
         with atomic(self._file(number)) as draft, draft.open("wb") as opened:
             opened.write(hashlib.sha256(values).digest())
             opened.write(values)
 
     def remove(self) -> None:
-        """Remove the tiles, their plan, drafts, and the folder if nothing else is in it."""
+        """Remove the tiles, their plan and drafts, and the folder if it is then empty."""
         if not self.folder.is_dir():
             return
-        # The plan goes last: until then what is left is still known.
+        # The plan goes last: until then the remaining tiles are still recognised.
         for pattern in (f"*{_SUFFIX}", ".*.part*", _INPUTS, _PLAN):
             for file in self.folder.glob(pattern):
                 file.unlink(missing_ok=True)
@@ -134,8 +150,8 @@ class TileStore:
     def _file(self, number: int | str) -> Path:
         return self.folder / f"{number}{_SUFFIX}"
 
-    def _is_ours(self) -> bool:
-        """Tell whether the tiles that are there were made by the same plan."""
+    def _has_same_plan(self) -> bool:
+        """Tell whether the tiles in the folder were made by the same plan."""
         try:
             with (self.folder / _PLAN).open("rb") as opened:
                 known = opened.read(len(self._plan.encode()) + 1)
@@ -144,97 +160,121 @@ class TileStore:
         return known == self._plan.encode()
 
 
-_log = logging.getLogger(__name__)
+def scene_identity(scene: Scene) -> dict[str, Any]:
+    """Return what identifies the file of a scene and how it was read, as JSON.
 
-
-def facts_of(scene: Scene) -> dict[str, Any]:
-    """Return what tells the file of a scene, and how it was read, from others.
-
-    Why it exists: a world file or the statistics of a viewer beside the image
-    are none of its parts, but may move it or name its no data.
+    The grid and the no-data value are listed on their own, because a world file
+    or a viewer's statistics can change them without changing the image file.
     """
     parts = identity_of(Path(scene.source).absolute()) if scene.source else ()
     grid, nodata = scene.grid, scene.nodata
     return {
-        "file": [list(facts) for facts in parts],
+        "file": [list(part) for part in parts],
         "read as": [scene.n_bands, str(scene.cube.dtype), str(nodata), *scene.notes],
-        # As text: a damaged file may hold NaN, which is no JSON, and is refused later.
+        # As text: a damaged file may hold NaN, which JSON cannot, and is refused later.
         "grid": [grid.rows, grid.cols, grid.crs, *map(str, grid.transform)],
     }
 
 
 @contextmanager
-def keeping(target: Path, plan: Callable[[], Mapping[str, Any]]) -> Iterator[TileStore]:
-    """Keep finished pieces of a file in a hidden folder beside it until it is whole.
+def open_tile_store(
+    target: Path, plan: Callable[[], Mapping[str, Any]]
+) -> Iterator[TileStore]:
+    """Open the tile store of a file to be written, and remove it when the block succeeds.
 
-    Stopped or killed, they stay, and the same call goes on; those of another plan
-    or of another version of this package are removed.  What cannot be made at all
-    leaves nothing.
+    If the work is stopped or killed, the tiles stay and the same call resumes.
+    Tiles of another plan or another version of this package are removed.  Work
+    that fails for good leaves neither tiles nor new folders.
 
     Parameters
     ----------
     target : path
         The file to be written.
     plan : callable
-        Returns everything the pieces depend on, as JSON.  Files that were merely touched
-        since the pieces were begun are the same (:class:`~hypercover.scene.inputs.Inputs`).
+        Returns everything the tiles depend on, as JSON.  Files that were merely touched
+        meanwhile count as unchanged (:class:`~hypercover.scene.inputs.Inputs`).
     """
     made = missing_folders(target)
-    with known_inputs(inputs_of(target)):
+    with known_inputs(inputs_path(target)):
         store = TileStore(target, {"version": version("hypercover"), **plan()})
-        with _left_clean(store, made):
+        with _cleanup_on_failure(store, made):
             yield store
         store.remove()
 
 
 @contextmanager
-def _left_clean(store: TileStore, made: Sequence[Path]) -> Iterator[None]:
-    """Leave neither pieces nor new folders of what cannot be made at all."""
+def _cleanup_on_failure(store: TileStore, made: Sequence[Path]) -> Iterator[None]:
+    """Remove the tiles and new folders of work that cannot succeed when repeated."""
     try:
         yield
     except HypercoverError as error:
         if not isinstance(error, OutputError):
             store.remove()
         for folder in made:
-            # One that holds pieces worth keeping stays.
+            # A folder that still holds tiles stays.
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
 
 
-class StoredTiles:
-    """The pieces of one kind, taken from a store or computed and put there.
+def load_or_compute(
+    store: TileStore | None,
+    kind: str,
+    count: int,
+    like: Callable[[int], Layers],
+    compute: Callable[[int], Layers],
+) -> Iterator[Layers]:
+    """Yield numbered tiles, each loaded from the store or else computed and saved there.
 
     Parameters
     ----------
     store : TileStore, optional
-        Without one everything is computed and nothing kept.
+        Without one, everything is computed and nothing saved.
     kind : str
-        What the pieces are called, such as ``strip``.
+        What a tile is called in file names and messages, such as ``strip``.
     count : int
-        How many there are.
+        Number of tiles.
+    like : callable
+        Names, types and shapes of the layers of a tile, given its number.
+    compute : callable
+        Computes a tile, given its number.
     """
+    loaded = 0
+    for number in range(count):
+        name = f"{kind}-{number}"
+        layers = None if store is None else store.load(name, like(number))
+        if layers is not None:
+            loaded += 1
+        else:
+            if loaded:
+                _log.warning(
+                    "Resuming: %s of %s already done.", loaded, counted(count, kind)
+                )
+                loaded = 0
+            layers = compute(number)
+            if store is not None:
+                store.save(name, layers)
+        yield layers
 
-    def __init__(self, store: TileStore | None, kind: str, count: int) -> None:
-        self._store, self._kind, self._count = store, kind, count
-        self._held = 0
 
-    def piece(self, number: int, like: Layers, compute: Callable[[], Layers]) -> Layers:
-        """Return a piece; ``like`` has the layers, types and shapes that it has."""
-        if self._store is None:
-            return compute()
-        name = f"{self._kind}-{number}"
-        held = self._store.load(name, like)
-        if held is not None:
-            self._held += 1
-            return held
-        if self._held:
-            _log.warning(
-                "Going on: %s of %s were there.",
-                self._held,
-                counted(self._count, self._kind),
-            )
-            self._held = 0
-        made = compute()
-        self._store.save(name, made)
-        return made
+def read_tiles(
+    scene: Scene, store: TileStore | None = None
+) -> Iterator[tuple[Tile, npt.NDArray[np.generic]]]:
+    """Yield the image tile by tile, with values (band, row, col), within bounded memory.
+
+    Tiles are whole blocks of a GeoTIFF.  They are loaded from the store, if there is
+    one, where they were computed before.
+    """
+    width = max(1, _VALUES_AT_ONCE // (SIDE * SIDE * scene.n_bands)) * SIDE
+    parts, dtype = tiles(scene.shape, SIDE, width), scene.cube.dtype
+
+    def like(number: int) -> Layers:
+        return {"values": np.empty((scene.n_bands, *parts[number].shape), dtype)}
+
+    def read(number: int) -> Layers:
+        values = scene.read(parts[number].rows, parts[number].cols)
+        return {"values": values.astype(dtype, copy=False)}
+
+    layers = load_or_compute(store, "strip", len(parts), like, read)
+    for tile, each in zip(parts, layers, strict=True):
+        yield tile, each["values"]

@@ -1,63 +1,21 @@
-"""Cutting a scene into tiles, and reading one with what lies around it."""
+"""Tiles: the rectangles in which an image is read, computed and written."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.errors import RasterioError
 
-from hypercover.errors import SceneError
-from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import Layers, StoredTiles, TileStore
+__all__ = ["SIDE", "Tile", "strips", "tiles"]
 
-__all__ = ["SIDE", "Piece", "Tile", "read_pieces", "read_with_margin", "tiles"]
-
-Piece = tuple[slice, slice, npt.NDArray[np.generic]]
-"""Rows, columns and values (band, row, col) of a part of an image."""
 
 SIDE = 64
-"""Side of the tiles of a GeoTIFF; pieces are cut along them."""
-
-_AT_ONCE = 2**24
-"""Values written at once."""
-
-
-def read_pieces(scene: Scene, store: TileStore | None = None) -> Iterator[Piece]:
-    """Read an image piece by piece; those that a store holds are taken from there.
-
-    Why it exists: the cube may be larger than memory, and take long to compute.
-    """
-    pieces = list(_pieces(scene))
-    kept = StoredTiles(store, "strip", len(pieces))
-    for number, (rows, cols) in enumerate(pieces):
-        shape = scene.n_bands, rows.stop - rows.start, cols.stop - cols.start
-        like = {"values": np.empty(shape, scene.cube.dtype)}
-        found = kept.piece(number, like, partial(_read, scene, rows, cols))
-        yield rows, cols, found["values"]
-
-
-def _read(scene: Scene, rows: slice, cols: slice) -> Layers:
-    return {"values": scene.read(rows, cols).astype(scene.cube.dtype, copy=False)}
-
-
-def _pieces(scene: Scene) -> Iterator[tuple[slice, slice]]:
-    """Cut the image along the tiles into rectangles that fit in memory."""
-    rows, cols = scene.shape
-    across = max(1, _AT_ONCE // (SIDE * SIDE * scene.n_bands)) * SIDE
-    for top in range(0, rows, SIDE):
-        for left in range(0, cols, across):
-            yield (
-                slice(top, min(top + SIDE, rows)),
-                slice(left, min(left + across, cols)),
-            )
+"""Side of the blocks of the GeoTIFF files that are written, in pixels."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One rectangle of a scene."""
+    """A rectangle of an image."""
 
     rows: slice
     cols: slice
@@ -72,67 +30,75 @@ class Tile:
         """Number of pixels."""
         return self.shape[0] * self.shape[1]
 
-    def cut(self, side: int) -> Iterator["Tile"]:
-        """Cut it into smaller ones, row by row of tiles."""
-        for row in range(self.rows.start, self.rows.stop, side):
-            for col in range(self.cols.start, self.cols.stop, side):
+    def cut(self, height: int, width: int | None = None) -> Iterator["Tile"]:
+        """Cut the tile into smaller ones, row by row; square unless a width is given."""
+        width = width or height
+        for top in range(self.rows.start, self.rows.stop, height):
+            for left in range(self.cols.start, self.cols.stop, width):
                 yield Tile(
-                    slice(row, min(row + side, self.rows.stop)),
-                    slice(col, min(col + side, self.cols.stop)),
+                    slice(top, min(top + height, self.rows.stop)),
+                    slice(left, min(left + width, self.cols.stop)),
                 )
 
     def holds(
         self, rows: npt.NDArray[np.integer], cols: npt.NDArray[np.integer]
     ) -> npt.NDArray[np.bool_]:
-        """Tell which pixels (n,) lie in it."""
+        """Tell which pixels (n,) are in the tile."""
         down = (rows >= self.rows.start) & (rows < self.rows.stop)
         return np.asarray(down & (cols >= self.cols.start) & (cols < self.cols.stop))
 
     def within(self, outer: "Tile") -> tuple[slice, slice]:
-        """Return its rows and columns as counted from the corner of another."""
+        """Return rows and columns of the tile relative to the corner of another tile."""
         top, left = outer.rows.start, outer.cols.start
         return (
             slice(self.rows.start - top, self.rows.stop - top),
             slice(self.cols.start - left, self.cols.stop - left),
         )
 
+    def with_margin(
+        self, margin: int, shape: tuple[int, int]
+    ) -> tuple["Tile", list[tuple[int, int]]]:
+        """Grow the tile by a margin on every side, inside an image of (rows, columns).
 
-def tiles(shape: tuple[int, int], side: int) -> list[Tile]:
-    """Cut an image of (rows, columns) into tiles.
+        Returns
+        -------
+        tile
+            The grown tile, clipped to the image.
+        padding
+            Rows above and below, and columns left and right, that the image lacks, as
+            :func:`numpy.pad` takes them.
+
+        Examples
+        --------
+        >>> tile, padding = Tile(slice(0, 4), slice(4, 8)).with_margin(2, (16, 9))
+        >>> tile.rows, tile.cols, padding
+        (slice(0, 6, None), slice(2, 9, None), [(2, 0), (0, 1)])
+        """
+        inside, padding = [], []
+        for part, size in zip((self.rows, self.cols), shape, strict=True):
+            first, last = part.start - margin, part.stop + margin
+            inside.append(slice(max(first, 0), min(last, size)))
+            padding.append((max(-first, 0), max(last - size, 0)))
+        return Tile(*inside), padding
+
+
+def tiles(shape: tuple[int, int], height: int, width: int | None = None) -> list[Tile]:
+    """Cut an image of (rows, columns) into tiles; square unless a width is given.
 
     Examples
     --------
     >>> [tile.shape for tile in tiles((5, 7), 4)]
     [(4, 4), (4, 3), (1, 4), (1, 3)]
     """
-    return list(Tile(slice(0, shape[0]), slice(0, shape[1])).cut(side))
+    return list(Tile(slice(0, shape[0]), slice(0, shape[1])).cut(height, width))
 
 
-def read_with_margin(
-    scene: Scene, tile: Tile, margin: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Read a tile and what lies around it, and which pixels of both hold data.
+def strips(rows: int, height: int) -> Iterator[slice]:
+    """Cut the rows of an image into strips.
 
-    Beyond the scene its edge is repeated.
-
-    Raises
-    ------
-    SceneError
-        If the file cannot be read there.
+    Examples
+    --------
+    >>> list(strips(5, 4))
+    [slice(0, 4, None), slice(4, 5, None)]
     """
-    inside, missing = [], []
-    for part, size in zip((tile.rows, tile.cols), scene.shape, strict=True):
-        first, last = part.start - margin, part.stop + margin
-        inside.append(slice(max(first, 0), min(last, size)))
-        missing.append((max(-first, 0), max(last - size, 0)))
-    try:
-        values, valid = scene.read_valid(*inside)
-    except (OSError, RasterioError) as error:
-        raise SceneError(
-            f"The image {scene.name} cannot be read at rows {inside[0].start} to "
-            f"{inside[0].stop}; its file may be cut short or gone."
-        ) from error
-    if not any(map(any, missing)):
-        return values, valid
-    padded = np.pad(values, [(0, 0), *missing], mode="edge")
-    return padded, np.pad(valid, missing, mode="edge")
+    return (tile.rows for tile in Tile(slice(0, rows), slice(0, 1)).cut(height))

@@ -25,7 +25,7 @@ from hypercover.scene.io.writing import write_scene
 from hypercover.scene.pansharpen.fusion import pair_plan, pansharpen
 from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
 from hypercover.scene.simulation.simulate import write_simulated
-from hypercover.scene.tile_store import keeping
+from hypercover.scene.tile_store import open_tile_store
 
 __all__ = [
     "CHOICES",
@@ -275,7 +275,7 @@ def _sharpen(
 ) -> None:
     """Pansharpen a pair into an image, or go on with it."""
     pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
-    with keeping(image, lambda: pair_plan(pan, bands, keep_pan=True)) as store:
+    with open_tile_store(image, lambda: pair_plan(pan, bands, keep_pan=True)) as store:
         sharp = pansharpen(pan, bands, keep_pan=True, store=store)
         write_scene(sharp, image, store=store, progress=progress)
 

@@ -38,7 +38,7 @@ from hypercover.scene.inputs import known_inputs
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import TileStore, inputs_of
+from hypercover.scene.tile_store import TileStore, inputs_path
 from hypercover.scene.tiling import Tile, tiles
 
 __all__ = ["compute_some", "fit_chain", "write_features"]
@@ -199,7 +199,7 @@ def _store(home: Path, key: str) -> TileStore:
 
 
 def _inputs(home: Path) -> Path:
-    return inputs_of(home / _STACK)
+    return inputs_path(home / _STACK)
 
 
 def _scene(home: Path, job: dict[str, Any]) -> Scene:

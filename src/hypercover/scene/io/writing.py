@@ -27,8 +27,8 @@ from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import GAINS, OFFSETS, factors, kept
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import TileStore
-from hypercover.scene.tiling import SIDE, read_pieces
+from hypercover.scene.tile_store import TileStore, read_tiles
+from hypercover.scene.tiling import SIDE, Tile
 from hypercover.scene.wavelengths import BandTable, band_tags
 
 __all__ = [
@@ -142,7 +142,7 @@ def write_scene(
         More text to keep with the image.
     store : TileStore, optional
         Where finished strips of a cube that takes long to compute are kept until the
-        file is whole (:func:`~hypercover.scene.tile_store.keeping`).
+        file is whole (:func:`~hypercover.scene.tile_store.open_tile_store`).
     progress : callable, optional
         Called with the rows done and the rows in all.
 
@@ -165,7 +165,7 @@ def write_scene(
     # Of a killed process; before the disk is needed for this one.
     sweep_drafts(target)
     if driver == "HDF5":
-        pieces = read_pieces(scene, store)
+        pieces = read_tiles(scene, store)
         return write_hdf5(scene, target, pieces, tags=tags or {}, progress=progress)
     dtype = _storable(scene.cube.dtype, driver)
     options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
@@ -175,11 +175,11 @@ def write_scene(
     about = scene.header.get("description", scene.name)
     with _drafted(target, scene.grid, driver, options, description=about) as file:
         _describe(file, scene, driver, tags or {})
-        for rows, cols, values in read_pieces(scene, store):
-            window = ((rows.start, rows.stop), (cols.start, cols.stop))
+        for tile, values in read_tiles(scene, store):
+            window = (tile.rows.start, tile.rows.stop), (tile.cols.start, tile.cols.stop)
             file.write(values.astype(dtype, copy=False), window=window)
             if progress is not None:
-                progress(rows.stop, scene.shape[0])
+                progress(tile.rows.stop, scene.shape[0])
     return data_path(target)
 
 
@@ -407,7 +407,7 @@ _CHUNK = 64
 
 _BANDS_TOGETHER = 32
 
-Pieces = Iterable[tuple[slice, slice, npt.NDArray[np.generic]]]
+Pieces = Iterable[tuple[Tile, npt.NDArray[np.generic]]]
 
 
 def write_hdf5(
@@ -439,11 +439,11 @@ def write_hdf5(
         with h5py.File(sink, "w") as file:
             _describe_hdf5(file, scene, tags)
             cube = _cube(file, scene)
-            for rows, cols, values in pieces:
-                cube[:, rows, cols] = values.astype(cube.dtype)
+            for tile, values in pieces:
+                cube[:, tile.rows, tile.cols] = values.astype(cube.dtype)
                 sink.check()
                 if progress is not None:
-                    progress(rows.stop, scene.shape[0])
+                    progress(tile.rows.stop, scene.shape[0])
         sink.check()
     return path
 

@@ -28,7 +28,13 @@ from hypercover.scene.pansharpen.resampling import (
     support,
 )
 from hypercover.scene.scene import Scene, check_size, largest_of
-from hypercover.scene.tile_store import Layers, StoredTiles, TileStore, facts_of
+from hypercover.scene.tile_store import (
+    Layers,
+    TileStore,
+    load_or_compute,
+    scene_identity,
+)
+from hypercover.scene.tiling import Tile, tiles
 
 __all__ = ["INJECTIONS", "Injection", "pair_plan", "pansharpen"]
 
@@ -78,7 +84,7 @@ def pansharpen(
         Put the grey image in front as a band of its own.
     store : TileStore, optional
         Where finished pieces of the statistics are kept
-        (:func:`~hypercover.scene.tile_store.keeping`).
+        (:func:`~hypercover.scene.tile_store.open_tile_store`).
     progress : callable, optional
         Called with the rows looked at and the rows in all.
 
@@ -136,8 +142,8 @@ def pair_plan(
 ) -> dict[str, Any]:
     """Return all that the pansharpened image of a pair depends on, as JSON."""
     return {
-        "pan": facts_of(pan),
-        "bands": facts_of(bands),
+        "pan": scene_identity(pan),
+        "bands": scene_identity(bands),
         "injection": injection,
         "keep pan": keep_pan,
     }
@@ -205,17 +211,13 @@ class _Sharpening:
         return float("nan") if self.dtype.kind == "f" else 0.0
 
     def pan_around(self, rows: slice, cols: slice) -> tuple[Values, npt.NDArray[np.bool_]]:
-        """Read the grey image (row, col) with the margin of its transform; its edge repeats."""
+        """Read the panchromatic image (row, col) with the margin of its transform."""
         margin = reach(self.laid.levels)
-        inside, missing = [], []
-        for part, size in zip((rows, cols), self.pan.shape, strict=True):
-            first, last = part.start - margin, part.stop + margin
-            inside.append(slice(max(first, 0), min(last, size)))
-            missing.append((max(-first, 0), max(last - size, 0)))
-        values, valid = self.pan.read_valid(*inside)
+        inside, padding = Tile(rows, cols).with_margin(margin, self.pan.shape)
+        values, valid = self.pan.read_valid(inside.rows, inside.cols)
         check_size(largest_of(values, valid), self.pan.name)
         whole = filled(_floating(values), valid)[0]
-        return np.pad(whole, missing, mode="edge"), np.pad(valid, missing)
+        return np.pad(whole, padding, mode="edge"), np.pad(valid, padding)
 
     def upsampled(
         self, rows: slice, cols: slice, positions: npt.NDArray[np.intp]
@@ -264,14 +266,19 @@ def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | Non
         "bands": Moments(sharp.bands.n_bands),
     }
     like = {name: np.empty((3, len(each.mean))) for name, each in moments.items()}
-    pieces = _pieces(sharp.pan.shape)
-    kept = StoredTiles(store, "statistic", len(pieces))
-    for number, (rows, cols) in enumerate(pieces):
-        found = kept.piece(number, like, partial(_moments, sharp, rows, cols))
+    parts = tiles(sharp.pan.shape, _STRIP, 2**22 // _STRIP)
+    statistics = load_or_compute(
+        store,
+        "statistic",
+        len(parts),
+        like=lambda _: like,
+        compute=lambda number: _moments(sharp, parts[number]),
+    )
+    for number, statistic in enumerate(statistics, 1):
         for name, each in moments.items():
-            each.merge(found[name])
+            each.merge(statistic[name])
         if progress is not None:
-            progress(number + 1, len(pieces))
+            progress(number, len(parts))
     if not moments["grey"].count:
         raise SceneError(
             "The panchromatic and the multispectral image hold data nowhere together; "
@@ -280,21 +287,11 @@ def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | Non
     return Match.of(**moments)
 
 
-def _pieces(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """Cut an image into pieces that are looked at one after another."""
-    rows, cols = shape
-    across = 2**22 // _STRIP
-    return [
-        (slice(top, min(top + _STRIP, rows)), slice(left, min(left + across, cols)))
-        for top in range(0, rows, _STRIP)
-        for left in range(0, cols, across)
-    ]
-
-
-def _moments(sharp: _Sharpening, rows: slice, cols: slice) -> Layers:
-    """Return the statistics of a piece of both images."""
-    around, known = sharp.pan_around(rows, cols)
-    fine, covered = sharp.upsampled(rows, cols, np.arange(sharp.bands.n_bands))
+def _moments(sharp: _Sharpening, tile: Tile) -> Layers:
+    """Return the statistics of a tile of both images."""
+    around, known = sharp.pan_around(tile.rows, tile.cols)
+    bands = np.arange(sharp.bands.n_bands)
+    fine, covered = sharp.upsampled(tile.rows, tile.cols, bands)
     inner = _without_margin(sharp.laid)
     both = covered & known[inner]
     return {

@@ -20,7 +20,8 @@ from hypercover.scene.pansharpen.fusion import Injection, pansharpen
 from hypercover.scene.pansharpen.registration import Registration, register
 from hypercover.scene.pansharpen.resampling import area_means
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import Layers, StoredTiles, TileStore
+from hypercover.scene.tile_store import Layers, TileStore, load_or_compute
+from hypercover.scene.tiling import strips, tiles
 
 __all__ = ["Quality", "compare_bands", "wald_quality"]
 
@@ -69,7 +70,7 @@ def wald_quality(
         Ways of sharpening to compare.
     store : TileStore, optional
         Where finished comparisons are kept
-        (:func:`~hypercover.scene.tile_store.keeping`).
+        (:func:`~hypercover.scene.tile_store.open_tile_store`).
     progress : callable, optional
         Called with the rows compared and the rows in all, of all ways.
 
@@ -85,32 +86,26 @@ def wald_quality(
     """
     laid = register(pan.grid, bands.grid)
     coarse = _on_grid(pan, bands, laid), _means(bands, round(laid.ratio))
-    kept, found = StoredTiles(store, "comparison", len(injections)), []
-    for number, injection in enumerate(injections):
-        told = _after(progress, number, len(injections))
-        compare = partial(_compare, coarse, bands, laid.ratio, injection, told)
-        figures = kept.piece(number, {"figures": np.empty(4)}, compare)["figures"]
+
+    def compare(number: int) -> Layers:
+        """Sharpen the coarse pair in one way, and measure the result."""
+        sharp = pansharpen(*coarse, injection=injections[number])
+        part = _part_of(progress, number, len(injections))
+        made = compare_bands(sharp, bands, ratio=laid.ratio, progress=part)
+        return {"figures": np.array([made.sam, made.ergas, made.q, made.pixels])}
+
+    like = {"figures": np.empty(4)}
+    results = load_or_compute(store, "comparison", len(injections), lambda _: like, compare)
+    qualities = []
+    for injection, result in zip(injections, results, strict=True):
         method = "interpolation" if injection == "none" else injection
-        sam, ergas, q, pixels = figures.tolist()
-        found.append(Quality(method, sam, ergas, q, int(pixels)))
-    return found
+        sam, ergas, q, pixels = result["figures"].tolist()
+        qualities.append(Quality(method, sam, ergas, q, int(pixels)))
+    return qualities
 
 
-def _compare(
-    coarse: tuple[Scene, Scene],
-    bands: Scene,
-    ratio: float,
-    injection: Injection,
-    progress: Progress | None,
-) -> Layers:
-    """Sharpen the coarse pair in one way; return its figures as they are kept."""
-    sharp = pansharpen(*coarse, injection=injection)
-    made = compare_bands(sharp, bands, ratio=ratio, progress=progress)
-    return {"figures": np.array([made.sam, made.ergas, made.q, made.pixels])}
-
-
-def _after(progress: Progress | None, number: int, count: int) -> Progress | None:
-    """Return what is told of one of several pieces of work, as part of all of them."""
+def _part_of(progress: Progress | None, number: int, count: int) -> Progress | None:
+    """Return a callback that reports one of several equal steps as part of them all."""
     if progress is None:
         return None
     return lambda done, total: progress(number * total + done, count * total)
@@ -264,9 +259,7 @@ def compare_bands(
 def _strips(
     bands: Scene, reference: Scene
 ) -> Iterator[tuple[Values, Values, npt.NDArray[np.bool_]]]:
-    rows, _ = reference.shape
-    for top in range(0, rows, 2 * _BLOCK):
-        part = slice(top, min(top + 2 * _BLOCK, rows))
+    for part in strips(reference.shape[0], 2 * _BLOCK):
         made, known = bands.read_valid(part, slice(None))
         true, measured = reference.read_valid(part, slice(None))
         yield made.astype(np.float64), true.astype(np.float64), known & measured
@@ -284,13 +277,11 @@ def _block_indices(
     made: Values, true: Values, valid: npt.NDArray[np.bool_]
 ) -> Iterator[Values]:
     """Return Q of each band in each block that holds data throughout."""
-    rows, cols = valid.shape
-    for top in range(0, rows - _BLOCK + 1, _BLOCK):
-        for left in range(0, cols - _BLOCK + 1, _BLOCK):
-            block = slice(top, top + _BLOCK), slice(left, left + _BLOCK)
-            if valid[block].all():
-                pair = made[:, *block], true[:, *block]
-                yield _index(*(values.reshape(len(made), -1) for values in pair))
+    for tile in tiles(valid.shape, _BLOCK):
+        block = tile.rows, tile.cols
+        if tile.pixels == _BLOCK**2 and valid[block].all():
+            pair = made[:, *block], true[:, *block]
+            yield _index(*(values.reshape(len(made), -1) for values in pair))
 
 
 def _index(one: Values, other: Values) -> Values:

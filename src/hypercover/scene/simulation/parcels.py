@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["HALO", "Axis", "Parcels", "lay_out", "strips"]
+from hypercover.scene.tiling import strips
+
+__all__ = ["HALO", "Axis", "Parcels", "land_strips", "lay_out"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,11 +64,10 @@ class Axis:
         return np.array([self.at(y, x) for y in (0, rows - 1) for x in (0, cols - 1)])
 
 
-def strips(shape: tuple[int, int]) -> Iterator[slice]:
+def land_strips(shape: tuple[int, int]) -> Iterator[slice]:
     """Cut the rows of an image into strips."""
     rows, cols = shape
-    step = max(1, _AT_ONCE // cols)
-    return (slice(top, min(top + step, rows)) for top in range(0, rows, step))
+    return strips(rows, max(1, _AT_ONCE // cols))
 
 
 HALO = 2
@@ -210,7 +211,7 @@ def _river(parcels: Parcels, rng: np.random.Generator) -> Floats:
         bend = min(wave * height * rng.uniform(0.6, 1.4), breadth / 6)
         bends.append((wave, bend, rng.uniform(0, 6.28)))
     far = np.empty((rows, cols))
-    for part in strips((rows, cols)):
+    for part in land_strips((rows, cols)):
         s = along[part, :] - along.corners.min()
         course = across.corners.min() + middle + lean * (s - length / 2)
         for wave, bend, phase in bends:
@@ -245,7 +246,7 @@ def _parts(parcels: Parcels, where: Bools, habitat: str) -> None:
     """Make a parcel of each connected piece within a quarter section."""
     pieces, count = ndimage.label(where)
     side, keys = SECTION / 2, []
-    for part in strips(where.shape):
+    for part in land_strips(where.shape):
         here = where[part]
         quarter = (parcels.u[part, :][here] // side) * 10_000
         quarter += parcels.v[part, :][here] // side
@@ -260,7 +261,7 @@ def _build_roads(parcels: Parcels, side: float, rng: np.random.Generator) -> Non
     shape = parcels.number.shape
     spacing = SECTION if side >= 40 else 2 * side
     road = np.zeros(shape, bool)
-    for part in strips(shape):
+    for part in land_strips(shape):
         for axis in (parcels.u, parcels.v):
             along = axis[part, :]
             road[part] |= np.abs(along - spacing * np.round(along / spacing)) < 0.5
@@ -271,7 +272,7 @@ def _build_roads(parcels: Parcels, side: float, rng: np.random.Generator) -> Non
     through_u = np.quantile(parcels.u[:, :], rng.uniform(0.2, 0.8), overwrite_input=True)
     through_v = np.quantile(parcels.v[:, :], 0.5, overwrite_input=True)
     highway = np.empty(shape, bool)
-    for part in strips(shape):
+    for part in land_strips(shape):
         x, y = parcels.u[part, :] - through_u, parcels.v[part, :] - through_v
         highway[part] = np.abs(np.cos(slope) * x + np.sin(slope) * y) < 0.8
     parcels.add(highway, "highway")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from hypercover.scene.simulation.land_cover import Survey
-from hypercover.scene.simulation.parcels import Parcels, strips
+from hypercover.scene.simulation.parcels import Parcels, land_strips
 from hypercover.scene.simulation.reflectance import ENDMEMBERS
 
 __all__ = ["Texture", "texture"]
@@ -35,7 +35,7 @@ def _row_stripes(found: Survey, rng: np.random.Generator) -> Maps:
         kinds[parcel] = {"ns": 1, "ew": 2}.get(cover.rows, 0)
     shift = rng.integers(4096, size=len(parcels.habitats))
     stripes = np.empty(parcels.number.shape, np.float32)
-    for part in strips(parcels.number.shape):
+    for part in land_strips(parcels.number.shape):
         number = parcels.number[part]
         across = np.where(kinds[number] == 1, parcels.u[part, :], parcels.v[part, :])
         place = across.astype(np.int64) + shift[number]
