@@ -31,7 +31,7 @@ from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.cnn.inference import resolve_device
 from hypercover.classifiers.networks.lecture import LectureNetwork
 from hypercover.errors import ModelError
-from hypercover.prediction.predict import predict_scene
+from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.scene.scene import Scene
 from hypercover.windows.windows import Windows
 

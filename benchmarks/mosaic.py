@@ -24,8 +24,8 @@ from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.tasks.feature_tiles import write_features
 from hypercover.features.chain import Chain
 from hypercover.jobs.record import read_json
-from hypercover.prediction.bundle_prediction import predict_image
-from hypercover.prediction.tile_plan import Mosaic, Source
+from hypercover.prediction.map_prediction import predict_image
+from hypercover.prediction.tile_plan import SceneSource, WorkFolder
 
 _BANDS, _CORNER, _CROP = 64, 256, 300
 _LIMIT = 2**30
@@ -80,7 +80,7 @@ class Peaks:
     """Keeps the largest memory that any task reported, while its records are there."""
 
     def __init__(self, out: Path) -> None:
-        self._tasks, self.most = Mosaic.of(out).home / "tasks", 0
+        self._tasks, self.most = WorkFolder.of(out).home / "tasks", 0
 
     def __call__(self, done: int, total: int) -> None:
         """Look at what is done by now."""
@@ -137,7 +137,11 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     """Do the work in a folder."""
     image, small, labels = mosaic(folder, options.gigabytes)
     model = trained(folder, small, labels)
-    source, stack, land = Source(str(image)), folder / "features.tif", folder / "map.tif"
+    source, stack, land = (
+        SceneSource(str(image)),
+        folder / "features.tif",
+        folder / "map.tif",
+    )
     cropped, window = crop_of(image, folder / "crop.tif")
     # The same fit for both: on the mosaic; the crop takes it over.
     chain, peaks = Chain.parse("[{kpca: {components: 3, sample: 300}}]"), Peaks(stack)

@@ -36,8 +36,8 @@ from .jobs.executor import InProcessExecutor as InProcessExecutor
 from .jobs.local import LocalExecutor as LocalExecutor
 from .libsvm.data import read_libsvm as read_libsvm
 from .libsvm.data import write_libsvm as write_libsvm
-from .prediction.bundle_prediction import predict_bundle as predict_bundle
-from .prediction.predict import predict_scene as predict_scene
+from .prediction.map_prediction import predict_bundle as predict_bundle
+from .prediction.scene_prediction import predict_scene as predict_scene
 from .scene.bands import select_bands as select_bands
 from .scene.class_map import open_class_map as open_class_map
 from .scene.clip import clip as clip

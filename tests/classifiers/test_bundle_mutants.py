@@ -26,8 +26,8 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import HypercoverError
 from hypercover.features.chain import Chain
 from hypercover.files import read_sealed
-from hypercover.prediction.bundle_prediction import predict_image
-from hypercover.prediction.model_input import card_of_scene
+from hypercover.prediction.map_prediction import predict_image
+from hypercover.prediction.model_input import describe_training_image
 from hypercover.scene.legend import Legend
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
@@ -86,7 +86,7 @@ def model(request, tmp_path_factory):
     """A bundle of each kind: its folder, its document and its weights."""
     folder = tmp_path_factory.mktemp(request.param)
     window = 5 if request.param == "network" else 1
-    card = {**card_of_scene(SCENE), "legend": SCENE.legend.to_json(), "window": window,
+    card = {**describe_training_image(SCENE), "legend": SCENE.legend.to_json(), "window": window,
             "temperature": 1.5}  # fmt: skip
     if request.param == "chain":
         chain = Chain.parse("pca:2")

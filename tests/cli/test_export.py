@@ -12,7 +12,7 @@ import pytest
 
 from hypercover.classifiers.bundle import load_bundle, save_bundle
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.prediction.predict import predict_scene
+from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.scene.io.reading import open_scene
 from hypercover.windows.windows import Windows
 

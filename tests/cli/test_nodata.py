@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hypercover.experiment.config.experiment_file import load_experiment
-from hypercover.prediction.bundle_prediction import carried_nodata
+from hypercover.prediction.map_prediction import nodata_from_card
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 
@@ -91,7 +91,7 @@ def test_a_map_is_empty_where_stated_no_data_lies(filled, call):
     np.testing.assert_array_equal(open_scene(again, labels=False).cube.values[0], mapped)
     bytes_ = open_scene(filled.image, labels=False)
     bytes_ = bytes_.replace(cube=(bytes_.cube.clip(0, 250)).astype("uint8"))
-    assert carried_nodata(out / "models/svm", bytes_) is None
+    assert nodata_from_card(out / "models/svm", bytes_) is None
 
 
 @pytest.mark.parametrize(

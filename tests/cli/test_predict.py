@@ -163,7 +163,9 @@ def test_a_map_with_nowhere_to_go_is_refused_before_the_first_tile(
     for name in ("folder.tif", "styled.qml", "named.tif.aux.xml"):
         (tmp_path / name).mkdir()
     before = set(tmp_path.rglob("*"))
-    monkeypatch.setattr("hypercover.prediction.predictor.Predictor.predicted", None)
+    monkeypatch.setattr(
+        "hypercover.prediction.scene_prediction.TilePredictor.predicted", None
+    )
     told = call("predict", trained, fields.image, *options, out)
     assert (told.code, said in told.sentence) == (2, True)
     assert set(tmp_path.rglob("*")) == before

@@ -9,7 +9,7 @@ import rasterio
 
 from hypercover.classifiers.bundle import load_bundle
 from hypercover.evaluation.calibration import calibration_error, tempered
-from hypercover.prediction.predict import predict_scene
+from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.scene.io.reading import open_scene
 
 pytestmark = pytest.mark.usefixtures("sketched")

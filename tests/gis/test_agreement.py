@@ -4,7 +4,7 @@ import numpy as np
 
 from hypercover.evaluation.comparison import mcnemar
 from hypercover.evaluation.predictions import Predictions
-from hypercover.gis.agreement import agreement, agreement_legend
+from hypercover.gis.agreement import agreement_legend, agreement_map
 from hypercover.scene.samples import Samples
 
 
@@ -15,7 +15,7 @@ def test_codes_are_counted_as_mcnemar_counts_them():
         Predictions.of(test, rng.integers(1, 3, len(test)), shape=(20, 20))
         for _ in range(2)
     )
-    shown = agreement(one, other)
+    shown = agreement_map(one, other)
     counts = np.bincount(shown.ravel(), minlength=5)
     test_of = mcnemar(one.right, other.right)
     assert counts.tolist() == [400 - len(test), test_of.both_right, test_of.only_first,

@@ -16,8 +16,8 @@ from rasterio.enums import ColorInterp, Resampling
 from hypercover.errors import CallError, LabelError, OutputError
 from hypercover.gis.agreement import CHECK_LEGEND, class_check
 from hypercover.gis.class_map_files import (
+    fraction_writer,
     is_cog,
-    share_writer,
     write_class_check,
     write_class_map,
     write_confidence,
@@ -110,7 +110,7 @@ def test_a_confidence_is_a_cog_whose_overviews_hold_means(tmp_path):
 
 
 def test_probabilities_of_many_classes_stay_band_by_band(tmp_path):
-    with share_writer(tmp_path / "p.tif", ("a", "b"), GRID) as raster:
+    with fraction_writer(tmp_path / "p.tif", ("a", "b"), GRID) as raster:
         raster.write(np.full((2, *GRID.shape), 0.5, np.float32))
     with rasterio.open(tmp_path / "p.tif") as raster:
         assert raster.interleaving.name == "band"

@@ -14,7 +14,7 @@ from scipy.ndimage import label
 
 from hypercover.errors import CallError, LabelError
 from hypercover.gis import cleaning as module
-from hypercover.gis.cleaning import Cleaning, Regions, majority, sieve, sieve_area
+from hypercover.gis.cleaning import Cleaning, Regions, majority_filter, sieve, sieve_area
 
 MAPS = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)),
               elements=st.sampled_from([0, 1, 2, 7]))  # fmt: skip
@@ -37,14 +37,14 @@ def counted(labels, side):
 @settings(max_examples=60)
 @given(MAPS, st.sampled_from([3, 5]))
 def test_majority_is_a_vote_of_the_square(labels, side):
-    assert (majority(labels, side) == counted(labels, side)).all()
+    assert (majority_filter(labels, side) == counted(labels, side)).all()
 
 
 def test_strips_meet_without_a_seam(monkeypatch):
     labels = np.random.default_rng(0).integers(0, 4, (60, 30)).astype(np.uint8)
-    whole = majority(labels, 5)
+    whole = majority_filter(labels, 5)
     monkeypatch.setattr("hypercover.gis.cleaning._STRIP", 7)
-    assert (majority(labels, 5) == whole).all()
+    assert (majority_filter(labels, 5) == whole).all()
 
 
 @settings(max_examples=60)
@@ -77,7 +77,7 @@ def test_sieve_takes_the_largest_neighbour():
 def test_both_in_turn_and_neither():
     labels = np.random.default_rng(1).integers(0, 4, (40, 40)).astype(np.uint8)
     both = Cleaning(majority=3, sieve=6).apply(labels)
-    assert (both == sieve(majority(labels, 3), 6)).all()
+    assert (both == sieve(majority_filter(labels, 3), 6)).all()
     assert Cleaning().apply(labels) is labels
     assert not Cleaning()
 

@@ -10,7 +10,7 @@ from rasterio.warp import transform
 
 from hypercover.errors import CallError
 from hypercover.gis.class_map_files import write_class_map
-from hypercover.gis.stac import stac_item, write_item_beside, write_stac_item
+from hypercover.gis.stac import stac_item, write_stac_item, write_stac_item_of_map
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 
@@ -132,7 +132,7 @@ def test_a_map_gets_an_item_where_its_image_says_when_it_was_taken(said, moment,
     header = {} if said is None else {"acquisition time": said}
     known = {"legend": LEGEND, "grid": GRID, "origin": {}}
     (tmp_path / "m.stac.json").write_text("older")
-    made = write_item_beside(tmp_path / "m.tif", header, **known)
+    made = write_stac_item_of_map(tmp_path / "m.tif", header, **known)
     if moment is None:
         assert made is None
         assert not list(tmp_path.iterdir())

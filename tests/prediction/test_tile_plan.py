@@ -22,8 +22,8 @@ from hypercover.experiment.tasks.feature_tiles import write_features
 from hypercover.features.chain import Chain
 from hypercover.jobs.executor import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
-from hypercover.prediction.bundle_prediction import predict_image
-from hypercover.prediction.tile_plan import Mosaic, Source, check_tiles
+from hypercover.prediction.map_prediction import predict_image
+from hypercover.prediction.tile_plan import SceneSource, WorkFolder, check_tile_range
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.simulate import simulate
@@ -43,7 +43,7 @@ def values(path):
 
 
 def test_features_by_several_processes_are_those_of_one_piece(image, tmp_path):
-    source = Source(str(image[0]), drop_bands="3")
+    source = SceneSource(str(image[0]), drop_bands="3")
     spec = "mnf:4,pca:3"
     write_features(source, Chain.parse(spec), tmp_path / "whole.tif", seed=1)
     said = []
@@ -65,7 +65,7 @@ def test_features_by_several_processes_are_those_of_one_piece(image, tmp_path):
 
 
 def test_profiles_by_tiles_say_that_they_are_not_quite_those_of_one_piece(image, tmp_path):
-    source, spec = Source(str(image[0])), "pca:1,esdap:area=10"
+    source, spec = SceneSource(str(image[0])), "pca:1,esdap:area=10"
     write_features(source, Chain.parse(spec), tmp_path / "whole.tif")
     stack = write_features(source, Chain.parse(spec), tmp_path / "tiles.tif", overlap=40)
     whole, tiled = values(tmp_path / "whole.tif"), values(tmp_path / "tiles.tif")
@@ -78,7 +78,7 @@ def test_profiles_by_tiles_say_that_they_are_not_quite_those_of_one_piece(image,
 
 
 def test_a_large_stack_is_computed_tile_by_tile(image, tmp_path, monkeypatch):
-    source = Source(str(image[0]))
+    source = SceneSource(str(image[0]))
     write_features(source, Chain.parse("pca:2"), tmp_path / "whole.tif")
     monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", 0)
     monkeypatch.setattr("hypercover.features.spectral_features.new_stack", None)
@@ -111,7 +111,7 @@ def test_features_that_cannot_be_learnt_leave_nothing(small, tmp_path, monkeypat
     write_scene(Scene(flat), tmp_path / "flat.tif")
     with pytest.raises(SceneError, match="vary in none at all"):
         write_features(
-            Source(str(tmp_path / "flat.tif")),
+            SceneSource(str(tmp_path / "flat.tif")),
             Chain.parse("pca:2"),
             tmp_path / "new" / "pca.tif",
         )
@@ -121,11 +121,11 @@ def test_features_that_cannot_be_learnt_leave_nothing(small, tmp_path, monkeypat
 def test_a_stopped_work_goes_on_and_a_damaged_tile_is_made_again(
     image, tmp_path, monkeypatch
 ):
-    source, out = Source(str(image[0])), tmp_path / "tiles.tif"
+    source, out = SceneSource(str(image[0])), tmp_path / "tiles.tif"
     with pytest.raises(KeyboardInterrupt):
         write_features(source, Chain.parse("pca:2"), out, Stopping(2))
     assert not out.exists()
-    kept = sorted((Mosaic.of(out).home / ".stack.tiles").glob("*.tile"))
+    kept = sorted((WorkFolder.of(out).home / ".stack.tiles").glob("*.tile"))
     assert len(kept) == 4
     kept[0].write_bytes(b"cut")
     fitted = []
@@ -141,7 +141,7 @@ def test_a_touched_image_goes_on_and_another_of_its_size_begins_anew(
     image, tmp_path, monkeypatch, same
 ):
     cube = Path(shutil.copy2(image[0], tmp_path / "own.tif"))
-    source, out = Source(str(cube)), tmp_path / "tiles.tif"
+    source, out = SceneSource(str(cube)), tmp_path / "tiles.tif"
     with pytest.raises(KeyboardInterrupt):
         write_features(source, Chain.parse("pca:2"), out, Stopping(2))
     content = bytearray(cube.read_bytes())
@@ -163,12 +163,12 @@ def test_a_touched_image_goes_on_and_another_of_its_size_begins_anew(
 
 
 def test_an_image_that_changes_meanwhile_is_noticed(image, tmp_path):
-    source = Source(str(image[0]))
+    source = SceneSource(str(image[0]))
     told = source.to_json()
-    assert Source.from_json(told) == source
+    assert SceneSource.from_json(told) == source
     told["identity"][0][2] += 1
     with pytest.raises(RunError, match="has changed since the work began"):
-        Source.from_json(told)
+        SceneSource.from_json(told)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def half_the_threads():
 def test_a_map_by_several_processes_is_that_of_one(
     image, models, tmp_path, name, half_the_threads
 ):
-    source = Source(str(image[0]))
+    source = SceneSource(str(image[0]))
     one, two = tmp_path / "one.tif", tmp_path / "two.tif"
     predict_image(models / name, source.open(), one, confidence=tmp_path / "c1.tif")
     predict_image(
@@ -235,7 +235,7 @@ def test_a_map_by_several_processes_is_that_of_one(
 def test_a_model_on_profiles_is_mapped_with_an_overlap_where_it_is_asked_for(
     image, models, tmp_path
 ):
-    source = Source(str(image[0]))
+    source = SceneSource(str(image[0]))
     predict_image(models / "spatial", source.open(), tmp_path / "one.tif")
     with pytest.raises(CallError, match="--overlap"):
         predict_image(
@@ -261,7 +261,7 @@ _KILLED = """
 import sys
 from pathlib import Path
 from hypercover.experiment.tasks.feature_tiles import write_features
-from hypercover.prediction.tile_plan import Source
+from hypercover.prediction.tile_plan import SceneSource
 from hypercover.features.chain import Chain
 from hypercover.jobs.local import LocalExecutor, cores
 image, out = sys.argv[1:]
@@ -273,7 +273,7 @@ write_features(Source(image), Chain.parse("kpca:3"), Path(out), LocalExecutor(2)
 def test_a_killed_work_goes_on_where_it_was(image, tmp_path):
     out = tmp_path / "tiles.tif"
     run = subprocess.Popen([sys.executable, "-c", _KILLED, str(image[0]), str(out)])
-    home = Mosaic.of(out).home
+    home = WorkFolder.of(out).home
     until = time.monotonic() + 300
     while not list(home.glob(".stack.tiles/*.tile")):
         assert time.monotonic() < until
@@ -281,7 +281,7 @@ def test_a_killed_work_goes_on_where_it_was(image, tmp_path):
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
     assert not out.exists()
-    source = Source(str(image[0]))
+    source = SceneSource(str(image[0]))
     write_features(source, Chain.parse("kpca:3"), out, LocalExecutor(2))
     write_features(source, Chain.parse("kpca:3"), tmp_path / "whole.tif")
     np.testing.assert_array_equal(values(out)[0], values(tmp_path / "whole.tif")[0])
@@ -291,8 +291,8 @@ def test_a_killed_work_goes_on_where_it_was(image, tmp_path):
 @pytest.mark.parametrize(("first", "stop"), [(0, 4), (2, 2), (3, 4)])
 def test_tiles_that_an_image_does_not_have_are_refused(first, stop):
     """A plan lies in a file of its own, and may be that of another image."""
-    check_tiles(0, 3, 3)
+    check_tile_range(0, 3, 3)
     with pytest.raises(
         CallError, match=f"tiles {first} to {stop - 1}, and the image has 3"
     ):
-        check_tiles(first, stop, 3)
+        check_tile_range(first, stop, 3)

@@ -10,8 +10,13 @@ import pytest
 import xarray as xr
 
 from hypercover.figures.composites import choose_composites
-from hypercover.prediction.map_view import ModelView, Ranking, view_arrays, view_step
-from hypercover.prediction.predict import predict_scene
+from hypercover.prediction.map_view import (
+    ClassRanking,
+    ModelView,
+    read_view_arrays,
+    view_step,
+)
+from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.report.report import write_report
 from hypercover.report.run_metrics import LegendRow
 from hypercover.report.scene_view import LEVELS, SceneView, make_scene_view
@@ -133,7 +138,7 @@ def test_a_ranking_holds_the_highest_classes_of_each_shown_pixel():
     shares = random.dirichlet([1, 1, 1], size=(20, 17)).transpose(2, 0, 1)
     shares[:, 6, 4] = np.nan
     for step in (1, 3):
-        ranking = Ranking(
+        ranking = ClassRanking(
             np.zeros((3, -(-20 // step), -(-17 // step)), np.uint16),
             np.zeros((3, -(-20 // step), -(-17 // step)), np.uint8),
             step,
@@ -153,7 +158,7 @@ def test_mapping_a_scene_fills_the_ranking(land):
     shares = random.dirichlet([1, 1, 1], size=land.shape).transpose(2, 0, 1)
     cube = xr.DataArray(shares.astype(np.float32), dims=("band", "y", "x"))
     scene = Scene(cube, land.labels, land.legend)
-    ranking = Ranking.of(scene.shape, Shares())
+    ranking = ClassRanking.of(scene.shape, Shares())
     found = predict_scene(Shares(), scene, ranking=ranking)
     assert np.array_equal(ranking.codes[0], found.labels)
     assert ranking.shares[0] == pytest.approx(255 * found.confidence, abs=0.51)
@@ -167,7 +172,7 @@ def test_a_model_without_shares_has_an_empty_ranking(land, tmp_path):
         def predict(self, X):
             return np.full(len(X), 4)
 
-    ranking = Ranking.of(land.shape, Plain())
+    ranking = ClassRanking.of(land.shape, Plain())
     found = predict_scene(Plain(), land, ranking=ranking)
     view = ModelView.of(found.labels, found.confidence, ranking, calibrated=False)
     view.save(tmp_path / "map.npz")
@@ -323,13 +328,13 @@ def test_a_header_that_promises_more_than_its_file_holds_is_not_believed(tmp_pat
     header = header.ljust(117) + b"\n"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("labels.npy", b"\x93NUMPY\x01\x00v\x00" + header + b"12345678")
-    assert view_arrays(tmp_path / "a.npz") is None
+    assert read_view_arrays(tmp_path / "a.npz") is None
 
 
 def test_an_archive_that_swells_is_not_opened(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("labels.npy", bytes(2**28 + 1))
-    assert view_arrays(tmp_path / "a.npz") is None
+    assert read_view_arrays(tmp_path / "a.npz") is None
 
 
 def test_model_names_reach_no_file_outside_the_folder(run_folder):

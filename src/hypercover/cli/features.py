@@ -64,7 +64,7 @@ def command(
     from hypercover.errors import counted
     from hypercover.experiment.tasks.feature_tiles import write_features
     from hypercover.features.chain import NWFE_FEATURES, Chain
-    from hypercover.prediction.tile_plan import Source
+    from hypercover.prediction.tile_plan import SceneSource
     from hypercover.scene.io.writing import check_overwrite, data_path, driver_for
     from hypercover.scene.metadata import marked
 
@@ -72,7 +72,7 @@ def command(
     driver_for(out)
     steps = Chain.parse(chain)
     done_by = tile_executor(executor, workers=workers, dask=dask)
-    source = Source(
+    source = SceneSource(
         str(image.absolute()), variable, axes, keep_bands, drop_bands, stated(nodata)
     )
     scene = source.open()

@@ -79,12 +79,12 @@ def command(
     from hypercover.cli.progress import bar
     from hypercover.gis.cleaning import Cleaning
     from hypercover.memory import bytes_of
-    from hypercover.prediction.bundle_prediction import (
-        carried_nodata,
+    from hypercover.prediction.map_prediction import (
         check_map_names,
+        nodata_from_card,
         predict_image,
     )
-    from hypercover.prediction.tile_plan import Source
+    from hypercover.prediction.tile_plan import SceneSource
     from hypercover.scene.io.reading import product_file
     from hypercover.scene.io.writing import check_overwrite
 
@@ -98,9 +98,9 @@ def command(
     done_by = tile_executor(executor, workers=workers, dask=dask)
     # Workers may run in another folder; what is refused is named as it was given.
     opened = str(product_file(image).absolute())
-    source = Source(opened, variable, axes, nodata=stated(nodata))
+    source = SceneSource(opened, variable, axes, nodata=stated(nodata))
     scene = source.open()
-    carried = None if nodata else carried_nodata(model, scene)
+    carried = None if nodata else nodata_from_card(model, scene)
     if carried is not None:
         source = replace(source, nodata=carried)
         scene = source.open()

@@ -18,12 +18,12 @@ from hypercover.files import check_writable
 from hypercover.libsvm.data import write_libsvm
 from hypercover.libsvm.models import write_ranges
 from hypercover.libsvm.positions import Positions, positions_beside, write_positions
-from hypercover.prediction.bundle_prediction import card_legend
+from hypercover.prediction.map_prediction import legend_from_card
 from hypercover.prediction.model_input import (
-    card_of_scene,
     check_values,
-    in_models_numbers,
-    with_models_bands,
+    convert_to_model_scale,
+    describe_training_image,
+    select_model_bands,
 )
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.metadata import of_land
@@ -230,7 +230,7 @@ def view_model(
         If the model is no SVM or does not fit the scene.
     """
     bundle = svm_bundle(model)
-    seen = in_models_numbers(bundle.card, with_models_bands(bundle.card, scene))
+    seen = convert_to_model_scale(bundle.card, select_model_bands(bundle.card, scene))
     for sentence in check_values(bundle.card, scene, seen):
         _log.warning(sentence)
     scene = seen
@@ -238,7 +238,7 @@ def view_model(
         from hypercover.features.chain import Chain
 
         scene = Chain.from_state(*bundle.features).transform(scene, progress=progress)
-    svm, own = bundle.classifier, card_legend(bundle.card)
+    svm, own = bundle.classifier, legend_from_card(bundle.card)
     # What svm-predict will answer are classes of the model, labelled here or not.
     more = (land for land in own if land.code not in scene.legend)
     scene = scene.replace(legend=Legend((*scene.legend, *more)))
@@ -430,7 +430,7 @@ def import_model(file: Path, scene: Scene, out: Path, *, ranges: Path | None = N
         "legend": scene.legend.covering(model.labels).to_json(),
         "preprocessing": "none" if ranges is None else f"svm-scale, from {ranges.name}",
         # On which values it was trained only the data told.
-        **card_of_scene(scene, ranges=False),
+        **describe_training_image(scene, ranges=False),
         "window": 1,
     }
     save_bundle(out, model.classifier(*scaling), card)

@@ -19,7 +19,7 @@ from hypercover.libsvm.positions import (
     read_positions,
     read_prediction,
 )
-from hypercover.prediction.bundle_prediction import check_map_names
+from hypercover.prediction.map_prediction import check_map_names
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.file_types import local_file
 from hypercover.scene.io.limits import check_cube_size

@@ -15,7 +15,7 @@ from hypercover.figures.canvas import (
     thinning_step,
 )
 from hypercover.figures.composites import quicklook, scene_title
-from hypercover.gis.agreement import CHECK_LEGEND, RIGHT, WRONG, Parts, class_check
+from hypercover.gis.agreement import CHECK_LEGEND, RIGHT, WRONG, SplitParts, class_check
 from hypercover.scene.legend import Legend
 from hypercover.scene.rgb import pick_bands
 from hypercover.scene.scene import Scene
@@ -110,7 +110,7 @@ def draw_labels(scene: Scene) -> Figure:
     )
 
 
-def draw_split(scene: Scene, split: Parts) -> Figure:
+def draw_split(scene: Scene, split: SplitParts) -> Figure:
     """Draw which pixels train, validate and test, over a grey picture of the scene."""
     colors = quicklook(scene)
     grey = 150 + 0.4 * colors.mean(axis=2, keepdims=True)
@@ -167,7 +167,7 @@ def draw_confidence(confidence: npt.NDArray[np.floating], title: str) -> Figure:
     )
 
 
-def draw_check(labels: Codes, predicted: Codes, split: Parts, title: str) -> Figure:
+def draw_check(labels: Codes, predicted: Codes, split: SplitParts, title: str) -> Figure:
     """Draw the class check: blue = right or training, red = wrong, grey = unlabelled."""
     check = class_check(labels, predicted, split)
     right, wrong = (np.count_nonzero(check == code) for code in (RIGHT, WRONG))

@@ -13,9 +13,9 @@ from hypercover.splits.split import PARTS
 __all__ = [
     "CHECK_LEGEND",
     "TRAINING_PART",
-    "Parts",
-    "agreement",
+    "SplitParts",
     "agreement_legend",
+    "agreement_map",
     "class_check",
 ]
 
@@ -35,7 +35,7 @@ TRAINING_PART = PARTS.index("train")
 """Value of a training pixel in the parts of a split."""
 
 
-class Parts(Protocol):
+class SplitParts(Protocol):
     """What is needed of a split: the part each pixel belongs to."""
 
     @property
@@ -44,7 +44,7 @@ class Parts(Protocol):
 
 
 def class_check(
-    labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], split: Parts
+    labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], split: SplitParts
 ) -> npt.NDArray[np.uint8]:
     """Compare a class map with the labels, pixel by pixel.
 
@@ -94,7 +94,7 @@ def agreement_legend(first: str, second: str) -> Legend:
     )
 
 
-def agreement(first: Predictions, second: Predictions) -> npt.NDArray[np.uint8]:
+def agreement_map(first: Predictions, second: Predictions) -> npt.NDArray[np.uint8]:
     """Map (y, x) of who is right on the same test pixels; 0 elsewhere.
 
     Examples

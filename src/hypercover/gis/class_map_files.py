@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
-from hypercover.gis.agreement import CHECK_LEGEND, Parts, class_check
+from hypercover.gis.agreement import CHECK_LEGEND, SplitParts, class_check
 from hypercover.gis.style import palette_style, ramp_style
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.class_raster import class_raster_writer
@@ -20,11 +20,11 @@ from hypercover.scene.metadata import Origin
 
 __all__ = [
     "class_map_writer",
-    "completed",
+    "complete_legend",
     "confidence_writer",
+    "fraction_writer",
     "is_cog",
     "media_type",
-    "share_writer",
     "write_class_check",
     "write_class_map",
     "write_confidence",
@@ -111,7 +111,7 @@ _NOT_MEASURED = {
 """What a map of an image that was not measured says of itself, wherever it is carried."""
 
 
-def completed(legend: Legend, codes: npt.ArrayLike) -> Legend:
+def complete_legend(legend: Legend, codes: npt.ArrayLike) -> Legend:
     """Return the legend with a class for every code that it lacks.
 
     Examples
@@ -154,12 +154,12 @@ def confidence_writer(
     path: str | Path, grid: Grid, **origin: Unpack[Origin]
 ) -> Iterator[Any]:
     """Open a confidence map to be written window by window: 0 to 1, NaN = no data."""
-    with share_writer(path, ("confidence",), grid, **origin) as raster:
+    with fraction_writer(path, ("confidence",), grid, **origin) as raster:
         yield raster
 
 
 @contextmanager
-def share_writer(
+def fraction_writer(
     path: str | Path, names: Sequence[str], grid: Grid, **origin: Unpack[Origin]
 ) -> Iterator[Any]:
     """Open a map of shares from 0 to 1, one band for each name, NaN = no data.
@@ -222,7 +222,7 @@ def write_class_map(
             f"A class map cannot hold the code {labels.min()}; use codes from 1, and 0 "
             "for no data."
         )
-    known = completed(legend, labels)
+    known = complete_legend(legend, labels)
     with class_map_writer(path, known, grid, **origin) as raster:
         raster.write(labels.astype(raster.dtypes[0]), 1)
 
@@ -243,7 +243,7 @@ def write_class_check(
     path: str | Path,
     labels: npt.NDArray[np.integer],
     predicted: npt.NDArray[np.integer],
-    split: Parts,
+    split: SplitParts,
     grid: Grid,
     **origin: Unpack[Origin],
 ) -> None:

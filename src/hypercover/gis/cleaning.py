@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hypercover.errors import CallError, LabelError
 
-__all__ = ["Cleaning", "Outlines", "Regions", "majority", "sieve", "sieve_area"]
+__all__ = ["Cleaning", "Outlines", "Regions", "majority_filter", "sieve", "sieve_area"]
 
 Codes = npt.NDArray[np.unsignedinteger]
 
@@ -181,11 +181,11 @@ class Cleaning:
 
     def apply(self, labels: Codes) -> Codes:
         """Return the cleaned map (y, x): majority first, then the sieve."""
-        cleaned = majority(labels, self.majority) if self.majority > 1 else labels
+        cleaned = majority_filter(labels, self.majority) if self.majority > 1 else labels
         return sieve(cleaned, self.sieve) if self.sieve > 1 else cleaned
 
 
-def majority(labels: Codes, side: int) -> Codes:
+def majority_filter(labels: Codes, side: int) -> Codes:
     """Give each pixel the commonest class of the square around it.
 
     A pixel keeps its class unless another is commoner; of several the lowest

@@ -14,7 +14,7 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.metadata import Origin, mark
 
-__all__ = ["item_beside", "stac_item", "write_item_beside", "write_stac_item"]
+__all__ = ["stac_item", "stac_item_path", "write_stac_item", "write_stac_item_of_map"]
 
 _EXTENSIONS = [
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
@@ -92,7 +92,7 @@ def stac_item(
 _NO_DATA = {"value": 0, "name": "no_data", "title": "no data", "nodata": True}
 
 
-def item_beside(file: Path) -> Path:
+def stac_item_path(file: Path) -> Path:
     """Return the path of the item that is written with a map.
 
     Examples
@@ -118,7 +118,7 @@ def write_stac_item(
     write_text(path, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_item_beside(
+def write_stac_item_of_map(
     file: Path,
     header: Mapping[str, str],
     *,
@@ -132,7 +132,7 @@ def write_item_beside(
     Without a moment no item is valid, so none is written, and an older one of that
     name is removed.
     """
-    path, when = item_beside(file), _said_moment(header)
+    path, when = stac_item_path(file), _said_moment(header)
     if when is None:
         path.unlink(missing_ok=True)
         return None

@@ -11,7 +11,7 @@ __all__ = [
     "category_style",
     "palette_style",
     "ramp_style",
-    "sidecars_of",
+    "sidecar_paths",
 ]
 
 
@@ -116,6 +116,6 @@ def ramp_style(colors: dict[float, str]) -> str:
     return _document(root, _DOCTYPE)
 
 
-def sidecars_of(path: Path) -> tuple[Path, Path]:
+def sidecar_paths(path: Path) -> tuple[Path, Path]:
     """Return the files of names and of style that stand beside a map."""
     return sidecar(path), path.with_suffix(".qml")

@@ -11,19 +11,19 @@ from hypercover.evaluation.calibration import tempered
 from hypercover.scene.io.class_raster import code_type
 
 __all__ = [
-    "Answers",
-    "blank",
-    "by_pixel",
+    "Layers",
     "check_layers",
+    "empty_layers",
     "entropy",
-    "fill",
-    "gives_confidence",
-    "gives_probabilities",
-    "gives_scores",
-    "scaled",
+    "has_confidence",
+    "has_probabilities",
+    "has_scores",
+    "predict_piece",
+    "predict_spectra",
+    "scale_probabilities",
 ]
 
-Answers = dict[str, npt.NDArray[Any]]
+Layers = dict[str, npt.NDArray[Any]]
 """By layer: ``labels``, ``confidence`` and ``entropy`` (y, x), ``probabilities``
 and ``scores`` (class, y, x), which need not be calibrated.  Where there is no data,
 labels are 0 and all others NaN."""
@@ -32,11 +32,11 @@ _SURE = ("confidence", *_SHARES, "scores")
 _OF_CLASSES = ("probabilities", "scores")
 
 
-def blank(
+def empty_layers(
     layers: Iterable[str], codes: npt.NDArray[np.int64], shape: tuple[int, int]
-) -> Answers:
+) -> Layers:
     """Return layers that say of no pixel anything."""
-    answers: Answers = {}
+    answers: Layers = {}
     for layer in layers:
         size = (len(codes), *shape) if layer in _OF_CLASSES else shape
         if layer == "labels":
@@ -46,18 +46,18 @@ def blank(
     return answers
 
 
-def gives_confidence(classifier: Any) -> bool:
+def has_confidence(classifier: Any) -> bool:
     """Tell whether a classifier says how sure it is of its answers."""
     names = ("predict_dense", "confidence", "predict_proba")
     return any(hasattr(classifier, name) for name in names)
 
 
-def gives_scores(classifier: Any) -> bool:
+def has_scores(classifier: Any) -> bool:
     """Tell whether a classifier gives every class a share, be it a probability or not."""
     return any(hasattr(classifier, name) for name in ("predict_dense", "predict_proba"))
 
 
-def gives_probabilities(classifier: Any) -> bool:
+def has_probabilities(classifier: Any) -> bool:
     """Tell whether what a classifier says of its classes are probabilities.
 
     The shares of an SVM without ``probability=True`` are none: they rank pixels.
@@ -79,8 +79,8 @@ def check_layers(
         them does not mean right nine times in ten.  Scaled by a temperature they do.
     """
     wanted = [layer for layer in layers if layer in _SHARES]
-    scaled_shares = temperature is not None and gives_scores(classifier)
-    if wanted and not (scaled_shares or gives_probabilities(classifier)):
+    scaled_shares = temperature is not None and has_scores(classifier)
+    if wanted and not (scaled_shares or has_probabilities(classifier)):
         raise ModelError(
             f"A map of {wanted[0]} was asked for, and the model gives no calibrated "
             "probabilities; train it again in a run, which calibrates it, or with "
@@ -107,8 +107,8 @@ def entropy(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return found
 
 
-def fill(
-    answers: Answers,
+def predict_piece(
+    answers: Layers,
     classifier: Any,
     values: npt.NDArray[Any],
     valid: npt.NDArray[np.bool_],
@@ -120,7 +120,7 @@ def fill(
     Parameters
     ----------
     answers : layers of the piece
-    classifier : see :func:`hypercover.prediction.predict.predict_scene`
+    classifier : see :func:`hypercover.prediction.scene_prediction.predict_scene`
     values : array (band, row + 2 · margin, col + 2 · margin)
     valid : array (row, col)
         Which pixels hold data.
@@ -138,10 +138,10 @@ def fill(
     found = (
         _dense(classifier, values, valid, memory)
         if dense
-        else by_pixel(classifier, values[:, valid].T, asked)
+        else predict_spectra(classifier, values[:, valid].T, asked)
     )
     if temperature is not None and "probabilities" in found:
-        found = scaled(found, classifier.classes_, temperature)
+        found = scale_probabilities(found, classifier.classes_, temperature)
     if "entropy" in answers:
         found["entropy"] = entropy(found["probabilities"])
     for layer, array in answers.items():
@@ -150,7 +150,7 @@ def fill(
 
 def _dense(
     classifier: Any, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], memory: int
-) -> Answers:
+) -> Layers:
     """Return the answers (…, pixel) of a classifier that sees windows."""
     shares = np.asarray(classifier.predict_dense(values, memory=memory))[:, valid]
     labels = np.asarray(classifier.classes_)[shares.argmax(axis=0)]
@@ -158,7 +158,7 @@ def _dense(
     return {"labels": labels, "confidence": sure, "probabilities": shares, "scores": shares}
 
 
-def by_pixel(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Answers:
+def predict_spectra(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Layers:
     """Return the answers (…, pixel) of a classifier that sees spectra (pixel, band).
 
     The label is the classifier's own, not the largest probability, and the
@@ -179,7 +179,9 @@ def by_pixel(classifier: Any, pixels: npt.NDArray[Any], layers: set[str]) -> Ans
     return found
 
 
-def scaled(answers: Answers, classes: npt.NDArray[Any], temperature: float) -> Answers:
+def scale_probabilities(
+    answers: Layers, classes: npt.NDArray[Any], temperature: float
+) -> Layers:
     """Return answers (…, pixel) with probabilities and confidence under a temperature.
 
     The labels stay, whatever rounding makes of two classes that are as probable.

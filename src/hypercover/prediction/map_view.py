@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.prediction.layers import gives_scores
+from hypercover.prediction.layers import has_scores
 from hypercover.scene.io.archive import Arrays, load_arrays, save_arrays
 from hypercover.scene.tiling import Tile
 
-__all__ = ["ModelView", "Ranking", "view_arrays", "view_step"]
+__all__ = ["ClassRanking", "ModelView", "read_view_arrays", "view_step"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def view_step(shape: tuple[int, int], most: int = _MOST_PIXELS, multiple: int = 
     return step
 
 
-def view_arrays(path: str | Path) -> Arrays | None:
+def read_view_arrays(path: str | Path) -> Arrays | None:
     """Read what a view was kept in, or None where there is no whole file."""
     try:
         return load_arrays(path, _MOST_BYTES)
@@ -58,7 +58,7 @@ _FULL = 255
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class ClassRanking:
     """Collects, tile by tile, the highest classes of every shown pixel of a scene.
 
     Why it exists: the scores of all classes of a large scene would not fit the
@@ -73,10 +73,10 @@ class Ranking:
     """Every how many pixels one is shown."""
 
     @classmethod
-    def of(cls, shape: tuple[int, int], classifier: Any) -> "Ranking":
+    def of(cls, shape: tuple[int, int], classifier: Any) -> "ClassRanking":
         """Make room for what a classifier says of a scene of (rows, columns)."""
         step = view_step(shape)
-        n_classes = len(classifier.classes_) if gives_scores(classifier) else 0
+        n_classes = len(classifier.classes_) if has_scores(classifier) else 0
         most = _FIRST if step == 1 else _FIRST_OF_LARGE
         size = (min(most, n_classes), *(-(-side // step) for side in shape))
         return cls(np.zeros(size, np.uint16), np.zeros(size, np.uint8), step)
@@ -132,7 +132,7 @@ class ModelView:
         cls,
         labels: npt.NDArray[np.integer],
         confidence: npt.NDArray[np.floating] | None,
-        ranking: Ranking,
+        ranking: ClassRanking,
         *,
         calibrated: bool,
         held: npt.NDArray[np.integer] | None = None,
@@ -162,7 +162,7 @@ class ModelView:
     @classmethod
     def load(cls, path: str | Path, shape: tuple[int, int]) -> "ModelView | None":
         """Read one of (rows, columns) shown pixels, or None where there is no whole one."""
-        arrays = view_arrays(path)
+        arrays = read_view_arrays(path)
         if arrays is None or not _fits(arrays, shape):
             return None
         return cls(

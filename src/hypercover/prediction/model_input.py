@@ -22,12 +22,12 @@ from hypercover.scene.scale_offset import ScaleOffset, rescaled
 from hypercover.scene.scene import Scene
 
 __all__ = [
-    "Mapping",
-    "card_of_scene",
+    "ModelInput",
     "check_values",
-    "in_models_numbers",
-    "memory_left",
-    "with_models_bands",
+    "convert_to_model_scale",
+    "describe_training_image",
+    "select_model_bands",
+    "working_memory",
 ]
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ _LIBRARIES = 2**28
 
 
 @dataclass(frozen=True, eq=False)
-class Mapping:
+class ModelInput:
     """A kept model, and the bands or features of a scene that it was trained on.
 
     Why it exists: the process that writes a map and those that predict its
@@ -70,7 +70,7 @@ class Mapping:
         *,
         device: str = "auto",
         overlap: int | None = None,
-    ) -> "Mapping":
+    ) -> "ModelInput":
         """Load a model and choose the bands of a scene that it was trained on.
 
         Raises
@@ -81,7 +81,7 @@ class Mapping:
         """
         known = _identity(model, scene)
         bundle = load_bundle(model, device=device)
-        scene = in_models_numbers(bundle.card, with_models_bands(bundle.card, scene))
+        scene = convert_to_model_scale(bundle.card, select_model_bands(bundle.card, scene))
         if known is not None and overlap is not None:
             known |= {"overlap": overlap}
         return cls(bundle, scene, known, overlap)
@@ -138,7 +138,7 @@ def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:
     }
 
 
-def memory_left(memory: int | None) -> int | None:
+def working_memory(memory: int | None) -> int | None:
     """Return what a bound on the whole process leaves for the work.
 
     Raises
@@ -157,7 +157,7 @@ def memory_left(memory: int | None) -> int | None:
     return memory - held
 
 
-def card_of_scene(scene: Scene, *, ranges: bool = True) -> dict[str, Any]:
+def describe_training_image(scene: Scene, *, ranges: bool = True) -> dict[str, Any]:
     """Return what the card of a model says of the image it was trained on.
 
     Bands, wavelengths and names; scale and offset of each band; and, with ``ranges``,
@@ -199,7 +199,7 @@ def _quantiles(values: npt.NDArray[Any]) -> list[list[float]] | None:
     return found.tolist() if np.isfinite(found).all() else None
 
 
-def with_models_bands(card: dict[str, Any], scene: Scene) -> Scene:
+def select_model_bands(card: dict[str, Any], scene: Scene) -> Scene:
     """Return the scene with the bands that a model was trained on, in its order.
 
     Raises
@@ -211,7 +211,7 @@ def with_models_bands(card: dict[str, Any], scene: Scene) -> Scene:
     return scene if places is None else scene.take_bands([int(place) for place in places])
 
 
-def in_models_numbers(card: dict[str, Any], scene: Scene) -> Scene:
+def convert_to_model_scale(card: dict[str, Any], scene: Scene) -> Scene:
     """Return the scene with numbers that mean what those of the training image did.
 
     Where model and image both state scale and offset and these differ, each number is
@@ -248,7 +248,7 @@ def check_values(card: dict[str, Any], given: Scene, seen: Scene) -> list[str]:
         If the numbers of the image are so much larger or smaller than those of the
         training pixels that no other land explains it.
     """
-    own, there = _meaning(card), ScaleOffset.of(with_models_bands(card, given))
+    own, there = _meaning(card), ScaleOffset.of(select_model_bands(card, given))
     said = []
     if own is not None and there is not None and there.towards(own) is not None:
         said.append(

@@ -25,12 +25,12 @@ from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
 
 __all__ = [
-    "Mosaic",
-    "Source",
+    "SceneSource",
     "TileRange",
-    "check_tiles",
-    "key_of",
-    "reading",
+    "WorkFolder",
+    "check_tile_range",
+    "plan_key",
+    "small_gdal_cache",
     "tile_tasks",
 ]
 
@@ -43,7 +43,7 @@ _STEPS = 1000
 
 
 @dataclass(frozen=True)
-class Source:
+class SceneSource:
     """An image and how it is read, so that every process opens the same scene."""
 
     image: str
@@ -73,7 +73,7 @@ class Source:
         return asdict(self) | {"identity": [list(fact) for fact in facts]}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> "Source":
+    def from_json(cls, told: Mapping[str, Any]) -> "SceneSource":
         """Return the source that was told, if its file is still the same, touched or not.
 
         Raises
@@ -97,7 +97,7 @@ class TileRange(Arguments):
     stop: Annotated[int, Field(ge=0, lt=2**40)]
 
 
-def check_tiles(first: int, stop: int, count: int) -> None:
+def check_tile_range(first: int, stop: int, count: int) -> None:
     """Refuse numbers of tiles that an image does not have.
 
     Raises
@@ -112,14 +112,14 @@ def check_tiles(first: int, stop: int, count: int) -> None:
 
 
 @dataclass(frozen=True)
-class Mosaic:
+class WorkFolder:
     """The hidden folder in which tiles are made, beside the file they are for."""
 
     home: Path
     """Where the plan, the job and the results of the tasks lie."""
 
     @classmethod
-    def of(cls, out: Path) -> "Mosaic":
+    def of(cls, out: Path) -> "WorkFolder":
         """Return the folder for a file to be written."""
         return cls(out.absolute().with_name(f".{out.name}.work"))
 
@@ -179,7 +179,7 @@ class Mosaic:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
-def key_of(job: Mapping[str, Any]) -> str:
+def plan_key(job: Mapping[str, Any]) -> str:
     """Return a hash of everything that the tiles depend on."""
     return sha256(dumps(job, sort_keys=True).encode()).hexdigest()
 
@@ -199,6 +199,6 @@ def tile_tasks(kind: str, count: int, key: str, needs: tuple[str, ...] = ()) -> 
     ]
 
 
-def reading() -> AbstractContextManager[Any]:
+def small_gdal_cache() -> AbstractContextManager[Any]:
     """Return the context in which GDAL keeps little of an image."""
     return gdal_env(GDAL_CACHEMAX=_READ_CACHE)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hypercover.figures.composites import Composite, choose_composites
 from hypercover.figures.spectra import order_bands
 from hypercover.gis.agreement import TRAINING_PART
-from hypercover.prediction.map_view import view_arrays, view_step
+from hypercover.prediction.map_view import read_view_arrays, view_step
 from hypercover.scene.io.archive import Arrays, save_arrays
 from hypercover.scene.rgb import stretched
 from hypercover.scene.scene import Scene
@@ -211,7 +211,7 @@ class SceneView:
     @classmethod
     def load(cls, path: str | Path) -> "SceneView | None":
         """Read what :meth:`save` wrote, or None where there is no whole view."""
-        arrays = view_arrays(path)
+        arrays = read_view_arrays(path)
         if arrays is None or not _sized(
             arrays, {"shape": (np.int32, (2,)), "step": (np.int32, ())}
         ):

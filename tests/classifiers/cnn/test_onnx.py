@@ -16,7 +16,7 @@ from hypercover.classifiers.cnn.onnx_export import onnx_graph, write_onnx
 from hypercover.classifiers.networks.network_catalog import NETWORKS
 from hypercover.errors import CallError
 from hypercover.evaluation.calibration import tempered
-from hypercover.prediction.predict import predict_scene
+from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.settings import SimulationSettings
 from hypercover.scene.simulation.simulate import simulated_scene

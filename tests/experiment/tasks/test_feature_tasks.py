@@ -32,7 +32,7 @@ from hypercover.features.blockwise import fit_stack
 from hypercover.features.chain import Chain
 from hypercover.features.nwfe import NWFE
 from hypercover.files import read_sealed
-from hypercover.prediction.bundle_prediction import predict_image
+from hypercover.prediction.map_prediction import predict_image
 from hypercover.scene.scene import Scene
 
 CLASSES = [

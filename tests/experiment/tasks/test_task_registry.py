@@ -7,7 +7,7 @@ import pytest
 from hypercover.errors import CallError
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.plan import Registry
-from hypercover.prediction.bundle_prediction import REGISTRY as OF_MAPS
+from hypercover.prediction.map_prediction import REGISTRY as OF_MAPS
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_a_plan_holds_is_taken(kind, arguments):
         ("search_gamma", {"model": "s", "by": "blocks", "costs": [], "scale": 1}),
         ("search_gamma", {"model": "s", "by": "blocks", "costs": [0.0], "scale": 1}),
         ("draw_scene", {"report": "x"}),
-        ("compute_some", {"first": 0, "stop": "4"}),
+        ("compute_tiles", {"first": 0, "stop": "4"}),
     ],
 )
 def test_nothing_else_is_taken(kind, arguments):

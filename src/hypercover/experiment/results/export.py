@@ -15,7 +15,7 @@ from hypercover.gis.class_map_files import write_class_map
 from hypercover.gis.cleaning import Cleaning
 from hypercover.gis.polygons import DRIVERS, write_polygons
 from hypercover.gis.stac import write_stac_item
-from hypercover.prediction.bundle_prediction import card_legend
+from hypercover.prediction.map_prediction import legend_from_card
 from hypercover.scene.class_map import ClassMap, open_class_map
 from hypercover.scene.clip import area_of
 from hypercover.scene.legend import MAX_CODE
@@ -87,7 +87,7 @@ def _classes(bundle: Bundle) -> list[dict[str, Any]]:
             f"The classes of the model are not codes from 1 to {MAX_CODE}; train it on "
             "codes."
         )
-    return card_legend(bundle.card).covering(codes).to_json()
+    return legend_from_card(bundle.card).covering(codes).to_json()
 
 
 @dataclass(frozen=True)

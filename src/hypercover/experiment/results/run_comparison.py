@@ -121,7 +121,7 @@ class RunComparison:
 
         The maps are those of the first seed; each says who is right where.
         """
-        from hypercover.gis.agreement import agreement, agreement_legend
+        from hypercover.gis.agreement import agreement_legend, agreement_map
         from hypercover.gis.class_map_files import write_class_map
         from hypercover.scene.class_map import open_class_map
 
@@ -136,7 +136,7 @@ class RunComparison:
             path = folder / f"agreement-{_plain(one.label)}-{_plain(other.label)}.tif"
             write_class_map(
                 path,
-                agreement(one.answers[self.seeds[0]], other.answers[self.seeds[0]]),
+                agreement_map(one.answers[self.seeds[0]], other.answers[self.seeds[0]]),
                 agreement_legend(one.label, other.label),
                 land.grid,
                 simulated=self.mark == mark({"simulated": True}),

@@ -27,11 +27,11 @@ from hypercover.jobs.plan import Task
 from hypercover.jobs.record import result_of
 from hypercover.memory import peak_bytes
 from hypercover.prediction.tile_plan import (
-    Mosaic,
-    Source,
-    check_tiles,
-    key_of,
-    reading,
+    SceneSource,
+    WorkFolder,
+    check_tile_range,
+    plan_key,
+    small_gdal_cache,
     tile_tasks,
 )
 from hypercover.scene.inputs import known_inputs
@@ -41,7 +41,7 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, inputs_path
 from hypercover.scene.tiling import Tile, tiles
 
-__all__ = ["compute_some", "fit_chain", "write_features"]
+__all__ = ["compute_tiles", "fit_chain", "write_features"]
 
 Report = Callable[[float, str], None]
 _CHAIN, _LAYER, _STACK = "chain", "features", "stack"
@@ -54,7 +54,7 @@ def _silent(_share: float, _what: str) -> None:
 
 
 def write_features(
-    source: Source,
+    source: SceneSource,
     chain: Chain,
     out: Path,
     executor: Executor | None = None,
@@ -96,21 +96,21 @@ def write_features(
         write_scene(stack, out, tags=tags)
         return stack
     check_blockwise(chain, overlap)
-    place = Mosaic.of(out)
+    place = WorkFolder.of(out)
     with place.left_clean():
         by = executor or InProcessExecutor()
         _compute(place, source, chain, by, seed, overlap, progress)
     stack = _stack(place.home)
     tags |= {} if overlap is None else {"HYPERCOVER_OVERLAP": f"{overlap} pixels"}
-    with reading():
+    with small_gdal_cache():
         write_scene(stack, out, tags=tags)
     place.remove()
     return stack
 
 
 def _compute(
-    place: Mosaic,
-    source: Source,
+    place: WorkFolder,
+    source: SceneSource,
     chain: Chain,
     executor: Executor,
     seed: int,
@@ -125,19 +125,19 @@ def _compute(
             "seed": seed,
             "overlap": overlap,
         }
-        key, shape = key_of(job), source.open().shape
+        key, shape = plan_key(job), source.open().shape
         _store(place.home, key).begin()
     fit = Task("fit", "fit_chain", weight=2.0, key=key)
-    made = tile_tasks("compute_some", len(tiles(shape, _SIDE)), key, ("fit",))
+    made = tile_tasks("compute_tiles", len(tiles(shape, _SIDE)), key, ("fit",))
     place.run([fit, *made], job | {"key": key}, executor, REGISTRY, progress)
 
 
 def fit_chain(folder: Path, *, report: Report = _silent) -> dict[str, Any]:
     """Fit the chain of a job and keep it; return what no tile knows of the whole scene."""
     home = folder.resolve()
-    job = Mosaic(home).job()
+    job = WorkFolder(home).job()
     chain = Chain.parse(job["chain"])
-    with reading():
+    with small_gdal_cache():
         levels = fit_blockwise(
             chain,
             _scene(home, job),
@@ -149,15 +149,15 @@ def fit_chain(folder: Path, *, report: Report = _silent) -> dict[str, Any]:
     return {"levels": levels, "peak": peak_bytes()}
 
 
-def compute_some(
+def compute_tiles(
     folder: Path, *, first: int, stop: int, report: Report = _silent
 ) -> dict[str, Any]:
     """Compute and keep some tiles of the features, as the job in a folder says."""
     home = folder.resolve()
     work = _opened(home, modified(home / "job.json"))
     parts, new = tiles(work.features.shape, _SIDE), 0
-    check_tiles(first, stop, len(parts))
-    with reading():
+    check_tile_range(first, stop, len(parts))
+    with small_gdal_cache():
         for number in range(first, stop):
             report((number - first) / (stop - first), "computing features")
             if work.held(number, parts[number]) is None:
@@ -186,7 +186,7 @@ class _Work(NamedTuple):
 @lru_cache(maxsize=1)
 def _opened(home: Path, _changed: int) -> _Work:
     """Open scene and chain once for all tiles that a process computes."""
-    job = Mosaic(home).job()
+    job = WorkFolder(home).job()
     scene = _scene(home, job)
     chain, levels = load_chain(RunFolder(home), _CHAIN), result_of(home, "fit")["levels"]
     features = blockwise(chain, scene, overlap=job["overlap"], levels=levels)
@@ -205,7 +205,7 @@ def _inputs(home: Path) -> Path:
 def _scene(home: Path, job: dict[str, Any]) -> Scene:
     """Open the scene of a job, if its file is still the same."""
     with known_inputs(_inputs(home)):
-        return Source.from_json(job["source"]).open()
+        return SceneSource.from_json(job["source"]).open()
 
 
 def _stack(home: Path) -> Scene:

@@ -49,7 +49,7 @@ from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 
 if TYPE_CHECKING:
-    from hypercover.prediction.predict import Prediction
+    from hypercover.prediction.scene_prediction import Prediction
 
 __all__ = [
     "check_classes",
@@ -343,7 +343,7 @@ def _keep(
     trained on; ``parts`` tells these.
     """
     from hypercover.classifiers.bundle import save_bundle
-    from hypercover.prediction.model_input import card_of_scene
+    from hypercover.prediction.model_input import describe_training_image
 
     scene, spec = setting.scene, setting.experiment.models[name]
     chain = None if spec.features is None else load_chain(setting.folder, spec.features)
@@ -352,7 +352,7 @@ def _keep(
         "description": result["description"],
         "experiment": setting.experiment.name,
         "trained_on": scene.name,
-        **card_of_scene(scene),
+        **describe_training_image(scene),
         "legend": scene.legend.to_json(),
         "nodata": setting.experiment.scene.nodata,
         "window": spec.window,
@@ -388,14 +388,14 @@ def draw_map(
         return {"map": None}
     from hypercover.classifiers.bundle import load_bundle
     from hypercover.gis.agreement import class_check
-    from hypercover.prediction.layers import gives_probabilities
-    from hypercover.prediction.map_view import ModelView, Ranking
-    from hypercover.prediction.predict import predict_scene
+    from hypercover.prediction.layers import has_probabilities
+    from hypercover.prediction.map_view import ClassRanking, ModelView
+    from hypercover.prediction.scene_prediction import predict_scene
 
     setting = RunContext.of(folder, models=[model])
     device = setting.experiment.device
     bundle = load_bundle(setting.folder.model(model), device=device)
-    ranking = Ranking.of(setting.scene.shape, bundle.classifier)
+    ranking = ClassRanking.of(setting.scene.shape, bundle.classifier)
     found = predict_scene(
         bundle.classifier,
         model_scene(setting, setting.experiment.models[model]),
@@ -413,7 +413,7 @@ def draw_map(
         ranking,
         held=held if again else None,
         check=check,
-        calibrated=bundle.temperature is not None or gives_probabilities(bundle.classifier),
+        calibrated=bundle.temperature is not None or has_probabilities(bundle.classifier),
     )
     view.save(setting.folder.view(model))
     return {"map": str(setting.folder.map(model).relative_to(setting.folder.path))}
@@ -484,7 +484,7 @@ def _show(
     class_map_files.write_class_map(
         run.map(model), found.labels, scene.legend, scene.grid, **scene.origin
     )
-    stac.write_item_beside(
+    stac.write_stac_item_of_map(
         run.map(model),
         scene.header,
         legend=scene.legend,
@@ -512,7 +512,7 @@ def _write_clean(setting: RunContext, model: str, found: "Prediction") -> None:
     """Write the class map cleaned of specks beside it, where the experiment asks for it."""
     from hypercover.gis.class_map_files import write_class_map
     from hypercover.gis.cleaning import Cleaning
-    from hypercover.gis.style import sidecars_of
+    from hypercover.gis.style import sidecar_paths
 
     scene, asked = setting.scene, setting.experiment.clean
     cleaning, path = (
@@ -523,5 +523,5 @@ def _write_clean(setting: RunContext, model: str, found: "Prediction") -> None:
         cleaned = cleaning.apply(found.labels)
         write_class_map(path, cleaned, scene.legend, scene.grid, **scene.origin)
         return
-    for stale in (path, *sidecars_of(path)):
+    for stale in (path, *sidecar_paths(path)):
         stale.unlink(missing_ok=True)

@@ -90,8 +90,8 @@ REGISTRY = Registry(
         ),
         "tabulate": TaskKind("hypercover.experiment.search.search_tasks:tabulate"),
         "fit_chain": TaskKind("hypercover.experiment.tasks.feature_tiles:fit_chain"),
-        "compute_some": TaskKind(
-            "hypercover.experiment.tasks.feature_tiles:compute_some", TileRange
+        "compute_tiles": TaskKind(
+            "hypercover.experiment.tasks.feature_tiles:compute_tiles", TileRange
         ),
     },
 )

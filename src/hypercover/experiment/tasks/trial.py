@@ -120,7 +120,7 @@ def calibrate(
     Calibration or None
         None where the model does not say how sure it is.
     """
-    from hypercover.prediction.layers import scaled
+    from hypercover.prediction.layers import scale_probabilities
 
     pixels, own = test
     right = own["labels"] == pixels.labels
@@ -133,7 +133,7 @@ def calibrate(
     if held is None or "probabilities" not in own:
         return own, Calibration.of(sure, right)
     proposed = held.temperature(classifier.classes_)
-    after = scaled(own, classifier.classes_, proposed)
+    after = scale_probabilities(own, classifier.classes_, proposed)
     about: dict[str, Any] = {
         "proposed": proposed,
         "error_proposed": calibration_error(after["confidence"], right),
@@ -515,18 +515,18 @@ def predict_samples(classifier: Any, scene: Scene, at: Samples, window: int) -> 
     A network sees the scene in tiles: that is far faster than window by window,
     gives the same answers, and makes the accuracy that of the map itself.
     """
-    from hypercover.prediction.layers import by_pixel, gives_confidence, gives_scores
+    from hypercover.prediction.layers import has_confidence, has_scores, predict_spectra
 
     asked = ["labels"]
-    asked += ["confidence"] if gives_confidence(classifier) else []
-    asked += ["probabilities"] if gives_scores(classifier) else []
+    asked += ["confidence"] if has_confidence(classifier) else []
+    asked += ["probabilities"] if has_scores(classifier) else []
     if _is_network(classifier):
-        from hypercover.prediction.predict import predict_pixels
+        from hypercover.prediction.scene_prediction import predict_pixels
 
         return predict_pixels(classifier, scene, (at.rows, at.cols), asked)
     if not len(at):
         return {"labels": np.empty(0)}
-    found = by_pixel(classifier, _look(scene, at, window), set(asked))
+    found = predict_spectra(classifier, _look(scene, at, window), set(asked))
     return {name: found[name] for name in asked}
 
 

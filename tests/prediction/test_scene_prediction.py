@@ -21,7 +21,8 @@ from sklearn.svm import SVC
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, SceneError
 from hypercover.evaluation.calibration import tempered
-from hypercover.prediction.predict import predict_pixels, predict_scene, predict_to_files
+from hypercover.prediction.map_prediction import predict_to_files
+from hypercover.prediction.scene_prediction import predict_pixels, predict_scene
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene, blank_invalid

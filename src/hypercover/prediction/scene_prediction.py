@@ -1,4 +1,12 @@
-"""What predicts the tiles of a scene: a classifier, its layers, and a bound on the memory."""
+"""Predicting a whole scene, tile by tile, in bounded memory.
+
+A *dense* classifier (a network of spatially valid convolutions) takes a tile
+with a margin and answers for every pixel inside it at once; a *pixel*
+classifier takes spectra.  Either way the answer for a pixel does not depend on
+how the scene was cut: the margin is read from the scene, and pixels are
+repeated only at the edge of the scene itself, as :class:`~hypercover.samples
+.windows.Windows` does in training.
+"""
 
 import logging
 import math
@@ -15,13 +23,14 @@ from rasterio.errors import RasterioError
 from hypercover.errors import ModelError, SceneError, counted
 from hypercover.memory import available_bytes
 from hypercover.prediction.layers import (
-    Answers,
-    blank,
+    Layers,
     check_layers,
-    fill,
-    gives_confidence,
-    gives_scores,
+    empty_layers,
+    has_confidence,
+    has_scores,
+    predict_piece,
 )
+from hypercover.prediction.map_view import ClassRanking
 from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.geotiff import BLOCK
 from hypercover.scene.legend import MAX_CODE
@@ -29,7 +38,7 @@ from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
 from hypercover.scene.tile_store import TileStore
 from hypercover.scene.tiling import Tile, tiles
 
-__all__ = ["KeptTiles", "Predictor"]
+__all__ = ["KeptTiles", "Prediction", "TilePredictor", "predict_pixels", "predict_scene"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +56,7 @@ _READ_CACHE = 2**26
 
 
 @dataclass(frozen=True, eq=False)
-class Predictor:
+class TilePredictor:
     """Predicts any tile of one scene with one classifier, within a bound on the memory.
 
     Why it exists: a map in memory, a map in files and a map that goes on where
@@ -72,13 +81,13 @@ class Predictor:
         layers: Sequence[str],
         memory: int | None,
         temperature: float | None = None,
-    ) -> "Predictor":
+    ) -> "TilePredictor":
         """Check what was asked for and say what people must know of it."""
         margin, codes = _margin(classifier, scene), _codes(classifier)
         check_layers(classifier, layers, temperature)
         _check_temperature(classifier, temperature)
         wanted = dict.fromkeys(("labels", *layers))
-        if not gives_confidence(classifier):
+        if not has_confidence(classifier):
             wanted.pop("confidence", None)
         note = getattr(classifier, "dense_note", None)
         if note is not None:
@@ -86,9 +95,9 @@ class Predictor:
         limit = min(_MEMORY, available_bytes() // 2) if memory is None else memory
         return cls(classifier, scene, tuple(wanted), codes, margin, limit, temperature)
 
-    def blank(self, shape: tuple[int, int]) -> Answers:
+    def blank(self, shape: tuple[int, int]) -> Layers:
         """Return all layers for so many rows and columns, without data."""
-        return blank(self.layers, self.codes, shape)
+        return empty_layers(self.layers, self.codes, shape)
 
     def plan(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return everything that the tiles depend on."""
@@ -118,7 +127,7 @@ class Predictor:
         blocks = tiles(self.scene.shape, BLOCK)
         return [tile for block in blocks for tile in block.cut(self._side)]
 
-    def predicted(self, tile: Tile) -> Answers:
+    def predicted(self, tile: Tile) -> Layers:
         """Predict a tile, in pieces that fit the memory."""
         answers = self.blank(tile.shape)
         side, left = self._piece()
@@ -130,7 +139,7 @@ class Predictor:
             rows, cols = piece.within(tile)
             part = {layer: array[..., rows, cols] for layer, array in answers.items()}
             known = valid[inner]
-            fill(part, self.classifier, values, known, left, self.temperature)
+            predict_piece(part, self.classifier, values, known, left, self.temperature)
         return answers
 
     def _piece(self) -> tuple[int, int]:
@@ -183,7 +192,7 @@ def _check_temperature(classifier: Any, temperature: float | None) -> None:
             f"A temperature is a number above 0, got {temperature!r}; leave it out to take "
             "the model's probabilities as they are."
         )
-    if not gives_scores(classifier):
+    if not has_scores(classifier):
         raise ModelError(
             f"Probabilities are to be scaled by the temperature {temperature:g}, and the "
             "model gives none; leave the temperature out."
@@ -233,7 +242,7 @@ class KeptTiles:
     one, and whatever was done before one of them ended stays done.
     """
 
-    predictor: Predictor
+    predictor: TilePredictor
     """What predicts a tile."""
     store: TileStore
     """Where they are kept."""
@@ -254,7 +263,7 @@ class KeptTiles:
 
         Tiles of anything else than what is asked for are removed.
         """
-        predictor = Predictor.of(classifier, scene, layers, memory, temperature)
+        predictor = TilePredictor.of(classifier, scene, layers, memory, temperature)
         return cls(predictor, TileStore(target, predictor.plan(identity)))
 
     def predict(
@@ -284,10 +293,125 @@ class KeptTiles:
                     progress(done, total)
         return len(missing)
 
-    def answers(self, number: int, tile: Tile) -> Answers:
+    def answers(self, number: int, tile: Tile) -> Layers:
         """Return a tile that was kept, or predict it if somebody took it away."""
         held = self._held(number, tile)
         return self.predictor.predicted(tile) if held is None else held
 
-    def _held(self, number: int, tile: Tile) -> Answers | None:
+    def _held(self, number: int, tile: Tile) -> Layers | None:
         return self.store.load(number, self.predictor.blank(tile.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The class of every pixel of a scene, and how sure the classifier was."""
+
+    labels: npt.NDArray[np.unsignedinteger]
+    """Class codes (y, x); 0 = no data."""
+    confidence: npt.NDArray[np.float32] | None
+    """Share of certainty (y, x) from 0 to 1, NaN = no data; None where the
+    classifier gives none."""
+    probabilities: npt.NDArray[np.float32] | None = None
+    """Probability (class, y, x) of each class of the model, if asked for."""
+    entropy: npt.NDArray[np.float32] | None = None
+    """Entropy of the probabilities (y, x), 0 = certain to 1, if asked for."""
+
+
+def predict_scene(
+    classifier: Any,
+    scene: Scene,
+    *,
+    layers: Sequence[str] = ("labels", "confidence"),
+    ranking: ClassRanking | None = None,
+    memory: int | None = None,
+    temperature: float | None = None,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Predict the class of every pixel of a scene and keep the map in memory.
+
+    Parameters
+    ----------
+    classifier : fitted classifier
+        Dense: ``predict_dense(tile, memory=...)`` takes (band, row + 2·margin,
+        col + 2·margin) and returns probabilities (class, row, col), with
+        ``margin_`` and ``classes_``.  Otherwise ``predict(X)`` takes spectra
+        (n, band); the confidence comes from ``confidence(X)`` or
+        ``predict_proba(X)``.
+    scene : Scene
+        Must have the bands the classifier was trained on.
+    layers : sequence of {"labels", "confidence", "probabilities", "entropy"}
+        What to predict; the labels always are.
+    ranking : ClassRanking, optional
+        Takes the highest classes of the pixels it has room for, where the
+        classifier gives each class a score.
+    memory : int, optional
+        Bytes the work may take besides the map; 1 GiB, or half of what is
+        available if that is less.
+    temperature : float, optional
+        By which confidence, probabilities and entropy are scaled (see
+        :func:`~hypercover.evaluation.calibration.fit_temperature`); that of a
+        bundle is ``bundle.temperature``.  Labels do not change by it.
+    progress : callable, optional
+        Called with the pixels done and the pixels in all.
+
+    Raises
+    ------
+    ModelError
+        If the classifier's bands or class codes do not fit a map of this scene,
+        a layer or a temperature needs probabilities it does not give, or the
+        memory is too little.
+    """
+    ranked = ("scores",) if ranking is not None and has_scores(classifier) else ()
+    predictor = TilePredictor.of(classifier, scene, (*layers, *ranked), memory, temperature)
+    kept = [layer for layer in predictor.layers if layer not in ranked]
+    whole = empty_layers(kept, predictor.codes, scene.shape)
+    done = 0
+    with predictor.reading():
+        for tile in predictor.tiles():
+            answers = predictor.predicted(tile)
+            if ranking is not None and ranked:
+                ranking.take(tile, answers.pop("scores"), predictor.codes)
+            for layer, array in answers.items():
+                whole[layer][..., tile.rows, tile.cols] = array
+            done += tile.pixels
+            if progress is not None:
+                progress(done, scene.shape[0] * scene.shape[1])
+    return Prediction(
+        whole["labels"],
+        whole.get("confidence"),
+        whole.get("probabilities"),
+        whole.get("entropy"),
+    )
+
+
+def predict_pixels(
+    classifier: Any,
+    scene: Scene,
+    at: tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]],
+    layers: Sequence[str],
+) -> Layers:
+    """Predict some pixels (rows, cols) of a scene as its map has them, tile by tile.
+
+    Why it exists: the pixels of a test are few, and the probabilities of all
+    classes at every pixel of a large scene are more than memory holds.
+
+    Returns
+    -------
+    layers (…, pixel)
+        The probabilities are the classifier's own.
+    """
+    predictor = TilePredictor.of(classifier, scene, layers, None)
+    rows, cols = at
+    found = {
+        name: np.ascontiguousarray(array[..., 0])
+        for name, array in predictor.blank((len(rows), 1)).items()
+    }
+    with predictor.reading():
+        for tile in predictor.tiles():
+            inside = tile.holds(rows, cols)
+            if not inside.any():
+                continue
+            place = rows[inside] - tile.rows.start, cols[inside] - tile.cols.start
+            for name, array in predictor.predicted(tile).items():
+                found[name][..., inside] = array[(..., *place)]
+    return found

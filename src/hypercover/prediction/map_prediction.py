@@ -1,41 +1,47 @@
 """Using a kept model on an image: what it was trained on must be there."""
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rasterio.windows import Window
 
 from hypercover.classifiers.bundle import MODEL_FILE
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.feature import Progress, subprogress
-from hypercover.files import modified
-from hypercover.gis.class_map_files import write_class_map
+from hypercover.files import check_writable, modified, sweep_drafts
+from hypercover.gis.class_map_files import (
+    class_map_writer,
+    complete_legend,
+    fraction_writer,
+    write_class_map,
+)
 from hypercover.gis.cleaning import Cleaning
-from hypercover.gis.stac import write_item_beside
-from hypercover.gis.style import sidecars_of
+from hypercover.gis.stac import write_stac_item_of_map
+from hypercover.gis.style import sidecar_paths
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Registry, TaskKind
 from hypercover.jobs.record import read_json
 from hypercover.memory import peak_bytes
-from hypercover.prediction.model_input import Mapping, check_values, memory_left
-from hypercover.prediction.predict import (
+from hypercover.prediction.layers import Layers
+from hypercover.prediction.model_input import ModelInput, check_values, working_memory
+from hypercover.prediction.scene_prediction import (
+    KeptTiles,
     Prediction,
-    check_places,
+    TilePredictor,
     predict_scene,
-    predict_to_files,
 )
-from hypercover.prediction.predictor import KeptTiles
 from hypercover.prediction.tile_plan import (
-    Mosaic,
-    Source,
+    SceneSource,
     TileRange,
-    check_tiles,
-    key_of,
+    WorkFolder,
+    check_tile_range,
+    plan_key,
     tile_tasks,
 )
 from hypercover.scene.class_map import open_class_map
@@ -44,26 +50,29 @@ from hypercover.scene.inputs import known_inputs
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import ALL_ZERO, holdable, parse_nodata
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import inputs_path
+from hypercover.scene.tile_store import TileStore, inputs_path
+from hypercover.scene.tiling import Tile
 
 __all__ = [
     "REGISTRY",
-    "card_legend",
-    "carried_nodata",
     "check_map_names",
-    "predict_ahead",
+    "check_map_paths",
+    "legend_from_card",
+    "nodata_from_card",
     "predict_bundle",
     "predict_image",
-    "predict_some",
+    "predict_in_parallel",
+    "predict_tiles",
+    "predict_to_files",
 ]
 
 Report = Callable[[float, str], None]
 
 REGISTRY = Registry(
-    "hypercover.prediction.bundle_prediction:REGISTRY",
+    "hypercover.prediction.map_prediction:REGISTRY",
     {
-        "predict_some": TaskKind(
-            "hypercover.prediction.bundle_prediction:predict_some", TileRange
+        "predict_tiles": TaskKind(
+            "hypercover.prediction.map_prediction:predict_tiles", TileRange
         )
     },
 )
@@ -74,9 +83,9 @@ def _silent(_share: float, _what: str) -> None:
     """Report to nobody."""
 
 
-def predict_ahead(
-    mapping: Mapping,
-    source: Source,
+def predict_in_parallel(
+    mapping: ModelInput,
+    source: SceneSource,
     target: Path,
     layers: Sequence[str],
     *,
@@ -110,22 +119,22 @@ def predict_ahead(
     }
     depends = {"identity": mapping.identity, "layers": list(layers)}
     tasks = tile_tasks(
-        "predict_some",
+        "predict_tiles",
         len(kept.predictor.tiles()),
-        key_of(depends),
+        plan_key(depends),
     )
-    place = Mosaic.of(target)
+    place = WorkFolder.of(target)
     place.run(tasks, job, executor, REGISTRY, progress)
     place.remove()
 
 
-def predict_some(
+def predict_tiles(
     folder: Path, *, first: int, stop: int, report: Report = _silent
 ) -> dict[str, Any]:
     """Predict and keep some tiles of a map, as the job in a folder says."""
     home = folder.resolve()
     kept = _opened(home, modified(home / "job.json"))
-    check_tiles(first, stop, len(kept.predictor.tiles()))
+    check_tile_range(first, stop, len(kept.predictor.tiles()))
     new = kept.predict(
         range(first, stop), lambda done, total: report(done / total, "predicting")
     )
@@ -135,11 +144,11 @@ def predict_some(
 @lru_cache(maxsize=1)
 def _opened(home: Path, _changed: int) -> KeptTiles:
     """Open model and scene once for all tiles that a process predicts."""
-    job = Mosaic(home).job()
+    job = WorkFolder(home).job()
     target = Path(job["target"])
     with known_inputs(inputs_path(target)):
-        scene = Source.from_json(job["source"]).open()
-        mapping = Mapping.of(
+        scene = SceneSource.from_json(job["source"]).open()
+        mapping = ModelInput.of(
             Path(job["model"]), scene, device=job["device"], overlap=job["overlap"]
         )
     seen = mapping.seen(levels=job["levels"])
@@ -149,7 +158,7 @@ def _opened(home: Path, _changed: int) -> KeptTiles:
 
 
 def _kept(
-    mapping: Mapping, seen: Any, target: Path, layers: Sequence[str], memory: int | None
+    mapping: ModelInput, seen: Any, target: Path, layers: Sequence[str], memory: int | None
 ) -> KeptTiles:
     return KeptTiles.of(
         mapping.bundle.classifier,
@@ -157,7 +166,7 @@ def _kept(
         target,
         layers,
         identity=mapping.identity or {},
-        memory=memory_left(memory),
+        memory=working_memory(memory),
         temperature=mapping.bundle.temperature,
     )
 
@@ -179,7 +188,7 @@ def predict_image(
     within: Path | None = None,
     within_layer: str | None = None,
     overlap: int | None = None,
-    source: Source | None = None,
+    source: SceneSource | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Path | None:
@@ -199,7 +208,7 @@ def predict_image(
     out, confidence, probabilities, entropy : maps to write
     memory : int, optional
         Bytes that this process may take, with all it holds already; None: as
-        :func:`~hypercover.prediction.predict.predict_scene` says.
+        :func:`~hypercover.prediction.scene_prediction.predict_scene` says.
     device : {"auto", "cpu", "cuda"}
         Where a network computes.
     cleaning : Cleaning, optional
@@ -231,15 +240,15 @@ def predict_image(
         If the image features of the scene do not fit in memory.
     """
     check_map_names(out, confidence, probabilities, entropy)
-    check_places(out, confidence, probabilities, entropy)
+    check_map_paths(out, confidence, probabilities, entropy)
     area = None if within is None else area_of(within, scene.grid, within_layer)
     # A map that is not finished must not lie under the name asked for.
     changed = bool(cleaning) or area is not None
     raw = out.with_name(f".{out.name}.raw") / out.name if changed else out
     with known_inputs(inputs_path(raw)):
-        mapping = Mapping.of(model, scene, device=device, overlap=overlap)
+        mapping = ModelInput.of(model, scene, device=device, overlap=overlap)
         card = mapping.bundle.card
-        legend = card_legend(card)
+        legend = legend_from_card(card)
         for sentence in check_values(card, scene, mapping.scene):
             _log.warning(sentence)
         if executor is not None and source is not None:
@@ -249,7 +258,7 @@ def predict_image(
                 "entropy": entropy,
             }
             layers = ["labels", *(name for name, path in asked.items() if path is not None)]
-            predict_ahead(
+            predict_in_parallel(
                 mapping,
                 source,
                 raw,
@@ -270,14 +279,14 @@ def predict_image(
             probabilities_path=probabilities,
             entropy_path=entropy,
             legend=legend,
-            memory=memory_left(memory),
+            memory=working_memory(memory),
             temperature=mapping.bundle.temperature,
             identity=mapping.identity,
             progress=subprogress(progress, 1, 2) if mapping.whole else progress,
         )
     if changed:
         _finish(raw, out, scene, legend, cleaning or Cleaning(), area)
-    return write_item_beside(
+    return write_stac_item_of_map(
         out, scene.header, legend=legend, grid=scene.grid, origin=scene.origin
     )
 
@@ -301,7 +310,7 @@ def predict_bundle(
     ----------
     model : folder of the bundle
     scene : any with the bands of the model
-    layers, memory, progress : as in :func:`~hypercover.prediction.predict.predict_scene`
+    layers, memory, progress : as in :func:`~hypercover.prediction.scene_prediction.predict_scene`
     device : {"auto", "cpu", "cuda"}
 
     Returns
@@ -317,7 +326,7 @@ def predict_bundle(
     --------
     >>> found = predict_bundle("runs/demo/models/svm", scene)  # doctest: +SKIP
     """
-    mapping = Mapping.of(Path(model), scene, device=device)
+    mapping = ModelInput.of(Path(model), scene, device=device)
     for sentence in check_values(mapping.bundle.card, scene, mapping.scene):
         _log.warning(sentence)
     return predict_scene(
@@ -343,13 +352,13 @@ def _finish(
     if area is not None:
         codes = np.where(area, codes, 0).astype(codes.dtype)
     write_class_map(out, cleaning.apply(codes), legend, scene.grid, **scene.origin)
-    for file in (raw, *sidecars_of(raw)):
+    for file in (raw, *sidecar_paths(raw)):
         file.unlink(missing_ok=True)
     with suppress(OSError):
         raw.parent.rmdir()
 
 
-def card_legend(card: dict[str, Any]) -> Legend:
+def legend_from_card(card: dict[str, Any]) -> Legend:
     """Read the classes of a card, which may come from a stranger.
 
     Raises
@@ -365,7 +374,7 @@ def card_legend(card: dict[str, Any]) -> Legend:
         ) from error
 
 
-def carried_nodata(model: Path, scene: Scene) -> str | None:
+def nodata_from_card(model: Path, scene: Scene) -> str | None:
     """Return what was stated as no data of the image that a model was trained on.
 
     Why it exists: images of one series lack the same declaration.  Values that the
@@ -411,3 +420,130 @@ def check_map_names(*paths: Path | None) -> None:
             raise CallError(
                 f"Two maps cannot both be written to {path}; give each a name of its own."
             )
+
+
+def predict_to_files(
+    classifier: Any,
+    scene: Scene,
+    map_path: str | Path,
+    *,
+    confidence_path: str | Path | None = None,
+    probabilities_path: str | Path | None = None,
+    entropy_path: str | Path | None = None,
+    legend: Legend | None = None,
+    memory: int | None = None,
+    temperature: float | None = None,
+    identity: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Path, ...]:
+    """Predict a scene of any size straight into GeoTIFF files.
+
+    Why it exists: a map of a scene larger than memory; parameters and rules
+    are those of :func:`predict_scene`.  Nothing appears under the names asked
+    for until the whole map is written.
+
+    Parameters
+    ----------
+    identity : mapping, optional
+        What tells this model and this scene from all others, as JSON.  With it
+        finished tiles are kept in a hidden folder beside the map until it is
+        whole, so that the same call goes on where it was stopped.
+
+    Returns
+    -------
+    paths of the images written
+        The confidence is left out where the classifier gives none.
+
+    Raises
+    ------
+    ModelError
+        As :func:`predict_scene`.
+    OutputError
+        If a file cannot be written; what can be seen of that before is refused
+        before anything is predicted.
+    """
+    asked = {
+        "labels": map_path,
+        "confidence": confidence_path,
+        "probabilities": probabilities_path,
+        "entropy": entropy_path,
+    }
+    named = {layer: Path(path) for layer, path in asked.items() if path is not None}
+    check_map_paths(*named.values())
+    predictor = TilePredictor.of(classifier, scene, tuple(named), memory, temperature)
+    paths = {layer: path for layer, path in named.items() if layer in predictor.layers}
+    known = complete_legend(legend or scene.legend, predictor.codes)
+    with predictor.reading():
+        if identity is None:
+            _write(predictor, paths, known, _told(predictor, progress))
+            return tuple(paths.values())
+        kept = KeptTiles(predictor, TileStore(paths["labels"], predictor.plan(identity)))
+        kept.predict(progress=progress)
+        _write(predictor, paths, known, kept.answers)
+        kept.store.remove()
+    for path in paths.values():
+        sweep_drafts(path)
+    return tuple(paths.values())
+
+
+def check_map_paths(*paths: Path | None) -> None:
+    """Refuse maps that could not be written where they are to be, or not their styles.
+
+    Raises
+    ------
+    OutputError
+        If a folder is in the way, a part of the path is a file, or a folder may
+        not be written to.
+    """
+    for path in paths:
+        if path is not None:
+            for file in (path, *sidecar_paths(path)):
+                check_writable(file)
+
+
+def _told(
+    predictor: TilePredictor, progress: Progress | None
+) -> Callable[[int, Tile], Layers]:
+    """Return what predicts a tile and tells how far the scene is."""
+    done, total = 0, predictor.scene.shape[0] * predictor.scene.shape[1]
+
+    def predicted(_: int, tile: Tile) -> Layers:
+        nonlocal done
+        answers = predictor.predicted(tile)
+        done += tile.pixels
+        if progress is not None:
+            progress(done, total)
+        return answers
+
+    return predicted
+
+
+def _write(
+    predictor: TilePredictor,
+    paths: Mapping[str, Path],
+    legend: Legend,
+    answers_of: Callable[[int, Tile], Layers],
+) -> None:
+    """Write all layers tile by tile; they appear when the last one is written."""
+    with ExitStack() as files:
+        rasters = {
+            layer: files.enter_context(_writer(predictor, layer, path, legend))
+            for layer, path in paths.items()
+        }
+        for number, tile in enumerate(predictor.tiles()):
+            for layer, array in answers_of(number, tile).items():
+                bands = array if array.ndim == 3 else array[None]
+                raster = rasters[layer]
+                place = Window.from_slices(tile.rows, tile.cols)
+                raster.write(bands.astype(raster.dtypes[0], copy=False), window=place)
+
+
+def _writer(predictor: TilePredictor, layer: str, path: Path, legend: Legend) -> Any:
+    """Open the file of a layer."""
+    grid, origin = predictor.scene.grid, predictor.scene.origin
+    if layer == "labels":
+        return class_map_writer(path, legend, grid, **origin)
+    names = [layer]
+    if layer == "probabilities":
+        names = [legend[code].name for code in predictor.codes.tolist()]
+    return fraction_writer(path, names, grid, **origin)

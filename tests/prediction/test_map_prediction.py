@@ -21,9 +21,9 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, ModelError
 from hypercover.files import read_sealed
 from hypercover.jobs.executor import InProcessExecutor
-from hypercover.prediction.bundle_prediction import predict_bundle, predict_image
-from hypercover.prediction.model_input import card_of_scene
-from hypercover.prediction.tile_plan import Source
+from hypercover.prediction.map_prediction import predict_bundle, predict_image
+from hypercover.prediction.model_input import describe_training_image
+from hypercover.prediction.tile_plan import SceneSource
 from hypercover.scene.class_map import open_class_map
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
@@ -184,7 +184,7 @@ def test_a_touched_image_goes_on_and_another_of_its_name_starts_anew(
     image, out = tmp_path / "line.tif", tmp_path / "map.tif"
     content = bytearray(line.image.read_bytes())
     image.write_bytes(content)
-    source = Source(str(image))
+    source = SceneSource(str(image))
 
     def predict():
         by = None if executor is None else executor()
@@ -244,7 +244,7 @@ def of_land(scene, folder, chain=None):
     ]))  # fmt: skip
     rows, cols = np.nonzero(left)
     svm = SVMClassifier().fit(scene.cube.values[:, rows, cols].T, left[rows, cols])
-    card = {**card_of_scene(scene), "legend": scene.legend.to_json(), "window": 1}
+    card = {**describe_training_image(scene), "legend": scene.legend.to_json(), "window": 1}
     save_bundle(folder, svm, card)
     return folder
 
@@ -290,7 +290,7 @@ def test_workers_convert_tiles_too(tmp_path):
     """Other processes open the image by its path, and must mean the same by its numbers."""
     model = of_land(image(tmp_path, "own.tif", WHOLE), tmp_path / "model")
     other = image(tmp_path, "other.tif", BOA)
-    source = Source(str(tmp_path / "other.tif"))
+    source = SceneSource(str(tmp_path / "other.tif"))
     predict_image(
         model, other, tmp_path / "map.tif", source=source, executor=InProcessExecutor()
     )
