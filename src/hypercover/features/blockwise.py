@@ -45,7 +45,7 @@ def edge_medians(scene: Scene) -> list[float]:
     --------
     >>> import xarray as xr
     >>> band = np.array([[1.0, 2.0, 3.0], [4.0, 99.0, 5.0], [6.0, 7.0, 8.0]])
-    >>> edge_levels(Scene(xr.DataArray(band[None], dims=("band", "y", "x"))))
+    >>> edge_medians(Scene(xr.DataArray(band[None], dims=("band", "y", "x"))))
     [4.5]
     """
     valid = scene.valid

@@ -114,7 +114,7 @@ def breakpoints(x: Floats, y: Floats, count: int) -> Floats:
     Examples
     --------
     >>> x = np.arange(10.0)
-    >>> bends(x, np.where(x < 4, 3 * x, 8 + x), 1)
+    >>> breakpoints(x, np.where(x < 4, 3 * x, 8 + x), 1)
     array([4.])
     """
     if len(x) - 2 <= count:
@@ -215,7 +215,7 @@ def parse_thresholds(
 
     Examples
     --------
-    >>> asked_thresholds("area=50/100+std", "automatic")
+    >>> parse_thresholds("area=50/100+std", "automatic")
     {'area': (50.0, 100.0), 'std': 'automatic'}
     """
     words = attributes.split("+") if isinstance(attributes, str) else list(attributes)

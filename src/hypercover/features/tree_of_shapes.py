@@ -504,7 +504,7 @@ def border_median(band: Floats, valid: Mask) -> float:
     Examples
     --------
     >>> band = np.array([[1.0, 2.0, 3.0], [4.0, 99.0, 5.0], [6.0, 7.0, 8.0]])
-    >>> surroundings(band, np.ones((3, 3), dtype=bool))
+    >>> border_median(band, np.ones((3, 3), dtype=bool))
     4.5
     """
     if not valid.any():

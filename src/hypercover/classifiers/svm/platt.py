@@ -43,7 +43,7 @@ def stratified_folds(
 ) -> npt.NDArray[np.intp]:
     """Deal samples out to folds, class by class, so that each has its share of every class.
 
-    >>> dealt_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0).tolist()
+    >>> stratified_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0).tolist()
     [2, 1, 0, 0, 1, 2]
     """
     shuffled = np.lexsort((np.random.default_rng(seed).random(len(y)), y))
@@ -154,7 +154,7 @@ def couple_pairs(probabilities: Floats, n_classes: int) -> Floats:
 
     Examples
     --------
-    >>> coupled(np.array([[0.9]]), 2).round(3).tolist()
+    >>> couple_pairs(np.array([[0.9]]), 2).round(3).tolist()
     [[0.9, 0.1]]
     """
     system = np.zeros((len(probabilities), n_classes + 1, n_classes + 1))
