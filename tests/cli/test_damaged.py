@@ -144,11 +144,11 @@ DAMAGED = {
     ),
     "unknown estimator": (
         lambda fields: estimator(fields, "sklearn.ensemble.RandomForestClasifier"),
-        r"close is sklearn\.ensemble\.RandomForestClassifier",
+        r"did you mean sklearn\.ensemble\.RandomForestClassifier\?",
     ),
     "estimator from elsewhere": (
         lambda fields: estimator(fields, "os.system"),
-        "scikit-learn has no classifier 'os.system'",
+        "'os.system' is not a classifier",
     ),
     "unknown parameter": (
         lambda fields: estimator(

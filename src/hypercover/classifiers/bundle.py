@@ -2,15 +2,15 @@
 
 A bundle is ``model.json`` (what kind, which settings, which bands and classes)
 and ``weights.safetensors`` (plain arrays, checked by SHA-256).  Nothing in it is
-code, and nothing is unpickled, so a model from a stranger can be opened.  A model
-on image features carries what was learnt for them too, as settings and arrays.
+code, and nothing is unpickled.  A model on image features carries what was learnt
+for them too, as settings and arrays.
 """
 
 import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -312,7 +312,9 @@ def save_bundle(
     write_sealed(Path(folder) / MODEL_FILE, document)
 
 
-def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
+def load_bundle(
+    folder: str | Path, *, device: str = "auto", trusted: Collection[str] = ()
+) -> Bundle:
     """Load a bundle after checking everything in it.
 
     Parameters
@@ -320,6 +322,9 @@ def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
     folder : path
     device : {"auto", "cpu", "cuda"}
         Where a network computes from now on, whatever it was trained on.
+    trusted : collection of str
+        Packages whose types a scikit-learn compatible classifier may contain,
+        besides those of scikit-learn, XGBoost and LightGBM.  Loading runs their code.
 
     Raises
     ------
@@ -334,7 +339,8 @@ def load_bundle(folder: str | Path, *, device: str = "auto") -> Bundle:
     module, name = _CLASSIFIERS[document["kind"]]
     kind = getattr(import_module(module), name)
     features = _pop_features(document, arrays)
-    classifier = kind.from_state(document["settings"], arrays)
+    options = {"trusted": trusted} if document["kind"] == "sklearn" else {}
+    classifier = kind.from_state(document["settings"], arrays, **options)
     if document["kind"] == "cnn":
         # Only a network computes with PyTorch.
         from hypercover.classifiers.cnn.inference import resolve_device

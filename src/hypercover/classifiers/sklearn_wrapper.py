@@ -1,20 +1,25 @@
-"""Any classifier of scikit-learn, by its import path, with the bands scaled first.
+"""Any scikit-learn compatible classifier, on standardised bands.
 
-As nothing is ever pickled, such a model is kept as its training samples,
-parameters and seed, and fitted again when it is loaded, which takes as long as
-the first time; a small probe tells whether it still answers the same.
+A fitted classifier is saved with skops, which stores plain data and never pickles.
 """
 
 import difflib
 import inspect
-from collections.abc import Iterable
+import warnings
+from collections.abc import Collection, Iterable
 from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from io import BytesIO
 from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import numpy.typing as npt
 import sklearn
+import skops.io
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators, check_random_state
 from sklearn.utils.metaestimators import available_if
@@ -27,13 +32,19 @@ from hypercover.errors import ModelError
 
 __all__ = ["SklearnClassifier", "sklearn_classifier"]
 
-_PROBES = 64
-_MAX_PARAMETER, _MAX_PARAMETERS = 10_000_000, {
-    "n_estimators": 10_000, "max_iter": 1_000_000, "hidden_layer_sizes": 10_000,
-    "n_jobs": 10_000, "n_quantiles": 10_000,
-}  # fmt: skip
-"""Largest whole numbers that are believed as parameters."""
+_N_PROBES = 64
 _DEFAULT = "sklearn.ensemble.RandomForestClassifier"
+_ENTRY_POINTS = "hypercover.classifiers"
+
+_TRUSTED_TYPES = frozenset({
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRFClassifier",
+})  # fmt: skip
+"""Types outside scikit-learn that a saved model may contain."""
 
 
 def sklearn_classifier(
@@ -42,20 +53,20 @@ def sklearn_classifier(
     *,
     random_state: int | None = None,
 ) -> "SklearnClassifier":
-    """Return a classifier of scikit-learn by its import path, after checking the names.
+    """Return an unfitted classifier after checking its import path and parameters.
 
     Raises
     ------
     ModelError
-        If scikit-learn has no such classifier or it has no such parameter;
-        close matches are named.
+        If the classifier or one of its parameters does not exist; the message
+        suggests close matches.
 
     Examples
     --------
     >>> sklearn_classifier("sklearn.ensemble.RandomForestClasifier")
     Traceback (most recent call last):
         ...
-    hypercover.errors.ModelError: scikit-learn has no classifier 'sklearn.ensemble.RandomForestClasifier'; close is sklearn.ensemble.RandomForestClassifier.
+    hypercover.errors.ModelError: No classifier 'sklearn.ensemble.RandomForestClasifier' in scikit-learn; did you mean sklearn.ensemble.RandomForestClassifier?
     """
     classifier = SklearnClassifier(path, params, random_state=random_state)
     classifier.build()
@@ -63,31 +74,30 @@ def sklearn_classifier(
 
 
 class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Classify spectra with a classifier of scikit-learn, the bands scaled first.
-
-    Why it exists: any method of scikit-learn can stand beside the SVM and the
-    networks, under the same split and in the same report.
+    """Classify spectra with any scikit-learn compatible classifier on standardised bands.
 
     Parameters
     ----------
     path : str
-        Import path such as ``sklearn.ensemble.RandomForestClassifier``.  Only
-        scikit-learn's own classifiers that need no other estimator.
+        Import path such as ``sklearn.ensemble.RandomForestClassifier``,
+        ``xgboost.XGBClassifier`` or ``mypackage.module:Class``, or the name of an
+        entry point in the group ``hypercover.classifiers``.  **Naming an import
+        path runs the code of that package.**
     params : dict or None
-        Its parameters; None takes its defaults.
+        Parameters of the classifier; None keeps its defaults.
     random_state : None or int
-        Seed, for classifiers that have one; None draws one when fitting.
+        Seed, for classifiers that take one; None draws a new one in each fit.
 
     Attributes
     ----------
     classes_ : array (class,)
-        Class codes in rising order.
+        Class codes in ascending order.
     n_features_in_ : int
         Number of bands.
     seed_ : int
-        The seed that was used, with which a saved model is fitted again.
-    fitted_ : estimator
-        The fitted classifier of scikit-learn, on scaled bands.
+        The seed used.
+    pipeline_ : sklearn.pipeline.Pipeline
+        The fitted scaler and classifier.
 
     Examples
     --------
@@ -109,72 +119,92 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def build(self) -> Any:
-        """Return the classifier of scikit-learn, not fitted.
+        """Return the wrapped classifier, unfitted.
 
         Raises
         ------
         ModelError
-            If scikit-learn has no such classifier or it has no such parameter.
+            If the classifier or one of its parameters does not exist.
         """
-        kind = _class_of(self.path)
+        kind = _import_classifier(self.path)
         params = dict(self.params or {})
         known = kind().get_params(deep=False)
-        _check_params(self.path, params, set(known))
+        for name in params:
+            # Classifiers such as LightGBM's pass unknown parameters on.
+            if name not in known and not _takes_any_parameter(kind):
+                raise ModelError(
+                    f"{self.path} has no parameter {str(name)[:60]!r}; "
+                    f"{_suggest(str(name)[:60], known)}"
+                )
         if "random_state" in known:
             params.setdefault("random_state", getattr(self, "seed_", None))
         return kind(**params)
 
     def fit(self, X: Any, y: Any) -> "SklearnClassifier":
-        """Fit scaling and classifier to spectra (n, band) or the centres of windows.
+        """Fit to spectra (n, band) or to the centre spectra of windows.
 
         Raises
         ------
         ModelError
-            If the classifier cannot be built or does not take the samples.
+            If the classifier cannot be built or rejects the samples.
         """
         self.seed_ = _seed(self.random_state)
         classifier = self.build()
         spectra, y = validate_data(self, centre_spectra(X), y, dtype=np.float64)
         check_classification_targets(y)
-        self.classes_ = np.unique(y)
+        self.classes_, positions = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ModelError(
                 "A classifier needs training pixels of at least two classes, got one "
                 f"class, {self.classes_[0]}; label pixels of another class."
             )
-        self._samples, self._labels = spectra, y
-        self._scaler = StandardScaler().fit(spectra)
+        pipeline = make_pipeline(StandardScaler(), classifier)
         try:
-            self.fitted_ = classifier.fit(self._scaler.transform(spectra), y)
+            # Classifiers such as XGBoost's take no codes but 0, 1, 2 …
+            pipeline.fit(spectra, positions if self._encodes else y)
         except (TypeError, ValueError) as error:
             raise ModelError(
                 f"{self.path} cannot learn from these {len(spectra)} samples: {str(error)[:300]}"
             ) from error
+        self.pipeline_ = pipeline
+        self._probes = spectra[:: max(1, len(spectra) // _N_PROBES)]
         return self
+
+    @property
+    def _encodes(self) -> bool:
+        """Whether the classifier is fitted to class positions rather than codes."""
+        return not str(self.path).startswith("sklearn.")
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the class code of each spectrum (n, band) or window."""
-        scaled = self._scaled(X)
-        return np.asarray(self.fitted_.predict(scaled))
+        spectra = self._check_spectra(X)
+        answers = np.asarray(self.pipeline_.predict(spectra))
+        return np.asarray(self.classes_[answers]) if self._encodes else answers
 
-    def _gives_shares(self) -> bool:
-        return hasattr(getattr(self, "fitted_", None) or self.build(), "predict_proba")
+    def _has_proba(self) -> bool:
+        return hasattr(getattr(self, "pipeline_", None) or self.build(), "predict_proba")
 
-    @available_if(_gives_shares)  # type: ignore[untyped-decorator]
+    @available_if(_has_proba)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Return the classifier's own class probabilities (n, class), if it has any."""
-        scaled = self._scaled(X)
-        return np.asarray(self.fitted_.predict_proba(scaled))
+        """Return the class probabilities (n, class), if the classifier offers any."""
+        spectra = self._check_spectra(X)
+        return np.asarray(self.pipeline_.predict_proba(spectra))
 
-    def _scaled(self, X: Any) -> npt.NDArray[Any]:
-        check_is_fitted(self, "fitted_")
-        spectra = validate_data(self, centre_spectra(X), dtype=np.float64, reset=False)
-        return np.asarray(self._scaler.transform(spectra))
+    def _check_spectra(self, X: Any) -> npt.NDArray[Any]:
+        check_is_fitted(self, "pipeline_")
+        return np.asarray(
+            validate_data(self, centre_spectra(X), dtype=np.float64, reset=False)
+        )
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return path, parameters and seed, and the training samples with a probe."""
-        check_is_fitted(self, "fitted_")
-        probes = self._samples[:: max(1, len(self._samples) // _PROBES)]
+        """Return JSON-able settings, and the fitted classifier as skops bytes with a probe.
+
+        Raises
+        ------
+        ModelError
+            If skops cannot store the classifier.
+        """
+        check_is_fitted(self, "pipeline_")
         settings = {
             "path": self.path,
             "params": self.params,
@@ -182,56 +212,130 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "classes": codes_to_json(self.classes_),
             "scikit_learn": sklearn.__version__,
         }
+        try:
+            stored = skops.io.dumps(self.pipeline_)
+        except Exception as error:  # whatever a foreign class raises
+            raise ModelError(
+                f"{self.path} cannot be saved: {str(error)[:200]}; use another classifier."
+            ) from error
         return settings, {
-            "samples": self._samples,
-            "labels": np.searchsorted(self.classes_, self._labels).astype(np.int64),
-            "probes": np.searchsorted(self.classes_, self.predict(probes)).astype(np.int64),
+            "skops": np.frombuffer(stored, dtype=np.uint8),
+            "probes": self._probes,
+            "answers": np.searchsorted(self.classes_, self.predict(self._probes)),
         }
 
     @classmethod
     def from_state(
-        cls, settings: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]
+        cls,
+        settings: dict[str, Any],
+        arrays: dict[str, npt.NDArray[Any]],
+        *,
+        trusted: Collection[str] = (),
     ) -> "SklearnClassifier":
-        """Fit the classifier that `state` described again, and check that it is the same.
+        """Return the fitted classifier that `state` described.
+
+        Parameters
+        ----------
+        trusted : collection of str
+            Packages whose types the model may contain, besides those of
+            scikit-learn, XGBoost, LightGBM and the packages with an entry point in
+            the group ``hypercover.classifiers``.
 
         Raises
         ------
         ModelError
-            If the state is incomplete, or the classifier fitted again answers
-            the probe otherwise.
+            If the state is incomplete, contains a type that is not trusted, or
+            the loaded classifier predicts something else than the saved one.
         """
+        if "samples" in arrays:
+            raise ModelError(
+                "The model was saved by an older version of hypercover, which stored the "
+                "training pixels in place of the classifier; train it again."
+            )
         path, params, seed = (settings.get(name) for name in ("path", "params", "seed"))
-        if not isinstance(params, dict | None) or type(seed) is not int:
+        if (
+            not isinstance(path, str)
+            or not isinstance(params, dict | None)
+            or type(seed) is not int
+        ):
             raise ModelError("The model's parameters are not readable; train it again.")
-        classes = codes_from_json(settings.get("classes"))
-        _check_arrays(arrays, len(classes))
-        classifier = sklearn_classifier(str(path), params, random_state=seed)
+        classifier = cls(path, params, random_state=seed)
+        classifier.classes_ = codes_from_json(settings.get("classes"))
         try:
-            classifier.fit(arrays["samples"], classes[arrays["labels"]])
-            probes = classifier.state()[1]["probes"]
+            data, probes, answers = (
+                arrays[name] for name in ("skops", "probes", "answers")
+            )
+            classifier.pipeline_ = _load_pipeline(data.tobytes(), trusted)
+            classifier.n_features_in_ = classifier.pipeline_.n_features_in_
+            classifier.seed_, classifier._probes = seed, probes
+            predicted = np.searchsorted(classifier.classes_, classifier.predict(probes))
         except ModelError:
             raise
-        except Exception as error:  # Whatever scikit-learn makes of strange parameters.
+        except Exception as error:  # damaged data fails anywhere in skops or scikit-learn
             raise ModelError(
-                f"The model {path} cannot be fitted again with its parameters "
-                f"({type(error).__name__}: {str(error)[:200]}); train it again."
+                f"The model {path[:100]} cannot be loaded ({type(error).__name__}: "
+                f"{str(error)[:200]}); train it again."
             ) from error
-        if not np.array_equal(classifier.classes_, classes) or not np.array_equal(
-            probes, arrays["probes"]
-        ):
+        if not np.array_equal(predicted, answers):
             made = str(settings.get("scikit_learn"))[:20]
             raise ModelError(
-                f"The model {path} was made with scikit-learn {made} and answers otherwise "
-                f"with {sklearn.__version__}; install that version or train it again with "
-                "a seed."
+                f"The model {path[:100]} was saved with scikit-learn {made} and predicts "
+                f"other classes with {sklearn.__version__}; install that version or train "
+                "it again."
             )
         return classifier
 
 
+def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
+    """Load a pipeline with skops after checking sizes and types."""
+    try:
+        members = ZipFile(BytesIO(data)).infolist()
+    except BadZipFile as error:
+        raise ModelError("The model's classifier is damaged; train it again.") from error
+    compressed = any(member.compress_type != ZIP_STORED for member in members)
+    if compressed or sum(member.file_size for member in members) > len(data):
+        raise ModelError(
+            "The model's classifier is larger than its file, as hypercover never writes "
+            "it; train it again."
+        )
+    points = entry_points(group=_ENTRY_POINTS)
+    packages = {*trusted, *(point.module.partition(".")[0] for point in points)}
+    types = skops.io.get_untrusted_types(data=data)
+    foreign = [name for name in types if not _is_trusted(name, packages)]
+    if foreign:
+        package = foreign[0].partition(".")[0]
+        raise ModelError(
+            f"The model contains the type {foreign[0][:100]}, which may run any code; if "
+            f"you trust the package {package[:60]}, open the model in Python with "
+            f"load_bundle(..., trusted=[{package[:60]!r}])."
+        )
+    with warnings.catch_warnings():
+        # The probe tells whether another version of scikit-learn matters.
+        warnings.simplefilter("ignore")
+        pipeline = skops.io.loads(data, trusted=types)
+    if not isinstance(pipeline, Pipeline):
+        raise ModelError("The model does not contain a classifier; train it again.")
+    return pipeline
+
+
+def _is_trusted(name: str, packages: Collection[str]) -> bool:
+    """Tell whether a saved model may contain a type: classes of scikit-learn, and a few more."""
+    module, _, attribute = name.rpartition(".")
+    package = module.partition(".")[0]
+    if package == "sklearn":
+        try:
+            kind = getattr(import_module(module), attribute, None)
+        except ImportError:
+            return False
+        # Modules of scikit-learn import names of other packages too.
+        return isinstance(kind, type) and kind.__module__.startswith("sklearn.")
+    return package in packages or name in _TRUSTED_TYPES
+
+
 @lru_cache(maxsize=1)
 def _sklearn_classifiers() -> dict[str, type]:
-    """Return scikit-learn's classifiers that need no other estimator, by import path."""
-    found = {}
+    """Return scikit-learn's classifiers that wrap no other estimator, by import path."""
+    classifiers = {}
     for name, kind in all_estimators(type_filter="classifier"):
         parts = [part for part in kind.__module__.split(".") if not part.startswith("_")]
         parameters = inspect.signature(kind).parameters.values()
@@ -239,8 +343,43 @@ def _sklearn_classifiers() -> dict[str, type]:
             one.default is not one.empty or one.kind == one.VAR_KEYWORD
             for one in parameters
         ):
-            found[".".join([*parts, name])] = kind
-    return found
+            classifiers[".".join([*parts, name])] = kind
+    return classifiers
+
+
+def _import_classifier(path: Any) -> Any:
+    """Return a classifier's class by import path or entry point."""
+    known = _sklearn_classifiers()
+    if path in known:
+        return known[path]
+    path = str(path)
+    module, _, name = path.rpartition(":" if ":" in path else ".")
+    points = entry_points(group=_ENTRY_POINTS, name=path)
+    # A misspelt name never leads to a module outside scikit-learn.
+    if not points and (not module or module.partition(".")[0] == "sklearn"):
+        raise ModelError(
+            f"No classifier {path[:100]!r} in scikit-learn; {_suggest(path[:100], known)}"
+        )
+    try:
+        kind = next(iter(points)).load() if points else getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"No classifier {path[:100]!r}: {str(error)[:200]}; install its package, or give "
+            "its import path as package.module:Class."
+        ) from error
+    if not isinstance(kind, type) or not all(
+        hasattr(kind, method) for method in ("fit", "predict", "get_params")
+    ):
+        raise ModelError(
+            f"{path[:100]!r} is not a classifier: it needs the methods fit, predict and "
+            "get_params of a scikit-learn estimator; give the import path of one."
+        )
+    return kind
+
+
+def _takes_any_parameter(kind: Any) -> bool:
+    parameters = inspect.signature(kind).parameters.values()
+    return any(one.kind == one.VAR_KEYWORD for one in parameters)
 
 
 def _seed(random_state: Any) -> int:
@@ -250,68 +389,12 @@ def _seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def _class_of(path: str) -> type:
-    """Return a class of scikit-learn by its import path."""
-    known = _sklearn_classifiers()
-    if path not in known:
-        raise ModelError(
-            f"scikit-learn has no classifier {str(path)[:100]!r}; "
-            f"{_close_matches(str(path)[:100], known)}."
-        )
-    return known[path]
-
-
-def _check_params(path: str, params: dict[str, Any], known: set[str]) -> None:
-    """Refuse parameters the classifier does not have."""
-    for name in params:
-        if name not in known:
-            raise ModelError(
-                f"{path} has no parameter {str(name)[:60]!r}; {_close_matches(str(name)[:60], known)}."
-            )
-    for name, value in params.items():
-        _check_amount(path, name, value)
-
-
-def _check_amount(path: str, name: str, value: Any) -> None:
-    """Refuse an amount of work that would never end, such as 10¹⁹ trees."""
-    if isinstance(value, list | tuple):
-        for one in value:
-            _check_amount(path, name, one)
-    most = _MAX_PARAMETERS.get(name, _MAX_PARAMETER)
-    # A seed is no amount.
-    if name != "random_state" and isinstance(value, int) and abs(value) > most:
-        raise ModelError(
-            f"{path} takes at most {most:,} as {name}, got {str(value)[:25]}; give less."
-        )
-
-
-def _close_matches(name: str, known: Iterable[str]) -> str:
-    """Say which known names are close to one that is not known, whatever their package."""
+def _suggest(name: str, known: Iterable[str]) -> str:
+    """Suggest names close to an unknown one, whatever their package."""
     last = {one.rsplit(".", 1)[-1]: one for one in sorted(known)}
     near = difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=2, cutoff=0.8)
     if near:
-        are = "is" if len(near) == 1 else "are"
-        return f"close {are} {', '.join(last[one] for one in near)}"
+        return f"did you mean {' or '.join(last[one] for one in near)}?"
     some = list(last.values())
     rest = f" and {len(some) - 6} more" if len(some) > 6 else ""
-    return f"known are {', '.join(some[:6])}{rest}"
-
-
-def _check_arrays(arrays: dict[str, npt.NDArray[Any]], n_classes: int) -> None:
-    """Refuse arrays that cannot be training samples with labels and a probe."""
-    samples, labels, probes = (arrays.get(name) for name in ("samples", "labels", "probes"))
-    if samples is None or labels is None or probes is None:
-        raise ModelError("The model lacks its samples, labels or probe; train it again.")
-    whole = labels.dtype == np.int64 and labels.ndim == 1 and len(labels) == len(samples)
-    if samples.ndim != 2 or samples.dtype != np.float64 or not whole or not samples.size:
-        raise ModelError(
-            f"The model's samples and labels do not fit together: {samples.dtype} of shape "
-            f"{samples.shape} and {labels.dtype} of shape {labels.shape}; train it again."
-        )
-    if not np.isfinite(samples).all():
-        raise ModelError("The model's samples must be finite numbers; train it again.")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ModelError(
-            f"The model's labels must lie between 0 and {n_classes - 1}, got "
-            f"{labels.min()} to {labels.max()}; train it again."
-        )
+    return f"choose one of {', '.join(some[:6])}{rest}."

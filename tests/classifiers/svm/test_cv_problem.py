@@ -158,7 +158,7 @@ def test_to_count_threads_changes_those_of_no_other_library():
     program = (
         "import torch; before = torch.get_num_threads(); "
         "from hypercover.classifiers.svm.threads import default_threads; "
-        "print(usual_threads(), before, torch.get_num_threads())"
+        "print(default_threads(), before, torch.get_num_threads())"
     )
     asked = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
     told = subprocess.run(

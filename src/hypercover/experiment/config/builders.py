@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ from hypercover.experiment.config.schema import (
     RandomSpec,
     SavedSpec,
     SceneSpec,
+    SklearnSpec,
     SplitSpec,
     SVMSpec,
     WindowsSplitSpec,
@@ -51,6 +53,7 @@ __all__ = [
     "fingerprint",
     "forget_scene",
     "load_scene",
+    "trusted_packages",
 ]
 
 
@@ -192,6 +195,11 @@ def build_classifier(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any
     from hypercover.classifiers.sklearn_wrapper import sklearn_classifier
 
     return sklearn_classifier(spec.estimator, spec.parameters, random_state=seed)
+
+
+def trusted_packages(spec: ModelSpec) -> tuple[str, ...]:
+    """Return the package of an estimator, whose types the model of a run may contain."""
+    return (re.split("[.:]", spec.estimator)[0],) if isinstance(spec, SklearnSpec) else ()
 
 
 def _reduction(spec: SVMSpec) -> dict[str, Any]:

@@ -336,7 +336,7 @@ class CNNSpec(Spec):
 
 
 class SklearnSpec(Spec):
-    """Any classifier of scikit-learn, on standardised spectra."""
+    """Any scikit-learn compatible classifier, on standardised spectra."""
 
     kind: Literal["sklearn"] = "sklearn"
     features: Name | None = None

@@ -19,6 +19,7 @@ from hypercover.experiment.config.builders import (
     build_classifier,
     build_split,
     describe_model,
+    trusted_packages,
 )
 from hypercover.experiment.config.schema import ALL, CNNSpec
 from hypercover.experiment.results.run_folder import RunFolder
@@ -394,11 +395,13 @@ def draw_map(
 
     setting = RunContext.of(folder, models=[model])
     device = setting.experiment.device
-    bundle = load_bundle(setting.folder.model(model), device=device)
+    spec = setting.experiment.models[model]
+    trusted = trusted_packages(spec)
+    bundle = load_bundle(setting.folder.model(model), device=device, trusted=trusted)
     ranking = ClassRanking.of(setting.scene.shape, bundle.classifier)
     found = predict_scene(
         bundle.classifier,
-        model_scene(setting, setting.experiment.models[model]),
+        model_scene(setting, spec),
         ranking=ranking,
         temperature=bundle.temperature,
         progress=lambda done, total: report(done / total, "predicting the scene"),
@@ -437,7 +440,8 @@ def _held_out(
     if experiment.split.draws > 1:
         return _of_folds(setting, model, found)
     device, spec = experiment.device, experiment.models[model]
-    bundle = load_bundle(setting.folder.split_model(model), device=device)
+    path, trusted = setting.folder.split_model(model), trusted_packages(spec)
+    bundle = load_bundle(path, device=device, trusted=trusted)
     pixels = Samples.of(setting.scene.usable_labels)
     scene = model_scene(setting, spec)
     held = found.labels.copy()
