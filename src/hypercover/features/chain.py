@@ -9,7 +9,14 @@ from typing import Any, Self
 import yaml
 
 from hypercover.errors import CallError, ModelError
-from hypercover.features.feature import Arrays, Feature, Progress, Settings, subprogress
+from hypercover.features.feature import (
+    Arrays,
+    Feature,
+    Progress,
+    SavedSettings,
+    Settings,
+    subprogress,
+)
 from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.scene import Scene
 
@@ -86,10 +93,10 @@ class ChainStep:
 
     def feature(self) -> Feature:
         """Make the feature, not fitted yet."""
-        feature: Feature = self.kind()(**self.given)
+        feature: Feature = self.feature_class()(**self.given)
         return feature
 
-    def kind(self) -> Any:
+    def feature_class(self) -> Any:
         """Import the class of the feature."""
         entry = FEATURES[self.name]
         return getattr(import_module(f"hypercover.features.{entry.home}"), entry.name)
@@ -142,7 +149,7 @@ def _parse_settings(name: str, value: object) -> dict[str, Any]:
         return {}
     if not isinstance(value, Mapping):
         return {main: _parse_main_setting(name, main, value)}
-    known = list(inspect.signature(ChainStep(name, {}).kind()).parameters)
+    known = list(inspect.signature(ChainStep(name, {}).feature_class()).parameters)
     unknown = [str(key)[:40] for key in value if key not in known]
     if unknown:
         raise CallError(
@@ -173,6 +180,12 @@ ChainSpec = str | Sequence[str | Mapping[str, Any]]
 """How a chain is written: ``"kpca:5,esdap:area"``, or the list form of YAML."""
 
 _MAX_STEPS = 16
+
+
+class _ChainSettings(SavedSettings):
+    steps: list[Any]
+    fitted: list[dict[str, Any]]
+    """Settings of each fitted feature."""
 
 
 @dataclass
@@ -312,23 +325,20 @@ class Chain:
         ModelError
             If something is missing, is of another form or does not fit the rest.
         """
-        steps, fitted = settings.get("steps"), settings.get("fitted")
-        if not isinstance(steps, list) or not isinstance(fitted, list):
+        saved = _ChainSettings.read(settings)
+        if len(saved.fitted) != len(saved.steps):
             raise ModelError(
-                "The model does not say which image features it was trained on; train it "
-                "again."
+                f"The saved chain has {len(saved.steps)} image features and the fitted state "
+                f"of {len(saved.fitted)}; train the model again."
             )
-        if len(fitted) != len(steps) or not all(isinstance(own, dict) for own in fitted):
+        chain = cls.parse(saved.steps)
+        if len(chain.steps) != len(saved.steps):
             raise ModelError(
-                f"The model has {len(steps)} image features and what was learnt of "
-                f"{len(fitted)}; train it again."
+                "The saved chain contains another chain by name; train the model again."
             )
-        chain = cls.parse(steps)
-        if len(chain.steps) != len(steps):
-            raise ModelError("The model names a chain inside a chain; train it again.")
         chain.features = tuple(
-            step.kind().from_state(own, _arrays_of_step(arrays, place))
-            for place, (step, own) in enumerate(zip(chain.steps, fitted, strict=True))
+            step.feature_class().from_state(own, _arrays_of_step(arrays, place))
+            for place, (step, own) in enumerate(zip(chain.steps, saved.fitted, strict=True))
         )
         return chain
 

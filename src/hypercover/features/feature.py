@@ -1,14 +1,15 @@
 """An image feature: what maps a scene to a scene, having seen every pixel and no label."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Any, Protocol, Self, TypeVar
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from pydantic import BaseModel, Field, ValidationError
 
 from hypercover.errors import ModelError, SceneError
 from hypercover.scene.grid import with_grid
@@ -18,20 +19,20 @@ from hypercover.scene.scene import Scene, check_size
 
 __all__ = [
     "Arrays",
+    "Count",
     "Feature",
+    "PositiveFloat",
     "Progress",
+    "SavedSettings",
     "Settings",
     "check_range",
     "check_stack_memory",
-    "count_in",
     "empty_stack",
     "feature_scene",
     "map_bands",
-    "matrix_in",
-    "number_in",
     "parallel_bands",
+    "saved_array",
     "subprogress",
-    "vector_in",
 ]
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -91,65 +92,55 @@ class Feature(Protocol):
         """Return the fitted feature they describe, trusting neither."""
 
 
-_MOST = 2**20
-"""Counts above this are believed of no feature."""
+Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
+"""A number of components, pixels or thresholds."""
+
+PositiveFloat = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
-def count_in(settings: Settings, name: str) -> int:
-    """Return a whole number from 1 out of the settings of a saved feature."""
-    value = settings.get(name)
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST:
-        return value
-    raise ModelError(
-        f"The saved feature's {name} must be a whole number from 1, got "
-        f"{str(value)[:40]!r}; train the model again."
-    )
+class SavedSettings(BaseModel):
+    """Settings of a saved feature, which may come from anyone."""
+
+    @classmethod
+    def read(cls, settings: Settings) -> Self:
+        """Check settings.
+
+        Raises
+        ------
+        ModelError
+            If one is missing or out of range.
+        """
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            name = ".".join(map(str, fault["loc"]))
+            raise ModelError(
+                f"The {name[:60]} of a saved image feature is not readable "
+                f"({fault['msg'][:100]}); train the model again."
+            ) from error
 
 
-def number_in(settings: Settings, name: str) -> float:
-    """Return a finite number above 0 out of the settings of a saved feature."""
-    value = settings.get(name)
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and 0 < value < np.inf
-    ):
-        return float(value)
-    raise ModelError(
-        f"The saved feature's {name} must be a number above 0, got {str(value)[:40]!r}; "
-        "train the model again."
-    )
+def saved_array(arrays: Arrays, name: str, *shape: int | None) -> npt.NDArray[np.float64]:
+    """Return an array of a saved feature after checking it; None allows any size above 0.
 
-
-def vector_in(
-    arrays: Mapping[str, npt.NDArray[np.generic]], name: str, length: int | None = None
-) -> npt.NDArray[np.float64]:
-    """Return a vector of finite float64 values out of the arrays of a saved feature."""
-    return _array(arrays, name, (length,))
-
-
-def matrix_in(
-    arrays: Arrays, name: str, rows: int | None, cols: int | None
-) -> npt.NDArray[np.float64]:
-    """Return a matrix of finite float64 values; None stands for any size above 0."""
-    return _array(arrays, name, (rows, cols))
-
-
-def _array(
-    arrays: Mapping[str, npt.NDArray[np.generic]], name: str, shape: tuple[int | None, ...]
-) -> npt.NDArray[np.float64]:
+    Raises
+    ------
+    ModelError
+        If it is missing, of another shape or type, or not finite.
+    """
     array = arrays.get(name)
     if array is None:
-        raise ModelError(f"The saved feature lacks its {name}; train the model again.")
-    fits = array.ndim == len(shape) and all(
-        size > 0 and wanted in (None, size)
-        for size, wanted in zip(array.shape, shape, strict=True)
+        raise ModelError(f"The saved feature has no array {name!r}; train the model again.")
+    matches = array.ndim == len(shape) and all(
+        size > 0 and expected in (None, size)
+        for size, expected in zip(array.shape, shape, strict=True)
     )
-    if not fits or array.dtype != np.float64 or not np.isfinite(array).all():
-        wanted_text = " × ".join("n" if size is None else str(size) for size in shape)
+    if not matches or array.dtype != np.float64 or not np.isfinite(array).all():
+        expected = " × ".join("n" if size is None else str(size) for size in shape)
         raise ModelError(
-            f"The saved feature's {name} must be {wanted_text} finite float64 values, got "
-            f"{array.dtype} of shape {array.shape}; train the model again."
+            f"The array {name!r} of a saved feature must hold {expected} finite float64 "
+            f"values, got {array.dtype} of shape {array.shape}; train the model again."
         )
     return array.astype(np.float64, order="C")
 

@@ -10,12 +10,12 @@ from scipy.linalg import eigh
 from hypercover.errors import CallError
 from hypercover.features.feature import (
     Arrays,
+    Count,
+    PositiveFloat,
     Progress,
+    SavedSettings,
     Settings,
-    count_in,
-    matrix_in,
-    number_in,
-    vector_in,
+    saved_array,
 )
 from hypercover.features.spectral_features import (
     Floats,
@@ -34,6 +34,13 @@ __all__ = ["KPCA"]
 
 _KERNEL_BLOCK = 2**21
 """Kernel values held at once: 16 MiB."""
+
+
+class _KPCASettings(SavedSettings):
+    components: Count
+    sample: Count
+    gamma: PositiveFloat | None = None
+    width: PositiveFloat
 
 
 @dataclass
@@ -175,17 +182,17 @@ class KPCA:
         ModelError
             If something is missing or does not fit the rest.
         """
-        gamma = None if settings.get("gamma") is None else number_in(settings, "gamma")
-        feature = cls(count_in(settings, "components"), count_in(settings, "sample"), gamma)
-        feature.width_ = number_in(settings, "width")
-        feature.mean_ = vector_in(arrays, "mean")
-        bands, components = len(feature.mean_), feature.components
-        feature.weight_ = vector_in(arrays, "weight", bands)
-        feature.sample_ = matrix_in(arrays, "sample", None, bands)
+        saved = _KPCASettings.read(settings)
+        feature = cls(saved.components, saved.sample, saved.gamma)
+        components, feature.width_ = saved.components, saved.width
+        feature.mean_ = saved_array(arrays, "mean", None)
+        bands = len(feature.mean_)
+        feature.weight_ = saved_array(arrays, "weight", bands)
+        feature.sample_ = saved_array(arrays, "sample", None, bands)
         rows = len(feature.sample_)
-        feature.coefficients_ = matrix_in(arrays, "coefficients", rows, components)
-        feature.offset_ = vector_in(arrays, "offset", components)
-        feature.variances_ = vector_in(arrays, "variances", components)
+        feature.coefficients_ = saved_array(arrays, "coefficients", rows, components)
+        feature.offset_ = saved_array(arrays, "offset", components)
+        feature.variances_ = saved_array(arrays, "variances", components)
         return feature
 
 

@@ -8,11 +8,11 @@ from scipy.linalg import eigh
 
 from hypercover.features.feature import (
     Arrays,
+    Count,
     Progress,
+    SavedSettings,
     Settings,
-    count_in,
-    matrix_in,
-    vector_in,
+    saved_array,
 )
 from hypercover.features.spectral_features import (
     Floats,
@@ -27,6 +27,10 @@ from hypercover.features.spectral_features import (
 from hypercover.scene.scene import Scene
 
 __all__ = ["PCA", "Projection"]
+
+
+class _ProjectionSettings(SavedSettings):
+    components: Count
 
 
 @dataclass
@@ -90,15 +94,13 @@ class Projection:
         ModelError
             If something is missing or does not fit the rest.
         """
-        feature = cls(count_in(settings, "components"))
-        feature._restore(arrays)
+        feature = cls(_ProjectionSettings.read(settings).components)
+        feature.mean_ = saved_array(arrays, "mean", None)
+        shape = len(feature.mean_), feature.components
+        feature.directions_ = saved_array(arrays, "directions", *shape)
+        weights = saved_array(arrays, feature.worth, feature.components)
+        setattr(feature, f"{feature.worth}_", weights)
         return feature
-
-    def _restore(self, arrays: Arrays) -> None:
-        self.mean_ = vector_in(arrays, "mean")
-        bands = len(self.mean_)
-        self.directions_ = matrix_in(arrays, "directions", bands, self.components)
-        setattr(self, f"{self.worth}_", vector_in(arrays, self.worth, self.components))
 
 
 @dataclass

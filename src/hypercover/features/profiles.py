@@ -5,15 +5,19 @@ from copy import copy
 from dataclasses import dataclass
 from numbers import Integral
 from threading import Lock
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from hypercover.errors import CallError, ModelError, SceneError, counted
 from hypercover.features.feature import (
     Arrays,
+    Count,
+    PositiveFloat,
     Progress,
+    SavedSettings,
     Settings,
     empty_stack,
     feature_scene,
@@ -28,7 +32,7 @@ from hypercover.features.thresholds import (
     ThresholdSpec,
     automatic_thresholds,
     check_resolution,
-    check_thresholds,
+    check_rising,
     formula_thresholds,
     parse_thresholds,
     pixel_size,
@@ -54,6 +58,19 @@ _TREE_COST = 20
 _MAX_BANDS = 2**16
 _LOOKING = 32
 """Bytes per pixel that looking at the values of a band takes."""
+
+
+class _ProfileSettings(SavedSettings):
+    attributes: list[str]
+    thresholds: list[list[PositiveFloat] | str | None]
+    count: Count
+    rule: Rule
+    resolution: PositiveFloat | None
+    assumed: bool
+    chosen: Annotated[
+        list[list[list[PositiveFloat]]], Field(min_length=1, max_length=_MAX_BANDS)
+    ]
+    """For each band and attribute its thresholds."""
 
 
 @dataclass
@@ -135,7 +152,7 @@ class Profiles:
 
     def __post_init__(self) -> None:
         """Refuse settings that no profile can be made with."""
-        self.asked: dict[str, ThresholdSpec] = parse_thresholds(
+        self.specs: dict[str, ThresholdSpec] = parse_thresholds(
             self.attributes, self.thresholds
         )
         self.count = _check_count(self.count, "count")
@@ -159,11 +176,11 @@ class Profiles:
 
         Fewer where automatic thresholds coincide or a band is constant.
         """
-        return bands * (1 + sum(self._most(name) for name in self.asked))
+        return bands * (1 + sum(self._most(name) for name in self.specs))
 
     def _most(self, name: str) -> int:
         """Return how many thresholds of an attribute there may be."""
-        asked = self.asked[name]
+        asked = self.specs[name]
         if isinstance(asked, tuple):
             return len(asked)
         if asked in AUTOMATIC:
@@ -194,9 +211,9 @@ class Profiles:
         """
         del seed
         valid = _valid_pixels(scene)
-        metres, self.assumed_ = pixel_size(self.asked, self.resolution, scene)
+        metres, self.assumed_ = pixel_size(self.specs, self.resolution, scene)
 
-        slow = any(asked in AUTOMATIC for asked in self.asked.values())
+        slow = any(asked in AUTOMATIC for asked in self.specs.values())
         said = _ThreadSafeProgress(progress if slow else None, scene.n_bands)
 
         def choose(position: int, band: Floats) -> Chosen:
@@ -213,7 +230,7 @@ class Profiles:
     def _chosen(self, band: Floats, valid: npt.NDArray[np.bool_], metres: float) -> Chosen:
         chosen: Chosen = {}
         shapes: ShapeTree | None = None
-        for name, asked in self.asked.items():
+        for name, asked in self.specs.items():
             if isinstance(asked, tuple):
                 chosen[name] = asked
             elif asked in AUTOMATIC:
@@ -301,14 +318,14 @@ class Profiles:
     def state(self) -> tuple[Settings, Arrays]:
         """Return settings and thresholds as JSON-able values; there are no arrays."""
         settings = {
-            "attributes": list(self.asked),
-            "thresholds": [_to_json(asked) for asked in self.asked.values()],
+            "attributes": list(self.specs),
+            "thresholds": [_to_json(asked) for asked in self.specs.values()],
             "count": self.count,
             "rule": self.rule,
             "resolution": self.resolution,
             "assumed": self.assumed_,
             "chosen": [
-                [_to_json(own[name]) for name in self.asked] for own in self.thresholds_
+                [_to_json(own[name]) for name in self.specs] for own in self.thresholds_
             ],
         }
         return settings, {}
@@ -323,24 +340,25 @@ class Profiles:
             If something is missing or does not fit the rest.
         """
         del arrays
+        saved = _ProfileSettings.read(settings)
         try:
-            return cls._restored(settings)
-        except (CallError, TypeError, KeyError, ValueError) as error:
+            specs = dict(zip(saved.attributes, saved.thresholds, strict=True))
+            profiles = cls(
+                saved.attributes, specs, saved.count, saved.rule, saved.resolution
+            )
+            profiles.assumed_ = saved.assumed
+            profiles.thresholds_ = tuple(
+                {
+                    name: check_rising(values, name)
+                    for name, values in zip(profiles.specs, own, strict=True)
+                }
+                for own in saved.chosen
+            )
+        except (CallError, ValueError) as error:
             raise ModelError(
-                "The saved attribute profiles are not readable; train the model again."
+                f"The saved attribute profiles are not readable ({str(error)[:200]}); train "
+                "the model again."
             ) from error
-
-    @classmethod
-    def _restored(cls, settings: Settings) -> Self:
-        names = [str(name) for name in settings["attributes"]]
-        asked = dict(zip(names, settings["thresholds"], strict=True))
-        rest = (settings[key] for key in ("count", "rule", "resolution"))
-        profiles = cls(names, asked, *rest)
-        profiles.assumed_ = settings["assumed"] is True
-        bands = settings["chosen"]
-        if not isinstance(bands, list) or not 1 <= len(bands) <= _MAX_BANDS:
-            raise ValueError("not a list of bands")
-        profiles.thresholds_ = tuple(_restored_band(profiles.asked, own) for own in bands)
         return profiles
 
 
@@ -396,14 +414,3 @@ def _check_count(value: Any, name: str) -> int:
 
 def _to_json(asked: ThresholdSpec) -> Any:
     return list(asked) if isinstance(asked, tuple) else asked
-
-
-def _restored_band(asked: dict[str, ThresholdSpec], saved: Any) -> Chosen:
-    """Return the thresholds of one band out of a saved model."""
-    chosen: Chosen = {}
-    for name, values in zip(asked, saved, strict=True):
-        found = () if values == [] else check_thresholds(values, name)
-        if not isinstance(found, tuple):
-            raise ValueError("a word where numbers are saved")
-        chosen[name] = found
-    return chosen

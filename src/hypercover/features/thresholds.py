@@ -26,6 +26,7 @@ __all__ = [
     "automatic_thresholds",
     "breakpoints",
     "check_resolution",
+    "check_rising",
     "check_thresholds",
     "formula_thresholds",
     "granulometric_curve",
@@ -288,10 +289,10 @@ def check_thresholds(asked: Any, attribute: str) -> ThresholdSpec:
             f"An attribute takes 1 to {MAX_THRESHOLDS} thresholds, got {len(asked)} of {attribute}; "
             "leave the attribute out or give fewer."
         )
-    return _check_rising(asked, attribute)
+    return check_rising(asked, attribute)
 
 
-def _check_rising(asked: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Thresholds:
+def check_rising(asked: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Thresholds:
     """Return numbers above 0 that rise strictly."""
     for value in asked:
         number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
