@@ -1,10 +1,19 @@
 """Support vector machines on spectra: scaling, an RBF kernel, one machine per pair."""
 
 from numbers import Real
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import (
+    BaseModel,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -18,21 +27,14 @@ from hypercover.classifiers.svm import platt
 from hypercover.classifiers.svm.one_vs_one import OneVsOneMachines
 from hypercover.errors import ModelError
 
-__all__ = [
-    "SVMClassifier",
-    "check_arrays",
-    "check_positive_parameter",
-    "check_weights",
-    "weights_from_json",
-    "weights_to_json",
-]
+__all__ = ["SVMClassifier"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_NEEDED = ("mean", "scale", "vectors", "coefficients", "intercepts", "counts")
+_REQUIRED = ("mean", "scale", "vectors", "coefficients", "intercepts", "counts")
 
 
-def check_positive_parameter(value: Any, name: str) -> float:
+def _check_positive(value: Any, name: str) -> float:
     """Return a number after checking that it is above zero and finite.
 
     Raises
@@ -49,7 +51,7 @@ def check_positive_parameter(value: Any, name: str) -> float:
     )
 
 
-def check_weights(weights: Any) -> None:
+def _check_weights(weights: Any) -> None:
     """Refuse class weights that are no weights.
 
     Raises
@@ -59,7 +61,7 @@ def check_weights(weights: Any) -> None:
     """
     if isinstance(weights, dict):
         for weight in weights.values():
-            check_positive_parameter(weight, "class weight")
+            _check_positive(weight, "class weight")
     elif weights is not None and weights != "balanced":
         raise ModelError(
             "The class weights of a support vector machine must be None, 'balanced' or a "
@@ -67,51 +69,93 @@ def check_weights(weights: Any) -> None:
         )
 
 
-def weights_to_json(weights: Any) -> Any:
+def _weights_to_json(weights: Any) -> Any:
     """Return class weights as JSON can hold them: pairs of code and weight."""
     if not isinstance(weights, dict):
         return weights
     codes = np.asarray(list(weights)).tolist()
-    values = [float(weight) for weight in weights.values()]
-    return [list(pair) for pair in zip(codes, values, strict=True)]
+    return [[code, float(weights[key])] for code, key in zip(codes, weights, strict=True)]
 
 
-def weights_from_json(value: Any) -> Any:
-    """Return class weights as they were given to the classifier.
+_Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+class _SavedSVM(BaseModel):
+    """Settings of a saved classifier, which may come from anyone."""
+
+    C: _Positive
+    gamma: Literal["scale", "auto"] | _Positive
+    width: _Positive
+    """The gamma of the fitted kernel."""
+    class_weight: (
+        Literal["balanced"]
+        | list[tuple[StrictBool | StrictInt | StrictFloat | StrictStr, _Positive]]
+        | None
+    ) = None
+
+    @classmethod
+    def read(cls, settings: dict[str, Any]) -> Self:
+        """Check settings.
+
+        Raises
+        ------
+        ModelError
+            If one is missing or out of range.
+        """
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            raise ModelError(
+                f"The {fault['loc'][0]} of the saved SVM is not readable "
+                f"({fault['msg'][:100]}); train it again."
+            ) from error
+
+
+def _check_arrays(arrays: Arrays, n_classes: int) -> None:
+    """Refuse arrays that cannot belong to an SVM for this number of classes.
 
     Raises
     ------
     ModelError
-        If they are not what `weights_to_json` makes.
+        If one is missing, of another shape or type, or out of range.
     """
-    if value is None or value == "balanced":
-        return value
-    try:
-        return {
-            code: check_positive_parameter(weight, "class weight") for code, weight in value
-        }
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            "The class weights of the model are not readable; train it again."
-        ) from error
-
-
-def check_arrays(arrays: Arrays, n_classes: int) -> None:
-    """Refuse arrays that cannot be those of machines for so many classes.
-
-    Raises
-    ------
-    ModelError
-        If one is missing, or has another shape or type, or a value without meaning.
-    """
-    missing = set(_NEEDED) - set(arrays)
+    missing = set(_REQUIRED) - set(arrays)
     if missing:
         raise ModelError(
             f"The model lacks its {', '.join(sorted(missing))}; train it again."
         )
-    for name, shape in _shapes(arrays, n_classes).items():
-        _check_array(name, arrays[name], shape)
-    counts, n_vectors = arrays["counts"], len(arrays["vectors"])
+    if ("projection" in arrays) != ("offset" in arrays):
+        raise ModelError(
+            "The model has one of projection and offset without the other; train it again."
+        )
+    vectors, projection = arrays["vectors"], arrays.get("projection")
+    n_vectors, n_features = vectors.shape if vectors.ndim == 2 else (0, 0)
+    reduces = projection is not None and projection.ndim == 2
+    n_bands = projection.shape[1] if projection is not None and reduces else n_features
+    n_pairs = n_classes * (n_classes - 1) // 2
+    shapes = {
+        "projection": (n_features, n_bands),
+        "offset": (n_features,),
+        "mean": (n_bands,),
+        "scale": (n_bands,),
+        "vectors": (n_vectors, n_features),
+        "coefficients": (n_classes - 1, n_vectors),
+        "intercepts": (n_pairs,),
+        "counts": (n_classes,),
+        "sigmoids": (n_pairs, 2),
+    }
+    for name, shape in shapes.items():
+        array = arrays.get(name)
+        kind = np.dtype(np.int64 if name == "counts" else np.float64)
+        if array is not None and (
+            array.shape != shape or array.dtype != kind or not np.isfinite(array).all()
+        ):
+            raise ModelError(
+                f"The model's {name} must be finite {kind} values of shape {shape}, got "
+                f"{array.dtype} of shape {array.shape}; train it again."
+            )
+    counts = arrays["counts"]
     if (counts < 0).any() or int(counts.sum()) != n_vectors or not n_vectors:
         raise ModelError(
             f"The model's support vector counts do not add up to its {n_vectors} support "
@@ -119,46 +163,6 @@ def check_arrays(arrays: Arrays, n_classes: int) -> None:
         )
     if not (arrays["scale"] > 0).all():
         raise ModelError("The model's band scales must be above 0; train it again.")
-
-
-def _shapes(arrays: Arrays, n_classes: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape that each array must have if the support vectors are right."""
-    n_vectors, n_features = _sides(arrays["vectors"])
-    n_bands, n_pairs = n_features, n_classes * (n_classes - 1) // 2
-    shapes: dict[str, tuple[int, ...]] = {}
-    if "projection" in arrays or "offset" in arrays:
-        if "projection" not in arrays or "offset" not in arrays:
-            raise ModelError(
-                "The model has one of projection and offset without the other; "
-                "train it again."
-            )
-        n_bands = _sides(arrays["projection"])[1]
-        shapes |= {"projection": (n_features, n_bands), "offset": (n_features,)}
-    if "sigmoids" in arrays:
-        shapes["sigmoids"] = (n_pairs, 2)
-    return shapes | {
-        "mean": (n_bands,),
-        "scale": (n_bands,),
-        "vectors": (n_vectors, n_features),
-        "coefficients": (n_classes - 1, n_vectors),
-        "intercepts": (n_pairs,),
-        "counts": (n_classes,),
-    }
-
-
-def _sides(array: npt.NDArray[Any]) -> tuple[int, int]:
-    """Return rows and columns; no array that is not flat has any."""
-    return (array.shape[0], array.shape[1]) if array.ndim == 2 else (0, 0)
-
-
-def _check_array(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Refuse an array of another shape or type, or with values that are not finite."""
-    kind = np.dtype(np.int64 if name == "counts" else np.float64)
-    if array.shape != shape or array.dtype != kind or not np.isfinite(array).all():
-        raise ModelError(
-            f"The model's {name} must be finite {kind} values of shape {shape}, got "
-            f"{array.dtype} of shape {array.shape}; train it again."
-        )
 
 
 _FOLDS = 5
@@ -325,11 +329,11 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return platt.couple_pairs(pairs, len(self.classes_))
 
     def _check_parameters(self) -> None:
-        check_positive_parameter(self.C, "C")
-        check_positive_parameter(self.cache_size, "cache_size")
+        _check_positive(self.C, "C")
+        _check_positive(self.cache_size, "cache_size")
         if self.gamma not in ("scale", "auto"):
-            check_positive_parameter(self.gamma, "gamma")
-        check_weights(self.class_weight)
+            _check_positive(self.gamma, "gamma")
+        _check_weights(self.class_weight)
         if not isinstance(self.probability, bool | np.bool_):
             raise ModelError(
                 "The probability of a support vector machine must be True or False, got "
@@ -412,7 +416,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = {
             "C": float(self.C),
             "gamma": self.gamma if isinstance(self.gamma, str) else float(self.gamma),
-            "class_weight": weights_to_json(self.class_weight),
+            "class_weight": _weights_to_json(self.class_weight),
             "width": machines.gamma,
             "classes": codes_to_json(self.classes_),
         }
@@ -434,7 +438,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @classmethod
     def from_state(
         cls, settings: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]
-    ) -> "SVMClassifier":
+    ) -> Self:
         """Return the fitted classifier that `state` described.
 
         Raises
@@ -443,16 +447,13 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If the state is incomplete or its shapes contradict each other.
         """
         classes = codes_from_json(settings.get("classes"), ordered=False)
-        width = check_positive_parameter(settings.get("width"), "width")
-        check_arrays(arrays, len(classes))
-        gamma = settings.get("gamma")
-        if gamma not in ("scale", "auto"):
-            gamma = check_positive_parameter(gamma, "gamma")
-        weights = weights_from_json(settings.get("class_weight"))
+        _check_arrays(arrays, len(classes))
+        saved = _SavedSVM.read(settings)
+        weights = saved.class_weight
         svm = cls(
-            check_positive_parameter(settings.get("C"), "C"),
-            gamma,
-            class_weight=weights,
+            saved.C,
+            saved.gamma,
+            class_weight=dict(weights) if isinstance(weights, list) else weights,
             probability="sigmoids" in arrays,
         )
         svm.classes_, svm.n_features_in_ = classes, len(arrays["mean"])
@@ -462,7 +463,11 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         counts = tuple(arrays["counts"].tolist())
         svm.n_support_ = np.asarray(counts, dtype=np.int32)
         svm.machines_ = OneVsOneMachines(
-            arrays["vectors"], arrays["coefficients"], arrays["intercepts"], counts, width
+            arrays["vectors"],
+            arrays["coefficients"],
+            arrays["intercepts"],
+            counts,
+            saved.width,
         )
         return svm
 
