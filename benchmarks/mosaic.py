@@ -126,11 +126,11 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def executor(options: argparse.Namespace) -> hc.LocalExecutor | hc.DaskExecutor:
+def executor(options: argparse.Namespace) -> hc.jobs.LocalExecutor | hc.jobs.DaskExecutor:
     """Return two workers."""
     if options.dask:
-        return hc.DaskExecutor(workers=2, memory="1GiB")
-    return hc.LocalExecutor(2)
+        return hc.jobs.DaskExecutor(workers=2, memory="1GiB")
+    return hc.jobs.LocalExecutor(2)
 
 
 def measure(folder: Path, options: argparse.Namespace) -> None:

@@ -35,6 +35,11 @@ MAY_IMPORT = {
 }
 STAGES = set(MAY_IMPORT)
 MAY_IMPORT["experiment"] = STAGES
+MAY_IMPORT |= {  # files that only list public names
+    "datasets": {"scene"},
+    "metrics": {"evaluation", "scene"},
+    "networks": {"classifiers"},
+}
 MAY_IMPORT["cli"] = STAGES | {"experiment"}
 HEAVY = (
     "torch",

@@ -146,7 +146,7 @@ def test_killed_and_continued_it_comes_to_the_same(desk, gap, tmp_path):
 
 
 def test_python_returns_what_the_command_left(gap):
-    found = hc.leak_gap(gap.path, gap.folder, size=8, repeats=2, workers=1)
+    found = hc.experiment.leak_gap(gap.path, gap.folder, size=8, repeats=2, workers=1)
     assert found == {"window": gap.window, "rows": gap.rows}
 
 

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar as oracle
 
 from hypercover.errors import CallError
-from hypercover.evaluation import metrics
+from hypercover.evaluation import accuracy
 from hypercover.evaluation.comparison import (
     compare_models,
     describe_test_difference,
@@ -42,13 +42,13 @@ def test_values_are_those_of_the_confusion_matrices(two):
     found = compare_models(*two, units=BlockUnits(5), codes=[1, 2, 3, 4])
     for position, side in enumerate(("first", "second")):
         one = two[position]
-        matrix = metrics.confusion_matrix(one.labels, one.predicted, [1, 2, 3, 4])
+        matrix = accuracy.confusion_matrix(one.labels, one.predicted, [1, 2, 3, 4])
         for name in ("overall_accuracy", "average_accuracy", "kappa"):
             value = getattr(found.headlines[name], side)
-            assert value == pytest.approx(getattr(metrics, name)(matrix))
+            assert value == pytest.approx(getattr(accuracy, name)(matrix))
         for name in ("producers_accuracy", "users_accuracy", "f1"):
             values = [getattr(found.per_class[code][name], side) for code in (1, 2, 3, 4)]
-            assert values == pytest.approx(getattr(metrics, name)(matrix))
+            assert values == pytest.approx(getattr(accuracy, name)(matrix))
     whole = found.overall
     assert whole.difference == pytest.approx(whole.first - whole.second)
     assert whole.interval[0] < whole.difference < whole.interval[1]

@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 
 from hypercover.errors import CallError
+from hypercover.evaluation.accuracy import accuracies, unit_weights
 from hypercover.evaluation.intervals import (
     BootstrapEstimate,
     accuracy_intervals,
     bootstrap,
 )
-from hypercover.evaluation.metrics import accuracies, unit_weights
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.scene.samples import Samples

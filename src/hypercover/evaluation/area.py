@@ -32,7 +32,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from hypercover.errors import CallError, counted
-from hypercover.evaluation.metrics import Floats, safe_divide
+from hypercover.evaluation.accuracy import Floats, safe_divide
 from hypercover.files import csv_text
 from hypercover.scene.legend import Legend
 

@@ -9,6 +9,13 @@ import numpy.typing as npt
 from scipy.stats import binom, chi2
 
 from hypercover.errors import CallError, counted
+from hypercover.evaluation.accuracy import (
+    OVERALL_MEASURES,
+    Floats,
+    accuracies,
+    count_by_unit,
+    unit_weights,
+)
 from hypercover.evaluation.intervals import (
     LEVEL,
     RESAMPLES,
@@ -17,13 +24,6 @@ from hypercover.evaluation.intervals import (
     as_intervals,
     bootstrap,
     class_codes,
-)
-from hypercover.evaluation.metrics import (
-    OVERALL_MEASURES,
-    Floats,
-    accuracies,
-    count_by_unit,
-    unit_weights,
 )
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import BlockUnits, UnitNumbers, Units

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.evaluation import metrics
+from hypercover.evaluation import accuracy
 from hypercover.evaluation.evaluate import Evaluation
 from hypercover.evaluation.predictions import Predictions
 from hypercover.files import csv_text
@@ -100,11 +100,11 @@ def _table(name: str, evaluation: Evaluation) -> Iterator[list[Any]]:
     yield [f"{name}: rows = reference, columns = predicted"]
     titles = [f"{land.code} {land.name}" for land in lands]
     yield ["reference", *titles, "total", "producer's accuracy"]
-    producers = metrics.producers_accuracy(matrix)
+    producers = accuracy.producers_accuracy(matrix)
     for title, row, share in zip(titles, matrix.tolist(), producers, strict=True):
         yield [title, *row, sum(row), _rounded(share)]
     yield ["total", *matrix.sum(axis=0).tolist(), int(matrix.sum()), ""]
-    users = [_rounded(share) for share in metrics.users_accuracy(matrix)]
+    users = [_rounded(share) for share in accuracy.users_accuracy(matrix)]
     yield ["user's accuracy", *users, "", _rounded(evaluation.overall_accuracy)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.evaluation import metrics
+from hypercover.evaluation import accuracy
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.audit import LeakAudit, audit
 from hypercover.splits.split import Split
@@ -27,7 +27,7 @@ class Evaluation:
 
     legend: Legend
     """The classes of the label map, in the order of the matrix."""
-    matrix: metrics.Matrix
+    matrix: accuracy.Matrix
     """Counts (reference class, predicted class) over the test pixels."""
     leakage: LeakAudit
     """What the test windows share with the training pixels."""
@@ -37,17 +37,17 @@ class Evaluation:
     @cached_property
     def overall_accuracy(self) -> float | None:
         """Share of all test pixels that are right."""
-        return metrics.overall_accuracy(self.matrix)
+        return accuracy.overall_accuracy(self.matrix)
 
     @cached_property
     def average_accuracy(self) -> float | None:
         """Mean producer's accuracy over the classes with test pixels."""
-        return metrics.average_accuracy(self.matrix)
+        return accuracy.average_accuracy(self.matrix)
 
     @cached_property
     def kappa(self) -> float | None:
         """Cohen's kappa."""
-        return metrics.kappa(self.matrix)
+        return accuracy.kappa(self.matrix)
 
     @property
     def never_predicted(self) -> list[LandClass]:
@@ -68,9 +68,9 @@ class Evaluation:
         measured = zip(
             self.legend,
             self.matrix.sum(axis=1).tolist(),
-            metrics.producers_accuracy(self.matrix),
-            metrics.users_accuracy(self.matrix),
-            metrics.f1(self.matrix),
+            accuracy.producers_accuracy(self.matrix),
+            accuracy.users_accuracy(self.matrix),
+            accuracy.f1(self.matrix),
             strict=True,
         )
         return [
@@ -157,7 +157,7 @@ def evaluate(
     codes = _checked(predicted, reference, known)
     return Evaluation(
         legend=known,
-        matrix=metrics.confusion_matrix(reference, codes, known.codes),
+        matrix=accuracy.confusion_matrix(reference, codes, known.codes),
         leakage=audit(split, window) if len(reference) else LeakAudit(window),
         train_counts=split.per_class("train", labels),
     )

@@ -11,7 +11,7 @@ from scipy.special import expit
 from scipy.stats import t as student
 
 from hypercover.errors import CallError
-from hypercover.evaluation.metrics import (
+from hypercover.evaluation.accuracy import (
     OVERALL_MEASURES,
     Floats,
     accuracies,

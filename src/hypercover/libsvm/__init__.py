@@ -1,1 +1,5 @@
 """LIBSVM: its data files, where their samples lie, and its model files."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Splits: which labelled pixels train and which test, and what leaks between them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Windows around pixels: lazy cuts of a cube, and window files."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

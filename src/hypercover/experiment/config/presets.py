@@ -118,7 +118,7 @@ def named_scene(
 
     Returns
     -------
-    list of ``key.inner=value``, as :func:`~hypercover.load_experiment` takes them
+    list of ``key.inner=value``, as :func:`~hypercover.experiment.load_experiment` takes them
 
     Raises
     ------

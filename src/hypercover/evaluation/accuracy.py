@@ -189,7 +189,7 @@ def count_by_unit(
 def accuracies(tallies: Floats) -> Floats:
     """Compute every accuracy measure of each tally, NaN where nothing is to divide by.
 
-    As in :mod:`hypercover.evaluation.metrics`, for arrays.
+    As in :mod:`hypercover.evaluation.accuracy`, for arrays.
 
     Parameters
     ----------

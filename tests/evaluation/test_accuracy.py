@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as oracle
 
-from hypercover.evaluation import metrics
-from hypercover.evaluation.metrics import accuracies, count_by_unit, unit_weights
+from hypercover.evaluation import accuracy
+from hypercover.evaluation.accuracy import accuracies, count_by_unit, unit_weights
 from hypercover.evaluation.predictions import Predictions
 from hypercover.scene.samples import Samples
 
@@ -30,24 +30,24 @@ def drawn(matrix):
 
 
 def test_the_textbook_example():
-    assert metrics.overall_accuracy(EXAMPLE) == pytest.approx(321 / 434)
-    assert round(100 * metrics.overall_accuracy(EXAMPLE)) == 74
-    producers = [round(100 * value) for value in metrics.producers_accuracy(EXAMPLE)]
-    users = [round(100 * value) for value in metrics.users_accuracy(EXAMPLE)]
+    assert accuracy.overall_accuracy(EXAMPLE) == pytest.approx(321 / 434)
+    assert round(100 * accuracy.overall_accuracy(EXAMPLE)) == 74
+    producers = [round(100 * value) for value in accuracy.producers_accuracy(EXAMPLE)]
+    users = [round(100 * value) for value in accuracy.users_accuracy(EXAMPLE)]
     assert producers == [87, 79, 74, 64]
     assert users == [57, 81, 74, 87]
-    assert metrics.kappa(EXAMPLE) == pytest.approx(0.65, abs=0.005)
+    assert accuracy.kappa(EXAMPLE) == pytest.approx(0.65, abs=0.005)
 
 
 def test_a_matrix_worked_by_hand():
     matrix = np.array([[8, 2, 0], [1, 4, 0], [0, 5, 0]])
-    assert metrics.overall_accuracy(matrix) == 12 / 20
-    assert metrics.producers_accuracy(matrix) == [0.8, 0.8, 0.0]
-    assert metrics.users_accuracy(matrix) == [8 / 9, 4 / 11, None]
-    assert metrics.average_accuracy(matrix) == pytest.approx(1.6 / 3)
+    assert accuracy.overall_accuracy(matrix) == 12 / 20
+    assert accuracy.producers_accuracy(matrix) == [0.8, 0.8, 0.0]
+    assert accuracy.users_accuracy(matrix) == [8 / 9, 4 / 11, None]
+    assert accuracy.average_accuracy(matrix) == pytest.approx(1.6 / 3)
     chance = (10 * 9 + 5 * 11 + 5 * 0) / 400
-    assert metrics.kappa(matrix) == pytest.approx((0.6 - chance) / (1 - chance))
-    assert metrics.f1(matrix) == [16 / 19, 8 / 16, 0.0]
+    assert accuracy.kappa(matrix) == pytest.approx((0.6 - chance) / (1 - chance))
+    assert accuracy.f1(matrix) == [16 / 19, 8 / 16, 0.0]
 
 
 @given(MATRICES)
@@ -55,7 +55,7 @@ def test_all_measures_agree_with_scikit_learn(matrix):
     assume(matrix.sum() > 0)
     reference, predicted = drawn(matrix)
     codes = np.arange(len(matrix))
-    found = metrics.confusion_matrix(reference, predicted, codes)
+    found = accuracy.confusion_matrix(reference, predicted, codes)
     np.testing.assert_array_equal(found, matrix)
     known = np.flatnonzero(matrix.sum(axis=1))
     mapped = np.flatnonzero(matrix.sum(axis=0))
@@ -63,15 +63,15 @@ def test_all_measures_agree_with_scikit_learn(matrix):
     recall = oracle.recall_score(reference, predicted, **exact)
     precision = oracle.precision_score(reference, predicted, **exact)
     f1 = oracle.f1_score(reference, predicted, **exact)
-    assert metrics.overall_accuracy(matrix) == pytest.approx(
+    assert accuracy.overall_accuracy(matrix) == pytest.approx(
         oracle.accuracy_score(reference, predicted)
     )
-    assert metrics.average_accuracy(matrix) == pytest.approx(recall[known].mean())
+    assert accuracy.average_accuracy(matrix) == pytest.approx(recall[known].mean())
     for code in codes:
         for values, expected, defined in (
-            (metrics.producers_accuracy(matrix), recall, known),
-            (metrics.users_accuracy(matrix), precision, mapped),
-            (metrics.f1(matrix), f1, known),
+            (accuracy.producers_accuracy(matrix), recall, known),
+            (accuracy.users_accuracy(matrix), precision, mapped),
+            (accuracy.f1(matrix), f1, known),
         ):
             if code in defined:
                 assert values[code] == pytest.approx(expected[code])
@@ -87,14 +87,14 @@ def test_average_accuracy_is_scikit_learns_balanced_accuracy(matrix):
     matrix = matrix[known][:, known]
     assume((matrix.sum(axis=1) > 0).all())
     score = oracle.balanced_accuracy_score(*drawn(matrix))
-    assert metrics.average_accuracy(matrix) == pytest.approx(score)
+    assert accuracy.average_accuracy(matrix) == pytest.approx(score)
 
 
 @given(MATRICES)
 def test_kappa_agrees_with_scikit_learn_where_it_is_defined(matrix):
     reference, predicted = drawn(matrix)
     classes = set(reference) | set(predicted)
-    found = metrics.kappa(matrix)
+    found = accuracy.kappa(matrix)
     if len(classes) < 2:
         assert found is None
     else:
@@ -106,43 +106,43 @@ def test_the_order_of_the_classes_does_not_matter(matrix, random):
     order = list(range(len(matrix)))
     random.shuffle(order)
     shuffled = matrix[np.ix_(order, order)]
-    for measure in (metrics.overall_accuracy, metrics.average_accuracy, metrics.kappa):
+    for measure in (accuracy.overall_accuracy, accuracy.average_accuracy, accuracy.kappa):
         assert measure(shuffled) == pytest.approx(measure(matrix))
-    for measure in (metrics.producers_accuracy, metrics.users_accuracy, metrics.f1):
+    for measure in (accuracy.producers_accuracy, accuracy.users_accuracy, accuracy.f1):
         assert measure(shuffled) == [measure(matrix)[place] for place in order]
 
 
 @given(MATRICES)
 def test_transposing_swaps_producer_and_user(matrix):
-    assert metrics.producers_accuracy(matrix.T) == metrics.users_accuracy(matrix)
+    assert accuracy.producers_accuracy(matrix.T) == accuracy.users_accuracy(matrix)
 
 
 @given(MATRICES)
 def test_defined_values_lie_in_their_range(matrix):
-    for measure in (metrics.producers_accuracy, metrics.users_accuracy, metrics.f1):
+    for measure in (accuracy.producers_accuracy, accuracy.users_accuracy, accuracy.f1):
         assert all(value is None or 0 <= value <= 1 for value in measure(matrix))
-    value = metrics.kappa(matrix)
+    value = accuracy.kappa(matrix)
     assert value is None or -1 <= value <= 1
 
 
 def test_a_perfect_map_scores_one_everywhere():
     perfect = np.diag([3, 0, 9])
-    assert metrics.overall_accuracy(perfect) == metrics.kappa(perfect) == 1
-    assert metrics.f1(perfect) == [1.0, None, 1.0]
+    assert accuracy.overall_accuracy(perfect) == accuracy.kappa(perfect) == 1
+    assert accuracy.f1(perfect) == [1.0, None, 1.0]
 
 
 def test_nothing_to_divide_by_is_none_and_never_nan():
     empty = np.zeros((2, 2), dtype=np.int64)
-    assert metrics.overall_accuracy(empty) is None
-    assert metrics.average_accuracy(empty) is None
-    assert metrics.kappa(empty) is None
-    assert metrics.f1(empty) == [None, None]
-    assert metrics.kappa(np.array([[5, 0], [0, 0]])) is None
-    assert metrics.kappa(np.array([[0, 5], [0, 0]])) == 0
+    assert accuracy.overall_accuracy(empty) is None
+    assert accuracy.average_accuracy(empty) is None
+    assert accuracy.kappa(empty) is None
+    assert accuracy.f1(empty) == [None, None]
+    assert accuracy.kappa(np.array([[5, 0], [0, 0]])) is None
+    assert accuracy.kappa(np.array([[0, 5], [0, 0]])) == 0
 
 
 def test_codes_need_not_be_consecutive():
-    found = metrics.confusion_matrix([10, 700, 10], [700, 700, 10], [10, 99, 700])
+    found = accuracy.confusion_matrix([10, 700, 10], [700, 700, 10], [10, 99, 700])
     assert found.tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 1]]
 
 
@@ -162,8 +162,8 @@ def answered(draw):
 
 
 def measured(matrix):
-    heads = [metrics.overall_accuracy, metrics.average_accuracy, metrics.kappa]
-    rows = [metrics.producers_accuracy, metrics.users_accuracy, metrics.f1]
+    heads = [accuracy.overall_accuracy, accuracy.average_accuracy, accuracy.kappa]
+    rows = [accuracy.producers_accuracy, accuracy.users_accuracy, accuracy.f1]
     values = [head(matrix) for head in heads] + [v for row in rows for v in row(matrix)]
     return [np.nan if value is None else value for value in values]
 
@@ -174,7 +174,7 @@ def test_measures_of_a_tally_are_those_of_the_confusion_matrix(drawn):
     tallies = count_by_unit(answers, units, 4, CODES)
     for unit in range(4):
         own = units == unit
-        matrix = metrics.confusion_matrix(
+        matrix = accuracy.confusion_matrix(
             answers.labels[own], answers.predicted[own], CODES
         )
         np.testing.assert_array_equal(tallies[unit, 0], np.diagonal(matrix))

@@ -1,0 +1,15 @@
+from .audit import audit as audit
+from .blocks import BlockSplit as BlockSplit
+from .clusters import ClusterSplit as ClusterSplit
+from .cross_validation import as_cv as as_cv
+from .fields import FieldSplit as FieldSplit
+from .folds import BlockFolds as BlockFolds
+from .folds import ClusterFolds as ClusterFolds
+from .folds import RandomFolds as RandomFolds
+from .kfold import KFoldSplit as KFoldSplit
+from .leave_one_out import LeaveOneOutSplit as LeaveOneOutSplit
+from .masks import MaskSplit as MaskSplit
+from .masks import SavedSplit as SavedSplit
+from .published import PublishedSplit as PublishedSplit
+from .random_split import RandomSplit as RandomSplit
+from .split import Split as Split

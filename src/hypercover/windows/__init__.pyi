@@ -1,0 +1,2 @@
+from .window_file import WindowFile as WindowFile
+from .windows import Windows as Windows
