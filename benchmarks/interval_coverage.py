@@ -117,9 +117,9 @@ def coverage(
             "overall": held(found.overall_accuracy, truth),
             "average": held(found.average_accuracy, truth),
             "kappa": held(found.kappa, (truth - 1 / CLASSES) / (1 - 1 / CLASSES)),
-            "producer": held(found.per_class[0]["producers_accuracy"], truth),
-            "user": held(found.per_class[0]["users_accuracy"], truth),
-            "f1": held(found.per_class[0]["f1"], truth),
+            "producer": held(found.per_class[0].producers_accuracy, truth),
+            "user": held(found.per_class[0].users_accuracy, truth),
+            "f1": held(found.per_class[0].f1, truth),
             "pixels": held(by_pixels(first), truth),
         }
 

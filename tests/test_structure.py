@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "figures": {"evaluation", "gis", "scene", "splits"},
     "jobs": set(),
     "prediction": {"classifiers", "evaluation", "features", "gis", "jobs", "scene"},
-    "report": {"figures", "gis", "prediction", "scene", "splits"},
+    "report": {"evaluation", "figures", "gis", "prediction", "scene", "splits"},
 }
 STAGES = set(MAY_IMPORT)
 MAY_IMPORT["experiment"] = STAGES

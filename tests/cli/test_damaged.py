@@ -284,7 +284,7 @@ def test_values_set_at_the_prompt_are_checked(fields, call, tmp_path, wish):
         (["run", "{experiment}", "--dask", "tcp://127.0.0.1:9"], "No Dask scheduler"),
         (["run", "{experiment}", "--executor", "ray"], "There is no executor 'ray'"),
         (["run", "gone.yaml"], "No experiment file gone.yaml was found"),
-        (["report", "gone"], "holds no metrics.json"),
+        (["report", "gone"], "No metrics.json in"),
         (["info", "gone.tif"], "There is no file gone.tif"),
         (["predict", "gone", "{image}", "-o", "map.tif"], "no readable model in gone"),
         (["predict", "gone", "gone.tif", "-o", "map.tif"], "There is no file gone.tif"),

@@ -3,6 +3,12 @@
 import pytest
 
 from hypercover.cli.tables import accuracy_table, interval_lines, show, spread_lines
+from hypercover.evaluation.run_metrics import (
+    DrawMetrics,
+    LeakGap,
+    RunMetrics,
+    SplitResults,
+)
 
 
 def told(interval, simulated=False):
@@ -18,8 +24,9 @@ def told(interval, simulated=False):
     }
     split = {"kind": "blocks", "train": {"count": 10}, "test": {"count": 20}}
     scene = {"simulated": simulated}
-    return {"name": "x", "scene": scene, "split": split, "models": {"svm": model},
-            "beside": {}}  # fmt: skip
+    return RunMetrics.model_validate(
+        {"name": "x", "scene": scene, "split": split, "models": {"svm": model}}
+    )
 
 
 def test_the_interval_of_the_overall_accuracy_stands_in_brackets(capsys):
@@ -28,8 +35,8 @@ def test_the_interval_of_the_overall_accuracy_stands_in_brackets(capsys):
     show(accuracy_table(metrics))
     assert "│ [71.2, 88.5] │" in capsys.readouterr().out.replace("  ", " ")
     assert interval_lines(metrics) == [
-        "Intervals under blocks: 12 fields with test pixels, drawn anew whole, as pixels of "
-        "one piece of land are alike."
+        "Intervals under blocks: bootstrap over 12 fields with test pixels, as neighbouring "
+        "pixels are alike."
     ]
 
 
@@ -58,12 +65,14 @@ def test_a_model_without_any_error_has_a_dash_for_its_interval(capsys):
 
 def test_it_is_said_whether_spreads_are_those_of_seeds_or_of_folds(capsys):
     """Three seeds of the main split, of a gap at that, and two folds beside it."""
-    metrics = told(None) | {"gap": {"rows": []}}
-    (model,) = metrics["models"].values()
-    spread = {"overall_accuracy": 0.021}
-    metrics["models"]["svm"] = model | {"repeats": [{}] * 3, "spread": spread}
-    folds = model | {"repeats": [{}] * 2, "folds": 2, "spread": spread}
-    metrics["beside"] = {"dealt": {"split": metrics["split"], "models": {"svm": folds}}}
+    plain = told(None)
+    model, spread = plain.models["svm"], {"overall_accuracy": 0.021}
+    seeds = model.model_copy(update={"repeats": [DrawMetrics()] * 3, "spread": spread})
+    folds = seeds.model_copy(update={"repeats": [DrawMetrics()] * 2, "folds": 2})
+    dealt = SplitResults(split=plain.split, models={"svm": folds})
+    metrics = plain.model_copy(
+        update={"gap": LeakGap(), "models": {"svm": seeds}, "beside": {"dealt": dealt}}
+    )
     assert spread_lines(metrics) == [
         "± is one standard deviation, over 3 seeds under overlap-free, over 2 folds under "
         "dealt."
@@ -72,5 +81,4 @@ def test_it_is_said_whether_spreads_are_those_of_seeds_or_of_folds(capsys):
     shown = capsys.readouterr().out
     assert "overlap-free" in shown
     assert "blocks" not in shown
-    metrics["models"]["svm"] = folds | {"repeats": [{}], "folds": 1}
-    assert spread_lines(metrics | {"beside": {}}) == []
+    assert spread_lines(plain) == []

@@ -269,8 +269,8 @@ def test_results_go_to_stdout_and_progress_to_stderr(desk, finished):
         assert f"Map: {finished.folder}/maps/{model}.tif\n" in finished.out
     assert f"Report: {finished.folder}/report.html\n" in finished.out
     assert "Note: 1," in finished.out
-    assert "Note: The held-out pixels lie in 9 separate patches" in finished.out
-    assert "Confidence off under blocks by: cnn" in finished.out
+    assert "Note: The held-out pixels form only 9 separate patches" in finished.out
+    assert "Calibration error under blocks: cnn" in finished.out
     assert "done" not in finished.out
     lines = finished.err.splitlines()
     first = f"First map and report, of the quick models: {finished.folder}/report.html"

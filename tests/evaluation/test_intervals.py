@@ -97,10 +97,10 @@ def test_a_class_that_does_not_occur_or_lies_in_one_unit_has_no_interval(answers
     found = accuracy_intervals(answers, units=BlockUnits(40), codes=[1, 2, 5])
     assert found.overall_accuracy is None
     found = accuracy_intervals(answers, units=BlockUnits(5), codes=[1, 2, 5])
-    assert found.per_class[0] == {
+    assert found.per_class[0].to_json() == {
         "code": 1, "producers_accuracy": None, "users_accuracy": None, "f1": None
     }  # fmt: skip
-    assert found.per_class[1]["f1"] is not None
+    assert found.per_class[1].f1 is not None
 
 
 @pytest.mark.parametrize("fields", [4, 5])
@@ -113,7 +113,7 @@ def test_fewer_than_five_pieces_of_land_give_no_interval(fields):
     answers = Predictions.of(test, taken, shape=(1, 30))
     found = accuracy_intervals(answers, units=FieldUnits())
     assert (found.units, found.too_few) == (fields, fields < 5)
-    ends = [found.overall_accuracy, found.kappa, found.per_class[0]["f1"]]
+    ends = [found.overall_accuracy, found.kappa, found.per_class[0].f1]
     assert [one is None for one in ends] == [fields < 5] * 3
 
 

@@ -28,7 +28,7 @@ def same_partition(one, other):
 @given(LABELS, st.integers(1, 10))
 def test_blocks_are_squares_from_the_upper_left_corner(labels, size):
     one = answers(labels)
-    (numbers,), count = BlockUnits(size).number([one])
+    (numbers,), count = BlockUnits(size).assign([one])
     squares = one.rows // size * 100 + one.cols // size
     assert same_partition(numbers, squares)
     assert sorted(set(numbers.tolist())) == list(range(count))
@@ -37,7 +37,7 @@ def test_blocks_are_squares_from_the_upper_left_corner(labels, size):
 @given(LABELS)
 def test_fields_are_components_of_one_class_corners_included(labels):
     one = answers(labels)
-    (numbers,), count = FieldUnits().number([one])
+    (numbers,), count = FieldUnits().assign([one])
     named = np.zeros(labels.shape, int)
     for code in range(1, 4):
         parts, _ = label(labels == code, structure=np.ones((3, 3)))
@@ -51,7 +51,7 @@ def test_a_pixel_lies_in_the_same_unit_under_every_seed(labels, tested, units):
     parts = [answers(np.where(mask, labels, 0)) for mask in tested]
     if not sum(map(len, parts)):
         return
-    numbers, count = units.number(parts)
+    numbers, count = units.assign(parts)
     at = np.full(labels.shape, -1)
     for part, own in zip(parts, numbers, strict=True):
         before = at[part.rows, part.cols]
@@ -62,8 +62,8 @@ def test_a_pixel_lies_in_the_same_unit_under_every_seed(labels, tested, units):
 
 def test_a_field_cut_in_two_by_one_seed_is_one_where_another_tests_the_middle():
     apart, whole = answers(np.array([[1, 0, 1]])), answers(np.array([[1, 1, 1]]))
-    assert FieldUnits().number([apart])[1] == 2
-    assert FieldUnits().number([apart, whole])[1] == 1
+    assert FieldUnits().assign([apart])[1] == 2
+    assert FieldUnits().assign([apart, whole])[1] == 1
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_a_field_cut_in_two_by_one_seed_is_one_where_another_tests_the_middle():
     ],
 )
 def test_the_split_chooses_the_units(kind, settings, words):
-    assert units_of_split(kind, settings).words == words
+    assert units_of_split(kind, settings).description == words
 
 
 def test_what_cannot_be_counted_is_refused():
     one, other = answers(np.array([[1, 2]])), answers(np.array([[1], [2]]))
     with pytest.raises(CallError, match="for one scene, got 2 sizes"):
-        BlockUnits(2).number([one, other])
+        BlockUnits(2).assign([one, other])
     with pytest.raises(CallError, match="no test pixel"):
-        FieldUnits().number([answers(np.zeros((2, 2), int))])
+        FieldUnits().assign([answers(np.zeros((2, 2), int))])
     with pytest.raises(CallError, match="at least 1 pixel, got 0"):
         BlockUnits(0)

@@ -28,6 +28,7 @@ from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.cli.info import scene_table
 from hypercover.cli.main import app
 from hypercover.cli.tables import show
+from hypercover.evaluation.run_metrics import read_run_metrics
 from hypercover.experiment.config.experiment_file import dump, load_experiment
 from hypercover.files import read_sealed, write_json
 from hypercover.gis.class_map_files import write_class_map
@@ -39,7 +40,6 @@ from hypercover.libsvm.models import (
     write_model,
     write_range,
 )
-from hypercover.report.run_metrics import read_run_metrics
 from hypercover.scene.class_map import open_class_map
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.class_tables import read_legend

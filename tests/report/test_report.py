@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from hypercover.errors import CallError, OutputError
+from hypercover.evaluation.run_metrics import LeakageMetrics
 from hypercover.report.descriptions import describe_leakage
 from hypercover.report.report import write_report
-from hypercover.report.run_metrics import LeakageMetrics
 
 EMPTY = {"area", "base", "br", "img", "input", "link", "meta", "rect"}
 EMPTY |= {"path", "line"}
@@ -324,9 +324,9 @@ def test_damaged_or_foreign_pictures_are_left_out(old_folder, metrics):
 
 
 def test_folder_without_metrics_is_refused(tmp_path):
-    with pytest.raises(CallError, match=r"holds no metrics\.json"):
+    with pytest.raises(CallError, match=r"No metrics\.json in"):
         write_report(tmp_path)
-    with pytest.raises(CallError, match=r"holds no metrics\.json"):
+    with pytest.raises(CallError, match=r"No metrics\.json in"):
         write_report(tmp_path / "missing")
     assert not list(tmp_path.iterdir())
 
@@ -348,7 +348,7 @@ def test_folder_without_metrics_is_refused(tmp_path):
 )
 def test_metrics_of_another_kind_are_refused_with_the_place(tmp_path, text, named):
     (tmp_path / "metrics.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(CallError, match=f"not what a run leaves: .*{named}"):
+    with pytest.raises(CallError, match=f"not a valid result file: .*{named}"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
@@ -391,7 +391,7 @@ def test_figures_of_several_seeds_are_not_called_those_of_a_map(run_folder):
 
 def test_figures_that_no_run_leaves_make_no_page(run_folder):
     (run_folder / "metrics.json").write_text("{}")
-    with pytest.raises(CallError, match="it is not what a run leaves"):
+    with pytest.raises(CallError, match="is not a valid result file"):
         write_report(run_folder)
     assert not (run_folder / "report.html").exists()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hypercover.evaluation.run_metrics import LegendRow
 from hypercover.figures.composites import choose_composites
 from hypercover.prediction.map_view import (
     ClassRanking,
@@ -18,7 +19,6 @@ from hypercover.prediction.map_view import (
 )
 from hypercover.prediction.scene_prediction import predict_scene
 from hypercover.report.report import write_report
-from hypercover.report.run_metrics import LegendRow
 from hypercover.report.scene_view import LEVELS, SceneView, make_scene_view
 from hypercover.report.viewer_data import read_viewer_data
 from hypercover.scene.legend import Legend

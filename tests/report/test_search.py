@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from hypercover.errors import CallError
+from hypercover.evaluation.search_metrics import SearchTable, read_search
 from hypercover.figures.canvas import save_figure
 from hypercover.figures.formatting import describe_accuracy_drop
 from hypercover.figures.search_heatmap import draw_search
-from hypercover.report.report import write_report
-from hypercover.report.run_metrics import SearchTable, read_search
+from hypercover.report.report import grid_rows, write_report
 
 HOSTILE = "<script>window.hacked=1</script>\"'><img src=x onerror=window.hacked=2> $\\frac{"
 
@@ -177,7 +177,7 @@ DAMAGED = [
 def test_what_is_no_search_is_one_sentence(tmp_path, found):
     (tmp_path / "search.json").write_text(json.dumps(found))
     with pytest.raises(
-        CallError, match=r"search.json is not what a run leaves: .*again\.$"
+        CallError, match=r"search.json is not a valid result file: .*again\.$"
     ):
         read_search(tmp_path)
 
@@ -208,16 +208,16 @@ def test_the_winner_at_random_is_looked_up_under_the_guard():
 
 
 def test_shades_run_from_the_worst_cell_to_the_best():
-    rows = list(SearchTable.model_validate(table()).rows)
+    rows = list(grid_rows(SearchTable.model_validate(table())))
     shades = [[cell.shade for cell in cells] for _, cells in rows]
     assert (shades[0][0], shades[1][1]) == (0.0, 1.0)
     assert shades[0][1] == pytest.approx((0.7445 - 0.6415) / (0.77 - 0.6415))
     assert [cell.best for _, cells in rows for cell in cells].count(True) == 1
     flat = deepcopy(table())
     flat["accuracy"] = [[0.5] * 3] * 2
-    assert {c.shade for _, row in SearchTable.model_validate(flat).rows for c in row} == {
-        1.0
-    }
+    assert {
+        c.shade for _, row in grid_rows(SearchTable.model_validate(flat)) for c in row
+    } == {1.0}
 
 
 def texts(figure):

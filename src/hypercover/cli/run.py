@@ -53,7 +53,7 @@ def run_and_show(
         choice_lines,
         curve_table,
         feature_lines,
-        gap_table,
+        gap_tables,
         interval_lines,
         map_lines,
         note_lines,
@@ -62,26 +62,27 @@ def run_and_show(
         spread_lines,
         unscored_lines,
     )
+    from hypercover.evaluation.run_metrics import RunMetrics
     from hypercover.experiment.results.outputs import list_maps
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.run import run_experiment
 
     with _watching(first=RunFolder(folder).report) as watch:
-        metrics = run_experiment(
+        results = run_experiment(
             experiment, folder, workers=workers, executor=executor, progress=watch
         )
+    metrics = RunMetrics.model_validate(results)
     show(accuracy_table(metrics), *curve_table(metrics))
     say(*spread_lines(metrics), *interval_lines(metrics))
-    if "gap" in metrics:
-        show(gap_table(metrics))
+    show(*gap_tables(metrics))
     say(*calibration_lines(metrics))
     say(*choice_lines(metrics), *unscored_lines(metrics))
     say(*feature_lines(metrics), *note_lines(metrics))
-    if metrics["best"] and len(metrics["models"]) > 1:
-        say(f"Best on validation pixels: {metrics['best']}")
+    if metrics.best and len(metrics.models) > 1:
+        say(f"Best on validation pixels: {metrics.best}")
     run = RunFolder(folder)
-    if "sha256" in metrics["split"]:
-        say(f"Split: {run.path / 'split.json'} (SHA-256 {metrics['split']['sha256']})")
+    if metrics.split.sha256:
+        say(f"Split: {run.path / 'split.json'} (SHA-256 {metrics.split.sha256})")
     say(*map_lines(metrics))
     say(f"Report: {run.report}")
     say(*(f"Map: {made}" for made in list_maps(run, experiment)))

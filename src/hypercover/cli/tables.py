@@ -1,7 +1,7 @@
-"""Tables on stdout: what models are worth."""
+"""Tables and lines on stdout: the accuracies of a run."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -10,6 +10,12 @@ from rich.segment import Segment
 from rich.table import Table
 
 from hypercover.cli.terminal import plain, say, steered, unguarded
+from hypercover.evaluation.run_metrics import (
+    CalibrationMetrics,
+    Intervals,
+    RunMetrics,
+    SplitResults,
+)
 from hypercover.figures.formatting import (
     describe_choice,
     describe_seed_choices,
@@ -22,7 +28,6 @@ from hypercover.report.descriptions import (
     describe_spread,
     main_split_name,
 )
-from hypercover.report.run_metrics import MapTraining
 from hypercover.scene.metadata import mark
 
 __all__ = [
@@ -31,7 +36,7 @@ __all__ = [
     "choice_lines",
     "curve_table",
     "feature_lines",
-    "gap_table",
+    "gap_tables",
     "interval_lines",
     "map_lines",
     "new_console",
@@ -87,20 +92,18 @@ def _percent(value: float | None, spread: float | None = None) -> str:
     return text if spread is None else f"{text} ± {100 * spread:.1f}"
 
 
-def _between(interval: Mapping[str, Any] | None) -> str:
+def _interval(intervals: Intervals | None) -> str:
     """Write the interval of the overall accuracy, or why there is none."""
-    if interval and interval.get("too_few"):
-        return "too few"
-    ends = (interval or {}).get("overall_accuracy")
-    return "–" if ends is None else f"\\[{_percent(ends[0])}, {_percent(ends[1])}]"
+    if intervals is None or intervals.overall_accuracy is None:
+        return "too few" if intervals is not None and intervals.too_few else "–"
+    low, high = intervals.overall_accuracy
+    return f"\\[{_percent(low)}, {_percent(high)}]"
 
 
-def accuracy_table(metrics: Mapping[str, Any]) -> Table:
-    """Tabulate every model under every split, with what leaks beside it."""
-    title = f"{metrics['name']}: accuracy in %"
-    if said := mark(metrics["scene"]):
-        title += f" ({said})"
-    table = Table(title=table_cell(title), title_justify="left")
+def accuracy_table(metrics: RunMetrics) -> Table:
+    """Tabulate every model under every split, next to its leak audit."""
+    table = Table(title=_title(f"{metrics.name}: accuracy in %", metrics))
+    table.title_justify = "left"
     for column in ("split", "model"):
         table.add_column(column)
     for column in (
@@ -114,175 +117,177 @@ def accuracy_table(metrics: Mapping[str, Any]) -> Table:
         "seconds",
     ):
         table.add_column(column, justify="right")
-    for label, part in _parts(metrics):
-        for name, model in part["models"].items():
-            spread = model.get("spread") or {}
+    for label, part in _parts(metrics).items():
+        for name, model in part.models.items():
             table.add_row(
                 table_cell(label),
                 table_cell(name),
-                _percent(model["overall_accuracy"], spread.get("overall_accuracy")),
-                _between(model.get("interval")),
-                _percent(model["average_accuracy"], spread.get("average_accuracy")),
-                "–" if model["kappa"] is None else f"{model['kappa']:.3f}",
-                str(part["split"]["train"]["count"]),
-                str(part["split"]["test"]["count"]),
-                f"{_percent(model['leakage']['centre_in_window'])} %",
-                f"{model['train_seconds'] + model['predict_seconds']:.0f}",
+                _percent(model.overall_accuracy, model.spread_of("overall_accuracy")),
+                _interval(model.interval),
+                _percent(model.average_accuracy, model.spread_of("average_accuracy")),
+                "–" if model.kappa is None else f"{model.kappa:.3f}",
+                str(part.split.train.count),
+                str(part.split.test.count),
+                f"{_percent(model.leakage.centre_in_window)} %",
+                f"{(model.train_seconds or 0) + (model.predict_seconds or 0):.0f}",
             )
     return table
 
 
-def curve_table(metrics: Mapping[str, Any]) -> list[Table]:
-    """Tabulate the overall accuracy of each model with each training share, if asked for."""
-    rows = metrics.get("curve", {}).get("rows", [])
-    if not rows:
+def curve_table(metrics: RunMetrics) -> list[Table]:
+    """Tabulate the learning curve, if there is one."""
+    if metrics.curve is None or not metrics.curve.rows:
         return []
-    shares = sorted({row["train"] for row in rows})
+    points = {(row.model, row.train or 0.0): row for row in metrics.curve.rows}
+    shares = sorted({share for _, share in points})
     title = "overall accuracy in % by training share"
     table = Table(title=title, title_justify="left", min_width=len(title))
     for column in ("model", *(f"{100 * share:g} %" for share in shares)):
         table.add_column(column, justify="left" if column == "model" else "right")
-    found = {(row["model"], row["train"]): row for row in rows}
-    for model in dict.fromkeys(row["model"] for row in rows):
-        own = [found[model, share] for share in shares]
-        cells = [_percent(row["overall_accuracy"], row["spread"]) for row in own]
+    for model in dict.fromkeys(row.model for row in metrics.curve.rows):
+        own = [points[model, share] for share in shares]
+        cells = [_percent(point.overall_accuracy, point.spread) for point in own]
         table.add_row(table_cell(model), *cells)
     return [table]
 
 
-def _parts(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    main = {"split": metrics["split"], "models": metrics["models"]}
-    beside = metrics["beside"]
-    name = main_split_name(metrics["split"]["kind"], beside, gap="gap" in metrics)
-    return [(name, main), *beside.items()]
+def _title(text: str, metrics: RunMetrics) -> str:
+    """Return a title that says so if the scene was not measured."""
+    origin = mark(metrics.scene.model_dump())
+    return table_cell(f"{text} ({origin})" if origin else text)
 
 
-def spread_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Say of what ± is the standard deviation, where it stands in the table."""
+def _parts(metrics: RunMetrics) -> dict[str, SplitResults]:
+    """Return the results under all splits, the main one first."""
+    gap = metrics.gap is not None
+    name = main_split_name(metrics.split.kind, metrics.beside, gap=gap)
+    return {name: metrics, **metrics.beside}
+
+
+def spread_lines(metrics: RunMetrics) -> list[str]:
+    """Explain the ± of the table, if it has any."""
     drawn = {
-        label: (len(model["repeats"]), model.get("folds", 1))
-        for label, part in _parts(metrics)
-        for model in part["models"].values()
+        label: (len(model.repeats), model.folds)
+        for label, part in _parts(metrics).items()
+        for model in part.models.values()
     }
     return list(filter(None, [describe_spread(drawn)]))
 
 
-def gap_table(metrics: Mapping[str, Any]) -> Table:
+def gap_tables(metrics: RunMetrics) -> list[Table]:
     """Tabulate how far each model falls from random pixels to splits that leak less."""
-    window = metrics["gap"]["window"]
-    title = f"Leak gap in %, windows of {window} × {window} pixels"
-    if said := mark(metrics["scene"]):
-        title += f" ({said})"
-    table = Table(title=title, title_justify="left")
+    gap = metrics.gap
+    if gap is None:
+        return []
+    title = f"Leak gap in %, windows of {gap.window} × {gap.window} pixels"
+    table = Table(title=_title(title, metrics), title_justify="left")
     for column in ("model", "split"):
         table.add_column(column)
     for column in ("overall", "centre in window", "window overlap", "fall in points"):
         table.add_column(column, justify="right")
-    for row in metrics["gap"]["rows"]:
-        first = row["split"] == "random"
+    for row in gap.rows:
+        first = row.split == "random"
         table.add_row(
-            table_cell(row["model"]) if first else "",
-            row["split"],
-            _percent(row["overall_accuracy"], row["spread"]),
-            _percent(row["centre_in_window"]),
-            _percent(row["window_overlap"]),
-            "–" if first else f"{100 * row['fall']:.1f}",
+            table_cell(row.model) if first else "",
+            row.split,
+            _percent(row.overall_accuracy, row.spread),
+            _percent(row.centre_in_window),
+            _percent(row.window_overlap),
+            "–" if first or row.fall is None else f"{100 * row.fall:.1f}",
         )
-    return table
+    return [table]
 
 
-def calibration_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Say how far confidences are off on test pixels, one line per split."""
+def calibration_lines(metrics: RunMetrics) -> list[str]:
+    """Give the calibration errors on test pixels, one line per split."""
     lines = []
-    for label, part in _parts(metrics):
-        said = [
-            f"{name} {_off(model['calibration'])}"
-            for name, model in part["models"].items()
-            if model.get("calibration")
+    for label, part in _parts(metrics).items():
+        errors = [
+            f"{name} {_calibration_error(model.calibration)}"
+            for name, model in part.models.items()
+            if model.calibration is not None
         ]
-        if said:
-            lines.append(f"Confidence off under {label} by: {', '.join(said)}.")
+        if errors:
+            lines.append(f"Calibration error under {label}: {', '.join(errors)}.")
     return lines
 
 
-def _off(calibration: Mapping[str, Any]) -> str:
-    """Write a calibration error, and that before the confidence was scaled."""
-    error = f"{_percent(calibration['error'])} %"
-    if calibration["error_before"] is None:
+def _calibration_error(calibration: CalibrationMetrics) -> str:
+    """Write a calibration error, and the one before the confidence was scaled."""
+    error = f"{_percent(calibration.error)} %"
+    if calibration.error_before is None:
         return error
-    return f"{error} (unscaled {_percent(calibration['error_before'])} %)"
+    return f"{error} (unscaled {_percent(calibration.error_before)} %)"
 
 
-def unscored_lines(metrics: Mapping[str, Any]) -> list[str]:
+def unscored_lines(metrics: RunMetrics) -> list[str]:
     """Name the classes that a split cannot score, one line per split."""
     lines = []
-    for label, part in _parts(metrics):
-        missing = part["split"]["unscored"]
-        if missing:
-            named = ", ".join(f"{row['name']} ({row['reason']})" for row in missing)
-            lines.append(f"Not scored under {label}: {named}.")
+    for label, part in _parts(metrics).items():
+        if missing := part.split.unscored:
+            listed = ", ".join(f"{row.name} ({row.reason})" for row in missing)
+            lines.append(f"Not scored under {label}: {listed}.")
     return lines
 
 
-def interval_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Say what the intervals are drawn from, one line per split."""
+def interval_lines(metrics: RunMetrics) -> list[str]:
+    """Describe what the intervals are based on, one line per split."""
     lines = []
-    for label, part in _parts(metrics):
-        known = [model.get("interval") for model in part["models"].values()]
-        told = {(one["unit"], one["units"], one.get("too_few")) for one in known if one}
+    for label, part in _parts(metrics).items():
+        intervals = [model.interval for model in part.models.values() if model.interval]
+        units = {(one.unit, one.units, one.too_few) for one in intervals}
         lines += [
-            f"No interval under {label}, {describe_too_few(units, unit)}."
+            f"No interval under {label}, {describe_too_few(count, unit)}."
             if too_few
-            else f"Intervals under {label}: {units} {unit} with test pixels, drawn anew whole, "
-            "as pixels of one piece of land are alike."
-            for unit, units, too_few in sorted(told, key=str)
+            else f"Intervals under {label}: bootstrap over {count} {unit} with test pixels, as "
+            "neighbouring pixels are alike."
+            for unit, count, too_few in sorted(units, key=str)
         ]
     return lines
 
 
-def map_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Say which pixels the models that map were trained on, and which classes they lack."""
-    if "map" not in metrics:
+def map_lines(metrics: RunMetrics) -> list[str]:
+    """Say which pixels the mapping models were trained on, and which classes they lack."""
+    training = metrics.map
+    if training is None:
         return []
-    facts = MapTraining.model_validate(metrics["map"])
-    return list(
-        filter(None, [describe_map_training(facts), describe_missing_classes(facts)])
-    )
+    lines = [describe_map_training(training), describe_missing_classes(training)]
+    return list(filter(None, lines))
 
 
-def note_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Say what was chosen or found on the way, one line each."""
-    scene = metrics["scene"]
-    lost = scene.get("losses", ())
-    parts = (metrics["notes"], scene["notes"], lost, metrics["split"]["notes"])
+def note_lines(metrics: RunMetrics) -> list[str]:
+    """List the notes of the run, its scene and its split."""
+    scene = metrics.scene
+    parts = (metrics.notes, scene.notes, scene.losses, metrics.split.notes)
     return [f"Note: {note}" for notes in parts for note in notes]
 
 
-def choice_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Say which C and gamma were chosen for a model, one line per split."""
-    return [
-        " ".join(
-            (
-                f"Chosen for {name} under {label}: {describe_choice(model['search'])}.",
-                *describe_seed_choices(model["search"]),
-                *suggest_wider_grid(model["search"]),
-            )
-        )
-        for label, part in _parts(metrics)
-        for name, model in part["models"].items()
-        if model.get("search")
-    ]
+def choice_lines(metrics: RunMetrics) -> list[str]:
+    """Give the C and gamma chosen for each model, one line per split."""
+    lines = []
+    for label, part in _parts(metrics).items():
+        for name, model in part.models.items():
+            if model.search is not None:
+                table = model.search.model_dump()
+                chosen = f"Chosen for {name} under {label}: {describe_choice(table)}."
+                lines.append(
+                    " ".join(
+                        (chosen, *describe_seed_choices(table), *suggest_wider_grid(table))
+                    )
+                )
+    return lines
 
 
-def feature_lines(metrics: Mapping[str, Any]) -> list[str]:
+def feature_lines(metrics: RunMetrics) -> list[str]:
     """Say what image features carry across a split, one line per split and chain."""
     lines = []
-    for label, part in _parts(metrics):
-        named: dict[str, list[str]] = {}
-        for name, model in part["models"].items():
-            carried = model["leakage"].get("features")
-            if carried:
-                named.setdefault(carried["sentence"], []).append(name)
-        for sentence, names in named.items():
-            lines.append(f"Features of {', '.join(names)} under {label}: {sentence}")
+    for label, part in _parts(metrics).items():
+        models: dict[str, list[str]] = {}
+        for name, model in part.models.items():
+            if features := model.leakage.features:
+                models.setdefault(features.sentence, []).append(name)
+        lines += [
+            f"Features of {', '.join(names)} under {label}: {sentence}"
+            for sentence, names in models.items()
+        ]
     return lines

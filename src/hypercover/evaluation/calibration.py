@@ -9,6 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
+from hypercover.evaluation.run_metrics import (
+    CalibrationBin,
+    CalibrationMetrics,
+    SelectiveAccuracy,
+)
 
 __all__ = [
     "COVERAGES",
@@ -99,22 +104,27 @@ class Calibration:
         bins = reliability_bins(sure, hits)
         return cls(_gap(bins), bins, curve, **about)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain values."""
-        return {
-            "temperature": self.temperature,
-            "proposed": self.proposed,
-            "fitted_on": self.fitted_on,
-            "patches": self.patches,
-            "by": self.by,
-            "error": self.error,
-            "error_before": self.error_before,
-            "error_proposed": self.error_proposed,
-            "bins": [asdict(each) for each in self.bins],
-            "abstention": [
-                {"kept": kept, "accuracy": accuracy} for kept, accuracy in self.abstention
+    def to_metrics(self) -> CalibrationMetrics:
+        """Return everything as a part of the metrics of a run."""
+        return CalibrationMetrics(
+            temperature=self.temperature,
+            proposed=self.proposed,
+            fitted_on=self.fitted_on,
+            patches=self.patches,
+            by=self.by,
+            error=self.error,
+            error_before=self.error_before,
+            error_proposed=self.error_proposed,
+            bins=[CalibrationBin(**asdict(each)) for each in self.bins],
+            abstention=[
+                SelectiveAccuracy(kept=kept, accuracy=accuracy)
+                for kept, accuracy in self.abstention
             ],
-        }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values, as in ``metrics.json``."""
+        return self.to_metrics().to_json()
 
 
 def calibration_error(

@@ -18,6 +18,7 @@ from hypercover.evaluation.accuracy import (
 )
 from hypercover.evaluation.intervals import (
     LEVEL,
+    PER_CLASS,
     RESAMPLES,
     BootstrapEstimate,
     Interval,
@@ -29,7 +30,6 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.sampling_units import BlockUnits, UnitNumbers, Units
 
 __all__ = [
-    "PER_CLASS",
     "Comparison",
     "Difference",
     "McNemar",
@@ -89,10 +89,6 @@ def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> McNe
         statistic,
         float(chi2.sf(statistic, 1)),
     )
-
-
-PER_CLASS = ("producers_accuracy", "users_accuracy", "f1")
-"""The measures of each class, in order."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +202,7 @@ def compare_models(
     both = [answers for pair in pairs for answers in pair]
     known = class_codes(both) if codes is None else [int(code) for code in codes]
     chosen = units or BlockUnits()
-    numbers, count = chosen.number([one for one, _ in pairs])
+    numbers, count = chosen.assign([one for one, _ in pairs])
     tallies = np.stack([
         _tallied(pair, own, count, known) for pair, own in zip(pairs, numbers, strict=True)
     ])  # fmt: skip
@@ -224,7 +220,7 @@ def compare_models(
     alone = [whole] if len(pairs) == 1 else [differing(one[None]) for one in tallies]
     tests = [mcnemar(one.right, other.right) for one, other in pairs]
     return Comparison(
-        chosen.words,
+        chosen.description,
         count,
         tuple(len(one) for one, _ in pairs),
         dict(zip(OVERALL_MEASURES, heads, strict=True)),

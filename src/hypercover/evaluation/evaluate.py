@@ -10,6 +10,12 @@ import numpy.typing as npt
 
 from hypercover.errors import CallError
 from hypercover.evaluation import accuracy
+from hypercover.evaluation.run_metrics import (
+    ClassScore,
+    Confusion,
+    LeakageMetrics,
+    ModelMetrics,
+)
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.audit import LeakAudit, audit
 from hypercover.splits.split import Split
@@ -63,8 +69,8 @@ class Evaluation:
         ]
 
     @property
-    def per_class(self) -> list[dict[str, Any]]:
-        """One row a class: counts, producer's and user's accuracy, F1."""
+    def scores(self) -> list[ClassScore]:
+        """Counts, producer's and user's accuracy and F1 of each class."""
         measured = zip(
             self.legend,
             self.matrix.sum(axis=1).tolist(),
@@ -74,45 +80,57 @@ class Evaluation:
             strict=True,
         )
         return [
-            {
-                "code": land.code,
-                "name": land.name,
-                "train_count": self.train_counts.get(land.code, 0),
-                "test_count": tested,
-                "producers_accuracy": producers,
-                "users_accuracy": users,
-                "f1": score,
-            }
+            ClassScore(
+                code=land.code,
+                name=land.name,
+                train_count=self.train_counts.get(land.code, 0),
+                test_count=tested,
+                producers_accuracy=producers,
+                users_accuracy=users,
+                f1=score,
+            )
             for land, tested, producers, users, score in measured
         ]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values for ``metrics.json``."""
-        return {
-            "overall_accuracy": self.overall_accuracy,
-            "average_accuracy": self.average_accuracy,
-            "kappa": self.kappa,
-            "per_class": self.per_class,
-            "confusion": {
-                "codes": list(self.legend.codes),
-                "matrix": self.matrix.tolist(),
+    @property
+    def per_class(self) -> list[dict[str, Any]]:
+        """One row a class: counts, producer's and user's accuracy, F1."""
+        return [score.to_json() for score in self.scores]
+
+    def to_metrics(self) -> ModelMetrics:
+        """Return everything as a part of the metrics of a run."""
+        return ModelMetrics(
+            overall_accuracy=self.overall_accuracy,
+            average_accuracy=self.average_accuracy,
+            kappa=self.kappa,
+            per_class=self.scores,
+            confusion=Confusion(codes=list(self.legend.codes), matrix=self.matrix.tolist()),
+            leakage=LeakageMetrics(**self.leakage.to_json()),
+        )
+
+    @classmethod
+    def from_metrics(cls, model: ModelMetrics) -> "Evaluation":
+        """Rebuild an evaluation from the metrics of a run."""
+        leakage = model.leakage
+        return cls(
+            legend=Legend.of({score.code: score.name for score in model.per_class}),
+            matrix=np.asarray(model.confusion.matrix, dtype=np.int64),
+            leakage=LeakAudit(
+                leakage.window, leakage.centre_in_window, leakage.window_overlap
+            ),
+            train_counts={
+                score.code: round(score.train_count or 0) for score in model.per_class
             },
-            "leakage": self.leakage.to_json(),
-        }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values, as in ``metrics.json``."""
+        return self.to_metrics().to_json()
 
     @classmethod
     def from_json(cls, model: Mapping[str, Any]) -> "Evaluation":
-        """Rebuild an evaluation from what :meth:`to_json` returned, or a sum of such."""
-        rows = model["per_class"]
-        leak = model["leakage"]
-        return cls(
-            legend=Legend.of({int(row["code"]): str(row["name"]) for row in rows}),
-            matrix=np.asarray(model["confusion"]["matrix"], dtype=np.int64),
-            leakage=LeakAudit(
-                leak["window"], leak["centre_in_window"], leak["window_overlap"]
-            ),
-            train_counts={int(row["code"]): round(row["train_count"]) for row in rows},
-        )
+        """Rebuild an evaluation from what :meth:`to_json` returned."""
+        return cls.from_metrics(ModelMetrics.model_validate(model))
 
 
 def evaluate(

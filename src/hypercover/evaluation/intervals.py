@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import isfinite
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -20,11 +19,14 @@ from hypercover.evaluation.accuracy import (
     unit_weights,
 )
 from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.result_files import Range
+from hypercover.evaluation.run_metrics import ClassIntervals, Intervals
 from hypercover.evaluation.sampling_units import BlockUnits, Units
 
 __all__ = [
     "LEVEL",
     "MIN_UNITS",
+    "PER_CLASS",
     "RESAMPLES",
     "BootstrapEstimate",
     "Interval",
@@ -198,45 +200,11 @@ def _variance(values: Floats) -> Floats:
     return safe_divide((away**2).sum(axis=0), (known.sum(axis=0) - 1).clip(0))
 
 
-Interval = tuple[float, float] | None
-"""Lower and upper end; None where nothing can be said."""
+Interval = Range
+"""Lower and upper end; None if unknown."""
 
-_PER_CLASS = ("producers_accuracy", "users_accuracy", "f1")
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Where the accuracies of a model on land like the tested land are thought to lie."""
-
-    level: float
-    """How often such an interval holds the truth."""
-    unit: str
-    """What was drawn anew, in words."""
-    units: int
-    """How many of them there are."""
-    resamples: int
-    """How often they were drawn."""
-    overall_accuracy: Interval
-    average_accuracy: Interval
-    kappa: Interval
-    per_class: tuple[dict[str, Any], ...]
-    """For each class its ``code`` and the intervals of its measures."""
-
-    @property
-    def too_few(self) -> bool:
-        """Whether the units are too few to judge by: nothing has an interval then."""
-        return self.units < MIN_UNITS
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values for ``metrics.json``."""
-        heads = {name: _listed(getattr(self, name)) for name in OVERALL_MEASURES}
-        rows = [
-            {"code": row["code"]} | {name: _listed(row[name]) for name in _PER_CLASS}
-            for row in self.per_class
-        ]
-        names = ("level", "unit", "units", "too_few", "resamples")
-        about = {name: getattr(self, name) for name in names}
-        return about | heads | {"per_class": rows}
+PER_CLASS = ("producers_accuracy", "users_accuracy", "f1")
+"""The measures of each class, in the order of `accuracies`."""
 
 
 def accuracy_intervals(
@@ -305,7 +273,7 @@ def accuracy_intervals(
     known = class_codes(seeds) if codes is None else [int(code) for code in codes]
     _check_codes(seeds, known)
     chosen = units or BlockUnits()
-    numbers, count = chosen.number(seeds)
+    numbers, count = chosen.assign(seeds)
     tallies = np.stack([
         count_by_unit(one, number, count, known)
         for one, number in zip(seeds, numbers, strict=True)
@@ -322,12 +290,21 @@ def accuracy_intervals(
     )
     ends = as_intervals(sure.of_shares(level, least))
     heads, classes = ends[: len(OVERALL_MEASURES)], ends[len(OVERALL_MEASURES) :]
-    rows = tuple(
-        {"code": code} | dict(zip(_PER_CLASS, classes[at :: len(known)], strict=True))
+    per_class = [
+        ClassIntervals(
+            code=code, **dict(zip(PER_CLASS, classes[at :: len(known)], strict=True))
+        )
         for at, code in enumerate(known)
+    ]
+    return Intervals(
+        level=level,
+        unit=chosen.description,
+        units=count,
+        too_few=count < MIN_UNITS,
+        resamples=resamples,
+        **dict(zip(OVERALL_MEASURES, heads, strict=True)),
+        per_class=per_class,
     )
-    overall, average, kappa = heads
-    return Intervals(level, chosen.words, count, resamples, overall, average, kappa, rows)
 
 
 def class_codes(seeds: Sequence[Predictions]) -> list[int]:
@@ -342,10 +319,6 @@ def as_intervals(ends: Floats) -> list[Interval]:
         (low, high) if isfinite(low) and isfinite(high) else None
         for low, high in ends.tolist()
     ]
-
-
-def _listed(interval: Interval) -> list[float] | None:
-    return None if interval is None else list(interval)
 
 
 def _check(level: float, resamples: int) -> None:

@@ -36,7 +36,7 @@ class BlockUnits:
     Examples
     --------
     >>> answers = Predictions.of(Samples.of([[1, 1, 2, 0, 2]]), [1, 1, 2, 2], shape=(1, 5))
-    >>> BlockUnits(2).number([answers])
+    >>> BlockUnits(2).assign([answers])
     ([array([0, 0, 1, 2])], 3)
     """
 
@@ -49,11 +49,11 @@ class BlockUnits:
             raise CallError(f"A block needs a side of at least 1 pixel, got {self.size}.")
 
     @property
-    def words(self) -> str:
-        """Name them for people."""
+    def description(self) -> str:
+        """Describe the units, for tables and messages."""
         return f"blocks of {self.size} px"
 
-    def number(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
+    def assign(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
         """Give each test pixel of each seed the number of its block; also say how many.
 
         Blocks without a test pixel have no number.
@@ -73,16 +73,16 @@ class FieldUnits:
     Examples
     --------
     >>> answers = Predictions.of(Samples.of([[1, 1, 2, 0, 2]]), [1, 1, 2, 2], shape=(1, 5))
-    >>> FieldUnits().number([answers])
+    >>> FieldUnits().assign([answers])
     ([array([0, 0, 1, 2])], 3)
     """
 
     @property
-    def words(self) -> str:
-        """Name them for people."""
+    def description(self) -> str:
+        """Describe the units, for tables and messages."""
         return "fields"
 
-    def number(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
+    def assign(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
         """Give each test pixel of each seed the number of its field; also say how many."""
         cols = _shape(seeds)[1]
         places = [one.rows.astype(np.int64) * cols + one.cols for one in seeds]
@@ -100,7 +100,7 @@ def units_of_split(kind: str, settings: Mapping[str, Any]) -> Units:
 
     Examples
     --------
-    >>> units_of_split("blocks", {"size": 8}).words, units_of_split("random", {}).words
+    >>> units_of_split("blocks", {"size": 8}).description, units_of_split("random", {}).description
     ('blocks of 8 px', 'blocks of 15 px')
     """
     if kind in _TAKEN_OVER:

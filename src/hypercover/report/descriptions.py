@@ -5,14 +5,14 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from hypercover.errors import counted
-from hypercover.figures.formatting import describe_share, format_percent
-from hypercover.report.run_metrics import (
+from hypercover.evaluation.run_metrics import (
     LeakageMetrics,
     MapTraining,
     ModelMetrics,
     SplitMetrics,
     TrainingMetrics,
 )
+from hypercover.figures.formatting import describe_share, format_percent
 
 __all__ = [
     "crs_name",
@@ -35,12 +35,12 @@ def describe_leakage(leakage: LeakageMetrics, neighbours: float | None = None) -
     ``neighbours`` is the share of test pixels that touch a training pixel: all
     that can be said of a model that looks at single pixels.
     """
-    words = _window_words(leakage, neighbours)
+    words = _describe_windows(leakage, neighbours)
     carried = leakage.features.sentence if leakage.features else ""
     return f"{words} {carried}".rstrip()
 
 
-def _window_words(leakage: LeakageMetrics, neighbours: float | None) -> str:
+def _describe_windows(leakage: LeakageMetrics, neighbours: float | None) -> str:
     """Say in one sentence what the windows of test pixels had in common with others."""
     if leakage.centre_in_window is None and leakage.window_overlap is None:
         return "The leak audit has no figures."
@@ -68,9 +68,9 @@ def describe_split(split: SplitMetrics) -> str:
     Examples
     --------
     >>> folds = {"by": "fields", "folds": 5, "guard": 8}
-    >>> split_words(SplitMetrics(kind="kfold", settings=folds))
+    >>> describe_split(SplitMetrics(kind="kfold", settings=folds))
     '5 folds of whole fields, guard 8 px'
-    >>> split_words(SplitMetrics(kind="saved", settings={"kind": "random", "train": 0.1}))
+    >>> describe_split(SplitMetrics(kind="saved", settings={"kind": "random", "train": 0.1}))
     'saved before: random pixels, 10 % of each class train'
     """
     settings = split.settings
@@ -89,7 +89,7 @@ def describe_split(split: SplitMetrics) -> str:
     if split.kind in _WHOLE:
         share = f"{train} of {_WHOLE[split.kind]} train" if train else ""
         kept = f"guard {guard} px" if guard is not None else ""
-        return ", ".join(part for part in (_whole_words(split), share, kept) if part)
+        return ", ".join(part for part in (_describe_pieces(split), share, kept) if part)
     if split.kind == "none":
         return "all labelled pixels train, none is tested"
     if split.kind == "published":
@@ -110,7 +110,7 @@ _WHOLE = {
 """Kinds of split by whole pieces of land, and of what they take a share."""
 
 
-def _whole_words(split: SplitMetrics) -> str:
+def _describe_pieces(split: SplitMetrics) -> str:
     """Name the pieces of land that a split keeps whole."""
     settings = split.settings
     size = settings.get("size")
@@ -132,9 +132,9 @@ def main_split_name(kind: str, beside: Container[str], *, gap: bool = False) -> 
 
     Examples
     --------
-    >>> main_name("blocks", ["random"]), main_name("blocks", ["blocks"])
+    >>> main_split_name("blocks", ["random"]), main_split_name("blocks", ["blocks"])
     ('blocks', 'blocks (main)')
-    >>> main_name("blocks", ["random", "centre-free"], gap=True)
+    >>> main_split_name("blocks", ["random", "centre-free"], gap=True)
     'overlap-free'
     """
     if gap:
@@ -151,9 +151,9 @@ def describe_spread(drawn: Mapping[str, tuple[int, int]]) -> str:
 
     Examples
     --------
-    >>> spread_words({"blocks": (5, 1), "random": (5, 1), "folds": (4, 4), "mask": (1, 1)})
+    >>> describe_spread({"blocks": (5, 1), "random": (5, 1), "folds": (4, 4), "mask": (1, 1)})
     '± is one standard deviation, over 5 seeds under blocks, random, over 4 folds under folds.'
-    >>> spread_words({"kfold": (8, 4)})
+    >>> describe_spread({"kfold": (8, 4)})
     '± is one standard deviation, over the 8 folds of 2 seeds under kfold.'
     """
     named: dict[str, list[str]] = {}
@@ -176,9 +176,9 @@ def describe_draws(model: ModelMetrics) -> str:
 
     Examples
     --------
-    >>> draws_words(ModelMetrics(repeats=[{}] * 5))
+    >>> describe_draws(ModelMetrics(repeats=[{}] * 5))
     'mean of 5 seeds'
-    >>> draws_words(ModelMetrics(repeats=[{}] * 6, folds=3))
+    >>> describe_draws(ModelMetrics(repeats=[{}] * 6, folds=3))
     '3 folds together, mean of 2 seeds'
     """
     seeds = len(model.repeats) // max(model.folds, 1)
@@ -191,9 +191,9 @@ def crs_name(crs: str | None) -> str:
 
     Examples
     --------
-    >>> crs_words('PROJCS["WGS 84 / UTM zone 16N",GEOGCS["WGS 84"]]')
+    >>> crs_name('PROJCS["WGS 84 / UTM zone 16N",GEOGCS["WGS 84"]]')
     'WGS 84 / UTM zone 16N'
-    >>> crs_words(None)
+    >>> crs_name(None)
     'none: the image is not tied to the ground'
     """
     if not crs:
@@ -215,9 +215,9 @@ def describe_map_training(facts: MapTraining) -> str:
 
     Examples
     --------
-    >>> map_words(MapTraining.model_validate({"from": "all", "pixels": 792}))
+    >>> describe_map_training(MapTraining.model_validate({"from": "all", "pixels": 792}))
     'Maps are made by models trained again on all 792 labelled pixels; accuracies are those of models trained on the training pixels alone.'
-    >>> map_words(MapTraining.model_validate({"from": "split", "pixels": 132}))
+    >>> describe_map_training(MapTraining.model_validate({"from": "split", "pixels": 132}))
     'Maps are made by the models that were tested, trained on 132 training pixels (map_from: split).'
     """
     if facts.source == "all" and not facts.again:
@@ -241,7 +241,7 @@ def describe_missing_classes(facts: MapTraining) -> str:
 
     Examples
     --------
-    >>> missing_words(MapTraining.model_validate({"missing": [{"code": 4, "name": "oats"}]}))
+    >>> describe_missing_classes(MapTraining.model_validate({"missing": [{"code": 4, "name": "oats"}]}))
     'The map cannot show oats (4): no pixel of it was trained on.'
     """
     if not facts.missing:
@@ -256,7 +256,7 @@ def describe_training(training: TrainingMetrics) -> str:
 
     Examples
     --------
-    >>> training_words(TrainingMetrics(device="cpu", precision="float32", processes=2, epochs=10,
+    >>> describe_training(TrainingMetrics(device="cpu", precision="float32", processes=2, epochs=10,
     ...                         samples=6950))
     'on cpu in float32, 2 processes, 10 epochs, 6,950 samples seen'
     """

@@ -9,16 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hypercover.report.descriptions import crs_name, describe_spread, main_split_name
-from hypercover.report.embedded_images import EmbeddedImage, embed_png, read_image
-from hypercover.report.run_metrics import (
+from hypercover.evaluation.run_metrics import (
     ModelMetrics,
     RunMetrics,
-    SearchMetrics,
     SplitMetrics,
     SplitResults,
-    read_search,
 )
+from hypercover.evaluation.search_metrics import SearchMetrics, read_search
+from hypercover.report.descriptions import crs_name, describe_spread, main_split_name
+from hypercover.report.embedded_images import EmbeddedImage, embed_png, read_image
 from hypercover.report.viewer_data import ViewerData, read_viewer_data
 from hypercover.splits.split import PART_COLORS, PARTS
 

@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hypercover.figures.formatting import (
-    describe_share,
-    describe_too_few,
-    format_count,
-    format_duration,
-    format_interval,
-    format_percent,
-)
+from hypercover.evaluation.run_metrics import read_run_metrics
+from hypercover.evaluation.search_metrics import SearchTable
+from hypercover.figures import formatting
 from hypercover.files import write_text
 from hypercover.report.descriptions import (
     crs_name,
@@ -29,7 +25,6 @@ from hypercover.report.descriptions import (
     describe_training,
 )
 from hypercover.report.finished_run import FinishedRun, ModelResult
-from hypercover.report.run_metrics import read_run_metrics
 
 __all__ = ["write_report"]
 
@@ -57,7 +52,7 @@ _SCRIPTS = (
 """Files of the page in the order in which they are joined."""
 
 
-def _shares(matrix: list[list[float]]) -> list[list[float]]:
+def _row_shares(matrix: list[list[float]]) -> list[list[float]]:
     """Return each row of a confusion matrix as shares of its sum."""
     return [[count / (sum(row) or 1) for count in row] for row in matrix]
 
@@ -87,6 +82,47 @@ def _accuracy(outcome: ModelResult) -> float:
     return outcome.model.overall_accuracy or 0.0
 
 
+@dataclass(frozen=True)
+class GridCell:
+    """One cell of a search as the page shows it."""
+
+    accuracy: str
+    """Percent; empty if the cell is not done."""
+    minutes: str
+    shade: float
+    """Position between the worst and the best cell, 0 to 1."""
+    best: bool
+
+
+def grid_rows(table: SearchTable) -> Iterator[tuple[str, list[GridCell]]]:
+    """Yield each gamma of a search and its cells."""
+    known = [share for row in table.accuracy for share in row if share is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    low = min(low, high - 0.05)
+    best = (table.best.row, table.best.column) if table.best else None
+
+    def cell(row: int, column: int) -> GridCell:
+        share, minutes = table.accuracy[row][column], table.minutes[row][column]
+        if share is None:
+            return GridCell("", "", 0.0, best == (row, column))
+        return GridCell(
+            f"{100 * share:.2f}",
+            "" if minutes is None else formatting.format_minutes(minutes),
+            (share - low) / (high - low),
+            best == (row, column),
+        )
+
+    for row, gamma in enumerate(table.gamma):
+        scale = None if table.scale is None else table.scale[row]
+        cells = [cell(row, column) for column in range(len(table.C))]
+        yield formatting.format_gamma(gamma, scale), cells
+
+
+def _of_table(words: Callable[[Mapping[str, Any]], Any]) -> Callable[[SearchTable], Any]:
+    """Make a function on the plain values of a search a filter on its model."""
+    return lambda table: words(table.model_dump())
+
+
 @cache
 def _environment() -> Environment:
     """Return templates that escape every value and stop at a name they do not know."""
@@ -98,20 +134,34 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": format_count,
-        "crs_words": crs_name,
-        "draws_words": describe_draws,
-        "interval": format_interval,
-        "leak": describe_leakage,
-        "map_words": describe_map_training,
-        "missing_words": describe_missing_classes,
-        "percent": format_percent,
-        "seconds": format_duration,
-        "share_words": describe_share,
-        "shares": _shares,
-        "split_words": describe_split,
-        "too_few_words": describe_too_few,
-        "training_words": describe_training,
+        "count": formatting.format_count,
+        "interval": formatting.format_interval,
+        "percent": formatting.format_percent,
+        "seconds": formatting.format_duration,
+        "describe_share": formatting.describe_share,
+        "describe_too_few": formatting.describe_too_few,
+        "crs_name": crs_name,
+        "describe_draws": describe_draws,
+        "describe_leakage": describe_leakage,
+        "describe_map_training": describe_map_training,
+        "describe_missing_classes": describe_missing_classes,
+        "describe_split": describe_split,
+        "describe_training": describe_training,
+        "grid_rows": grid_rows,
+        "row_shares": _row_shares,
+        "describe_accuracy_drop": lambda tables: formatting.describe_accuracy_drop(
+            [t.model_dump() for t in tables]
+        ),
+        **{
+            words.__name__: _of_table(words)
+            for words in (
+                formatting.describe_best_cell,
+                formatting.describe_seed_choices,
+                formatting.suggest_wider_grid,
+                formatting.describe_folds,
+                formatting.describe_speed,
+            )
+        },
     }
     return environment
 

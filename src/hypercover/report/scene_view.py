@@ -55,9 +55,9 @@ def composite_title(key: str, bands: Iterable[float], in_nm: bool) -> str:
 
     Examples
     --------
-    >>> bands_words("true", [655.2, 560.0, 450.0], True)
+    >>> composite_title("true", [655.2, 560.0, 450.0], True)
     'true colour (655, 560, 450 nm)'
-    >>> bands_words("grey", [1.0, 1.0, 1.0], False)
+    >>> composite_title("grey", [1.0, 1.0, 1.0], False)
     'one band in grey (band 1)'
     """
     names = [f"{float(band):.0f}" for band in bands]
@@ -72,9 +72,9 @@ def describe_subsampling(shape: tuple[int, int], step: int, spectra_step: int) -
 
     Examples
     --------
-    >>> thinned_words((145, 145), 1, 1)
+    >>> describe_subsampling((145, 145), 1, 1)
     ''
-    >>> thinned_words((1417, 617), 2, 8)
+    >>> describe_subsampling((1417, 617), 2, 8)
     'The scene has 1,417 × 617 pixels; every 2nd pixel of every 2nd row is shown. Spectra are kept of every 8th pixel of every 8th row.'
     """
     size = f"The scene has {shape[0]:,} × {shape[1]:,} pixels"

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
+from hypercover.evaluation.run_metrics import LegendRow
 from hypercover.gis.agreement import CHECK_LEGEND, class_check
 from hypercover.prediction.map_view import ModelView
-from hypercover.report.run_metrics import LegendRow
 from hypercover.report.scene_view import (
     LEVELS,
     SceneView,

@@ -12,76 +12,80 @@ from hypercover.evaluation.calibration import (
 from hypercover.evaluation.evaluate import evaluate
 from hypercover.evaluation.intervals import accuracy_intervals
 from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.run_metrics import ModelMetrics, SplitMetrics, SplitResults
 from hypercover.evaluation.sampling_units import BlockUnits, FieldUnits
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.results.summary import (
     average_calibration,
+    average_seeds,
     best_model,
     calibration_notes,
+    combine_folds,
     draw_calibration,
     load_predictions,
     model_interval,
     never_predicted_notes,
     pool_splits,
     pooled_abstention,
-    summarise,
-    summarise_folds,
 )
 from hypercover.scene.samples import Samples
 from hypercover.splits.kfold import KFoldSplit
 
 
-def result(accuracy, matrix, codes=(1, 2), validation=None, users=1.0):
-    return {
-        "description": "x",
-        "overall_accuracy": accuracy,
-        "average_accuracy": accuracy,
-        "kappa": None,
-        "validation_accuracy": validation,
-        "train_seconds": 2.0,
-        "predict_seconds": 1.0,
-        "per_class": [
-            {
-                "code": code,
-                "name": str(code),
-                "train_count": 1,
-                "test_count": 2,
-                "producers_accuracy": accuracy,
-                "users_accuracy": users,
-                "f1": None,
-            }
-            for code in codes
-        ],
-        "confusion": {"codes": list(codes), "matrix": matrix},
-        "leakage": {"window": 9, "centre_in_window": accuracy, "window_overlap": 1.0},
-    }
+def result(accuracy, matrix, codes=(1, 2), validation=None, users=1.0, **more):
+    return ModelMetrics.model_validate(
+        {
+            **more,
+            "description": "x",
+            "overall_accuracy": accuracy,
+            "average_accuracy": accuracy,
+            "kappa": None,
+            "validation_accuracy": validation,
+            "train_seconds": 2.0,
+            "predict_seconds": 1.0,
+            "per_class": [
+                {
+                    "code": code,
+                    "name": str(code),
+                    "train_count": 1,
+                    "test_count": 2,
+                    "producers_accuracy": accuracy,
+                    "users_accuracy": users,
+                    "f1": None,
+                }
+                for code in codes
+            ],
+            "confusion": {"codes": list(codes), "matrix": matrix},
+            "leakage": {"window": 9, "centre_in_window": accuracy, "window_overlap": 1.0},
+        }
+    )
 
 
 def test_one_result_keeps_its_exact_figures():
     one = result(0.5, [[1, 1], [0, 2]])
-    joined = summarise([one], [7])
-    assert joined["confusion"] == one["confusion"]
-    assert joined["per_class"] == one["per_class"]
-    assert joined["spread"] is None
-    assert joined["repeats"] == [
+    joined = average_seeds([one], [7])
+    assert joined.confusion == one.confusion
+    assert joined.per_class == one.per_class
+    assert joined.spread is None
+    assert [row.to_json() for row in joined.repeats] == [
         {"seed": 7, "overall_accuracy": 0.5, "average_accuracy": 0.5, "kappa": None}
     ]
 
 
 def test_several_results_are_averaged_and_their_matrices_added():
-    joined = summarise(
+    joined = average_seeds(
         [result(0.4, [[1, 0], [0, 1]]), result(0.6, [[2]], codes=(3,))], [0, 1]
     )
-    assert joined["overall_accuracy"] == pytest.approx(0.5)
-    assert joined["spread"]["overall_accuracy"] == pytest.approx(0.02**0.5)
-    assert joined["kappa"] is None
-    assert joined["spread"]["kappa"] is None
-    assert joined["confusion"] == {
+    assert joined.overall_accuracy == pytest.approx(0.5)
+    assert joined.spread["overall_accuracy"] == pytest.approx(0.02**0.5)
+    assert joined.kappa is None
+    assert joined.spread["kappa"] is None
+    assert joined.confusion.to_json() == {
         "codes": [1, 2, 3],
         "matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 2]],
     }
-    assert [row["code"] for row in joined["per_class"]] == [1, 2, 3]
-    assert joined["leakage"]["centre_in_window"] == pytest.approx(0.5)
+    assert [row.code for row in joined.per_class] == [1, 2, 3]
+    assert joined.leakage.centre_in_window == pytest.approx(0.5)
 
 
 def test_an_undefined_class_accuracy_is_left_out_of_the_mean():
@@ -89,9 +93,9 @@ def test_an_undefined_class_accuracy_is_left_out_of_the_mean():
         result(0.4, [[1]], codes=(1,), users=None),
         result(0.6, [[1]], codes=(1,), users=0.8),
     )
-    assert summarise([first, second], [0, 1])["per_class"][0][
-        "users_accuracy"
-    ] == pytest.approx(0.8)
+    assert average_seeds([first, second], [0, 1]).per_class[
+        0
+    ].users_accuracy == pytest.approx(0.8)
 
 
 def test_the_best_model_is_chosen_by_validation_never_by_test():
@@ -106,31 +110,32 @@ def test_the_best_model_is_chosen_by_validation_never_by_test():
 def test_what_each_seed_chose_is_kept():
     def chosen(cost, seconds):
         best = {"C": cost, "gamma": 0.5, "scale": None, "accuracy": 0.9}
-        found = {"search": {"best": best, "searched": ["C"]}, "search_seconds": seconds}
-        return result(0.5, [[1, 0], [0, 1]]) | found
+        grid = {"C": [cost], "gamma": [0.5], "accuracy": [[0.9]], "minutes": [[1.0]]}
+        search = {"best": best | {"row": 0, "column": 0}, "searched": ["C"], **grid}
+        return result(0.5, [[1, 0], [0, 1]], search=search, search_seconds=seconds)
 
-    joined = summarise([chosen(10.0, 1.0), chosen(1.0, 3.0)], [4, 5])
-    assert joined["search"]["best"]["C"] == 10.0
-    assert [(own["seed"], own["C"]) for own in joined["search"]["choices"]] == [
+    joined = average_seeds([chosen(10.0, 1.0), chosen(1.0, 3.0)], [4, 5])
+    assert joined.search.best.C == 10.0
+    assert [(own.seed, own.C) for own in joined.search.choices] == [
         (4, 10),
         (5, 1),
     ]
-    assert joined["search_seconds"] == pytest.approx(2.0)
-    assert "choices" not in summarise([chosen(10.0, 1.0)], [4])["search"]
+    assert joined.search_seconds == pytest.approx(2.0)
+    assert average_seeds([chosen(10.0, 1.0)], [4]).search.choices == []
     plain = [result(0.5, [[1, 0], [0, 1]])] * 2
-    assert "search" not in summarise(plain, [0, 1])
+    assert average_seeds(plain, [0, 1]).search is None
 
 
 def test_classes_that_a_model_never_answers_are_noted():
     """The lecture's recipe on Salinas-A: 92.6 % right overall, and a class is gone."""
     silent, fine = result(0.9, [[18, 0], [2, 0]]), result(0.5, [[1, 1], [0, 2]])
-    (note,) = never_predicted_notes({"models": {"cnn": silent, "svm": fine}})
+    (note,) = never_predicted_notes(SplitResults(models={"cnn": silent, "svm": fine}))
     assert note.startswith(
-        "cnn answers 1 of the classes for no test pixel, though 2 test pixels have it: 2 (2)."
+        "cnn never predicts one class of 2 test pixels: 2 (2). The overall accuracy hides"
     )
     # With several seeds it is said only of a class that no seed found.
-    joined = summarise([silent, result(0.5, [[1, 1], [1, 1]])], [1, 2])
-    assert never_predicted_notes({"models": {"cnn": joined}}) == []
+    joined = average_seeds([silent, result(0.5, [[1, 1], [1, 1]])], [1, 2])
+    assert never_predicted_notes(SplitResults(models={"cnn": joined})) == []
 
 
 def drawn(seed, power=1.0, **about):
@@ -140,34 +145,30 @@ def drawn(seed, power=1.0, **about):
 
 
 def figures(sure, right, about):
-    return {"calibration": Calibration.of(sure, right, **about).to_json()}
+    return ModelMetrics(calibration=Calibration.of(sure, right, **about).to_metrics())
 
 
 def test_errors_are_means_over_the_seeds_and_bins_hold_all_pixels():
     scaled = {"fitted_on": 40, "patches": 3, "error_before": 0.5, "temperature": 2.0}
     one, other = drawn(0, 0.3, **scaled), drawn(1, 3.0, **scaled | {"temperature": 3.0})
-    joined = average_calibration([figures(*one), figures(*other)], [7, 8])["calibration"]
-    errors = [figures(*each)["calibration"]["error"] for each in (one, other)]
-    assert joined["error"] == pytest.approx(np.mean(errors))
-    assert (joined["temperature"], joined["fitted_on"], joined["patches"]) == (2.5, 40, 3)
+    joined = average_calibration([figures(*one), figures(*other)], [7, 8])
+    errors = [figures(*each).calibration.error for each in (one, other)]
+    assert joined.error == pytest.approx(np.mean(errors))
+    assert (joined.temperature, joined.fitted_on, joined.patches) == (2.5, 40, 3)
     pooled = reliability_bins(
         np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
     )
-    for row, expected in zip(joined["bins"], pooled, strict=True):
-        assert row["count"] == expected.count
-        assert row["accuracy"] == pytest.approx(expected.accuracy)
-        assert row["confidence"] == pytest.approx(expected.confidence)
+    for row, expected in zip(joined.bins, pooled, strict=True):
+        assert row.count == expected.count
+        assert row.accuracy == pytest.approx(expected.accuracy)
+        assert row.confidence == pytest.approx(expected.confidence)
     # a seed that is too modest and one that is too sure do not make an honest one
-    gap = sum(
-        row["count"] * abs(row["accuracy"] - row["confidence"]) for row in joined["bins"]
-    )
-    assert gap / 500 < joined["error"]
-    accuracies = [figures(*each)["calibration"]["abstention"] for each in (one, other)]
-    for row, *both in zip(joined["abstention"], *accuracies, strict=True):
-        assert row["accuracy"] == pytest.approx(
-            np.mean([each["accuracy"] for each in both])
-        )
-    assert [(row["seed"], row["temperature"]) for row in joined["repeats"]] == [
+    gap = sum(row.count * abs(row.accuracy - row.confidence) for row in joined.bins)
+    assert gap / 500 < joined.error
+    accuracies = [figures(*each).calibration.abstention for each in (one, other)]
+    for row, *both in zip(joined.abstention, *accuracies, strict=True):
+        assert row.accuracy == pytest.approx(np.mean([each.accuracy for each in both]))
+    assert [(row.seed, row.temperature) for row in joined.repeats] == [
         (7, 2),
         (8, 3),
     ]
@@ -175,18 +176,18 @@ def test_errors_are_means_over_the_seeds_and_bins_hold_all_pixels():
 
 def test_an_empty_bin_of_all_seeds_stays_empty():
     every = [figures([0.9], [True], {}), figures([0.9, 1.0], [True, False], {})]
-    joined = average_calibration(every, [0, 1])["calibration"]
-    assert joined["bins"][0] == {
+    joined = average_calibration(every, [0, 1])
+    assert joined.bins[0].to_json() == {
         "low": 0.0, "high": pytest.approx(1 / 15), "count": 0, "confidence": None,
         "accuracy": None,
     }  # fmt: skip
-    assert [row["count"] for row in joined["bins"][-2:]] == [2, 1]
-    assert joined["temperature"] is joined["error_before"] is None
+    assert [row.count for row in joined.bins[-2:]] == [2, 1]
+    assert joined.temperature is joined.error_before is None
 
 
 def test_results_of_an_older_run_have_no_calibration():
-    assert average_calibration([{}, figures([0.9], [True], {})], [0, 1]) == {}
-    assert calibration_notes({"models": {"svm": {}}, "split": {}}) == []
+    assert average_calibration([ModelMetrics(), figures([0.9], [True], {})], [0, 1]) is None
+    assert calibration_notes(SplitResults(models={"svm": ModelMetrics()})) == []
 
 
 def main(count, **models):
@@ -196,13 +197,14 @@ def main(count, **models):
         about = {"patches": patches, "proposed": 2.0 if patches else None}
         about["temperature"] = 2.0 if patches >= 30 else None
         named[name] = figures([0.9], [True], about)
-    return {"split": {"validation": {"count": count}}, "models": named}
+    split = SplitMetrics.model_validate({"validation": {"count": count}})
+    return SplitResults(split=split, models=named)
 
 
 def test_it_is_said_that_patches_were_too_few():
     (note,) = calibration_notes(main(50, svm=0, cnn=3, forest=2, tree=30))
-    assert "lie in 2 separate patches of land" in note
-    assert "so that of cnn, forest is the model's own" in note
+    assert "form only 2 separate patches of land" in note
+    assert "the confidence of cnn, forest is the model's own" in note
     (note,) = calibration_notes(main(50, cnn=1))
     assert "1 separate patch of land" in note
     assert calibration_notes(main(50, svm=0, cnn=30)) == []
@@ -213,9 +215,9 @@ def test_where_some_seeds_are_scaled_the_error_before_is_that_of_all():
         figures([0.9], [True], {"temperature": 2.0, "error_before": 0.3, "proposed": 2.0}),
         figures([0.8], [True], {"proposed": 4.0}),
     ]
-    joined = average_calibration(every, [0, 1])["calibration"]
-    assert joined["error_before"] == pytest.approx((0.3 + 0.2) / 2)
-    assert (joined["temperature"], joined["proposed"]) == (2.0, 3.0)
+    joined = average_calibration(every, [0, 1])
+    assert joined.error_before == pytest.approx((0.3 + 0.2) / 2)
+    assert (joined.temperature, joined.proposed) == (2.0, 3.0)
 
 
 def test_it_is_said_that_there_were_no_validation_pixels():
@@ -227,7 +229,7 @@ def test_figures_are_drawn_where_there_is_a_calibration_and_go_where_there_is_no
     tmp_path,
 ):
     run = RunFolder(tmp_path)
-    models = {"cnn": figures(*drawn(0)), "ridge": {}}
+    models = {"cnn": figures(*drawn(0)), "ridge": ModelMetrics()}
     stale = run.figure("reliability-ridge")
     stale.parent.mkdir()
     stale.write_bytes(b"old")
@@ -249,15 +251,15 @@ def answered(seed, shift=0.0):
 
 def test_the_abstention_curve_of_folds_puts_their_pixels_in_one_order():
     seeds = [[answered(0), answered(1, 4.0)], [answered(2), answered(3, 4.0)]]
-    found = pooled_abstention([Predictions.joined(folds) for folds in seeds])["abstention"]
+    found = pooled_abstention([Predictions.joined(folds) for folds in seeds])
     expected = []
     for folds in seeds:
         sure = np.concatenate([fold.confidence for fold in folds])
         order = np.argsort(-sure)
         right = np.concatenate([fold.right for fold in folds])[order]
         expected.append([right[: 8 * step].mean() for step in range(1, 21)])
-    assert [row["kept"] for row in found] == [step / 20 for step in range(1, 21)]
-    accuracies = [row["accuracy"] for row in found]
+    assert [row.kept for row in found] == [step / 20 for step in range(1, 21)]
+    accuracies = [row.accuracy for row in found]
     assert accuracies == pytest.approx(np.mean(expected, axis=0))
     # of the surest half none lies in the hard fold, which a mean over folds would take
     alone = [
@@ -268,7 +270,7 @@ def test_the_abstention_curve_of_folds_puts_their_pixels_in_one_order():
     assert accuracies[9] > np.mean([curve[0.5] for curve in alone]) + 0.1
 
 
-BLOCKS = {"kind": "blocks", "settings": {"size": 6}}
+BLOCKS = SplitMetrics(kind="blocks", settings={"size": 6})
 
 
 @pytest.fixture
@@ -287,33 +289,33 @@ def kept(tmp_path):
 
 def asked(run, made, seeds=((3,), (4,))):
     answers = load_predictions(run, "svm", split="main", seeds=seeds)
-    return model_interval(answers, made=made, codes=[1, 2])
+    return model_interval(answers, split=made, codes=[1, 2])
 
 
 def test_units_are_those_of_the_split(kept):
     run, answers = kept
     for made, units in (
         (BLOCKS, BlockUnits(6)),
-        ({"kind": "fields", "settings": {}}, FieldUnits()),
-        ({"kind": "random", "settings": {"train": 0.1}}, BlockUnits(15)),
+        (SplitMetrics(kind="fields"), FieldUnits()),
+        (SplitMetrics(kind="random", settings={"train": 0.1}), BlockUnits(15)),
     ):
-        expected = accuracy_intervals(answers, units=units, codes=[1, 2]).to_json()
+        expected = accuracy_intervals(answers, units=units, codes=[1, 2])
         assert asked(run, made) == expected
-        assert expected["unit"] == units.words
+        assert expected.unit == units.description
 
 
 @pytest.mark.parametrize(("size", "units"), [(32, 1), (16, 4)])
 def test_test_pixels_in_few_units_give_no_interval(kept, size, units):
     run, _ = kept
-    found = asked(run, {"kind": "blocks", "settings": {"size": size}})
-    assert (found["units"], found["too_few"]) == (units, True)
-    assert found["overall_accuracy"] is found["average_accuracy"] is found["kappa"] is None
-    assert all(row["f1"] is None for row in found["per_class"])
-    assert not asked(run, BLOCKS)["too_few"]
+    found = asked(run, SplitMetrics(kind="blocks", settings={"size": size}))
+    assert (found.units, found.too_few) == (units, True)
+    assert found.overall_accuracy is found.average_accuracy is found.kappa is None
+    assert all(row.f1 is None for row in found.per_class)
+    assert not asked(run, BLOCKS).too_few
 
 
 def test_no_test_pixels_have_no_interval():
-    assert model_interval([], made=BLOCKS, codes=[1, 2]) is None
+    assert model_interval([], split=BLOCKS, codes=[1, 2]) is None
 
 
 def test_answers_that_are_gone_are_named(kept):
@@ -327,7 +329,7 @@ def test_folds_of_a_seed_are_one_set_of_answers(kept):
     run, answers = kept
     together = Predictions.joined(answers)
     assert len(together) == sum(map(len, answers))
-    expected = accuracy_intervals(together, units=BlockUnits(6), codes=[1, 2]).to_json()
+    expected = accuracy_intervals(together, units=BlockUnits(6), codes=[1, 2])
     assert asked(run, BLOCKS, seeds=[[3, 4]]) == expected
 
 
@@ -345,49 +347,52 @@ def folded():
                 rng.random(len(test)) < 0.7, test, rng.integers(1, 4, len(test))
             )
             found = evaluate(taken, labels=labels, split=split, window=3)
-            results.append(found.to_json() | {"train_seconds": 1.5, "predict_seconds": 0.5})
-            splits.append(split.to_json(labels))
+            times = {"train_seconds": 1.5, "predict_seconds": 0.5}
+            results.append(found.to_metrics().model_copy(update=times))
+            splits.append(SplitMetrics.model_validate(split.to_json(labels)))
             answers.append((test, taken))
     return labels, splits, results, answers
 
 
 def test_figures_are_those_of_all_pixels_of_a_seed(folded):
     labels, _, results, answers = folded
-    pooled = summarise_folds(results[:3], range(3), 3)
+    pooled = combine_folds(results[:3], range(3), 3)
     reference, taken = (np.concatenate([each[at] for each in answers[:3]]) for at in (0, 1))
     assert len(reference) == labels.size
-    assert pooled["overall_accuracy"] == pytest.approx(np.mean(reference == taken))
-    for row in pooled["per_class"]:
-        own = reference == row["code"]
-        assert row["test_count"] == own.sum()
-        expected = np.mean(taken[own] == row["code"])
-        assert row["producers_accuracy"] == pytest.approx(expected)
-    assert pooled["train_seconds"] == 4.5
-    each = [result["overall_accuracy"] for result in results[:3]]
-    assert pooled["spread"]["overall_accuracy"] == pytest.approx(np.std(each, ddof=1))
+    assert pooled.overall_accuracy == pytest.approx(np.mean(reference == taken))
+    for row in pooled.per_class:
+        own = reference == row.code
+        assert row.test_count == own.sum()
+        expected = np.mean(taken[own] == row.code)
+        assert row.producers_accuracy == pytest.approx(expected)
+    assert pooled.train_seconds == 4.5
+    each = [result.overall_accuracy for result in results[:3]]
+    assert pooled.spread["overall_accuracy"] == pytest.approx(np.std(each, ddof=1))
 
 
 def test_seeds_are_averaged_and_leaks_weighed_by_pixels(folded):
     _, _, results, answers = folded
-    whole = summarise_folds(results, range(10, 16), 3)
-    seeds = [summarise_folds(results[at : at + 3], range(3), 3) for at in (0, 3)]
+    whole = combine_folds(results, range(10, 16), 3)
+    seeds = [combine_folds(results[at : at + 3], range(3), 3) for at in (0, 3)]
     for key in ("overall_accuracy", "average_accuracy", "kappa"):
-        assert whole[key] == pytest.approx(np.mean([one[key] for one in seeds]))
-    assert [(row["seed"], row["fold"]) for row in whole["repeats"]] == [
+        assert getattr(whole, key) == pytest.approx(
+            np.mean([getattr(one, key) for one in seeds])
+        )
+    assert [(row.seed, row.fold) for row in whole.repeats] == [
         (10, 1), (11, 2), (12, 3), (13, 1), (14, 2), (15, 3)
     ]  # fmt: skip
     counts = [len(reference) for reference, _ in answers[:3]]
-    shares = [result["leakage"]["window_overlap"] for result in results[:3]]
+    shares = [result.leakage.window_overlap for result in results[:3]]
     expected = np.average(shares, weights=counts)
-    assert seeds[0]["leakage"]["window_overlap"] == pytest.approx(expected)
+    assert seeds[0].leakage.window_overlap == pytest.approx(expected)
 
 
 def test_counts_are_those_of_all_folds_and_lost_classes_are_named(folded):
     labels, splits, _, _ = folded
     pooled = pool_splits(splits[:3], refits=False)
-    assert pooled["test"]["count"] == labels.size
-    assert pooled["test"]["per_class"]["9"] == 9
-    train = np.mean([split["train"]["count"] for split in splits[:3]])
-    assert pooled["train"]["count"] == pytest.approx(train, abs=0.05)
-    assert [row["code"] for row in pooled["unscored"]] == [9]
-    assert "fold" not in pooled["settings"]
+    assert pooled.test.count == labels.size
+    assert pooled.test.per_class[9] == 9
+    train = np.mean([split.train.count for split in splits[:3]])
+    assert pooled.train.count == pytest.approx(train, abs=0.05)
+    assert [row.code for row in pooled.unscored] == [9]
+    assert "fold" not in pooled.settings

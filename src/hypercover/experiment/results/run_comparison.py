@@ -11,26 +11,25 @@ import numpy as np
 
 from hypercover.errors import CallError
 from hypercover.evaluation.comparison import (
-    PER_CLASS,
     Comparison,
     Difference,
     compare_models,
     describe_test_difference,
 )
-from hypercover.evaluation.intervals import class_codes
+from hypercover.evaluation.intervals import PER_CLASS, class_codes
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import units_of_split
-from hypercover.experiment.results.outputs import check_unchanged
-from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.files import csv_text, write_json, write_text
-from hypercover.report.descriptions import main_split_name
-from hypercover.report.run_metrics import (
+from hypercover.evaluation.run_metrics import (
     ModelMetrics,
     RunMetrics,
     SplitMetrics,
     SplitResults,
     read_run_metrics,
 )
+from hypercover.evaluation.sampling_units import units_of_split
+from hypercover.experiment.results.outputs import check_unchanged
+from hypercover.experiment.results.run_folder import RunFolder
+from hypercover.files import csv_text, write_json, write_text
+from hypercover.report.descriptions import main_split_name
 from hypercover.scene.labels import LabelMap, match_classes
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import mark
@@ -171,7 +170,7 @@ def compare_runs(
         If there are fewer than two models, a run is not finished, or their test
         pixels differ; the sentence says how.
     """
-    records = {Path(run): _finished(Path(run)) for run in runs}
+    records = {Path(run): read_run_metrics(Path(run)) for run in runs}
     asked = {run: _chosen(record, models, split, run) for run, record in records.items()}
     _check_models(asked, models)
     seeds = _common_seeds(asked)
@@ -201,15 +200,6 @@ def compare_runs(
 
 Asked = dict[Path, tuple[str, SplitMetrics, dict[str, ModelMetrics]]]
 """By run: the name under which it keeps the split, the split, and the models asked for."""
-
-
-def _finished(run: Path) -> RunMetrics:
-    if not RunFolder(run).metrics.is_file():
-        raise CallError(
-            f"{run} holds no metrics.json, so it is no run or was cut short; give the folder "
-            "of a run, and run it to its end first."
-        )
-    return read_run_metrics(run)
 
 
 def _one_legend(

@@ -1,14 +1,35 @@
-"""From the results of single seeds to the figures of a run."""
+"""From the results of single seeds and folds to the figures of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 from hypercover.evaluation.calibration import abstention_curve
 from hypercover.evaluation.evaluate import Evaluation
 from hypercover.evaluation.intervals import accuracy_intervals
+from hypercover.evaluation.accuracy import OVERALL_MEASURES
 from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.run_metrics import (
+    CalibrationBin,
+    CalibrationMetrics,
+    ClassScore,
+    Confusion,
+    CurvePoint,
+    DrawMetrics,
+    Intervals,
+    LeakageMetrics,
+    LearningCurve,
+    ModelMetrics,
+    PartCount,
+    SceneMetrics,
+    SeedCalibration,
+    SelectiveAccuracy,
+    SplitMetrics,
+    SplitResults,
+    UnscoredClass,
+)
 from hypercover.evaluation.sampling_units import units_of_split
+from hypercover.evaluation.search_metrics import SeedChoice
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.trial import MIN_PATCHES, mean_feature_leakage
@@ -16,8 +37,10 @@ from hypercover.scene.metadata import mark
 
 __all__ = [
     "average_calibration",
+    "average_seeds",
     "best_model",
     "calibration_notes",
+    "combine_folds",
     "draw_calibration",
     "draw_learning_curve",
     "learning_curve_rows",
@@ -26,164 +49,275 @@ __all__ = [
     "never_predicted_notes",
     "pool_splits",
     "pooled_abstention",
-    "spread_of",
     "sum_confusion",
-    "summarise",
-    "summarise_folds",
+    "title_suffix",
 ]
 
-Results = Sequence[Mapping[str, Any]]
-
-_SHARES = ("centre_in_window", "window_overlap")
-
+_LEAK_SHARES = ("centre_in_window", "window_overlap")
 _SECONDS = ("train_seconds", "predict_seconds", "search_seconds")
+_AVERAGED = (*OVERALL_MEASURES, "validation_accuracy", "train_seconds", "predict_seconds")
+_PER_CLASS = ("train_count", "test_count", "producers_accuracy", "users_accuracy", "f1")
+_PER_SEED = (
+    *("temperature", "proposed", "fitted_on", "patches"),
+    *("error", "error_before", "error_proposed"),
+)
 
 
-def summarise_folds(results: Results, draws: Sequence[int], folds: int) -> dict[str, Any]:
-    """Join one model's results on all folds of all seeds into one.
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Average the known values; None if there are none."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
-    The folds of a seed are pooled: their confusion matrices are added up, and
-    every figure is that of the sum, as a class may be tested in some folds
-    only.  Over several seeds such figures are means.  ``spread`` is the standard
-    deviation over all folds, whose own figures stand in ``repeats``.
+
+def _means(items: Sequence[Any], names: Sequence[str]) -> dict[str, float | None]:
+    """Average some attributes over several items."""
+    return {name: _mean(getattr(item, name) for item in items) for name in names}
+
+
+def _spread(results: Sequence[ModelMetrics]) -> dict[str, float | None]:
+    """Return the standard deviation of the overall measures over several results."""
+    values = {
+        name: [value for one in results if (value := getattr(one, name)) is not None]
+        for name in OVERALL_MEASURES
+    }
+    return {
+        name: stdev(known) if len(known) > 1 else None for name, known in values.items()
+    }
+
+
+def average_seeds(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> ModelMetrics:
+    """Average the results of one model over several seeds.
+
+    Accuracies are means over the seeds, confusion matrices are summed, and the spread is
+    the standard deviation.  A single result keeps its exact counts.
+    """
+    repeats = [
+        DrawMetrics(
+            seed=seed,
+            overall_accuracy=one.overall_accuracy,
+            average_accuracy=one.average_accuracy,
+            kappa=one.kappa,
+        )
+        for seed, one in zip(seeds, results, strict=True)
+    ]
+    changes: dict[str, Any] = {"repeats": repeats, "spread": None}
+    if len(results) > 1:
+        calibration = average_calibration(results, seeds)
+        changes |= _means(results, _AVERAGED)
+        changes |= {
+            "per_class": _average_classes(results),
+            "confusion": sum_confusion(results),
+            "leakage": _average_leakage(results),
+            "spread": _spread(results),
+            **({"calibration": calibration} if calibration else {}),
+            **_join_searches(results, seeds),
+        }
+    return results[0].model_copy(update=changes)
+
+
+def _average_classes(results: Sequence[ModelMetrics]) -> list[ClassScore]:
+    by_code: dict[int, list[ClassScore]] = {}
+    for score in (score for one in results for score in one.per_class):
+        by_code.setdefault(score.code, []).append(score)
+    return [
+        scores[0].model_copy(update=_means(scores, _PER_CLASS))
+        for _, scores in sorted(by_code.items())
+    ]
+
+
+def sum_confusion(results: Sequence[ModelMetrics]) -> Confusion:
+    """Sum the confusion matrices of several results."""
+    codes = sorted({code for one in results for code in one.confusion.codes})
+    place = {code: position for position, code in enumerate(codes)}
+    matrix: list[list[float]] = [[0] * len(codes) for _ in codes]
+    for own in (one.confusion for one in results):
+        for reference, row in zip(own.codes, own.matrix, strict=True):
+            for predicted, count in zip(own.codes, row, strict=True):
+                matrix[place[reference]][place[predicted]] += count
+    return Confusion(codes=codes, matrix=matrix)
+
+
+def _average_leakage(results: Sequence[ModelMetrics]) -> LeakageMetrics:
+    audits = [one.leakage for one in results]
+    changes: dict[str, Any] = dict(_means(audits, _LEAK_SHARES))
+    carried = [one.features for one in audits if one.features is not None]
+    if audits[0].features is not None:
+        changes["features"] = mean_feature_leakage(carried)
+    return audits[0].model_copy(update=changes)
+
+
+def _join_searches(results: Sequence[ModelMetrics], seeds: Sequence[int]) -> dict[str, Any]:
+    """Return the grid of the first seed, with the parameters that each seed chose."""
+    searches = [one.search for one in results]
+    if searches[0] is None or not all(searches):
+        return {}
+    choices = [
+        SeedChoice(seed=seed, C=best.C, gamma=best.gamma, scale=best.scale)
+        for seed, search in zip(seeds, searches, strict=True)
+        if search is not None and (best := search.best) is not None
+    ]
+    return {
+        "search": searches[0].model_copy(update={"choices": choices}),
+        **_means(results, ("search_seconds",)),
+    }
+
+
+def combine_folds(
+    results: Sequence[ModelMetrics], draws: Sequence[int], folds: int
+) -> ModelMetrics:
+    """Combine the results of one model on all folds of all seeds.
+
+    The folds of a seed are pooled: confusion matrices are summed and every measure is
+    computed from the sum, as some folds may not test every class.  Over several seeds
+    these are averaged.  ``spread`` is the standard deviation over all folds, whose own
+    accuracies are in ``repeats``.
 
     Parameters
     ----------
-    results : one MODEL object of ``metrics.json`` per draw, fold by fold
+    results : one per draw, fold by fold
     draws : the number of each draw
     folds : folds of each seed
     """
     starts = range(0, len(results), folds)
-    pooled = [_pooled(results[start : start + folds]) for start in starts]
-    whole = summarise(pooled, draws[::folds])
-    each = summarise(results, draws)
+    pooled = [_pool_folds(results[start : start + folds]) for start in starts]
+    each = average_seeds(results, draws)
     repeats = [
-        {**row, "fold": position % folds + 1}
-        for position, row in enumerate(each["repeats"])
+        row.model_copy(update={"fold": position % folds + 1})
+        for position, row in enumerate(each.repeats)
     ]
-    # Each fold has a temperature and a choice of C and gamma of its own.
-    own: dict[str, Any] = {
-        key: each[key] for key in ("calibration", "search") if key in each
+    changes = {"folds": folds, "repeats": repeats, "spread": _spread(results)}
+    # Each fold has its own temperature, C and gamma.
+    if each.calibration is not None:
+        changes["calibration"] = each.calibration
+    if each.search is not None:
+        changes["search"] = each.search
+    return average_seeds(pooled, draws[::folds]).model_copy(update=changes)
+
+
+def _pool_folds(results: Sequence[ModelMetrics]) -> ModelMetrics:
+    """Join the results of one model on the folds of one seed."""
+    first = results[0]
+    tested = [sum(map(sum, one.confusion.matrix)) for one in results]
+    shares = {
+        share: _weighted_mean([getattr(one.leakage, share) for one in results], tested)
+        for share in _LEAK_SHARES
     }
-    about = {"folds": folds, "repeats": repeats, "spread": spread_of(results)}
-    return {**whole, **own, **about}
-
-
-def _pooled(results: Results) -> dict[str, Any]:
-    """Join one model's results on the folds of one seed."""
-    tested = [sum(map(sum, one["confusion"]["matrix"])) for one in results]
-    leakage = dict(results[0]["leakage"])
-    for share in _SHARES:
-        leakage[share] = _weighted_mean([one["leakage"][share] for one in results], tested)
-    rows = [
-        {**row, "train_count": sum(counts) / len(counts)}
-        for row, *counts in zip(
-            results[0]["per_class"],
-            *([row["train_count"] for row in one["per_class"]] for one in results),
-            strict=True,
-        )
+    scores = [
+        score.model_copy(update=_means([score, *others], ("train_count",)))
+        for score, *others in zip(*(one.per_class for one in results), strict=True)
     ]
-    together = {
-        "confusion": sum_confusion(results),
-        "leakage": leakage,
-        "per_class": rows,
-    }
-    figures = Evaluation.from_json(together).to_json()
-    return {**results[0], **figures, "leakage": leakage, **_sums(results)}
-
-
-def _sums(results: Results) -> dict[str, Any]:
-    """Add up the times of all folds, and average what validation pixels said."""
-    known = [one.get("validation_accuracy") for one in results]
-    shares = [share for share in known if share is not None]
+    pooled = Evaluation.from_metrics(
+        first.model_copy(update={"confusion": sum_confusion(results), "per_class": scores})
+    ).to_metrics()
     times = {
-        key: sum(one[key] for one in results)
-        for key in _SECONDS
-        if all(one.get(key) is not None for one in results)
+        name: sum(seconds)
+        for name in _SECONDS
+        if None not in (seconds := [getattr(one, name) for one in results])
     }
-    return times | {"validation_accuracy": sum(shares) / len(shares) if shares else None}
+    accuracies = [one.validation_accuracy for one in results]
+    known = [share for share in accuracies if share is not None]
+    return first.model_copy(
+        update={
+            **{name: getattr(pooled, name) for name in pooled.model_fields_set},
+            "leakage": first.leakage.model_copy(update=shares),
+            "validation_accuracy": sum(known) / len(known) if known else None,
+            **times,
+        }
+    )
 
 
-def _weighted_mean(shares: Sequence[float], weights: Sequence[int]) -> float:
-    return sum(share * by for share, by in zip(shares, weights, strict=True)) / sum(weights)
+def _weighted_mean(shares: Sequence[float | None], weights: Sequence[float]) -> float:
+    weighted = ((share or 0.0) * by for share, by in zip(shares, weights, strict=True))
+    return sum(weighted) / sum(weights)
 
 
-def pool_splits(splits: Results, *, refits: bool) -> dict[str, Any]:
-    """Join what is said of the folds of one seed: all test pixels, means of the others.
+def pool_splits(splits: Sequence[SplitMetrics], *, refits: bool) -> SplitMetrics:
+    """Pool the folds of one seed: all their test pixels, and means of the other parts.
 
-    A class is unscored where no fold has it on both sides.
+    A class is unscored if no fold has it on both sides.
 
     Parameters
     ----------
-    refits : whether the models that map are trained on all labelled pixels
+    refits : whether the mapping models are trained on all labelled pixels
     """
-    tested = [one["test"]["count"] for one in splits]
-    parts: dict[str, dict[str, Any]] = {
-        part: {
-            "count": _over(part, [one[part]["count"] for one in splits]),
-            "per_class": {
-                code: _over(part, [one[part]["per_class"][code] for one in splits])
-                for code in splits[0][part]["per_class"]
-            },
-        }
-        for part in ("train", "validation", "test", "guard")
-    }
-    leakage = {
-        window: {
-            share: _weighted_mean([one["leakage"][window][share] for one in splits], tested)
-            for share in _SHARES
-        }
-        for window in splits[0]["leakage"]
-    }
-    lost = [{row["code"] for row in one["unscored"]} for one in splits]
-    settings = {key: value for key, value in splits[0]["settings"].items() if key != "fold"}
-    never = set.intersection(*lost)
-    # Each fold has a digest of its own, in its own file.
-    return {
-        **{key: value for key, value in splits[0].items() if key != "sha256"},
-        **parts,
-        "settings": settings,
-        "leakage": leakage,
-        "unscored": [
-            _never(row, parts["test"]["per_class"][str(row["code"])])
-            for row in splits[0]["unscored"]
-            if row["code"] in never
+    first = splits[0]
+    tested = [one.test.count for one in splits]
+    test = _pool_part("test", splits)
+    never = set.intersection(*({row.code for row in one.unscored} for one in splits))
+    # Each fold has its own digest, in its own file.
+    return SplitMetrics(
+        kind=first.kind,
+        seed=first.seed,
+        settings={key: value for key, value in first.settings.items() if key != "fold"},
+        window=first.window,
+        train=_pool_part("train", splits),
+        validation=_pool_part("validation", splits),
+        test=test,
+        guard=_pool_part("guard", splits),
+        unscored=[
+            _explain_unscored(row, test.per_class[row.code])
+            for row in first.unscored
+            if row.code in never
         ],
-        "notes": [*splits[0]["notes"], _folds_note(splits, parts["test"]["count"], refits)],
-    }
+        leakage={
+            window: LeakageMetrics(
+                centre_in_window=_weighted_mean(
+                    [one.leakage[window].centre_in_window for one in splits], tested
+                ),
+                window_overlap=_weighted_mean(
+                    [one.leakage[window].window_overlap for one in splits], tested
+                ),
+            )
+            for window in first.leakage
+        },
+        notes=[*first.notes, _folds_note(splits, test.count, refits)],
+    )
 
 
-def _over(part: str, counts: Sequence[int]) -> float:
-    """Add up the pixels that are tested once; average those of the other parts."""
-    return sum(counts) if part == "test" else round(sum(counts) / len(counts), 1)
+def _pool_part(part: str, splits: Sequence[SplitMetrics]) -> PartCount:
+    """Sum the pixels of the test part, each tested once; average the other parts."""
+    parts: list[PartCount] = [getattr(one, part) for one in splits]
+
+    def pool(counts: Sequence[float]) -> float:
+        total = sum(counts)
+        return total if part == "test" else round(total / len(counts), 1)
+
+    return PartCount(
+        count=pool([one.count for one in parts]),
+        per_class={
+            code: pool([one.per_class[code] for one in parts])
+            for code in parts[0].per_class
+        },
+    )
 
 
-def _never(row: Mapping[str, Any], tested: float) -> dict[str, Any]:
+def _explain_unscored(row: UnscoredClass, tested: float) -> UnscoredClass:
     reason = (
-        "no fold has it both in training and in the test: its test pixels count as errors"
+        "no fold has it in both training and test, so its test pixels count as errors"
         if tested
         else "none of its pixels can be held out"
     )
-    return {**row, "reason": reason}
+    return row.model_copy(update={"reason": reason})
 
 
-def _folds_note(splits: Results, tested: float, refits: bool) -> str:
-    spared = splits[0]["kind"] == "leave-one-out"
-    which = f"{tested:,} labelled pixels are" if spared else "Every labelled pixel is"
-    said = (
+def _folds_note(splits: Sequence[SplitMetrics], tested: float, refits: bool) -> str:
+    partial = splits[0].kind == "leave-one-out"
+    which = f"{tested:,} labelled pixels are" if partial else "Every labelled pixel is"
+    note = (
         f"{which} tested once in {len(splits)} folds; training, validation and guard pixels "
-        "are means over them."
+        "are means over the folds."
     )
-    first = "Model and map are those of the first fold, which did not train on all land."
-    return said if refits else f"{said} {first}"
+    if refits:
+        return note
+    return f"{note} Model and map are those of the first fold, which left out part of the land."
 
 
 def load_predictions(
     run: RunFolder, model: str, *, split: str, seeds: Sequence[Sequence[int]]
 ) -> list[Predictions]:
-    """Return what a model answered under each seed, its folds together.
+    """Load the predictions of a model, one set for each seed with its folds joined.
 
-    ``seeds`` holds for each seed the draws of the split that it made: one, or one a fold.
+    ``seeds`` lists the draws of the split that belong to each seed: one, or one a fold.
     """
     return [
         Predictions.joined([
@@ -194,363 +328,243 @@ def load_predictions(
 
 
 def model_interval(
-    answers: Sequence[Predictions], *, made: Mapping[str, Any], codes: Sequence[int]
-) -> dict[str, Any] | None:
-    """Return the intervals of a model from its kept answers, as ``metrics.json`` holds them.
+    predictions: Sequence[Predictions], *, split: SplitMetrics, codes: Sequence[int]
+) -> Intervals | None:
+    """Return the intervals of a model; None without test pixels.
 
     Parameters
     ----------
-    answers : those of each seed
-    made : what ``metrics.json`` says of the split: kind and settings choose the units
-    codes : classes of the model's rows, in ascending order
-
-    Returns
-    -------
-    None where there is no test pixel.
+    predictions : one for each seed
+    split : its kind and settings determine the sampling units
+    codes : classes to list, in ascending order
     """
-    if not sum(map(len, answers)):
+    if not sum(map(len, predictions)):
         return None
-    units = units_of_split(made["kind"], made["settings"])
-    return accuracy_intervals(answers, units=units, codes=codes).to_json()
+    units = units_of_split(split.kind, split.settings)
+    return accuracy_intervals(predictions, units=units, codes=codes)
 
 
 def draw_learning_curve(
     run: RunFolder,
     experiment: Experiment,
-    parts: Mapping[str, Any],
-    scene: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Draw the learning curve of a run; return its keys of the metrics.
-
-    Where the experiment asks for none, the figure of an earlier one is removed.
+    parts: Mapping[str, SplitResults],
+    scene: SceneMetrics,
+) -> LearningCurve | None:
+    """Draw the learning curve of a run, or remove the figure of an earlier one.
 
     Parameters
     ----------
     parts : split and models of each share, by the name of its split
-    scene : what the metrics say of the scene
     """
     figure = run.figure("curve")
     if not parts:
         figure.unlink(missing_ok=True)
-        return {}
+        return None
     from hypercover.figures.accuracy_curves import draw_curve
     from hypercover.figures.canvas import save_figure
 
     rows = learning_curve_rows(experiment, parts)
-    said = mark(scene)
-    title = f"{scene['name']} ({said})" if said else str(scene["name"])
-    save_figure(draw_curve(rows, title=title), figure)
-    return {"curve": {"rows": rows}, "learning_curve": dict(parts)}
+    title = f"{scene.name}{title_suffix(scene)}"
+    save_figure(draw_curve([row.to_json() for row in rows], title=title), figure)
+    return LearningCurve(rows=rows)
 
 
 def learning_curve_rows(
-    experiment: Experiment, parts: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """Return one row a model and share, shares ascending."""
+    experiment: Experiment, parts: Mapping[str, SplitResults]
+) -> list[CurvePoint]:
+    """Return one row for each model and share, shares ascending."""
     shares = sorted(zip(experiment.learning_curve, experiment.curve_splits, strict=True))
-    return [
-        {"model": model, "train": share, **_score(parts[split]["models"][model])}
-        for model in experiment.models
-        for share, split in shares
-    ]
+    rows = []
+    for name in experiment.models:
+        for share, split in shares:
+            model = parts[split].models[name]
+            row = CurvePoint(
+                model=name,
+                train=share,
+                overall_accuracy=model.overall_accuracy,
+                spread=model.spread_of("overall_accuracy"),
+                interval=model.interval.overall_accuracy if model.interval else None,
+            )
+            rows.append(row)
+    return rows
 
 
-def _score(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what a model reaches, and how sure that is."""
-    return {
-        "overall_accuracy": model["overall_accuracy"],
-        "spread": (model["spread"] or {}).get("overall_accuracy"),
-        "interval": (model.get("interval") or {}).get("overall_accuracy"),
-    }
+def best_model(models: Mapping[str, ModelMetrics]) -> str | None:
+    """Name the model with the best validation accuracy; None without validation pixels.
 
-
-_HEADLINES = ("overall_accuracy", "average_accuracy", "kappa")
-
-_AVERAGED = (*_HEADLINES, "validation_accuracy", "train_seconds", "predict_seconds")
-
-_PER_CLASS = ("train_count", "test_count", "producers_accuracy", "users_accuracy", "f1")
-
-
-def _mean_known(values: Sequence[float | None]) -> float | None:
-    """Average what could be computed; None where nothing could."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def summarise(results: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
-    """Join one model's results on several seeds into one.
-
-    Headline figures and per-class accuracies are means over the seeds, the
-    confusion matrices are added up, and the spread is the standard deviation.
-    One result is returned as it is, so a single run shows its exact counts.
-
-    Parameters
-    ----------
-    results : one MODEL object of ``metrics.json`` per seed
-    seeds : the seed of each result
+    Test pixels take no part: choosing by them would spoil them.
     """
-    first = dict(results[0])
-    repeats = [
-        {"seed": seed, **{name: result[name] for name in _HEADLINES}}
-        for seed, result in zip(seeds, results, strict=True)
-    ]
-    if len(results) == 1:
-        return {**first, "repeats": repeats, "spread": None}
-    averages = {
-        name: _mean_known([result.get(name) for result in results]) for name in _AVERAGED
+    scores = {
+        name: model.validation_accuracy
+        for name, model in models.items()
+        if model.validation_accuracy is not None
     }
-    return {
-        **first,
-        **averages,
-        "per_class": _per_class(results),
-        "confusion": sum_confusion(results),
-        "leakage": _leakage(results),
-        "repeats": repeats,
-        "spread": spread_of(results),
-        **average_calibration(results, seeds),
-        **_searches(results, seeds),
-    }
+    return max(scores, key=lambda name: scores[name]) if scores else None
 
 
-def _searches(results: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
-    """Return the grid of the first seed, and what each seed chose from its own."""
-    found = [result.get("search") for result in results]
-    if not all(found):
-        return {}
-    choices = [
-        {"seed": seed, **{name: search["best"][name] for name in ("C", "gamma", "scale")}}
-        for seed, search in zip(seeds, found, strict=True)
-        if search is not None
-    ]
-    return {
-        "search": {**(found[0] or {}), "choices": choices},
-        "search_seconds": _mean_known([result.get("search_seconds") for result in results]),
-    }
-
-
-def spread_of(results: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Return the standard deviation of each headline figure over several results."""
-    return {name: _spread([result[name] for result in results]) for name in _HEADLINES}
-
-
-def _spread(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return stdev(known) if len(known) > 1 else None
-
-
-def _per_class(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    by_code: dict[int, list[Mapping[str, Any]]] = {}
-    for result in results:
-        for row in result["per_class"]:
-            by_code.setdefault(row["code"], []).append(row)
-    return [
-        {
-            "code": code,
-            "name": rows[0]["name"],
-            **{key: _mean_known([row[key] for row in rows]) for key in _PER_CLASS},
-        }
-        for code, rows in sorted(by_code.items())
-    ]
-
-
-def sum_confusion(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up the confusion matrices of several results."""
-    codes = sorted({code for result in results for code in result["confusion"]["codes"]})
-    place = {code: position for position, code in enumerate(codes)}
-    matrix = [[0] * len(codes) for _ in codes]
-    for result in results:
-        own = result["confusion"]
-        for reference, row in zip(own["codes"], own["matrix"], strict=True):
-            for predicted, count in zip(own["codes"], row, strict=True):
-                matrix[place[reference]][place[predicted]] += count
-    return {"codes": codes, "matrix": matrix}
-
-
-def _leakage(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    audits = [result["leakage"] for result in results]
-    shares = ("centre_in_window", "window_overlap")
-    means = {share: _mean_known([audit[share] for audit in audits]) for share in shares}
-    joined = {"window": audits[0]["window"], **means}
-    if "features" in audits[0]:
-        carried = [audit["features"] for audit in audits]
-        joined["features"] = mean_feature_leakage(carried)
-    return joined
-
-
-def best_model(models: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Name the model that is best on validation pixels; None without such pixels.
-
-    Test pixels are never asked: choosing by them would spoil them.
-    """
-    scores = {name: model.get("validation_accuracy") for name, model in models.items()}
-    known = {name: score for name, score in scores.items() if score is not None}
-    return max(known, key=lambda name: known[name]) if known else None
-
-
-def never_predicted_notes(main: Mapping[str, Any]) -> list[str]:
-    """Name the classes that a model answers for no test pixel of any draw."""
+def never_predicted_notes(main: SplitResults) -> list[str]:
+    """Name the classes that a model predicts for no test pixel in any draw."""
     notes = []
-    for name, model in main["models"].items():
-        found = Evaluation.from_json(model)
-        lost = found.never_predicted
-        if lost:
-            counts = dict(zip(found.legend.codes, found.matrix.sum(axis=1), strict=True))
+    for name, model in main.models.items():
+        evaluation = Evaluation.from_metrics(model)
+        if lost := evaluation.never_predicted:
+            counts = dict(
+                zip(evaluation.legend.codes, evaluation.matrix.sum(axis=1), strict=True)
+            )
             pixels = sum(int(counts[land.code]) for land in lost)
             listed = ", ".join(f"{land.name} ({counts[land.code]:,})" for land in lost)
+            one = len(lost) == 1
             notes.append(
-                f"{name} answers {len(lost)} of the classes for no test pixel, though "
-                f"{pixels:,} test pixels have {'it' if len(lost) == 1 else 'them'}: {listed}. "
-                "The overall accuracy hides this; see the average accuracy."
+                f"{name} never predicts {'one class' if one else f'{len(lost)} classes'} "
+                f"of {pixels:,} test pixels: {listed}. The overall accuracy hides this; see "
+                "the average accuracy."
             )
     return notes
 
 
-_EACH = (
-    *("temperature", "proposed", "fitted_on", "patches"),
-    *("error", "error_before", "error_proposed"),
-)
+def average_calibration(
+    results: Sequence[ModelMetrics], seeds: Sequence[int]
+) -> CalibrationMetrics | None:
+    """Average the calibration of one model over its seeds; None if a seed has none.
 
-Figures = Mapping[str, Any]
-
-
-def average_calibration(results: Sequence[Figures], seeds: Sequence[int]) -> dict[str, Any]:
-    """Join the calibration of one model over its seeds, as the ``calibration`` of a run.
-
-    Each seed has a temperature of its own, so errors are means over the seeds,
-    never those of the pooled pixels: one seed that is too sure and one that is
-    too modest do not make an honest one.  The pixels of the bins are pooled, and
-    the accuracies of the abstention curve averaged.  Nothing where a seed has none.
+    Each seed has its own temperature, so errors are averaged rather than computed from
+    the pooled pixels: one overconfident and one underconfident seed would otherwise look
+    well calibrated.  The pixels of the bins are pooled, and the accuracies of the
+    abstention curve averaged.
     """
-    found = [result.get("calibration") for result in results]
-    if not all(found):
-        return {}
-    every = [each for each in found if each is not None]
-    return {
-        "calibration": {
-            **{name: _mean_share([each.get(name) for each in every]) for name in _EACH},
-            "by": every[0].get("by"),
-            "error_before": _before(every),
-            "fitted_on": round(fmean(each["fitted_on"] for each in every)),
-            "patches": min(each["patches"] for each in every),
+    every = [one.calibration for one in results if one.calibration is not None]
+    if len(every) < len(results):
+        return None
+    return CalibrationMetrics.model_validate(
+        _means(every, _PER_SEED)
+        | {
+            "by": every[0].by,
+            "error_before": _error_before(every),
+            "fitted_on": round(fmean(each.fitted_on for each in every)),
+            "patches": min(each.patches for each in every),
             "bins": [
-                _pooled_bin(rows)
-                for rows in zip(*(each["bins"] for each in every), strict=True)
+                _pool_bin(bins) for bins in zip(*(each.bins for each in every), strict=True)
             ],
             "abstention": [
-                {
-                    "kept": rows[0]["kept"],
-                    "accuracy": fmean(row["accuracy"] for row in rows),
-                }
-                for rows in zip(*(each["abstention"] for each in every), strict=True)
+                SelectiveAccuracy(
+                    kept=points[0].kept,
+                    accuracy=fmean(point.accuracy or 0.0 for point in points),
+                )
+                for points in zip(*(each.abstention for each in every), strict=True)
             ],
             "repeats": [
-                {"seed": seed, **{name: each.get(name) for name in _EACH}}
+                SeedCalibration.model_validate(
+                    {"seed": seed} | {name: getattr(each, name) for name in _PER_SEED}
+                )
                 for seed, each in zip(seeds, every, strict=True)
             ],
         }
-    }
+    )
 
 
-def pooled_abstention(answers: Sequence[Predictions]) -> dict[str, Any]:
-    """Return the abstention curve of folds, as a key of their ``calibration``.
+def _error_before(every: Sequence[CalibrationMetrics]) -> float | None:
+    """Average the error before scaling, if the confidence of any seed is scaled."""
+    if all(each.temperature is None for each in every):
+        return None
+    return _mean(
+        each.error if each.error_before is None else each.error_before for each in every
+    )
 
-    A map leaves its unsure pixels open wherever they lie, not as many in each
-    fold: the pixels of all folds of a seed stand in one order.  Over several
-    seeds the curve is the mean.
+
+def _pool_bin(bins: Sequence[CalibrationBin]) -> CalibrationBin:
+    """Join one bin over the seeds, each weighted by its pixels."""
+    count = sum(each.count for each in bins)
+
+    def mean(name: str) -> float | None:
+        if not count:
+            return None
+        filled = [each for each in bins if each.count]
+        return float(sum(each.count * getattr(each, name) for each in filled) / count)
+
+    return CalibrationBin(
+        low=bins[0].low,
+        high=bins[0].high,
+        count=count,
+        confidence=mean("confidence"),
+        accuracy=mean("accuracy"),
+    )
+
+
+def pooled_abstention(predictions: Sequence[Predictions]) -> list[SelectiveAccuracy]:
+    """Return the abstention curve of folds, averaged over the seeds.
+
+    A map abstains on its least confident pixels wherever they are, not equally in each
+    fold, so the pixels of all folds of a seed are ranked together.
 
     Parameters
     ----------
-    answers : those of each seed, its folds together
+    predictions : one for each seed, with its folds joined
     """
     curves = [
         abstention_curve(one.confidence, one.right)
-        for one in answers
+        for one in predictions
         if one.confidence is not None
     ]
-    return {
-        "abstention": [
-            {"kept": points[0][0], "accuracy": fmean(accuracy for _, accuracy in points)}
-            for points in zip(*curves, strict=True)
-        ]
+    return [
+        SelectiveAccuracy(kept=points[0][0], accuracy=fmean(right for _, right in points))
+        for points in zip(*curves, strict=True)
+    ]
+
+
+def calibration_notes(main: SplitResults) -> list[str]:
+    """Note where confidences of the main split were not scaled for lack of pixels."""
+    calibrations = {
+        name: model.calibration
+        for name, model in main.models.items()
+        if model.calibration is not None
     }
-
-
-def _before(every: Sequence[Figures]) -> float | None:
-    """Average the error of the models' own confidences, where any of them is scaled."""
-    if all(each["temperature"] is None for each in every):
-        return None
-    own = [each["error_before"] for each in every]
-    return _mean_share(
-        [
-            each["error"] if error is None else error
-            for each, error in zip(every, own, strict=True)
-        ]
-    )
-
-
-def _mean_share(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _pooled_bin(rows: Sequence[Figures]) -> dict[str, Any]:
-    """Join one bin over the seeds, each by its pixels."""
-    count = sum(row["count"] for row in rows)
-    means = {
-        name: sum(row["count"] * row[name] for row in rows if row["count"]) / count
-        if count
-        else None
-        for name in ("confidence", "accuracy")
+    if not calibrations:
+        return []
+    proposed = {
+        name: each for name, each in calibrations.items() if each.proposed is not None
     }
-    return {"low": rows[0]["low"], "high": rows[0]["high"], "count": count, **means}
-
-
-def calibration_notes(main: Figures) -> list[str]:
-    """Say where the confidences under the main split were not scaled, or on little."""
-    calibrated = {
-        name: model["calibration"]
-        for name, model in main["models"].items()
-        if model.get("calibration")
-    }
-    bare = all(found.get("proposed") is None for found in calibrated.values())
-    if calibrated and bare and not main["split"]["validation"]["count"]:
+    if not proposed and not main.split.validation.count:
         return [
-            "The split has no validation pixels to scale confidences on, so they are the "
-            "models' own."
+            "The split has no validation pixels to calibrate confidences on, so they are "
+            "the models' own."
         ]
     few = {
-        name: found["patches"]
-        for name, found in calibrated.items()
-        if found.get("proposed") is not None and found["temperature"] is None
+        name: each.patches for name, each in proposed.items() if each.temperature is None
     }
-    return [_too_few(few)] if few else []
+    if not few:
+        return []
+    least = min(few.values())
+    return [
+        f"The held-out pixels form only {least:g} separate "
+        f"{'patch' if least == 1 else 'patches'} of land, and calibration needs "
+        f"{MIN_PATCHES}; the confidence of {', '.join(few)} is the model's own."
+    ]
 
 
-def _too_few(few: Mapping[str, int]) -> str:
-    names, least = ", ".join(few), min(few.values())
-    return (
-        f"The held-out pixels lie in {least} separate {'patch' if least == 1 else 'patches'} "
-        f"of land, and a confidence is scaled on {MIN_PATCHES} or more, so that of {names} is "
-        "the model's own."
-    )
+def title_suffix(scene: SceneMetrics) -> str:
+    """Return what titles add to a name if the scene was not measured; else nothing."""
+    origin = mark(scene.model_dump())
+    return f" ({origin})" if origin else ""
 
 
-def draw_calibration(run: RunFolder, models: Mapping[str, Figures], about: str) -> None:
+def draw_calibration(
+    run: RunFolder, models: Mapping[str, ModelMetrics], suffix: str
+) -> None:
     """Draw the reliability diagram and the abstention curve of each model.
 
-    ``about`` is what the titles say of the scene.  Figures of an earlier run of
-    models that no longer say how sure they are go.
+    ``suffix`` ends the titles.  Figures of models that no longer give a confidence are
+    removed.
     """
     from hypercover.figures.canvas import save_figure
     from hypercover.figures.reliability import draw_abstention, draw_reliability
 
     for name, model in models.items():
-        figures = run.figure(f"reliability-{name}"), run.figure(f"abstention-{name}")
-        found = model.get("calibration")
-        if not found:
-            for path in figures:
-                path.unlink(missing_ok=True)
+        reliability = run.figure(f"reliability-{name}")
+        abstention = run.figure(f"abstention-{name}")
+        if model.calibration is None:
+            reliability.unlink(missing_ok=True)
+            abstention.unlink(missing_ok=True)
             continue
-        title = f"{name}{about}"
-        save_figure(draw_reliability(found, title), figures[0])
-        save_figure(draw_abstention(found, title), figures[1])
+        figures, title = model.calibration.to_json(), f"{name}{suffix}"
+        save_figure(draw_reliability(figures, title), reliability)
+        save_figure(draw_abstention(figures, title), abstention)

@@ -1,7 +1,7 @@
-"""The last tasks of a run: all results into one file of figures, and the report."""
+"""The last tasks of a run: joining all results into ``metrics.json``, and the report."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -9,12 +9,29 @@ from platform import python_version
 from statistics import fmean
 from typing import Any, cast
 
+from hypercover.evaluation.confusion import confusion_csv
+from hypercover.evaluation.evaluate import Evaluation
+from hypercover.evaluation.run_metrics import (
+    GapRow,
+    LeakGap,
+    LegendRow,
+    MapTraining,
+    MissingClass,
+    ModelMetrics,
+    PartCount,
+    RunMetrics,
+    SceneMetrics,
+    SplitMetrics,
+    SplitResults,
+)
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.config.schema import BlocksSpec, Experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.results.summary import (
+    average_seeds,
     best_model,
     calibration_notes,
+    combine_folds,
     draw_calibration,
     draw_learning_curve,
     load_predictions,
@@ -22,8 +39,7 @@ from hypercover.experiment.results.summary import (
     never_predicted_notes,
     pool_splits,
     pooled_abstention,
-    summarise,
-    summarise_folds,
+    title_suffix,
 )
 from hypercover.experiment.tasks.experiment_plan import task_name
 from hypercover.experiment.tasks.feature_tasks import used_features
@@ -32,89 +48,14 @@ from hypercover.files import adopt, csv_text, disown, write_sealed, write_text
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles, result_of, task_record
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import mark, marked
+from hypercover.scene.metadata import marked
 from hypercover.splits.audit import audit
 from hypercover.splits.split import Split
 
 __all__ = ["draw_leak_gap", "leak_gap_rows", "reduce_run", "report_run", "versions"]
 
-_SPLITS = {"random": "random", "centre-free": "centre-free", "overlap-free": "main"}
-"""What a split of the gap is called, and its name in the experiment."""
-
-
-def draw_leak_gap(
-    run: RunFolder, experiment: Experiment, metrics: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write the table and the figure of a leak gap; return it as a key of the metrics.
-
-    Where the experiment asks for none, what an earlier one left is removed.
-    """
-    figure = run.figure("gap")
-    if not experiment.gap:
-        for stale in (run.gap, figure):
-            stale.unlink(missing_ok=True)
-        return {}
-    from hypercover.figures.accuracy_curves import draw_gap
-    from hypercover.figures.canvas import save_figure
-
-    window, rows = leak_gap_rows(run, experiment, metrics)
-    write_text(run.gap, _csv(rows))
-    scene = metrics["scene"]
-    title = marked(scene["name"], scene)
-    drawn = draw_gap(rows, window=window, title=title, repeats=experiment.repeats)
-    save_figure(drawn, figure)
-    return {"gap": {"window": window, "rows": rows}}
-
-
-def leak_gap_rows(
-    run: RunFolder, experiment: Experiment, metrics: Mapping[str, Any]
-) -> tuple[int, list[dict[str, Any]]]:
-    """Return the window that the splits were made for, and one row a model and split."""
-    window = int(cast(BlocksSpec, experiment.split).guard) + 1
-    parts = {"main": metrics} | metrics["beside"]
-    facts = {
-        said: _facts(run, experiment, split, window) for said, split in _SPLITS.items()
-    }
-    found = {said: parts[split]["models"] for said, split in _SPLITS.items()}
-    rows = [
-        {"model": model, "split": said}
-        | facts[said]
-        | _scores(found[said][model], found["random"][model])
-        for model in experiment.models
-        for said in _SPLITS
-    ]
-    return window, rows
-
-
-def _facts(
-    run: RunFolder, experiment: Experiment, split: str, window: int
-) -> dict[str, Any]:
-    """Say in the mean over the seeds what a split leaves, and what a window lets leak."""
-    repeats = range(experiment.repeats)
-    made = [Split.load(*run.split(split, repeat)) for repeat in repeats]
-    leaks = [audit(one, window) for one in made]
-    return {
-        "train_count": fmean(one.count("train") for one in made),
-        "test_count": fmean(one.count("test") for one in made),
-        "centre_in_window": fmean(leak.centre_in_window or 0.0 for leak in leaks),
-        "window_overlap": fmean(leak.window_overlap or 0.0 for leak in leaks),
-    }
-
-
-def _scores(model: Mapping[str, Any], random: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what a model reaches, and how far that is below random pixels."""
-    return {
-        "overall_accuracy": model["overall_accuracy"],
-        "spread": (model["spread"] or {}).get("overall_accuracy"),
-        "fall": random["overall_accuracy"] - model["overall_accuracy"],
-    }
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write rows as a table; what is not known stays empty."""
-    columns = list(rows[0])
-    return csv_text([columns, *([row[column] for column in columns] for row in rows)])
-
+_GAP_SPLITS = {"random": "random", "centre-free": "centre-free", "overlap-free": "main"}
+"""Names of the splits of a leak gap, and of the same splits in the experiment."""
 
 _PACKAGES = ("hypercover", "numpy", "scipy", "scikit-learn", "torch", "rasterio", "xarray")
 
@@ -127,78 +68,136 @@ def versions() -> dict[str, str]:
 def reduce_run(folder: Path, *, models: Sequence[str] | None = None) -> dict[str, Any]:
     """Join the results of all splits, seeds and models into ``metrics.json``.
 
-    With ``models`` those of some models alone, until all are there.
+    ``models`` restricts it to some models, for a first report before all are trained.
     """
     run = RunFolder(folder)
     experiment = load_experiment(run.experiment)
     if models is not None:
         experiment.check_names(models=models)
-        # The figures of the whole run have to be taken after these.
+        # The metrics of all models must be computed after these.
         TaskFiles(folder, "reduce").result.unlink(missing_ok=True)
         some = {name: spec for name, spec in experiment.models.items() if name in models}
         experiment = experiment.model_copy(update={"models": some})
+    metrics = _join_results(run, experiment)
+    write_sealed(run.metrics, metrics.to_json())
+    _write_confusion(run, metrics)
+    _write_curves(run, experiment)
+    _draw(run, metrics)
+    # The report shows the experiment file next to the results.
+    adopt(run.experiment)
+    if models is not None:
+        # Only valid until the metrics of all models replace them.
+        disown()
+    return {"best": metrics.best}
+
+
+def _join_results(run: RunFolder, experiment: Experiment) -> RunMetrics:
+    folder = run.path
     scene = dict(result_of(folder, "scene"))
-    legend = scene.pop("legend")
-    main = _part(folder, experiment, "main")
-    metrics = {
-        "name": experiment.name,
-        "seed": experiment.seed,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "scene": scene,
-        "legend": legend,
-        **main,
-        "notes": [
+    legend = [LegendRow.model_validate(row) for row in scene.pop("legend")]
+    main = _split_results(folder, experiment, "main")
+    metrics = RunMetrics(
+        name=experiment.name,
+        seed=experiment.seed,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=dict(versions()),
+        scene=SceneMetrics.model_validate(scene),
+        legend=legend,
+        split=main.split,
+        models=main.models,
+        notes=[
             *experiment.notes,
             *_feature_notes(folder, experiment),
             *calibration_notes(main),
             *never_predicted_notes(main),
         ],
-        "best": best_model(main["models"]),
-        **map_facts(folder, experiment, legend),
-        "beside": {name: _part(folder, experiment, name) for name in experiment.beside},
+        best=best_model(main.models),
+        beside={
+            name: _split_results(folder, experiment, name) for name in experiment.beside
+        },
+    )
+    shares = {
+        name: _split_results(folder, experiment, name) for name in experiment.curve_splits
     }
-    metrics |= draw_leak_gap(run, experiment, metrics)
-    shares = {name: _part(folder, experiment, name) for name in experiment.curve_splits}
-    metrics |= draw_learning_curve(run, experiment, shares, metrics["scene"])
-    write_sealed(run.metrics, metrics)
-    _write_confusion(run, metrics)
-    _write_curves(run, experiment)
-    _draw(run, metrics, Legend.from_json(legend))
-    # The report shows it beside the figures that it led to.
-    adopt(run.experiment)
-    if models is not None:
-        # They hold until the figures of all models are written in their place.
-        disown()
-    return {"best": metrics["best"]}
+    optional = {
+        "map": _map_training(folder, experiment, metrics),
+        "gap": draw_leak_gap(run, experiment, metrics),
+        "curve": draw_learning_curve(run, experiment, shares, metrics.scene),
+        "learning_curve": shares,
+    }
+    return metrics.model_copy(update={key: part for key, part in optional.items() if part})
 
 
-def map_facts(
-    folder: Path, experiment: Experiment, legend: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Say which pixels the models that map are trained on, and which classes they lack.
+def _split_results(folder: Path, experiment: Experiment, split: str) -> SplitResults:
+    """Join the results under one split: its folds, and all seeds of its models."""
+    draws, folds = experiment.draws(split), experiment.splits[split].draws
+    splits = [
+        SplitMetrics.model_validate(result_of(folder, task_name(split, draw)))
+        for draw in draws[:folds]
+    ]
+    models = {
+        model: _model_metrics(folder, experiment, split, model, splits[0])
+        for model in experiment.models
+    }
+    joined = splits[0] if folds == 1 else pool_splits(splits, refits=experiment.refits)
+    return SplitResults(split=joined, models=models)
 
-    Empty where nothing is mapped.  ``legend`` are the classes, as plain values.
-    """
+
+def _model_metrics(
+    folder: Path, experiment: Experiment, split: str, model: str, made: SplitMetrics
+) -> ModelMetrics:
+    """Join the results of a model on all draws of a split, and add its intervals."""
+    draws, folds = experiment.draws(split), experiment.splits[split].draws
+    results = [
+        ModelMetrics.model_validate(
+            result_of(folder, task_name(split, draw, model))["model"]
+        )
+        for draw in draws
+    ]
+    seeds = [draws[start : start + folds] for start in range(0, len(draws), folds)]
+    predictions = load_predictions(RunFolder(folder), model, split=split, seeds=seeds)
+    if folds == 1:
+        joined = average_seeds(results, draws)
+    else:
+        joined = combine_folds(results, draws, folds)
+    changes: dict[str, Any] = {}
+    if folds > 1 and joined.calibration is not None:
+        abstention = pooled_abstention(predictions)
+        changes["calibration"] = joined.calibration.model_copy(
+            update={"abstention": abstention}
+        )
+    codes = [score.code for score in joined.per_class]
+    changes["interval"] = model_interval(predictions, split=made, codes=codes)
+    return joined.model_copy(update=changes)
+
+
+def _map_training(
+    folder: Path, experiment: Experiment, metrics: RunMetrics
+) -> MapTraining | None:
+    """Return which pixels the mapping models are trained on; None if nothing is mapped."""
     if experiment.map is False:
-        return {}
-    trained = dict(result_of(folder, "scene")["labelled"])
+        return None
+    pixels, per_class = metrics.scene.labelled.pixels, metrics.scene.labelled.per_class
     if not experiment.refits:
         made = result_of(folder, task_name("main", experiment.seed))["train"]
-        trained = {"pixels": made["count"], "per_class": made["per_class"]}
-    missing = [
-        {"code": row["code"], "name": row["name"]}
-        for row in legend
-        if not trained["per_class"].get(str(row["code"]))
-    ]
-    every = experiment.split.kind == "none"
-    source = "all" if every else experiment.map_from
-    facts = {"from": source, "again": experiment.refits, **trained, "missing": missing}
-    return {"map": facts}
+        train = PartCount.model_validate(made)
+        pixels = int(train.count)
+        per_class = {code: int(count) for code, count in train.per_class.items()}
+    return MapTraining(
+        source="all" if experiment.split.kind == "none" else experiment.map_from,
+        again=experiment.refits,
+        pixels=pixels,
+        per_class=per_class,
+        missing=[
+            MissingClass(code=row.code, name=row.name)
+            for row in metrics.legend
+            if not per_class.get(row.code)
+        ],
+    )
 
 
 def _feature_notes(folder: Path, experiment: Experiment) -> list[str]:
-    """List what was said while image features were computed, each once."""
+    """List the notes of the image features, each once."""
     notes = [
         note
         for name in used_features(experiment)
@@ -207,90 +206,115 @@ def _feature_notes(folder: Path, experiment: Experiment) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _part(folder: Path, experiment: Experiment, split: str) -> dict[str, Any]:
-    """Join what was found under one split: its first seed's counts, all seeds' models."""
-    draws, folds = experiment.draws(split), experiment.splits[split].draws
-    made = [result_of(folder, task_name(split, draw)) for draw in draws[:folds]]
-    models = {
-        model: _model(folder, experiment, split, model, made[0])
-        for model in experiment.models
+def draw_leak_gap(
+    run: RunFolder, experiment: Experiment, metrics: RunMetrics
+) -> LeakGap | None:
+    """Write the table and the figure of a leak gap, or remove those of an earlier one."""
+    figure = run.figure("gap")
+    if not experiment.gap:
+        for stale in (run.gap, figure):
+            stale.unlink(missing_ok=True)
+        return None
+    from hypercover.figures.accuracy_curves import draw_gap
+    from hypercover.figures.canvas import save_figure
+
+    gap = leak_gap_rows(run, experiment, metrics)
+    rows = [row.to_json() for row in gap.rows]
+    write_text(run.gap, csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
+    title = marked(metrics.scene.name, metrics.scene.model_dump())
+    drawn = draw_gap(rows, window=gap.window, title=title, repeats=experiment.repeats)
+    save_figure(drawn, figure)
+    return gap
+
+
+def leak_gap_rows(run: RunFolder, experiment: Experiment, metrics: RunMetrics) -> LeakGap:
+    """Compare each model under the three splits of a leak gap.
+
+    The window is the one that the guard of the main split was made for.
+    """
+    window = int(cast(BlocksSpec, experiment.split).guard) + 1
+    parts: dict[str, SplitResults] = {"main": metrics, **metrics.beside}
+    leaks = {
+        name: _mean_leaks(run, experiment, split, window)
+        for name, split in _GAP_SPLITS.items()
     }
-    return {"split": made[0] if folds == 1 else _pooled(made, experiment), "models": models}
+    rows = []
+    for model in experiment.models:
+        random = parts["random"].models[model].overall_accuracy or 0.0
+        for name, split in _GAP_SPLITS.items():
+            scores = parts[split].models[model]
+            row = GapRow(
+                model=model,
+                split=name,
+                **leaks[name],
+                overall_accuracy=scores.overall_accuracy,
+                spread=scores.spread_of("overall_accuracy"),
+                fall=random - (scores.overall_accuracy or 0.0),
+            )
+            rows.append(row)
+    return LeakGap(window=window, rows=rows)
 
 
-def _pooled(made: list[dict[str, Any]], experiment: Experiment) -> dict[str, Any]:
-    return pool_splits(made, refits=experiment.refits)
+def _mean_leaks(
+    run: RunFolder, experiment: Experiment, split: str, window: int
+) -> dict[str, float]:
+    """Average over the seeds the pixels of a split, and what a window lets leak."""
+    repeats = range(experiment.repeats)
+    splits = [Split.load(*run.split(split, repeat)) for repeat in repeats]
+    leaks = [audit(one, window) for one in splits]
+    return {
+        "train_count": fmean(one.count("train") for one in splits),
+        "test_count": fmean(one.count("test") for one in splits),
+        "centre_in_window": fmean(leak.centre_in_window or 0.0 for leak in leaks),
+        "window_overlap": fmean(leak.window_overlap or 0.0 for leak in leaks),
+    }
 
 
-def _model(
-    folder: Path, experiment: Experiment, split: str, model: str, made: dict[str, Any]
-) -> dict[str, Any]:
-    """Join what all draws of a split found of a model, and say how sure it is."""
-    draws, folds = experiment.draws(split), experiment.splits[split].draws
-    results = [result_of(folder, task_name(split, draw, model))["model"] for draw in draws]
-    joined = (
-        summarise(results, draws) if folds == 1 else summarise_folds(results, draws, folds)
-    )
-    seeds = [draws[start : start + folds] for start in range(0, len(draws), folds)]
-    answers = load_predictions(RunFolder(folder), model, split=split, seeds=seeds)
-    if folds > 1 and "calibration" in joined:
-        joined["calibration"] = joined["calibration"] | pooled_abstention(answers)
-    codes = [row["code"] for row in joined["per_class"]]
-    return joined | {"interval": model_interval(answers, made=made, codes=codes)}
-
-
-def _write_confusion(run: RunFolder, metrics: dict[str, Any]) -> None:
-    from hypercover.evaluation.confusion import confusion_csv
-    from hypercover.evaluation.evaluate import Evaluation
-
-    said = mark(metrics["scene"])
-    about = f" ({said})" if said else ""
+def _write_confusion(run: RunFolder, metrics: RunMetrics) -> None:
+    suffix = title_suffix(metrics.scene)
     evaluations = {
-        f"{name}{about}": Evaluation.from_json(model)
-        for name, model in metrics["models"].items()
+        f"{name}{suffix}": Evaluation.from_metrics(model)
+        for name, model in metrics.models.items()
     }
     write_text(run.confusion, confusion_csv(evaluations))
 
 
-def _curves(run: RunFolder, experiment: Experiment) -> list[dict[str, Any]]:
-    return [
+def _write_curves(run: RunFolder, experiment: Experiment) -> None:
+    """Write the training curves of all networks as JSON lines."""
+    rows = [
         {"model": model, "split": split, "seed": seed, **row}
         for split, seed in experiment.trials
         for model in experiment.models
         for row in result_of(run.path, task_name(split, seed, model))["curve"]
     ]
+    write_text(run.log, "".join(f"{json.dumps(row, allow_nan=False)}\n" for row in rows))
 
 
-def _write_curves(run: RunFolder, experiment: Experiment) -> None:
-    rows = [json.dumps(row, allow_nan=False) for row in _curves(run, experiment)]
-    write_text(run.log, "".join(f"{row}\n" for row in rows))
-
-
-def _draw(run: RunFolder, metrics: dict[str, Any], legend: Legend) -> None:
+def _draw(run: RunFolder, metrics: RunMetrics) -> None:
     """Draw confusion, training and calibration of the models under the main split."""
     from hypercover.figures.accuracy_curves import draw_training
     from hypercover.figures.canvas import save_figure
     from hypercover.figures.class_accuracy import draw_confusion
 
     rows = [json.loads(line) for line in run.log.read_text().splitlines()]
-    said = mark(metrics["scene"])
-    for name, model in metrics["models"].items():
-        confusion = model["confusion"]
-        title = f"{name} ({said})" if said else name
+    suffix = title_suffix(metrics.scene)
+    legend = Legend.from_json([row.to_json() for row in metrics.legend])
+    for name, model in metrics.models.items():
+        title = f"{name}{suffix}"
         figure = draw_confusion(
-            confusion["matrix"], legend, title, codes=confusion["codes"]
+            model.confusion.matrix, legend, title, codes=model.confusion.codes
         )
         save_figure(figure, run.figure(f"confusion-{name}"))
         curve = [row for row in rows if (row["model"], row["split"]) == (name, "main")]
         if curve:
             save_figure(draw_training(curve, title), run.figure(f"training-{name}"))
-    draw_calibration(run, metrics["models"], f" ({said})" if said else "")
+    draw_calibration(run, metrics.models, suffix)
 
 
 def report_run(folder: Path, *, first: bool = False) -> dict[str, Any]:
-    """Write ``stages.csv`` and ``report.html`` from what is in the run folder.
+    """Write ``stages.csv`` and ``report.html`` from the files of the run folder.
 
-    The first report shows the quick models; another task writes it anew.
+    A first report shows the quick models; a later task replaces it.
     """
     from hypercover.report.report import write_report
 

@@ -5,7 +5,7 @@ it reads the experiment and the results of the tasks it needs, writes whole
 files, and returns plain values.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hypercover.evaluation.confusion import most_confused
 from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.run_metrics import ModelMetrics, read_run_metrics
 from hypercover.experiment.config.builders import (
     build_classifier,
     build_split,
@@ -42,7 +43,7 @@ from hypercover.experiment.tasks.trial import (
     predict_samples,
 )
 from hypercover.features.blockwise import fit_stack
-from hypercover.files import atomic, read_sealed
+from hypercover.files import atomic
 from hypercover.jobs.record import result_of
 from hypercover.scene.metadata import mark
 from hypercover.scene.samples import Samples
@@ -71,9 +72,9 @@ def check_classes(folder: Path) -> dict[str, Any]:
     confused pixels over all seeds.
     """
     setting = RunContext.of(folder)
-    metrics = read_sealed(setting.folder.metrics.read_bytes())
+    metrics = read_run_metrics(setting.folder.path)
     confused = {}
-    for name, model in metrics["models"].items():
+    for name, model in metrics.models.items():
         said = mark(setting.scene.origin)
         title = f"{name} ({said})" if said else name
         _draw_classes(setting, name, model, title)
@@ -81,18 +82,16 @@ def check_classes(folder: Path) -> dict[str, Any]:
     return {"confused": confused}
 
 
-def _draw_classes(
-    setting: RunContext, name: str, model: Mapping[str, Any], title: str
-) -> None:
+def _draw_classes(setting: RunContext, name: str, model: ModelMetrics, title: str) -> None:
     """Draw the accuracy of each class under one model."""
     from hypercover.figures.canvas import save_figure
     from hypercover.figures.class_accuracy import draw_classes
 
     figure = draw_classes(
-        model["per_class"],
+        [score.to_json() for score in model.per_class],
         title=f"{title}: how well each class is found",
-        overall=model["overall_accuracy"],
-        interval=model.get("interval"),
+        overall=model.overall_accuracy,
+        interval=model.interval.to_json() if model.interval else None,
     )
     save_figure(figure, setting.folder.figure(f"classes-{name}"))
 
@@ -233,9 +232,10 @@ def train(
     chain = None if spec.features is None else load_chain(setting.folder, spec.features)
     text = None if chain is None else chain.text
     trial.predictions.save(setting.folder.predictions(split, seed, model))
-    result = trial.to_json() | facts | {"description": describe_model(spec, text)}
+    result = trial.to_metrics().to_json() | facts
+    result["description"] = describe_model(spec, text)
     if chain is not None:
-        result["leakage"]["features"] = feature_leakage(chain, scene, parts)
+        result["leakage"]["features"] = feature_leakage(chain, scene, parts).to_json()
     if split == "main" and seed == setting.experiment.seed:
         _keep(setting, model, classifier, result, parts)
     training.forget()

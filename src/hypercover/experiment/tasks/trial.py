@@ -1,7 +1,7 @@
 """A trial: one classifier trained and tested on one scene under one split."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +18,7 @@ from hypercover.evaluation.calibration import (
 )
 from hypercover.evaluation.evaluate import Evaluation, evaluate
 from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.run_metrics import FeatureLeakageMetrics, ModelMetrics
 from hypercover.experiment.window_export import windows_for
 from hypercover.features.chain import Chain
 from hypercover.scene.samples import Samples, spectra_of
@@ -270,49 +271,55 @@ def _patches_of(land: Samples) -> npt.NDArray[np.intp]:
     return np.asarray(label(mask, np.ones((3, 3)))[0][land.rows, land.cols] - 1)
 
 
-def feature_leakage(chain: Chain, stack: Scene, split: Split) -> dict[str, Any]:
-    """Say what the features of a chain bring from training to test pixels.
+def feature_leakage(chain: Chain, stack: Scene, split: Split) -> FeatureLeakageMetrics:
+    """Measure what the features of a chain carry from training to test pixels.
 
-    Of connected filters, whose reach has no bound, the share of test pixels is
-    measured that lie in one flat zone with a training pixel: there they have
-    the very same value.  The mean over all features tells splits apart; the
-    band that is simplified most is an upper end, which large thresholds
-    bring near to all whatever the split.
+    Connected filters have an unbounded reach.  For these the share of test pixels is
+    measured that lie in the same flat zone as a training pixel, where they have exactly
+    its value: averaged over all features, which distinguishes splits, and in the flattest
+    band, which is an upper bound that large thresholds push towards 1 under any split.
     """
-    facts: dict[str, Any] = {"chain": chain.text, "reach": chain.reach}
-    facts |= {"shared_zone": None, "mean_zone": None, "band": None}
-    if chain.reach is None:
-        values = np.asarray(stack.cube.values)
-        flattest = flattest_band(values)
-        names = stack.cube.coords["band_name"].values
-        facts["band"] = str(names[flattest])
-        facts["shared_zone"] = shared_zone_share(split, values[flattest])
-        facts["mean_zone"] = mean_zone_share(split, values)
-    return facts | {"sentence": _sentence(facts)}
-
-
-def mean_feature_leakage(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join what was said of the same features under several seeds."""
-    facts = {key: audits[0][key] for key in ("chain", "reach", "band")}
-    for key in ("shared_zone", "mean_zone"):
-        shares = [one[key] for one in audits if one[key] is not None]
-        facts[key] = fmean(shares) if shares else None
-    return facts | {"sentence": _sentence(facts)}
-
-
-def _sentence(facts: Mapping[str, Any]) -> str:
-    """Put what was found into one sentence for people."""
-    learnt = f"The features {facts['chain']} were fitted on all pixels, without labels"
-    if facts["reach"] == 0:
-        return f"{learnt}; they have no spatial reach."
-    if facts["shared_zone"] is None:
-        return f"{learnt}; they reach {facts['reach']} pixels around each pixel."
-    return (
-        f"{learnt}, and reach any distance: in the mean over the features "
-        f"{_percent(facts['mean_zone'])} of the test pixels lie in one flat zone with a "
-        "training pixel, and so have the very same value there; in the most simplified "
-        f"feature ({facts['band']}) {_percent(facts['shared_zone'])} do."
+    if chain.reach is not None:
+        return _described(FeatureLeakageMetrics(
+            chain=chain.text, reach=chain.reach, shared_zone=None, mean_zone=None, band=None
+        ))  # fmt: skip
+    values = np.asarray(stack.cube.values)
+    flattest = flattest_band(values)
+    return _described(
+        FeatureLeakageMetrics(
+            chain=chain.text,
+            reach=None,
+            shared_zone=shared_zone_share(split, values[flattest]),
+            mean_zone=mean_zone_share(split, values),
+            band=str(stack.cube.coords["band_name"].values[flattest]),
+        )
     )
+
+
+def mean_feature_leakage(audits: Sequence[FeatureLeakageMetrics]) -> FeatureLeakageMetrics:
+    """Average the leakage of the same features over several seeds."""
+    means = {}
+    for name in ("shared_zone", "mean_zone"):
+        known = [share for one in audits if (share := getattr(one, name)) is not None]
+        means[name] = fmean(known) if known else None
+    return _described(audits[0].model_copy(update=means))
+
+
+def _described(leakage: FeatureLeakageMetrics) -> FeatureLeakageMetrics:
+    """Add the sentence that tables and reports show."""
+    fitted = f"The features {leakage.chain} were fitted on all pixels, without labels"
+    if leakage.reach == 0:
+        sentence = f"{fitted}; they have no spatial reach."
+    elif leakage.shared_zone is None or leakage.mean_zone is None:
+        sentence = f"{fitted}; they reach {leakage.reach} pixels around each pixel."
+    else:
+        sentence = (
+            f"{fitted}, and have an unbounded reach: averaged over the features, "
+            f"{_percent(leakage.mean_zone)} of the test pixels are in one flat zone with a "
+            "training pixel and have exactly its value; in the most simplified feature "
+            f"({leakage.band}) {_percent(leakage.shared_zone)} are."
+        )
+    return leakage.model_copy(update={"sentence": sentence})
 
 
 def _percent(share: float) -> str:
@@ -343,19 +350,16 @@ class Trial:
     predict_seconds: float
     """Wall time of predicting validation and test pixels."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the figures as plain values."""
-        figures = {
+    def to_metrics(self) -> ModelMetrics:
+        """Return the result as a part of the metrics of a run."""
+        changes: dict[str, Any] = {
             "validation_accuracy": self.validation_accuracy,
             "train_seconds": self.train_seconds,
             "predict_seconds": self.predict_seconds,
         }
-        sure = self.calibration
-        return (
-            self.evaluation.to_json()
-            | figures
-            | ({} if sure is None else {"calibration": sure.to_json()})
-        )
+        if self.calibration is not None:
+            changes["calibration"] = self.calibration.to_metrics()
+        return self.evaluation.to_metrics().model_copy(update=changes)
 
 
 def run_trial(
