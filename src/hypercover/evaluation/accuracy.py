@@ -173,7 +173,7 @@ def count_by_unit(
     --------
     >>> from hypercover.scene.samples import Samples
     >>> answers = Predictions.of(Samples.of([[1, 1, 2]]), [1, 2, 2], shape=(1, 3))
-    >>> tally(answers, np.array([0, 0, 0]), 1, [1, 2]).tolist()
+    >>> count_by_unit(answers, np.array([0, 0, 0]), 1, [1, 2]).tolist()
     [[[1.0, 1.0], [2.0, 1.0], [1.0, 2.0]]]
     """
     classes = len(codes)

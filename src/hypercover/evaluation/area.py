@@ -255,7 +255,7 @@ def wilson_interval(share: Floats, size: Floats) -> Floats:
 
     Examples
     --------
-    >>> wilson(np.array([1.0, 0.5]), np.array([3.0, 100.0])).round(3).tolist()
+    >>> wilson_interval(np.array([1.0, 0.5]), np.array([3.0, 100.0])).round(3).tolist()
     [[0.439, 1.0], [0.404, 0.596]]
     """
     squared = safe_divide(np.full(np.shape(size), Z**2), size)

@@ -141,7 +141,7 @@ def bootstrap(
 
     >>> right = np.array([90, 80, 70, 85, 95, 60, 75, 88, 77.0])
     >>> tallies = np.stack([right, np.full(9, 100.0)], axis=-1)[None, :, :, None]
-    >>> sure = bootstrapped(tallies, lambda t: t[..., 0, :] / t[..., 1, :], np.ones((9, 1)))
+    >>> sure = bootstrap(tallies, lambda t: t[..., 0, :] / t[..., 1, :], np.ones((9, 1)))
     >>> round(float(sure.value[0]), 2), round(float(sure.error[0]), 3)  # SD / 3 is 0.036
     (0.8, 0.036)
     """
