@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from hypercover.evaluation.accuracy import OVERALL_MEASURES
 from hypercover.evaluation.calibration import abstention_curve
 from hypercover.evaluation.evaluate import Evaluation
 from hypercover.evaluation.intervals import accuracy_intervals
-from hypercover.evaluation.accuracy import OVERALL_MEASURES
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.run_metrics import (
     CalibrationBin,
