@@ -96,12 +96,12 @@ def test_bands_can_be_dropped_first(fields, call, tmp_path):
     [
         (
             ["-c", "umap:3", "-o", "out.tif"],
-            "There is no image feature 'umap'; known are kpca",
+            "Unknown image feature 'umap'; choose one of kpca",
         ),
         (["-c", "kpca:5,nwfe:3", "-o", "out.tif"], "NWFE learns from labels"),
-        (["-c", "pca:7", "-o", "out.tif"], "PCA was asked for 7 components of 6 bands"),
+        (["-c", "pca:7", "-o", "out.tif"], "PCA cannot compute 7 components from 6 bands"),
         (["-c", "pca:2", "-o", "out.png"], "An image is written as GeoTIFF"),
-        (["-c", "", "-o", "out.tif"], "There is no image feature ''"),
+        (["-c", "", "-o", "out.tif"], "Unknown image feature ''"),
         (["-c", "pca:2", "-o", "out.tif", "--keep-bands", "9"], "no band 9"),
     ],
 )

@@ -48,19 +48,19 @@ def test_settings_beyond_the_first_are_shown():
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("", "no image feature ''; known are kpca"),
-        ("kpca:5,", "no image feature ''"),
-        ("svm", "no image feature 'svm'; known are"),
-        ("kpca:many", "kpca:many is not understood; behind the colon stands how many"),
-        ("kpca:5:6", "kpca:5:6 is not understood"),
+        ("", "Unknown image feature ''; choose one of kpca"),
+        ("kpca:5,", "Unknown image feature ''"),
+        ("svm", "Unknown image feature 'svm'; choose one of"),
+        ("kpca:many", "Cannot read kpca:many; give the number of components"),
+        ("kpca:5:6", "Cannot read kpca:5:6"),
         ("pca:0", "at least 1 component, got 0"),
         ([], "1 to 16 steps, got 0"),
         ("pca:1," * 16 + "pca:1", "1 to 16 steps, got 17"),
-        ([{"pca": {"component": 3}}], "no setting component; it has components"),
-        ([{"pca": 3, "mnf": 3}], "A step of a chain is written"),
-        ([3], "A step of a chain is written"),
-        ([["pca:3"]], "A step of a chain is written"),
-        ([{3: 4}], "no image feature '3'"),
+        ([{"pca": {"component": 3}}], "no parameter component; choose from components"),
+        ([{"pca": 3, "mnf": 3}], "A step of a chain must be written"),
+        ([3], "A step of a chain must be written"),
+        ([["pca:3"]], "A step of a chain must be written"),
+        ([{3: 4}], "Unknown image feature '3'"),
         ([{"kpca": {"gamma": "wide"}}], "must be a number above 0"),
     ],
 )
@@ -208,7 +208,7 @@ def test_named_chains_stand_for_their_steps():
 def test_how_many_features_there_will_be_is_known_before(textured):
     chain = Chain.parse("mnf:4,esdap:area=2/5/9")
     assert chain.outputs(12) == chain.fit_transform(textured).n_bands == 16
-    with pytest.raises(CallError, match="MNF was asked for 4 components of 3 bands"):
+    with pytest.raises(CallError, match="MNF cannot compute 4 components from 3 bands"):
         chain.outputs(3)
 
 

@@ -238,7 +238,7 @@ def test_memory_does_not_grow_with_the_square_of_the_samples():
         ({"n_components": 0}, "number of features .* at least 1, got 0"),
         ({"n_components": 2.5}, "number of features"),
         ({"n_components": True}, "number of features"),
-        ({"n_components": 6}, "asked for 6 features, but only 5 of 5 bands"),
+        ({"n_components": 6}, "cannot compute 6 features, because only 5 of 5 bands"),
         ({"max_per_class": 0}, "samples per class"),
         ({"regularisation": 1.5}, "from 0 to 1, got 1.5"),
         ({"regularisation": np.nan}, "from 0 to 1"),

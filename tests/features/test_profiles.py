@@ -314,7 +314,7 @@ def test_a_constant_band_is_only_itself_where_thresholds_are_its_own():
 def test_areas_taken_for_an_unknown_pixel_size_are_said():
     scene = scene_of(np.random.default_rng(0).random((1, 9, 8)) + 1)
     made = Profiles().fit(scene).transform(scene)
-    assert made.notes[-1].startswith("The size of a pixel is not known")
+    assert made.notes[-1].startswith("The pixel size is unknown")
     assert made.cube.band_name.values[1] == "band 1 area<50"
     assert Profiles(resolution=20).fit(scene).transform(scene).notes == ()
 
@@ -386,36 +386,36 @@ def test_a_failure_in_one_band_is_the_failure():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"attributes": "volume"}, "no attribute 'volume'"),
-        ({"attributes": "area+area"}, "asked for twice"),
+        ({"attributes": "volume"}, "Unknown attribute 'volume'"),
+        ({"attributes": "area+area"}, "given twice"),
         ({"attributes": []}, "need an attribute"),
         (
             {"attributes": ["area", "std"], "thresholds": [1, 2]},
             "cannot serve area and std",
         ),
-        ({"thresholds": [50, 20]}, "must rise, got 20 after 50"),
-        ({"thresholds": [50, 50]}, "must rise"),
+        ({"thresholds": [50, 20]}, "must increase, got 20 after 50"),
+        ({"thresholds": [50, 50]}, "must increase"),
         ({"thresholds": [0, 50]}, "numbers above 0, got 0"),
         ({"thresholds": [-1]}, "numbers above 0"),
         ({"thresholds": [float("nan")]}, "numbers above 0"),
         ({"thresholds": [float("inf")]}, "numbers above 0"),
         ({"thresholds": [10**400]}, "numbers above 0"),
-        ({"resolution": 10**400}, "resolution must be the size of a pixel in m"),
+        ({"resolution": 10**400}, "resolution must be the pixel size in m"),
         ({"thresholds": ["5"]}, "numbers above 0"),
         ({"thresholds": [True]}, "numbers above 0"),
         ({"thresholds": []}, "1 to 1000 thresholds, got 0"),
         ({"thresholds": range(1, 2000)}, "1 to 1000 thresholds, got 1999"),
         ({"thresholds": "best"}, "list of numbers or one of formula"),
         ({"thresholds": 50}, "list of numbers or one of formula"),
-        ({"attributes": "area=50/20"}, "must rise"),
+        ({"attributes": "area=50/20"}, "must increase"),
         ({"attributes": "area=fine"}, "list of numbers or one of formula"),
         ({"thresholds": {"std": [1]}}, "given for 'std', but the attributes are area"),
         ({"count": 0}, "count of attribute profiles must be a whole number"),
         ({"count": 2.5}, "count of attribute profiles must be a whole number"),
         ({"n_jobs": -1}, "n_jobs of attribute profiles must be a whole number"),
         ({"rule": "viterbi"}, "rule of a profile must be one of direct"),
-        ({"resolution": 0}, "resolution must be the size of a pixel in m"),
-        ({"resolution": "10 m"}, "resolution must be the size of a pixel in m"),
+        ({"resolution": 0}, "resolution must be the pixel size in m"),
+        ({"resolution": "10 m"}, "resolution must be the pixel size in m"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused_in_one_sentence(settings, sentence):
@@ -427,7 +427,7 @@ def test_settings_that_mean_nothing_are_refused_in_one_sentence(settings, senten
 
 def test_scenes_that_cannot_be_profiled_are_refused():
     scene = scene_of(np.random.default_rng(0).random((2, 9, 8)) + 1)
-    with pytest.raises(ModelError, match="fit them on a scene first"):
+    with pytest.raises(ModelError, match="call fit with a scene first"):
         Profiles().transform(scene)
     with pytest.raises(ModelError, match="fitted on 2 bands and here has 1"):
         Profiles().fit(scene).transform(scene_of(scene.cube.values[:1]))

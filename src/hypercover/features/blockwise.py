@@ -1,4 +1,4 @@
-"""Features of a scene of any size: computed where they are read, and never as a whole."""
+"""Image features of scenes larger than memory, computed lazily block by block."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 _GAP = 64
-"""Columns without an edge that are worth leaving unread."""
+"""Columns without a border pixel that are worth skipping."""
 
 
 def edge_medians(scene: Scene) -> list[float]:
-    """Return for each band the median of the pixels at the edge of the data.
+    """Return the median of the border pixels of each band.
 
-    The same as :func:`~hypercover.features.tree_of_shapes.border_median` of each whole
-    band, of which the edge alone is read.
+    Equal to :func:`~hypercover.features.tree_of_shapes.border_median` of each band, but
+    reads the border only.
 
     Examples
     --------
@@ -52,19 +52,19 @@ def edge_medians(scene: Scene) -> list[float]:
     around = np.pad(valid, 1)
     enclosed = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     edge = valid & ~enclosed
-    found = [
+    parts = [
         scene.read(rows, cols)[:, edge[rows, cols]]
         for rows in scene.strips()
         for cols in _column_runs(edge[rows])
     ]
-    if not found:
+    if not parts:
         return [0.0] * scene.n_bands
-    values = np.concatenate(found, axis=1).astype(np.float64)
+    values = np.concatenate(parts, axis=1).astype(np.float64)
     return [float(level) for level in np.median(values, axis=1)]
 
 
 def _column_runs(edge: npt.NDArray[np.bool_]) -> Iterator[slice]:
-    """Cut the columns that hold an edge into runs without long gaps."""
+    """Group the columns that contain border pixels into runs without long gaps."""
     cols = np.flatnonzero(edge.any(axis=0))
     for run in np.split(cols, np.flatnonzero(np.diff(cols) > _GAP) + 1):
         if len(run):
@@ -72,19 +72,20 @@ def _column_runs(edge: npt.NDArray[np.bool_]) -> Iterator[slice]:
 
 
 BorderLevels = list[list[float] | None]
-"""For each step of a chain the level around each band, where it needs one."""
+"""For each step of a chain, the level around each band, or None."""
 
 _VALUES_PER_STRIP = 2**22
-"""Values of the scene that are read at once."""
+"""Values of the scene read at a time."""
 
 _SMALL_STACK = 2**26
-"""Bytes of a stack that is computed whole, as it takes less than the program itself."""
+"""Bytes of a stack below which it is always computed whole."""
 
 
 def fits_whole(chain: Chain, scene: Scene) -> bool:
-    """Tell whether the stack of a chain is best computed whole.
+    """Return whether the features of a chain should be computed as a whole.
 
-    That of attribute profiles is, where it fits in memory, as pieces of it differ.
+    Attribute profiles are computed as a whole if they fit in memory, because blocks
+    change their values.
     """
     rows, cols = scene.shape
     size = 4 * chain.outputs(scene.n_bands) * rows * cols
@@ -98,25 +99,21 @@ def blockwise(
     overlap: int | None = None,
     levels: BorderLevels | None = None,
 ) -> Scene:
-    """Return the scene of a fitted chain's features, computed where it is read.
-
-    Why it exists: the stack of a mosaic is larger than memory, and a map or a
-    file is made of it piece by piece.  Spectral features of a pixel depend on
-    that pixel alone, so the pieces are those of the whole.
+    """Return a lazy scene of the features of a fitted chain.
 
     Parameters
     ----------
     overlap : int, optional
-        Pixels around a piece from which attribute profiles, which depend on
-        any distance, are computed.  Their values then differ from those of the
-        image in one piece where shapes are cut; unless given, such a chain is
-        refused.
-    levels : as `border_levels` gives them, so that they are not looked for again
+        Margin in pixels around a block, for attribute profiles, which depend on
+        pixels at any distance.  Where the margin cuts shapes, the values differ
+        from those of the whole image.
+    levels : list, optional
+        Result of `border_levels`, computed here by default.
 
     Raises
     ------
     CallError
-        If the chain looks any distance and no overlap is given.
+        If the chain depends on pixels at any distance and ``overlap`` is None.
     """
     check_blockwise(chain, overlap)
     known = levels or border_levels(chain, scene, overlap=overlap)
@@ -133,25 +130,24 @@ def fit_blockwise(
     overlap: int | None = None,
     progress: Progress | None = None,
 ) -> BorderLevels:
-    """Fit a chain as :meth:`Chain.fit` does, holding no stack; return its `border_levels`.
+    """Fit a chain without holding a stack in memory; return its `border_levels`.
 
-    A step after the first reads what the steps before make of each piece, as
-    often as it looks at it.
+    Each step after the first recomputes the previous ones whenever it reads a block.
 
     Raises
     ------
     CallError
         As `blockwise`.
     SceneError
-        If a step cannot learn from what it is given.
+        If a step cannot be fitted to its input.
     """
     check_blockwise(chain, overlap)
     levels = []
     for place, feature in enumerate(chain.features):
-        said = subprogress(progress, place, len(chain.features))
-        feature.fit(scene, seed=seed, progress=said)
-        if said is not None:
-            said(1, 1)
+        report = subprogress(progress, place, len(chain.features))
+        feature.fit(scene, seed=seed, progress=report)
+        if report is not None:
+            report(1, 1)
         levels.append(_border_level(feature, scene))
         if place + 1 < len(chain.features):
             scene = _blockwise(feature, scene, overlap, levels[-1])
@@ -161,12 +157,12 @@ def fit_blockwise(
 def fit_stack(
     chain: Chain, scene: Scene, *, seed: int = 0, progress: Progress | None = None
 ) -> Scene:
-    """Fit a chain and return the scene of its features, whole or computed where it is read.
+    """Fit a chain and return the scene of its features, lazy if it is large.
 
     Raises
     ------
     SceneError
-        If a step cannot learn from what it is given, or profiles do not fit in memory.
+        If a step cannot be fitted to its input, or profiles do not fit in memory.
     """
     if chain.reach is None or fits_whole(chain, scene):
         return chain.fit_transform(scene, seed=seed, progress=progress)
@@ -177,10 +173,10 @@ def fit_stack(
 def border_levels(
     chain: Chain, scene: Scene, *, overlap: int | None = None
 ) -> BorderLevels:
-    """Return the level around each band that each step of a fitted chain starts from.
+    """Return the level around each band for each step of a fitted chain.
 
-    Why it exists: the shapes of a band hang on what surrounds the whole scene,
-    which no piece knows.  None for a step that looks at single pixels.
+    Attribute profiles need the level around the whole scene, which a block does not
+    contain.  None for other steps.
     """
     check_blockwise(chain, overlap)
     levels = []
@@ -192,29 +188,28 @@ def border_levels(
 
 
 def overlap_note(chain: Chain, overlap: int | None) -> tuple[str, ...]:
-    """Say that features were computed with an overlap, where that changes them."""
+    """Return a note if features were computed with an overlap that may change them."""
     if chain.reach is not None or overlap is None:
         return ()
     return (
-        f"Attribute profiles were computed on pieces with {overlap} pixels around them: "
-        "shapes that reach further are cut, and values differ from those of the image in "
-        "one piece.",
+        f"Attribute profiles were computed in blocks with a margin of {overlap} pixels: "
+        "larger shapes are cut, so values may differ from those of the whole image.",
     )
 
 
 def check_blockwise(chain: Chain, overlap: int | None) -> None:
-    """Refuse a chain that cannot be computed piece by piece.
+    """Refuse a chain that cannot be computed block by block.
 
     Raises
     ------
     CallError
-        If it looks any distance and no overlap is given.
+        If it depends on pixels at any distance and ``overlap`` is None.
     """
     if chain.reach is None and overlap is None:
         raise CallError(
-            "Attribute profiles depend on the whole image, so they are not the same piece "
-            "by piece; give an image that fits in memory, or --overlap with the pixels to "
-            "look at around a piece."
+            "Attribute profiles depend on the whole image, which does not fit in memory; use "
+            "a smaller image, or --overlap to compute them in blocks with a margin of that "
+            "many pixels."
         )
 
 
@@ -225,35 +220,35 @@ def _border_level(feature: Feature, scene: Scene) -> list[float] | None:
 def _blockwise(
     feature: Feature, scene: Scene, overlap: int | None, outside: list[float] | None
 ) -> Scene:
-    """Return the scene of one fitted feature, computed where it is read."""
+    """Return the lazy scene of one fitted feature."""
     if isinstance(feature, Profiles) and outside is not None:
         feature = feature.surrounded_by(outside)
     margin = feature.reach if feature.reach is not None else overlap or 0
     names = _output_names(feature, scene)
-    values = _FeatureBlocks(feature, scene, margin, len(names))
-    lazy = LazyArray((len(names), *scene.shape), np.float32, values.fetch)
+    blocks = _FeatureBlocks(feature, scene, margin, len(names))
+    lazy = LazyArray((len(names), *scene.shape), np.float32, blocks.fetch)
     variable = xr.Variable(("band", "y", "x"), lazy.as_variable_data())
-    made = feature_scene(scene, variable, names)
-    facts = {each.name: getattr(made, each.name) for each in fields(Scene)}
-    return _FeatureScene(**facts, seen=scene)
+    stack = feature_scene(scene, variable, names)
+    values = {each.name: getattr(stack, each.name) for each in fields(Scene)}
+    return _FeatureScene(**values, original=scene)
 
 
 @dataclass(frozen=True, eq=False)
 class _FeatureScene(Scene):
-    """A scene of features, which hold data where what they are made of does."""
+    """A lazy scene of features, valid where its source is."""
 
-    seen: Scene | None = None
-    """What the features are made of."""
+    original: Scene | None = None
+    """Scene the features are computed from."""
 
     @cached_property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """Pixels (y, x) that hold data, without computing a feature."""
-        assert self.seen is not None  # noqa: S101
-        return self.seen.valid
+        """Valid pixels (y, x), known without computing a feature."""
+        assert self.original is not None  # noqa: S101
+        return self.original.valid
 
 
 def _output_names(feature: Feature, scene: Scene) -> tuple[str, ...]:
-    """Ask a single pixel what the features are called."""
+    """Return the names of the features, from a single pixel."""
     pixel = np.ones((scene.n_bands, 1, 1), dtype=np.float32)
     cube = scene.cube.isel(y=slice(0, 1), x=slice(0, 1)).copy(data=pixel)
     names = feature.transform(Scene(without_nodata(cube))).band_names
@@ -262,22 +257,22 @@ def _output_names(feature: Feature, scene: Scene) -> tuple[str, ...]:
 
 
 class _FeatureBlocks:
-    """Computes any rectangle of a feature's stack."""
+    """Computes any rectangle of the features of a scene."""
 
     def __init__(self, feature: Feature, scene: Scene, margin: int, count: int) -> None:
         self._feature, self._scene = feature, scene
         self._margin, self._count = margin, count
 
-    def fetch(self, wanted: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
-        """Return features (feature, row, col) at these places."""
-        bands, rows, cols = wanted
+    def fetch(self, indices: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
+        """Return features (feature, row, col) at band, row and column indices."""
+        bands, rows, cols = indices
         down, across = bounding_slice(rows), bounding_slice(cols)
         whole = self._rectangle(down, across)
         at = np.ix_(bands, rows - down.start, cols - across.start)
         return np.asarray(whole[at])
 
     def _rectangle(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
-        """Compute a rectangle, in strips that are read at once."""
+        """Compute a rectangle strip by strip."""
         width = cols.stop - cols.start + 2 * self._margin
         height = _VALUES_PER_STRIP // (width * self._scene.n_bands) - 2 * self._margin
         step = max(height, self._margin, 1)

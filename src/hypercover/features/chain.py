@@ -1,4 +1,4 @@
-"""Chains: image features one after another, from the bands of a scene to a stack."""
+"""Chains of image features, from the bands of a scene to a stack of features."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -33,16 +33,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class _FeatureEntry:
-    """Where a feature lives and what stands behind its colon."""
+    """An image feature that a chain can contain."""
 
-    home: str
-    """Module of this room."""
-    name: str
-    """Name of the class."""
+    module: str
+    class_name: str
     main: str
-    """The setting that the text form gives, as in ``kpca:5``."""
-    words: str
-    """What it is, for people."""
+    """The parameter given after the colon, as in ``kpca:5``."""
+    description: str
 
 
 FEATURES: Mapping[str, _FeatureEntry] = {
@@ -55,28 +52,28 @@ FEATURES: Mapping[str, _FeatureEntry] = {
 }
 
 _LIST_SETTING = "attributes"
-"""The main setting that is a list of words and not a count."""
+"""The main parameter that is a list of names rather than a count."""
 
 _MAX_TEXT = 200
 
 
 @dataclass(frozen=True)
 class ChainStep:
-    """One step of a chain as somebody asked for it: a feature and its settings."""
+    """One step of a chain: a feature and its parameters."""
 
     name: str
-    """Name in the catalogue."""
-    given: Mapping[str, Any]
-    """Settings that were given; the feature knows the rest."""
+    """Key in `FEATURES`."""
+    params: Mapping[str, Any]
+    """Parameters that differ from the defaults."""
 
     @classmethod
     def of(cls, item: object) -> "ChainStep":
-        """Read ``"kpca:5"`` or ``{"kpca": {"components": 5}}``.
+        """Parse ``"kpca:5"`` or ``{"kpca": {"components": 5}}``.
 
         Raises
         ------
         CallError
-            If there is no such feature or it has no such setting.
+            If the feature or one of its parameters does not exist.
         """
         if isinstance(item, str):
             name, colon, argument = (part.strip() for part in item.partition(":"))
@@ -87,39 +84,41 @@ class ChainStep:
             (name, value), *_ = item.items()
             return cls(_check_name(name), _parse_settings(str(name), value))
         raise CallError(
-            f"A step of a chain is written kpca:5 or {{kpca: {{components: 5}}}}, got "
+            f"A step of a chain must be written as kpca:5 or {{kpca: {{components: 5}}}}, got "
             f"{str(item)[:60]!r}."
         )
 
-    def feature(self) -> Feature:
-        """Make the feature, not fitted yet."""
-        feature: Feature = self.feature_class()(**self.given)
+    def build(self) -> Feature:
+        """Return the unfitted feature."""
+        feature: Feature = self.feature_class()(**self.params)
         return feature
 
     def feature_class(self) -> Any:
         """Import the class of the feature."""
         entry = FEATURES[self.name]
-        return getattr(import_module(f"hypercover.features.{entry.home}"), entry.name)
+        return getattr(
+            import_module(f"hypercover.features.{entry.module}"), entry.class_name
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that :meth:`of` reads."""
-        return {self.name: dict(self.given)}
+        return {self.name: dict(self.params)}
 
     @property
     def text(self) -> str:
-        """The step in a few signs: ``kpca:5`` where that says it all."""
+        """The step in short form, such as ``kpca:5``."""
         main = FEATURES[self.name].main
-        rest = {key: value for key, value in self.given.items() if key != main}
+        rest = {key: value for key, value in self.params.items() if key != main}
         text = self.name
-        if main in self.given:
-            text += f":{_format_setting(self.given[main], '+')}"
+        if main in self.params:
+            text += f":{_format_setting(self.params[main], '+')}"
         if rest:
             text += f" ({', '.join(f'{key} {_format_setting(rest[key])}' for key in rest)})"
         return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 2]} …"
 
 
 def _format_setting(value: Any, between: str = " ") -> str:
-    """Write a setting for people: lists and mappings without brackets and quotes."""
+    """Format a parameter without brackets and quotes."""
     if isinstance(value, Mapping):
         return between.join(f"{key} {_format_setting(value[key])}" for key in value)
     if isinstance(value, list | tuple):
@@ -132,18 +131,18 @@ def _check_name(name: object) -> str:
         return str(name)
     if name == "nwfe":
         raise CallError(
-            "NWFE learns from labels, so it is no part of a chain of image features; ask "
-            "for it under the model, as in nwfe: 30."
+            "NWFE learns from labels, so it cannot be part of a chain of image features; set "
+            "it in the model instead, as in nwfe: 30."
         )
-    listed = ", ".join(f"{key} ({entry.words})" for key, entry in FEATURES.items())
+    listed = ", ".join(f"{key} ({entry.description})" for key, entry in FEATURES.items())
     raise CallError(
-        f"There is no image feature {str(name)[:40]!r}; known are {listed}, and the chains "
-        f"{', '.join(NAMED_CHAINS)}."
+        f"Unknown image feature {str(name)[:40]!r}; choose one of {listed}, or one of the "
+        f"chains {', '.join(NAMED_CHAINS)}."
     )
 
 
 def _parse_settings(name: str, value: object) -> dict[str, Any]:
-    """Return the settings of a step, checked by name."""
+    """Parse the parameters of a step and check their names."""
     main = FEATURES[name].main
     if value is None:
         return {}
@@ -153,7 +152,7 @@ def _parse_settings(name: str, value: object) -> dict[str, Any]:
     unknown = [str(key)[:40] for key in value if key not in known]
     if unknown:
         raise CallError(
-            f"The feature {name} has no setting {', '.join(unknown)}; it has "
+            f"The feature {name} has no parameter {', '.join(unknown)}; choose from "
             f"{', '.join(known)}."
         )
     given = dict(value)
@@ -163,7 +162,7 @@ def _parse_settings(name: str, value: object) -> dict[str, Any]:
 
 
 def _parse_main_setting(name: str, main: str, value: object) -> Any:
-    """Read what stands behind the colon: a count, or words joined by +."""
+    """Parse the main parameter: a count, or names joined by +."""
     if main == _LIST_SETTING:
         words = value if isinstance(value, list | tuple) else str(value).split("+")
         return tuple(str(word).strip() for word in words)
@@ -171,13 +170,13 @@ def _parse_main_setting(name: str, main: str, value: object) -> Any:
         return int(str(value))
     except ValueError:
         raise CallError(
-            f"{name}:{str(value)[:40]} is not understood; behind the colon stands how "
-            f"many {main}, as in {name}:5."
+            f"Cannot read {name}:{str(value)[:40]}; give the number of {main} after the "
+            f"colon, as in {name}:5."
         ) from None
 
 
 ChainSpec = str | Sequence[str | Mapping[str, Any]]
-"""How a chain is written: ``"kpca:5,esdap:area"``, or the list form of YAML."""
+"""A chain as text (``"kpca:5,esdap:area"``) or as a YAML list."""
 
 _MAX_STEPS = 16
 
@@ -190,12 +189,10 @@ class _ChainSettings(SavedSettings):
 
 @dataclass
 class Chain:
-    """Image features one after another; each takes the scene that the one before made.
+    """A sequence of image features, each computed from the output of the previous one.
 
-    Why it exists: the lecture's features are such a chain (KPCA, then attribute
-    profiles of its components), and an experiment, the command and a saved
-    model must mean the same by its name.  It is fitted on all pixels with data
-    and on no label.
+    A chain is fitted on all valid pixels, without labels.  It works on scenes, not
+    on arrays.
 
     Examples
     --------
@@ -209,32 +206,32 @@ class Chain:
     """
 
     steps: tuple[ChainStep, ...]
-    """What was asked for."""
+    """Features and their parameters."""
 
     def __post_init__(self) -> None:
-        """Make the features, so that settings no feature can have are refused at once."""
+        """Build the features, which checks their parameters."""
         if not 1 <= len(self.steps) <= _MAX_STEPS:
             raise CallError(
                 f"A chain has 1 to {_MAX_STEPS} steps, got {len(self.steps)}; write for "
                 "example kpca:5,esdap:area+std."
             )
-        self.features: tuple[Feature, ...] = tuple(step.feature() for step in self.steps)
+        self.features: tuple[Feature, ...] = tuple(step.build() for step in self.steps)
 
     @classmethod
     def parse(cls, spec: ChainSpec) -> Self:
-        """Read a chain from text or from the list form of YAML.
+        """Parse a chain from text or from a YAML list.
 
         Parameters
         ----------
         spec : str or list
             ``"kpca:5,esdap:area+std"``, the name of a chain such as ``"rome"``, or
-            a list of such texts and of ``{feature: {setting: value}}``, which may
+            a list of such texts and of ``{feature: {parameter: value}}``, which may
             itself be text: ``"[{kpca: {components: 5, gamma: 0.01}}, esdap]"``.
 
         Raises
         ------
         CallError
-            If a step is not understood; what there is, is named.
+            If a step cannot be parsed; the message lists the choices.
         """
         if isinstance(spec, str):
             items = _parse_list(spec) if spec.lstrip().startswith("[") else [spec]
@@ -244,12 +241,12 @@ class Chain:
 
     @property
     def text(self) -> str:
-        """The chain in one line, as it is written: ``kpca:5,esdap:area``."""
+        """The chain in text form, such as ``kpca:5,esdap:area``."""
         return ",".join(step.text for step in self.steps)
 
     @property
     def reach(self) -> int | None:
-        """Pixels around a pixel that its value depends on; None = any distance."""
+        """Radius in pixels of the neighbourhood a value depends on; None = unbounded."""
         total = 0
         for feature in self.features:
             if feature.reach is None:
@@ -258,28 +255,28 @@ class Chain:
         return total
 
     def outputs(self, bands: int) -> int:
-        """Return how many features it makes at most of so many bands.
+        """Return the largest number of features computed from a number of bands.
 
         Raises
         ------
         CallError
-            If a step is asked for more components than it is given bands.
+            If a step has more components than input bands.
         """
         for feature in self.features:
             bands = feature.outputs(bands)
         return bands
 
     def describe(self) -> str:
-        """Say in a few words what the chain does."""
+        """Describe the chain in a few words."""
         return f"image features {self.text}"
 
     def fit(self, scene: Scene, *, seed: int = 0) -> Self:
-        """Fit each step on the scene as the steps before it made it.
+        """Fit each step on the output of the previous one.
 
         Raises
         ------
         SceneError
-            If a step cannot learn from what it is given.
+            If a step cannot be fitted to its input.
         """
         for feature in self.features[:-1]:
             scene = feature.fit(scene, seed=seed).transform(scene)
@@ -289,23 +286,23 @@ class Chain:
     def fit_transform(
         self, scene: Scene, *, seed: int = 0, progress: Progress | None = None
     ) -> Scene:
-        """Fit the chain and return the scene of its features, each step done once."""
+        """Fit the chain and return the scene of its features in one pass."""
         for place, feature in enumerate(self.features):
-            said = subprogress(progress, place, len(self.features))
-            scene = _fit_transform(feature, scene, seed, said)
+            part = subprogress(progress, place, len(self.features))
+            scene = _fit_transform(feature, scene, seed, part)
         return scene
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
-        """Return the scene with the features of the fitted chain as its bands."""
+        """Return a scene whose bands are the features."""
         for place, feature in enumerate(self.features):
-            said = subprogress(progress, place, len(self.features))
-            scene = feature.transform(scene, progress=said)
+            part = subprogress(progress, place, len(self.features))
+            scene = feature.transform(scene, progress=part)
         return scene
 
     def state(self) -> tuple[Settings, Arrays]:
-        """Return the fitted chain as JSON-able settings and plain arrays.
+        """Return the fitted chain as JSON-able settings and arrays.
 
-        The arrays of the first step are named ``0.mean`` and so on.
+        Array names start with the position of their step, as in ``0.mean``.
         """
         states = [feature.state() for feature in self.features]
         arrays = {
@@ -318,12 +315,12 @@ class Chain:
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Return the fitted chain that :meth:`state` described, trusting nothing.
+        """Restore a fitted chain from its `state`.
 
         Raises
         ------
         ModelError
-            If something is missing, is of another form or does not fit the rest.
+            If the state is incomplete or inconsistent.
         """
         saved = _ChainSettings.read(settings)
         if len(saved.fitted) != len(saved.steps):
@@ -346,36 +343,36 @@ class Chain:
 def _fit_transform(
     feature: Feature, scene: Scene, seed: int, progress: Progress | None
 ) -> Scene:
-    """Fit a step and return its features; a fit that reports counts for half of it."""
-    learning, reported = subprogress(progress, 0, 2), False
+    """Fit a step and return its features; a fit that reports progress counts for half."""
+    fitting, reported = subprogress(progress, 0, 2), False
 
-    def said(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         nonlocal reported
         reported = True
-        if learning is not None:
-            learning(done, total)
+        if fitting is not None:
+            fitting(done, total)
 
-    feature.fit(scene, seed=seed, progress=said)
+    feature.fit(scene, seed=seed, progress=report)
     rest = subprogress(progress, 1, 2) if reported else progress
     return feature.transform(scene, progress=rest)
 
 
 def _parse_list(text: str) -> list[Any]:
-    """Read the list form of YAML out of a text, as a command is given it."""
+    """Parse a YAML list given as text on the command line."""
     try:
-        listed = parse_yaml(text)
+        items = parse_yaml(text)
     except yaml.YAMLError:
-        listed = None
-    if not isinstance(listed, list):
+        items = None
+    if not isinstance(items, list):
         raise CallError(
-            f"The chain {text[:60]!r} is no list; write for example "
+            f"The chain {text[:60]!r} is not a list; write for example "
             "'[{kpca: {components: 5, gamma: 0.01}}, esdap]'."
         )
-    return listed
+    return items
 
 
 def _parse_item(item: str | Mapping[str, Any]) -> list[ChainStep]:
-    """Read one item of a list, or a whole text of steps and named chains."""
+    """Parse one item of a list, or a text of steps and named chains."""
     if not isinstance(item, str):
         return [ChainStep.of(item)]
     steps: list[ChainStep] = []
@@ -403,15 +400,15 @@ NAMED_CHAINS: dict[str, list[str | dict[str, Any]]] = {
     "rome": [{"esdap": {"attributes": ["area"], "thresholds": {"area": list(ROME_AREAS)}}}],
     "lecture": ["kpca:5", "esdap:area+std"],
 }
-"""Each chain as it would stand in an experiment file.
+"""Chains with a name.
 
-``rome`` makes the 55 features of the Rome scene from its 5 bands (panchromatic
-and four pansharpened): 5 × (1 + 10 areas).  The areas that were used have not
-been published; these follow the formula.
+``rome`` computes the 55 features of the Rome scene from its 5 bands (panchromatic
+and four pansharpened): 5 × (1 + 10 areas).  The original areas have not been
+published; these follow the formula.
 """
 
 NWFE_FEATURES = {"lecture": 30}
-"""Features that NWFE makes of a chain's, where its name means that as well.
+"""Number of NWFE features for chains whose published form ends with NWFE.
 
-NWFE learns from labelled training pixels, so a chain, which sees no label, stops before it.
+NWFE learns from labels, so it is part of the model rather than of the chain.
 """

@@ -1,4 +1,4 @@
-"""An image feature: what maps a scene to a scene, having seen every pixel and no label."""
+"""The interface of image features, which map a scene to a scene without using labels."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -36,20 +36,20 @@ __all__ = [
 ]
 
 Arrays = dict[str, npt.NDArray[np.generic]]
-"""Plain arrays by name: all of a fitted feature that is no setting."""
+"""Arrays of a fitted feature by name."""
 
 Settings = dict[str, Any]
 """JSON-able values by name."""
 
 Progress = Callable[[int, int], None]
-"""Called with the work done and the work in all, in any unit."""
+"""Called with the completed and the total work, in any unit."""
 
 _PROGRESS_UNITS = 1000
-"""Units of work a part is counted as, so that progress moves inside it."""
+"""Units of progress reported for each part."""
 
 
 def subprogress(progress: Progress | None, place: int, parts: int) -> Progress | None:
-    """Return what the part at a place reports to, so that the whole goes up evenly."""
+    """Return the progress callback for one of several equal parts."""
     if progress is None:
         return None
 
@@ -61,35 +61,32 @@ def subprogress(progress: Progress | None, place: int, parts: int) -> Progress |
 
 
 class Feature(Protocol):
-    """What every image feature offers.
+    """An image feature.
 
-    Why it exists: a chain, an experiment and a saved model treat kernel PCA
-    and attribute profiles alike.  A feature is fitted on all pixels that hold
-    data and never sees a label, so it may be fitted before a scene is split.
+    Image features work on scenes, not on arrays (n, band): they are not
+    scikit-learn transformers.  They are fitted on all valid pixels and never see a
+    label, so they may be fitted before the scene is split.
     """
 
     @property
     def reach(self) -> int | None:
-        """Pixels around a pixel that its value may depend on; None = any distance."""
+        """Radius in pixels of the neighbourhood a value depends on; None = unbounded."""
 
     def outputs(self, bands: int) -> int:
-        """Return how many features it makes at most of so many bands."""
+        """Return the largest number of features computed from a number of bands."""
 
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
-        """Learn what has to be learnt from all pixels that hold data.
-
-        One that takes long reports to *progress*; the others leave it alone.
-        """
+        """Fit to all valid pixels; slow features report *progress*."""
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
-        """Return the scene with the features as its bands, in float32."""
+        """Return a scene whose bands are the features, in float32."""
 
     def state(self) -> tuple[Settings, Arrays]:
-        """Return all that was learnt as JSON-able settings and plain arrays."""
+        """Return the fitted feature as JSON-able settings and arrays."""
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Return the fitted feature they describe, trusting neither."""
+        """Restore a fitted feature after checking its state."""
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
@@ -146,23 +143,23 @@ def saved_array(arrays: Arrays, name: str, *shape: int | None) -> npt.NDArray[np
 
 
 def check_range(values: npt.NDArray[np.float64], scene: Scene) -> None:
-    """Refuse values of pixels with data that are too large to compute with.
+    """Check that values of valid pixels are small enough to compute with.
 
     Raises
     ------
     SceneError
-        If there are some: mostly a fill value that the file does not name.
+        If one is too large, usually an undeclared fill value.
     """
     check_size(float(np.abs(values).max(initial=0.0)), scene.name)
 
 
 def check_stack_memory(scene: Scene, count: int) -> None:
-    """Refuse so many features of every pixel where they do not fit in memory.
+    """Check that a stack of features fits in memory.
 
     Raises
     ------
     SceneError
-        If they do not.
+        If it does not.
     """
     rows, cols = scene.shape
     check_memory(
@@ -173,12 +170,12 @@ def check_stack_memory(scene: Scene, count: int) -> None:
 
 
 def empty_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
-    """Return NaN for so many features of every pixel (feature, y, x), if they fit in memory.
+    """Return a stack (feature, y, x) of NaN.
 
     Raises
     ------
     SceneError
-        If they do not.
+        If it does not fit in memory.
     """
     check_stack_memory(scene, count)
     return np.full((count, *scene.shape), np.nan, dtype=np.float32)
@@ -187,11 +184,11 @@ def empty_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
 def feature_scene(
     scene: Scene, values: npt.NDArray[np.float32] | xr.Variable, names: Sequence[str]
 ) -> Scene:
-    """Return the scene with features (feature, y, x) in the place of its bands.
+    """Return the scene with its bands replaced by features (feature, y, x).
 
-    Grid, labels, legend, name, sensor, moment and notes stay; bands are numbered
-    from 1, named by the coordinate ``band_name``, and have no wavelengths.  NaN is
-    no data.
+    Grid, labels, legend, name, sensor, time and notes are kept.  Bands are numbered
+    from 1 and named by the coordinate ``band_name``; they have no wavelengths.  NaN
+    marks missing data.
     """
     coords = {
         "band": np.arange(1, len(values) + 1),
@@ -208,28 +205,25 @@ Floats = npt.NDArray[np.float64]
 Result = TypeVar("Result")
 
 _MEMORY_SHARE = 0.8
-"""Share of the available memory that bands may take together."""
+"""Share of the available memory to use for bands."""
 
 
 def map_bands(
     scene: Scene, work: Callable[[int, Floats], Result], at_once: int
 ) -> list[Result]:
-    """Return what a function makes of each band, in threads.
-
-    Why it exists: the trees of a band are built outside Python's lock, so
-    threads use all cores without copying the scene.
+    """Apply a function to each band, in threads.
 
     Parameters
     ----------
     work : callable
-        Takes the position of a band, from 0, and its values (row, col) in float64.
+        Takes the index of a band and its values (row, col) in float64.
     at_once : int
-        How many bands are worked on at the same time.
+        Number of bands processed in parallel.
     """
     reading = Lock()
 
     def one(position: int) -> Result:
-        # Files are not read from several threads at once.
+        # A file must not be read by several threads.
         with reading:
             values = np.asarray(scene.cube.isel(band=position).values, dtype=np.float64)
         check_range(values[scene.valid], scene)
@@ -238,24 +232,23 @@ def map_bands(
     if at_once == 1:
         return [one(position) for position in range(scene.n_bands)]
     with ThreadPoolExecutor(at_once) as pool:
-        waiting = [pool.submit(one, position) for position in range(scene.n_bands)]
+        futures = [pool.submit(one, position) for position in range(scene.n_bands)]
         try:
-            return [future.result() for future in waiting]
+            return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def parallel_bands(scene: Scene, per_pixel: int, asked: int | None = None) -> int:
-    """Say how many bands to work on at the same time.
+def parallel_bands(scene: Scene, per_pixel: int, n_jobs: int | None = None) -> int:
+    """Return the number of bands to process in parallel.
 
     Parameters
     ----------
     per_pixel : int
-        Bytes that the work on one band takes for each pixel.
-    asked : int, optional
-        How many are asked for; unless given, one per core.  A run that pins its
-        threads (``OMP_NUM_THREADS``) is heeded.
+        Bytes per pixel needed to process one band.
+    n_jobs : int, optional
+        Requested number; by default one per core, or ``OMP_NUM_THREADS``.
 
     Raises
     ------
@@ -271,11 +264,11 @@ def parallel_bands(scene: Scene, per_pixel: int, asked: int | None = None) -> in
             f"{needed / 2**30:,.1f} GiB of memory and {free / 2**30:,.1f} GiB are free; cut "
             "the image smaller or use a larger machine."
         )
-    return max(1, min(asked or _cores(), fitting, scene.n_bands))
+    return max(1, min(n_jobs or _cores(), fitting, scene.n_bands))
 
 
 def _cores() -> int:
-    """Count the threads this process may use."""
+    """Return the number of threads this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     pinned = os.environ.get("OMP_NUM_THREADS", "")

@@ -1,4 +1,4 @@
-"""Kernel principal components: bends in the cloud of spectra that no straight axis follows."""
+"""Kernel principal component analysis of the spectra of a scene."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -33,7 +33,7 @@ from hypercover.scene.scene import Scene
 __all__ = ["KPCA"]
 
 _KERNEL_BLOCK = 2**21
-"""Kernel values held at once: 16 MiB."""
+"""Kernel values held in memory at a time: 16 MiB."""
 
 
 class _KPCASettings(SavedSettings):
@@ -45,21 +45,20 @@ class _KPCASettings(SavedSettings):
 
 @dataclass
 class KPCA:
-    """Project spectra on the principal components of a Gaussian (RBF) kernel.
+    """Kernel principal component analysis with a Gaussian (RBF) kernel.
 
-    Why it exists: the lecture's first step.  The kernel is fitted on a seeded
-    sample of the pixels with data, because its matrix has a row and a column a
-    pixel; every pixel of the scene is then projected block by block in bounded
-    memory.  Bands are standardised first, by mean and standard deviation over
-    the sample, so that no band outweighs another by its unit; a constant band
-    counts for nothing.
+    Works on scenes, not on arrays: use `sklearn.decomposition.KernelPCA` on spectra
+    (n, band).  The kernel matrix is computed for a random sample of the valid
+    pixels; all pixels are then projected block by block in bounded memory.  Bands are
+    standardised by mean and standard deviation over the sample; constant bands get
+    no weight.
 
     Attributes
     ----------
     width_ : float
-        The gamma in use, in exp(-gamma · distance²) between standardised spectra.
+        The gamma used, in exp(-gamma · distance²) between standardised spectra.
     variances_ : array (component,)
-        Variance of each component over the sample, falling.
+        Variance of each component over the sample, in descending order.
 
     References
     ----------
@@ -68,44 +67,44 @@ class KPCA:
     """
 
     components: int = 5
-    """How many components."""
+    """Number of components."""
     sample: int = 2000
-    """Pixels the kernel is fitted on, at most."""
+    """Largest number of pixels to fit the kernel to."""
     gamma: float | None = None
-    """Width in exp(-gamma · distance²); None = 1 / (2 · median distance²) of the sample."""
+    """Gamma in exp(-gamma · distance²); None = 1 / (2 · median distance²) of the sample."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that no kernel can be fitted with."""
+        """Check the parameters."""
         self.components = check_components(self.components, "KPCA")
         if not isinstance(self.sample, int) or self.sample <= self.components:
             raise CallError(
-                f"KPCA of {self.components} components needs a sample of more pixels than "
-                f"that, got {self.sample!r}; use for example {max(2000, 10 * self.components)}."
+                f"KPCA with {self.components} components needs a larger sample of pixels, got "
+                f"{self.sample!r}; use for example {max(2000, 10 * self.components)}."
             )
         number = isinstance(self.gamma, Real) and not isinstance(self.gamma, bool)
         if self.gamma is not None and not (number and 0 < self.gamma < np.inf):
             raise CallError(
                 f"The gamma of KPCA must be a number above 0, got {self.gamma!r}; leave it "
-                "out to have it chosen by the median distance."
+                "out to derive it from the median distance."
             )
 
     @property
     def reach(self) -> int:
-        """Pixels around a pixel that its value depends on: none."""
+        """Radius in pixels of the neighbourhood a value depends on: 0."""
         return 0
 
     def outputs(self, bands: int) -> int:
-        """Return how many features it makes of so many bands."""
+        """Return the number of components."""
         return self.components
 
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
-        """Fit the kernel on a sample of the pixels with data.
+        """Fit to a sample of the valid pixels.
 
         Raises
         ------
         SceneError
-            If the sample has fewer pixels, or varies in fewer directions, than
-            components are asked for, or its kernel does not fit in memory.
+            If the sample has fewer pixels or dimensions than components, or its
+            kernel does not fit in memory.
         """
         spectra = draw_spectra(scene, self.sample, seed)
         check_memory(
@@ -124,7 +123,7 @@ class KPCA:
         return self
 
     def _solve(self, kernel: Floats, scene: Scene) -> None:
-        """Take the leading eigenvectors a of the centred kernel, with variance · aᵀa = 1."""
+        """Compute the leading eigenvectors a of the centred kernel, with variance · aᵀa = 1."""
         means = kernel.mean(axis=0)
         count = len(kernel)
         kernel = kernel - means - means[:, None] + means.mean()
@@ -133,12 +132,12 @@ class KPCA:
         values = np.maximum(values[::-1], 0.0)
         check_variance(values, self.components, scene, "KPCA")
         self.coefficients_ = fix_signs(vectors[:, ::-1]) / np.sqrt(values)
-        # The vectors sum to 0, so of the centring of a new row only this is left.
+        # The vectors sum to 0, so centring a new row reduces to this offset.
         self.offset_ = means @ self.coefficients_
         self.variances_ = values / count
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
-        """Return the scene with its components as bands ``kpca1``, ``kpca2`` …."""
+        """Return the scene of components, with bands named ``kpca1``, ``kpca2``, …."""
         check_bands(scene, len(self.mean_), "KPCA")
         names = [f"kpca{number}" for number in range(1, self.components + 1)]
         return map_spectra(scene, self._project, names, progress)
@@ -157,7 +156,7 @@ class KPCA:
         return features
 
     def state(self) -> tuple[Settings, Arrays]:
-        """Return what was learnt as JSON-able settings and plain arrays."""
+        """Return the fitted feature as JSON-able settings and arrays."""
         settings = {
             "components": self.components,
             "sample": self.sample,
@@ -175,12 +174,12 @@ class KPCA:
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Return the fitted feature that :meth:`state` described.
+        """Restore a fitted feature from its `state`.
 
         Raises
         ------
         ModelError
-            If something is missing or does not fit the rest.
+            If the state is incomplete or inconsistent.
         """
         saved = _KPCASettings.read(settings)
         feature = cls(saved.components, saved.sample, saved.gamma)
@@ -197,7 +196,7 @@ class KPCA:
 
 
 def _standardisation(spectra: Floats) -> tuple[Floats, Floats]:
-    """Return mean and 1 / standard deviation of each band; 0 for a constant one."""
+    """Return mean and 1 / standard deviation of each band; 0 for constant bands."""
     mean, spread = spectra.mean(axis=0), spectra.std(axis=0)
     weight = np.divide(
         1.0, spread, out=np.zeros_like(spread), where=varying_bands(mean, spread)
@@ -215,7 +214,7 @@ def _squared_distances(left: Floats, right: Floats) -> Floats:
 
 
 def _median_gamma(squares: Floats) -> float:
-    """Return 1 / (2 · median distance²); where most pixels are equal, of those that differ."""
+    """Return 1 / (2 · median distance²), ignoring equal pixels if they are the majority."""
     between = squares[np.triu_indices(len(squares), 1)]
     median = np.median(between)
     if median <= 1e-9 * between.max():

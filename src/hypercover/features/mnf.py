@@ -1,4 +1,4 @@
-"""Minimum noise fraction: directions of the spectrum in the order of their signal to noise."""
+"""Minimum noise fraction transform of the spectra of a scene."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,27 +22,25 @@ from hypercover.scene.scene import Scene
 __all__ = ["MNF"]
 
 _FLOOR = 1e-9
-"""Noise every band is taken to have at least, as a share of its variance, so that bands
-that repeat each other can be told apart from nothing."""
+"""Noise added to every band as a share of its variance, so that duplicate bands do no harm."""
 
 
 @dataclass
 class MNF(Projection):
-    """Project spectra on the directions in which signal stands out of noise most.
+    """Minimum noise fraction: directions ordered by their signal-to-noise ratio.
 
-    Why it exists: principal components follow variance, and noise has variance
-    too.  Noise is measured by the differences of pixels side by side, right and
-    below; a component is scaled so that its noise has the variance 1, so its
-    own variance is its ratio of signal and noise to noise.
+    Works on scenes, not on arrays: the noise is estimated from the differences
+    between neighbouring pixels.  Components are scaled to unit noise variance, so
+    the variance of a component is its ratio of signal plus noise to noise.
 
     Attributes
     ----------
     mean_ : array (band,)
-        Mean of each band over all pixels with data.
+        Mean of each band over all valid pixels.
     directions_ : array (band, component)
-        Weights of the bands; the largest of each component is positive.
+        Weights of the bands; the largest entry of each component is positive.
     ratios_ : array (component,)
-        Variance of each component, noise having 1, falling.
+        Variance of each component in units of its noise, in descending order.
 
     References
     ----------
@@ -52,19 +50,19 @@ class MNF(Projection):
     """
 
     components: int = 10
-    """How many components."""
+    """Number of components."""
 
     title = "MNF"
     worth = "ratios"
 
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
-        """Learn the directions from all pixels with data; the seed changes nothing.
+        """Fit to all valid pixels; ``seed`` is ignored.
 
         Raises
         ------
         SceneError
-            If the pixels vary in fewer directions than components are asked
-            for, or no two pixels with data lie side by side.
+            If the spectra vary in fewer directions than there are components, or
+            no two valid pixels are adjacent.
         """
         self.mean_, covariance = mean_and_covariance(scene)
         spread = np.sqrt(np.diag(covariance))
@@ -82,15 +80,15 @@ class MNF(Projection):
 
 
 def noise_covariance(scene: Scene) -> Floats:
-    """Return the covariance (band, band) of the noise, from neighbouring pixels.
+    """Estimate the noise covariance (band, band) from neighbouring pixels.
 
-    Two neighbours differ by the noise of both, so half the mean square of the
-    differences is taken.  Land that changes between them counts as noise.
+    It is half the mean square of their differences, which contain the noise of both.
+    Changes of the land between neighbours count as noise.
 
     Raises
     ------
     SceneError
-        If no two pixels with data lie side by side.
+        If no two valid pixels are adjacent.
     """
     square, pairs = np.zeros((scene.n_bands, scene.n_bands)), 0
     for difference in _differences(scene):
@@ -98,17 +96,17 @@ def noise_covariance(scene: Scene) -> Floats:
         pairs += difference.shape[1]
     if pairs == 0:
         raise SceneError(
-            f"MNF measures noise by pixels side by side, and {scene.name} has no two of "
-            "them with data; use pca instead."
+            f"MNF estimates noise from adjacent pixels, and {scene.name} has no two adjacent "
+            "valid pixels; use pca instead."
         )
     return square / (2 * pairs)
 
 
 def _differences(scene: Scene) -> Iterator[Floats]:
-    """Go through the rows: differences (band, n) to the right and to the row below."""
+    """Yield the differences (band, n) to the right and lower neighbours, row by row."""
     rows, cols = scene.shape
     for strip in scene.strips():
-        # One row more, so that no pair between two strips is lost.
+        # One more row, for the pairs between two strips.
         part = slice(strip.start, min(strip.stop + 1, rows))
         cube, valid = scene.read(part, slice(None)), scene.valid[part]
         line = cube[:, 0].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Nonparametric weighted feature extraction: features that part classes where they meet."""
+"""Nonparametric weighted feature extraction (NWFE), a supervised linear transformer."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -18,55 +18,54 @@ from hypercover.errors import ModelError
 __all__ = ["NWFE"]
 
 _BLOCK = 2**20
-"""Distances held at once: 8 MiB, so that a block stays in the processor's cache."""
+"""Distances held in memory at a time: 8 MiB, which fit in the cache."""
 _DUPLICATE_DISTANCE = 1e-3
-"""Distance, as a share of the root mean square one, below which two samples are the same."""
+"""Distance below which two samples are duplicates, as a share of the root mean square one."""
 _LEAST_SCATTER = 1e-9
-"""Smallest within-class scatter of a band that counts, as a share of its variance."""
+"""Floor of the within-class scatter of a band, as a share of its variance."""
 
 Floats = npt.NDArray[np.float64]
 
 
 class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Find the linear features in which neighbouring samples of different classes part.
+    """Linear features that separate neighbouring samples of different classes.
 
-    Why it exists: discriminant analysis gives at most one feature less than
-    there are classes, and looks at class means alone.  NWFE compares each
-    sample with a mean of each class that is local to it, and gives samples near
-    the border between two classes most weight; so it finds more features and
-    does without a normal distribution.
+    A scikit-learn transformer on spectra (n, band).  Unlike linear discriminant
+    analysis, which yields at most one feature less than there are classes, NWFE
+    compares each sample with local means of each class and gives samples near class
+    boundaries most weight.  It yields more features and does not assume normal
+    distributions.
 
     Parameters
     ----------
     n_components : None or int
-        Number of features; None takes one per band that varies.
+        Number of features; None takes one per band that is not constant.
     regularisation : float from 0 to 1
-        Share of its own diagonal that the within-class scatter is mixed with.
+        Weight of the diagonal when it is mixed with the within-class scatter.
     max_per_class : None or int
-        Samples drawn of each class that has more; None takes all of them.
+        Largest number of samples to draw from a class; None takes all of them.
     random_state : None, int or RandomState
-        Seed of that draw; not used otherwise.
+        Seed of that draw.
 
     Attributes
     ----------
     components_ : array (feature, band)
         Directions, scaled so that the regularised within-class scatter of the
-        features is the identity, each with its largest weight above zero.
+        features is the identity; the largest weight of each is positive.
     mean_ : array (band,)
         Mean of the training samples.
     eigenvalues_ : array (feature,)
-        Between-class scatter of each feature, in falling order.
+        Between-class scatter of each feature, in descending order.
     n_features_in_ : int
         Number of bands.
 
     Notes
     -----
-    A feature is ``components_ @ (x - mean_)``.  The time grows with the square
-    of the number of samples, memory only with the number itself.  The formulas
-    leave a sample out of its own local mean; its duplicates are left out too,
-    wherever they are: all samples nearer than 1/1000 of the root mean square
-    distance between samples.  A class of one sample has no scatter within;
-    bands that are constant get no weight.
+    Features are ``components_ @ (x - mean_)``.  Time grows with the square of the
+    number of samples, memory linearly.  A sample is excluded from its own local mean,
+    and so are its duplicates: all samples closer than 1/1000 of the root mean square
+    distance.  A class of one sample has no within-class scatter; constant bands get
+    no weight.
 
     References
     ----------
@@ -75,7 +74,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
 
     Examples
     --------
-    Two classes that differ in their second band alone:
+    Two classes that differ in the second band only:
 
     >>> rng = np.random.default_rng(0)
     >>> codes = np.repeat([1, 2], 50)
@@ -101,13 +100,13 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn the features from samples (n, band) and their class codes (n,).
+        """Fit to samples (n, band) and their class codes (n,).
 
         Raises
         ------
         ModelError
-            If a parameter is out of range, there is one class only, no class has
-            two samples, or fewer bands vary than features are asked for.
+            If a parameter is out of range, there is only one class, no class has
+            two samples, or there are more features than varying bands.
         """
         self._check_parameters()
         X, y = validate_data(self, X, y, dtype=np.float64)
@@ -131,7 +130,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return np.asarray((X - self.mean_) @ self.components_.T)
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that fitting needs labels."""
+        """Declare that fitting needs labels."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
@@ -152,23 +151,23 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             )
 
     def _number(self, varying: npt.NDArray[np.bool_]) -> int:
-        """Return the number of features after checking that there are bands enough."""
+        """Return the number of features after checking it against the bands."""
         most = int(varying.sum())
         if not most:
             raise ModelError(
                 f"NWFE needs bands that vary, but all {len(varying)} bands are constant over "
-                "the training samples; look for what went wrong with the image."
+                "the training samples; check the image."
             )
-        wanted = int(self.n_components or most)
-        if wanted > most:
+        count = int(self.n_components or most)
+        if count > most:
             raise ModelError(
-                f"NWFE was asked for {wanted} features, but only {most} of {len(varying)} "
-                f"bands vary between the training samples; ask for at most {most}."
+                f"NWFE cannot compute {count} features, because only {most} of "
+                f"{len(varying)} bands vary between the training samples; use at most {most}."
             )
-        return wanted
+        return count
 
     def _members(self, y: npt.NDArray[Any]) -> list[npt.NDArray[np.intp]]:
-        """Return the positions of each class's samples, drawn from where they are too many."""
+        """Return the indices of each class's samples, subsampled if there are too many."""
         codes, classes = np.unique(y, return_inverse=True)
         if len(codes) < 2:
             raise ModelError(
@@ -192,7 +191,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return members
 
     def _regularised(self, within: Floats, variances: Floats) -> Floats:
-        """Mix the scatter with its diagonal, which keeps it invertible."""
+        """Mix the scatter with its diagonal, so that it can be inverted."""
         diagonal = np.maximum(within.diagonal(), _LEAST_SCATTER * variances)
         mixed = (1.0 - self.regularisation) * within
         np.fill_diagonal(mixed, diagonal)
@@ -200,7 +199,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
 
 
 def _scatters(classes: list[Floats]) -> tuple[Floats, Floats]:
-    """Return the scatter within and between classes (band, band), equations 8 and 9."""
+    """Return within- and between-class scatter (band, band), equations 8 and 9."""
     n_samples, n_bands = sum(map(len, classes)), classes[0].shape[1]
     floor = _DUPLICATE_DISTANCE * _rms_distance(classes)
     within, between = np.zeros((n_bands, n_bands)), np.zeros((n_bands, n_bands))
@@ -215,7 +214,7 @@ def _scatters(classes: list[Floats]) -> tuple[Floats, Floats]:
 
 
 def _local_means(samples: Floats, others: Floats, floor: float) -> Floats:
-    """Return the mean (n, band) of a class as each sample sees it: near ones count most."""
+    """Return the local mean (n, band) of a class for each sample, weighted by distance."""
     means = np.empty_like(samples)
     for block in _blocks(len(samples), len(others)):
         weights = _squared_distances(samples[block], others)
@@ -224,7 +223,7 @@ def _local_means(samples: Floats, others: Floats, floor: float) -> Floats:
         np.sqrt(weights, out=weights)
         np.reciprocal(weights, out=weights)
         np.copyto(weights, 0.0, where=same)
-        # A class that is all in one place is seen where it is.
+        # If all samples of the class are duplicates, take their mean.
         weights[same.all(axis=1)] = 1.0
         np.matmul(weights, others, out=means[block])
         means[block] /= weights.sum(axis=1, keepdims=True)
@@ -232,7 +231,7 @@ def _local_means(samples: Floats, others: Floats, floor: float) -> Floats:
 
 
 def _squared_distances(samples: Floats, others: Floats) -> Floats:
-    """Return the squared distances (n, m), short of rounding, by one matrix product."""
+    """Return the squared distances (n, m), which rounding may make negative."""
     squares = samples @ others.T
     squares *= -2.0
     squares += np.einsum("ij,ij->i", samples, samples)[:, np.newaxis]
@@ -243,39 +242,39 @@ def _squared_distances(samples: Floats, others: Floats) -> Floats:
 def _leading_eigenvectors(
     between: Floats, within: Floats, count: int
 ) -> tuple[Floats, Floats]:
-    """Return the largest eigenvalues of within⁻¹ between and their axes (count, band)."""
+    """Return the largest eigenvalues of within⁻¹ between and their eigenvectors (count, band)."""
     bands = len(within)
     try:
         values, vectors = eigh(between, within, subset_by_index=(bands - count, bands - 1))
     except np.linalg.LinAlgError as error:
         raise ModelError(
-            f"The within-class scatter of {bands} bands has no inverse, as too few samples "
-            "or linearly dependent bands span it; raise NWFE's regularisation to 0.5."
+            f"The within-class scatter of {bands} bands cannot be inverted, because of too "
+            "few samples or linearly dependent bands; raise NWFE's regularisation to 0.5."
         ) from error
     return np.maximum(values[::-1], 0.0), _fix_signs(vectors.T[::-1])
 
 
 def _blocks(n_samples: int, n_others: int) -> Iterator[slice]:
-    """Cut samples into blocks whose distances to all others fit into 8 MiB."""
+    """Divide samples into blocks whose distances to all others fit into 8 MiB."""
     step = max(1, _BLOCK // n_others)
     return (slice(top, min(top + step, n_samples)) for top in range(0, n_samples, step))
 
 
 def _rms_distance(classes: list[Floats]) -> float:
-    """Return the root mean square distance between two samples of any class."""
+    """Return the root mean square distance between two samples."""
     samples = np.concatenate(classes)
     return float(np.sqrt(2.0 * samples.var(axis=0).sum()))
 
 
 def _fix_signs(vectors: Floats) -> Floats:
-    """Turn each vector so that its largest weight is above zero."""
+    """Flip each vector so that its largest weight is positive."""
     largest = np.abs(vectors).argmax(axis=1)
     signs = np.sign(vectors[np.arange(len(vectors)), largest])
     return np.asarray(vectors * signs[:, np.newaxis])
 
 
 def _check_whole(value: Any, name: str) -> None:
-    """Refuse anything but None and whole numbers above zero."""
+    """Check that a parameter is None or a whole number above zero."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if value is not None and not (whole and int(value) >= 1):
         raise ModelError(

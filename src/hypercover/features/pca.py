@@ -1,4 +1,4 @@
-"""Principal components: the few directions in which the spectra of a scene differ most."""
+"""Principal component analysis of the spectra of a scene."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
@@ -35,39 +35,38 @@ class _ProjectionSettings(SavedSettings):
 
 @dataclass
 class Projection:
-    """Project centred spectra on directions that a kind of feature learns in its own way.
+    """Linear projection of centred spectra, the base class of `PCA` and `MNF`.
 
-    Why it exists: once fitted, the kinds differ in name alone.  Each has
-    ``fit``, which sets ``mean_`` (band,), ``directions_`` (band, component) and
-    an array (component,) that says what each direction is worth.
+    ``fit`` sets ``mean_`` (band,), ``directions_`` (band, component) and an array
+    (component,) that ranks the directions.
     """
 
     components: int = 5
-    """How many components."""
+    """Number of components."""
 
     title: ClassVar[str]
-    """What the feature is called; in small letters its bands are."""
+    """Name of the feature; its bands are named in lower case."""
     worth: ClassVar[str]
-    """Name of the array of what each direction is worth, without its underscore."""
+    """Name of the array that ranks the directions, without its underscore."""
     mean_: Floats = field(init=False, repr=False, compare=False)
     directions_: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse a number of components that is none."""
+        """Check the number of components."""
         self.components = check_components(self.components, self.title)
 
     @property
     def reach(self) -> int:
-        """Pixels around a pixel that its value depends on: none, whatever it is fitted on."""
+        """Radius in pixels of the neighbourhood a value depends on: 0."""
         return 0
 
     def outputs(self, bands: int) -> int:
-        """Return how many features it makes of so many bands."""
+        """Return the number of components."""
         check_band_count(self.components, bands, self.title)
         return self.components
 
     def transform(self, scene: Scene, *, progress: Progress | None = None) -> Scene:
-        """Return the scene with its components as bands, such as ``pca1``, ``pca2`` …."""
+        """Return the scene of components, with bands named ``pca1``, ``pca2``, …."""
         check_bands(scene, len(self.mean_), self.title)
         name = self.title.lower()
         names = [f"{name}{number}" for number in range(1, self.components + 1)]
@@ -77,7 +76,7 @@ class Projection:
         return np.asarray((spectra - self.mean_) @ self.directions_)
 
     def state(self) -> tuple[Settings, Arrays]:
-        """Return what was learnt as JSON-able settings and plain arrays."""
+        """Return the fitted feature as JSON-able settings and arrays."""
         arrays: Arrays = {
             "mean": self.mean_,
             "directions": self.directions_,
@@ -87,12 +86,12 @@ class Projection:
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Return the fitted feature that :meth:`state` described.
+        """Restore a fitted feature from its `state`.
 
         Raises
         ------
         ModelError
-            If something is missing or does not fit the rest.
+            If the state is incomplete or inconsistent.
         """
         feature = cls(_ProjectionSettings.read(settings).components)
         feature.mean_ = saved_array(arrays, "mean", None)
@@ -105,20 +104,20 @@ class Projection:
 
 @dataclass
 class PCA(Projection):
-    """Project spectra on the directions of largest variance.
+    """Principal component analysis of all spectra of a scene.
 
-    Why it exists: the plainest image feature, and the yardstick of the others.
-    Bands are centred and keep their units; covariance and projection run
-    through the scene block by block, so a scene may be larger than memory.
+    Works on scenes, not on arrays: use `sklearn.decomposition.PCA` on spectra
+    (n, band).  Bands are centred but not scaled.  The scene is read block by block,
+    so it may be larger than memory.
 
     Attributes
     ----------
     mean_ : array (band,)
-        Mean of each band over all pixels with data.
+        Mean of each band over all valid pixels.
     directions_ : array (band, component)
         Unit vectors; the largest entry of each is positive.
     variances_ : array (component,)
-        Variance of each component, falling.
+        Variance of each component, in descending order.
 
     Examples
     --------
@@ -133,12 +132,12 @@ class PCA(Projection):
     worth = "variances"
 
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
-        """Learn the directions from all pixels with data; the seed changes nothing.
+        """Fit to all valid pixels; ``seed`` is ignored.
 
         Raises
         ------
         SceneError
-            If the pixels vary in fewer directions than components are asked for.
+            If the spectra vary in fewer directions than there are components.
         """
         self.mean_, covariance = mean_and_covariance(scene)
         variances, directions = eigh(covariance)

@@ -1,4 +1,4 @@
-"""Attribute profiles: each band beside itself without its small, flat or compact shapes."""
+"""Self-dual attribute profiles, computed on the tree of shapes of each band."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -54,10 +54,10 @@ Chosen = dict[str, Thresholds]
 """The thresholds of each attribute for one band."""
 
 _TREE_COST = 20
-"""What building a tree counts for in the progress; filtering with it once counts 1."""
+"""Progress units for building a tree; one filtering counts 1."""
 _MAX_BANDS = 2**16
 _LOOKING = 32
-"""Bytes per pixel that looking at the values of a band takes."""
+"""Bytes per pixel needed to read the values of a band."""
 
 
 class _ProfileSettings(SavedSettings):
@@ -77,21 +77,21 @@ class _ProfileSettings(SavedSettings):
 class Profiles:
     """Self-dual attribute profiles (SDAP) of every band, stacked (ESDAP).
 
-    Why it exists: what a pixel belongs to, and how large, smooth or long that
-    is, tells land covers apart that no single spectrum does.  A band f becomes
-    f, γ₁f, …, γₗf: itself, then filtered with each threshold in turn, for each
-    attribute.  The band itself comes once per band, not once per attribute, so
+    Works on scenes, not on arrays: a profile depends on the neighbours of a pixel.
+
+    A band f becomes f, γ₁f, …, γₗf: itself, then filtered with each threshold of
+    each attribute.  The band itself is included once, not once per attribute, so
     m bands become m · (1 + all thresholds) features.
 
     A filter γ removes from the tree of shapes of the band (`ShapeTree`) every
-    shape whose attribute is below the threshold; its pixels take the level of
-    what is around it.  It merges flat zones and never makes a new edge; it
-    does the same to a band and its negative, and however the image is turned.
-    One tree per band serves all thresholds.
+    shape whose attribute is below the threshold; its pixels take the level of the
+    surrounding shape.  Flat zones merge and no new edge appears.  A band and its
+    negative are filtered alike, and so are rotated images.  One tree per band
+    serves all thresholds.
 
-    Thresholds are chosen by `fit` and kept, so that another scene gets the same
-    features.  Pixels without data weigh nothing, take part as the level that
-    surrounds the band, and stay NaN.
+    `fit` chooses the thresholds, so that other scenes get the same features.
+    Pixels without data have no weight, take the level around the band, and stay
+    NaN.
 
     Parameters
     ----------
@@ -101,21 +101,21 @@ class Profiles:
         A name may be followed by its thresholds: ``area=50/100/200``,
         ``std=automatic``.
     thresholds : None, str, list of float, or dict from attribute to any of these
-        Rising numbers above 0; ``"formula"``, the published ones
-        (`formula_thresholds`); ``"automatic"``, the bends of each band's
+        Increasing numbers above 0; ``"formula"``, the published ones
+        (`formula_thresholds`); ``"automatic"``, the breakpoints of each band's
         granulometric curve (`automatic_thresholds`; also ``"automatic-pixels"``
-        and ``"automatic-regions"``).  None is by formula, with pixels of 20 m
-        where their size is not known.
+        and ``"automatic-regions"``).  None uses the formula, with a pixel size of
+        20 m if it is unknown.
     count : int
-        How many thresholds of an attribute are chosen automatically.
+        Number of automatic thresholds of an attribute.
     rule : "direct", "min", "max" or "subtractive"
-        How a shape's fate depends on others (`regularised`); all are the same
-        for area.
+        How to filter attributes that are not increasing (`regularised`); all rules
+        agree for area.
     resolution : float, optional
-        Size of a pixel in m for the formula of area; unless given, the scene's.
+        Pixel size in m for the area formula; by default that of the scene.
     n_jobs : int, optional
-        Bands worked on at the same time; unless given one per core, and never
-        more than fit in memory.
+        Number of bands to process in parallel; by default one per core, as memory
+        allows.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Profiles:
     n_jobs: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that no profile can be made with."""
+        """Check the parameters."""
         self.specs: dict[str, ThresholdSpec] = parse_thresholds(
             self.attributes, self.thresholds
         )
@@ -168,58 +168,56 @@ class Profiles:
 
     @property
     def reach(self) -> None:
-        """A shape may be as large as the scene: values depend on any distance."""
+        """None: a shape may be as large as the scene, so the neighbourhood is unbounded."""
         return None
 
     def outputs(self, bands: int) -> int:
-        """Return how many features it makes at most of so many bands.
+        """Return the largest number of features computed from a number of bands.
 
-        Fewer where automatic thresholds coincide or a band is constant.
+        There are fewer if automatic thresholds coincide or a band is constant.
         """
-        return bands * (1 + sum(self._most(name) for name in self.specs))
+        return bands * (1 + sum(self._max_thresholds(name) for name in self.specs))
 
-    def _most(self, name: str) -> int:
-        """Return how many thresholds of an attribute there may be."""
-        asked = self.specs[name]
-        if isinstance(asked, tuple):
-            return len(asked)
-        if asked in AUTOMATIC:
+    def _max_thresholds(self, name: str) -> int:
+        """Return the largest number of thresholds of an attribute."""
+        spec = self.specs[name]
+        if isinstance(spec, tuple):
+            return len(spec)
+        if spec in AUTOMATIC:
             return self.count
         return len(formula_thresholds(name, np.arange(2.0), 1.0))
 
     def surrounded_by(self, levels: Sequence[float]) -> Self:
-        """Return the same profiles with a given level around each band.
+        """Return a copy with a given level around each band.
 
-        Why it exists: a piece of a scene has another edge than the scene, and the
-        level around a band decides which way up its shapes are.
+        Blocks of a scene need it, because the median of their own border differs.
         """
-        same = copy(self)
-        same.outside_ = tuple(levels)
-        return same
+        profiles = copy(self)
+        profiles.outside_ = tuple(levels)
+        return profiles
 
     def fit(self, scene: Scene, *, seed: int = 0, progress: Progress | None = None) -> Self:
-        """Choose the thresholds of each band from the pixels with data.
+        """Choose the thresholds of each band from the valid pixels; ``seed`` is ignored.
 
-        Only automatic thresholds build trees, and report how far they are.  Nothing is random: *seed* is
-        there because every feature is fitted alike.
+        Only automatic thresholds are slow and report progress.
 
         Raises
         ------
         SceneError
-            If no pixel has data, the formula of area needs a pixel size that
-            is not known, or a band does not fit in memory.
+            If no pixel is valid, the area formula needs an unknown pixel size, or
+            a band does not fit in memory.
         """
         del seed
         valid = _valid_pixels(scene)
         metres, self.assumed_ = pixel_size(self.specs, self.resolution, scene)
 
-        slow = any(asked in AUTOMATIC for asked in self.specs.values())
-        said = _ThreadSafeProgress(progress if slow else None, scene.n_bands)
+        slow = any(spec in AUTOMATIC for spec in self.specs.values())
+        report = _ThreadSafeProgress(progress if slow else None, scene.n_bands)
 
         def choose(position: int, band: Floats) -> Chosen:
             del position
             chosen = self._chosen(band, valid, metres)
-            said.add(1)
+            report.add(1)
             return chosen
 
         per_pixel = PEAK_BYTES if slow else _LOOKING
@@ -230,13 +228,13 @@ class Profiles:
     def _chosen(self, band: Floats, valid: npt.NDArray[np.bool_], metres: float) -> Chosen:
         chosen: Chosen = {}
         shapes: ShapeTree | None = None
-        for name, asked in self.specs.items():
-            if isinstance(asked, tuple):
-                chosen[name] = asked
-            elif asked in AUTOMATIC:
+        for name, spec in self.specs.items():
+            if isinstance(spec, tuple):
+                chosen[name] = spec
+            elif spec in AUTOMATIC:
                 shapes = shapes or ShapeTree.of(band, valid)
                 values = self._measured(shapes, name)
-                chosen[name] = automatic_thresholds(shapes, values, self.count, asked)
+                chosen[name] = automatic_thresholds(shapes, values, self.count, spec)
             else:
                 chosen[name] = formula_thresholds(name, band[valid], metres)
         return chosen
@@ -247,12 +245,12 @@ class Profiles:
         Parameters
         ----------
         progress : callable, optional
-            Called with the work done and the work in all.
+            Called with the completed and the total work.
 
         Raises
         ------
         ModelError
-            If the profiles are not fitted, or on another number of bands.
+            If the profiles are not fitted, or were fitted on another number of bands.
         SceneError
             If the stack, or the tree of one band, does not fit in memory.
         """
@@ -265,15 +263,15 @@ class Profiles:
         ends = np.cumsum([len(own) for own in names]).tolist()
         values = empty_stack(scene, ends[-1])
         work = len(names) * _TREE_COST + ends[-1]
-        said = _ThreadSafeProgress(progress, work)
+        report = _ThreadSafeProgress(progress, work)
 
         def profile(position: int, band: Floats) -> None:
             own = values[ends[position] - len(names[position]) : ends[position]]
             np.copyto(own[0], band, where=valid, casting="same_kind")
             outside = None if self.outside_ is None else self.outside_[position]
             shapes = ShapeTree.of(band, valid, outside)
-            said.add(_TREE_COST + 1)
-            self._fill(own[1:], shapes, valid, self.thresholds_[position], said)
+            report.add(_TREE_COST + 1)
+            self._fill(own[1:], shapes, valid, self.thresholds_[position], report)
 
         map_bands(scene, profile, self._at_once(scene))
         stack = feature_scene(scene, values, [name for own in names for name in own])
@@ -285,18 +283,18 @@ class Profiles:
         shapes: ShapeTree,
         valid: npt.NDArray[np.bool_],
         chosen: Chosen,
-        said: "_ThreadSafeProgress",
+        report: "_ThreadSafeProgress",
     ) -> None:
-        """Write the filtered images (feature, row, col) of a band where data are."""
-        places = iter(stack)
+        """Write the filtered images (feature, row, col) of a band where it is valid."""
+        images = iter(stack)
         for name, thresholds in chosen.items():
             values = self._measured(shapes, name)
             for threshold in thresholds:
                 image = shapes.filtered(
                     values < threshold, subtractive=self.rule == "subtractive"
                 )
-                np.copyto(next(places), image, where=valid, casting="same_kind")
-                said.add(1)
+                np.copyto(next(images), image, where=valid, casting="same_kind")
+                report.add(1)
 
     def _measured(self, shapes: ShapeTree, name: str) -> Floats:
         return regularised(shapes, ATTRIBUTES[name].measure(shapes), self.rule)
@@ -306,20 +304,18 @@ class Profiles:
 
     def _check_bands(self, scene: Scene) -> None:
         if not hasattr(self, "thresholds_"):
-            raise ModelError(
-                "The profiles have no thresholds yet; fit them on a scene first."
-            )
+            raise ModelError("The profiles are not fitted; call fit with a scene first.")
         if scene.n_bands != len(self.thresholds_):
             raise ModelError(
                 f"The profiles were fitted on {counted(len(self.thresholds_), 'band')} and "
-                f"{scene.name} has {scene.n_bands}; give a scene with the same bands."
+                f"{scene.name} has {scene.n_bands}; use a scene with the same bands."
             )
 
     def state(self) -> tuple[Settings, Arrays]:
-        """Return settings and thresholds as JSON-able values; there are no arrays."""
+        """Return settings and thresholds as JSON-able values, and no arrays."""
         settings = {
             "attributes": list(self.specs),
-            "thresholds": [_to_json(asked) for asked in self.specs.values()],
+            "thresholds": [_to_json(spec) for spec in self.specs.values()],
             "count": self.count,
             "rule": self.rule,
             "resolution": self.resolution,
@@ -332,12 +328,12 @@ class Profiles:
 
     @classmethod
     def from_state(cls, settings: Settings, arrays: Arrays) -> Self:
-        """Return the fitted profiles that :meth:`state` described.
+        """Restore fitted profiles from their `state`.
 
         Raises
         ------
         ModelError
-            If something is missing or does not fit the rest.
+            If the state is incomplete or inconsistent.
         """
         del arrays
         saved = _ProfileSettings.read(settings)
@@ -363,14 +359,14 @@ class Profiles:
 
 
 class _ThreadSafeProgress:
-    """Adds up the work of several threads and reports it."""
+    """Sums the progress of several threads."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
         self._lock = Lock()
 
     def add(self, work: int) -> None:
-        """Report so much more work as done."""
+        """Add completed work and report the total."""
         with self._lock:
             self._done += work
             if self._progress is not None:
@@ -378,21 +374,21 @@ class _ThreadSafeProgress:
 
 
 def _valid_pixels(scene: Scene) -> npt.NDArray[np.bool_]:
-    """Return the pixels with data, of which there must be one."""
+    """Return the valid pixels after checking that there are any."""
     if not scene.valid.any():
         raise SceneError(f"No pixel of {scene.name} holds data; choose another image.")
     return scene.valid
 
 
 def _band_names(scene: Scene) -> list[str]:
-    """Name the bands of a scene as features made by an earlier step or by their numbers."""
+    """Return the names of the bands of a scene, or their numbers."""
     if "band_name" in scene.cube.coords:
         return [str(name) for name in scene.cube.coords["band_name"].values]
     return [f"band {number}" for number in scene.bands]
 
 
 def _profile_names(band: str, chosen: Chosen) -> list[str]:
-    """Name the band itself and its filtered images."""
+    """Return the names of a band and its filtered images."""
     filtered = (
         f"{band} {name}<{threshold:.6g}"
         for name, thresholds in chosen.items()
@@ -402,7 +398,7 @@ def _profile_names(band: str, chosen: Chosen) -> list[str]:
 
 
 def _check_count(value: Any, name: str) -> int:
-    """Return a whole number from 1."""
+    """Return a count after checking it."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if whole and 1 <= value <= MAX_THRESHOLDS:
         return int(value)
@@ -412,5 +408,5 @@ def _check_count(value: Any, name: str) -> int:
     )
 
 
-def _to_json(asked: ThresholdSpec) -> Any:
-    return list(asked) if isinstance(asked, tuple) else asked
+def _to_json(spec: ThresholdSpec) -> Any:
+    return list(spec) if isinstance(spec, tuple) else spec

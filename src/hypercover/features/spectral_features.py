@@ -1,4 +1,4 @@
-"""Features that look at one spectrum at a time: reading spectra, learning and mapping."""
+"""Reading and transforming the spectra of a scene, for features of single pixels."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -26,35 +26,35 @@ Floats = npt.NDArray[np.float64]
 
 _MOST_COMPONENTS = 2**16
 _BLOCK = 2**13
-"""Spectra held at once as float64."""
+"""Spectra processed at a time."""
 _SAME = 1e-9
-"""A band whose spread is below this share of its size is constant."""
+"""A band whose standard deviation is below this share of its mean is constant."""
 _NEGLIGIBLE = 1e-12
-"""A direction with less than this share of the largest variance is none."""
+"""Directions with less than this share of the largest variance do not count."""
 
 
 def check_components(components: object, feature: str) -> int:
-    """Return the number of components asked for after checking that it is one."""
+    """Return the number of components after checking it."""
     whole = isinstance(components, int | np.integer) and not isinstance(components, bool)
     if whole and 1 <= components < _MOST_COMPONENTS:  # type: ignore[operator]
         return int(components)  # type: ignore[call-overload, no-any-return]
     raise CallError(
-        f"{feature} must be asked for at least 1 component, got {components!r}; use for "
-        "example 5."
+        f"The components of {feature} must be a whole number of at least 1 component, got "
+        f"{components!r}; use for example 5."
     )
 
 
 def check_band_count(components: int, bands: int, feature: str) -> None:
-    """Refuse more straight components than there are bands."""
+    """Refuse more linear components than bands."""
     if components > bands:
         raise CallError(
-            f"{feature} was asked for {components} components of {counted(bands, 'band')}; ask "
-            f"for at most {bands}."
+            f"{feature} cannot compute {components} components from {counted(bands, 'band')}; "
+            f"use at most {bands}."
         )
 
 
 def _blocks_of(scene: Scene) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
-    """Go through all pixels with data: their places (2, n) and spectra (n, band)."""
+    """Yield the rows and columns (2, n) and the spectra (n, band) of all valid pixels."""
     everything = slice(None)
     for strip in scene.strips():
         cube = scene.read(strip, everything)
@@ -72,7 +72,7 @@ def map_spectra(
     names: Sequence[str],
     progress: Progress | None = None,
 ) -> Scene:
-    """Return the scene whose bands are a function of its spectra, block by block.
+    """Apply a function to all spectra and return the results as a scene.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def map_spectra(
     names : sequence of str
         Name of each feature.
     progress : callable, optional
-        Called with the pixels done and the pixels in all.
+        Called with the number of completed and of all pixels.
     """
     values, done = empty_stack(scene, len(names)), 0
     total = int(scene.valid.sum())
@@ -94,11 +94,11 @@ def map_spectra(
 
 
 def check_bands(scene: Scene, bands: int, feature: str) -> None:
-    """Refuse a scene with another number of bands than a feature was fitted on."""
+    """Refuse a scene whose number of bands differs from that of the fit."""
     if scene.n_bands != bands:
         raise ModelError(
             f"{feature} was fitted on {counted(bands, 'band')} and the scene {scene.name} has "
-            f"{scene.n_bands}; give it the same bands."
+            f"{scene.n_bands}; use a scene with the same bands."
         )
 
 
@@ -106,14 +106,14 @@ def _count_valid(scene: Scene) -> int:
     count = int(scene.valid.sum())
     if count == 0:
         raise SceneError(
-            f"The image {scene.name} has no pixel with data in all bands, so no feature "
-            "can be learnt from it; drop the bands without data."
+            f"The image {scene.name} has no pixel with data in all bands, so features cannot "
+            "be fitted to it; drop the bands without data."
         )
     return count
 
 
 def draw_spectra(scene: Scene, count: int, seed: int) -> Floats:
-    """Draw spectra (n, band) of at most so many pixels with data, each at most once."""
+    """Draw the spectra (n, band) of up to ``count`` valid pixels without replacement."""
     _count_valid(scene)
     places = np.flatnonzero(scene.valid)
     if len(places) > count:
@@ -131,7 +131,7 @@ def draw_spectra(scene: Scene, count: int, seed: int) -> Floats:
 
 
 def mean_and_covariance(scene: Scene) -> tuple[Floats, Floats]:
-    """Return mean (band,) and covariance (band, band) over all pixels with data."""
+    """Return the mean (band,) and covariance (band, band) over all valid pixels."""
     count = _count_valid(scene)
     mean = np.zeros(scene.n_bands)
     for _, spectra in _blocks_of(scene):
@@ -144,34 +144,33 @@ def mean_and_covariance(scene: Scene) -> tuple[Floats, Floats]:
 
 
 def varying_bands(mean: Floats, spread: Floats) -> npt.NDArray[np.bool_]:
-    """Tell which bands are more than one value repeated, give or take rounding."""
+    """Return which bands are not constant, up to rounding."""
     return np.asarray(spread > _SAME * np.maximum(np.abs(mean), np.finfo(float).tiny))
 
 
 def check_variance(variances: Floats, components: int, scene: Scene, feature: str) -> None:
-    """Refuse more components than the pixels of a scene vary in.
+    """Refuse more components than the spectra of a scene have dimensions.
 
     Parameters
     ----------
     variances : array
-        Variance along each direction, falling.
+        Variance along each direction, in descending order.
     """
     largest = max(float(variances[0]), np.finfo(float).tiny) if len(variances) else 1.0
-    there = int((variances > _NEGLIGIBLE * largest).sum())
-    if there < components:
-        some = f"{there} direction{'s' if there != 1 else ''}" if there else "none at all"
+    rank = int((variances > _NEGLIGIBLE * largest).sum())
+    if rank < components:
+        directions = f"only {counted(rank, 'direction')}" if rank else "no direction"
         raise SceneError(
-            f"{feature} was asked for {components} components, and the "
-            f"{int(scene.valid.sum())} pixels of {scene.name} with data vary in {some}; "
-            "ask for fewer, or use more pixels and bands that are not constant."
+            f"{feature} cannot compute {components} components: the "
+            f"{int(scene.valid.sum())} valid pixels of {scene.name} vary in {directions}; "
+            "use fewer components, or more pixels and bands that are not constant."
         )
 
 
 def fix_signs(directions: Floats) -> Floats:
-    """Return directions (n, component) whose largest entry is positive.
+    """Flip directions (n, component) so that the largest entry of each is positive.
 
-    Eigenvectors have no sign of their own; giving them one makes equal scenes
-    give equal features.
+    The sign of an eigenvector is arbitrary; fixing it makes features reproducible.
     """
     largest = np.abs(directions).argmax(axis=0)
     signs = np.sign(directions[largest, np.arange(directions.shape[1])])

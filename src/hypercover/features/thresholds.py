@@ -1,4 +1,4 @@
-"""Which thresholds a profile filters with: given, by formula, or read off the image."""
+"""Thresholds of attribute profiles: given, by formula, or from the image."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -40,34 +40,33 @@ Floats = npt.NDArray[np.float64]
 Measure = Literal["grey", "pixels", "regions"]
 
 _MAX_POINTS = 1000
-"""Points of a curve that are looked at; more are thinned out evenly."""
+"""Points of a curve to use at most; longer curves are thinned evenly."""
 
 _SAME = 1e-9
-"""Values of an attribute no further apart than this share of them are equal."""
+"""Relative difference below which two attribute values are equal."""
 
 
 def granulometric_curve(
     shapes: ShapeTree, attribute: Floats, measure: Measure = "grey"
 ) -> tuple[Floats, Floats]:
-    """Measure what a filter removes at every threshold there is.
+    """Return how much a filter removes at every possible threshold.
 
-    Why it exists: thresholds worth having lie where this curve bends.  It is
-    taken from the tree alone, without filtering once.
+    Good thresholds are where this curve bends.  It is computed from the tree,
+    without filtering.
 
     Parameters
     ----------
     attribute : array (node,)
-        The attribute by which shapes are removed, already regularised.
+        The attribute by which shapes are removed, after `regularised`.
     measure : "grey", "pixels" or "regions"
-        What is counted of the removed shapes: their contrast to what they lie
-        in times their area; the pixels whose smallest shape they are; or the
-        shapes themselves.
+        How to measure the removed shapes: contrast to the parent times area,
+        number of pixels, or number of shapes.
 
     Returns
     -------
     thresholds, removed : arrays (point,)
-        Every distinct value of the attribute, rising, and what is removed of
-        all shapes below it; empty for a constant band.
+        Every distinct value of the attribute in ascending order, and the amount
+        removed by filtering at that value; empty for a constant band.
     """
     values, amounts = (
         attribute[shapes.inner],
@@ -76,14 +75,14 @@ def granulometric_curve(
     order = np.argsort(values)
     order = order[np.isfinite(values[order])]
     rising = values[order]
-    # Values that differ by rounding alone are one point, at the least of them.
+    # Values that differ by rounding alone are merged into the smallest.
     first = np.diff(rising, prepend=-1.0) > _SAME * rising
-    gone = np.bincount(np.cumsum(first) - 1, weights=amounts[order])
-    return rising[first], np.asarray(np.cumsum(gone) - gone, dtype=np.float64)
+    removed = np.bincount(np.cumsum(first) - 1, weights=amounts[order])
+    return rising[first], np.asarray(np.cumsum(removed) - removed, dtype=np.float64)
 
 
 def _removed_amounts(shapes: ShapeTree, measure: Measure) -> Floats:
-    """Return what each node adds to the curve once it is removed (node,)."""
+    """Return the contribution of each node to the curve (node,)."""
     if measure == "regions":
         return np.ones_like(shapes.levels)
     if measure == "pixels":
@@ -94,18 +93,17 @@ def _removed_amounts(shapes: ShapeTree, measure: Measure) -> Floats:
 def breakpoints(x: Floats, y: Floats, count: int) -> Floats:
     """Return the inner knots of the best piecewise-linear fit of a curve.
 
-    The points are cut into ``count + 1`` pieces that share their end points;
-    each gets its own regression line, and the cut with the least sum of squared
-    residuals is found exactly, by dynamic programming.  A curve of fewer points
-    gives all its inner points, and one of more than 1,000 is first thinned to
-    that many, evenly over its points.
+    The points are divided into ``count + 1`` segments that share their end points,
+    with a regression line each.  Dynamic programming finds the segments with the
+    least sum of squared residuals.  A curve with fewer points returns all its inner
+    points; one with more than 1,000 is first thinned evenly to 1,000.
 
     Parameters
     ----------
     x, y : arrays (point,)
-        The curve, with strictly rising x.
+        The curve, with strictly increasing x.
     count : int
-        How many knots, from 1.
+        Number of knots, at least 1.
 
     References
     ----------
@@ -128,13 +126,13 @@ def breakpoints(x: Floats, y: Floats, count: int) -> Floats:
 
 
 def _scale_to_unit(values: Floats) -> Floats:
-    """Scale values to 0 … 1, so that squares of large areas lose no digits."""
+    """Scale values to 0 … 1, which keeps squares of large areas precise."""
     span = values[-1] - values[0]
     return np.asarray((values - values[0]) / (span if span > 0 else 1.0))
 
 
 def _residuals(x: Floats, y: Floats) -> Floats:
-    """Return the squared residual of the line through points i to j at [i, j]."""
+    """Return at [i, j] the squared residuals of the regression line of points i to j."""
     size = len(x)
     lost = np.full((size, size), np.inf)
     for first in range(size - 1):
@@ -150,7 +148,7 @@ def _residuals(x: Floats, y: Floats) -> Floats:
 
 
 def _best_cuts(lost: Floats, count: int) -> npt.NDArray[np.intp]:
-    """Return where to cut points 0 … n - 1 into count + 1 pieces at the least cost."""
+    """Return the ``count`` cuts of points 0 … n - 1 with the least total cost."""
     cost, choices = lost[0].copy(), []
     for _ in range(count):
         total = cost[:, None] + lost
@@ -165,46 +163,46 @@ def _best_cuts(lost: Floats, count: int) -> npt.NDArray[np.intp]:
 
 
 Thresholds = tuple[float, ...]
-"""Strictly rising values above 0."""
+"""Strictly increasing values above 0."""
 
 ThresholdSpec = Thresholds | str | None
-"""Thresholds as they are, a word for how to choose them, or None for the default."""
+"""Thresholds, the name of a method to choose them, or None for the default."""
 
 FORMULA = "formula"
-"""The word for thresholds by the published formulas."""
+"""Method for thresholds by the published formulas."""
 
 AUTOMATIC: dict[str, Measure] = {
     "automatic": "grey",
     "automatic-pixels": "pixels",
     "automatic-regions": "regions",
 }
-"""The words for thresholds read off the image, and what the curve then measures."""
+"""Methods for thresholds from the image, and the measure of their curve."""
 
 MAX_THRESHOLDS = 1000
-"""More thresholds of one attribute than this are taken for a mistake."""
+"""Largest number of thresholds of one attribute."""
 
 _LARGEST = 1e300
-"""Whole numbers above this are no floats."""
+"""Whole numbers above this cannot be converted to float."""
 
 _DEFAULT_RESOLUTION = 20.0
-"""Metres per pixel where nothing is known and no formula was insisted on."""
+"""Pixel size in m if it is unknown and no formula was requested."""
 
 DEFAULT_RESOLUTION_NOTE = (
-    f"The size of a pixel is not known: the areas of the attribute profiles are those for "
+    f"The pixel size is unknown: the areas of the attribute profiles are those for "
     f"{_DEFAULT_RESOLUTION:g} m."
 )
-"""What is said of a scene where that was done."""
+"""Note for a scene with that default."""
 
 
 def parse_thresholds(
     attributes: str | Sequence[str], thresholds: Any
 ) -> dict[str, ThresholdSpec]:
-    """Return what is asked for each attribute of a profile.
+    """Parse the thresholds of each attribute of a profile.
 
     Parameters
     ----------
     attributes : str or sequence of str
-        Names joined by + or in a list, each alone or with its thresholds, as in
+        Names joined by + or in a list, with or without thresholds, as in
         ``area=50/100`` or ``std=automatic``.
     thresholds
         For all of them, or a dict from attribute to thresholds.
@@ -212,46 +210,46 @@ def parse_thresholds(
     Raises
     ------
     CallError
-        If an attribute is unknown, comes twice, or has no such thresholds.
+        If an attribute is unknown or repeated, or its thresholds are not valid.
 
     Examples
     --------
     >>> parse_thresholds("area=50/100+std", "automatic")
     {'area': (50.0, 100.0), 'std': 'automatic'}
     """
-    words = attributes.split("+") if isinstance(attributes, str) else list(attributes)
-    pairs = [[part.strip() for part in str(word).split("=", 1)] for word in words]
+    items = attributes.split("+") if isinstance(attributes, str) else list(attributes)
+    pairs = [[part.strip() for part in str(item).split("=", 1)] for item in items]
     names = [pair[0] for pair in pairs]
     _check_names(names)
-    asked = dict.fromkeys(names, thresholds)
+    specs = dict.fromkeys(names, thresholds)
     if isinstance(thresholds, Mapping):
         _check_known(thresholds, names)
-        asked = {name: thresholds.get(name) for name in names}
+        specs = {name: thresholds.get(name) for name in names}
     elif len(names) > 1 and not (thresholds is None or isinstance(thresholds, str)):
         raise CallError(
             f"One list of thresholds cannot serve {' and '.join(names)}; give one for each, "
             f"as in {{{names[0]}: [...], {names[1]}: [...]}}."
         )
-    asked |= {pair[0]: _parse_values(pair[1]) for pair in pairs if len(pair) == 2}
-    return {name: check_thresholds(value, name) for name, value in asked.items()}
+    specs |= {pair[0]: _parse_values(pair[1]) for pair in pairs if len(pair) == 2}
+    return {name: check_thresholds(value, name) for name, value in specs.items()}
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Refuse unknown attributes, the same one twice, and none at all."""
+    """Refuse unknown, repeated and missing attributes."""
     known = ", ".join(ATTRIBUTES)
     if not names:
-        raise CallError(f"Attribute profiles need an attribute; there are {known}.")
+        raise CallError(f"Attribute profiles need an attribute; choose from {known}.")
     for name in names:
         if name not in ATTRIBUTES:
             raise CallError(
-                f"There is no attribute {name[:40]!r} of shapes; use one of {known}."
+                f"Unknown attribute {name[:40]!r} of shapes; choose one of {known}."
             )
         if names.count(name) > 1:
-            raise CallError(f"The attribute {name} is asked for twice; name it once.")
+            raise CallError(f"The attribute {name} is given twice; name it once.")
 
 
 def _check_known(thresholds: Mapping[Any, Any], names: Sequence[str]) -> None:
-    """Refuse thresholds of an attribute that is not asked for."""
+    """Refuse thresholds of attributes that are not used."""
     for name in thresholds:
         if name not in names:
             raise CallError(
@@ -261,51 +259,52 @@ def _check_known(thresholds: Mapping[Any, Any], names: Sequence[str]) -> None:
 
 
 def _parse_values(text: str) -> Any:
-    """Read ``50/100/200``; what is no list of numbers stays a word."""
+    """Parse ``50/100/200``; any other text is the name of a method."""
     try:
         return [float(part) for part in text.split("/")]
     except ValueError:
         return text
 
 
-def check_thresholds(asked: Any, attribute: str) -> ThresholdSpec:
-    """Return what was asked for an attribute's thresholds, or say what is wrong with it.
+def check_thresholds(spec: Any, attribute: str) -> ThresholdSpec:
+    """Return the thresholds of an attribute after checking them.
 
     Raises
     ------
     CallError
-        If it is neither a known word nor a rising sequence of numbers above 0.
+        If they are neither a known method nor an increasing sequence of numbers
+        above 0.
     """
-    if asked is None or (isinstance(asked, str) and asked in (FORMULA, *AUTOMATIC)):
-        return asked
-    if isinstance(asked, str) or not isinstance(asked, Sequence | np.ndarray):
+    if spec is None or (isinstance(spec, str) and spec in (FORMULA, *AUTOMATIC)):
+        return spec
+    if isinstance(spec, str) or not isinstance(spec, Sequence | np.ndarray):
         raise CallError(
             f"The thresholds of {attribute} must be a list of numbers or one of "
-            f"{', '.join([FORMULA, *AUTOMATIC])}, got {str(asked)[:60]!r}; give for example "
+            f"{', '.join([FORMULA, *AUTOMATIC])}, got {str(spec)[:60]!r}; give for example "
             "[50, 100, 200]."
         )
-    if not 1 <= len(asked) <= MAX_THRESHOLDS:
+    if not 1 <= len(spec) <= MAX_THRESHOLDS:
         raise CallError(
-            f"An attribute takes 1 to {MAX_THRESHOLDS} thresholds, got {len(asked)} of {attribute}; "
+            f"An attribute takes 1 to {MAX_THRESHOLDS} thresholds, got {len(spec)} for {attribute}; "
             "leave the attribute out or give fewer."
         )
-    return check_rising(asked, attribute)
+    return check_rising(spec, attribute)
 
 
-def check_rising(asked: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Thresholds:
-    """Return numbers above 0 that rise strictly."""
-    for value in asked:
+def check_rising(spec: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Thresholds:
+    """Return thresholds after checking that they are above 0 and increase strictly."""
+    for value in spec:
         number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
         if not number or not 0 < value <= _LARGEST:
             raise CallError(
                 f"Thresholds of {attribute} must be numbers above 0, got {str(value)[:40]}; "
                 "leave it out."
             )
-    values = tuple(float(value) for value in asked)
+    values = tuple(float(value) for value in spec)
     for one, next_one in pairwise(values):
         if not one < next_one:
             raise CallError(
-                f"Thresholds of {attribute} must rise, got {next_one:g} after {one:g}; put "
+                f"Thresholds of {attribute} must increase, got {next_one:g} after {one:g}; put "
                 "them in order, each once."
             )
     return values
@@ -314,27 +313,24 @@ def check_rising(asked: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Thr
 def formula_thresholds(attribute: str, values: Floats, resolution: float) -> Thresholds:
     """Return the published thresholds of an attribute.
 
-    - ``area``: 1000 / ν · {1, 2, …, 14} pixels, where ν is the size of a pixel in
-      m (the published factor is a plain number).
-    - ``std``: μ / 100 · {2.5, 5, …, 27.5}.  The literature takes the mean of a
-      band that starts near 0 as μ; the mean of a principal component is 0
-      whatever it shows.  Here μ is half of the range from the 1st to the 99th
-      percentile of the band: the same thing for a symmetric histogram that
-      starts at 0, indifferent to a shift of the band, and equal for a band and
-      its negative.
+    - ``area``: 1000 / ν · {1, 2, …, 14} pixels, where ν is the pixel size in m.
+    - ``std``: μ / 100 · {2.5, 5, …, 27.5}.  In the literature μ is the mean of the
+      band, which is always 0 for principal components.  Here μ is half the range
+      from the 1st to the 99th percentile: the same for a symmetric histogram that
+      starts at 0, and invariant to shifts and the sign of the band.
     - ``inertia``: {0.1, 0.2, …, 0.9}; a disc has 1 / 2π ≈ 0.16.
 
     Parameters
     ----------
     values : array (pixel,)
-        Grey values of the band where it holds data.
+        Grey values of the valid pixels of the band.
     resolution : float
-        Size of a pixel in m.
+        Pixel size in m.
 
     Returns
     -------
     tuple of float
-        Empty for ``std`` of a constant band, which has nothing to filter.
+        Empty for ``std`` of a constant band.
 
     References
     ----------
@@ -363,25 +359,25 @@ def _half_range(values: Floats) -> float:
 
 
 def automatic_thresholds(
-    shapes: ShapeTree, attribute: Floats, count: int, word: str = "automatic"
+    shapes: ShapeTree, attribute: Floats, count: int, method: str = "automatic"
 ) -> Thresholds:
-    """Return the thresholds at which the granulometric curve of a band bends.
+    """Return the breakpoints of the granulometric curve of a band.
 
     Parameters
     ----------
     attribute : array (node,)
-        The attribute, already regularised by the rule of the filter.
+        The attribute, after `regularised`.
     count : int
-        How many; fewer come back only if the band has fewer distinct shapes.
-    word : str
-        Which curve, one of `AUTOMATIC`.
+        Number of thresholds; fewer if the band has fewer distinct shapes.
+    method : str
+        One of `AUTOMATIC`.
     """
-    x, y = granulometric_curve(shapes, attribute, AUTOMATIC[word])
+    x, y = granulometric_curve(shapes, attribute, AUTOMATIC[method])
     return tuple(float(value) for value in breakpoints(x, y, count)) if len(x) > 2 else ()
 
 
 def metres_per_pixel(grid: Grid) -> float | None:
-    """Return the side of a square of one pixel's area in m, or None where not known.
+    """Return the square root of the area of a pixel in m, or None if it is unknown.
 
     Examples
     --------
@@ -401,31 +397,31 @@ def metres_per_pixel(grid: Grid) -> float | None:
 
 
 def check_resolution(resolution: Any) -> None:
-    """Refuse a pixel size that is no length."""
+    """Check a pixel size in m."""
     number = isinstance(resolution, Real) and not isinstance(resolution, bool)
     if resolution is not None and not (number and 0 < resolution <= _LARGEST):
         raise CallError(
-            "The resolution must be the size of a pixel in m, a number above 0, got "
-            f"{str(resolution)[:40]!r}; leave it out to have it read from the image."
+            "The resolution must be the pixel size in m, a number above 0, got "
+            f"{str(resolution)[:40]!r}; leave it out to take it from the image."
         )
 
 
 def pixel_size(
-    asked: Mapping[str, ThresholdSpec], given: float | None, scene: Scene
+    specs: Mapping[str, ThresholdSpec], given: float | None, scene: Scene
 ) -> tuple[float, bool]:
-    """Return the pixel size in m that the formula of area takes, and whether it is assumed.
+    """Return the pixel size in m for the area formula, and whether it is the default.
 
     Raises
     ------
     SceneError
-        If the formula was asked for and nothing says how large a pixel is.
+        If the formula was requested and the pixel size is unknown.
     """
     known = given or metres_per_pixel(scene.grid)
     if known is not None:
         return known, False
-    if asked.get("area") == FORMULA:
+    if specs.get("area") == FORMULA:
         raise SceneError(
-            f"The formula for area thresholds needs the size of a pixel, and {scene.name} "
-            "has no georeference in m; give resolution, or thresholds in pixels."
+            f"The formula for area thresholds needs the pixel size, and {scene.name} has no "
+            "georeference in m; set the resolution, or give thresholds in pixels."
         )
-    return _DEFAULT_RESOLUTION, "area" in asked and asked["area"] is None
+    return _DEFAULT_RESOLUTION, "area" in specs and specs["area"] is None

@@ -1,4 +1,4 @@
-"""What can be measured of a shape: area, standard deviation, moment of inertia."""
+"""The tree of shapes of a band, its attributes, and filters on it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,35 +37,35 @@ Mask = npt.NDArray[np.bool_]
 
 @compiled
 def sum_to_root(parents: Numbers, values: Floats) -> None:
-    """Add the value of each node (node,) to those of all nodes around it."""
+    """Add the value of each node (node,) to all its ancestors."""
     for node in range(len(parents) - 1):
         values[parents[node]] += values[node]
 
 
 @compiled
 def max_to_root(parents: Numbers, values: Floats) -> None:
-    """Give each node the greatest value of its own and all nodes inside it."""
+    """Set each node to the largest value of itself and its descendants."""
     for node in range(len(parents) - 1):
         values[parents[node]] = max(values[parents[node]], values[node])
 
 
 @compiled
 def sum_from_root(parents: Numbers, values: Floats) -> None:
-    """Add to the value of each node those of all nodes around it."""
+    """Add to the value of each node those of all its ancestors."""
     for node in range(len(parents) - 2, -1, -1):
         values[node] += values[parents[node]]
 
 
 @compiled
 def min_from_root(parents: Numbers, values: Floats) -> None:
-    """Give each node the least value of its own and all nodes around it."""
+    """Set each node to the smallest value of itself and its ancestors."""
     for node in range(len(parents) - 2, -1, -1):
         values[node] = min(values[node], values[parents[node]])
 
 
 @compiled
 def copy_from_parent(parents: Numbers, values: Floats, removed: Mask) -> None:
-    """Give each removed node the value of the smallest node around it that stays."""
+    """Set each removed node to the value of its closest ancestor that is kept."""
     for node in range(len(parents) - 2, -1, -1):
         if removed[node]:
             values[node] = values[parents[node]]
@@ -73,22 +73,22 @@ def copy_from_parent(parents: Numbers, values: Floats, removed: Mask) -> None:
 
 @compiled
 def coordinate_sums(
-    own: Numbers, held: Mask, nodes: int, axis: int
+    own: Numbers, valid: Mask, nodes: int, axis: int
 ) -> tuple[Floats, Floats]:
-    """Sum the places along an axis, and their squares, of each node's pixels (node,).
+    """Sum the coordinates along an axis, and their squares, of each node's pixels (node,).
 
     Parameters
     ----------
     own : array (row, col)
-        Node of each pixel; its place is counted from the middle.
-    held : bool array (row, col)
-        Pixels that count.
+        Node of each pixel; coordinates are relative to the centre.
+    valid : bool array (row, col)
+        Pixels to include.
     """
     rows, cols = own.shape
     first, second = np.zeros(nodes), np.zeros(nodes)
     for row in range(rows):
         for col in range(cols):
-            if held[row, col]:
+            if valid[row, col]:
                 place = col - (cols - 1) / 2 if axis else row - (rows - 1) / 2
                 first[own[row, col]] += place
                 second[own[row, col]] += place * place
@@ -102,23 +102,23 @@ _NONE = np.int32(-1)
 
 @compiled
 def tree_of_ranks(ranks: Ranks, levels: int) -> tuple[Numbers, Numbers, Numbers]:
-    """Return the shapes of an image of ranks, the first pixel of which lies outside.
+    """Build the tree of shapes of an image of ranks whose first pixel is outside.
 
     Parameters
     ----------
     ranks : array (row, col)
-        Whole numbers from 0, below the greatest of their type.
+        Whole numbers from 0, below the largest of their type.
     levels : int
-        Ranks there are.
+        Number of ranks.
 
     Returns
     -------
     own : array (row, col)
-        Smallest shape that holds each pixel.
+        Smallest shape that contains each pixel.
     parents : array (node,)
-        The next larger shape; larger shapes have greater numbers.  The last one is
-        the root and its own parent.
-    found : array (node,)
+        Parent of each shape; parents have larger numbers.  The last node is the
+        root and its own parent.
+    node_ranks : array (node,)
         Rank of each shape.
     """
     cells = (2 * ranks.shape[0] - 1) * (2 * ranks.shape[1] - 1)
@@ -132,7 +132,7 @@ def tree_of_ranks(ranks: Ranks, levels: int) -> tuple[Numbers, Numbers, Numbers]
 
 @compiled
 def _cell_range(ranks: Ranks, cell: int) -> tuple[Any, Any]:
-    """Return the least and the greatest value of a cell."""
+    """Return the smallest and the largest value of a cell."""
     wide = 2 * ranks.shape[1] - 1
     row, col = cell // wide, cell % wide
     top, left = row >> 1, col >> 1
@@ -157,16 +157,16 @@ def _neighbour(cell: int, side: int, wide: int, cells: int) -> int:
 
 @compiled
 def _flood(ranks: Ranks, levels: int, taken: Ranks, chain: Numbers) -> int:
-    """Take in all cells from outside; return the last one.
+    """Visit all cells from the outside inwards; return the last one.
 
     Parameters
     ----------
     taken : array (cell,)
-        Is given the rank at which each cell was taken in.
+        Output: rank at which each cell was visited.
     chain : array (cell,)
-        Is given the cell that was taken in before each, -1 for the first.
+        Output: cell visited before each, -1 for the first.
     """
-    taken[:] = levels  # no rank is as great: it marks who was not taken in
+    taken[:] = levels  # larger than any rank: not visited
     waiting = np.full(levels, _NONE, np.int32)
     heap = np.empty(levels, np.int32)
     n_above = n_below = 0
@@ -181,7 +181,7 @@ def _flood(ranks: Ranks, levels: int, taken: Ranks, chain: Numbers) -> int:
             n_above, n_below = _let_in(
                 ranks, cell, now, taken, chain, waiting, heap, n_above, n_below
             )
-        # What lies above and what lies below are apart: either may come first.
+        # Cells above and below are not connected: either may come first.
         if n_above:
             now, n_above = _pop(heap, n_above, 1)
         elif n_below:
@@ -202,15 +202,15 @@ def _let_in(
     n_above: int,
     n_below: int,
 ) -> tuple[int, int]:
-    """Let the neighbours of a cell wait at the level, of those they can have, nearest to now.
+    """Queue the neighbours of a cell at their level nearest to the current one.
 
     Parameters
     ----------
     waiting : array (level,)
-        First of the cells that wait at each level; its chain names the next.
+        First queued cell of each level; ``chain`` links the next ones.
     heap : array (level,)
-        Other levels than now at which cells wait: those above it from the beginning
-        on, those below it from the end on.  Returned is how many they are.
+        Other levels with queued cells: those above the current one in a heap from
+        the start, those below in a heap from the end.  Their numbers are returned.
     """
     wide = 2 * ranks.shape[1] - 1
     for side in range(4):
@@ -230,60 +230,60 @@ def _let_in(
 
 
 @compiled
-def _heap_index(heap: Numbers, place: int, sign: int) -> int:
-    """Return where a place of a heap lies: one grows from either end of the array."""
-    return place if sign > 0 else len(heap) - 1 - place
+def _heap_index(heap: Numbers, index: int, sign: int) -> int:
+    """Return the array index of a heap position; one heap grows from each end."""
+    return index if sign > 0 else len(heap) - 1 - index
 
 
 @compiled
 def _push(heap: Numbers, size: int, level: int, sign: int) -> int:
-    """Put a level on a heap whose first is the least (sign 1) or the greatest (-1)."""
-    place = size
-    while place:
-        over = (place - 1) >> 1
-        held = heap[_heap_index(heap, over, sign)]
-        if sign * held <= sign * level:
+    """Push a level onto a min-heap (sign 1) or max-heap (sign -1)."""
+    index = size
+    while index:
+        parent = (index - 1) >> 1
+        other = heap[_heap_index(heap, parent, sign)]
+        if sign * other <= sign * level:
             break
-        heap[_heap_index(heap, place, sign)] = held
-        place = over
-    heap[_heap_index(heap, place, sign)] = level
+        heap[_heap_index(heap, index, sign)] = other
+        index = parent
+    heap[_heap_index(heap, index, sign)] = level
     return size + 1
 
 
 @compiled
 def _pop(heap: Numbers, size: int, sign: int) -> tuple[int, int]:
-    """Take the first level off a heap; return it and how many are left."""
+    """Pop the first level of a heap; return it and the remaining size."""
     first = heap[_heap_index(heap, 0, sign)]
     size -= 1
     moved = heap[_heap_index(heap, size, sign)]
-    place = 0
-    while 2 * place + 1 < size:
-        under = 2 * place + 1
-        if under + 1 < size:
-            one, two = (
-                heap[_heap_index(heap, under, sign)],
-                heap[_heap_index(heap, under + 1, sign)],
+    index = 0
+    while 2 * index + 1 < size:
+        child = 2 * index + 1
+        if child + 1 < size:
+            left, right = (
+                heap[_heap_index(heap, child, sign)],
+                heap[_heap_index(heap, child + 1, sign)],
             )
-            under += 1 if sign * two < sign * one else 0
-        held = heap[_heap_index(heap, under, sign)]
-        if sign * moved <= sign * held:
+            child += 1 if sign * right < sign * left else 0
+        other = heap[_heap_index(heap, child, sign)]
+        if sign * moved <= sign * other:
             break
-        heap[_heap_index(heap, place, sign)] = held
-        place = under
-    heap[_heap_index(heap, place, sign)] = moved
+        heap[_heap_index(heap, index, sign)] = other
+        index = child
+    heap[_heap_index(heap, index, sign)] = moved
     return int(first), size
 
 
 @compiled
 def _build_parents(wide: int, last: int, chain: Numbers, above: Numbers) -> None:
-    """Give each cell the one above it in the tree, from the innermost on.
+    """Link each cell to its parent in the tree, from the innermost outwards.
 
     Parameters
     ----------
     chain : array (cell,)
-        The order in which cells were taken in; overwritten by shortcuts to the top.
+        Order in which cells were visited; overwritten by shortcuts to the top.
     above : array (cell,)
-        All -1; the first cell that was taken in is at last above itself.
+        Output, initially -1; the first cell visited becomes its own parent.
     """
     cell = last
     while cell >= 0:
@@ -304,7 +304,7 @@ def _build_parents(wide: int, last: int, chain: Numbers, above: Numbers) -> None
 
 @compiled
 def _canonical(cell: int, taken: Ranks, above: Numbers) -> int:
-    """Return the cell that stands for the shape of a cell, and make the way there short."""
+    """Return the canonical cell of the shape of a cell, compressing the path."""
     top = cell
     while above[top] != top and taken[above[top]] == taken[top]:
         top = above[top]
@@ -317,7 +317,7 @@ def _canonical(cell: int, taken: Ranks, above: Numbers) -> int:
 def _number_shapes(
     shape: tuple[int, int], taken: Ranks, above: Numbers, chain: Numbers
 ) -> tuple[Numbers, Numbers, Numbers]:
-    """Give numbers to the shapes that hold a pixel, each after those inside it.
+    """Assign numbers to the shapes that contain a pixel, each after its descendants.
 
     Parameters
     ----------
@@ -333,31 +333,31 @@ def _number_shapes(
             cell = _canonical(2 * row * (2 * cols - 1) + 2 * col, taken, above)
             nodes = _number_ancestors(cell, nodes, taken, above, chain)
             own[row, col] = chain[cell]
-    parents, found = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
-    # Numbers rise from the root; they are turned round, so that the root comes last.
+    parents, node_ranks = np.empty(nodes, np.int32), np.empty(nodes, np.int32)
+    # Numbers increase from the root; reverse them, so that the root comes last.
     for cell in range(len(chain)):
         if chain[cell] >= 0:
             around = chain[_canonical(above[cell], taken, above)]
             parents[nodes - 1 - chain[cell]] = nodes - 1 - around
-            found[nodes - 1 - chain[cell]] = taken[cell]
+            node_ranks[nodes - 1 - chain[cell]] = taken[cell]
     for row in range(rows):
         for col in range(cols):
             own[row, col] = nodes - 1 - own[row, col]
-    return own, parents, found
+    return own, parents, node_ranks
 
 
 @compiled
 def _number_ancestors(
     first: int, nodes: int, taken: Ranks, above: Numbers, numbers: Numbers
 ) -> int:
-    """Give numbers to a shape and all around it that have none, the outermost first.
+    """Assign numbers to a shape and its unnumbered ancestors, the outermost first.
 
     Parameters
     ----------
-    first : cell that stands for the shape
-    nodes : numbers given so far, also returned
+    first : canonical cell of the shape
+    nodes : numbers used so far; the new count is returned
     numbers : array (cell,)
-        Number of each shape at the cell that stands for it, -1 where it has none.
+        Number of each shape at its canonical cell, or -1.
     """
     cell, new = first, 0
     while numbers[cell] < 0:
@@ -373,32 +373,31 @@ def _number_ancestors(
 
 
 PEAK_BYTES = 150
-"""Bytes per pixel that a tree takes while it is built and used; 100 were measured."""
+"""Bytes per pixel to reserve for a tree; 100 were measured."""
 
 _RANKS = 2**16
-"""Bands of fewer distinct values are built from ranks of 16 bits."""
+"""Bands with fewer distinct values use ranks of 16 bits."""
 
 _MAX_CELLS = 2**31 - 1
-"""Cells of a band and its ring at most, four a pixel or so: they are numbered in 32 bits."""
+"""Largest number of cells, about four per pixel: they are numbered in 32 bits."""
 
 _STRIP = 2**18
-"""Values ranked at once."""
+"""Values ranked at a time."""
 
 
 @dataclass(frozen=True, eq=False)
 class ShapeTree:
-    """Every shape of a band: a connected region of a level set with its holes filled.
+    """Tree of the shapes of a band: connected components of level sets with filled holes.
 
-    Why it exists: bright and dark regions stand in one tree, so a filter on it
-    treats an image and its negative alike (it is self-dual).  The band is seen
-    as a continuous surface between its pixels (plain-map immersion), without
-    which level lines could cross and no tree would exist; where four pixels
-    meet crosswise, the two nearer to the level outside hang together.  Around
-    the band lies one ring of a single value, which is the root: the tree is
-    the same however the image is turned.
+    Bright and dark regions are in one tree, so filters treat an image and its
+    negative alike (they are self-dual).  The band is interpolated to a continuous
+    surface (plain-map immersion), because level lines of the bare pixels could
+    cross; where four pixels form a saddle, the two closer to the level outside are
+    connected.  A border of constant value around the band is the root, so the tree
+    does not depend on the orientation of the image.
 
-    Pixels without data take the value of that ring and weigh nothing, so that
-    they count in no attribute.
+    Pixels without data take the value of the border and do not count in any
+    attribute.
 
     References
     ----------
@@ -415,15 +414,15 @@ class ShapeTree:
     """
 
     own: Numbers
-    """Smallest shape that holds each pixel (row, col)."""
+    """Smallest shape that contains each pixel (row, col)."""
     parents: Numbers
-    """Smallest shape around each shape (node,); the last node is the root."""
+    """Parent of each shape (node,); the last node is the root."""
     levels: Floats
     """Grey level of each shape (node,)."""
-    held: Mask
-    """Pixels with data (row, col); others count in no attribute."""
+    valid: Mask
+    """Pixels with data (row, col)."""
     counts: Numbers
-    """Pixels with data of which each node is the smallest shape (node,)."""
+    """Number of valid pixels whose smallest shape is this node (node,)."""
 
     @classmethod
     def of(
@@ -434,52 +433,52 @@ class ShapeTree:
         Parameters
         ----------
         valid : bool array (row, col), optional
-            Pixels that hold data; all of them unless given.
+            Pixels with data; all pixels by default.
         surround : float, optional
-            Level around the band and of pixels without data; unless given, the
-            median of the pixels at the edge (`border_median`).
+            Level around the band and of pixels without data; by default the median
+            of the border pixels (`border_median`).
 
         Raises
         ------
         SceneError
-            If the band has more pixels than can be numbered.
+            If the band has too many pixels.
         """
         grey = np.asarray(band, dtype=np.float64)
         _check_cells(*grey.shape)
-        held = np.ones(grey.shape, dtype=bool) if valid is None else valid
-        outside = border_median(grey, held) if surround is None else float(surround)
-        distinct, ranks = _rank_pixels(grey, held, outside)
-        own, parents, found = tree_of_ranks(ranks, len(distinct))
+        valid = np.ones(grey.shape, dtype=bool) if valid is None else valid
+        outside = border_median(grey, valid) if surround is None else float(surround)
+        distinct, ranks = _rank_pixels(grey, valid, outside)
+        own, parents, node_ranks = tree_of_ranks(ranks, len(distinct))
         own = own[1:-1, 1:-1].copy()
-        counts = np.bincount(own[held], minlength=len(parents)).astype(np.int32)
-        return cls(own, parents, distinct[found], held, counts)
+        counts = np.bincount(own[valid], minlength=len(parents)).astype(np.int32)
+        return cls(own, parents, distinct[node_ranks], valid, counts)
 
     @property
     def inner(self) -> slice:
-        """Nodes that are shapes: all but the root."""
+        """All nodes but the root."""
         return slice(0, len(self.parents) - 1)
 
     def sums(self, values: npt.NDArray[Any]) -> Floats:
-        """Sum values that belong to nodes (node,) over every node and all inside it."""
+        """Sum the values (node,) of each node and its descendants."""
         total = values.astype(np.float64)
         sum_to_root(self.parents, total)
         return total
 
     def steps(self) -> Floats:
-        """Return how much each node's level lies above its parent's (node,)."""
+        """Return the difference between the level of each node and of its parent (node,)."""
         return np.asarray(self.levels - self.levels[self.parents])
 
     def filtered(self, removed: Mask, *, subtractive: bool = False) -> Floats:
         """Return the band (row, col) without some of its shapes.
 
-        A pixel takes the level of the smallest kept shape around it; the root
-        is always kept.  If *subtractive*, what stands on a removed shape sinks
-        or rises with it, so that details on it keep their contrast.
+        A pixel takes the level of the smallest kept shape that contains it; the
+        root is always kept.  If *subtractive*, the descendants of a removed shape
+        are shifted with it, so that they keep their contrast.
 
         Parameters
         ----------
         removed : bool array (node,)
-            Which shapes to remove; the root is ignored.
+            Shapes to remove; the root is ignored.
         """
         if subtractive:
             levels = self._without_steps(removed)
@@ -489,17 +488,17 @@ class ShapeTree:
         return np.asarray(levels[self.own])
 
     def _without_steps(self, removed: Mask) -> Floats:
-        # The root stands on nothing, so that its step is 0.
+        # The step of the root is 0.
         lost = np.where(removed, self.steps(), 0.0)
         sum_from_root(self.parents, lost)
         return np.asarray(self.levels - lost)
 
 
 def border_median(band: Floats, valid: Mask) -> float:
-    """Return the median of the pixels at the edge of the data of a band (row, col).
+    """Return the median of the border pixels of a band (row, col).
 
-    An edge pixel has a neighbour, of four, without data or outside the image.
-    The median changes sign with the band and does not care which way up it is.
+    A border pixel has a neighbour, of four, without data or outside the image.
+    The median changes sign with the band, as self-dual filters require.
 
     Examples
     --------
@@ -515,22 +514,22 @@ def border_median(band: Floats, valid: Mask) -> float:
 
 
 def _check_cells(rows: int, cols: int) -> None:
-    """Refuse a band whose cells cannot be numbered."""
+    """Refuse a band with too many pixels to number their cells."""
     if (2 * rows + 3) * (2 * cols + 3) > _MAX_CELLS:
         raise SceneError(
-            f"The shapes of an image are found in up to {_MAX_CELLS // 4:,} pixels, fewer "
-            f"where it is narrow, and it has {rows:,} × {cols:,}; cut it smaller."
+            f"The tree of shapes takes images of up to {_MAX_CELLS // 4:,} pixels, fewer if "
+            f"narrow, and it has {rows:,} × {cols:,}; cut it smaller."
         )
 
 
 def _rank_pixels(
-    grey: Floats, held: Mask, outside: float
+    grey: Floats, valid: Mask, outside: float
 ) -> tuple[Floats, npt.NDArray[np.integer[Any]]]:
-    """Return the distinct values, and the rank of each pixel with a ring of what lies outside.
+    """Return the distinct values, and the ranks of the pixels with a border around them.
 
-    A tree of shapes knows the order of the levels only.
+    The tree depends on the order of the levels only.
     """
-    distinct = np.unique(grey[held])
+    distinct = np.unique(grey[valid])
     place = int(np.searchsorted(distinct, outside))
     if place == len(distinct) or distinct[place] != outside:
         distinct = np.insert(distinct, place, outside)
@@ -540,43 +539,43 @@ def _rank_pixels(
     step = max(1, _STRIP // cols)
     for top in range(0, rows, step):
         strip = slice(top, top + step)
-        found = np.searchsorted(distinct, grey[strip])
         inner = ranks[1:-1, 1:-1][strip]
-        np.copyto(inner, found, where=held[strip], casting="unsafe")
+        values = np.searchsorted(distinct, grey[strip])
+        np.copyto(inner, values, where=valid[strip], casting="unsafe")
     return distinct, ranks
 
 
 Rule = Literal["direct", "min", "max", "subtractive"]
 
 RULES: tuple[Rule, ...] = ("direct", "min", "max", "subtractive")
-"""How a shape's fate depends on those around and inside it; see `regularised`."""
+"""How to filter attributes that are not increasing; see `regularised`."""
 
 _FLAT = 1e-12
-"""Variance below this share of the mean square is rounding."""
+"""Share of the mean square below which a variance is rounding error."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """A number for every shape of a tree."""
+    """A measure of every shape of a tree."""
 
     measure: Callable[[ShapeTree], Floats]
-    """Returns the attribute of every node (node,)."""
+    """Computes the attribute of every node (node,)."""
     unit: str
-    """What it is measured in."""
+    """Unit of the attribute."""
     increasing: bool
-    """Whether a shape never has less than a shape inside it; then all rules agree."""
+    """Whether the attribute never decreases towards the root; then all rules agree."""
 
 
 def _area(shapes: ShapeTree) -> Floats:
-    """Count the pixels with data."""
+    """Return the number of valid pixels."""
     return shapes.sums(shapes.counts)
 
 
 def _deviation(shapes: ShapeTree) -> Floats:
-    """Return the standard deviation of the grey values inside each shape.
+    """Return the standard deviation of the grey values in each shape.
 
-    Values are taken from the level around the band, which keeps a bright band
-    of low contrast exact, and a band and its negative alike.
+    Values are relative to the level around the band, which keeps bright bands of
+    low contrast precise, and a band and its negative alike.
     """
     # A pixel has the level of its smallest shape.
     grey = shapes.levels - shapes.levels[-1]
@@ -586,15 +585,15 @@ def _deviation(shapes: ShapeTree) -> Floats:
     square = shapes.sums(shapes.counts * grey) / count
     mean *= mean
     variance = square - mean
-    # What is left of a flat shape is rounding.
+    # The rest is rounding error.
     variance[variance <= _FLAT * square] = 0.0
     return np.sqrt(variance, out=variance)
 
 
 def _inertia(shapes: ShapeTree) -> Floats:
-    """Return Hu's first moment: 1 / 2π for a large disc, more the longer the shape.
+    """Return Hu's first moment: 1 / 2π for a large disc, more for elongated shapes.
 
-    It does not change with the size of a shape, and is 0 for a single pixel.
+    It is invariant to scale, and 0 for a single pixel.
     """
     count = np.maximum(_area(shapes), 1.0)
     total = _scatter(shapes, 0, count)
@@ -604,11 +603,11 @@ def _inertia(shapes: ShapeTree) -> Floats:
 
 
 def _scatter(shapes: ShapeTree, axis: int, count: Floats) -> Floats:
-    """Sum squared distances from the centre of each shape along one axis, times its area.
+    """Return the sum of squared distances from each centroid along an axis, times the area.
 
-    Nothing is divided, so that equal shapes have equal values wherever they lie.
+    Without a division, equal shapes have equal values at any position.
     """
-    first, second = coordinate_sums(shapes.own, shapes.held, len(count), axis)
+    first, second = coordinate_sums(shapes.own, shapes.valid, len(count), axis)
     sum_to_root(shapes.parents, first)
     sum_to_root(shapes.parents, second)
     second *= count
@@ -622,27 +621,26 @@ ATTRIBUTES: dict[str, Attribute] = {
     "std": Attribute(_deviation, "grey values", increasing=False),
     "inertia": Attribute(_inertia, "no unit", increasing=False),
 }
-"""Every attribute by the name it has in a chain."""
+"""Attributes by their name in a chain."""
 
 
 def regularised(shapes: ShapeTree, values: Floats, rule: Rule) -> Floats:
-    """Return attributes (node,) such that a shape is removed where they are below λ.
+    """Return attributes (node,) such that shapes with a value below λ are removed.
 
-    ``direct`` and ``subtractive`` judge each shape by itself.  ``min`` also
-    removes what lies in a removed shape: the least of the shape and all around
-    it counts.  ``max`` keeps what holds a kept shape: the most of the shape and
-    all inside it counts.  The root is never removed.
+    ``direct`` and ``subtractive`` use the attribute of each shape.  ``min`` also
+    removes the descendants of a removed shape: the minimum over the shape and its
+    ancestors counts.  ``max`` keeps the ancestors of a kept shape: the maximum over
+    the shape and its descendants counts.  The root is never removed.
 
     References
     ----------
     Salembier, Oliveras, Garrido: Antiextensive connected operators for image
     and sequence processing, IEEE TIP 7(4), 1998.
     """
-    judged = np.asarray(values, dtype=np.float64).copy()
-    judged[-1] = np.inf
+    regular = np.asarray(values, dtype=np.float64).copy()
+    regular[-1] = np.inf
     if rule == "min":
-        min_from_root(shapes.parents, judged)
+        min_from_root(shapes.parents, regular)
     if rule == "max":
-        # What the root is given does not count: it stays in any case.
-        max_to_root(shapes.parents, judged)
-    return judged
+        max_to_root(shapes.parents, regular)
+    return regular

@@ -245,5 +245,5 @@ def test_every_yaml_goes_through_one_loader(tmp_path, value):
     table.write_text(value)
     with pytest.raises(LabelError, match="is no table of classes"):
         read_legend(table)
-    with pytest.raises(CallError, match="is no list"):
+    with pytest.raises(CallError, match="is not a list"):
         Chain.parse(f"[{value}]")

@@ -202,9 +202,9 @@ def test_another_chain_is_computed_again_with_what_depends_on_it(tmp_path):
     [
         ({"features": {"few": "pca:3", "spatial": "kpca:two"}},
          "The features 'spatial' of the experiment: kpca:two is not understood"),
-        ({"features": {"few": "umap:3", "spatial": "pca"}}, "no image feature 'umap'"),
-        ({"features": {"few": "pca:7", "spatial": "pca"}}, "7 components of 6 bands"),
-        ({"features": {"few": "kpca:2,mnf:3", "spatial": "pca"}}, "3 components of 2 bands"),
+        ({"features": {"few": "umap:3", "spatial": "pca"}}, "Unknown image feature 'umap'"),
+        ({"features": {"few": "pca:7", "spatial": "pca"}}, "7 components from 6 bands"),
+        ({"features": {"few": "kpca:2,mnf:3", "spatial": "pca"}}, "3 components from 2 bands"),
         ({"models": {"a": {"kind": "svm", "nwfe": 7}}}, "NWFE was asked for 7 features of 6"),
         ({"models": {"a": {"kind": "svm", "nwfe": 4, "features": "few"}}},
          "NWFE was asked for 4 features of 3 bands; ask for at most 3"),
