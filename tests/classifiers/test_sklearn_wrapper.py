@@ -56,13 +56,13 @@ def test_it_is_the_same_as_by_hand():
         (
             "sklearn.ensemble.RandomForrestClassifier",
             {},
-            "did you mean .*RandomForestClassifier",
+            "the closest is .*RandomForestClassifier",
         ),
-        ("sklearn.RandomForestClassifier", {}, r"did you mean sklearn\.ensemble"),
+        ("sklearn.RandomForestClassifier", {}, r"the closest (is|are) sklearn\.ensemble"),
         (
             FOREST,
             {"n_estimator": 5},
-            "no parameter 'n_estimator'; did you mean n_estimators",
+            "no parameter 'n_estimator'; the closest is n_estimators",
         ),
         (FOREST, {"zzz": 5}, "choose one of .* and .* more"),
         ("os.system", {}, "'os.system' is not a classifier: it needs the methods"),

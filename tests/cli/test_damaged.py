@@ -144,7 +144,7 @@ DAMAGED = {
     ),
     "unknown estimator": (
         lambda fields: estimator(fields, "sklearn.ensemble.RandomForestClasifier"),
-        r"did you mean sklearn\.ensemble\.RandomForestClassifier\?",
+        r"the closest is sklearn\.ensemble\.RandomForestClassifier",
     ),
     "estimator from elsewhere": (
         lambda fields: estimator(fields, "os.system"),

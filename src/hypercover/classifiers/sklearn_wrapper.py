@@ -66,7 +66,7 @@ def sklearn_classifier(
     >>> sklearn_classifier("sklearn.ensemble.RandomForestClasifier")
     Traceback (most recent call last):
         ...
-    hypercover.errors.ModelError: No classifier 'sklearn.ensemble.RandomForestClasifier' in scikit-learn; did you mean sklearn.ensemble.RandomForestClassifier?
+    hypercover.errors.ModelError: No classifier 'sklearn.ensemble.RandomForestClasifier' in scikit-learn; the closest is sklearn.ensemble.RandomForestClassifier.
     """
     classifier = SklearnClassifier(path, params, random_state=random_state)
     classifier.build()
@@ -394,7 +394,8 @@ def _suggest(name: str, known: Iterable[str]) -> str:
     last = {one.rsplit(".", 1)[-1]: one for one in sorted(known)}
     near = difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=2, cutoff=0.8)
     if near:
-        return f"did you mean {' or '.join(last[one] for one in near)}?"
+        verb = "is" if len(near) == 1 else "are"
+        return f"the closest {verb} {', '.join(last[one] for one in near)}."
     some = list(last.values())
     rest = f" and {len(some) - 6} more" if len(some) > 6 else ""
     return f"choose one of {', '.join(some[:6])}{rest}."

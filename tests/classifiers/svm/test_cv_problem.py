@@ -32,12 +32,12 @@ def test_samples_and_folds_are_sorted_alike():
     problem = CVProblem.of(X[order], Y[order], folds)
     for row, (train, test) in enumerate(folds):
         np.testing.assert_array_equal(
-            problem.inside[row], np.isin(problem.samples.order, train)
+            problem.train_mask[row], np.isin(problem.samples.order, train)
         )
         np.testing.assert_array_equal(
-            problem.held[row], np.isin(problem.samples.order, test)
+            problem.test_mask[row], np.isin(problem.samples.order, test)
         )
-    assert problem.held.sum(axis=1).tolist() == [10, 3]
+    assert problem.test_mask.sum(axis=1).tolist() == [10, 3]
 
 
 def test_which_classes_a_fold_knows():
@@ -75,8 +75,8 @@ def test_features_and_classes_that_do_not_make_a_problem(features, classes, word
     ("folds", "words"),
     [
         ((), "at least one fold"),
-        (((EVEN, EVEN),), "must be apart"),
-        (((EVEN, ODD), (EVEN, np.arange(18, 20))), "must be apart"),
+        (((EVEN, EVEN),), "must be disjoint"),
+        (((EVEN, ODD), (EVEN, np.arange(18, 20))), "must be disjoint"),
         (((EVEN, np.array([], dtype=int)),), "Fold 1"),
         (((EVEN, ODD), (np.array([], dtype=int), ODD)), "Fold 2"),
         (((EVEN, np.array([20])),), "from 0 to 19"),
@@ -107,7 +107,7 @@ def test_folds_that_cannot_be_used(folds, words):
 def test_memory_must_hold_the_largest_pair():
     need = 2 * 4 * 20**2
     refused(CallError, "two largest classes have 20 samples", memory=need - 1)
-    assert CVProblem.of(X, Y, [(EVEN, ODD)], memory=need).tile_bytes == 0
+    assert CVProblem.of(X, Y, [(EVEN, ODD)], memory=need).cache_bytes == 0
 
 
 def test_as_many_threads_as_asked_for_and_as_memory_lets():

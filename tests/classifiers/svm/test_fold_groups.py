@@ -67,7 +67,7 @@ def test_folds_that_are_reduced_apart_share_the_memory(spectra):
     problems = [view.problem for view in views]
     # What is being solved may take all of it; what is kept between rows is shared out.
     assert [problem.budget for problem in problems] == [3_000_000] * 3
-    assert 0 < 2 * sum(problem.tile_bytes for problem in problems) <= 3_000_000
+    assert 0 < 2 * sum(problem.cache_bytes for problem in problems) <= 3_000_000
     with pytest.raises(CallError, match="allow more memory"):
         preprocess_folds(SVMClassifier(reduction=NWFE(2)), X, y, folds_of(y), memory=30_000)
 
@@ -77,7 +77,7 @@ def test_a_width_by_name_is_what_scikit_learn_means_by_it(spectra):
     (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
     seen = SVMClassifier().fit_preprocessing(X, y).preprocess(X)
     for name, width in (("auto", 1 / 6), ("scale", 1 / (6 * seen.var()))):
-        row = view.row(name, [1.0, 10.0])
+        row = view.cross_validate(name, [1.0, 10.0])
         assert row.gamma == pytest.approx(width)
         expected = cross_validate_gamma(seen, y, folds_of(y), gamma=width, C=[1.0, 10.0])
         np.testing.assert_array_equal(row.correct, expected.correct)
@@ -87,10 +87,10 @@ def test_weights_and_tolerance_are_the_estimators(spectra):
     X, y = spectra
     (view,) = preprocess_folds(SVMClassifier(), X, y, folds_of(y))
     costs, problem = [1.0, 100.0], view.problem
-    loose = view.row(0.2, costs, SVC(tol=0.5, class_weight={1: 9.0}))
+    loose = view.cross_validate(0.2, costs, SVC(tol=0.5, class_weight={1: 9.0}))
     expected = cross_validate_gamma(
         problem, gamma=0.2, C=costs, tol=0.5, class_weight={1: 9.0}
     )
     np.testing.assert_array_equal(loose.correct, expected.correct)
     np.testing.assert_array_equal(loose.steps, expected.steps)
-    assert (loose.steps < view.row(0.2, costs, SVC()).steps).all()
+    assert (loose.steps < view.cross_validate(0.2, costs, SVC()).steps).all()

@@ -27,7 +27,7 @@ def voted(problem, gamma, machines, k, fold, cost):
     """Vote as LIBSVM does, sample by sample, pair by pair."""
     features, spans = problem.samples.features, problem.samples.spans
     winners = []
-    for row in features[spans[k]][problem.held[fold, spans[k]]]:
+    for row in features[spans[k]][problem.test_mask[fold, spans[k]]]:
         votes = np.zeros(len(spans), dtype=int)
         for i, j in combinations(np.flatnonzero(problem.present[fold]), 2):
             machine = machines[i, j]
@@ -45,12 +45,12 @@ def test_votes_are_those_of_every_pair_counted_one_by_one(problem, gamma):
     kernels = problem.kernels(gamma)
     machines = {
         pair: solve_pair(
-            problem.samples, kernels, problem.inside, pair, COSTS, np.ones((4, 2)), 1e-3
+            problem.samples, kernels, problem.train_mask, pair, COSTS, np.ones((4, 2)), 1e-3
         )
         for pair in combinations(range(4), 2)
     }
     for k in range(4):
-        held = [np.flatnonzero(rows) for rows in problem.held[:, problem.samples.spans[k]]]
+        held = [np.flatnonzero(rows) for rows in problem.test_mask[:, problem.samples.spans[k]]]
         found = predict_held_out(
             problem.samples, kernels, machines, k, held, problem.present
         )
@@ -102,7 +102,7 @@ def test_a_fold_that_holds_nothing_of_a_class_predicts_nothing(problem):
     kernels = problem.kernels(0.5)
     machines = {
         pair: solve_pair(
-            problem.samples, kernels, problem.inside, pair, COSTS, np.ones((4, 2)), 1e-3
+            problem.samples, kernels, problem.train_mask, pair, COSTS, np.ones((4, 2)), 1e-3
         )
         for pair in combinations(range(4), 2)
     }

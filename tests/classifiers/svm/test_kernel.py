@@ -95,7 +95,7 @@ def counted(shape=(10, 10)):
 
 
 def kept_bytes(tiles):
-    return sum(tile.nbytes for tile in tiles._kept.values())
+    return sum(tile.nbytes for tile in tiles._cache.values())
 
 
 @pytest.mark.parametrize("room", [0, 399, 400, 1200, 4000])

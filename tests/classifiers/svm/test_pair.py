@@ -18,7 +18,7 @@ def problem(clouds):
 
 
 def solved(problem, pair=(0, 2), inside=None, costs=COSTS):
-    inside = problem.inside if inside is None else inside
+    inside = problem.train_mask if inside is None else inside
     factors = np.ones((len(inside) + 1, 2))
     return solve_pair(
         problem.samples, problem.kernels(GAMMA), inside, pair, costs, factors, 1e-5
@@ -35,7 +35,7 @@ def test_machines_are_those_of_an_svc_for_the_two_classes(problem):
     assert machines.second.shape == (3, 3, 35)
     for at, cost in enumerate(COSTS):
         for fold in range(3):
-            train = np.hstack([problem.inside[fold, span] for span in spans])
+            train = np.hstack([problem.train_mask[fold, span] for span in spans])
             svc = SVC(C=cost, gamma=GAMMA, tol=1e-5).fit(own[train], sides[train])
             weights = np.r_[machines.first[at, fold], machines.second[at, fold]]
             assert (weights[~train] == 0).all()
@@ -66,7 +66,7 @@ def test_time_and_steps_are_told_for_every_cost(problem):
 
 def test_one_fold_is_solved_without_the_samples_it_leaves_out(problem):
     """Nothing is gained there by all samples first; what is found is the same."""
-    among, alone = solved(problem), solved(problem, inside=problem.inside[1:2])
+    among, alone = solved(problem), solved(problem, inside=problem.train_mask[1:2])
     assert (alone.steps < among.steps).all()
     np.testing.assert_allclose(alone.thresholds[:, 0], among.thresholds[:, 1], atol=0.01)
     for side in ("first", "second"):

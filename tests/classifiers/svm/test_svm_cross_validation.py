@@ -252,4 +252,4 @@ def test_a_machine_that_does_not_settle_is_told(clouds, monkeypatch, caplog):
     monkeypatch.setattr(module, "solve_pair", unsettled)
     with caplog.at_level(logging.WARNING):
         cross_validate_gamma(X, y, by_thirds(y), gamma=1.0, C=[1.0])
-    assert "2 machines did not settle" in caplog.text
+    assert "2 SVMs did not converge" in caplog.text

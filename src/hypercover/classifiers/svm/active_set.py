@@ -1,11 +1,11 @@
-"""The binary problem of an SVM among many samples, of which few matter.
+"""Active-set solver of the binary SVM problem, with warm starts along C and across folds.
 
-Most samples lie far on their own side and have no weight; others lie far on the
-wrong side and have all the weight they may.  Only the rest, the *active*
-samples, are solved for, in a small kernel cut out of the large one; then the
-others are checked and, if need be, join in (Joachims, Making large-scale SVM
-learning practical, 1999).  It pays because one knows where to begin: the
-solution for the C before, or that of all samples for those of one fold.
+Most samples are far on their own side of the margin and have weight 0; others are
+far on the wrong side and have the largest weight.  Only the remaining, *active*
+samples are solved for, on a small submatrix of the kernel; then the others are
+checked and added to the active set if they violate the optimality conditions
+(Joachims, Making large-scale SVM learning practical, 1999).  Warm starts make this
+pay: the solution for the previous C, or that of all samples for those of one fold.
 """
 
 from collections.abc import Callable
@@ -28,23 +28,22 @@ from hypercover.classifiers.svm.smo import (
 
 __all__ = ["solve", "solve_folds"]
 
-Inside = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 _MARGIN = 0.05
-"""Samples whose gradient is so near the threshold are active from the beginning."""
+"""Samples whose gradient is this close to the threshold are active initially."""
 _BOUND_TOLERANCE = 1e-12
-"""Share of its range that a weight may be off its bound by rounding."""
+"""Rounding error of a weight at its bound, as a share of its range."""
 _MAX_SHRUNK_ROUNDS = 30
-"""Rounds after which all samples that could be active are."""
+"""Rounds after which all possible samples become active."""
 _MAX_ROUNDS = 60
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function, and again whenever the solver it calls has changed.
+    """Compile a function, and recompile it when `smo` changes.
 
-    numba keeps what it compiled until the file of the function changes; that
-    machine code from elsewhere is part of it goes unnoticed.  So the name under
-    which it is kept tells what the solver said.
+    numba's cache tracks the file of a function, but not those of the functions it
+    calls.  The hash of that file in the name invalidates the cache.
     """
     function.__qualname__ += f"-{SOURCE_HASH}"
     return njit(**NUMBA_OPTIONS)(function)
@@ -52,12 +51,12 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 @_compiled
 def _extremes(
-    inside: Inside, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
+    train_mask: Mask, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> tuple[float, float]:
-    """Return the least gradient that may rise and the greatest that may fall."""
+    """Return the smallest gradient of weights that can increase, the largest of those that can decrease."""
     least, greatest = INFINITY, -INFINITY
     for k in range(gradient.shape[0]):
-        if inside[k]:
+        if train_mask[k]:
             if beta[k] < upper[k] and gradient[k] < least:
                 least = gradient[k]
             if beta[k] > lower[k] and gradient[k] > greatest:
@@ -67,7 +66,7 @@ def _extremes(
 
 @_compiled
 def _active(
-    inside: Inside,
+    train_mask: Mask,
     gradient: Floats,
     beta: Floats,
     lower: Floats,
@@ -75,11 +74,11 @@ def _active(
     threshold: float,
     margin: float,
 ) -> npt.NDArray[np.int64]:
-    """Return the samples that are free, violate the threshold, or nearly do."""
+    """Return the samples that are free or (nearly) violate the threshold."""
     active = np.empty(gradient.shape[0], np.int64)
     count = 0
     for k in range(gradient.shape[0]):
-        if not inside[k]:
+        if not train_mask[k]:
             continue
         rises, falls = beta[k] < upper[k], beta[k] > lower[k]
         if (
@@ -94,7 +93,7 @@ def _active(
 
 @_compiled
 def _subkernel(kernel: Kernel, active: npt.NDArray[np.int64]) -> Kernel:
-    """Cut the kernel of some samples out of the large one."""
+    """Return the kernel matrix of the active samples."""
     n = active.shape[0]
     if n == kernel.shape[0]:
         return kernel
@@ -108,12 +107,12 @@ def _subkernel(kernel: Kernel, active: npt.NDArray[np.int64]) -> Kernel:
 
 @_compiled
 def _threshold(
-    inside: Inside, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
+    train_mask: Mask, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> float:
-    """Return the gradient of free samples, or the middle between the bounds.
+    """Return the mean gradient of the free samples, or the middle between the bounds.
 
-    A weight that only rounding keeps from its bound is put there: it is not free,
-    and alone it would decide the threshold.
+    Weights within rounding error of a bound are set to it first: a single one that
+    counted as free would determine the threshold.
     """
     total, count = 0.0, 0
     for k in range(gradient.shape[0]):
@@ -121,12 +120,12 @@ def _threshold(
             beta[k] = lower[k]
         elif upper[k] - beta[k] <= _BOUND_TOLERANCE * (upper[k] - lower[k]):
             beta[k] = upper[k]
-        elif inside[k]:
+        elif train_mask[k]:
             total += gradient[k]
             count += 1
     if count:
         return total / count
-    least, greatest = _extremes(inside, gradient, beta, lower, upper)
+    least, greatest = _extremes(train_mask, gradient, beta, lower, upper)
     middle: float = 0.5 * (least + greatest)
     return middle
 
@@ -134,45 +133,45 @@ def _threshold(
 @_compiled
 def solve(
     kernel: Kernel,
-    inside: Inside,
+    train_mask: Mask,
     gradient: Floats,
     beta: Floats,
     lower: Floats,
     upper: Floats,
-    guess: float,
+    threshold_guess: float,
     margin: float,
     tolerance: float,
 ) -> tuple[float, int]:
-    """Solve the problem of the samples inside, in place.
+    """Solve the problem of the training samples, in place.
 
     Parameters
     ----------
     kernel : array (sample, sample)
-    inside : array (sample,)
-        Which samples there are; the others have weight 0.
+    train_mask : array (sample,)
+        Training samples; the others have weight 0.
     gradient, beta, lower, upper : array (sample,)
         As in `minimise`, for all samples.
-    guess, margin : float
-        Where the threshold may lie, and how far from it samples are active at
-        first; an infinite margin makes all of them active.
+    threshold_guess, margin : float
+        Initial threshold, and how far from it samples are active initially; an
+        infinite margin makes all samples active.
 
     Returns
     -------
     threshold : float
-        What is taken off Kernel · β for a decision: LIBSVM's rho.
+        Subtracted from kernel · β in a decision: LIBSVM's rho.
     steps : int
-        Steps taken, negative if they did not suffice.
+        Number of steps, negative if the solver did not converge.
     """
-    taken = 0
+    total_steps = 0
     for attempt in range(_MAX_ROUNDS):
-        least, greatest = _extremes(inside, gradient, beta, lower, upper)
+        least, greatest = _extremes(train_mask, gradient, beta, lower, upper)
         if greatest - least <= tolerance:
-            return _threshold(inside, gradient, beta, lower, upper), taken
+            return _threshold(train_mask, gradient, beta, lower, upper), total_steps
         if attempt == _MAX_SHRUNK_ROUNDS:
             margin = INFINITY
-        # Between the two, so that the worst pair is always among the active.
-        guess = min(max(guess, least), greatest)
-        active = _active(inside, gradient, beta, lower, upper, guess, margin)
+        # Between the extremes, so that the maximal violating pair is always active.
+        threshold_guess = min(max(threshold_guess, least), greatest)
+        active = _active(train_mask, gradient, beta, lower, upper, threshold_guess, margin)
         before = beta[active]
         part, slopes = before.copy(), gradient[active]
         steps, least, greatest = minimise(
@@ -183,30 +182,30 @@ def solve(
             upper[active],
             0.5 * tolerance,
         )
-        taken += steps
-        guess = 0.5 * (least + greatest)
+        total_steps += steps
+        threshold_guess = 0.5 * (least + greatest)
         if margin >= INFINITY and attempt < _MAX_SHRUNK_ROUNDS:
             margin = _MARGIN
         for p in range(active.shape[0]):
             beta[active[p]] = part[p]
             add_row(kernel[active[p]], part[p] - before[p], gradient)
-        if taken > MAX_STEPS:
+        if total_steps > MAX_STEPS:
             break
-    return _threshold(inside, gradient, beta, lower, upper), -taken
+    return _threshold(train_mask, gradient, beta, lower, upper), -total_steps
 
 
 @_compiled
 def _remove_held_out(
-    kernel: Kernel, inside: Inside, signs: Floats, gradient: Floats, beta: Floats
+    kernel: Kernel, train_mask: Mask, signs: Floats, gradient: Floats, beta: Floats
 ) -> None:
-    """Take the weight off the samples outside and make the weights sum to zero again.
+    """Set the weights of held-out samples to 0 and restore the zero sum of the weights.
 
-    What the other side has too much is taken from those of its samples whose
-    weight would rather fall.
+    The surplus is total_steps from the samples of the other class with the most extreme
+    gradients.
     """
     surplus = 0.0
     for k in range(beta.shape[0]):
-        if not inside[k] and beta[k] != 0.0:
+        if not train_mask[k] and beta[k] != 0.0:
             weight = beta[k]
             surplus -= weight
             beta[k] = 0.0
@@ -237,7 +236,7 @@ def _objective(beta: Floats, gradient: Floats, signs: Floats) -> float:
 
 @_compiled
 def _any_bounded(beta: Floats, lower: Floats, upper: Floats) -> bool:
-    """Tell whether a weight is as large as C lets it be."""
+    """Return whether any weight is bounded by C."""
     for k in range(beta.shape[0]):
         if beta[k] != 0.0 and (beta[k] <= lower[k] or beta[k] >= upper[k]):
             return True
@@ -253,7 +252,7 @@ def _shrink_weights(
     lower: Floats,
     upper: Floats,
 ) -> None:
-    """Make all weights smaller by a factor, so that they lie within their bounds."""
+    """Scale all weights down, so that they are within their bounds."""
     for k in range(beta.shape[0]):
         beta[k] = min(max(share * beta[k], lower[k]), upper[k])
         gradient[k] = share * (gradient[k] + signs[k]) - signs[k]
@@ -263,7 +262,7 @@ def _shrink_weights(
 def _set_bounds(
     signs: Floats, rise: float, fall: float, lower: Floats, upper: Floats
 ) -> None:
-    """Bound the weights of the first class by the one cost, of the second by the other."""
+    """Set the bounds of the weights from the costs of the two classes."""
     for k in range(signs.shape[0]):
         upper[k] = rise if signs[k] > 0.0 else 0.0
         lower[k] = 0.0 if signs[k] > 0.0 else -fall
@@ -272,60 +271,68 @@ def _set_bounds(
 @_compiled
 def solve_folds(
     kernel: Kernel,
-    insides: npt.NDArray[np.bool_],
+    train_masks: npt.NDArray[np.bool_],
     signs: Floats,
     cost: float,
-    before: float,
+    previous_cost: float,
     factors: Floats,
     gradients: Floats,
     betas: Floats,
     thresholds: Floats,
     tolerance: float,
 ) -> tuple[int, int]:
-    """Solve the problem for all samples, then for those of each fold, in place.
+    """Solve the problem for all samples, then for the training samples of each fold, in place.
 
-    Row 0 of every array belongs to all samples, row f + 1 to fold f.  On entry
-    the arrays hold the solutions for the lower cost ``before`` (0: none yet);
-    ``factors`` (row, 2) multiply the costs of the two classes.
+    Row 0 of every array belongs to all samples, row f + 1 to fold f.  On entry the
+    arrays hold the solutions for ``previous_cost`` (0: none); ``factors`` (row, 2)
+    multiply the costs of the two classes.
 
-    A solution in which no weight is bounded by C is that for every larger C.
-    Otherwise a fold begins with whichever has the lower objective: its solution
-    for the C before, or that of all samples without those left out (DeCoste and
-    Wagstaff, Alpha seeding for support vector machines, KDD 2000).
+    A solution without weights bounded by C is valid for every larger C.  Otherwise
+    a fold starts from the better of two: its solution for the previous C, or the
+    solution of all samples without the held-out ones (DeCoste and Wagstaff, Alpha
+    seeding for support vector machines, KDD 2000).
 
     Returns
     -------
     steps : int
-        Steps taken over all folds.
+        Number of steps over all folds.
     failures : int
-        Problems whose steps did not suffice.
+        Number of problems that did not converge.
     """
     lower, upper = np.empty(signs.shape[0]), np.empty(signs.shape[0])
-    taken, failures = 0, 0
-    for row in range(insides.shape[0]):
-        gradient, beta, guess = gradients[row], betas[row], thresholds[row]
+    total_steps, failures = 0, 0
+    for row in range(train_masks.shape[0]):
+        gradient, beta, threshold_guess = gradients[row], betas[row], thresholds[row]
         rise, fall = factors[row, 0], factors[row, 1]
-        if before > 0.0:
-            _set_bounds(signs, before * rise, before * fall, lower, upper)
+        if previous_cost > 0.0:
+            _set_bounds(signs, previous_cost * rise, previous_cost * fall, lower, upper)
             if not _any_bounded(beta, lower, upper):
                 continue
         _set_bounds(signs, cost * rise, cost * fall, lower, upper)
         if row > 0:
             seed, slopes = betas[0].copy(), gradients[0].copy()
-            _remove_held_out(kernel, insides[row], signs, slopes, seed)
+            _remove_held_out(kernel, train_masks[row], signs, slopes, seed)
             share = min(rise / factors[0, 0], fall / factors[0, 1])
             if share < 1.0:
                 _shrink_weights(share, signs, slopes, seed, lower, upper)
-            lower_than = _objective(seed, slopes, signs) < _objective(beta, gradient, signs)
-            if before == 0.0 or lower_than:
+            is_better = _objective(seed, slopes, signs) < _objective(beta, gradient, signs)
+            if previous_cost == 0.0 or is_better:
                 beta[:] = seed
                 gradient[:] = slopes
-                guess = thresholds[0]
-        margin = INFINITY if before == 0.0 and row == 0 else _MARGIN
+                threshold_guess = thresholds[0]
+        margin = INFINITY if previous_cost == 0.0 and row == 0 else _MARGIN
         threshold, steps = solve(
-            kernel, insides[row], gradient, beta, lower, upper, guess, margin, tolerance
+            kernel,
+            train_masks[row],
+            gradient,
+            beta,
+            lower,
+            upper,
+            threshold_guess,
+            margin,
+            tolerance,
         )
         thresholds[row] = threshold
-        taken += abs(steps)
+        total_steps += abs(steps)
         failures += steps < 0
-    return taken, failures
+    return total_steps, failures

@@ -1,4 +1,4 @@
-"""A cross-validation problem: samples, classes and folds, checked once for all cells."""
+"""Samples, classes and folds of a cross-validation, checked once for all C and gamma."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ from hypercover.memory import available_bytes
 __all__ = ["CVProblem", "Folds", "check_positive", "check_samples"]
 
 _MAX_FEATURE = 1e15
-"""Value of a feature whose squared distances still fit into single precision."""
+"""Largest feature whose squared distances fit into single precision."""
 _MAX_GAMMA = 1e38
-"""Gamma beyond which single precision has no number."""
+"""Largest gamma in single precision."""
 
 Folds = Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
 
 
 @dataclass(frozen=True, eq=False)
 class CVProblem:
-    """Samples, their classes and folds, checked and sorted, with shared distances."""
+    """Checked samples, classes and folds, with shared distances."""
 
     samples: SortedSamples
     """Samples sorted by class."""
-    inside: npt.NDArray[np.bool_]
-    """Whether a sample trains (fold, sample)."""
-    held: npt.NDArray[np.bool_]
-    """Whether a sample is held out (fold, sample)."""
+    train_mask: npt.NDArray[np.bool_]
+    """Training samples of each fold (fold, sample)."""
+    test_mask: npt.NDArray[np.bool_]
+    """Held-out samples of each fold (fold, sample)."""
     budget: int
-    """Bytes that distances and kernels may take, those in use included."""
-    tile_bytes: int
-    """Bytes of distances, and as many of kernels, that may be kept."""
+    """Bytes for distances and kernels, including those in use."""
+    cache_bytes: int
+    """Bytes of the cache of distances, and of that of kernels."""
     distances: BlockMatrix
     """Squared distances between classes."""
 
@@ -52,65 +52,65 @@ class CVProblem:
     ) -> "CVProblem":
         """Check samples and folds and sort the samples by class.
 
-        Several problems ``sharing`` the memory keep less between their rows each;
-        what is being solved may take all of it.
+        Several problems ``sharing`` the memory have smaller caches; the problem
+        being solved may use all of it.
 
         Raises
         ------
         CallError
-            If the features are not finite numbers, there is one class, or the
-            memory does not suffice for the largest pair of classes.
+            If the features are not finite, there is only one class, or the largest
+            pair of classes does not fit in memory.
         SplitError
             If a fold is not valid.
         """
         features, codes = check_samples(X, y)
         samples = SortedSamples.sort(features, codes)
-        inside, held = _fold_masks(folds, samples)
+        train_mask, test_mask = _fold_masks(folds, samples)
         budget = available_bytes() // 2 if memory is None else int(memory)
         _check_pairs(samples.counts, budget)
-        # Half for distances, which serve every gamma, half for the kernel of one.
+        # Half for distances, half for the kernel of one gamma.
         rest = max(0, budget - default_threads() * _pair_bytes(samples.counts))
         rest //= 2 * sharing
         tiles = BlockMatrix(
             samples.squared_distances, rest, _diagonal_bytes(samples.counts)
         )
-        return cls(samples, inside, held, budget, rest, tiles)
+        return cls(samples, train_mask, test_mask, budget, rest, tiles)
 
     def kernels(self, gamma: float) -> BlockMatrix:
-        """Return the kernels less one, exp(-gamma · distance²) - 1, between classes."""
+        """Return the kernel minus one, exp(-gamma · distance²) - 1, in blocks between classes."""
 
-        def make(i: int, j: int) -> Block:
-            # Infinitely far is as good as far.
+        def compute(i: int, j: int) -> Block:
+            # Infinite distances give the right kernel.
             with np.errstate(over="ignore"):
                 kernel = self.distances[i, j] * np.float32(-min(gamma, _MAX_GAMMA))
             return np.asarray(np.expm1(kernel, out=kernel))
 
-        return BlockMatrix(make, self.tile_bytes, _diagonal_bytes(self.samples.counts))
+        return BlockMatrix(compute, self.cache_bytes, _diagonal_bytes(self.samples.counts))
 
     def threads(self, n_jobs: int | None) -> int:
-        """Return how many pairs can be solved at once: one a core, as memory allows."""
+        """Return the number of pairs to solve in parallel: one per core, as memory allows."""
         if n_jobs is not None and (not isinstance(n_jobs, Integral) or n_jobs == 0):
             raise CallError(
                 "The number of threads must be a whole number that is not 0, got "
-                f"{n_jobs!r}; use None or -1 for one a core."
+                f"{n_jobs!r}; use None or -1 for one per core."
             )
-        wanted = n_jobs if n_jobs is not None and n_jobs > 0 else default_threads()
-        return max(1, min(wanted, self.budget // _pair_bytes(self.samples.counts)))
+        count = n_jobs if n_jobs is not None and n_jobs > 0 else default_threads()
+        return max(1, min(count, self.budget // _pair_bytes(self.samples.counts)))
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
-        """Whether a class has training samples (fold, class)."""
+        """Classes with training samples in each fold (fold, class)."""
         spans = self.samples.spans
-        return np.stack([self.inside[:, span].any(axis=1) for span in spans], axis=1)
+        return np.stack([self.train_mask[:, span].any(axis=1) for span in spans], axis=1)
 
 
 def check_positive(values: Sequence[Any], what: str) -> list[float]:
-    """Return numbers after checking that each is above zero and finite.
+    """Return numbers after checking that they are positive and finite.
 
     Raises
     ------
     CallError
-        If one is not, or there is none.
+        If one is not, or the list is empty.
     """
     for value in values:
         number = isinstance(value, Real) and not isinstance(value, bool)
@@ -120,20 +120,20 @@ def check_positive(values: Sequence[Any], what: str) -> list[float]:
                 "example 1."
             )
     if not len(values):
-        raise CallError(f"The grid needs at least one {what}, got none.")
+        raise CallError(f"The grid needs at least one {what}; give for example [1].")
     return [float(value) for value in values]
 
 
 def check_samples(
     X: npt.ArrayLike, y: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    """Return features and classes after checking that one can be searched for the other.
+    """Return features and class codes after checking them.
 
     Raises
     ------
     CallError
-        If the features are no table of finite numbers, the classes do not fit
-        them, or there is only one.
+        If the features are not a table of finite numbers, or there is not one class
+        code per sample, or only one class.
     """
     try:
         features, codes = np.asarray(X, dtype=np.float64), np.asarray(y)
@@ -149,7 +149,7 @@ def check_samples(
     if not np.isfinite(features).all():
         raise CallError(
             "The features must be finite numbers, but some are NaN or infinite; leave "
-            "out the pixels without data."
+            "out pixels without data."
         )
     if np.abs(features).max(initial=0.0) > _MAX_FEATURE:
         raise CallError(
@@ -167,47 +167,47 @@ def check_samples(
 def _fold_masks(
     folds: Folds, samples: SortedSamples
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which samples train and which are held out (fold, sample), as sorted."""
+    """Return training and held-out samples as masks (fold, sample) of the sorted samples."""
     n = len(samples.order)
-    inside, held = np.zeros((2, len(folds), n), dtype=bool)
+    train_mask, test_mask = np.zeros((2, len(folds), n), dtype=bool)
     if not len(folds):
         raise SplitError("A search needs at least one fold, got none.")
     for number, (train, test) in enumerate(folds):
-        for where, positions in ((inside, train), (held, test)):
+        for where, positions in ((train_mask, train), (test_mask, test)):
             rows = np.asarray(positions)
             whole = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows)
             if not whole or rows.min() < 0 or rows.max() >= n:
                 raise SplitError(
-                    f"Fold {number + 1} must name training and held-out samples from 0 to "
-                    f"{n - 1}; it names none or others."
+                    f"Fold {number + 1} must list training and held-out samples from 0 to "
+                    f"{n - 1}, but is empty or lists others; check the splitter."
                 )
             where[number, rows] = True
-    if (inside & held).any():
+    if (train_mask & test_mask).any():
         raise SplitError(
-            "A fold holds out samples that it trains on; its parts must be apart."
+            "A fold holds out samples that it trains on; its parts must be disjoint."
         )
-    inside, held = inside[:, samples.order], held[:, samples.order]
-    for number, row in enumerate(inside):
+    train_mask, test_mask = train_mask[:, samples.order], test_mask[:, samples.order]
+    for number, row in enumerate(train_mask):
         if sum(row[span].any() for span in samples.spans) < 2:
             raise SplitError(
                 f"Fold {number + 1} has training samples of fewer than two classes; use "
                 "fewer folds or smaller blocks."
             )
-    return inside, held
+    return train_mask, test_mask
 
 
 def _pair_bytes(counts: Sequence[int]) -> int:
-    """Return what the largest pair takes: its kernel and what is cut out of it."""
+    """Return the bytes of the largest pair: its kernel and a submatrix of it."""
     return 2 * 4 * sum(sorted(counts)[-2:]) ** 2
 
 
 def _diagonal_bytes(counts: Sequence[int]) -> int:
-    """Return what the blocks of each class with itself take."""
+    """Return the bytes of the diagonal blocks."""
     return 4 * sum(count**2 for count in counts)
 
 
 def _check_pairs(counts: Sequence[int], budget: int) -> None:
-    """Refuse a problem whose largest pair of classes alone exceeds the memory."""
+    """Refuse a problem whose largest pair of classes exceeds the memory."""
     needed = _pair_bytes(counts)
     if needed > budget:
         raise CallError(

@@ -1,4 +1,4 @@
-"""A grid search over C and gamma in the manner of scikit-learn, many times faster."""
+"""Grid search over C and gamma of RBF SVMs, with the interface of scikit-learn."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ def cv_results(
     scores: npt.NDArray[np.float64],
     seconds: npt.NDArray[np.float64],
 ) -> dict[str, Any]:
-    """Return ``cv_results_`` as GridSearchCV names its parts.
+    """Return ``cv_results_`` in the layout of GridSearchCV.
 
     Parameters
     ----------
     cells : parameters of each cell
     scores : array (cell, fold)
     seconds : array (cell,)
-        Processor time of all folds of a cell.
+        Processor time of each cell over all folds.
     """
     means = scores.mean(axis=1)
     results: dict[str, Any] = {
@@ -70,16 +70,16 @@ _COSTS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
 @dataclass(frozen=True, eq=False)
 class FoldGroup:
-    """Samples as the machines see them in some of the folds."""
+    """Preprocessed samples, shared by some of the folds."""
 
     problem: CVProblem
-    """The samples, with distances that all rows share."""
+    """Preprocessed samples, with distances shared by every gamma."""
     folds: tuple[int, ...]
-    """Numbers of the folds, from 0."""
+    """Indices of the folds."""
     variance: float
-    """Variance of what trains in any fold, which gamma "scale" refers to."""
+    """Variance of the training samples of all folds, for gamma "scale"."""
 
-    def row(
+    def cross_validate(
         self,
         gamma: float | str,
         costs: Sequence[float],
@@ -89,7 +89,7 @@ class FoldGroup:
     ) -> GammaScores:
         """Cross-validate one gamma, which may be "scale" or "auto".
 
-        The estimator tells class weights and tolerance, where it has them.
+        Class weights and tolerance are those of the estimator.
         """
         n_features = self.problem.samples.features.shape[1]
         widths = {"auto": 1.0 / n_features, "scale": 1.0 / (n_features * self.variance)}
@@ -112,84 +112,83 @@ def preprocess_folds(
     *,
     memory: int | None = None,
 ) -> list[FoldGroup]:
-    """Preprocess samples as an estimator would, again in each fold if it sees labels."""
+    """Preprocess samples with an estimator, once per fold if it uses labels."""
     if getattr(estimator, "reduction", None) is None:
-        seen = X
+        features = X
         if hasattr(estimator, "fit_preprocessing"):
-            seen = clone(estimator).fit_preprocessing(X, y).preprocess(X)
-        return [_fold_group(seen, y, folds, range(len(folds)), memory)]
-    # Asked once: what the first fold keeps is no longer free.
-    whole = available_bytes() // 2 if memory is None else memory
-    views = []
+            features = clone(estimator).fit_preprocessing(X, y).preprocess(X)
+        return [_fold_group(features, y, folds, range(len(folds)), memory)]
+    # Determined once, before the first fold takes its share.
+    budget = available_bytes() // 2 if memory is None else memory
+    groups = []
     for number, (train, _) in enumerate(folds):
         fitted = clone(estimator).fit_preprocessing(X[train], y[train])
-        views.append(_fold_group(fitted.preprocess(X), y, folds, [number], whole))
-    return views
+        groups.append(_fold_group(fitted.preprocess(X), y, folds, [number], budget))
+    return groups
 
 
 def _fold_group(
-    seen: npt.NDArray[Any],
+    features: npt.NDArray[Any],
     y: npt.NDArray[Any],
     folds: Folds,
     numbers: Sequence[int],
     memory: int | None,
 ) -> FoldGroup:
     problem = CVProblem.of(
-        seen,
+        features,
         y,
         [folds[number] for number in numbers],
         memory=memory,
         sharing=max(1, len(folds) // max(1, len(numbers))),
     )
-    trained = problem.samples.features[problem.inside.any(axis=0)]
+    trained = problem.samples.features[problem.train_mask.any(axis=0)]
     return FoldGroup(problem, tuple(numbers), float(np.var(trained)) or 1.0)
 
 
 class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Choose C and gamma of an RBF support vector machine by cross-validation.
 
-    Why it exists: ``GridSearchCV`` trains every cell and fold from nothing.
-    Here distances are computed once, a kernel once per gamma, and each machine
-    begins where its neighbours in C and among the folds ended; the accuracies
-    are those of LIBSVM's machines.
+    Many times faster than ``GridSearchCV``, with LIBSVM's accuracies: distances are
+    computed once and kernels once per gamma, and each SVM starts from the solution
+    for the previous C or for the other folds.
 
-    What has seen labels, a reduction such as NWFE, is fitted again on the
-    training samples of every fold; mere scaling is fitted once.
+    A reduction that uses labels, such as NWFE, is fitted on the training samples of
+    every fold; scaling is fitted once.
 
     Parameters
     ----------
     estimator : SVMClassifier, sklearn.svm.SVC (RBF) or None
         None is ``SVMClassifier()``.
     param_grid : mapping
-        Values of ``C`` and of ``gamma`` (numbers, "scale" or "auto"); what it
-        leaves out stays as the estimator has it.  None: C = 1 … 10,000.
+        Values of ``C`` and of ``gamma`` (numbers, "scale" or "auto"); a missing one
+        is taken from the estimator.  None: C = 1 … 10,000.
     cv : int, splitter or iterable of (train, test)
-        An int stands for shuffled stratified folds, as in LIBSVM.
+        An int gives shuffled stratified folds, as in LIBSVM.
     refit : bool
-        Whether to fit the best cell to all samples.
+        Whether to refit the best parameters to all samples.
     n_jobs : int or None
-        Threads; None and -1 take one a core.
+        Number of threads; None and -1 take one per core.
     memory : int or None
-        Bytes that distances and kernels may take; None: half of what is free.
+        Bytes for distances and kernels; None: half of the free memory.
     random_state : int or None
-        Seed of the folds where ``cv`` is an int; None is 0.
+        Seed of the folds if ``cv`` is an int; None is 0.
     progress : callable or None
-        Called with the share done and a few words.
+        Called with the completed share and a short description.
 
     Attributes
     ----------
     cv_results_ : dict of arrays
-        As GridSearchCV's; the times are processor time.
+        As in GridSearchCV; times are processor time.
     best_params_, best_score_, best_index_, best_estimator_
-        The best cell, the first of those that tie, and its classifier.
-    rows_ : list of Row
-        One for each gamma and view of the samples.
+        The best parameters, the first of those that tie, and their classifier.
+    rows_ : list of GammaScores
+        One for each gamma and group of folds.
     n_splits_ : int
         Number of folds.
     wall_time_ : float
-        Seconds the search took, without the last fit.
+        Seconds of the search, without the refit.
     refit_time_ : float
-        Seconds of the last fit.
+        Seconds of the refit.
 
     Examples
     --------
@@ -226,12 +225,12 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         self.progress = progress
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> "KernelGridSearch":
-        """Cross-validate all cells and fit the best one to all samples.
+        """Cross-validate all parameters and refit the best ones to all samples.
 
         Raises
         ------
         CallError
-            If the samples, the grid or the estimator cannot be searched here.
+            If the samples, the grid or the estimator is not valid.
         SplitError
             If a class has fewer samples than there are folds, or a fold is not valid.
         """
@@ -241,8 +240,10 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         check_samples(spectra, codes)
         folds = self._folds(spectra, codes, groups)
         began = perf_counter()
-        views = preprocess_folds(estimator, spectra, codes, folds, memory=self.memory)
-        self.rows_, correct, counts, seconds = self._search(views, costs, gammas, estimator)
+        groups = preprocess_folds(estimator, spectra, codes, folds, memory=self.memory)
+        self.rows_, correct, counts, seconds = self._search(
+            groups, costs, gammas, estimator
+        )
         self.wall_time_ = perf_counter() - began
         self.n_splits_ = len(folds)
         cells = list(ParameterGrid({"C": costs, "gamma": gammas}))
@@ -265,11 +266,11 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the class codes the best classifier gives."""
+        """Return the class codes predicted by the best classifier."""
         return np.asarray(self._best().predict(centre_spectra(X)))
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
-        """Return the class shares (n, class) the best classifier gives."""
+        """Return the class probabilities (n, class) of the best classifier."""
         return np.asarray(self._best().predict_proba(centre_spectra(X)))
 
     def _best(self) -> Any:
@@ -277,23 +278,23 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         return self.best_estimator_
 
     def _estimator(self) -> Any:
-        """Return the estimator after checking that it is one of those known here."""
+        """Return the estimator after checking that it is supported."""
         estimator = SVMClassifier() if self.estimator is None else self.estimator
         plain = isinstance(estimator, SVC) and estimator.kernel == "rbf"
         if not plain and not isinstance(estimator, SVMClassifier):
             raise CallError(
-                "Kernels can be shared between the cells of an SVMClassifier or of an SVC "
-                f"with kernel 'rbf', got {estimator!r}; use scikit-learn's GridSearchCV."
+                "KernelGridSearch takes an SVMClassifier or an SVC with kernel 'rbf', got "
+                f"{estimator!r}; use scikit-learn's GridSearchCV."
             )
         if plain and (estimator.break_ties or estimator.max_iter != -1):
             raise CallError(
-                "Machines are solved to the end and vote as LIBSVM's; leave break_ties "
-                "and max_iter of the SVC as they are, or use scikit-learn's GridSearchCV."
+                "KernelGridSearch supports neither break_ties nor max_iter of the SVC; leave "
+                "them at their defaults, or use scikit-learn's GridSearchCV."
             )
         return estimator
 
     def _folds(self, X: npt.NDArray[Any], y: npt.NDArray[Any], groups: Any) -> Folds:
-        """Return the folds as positions of training and held-out samples."""
+        """Return the folds as indices of training and held-out samples."""
         if isinstance(self.cv, Integral):
             _check_class_sizes(y, int(self.cv))
             seed = 0 if self.random_state is None else self.random_state
@@ -303,14 +304,14 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             return list(self.cv.split(X, y, groups))
         if not isinstance(self.cv, Iterable) or isinstance(self.cv, str):
             raise SplitError(
-                "Folds are given as a number, a splitter or pairs of positions, got "
+                "cv must be a number of folds, a splitter or pairs of index arrays, got "
                 f"{self.cv!r}; use for example 10."
             )
         return [(np.asarray(train), np.asarray(test)) for train, test in self.cv]
 
     def _search(
         self,
-        views: list[FoldGroup],
+        groups: list[FoldGroup],
         costs: list[float],
         gammas: list[Gamma],
         estimator: Any,
@@ -320,24 +321,24 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         npt.NDArray[np.int64],
         npt.NDArray[np.float64],
     ]:
-        """Do all rows; return them, hits (gamma, C, fold), counts and seconds (gamma, C)."""
-        n_folds = sum(len(view.folds) for view in views)
+        """Return all scores, correct (gamma, C, fold), counts (fold,) and seconds (gamma, C)."""
+        n_folds = sum(len(group.folds) for group in groups)
         correct = np.zeros((len(gammas), len(costs), n_folds), dtype=np.int64)
         counts = np.zeros(n_folds, dtype=np.int64)
         seconds = np.zeros(correct.shape[:2])
         rows: list[GammaScores] = []
-        whole = len(gammas) * len(views)
+        total = len(gammas) * len(groups)
         for place, gamma in enumerate(gammas):
-            for view in views:
+            for group in groups:
                 done = len(rows)
 
-                def said(share: float, what: str, done: int = done) -> None:
+                def report(share: float, what: str, done: int = done) -> None:
                     if self.progress is not None:
-                        self.progress((done + share) / whole, what)
+                        self.progress((done + share) / total, what)
 
-                row = view.row(gamma, costs, estimator, self.n_jobs, said)
-                correct[place][:, view.folds] = row.correct
-                counts[list(view.folds)] = row.counts
+                row = group.cross_validate(gamma, costs, estimator, self.n_jobs, report)
+                correct[place][:, group.folds] = row.correct
+                counts[list(group.folds)] = row.counts
                 seconds[place] += row.seconds
                 rows.append(row)
         return rows, correct, counts, seconds
@@ -346,19 +347,19 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
 def _check_grid(
     param_grid: Mapping[str, Iterable[Any]] | None, estimator: Any
 ) -> tuple[list[float], list[Gamma]]:
-    """Return costs and gammas of a grid after checking them."""
+    """Return the costs and gammas of a grid after checking them."""
     grid = {"C": _COSTS} if param_grid is None else param_grid
     listed = list(grid.values()) if isinstance(grid, Mapping) else [None]
     if any(isinstance(each, str) or not isinstance(each, Iterable) for each in listed):
         raise CallError(
-            "The grid names lists of values, got "
+            "The grid must map C and gamma to lists of values, got "
             f"{param_grid!r}; use for example {{'C': [1, 100], 'gamma': [0.1]}}."
         )
     unknown = set(grid) - {"C", "gamma"}
     if unknown:
         raise CallError(
-            f"The grid may hold C and gamma, got {', '.join(sorted(map(str, unknown)))} as "
-            "well; use scikit-learn's GridSearchCV for other parameters."
+            f"The grid may contain C and gamma only, got {', '.join(sorted(map(str, unknown)))}; "
+            "use scikit-learn's GridSearchCV for other parameters."
         )
     costs = check_positive(list(grid.get("C", [estimator.C])), "C")
     gammas = list(grid.get("gamma", [estimator.gamma]))
@@ -368,7 +369,7 @@ def _check_grid(
         check_positive(numbers, "gamma")
     for what, values in (("C", costs), ("gamma", gammas)):
         if len(set(values)) < len(values):
-            raise CallError(f"The grid names a {what} twice; give each value once.")
+            raise CallError(f"The grid contains a {what} twice; give each value once.")
     return costs, gammas
 
 

@@ -1,4 +1,4 @@
-"""Distances and kernels between classes, kept while memory allows."""
+"""Distance and kernel matrices in blocks between classes, cached as memory allows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,22 +15,22 @@ Block = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class SortedSamples:
-    """Samples sorted by class, so that a pair of classes is a block of the kernel."""
+    """Samples sorted by class, so that pairs of classes are blocks of the kernel."""
 
     features: npt.NDArray[np.float64]
-    """What the machines see (sample, feature), class after class."""
+    """Features (sample, feature), class after class."""
     order: npt.NDArray[np.intp]
-    """Position of each in the order they were given."""
+    """Original index of each sample."""
     classes: npt.NDArray[np.generic]
-    """Codes of the classes, rising."""
+    """Class codes in ascending order."""
     spans: tuple[slice, ...]
-    """Where each class lies."""
+    """Rows of each class."""
 
     @classmethod
     def sort(
         cls, X: npt.NDArray[np.float64], y: npt.NDArray[np.generic]
     ) -> "SortedSamples":
-        """Sort samples by class; those of a class keep their order."""
+        """Sort samples by class, preserving the order within a class."""
         order = np.argsort(y, kind="stable")
         classes, counts = np.unique(y, return_counts=True)
         ends = [0, *np.cumsum(counts).tolist()]
@@ -39,18 +39,18 @@ class SortedSamples:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Samples of each class."""
+        """Number of samples of each class."""
         return tuple(span.stop - span.start for span in self.spans)
 
     def squared_distances(self, i: int, j: int) -> Block:
         """Return the squared distances between the samples of two classes."""
         first, second = self.features[self.spans[i]], self.features[self.spans[j]]
-        # In double precision: the difference of large numbers has to be exact.
+        # In double precision, because large numbers cancel.
         squares = first @ second.T
         squares *= -2.0
         lengths = [np.einsum("ij,ij->i", side, side) for side in (first, second)]
         if i == j:
-            # Both at once, or rounding would make there and back differ.
+            # In one operation, so that rounding keeps the matrix symmetric.
             squares += np.add.outer(*lengths)
             np.fill_diagonal(squares, 0.0)
         else:
@@ -62,20 +62,20 @@ class SortedSamples:
 
 @dataclass(eq=False)
 class BlockMatrix:
-    """Blocks of a symmetric matrix between classes, made once or as often as needed.
+    """Symmetric matrix in blocks between classes, computed on demand and cached.
 
-    Why it exists: distances serve every gamma and kernels every C and fold, but
-    the whole matrix may be larger than memory.  Then blocks are made again;
-    those of one class with itself, which every pair of it needs, are kept first.
+    Distances are shared by every gamma and kernels by every C and fold.  If the
+    matrix exceeds the memory, blocks are recomputed; diagonal blocks, which every
+    pair of a class needs, are cached first.
     """
 
-    make: Callable[[int, int], Block]
-    """Makes the block between classes i ≤ j."""
+    compute: Callable[[int, int], Block]
+    """Computes the block between classes i ≤ j."""
     budget: int
-    """Bytes of blocks that may still be kept."""
+    """Remaining bytes of the cache."""
     reserved: int = 0
-    """Bytes of them set aside for the blocks of one class with itself."""
-    _kept: dict[tuple[int, int], Block] = field(default_factory=dict)
+    """Bytes of the cache reserved for diagonal blocks."""
+    _cache: dict[tuple[int, int], Block] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def __getitem__(self, pair: tuple[int, int]) -> Block:
@@ -84,24 +84,24 @@ class BlockMatrix:
         if i > j:
             return self[j, i].T
         with self._lock:
-            kept = self._kept.get(pair)
-        if kept is not None:
-            return kept
-        made = self.make(i, j)
+            cached = self._cache.get(pair)
+        if cached is not None:
+            return cached
+        block = self.compute(i, j)
         with self._lock:
-            self._keep(pair, made)
-        return made
+            self._store(pair, block)
+        return block
 
-    def _keep(self, pair: tuple[int, int], made: Block) -> None:
-        own = pair[0] == pair[1]
-        room = self.budget if own else self.budget - self.reserved
-        if pair not in self._kept and made.nbytes <= room:
-            self._kept[pair] = made
-            self.budget -= made.nbytes
-            self.reserved = max(0, self.reserved - made.nbytes * own)
+    def _store(self, pair: tuple[int, int], block: Block) -> None:
+        diagonal = pair[0] == pair[1]
+        room = self.budget if diagonal else self.budget - self.reserved
+        if pair not in self._cache and block.nbytes <= room:
+            self._cache[pair] = block
+            self.budget -= block.nbytes
+            self.reserved = max(0, self.reserved - block.nbytes * diagonal)
 
     def block(self, i: int, j: int) -> Block:
-        """Return the whole symmetric matrix of the samples of two classes."""
+        """Return the symmetric matrix of the samples of two classes."""
         n = self[i, i].shape[0]
         size = n + self[j, j].shape[0]
         block = np.empty((size, size), np.float32)

@@ -1,8 +1,8 @@
-"""Calibrated probabilities out of the decisions of pairwise machines.
+"""Platt scaling and pairwise coupling: calibrated probabilities from SVM decisions.
 
-Two steps, as in LIBSVM: a sigmoid for each pair turns a decision value into
-the probability of the first of two classes (Platt), and the probabilities of
-all pairs are coupled into one for each class.
+As in LIBSVM, a sigmoid per pair turns decision values into the probability of the
+first of two classes (Platt), and the probabilities of all pairs are coupled into one
+per class.
 
 References
 ----------
@@ -41,7 +41,7 @@ Floats = npt.NDArray[np.float64]
 def stratified_folds(
     y: npt.NDArray[np.intp], count: int, seed: int
 ) -> npt.NDArray[np.intp]:
-    """Deal samples out to folds, class by class, so that each has its share of every class.
+    """Return a stratified random fold for each sample.
 
     >>> stratified_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0).tolist()
     [2, 1, 0, 0, 1, 2]
@@ -53,7 +53,7 @@ def stratified_folds(
 
 
 def fit_sigmoids(decisions: Floats, y: npt.NDArray[np.intp], n_classes: int) -> Floats:
-    """Fit the sigmoid (pair, 2) of each pair to held-out decisions (sample, pair)."""
+    """Fit the sigmoids (pair, 2) to held-out decisions (sample, pair)."""
     sigmoids = np.empty((decisions.shape[1], 2))
     for column, (i, j) in enumerate(combinations(range(n_classes), 2)):
         of_pair = (y == i) | (y == j)
@@ -62,16 +62,16 @@ def fit_sigmoids(decisions: Floats, y: npt.NDArray[np.intp], n_classes: int) -> 
 
 
 def fit_sigmoid(decisions: Floats, first: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Fit P(first | f) = 1 / (1 + exp(slope · f + offset)) by Newton steps that never climb.
+    """Fit P(first | f) = 1 / (1 + exp(slope · f + offset)) by damped Newton steps.
 
-    The wanted probabilities are drawn in from 0 and 1 as Platt does, so that
-    few samples, or ones that are parted perfectly, do not make it a step.
+    As in Platt's method, the target probabilities are slightly inside (0, 1), so that
+    the sigmoid of few or perfectly separated samples is not a step.
 
     Parameters
     ----------
     decisions : array (sample,)
     first : array (sample,)
-        Whether a sample is of the first class.
+        Whether a sample belongs to the first class.
 
     Examples
     --------
@@ -79,20 +79,20 @@ def fit_sigmoid(decisions: Floats, first: npt.NDArray[np.bool_]) -> tuple[float,
     >>> slope < 0, abs(offset) < 1e-9
     (True, True)
     """
-    ours = float(np.count_nonzero(first))
-    others = len(first) - ours
-    wanted = np.where(first, (ours + 1) / (ours + 2), 1 / (others + 2))
-    fit = _SigmoidLoss(decisions, wanted)
-    point = np.array([0.0, np.log((others + 1) / (ours + 1))])
+    n_first = float(np.count_nonzero(first))
+    n_second = len(first) - n_first
+    targets = np.where(first, (n_first + 1) / (n_first + 2), 1 / (n_second + 2))
+    loss = _SigmoidLoss(decisions, targets)
+    point = np.array([0.0, np.log((n_second + 1) / (n_first + 1))])
     for _ in range(_MAX_STEPS):
-        gradient, hessian = fit.slopes(point)
+        gradient, hessian = loss.derivatives(point)
         if np.abs(gradient).max() < _TOLERANCE:
             break
         direction = np.asarray(-np.linalg.solve(hessian, gradient), dtype=np.float64)
-        further = fit.descend(point, direction, float(gradient @ direction))
-        if further is None:
+        following = loss.line_search(point, direction, float(gradient @ direction))
+        if following is None:
             break
-        point = further
+        point = following
     return float(point[0]), float(point[1])
 
 
@@ -102,18 +102,18 @@ class _SigmoidLoss:
 
     decisions: Floats
     """Decision values (sample,)."""
-    wanted: Floats
-    """Wanted probability of the first class (sample,)."""
+    targets: Floats
+    """Target probability of the first class (sample,)."""
 
     def loss(self, point: Floats) -> float:
-        """Return the cross-entropy, in the form that cannot overflow."""
+        """Return the cross-entropy, in a form that cannot overflow."""
         exponent = self.decisions * point[0] + point[1]
-        return float((self.wanted * exponent + np.logaddexp(0.0, -exponent)).sum())
+        return float((self.targets * exponent + np.logaddexp(0.0, -exponent)).sum())
 
-    def slopes(self, point: Floats) -> tuple[Floats, Floats]:
-        """Return the gradient (2,) and the Hessian (2, 2) with a little ridge."""
+    def derivatives(self, point: Floats) -> tuple[Floats, Floats]:
+        """Return the gradient (2,) and the Hessian (2, 2) with a small ridge."""
         probability = expit(-(self.decisions * point[0] + point[1]))
-        excess = self.wanted - probability
+        excess = self.targets - probability
         curvature = probability * (1.0 - probability)
         mixed = float(self.decisions @ curvature)
         hessian = np.array(
@@ -122,8 +122,8 @@ class _SigmoidLoss:
         gradient = np.array([float(self.decisions @ excess), float(excess.sum())])
         return gradient, hessian + _RIDGE * np.eye(2)
 
-    def descend(self, point: Floats, direction: Floats, slope: float) -> Floats | None:
-        """Return the first of ever shorter steps that lowers the loss enough."""
+    def line_search(self, point: Floats, direction: Floats, slope: float) -> Floats | None:
+        """Halve the step until it lowers the loss enough; None if it never does."""
         step, loss = 1.0, self.loss(point)
         while step >= _SHORTEST_STEP:
             further = point + step * direction
@@ -134,18 +134,18 @@ class _SigmoidLoss:
 
 
 def pair_probabilities(decisions: Floats, sigmoids: Floats) -> Floats:
-    """Return the probability (pixel, pair) of the first class of each pair, short of 0 and 1."""
+    """Return the probability (pixel, pair) of the first class of each pair, inside (0, 1)."""
     probabilities = expit(-(decisions * sigmoids[:, 0] + sigmoids[:, 1]))
     probabilities = np.clip(probabilities, _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
     return np.asarray(probabilities)
 
 
 def couple_pairs(probabilities: Floats, n_classes: int) -> Floats:
-    """Return the probabilities (pixel, class) that agree best with those of all pairs.
+    """Couple pairwise probabilities into class probabilities (pixel, class).
 
-    They minimise the sum over pairs of (r_ji p_i - r_ij p_j)², where r_ij is
-    the probability of class i against class j, and sum to 1: a linear system
-    for each pixel, solved exactly where LIBSVM stops its iteration early.
+    They minimise the sum over pairs of (r_ji p_i - r_ij p_j)², where r_ij is the
+    probability of class i against class j, and sum to 1.  The linear system of each
+    pixel is solved exactly, whereas LIBSVM stops an iteration early.
 
     Parameters
     ----------
@@ -165,8 +165,8 @@ def couple_pairs(probabilities: Floats, n_classes: int) -> Floats:
         system[:, i, i] += second**2
         system[:, j, j] += first**2
         system[:, i, j] = system[:, j, i] = -first * second
-    wanted = np.zeros((n_classes + 1, 1))
-    wanted[-1] = 1.0
-    solved = np.linalg.solve(system, wanted)[:, :-1, 0]
+    right = np.zeros((n_classes + 1, 1))
+    right[-1] = 1.0
+    solved = np.linalg.solve(system, right)[:, :-1, 0]
     np.maximum(solved, 0.0, out=solved)
     return np.asarray(solved / solved.sum(axis=1, keepdims=True))

@@ -1,24 +1,22 @@
-"""The binary problem of an SVM, solved on samples that fit into one dense kernel.
+"""Solver of the binary SVM problem on a dense kernel: SMO with Newton steps.
 
 With signed weights β (positive for the first class, negative for the second)
 the dual of a C-SVC is
 
-    minimise ½ βᵀKβ − yᵀβ   with   lower ≤ β ≤ upper,   Σβ = 0,
+    minimise ½ βᵀKβ − yᵀβ   with   lower ≤ β ≤ upper,   Σβ = 0.
 
-and its gradient K·β − y tells everything: the solution is found when no weight
-that may rise has a smaller gradient than one that may fall.  As the weights sum
-to zero, K may be the kernel less one, exp(−γd²) − 1, which changes nothing but
-the rounding: where γ is so small that every kernel is nearly 1, single precision
-keeps what is left of the distances.
+It is solved when no weight that can increase has a smaller gradient K·β − y than one
+that can decrease.  As the weights sum to zero, K may be the kernel minus one,
+exp(−γd²) − 1, which only affects rounding: if γ is so small that all kernel values
+are close to 1, single precision still resolves the distances.
 
 Sequential minimal optimisation (Fan, Chen and Lin, JMLR 6, 2005: second-order
-choice of the pair) finds out which weights lie on their bounds in few steps, but
-then needs hundreds of thousands to settle the others when C is large.  So the
-two take turns: now and then the free weights are moved to their joint minimum by
-Newton's method, which is exact; those that meet a bound on the way stay there.
+selection of the working set) finds the weights at their bounds in few steps, but
+needs hundreds of thousands to converge in the others if C is large.  So it
+alternates with Newton's method, which moves the free weights to their joint minimum;
+weights that reach a bound on the way stay there.
 
-Everything here is compiled, holds no lock of the interpreter and is called
-from several threads.
+All functions are compiled, release the GIL and are called from several threads.
 """
 
 from hashlib import sha256
@@ -35,32 +33,32 @@ Floats = npt.NDArray[np.float64]
 Kernel = npt.NDArray[np.float32]
 
 NUMBA_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": True}
-"""How everything is compiled; no value here is ever infinite or NaN."""
+"""Options of the compiler; no value here is ever infinite or NaN."""
 SOURCE_HASH = sha256(Path(__file__).read_bytes()).hexdigest()[:8]
-"""What this file says, for those who keep what was compiled from it."""
+"""Hash of this file, to invalidate code compiled from it elsewhere."""
 INFINITY = 1e30
-"""Stands for infinity."""
+"""Finite stand-in for infinity, which fast math forbids."""
 MAX_STEPS = 10_000_000
-"""Steps after which one gives up, as LIBSVM does."""
+"""Largest number of steps, as in LIBSVM."""
 
 _ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 _FAR = np.float32(INFINITY)
 _TAU = np.float32(1e-12)
-"""Least curvature, for samples that are the same."""
+"""Smallest curvature, for duplicate samples."""
 _BLOCK = 64
-"""Values looked at together, so that the processor's vector units are used."""
+"""Values per block, so that loops are vectorised."""
 _RIDGE, _MOST_RIDGE = 1e-7, 1e-2
-"""Added to the diagonal: the kernel has single precision."""
+"""Added to the diagonal, because the kernel is in single precision."""
 _FLAT = 1e-12
-"""Least curvature along one weight that is not taken for rounding."""
+"""Curvature along one weight below which it is rounding error."""
 _FIRST_STEPS = 30
 _STEP_SHARE = 0.15
-"""Time for steps before a factorisation, as a share of the time that one takes."""
+"""Time spent on SMO steps before a factorisation, as a share of its time."""
 
 
 @njit(inline="always", **NUMBA_OPTIONS)
 def _partner(row: Kernel, gradient: Floats, falls: Kernel, least: float) -> int:
-    """Choose the weight to fall: the one whose step lowers the objective most."""
+    """Select the weight to decrease: the one whose step lowers the objective most."""
     n = gradient.shape[0]
     best, at = _ZERO, -1
     for start in range(0, n, _BLOCK):
@@ -90,10 +88,10 @@ def _update_gradient(
     no_rise: Kernel,
     no_fall: Kernel,
 ) -> tuple[float, int, float]:
-    """Update the gradient after a step and find its extremes on the way.
+    """Update the gradient after a step and find its extremes.
 
-    Returns the least gradient of a weight that may rise, its position, and the
-    greatest of one that may fall.
+    Returns the smallest gradient of a weight that can increase, its index, and the
+    largest of one that can decrease.
     """
     n = gradient.shape[0]
     least, greatest, at = INFINITY, -INFINITY, 0
@@ -125,7 +123,7 @@ def _update_bounds(
     no_fall: Kernel,
     falls: Kernel,
 ) -> None:
-    """Note whether a weight may rise and whether it may fall."""
+    """Update whether a weight can increase and decrease."""
     no_rise[k] = _ZERO if beta[k] < upper[k] else _FAR
     no_fall[k] = _ZERO if beta[k] > lower[k] else _FAR
     falls[k] = _ONE if beta[k] > lower[k] else _ZERO
@@ -139,9 +137,9 @@ def _smo(
     lower: Floats,
     upper: Floats,
     tolerance: float,
-    most: int,
+    max_steps: int,
 ) -> tuple[int, float, float]:
-    """Take at most so many steps; return how many, and the extremes of the gradient."""
+    """Take up to ``max_steps`` steps; return their number and the extremes of the gradient."""
     n = gradient.shape[0]
     no_rise = np.empty(n, np.float32)
     no_fall = np.empty(n, np.float32)
@@ -152,14 +150,14 @@ def _smo(
         kernel[0], kernel[0], 0.0, gradient, no_rise, no_fall
     )
     steps = 0
-    while greatest - least > tolerance and steps < most:
+    while greatest - least > tolerance and steps < max_steps:
         j = _partner(kernel[i], gradient, falls, least)
         if j < 0:
             break
         curvature = max(-2.0 * np.float64(kernel[i, j]), 1e-12)
         room_up, room_down = upper[i] - beta[i], beta[j] - lower[j]
         step = min((gradient[j] - least) / curvature, min(room_up, room_down))
-        # Exactly onto the bound, so that rounding leaves no weight nearly there.
+        # Exactly to the bound, without rounding error.
         beta[i] = upper[i] if step >= room_up else beta[i] + step
         beta[j] = lower[j] if step >= room_down else beta[j] - step
         _update_bounds(i, beta, lower, upper, no_rise, no_fall, falls)
@@ -173,19 +171,19 @@ def _smo(
 
 @njit(nogil=True, cache=True)
 def _cholesky(matrix: Floats) -> tuple[bool, Floats]:
-    """Factorise a matrix; False if it is not positive definite."""
+    """Factorise a matrix; return False if it is not positive definite."""
     factor: Floats = matrix
     positive = True
     try:
         factor = np.linalg.cholesky(matrix)  # type: ignore[assignment]
-    except Exception:  # numba knows no other kind
+    except Exception:  # numba supports no specific type
         positive = False
     return positive, factor
 
 
 @njit(**NUMBA_OPTIONS)
 def _factor(kernel: Kernel, free: npt.NDArray[np.int64]) -> tuple[bool, Floats]:
-    """Factorise the kernel of the free samples with the least ridge that lets it."""
+    """Factorise the kernel of the free samples with the smallest ridge that suffices."""
     n = free.shape[0]
     matrix = np.empty((n, n))
     ridge = _RIDGE
@@ -223,7 +221,7 @@ def _substitute(factor: Floats, values: Floats) -> None:
 
 @njit(**NUMBA_OPTIONS)
 def _free(beta: Floats, lower: Floats, upper: Floats) -> npt.NDArray[np.int64]:
-    """Return the positions of the weights that lie on no bound."""
+    """Return the indices of the weights that are not at a bound."""
     n = beta.shape[0]
     free, count = np.empty(n, np.int64), 0
     for k in range(n):
@@ -235,7 +233,7 @@ def _free(beta: Floats, lower: Floats, upper: Floats) -> npt.NDArray[np.int64]:
 
 @njit(**NUMBA_OPTIONS)
 def _step_limit(step: float, value: float, lower: float, upper: float) -> float:
-    """Return which share of a step leads a weight to its bound; more than 1 if none does."""
+    """Return the share of a step that takes a weight to its bound; above 1 if none does."""
     if step > 0.0:
         return (upper - value) / step
     if step < 0.0:
@@ -251,7 +249,7 @@ def _column(
     hits: npt.NDArray[np.int64],
     count: int,
 ) -> Floats:
-    """Return a column of the inverse after the weights hit before were taken out of it."""
+    """Return a column of the inverse without the weights that reached their bounds."""
     column = np.zeros(factor.shape[0])
     column[hit] = 1.0
     _substitute(factor, column)
@@ -266,11 +264,11 @@ def _column(
 def _face_minimum(
     factor: Floats, gradient: Floats, lower: Floats, upper: Floats, values: Floats
 ) -> None:
-    """Move weights to their joint minimum; those that meet a bound on the way stay there.
+    """Move weights to their joint minimum; those that reach a bound on the way stay there.
 
-    The inverse of the kernel is never formed: taking a weight out of it is a
-    change of rank one, whose column is kept, so that each costs two
-    substitutions instead of a factorisation.
+    The inverse of the kernel is never formed: removing a weight is a rank-one
+    update, whose column is kept, so that each costs two substitutions instead of a
+    factorisation.
     """
     n = values.shape[0]
     ones, step = np.ones(n), gradient.copy()
@@ -278,10 +276,10 @@ def _face_minimum(
     _substitute(factor, step)
     stays = np.zeros(n, np.bool_)
     columns, hits = np.empty((16, n)), np.empty(n, np.int64)
-    # Kept as numbers: worked out twice, one too small could have either sign.
+    # Stored, because computing a tiny value twice may change its sign.
     moves = np.empty(n)
     for count in range(n):
-        # The change that minimises and keeps the sum of the weights.
+        # The step to the minimum that preserves the sum of the weights.
         share = step.sum() / ones.sum()
         length, hit = 1.0, -1
         for p in range(n):
@@ -313,7 +311,7 @@ def _face_minimum(
 
 @njit(**NUMBA_OPTIONS)
 def _restore_sum(total: float, lower: Floats, upper: Floats, values: Floats) -> None:
-    """Take what rounding added to the sum of weights off the one with most room."""
+    """Correct the rounding error of the sum of weights, on the weight with most room."""
     surplus, most, at = values.sum() - total, 0.0, 0
     for p in range(values.shape[0]):
         room = values[p] - lower[p] if surplus > 0.0 else upper[p] - values[p]
@@ -326,7 +324,7 @@ def _restore_sum(total: float, lower: Floats, upper: Floats, values: Floats) -> 
 def _newton(
     kernel: Kernel, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> None:
-    """Move the free weights to their joint minimum within their bounds."""
+    """Take a Newton step: move the free weights to their joint minimum within their bounds."""
     free = _free(beta, lower, upper)
     if free.shape[0] < 2:
         return
@@ -347,7 +345,7 @@ def _newton(
 
 @njit(inline="always", **NUMBA_OPTIONS)
 def add_row(row: Kernel, change: float, gradient: Floats) -> None:
-    """Update the gradient after one weight changed."""
+    """Update the gradient for a change of one weight."""
     if change != 0.0:
         for k in range(gradient.shape[0]):
             gradient[k] += change * row[k]
@@ -362,26 +360,26 @@ def minimise(
     upper: Floats,
     tolerance: float,
 ) -> tuple[int, float, float]:
-    """Solve the problem in place, starting from weights that sum to zero.
+    """Solve the problem in place, from initial weights that sum to zero.
 
     Parameters
     ----------
     kernel : array (sample, sample), float32
-        The kernel less one: 0 on the diagonal, from -1 to 0 elsewhere.
+        The kernel minus one: 0 on the diagonal, from -1 to 0 elsewhere.
     gradient : array (sample,)
-        Kernel · β − y; kept up to date.
+        Kernel · β − y, updated in place.
     beta, lower, upper : array (sample,)
-        Weights, changed in place, and their bounds.
+        Weights, updated in place, and their bounds.
     tolerance : float
-        Difference of gradients at which one stops; LIBSVM's is 1e-3.
+        Difference of gradients at which to stop; 1e-3 in LIBSVM.
 
     Returns
     -------
     steps : int
-        Steps of sequential minimal optimisation.
+        Number of SMO steps.
     least, greatest : float
-        Extremes of the gradient; their difference exceeds the tolerance only
-        if ten million steps did not suffice.
+        Extremes of the gradient; their difference exceeds the tolerance only if
+        `MAX_STEPS` did not suffice.
     """
     n = gradient.shape[0]
     done, next_ = 0, _FIRST_STEPS
@@ -393,7 +391,7 @@ def minimise(
         if greatest - least <= tolerance or steps < next_ or done > MAX_STEPS:
             return done, least, greatest
         free = _free(beta, lower, upper).shape[0]
-        # Nanoseconds of a factorisation and of a step, measured once.
+        # Measured nanoseconds of a factorisation and of a step.
         newton = free * (free * (0.03 * free + 1.0) + n)
         each = 1.5 * n + 50.0
         affordable = int(max(_FIRST_STEPS, _STEP_SHARE * newton / each))

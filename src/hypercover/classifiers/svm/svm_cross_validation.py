@@ -1,4 +1,4 @@
-"""What the machines see of the samples: once for all folds, or fold by fold."""
+"""Cross-validation of RBF SVMs for one gamma and several C, sharing kernels and solutions."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,46 +29,46 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class PairSolutions:
-    """The machines of one pair of classes."""
+    """Solutions of the SVMs of one pair of classes."""
 
     first: npt.NDArray[np.float64]
-    """Signed weights (C, fold, sample) of the samples of the first class, ≥ 0."""
+    """Dual coefficients (C, fold, sample) of the samples of the first class, ≥ 0."""
     second: npt.NDArray[np.float64]
-    """Signed weights (C, fold, sample) of the samples of the second class, ≤ 0."""
+    """Dual coefficients (C, fold, sample) of the samples of the second class, ≤ 0."""
     thresholds: npt.NDArray[np.float64]
-    """What is taken off a decision (C, fold): LIBSVM's rho."""
+    """Subtracted from a decision (C, fold): LIBSVM's rho."""
     seconds: npt.NDArray[np.float64]
-    """Processor time spent on each C."""
+    """Processor time of each C."""
     steps: npt.NDArray[np.int64]
-    """Steps of optimisation taken for each C."""
+    """Optimisation steps of each C."""
     failures: int
-    """Machines whose steps did not suffice."""
+    """Number of SVMs that did not converge."""
 
 
 def solve_pair(
     samples: SortedSamples,
     kernels: BlockMatrix,
-    inside: npt.NDArray[np.bool_],
+    train_mask: npt.NDArray[np.bool_],
     pair: tuple[int, int],
     C: Sequence[float],
     factors: npt.NDArray[np.float64],
     tolerance: float,
 ) -> PairSolutions:
-    """Solve the machines of a pair of classes along rising C, for all folds.
+    """Solve the SVMs of a pair of classes for ascending C and all folds.
 
     Parameters
     ----------
     samples : SortedSamples
     kernels : BlockMatrix
         Kernels between classes, for one gamma.
-    inside : array (fold, sample)
-        Which samples train in each fold, in the order of ``samples``.
+    train_mask : array (fold, sample)
+        Training samples of each fold, in the order of ``samples``.
     pair : (int, int)
-        Positions of the classes, the first lower.
+        Indices of the classes, in ascending order.
     C : sequence of float
-        Rising costs.
+        Ascending costs.
     factors : array (fold + 1, 2)
-        Factors on C for the two classes: for all samples, then for each fold.
+        Factors on C for the two classes: of all samples, then of each fold.
     tolerance : float
         LIBSVM's stopping tolerance.
     """
@@ -79,28 +79,28 @@ def solve_pair(
     kernel = kernels.block(i, j)
     signs = np.ones(len(kernel))
     signs[n:] = -1.0
-    insides = np.hstack([inside[:, span] for span in spans])
-    if len(inside) > 1:
-        # All samples first: their solution is where those of the folds begin.
-        insides = np.vstack([np.ones((1, len(kernel)), dtype=bool), insides])
-    factors = factors[-len(insides) :].copy()
-    betas = np.zeros(insides.shape)
-    gradients = np.tile(-signs, (len(insides), 1))
-    thresholds = np.zeros(len(insides))
-    shape = (len(C), *inside.shape)
-    found = np.empty((*shape[:2], len(kernel)))
+    train_masks = np.hstack([train_mask[:, span] for span in spans])
+    if len(train_mask) > 1:
+        # All samples first: the folds start from their solution.
+        train_masks = np.vstack([np.ones((1, len(kernel)), dtype=bool), train_masks])
+    factors = factors[-len(train_masks) :].copy()
+    betas = np.zeros(train_masks.shape)
+    gradients = np.tile(-signs, (len(train_masks), 1))
+    thresholds = np.zeros(len(train_masks))
+    shape = (len(C), *train_mask.shape)
+    coefficients = np.empty((*shape[:2], len(kernel)))
     rhos = np.empty(shape[:2])
     seconds, steps, failures = np.zeros(len(C)), np.zeros(len(C), np.int64), 0
     seconds += (thread_time() - began) / len(C)
-    before = 0.0
+    previous_cost = 0.0
     for position, cost in enumerate(C):
         began = thread_time()
         steps[position], failed = solve_folds(
             kernel,
-            insides,
+            train_masks,
             signs,
             float(cost),
-            before,
+            previous_cost,
             factors,
             gradients,
             betas,
@@ -108,77 +108,77 @@ def solve_pair(
             tolerance,
         )
         failures += failed
-        found[position] = betas[-len(inside) :]
-        rhos[position] = thresholds[-len(inside) :]
-        before = float(cost)
+        coefficients[position] = betas[-len(train_mask) :]
+        rhos[position] = thresholds[-len(train_mask) :]
+        previous_cost = float(cost)
         seconds[position] += thread_time() - began
-    return PairSolutions(found[..., :n], found[..., n:], rhos, seconds, steps, failures)
+    return PairSolutions(
+        coefficients[..., :n], coefficients[..., n:], rhos, seconds, steps, failures
+    )
 
 
 Floats = npt.NDArray[np.float64]
-
-Held = Sequence[npt.NDArray[np.intp]]
 
 
 def predict_held_out(
     samples: SortedSamples,
     kernels: BlockMatrix,
-    machines: Mapping[tuple[int, int], PairSolutions],
+    solutions: Mapping[tuple[int, int], PairSolutions],
     k: int,
-    held: Held,
+    held_out: Sequence[npt.NDArray[np.intp]],
     present: npt.NDArray[np.bool_],
 ) -> list[npt.NDArray[np.intp]]:
-    """Predict the held-out samples of one class in every fold, for every C.
+    """Predict the held-out samples of one class for every fold and C.
 
-    Why it exists: the decisions of all pairs that share a class come from one
-    product of its kernel block with all their weights at once.
+    One matrix product of a kernel block with the dual coefficients gives the
+    decisions of all pairs that share a class.
 
     Parameters
     ----------
-    samples, kernels, machines
-        What was solved for one gamma.
+    samples, kernels, solutions
+        Kernels and solutions for one gamma.
     k : int
         The class whose samples are predicted.
-    held : sequence of array
-        For each fold, positions within class k of the samples held out.
+    held_out : sequence of array
+        For each fold, indices within class k of the held-out samples.
     present : array (fold, class)
-        Whether a class has training samples in a fold.
+        Classes with training samples in each fold.
 
     Returns
     -------
     list of array (C, sample)
-        For each fold, positions of the classes with most votes, as LIBSVM votes.
+        For each fold, indices of the classes with most votes, counted as in LIBSVM.
     """
     n_classes = len(samples.spans)
-    n_costs = next(iter(machines.values())).thresholds.shape[0]
+    n_costs = next(iter(solutions.values())).thresholds.shape[0]
     pairs = {pair: at for at, pair in enumerate(combinations(range(n_classes), 2))}
-    # What both sides say is of the size of C and nearly cancels: double precision.
-    decisions = [np.zeros((len(pairs), n_costs, len(rows))) for rows in held]
+    # In double precision: both sides are of the size of C and nearly cancel.
+    decisions = [np.zeros((len(pairs), n_costs, len(rows))) for rows in held_out]
     for i in range(n_classes):
         block = kernels[k, i]
         others = [j for j in range(n_classes) if j != i]
         at = [pairs[min(i, j), max(i, j)] for j in others]
-        for fold, rows in enumerate(held):
+        for fold, rows in enumerate(held_out):
             if len(rows):
-                weights = _dual_coefficients(machines, i, others, fold)
-                values = weights.reshape(-1, weights.shape[-1]) @ block[rows].T
+                betas = _dual_coefficients(solutions, i, others, fold)
+                values = betas.reshape(-1, betas.shape[-1]) @ block[rows].T
                 decisions[fold][at] += values.reshape(len(others), n_costs, -1)
     return [
-        _majority_votes(values, pairs, machines, fold, present[fold])
+        _majority_votes(values, pairs, solutions, fold, present[fold])
         for fold, values in enumerate(decisions)
     ]
 
 
 def _dual_coefficients(
-    machines: Mapping[tuple[int, int], PairSolutions],
+    solutions: Mapping[tuple[int, int], PairSolutions],
     i: int,
     others: Sequence[int],
     fold: int,
 ) -> Floats:
-    """Return the weights (class, C, sample) of class i against every other class."""
+    """Return the dual coefficients (class, C, sample) of class i against the others."""
     return np.stack(
         [
-            machines[i, j].first[:, fold] if i < j else machines[j, i].second[:, fold]
+            solutions[i, j].first[:, fold] if i < j else solutions[j, i].second[:, fold]
             for j in others
         ],
         dtype=np.float64,
@@ -188,14 +188,14 @@ def _dual_coefficients(
 def _majority_votes(
     decisions: Floats,
     pairs: Mapping[tuple[int, int], int],
-    machines: Mapping[tuple[int, int], PairSolutions],
+    solutions: Mapping[tuple[int, int], PairSolutions],
     fold: int,
     present: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.intp]:
-    """Count the votes of all pairs; the first of the classes that tie wins."""
+    """Return the class with most votes of all pairs, the first of those that tie."""
     votes = np.zeros((len(present), *decisions.shape[1:]), dtype=np.int32)
     for i, j in combinations(np.flatnonzero(present).tolist(), 2):
-        threshold = machines[i, j].thresholds[:, fold, np.newaxis]
+        threshold = solutions[i, j].thresholds[:, fold, np.newaxis]
         for_first = decisions[pairs[i, j]] > threshold
         votes[i] += for_first
         votes[j] += ~for_first
@@ -212,33 +212,33 @@ Value = TypeVar("Value")
 _log = logging.getLogger(__name__)
 
 _SOLVING = 0.9
-"""Share of the work that is done when all machines are solved."""
+"""Progress after all SVMs are solved."""
 
 
 @dataclass(frozen=True, eq=False)
 class GammaScores:
-    """What cross-validation found for one gamma."""
+    """Cross-validation scores for one gamma."""
 
     gamma: float
-    """Width of the kernel exp(-gamma · distance²)."""
+    """Gamma of the kernel exp(-gamma · distance²)."""
     C: tuple[float, ...]
     """Costs."""
     correct: npt.NDArray[np.int64]
-    """Held-out samples that were predicted right (C, fold)."""
+    """Correctly predicted held-out samples (C, fold)."""
     counts: npt.NDArray[np.int64]
     """Held-out samples (fold,)."""
     n_support: npt.NDArray[np.int64]
-    """Support vectors (C, fold)."""
+    """Number of support vectors (C, fold)."""
     steps: npt.NDArray[np.int64]
-    """Steps of optimisation (C,)."""
+    """Optimisation steps (C,)."""
     seconds: npt.NDArray[np.float64]
-    """Processor time (C,): what the cells would take one after another."""
+    """Processor time (C,)."""
     wall_seconds: float
-    """Time the row took."""
+    """Elapsed time."""
 
     @property
     def accuracy(self) -> npt.NDArray[np.float64]:
-        """Share of held-out samples predicted right, over all folds (C,)."""
+        """Share of correctly predicted held-out samples over all folds (C,)."""
         return np.asarray(self.correct.sum(axis=1) / self.counts.sum())
 
 
@@ -255,23 +255,21 @@ def cross_validate_gamma(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> GammaScores:
-    """Cross-validate RBF machines for one gamma and several C, sharing their work.
+    """Cross-validate RBF SVMs for one gamma and several C.
 
-    Why it exists: a grid search that trains every cell and fold by itself
-    computes the same distances and kernels again and again, and solves from
-    nothing what its neighbours already know.
+    Kernels are shared by every C and fold, and solutions are warm starts for the next
+    C and for the folds.
 
     Parameters
     ----------
     X : array (sample, feature) or Problem
-        What the machines see: already scaled.  A `CVProblem` shares its
-        distances with other rows.
+        Scaled features.  A `CVProblem` shares its distances between several gamma.
     y : array (sample,)
         Class codes.
     folds : sequence of (train, test)
-        Positions of the samples that train and that are held out.
+        Indices of training and held-out samples.
     gamma : float
-        Width of the kernel exp(-gamma · distance²).
+        Gamma of the kernel exp(-gamma · distance²).
     C : sequence of float
         Costs, in any order.
     class_weight : mapping from code to factor, "balanced" or None
@@ -279,35 +277,37 @@ def cross_validate_gamma(
     tol : float
         LIBSVM's stopping tolerance.
     n_jobs : int or None
-        Threads; None takes one a core.
+        Number of threads; None takes one per core.
     memory : int or None
-        Bytes that distances and kernels may take; None takes half of what is free.
+        Bytes for distances and kernels; None takes half of the free memory.
     progress : callable
-        Called with the share done and a few words.
+        Called with the completed share and a short description.
 
     Raises
     ------
     CallError, SplitError
-        If a parameter, the samples or a fold cannot be used.
+        If a parameter, the samples or a fold is not valid.
     """
     began = perf_counter()
     problem = X if isinstance(X, CVProblem) else CVProblem.of(X, y, folds, memory=memory)
     costs = check_positive(C, "C")
     kernels = problem.kernels(check_positive([gamma], "gamma")[0])
     order = np.argsort(costs, kind="stable")
-    rising = [costs[position] for position in order]
+    ascending = [costs[position] for position in order]
     with _threads(problem.threads(n_jobs)) as pool:
-        machines = _solve_pairs(problem, kernels, rising, class_weight, tol, pool, progress)
-        correct, spent = _count_correct(problem, kernels, machines, pool, progress)
-    seconds = sum(found.seconds for found in machines.values()) + spent / len(rising)
-    steps = np.sum([found.steps for found in machines.values()], axis=0)
-    n_support = _n_support(machines, len(problem.samples.spans))
+        solutions = _solve_pairs(
+            problem, kernels, ascending, class_weight, tol, pool, progress
+        )
+        correct, spent = _count_correct(problem, kernels, solutions, pool, progress)
+    seconds = sum(pair.seconds for pair in solutions.values()) + spent / len(ascending)
+    steps = np.sum([pair.steps for pair in solutions.values()], axis=0)
+    n_support = _n_support(solutions, len(problem.samples.spans))
     back = np.argsort(order)
     return GammaScores(
         float(gamma),
         tuple(costs),
         correct[back],
-        problem.held.sum(axis=1),
+        problem.test_mask.sum(axis=1),
         n_support[back],
         steps[back],
         np.asarray(seconds)[back],
@@ -334,7 +334,7 @@ def _solve_pairs(
             solve_pair,
             problem.samples,
             kernels,
-            problem.inside,
+            problem.train_mask,
             (i, j),
             costs,
             factors[:, [i, j]],
@@ -342,55 +342,57 @@ def _solve_pairs(
         ): (i, j)
         for i, j in sorted(pairs, key=lambda pair: -effort[pair])
     }
-    found, whole, done = {}, sum(effort.values()), 0.0
-    for pair, machines in _as_completed(pending):
-        found[pair] = machines
+    solutions: dict[tuple[int, int], PairSolutions] = {}
+    total, done = sum(effort.values()), 0.0
+    for pair, solution in _as_completed(pending):
+        solutions[pair] = solution
         done += effort[pair]
         if progress is not None:
             progress(
-                _SOLVING * done / whole, f"{len(found)} of {len(pairs)} pairs of classes"
+                _SOLVING * done / total,
+                f"{len(solutions)} of {len(pairs)} pairs of classes",
             )
-    failures = sum(machines.failures for machines in found.values())
+    failures = sum(solution.failures for solution in solutions.values())
     if failures:
-        _log.warning("%d machines did not settle in the steps they are given.", failures)
-    return found
+        _log.warning("%d SVMs did not converge.", failures)
+    return solutions
 
 
 def _count_correct(
     problem: CVProblem,
     kernels: BlockMatrix,
-    machines: Mapping[tuple[int, int], PairSolutions],
+    solutions: Mapping[tuple[int, int], PairSolutions],
     pool: ThreadPoolExecutor,
     progress: Progress | None,
 ) -> tuple[npt.NDArray[np.int64], float]:
-    """Count the held-out samples predicted right (C, fold), and the processor time."""
+    """Return the number of correctly predicted samples (C, fold), and the processor time."""
     samples, present = problem.samples, problem.present
-    n_costs = next(iter(machines.values())).thresholds.shape[0]
+    n_costs = next(iter(solutions.values())).thresholds.shape[0]
 
-    def right(k: int) -> tuple[npt.NDArray[np.int64], float]:
+    def count(k: int) -> tuple[npt.NDArray[np.int64], float]:
         began = thread_time()
-        held = [np.flatnonzero(rows) for rows in problem.held[:, samples.spans[k]]]
-        winners = predict_held_out(samples, kernels, machines, k, held, present)
-        hits = [np.count_nonzero(found == k, axis=1) for found in winners]
-        return np.stack(hits, axis=1), thread_time() - began
+        rows = [np.flatnonzero(fold) for fold in problem.test_mask[:, samples.spans[k]]]
+        winners = predict_held_out(samples, kernels, solutions, k, rows, present)
+        correct = [np.count_nonzero(labels == k, axis=1) for labels in winners]
+        return np.stack(correct, axis=1), thread_time() - began
 
-    correct, spent = np.zeros((n_costs, len(problem.held)), dtype=np.int64), 0.0
-    pending = {pool.submit(right, k): k for k in range(len(samples.spans))}
+    correct, spent = np.zeros((n_costs, len(problem.test_mask)), dtype=np.int64), 0.0
+    pending = {pool.submit(count, k): k for k in range(len(samples.spans))}
     for done, (_, (hits, seconds)) in enumerate(_as_completed(pending), start=1):
         correct += hits
         spent += seconds
         if progress is not None:
             share = _SOLVING + (1 - _SOLVING) * done / len(pending)
-            progress(share, "predicting what was held out")
+            progress(share, "predicting held-out samples")
     return correct, spent
 
 
 def _as_completed(pending: dict[Future[Value], Key]) -> Iterator[tuple[Key, Value]]:
-    """Yield the results of futures as they come; on an error the others are cancelled."""
+    """Yield the results of futures as they complete; cancel the others on an error."""
     left = set(pending)
     try:
         while left:
-            # In short waits, so that Ctrl-C is heard.
+            # A timeout lets Ctrl-C through.
             done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
             for future in done:
                 yield pending[future], future.result()
@@ -401,7 +403,7 @@ def _as_completed(pending: dict[Future[Value], Key]) -> Iterator[tuple[Key, Valu
 
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Open a pool of threads, each of which does its products alone."""
+    """Open a pool of threads, each with single-threaded matrix products."""
     with single_threaded_blas, ThreadPoolExecutor(count) as pool:
         yield pool
 
@@ -409,13 +411,13 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
 def _class_weights(
     problem: CVProblem, class_weight: Mapping[Any, float] | str | None
 ) -> npt.NDArray[np.float64]:
-    """Return the factors on C (fold + 1, class): of all samples, then of each fold."""
+    """Return the class weights (fold + 1, class): of all samples, then of each fold."""
     spans, classes = problem.samples.spans, problem.samples.classes
-    factors = np.ones((len(problem.inside) + 1, len(classes)))
+    factors = np.ones((len(problem.train_mask) + 1, len(classes)))
     if class_weight == "balanced":
-        everything = np.ones((1, problem.inside.shape[1]), dtype=bool)
-        inside = np.vstack([everything, problem.inside])
-        counts = np.stack([inside[:, span].sum(axis=1) for span in spans], axis=1)
+        everything = np.ones((1, problem.train_mask.shape[1]), dtype=bool)
+        train_mask = np.vstack([everything, problem.train_mask])
+        counts = np.stack([train_mask[:, span].sum(axis=1) for span in spans], axis=1)
         present = np.count_nonzero(counts, axis=1)[:, np.newaxis]
         total = counts.sum(axis=1, keepdims=True)
         return np.asarray(total / (present * np.maximum(counts, 1)))
@@ -433,15 +435,12 @@ def _class_weights(
 
 
 def _n_support(
-    machines: Mapping[tuple[int, int], PairSolutions], n_classes: int
+    solutions: Mapping[tuple[int, int], PairSolutions], n_classes: int
 ) -> npt.NDArray[np.int64]:
-    """Count the samples that have weight in any pair (C, fold)."""
-    total = np.zeros_like(next(iter(machines.values())).thresholds, dtype=np.int64)
+    """Return the number of samples with a coefficient in any pair (C, fold)."""
+    total = np.zeros_like(next(iter(solutions.values())).thresholds, dtype=np.int64)
     for k in range(n_classes):
-        sides = [found.first for (i, _), found in machines.items() if i == k]
-        sides += [found.second for (_, j), found in machines.items() if j == k]
-        used = np.zeros(sides[0].shape, dtype=bool)
-        for side in sides:
-            used |= side != 0
-        total += used.sum(axis=2)
+        sides = [pair.first for (i, _), pair in solutions.items() if i == k]
+        sides += [pair.second for (_, j), pair in solutions.items() if j == k]
+        total += np.any([side != 0 for side in sides], axis=0).sum(axis=2)
     return total

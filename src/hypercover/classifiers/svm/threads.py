@@ -1,8 +1,7 @@
-"""Threads: blocks of work side by side, each with matrix products of one thread.
+"""Parallel blocks of work in threads, each with single-threaded matrix products.
 
-A matrix product split over all cores leaves them idle between products and
-waits for the slowest of them; small ones are slower than on one core.  Whole
-blocks side by side keep every core busy with work of its own.
+Multithreaded matrix products leave cores idle between products, and small ones are
+slower than on one core.  Independent blocks keep every core busy.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,11 +21,10 @@ Block = TypeVar("Block")
 
 
 def run_in_threads(work: Callable[[Block], None], blocks: Iterable[Block]) -> None:
-    """Call ``work`` for each block, with as many threads as a matrix product would use.
+    """Call ``work`` for each block, with as many threads as BLAS would use.
 
-    So the number of threads follows the environment (``OMP_NUM_THREADS``) and
-    the limits that a caller has set, and processes with one thread stay so.
-    The first error is raised again; blocks not begun by then are left out.
+    The number of threads thus follows ``OMP_NUM_THREADS`` and threadpoolctl limits.
+    The first error is raised; pending blocks are skipped.
     """
     todo = list(blocks)
     if len(todo) < 2:
@@ -39,14 +37,14 @@ def run_in_threads(work: Callable[[Block], None], blocks: Iterable[Block]) -> No
 
 
 class _SingleThreadedBLAS:
-    """Holds matrix products to one thread for as long as anybody needs it."""
+    """Reentrant context that limits BLAS to one thread."""
 
     def __init__(self) -> None:
         self._lock, self._users, self._threads = Lock(), 0, 1
         self._limit: Any = None
 
     def __enter__(self) -> int:
-        """Set the limit, if nobody has, and return the threads there were without it."""
+        """Set the limit on first entry and return the number of threads without it."""
         with self._lock:
             if not self._users:
                 blas = _blas()
@@ -62,7 +60,7 @@ class _SingleThreadedBLAS:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Lift the limit when the last one leaves."""
+        """Restore the limit on last exit."""
         with self._lock:
             self._users -= 1
             if not self._users:
@@ -71,22 +69,21 @@ class _SingleThreadedBLAS:
 
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
-    """Find the libraries of matrix products that are loaded: it takes some milliseconds."""
-    # NumPy's is there already, SciPy's comes with its linear algebra.
+    """Return the controller of the loaded BLAS libraries; finding them takes milliseconds."""
+    # Loads the BLAS of SciPy, besides that of NumPy.
     import_module("scipy.linalg")
     return ThreadpoolController().select(user_api="blas")
 
 
 single_threaded_blas = _SingleThreadedBLAS()
-"""Context in which matrix products take one thread; may be entered from several threads."""
+"""Context with single-threaded matrix products; may be entered from several threads."""
 
 
 def default_threads() -> int:
-    """Return one thread a core, or as many as ``NUMBA_NUM_THREADS`` says.
+    """Return ``NUMBA_NUM_THREADS``, by default one thread per core.
 
-    Why it exists: to ask Numba itself starts its pool and gives every other library
-    of the process, PyTorch among them, as many threads; these then add up numbers in
-    another order.
+    Calling numba's own function would start its thread pool and change the number of
+    threads of PyTorch, and with it the order of its sums.
 
     Examples
     --------
