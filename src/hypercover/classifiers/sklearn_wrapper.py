@@ -27,7 +27,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hypercover.classifiers.bundle import codes_from_json, codes_to_json
-from hypercover.classifiers.scaling import centre_spectra
+from hypercover.classifiers.pixel_spectra import centre_spectra
 from hypercover.errors import ModelError
 
 __all__ = ["SklearnClassifier", "sklearn_classifier"]

@@ -50,7 +50,9 @@ def test_votes_are_those_of_every_pair_counted_one_by_one(problem, gamma):
         for pair in combinations(range(4), 2)
     }
     for k in range(4):
-        held = [np.flatnonzero(rows) for rows in problem.test_mask[:, problem.samples.spans[k]]]
+        held = [
+            np.flatnonzero(rows) for rows in problem.test_mask[:, problem.samples.spans[k]]
+        ]
         found = predict_held_out(
             problem.samples, kernels, machines, k, held, problem.present
         )

@@ -14,7 +14,7 @@ from sklearn.model_selection import ParameterGrid, StratifiedKFold
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
-from hypercover.classifiers.scaling import centre_spectra
+from hypercover.classifiers.pixel_spectra import centre_spectra
 from hypercover.classifiers.svm.cv_problem import (
     CVProblem,
     Folds,

@@ -22,7 +22,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hypercover.classifiers.bundle import codes_from_json, codes_to_json
-from hypercover.classifiers.scaling import centre_spectra, linear_map
+from hypercover.classifiers.pixel_spectra import centre_spectra, linear_map
 from hypercover.classifiers.svm import platt
 from hypercover.classifiers.svm.one_vs_one import OneVsOneMachines
 from hypercover.errors import ModelError
