@@ -101,9 +101,7 @@ def test_strata_and_areas_in_one_of_several_layers(call, tmp_path, land):
     layers = two_layers(tmp_path / "two.gpkg")
     words = ("area", files[0], "-r", files[1], "--strata", layers)
     told = call(*words).sentence
-    assert (
-        "2 layers with shapes; name the one that is meant with --strata-layer NAME" in told
-    )
+    assert "2 layers with shapes; choose one with --strata-layer NAME" in told
     assert "--label-layer" not in told
     told = call(*words, "--strata-layer", "parts").sentence
     assert "name it with --strata-field NAME, one of: part, id2" in told

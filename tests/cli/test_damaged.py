@@ -114,13 +114,13 @@ DAMAGED = {
     "mat cut short": (mat_cut, r"cube\.mat .*cut short|cube\.mat .*damaged"),
     "mat 7.3 cut short": (mat_73_cut, r"cube\.mat .*(cut short|damaged)"),
     "tif cut short": (tif_cut, r"cube\.tif is cut short: .* bytes"),
-    "header without data": (header_alone, r"header .*cube\.hdr is there, but not its data"),
+    "header without data": (header_alone, r"header .*cube\.hdr has no data file"),
     "envi cut short": (envi_cut, r"cube\.(img|hdr) .*(cut short|bytes)"),
     "labels of another size": (labels_too_small, r"39 .*48"),
     "labels elsewhere": (labels_elsewhere, "labels"),
     "no labelled pixel": (no_label, "[Nn]o labelled pixel|no pixel is labelled"),
     "one class": (one_class, "At least two classes are needed, found only class 1"),
-    "no label on data": (labels_off_the_data, "No labelled pixel of .* with data"),
+    "no label on data": (labels_off_the_data, "No labelled pixel of .* holds data"),
     "NaN everywhere": (nan_everywhere, "No pixel of cube holds data"),
     "window even": (
         lambda fields: a_network(fields, window=8),
@@ -164,7 +164,10 @@ DAMAGED = {
         lambda fields: image(fields, "gone.tif"),
         r"scene\.path: no file .*gone\.tif; correct the paths",
     ),
-    "image is text": (lambda fields: image(fields, "fields.yaml"), "is a text file and no"),
+    "image is text": (
+        lambda fields: image(fields, "fields.yaml"),
+        "is a text file, not an image",
+    ),
     "mask is missing": (
         lambda fields: spoil(fields, split={"kind": "masks", "train": "gone.tif"}),
         r"split\.train: no file",

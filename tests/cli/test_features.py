@@ -100,7 +100,7 @@ def test_bands_can_be_dropped_first(fields, call, tmp_path):
         ),
         (["-c", "kpca:5,nwfe:3", "-o", "out.tif"], "NWFE learns from labels"),
         (["-c", "pca:7", "-o", "out.tif"], "PCA cannot compute 7 components from 6 bands"),
-        (["-c", "pca:2", "-o", "out.png"], "An image is written as GeoTIFF"),
+        (["-c", "pca:2", "-o", "out.png"], "Images are written as GeoTIFF"),
         (["-c", "", "-o", "out.tif"], "Unknown image feature ''"),
         (["-c", "pca:2", "-o", "out.tif", "--keep-bands", "9"], "no band 9"),
     ],

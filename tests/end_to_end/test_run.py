@@ -50,7 +50,8 @@ def test_every_file_of_a_run_is_there(desk, finished):
     assert found == {
         *("experiment.yaml", "metrics.json", "confusion.csv", "log.jsonl", "report.html"),
         *("stages.csv", "view/scene.npz"),
-        *("split.tif", "split.json", "splits/random-0.tif", "splits/random-0.json"),
+        *("split.tif", "split.tif.aux.xml", "split.json"),
+        *(f"splits/random-0.{kind}" for kind in ("tif", "tif.aux.xml", "json")),
         *(f"figures/{name}.png" for name in ("scene", "labels", "spectra", "split")),
         *("figures/split-random.png", "figures/training-cnn.png"),
         *(

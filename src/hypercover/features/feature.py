@@ -12,8 +12,9 @@ import xarray as xr
 from pydantic import BaseModel, Field, ValidationError
 
 from hypercover.errors import ModelError, SceneError
+from hypercover.memory import available_bytes
 from hypercover.scene.grid import with_grid
-from hypercover.scene.io.limits import available_bytes, check_memory
+from hypercover.scene.io.limits import check_memory
 from hypercover.scene.metadata import of_land, with_header
 from hypercover.scene.scene import Scene, check_size
 

@@ -144,7 +144,7 @@ def class_map_writer(
     """
     style = {Path(path).with_suffix(".qml"): palette_style(legend)}
     with class_raster_writer(
-        Path(path), legend, grid, tags=_tags(origin), texts=style
+        Path(path), legend, grid, tags=_tags(origin), texts=style, cloud_optimised=True
     ) as raster:
         yield raster
 
@@ -175,6 +175,7 @@ def fraction_writer(
         band_names=names,
         tags=_tags(origin),
         texts={Path(path).with_suffix(".qml"): ramp_style(_RAMP)},
+        cloud_optimised=True,
     ) as raster:
         yield raster
 

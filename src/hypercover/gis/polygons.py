@@ -14,7 +14,7 @@ from hypercover.gis.cleaning import Outlines, Regions, sieve, sieve_area
 from hypercover.gis.style import category_style
 from hypercover.scene.class_map import ClassMap
 from hypercover.scene.grid import ground_coordinates, is_even
-from hypercover.scene.io.gdal import write_vector
+from hypercover.scene.io.gdal import offline_pyogrio
 from hypercover.scene.legend import Legend
 
 __all__ = ["DRIVERS", "Part", "write_geojson", "write_polygons"]
@@ -241,14 +241,15 @@ def _append(draft: Path, part: Part, options: dict[str, Any]) -> None:
     import shapely
 
     shapes, columns = part
-    write_vector(
-        draft,
-        geometry=shapely.to_wkb(shapes),
-        field_data=list(columns.values()),
-        fields=list(columns),
-        geometry_type="Polygon",
-        **options,
-    )
+    with offline_pyogrio(draft) as pyogrio:
+        pyogrio.raw.write(
+            str(draft.absolute()),
+            geometry=shapely.to_wkb(shapes),
+            field_data=list(columns.values()),
+            fields=list(columns),
+            geometry_type="Polygon",
+            **options,
+        )
 
 
 def _columns(part: Outlines, class_map: ClassMap) -> dict[str, npt.NDArray[Any]]:

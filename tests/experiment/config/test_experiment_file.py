@@ -174,11 +174,11 @@ def test_all_faults_are_told_at_once(folder):
         (f"seed: {'1' * 5000}", "not valid YAML: a value cannot be read"),
         (
             "name: a\nseed: 1\nname: b",
-            "not valid YAML at line 1: the key name stands twice",
+            "not valid YAML at line 1: the key name occurs twice",
         ),
         (
             "models:\n  cnn: {kind: cnn}\n  cnn: {kind: svm}",
-            "line 2: the key cnn stands twice",
+            "line 2: the key cnn occurs twice",
         ),
     ],
 )
@@ -243,7 +243,7 @@ def test_every_yaml_goes_through_one_loader(tmp_path, value):
         load_experiment("demo", [f"name={value}"])
     table = tmp_path / "classes.yaml"
     table.write_text(value)
-    with pytest.raises(LabelError, match="is no table of classes"):
+    with pytest.raises(LabelError, match="is not a class table"):
         read_legend(table)
     with pytest.raises(CallError, match="is not a list"):
         Chain.parse(f"[{value}]")

@@ -567,7 +567,7 @@ class TestLabelsTellTheAxes:
         for path, array in ((cube, as_file(values)), (labels, codes.T)):
             savemat(path, {"x": array}) if suffix == "mat" else np.save(path, array)
         told = (
-            "others with --axes col,row,band"
+            "other axes with --axes col,row,band"
             if suffix == "mat"
             else "say which with --axes"
         )

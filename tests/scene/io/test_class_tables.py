@@ -104,7 +104,7 @@ def test_a_missing_file(tmp_path):
 )
 def test_tables_that_unfold_without_end_are_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    with pytest.raises(LabelError, match="is no table of classes"):
+    with pytest.raises(LabelError, match="is not a class table"):
         read_legend(tmp_path / name)
 
 
@@ -159,7 +159,7 @@ def test_a_table_without_heads(tmp_path):
 
 def test_a_fault_names_its_line(tmp_path):
     (tmp_path / "a.csv").write_text("code,name\n1,a\n\nzwei,b\n")
-    with pytest.raises(LabelError, match="line 4 has 'zwei' where a class code must stand"):
+    with pytest.raises(LabelError, match="line 4 has 'zwei' instead of a class code"):
         read_legend(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_text("kode number,titel\n1,a\n")
     with pytest.raises(

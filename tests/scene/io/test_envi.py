@@ -119,8 +119,8 @@ class TestHeaders:
                 lambda said: said.replace("ENVI Standard", "ENVI Spectral Library"),
                 "spectral library",
             ),
-            (lambda said: "hello\n", "is no header of an image"),
-            (lambda said: "\0\1\2\xff" * 300, "is no header of an image"),
+            (lambda said: "hello\n", "is not an image header"),
+            (lambda said: "\0\1\2\xff" * 300, "is not an image header"),
         ],
     )
     def test_that_are_of_no_image(self, tmp_path, values, change, told):
@@ -132,7 +132,7 @@ class TestHeaders:
         header = put(tmp_path, values, text(values.shape).encode())
         (tmp_path / "a.img").unlink()
         with pytest.raises(
-            SceneError, match=r"not its data: no file of 1,716 bytes called a,"
+            SceneError, match=r"no data file: no file of 1,716 bytes called a,"
         ):
             open_scene(header)
         (tmp_path / "a.img").write_bytes(b"")
@@ -218,7 +218,7 @@ def test_a_grid_of_floats(tmp_path, values):
 def test_a_label_header_without_data_is_named(tmp_path, codes, utm):
     path = put(tmp_path, codes, text((1, *codes.shape), kind=1).encode())
     (tmp_path / "a.img").unlink()
-    with pytest.raises(LabelError, match="but not its data"):
+    with pytest.raises(LabelError, match="has no data file"):
         open_labels(path, utm)
 
 

@@ -42,12 +42,12 @@ def test_a_file_beside_the_image_names_it(image, name):
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.hdf", b"\x0e\x03\x13\x01", "is of the format HDF4.*gdal_translate"),
-        ("a.fits", b"SIMPLE  =    T", "is of the format FITS"),
-        ("a.pix", b"PCIDSK  ", "is of the format PCIDSK"),
+        ("a.hdf", b"\x0e\x03\x13\x01", "is in the format HDF4.*gdal_translate"),
+        ("a.fits", b"SIMPLE  =    T", "is in the format FITS"),
+        ("a.pix", b"PCIDSK  ", "is in the format PCIDSK"),
         ("a.tif", b"<!DOCTYPE html><html>", "is a web page"),
         ("a.tif", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        ("a.pkl", b"\x80\x04abc", "is a pickle of Python"),
+        ("a.pkl", b"\x80\x04abc", "is a Python pickle"),
         ("a.pdf", b"%PDF-1.7", "is a PDF document"),
         ("a.7z", b"7z\xbc\xaf\x27\x1c", "is an archive"),
         ("a.zip", b"PK\x03\x04", "is an archive"),

@@ -80,7 +80,7 @@ def test_where_a_vrt_is_allowed_another_xml_is_not_told_to_be(
     text = before + file.read_text()
     file = file.with_name(name)
     file.write_text(text)
-    with pytest.raises(SceneError, match="no VRT, which alone are allowed") as refused:
+    with pytest.raises(SceneError, match="is an XML file but not a VRT") as refused:
         open_scene(file)
     assert "HYPERCOVER_ALLOW_VRT" not in str(refused.value)
 
@@ -96,9 +96,9 @@ def test_a_changed_image_changes_what_a_run_is_of(halves, allowed):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("/vsicurl/http://example.org/a.tif", "no file on this machine"),
-        ("missing.tif", "no file on this machine"),
-        ("NETCDF:&quot;a.nc&quot;:b", "no file on this machine"),
+        ("/vsicurl/http://example.org/a.tif", "not a file on this machine"),
+        ("missing.tif", "not a file on this machine"),
+        ("NETCDF:&quot;a.nc&quot;:b", "not a file on this machine"),
         ("both.vrt", "XML or VRT file itself"),
     ],
 )
@@ -116,7 +116,7 @@ def test_an_allowed_vrt_joins_images_of_this_machine_alone(halves, allowed, name
         (("</VRTRasterBand>", "<PixelFunctionCode>x</PixelFunctionCode></VRTRasterBand>"),
          "run code"),
         (("<VRTDataset", "<VRTDataset><!DOCTYPE a>"), "document type"),
-        (("</VRTDataset>", ""), "no XML"),
+        (("</VRTDataset>", ""), "not XML"),
         (("SourceFilename", "Nothing"), "names no image"),
     ],
 )  # fmt: skip

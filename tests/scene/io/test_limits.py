@@ -44,7 +44,7 @@ def test_what_unpacks_out_of_all_proportion_is_refused_unless_allowed(
     # Less than 1 GiB is unpacked whatever it is packed to.
     assert open_scene(path, axes=axes).shape == (600, 700)
     monkeypatch.setattr(limits, "_HARMLESS", 2**20)
-    monkeypatch.setattr(limits, "_TIMES", 100)
+    monkeypatch.setattr(limits, "_RATIO", 100)
     with pytest.raises(SceneError, match="more than 100 times as much") as refused:
         open_scene(path, axes=axes).load()
     assert str(path) in str(refused.value)

@@ -277,7 +277,7 @@ def test_images_in_other_formats(tmp_path, values, kind, driver, name):
 
 def test_a_format_that_may_point_to_any_file_is_not_opened(tmp_path, values):
     write(tmp_path / "a.pix", values.astype("u1"), driver="PCIDSK")
-    with pytest.raises(SceneError, match="is of the format PCIDSK, which is not read"):
+    with pytest.raises(SceneError, match="is in the format PCIDSK, which is not supported"):
         open_scene(tmp_path / "a.pix")
 
 

@@ -169,7 +169,7 @@ def test_other_programs_find_their_way_in_the_hdf5_file(scene, tmp_path):
 
 
 def test_a_label_map_alone_is_no_hdf5_file(codes, utm, tmp_path):
-    with pytest.raises(CallError, match="together with its image"):
+    with pytest.raises(CallError, match="together with their image"):
         write_labels(codes, Legend(), utm, tmp_path / "gt.h5")
 
 

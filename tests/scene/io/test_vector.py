@@ -147,9 +147,7 @@ def test_lines_are_no_land(tmp_path, utm, shapes, name):
     line = shapely.LineString([shapes[0].centroid, shapes[1].centroid])
     path = save(tmp_path / name, [shapes[0], line], code=[1, 2])
     for reading in (open_labels, area_of):
-        with pytest.raises(
-            LabelError, match="holds lines, in which the centre of no pixel"
-        ):
+        with pytest.raises(LabelError, match="holds lines, which contain no pixel centre"):
             reading(path, utm)
 
 
@@ -310,7 +308,7 @@ def test_a_link_in_geojson_is_never_followed(tmp_path, utm, shapes, server, crs)
     field = f'{{"type": "Feature", "properties": {{"class": 1}}, "geometry": {shapely.to_geojson(shapes[0])}}}'
     path = tmp_path / "linked.geojson"
     path.write_text(f'{{"type": "FeatureCollection", "features": [{field}], {told}}}')
-    with pytest.raises(LabelError, match=r"network address|no GeoJSON"):
+    with pytest.raises(LabelError, match=r"network address|not GeoJSON"):
         open_labels(path, utm)
     assert asked == []
 
@@ -322,7 +320,7 @@ def test_a_database_that_is_no_geopackage_is_refused(tmp_path, utm):
     database.execute("INSERT INTO fields VALUES (1)")
     database.commit()
     database.close()
-    with pytest.raises(LabelError, match="no GeoPackage"):
+    with pytest.raises(LabelError, match="not a GeoPackage"):
         open_labels(path, utm)
 
 
@@ -384,7 +382,7 @@ def changed(path, *statements):
         ((VIEW.format("layer_styles"),), "layer_styles of .* is a view"),
         (("CREATE VIRTUAL TABLE more USING fts4(class)", *REGISTERED), "virtual table"),
         (("ALTER TABLE fields ADD big TEXT AS (hex(zeroblob(400000000)))",), "generated columns"),
-        (("DROP TABLE gpkg_contents",), "no GeoPackage"),
+        (("DROP TABLE gpkg_contents",), "not a GeoPackage"),
     ],
 )  # fmt: skip
 def test_a_layer_that_is_computed_is_refused_before_it_runs(
@@ -423,7 +421,7 @@ def test_looking_at_a_geopackage_has_an_end(tmp_path, utm, shapes, monkeypatch):
 
 
 def test_more_shapes_than_are_read_are_refused(tmp_path, utm, shapes, monkeypatch):
-    monkeypatch.setattr("hypercover.scene.io.vector._MOST", 2)
+    monkeypatch.setattr("hypercover.scene.io.vector._MOST_SHAPES", 2)
     path = save(tmp_path / "fields.gpkg", shapes, **{"class": [1, 2, 2]})
     with pytest.raises(LabelError, match="3 shapes, more than the 2"):
         read_vector_labels(path, utm)
@@ -476,7 +474,7 @@ class TestLosses:
             "2 shapes of 7 outside the image: 1 of a, 1 of away.",
             "1 shape of 7 without the centre of a pixel in it: 1 of speck.",
             "1 shape of 7 wholly under other shapes: 1 of a.",
-            "Classes lost, because no shape of them labels a pixel: away, speck.",
+            "Classes lost, because none of their shapes labels a pixel: away, speck.",
         )
 
     def test_codes_without_names(self, tmp_path, utm, shapes):
@@ -484,7 +482,7 @@ class TestLosses:
         path = save(tmp_path / "a.gpkg", [*shapes[:2], far], code=[1, 2, 3])
         assert read_vector_labels(path, utm).losses == (
             "1 shape of 3 outside the image: 1 of class 3.",
-            "Classes lost, because no shape of them labels a pixel: class 3.",
+            "Classes lost, because none of their shapes labels a pixel: class 3.",
         )
 
     def test_shapes_without_class_or_geometry_and_of_code_0(self, tmp_path, utm, shapes):

@@ -201,7 +201,7 @@ def test_the_same_scene_gives_the_same_bytes(tmp_path, scene):
 class TestRefused:
     @pytest.mark.parametrize("name", ["a.jpg", "a", "a.mat"])
     def test_suffix(self, tmp_path, scene, name):
-        with pytest.raises(CallError, match=r"GeoTIFF \(\.tif\) or ENVI"):
+        with pytest.raises(CallError, match=r"GeoTIFF \(\.tif\), ENVI"):
             write_scene(scene, tmp_path / name)
 
     def test_interleave(self, tmp_path, scene):

@@ -1,4 +1,4 @@
-"""Archives of plain arrays that a run keeps, read back with care."""
+"""Compressed NumPy archives with a checksum, read without trusting them."""
 
 import hashlib
 import io
@@ -22,14 +22,14 @@ Arrays = dict[str, npt.NDArray[Any]]
 _MOST_ARRAYS = 256
 _KINDS = "uifbU"
 _SEAL, _DIGITS = b"sha256:", 64
-"""How the comment of an archive begins, and how many hexadecimal digits follow."""
+"""Prefix of the archive's comment, and the number of hexadecimal digits after it."""
 _BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, TypeError,
            NotImplementedError, RuntimeError, MemoryError, SyntaxError, TokenError)  # fmt: skip
-"""What NumPy and zipfile raise of files that are damaged or made to harm."""
+"""Errors of NumPy and zipfile on damaged and malicious files."""
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
-    """Write a compressed NumPy archive of plain arrays, whole or not at all.
+    """Write a compressed NumPy archive of plain arrays atomically.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def save_arrays(path: str | Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
 
 
 def _seal(path: Path) -> None:
-    """Write the checksum of an archive into its comment, where other programs ignore it."""
+    """Write the checksum of an archive into its comment, which other programs ignore."""
     with zipfile.ZipFile(path, "a") as archive:
         archive.comment = _SEAL + bytes(_DIGITS)
     with path.open("rb+") as file:
@@ -54,29 +54,26 @@ def _seal(path: Path) -> None:
 
 
 def _unsealed(path: Path) -> bytes:
-    """Return an archive after checking its checksum; one of before had none."""
+    """Return the bytes of an archive after checking its checksum; old ones have none."""
     content = path.read_bytes()
     body, digits = content[:-_DIGITS], content[-_DIGITS:]
     sealed = body.endswith(_SEAL) or re.fullmatch(rb"[0-9a-f]{64}", digits)
     if sealed and hashlib.sha256(body).hexdigest().encode() != digits:
-        raise DamageError("its checksum is another: it was changed or damaged")
+        raise DamageError("its checksum differs: it was changed or damaged")
     return content
 
 
 def load_arrays(path: str | Path, most_bytes: int) -> Arrays:
     """Read an archive that :func:`save_arrays` wrote.
 
-    Why it exists: what lies in a folder may come from anybody.  Nothing is
-    unpickled, no more is read than is allowed, and whatever is wrong with the
-    file comes as one kind of error.
+    Nothing is unpickled, and no more than ``most_bytes`` are unpacked.
 
     Raises
     ------
     FileNotFoundError
         If there is no file.
     ValueError
-        If it is damaged, larger than ``most_bytes`` unpacked, or holds anything
-        but plain arrays.
+        If it is damaged, too large, or holds anything but plain arrays.
     """
     try:
         return _read(Path(path), most_bytes)
@@ -101,13 +98,13 @@ def _read(path: Path, most_bytes: int) -> Arrays:
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
-    """Read one array whose header promises no more than its bytes can hold."""
+    """Read an array whose header claims no more than its bytes can hold."""
     with archive.open(member) as file:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     size = dtype.itemsize * prod(shape)
     if dtype.kind not in _KINDS or not 0 <= size <= member.file_size:
-        raise ValueError(f"the array {member.filename[:40]!r} is not what it says")
+        raise ValueError(f"the array {member.filename[:40]!r} does not match its header")
     with archive.open(member) as file:
         values: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     return values

@@ -1,4 +1,4 @@
-"""Images and label maps in files that hold named arrays without a georeference."""
+"""Images and label maps in files of named arrays: MATLAB, NumPy, HDF5 and NetCDF."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ from hypercover.scene.io.named_arrays import (
 from hypercover.scene.labels import LabelMap, check_size
 from hypercover.scene.lazy import LazyArray
 from hypercover.scene.metadata import Origin, kept, with_header
-from hypercover.scene.nodata import NoData, declared, declares_nodata, plain_key
+from hypercover.scene.nodata import NoData, declared, declares_nodata
 from hypercover.scene.scale_offset import stated_by_attributes
 from hypercover.scene.scene import NO_LABELS, Scene
 
@@ -44,111 +44,9 @@ __all__ = [
     "ORDERS",
     "ArrayFile",
     "ArrayOutline",
-    "classes_of",
-    "named_bands",
     "open_array_file",
     "outline_arrays",
 ]
-
-ORDERS = ("row,col,band", "band,row,col", "col,row,band", "band,col,row")
-"""Orders the axes of an image may have in a file that does not say."""
-
-_MOST_ARRAYS = 200
-"""Arrays of one file that are looked at."""
-
-
-@dataclass(frozen=True)
-class ArrayOutline:
-    """An array in a file, known by its shape before it is read."""
-
-    path: Path
-    """The file."""
-    variable: str | None
-    """Which array of the file it is, where it has several."""
-    shape: tuple[int, ...]
-    """Shape; rows, columns and bands where the file says which is which."""
-    orders: tuple[str, ...] = ()
-    """Orders its axes may have, where the file does not say."""
-
-
-def outline_arrays(path: Path) -> list[ArrayOutline]:
-    """List the arrays of a file that could be an image or a label map.
-
-    A file that is damaged, unreadable or of something else holds none.
-    """
-    try:
-        kind = detect_type(path)
-        if kind in ARRAY_READERS:
-            return _members(path, kind)
-        if kind is FileType.VECTOR:
-            return []
-        from hypercover.scene.io.raster import raster_size
-
-        bands, rows, cols = raster_size(path)
-    except HypercoverError:
-        return []
-    shape = (rows, cols) if bands == 1 else (rows, cols, bands)
-    return [ArrayOutline(path, None, shape)]
-
-
-def _members(path: Path, kind: FileType) -> list[ArrayOutline]:
-    return [
-        ArrayOutline(path, one.name, one.shape if one.is_image else one.flat_shape, ORDERS)
-        for one in open_array_file(path, kind).members[:_MOST_ARRAYS]
-        if one.is_numeric
-    ]
-
-
-_LONGEST = 200
-
-_MOST = 70_000
-
-_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-
-
-class Classes(TypedDict, total=False):
-    """Names and colours of classes by code."""
-
-    names: dict[int, str]
-    colors: dict[int, str]
-
-
-def _texts(members: Sequence[NamedArray], name: str, count: int) -> list[str]:
-    """Return a list of text of this name and length; empty without one."""
-    for one in members:
-        fits = one.shape == (count,) and count <= _MOST
-        if one.name == name and one.kind == "S" and fits:
-            values = np.atleast_1d(one.values().reshape(-1))
-            return [bytes(text).decode("utf-8", "replace")[:_LONGEST] for text in values]
-    return []
-
-
-def named_bands(cube: xr.DataArray, members: Sequence[NamedArray]) -> xr.DataArray:
-    """Return the cube with the names in ``band_name``, where there is one for each band."""
-    names = _texts(members, "band_name", cube.sizes["band"])
-    if not names or not all(names):
-        return cube
-    return cube.assign_coords(band_name=("band", np.array(names, dtype=np.str_)))
-
-
-def classes_of(members: Sequence[NamedArray], labels: NamedArray) -> Classes:
-    """Return names and colours from ``classes/code``, ``name`` and ``color`` beside labels."""
-    folder = labels.name.rpartition("/")[0]
-    start = f"{folder}/classes/" if folder else "classes/"
-    listed = next((one for one in members if one.name == f"{start}code"), None)
-    if listed is None or not listed.is_numeric or len(listed.shape) != 1:
-        return {}
-    if listed.shape[0] > _MOST:
-        return {}
-    codes = [int(code) for code in listed.values()]
-    names = _texts(members, f"{start}name", len(codes))
-    colors = _texts(members, f"{start}color", len(codes))
-    usable = len(colors) == len(codes) and all(map(_COLOR.fullmatch, colors))
-    return {
-        "names": dict(zip(codes, names, strict=False)),
-        "colors": dict(zip(codes, colors, strict=True)) if usable else {},
-    }
-
 
 ARRAY_READERS: dict[FileType, Callable[[Path], list[NamedArray]]] = {
     FileType.MATLAB: matlab.list_arrays,
@@ -158,29 +56,74 @@ ARRAY_READERS: dict[FileType, Callable[[Path], list[NamedArray]]] = {
     FileType.NPY: numpy_files.list_npy,
     FileType.NPZ: numpy_files.list_npz,
 }
+"""What lists the arrays of a file, for each type of file that holds named arrays."""
 
-_MATLAB = {FileType.MATLAB, FileType.MATLAB_HDF5}
+_MATLAB = (FileType.MATLAB, FileType.MATLAB_HDF5)
+
+ORDERS = ("row,col,band", "band,row,col", "col,row,band", "band,col,row")
+"""Axis orders that an image may have in a file that does not name its axes."""
+
+_MOST_ARRAYS = 200
+"""Arrays of one file that are outlined."""
+
+
+@dataclass(frozen=True)
+class ArrayOutline:
+    """The shape of an array in a file, known before it is read."""
+
+    path: Path
+    """The file."""
+    variable: str | None
+    """Name of the array, in a file of several."""
+    shape: tuple[int, ...]
+    """Shape; rows, columns and bands where the file names its axes."""
+    orders: tuple[str, ...] = ()
+    """Orders its axes may have, where the file does not name them."""
+
+
+def outline_arrays(path: Path) -> list[ArrayOutline]:
+    """List the arrays of a file that could be an image or a label map.
+
+    Damaged, unreadable and other files hold none.
+    """
+    try:
+        file_type = detect_type(path)
+        if file_type is FileType.VECTOR:
+            return []
+        if file_type in ARRAY_READERS:
+            return [
+                ArrayOutline(
+                    path, one.name, one.shape if one.is_image else one.flat_shape, ORDERS
+                )
+                for one in open_array_file(path, file_type).members[:_MOST_ARRAYS]
+                if one.is_numeric
+            ]
+        from hypercover.scene.io.raster import raster_size
+
+        bands, rows, cols = raster_size(path)
+    except HypercoverError:
+        return []
+    return [ArrayOutline(path, None, (rows, cols) if bands == 1 else (rows, cols, bands))]
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayFile:
-    """An opened file of named arrays."""
+    """A file of named arrays."""
 
     path: Path
     """The file."""
-    kind: FileType
-    """What it is."""
+    file_type: FileType
+    """Its type."""
     members: Sequence[NamedArray]
     """Its arrays."""
 
-    def flat_shapes(self, name: str | None = None) -> list[tuple[int, int]]:
-        """Sizes of the 2-D arrays, or of the one named, which may be label maps."""
-        found = [
-            one.shape if len(one.shape) == 2 else one.flat_shape
+    def map_shapes(self, name: str | None = None) -> list[tuple[int, int]]:
+        """Sizes of all arrays, or of the one named, that may be label maps."""
+        return [
+            one.map_shape
             for one in self.members
-            if one.is_numeric and (name is None or one.name.rsplit("/", 1)[-1] == name)
+            if one.map_shape is not None and name in (None, one.basename)
         ]
-        return [(shape[0], shape[1]) for shape in found if len(shape) == 2]
 
     def image(
         self,
@@ -191,8 +134,8 @@ class ArrayFile:
     ) -> Scene:
         """Return the scene of the image, with its axes in the order of a cube.
 
-        Sizes of the labels that were given, and of arrays in the file that may be
-        labels, are evidence of that order.
+        Sizes of the given labels, and of arrays in the file that may be labels, are
+        evidence for that order.
 
         Raises
         ------
@@ -200,123 +143,107 @@ class ArrayFile:
             If no array or more than one fits, or the axis order is ambiguous.
         """
         members = tables_to_images(
-            self.members, by_columns=self.kind in _MATLAB, label_shapes=label_shapes
+            self.members, by_columns=self.file_type in _MATLAB, label_shapes=label_shapes
         )
-        member = choose_image(members, self.path, variable).unsigned()
-        order, evidence = self._order(member, axes, label_shapes, own_shapes)
-        self._check_order(member, order, label_shapes)
-        cube = _cube(member, order, self.members)
-        lists = [*attribute_lists(member), *self.members]
-        table = band_table(lists, cube.sizes["band"])
-        cube = named_bands(
-            netcdf.place_by_coordinates(cube, member, self.members), self.members
-        )
-        if member.bands:
-            cube = cube.assign_coords(band_name=("band", np.asarray(member.bands)))
-        cube, placed = self._mapped(cube)
-        whole = cube.dtype.kind in "ui"
-        scaling = stated_by_attributes(member.attrs, cube.sizes["band"], whole=whole)
+        image = choose_image(members, self.path, variable).unsigned()
+        order, evidence = self._order(image, axes, label_shapes, own_shapes)
+        self._check_order(image, order, label_shapes)
+        cube = _cube(image, order, self.members)
+        rows, cols, bands = (cube.sizes[dim] for dim in ("y", "x", "band"))
+        table = band_table([*attribute_lists(image), *self.members], bands)
+        cube = netcdf.place_by_coordinates(cube, image, self.members)
+        cube = _with_band_names(cube, image, self.members)
+        cube, place_notes = self._placed_by_header(cube)
+        scaling = stated_by_attributes(image.attrs, bands, whole=cube.dtype.kind in "ui")
         cube = with_header(cube, scaling | self._header())
-        rows, cols = cube.sizes["y"], cube.sizes["x"]
-        chosen = (
-            f"Image: variable {member.name!r}, {rows} rows × {cols} columns × "
-            f"{counted(cube.sizes['band'], 'band')}."
-        )
-        told = f"Axes of the file: {', '.join(order)}, because {evidence}."
+        notes = [
+            f"Image: variable {image.name!r}, {rows} rows × {cols} columns × "
+            f"{counted(bands, 'band')}.",
+            image.note,
+            f"Axes of the file: {', '.join(order)}, because {evidence}.",
+            *place_notes,
+            *table.notes,
+        ]
         return Scene(
             table.on(cube),
             name=self.path.stem,
             source=str(self.path),
             **self._origin(),
-            notes=(chosen, *filter(None, [member.note]), told, *placed, *table.notes),
+            notes=tuple(filter(None, notes)),
         )
 
-    def _mapped(self, cube: xr.DataArray) -> tuple[xr.DataArray, tuple[str, ...]]:
-        """Place a cube by the text of an ENVI header beside it, where nothing else does."""
-        if grid_of(cube).placed or self.kind is not FileType.HDF5:
+    def _placed_by_header(self, cube: xr.DataArray) -> tuple[xr.DataArray, tuple[str, ...]]:
+        """Place a cube by the text of an ENVI header in the file, if nothing else does."""
+        if grid_of(cube).placed or self.file_type is not FileType.HDF5:
             return cube, ()
-        wanted = {"mapinfo": "", "epsgcode": "", "epsg": "", "coordinatesystemstring": ""}
+        texts = {"mapinfo": "", "epsgcode": "", "epsg": "", "coordinatesystemstring": ""}
         for one in self.members:
-            key = plain_key(one.name.rsplit("/", 1)[-1])
-            if wanted.get(key) == "" and one.flat_shape == ():
-                number = one.is_numeric and one.kind in "iu"
-                wanted[key] = (
-                    str(one.values()) if number else hdf5.read_text(self.path, one.name)
+            if texts.get(one.key) == "" and one.flat_shape == ():
+                is_number = one.kind in "iu"
+                text = (
+                    one.values().item()
+                    if is_number
+                    else hdf5.read_text(self.path, one.name)
                 )
-        epsg = wanted["epsgcode"] or wanted["epsg"]
+                texts[one.key] = str(text)
         return netcdf.place_by_map_info(
-            cube, wanted["mapinfo"], epsg, wanted["coordinatesystemstring"]
+            cube,
+            texts["mapinfo"],
+            texts["epsgcode"] or texts["epsg"],
+            texts["coordinatesystemstring"],
         )
 
     def _origin(self) -> Origin:
         """Read whether the file says that its values were not measured."""
-        if self.kind is not FileType.HDF5:
+        if self.file_type is not FileType.HDF5:
             return {}
-        said = hdf5.read_attributes(self.path)
+        attrs = hdf5.read_attributes(self.path)
         return {
-            "simulated": said.get("HYPERCOVER_SIMULATED") == "yes",
-            "stand_in": said.get("HYPERCOVER_STAND_IN") == "yes",
+            "simulated": attrs.get("HYPERCOVER_SIMULATED") == "yes",
+            "stand_in": attrs.get("HYPERCOVER_STAND_IN") == "yes",
         }
 
     def _header(self) -> dict[str, str]:
-        """Read what the file says of its image as a whole, as `write_hdf5` notes it."""
-        if self.kind is not FileType.HDF5:
+        """Read the metadata of the image as `write_hdf5` stores them."""
+        if self.file_type is not FileType.HDF5:
             return {}
         return kept(hdf5.read_attributes(self.path, "header"))
 
     def _order(
         self,
-        member: NamedArray,
+        image: NamedArray,
         axes: str | None,
         label_shapes: Sequence[tuple[int, int]],
         own_shapes: Sequence[tuple[int, int]],
     ) -> tuple[Order, str]:
+        """Return the axis order and the evidence for it."""
         if axes is not None:
             return parse_axes(axes), "they were given so"
-        if self.kind in _MATLAB:
-            shapes = label_shapes or own_shapes
-            return self._matlab_order(member.shape, shapes)
-        lists = [max(one.shape) for one in self.members if is_band_list(one)]
+        band_counts = [max(one.shape) for one in self.members if is_band_list(one)]
+        if self.file_type in _MATLAB:
+            return _matlab_order(image.shape, label_shapes or own_shapes, band_counts)
         return find_order(
-            member.shape,
-            dims=member.dims,
-            label_shapes=[*label_shapes, *own_shapes, *self.flat_shapes()],
-            band_counts=lists,
+            image.shape,
+            dims=image.dims,
+            label_shapes=[*label_shapes, *own_shapes, *self.map_shapes()],
+            band_counts=band_counts,
         )
 
-    def _matlab_order(
-        self, shape: Sequence[int], label_shapes: Sequence[tuple[int, int]]
-    ) -> tuple[Order, str]:
-        """Return MATLAB's usual order, unless labels or band lists fit another one alone."""
-        usual = ("row", "col", "band")
-        orders = orders_fitting_labels(shape, label_shapes)
-        # Labels that would fit with rows and columns exchanged may be of another image.
-        upright = [one for one in orders if one.index("row") < one.index("col")]
-        lists = [max(one.shape) for one in self.members if is_band_list(one)]
-        if upright and usual not in orders:
-            listed = [one for one in upright if shape[one.index("band")] in lists]
-            order = (listed or upright)[0]
-            rows, cols = (shape[order.index(role)] for role in ("row", "col"))
-            return order, f"the labels have {rows} × {cols} pixels"
-        if not orders and lists and shape[2] not in lists and shape[0] in lists:
-            return ("band", "row", "col"), f"the band list has {shape[0]} entries"
-        return usual, "MATLAB cubes are stored so"
-
     def _check_order(
-        self, member: NamedArray, order: Order, label_shapes: Sequence[tuple[int, int]]
+        self, image: NamedArray, order: Order, label_shapes: Sequence[tuple[int, int]]
     ) -> None:
-        """Refuse an order of the axes under which the labels do not fit while others do."""
-        rows, cols = (member.shape[order.index(role)] for role in ("row", "col"))
-        orders = orders_fitting_labels(member.shape, label_shapes)
-        if not orders or order in orders or order == order_from_names(member.dims):
+        """Refuse an axis order under which the labels do not fit while others do."""
+        orders = orders_fitting_labels(image.shape, label_shapes)
+        if not orders or order in orders or order == order_from_names(image.dims):
             return
-        fitting = " or ".join(f"--axes {','.join(one)}" for one in orders[:2])
+        rows, cols = (image.shape[order.index(role)] for role in ("row", "col"))
+        options = " or ".join(f"--axes {','.join(one)}" for one in orders[:2])
         size = " × ".join(map(str, label_shapes[0]))
         raise SceneError(
-            f"The labels are of {size} pixels, but {member.name} of {self.path} "
-            f"({' × '.join(map(str, member.shape))}) has {rows} × {cols} when its axes are "
-            f"{','.join(order)}; give labels made for this image, or say that its axes are "
-            f"others with {fitting} (axes: in an experiment file)."
+            f"The labels are of {size} pixels, but {image.name} of {self.path} "
+            f"({' × '.join(map(str, image.shape))}) has {rows} × {cols} when its axes are "
+            f"{','.join(order)}; give labels made for this image, or other axes with "
+            f"{options} (axes: in an experiment file)."
         )
 
     def labels(self, grid: Grid, variable: str | None) -> LabelMap:
@@ -325,7 +252,7 @@ class ArrayFile:
         Raises
         ------
         LabelError
-            If none or more than one fits, or its values are no codes.
+            If no array or more than one fits, or its values are not class codes.
         """
         member = choose_labels(self.members, self.path, grid.shape, variable).unsigned()
         source = f"{member.name} of {self.path}"
@@ -335,42 +262,42 @@ class ArrayFile:
         if values.ndim != 2:
             values = values.reshape(member.flat_shape)
         check_size(values.shape, grid, source)
+        return self._label_map(member, values, source, f"variable {member.name!r}")
+
+    def own_labels(self, grid: Grid) -> tuple[LabelMap | None, tuple[str, ...]]:
+        """Return the only label map in the file of the image.
+
+        Where several arrays could be it, none is taken; a note says so.
+        """
+        candidates = []
+        for one in map(NamedArray.unsigned, self.members):
+            if one.is_numeric and one.shape == grid.shape:
+                where = f"variable {one.name!r} of the same file"
+                try:
+                    labels = self._label_map(one, one.values(), one.name, where)
+                except LabelError:
+                    continue
+                candidates.append((one, labels))
+        if len(candidates) > 1:
+            return None, (
+                f"{NO_LABELS} {len(candidates)} arrays could be them; name one with "
+                f"--label-variable NAME: {describe(one for one, _ in candidates)}.",
+            )
+        return (candidates[0][1] if candidates else None), ()
+
+    def _label_map(
+        self, member: NamedArray, values: npt.NDArray[np.generic], source: str, where: str
+    ) -> LabelMap:
         return LabelMap.of(
             values,
             source,
             nodata=NoData.first_of(member.attrs, values.dtype),
-            **classes_of(self.members, member),
-            notes=(f"Labels: variable {member.name!r}.",),
+            **_classes(self.members, member),
+            notes=(f"Labels: {where}.",),
         )
 
-    def own_labels(self, grid: Grid) -> tuple[LabelMap | None, tuple[str, ...]]:
-        """Return the label map that lies beside the image in this file, if just one does.
 
-        Where several arrays could be it, none is taken, and what is returned beside says so.
-        """
-        fitting = []
-        for one in map(NamedArray.unsigned, self.members):
-            if one.is_numeric and one.shape == grid.shape:
-                known = classes_of(self.members, one)
-                note = f"Labels: variable {one.name!r} of the same file."
-                values = one.values()
-                nodata = NoData.first_of(one.attrs, values.dtype)
-                try:
-                    labels = LabelMap.of(
-                        values, one.name, nodata=nodata, **known, notes=(note,)
-                    )
-                except LabelError:
-                    continue
-                fitting.append((one, labels))
-        if len(fitting) > 1:
-            return None, (
-                f"{NO_LABELS} {len(fitting)} arrays could be them; name one with "
-                f"--label-variable NAME: {describe(one for one, _ in fitting)}.",
-            )
-        return (fitting[0][1] if fitting else None), ()
-
-
-def open_array_file(path: Path, kind: FileType) -> ArrayFile:
+def open_array_file(path: Path, file_type: FileType) -> ArrayFile:
     """Open a file of named arrays by listing them.
 
     Raises
@@ -378,45 +305,117 @@ def open_array_file(path: Path, kind: FileType) -> ArrayFile:
     SceneError
         If it is damaged.
     """
-    return ArrayFile(path, kind, ARRAY_READERS[kind](path))
+    return ArrayFile(path, file_type, ARRAY_READERS[file_type](path))
 
 
-def _cube(member: NamedArray, order: Order, members: Sequence[NamedArray]) -> xr.DataArray:
+def _matlab_order(
+    shape: Sequence[int],
+    label_shapes: Sequence[tuple[int, int]],
+    band_counts: Sequence[int],
+) -> tuple[Order, str]:
+    """Return MATLAB's usual order, unless labels or band lists fit only another one."""
+    usual = ("row", "col", "band")
+    orders = orders_fitting_labels(shape, label_shapes)
+    # Labels that would fit with rows and columns exchanged may be of another image.
+    upright = [one for one in orders if one.index("row") < one.index("col")]
+    if upright and usual not in orders:
+        listed = [one for one in upright if shape[one.index("band")] in band_counts]
+        order = (listed or upright)[0]
+        rows, cols = (shape[order.index(role)] for role in ("row", "col"))
+        return order, f"the labels have {rows} × {cols} pixels"
+    if (
+        not orders
+        and band_counts
+        and shape[2] not in band_counts
+        and shape[0] in band_counts
+    ):
+        return ("band", "row", "col"), f"the band list has {shape[0]} entries"
+    return usual, "MATLAB cubes are stored so"
+
+
+def _cube(image: NamedArray, order: Order, members: Sequence[NamedArray]) -> xr.DataArray:
     """Give the array the dims (band, y, x) without reading it."""
     axes = tuple(order.index(role) for role in ("band", "row", "col"))
-    data: Any = member.read()
+    data: Any = image.read()
     if isinstance(data, LazyArray):
         data = data.reordered(axes).as_variable_data()
     else:
         data = np.transpose(data, axes)
     if 0 in data.shape:
-        raise SceneError(f"The image {member.name} is empty.")
-    check_cube_size(data.shape, f"The image {member.name}")
+        raise SceneError(f"The image {image.name} is empty.")
+    check_cube_size(data.shape, f"The image {image.name}")
     cube = xr.DataArray(data, dims=("band", "y", "x"))
-    cube.attrs = _attributes(member, cube.dtype, members)
+    cube.attrs = _attributes(image, cube.dtype, members)
     return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"]))
 
 
 def _attributes(
-    member: NamedArray, dtype: npt.DTypeLike, members: Sequence[NamedArray]
+    image: NamedArray, dtype: npt.DTypeLike, members: Sequence[NamedArray]
 ) -> dict[str, Any]:
-    """No-data values and unit, as the array, its groups or a value beside it give them."""
-    kept = declared(member.attrs, dtype)
-    if "nodata" not in kept:
-        around = declared(member.around, dtype) or declared(_beside(members), dtype)
-        kept |= {key: value for key, value in around.items() if key == "nodata"}
-    unit = member.attribute("units", "unit")
+    """No-data values and unit, from the array, its groups or a single value in the file."""
+    attrs = declared(image.attrs, dtype)
+    if "nodata" not in attrs:
+        single_values = {
+            one.basename: one.values()
+            for one in members
+            if one.is_numeric and one.flat_shape == () and declares_nodata(one.basename)
+        }
+        around = declared(image.around, dtype) or declared(single_values, dtype)
+        if "nodata" in around:
+            attrs["nodata"] = around["nodata"]
+    unit = image.attribute("units", "unit")
     if isinstance(unit, str):
-        kept["units"] = unit
-    return kept
+        attrs["units"] = unit
+    return attrs
 
 
-def _beside(members: Sequence[NamedArray]) -> dict[str, Any]:
-    """Return the single values that lie beside an image under a usual name for no data."""
+def _with_band_names(
+    cube: xr.DataArray, image: NamedArray, members: Sequence[NamedArray]
+) -> xr.DataArray:
+    """Name the bands after stacked arrays, or by ``band_name`` as `write_hdf5` stores it."""
+    names = image.bands or _texts(members, "band_name", cube.sizes["band"])
+    if not names or not all(names):
+        return cube
+    return cube.assign_coords(band_name=("band", np.array(names, dtype=np.str_)))
+
+
+_LONGEST_TEXT = 200
+_MOST_CLASSES = 70_000
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+def _texts(members: Sequence[NamedArray], name: str, count: int) -> list[str]:
+    """Return the list of texts of this name and length, or an empty one."""
+    for one in members:
+        fits = one.shape == (count,) and count <= _MOST_CLASSES
+        if one.name == name and one.kind == "S" and fits:
+            values = np.atleast_1d(one.values().reshape(-1))
+            return [
+                bytes(text).decode("utf-8", "replace")[:_LONGEST_TEXT] for text in values
+            ]
+    return []
+
+
+class _Classes(TypedDict, total=False):
+    """Names and colours of classes by code."""
+
+    names: dict[int, str]
+    colors: dict[int, str]
+
+
+def _classes(members: Sequence[NamedArray], labels: NamedArray) -> _Classes:
+    """Return names and colours from ``classes/code``, ``name`` and ``color`` beside labels."""
+    prefix = labels.name[: -len(labels.basename)] + "classes/"
+    listed = next((one for one in members if one.name == f"{prefix}code"), None)
+    if listed is None or not listed.is_numeric or len(listed.shape) != 1:
+        return {}
+    if listed.shape[0] > _MOST_CLASSES:
+        return {}
+    codes = [int(code) for code in listed.values()]
+    names = _texts(members, f"{prefix}name", len(codes))
+    colors = _texts(members, f"{prefix}color", len(codes))
+    usable = len(colors) == len(codes) and all(map(_COLOR.fullmatch, colors))
     return {
-        one.name.rsplit("/", 1)[-1]: one.values()
-        for one in members
-        if one.is_numeric
-        and one.flat_shape == ()
-        and declares_nodata(one.name.rsplit("/", 1)[-1])
+        "names": dict(zip(codes, names, strict=False)),
+        "colors": dict(zip(codes, colors, strict=True)) if usable else {},
     }

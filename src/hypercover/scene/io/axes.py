@@ -1,7 +1,6 @@
 """Which axis of a cube is the row, which the column and which the band."""
 
 from collections.abc import Sequence
-from itertools import permutations
 
 from hypercover.errors import SceneError
 
@@ -19,6 +18,11 @@ _COMMON: tuple[Order, ...] = (
     ("row", "col", "band"),
     ("band", "row", "col"),
     ("row", "band", "col"),
+)
+_RARE: tuple[Order, ...] = (
+    ("col", "row", "band"),
+    ("col", "band", "row"),
+    ("band", "col", "row"),
 )
 _NAMES = {
     "row": {"row", "rows", "y", "line", "lines", "lat", "latitude", "northing",
@@ -53,13 +57,13 @@ def parse_axes(text: str) -> Order:
 
 
 def axis_role(name: str) -> str | None:
-    """Return what an axis of this name is: row, col or band; None where it is none of them."""
-    last = name.lower().rsplit("/", 1)[-1]
-    return next((role for role, known in _NAMES.items() if last in known), None)
+    """Return whether an axis of this name is row, col or band, or None."""
+    basename = name.lower().rsplit("/", 1)[-1]
+    return next((role for role, names in _NAMES.items() if basename in names), None)
 
 
 def order_from_names(dims: Sequence[str]) -> Order | None:
-    """Order told by the names of the axes; one unknown name is filled in."""
+    """Return the order told by the names of the axes, of which one may be unknown."""
     if len(dims) != 3:
         return None
     roles = [axis_role(name) for name in dims]
@@ -76,7 +80,7 @@ def _spatial(order: Order, shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _by_length(shape: Sequence[int]) -> set[int]:
-    """Axes that lengths alone suggest for the bands: far shorter, or the odd one out."""
+    """Return axes that may be the bands by length: far shorter, or the odd one out."""
     suggested = {
         axis
         for axis, size in enumerate(shape)
@@ -96,11 +100,10 @@ def find_order(
     label_shapes: Sequence[tuple[int, int]] = (),
     band_counts: Sequence[int] = (),
 ) -> tuple[Order, str]:
-    """Find the axis order of a cube and the evidence for it, in words.
+    """Find the axis order of a cube, and the evidence for it as text.
 
-    Evidence is used in this order: names of the axes; the size of a label map;
-    the length of a wavelength or band list; lengths that only one order makes
-    plausible.
+    Evidence in order of strength: names of the axes; the size of a label map; the length of
+    a wavelength or band list; lengths that make only one order plausible.
 
     Examples
     --------
@@ -112,58 +115,41 @@ def find_order(
     Raises
     ------
     SceneError
-        If more than one order stays possible.
+        If more than one order remains possible.
     """
-    named = order_from_names(dims)
-    if named:
-        return named, f"its axes are named {', '.join(dims)}"
-    orders = list(_COMMON)
-    evidence = []
-    fitting = [order for order in orders if _spatial(order, shape) in label_shapes]
-    if fitting:
+    if order := order_from_names(dims):
+        return order, f"its axes are named {', '.join(dims)}"
+    orders, evidence = list(_COMMON), []
+    if fitting := [one for one in orders if _spatial(one, shape) in label_shapes]:
         orders = fitting
-        evidence.append("the labels have {} × {} pixels")
-    listed = [order for order in orders if shape[order.index("band")] in band_counts]
-    if listed:
+        rows, cols = _spatial(orders[0], shape)
+        evidence.append(f"the labels have {rows} × {cols} pixels")
+    if listed := [one for one in orders if shape[one.index("band")] in band_counts]:
         orders = listed
-        evidence.append("the band list has {} entries")
+        evidence.append(f"the band list has {shape[orders[0].index('band')]} entries")
     if len(orders) > 1:
         suggested = _by_length(shape)
-        plausible = [order for order in orders if order.index("band") in suggested]
+        plausible = [one for one in orders if one.index("band") in suggested]
         if len(suggested) == 1 and len(plausible) == 1:
-            orders, evidence = plausible, ["only the axis of {} looks like bands"]
-    return _only(orders, shape), _words(evidence, orders[0], shape)
+            orders = plausible
+            evidence = [f"only the axis of {shape[suggested.pop()]} looks like bands"]
+    if len(orders) > 1:
+        possible = " or ".join(",".join(one) for one in orders)
+        raise SceneError(
+            f"The axes of an array of {' × '.join(map(str, shape))} could be {possible}; "
+            "say which with --axes, for example --axes row,col,band."
+        )
+    return orders[0], " and ".join(evidence)
 
 
 def orders_fitting_labels(
     shape: Sequence[int], label_shapes: Sequence[tuple[int, int]]
 ) -> list[Order]:
-    """Return the axis orders of a cube under which labels of one of the sizes fit.
+    """Return the axis orders of a cube that fit labels of one of these sizes.
 
     Examples
     --------
     >>> fitting_orders((6, 30, 40), [(30, 40)])
     [('band', 'row', 'col')]
     """
-    every = [(one[0], one[1], one[2]) for one in permutations(("row", "col", "band"))]
-    usual = [*_COMMON, *(order for order in every if order not in _COMMON)]
-    return [order for order in usual if _spatial(order, shape) in label_shapes]
-
-
-def _words(evidence: Sequence[str], order: Order, shape: Sequence[int]) -> str:
-    rows, cols = _spatial(order, shape)
-    bands = shape[order.index("band")]
-    filled = [
-        text.format(rows, cols) if "×" in text else text.format(bands) for text in evidence
-    ]
-    return " and ".join(filled)
-
-
-def _only(orders: Sequence[Order], shape: Sequence[int]) -> Order:
-    if len(orders) == 1:
-        return orders[0]
-    possible = " or ".join(",".join(order) for order in orders)
-    raise SceneError(
-        f"The axes of an array of {' × '.join(map(str, shape))} could be {possible}; "
-        "say which with --axes, for example --axes row,col,band."
-    )
+    return [order for order in _COMMON + _RARE if _spatial(order, shape) in label_shapes]

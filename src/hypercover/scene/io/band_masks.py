@@ -1,4 +1,4 @@
-"""Masks of a raster: alpha bands, GDAL's mask bands inside the file, and ``.msk`` beside it."""
+"""Masks of a raster: alpha bands, mask bands inside the file, and a ``.msk`` file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,49 +12,48 @@ from rasterio.windows import Window
 
 __all__ = ["Masks", "find_masks"]
 
-_SMALL, _WINDOW, _ALONG = 2**18, 64, 5
-"""Pixels of an image that is looked at whole; side and number of the pieces of a larger."""
+_SMALL, _WINDOW, _WINDOWS_ALONG = 2**18, 64, 5
+"""Pixels of an image that is sampled whole; side and number of the windows of a larger one."""
 _OPAQUE = 0.5
-"""Share of the pixels that are not clear, from which all are opaque in an alpha band."""
+"""Share of the non-transparent pixels of an alpha band that are opaque, at least."""
 
 
 @dataclass(frozen=True)
 class Masks:
-    """Which bands of a raster are measured, and what says where they hold no data."""
+    """The measured bands of a raster, and the masks that tell where they hold no data."""
 
     measured: tuple[int, ...]
-    """Numbers of the bands that are no alpha, from 1."""
+    """Numbers of the bands, from 1, without alpha bands."""
     alpha: tuple[int, ...] = ()
     """Numbers of the alpha bands: 0 is no data."""
     masked: tuple[int, ...] = ()
-    """Numbers of the bands whose masks in the file count."""
-    beside: Path | None = None
-    """A file of masks beside the image."""
+    """Numbers of the bands whose masks inside the file apply."""
+    mask_file: Path | None = None
+    """File of masks next to the image."""
     joint: bool = False
-    """Whether a mask says where the bands together hold the values of no data."""
+    """Whether a mask tells where all bands together hold their no-data values."""
     notes: tuple[str, ...] = ()
-    """What was found, one sentence each."""
+    """The masks that apply, one sentence each."""
 
     def __bool__(self) -> bool:
-        """Tell whether anything but values says where there is no data."""
-        return bool(self.alpha or self.masked or self.beside)
+        """Tell whether there is any mask."""
+        return bool(self.alpha or self.masked or self.mask_file)
 
     def read(self, dataset: Any, window: Window) -> npt.NDArray[np.bool_]:
-        """Tell which pixels (row, col) of a window hold data by alpha bands and masks."""
-        held = np.ones((int(window.height), int(window.width)), dtype=bool)
+        """Return which pixels (row, col) of a window are valid by alpha bands and masks."""
+        valid = np.ones((int(window.height), int(window.width)), dtype=bool)
         for number in self.alpha:
-            held &= dataset.read(number, window=window) != 0
+            valid &= dataset.read(number, window=window) != 0
         for number in self.masked:
-            held &= dataset.read_masks(number, window=window) != 0
-        return held
+            valid &= dataset.read_masks(number, window=window) != 0
+        return valid
 
 
 def find_masks(dataset: Any, path: Path) -> Masks:
     """Find the alpha bands and masks of an open raster.
 
-    Why it exists: a transparent pixel holds whatever lay below it, and an alpha band
-    is no spectral band.  Of four bands of bytes GDAL calls the fourth alpha even where
-    it is near infrared, so what is called alpha must also look like it.
+    GDAL takes the fourth of four bands of bytes for alpha even where it is near infrared, so
+    a band that is called alpha must also look like it.
     """
     called = [
         number
@@ -64,13 +63,10 @@ def find_masks(dataset: Any, path: Path) -> Masks:
     alpha = [number for number in called if _is_alpha(dataset, number)]
     if len(alpha) == dataset.count:
         alpha = []
-    others = set(range(1, dataset.count + 1)) - set(alpha)
-    measured = sorted(others)
+    measured = [number for number in range(1, dataset.count + 1) if number not in alpha]
     masked = _masked(dataset, measured)
-    besides = [path.with_name(path.name + suffix) for suffix in (".msk", ".MSK")]
-    found = next((one for one in besides if one.is_file() and not masked), None)
     notes = [
-        f"Band {number} is called alpha, but varies as a measured band does: taken as one."
+        f"Band {number} is called alpha but varies like a measured band; it is kept as one."
         for number in called
         if number in measured
     ]
@@ -78,38 +74,43 @@ def find_masks(dataset: Any, path: Path) -> Masks:
         f"Band {number} is an alpha band: where it is 0 there is no data."
         for number in alpha
     ]
+    mask_file = None
     if masked:
         notes.append("The file holds a mask: where it is 0 there is no data.")
-    if found is not None:
-        notes.append(f"Mask: {found.name}; where it is 0 there is no data.")
-    flags = dataset.mask_flag_enums[measured[0] - 1]
-    joint = {MaskFlags.per_dataset, MaskFlags.nodata} <= set(flags)
-    return Masks(tuple(measured), tuple(alpha), tuple(masked), found, joint, tuple(notes))
+    else:
+        candidates = [path.with_name(path.name + suffix) for suffix in (".msk", ".MSK")]
+        mask_file = next((one for one in candidates if one.is_file()), None)
+        if mask_file is not None:
+            notes.append(f"Mask: {mask_file.name}; where it is 0 there is no data.")
+    flags = set(dataset.mask_flag_enums[measured[0] - 1])
+    joint = {MaskFlags.per_dataset, MaskFlags.nodata} <= flags
+    return Masks(
+        tuple(measured), tuple(alpha), tuple(masked), mask_file, joint, tuple(notes)
+    )
 
 
 def _masked(dataset: Any, measured: list[int]) -> list[int]:
-    """Return the bands whose masks count: one where the mask is that of all bands."""
-    of_all = dataset.mask_flag_enums
-    flags = {number: set(of_all[number - 1]) for number in measured}
+    """Return the bands whose masks apply, only one of those that share a mask."""
+    all_flags = dataset.mask_flag_enums
+    flags = {number: set(all_flags[number - 1]) for number in measured}
     shared = [
         number
-        for number, said in flags.items()
-        if MaskFlags.per_dataset in said and MaskFlags.alpha not in said
+        for number, own in flags.items()
+        if MaskFlags.per_dataset in own and MaskFlags.alpha not in own
     ]
-    own = [number for number, said in flags.items() if not said]
-    return shared[:1] + own
+    return shared[:1] + [number for number, own in flags.items() if not own]
 
 
 def _is_alpha(dataset: Any, number: int) -> bool:
-    """Tell whether a band that is called alpha holds little but clear and opaque."""
-    described = _name(dataset, number)
-    if described and dataset.colorinterp[number - 1] == ColorInterp.alpha:
-        return described in {"alpha", "mask", "transparency"}
+    """Tell whether a band that is called alpha holds mostly transparent and opaque."""
+    name = _name(dataset, number)
+    if name and dataset.colorinterp[number - 1] == ColorInterp.alpha:
+        return name in {"alpha", "mask", "transparency"}
     values = np.concatenate(
-        [dataset.read(number, window=one).ravel() for one in _looked_at(dataset)]
+        [dataset.read(number, window=one).ravel() for one in _sample_windows(dataset)]
     )
-    seen = values[values != 0]
-    return not len(seen) or bool((seen == seen.max()).mean() >= _OPAQUE)
+    visible = values[values != 0]
+    return not len(visible) or bool((visible == visible.max()).mean() >= _OPAQUE)
 
 
 def _name(dataset: Any, number: int) -> str:
@@ -119,13 +120,13 @@ def _name(dataset: Any, number: int) -> str:
         return ""
 
 
-def _looked_at(dataset: Any) -> Iterator[Window]:
-    """Cut out pieces spread over an image, or all of a small one."""
+def _sample_windows(dataset: Any) -> Iterator[Window]:
+    """Yield windows spread over an image, or all of a small one."""
     rows, cols = dataset.shape
     if rows * cols <= _SMALL:
         yield Window(0, 0, cols, rows)
         return
     high, wide = min(rows, _WINDOW), min(cols, _WINDOW)
-    for top in np.linspace(0, rows - high, _ALONG).astype(int).tolist():
-        for left in np.linspace(0, cols - wide, _ALONG).astype(int).tolist():
+    for top in np.linspace(0, rows - high, _WINDOWS_ALONG).astype(int).tolist():
+        for left in np.linspace(0, cols - wide, _WINDOWS_ALONG).astype(int).tolist():
             yield Window(left, top, wide, high)

@@ -33,6 +33,7 @@ def class_raster_writer(
     description: str = "",
     tags: Mapping[str, str] | None = None,
     texts: Mapping[Path, str] | None = None,
+    cloud_optimised: bool = False,
 ) -> Iterator[Any]:
     """Open a class raster for writing window by window.
 
@@ -51,7 +52,7 @@ def class_raster_writer(
         The code declared as no data.
     description : str
         Description of the band.
-    tags, texts : mappings
+    tags, texts, cloud_optimised
         As in :func:`~hypercover.scene.io.geotiff.geotiff_writer`.
 
     Yields
@@ -68,5 +69,6 @@ def class_raster_writer(
         palette={0: zero_rgb or (0, 0, 0)} | {land.code: land.rgb for land in legend},
         tags=tags,
         texts={sidecar(path): category_xml(legend, zero, zero_rgb), **(texts or {})},
+        cloud_optimised=cloud_optimised,
     ) as raster:
         yield raster

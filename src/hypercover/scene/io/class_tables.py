@@ -1,11 +1,11 @@
-"""Class names and colours from a table the user keeps: CSV, YAML or JSON."""
+"""Class names and colours from files of their own: class tables, and styles next to labels."""
 
 import csv
 import io
 import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from hypercover.errors import LabelError
-from hypercover.scene.io.gdal import read_table
+from hypercover.scene.io.gdal import offline_pyogrio
 from hypercover.scene.io.geopackage import is_sqlite
 from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.labels import folded
@@ -30,15 +30,15 @@ __all__ = [
     "vector_style",
 ]
 
-_LARGEST = 4 * 2**20
+_LARGEST_STYLE = 4 * 2**20
 
 _MOST = 70_000
-"""Classes that are taken from a style."""
+"""Classes that are read from a style."""
 
 _MOST_STYLES = 50
 
 _DOCTYPE = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?<!DOCTYPE[^\[<>]*>", re.IGNORECASE)
-"""The declaration of QGIS, which holds no entity of its own."""
+"""The declaration that QGIS writes, without entities."""
 
 _DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
 
@@ -47,15 +47,15 @@ _HEX = re.compile("#[0-9a-fA-F]{6}")
 
 @dataclass(frozen=True)
 class Style:
-    """Labels and colours by the value that a class has in its file, as text."""
+    """Names and colours of classes by their value in the file, as text."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     colors: Mapping[str, str] = field(default_factory=dict)
     attribute: str = ""
-    """Attribute of a vector file that the values are of."""
+    """Attribute of a vector file that holds the values."""
 
     def by_code(self) -> tuple[dict[int, str], dict[int, str]]:
-        """Return labels and colours by class code, of those values that are one.
+        """Return names and colours by class code; values that are not codes are skipped.
 
         Examples
         --------
@@ -81,10 +81,7 @@ def _code(value: str) -> int | None:
 
 
 def style_files(path: Path) -> tuple[Path, ...]:
-    """Return the files beside labels that may hold their style, whether or not they are there.
-
-    Of ENVI either the header or the pixels may be given.
-    """
+    """Return the possible style files of a label raster, whether or not they exist."""
     return (
         path.with_suffix(".qml"),
         path.with_suffix(".clr"),
@@ -93,28 +90,27 @@ def style_files(path: Path) -> tuple[Path, ...]:
 
 
 def raster_style(path: Path) -> Style:
-    """Return the style that lies beside a raster: ``.qml``, or else ``.clr``."""
-    for beside in style_files(path):
-        read = parse_qml if beside.suffix == ".qml" else parse_clr
-        found = read(_text(beside))
-        if found.colors:
-            return found
+    """Return the style of a raster: that of its ``.qml``, or else of its ``.clr``."""
+    for file in style_files(path):
+        style = (parse_qml if file.suffix == ".qml" else parse_clr)(_text(file))
+        if style.colors:
+            return style
     return Style()
 
 
 def vector_style(path: Path, layer: str | None) -> Style:
-    """Return the style of a layer: of a GeoPackage its own table's, or else ``.qml`` beside it."""
+    """Return the style of a layer: that stored in a GeoPackage, or else of the ``.qml``."""
     for text in _layer_styles(path, layer):
-        found = parse_qml(text)
-        if found.colors:
-            return found
+        style = parse_qml(text)
+        if style.colors:
+            return style
     return parse_qml(_text(path.with_suffix(".qml")))
 
 
 def _text(path: Path) -> str:
-    """Read a small text file; nothing of one that is missing, large or in no encoding."""
+    """Read a small text file; empty if it is missing, too large or not UTF-8."""
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
+        if not path.is_file() or path.stat().st_size > _LARGEST_STYLE:
             return ""
         return path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
@@ -122,28 +118,36 @@ def _text(path: Path) -> str:
 
 
 def _layer_styles(path: Path, layer: str | None) -> list[str]:
-    """Return the styles that QGIS keeps in a GeoPackage for a layer, the default first."""
+    """Return the styles that QGIS stored in a GeoPackage for a layer, the default first."""
     from pyogrio.errors import DataLayerError, DataSourceError
 
     if not path.is_file() or not is_sqlite(path):
         return []
-    wanted = ["f_table_name", "styleQML", "useAsDefault"]
+    columns = ["f_table_name", "styleQML", "useAsDefault"]
     try:
-        table = read_table(path, "layer_styles", wanted, _MOST_STYLES)
+        with offline_pyogrio(path) as pyogrio:
+            meta, _, _, data = pyogrio.raw.read(
+                path.absolute(),
+                layer="layer_styles",
+                columns=columns,
+                read_geometry=False,
+                max_features=_MOST_STYLES,
+            )
     except (DataSourceError, DataLayerError, ValueError, IndexError):
         return []
-    if set(wanted) - set(table):
+    table = dict(zip(map(str, meta["fields"]), data, strict=True))
+    if set(columns) - set(table):
         return []
-    own = [
+    styles = [
         (not default, str(text))
-        for name, text, default in zip(*(table[one] for one in wanted), strict=True)
-        if layer in (None, name) and text is not None and len(str(text)) <= _LARGEST
+        for name, text, default in zip(*(table[one] for one in columns), strict=True)
+        if layer in (None, name) and text is not None and len(str(text)) <= _LARGEST_STYLE
     ]
-    return [text for _, text in sorted(own, key=lambda one: one[0])]
+    return [text for _, text in sorted(styles, key=lambda one: one[0])]
 
 
 def parse_qml(text: str) -> Style:
-    """Read the categories of a QGIS style: of a raster's palette, or of symbols by value.
+    """Read the classes of a QGIS style: a raster palette, or categorised symbols.
 
     Examples
     --------
@@ -162,24 +166,26 @@ def parse_qml(text: str) -> Style:
         shader = root.find(".//colorrampshader[@colorRampType='EXACT']")
         entries = [] if shader is None else [*shader.iter("item")][:_MOST]
     if entries:
-        return _of_entries(entries)
+        return _raster_classes(entries)
     renderer = root.find(".//renderer-v2[@type='categorizedSymbol']")
-    return Style() if renderer is None else _of_categories(renderer)
+    return Style() if renderer is None else _vector_classes(renderer)
 
 
-def _of_entries(entries: list[ET.Element]) -> Style:
-    shown = [one for one in entries if one.get("value") and one.get("alpha", "255") != "0"]
-    labels = {one.get("value", ""): one.get("label", "").strip() for one in shown}
-    colors = {
-        one.get("value", ""): one.get("color", "").lower()
-        for one in shown
-        if _HEX.fullmatch(one.get("color", ""))
-    }
-    return Style({value: label for value, label in labels.items() if label}, colors)
+def _raster_classes(entries: list[ET.Element]) -> Style:
+    labels, colors = {}, {}
+    for one in entries:
+        value, label = one.get("value", ""), one.get("label", "").strip()
+        if not value or one.get("alpha", "255") == "0":
+            continue
+        if label:
+            labels[value] = label
+        if _HEX.fullmatch(one.get("color", "")):
+            colors[value] = one.get("color", "").lower()
+    return Style(labels, colors)
 
 
-def _of_categories(renderer: ET.Element) -> Style:
-    """Read the classes of a vector layer: each category names its symbol."""
+def _vector_classes(renderer: ET.Element) -> Style:
+    """Read the classes of a vector layer, where each category names its symbol."""
     by_symbol = {
         symbol.get("name", ""): color
         for symbol in renderer.findall("symbols/symbol")[:_MOST]
@@ -198,20 +204,27 @@ _COLOR_KEYS = ("color", "fill_color", "line_color")
 
 
 def _symbol_color(symbol: ET.Element) -> str:
-    """Return the fill of a symbol, in the ways of QGIS 3 (Option) and before (prop)."""
+    """Return the fill colour of a symbol, as QGIS 3 (Option) or 2 (prop) writes it."""
     for tag, key, value in (("Option", "name", "value"), ("prop", "k", "v")):
-        found = {one.get(key): one.get(value, "") for one in symbol.iter(tag)}
+        properties = {one.get(key): one.get(value, "") for one in symbol.iter(tag)}
         for name in _COLOR_KEYS:
-            parts = re.match(r"\s*(\d{1,3}),(\d{1,3}),(\d{1,3})", found.get(name) or "")
-            if parts and all(int(part) <= 255 for part in parts.groups()):
-                return "#" + "".join(f"{int(part):02x}" for part in parts.groups())
-            if _HEX.fullmatch(found.get(name) or ""):
-                return str(found[name]).lower()
+            text = properties.get(name) or ""
+            parts = re.match(r"\s*(\d{1,3}),(\d{1,3}),(\d{1,3})", text)
+            if parts and (color := _hex(parts.groups())):
+                return color
+            if _HEX.fullmatch(text):
+                return text.lower()
     return ""
 
 
+def _hex(levels: Sequence[str]) -> str:
+    """Write red, green and blue from 0 to 255 as ``#rrggbb``; empty if one is larger."""
+    numbers = [int(level) for level in levels]
+    return "" if max(numbers) > 255 else "#{:02x}{:02x}{:02x}".format(*numbers)
+
+
 def parse_clr(text: str) -> Style:
-    """Read a colour file of ESRI or GDAL: value, red, green, blue, and perhaps a name.
+    """Read a colour file of ESRI or GDAL: value, red, green, blue, and an optional name.
 
     Examples
     --------
@@ -220,21 +233,18 @@ def parse_clr(text: str) -> Style:
     """
     labels, colors = {}, {}
     for line in text.splitlines()[:_MOST]:
-        found = re.match(
+        parts = re.match(
             r"\s*(\d{1,6})((?:[\s,:]+\d{1,3}){3})(?:[\s,:]+\d{1,3})?\s*(.*)", line
         )
-        if found is None:
-            continue
-        levels = [int(part) for part in re.findall(r"\d+", found[2])]
-        if max(levels) <= 255:
-            colors[found[1]] = "#" + "".join(f"{level:02x}" for level in levels)
-            if found[3].strip():
-                labels[found[1]] = found[3].strip()
+        if parts and (color := _hex(re.findall(r"\d+", parts[2]))):
+            colors[parts[1]] = color
+            if parts[3].strip():
+                labels[parts[1]] = parts[3].strip()
     return Style(labels, colors)
 
 
 _NAMES_AT = 16 * 128
-"""Records of 128 bytes before the names: a head, six of colours, a head, eight of counts."""
+"""Offset of the names: a head, six records of colours, a head, eight records of counts."""
 
 _NAME = 32
 
@@ -244,21 +254,15 @@ _HEADS = (b"TRAIL74", b"TRAILER")
 
 
 def read_trailer_names(path: Path) -> dict[int, str]:
-    """Return class names by code from the ``.trl`` beside a raster; empty without one.
+    """Return class names by code from the ERDAS trailer (``.trl``) of a raster, if any.
 
     Each name has 32 bytes and ends with ``~``; the first is that of code 0.
     """
-    beside = next(
-        (
-            one
-            for one in (path.with_suffix(".trl"), path.with_suffix(".TRL"))
-            if one.is_file()
-        ),
-        None,
-    )
-    if beside is None:
+    trailers = (path.with_suffix(suffix) for suffix in (".trl", ".TRL"))
+    trailer = next((one for one in trailers if one.is_file()), None)
+    if trailer is None:
         return {}
-    with beside.open("rb") as file:
+    with trailer.open("rb") as file:
         content = file.read(_NAMES_AT + _LARGEST_TRAILER * _NAME)
     if not content.startswith(_HEADS):
         return {}
@@ -268,7 +272,7 @@ def read_trailer_names(path: Path) -> dict[int, str]:
 
 
 def _trailer_text(raw: bytes) -> str:
-    """Read one name: what stands before the first ``~``, if it can be shown."""
+    """Return the text before the first ``~``, if it is printable."""
     name = raw.split(b"~")[0].split(b"\0")[0].decode("latin-1").strip()
     return name if name.isprintable() else ""
 
@@ -276,7 +280,7 @@ def _trailer_text(raw: bytes) -> str:
 _LARGEST_TABLE = 8 * 2**20
 
 _HOW = (
-    "give a table with the columns code, name and (if wanted) color, for example "
+    "give a table with the columns code, name and, optionally, color, for example "
     "'code,name,color' and '1,Water,#4363d8'"
 )
 
@@ -301,8 +305,8 @@ _COLUMN_NAMES = {
     "green": ("green", "g", "grün", "gruen", "vert", "verde"),
     "blue": ("blue", "b", "blau", "bleu", "azul", "blu"),
 }  # fmt: skip
-"""Heads of columns as programs and people write them, without case and spaces; the
-first of a list that a table has is taken, and no column twice."""
+"""Heads of columns as programs and people write them, without case and spaces. The first
+of each list that occurs in a table counts, and no column counts twice."""
 
 _WHOLE = re.compile(r"\d{1,9}([.,]0*)?", re.ASCII)
 
@@ -310,18 +314,18 @@ _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "u
 
 
 def read_legend(source: Legend | str | Path | None) -> Legend | None:
-    """Return a legend as given, or read it from a CSV, YAML or JSON file.
+    """Read a legend from a CSV, YAML or JSON file; a legend is returned as it is.
 
-    A CSV file may be as spreadsheets save it: in UTF-8, UTF-16 or Windows-1252, with
+    CSV files may be as spreadsheets save them: in UTF-8, UTF-16 or Windows-1252, with
     commas, semicolons or tabs, with empty rows, and with heads such as ``Value``,
-    ``Klasse`` or ``nombre``.  A YAML or JSON file holds a list of rows with code, name
-    and color, or a mapping from code to name.  A row of code 0 counts only for labels in
+    ``Klasse`` or ``nombre``. A YAML or JSON file holds a list of rows with code, name
+    and color, or a mapping from code to name. A row of code 0 only applies to labels in
     which 0 is a class.
 
     Raises
     ------
     LabelError
-        If the file is missing or is no such table.
+        If the file is missing or not such a table.
     """
     if source is None or isinstance(source, Legend):
         return source
@@ -329,9 +333,9 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
     text = _table_text(path)
     try:
         rows = _rows(path.suffix.lower(), text)
-        found = [_class(row, where) for where, row in rows]
-        zero = next(((name, color) for code, name, color in found if code == 0), None)
-        classes = _colored([one for one in found if one[0]])
+        entries = [_class(row, where) for where, row in rows]
+        zero = next(((name, color) for code, name, color in entries if code == 0), None)
+        classes = _colored([one for one in entries if one[0]])
         legend = Legend(tuple(classes), zero)
     except LabelError as error:
         raise LabelError(f"In the class table {path}: {error}") from error
@@ -343,14 +347,14 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
         RecursionError,
         csv.Error,
     ) as error:
-        raise LabelError(f"{path} is no table of classes; {_HOW}.") from error
+        raise LabelError(f"{path} is not a class table; {_HOW}.") from error
     if not classes:
         raise LabelError(f"The class table {path} holds no class from code 1 on; {_HOW}.")
     return legend
 
 
 def _colored(rows: list[tuple[int, str, str | None]]) -> list[LandClass]:
-    """Give each class the colour of its row, or else one by its name."""
+    """Give each class the colour of its row, or else one that suits its name."""
     given = {code: color for code, _, color in rows if color}
     chosen = class_colors({code: name for code, name, _ in rows}, given)
     return [LandClass(code, name, color or chosen[code]) for code, name, color in rows]
@@ -360,28 +364,28 @@ def _table_text(path: Path) -> str:
     """Read a table in the encoding it was saved in."""
     try:
         if path.stat().st_size > _LARGEST_TABLE:
-            raise LabelError(f"{path} is too large for a table of classes; {_HOW}.")
+            raise LabelError(f"{path} is too large for a class table; {_HOW}.")
         raw = path.read_bytes()
     except OSError as error:
         raise LabelError(f"The class table {path} cannot be read; {_HOW}.") from error
-    marked = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
-    if marked is None and raw[1:2] == b"\0" and raw[:1] != b"\0":
-        marked = "utf-16-le"
-    for encoding in filter(None, (marked, "utf-8", "cp1252")):
+    by_mark = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
+    if by_mark is None and raw[1:2] == b"\0" and raw[:1] != b"\0":
+        by_mark = "utf-16-le"
+    for encoding in filter(None, (by_mark, "utf-8", "cp1252")):
         try:
             return raw.decode(encoding)
         except UnicodeDecodeError:
             continue
     raise LabelError(
-        f"The class table {path} is in no encoding that is read (UTF-8, UTF-16, "
-        "Windows-1252); save it as UTF-8."
+        f"The encoding of the class table {path} is none of UTF-8, UTF-16 and Windows-1252; "
+        "save it as UTF-8."
     )
 
 
 def _rows(suffix: str, text: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """Give each row with words for where it stands."""
+    """Return each row with a description of its place."""
     if suffix in {".json", ".yaml", ".yml"}:
-        entries = _listed(_document(suffix, text))
+        entries = _entries(_document(suffix, text))
         return [
             (f"entry {at}", _by_head([*row], [*row.values()]))
             for at, row in enumerate(entries, 1)
@@ -395,22 +399,23 @@ def _document(suffix: str, text: str) -> Any:
     try:
         return parse_yaml(text)
     except yaml.YAMLError as error:
-        raise ValueError("no YAML") from error
+        raise ValueError("not YAML") from error
 
 
 def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give the rows of a CSV file that are not empty."""
+    """Yield the rows of a CSV file that are not empty."""
     # Excel's "CSV (Macintosh)" ends lines with a carriage return alone.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.splitlines()
-    told = re.fullmatch(r"sep=(.)", lines[0]) if lines else None
-    first = next((line for line in lines[1 if told else 0 :] if line.strip()), "")
-    delimiter = told[1] if told else max(",;\t", key=first.count)
+    # Excel writes the delimiter like this.
+    stated = re.fullmatch(r"sep=(.)", lines[0]) if lines else None
+    first = next((line for line in lines[1 if stated else 0 :] if line.strip()), "")
+    delimiter = stated[1] if stated else max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     heads: list[str] | None = None
     for row in reader:
         cells = [cell.strip() for cell in row]
-        if not any(cells) or (told and reader.line_num == 1):
+        if not any(cells) or (stated and reader.line_num == 1):
             continue
         if heads is None and not _WHOLE.fullmatch(cells[0]):
             heads = cells
@@ -422,7 +427,7 @@ def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _check_heads(heads: list[str]) -> None:
-    """Refuse a table without the columns that are needed, naming those it has."""
+    """Refuse a table without the required columns, naming those it has."""
     missing = [name for name in ("code", "name") if name not in _columns(heads)]
     if missing:
         shown = ", ".join(repr(head[:40]) for head in heads[:12])
@@ -432,28 +437,22 @@ def _check_heads(heads: list[str]) -> None:
 
 
 def _columns(heads: list[Any]) -> dict[str, int]:
-    """Find the position of each column that is known by its head."""
+    """Find the position of each known column by its head."""
     plain = [folded(str(head)).strip(".:#") for head in heads]
-    found: dict[str, int] = {}
+    columns: dict[str, int] = {}
     for name, known in _COLUMN_NAMES.items():
-        at = next(
-            (
-                plain.index(head)
-                for head in (folded(one) for one in known)
-                if head in plain and plain.index(head) not in found.values()
-            ),
-            None,
-        )
+        positions = (plain.index(head) for head in map(folded, known) if head in plain)
+        at = next((one for one in positions if one not in columns.values()), None)
         if at is not None:
-            found[name] = at
-    return found
+            columns[name] = at
+    return columns
 
 
 def _by_head(heads: list[Any], cells: list[Any]) -> Mapping[str, Any]:
     return {name: cells[at] for name, at in _columns(heads).items() if at < len(cells)}
 
 
-def _listed(value: Any) -> list[Mapping[str, Any]]:
+def _entries(value: Any) -> list[Mapping[str, Any]]:
     if isinstance(value, Mapping) and set(value) == {"classes"}:
         value = value["classes"]
     if isinstance(value, Mapping):
@@ -465,7 +464,7 @@ def _class(row: Mapping[str, Any], where: str) -> tuple[int, str, str | None]:
     """Read code, name and colour of a row."""
     code, name = _table_code(row.get("code", ""), where), _text_of(row.get("name", ""))
     if not name:
-        raise LabelError(f"{where} gives code {code} no name; {_HOW}.")
+        raise LabelError(f"{where} has no name for code {code}; {_HOW}.")
     return code, name, _color(row, where)
 
 
@@ -473,9 +472,7 @@ def _table_code(cell: object, where: str) -> int:
     """Read a code, which spreadsheets may write as 1.0 or 1,0."""
     text = _text_of(cell)
     if not _WHOLE.fullmatch(text):
-        raise LabelError(
-            f"{where} has {text[:40]!r} where a class code must stand; {_HOW}."
-        )
+        raise LabelError(f"{where} has {text[:40]!r} instead of a class code; {_HOW}.")
     return int(re.split("[.,]", text)[0])
 
 
@@ -488,8 +485,8 @@ def _color(row: Mapping[str, Any], where: str) -> str | None:
     numbers = re.fullmatch(
         r"(?:rgb)?\(?\s*(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})\s*\)?", text
     )
-    if numbers and all(int(part) <= 255 for part in numbers.groups()):
-        return "#" + "".join(f"{int(part):02x}" for part in numbers.groups())
+    if numbers and (color := _hex(numbers.groups())):
+        return color
     if re.fullmatch("#?[0-9a-fA-F]{6}", text):
         return "#" + text.removeprefix("#").lower()
     raise LabelError(

@@ -1,4 +1,4 @@
-"""ENVI's pairs of a text header and a file of pixels."""
+"""ENVI images: a text header, and a data file of raw pixels."""
 
 import codecs
 import re
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 
 from hypercover.errors import SceneError, shortened
@@ -40,13 +41,13 @@ RAW = (
     ".cube",
     ".flt",
 )
-"""Suffixes that files of bare pixels carry."""
+"""Suffixes of raw data files."""
 _LONGEST_LINE = 1000
-"""Signs in a line of a header that is written, where it is a list."""
+"""Length at which lists in a written header are broken into lines."""
 _LONGEST_READ = 9000
-"""Bytes of a line of a header up to which GDAL is trusted with it."""
+"""Length of a line in bytes up to which GDAL can read it."""
 _LARGEST = 16 * 2**20
-"""Bytes of a header that is read; one of 10,000 bands has about 300 thousand."""
+"""Largest header in bytes; one of 10,000 bands has about 300 thousand."""
 _NEEDED = ("samples", "lines", "bands")
 _BYTES = {"1": 1, "2": 2, "3": 4, "4": 4, "5": 8, "6": 8, "9": 16, "12": 2, "13": 4,
           "14": 8, "15": 8}  # fmt: skip
@@ -54,55 +55,57 @@ _BYTES = {"1": 1, "2": 2, "3": 4, "4": 4, "5": 8, "6": 8, "9": 16, "12": 2, "13"
 _NOT_PIXELS = (".hdr", ".xml", ".ovr", ".msk", ".qml", ".qmd", ".prj", ".txt", ".csv", ".json",
                ".tfw", ".wld", ".enp", ".sta", ".jpg", ".png", ".pdf", ".zip", ".gpkg", ".shp",
                ".dbf", ".shx", ".cpg", ".clr", ".stx", ".kml")  # fmt: skip
-"""Suffixes of files beside a header that hold something else than its pixels."""
+"""Suffixes of files next to a header that are not its data file."""
 _OTHERS = (
     b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"EHFA_HEADER_TAG", b"\x89PNG", b"\xff\xd8\xff",
     b"\x89HDF", b"CDF", b"MATLAB ", b"PK\x03\x04", b"\x93NUMPY", b"NITF", b"HEAD74", b"HEADER",
     b"SQLite", b"GIF8", b"BM", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"SIMPLE", b"RIFF", b"<", b"{",
 )  # fmt: skip
-"""What files of other formats begin with, and so, seldom, bare pixels."""
+"""First bytes of files in other formats, and rarely of raw pixels."""
 _BLANK = codecs.BOM_UTF8 + b" \t\r\n"
 
 
 @dataclass(frozen=True, eq=False)
 class RasterHeader:
-    """What a text header says about the file of pixels beside it."""
+    """The entries of the text header of a raw data file."""
 
     path: Path
     """The header."""
     entries: Mapping[str, str] = field(default_factory=dict)
-    """Values by key, in small letters with underscores."""
+    """Values by key, in lower case with underscores."""
     esri: bool = False
-    """Whether it is one of ESRI's (``NROWS 13``) rather than ENVI's (``lines = 13``)."""
+    """Whether it is an ESRI header (``NROWS 13``) rather than one of ENVI (``lines = 13``)."""
     plain: bool = True
-    """Whether GDAL reads it as it stands."""
+    """Whether GDAL reads it correctly as it is."""
 
     @property
     def foreign(self) -> bool:
-        """Whether the pixels lie in a format of their own, such as TIFF."""
+        """Whether the data file is in a format of its own, such as TIFF."""
         kind = self.entries.get("file_type", "ENVI").lower()
         return not self.esri and "envi" not in kind
 
     @property
     def size(self) -> int | None:
-        """Bytes that the file of pixels must have; None where that is not told."""
-        count, size = self.entries.get, 1
+        """Size that the data file must have in bytes; None if unknown."""
+        entry = self.entries.get
+        factors: list[str | int | None]
         if self.esri:
-            bits = count("nbits", "8")
-            parts = [count("nrows", ""), count("ncols", ""), count("nbands", "1"), bits]
-            skipped, size = count("skipbytes", "0"), 8
+            factors = [
+                entry("nrows"),
+                entry("ncols"),
+                entry("nbands", "1"),
+                entry("nbits", "8"),
+            ]
+            offset, divisor = entry("skipbytes"), 8
+        elif (entry("file_compression") or "0").strip() not in {"", "0"}:
+            return None
         else:
-            kind = _BYTES.get(count("data_type", ""), "")
-            parts = [*(count(key, "") for key in _NEEDED), str(kind)]
-            skipped = count("header_offset", "0")
-            if count("file_compression", "0").strip() not in {"", "0"}:
-                return None
+            factors = [*map(entry, _NEEDED), _BYTES.get(entry("data_type", ""))]
+            offset, divisor = entry("header_offset"), 1
         try:
-            numbers = [int(part) for part in parts]
-            before = int(skipped or 0)
+            return int(offset or 0) + prod(int(one or "") for one in factors) // divisor
         except ValueError:
             return None
-        return before + numbers[0] * numbers[1] * numbers[2] * numbers[3] // size
 
 
 def read_header(path: Path) -> RasterHeader:
@@ -111,7 +114,7 @@ def read_header(path: Path) -> RasterHeader:
     Raises
     ------
     SceneError
-        If it is no such header, or lacks the size of the image.
+        If it is not such a header, or lacks the size of the image.
     """
     try:
         return _read_header(path, path.stat().st_mtime_ns)
@@ -127,45 +130,49 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
         raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
         raise SceneError(
-            f"{path} is larger than {_LARGEST // 2**20} MiB, no header of an image; give "
-            "the file that came with the image."
+            f"{path} is larger than {_LARGEST // 2**20} MiB, too large for a header; give "
+            "the one that came with the image."
         )
     text, plain = _decoded(raw)
     entries = _entries(text)
-    spaced = _esri(text)
-    if {"nrows", "ncols"} <= spaced.keys() and "samples" not in entries:
-        # Bytes are unsigned where nothing is said; GDAL takes a no data below zero for a sign.
-        bare = spaced.get("nbits", "8") == "8" and "pixeltype" not in spaced
-        grid_float = bare and "nbits" not in spaced and "cellsize" in spaced
-        spaced |= {"pixeltype": "UNSIGNEDINT"} if bare else {}
-        spaced |= {"pixeltype": "FLOAT", "nbits": "32"} if grid_float else {}
-        return RasterHeader(path, spaced, esri=True, plain=plain and not bare)
-    lacking = [key for key in _NEEDED if key not in entries]
-    if lacking:
-        known = text.lstrip().upper().startswith("ENVI") or len(lacking) < len(_NEEDED)
+    esri = _esri_entries(text)
+    if {"nrows", "ncols"} <= esri.keys() and "samples" not in entries:
+        # Bytes are unsigned by default; GDAL takes a negative no-data value for a sign.
+        untyped = esri.get("nbits", "8") == "8" and "pixeltype" not in esri
+        if untyped and "nbits" not in esri and "cellsize" in esri:
+            esri |= {"pixeltype": "FLOAT", "nbits": "32"}
+        elif untyped:
+            esri |= {"pixeltype": "UNSIGNEDINT"}
+        return RasterHeader(path, esri, esri=True, plain=plain and not untyped)
+    missing = [key for key in _NEEDED if key not in entries]
+    if missing:
+        is_envi = text.lstrip().upper().startswith("ENVI") or len(missing) < len(_NEEDED)
         what = (
             "is an ENVI header that lacks"
-            if known
-            else "is no header of an image: it lacks"
+            if is_envi
+            else "is not an image header: it lacks"
         )
         raise SceneError(
-            f"{path} {what} {' and '.join(lacking)}; add them, or give the header that came "
+            f"{path} {what} {' and '.join(missing)}; add them, or give the header that came "
             "with the image."
         )
-    kind = entries.get("file_type", "")
-    if "spectral library" in kind.lower():
+    if "spectral library" in entries.get("file_type", "").lower():
         raise SceneError(
-            f"{path} is the header of a spectral library, which holds no image; give the header "
+            f"{path} is the header of a spectral library, not of an image; give the header "
             "of the image."
         )
-    lines = max(map(len, raw.split(b"\n")), default=0)
-    plain = plain and raw.startswith(b"ENVI") and lines < _LONGEST_READ
-    plain = plain and b"\r" not in raw.replace(b"\r\n", b"") and _usual(text, entries)
+    plain = (
+        plain
+        and raw.startswith(b"ENVI")
+        and max(map(len, raw.split(b"\n")), default=0) < _LONGEST_READ
+        and b"\r" not in raw.replace(b"\r\n", b"")
+        and _is_usual(text, entries)
+    )
     return RasterHeader(path, entries, plain=plain)
 
 
 def _decoded(raw: bytes) -> tuple[str, bool]:
-    """Return the text of a header, and whether GDAL, which asks for UTF-8, reads the same."""
+    """Return the text of a header, and whether it is UTF-8, which GDAL expects."""
     for mark, encoding in (
         (codecs.BOM_UTF8, "utf-8-sig"),
         (codecs.BOM_UTF16_LE, "utf-16"),
@@ -173,50 +180,47 @@ def _decoded(raw: bytes) -> tuple[str, bool]:
     ):
         if raw.startswith(mark):
             return raw.decode(encoding, "replace"), False
+    head = raw[:8]
     for encoding in ("utf-16-le", "utf-16-be"):
-        if (
-            raw[:8].replace(b"\0", b"")
-            == raw[:8].decode(encoding, "ignore").encode()[:4]
-            != b""
-        ):
+        if head.replace(b"\0", b"") == head.decode(encoding, "ignore").encode()[:4] != b"":
             return raw.decode(encoding, "replace"), False
     try:
         return raw.decode("utf-8"), True
     except UnicodeDecodeError:
         pass
-    # Every byte means a sign in latin-1; of those that cp1252 lacks nothing is lost so.
+    # Five bytes are undefined in cp1252.
     return raw.decode("cp1252", "replace").replace("\ufffd", "?"), False
 
 
 _LINE = re.compile(
-    # A list that is not closed ends before the next line with a key.
+    # A list without a closing brace ends before the next line with a key.
     r"^[ \t]*([^=;{}\r\n]+?)[ \t]*="
     r"[ \t]*(\{[^{}]*\}|\{[^{}]*?(?=\n[ \t]*[a-z][^=\n{}]*=)|\{[^}]*\}?|[^\r\n]*)",
     re.MULTILINE | re.IGNORECASE,
 )
 _COMMENT = re.compile(r"^[ \t]*;.*$", re.MULTILINE)
 _FORTRAN = re.compile(r"(?<![\w.])([+-]?(?:\d+\.?\d*|\.\d+))d([+-]?\d+)(?![\w.])", re.I)
-"""A number as Fortran and IDL write it in double precision, such as 1.5D+03."""
+"""A double-precision number as Fortran and IDL write it, such as 1.5D+03."""
 _IGNORED = "data_ignore_value"
 
 
 def _entries(text: str) -> dict[str, str]:
-    """Return the values of an ENVI header; of a key that stands twice, the first."""
+    """Return the entries of an ENVI header; of repeated keys, the first."""
     bare = _COMMENT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for key, value in _LINE.findall(bare):
-        found.setdefault(_spelt(key), _value(_spelt(key), " ".join(value.split())))
-    for key in list(found):
+        entries.setdefault(_spelling(key), _value(_spelling(key), " ".join(value.split())))
+    for key in list(entries):
         if declares_nodata(key):
-            found.setdefault(_IGNORED, _value(_IGNORED, found[key]))
-    if not re.search(r"\d|nan|inf", found.get(_IGNORED, "0"), re.IGNORECASE):
+            entries.setdefault(_IGNORED, _value(_IGNORED, entries[key]))
+    if not re.search(r"\d|nan|inf", entries.get(_IGNORED, "0"), re.IGNORECASE):
         # GDAL takes words and blanks for 0.
-        del found[_IGNORED]
-    return found
+        del entries[_IGNORED]
+    return entries
 
 
 def _value(key: str, text: str) -> str:
-    """Return a value with its numbers as C writes them; of equal values to ignore, one."""
+    """Write numbers as C does, and equal values to ignore only once."""
     if text.startswith("{") and "}" not in text:
         text += "}"
     if key == "description" or "name" in key:
@@ -229,64 +233,62 @@ def _value(key: str, text: str) -> str:
     return each.pop() if len(each) == 1 else f"{{{inner}}}"
 
 
-def _usual(text: str, entries: Mapping[str, str]) -> bool:
-    """Tell whether GDAL, given this text, reads these entries."""
-    found = _LINE.findall(text.replace("\r\n", "\n"))
-    keys = [re.sub("[ _]", "_", key) for key, _ in found]
+def _is_usual(text: str, entries: Mapping[str, str]) -> bool:
+    """Tell whether GDAL reads the same entries from this text."""
+    lines = _LINE.findall(text.replace("\r\n", "\n"))
+    keys = [re.sub("[ _]", "_", key) for key, _ in lines]
     return (
         not _COMMENT.search(text)
         and text.count("{") == text.count("}")
         and len(keys) == len(entries)
         and all(
             entries.get(key) == " ".join(value.split())
-            for key, (_, value) in zip(keys, found, strict=True)
+            for key, (_, value) in zip(keys, lines, strict=True)
         )
     )
 
 
-def _spelt(key: str) -> str:
+def _spelling(key: str) -> str:
     return re.sub(r"[\s_]+", "_", key.strip().lower())
 
 
-def _esri(text: str) -> dict[str, str]:
-    """Return the values of an ESRI header: a key and a value in each line."""
+def _esri_entries(text: str) -> dict[str, str]:
+    """Return the entries of an ESRI header: a key and a value in each line."""
     pairs = (line.split(None, 1) for line in text.splitlines())
-    return {_spelt(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}
+    return {_spelling(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}
 
 
 def has_header(data: Path) -> bool:
-    """Tell whether a header lies beside a file of pixels."""
-    return bool(_beside(data))
+    """Tell whether there is a header for a data file."""
+    return bool(_headers(data))
 
 
-def _beside(data: Path) -> list[Path]:
-    wanted = [f"{data.name}.hdr".lower(), f"{data.stem}.hdr".lower()]
-    beside = {
+def _headers(data: Path) -> list[Path]:
+    names = [f"{data.name}.hdr".lower(), f"{data.stem}.hdr".lower()]
+    headers = {
         one.name.lower(): one
         for one in data.parent.iterdir()
         if one.suffix.lower() == ".hdr"
     }
-    return [beside[name] for name in dict.fromkeys(wanted) if name in beside]
+    return [headers[name] for name in dict.fromkeys(names) if name in headers]
 
 
 def find_header(data: Path) -> RasterHeader | None:
-    """Return the header that a file of pixels is read by; None where it is no such file.
+    """Return the header of a raw data file, or None for any other file.
 
-    Pixels may begin with any bytes, those of other formats too: a header that asks for
-    just as many bytes as are there is believed.
+    Raw pixels may begin like a file of another format, so a header that asks for exactly
+    the size of the file is believed.
     """
     if data.suffix.lower() in _NOT_PIXELS or not data.is_file():
         return None
-    for path in _beside(data):
+    for path in _headers(data):
         try:
             header = read_header(path)
         except SceneError:
             continue
-        if header.foreign:
-            continue
-        head = _head(data)
-        if header.size == data.stat().st_size or not head.lstrip(_BLANK).startswith(
-            _OTHERS
+        fits = header.size == data.stat().st_size
+        if not header.foreign and (
+            fits or not _head(data).lstrip(_BLANK).startswith(_OTHERS)
         ):
             return header
     return None
@@ -298,64 +300,60 @@ def _head(path: Path) -> bytes:
 
 
 def data_file(header: Path) -> Path:
-    """Return the file of pixels that belongs to a header, whatever its suffix.
+    """Return the data file of a header, whatever its suffix.
 
     Raises
     ------
     SceneError
-        If it is not beside the header, or the header is none.
+        If it is not next to the header, or the header is invalid.
     """
     changed = header.stat().st_mtime_ns
-    found = _data_file(header, changed)
-    if not found.is_file():
+    data = _data_file(header, changed)
+    if not data.is_file():
         _data_file.cache_clear()
-        found = _data_file(header, changed)
-    return found
+        data = _data_file(header, changed)
+    return data
 
 
 @lru_cache(maxsize=64)
-def _data_file(header: Path, _changed: int) -> Path:
-    said = read_header(header)
-    stem = header.with_suffix("").name.lower()
-    beside = {one.name.lower(): one for one in sorted(header.parent.iterdir())}
-    wanted = dict.fromkeys([stem, *(stem + suffix for suffix in RAW)])
-    alike = [
-        name for name, one in beside.items() if one.is_file() and one.stem.lower() == stem
-    ]
-    if said.foreign:
-        wanted = {
-            name: None for name in alike if _head(beside[name]).startswith(_OTHERS[:8])
-        }
-        others = []
+def _data_file(path: Path, _changed: int) -> Path:
+    header = read_header(path)
+    stem = path.with_suffix("").name.lower()
+    files = {
+        one.name.lower(): one for one in sorted(path.parent.iterdir()) if one.is_file()
+    }
+    same_stem = [name for name, one in files.items() if one.stem.lower() == stem]
+    if header.foreign:
+        names = [name for name in same_stem if _head(files[name]).startswith(_OTHERS[:8])]
     else:
-        others = [
+        names = [stem, *(stem + suffix for suffix in RAW)]
+        names += [
             name
-            for name in alike
+            for name in same_stem
             if not name.endswith(_NOT_PIXELS)
-            and (said.size is None or beside[name].stat().st_size >= said.size)
+            and (header.size is None or files[name].stat().st_size >= header.size)
         ]
-    names = dict.fromkeys([*wanted, *others])
-    found = [beside[name] for name in names if name in beside and beside[name].is_file()]
-    if not found:
-        size = "" if said.size is None else f" of {said.size:,} bytes"
+    candidates = [files[name] for name in names if name in files]
+    if not candidates:
+        size = "" if header.size is None else f" of {header.size:,} bytes"
         raise SceneError(
-            f"The header {header} is there, but not its data: no file{size} called {stem}, "
-            f"{stem}.img, {stem}.dat or {stem}.* lies beside it; put both into one folder."
+            f"The header {path} has no data file: no file{size} called {stem}, "
+            f"{stem}.img, {stem}.dat or {stem}.* is next to it; put both into one folder."
         )
-    exact = [one for one in found if one.stat().st_size == said.size]
-    return (exact or found)[0]
+    exact = [one for one in candidates if one.stat().st_size == header.size]
+    return (exact or candidates)[0]
 
 
 @contextmanager
 def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]]:
-    """Lend the path under which GDAL reads a file of pixels, and the driver that does.
+    """Give a path under which GDAL reads a data file, and the driver.
 
-    A header that GDAL would misread (of another encoding, with keys in capitals or lines
-    of more than 10,000 bytes) is written anew, beside a link to the pixels.
+    A header that GDAL would misread (in another encoding, with keys in capitals or lines of
+    more than 10,000 bytes) is rewritten in a temporary folder, next to a link to the pixels.
     """
     driver = "EHdr" if header.esri else "ENVI"
     usual = {f"{data.stem}.hdr", f"{data.name}.hdr"}
-    others = [one for one in _beside(data) if one.name != header.path.name]
+    others = [one for one in _headers(data) if one.name != header.path.name]
     if header.plain and header.path.name in usual and not others:
         yield data, driver
         return
@@ -372,38 +370,38 @@ def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]
 
 
 def _rewritten(header: RasterHeader) -> str:
-    """Write a header in the one spelling that GDAL expects."""
+    """Return the text of a header in the spelling that GDAL expects."""
     if header.esri:
         return "".join(f"{key.upper()} {value}\n" for key, value in header.entries.items())
-    spelt = {key.replace("_", " "): value for key, value in header.entries.items()}
     lines = (
-        _broken(f"{key} = {shortened(value, _LARGEST)}") for key, value in spelt.items()
+        _broken(f"{key.replace('_', ' ')} = {shortened(value, _LARGEST)}")
+        for key, value in header.entries.items()
     )
     return "\n".join(["ENVI", *lines, ""])
 
 
 def list_item(text: str) -> str:
-    """Replace the signs that would end a value or a list in a header, or begin a comment.
+    """Replace characters that would end a value or a list in a header, or begin a comment.
 
     Examples
     --------
     >>> listable("a, {b}"), listable("; c")
     ('a; (b)', ': c')
     """
-    # A list is written with an entry a line, and a line that begins with ; is a comment.
+    # Each entry of a list has a line of its own, and lines that begin with ; are comments.
     listed = text.translate(str.maketrans("{},=\r\n", "();-  "))
     return re.sub(r"^(\s*);", r"\1:", listed)
 
 
 def one_line(text: str) -> str:
-    """Replace the signs that would end a value in a header, but for those of lists."""
+    """Replace characters that would end a value in a header."""
     return text.translate(str.maketrans("{}=\r\n", "()-  "))
 
 
 def finish_header(header: Path, draft: Path, description: str, more: str = "") -> None:
-    """Set the description, which GDAL fills with the name of the draft, and add lines.
+    """Set the description, which GDAL sets to the name of the draft, and add lines.
 
-    Long lists are broken into lines: behind a line of 10,000 bytes GDAL reads nothing.
+    Long lists are broken into lines: GDAL reads nothing after a line of 10,000 bytes.
     """
     text = header.read_text(encoding="utf-8")
     own = "{\n" + str(draft) + "}"
@@ -417,7 +415,7 @@ def finish_header(header: Path, draft: Path, description: str, more: str = "") -
 
 
 def _broken(line: str) -> str:
-    """Break a line behind commas; in a list that makes no difference."""
+    """Break a long list after commas."""
     if len(line) <= _LONGEST_LINE or "{" not in line:
         return line
     lines = [""]
@@ -429,9 +427,9 @@ def _broken(line: str) -> str:
 
 
 def class_lines(legend: Legend) -> str:
-    """Return the header lines that name and colour the classes of a label map.
+    """Return the header lines with names and colours of the classes of a label map.
 
-    ENVI counts classes from 0, so codes without a class get an empty slot.
+    ENVI numbers classes from 0 without gaps, so codes without a class get an entry too.
     """
     names = {0: "Unlabelled"} | {land.code: list_item(land.name) for land in legend}
     colors = {0: (0, 0, 0)} | {land.code: land.rgb for land in legend}

@@ -1,4 +1,4 @@
-"""GDAL: the one place where raster and vector files are opened and created, offline."""
+"""GDAL, kept offline: every raster and vector file is opened and created here."""
 
 import logging
 import os
@@ -12,8 +12,6 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -31,31 +29,27 @@ __all__ = [
     "create_raster",
     "gdal_env",
     "is_vrt",
+    "offline_pyogrio",
     "open_raster",
-    "read_table",
-    "read_vector",
-    "vector_info",
-    "vector_layers",
     "vrt_allowed",
     "vrt_sources",
-    "write_vector",
 ]
 
 ALLOW_VRT = "HYPERCOVER_ALLOW_VRT"
-"""Variable of the environment that allows VRT files with 1: no file can set it."""
+"""Environment variable that allows VRT files if it is 1; no file can set it."""
 
 _ROOT, _HEAD, _BLANK = b"<VRTDataset", 4096, b"\xef\xbb\xbf \t\r\n"
 
 _BEGINNING = re.compile(
     rb"(?:\xef\xbb\xbf)?(?:\s|<\?xml\s[^>]*\?>|<!--(?:(?!-->).)*-->)*" + _ROOT, re.DOTALL
 )
-"""A declaration and comments may stand before the root; nothing that defines entities.
-A comment ends at its first end, or hundreds of them could be read in 2^hundreds of ways."""
+"""A declaration and comments may precede the root, but nothing that defines entities. Each
+comment ends at its first end; otherwise hundreds of them would match in 2^hundreds of ways."""
 
-_POINTING = {"SourceFilename", "SourceDataset"}
+_SOURCE_TAGS = {"SourceFilename", "SourceDataset"}
 
-_PLAIN = {None, "VRTWarpedDataset", "VRTPansharpenedDataset"}
-"""Kinds of VRT that name files in no other way."""
+_VRT_CLASSES = {None, "VRTWarpedDataset", "VRTPansharpenedDataset"}
+"""Classes of VRT that name files only by these tags."""
 
 
 def vrt_allowed() -> bool:
@@ -64,7 +58,7 @@ def vrt_allowed() -> bool:
 
 
 def is_vrt(path: Path) -> bool:
-    """Tell whether a file is called and begins as a VRT does."""
+    """Tell whether a file has the suffix and the beginning of a VRT."""
     if path.suffix.lower() != ".vrt" or not path.is_file():
         return False
     with path.open("rb") as file:
@@ -74,47 +68,45 @@ def is_vrt(path: Path) -> bool:
 def vrt_sources(path: Path) -> tuple[Path, ...]:
     """Return the images that a VRT is made of, each once.
 
-    Why it exists: a VRT may name anything GDAL can reach, networks and devices
-    among it, and run code.  One that is allowed may still only put images
-    together that lie on this machine.
+    A VRT may name anything that GDAL can reach, including networks and devices, and run
+    code. Even where VRT files are allowed, they may only combine images on this machine.
 
     Raises
     ------
     SceneError
-        If it names anything else, another VRT among them, or no image at all.
+        If it names anything else, such as another VRT, or no image at all.
     """
     root = parse_xml(path)
     code = root.find(".//PixelFunctionCode")
-    if root.get("subClass") not in _PLAIN or code is not None:
+    if root.get("subClass") not in _VRT_CLASSES or code is not None:
         raise SceneError(
             f"{path} computes its pixels in ways that can reach other files or run code; "
-            "make an image of it with gdal_translate."
+            "convert it to an image with gdal_translate."
         )
-    named = [element for element in root.iter() if element.tag in _POINTING]
-    found = tuple(dict.fromkeys(_source(path, element) for element in named))
-    if not found:
+    elements = [element for element in root.iter() if element.tag in _SOURCE_TAGS]
+    if not elements:
         raise SceneError(f"{path} names no image; give the image itself.")
-    return found
+    return tuple(dict.fromkeys(_source(path, element) for element in elements))
 
 
 def _source(path: Path, element: ET.Element) -> Path:
-    """Return an image that a VRT names, refusing what is none of this machine."""
+    """Return an image that a VRT names, refusing everything else."""
     text = (element.text or "").strip()
     source = Path(text)
     if element.get("relativeToVRT") == "1":
         source = path.parent / source
     if "://" in text or is_address(text) or not source.is_file():
         raise SceneError(
-            f"{path} names {text[:80]!r}, which is no file on this machine; a VRT may only "
-            "put together images that are."
+            f"{path} names {text[:80]!r}, which is not a file on this machine; a VRT may only "
+            "combine such files."
         )
     with source.open("rb") as file:
         head = file.read(_HEAD)
-    # GDAL takes a file for a VRT wherever in its head the root stands.
+    # GDAL takes a file for a VRT if the root is anywhere in its first bytes.
     if _ROOT in head or head.lstrip(_BLANK).startswith(b"<"):
         raise SceneError(
-            f"{path} names {text[:80]!r}, an XML or VRT file itself; put the images "
-            "together in one VRT."
+            f"{path} names {text[:80]!r}, which is an XML or VRT file itself; combine the "
+            "images in one VRT."
         )
     return source
 
@@ -123,31 +115,31 @@ for _library in ("rasterio", "pyogrio"):
     logging.getLogger(_library).addHandler(logging.NullHandler())
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""What rasterio raises; GDAL's own errors come through where it does not wrap them."""
+"""Errors of rasterio, and those of GDAL that it does not wrap."""
 
 DRIVERS = (
     "GTiff", "ENVI", "LAN", "HFA", "EHdr", "PNG", "JPEG", "JP2OpenJPEG", "BMP", "GIF",
     "WEBP", "PNM", "NITF", "RST", "SAGA", "AAIGrid", "GSAG", "GSBG", "GS7BG",
     "RMF", "ELAS", "SGI", "MFF", "FIT", "RRASTER", "BT", "DTED", "USGSDEM",
 )  # fmt: skip
-"""Formats whose pixels lie in the file or beside it.  PCIDSK, VRT and others that name
-any file or network address are left out; a VRT must be allowed."""
+"""Formats with their pixels in the file or next to it. PCIDSK, VRT and others that can name
+any file or network address are excluded; VRT files must be allowed."""
 
 _OFFLINE = {
-    # No such kind of proxy exists: curl gives up before it sends anything anywhere.
+    # An invalid proxy: curl gives up before it sends anything.
     "GDAL_HTTP_PROXY": "none://none",
     "GDAL_HTTP_MAX_RETRY": "0",
-    # No address ends so: /vsicurl/, /vsis3/ and their kin open nothing.
+    # No address ends like this: /vsicurl/, /vsis3/ and the like open nothing.
     "CPL_VSIL_CURL_ALLOWED_FILENAME": "none",
-    # Only the companions that a format names are looked for, as they are checked here.
+    # GDAL then only looks for the companions of a format, which are checked here.
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "CPL_DEBUG": "OFF",
 }
-"""Options of GDAL under which it reaches no network and runs no code."""
+"""Options under which GDAL reaches no network and runs no code."""
 
 _COMPANIONS = (".ovr", ".OVR", ".msk", ".MSK")
-"""Overviews and masks, which GDAL opens beside an image in any format it knows."""
+"""Overviews and masks, which GDAL opens with an image in any format it knows."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -156,14 +148,14 @@ _LARGEST_SIDECAR = 2**26
 
 
 def gdal_env(**options: Any) -> AbstractContextManager[Any]:
-    """Return a context in which GDAL reaches no network, with more options of GDAL."""
-    context: AbstractContextManager[Any] = rasterio.Env(**_OFFLINE, **options)
-    return context
+    """Return a context in which GDAL reaches no network, with further options of GDAL."""
+    env: AbstractContextManager[Any] = rasterio.Env(**_OFFLINE, **options)
+    return env
 
 
 @contextmanager
 def open_raster(path: Path, drivers: Sequence[str] = DRIVERS) -> Iterator[Any]:
-    """Open a raster by some drivers of GDAL, quietly and offline.
+    """Open a raster with some of GDAL's drivers, quietly and offline.
 
     Raises
     ------
@@ -184,67 +176,68 @@ def open_raster(path: Path, drivers: Sequence[str] = DRIVERS) -> Iterator[Any]:
 
 
 def _check_companions(path: Path) -> None:
-    """Refuse overviews and masks that are no TIFF files: a VRT could name any address."""
-    sidecar = path.with_name(f"{path.name}.aux.xml")
-    for beside in (sidecar, *(path.with_name(path.name + one) for one in _COMPANIONS)):
-        if beside.exists() and not beside.is_file():
+    """Refuse overviews and masks that are not TIFF files: a VRT could name any address."""
+    for suffix in (".aux.xml", *_COMPANIONS):
+        file = path.with_name(path.name + suffix)
+        if not file.exists():
+            continue
+        if not file.is_file():
             raise SceneError(
-                f"{beside}, which GDAL would open with the image, is a pipe, a device or a "
+                f"{file}, which GDAL would open with the image, is a pipe, a device or a "
                 "folder; remove it."
             )
-    if sidecar.is_file():
-        _check_sidecar(sidecar, sidecar.stat().st_mtime_ns)
-    for suffix in _COMPANIONS:
-        beside = path.with_name(path.name + suffix)
-        if beside.is_file() and beside.stat().st_size:
-            _check_companion(beside, beside.stat().st_mtime_ns)
+        state = file.stat()
+        if suffix == ".aux.xml":
+            _check_sidecar(file, state.st_mtime_ns)
+        elif state.st_size:
+            _check_companion(file, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
 def _check_sidecar(sidecar: Path, _changed: int) -> None:
-    """Refuse an ``.aux.xml`` that names overviews: some formats follow it on opening."""
+    """Refuse an ``.aux.xml`` that names overviews, which some drivers open at once."""
     if sidecar.stat().st_size > _LARGEST_SIDECAR:
         raise SceneError(
-            f"{sidecar} is larger than {_LARGEST_SIDECAR // 2**20} MiB, no notes on an "
-            "image; remove it."
+            f"{sidecar} is larger than {_LARGEST_SIDECAR // 2**20} MiB, too large for "
+            "metadata of an image; remove it."
         )
-    # As text, for GDAL reads XML that no other parser does.
+    # Searched as text, because GDAL reads XML that no other parser accepts.
     text = unescape(sidecar.read_bytes().replace(b"\0", b"").decode("latin-1"))
     if "overview_file" in text.lower():
         raise _followed(sidecar, "OVERVIEW_FILE")
 
 
 @lru_cache(maxsize=256)
-def _check_companion(beside: Path, _changed: int) -> None:
-    """Look at a file once while it stays the same: an image is opened for each tile."""
-    with beside.open("rb") as file:
-        head = file.read(4)
+def _check_companion(file: Path, _changed: int) -> None:
+    """Check overviews or a mask, once per version: images are opened for each tile."""
+    with file.open("rb") as opened:
+        head = opened.read(4)
     if head not in _TIFF:
         raise SceneError(
-            f"{beside}, which GDAL would open with the image, is no TIFF file and could "
+            f"{file}, which GDAL would open with the image, is not a TIFF file and could "
             "point to other files and networks; remove it."
         )
     try:
-        # Its own tags and companions are looked at.
-        with open_raster(beside, drivers=("GTiff",)):
+        # This checks its own tags and companions.
+        with open_raster(file, drivers=("GTiff",)):
             pass
     except GDAL_ERRORS as error:
-        # Overviews are never read, but what a mask says must not get lost.
-        if beside.suffix.lower() == ".msk":
+        # Overviews are never read, but a mask must not get lost.
+        if file.suffix.lower() == ".msk":
             raise SceneError(
-                f"The mask {beside} cannot be read: it is damaged or cut short; copy it "
-                "again, or remove it to do without."
+                f"The mask {file} cannot be read: it is damaged or cut short; copy it "
+                "again, or remove it to do without a mask."
             ) from error
 
 
 def _check_overviews(dataset: Any, path: Path) -> None:
     """Refuse an image whose tags or ``.aux.xml`` name overviews elsewhere.
 
-    GDAL opens what they name, in any format and on any network, as soon as it
-    is asked for overviews or for the mask.
+    GDAL opens them, in any format and on any network, as soon as overviews or the mask are
+    requested.
     """
-    named = {key.upper(): text for key, text in dataset.tags(ns="OVERVIEWS").items()}
-    target = named.get("OVERVIEW_FILE")
+    tags = {key.upper(): text for key, text in dataset.tags(ns="OVERVIEWS").items()}
+    target = tags.get("OVERVIEW_FILE")
     if target is not None:
         raise _followed(path, target)
 
@@ -253,13 +246,13 @@ def _followed(path: Path, target: str) -> SceneError:
     return SceneError(
         f"{path} names overviews in another file ({target[:80]!r}), which are never "
         "followed; remove OVERVIEW_FILE from the tags of the image and its .aux.xml, or save "
-        "the image anew (gdal_translate)."
+        "a new copy of the image (gdal_translate)."
     )
 
 
 @contextmanager
 def create_raster(path: Path, **profile: Any) -> Iterator[Any]:
-    """Create a raster and give it to be written to; no ``.aux.xml`` comes beside it.
+    """Create a raster and open it for writing; GDAL writes no ``.aux.xml``.
 
     Raises
     ------
@@ -288,10 +281,19 @@ def copy_raster(source: Path, target: Path, **options: Any) -> None:
 
 
 @contextmanager
-def _pyogrio() -> Iterator[Any]:
-    """Give pyogrio, whose GDAL is another than rasterio's, offline and quiet."""
+def offline_pyogrio(path: Path) -> Iterator[Any]:
+    """Give pyogrio, offline and quiet, to open or write a local vector file.
+
+    It has a GDAL of its own, which :func:`gdal_env` does not reach.
+
+    Raises
+    ------
+    OutputError
+        If the path is an address.
+    """
     import pyogrio
 
+    check_local(path)
     before = {key: pyogrio.get_gdal_config_option(key) for key in _OFFLINE}
     pyogrio.set_gdal_config_options(_OFFLINE)
     try:
@@ -300,51 +302,3 @@ def _pyogrio() -> Iterator[Any]:
             yield pyogrio
     finally:
         pyogrio.set_gdal_config_options(before)
-
-
-def vector_layers(path: Path) -> npt.NDArray[np.object_]:
-    """List the layers of a vector file: name and kind of geometry (n, 2)."""
-    check_local(path)
-    with _pyogrio() as pyogrio:
-        return np.asarray(pyogrio.list_layers(path.absolute()), dtype=object)
-
-
-def vector_info(
-    path: Path, layer: str | None, encoding: str | None = None
-) -> dict[str, Any]:
-    """Say what a layer holds, as :func:`pyogrio.read_info`."""
-    check_local(path)
-    with _pyogrio() as pyogrio:
-        return dict(pyogrio.read_info(path.absolute(), layer=layer, encoding=encoding))
-
-
-def read_vector(
-    path: Path, layer: str | None, columns: Sequence[str], encoding: str | None = None
-) -> tuple[Any, ...]:
-    """Read shapes as WKB and some columns of a layer, as :func:`pyogrio.raw.read`."""
-    return _read(path, layer, columns, force_2d=True, encoding=encoding)
-
-
-def read_table(
-    path: Path, layer: str, columns: Sequence[str], rows: int
-) -> dict[str, npt.NDArray[Any]]:
-    """Read the first rows of a layer without its shapes, by column."""
-    meta, _, _, found = _read(path, layer, columns, read_geometry=False, max_features=rows)
-    return dict(zip(map(str, meta["fields"]), found, strict=True))
-
-
-def _read(
-    path: Path, layer: str | None, columns: Sequence[str], **how: Any
-) -> tuple[Any, ...]:
-    check_local(path)
-    with _pyogrio() as pyogrio:
-        return tuple(
-            pyogrio.raw.read(path.absolute(), layer=layer, columns=list(columns), **how)
-        )
-
-
-def write_vector(path: Path, **what: Any) -> None:
-    """Write or append shapes and columns, as :func:`pyogrio.raw.write`."""
-    check_local(path)
-    with _pyogrio() as pyogrio:
-        pyogrio.raw.write(str(path.absolute()), **what)

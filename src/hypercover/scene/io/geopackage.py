@@ -1,4 +1,4 @@
-"""GeoPackages: the layers in them that are tables, found before GDAL runs any SQL of theirs."""
+"""GeoPackages: checked before GDAL runs any SQL that they contain."""
 
 import sqlite3
 import time
@@ -13,10 +13,10 @@ __all__ = ["check_geopackage", "is_sqlite"]
 
 _MAGIC = b"SQLite format 3\0"
 _SECONDS = 10.0
-"""Time that a look at the tables may take."""
+"""Time limit of the check."""
 _MOST_OBJECTS = 10_000
 _STEPS = 10_000
-"""Instructions of SQLite between two looks at the clock."""
+"""Instructions of SQLite between two checks of the time."""
 _LONGEST_SQL = 2000
 _CONTENTS = "gpkg_contents"
 
@@ -30,16 +30,15 @@ def is_sqlite(path: Path) -> bool:
 def check_geopackage(path: Path) -> None:
     """Refuse a GeoPackage whose layers are computed instead of stored.
 
-    Why it exists: a view is a program, which may never end, and a column that is
-    generated may fill all memory; GDAL runs both on opening.  Triggers, such as those
-    of the R-tree that the standard asks for, run on writing alone, which never happens
-    here.  Views that are no layer are not looked into, by nobody.
+    A view is a program, which may never end, and a generated column may fill all memory; GDAL
+    evaluates both on opening. Triggers, such as those of the R-tree that the standard asks
+    for, only run on writing. Views that are not layers are never evaluated.
 
     Raises
     ------
     LabelError
-        If it is damaged or no GeoPackage, or a layer of it is a view, a virtual
-        table or has generated columns.
+        If the file is damaged or not a GeoPackage, or a layer is a view, a virtual table or
+        has generated columns.
 
     Source: OGC 12-128r18 (GeoPackage 1.3), 1.1.3 and 2.1.
     """
@@ -51,17 +50,17 @@ def check_geopackage(path: Path) -> None:
                 _check_columns(path, name, database)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise LabelError(
-            f"{path} cannot be read as a GeoPackage: it is damaged, or what it holds takes "
-            "too long to list; save the shapes as a new GeoPackage or as GeoJSON."
+            f"{path} cannot be read as a GeoPackage: it is damaged, or listing its tables "
+            "takes too long; save the shapes as a new GeoPackage or as GeoJSON."
         ) from error
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database to be read, for a short while, without trust in its functions."""
-    # What GDAL will see are also the latest changes beside the file.
-    beside = any(path.with_name(path.name + one).exists() for one in ("-wal", "-journal"))
-    mode = "mode=ro" if beside else "mode=ro&immutable=1"
+    """Open a database read-only, for a limited time, without trusting its functions."""
+    # GDAL will also see the latest changes, which are in files of their own.
+    pending = any(path.with_name(path.name + one).exists() for one in ("-wal", "-journal"))
+    mode = "mode=ro" if pending else "mode=ro&immutable=1"
     ends = time.monotonic() + _SECONDS
     address = f"file:{quote(str(path.absolute()))}?{mode}"
     with closing(sqlite3.connect(address, uri=True, timeout=_SECONDS)) as database:
@@ -71,26 +70,26 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _tables(path: Path, database: sqlite3.Connection) -> dict[str, str]:
-    """Return tables that are stored, by their names in small letters, and their SQL."""
-    found = database.execute(
+    """Return the SQL of the stored tables by their names in lower case."""
+    objects = database.execute(
         "SELECT type, name, substr(sql, 1, ?) FROM sqlite_master "
         "WHERE type IN ('table', 'view') LIMIT ?",
         (_LONGEST_SQL, _MOST_OBJECTS + 1),
     ).fetchall()
-    if len(found) > _MOST_OBJECTS:
+    if len(objects) > _MOST_OBJECTS:
         raise LabelError(
-            f"{path} holds more than {_MOST_OBJECTS:,} tables; save the layer that is meant "
-            "alone."
+            f"{path} holds more than {_MOST_OBJECTS:,} tables; save only the layer with the "
+            "labels."
         )
-    own = [str(name) for kind, name, _ in found if kind == "view"]
-    for name in own:
-        # These GDAL reads without being asked to.
-        if name.lower().startswith(("gpkg_", "gpkgext_", "ogr_", "layer_styles")):
-            raise _computed(path, name, "is a view")
-    tables = {str(n).lower(): str(sql or "") for kind, n, sql in found if kind == "table"}
+    for kind, name, _ in objects:
+        # GDAL reads these on opening.
+        system = str(name).lower().startswith(("gpkg_", "gpkgext_", "ogr_", "layer_styles"))
+        if kind == "view" and system:
+            raise _computed(path, str(name), "is a view")
+    tables = {str(n).lower(): str(sql or "") for kind, n, sql in objects if kind == "table"}
     if _CONTENTS not in tables:
         raise LabelError(
-            f"{path} is a database, but no GeoPackage; save the shapes as GeoPackage or "
+            f"{path} is a database but not a GeoPackage; save the shapes as GeoPackage or "
             "GeoJSON."
         )
     for name, sql in tables.items():
@@ -100,7 +99,7 @@ def _tables(path: Path, database: sqlite3.Connection) -> dict[str, str]:
 
 
 def _layers(database: sqlite3.Connection) -> list[str]:
-    """Return what the GeoPackage offers, its list of contents first."""
+    """Return the layers of the GeoPackage, its table of contents first."""
     listed = database.execute(
         "SELECT table_name FROM gpkg_contents LIMIT ?", (_MOST_OBJECTS,)
     ).fetchall()
@@ -116,7 +115,7 @@ def _check_stored(path: Path, name: str, tables: dict[str, str]) -> None:
 
 
 def _check_columns(path: Path, name: str, database: sqlite3.Connection) -> None:
-    """Refuse generated columns: those that SQLite marks by 2 and 3."""
+    """Refuse generated columns, which SQLite marks as hidden by 2 and 3."""
     columns = database.execute("SELECT hidden FROM pragma_table_xinfo(?)", (name,))
     if any(hidden in (2, 3) for (hidden,) in columns.fetchall()):
         raise _computed(path, name, "has generated columns")
@@ -128,6 +127,6 @@ def _is_virtual(sql: str) -> bool:
 
 def _computed(path: Path, name: str, why: str) -> LabelError:
     return LabelError(
-        f"{name[:80]} of {path} {why}, and only layers that are stored as tables are "
-        "read; export it as a GeoPackage of its own."
+        f"{name[:80]} of {path} {why}, but only layers stored as tables are read; export it "
+        "as a GeoPackage of its own."
     )

@@ -36,11 +36,11 @@ def geotiff_writer(
     palette: Mapping[int, tuple[int, int, int]] | None = None,
     tags: Mapping[str, str] | None = None,
     texts: Mapping[Path, str] | None = None,
+    cloud_optimised: bool = False,
 ) -> Iterator[Any]:
     """Open a tiled, compressed GeoTIFF for writing window by window.
 
-    A map of one band becomes a cloud-optimised GeoTIFF. The file replaces an older one
-    only once every block has been written and read back.
+    The file replaces an older one only once every block has been written and read back.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ def geotiff_writer(
         Metadata of the file.
     texts : mapping of Path to str, optional
         Text files, such as class names and styles, that appear together with the raster.
+    cloud_optimised : bool
+        Whether a map of one band becomes a cloud-optimised GeoTIFF, with overviews.
 
     Yields
     ------
@@ -76,7 +78,7 @@ def geotiff_writer(
         with (
             atomic(path) as draft,
             _explained(path),
-            _cloud_optimised(draft, profile) as target,
+            _target(draft, profile, cloud_optimised) as target,
         ):
             with create_raster(target, **profile) as raster:
                 if palette is not None:
@@ -131,13 +133,13 @@ def _crs(text: str) -> CRS:
 
 
 @contextmanager
-def _cloud_optimised(draft: Path, profile: Mapping[str, Any]) -> Iterator[Path]:
-    """Give a file to write tiles to in any order, and copy it to a COG at the end.
+def _target(draft: Path, profile: Mapping[str, Any], cog: bool) -> Iterator[Path]:
+    """Give the file to write tiles to in any order; on request it is copied to a COG.
 
     A COG has its overviews in front, so it can only be made of a finished map. Classes are
     reduced to the most frequent one, numbers to their mean. Several bands are not copied.
     """
-    if profile["count"] > 1:
+    if not cog or profile["count"] > 1:
         yield draft
         return
     plain = draft.with_name(f"{draft.stem}.plain{draft.suffix}")

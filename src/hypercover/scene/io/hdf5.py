@@ -1,6 +1,7 @@
-"""Arrays of HDF5 files: MATLAB 7.3, NetCDF 4 and any other that holds numbers."""
+"""HDF5: reading the arrays of any file (MATLAB 7.3 and NetCDF 4 too), and writing scenes."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from math import prod
@@ -11,26 +12,32 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SceneError
+from hypercover.files import atomic
 from hypercover.scene.io.limits import check_unpacking
 from hypercover.scene.io.named_arrays import BAND_LISTS, NamedArray
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
+from hypercover.scene.metadata import kept
 from hypercover.scene.nodata import plain_key
+from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import Tile
 
-__all__ = ["list_arrays", "read_attributes", "read_text"]
+__all__ = ["list_arrays", "read_attributes", "read_text", "write_hdf5"]
 
-_MOST = 10_000
-"""Objects looked at in one file."""
-_SHORT, _LONGEST_TEXT = 16, 10_000
-"""Entries of a list, and letters of a text, that an attribute or a data set may hold."""
+_MOST_OBJECTS = 10_000
+"""Objects of one file that are listed."""
+_LONGEST_TEXT = 10_000
 _MOST_ATTRIBUTES, _LONGEST_LIST = 1000, 10_000
-"""Attributes of a file that are looked at, and entries of a list among them."""
+"""Attributes of a file that are read, and entries of a list among them."""
+_SHORT_LIST = 16
+"""Entries of a list that is not one of a value for each band."""
+_BAND_KEYS = {*BAND_LISTS, "scalefactor", "addoffset", "offset", "gains", "offsets"}
 _PHANTOM = "This is a netCDF dimension but not a netCDF variable"
-"""How NetCDF 4 names the scale of an axis that has no values."""
+"""Name that NetCDF 4 gives to the scale of an axis without values."""
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
 def list_arrays(path: Path, *, reversed_axes: bool = False) -> list[NamedArray]:
-    """List the arrays of an HDF5 file, to be read piece by piece.
+    """List the arrays of an HDF5 file; they are read piece by piece.
 
     Parameters
     ----------
@@ -54,7 +61,7 @@ def list_arrays(path: Path, *, reversed_axes: bool = False) -> list[NamedArray]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a file for reading; what breaks while it is read is told as damage."""
+    """Open a file for reading; errors of HDF5 become one about damage."""
     import h5py
 
     try:
@@ -63,13 +70,16 @@ def _opened(path: Path) -> Iterator[Any]:
     except SceneError:
         raise
     except _BROKEN as error:
-        raise _damaged(path) from error
+        raise SceneError(
+            f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
+            "copy or download it again."
+        ) from error
 
 
 def read_attributes(path: Path, group: str = "/") -> dict[str, Any]:
-    """Return the attributes of the file itself or of a group in it; none without the group.
+    """Return the attributes of the file or of a group in it; empty without the group.
 
-    Text, numbers, and lists of numbers as tuples; other attributes are left out.
+    Only text, numbers, and lists of numbers, as tuples, are returned.
 
     Raises
     ------
@@ -80,21 +90,14 @@ def read_attributes(path: Path, group: str = "/") -> dict[str, Any]:
 
     with _opened(path) as file:
         link = file.get(group, getlink=True) if group != "/" else None
-        linked = link is None or isinstance(link, h5py.HardLink)
-        if not linked or not isinstance(file.get(group), h5py.Group):
+        inside = link is None or isinstance(link, h5py.HardLink)
+        if not inside or not isinstance(file.get(group), h5py.Group):
             return {}
         return _plain(file[group].attrs, _MOST_ATTRIBUTES, _LONGEST_LIST)
 
 
-def _damaged(path: Path) -> SceneError:
-    return SceneError(
-        f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
-        "copy or download it again."
-    )
-
-
 def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
-    """Go through all arrays once, without following links out of the file."""
+    """Yield every array once, without following links out of the file."""
     import h5py
 
     root = h5py.h5o.get_info(file["/"].id).addr
@@ -103,9 +106,9 @@ def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
         prefix, group = waiting.pop(0)
         for key in group:
             count += 1
-            if count > _MOST:
+            if count > _MOST_OBJECTS:
                 raise SceneError(
-                    f"{path} holds more than {_MOST:,} objects; give a file with the "
+                    f"{path} holds more than {_MOST_OBJECTS:,} objects; give a file with the "
                     "image alone."
                 )
             link = group.get(key, getlink=True)
@@ -125,7 +128,7 @@ def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_phantom(dataset: Any) -> bool:
-    """Tell whether a data set only stands for an axis, as NetCDF 4 writes one without values."""
+    """Tell whether a dataset only represents an axis without values, as NetCDF 4 writes it."""
     name = _plain(dataset.attrs).get("NAME") if "NAME" in dataset.attrs else ""
     return str(name).startswith(_PHANTOM)
 
@@ -144,13 +147,13 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedAr
     order = tuple(reversed(range(len(shape)))) if reversed_axes else None
     dims = _dims(dataset, len(shape))
     kind = "O" if dataset.attrs.get("MATLAB_empty") else dataset.dtype.kind
-    # MATLAB stores complex numbers so; h5py's own are of kind "c".
+    # MATLAB's complex numbers; those of h5py are of kind "c" anyway.
     kind = "c" if dataset.dtype.names == ("real", "imag") else kind
     return NamedArray(
         name,
         tuple(shape[axis] for axis in order) if order else shape,
         kind,
-        partial(_lazy, path, name, shape, dataset.dtype, order, _stored(dataset)),
+        partial(_lazy, path, name, shape, dataset.dtype, order, _stored_bytes(dataset)),
         tuple(dims[axis] for axis in order) if order and dims else dims,
         _plain(dataset.attrs),
         _around(dataset),
@@ -158,19 +161,19 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedAr
 
 
 def _around(dataset: Any) -> dict[str, Any]:
-    """Return the attributes of the groups that a data set lies in, the nearest group's first."""
-    found: dict[str, Any] = {}
+    """Return the attributes of the groups of a dataset; those of the nearest win."""
+    attrs: dict[str, Any] = {}
     group = dataset
     while group.name != "/":
         group = group.parent
-        found = found | {
-            key: value for key, value in _plain(group.attrs).items() if key not in found
+        attrs |= {
+            key: value for key, value in _plain(group.attrs).items() if key not in attrs
         }
-    return found
+    return attrs
 
 
 def read_text(path: Path, name: str) -> str:
-    """Return the single text that a data set holds; "" where it holds anything else.
+    """Return the single text in a dataset; "" if it holds anything else.
 
     Raises
     ------
@@ -189,26 +192,26 @@ def read_text(path: Path, name: str) -> str:
     return text[:_LONGEST_TEXT]
 
 
-def _stored(dataset: Any) -> int:
-    """Bytes of an array as they lie in the file."""
+def _stored_bytes(dataset: Any) -> int:
+    """Size of an array in the file, compressed."""
     return int(dataset.id.get_storage_size())
 
 
 def _dims(dataset: Any, count: int) -> tuple[str, ...]:
-    """Names of the axes as NetCDF 4 and HDF5 dimension scales give them, or none."""
+    """Names of the axes by NetCDF 4 and HDF5 dimension scales, or empty."""
     names = []
     for axis in range(count):
         dimension = dataset.dims[axis]
         scales = list(dimension.keys()) if len(dimension) else []
-        told = scales[0] if scales and not scales[0].startswith(_PHANTOM) else ""
+        scale = scales[0] if scales and not scales[0].startswith(_PHANTOM) else ""
         attached = dimension[0].name.rsplit("/", 1)[-1] if len(dimension) else ""
-        names.append(dimension.label or told or attached)
+        names.append(dimension.label or scale or attached)
     return tuple(names) if all(names) else ()
 
 
-def _plain(attrs: Any, most: int = 100, longest: int = _SHORT) -> dict[str, Any]:
-    """Keep the attributes that are text, single numbers or lists of them up to a length."""
-    kept: dict[str, Any] = {}
+def _plain(attrs: Any, most: int = 100, longest: int = _SHORT_LIST) -> dict[str, Any]:
+    """Keep the attributes that are text, single numbers or lists of numbers."""
+    plain: dict[str, Any] = {}
     for key in list(attrs)[:most]:
         try:
             value = attrs[key]
@@ -218,22 +221,16 @@ def _plain(attrs: Any, most: int = 100, longest: int = _SHORT) -> dict[str, Any]
             value = value.reshape(-1)[0]
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
-        if isinstance(value, str | np.integer | np.floating):
-            kept[str(key)] = value if isinstance(value, str) else value.item()
-        elif (
-            isinstance(value, np.ndarray)
-            and value.dtype.kind in "uif"
-            and 1 < value.size <= max(longest, _most_of(key))
-        ):
-            # A range, several values for no data, or what each band is.
-            kept[str(key)] = tuple(value.reshape(-1).tolist())
-    return kept
-
-
-def _most_of(key: str) -> int:
-    """Return how long a list may be: that of a number for each band, any usual length."""
-    of_bands = {*BAND_LISTS, "scalefactor", "addoffset", "offset", "gains", "offsets"}
-    return _LONGEST_LIST if plain_key(key) in of_bands else _SHORT
+        if isinstance(value, np.ndarray):
+            # A range, several no-data values, or one value for each band.
+            limit = _LONGEST_LIST if plain_key(key) in _BAND_KEYS else longest
+            if value.dtype.kind in "uif" and 1 < value.size <= limit:
+                plain[str(key)] = tuple(value.reshape(-1).tolist())
+        elif isinstance(value, np.integer | np.floating):
+            plain[str(key)] = value.item()
+        elif isinstance(value, str):
+            plain[str(key)] = value
+    return plain
 
 
 def _lazy(
@@ -249,12 +246,12 @@ def _lazy(
     return LazyArray(shape, dtype, partial(_fetch, path, name), order)
 
 
-def _fetch(path: Path, name: str, wanted: Indices) -> npt.NDArray[np.generic]:
-    """Read the rectangle around the wanted indices and pick them from it."""
+def _fetch(path: Path, name: str, indices: Indices) -> npt.NDArray[np.generic]:
+    """Read the rectangle around the indices and pick them from it."""
     import h5py
     import hdf5plugin  # noqa: F401  (registers the compression filters)
 
-    around = tuple(bounding_slice(indices) for indices in wanted)
+    around = tuple(bounding_slice(one) for one in indices)
     try:
         with h5py.File(path, "r") as file:
             block: npt.NDArray[np.generic] = file[name][around]
@@ -263,7 +260,158 @@ def _fetch(path: Path, name: str, wanted: Indices) -> npt.NDArray[np.generic]:
             f"{name} of {path} cannot be read: the file is damaged or cut short; "
             "copy or download it again."
         ) from error
-    if block.shape == tuple(len(indices) for indices in wanted):
+    if block.shape == tuple(map(len, indices)):
         return block
-    inside = (indices - part.start for indices, part in zip(wanted, around, strict=True))
+    inside = (one - part.start for one, part in zip(indices, around, strict=True))
     return block[np.ix_(*inside)]
+
+
+_CHUNK_SIDE, _CHUNK_BANDS = 64, 32
+
+Tiles = Iterable[tuple[Tile, npt.NDArray[np.generic]]]
+
+
+def write_hdf5(
+    scene: Scene,
+    path: Path,
+    tiles: Tiles,
+    *,
+    tags: Mapping[str, str],
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a scene as HDF5, tile by tile.
+
+    :func:`~hypercover.scene.io.reading.open_scene` reads all of it back. ``cube`` (band, y, x)
+    comes with ``wavelength`` and ``fwhm`` in nm, ``bbl`` (1 = good), ``band_number``,
+    ``band_name``, and ``spatial_ref`` with ``crs_wkt`` and ``GeoTransform`` as GDAL and CF
+    tools read them. The group ``header`` holds the metadata of the image as attributes;
+    ``labels`` (y, x) come with ``classes/code``, ``name`` and ``color``. Text is UTF-8 of
+    fixed length.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; an older file of that name stays.
+    """
+    import h5py
+
+    with atomic(path) as draft, _CheckedFile(draft) as output:
+        with h5py.File(output, "w") as file:
+            _write_metadata(file, scene, tags)
+            cube = _create_cube(file, scene)
+            for tile, values in tiles:
+                cube[:, tile.rows, tile.cols] = values.astype(cube.dtype)
+                output.check()
+                if progress is not None:
+                    progress(tile.rows.stop, scene.shape[0])
+        output.check()
+    return path
+
+
+class _CheckedFile(io.FileIO):
+    """A file for HDF5 that remembers a failed write instead of raising.
+
+    HDF5 that cannot write cannot close its file either, and aborts the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all bytes, or remember why not and drop them."""
+        rest = memoryview(data).cast("B")
+        count = len(rest)
+        try:
+            while self._failure is None and len(rest):
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._failure = error
+        return count
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the length of the file, or remember why not."""
+        try:
+            if self._failure is None:
+                return super().truncate(size)
+        except OSError as error:
+            self._failure = error
+        return size or 0
+
+    def check(self) -> None:
+        """Raise the error that stopped a write, if any did."""
+        if self._failure is not None:
+            raise self._failure
+
+
+def _create_cube(file: Any, scene: Scene) -> Any:
+    """Create the dataset of the cube, still empty."""
+    shape, native = scene.cube.shape, scene.cube.dtype.newbyteorder("=")
+    cube = file.create_dataset(
+        "cube",
+        shape=shape,
+        dtype=np.uint8 if native == np.bool_ else native,
+        chunks=tuple(map(min, shape, (_CHUNK_BANDS, _CHUNK_SIDE, _CHUNK_SIDE))),
+        compression="gzip",
+        compression_opts=4,
+        shuffle=True,
+        track_times=False,
+    )
+    for axis, name in enumerate(scene.cube.dims):
+        cube.dims[axis].label = str(name)
+    if scene.nodata is not None:
+        cube.attrs["_FillValue"] = np.asarray(scene.nodata).astype(cube.dtype)
+    if unit := scene.cube.attrs.get("units"):
+        cube.attrs["units"] = str(unit)
+    if scene.grid.placed or scene.grid.crs:
+        cube.attrs["grid_mapping"] = "spatial_ref"
+    return cube
+
+
+def _write_metadata(file: Any, scene: Scene, tags: Mapping[str, str]) -> None:
+    """Write tags, band lists, georeference, labels and classes."""
+    file.attrs.update(tags)
+    lists = {
+        "wavelength": scene.wavelengths,
+        "fwhm": scene.fwhm,
+        "bbl": (~scene.bad).astype(np.uint8) if "bad" in scene.cube.coords else None,
+        "band_number": scene.bands,
+    }
+    for name, values in lists.items():
+        if values is not None:
+            file.create_dataset(name, data=values, track_times=False)
+            if name in {"wavelength", "fwhm"}:
+                file[name].attrs["units"] = "nm"
+    if scene.band_names is not None:
+        _write_texts(file, "band_name", scene.band_names)
+    if header := kept(scene.header):
+        file.create_group("header").attrs.update(header)
+    _write_georeference(file, scene)
+    if scene.labels is not None:
+        file.create_dataset(
+            "labels", data=scene.labels, compression="gzip", track_times=False
+        )
+        classes = file.create_group("classes")
+        classes.create_dataset(
+            "code", data=np.array(scene.legend.codes, np.uint16), track_times=False
+        )
+        _write_texts(classes, "name", scene.legend.names)
+        _write_texts(classes, "color", [land.color for land in scene.legend])
+
+
+def _write_georeference(file: Any, scene: Scene) -> None:
+    grid = scene.grid
+    if not (grid.placed or grid.crs):
+        return
+    mapping = file.create_dataset("spatial_ref", data=np.int32(0), track_times=False)
+    if grid.crs:
+        mapping.attrs["crs_wkt"] = mapping.attrs["spatial_ref"] = grid.crs
+    if grid.placed:
+        a, b, c, d, e, f = grid.transform
+        mapping.attrs["GeoTransform"] = " ".join(repr(float(x)) for x in (c, a, b, f, d, e))
+
+
+def _write_texts(group: Any, name: str, texts: Iterable[str]) -> None:
+    encoded = [text.encode() for text in texts]
+    longest = max((len(text) for text in encoded), default=0) or 1
+    group.create_dataset(name, data=np.array(encoded, f"S{longest}"), track_times=False)

@@ -1,92 +1,89 @@
-"""How much a file may ask for, in memory and in unpacking, before it is refused."""
+"""Limits on what a file may claim, in memory and in unpacking, before it is refused."""
 
 import os
 
 from hypercover.errors import SceneError
 from hypercover.memory import available_bytes
 
-__all__ = [
-    "PER_PIXEL",
-    "available_bytes",
-    "check_cube_size",
-    "check_memory",
-    "check_unpacking",
-    "fits_in_memory",
-]
+__all__ = ["check_cube_size", "check_memory", "check_unpacking", "fits_in_memory"]
 
-PER_PIXEL = 16
-"""Bytes per pixel that labels, masks and maps of a scene take in memory."""
+_BYTES_PER_PIXEL = 16
+"""Memory that labels, masks and maps of a scene take."""
 
-_SHARE = 0.8
-"""Share of the available memory one array may take."""
+_MEMORY_SHARE = 0.8
+"""Share of the available memory that one array may take."""
 
-_PIECES = "store it as GeoTIFF or ENVI, which are read piece by piece, or cut it smaller"
+_HARMLESS = 2**30
+_RATIO = 1000
+"""Any file may unpack to 1 GiB, and to 1000 times its size. Zeros in the tiles of a GeoTIFF
+shrink 650 times at most, so maps that are nearly empty pass."""
 
-_TIMES, _HARMLESS = 1000, 2**30
-"""Times its bytes that a file may unpack to, and what any file may unpack to.  Zeros in
-the tiles of a GeoTIFF are packed 650 times smaller at most, so maps that are nearly
-empty pass."""
 _ALLOWING = "HYPERCOVER_ALLOW_UNPACKING"
 
 
+def _most_bytes() -> int:
+    return int(_MEMORY_SHARE * available_bytes())
+
+
 def fits_in_memory(n_bytes: int) -> bool:
-    """Tell whether an array of so many bytes may be held in memory here."""
-    return n_bytes <= int(_SHARE * available_bytes())
+    """Tell whether an array of this many bytes may be held in memory."""
+    return n_bytes <= _most_bytes()
 
 
-def check_memory(n_bytes: int, what: str, remedy: str = _PIECES) -> None:
-    """Refuse an array that cannot fit, before anything is allocated for it.
+def check_memory(
+    n_bytes: int,
+    what: str,
+    remedy: str = "store it as GeoTIFF or ENVI, which are read piece by piece, or cut it smaller",
+) -> None:
+    """Refuse an array that cannot fit in memory, before anything is allocated for it.
 
-    A few bytes of a file can declare terabytes, so the declared size is
-    believed only below 80 % of the memory that is available.
+    A few bytes of a file can declare terabytes.
 
     Raises
     ------
     SceneError
-        If the declared size is larger than that limit.
+        If the array takes more than 80 % of the available memory.
     """
-    limit = int(_SHARE * available_bytes())
-    if n_bytes > limit:
+    if not fits_in_memory(n_bytes):
         raise SceneError(
             f"{what} declares {n_bytes / 2**30:,.1f} GiB, more than the "
-            f"{limit / 2**30:,.1f} GiB that may be read into memory here; {remedy}."
+            f"{_most_bytes() / 2**30:,.1f} GiB that may be read into memory here; {remedy}."
         )
 
 
 def check_unpacking(n_bytes: int, stored: int, what: str) -> None:
     """Refuse an array that a small file would unpack to out of all proportion.
 
-    Memory may hold it or it may be read piece by piece; the work is the harm.  Who
-    trusts the file sets ``HYPERCOVER_ALLOW_UNPACKING=1`` in the environment.
+    Even where it is read piece by piece, the work does the harm. Users who trust a file
+    set ``HYPERCOVER_ALLOW_UNPACKING=1`` in the environment.
 
     Raises
     ------
     SceneError
         If it takes more than 1 GiB and more than 1,000 times the bytes stored.
     """
-    small = n_bytes <= _HARMLESS or n_bytes <= _TIMES * stored
-    if small or os.environ.get(_ALLOWING) == "1":
+    if n_bytes <= max(_HARMLESS, _RATIO * stored) or os.environ.get(_ALLOWING) == "1":
         return
     raise SceneError(
         f"{what} would unpack {stored:,} bytes to {n_bytes / 2**30:,.1f} GiB, more than "
-        f"{_TIMES:,} times as much, as files made to harm do; give the data as they were "
+        f"{_RATIO:,} times as much, as malicious files do; give the data as they were "
         f"measured, or allow it with {_ALLOWING}=1 in the environment."
     )
 
 
 def check_cube_size(shape: tuple[int, int, int], what: str) -> None:
-    """Refuse a cube (band, row, col) whose labels, masks and maps cannot fit.
+    """Refuse a cube (band, row, col) whose labels, masks and maps cannot fit in memory.
 
-    Its own values may stay in the file, so a file of any format is too large here.
+    Its own values may stay in the file.
 
     Raises
     ------
     SceneError
-        If they would take more than :func:`check_memory` allows.
+        As :func:`check_memory`.
     """
     bands, rows, cols = shape
     check_memory(
-        PER_PIXEL * rows * cols + 64 * bands,
+        _BYTES_PER_PIXEL * rows * cols + 64 * bands,
         f"{what} of {rows:,} × {cols:,} pixels, with its labels, masks and maps,",
         "cut it smaller",
     )

@@ -1,9 +1,8 @@
-"""Plain numeric arrays of MATLAB files of version 5, from the published file format.
+"""The numeric arrays of MATLAB files of version 5.
 
-SciPy reads these files as well, but a damaged file ends the whole process
-there (a segmentation fault in its compiled reader), and a scene may come from
-a stranger.  Only numbers are read here: every length is checked before it is
-used, and cells, structs and objects are listed and never entered.
+SciPy reads these files as well, but damaged files crash its compiled reader (a segmentation
+fault). Here every length is checked before it is used; cells, structs and objects are listed
+but never read.
 
 Source: The MathWorks, "MAT-File Format", sections on the level 5 format.
 """
@@ -41,25 +40,25 @@ _BROKEN = (ValueError, OSError, EOFError, OverflowError, struct.error, zlib.erro
 
 
 class _DamageError(ValueError):
-    """The bytes are not what the format asks for."""
+    """The bytes violate the format."""
 
 
 @dataclass(frozen=True)
 class _Head:
-    """What stands in front of the numbers of one array."""
+    """The metadata in front of the numbers of one array."""
 
     name: str
     """Name of the variable."""
     shape: tuple[int, ...]
     """Lengths of its axes."""
     dtype: np.dtype[np.generic] | None
-    """Type of the stored numbers; None where they are no plain numbers."""
+    """Type of the stored numbers; None for anything but real numbers."""
     logical: bool
-    """Whether MATLAB calls them true and false."""
+    """Whether they are true or false in MATLAB."""
     complex: bool = False
     """Whether its numbers have imaginary parts."""
     inside: bytes | None = None
-    """The numbers themselves where they stand in their tag: four bytes at most."""
+    """The numbers themselves, if their tag holds them: four bytes at most."""
 
     @property
     def n_bytes(self) -> int:
@@ -68,7 +67,7 @@ class _Head:
 
 
 class _Source:
-    """Bytes of one top-level element, unpacked while they are read."""
+    """The bytes of one top-level element, unpacked while they are read."""
 
     def __init__(self, file: BinaryIO, length: int, *, packed: bool) -> None:
         self._file, self._left = file, length
@@ -80,7 +79,7 @@ class _Source:
         return data
 
     def some(self, count: int) -> bytes:
-        """Read up to so many bytes; none at the end."""
+        """Read at most so many bytes; empty at the end."""
         if self._unpacker is None:
             return self._raw(count)
         while True:
@@ -94,7 +93,7 @@ class _Source:
         return bytes(self.fill(bytearray(count)))
 
     def fill(self, target: bytearray) -> bytearray:
-        """Fill an array of bytes to its end."""
+        """Fill a buffer to its end."""
         view, done = memoryview(target), 0
         while done < len(target):
             data = self.some(min(_CHUNK, len(target) - done))
@@ -106,7 +105,7 @@ class _Source:
 
 
 def _tag(source: _Source, order: str) -> tuple[int, int, bytes | None]:
-    """Read a tag: type and length of what follows, and its data where they stand inside."""
+    """Read a tag: type and length of the data, and the data if the tag holds them."""
     first, second = struct.unpack(f"{order}II", source.take(8))
     if first >> 16:
         kind, length = first & 0xFFFF, first >> 16
@@ -151,7 +150,7 @@ def _head(source: _Source, order: str) -> _Head:
 def _dtype(
     source: _Source, order: str, shape: tuple[int, ...]
 ) -> tuple[np.dtype[np.generic], bytes | None]:
-    """Read the tag of the numbers and hold its length against the shape."""
+    """Read the tag of the numbers and check its length against the shape."""
     kind, length, inside = _tag(source, order)
     if kind not in _STORED:
         raise _DamageError("the numbers are of an unknown type")
@@ -181,7 +180,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
 
 
 def _element(file: BinaryIO, order: str) -> tuple[_Source, int] | None:
-    """Begin the top-level element that comes next; also return where it ends."""
+    """Begin the next top-level element; also return where it ends."""
     tag = file.read(8)
     if not tag:
         return None
@@ -196,27 +195,27 @@ def _element(file: BinaryIO, order: str) -> tuple[_Source, int] | None:
 
 
 def list_arrays(path: Path) -> list[NamedArray]:
-    """List the arrays of a MATLAB file of version 5; only plain numbers can be read.
+    """List the arrays of a MATLAB file of version 5; only real numbers can be read.
 
     Raises
     ------
     SceneError
         If the file is damaged or cut short.
     """
-    found: list[NamedArray] = []
+    arrays: list[NamedArray] = []
     size = path.stat().st_size
     with _opened(path) as (file, order):
         start = file.tell()
         while (element := _element(file, order)) is not None:
             source, end = element
             head = _head(source, order)
-            if end > size + 7 or len(found) >= _MOST_ARRAYS:
+            if end > size + 7 or len(arrays) >= _MOST_ARRAYS:
                 raise _DamageError("the last array is cut short")
             if head.name:
-                found.append(_member(path, head, start))
+                arrays.append(_member(path, head, start))
             file.seek(end)
             start = end
-    return found
+    return arrays
 
 
 def _member(path: Path, head: _Head, start: int) -> NamedArray:

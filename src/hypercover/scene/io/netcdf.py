@@ -1,7 +1,7 @@
-"""NetCDF: the classic format's arrays, and where a NetCDF image lies on Earth."""
+"""NetCDF: the arrays of the classic format, and georeferences by coordinates or by text."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,19 @@ _REGULAR = 1e-3
 """Unevenness of a coordinate, in pixels, up to which it counts as regular."""
 
 
-def _damaged(path: Path) -> SceneError:
-    return SceneError(
-        f"{path} cannot be read as a NetCDF file: it is damaged or cut short; copy or "
-        "download it again."
-    )
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file for reading; errors of SciPy become one about damage."""
+    from scipy.io import netcdf_file
+
+    try:
+        with netcdf_file(str(path), "r", mmap=False) as file:
+            yield file
+    except _BROKEN as error:
+        raise SceneError(
+            f"{path} cannot be read as a NetCDF file: it is damaged or cut short; copy or "
+            "download it again."
+        ) from error
 
 
 def list_arrays(path: Path) -> list[NamedArray]:
@@ -42,40 +50,33 @@ def list_arrays(path: Path) -> list[NamedArray]:
     SceneError
         If it is damaged or cut short.
     """
-    from scipy.io import netcdf_file
-
-    try:
-        with netcdf_file(str(path), "r", mmap=False) as file:
-            said = _attributes(file)
-            return [_member(path, name, one, said) for name, one in file.variables.items()]
-    except _BROKEN as error:
-        raise _damaged(path) from error
+    with _opened(path) as file:
+        around = _attributes(file)
+        return [
+            NamedArray(
+                name,
+                tuple(variable.shape),
+                variable.data.dtype.kind,
+                partial(_read, path, name),
+                tuple(variable.dimensions),
+                _attributes(variable),
+                around,
+            )
+            for name, variable in file.variables.items()
+        ]
 
 
 def _attributes(thing: Any) -> dict[str, Any]:
-    """Return the plain attributes of a variable or of the file."""
-    attrs = {
-        key: text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        for key, text in vars(thing).get("_attributes", {}).items()
+    """Return the text and number attributes of a variable or of the file."""
+    attrs = vars(thing).get("_attributes", {})
+    return {
+        key: plain for key, value in attrs.items() if (plain := _plain(value)) is not None
     }
-    plain = {key: _plain(value) for key, value in attrs.items()}
-    return {key: value for key, value in plain.items() if value is not None}
-
-
-def _member(path: Path, name: str, variable: Any, around: dict[str, Any]) -> NamedArray:
-    values = variable.data
-    return NamedArray(
-        name,
-        tuple(variable.shape),
-        values.dtype.kind,
-        partial(_read, path, name),
-        tuple(variable.dimensions),
-        _attributes(variable),
-        around,
-    )
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1:
         return np.asarray(value).reshape(-1)[0].item()
     if isinstance(value, np.ndarray) and 1 < value.size <= _LONGEST_LIST:
@@ -84,45 +85,40 @@ def _plain(value: Any) -> Any:
 
 
 def _read(path: Path, name: str) -> npt.NDArray[np.generic]:
-    from scipy.io import netcdf_file
-
     check_memory(path.stat().st_size, f"The image {path}")
-    try:
-        with netcdf_file(str(path), "r", mmap=False) as file:
-            values = np.array(file.variables[name].data)
-    except _BROKEN as error:
-        raise _damaged(path) from error
+    with _opened(path) as file:
+        values = np.array(file.variables[name].data)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def place_by_coordinates(
     cube: xr.DataArray, image: NamedArray, members: Sequence[NamedArray]
 ) -> xr.DataArray:
-    """Return the cube with the georeference that coordinate variables give it, if any.
+    """Return the cube with the georeference of its coordinate variables, if any.
 
-    The axes' names lead to one-dimensional variables with the pixel centres,
-    and ``grid_mapping`` to the coordinate system (the CF conventions).  Where there are
-    no such variables, ``GeoTransform`` of the coordinate system is taken.
+    By the CF conventions, one-dimensional variables with the names of the axes hold the
+    pixel centres, and ``grid_mapping`` names the coordinate system. Without such variables,
+    ``GeoTransform`` of the coordinate system counts.
     """
     if len(image.dims) != 3:
         return cube
-    by_name = {one.name.rsplit("/", 1)[-1]: one for one in members}
-    # The long form names coordinates behind a colon: "crs: x y".
-    named = str(image.attribute("grid_mapping") or "spatial_ref").split()[:1]
-    mapping = by_name.get((named or [""])[0].rstrip(":"))
+    by_name = {one.basename: one for one in members}
+    # The long form lists coordinates after a colon: "crs: x y".
+    name = str(image.attribute("grid_mapping") or "spatial_ref").partition(":")[0].split()
+    mapping = by_name.get(name[0] if name else "")
     x = _regular(by_name, image, cube.sizes["x"], "x")
     y = _regular(by_name, image, cube.sizes["y"], "y")
     if x is None or y is None:
         return _transformed(cube, mapping)
     transform = (x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2)
     crs = _crs(mapping)
-    if mapping is None and {_last(name) for name in image.dims} & _DEGREES:
-        crs = _checked_crs(4326)
+    if mapping is None and {_basename(dim) for dim in image.dims} & _DEGREES:
+        crs = _wkt(4326)
     return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], crs, transform))
 
 
 def _transformed(cube: xr.DataArray, mapping: NamedArray | None) -> xr.DataArray:
-    """Return the cube in the place that GDAL's way of writing a transform gives it."""
+    """Return the cube with the georeference that GDAL writes as ``GeoTransform``."""
     rows, cols, crs = cube.sizes["y"], cube.sizes["x"], _crs(mapping)
     text = "" if mapping is None else str(mapping.attrs.get("GeoTransform", ""))
     try:
@@ -133,12 +129,12 @@ def _transformed(cube: xr.DataArray, mapping: NamedArray | None) -> xr.DataArray
     return with_grid(cube, Grid(rows, cols, crs, (a, b, c, d, e, f))) if usable else cube
 
 
-def _last(name: str) -> str:
-    return name.rsplit("/", 1)[-1].lower()
+def _basename(dim: str) -> str:
+    return dim.rsplit("/", 1)[-1].lower()
 
 
 _DEGREES = {"lat", "latitude"}
-"""Axes that are in degrees where no coordinate system is named."""
+"""Names of axes in degrees, where there is no coordinate system."""
 _KILOMETRES = {"km", "kilometer", "kilometers", "kilometre", "kilometres"}
 _COORDINATES = {
     "x": ("x", "lon", "longitude", "easting"),
@@ -149,10 +145,10 @@ _COORDINATES = {
 def _regular(
     by_name: dict[str, NamedArray], image: NamedArray, count: int, axis: str
 ) -> tuple[float, float] | None:
-    """First centre and step of a regular coordinate of this length, if there is one."""
-    for name in image.dims:
-        member = by_name.get(name.rsplit("/", 1)[-1])
-        if name.rsplit("/", 1)[-1].lower() not in _COORDINATES[axis] or member is None:
+    """Return first centre and step of a regular coordinate of this length, if there is one."""
+    for dim in image.dims:
+        member = by_name.get(dim.rsplit("/", 1)[-1])
+        if _basename(dim) not in _COORDINATES[axis] or member is None:
             continue
         if member.shape != (count,) or count < 2 or not member.is_numeric:
             continue
@@ -169,24 +165,18 @@ def _regular(
 def _crs(mapping: NamedArray | None) -> str | None:
     if mapping is None:
         return None
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    from hypercover.scene.io.gdal import gdal_env
-
     for key in ("crs_wkt", "spatial_ref"):
         text = mapping.attrs.get(key)
-        with gdal_env(), suppress(CRSError):
-            if isinstance(text, str):
-                return str(CRS.from_wkt(text).to_wkt())
+        if isinstance(text, str) and (wkt := _wkt(text)):
+            return wkt
     code = mapping.attribute("spatial_epsg", "epsg_code", "epsg", "EPSG")
     return _from_epsg(str(code or "")) or _from_parameters(mapping)
 
 
 def _from_parameters(mapping: NamedArray) -> str | None:
-    """Return the coordinate system that parameters of the CF conventions describe.
+    """Return the coordinate system given by parameters of the CF conventions.
 
-    A zone of UTM or degrees, on WGS 84: of others names and details differ too much to
+    Only UTM zones and degrees, on WGS 84: others differ too much in names and details to
     be compared with those of labels.
     """
 
@@ -199,10 +189,10 @@ def _from_parameters(mapping: NamedArray) -> str | None:
     if abs(axis - _AXIS) > 1e-3 or abs(flattening - _FLATTENING) > 1e-6:
         return None
     if kind == "latitude_longitude":
-        return _checked_crs(4326)
+        return _wkt(4326)
     zone = (number("longitude_of_central_meridian", default=np.nan) + 183) / 6
     south = number("false_northing") == 1e7
-    usual = (
+    is_utm = (
         kind == "transverse_mercator"
         and number("latitude_of_projection_origin") == 0
         and number("scale_factor_at_central_meridian") == 0.9996
@@ -210,26 +200,31 @@ def _from_parameters(mapping: NamedArray) -> str | None:
         and (south or number("false_northing") == 0)
         and zone in range(1, 61)
     )
-    return _checked_crs((32700 if south else 32600) + int(zone)) if usual else None
+    return _utm(int(zone), south=south) if is_utm else None
+
+
+def _utm(zone: int, *, south: bool) -> str | None:
+    return _wkt((32700 if south else 32600) + zone)
 
 
 def place_by_map_info(
     cube: xr.DataArray, map_info: str, epsg: str, wkt: str
 ) -> tuple[xr.DataArray, tuple[str, ...]]:
-    """Return the cube in the place that ENVI's way of writing it gives it, and what to note.
+    """Return the cube with the georeference of an ENVI map info, and notes on it.
 
-    Why it exists: files of airborne sensors in HDF5 (NEON) keep their place as the
-    text of an ENVI header, and the code of the coordinate system beside it.
+    HDF5 files of airborne sensors (NEON) store it as text, with the code of the coordinate
+    system next to it.
 
     Parameters
     ----------
     map_info : str
-        ``UTM, 1, 1, 500000, 4000000, 10, 10, 33, North, WGS-84, …``; "" where not known.
+        ``UTM, 1, 1, 500000, 4000000, 10, 10, 33, North, WGS-84, …``; "" if unknown.
     epsg, wkt : str
-        Code or text of the coordinate system; "" where not known.
+        Code or text of the coordinate system; "" if unknown.
     """
     parts = [part.strip() for part in map_info.strip("{} ").split(",")]
-    crs = _from_epsg(epsg) or _from_text(wkt) or _from_map_info(parts)
+    wkt = wkt.strip("{} ")
+    crs = _from_epsg(epsg) or (_wkt(wkt) if wkt else None) or _from_map_info(parts)
     rows, cols = cube.sizes["y"], cube.sizes["x"]
     try:
         col, row, east, north, wide, high = (float(part) for part in parts[1:7])
@@ -249,44 +244,39 @@ def place_by_map_info(
         -sin * high, -cos * high, north + (row - 1) * high,
     )  # fmt: skip
     if not np.isfinite(transform).all() or not wide * high > 0:
-        return cube, ("The map info of the file is no place on a map and was left out.",)
-    noted = (
-        () if crs else ("The file's coordinate system is not known: it has a place alone.",)
-    )
-    return with_grid(cube, Grid(rows, cols, crs, transform)), noted
+        return cube, (
+            "The map info of the file is not a valid georeference and was ignored.",
+        )
+    placed = with_grid(cube, Grid(rows, cols, crs, transform))
+    return placed, () if crs else ("The coordinate system of the file is unknown.",)
 
 
 def _from_epsg(text: str) -> str | None:
     digits = text.strip().lower().removeprefix("epsg:").strip()
-    return _checked_crs(int(digits)) if digits.isdecimal() and len(digits) < 7 else None
-
-
-def _from_text(text: str) -> str | None:
-    return _checked_crs(text.strip("{} ")) if text.strip("{} ") else None
+    return _wkt(int(digits)) if digits.isdecimal() and len(digits) < 7 else None
 
 
 def _from_map_info(parts: Sequence[str]) -> str | None:
-    """Return the coordinate system of a UTM zone or of degrees on the ellipsoid WGS 84."""
+    """Return the coordinate system of a UTM zone or of degrees on WGS 84."""
     words = [part.lower().replace(" ", "") for part in parts]
     if not any(word.replace("-", "") in {"wgs84", "wgs1984"} for word in words):
         return None
     if words[0] == "geographiclat/lon":
-        return _checked_crs(4326)
+        return _wkt(4326)
     if words[0] != "utm" or len(words) < 9 or not words[7].isdecimal():
         return None
     zone = int(words[7])
-    south = words[8].startswith("s")
-    return _checked_crs((32700 if south else 32600) + zone) if 1 <= zone <= 60 else None
+    return _utm(zone, south=words[8].startswith("s")) if 1 <= zone <= 60 else None
 
 
-def _checked_crs(given: int | str) -> str | None:
-    """Return a coordinate system as WKT, if it is one."""
+def _wkt(crs: int | str) -> str | None:
+    """Return a coordinate system, an EPSG code or WKT, as WKT; None if it is invalid."""
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     from hypercover.scene.io.gdal import gdal_env
 
     with gdal_env(), suppress(CRSError):
-        found = CRS.from_epsg(given) if isinstance(given, int) else CRS.from_wkt(given)
-        return str(found.to_wkt())
+        parsed = CRS.from_epsg(crs) if isinstance(crs, int) else CRS.from_wkt(crs)
+        return str(parsed.to_wkt())
     return None

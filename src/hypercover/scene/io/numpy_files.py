@@ -1,4 +1,4 @@
-"""Arrays of NumPy's .npy and .npz files, never unpickled."""
+"""The arrays of NumPy's .npy and .npz files, never unpickled."""
 
 import zipfile
 import zlib
@@ -29,8 +29,8 @@ def _damaged(path: Path, error: Exception) -> SceneError:
     )
 
 
-def _declared(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Read shape and type from the header alone."""
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Read shape and type."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -40,7 +40,7 @@ def _declared(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
 
 
 def list_npy(path: Path) -> list[NamedArray]:
-    """Return the one array of an .npy file, read from disk only where needed.
+    """Return the only array of an .npy file, which is memory-mapped.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def list_npy(path: Path) -> list[NamedArray]:
     """
     try:
         with path.open("rb") as file:
-            shape, dtype = _declared(file)
+            shape, dtype = _read_header(file)
             header = file.tell()
     except _BROKEN as error:
         raise _damaged(path, error) from error
@@ -59,10 +59,10 @@ def list_npy(path: Path) -> list[NamedArray]:
             f"{path} is cut short: {needed:,} bytes are declared and "
             f"{path.stat().st_size:,} are there; copy or download it again."
         )
-    return [NamedArray(path.stem, shape, dtype.kind, partial(_mapped, path))]
+    return [NamedArray(path.stem, shape, dtype.kind, partial(_memory_map, path))]
 
 
-def _mapped(path: Path) -> npt.NDArray[np.generic]:
+def _memory_map(path: Path) -> npt.NDArray[np.generic]:
     try:
         values: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     except _BROKEN as error:
@@ -76,24 +76,24 @@ def list_npz(path: Path) -> list[NamedArray]:
     Raises
     ------
     SceneError
-        If the file is damaged, or holds no array.
+        If the file is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
-            return [_archived(path, archive, name) for name in names]
+            return [_list_member(path, archive, name) for name in names]
     except _BROKEN as error:
         raise _damaged(path, error) from error
 
 
-def _archived(path: Path, archive: zipfile.ZipFile, name: str) -> NamedArray:
+def _list_member(path: Path, archive: zipfile.ZipFile, name: str) -> NamedArray:
     with archive.open(name) as file:
-        shape, dtype = _declared(file)
-    read = partial(_unpacked, path, name, prod(shape) * dtype.itemsize)
+        shape, dtype = _read_header(file)
+    read = partial(_unpack, path, name, prod(shape) * dtype.itemsize)
     return NamedArray(name.removesuffix(".npy"), shape, dtype.kind, read)
 
 
-def _unpacked(path: Path, name: str, n_bytes: int) -> npt.NDArray[np.generic]:
+def _unpack(path: Path, name: str, n_bytes: int) -> npt.NDArray[np.generic]:
     check_memory(n_bytes, f"Array {name} of {path}")
     try:
         with zipfile.ZipFile(path) as archive, archive.open(name) as file:

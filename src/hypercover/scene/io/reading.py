@@ -1,4 +1,4 @@
-"""Opening scenes: one door for every format, with or without labels."""
+"""Opening scenes and labels in any format."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from hypercover.errors import LabelError, SceneError, counted
 from hypercover.files import in_any_case
 from hypercover.scene.datasets.catalog import with_known_bands, with_known_image
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.array_files import ARRAY_READERS, ArrayFile, open_array_file
+from hypercover.scene.io.array_files import ARRAY_READERS, open_array_file
 from hypercover.scene.io.class_tables import read_legend
 from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.products import emit, prisma
@@ -39,52 +39,52 @@ __all__ = [
     "product_file",
     "product_reader",
     "read_label_map",
-    "read_swath_product",
 ]
 
+PathLike = str | Path
+Labels = npt.NDArray[np.unsignedinteger]
 Reader = Callable[[Path, str | None], Scene]
 
 _ENMAP = re.compile(r"(ENMAP.*)METADATA\.XML", re.IGNORECASE)
-
 _ENMAP_IMAGE = re.compile(
     r"(ENMAP.*)SPECTRAL_IMAGE(?:_COG)?\.(?:tiff?|bsq|bil|bip|img|dat|hdr|jp2)",
     re.IGNORECASE,
 )
-
 _SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
-
 _LANDSAT = re.compile(r"L.*\d.*_MTL\.(txt|xml|json)|MTL\.(txt|xml|json)", re.IGNORECASE)
 
 
-def product_file(path: str | Path) -> Path:
-    """Return the file that stands for a product, where a part or its folder was given.
+def product_file(path: PathLike) -> Path:
+    """Return the metadata file of a product, given it, its folder or its image.
+
+    Any other file is returned as it is.
 
     Raises
     ------
     SceneError
         As :func:`~hypercover.scene.io.file_types.local_file`.
     """
-    found = Path(path)
-    if found.suffix.lower() == ".safe" and found.is_dir():
-        return _metadata_in(found)
+    folder = Path(path)
+    if folder.suffix.lower() == ".safe" and folder.is_dir():
+        matches = [
+            one for one in sorted(folder.iterdir()) if _SENTINEL2.fullmatch(one.name)
+        ]
+        if len(matches) != 1:
+            raise SceneError(
+                f"{folder} must hold one MTD_MSIL1C.xml or MTD_MSIL2A.xml, found "
+                f"{len(matches)}; download the product again."
+            )
+        return local_file(matches[0])
     file = local_file(path)
-    image = _ENMAP_IMAGE.fullmatch(file.name)
-    beside = in_any_case(file.with_name(f"{image[1]}METADATA.XML")) if image else None
-    return file if beside is None or not beside.is_file() else beside
-
-
-def _metadata_in(folder: Path) -> Path:
-    found = [one for one in sorted(folder.iterdir()) if _SENTINEL2.fullmatch(one.name)]
-    if len(found) != 1:
-        raise SceneError(
-            f"{folder} must hold one MTD_MSIL1C.xml or MTD_MSIL2A.xml, found {len(found)}; "
-            "download the product again."
-        )
-    return local_file(found[0])
+    if image := _ENMAP_IMAGE.fullmatch(file.name):
+        metadata = in_any_case(file.with_name(f"{image[1]}METADATA.XML"))
+        if metadata is not None and metadata.is_file():
+            return metadata
+    return file
 
 
 def product_reader(file: Path) -> Reader | None:
-    """Return what reads a product by its file of metadata; None for any other file."""
+    """Return the reader of a product, given its metadata file; None for any other file."""
     if _ENMAP.fullmatch(file.name):
         from hypercover.scene.io.products.enmap import read_enmap
 
@@ -100,23 +100,8 @@ def product_reader(file: Path) -> Reader | None:
     return None
 
 
-def read_swath_product(container: ArrayFile, variable: str | None) -> Scene | None:
-    """Return the image of a PRISMA or EMIT file; None for any other, or a named variable."""
-    if variable is not None:
-        return None
-    if prisma.is_prisma(container.members):
-        return prisma.read_prisma(container.path, container.members)
-    if emit.is_emit(container.members):
-        return emit.read_emit(container.path, container.members)
-    return None
-
-
-PathLike = str | Path
-
-_UNTURNED = "The image is placed by"
-"""How the note begins on an image that has to be laid on a grid first."""
-
-Labels = npt.NDArray[np.unsignedinteger]
+_PLACED_BY_POINTS = "The image is placed by"
+"""First words of the note on an image that must be warped to a grid first."""
 
 
 def open_scene(
@@ -135,20 +120,18 @@ def open_scene(
     """Open an image and, where given or found beside it, its labels.
 
     One call for every format: MATLAB (5 and 7.3), NumPy, HDF5, NetCDF, and with
-    GDAL the raster formats such as GeoTIFF, ENVI and ERDAS.  What was chosen
-    stands in ``notes`` of the scene.  Raster and HDF5 pixels stay in the file
-    until they are read.
+    GDAL the raster formats such as GeoTIFF, ENVI and ERDAS. The choices made are listed in
+    ``notes`` of the scene. Raster and HDF5 pixels stay in the file until they are read.
 
     Parameters
     ----------
     path : path or DataArray
         The image; for ENVI its header or its data; for EnMAP, Sentinel-2 and Landsat
-        the file of metadata; or an array that :meth:`Scene.from_array` takes, such as
+        the metadata file; or an array that :meth:`Scene.from_array` takes, such as
         ``rioxarray.open_rasterio`` returns.
     labels : path, False or None
-        A label map in any of these formats or a vector file.  None takes the
-        label map in the image's own file, if there is just one; False and ``"none"``
-        take none.
+        A label map in any of these formats or a vector file. None takes the only label map
+        in the image's own file, if any; False and ``"none"`` leave the scene unlabelled.
     variable, label_variable : str, optional
         Names of the arrays to take, where a file holds several.
     axes : str, optional
@@ -158,21 +141,21 @@ def open_scene(
     label_layer : str, optional
         Layer of a vector file, where it holds several.
     legend : Legend or path, optional
-        Class names and colours, or a table (CSV, YAML, JSON) of code, name, color.  Where
+        Class names and colours, or a table (CSV, YAML, JSON) of code, name, color. Where
         the labels name their classes, these take the codes of their names in the table.
     name : str, optional
         Name of the scene; the file's by default.
     nodata : number, text or sequence of them, optional
-        Values that stand for no data beside those that the file declares; ``"all-zero"``
-        for pixels that are zero in all bands; ``"none"`` to forget what the file declares.
+        No-data values in addition to those that the file declares; ``"all-zero"``
+        for pixels that are zero in all bands; ``"none"`` to ignore what the file declares.
 
     Raises
     ------
     SceneError
-        If the image is damaged, ambiguous or of an unknown format, or cannot hold a value
-        given as no data.
+        If the image is damaged, ambiguous or of an unknown format, or cannot hold a no-data
+        value.
     LabelError
-        If the labels are damaged, no class codes, or do not fit the image.
+        If the labels are damaged, are not class codes, or do not fit the image.
     """
     given = path if isinstance(path, xr.DataArray) else product_file(path)
     if str(labels).lower() == "none" and not (labels and Path(labels).exists()):
@@ -180,43 +163,27 @@ def open_scene(
     table = read_legend(legend)
     label_file = None if labels is None or labels is False else _label_file(labels)
     shapes = [] if label_file is None else _label_shapes(label_file, label_variable)
+    label_map: LabelMap | None = None
     if isinstance(given, xr.DataArray):
-        scene, own = Scene.from_array(given), None
+        scene = Scene.from_array(given)
     else:
-        scene, own = _image(
+        scene, label_map = _image(
             given,
             variable,
             axes,
             shapes,
-            look=labels is None,
+            with_own_labels=labels is None,
             label_variable=label_variable,
         )
     scene = scene.replace(name=name or scene.name)
     if nodata is not None:
-        scene = _with_stated(scene, nodata)
-    scene = _noting_fill(scene)
+        scene = _with_stated_nodata(scene, nodata)
+    scene = _with_fill_note(scene)
     if label_file is not None:
-        own = _labels_on(scene, label_file, label_variable, label_field, label_layer)
-    if own is not None:
-        scene = _labelled(scene, own, table)
+        label_map = _labels_for(scene, label_file, label_variable, label_field, label_layer)
+    if label_map is not None:
+        scene = _with_labels(scene, label_map, table)
     return with_known_image(with_known_bands(scene))
-
-
-def _labels_on(
-    scene: Scene,
-    file: Path,
-    variable: str | None,
-    field: str | None,
-    layer: str | None,
-) -> LabelMap:
-    """Read labels for a scene; where it lies on no grid, say how it could."""
-    try:
-        return read_label_map(file, scene.grid, variable, field, layer)
-    except LabelError as error:
-        how = [note for note in scene.notes if note.startswith(_UNTURNED)]
-        if scene.grid.placed or not how:
-            raise
-        raise LabelError(f"{error} {how[0]}") from error
 
 
 def _image(
@@ -225,33 +192,34 @@ def _image(
     axes: str | None,
     shapes: list[tuple[int, int]],
     *,
-    look: bool,
+    with_own_labels: bool,
     label_variable: str | None,
 ) -> tuple[Scene, LabelMap | None]:
-    """Open the image, and the labels in the same file where they are looked for."""
+    """Open the image, and on request the labels in the same file."""
     read_product = product_reader(file)
     if read_product is not None:
         return read_product(file, variable), None
-    kind = detect_type(file)
-    if kind is FileType.VECTOR:
+    file_type = detect_type(file)
+    if file_type is FileType.VECTOR:
         raise SceneError(
             f"{file} is a vector file, not an image; give it with --labels and the "
             "image first."
         )
-    if kind not in ARRAY_READERS:
+    if file_type not in ARRAY_READERS:
         return _raster_image(file, variable, axes), None
-    container = open_array_file(file, kind)
-    swath = read_swath_product(container, variable)
-    if swath is not None:
-        return swath, None
-    own = container.flat_shapes(label_variable if look else None)
-    scene = container.image(variable, axes, shapes, own)
-    if not look:
+    arrays = open_array_file(file, file_type)
+    if variable is None and prisma.is_prisma(arrays.members):
+        return prisma.read_prisma(file, arrays.members), None
+    if variable is None and emit.is_emit(arrays.members):
+        return emit.read_emit(file, arrays.members), None
+    own_shapes = arrays.map_shapes(label_variable if with_own_labels else None)
+    scene = arrays.image(variable, axes, shapes, own_shapes)
+    if not with_own_labels:
         return scene, None
     if label_variable is not None:
-        return scene, container.labels(scene.grid, label_variable)
-    found, notes = container.own_labels(scene.grid)
-    return scene.noting(*notes), found
+        return scene, arrays.labels(scene.grid, label_variable)
+    label_map, notes = arrays.own_labels(scene.grid)
+    return scene.noting(*notes), label_map
 
 
 def _raster_image(file: Path, variable: str | None, axes: str | None) -> Scene:
@@ -266,8 +234,8 @@ def _raster_image(file: Path, variable: str | None, axes: str | None) -> Scene:
     return read_image(file)
 
 
-def _with_stated(scene: Scene, nodata: Given) -> Scene:
-    """Return a scene in which what a user states is no data too, and say so."""
+def _with_stated_nodata(scene: Scene, nodata: Given) -> Scene:
+    """Mask the values that the user states as no data."""
     cube = with_nodata(scene.cube, nodata, scene.name)
     stated = ", ".join(
         part if isinstance(part, str) else f"{part:.10g}" for part in parse_nodata(nodata)
@@ -278,19 +246,18 @@ def _with_stated(scene: Scene, nodata: Given) -> Scene:
     )
 
 
-def _noting_fill(scene: Scene) -> Scene:
-    """Say where an image holds values that look like no data that nothing declares."""
+def _with_fill_note(scene: Scene) -> Scene:
+    """Note values that look like undeclared no data."""
     try:
         note = fill_note(scene.cube)
     except SceneError:
-        # Of pixels that cannot be read, whoever needs them tells.
+        # Pixels that cannot be read are reported by whoever needs them.
         return scene
     return scene if note is None else scene.noting(note)
 
 
 @contextmanager
-def _blaming_labels() -> Iterator[None]:
-    """Say of whatever is wrong with a file that it is wrong with the labels."""
+def _as_label_error() -> Iterator[None]:
     try:
         yield
     except SceneError as error:
@@ -298,18 +265,18 @@ def _blaming_labels() -> Iterator[None]:
 
 
 def _label_file(path: PathLike) -> Path:
-    with _blaming_labels():
+    with _as_label_error():
         return local_file(path)
 
 
 def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
-    """Sizes that the labels of a file may have: evidence for the axes of the image."""
-    with _blaming_labels():
-        kind = detect_type(file)
-        if kind is FileType.VECTOR:
+    """Return the sizes that the labels of a file may have: evidence for the axis order."""
+    with _as_label_error():
+        file_type = detect_type(file)
+        if file_type is FileType.VECTOR:
             return []
-        if kind in ARRAY_READERS:
-            return open_array_file(file, kind).flat_shapes(variable)
+        if file_type in ARRAY_READERS:
+            return open_array_file(file, file_type).map_shapes(variable)
         from hypercover.scene.io.raster import raster_shape
 
         return [raster_shape(file)]
@@ -329,48 +296,64 @@ def read_label_map(
     LabelError
         If they cannot be read or do not fit the grid.
     """
-    with _blaming_labels():
-        kind = detect_type(file)
-        if kind is FileType.VECTOR:
+    with _as_label_error():
+        file_type = detect_type(file)
+        if file_type is FileType.VECTOR:
             from hypercover.scene.io.vector import read_vector_labels
 
             return read_vector_labels(file, grid, field, layer)
-        if kind in ARRAY_READERS:
-            return open_array_file(file, kind).labels(grid, variable)
-        return _raster_labels(file, grid)
+        if file_type in ARRAY_READERS:
+            return open_array_file(file, file_type).labels(grid, variable)
+        from hypercover.scene.io.raster import read_raster_labels
+
+        label_map = read_raster_labels(file)
+        codes = on_grid(label_map.codes, label_map.grid, grid, file)
+        return replace(label_map, codes=codes, grid=grid)
 
 
-def _raster_labels(file: Path, grid: Grid) -> LabelMap:
-    from hypercover.scene.io.raster import read_raster_labels
+def _labels_for(
+    scene: Scene,
+    file: Path,
+    variable: str | None,
+    field: str | None,
+    layer: str | None,
+) -> LabelMap:
+    """Read the labels of a scene; for one without a grid, suggest how to give it one."""
+    try:
+        return read_label_map(file, scene.grid, variable, field, layer)
+    except LabelError as error:
+        how = [note for note in scene.notes if note.startswith(_PLACED_BY_POINTS)]
+        if scene.grid.placed or not how:
+            raise
+        raise LabelError(f"{error} {how[0]}") from error
 
-    found = read_raster_labels(file)
-    return replace(found, codes=on_grid(found.codes, found.grid, grid, file), grid=grid)
 
-
-def _labelled(scene: Scene, found: LabelMap, table: Legend | None) -> Scene:
-    found = _with_table(found, table)
-    legend, notes = legend_of(found, table)
-    count = int(np.count_nonzero(found.codes))
+def _with_labels(scene: Scene, label_map: LabelMap, table: Legend | None) -> Scene:
+    label_map = _with_table(label_map, table)
+    legend, notes = legend_of(label_map, table)
+    count = int(np.count_nonzero(label_map.codes))
     total = f"{count:,} labelled pixels of {len(legend)} classes."
-    named = scene.with_labels(found.codes, legend).noting(*found.notes, total, *notes)
-    return named.replace(losses=(*scene.losses, *found.losses), shapes=found.shapes)
+    labelled = scene.with_labels(label_map.codes, legend)
+    return labelled.noting(*label_map.notes, total, *notes).replace(
+        losses=(*scene.losses, *label_map.losses), shapes=label_map.shapes
+    )
 
 
-def _with_table(found: LabelMap, table: Legend | None) -> LabelMap:
+def _with_table(label_map: LabelMap, table: Legend | None) -> LabelMap:
     """Give the classes of labels the codes of a class table, if there is one."""
     if table is None:
-        return found
-    if found.zero is not None and table.zero is not None:
+        return label_map
+    if label_map.zero is not None and table.zero is not None:
         name, color = table.zero
-        found = found.naming_zero(name)
-        if found.zero is not None:
-            code = found.zero if found.zero not in table else max(table.codes) + 1
-            settled = {land.code: land.color for land in table} | (
-                {code: color} if color else {}
-            )
+        label_map = label_map.naming_zero(name)
+        if label_map.zero is not None:
+            code = label_map.zero if label_map.zero not in table else max(table.codes) + 1
+            colors = {land.code: land.color for land in table}
+            if color:
+                colors[code] = color
             names = {land.code: land.name for land in table} | {code: name}
-            table = Legend.of(names, class_colors(names, settled))
-    return match_classes(found, table, "the class table", renames=True)
+            table = Legend.of(names, class_colors(names, colors))
+    return match_classes(label_map, table, "the class table", renames=True)
 
 
 def open_labels(
@@ -405,11 +388,10 @@ def open_labels(
         If they cannot be read or do not fit the grid.
     """
     table = read_legend(legend)
-    found = _with_table(
-        read_label_map(_label_file(path), grid, variable, field, layer), table
-    )
-    known, _ = legend_of(found, table)
-    return found.codes, known
+    label_map = read_label_map(_label_file(path), grid, variable, field, layer)
+    label_map = _with_table(label_map, table)
+    known, _ = legend_of(label_map, table)
+    return label_map.codes, known
 
 
 def open_mask(
@@ -433,8 +415,8 @@ def open_mask(
     mask : array of unsigned int, shape (y, x)
         Nonzero where the mask marks a pixel.
     notes : tuple of str
-        How many pixels have another class in the mask than in the labels, which are
-        matched by name, or else by code; empty where none has.
+        How many pixels have another class in the mask than in the labels; classes are
+        matched by name, or else by code.
 
     Raises
     ------
@@ -442,30 +424,30 @@ def open_mask(
         If it cannot be read or does not fit the grid.
     """
     file = _label_file(path)
-    found = read_label_map(file, scene.grid, variable, field, layer)
-    if found.zero is not None:
-        codes = np.where(found.codes == found.zero, 0, found.codes)
-        found = replace(found, codes=codes.astype(found.codes.dtype), zero=None)
-    classes = len(np.unique(found.codes[found.codes > 0]))
+    mask = read_label_map(file, scene.grid, variable, field, layer)
+    if mask.zero is not None:
+        codes = np.where(mask.codes == mask.zero, 0, mask.codes)
+        mask = replace(mask, codes=codes.astype(mask.codes.dtype), zero=None)
+    classes = len(np.unique(mask.codes[mask.codes > 0]))
     if scene.labels is None or classes < 2:
-        return found.codes, ()
+        return mask.codes, ()
     try:
-        matched = match_classes(found, scene.legend, "the labels")
+        matched = match_classes(mask, scene.legend, "the labels")
     except LabelError:
-        return found.codes, ()
+        return mask.codes, ()
     both = (matched.codes > 0) & (scene.labels > 0)
-    other = int(np.count_nonzero(matched.codes[both] != scene.labels[both]))
-    if not other:
-        return found.codes, ()
-    return found.codes, (
-        f"{other:,} of the {int(both.sum()):,} labelled pixels that {file.name} marks have "
+    differing = int(np.count_nonzero(matched.codes[both] != scene.labels[both]))
+    if not differing:
+        return mask.codes, ()
+    return mask.codes, (
+        f"{differing:,} of the {int(both.sum()):,} labelled pixels that {file.name} marks have "
         "another class there, by name or else by code; that of the labels counts.",
     )
 
 
-def _without_data(scene: Scene) -> str:
-    """Say why no pixel holds data, and name the bands that mask all others."""
-    # Zero is a value here: at most it masks a pixel where it stands in all bands.
+def _no_valid_pixel(scene: Scene) -> str:
+    """Explain why no pixel is valid, naming the bands that mask all others."""
+    # Zero is a value here: at most it masks pixels that are zero in all bands.
     rules = [replace(NoData.of(scene.cube.isel(band=[at])), zero=False)
              for at in range(scene.n_bands)]  # fmt: skip
     filled = np.zeros(scene.n_bands, dtype=bool)
@@ -476,10 +458,10 @@ def _without_data(scene: Scene) -> str:
         ]
     empty = scene.bands[~filled]
     if 0 < len(empty) < scene.n_bands:
-        listed = ",".join(map(str, empty))
+        bands = ",".join(map(str, empty))
         return (
             f"No pixel of {scene.name} holds data in every band, because none does in band "
-            f"{listed}; leave these out with drop_bands: '{listed}' (--drop-bands {listed})."
+            f"{bands}; leave these out with drop_bands: '{bands}' (--drop-bands {bands})."
         )
     return (
         f"No pixel of {scene.name} holds data: all are masked, NaN or no data "
@@ -489,42 +471,42 @@ def _without_data(scene: Scene) -> str:
 
 
 def label_losses(scene: Scene) -> tuple[str, ...]:
-    """Say which labelled pixels hold no data, and which classes are lost with them.
+    """List the labelled pixels without data, and the classes lost with them.
 
     Returns
     -------
     tuple of str
-        One sentence each; none where all labelled pixels hold data.
+        One sentence each; empty if all labelled pixels hold data.
     """
     if scene.labels is None:
         return ()
-    bare, counts = np.unique(scene.labels[~scene.valid], return_counts=True)
-    lost = {int(c): int(n) for c, n in zip(bare, counts, strict=True) if c > 0}
+    codes, counts = np.unique(scene.labels[~scene.valid], return_counts=True)
+    lost = {int(c): int(n) for c, n in zip(codes, counts, strict=True) if c > 0}
     if not lost:
         return ()
     number, labelled = sum(lost.values()), int(np.count_nonzero(scene.labels))
     names = {code: scene.legend[code].name for code in lost}
     shown = listed(f"{count:,} of {names[code]}" for code, count in lost.items())
     verb = "holds" if number == 1 else "hold"
-    told = [
+    losses = [
         f"{number:,} of the {labelled:,} labelled pixels {verb} no data: left out ({shown})."
     ]
     if scene.shapes is not None:
-        drawn, held = (
+        drawn, usable = (
             len(np.unique(scene.shapes[labels > 0]))
             for labels in (scene.labels, scene.usable_labels)
         )
-        if held < drawn:
-            told.append(
-                f"{drawn - held:,} of {counted(drawn, 'shape')} wholly without data."
+        if usable < drawn:
+            losses.append(
+                f"{drawn - usable:,} of {counted(drawn, 'shape')} wholly without data."
             )
-    left = set(np.unique(scene.usable_labels).tolist())
-    gone = [names[code] for code in lost if code not in left]
+    remaining = set(np.unique(scene.usable_labels).tolist())
+    gone = [names[code] for code in lost if code not in remaining]
     if gone:
-        told.append(
+        losses.append(
             f"Classes lost, because none of their pixels holds data: {listed(gone)}."
         )
-    return tuple(told)
+    return tuple(losses)
 
 
 def check_usable(scene: Scene) -> None:
@@ -535,17 +517,16 @@ def check_usable(scene: Scene) -> None:
     SceneError
         If no pixel holds data.
     LabelError
-        If there are no labels, none of them lies on data, or all are of one class.
+        If no labelled pixel holds data, or all are of one class.
     """
     if not scene.valid.any():
-        raise SceneError(_without_data(scene))
+        raise SceneError(_no_valid_pixel(scene))
     scene.check_range()
     codes = np.unique(scene.usable_labels)
     codes = codes[codes > 0]
     if len(codes) == 0:
         raise LabelError(
-            f"No labelled pixel of {scene.name} lies on a pixel with data; give labels "
-            "made for this image."
+            f"No labelled pixel of {scene.name} holds data; give labels made for this image."
         )
     if len(codes) == 1:
         raise LabelError(

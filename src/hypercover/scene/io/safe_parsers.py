@@ -1,7 +1,7 @@
-"""YAML as people write settings in it: mappings, lists, texts, numbers, truths and nothing else.
+"""Parsers for YAML and XML from untrusted sources: plain values, no aliases, no entities.
 
-Every YAML text that hypercover reads goes through here: experiments, the file of
-a site, tables of classes, chains of features, values on the command line.
+Every YAML text that hypercover reads goes through here: experiments, site files, class
+tables, feature chains and values on the command line.
 """
 
 import re
@@ -22,21 +22,20 @@ _DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
 
 
 def parse_xml(path: Path) -> ET.Element:
-    """Parse an XML file without a document type, and so without entities.
+    """Parse an XML file, refusing document types and entities.
 
-    Why it exists: an entity can name a file or an address, or blow up to
-    gigabytes; the metadata of images need none.
+    An entity can name a file or an address, or expand to gigabytes.
 
     Raises
     ------
     SceneError
-        If the file is too large, declares anything, or is no XML.
+        If the file is too large, has a document type, or is not XML.
     """
     try:
         if path.stat().st_size > _LARGEST:
             raise SceneError(
-                f"{path} is larger than {_LARGEST // 2**20} MiB, no metadata of an image; give "
-                "the file that came with the product."
+                f"{path} is larger than {_LARGEST // 2**20} MiB, too large for metadata of an "
+                "image; give the file that came with the product."
             )
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -50,17 +49,17 @@ def parse_xml(path: Path) -> ET.Element:
         return ET.fromstring(text)  # noqa: S314  (small, and no DTD or entity is in it)
     except (ET.ParseError, ValueError, RecursionError) as error:
         raise SceneError(
-            f"{path} is no XML: it is damaged or cut short; copy or download it again."
+            f"{path} is not XML: it is damaged or cut short; copy or download it again."
         ) from error
 
 
 def element_numbers(elements: list[ET.Element], path: Path) -> list[float]:
-    """Return the numbers that elements hold.
+    """Return the numbers in the text of elements.
 
     Raises
     ------
     SceneError
-        If one is no number.
+        If one is not a number.
     """
     try:
         return [float(element.text or "") for element in elements]
@@ -75,20 +74,20 @@ _TAG = "tag:yaml.org,2002:"
 _PLAIN = frozenset(
     _TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map")
 )
-"""What a value may be; sets, pairs, dates and objects of Python have no place in a setting."""
+"""Types that a value may have; sets, pairs, dates and Python objects are refused."""
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML in which every value stands once, where it is meant.
+    """Safe YAML without aliases and duplicate keys.
 
-    Aliases can unfold until they fill any memory, and of a key that stands
-    twice YAML would quietly drop the first.
+    Aliases can expand until they fill any memory, and YAML silently drops the first of two
+    equal keys.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse an alias and a value that is not plain, and compose everything else."""
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias (*name) is not allowed; write its value out")
+            raise yaml.YAMLError("an alias (*name) is not allowed; write out its value")
         node = super().compose_node(parent, index)
         if node is not None and not _is_plain(node):
             kind = str(node.tag).removeprefix(_TAG)[:40]
@@ -100,12 +99,12 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Refuse a key that stands twice, and read ``on`` as a key's name, not as a truth."""
+        """Refuse duplicate keys, and read the key ``on`` as text, not as a boolean."""
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
             raise yaml.MarkedYAMLError(
-                problem=f"the key {twice[0][:60]} stands twice",
+                problem=f"the key {repeated[0][:60]} occurs twice",
                 problem_mark=node.start_mark,
             )
         for key, _ in node.value:
@@ -114,7 +113,7 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# A date is a text here, as it is in JSON.
+# Dates are read as text, as in JSON.
 _PlainLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rules if tag != f"{_TAG}timestamp"]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -131,12 +130,12 @@ def _is_plain(node: Any) -> bool:
 
 
 def parse_yaml(text: str) -> Any:
-    """Read YAML of plain values, each of which stands once, where it is meant.
+    """Parse YAML of plain values, without aliases and duplicate keys.
 
     Raises
     ------
     yaml.YAMLError
-        If the text is no such YAML.
+        If the text is anything else.
 
     Examples
     --------
@@ -147,14 +146,14 @@ def parse_yaml(text: str) -> Any:
     try:
         return loader.get_single_data()
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        # An explicit type whose value is none of it, such as !!bool x.
+        # An explicit type that does not fit its value, such as !!bool x.
         raise yaml.YAMLError(f"a value cannot be read ({str(error)[:100]})") from None
     finally:
         loader.dispose()
 
 
 def yaml_problem(error: yaml.YAMLError) -> str:
-    """Say on one line what is wrong with a text, and where.
+    """Describe the error in a text on one line, with its place.
 
     Examples
     --------

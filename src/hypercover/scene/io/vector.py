@@ -1,4 +1,4 @@
-"""Labels from vector files: the attribute that names the class, burnt into pixels."""
+"""Labels from vector files: shapes with a class attribute, burnt into pixels."""
 
 import json
 import re
@@ -15,17 +15,32 @@ from hypercover.errors import LabelError, counted
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.class_tables import Style, vector_style
 from hypercover.scene.io.file_types import VECTOR_FORMATS, is_json
-from hypercover.scene.io.gdal import GDAL_ERRORS, read_vector, vector_info, vector_layers
+from hypercover.scene.io.gdal import GDAL_ERRORS, offline_pyogrio
 from hypercover.scene.io.geopackage import check_geopackage, is_sqlite
 from hypercover.scene.labels import LabelMap, as_codes, listed
 from hypercover.scene.legend import MAX_CODE
 
 __all__ = ["check_geojson", "read_vector_area", "read_vector_labels"]
 
-_LARGEST = 2**28
+_LARGEST_GEOJSON = 2**28
 """Bytes of a GeoJSON file, which is read whole."""
 
-_LINKING = ("link", "url")
+_LARGEST_VECTOR = 2**31
+"""Bytes of any vector file."""
+
+_MOST_SHAPES = 20_000_000
+"""Shapes that are read, some gigabytes in memory."""
+
+_LEAST_BYTES = 8
+"""Bytes that a shape takes at least; GDAL allocates memory for as many as a file claims."""
+
+_DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf"}
+"""Formats that contain their shapes; others can point to files and networks."""
+
+_USUAL_FIELDS = {
+    "class", "class_id", "class_name", "classname", "code", "label", "labels",
+    "landcover", "land_cover", "category", "klasse", "type", "gt",
+}  # fmt: skip
 
 
 class _LinkError(ValueError):
@@ -33,24 +48,25 @@ class _LinkError(ValueError):
 
 
 def check_geojson(path: Path) -> None:
-    """Refuse a GeoJSON file whose coordinate system is an address on a network.
+    """Refuse a GeoJSON file whose coordinate system is a network address.
 
-    GeoJSON of 2008 may name its ``crs`` by a link, and GDAL fetches it on
-    opening: a label file would tell a stranger who opens it.
+    GeoJSON of 2008 may give its ``crs`` by a link, which GDAL fetches on opening: a label
+    file could report who opens it.
 
     Raises
     ------
     LabelError
-        If there is such a link, or the file is no JSON or too large to tell.
+        If there is such a link, or the file is not JSON or too large to check.
     """
-    if path.stat().st_size > _LARGEST:
+    if path.stat().st_size > _LARGEST_GEOJSON:
         raise LabelError(
-            f"{path} is larger than {_LARGEST // 2**20} MiB; save the shapes as GeoPackage."
+            f"{path} is larger than {_LARGEST_GEOJSON // 2**20} MiB; save the shapes as "
+            "GeoPackage."
         )
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            # No deviation is forgiven: what is read here must be what GDAL reads.
-            json.load(file, object_pairs_hook=_look)
+            # Strict: what is read here must be what GDAL reads.
+            json.load(file, object_pairs_hook=_refuse_links)
     except _LinkError as error:
         raise LabelError(
             f"{path} gives its coordinate system as a network address, which is never "
@@ -58,36 +74,22 @@ def check_geojson(path: Path) -> None:
         ) from error
     except (ValueError, RecursionError) as error:
         raise LabelError(
-            f"{path} cannot be read as a vector file: it is no GeoJSON; save it as "
+            f"{path} cannot be read as a vector file: it is not GeoJSON; save it as "
             "GeoPackage or GeoJSON."
         ) from error
 
 
-def _look(pairs: list[tuple[str, Any]]) -> None:
-    """Look at one object, and keep nothing of it."""
+def _refuse_links(pairs: list[tuple[str, Any]]) -> None:
+    """Check one JSON object, and keep nothing of it."""
     keys = {key.lower() for key, _ in pairs}
-    kinds = [value for key, value in pairs if key.lower() == "type"]
     links = any(
-        isinstance(kind, str) and kind.lower().startswith(_LINKING) for kind in kinds
+        key.lower() == "type"
+        and isinstance(value, str)
+        and value.lower().startswith(("link", "url"))
+        for key, value in pairs
     )
     if links and "properties" in keys:
         raise _LinkError
-
-
-_LARGEST_VECTOR = 2**31
-"""Bytes of a vector file that is read whole."""
-
-_MOST = 20_000_000
-"""Shapes that are read, some gigabytes in memory."""
-
-_LEAST = 8
-"""Bytes that a shape takes at least; memory is taken for as many as a file says."""
-
-_DRIVERS = {"GPKG", "GeoJSON", "ESRI Shapefile", "FlatGeobuf"}
-"""Formats that hold their shapes themselves: others can point to files and networks."""
-
-_USUAL = {"class", "class_id", "class_name", "classname", "code", "label", "labels",
-          "landcover", "land_cover", "category", "klasse", "type", "gt"}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +113,10 @@ def read_vector_labels(
 ) -> LabelMap:
     """Burn the shapes of a vector file into a label map of this grid.
 
-    A whole number is a code, also where it is written as text; other text is a
-    name, and names are numbered in alphabetical order.  A pixel belongs to the
-    shape its centre lies in; where shapes of two classes claim it, it stays
-    unlabelled.  Shapes and classes that label no pixel are counted in ``losses``.
+    Whole numbers are class codes, also as text; other text is a class name, and names are
+    numbered in alphabetical order. A pixel belongs to the shape that covers its centre; if
+    shapes of two classes do, it stays unlabelled. Shapes and classes that label no pixel are
+    counted in ``losses``.
 
     Raises
     ------
@@ -122,11 +124,7 @@ def read_vector_labels(
         If the file is damaged, the layer or the attribute is ambiguous, the image has
         no georeference, or no shape lies on the image.
     """
-    if not grid.placed:
-        raise LabelError(
-            f"The shapes of {path} cannot be laid on an image without a georeference; "
-            "give labels as a raster of the image's size."
-        )
+    _check_placed(path, grid, "give labels as a raster of the image's size")
     shapes = _read(path, field, layer)
     codes, names, nominal = _coded(shapes, path)
     usable = _usable(shapes)
@@ -134,15 +132,14 @@ def read_vector_labels(
     geometries = _reprojected(shapes.geometries[inside], shapes.crs, grid, path)
     burnt, contested = _burn(geometries, codes[inside], grid)
     if not burnt.any():
-        raise LabelError(
-            f"No shape of {path} covers the centre of a pixel of the image; check that "
-            f"both lie in the same place{_degrees(shapes, grid)}."
-        )
+        raise _no_overlap(path, shapes, grid)
     notes = [
         f"Labels: {counted(len(geometries), 'shape')} of {path.name}, attribute {shapes.field!r}."
     ]
     if shapes.crs is None:
-        notes.append(f"{path.name} names no coordinate system; the image's was taken.")
+        notes.append(
+            f"{path.name} has no coordinate system; that of the image was assumed."
+        )
     if contested:
         notes.append(
             f"{contested:,} pixels lie in shapes of more than one class and stay unlabelled."
@@ -165,13 +162,13 @@ def read_vector_labels(
 def _styled(
     style: Style, field: str, names: dict[int, str]
 ) -> tuple[dict[int, str], dict[int, str]]:
-    """Return names and colours with those of a style of the class attribute."""
+    """Return names and colours, completed by a style of the class attribute."""
     if style.attribute and style.attribute.casefold() != field.casefold():
         return names, {}
     labels, colors = style.by_code()
-    own = {name: code for code, name in names.items()}
+    codes = {name: code for code, name in names.items()}
     colors = {code: color for code, color in colors.items() if code not in names}
-    colors |= {own[text]: color for text, color in style.colors.items() if text in own}
+    colors |= {codes[text]: color for text, color in style.colors.items() if text in codes}
     labels = {code: label for code, label in labels.items() if label != str(code)}
     return labels | names, colors
 
@@ -179,21 +176,20 @@ def _styled(
 def _left_out(
     shapes: _Shapes, usable: npt.NDArray[np.bool_], codes: npt.NDArray[np.int64]
 ) -> list[str]:
-    """Count the shapes without a class or geometry, and those of code 0."""
-    told = []
-    bare = int(np.count_nonzero(~usable))
-    if bare:
-        told.append(f"{counted(bare, 'shape')} without a geometry: left out.")
-    nameless = int(np.count_nonzero(codes < 0))
-    if nameless:
-        told.append(f"{counted(nameless, 'shape')} without a class: left out.")
-    zero = int(np.count_nonzero(usable & (codes == 0)))
-    if zero:
-        told.append(
-            f"{counted(zero, 'shape')} of code 0, which means unlabelled: left out; if it is "
-            "a class, give it another number or a name."
+    """Count the shapes without a geometry or class, and those of code 0."""
+    zero = (
+        " of code 0, which means unlabelled: left out; if it is a class, give it another "
+        "number or a name."
+    )
+    return [
+        f"{counted(int(number), 'shape')}{reason}"
+        for number, reason in (
+            (np.count_nonzero(~usable), " without a geometry: left out."),
+            (np.count_nonzero(codes < 0), " without a class: left out."),
+            (np.count_nonzero(usable & (codes == 0)), zero),
         )
-    return told
+        if number
+    ]
 
 
 def _lost(
@@ -204,82 +200,93 @@ def _lost(
     names: Mapping[int, str],
     grid: Grid,
 ) -> list[str]:
-    """Count the shapes that label no pixel, and name the classes that are lost with them."""
-    beside, tiny, under = _unseen(geometries, on_top, grid)
-    told = []
-    for where, words in (
-        (beside, "outside the image"),
+    """Count the shapes that label no pixel, and name the classes lost with them."""
+    outside, tiny, hidden = _invisible(geometries, on_top, grid)
+    losses = []
+    for where, reason in (
+        (outside, "outside the image"),
         (tiny, "without the centre of a pixel in it"),
-        (under, "wholly under other shapes"),
+        (hidden, "wholly under other shapes"),
     ):
         if where.any():
-            own = _per_class(codes[where], names)
-            told.append(
-                f"{counted(int(where.sum()), 'shape')} of {len(codes):,} {words}: {own}."
+            losses.append(
+                f"{counted(int(where.sum()), 'shape')} of {len(codes):,} {reason}: "
+                f"{_per_class(codes[where], names)}."
             )
-    gone = sorted({*codes.tolist()} - {*np.unique(burnt).tolist()})
-    if gone:
-        told.append(
-            f"Classes lost, because no shape of them labels a pixel: {_per_class(np.array(gone), names, count=False)}."
+    lost = sorted({*codes.tolist()} - {*np.unique(burnt).tolist()})
+    if lost:
+        classes = listed(names.get(code, f"class {code}") for code in lost)
+        losses.append(
+            f"Classes lost, because none of their shapes labels a pixel: {classes}."
         )
-    return told
+    return losses
 
 
-def _per_class(
-    codes: npt.NDArray[np.int64], names: Mapping[int, str], *, count: bool = True
-) -> str:
-    """List classes, with how many shapes each has."""
+def _per_class(codes: npt.NDArray[np.int64], names: Mapping[int, str]) -> str:
+    """List the number of shapes of each class."""
     found, numbers = np.unique(codes, return_counts=True)
-    shown = [names.get(int(code), f"class {code}") for code in found]
-    if count:
-        shown = [f"{n:,} of {name}" for name, n in zip(shown, numbers, strict=True)]
-    return listed(shown)
+    return listed(
+        f"{number:,} of {names.get(code, f'class {code}')}"
+        for code, number in zip(found.tolist(), numbers.tolist(), strict=True)
+    )
 
 
-def _unseen(
+def _invisible(
     geometries: npt.NDArray[np.object_], on_top: npt.NDArray[np.uint32], grid: Grid
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Tell which shapes lie outside, cover no centre of a pixel, or lie under others.
+    """Return masks of the shapes outside, without the centre of a pixel, and under others.
 
-    A shape that is seen when all are burnt one on another needs no closer look.
+    Shapes visible in ``on_top``, burnt one on another, need no further check.
     """
     import shapely
 
     count = len(geometries)
-    seen = np.zeros(count + 1, np.bool_)
-    seen[np.unique(on_top)] = True
-    unseen = ~seen[1:]
+    visible = np.zeros(count + 1, np.bool_)
+    visible[np.unique(on_top)] = True
+    invisible = ~visible[1:]
     to_ground = np.array(grid.transform).reshape(2, 3)
     to_pixels = np.linalg.inv(to_ground[:, :2]).T
 
     def moved(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.asarray((points - to_ground[:, 2]) @ to_pixels)
 
-    places = shapely.transform(geometries, moved)
+    in_pixels = shapely.transform(geometries, moved)
     image = shapely.box(0, 0, grid.cols, grid.rows)
-    outside = unseen & ~shapely.intersects(places, image)
+    outside = invisible & ~shapely.intersects(in_pixels, image)
     covering = np.zeros(count, np.bool_)
-    for at in np.flatnonzero(unseen & ~outside):
-        covering[at] = _covers(places[at], grid)
-    return outside, unseen & ~outside & ~covering, unseen & covering
+    for at in np.flatnonzero(invisible & ~outside):
+        covering[at] = _covers(in_pixels[at], grid)
+    return outside, invisible & ~outside & ~covering, invisible & covering
 
 
-def _degrees(shapes: _Shapes, grid: Grid) -> str:
-    """Say of coordinates without a system that they are degrees where the image's are not."""
+def _check_placed(path: Path, grid: Grid, remedy: str) -> None:
+    if not grid.placed:
+        raise LabelError(
+            f"The shapes of {path} cannot be laid on an image without a georeference; "
+            f"{remedy}."
+        )
+
+
+def _no_overlap(path: Path, shapes: _Shapes, grid: Grid) -> LabelError:
+    """Explain that no shape covers a pixel, with a hint on coordinates in degrees."""
     import shapely
 
+    hint = ""
     bounds = shapely.total_bounds(np.asarray(shapes.geometries, dtype=object))
-    far = max(map(abs, grid.transform[2::3])) > 360
-    if shapes.crs is not None or not far or not (np.abs(bounds) <= 360).all():
-        return ""
-    return (
-        "; its coordinates look like degrees, and it names no coordinate system (ogr2ogr -a_srs "
-        "EPSG:4326 writes a copy that does)"
+    image_in_metres = max(map(abs, grid.transform[2::3])) > 360
+    if shapes.crs is None and image_in_metres and (np.abs(bounds) <= 360).all():
+        hint = (
+            "; its coordinates look like degrees, and it has no coordinate system (ogr2ogr "
+            "-a_srs EPSG:4326 writes a copy that does)"
+        )
+    return LabelError(
+        f"No shape of {path} covers the centre of a pixel of the image; check that "
+        f"both lie in the same place{hint}."
     )
 
 
 def _covers(shape: Any, grid: Grid) -> bool:
-    """Tell whether a shape, in pixels, covers the centre of one of the image."""
+    """Tell whether a shape, in pixel coordinates, covers the centre of a pixel."""
     left, top, right, bottom = shape.bounds
     row, col = max(int(top), 0), max(int(left), 0)
     high = min(int(np.ceil(bottom)) + 1, grid.rows) - row
@@ -293,53 +300,51 @@ def _covers(shape: Any, grid: Grid) -> bool:
 def read_vector_area(
     path: Path, grid: Grid, layer: str | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Tell which pixels (y, x) of a grid have their centre in a shape of a vector file.
-
-    ``layer`` names one of several.
+    """Return a mask (y, x) of the pixels whose centre lies in a shape of a vector file.
 
     Raises
     ------
     LabelError
-        If the file is damaged, the image has no georeference, or no shape lies on it.
+        If the file is damaged, the layer is ambiguous, the image has no georeference, or no
+        shape lies on it.
     """
-    if not grid.placed:
-        raise LabelError(
-            f"The shapes of {path} cannot be laid on an image without a georeference; "
-            "give a raster of the image's size."
-        )
-    shapes = _read(path, None, layer, bare=True)
+    _check_placed(path, grid, "give a raster of the image's size")
+    shapes = _read(path, None, layer, with_class=False)
     geometries = _reprojected(shapes.geometries[_usable(shapes)], shapes.crs, grid, path)
     inside, _ = _burn(geometries, np.ones(len(geometries), np.int64), grid)
     if not inside.any():
-        raise LabelError(
-            f"No shape of {path} covers the centre of a pixel of the image; check that "
-            f"both lie in the same place{_degrees(shapes, grid)}."
-        )
+        raise _no_overlap(path, shapes, grid)
     return inside > 0
 
 
 def _read(
-    path: Path, field: str | None, asked: str | None = None, *, bare: bool = False
+    path: Path, field: str | None, layer: str | None = None, *, with_class: bool = True
 ) -> _Shapes:
-    """Read shapes and the attribute of their class, or none of all attributes."""
+    """Read shapes, and by default their class attribute."""
     import shapely
     from pyogrio.errors import DataLayerError, DataSourceError
 
     _check_file(path)
     try:
-        layer = _layer(path, vector_layers(path), asked)
-        for encoding in _encodings(path):
-            try:
-                info = _checked(path, vector_info(path, layer, encoding))
-                chosen = [] if bare else [_field(path, info, field)]
-                meta, _, wkb, columns = read_vector(path, layer, chosen, encoding)
-                break
-            except UnicodeDecodeError:
-                continue
-        else:
-            raise LabelError(
-                f"The text of {path} is in no encoding that is read; save it as GeoPackage."
-            )
+        with offline_pyogrio(path) as pyogrio:
+            file = path.absolute()
+            layer = _layer(path, pyogrio.list_layers(file), layer)
+            for encoding in _encodings(path):
+                source = {"layer": layer, "encoding": encoding}
+                try:
+                    info = pyogrio.read_info(file, **source)
+                    _check_info(path, info)
+                    fields = [_field(path, info, field)] if with_class else []
+                    meta, _, wkb, columns = pyogrio.raw.read(
+                        file, columns=fields, force_2d=True, **source
+                    )
+                    break
+                except UnicodeDecodeError:
+                    continue
+            else:
+                raise LabelError(
+                    f"The text of {path} is in an unknown encoding; save it as GeoPackage."
+                )
         geometries = shapely.from_wkb(wkb)
     except LabelError:
         raise
@@ -354,39 +359,39 @@ def _read(
             f"{path} cannot be read as a vector file: it is damaged or of an unknown "
             "format; save it as GeoPackage or GeoJSON."
         ) from error
-    # A GeoPackage keeps the number beside the shapes, and other programs let it grow old.
-    stated = 1 if info["driver"] == "GPKG" else max(1, info["features"])
-    if len(geometries) < stated:
+    # A GeoPackage stores the number separately, and some programs do not update it.
+    expected = 1 if info["driver"] == "GPKG" else max(1, info["features"])
+    if len(geometries) < expected:
         raise LabelError(
-            f"{path} says that it holds {info['features']:,} shapes, of which "
+            f"{path} claims to hold {info['features']:,} shapes, of which "
             f"{len(geometries):,} can be read; it is damaged: save it again."
         )
     _refuse_lines(path, geometries)
-    classes = np.zeros(len(geometries)) if bare else np.asarray(columns[0])
-    return _Shapes(geometries, classes, "".join(chosen), meta["crs"], layer)
+    classes = np.asarray(columns[0]) if with_class else np.zeros(len(geometries))
+    return _Shapes(geometries, classes, "".join(fields), meta["crs"], layer)
 
 
 def _encodings(path: Path) -> tuple[str | None, str]:
-    """Return the encodings to try in turn; None is what the file states.
+    """Return the encodings to try in turn; None is the one that the file declares.
 
-    A Shapefile without a ``.cpg`` and a language in its ``.dbf`` states none, and GDAL
-    would take UTF-8 for Latin-1; text in Latin-1 is hardly ever valid UTF-8.
+    A Shapefile without a ``.cpg`` and without a language in its ``.dbf`` declares none, and
+    GDAL would take UTF-8 for Latin-1; Latin-1 text is hardly ever valid UTF-8.
     """
-    table = next((one for one in (path.with_suffix(".dbf"), path.with_suffix(".DBF"))
-                  if one.is_file()), None)  # fmt: skip
+    tables = (path.with_suffix(suffix) for suffix in (".dbf", ".DBF"))
+    table = next((one for one in tables if one.is_file()), None)
     if path.suffix.lower() != ".shp" or table is None:
         return None, "cp1252"
-    stated = any(path.with_suffix(suffix).is_file() for suffix in (".cpg", ".CPG"))
+    declared = any(path.with_suffix(suffix).is_file() for suffix in (".cpg", ".CPG"))
     with table.open("rb") as file:
         language = file.read(30)[29:30]
-    return (None if stated or language not in (b"", b"\0") else "UTF-8"), "cp1252"
+    return (None if declared or language not in (b"", b"\0") else "UTF-8"), "cp1252"
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what must not be handed to GDAL."""
+    """Refuse files that GDAL must not open."""
     if path.stat().st_size > _LARGEST_VECTOR:
         raise LabelError(
-            f"{path} is larger than 2 GiB; give the shapes that are needed alone."
+            f"{path} is larger than 2 GiB; save only the shapes that are needed."
         )
     if is_json(path):
         check_geojson(path)
@@ -397,68 +402,68 @@ def _check_file(path: Path) -> None:
 
 
 def _check_parts(path: Path) -> None:
-    """Name the parts of a shapefile that are not beside it."""
-    there = {one.name.lower() for one in path.parent.iterdir()}
+    """Name the missing parts of a shapefile."""
+    names = {one.name.lower() for one in path.parent.iterdir()}
     parts = {".shx": "the index of the shapes", ".dbf": "their attributes"}
-    lacking = [
+    missing = [
         f"{path.stem}{suffix} ({what})"
         for suffix, what in parts.items()
-        if f"{path.stem}{suffix}".lower() not in there
+        if f"{path.stem}{suffix}".lower() not in names
     ]
-    if lacking:
+    if missing:
         raise LabelError(
-            f"The shapefile {path} lacks {' and '.join(lacking)}; copy all files of that name "
+            f"The shapefile {path} lacks {' and '.join(missing)}; copy all files of that name "
             "into one folder, or save the shapes as GeoPackage."
         )
 
 
 def _refuse_lines(path: Path, geometries: npt.NDArray[np.object_]) -> None:
-    """Refuse lines: the pixels that one touches are not land it marks."""
+    """Refuse lines, which cover no area."""
     import shapely
 
     kinds = np.unique(shapely.get_type_id(geometries))
     lines = {"LINESTRING", "LINEARRING", "MULTILINESTRING"}
     if lines & {shapely.GeometryType(kind).name for kind in kinds.tolist()}:
         raise LabelError(
-            f"{path} holds lines, in which the centre of no pixel lies; give polygons or "
-            "points, such as lines with a width (a buffer)."
+            f"{path} holds lines, which contain no pixel centre; give polygons or points, "
+            "such as lines with a width (a buffer)."
         )
 
 
-def _layer(path: Path, layers: npt.NDArray[np.object_], asked: str | None) -> str | None:
-    """Return the layer with shapes, or None of none: tables such as styles are no rivals."""
-    found = [str(name) for name, kind in layers if kind is not None]
-    if asked is not None:
-        if asked in found:
-            return asked
+def _layer(path: Path, layers: npt.NDArray[np.object_], name: str | None) -> str | None:
+    """Return the layer of this name, or the only one with shapes; tables do not count."""
+    names = [str(one) for one, geometry_type in layers if geometry_type is not None]
+    if name is not None:
+        if name in names:
+            return name
         raise LabelError(
-            f"{path} has no layer {asked!r} of shapes; choose with --label-layer one of: "
-            f"{listed(found) or 'none'}."
+            f"{path} has no layer {name!r} of shapes; choose with --label-layer one of: "
+            f"{listed(names) or 'none'}."
         )
-    if len(found) > 1:
+    if len(names) > 1:
         raise LabelError(
-            f"{path} holds {len(found)} layers with shapes; name the one that is meant with "
-            f"--label-layer NAME (scene.label_layer): {listed(found, 40)}."
+            f"{path} holds {len(names)} layers with shapes; choose one with "
+            f"--label-layer NAME (scene.label_layer): {listed(names, 40)}."
         )
-    return found[0] if found else None
+    return names[0] if names else None
 
 
-def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
-    """Refuse formats other than those offered, and tables without shapes."""
+def _check_info(path: Path, info: dict[str, Any]) -> None:
+    """Refuse unsupported formats, false claims, and tables without shapes."""
     if info["driver"] not in _DRIVERS:
         raise LabelError(
-            f"Shapes are read from {VECTOR_FORMATS}, but {path} is of the format {info['driver']}; "
-            "save it as GeoPackage."
+            f"Shapes are read from {VECTOR_FORMATS}, but {path} is in the format "
+            f"{info['driver']}; save it as GeoPackage."
         )
-    if info["features"] > path.stat().st_size // _LEAST:
+    if info["features"] > path.stat().st_size // _LEAST_BYTES:
         raise LabelError(
-            f"{path} says that it holds {info['features']:,} shapes, more than its bytes can "
-            "be; it is damaged: save it again."
+            f"{path} claims to hold {info['features']:,} shapes, too many for its size; "
+            "it is damaged: save it again."
         )
-    if info["features"] > _MOST:
+    if info["features"] > _MOST_SHAPES:
         raise LabelError(
-            f"{path} holds {info['features']:,} shapes, more than the {_MOST:,} that are read; "
-            "give those that are needed alone."
+            f"{path} holds {info['features']:,} shapes, more than the {_MOST_SHAPES:,} that "
+            "are read; save only those that are needed."
         )
     if info["features"] == 0:
         raise LabelError(f"{path} holds no shape; give one that has some.")
@@ -466,59 +471,59 @@ def _checked(path: Path, info: dict[str, Any]) -> dict[str, Any]:
         raise LabelError(
             f"{path} holds a table without shapes; give the layer of shapes alone."
         )
-    return info
 
 
-def _field(path: Path, info: dict[str, Any], asked: str | None) -> str:
-    """Find the attribute that holds the class, or ask for it."""
-    names = [str(name) for name in info["fields"]]
-    listed = ", ".join(names) or "none"
-    if asked is not None:
-        if asked in names:
-            return asked
+def _field(path: Path, info: dict[str, Any], name: str | None) -> str:
+    """Return the attribute of this name, or the one that holds the class."""
+    names = [str(one) for one in info["fields"]]
+    choices = ", ".join(names) or "none"
+    if name is not None:
+        if name in names:
+            return name
         raise LabelError(
-            f"{path} has no attribute {asked!r}; choose with --label-field one of: {listed}."
+            f"{path} has no attribute {name!r}; choose with --label-field one of: {choices}."
         )
-    usual = [name for name in names if name.lower() in _USUAL]
-    for found in (names, usual):
-        if len(found) == 1:
-            return found[0]
+    usual = [one for one in names if one.lower() in _USUAL_FIELDS]
+    for candidates in (names, usual):
+        if len(candidates) == 1:
+            return candidates[0]
     raise LabelError(
-        f"The attribute of {path} that holds the class is not clear; name it with "
-        f"--label-field NAME, one of: {listed}."
+        f"It is not clear which attribute of {path} holds the class; name it with "
+        f"--label-field NAME, one of: {choices}."
     )
 
 
 def _usable(shapes: _Shapes) -> npt.NDArray[np.bool_]:
-    """Tell which shapes cover anything."""
-    there = [one is not None and not one.is_empty for one in shapes.geometries]
-    return np.array(there, dtype=np.bool_)
+    """Return which shapes have a geometry that is not empty."""
+    usable = [one is not None and not one.is_empty for one in shapes.geometries]
+    return np.array(usable, dtype=np.bool_)
 
 
 def _coded(
     shapes: _Shapes, path: Path
 ) -> tuple[npt.NDArray[np.int64], dict[int, str], frozenset[int]]:
-    """Return the code of each shape (-1: none), class names, and codes that number a name."""
+    """Return the code of each shape (-1: none), class names, and the codes given to names."""
     if shapes.classes.dtype.kind not in "OUS":
         return _from_numbers(shapes, path), {}, frozenset()
     texts = ["" if value is None else str(value).strip() for value in shapes.classes]
-    known = {text: _whole_number(text) for text in {*texts} - {""}}
-    taken = {number for number in known.values() if number is not None}
-    if any(number < 0 for number in taken):
-        raise _no_code(shapes, path, min(taken))
-    after = max(taken, default=0) + 1
-    every = (*range(after, MAX_CODE + 1), *range(1, after))
-    free = (code for code in every if code not in taken)
-    plain = sorted(text for text, number in known.items() if number is None)
-    if len(plain) > MAX_CODE - len(taken):
+    numbers = {text: _whole_number(text) for text in {*texts} - {""}}
+    by_text = {text: number for text, number in numbers.items() if number is not None}
+    used = set(by_text.values())
+    if min(used, default=0) < 0:
+        raise _invalid_code(shapes, path, min(used))
+    class_names = sorted({*numbers} - {*by_text})
+    if len(class_names) > MAX_CODE - len(used):
         raise LabelError(
-            f"The attribute {shapes.field!r} of {path} holds {len(plain):,} different texts; "
-            "name the one that holds the class with --label-field."
+            f"The attribute {shapes.field!r} of {path} holds {len(class_names):,} different "
+            "texts; name the one that holds the class with --label-field."
         )
-    names = dict(zip(free, plain, strict=False))
-    code = {text: number for text, number in known.items() if number is not None}
-    code |= {name: number for number, name in names.items()}
-    codes = np.array([code.get(text, -1) for text in texts], dtype=np.int64)
+    first = max(used, default=0) + 1
+    every = (*range(first, MAX_CODE + 1), *range(1, first))
+    names = dict(
+        zip((code for code in every if code not in used), class_names, strict=False)
+    )
+    by_text |= {name: code for code, name in names.items()}
+    codes = np.array([by_text.get(text, -1) for text in texts], dtype=np.int64)
     return codes, names, frozenset(names)
 
 
@@ -526,7 +531,7 @@ _WHOLE = re.compile(r"[+-]?\d{1,9}([.,]0*)?", re.ASCII)
 
 
 def _whole_number(text: str) -> int | None:
-    """Return the class code that a text is; None of a name, and of numbers too large for one.
+    """Return a text as a class code; None for names and for numbers that are too large.
 
     Examples
     --------
@@ -550,11 +555,11 @@ def _from_numbers(shapes: _Shapes, path: Path) -> npt.NDArray[np.int64]:
     numbers = np.where(known, values, 0).astype(np.float64)
     odd = numbers[(numbers != np.floor(numbers)) | (numbers < 0) | (numbers > MAX_CODE)]
     if odd.size:
-        raise _no_code(shapes, path, odd[0])
+        raise _invalid_code(shapes, path, odd[0])
     return np.where(known, numbers, -1).astype(np.int64)
 
 
-def _no_code(shapes: _Shapes, path: Path, value: float) -> LabelError:
+def _invalid_code(shapes: _Shapes, path: Path, value: float) -> LabelError:
     return LabelError(
         f"The attribute {shapes.field!r} of {path} must hold class codes from 0 to "
         f"{MAX_CODE}, found {value:g}; name another with --label-field."
@@ -564,7 +569,7 @@ def _no_code(shapes: _Shapes, path: Path, value: float) -> LabelError:
 def _reprojected(
     geometries: npt.NDArray[np.object_], crs: str | None, grid: Grid, path: Path
 ) -> npt.NDArray[np.object_]:
-    """Bring the shapes into the coordinate system of the image."""
+    """Transform the shapes to the coordinate system of the image."""
     import shapely
     from rasterio.crs import CRS
     from rasterio.warp import transform
@@ -580,19 +585,19 @@ def _reprojected(
             x, y = transform(source, target, points[:, 0], points[:, 1])
             return np.column_stack([x, y])
 
-        there = shapely.transform(geometries, moved)
+        reprojected = shapely.transform(geometries, moved)
     except (*GDAL_ERRORS, ValueError) as error:
         raise LabelError(
-            f"The shapes of {path} cannot be brought into the coordinate system of the "
+            f"The shapes of {path} cannot be transformed to the coordinate system of the "
             "image; reproject them first."
         ) from error
-    return np.asarray(there, dtype=object)
+    return np.asarray(reprojected, dtype=object)
 
 
 def _burn(
     geometries: npt.NDArray[np.object_], codes: npt.NDArray[np.int64], grid: Grid
 ) -> tuple[npt.NDArray[np.uint16], int]:
-    """Burn twice, the lowest and the highest code on top: where they differ, two claim it."""
+    """Burn with the lowest and the highest code on top; they differ where classes overlap."""
     if not len(codes):
         return np.zeros(grid.shape, np.uint16), 0
     ascending = np.argsort(codes, kind="stable")
@@ -610,7 +615,7 @@ def _burnt(
     grid: Grid,
     dtype: type[np.unsignedinteger[Any]],
 ) -> npt.NDArray[Any]:
-    """Burn shapes one on another: each pixel takes the value of the last with its centre."""
+    """Burn shapes on one another: a pixel takes the value of the last that has its centre."""
     from rasterio.features import rasterize
 
     if not len(values):

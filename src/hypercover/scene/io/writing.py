@@ -1,9 +1,8 @@
-"""Writing cubes as GeoTIFF, ENVI or HDF5, strip by strip, with all that is known of the bands."""
+"""Writing cubes and label maps as GeoTIFF, ENVI or HDF5."""
 
-import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,25 +16,24 @@ from hypercover.files import atomic, check_writable, sweep_drafts, write_text
 from hypercover.scene.fill_value import settled
 from hypercover.scene.grid import Grid
 from hypercover.scene.inputs import companions
-from hypercover.scene.io import raster
 from hypercover.scene.io.class_raster import class_raster_writer
 from hypercover.scene.io.envi import class_lines, finish_header, list_item
 from hypercover.scene.io.gdal import GDAL_ERRORS, create_raster
+from hypercover.scene.io.hdf5 import write_hdf5
 from hypercover.scene.io.pam import category_xml, sidecar
-from hypercover.scene.io.raster import dataset_grid, open_dataset
+from hypercover.scene.io.raster import check_raster, dataset_grid, open_dataset
 from hypercover.scene.labels import as_codes, check_size, offset
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import GAINS, OFFSETS, factors, kept
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, read_tiles
-from hypercover.scene.tiling import SIDE, Tile
+from hypercover.scene.tiling import SIDE
 from hypercover.scene.wavelengths import BandTable, band_tags
 
 __all__ = [
     "check_overwrite",
     "data_path",
     "driver_for",
-    "write_hdf5",
     "write_labels",
     "write_scene",
 ]
@@ -61,34 +59,31 @@ _SHIFTED = 1e-3
 
 
 def driver_for(path: Path) -> str:
-    """Return the GDAL driver that a file name asks for.
+    """Return the driver for a file name: GTiff, ENVI or HDF5.
 
     Raises
     ------
     CallError
-        If the suffix is that of neither GeoTIFF, ENVI nor HDF5.
+        If the suffix is unknown.
     """
     driver = _DRIVERS.get(path.suffix.lower())
     if driver is None:
         raise CallError(
-            "An image is written as GeoTIFF (.tif) or ENVI (.hdr, .img, .dat, .bsq, .bil, "
-            f".bip), or as HDF5 (.h5), got the name {path.name!r}; give it one of these "
-            "suffixes."
+            "Images are written as GeoTIFF (.tif), ENVI (.hdr, .img, .dat, .bsq, .bil, .bip) "
+            f"or HDF5 (.h5), got the name {path.name!r}; give it one of these suffixes."
         )
     return driver
 
 
 def check_overwrite(out: Path, *sources: Path | None) -> None:
-    """Refuse to write over a file that is read for it, or over a folder.
+    """Refuse to overwrite a file that is read for the output, or a folder.
 
-    Why it exists: one slip in a command must not cost anybody the measured
-    image.  Of ENVI, header and pixels both count.
+    Both the header and the pixels of an ENVI image count.
 
     Raises
     ------
     CallError
-        If the file to be written is one of the sources; those that are None
-        were not given.
+        If the output is one of the sources; sources that are None are skipped.
     OutputError
         If no file of that name can be written.
     """
@@ -96,8 +91,8 @@ def check_overwrite(out: Path, *sources: Path | None) -> None:
     for written in _files_of(out):
         check_writable(written)
     # os.access answers where Path.exists raises: of a name too long for a file.
-    given = [one for one in sources if one is not None and os.access(one, os.F_OK)]
-    for source in given:
+    existing = [one for one in sources if one is not None and os.access(one, os.F_OK)]
+    for source in existing:
         for written, read in product(_files_of(out), companions(source)):
             if written.exists() and written.samefile(read):
                 raise CallError(
@@ -122,34 +117,33 @@ def write_scene(
     store: TileStore | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the cube of a scene with its wavelengths, band names and georeference.
+    """Write the cube of a scene with its band metadata and georeference.
 
-    Widths and bad bands are written too, where they are known.
-
-    The cube is read and written in strips, so it may be larger than memory.  The
-    file appears under its name when it is whole; of ENVI's two files the header
-    comes last.
+    Wavelengths, widths, bad bands, names, scale factors and no-data values are written
+    where they are known. The cube is read and written in pieces, so it may be larger than
+    memory. The file appears under its name only once it is complete; of ENVI's two files
+    the header comes last.
 
     Parameters
     ----------
     scene : Scene
     path : path
         ``.tif`` for a tiled, compressed GeoTIFF; ``.hdr``, ``.img``, ``.dat`` for ENVI;
-        ``.h5`` for HDF5, which also takes labels and classes along.
+        ``.h5`` for HDF5, which also stores labels and classes.
     interleave : {"bsq", "bil", "bip"}, optional
         Order of the values in an ENVI file: by band (default), line or pixel.
     tags : mapping, optional
-        More text to keep with the image.
+        Additional metadata.
     store : TileStore, optional
-        Where finished strips of a cube that takes long to compute are kept until the
-        file is whole (:func:`~hypercover.scene.tile_store.open_tile_store`).
+        Keeps finished pieces of a cube that takes long to compute, so that writing can
+        resume (:func:`~hypercover.scene.tile_store.open_tile_store`).
     progress : callable, optional
-        Called with the rows done and the rows in all.
+        Called with the rows written and the total number of rows.
 
     Returns
     -------
     Path
-        The file of pixels.
+        The data file.
 
     Raises
     ------
@@ -162,19 +156,21 @@ def write_scene(
     driver = driver_for(target)
     options = _options(driver, target, interleave)
     scene = settled(scene)
-    # Of a killed process; before the disk is needed for this one.
+    origin = (key for key, applies in scene.origin.items() if applies)
+    tags = {**(tags or {}), **{f"HYPERCOVER_{key.upper()}": "yes" for key in origin}}
+    # Drafts of a killed process, before the disk is needed for this one.
     sweep_drafts(target)
     if driver == "HDF5":
-        pieces = read_tiles(scene, store)
-        return write_hdf5(scene, target, pieces, tags=tags or {}, progress=progress)
+        tiles = read_tiles(scene, store)
+        return write_hdf5(scene, target, tiles, tags=tags, progress=progress)
     dtype = _storable(scene.cube.dtype, driver)
     options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
     if driver == "GTiff":
-        # Of four bands of bytes GDAL would call the fourth alpha.
+        # GDAL would take the fourth of four bands of bytes for alpha.
         options |= {"photometric": "MINISBLACK", "alpha": "NO"}
-    about = scene.header.get("description", scene.name)
-    with _drafted(target, scene.grid, driver, options, description=about) as file:
-        _describe(file, scene, driver, tags or {})
+    description = scene.header.get("description", scene.name)
+    with _draft(target, scene.grid, driver, options, description=description) as file:
+        _describe(file, scene, driver, tags)
         for tile, values in read_tiles(scene, store):
             window = (tile.rows.start, tile.rows.stop), (tile.cols.start, tile.cols.stop)
             file.write(values.astype(dtype, copy=False), window=window)
@@ -193,31 +189,31 @@ def write_labels(
 ) -> Path:
     """Write a label map with the names and colours of its classes.
 
-    A GeoTIFF gets a colour table and its names in ``<file>.aux.xml``, where GDAL
-    and QGIS look for them; ENVI gets a classification header, and that file too where
-    a name has signs that a header cannot hold.
+    A GeoTIFF has a palette, and the names in ``<file>.aux.xml``, where GDAL and QGIS look
+    for them. ENVI gets a classification header, and an ``.aux.xml`` where a name has
+    characters that a header cannot hold.
 
     Parameters
     ----------
     labels : array of shape (y, x)
-        Class codes; 0 = unlabelled, written as no-data.
+        Class codes; 0 = unlabelled, written as no data.
     legend : Legend
     grid : Grid
         Georeference; its size must be that of the labels.
     path : path
         ``.tif``, or an ENVI suffix.
     tags : mapping, optional
-        More text to keep with a GeoTIFF.
+        Additional metadata of a GeoTIFF.
 
     Returns
     -------
     Path
-        The file of pixels.
+        The data file.
 
     Raises
     ------
     CallError
-        If the suffix is unknown, or the labels are of another size or no codes.
+        If the suffix is unknown, or the labels are of another size.
     OutputError
         If it cannot be written.
     """
@@ -225,8 +221,8 @@ def write_labels(
     driver = driver_for(target)
     if driver == "HDF5":
         raise CallError(
-            "A label map is written as GeoTIFF (.tif) or ENVI (.hdr, .img, .dat), got the name "
-            f"{target.name!r}; HDF5 takes it together with its image."
+            "Label maps are written as GeoTIFF (.tif) or ENVI (.hdr, .img, .dat), got the name "
+            f"{target.name!r}; HDF5 stores labels only together with their image."
         )
     check_size(labels.shape, grid, "the array to be written")
     codes = as_codes(np.asarray(labels), "to be written")
@@ -239,13 +235,13 @@ def write_labels(
         return target
     options = {"count": 1, "dtype": codes.dtype, "nodata": 0}
     header = {"description": target.stem, "more": class_lines(known)}
-    with _drafted(target, grid, driver, options, **header) as file:
+    with _draft(target, grid, driver, options, **header) as file:
         file.write(codes, 1)
-    pixels = data_path(target)
-    # A header's lists cannot hold every sign; the sidecar can.
+    data = data_path(target)
+    # The lists of a header cannot hold every character; the sidecar can.
     if any(list_item(name) != name for name in known.names):
-        write_text(sidecar(pixels), category_xml(known, _UNLABELLED))
-    return pixels
+        write_text(sidecar(data), category_xml(known, _UNLABELLED))
+    return data
 
 
 def _options(driver: str, path: Path, interleave: str | None) -> dict[str, Any]:
@@ -271,7 +267,7 @@ def _storable(dtype: np.dtype[Any], driver: str) -> np.dtype[Any]:
 
 
 def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> None:
-    """Note wavelengths, widths, bad bands, numbers, names, units and origin in the file."""
+    """Write the metadata of bands and image."""
     counted = np.array_equal(scene.bands, np.arange(1, scene.n_bands + 1))
     table = BandTable(
         scene.wavelengths,
@@ -281,16 +277,12 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
     )
     envi, bands = band_tags(table)
     header = _header(file, scene, driver)
-    origin = {
-        f"HYPERCOVER_{key.upper()}": "yes" for key, yes in scene.origin.items() if yes
-    }
-    more = dict(tags) | origin
     unit = scene.cube.attrs.get("units")
     if driver == "ENVI":
-        envi |= {key.lower(): list_item(text) for key, text in more.items()}
+        envi |= {key.lower(): list_item(text) for key, text in tags.items()}
         envi |= {"data_units": list_item(str(unit))} if unit else {}
     else:
-        file.update_tags(**more)
+        file.update_tags(**tags)
         for number, own in enumerate(bands, 1):
             file.update_tags(number, ns="IMAGERY", **own)
         if unit:
@@ -302,14 +294,14 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
 
 
 def _header(file: Any, scene: Scene, driver: str) -> dict[str, str]:
-    """Set gains and offsets of the bands and return the rest of the header as tags."""
+    """Set gains and offsets of the bands and return the other entries of the header."""
     gains, offsets = (factors(scene.header, key, scene.n_bands) for key in (GAINS, OFFSETS))
     if gains is not None:
         file.scales = gains
     if offsets is not None:
         file.offsets = offsets
     return {
-        # GDAL passes over a value of ENVI with a second =.
+        # GDAL skips ENVI values with a second =.
         key.replace(" ", "_"): text.replace("=", "-") if driver == "ENVI" else text
         for key, text in kept(scene.header).items()
         if key not in (GAINS, OFFSETS)
@@ -317,245 +309,65 @@ def _header(file: Any, scene: Scene, driver: str) -> dict[str, str]:
 
 
 def data_path(path: Path) -> Path:
-    """Return the file of the pixels of an image to be written."""
+    """Return the data file of an image to be written."""
     return path.with_suffix(".img") if path.suffix.lower() == ".hdr" else path
 
 
 @contextmanager
-def _drafted(
+def _draft(
     target: Path, grid: Grid, driver: str, options: Mapping[str, Any], **header: str
 ) -> Iterator[Any]:
-    """Open a raster to write to; it takes its name only when it is whole."""
-    pixels = data_path(target)
-    with _header_last(pixels, driver) as header_draft, atomic(pixels) as draft:
-        draft.touch()
-        made = draft.with_suffix(".hdr")
-        try:
-            with _explained(target), _created(draft, grid, driver, options) as file:
-                yield file
-            _check_whole(draft, grid, target)
-            if driver == "ENVI":
-                finish_header(made, draft, **header)
-                made.replace(header_draft)
-        finally:
-            for left in (made, sidecar(draft)):
-                if left != draft:
-                    left.unlink(missing_ok=True)
-        _drop_companions(pixels, driver)
-
-
-def _broke_off(target: Path) -> OutputError:
-    return OutputError(
-        f"Cannot write {target}: writing broke off, perhaps because the disk is full; "
-        "free some space or choose another folder."
-    )
-
-
-@contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except GDAL_ERRORS as error:
-        raise _broke_off(target) from error
-
-
-def _drop_companions(pixels: Path, driver: str) -> None:
-    """Remove what belongs to an older image of that name, so that the two never mix."""
-    sidecar(pixels).unlink(missing_ok=True)
-    if driver == "ENVI":
-        pixels.with_suffix(".hdr").unlink(missing_ok=True)
-
-
-@contextmanager
-def _header_last(pixels: Path, driver: str) -> Iterator[Path]:
-    """Give a draft for the header of ENVI; other formats have none."""
-    if driver != "ENVI":
-        yield pixels
-        return
-    with atomic(pixels.with_suffix(".hdr")) as draft:
-        yield draft
-
-
-@contextmanager
-def _created(
-    draft: Path, grid: Grid, driver: str, options: Mapping[str, Any]
-) -> Iterator[Any]:
+    """Open a raster for writing, which gets its name only when it is complete."""
+    data = data_path(target)
     settings = dict(options) | {"height": grid.rows, "width": grid.cols, "crs": grid.crs}
     if grid.placed:
         settings["transform"] = Affine(*grid.transform)
-    with create_raster(draft, driver=driver, **settings) as file:
-        yield file
+    with ExitStack() as drafts:
+        header_draft = None
+        if driver == "ENVI":
+            header_draft = drafts.enter_context(atomic(data.with_suffix(".hdr")))
+        with atomic(data) as draft:
+            draft.touch()
+            gdal_header = draft.with_suffix(".hdr")
+            try:
+                with (
+                    _explained(target),
+                    create_raster(draft, driver=driver, **settings) as file,
+                ):
+                    yield file
+                _check_complete(draft, grid, target)
+                if header_draft is not None:
+                    finish_header(gdal_header, draft, **header)
+                    gdal_header.replace(header_draft)
+            finally:
+                gdal_header.unlink(missing_ok=True)
+                sidecar(draft).unlink(missing_ok=True)
+            # What belongs to an older image of that name must not mix with this one.
+            sidecar(data).unlink(missing_ok=True)
+            if header_draft is not None:
+                data.with_suffix(".hdr").unlink(missing_ok=True)
 
 
-def _check_whole(draft: Path, grid: Grid, target: Path) -> None:
-    """Read back what was written: GDAL reports a full disk late or not at all."""
+@contextmanager
+def _explained(
+    target: Path, errors: tuple[type[Exception], ...] = GDAL_ERRORS
+) -> Iterator[None]:
     try:
-        with open_dataset(draft) as file:
-            raster.check_raster(file, draft)
-            found = dataset_grid(file)
-    except SceneError as error:
-        raise _broke_off(target) from error
-    if offset(found, grid) > _SHIFTED:
+        yield
+    except errors as error:
+        raise OutputError(
+            f"Cannot write {target}: writing broke off, perhaps because the disk is full; "
+            "free some space or choose another folder."
+        ) from error
+
+
+def _check_complete(draft: Path, grid: Grid, target: Path) -> None:
+    """Read back what was written: GDAL reports a full disk late or not at all."""
+    with _explained(target, (SceneError,)), open_dataset(draft) as file:
+        check_raster(file, draft)
+        written = dataset_grid(file)
+    if offset(written, grid) > _SHIFTED:
         raise CallError(
             "ENVI cannot hold a georeference that is mirrored or sheared; write a GeoTIFF "
             "(.tif) instead."
         )
-
-
-_CHUNK = 64
-"""Side of the squares in which the cube is stored; the reader cuts along them too."""
-
-_BANDS_TOGETHER = 32
-
-Pieces = Iterable[tuple[Tile, npt.NDArray[np.generic]]]
-
-
-def write_hdf5(
-    scene: Scene,
-    path: Path,
-    pieces: Pieces,
-    *,
-    tags: Mapping[str, str],
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """Write a scene as HDF5, piece by piece.
-
-    Why it exists: one file that any language reads, with everything that a scene
-    carries; :func:`~hypercover.scene.io.reading.open_scene` reads all of it back.
-    ``cube`` (band, y, x) has beside it ``wavelength`` and ``fwhm`` in nm, ``bbl`` (1 =
-    good), ``band_number``, ``band_name``, and ``spatial_ref`` with ``crs_wkt`` and
-    ``GeoTransform`` as GDAL and CF tools read them; the attributes of ``header`` are
-    what was said of the image as a whole; ``labels`` (y, x) and, below
-    ``classes``, ``code``, ``name`` and ``color``.  Text is UTF-8 of fixed length.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; an older file of that name stays.
-    """
-    import h5py
-
-    with atomic(path) as draft, _Sink(draft) as sink:
-        with h5py.File(sink, "w") as file:
-            _describe_hdf5(file, scene, tags)
-            cube = _cube(file, scene)
-            for tile, values in pieces:
-                cube[:, tile.rows, tile.cols] = values.astype(cube.dtype)
-                sink.check()
-                if progress is not None:
-                    progress(tile.rows.stop, scene.shape[0])
-        sink.check()
-    return path
-
-
-class _Sink(io.FileIO):
-    """A file that HDF5 writes to, which remembers a full disk instead of failing.
-
-    Why it exists: HDF5 that cannot write cannot close its file either, and takes the
-    process along.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "w+")
-        self._failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        """Write all bytes, or note why not and forget them."""
-        left = memoryview(data).cast("B")
-        count = len(left)
-        try:
-            while self._failure is None and len(left):
-                left = left[super().write(left) :]
-        except OSError as error:
-            self._failure = error
-        return count
-
-    def truncate(self, size: int | None = None) -> int:
-        """Cut or lengthen the file, or note why not."""
-        try:
-            if self._failure is None:
-                return super().truncate(size)
-        except OSError as error:
-            self._failure = error
-        return size or 0
-
-    def check(self) -> None:
-        """Raise what stopped a write, if anything did."""
-        if self._failure is not None:
-            raise self._failure
-
-
-def _cube(file: Any, scene: Scene) -> Any:
-    """Make the data set of the cube, still empty."""
-    shape, native = scene.cube.shape, scene.cube.dtype.newbyteorder("=")
-    cube = file.create_dataset(
-        "cube",
-        shape=shape,
-        dtype=np.uint8 if native == np.bool_ else native,
-        chunks=tuple(map(min, shape, (_BANDS_TOGETHER, _CHUNK, _CHUNK))),
-        compression="gzip",
-        compression_opts=4,
-        shuffle=True,
-        track_times=False,
-    )
-    for axis, name in enumerate(scene.cube.dims):
-        cube.dims[axis].label = str(name)
-    if scene.nodata is not None:
-        cube.attrs["_FillValue"] = np.asarray(scene.nodata).astype(cube.dtype)
-    if unit := scene.cube.attrs.get("units"):
-        cube.attrs["units"] = str(unit)
-    if scene.grid.placed or scene.grid.crs:
-        cube.attrs["grid_mapping"] = "spatial_ref"
-    return cube
-
-
-def _describe_hdf5(file: Any, scene: Scene, tags: Mapping[str, str]) -> None:
-    """Note bands, place, labels and origin."""
-    origin = {
-        f"HYPERCOVER_{key.upper()}": "yes" for key, yes in scene.origin.items() if yes
-    }
-    file.attrs.update({**tags, **origin})
-    lists = {
-        "wavelength": scene.wavelengths,
-        "fwhm": scene.fwhm,
-        "bbl": (~scene.bad).astype(np.uint8) if "bad" in scene.cube.coords else None,
-        "band_number": scene.bands,
-    }
-    for name, values in lists.items():
-        if values is not None:
-            file.create_dataset(name, data=values, track_times=False)
-            if name in {"wavelength", "fwhm"}:
-                file[name].attrs["units"] = "nm"
-    if scene.band_names is not None:
-        _write_texts(file, "band_name", scene.band_names)
-    if header := kept(scene.header):
-        file.create_group("header").attrs.update(header)
-    _place(file, scene)
-    if scene.labels is not None:
-        file.create_dataset(
-            "labels", data=scene.labels, compression="gzip", track_times=False
-        )
-        classes = file.create_group("classes")
-        classes.create_dataset(
-            "code", data=np.array(scene.legend.codes, np.uint16), track_times=False
-        )
-        _write_texts(classes, "name", scene.legend.names)
-        _write_texts(classes, "color", [land.color for land in scene.legend])
-
-
-def _place(file: Any, scene: Scene) -> None:
-    grid = scene.grid
-    if not (grid.placed or grid.crs):
-        return
-    mapping = file.create_dataset("spatial_ref", data=np.int32(0), track_times=False)
-    if grid.crs:
-        mapping.attrs["crs_wkt"] = mapping.attrs["spatial_ref"] = grid.crs
-    if grid.placed:
-        a, b, c, d, e, f = grid.transform
-        mapping.attrs["GeoTransform"] = " ".join(repr(float(x)) for x in (c, a, b, f, d, e))
-
-
-def _write_texts(group: Any, name: str, texts: Iterable[str]) -> None:
-    encoded = [text.encode() for text in texts]
-    longest = max((len(text) for text in encoded), default=0) or 1
-    group.create_dataset(name, data=np.array(encoded, f"S{longest}"), track_times=False)

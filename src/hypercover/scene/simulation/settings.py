@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 
 from hypercover.errors import CallError
-from hypercover.scene.io.limits import available_bytes
+from hypercover.memory import available_bytes
 from hypercover.scene.simulation.land_cover import land_covers
 
 __all__ = ["AVIRIS", "PRESETS", "SimulationSettings", "chosen"]

@@ -25,7 +25,7 @@ def test_enmap_has_wavelengths_widths_and_place(enmap):
     assert scene.wavelengths == pytest.approx(418.4 + 7.25 * kept)
     assert scene.fwhm == pytest.approx(6.9 + kept / 10)
     assert scene.valid.all()
-    assert "Bands without data were left out: 4." in scene.notes
+    assert "Bands without data were dropped: 4." in scene.notes
     assert scene.nodata == -32768
     assert scene.grid.transform == (30.0, 0.0, 5e5, 0.0, -30.0, 5.5e6)
     assert "Physical value of band 1: 0.0001 × number + 0." in scene.notes
@@ -199,7 +199,7 @@ def test_landsat_before_the_collections(landsat_text, name, keys, satellite, sca
     scene = open_scene(old)
     assert (scene.cube.values == values[[number - 1 for number in held]]).all()
     assert scene.band_names == tuple(f"B{number}" for number in held)
-    assert any("above the air" in note for note in scene.notes) == scaled
+    assert any("Top-of-atmosphere" in note for note in scene.notes) == scaled
 
 
 def test_landsat_of_level_1_is_seen_above_the_air(landsat_text):
@@ -212,7 +212,7 @@ def test_landsat_of_level_1_is_seen_above_the_air(landsat_text):
     path.write_text(text[:start] + text[end:])
     notes = open_scene(path).notes
     assert (
-        "Reflectance above the air: (number × 2e-05 + -0.1) / sine of the sun's elevation."
+        "Top-of-atmosphere reflectance: (number × 2e-05 + -0.1) / sine of the sun's elevation."
         in (notes)
     )
 
@@ -344,7 +344,7 @@ def xml_of(name, request):
             "declares a document type",
         ),
         ('<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd">', "declares a document type"),
-        ("<unfinished>", "is no XML"),
+        ("<unfinished>", "is not XML"),
         ("", "larger than 16 MiB"),
     ],
 )
@@ -363,7 +363,7 @@ def test_missing_files_are_named(name, request):
     path = xml_of(name, request)
     for file in companions(path)[1:]:
         file.unlink()
-    with pytest.raises(SceneError, match=r"beside|No band of R10m"):
+    with pytest.raises(SceneError, match=r"next to|no band of R10m"):
         open_scene(path)
 
 
@@ -371,7 +371,7 @@ def test_missing_files_are_named(name, request):
 def test_landsat_metadata_lead_nowhere_else(landsat, elsewhere):
     path, _ = landsat
     path.write_text(path.read_text().replace(f"{path.stem[:-4]}_SR_B3.TIF", elsewhere))
-    with pytest.raises(SceneError, match="not beside it and is never opened"):
+    with pytest.raises(SceneError, match="not next to it and is never opened"):
         open_scene(path)
 
 
@@ -391,7 +391,7 @@ def test_metadata_of_other_bands_are_refused(enmap):
     path.write_text(path.read_text().replace('<bandID number="6"><wave', "<other><wave").replace(
         "</bandID></bandCharacterisation>", "</other></bandCharacterisation>"))  # fmt: skip
     with pytest.raises(
-        SceneError, match="describes 5 bands, but the image beside it has 6"
+        SceneError, match="describes 5 bands, but the image next to it has 6"
     ):
         open_scene(path)
 
@@ -427,7 +427,7 @@ def test_unknown_variables_and_satellites_are_refused(enmap, sentinel):
         open_scene(sentinel[0], variable="R5m")
     other = enmap[0].with_name("LC02_L1TP_MTL.txt")
     other.write_text('SPACECRAFT_ID = "LANDSAT_2"\n')
-    with pytest.raises(SceneError, match="must be of Landsat 4, 5, 7, 8 or 9"):
+    with pytest.raises(SceneError, match="must be from Landsat 4, 5, 7, 8 or 9"):
         open_scene(other)
 
 

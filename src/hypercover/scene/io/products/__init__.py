@@ -1,1 +1,1 @@
-"""Images as space agencies deliver them: several files, or named parts of one."""
+"""Satellite products as space agencies deliver them, one module a mission."""

@@ -1,4 +1,4 @@
-"""Bands that lie in files of their own, read as one cube."""
+"""Images with each band in a file of its own, read as one cube."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,19 +32,17 @@ class BandFile:
 
 
 def stack_bands(files: Sequence[BandFile], nodata: float | None) -> xr.DataArray:
-    """Return a cube (band, y, x) of bands in files on one grid, read where it is used.
+    """Return a lazy cube (band, y, x) of bands in files on one grid.
 
     Raises
     ------
     SceneError
-        If there is none, a file has several bands, or their grids or types differ.
+        If a file has several bands, or the grids or types of the files differ.
     """
-    if not files:
-        raise SceneError("The product names no band; give a whole product.")
-    looked = [_look(file) for file in files]
-    grid, dtype = looked[0]
-    for file, found in zip(files, looked, strict=True):
-        if found != (grid, dtype):
+    layouts = [_layout(file) for file in files]
+    grid, dtype = layouts[0]
+    for file, layout in zip(files, layouts, strict=True):
+        if layout != (grid, dtype):
             raise SceneError(
                 f"The bands of a product must lie on one grid, but {file.path.name} differs "
                 f"from {files[0].path.name}; download the product again."
@@ -54,16 +52,14 @@ def stack_bands(files: Sequence[BandFile], nodata: float | None) -> xr.DataArray
     cube = xr.DataArray(data, dims=("band", "y", "x"))
     if nodata is not None:
         cube.attrs["nodata"] = nodata
-    along = {
-        "band": np.arange(1, len(files) + 1),
-        "wavelength": np.array([file.wavelength for file in files]),
-        "band_name": np.array([file.name for file in files]),
-    }
-    placed = with_grid(cube, grid)
-    return placed.assign_coords({name: ("band", each) for name, each in along.items()})
+    return with_grid(cube, grid).assign_coords(
+        band=np.arange(1, len(files) + 1),
+        wavelength=("band", np.array([file.wavelength for file in files])),
+        band_name=("band", np.array([file.name for file in files])),
+    )
 
 
-def _look(file: BandFile) -> tuple[Grid, np.dtype[Any]]:
+def _layout(file: BandFile) -> tuple[Grid, np.dtype[Any]]:
     """Return grid and type of a file of one band."""
     with open_dataset(file.path) as dataset:
         raster.check_raster(dataset, file.path)
@@ -75,7 +71,7 @@ def _look(file: BandFile) -> tuple[Grid, np.dtype[Any]]:
         return dataset_grid(dataset), np.dtype(dataset.dtypes[0])
 
 
-def _fetch(files: tuple[Path, ...], wanted: Indices) -> npt.NDArray[np.generic]:
-    bands, rows, cols = wanted
+def _fetch(files: tuple[Path, ...], indices: Indices) -> npt.NDArray[np.generic]:
+    bands, rows, cols = indices
     only = np.zeros(1, np.intp)
     return np.concatenate([read_window(files[band], (only, rows, cols)) for band in bands])

@@ -1,4 +1,4 @@
-"""EMIT in NetCDF 4: an image as the instrument saw it, and a table that lays it on a grid."""
+"""EMIT in NetCDF 4: a swath, orthorectified by its geometric lookup table."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +11,7 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.hdf5 import read_attributes as attributes_of
+from hypercover.scene.io.hdf5 import read_attributes
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.io.named_arrays import NamedArray, band_table
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
@@ -25,8 +25,8 @@ _IMAGES = ("reflectance", "radiance")
 _TABLES = ("location/glt_x", "location/glt_y")
 _BANDS = "sensor_band_parameters/"
 _BLOCK = 128
-"""Side of the squares that are laid out together: the swath is slanted, so wide strips of
-the grid would touch all of the image."""
+"""Side of the squares that are read at once: the swath is slanted, so wide strips of the grid
+would touch all of it."""
 
 
 def is_emit(members: Sequence[NamedArray]) -> bool:
@@ -36,26 +36,27 @@ def is_emit(members: Sequence[NamedArray]) -> bool:
 
 
 def read_emit(path: Path, members: Sequence[NamedArray]) -> Scene:
-    """Open an EMIT image laid on its grid of longitude and latitude, by its own table.
+    """Open an EMIT image on its grid of longitude and latitude.
 
-    Each pixel of the grid takes the value of one pixel of the image; where there is none it
-    holds no data.
+    Each pixel of the grid takes the value of one pixel of the swath, or holds no data.
 
     Raises
     ------
     SceneError
-        If table, wavelengths or georeference are missing or do not fit.
+        If the lookup table, wavelengths or georeference are missing or do not fit.
     """
-    named = {one.name.lower(): one for one in members}
-    image = next(named[name] for name in _IMAGES if name in named)
-    tables = [_table(named[name], path) for name in _TABLES]
+    by_name = {one.name.lower(): one for one in members}
+    image = next(by_name[name] for name in _IMAGES if name in by_name)
+    tables = [_table(by_name[name], path) for name in _TABLES]
     rows, cols = tables[0].shape
     if tables[1].shape != (rows, cols) or len(image.shape) != 3:
-        raise SceneError(f"The table of {path} does not fit its image; download it again.")
+        raise SceneError(
+            f"The lookup table of {path} does not fit its image; download it again."
+        )
     high, wide, count = image.shape
     if tables[0].max(initial=0) > wide or tables[1].max(initial=0) > high:
         raise SceneError(
-            f"The table of {path} points outside its image; download it again."
+            f"The lookup table of {path} points outside its image; download it again."
         )
     stated = image.attribute("_FillValue")
     fill = float(stated) if isinstance(stated, float | int) else -9999.0
@@ -66,24 +67,24 @@ def read_emit(path: Path, members: Sequence[NamedArray]) -> Scene:
     cube = xr.DataArray(data, dims=("band", "y", "x"), attrs={"nodata": fill})
     lists = [one for one in members if one.name.lower().startswith(_BANDS)]
     table = band_table(lists, count)
-    said = {plain_key(name): value for name, value in attributes_of(path).items()}
-    cube = with_header(cube, product_header("EMIT", said.get("timecoveragestart")))
-    scene = Scene(
-        table.on(with_grid(cube, _grid(said, rows, cols, path))),
+    attrs = {plain_key(name): value for name, value in read_attributes(path).items()}
+    cube = with_header(cube, product_header("EMIT", attrs.get("timecoveragestart")))
+    note = f"EMIT: {image.name}, orthorectified by its lookup table; no data outside the swath."
+    return Scene(
+        table.on(with_grid(cube, _grid(attrs, rows, cols, path))),
         name=path.stem,
         source=str(path),
+        notes=(note, *table.notes),
     )
-    told = (
-        f"EMIT: {image.name}, laid on its grid by its own table; no data beside the swath."
-    )
-    return scene.noting(told, *table.notes)
 
 
 def _table(member: NamedArray, path: Path) -> npt.NDArray[np.int64]:
-    """Read one column of the table: pixels counted from 1, 0 = none."""
+    """Read one half of the lookup table (y, x): a column or row from 1, 0 = none."""
     if len(member.shape) != 2 or not member.is_numeric:
-        raise SceneError(f"{member.name} of {path} is no table; download it again.")
-    check_memory(24 * int(np.prod(member.shape)), f"The table of {path}")
+        raise SceneError(
+            f"{member.name} of {path} is not a lookup table; download it again."
+        )
+    check_memory(24 * int(np.prod(member.shape)), f"The lookup table of {path}")
     return np.asarray(member.values(), dtype=np.int64)
 
 
@@ -98,18 +99,18 @@ def _grid(attributes: dict[str, Any], rows: int, cols: int, path: Path) -> Grid:
         wkt = ""
     if len(place) != 6 or not wkt or not np.isfinite(place).all():
         raise SceneError(
-            f"{path} lacks geotransform or spatial_ref; download it again, or read the image as "
-            "the instrument saw it with --variable reflectance."
+            f"{path} lacks geotransform or spatial_ref; download it again, or read the swath "
+            "as it is with --variable reflectance."
         )
     c, a, b, f, d, e = map(float, place)
     return Grid(rows, cols, wkt, (a, b, c, d, e, f))
 
 
 def _fetch(
-    raw: Any, tables: Sequence[npt.NDArray[np.int64]], fill: float, wanted: Indices
+    raw: Any, tables: Sequence[npt.NDArray[np.int64]], fill: float, indices: Indices
 ) -> npt.NDArray[np.generic]:
-    bands, rows, cols = wanted
-    made = np.full(tuple(map(len, wanted)), fill, np.dtype(raw.dtype))
+    bands, rows, cols = indices
+    ortho = np.full(tuple(map(len, indices)), fill, np.dtype(raw.dtype))
     variable = xr.Variable(("row", "col", "band"), raw.as_variable_data())
     for top in range(0, len(rows), _BLOCK):
         for left in range(0, len(cols), _BLOCK):
@@ -117,11 +118,11 @@ def _fetch(
             across, down = (
                 table[np.ix_(rows[block[0]], cols[block[1]])] for table in tables
             )
-            there = (across > 0) & (down > 0)
-            if there.any():
-                x, y = across[there] - 1, down[there] - 1
+            inside = (across > 0) & (down > 0)
+            if inside.any():
+                x, y = across[inside] - 1, down[inside] - 1
                 part = bounding_slice(y), bounding_slice(x)
                 values = variable[part[0], part[1], bands].values
                 picked = values[y - part[0].start, x - part[1].start]
-                made[:, *block][:, there] = picked.T
-    return made
+                ortho[:, *block][:, inside] = picked.T
+    return ortho

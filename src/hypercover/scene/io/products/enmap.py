@@ -1,4 +1,4 @@
-"""EnMAP L1C and L2A: an image, and what its bands are in an XML file beside it."""
+"""EnMAP L1C and L2A: an image, and an XML file with its metadata."""
 
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -21,48 +21,41 @@ _IMAGES = tuple(
     for suffix in ("TIF", "TIFF", "BSQ", "BIL", "BIP", "IMG", "DAT", "JP2")
     for kind in ("", "_COG")
 )
-"""As the archive of the DLR delivers them, and as its catalogue does, in any case."""
+"""Names of the image in DLR's archive and in its catalogue; their case does not matter."""
 
 
-def _image_beside(metadata: Path) -> Path:
-    """Return the image that a file of metadata belongs to.
-
-    Raises
-    ------
-    SceneError
-        If it is not beside it.
-    """
+def _image_of(metadata: Path) -> Path:
     stem = metadata.name[: -len(_METADATA)]
     for name in _IMAGES:
-        found = in_any_case(metadata.with_name(stem + name))
-        if found is not None and found.is_file():
-            return found
+        image = in_any_case(metadata.with_name(stem + name))
+        if image is not None and image.is_file():
+            return image
     raise SceneError(
-        f"There is no image {stem}{_IMAGES[0]} beside {metadata}; put the files of the product "
-        "into one folder."
+        f"There is no image {stem}{_IMAGES[0]} next to {metadata}; put the files of the "
+        "product into one folder."
     )
 
 
 def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
     """Open an EnMAP image of level 1C or 2A with wavelengths and widths of its bands.
 
-    Values stay the numbers of the file; gain and offset of the first band are told in the
-    notes, those of all in the header.  Bands that hold no data are left out.
+    Values are those of the file; gains and offsets are in the header, those of the first
+    band also in the notes. Bands without data are dropped.
 
     Raises
     ------
     SceneError
-        If a file is missing or damaged, or the metadata are of other bands.
+        If a file is missing or damaged, or the metadata describe other bands.
     """
     if variable is not None:
         raise SceneError("An EnMAP image has one variable; leave --variable out.")
     root = parse_xml(metadata)
     bands = root.findall("specific/bandCharacterisation/bandID")
-    scene = read_image(_image_beside(metadata))
+    scene = read_image(_image_of(metadata))
     if len(bands) != scene.n_bands:
         raise SceneError(
-            f"{metadata} describes {len(bands)} bands, but the image beside it has "
-            f"{scene.n_bands}; put together the files of one product."
+            f"{metadata} describes {len(bands)} bands, but the image next to it has "
+            f"{scene.n_bands}; put the files of one product together."
         )
     centres, widths, gains, offsets = (
         _column(bands, name, metadata)
@@ -72,10 +65,9 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
         raise SceneError(
             f"{metadata} lacks the wavelengths of its bands; download it again."
         )
-    known = len(widths) == len(bands)
-    cube = BandTable(centres, widths if known else None).on(scene.cube)
-    moment = root.findtext("base/temporalCoverage/startTime")
-    header = product_header("EnMAP HSI", moment, gains, offsets)
+    cube = BandTable(centres, widths if len(widths) == len(bands) else None).on(scene.cube)
+    time = root.findtext("base/temporalCoverage/startTime")
+    header = product_header("EnMAP HSI", time, gains, offsets)
     notes = [f"EnMAP: wavelengths of {len(bands)} bands from {metadata.name}."]
     if len(gains):
         first = offsets[0] if len(offsets) else 0.0
@@ -85,29 +77,27 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
 
 
 def _column(bands: list[Element], name: str, metadata: Path) -> Values:
-    """Return what stands under a name of each band; an empty element says nothing."""
-    found = [
+    """Return the numbers of all bands under one name; empty elements are skipped."""
+    elements = [
         one for band in bands for one in band.findall(name) if (one.text or "").strip()
     ]
-    return np.array(element_numbers(found, metadata))
+    return np.array(element_numbers(elements, metadata))
 
 
 def _without_empty(scene: Scene, root: Element) -> Scene:
-    """Leave out the bands in which no pixel holds data, as in the vapour of level 2A.
+    """Drop the bands without data, such as those of water vapour in level 2A.
 
-    A pixel is masked where one band holds no data: these would mask all.
+    A pixel is masked where one band holds no data: these bands would mask all pixels.
     """
-    spread = [
-        one.text for one in root.findall("product/bandStatistics/bandID/stdDeviation")
-    ]
-    if len(spread) != scene.n_bands:
+    deviations = root.findall("product/bandStatistics/bandID/stdDeviation")
+    if len(deviations) != scene.n_bands:
         return scene
-    kept = [at for at, text in enumerate(spread) if not _is_zero(text)]
-    left = sorted(set(range(scene.n_bands)) - set(kept))
-    if not left or not kept:
+    used = [at for at, one in enumerate(deviations) if not _is_zero(one.text)]
+    if len(used) in (0, scene.n_bands):
         return scene
-    listed = ", ".join(str(at + 1) for at in left)
-    return scene.take_bands(kept).noting(f"Bands without data were left out: {listed}.")
+    dropped = sorted(set(range(scene.n_bands)) - set(used))
+    listed = ", ".join(str(at + 1) for at in dropped)
+    return scene.take_bands(used).noting(f"Bands without data were dropped: {listed}.")
 
 
 def _is_zero(text: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Landsat 4 to 9, of any collection: a GeoTIFF for each band, and a list (``_MTL``)."""
+"""Landsat 4 to 9, any collection: a GeoTIFF for each band, and metadata (``_MTL``)."""
 
 import json
 import re
@@ -27,14 +27,15 @@ _OLI = {
 }
 _TM = {"1": 485.0, "2": 560.0, "3": 660.0, "4": 830.0, "5": 1650.0, "7": 2215.0}
 _CENTRES = {"4": _TM, "5": _TM, "7": _TM, "8": _OLI, "9": _OLI}
-"""Centres of the reflective bands of 30 m in nm, by satellite (USGS)."""
+"""Centres of the reflective 30 m bands in nm, by satellite (USGS)."""
 
 
 def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
-    """Open the reflective bands of 30 m of a Landsat image.
+    """Open the reflective 30 m bands of a Landsat image.
 
-    Values stay the numbers of the file; what turns them into reflectance is told in the
-    notes.  The grey band 8 of 15 m has a grid of its own: open its file, for :func:`~hypercover.scene.pansharpen.fusion.pansharpen`.
+    Values are those of the files; the notes tell how to convert them to reflectance. The
+    panchromatic band 8 of 15 m has a grid of its own: open its file for
+    :func:`~hypercover.scene.pansharpen.fusion.pansharpen`.
 
     Raises
     ------
@@ -47,14 +48,13 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
     satellite = re.sub(r"\D", "", values.get("SPACECRAFT_ID", ""))
     if satellite not in _CENTRES:
         raise SceneError(
-            f"{metadata} must be of Landsat 4, 5, 7, 8 or 9, found "
+            f"{metadata} must be from Landsat 4, 5, 7, 8 or 9, found "
             f"{values.get('SPACECRAFT_ID', 'no satellite')!r}; open the bands one by one."
         )
-    named = {number: _file_name(values, number) for number in _CENTRES[satellite]}
     files = [
-        BandFile(_beside(metadata, named[number]), f"B{number}", centre)
+        BandFile(_band_path(metadata, name), f"B{number}", centre)
         for number, centre in _CENTRES[satellite].items()
-        if named[number]
+        if (name := _file_name(values, number))
     ]
     if not files:
         raise SceneError(f"{metadata} names no band of 30 m; download the product again.")
@@ -67,20 +67,20 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
         source=str(metadata),
         notes=(
             f"Landsat {satellite}: bands {listed}, centres by the table of the USGS.",
-            *_scale_words(values, scales[0]),
+            *_scale_note(values, scales[0]),
         ),
     )
 
 
 def _file_name(values: dict[str, str], number: str) -> str:
-    """Return the file of a band by its key of today, or that of before 2012; "" without it."""
+    """Return the file of a band by its current key or that from before 2012, or ""."""
     return values.get(f"FILE_NAME_BAND_{number}") or values.get(
         f"BAND{number}_FILE_NAME", ""
     )
 
 
 def _scale(values: dict[str, str], number: str) -> tuple[float, float] | None:
-    """Return gain and offset of a band; the first in the metadata are of its own level."""
+    """Return gain and offset of the reflectance in a band."""
     try:
         gain, offset = (
             float(values[f"REFLECTANCE_{what}_BAND_{number}"]) for what in ("MULT", "ADD")
@@ -90,18 +90,18 @@ def _scale(values: dict[str, str], number: str) -> tuple[float, float] | None:
     return gain, offset
 
 
-def _scale_words(
+def _scale_note(
     values: dict[str, str], scale: tuple[float, float] | None
 ) -> tuple[str, ...]:
-    """Say what turns numbers into reflectance, on the ground or above the air."""
+    """Tell how to convert values to reflectance at the surface or at the top of atmosphere."""
     if scale is None:
         return ()
-    said = f"number × {scale[0]:g} + {scale[1]:g}"
-    # Before the collections the level was called type of data, and was the first.
+    formula = f"number × {scale[0]:g} + {scale[1]:g}"
+    # Before the collections the level was the data type, and always the first.
     level = values.get("PROCESSING_LEVEL") or values.get("DATA_TYPE") or "L2"
     if level.startswith("L2"):
-        return (f"Reflectance: {said}.",)
-    return (f"Reflectance above the air: ({said}) / sine of the sun's elevation.",)
+        return (f"Reflectance: {formula}.",)
+    return (f"Top-of-atmosphere reflectance: ({formula}) / sine of the sun's elevation.",)
 
 
 def _header(
@@ -120,23 +120,24 @@ def _header(
     )
 
 
-def _beside(metadata: Path, name: str) -> Path:
-    """Return a file of the product; a name that leads elsewhere is refused."""
+def _band_path(metadata: Path, name: str) -> Path:
+    """Return a file of the product, refusing names that lead elsewhere."""
     if Path(name).name != name or name in {"", ".", ".."}:
         raise SceneError(
-            f"{metadata} names the file {name[:60]!r}, which is not beside it and is never "
+            f"{metadata} names the file {name[:60]!r}, which is not next to it and is never "
             "opened; download the product again."
         )
-    found = in_any_case(metadata.with_name(name))
-    if found is None or not found.is_file():
+    path = in_any_case(metadata.with_name(name))
+    if path is None or not path.is_file():
         raise SceneError(
-            f"There is no {name} beside {metadata}; put the files of the product into one folder."
+            f"There is no {name} next to {metadata}; put the files of the product into one "
+            "folder."
         )
-    return found
+    return path
 
 
 def _values(metadata: Path) -> dict[str, str]:
-    """Return the values of the metadata by name, from any of its three forms."""
+    """Return the values of the metadata by name, from XML, JSON or text."""
     suffix = metadata.suffix.lower()
     if suffix == ".xml":
         root = parse_xml(metadata)
@@ -144,12 +145,12 @@ def _values(metadata: Path) -> dict[str, str]:
         return {one.tag: (one.text or "").strip() for one in reversed(leaves)}
     if metadata.stat().st_size > _LARGEST:
         raise SceneError(
-            f"{metadata} is too large to be a list of bands; download it again."
+            f"{metadata} is too large for Landsat metadata; download it again."
         )
     text = metadata.read_text(encoding="utf-8", errors="replace")
     if suffix == ".json":
         return _from_json(text, metadata)
-    # The same name stands in several groups; the first is that of the product.
+    # Several groups repeat a name; the first is that of the product.
     return dict(reversed(_LINE.findall(text)))
 
 
@@ -162,4 +163,6 @@ def _from_json(text: str, metadata: Path) -> dict[str, str]:
             for key, value in group.items()
         }
     except (ValueError, AttributeError, StopIteration, RecursionError) as error:
-        raise SceneError(f"{metadata} is no list of bands; download it again.") from error
+        raise SceneError(
+            f"{metadata} is not Landsat metadata; download it again."
+        ) from error

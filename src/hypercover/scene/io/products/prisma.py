@@ -1,4 +1,4 @@
-"""PRISMA in HDF-EOS 5: two cubes (VNIR and SWIR), their bands in the file's attributes."""
+"""PRISMA in HDF-EOS 5: a VNIR and a SWIR cube, with band metadata in the attributes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
-from hypercover.scene.io.hdf5 import read_attributes as attributes_of
+from hypercover.scene.io.hdf5 import read_attributes
 from hypercover.scene.io.named_arrays import NamedArray
 from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.metadata import product_header, with_header
@@ -26,25 +26,19 @@ _PARTS = ("Vnir", "Swir")
 _PIXEL = 30.0
 """Side of a pixel in m."""
 
-
-class _Attributes:
-    """Attributes of a file by name, in any spelling."""
-
-    def __init__(self, said: Mapping[str, Any]) -> None:
-        self._said = {plain_key(name): value for name, value in said.items()}
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return what stands under a name."""
-        return self._said.get(plain_key(name), default)
+Attributes = Mapping[str, Any]
+"""Attributes of a file by name, in the spelling of `plain_key`."""
 
 
 def _cubes(members: Sequence[NamedArray]) -> list[NamedArray]:
-    """Return the cubes of VNIR and SWIR of the hyperspectral swath (HCO)."""
-    paths = {one.name.upper(): one for one in members if one.is_image}
-    swath = [path for path in paths if "/PRS_L" in path and "_HCO/" in path]
+    """Return the VNIR and SWIR cubes of the hyperspectral swath (HCO), or an empty list."""
+    swath = {
+        one.basename.upper(): one
+        for one in members
+        if one.is_image and "/PRS_L" in one.name.upper() and "_HCO/" in one.name.upper()
+    }
     names = [f"{part.upper()}_CUBE" for part in _PARTS]
-    found = {path.rsplit("/", 1)[-1]: paths[path] for path in swath}
-    return [found[name] for name in names] if set(names) <= set(found) else []
+    return [swath[name] for name in names] if set(names) <= set(swath) else []
 
 
 def is_prisma(members: Sequence[NamedArray]) -> bool:
@@ -55,15 +49,15 @@ def is_prisma(members: Sequence[NamedArray]) -> bool:
 def read_prisma(path: Path, members: Sequence[NamedArray]) -> Scene:
     """Open a PRISMA image: VNIR and then SWIR, each by wavelength, without empty bands.
 
-    Values stay the numbers of the file; what turns them into reflectance is told in the
-    notes.  Level 2D lies on a grid, lower levels have no georeference here.
+    Values are those of the file; the notes tell how to convert them to reflectance. Only
+    level 2D gets a georeference.
 
     Raises
     ------
     SceneError
         If attributes are missing, or do not fit the cubes.
     """
-    attributes = _Attributes(attributes_of(path))
+    attributes = {plain_key(name): value for name, value in read_attributes(path).items()}
     cubes = _cubes(members)
     layers: list[tuple[int, int]] = []
     centres: list[float] = []
@@ -78,28 +72,30 @@ def read_prisma(path: Path, members: Sequence[NamedArray]) -> Scene:
         raise SceneError(f"The two cubes of {path} differ in size; download it again.")
     fetch = partial(_fetch, [cube.read() for cube in cubes], layers)
     data = LazyArray((len(layers), rows, cols), np.uint16, fetch).as_variable_data()
-    # Zero is the least reflectance of all; beside the swath it stands in every band.
-    made = xr.DataArray(data, dims=("band", "y", "x"), attrs={"zero_is_nodata": True})
+    # Zero is the smallest reflectance; outside the swath it is in every band.
+    image = xr.DataArray(data, dims=("band", "y", "x"), attrs={"zero_is_nodata": True})
     table = BandTable(np.array(centres), np.array(widths))
     scales = [_scale(attributes, part) for part in _PARTS]
-    made = with_header(made, _header(attributes, layers, scales))
+    image = with_header(image, _header(attributes, layers, scales))
     return Scene(
-        table.on(with_grid(made, _grid(attributes, rows, cols))),
+        table.on(with_grid(image, _grid(attributes, rows, cols))),
         name=path.stem,
         source=str(path),
         notes=(
             f"PRISMA: {len(layers)} bands, VNIR before SWIR; they overlap.",
-            *(f"{scale.words}." for scale in scales if scale),
+            *(f"{scale.formula}." for scale in scales if scale),
         ),
     )
 
 
 def _bands(
-    attributes: "_Attributes", part: str, cube: NamedArray, path: Path
+    attributes: Attributes, part: str, cube: NamedArray, path: Path
 ) -> tuple[list[int], list[float], list[float]]:
-    """Return positions, centres and widths of the bands that hold data, by wavelength."""
+    """Return positions, centres and widths of the bands with data, by wavelength."""
     lists = [
-        np.asarray(attributes.get(f"List_{what}_{part}", ()), dtype=np.float64).reshape(-1)
+        np.asarray(
+            attributes.get(plain_key(f"List_{what}_{part}"), ()), dtype=np.float64
+        ).reshape(-1)
         for what in ("Cw", "Fwhm")
     ]
     if any(len(one) != cube.shape[1] for one in lists):
@@ -107,31 +103,33 @@ def _bands(
             f"{path} lacks List_Cw_{part} or List_Fwhm_{part} for the {cube.shape[1]} bands of "
             f"{part.upper()}; download it again."
         )
-    flags = np.asarray(attributes.get(f"List_Cw_{part}_Flags", lists[0] > 0)).reshape(-1)
+    flags = np.asarray(
+        attributes.get(plain_key(f"List_Cw_{part}_Flags"), lists[0] > 0)
+    ).reshape(-1)
     used = (lists[0] > 0) & (flags == 1 if len(flags) == len(lists[0]) else True)
     order = [int(at) for at in np.argsort(lists[0], kind="stable") if used[at]]
     return order, lists[0][order].tolist(), lists[1][order].tolist()
 
 
 def _fetch(
-    cubes: Sequence[Any], layers: Sequence[tuple[int, int]], wanted: Indices
+    cubes: Sequence[Any], layers: Sequence[tuple[int, int]], indices: Indices
 ) -> npt.NDArray[np.generic]:
-    """Read the wanted bands from the cubes (row, band, col) they lie in."""
-    bands, rows, cols = wanted
-    made = np.empty(tuple(map(len, wanted)), np.uint16)
+    """Read bands from their cubes (row, band, col)."""
+    bands, rows, cols = indices
+    block = np.empty(tuple(map(len, indices)), np.uint16)
     for at, cube in enumerate(cubes):
-        mine = [place for place, band in enumerate(bands) if layers[band][0] == at]
-        if mine:
-            inside = np.array([layers[bands[place]][1] for place in mine])
-            lowest, order = np.sort(inside), np.argsort(np.argsort(inside))
-            block = xr.Variable(("row", "band", "col"), cube.as_variable_data())
-            values = block[rows, lowest, cols].values
-            made[mine] = values[:, order].transpose(1, 0, 2)
-    return made
+        targets = [target for target, band in enumerate(bands) if layers[band][0] == at]
+        if targets:
+            inside = np.array([layers[bands[target]][1] for target in targets])
+            ascending, order = np.sort(inside), np.argsort(np.argsort(inside))
+            variable = xr.Variable(("row", "band", "col"), cube.as_variable_data())
+            values = variable[rows, ascending, cols].values
+            block[targets] = values[:, order].transpose(1, 0, 2)
+    return block
 
 
-def _grid(attributes: "_Attributes", rows: int, cols: int) -> Grid:
-    """Return the grid of level 2D; its corners are centres or edges, whichever makes 30 m."""
+def _grid(attributes: Attributes, rows: int, cols: int) -> Grid:
+    """Return the grid of level 2D; its corners are pixel centres or edges, as fits 30 m."""
     names = (
         "ULcorner_easting",
         "ULcorner_northing",
@@ -140,9 +138,9 @@ def _grid(attributes: "_Attributes", rows: int, cols: int) -> Grid:
     )
     try:
         left, top, right, bottom = (
-            float(attributes.get(f"Product_{name}")) for name in names
+            float(attributes[plain_key(f"Product_{name}")]) for name in names
         )
-        code = int(attributes.get("Epsg_Code"))
+        code = int(attributes["epsgcode"])
     except (KeyError, TypeError, ValueError):
         return Grid(rows, cols)
     from rasterio.crs import CRS
@@ -163,19 +161,19 @@ def _grid(attributes: "_Attributes", rows: int, cols: int) -> Grid:
 
 @dataclass(frozen=True)
 class _Scale:
-    """What turns the numbers of a cube into a quantity."""
+    """How to convert the values of a cube to a physical quantity."""
 
     gain: float
     offset: float
-    words: str
+    formula: str
 
 
-def _scale(attributes: "_Attributes", part: str) -> _Scale | None:
+def _scale(attributes: Attributes, part: str) -> _Scale | None:
     """Return the scale of a part: reflectance of level 2, radiance of level 1."""
 
     def numbers(*names: str) -> list[float]:
-        found = [attributes.get(name) for name in names]
-        return [float(one) for one in found if isinstance(one, float | int)]
+        values = (attributes.get(plain_key(name)) for name in names)
+        return [float(one) for one in values if isinstance(one, float | int)]
 
     ends = numbers(f"L2Scale{part}Min", f"L2Scale{part}Max")
     if len(ends) == 2:
@@ -188,24 +186,23 @@ def _scale(attributes: "_Attributes", part: str) -> _Scale | None:
     level_1 = numbers(f"ScaleFactor_{part}", f"Offset_{part}")
     if len(level_1) == 2 and level_1[0]:
         factor, less = level_1
-        words = f"Radiance of {part.upper()}: number / {factor:g} − {less:g}"
-        return _Scale(1 / factor, -less, words)
+        formula = f"Radiance of {part.upper()}: number / {factor:g} − {less:g}"
+        return _Scale(1 / factor, -less, formula)
     return None
 
 
 def _header(
-    attributes: "_Attributes",
+    attributes: Attributes,
     layers: Sequence[tuple[int, int]],
     scales: Sequence[_Scale | None],
 ) -> dict[str, str]:
-    """Return sensor, moment, and gain and offset of each band where both cubes have them."""
-    own = [scales[at] for at, _ in layers]
-    known = [scale for scale in own if scale is not None]
-    if len(known) < len(own):
+    """Return sensor, time, and gain and offset of each band if both cubes have them."""
+    known = [scale for at, _ in layers if (scale := scales[at]) is not None]
+    if len(known) < len(layers):
         known = []
     return product_header(
         "PRISMA",
-        attributes.get("Product_StartTime"),
+        attributes.get("productstarttime"),
         (scale.gain for scale in known),
         (scale.offset for scale in known),
     )
