@@ -1,11 +1,11 @@
 """The exit codes of ``fetch``: 1 may succeed later, 2 never will."""
 
-from hypercover.scene.datasets.fetch import Fault
+from hypercover.scene.datasets.fetch import DownloadError
 
 
 def test_an_address_that_refuses_is_a_run_that_failed(call, tmp_path, monkeypatch):
     def refused(*_, **__):
-        raise Fault("does not answer")
+        raise DownloadError("does not answer")
 
     monkeypatch.setattr("hypercover.scene.datasets.fetch.download", refused)
     words = ("fetch", "salinas-a", "--data", tmp_path, "-o", tmp_path / "new")

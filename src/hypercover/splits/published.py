@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hypercover.errors import SplitError, counted
 from hypercover.scene.datasets.catalog import KnownMap, known_map, recognise
-from hypercover.scene.datasets.finding import find_maps
+from hypercover.scene.datasets.discovery import find_label_maps
 from hypercover.splits.masks import MaskSplit
 from hypercover.splits.random_split import check_validation
 from hypercover.splits.split import Split, check_labels
@@ -118,7 +118,7 @@ class PublishedSplit:
             if title is not None
         }
         _check_size(self.name, maps["train"], label_map)
-        found = find_maps(self.path, maps.values())
+        found = find_label_maps(self.path, maps.values())
         codes = {part: _translated(found[m.title], m, known) for part, m in maps.items()}
         moved = _moved(codes["train"], label_map, known)
         train = np.where(moved, 0, codes["train"])

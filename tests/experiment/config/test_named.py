@@ -11,7 +11,7 @@ from hypercover.errors import SceneError
 from hypercover.experiment.config.experiment_file import built_in, load_experiment
 from hypercover.experiment.config.presets import NAMED, default_folders, named_scene
 from hypercover.experiment.search.search import check_search
-from hypercover.scene.datasets.finding import WANTED, Fit
+from hypercover.scene.datasets.discovery import SIGNATURES, LabelFit
 from hypercover.scene.simulation.settings import SimulationSettings
 
 STAND_IN = "indian_pines_rank37_reconstruction.npz"
@@ -21,9 +21,9 @@ STAND_IN = "indian_pines_rank37_reconstruction.npz"
 def files(tmp_path, monkeypatch):
     """Image and labels of the size of Indian Pines, in a folder whose name YAML dislikes."""
     monkeypatch.setitem(
-        WANTED,
+        SIGNATURES,
         "indian-pines",
-        replace(WANTED["indian-pines"], fit=lambda codes: Fit(0, "the map")),
+        replace(SIGNATURES["indian-pines"], fit=lambda codes: LabelFit(0, "the map")),
     )
     chance = np.random.default_rng(0)
     folder = tmp_path / 'odd: "name" #1'
@@ -43,7 +43,7 @@ def test_every_named_experiment_is_there_and_says_so_in_its_name():
     assert set(built_in()) == set(NAMED)
     for name, path in built_in().items():
         assert f"\nname: {name}\n" in path.read_text()
-        assert NAMED[name].scene in {"", *WANTED}
+        assert NAMED[name].scene in {"", *SIGNATURES}
 
 
 def test_what_is_found_is_said_and_runs_by_hand(files, said, tmp_path):
@@ -141,7 +141,9 @@ def test_what_is_missing_is_one_sentence(tmp_path, said, name, choice, words):
 
 def test_an_image_without_labels_is_told(files, said, tmp_path, monkeypatch):
     monkeypatch.setitem(
-        WANTED, "indian-pines", replace(WANTED["indian-pines"], fit=lambda codes: None)
+        SIGNATURES,
+        "indian-pines",
+        replace(SIGNATURES["indian-pines"], fit=lambda codes: None),
     )
     with pytest.raises(SceneError, match=r"No labels for .*x\.mat were found"):
         named_scene("lecture-small", tmp_path, data=[files], choice="real", say=said.append)

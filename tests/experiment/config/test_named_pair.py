@@ -27,7 +27,7 @@ def files(tmp_path, monkeypatch):
     known = recognise(table)
     mine = pair.pan.labels
     monkeypatch.setattr(
-        "hypercover.scene.datasets.finding.recognise",
+        "hypercover.scene.datasets.discovery.recognise",
         lambda codes: known if np.array_equal(codes, mine) else None,
     )
     return folder

@@ -21,7 +21,6 @@ from hypercover.scene.datasets.catalog import KnownFile, KnownScene
 from hypercover.scene.datasets.fetch import fetch_scene
 
 NAME = "cube.mat"
-TAG = '"v1"'
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,6 @@ class Server(ThreadingHTTPServer):
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
-        self.tag = TAG
         self.asked = []
         self.broken = 0
         self.still = threading.Event()
@@ -65,13 +63,15 @@ class Handler(BaseHTTPRequestHandler):
         content = self.server.content if content is None else content
         first = 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        if asked and self.headers.get("If-Range") in (None, self.server.tag):
+        if asked and int(asked[1]) >= len(content):
+            self.send_error(416)
+            return
+        if asked:
             first = int(asked[1])
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/*")
         else:
             self.send_response(200)
-        self.send_header("ETag", self.server.tag)
         self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
         self.body(content[first:])
@@ -148,6 +148,12 @@ def serving(content):
         server.server_close()
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    """Let pooch try again at once."""
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+
+
 @pytest.fixture
 def server(cube):
     with serving(cube) as running:
@@ -172,7 +178,7 @@ def file_of(server, *faults, known=True, **more):
 
 def fetch(server, folder, *faults, known=True, **more):
     scene = scene_of(file_of(server, *faults, known=known))
-    return fetch_scene(scene, folder, patience=0.5, pause=0.0, **more)[0]
+    return fetch_scene(scene, folder, patience=0.5, **more)[0]
 
 
 def names(folder):
@@ -203,12 +209,19 @@ def test_what_broke_off_is_gone_on_with(server, cube, tmp_path):
     assert len(cube) // 2 - 2**13 < int(second.strip("bytes=-")) <= len(cube) // 2
 
 
-def test_the_next_call_goes_on_with_the_part_of_this_one(server, cube, tmp_path):
+def part_of(folder, address):
+    """The file in which the received bytes of an address are kept."""
+    name = f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.part"
+    return folder / f".{NAME}.download" / name
+
+
+def test_the_next_call_resumes_the_part_of_this_one(server, cube, tmp_path):
     with pytest.raises(RunError, match="broke off"):
         fetch(server, tmp_path, "truncated")
-    assert names(tmp_path) == [f"{NAME}.part", f"{NAME}.part.of"]
-    have = (tmp_path / f"{NAME}.part").stat().st_size
-    (tmp_path / f"{NAME}.part.of").write_text(f"{server.address()}\n{TAG}\n")
+    part = part_of(tmp_path, server.address("truncated"))
+    have = part.stat().st_size
+    assert names(tmp_path) == [f".{NAME}.download"]
+    part.rename(part_of(tmp_path, server.address()))
     assert fetch(server, tmp_path).path.read_bytes() == cube
     assert server.asked[-1] == ("ok", f"bytes={have}-")
     assert names(tmp_path) == [NAME]
@@ -230,27 +243,35 @@ download([sys.argv[1]], Path(sys.argv[2]), check=lambda path: None, progress=pro
 def test_a_killed_call_leaves_its_part_and_nothing_that_stays(server, cube, tmp_path):
     call = [sys.executable, "-c", _KILLED, server.address(), str(tmp_path / NAME)]
     assert subprocess.run(call, check=False).returncode == -signal.SIGKILL
-    assert f"{NAME}.part" in names(tmp_path)
+    assert names(tmp_path) == [f".{NAME}.download"]
     assert fetch(server, tmp_path).path.read_bytes() == cube
     (_, first), (_, second) = server.asked
     assert (first, second.startswith("bytes=")) == (None, True)
     assert names(tmp_path) == [NAME]
 
 
-def test_a_part_of_another_address_or_version_is_thrown_away(server, cube, tmp_path):
-    part = tmp_path / f"{NAME}.part"
-    for said in (f"http://other/{NAME}\n{TAG}\n", f'{server.address()}\n"v0"\n'):
-        part.write_bytes(b"x" * 500)
-        part.with_name(f"{NAME}.part.of").write_text(said)
-        assert fetch(server, tmp_path, known=False).path.read_bytes() == cube
-        (tmp_path / NAME).unlink()
-
-
-def test_a_part_that_turns_out_wrong_is_fetched_anew(server, cube, tmp_path):
-    (tmp_path / f"{NAME}.part").write_bytes(b"x" * 500)
-    (tmp_path / f"{NAME}.part.of").write_text(f"{server.address()}\n{TAG}\n")
+@pytest.mark.parametrize("size", [500, 10**7])
+def test_a_part_that_turns_out_wrong_is_fetched_anew(server, cube, tmp_path, size):
+    part = part_of(tmp_path, server.address())
+    part.parent.mkdir()
+    part.write_bytes(b"x" * size)
     assert fetch(server, tmp_path).path.read_bytes() == cube
-    assert [asked for _, asked in server.asked] == ["bytes=500-", None]
+    assert [asked for _, asked in server.asked] == [f"bytes={size}-", None]
+
+
+def test_a_server_that_sends_all_of_it_again_is_believed(server, cube, tmp_path):
+    part = part_of(tmp_path, server.address("chunked"))
+    part.parent.mkdir()
+    part.write_bytes(b"x" * 500)
+    assert fetch(server, tmp_path, "chunked").path.read_bytes() == cube
+    assert len(server.asked) == 1
+
+
+def test_an_endless_file_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("hypercover.scene.datasets.fetch.LARGEST", 10_000)
+    with pytest.raises(RunError, match="sends more than the 0 GiB of any scene"):
+        fetch(server, tmp_path, "chunked")
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -324,7 +345,7 @@ def test_labels_are_known_by_the_pixels_of_their_classes(server, tmp_path, data_
     labels = next(file for file in scene.files if file.is_labels)
     lonely = replace(labels, address=server.address("gone"), mirrors=(), sha256="0" * 64)
     scene = replace(scene, files=(lonely,))
-    (got,) = fetch_scene(scene, tmp_path, look_in=[data_folder], pause=0.0)
+    (got,) = fetch_scene(scene, tmp_path, look_in=[data_folder])
     assert got.path == data_folder / "salinas_a/SalinasA_gt.mat"
     assert got.how.endswith("known by the pixels of its classes")
 
@@ -359,7 +380,7 @@ def test_a_file_in_an_archive_in_an_archive(cube, tmp_path):
             sha256=None,
             archive=server.address(name="serve?render=archive"),
         )
-        (got,) = fetch_scene(scene_of(known), tmp_path / "new", pause=0.0)
+        (got,) = fetch_scene(scene_of(known), tmp_path / "new")
     assert got.path.read_bytes() == cube
     assert names(tmp_path / "new") == [NAME]
 
@@ -376,7 +397,7 @@ def test_a_wrong_archive(tmp_path, inside, words):
     with serving(inside) as server:
         known = replace(file_of(server), sha256=None, archive=server.address(name="all"))
         with pytest.raises(RunError, match=words):
-            fetch_scene(scene_of(known), tmp_path / "new", pause=0.0)
+            fetch_scene(scene_of(known), tmp_path / "new")
     assert names(tmp_path / "new") == []
 
 
@@ -386,5 +407,5 @@ def test_a_damaged_archive_is_a_sentence(cube, tmp_path):
     with serving(bytes(inside)) as server:
         known = replace(file_of(server), sha256=None, archive=server.address(name="all"))
         with pytest.raises(RunError, match="damaged archive"):
-            fetch_scene(scene_of(known), tmp_path / "new", pause=0.0)
+            fetch_scene(scene_of(known), tmp_path / "new")
     assert NAME not in names(tmp_path / "new")

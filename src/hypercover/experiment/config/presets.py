@@ -10,12 +10,12 @@ from typing import Literal, get_args
 
 from hypercover.errors import SceneError
 from hypercover.scene.datasets.catalog import known_scene
-from hypercover.scene.datasets.finding import (
-    WANTED,
-    Findings,
-    FoundImage,
-    FoundLabels,
-    FoundPair,
+from hypercover.scene.datasets.discovery import (
+    SIGNATURES,
+    ImageMatch,
+    LabelMatch,
+    PanPair,
+    SceneMatches,
     find_pair,
     find_scene,
 )
@@ -145,7 +145,7 @@ def _found(
     progress: Callable[[int, int], None] | None,
 ) -> list[str] | None:
     """Look for the measured scene and its stand-in; None where one may be simulated."""
-    findings = find_scene(WANTED[named.scene], folders)
+    findings = find_scene(SIGNATURES[named.scene], folders)
     for note in findings.notes:
         say(note)
     for kind, stand_in in (("real", False), ("stand-in", True)):
@@ -163,10 +163,10 @@ def _found(
     return None
 
 
-def _given(named: Preset, image: FoundImage, labels: FoundLabels, say: Say) -> list[str]:
+def _given(named: Preset, image: ImageMatch, labels: LabelMatch, say: Say) -> list[str]:
     """Say what was found and return it as changes."""
     rows, cols, bands = image.shape
-    title = WANTED[named.scene].title
+    title = SIGNATURES[named.scene].title
     sure = image.known is not None or named.scene != "indian-pines"
     name = image.known.title if image.known else title if sure else f"{title} by size alone"
     by = "its values" if image.known else "its size"
@@ -185,9 +185,11 @@ def _given(named: Preset, image: FoundImage, labels: FoundLabels, say: Say) -> l
     return [f"scene.{key}={value}" for key, value in given.items()]
 
 
-def _lacking(named: Preset, findings: Findings, folders: list[Path], choice: Choice) -> str:
+def _lacking(
+    named: Preset, findings: SceneMatches, folders: list[Path], choice: Choice
+) -> str:
     """Say what is missing, and what to put where."""
-    title = WANTED[named.scene].title
+    title = SIGNATURES[named.scene].title
     what = "stand-in for the image" if choice == "stand-in" else "image"
     fitting = [
         image for image in findings.images if image.stand_in == (choice == "stand-in")
@@ -246,11 +248,11 @@ def sharpened_pair(
     The image keeps the grey band in front, as the published features were made of.  The
     same pair is sharpened once.
     """
-    pair = find_pair(WANTED[key], folders)
+    pair = find_pair(SIGNATURES[key], folders)
     if pair is None:
         return None
     say(
-        f"Images: {pair.pan} (grey) and {pair.bands} (bands), which make {WANTED[key].title}."
+        f"Images: {pair.pan} (grey) and {pair.bands} (bands), which make {SIGNATURES[key].title}."
     )
     say(f"Labels: {pair.labels.path}: {pair.labels.fit.title}.")
     place = folder.absolute() / "scene"
@@ -264,14 +266,14 @@ def sharpened_pair(
         "path": str(image),
         "labels": str(pair.labels.path),
         "label_variable": pair.labels.variable,
-        "name": WANTED[key].title,
+        "name": SIGNATURES[key].title,
     }
     given = {name: json.dumps(value) for name, value in values.items() if value is not None}
     return [f"scene.{name}={value}" for name, value in given.items()]
 
 
 def _sharpen(
-    pair: FoundPair, image: Path, progress: Callable[[int, int], None] | None
+    pair: PanPair, image: Path, progress: Callable[[int, int], None] | None
 ) -> None:
     """Pansharpen a pair into an image, or go on with it."""
     pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
@@ -280,7 +282,7 @@ def _sharpen(
         write_scene(sharp, image, store=store, progress=progress)
 
 
-def _digest(pair: FoundPair) -> str:
+def _digest(pair: PanPair) -> str:
     """Return what changes when one of the two images does."""
     facts = [identity_of(pair.pan.absolute()), identity_of(pair.bands.absolute())]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]

@@ -1,46 +1,49 @@
-"""Getting the files of a known scene: from the disk if they are there, else from the web."""
+"""Fetching the files of known scenes: from disk if they are there, or else by pooch."""
 
+import hashlib
 import shutil
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from hypercover.errors import CallError, OutputError, RunError
 from hypercover.files import atomic, explained, make_folder, missing_folders
 from hypercover.scene.datasets.catalog import KnownFile, KnownScene
-from hypercover.scene.datasets.finding import known_by, look_through, same_bytes
+from hypercover.scene.datasets.discovery import (
+    has_published_checksum,
+    identify_file,
+    scan_folders,
+)
 
-__all__ = ["LARGEST", "Fault", "Fetched", "download", "fetch_scene", "unpack"]
+__all__ = ["LARGEST", "DownloadError", "FetchedFile", "download", "fetch_scene", "unpack"]
 
 LARGEST = 4 * 2**30
-"""Bytes of a file beyond which no known scene goes."""
+"""Bytes; no file of a known scene is larger."""
 
 _CHUNK = 2**13
-"""Bytes received at once: so many are lost where a connection breaks off."""
+"""Bytes received at once: so many are lost when a connection breaks."""
 
-_TRIES = 3
-"""Times a connection that breaks off is taken up again."""
+_RETRIES = 2
 
-_AGENT = "hypercover (land-cover maps)"
+_HEADERS = {
+    "Accept-Encoding": "identity",
+    "User-Agent": "hypercover (land-cover maps)",
+}
 
 Check = Callable[[Path], str | None]
 
 Progress = Callable[[int, int], None]
 
 
-class Fault(Exception):
-    """Addresses did not give the file; the arguments say why, one for each."""
-
-
-class _BrokenError(Fault):
-    """The connection broke off; what came is kept, and it may be tried again."""
+class DownloadError(Exception):
+    """No address gave the file; the arguments say why, one for each address."""
 
 
 def download(
@@ -48,31 +51,31 @@ def download(
     target: Path,
     *,
     check: Check,
+    sha256: str | None = None,
     progress: Progress = lambda done, total: None,
     patience: float = 30.0,
-    pause: float = 1.0,
 ) -> str:
-    """Download a file from the first of some addresses that gives it.
+    """Download a file from the first address that gives it.
 
-    Why it exists: the servers of universities break off, move and refuse.  What
-    has come lies in ``<name>.part`` beside the target and is gone on with, after
-    a broken connection and in the next call alike; the target appears only
-    once it is whole and right.
+    :mod:`pooch` downloads, retries twice and compares the checksum.  What has been
+    received so far stays in the hidden folder ``.<name>.download`` next to the
+    target, and the next attempt or call resumes it.  The target appears once it is
+    complete and correct.
 
     Parameters
     ----------
     addresses : iterable of str
         The publisher's first, then mirrors.
     target : path
-        File to write; must not be there.
+        File to write; must not exist.
     check : callable
         Given the downloaded file, returns what is wrong with it, or None.
+    sha256 : str, optional
+        Published checksum.
     progress : callable
-        Called with the bytes that have come and the bytes in all.
+        Called with the bytes received and the bytes in all.
     patience : float
-        Seconds without a byte after which a server is given up.
-    pause : float
-        Seconds before a broken connection is taken up again.
+        Seconds without a byte after which a connection is given up.
 
     Returns
     -------
@@ -81,176 +84,141 @@ def download(
 
     Raises
     ------
-    Fault
-        If none of them gave it; its arguments say what each of them did.
+    DownloadError
+        If none of them gave it.
     OutputError
         If the file cannot be written.
     """
-    import pooch
-
-    pooch.get_logger().setLevel("ERROR")
     make_folder(target.parent)
-    part = target.with_name(f"{target.name}.part")
-    faults: list[str] = []
-    # Where pooch makes files of random names, which a process that is killed leaves.
-    aside = target.with_name(f".{target.name}.fetch")
+    folder = target.with_name(f".{target.name}.download")
+    faults = []
     for address in addresses:
-        fetch = _Resuming(part, check, progress, patience, pause)
         try:
-            pooch.retrieve(address, None, target.name, aside, downloader=fetch)
-            (aside / target.name).replace(target)
-            return address
-        except Fault as fault:
-            faults.append(f"{urlsplit(address).netloc} {fault}")
+            whole = _retrieve(address, target.name, folder, sha256, progress, patience)
+            wrong = check(whole)
+            if wrong is None:
+                whole.replace(target)
+                shutil.rmtree(folder, ignore_errors=True)
+                return address
+            whole.unlink()
+        except DownloadError as error:
+            wrong = str(error)
         except OSError as error:
             raise explained(target, error) from error
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
-    raise Fault(*dict.fromkeys(faults))
+            with suppress(OSError):
+                folder.rmdir()
+        faults.append(f"{urlsplit(address).netloc} {wrong}")
+    raise DownloadError(*dict.fromkeys(faults))
 
 
-@dataclass
-class _Resuming:
-    """A downloader for pooch that goes on where an earlier one broke off."""
+def _retrieve(
+    address: str,
+    name: str,
+    folder: Path,
+    sha256: str | None,
+    progress: Progress,
+    patience: float,
+) -> Path:
+    """Download an address into a folder with pooch, resuming an earlier attempt."""
+    import pooch
+    from requests import exceptions
 
-    part: Path
-    check: Check
-    progress: Progress
-    patience: float
-    pause: float
+    pooch.get_logger().setLevel("ERROR")
+    part = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.part"
 
-    @property
-    def _mark(self) -> Path:
-        """File that says which version of which address the part is of."""
-        return self.part.with_name(f"{self.part.name}.of")
+    def receive(url: str, output_file: str, cache: Any) -> None:
+        with _PartialFile(part, progress) as file:
+            headers = _HEADERS | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
+            pooch.HTTPDownloader(
+                chunk_size=_CHUNK,
+                timeout=patience,
+                headers=headers,
+                hooks={"response": file.begin},
+            )(url, file, cache)
+        part.replace(output_file)
 
-    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
-        """Download an address to a file."""
-        for left in reversed(range(_TRIES)):
-            try:
-                resumed = self._receive(url)
-                break
-            except _BrokenError:
-                if not left:
-                    raise
-                time.sleep(self.pause)
-        wrong = self.check(self.part)
-        if wrong is not None and resumed:
-            # The part may have been of another version: once more from the start.
-            self._forget()
-            self._receive(url)
-            wrong = self.check(self.part)
-        if wrong is not None:
-            self._forget()
-            raise Fault(wrong)
-        self.part.replace(output_file)
-        self._forget()
-
-    def _forget(self) -> None:
-        self.part.unlink(missing_ok=True)
-        self._mark.unlink(missing_ok=True)
-
-    def _receive(self, url: str) -> bool:
-        """Receive what is missing; tell whether an earlier part was gone on with."""
-        import requests
-
-        have = self._had(url)
-        try:
-            with requests.get(
-                url, headers=self._headers(have), stream=True, timeout=self.patience
-            ) as answer:
-                return self._store(url, answer, have)
-        except requests.exceptions.InvalidSchema:
-            raise Fault("leads elsewhere than to a web server") from None
-        except requests.exceptions.TooManyRedirects:
-            raise Fault("leads in circles") from None
-        except (requests.exceptions.Timeout, requests.exceptions.ConnectionError) as error:
-            if have == 0 and not self.part.exists():
-                raise _BrokenError("does not answer") from error
-            raise _BrokenError("broke off") from error
-        except requests.exceptions.RequestException as error:
-            raise _BrokenError("broke off") from error
-
-    def _had(self, url: str) -> int:
-        """Return how many bytes of this address have come before."""
-        if not self.part.exists():
-            return 0
-        said = self._mark.read_text().splitlines() if self._mark.exists() else []
-        if said[:1] != [url]:
-            self._forget()
-            return 0
-        return self.part.stat().st_size
-
-    def _headers(self, have: int) -> dict[str, str]:
-        headers = {"Accept-Encoding": "identity", "User-Agent": _AGENT}
-        if have:
-            headers["Range"] = f"bytes={have}-"
-            version = "".join(self._mark.read_text().splitlines()[1:2])
-            if version:
-                headers["If-Range"] = version
-        return headers
-
-    def _store(self, url: str, answer: Any, have: int) -> bool:
-        """Write what a server sends behind what has come before."""
-        if answer.status_code == 416:
-            self._forget()
-            raise _BrokenError("has another file now")
-        if answer.status_code not in (200, 206):
-            raise Fault(f"answers {answer.status_code} {answer.reason}".strip())
-        resumed = answer.status_code == 206 and have > 0
-        if resumed and not answer.headers.get("Content-Range", "").startswith(
-            f"bytes {have}-"
-        ):
-            self._forget()
-            raise _BrokenError("sends another part than was asked for")
-        done = have if resumed else 0
-        length = answer.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdigit() else 0
-        self._mark.write_text(f"{url}\n{_version(answer.headers)}\n")
-        with self.part.open("ab" if resumed else "wb") as out:
-            for chunk in answer.iter_content(_CHUNK):
-                done += len(chunk)
-                if max(done, total) > LARGEST:
-                    self._forget()
-                    raise Fault(f"sends more than the {LARGEST // 2**30} GiB of any scene")
-                out.write(chunk)
-                self.progress(done, total)
-        if done < total:
-            raise _BrokenError("broke off")
-        return resumed
-
-
-def _version(headers: Any) -> str:
-    """Return what tells this version of a file from the next, if the server says."""
-    tag = str(headers.get("ETag", ""))
-    return (
-        tag if tag and not tag.startswith("W/") else str(headers.get("Last-Modified", ""))
+    cache = pooch.create(
+        folder,
+        base_url="",
+        registry={name: sha256 and f"sha256:{sha256}"},
+        urls={name: address},
+        retry_if_failed=_RETRIES,
     )
+    try:
+        return Path(cache.fetch(name, downloader=receive))
+    except exceptions.InvalidSchema:
+        raise DownloadError("leads elsewhere than to a web server") from None
+    except exceptions.TooManyRedirects:
+        raise DownloadError("leads in circles") from None
+    except exceptions.RequestException as error:
+        received = part.exists() and part.stat().st_size > 0
+        raise DownloadError("broke off" if received else "does not answer") from error
+    except ValueError:
+        wrong = "sends a file with another checksum than was published"
+        raise DownloadError(wrong) from None
+    finally:
+        if part.exists() and not part.stat().st_size:
+            part.unlink()
+
+
+class _PartialFile(FileIO):
+    """What has been received of a download, bounded in size."""
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        super().__init__(path, "ab")
+        self._progress, self._total = progress, 0
+
+    def begin(self, response: Any, **_: Any) -> None:
+        """Check an answer, and drop the earlier part if the server starts again."""
+        from requests.exceptions import RequestException
+
+        if response.is_redirect:
+            return
+        have, status = self.tell(), response.status_code
+        if status not in (200, 206, 416):
+            raise DownloadError(f"answers {status} {response.reason}".strip())
+        start = response.headers.get("Content-Range", "")
+        if status == 200 or not start.startswith(f"bytes {have}-"):
+            self.truncate(0)
+            self.seek(0)
+            if status != 200:
+                # Pooch tries again, without a part.
+                raise RequestException
+        length = response.headers.get("Content-Length", "")
+        self._total = self.tell() + int(length) if length.isdigit() else 0
+
+    def write(self, chunk: Any) -> int:
+        """Append bytes and report the progress."""
+        if max(self.tell() + len(chunk), self._total) > LARGEST:
+            self.truncate(0)
+            raise DownloadError(f"sends more than the {LARGEST // 2**30} GiB of any scene")
+        written = super().write(chunk)
+        self._progress(self.tell(), self._total)
+        return written
 
 
 _DEEPEST = 3
-"""Archives within one another."""
+"""Levels of archives inside archives."""
 
 _MOST_MEMBERS = 10_000
 
-_UNZIP_CHUNK = 2**20
-
 
 def unpack(archive: Path, name: str, target: Path) -> bool:
-    """Take the file of a name out of a zip archive; tell whether it was there.
+    """Extract the file of a name from a zip archive; return whether it was there.
 
-    Only the last part of a name counts, so no path in the archive leads
-    anywhere.  Sizes, numbers and depth are bounded.
+    Only the last part of a member's name counts, so no path in the archive leads
+    outside.  Sizes, numbers and depth are bounded.
 
     Raises
     ------
     RunError
-        If the archive is damaged, locked with a password or too large.
+        If the archive is damaged, encrypted or too large.
     OutputError
         If the file cannot be written.
     """
     try:
-        return _look(archive, name, target, _DEEPEST)
+        return _extract(archive, name, target, _DEEPEST)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise RunError(
             f"{archive} is a damaged archive; remove it and fetch it again."
@@ -261,59 +229,56 @@ def unpack(archive: Path, name: str, target: Path) -> bool:
         raise RunError(f"{archive} asks for a password; unpack it by hand.") from error
 
 
-def _look(archive: Path, name: str, target: Path, depth: int) -> bool:
+def _extract(archive: Path, name: str, target: Path, depth: int) -> bool:
+    """Extract a file from an archive or from an archive inside it."""
     with zipfile.ZipFile(archive) as opened:
-        inner = []
-        for member in opened.infolist()[:_MOST_MEMBERS]:
-            called = PurePosixPath(member.filename).name
-            if called == name and not member.is_dir():
-                with atomic(target) as draft, draft.open("wb") as out:
-                    _copy(opened.open(member), out, archive)
+        members = opened.infolist()[:_MOST_MEMBERS]
+        for member in members:
+            if PurePosixPath(member.filename).name == name and not member.is_dir():
+                with atomic(target) as draft:
+                    _copy_member(opened, member, draft)
                 return True
-            if called.lower().endswith(".zip"):
-                inner.append(member)
-        return depth > 1 and any(
-            _look_inside(opened, member, name, target, depth - 1) for member in inner
-        )
+        nested = [one for one in members if one.filename.lower().endswith(".zip")]
+        for member in nested if depth > 1 else ():
+            with tempfile.TemporaryDirectory(
+                dir=target.parent, prefix=".unpack-"
+            ) as folder:
+                inner = Path(folder) / "inner.zip"
+                _copy_member(opened, member, inner)
+                if _extract(inner, name, target, depth - 1):
+                    return True
+    return False
 
 
-def _look_inside(
-    opened: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, target: Path, depth: int
-) -> bool:
-    """Look into an archive in an archive, laid beside the target meanwhile."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as folder:
-        inner = Path(folder) / "inner.zip"
-        with opened.open(member) as source, inner.open("wb") as out:
-            _copy(source, out, inner)
-        return _look(inner, name, target, depth)
-
-
-def _copy(source: IO[bytes], out: IO[bytes], archive: Path) -> None:
-    """Copy no more than any known scene holds, whatever the archive declares."""
+def _copy_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    """Copy a member, but no more than the largest known file, whatever its declared size."""
     copied = 0
-    while chunk := source.read(_UNZIP_CHUNK):
-        copied += len(chunk)
-        if copied > LARGEST:
-            raise RunError(f"{archive} holds more than {LARGEST // 2**30} GiB in one file.")
-        out.write(chunk)
+    with archive.open(member) as source, target.open("wb") as out:
+        while chunk := source.read(2**20):
+            copied += len(chunk)
+            if copied > LARGEST:
+                raise RunError(
+                    f"{archive.filename} holds more than {LARGEST // 2**30} GiB in one file."
+                )
+            out.write(chunk)
 
 
 Watch = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A file of a known scene that is on the disk now."""
+class FetchedFile:
+    """A file of a known scene that is now on disk."""
 
     file: KnownFile
-    """What it is."""
+    """The entry in the catalog."""
     path: Path
-    """Where it lies."""
+    """Its path."""
     how: str
-    """How it came there and by what it is known."""
+    """Where it came from and how it was checked."""
 
 
-def _unwatched(_title: str) -> AbstractContextManager[Progress]:
+def _silent(_title: str) -> AbstractContextManager[Progress]:
     return nullcontext(lambda done, total: None)
 
 
@@ -322,163 +287,156 @@ def fetch_scene(
     folder: str | Path,
     *,
     look_in: Iterable[str | Path] = (),
-    watch: Watch = _unwatched,
+    watch: Watch = _silent,
     patience: float = 30.0,
-    pause: float = 1.0,
-) -> list[Fetched]:
-    """Bring the files of a known scene onto the disk.
+) -> list[FetchedFile]:
+    """Fetch the files of a known scene.
 
-    Why it exists: everybody needs the same few files, and their servers refuse
-    scripts, move and go away.  So a file that is on the disk already is
-    taken, under whatever name; otherwise its addresses are tried in turn, and
-    what comes is checked: by checksum where one is published, else by what it holds.
+    A file that is on disk already is used, whatever its name.  Otherwise its
+    addresses are tried in turn, and the download is checked: by its checksum if one
+    is published, or else by its content.
 
     Parameters
     ----------
     scene : KnownScene
         One of :func:`~hypercover.scene.datasets.catalog.known_scenes`.
     folder : path
-        Where to put what is downloaded, and where to look first.
+        Where to save downloads, and where to look first.
     look_in : iterable of path
         Other folders to look through.
     watch : callable
-        Gives, for a title, a context whose value is called with the bytes done
-        and the bytes in all.
-    patience, pause : float
+        Returns, for a title, a context manager whose value is called with the bytes
+        received and the bytes in all.
+    patience : float
         See :func:`~hypercover.scene.datasets.fetch.download`.
+
+    Returns
+    -------
+    list of FetchedFile
 
     Raises
     ------
     CallError
-        If an address of a missing file is not known.
+        If no address of a missing file is known.
     RunError
         If no address gave a missing file.  All others are fetched first, and the
-        sentence says what to put where.
+        message says what to put where.
     OutputError
         If a file cannot be written, or another one is in its way.
     """
-    return _Errand(scene, Path(folder), watch, patience, pause).run(look_in)
+    return _SceneFetcher(scene, Path(folder), watch, patience).run(look_in)
 
 
 @dataclass
-class _Errand:
-    """The fetching of one scene."""
+class _SceneFetcher:
+    """Fetches the files of one scene."""
 
     scene: KnownScene
     folder: Path
     watch: Watch
     patience: float
-    pause: float
 
-    def run(self, look_in: Iterable[str | Path]) -> list[Fetched]:
-        """Fetch what can be fetched, and say of the rest what to put where."""
+    def run(self, look_in: Iterable[str | Path]) -> list[FetchedFile]:
+        """Fetch as many files as possible; raise if some are missing in the end."""
         made = missing_folders(self.folder / "file")
         folders = [self.folder, *map(Path, look_in)]
-        there = look_through(one for one in folders if one.is_dir()).files
-        there = [path for path in there if path.suffix != ".part"]
-        got, lacking = [], dict[KnownFile, Fault]()
+        on_disk = scan_folders(one for one in folders if one.is_dir()).files
+        fetched, missing = [], dict[KnownFile, DownloadError]()
         for file in self.scene.files:
             try:
-                got.append(self._found(file, there) or self._downloaded(file))
-            except Fault as fault:
-                lacking[file] = fault
+                fetched.append(self._find(file, on_disk) or self._download(file))
+            except DownloadError as error:
+                missing[file] = error
         self._archive.unlink(missing_ok=True)
-        if lacking:
-            _remove_empty(made)
-            raise self._error(lacking)
-        return got
+        if missing:
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise self._error(missing)
+        return fetched
 
-    def _error(self, lacking: Mapping[KnownFile, Fault]) -> CallError | RunError:
-        """Say in one sentence what is missing, why, and what to put where."""
-        names = " and ".join(file.name for file in lacking)
-        why = " and ".join(
-            dict.fromkeys(str(one) for f in lacking.values() for one in f.args)
+    def _error(self, missing: Mapping[KnownFile, DownloadError]) -> CallError | RunError:
+        names = " and ".join(file.name for file in missing)
+        reasons = " and ".join(
+            dict.fromkeys(str(one) for error in missing.values() for one in error.args)
         )
-        where = " and ".join(dict.fromkeys(file.address for file in lacking))
-        it = "it" if len(lacking) == 1 else "them"
-        said = (
-            f"{names} cannot be fetched: {why}; get {it} by hand ({where}) and put {it} "
-            f"into {self.folder}, under any name."
+        addresses = " and ".join(dict.fromkeys(file.address for file in missing))
+        it = "it" if len(missing) == 1 else "them"
+        message = (
+            f"{names} cannot be fetched: {reasons}; get {it} by hand ({addresses}) and put "
+            f"{it} into {self.folder}, under any name."
         )
-        return RunError(said) if any(one.downloads for one in lacking) else CallError(said)
+        failed = any(one.downloads for one in missing)
+        return RunError(message) if failed else CallError(message)
 
-    def _found(self, file: KnownFile, there: list[Path]) -> Fetched | None:
-        """Find a file on the disk, whatever it is called."""
-        for path in there:
-            by = known_by(path, file, self.scene)
-            if by is not None:
-                return Fetched(file, path, f"on the disk already, known by {by}")
+    def _find(self, file: KnownFile, on_disk: list[Path]) -> FetchedFile | None:
+        """Find a file on disk by its content."""
+        for path in on_disk:
+            evidence = identify_file(path, file, self.scene)
+            if evidence is not None:
+                return FetchedFile(file, path, f"on the disk already, known by {evidence}")
         return None
 
-    def _downloaded(self, file: KnownFile) -> Fetched:
+    def _download(self, file: KnownFile) -> FetchedFile:
+        """Download a file, or the archive that contains it."""
         target = self.folder / file.name
         if not file.downloads:
-            raise Fault("no address of the file itself is known")
+            raise DownloadError("no address of the file itself is known")
         if target.exists():
             raise OutputError(
-                f"{target} is there, but it is not {file.name} of {self.scene.title}: it is "
+                f"{target} exists, but it is not {file.name} of {self.scene.title}: it is "
                 "damaged or something else; move it away or choose another folder with -o."
             )
-        address = self._taken(file, target)
-        return Fetched(file, target, f"downloaded from {address}, {_checked(file)}")
-
-    def _taken(self, file: KnownFile, target: Path) -> str:
-        """Download a file, or the archive it lies in."""
         if file.archive is None:
-            return self._download(file.name, file.downloads, target, self._checker(file))
+            address = self._receive(file, target, self._check(file))
+        else:
+            address = self._from_archive(file, file.archive, target)
+        checked = "known by what it holds, for no checksum is known"
+        if file.sha256 or file.git_blob:
+            checked = "with the published checksum"
+        return FetchedFile(file, target, f"downloaded from {address}, {checked}")
+
+    def _from_archive(self, file: KnownFile, address: str, target: Path) -> str:
+        """Extract a file from an archive, which is downloaded once for all its files."""
         if not self._archive.exists():
-            self._download(self._archive.name, file.downloads, self._archive, _no_archive)
+            self._receive(file, self._archive, _check_archive)
         if not unpack(self._archive, file.name, target):
-            raise Fault(f"{file.archive} gives an archive without it")
-        wrong = self._checker(file)(target)
+            raise DownloadError(f"{address} gives an archive without it")
+        wrong = self._check(file)(target)
         if wrong is not None:
             target.unlink()
-            raise Fault(f"{file.archive} {wrong}")
-        return file.archive
+            raise DownloadError(f"{address} {wrong}")
+        return address
 
-    def _download(
-        self,
-        title: str,
-        addresses: Iterable[str],
-        target: Path,
-        check: Callable[[Path], str | None],
-    ) -> str:
-        with self.watch(title) as progress:
+    def _receive(self, file: KnownFile, target: Path, check: Check) -> str:
+        sha256 = file.sha256 if file.archive is None else None
+        with self.watch(target.name) as progress:
             return download(
-                addresses, target, check=check, progress=progress,
-                patience=self.patience, pause=self.pause)  # fmt: skip
+                file.downloads,
+                target,
+                check=check,
+                sha256=sha256,
+                progress=progress,
+                patience=self.patience,
+            )
 
     @property
     def _archive(self) -> Path:
         return self.folder / f"{self.scene.key}.zip"
 
-    def _checker(self, file: KnownFile) -> Callable[[Path], str | None]:
-        """Return what says what is wrong with a downloaded file."""
+    def _check(self, file: KnownFile) -> Check:
+        """Return a function that says what is wrong with a downloaded file."""
 
         def check(path: Path) -> str | None:
-            same = same_bytes(path, file)
+            same = has_published_checksum(path, file)
             if same is False:
                 return "sends a file with another checksum than was published"
-            if same is None and known_by(path, file, self.scene) is None:
+            if same is None and identify_file(path, file, self.scene) is None:
                 return "sends something else than the file"
             return None
 
         return check
 
 
-def _remove_empty(folders: Iterable[Path]) -> None:
-    """Remove folders that were made and hold nothing."""
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _checked(file: KnownFile) -> str:
-    """Say by what a downloaded file is known."""
-    if file.sha256 or file.git_blob:
-        return "with the published checksum"
-    return "known by what it holds, for no checksum is known"
-
-
-def _no_archive(path: Path) -> str | None:
+def _check_archive(path: Path) -> str | None:
     return None if zipfile.is_zipfile(path) else "sends something else than an archive"

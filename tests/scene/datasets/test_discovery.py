@@ -11,13 +11,13 @@ import pytest
 import xarray as xr
 from scipy.io import loadmat, savemat
 
-from hypercover.scene.datasets import catalog, finding
-from hypercover.scene.datasets.finding import (
-    WANTED,
-    Fit,
+from hypercover.scene.datasets import catalog, discovery
+from hypercover.scene.datasets.discovery import (
+    SIGNATURES,
+    LabelFit,
     SceneSignature,
     find_scene,
-    look_through,
+    scan_folders,
 )
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.reading import open_labels, open_scene
@@ -34,7 +34,7 @@ SIDE = 145
 
 def fit(labels):
     """Take the map of the tests for the published one."""
-    return Fit(0, "the map") if labels[0, 0] == 1 and labels.max() == 16 else None
+    return LabelFit(0, "the map") if labels[0, 0] == 1 and labels.max() == 16 else None
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def cube():
 
 @pytest.fixture
 def wanted():
-    real = WANTED["indian-pines"]
+    real = SIGNATURES["indian-pines"]
     return SceneSignature(real.title, real.sizes, real.bands, fit)
 
 
@@ -160,7 +160,7 @@ def test_simulated_images_and_stacks_of_features_are_none(cube, wanted, tmp_path
 
 
 def test_labels_of_another_size_are_no_pair(cube, labels, tmp_path):
-    wanted = SceneSignature("any", (), (5,), lambda codes: Fit(0, "any"))
+    wanted = SceneSignature("any", (), (5,), lambda codes: LabelFit(0, "any"))
     np.save(tmp_path / "a.npy", np.ones((5, 40, 50), np.uint16))
     np.save(tmp_path / "b.npy", labels)
     assert find_scene(wanted, [tmp_path]).pair(stand_in=False) is None
@@ -196,14 +196,14 @@ def test_damaged_and_hostile_files_do_not_stop_it(cube, labels, wanted, known, t
 
 
 def test_the_scenes_at_hand(data_folder):
-    findings = find_scene(WANTED["indian-pines"], [data_folder])
+    findings = find_scene(SIGNATURES["indian-pines"], [data_folder])
     assert [image.stand_in for image in findings.images] == [True]
     image, labels = findings.pair(stand_in=True)
     assert image.path.name == "indian_pines_rank37_reconstruction.npz"
     assert labels.path.name == "Indian_pines_gt.mat"
     assert len(findings.labels) == 3
-    assert find_scene(WANTED["indian-pines-full"], [data_folder]).images == ()
-    assert find_scene(WANTED["rome"], [data_folder]).images == ()
+    assert find_scene(SIGNATURES["indian-pines-full"], [data_folder]).images == ()
+    assert find_scene(SIGNATURES["rome"], [data_folder]).images == ()
 
 
 def array(path, **saved):
@@ -215,7 +215,7 @@ def array(path, **saved):
 
 
 def found(*roots):
-    return look_through(roots).files
+    return scan_folders(roots).files
 
 
 def test_files_are_known_by_their_first_bytes_whatever_they_are_called(tmp_path):
@@ -254,7 +254,7 @@ def test_links_are_not_followed_and_that_is_said(tmp_path):
     (inside / "file.npy").symlink_to(outside)
     (inside / "folder").symlink_to(outside.parent)
     (inside / "round").symlink_to(inside)
-    looked = look_through([inside])
+    looked = scan_folders([inside])
     assert looked.files == []
     assert looked.notes == [
         f"Links are not followed (3 in {inside}); name the folders they lead to with --data."
@@ -268,12 +268,12 @@ def test_depth_and_number_are_bounded_and_that_is_said(tmp_path, monkeypatch):
     edge = array(deep.parent / "edge.npy")
     assert found(tmp_path) == [edge]
     many = [array(tmp_path / f"{number}.npy") for number in range(5)]
-    monkeypatch.setattr(finding, "_MOST_FILES", 3)
-    looked = look_through([tmp_path])
+    monkeypatch.setattr(discovery, "_MOST_FILES", 3)
+    looked = scan_folders([tmp_path])
     assert looked.files == many[:3]
-    assert "holds more files than are looked at" in looked.notes[0]
-    monkeypatch.setattr(finding, "_MOST_ENTRIES", 2)
-    assert len(look_through([tmp_path]).files) <= 2
+    assert "holds more files than are scanned" in looked.notes[0]
+    monkeypatch.setattr(discovery, "_MOST_ENTRIES", 2)
+    assert len(scan_folders([tmp_path]).files) <= 2
 
 
 def test_what_cannot_be_read_is_counted_and_passed_over(tmp_path, monkeypatch):
@@ -287,7 +287,7 @@ def test_what_cannot_be_read_is_counted_and_passed_over(tmp_path, monkeypatch):
         return refused(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    looked = look_through([tmp_path])
+    looked = scan_folders([tmp_path])
     assert looked.files == [b]
     assert looked.notes == [f"1 files or folders in {tmp_path} cannot be read."]
 
@@ -298,7 +298,7 @@ def test_pipes_and_sockets_do_not_stop_it(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_noted(tmp_path):
-    looked = look_through([tmp_path / "gone"])
+    looked = scan_folders([tmp_path / "gone"])
     assert looked.notes == [f"There is no folder {tmp_path / 'gone'}."]
 
 
@@ -309,7 +309,7 @@ def map_of(counts, shape):
 
 
 def test_the_two_maps_of_indian_pines_and_no_other(data_folder):
-    wanted = WANTED["indian-pines"]
+    wanted = SIGNATURES["indian-pines"]
     folder = data_folder / "indian_pines"
     ranks = {}
     for path in sorted(folder.iterdir()):
@@ -331,7 +331,7 @@ def test_the_two_maps_of_indian_pines_and_no_other(data_folder):
 
 def test_a_map_with_rows_and_columns_swapped_is_not_taken(data_folder):
     labels = loadmat(data_folder / "indian_pines/Indian_pines_gt.mat")["indian_pines_gt"]
-    fit = WANTED["indian-pines"].fit
+    fit = SIGNATURES["indian-pines"].fit
     assert fit(labels) is not None
     assert fit(labels.T) is None
     assert fit(labels[:, ::-1]) is None
@@ -341,7 +341,7 @@ def test_rome_is_known_by_the_pixels_of_its_nine_classes():
     counts = [18126, 10982, 16353, 1606, 6962, 9088, 8127, 1506, 4792]
     tests = [163129, 98834, 147176, 14454, 62655, 81792, 73144, 13551, 43124]
     whole = [train + test for train, test in zip(counts, tests, strict=True)]
-    fit = WANTED["rome"].fit
+    fit = SIGNATURES["rome"].fit
     assert "775,401" in fit(map_of(whole, (900, 900))).title
     assert fit(map_of(counts, (900, 900))) is None
 
@@ -359,12 +359,12 @@ def test_rome_is_known_by_the_pixels_of_its_nine_classes():
 def test_the_full_scene_needs_about_as_many_classes(classes, pixels, rank):
     counts = [pixels // classes] * (classes - 1)
     labels = map_of([*counts, pixels - sum(counts)], (1417, 617))
-    fit = WANTED["indian-pines-full"].fit(labels)
+    fit = SIGNATURES["indian-pines-full"].fit(labels)
     assert (fit and fit.rank) == rank
 
 
 @pytest.mark.parametrize(
-    ("key", "shape", "suits"),
+    ("key", "shape", "same"),
     [
         ("indian-pines", (145, 145, 200), True),
         ("indian-pines", (145, 145, 220), True),
@@ -377,5 +377,5 @@ def test_the_full_scene_needs_about_as_many_classes(classes, pixels, rank):
         ("rome", (31, 77, 4), False),
     ],
 )
-def test_sizes(key, shape, suits):
-    assert WANTED[key].suits(*shape) is suits
+def test_sizes(key, shape, same):
+    assert SIGNATURES[key].has_shape(*shape) is same
