@@ -1,4 +1,4 @@
-"""Loops that run as machine code."""
+"""Compilation of loops to machine code by numba."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -11,13 +11,12 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
 def compiled(loop: Loop) -> Loop:
-    """Compile a loop, and keep it for the next start where there is room to.
+    """Compile a loop without the interpreter lock, and cache it on disk if possible.
 
-    It holds no lock of the interpreter.  Numba notices when the file of a kept loop
-    changes, but not when one that it calls from another file does: loops that call
-    each other stand in one file.
+    Numba invalidates the cache when the file of a loop changes, but not when a loop it
+    calls in another file does: loops that call each other belong in one file.
     """
     try:
         return cast(Loop, njit(nogil=True, cache=True)(loop))
-    except RuntimeError:  # there is no folder that may be written to
+    except RuntimeError:  # no writable cache folder
         return cast(Loop, njit(nogil=True)(loop))

@@ -1,8 +1,7 @@
-"""Every error hypercover raises on purpose.
+"""The exceptions that hypercover raises on purpose.
 
-One root and, below it, the kind of thing that was wrong.  Each kind also
-derives from the builtin error a caller would expect, so that
-``except ValueError`` keeps working::
+Each also derives from the builtin exception a caller would expect, so that
+``except ValueError`` works::
 
     HypercoverError
     ├── CallError (ValueError)        the call itself was wrong: exit code 2
@@ -32,39 +31,38 @@ __all__ = [
 ]
 
 _LONGEST, _END = 2000, 500
-"""Signs of a message that are shown, and how many of them are the last."""
+"""Longest message in characters, and how many of them are taken from its end."""
 
 
 class HypercoverError(Exception):
-    """Root of all errors that hypercover raises on purpose.
+    """Root of all exceptions that hypercover raises on purpose.
 
-    A message is cut in the middle where a file put too much into it: what was asked
-    stands at its beginning and what to do at its end.
+    A message that became too long, because it quotes a file, is cut in the middle.
     """
 
-    def __init__(self, *said: object) -> None:
+    def __init__(self, *args: object) -> None:
         super().__init__(
             *(
                 shortened(one, _LONGEST, _END) if isinstance(one, str) else one
-                for one in said
+                for one in args
             )
         )
 
 
 class CallError(HypercoverError, ValueError):
-    """What was asked cannot be done as asked."""
+    """The call itself was wrong."""
 
 
 class SceneError(CallError):
-    """An image cannot be read, is ambiguous, or holds nothing usable."""
+    """An image cannot be read, is ambiguous, or has no usable content."""
 
 
 class LabelError(CallError):
-    """Labels cannot be read, do not fit the image, or name no pixel."""
+    """Labels cannot be read, do not fit the image, or label no pixel."""
 
 
 class SplitError(CallError):
-    """No split of the asked kind exists for these labels."""
+    """These labels cannot be split in the requested way."""
 
 
 class ModelError(CallError):
@@ -76,15 +74,15 @@ class ExperimentError(CallError):
 
 
 class OutputError(HypercoverError, OSError):
-    """A result cannot be written; nothing half-written is left behind."""
+    """A result cannot be written; no incomplete file is left behind."""
 
 
 class RunError(HypercoverError, RuntimeError):
-    """The work was started rightly and failed on the way."""
+    """The call was right, but the work failed."""
 
 
 def counted(count: int, what: str) -> str:
-    """Write a number of things for a sentence, one of them without an s.
+    """Write a number with its noun in the singular or plural.
 
     Examples
     --------
@@ -95,13 +93,13 @@ def counted(count: int, what: str) -> str:
 
 
 def shortened(text: str, most: int, end: int = 0) -> str:
-    """Return a text of a sane length: what stands in a file may have any.
+    """Shorten a text, such as one quoted from a file, by an ellipsis.
 
     Parameters
     ----------
     text : str
     most : int
-        Signs that are kept at most, not counting the mark of the cut.
+        Longest length in characters, without the ellipsis.
     end : int
         How many of them are taken from the end.
 

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves either the old one or the new one."""
+"""Safe writing of files: atomic replacement, checksums, and clear errors."""
 
 import csv
 import errno
@@ -47,31 +47,30 @@ __all__ = [
 DRAFT = re.compile(
     r"\..+\.((?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)-\d+\.part(\..+)?", re.DOTALL
 )
-"""What `atomic` calls a file that is not whole yet."""
+"""Names of the temporary files of `atomic`."""
 
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+:/")
-"""An address, also one that went through Path, which takes two slashes for one; no drive
-letter."""
+"""An address, also after Path has merged its two slashes, but no drive letter."""
 _VIRTUAL = re.compile(r"/+vsi[a-z0-9_]*([/?]|$)", re.IGNORECASE)
-"""The file systems of GDAL: /vsicurl/, /vsizip/, /vsicurl?url=."""
+"""Virtual file systems of GDAL: /vsicurl/, /vsizip/, /vsicurl?url=."""
 _FORMULA = re.compile(r"[=+\-@\t\uff1d\uff0b\uff0d\uff20]")
-"""How a cell begins that a spreadsheet computes, and the same signs in full width."""
+"""First characters of a spreadsheet formula, also in full width."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 _serial = itertools.count()
 _watchers: list[set[Path]] = []
-"""Who is told of each file that is written, of this process."""
+"""Sets that collect the files written by this process."""
 _SEAL = b',\n  "checksum": "'
-"""What comes before the checksum of a sealed JSON file."""
+"""Text before the checksum of a JSON file."""
 _END = b'"\n}\n'
 _UNSEALED = re.compile(rb'"[^"\n]*": "[0-9a-f]{64}"\s*\}\s*\Z')
 _OLD_ENDS = re.compile(rb'"sha256": "[0-9a-f]{64}"\s*\}\s*\Z')
-"""How files of before ended that were not sealed."""
+"""End of older files, which had another key in the place of the checksum."""
 _LONGEST_PART = 255
-"""Bytes that the usual file systems allow for each part of a path."""
+"""Bytes that common file systems allow for each part of a path."""
 _LONGEST_PATH = 4096
 """Bytes that Linux allows for a path."""
 _ADDED = 55
-"""Bytes of them that the names of drafts and companions need beside the target's own."""
+"""Bytes that the names of drafts and sidecars add to that of the target."""
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
@@ -88,17 +87,17 @@ _REASONS = {
 
 
 class DamageError(ValueError):
-    """A file is not what was written: its checksum is another."""
+    """A file was changed or damaged: its checksum is wrong."""
 
 
 def explained(path: Path, error: OSError) -> OutputError:
-    """Return the error of a file that could not be written, with what to do."""
+    """Turn an error on writing a file into an OutputError that says what to do."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     return OutputError(error.errno, f"Cannot write {path}: {reason}.")
 
 
 def is_address(path: str | Path) -> bool:
-    """Tell whether a path names a network, or what GDAL takes for a file system of its own.
+    """Tell whether a path is a network address or in a virtual file system of GDAL.
 
     Examples
     --------
@@ -118,7 +117,7 @@ def check_local(path: str | Path) -> None:
     Raises
     ------
     OutputError
-        If the path names a network or a virtual file system of GDAL.
+        If the path is an address (:func:`is_address`).
     """
     if is_address(path):
         raise OutputError(
@@ -129,7 +128,7 @@ def check_local(path: str | Path) -> None:
 
 
 def modified(path: Path) -> int:
-    """Return when a file was last written, in nanoseconds since 1970; 0 where there is none."""
+    """Return when a file was last written, in ns since 1970; 0 if it does not exist."""
     try:
         return path.stat().st_mtime_ns
     except OSError:
@@ -137,12 +136,12 @@ def modified(path: Path) -> int:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder (and its parents) and return it, or say why it cannot be.
+    """Create a folder with its parents, and return it.
 
     Raises
     ------
     OutputError
-        If the folder cannot be made or is not a folder.
+        If it cannot be created.
     """
     check_local(path)
     folder = Path(path)
@@ -154,7 +153,7 @@ def make_folder(path: str | Path) -> Path:
 
 
 def open_to_append(path: str | Path) -> BinaryIO:
-    """Open a file to write at its end, unless its name is a link that leads elsewhere.
+    """Open a file for appending, unless it is a symbolic link.
 
     Raises
     ------
@@ -165,25 +164,19 @@ def open_to_append(path: str | Path) -> BinaryIO:
 
 
 def missing_folders(path: str | Path) -> list[Path]:
-    """Return the folders above a file that are not there, the deepest first.
-
-    Why it exists: who makes them and then writes nothing removes them again.
-    """
+    """Return the parents of a file that do not exist yet, the deepest first."""
     parents = Path(path).absolute().parents
     return [folder for folder in parents if not os.path.lexists(folder)]
 
 
 def check_writable(path: str | Path) -> Path:
-    """Return the path of a file that can be written, and leave the disk as it is.
-
-    Why it exists: hours of work are no place to learn that their result has
-    nowhere to go.
+    """Check that a file can be written, without touching the disk; return its path.
 
     Raises
     ------
     OutputError
-        If a folder or a device has its name, a part of the path is a file, its
-        folder may not be written to, or the name is too long.
+        If its name is that of a folder or a device, a parent is a file or not
+        writable, or the name is too long.
     """
     check_local(path)
     target = Path(path)
@@ -200,16 +193,16 @@ def check_writable(path: str | Path) -> Path:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise the error that making a file in a folder would raise."""
+    """Raise the error that creating a file in a folder would raise."""
     if not folder.is_dir():
         raise OSError(errno.ENOTDIR, "a file")
     if not os.access(folder, os.W_OK | os.X_OK):
-        sealed = os.statvfs(folder).f_flag & os.ST_RDONLY
-        raise OSError(errno.EROFS if sealed else errno.EACCES, "not allowed")
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+        raise OSError(errno.EROFS if read_only else errno.EACCES, "not allowed")
 
 
 def _check_length(target: Path) -> None:
-    """Refuse a name that a file system, or a draft beside the file, has no room for."""
+    """Refuse a name that is too long for the file system or for the name of a draft."""
     *folders, name = (len(os.fsencode(part)) for part in ("", *target.parts))
     if name > _LONGEST_PART - _ADDED or max(folders, default=0) > _LONGEST_PART:
         raise OutputError(
@@ -224,24 +217,23 @@ def _check_length(target: Path) -> None:
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a path to write to; it becomes ``path`` only if nothing fails.
+    """Provide a temporary path to write to, and rename it to ``path`` on success.
 
-    The temporary file lies beside the target and keeps its suffix, because
-    writers such as GDAL choose the format by it.
+    The temporary file is next to the target and has its suffix, by which writers
+    such as GDAL choose the format.
 
     Raises
     ------
     OutputError
-        If the disk is full, read-only or forbidden, or the name cannot be that of
-        a file; the old file stays.
+        If the file cannot be written; the old file stays.
     """
     target = check_writable(path)
     make_folder(target.parent)
     draft = target.with_name(f".{target.stem}.{_writer()}.part{target.suffix}")
     try:
         yield draft
-        with draft.open("rb+") as written:
-            os.fsync(written.fileno())
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(draft, target)
         for watcher in _watchers:
             watcher.add(target.absolute())
@@ -254,33 +246,29 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def _writer() -> str:
-    """Return a name that no other writer has: machines that share a disk count alike."""
+    """Return a name that is unique among all processes of all machines that share a disk."""
     return f"{_machine()}-{os.getpid()}-{next(_serial)}"
 
 
 @cache
 def _machine() -> str:
-    """Return a short name of this machine, the same in all its processes."""
+    """Return a short hash of the name of this machine."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def is_abandoned(name: str) -> bool:
-    """Tell whether a file is a draft whose writer, a process of this machine, is no more.
+    """Tell whether a file is a draft of a process of this machine that has ended.
 
-    Why it exists: a process that is killed cannot remove its draft itself, and a
-    draft that somebody writes, perhaps on another machine, must stay.
+    Drafts of other machines may still be in use.
     """
-    found = DRAFT.fullmatch(name)
-    if found is None or found["machine"] not in (None, _machine()):
+    match = DRAFT.fullmatch(name)
+    if match is None or match["machine"] not in (None, _machine()):
         return False
-    return not _runs(int(found["process"]))
+    return not _runs(int(match["process"]))
 
 
 def sweep_drafts(path: str | Path) -> None:
-    """Remove what processes that are no more left half-written of a file and its companions.
-
-    A process that is killed cannot remove its draft itself.
-    """
+    """Remove drafts of a file and its sidecars that killed processes have left."""
     target = Path(path)
     for draft in target.parent.glob(".*.part.*"):
         own = draft.name.startswith(f".{target.stem}.")
@@ -289,7 +277,7 @@ def sweep_drafts(path: str | Path) -> None:
 
 
 def _runs(process: int) -> bool:
-    """Tell whether a process of this machine is there."""
+    """Tell whether a process exists on this machine."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -306,17 +294,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as JSON atomically; NaN is not JSON and is refused."""
+    """Write a value as JSON atomically; NaN is refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    r"""Return rows of cells as CSV text that no spreadsheet takes for formulas.
+    r"""Format rows as CSV, with protection against formulas in spreadsheets.
 
-    Text that begins like a formula, as a class name in a stranger's file can, gets
-    an apostrophe in front; numbers stay numbers, and None is an empty cell.
-
-    Source: OWASP, CSV injection.
+    Text that begins like a formula, such as a class name from an untrusted file, is
+    prefixed with an apostrophe (OWASP, CSV injection).  Numbers stay numbers; None is
+    an empty cell.
 
     Examples
     --------
@@ -325,15 +312,14 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
-        [_harmless(cell) for cell in row] for row in rows
+        [_escaped(cell) for cell in row] for row in rows
     )
     return text.getvalue()
 
 
-def _harmless(cell: object) -> object:
-    """Return a cell as it is, or with an apostrophe in front."""
+def _escaped(cell: object) -> object:
     if isinstance(cell, str):
-        # Alone, it ends a line for some readers, and Python's writer does not quote it.
+        # Some readers take it for the end of a line, and the writer does not quote it.
         cell = cell.replace("\r", " ")
     if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"
@@ -341,26 +327,22 @@ def _harmless(cell: object) -> object:
 
 
 def in_any_case(path: Path) -> Path | None:
-    """Return the file or folder of this name, whatever the case of its letters; None without it.
+    """Find a file or folder whatever the case of its name; None if it does not exist.
 
-    Why it exists: archives, drives and programs change the case of names, and
-    what belongs together is named by one part of the other.
+    Archives, drives and programs change the case of names.
     """
     if path.exists():
         return path
     if not path.parent.is_dir():
         return None
-    wanted = path.name.lower()
-    alike = (one for one in sorted(path.parent.iterdir()) if one.name.lower() == wanted)
-    return next(alike, None)
+    name = path.name.lower()
+    matches = (one for one in sorted(path.parent.iterdir()) if one.name.lower() == name)
+    return next(matches, None)
 
 
 @contextmanager
 def written() -> Iterator[set[Path]]:
-    """Collect the paths of all files that `atomic` writes in the block, in any thread.
-
-    Why it exists: whoever has work done can say afterwards what came of it.
-    """
+    """Collect the paths of all files that `atomic` writes in the block, in any thread."""
     paths: set[Path] = set()
     _watchers.append(paths)
     try:
@@ -371,20 +353,20 @@ def written() -> Iterator[set[Path]]:
 
 
 def adopt(path: str | Path) -> None:
-    """Put a file on the lists of `written` as if it had been: what was written rests on it."""
+    """Add a file to the sets of `written` as if it had been written."""
     for watcher in _watchers:
         watcher.add(Path(path).absolute())
 
 
 def disown(*paths: str | Path) -> None:
-    """Take files, or all there are, off the lists of `written`: somebody else writes them anew."""
+    """Remove files, or all of them, from the sets of `written`."""
     for watcher in _watchers:
         others = {Path(path).absolute() for path in paths}
         watcher -= others or set(watcher)
 
 
 def digest_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal; nothing is held in memory.
+    """Return the SHA-256 of a file in hexadecimal, reading it as a stream.
 
     Raises
     ------
@@ -396,20 +378,19 @@ def digest_of(path: str | Path) -> str:
 
 
 def write_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object that ends with the SHA-256 of all that stands before it.
+    """Write a JSON object that ends with the SHA-256 of everything before.
 
-    Why it exists: a byte that a disk or a copy has changed must not become a
-    figure in a report.
+    The checksum detects damage by a disk or a copy.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     ValueError
-        If a value is no JSON, or there is none at all.
+        If the object is empty, has a key ``checksum``, or cannot be written as JSON.
     """
     if not value or "checksum" in value:
-        raise ValueError("a sealed file holds some keys, and none of them is checksum")
+        raise ValueError("the object must not be empty nor have a key 'checksum'")
     body = json.dumps(value, indent=2, allow_nan=False).encode()[:-2]
     digest = hashlib.sha256(body).hexdigest().encode()
     with atomic(path) as draft:
@@ -417,21 +398,20 @@ def write_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
 
 
 def read_sealed(content: bytes, **parse: Any) -> Any:
-    """Return the JSON value of what `write_sealed` wrote, without its checksum.
-
-    What never had a checksum is read as it is.
+    """Parse JSON with a checksum as `write_sealed` writes it, or without any.
 
     Parameters
     ----------
-    parse
-        How numbers are read, as `json.loads` takes it: ``parse_int`` and so on.
+    content : bytes
+    **parse
+        Passed to `json.loads`: ``parse_int`` and so on.
 
     Raises
     ------
     DamageError
-        If it is not what was written.
+        If the checksum is wrong.
     ValueError
-        If it is no JSON.
+        If it is not JSON.
 
     Examples
     --------
@@ -441,7 +421,7 @@ def read_sealed(content: bytes, **parse: Any) -> Any:
     body, seal, rest = content.rpartition(_SEAL)
     if seal:
         if rest != hashlib.sha256(body).hexdigest().encode() + _END:
-            raise DamageError("its checksum is another: it was changed or damaged")
+            raise DamageError("its checksum is wrong: it was changed or damaged")
         content = body + b"\n}"
     elif _UNSEALED.search(content) and not _OLD_ENDS.search(content):
         raise DamageError("its checksum cannot be read: it was changed or damaged")

@@ -1,4 +1,4 @@
-"""How much memory this machine has left, and sizes as people write them."""
+"""Memory: how much is available or in use, and sizes written with units."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _FIRST_VERSION = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inacti
 """Files, and a line of memory.stat, of control groups before version 2."""
 
 _UNKNOWN = 8 * 2**30
-"""Bytes assumed where the system does not say what is available."""
+"""Bytes assumed if the system does not report what is available."""
 
 
 def _from_meminfo() -> int | None:
@@ -30,10 +30,9 @@ def _from_meminfo() -> int | None:
 
 
 def available_bytes() -> int:
-    """Return the memory that is free for new arrays, in bytes.
+    """Return the memory available for new arrays, in bytes.
 
-    On a cluster or in a container that is what its limit leaves, however much the
-    machine has.
+    Limits of a batch job or a container are respected.
     """
     known = _from_meminfo()
     if known is None:
@@ -42,7 +41,7 @@ def available_bytes() -> int:
 
 
 def _from_system() -> int:
-    """Return all the memory of a machine that does not say how much of it is free."""
+    """Return the total memory of a machine that does not report how much is free."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
@@ -50,11 +49,10 @@ def _from_system() -> int:
 
 
 def _left_by_limits(groups: Path, root: Path) -> list[int]:
-    """Return what the control groups of this process leave, from its own to the root.
+    """Return the memory left by each control group of this process, up to the root.
 
-    Why it exists: batch systems and containers limit memory by Linux's control
-    groups, of either version, and kill what exceeds it.  What is kept of files can be
-    dropped, so it counts as free.
+    Batch systems and containers limit memory by Linux control groups (version 1 or
+    2) and kill what exceeds it.  Cached files can be dropped and count as free.
     """
     try:
         lines = groups.read_text(encoding="ascii").splitlines()
@@ -72,27 +70,29 @@ def _left_by_limits(groups: Path, root: Path) -> list[int]:
 
 
 def _up(root: Path, path: str, names: tuple[str, str, str]) -> list[int]:
-    """Return what each group from a path up to the root leaves, where it has a limit."""
+    """Return the memory left by each limited group from a path up to the root."""
     group = root / path.lstrip("/")
     folders = (one for one in (group, *group.parents) if one.is_relative_to(root))
     left = (_left_in(folder, *names) for folder in folders)
     return [size for size in left if size is not None]
 
 
-def _left_in(folder: Path, limit: str, used: str, kept: str) -> int | None:
-    """Return what one control group leaves; None where it sets no limit."""
+def _left_in(folder: Path, limit: str, used: str, cached: str) -> int | None:
+    """Return the memory left by one control group; None if it sets no limit."""
     try:
         most = int((folder / limit).read_text(encoding="ascii"))
         held = int((folder / used).read_text(encoding="ascii"))
         statistics = (folder / "memory.stat").read_text(encoding="ascii")
     except (OSError, ValueError):
         return None
-    droppable = dict(line.split(" ", 1) for line in statistics.splitlines()).get(kept, "0")
+    droppable = dict(line.split(" ", 1) for line in statistics.splitlines()).get(
+        cached, "0"
+    )
     return max(0, most - held + int(droppable))
 
 
 def resident_bytes() -> int:
-    """Return the memory that this process holds, in bytes; 0 where nobody says."""
+    """Return the resident memory of this process, in bytes; 0 if unknown."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
@@ -101,32 +101,32 @@ def resident_bytes() -> int:
 
 
 def peak_bytes() -> int:
-    """Return the most memory this process has held so far, in bytes; 0 where nobody says."""
-    # Not getrusage: what that says of a new process includes its parent's.
+    """Return the peak resident memory of this process, in bytes; 0 if unknown."""
+    # Not getrusage: for a new process it includes the peak of the parent.
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except (OSError, ValueError):
         return 0
-    found = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return int(next(found, "0")) * 1024
+    peaks = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(next(peaks, "0")) * 1024
 
 
 def bytes_of(text: str) -> int:
-    """Return the number of bytes that a size names.
+    """Parse a size with a unit; return bytes.
 
     Raises
     ------
     CallError
-        If it is no size above 0.
+        If it is not a size above 0.
 
     Examples
     --------
     >>> bytes_of("500MB"), bytes_of("2GiB"), bytes_of("1.5 kB")
     (500000000, 2147483648, 1500)
     """
-    found = _SIZE.fullmatch(text.strip())
-    if found is not None:
-        number, power, binary = found.groups()
+    match = _SIZE.fullmatch(text.strip())
+    if match is not None:
+        number, power, binary = match.groups()
         size = int(float(number) * (1024 if binary else 1000) ** _POWERS[power.lower()])
         if size > 0:
             return size

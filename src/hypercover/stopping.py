@@ -1,8 +1,8 @@
-"""Being asked to stop: work that can go on later leaves a checkpoint and stops.
+"""Requests to stop: resumable work writes a checkpoint and stops.
 
-A batch system warns before it ends a job.  Whoever hears the warning calls
-`stop_at_signal` or `ask_to_stop`; a long training looks at `stop_asked` now and
-then.  Work that does not look is ended a little later and done again.
+A batch system sends a signal before it ends a job.  `stop_at_signal` turns the signal
+into a request; a long training polls it with `stop_asked`.  Work that does not poll
+is killed a little later and repeated.
 """
 
 import signal
@@ -11,27 +11,27 @@ from types import FrameType
 
 __all__ = ["Stopped", "ask_to_stop", "stop_asked", "stop_at_signal"]
 
-_asked = threading.Event()
+_requested = threading.Event()
 
 
 class Stopped(BaseException):
-    """The work was stopped on request and can go on; no error, so nothing catches it."""
+    """The work was stopped on request and can be resumed; not an `Exception`, like Ctrl-C."""
 
 
 def ask_to_stop() -> None:
-    """Ask the work of this process to stop where it can go on later."""
-    _asked.set()
+    """Request that this process stops at its next checkpoint."""
+    _requested.set()
 
 
 def stop_asked() -> bool:
-    """Tell whether the work of this process was asked to stop."""
-    return _asked.is_set()
+    """Tell whether this process was requested to stop."""
+    return _requested.is_set()
 
 
 def stop_at_signal(number: int = signal.SIGTERM) -> None:
-    """Take a signal as the request to stop, in the main thread of a process."""
+    """Treat a signal as a request to stop; call it in the main thread."""
 
-    def asked(_number: int, _frame: FrameType | None) -> None:
+    def handler(_number: int, _frame: FrameType | None) -> None:
         ask_to_stop()
 
-    signal.signal(number, asked)
+    signal.signal(number, handler)

@@ -157,7 +157,7 @@ def test_what_lies_outside_a_clip_is_data_for_no_command(
     mask = write_labels(inside, Legend(), fields.grid, tmp_path / "mask.tif")
     part = tmp_path / "part.tif"
     said = call("clip", fields.image, mask, "-o", part)
-    assert "Note: The image names no value for no data; 0, which no pixel" in said.out
+    assert "Note: The image declares no value for no data; 0, which is" in said.out
     outside = inside[3:30, 2:40] == 0
     with rasterio.open(part) as raster:
         assert (raster.dataset_mask() == np.where(outside, 0, 255)).all()

@@ -10,7 +10,7 @@ from hypercover.prediction.map_prediction import nodata_from_card
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 
-LOOKS = "hold -9999 in all bands that were looked at, which looks like no data"
+LOOKS = "are -9999 in all bands examined, which looks like no data"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_info_names_value_count_and_option(filled, call):
     found = call("info", filled.filled, "-o", filled.folder)
     assert "no data       0 of 1920 pixels" in found.out
     text = " ".join(found.out.split())
-    assert "Of 1,920 pixels 280 hold -9999 in all bands" in text
+    assert "Of 1,920 pixels, 280 are -9999 in all bands" in text
     assert "--nodata -9999" in text
     assert "(scene.nodata: -9999)" in text
     stated = call("info", filled.filled, "--nodata", -9999, "-o", filled.folder)
@@ -40,7 +40,7 @@ def test_info_names_value_count_and_option(filled, call):
 def test_what_is_written_declares_what_was_stated(filled, call):
     out = filled.folder / "out.tif"
     plain = call("features", filled.filled, "-c", "pca:2", "-o", out)
-    assert f"Note: filled: Of 1,920 pixels 280 {LOOKS}" in plain.out
+    assert f"Note: filled: Of 1,920 pixels, 280 {LOOKS}" in plain.out
     made = call("features", filled.filled, "-c", "pca:2", "-o", out, "--nodata", "-9999")
     assert (made.code, "Note" in made.out) == (0, False)
     np.testing.assert_array_equal(open_scene(out).valid, ~filled.border)

@@ -158,7 +158,7 @@ def test_the_stand_in_is_labelled_in_everything_that_is_left(data_folder, call, 
     answer = call("run", "lecture-small", *words)
     assert answer.code == 0, answer.err
     assert "lecture-small: accuracy in % (stand-in)" in answer.out
-    assert "no figure made with it is a result on Indian Pines" in answer.out
+    assert "no accuracy on it is a result on Indian Pines" in answer.out
     scene = metrics_of(run)["scene"]
     assert (scene["name"], scene["stand_in"]) == (
         "Indian Pines (Indian Pines stand-in)",

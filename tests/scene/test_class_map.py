@@ -90,7 +90,7 @@ def test_points_are_matched_by_name_whatever_their_case(path, tmp_path):
     assert legend.codes == (2, 5, 6)
     assert notes[-2:] == (
         "Classes matched with the map by name: Corn (2), Woods (5).",
-        "Classes that the map lacks, with the codes they take: Bare (6).",
+        "Classes that the map lacks, with their new codes: Bare (6).",
     )
 
 
@@ -132,13 +132,13 @@ def test_a_map_in_which_0_is_a_class_says_which_code_stands_for_it(tmp_path):
     found = open_class_map(tmp_path / "m.tif")
     assert found.codes.tolist() == [[2, 1], [0, 1]]
     assert found.legend[2].name == "Class 0"
-    assert found.notes[-1] == "Code 2 (Class 0) stands for 0 of the labels."
+    assert found.notes[-1] == "Code 2 (Class 0) is 0 in the labels."
 
 
 def test_a_raster_of_another_place_or_size_is_refused(path, tmp_path):
     moved = Grid(2, 3, grid(32616).crs, (30.0, 0.0, 500_015.0, 0.0, -30.0, 4_500_000.0))
     write_class_map(tmp_path / "r.tif", CODES, LEGEND, moved)
-    with pytest.raises(LabelError, match="pixels beside the image"):
+    with pytest.raises(LabelError, match="pixels off those of the image"):
         open_class_map(path).reference(tmp_path / "r.tif")
 
 

@@ -86,7 +86,7 @@ def test_messages_speak_of_an_area(marked, utm, tmp_path):
         "small.tif": "The area must have the size of the image",
         "shifted.tif": "Pixels of the area",
         "two.tif": "The area must have one band, found 2",
-        "none.tif": "no area",
+        "none.tif": "at least one nonzero pixel",
         "small.npy": "An area must be one array of the size of the image",
         "two.npz": "An area must be one array of the size of the image",
         "layers.gpkg": "2 layers with shapes",
@@ -170,7 +170,7 @@ def test_whole_numbers_get_a_value_for_no_data(
     assert (written.cube.values[:, inside] == values[:, inside]).all()
     # Zero in all bands is data where nothing says otherwise.
     assert (written.valid == inside).all()
-    assert f"{expected}, which no pixel" in part.notes[-1]
+    assert f"{expected}, which is unused" in part.notes[-1]
 
 
 def test_the_value_for_no_data_is_looked_for_inside_alone(utm):
@@ -195,7 +195,7 @@ def test_an_odd_value_is_taken_where_the_usual_are_held_and_a_wider_type_where_a
     values[0, 0, 1] = 254
     part = clip(whole_numbers(values, utm), inside)
     assert (part.nodata, part.cube.dtype) == (-9999, "int16")
-    assert "every value that uint8 can hold is measured" in part.notes[-1]
+    assert "its pixels use every value of uint8" in part.notes[-1]
     written = open_scene(write_scene(part, tmp_path / "part.tif"))
     assert (written.valid == inside).all()
     assert (written.cube.values[:, inside] == values[:, inside]).all()

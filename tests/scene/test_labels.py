@@ -67,7 +67,7 @@ class TestMatching:
         assert found.names == {1: "water", 2: "forest", 7: "Class 7"}
         assert found.notes == (
             "Classes matched with the table by code: water (1).",
-            "Classes that the table lacks, with the codes they take: Class 7 (7).",
+            "Classes that the table lacks, with their new codes: Class 7 (7).",
         )
 
     def test_a_translation_goes_by_code(self):
@@ -121,8 +121,8 @@ class TestClassZero:
         assert found.codes.tolist() == [[4, 1, 3], [0, 4, 1]]
         legend, notes = legend_of(found)
         assert legend.names == ("Class 1", "Class 3", "Class 0")
-        assert notes == ("Code 4 (Class 0) stands for 0 of the labels.",)
-        assert f"declares {nodata} as no data, so that 0 is a class" in found.notes[0]
+        assert notes == ("Code 4 (Class 0) is 0 in the labels.",)
+        assert f"declares {nodata} as no data, so 0 is a class" in found.notes[0]
 
     def test_a_nan_for_no_data(self):
         values = np.array([[0.0, 1.0, np.nan]])
@@ -160,7 +160,7 @@ def test_the_largest_number_of_a_type_is_noted_as_likely_no_data():
     values = np.array([[1, 2, 255, 255]], np.uint8)
     found = LabelMap.of(values, "a.tif")
     assert found.notes == (
-        "2 pixels of a.tif hold 255, which is taken as a class; if it marks no data, declare "
+        "2 pixels of a.tif are 255, which is taken as a class; if it marks no data, declare "
         "that (gdal_edit.py -a_nodata 255).",
     )
     assert LabelMap.of(values, "a.tif", nodata=255).codes.tolist() == [[1, 2, 0, 0]]
@@ -205,7 +205,7 @@ def test_what_went_is_named(labelled):
     [
         ({"codes": [3]}, "no class with code 3; its codes are 1, 2, 5"),
         ({"names": ["Rye"]}, "no class named 'Rye'; its classes are Corn, Woods, Oats"),
-        ({"min_pixels": 19}, "No class of small is left: the largest has 18 pixels"),
+        ({"min_pixels": 19}, "No class of small remains: the largest has 18 pixels"),
     ],
 )
 def test_what_cannot_be_dropped(labelled, options, message):

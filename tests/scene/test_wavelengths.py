@@ -149,7 +149,7 @@ class TestWidths:
     def test_of_another_unit(self, widths, nm):
         found, notes = widths_in_nm(widths, NM, np.array(NM))
         assert found.tolist() == nm
-        assert "cannot be and were taken as" in notes[0]
+        assert "are impossible and were taken as" in notes[0]
 
     @pytest.mark.parametrize("width", [0.25, 1.5, 12.0, 60.0, 180.0])
     def test_of_a_sensor_are_believed(self, width):

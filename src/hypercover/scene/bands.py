@@ -1,4 +1,4 @@
-"""Choosing bands by number, by wavelength and by name."""
+"""Selection of bands by number, by wavelength and by name."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ BandSpec = str | int | Sequence[int | str]
 Chosen = npt.NDArray[np.bool_]
 
 _AVIRIS_WATER = (*range(104, 109), *range(150, 164), 220)
-"""AVIRIS bands of 1992 in which water vapour lets nothing through, of 220."""
+"""Bands of AVIRIS in 1992, of 220, that water vapour makes opaque."""
 _WATER_NM = ((1350.0, 1430.0), (1800.0, 1960.0))
-"""The two water vapour bands of the atmosphere, for every other sensor."""
+"""The two water vapour bands of the atmosphere, for other sensors."""
 _NUMBERS = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
 _RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*(nm|um|µm)")
 _HOW = (
@@ -30,29 +30,28 @@ _HOW = (
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """Bands that one part of a specification means."""
+class _Selection:
+    """The bands of one part of a specification."""
 
     bands: Chosen
-    """Whether each band of the scene is meant (n_bands,)."""
+    """Whether each band of the scene is selected (n_bands,)."""
     rule: str = ""
-    """How a name was understood, to be noted."""
+    """A note on how a name was understood."""
 
 
 def select_bands(
     scene: Scene, *, keep: BandSpec | None = None, drop: BandSpec | None = None
 ) -> Scene:
-    """Return the scene with some of its bands alone.
+    """Select bands of a scene.
 
     Parameters
     ----------
     scene : Scene
     keep, drop : str, int or sequence, optional
-        Bands to keep and to drop; what is in both is dropped.  Numbers are those
-        of ``scene.bands`` (from 1, both ends included), alone or as a list;
-        wavelengths are ranges such as ``"400-900nm"`` or ``"0.4-0.9um"``; names are
-        ``"water-absorption"`` and ``"bad"`` (bands the file marks as bad).  Parts
-        are joined by commas.
+        Bands to keep and to drop; those in both are dropped.  Parts are separated by
+        commas: numbers as in ``scene.bands`` (from 1, both ends of a range included),
+        ranges of wavelengths such as ``"400-900nm"`` or ``"0.4-0.9um"``, and the names
+        ``"water-absorption"`` and ``"bad"`` (bands the file marks as bad).
 
     Examples
     --------
@@ -64,32 +63,33 @@ def select_bands(
     Raises
     ------
     SceneError
-        If a part is not understood, names no band of the scene, or none is left.
+        If a part cannot be parsed or matches no band, or no band remains.
     """
     chosen = np.ones(scene.n_bands, dtype=bool)
     rules: list[str] = []
-    for spec, wanted in ((keep, True), (drop, False)):
+    for spec, keeps in ((keep, True), (drop, False)):
         if spec is None:
             continue
-        found = [_find(scene, part) for part in _parts(spec)]
-        meant = np.logical_or.reduce([one.bands for one in found])
-        chosen &= meant if wanted else ~meant
-        rules += [one.rule for one in found if one.rule]
+        selections = [_select(scene, part) for part in _parts(spec)]
+        selected = np.logical_or.reduce([one.bands for one in selections])
+        chosen &= selected if keeps else ~selected
+        rules += [one.rule for one in selections if one.rule]
     if not chosen.any():
         raise SceneError(
-            f"No band is left of the {scene.n_bands} of {scene.name}; keep more or drop less."
+            f"None of the {scene.n_bands} bands of {scene.name} remains; keep more or drop "
+            "fewer."
         )
     if chosen.all():
         return scene.noting(*rules)
-    kept = (
+    note = (
         f"{int(chosen.sum())} of {scene.n_bands} bands are used; left out: "
         f"{_ranges(scene.bands[~chosen])}."
     )
-    return scene.take_bands(np.flatnonzero(chosen).tolist()).noting(*rules, kept)
+    return scene.take_bands(np.flatnonzero(chosen).tolist()).noting(*rules, note)
 
 
 def _ranges(numbers: npt.NDArray[np.int64]) -> str:
-    """Write band numbers as ranges.
+    """Format band numbers as ranges.
 
     Examples
     --------
@@ -103,17 +103,17 @@ def _ranges(numbers: npt.NDArray[np.int64]) -> str:
 
 def _parts(spec: BandSpec) -> list[str]:
     """Split a specification into its parts."""
-    listed = [spec] if isinstance(spec, str | int) else list(spec)
-    parts = [part.strip() for one in listed for part in str(one).split(",")]
+    items = [spec] if isinstance(spec, str | int) else list(spec)
+    parts = [part.strip() for item in items for part in str(item).split(",")]
     if not parts or not all(parts):
-        raise SceneError(f"The bands {spec!r} name no band; {_HOW}.")
+        raise SceneError(f"The specification {spec!r} contains no band; {_HOW}.")
     return parts
 
 
-def _find(scene: Scene, part: str) -> _Found:
-    named = _NAMED.get(part.lower())
-    if named is not None:
-        return named(scene)
+def _select(scene: Scene, part: str) -> _Selection:
+    by_name = _BY_NAME.get(part.lower())
+    if by_name is not None:
+        return by_name(scene)
     numbers = _NUMBERS.fullmatch(part)
     if numbers:
         return _by_number(scene, int(numbers[1]), int(numbers[2] or numbers[1]))
@@ -125,35 +125,35 @@ def _find(scene: Scene, part: str) -> _Found:
     raise SceneError(f"The bands {part!r} are not understood; {_HOW}.")
 
 
-def _by_number(scene: Scene, first: int, last: int) -> _Found:
+def _by_number(scene: Scene, first: int, last: int) -> _Selection:
     chosen = (scene.bands >= first) & (scene.bands <= last)
-    asked = str(first) if first == last else f"{first}-{last}"
     if not chosen.any():
+        numbers = str(first) if first == last else f"{first}-{last}"
         raise SceneError(
-            f"{scene.name} has no band {asked}; its bands are numbered "
+            f"{scene.name} has no band {numbers}; its bands are numbered "
             f"{scene.bands.min()} to {scene.bands.max()}."
         )
-    return _Found(chosen)
+    return _Selection(chosen)
 
 
-def _known_wavelengths(scene: Scene, asked: str) -> npt.NDArray[np.float64]:
+def _known_wavelengths(scene: Scene, part: str) -> npt.NDArray[np.float64]:
     if scene.wavelengths is None:
         raise SceneError(
-            f"The bands {asked!r} ask for wavelengths, which {scene.name} does not carry; "
-            "name the bands by number, for example 1-10,15."
+            f"The bands {part!r} need wavelengths, and {scene.name} has none; select bands "
+            "by number, for example 1-10,15."
         )
     return scene.wavelengths
 
 
-def _by_wavelength(scene: Scene, low: float, high: float, asked: str) -> _Found:
-    centres = _known_wavelengths(scene, asked)
+def _by_wavelength(scene: Scene, low: float, high: float, part: str) -> _Selection:
+    centres = _known_wavelengths(scene, part)
     chosen = (centres >= low) & (centres <= high)
     if not chosen.any():
         raise SceneError(
-            f"{scene.name} has no band in {asked}; its wavelengths go from "
+            f"{scene.name} has no band in {part}; its wavelengths range from "
             f"{nm_words(centres.min())} to {nm_words(centres.max())} nm."
         )
-    return _Found(chosen)
+    return _Selection(chosen)
 
 
 def _is_aviris(scene: Scene) -> bool:
@@ -167,23 +167,26 @@ def _is_aviris(scene: Scene) -> bool:
     return bool(np.abs(known[scene.bands - 1] - centres).max() < 1.0)
 
 
-def _water(scene: Scene) -> _Found:
+def _water(scene: Scene) -> _Selection:
     if _is_aviris(scene):
-        found = np.isin(scene.bands, _AVIRIS_WATER)
+        chosen = np.isin(scene.bands, _AVIRIS_WATER)
         rule = "bands 104-108, 150-163 and 220 of the 220 of AVIRIS"
     else:
         centres = _known_wavelengths(scene, "water-absorption")
-        found = np.logical_or.reduce(
+        chosen = np.logical_or.reduce(
             [(centres >= low) & (centres <= high) for low, high in _WATER_NM]
         )
         rule = "wavelengths of 1350-1430 nm and 1800-1960 nm"
-    here = f"{int(found.sum())} of them are" if found.any() else "none of them is"
-    return _Found(found, f"Water absorption means {rule}; {here} in this image.")
+    here = f"{int(chosen.sum())} of them are" if chosen.any() else "none of them is"
+    return _Selection(chosen, f"Water absorption means {rule}; {here} in this image.")
 
 
-def _bad(scene: Scene) -> _Found:
+def _bad(scene: Scene) -> _Selection:
     count = int(scene.bad.sum())
-    return _Found(scene.bad, f"The file marks {counted(count, 'band')} as bad.")
+    return _Selection(scene.bad, f"The file marks {counted(count, 'band')} as bad.")
 
 
-_NAMED: dict[str, Callable[[Scene], _Found]] = {"water-absorption": _water, "bad": _bad}
+_BY_NAME: dict[str, Callable[[Scene], _Selection]] = {
+    "water-absorption": _water,
+    "bad": _bad,
+}

@@ -1,4 +1,4 @@
-"""Class maps: finished maps of land cover, and reference labels laid on them."""
+"""Class maps: classified land-cover maps, and reference labels on their grid."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +20,7 @@ __all__ = ["ClassMap", "open_class_map"]
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
-    """A map of land-cover classes with its legend and its place on Earth."""
+    """A map of land-cover classes with its legend and georeference."""
 
     codes: Codes
     """Class codes (y, x); 0 = no data."""
@@ -29,21 +29,18 @@ class ClassMap:
     grid: Grid
     """Shape and georeference."""
     origin: Origin = field(default_factory=lambda: Origin())
-    """What the map says of an image that was not measured."""
+    """Whether the map was made from a simulated or stand-in image."""
     notes: tuple[str, ...] = ()
-    """What its codes stand for, where they are not those of its file."""
+    """How codes of the file were changed."""
 
     @property
     def made_from(self) -> str:
-        """Words for an image that was not measured, such as "simulated scene"; else empty."""
+        """Description of an image that was not measured, such as "simulated scene"."""
         return mark(self.origin)
 
     @cached_property
     def pixel_areas(self) -> npt.NDArray[np.float64] | None:
-        """Hectares of its pixels, (rows, 1) where they differ, or (1, 1); None without a place.
-
-        See :func:`~hypercover.scene.grid.pixel_hectares`.
-        """
+        """Hectares of its pixels, see :func:`~hypercover.scene.grid.pixel_hectares`."""
         return pixel_hectares(self.grid)
 
     def reference(
@@ -56,14 +53,17 @@ class ClassMap:
     ) -> tuple[Codes, Legend, tuple[str, ...]]:
         """Read reference labels for this map: a raster on its grid, points or polygons.
 
-        Classes are matched with those of the map by name first, whatever its case, and by
-        code where names say nothing (:func:`~hypercover.scene.labels.match_classes`).
+        Their classes are matched with those of the map
+        (:func:`~hypercover.scene.labels.match_classes`).
 
         Returns
         -------
-        codes : array (y, x), 0 where there is no reference
-        legend : the classes of map and reference together
-        notes : what was found, and how classes were matched
+        codes : array of unsigned int, shape (y, x)
+            0 = no reference.
+        legend : Legend
+            The classes of map and reference.
+        notes : tuple of str
+            How classes were matched, and labels that were lost.
 
         Raises
         ------
@@ -71,23 +71,24 @@ class ClassMap:
             If they cannot be read, do not fit the map, or are named otherwise.
         """
         file = local_file(path)
-        found = read_label_map(file, self.grid, variable, field, layer)
-        matched = match_classes(found, self.legend, "the map")
-        own = {code: matched.names[code] for code in matched.names if code}
+        labels = read_label_map(file, self.grid, variable, field, layer)
+        matched = match_classes(labels, self.legend, "the map")
         present = {int(code) for code in np.unique(matched.codes)} - {0}
-        more = Legend.of({code: own.get(code, f"Class {code}") for code in present})
-        return matched.codes, _joined(self.legend, more), (*matched.notes, *found.losses)
+        more = Legend.of(
+            {code: matched.names.get(code, f"Class {code}") for code in present}
+        )
+        return matched.codes, _joined(self.legend, more), (*matched.notes, *labels.losses)
 
 
 def open_class_map(path: str | Path) -> ClassMap:
-    """Open a class map: a raster of one band of codes, with names where it carries them.
+    """Open a class map: a raster with one band of class codes, and names if it has any.
 
     Raises
     ------
     SceneError
         If the file is damaged or has more than one band.
     LabelError
-        If its values are no class codes.
+        If its values are not class codes.
     """
     from hypercover.scene.io.array_files import ARRAY_READERS
     from hypercover.scene.io.raster import read_image, read_raster_labels
@@ -96,18 +97,18 @@ def open_class_map(path: str | Path) -> ClassMap:
     kind = detect_type(file)
     if kind is FileType.VECTOR or kind in ARRAY_READERS:
         raise SceneError(
-            f"A class map must be a raster such as GeoTIFF or ENVI, but {file} is none; "
-            "give the map that hypercover wrote."
+            f"A class map must be a raster such as GeoTIFF or ENVI, and {file} is not; give "
+            "the map that hypercover wrote."
         )
-    found = read_raster_labels(file)
-    legend, notes = legend_of(found)
-    rows, cols = found.codes.shape
-    grid = found.grid or Grid(rows, cols)
-    told = () if found.zero is None else (*found.notes[-1:], *notes[-1:])
-    return ClassMap(found.codes, legend, grid, read_image(file).origin, told)
+    labels = read_raster_labels(file)
+    legend, notes = legend_of(labels)
+    rows, cols = labels.codes.shape
+    grid = labels.grid or Grid(rows, cols)
+    on_zero = () if labels.zero is None else (*labels.notes[-1:], *notes[-1:])
+    return ClassMap(labels.codes, legend, grid, read_image(file).origin, on_zero)
 
 
 def _joined(legend: Legend, more: Legend) -> Legend:
-    """Add the classes that a legend lacks, in colours of their own."""
+    """Add classes to a legend, in distinct colours."""
     names = {land.code: land.name for land in (*more, *legend)}
     return Legend.of(names, class_colors(names, {land.code: land.color for land in legend}))

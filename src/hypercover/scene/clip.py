@@ -1,4 +1,4 @@
-"""Clipping: what lies in an area is kept, the rest holds no data."""
+"""Cropping a scene to a rectangle, and clipping it to an area."""
 
 import re
 from pathlib import Path
@@ -18,26 +18,22 @@ from hypercover.scene.scene import Scene
 
 __all__ = ["Mask", "area_of", "clip", "crop"]
 
-_FORM = re.compile(r"\s*(\d{0,9}):(\d{0,9})\s*,\s*(\d{0,9}):(\d{0,9})\s*")
+_RECTANGLE = re.compile(r"\s*(\d{0,9}):(\d{0,9})\s*,\s*(\d{0,9}):(\d{0,9})\s*")
 
 
 def crop(scene: Scene, part: str) -> Scene:
-    """Return a rectangle of a scene, with its labels; the cube stays in its file.
-
-    Why it exists: the published flight line is longer than the scene that papers
-    use, and a large image is best tried out on a piece of it.
+    """Crop a scene and its labels to a rectangle; the cube stays in its file.
 
     Parameters
     ----------
     scene : Scene
     part : str
-        Rows and columns from 0, the end left out, as in NumPy: ``"0:1417,0:617"``;
-        what is left out is the edge of the image: ``":1417,:"``.
+        Slices of rows and columns as in NumPy: ``"0:1417,0:617"`` or ``":1417,:"``.
 
     Raises
     ------
     SceneError
-        If the part is not written so, is empty, or lies beyond the image.
+        If the part cannot be parsed, is empty, or exceeds the image.
 
     Examples
     --------
@@ -56,9 +52,9 @@ def crop(scene: Scene, part: str) -> Scene:
 
 
 def _slices(part: str, scene: Scene) -> tuple[slice, slice]:
-    """Read the rows and columns of a part."""
-    found = _FORM.fullmatch(part)
-    ends = [int(text) if text else None for text in found.groups()] if found else []
+    """Parse the rows and columns of a part."""
+    match = _RECTANGLE.fullmatch(part)
+    ends = [int(text) if text else None for text in match.groups()] if match else []
     if ends:
         rows = slice(ends[0] or 0, scene.shape[0] if ends[1] is None else ends[1])
         cols = slice(ends[2] or 0, scene.shape[1] if ends[3] is None else ends[3])
@@ -77,24 +73,24 @@ Mask = npt.NDArray[np.bool_]
 def area_of(
     path: str | Path, grid: Grid, layer: str | None = None, option: str = "--within-layer"
 ) -> Mask:
-    """Tell which pixels (y, x) of a grid lie in the area that a file gives.
+    """Read an area from a file as a mask (y, x) on a grid.
 
-    Shapes of a vector file in any coordinate system, or a raster on the grid whose
-    pixels are in where they hold a number other than zero.
+    The file holds shapes in any coordinate system, or a raster on the grid with
+    nonzero pixels inside the area.
 
     Parameters
     ----------
     path : path
     grid : Grid
     layer : str, optional
-        Layer of a vector file, where it holds several.
+        Layer of a vector file, if it has several.
     option : str
-        What messages call the option for the layer.
+        Name of the option for the layer in messages.
 
     Raises
     ------
     LabelError
-        If it does not fit, or no pixel lies in it.
+        If it does not fit the grid, or contains no pixel.
     SceneError
         If it cannot be read.
     """
@@ -109,7 +105,7 @@ def area_of(
     inside = _array(file, kind, grid) if kind in ARRAY_READERS else _raster(file, grid)
     if not inside.any():
         raise LabelError(
-            f"All pixels of {file} are zero: no area; give one that has pixels."
+            f"All pixels of {file} are zero; give an area with at least one nonzero pixel."
         )
     return inside
 
@@ -123,7 +119,7 @@ def _raster(file: Path, grid: Grid) -> Mask:
 
 
 def _array(file: Path, kind: FileType, grid: Grid) -> Mask:
-    """Take the one array of a file of arrays that has the size of the image."""
+    """Read the only array of a file that has the size of the image."""
     members = open_array_file(file, kind).members
     fitting = [one for one in members if one.is_numeric and one.shape == grid.shape]
     if len(fitting) != 1:
@@ -141,12 +137,11 @@ def _marked(values: npt.NDArray[np.generic], nodata: float | None) -> Mask:
 
 
 def clip(scene: Scene, area: Mask | str | Path) -> Scene:
-    """Return the part of a scene that lies in an area, cut to the rectangle around it.
+    """Clip a scene to an area and crop it to the bounding rectangle.
 
-    Why it exists: a map is wanted of a municipality, not of a swath.  Pixels of the
-    rectangle outside the area hold no data; labels there are 0.  The cube stays in its
-    file until it is read; no data is declared as :func:`~hypercover.scene.fill_value.settled`
-    does.
+    Pixels outside the area have no data and no label.  The cube stays in its file
+    until it is read; see :func:`~hypercover.scene.fill_value.settled` for the value of
+    no data.
 
     Parameters
     ----------
@@ -157,7 +152,7 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
     Raises
     ------
     LabelError
-        If the area has another size, cannot be read, or holds no pixel.
+        If the area has another size, cannot be read, or is empty.
 
     Examples
     --------
@@ -172,12 +167,12 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
     inside = area if isinstance(area, np.ndarray) else area_of(area, scene.grid)
     if inside.shape != scene.shape or not inside.any():
         raise LabelError(
-            "An area must have the size of the image and hold at least one pixel, got "
+            "An area must have the size of the image and at least one pixel, got "
             f"{' × '.join(map(str, inside.shape))} for {scene.shape[0]} × {scene.shape[1]}."
         )
     rows, cols = (bounding_slice(np.flatnonzero(inside.any(axis=one))) for one in (1, 0))
-    part, kept = scene.isel(y=rows, x=cols), inside[rows, cols]
+    part, mask = scene.isel(y=rows, x=cols), inside[rows, cols]
     if part.labels is not None:
-        codes = np.where(kept, part.labels, 0).astype(part.labels.dtype)
+        codes = np.where(mask, part.labels, 0).astype(part.labels.dtype)
         part = part.with_labels(codes)
-    return settled(part, kept)
+    return settled(part, mask)

@@ -1,4 +1,4 @@
-"""One declared value for all pixels without data, as files need it, unused by any other."""
+"""Fill values: one declared value for all pixels without data, as file formats need it."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -18,28 +18,27 @@ __all__ = ["settled", "unused_value"]
 Mask = npt.NDArray[np.bool_]
 
 _USUAL = (0, -9999)
-"""What most files of whole numbers take for no data."""
+"""Common no-data values of integer files."""
 _EXACT = 2**53
-"""Whole numbers below this are exact as the real numbers that files note them as."""
+"""Integers below this are exact as the floating-point numbers in which files declare them."""
 _SMALL = 2
-"""Bytes of a type of which every value is looked for."""
+"""Bytes of a type whose values are all searched."""
 _WIDER = {"u1": "i2", "i1": "i2", "u2": "i4", "i2": "i4", "u4": "f8", "i4": "f8"}
-"""Types that hold all values of others and more."""
+"""A wider type for each type."""
 
 
 def unused_value(scene: Scene, inside: npt.NDArray[np.bool_]) -> int | None:
-    """Return a whole number that no pixel with data holds in any band; None if all are held.
+    """Find an integer that no valid pixel has in any band; None if all are used.
 
-    Why it exists: what lies outside an area must be told from what is measured,
-    by every program.  0 is taken where it can be, then -9999, then the ends of the type
-    and, of small types, any value.
+    0 is preferred, then -9999, then the limits of the type and, for types of one or
+    two bytes, any value.
 
     Parameters
     ----------
     scene : Scene
-        Of whole numbers; read once, strip by strip.
-    inside : array of bool (y, x)
-        Pixels that are looked at.
+        Of integers; read once, strip by strip.
+    inside : array of bool, shape (y, x)
+        Pixels to search.
 
     Examples
     --------
@@ -53,50 +52,48 @@ def unused_value(scene: Scene, inside: npt.NDArray[np.bool_]) -> int | None:
     small = dtype.itemsize <= _SMALL
     every = range(int(limits.min), int(limits.max) + 1) if small else ()
     ends = (int(limits.min), int(limits.max))
-    wanted = [
+    candidates = [
         value
         for value in (*_USUAL, *ends, *every)
         if limits.min <= value <= limits.max and abs(value) < _EXACT
     ]
     if small:
-        held = np.zeros(len(every), dtype=bool)
+        used = np.zeros(len(every), dtype=bool)
         for values in _values(scene, inside):
-            held[values.astype(np.int64) - limits.min] = True
-        return next((one for one in wanted if not held[one - limits.min]), None)
-    left = dict.fromkeys(wanted)
+            used[values.astype(np.int64) - limits.min] = True
+        return next((one for one in candidates if not used[one - limits.min]), None)
     for values in _values(scene, inside):
-        left = {value: None for value in left if not (values == value).any()}
-    return next(iter(left), None)
+        candidates = [value for value in candidates if not (values == value).any()]
+    return next(iter(candidates), None)
 
 
 def settled(scene: Scene, inside: Mask | None = None) -> Scene:
-    """Return a scene whose pixels without data hold one value, which its file can declare.
+    """Give all pixels without data one value, which the file of the scene can declare.
 
-    Why it exists: masks, alpha bands, several values and a value of each band's own
-    can be read, but no format that is written holds all of them.  An image of whole
-    numbers that declares no value gets one that none of its pixels holds, for which
-    it is read once; where all are held, a type that can hold another.
+    Masks, alpha bands, several values and values per band can be read, but no format
+    that is written supports all of them.  An integer image that declares no value
+    gets an unused one, for which it is read once, or a wider type if all are used.
 
     Parameters
     ----------
     scene : Scene
-        Returned as it is where one value, or none, says all.
-    inside : array of bool (y, x), optional
-        Pixels beyond which there is no data either.
+        Returned unchanged if it has at most one value and no mask.
+    inside : array of bool, shape (y, x), optional
+        Other pixels become no data as well.
     """
     rule = scene.no_data
     plain = _is_plain(scene, rule)
     if plain and (inside is None or inside.all()):
         return scene
-    kept = np.ones(scene.shape, dtype=bool) if inside is None else inside
+    mask = np.ones(scene.shape, dtype=bool) if inside is None else inside
     dtype = scene.cube.dtype.newbyteorder("=")
     notes: tuple[str, ...] = ()
     value: float | None = rule.primary
     if value is None and dtype.kind not in "ui":
         value = float("nan")
     if value is None:
-        value, dtype, notes = _chosen(scene, kept)
-    mask = kept if plain else kept & scene.valid
+        value, dtype, notes = _chosen(scene, mask)
+    mask = mask if plain else mask & scene.valid
     fetch = partial(_settle, scene, mask, np.asarray(value).astype(dtype))
     lazy = LazyArray(scene.cube.shape, dtype, fetch)
     bare = without_nodata(scene.cube)
@@ -108,33 +105,36 @@ def settled(scene: Scene, inside: Mask | None = None) -> Scene:
 
 
 def _is_plain(scene: Scene, rule: NoData) -> bool:
-    """Tell whether one declared value, or none, says all that a rule and masks say."""
+    """Tell whether at most one declared value expresses the rule, without masks."""
     several = len(rule.values) > 1 or rule.by_band or rule.valid_range
     zero = rule.zero and rule.values != (0.0,)
     return not (several or zero or "has_data" in scene.cube.coords)
 
 
 def _chosen(scene: Scene, inside: Mask) -> tuple[float, np.dtype[Any], tuple[str, ...]]:
-    """Return a value for no data, a type that can hold it, and what to say of both."""
+    """Choose a value for no data and a type that holds it; also return a note."""
     dtype = scene.cube.dtype.newbyteorder("=")
     value = unused_value(scene, inside)
     if value is not None:
-        said = f"{value}, which no pixel with data holds, was taken and is noted in it"
-        return value, dtype, (f"The image names no value for no data; {said}.",)
+        note = (
+            f"The image declares no value for no data; {value}, which is unused, was taken."
+        )
+        return value, dtype, (note,)
     wider = np.dtype(_WIDER.get(dtype.str[1:], "f8"))
-    return -9999.0, wider, (
-        f"The image names no value for no data, and every value that {dtype} can hold is "
-        f"measured somewhere: its pixels became {wider}, and -9999 stands for no data.",
-    )  # fmt: skip
+    note = (
+        f"The image declares no value for no data, and its pixels use every value of {dtype}: "
+        f"they were converted to {wider}, with -9999 for no data."
+    )
+    return -9999.0, wider, (note,)
 
 
 def _settle(
-    scene: Scene, mask: Mask, value: npt.NDArray[np.generic], wanted: Indices
+    scene: Scene, mask: Mask, value: npt.NDArray[np.generic], indices: Indices
 ) -> npt.NDArray[np.generic]:
-    """Read a piece, with the value wherever the mask is False."""
-    layers, rows, cols = wanted
+    """Read a block, with the value wherever the mask is False."""
+    bands, rows, cols = indices
     around = bounding_slice(rows), bounding_slice(cols)
-    block = scene.cube.isel(band=layers, y=around[0], x=around[1]).values
+    block = scene.cube.isel(band=bands, y=around[0], x=around[1]).values
     block = np.where(mask[around], block.astype(value.dtype, copy=False), value)
     return block[:, rows - around[0].start][:, :, cols - around[1].start]
 
@@ -142,12 +142,12 @@ def _settle(
 def _values(
     scene: Scene, inside: npt.NDArray[np.bool_]
 ) -> Iterator[npt.NDArray[np.generic]]:
-    """Read the values (n,) of the pixels with data, strip by strip and band by band."""
+    """Read the values (n,) of valid pixels, strip by strip and band by band."""
     across = np.flatnonzero(inside.any(axis=0))
     cols = slice(int(across[0]), int(across[-1]) + 1)
     for rows in strips(scene.shape[0], SIDE):
-        kept = inside[rows, cols]
-        if kept.any():
+        mask = inside[rows, cols]
+        if mask.any():
             block, valid = scene.read_valid(rows, cols)
-            kept = kept & valid
-            yield from (band[kept] for band in block)
+            mask = mask & valid
+            yield from (band[mask] for band in block)

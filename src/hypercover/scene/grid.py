@@ -1,4 +1,4 @@
-"""A grid: how many rows and columns an image has, and where they lie on Earth."""
+"""Grids: shape and georeference of an image, and the area of its pixels on the ground."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _UNEVEN, _AGREE = 1e-3, 1e-4
-"""Parts of a pixel up to which coordinates are regular, and two transforms the same."""
+"""Tolerances in pixels: for regular coordinates, and for equal transforms."""
 
 _UNPLACED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -36,7 +36,7 @@ class Grid:
     cols: int
     """Number of columns."""
     crs: str | None = None
-    """Coordinate reference system as WKT, or None where it is not known."""
+    """Coordinate reference system as WKT; None if unknown."""
     transform: tuple[float, float, float, float, float, float] = _UNPLACED
     """Affine a, b, c, d, e, f: x = a·col + b·row + c, y = d·col + e·row + f."""
 
@@ -47,11 +47,11 @@ class Grid:
 
     @property
     def placed(self) -> bool:
-        """Whether the grid is tied to the ground by a transform."""
+        """Whether the grid has a georeference."""
         return self.transform != _UNPLACED
 
     def flipped(self, *axes: int) -> "Grid":
-        """Return the grid of the same pixels when rows (0) or columns (1) run the other way.
+        """Return the grid with the order of rows (0) or columns (1) reversed.
 
         Examples
         --------
@@ -67,10 +67,10 @@ class Grid:
 
 
 def grid_of(cube: xr.DataArray) -> Grid:
-    """Read the grid of a cube whose georeference is kept the rioxarray way.
+    """Read the grid of a cube with a georeference as rioxarray writes it.
 
-    Coordinates x and y, the centres of pixels, go before the transform that is noted: a
-    piece that was cut out with xarray keeps that of the whole.
+    Coordinates x and y, the centres of pixels, take precedence over the stored
+    transform, which is that of the whole image if the cube was cut with xarray.
     """
     rows, cols = cube.sizes["y"], cube.sizes["x"]
     mapping = cube.encoding.get("grid_mapping", cube.attrs.get("grid_mapping"))
@@ -88,7 +88,7 @@ Transform = tuple[float, float, float, float, float, float]
 
 
 def _by_coordinates(cube: xr.DataArray, stated: Transform, crs: str | None) -> Transform:
-    """Return the transform that regular coordinates of a cube tell, or else the one stated."""
+    """Return the transform of regular coordinates of a cube, or else the stored one."""
     across, down = (_first_and_step(cube, axis) for axis in ("x", "y"))
     if across is None or down is None or stated[1] or stated[3]:
         return stated
@@ -97,14 +97,14 @@ def _by_coordinates(cube: xr.DataArray, stated: Transform, crs: str | None) -> T
     if crs is None and width == abs(height) == 1 and left in (0.0, -0.5):
         # Such coordinates only count the pixels.
         return stated
-    found = (width, 0.0, left, 0.0, height, top)
-    apart = (abs(one - other) for one, other in zip(found, stated, strict=True))
-    # The digits of coordinates are no better than those of a transform that agrees.
-    return stated if max(apart) <= _AGREE * min(width, abs(height)) else found
+    regular = (width, 0.0, left, 0.0, height, top)
+    apart = (abs(one - other) for one, other in zip(regular, stated, strict=True))
+    # If the two agree, the stored transform has more digits.
+    return stated if max(apart) <= _AGREE * min(width, abs(height)) else regular
 
 
 def _first_and_step(cube: xr.DataArray, axis: str) -> tuple[float, float] | None:
-    """Return the first of regular coordinates and their step; 0 of a single one."""
+    """Return the first of regular coordinates and their step, 0 for a single one."""
     if axis not in cube.coords or cube.coords[axis].dims != (axis,):
         return None
     values = cube.coords[axis].values
@@ -117,10 +117,9 @@ def _first_and_step(cube: xr.DataArray, axis: str) -> tuple[float, float] | None
 
 
 def with_grid(cube: xr.DataArray, grid: Grid) -> xr.DataArray:
-    """Return the cube with the grid noted the rioxarray way.
+    """Store a grid in a cube as rioxarray does.
 
-    The x and y coordinates are dropped: the transform alone says where the
-    pixels lie, so the two can never disagree.
+    The x and y coordinates are dropped, so that they cannot contradict the transform.
     """
     a, b, c, d, e, f = grid.transform
     attrs = {"GeoTransform": " ".join(repr(part) for part in (c, a, b, f, d, e))}
@@ -131,7 +130,7 @@ def with_grid(cube: xr.DataArray, grid: Grid) -> xr.DataArray:
 
 
 _SLIGHT = 1e-6
-"""Parts of a pixel's side below which a transform has no rotation."""
+"""Rotation and shear below this share of a pixel are ignored."""
 
 _EVERYWHERE = "maps, polygons, labels and clips keep to it; pictures show rows from the top"
 
@@ -139,12 +138,12 @@ _NORTH_UP = "gdalwarp writes it north up"
 
 
 def orientation(grid: Grid) -> str | None:
-    """Tell how an image lies that is not north up; None of one that is, or has no place.
+    """Return the orientation of an image that is not north up, else None.
 
-    ``rotated`` of rows that do not run along an axis of the coordinate system,
-    ``sheared`` where rows and columns are not square to one another besides,
-    ``upside down`` of a first row in the south, ``mirrored`` of a first column in the
-    east, ``upside down and mirrored`` of both.
+    ``rotated`` if rows do not follow an axis of the coordinate system, ``sheared`` if
+    moreover rows and columns are not perpendicular, ``upside down`` if the first row
+    is in the south, ``mirrored`` if the first column is in the east, or ``upside down
+    and mirrored``.
 
     Examples
     --------
@@ -164,24 +163,24 @@ def orientation(grid: Grid) -> str | None:
 
 
 def orientation_words(grid: Grid) -> str | None:
-    """Say how an image lies and what that means for other commands; None if north is up."""
-    found = orientation(grid)
-    if found in ("rotated", "sheared"):
+    """Describe the orientation of an image and its consequences; None if north is up."""
+    kind = orientation(grid)
+    if kind in ("rotated", "sheared"):
         turn = degrees(atan2(grid.transform[3], grid.transform[0]))
         return (
-            f"{found}: rows run {abs(turn):.4g}° {'north' if turn >= 0 else 'south'} of "
+            f"{kind}: rows run {abs(turn):.4g}° {'north' if turn >= 0 else 'south'} of "
             f"east; {_EVERYWHERE}, pansharpen refuses it; {_NORTH_UP}"
         )
-    if found is None:
+    if kind is None:
         return None
     sides = {
         "upside down": "row is the southernmost",
         "mirrored": "column is the easternmost",
     }
-    first = " and the first ".join(side for word, side in sides.items() if word in found)
+    first = " and the first ".join(side for word, side in sides.items() if word in kind)
     return (
-        f"{found}: the first {first}; {_EVERYWHERE}, pansharpen refuses it beside one that "
-        f"lies otherwise; {_NORTH_UP}"
+        f"{kind}: the first {first}; {_EVERYWHERE}, pansharpen refuses it together with an "
+        f"image of another orientation; {_NORTH_UP}"
     )
 
 
@@ -192,27 +191,27 @@ _CYLINDRICAL = re.compile(
     r"Equidistant[ _]Cylindrical|Plate)",
     re.IGNORECASE,
 )
-"""Projections whose scale goes with the latitude alone, and strongly."""
+"""Projections whose scale depends strongly on latitude, and on nothing else."""
 
 _ELLIPSOID = re.compile(r'(?:SPHEROID|ELLIPSOID)\["[^"]*",\s*([\d.eE+]+),\s*([\d.eE+]+)')
 
 _SQUARE_METRES = 10_000
-"""Of a hectare."""
+"""Square metres of a hectare."""
 
 
 def is_even(crs: str) -> bool:
-    """Tell whether pixels of a coordinate system (WKT) have nearly one size on the ground."""
+    """Tell whether pixels in a coordinate system (WKT) have nearly equal areas."""
     from rasterio.crs import CRS
 
     return not (CRS.from_wkt(crs).is_geographic or _CYLINDRICAL.search(crs))
 
 
 def ground_coordinates(crs: str) -> Callable[[Floats], Floats]:
-    """Return what turns points (n, 2) of a coordinate system into metres of true area.
+    """Return a function that converts points (n, 2) to metres with true areas.
 
-    Those of a projection are scaled to metres.  Degrees, and projections whose scale
-    goes with the latitude (Mercator, plate carrée), become the cylindrical equal-area
-    projection, whose rectangles have the area of the ellipsoid.
+    Projected coordinates are scaled to metres.  Degrees, and projections whose scale
+    depends on latitude (Mercator, plate carrée), are converted to the cylindrical
+    equal-area projection of the ellipsoid.
 
     Parameters
     ----------
@@ -249,16 +248,16 @@ def ground_coordinates(crs: str) -> Callable[[Floats], Floats]:
 
 
 def _ellipsoid(crs: str) -> tuple[float, float]:
-    """Return semi-major axis in metres and flattening; those of WGS 84 without any."""
-    found = _ELLIPSOID.search(crs)
-    if found is None:
+    """Return semi-major axis in metres and flattening, by default of WGS 84."""
+    match = _ELLIPSOID.search(crs)
+    if match is None:
         return 6_378_137.0, 1 / 298.257223563
-    axis, inverse = float(found[1]), float(found[2])
+    axis, inverse = float(match[1]), float(match[2])
     return axis, 1 / inverse if inverse else 0.0
 
 
 def _radians(points: Floats, system: Any) -> tuple[Floats, Floats]:
-    """Return longitudes and latitudes of points of a coordinate system (rasterio's CRS)."""
+    """Return longitudes and latitudes of points in a coordinate system."""
     from rasterio.crs import CRS
     from rasterio.warp import transform
 
@@ -271,13 +270,13 @@ def _radians(points: Floats, system: Any) -> tuple[Floats, Floats]:
 
 
 def pixel_hectares(grid: Grid) -> Floats | None:
-    """Return how many hectares the pixels of a grid have on the ground.
+    """Return the areas of the pixels of a grid, in hectares.
 
     Returns
     -------
-    array (1, 1) where all pixels have one size, (rows, 1) where each row has its own,
-    (rows, cols) of turned grids in degrees; None where the grid does not say where it
-    lies.
+    array or None
+        Shape (1, 1) if all pixels have one area, (rows, 1) if it varies by row,
+        (rows, cols) for rotated grids in degrees; None without a georeference.
 
     Examples
     --------
@@ -300,11 +299,11 @@ def pixel_hectares(grid: Grid) -> Floats | None:
         width = abs(float(wide[1] - wide[0]))
         heights = np.abs(high[1:] - high[:-1])
         return np.asarray(heights[:, None] * (width / _SQUARE_METRES))
-    return _turned(grid, to_ground)
+    return _areas_by_corners(grid, to_ground)
 
 
-def _turned(grid: Grid, to_ground: Callable[[Floats], Floats]) -> Floats:
-    """Return the areas of the pixels of a turned grid, by the corners of each."""
+def _areas_by_corners(grid: Grid, to_ground: Callable[[Floats], Floats]) -> Floats:
+    """Return the area of each pixel from its corners."""
     a, b, c, d, e, f = grid.transform
     row, col = np.mgrid[: grid.rows + 1, : grid.cols + 1]
     points = np.column_stack([

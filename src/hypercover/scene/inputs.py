@@ -1,4 +1,4 @@
-"""The files that work reads: known again by what is in them where only their times differ."""
+"""Identity of input files: unchanged if their content is, even when their times differ."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 _SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
-"""A shapefile is several; the classes of its polygons stand in the second."""
+"""Files of a shapefile; the second holds the classes."""
 
 _PRODUCT = re.compile(
     r"(ENMAP.*)METADATA\.XML|MTD_MSIL(?:1C|2A)\.xml|(L.*\d.*)_MTL\.\w+", re.IGNORECASE
 )
-"""Metadata of products, and what the names of their other files begin with."""
+"""Metadata files of products, and the common start of the names of their other files."""
 
 _GRANULE = {"granule", "img_data"}
-"""Folders of a Sentinel-2 product in which its images lie."""
+"""Folders of the images of a Sentinel-2 product."""
 
 
 def _folders(inner: Path, metadata: Path) -> set[str]:
@@ -43,14 +43,13 @@ def _folders(inner: Path, metadata: Path) -> set[str]:
 
 
 def companions(path: Path) -> tuple[Path, ...]:
-    """Return a file and all beside it that are read with it.
+    """Return a file and all files that are read with it.
 
-    Why it exists: of ENVI only the header may be named, of a shapefile only the
-    shapes; whoever asks whether an image has changed, or must not write over
-    it, means the pixels and the classes as well.
+    Users name only the header of an ENVI image or the shapes of a shapefile, but the
+    pixels and classes belong to it as well.
     """
     name, stem, suffix = path.name.lower(), path.stem.lower(), path.suffix.lower()
-    # The latest changes of a GeoPackage.  Of .aux.xml nothing: viewers write statistics there.
+    # -wal: latest changes of a GeoPackage.  No .aux.xml: viewers write statistics there.
     if vrt_allowed() and is_vrt(path):
         return (path, *vrt_sources(path))
     names = {f"{name}-wal"}
@@ -73,32 +72,32 @@ def companions(path: Path) -> tuple[Path, ...]:
             if start or (one.suffix.lower() == ".jp2" and _folders(one, path) >= _GRANULE)
         )
         return (path, *sorted(one for one in images if one.is_file() and one != path))
-    # A mask beside the pixels.
+    # Masks of the pixels.
     names |= {f"{one}.msk" for one in (name, *names)}
-    beside = sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
-    return (path, *(one for one in beside if one.name != path.name))
+    others = sorted(one for one in path.parent.iterdir() if one.name.lower() in names)
+    return (path, *(one for one in others if one.name != path.name))
 
 
 Identity = tuple[tuple[str, int, int], ...]
 
 
 def identity(path: Path | None, *, styled: bool = False) -> Identity:
-    """Return what changes when a file is replaced: path, size and time of all its parts.
+    """Return path, size and time of a file and its companions.
 
-    ``styled`` counts the style beside labels in, which names and colours their classes.
+    ``styled`` includes the style of labels, which names and colours their classes.
     """
     files = () if path is None else companions(path)
     if styled and path is not None:
         files += tuple(one for one in style_files(path) if one.is_file())
-    facts = [(str(file), file.stat()) for file in files]
-    return tuple((name, fact.st_size, fact.st_mtime_ns) for name, fact in facts)
+    stats = [(str(file), file.stat()) for file in files]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
-_MOST_SEEN = 100
-"""Times of a file that are remembered."""
+_MOST_TIMES = 100
+"""Times recorded for a file."""
 
 _BIGGEST = 2**26
-"""Bytes of the file that remembers."""
+"""Largest record in bytes."""
 
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -113,13 +112,13 @@ class _Known(BaseModel):
     size: _Count
     """Bytes."""
     sha256: _Digest
-    """What is in it."""
+    """Hash of the content."""
     times: Annotated[tuple[int, ...], Field(min_length=1)]
-    """When it was changed, in nanoseconds since 1970: first, and by whom merely touched it."""
+    """Modification times in ns since 1970: the first, then those of unchanged content."""
 
 
 class _Document(BaseModel):
-    """The file that remembers."""
+    """The record on disk."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -127,17 +126,16 @@ class _Document(BaseModel):
 
 
 class Inputs:
-    """Files that work reads, and how it knows them again.
+    """A record of input files that recognises them when only their times change.
 
-    Why it exists: people touch files so that a cluster does not purge them, and
-    copies get new times.  Work must not be refused, or begun anew, for that:
-    where the size is the same and the time another, the content decides.  It is
-    read once, as a stream, and the new time is remembered.
+    Copying or touching files, such as to save them from the purge of a cluster, must
+    not invalidate results.  If the size is equal and the time is not, the content
+    decides: it is read once, and the new time is recorded.
 
     Parameters
     ----------
     path : path, optional
-        The file that remembers, beside the results of the work.
+        File of the record, next to the results.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -148,9 +146,9 @@ class Inputs:
         self._changed = False
 
     def identity(self, path: Path | None, *, styled: bool = False) -> Identity:
-        """Return what changes when a file is replaced: path, size and first time of its parts.
+        """Return path, size and first time of a file and its companions.
 
-        ``styled`` counts the style beside labels in.
+        ``styled`` includes the style of labels.
         """
         if path is None:
             return ()
@@ -161,11 +159,11 @@ class Inputs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Paths of all files that were asked for."""
+        """Paths of all files that were identified."""
         return tuple(self._seen)
 
     def remember(self) -> None:
-        """Note what is in the files that were asked for, unless it is known; large ones take a while.
+        """Record the hashes of all identified files; large files take a while.
 
         Raises
         ------
@@ -179,12 +177,12 @@ class Inputs:
                 digest = digest_of(name)
                 self._known[name] = _Known(size=size, sha256=digest, times=(time,))
                 self._changed = True
-        # Whoever begins anew removes the file as well.
+        # Starting again removes the record.
         self._changed |= bool(self._known) and not self._path.exists()
         self.save()
 
     def save(self) -> None:
-        """Write down what is known, where something is new.
+        """Write the record if it has changed.
 
         Raises
         ------
@@ -197,7 +195,7 @@ class Inputs:
             self._changed = False
 
     def forget(self) -> None:
-        """Remove the file that remembers, once the work is done."""
+        """Remove the record from disk."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
@@ -208,18 +206,18 @@ class Inputs:
         if known is None:
             return fact
         if known.size != size or not self._is_same(name, time, known):
-            # Another file: as good as one that was never seen.
+            # Another file, as if it had never been seen.
             del self._known[name]
             return fact
         return name, size, known.times[0]
 
     def _is_same(self, name: str, time: int, known: _Known) -> bool:
-        """Tell whether a file of the same size holds the same, by its time or else by content."""
+        """Compare a file of the same size by its time, or else by its content."""
         if time in known.times:
             return True
         if digest_of(name) != known.sha256:
             return False
-        times = (known.times[0], *known.times[1:][-_MOST_SEEN:], time)
+        times = (known.times[0], *known.times[1:][-_MOST_TIMES:], time)
         self._known[name] = known.model_copy(update={"times": times})
         self._changed = True
         return True
@@ -230,9 +228,9 @@ _current: ContextVar[Inputs | None] = ContextVar("inputs", default=None)
 
 @contextmanager
 def known_inputs(path: Path | None = None) -> Iterator[Inputs]:
-    """Know files again, in the block, as the file at a path remembers; each is looked at once.
+    """Identify files by the record at a path in the block; each is examined once.
 
-    Without a path, what holds outside the block goes on to hold inside.
+    Without a path, the record outside the block, if any, stays in use.
     """
     outer = _current.get()
     inputs = outer if path is None and outer is not None else Inputs(path)
@@ -241,14 +239,14 @@ def known_inputs(path: Path | None = None) -> Iterator[Inputs]:
         yield inputs
     finally:
         _current.reset(token)
-    # Who may only read the folder can still look at it, and what is done is gone.
+    # A read-only folder is no reason to fail, and the folder may be gone.
     if path is not None and path.parent.is_dir():
         with suppress(OutputError):
             inputs.save()
 
 
 def remember_inputs() -> None:
-    """Note what is in the files that were asked for in the block around, where it remembers any.
+    """Record the hashes of the files identified in the surrounding :func:`known_inputs`.
 
     Raises
     ------
@@ -261,26 +259,26 @@ def remember_inputs() -> None:
 
 
 def facts_of_files(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
-    """Return sizes and times of files; None of one that is not there."""
-    return {path: _fact(Path(path)) for path in paths}
+    """Return sizes and times of files; None for missing ones."""
+    return {path: _size_and_time(Path(path)) for path in paths}
 
 
-def _fact(path: Path) -> tuple[int, int] | None:
+def _size_and_time(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns
 
 
 def identity_of(path: Path | None, *, styled: bool = False) -> Identity:
-    """Return what changes when a file that work reads is replaced."""
+    """Return the identity of a file by the record in use, see :class:`Inputs`."""
     inputs = _current.get() or Inputs()
     return inputs.identity(path, styled=styled)
 
 
 def _read(path: Path | None) -> Mapping[str, _Known]:
-    """Read what a file remembers; what is damaged is nothing."""
+    """Read a record; a damaged one counts as empty."""
     try:
         if path is None or path.stat().st_size > _BIGGEST:
             return {}

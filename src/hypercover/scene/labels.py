@@ -1,4 +1,4 @@
-"""Label maps: checked codes, and the legend that belongs to them."""
+"""Label maps: class codes on the grid of an image, and how classes are named and matched."""
 
 import re
 import unicodedata
@@ -37,34 +37,34 @@ _T = TypeVar("_T", bound=np.generic)
 Codes = npt.NDArray[np.unsignedinteger]
 
 _FULL = (255, 65535)
-"""Largest numbers of the usual types of label rasters."""
+"""Largest values of the usual types of label rasters."""
 
 _APART = 0.01
-"""Offset between two grids, in pixels, from which they are different grids."""
+"""Grids that differ by more than this are different, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Labels as a file gives them, before a legend is made."""
+    """Labels as read from a file, before a legend is made."""
 
     codes: Codes
     """Class codes (y, x); 0 = unlabelled."""
     grid: Grid | None = None
-    """Georeference of the file, where it has one."""
+    """Georeference of the file, if it has one."""
     names: Mapping[int, str] = field(default_factory=dict)
-    """Class names found in the file."""
+    """Class names in the file."""
     colors: Mapping[int, str] = field(default_factory=dict)
-    """Class colours found in the file."""
+    """Class colours in the file."""
     notes: tuple[str, ...] = ()
-    """What was chosen or found."""
+    """Notes for people, one sentence each."""
     losses: tuple[str, ...] = ()
     """Shapes and classes of the file that label no pixel, one sentence each."""
     nominal: frozenset[int] = frozenset()
-    """Codes that only number a name of the file: their numbers carry no meaning."""
+    """Codes that merely enumerate names of the file."""
     zero: int | None = None
-    """Code that stands for a class 0 of the file; None where 0 means unlabelled."""
+    """Code given to a class 0 of the file; None if 0 means unlabelled."""
     shapes: Codes | None = None
-    """Number of the shape (y, x) that labels each pixel, from 1; None of a raster."""
+    """Number of the shape (y, x) that labels each pixel, from 1; None for a raster."""
 
     @classmethod
     def of(
@@ -81,88 +81,94 @@ class LabelMap:
         """Build a label map from the values of a raster.
 
         0 means unlabelled, unless the raster declares another value for no data: then 0
-        is a class, which takes the code after the largest, under the name ``Class 0``.
+        is a class, which gets the code after the largest and the name ``Class 0``.
 
         Parameters
         ----------
-        values : array (y, x)
+        values : array, shape (y, x)
         source : object
-            What the values are of, for messages.
+            Name of the values in messages.
         nodata : float, optional
             Value that the raster declares for no data.
-        names, colors : mappings by the values of the raster, 0 included
+        names, colors : mapping, optional
+            Names and colours by value, 0 included.
         grid : Grid, optional
         notes : tuple of str
 
         Raises
         ------
         LabelError
-            If a value is no class code, or no pixel is labelled.
+            If a value is not a class code, or no pixel is labelled.
 
         Examples
         --------
-        >>> found = LabelMap.of(np.array([[0, 1, 255]], np.uint8), "a.tif", nodata=255)
-        >>> found.codes.tolist(), found.names
+        >>> labels = LabelMap.of(np.array([[0, 1, 255]], np.uint8), "a.tif", nodata=255)
+        >>> labels.codes.tolist(), labels.names
         ([[2, 1, 0]], {2: 'Class 0'})
         """
-        given, shades = dict(names or {}), dict(colors or {})
-        own, shade = given.pop(0, "").strip(), shades.pop(0, None)
-        zero = _class_zero(values, nodata, own)
+        own_names, own_colors = dict(names or {}), dict(colors or {})
+        zero_name, zero_color = own_names.pop(0, "").strip(), own_colors.pop(0, None)
+        zero = _class_zero(values, nodata, zero_name)
         if zero is None:
             codes = as_codes(values, source, nodata)
-            full = _full_note(codes, source, given) if nodata is None else ()
-            return cls(codes, grid, given, shades, (*notes, *full))
+            full = _full_note(codes, source, own_names) if nodata is None else ()
+            return cls(codes, grid, own_names, own_colors, (*notes, *full))
         rest = values[~zero]
         most = int(as_codes(rest, source, nodata, empty=True).max(initial=0))
         code = most + 1
         if code > MAX_CODE:
             raise LabelError(
-                f"{source} uses 0 as a class beside {most}, and no code is left for it; give "
-                "its classes smaller numbers."
+                f"{source} uses 0 as a class as well as {most}, so no code is left for it; "
+                "give its classes smaller numbers."
             )
         whole = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
         codes = as_codes(np.where(zero, code, whole), source, nodata)
-        name = own or "Class 0"
-        given[code] = name
-        if shade is not None:
-            shades[code] = shade
-        told = (
-            f"{source} declares {nodata:g} as no data, so that 0 is a class; where 0 marks "
-            "unlabelled pixels instead, declare that (gdal_edit.py -a_nodata 0)."
+        own_names[code] = zero_name or "Class 0"
+        if zero_color is not None:
+            own_colors[code] = zero_color
+        note = (
+            f"{source} declares {nodata:g} as no data, so 0 is a class; if 0 marks unlabelled "
+            "pixels instead, declare that (gdal_edit.py -a_nodata 0)."
         )
-        nominal = frozenset({code})
-        return cls(codes, grid, given, shades, (*notes, told), nominal=nominal, zero=code)
+        return cls(
+            codes,
+            grid,
+            own_names,
+            own_colors,
+            (*notes, note),
+            nominal=frozenset({code}),
+            zero=code,
+        )
 
     def naming_zero(self, name: str) -> "LabelMap":
-        """Return the label map with its class 0 called so, or unlabelled where that says so."""
+        """Rename class 0, or make it unlabelled if the name says so."""
         if self.zero is None:
             return self
         if not is_unlabelled(name):
             return replace(self, names={**self.names, self.zero: name})
         codes = np.where(self.codes == self.zero, 0, self.codes).astype(self.codes.dtype)
         names = {code: own for code, own in self.names.items() if code != self.zero}
-        told = f"The class table calls 0 {name!r}: unlabelled."
-        notes = (*self.notes, told)
+        notes = (*self.notes, f"The class table calls 0 {name!r}: unlabelled.")
         return replace(
             self, codes=codes, names=names, notes=notes, nominal=frozenset(), zero=None
         )
 
 
 def _full_note(codes: Codes, source: object, names: Mapping[int, str]) -> tuple[str, ...]:
-    """Note the largest number of a type far above all others, which usually is no data."""
+    """Note a class at the largest value of its type, far above the others: often no data."""
     present = np.unique(codes)
     top = int(present[-1])
     if top not in _FULL or top in names or len(present) < 2 or present[-2] > top // 2:
         return ()
     pixels = int(np.count_nonzero(codes == top))
     return (
-        f"{pixels:,} pixels of {source} hold {top}, which is taken as a class; if it marks no "
+        f"{pixels:,} pixels of {source} are {top}, which is taken as a class; if it marks no "
         f"data, declare that (gdal_edit.py -a_nodata {top}).",
     )
 
 
 def is_unlabelled(name: str) -> bool:
-    """Tell whether a name of code 0 says that it is no class.
+    """Tell whether a name means unlabelled or no data.
 
     Examples
     --------
@@ -177,13 +183,13 @@ _UNLABELLED = re.compile(
     r"nodata|masked( pixels?)?|unklassifiziert|keine daten|hintergrund|sans donn[ée]es?",
     re.IGNORECASE,
 )
-"""Names of 0 that say that it is no class."""
+"""Names that mean unlabelled or no data."""
 
 
 def _class_zero(
     values: npt.NDArray[np.generic], nodata: float | None, name: str
 ) -> npt.NDArray[np.bool_] | None:
-    """Tell which pixels are of a class 0; None where 0 means unlabelled."""
+    """Return the pixels of a class 0; None if 0 means unlabelled."""
     if nodata is None or nodata == 0 or is_unlabelled(name):
         return None
     zero: npt.NDArray[np.bool_] = values == 0
@@ -199,15 +205,15 @@ def as_codes(
     *,
     empty: bool = False,
 ) -> Codes:
-    """Turn the values of a label map into codes, or say why they are none.
+    """Convert the values of a label map to class codes.
 
-    Whole numbers from 0 to 65535 are codes whatever their type; NaN and the
-    no-data value mean unlabelled.  ``empty`` allows a map without a labelled pixel.
+    Integers from 0 to 65535 are codes, whatever their type.  NaN and the no-data value
+    become 0, unlabelled.  ``empty`` allows a map without a labelled pixel.
 
     Raises
     ------
     LabelError
-        If a value is no such number, or no pixel is labelled.
+        If a value is not such a number, or no pixel is labelled.
     """
     numbers = (
         np.array(values, dtype=np.float64) if values.dtype.kind == "f" else values.copy()
@@ -220,7 +226,7 @@ def as_codes(
     _check_range(numbers, source)
     codes: Codes = numbers.astype(np.uint8 if numbers.max(initial=0) <= 255 else np.uint16)
     if not codes.any() and not empty:
-        raise LabelError(f"The labels {source} hold no labelled pixel: every pixel is 0.")
+        raise LabelError(f"The labels {source} label no pixel: every pixel is 0.")
     return codes
 
 
@@ -240,15 +246,15 @@ def _check_range(numbers: npt.NDArray[Any], source: object) -> None:
     if low < 0 or high > MAX_CODE:
         wrong = low if low < 0 else high
         raise LabelError(
-            f"Labels must lie between 0 and {MAX_CODE}, found {wrong:g} in {source}; "
-            "mark unlabelled pixels with 0."
+            f"Labels must be between 0 and {MAX_CODE}, found {wrong:g} in {source}; mark "
+            "unlabelled pixels with 0."
         )
 
 
 def check_size(
     shape: tuple[int, ...], grid: Grid, source: object, what: str = "labels"
 ) -> None:
-    """Refuse labels, or what else there is, of another size than the image.
+    """Refuse labels, or another layer, whose size differs from that of the image.
 
     Raises
     ------
@@ -257,10 +263,10 @@ def check_size(
     """
     if shape == grid.shape:
         return
-    turned = " (rows and columns are swapped)" if shape == grid.shape[::-1] else ""
+    swapped = " (rows and columns are swapped)" if shape == grid.shape[::-1] else ""
     raise LabelError(
         f"The {what} must have the size of the image, {grid.rows} rows × {grid.cols} "
-        f"columns, but {source} has {' × '.join(map(str, shape))}{turned}; give {what} "
+        f"columns, but {source} has {' × '.join(map(str, shape))}{swapped}; give {what} "
         "made for this image."
     )
 
@@ -268,7 +274,7 @@ def check_size(
 def check_placement(
     found: Grid | None, grid: Grid, source: object, what: str = "labels"
 ) -> None:
-    """Refuse labels, or what else there is, that lie elsewhere than the image, where both say where.
+    """Refuse labels, or another layer, on another grid than the image, if both have one.
 
     Raises
     ------
@@ -285,14 +291,14 @@ def check_placement(
     apart = offset(found, grid)
     if apart > _APART:
         raise LabelError(
-            f"Pixels of the {what} {source} lie up to {apart:,.2f} pixels beside the image; "
-            "resample them to its grid."
+            f"Pixels of the {what} {source} are up to {apart:,.2f} pixels off those of the "
+            "image; resample them to its grid."
         )
 
 
 @contextmanager
 def naming_options(names: Mapping[str, str]) -> Iterator[None]:
-    """Let messages about a file of labels name other options than those of the labels.
+    """Replace the names of options in messages about labels that are raised in the block.
 
     Examples
     --------
@@ -319,19 +325,19 @@ def on_grid(
     source: object,
     what: str = "labels",
 ) -> npt.NDArray[_T]:
-    """Return the values of a raster on the grid of an image, upside down where that lies so.
+    """Flip a raster if needed to match the grid of an image.
 
     Raises
     ------
     LabelError
-        If the size differs, or the raster lies elsewhere.
+        If the raster has another size or grid.
     """
     check_size(values.shape, grid, source, what)
     if found is not None and found.placed and grid.placed:
         for axes in ((0,), (1,), (0, 1)):
-            turned = found.flipped(*axes)
-            if offset(turned, grid) <= _APART:
-                values, found = np.flip(values, axes), turned
+            flipped = found.flipped(*axes)
+            if offset(flipped, grid) <= _APART:
+                values, found = np.flip(values, axes), flipped
     check_placement(found, grid, source, what)
     return values
 
@@ -343,7 +349,7 @@ def _same_crs(one: str, other: str) -> bool:
 
 
 def offset(found: Grid, grid: Grid) -> float:
-    """Largest distance between the corners of two grids, in pixels of the second."""
+    """Return the largest distance between corners of two grids, in pixels of the second."""
     corners = np.array([[0, 0, 1], [grid.cols, 0, 1], [0, grid.rows, 1]], dtype=float).T
     here, there = (np.array(one.transform).reshape(2, 3) for one in (grid, found))
     pixel = float(np.sqrt(abs(np.linalg.det(here[:, :2])))) or 1.0
@@ -353,10 +359,10 @@ def offset(found: Grid, grid: Grid) -> float:
 def legend_of(
     labels: LabelMap, given: Legend | None = None
 ) -> tuple[Legend, tuple[str, ...]]:
-    """Name and colour the classes of a label map.
+    """Make the legend of a label map, and notes on it.
 
-    The user's table comes first, then what the file says, then what is known
-    about a recognised benchmark map, then ``Class 7``.
+    Names come from the user's table, then from the file, then from a recognised
+    benchmark map; other classes are called ``Class 7``.
     """
     codes = [int(code) for code in np.unique(labels.codes) if code > 0]
     table = given or Legend()
@@ -365,23 +371,22 @@ def legend_of(
     names |= {code: name for code, name in labels.names.items() if name.strip()}
     names |= dict(zip(table.codes, table.names, strict=True))
     colors = dict(labels.colors) | {land.code: land.color for land in table}
-    called = {code: names.get(code, f"Class {code}") for code in codes}
-    legend = Legend.of(called, class_colors(called, colors))
+    all_names = {code: names.get(code, f"Class {code}") for code in codes}
+    legend = Legend.of(all_names, class_colors(all_names, colors))
     notes = [] if known is None else _known_notes(known)
-    nameless = [code for code in codes if code not in names]
-    if nameless and any(code != labels.zero for code in names):
-        notes.append(f"No class name is known for {_few(nameless)}.")
+    unnamed = [code for code in codes if code not in names]
+    if unnamed and any(code != labels.zero for code in names):
+        plural = "s" if len(unnamed) > 1 else ""
+        notes.append(f"No class name is known for code{plural} {listed(unnamed)}.")
     notes += _empty_note({code: names[code] for code in sorted({*names} - {0, *codes})})
     notes += _alike_notes(legend.names)
     if labels.zero is not None and labels.zero in legend:
-        notes.append(
-            f"Code {labels.zero} ({legend[labels.zero].name}) stands for 0 of the labels."
-        )
+        notes.append(f"Code {labels.zero} ({legend[labels.zero].name}) is 0 in the labels.")
     return legend, tuple(notes)
 
 
 def _alike_notes(names: Sequence[str]) -> list[str]:
-    """Point out classes whose names differ in case, spaces or hyphens alone."""
+    """Note classes whose names differ only in case, spaces or hyphens."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(folded(name), []).append(name)
@@ -394,7 +399,7 @@ def _alike_notes(names: Sequence[str]) -> list[str]:
 
 
 def _empty_note(names: Mapping[int, str]) -> list[str]:
-    """Name the classes that the legend has and the map has not; nothing of none."""
+    """Note the classes of the legend that are not in the map."""
     if not names:
         return []
     shown = listed(f"{name} ({code})" for code, name in names.items())
@@ -402,21 +407,17 @@ def _empty_note(names: Mapping[int, str]) -> list[str]:
 
 
 def _known_notes(known: KnownMap) -> list[str]:
-    """Say which published map it is, and with what sensor, when and how finely it was seen."""
+    """Note which published map and scene the labels are."""
     scene = known_scene(known.scene)
-    found = [
+    notes = [
         f"Labels recognised by their content: {known.title}.",
         f"The scene they belong to: {scene.title}, {scene.sensor}.",
     ]
-    return [*found, known.note] if known.note else found
-
-
-def _few(codes: list[int]) -> str:
-    return f"code{'s' if len(codes) > 1 else ''} {listed(codes)}"
+    return [*notes, known.note] if known.note else notes
 
 
 def folded(name: str) -> str:
-    """Return a name without case, spaces, hyphens and underscores, by which names are compared.
+    """Normalise a name for comparison: without case, spaces, hyphens and underscores.
 
     Examples
     --------
@@ -424,7 +425,7 @@ def folded(name: str) -> str:
     (True, False)
     """
     plain = unicodedata.normalize("NFKC", name).casefold()
-    return "".join(sign for sign in plain if not (sign.isspace() or sign in "-_"))
+    return "".join(char for char in plain if not (char.isspace() or char in "-_"))
 
 
 def listed(words: Iterable[object], most: int = 8) -> str:
@@ -441,15 +442,17 @@ def listed(words: Iterable[object], most: int = 8) -> str:
 
 
 @dataclass(frozen=True)
-class _Match:
-    """Which code of a legend each class of a label map takes."""
+class _ClassMatch:
+    """How the classes of a label map correspond to those of a legend."""
 
     codes: dict[int, int]
-    """Code that each class takes, by the one it has."""
+    """New code of each class by its old one."""
     by_name: tuple[int, ...]
+    """Old codes of classes matched by name."""
     by_code: tuple[int, ...]
+    """Old codes of classes matched by code."""
     new: tuple[int, ...]
-    """Classes that the legend lacks."""
+    """Old codes of classes that are not in the legend."""
 
 
 def match_classes(
@@ -457,29 +460,29 @@ def match_classes(
 ) -> LabelMap:
     """Give the classes of a label map the codes, names and colours of a legend.
 
-    Classes are matched by name first, whatever its case and spaces, and by code where
-    names say nothing: where one of the two has none, or where no name occurs in both.
-    A class that the legend lacks keeps its name, and its code where that is free.
+    Classes are matched by name, whatever its case and spaces, and otherwise by code if
+    one of the two has no name, or no name occurs in both.  A class that is not in the
+    legend keeps its name, and its code if that is free.
 
     Parameters
     ----------
     labels : LabelMap
     legend : Legend
     whose : str
-        What the legend is of, for notes: "the class table", "the map".
+        Owner of the legend, for notes: "the class table", "the map".
     renames : bool
-        Whether the legend may also give classes another name under the same code.
+        Whether the legend may also rename classes of the same code.
 
     Raises
     ------
     LabelError
-        If the classes are known by their names alone and the legend has none of these.
+        If the classes have names but no codes, and the legend has none of the names.
 
     Examples
     --------
     >>> labels = LabelMap(np.array([[1, 2]], np.uint8), names={1: "forest", 2: "water"})
-    >>> found = match_classes(labels, Legend.of({1: "Water", 2: "Forest"}), "the table")
-    >>> found.codes.tolist(), found.names[2], found.notes
+    >>> matched = match_classes(labels, Legend.of({1: "Water", 2: "Forest"}), "the table")
+    >>> matched.codes.tolist(), matched.names[2], matched.notes
     ([[2, 1]], 'Forest', ('Classes matched with the table by name: Water (1), Forest (2).',))
     """
     present = [int(code) for code in np.unique(labels.codes) if code > 0]
@@ -517,8 +520,8 @@ def match_classes(
 
 def _matched(
     present: Sequence[int], labels: LabelMap, legend: Legend, *, renames: bool
-) -> _Match:
-    """Find the code of each class: by name, by code, or a free one."""
+) -> _ClassMatch:
+    """Find the new code of each class: by name, by code, or a free one."""
     exact = {name: code for code, name in zip(legend.codes, legend.names, strict=True)}
     loose = {folded(name): code for name, code in exact.items()}
     taken: dict[int, int] = {}
@@ -546,11 +549,11 @@ def _matched(
         used = {*legend.codes, *taken.values()}
         keeps = code not in labels.nominal and code not in used
         taken[code] = code if keeps else next(_free(used, most))
-    return _Match(taken, by_name, by_code, new)
+    return _ClassMatch(taken, by_name, by_code, new)
 
 
 def _free(used: set[int], most: int) -> Iterator[int]:
-    """Give codes that nothing uses: after the largest, or else the first that is free."""
+    """Yield unused codes: after the largest, then from 1."""
     yield from (code for code in (*range(most + 1, MAX_CODE + 1), *range(1, most))
                 if code not in used)  # fmt: skip
 
@@ -559,31 +562,33 @@ def _is_nameless(code: int, name: str | None) -> bool:
     return not name or name == f"Class {code}"
 
 
-def _match_notes(match: _Match, labels: LabelMap, legend: Legend, whose: str) -> list[str]:
-    """Say how classes were matched, and what only the labels have."""
+def _match_notes(
+    match: _ClassMatch, labels: LabelMap, legend: Legend, whose: str
+) -> list[str]:
+    """Describe how classes were matched, and which are not in the legend."""
     taken = match.codes
-    told = []
+    notes = []
     if match.by_name:
         codes = sorted({taken[code] for code in match.by_name})
         known = listed(f"{legend[code].name} ({code})" for code in codes)
-        told.append(f"Classes matched with {whose} by name: {known}.")
+        notes.append(f"Classes matched with {whose} by name: {known}.")
     if match.by_code:
-        words = listed(_renamed(code, labels, legend) for code in match.by_code)
-        told.append(f"Classes matched with {whose} by code: {words}.")
+        known = listed(_renamed(code, labels, legend) for code in match.by_code)
+        notes.append(f"Classes matched with {whose} by code: {known}.")
     joined = [
         at for at in dict.fromkeys(taken.values()) if list(taken.values()).count(at) > 1
     ]
     for at in joined:
         own = listed(labels.names.get(code, code) for code in taken if taken[code] == at)
-        told.append(f"One class of {whose} for several of the labels: {own} = {at}.")
+        notes.append(f"One class of {whose} for several of the labels: {own} = {at}.")
     if match.new:
         new = [f"{labels.names.get(c, f'Class {c}')} ({taken[c]})" for c in match.new]
-        told.append(f"Classes that {whose} lacks, with the codes they take: {listed(new)}.")
-    return told
+        notes.append(f"Classes that {whose} lacks, with their new codes: {listed(new)}.")
+    return notes
 
 
 def _renamed(code: int, labels: LabelMap, legend: Legend) -> str:
-    """Write a class that was matched by code, with the name that it loses."""
+    """Format a class that was matched by code, with the name that it loses."""
     name, here = legend[code].name, labels.names.get(code)
     return f"{name} ({code}{'' if _is_nameless(code, here) or here == name else f', here {here}'})"
 
@@ -595,45 +600,46 @@ def drop_classes(
     names: Iterable[str] = (),
     min_pixels: int = 0,
 ) -> Scene:
-    """Return the scene with the pixels of some classes unlabelled.
+    """Make the pixels of some classes unlabelled.
 
     Parameters
     ----------
     scene : Scene
         With labels.
     codes : iterable of int
-        Classes to drop by code.
+        Codes of classes to drop.
     names : iterable of str
-        Classes to drop by name.
+        Names of classes to drop.
     min_pixels : int
-        Classes with fewer labelled pixels than this are dropped as well.
+        Classes with fewer labelled pixels are dropped as well.
 
     Raises
     ------
     LabelError
-        If the scene has no labels or no such class, or no class is left.
+        If the scene has no labels or no such class, or no class remains.
     """
     if scene.labels is None:
         raise LabelError(
             f"The scene {scene.name} has no labels; give a label file as well."
         )
     counts = np.bincount(scene.labels.ravel(), minlength=1)
-    gone = {_known_code(scene, code) for code in codes}
-    gone |= {_code_of(scene, name) for name in names}
-    gone |= {code for code in scene.legend.codes if counts[code] < min_pixels}
-    if gone and gone >= set(scene.legend.codes):
+    dropped = {_known_code(scene, code) for code in codes}
+    dropped |= {_code_of(scene, name) for name in names}
+    dropped |= {code for code in scene.legend.codes if counts[code] < min_pixels}
+    if dropped and dropped >= set(scene.legend.codes):
         raise LabelError(
-            f"No class of {scene.name} is left: the largest has {int(counts[1:].max()):,} "
-            f"pixels and {len(gone)} classes were to be dropped; drop fewer."
+            f"No class of {scene.name} remains: the largest has {int(counts[1:].max()):,} "
+            f"pixels, and {len(dropped)} classes were to be dropped; drop fewer."
         )
-    if not gone:
+    if not dropped:
         return scene
-    kept = np.where(np.isin(scene.labels, sorted(gone)), 0, scene.labels)
-    listed = ", ".join(
-        f"{scene.legend[code].name} ({int(counts[code]):,} pixels)" for code in sorted(gone)
+    rest = np.where(np.isin(scene.labels, sorted(dropped)), 0, scene.labels)
+    classes = ", ".join(
+        f"{scene.legend[code].name} ({int(counts[code]):,} pixels)"
+        for code in sorted(dropped)
     )
-    dropped = scene.with_labels(kept.astype(scene.labels.dtype))
-    return dropped.noting(f"Classes left out: {listed}.")
+    changed = scene.with_labels(rest.astype(scene.labels.dtype))
+    return changed.noting(f"Classes left out: {classes}.")
 
 
 def _known_code(scene: Scene, code: int) -> int:
@@ -646,11 +652,11 @@ def _known_code(scene: Scene, code: int) -> int:
 
 
 def _code_of(scene: Scene, name: str) -> int:
-    wanted = name.strip().casefold()
-    found = [land.code for land in scene.legend if land.name.casefold() == wanted]
-    if len(found) == 1:
-        return found[0]
-    what = "no class" if not found else "more than one class"
+    key = name.strip().casefold()
+    codes = [land.code for land in scene.legend if land.name.casefold() == key]
+    if len(codes) == 1:
+        return codes[0]
+    what = "no class" if not codes else "more than one class"
     raise LabelError(
         f"{scene.name} has {what} named {name!r}; its classes are "
         f"{', '.join(scene.legend.names)}."

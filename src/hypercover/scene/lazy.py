@@ -1,4 +1,4 @@
-"""Arrays that stay in their file until a piece of them is asked for."""
+"""Lazy arrays: read from their file, or computed, on indexing."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,19 +15,17 @@ Fetch = Callable[[Indices], npt.NDArray[np.generic]]
 
 
 class LazyArray(BackendArray):
-    """An array in a file, read by a function and only where it is indexed.
-
-    Why it exists: cubes may be larger than memory, and every failure to read a
-    piece must become a sentence about the scene; the function given does that.
+    """An array that a function reads block by block, for xarray.
 
     Parameters
     ----------
     shape, dtype
         Those of the array in the file.
     fetch : callable
-        Given the wanted indices along each axis of the file, it returns that block.
+        Returns the block of some indices along each axis of the file; it turns read
+        errors into a message about the scene.
     order : sequence of int, optional
-        Axes of the file in the order in which they are to be shown.
+        Axes of the file in the order of this array; by default unchanged.
     """
 
     def __init__(
@@ -43,69 +41,68 @@ class LazyArray(BackendArray):
         self.dtype = np.dtype(dtype)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        """Read what an xarray index asks for."""
+        """Read the block of an xarray index."""
         return indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._block
         )
 
     def _block(self, key: tuple[Any, ...]) -> npt.NDArray[np.generic]:
-        wanted = [
+        indices = [
             np.atleast_1d(np.arange(size)[part])
             for size, part in zip(self.shape, key, strict=True)
         ]
-        in_file = [wanted[self._order.index(axis)] for axis in range(len(wanted))]
-        if any(len(indices) == 0 for indices in wanted):
-            block = np.empty([len(indices) for indices in in_file], self.dtype)
+        if all(len(each) for each in indices):
+            block = self.block(tuple(indices))
         else:
-            block = self._fetch(tuple(in_file))
-        shown = block.transpose(self._order)
+            block = np.empty([len(each) for each in indices], self.dtype)
         single = tuple(0 if np.ndim(part) == 0 and not isinstance(part, slice)
                        else slice(None) for part in key)  # fmt: skip
-        return shown[single]
+        return block[single]
 
-    def block(self, wanted: Indices) -> npt.NDArray[np.generic]:
-        """Read the block of these indices along each axis as it is shown."""
-        in_file = tuple(wanted[self._order.index(axis)] for axis in range(len(wanted)))
-        return self._fetch(in_file).transpose(self._order)
+    def _in_file(self, items: Sequence[Any]) -> tuple[Any, ...]:
+        """Put an item for each axis into the order of the axes of the file."""
+        return tuple(items[self._order.index(axis)] for axis in range(len(items)))
+
+    def block(self, indices: Indices) -> npt.NDArray[np.generic]:
+        """Read the block of some indices along each axis of this array."""
+        return self._fetch(self._in_file(indices)).transpose(self._order)
 
     def reordered(self, axes: Sequence[int]) -> "LazyArray":
-        """Return the same array with its axes in another order, still unread."""
+        """Return the array with its axes in another order, still unread."""
         order = [self._order[axis] for axis in axes]
-        in_file = [self.shape[self._order.index(axis)] for axis in range(len(order))]
-        return LazyArray(in_file, self.dtype, self._fetch, order)
+        return LazyArray(self._in_file(self.shape), self.dtype, self._fetch, order)
 
     def without(self, axes: Sequence[int]) -> "LazyArray":
-        """Return the same array without some axes of length 1, still unread."""
-        gone = {self._order[axis] for axis in axes}
-        left = [axis for axis in range(len(self._order)) if axis not in gone]
-        order = [left.index(axis) for axis in self._order if axis not in gone]
+        """Return the array without some axes of length 1, still unread."""
+        dropped = {self._order[axis] for axis in axes}
+        left = [axis for axis in range(len(self._order)) if axis not in dropped]
+        order = [left.index(axis) for axis in self._order if axis not in dropped]
         shape = [self.shape[self._order.index(axis)] for axis in left]
 
-        def fetch(wanted: Indices) -> npt.NDArray[np.generic]:
-            inside = dict(zip(left, wanted, strict=True))
+        def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+            inside = dict(zip(left, indices, strict=True))
             only = np.zeros(1, np.intp)
             block = self._fetch(
                 tuple(inside.get(axis, only) for axis in range(len(self._order)))
             )
-            return block.squeeze(tuple(sorted(gone)))
+            return block.squeeze(tuple(sorted(dropped)))
 
         return LazyArray(shape, self.dtype, fetch, order)
 
     def viewed(self, dtype: npt.DTypeLike) -> "LazyArray":
-        """Return the same bytes as numbers of another type of this size, still unread."""
+        """Return the bytes as numbers of another type of the same size, still unread."""
 
-        def fetch(wanted: Indices) -> npt.NDArray[np.generic]:
-            block = self._fetch(wanted)
+        def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+            block = self._fetch(indices)
             return block.astype(block.dtype.newbyteorder("="), copy=False).view(dtype)
 
-        in_file = [self.shape[self._order.index(axis)] for axis in range(len(self._order))]
-        return LazyArray(in_file, dtype, fetch, self._order)
+        return LazyArray(self._in_file(self.shape), dtype, fetch, self._order)
 
     def as_variable_data(self) -> indexing.LazilyIndexedArray:
-        """Wrap for xarray, so that selecting stays lazy."""
+        """Wrap the array for xarray, so that selection stays lazy."""
         return indexing.LazilyIndexedArray(self)
 
 
 def bounding_slice(indices: npt.NDArray[np.intp]) -> slice:
-    """Return the smallest slice that holds all indices."""
+    """Return the smallest slice that contains all indices."""
     return slice(int(indices.min()), int(indices.max()) + 1)

@@ -1,4 +1,4 @@
-"""The legend of a label map: which code is which class, in which colour."""
+"""Legends: codes, names and colours of land-cover classes."""
 
 import colorsys
 import csv
@@ -26,16 +26,16 @@ __all__ = [
 ]
 
 _APART = 12.0
-"""Distance in L*a*b* from which patches of a map are told apart at a glance."""
+"""Distance in L*a*b* at which map colours are easy to tell apart."""
 
 _LEAST = 7.0
-"""Distance that a lighter or darker colour must have at least to be taken."""
+"""Smallest acceptable distance of a lighter or darker variant."""
 
 _STEPS = (12, -12, 22, -22, 32, -32, 42, -42, 52)
-"""Lightness that is added to a colour until it is apart from the others."""
+"""Changes of lightness that are tried for a variant."""
 
 _STEM = 4
-"""Letters of a word from which it is found at the ends of compounds: Nadelwald, grassland."""
+"""Shortest part of a compound that is looked up: Nadelwald, grassland."""
 
 _MOST_WORDS = 12
 
@@ -52,7 +52,7 @@ _SEEN_AS = (
     np.array([[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]]),
     np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]]),
 )
-"""Linear RGB as seen with all pigments, without that for red, without that for green."""
+"""Linear RGB as seen with full colour vision, protanopia and deuteranopia."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,37 +60,39 @@ Floats = npt.NDArray[np.float64]
 def class_colors(
     names: Mapping[int, str], given: Mapping[int, str] | None = None
 ) -> dict[int, str]:
-    """Choose a colour for each class that has none, by its name and apart from the others.
+    """Choose distinct colours for classes by their names.
 
-    A class whose name says what it is takes the usual colour of that, lighter or darker
-    where another class has it already; any other class takes one of a palette.
+    A class with a known name gets the usual colour of that land cover, or a lighter or
+    darker variant if another class has it; other classes get colours of a palette.
 
     Parameters
     ----------
-    names : class names by code
-    given : colours by code that are settled, ``#rrggbb``
+    names : mapping
+        Class names by code.
+    given : mapping, optional
+        Fixed colours by code, ``#rrggbb``.
 
     Examples
     --------
     >>> class_colors({1: "Water", 2: "Nadelwald", 3: "plot 17"})
     {1: '#0064c8', 2: '#00a600', 3: '#ffe119'}
     """
-    found = {code: color for code, color in (given or {}).items() if code in names}
-    known = {code: cover_color(name) for code, name in names.items() if code not in found}
-    if not any(known.values()) and not found:
+    colors = {code: color for code, color in (given or {}).items() if code in names}
+    usual = {code: cover_color(name) for code, name in names.items() if code not in colors}
+    if not any(usual.values()) and not colors:
         return {code: default_color(at) for at, code in enumerate(sorted(names))}
-    # The main covers keep their colours, and finer ones give way to them.
-    order = sorted((not _is_main(color), code) for code, color in known.items() if color)
+    # Main covers get their colours before finer ones.
+    order = sorted((not _is_main(color), code) for code, color in usual.items() if color)
     for _, code in order:
-        found[code] = _apart(_variants(str(known[code])), found)
+        colors[code] = _apart(_variants(str(usual[code])), colors)
     for at, code in enumerate(sorted(names)):
-        if code not in found:
-            found[code] = _apart(_palette(at), found)
-    return {code: found[code] for code in sorted(names)}
+        if code not in colors:
+            colors[code] = _apart(_palette(at), colors)
+    return {code: colors[code] for code in sorted(names)}
 
 
 def _variants(color: str) -> Iterator[str]:
-    """Give a colour, then the same lighter, darker and paler."""
+    """Yield a colour, then lighter, darker and paler variants."""
     yield color
     lightness, *hue = _lab(color)
     for chroma in (1.0, 0.55):
@@ -104,7 +106,7 @@ def _palette(first: int) -> Iterator[str]:
 
 
 def _apart(candidates: Iterator[str], taken: Mapping[int, str]) -> str:
-    """Return the first colour that is apart from those taken, or else the farthest."""
+    """Return the first colour that is distinct from those taken, or else the farthest."""
     best, farthest = "", -1.0
     for color in chain(candidates, [""]):
         if not color and farthest >= _LEAST:
@@ -122,7 +124,7 @@ def _apart(candidates: Iterator[str], taken: Mapping[int, str]) -> str:
 
 
 def cover_color(name: str) -> str | None:
-    """Return the usual colour of a land cover by its name; None where it says nothing known.
+    """Return the usual colour of a land cover by its name; None if unknown.
 
     Examples
     --------
@@ -133,54 +135,54 @@ def cover_color(name: str) -> str | None:
     ranked = []
     for start in range(len(words)):
         for stop in range(start + 1, len(words) + 1):
-            color, letters = _found(" ".join(words[start:stop]))
+            color, letters = _look_up(" ".join(words[start:stop]))
             if color is not None:
-                # A phrase says more than a word, and a finer class than a main one.
+                # Phrases take precedence over words, and finer covers over main ones.
                 ranked.append((stop - start, not _is_main(color), letters, -start, color))
     return max(ranked)[-1] if ranked else None
 
 
 def _is_main(color: str | None) -> bool:
     """Tell whether a colour is that of a main cover, a class of WorldCover."""
-    return color in _main()
+    return color in _main_colors()
 
 
 @cache
-def _main() -> frozenset[str]:
+def _main_colors() -> frozenset[str]:
     return frozenset(
         row["color"] for row in _rows() if re.fullmatch(r"WorldCover \d+", row["source"])
     )
 
 
-def _found(phrase: str) -> tuple[str | None, int]:
-    """Return the colour of a word or phrase, also at an end of a compound, and its letters."""
+def _look_up(phrase: str) -> tuple[str | None, int]:
+    """Return the colour of a phrase, or of an end of a compound, and the matched length."""
     covers = _covers()
     if phrase in covers:
         return covers[phrase], len(phrase)
     if " " in phrase:
         return None, 0
     sizes = range(len(phrase) - 1, _STEM - 1, -1)
-    # The last part of a compound says what it is, in English and German.
+    # The last part of a compound is its head, in English and German.
     parts = [phrase[-size:] for size in sizes] + [phrase[:size] for size in sizes]
     part = next((part for part in parts if part in covers), "")
     return covers.get(part), len(part)
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name in small letters without accents."""
+    """Return the words of a name in lower case without accents."""
     plain = unicodedata.normalize("NFKD", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
-    letters = "".join(sign for sign in plain if not unicodedata.combining(sign)).casefold()
+    letters = "".join(char for char in plain if not unicodedata.combining(char)).casefold()
     return re.findall(r"[^\W\d_]+", letters)
 
 
 @cache
 def _covers() -> dict[str, str]:
-    """Return the colours by the words that name a cover."""
-    found: dict[str, str] = {}
+    """Return the colours of land covers by phrase."""
+    colors: dict[str, str] = {}
     for row in _rows():
-        for words in row["words"].split("|"):
-            found.setdefault(" ".join(_words(words)), row["color"])
-    return found
+        for phrase in row["words"].split("|"):
+            colors.setdefault(" ".join(_words(phrase)), row["color"])
+    return colors
 
 
 def _rows() -> list[dict[str, str]]:
@@ -189,12 +191,12 @@ def _rows() -> list[dict[str, str]]:
 
 
 def perceived_distance(one: str, other: str) -> float:
-    """Return how far apart two colours are for those who tell them apart worst.
+    """Return the perceived distance of two colours, also for colour-blind people.
 
     Returns
     -------
     float
-        Smallest distance in L*a*b* of full colour vision, protanopia and deuteranopia.
+        Smallest distance in L*a*b* over full colour vision, protanopia and deuteranopia.
 
     Examples
     --------
@@ -228,7 +230,7 @@ def _to_lab(linear: Floats) -> Floats:
 
 
 def _hex(lab: Floats) -> str:
-    """Return the colour nearest to a place in L*a*b*, of less chroma where none is there."""
+    """Convert L*a*b* to a colour, with less chroma if it is out of gamut."""
     for share in (1.0, 0.85, 0.7, 0.5, 0.3, 0.0):
         linear = _from_lab(np.array([lab[0], share * lab[1], share * lab[2]]))
         if (linear >= -1e-3).all() and (linear <= 1 + 1e-3).all():
@@ -278,7 +280,7 @@ MAX_CODE = 65535
 
 
 def default_color(position: int) -> str:
-    """Colour of the class at this position (from 0), distinct from its neighbours."""
+    """Return the default colour of the class at a position (from 0)."""
     if position < len(_DISTINCT_COLORS):
         return _DISTINCT_COLORS[position]
     value = 0.95 if position % 2 else 0.65
@@ -291,18 +293,18 @@ class LandClass:
     """One land-cover class."""
 
     code: int
-    """Value in the label map, from 1; 0 stands for unlabelled."""
+    """Value in the label map, from 1; 0 means unlabelled."""
     name: str
     """Name shown to people."""
     color: str
     """Colour as ``#rrggbb``."""
 
     def __post_init__(self) -> None:
-        """Refuse codes and colours that no map could hold."""
+        """Refuse codes and colours that a map cannot hold."""
         if not 1 <= self.code <= MAX_CODE:
             raise LabelError(
-                f"A class code must lie between 1 and {MAX_CODE} (0 is unlabelled), "
-                f"got {self.code} for {self.name!r}; give the class another code."
+                f"A class code must be between 1 and {MAX_CODE} (0 is unlabelled), got "
+                f"{self.code} for {self.name!r}; give the class another code."
             )
         digits = self.color.removeprefix("#")
         if len(digits) != 6 or not set(digits.lower()) <= set("0123456789abcdef"):
@@ -333,18 +335,18 @@ class Legend:
 
     classes: tuple[LandClass, ...] = ()
     zero: tuple[str, str | None] | None = field(default=None, compare=False)
-    """Name and colour that a class table gives to 0, a class only where labels declare
+    """Name and colour of 0 in a class table; 0 is a class only if the labels declare
     another value for no data."""
 
     def __post_init__(self) -> None:
-        """Sort by code and refuse a code that stands twice."""
+        """Sort by code and refuse duplicate codes."""
         ordered = tuple(sorted(self.classes, key=lambda land: land.code))
         codes = [land.code for land in ordered]
         twice = sorted({code for code in codes if codes.count(code) > 1})
         if twice:
             raise LabelError(
-                f"A legend must give each code once, got {twice} more than once; "
-                "remove the repeated classes."
+                f"A legend must have each code once, got {twice} more than once; remove the "
+                "duplicate classes."
             )
         object.__setattr__(self, "classes", ordered)
 
@@ -352,7 +354,7 @@ class Legend:
     def of(
         cls, names: Mapping[int, str], colors: Mapping[int, str] | None = None
     ) -> "Legend":
-        """Build a legend from names by code, with default colours where none is given."""
+        """Build a legend from names and colours by code; missing colours get defaults."""
         given = colors or {}
         return cls(
             tuple(
@@ -372,17 +374,17 @@ class Legend:
         )
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the classes as plain values for a JSON file."""
+        """Return the classes as plain values for JSON."""
         return [
             {"code": land.code, "name": land.name, "color": land.color} for land in self
         ]
 
     def __iter__(self) -> Iterator[LandClass]:
-        """Go through the classes by ascending code."""
+        """Iterate over the classes by ascending code."""
         return iter(self.classes)
 
     def __len__(self) -> int:
-        """Count the classes."""
+        """Return the number of classes."""
         return len(self.classes)
 
     def __contains__(self, code: object) -> bool:
@@ -407,7 +409,7 @@ class Legend:
         return tuple(land.name for land in self.classes)
 
     def covering(self, labels: npt.ArrayLike) -> "Legend":
-        """Return a legend of exactly the classes that occur, naming unknown ones."""
+        """Return a legend of exactly the classes in labels; unknown ones are named by code."""
         codes = [int(code) for code in np.unique(np.asarray(labels)) if code > 0]
         return Legend(
             tuple(

@@ -1,7 +1,7 @@
-"""What a file says of its image as a whole: sensor, moment, scale of the values, and the rest.
+"""Metadata of an image: sensor, acquisition time, scale of the values, and more.
 
-Keys and values are those of an ENVI header: small letters, lists in braces.  They lie in
-``cube.attrs["header"]``.
+Keys and values are those of an ENVI header: lower case, lists in braces.  They are
+stored in ``cube.attrs["header"]``.
 """
 
 import re
@@ -29,19 +29,19 @@ __all__ = [
 
 
 class Origin(TypedDict, total=False):
-    """What an image and all that is made of it must say of themselves."""
+    """Whether an image was measured; inherited by everything made from it."""
 
     simulated: bool
-    """The values were computed from a model of land."""
+    """The values were simulated."""
     stand_in: bool
-    """The values were rebuilt to stand in for a measured image that is not at hand."""
+    """The values were reconstructed to stand in for an unavailable measured image."""
 
 
 def mark(origin: Mapping[str, Any]) -> str:
-    """Return what a title must say of an image that was not measured; else nothing.
+    """Return the label of an image that was not measured, else an empty string.
 
-    Why it exists: a figure from a stand-in must never be read as one of the
-    image it stands in for, wherever it is carried.
+    It belongs in every title, so that a result on a stand-in is never taken for one on
+    the measured image.
 
     Examples
     --------
@@ -54,23 +54,23 @@ def mark(origin: Mapping[str, Any]) -> str:
 
 
 def marked(name: str, origin: Mapping[str, Any]) -> str:
-    """Return the name of a scene with its mark, where the name does not say it already.
+    """Append the label of an image that was not measured to a name that lacks it.
 
     Examples
     --------
     >>> marked("Indian Pines stand-in", {"stand_in": True}), marked("a", {"simulated": True})
     ('Indian Pines stand-in', 'a (simulated scene)')
     """
-    said = mark(origin)
-    return name if said.partition(" ")[0] in name.lower() else f"{name} ({said})"
+    label = mark(origin)
+    return name if label.partition(" ")[0] in name.lower() else f"{name} ({label})"
 
 
 GAINS, OFFSETS = "data gain values", "data offset values"
-"""For each band: value × gain + offset is the quantity; GDAL calls them scale and offset."""
+"""Per band, quantity = value × gain + offset; GDAL calls them scale and offset."""
 
 _FIRST = ("reflectance scale factor", "sensor type", "acquisition time", "description",
           GAINS, OFFSETS, "default bands")  # fmt: skip
-"""Keys that are kept before others where there are too many."""
+"""Keys that are kept first if there are too many."""
 
 _LAND = ("sensor type", "acquisition time")
 
@@ -82,31 +82,30 @@ _HELD = frozenset({
     "class lookup", "class names", "band names", "wavelength", "wavelength units", "fwhm",
     "bbl", "band numbers", "data ignore value", "data units",
 })  # fmt: skip
-"""What a scene holds elsewhere, or what is true of one file only."""
+"""Keys that a scene stores elsewhere, or that apply to one file only."""
 
 _OWN = "hypercover"
 
 _KEY = re.compile(r"[a-z][a-z0-9.-]*( [a-z0-9.-]+)*")
 
 _MOST, _LONGEST_KEY, _LONGEST_LIST, _LONGEST = 100, 60, 2**14, 2**11
-"""Entries, letters of a key, of a list (those of 1,000 bands fit) and of another value that
-are kept: one of 10,000 bytes that is no list would end an ENVI header."""
+"""Limits: entries, and characters of a key, a list (1,000 bands fit) and another value.  A
+value of 10,000 bytes that is not a list would end an ENVI header."""
 
 _ROUND = str.maketrans("{}", "()")
 
 
-def kept(said: Mapping[str, object]) -> dict[str, str]:
-    r"""Return the entries that are worth carrying along, as bounded, printable text.
+def kept(entries: Mapping[str, object]) -> dict[str, str]:
+    r"""Clean the metadata of a file: useful entries only, as bounded, printable text.
 
-    Why it exists: what a stranger's file says of itself goes into files that are
-    written, and must neither be lost nor break them.
+    Metadata of untrusted files is copied into the files that are written.
 
     Examples
     --------
     >>> kept({"Sensor_Type": "HyMap", "samples": 5, "z plot titles": "{a,  b\n}"})
     {'sensor type': 'HyMap', 'z plot titles': '{a, b}'}
     """
-    clean = (_entry(str(key), str(text)) for key, text in said.items())
+    clean = (_entry(str(key), str(text)) for key, text in entries.items())
     usable = {
         key: text
         for key, text in clean
@@ -123,12 +122,12 @@ def kept(said: Mapping[str, object]) -> dict[str, str]:
 
 def _entry(key: str, text: str) -> tuple[str, str]:
     name, value = " ".join(key.lower().replace("_", " ").split()), _value(text)
-    # A description stands in braces in ENVI and is no list.
+    # ENVI puts a description in braces, too.
     return name, value.strip("{} ") if name == "description" else value
 
 
 def _value(text: str) -> str:
-    """Return one line of printable signs; braces only around a list."""
+    """Return one line of printable characters, with braces only around a list."""
     line = "".join(sign if sign.isprintable() else " " for sign in text)
     line = " ".join(line.split())
     if line.startswith("{") and line.endswith("}"):
@@ -137,12 +136,12 @@ def _value(text: str) -> str:
 
 
 def header_of(cube: xr.DataArray) -> dict[str, str]:
-    """Return the entries that a cube carries."""
+    """Return the header of a cube."""
     return dict(cube.attrs.get("header", {}))
 
 
 def with_header(cube: xr.DataArray, header: Mapping[str, str]) -> xr.DataArray:
-    """Return the cube with these entries in the place of its own."""
+    """Return the cube with another header."""
     attrs = {key: value for key, value in cube.attrs.items() if key != "header"}
     bare = cube.copy(deep=False)
     bare.attrs = attrs | ({"header": dict(header)} if header else {})
@@ -158,10 +157,10 @@ def _listed(text: str) -> list[str] | None:
 def of_bands(
     header: Mapping[str, str], places: Sequence[int], count: int
 ) -> dict[str, str]:
-    """Return the header of the bands at some places (from 0) of so many.
+    """Select the bands at some positions (from 0), out of a number of bands, in a header.
 
-    Lists with an entry for each band keep those of the bands that stay; the bands
-    to be shown are counted anew, and forgotten where one of them is gone.
+    Lists with an entry per band are subset.  Default bands are renumbered, or
+    dropped if one of them is not selected.
 
     Examples
     --------
@@ -169,7 +168,7 @@ def of_bands(
     {'data gain values': '{0.1, 0.3}', 'sensor type': 'a'}
     """
     new = {str(old + 1): str(at) for at, old in enumerate(places, 1)}
-    found = {}
+    selected = {}
     for key, text in header.items():
         parts = _listed(text)
         if key == "default bands":
@@ -178,12 +177,12 @@ def of_bands(
             parts = [new[part] for part in parts]
         elif parts is not None and len(parts) == count:
             parts = [parts[place] for place in places]
-        found[key] = text if parts is None else "{" + ", ".join(parts) + "}"
-    return found
+        selected[key] = text if parts is None else "{" + ", ".join(parts) + "}"
+    return selected
 
 
 def factors(header: Mapping[str, str], key: str, count: int) -> list[float] | None:
-    """Return the number of each band that a list holds, or None where it holds no such.
+    """Return a list of one number per band from a header, or None.
 
     Examples
     --------
@@ -198,7 +197,7 @@ def factors(header: Mapping[str, str], key: str, count: int) -> list[float] | No
 
 
 def of_land(header: Mapping[str, str]) -> dict[str, str]:
-    """Return what stays true when the values are others: sensor and moment.
+    """Return the entries that do not depend on the values: sensor and acquisition time.
 
     Examples
     --------
@@ -214,19 +213,20 @@ def product_header(
     gains: Iterable[float] = (),
     offsets: Iterable[float] = (),
 ) -> dict[str, str]:
-    """Return the entries of a product; what is not known of it is left out.
+    """Build the header of a satellite product from what is known.
 
     Examples
     --------
     >>> product_header("EMIT", "2024-06-01T10:10:10Z")
     {'acquisition time': '2024-06-01T10:10:10Z', 'sensor type': 'EMIT'}
     """
-    said = {"sensor type": sensor, "acquisition time": "" if moment is None else moment}
-    return kept(said | {GAINS: numbered(gains), OFFSETS: numbered(offsets)})
+    times = {"acquisition time": "" if moment is None else moment}
+    bands = {GAINS: numbered(gains), OFFSETS: numbered(offsets)}
+    return kept({"sensor type": sensor} | times | bands)
 
 
 def numbered(values: Iterable[float]) -> str:
-    """Write numbers as a list of a header.
+    """Format numbers as a list in a header.
 
     Examples
     --------

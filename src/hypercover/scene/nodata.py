@@ -1,13 +1,13 @@
-"""No data: what a file declares, what a user states, and the one rule that masks pixels.
+"""No data: values and masks that files declare or users state, and the rule they make.
 
-A cube carries its rule itself, so that cutting and selecting bands keep it:
+A cube stores its rule, which cropping and selecting bands preserve:
 
-- ``attrs["nodata"]``: the value, or a tuple of values, that stand for no data in every
-  band; the attribute of any other usual name (``_FillValue`` …) is understood too;
-- coordinate ``nodata`` (band): a value of each band's own, NaN where it has none;
-- ``attrs["valid_range"]``: the least and the greatest value that is data;
-- ``attrs["zero_is_nodata"]``: whether pixels that are zero in all bands hold no data;
-- coordinate ``has_data`` (y, x): False where a mask or an alpha band of the file says so.
+- ``attrs["nodata"]``: the value, or a tuple of values, that mean no data in every band;
+  attributes of other common names (``_FillValue`` …) are understood, too;
+- coordinate ``nodata`` (band): a value per band, NaN if a band has none;
+- ``attrs["valid_range"]``: the smallest and the largest valid value;
+- ``attrs["zero_is_nodata"]``: whether pixels that are zero in all bands have no data;
+- coordinate ``has_data`` (y, x): False where a mask or an alpha band masks the pixel.
 
 NaN and infinities are never data.
 """
@@ -41,7 +41,7 @@ __all__ = [
 
 Mask = npt.NDArray[np.bool_]
 Given = float | str | Sequence[float | str]
-"""No data as a user states it: a value or several, as numbers or text."""
+"""No data as users state it: one or several values, as numbers or text."""
 
 ALL_ZERO, _NONE = "all-zero", "none"
 _VALUES = frozenset({
@@ -52,34 +52,34 @@ _VALUES = frozenset({
 })  # fmt: skip
 _RANGES, _LOWEST, _HIGHEST = frozenset({"validrange"}), "validmin", "validmax"
 _MOST = 16
-"""Values that one attribute may list."""
+"""Longest list of values in an attribute."""
 _USUAL = frozenset({-9999.0, -999.0, -99.0, -32768.0, -32767.0, 65535.0, 32767.0, 9999.0,
                     -99999.0, -2147483648.0, 2147483647.0, 4294967295.0})  # fmt: skip
 _HUGE = 1e19
-"""Values that many files hold where nothing was measured; none of that size was."""
+"""Values from this size on are fill, not measurements."""
 _UNDECLARED = "looks like no data that the file does not declare"
 _FEW, _WHOLE, _SIDE, _ALONG = 8, 2**22, 32, 5
-"""Bands that are looked at for undeclared fill; values that are read for it at once; side
-and number of the pieces along each border of a larger image."""
+"""Search for undeclared fill: number of bands, largest number of values read as a whole,
+side and number of the samples along each border of a larger image."""
 _SHOWN = 3
-"""Values that a note names."""
+"""Fill values listed in a note."""
 _LEAST, _SHARE = 4, 0.01
-"""Pixels of the border, in number and as a share, that look like fill and not like chance."""
+"""Pixels of the border, in number and as a share, that are more than chance."""
 
 
 def plain_key(name: str) -> str:
-    """Return a name without what programs spell differently: case, ``_``, blanks, hyphens.
+    """Normalise the name of an attribute: letters and digits only, in lower case.
 
     Examples
     --------
     >>> plain_key("Data_Ignore_Value"), plain_key("_FillValue"), plain_key("data ignore-value")
     ('dataignorevalue', 'fillvalue', 'dataignorevalue')
     """
-    return "".join(sign for sign in name.lower() if sign.isalnum())
+    return "".join(char for char in name.lower() if char.isalnum())
 
 
 def numbers_of(value: object) -> list[float]:
-    """Return the numbers that an attribute holds; none where it is blank or no number.
+    """Parse the numbers in an attribute; empty if it holds anything else.
 
     Examples
     --------
@@ -102,9 +102,9 @@ def numbers_of(value: object) -> list[float]:
 
 
 def declared(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[str, Any]:
-    """Return what attributes say of no data, as attributes of a cube of this type.
+    """Read no data from attributes, as attributes of a cube of a type.
 
-    Names are understood in any spelling; values that the type cannot hold say nothing.
+    Names may have any spelling; values that do not fit the type are ignored.
 
     Examples
     --------
@@ -125,28 +125,28 @@ def declared(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[str, Any
             low = max(low, numbers[0])
         elif key == _HIGHEST and len(numbers) == 1:
             high = min(high, numbers[0])
-    found: dict[str, Any] = {}
+    rule: dict[str, Any] = {}
     if values:
-        found["nodata"] = _one_or_all(values)
+        rule["nodata"] = _one_or_all(values)
     if low <= high and (low, high) != (-np.inf, np.inf):
-        found["valid_range"] = (low, high)
-    return found
+        rule["valid_range"] = (low, high)
+    return rule
 
 
 def _one_or_all(values: Iterable[float]) -> float | tuple[float, ...]:
-    """Return values each once, and a single one as a number."""
-    # NaN does not equal itself, so the text tells repeated ones apart.
+    """Remove duplicates, and unpack a single value."""
+    # By text, because NaN does not equal itself.
     each = tuple({repr(float(value)): float(value) for value in values}.values())
     return each[0] if len(each) == 1 else each
 
 
 def declares_nodata(name: str) -> bool:
-    """Tell whether a name is a usual one for the value that stands for no data."""
+    """Tell whether a name is a common one for the no-data value."""
     return plain_key(name) in _VALUES
 
 
 def holdable(value: float, dtype: npt.DTypeLike) -> bool:
-    """Tell whether pixels of this type can hold a value."""
+    """Tell whether a type can hold a value."""
     kind = np.dtype(dtype)
     if kind.kind not in "ui":
         return True
@@ -156,65 +156,65 @@ def holdable(value: float, dtype: npt.DTypeLike) -> bool:
 
 @dataclass(frozen=True)
 class NoData:
-    """Which values of an image hold no data: one rule for every reader and command.
+    """The rule that decides which pixels of an image have no data.
 
-    A pixel is masked where any band is NaN, infinite, one of the values or outside
-    the valid range; where the rule says so, also where all bands are zero.
+    A pixel is masked if any band is NaN, infinite, one of the values or outside the
+    valid range; optionally also if all bands are zero.
     """
 
     values: tuple[float, ...] = ()
-    """Values that stand for no data in every band."""
+    """Values that mean no data in every band."""
     by_band: tuple[float, ...] = ()
-    """A value of each band's own, NaN without one; empty where no band has one."""
+    """One value per band, NaN for bands without one; may be empty."""
     valid_range: tuple[float, float] | None = None
-    """Least and greatest value that is data."""
+    """Smallest and largest valid value."""
     zero: bool = False
-    """Whether pixels that are zero in all bands hold no data."""
+    """Whether pixels that are zero in all bands have no data."""
 
     @classmethod
     def of(cls, cube: xr.DataArray) -> "NoData":
-        """Return the rule that a cube carries in its attributes and coordinates."""
+        """Read the rule from the attributes and coordinates of a cube."""
         own = {
             key: cube.attrs[key] for key in ("nodata", "valid_range") if key in cube.attrs
         }
-        said = declared(own if "nodata" in own else cube.attrs, cube.dtype)
+        rule = declared(own if "nodata" in own else cube.attrs, cube.dtype)
         by_band: tuple[float, ...] = ()
         if "nodata" in cube.coords and cube.coords["nodata"].dims == ("band",):
             by_band = tuple(map(float, cube.coords["nodata"].values))
-        found = said.get("nodata", ())
+        values = rule.get("nodata", ())
         return cls(
-            found if isinstance(found, tuple) else (found,),
+            values if isinstance(values, tuple) else (values,),
             by_band,
-            said.get("valid_range"),
+            rule.get("valid_range"),
             bool(cube.attrs.get("zero_is_nodata", False)),
         )
 
     @classmethod
     def first_of(cls, attrs: Mapping[str, object], dtype: npt.DTypeLike) -> float | None:
-        """Return the first value that attributes declare as no data, or None."""
-        found = declared(attrs, dtype).get("nodata")
-        return found[0] if isinstance(found, tuple) else found
+        """Return the first no-data value that attributes declare, or None."""
+        values = declared(attrs, dtype).get("nodata")
+        return values[0] if isinstance(values, tuple) else values
 
     @property
     def primary(self) -> float | None:
-        """The value to write into files, where one stands for all bands."""
+        """The value to declare in files, or None."""
         return self.values[0] if self.values else None
 
     def absent(self, band: int) -> list[float]:
-        """Return the finite values that stand for no data in a band, by position."""
+        """Return the finite no-data values of the band at a position."""
         own = self.by_band[band : band + 1]
         return [value for value in (*self.values, *own) if np.isfinite(value)]
 
     def valid(self, values: npt.NDArray[np.generic], has_data: Mask | None = None) -> Mask:
-        """Tell which pixels (y, x) of values (band, y, x) hold data.
+        """Return which pixels (y, x) have data.
 
         Parameters
         ----------
-        values : array of shape (band, y, x)
-        has_data : array of bool (y, x), optional
-            False where a mask beside the values denies it.
+        values : array, shape (band, y, x)
+        has_data : array of bool, shape (y, x), optional
+            False where a separate mask excludes the pixel.
         """
-        # Band by band: masks of the whole array would be half as large as the array itself.
+        # Band by band, because masks of the whole array would take half its memory.
         shape = values.shape[1:]
         valid = np.ones(shape, dtype=bool) if has_data is None else has_data.copy()
         if self.zero:
@@ -234,11 +234,11 @@ class NoData:
         return valid
 
     def __bool__(self) -> bool:
-        """Tell whether any value stands for no data."""
+        """Return whether any value means no data."""
         return bool(str(self))
 
     def __str__(self) -> str:
-        """Name the values for people, such as ``-9999, all-zero``."""
+        """Describe the rule, such as ``-9999, all-zero``."""
         own = [value for value in dict.fromkeys(self.by_band) if np.isfinite(value)]
         parts = [f"{value:.10g}" for value in self.values]
         if own:
@@ -249,17 +249,14 @@ class NoData:
 
 
 def valid_pixels(cube: xr.DataArray, values: npt.NDArray[np.generic] | None = None) -> Mask:
-    """Tell which pixels (y, x) of a cube (band, y, x) hold data, by the rule it carries.
-
-    Why it exists: whoever reads an image, whole or a piece at a time, must mask the
-    same pixels.
+    """Return which pixels (y, x) of a cube (band, y, x) have data.
 
     Parameters
     ----------
     cube : DataArray
-        The image or a piece of it, cut out with ``isel``.
-    values : array of shape (band, y, x), optional
-        Its values, where they have been read already.
+        The image or a part of it, selected with ``isel``.
+    values : array, shape (band, y, x), optional
+        Its values, if they have been read already.
 
     Examples
     --------
@@ -274,7 +271,7 @@ def valid_pixels(cube: xr.DataArray, values: npt.NDArray[np.generic] | None = No
 
 
 def without_nodata(cube: xr.DataArray) -> xr.DataArray:
-    """Return a cube that carries no rule: every finite value in it is data."""
+    """Remove the rule of a cube, so that every finite value is data."""
     bare = cube.drop_vars(["nodata", "has_data"], errors="ignore").copy(deep=False)
     known = _VALUES | _RANGES | {_LOWEST, _HIGHEST, "zeroisnodata"}
     bare.attrs = {
@@ -284,12 +281,12 @@ def without_nodata(cube: xr.DataArray) -> xr.DataArray:
 
 
 def parse_nodata(given: Given) -> tuple[float | str, ...]:
-    """Read no data as a user states it: numbers, ``all-zero`` and ``none``.
+    """Parse no data as users state it: numbers, ``all-zero`` and ``none``.
 
     Raises
     ------
     SceneError
-        If a part is neither a number nor one of these words.
+        If a part is something else.
 
     Examples
     --------
@@ -302,32 +299,32 @@ def parse_nodata(given: Given) -> tuple[float | str, ...]:
         return tuple(one for part in given for one in parse_nodata(part))
     else:
         parts = [given]
-    found: list[float | str] = []
+    parsed: list[float | str] = []
     for part in parts:
         if isinstance(part, str) and part.lower() in (ALL_ZERO, _NONE):
-            found.append(part.lower())
+            parsed.append(part.lower())
             continue
         try:
-            found.append(float(part))
+            parsed.append(float(part))
         except (TypeError, ValueError):
             raise SceneError(
-                f"No data is stated as numbers, as {ALL_ZERO} or as {_NONE}, got "
-                f"{str(part)[:40]!r}; write for example --nodata -9999."
+                f"No data must be numbers, {ALL_ZERO} or {_NONE}, got {str(part)[:40]!r}; "
+                "write for example --nodata -9999."
             ) from None
-    return tuple(found)
+    return tuple(parsed)
 
 
 def with_nodata(cube: xr.DataArray, given: Given, name: str) -> xr.DataArray:
-    """Return a cube in which what a user states is no data as well.
+    """Add no data that a user states to the rule of a cube.
 
-    Values join those that the file declares; ``none`` first forgets all that it
-    declares, masks and alpha bands included; ``all-zero`` stands for pixels that are
+    Values are added to those that the file declares.  ``none`` first removes everything
+    that it declares, masks and alpha bands included.  ``all-zero`` means pixels that are
     zero in all bands.
 
     Raises
     ------
     SceneError
-        If a value is no number, or one that the pixels cannot hold.
+        If a value is not a number or does not fit the type of the pixels.
     """
     stated = parse_nodata(given)
     if _NONE in stated:
@@ -336,8 +333,8 @@ def with_nodata(cube: xr.DataArray, given: Given, name: str) -> xr.DataArray:
     for value in values:
         if not holdable(value, cube.dtype):
             raise SceneError(
-                f"No pixel of {name} can be {value:.10g}, which was given as no data: its "
-                f"values are {cube.dtype}; give another value, or leave --nodata out."
+                f"No pixel of {name} can be {value:.10g}, the given value for no data, because "
+                f"its type is {cube.dtype}; give another value, or omit --nodata."
             )
     rule = NoData.of(cube)
     changed = cube.copy(deep=False)
@@ -352,17 +349,17 @@ def with_nodata(cube: xr.DataArray, given: Given, name: str) -> xr.DataArray:
 
 
 def fill_notes(notes: Iterable[str]) -> list[str]:
-    """Return those of several notes that :func:`fill_note` made."""
+    """Select the notes that :func:`fill_note` made."""
     return [note for note in notes if _UNDECLARED in note]
 
 
 def fill_note(cube: xr.DataArray) -> str | None:
-    """Say of a cube that it holds values that look like no data which nothing declares.
+    """Detect undeclared fill values in a cube; return a note, or None.
 
-    Why it exists: fill that is learnt as a measurement gives a map and figures that
-    look right.  Looked for are pixels at the border with one value in all bands that is
-    0 or far from all others, and the usual -9999, 65535 and so on anywhere.  A few
-    bands are read, of a large image only pieces along its border.
+    Training on fill as if it were measured gives maps and accuracies that look right.
+    The search covers pixels at the border with one value in all bands that is 0 or far
+    from all others, and common fill values such as -9999 and 65535 anywhere.  It reads a
+    few bands, and of large images only samples along the border.
 
     Examples
     --------
@@ -370,7 +367,7 @@ def fill_note(cube: xr.DataArray) -> str | None:
     >>> values[:, 2:] += np.arange(18.0).reshape(3, 6)
     >>> values[:, :, :2] = -9999
     >>> fill_note(xr.DataArray(values, dims=("band", "y", "x")))[:34]
-    'Of 30 pixels 10 hold -9999 in all '
+    'Of 30 pixels, 10 are -9999 in all '
     """
     count, rows, cols = cube.shape
     few = np.unique(np.linspace(0, count - 1, min(count, _FEW)).astype(int))
@@ -380,7 +377,7 @@ def fill_note(cube: xr.DataArray) -> str | None:
         [(slice(rows), slice(cols))] if whole else _along_border(rows, cols)
     ):
         piece = cube.isel(band=few, y=down, x=across)
-        # Band by band: readers hold all that lies between the bands they are asked for.
+        # Band by band, because readers load all bands between the selected ones.
         values = np.stack([piece[band].values for band in range(len(few))])
         valid = valid_pixels(piece, values)
         edge = np.ones(valid.shape, dtype=bool)
@@ -388,20 +385,20 @@ def fill_note(cube: xr.DataArray) -> str | None:
             edge[1:-1, 1:-1] = False
         spectra.append(values[:, valid])
         border.append(edge[valid])
-    found = _fill(np.concatenate(spectra, axis=1), np.concatenate(border))
-    if not found:
+    fills = _find_fill(np.concatenate(spectra, axis=1), np.concatenate(border))
+    if not fills:
         return None
-    told = [
-        f"{one.pixels:,} hold {_text(one.value)} in "
-        + ("all bands that were looked at" if one.everywhere else "a band")
-        for one in found
+    counts = [
+        f"{one.pixels:,} are {_text(one.value)} in "
+        + ("all bands examined" if one.everywhere else "a band")
+        for one in fills
     ]
-    stated = ",".join(ALL_ZERO if one.value == 0 else _text(one.value) for one in found)
-    seen = "" if whole else " that were looked at along the border"
+    option = ",".join(ALL_ZERO if one.value == 0 else _text(one.value) for one in fills)
+    where = "" if whole else " examined along the border"
     return (
-        f"Of {sum(map(len, border)):,} pixels{seen} {', '.join(told)}, which {_UNDECLARED}; "
-        f"they are taken as measured unless --nodata {stated} (scene.nodata: {stated}) is "
-        "given."
+        f"Of {sum(map(len, border)):,} pixels{where}, {', '.join(counts)}, which "
+        f"{_UNDECLARED}; they are taken as measured unless --nodata {option} (scene.nodata: "
+        f"{option}) is given."
     )
 
 
@@ -412,13 +409,13 @@ class _Fill:
     value: Any
     """As a scalar of NumPy."""
     pixels: int
-    """Pixels that hold it."""
+    """Number of pixels with the value."""
     everywhere: bool
     """Whether in all bands."""
 
 
 def _text(value: Any) -> str:
-    """Write a value in as few digits as tell it in its type."""
+    """Format a value with the fewest digits that are exact in its type."""
     if value.dtype.kind in "iub":
         return str(int(value))
     digits = [f"{float(value):.{count}g}" for count in range(6, 18)]
@@ -427,42 +424,42 @@ def _text(value: Any) -> str:
 
 
 def _along_border(rows: int, cols: int) -> list[tuple[slice, slice]]:
-    """Cut pieces along the border of an image."""
+    """Return samples along the border of an image."""
     tops = np.linspace(0, max(rows - _SIDE, 0), _ALONG).astype(int).tolist()
     lefts = np.linspace(0, max(cols - _SIDE, 0), _ALONG).astype(int).tolist()
     return [
         (slice(top, min(top + _SIDE, rows)), slice(left, min(left + _SIDE, cols)))
-        for at, top in enumerate(tops)
-        for beside, left in enumerate(lefts)
-        if at in (0, _ALONG - 1) or beside in (0, _ALONG - 1)
+        for row, top in enumerate(tops)
+        for col, left in enumerate(lefts)
+        if row in (0, _ALONG - 1) or col in (0, _ALONG - 1)
     ]
 
 
-def _fill(spectra: npt.NDArray[Any], border: Mask) -> list[_Fill]:
-    """Return the values that look like fill, the commonest at the border first.
+def _find_fill(spectra: npt.NDArray[Any], border: Mask) -> list[_Fill]:
+    """Find values that look like fill, the most frequent at the border first.
 
     Parameters
     ----------
-    spectra : array of shape (band, n)
-    border : array of bool (n,)
+    spectra : array, shape (band, n)
+    border : array of bool, shape (n,)
     """
     if not border.size:
         return []
     same = (spectra == spectra[0]).all(axis=0)
     values, counts = np.unique(spectra[0, same & border], return_counts=True)
     enough = max(_LEAST, _SHARE * int(border.sum()))
-    found = []
+    fills: list[_Fill] = []
     for at in np.argsort(-counts)[:_MOST]:
-        held, often = same & (spectra[0] == values[at]), bool(counts[at] >= enough)
-        if _looks_odd(values[at], spectra[:, ~held], often=often):
-            found.append(_Fill(values[at], int(held.sum()), everywhere=True))
+        pixels, often = same & (spectra[0] == values[at]), bool(counts[at] >= enough)
+        if _looks_odd(values[at], spectra[:, ~pixels], often=often):
+            fills.append(_Fill(values[at], int(pixels.sum()), everywhere=True))
     usual = np.isin(spectra, list(_USUAL)) | _huge(spectra)
     for value in np.unique(spectra[usual])[:_MOST]:
-        held = (spectra == value).any(axis=0)
-        known = any(one.value == value for one in found)
-        if not known and _looks_odd(value, spectra[:, ~held], often=False):
-            found.append(_Fill(value, int(held.sum()), everywhere=False))
-    return found[:_SHOWN]
+        pixels = (spectra == value).any(axis=0)
+        known = any(one.value == value for one in fills)
+        if not known and _looks_odd(value, spectra[:, ~pixels], often=False):
+            fills.append(_Fill(value, int(pixels.sum()), everywhere=False))
+    return fills[:_SHOWN]
 
 
 def _huge(values: npt.NDArray[Any]) -> Mask:
@@ -470,10 +467,10 @@ def _huge(values: npt.NDArray[Any]) -> Mask:
 
 
 def _looks_odd(value: Any, rest: npt.NDArray[Any], *, often: bool) -> bool:
-    """Tell whether a value is far from the rest, as no measurement is.
+    """Tell whether a value is farther from the rest than a measurement would be.
 
-    ``often`` says that it stands at the border more often than by chance; then zero
-    does too, and any value apart from the rest by more than the rest is wide.
+    ``often`` means that it is more frequent at the border than by chance.  Then zero
+    counts as well, and any value whose distance from the rest exceeds their range.
     """
     if not rest.size:
         return False
@@ -484,13 +481,13 @@ def _looks_odd(value: Any, rest: npt.NDArray[Any], *, often: bool) -> bool:
         return often and (len(rest) > 1 or away > 0)
     usual = number in _USUAL or abs(number) >= _HUGE
     if not width and not usual:
-        # Two values and no more are a map or a mask.
+        # An image of two values is a map or a mask.
         return False
     if rest.dtype.kind in "ui":
-        # A collar is often white; single bright pixels are too.
+        # Collars are often white, but so are single bright pixels.
         limits = np.iinfo(rest.dtype)
         usual |= often and len(rest) > 1 and value in (limits.min, limits.max)
-    # A single value below zero beside none other is no dark pixel.
+    # A single negative value is not a dark pixel if all others are positive.
     usual |= len(rest) > 1 and number < 0 <= rest.min()
     if often:
         return away > (0 if usual else width)

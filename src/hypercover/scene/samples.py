@@ -1,4 +1,4 @@
-"""Samples: the labelled pixels, as positions and codes and nothing else."""
+"""Samples: positions and class codes of labelled pixels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,7 @@ __all__ = ["MOST_WINDOW", "Samples", "check_window", "spectra_of"]
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Positions and class codes of some pixels, without their values.
-
-    Why it exists: splits, audits and windows need to know where a sample lies;
-    none of them needs its spectrum.
+    """Positions and class codes of labelled pixels, without their spectra.
 
     Examples
     --------
@@ -34,26 +31,26 @@ class Samples:
 
     @classmethod
     def of(cls, labels: npt.ArrayLike) -> "Samples":
-        """Take every labelled pixel of a label map (y, x), row by row."""
+        """Return all labelled pixels of a label map (y, x), row by row."""
         label_map = np.asarray(labels)
         rows, cols = np.nonzero(label_map)
         return cls(rows, cols, label_map[rows, cols].astype(np.int64))
 
     def __len__(self) -> int:
-        """Count the samples."""
+        """Return the number of samples."""
         return len(self.labels)
 
     def take(self, which: npt.NDArray[np.generic]) -> "Samples":
-        """Return the samples at these positions, or where a mask is true."""
+        """Select samples by index or mask."""
         return Samples(self.rows[which], self.cols[which], self.labels[which])
 
 
 MOST_WINDOW = 2**12
-"""Largest side of a window in pixels, in files and networks alike."""
+"""Largest side of a window in pixels."""
 
 
 def check_window(size: int, shape: tuple[int, int]) -> int:
-    """Return a window size after checking it against an image of (rows, cols).
+    """Check a window size against an image of (rows, columns), and return it.
 
     Raises
     ------
@@ -79,10 +76,9 @@ def check_window(size: int, shape: tuple[int, int]) -> int:
 
 
 def spectra_of(scene: Scene, samples: Samples) -> npt.NDArray[Any]:
-    """Return the spectra (n, band) of samples in the type of the cube.
+    """Read the spectra (n, band) of samples in the type of the cube.
 
-    Why it exists: a tenth of the pixels need no copy of all of them.  Only strips
-    that hold a sample are read, one at a time.  Pixels without data are zeros.
+    Only strips with a sample are read, one at a time.  Pixels without data are zero.
 
     Examples
     --------

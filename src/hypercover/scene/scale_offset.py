@@ -1,8 +1,8 @@
-"""What the numbers of an image mean: scale and offset of its bands, and other numbers for them.
+"""Scale and offset of bands, and rescaling.
 
-A file states them in many ways: GDAL's scale and offset of a band, ENVI's ``data gain
-values``, ``data offset values`` and ``reflectance scale factor``, ``scale_factor`` and
-``add_offset`` of NetCDF and HDF5 in many spellings, the metadata of products.
+Files state them as GDAL's scale and offset of a band, as ENVI's ``data gain values``,
+``data offset values`` and ``reflectance scale factor``, as ``scale_factor`` and
+``add_offset`` of NetCDF and HDF5 in many spellings, or in the metadata of products.
 """
 
 import re
@@ -23,32 +23,32 @@ from hypercover.scene.scene import Scene
 __all__ = ["REFLECTANCE", "ScaleOffset", "rescaled", "stated_by_attributes"]
 
 REFLECTANCE = "reflectance scale factor"
-"""Key of an ENVI header: the number that stands for a reflectance of 1."""
+"""Key of an ENVI header: the pixel value of a reflectance of 1."""
 _SCALES = {
     "scalefactor", "reflectancescalefactor", "scalingfactor", "scale", "gain", "gains",
     "slope", "multiplier", "datagainvalues",
 }  # fmt: skip
 _OFFSETS = {"addoffset", "offset", "offsets", "bias", "intercept", "dataoffsetvalues"}
 _CF = "scale_factor"
-"""The spelling of the CF conventions, which multiply by it."""
+"""Key of the CF conventions, which multiply by it."""
 _DIVIDES = 10.0
-"""A scale factor this large divides: 10000 says which number stands for 1."""
+"""Scale factors from here on are divisors: 10000 is the pixel value of 1."""
 _CLOSE = 1e-5
-"""Relative difference of two scales that are the same: float32 holds seven digits."""
+"""Relative difference up to which scales are equal: float32 has seven digits."""
 
 
 @dataclass(frozen=True)
 class ScaleOffset:
-    """Scale and offset of each band: quantity = scale × number + offset."""
+    """Scale and offset of each band: quantity = scale × pixel value + offset."""
 
     scale: tuple[float, ...]
-    """Quantity for each step of the numbers (band,)."""
+    """Quantity per unit of the pixel values (band,)."""
     offset: tuple[float, ...]
-    """Quantity where the number is 0 (band,)."""
+    """Quantity at a pixel value of 0 (band,)."""
 
     @classmethod
     def of(cls, scene: Scene) -> "ScaleOffset | None":
-        """Return what a scene says of its numbers, or None where it says nothing.
+        """Return scale and offset of a scene, or None if it states none.
 
         Examples
         --------
@@ -70,9 +70,9 @@ class ScaleOffset:
 
     @classmethod
     def checked(cls, scales: Any, offsets: Any, count: int) -> "ScaleOffset | None":
-        """Return scales and offsets, each a number or one for each band, if they are usable.
+        """Return scales and offsets, each one number or one per band, if they are usable.
 
-        None stands for 1 and 0 where the other is given.
+        None means 1 and 0 if the other is given.
         """
         if scales is None and offsets is None:
             return None
@@ -83,13 +83,13 @@ class ScaleOffset:
 
     @property
     def _trivial(self) -> bool:
-        """Whether the numbers are the quantity itself."""
+        """Whether the pixel values are the quantity itself."""
         return all(one == 1 for one in self.scale) and not any(self.offset)
 
     def towards(self, other: "ScaleOffset") -> "tuple[Factors, Factors] | None":
-        """Return factor and shift (band,) that turn these numbers into those of another.
+        """Return factor and shift (band,) that convert pixel values to another scale.
 
-        None where both mean the same.
+        None if both are equal.
 
         Examples
         --------
@@ -106,7 +106,7 @@ class ScaleOffset:
         return None if (factor == 1).all() and not shift.any() else (factor, shift)
 
     def __str__(self) -> str:
-        """Write them for people: those of the first band where the bands differ."""
+        """Describe them, by the first band if the bands differ."""
         each = set(zip(self.scale, self.offset, strict=True))
         where = "" if len(each) == 1 else " in the first band"
         return f"scale {self.scale[0]:.6g} and offset {self.offset[0]:.6g}{where}"
@@ -116,7 +116,7 @@ Factors = npt.NDArray[np.float64]
 
 
 def _number(value: Any) -> float | None:
-    """Return a finite number, which may be written as text, or None."""
+    """Convert to a finite number, or None."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -125,7 +125,7 @@ def _number(value: Any) -> float | None:
 
 
 def _each(value: Any, default: float, count: int) -> tuple[float, ...] | None:
-    """Return one finite number for each band, or None."""
+    """Return one finite number per band, or None."""
     if value is None:
         return (default,) * count
     listed = value if isinstance(value, Sequence | np.ndarray) else [value]
@@ -140,17 +140,21 @@ def _each(value: Any, default: float, count: int) -> tuple[float, ...] | None:
 def stated_by_attributes(
     attrs: Mapping[str, Any], count: int, *, whole: bool
 ) -> dict[str, str]:
-    """Return the header entries for what attributes of an array say of its numbers.
+    """Convert scale and offset in the attributes of an array to header entries.
 
-    The conventions of CF multiply by ``scale_factor``.  Others, such as NEON's
-    ``Scale_Factor`` of 10000, divide by it: that is what a factor of 10 or more means,
-    unless it is CF's own key, of numbers that are not whole or with an ``add_offset``.
+    The CF conventions multiply by ``scale_factor``.  Other products, such as NEON's with
+    a ``Scale_Factor`` of 10000, divide by it.  A factor of 10 or more is taken as a
+    divisor, unless its key is that of CF and the pixel values are not integers or an
+    ``add_offset`` is given.
 
     Parameters
     ----------
-    attrs : by name, in any spelling
-    count : number of bands
-    whole : whether the numbers are whole ones
+    attrs : mapping
+        Attributes by name, in any spelling.
+    count : int
+        Number of bands.
+    whole : bool
+        Whether the pixel values are integers.
 
     Examples
     --------
@@ -159,14 +163,14 @@ def stated_by_attributes(
     >>> stated_by_attributes({"scale_factor": 0.5, "add_offset": 3}, 1, whole=True)
     {'data gain values': '{0.5}', 'data offset values': '{3.0}'}
     """
-    found: dict[str, tuple[str, Any]] = {}
+    stated_by: dict[str, tuple[str, Any]] = {}
     for key, value in attrs.items():
-        spelt = re.sub(r"[^a-z]", "", str(key).lower())
+        letters = re.sub(r"[^a-z]", "", str(key).lower())
         for role, names in (("scale", _SCALES), ("offset", _OFFSETS)):
-            # The exact key of the conventions goes before all others.
-            if spelt in names and (role not in found or key in (_CF, "add_offset")):
-                found[role] = (str(key), value)
-    scale, offset = (found.get(role, ("", None)) for role in ("scale", "offset"))
+            # The exact keys of CF take precedence.
+            if letters in names and (role not in stated_by or key in (_CF, "add_offset")):
+                stated_by[role] = (str(key), value)
+    scale, offset = (stated_by.get(role, ("", None)) for role in ("scale", "offset"))
     stated = ScaleOffset.checked(scale[1], offset[1], count)
     if stated is None:
         return {}
@@ -178,34 +182,33 @@ def stated_by_attributes(
 
 
 def rescaled(scene: Scene, factor: Factors, shift: Factors, meaning: ScaleOffset) -> Scene:
-    """Return the scene with the numbers factor × number + shift, computed where they are read.
+    """Return the scene with pixel values factor × value + shift, computed on reading.
 
-    Pixels without data become NaN, since their numbers mean nothing that can be scaled.
+    Pixels without data become NaN.
 
     Parameters
     ----------
-    scene : any
-    factor, shift : arrays (band,)
-    meaning : what the new numbers mean
+    scene : Scene
+    factor, shift : array of float, shape (band,)
+    meaning : ScaleOffset
+        Scale and offset of the new pixel values.
     """
     cube = scene.cube
     dtype = np.result_type(np.float32, cube.dtype)
 
-    def fetch(wanted: Indices) -> npt.NDArray[np.generic]:
-        bands, rows, cols = wanted
+    def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+        bands, rows, cols = indices
         down, across = bounding_slice(rows), bounding_slice(cols)
         values, valid = scene.read_valid(down, across)
-        made = (
+        scaled = (
             values[bands].astype(np.float64) * factor[bands, None, None]
             + shift[bands, None, None]
         )
-        block = np.where(valid, made, np.nan).astype(dtype)
+        block = np.where(valid, scaled, np.nan).astype(dtype)
         return block[:, rows - down.start][:, :, cols - across.start]
 
-    lazy = LazyArray(cube.shape, dtype, fetch)
-    made = xr.DataArray(
-        lazy.as_variable_data(), dims=cube.dims, coords=cube.coords, attrs=cube.attrs
-    )
+    lazy = LazyArray(cube.shape, dtype, fetch).as_variable_data()
+    new = xr.DataArray(lazy, dims=cube.dims, coords=cube.coords, attrs=cube.attrs)
     header = {key: text for key, text in scene.header.items() if key != REFLECTANCE}
     header |= {GAINS: numbered(meaning.scale), OFFSETS: numbered(meaning.offset)}
-    return scene.replace(cube=with_header(without_nodata(made), header))
+    return scene.replace(cube=with_header(without_nodata(new), header))

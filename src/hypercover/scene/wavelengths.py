@@ -1,4 +1,4 @@
-"""Wavelengths, widths and bad bands: how files write them and how a cube keeps them."""
+"""Wavelengths, widths and bad bands: parsing the many ways in which files state them."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,9 +32,9 @@ _LENGTHS = ("wavelengthunits", "wavelengthunit", "wavelengthsunits", "wavelength
             "unitswavelength")  # fmt: skip
 UNITS = (*_LENGTHS, "units", "unit")
 GOOD = ("bbl", "badbandlist", "badbandslist", "goodwavelengths", "goodbands", "goodband")
-"""Lists and flags in which 0 marks a bad band, as ENVI's ``bbl`` does."""
+"""Keys of lists and flags in which 0 marks a bad band, such as ENVI's ``bbl``."""
 _BAD = ("badband", "isbad", "bad")
-"""Flags of one band in which 1 marks it as bad."""
+"""Keys of flags in which 1 marks a bad band."""
 NUMBERS = ("bandnumbers", "bandnumber", "band", "bands", "channel", "channels")
 _WIDTH_UNITS = ("fwhmunits", "fwhmunit")
 
@@ -48,21 +48,21 @@ _FACTORS = {
 }  # fmt: skip
 _READINGS = {1.0: "nm", 1e3: "micrometres", 1e9: "metres", 1e-3: "picometres",
              1e6: "millimetres"}  # fmt: skip
-"""Units that wavelengths are tried in where none is given or the given one cannot be."""
+"""Units to try if none is given or the given one is impossible, by their factor to nm."""
 _PER_NM = {
     **dict.fromkeys(("wavenumber", "wavenumbers", "cm-1", "cm^-1", "cm⁻¹", "1/cm", "percm"), 1e7),
     "mhz": 299_792_458e3, "ghz": 299_792_458.0, "thz": 299_792.458,
 }  # fmt: skip
-"""What divided by a wavenumber or a frequency in vacuum is the wavelength in nm."""
+"""Wavelength in nm = this number / wavenumber, or / frequency in vacuum."""
 _NO_LENGTH = {"index"}
 _MOST_NUMBER = 2**31
-"""Band numbers below this are believed."""
+"""Band numbers must be below this."""
 _LEAST_NM, _MOST_NM = 100.0, 100_000.0
-"""Wavelengths that sensors of land see lie between, from ultraviolet to thermal infrared."""
+"""Range of the wavelengths of sensors, from ultraviolet to thermal infrared."""
 _LEAST_WIDTH_NM = 0.05
-"""No imaging spectrometer has bands that narrow."""
+"""Bands of imaging spectrometers are wider."""
 _NARROW = 0.5
-"""Nm below which a width is doubted where the bands lie fifty times as far apart."""
+"""Widths below this, in nm, are doubted if the bands are fifty times as far apart."""
 _UNIT_WORD = (
     r"(?P<unit>nanomet(?:er|re)s?|micromet(?:er|re)s?|microns?|nm|um|µm|μm|angstroms?|"
     r"[\u00c5\u212b]|cm(?:-1|\^-1|⁻¹)|thz|ghz)"
@@ -80,17 +80,17 @@ _BARE = re.compile(
 _WITH_UNIT = re.compile(rf"({_NUMBER})\s*{_UNIT_WORD}", re.IGNORECASE)
 _COUNTED = re.compile(r"(?:band|b|channel|ch|layer)?[\s_#]*\d*[\s_:(),.\-]*", re.IGNORECASE)
 _YEARS = (1900, 2100)
-"""Whole numbers between these name the years of a series rather than wavelengths."""
+"""Integers in this range are years of a time series rather than wavelengths."""
 _LONGEST_NAME = 200
 
 
 def first_of(entries: Mapping[str, _T], names: Iterable[str]) -> tuple[str, _T] | None:
-    """Return the first of several names that is there, and what stands under it."""
+    """Return the first of several names that is in a mapping, and its value."""
     return next(((name, entries[name]) for name in names if name in entries), None)
 
 
 def nm_words(value: float) -> str:
-    """Write a wavelength with the digits that tell it from its neighbours.
+    """Format a wavelength in nm with up to three decimals.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def nm_words(value: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class BandTable:
-    """What a file says about its bands; None where it says nothing."""
+    """Wavelengths, widths, bad bands and numbers of bands; None if unknown."""
 
     wavelengths: Values | None = None
     """Centre of each band in nm."""
@@ -111,12 +111,12 @@ class BandTable:
     bad: npt.NDArray[np.bool_] | None = None
     """Whether each band is marked as bad."""
     numbers: npt.NDArray[np.int64] | None = None
-    """Number of each band as counted by the instrument or the full image, from 1."""
+    """Number of each band in the instrument or the full image, from 1."""
     notes: tuple[str, ...] = ()
-    """What had to be guessed or was left out."""
+    """What was guessed or left out, one sentence each."""
 
     def on(self, cube: xr.DataArray) -> xr.DataArray:
-        """Return the cube with these values as coordinates of its bands."""
+        """Assign the table to a cube as coordinates of its bands."""
         count = cube.sizes["band"]
         numbers = np.arange(1, count + 1) if self.numbers is None else self.numbers
         columns = {
@@ -134,17 +134,16 @@ class BandTable:
 def to_nanometres(
     values: npt.ArrayLike, unit: str | None
 ) -> tuple[Values | None, tuple[str, ...]]:
-    """Turn wavelengths of any unit into nm, with a note where the unit was guessed.
+    """Convert wavelengths of any unit to nm, with a note if the unit was guessed.
 
-    A unit that would put them outside 100 nm to 100 µm is not believed: the one that
-    would not is taken.
+    If the unit puts them outside 100 nm to 100 µm, the first one that does not is used.
 
     Examples
     --------
     >>> to_nanometres([0.4, 2.5], "Micrometers")[0].tolist()
     [400.0, 2500.0]
     >>> to_nanometres([0.4, 2.5], None)[1]
-    ('Wavelengths carry no unit and were taken as micrometres.',)
+    ('Wavelengths have no unit and were taken as micrometres.',)
     >>> to_nanometres([450.5, 2200], "Micrometers")[0].tolist()
     [450.5, 2200.0]
     >>> to_nanometres([25000, 10000], "Wavenumber")[0].tolist()
@@ -155,8 +154,8 @@ def to_nanometres(
     if not np.isfinite(numbers).all() or (numbers <= 0).any():
         return None, ("Wavelengths that are not positive numbers were left out.",)
     if known in _NO_LENGTH:
-        told = shortened(unit or "", 40)
-        return None, (f"Band positions in the unit {told!r} are no wavelengths.",)
+        name = shortened(unit or "", 40)
+        return None, (f"Band positions in the unit {name!r} are not wavelengths.",)
     nm = _known_nm(numbers, known)
     if nm is not None and _possible(nm):
         return nm, ()
@@ -164,7 +163,7 @@ def to_nanometres(
 
 
 def _known_nm(numbers: Values, unit: str) -> Values | None:
-    """Turn wavelengths, wavenumbers or frequencies into nm; None where the unit is unknown."""
+    """Convert wavelengths, wavenumbers or frequencies to nm; None if the unit is unknown."""
     if unit in _PER_NM:
         return np.asarray(np.round(_PER_NM[unit] / numbers, 6))
     factor = _FACTORS.get(unit)
@@ -172,26 +171,26 @@ def _known_nm(numbers: Values, unit: str) -> Values | None:
 
 
 def _guessed(numbers: Values, unit: str | None) -> tuple[Values | None, tuple[str, ...]]:
-    """Return wavelengths in the one unit that makes them possible."""
-    reach = f"{numbers.min():.10g} to {numbers.max():.10g}"
+    """Convert wavelengths by the first unit that makes them possible."""
+    span = f"{numbers.min():.10g} to {numbers.max():.10g}"
     if len(numbers) > 1 and np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
         return None, ("Wavelengths that only count the bands were left out.",)
     if unit is None:
-        said = "Wavelengths carry no unit"
+        reason = "Wavelengths have no unit"
     else:
-        said = f"Wavelengths from {reach} cannot be in the unit {unit!r}"
+        reason = f"Wavelengths from {span} cannot be in the unit {unit!r}"
     for factor, name in _READINGS.items():
         if _possible(numbers * factor):
-            return _scaled(numbers, factor), (f"{said} and were taken as {name}.",)
+            return _scaled(numbers, factor), (f"{reason} and were taken as {name}.",)
     mixed = np.where(numbers < _LEAST_NM, 1e3, 1.0)
     if _possible(numbers * mixed):
         note = (
-            f"Wavelengths from {reach} are in two units; those below {_LEAST_NM:g} were taken "
+            f"Wavelengths from {span} are in two units; those below {_LEAST_NM:g} were taken "
             "as micrometres, the others as nm."
         )
         return _scaled(numbers, mixed), (note,)
     return None, (
-        f"Wavelengths from {reach} lie outside 100 nm to 100 micrometres in every unit and "
+        f"Wavelengths from {span} are outside 100 nm to 100 micrometres in every unit and "
         "were left out.",
     )
 
@@ -201,13 +200,13 @@ def _plain_unit(unit: str | None) -> str:
 
 
 def _possible(nm: Values) -> bool:
-    """Tell whether wavelengths can be those of an image of land."""
+    """Tell whether wavelengths are in the range of sensors."""
     near = 1e-9
     return bool(((nm >= _LEAST_NM * (1 - near)) & (nm <= _MOST_NM * (1 + near))).all())
 
 
 def _scaled(numbers: Values, factor: float | Values) -> Values:
-    """Multiply without the tail of digits that 0.4 × 1000 would leave."""
+    """Multiply, and round off the error of 0.4 × 1000."""
     if np.ndim(factor) == 0 and factor == 1.0:
         return numbers
     return np.asarray(np.round(numbers * factor, 9))
@@ -219,19 +218,19 @@ def widths_in_nm(
     centres: Values,
     unit: str | None = None,
 ) -> tuple[Values | None, tuple[str, ...]]:
-    """Scale widths as the wavelengths beside them became centres in nm.
+    """Convert widths to nm by the factor of the wavelengths, with notes.
 
-    None where a width is no positive number.  Widths that no sensor has, such as 0.01 nm,
-    are those of another unit, and it is said.
+    None if a width is not a positive number.  Impossible widths, such as 0.01 nm, are
+    taken to be in another unit, with a note.
 
     Parameters
     ----------
-    widths, wavelengths : array of float (band,)
-        As they stand in the file.
-    centres : array of float (band,)
+    widths, wavelengths : array of float, shape (band,)
+        As in the file.
+    centres : array of float, shape (band,)
         The wavelengths in nm.
     unit : str, optional
-        Unit of the widths, where it is stated for them.
+        Unit of the widths, if the file states it separately.
 
     Examples
     --------
@@ -252,7 +251,7 @@ def widths_in_nm(
 
 
 def _possible_widths(nm: Values, centres: Values) -> tuple[Values | None, tuple[str, ...]]:
-    """Return widths as they are, or a thousand times as large or small if only that can be."""
+    """Multiply or divide widths by 1000 if only that makes them possible."""
     gaps = np.diff(np.sort(centres))
     apart = float(np.median(gaps)) if len(gaps) else 0.0
     least = max(_LEAST_WIDTH_NM, min(apart / 50, _NARROW))
@@ -261,28 +260,30 @@ def _possible_widths(nm: Values, centres: Values) -> tuple[Values | None, tuple[
     read = np.where(narrow, nm * 1e3, np.where(wide, nm / 1e3, nm))
     if not (narrow | wide).any():
         return nm, ()
-    reach = " to ".join(dict.fromkeys(f"{one:.6g}" for one in (nm.min(), nm.max())))
+    stated = " to ".join(dict.fromkeys(f"{one:.6g}" for one in (nm.min(), nm.max())))
     if ((read < _LEAST_WIDTH_NM) | (read > centres)).any():
         if (nm >= _LEAST_WIDTH_NM).all() and not wide.any():
             return nm, ()
-        return None, (f"Widths (FWHM) of {reach} nm cannot be and were left out.",)
+        return None, (f"Widths (FWHM) of {stated} nm are impossible and were left out.",)
     read = np.asarray(np.round(read, 9), dtype=np.float64)
     taken = " to ".join(dict.fromkeys(f"{one:.6g}" for one in (read.min(), read.max())))
-    return read, (f"Widths (FWHM) of {reach} nm cannot be and were taken as {taken} nm.",)
+    return read, (
+        f"Widths (FWHM) of {stated} nm are impossible and were taken as {taken} nm.",
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """Wavelengths as one place of a file gives them."""
+    """Wavelengths from one place in a file."""
 
     place: str
-    """Where they stand, in words."""
+    """Description of the place."""
     centres: Values
     """In nm (band,)."""
     exact: float
-    """Nm that the last written digit stands for."""
+    """Unit of the last written digit, in nm."""
     rounded: Values
-    """Nm that each may be apart from what was rounded to as many significant digits (band,)."""
+    """Largest rounding error of each at its number of significant digits, in nm (band,)."""
     widths: Values | None = None
     """In nm (band,)."""
     notes: tuple[str, ...] = ()
@@ -295,7 +296,7 @@ def _source(
     widths: Values | None = None,
     width_unit: str | None = None,
 ) -> tuple[_Source | None, tuple[str, ...]]:
-    """Return the wavelengths of one place in nm; None where they make no sense."""
+    """Parse the wavelengths of one place; None if they are unusable, with notes."""
     written = [_decimal(text) for text in texts]
     numbers = np.array([float(one) for one in written], dtype=np.float64)
     if isinstance(unit, str) or unit is None:
@@ -337,29 +338,29 @@ def from_tags(
     count: int,
     names: Sequence[str | None] = (),
 ) -> BandTable:
-    """Read the band table of a raster from the tags GDAL gives, in any spelling of keys.
+    """Read the band table of a raster from GDAL's tags, in any spelling of the keys.
 
-    Where several places give wavelengths that agree, the one with most digits is taken.
+    If several places give wavelengths that agree, the one with most digits is used.
 
     Parameters
     ----------
     envi : mapping
-        Tags of the dataset: whole lists in braces.
+        Tags of the dataset, with lists in braces.
     bands : sequence of mappings
-        For each band its tags, those of the namespace ``IMAGERY`` included.
+        Tags of each band, including those of the namespace ``IMAGERY``.
     count : int
         Number of bands; lists of another length are left out with a note.
     names : sequence of str, optional
-        Names of the bands, which may hold wavelengths.
+        Names of the bands, which may contain wavelengths.
     """
     notes: list[str] = []
     whole = {plain_key(key): text for key, text in envi.items()}
     each = [{plain_key(key): text for key, text in tags.items()} for tags in bands]
     sources: list[_Source] = []
     useless: list[str] = []
-    for made, said in _places(whole, each, names, count, notes):
-        useless += said
-        sources += [made] if made is not None else []
+    for source, source_notes in _places(whole, each, names, count, notes):
+        useless += source_notes
+        sources += [source] if source is not None else []
     chosen, more = _most_exact(sources)
     bbl = _listed(whole, GOOD, count, notes)
     bad = _flagged(each) if bbl is None else np.asarray(bbl == 0)
@@ -378,7 +379,7 @@ def _places(
     count: int,
     notes: list[str],
 ) -> Iterable[tuple[_Source | None, tuple[str, ...]]]:
-    """Go through the places in which wavelengths may stand, the usual one first."""
+    """Yield the places that give wavelengths, the usual one first."""
     widths = _listed(whole, WIDTHS, count, notes)
     if _listed(whole, CENTRES, count, notes) is not None:
         key, text = first_of(whole, CENTRES) or ("", "")
@@ -393,7 +394,7 @@ def _places(
 
 
 def _most_exact(sources: Sequence[_Source]) -> tuple[_Source | None, tuple[str, ...]]:
-    """Return the source with most digits of those that agree with the first."""
+    """Return the source with most digits among those that agree with the first."""
     if not sources:
         return None, ()
     first, notes = sources[0], []
@@ -415,7 +416,7 @@ def _most_exact(sources: Sequence[_Source]) -> tuple[_Source | None, tuple[str, 
 
 
 def _parts(text: str) -> list[str]:
-    """Split a list behind commas, or where it has none behind semicolons or blanks."""
+    """Split a list at commas, or else at semicolons or blanks."""
     inner = text.strip().strip("{}").replace("\n", " ")
     sign = next((sign for sign in ",;" if sign in inner), None)
     if sign is None and _WITH_UNIT.fullmatch(inner.strip()):
@@ -424,16 +425,16 @@ def _parts(text: str) -> list[str]:
 
 
 def _without_unit(texts: Sequence[str]) -> tuple[list[str], str | None]:
-    """Return numbers that all carry one unit, such as ``450 nm``, and the unit."""
-    found = [_WITH_UNIT.fullmatch(text) for text in texts]
-    units = {_plain_unit(one["unit"]) for one in found if one}
-    if not all(found) or len(units) != 1:
+    """Strip the unit from numbers that share one, such as ``450 nm``."""
+    matches = [_WITH_UNIT.fullmatch(text) for text in texts]
+    units = {_plain_unit(one["unit"]) for one in matches if one}
+    if not all(matches) or len(units) != 1:
         return list(texts), None
-    return [one[1] for one in found if one], units.pop()
+    return [one[1] for one in matches if one], units.pop()
 
 
 def _numbers(text: str) -> Values | None:
-    """Read ``{1, 2, 3}``, with units or not; None where it is not a list of numbers."""
+    """Parse ``{1, 2, 3}``, with or without units; None if it is not a list of numbers."""
     try:
         return np.array([float(part) for part in _without_unit(_parts(text))[0]])
     except ValueError:
@@ -441,7 +442,7 @@ def _numbers(text: str) -> Values | None:
 
 
 def _flags(text: str) -> Values | None:
-    """Read a list of flags, as numbers or in words."""
+    """Parse a list of flags, as numbers or words."""
     numbers = _numbers(text)
     if numbers is not None:
         return numbers
@@ -452,12 +453,12 @@ def _flags(text: str) -> Values | None:
 
 
 def _unit_of(key: str) -> str | None:
-    """Return the unit that the name of a list ends with, such as ``fwhmum``."""
+    """Return the unit at the end of a key, such as ``fwhmum``."""
     return key[-2:] if key.endswith(("nm", "um")) else None
 
 
 def band_numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
-    """Return a list as band numbers, if it holds distinct whole numbers from 1.
+    """Return a list as band numbers if it has distinct integers from 1, else None.
 
     Examples
     --------
@@ -476,15 +477,15 @@ def band_numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
 def _listed(
     whole: Mapping[str, str], names: Iterable[str], count: int, notes: list[str]
 ) -> Values | None:
-    said = first_of(whole, names)
-    if said is None:
+    entry = first_of(whole, names)
+    if entry is None:
         return None
-    key, text = said
+    key, text = entry
     values = _flags(text) if key in GOOD else _numbers(text)
     if values is not None and len(values) == count:
         return values
-    found = "no list of numbers" if values is None else f"{len(values)} entries"
-    note = f"The header's {key} holds {found} for {count} bands and was left out."
+    content = "no list of numbers" if values is None else f"{len(values)} entries"
+    note = f"The header's {key} has {content} for {count} bands and was left out."
     if note not in notes:
         notes.append(note)
     return None
@@ -493,23 +494,22 @@ def _listed(
 def _from_bands(
     bands: Sequence[Mapping[str, str]], notes: list[str]
 ) -> Iterable[tuple[_Source | None, tuple[str, ...]]]:
-    """Wavelengths and widths from the tags of each band, under each name they may have."""
+    """Yield wavelengths and widths from the tags of the bands, for each key they may have."""
     for name in CENTRES:
         texts = _column(bands, name)
         if texts is None:
-            held = sum(name in tags for tags in bands)
-            if 0 < held < len(bands):
+            tagged = sum(name in tags for tags in bands)
+            if 0 < tagged < len(bands):
                 notes.append(
-                    f"Only {held} of {len(bands)} bands carry {name!r}, which was left out."
+                    f"Only {tagged} of {len(bands)} bands have {name!r}, which was left out."
                 )
             continue
         ending = _unit_of(name)
         texts, beside = _without_unit(texts)
-        found = [first_of(tags, UNITS) for tags in bands]
-        units = [beside or (one[1] if one and ending is None else ending) for one in found]
+        stated = [first_of(tags, UNITS) for tags in bands]
+        units = [beside or (one[1] if one and ending is None else ending) for one in stated]
         unit = units[0] if len(set(map(_plain_unit, units))) == 1 else units
-        wanted = [one for one in WIDTHS if _unit_of(one) == ending]
-        columns = (_column(bands, one) for one in wanted)
+        columns = (_column(bands, one) for one in WIDTHS if _unit_of(one) == ending)
         column = next((one for one in columns if one is not None), None)
         widths, in_unit = (None, None) if column is None else _without_unit(column)
         own = first_of(bands[0], _WIDTH_UNITS)
@@ -521,7 +521,7 @@ def _from_bands(
 
 
 def _column(bands: Sequence[Mapping[str, str]], key: str) -> list[str] | None:
-    """Return the numbers that every band has under a key, as they are written."""
+    """Return the numbers that all bands have under a key, as text."""
     if not bands or not all(key in tags for tags in bands):
         return None
     texts = [tags[key].strip().strip("{}").strip() for tags in bands]
@@ -537,36 +537,36 @@ _YES = {"1", "1.0", "true", "yes", "good"}
 
 
 def _flagged(bands: Sequence[Mapping[str, str]]) -> npt.NDArray[np.bool_] | None:
-    """Tell which bands their own tags mark as bad; None where none says anything."""
+    """Return which bands are marked as bad by their tags; None if no band has a mark."""
     good = [first_of(tags, GOOD) for tags in bands]
     flags = [first_of(tags, _BAD) for tags in bands]
     if not any(good) and not any(flags):
         return None
-    marked = [one is not None and _is_no(one[1]) for one in good]
-    listed = [one is not None and not _is_no(one[1]) for one in flags]
-    return np.array([one or other for one, other in zip(marked, listed, strict=True)])
+    not_good = [one is not None and _is_no(one[1]) for one in good]
+    bad = [one is not None and not _is_no(one[1]) for one in flags]
+    return np.array([one or other for one, other in zip(not_good, bad, strict=True)])
 
 
 def _is_no(text: str) -> bool:
-    said = text.strip().strip("{}").strip().lower()
+    word = text.strip().strip("{}").strip().lower()
     try:
-        return float(said) == 0
+        return float(word) == 0
     except ValueError:
-        return said in _NO
+        return word in _NO
 
 
 def _from_names(
     names: Sequence[str | None],
 ) -> tuple[_Source | None, tuple[str, ...]] | None:
-    """Wavelengths that every band's name holds, such as ``Band 1 (450.5 Nanometers)``."""
+    """Parse wavelengths in the names of all bands, such as ``Band 1 (450.5 Nanometers)``."""
     if len(names) < 2 or not all(names):
         return None
     cut = [str(name)[:_LONGEST_NAME] for name in names]
-    found = [_IN_NAME.search(name) for name in cut]
+    matches = [_IN_NAME.search(name) for name in cut]
     units: list[str | None]
-    if all(found):
-        texts = [_middle(one) for one in found if one]
-        units = [one["unit"] for one in found if one]
+    if all(matches):
+        texts = [_middle(one) for one in matches if one]
+        units = [one["unit"] for one in matches if one]
     else:
         bare = [_BARE.fullmatch(name.strip()) for name in cut]
         if not all(bare):
@@ -578,22 +578,22 @@ def _from_names(
     if len(set(texts)) < len(texts):
         return None
     unit = units[0] if len(set(map(_plain_unit, units))) == 1 else units
-    made, notes = _source("the names of the bands", texts, unit)
-    if made is not None:
-        told = "Wavelengths were taken from the names of the bands."
-        made = replace(made, notes=(told, *made.notes))
-    return made, notes
+    source, notes = _source("the names of the bands", texts, unit)
+    if source is not None:
+        note = "Wavelengths were taken from the names of the bands."
+        source = replace(source, notes=(note, *source.notes))
+    return source, notes
 
 
-def _middle(found: re.Match[str]) -> str:
-    """Return the number of a name, or the middle of two, as in ``450-520 nm``."""
-    if not found["low"]:
-        return found["high"]
-    return str((Decimal(found["low"]) + Decimal(found["high"])) / 2)
+def _middle(match: re.Match[str]) -> str:
+    """Return the number in a name, or the middle of a range such as ``450-520 nm``."""
+    if not match["low"]:
+        return match["high"]
+    return str((Decimal(match["low"]) + Decimal(match["high"])) / 2)
 
 
 def _are_wavelengths(numbers: Values) -> bool:
-    """Tell whether bare numbers in names are wavelengths: no counts, years or dates."""
+    """Tell whether bare numbers are wavelengths rather than counts, years or dates."""
     steps = np.diff(numbers)
     whole = bool((numbers == np.floor(numbers)).all())
     years = whole and _YEARS[0] <= numbers.min() and numbers.max() <= _YEARS[1]
@@ -604,7 +604,7 @@ def _are_wavelengths(numbers: Values) -> bool:
 
 
 def bare_names(names: Sequence[str | None]) -> bool:
-    """Tell whether names of bands hold nothing but a number and a wavelength.
+    """Tell whether names of bands consist only of a number and a wavelength.
 
     Examples
     --------
@@ -624,9 +624,8 @@ def _braced(values: npt.NDArray[Any], *, whole: bool = False) -> str:
 def band_tags(table: BandTable) -> tuple[dict[str, str], list[dict[str, str]]]:
     """Return the ENVI tags of a dataset and the IMAGERY tags of each band.
 
-    Written with ``dataset.update_tags(ns="ENVI", **tags)`` and
-    ``dataset.update_tags(number, ns="IMAGERY", **tags)``; :func:`from_tags`
-    reads both back.
+    Write them with ``dataset.update_tags(ns="ENVI", **tags)`` and
+    ``dataset.update_tags(number, ns="IMAGERY", **tags)``; :func:`from_tags` reads them.
     """
     envi: dict[str, str] = {}
     bands: list[dict[str, str]] = []

@@ -204,7 +204,10 @@ def test_every_scene_says_its_classes():
 
 
 def test_an_unknown_scene_is_a_sentence():
-    with pytest.raises(SceneError, match=r"No scene named 'x' .* indian-pines, salinas"):
+    with pytest.raises(
+        SceneError,
+        match=r"No known scene is named 'x'; choose one of indian-pines, salinas",
+    ):
         known_scene("x")
 
 
@@ -250,7 +253,7 @@ def test_container_and_name_play_no_part(cube, tmp_path, suffix):
     scene = open_scene(path)
     assert scene.stand_in
     assert scene.name == "holiday (Indian Pines stand-in)"
-    assert "no figure made with it is a result on Indian Pines" in scene.notes[-1]
+    assert "no accuracy on it is a result on Indian Pines" in scene.notes[-1]
 
 
 def test_no_name_takes_the_mark_away(cube, tmp_path):

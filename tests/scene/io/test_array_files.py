@@ -160,7 +160,7 @@ class TestArrays:
         scene = open_scene(path)
         np.testing.assert_allclose(scene.wavelengths, centres * 1000)
         np.testing.assert_allclose(scene.fwhm, 10.0)
-        assert "Wavelengths carry no unit and were taken as micrometres." in scene.notes
+        assert "Wavelengths have no unit and were taken as micrometres." in scene.notes
 
     def test_band_numbers_are_kept(self, tmp_path, values):
         numbers = np.array([1, 2, 3, 7, 8, 9])

@@ -183,7 +183,7 @@ class TestGeoreference:
         for shift in (0.5, 300):
             moved = place @ Affine.translation(shift, 0)
             path = write(tmp_path / "gt.tif", codes, crs=utm.crs, transform=moved)
-            with pytest.raises(LabelError, match=f"{shift:.2f} pixels beside the image"):
+            with pytest.raises(LabelError, match=f"{shift:.2f} pixels off those"):
                 open_scene(tmp_path / "a.tif", path)
         path = write(tmp_path / "gt.tif", codes, crs=utm.crs, transform=place)
         np.testing.assert_array_equal(open_scene(tmp_path / "a.tif", path).labels, codes)

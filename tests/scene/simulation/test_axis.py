@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercover.scene.simulation.parcels import Axis, strips
+from hypercover.scene.simulation.parcels import Axis, land_strips
 
 SLOPE = st.floats(-1, 1)
 
@@ -23,5 +23,7 @@ def test_a_piece_is_cut_out_of_the_whole(slope, other, start, cut):
 
 def test_strips_cover_all_rows_once():
     for shape in ((1, 1), (5000, 700), (3, 2**21)):
-        rows = [row for part in strips(shape) for row in range(*part.indices(shape[0]))]
+        rows = [
+            row for part in land_strips(shape) for row in range(*part.indices(shape[0]))
+        ]
         assert rows == list(range(shape[0]))

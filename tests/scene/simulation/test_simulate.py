@@ -12,7 +12,7 @@ import pytest
 from hypercover.errors import CallError, OutputError
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.simulation.sensor import Sensor, aviris_bands
+from hypercover.scene.simulation.sensor import Sensor, sensor_bands
 from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
 from hypercover.scene.simulation.simulate import simulate, simulated_scene
 
@@ -35,8 +35,8 @@ def test_a_written_scene_opens_as_simulated_with_all_it_knew(tmp_path: Path) -> 
     assert read.labels is not None
     np.testing.assert_array_equal(read.labels, made.labels)
     np.testing.assert_array_equal(read.cube.values, made.cube.values)
-    np.testing.assert_allclose(read.wavelengths, aviris_bands().wavelength)
-    np.testing.assert_allclose(read.fwhm, aviris_bands().fwhm)
+    np.testing.assert_allclose(read.wavelengths, sensor_bands(220).wavelength)
+    np.testing.assert_allclose(read.fwhm, sensor_bands(220).fwhm)
     assert read.legend == made.legend
     assert read.grid.transform == made.grid.transform
     assert "32616" in str(read.grid.crs)
@@ -146,7 +146,7 @@ def test_water_bands_are_nearly_dead_and_the_others_are_not() -> None:
 
 
 def test_noise_depends_on_the_wavelength() -> None:
-    noise = Sensor.over(aviris_bands(), 40, np.random.default_rng(0)).noise
+    noise = Sensor.over(sensor_bands(220), 40, np.random.default_rng(0)).noise
     assert noise[0] > 1.3 * noise[10]
     assert noise[10] > 3 * noise[200]
     cube = simulated_scene(SimulationSettings(60, 60, 220, 2, 0)).cube.values.astype(float)

@@ -1,4 +1,4 @@
-"""Known benchmark scenes, and the recognition of their label maps by content."""
+"""The catalog of benchmark scenes, and recognition of their images and label maps by content."""
 
 import csv
 import hashlib
@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from hypercover.errors import SceneError
 from hypercover.scene.legend import default_color
@@ -36,28 +36,27 @@ __all__ = [
 ]
 
 _STAND_IN = (
-    "This image was rebuilt from 37 feature images to stand in for Indian Pines, and is "
-    "easier: no figure made with it is a result on Indian Pines."
+    "This image was reconstructed from 37 feature images to stand in for Indian Pines, and is "
+    "easier: no accuracy on it is a result on Indian Pines."
 )
 
 
 @dataclass(frozen=True)
 class KnownImage:
-    """An image known by its values at a few pixels."""
+    """A published image, recognised by its values at a few pixels."""
 
     scene: str
     """Key of the scene it shows."""
     title: str
     """Name shown to people."""
     stand_in: bool
-    """Whether it was rebuilt to stand in for the measured image."""
+    """Whether it was reconstructed to stand in for the measured image."""
 
 
 @cache
 def _known() -> tuple[npt.NDArray[np.intp], dict[str, KnownImage]]:
-    """Return the pixels (n, row and col) to look at, and the images by their digest."""
-    table = files("hypercover.scene.datasets") / "tables" / "images.json"
-    content = json.loads(table.read_text(encoding="utf-8"))
+    """Return the pixels (n, row and col) to compare, and the images by their digest."""
+    content = json.loads(_table("images.json"))
     images = {
         row["sha256"]: KnownImage(row["scene"], row["title"], row["stand_in"])
         for row in content["images"]
@@ -66,12 +65,11 @@ def _known() -> tuple[npt.NDArray[np.intp], dict[str, KnownImage]]:
 
 
 def recognise_image(scene: Scene) -> KnownImage | None:
-    """Return the published image whose values these are, or None.
+    """Recognise a published image by its values; None if it is not known.
 
-    Name, container and type of the numbers play no part: 32 pixels of the 200
-    bands without water absorption must hold the very digital numbers.  The
-    reference values are those of the fixed training pixels, two of each class,
-    whose digital numbers are known exactly.
+    The digital numbers of 32 pixels in the 200 bands without water absorption must
+    match, whatever the file name, format and data type.  These pixels are two fixed
+    training pixels of each class.
 
     Raises
     ------
@@ -89,7 +87,7 @@ def recognise_image(scene: Scene) -> KnownImage | None:
 
 
 def _digest(values: npt.NDArray[np.generic]) -> str:
-    """Hash whole numbers of two bytes; values that are none have no digest."""
+    """Hash values as 16-bit integers; an empty text if they are not."""
     numbers = np.asarray(values, dtype=np.float64)
     whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
     if not (whole & (numbers >= 0) & (numbers < 2**16)).all():
@@ -98,16 +96,13 @@ def _digest(values: npt.NDArray[np.generic]) -> str:
 
 
 def with_known_image(scene: Scene) -> Scene:
-    """Say of a scene which published image it is; a stand-in is marked as one.
-
-    A stand-in bears its mark in its name, whatever name it was given.
-    """
+    """Note which published image a scene is; a stand-in is marked and named as one."""
     known = recognise_image(scene)
     if known is None:
         return scene
     if not known.stand_in:
-        seen = known_scene("indian-pines").sensor
-        return scene.noting(f"Image recognised by its values: {known.title}, {seen}.")
+        sensor = known_scene("indian-pines").sensor
+        return scene.noting(f"Image recognised by its values: {known.title}, {sensor}.")
     marked = "stand-in" in scene.name.lower()
     name = scene.name if marked else f"{scene.name} ({known.title})"
     return scene.replace(name=name, stand_in=True).noting(_STAND_IN)
@@ -115,35 +110,35 @@ def with_known_image(scene: Scene) -> Scene:
 
 @dataclass(frozen=True)
 class KnownFile:
-    """One file of a known scene, as its publisher offers it."""
+    """A published file of a known scene; None means unknown."""
 
     name: str
     """File name."""
     role: str
-    """What it holds."""
+    """Its content."""
     address: str
-    """Where the publisher offers it."""
+    """Address at the publisher."""
     git_blob: str | None = None
-    """Content id: SHA-1 of ``blob <size>``, a zero byte and the bytes; None: unknown."""
+    """Git blob id: SHA-1 of ``blob <size>``, a zero byte and the bytes."""
     sha256: str | None = None
-    """SHA-256 of the bytes; None: unknown."""
+    """SHA-256 of the bytes."""
     variable: str | None = None
-    """Name of the array in it, where it has one."""
+    """Name of the array in the file."""
     shape: tuple[int, ...] | None = None
-    """Rows, columns and, of an image, bands; None: unknown."""
+    """Rows, columns and, for an image, bands."""
     mirrors: tuple[str, ...] = ()
     """Other addresses of the same bytes."""
     archive: str | None = None
-    """Address of the archive it lies in, where it is not offered alone."""
+    """Address of the archive that contains it, if it is not published alone."""
 
     @property
     def is_labels(self) -> bool:
-        """Whether it holds the labels."""
+        """Whether it contains the labels."""
         return self.role == "labels"
 
     @property
     def downloads(self) -> tuple[str, ...]:
-        """Addresses that give the file itself or the archive it lies in."""
+        """Addresses of the file itself or of the archive that contains it."""
         if self.archive is not None:
             return (self.archive,)
         direct = (self.address, *self.mirrors)
@@ -159,14 +154,14 @@ class KnownClass:
     name: str
     """Class name."""
     pixels: int | None
-    """Labelled pixels as published; None: unknown."""
+    """Labelled pixels as published; None if unknown."""
     color: str
-    """Colour it is shown in, ``#rrggbb``; publishers name none."""
+    """Display colour, ``#rrggbb``; not published."""
 
 
 @dataclass(frozen=True)
 class KnownScene:
-    """A benchmark scene: what it is, where it lives and what is wrong with it."""
+    """A benchmark scene with its files, classes and known defects; None means unknown."""
 
     key: str
     """Short name for the command line."""
@@ -175,31 +170,31 @@ class KnownScene:
     sensor: str
     """Instrument, date, pixel size and place."""
     rows: int | None
-    """Rows of the image; None: unknown."""
+    """Rows of the image."""
     cols: int | None
-    """Columns of the image; None: unknown."""
+    """Columns of the image."""
     bands: int
     """Bands of the image as published."""
     classes: int | None
-    """Classes of the ground truth; None: unknown."""
+    """Classes of the ground truth."""
     files: tuple[KnownFile, ...]
     """Files and their addresses."""
     citation: str
     """How to cite it."""
     licence: str
-    """What is known about the terms of use."""
+    """Terms of use, as far as known."""
     defects: tuple[str, ...]
     """Known defects, one sentence each."""
     wavelengths: str
-    """What is known about the wavelengths of its bands."""
+    """Wavelengths of its bands, as far as known."""
     bad_bands: str
-    """Bands that are of no use, and why."""
+    """Unusable bands, and why."""
     names: tuple[str, ...] = ()
-    """Class names, where no label map of it is known with its counts."""
+    """Class names, if no label map of the scene is known with its counts."""
 
     @property
     def land(self) -> tuple[KnownClass, ...]:
-        """Its classes in the order of their codes; empty where they are unknown."""
+        """Its classes in the order of their codes; empty if unknown."""
         known = ground_truth(self.key)
         rows: list[tuple[int, str, int | None]]
         if known is None:
@@ -211,30 +206,30 @@ class KnownScene:
 
 @dataclass(frozen=True)
 class KnownMap:
-    """A published label map, known by its size and the pixels of each class."""
+    """A published label map, recognised by its size and the pixels of each class."""
 
     scene: str
     """Key of the scene it belongs to."""
     title: str
     """Name shown to people."""
     shape: tuple[int, int]
-    """Rows and columns; (0, 0): any, as its numbers of pixels alone tell it."""
+    """Rows and columns; (0, 0): any, because the class sizes suffice."""
     names: dict[int, str]
     """Class name by code."""
     counts: dict[int, int]
     """Labelled pixels by code."""
     sha256: str | None
-    """Digest of the codes as bytes, row by row, where the map itself was seen."""
+    """SHA-256 of the codes as bytes, row by row, if known."""
     note: str
-    """What to know about its codes; may be empty."""
+    """Remarks on its codes; may be empty."""
 
     def is_exactly(self, labels: npt.ArrayLike) -> bool:
-        """Tell whether labels (y, x) of these counts are this map pixel by pixel."""
+        """Tell whether labels (y, x) equal this map in every pixel."""
         return self.sha256 is not None and self.sha256 == _map_digest(np.asarray(labels))
 
 
 _ANY = (0, 0)
-"""Size of a label map that is known by its numbers of pixels alone."""
+"""Size of a label map that is recognised by class sizes alone."""
 
 
 def _table(name: str) -> str:
@@ -252,39 +247,22 @@ def known_scenes() -> tuple[KnownScene, ...]:
     >>> [scene.title for scene in known_scenes()][:3]
     ['Indian Pines', 'Salinas', 'Salinas-A']
     """
-    return tuple(
-        KnownScene(
-            **(
-                row
-                | {
-                    "files": tuple(_known_file(one) for one in row["files"]),
-                    "defects": tuple(row["defects"]),
-                    "names": tuple(row.get("names", ())),
-                }
-            )
-        )
-        for row in json.loads(_table("scenes.json"))
-    )
-
-
-def _known_file(row: dict[str, Any]) -> KnownFile:
-    shape = row["shape"] and tuple(row["shape"])
-    return KnownFile(**(row | {"shape": shape, "mirrors": tuple(row["mirrors"])}))
+    return TypeAdapter(tuple[KnownScene, ...]).validate_json(_table("scenes.json"))
 
 
 def known_scene(key: str) -> KnownScene:
-    """Return the known scene of this short name.
+    """Return the known scene with a short name.
 
     Raises
     ------
     SceneError
-        If there is none.
+        If the name is unknown.
     """
     for scene in known_scenes():
         if scene.key == key:
             return scene
     keys = ", ".join(scene.key for scene in known_scenes())
-    raise SceneError(f"No scene named {key!r} is known; the known ones are {keys}.")
+    raise SceneError(f"No known scene is named {key!r}; choose one of {keys}.")
 
 
 @cache
@@ -308,57 +286,57 @@ def _map_digest(labels: npt.NDArray[np.generic]) -> str:
 
 
 def known_map(title: str) -> KnownMap:
-    """Return the published label map whose title begins so."""
+    """Return the published label map whose title begins with a text."""
     return next(known for known in _known_maps() if known.title.startswith(title))
 
 
 def ground_truth(scene: str) -> KnownMap | None:
-    """Return the label map of a known scene that its class counts are those of."""
+    """Return the ground truth of a known scene, or None."""
     return next((known for known in _known_maps() if known.scene == scene), None)
 
 
 def recognise(labels: npt.ArrayLike) -> KnownMap | None:
-    """Return the published label map that this one is, or None.
+    """Recognise a published label map by its content; None if it is not known.
 
-    It is known by its size and by the number of pixels of every class, which
-    no other map shares; names and type of the file play no part.  Where two
-    published maps should agree in that, the digest of the codes decides.  The
-    flight line and Rome are known by these numbers alone, whatever the size and
-    the codes, because no two of their classes have as many pixels.
+    Size and the number of pixels of every class must match.  If two published maps
+    agree in these, the digest of the codes decides.  The flight line and Rome are
+    recognised by class sizes alone, whatever the size and the codes, because no two of
+    their classes have equal sizes.
 
     Parameters
     ----------
     labels : array of shape (y, x)
     """
     label_map = np.asarray(labels)
-    fitting = [known for known in _known_maps() if known.shape in (_ANY, label_map.shape)]
-    codes, counts = np.unique(label_map[label_map > 0], return_counts=True)
-    found = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-    equal = [known for known in fitting if known.counts == found]
-    equal += [_recoded(known, found) for known in fitting if _by_counts(known, found)]
+    candidates = [one for one in _known_maps() if one.shape in (_ANY, label_map.shape)]
+    codes, sizes = np.unique(label_map[label_map > 0], return_counts=True)
+    counts = dict(zip(codes.tolist(), sizes.tolist(), strict=True))
+    equal = [known for known in candidates if known.counts == counts]
+    equal += [
+        _recoded(known, counts)
+        for known in candidates
+        if known.shape == _ANY and sorted(known.counts.values()) == sorted(counts.values())
+    ]
     exact = [known for known in equal if known.is_exactly(label_map)]
     return next(iter(exact or equal), None)
 
 
-def _by_counts(known: KnownMap, found: dict[int, int]) -> bool:
-    """Tell whether a map known by its numbers of pixels has these, under any codes."""
-    return known.shape == _ANY and sorted(known.counts.values()) == sorted(found.values())
-
-
-def _recoded(known: KnownMap, found: dict[int, int]) -> KnownMap:
-    """Give a known map the codes under which its classes were found."""
+def _recoded(known: KnownMap, counts: dict[int, int]) -> KnownMap:
+    """Give a known map the codes of a label map with the same class sizes."""
     names = {pixels: known.names[code] for code, pixels in known.counts.items()}
     return replace(
-        known, names={code: names[pixels] for code, pixels in found.items()}, counts=found
+        known,
+        names={code: names[pixels] for code, pixels in counts.items()},
+        counts=counts,
     )
 
 
 @cache
 def aviris_bands() -> BandTable:
-    """Return centre wavelength and width of the 220 AVIRIS bands of 1992.
+    """Return centre wavelength and width of the 220 bands of AVIRIS in 1992.
 
-    Source: the calibration file ``92AV3C.spc`` that Purdue University
-    distributes with its Indian Pines images.
+    Source: the calibration file ``92AV3C.spc`` that Purdue University distributes with
+    its Indian Pines images.
     """
     rows = list(csv.DictReader(_table("aviris-1992.csv").splitlines()))
     return BandTable(
@@ -372,14 +350,14 @@ INDIAN_PINES = (145, 145)
 """Rows and columns of Indian Pines."""
 
 _FLIGHT_LINES = ((2678, 614), (614, 1848), (1417, 617))
-"""Rows and columns of the flight lines it lies in: of both files, and as papers give it."""
+"""Rows and columns of its flight lines: of both files, and as in papers."""
 
 USUAL_BANDS = [*range(1, 104), *range(109, 150), *range(164, 220)]
-"""The 200 bands of Indian Pines that are left without water absorption."""
+"""The 200 bands of Indian Pines without water absorption."""
 
 
 def _source_numbers(scene: Scene) -> npt.NDArray[np.int64] | None:
-    """AVIRIS numbers of the bands of an Indian Pines cube, or None."""
+    """Return the AVIRIS numbers of the bands of an Indian Pines cube, or None."""
     plain = np.arange(1, scene.n_bands + 1)
     if scene.n_bands not in (200, 220):
         return None
@@ -389,21 +367,18 @@ def _source_numbers(scene: Scene) -> npt.NDArray[np.int64] | None:
 
 
 def with_known_bands(scene: Scene) -> Scene:
-    """Fill in the wavelengths of an Indian Pines cube that carries none.
+    """Fill in the wavelengths of an Indian Pines cube without any.
 
-    The cube is known by its size: that of the small scene or of a flight line, and
-    220 bands, or the 200 that are left without water absorption.
+    The cube is recognised by its size: that of the small scene or of a flight line, with
+    220 bands or the 200 without water absorption.
     """
     known_size = scene.shape in (INDIAN_PINES, *_FLIGHT_LINES)
     if scene.wavelengths is not None or not known_size:
         return scene
-    numbers = _source_numbers(scene)
-    if numbers is None:
+    numbers, known = _source_numbers(scene), aviris_bands()
+    if numbers is None or known.wavelengths is None or known.fwhm is None:
         return scene
-    known = aviris_bands()
     at = numbers - 1
-    if known.wavelengths is None or known.fwhm is None:
-        return scene
     table = BandTable(known.wavelengths[at], known.fwhm[at], numbers=numbers)
     return scene.replace(cube=table.on(scene.cube)).noting(
         f"Wavelengths filled in from the AVIRIS calibration of 1992, because {scene.shape[0]} × "

@@ -26,7 +26,7 @@ from hypercover.scene.datasets.catalog import (
     recognise_image,
 )
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.containers import ORDERS, Outline, outlines
+from hypercover.scene.io.array_files import ORDERS, ArrayOutline, outline_arrays
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.pansharpen.registration import register
 from hypercover.scene.scene import Scene
@@ -195,7 +195,7 @@ def _scan_root(root: Path, scan: FolderScan, seen: set[tuple[int, int]]) -> None
                 if entry.is_symlink():
                     links += not entry.name.startswith(".")
                 elif entry.is_dir():
-                    if depth < _DEEPEST and not _is_skipped(entry):
+                    if depth < _DEEPEST and not entry.name.startswith("."):
                         queue.append((Path(entry.path), depth + 1))
                 elif entry.is_file() and _is_data(entry):
                     files.append(Path(entry.path))
@@ -219,7 +219,8 @@ def _scan_root(root: Path, scan: FolderScan, seen: set[tuple[int, int]]) -> None
 def _listed(folder: Path, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
     """List a folder by name, unless it was scanned before or holds results or programs."""
     status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
+    skipped = folder.name in _SKIPPED_NAMES or str(folder) in _SKIPPED_PATHS
+    if skipped or (status.st_dev, status.st_ino) in seen:
         return []
     seen.add((status.st_dev, status.st_ino))
     with os.scandir(folder) as listing:
@@ -227,14 +228,6 @@ def _listed(folder: Path, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
     if not _SKIPPED_WITH.isdisjoint(entry.name for entry in entries):
         return []
     return sorted(entries, key=lambda entry: entry.name)
-
-
-def _is_skipped(folder: os.DirEntry[str]) -> bool:
-    return (
-        folder.name.startswith(".")
-        or folder.name in _SKIPPED_NAMES
-        or folder.path in _SKIPPED_PATHS
-    )
 
 
 def _is_data(entry: os.DirEntry[str]) -> bool:
@@ -245,9 +238,9 @@ def _is_data(entry: os.DirEntry[str]) -> bool:
     return start.startswith(_MAGIC) or entry.name.lower().endswith(".mat")
 
 
-def _arrays_in(files: Iterable[Path]) -> list[Outline]:
+def _arrays_in(files: Iterable[Path]) -> list[ArrayOutline]:
     """List the arrays that may be images or label maps."""
-    return [array for path in files for array in outlines(path)]
+    return [array for path in files for array in outline_arrays(path)]
 
 
 @dataclass(frozen=True)
@@ -330,7 +323,7 @@ def _image_rank(image: ImageMatch) -> int:
     return 2 if image.stand_in else int(image.known is None)
 
 
-def _match_image(array: Outline, signature: SceneSignature) -> ImageMatch | None:
+def _match_image(array: ArrayOutline, signature: SceneSignature) -> ImageMatch | None:
     """Match an array in every order of its axes that gives the shape of the scene.
 
     Rows and columns of a square image are told apart by its values, if these are known.
@@ -360,7 +353,7 @@ _FEATURE = re.compile(r"(k?pca|mnf)\d+\b|.+ \w+<")
 
 
 def _open_measured(
-    array: Outline, axes: str | None = None
+    array: ArrayOutline, axes: str | None = None
 ) -> tuple[Scene, KnownImage | None] | None:
     """Open an image and recognise its values; None if it is unreadable or was computed."""
     try:
@@ -373,7 +366,7 @@ def _open_measured(
     return None if computed and known is None else (scene, known)
 
 
-def _read_codes(array: Outline) -> Labels | None:
+def _read_codes(array: ArrayOutline) -> Labels | None:
     """Read a label map; None if it is none."""
     try:
         rows, cols = array.shape
@@ -388,7 +381,7 @@ def _class_sizes(labels: Labels) -> list[int]:
 
 
 def _match_labels(
-    arrays: Iterable[Outline], signature: SceneSignature, sizes: set[tuple[int, int]]
+    arrays: Iterable[ArrayOutline], signature: SceneSignature, sizes: set[tuple[int, int]]
 ) -> Iterator[LabelMatch]:
     """Match the arrays of certain sizes with the label maps of a scene."""
     for array in arrays:
@@ -433,7 +426,7 @@ def find_pair(signature: SceneSignature, folders: Iterable[Path]) -> PanPair | N
     return None
 
 
-def _is_registered(pan: Outline, bands: Outline) -> bool:
+def _is_registered(pan: ArrayOutline, bands: ArrayOutline) -> bool:
     """Tell whether the grid of one image can be sharpened by another."""
     fine, coarse = _open_measured(pan), _open_measured(bands)
     if fine is None or coarse is None:
@@ -514,7 +507,7 @@ def identify_file(path: Path, file: KnownFile, scene: KnownScene) -> str | None:
     labels by the class sizes, an image by its values if these are known, and
     anything else by name and shape of the array.
     """
-    arrays = [array for array in outlines(path) if array.shape == file.shape]
+    arrays = [array for array in outline_arrays(path) if array.shape == file.shape]
     if arrays and has_published_checksum(path, file):
         return "its checksum"
     truth = ground_truth(scene.key) if file.is_labels else None

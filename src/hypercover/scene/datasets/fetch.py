@@ -126,15 +126,21 @@ def _retrieve(
 
     pooch.get_logger().setLevel("ERROR")
     part = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.part"
+    answers: list[Any] = []
 
     def receive(url: str, output_file: str, cache: Any) -> None:
         with _PartialFile(part, progress) as file:
+
+            def begin(answer: Any, **_: Any) -> None:
+                answers.append(answer)
+                file.begin(answer)
+
             headers = _HEADERS | ({"Range": f"bytes={file.tell()}-"} if file.tell() else {})
             pooch.HTTPDownloader(
                 chunk_size=_CHUNK,
                 timeout=patience,
                 headers=headers,
-                hooks={"response": file.begin},
+                hooks={"response": begin},
             )(url, file, cache)
         part.replace(output_file)
 
@@ -152,8 +158,7 @@ def _retrieve(
     except exceptions.TooManyRedirects:
         raise DownloadError("leads in circles") from None
     except exceptions.RequestException as error:
-        received = part.exists() and part.stat().st_size > 0
-        raise DownloadError("broke off" if received else "does not answer") from error
+        raise DownloadError("broke off" if answers else "does not answer") from error
     except ValueError:
         wrong = "sends a file with another checksum than was published"
         raise DownloadError(wrong) from None
@@ -169,7 +174,7 @@ class _PartialFile(FileIO):
         super().__init__(path, "ab")
         self._progress, self._total = progress, 0
 
-    def begin(self, response: Any, **_: Any) -> None:
+    def begin(self, response: Any) -> None:
         """Check an answer, and drop the earlier part if the server starts again."""
         from requests.exceptions import RequestException
 

@@ -1,1 +1,1 @@
-"""Pansharpening: the detail of a panchromatic image put into coarser bands."""
+"""Pansharpening: details of a panchromatic image added to coarser bands."""

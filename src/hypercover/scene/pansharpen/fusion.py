@@ -1,8 +1,8 @@
-"""Pansharpening: the detail of a sharp grey image put into coarser bands.
+"""Pansharpening: details of a fine panchromatic image added to coarser bands.
 
-The grey (panchromatic) image is smoothed to the resolution of the bands by the
-undecimated wavelet transform; what the smoothing takes away is what the bands
-lack (the ARSIS concept).
+The panchromatic image is smoothed to the resolution of the bands by the
+undecimated wavelet transform.  The details that smoothing removes are those the
+bands lack (the ARSIS concept).
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ INJECTIONS: tuple[str, ...] = get_args(Injection)
 Progress = Callable[[int, int], None]
 Values = npt.NDArray[np.floating]
 _STRIP = 256
-"""Rows that are looked at together while the statistics are gathered."""
+"""Rows of a tile while the statistics are gathered."""
 _AROUND = 4
 """Pixels of the bands read around a tile, so that its gaps are filled as the whole's."""
 
@@ -57,18 +57,17 @@ def pansharpen(
     store: TileStore | None = None,
     progress: Progress | None = None,
 ) -> Scene:
-    """Sharpen the bands of an image with a finer grey image of the same place.
+    """Sharpen the bands of an image with a finer panchromatic image of the same place.
 
-    Why it exists: sensors such as Quickbird see one wide band at 0.6 m and four
-    narrow ones at 2.4 m, and a map wants both.  Ratio and sub-pixel phase come
-    from the georeferences.  The bands are interpolated to the fine grid; the
-    grey image is matched to each of them (mean of the band; standard deviation
-    such that its low-passed image has that of the band); its wavelet planes are
-    added, or multiplied in.
+    Ratio and sub-pixel phase come from the georeferences.  The bands are
+    interpolated to the fine grid.  The panchromatic image is matched to each of them
+    (its mean to that of the band; its gain such that its low-passed image has the
+    standard deviation of the band), and its wavelet planes are added or multiplied
+    in.
 
-    The cube of the result is computed where it is read, so that an image of any
-    size is written strip by strip; the statistics are gathered here, in one
-    pass over both images.
+    The cube of the result is computed on reading, so an image of any size can be
+    written tile by tile.  The statistics are gathered here, in one pass over both
+    images.
 
     Parameters
     ----------
@@ -77,22 +76,22 @@ def pansharpen(
     bands : Scene
         The coarse image.
     injection : {"additive", "proportional", "none"}
-        Add the planes; or multiply the band with the matched grey image over its
-        low-passed one, which keeps more of the ratios between bands; or neither,
-        which is plain cubic interpolation.
+        Add the planes; or multiply the band by the ratio of the matched panchromatic
+        image to its low-passed one, which preserves ratios between bands better; or
+        neither, which is plain cubic interpolation.
     keep_pan : bool
-        Put the grey image in front as a band of its own.
+        Put the panchromatic image in front as a band of its own.
     store : TileStore, optional
-        Where finished pieces of the statistics are kept
+        Keeps finished tiles of the statistics
         (:func:`~hypercover.scene.tile_store.open_tile_store`).
     progress : callable, optional
-        Called with the rows looked at and the rows in all.
+        Called with the tiles done and the tiles in all.
 
     Returns
     -------
     Scene
-        On the grid of ``pan``, in the type of ``bands``, rounded where that is
-        whole; no data where either image holds none.
+        On the grid of ``pan``, in the type of ``bands``, rounded if that is an integer
+        type; no data where either image has none.
 
     Raises
     ------
@@ -119,7 +118,7 @@ def pansharpen(
     cube = xr.DataArray(lazy.as_variable_data(), dims=("band", "y", "x"))
     cube.attrs = dict(without_nodata(bands.cube).attrs)
     if keep_pan:
-        # Of lists with an entry for each band nothing is known for the grey one.
+        # Lists with an entry for each band have none for the panchromatic one.
         cube = with_header(cube, kept(of_bands(bands.header, (), bands.n_bands)))
     if dtype.kind != "f" or bands.nodata is not None:
         cube.attrs["nodata"] = sharp.nodata
@@ -140,7 +139,7 @@ def pansharpen(
 def pair_plan(
     pan: Scene, bands: Scene, *, injection: str = "additive", keep_pan: bool = False
 ) -> dict[str, Any]:
-    """Return all that the pansharpened image of a pair depends on, as JSON."""
+    """Return everything the pansharpened image of a pair depends on, as JSON."""
     return {
         "pan": scene_identity(pan),
         "bands": scene_identity(bands),
@@ -150,12 +149,12 @@ def pair_plan(
 
 
 def _place(pan: Scene, bands: Scene) -> tuple[Grid, tuple[str, ...]]:
-    """Return the grid of the result, and what is supposed where one image names no system."""
-    one, other = (bands, pan) if pan.grid.crs else (pan, bands)
-    if one.grid.crs or not other.grid.crs:
+    """Return the grid of the result, and a note if only one image has a coordinate system."""
+    without, other = (bands, pan) if pan.grid.crs else (pan, bands)
+    if without.grid.crs or not other.grid.crs:
         return pan.grid, ()
-    said = f"{one.name} names no coordinate system; that of {other.name} was taken."
-    return replace(pan.grid, crs=other.grid.crs), (said,)
+    note = f"{without.name} names no coordinate system; that of {other.name} was taken."
+    return replace(pan.grid, crs=other.grid.crs), (note,)
 
 
 def _check(pan: Scene, injection: str) -> None:
@@ -174,7 +173,7 @@ def _check(pan: Scene, injection: str) -> None:
 def _described(
     cube: xr.DataArray, pan: Scene, bands: Scene, keep_pan: bool
 ) -> xr.DataArray:
-    """Give the cube what is known of its bands."""
+    """Add the coordinates of the bands to the cube."""
     names = ("band", "wavelength", "fwhm", "bad", "band_name")
     known = {
         name: bands.cube.coords[name].values for name in names if name in bands.cube.coords
@@ -194,7 +193,7 @@ def _described(
 
 @dataclass(frozen=True, eq=False)
 class _Sharpening:
-    """Two images laid on one another, and what is to be made of them."""
+    """A registered pair of images and the settings of its fusion."""
 
     pan: Scene
     bands: Scene
@@ -222,7 +221,7 @@ class _Sharpening:
     def upsampled(
         self, rows: slice, cols: slice, positions: npt.NDArray[np.intp]
     ) -> tuple[Values, npt.NDArray[np.bool_]]:
-        """Interpolate bands to fine pixels; valid where the coarse pixel is, that they lie in."""
+        """Interpolate bands to fine pixels, which are valid if the coarse pixel around is."""
         places = [self.laid.centres(0, rows), self.laid.centres(1, cols)]
         parts = [
             _widened(support(place, size), size)
@@ -252,14 +251,14 @@ def _widened(part: slice, size: int) -> slice:
 
 
 def _floating(values: npt.NDArray[np.generic]) -> Values:
-    """Return values as numbers with a fraction: of single precision where that holds them."""
+    """Convert to floating point, in single precision where that holds the values."""
     wide = values.dtype.kind == "f" and values.dtype.itemsize > 4
     wide |= values.dtype.kind in "ui" and values.dtype.itemsize > 2
     return values.astype(np.float64 if wide else np.float32)
 
 
 def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | None) -> Match:
-    """Gather the statistics of both images where both hold data."""
+    """Gather the statistics of both images where both have data."""
     moments = {
         "grey": Moments(1),
         "smooth": Moments(1),
@@ -288,7 +287,7 @@ def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | Non
 
 
 def _moments(sharp: _Sharpening, tile: Tile) -> Layers:
-    """Return the statistics of a tile of both images."""
+    """Compute the statistics of a tile of both images."""
     around, known = sharp.pan_around(tile.rows, tile.cols)
     bands = np.arange(sharp.bands.n_bands)
     fine, covered = sharp.upsampled(tile.rows, tile.cols, bands)
@@ -309,7 +308,7 @@ def _without_margin(laid: Registration) -> tuple[slice, slice]:
 def _fetch(
     sharp: _Sharpening, match: Match | None, wanted: Indices
 ) -> npt.NDArray[np.generic]:
-    """Compute the wanted bands of the rectangle around the wanted pixels."""
+    """Compute sharpened bands at some rows and columns."""
     layers, rows, cols = wanted
     down, across = bounding_slice(rows), bounding_slice(cols)
     positions = layers[layers >= sharp.keep_pan] - sharp.keep_pan
@@ -330,12 +329,12 @@ def _fetch(
 def _stored(
     values: Values, valid: npt.NDArray[np.bool_], sharp: _Sharpening
 ) -> npt.NDArray[np.generic]:
-    """Return values in the type of the result, no data where there is none."""
+    """Convert values to the type of the result, with no data where pixels are not valid."""
     nodata = sharp.nodata
     if sharp.dtype.kind == "f":
         return np.where(valid, values, nodata).astype(sharp.dtype)
     limits = np.iinfo(sharp.dtype)
     whole = np.clip(np.rint(values.astype(np.float64)), limits.min, limits.max)
-    # A measured value must not turn into "no data" by being rounded.
+    # Rounding must not turn a measured value into no data.
     whole[whole == nodata] += 1 if nodata < limits.max else -1
     return np.where(valid, whole, nodata).astype(sharp.dtype)

@@ -1,8 +1,8 @@
-"""How good pansharpened bands are, by Wald's protocol: SAM, ERGAS and Q.
+"""Quality of pansharpened bands by Wald's protocol: SAM, ERGAS and Q.
 
-Nobody has measured the fine bands that pansharpening guesses.  So both images
-are made coarser by the ratio, the coarse pair is sharpened, and the result is
-held against the bands as they were measured.
+There are no measured fine bands to compare with.  Therefore both images are made
+coarser by the ratio, the coarse pair is sharpened, and the result is compared with
+the measured bands.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,10 +33,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Quality:
-    """How far bands are from their reference."""
+    """Distance of bands from their reference."""
 
     method: str
-    """What made the bands."""
+    """How the bands were made."""
     sam: float
     """Spectral angle in degrees, mean over the pixels; 0 is best."""
     ergas: float
@@ -56,28 +56,28 @@ def wald_quality(
     store: TileStore | None = None,
     progress: Progress | None = None,
 ) -> list[Quality]:
-    """Sharpen the pair made coarser by its ratio, and compare with the measured bands.
+    """Degrade a pair by its ratio, sharpen it, and compare it with the measured bands.
 
-    Coarser means the mean over the area of the coarse pixel, with the sub-pixel
-    phase of the georeferences.  Everything is read strip by strip.  ``none`` is
-    plain interpolation: what sharpening must beat.
+    Degrading takes the mean over the area of the coarse pixel, with the sub-pixel
+    phase of the georeferences.  Images are read strip by strip.  ``none`` is plain
+    interpolation, the baseline for sharpening.
 
     Parameters
     ----------
     pan, bands : Scene
         As :func:`~hypercover.scene.pansharpen.fusion.pansharpen` takes them.
     injections : sequence of {"none", "additive", "proportional"}
-        Ways of sharpening to compare.
+        Methods to compare.
     store : TileStore, optional
-        Where finished comparisons are kept
+        Keeps finished comparisons
         (:func:`~hypercover.scene.tile_store.open_tile_store`).
     progress : callable, optional
-        Called with the rows compared and the rows in all, of all ways.
+        Called with the rows compared and the rows in all, over all methods.
 
     Raises
     ------
     SceneError
-        If the two do not fit onto one another, or are too small to be made coarser.
+        If the two cannot be registered, or are too small to be made coarser.
 
     References
     ----------
@@ -120,7 +120,7 @@ def _lazy_scene(scene: Scene, shape: tuple[int, int, int], grid: Grid, fetch: pa
 
 
 def _on_grid(pan: Scene, bands: Scene, laid: Registration) -> Scene:
-    """Return the grey image as means over the pixels of the bands."""
+    """Return the panchromatic image as means over the pixels of the bands."""
     fetch = partial(_fetch_on_grid, pan, laid.inverse())
     return _lazy_scene(pan, (1, *bands.shape), bands.grid, fetch)
 
@@ -131,7 +131,7 @@ def _fetch_on_grid(
     _, *places = wanted
     parts = [bounding_slice(place) for place in places]
     edges = [laid.edges(axis, part) for axis, part in enumerate(parts)]
-    # A pixel that the grey image does not cover wholly has no mean.
+    # Only pixels that the panchromatic image covers completely have a mean.
     inside = [(each >= -1e-6) & (each <= size + 1e-6)
               for each, size in zip(edges, pan.shape, strict=True)]  # fmt: skip
     result = np.full(tuple(part.stop - part.start for part in parts), np.nan)
@@ -152,7 +152,7 @@ def _run(flags: npt.NDArray[np.bool_]) -> slice:
 
 
 def _averaged(pan: Scene, edges: Sequence[Values]) -> Values:
-    """Return the means of a grey image between edges, NaN where any part holds no data."""
+    """Average a panchromatic image between edges; NaN where any part has no data."""
     parts = [slice(int(each[0]), int(np.ceil(each[-1]))) for each in edges]
     values, valid = pan.read_valid(*parts)
     sums: Values
@@ -208,23 +208,23 @@ def compare_bands(
     method: str = "",
     progress: Progress | None = None,
 ) -> Quality:
-    """Compare bands with a reference on the same grid, where both hold data.
+    """Compare bands with a reference on the same grid, where both have data.
 
     Parameters
     ----------
     bands, reference : Scene
         Of one shape.
     ratio : float
-        Coarse pixel over fine pixel, by which ERGAS is scaled.
+        Ratio of coarse to fine pixel size, which scales ERGAS.
     method : str
-        What made the bands.
+        How the bands were made.
     progress : callable, optional
         Called with the rows compared and the rows in all.
 
     Raises
     ------
     SceneError
-        If their shapes differ or they hold data nowhere together.
+        If their shapes differ or no pixel has data in both.
     """
     if bands.cube.shape != reference.cube.shape:
         raise SceneError(
@@ -276,7 +276,7 @@ def _angles(one: Values, other: Values) -> Values:
 def _block_indices(
     made: Values, true: Values, valid: npt.NDArray[np.bool_]
 ) -> Iterator[Values]:
-    """Return Q of each band in each block that holds data throughout."""
+    """Return Q of each band in each block without missing data."""
     for tile in tiles(valid.shape, _BLOCK):
         block = tile.rows, tile.cols
         if tile.pixels == _BLOCK**2 and valid[block].all():
@@ -285,7 +285,7 @@ def _block_indices(
 
 
 def _index(one: Values, other: Values) -> Values:
-    """Return Wang and Bovik's index of each row: correlation, contrast and luminance."""
+    """Return Wang and Bovik's Q of each row: correlation, contrast and luminance."""
     means, them = one.mean(axis=1), other.mean(axis=1)
     covariance = ((one - means[:, None]) * (other - them[:, None])).mean(axis=1)
     spread = one.var(axis=1) + other.var(axis=1)

@@ -1,4 +1,4 @@
-"""How the pixels of a fine image lie on those of a coarse one, from their georeferences."""
+"""Registration of a fine image to a coarse one by their georeferences, and radiometric matching."""
 
 from dataclasses import dataclass
 
@@ -11,36 +11,36 @@ from hypercover.scene.grid import Grid
 __all__ = ["Match", "Moments", "Registration", "register"]
 
 _LEAST, _MOST = 1.5, 16.0
-"""Ratios of pixel sizes between which details can be carried over."""
+"""Range of ratios of pixel sizes."""
 
 _SQUARE = 0.02
-"""Share by which the ratios down and across may differ."""
+"""Largest relative difference of the ratios down and across."""
 
 
 @dataclass(frozen=True)
 class Registration:
-    """Where fine pixels lie in a coarse image, down and across."""
+    """Position of fine pixels in a coarse image, down and across."""
 
     step: tuple[float, float]
     """Coarse pixels from one fine pixel to the next: 0.25 at a ratio of 4."""
     start: tuple[float, float]
-    """Place of the corner of the fine image, in coarse pixels from the coarse corner."""
+    """Corner of the fine image, in coarse pixels from the coarse corner."""
 
     @property
     def ratio(self) -> float:
-        """How many fine pixels a coarse one is long, in the mean of both directions."""
+        """Fine pixels along a coarse one, averaged over both directions."""
         return 2.0 / (self.step[0] + self.step[1])
 
     @property
     def levels(self) -> int:
-        """Wavelet planes that hold what the coarse image lacks: log2 of the ratio."""
+        """Number of wavelet planes missing from the coarse image: log2 of the ratio."""
         return max(1, round(float(np.log2(self.ratio))))
 
     def centres(self, axis: int, part: slice) -> npt.NDArray[np.float64]:
-        """Return the centres of fine pixels as places between centres of coarse ones.
+        """Return the centres of fine pixels; 0 is the centre of the first coarse pixel.
 
-        0 is the centre of the first coarse pixel.  At a ratio of 4 and a common
-        corner the first fine centre is at -0.375, not at 0: this is the phase.
+        At a ratio of 4 and a common corner the first fine centre is at -0.375, not at
+        0: this is the phase.
         """
         return self.edges(axis, part)[:-1] + self.step[axis] / 2 - 0.5
 
@@ -50,7 +50,7 @@ class Registration:
         return self.start[axis] + self.step[axis] * count
 
     def inverse(self) -> "Registration":
-        """Return where coarse pixels lie in the fine image."""
+        """Return the registration of coarse pixels in the fine image."""
         return Registration(
             (1 / self.step[0], 1 / self.step[1]),
             (-self.start[0] / self.step[0], -self.start[1] / self.step[1]),
@@ -58,7 +58,7 @@ class Registration:
 
 
 def register(fine: Grid, coarse: Grid) -> Registration:
-    """Lay the grid of a fine image on that of a coarse one.
+    """Register the grid of a fine image to that of a coarse one.
 
     Raises
     ------
@@ -82,8 +82,8 @@ def register(fine: Grid, coarse: Grid) -> Registration:
     )
     if yf * yc < 0 or xf * xc < 0:
         raise SceneError(
-            "One of the two images is mirrored against the other; write both with north "
-            "up first (gdalwarp)."
+            "One of the two images is mirrored relative to the other; write both north up "
+            "first (gdalwarp)."
         )
     laid = Registration((yf / yc, xf / xc), ((top - north) / yc, (left - west) / xc))
     _check_ratio(laid, fine, coarse)
@@ -95,13 +95,13 @@ def _check_placed(fine: Grid, coarse: Grid) -> None:
     for grid, name in ((fine, "panchromatic"), (coarse, "multispectral")):
         if not grid.placed:
             raise SceneError(
-                f"The {name} image has no georeference, from which its place on the other "
-                "is told; give images that have one."
+                f"The {name} image has no georeference, so it cannot be registered to the "
+                "other one; give georeferenced images."
             )
         if grid.transform[1] or grid.transform[3]:
             raise SceneError(
-                f"The {name} image is rotated against its coordinate system; write it with "
-                "north up first (gdalwarp)."
+                f"The {name} image is rotated in its coordinate system; write it north up "
+                "first (gdalwarp)."
             )
 
 
@@ -150,11 +150,11 @@ def _check_overlap(laid: Registration, fine: Grid, coarse: Grid) -> None:
 Values = npt.NDArray[np.floating]
 
 _LEAST_PIXELS = 0.1
-"""Share of a band's mean below which the smoothed image is no divisor."""
+"""Share of a band's mean below which the smoothed image is not divided by."""
 
 
 class Moments:
-    """Mean and standard deviation of each row of values, gathered piece by piece.
+    """Mean and standard deviation of each row of values, accumulated part by part.
 
     Examples
     --------
@@ -171,19 +171,12 @@ class Moments:
         self._squares = np.zeros(rows)
 
     def add(self, values: Values) -> None:
-        """Take in values (row, n)."""
+        """Add values (row, n)."""
         self.merge(self.of(values))
 
     @staticmethod
     def of(values: Values) -> npt.NDArray[np.float64]:
-        """Return the statistics of one piece (row, n), as `merge` takes them.
-
-        Why it exists: those of a piece can be kept in a file.
-
-        Returns
-        -------
-        count, mean and squared deviations (3, row)
-        """
+        """Return count, mean and squared deviations (3, row) of values (row, n)."""
         count = values.shape[1]
         if not count:
             return np.zeros((3, len(values)))
@@ -192,7 +185,7 @@ class Moments:
         return np.stack([np.full(len(values), float(count)), mean, squares])
 
     def merge(self, piece: npt.NDArray[np.float64]) -> None:
-        """Take in the statistics of a piece by Chan, Golub and LeVeque's update (1979)."""
+        """Add the statistics of a part by the update of Chan, Golub and LeVeque (1979)."""
         counts, mean, squares = piece
         count = int(counts[0])
         if not count:
@@ -211,21 +204,21 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """What turns a grey image into one that looks like each band: gain · grey + offset."""
+    """Linear match of a panchromatic image to each band: gain · pan + offset."""
 
     gain: npt.NDArray[np.float64]
-    """Factor of each band (band,); 0 where the grey image is flat."""
+    """Gain of each band (band,); 0 if the panchromatic image is constant."""
     offset: npt.NDArray[np.float64]
-    """Summand of each band (band,)."""
+    """Offset of each band (band,)."""
     least: npt.NDArray[np.float64]
-    """Value of the smoothed image (band,) up to which no ratio with it means anything."""
+    """Smallest value of the smoothed image (band,) that is divided by."""
 
     @classmethod
     def of(cls, grey: Moments, smooth: Moments, bands: Moments) -> "Match":
-        """Match means, and the deviation of the smoothed grey image to that of each band.
+        """Match means, and the deviation of the smoothed image to that of each band.
 
-        The bands are smooth themselves: the grey image's own deviation would
-        make its details too weak.
+        The bands are smooth themselves; matching the deviation before smoothing would
+        make the details too weak.
         """
         flat = smooth.deviation[0] <= 1e-9 * abs(grey.mean[0])
         gain = np.zeros_like(bands.mean) if flat else bands.deviation / smooth.deviation[0]
@@ -236,10 +229,10 @@ class Match:
     def injected(
         self, band: Values, grey: Values, low: Values, position: int, injection: str
     ) -> Values:
-        """Put the details of a grey image (row, col) into a band on the same grid.
+        """Inject the details of a panchromatic image (row, col) into a band on its grid.
 
-        Where the smoothed grey image is below a tenth of the band's mean, a ratio
-        would blow up, and the details are added.
+        Where the smoothed image is below a tenth of the band's mean, the ratio would
+        blow up, and the details are added.
         """
         gain, offset = float(self.gain[position]), float(self.offset[position])
         detail = gain * (grey - low)

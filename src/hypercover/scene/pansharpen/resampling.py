@@ -1,9 +1,8 @@
-"""The undecimated wavelet transform "à trous" with the cubic B-spline.
+"""Resampling: cubic convolution, area means, and the undecimated "à trous" wavelet transform.
 
-An image is smoothed again and again, each time with a kernel spread twice as
-wide; what one smoothing takes away is a *plane* of detail.  No pixel is dropped,
-so the transform shifts with the image, and the planes and the residual add up to
-the image.
+The transform smooths an image repeatedly with a cubic B-spline, each time spread
+twice as wide.  The difference of two steps is a *plane* of detail.  The transform is
+shift-invariant, and planes and residual add up to the image.
 """
 
 import numpy as np
@@ -23,13 +22,13 @@ __all__ = [
 ]
 
 TAPS = 2
-"""Pixels on either side of a place that its value depends on."""
+"""Pixels on either side that an interpolated value depends on."""
 
 Values = npt.NDArray[np.floating]
 
 
 def support(places: Values, size: int) -> slice:
-    """Return the pixels of an axis that the values at these places depend on."""
+    """Return the pixels of an axis that interpolation at these places depends on."""
     first = int(np.floor(places.min())) - TAPS + 1
     last = int(np.floor(places.max())) + TAPS + 1
     return slice(min(max(first, 0), size - 1), max(min(last, size), 1))
@@ -38,8 +37,8 @@ def support(places: Values, size: int) -> slice:
 def interpolated(values: Values, places: Values, axis: int, first: int = 0) -> Values:
     """Interpolate along one axis by cubic convolution (Keys 1981, a = -1/2).
 
-    Exact for parabolas; it looks at four pixels, so a tile gives what the whole
-    image gives.  Beyond the ends the last pixel is repeated.
+    Exact for parabolas.  It uses four pixels, so tiles give the same values as the
+    whole image.  Beyond the ends the last pixel is repeated.
 
     Parameters
     ----------
@@ -67,7 +66,7 @@ def interpolated(values: Values, places: Values, axis: int, first: int = 0) -> V
 
 
 def _weights(t: Values) -> tuple[Values, Values, Values, Values]:
-    """Return the weights of the four pixels around a place, t behind the second."""
+    """Return the weights of the four pixels around a place at t after the second."""
     s = 1 - t
     return (
         -0.5 * t * s**2,
@@ -78,13 +77,13 @@ def _weights(t: Values) -> tuple[Values, Values, Values, Values]:
 
 
 def area_means(values: Values, edges: Values, axis: int) -> Values:
-    """Return means along one axis over pieces between fractional edges.
+    """Average along one axis between fractional edges.
 
     Parameters
     ----------
     values : array
     edges : array (n + 1,)
-        In pixels from the beginning of the axis, within it.
+        In pixels from the start of the axis.
 
     Examples
     --------
@@ -103,10 +102,9 @@ def area_means(values: Values, edges: Values, axis: int) -> Values:
 
 
 def filled(values: Values, valid: npt.NDArray[np.bool_]) -> Values:
-    """Return (band, row, col) values with those of the nearest valid pixel where none are.
+    """Fill pixels without data in (band, row, col) values from the nearest valid pixel.
 
-    What lies beside a pixel without data must not be drawn towards a number
-    that means nothing.
+    Interpolation next to a gap would otherwise mix in meaningless values.
     """
     if valid.all() or not valid.any():
         return values
@@ -117,11 +115,11 @@ def filled(values: Values, valid: npt.NDArray[np.bool_]) -> Values:
 
 
 KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-"""The cubic B-spline at whole numbers; all parts are exact in binary."""
+"""The cubic B-spline at integers; every weight is exact in binary."""
 
 
 def reach(levels: int) -> int:
-    """Return how many pixels away a value may lie that the last smoothing sees.
+    """Return the radius in pixels of the smoothing kernels together.
 
     Examples
     --------
@@ -136,15 +134,13 @@ def atrous(
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
     """Split an image into planes of detail, the finest first, and a smooth residual.
 
-    Why it exists: the details of a sharp image can be put into a blurred one
-    without touching its large-scale values.  Beyond its edge the image is
-    repeated.
+    Beyond its edge the image is repeated.
 
     Parameters
     ----------
     image : array of float, shape (row, col)
     levels : int
-        Smoothings; each doubles the scale.
+        Number of smoothings; each doubles the scale.
 
     Returns
     -------
@@ -173,11 +169,9 @@ def atrous(
 
 
 def low_pass(around: npt.NDArray[np.floating], levels: int) -> npt.NDArray[np.floating]:
-    """Return the residual alone, of an image (row, col) that brings its margin along.
+    """Return the residual of an image (row, col) with a margin, without the margin.
 
-    Why it exists: all planes together are the image less its residual, so a tile
-    needs no more, and whoever cuts tiles has read what lies around them.  The
-    result is smaller by :func:`reach` pixels on each side.
+    The result is smaller by :func:`reach` pixels on each side.
     """
     for level in range(levels):
         around = _smoothed(around, level)
@@ -185,7 +179,7 @@ def low_pass(around: npt.NDArray[np.floating], levels: int) -> npt.NDArray[np.fl
 
 
 def _inner(around: npt.NDArray[np.floating], margin: int) -> npt.NDArray[np.floating]:
-    """Drop the margin, where the end of the array has been seen."""
+    """Drop the margin, which the edge of the array has affected."""
     return around[margin:-margin, margin:-margin]
 
 

@@ -1,1 +1,1 @@
-"""The simulated scene, one step a file: covers, parcels, survey, spectra, texture, sensor."""
+"""Simulation of scenes: parcels, land cover, reflectance, texture and sensor."""

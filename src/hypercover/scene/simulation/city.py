@@ -1,9 +1,8 @@
-"""A simulated city from above: streets, plots and what stands on them.
+"""A simulated city: streets, plots and their covers, seen by Quickbird.
 
-Land is cut into plots by straight streets; each plot is one cover, of its own
-brightness, with a roof's lit and shaded half.  It stands for the Quickbird scene of
-Rome, which nobody may pass on: the classes and their numbers of labelled pixels
-are the published ones, the land is not Rome.
+Straight streets cut the land into plots of one cover and brightness each; roofs have a
+lit and a shaded half.  It replaces the Quickbird scene of Rome, which may not be
+distributed: classes and numbers of labelled pixels are those published.
 """
 
 from collections.abc import Iterator
@@ -50,7 +49,7 @@ ROME_COUNTS = {
     "Tower": 47_916,
 }
 """Labelled pixels of each class in the order of their codes (Cavallaro et al., JSTARS
-8(10), 2015): a tenth of them trained there."""
+8(10), 2015, who train on a tenth of them)."""
 
 _COLORS = ("#c05a3c", "#e0a070", "#606060", "#30307a", "#a0d860", "#207030", "#d8c080",
            "#8a6a40", "#d04090")  # fmt: skip
@@ -64,15 +63,15 @@ _RAILS = 14
 """Width of the railway in pixels."""
 
 _LONGEST, _SHORTEST = 130, 36
-"""Sides of plots in pixels: longer ones are cut, no shorter ones are made."""
+"""Largest and smallest side of plots in pixels."""
 
 _PIECE = 50
-"""Side of the squares in which streets and rails are labelled."""
+"""Side of the squares in which streets and rails are labelled, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class City:
-    """What lies at every fine pixel (row, col)."""
+    """Cover, plot and roof side of every fine pixel (row, col)."""
 
     cover: npt.NDArray[np.uint8]
     """Code of the class."""
@@ -84,23 +83,22 @@ class City:
     def labels(
         self, counts: dict[str, int], random: np.random.Generator
     ) -> npt.NDArray[np.uint8]:
-        """Label exactly so many pixels of each class, plot by plot; 0 = unlabelled.
+        """Label a number of pixels of each class, plot by plot; 0 = unlabelled.
 
-        Where a class has fewer pixels than that, all of them.
+        If a class has fewer pixels, all are labelled.
         """
-        marked = np.zeros(self.cover.shape, np.uint8)
+        labels = np.zeros(self.cover.shape, np.uint8)
         region = self._regions()
-        for code, wanted in enumerate(counts.values(), 1):
+        for code, count in enumerate(counts.values(), 1):
             at = np.flatnonzero(self.cover == code)
-            numbers = region.ravel()[at]
-            _, plain = np.unique(numbers, return_inverse=True)
-            turn = random.permutation(plain.max(initial=0) + 1)[plain]
-            chosen = at[np.argsort(turn, kind="stable")[:wanted]]
-            marked.ravel()[chosen] = code
-        return marked
+            _, plots = np.unique(region.ravel()[at], return_inverse=True)
+            order = random.permutation(plots.max(initial=0) + 1)[plots]
+            chosen = at[np.argsort(order, kind="stable")[:count]]
+            labels.ravel()[chosen] = code
+        return labels
 
     def _regions(self) -> npt.NDArray[np.int64]:
-        """Return numbers of plots, and of squares of the streets and rails."""
+        """Return the numbers of plots, and of squares of the streets and rails."""
         down, across = (np.arange(size) // _PIECE for size in self.cover.shape)
         squares = down[:, None] * 10_000 + across + 1
         lines = np.isin(self.cover, (_ROADS, _TRAIN))
@@ -113,7 +111,7 @@ def city_legend() -> Legend:
 
 
 def lay_out_city(rows: int, cols: int, random: np.random.Generator) -> City:
-    """Lay out a city of so many fine pixels; every class gets its published share.
+    """Lay out a city of a size in fine pixels; every class gets its published share.
 
     Examples
     --------
@@ -144,10 +142,10 @@ _ROOFED = (1, 2, 9)
 
 
 def _shares() -> dict[int, int]:
-    """Return the wanted pixels of the classes that fill plots."""
+    """Return the published pixels of the classes that fill plots."""
     return {
-        code: wanted
-        for code, wanted in enumerate(ROME_COUNTS.values(), 1)
+        code: count
+        for code, count in enumerate(ROME_COUNTS.values(), 1)
         if code not in (_ROADS, _TRAIN)
     }
 
@@ -165,7 +163,7 @@ def _roof(high: int, wide: int, random: np.random.Generator) -> npt.NDArray[np.i
 def _plots(
     top: int, left: int, high: int, wide: int, random: np.random.Generator
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Cut land by streets until no plot is too long; yield corner and sides of each."""
+    """Cut land by streets until no plot is too long; yield the corner and sides of each."""
     waiting = [(top, left, high, wide)]
     while waiting:
         top, left, high, wide = waiting.pop()
@@ -189,7 +187,7 @@ _FINE = 0.6
 """Side of a fine pixel in m."""
 
 _CORNER = (289_000.0, 4_643_000.0)
-"""Easting and northing of the north-west corner: in UTM zone 33."""
+"""Easting and northing of the north-west corner in UTM zone 33."""
 
 _CENTRES, _WIDTHS = (485.0, 560.0, 660.0, 830.0), (70.0, 80.0, 60.0, 140.0)
 """Blue, green, red and near infrared of Quickbird, nm."""
@@ -204,7 +202,7 @@ _TYPICAL = np.array(
     [[350, 350, 350, 350], [390, 470, 550, 600], [420, 500, 540, 590], [335, 370, 375, 400],
      [355, 400, 420, 455], [280, 400, 320, 920], [235, 310, 235, 760], [420, 530, 630, 790],
      [390, 480, 570, 700], [470, 560, 585, 620]], np.float32)  # fmt: skip
-"""Digital numbers of each class in each band; the first row belongs to no class."""
+"""Digital numbers of each class (from 1) in each band."""
 
 _TEXTURE = np.array(
     [0.05, 0.10, 0.11, 0.07, 0.10, 0.06, 0.22, 0.08, 0.10, 0.09], np.float32
@@ -212,18 +210,18 @@ _TEXTURE = np.array(
 """Relative spread of the pixels of a plot, by class."""
 
 _PLOT, _HUE, _SLOPE = 0.16, 0.05, 0.13
-"""Relative spread of whole plots, of their bands, and how far a roof's sides differ."""
+"""Relative spread of plots and of their bands, and contrast of the sides of a roof."""
 
 _BLOCK = 64
-"""Fine rows whose texture is drawn together, so that any part can be computed alone."""
+"""Fine rows whose texture has a common seed, so that any part can be computed alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class QuickbirdPair:
-    """Both images of one city, computed where they are read, and what is labelled."""
+    """A panchromatic and a multispectral image of a city, computed on reading."""
 
     pan: Scene
-    """The grey image (1, row, col) of 0.6 m, with the labels."""
+    """The panchromatic image (1, row, col) of 0.6 m, with the labels."""
     bands: Scene
     """The four bands (4, row / 4, col / 4) of 2.4 m."""
 
@@ -231,15 +229,15 @@ class QuickbirdPair:
 def quickbird_pair(
     rows: int, cols: int, seed: int, counts: dict[str, int] | None = None
 ) -> QuickbirdPair:
-    """Simulate a pair of so many fine pixels, which must be multiples of 4.
+    """Simulate a pair of images.
 
     Parameters
     ----------
     rows, cols : int
-        Of the grey image.
+        Size of the panchromatic image, multiples of 4.
     seed : int
     counts : dict, optional
-        Pixels to label of each class; none where left out.
+        Number of pixels to label of each class; by default there are no labels.
 
     Examples
     --------
@@ -278,7 +276,7 @@ def _placed(shape: tuple[int, int, int], fetch: partial[npt.NDArray[np.generic]]
 
 
 def _plot_spectra(city: City, random: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Draw how bright each plot (plot, band) is against its class; plot 0 is the street."""
+    """Draw the brightness of each plot (plot, band) relative to its class; 0 = street."""
     count = int(city.plot.max()) + 1
     bright = np.exp(random.normal(0, _PLOT, (count, 1)))
     hue = 1 + random.normal(0, _HUE, (count, len(_CENTRES)))
@@ -289,14 +287,14 @@ def _plot_spectra(city: City, random: np.random.Generator) -> npt.NDArray[np.flo
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A city, the brightness of its plots, and the source of chance."""
+    """Renders a city with plots of some brightness."""
 
     city: City
     factor: npt.NDArray[np.float32]
     seed: int
 
     def fine(self, rows: slice) -> npt.NDArray[np.float32]:
-        """Return all four bands (band, row, col) of these fine rows."""
+        """Return all four bands (band, row, col) of some fine rows."""
         first, last = rows.start // _BLOCK, -(-rows.stop // _BLOCK)
         parts = [self._block(number) for number in range(first, last)]
         start = rows.start - first * _BLOCK
@@ -307,7 +305,7 @@ class _View:
         cover, plot = self.city.cover[rows], self.city.plot[rows]
         random = np.random.default_rng([self.seed, 3, number])
         rough = random.standard_normal(cover.shape, np.float32)
-        # A quarter of each neighbour: crowns and tiles are larger than one pixel.
+        # Crowns and tiles are larger than one pixel.
         rough = 0.6 * rough + 0.4 * (np.roll(rough, 1, 0) + np.roll(rough, 1, 1))
         shade = 1 + _TEXTURE[cover] * rough + _SLOPE * self.city.lit[rows]
         spectrum = _TYPICAL[cover] * self.factor[plot]
@@ -326,7 +324,7 @@ def _digital(values: npt.NDArray[np.floating]) -> npt.NDArray[np.generic]:
 def _noisy(
     view: _View, kind: int, values: npt.NDArray[np.float32], first: int
 ) -> npt.NDArray[np.generic]:
-    """Add the noise of each row (band, row, col), the same however rows are asked for."""
+    """Add noise to (band, row, col), with a seed of its own for each row."""
     for at in range(values.shape[1]):
         values[:, at] += view.noise(kind, first + at, (values.shape[0], values.shape[2]))
     return _digital(values)
@@ -350,16 +348,15 @@ def _colours(view: _View, wanted: Indices) -> npt.NDArray[np.generic]:
 
 
 _SMALLEST = 160
-"""Fine pixels along a side below which a city has no room for its nine classes."""
+"""Smallest side of a city, in fine pixels, with room for nine classes."""
 
 
 def check_city(settings: SimulationSettings) -> None:
-    """Refuse a city that has no room for its classes, or is no whole number of coarse pixels.
+    """Refuse sizes that are too small or not a multiple of the coarse pixel.
 
     Raises
     ------
     CallError
-        If so.
     """
     sides = settings.rows, settings.cols
     if min(sides) < _SMALLEST or any(side % RATIO for side in sides):
@@ -375,26 +372,25 @@ def write_city(
     tags: dict[str, str],
     progress: Progress | None = None,
 ) -> tuple[Path, Path]:
-    """Write a simulated city: grey image, bands, both pansharpened, and labels.
+    """Write a simulated city: panchromatic image, bands, pansharpened image and labels.
 
-    ``<stem>-pan`` of 0.6 m and ``<stem>-bands`` of 2.4 m are what a sensor would give;
-    ``image`` holds the grey image and the four pansharpened bands, as the published
-    features were made of.  Each class is labelled as often as in the published map where
-    the city has the size of the preset, but for one pixel of the largest class, and in
-    proportion otherwise.
+    ``<stem>-pan`` of 0.6 m and ``<stem>-bands`` of 2.4 m are the images of the sensor.
+    ``image`` holds the panchromatic and the four pansharpened bands, as in the
+    publication.  At the size of the preset each class has as many labels as in the
+    published map, except for one pixel of the largest class; otherwise in proportion.
     """
     rows, cols = settings.rows, settings.cols
     whole = PRESETS["rome"]
     share = rows * cols / (whole.rows * whole.cols)
     counts = {name: round(share * number) for name, number in ROME_COUNTS.items()}
-    # So that these labels are never taken for the published ones.
+    # These labels must not be recognised as the published ones.
     counts["Buildings"] -= 1
     pair = quickbird_pair(rows, cols, settings.seed, counts)
     parts = [
         image.with_name(f"{image.stem}-{name}{image.suffix}") for name in ("pan", "bands")
     ]
-    beside = check_writable(image.with_name(f"{image.stem}-labels.tif"))
-    # The grey image is written without its labels, which have a file of their own.
+    labels_path = check_writable(image.with_name(f"{image.stem}-labels.tif"))
+    # The labels get a file of their own.
     for path, scene in zip(parts, (pair.pan.replace(labels=None), pair.bands), strict=True):
         write_scene(scene, path, tags=tags)
     pan, bands = (open_scene(path, False) for path in parts)
@@ -402,4 +398,5 @@ def write_city(
     pixels = write_scene(sharp, image, tags=tags, progress=progress)
     labels = pair.pan.labels
     assert labels is not None  # noqa: S101  (counts were given)
-    return pixels, write_labels(labels, pair.pan.legend, pair.pan.grid, beside, tags=tags)
+    written = write_labels(labels, pair.pan.legend, pair.pan.grid, labels_path, tags=tags)
+    return pixels, written

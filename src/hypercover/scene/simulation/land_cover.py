@@ -1,4 +1,4 @@
-"""The survey: what grows on each parcel, and which parcels somebody labelled."""
+"""Land cover of simulated parcels, and the labels of a survey."""
 
 import csv
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class ParcelState:
-    """What one parcel draws: the state of its canopy and of the ground below."""
+    """The state of the canopy and the ground of a parcel."""
 
     lai: float
     """Leaf area index, m² of leaf per m² of ground."""
@@ -56,19 +56,19 @@ _RANGES = tuple(ParcelState.__annotations__)
 
 @dataclass(frozen=True)
 class Cover:
-    """A kind of land cover and the ranges its parcels draw their state from."""
+    """A kind of land cover, with ranges for the state of its parcels."""
 
     name: str
     """Class name."""
     habitat: str
-    """Kind of parcel it takes: field, meadow, woods, farm, built or water."""
+    """Kind of its parcels: field, meadow, woods, farm, built or water."""
     share: float
-    """Weight in the class counts; the first 16 are those of Indian Pines.  Of a cover
-    that imitates a published class: its labelled pixels."""
+    """Weight in the class counts, of Indian Pines for the first 16; for a cover that
+    imitates a published class, its labelled pixels."""
     rows: str
-    """Direction of its rows: ns, ew, or - where it has none."""
+    """Direction of crop rows: ns, ew, or - for none."""
     ranges: tuple[tuple[str, Range], ...]
-    """Lowest and highest value of each part of the state."""
+    """Lowest and highest value of each field of the state."""
 
     def draw(self, rng: np.random.Generator) -> ParcelState:
         """Draw the state of one parcel."""
@@ -92,7 +92,7 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 @cache
 def land_covers() -> tuple[Cover, ...]:
-    """Return every known cover, in the order in which scenes take them as classes."""
+    """Return all covers, in the order in which scenes use them as classes."""
     return tuple(_cover(row) for row in _rows("simulated-covers.csv"))
 
 
@@ -100,10 +100,9 @@ def land_covers() -> tuple[Cover, ...]:
 def flight_line_covers() -> tuple[Cover, ...]:
     """Return a cover for each class of the flight line of Indian Pines.
 
-    Their names and numbers of pixels are published; what grows there is that of
-    a cover of :func:`land_covers`.  Classes that differ in the surveyors' doubt
-    alone grow the same.  The largest class lacks one pixel, so that no simulated map
-    is ever taken for the published one.
+    Names and numbers of pixels are published; the states are those of a similar cover of
+    :func:`land_covers`.  The largest class lacks one pixel, so that a simulated map is
+    never taken for the published one.
     """
     known = {cover.name: cover for cover in land_covers()}
     line = known_map("Indian Pines flight line")
@@ -116,7 +115,7 @@ def flight_line_covers() -> tuple[Cover, ...]:
 
 
 SINGLE = 60
-"""Below this many pixels a class has one field, from here on at least two."""
+"""Classes with fewer pixels have one field, others at least two."""
 
 SMALLEST = 12
 """Fewest labelled pixels of a parcel."""
@@ -132,47 +131,47 @@ _OPEN = {
 
 @dataclass
 class Survey:
-    """Cover of every parcel and class codes of the labelled ones."""
+    """The cover of every parcel, and class codes of the labelled ones."""
 
     parcels: Parcels
-    """Parcels, some of them cut in two for a small class."""
+    """Parcels, some of which were cut for a small class."""
     classes: tuple[Cover, ...]
     """Classes by code, from 1."""
     covers: dict[int, Cover] = field(default_factory=dict)
-    """Cover of each parcel; roads have none."""
+    """Cover of each parcel, except roads."""
     codes: dict[int, int] = field(default_factory=dict)
     """Class code of each labelled parcel."""
     surplus: dict[int, int] = field(default_factory=dict)
-    """Pixels that stay unlabelled in the south of a parcel."""
+    """Number of pixels in the south of a parcel that stay unlabelled."""
 
     def labels(self) -> npt.NDArray[np.unsignedinteger]:
-        """Return the class codes (row, col), 0 along the margins of parcels."""
+        """Return class codes (row, col), with 0 along the margins of parcels."""
         table = np.zeros(len(self.parcels.habitats), np.uint16)
         for parcel, code in self.codes.items():
             table[parcel] = code
         number = self.parcels.number
         labels = np.where(interior(number), table[number], 0)
         for parcel, count in self.surplus.items():
-            own = (number == parcel) & (labels > 0) & _in_picture(number.shape)
+            own = (number == parcel) & (labels > 0) & _inside_halo(number.shape)
             labels.flat[np.flatnonzero(own)[-count:]] = 0
         return labels.astype(np.uint8 if len(self.classes) < 256 else np.uint16)
 
 
 def interior(number: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """Tell which pixels have neighbours of their own parcel only."""
+    """Return the pixels whose neighbours all belong to the same parcel."""
     low = ndimage.minimum_filter(number, 3, mode="nearest")
     return np.asarray(low == ndimage.maximum_filter(number, 3, mode="nearest"))
 
 
-def _in_picture(shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Tell the pixels of the picture from the halo around it."""
+def _inside_halo(shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the pixels of the image without the halo around it."""
     inside = np.zeros(shape, bool)
     inside[HALO:-HALO, HALO:-HALO] = True
     return inside
 
 
 class CrowdedError(CallError):
-    """The land has too few parcels for the classes."""
+    """There are too few parcels for the classes."""
 
 
 def survey(
@@ -181,46 +180,45 @@ def survey(
     share: float | None,
     rng: np.random.Generator,
 ) -> Survey:
-    """Give every parcel a cover and label a share of the pixels.
+    """Assign a cover to every parcel, and label a share of the pixels.
 
-    Without a share each class gets as many pixels as its own share says, to the
-    pixel, where the land has room for them.
+    Without a share each class gets exactly the number of pixels in its cover, if
+    there is room.
 
-    The smallest class is served first and takes the smallest parcels, cut down
-    to its size, so that every class stands on at least two of them where it is
-    large enough, however unequal the classes are.
+    Classes choose parcels in the order of their sizes, the smallest first, and parcels
+    are cut to size.  So every class that is large enough has at least two, however
+    unequal the classes are.
 
     Raises
     ------
     CrowdedError
-        If the land has too few parcels for the classes.
+        If there are too few parcels for the classes.
     """
-    found = Survey(parcels, tuple(sorted(classes, key=lambda cover: cover.name)))
-    land = _Land(parcels)
+    result = Survey(parcels, tuple(sorted(classes, key=lambda cover: cover.name)))
+    land = _FreeLand(parcels)
     total = 1.0
     if share is not None:
         total = share * parcels.number.size / sum(cover.share for cover in classes)
     for cover in sorted(classes, key=lambda cover: cover.share):
-        code = found.classes.index(cover) + 1
+        code = result.classes.index(cover) + 1
         target = max(SMALLEST, total * cover.share)
         taken, left = land.take(cover, target, rng, whole=share is None)
         for parcel in taken:
-            found.covers[parcel], found.codes[parcel] = cover, code
+            result.covers[parcel], result.codes[parcel] = cover, code
         if left < 0 and share is None:
-            found.surplus[taken[-1]] = round(-left)
-    _cover_the_rest(found, rng)
-    return found
+            result.surplus[taken[-1]] = round(-left)
+    _cover_unlabelled(result, rng)
+    return result
 
 
-class _Land:
-    """The parcels nobody has taken yet, with their areas."""
+class _FreeLand:
+    """The parcels without a class so far, with their areas."""
 
     def __init__(self, parcels: Parcels) -> None:
         self.parcels = parcels
         self.areas: dict[int, int] = {}
         self.boxes = ndimage.find_objects(parcels.number + 1)
-        self.shown = _in_picture(parcels.number.shape)
-        self.inside = interior(parcels.number) & self.shown
+        self.inside = interior(parcels.number) & _inside_halo(parcels.number.shape)
         self.mean = 1.0
         self._measure()
 
@@ -242,10 +240,10 @@ class _Land:
     def take(
         self, cover: Cover, target: float, rng: np.random.Generator, *, whole: bool
     ) -> tuple[list[int], float]:
-        """Take parcels for a class until it has the pixels it should have, or about so.
+        """Take parcels for a class until it has about its target number of pixels.
 
-        Where its own kind of land runs out, it goes on with the next kind.  The
-        second value says how many pixels are still missing.
+        If its kind of land is used up, the next kind is used.  Also return the number of
+        pixels that are missing.
         """
         enough = 0.0 if whole else 0.12 * target
         least = 1 if target < SINGLE else 2
@@ -260,24 +258,24 @@ class _Land:
                 continue
             if not free and len(taken) >= least:
                 break
-            wanted = max(SMALLEST, left / max(1, pieces - len(taken)))
-            parcel = self._choose(free, wanted, rng)
-            if self.areas[parcel] > 1.4 * wanted:
-                self._cut(parcel, wanted)
+            area = max(SMALLEST, left / max(1, pieces - len(taken)))
+            parcel = self._choose(free, area, rng)
+            if self.areas[parcel] > 1.4 * area:
+                self._cut(parcel, area)
             taken.append(parcel)
             left -= self.areas.pop(parcel)
         return taken, left
 
-    def _choose(self, free: list[int], wanted: float, rng: np.random.Generator) -> int:
-        """Choose a parcel that is about as large as wanted."""
+    def _choose(self, free: list[int], area: float, rng: np.random.Generator) -> int:
+        """Choose a parcel of about a given area."""
         if not free:
-            raise CrowdedError("No parcel is left; label a smaller share of the land.")
-        wish = wanted * rng.uniform(0.7, 1.5, len(free))
-        misfit = np.abs(np.log([self.areas[parcel] for parcel in free]) - np.log(wish))
+            raise CrowdedError("No parcel remains; label a smaller share of the land.")
+        targets = area * rng.uniform(0.7, 1.5, len(free))
+        misfit = np.abs(np.log([self.areas[parcel] for parcel in free]) - np.log(targets))
         return free[int(np.argmin(misfit))]
 
-    def _cut(self, parcel: int, wanted: float) -> None:
-        """Cut a parcel across its length; it keeps about the wanted area."""
+    def _cut(self, parcel: int, area: float) -> None:
+        """Cut a parcel across its length, so that it keeps about a given area."""
         box = self.boxes[parcel]
         number = self.parcels.number[box]
         mine = number == parcel
@@ -286,7 +284,7 @@ class _Land:
             self.parcels.u[box] if mine.shape[1] >= mine.shape[0] else self.parcels.v[box]
         )
         places = np.sort(along[core])
-        line = places[min(len(places) - 1, round(wanted))] + 1.0
+        line = places[min(len(places) - 1, round(area))] + 1.0
         beyond = mine & (along > line)
         rows, cols = box
         new = len(self.parcels.habitats)
@@ -297,7 +295,7 @@ class _Land:
             self._count(parcel, new)
 
     def _count(self, *parcels: int) -> None:
-        """Measure parcels again after a cut."""
+        """Update the areas of parcels after a cut."""
         for parcel in parcels:
             box = self.boxes[parcel]
             own = (self.parcels.number[box] == parcel) & self.inside[box]
@@ -309,24 +307,25 @@ class _Land:
 def _apart(
     mine: npt.NDArray[np.bool_], beyond: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Tell the pixels that do not touch a new boundary between two parts."""
-    kept = mine & ~beyond
-    touch = (ndimage.maximum_filter(kept, 3) & beyond) | (
-        ndimage.maximum_filter(beyond, 3) & kept
+    """Return the pixels that do not touch a new boundary between two parts."""
+    rest = mine & ~beyond
+    touch = (ndimage.maximum_filter(rest, 3) & beyond) | (
+        ndimage.maximum_filter(beyond, 3) & rest
     )
     return np.asarray(~touch)
 
 
-def _cover_the_rest(found: Survey, rng: np.random.Generator) -> None:
-    """Let something grow on every parcel that nobody labelled."""
-    chosen = {cover.name for cover in found.classes}
+def _cover_unlabelled(land: Survey, rng: np.random.Generator) -> None:
+    """Assign a cover to every unlabelled parcel."""
+    chosen = {cover.name for cover in land.classes}
     by_habitat: dict[str, list[Cover]] = {}
     for cover in land_covers():
         by_habitat.setdefault(cover.habitat, []).append(cover)
-    for parcel, habitat in enumerate(found.parcels.habitats):
-        if parcel in found.covers or habitat not in by_habitat:
+    for parcel, habitat in enumerate(land.parcels.habitats):
+        if parcel in land.covers or habitat not in by_habitat:
             continue
         options = by_habitat[habitat]
-        known = [cover for cover in options if cover.name in chosen] or options[:1]
-        weights = np.array([cover.share for cover in known])
-        found.covers[parcel] = known[rng.choice(len(known), p=weights / weights.sum())]
+        options = [cover for cover in options if cover.name in chosen] or options[:1]
+        weights = np.array([cover.share for cover in options])
+        chosen_cover = options[rng.choice(len(options), p=weights / weights.sum())]
+        land.covers[parcel] = chosen_cover

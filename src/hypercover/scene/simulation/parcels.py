@@ -1,8 +1,8 @@
-"""The lie of the land: sections, roads, fields, a river, woods and farmsteads.
+"""Parcels of simulated land: sections, roads, fields, a river, woods and farmsteads.
 
-The pattern is that of the Public Land Survey System of the American Midwest:
-sections of one mile between roads, cut into halves, quarters and strips; what
-does not follow it is the river, the woods beside it and the pasture at their rim.
+The pattern is that of the Public Land Survey System of the American Midwest: sections
+of one mile between roads, cut into halves, quarters and strips.  Only the river, the
+woods along it and the pasture around them do not follow it.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,9 @@ _AT_ONCE = 2**20
 
 @dataclass(frozen=True)
 class Axis:
-    """A coordinate that rises evenly over an image, in pixels.
+    """A linear coordinate of an image in pixels, computed on demand.
 
-    Why it exists: two coordinates of every pixel would take more memory than the
-    land itself, and any piece of them is quickly computed.
+    Storing two coordinates of every pixel would take more memory than the land itself.
 
     Examples
     --------
@@ -39,11 +38,11 @@ class Axis:
     shape: tuple[int, int]
     """Rows and columns of the image."""
     per_col: float
-    """By how much it rises from one column to the next."""
+    """Increment from one column to the next."""
     per_row: float
-    """By how much it rises from one row to the next."""
+    """Increment from one row to the next."""
     start: float
-    """What it is at the first pixel."""
+    """Value at the first pixel."""
 
     def __getitem__(self, window: tuple[slice, slice]) -> Floats:
         """Return the coordinate of the pixels in some rows and columns."""
@@ -59,7 +58,7 @@ class Axis:
 
     @property
     def corners(self) -> Floats:
-        """The coordinate of the four corner pixels; no other has less or more."""
+        """The coordinate of the four corner pixels, which include its extremes."""
         rows, cols = self.shape
         return np.array([self.at(y, x) for y in (0, rows - 1) for x in (0, cols - 1)])
 
@@ -85,7 +84,7 @@ Rectangle = tuple[float, float, float, float]
 
 @dataclass
 class Parcels:
-    """Which parcel each pixel belongs to, and what kind of parcel that is."""
+    """The parcel of each pixel, and the kind of each parcel."""
 
     number: npt.NDArray[np.int32]
     """Parcel of each pixel (row, col), from 0."""
@@ -97,7 +96,7 @@ class Parcels:
     """Coordinate across east-west rows."""
 
     def add(self, where: Bools, habitat: str, top: int = 0, left: int = 0) -> None:
-        """Give the marked pixels of a window to a new parcel."""
+        """Assign the marked pixels of a window to a new parcel."""
         if where.any():
             rows, cols = where.shape
             self.number[top : top + rows, left : left + cols][where] = len(self.habitats)
@@ -114,7 +113,6 @@ def lay_out(rows: int, cols: int, field: float, rng: np.random.Generator) -> Par
     field : float
         Mean area of a field in pixels.
     rng : numpy.random.Generator
-        Source of chance.
     """
     u, v = _directions(rows, cols, rng)
     parcels = Parcels(np.zeros((rows, cols), np.int32), ["field"], u, v)
@@ -128,16 +126,16 @@ def lay_out(rows: int, cols: int, field: float, rng: np.random.Generator) -> Par
 
 
 def _directions(rows: int, cols: int, rng: np.random.Generator) -> tuple[Axis, Axis]:
-    """Return coordinates along a survey grid that is a little turned and shifted."""
-    turn = np.deg2rad(rng.uniform(-2.0, 2.0))
+    """Return coordinates along a survey grid that is slightly rotated and shifted."""
+    angle = np.deg2rad(rng.uniform(-2.0, 2.0))
     shift_u, shift_v = rng.uniform(0.25, 0.75, 2) * SECTION
-    u = Axis((rows, cols), np.cos(turn), np.sin(turn), shift_u)
-    v = Axis((rows, cols), -np.sin(turn), np.cos(turn), shift_v)
+    u = Axis((rows, cols), np.cos(angle), np.sin(angle), shift_u)
+    v = Axis((rows, cols), -np.sin(angle), np.cos(angle), shift_v)
     return u, v
 
 
 def _leaves(box: Rectangle, field: float, rng: np.random.Generator) -> Iterator[Rectangle]:
-    """Cut a rectangle again and again, as land is divided."""
+    """Cut a rectangle recursively into fields."""
     left, right, top, bottom = box
     width, height = right - left, bottom - top
     if width * height < field * rng.uniform(0.6, 3.0) or min(width, height) < 5:
@@ -163,7 +161,7 @@ def _sections(u: Axis, v: Axis, side: float) -> Iterator[Rectangle]:
 
 
 def _window(parcels: Parcels, box: Rectangle) -> tuple[slice, slice]:
-    """Rows and columns that may hold a rectangle, generously."""
+    """Return rows and columns that contain a rectangle, with some slack."""
     left, right, top, bottom = box
     rows, cols = parcels.number.shape
     slack = 0.04 * max(rows, cols) + 2
@@ -193,7 +191,7 @@ def _cut_fields(
 
 
 def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Floats:
-    """Return noise of unit variance that varies over a length in pixels."""
+    """Return noise of unit variance with a correlation length in pixels."""
     noise = rng.standard_normal(shape)
     ndimage.gaussian_filter(noise, length, mode="wrap", output=noise)
     noise /= max(noise.std(), 1e-12)
@@ -201,7 +199,7 @@ def _smooth(shape: tuple[int, int], length: float, rng: np.random.Generator) -> 
 
 
 def _river(parcels: Parcels, rng: np.random.Generator) -> Floats:
-    """Return the distance in pixels from a river that winds through the scene."""
+    """Return the distance in pixels from a winding river."""
     rows, cols = parcels.number.shape
     along, across = (parcels.v, parcels.u) if rows >= cols else (parcels.u, parcels.v)
     length, breadth = float(np.ptp(along.corners)), float(np.ptp(across.corners))
@@ -221,7 +219,7 @@ def _river(parcels: Parcels, rng: np.random.Generator) -> Floats:
 
 
 def _grow_nature(parcels: Parcels, rough: float, rng: np.random.Generator) -> None:
-    """Put woods, meadows and a river over the fields, with edges of their own."""
+    """Place woods, meadows and a river on top of the fields."""
     shape = parcels.number.shape
     wild = _smooth(shape, rough, rng)
     wild += 0.35 * _smooth(shape, rough / 4, rng)
@@ -257,7 +255,7 @@ def _parts(parcels: Parcels, where: Bools, habitat: str) -> None:
 
 
 def _build_roads(parcels: Parcels, side: float, rng: np.random.Generator) -> None:
-    """Build roads on the section lines and, on large scenes, a highway across."""
+    """Build roads on the section lines and, in large scenes, a highway across."""
     shape = parcels.number.shape
     spacing = SECTION if side >= 40 else 2 * side
     road = np.zeros(shape, bool)
@@ -281,7 +279,7 @@ def _build_roads(parcels: Parcels, side: float, rng: np.random.Generator) -> Non
 def _place_farms(
     parcels: Parcels, side: float, field: float, rng: np.random.Generator
 ) -> None:
-    """Place farmsteads and yards of stone and steel beside the roads."""
+    """Place farmsteads and paved yards along the roads."""
     rows, cols = parcels.number.shape
     spacing = SECTION if side >= 40 else 2 * side
     size = min(9.0, 0.5 * field**0.5)

@@ -1,8 +1,8 @@
-"""Reflectance of parcels, 400 to 2500 nm by 1 nm, from the state they drew.
+"""Reflectance of parcels, 400 to 2500 nm in steps of 1 nm, from their state.
 
-Vegetation is PROSPECT-D in SAIL (Féret et al. 2017; Verhoef 1984) as in the
-package ``prosail``, over a ground of soil and dead plant matter; soils, plant
-residue, water and built surfaces are curves of a few parameters.
+Vegetation is modelled by PROSPECT-D and SAIL (Féret et al. 2017; Verhoef 1984) in the
+package ``prosail``, over soil and plant residue.  Soil, residue, water and built
+surfaces are parametric curves.
 """
 
 import importlib
@@ -33,9 +33,9 @@ Spectrum = npt.NDArray[np.float64]
 """Reflectance along the wavelengths, the last axis."""
 
 WAVELENGTHS = np.arange(400.0, 2501.0)
-"""Wavelengths of every spectrum here, nm."""
+"""Wavelengths of all spectra here, nm."""
 ENDMEMBERS = 4
-"""Spectra that a parcel mixes."""
+"""Spectra mixed in a parcel."""
 SUN = 27.0
 """Solar zenith angle in degrees: a June noon at 40° N."""
 
@@ -46,7 +46,7 @@ def _dip(centre: float, width: float) -> Spectrum:
 
 @cache
 def _prosail() -> ModuleType:
-    with warnings.catch_warnings():  # its import warns of its own old spellings
+    with warnings.catch_warnings():  # importing it raises deprecation warnings
         warnings.simplefilter("ignore")
         return importlib.import_module("prosail")
 
@@ -58,7 +58,7 @@ def light() -> Spectrum:
 
 
 def soil(moisture: float, albedo: float) -> Spectrum:
-    """Return a soil that darkens with moisture.
+    """Return the reflectance of soil, which darkens with moisture.
 
     Moisture follows R = Rsat + (Rdry - Rsat) exp(-c m) (Lobell and Asner 2002),
     with iron, hydroxyl and clay features at 480, 880, 1414 and 2205 nm.
@@ -73,9 +73,9 @@ def soil(moisture: float, albedo: float) -> Spectrum:
 
 
 def residue(moisture: float, albedo: float) -> Spectrum:
-    """Return dead plant matter, with cellulose and lignin at 1730, 2100 and 2300 nm.
+    """Return plant residue, with cellulose and lignin at 1730, 2100 and 2300 nm.
 
-    The feature at 2100 nm is the one that tells residue from soil (Daughtry 2001).
+    The feature at 2100 nm distinguishes residue from soil (Daughtry 2001).
     """
     rise = 0.10 + 0.38 / (1 + np.exp(-(WAVELENGTHS - 690.0) / 130.0))
     fall = 1 - 0.42 * np.clip((WAVELENGTHS - 1300.0) / 1200.0, 0, 1)
@@ -85,7 +85,7 @@ def residue(moisture: float, albedo: float) -> Spectrum:
 
 
 def ground(state: ParcelState) -> Spectrum:
-    """Return soil partly covered by dead plant matter."""
+    """Return soil partly covered by plant residue."""
     bare = soil(state.moisture, state.albedo)
     dead = residue(0.5 * state.moisture, 0.5 + 0.5 * state.albedo)
     return (1 - state.residue) * bare + state.residue * dead
@@ -104,7 +104,7 @@ def leaves(state: ParcelState) -> Leaves:
 
 
 def stand(state: ParcelState, of: Leaves, below: Spectrum) -> Spectrum:
-    """Return a canopy of such leaves over a ground, by SAIL, seen from above."""
+    """Return a canopy of leaves over a ground, by SAIL, viewed from above."""
     if state.lai < 0.02:
         return below
     seen = _prosail().run_sail(
@@ -119,7 +119,7 @@ def plants(state: ParcelState) -> Spectrum:
 
 
 def canopy(state: ParcelState) -> Spectrum:
-    """Return the four spectra a field mixes: poor, vigorous, open, and on wet soil."""
+    """Return the four spectra mixed in a field: poor, vigorous, open, and on wet soil."""
     green, below = leaves(state), ground(state)
     damp = ground(replace(state, moisture=min(1.0, state.moisture + 0.35)))
     rich = leaves(replace(state, cab=1.12 * state.cab))

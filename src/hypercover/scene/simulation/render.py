@@ -1,4 +1,4 @@
-"""From parcels to pixels: any piece of the cube, computed when it is asked for."""
+"""Rendering of parcels to pixels: any block of the cube, computed on demand."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,14 @@ from hypercover.scene.simulation.land_cover import Cover, Survey
 from hypercover.scene.simulation.parcels import HALO
 from hypercover.scene.simulation.sensor import Sensor, blur
 from hypercover.scene.simulation.texture import Texture
+from hypercover.scene.tiling import Tile
 
 __all__ = ["Picture", "endmembers"]
 
 _AT_ONCE = 2**22
-"""Values computed at once: the working memory is a few times this."""
+"""Values computed at once; working memory is a few times this."""
 _NOISE = 7
-"""Sets the noise apart from the other draws of the same seed."""
+"""Stream of the noise among the random numbers of a seed."""
 
 
 def _spectra(
@@ -40,25 +41,25 @@ def _spectra(
 
 
 def endmembers(
-    found: Survey, sensor: Sensor, rng: np.random.Generator
+    land: Survey, sensor: Sensor, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
     """Return the digital numbers of all endmembers, (parcel, endmember, band)."""
-    seen = np.zeros(
-        (len(found.parcels.habitats), reflectance.ENDMEMBERS, len(sensor.path)), np.float32
+    numbers = np.zeros(
+        (len(land.parcels.habitats), reflectance.ENDMEMBERS, len(sensor.path)), np.float32
     )
-    present = np.flatnonzero(np.bincount(found.parcels.number.ravel()))
+    present = np.flatnonzero(np.bincount(land.parcels.number.ravel()))
     for parcel in present:
-        habitat = found.parcels.habitats[parcel]
-        seen[parcel] = sensor.see(_spectra(habitat, found.covers.get(int(parcel)), rng))
-    return seen
+        habitat = land.parcels.habitats[parcel]
+        numbers[parcel] = sensor.see(_spectra(habitat, land.covers.get(int(parcel)), rng))
+    return numbers
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A cube that is computed where it is asked for, the same however it is cut."""
+    """A cube that is computed block by block, independent of the blocks."""
 
     number: npt.NDArray[np.int32]
-    """Parcel of each pixel, a halo wider than the cube on every side."""
+    """Parcel of each pixel, with a halo around the cube."""
     texture: Texture
     """Share of each endmember, with the halo."""
     endmembers: npt.NDArray[np.float32]
@@ -66,7 +67,7 @@ class Picture:
     sensor: Sensor
     """Optics and noise."""
     seed: int
-    """Seed of the noise, which is drawn row by row."""
+    """Seed of the noise of each row."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -79,10 +80,10 @@ class Picture:
         bands = len(self.sensor.path)
         cube = np.empty((bands, rows.stop - rows.start, cols.stop - cols.start), np.uint16)
         step = max(1, _AT_ONCE // (bands * cube.shape[2]) - 2 * HALO)
-        for top in range(rows.start, rows.stop, step):
-            strip = slice(top, min(top + step, rows.stop))
-            seen = self._strip(strip, cols).transpose(2, 0, 1)
-            cube[:, strip.start - rows.start : strip.stop - rows.start] = seen
+        block = Tile(rows, cols)
+        for strip in block.cut(step, cube.shape[2]):
+            pixels = self._strip(strip.rows, cols).transpose(2, 0, 1)
+            cube[:, *strip.within(block)] = pixels
         return cube
 
     def _strip(self, rows: slice, cols: slice) -> npt.NDArray[np.uint16]:
@@ -91,10 +92,10 @@ class Picture:
         noise = self.sensor.noise.astype(np.float32)
         whole = (self.shape[2], self.shape[0])
         for row in range(rows.start, rows.stop):
-            # One generator a row: the noise cannot depend on how the cube is cut.
+            # One generator per row, so that the noise does not depend on the blocks.
             rng = np.random.default_rng([self.seed, _NOISE, row])
-            drawn = rng.standard_normal(whole, np.float32)
-            seen[row - rows.start] += noise * drawn[cols]
+            unit = rng.standard_normal(whole, np.float32)
+            seen[row - rows.start] += noise * unit[cols]
         return np.clip(np.rint(seen), 1, 65535).astype(np.uint16)
 
     def _mixed(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
@@ -107,5 +108,5 @@ class Picture:
 
 
 def _with_halo(part: slice) -> slice:
-    """Return where a slice of the cube lies on the land, with its halo."""
+    """Return the slice of the land under a slice of the cube, with its halo."""
     return slice(part.start, part.stop + 2 * HALO)

@@ -1,17 +1,17 @@
 """The sensor: bands, light, optics and noise of an AVIRIS-like spectrometer."""
 
-import csv
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from hypercover.scene.datasets.catalog import aviris_bands
 from hypercover.scene.simulation.parcels import HALO
 from hypercover.scene.simulation.reflectance import SUN, WAVELENGTHS, light
+from hypercover.scene.simulation.settings import AVIRIS
 
-__all__ = ["Sensor", "SensorBands", "aviris_bands", "even_bands"]
+__all__ = ["Sensor", "SensorBands", "sensor_bands"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -35,18 +35,11 @@ class SensorBands:
     """Full width at half maximum, nm."""
 
 
-def aviris_bands() -> SensorBands:
-    """Return the 220 bands of AVIRIS as flown over Indian Pines in 1992."""
-    table = files("hypercover.scene.datasets") / "tables" / "aviris-1992.csv"
-    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
-    return SensorBands(
-        np.array([float(row["wavelength_nm"]) for row in rows]),
-        np.array([float(row["fwhm_nm"]) for row in rows]),
-    )
-
-
-def even_bands(count: int) -> SensorBands:
-    """Return bands that stand evenly over 400 to 2500 nm."""
+def sensor_bands(count: int) -> SensorBands:
+    """Return the bands of AVIRIS in 1992 if there are 220, else evenly spaced ones."""
+    aviris = aviris_bands()
+    if count == AVIRIS and aviris.wavelengths is not None and aviris.fwhm is not None:
+        return SensorBands(aviris.wavelengths, aviris.fwhm)
     centres = np.linspace(400.0, 2500.0, count)
     return SensorBands(centres, np.full(count, min(100.0, 2100.0 / count)))
 
@@ -62,7 +55,7 @@ def _responses(bands: SensorBands) -> sparse.csc_array:
 def _upward() -> Floats:
     """Return the transmittance from the ground to the aircraft.
 
-    The gases are those of the irradiance at the ground: what it lacks against
+    Absorption by gases is derived from the irradiance at the ground: its difference to
     a black body of 5778 K was absorbed on the way down.
     """
     black = WAVELENGTHS**-5.0 / np.expm1(1.4388e7 / (WAVELENGTHS * 5778.0))
@@ -84,22 +77,22 @@ def _haze() -> Floats:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What turns reflectance into digital numbers, band by band."""
+    """Conversion of reflectance to digital numbers, band by band."""
 
     bands: SensorBands
     """Centres and widths."""
     gain: sparse.csr_array
     """Digital numbers per reflectance, (band, wavelength)."""
     path: Floats
-    """Digital number of a black ground, by band."""
+    """Digital number of black ground (band,)."""
     noise: Floats
-    """Standard deviation of the noise in digital numbers, by band."""
+    """Standard deviation of the noise in digital numbers (band,)."""
     stripes: npt.NDArray[np.float32]
     """Offsets of the columns in digital numbers, (col, band)."""
 
     @classmethod
     def over(cls, bands: SensorBands, cols: int, rng: np.random.Generator) -> "Sensor":
-        """Calibrate a sensor that looks at so many columns."""
+        """Calibrate a sensor with a number of columns."""
         responses = _responses(bands)
         sunlight = (GAIN * 100.0 / np.pi) * light() * _upward()
         gain = responses.T.multiply(sunlight).tocsr()
@@ -111,12 +104,12 @@ class Sensor:
         return cls(bands, gain, path, noise, stripes.astype(np.float32))
 
     def see(self, spectra: Floats) -> npt.NDArray[np.float32]:
-        """Turn reflectance (…, wavelength) into digital numbers (…, band) over the path's."""
+        """Convert reflectance (…, wavelength) to digital numbers (…, band) above ``path``."""
         return np.asarray((self.gain @ spectra.T).T, dtype=np.float32)
 
 
 def blur(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Apply the point-spread function to (row, col, band); the halo is lost."""
+    """Apply the point-spread function to (row, col, band), and drop the halo."""
     steps = np.arange(-HALO, HALO + 1)
     weights = np.exp(-0.5 * (steps / SPREAD) ** 2)
     weights = (weights / weights.sum()).astype(np.float32)

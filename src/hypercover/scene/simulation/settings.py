@@ -1,4 +1,4 @@
-"""What a simulated scene is to be like, and which wishes cannot be met."""
+"""Settings of a simulated scene, their limits, and presets."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -9,83 +9,83 @@ from hypercover.scene.simulation.land_cover import land_covers
 __all__ = ["AVIRIS", "PRESETS", "SimulationSettings", "chosen"]
 
 AVIRIS = 220
-"""Number of bands for which those of AVIRIS in 1992 are taken."""
+"""This number of bands means those of AVIRIS in 1992."""
 _MOST_PIXELS = 2**26
 _MOST_BANDS = 2101
 _LAND_BYTES = 130
-"""Memory per pixel of land while it is laid out; the cube itself never is in memory."""
+"""Peak memory per pixel of land; the cube itself is never in memory."""
 _LEAST_PER_CLASS = 60
-"""Pixels of land per class below which there is no room for two fields of each."""
+"""Pixels of land per class that two fields of each need."""
 
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """What a simulated scene is to be like."""
+    """Settings of a simulated scene."""
 
     rows: int = 145
     """Number of rows of 20 m."""
     cols: int = 145
     """Number of columns of 20 m."""
     bands: int = AVIRIS
-    """Number of bands; 220 are those of AVIRIS in 1992, others stand evenly."""
+    """Number of bands: 220 as AVIRIS in 1992, any other number at equal distances."""
     classes: int = 16
     """Number of labelled classes."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Seed of all random numbers."""
     imitates: str = ""
-    """Known scene whose classes it has, with as many pixels; empty: none."""
+    """Known scene whose classes and class sizes are reproduced; empty: none."""
 
     def __str__(self) -> str:
-        """Say every setting in one line."""
+        """List all settings in one line."""
         given = {name: value for name, value in asdict(self).items() if value != ""}
         return ", ".join(f"{name} {value}" for name, value in given.items())
 
     def check(self) -> None:
-        """Refuse settings no scene can be made of.
+        """Refuse settings that are out of range.
 
         Raises
         ------
         CallError
-            About the first setting that is wrong.
+            About the first wrong setting.
         """
-        _check_size(self.rows, self.cols)
-        _check_counts(self)
-        if self.rows * self.cols < _LEAST_PER_CLASS * self.classes:
-            raise CallError(
-                f"{self.classes} classes need at least {_LEAST_PER_CLASS * self.classes} "
-                f"pixels of land, got {self.rows} × {self.cols}; ask for fewer classes or "
-                "for a larger scene."
-            )
-
-
-def _check_size(rows: int, cols: int) -> None:
-    if rows < 32 or cols < 32 or rows * cols > _MOST_PIXELS:
-        raise CallError(
-            "A simulated scene must have at least 32 rows and columns and at most "
-            f"{_MOST_PIXELS:,} pixels, got {rows} × {cols}; choose another size."
+        size, pixels = f"{self.rows} × {self.cols}", self.rows * self.cols
+        covers = len(land_covers())
+        room = int(0.8 * available_bytes()) // _LAND_BYTES
+        least = _LEAST_PER_CLASS * self.classes
+        checks = (
+            (
+                min(self.rows, self.cols) >= 32 and pixels <= _MOST_PIXELS,
+                "A simulated scene must have at least 32 rows and columns and at most "
+                f"{_MOST_PIXELS:,} pixels, got {size}; choose another size.",
+            ),
+            (
+                pixels <= room,
+                "The land of a simulated scene is kept in memory, which has room for "
+                f"{room:,} pixels now, got {size}; choose a smaller size.",
+            ),
+            (
+                3 <= self.bands <= _MOST_BANDS,
+                f"A simulated scene must have 3 to {_MOST_BANDS} bands, got {self.bands}; "
+                f"{AVIRIS} are those of AVIRIS.",
+            ),
+            (
+                2 <= self.classes <= covers,
+                f"A simulated scene must have 2 to {covers} classes, got {self.classes}; "
+                "choose a number between.",
+            ),
+            (
+                self.seed >= 0,
+                f"A seed must be 0 or more, got {self.seed}; use another one.",
+            ),
+            (
+                pixels >= least,
+                f"{self.classes} classes need at least {least} pixels of land, got {size}; "
+                "choose fewer classes or a larger scene.",
+            ),
         )
-    most = int(0.8 * available_bytes()) // _LAND_BYTES
-    if rows * cols > most:
-        raise CallError(
-            f"The land of a simulated scene is kept in memory, which has room for {most:,} "
-            f"pixels now, got {rows} × {cols}; choose a smaller size."
-        )
-
-
-def _check_counts(settings: SimulationSettings) -> None:
-    most = len(land_covers())
-    if not 3 <= settings.bands <= _MOST_BANDS:
-        raise CallError(
-            f"A simulated scene must have 3 to {_MOST_BANDS} bands, got {settings.bands}; "
-            f"{AVIRIS} are those of AVIRIS."
-        )
-    if not 2 <= settings.classes <= most:
-        raise CallError(
-            f"A simulated scene must have 2 to {most} classes, got {settings.classes}; "
-            "choose a number between."
-        )
-    if settings.seed < 0:
-        raise CallError(f"A seed must be 0 or more, got {settings.seed}; use another one.")
+        for valid, message in checks:
+            if not valid:
+                raise CallError(message)
 
 
 PRESETS = {
@@ -95,20 +95,19 @@ PRESETS = {
     ),
     "rome": SimulationSettings(rows=1200, cols=1200, bands=5, classes=9, imitates="rome"),
 }
-"""Named scenes; a preset takes the place of rows, cols, bands and classes."""
+"""Presets by name."""
 
 
 def chosen(preset: str, seed: int) -> SimulationSettings:
-    """Return the settings of a named scene.
+    """Return the settings of a preset with a seed.
 
     Raises
     ------
     CallError
-        If there is none of this name.
+        If the preset is unknown.
     """
     if preset not in PRESETS:
         raise CallError(
-            f"There is no simulated scene named {preset!r}; the named ones are "
-            f"{', '.join(PRESETS)}."
+            f"No simulation preset is named {preset!r}; choose one of {', '.join(PRESETS)}."
         )
     return replace(PRESETS[preset], seed=seed)

@@ -1,8 +1,6 @@
-"""A simulated scene: made from a seed, where no measured one is at hand.
+"""Simulated scenes from a seed, for when no measured image can be distributed.
 
-Why it exists: a newcomer has no hyperspectral image, and measured ones may not
-be passed on freely.  What it models and where the models come from stands in
-``docs/simulation.md``.
+See ``docs/simulation.md`` for the models and their sources.
 """
 
 import shutil
@@ -22,7 +20,7 @@ from hypercover.scene.io.writing import (
     write_labels,
     write_scene,
 )
-from hypercover.scene.lazy import LazyArray, bounding_slice
+from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.legend import Legend, class_colors
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.land_cover import (
@@ -34,12 +32,7 @@ from hypercover.scene.simulation.land_cover import (
 )
 from hypercover.scene.simulation.parcels import HALO, lay_out
 from hypercover.scene.simulation.render import Picture, endmembers
-from hypercover.scene.simulation.sensor import (
-    Sensor,
-    SensorBands,
-    aviris_bands,
-    even_bands,
-)
+from hypercover.scene.simulation.sensor import Sensor, sensor_bands
 from hypercover.scene.simulation.settings import (
     AVIRIS,
     SimulationSettings,
@@ -54,13 +47,13 @@ __all__ = [
 ]
 
 FIELD = 620.0
-"""Mean area of a field in pixels (25 ha) where there is room for all classes."""
+"""Mean area of a field in pixels (25 ha) if there is room for all classes."""
 PIXEL = 20.0
 """Side of a pixel, m."""
 _CORNER = (505_000.0, 4_476_000.0)
 """Easting and northing of the north-west corner: 40.4° N, 86.9° W in UTM zone 16."""
 _LABELLED = (0.48, 0.36, 0.27, 0.2)
-"""Shares of the pixels to label, tried in turn; the first is that of Indian Pines."""
+"""Shares of labelled pixels to try; the first is that of Indian Pines."""
 Progress = Callable[[int, int], None]
 Labels = npt.NDArray[np.unsignedinteger]
 
@@ -76,10 +69,10 @@ def simulate(
     preset: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, Path]:
-    """Write a simulated scene and, beside it, its labels.
+    """Write a simulated scene and its labels.
 
-    The cube is computed and written strip by strip, so that its size is bounded
-    by the disk and not by the memory.  The same settings give the same bytes.
+    The cube is computed and written tile by tile, so it may be larger than memory.  The
+    same settings give the same bytes.
 
     Parameters
     ----------
@@ -88,9 +81,9 @@ def simulate(
     rows, cols, bands, classes, seed : int
         See :class:`SimulationSettings`.
     preset : str, optional
-        Name in :data:`PRESETS`; it takes the place of all settings but the seed.
-        ``rome`` also writes ``<stem>-pan`` and ``<stem>-bands``, the pair of which the
-        image was pansharpened.
+        Name in :data:`PRESETS`; replaces all settings but the seed.  ``rome`` also
+        writes ``<stem>-pan`` and ``<stem>-bands``, the pair from which the image is
+        pansharpened.
     progress : callable, optional
         Called with the rows done and the rows in all.
 
@@ -102,9 +95,9 @@ def simulate(
     Raises
     ------
     CallError
-        If no such scene can be made.
+        If the settings are out of range.
     OutputError
-        If the files cannot be written or the disk is too small for them.
+        If the files cannot be written or the disk is too small.
     """
     settings = (
         chosen(preset, seed)
@@ -117,12 +110,12 @@ def simulate(
 def write_simulated(
     settings: SimulationSettings, out: str | Path, progress: Progress | None = None
 ) -> tuple[Path, Path]:
-    """Write the simulated scene of some settings and its labels; see :func:`simulate`."""
+    """Write a simulated scene and its labels; see :func:`simulate`."""
     settings.check()
     image = Path(out)
     check_overwrite(image)
     driver = driver_for(image)
-    beside = check_writable(image.with_name(f"{image.stem}-labels.tif"))
+    labels_path = check_writable(image.with_name(f"{image.stem}-labels.tif"))
     _check_space(settings, image)
     tags = {
         "HYPERCOVER_SIMULATED": "yes",
@@ -137,7 +130,8 @@ def write_simulated(
         return write_city(settings, image, tags | more, progress)
     scene, labels = _drawn(settings, progress)
     pixels = write_scene(scene, image, tags=tags | more)
-    return pixels, write_labels(labels, scene.legend, scene.grid, beside, tags=tags | title)
+    written = write_labels(labels, scene.legend, scene.grid, labels_path, tags=tags | title)
+    return pixels, written
 
 
 def _check_space(settings: SimulationSettings, out: Path) -> None:
@@ -155,12 +149,12 @@ def _check_space(settings: SimulationSettings, out: Path) -> None:
 def simulated_scene(
     settings: SimulationSettings, progress: Progress | None = None
 ) -> Scene:
-    """Return a simulated scene whose cube is computed where it is read.
+    """Return a simulated scene whose cube is computed on reading.
 
     Raises
     ------
     CallError
-        If no such scene can be made.
+        If the settings are out of range.
 
     Examples
     --------
@@ -173,12 +167,12 @@ def simulated_scene(
 
 
 def _drawn(settings: SimulationSettings, progress: Progress | None) -> tuple[Scene, Labels]:
-    found = _land(settings)
-    labels = found.labels()[HALO:-HALO, HALO:-HALO]
-    names = {code: cover.name for code, cover in enumerate(found.classes, 1)}
+    land = _survey_land(settings)
+    labels = land.labels()[HALO:-HALO, HALO:-HALO]
+    names = {code: cover.name for code, cover in enumerate(land.classes, 1)}
     legend = Legend.of(names, class_colors(names))
     scene = Scene(
-        with_grid(_cube(_seen(settings, found), progress), _grid(settings)),
+        with_grid(_cube(_picture(settings, land), progress), _grid(settings)),
         labels=labels,
         legend=legend.covering(labels),
         name="simulated scene",
@@ -188,19 +182,15 @@ def _drawn(settings: SimulationSettings, progress: Progress | None) -> tuple[Sce
     return scene, labels
 
 
-def _bands(count: int) -> SensorBands:
-    return aviris_bands() if count == AVIRIS else even_bands(count)
-
-
-def _chance(settings: SimulationSettings, step: int) -> np.random.Generator:
-    """Return the source of chance of one step, so that no step disturbs another."""
+def _rng(settings: SimulationSettings, step: int) -> np.random.Generator:
+    """Return the random numbers of one step, independent of the others."""
     return np.random.default_rng([settings.seed, step])
 
 
-def _land(settings: SimulationSettings) -> Survey:
-    """Lay out the land, a halo wider than the image, and let something grow on it.
+def _survey_land(settings: SimulationSettings) -> Survey:
+    """Lay out parcels, a halo wider than the image, and assign covers and labels.
 
-    Where many classes crowd on little land, less of it is labelled.
+    If the land is too small for the classes, less of it is labelled.
     """
     rows, cols = settings.rows + 2 * HALO, settings.cols + 2 * HALO
     field = min(FIELD, rows * cols / (5.0 * settings.classes + 6.0))
@@ -209,23 +199,23 @@ def _land(settings: SimulationSettings) -> Survey:
     if settings.imitates:
         classes, shares = flight_line_covers(), (None,)
     for share in shares:
-        parcels = lay_out(rows, cols, field, _chance(settings, 0))
+        parcels = lay_out(rows, cols, field, _rng(settings, 0))
         try:
-            return survey(parcels, classes, share, _chance(settings, 1))
+            return survey(parcels, classes, share, _rng(settings, 1))
         except CrowdedError:
             continue
     raise CallError(
         f"{settings.classes} classes do not fit on a simulated land of {settings.rows} × "
-        f"{settings.cols} pixels; ask for fewer classes or for a larger scene."
+        f"{settings.cols} pixels; choose fewer classes or a larger scene."
     )
 
 
-def _seen(settings: SimulationSettings, found: Survey) -> Picture:
-    """Look at the land with a sensor."""
-    sensor = Sensor.over(_bands(settings.bands), settings.cols, _chance(settings, 2))
-    varied = texture(found, _chance(settings, 3))
-    spectra = endmembers(found, sensor, _chance(settings, 4))
-    return Picture(found.parcels.number, varied, spectra, sensor, settings.seed)
+def _picture(settings: SimulationSettings, land: Survey) -> Picture:
+    """Observe the land with a sensor."""
+    sensor = Sensor.over(sensor_bands(settings.bands), settings.cols, _rng(settings, 2))
+    shares = texture(land, _rng(settings, 3))
+    spectra = endmembers(land, sensor, _rng(settings, 4))
+    return Picture(land.parcels.number, shares, spectra, sensor, settings.seed)
 
 
 def _grid(settings: SimulationSettings) -> Grid:
@@ -237,15 +227,15 @@ def _grid(settings: SimulationSettings) -> Grid:
 
 
 def _cube(picture: Picture, progress: Progress | None) -> xr.DataArray:
-    """Return the cube as (band, y, x), computed where it is read."""
+    """Return the cube as (band, y, x), computed on reading."""
     total = picture.shape[1]
 
-    def fetch(wanted: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
-        some, rows, cols = wanted
+    def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+        bands, rows, cols = indices
         block = picture.block(bounding_slice(rows), bounding_slice(cols))
         if progress:
             progress(int(rows.max()) + 1, total)
-        return np.asarray(block[np.ix_(some, rows - rows.min(), cols - cols.min())])
+        return np.asarray(block[np.ix_(bands, rows - rows.min(), cols - cols.min())])
 
     data = LazyArray(picture.shape, np.uint16, fetch).as_variable_data()
     return xr.DataArray(

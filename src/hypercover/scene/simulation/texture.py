@@ -1,4 +1,4 @@
-"""What varies within a parcel: vigour, drainage, crop rows, shade and sunlight."""
+"""Texture: variation within parcels by vigour, drainage, crop rows and sunlight."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Maps = npt.NDArray[np.float32]
 
 
 def _noise(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Maps:
-    """Return noise of unit variance that varies over a length in pixels."""
+    """Return noise of unit variance with a correlation length in pixels."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     if length:
         ndimage.gaussian_filter(noise, length, mode="wrap", output=noise)
@@ -25,13 +25,13 @@ def _noise(shape: tuple[int, int], length: float, rng: np.random.Generator) -> M
     return noise
 
 
-def _row_stripes(found: Survey, rng: np.random.Generator) -> Maps:
-    """Return the stripes that the passes of drill and sprayer leave, in -1..1 or so."""
-    parcels = found.parcels
+def _row_stripes(land: Survey, rng: np.random.Generator) -> Maps:
+    """Return stripes of drill and sprayer passes, with unit variance."""
+    parcels = land.parcels
     wave = ndimage.gaussian_filter1d(rng.standard_normal(4096), 0.7, mode="wrap")
     wave /= wave.std()
     kinds = np.zeros(len(parcels.habitats), np.int8)
-    for parcel, cover in found.covers.items():
+    for parcel, cover in land.covers.items():
         kinds[parcel] = {"ns": 1, "ew": 2}.get(cover.rows, 0)
     shift = rng.integers(4096, size=len(parcels.habitats))
     stripes = np.empty(parcels.number.shape, np.float32)
@@ -44,7 +44,7 @@ def _row_stripes(found: Survey, rng: np.random.Generator) -> Maps:
 
 
 def _by_habitat(parcels: Parcels, values: dict[str, float], otherwise: float) -> Maps:
-    """Return a value for each pixel that depends on the kind of parcel."""
+    """Return a value for each pixel by the kind of its parcel."""
     table = np.array([values.get(kind, otherwise) for kind in parcels.habitats], np.float32)
     return np.asarray(table[parcels.number])
 
@@ -55,7 +55,7 @@ def _varied(
     shape: tuple[int, int],
     rng: np.random.Generator,
 ) -> Maps:
-    """Return a map that varies around a value: so strongly over so many pixels."""
+    """Return a mean plus noise of several (strength, correlation length)."""
     varied = np.full(shape, middle, np.float32)
     for strength, length in waves:
         noise = _noise(shape, length, rng)
@@ -66,7 +66,7 @@ def _varied(
 
 @dataclass(frozen=True)
 class Texture:
-    """What the light of each pixel is made of, given for any piece of the land."""
+    """Shares of endmembers in each pixel, computed for any block of the land."""
 
     vigour: Maps
     """Share of the plants that are green."""
@@ -75,16 +75,16 @@ class Texture:
     gaps: Maps
     """Share of open ground between plants."""
     sun: Maps
-    """Light on the pixel, 1 but for slopes."""
-    jumbled: npt.NDArray[np.intp]
-    """Pixels, counted row by row, with shares of their own: a roof here, a tree there."""
-    drawn: Maps
-    """These shares, (pixel, endmember)."""
+    """Relative sunlight, 1 on flat land."""
+    mixed: npt.NDArray[np.intp]
+    """Flat indices of built-up pixels, which have random shares."""
+    random_shares: Maps
+    """Their shares, (pixel, endmember)."""
 
     def shares(self, rows: slice, cols: slice) -> Maps:
         """Return the share of each endmember in each pixel, (row, col, endmember).
 
-        They add up to the sunlight.  Both slices have start and stop.
+        They add up to the sunlight.  Both slices need start and stop.
         """
         place = rows, cols
         wet = self.drainage[place] * (1 - self.gaps[place])
@@ -93,28 +93,29 @@ class Texture:
         shares = np.stack(
             [rest * (1 - green), rest * green, self.gaps[place], wet], axis=-1
         )
-        self._jumble(shares, rows, cols)
+        self._set_mixed(shares, rows, cols)
         shares *= self.sun[place][..., None]
         return shares
 
-    def _jumble(self, shares: Maps, rows: slice, cols: slice) -> None:
+    def _set_mixed(self, shares: Maps, rows: slice, cols: slice) -> None:
         width = self.sun.shape[1]
-        ends = np.searchsorted(self.jumbled, [rows.start * width, rows.stop * width])
-        some = slice(*ends)
-        y, x = np.divmod(self.jumbled[some], width)
-        seen = (x >= cols.start) & (x < cols.stop)
-        shares[y[seen] - rows.start, x[seen] - cols.start] = self.drawn[some][seen]
+        ends = np.searchsorted(self.mixed, [rows.start * width, rows.stop * width])
+        part = slice(*ends)
+        y, x = np.divmod(self.mixed[part], width)
+        inside = (x >= cols.start) & (x < cols.stop)
+        at = y[inside] - rows.start, x[inside] - cols.start
+        shares[at] = self.random_shares[part][inside]
 
 
-def texture(found: Survey, rng: np.random.Generator) -> Texture:
-    """Let vigour, drainage, crop rows, shade and sunlight vary over a land."""
-    shape = found.parcels.number.shape
-    gaps = _by_habitat(found.parcels, {"woods": 0.14}, otherwise=0.09)
+def texture(land: Survey, rng: np.random.Generator) -> Texture:
+    """Draw the texture of a land."""
+    shape = land.parcels.number.shape
+    gaps = _by_habitat(land.parcels, {"woods": 0.14}, otherwise=0.09)
     vigour = _varied(0.5, [(0.24, 7), (0.20, 0.7)], shape, rng)
     drainage = _varied(0.25, [(0.16, 9), (0.12, 0.7)], shape, rng)
     gaps *= _noise(shape, 0, rng)
     gaps += 0.16
-    stripes = _row_stripes(found, rng)
+    stripes = _row_stripes(land, rng)
     stripes *= 0.08
     gaps += stripes
     del stripes
@@ -122,12 +123,7 @@ def texture(found: Survey, rng: np.random.Generator) -> Texture:
     np.clip(vigour, 0, 1, out=vigour)
     np.clip(drainage, 0, 0.7, out=drainage)
     np.clip(gaps, 0, 0.5, out=gaps)
-    return Texture(vigour, drainage, gaps, sun, *_jumbled(found, rng))
-
-
-def _jumbled(found: Survey, rng: np.random.Generator) -> tuple[npt.NDArray[np.intp], Maps]:
-    """Mix built-up parcels pixel by pixel."""
-    built = np.isin(found.parcels.habitats, ["farm", "built"])
-    places = np.flatnonzero(built[found.parcels.number])
-    drawn = rng.dirichlet(np.full(ENDMEMBERS, 1.5), len(places))
-    return places, drawn.astype(np.float32)
+    built = np.isin(land.parcels.habitats, ["farm", "built"])
+    mixed = np.flatnonzero(built[land.parcels.number])
+    random_shares = rng.dirichlet(np.full(ENDMEMBERS, 1.5), len(mixed)).astype(np.float32)
+    return Texture(vigour, drainage, gaps, sun, mixed, random_shares)
