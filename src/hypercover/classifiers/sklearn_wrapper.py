@@ -17,7 +17,6 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 import numpy as np
 import numpy.typing as npt
 import sklearn
-import skops.io
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -212,6 +211,9 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "classes": codes_to_json(self.classes_),
             "scikit_learn": sklearn.__version__,
         }
+        # Loads torch.
+        import skops.io
+
         try:
             stored = skops.io.dumps(self.pipeline_)
         except Exception as error:  # whatever a foreign class raises
@@ -288,6 +290,8 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
     """Load a pipeline with skops after checking sizes and types."""
+    import skops.io
+
     try:
         members = ZipFile(BytesIO(data)).infolist()
     except BadZipFile as error:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypercover.classifiers.svm.one_vs_one import Ballot, OneVsOneMachines
+from hypercover.classifiers.svm.one_vs_one import OneVsOneMachines, SinglePrecisionVotes
 
 
 def machines(seed, counts, n_features, *, spread=1.0, cost=100.0, gamma=None):
@@ -24,9 +24,11 @@ def machines(seed, counts, n_features, *, spread=1.0, cost=100.0, gamma=None):
     )
 
 
-def ballot_of(pairwise):
+def single_precision(pairwise):
     weights = [pairwise.coefficients[:, span] for span in pairwise._spans]
-    return Ballot.of(pairwise.vectors, weights, pairwise.intercepts, pairwise.gamma)
+    return SinglePrecisionVotes.of(
+        pairwise.vectors, weights, pairwise.intercepts, pairwise.gamma
+    )
 
 
 def true_winners(pairwise, spectra):
@@ -48,20 +50,20 @@ def test_sure_winners_are_right_and_errors_within_their_bounds(
     spectra = spread * np.random.default_rng(seed + 1).normal(size=(50, n_features))
     spectra[:10] = pairwise.vectors[:1] + 1e-4 * spectra[:10]
     spectra[10:20] *= 10
-    ballot = ballot_of(pairwise)
+    votes = single_precision(pairwise)
     squares = (spectra**2).sum(axis=1)
-    sums = ballot._sums(ballot._kernel(spectra, squares))
-    found, errors = ballot._decisions(sums, squares)
+    sums = votes._sums(votes._kernel(spectra, squares))
+    found, errors = votes._decisions(sums, squares)
     expected = pairwise.decisions(spectra)
     assert (np.abs(found.T - expected) <= errors.T).all()
-    winners, sure = ballot.winners(spectra)
+    winners, sure = votes.winners(spectra)
     np.testing.assert_array_equal(winners[sure], true_winners(pairwise, spectra)[sure])
 
 
 def test_most_winners_are_sure():
     pairwise = machines(0, [20, 30, 10, 25], 50)
     spectra = np.random.default_rng(1).normal(size=(2000, 50))
-    _, sure = ballot_of(pairwise).winners(spectra)
+    _, sure = single_precision(pairwise).winners(spectra)
     assert sure.mean() > 0.98
 
 
@@ -70,7 +72,7 @@ def test_votes_that_tie_are_sure_where_their_decisions_are():
     circle = OneVsOneMachines(
         np.zeros((3, 1)), np.zeros((2, 3)), np.array([1.0, -1.0, 1.0]), (1, 1, 1), 1.0
     )
-    winners, sure = ballot_of(circle).winners(np.zeros((2, 1)))
+    winners, sure = single_precision(circle).winners(np.zeros((2, 1)))
     assert winners.tolist() == [0, 0]
     assert sure.all()
 
@@ -80,7 +82,7 @@ def test_a_doubtful_vote_that_turns_nothing_leaves_the_winner_sure():
     pairwise = OneVsOneMachines(
         np.zeros((3, 1)), np.zeros((2, 3)), np.array([1.0, 1.0, 0.0]), (1, 1, 1), 1.0
     )
-    winners, sure = ballot_of(pairwise).winners(np.zeros((1, 1)))
+    winners, sure = single_precision(pairwise).winners(np.zeros((1, 1)))
     assert (winners.tolist(), sure.tolist()) == ([0], [True])
 
 
@@ -91,28 +93,28 @@ def test_a_doubtful_vote_that_could_turn_the_election_leaves_it_open(intercepts)
     pairwise = OneVsOneMachines(
         np.zeros((3, 1)), np.zeros((2, 3)), np.array(intercepts), (1, 1, 1), 1.0
     )
-    assert not ballot_of(pairwise).winners(np.zeros((1, 1)))[1].any()
+    assert not single_precision(pairwise).winners(np.zeros((1, 1)))[1].any()
 
 
 def test_a_doubtful_vote_that_makes_a_tie_leaves_the_first_sure():
     pairwise = OneVsOneMachines(
         np.zeros((3, 1)), np.zeros((2, 3)), np.array([1.0, 0.0, 1.0]), (1, 1, 1), 1.0
     )
-    winners, sure = ballot_of(pairwise).winners(np.zeros((1, 1)))
+    winners, sure = single_precision(pairwise).winners(np.zeros((1, 1)))
     assert (winners.tolist(), sure.tolist()) == ([0], [True])
 
 
 @pytest.mark.parametrize("size", [1e6, 1e25, 1e200])
 def test_nothing_is_sure_far_away(size):
     pairwise = machines(0, [3, 3], 4)
-    _, sure = ballot_of(pairwise).winners(np.full((2, 4), size))
+    _, sure = single_precision(pairwise).winners(np.full((2, 4), size))
     assert not sure.any()
 
 
 def test_coefficients_beyond_single_precision_are_left_to_others():
     pairwise = machines(0, [3, 3], 4, cost=1e60)
     spectra = np.random.default_rng(0).normal(size=(20, 4))
-    assert not ballot_of(pairwise).winners(spectra)[1].any()
+    assert not single_precision(pairwise).winners(spectra)[1].any()
     labels = pairwise.labels(lambda rows: spectra[rows], 20)
     np.testing.assert_array_equal(labels, true_winners(pairwise, spectra))
 

@@ -1,11 +1,13 @@
-"""The one-vs-one machines of a fitted SVM, evaluated by matrix products.
+"""Prediction of one-vs-one SVMs by matrix products, with exactly LIBSVM's labels.
 
-LIBSVM evaluates one pixel at a time, one difference per support vector.  The
-same decisions come from two matrix products per block of pixels, several times
-faster.  Rounding differs, so a decision too near zero to be sure of its sign
-is computed again in LIBSVM's own order of operations: the labels are the same
-on every pixel, ties included.  Where labels alone are asked for, single
-precision comes first, and double precision where it leaves a doubt.
+LIBSVM evaluates one pixel and support vector at a time.  Two matrix products per
+block of pixels give the same decisions several times faster.  Rounding differs, so
+decisions too close to zero are recomputed in LIBSVM's order of operations: the labels
+are equal on every pixel, ties included.
+
+Labels are first predicted in single precision with error bounds, and in double
+precision for the pixels left in doubt.  That takes 0.5 to 0.7 of the processor time
+of double precision alone (`benchmarks/svm_predict.py`).
 
 Reference: C.-C. Chang and C.-J. Lin, LIBSVM: a library for support vector
 machines, ACM TIST 2(3), 2011, section 7.
@@ -25,21 +27,21 @@ from scipy.sparse import csr_array
 
 from hypercover.classifiers.svm.threads import run_in_threads
 
-__all__ = ["Ballot", "OneVsOneMachines"]
+__all__ = ["OneVsOneMachines", "SinglePrecisionVotes"]
 
 _UNIT = 2.0**-24
 
 _SLACK = 1.25
-"""Covers what is of second order: exp(e) - 1 against e, and rounding of the bound itself."""
+"""Factor for second-order terms: exp(e) - 1 against e, and rounding of the bound itself."""
 
 _FEW = 14
-"""Units of rounding on top of the exponent's and the sum's: exp (4 ulp), casts, last sums."""
+"""Units of rounding besides those of exponent and sum: exp (4 ulp), casts, last sums."""
 
 _LARGEST_SHIFT = 0.1
-"""Error of an exponent above which the bound no longer holds and no winner is sure."""
+"""Error of an exponent above which the bound does not hold and all votes are in doubt."""
 
 _TINIEST = 1e-30
-"""Absolute error where the kernel underflows, per unit of a coefficient."""
+"""Absolute error of an underflowing kernel, per unit of a coefficient."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,32 +49,32 @@ Singles = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Ballot:
-    """Pairwise machines in single precision, with features and vectors along the first axis."""
+class SinglePrecisionVotes:
+    """One-vs-one SVMs in single precision, with bounds on the rounding error of decisions."""
 
     vectors: Singles
     """Support vectors times 2 γ (vector, feature)."""
     offsets: Singles
     """γ |v|² of each support vector (vector, 1)."""
     coefficients: list[Singles]
-    """For each class: its weights (class - 1, vector), and below them bounds on what
-    rounding makes of a kernel of 1 times these weights."""
+    """For each class its dual coefficients (class - 1, vector), followed by bounds on
+    their rounding error at a kernel of 1."""
     intercepts: Singles
-    """Constant of each pair (pair, 1)."""
+    """Bias of each pair (pair, 1)."""
     usual: float
-    """Length that the bounds take a pixel to have: the root mean square one of vectors."""
+    """Norm of a pixel assumed by the bounds: the root mean square norm of the vectors."""
     longest: float
-    """Length up to which the bounds hold at all."""
+    """Largest norm of a pixel for which the bounds hold."""
     least: float
-    """Bound on what else is lost: intercepts and underflow."""
+    """Bound on the errors of intercepts and underflow."""
     gamma: float
-    """Width of the kernel."""
+    """Gamma of the kernel."""
 
     @classmethod
     def of(
         cls, vectors: Floats, weights: list[Floats], intercepts: Floats, gamma: float
     ) -> Self:
-        """Make it of machines: their vectors, those of each class having weights of its own."""
+        """Convert the support vectors and the dual coefficients of each class."""
         squares = np.einsum("ij,ij->i", vectors, vectors)
         lengths, usual = np.sqrt(squares), float(np.sqrt(squares.mean())) or 1.0
         per_square = 1.01 * _UNIT * (vectors.shape[1] / 2 + 4) * max(gamma, 1e-200)
@@ -99,7 +101,7 @@ class Ballot:
     def winners(
         self, spectra: Floats
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-        """Return the class position with most votes, and whether it is sure, of each pixel."""
+        """Return the index of the winning class of each pixel, and whether it is certain."""
         squares = np.einsum("ij,ij->i", spectra, spectra)
         with np.errstate(over="ignore", invalid="ignore"):
             sums = self._sums(self._kernel(spectra, squares))
@@ -115,9 +117,9 @@ class Ballot:
         return np.asarray(np.exp(kernel, out=kernel))
 
     def _sums(self, kernel: Singles) -> Singles:
-        """Return what each class adds to its decisions, and to their error.
+        """Return the terms of each class in its decisions and their error bounds.
 
-        They have the shape (class, 2, class - 1, pixel).
+        The shape is (class, 2, class - 1, pixel).
         """
         n_classes, n_pixels, top = len(self.coefficients), kernel.shape[1], 0
         sums = np.empty((n_classes, 2 * (n_classes - 1), n_pixels), dtype=np.float32)
@@ -127,7 +129,7 @@ class Ballot:
         return sums.reshape(n_classes, 2, n_classes - 1, n_pixels)
 
     def _decisions(self, sums: Singles, squares: Floats) -> tuple[Singles, Singles]:
-        """Return the decisions (pair, pixel) and bounds on their errors."""
+        """Return the decisions (pair, pixel) and their error bounds."""
         n_classes, top = len(sums), 0
         both = np.empty((2, len(self.intercepts), sums.shape[-1]), dtype=np.float32)
         for i in range(n_classes - 1):
@@ -141,19 +143,19 @@ class Ballot:
         return decisions, errors
 
     def _signs(self, decisions: Singles, errors: Singles) -> Singles:
-        """Return 1 for a sure vote for the first class, -1 for the second, 0 in doubt."""
-        # A decision that is not a number is in doubt too.
+        """Return 1 for a certain vote for the first class, -1 for the second, 0 in doubt."""
+        # NaN is in doubt too.
         sure = (np.abs(decisions) > errors).astype(np.float32)
         return np.asarray(np.copysign(sure, decisions, out=sure))
 
     def _elected(
         self, signs: Singles
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-        """Return who has most sure votes, the first of those that tie, and who cannot lose."""
+        """Return the class with most certain votes, and whether doubtful ones cannot change it."""
         n_classes = len(self.coefficients)
         balance = self._sides @ signs
         known = abs(self._sides) @ np.abs(signs)
-        # Votes come first, and among equal votes the order of classes.
+        # Ordered by votes, then by class.
         order = np.arange(n_classes, 0, -1)[:, np.newaxis]
         rank = np.rint((balance + known) / 2).astype(np.int64) * n_classes + order
         winners, every = rank.argmax(axis=0), np.arange(signs.shape[1])
@@ -164,7 +166,7 @@ class Ballot:
 
     @cached_property
     def _sides(self) -> csr_array:
-        """Say for each class and pair whether it is the first (1), the second (-1) or none."""
+        """Matrix (class, pair): 1 for the first class of a pair, -1 for the second."""
         first, second = np.triu_indices(len(self.coefficients), 1)
         pairs, ones = np.arange(len(first)), np.ones(len(first), dtype=np.float32)
         entries = np.concatenate([ones, -ones])
@@ -173,16 +175,16 @@ class Ballot:
 
 
 def _single(values: Floats) -> Singles:
-    """Round to single precision; what is too large becomes infinite, and its votes doubtful."""
+    """Round to single precision; values that are too large become infinite, and their votes doubtful."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, dtype=np.float32)
 
 
 _BLOCK = 2**19
-"""Numbers held at once by each thread: 4 MiB, most of it in the processor's cache."""
+"""Values held by each thread: 4 MiB, most of them in the cache."""
 
 _FEWEST = 256
-"""Pixels below which a block is not worth a call, as long as it fits into 64 MiB."""
+"""Smallest number of pixels of a block, as long as it fits into 64 MiB."""
 
 _LARGEST = 2**23
 
@@ -191,7 +193,7 @@ Rows = slice | npt.NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class OneVsOneMachines:
-    """RBF support vector machines for every pair of classes, sharing their vectors.
+    """RBF SVMs for every pair of classes with shared support vectors.
 
     Examples
     --------
@@ -207,18 +209,18 @@ class OneVsOneMachines:
     vectors: Floats
     """Support vectors (vector, band), those of the first class first."""
     coefficients: Floats
-    """Weights (class - 1, vector) as LIBSVM stores them: for a vector of class i,
-    row j - 1 is its weight against class j > i, row j that against class j < i."""
+    """Dual coefficients (class - 1, vector) in LIBSVM's layout: for a vector of class
+    i, row j - 1 is that against class j > i, and row j that against class j < i."""
     intercepts: Floats
-    """Constant of each pair (pair,), in the order (0, 1), (0, 2), …, (1, 2), …"""
+    """Bias of each pair (pair,), in the order (0, 1), (0, 2), …, (1, 2), …"""
     counts: tuple[int, ...]
-    """Support vectors of each class."""
+    """Number of support vectors of each class."""
     gamma: float
-    """Width of the kernel exp(-gamma · distance²)."""
+    """Gamma of the kernel exp(-gamma · distance²)."""
 
     @cached_property
     def pairs(self) -> list[tuple[int, int]]:
-        """The pairs of classes in the order of the decisions."""
+        """Pairs of classes in the order of the decisions."""
         return list(combinations(range(len(self.counts)), 2))
 
     @cached_property
@@ -232,56 +234,60 @@ class OneVsOneMachines:
         return np.asarray(np.einsum("ij,ij->i", self.vectors, self.vectors))
 
     @cached_property
-    def _ballot(self) -> Ballot:
+    def _single_precision(self) -> SinglePrecisionVotes:
         weights = [self.coefficients[:, span] for span in self._spans]
-        return Ballot.of(self.vectors, weights, self.intercepts, self.gamma)
+        return SinglePrecisionVotes.of(self.vectors, weights, self.intercepts, self.gamma)
 
     def blocks(self, n_pixels: int) -> Iterator[slice]:
-        """Cut the pixels into blocks whose kernel, votes and decisions fit into the cache."""
+        """Divide pixels into blocks whose kernel, votes and decisions fit into the cache."""
         size = sum(self.vectors.shape) + 5 * len(self.pairs)
         step = max(1, _BLOCK // size, min(_FEWEST, _LARGEST // size))
         return (slice(top, top + step) for top in range(0, n_pixels, step))
 
     def in_blocks(self, work: Callable[[slice], None], n_pixels: int) -> None:
-        """Call ``work`` for each block of pixels, in as many threads as there are."""
+        """Call ``work`` for each block of pixels, in parallel threads."""
         run_in_threads(work, self.blocks(n_pixels))
 
-    def labels(self, seen: Callable[[Rows], Floats], n_pixels: int) -> npt.NDArray[np.intp]:
-        """Return the class position that LIBSVM's votes elect for each pixel.
+    def labels(
+        self, features: Callable[[Rows], Floats], n_pixels: int
+    ) -> npt.NDArray[np.intp]:
+        """Return the index of the class with most votes of each pixel, as LIBSVM does.
 
         Parameters
         ----------
-        seen : callable
-            Gives the spectra (n, band) of a slice or an array of positions.
+        features : callable
+            Returns the features (n, feature) of a slice or an array of pixel indices.
         """
         positions = np.empty(n_pixels, dtype=np.intp)
-        sure = np.empty(n_pixels, dtype=np.bool_)
+        certain = np.empty(n_pixels, dtype=np.bool_)
 
-        def elect(block: slice) -> None:
-            positions[block], sure[block] = self._ballot.winners(seen(block))
+        def predict_single(block: slice) -> None:
+            positions[block], certain[block] = self._single_precision.winners(
+                features(block)
+            )
 
-        self.in_blocks(elect, n_pixels)
-        doubtful = np.flatnonzero(~sure)
+        self.in_blocks(predict_single, n_pixels)
+        doubtful = np.flatnonzero(~certain)
 
-        def settle(block: slice) -> None:
+        def predict_double(block: slice) -> None:
             rows = doubtful[block]
-            positions[rows] = self.winners(self.decisions(seen(rows)))
+            positions[rows] = self.winners(self.decisions(features(rows)))
 
-        self.in_blocks(settle, len(doubtful))
+        self.in_blocks(predict_double, len(doubtful))
         return positions
 
     def decisions(self, spectra: Floats) -> Floats:
-        """Return the decision values (pixel, pair); above zero speaks for the first class."""
+        """Return the decision values (pixel, pair); positive for the first class."""
         with np.errstate(over="ignore", invalid="ignore"):
             norms = np.einsum("ij,ij->i", spectra, spectra)
             kernel = self._kernel(spectra, norms)
             values = self._sums(kernel)
             values += self.intercepts
-            self._settle(values, spectra, norms)
+            self._recompute_doubtful(values, spectra, norms)
         return values
 
     def winners(self, decisions: Floats) -> npt.NDArray[np.intp]:
-        """Return the class position with most votes; the first of those that tie."""
+        """Return the index of the class with most votes, the first of those that tie."""
         votes = np.zeros((len(decisions), len(self.counts)), dtype=np.int32)
         for i, columns in enumerate(self._columns):
             first = decisions[:, columns] > 0
@@ -290,7 +296,7 @@ class OneVsOneMachines:
         return np.asarray(votes.argmax(axis=1))
 
     def shares(self, decisions: Floats) -> Floats:
-        """Return uncalibrated shares (pixel, class) whose highest is the winner of the votes."""
+        """Return uncalibrated scores (pixel, class) that sum to 1, highest for the winner of the votes."""
         logs = np.zeros((len(decisions), len(self.counts)))
         for column, (i, j) in enumerate(self.pairs):
             logs[:, i] -= np.logaddexp(0.0, -decisions[:, column])
@@ -298,7 +304,7 @@ class OneVsOneMachines:
         shares = np.exp(logs - logs.max(axis=1, keepdims=True))
         winners = self.winners(decisions)
         every = np.arange(len(shares))
-        # Where the products would prefer another class than the votes, the two swap.
+        # If the scores prefer another class than the votes, swap the two.
         best = shares.argmax(axis=1)
         shares[every, best] = shares[every, winners]
         np.minimum(shares, 1.0 - 1e-9, out=shares)
@@ -307,13 +313,13 @@ class OneVsOneMachines:
 
     @cached_property
     def _columns(self) -> list[slice]:
-        """The pairs of each class with all later ones."""
+        """Decisions of each class against all later ones."""
         lengths = range(len(self.counts) - 1, 0, -1)
         ends = np.cumsum(lengths).tolist()
         return [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
 
     def _sums(self, kernel: Floats) -> Floats:
-        """Return the weighted kernels (pixel, pair) of both classes of each pair."""
+        """Return the weighted sum of kernels (pixel, pair) of both classes of each pair."""
         n_classes = len(self.counts)
         votes = np.empty((n_classes, len(kernel), n_classes - 1))
         for position, span in enumerate(self._spans):
@@ -334,15 +340,15 @@ class OneVsOneMachines:
 
     @cached_property
     def _doubt(self) -> float:
-        """Bound on the rounding error of a decision per unit of exponent."""
+        """Bound on the rounding error of a decision, per unit of the exponent."""
         terms = sum(self.vectors.shape)
         weight = float(np.abs(self.coefficients).sum(axis=1).max(initial=0.0))
         return 4 * np.finfo(np.float64).eps * terms * weight
 
-    def _settle(self, values: Floats, spectra: Floats, norms: Floats) -> None:
-        """Compute the decisions whose sign rounding could turn as LIBSVM does."""
+    def _recompute_doubtful(self, values: Floats, spectra: Floats, norms: Floats) -> None:
+        """Recompute the decisions of uncertain sign in LIBSVM's order of operations."""
         reach = 1.0 + self.gamma * (norms + float(self._norms.max(initial=0.0)))
-        # A value that is not a number, as where norms overflow, is doubtful too.
+        # NaN, as from overflowing norms, is doubtful too.
         doubtful = ~(np.abs(values) > (self._doubt * reach)[:, np.newaxis])
         for pixel in np.flatnonzero(doubtful.any(axis=1)):
             kernels: dict[int, list[float]] = {}

@@ -1,4 +1,4 @@
-"""Support vector machines on spectra: scaling, an RBF kernel, one machine per pair."""
+"""RBF support vector machine on standardised spectra, as a scikit-learn classifier."""
 
 from numbers import Real
 from typing import Annotated, Any, Literal, Self
@@ -40,7 +40,7 @@ def _check_positive(value: Any, name: str) -> float:
     Raises
     ------
     ModelError
-        If it is not, or no number at all.
+        If it is not.
     """
     number = isinstance(value, Real) and not isinstance(value, bool)
     if number and 0.0 < float(value) < np.inf:
@@ -52,12 +52,12 @@ def _check_positive(value: Any, name: str) -> float:
 
 
 def _check_weights(weights: Any) -> None:
-    """Refuse class weights that are no weights.
+    """Check class weights.
 
     Raises
     ------
     ModelError
-        If they are neither None, "balanced" nor numbers above zero by code.
+        If they are neither None, "balanced" nor positive numbers by class code.
     """
     if isinstance(weights, dict):
         for weight in weights.values():
@@ -70,7 +70,7 @@ def _check_weights(weights: Any) -> None:
 
 
 def _weights_to_json(weights: Any) -> Any:
-    """Return class weights as JSON can hold them: pairs of code and weight."""
+    """Return class weights for JSON, as pairs of code and weight."""
     if not isinstance(weights, dict):
         return weights
     codes = np.asarray(list(weights)).tolist()
@@ -166,7 +166,7 @@ def _check_arrays(arrays: Arrays, n_classes: int) -> None:
 
 
 _FOLDS = 5
-"""Folds that the decisions for the probabilities are held out of, as in LIBSVM."""
+"""Folds for Platt scaling, as in LIBSVM."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -174,54 +174,52 @@ Floats = npt.NDArray[np.float64]
 class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify spectra with an RBF support vector machine.
 
-    Why it exists: the classic of remote sensing with few labelled pixels, and
-    the yardstick for every network.  Each band is scaled by mean and standard
-    deviation of the training pixels, a linear reduction may follow,
-    scikit-learn's SVC (LIBSVM) is fitted, and prediction runs as matrix
-    products with the labels LIBSVM would give.
+    Bands are standardised over the training pixels, optionally reduced by a linear
+    transformer, and classified by scikit-learn's SVC (LIBSVM).  Prediction uses matrix
+    products and gives LIBSVM's labels.
 
     Parameters
     ----------
     C : float
-        Cost of a training pixel on the wrong side.
+        Regularisation parameter: the cost of a margin violation.
     gamma : "scale", "auto" or float
-        Width of the kernel exp(-gamma · distance²) on what the machines see
-        (scaled bands, or their features); "scale" is 1 / (features · variance),
-        "auto" is 1 / features.
+        Gamma of the kernel exp(-gamma · distance²) on the scaled or reduced bands;
+        "scale" is 1 / (features · variance), "auto" is 1 / features.
     class_weight : None, "balanced" or dict from code to weight
         Factor on C for each class.
     reduction : None or transformer
         A linear transformer such as NWFE or PCA, which has ``components_``
         (feature, band) and ``mean_`` (band,) after fitting.  A clone of it is
-        fitted on the scaled training pixels with their codes.
+        fitted to the scaled training pixels and their codes.
     probability : bool
-        Whether `predict_proba` is calibrated, which takes five more fits.
+        Whether to calibrate `predict_proba`, which takes five more fits.
     cache_size : float
         Kernel cache while fitting, in MB.
     random_state : None or int
-        Seed of the folds that calibrate; None is 0.  Nothing else is random.
+        Seed of the calibration folds; None is 0.  Nothing else is random.
 
     Attributes
     ----------
     classes_ : array (class,)
-        Class codes in rising order; those of an imported LIBSVM model in its own.
+        Class codes in ascending order; in the order of the file for imported LIBSVM
+        models.
     n_features_in_ : int
         Number of bands.
     mean_, scale_ : array (band,)
         Mean and standard deviation of the training pixels.
     projection_, offset_ : array (feature, band), array (feature,), or None
-        The machines see ``projection_ @ scaled + offset_`` where there is a reduction.
+        With a reduction, the features are ``projection_ @ scaled + offset_``.
     n_support_ : array (class,)
-        Support vectors of each class.
+        Number of support vectors of each class.
     machines_ : OneVsOneMachines
-        The fitted machines, on what `preprocess` gives.
+        The fitted SVMs, on the output of `preprocess`.
     sigmoids_ : array (pair, 2) or None
         Slope and offset of each pair's sigmoid: LIBSVM's probA and probB.
 
     Notes
     -----
-    A classifier that comes out of a saved state has the reduction as arrays and
-    its parameter ``reduction`` is None: hand a transformer in to fit it again.
+    A classifier loaded from a file keeps the reduction as arrays, but its parameter
+    ``reduction`` is None: set it before you fit the classifier again.
 
     Examples
     --------
@@ -251,35 +249,34 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> "SVMClassifier":
-        """Fit scaling, reduction and machines to spectra (n, band) or centres of windows.
+        """Fit to spectra (n, band) or to the centre spectra of windows.
 
         Raises
         ------
         ModelError
-            If a parameter is out of range, there is only one class, or the
-            reduction is not linear.
+            If a parameter is out of range, there is only one class, or the reduction
+            is not linear.
         """
         self._check_parameters()
         spectra, y = validate_data(self, centre_spectra(X), y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_ = _at_least_two(np.unique(y))
-        seen = self._prepare(spectra, y)._seen(spectra)
+        features = self._prepare(spectra, y)._features(spectra)
         svc = SVC(
             C=float(self.C),
-            gamma=self._width(seen),
+            gamma=self._gamma(features),
             class_weight=self.class_weight,
             cache_size=self.cache_size,
-        ).fit(seen, y)
-        self.sigmoids_ = self._calibrated(spectra, y) if self.probability else None
+        ).fit(features, y)
+        self.sigmoids_ = self._fit_sigmoids(spectra, y) if self.probability else None
         self.n_support_ = svc.n_support_
         self.machines_ = _machines_of(svc)
         return self
 
     def fit_preprocessing(self, X: Any, y: Any = None) -> "SVMClassifier":
-        """Fit scaling and reduction alone; `preprocess` then gives what machines would see.
+        """Fit scaling and reduction only, for `preprocess`.
 
-        Why it exists: a search over C and gamma needs it once, not once a cell.
-        ``y`` is needed only where there is a reduction that looks at it.
+        ``y`` is needed only by a supervised reduction.
         """
         if y is None:
             spectra = validate_data(self, centre_spectra(X), dtype=np.float64)
@@ -288,41 +285,41 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._prepare(spectra, y)
 
     def preprocess(self, X: Any) -> Floats:
-        """Return what the machines see (n, feature) of spectra (n, band) or windows."""
-        return self._seen(self._checked(X, "mean_"))
+        """Return the scaled and reduced features (n, feature) of spectra (n, band) or windows."""
+        return self._features(self._checked(X, "mean_"))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Return the class code of each spectrum (n, band) or window: SVC's labels."""
+        """Return the class code of each spectrum (n, band) or window, as LIBSVM does."""
         spectra = self._checked(X)
         positions = self.machines_.labels(
-            lambda rows: self._seen(spectra[rows]), len(spectra)
+            lambda rows: self._features(spectra[rows]), len(spectra)
         )
         return np.asarray(self.classes_[positions])
 
     def predict_proba(self, X: Any) -> Floats:
-        """Return confidences (n, class) that sum to 1: calibrated ones if asked for.
+        """Return class probabilities or scores (n, class) that sum to 1.
 
-        With ``probability=True`` they are Platt's, coupled over all pairs.  The
-        class that is most probable is then mostly, not always, the one that
-        `predict` gives, which counts votes.
+        With ``probability=True`` they are Platt's probabilities, coupled over all
+        pairs.  The most probable class may differ from that of `predict`, which
+        counts votes.
 
-        Otherwise each decision value is read as log-odds between its two
-        classes; a class's share is proportional to the product of its pairwise
-        probabilities.  They rank pixels by how sure the machines are and are
-        **not** calibrated: 0.9 does not mean right nine times in ten.  The
-        class that `predict` gives then always has the highest share.
+        Otherwise each decision value is taken as the log-odds of its two classes,
+        and a class's score is proportional to the product of its pairwise
+        probabilities.  These scores rank pixels but are **not** calibrated: 0.9 does
+        not mean correct nine times in ten.  The class of `predict` has the highest
+        score.
         """
         spectra = self._checked(X)
-        shares = np.empty((len(spectra), len(self.classes_)))
+        scores = np.empty((len(spectra), len(self.classes_)))
 
-        def share(block: slice) -> None:
-            decisions = self.machines_.decisions(self._seen(spectra[block]))
-            shares[block] = self._confidences(decisions)
+        def score(block: slice) -> None:
+            decisions = self.machines_.decisions(self._features(spectra[block]))
+            scores[block] = self._class_scores(decisions)
 
-        self.machines_.in_blocks(share, len(spectra))
-        return shares
+        self.machines_.in_blocks(score, len(spectra))
+        return scores
 
-    def _confidences(self, decisions: Floats) -> Floats:
+    def _class_scores(self, decisions: Floats) -> Floats:
         if self.sigmoids_ is None:
             return self.machines_.shares(decisions)
         pairs = platt.pair_probabilities(decisions, self.sigmoids_)
@@ -345,19 +342,19 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(validate_data(self, centre_spectra(X), reset=False))
 
     def _prepare(self, spectra: Floats, y: Any) -> "SVMClassifier":
-        """Fit scaling and reduction; machines for older ones are forgotten."""
+        """Fit scaling and reduction, and discard SVMs fitted to older ones."""
         self.__dict__.pop("machines_", None)
         scaler = StandardScaler().fit(spectra)
         self.mean_, self.scale_ = scaler.mean_, scaler.scale_
         self.projection_: Floats | None = None
         self.offset_: Floats | None = None
         if self.reduction is not None:
-            scaled = self._seen(spectra)
+            scaled = self._features(spectra)
             self.projection_, self.offset_ = linear_map(self.reduction, scaled, y)
         return self
 
-    def _seen(self, spectra: npt.NDArray[Any]) -> Floats:
-        """Return what the machines see of spectra that were checked before."""
+    def _features(self, spectra: npt.NDArray[Any]) -> Floats:
+        """Return the scaled and reduced features of checked spectra."""
         scaled = spectra.astype(np.float64)
         scaled -= self.mean_
         scaled /= self.scale_
@@ -365,52 +362,54 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return np.asarray(scaled)
         return np.asarray(scaled @ self.projection_.T + self.offset_)
 
-    def _width(self, seen: Floats) -> float:
-        n_features = float(seen.shape[1])
+    def _gamma(self, features: Floats) -> float:
+        n_features = float(features.shape[1])
         if self.gamma == "auto":
             return 1.0 / n_features
         if self.gamma == "scale":
-            return 1.0 / (n_features * (float(seen.var()) or 1.0))
+            return 1.0 / (n_features * (float(features.var()) or 1.0))
         return float(self.gamma)
 
-    def _calibrated(self, spectra: Floats, y: npt.NDArray[Any]) -> Floats:
-        """Fit the sigmoids to decisions about pixels that took no part in them."""
+    def _fit_sigmoids(self, spectra: Floats, y: npt.NDArray[Any]) -> Floats:
+        """Fit the sigmoids to out-of-fold decisions."""
         positions = np.searchsorted(self.classes_, y)
-        # None is a seed like any other: the same pixels give the same probabilities.
+        # Deterministic by default: None is seed 0.
         seed = 0 if self.random_state is None else self.random_state
         folds = platt.stratified_folds(
             positions, _FOLDS, check_random_state(seed).randint(2**31)
         )
         decisions = np.zeros((len(y), len(self.classes_) * (len(self.classes_) - 1) // 2))
         for fold in np.unique(folds):
-            held = folds == fold
-            decisions[held] = self._decisions_of_others(spectra, y, held)
+            test_mask = folds == fold
+            decisions[test_mask] = self._held_out_decisions(spectra, y, test_mask)
         return platt.fit_sigmoids(decisions, positions, len(self.classes_))
 
-    def _decisions_of_others(
-        self, spectra: Floats, y: npt.NDArray[Any], held: npt.NDArray[np.bool_]
+    def _held_out_decisions(
+        self, spectra: Floats, y: npt.NDArray[Any], test_mask: npt.NDArray[np.bool_]
     ) -> Floats:
-        """Return the decisions (held pixel, pair) of machines fitted without those pixels.
+        """Return the decisions (held-out pixel, pair) of SVMs fitted without those pixels.
 
-        As in LIBSVM, a pair with one class left speaks for that class, one with
-        none for neither.
+        As in LIBSVM, a pair with one class left votes for it, and one with none for
+        neither.
         """
-        known = np.isin(self.classes_, y[~held])
+        known = np.isin(self.classes_, y[~test_mask])
         first, second = np.triu_indices(len(self.classes_), 1)
-        decisions = np.empty((int(held.sum()), len(first)))
+        decisions = np.empty((int(test_mask.sum()), len(first)))
         decisions[:] = known[first].astype(float) - known[second]
         if known.sum() > 1:
             weights = self.class_weight
             if isinstance(weights, dict):
-                weights = {code: weights[code] for code in weights if code in y[~held]}
+                weights = {code: weights[code] for code in weights if code in y[~test_mask]}
             fitted = clone(self).set_params(probability=False, class_weight=weights)
-            fitted.fit(spectra[~held], y[~held])
-            seen = fitted._seen(spectra[held])
-            decisions[:, known[first] & known[second]] = fitted.machines_.decisions(seen)
+            fitted.fit(spectra[~test_mask], y[~test_mask])
+            features = fitted._features(spectra[test_mask])
+            decisions[:, known[first] & known[second]] = fitted.machines_.decisions(
+                features
+            )
         return decisions
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return the fitted machines as JSON-able settings and plain arrays."""
+        """Return the fitted classifier as JSON-able settings and arrays."""
         check_is_fitted(self, "machines_")
         machines = self.machines_
         settings = {
@@ -439,12 +438,12 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def from_state(
         cls, settings: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]
     ) -> Self:
-        """Return the fitted classifier that `state` described.
+        """Restore a fitted classifier from its `state`.
 
         Raises
         ------
         ModelError
-            If the state is incomplete or its shapes contradict each other.
+            If the state is incomplete or inconsistent.
         """
         classes = codes_from_json(settings.get("classes"), ordered=False)
         _check_arrays(arrays, len(classes))
@@ -473,7 +472,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _at_least_two(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Refuse to learn a single class."""
+    """Refuse a single class."""
     if len(classes) < 2:
         raise ModelError(
             "A classifier needs training pixels of at least two classes, got one class, "
@@ -483,8 +482,8 @@ def _at_least_two(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _machines_of(svc: SVC) -> OneVsOneMachines:
-    """Take the machines out of a fitted SVC, with LIBSVM's signs."""
-    # scikit-learn turns the signs of a single pair around.
+    """Convert a fitted SVC, with LIBSVM's signs."""
+    # scikit-learn flips the signs of a single pair.
     sign = -1.0 if len(svc.classes_) == 2 else 1.0
     return OneVsOneMachines(
         np.ascontiguousarray(svc.support_vectors_),
