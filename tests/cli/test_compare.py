@@ -38,7 +38,7 @@ def test_a_table_with_both_tests_and_what_to_believe(call, run, tmp_path):
     assert ended.code == 0, ended.err
     assert "overall accuracy in %, main split (simulated scene)" in ended.out
     assert "mean of 2" in ended.out
-    assert "Believe the interval and p of the blocks of 8 px" in ended.out
+    assert "blocks of 8 px. McNemar" in ended.out
     told = json.loads((tmp_path / "out" / "comparison.json").read_text())
     (pair,) = told["pairs"]
     shown = f"{100 * pair['overall_accuracy']['difference']:+.1f}"

@@ -1,5 +1,6 @@
 """``hypercover area``: the areas of the classes of a map, and how sure they are."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from hypercover.errors import CallError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hypercover.evaluation.area import AreaTable
+    from hypercover.evaluation.area import AreaEstimate
 
 __all__ = ["command"]
 
@@ -74,7 +75,7 @@ def command(
     Example: hypercover area maps/cnn.tif --reference points.gpkg -o areas.csv
     """
     from hypercover.cli.tables import say, show
-    from hypercover.evaluation.area import AreaTable, estimate_area
+    from hypercover.evaluation.area import estimate_area
     from hypercover.experiment.results.outputs import check_map
     from hypercover.files import write_text
     from hypercover.scene.class_map import open_class_map
@@ -100,7 +101,7 @@ def command(
                 strata, land.grid, variable=strata_variable, field=strata_field,
                 layer=strata_layer,
             )  # fmt: skip
-    found = estimate_area(
+    estimate = estimate_area(
         land.codes,
         codes,
         design=design.value,
@@ -108,11 +109,12 @@ def command(
         legend=legend,
         pixel_areas=land.pixel_areas,
     )
-    table = AreaTable(found, "pixels" if land.pixel_areas is None else "hectares")
+    if land.pixel_areas is not None:
+        estimate = replace(estimate, unit="hectares")
     if out is not None:
-        write_text(out, table.csv())
-    show(_shown(table, land.made_from))
-    say(f"Overall accuracy, adjusted for areas: {table.overall}")
+        write_text(out, estimate.csv())
+    show(_table(estimate, land.made_from))
+    say(f"Overall accuracy, adjusted for areas: {estimate.overall_text}")
     outside = int(((codes > 0) & (land.codes == 0)).sum())
     if outside:
         say(f"Note: {outside:,} reference pixels lie where the map has no class.")
@@ -121,16 +123,16 @@ def command(
         say(f"Table: {out}")
 
 
-def _shown(table: "AreaTable", mark: str) -> "Table":
+def _table(estimate: "AreaEstimate", mark: str) -> "Table":
     from rich.table import Table
 
     from hypercover.cli.tables import table_cell
 
-    title = f"areas in {table.unit}, accuracies in %" + (f" ({mark})" if mark else "")
+    title = f"areas in {estimate.unit}, accuracies in %" + (f" ({mark})" if mark else "")
     shown = Table(title=table_cell(title), title_justify="left")
     heads = ("class", "sampled", "in the map", "area", "user's", "producer's")
     for at, head in enumerate(heads):
         shown.add_column(head, justify="right" if at else "left")
-    for row in table.rows():
-        shown.add_row(*map(table_cell, row.words(table.digits)))
+    for row in estimate.rows():
+        shown.add_row(*map(table_cell, row.cells(estimate.digits)))
     return shown

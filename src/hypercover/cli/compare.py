@@ -45,16 +45,13 @@ def command(
     found = compare_runs(runs, models=model or (), split=split)
     files = [] if out is None else found.write(out)
     show(_table(found))
-    first = found.pairs[0].found
-    drawn = (
-        f"Believe the interval and p of the {first.unit}: {first.units} of them were drawn "
-        "anew, whole."
-    )
+    first = found.pairs[0].comparison
+    drawn = f"Interval and p: bootstrap over {first.units} {first.unit}."
     if first.units < MIN_UNITS:
         drawn = f"Neither interval nor p, {describe_too_few(first.units, first.unit)}."
     say(
-        f"{drawn} McNemar's test takes every pixel as independent, which neighbours are not, "
-        "and is far too sure."
+        f"{drawn} McNemar's test treats neighbouring pixels as independent, so its p-values "
+        "are far too small."
     )
     say(*(f"Note: {note}" for note in found.notes))
     say(*(f"File: {file}" for file in files))
@@ -78,9 +75,9 @@ def _table(found: "RunComparison") -> "Table":
     for pair in found.pairs:
         names = (table_cell(pair.first.label), table_cell(pair.second.label))
         if len(found.seeds) > 1:
-            mean = _cells(pair.found.overall)
+            mean = _cells(pair.comparison.overall)
             table.add_row(*names, f"mean of {len(found.seeds)}", *mean, "", "")
-        for seed, (one, test) in zip(found.seeds, pair.found.per_seed, strict=True):
+        for seed, (one, test) in zip(found.seeds, pair.comparison.per_seed, strict=True):
             alone = f"{test.only_first} : {test.only_second}"
             chances = f"{_chance(test.exact_p)}, {_chance(test.chi2_p)}"
             table.add_row(*names, str(seed), *_cells(one), alone, chances)

@@ -23,9 +23,9 @@ its standard error is worth, at most the pixels it was counted on (Korn and Grau
 """
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from math import isfinite
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +33,17 @@ from scipy.stats import norm
 
 from hypercover.errors import CallError, counted
 from hypercover.evaluation.accuracy import Floats, safe_divide
+from hypercover.evaluation.result_plots import format_result, plot_bars
 from hypercover.files import csv_text
 from hypercover.scene.legend import Legend
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = [
     "AreaEstimate",
     "AreaRow",
-    "AreaTable",
     "Estimates",
     "area_from_counts",
     "estimate_area",
@@ -47,6 +51,8 @@ __all__ = [
 ]
 
 Codes = npt.NDArray[np.integer[Any]]
+
+_OVERALL = ("overall_accuracy", "overall_standard_error", "overall_lower", "overall_upper")
 
 _ROWS = 256
 """Rows that are added up together."""
@@ -73,7 +79,44 @@ class Estimates:
         return Estimates(self.value * factor, self.error * factor, self.ends * factor)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class AreaRow:
+    """One class: areas in the unit of the estimate, accuracies as shares; NaN if unknown."""
+
+    code: int
+    name: str
+    reference_pixels: int
+    """Reference pixels of the class."""
+    mapped_area: float
+    """Area that the map shows."""
+    area: float
+    """Area estimated from the reference."""
+    area_standard_error: float
+    area_lower: float
+    area_upper: float
+    users_accuracy: float
+    users_standard_error: float
+    users_lower: float
+    users_upper: float
+    producers_accuracy: float
+    producers_standard_error: float
+    producers_lower: float
+    producers_upper: float
+
+    def cells(self, digits: int) -> list[str]:
+        """Return the cells of a printed table, areas with so many decimals."""
+        return [
+            f"{self.code} {self.name}",
+            f"{self.reference_pixels:,}",
+            f"{self.mapped_area:,.{digits}f}",
+            f"{self.area:,.{digits}f} [{self.area_lower:,.{digits}f}, "
+            f"{self.area_upper:,.{digits}f}]",
+            _percent(self.users_accuracy, self.users_lower, self.users_upper),
+            _percent(self.producers_accuracy, self.producers_lower, self.producers_upper),
+        ]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class AreaEstimate:
     """Accuracies and areas of the classes of a map, estimated from a reference sample."""
 
@@ -92,10 +135,80 @@ class AreaEstimate:
     areas: Estimates
     """Area of each class, in pixels or in the unit of the pixel areas that were given."""
 
+    unit: str = "pixels"
+    """Unit of the areas: pixels or hectares."""
+
     @property
     def sampled(self) -> int:
-        """Count the reference pixels."""
+        """Number of reference pixels."""
         return int(self.counts.sum())
+
+    @property
+    def digits(self) -> int:
+        """Decimals that areas are printed with."""
+        total = float(self.mapped.sum())
+        return 0 if self.unit == "pixels" or total >= 10_000 else 2
+
+    @property
+    def overall_text(self) -> str:
+        """The overall accuracy with its interval, in percent."""
+        return f"{_percent(float(self.overall.value), *self.overall.interval().tolist())} %"
+
+    def rows(self) -> Iterator[AreaRow]:
+        """Yield one row for each class."""
+        areas = self.areas
+        ends = areas.interval(most=float(self.mapped.sum()))
+        sampled = self.counts.sum(axis=(0, 1))
+        for at, land in enumerate(self.legend):
+            yield AreaRow(
+                land.code,
+                land.name,
+                int(sampled[at]),
+                float(self.mapped[at]),
+                float(areas.value[at]),
+                float(areas.error[at]),
+                *ends[at].tolist(),
+                *_with_ends(self.users, at),
+                *_with_ends(self.producers, at),
+            )
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table with one row a class; accuracies are shares."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) for row in self.rows()])
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw mapped and estimated areas with matplotlib and return the axes."""
+        names = [land.name for land in self.legend]
+        ends = self.areas.interval(most=float(self.mapped.sum()))
+        bars = {"in the map": (self.mapped, None), "estimated": (self.areas.value, ends)}
+        axes = plot_bars(names, bars, f"area in {self.unit}", ax)
+        axes.set_title("Class areas with 95 % intervals")
+        return axes
+
+    def __repr__(self) -> str:
+        """Return the overall accuracy and a table of areas and accuracies."""
+        import pandas as pd
+
+        heads = ("class", "sampled", "in the map", "area", "user's %", "producer's %")
+        cells = [row.cells(self.digits) for row in self.rows()]
+        headline = (
+            f"Areas in {self.unit} from {self.sampled:,} reference pixels; overall accuracy "
+            f"{self.overall_text}"
+        )
+        return format_result(headline, pd.DataFrame(cells, columns=list(heads)))
+
+    def csv(self) -> str:
+        """Return the table as CSV text; every row ends with the overall accuracy."""
+        names = [field.name for field in fields(AreaRow)]
+        overall = self.overall
+        whole = [float(overall.value), float(overall.error), *overall.interval().tolist()]
+        rows = (
+            [_cell(cell) for cell in (*astuple(row), self.unit, *whole)]
+            for row in self.rows()
+        )
+        return csv_text([[*names, "unit", *_OVERALL], *rows])
 
 
 def estimate_area(
@@ -353,96 +466,6 @@ def _check_counts(
         f"{where} holds {counted(int(drawn[least]), 'reference pixel')}, and at least 2 are "
         f"needed to tell how sure an estimate is; sample more of it{way_out}."
     )
-
-
-_OVERALL = ("overall_accuracy", "overall_standard_error", "overall_lower", "overall_upper")
-
-
-@dataclass(frozen=True)
-class AreaRow:
-    """One class: its areas in the unit of the table, accuracies as shares; NaN = not known."""
-
-    code: int
-    name: str
-    reference_pixels: int
-    """Reference pixels of the class."""
-    mapped_area: float
-    """Area that the map shows."""
-    area: float
-    """Area estimated from the reference."""
-    area_standard_error: float
-    area_lower: float
-    area_upper: float
-    users_accuracy: float
-    users_standard_error: float
-    users_lower: float
-    users_upper: float
-    producers_accuracy: float
-    producers_standard_error: float
-    producers_lower: float
-    producers_upper: float
-
-    def words(self, digits: int) -> list[str]:
-        """Return the cells of a table for people, areas with so many digits."""
-        return [
-            f"{self.code} {self.name}",
-            f"{self.reference_pixels:,}",
-            f"{self.mapped_area:,.{digits}f}",
-            f"{self.area:,.{digits}f} [{self.area_lower:,.{digits}f}, "
-            f"{self.area_upper:,.{digits}f}]",
-            _percent(self.users_accuracy, self.users_lower, self.users_upper),
-            _percent(self.producers_accuracy, self.producers_lower, self.producers_upper),
-        ]
-
-
-@dataclass(frozen=True, eq=False)
-class AreaTable:
-    """An estimate as a table."""
-
-    estimate: AreaEstimate
-    unit: str = "pixels"
-    """Unit of its areas: pixels or hectares."""
-
-    @property
-    def digits(self) -> int:
-        """Digits behind the point that areas are shown with."""
-        most = float(self.estimate.mapped.sum())
-        return 0 if self.unit == "pixels" or most >= 10_000 else 2
-
-    @property
-    def overall(self) -> str:
-        """Write the overall accuracy with its interval."""
-        found = self.estimate.overall
-        return f"{_percent(float(found.value), *found.interval().tolist())} %"
-
-    def rows(self) -> Iterator[AreaRow]:
-        """Go through the classes."""
-        found, areas = self.estimate, self.estimate.areas
-        ends = areas.interval(most=float(found.mapped.sum()))
-        sampled = found.counts.sum(axis=(0, 1))
-        for at, land in enumerate(found.legend):
-            yield AreaRow(
-                land.code,
-                land.name,
-                int(sampled[at]),
-                float(found.mapped[at]),
-                float(areas.value[at]),
-                float(areas.error[at]),
-                *ends[at].tolist(),
-                *_with_ends(found.users, at),
-                *_with_ends(found.producers, at),
-            )
-
-    def csv(self) -> str:
-        """Write the table as CSV text, a row a class; the overall accuracy is in every row."""
-        names = [field.name for field in fields(AreaRow)]
-        found = self.estimate.overall
-        whole = [float(found.value), float(found.error), *found.interval().tolist()]
-        rows = (
-            [_cell(cell) for cell in (*astuple(row), self.unit, *whole)]
-            for row in self.rows()
-        )
-        return csv_text([[*names, "unit", *_OVERALL], *rows])
 
 
 def _with_ends(found: Estimates, at: int) -> list[float]:

@@ -1,8 +1,8 @@
 """Compare: which of two models is better on the same test pixels, and how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,12 @@ from hypercover.evaluation.intervals import (
     class_codes,
 )
 from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.result_plots import format_result, plot_differences
 from hypercover.evaluation.sampling_units import BlockUnits, UnitNumbers, Units
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = [
     "Comparison",
@@ -103,6 +108,18 @@ class Difference:
     p_value: float | None
     """How likely so large a difference were, if there were none."""
 
+    def to_row(self) -> dict[str, float | None]:
+        """Return the values under the names of a table's columns."""
+        lower, upper = self.interval or (None, None)
+        return {
+            "first": self.first,
+            "second": self.second,
+            "difference": self.difference,
+            "lower": lower,
+            "upper": upper,
+            "p_value": self.p_value,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         interval = None if self.interval is None else list(self.interval)
@@ -115,7 +132,7 @@ class Difference:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Two models on the same test pixels: of several seeds, the mean over them."""
 
@@ -136,6 +153,49 @@ class Comparison:
     def overall(self) -> Difference:
         """The overall accuracies."""
         return self.headlines["overall_accuracy"]
+
+    @property
+    def rows(self) -> Iterator[tuple[str, int | None, Difference]]:
+        """Measure, class code (None for all classes together) and difference of each row."""
+        for measure, one in self.headlines.items():
+            yield measure, None, one
+        for measure in PER_CLASS:
+            for code, row in self.per_class.items():
+                yield measure, code, row[measure]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table with one row for each measure, and for each measure of each class."""
+        import pandas as pd
+
+        rows = [
+            {"measure": measure, "code": code, **one.to_row()}
+            for measure, code, one in self.rows
+        ]
+        return pd.DataFrame(rows).astype({"code": "Int64"})
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the differences and their intervals with matplotlib and return the axes."""
+        rows = [row for row in self.rows if row[1] is None or row[0] == "f1"]
+        labels = [
+            measure.replace("_", " ") if code is None else f"F1 of class {code}"
+            for measure, code, _ in rows
+        ]
+        axes = plot_differences(
+            labels,
+            [one.difference for *_, one in rows],
+            [one.interval for *_, one in rows],
+            ax,
+        )
+        axes.set_title("First model − second model")
+        return axes
+
+    def __repr__(self) -> str:
+        """Return the differences of the overall measures as a table."""
+        frame = self.to_frame()
+        overall = frame[frame["code"].isna()].drop(columns="code")
+        pixels = ", ".join(f"{count:,}" for count in self.pixels)
+        headline = f"Comparison on {pixels} test pixels in {self.units} {self.unit}"
+        return format_result(headline, overall)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values for a JSON file."""

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
 from hypercover.evaluation import accuracy
+from hypercover.evaluation.result_plots import format_result, plot_grid
 from hypercover.evaluation.run_metrics import (
     ClassScore,
     Confusion,
@@ -20,15 +21,18 @@ from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.audit import LeakAudit, audit
 from hypercover.splits.split import Split
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
 __all__ = ["Evaluation", "evaluate"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """Accuracies on the test pixels of a split, together with its leak audit.
 
-    Why it exists: the two belong together.  There is no way to make one
-    without the audit for the window the classifier looked at.
+    An evaluation cannot be made without the audit for the window of the classifier.
     """
 
     legend: Legend
@@ -96,6 +100,34 @@ class Evaluation:
     def per_class(self) -> list[dict[str, Any]]:
         """One row a class: counts, producer's and user's accuracy, F1."""
         return [score.to_json() for score in self.scores]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table with one row a class: pixels, producer's and user's accuracy, F1."""
+        import pandas as pd
+
+        return pd.DataFrame(self.per_class)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the confusion matrix with matplotlib and return the axes."""
+        names = [land.name for land in self.legend]
+        shares = accuracy.safe_divide(
+            self.matrix.astype(np.float64), self.matrix.sum(axis=1, keepdims=True)
+        )
+        texts = [[f"{count:,}" if count else "" for count in row] for row in self.matrix]
+        axes = plot_grid(shares, names, names, texts, ax)
+        axes.set(xlabel="predicted", ylabel="reference", title="Confusion matrix")
+        return axes
+
+    def __repr__(self) -> str:
+        """Return the overall measures and a table of the classes."""
+        shares = {"overall": self.overall_accuracy, "average": self.average_accuracy}
+        parts = [
+            f"{name} accuracy {'–' if share is None else f'{100 * share:.1f} %'}"
+            for name, share in shares.items()
+        ]
+        parts.append("kappa –" if self.kappa is None else f"kappa {self.kappa:.3f}")
+        headline = f"Evaluation on {self.matrix.sum():,} test pixels: {', '.join(parts)}"
+        return format_result(headline, self.to_frame())
 
     def to_metrics(self) -> ModelMetrics:
         """Return everything as a part of the metrics of a run."""

@@ -1,8 +1,9 @@
 """The results of a grid search, as ``search.json`` and ``metrics.json`` hold them."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from hypercover.evaluation.result_files import (
@@ -12,8 +13,20 @@ from hypercover.evaluation.result_files import (
     Share,
     read_result_file,
 )
+from hypercover.evaluation.result_plots import format_result, plot_grid
 
-__all__ = ["BestCell", "SearchMetrics", "SearchTable", "SeedChoice", "read_search"]
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "BestCell",
+    "SearchMetrics",
+    "SearchResult",
+    "SearchTable",
+    "SeedChoice",
+    "read_search",
+]
 
 GridAxis = Annotated[list[NonNegative], Field(min_length=1, max_length=1000)]
 
@@ -77,6 +90,53 @@ class SearchTable(ResultModel):
         if self.best and not (self.best.row < shape[0] and self.best.column < shape[1]):
             raise ValueError("the best cell is outside the grid")
         return self
+
+
+class SearchResult(dict[str, Any]):
+    """The content of ``search.json``, as `run_search` returns it.
+
+    A dictionary that prints itself, turns into a table, and plots its grids.
+    """
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table with one row for each cell of each grid."""
+        import pandas as pd
+
+        return pd.DataFrame([
+            {
+                "model": table["model"],
+                "folds": table["kind"],
+                "C": cost,
+                "gamma": gamma,
+                "accuracy": table["accuracy"][row][column],
+                "minutes": table["minutes"][row][column],
+            }
+            for table in self["tables"]
+            for row, gamma in enumerate(table["gamma"])
+            for column, cost in enumerate(table["C"])
+        ])  # fmt: skip
+
+    def plot(self, table: int = 0, ax: "Axes | None" = None) -> "Axes":
+        """Draw the accuracies of one grid with matplotlib and return the axes."""
+        grid = self["tables"][table]
+        shares = np.array(grid["accuracy"], dtype=np.float64)
+        texts = [["" if np.isnan(x) else f"{100 * x:.1f}" for x in row] for row in shares]
+        gammas, costs = ([f"{value:g}" for value in grid[name]] for name in ("gamma", "C"))
+        axes = plot_grid(shares, gammas, costs, texts, ax)
+        axes.set(xlabel="C", ylabel="gamma")
+        axes.set_title(f"{grid['model']}: accuracy in %, {grid['kind']} folds")
+        return axes
+
+    def __repr__(self) -> str:
+        """Return the best cell of each grid as a table."""
+        import pandas as pd
+
+        best = [
+            {"model": table["model"], "folds": table["kind"]}
+            | {name: (table["best"] or {}).get(name) for name in ("C", "gamma", "accuracy")}
+            for table in self["tables"]
+        ]
+        return format_result("Best C and gamma of each grid", pd.DataFrame(best))
 
 
 class SearchMetrics(ResultModel):

@@ -96,7 +96,7 @@ def test_all_pairs_of_one_run(three):
         for name in ("svm", "cnn")
     ]
     expected = compare_models(*answers, units=BlockUnits(6), codes=[1, 2, 3])
-    assert found.pairs[1].found.to_json() == expected.to_json()
+    assert found.pairs[1].comparison.to_json() == expected.to_json()
 
 
 def test_models_and_splits_that_are_asked_for(three):
@@ -116,7 +116,7 @@ def test_models_and_splits_that_are_asked_for(three):
 def test_the_main_split_answers_to_the_name_it_has_in_tables(tmp_path, called, options):
     folder = run(tmp_path / "run", {"svm": 0.7, "cnn": 0.9}, **options)
     main, named = (compare_runs([folder], split=split) for split in ("main", called))
-    assert named.pairs[0].found.to_json() == main.pairs[0].found.to_json()
+    assert named.pairs[0].comparison.to_json() == main.pairs[0].comparison.to_json()
     for name in options.get("beside", ()):
         assert compare_runs([folder], split=name).split == name
 
@@ -251,7 +251,7 @@ def test_folds_of_a_seed_are_put_together(tmp_path):
     found = compare_runs([folder])
     assert found.seeds == (4, 5)
     (pair,) = found.pairs
-    assert pair.found.pixels == (LABELS.size, LABELS.size)
+    assert pair.comparison.pixels == (LABELS.size, LABELS.size)
 
 
 def test_a_test_of_one_class_is_refused(tmp_path):
@@ -267,6 +267,6 @@ def test_runs_whose_codes_differ_are_matched_by_the_names_of_classes(tmp_path):
     other = run(tmp_path / "b", {"svm": 0.9, "cnn": 0.7}, codes={1: 2, 2: 1, 3: 7})
     found = compare_runs([first, other], models=["svm"])
     (pair,) = found.pairs
-    assert pair.found.overall.difference == 0
+    assert pair.comparison.overall.difference == 0
     assert found.names == {1: "Corn", 2: "Woods", 3: "Oats"}
     assert any("by name: Corn (1), Woods (2), Oats (3)" in note for note in found.notes)

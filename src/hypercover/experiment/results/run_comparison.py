@@ -5,19 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hypercover.errors import CallError
 from hypercover.evaluation.comparison import (
     Comparison,
-    Difference,
     compare_models,
     describe_test_difference,
 )
-from hypercover.evaluation.intervals import PER_CLASS, class_codes
+from hypercover.evaluation.intervals import class_codes
 from hypercover.evaluation.predictions import Predictions
+from hypercover.evaluation.result_plots import format_result, plot_differences
 from hypercover.evaluation.run_metrics import (
     ModelMetrics,
     RunMetrics,
@@ -33,6 +33,10 @@ from hypercover.report.descriptions import main_split_name
 from hypercover.scene.labels import LabelMap, match_classes
 from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import mark
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 __all__ = ["ComparedModel", "ModelPair", "RunComparison", "compare_runs"]
 
@@ -57,10 +61,10 @@ class ModelPair:
 
     first: ComparedModel
     second: ComparedModel
-    found: Comparison
+    comparison: Comparison
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunComparison:
     """All pairs of models of some runs."""
 
@@ -92,28 +96,62 @@ class RunComparison:
                         "model": pair.second.label,
                         "run": str(pair.second.run.path),
                     },
-                    **pair.found.to_json(),
+                    **pair.comparison.to_json(),
                 }
                 for pair in self.pairs
             ],
         }
 
-    def csv(self) -> str:
-        """Write a row for each measure of each pair, classes by code and name."""
-        rows: list[list[object]] = [
-            ["first", "second", "measure", "code", "name", "first_value", "second_value",
-             "difference", "lower", "upper", "p_value"]
-        ]  # fmt: skip
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """Yield a row for each measure of each pair."""
         for pair in self.pairs:
-            for measure, code, one in _rows(pair.found):
-                lower, upper = one.interval or (None, None)
-                cells = (one.first, one.second, one.difference, lower, upper, one.p_value)
-                name = "" if code is None else self.names.get(code, f"Class {code}")
-                numbers = ("" if cell is None else f"{cell:.6g}" for cell in cells)
-                shown = "" if code is None else code
-                names = (pair.first.label, pair.second.label)
-                rows.append([*names, measure, shown, name, *numbers])
-        return csv_text(rows)
+            names = {"first": pair.first.label, "second": pair.second.label}
+            for measure, code, one in pair.comparison.rows:
+                values = one.to_row()
+                yield {
+                    **names,
+                    "measure": measure,
+                    "code": code,
+                    "name": "" if code is None else self.names.get(code, f"Class {code}"),
+                    "first_value": values.pop("first"),
+                    "second_value": values.pop("second"),
+                    **values,
+                }
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return a table with one row for each measure of each pair of models."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self._rows())).astype({"code": "Int64"})
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the difference in overall accuracy of each pair and return the axes."""
+        overall = [pair.comparison.overall for pair in self.pairs]
+        axes = plot_differences(
+            [f"{pair.first.label} − {pair.second.label}" for pair in self.pairs],
+            [one.difference for one in overall],
+            [one.interval for one in overall],
+            ax,
+        )
+        axes.set_title(f"Overall accuracy, {self.split} split")
+        return axes
+
+    def __repr__(self) -> str:
+        """Return the differences in overall accuracy as a table."""
+        frame = self.to_frame()
+        overall = frame[frame["measure"] == "overall_accuracy"]
+        seeds = ", ".join(map(str, self.seeds))
+        headline = f"Overall accuracy, {self.split} split, seeds {seeds}"
+        return format_result(headline, overall.drop(columns=["measure", "code", "name"]))
+
+    def csv(self) -> str:
+        """Return the rows of `to_frame` as CSV text."""
+        rows = list(self._rows())
+        lines = [
+            [f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row.values()]
+            for row in rows
+        ]
+        return csv_text([list(rows[0]), *lines])
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``comparison.json``, ``comparison.csv`` and an agreement map of each pair.
@@ -377,14 +415,6 @@ def _left_out(
     empty = [name for code, name in names.items() if code not in tested]
     if empty:
         yield f"Without a test pixel, so not compared: {', '.join(empty)}."
-
-
-def _rows(found: Comparison) -> Iterator[tuple[str, int | None, Difference]]:
-    for measure, one in found.headlines.items():
-        yield measure, None, one
-    for measure in PER_CLASS:
-        for code, row in found.per_class.items():
-            yield measure, code, row[measure]
 
 
 def _plain(label: str) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from hypercover.errors import CallError, ExperimentError
+from hypercover.evaluation.search_metrics import SearchResult
 from hypercover.experiment.config.builders import forget_scene, load_scene
 from hypercover.experiment.config.experiment_check import check_experiment
 from hypercover.experiment.config.experiment_file import dump, load_experiment
@@ -33,7 +33,7 @@ def run_search(
     workers: int = 1,
     executor: Executor | None = None,
     progress: Callable[[Event], None] | None = None,
-) -> dict[str, Any]:
+) -> SearchResult:
     """Search C and gamma for every SVM of an experiment; return ``search.json``.
 
     Why it exists: interrupted in any way and called again it goes on where it
@@ -74,8 +74,7 @@ def run_search(
             )
     finally:
         forget_problem()
-    found: dict[str, Any] = read_sealed(place.table.read_bytes())
-    return found
+    return SearchResult(read_sealed(place.table.read_bytes()))
 
 
 def check_search(experiment: Experiment) -> None:
