@@ -194,15 +194,15 @@ def test_a_worker_that_sees_no_run_folder_or_another_version_says_so(tmp_path):
         ("pbs-torque", {"resource_spec": "nodes=1:ppn=3,mem=2147483648B"}),
     ],
 )
-def test_a_job_of_a_worker_asks_for_what_is_wanted(tmp_path, where, spec):
+def test_a_job_of_a_worker_asks_for_what_is_resources(tmp_path, where, spec):
     import dask_jobqueue
 
-    wanted = JobResources(
+    resources = JobResources(
         partition="fast", account="a1", time="2h", cpus=3, memory="2GiB",
         modules=["cuda/12"], directives=["--constraint=k80"],
     )  # fmt: skip
-    demand = WorkerRequest(1, 3, wanted=wanted, logs=tmp_path)
-    asked = dask_cluster._job_settings(where, demand)
+    request = WorkerRequest(1, 3, resources=resources, logs=tmp_path)
+    asked = dask_cluster._job_settings(where, request)
     assert asked.items() >= spec.items()
     job = getattr(dask_jobqueue, dask_cluster.BATCH[where]).job_cls
     own = {name: value for name, value in asked.items() if name != "scheduler_options"}
@@ -391,8 +391,10 @@ def on(pbs, **wishes):
     """Return an executor whose one worker is a job of PBS."""
     where = f"pbs-{pbs.dialect}"
     settings = {"interface": "lo"}
-    wanted = JobResources(**wishes)
-    return DaskExecutor(where, workers=1, memory="1GiB", wanted=wanted, settings=settings)
+    resources = JobResources(**wishes)
+    return DaskExecutor(
+        where, workers=1, memory="1GiB", resources=resources, settings=settings
+    )
 
 
 def test_another_user_runs_no_code_on_workers_of_a_batch_system(
@@ -470,11 +472,11 @@ def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
 def test_memory_of_workers_can_be_left_out_or_asked_for_by_the_core(
     wishes, slurm, torque, pro
 ):
-    demand = WorkerRequest(1, 2, wanted=JobResources(cpus=2, **wishes))
-    asked = dask_cluster._job_settings("slurm", demand)
+    request = WorkerRequest(1, 2, resources=JobResources(cpus=2, **wishes))
+    asked = dask_cluster._job_settings("slurm", request)
     assert asked["job_directives_skip"] == ["--mem="]
     assert [line for line in asked.get("job_extra_directives", []) if "mem" in line] == (
         [slurm] if slurm else []
     )
     for where, spec in (("pbs-torque", torque), ("pbs-pro", pro)):
-        assert dask_cluster._job_settings(where, demand)["resource_spec"] == spec
+        assert dask_cluster._job_settings(where, request)["resource_spec"] == spec

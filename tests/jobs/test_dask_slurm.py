@@ -44,7 +44,7 @@ def workers(count, **wishes):
         "slurm",
         workers=count,
         memory="400MiB",
-        wanted=JobResources(partition="main", cpus=2, time="10min", **wishes),
+        resources=JobResources(partition="main", cpus=2, time="10min", **wishes),
         settings={"interface": "lo"},
     )
 

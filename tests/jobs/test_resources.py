@@ -13,18 +13,18 @@ from hypercover.jobs.resources import (
 
 
 def test_wishes_come_back_from_their_file():
-    wanted = JobResources(
+    resources = JobResources(
         partition="main", account="lp_x", time="2h", memory="4GiB", gpus=1, modules=["cuda/12"],
         directives=["--constraint=k40"], array_chunk=3,
     )  # fmt: skip
-    assert (wanted.time, wanted.memory) == (7200, 2**32)
-    assert JobResources.model_validate(wanted.model_dump(mode="json")) == wanted
+    assert (resources.time, resources.memory) == (7200, 2**32)
+    assert JobResources.model_validate(resources.model_dump(mode="json")) == resources
 
 
 def test_memory_can_be_left_to_the_site():
-    wanted = JobResources(memory="none", gpu_memory="none", memory_per_cpu="1GiB")
-    assert JobResources.model_validate(wanted.model_dump(mode="json")) == wanted
-    assert (wanted.memory, wanted.memory_per_cpu) == (0, 2**30)
+    resources = JobResources(memory="none", gpu_memory="none", memory_per_cpu="1GiB")
+    assert JobResources.model_validate(resources.model_dump(mode="json")) == resources
+    assert (resources.memory, resources.memory_per_cpu) == (0, 2**30)
 
 
 @pytest.mark.parametrize(

@@ -209,8 +209,10 @@ def test_a_worker_of_dask_that_slurm_refuses_ends_the_run(slurm, tmp_path, monke
     """Else it was asked for again and again, for ever."""
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)
-    wanted = JobResources(partition="nowhere", time="10min")
-    executor = DaskExecutor("slurm", workers=1, wanted=wanted, settings={"interface": "lo"})
+    resources = JobResources(partition="nowhere", time="10min")
+    executor = DaskExecutor(
+        "slurm", workers=1, resources=resources, settings={"interface": "lo"}
+    )
     plan = Plan((Task("a", "reduce_run"),), REGISTRY)
     with pytest.raises(CallError, match=r"sbatch refuses .*nvalid partition"):
         run_plan(plan, tmp_path / "run", executor)

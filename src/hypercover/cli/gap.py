@@ -56,12 +56,12 @@ def command(
 
     Example: hypercover gap fields.yaml -o runs/fields-gap --repeats 5
     """
-    from hypercover.cli.executors import executor_asked
+    from hypercover.cli.executors import choose_executor
     from hypercover.cli.opening import experiment_called
     from hypercover.cli.run import run_and_show
     from hypercover.experiment.results.leak_gap import leak_gap_experiment
 
-    done_by = executor_asked(executor, workers=workers, dask=dask)
+    done_by = choose_executor(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     becomes = partial(leak_gap_experiment, size=size, train=train, repeats=repeats)
     plan = experiment_called(

@@ -7,8 +7,7 @@ features, simulate.  ``WORKERS``, ``DEVICE``, ``PROCESSES``: demo, classify, run
 features and predict.
 ``EXPERIMENT``, ``SET``, ``RUN_SEED``, ``DATA``, ``SCENE``: run, gap, search.
 ``RUN_FOLDER``: these and classify.  ``GRID``: plan, submit.  ``PREPARED``: work, status,
-logs, cancel, resume.  ``PARTITION`` and the options below it, of the elements of a job
-array: submit, resume.
+logs, cancel, resume.
 """
 
 from collections.abc import Sequence
@@ -18,21 +17,13 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "ACCOUNT",
-    "ARRAY_CHUNK",
     "AXES",
-    "CPUS",
     "DASK",
     "DATA",
     "DEVICE",
-    "DIRECTIVE",
     "DROP_BANDS",
     "EXECUTOR",
     "EXPERIMENT",
-    "GPUS",
-    "GPU_CPUS",
-    "GPU_MEM",
-    "GPU_PARTITION",
     "GRID",
     "IMAGE",
     "KEEP_BANDS",
@@ -42,13 +33,8 @@ __all__ = [
     "LABEL_VARIABLE",
     "LEGEND",
     "MAJORITY",
-    "MEM",
-    "MEM_PER_CPU",
-    "MODULE",
     "NODATA",
-    "NODES",
     "OVERLAP",
-    "PARTITION",
     "PREPARED",
     "PROCESSES",
     "RUN_FOLDER",
@@ -58,7 +44,6 @@ __all__ = [
     "SET",
     "SIEVE",
     "TILE_WORKERS",
-    "TIME",
     "VARIABLE",
     "WITHIN",
     "WITHIN_LAYER",
@@ -203,63 +188,6 @@ SET = Annotated[
     list[str] | None, typer.Option("--set", help="Change one value: key.inner=value.")
 ]
 RUN_SEED = Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")]
-
-PARTITION = Annotated[str | None, typer.Option(help="Partition (Slurm) or queue (PBS).")]
-ACCOUNT = Annotated[str | None, typer.Option(help="Account that is charged.")]
-TIME = Annotated[
-    str | None,
-    typer.Option(
-        help="Time limit of an element: 30min, 2h, 01:30:00 (default: 1 h, or "
-        "three times what the longest was measured to take)."
-    ),
-]
-GPUS = Annotated[
-    int | None,
-    typer.Option(min=0, help="GPUs for what trains and maps with networks (default: 0)."),
-]
-CPUS = Annotated[int | None, typer.Option(min=1, help="Cores of an element (default: 1).")]
-MEM = Annotated[
-    str | None,
-    typer.Option(
-        help="Memory of an element, such as 4GiB (default: estimated), or none to "
-        "leave it to the site."
-    ),
-]
-MEM_PER_CPU = Annotated[
-    str | None, typer.Option(help="Memory for each core, such as 2GiB, instead of --mem.")
-]
-GPU_PARTITION = Annotated[
-    str | None,
-    typer.Option(
-        help="Partition or queue of what is given GPUs (default: --partition); nothing else "
-        "goes there."
-    ),
-]
-GPU_CPUS = Annotated[
-    int | None,
-    typer.Option(min=1, help="Cores of what is given GPUs (default: --cpus)."),
-]
-GPU_MEM = Annotated[
-    str | None,
-    typer.Option(help="Memory of what is given GPUs (default: --mem)."),
-]
-NODES = Annotated[
-    int | None,
-    typer.Option(min=1, help="Machines that train each network together (default: 1)."),
-]
-ARRAY_CHUNK = Annotated[
-    int | None,
-    typer.Option(min=1, help="Tasks of an element (default: a few minutes of them)."),
-]
-MODULE = Annotated[
-    list[str] | None, typer.Option(help="Environment module to load; may stand twice.")
-]
-DIRECTIVE = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="One more option for the batch system: --directive=--constraint=k40."
-    ),
-]
 
 
 def changes(

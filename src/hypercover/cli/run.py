@@ -199,10 +199,10 @@ def command(
 
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
-    from hypercover.cli.executors import executor_asked
+    from hypercover.cli.executors import choose_executor
     from hypercover.cli.opening import experiment_called
 
-    done_by = executor_asked(executor, workers=workers, dask=dask)
+    done_by = choose_executor(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     plan = experiment_called(experiment, out, overrides, data=data, choice=scene)
     folder = run_folder(out, plan.name)

@@ -338,10 +338,10 @@ def command(
 
     Example: hypercover search fixed.yaml -o runs/fixed --set search.folds=5
     """
-    from hypercover.cli.executors import executor_asked
+    from hypercover.cli.executors import choose_executor
     from hypercover.cli.opening import experiment_called
 
-    done_by = executor_asked(executor, workers=workers, dask=dask)
+    done_by = choose_executor(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed)
     plan = experiment_called(experiment, out, overrides, data=data, choice=scene)
     if scaling is not None:

@@ -94,7 +94,7 @@ def make_arrays(
     full = resources.model_copy(update=_defaults(resources, arrays, seconds, memory))
     for array in arrays:
         # Raises what the batch system cannot provide before anything is written.
-        SYSTEMS[scheduler].head(
+        SYSTEMS[scheduler].header(
             array,
             full.share(gpus=array.kind != "plain"),
             prepared.title,
@@ -164,7 +164,7 @@ def _most_elements(scheduler: Scheduler, resources: JobResources) -> int | None:
         return None
     partitions = {resources.share(gpus=gpus).partition for gpus in (True, False)}
     try:
-        sizes = [system.most_elements(partition) for partition in partitions]
+        sizes = [system.max_array_size(partition) for partition in partitions]
     except HypercoverError:
         return None  # submitting raises the error
     return min((size for size in sizes if size), default=None)

@@ -66,20 +66,26 @@ class BatchSystem(Protocol):
     def commands(self) -> tuple[str, ...]:
         """The commands it needs, the one that submits first."""
 
-    def head(
-        self, array: JobArray, wanted: JobResources, title: str, output: Path, *, umask: str
+    def header(
+        self,
+        array: JobArray,
+        resources: JobResources,
+        title: str,
+        output: Path,
+        *,
+        umask: str,
     ) -> list[str]:
         """Return the lines of a script by which the system knows what is asked.
 
         Parameters
         ----------
-        wanted : what an element of this kind is given
+        resources : what an element of this kind is given
         title : what the run is called
         output : folder for what elements print
         umask : of the files in it, as four octal digits
         """
 
-    def variables(self, array: JobArray) -> Mapping[str, str]:
+    def shell_variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for ``element`` and how to ``requeue`` it, where one can."""
 
     def submit(self, script: Path, after: Sequence[str], *, hold: bool = False) -> str:
@@ -97,7 +103,7 @@ class BatchSystem(Protocol):
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
         """Say why jobs wait and how elements ended, as far as `states` does not."""
 
-    def sources(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
+    def job_paths(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
         """Return paths by which jobs that wait or run are known: script, output folder."""
 
     def cancel(self, job: str, elements: int) -> None:
@@ -107,13 +113,13 @@ class BatchSystem(Protocol):
         caller to check: systems accept what they do not do.
         """
 
-    def most_elements(self, partition: str | None) -> int | None:
+    def max_array_size(self, partition: str | None) -> int | None:
         """Return how many elements an array may have; None where that is not said."""
 
-    def printed(self, job: str, element: int) -> Sequence[str]:
+    def output_patterns(self, job: str, element: int) -> Sequence[str]:
         """Return patterns of the files into which the system itself prints for an element."""
 
-    def empties(self) -> Sequence[str]:
+    def empty_file_patterns(self) -> Sequence[str]:
         """Return patterns of files that the system leaves for every element, empty or not."""
 
 

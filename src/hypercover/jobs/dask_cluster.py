@@ -68,7 +68,7 @@ class WorkerRequest:
     """Threads of each."""
     memory: str | None = None
     """Memory of each, such as ``1GiB``; one that takes more is ended and begun anew."""
-    wanted: JobResources = field(default_factory=JobResources)
+    resources: JobResources = field(default_factory=JobResources)
     """What a job of one worker asks of a batch system."""
     logs: Path | None = None
     """Where such a job writes what it prints."""
@@ -85,9 +85,9 @@ class WorkerJobs:
     worker whose job ended before the worker reached the scheduler.
     """
 
-    def __init__(self, where: str, demand: WorkerRequest) -> None:
-        self._where, self._logs = where, demand.logs
-        self._most = _ROUNDS * demand.workers
+    def __init__(self, where: str, request: WorkerRequest) -> None:
+        self._where, self._logs = where, request.logs
+        self._most = _ROUNDS * request.workers
         self._alive: set[str] = set()
         self._ended: list[str] = []
         self._lost: set[str] = set()
@@ -231,7 +231,7 @@ class DaskConnection:
             self._scratch.cleanup()
 
 
-def connect(where: str | None, demand: WorkerRequest) -> DaskConnection:
+def connect(where: str | None, request: WorkerRequest) -> DaskConnection:
     """Reach a scheduler, or start one with its workers.
 
     Parameters
@@ -245,9 +245,9 @@ def connect(where: str | None, demand: WorkerRequest) -> DaskConnection:
         If no scheduler answers there, or the batch system or Dask is not installed.
     """
     if where is None:
-        return _local(demand)
+        return _local(request)
     if where in BATCH:
-        return _batch(where, demand)
+        return _batch(where, request)
     return _running(where)
 
 
@@ -294,19 +294,19 @@ def _client(address: Any = None, **how: Any) -> Any:
     )
 
 
-def _local(demand: WorkerRequest) -> DaskConnection:
+def _local(request: WorkerRequest) -> DaskConnection:
     """Start workers on this machine, each a process that is replaced when it dies."""
     from distributed import LocalCluster
 
     keys = _keys()
     scratch = TemporaryDirectory(prefix="hypercover-dask-", ignore_cleanup_errors=True)
     try:
-        with _pinned(demand.threads):
+        with _pinned(request.threads):
             own = LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=demand.workers,
+                n_workers=request.workers,
                 threads_per_worker=1,
                 processes=True,
-                memory_limit=demand.memory or 0,
+                memory_limit=request.memory or 0,
                 dashboard_address="127.0.0.1:0",
                 host="127.0.0.1",
                 security=keys,
@@ -332,7 +332,7 @@ def _keys() -> Any:
     return Security.temporary()  # type: ignore[no-untyped-call]
 
 
-def _shared_place(demand: WorkerRequest) -> Path:
+def _shared_place(request: WorkerRequest) -> Path:
     """Return the folder in which the workers of a batch system find their keys.
 
     Raises
@@ -340,7 +340,7 @@ def _shared_place(demand: WorkerRequest) -> Path:
     CallError
         If its name would fall into several words where a job names it.
     """
-    place = make_folder((demand.logs or Path.cwd()).absolute())
+    place = make_folder((request.logs or Path.cwd()).absolute())
     if not re.fullmatch(r"[\w./+=@~-]+", str(place)):
         raise CallError(
             f"Dask's jobs can name no folder with spaces or signs such as : and %, got "
@@ -352,14 +352,14 @@ def _shared_place(demand: WorkerRequest) -> Path:
     return place
 
 
-def _batch(where: str, demand: WorkerRequest) -> DaskConnection:
+def _batch(where: str, request: WorkerRequest) -> DaskConnection:
     """Start workers as jobs of a batch system; one that is lost is asked for again."""
     import dask_jobqueue
 
     _check_command(where)
-    secret = {"security": _keys(), "shared_temp_directory": str(_shared_place(demand))}
-    asked = _job_settings(where, demand) | secret | dict(demand.settings)
-    kind, jobs = getattr(dask_jobqueue, BATCH[where]), WorkerJobs(where, demand)
+    secret = {"security": _keys(), "shared_temp_directory": str(_shared_place(request))}
+    asked = _job_settings(where, request) | secret | dict(request.settings)
+    kind, jobs = getattr(dask_jobqueue, BATCH[where]), WorkerJobs(where, request)
     try:
         own = kind(**asked, job_cls=jobs.job_class(kind.job_cls))
     except (ValueError, TypeError) as error:
@@ -373,7 +373,9 @@ def _batch(where: str, demand: WorkerRequest) -> DaskConnection:
         own.close(timeout=_END)
         raise
     # Only an adaptive cluster asks for a worker again that was lost.
-    own.adapt(minimum=demand.workers, maximum=demand.workers, interval=_ADAPT, wait_count=1)
+    own.adapt(
+        minimum=request.workers, maximum=request.workers, interval=_ADAPT, wait_count=1
+    )
     return DaskConnection(_client(own), f"{where} (through dask-jobqueue)", own, jobs=jobs)
 
 
@@ -389,42 +391,45 @@ def _check_taken(where: str, script: str) -> None:
             asked_of(Slurm(), ["sbatch", "--test-only", file.name])
 
 
-def _job_settings(where: str, demand: WorkerRequest) -> dict[str, Any]:
+def _job_settings(where: str, request: WorkerRequest) -> dict[str, Any]:
     """Return what every job of one worker is asked for with."""
-    wanted = demand.wanted
-    share = (wanted.memory_per_cpu or 0) * demand.threads
-    memory = demand.memory or f"{wanted.memory or share or _MEMORY}B"
-    unsaid = wanted.memory == 0 and not demand.memory
+    resources = request.resources
+    share = (resources.memory_per_cpu or 0) * request.threads
+    memory = request.memory or f"{resources.memory or share or _MEMORY}B"
+    unsaid = resources.memory == 0 and not request.memory
     of_memory = "" if unsaid else f"mem={memory}"
-    directives = list(wanted.directives)
-    name = job_name(demand.run, "dask") if where != "slurm" else f"{demand.run}-dask"
+    directives = list(resources.directives)
+    name = job_name(request.run, "dask") if where != "slurm" else f"{request.run}-dask"
     settings: dict[str, Any] = {
         # One thread for tasks: the cores of a job are for the libraries of one task.
         "cores": 1,
         "processes": 1,
         "memory": memory,
-        "queue": wanted.partition,
-        "account": wanted.account,
-        "walltime": None if wanted.time is None else format_time(wanted.time),
+        "queue": resources.partition,
+        "account": resources.account,
+        "walltime": None if resources.time is None else format_time(resources.time),
         "job_name": name,
-        "job_script_prologue": [f"umask {current_umask()}", *module_lines(wanted.modules)],
+        "job_script_prologue": [
+            f"umask {current_umask()}",
+            *module_lines(resources.modules),
+        ],
         "job_extra_directives": directives,
         "local_directory": gettempdir(),
-        "log_directory": None if demand.logs is None else str(demand.logs),
+        "log_directory": None if request.logs is None else str(request.logs),
         "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
     }
     if where == "slurm":
-        settings["job_cpu"] = demand.threads
+        settings["job_cpu"] = request.threads
         if share or unsaid:
             settings["job_directives_skip"] = ["--mem="]
         if share:
-            size = math.ceil((wanted.memory_per_cpu or 0) / 2**20)
+            size = math.ceil((resources.memory_per_cpu or 0) / 2**20)
             directives.insert(0, f"--mem-per-cpu={size}M")
     elif where == "pbs-pro":
-        parts = ["select=1", f"ncpus={demand.threads}", of_memory]
+        parts = ["select=1", f"ncpus={request.threads}", of_memory]
         settings["resource_spec"] = ":".join(filter(None, parts))
     else:
-        parts = [f"nodes=1:ppn={demand.threads}", of_memory]
+        parts = [f"nodes=1:ppn={request.threads}", of_memory]
         settings["resource_spec"] = ",".join(filter(None, parts))
     if where != "slurm":
         directives.insert(0, f"-W umask={current_umask()}")

@@ -201,8 +201,8 @@ class DaskExecutor:
     threads : int or None
         Threads of a worker that is started; None shares the cores of this
         machine out evenly, so that processes × threads = cores, and gives a
-        worker of a batch system the cores that are wanted.
-    wanted : JobResources
+        worker of a batch system the cores that are resources.
+    resources : JobResources
         What a job of one worker asks of a batch system.
     settings : mapping
         More settings of dask-jobqueue, such as ``interface``.
@@ -220,14 +220,14 @@ class DaskExecutor:
         workers: int | None = None,
         memory: str | None = None,
         threads: int | None = None,
-        wanted: JobResources | None = None,
+        resources: JobResources | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise CallError(f"The number of workers must be at least 1, got {workers}.")
         self.where, self.workers = where, workers or max(1, cores() // 2)
         self._memory, self._threads = memory, threads
-        self._wanted, self._settings = wanted or JobResources(), dict(settings or {})
+        self._resources, self._settings = resources or JobResources(), dict(settings or {})
         self._cluster: DaskConnection | None = None
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
@@ -240,22 +240,22 @@ class DaskExecutor:
         self._news: SimpleQueue[tuple[str, float | None, str]] = SimpleQueue()
         self._release = version("hypercover")
         self._topic = f"hypercover-{uuid.uuid4().hex}"
-        demand = self._demand(plan)
-        self._cluster = connect(self.where, demand)
-        self._asked = demand.threads if self._cluster.started_here else None
+        request = self._request(plan)
+        self._cluster = connect(self.where, request)
+        self._asked = request.threads if self._cluster.started_here else None
         self._cluster.client.subscribe_topic(self._topic, self._told)
         self._next_look = self._since = time.monotonic()
 
-    def _demand(self, plan: Plan) -> WorkerRequest:
+    def _request(self, plan: Plan) -> WorkerRequest:
         # As the local executor: by the whole plan, so that a run that goes on
         # computes with as many threads, and so the same numbers, as before.
         most = min(self.workers, plan.width)
-        share = self._wanted.cpus if self.where in BATCH else max(1, cores() // most)
+        share = self._resources.cpus if self.where in BATCH else max(1, cores() // most)
         return WorkerRequest(
             most,
             self._threads or share,
             self._memory,
-            self._wanted,
+            self._resources,
             self._folder / FOLDER / "dask",
             self._settings,
             run=re.sub(r"[^\w.+-]", "-", self._folder.name),

@@ -39,7 +39,7 @@ def task_list(array: JobArray) -> str:
 def array_script(
     array: JobArray,
     system: BatchSystem,
-    wanted: JobResources,
+    resources: JobResources,
     *,
     folder: Path,
     place: Path,
@@ -61,12 +61,12 @@ def array_script(
     title : what the run is called
     umask : of the files that are written, as four octal digits
     """
-    wanted = wanted.share(gpus=array.kind != "plain")
-    words = system.variables(array)
+    resources = resources.share(gpus=array.kind != "plain")
+    words = system.shell_variables(array)
     several = array.kind == "ranks"
     parts = [
         "#!/bin/bash",
-        *system.head(array, wanted, title, place, umask=umask),
+        *system.header(array, resources, title, place, umask=umask),
         *_about(array, system),
         "# As whoever sent it: PBS would let nobody else read the results.",
         f"umask {umask}",
@@ -77,12 +77,12 @@ def array_script(
         *_printing(array, system),
         *_swept(array, system),
         'echo "$(date) on $(hostname): $tasks"',
-        *module_lines(wanted.modules),
+        *module_lines(resources.modules),
         "",
         _STOPPING,
-        *(_torchrun(system, wanted, python, processes) if several else []),
+        *(_torchrun(system, resources, python, processes) if several else []),
         *(['if [ -n "$tasks" ]; then'] if several else []),
-        *_work(command, wanted),
+        *_work(command, resources),
         *(["fi"] if several else []),
         *_ending(words["requeue"]),
     ]
@@ -110,9 +110,11 @@ def _printing(array: JobArray, system: BatchSystem) -> list[str]:
 
 def _swept(array: JobArray, system: BatchSystem) -> list[str]:
     """Remove the empty files that the system leaves beside what elements print."""
-    if len(array.elements) > 1 or not array.after or not system.empties():
+    if len(array.elements) > 1 or not array.after or not system.empty_file_patterns():
         return []
-    names = " -o ".join(f"-name {shlex.quote(name)}" for name in system.empties())
+    names = " -o ".join(
+        f"-name {shlex.quote(name)}" for name in system.empty_file_patterns()
+    )
     return [f'find "$scripts" -maxdepth 1 -type f -empty \\( {names} \\) -delete']
 
 
@@ -154,11 +156,11 @@ _STOPPING = dedent("""\
     """)
 
 
-def _work(command: Sequence[str], wanted: JobResources) -> list[str]:
+def _work(command: Sequence[str], resources: JobResources) -> list[str]:
     """Return the lines that do the tasks of an element."""
-    grace = _GRACE if wanted.time is None else warning_seconds(wanted.time) // 2
+    grace = _GRACE if resources.time is None else warning_seconds(resources.time) // 2
     call = f'{shlex.join(command)} work "$folder" --tasks "$tasks"'
-    return [f"{call} --threads {wanted.cpus} --grace {grace} &", "work=$!", "waited"]
+    return [f"{call} --threads {resources.cpus} --grace {grace} &", "work=$!", "waited"]
 
 
 def _ending(requeue: str) -> list[str]:
@@ -176,23 +178,23 @@ def _ending(requeue: str) -> list[str]:
 
 
 def _torchrun(
-    system: BatchSystem, wanted: JobResources, python: Sequence[str], processes: int
+    system: BatchSystem, resources: JobResources, python: Sequence[str], processes: int
 ) -> list[str]:
     """Return the lines that train a network in several processes, before the rest."""
     meeting = ["--standalone"]
     if system.name == "slurm":
         meeting = [
-            f"--nnodes={wanted.nodes}",
+            f"--nnodes={resources.nodes}",
             '--rdzv-id="$SLURM_JOB_ID"',
             "--rdzv-backend=c10d",
             '--rdzv-endpoint="$host:$port"',
         ]
     count = [f"--nproc-per-node={processes}", f"--max-restarts={_RESTARTS}"]
     torchrun = [shlex.join(python), "-m torch.distributed.run", *meeting, *count]
-    start = f"srun --cpus-per-task={wanted.cpus} " if system.name == "slurm" else ""
+    start = f"srun --cpus-per-task={resources.cpus} " if system.name == "slurm" else ""
     return [
         "# The network is trained by several processes; what is left is done after that.",
-        f"export OMP_NUM_THREADS={max(1, wanted.cpus // processes)} PYTHONSAFEPATH=1",
+        f"export OMP_NUM_THREADS={max(1, resources.cpus // processes)} PYTHONSAFEPATH=1",
         "# Else a killed process is often not started again (pytorch issue 135712).",
         "export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1",
         *(_MEETING if system.name == "slurm" else []),

@@ -61,10 +61,10 @@ class _PBS:
     _history: tuple[str, ...] = ()
     """Options of ``qstat`` that show jobs that ended."""
 
-    def head(
+    def header(
         self,
         array: JobArray,
-        wanted: JobResources,
+        resources: JobResources,
         title: str,
         output: Path,
         *,
@@ -82,23 +82,31 @@ class _PBS:
                 f"{self.name} prints into no path with spaces or signs such as : and %, got "
                 f"{str(output)!r}; choose another run folder with --out."
             )
-        if array.kind == "ranks" and wanted.nodes > 1:
+        if array.kind == "ranks" and resources.nodes > 1:
             raise CallError(
-                f"{self.name} is asked for {wanted.nodes} machines that train a network "
+                f"{self.name} is asked for {resources.nodes} machines that train a network "
                 "together, which hypercover starts under Slurm alone; ask for --nodes 1."
             )
         lines = [f"-N {job_name(title, array.name)}", *self._array(len(array.elements))]
-        lines += [f"-l {resource}" for resource in self._resources(wanted, wanted.gpus)]
-        lines += [f"-q {wanted.partition}"] if wanted.partition else []
-        lines += [f"-A {wanted.account}"] if wanted.account else []
+        lines += [
+            f"-l {resource}" for resource in self._resources(resources, resources.gpus)
+        ]
+        lines += [f"-q {resources.partition}"] if resources.partition else []
+        lines += [f"-A {resources.account}"] if resources.account else []
         # The shell of a person, which runs a script unless it says otherwise, may be another.
         lines.append("-S /bin/bash")
         # Several elements may share a folder, and each prints into a file of its own.
-        lines += ["-j oe", f"-o {output}/", "-r y", f"-W umask={umask}", *wanted.directives]
+        lines += [
+            "-j oe",
+            f"-o {output}/",
+            "-r y",
+            f"-W umask={umask}",
+            *resources.directives,
+        ]
         return [f"#PBS {line}" for line in lines]
 
     @abstractmethod
-    def variables(self, array: JobArray) -> Mapping[str, str]:
+    def shell_variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for the number of an element."""
 
     @abstractmethod
@@ -106,7 +114,7 @@ class _PBS:
         """Return the option that makes an array."""
 
     @abstractmethod
-    def _resources(self, wanted: JobResources, gpus: int) -> list[str]:
+    def _resources(self, resources: JobResources, gpus: int) -> list[str]:
         """Return what is asked for by ``-l``."""
 
     def submit(self, script: Path, after: Sequence[str], *, hold: bool = False) -> str:
@@ -163,7 +171,7 @@ class _PBS:
             if head is not None and head[1] in numbers:
                 yield numbers[head[1]], int(head[2] or 0), _attributes(part)
 
-    def sources(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
+    def job_paths(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
         """Ask ``qstat -f`` for the script of each job and where it prints."""
         found = {}
         for job, _, facts in self._facts([], jobs):
@@ -177,18 +185,18 @@ class _PBS:
         run_command(self, ["qdel", *self._deleted(job, elements)], forgive=_GONE)
 
     @abstractmethod
-    def printed(self, job: str, element: int) -> Sequence[str]:
+    def output_patterns(self, job: str, element: int) -> Sequence[str]:
         """Return patterns of the files into which PBS itself prints for an element."""
 
     @abstractmethod
-    def empties(self) -> Sequence[str]:
+    def empty_file_patterns(self) -> Sequence[str]:
         """Return patterns of files that PBS leaves for every element, empty or not."""
 
     @abstractmethod
     def _deleted(self, job: str, count: int) -> list[str]:
         """Return the words by which ``qdel`` takes back all elements of a job."""
 
-    def most_elements(self, partition: str | None) -> int | None:
+    def max_array_size(self, partition: str | None) -> int | None:
         """Ask the server, and the queue, how large an array may be."""
         said = run_command(self, ["qstat", "-B", "-f"])
         if partition is not None:
@@ -231,9 +239,9 @@ def _ending(code: int) -> str:
     return f"exit code {code}"
 
 
-def _memory(wanted: JobResources) -> str | None:
+def _memory(resources: JobResources) -> str | None:
     """Write memory as PBS reads it; it is that of all cores, as not every PBS has another."""
-    size = wanted.memory or (wanted.memory_per_cpu or 0) * wanted.cpus
+    size = resources.memory or (resources.memory_per_cpu or 0) * resources.cpus
     return f"{math.ceil(size / _MEGABYTE)}mb" if size else None
 
 
@@ -247,24 +255,24 @@ class Torque(_PBS):
         # Of a held array as a whole qdel only says that it is deleted.
         return ["-t", f"1-{count}", job]
 
-    def printed(self, job: str, element: int) -> Sequence[str]:
+    def output_patterns(self, job: str, element: int) -> Sequence[str]:
         """Return the pattern of ``NAME.oNUMBER-ELEMENT``."""
         return [f"*.o{re.split(r'[.[]', job)[0]}-{element}"]
 
-    def empties(self) -> Sequence[str]:
+    def empty_file_patterns(self) -> Sequence[str]:
         """Return the pattern of what an element prints."""
         return ["*.o[0-9]*-[0-9]*"]
 
     def _array(self, count: int) -> list[str]:
         return [f"-t 1-{count}"]
 
-    def _resources(self, wanted: JobResources, gpus: int) -> list[str]:
-        place = f"nodes=1:ppn={wanted.cpus}" + (f":gpus={gpus}" if gpus else "")
-        limit = f"walltime={format_time(wanted.time)}" if wanted.time else None
-        memory = _memory(wanted)
+    def _resources(self, resources: JobResources, gpus: int) -> list[str]:
+        place = f"nodes=1:ppn={resources.cpus}" + (f":gpus={gpus}" if gpus else "")
+        limit = f"walltime={format_time(resources.time)}" if resources.time else None
+        memory = _memory(resources)
         return [item for item in (place, limit, memory and f"mem={memory}") if item]
 
-    def variables(self, array: JobArray) -> Mapping[str, str]:
+    def shell_variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for the number of an element."""
         return {"element": "${PBS_ARRAYID:-1}", "requeue": ""}
 
@@ -279,13 +287,13 @@ class PBSPro(_PBS):
     def _deleted(self, job: str, count: int) -> list[str]:
         return [job]
 
-    def printed(self, job: str, element: int) -> Sequence[str]:
+    def output_patterns(self, job: str, element: int) -> Sequence[str]:
         """Return the pattern of ``NUMBER[ELEMENT].SERVER.OU``."""
         number = re.split(r"[.[]", job)[0]
         own = f"{number}[[]{element}].*.OU"
         return [own] if "[" in job else [f"{number}.*.OU"]
 
-    def empties(self) -> Sequence[str]:
+    def empty_file_patterns(self) -> Sequence[str]:
         """Return the pattern of what an element prints."""
         return ["[0-9]*.OU"]
 
@@ -293,12 +301,15 @@ class PBSPro(_PBS):
         # An array of one element is refused.
         return [f"-J 1-{count}"] if count > 1 else []
 
-    def _resources(self, wanted: JobResources, gpus: int) -> list[str]:
-        memory = _memory(wanted)
-        chunk = f"select=1:ncpus={wanted.cpus}" + (f":ngpus={gpus}" if gpus else "")
+    def _resources(self, resources: JobResources, gpus: int) -> list[str]:
+        memory = _memory(resources)
+        chunk = f"select=1:ncpus={resources.cpus}" + (f":ngpus={gpus}" if gpus else "")
         chunk += f":mem={memory}" if memory else ""
-        return [chunk, *([f"walltime={format_time(wanted.time)}"] if wanted.time else [])]
+        return [
+            chunk,
+            *([f"walltime={format_time(resources.time)}"] if resources.time else []),
+        ]
 
-    def variables(self, array: JobArray) -> Mapping[str, str]:
+    def shell_variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for the number of an element."""
         return {"element": "${PBS_ARRAY_INDEX:-1}", "requeue": ""}

@@ -209,9 +209,9 @@ class JobResources(BaseModel):
 
         Examples
         --------
-        >>> wanted = JobResources(partition="main", gpu_partition="gpus", gpus=2, gpu_cpus=8)
+        >>> resources = JobResources(partition="main", gpu_partition="gpus", gpus=2, gpu_cpus=8)
         >>> [(one.partition, one.gpus, one.cpus) for one in
-        ...  (wanted.share(gpus=False), wanted.share(gpus=True))]
+        ...  (resources.share(gpus=False), resources.share(gpus=True))]
         [('main', 0, 1), ('gpus', 2, 8)]
         """
         if not (gpus and self.gpus):

@@ -82,10 +82,10 @@ class Slurm:
     name = "slurm"
     commands = ("sbatch", "squeue", "scancel", "scontrol")
 
-    def head(
+    def header(
         self,
         array: JobArray,
-        wanted: JobResources,
+        resources: JobResources,
         title: str,
         output: Path,
         *,
@@ -99,27 +99,27 @@ class Slurm:
             If Slurm cannot print into such a folder.
         """
         several = array.kind == "ranks"
-        memory, share = _megabytes(wanted.memory), _megabytes(wanted.memory_per_cpu)
+        memory, share = _megabytes(resources.memory), _megabytes(resources.memory_per_cpu)
         given = {
             "job-name": re.sub(r"[^\w.+-]", "-", f"{title}-{array.name}"),
             "array": f"1-{len(array.elements)}",
-            "partition": wanted.partition,
-            "account": wanted.account,
-            "time": wanted.time and format_time(wanted.time),
-            "nodes": wanted.nodes if several else 1,
+            "partition": resources.partition,
+            "account": resources.account,
+            "time": resources.time and format_time(resources.time),
+            "nodes": resources.nodes if several else 1,
             "ntasks-per-node": 1,
-            "cpus-per-task": wanted.cpus,
+            "cpus-per-task": resources.cpus,
             "mem": memory,
             "mem-per-cpu": share,
-            "gres": f"gpu:{wanted.gpus}" if wanted.gpus else None,
+            "gres": f"gpu:{resources.gpus}" if resources.gpus else None,
             "output": _quoted(output / array.name, "-%a.out"),
             "open-mode": "append",
-            "signal": wanted.time and f"B:USR1@{warning_seconds(wanted.time)}",
+            "signal": resources.time and f"B:USR1@{warning_seconds(resources.time)}",
         }
         lines = [f"--{key}={value}" for key, value in given.items() if value is not None]
-        return [f"#SBATCH {line}" for line in (*lines, "--requeue", *wanted.directives)]
+        return [f"#SBATCH {line}" for line in (*lines, "--requeue", *resources.directives)]
 
-    def variables(self, array: JobArray) -> Mapping[str, str]:
+    def shell_variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell's words for the number of an element and its way back."""
         # The number of an element's own job may be that of the whole array.
         own = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
@@ -173,7 +173,7 @@ class Slurm:
                 found[job, int(element)] = ", ".join([word, *_ending(code)])
         return found
 
-    def sources(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
+    def job_paths(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
         """Ask ``squeue`` for the script of each job."""
         said = run_command(self, ["squeue", "-h", "-u", getpass.getuser(), "-o", "%F|%o"])
         pairs = (line.partition("|") for line in said.splitlines())
@@ -183,18 +183,18 @@ class Slurm:
         """Call ``scancel``."""
         run_command(self, ["scancel", job], forgive=_GONE)
 
-    def most_elements(self, partition: str | None) -> int | None:
+    def max_array_size(self, partition: str | None) -> int | None:
         """Ask the controller; the largest number of an element is one less than what it says."""
         said = re.search(
             r"MaxArraySize\s*=\s*(\d+)", run_command(self, ["scontrol", "show", "config"])
         )
         return max(1, int(said[1]) - 1) if said is not None else None
 
-    def printed(self, job: str, element: int) -> Sequence[str]:
+    def output_patterns(self, job: str, element: int) -> Sequence[str]:
         """Return nothing: Slurm prints where the work does."""
         return []
 
-    def empties(self) -> Sequence[str]:
+    def empty_file_patterns(self) -> Sequence[str]:
         """Return nothing: what an element prints begins with its tasks."""
         return []
 

@@ -84,13 +84,13 @@ class SentArray(BaseModel):
 class Submission(BaseModel):
     """What was sent last from a folder, and how."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     format: Literal["hypercover-submission"] = "hypercover-submission"
     version: Literal[1] = 1
     scheduler: Literal["slurm", "pbs-torque", "pbs-pro"]
     """Name of the batch system."""
-    wanted: JobResources
+    resources: Annotated[JobResources, Field(alias="wanted")]
     """What each element was given."""
     arrays: tuple[SentArray, ...] = ()
     """The arrays in the order in which they were sent."""
@@ -114,7 +114,9 @@ class Submission(BaseModel):
 
     def save(self, folder: Path) -> None:
         """Write it into a folder that is worked on."""
-        write_json(scripts_folder(folder) / _FILE, self.model_dump(mode="json"))
+        write_json(
+            scripts_folder(folder) / _FILE, self.model_dump(mode="json", by_alias=True)
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "Submission | None":
@@ -197,7 +199,7 @@ def own_jobs(submission: Submission, folder: Path) -> tuple[list[str], list[str]
     RunError
         If it does not answer.
     """
-    known = submission.system.sources(submission.jobs)
+    known = submission.system.job_paths(submission.jobs)
     place = scripts_folder(folder).resolve()
     # Asked last, so that a job that ended meanwhile is none of either.
     busy = active_jobs(submission)
@@ -264,7 +266,7 @@ def remove_empty_output(submission: Submission | None, folder: Path) -> None:
     if submission is None:
         return
     before = time.time() - _ENDED
-    for pattern in submission.system.empties():
+    for pattern in submission.system.empty_file_patterns():
         for path in scripts_folder(folder).glob(pattern):
             with suppress(OSError):
                 facts = path.stat()
@@ -315,7 +317,7 @@ def _is_done(submission: Submission, folder: Path, registry: Registry) -> bool:
 def write_scripts(
     arrays: Sequence[JobArray],
     system: BatchSystem,
-    wanted: JobResources,
+    resources: JobResources,
     *,
     folder: Path,
     processes: int = 1,
@@ -340,7 +342,7 @@ def write_scripts(
         array.name: array_script(
             array,
             system,
-            wanted,
+            resources,
             folder=folder,
             place=place,
             command=_command(),
@@ -362,7 +364,7 @@ def write_scripts(
 def submit_arrays(
     arrays: Sequence[JobArray],
     scheduler: Literal["slurm", "pbs-torque", "pbs-pro"],
-    wanted: JobResources,
+    resources: JobResources,
     *,
     plan: Plan,
     folder: Path,
@@ -383,14 +385,14 @@ def submit_arrays(
         if Plan.load(folder, plan.registry).fingerprints != plan.fingerprints:
             raise CallError(f"The plan in {folder} was changed meanwhile; submit again.")
         write_scripts(
-            arrays, system, wanted, folder=folder, processes=processes, title=title
+            arrays, system, resources, folder=folder, processes=processes, title=title
         )
         for name in (
             name for array in arrays for tasks in array.elements for name in tasks
         ):
             TaskFiles(folder, name).forget()
         before = Submission.load(folder)
-        sent = Submission(scheduler=scheduler, wanted=wanted)
+        sent = Submission(scheduler=scheduler, resources=resources)
         try:
             for array in _sent(arrays, system, folder):
                 sent = sent.model_copy(update={"arrays": (*sent.arrays, array)})

@@ -101,7 +101,7 @@ def _last_words(folder: Path, submission: Submission, one: TaskStatus) -> str:
     """Return the last line that the job of a task printed, or its batch system for it."""
     array, _, element = one.home.rstrip("]").partition("[")
     place = scripts_folder(folder)
-    patterns = submission.system.printed(one.place[0], int(element))
+    patterns = submission.system.output_patterns(one.place[0], int(element))
     files = [*(path for each in patterns for path in place.glob(each))]
     for path in (*sorted(files), place / f"{array}-{element}.out"):
         lines = [line for line in tail_lines(path) if not _IDLE.search(line)]

@@ -296,7 +296,7 @@ def test_how_slurm_ended_a_job_is_shown(call, fields, tmp_path, monkeypatch, rem
     words = ["--set", "repeats=4", "--ready"]
     assert call("plan", fields.experiment, "-o", folder, *words).code == 0
     array = SentArray(name="1-scene", job="7", elements=tuple((name,) for name in _ENDS))
-    Submission(scheduler="slurm", wanted=JobResources(), arrays=(array,)).save(folder)
+    Submission(scheduler="slurm", resources=JobResources(), arrays=(array,)).save(folder)
     squeue = [f"7|{n}|{word}|{why}" for n, (word, why, *_) in enumerate(_ENDS.values(), 1)]
     sacct = [f"7_{n}|{line}" for n, (_, _, line, _) in enumerate(_ENDS.values(), 1)]
     for name, lines in (

@@ -46,7 +46,7 @@ def command(
             place = scripts_folder(prepared.folder)
             printed = [place / f"{array}-{element}.out"]
             if found_jobs is not None:
-                patterns = found_jobs.system.printed(one.place[0], one.place[1])
+                patterns = found_jobs.system.output_patterns(one.place[0], one.place[1])
                 printed += [path for each in patterns for path in place.glob(each)]
             for path in printed:
                 if path.exists() and path.stat().st_size:

@@ -1,4 +1,4 @@
-"""What a cluster is asked for unless somebody says otherwise: ``site.yaml``."""
+"""The defaults of a cluster, ``site.yaml``: its batch system and resources of every job."""
 
 import os
 from pathlib import Path
@@ -11,98 +11,100 @@ from hypercover.errors import CallError
 from hypercover.jobs.resources import JobResources
 from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
-__all__ = ["Scheduler", "parse_resources", "site_defaults", "site_path"]
+__all__ = ["Scheduler", "site_defaults", "site_path", "update_resources"]
 
-_LARGEST = 2**16
-"""Bytes."""
+_MAX_BYTES = 2**16
 Scheduler = Literal["slurm", "pbs-torque", "pbs-pro"]
-_Kind = TypeVar("_Kind", bound=BaseModel)
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Choice(BaseModel):
-    """The batch system that a site has."""
+class _BatchSystem(BaseModel):
+    """The key of ``site.yaml`` that is not a resource."""
 
     model_config = ConfigDict(extra="forbid")
 
     scheduler: Scheduler | None = None
 
 
-_KEYS = (*_Choice.model_fields, *JobResources.model_fields)
+_KEYS = (*_BatchSystem.model_fields, *JobResources.model_fields)
 
 
 def site_path() -> Path:
-    """Return where the defaults of a site are read from."""
+    """Return the path of the file with the site's defaults."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "hypercover" / "site.yaml"
 
 
-def site_defaults() -> dict[str, Any]:
-    """Return what the file of the site asks for; nothing where there is none.
+def site_defaults() -> tuple[Scheduler | None, dict[str, Any]]:
+    """Read the batch system of the site and its resources; both empty without a file.
 
     Raises
     ------
     CallError
-        If the file cannot be read or asks for something unknown.
+        If the file cannot be read, or holds unknown keys or values.
     """
     path = site_path()
     try:
         with path.open("rb") as opened:
-            text = opened.read(_LARGEST + 1)
+            text = opened.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        return {}
+        return None, {}
     except OSError as error:
-        raise CallError(f"{path} cannot be read ({error.strerror}); mend it.") from None
-    if len(text) > _LARGEST:
-        raise CallError(f"{path} is larger than 64 KiB; that is no file of defaults.")
+        raise CallError(f"{path} cannot be read ({error.strerror}); correct it.") from None
+    if len(text) > _MAX_BYTES:
+        raise CallError(f"{path} is larger than 64 KiB; it should hold a few defaults.")
     try:
-        wishes = parse_yaml(text.decode())
+        values = parse_yaml(text.decode())
     except UnicodeDecodeError:
         raise CallError(f"{path} is not text; write it as UTF-8.") from None
     except yaml.YAMLError as error:
         raise CallError(f"{path} is not valid YAML{yaml_problem(error)}.") from None
-    if wishes is None:
-        return {}
-    if not isinstance(wishes, dict):
+    if values is None:
+        return None, {}
+    if not isinstance(values, dict):
         raise CallError(
             f"{path} must be a mapping of keys to values, such as partition: main."
         )
-    _validated(_Choice, {k: v for k, v in wishes.items() if k == "scheduler"}, str(path))
-    _validated(
-        JobResources, {k: v for k, v in wishes.items() if k != "scheduler"}, str(path)
-    )
-    return wishes
+    scheduler = {key: value for key, value in values.items() if key == "scheduler"}
+    resources = {key: value for key, value in values.items() if key != "scheduler"}
+    _validated(JobResources, resources, str(path))
+    return _validated(_BatchSystem, scheduler, str(path)).scheduler, resources
 
 
-def parse_resources(
-    wishes: dict[str, Any], where: str = "What is asked for"
-) -> JobResources:
-    """Check what is asked of a batch system.
+def update_resources(defaults: dict[str, Any], given: dict[str, Any]) -> JobResources:
+    """Replace default resources by those that are given, and check the result.
+
+    Memory per core replaces the memory of a machine, and the other way round.
 
     Raises
     ------
     CallError
         About everything that is wrong.
     """
-    return _validated(JobResources, wishes, where)
+    values = defaults | given
+    for own, other in (("memory", "memory_per_cpu"), ("memory_per_cpu", "memory")):
+        if own in given and other not in given:
+            values.pop(other, None)
+    return _validated(JobResources, values, "A requested resource")
 
 
-def _validated(kind: type[_Kind], values: dict[str, Any], where: str) -> _Kind:
+def _validated(model: type[_Model], values: dict[str, Any], source: str) -> _Model:
     try:
-        return kind.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(map(_fault, error.errors()))
-        raise CallError(f"{where} is not valid: {faults}.") from None
+        raise CallError(f"{source} is not valid: {faults}.") from None
 
 
 def _fault(fault: Any) -> str:
-    """Say what is wrong with a wish, and what it might be."""
+    """Describe what is wrong with a value, and what it may be."""
     name = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
         return f"{name} is an unknown key; known are {', '.join(_KEYS)}"
     if fault["type"] == "tuple_type":
         return f"{name} must be a list, such as [a, b], got {str(fault['input'])[:60]!r}"
-    said = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
-    if not said.startswith("Input "):
-        return f"{name} {said}".lstrip()
-    wish = said.removeprefix("Input ").partition(", got")[0].partition(", unable")[0]
-    return f"{name} {wish.replace('should', 'must')}, got {str(fault['input'])[:60]!r}"
+    message = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
+    if not message.startswith("Input "):
+        return f"{name} {message}".lstrip()
+    rule = message.removeprefix("Input ").partition(", got")[0].partition(", unable")[0]
+    return f"{name} {rule.replace('should', 'must')}, got {str(fault['input'])[:60]!r}"
