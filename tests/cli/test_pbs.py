@@ -100,7 +100,9 @@ def test_a_job_that_was_not_sent_from_the_run_is_left_alone(call, pbs, submit, w
     sent.model_copy(update={"arrays": (*sent.arrays, strange)}).save(submit.folder)
     said = call("cancel", submit.folder)
     assert said.code == 1
-    assert f"{other.strip()} was not sent from {submit.folder} and was left" in said.err
+    assert (
+        f"{other.strip()} was not submitted from {submit.folder} and was left" in said.err
+    )
     assert pbs.left() == [other.strip()]
 
 

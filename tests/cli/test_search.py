@@ -224,7 +224,7 @@ def test_ctrl_c_says_how_to_go_on(long_grid, tmp_path):
     assert process.returncode == 130, err
     assert out == ""
     assert (
-        err.splitlines()[-1] == "hypercover: stopped; run the same command again to go on."
+        err.splitlines()[-1] == "hypercover: stopped; run the same command again to resume."
     )
     assert "Traceback" not in err
 

@@ -145,7 +145,7 @@ def test_ctrl_c_says_how_to_go_on(desk, scene, tmp_path, workers):
     assert process.returncode == 130
     assert out == ""
     last = err.splitlines()[-1]
-    assert last == "hypercover: stopped; run the same command again to go on."
+    assert last == "hypercover: stopped; run the same command again to resume."
     assert "Traceback" not in err
     left = [path.name for path in folder.rglob("*.part*")]
     assert [name for name in left if ".progress." not in name] == []

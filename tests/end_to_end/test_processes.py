@@ -177,7 +177,7 @@ def test_ctrl_c_ends_all_ranks(desk, scene, tmp_path, workers):
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.splitlines()[-1] == (
-        "hypercover: stopped; run the same command again to go on."
+        "hypercover: stopped; run the same command again to resume."
     )
     until(lambda: not processes(folder), 10.0)
 

@@ -259,7 +259,7 @@ def test_the_executor_is_chosen_by_words():
     for asked, said in (
         ({"kind": "ray"}, "no executor 'ray'"),
         ({"kind": "local", "dask": "tcp://a:1"}, "leave out one"),
-        ({"kind": "inprocess", "workers": 2}, "one after another"),
+        ({"kind": "inprocess", "workers": 2}, "one task at a time"),
     ):
         with pytest.raises(CallError, match=said):
             choose_executor(**asked)

@@ -141,7 +141,7 @@ def stoppable(verb: Callable[..., None], name: str) -> Callable[..., None]:
             _fit_advice(error, name)
             raise
         except KeyboardInterrupt:
-            say("hypercover: stopped; run the same command again to go on.", err=True)
+            say("hypercover: stopped; run the same command again to resume.", err=True)
             raise typer.Exit(130) from None
 
     return stopped_gently

@@ -1,7 +1,7 @@
-"""Where the tasks of a run stand: by their result files and what the batch system says."""
+"""The status of a run's tasks, from their result files and the batch system."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,57 +16,109 @@ __all__ = ["StatusName", "TaskStatus", "tail_lines", "task_statuses", "with_reas
 
 StatusName = Literal["done", "running", "waiting", "failed", "held up", "gone", "open"]
 """``held up``: a task it needs failed or is gone; ``gone``: its job ended and left neither
-result nor error; ``open``: nobody has been asked to do it."""
+result nor error; ``open``: it was not submitted."""
+
+_LOST = ("failed", "held up", "gone")
+_FORGOTTEN = ElementStatus(TaskState.FAILED)
+"""Status of an element that the batch system no longer knows."""
+_IDLE = re.compile(r" on \S+: [\w.,+-]+$|: done( before)?$|^Told to end")
+"""Lines that begin an element or say that a task is done; they do not explain a failure."""
+_TAIL_BYTES = 4096
+_MAX_LINE = 300
+"""Characters of a line that are shown."""
 
 
 @dataclass(frozen=True)
 class TaskStatus:
-    """Where one task stands."""
+    """The status of one task."""
 
     name: str
     """Name of the task."""
-    word: StatusName
-    """Where it stands, in a word."""
+    status: StatusName
+    """Its status."""
     message: str = ""
     """What is being done, how it failed, or what holds it up."""
     share: float = 0.0
     """Share of it that is done, 0 to 1."""
     seconds: float | None = None
-    """Wall time, where it is done."""
-    home: str = ""
-    """Array and element that does it, as in ``2-train[3]``."""
-    place: tuple[str, int] = ("", 0)
-    """Number of the job and of the element that does it."""
+    """Wall time, once it is done."""
+    array: str = ""
+    """Job array that does it; empty if it was not submitted."""
+    element: int = 0
+    """Number of its element in the array, from 1."""
+    job: str = ""
+    """Number of the job."""
+
+    @property
+    def label(self) -> str:
+        """Array and element, as in ``2-train[3]``."""
+        return f"{self.array}[{self.element}]" if self.array else ""
 
 
 def task_statuses(
     plan: Plan,
     folder: Path,
     submission: Submission | None,
-    places: ElementStates | None,
+    states: ElementStates | None,
 ) -> dict[str, TaskStatus]:
-    """Say where each task of a plan stands, by name, in the order they can be done.
+    """Return the status of each task of a plan, by name, in the order they can be done.
 
     Parameters
     ----------
-    places : where the elements of the jobs stand; None where nobody can be asked
+    states : of the elements of the jobs; None if the batch system cannot be asked
     """
-    homes = _homes(submission)
+    elements = {
+        name: (array.name, number, array.job)
+        for array in (submission.arrays if submission else ())
+        for number, names in enumerate(array.elements, start=1)
+        for name in names
+    }
     found: dict[str, TaskStatus] = {}
     for task in plan.ordered:
-        job, element, home = homes.get(task.name, ("", 0, ""))
-        place = None if places is None else places.get((job, element), _FORGOTTEN)
-        one = _standing(plan, folder, task.name, home, place, found)
-        found[task.name] = replace(one, place=(job, element))
+        array, number, job = elements.get(task.name, ("", 0, ""))
+        state = None if states is None else states.get((job, number), _FORGOTTEN)
+        status = _status(plan, folder, task.name, state, found, submitted=bool(array))
+        found[task.name] = replace(status, array=array, element=number, job=job)
     return found
 
 
-_FORGOTTEN = ElementStatus(TaskState.FAILED)
-"""Where a job stands that its system no longer knows."""
+def _status(
+    plan: Plan,
+    folder: Path,
+    name: str,
+    element: ElementStatus | None,
+    before: Mapping[str, TaskStatus],
+    *,
+    submitted: bool,
+) -> TaskStatus:
+    files = TaskFiles(folder, name)
+    record = files.read_record(plan.fingerprints[name])
+    if record is not None:
+        return TaskStatus(name, "done", share=1.0, seconds=record.seconds)
+    failure, progress = files.read_failure(), files.read_progress()
+    if failure is not None:
+        return TaskStatus(name, "failed", f"{failure.headline} See {files.log}")
+    state = None if element is None else element.state
+    reason = "" if element is None else element.reason
+    lost = [need for need in plan.task(name).needs if before[need].status in _LOST]
+    if state is TaskState.WAITING and not lost:
+        return TaskStatus(name, "waiting", reason)
+    if state is TaskState.RUNNING or (state is None and progress is not None):
+        share, message = progress or (0.0, "")
+        running = progress is not None or not submitted
+        return TaskStatus(name, "running" if running else "waiting", message, share)
+    if lost:
+        return TaskStatus(name, "held up", f"by {', '.join(lost[:3])}")
+    if submitted and state is not None:
+        end = "was cancelled" if state is TaskState.CANCELLED else "ended without a result"
+        return TaskStatus(
+            name, "gone", f"its job {end}" + (f" ({reason})" if reason else "")
+        )
+    return TaskStatus(name, "waiting" if submitted else "open")
 
 
 def with_reasons(
-    found: Mapping[str, TaskStatus],
+    statuses: Mapping[str, TaskStatus],
     folder: Path,
     submission: Submission,
     reasons: Reasons,
@@ -75,108 +127,55 @@ def with_reasons(
 
     Parameters
     ----------
-    reasons : what the batch system says beyond where the elements stand
+    reasons : given by the batch system, by job and element; element 0 is the whole job
     """
-    told: dict[str, TaskStatus] = {}
-    for name, one in found.items():
-        job, _ = one.place
-        said = reasons.get(one.place) or reasons.get((job, 0), "")
-        message = one.message
-        if one.word == "waiting" and not message:
-            message = said
-        elif one.word == "gone":
-            told_so = not submission.cancelled or "cancelled" in message
-            state, _, more = said.partition(", ")
-            # Both squeue and sacct may name the state; an exit code, sacct alone.
-            known = state.partition(" ")[0] in message
-            parts = ["" if told_so else "it was cancelled", more if known else said]
-            words = _last_words(folder, submission, one)
-            parts.append(f"its last words: {words}" if words else "")
-            message = "; ".join(filter(None, (message, *parts)))
-        told[name] = replace(one, message=message)
-    return told
+    explained = dict(statuses)
+    for name, task in statuses.items():
+        reason = reasons.get((task.job, task.element)) or reasons.get((task.job, 0), "")
+        if task.status == "waiting" and not task.message:
+            explained[name] = replace(task, message=reason)
+        elif task.status == "gone":
+            message = _end_of_job(task, folder, submission, reason)
+            explained[name] = replace(task, message=message)
+    return explained
 
 
-def _last_words(folder: Path, submission: Submission, one: TaskStatus) -> str:
-    """Return the last line that the job of a task printed, or its batch system for it."""
-    array, _, element = one.home.rstrip("]").partition("[")
+def _end_of_job(task: TaskStatus, folder: Path, submission: Submission, reason: str) -> str:
+    """Explain how the job of a task ended."""
+    parts = [task.message]
+    if submission.cancelled and "cancelled" not in task.message:
+        parts.append("it was cancelled")
+    state, _, more = reason.partition(", ")
+    # Both squeue and sacct may name the state; only sacct gives an exit code.
+    parts.append(more if state.partition(" ")[0] in task.message else reason)
+    if last := _last_output(folder, submission, task):
+        parts.append(f"its last words: {last}")
+    return "; ".join(filter(None, parts))
+
+
+def _last_output(folder: Path, submission: Submission, task: TaskStatus) -> str:
+    """Return the last line that the job of a task, or the batch system for it, printed."""
     place = scripts_folder(folder)
-    patterns = submission.system.output_patterns(one.place[0], int(element))
-    files = [*(path for each in patterns for path in place.glob(each))]
-    for path in (*sorted(files), place / f"{array}-{element}.out"):
+    patterns = submission.system.output_patterns(task.job, task.element)
+    files = [path for pattern in patterns for path in place.glob(pattern)]
+    for path in (*sorted(files), place / f"{task.array}-{task.element}.out"):
         lines = [line for line in tail_lines(path) if not _IDLE.search(line)]
         if lines:
             return lines[-1]
     return ""
 
 
-_IDLE = re.compile(r" on \S+: [\w.,+-]+$|: done( before)?$|^Told to end")
-"""Lines that begin an element or say that a task is done; they explain no end."""
-_TAIL = 4096
-"""Bytes of a file that are looked at."""
-_SHOWN = 300
-"""Letters of a line that are shown."""
-
-
-def tail_lines(path: Path) -> Iterable[str]:
-    """Return the last lines of a file, without signs that a terminal would obey."""
+def tail_lines(path: Path) -> list[str]:
+    """Return the last lines of a file, without characters that a terminal would obey."""
     try:
         with path.open("rb") as opened:
-            opened.seek(max(0, path.stat().st_size - _TAIL))
-            text = opened.read(_TAIL).decode(errors="replace")
+            opened.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = opened.read(_TAIL_BYTES).decode(errors="replace")
     except OSError:
         return []
-    return _plain(text.splitlines())
+    return [line[:_MAX_LINE] for line in _printable(text.splitlines()) if line]
 
 
-def _plain(lines: Iterable[str]) -> Iterator[str]:
+def _printable(lines: list[str]) -> Iterator[str]:
     for line in lines:
-        shown = "".join(letter if letter.isprintable() else " " for letter in line).strip()
-        if shown:
-            yield shown[:_SHOWN]
-
-
-def _homes(submission: Submission | None) -> Mapping[str, tuple[str, int, str]]:
-    """Return job, number of the element, and what people call it, for each task sent."""
-    return {
-        name: (array.job, number, f"{array.name}[{number}]")
-        for array in (submission.arrays if submission else ())
-        for number, element in enumerate(array.elements, start=1)
-        for name in element
-    }
-
-
-def _standing(
-    plan: Plan,
-    folder: Path,
-    name: str,
-    home: str,
-    place: ElementStatus | None,
-    before: Mapping[str, TaskStatus],
-) -> TaskStatus:
-    files = TaskFiles(folder, name)
-    record = files.read_record(plan.fingerprints[name])
-    if record is not None:
-        return TaskStatus(name, "done", "", 1.0, record.seconds, home)
-    failure, progress = files.read_failure(), files.read_progress()
-    if failure is not None:
-        return TaskStatus(name, "failed", f"{failure.headline} See {files.log}", home=home)
-    state = None if place is None else place.state
-    said = "" if place is None else place.reason
-    held = [need for need in plan.task(name).needs if before[need].word in _LOST]
-    if state is TaskState.WAITING and not held:
-        return TaskStatus(name, "waiting", said, home=home)
-    if state is TaskState.RUNNING or (state is None and progress is not None):
-        share, what = progress or (0.0, "")
-        word: StatusName = "running" if progress or not home else "waiting"
-        return TaskStatus(name, word, what, share, home=home)
-    if held:
-        return TaskStatus(name, "held up", f"by {', '.join(held[:3])}", home=home)
-    if home and state is not None:
-        how = "was cancelled" if state is TaskState.CANCELLED else "ended without a result"
-        how = f"its job {how}" + (f" ({said})" if said else "")
-        return TaskStatus(name, "gone", how, home=home)
-    return TaskStatus(name, "waiting" if home else "open", home=home)
-
-
-_LOST = ("failed", "held up", "gone")
+        yield "".join(letter if letter.isprintable() else " " for letter in line).strip()

@@ -383,7 +383,7 @@ def test_a_job_that_was_not_sent_from_the_run_is_left_alone(call, fields, login_
         said = call("cancel", folder)
         assert said.code == 1
         assert f"Cancelled: {', '.join(sent.jobs)}. " in said.out
-        assert f"{other} was not sent from {folder} and was left alone" in said.err
+        assert f"{other} was not submitted from {folder} and was left alone" in said.err
         left = login_node.call("squeue", "-h", "-t", "running,pending", "-o", "%F").split()
         assert left == [other]
         # alone, it is no more of this run

@@ -1,4 +1,4 @@
-"""``hypercover cancel``: the jobs of a run are taken back."""
+"""``hypercover cancel``: cancels the jobs of a run."""
 
 import shlex
 
@@ -10,9 +10,9 @@ __all__ = ["command"]
 
 
 def command(run: PREPARED) -> None:
-    """Take back all jobs of a run that wait or run; what is done stays.
+    """Cancel all jobs of a run that wait or run; finished tasks are kept.
 
-    A job that was not sent from this run folder is named and left alone.
+    A job that was not submitted from this run folder is named and left alone.
 
     Example: hypercover cancel runs/fixed
     """
@@ -28,21 +28,23 @@ def command(run: PREPARED) -> None:
 
     folder = plan_folder(run)
     submission = Submission.load(folder)
+    own: list[str] = []
     if submission is None:
-        # A folder that is no run is an error; one whose experiment was changed is not.
+        # Raises for a folder without a run; an experiment that was changed is no error.
         Plan.load(folder, REGISTRY)
-    own, others = ([], []) if submission is None else own_jobs(submission, folder)
-    if submission is not None and own:
-        cancel_jobs(submission, own)
-        submission.model_copy(update={"cancelled": True}).save(folder)
-        remove_empty_output(submission, folder)
-        again = shlex.join(["hypercover", "resume", str(folder)])
-        say(f"Cancelled: {', '.join(own)}. To go on: {again}")
-    if others:
-        verb = "was" if len(others) == 1 else "were"
-        raise RunError(
-            f"{', '.join(others)} {verb} not sent from {folder} and {verb} left alone, though "
-            f"named in its submission.json; cancel by hand what is yours."
-        )
+    else:
+        own, others = own_jobs(submission, folder)
+        if own:
+            cancel_jobs(submission, own)
+            submission.model_copy(update={"cancelled": True}).save(folder)
+            remove_empty_output(submission, folder)
+            again = shlex.join(["hypercover", "resume", str(folder)])
+            say(f"Cancelled: {', '.join(own)}. To resume: {again}")
+        if others:
+            verb = "was" if len(others) == 1 else "were"
+            raise RunError(
+                f"{', '.join(others)} {verb} not submitted from {folder} and {verb} left "
+                "alone, though its submission.json names them; cancel your own by hand."
+            )
     if not own:
         say("No job of this run waits or runs.")

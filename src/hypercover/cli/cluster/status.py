@@ -1,13 +1,14 @@
-"""``hypercover status``: where the tasks of a run stand."""
+"""``hypercover status``: the tasks of a run that are done, run, wait or failed."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -20,99 +21,89 @@ if TYPE_CHECKING:
     from hypercover.experiment.preparation import PreparedRun
     from hypercover.jobs.batch_system import Reasons
     from hypercover.jobs.submission import Submission
-    from hypercover.jobs.task_status import StatusName, TaskStatus
+    from hypercover.jobs.task_status import TaskStatus
 
-__all__ = ["Look", "command", "look", "show_standing"]
-
-_WORDS: tuple[StatusName, ...] = (
-    "done",
-    "running",
-    "waiting",
-    "failed",
-    "held up",
-    "gone",
-    "open",
-)
+__all__ = ["RunStatus", "command", "read_status", "show_status"]
 
 _SHOWN = 10
 """Failed tasks that are named."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """Where a run stands at one moment."""
+class RunStatus:
+    """The status of a run at one moment."""
 
     tasks: Mapping[str, TaskStatus]
-    """Where each task stands."""
+    """Status of each task."""
     submission: Submission | None
     """What was submitted."""
-    busy: bool
-    """Whether a job waits or runs, if only to say that it cannot do its tasks."""
+    active: bool
+    """Whether a job waits or runs."""
 
     @property
     def moves(self) -> bool:
-        """Whether there is something to wait for."""
-        words = {one.word for one in self.tasks.values()}
-        return self.busy or not words.isdisjoint({"running", "waiting"})
+        """Whether the status can still change."""
+        names = {task.status for task in self.tasks.values()}
+        return self.active or not names.isdisjoint({"running", "waiting"})
+
+    @property
+    def lost(self) -> list[TaskStatus]:
+        """Tasks that failed or whose job is gone."""
+        return [task for task in self.tasks.values() if task.status in ("failed", "gone")]
 
 
-def look(prepared: PreparedRun) -> Look:
-    """Look where every task stands now, and what was submitted."""
+def read_status(prepared: PreparedRun) -> RunStatus:
+    """Read the status of every task, and what was submitted."""
     from hypercover.jobs.executor import TaskState
     from hypercover.jobs.submission import Submission, query_states, remove_empty_output
     from hypercover.jobs.task_status import task_statuses, with_reasons
 
     submission = Submission.load(prepared.folder)
-    places = query_states(submission)
-    found = task_statuses(prepared.plan, prepared.folder, submission, places)
+    elements = query_states(submission)
+    found = task_statuses(prepared.plan, prepared.folder, submission, elements)
     if submission is not None:
-        reasons = {} if places is None else _reasons(found, submission)
+        reasons = {} if elements is None else _reasons(found, submission)
         found = with_reasons(found, prepared.folder, submission, reasons)
         remove_empty_output(submission, prepared.folder)
-    states = {place.state for place in (places or {}).values()}
-    return Look(
-        found, submission, not states.isdisjoint({TaskState.WAITING, TaskState.RUNNING})
+    states = {element.state for element in (elements or {}).values()}
+    active = not states.isdisjoint({TaskState.WAITING, TaskState.RUNNING})
+    return RunStatus(found, submission, active)
+
+
+def _reasons(tasks: Mapping[str, TaskStatus], submission: Submission) -> Reasons:
+    """Ask the batch system why jobs wait, and how those of lost tasks ended."""
+    waiting, gone = (
+        sorted({task.job for task in tasks.values() if task.status == status} - {""})
+        for status in ("waiting", "gone")
     )
+    return submission.system.reasons(waiting, gone) if waiting or gone else {}
 
 
-def _reasons(found: Mapping[str, TaskStatus], submission: Submission) -> Reasons:
-    """Ask why jobs wait and how those of lost tasks ended."""
-    jobs = {
-        word: sorted({one.place[0] for one in found.values() if one.word == word} - {""})
-        for word in ("waiting", "gone")
-    }
-    if not any(jobs.values()):
-        return {}
-    return submission.system.reasons(jobs["waiting"], jobs["gone"])
-
-
-def show_standing(
+def show_status(
     prepared: PreparedRun, *, watch: bool, tasks: bool, interval: float = 30.0
 ) -> None:
-    """Print where a run stands, once or until nothing runs or waits.
+    """Print the status of a run, once or until nothing runs or waits.
 
     Parameters
     ----------
-    watch : look again until nothing runs or waits
-    tasks : a line for each task
-    interval : seconds between two looks, each of which asks the batch system
+    watch : repeat until nothing runs or waits
+    tasks : print a line for each task
+    interval : seconds between two queries of the batch system
     """
     from hypercover.cli.tables import say, show
 
     if watch and sys.stdout.isatty():
         _watch(prepared, tasks=tasks, interval=interval)
         return
-    seen = look(prepared)
-    while watch and seen.moves:
+    while (status := read_status(prepared)).moves and watch:
         time.sleep(interval)
-        seen = look(prepared)
-    show(_table(seen, tasks=tasks))
-    # Line by line: a path must stay in one piece to be copied.
-    say(*_summary(prepared, seen))
+    show(_table(status, tasks=tasks))
+    # Line by line, so that paths stay in one piece and can be copied.
+    say(*_summary(prepared, status))
 
 
 def _watch(prepared: PreparedRun, *, tasks: bool, interval: float) -> None:
-    """Show where a run stands on a terminal, anew until nothing runs or waits."""
+    """Show the status on a terminal, and update it until nothing runs or waits."""
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
@@ -121,99 +112,100 @@ def _watch(prepared: PreparedRun, *, tasks: bool, interval: float) -> None:
 
     with Live(console=new_console(), auto_refresh=False) as live:
         while True:
-            seen = look(prepared)
-            lines = (Text(line) for line in _summary(prepared, seen))
-            live.update(Group(_table(seen, tasks=tasks), *lines), refresh=True)
-            if not seen.moves:
+            status = read_status(prepared)
+            lines = (Text(line) for line in _summary(prepared, status))
+            live.update(Group(_table(status, tasks=tasks), *lines), refresh=True)
+            if not status.moves:
                 return
             time.sleep(interval)
 
 
-def _table(seen: Look, *, tasks: bool) -> Table:
-    return _by_task(seen.tasks) if tasks else _by_array(seen.tasks, seen.submission)
+def _table(status: RunStatus, *, tasks: bool) -> Table:
+    return _task_table(status) if tasks else _array_table(status)
 
 
-def _by_array(found: Mapping[str, TaskStatus], submission: Submission | None) -> Table:
-    """Count the tasks of each array by where they stand."""
+def _array_table(status: RunStatus) -> Table:
+    """Count the tasks of each array by their status."""
     from rich.table import Table
 
+    from hypercover.jobs.task_status import StatusName
+
+    names = get_args(StatusName)
     table = Table("array", "job")
-    for word in _WORDS:
-        table.add_column(word, justify="right")
-    rows = [
-        (array.name, array.job, [name for element in array.elements for name in element])
-        for array in (submission.arrays if submission else ())
-    ]
-    sent = {name for _, _, names in rows for name in names}
-    rest = [name for name in found if name not in sent]
-    if rest:
-        rows.insert(0, ("not in a job", "–", rest))
-    for name, job, names in rows:
-        counts = Counter(found[one].word for one in names if one in found)
-        table.add_row(name, job, *(str(counts[word] or "") for word in _WORDS))
+    for name in names:
+        table.add_column(name, justify="right")
+    arrays = status.submission.arrays if status.submission else ()
+    rows = [(array.name, array.job) for array in arrays]
+    if any(not task.array for task in status.tasks.values()):
+        rows.insert(0, ("not in a job", "–"))
+    for array, job in rows:
+        own = array if job != "–" else ""
+        tasks = (task for task in status.tasks.values() if task.array == own)
+        counts = Counter(task.status for task in tasks)
+        table.add_row(array, job, *(str(counts[name] or "") for name in names))
     return table
 
 
-def _by_task(found: Mapping[str, TaskStatus]) -> Table:
+def _task_table(status: RunStatus) -> Table:
     from rich.table import Table
 
     from hypercover.cli.progress import duration
 
     table = Table("", "task", "element", "", "time", "")
-    for number, one in enumerate(found.values(), start=1):
-        word = f"{100 * one.share:.0f} %" if one.word == "running" else one.word
-        time_ = "" if one.seconds is None else duration(one.seconds)
-        table.add_row(str(number), one.name, one.home, word, time_, one.message)
+    for number, task in enumerate(status.tasks.values(), start=1):
+        name = f"{100 * task.share:.0f} %" if task.status == "running" else task.status
+        took = "" if task.seconds is None else duration(task.seconds)
+        table.add_row(str(number), task.name, task.label, name, took, task.message)
     return table
 
 
-def _waiting(found: Mapping[str, TaskStatus]) -> list[str]:
-    """Say for each array why it waits, unless it only waits for others."""
+def _waiting(tasks: Mapping[str, TaskStatus]) -> list[str]:
+    """Say for each array why it waits, unless it only waits for other arrays."""
     reasons: dict[str, set[str]] = {}
-    for one in found.values():
-        if one.word == "waiting" and one.message not in ("", "Dependency"):
-            reasons.setdefault(one.home.partition("[")[0], set()).add(one.message)
-    return [f"{name} waits: {'; '.join(sorted(said))}" for name, said in reasons.items()]
+    for task in tasks.values():
+        if task.status == "waiting" and task.message not in ("", "Dependency"):
+            reasons.setdefault(task.array, set()).add(task.message)
+    return [f"{name} waits: {'; '.join(sorted(why))}" for name, why in reasons.items()]
 
 
-def _summary(prepared: PreparedRun, seen: Look) -> Sequence[str]:
-    """Say how much is done, what failed and where its log is, and what to do."""
-    found = seen.tasks
-    counts = Counter(one.word for one in found.values())
-    said = ", ".join(f"{counts[word]} {word}" for word in _WORDS if counts[word])
-    lines = [f"{counted(len(found), 'task')}: {said}."]
-    lines += _waiting(found)
-    lost = [one for one in found.values() if one.word in ("failed", "gone")]
-    lines += [f"{one.name} {one.word}: {one.message}" for one in lost[:_SHOWN]]
+def _summary(prepared: PreparedRun, status: RunStatus) -> list[str]:
+    """Say how much is done, what failed, and which command does what is missing."""
+    from hypercover.jobs.task_status import StatusName
+
+    tasks, lost = status.tasks, status.lost
+    counts = Counter(task.status for task in tasks.values())
+    names = get_args(StatusName)
+    listed = ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
+    lines = [f"{counted(len(tasks), 'task')}: {listed}.", *_waiting(tasks)]
+    lines += [f"{task.name} {task.status}: {task.message}" for task in lost[:_SHOWN]]
     lines += [f"… and {len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []
-    if lost or (not seen.moves and counts["done"] < len(found)):
-        verb = "resume" if any(one.home for one in found.values()) else "work"
-        lines.append(f"To do what is missing: hypercover {verb} {prepared.folder}")
+    if lost or (not status.moves and counts["done"] < len(tasks)):
+        verb = "resume" if any(task.array for task in tasks.values()) else "work"
+        folder = shlex.quote(str(prepared.folder))
+        lines.append(f"To do what is missing: hypercover {verb} {folder}")
     return lines
 
 
 def command(
     run: PREPARED,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it anew until nothing is left to do.")
+        bool, typer.Option("--watch", help="Update it until nothing is left to do.")
     ] = False,
     interval: Annotated[
         float,
-        typer.Option(
-            min=0.1, help="Seconds between two looks; each asks the batch system."
-        ),
+        typer.Option(min=0.1, help="Seconds between two queries of the batch system."),
     ] = 30.0,
     tasks: Annotated[
         bool, typer.Option("--tasks", help="A line for each task, not for each array.")
     ] = False,
 ) -> None:
-    """Show what is done, runs, waits and failed of a run.
+    """Show which tasks of a run are done, run, wait or failed.
 
-    By the result files in the run folder, and by what squeue or qstat says where
-    it is there; nothing needs to have kept running since the run was submitted.
+    It reads the result files in the run folder and, where they exist, asks squeue or
+    qstat; nothing needs to have kept running since the run was submitted.
 
     Example: hypercover status runs/fixed --watch
     """
     from hypercover.experiment.preparation import load_prepared
 
-    show_standing(load_prepared(run), watch=watch, tasks=tasks, interval=interval)
+    show_status(load_prepared(run), watch=watch, tasks=tasks, interval=interval)

@@ -1,4 +1,4 @@
-"""``hypercover work``: some tasks of a run, by hand or in a batch job."""
+"""``hypercover work``: does some tasks of a run, by hand or in a batch job."""
 
 import signal
 from typing import Annotated
@@ -11,7 +11,7 @@ from hypercover.cli.terminal import say
 __all__ = ["command"]
 
 _STOPPED = 75
-"""Exit code of work that was stopped and can go on."""
+"""Exit code of work that was stopped and can be resumed."""
 
 
 def command(
@@ -30,11 +30,11 @@ def command(
         typer.Option(min=0.0, help="Seconds a task has to stop when SIGTERM asks for it."),
     ] = 30.0,
 ) -> None:
-    """Do some tasks of a run that was made ready by submit, plan --ready or run.
+    """Do some tasks of a run that submit, plan --ready or run has prepared.
 
-    A task that is done is passed over; what it prints goes to tasks/NAME.log in the
-    run folder. Without --task, all tasks are done one after another. Asked to
-    stop by SIGTERM, it exits with 75: the same call goes on.
+    Finished tasks are skipped; what a task prints goes to tasks/NAME.log in the
+    run folder. Without --task, all tasks are done one after another. On SIGTERM it
+    stops and exits with 75; the same command resumes it.
 
     Example: hypercover work runs/fixed --tasks 4-9
     """
@@ -57,5 +57,5 @@ def command(
             check=found.check,
         )
     except Stopped:
-        say("hypercover: stopped; run the same command again to go on.", err=True)
+        say("hypercover: stopped; run the same command again to resume.", err=True)
         raise typer.Exit(_STOPPED) from None
