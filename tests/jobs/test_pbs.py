@@ -163,7 +163,7 @@ def test_several_machines_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["a b", "a'b", "50%", "a:b", 'a"b', "a\nb"])
 def test_a_folder_that_no_directive_can_name_is_refused(tmp_path, name):
     for system, _ in PARTS.values():
-        with pytest.raises(CallError, match="prints into no path with spaces"):
+        with pytest.raises(CallError, match="cannot print into a path with spaces"):
             made(system, tmp_path / name)
 
 

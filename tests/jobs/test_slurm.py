@@ -115,7 +115,7 @@ def test_slurm_prints_into_a_folder_of_any_name(slurm, tmp_path, monkeypatch, na
 
 def test_a_folder_slurm_cannot_print_into_is_refused(tmp_path):
     for name in ("a\\b", "a\nb"):
-        with pytest.raises(CallError, match="Slurm prints into no path with a backslash"):
+        with pytest.raises(CallError, match="Slurm cannot print into a path with backslashes"):
             made(tmp_path / name)
 
 
@@ -233,5 +233,5 @@ def test_the_number_is_found_among_what_a_site_says(said, job):
 
 @pytest.mark.parametrize("said", ["", "sent", "1; rm -rf /", "12 13"])
 def test_an_answer_without_a_number_is_one_sentence(said):
-    with pytest.raises(CallError, match="no number of a job is in the answer"):
+    with pytest.raises(CallError, match="the answer holds no job number"):
         parse_job_id(said)

@@ -1,4 +1,4 @@
-"""What a batch system offers: take a script, tell where it stands, take it back."""
+"""The interface of a batch system, and how its commands are called."""
 
 import re
 import shutil
@@ -25,42 +25,39 @@ __all__ = [
     "run_command",
 ]
 
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 """Seconds a command of a batch system may take."""
 SUBMIT_TIMEOUT = 300.0
 """Seconds a busy server may take to accept a script."""
-
-_JOB = re.compile(r"(\d{1,12}(?:\[\])?(?:\.[A-Za-z0-9._-]{1,200})?)(?:;\S*)?")
-"""What a batch system calls a job; Slurm may name the cluster after a semicolon."""
+_JOB_ID = re.compile(r"(\d{1,12}(?:\[\])?(?:\.[A-Za-z0-9._-]{1,200})?)(?:;\S*)?")
+"""The number of a job; Slurm may append the cluster after a semicolon."""
 
 
 @dataclass(frozen=True)
 class ElementStatus:
-    """Where an element of a job stands, by the word of its batch system."""
+    """The status of an element of a job array, according to its batch system."""
 
     state: TaskState
-    """What hypercover makes of it."""
+    """The state."""
     reason: str = ""
     """Why it waits, or how it ended, in the words of the system."""
 
 
 ElementStates = Mapping[tuple[str, int], ElementStatus]
-"""Where each element of each job stands: by the number of the job and its own, from 1."""
+"""Status of elements by the number of their job and their own, from 1."""
 Reasons = Mapping[tuple[str, int], str]
-"""Why elements wait, or how they ended; element 0 stands for all of a job."""
+"""Why elements wait, or how they ended; element 0 is the whole job."""
 
 
 class BatchSystem(Protocol):
-    """Runs job arrays whether or not whoever sent them is still there.
+    """Runs job arrays on a cluster, whether or not this process is still there.
 
-    Why it exists: what differs between Slurm and the dialects of PBS is in one
-    place each.  An executor does tasks one by one while it is watched; a batch
-    system is given the whole plan at once.
+    An executor is given task after task; a batch system is given the whole plan at once.
     """
 
     @property
     def name(self) -> str:
-        """What the system is called on the command line."""
+        """Name of the system on the command line."""
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -75,52 +72,51 @@ class BatchSystem(Protocol):
         *,
         umask: str,
     ) -> list[str]:
-        """Return the lines of a script by which the system knows what is asked.
+        """Return the lines of a script that request the resources of an array.
 
         Parameters
         ----------
-        resources : what an element of this kind is given
-        title : what the run is called
-        output : folder for what elements print
+        resources : of an element of this kind
+        title : name of the run
+        output : folder for the output of elements
         umask : of the files in it, as four octal digits
         """
 
     def shell_variables(self, array: JobArray) -> Mapping[str, str]:
-        """Return the shell's words for ``element`` and how to ``requeue`` it, where one can."""
+        """Return the shell code of ``element``, its number, and of ``requeue`` if there is one."""
 
     def submit(self, script: Path, after: Sequence[str], *, hold: bool = False) -> str:
-        """Send a script that waits for the end of other jobs; return its number.
+        """Submit a script that waits for the end of other jobs; return its number.
 
-        Held, it does not start before `release`.
+        A held job does not start before `release`.
         """
 
     def release(self, jobs: Sequence[str]) -> None:
-        """Let jobs start that were sent held."""
+        """Release held jobs."""
 
     def states(self, jobs: Sequence[str]) -> ElementStates:
-        """Say where the elements of jobs stand; those it has forgotten are left out."""
+        """Return the status of the elements of jobs, without those the system has forgotten."""
 
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
-        """Say why jobs wait and how elements ended, as far as `states` does not."""
+        """Explain why jobs wait and how elements ended, beyond what `states` returns."""
 
     def job_paths(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
-        """Return paths by which jobs that wait or run are known: script, output folder."""
+        """Return the script or output folder of jobs that wait or run."""
 
     def cancel(self, job: str, elements: int) -> None:
-        """Take back a job of so many elements, whether it waits or runs.
+        """Cancel a job with so many elements; a job that the system forgot has ended.
 
-        What the system no longer knows has ended.  That nothing is left is for the
-        caller to check: systems accept what they do not do.
+        The caller must check that nothing is left: systems accept what they do not do.
         """
 
     def max_array_size(self, partition: str | None) -> int | None:
-        """Return how many elements an array may have; None where that is not said."""
+        """Return how many elements an array may have; None if unknown."""
 
     def output_patterns(self, job: str, element: int) -> Sequence[str]:
         """Return patterns of the files into which the system itself prints for an element."""
 
     def empty_file_patterns(self) -> Sequence[str]:
-        """Return patterns of files that the system leaves for every element, empty or not."""
+        """Return patterns of files that the system leaves for every element, even empty."""
 
 
 def is_available(system: BatchSystem) -> bool:
@@ -140,61 +136,59 @@ def check_commands(system: BatchSystem) -> None:
 
 
 def _program(system: BatchSystem, command: str) -> str:
-    """Find a command of a batch system."""
-    found = shutil.which(command)
-    if found is None:
+    program = shutil.which(command)
+    if program is None:
         raise CallError(
-            f"{command} is not on the PATH, so nothing can be asked of {system.name}; call "
-            "hypercover where jobs are submitted, or let --dry-run write the scripts only."
+            f"{command} is not on the PATH, so {system.name} cannot be used; call hypercover "
+            "where jobs are submitted, or only write the scripts with --dry-run."
         )
-    return found
+    return program
 
 
-def parse_job_id(said: str) -> str:
-    r"""Return the number of a job in what a system says when it takes one.
+def parse_job_id(output: str) -> str:
+    r"""Return the number of a job from the output of the command that submitted it.
 
-    Sites put words of their own around it.
+    Sites add lines of their own; the last line with a number counts.
 
     Raises
     ------
     CallError
-        If there is none.
+        If no line is the number of a job.
 
     Examples
     --------
-    >>> job_in("Your account has 5 hours left.\n17[].head\n"), job_in("42;cluster")
+    >>> parse_job_id("Your account has 5 hours left.\n17[].head\n"), parse_job_id("42;cluster")
     ('17[].head', '42')
     """
-    found = [
-        match[1] for line in said.split("\n") if (match := _JOB.fullmatch(line.strip()))
-    ]
-    if not found:
+    lines = map(str.strip, output.split("\n"))
+    ids = [match[1] for line in lines if (match := _JOB_ID.fullmatch(line))]
+    if not ids:
         raise CallError(
-            f"A script was sent, but no number of a job is in the answer "
-            f"({' '.join(said.split())[:200] or 'nothing'}); look for it with the commands "
-            "of the batch system and cancel it."
+            f"A script was submitted, but the answer holds no job number "
+            f"({' '.join(output.split())[:200] or 'nothing'}); find the job with the "
+            "commands of the batch system and cancel it."
         )
-    return found[-1]
+    return ids[-1]
 
 
 def run_command(
     system: BatchSystem,
     command: Sequence[str],
     *,
-    forgive: re.Pattern[str] | None = None,
-    patience: float = _PATIENCE,
+    ignore: re.Pattern[str] | None = None,
+    timeout: float = _TIMEOUT,
 ) -> str:
-    """Call a command of a batch system and return what it says.
+    """Call a command of a batch system and return its output.
 
     Parameters
     ----------
-    forgive : complaints that are no failure, such as that a job is not known any more
-    patience : seconds it may take
+    ignore : complaints on stderr that are not failures, such as an unknown job
+    timeout : seconds it may take
 
     Raises
     ------
     CallError
-        If there is no such command, or it refuses; with its own words.
+        If the command is missing, or refuses; with its own words.
     RunError
         If it does not answer.
     """
@@ -205,20 +199,20 @@ def run_command(
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=patience,
+            timeout=timeout,
             check=False,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         raise RunError(
-            f"{command[0]} has not answered within {patience:.0f} s; try again later."
+            f"{command[0]} has not answered within {timeout:.0f} s; try again later."
         ) from None
-    complaints = list(filter(None, map(str.strip, done.stderr.splitlines())))
-    forgiven = forgive and complaints and all(map(forgive.search, complaints))
-    if done.returncode and not forgiven:
-        said = " ".join((done.stderr or done.stdout).split()).rstrip(".")
+    complaints = [line for line in map(str.strip, done.stderr.splitlines()) if line]
+    ignored = ignore and complaints and all(map(ignore.search, complaints))
+    if done.returncode and not ignored:
+        message = " ".join((done.stderr or done.stdout).split()).rstrip(".")
         raise CallError(
-            f"{command[0]} refuses ({said or f'exit code {done.returncode}'}); change what "
-            "was asked for, or ask whoever runs the cluster."
+            f"{command[0]} refuses ({message or f'exit code {done.returncode}'}); change the "
+            "request, or ask the administrators of the cluster."
         )
     return done.stdout

@@ -1,6 +1,6 @@
-"""The script of a job array: what the batch system is asked for, and what is done.
+"""The shell script of a job array.
 
-It is for people too: they can read it, change it and send it by hand.
+Users may read it, change it and submit it by hand.
 """
 
 import os
@@ -16,23 +16,23 @@ from hypercover.jobs.slurm import warning_seconds
 
 __all__ = ["array_script", "current_umask", "module_lines", "task_list"]
 
-_RANKS = "hypercover.experiment.tasks.rank"
+_RANK_MODULE = "hypercover.experiment.tasks.rank"
 _RESTARTS = 3
-"""Times torchrun starts dead processes again."""
+"""Times that torchrun restarts dead processes."""
 _GRACE = 30
-"""Seconds a task has to stop where no time limit says less."""
+"""Seconds a task has to stop if there is no time limit."""
 
 
 def current_umask() -> str:
     """Return the umask of this process as four octal digits."""
-    # It can only be read by setting it; the stricter one stands for that moment.
+    # It can only be read by setting it: to a strict one, for that moment.
     mask = os.umask(0o077)
     os.umask(mask)
     return f"{mask:04o}"
 
 
 def task_list(array: JobArray) -> str:
-    """Return a line for each element: its tasks, with commas between."""
+    """Return a line for each element: its tasks, separated by commas."""
     return "".join(f"{','.join(element)}\n" for element in array.elements)
 
 
@@ -53,29 +53,29 @@ def array_script(
 
     Parameters
     ----------
-    folder : the folder whose plan is worked on
-    place : where the script and what the elements print lie
-    command : the words that call hypercover
-    python : the words that call Python
+    folder : run folder
+    place : folder of the script and of the output of elements
+    command : command line of hypercover
+    python : command line of Python
     processes : ranks of a machine
-    title : what the run is called
-    umask : of the files that are written, as four octal digits
+    title : name of the run
+    umask : of the written files, as four octal digits
     """
     resources = resources.share(gpus=array.kind != "plain")
-    words = system.shell_variables(array)
+    variables = system.shell_variables(array)
     several = array.kind == "ranks"
     parts = [
         "#!/bin/bash",
         *system.header(array, resources, title, place, umask=umask),
-        *_about(array, system),
-        "# As whoever sent it: PBS would let nobody else read the results.",
+        *_comments(array, system),
+        "# The umask of the submitter: PBS would let nobody else read the results.",
         f"umask {umask}",
         f"folder={shlex.quote(str(folder))}",
         f"scripts={shlex.quote(str(place))}",
-        f"element={words['element']}",
+        f"element={variables['element']}",
         f'tasks=$(sed -n "${{element}}p" "$scripts/{array.name}.tasks")',
-        *_printing(array, system),
-        *_swept(array, system),
+        *_redirect_output(array, system),
+        *_remove_empty(array, system),
         'echo "$(date) on $(hostname): $tasks"',
         *module_lines(resources.modules),
         "",
@@ -84,32 +84,32 @@ def array_script(
         *(['if [ -n "$tasks" ]; then'] if several else []),
         *_work(command, resources),
         *(["fi"] if several else []),
-        *_ending(words["requeue"]),
+        *_requeue(variables["requeue"]),
     ]
     return "\n".join(parts) + "\n"
 
 
-def _about(array: JobArray, system: BatchSystem) -> list[str]:
-    """Say in comments what the script is, and what it must wait for."""
-    waits = f"after {', '.join(array.after)} ended" if array.after else "at once"
+def _comments(array: JobArray, system: BatchSystem) -> list[str]:
+    """Return comments about the script, and the arrays it must wait for."""
+    waits = f"after the end of {', '.join(array.after)}" if array.after else "at once"
     send = system.commands[0]
     return [
         "",
         "# Written by hypercover submit. Every element does the tasks in its line of",
-        f"# {array.name}.tasks; a task that is done is passed over, so it may run twice.",
+        f"# {array.name}.tasks; finished tasks are skipped, so it may run twice.",
         f"# By hand: {send} {array.name}.sh, {waits}.",
     ]
 
 
-def _printing(array: JobArray, system: BatchSystem) -> list[str]:
-    """Let an element print where it can be read at once; Slurm does so by itself."""
+def _redirect_output(array: JobArray, system: BatchSystem) -> list[str]:
+    """Redirect the output into a file that can be read at once, as Slurm does by itself."""
     if system.name == "slurm":
         return []
     return [f'exec >>"$scripts/{array.name}-$element.out" 2>&1']
 
 
-def _swept(array: JobArray, system: BatchSystem) -> list[str]:
-    """Remove the empty files that the system leaves beside what elements print."""
+def _remove_empty(array: JobArray, system: BatchSystem) -> list[str]:
+    """Remove the empty files that the system leaves next to the output of elements."""
     if len(array.elements) > 1 or not array.after or not system.empty_file_patterns():
         return []
     names = " -o ".join(
@@ -119,9 +119,9 @@ def _swept(array: JobArray, system: BatchSystem) -> list[str]:
 
 
 def module_lines(modules: Sequence[str]) -> list[str]:
-    """Return the lines that load environment modules, or end the job and say which failed.
+    """Return the lines that load environment modules, or end the job if one fails.
 
-    Old versions of ``module`` fail and return 0, so what is loaded is looked at too.
+    Old versions of ``module`` return 0 on failure, so the loaded modules are checked too.
     """
     if not modules:
         return []
@@ -143,7 +143,7 @@ _LOADING = dedent("""\
     """)
 
 _STOPPING = dedent("""\
-    # Warned of the time limit (USR1) or told to end (TERM), the work leaves a checkpoint.
+    # On USR1 (the time limit is near) or TERM the work leaves a checkpoint.
     asked=
     trap 'asked=limit; kill -TERM "$work" 2>/dev/null' USR1
     trap 'asked=end; echo "Told to end (SIGTERM)."; kill -TERM "$work" 2>/dev/null' TERM
@@ -163,14 +163,14 @@ def _work(command: Sequence[str], resources: JobResources) -> list[str]:
     return [f"{call} --threads {resources.cpus} --grace {grace} &", "work=$!", "waited"]
 
 
-def _ending(requeue: str) -> list[str]:
-    """Return the lines that send an element back whose work was stopped by the limit."""
+def _requeue(requeue: str) -> list[str]:
+    """Return the lines that requeue an element which the time limit stopped."""
     if not requeue:
         return ['exit "$code"']
     return [
-        "# 143: it was told before it had begun.",
+        "# 143: the signal came before the work began.",
         'if [ "$asked" = limit ] && { [ "$code" = 75 ] || [ "$code" = 143 ]; }; then',
-        '    echo "Stopped before the time limit; it goes on when it is its turn again."',
+        '    echo "Stopped before the time limit; requeued to resume."',
         f"    {requeue}",
         "fi",
         'exit "$code"',
@@ -180,26 +180,26 @@ def _ending(requeue: str) -> list[str]:
 def _torchrun(
     system: BatchSystem, resources: JobResources, python: Sequence[str], processes: int
 ) -> list[str]:
-    """Return the lines that train a network in several processes, before the rest."""
-    meeting = ["--standalone"]
+    """Return the lines that first train a network in several processes."""
+    rendezvous = ["--standalone"]
     if system.name == "slurm":
-        meeting = [
+        rendezvous = [
             f"--nnodes={resources.nodes}",
             '--rdzv-id="$SLURM_JOB_ID"',
             "--rdzv-backend=c10d",
             '--rdzv-endpoint="$host:$port"',
         ]
     count = [f"--nproc-per-node={processes}", f"--max-restarts={_RESTARTS}"]
-    torchrun = [shlex.join(python), "-m torch.distributed.run", *meeting, *count]
+    torchrun = [shlex.join(python), "-m torch.distributed.run", *rendezvous, *count]
     start = f"srun --cpus-per-task={resources.cpus} " if system.name == "slurm" else ""
     return [
-        "# The network is trained by several processes; what is left is done after that.",
+        "# Several processes train the network; the rest is done afterwards.",
         f"export OMP_NUM_THREADS={max(1, resources.cpus // processes)} PYTHONSAFEPATH=1",
-        "# Else a killed process is often not started again (pytorch issue 135712).",
+        "# Without it a killed process is often not restarted (pytorch issue 135712).",
         "export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1",
-        *(_MEETING if system.name == "slurm" else []),
+        *(_RENDEZVOUS if system.name == "slurm" else []),
         f"{start}{' '.join(torchrun)} \\",
-        f'    -m {_RANKS} "$folder" "$tasks" &',
+        f'    -m {_RANK_MODULE} "$folder" "$tasks" &',
         "work=$!",
         "waited",
         '[ "$code" = 0 ] || [ -z "$asked" ] || code=75',
@@ -207,9 +207,9 @@ def _torchrun(
     ]
 
 
-_MEETING = (
+_RENDEZVOUS = (
     'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
     "host=$(scontrol -o show node \"$first\" | grep -o 'NodeAddr=[^ ]*' | cut -d= -f2)",
     "port=$((20000 + SLURM_JOB_ID % 20000))",
 )
-"""Where the processes of all machines meet: Slurm knows how a machine is reached."""
+"""The rendezvous of the processes on all machines, at an address that Slurm knows."""

@@ -1,4 +1,4 @@
-"""Slurm: job arrays by ``sbatch``, looked after by ``squeue`` and ``scancel``."""
+"""Slurm: job arrays are submitted by ``sbatch`` and followed by ``squeue``."""
 
 import getpass
 import math
@@ -41,18 +41,17 @@ _STATES = {
     "COMPLETED": TaskState.DONE,
     "CANCELLED": TaskState.CANCELLED,
 }
-"""Every other state is a failure."""
+"""Any other state is a failure."""
 _GONE = re.compile("Invalid job id specified|already completing or completed")
-"""What is said of jobs that ended."""
+"""Complaints about jobs that have ended."""
 _MEGABYTE = 2**20
 _SIGNALS = 64
 """The largest number of a signal."""
-_RETURNS = 100
-"""Times an element may be sent back."""
+_MAX_REQUEUES = 100
 
 
 def warning_seconds(limit: int) -> int:
-    """Return how many seconds before the time limit a job is warned.
+    """Return how many seconds before its time limit a job is warned.
 
     Examples
     --------
@@ -63,12 +62,12 @@ def warning_seconds(limit: int) -> int:
 
 
 def _quoted(path: Path, end: str) -> str:
-    """Write a path so that sbatch takes its spaces and % as they are."""
+    """Quote a path for sbatch, with its spaces and %."""
     text = str(path)
     if not text.isprintable() or "\\" in text:
         raise CallError(
-            f"Slurm prints into no path with a backslash or letters that cannot be printed, "
-            f"such as {text!r}; choose another run folder with --out."
+            f"Slurm cannot print into a path with backslashes or unprintable characters, got "
+            f"{text!r}; choose another run folder with --out."
         )
     text = text.replace("%", "%%") + end
     if re.fullmatch(r"[\w./+=@:,~%-]+", text):
@@ -96,21 +95,19 @@ class Slurm:
         Raises
         ------
         CallError
-            If Slurm cannot print into such a folder.
+            If Slurm cannot print into the folder.
         """
-        several = array.kind == "ranks"
-        memory, share = _megabytes(resources.memory), _megabytes(resources.memory_per_cpu)
         given = {
             "job-name": re.sub(r"[^\w.+-]", "-", f"{title}-{array.name}"),
             "array": f"1-{len(array.elements)}",
             "partition": resources.partition,
             "account": resources.account,
             "time": resources.time and format_time(resources.time),
-            "nodes": resources.nodes if several else 1,
+            "nodes": resources.nodes if array.kind == "ranks" else 1,
             "ntasks-per-node": 1,
             "cpus-per-task": resources.cpus,
-            "mem": memory,
-            "mem-per-cpu": share,
+            "mem": _megabytes(resources.memory),
+            "mem-per-cpu": _megabytes(resources.memory_per_cpu),
             "gres": f"gpu:{resources.gpus}" if resources.gpus else None,
             "output": _quoted(output / array.name, "-%a.out"),
             "open-mode": "append",
@@ -120,99 +117,98 @@ class Slurm:
         return [f"#SBATCH {line}" for line in (*lines, "--requeue", *resources.directives)]
 
     def shell_variables(self, array: JobArray) -> Mapping[str, str]:
-        """Return the shell's words for the number of an element and its way back."""
+        """Return the shell code of an element's number and of its requeue."""
         # The number of an element's own job may be that of the whole array.
         own = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
         return {
             "element": "${SLURM_ARRAY_TASK_ID:-1}",
-            "requeue": f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {_RETURNS} ] && '
+            "requeue": f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {_MAX_REQUEUES} ] && '
             f'scontrol requeue "{own}" && sleep 60',
         }
 
     def submit(self, script: Path, after: Sequence[str], *, hold: bool = False) -> str:
-        """Send a script and return the number of its job."""
+        """Submit a script and return the number of its job."""
         words = ["--parsable", *(["--hold"] if hold else [])]
         words += [f"--dependency=afterany:{':'.join(after)}"] if after else []
         return parse_job_id(
-            run_command(self, ["sbatch", *words, str(script)], patience=SUBMIT_TIMEOUT)
+            run_command(self, ["sbatch", *words, str(script)], timeout=SUBMIT_TIMEOUT)
         )
 
     def release(self, jobs: Sequence[str]) -> None:
-        """Call ``scontrol release``."""
+        """Release held jobs by ``scontrol release``."""
         run_command(self, ["scontrol", "release", ",".join(jobs)])
 
     def states(self, jobs: Sequence[str]) -> ElementStates:
-        """Ask ``squeue``, which needs no accounting and forgets jobs after some minutes."""
+        """Query ``squeue``, which needs no accounting and forgets jobs after some minutes."""
         form = ["-h", "-r", "-t", "all", "-u", getpass.getuser(), "-o", "%F|%K|%T|%r"]
-        places = {}
+        states = {}
         for line in run_command(self, ["squeue", *form]).splitlines():
-            job, element, word, reason = [*line.split("|", 3), "", "", ""][:4]
-            # A job that is no array has no number.
+            job, element, name, reason = [*line.split("|", 3), "", "", ""][:4]
+            # A job that is not an array has no element.
             element = "1" if element == "N/A" else element
             if job in jobs and element.isdecimal():
-                state = _STATES.get(word, TaskState.FAILED)
-                said = _reason(word, reason) if state is not TaskState.RUNNING else ""
-                places[job, int(element)] = ElementStatus(state, said)
-        return places
+                state = _STATES.get(name, TaskState.FAILED)
+                why = "" if state is TaskState.RUNNING else _reason(name, reason)
+                states[job, int(element)] = ElementStatus(state, why)
+        return states
 
     def reasons(self, waiting: Sequence[str], ended: Sequence[str]) -> Reasons:
-        """Ask ``sacct`` how elements ended, where there is accounting; squeue says the rest."""
+        """Query ``sacct``, if there is accounting, for how elements ended."""
         if not ended or shutil.which("sacct") is None:
             return {}
-        words = ["-n", "-X", "-P", "-j", ",".join(ended), "-o", "JobID,State,ExitCode"]
+        options = ["-n", "-X", "-P", "-j", ",".join(ended), "-o", "JobID,State,ExitCode"]
         try:
-            said = run_command(self, ["sacct", *words])
+            output = run_command(self, ["sacct", *options])
         except HypercoverError:
             return {}  # without accounting
         found = {}
-        for line in said.splitlines():
-            own, word, code = [*line.split("|"), "", ""][:3]
+        for line in output.splitlines():
+            own, state, code = [*line.split("|"), "", ""][:3]
             job, _, element = own.partition("_")
-            # A cancelled job is followed by who did it.
-            if job in ended and element.isdecimal() and word != "COMPLETED":
-                found[job, int(element)] = ", ".join([word, *_ending(code)])
+            if job in ended and element.isdecimal() and state != "COMPLETED":
+                found[job, int(element)] = ", ".join([state, *_exit_parts(code)])
         return found
 
     def job_paths(self, jobs: Sequence[str]) -> Mapping[str, Sequence[Path]]:
-        """Ask ``squeue`` for the script of each job."""
-        said = run_command(self, ["squeue", "-h", "-u", getpass.getuser(), "-o", "%F|%o"])
-        pairs = (line.partition("|") for line in said.splitlines())
+        """Query ``squeue`` for the script of each job."""
+        output = run_command(self, ["squeue", "-h", "-u", getpass.getuser(), "-o", "%F|%o"])
+        pairs = (line.partition("|") for line in output.splitlines())
         return {job: [Path(script)] for job, _, script in pairs if job in jobs}
 
     def cancel(self, job: str, elements: int) -> None:
-        """Call ``scancel``."""
-        run_command(self, ["scancel", job], forgive=_GONE)
+        """Cancel a job by ``scancel``."""
+        run_command(self, ["scancel", job], ignore=_GONE)
 
     def max_array_size(self, partition: str | None) -> int | None:
-        """Ask the controller; the largest number of an element is one less than what it says."""
-        said = re.search(
+        """Query the controller; elements are numbered below its ``MaxArraySize``."""
+        size = re.search(
             r"MaxArraySize\s*=\s*(\d+)", run_command(self, ["scontrol", "show", "config"])
         )
-        return max(1, int(said[1]) - 1) if said is not None else None
+        return max(1, int(size[1]) - 1) if size is not None else None
 
     def output_patterns(self, job: str, element: int) -> Sequence[str]:
-        """Return nothing: Slurm prints where the work does."""
+        """Return nothing: Slurm prints into the file of the element."""
         return []
 
     def empty_file_patterns(self) -> Sequence[str]:
-        """Return nothing: what an element prints begins with its tasks."""
+        """Return nothing: the output of an element begins with its tasks."""
         return []
 
 
-def _reason(word: str, reason: str) -> str:
-    """Put the state of a job and what Slurm says of it into words."""
-    if word == "PENDING":
+def _reason(state: str, reason: str) -> str:
+    """Join the state of a job and the reason that Slurm gives."""
+    if state == "PENDING":
         return "" if reason == "None" else reason
-    # Of a cancelled job it is what it had waited for.
-    return word if reason in ("None", "") or word == "CANCELLED" else f"{word}, {reason}"
+    # The reason of a cancelled job is what it had waited for.
+    return state if reason in ("None", "") or state == "CANCELLED" else f"{state}, {reason}"
 
 
-def _ending(code: str) -> Iterator[str]:
-    """Say what an exit code of sacct, ``CODE:SIGNAL``, tells beyond the state."""
+def _exit_parts(code: str) -> Iterator[str]:
+    """Describe an exit code of sacct, ``CODE:SIGNAL``."""
     number, _, signal = code.partition(":")
     if number.isdecimal() and int(number):
         yield f"exit code {number}"
-    # Slurm writes numbers that are no signal too, such as 125 where memory ran out.
+    # Slurm also writes numbers that are not signals, such as 125 for lack of memory.
     if signal.isdecimal() and 0 < int(signal) <= _SIGNALS:
         yield f"signal {signal}"
 

@@ -222,7 +222,7 @@ def test_what_a_batch_system_cannot_be_asked_leaves_nothing(call, fields):
         "--scheduler",
         "pbs-pro",
     ]
-    assert "no path with spaces" in call(*words).sentence
+    assert "into a path with spaces" in call(*words).sentence
     assert not folder.exists()
 
 
