@@ -115,7 +115,7 @@ def test_what_stays_after_cancelling_is_named(call, pbs, submit, work, monkeypat
     pbs.stubborn = True
     said = call("cancel", submit.folder)
     assert (said.code, said.out) == (1, "")
-    assert ", ".join(pbs.left()) + " still wait or run after being taken back" in said.err
+    assert ", ".join(pbs.left()) + " still wait or run after being cancelled" in said.err
     sent = json.loads((submit.folder / "jobs" / "submission.json").read_text())
     assert [array["job"] for array in sent["arrays"]] == pbs.left()
     assert not sent["cancelled"]
@@ -151,7 +151,7 @@ def test_what_cannot_be_taken_back_is_named_and_kept(call, pbs, submit, work, mo
     pbs.stubborn = True
     said = submit()
     assert said.code == 1
-    assert "of what was sent, 1[].head still waits or runs" in said.err
+    assert "of the submitted jobs, 1[].head still waits or runs" in said.err
     pbs.stubborn = False
     assert "Cancelled: 1[].head" in call("cancel", submit.folder).out
 

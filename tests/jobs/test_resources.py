@@ -82,5 +82,5 @@ def test_resources_are_taken_from_a_file(directive):
      "--constraint=k80 --output=/x", "-l /x", "--uid=0"],
 )  # fmt: skip
 def test_a_directive_that_names_programs_or_files_is_not(directive):
-    with pytest.raises(CallError, match=r"the file asks for the directive .* repeat it"):
+    with pytest.raises(CallError, match=r"the file holds the directive .* repeat it"):
         check_directives([directive], "the file")

@@ -115,7 +115,9 @@ def test_slurm_prints_into_a_folder_of_any_name(slurm, tmp_path, monkeypatch, na
 
 def test_a_folder_slurm_cannot_print_into_is_refused(tmp_path):
     for name in ("a\\b", "a\nb"):
-        with pytest.raises(CallError, match="Slurm cannot print into a path with backslashes"):
+        with pytest.raises(
+            CallError, match="Slurm cannot print into a path with backslashes"
+        ):
             made(tmp_path / name)
 
 

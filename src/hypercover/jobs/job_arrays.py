@@ -1,4 +1,4 @@
-"""From a plan to job arrays: which tasks go together, and which array waits for which."""
+"""Job arrays: the tasks of a plan in groups, and the arrays that each waits for."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,19 +12,19 @@ from hypercover.jobs.plan import Plan, Task
 __all__ = ["MINUTES", "ArrayKind", "JobArray", "make_job_arrays"]
 
 MINUTES = 5.0
-"""Minutes of work that an element holds by default: starting one costs seconds."""
-_MOST = 1000
-"""Elements of an array that batch systems take by default, and of a stage by ours."""
-_PARTS = 50
-"""Arrays into which stages may be cut beyond their number."""
+"""Minutes of work in an element by default: starting one costs seconds."""
+_MAX_ELEMENTS = 1000
+"""Elements of an array that batch systems accept by default."""
+_MAX_EXTRA_ARRAYS = 50
+"""Arrays that may be added because an array has too many elements."""
 
 ArrayKind = Literal["plain", "gpu", "ranks"]
-"""What a task runs on: cores, cores and GPUs, or several processes that torchrun starts."""
+"""Cores, cores and GPUs, or several processes that torchrun starts."""
 
 
 @dataclass(frozen=True)
 class JobArray:
-    """A job array: elements that may run at once, each some tasks one after another."""
+    """A job array: elements that may run at the same time, each with some tasks in turn."""
 
     name: str
     """Number and first word of its tasks, as in ``2-train``."""
@@ -48,51 +48,49 @@ def make_job_arrays(
 ) -> tuple[JobArray, ...]:
     """Sort tasks of a plan into job arrays.
 
-    Tasks that need each other stand in different arrays, unless all of several
-    arrays fits into one element: then one does them in turn.
+    Tasks that need each other are put into different arrays, unless all of several
+    arrays fit into one element, which does them in turn.
 
     Parameters
     ----------
-    names : the tasks that are to be done; what else they need is done
-    kinds : what each task runs on; ``plain`` where it is not named
-    seconds : estimate of each task
-    chunk : tasks of an element; by default as many as take some minutes
-    limit : seconds an element may take
-    most : elements that the batch system takes in an array; more become several arrays
+    names : the missing tasks; other tasks that they need are done
+    kinds : kind of each task; ``plain`` by default
+    seconds : expected time of each task
+    chunk : tasks per element; by default as many as take some minutes
+    limit : time limit of an element in seconds
+    most : elements that the batch system accepts in an array
 
     Raises
     ------
     CallError
-        If more arrays were needed than any batch system is to be sent.
+        If too many arrays were needed.
     """
-    wanted = set(names)
-    levels = _levels(plan, wanted, kinds)
-    filled = [
-        (kind, _filled(tasks, seconds, kind=kind, chunk=chunk, limit=limit))
-        for kind, tasks in levels
+    levels = [
+        (kind, _elements(tasks, seconds, kind=kind, chunk=chunk, limit=limit))
+        for kind, tasks in _levels(plan, set(names), kinds)
     ]
-    joined = _joined(filled, seconds, limit)
-    most = _MOST if most is None else most
+    joined = _joined(levels, seconds, limit)
+    most = _MAX_ELEMENTS if most is None else most
     split = [
         (kind, elements[at : at + most])
         for kind, elements in joined
         for at in range(0, len(elements), most)
     ]
-    if len(split) - len(joined) > _PARTS:
+    if len(split) - len(joined) > _MAX_EXTRA_ARRAYS:
         raise CallError(
             f"{sum(len(elements) for _, elements in joined)} elements would need "
-            f"{len(split)} arrays of {most}, the most that the batch system takes; put more "
+            f"{len(split)} arrays of {most}, the most that the batch system accepts; put more "
             f"tasks into an element with --array-chunk{f', now {chunk}' if chunk else ''}."
         )
-    return tuple(_waiting(plan, split))
+    return tuple(_named(plan, split))
 
 
 def _levels(
-    plan: Plan, wanted: set[str], kinds: Mapping[str, ArrayKind]
+    plan: Plan, names: set[str], kinds: Mapping[str, ArrayKind]
 ) -> list[tuple[ArrayKind, list[Task]]]:
-    """Sort tasks by how deep their needs are, and by what they run on."""
+    """Sort tasks by the depth of their needs, then by kind."""
     depths: dict[str, int] = {}
-    tasks = [task for task in plan.ordered if task.name in wanted]
+    tasks = [task for task in plan.ordered if task.name in names]
     for task in tasks:
         depths[task.name] = 1 + max(
             (depths.get(need, -1) for need in task.needs), default=-1
@@ -109,7 +107,7 @@ def _levels(
 Elements = list[tuple[str, ...]]
 
 
-def _filled(
+def _elements(
     tasks: Sequence[Task],
     seconds: Mapping[str, float],
     *,
@@ -123,32 +121,32 @@ def _filled(
         return [(name,) for name in names]
     if chunk is not None:
         return [tuple(names[at : at + chunk]) for at in range(0, len(names), chunk)]
-    # Half of the limit, as estimates may be wrong.
+    # Half of the limit, as expected times may be wrong.
     most = min(MINUTES * 60, limit / 2)
-    while len(elements := list(_poured(names, seconds, most))) > _MOST:
+    while len(elements := list(_chunks(names, seconds, most))) > _MAX_ELEMENTS:
         most *= 2
     return elements
 
 
-def _poured(
+def _chunks(
     names: Sequence[str], seconds: Mapping[str, float], most: float
 ) -> Iterator[tuple[str, ...]]:
-    """Go through elements that each hold as many tasks as take no longer than that."""
-    held: list[str] = []
+    """Yield elements that each hold as many tasks as fit into ``most`` seconds."""
+    element: list[str] = []
     total = 0.0
     for name in names:
-        if held and total + seconds[name] > most:
-            yield tuple(held)
-            held, total = [], 0.0
-        held.append(name)
+        if element and total + seconds[name] > most:
+            yield tuple(element)
+            element, total = [], 0.0
+        element.append(name)
         total += seconds[name]
-    yield tuple(held)
+    yield tuple(element)
 
 
 def _joined(
     levels: list[tuple[ArrayKind, Elements]], seconds: Mapping[str, float], limit: float
 ) -> list[tuple[ArrayKind, Elements]]:
-    """Join neighbours of one element each: they would run in turn anyway."""
+    """Join successive arrays of one element each: they would run in turn anyway."""
     joined: list[tuple[ArrayKind, Elements]] = []
     for kind, elements in levels:
         last_kind, last = joined[-1] if joined else ("ranks", [])
@@ -161,20 +159,23 @@ def _joined(
     return joined
 
 
-def _waiting(plan: Plan, levels: list[tuple[ArrayKind, Elements]]) -> Iterator[JobArray]:
-    """Name the arrays, and say for each which of those before it are needed."""
-    home: dict[str, str] = {}
+def _named(plan: Plan, levels: list[tuple[ArrayKind, Elements]]) -> Iterator[JobArray]:
+    """Name the arrays, and list for each the arrays it waits for."""
+    array_of: dict[str, str] = {}
     made: list[JobArray] = []
     for number, (kind, elements) in enumerate(levels, start=1):
         names = [name for element in elements for name in element]
         title = f"{number}-{names[0].partition('-')[0]}"
         needs = {
-            home[need] for name in names for need in plan.task(name).needs if need in home
+            array_of[need]
+            for name in names
+            for need in plan.task(name).needs
+            if need in array_of
         }
         array = JobArray(title, tuple(elements), kind, tuple(sorted(needs)))
-        home |= dict.fromkeys(names, title)
+        array_of |= dict.fromkeys(names, title)
         made.append(array)
     if made:
-        # The last one has the last word, on whatever failed.
+        # The last array reports what failed, so it waits for all others.
         made[-1] = replace(made[-1], after=tuple(array.name for array in made[:-1]))
     yield from made

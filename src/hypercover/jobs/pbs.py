@@ -56,6 +56,8 @@ class _PBS:
 
     name = "pbs"
     commands = ("qsub", "qstat", "qdel", "qrls")
+    _index = ""
+    """Shell variable of an element's number."""
     _waits = ""
     """Dependency on the end of other jobs, however they end."""
     _history: tuple[str, ...] = ()
@@ -104,9 +106,9 @@ class _PBS:
         ]
         return [f"#PBS {line}" for line in lines]
 
-    @abstractmethod
     def shell_variables(self, array: JobArray) -> Mapping[str, str]:
         """Return the shell code of an element's number."""
+        return {"element": f"${{{self._index}:-1}}", "requeue": ""}
 
     @abstractmethod
     def _array(self, count: int) -> list[str]:
@@ -252,6 +254,7 @@ class Torque(_PBS):
     """Torque, the dialect of older clusters: ``nodes=1:ppn=2``, arrays by ``-t``."""
 
     name = "pbs-torque"
+    _index = "PBS_ARRAYID"
     _waits = "afteranyarray"
 
     def _deleted(self, job: str, count: int) -> list[str]:
@@ -275,15 +278,12 @@ class Torque(_PBS):
         memory = _memory(resources)
         return [item for item in (place, limit, memory and f"mem={memory}") if item]
 
-    def shell_variables(self, array: JobArray) -> Mapping[str, str]:
-        """Return the shell code of an element's number."""
-        return {"element": "${PBS_ARRAYID:-1}", "requeue": ""}
-
 
 class PBSPro(_PBS):
     """OpenPBS and PBS Pro: ``select=1:ncpus=2``, arrays by ``-J``."""
 
     name = "pbs-pro"
+    _index = "PBS_ARRAY_INDEX"
     _waits = "afterany"
     _history = ("-x",)
 
@@ -312,7 +312,3 @@ class PBSPro(_PBS):
             chunk,
             *([f"walltime={format_time(resources.time)}"] if resources.time else []),
         ]
-
-    def shell_variables(self, array: JobArray) -> Mapping[str, str]:
-        """Return the shell code of an element's number."""
-        return {"element": "${PBS_ARRAY_INDEX:-1}", "requeue": ""}

@@ -1,4 +1,4 @@
-"""What is asked of a batch system for each element of a job array."""
+"""The resources of an element of a job array: time, memory, cores, GPUs."""
 
 import re
 import shlex
@@ -20,14 +20,14 @@ from hypercover.memory import bytes_of
 
 __all__ = ["JobResources", "check_directives", "format_time", "parse_time"]
 
-_MINUTE, _LONGEST = 60, 10**8
-"""Seconds of a time limit."""
-_LEAST = 2**20
-"""Bytes of memory."""
-_LINE = 200
-"""Letters of an option."""
+_MIN_SECONDS, _MAX_SECONDS = 60, 10**8
+"""Bounds of a time limit."""
+_MIN_MEMORY = 2**20
+"""Bytes."""
+_MAX_DIRECTIVE = 200
+"""Characters of a directive."""
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_SPOKEN = re.compile(r"(\d{1,6}) ?(s|min|h|d)")
+_NUMBER_AND_UNIT = re.compile(r"(\d{1,6}) ?(s|min|h|d)")
 _CLOCK = re.compile(r"(?:(\d{1,3})-|(?=\d+:\d+:))(\d{1,5}):(\d{1,2})(?::(\d{1,2}))?")
 """Hours and minutes alone are refused: batch systems read 2:30 as minutes and seconds."""
 _RESOURCES = re.compile(
@@ -37,32 +37,32 @@ _RESOURCES = re.compile(
     r"sockets-per-node|switches|threads-per-core|time-min|tmp)([ =][^ /]*)?"
     r"|-[ACLMPaqlmpx]( [^ /]*)?|-W group_list=[^ /]*|-[hr]( [yn])?"
 )
-"""Directives that ask for resources, or say when and whom to tell; no paths and no programs."""
+"""Directives that request resources or notifications, without paths and programs."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,@:+/-]{0,100}")
 
 
 def parse_time(text: Any) -> int:
-    """Return the seconds of a time limit as people and batch systems write it.
+    """Return the seconds of a time limit as users and batch systems write it.
 
     Raises
     ------
     ValueError
-        If it is none of those, or nothing.
+        If the text is not a time, or the time is 0.
 
     Examples
     --------
     >>> [seconds_of(text) for text in ("30min", "2 h", "01:30:00", "1-12:00", "90")]
     [1800, 7200, 5400, 129600, 5400]
     """
-    # A number is refused: YAML reads 2:00:00 as one, and means seconds.
+    # Numbers are refused: YAML reads 2:00:00 as a number of seconds.
     given = text if isinstance(text, str) else ""
-    spoken, read = _SPOKEN.fullmatch(given), _CLOCK.fullmatch(given)
+    unit, clock = _NUMBER_AND_UNIT.fullmatch(given), _CLOCK.fullmatch(given)
     if given.isdecimal() and len(given) < 8:
         seconds = int(given) * 60
-    elif spoken is not None:
-        seconds = int(spoken[1]) * _UNITS[spoken[2]]
-    elif read is not None:
-        days, hours, minutes, rest = (int(part or 0) for part in read.groups())
+    elif unit is not None:
+        seconds = int(unit[1]) * _UNITS[unit[2]]
+    elif clock is not None:
+        days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
         seconds = ((days * 24 + hours) * 60 + minutes) * 60 + rest
     else:
         seconds = 0
@@ -74,7 +74,7 @@ def parse_time(text: Any) -> int:
 
 
 def format_time(seconds: int) -> str:
-    """Write a time limit as every batch system reads it.
+    """Write a time limit in the form that every batch system reads.
 
     Examples
     --------
@@ -90,23 +90,23 @@ def _bytes(text: Any) -> int:
 
 
 def _bytes_or_none(text: Any) -> int:
-    """Return the bytes of a size; 0 where a system must not be asked for memory at all."""
+    """Return the bytes of a size; 0 for ``none``, which requests no memory."""
     size = 0 if text == "none" else _bytes(text)
-    if 0 < size < _LEAST:
+    if 0 < size < _MIN_MEMORY:
         raise ValueError(f"must be 1MiB at least, or none, got {str(text)[:40]!r}")
     return size
 
 
 def _limit(text: Any) -> int:
-    """Return the seconds of a time limit that a batch system can be given."""
+    """Return the seconds of a time limit within bounds."""
     seconds = parse_time(text)
-    if not _MINUTE <= seconds <= _LONGEST:
+    if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
         raise ValueError("must be a minute at least and three years at most")
     return seconds
 
 
 def _word(text: str) -> str:
-    """Refuse what a shell or a batch system would read as more than a name."""
+    """Refuse what a shell or a batch system would not read as a single name."""
     if not _WORD.fullmatch(text):
         raise ValueError(
             "must be one word that begins with a letter or digit, of those and _ . , @ : + / -"
@@ -115,19 +115,19 @@ def _word(text: str) -> str:
 
 
 def _option(text: str) -> str:
-    """Refuse what is no option, or could end a comment and begin a command."""
-    if not text.startswith("-") or len(text) > _LINE or not text.isprintable():
+    """Refuse what is not an option, or could end a comment and begin a command."""
+    if not text.startswith("-") or len(text) > _MAX_DIRECTIVE or not text.isprintable():
         raise ValueError(
-            f"must be an option of one line that begins with -, of {_LINE} letters at most"
+            f"must be an option of one line that begins with -, of {_MAX_DIRECTIVE} letters at most"
         )
     return text
 
 
 def check_directives(directives: Sequence[str], source: str) -> None:
-    """Refuse directives of a file that could do more than ask for resources.
+    """Refuse directives of a file that could do more than request resources.
 
-    Why it exists: a run folder may come from a stranger, and a directive can name a
-    shell (``-S``), a file to write over (``--output``), or files to copy.
+    A run folder may come from a stranger, and a directive can name a shell (``-S``), a
+    file to overwrite (``--output``), or files to copy.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def check_directives(directives: Sequence[str], source: str) -> None:
     for directive in directives:
         if not _RESOURCES.fullmatch(directive):
             raise CallError(
-                f"{source} asks for the directive {directive!r}, which is not taken from a "
+                f"{source} holds the directive {directive!r}, which is not accepted from a "
                 f"file; if it is yours, repeat it: --directive {shlex.quote(directive)}."
             )
 
@@ -157,10 +157,9 @@ _Memory = Annotated[
 
 
 class JobResources(BaseModel):
-    """What each element of a job array is given, and how it is sent.
+    """The resources of each element of a job array, for any batch system.
 
-    Why it exists: one description for every batch system, kept beside the scripts
-    so that what is missing can be sent again in the same way.
+    They are kept next to the scripts, so that missing tasks are submitted again alike.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -172,40 +171,40 @@ class JobResources(BaseModel):
     time: _Limit | None = None
     """Time limit of an element in seconds."""
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
-    """GPUs of a machine, for what trains and maps with networks."""
+    """GPUs of a machine, for tasks that train or map with networks."""
     cpus: Annotated[int, Field(ge=1, le=4096)] = 1
     """Cores of a machine."""
     memory: _Memory | None = None
-    """Bytes of memory of a machine; 0, written ``none``: no word of it."""
-    memory_per_cpu: Annotated[_Size, Field(ge=_LEAST)] | None = None
-    """Bytes of memory for each core, instead of ``memory``."""
+    """Bytes of memory of a machine; 0, written ``none``: left to the site."""
+    memory_per_cpu: Annotated[_Size, Field(ge=_MIN_MEMORY)] | None = None
+    """Bytes of memory per core, instead of ``memory``."""
     gpu_partition: _Word | None = None
-    """Partition or queue of what is given GPUs; None: that of the rest."""
+    """Partition or queue of tasks with GPUs; None: ``partition``."""
     gpu_cpus: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Cores of what is given GPUs; None: as many as the rest."""
+    """Cores of tasks with GPUs; None: ``cpus``."""
     gpu_memory: _Memory | None = None
-    """Bytes of memory of what is given GPUs; None: as much as the rest."""
+    """Bytes of memory of tasks with GPUs; None: ``memory``."""
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1
     """Machines that train a network together."""
     array_chunk: Annotated[int, Field(ge=1)] | None = None
-    """Tasks of an element; None: as many as take some minutes."""
+    """Tasks per element; None: as many as take some minutes."""
     modules: tuple[_Word, ...] = ()
     """Environment modules to load."""
     directives: tuple[_Line, ...] = ()
-    """More options of the batch system, as they stand in a script."""
+    """More options of the batch system, as written in a script."""
 
     @model_validator(mode="after")
     def _check_memory(self) -> Self:
-        """Refuse memory of a machine beside memory of a core: systems take one of them."""
+        """Refuse memory per machine and per core together: systems take one of them."""
         if self.memory and self.memory_per_cpu:
             raise ValueError(
-                "memory is asked for by the machine and by the core; keep one of memory "
+                "memory is given per machine and per core; keep one of memory "
                 "and memory_per_cpu"
             )
         return self
 
     def share(self, *, gpus: bool) -> "JobResources":
-        """Return what a kind of task is given, with GPUs and what goes with them or without.
+        """Return the resources of tasks with or without GPUs.
 
         Examples
         --------

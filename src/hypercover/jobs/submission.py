@@ -1,7 +1,7 @@
-"""A plan sent to a batch system: scripts, the numbers of the jobs, and where they stand.
+"""The submission of a plan to a batch system: scripts, job numbers and their state.
 
-All of it lies in ``jobs/`` of the folder that is worked on: ``NAME.sh`` and
-``NAME.tasks`` of each array, what its elements print, and ``submission.json``.
+The folder ``jobs/`` of a run holds ``NAME.sh`` and ``NAME.tasks`` of each array, the output
+of its elements, and ``submission.json``.
 """
 
 import logging
@@ -47,42 +47,42 @@ __all__ = [
 SYSTEMS: Mapping[str, BatchSystem] = {
     system.name: system for system in (Slurm(), Torque(), PBSPro())
 }
-"""The batch systems by the names they have on the command line."""
+"""The batch systems by their names on the command line."""
 _FILE = "submission.json"
 _log = logging.getLogger(__name__)
 _TOO_MANY = re.compile(r"array|limit|exceed|too many|maximum", re.IGNORECASE)
-"""In what is said where a system takes no more elements or jobs."""
-_BIGGEST = 2**26
-_PATIENCE = 120.0
-"""Seconds in which jobs that are taken back must end: they may leave a checkpoint."""
-_PAUSE = 40.0
-"""Seconds after which what runs is told again."""
+"""Found in complaints of a system that accepts no more elements or jobs."""
+_MAX_BYTES = 2**26
+_CANCEL_TIMEOUT = 120.0
+"""Seconds in which cancelled jobs must end: they may leave a checkpoint."""
+_REPEAT = 40.0
+"""Seconds after which running jobs are cancelled again."""
 _TRIES, _LOOKS = 5, 3
-"""Times that what waits is deleted, and looks after each whether it is gone."""
-_AT_WORK = (TaskState.WAITING, TaskState.RUNNING)
-_LOOK = 0.5
-"""Seconds between looks whether they did."""
-_ENDED = 5.0
-"""Seconds after which a file that is empty stays so."""
+"""Times that a waiting job is deleted, and checks after each whether it is gone."""
+_ACTIVE = (TaskState.WAITING, TaskState.RUNNING)
+_POLL = 0.5
+"""Seconds between checks whether cancelled jobs have ended."""
+_SETTLED = 5.0
+"""Seconds after which an empty file remains empty."""
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,200}$")]
 
 
 class SentArray(BaseModel):
-    """A job array as it was sent."""
+    """A job array that was submitted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: _Name
     """Name of the array and its files."""
     job: Annotated[str, Field(pattern=r"^\d{1,12}(\[\])?(\.[A-Za-z0-9._-]{1,200})?$")]
-    """What the batch system calls it."""
+    """Number of its job."""
     elements: tuple[tuple[_Name, ...], ...]
     """Names of the tasks of each element."""
 
 
 class Submission(BaseModel):
-    """What was sent last from a folder, and how."""
+    """The last submission of a run folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -91,11 +91,11 @@ class Submission(BaseModel):
     scheduler: Literal["slurm", "pbs-torque", "pbs-pro"]
     """Name of the batch system."""
     resources: Annotated[JobResources, Field(alias="wanted")]
-    """What each element was given."""
+    """Resources of each element."""
     arrays: tuple[SentArray, ...] = ()
-    """The arrays in the order in which they were sent."""
+    """The arrays in the order of their submission."""
     cancelled: bool = False
-    """Whether its jobs were taken back."""
+    """Whether its jobs were cancelled."""
 
     @property
     def system(self) -> BatchSystem:
@@ -104,33 +104,33 @@ class Submission(BaseModel):
 
     @property
     def jobs(self) -> list[str]:
-        """What the batch system calls the arrays."""
+        """Numbers of the jobs."""
         return [array.job for array in self.arrays]
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many elements each job has."""
+        """Number of elements of each job."""
         return {array.job: len(array.elements) for array in self.arrays}
 
     def save(self, folder: Path) -> None:
-        """Write it into a folder that is worked on."""
+        """Write ``submission.json`` into a run folder."""
         write_json(
             scripts_folder(folder) / _FILE, self.model_dump(mode="json", by_alias=True)
         )
 
     @classmethod
     def load(cls, folder: Path) -> "Submission | None":
-        """Return what was sent from a folder, if anything was.
+        """Read the last submission of a run folder; None if there is none.
 
         Raises
         ------
         CallError
-            If the file is not what was written.
+            If the file is damaged.
         """
         path = scripts_folder(folder) / _FILE
         if not path.exists():
             return None
-        if path.stat().st_size > _BIGGEST:
+        if path.stat().st_size > _MAX_BYTES:
             raise CallError(f"{path} is too large to be a submission; remove it.")
         try:
             return cls.model_validate(read_json(path))
@@ -144,18 +144,18 @@ class Submission(BaseModel):
 
 
 def scripts_folder(folder: Path) -> Path:
-    """Return where the scripts of a folder that is worked on lie."""
+    """Return the folder of a run's scripts."""
     return folder / "jobs"
 
 
 def query_states(submission: Submission | None) -> ElementStates | None:
-    """Say where the elements stand; None where the batch system cannot be asked here."""
+    """Return the state of the elements; None if the batch system cannot be queried here."""
     if submission is None or not submission.jobs or not is_available(submission.system):
         return None
     try:
         return submission.system.states(submission.jobs)
     except HypercoverError as error:
-        _log.warning("Where the jobs stand is not known: %s", error.args[-1])
+        _log.warning("The state of the jobs is unknown: %s", error.args[-1])
         return None
 
 
@@ -165,7 +165,7 @@ def active_jobs(submission: Submission | None) -> list[str]:
     Raises
     ------
     CallError
-        If the batch system cannot be asked here.
+        If the batch system cannot be queried here.
     RunError
         If it does not answer.
     """
@@ -176,32 +176,32 @@ def active_jobs(submission: Submission | None) -> list[str]:
 
 def _busy(system: BatchSystem, jobs: Sequence[str]) -> list[str]:
     """Return the jobs that wait or run, in their order."""
-    busy = {job for job, state in _live(system, jobs) if state in _AT_WORK}
+    busy = {job for job, state in _live(system, jobs) if state in _ACTIVE}
     return [job for job in jobs if job in busy]
 
 
 def _live(system: BatchSystem, jobs: Sequence[str]) -> Iterator[tuple[str, TaskState]]:
-    """Go through the elements of jobs that the system still knows."""
+    """Yield the state of the elements of jobs that the system still knows."""
     for (job, _), place in system.states(jobs).items():
         yield job, place.state
 
 
 def own_jobs(submission: Submission, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the jobs that wait or run and come from a folder, and those that do not.
+    """Return the active jobs that were submitted from a folder, and those that were not.
 
-    Numbers in a file that came from elsewhere, or from a cluster that counts anew, may
-    be those of other jobs of the same user.
+    Numbers in a file from elsewhere, or from a cluster that restarted its count, may
+    belong to other jobs of the same user.
 
     Raises
     ------
     CallError
-        If the batch system cannot be asked here.
+        If the batch system cannot be queried here.
     RunError
         If it does not answer.
     """
     known = submission.system.job_paths(submission.jobs)
     place = scripts_folder(folder).resolve()
-    # Asked last, so that a job that ended meanwhile is none of either.
+    # Queried last, so that a job that ended meanwhile is in neither list.
     busy = active_jobs(submission)
     own = [
         job
@@ -214,58 +214,58 @@ def own_jobs(submission: Submission, folder: Path) -> tuple[list[str], list[str]
 
 
 def cancel_jobs(submission: Submission, jobs: Sequence[str]) -> None:
-    """Take jobs back, and see that none of them waits or runs any more.
+    """Cancel jobs, and wait until none of them waits or runs.
 
     Raises
     ------
     RunError
-        If some still do after a while, which are named.
+        If some still do after two minutes.
     """
     system, left = submission.system, list(jobs)
-    end = time.monotonic() + _PATIENCE
-    said = ""
+    end = time.monotonic() + _CANCEL_TIMEOUT
+    complaint = ""
     while left and time.monotonic() < end:
         try:
-            # The last first, as the end of a job lets others begin.
+            # The last job first, as the end of a job lets others begin.
             for job in reversed(left):
-                said = _take(system, job, submission.sizes[job]) or said
-            pause = min(end, time.monotonic() + _PAUSE)
+                complaint = _delete(system, job, submission.sizes[job]) or complaint
+            pause = min(end, time.monotonic() + _REPEAT)
             while (left := _busy(system, left)) and time.monotonic() < pause:
-                time.sleep(_LOOK)
+                time.sleep(_POLL)
         except RunError as error:
-            said = f" ({str(error).partition(';')[0]})"
+            complaint = f" ({str(error).partition(';')[0]})"
     if left:
         verb = "still waits or runs" if len(left) == 1 else "still wait or run"
         raise RunError(
-            f"{', '.join(left)} {verb} after being taken back{said}; call cancel again, or "
-            "ask whoever runs the cluster."
+            f"{', '.join(left)} {verb} after being cancelled{complaint}; call cancel again, or "
+            "ask the administrators of the cluster."
         )
 
 
-def _take(system: BatchSystem, job: str, elements: int) -> str:
-    """Delete a job until none of it waits; return what the system refuses, if it does.
+def _delete(system: BatchSystem, job: str, elements: int) -> str:
+    """Delete a job until none of it waits; return the complaint of the system, if any.
 
     A busy server may accept a deletion and not do it.
     """
-    said = ""
+    complaint = ""
     for _ in range(_TRIES):
         try:
             system.cancel(job, elements)
         except CallError as error:
-            said = f" ({str(error).rstrip('.')})"
+            complaint = f" ({str(error).rstrip('.')})"
         for _ in range(_LOOKS):
-            # Torque may never answer again where deletions follow each other at once.
-            time.sleep(_LOOK)
+            # Torque may hang if deletions follow each other without a pause.
+            time.sleep(_POLL)
             if (job, TaskState.WAITING) not in _live(system, [job]):
-                return said
-    return said
+                return complaint
+    return complaint
 
 
 def remove_empty_output(submission: Submission | None, folder: Path) -> None:
-    """Remove the empty files that a batch system leaves beside what elements print."""
+    """Remove the empty files that a batch system leaves next to the output of elements."""
     if submission is None:
         return
-    before = time.time() - _ENDED
+    before = time.time() - _SETTLED
     for pattern in submission.system.empty_file_patterns():
         for path in scripts_folder(folder).glob(pattern):
             with suppress(OSError):
@@ -275,7 +275,7 @@ def remove_empty_output(submission: Submission | None, folder: Path) -> None:
 
 
 def check_idle(folder: Path, registry: Registry) -> None:
-    """Refuse a folder from which jobs are at work, or may be.
+    """Refuse a folder that has active jobs, or may have some.
 
     Raises
     ------
@@ -288,19 +288,19 @@ def check_idle(folder: Path, registry: Registry) -> None:
         if submission is None or _is_done(submission, folder, registry):
             return
         raise CallError(
-            f"Jobs were sent from {folder} to {submission.scheduler}, and whether they are at "
-            f"work is not known ({str(error.args[-1]).partition(';')[0]}); go where it can be "
-            f"asked, or remove {scripts_folder(folder) / _FILE} if they ended."
+            f"Jobs were submitted from {folder} to {submission.scheduler}, and it is unknown "
+            f"whether they still run ({str(error.args[-1]).partition(';')[0]}); call this on "
+            f"the cluster, or remove {scripts_folder(folder) / _FILE} if they ended."
         ) from None
     if busy:
         raise CallError(
-            f"The jobs {', '.join(busy)} are at work in {folder}; wait until they end, or "
+            f"The jobs {', '.join(busy)} are still active in {folder}; wait until they end, or "
             f"call hypercover cancel {shlex.quote(str(folder))}."
         )
 
 
 def _is_done(submission: Submission, folder: Path, registry: Registry) -> bool:
-    """Tell whether everything that was sent is done, so that nobody need be asked."""
+    """Tell whether all submitted tasks are done, so that no query is needed."""
     try:
         prints = Plan.load(folder, registry).fingerprints
     except CallError:
@@ -327,13 +327,13 @@ def write_scripts(
 
     Parameters
     ----------
-    processes : of each machine that train a network together
-    title : what the run is called, for the names of jobs
+    processes : number per machine that train a network together
+    title : name of the run, for the names of jobs
 
     Raises
     ------
     CallError
-        If the batch system cannot do what is asked.
+        If the batch system cannot provide the resources.
     OutputError
         If they cannot be written.
     """
@@ -371,13 +371,13 @@ def submit_arrays(
     processes: int = 1,
     title: str = "hypercover",
 ) -> Submission:
-    """Write the scripts of job arrays and send them, each after those it waits for.
+    """Write the scripts of job arrays and submit them, each after those it waits for.
 
     Raises
     ------
     CallError
-        If jobs are at work in the folder, its plan was changed meanwhile, or the
-        batch system refuses; then none is left there.
+        If the folder has active jobs, its plan was changed meanwhile, or the batch
+        system refuses; then no job is left.
     """
     system = SYSTEMS[scheduler]
     with folder_lock(folder):
@@ -400,16 +400,16 @@ def submit_arrays(
             if held := _held(arrays):
                 system.release([one.job for one in sent.arrays if one.name in held])
         except BaseException as error:
-            _take_back(sent, folder, before, error)
+            _roll_back(sent, folder, before, error)
             raise
     return sent
 
 
 def _held(arrays: Sequence[JobArray]) -> set[str]:
-    """Name the arrays that must not start before all are sent.
+    """Name the arrays that must not start before all are submitted.
 
-    A busy server takes a minute for a script; an array that has ended by then is
-    unknown to it, and what was to wait for that is refused, or deleted in silence.
+    A busy server takes a minute for a script.  An array that has ended by then is unknown
+    to it, and an array that waits for it is refused, or silently deleted.
     """
     needed = {name for array in arrays for name in array.after}
     return {array.name for array in arrays if not array.after and array.name in needed}
@@ -418,7 +418,7 @@ def _held(arrays: Sequence[JobArray]) -> set[str]:
 def _sent(
     arrays: Sequence[JobArray], system: BatchSystem, folder: Path
 ) -> Iterator[SentArray]:
-    """Send arrays one by one."""
+    """Submit arrays one by one."""
     jobs: dict[str, str] = {}
     held = _held(arrays)
     for array in arrays:
@@ -436,20 +436,22 @@ def _sent(
         yield SentArray(name=array.name, job=jobs[array.name], elements=array.elements)
 
 
-def _take_back(
+def _roll_back(
     sent: Submission, folder: Path, before: Submission | None, cause: BaseException
 ) -> None:
-    """Leave nothing of a submission that failed half-way, but what was sent before it.
+    """Undo a submission that failed half-way, and restore the record of the previous one.
 
     Raises
     ------
     RunError
-        If jobs are left, which stay known to status and cancel.
+        If jobs are left; status and cancel still know them.
     """
     try:
         cancel_jobs(sent, sent.jobs)
     except HypercoverError as error:
-        raise RunError(f"{str(cause).rstrip('.')}; of what was sent, {error}") from cause
+        raise RunError(
+            f"{str(cause).rstrip('.')}; of the submitted jobs, {error}"
+        ) from cause
     if before is not None:
         before.save(folder)
         return
@@ -457,7 +459,7 @@ def _take_back(
 
 
 def _command() -> list[str]:
-    """Return the words that call hypercover from anywhere, as it is called here."""
+    """Return the command line that calls this installation from anywhere."""
     script = Path(sys.executable).with_name("hypercover")
     if script.is_file():
         return [str(script)]

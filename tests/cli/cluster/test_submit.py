@@ -109,7 +109,7 @@ def test_where_nobody_can_be_asked_jobs_that_were_sent_are_not_forgotten(
         ["plan", fields.experiment, "-o", folder, "--ready"],
     ):
         said = call(*words).sentence
-        assert "whether they are at work is not known (squeue is not on the PATH" in said
+        assert "it is unknown whether they still run (squeue is not on the PATH" in said
         assert f"remove {sent} if they ended" in said
     unsent = call("submit", fields.experiment, "-o", folder, *WITHOUT).sentence
     assert "sbatch is not on the PATH" in unsent
@@ -256,7 +256,7 @@ def test_one_folder_takes_one_submission_at_a_time(call, fields, login_node):
         ]
         for words in (["submit", fields.experiment, "-o", folder, *WITHOUT],
                       ["run", fields.experiment, "-o", folder], ["resume", folder]):  # fmt: skip
-            assert f"The jobs {job} are at work in" in call(*words).sentence
+            assert f"The jobs {job} are still active in" in call(*words).sentence
         # Slurm gives a reason once its scheduler has looked at the job.
         login_node.wait(
             lambda: "1-scene waits: BeginTime" in call("status", folder).out, 60
