@@ -27,7 +27,7 @@ either = pytest.mark.parametrize("pbs", ["torque"], indirect=True)
 def pbs(request, monkeypatch) -> Iterator[PBSDouble]:
     """A PBS of either dialect on the PATH, and nobody's defaults."""
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nowhere")
-    for name, value in {"_LOOK": 0.05, "_LOOKS": 1, "_TRIES": 2}.items():
+    for name, value in {"_POLL": 0.05, "_LOOKS": 1, "_TRIES": 2}.items():
         monkeypatch.setattr(submission, name, value)
     with (
         TemporaryDirectory(prefix="pbs-") as home,
@@ -108,8 +108,8 @@ def test_a_job_that_was_not_sent_from_the_run_is_left_alone(call, pbs, submit, w
 
 @either
 def test_what_stays_after_cancelling_is_named(call, pbs, submit, work, monkeypatch):
-    monkeypatch.setattr(submission, "_PATIENCE", 0.2)
-    monkeypatch.setattr(submission, "_PAUSE", 0.1)
+    monkeypatch.setattr(submission, "_CANCEL_TIMEOUT", 0.2)
+    monkeypatch.setattr(submission, "_REPEAT", 0.1)
     work("sleep 60")
     assert submit().code == 0
     pbs.stubborn = True
@@ -144,8 +144,8 @@ def test_what_was_sent_before_a_refusal_is_taken_back(pbs, submit, work):
 
 @either
 def test_what_cannot_be_taken_back_is_named_and_kept(call, pbs, submit, work, monkeypatch):
-    monkeypatch.setattr(submission, "_PATIENCE", 0.2)
-    monkeypatch.setattr(submission, "_PAUSE", 0.1)
+    monkeypatch.setattr(submission, "_CANCEL_TIMEOUT", 0.2)
+    monkeypatch.setattr(submission, "_REPEAT", 0.1)
     work("sleep 60")
     pbs.refused = lambda script: script.name.startswith("2-")
     pbs.stubborn = True
@@ -217,7 +217,7 @@ def test_files_are_as_open_as_their_sender_wants(pbs, submit, work):
 
 
 def test_no_empty_file_is_left_of_an_element(call, pbs, submit, work, monkeypatch):
-    monkeypatch.setattr(submission, "_ENDED", 0.0)
+    monkeypatch.setattr(submission, "_SETTLED", 0.0)
     work("exit 0")
     assert submit().code == 0
     pbs.wait(lambda: not pbs.left())
