@@ -116,7 +116,7 @@ def test_a_killed_rank_comes_back_and_all_go_on(desk, easy, tmp_path):
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     log = (folder / "tasks" / "train-main-3-cnn.log").read_text()
-    assert "train-main-3-cnn goes on at epoch" in log
+    assert "train-main-3-cnn resumes at epoch" in log
     model = model_of(folder)
     assert model["training"]["samples"] == easy.model["training"]["samples"]
     assert model["overall_accuracy"] == pytest.approx(
@@ -131,7 +131,7 @@ def test_a_killed_rank_comes_back_and_all_go_on(desk, easy, tmp_path):
         (signal.SIGKILL, "torchrun ended by signal SIGKILL"),
         (
             signal.SIGTERM,
-            "torchrun, which starts dead processes again up to 3 times, ended",
+            "torchrun, which restarts dead processes up to 3 times, ended",
         ),
     ],
 )
@@ -151,12 +151,12 @@ def test_a_killed_launcher_is_told_and_the_same_command_goes_on(
     said = err.splitlines()[-1]
     assert said.startswith(f"hypercover: {how}, and with it the 2 processes that train "
                            "train-main-3-cnn; see ")  # fmt: skip
-    assert said.endswith("run the same command again to go on from the last checkpoint.")
+    assert said.endswith("run the same command again to resume from the last checkpoint.")
     until(lambda: not processes(folder), 20.0)
     again = begun(desk, easy.path, folder)
     _, err = again.communicate(timeout=300)
     assert again.returncode == 0, err
-    assert "Going on from the checkpoints of train-main-3-cnn." in err.splitlines()
+    assert "Resuming from the checkpoints of train-main-3-cnn." in err.splitlines()
     log = (folder / "tasks" / "train-main-3-cnn.log").read_text()
     assert "Training goes on in epoch" in log
     samples = model_of(folder)["training"]["samples"]

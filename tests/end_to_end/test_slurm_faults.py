@@ -204,7 +204,7 @@ def test_the_warning_before_the_time_limit(desk, cluster, network, tmp_path):
     cluster.slurm.wait(lambda: (folder / "tasks" / "train-main-3-cnn.progress").exists())
     cluster.slurm.call("scancel", "--batch", "--signal=USR1", sent.job)
     went_on(desk, cluster, path, folder, sent.job)
-    assert "goes on at epoch" in (folder / "tasks" / "train-main-3-cnn.log").read_text()
+    assert "resumes at epoch" in (folder / "tasks" / "train-main-3-cnn.log").read_text()
 
 
 def test_the_time_limit(desk, cluster, network, tmp_path):

@@ -1,4 +1,4 @@
-"""A run folder made ready: the plan and the experiment that whoever does a task reads."""
+"""Prepared run folders: the plan and the experiment that each task reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,18 +26,18 @@ class PreparedRun:
     """A plan and the folder in which its tasks are done."""
 
     experiment: Experiment
-    """What is to be done."""
+    """The experiment."""
     plan: Plan
     """Its tasks."""
     folder: Path
-    """Where they are done: the run folder, or ``search`` in it."""
+    """The run folder, or ``search`` in it."""
     search: bool
     """Whether it is a grid search."""
     facts: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
-    """Sizes and times of the files that the plan was made of, when it was found."""
+    """Sizes and times of the files from which the plan was made, when it was loaded."""
 
     def check(self) -> None:
-        """Refuse to go on where the experiment, or a file it reads, was changed meanwhile.
+        """Refuse to continue if the experiment, or a file it reads, has changed since.
 
         Raises
         ------
@@ -48,7 +48,7 @@ class PreparedRun:
 
     @property
     def title(self) -> str:
-        """What the run is called, for the names of jobs."""
+        """Name of the run, for the names of jobs."""
         return f"{self.folder.parent.name}-search" if self.search else self.folder.name
 
 
@@ -60,55 +60,55 @@ def plan_run(
     Raises
     ------
     CallError
-        About the first thing a run, or a search, of it would fail of.
+        About the first error that the run or search would meet.
     """
-    # Here, as a task that is done by hand has no use for what checks an experiment.
+    # Imported here: a task that is done by hand needs none of it.
     from hypercover.experiment.config.experiment_check import check_experiment
     from hypercover.experiment.search.search import check_search, check_search_folder
     from hypercover.experiment.tasks.reduce import versions
 
-    asked = experiment.model_copy(update={"versions": versions()})
+    current = experiment.model_copy(update={"versions": versions()})
     place = Path(folder).resolve()
     if search:
-        check_search(asked)
-        check_search_folder(SearchFolder(place), asked)
+        check_search(current)
+        check_search_folder(SearchFolder(place), current)
         home = SearchFolder(place).home
         with known_inputs(RunFolder(home).inputs):
-            return PreparedRun(asked, make_search_plan(asked), home, True)
-    check_experiment(asked)
+            return PreparedRun(current, make_search_plan(current), home, True)
+    check_experiment(current)
     with known_inputs(RunFolder(place).inputs):
-        return PreparedRun(asked, make_plan(asked), place, False)
+        return PreparedRun(current, make_plan(current), place, False)
 
 
-def prepare(asked: PreparedRun) -> None:
-    """Write plan and experiment into the folder, so that any task can be done by hand.
+def prepare(prepared: PreparedRun) -> None:
+    """Write plan and experiment into the run folder, so that any task can be done there.
 
     Raises
     ------
     CallError
-        If jobs or another run are at work there, or the folder holds another search.
+        If jobs or another run are active there, or the folder holds another search.
     """
     from hypercover.experiment.run import prepare_folder
     from hypercover.experiment.search.search import prepare_search
 
-    check_idle(asked.folder, REGISTRY)
-    writing = partial(prepare_folder, RunFolder(asked.folder), asked.experiment)
-    if asked.search:
-        place = SearchFolder(asked.folder.parent)
-        writing = partial(prepare_search, place, asked.experiment)
-    with known_inputs(RunFolder(asked.folder).inputs):
-        # Asks for every file, so that it is remembered what is in them.
-        (make_search_plan if asked.search else make_plan)(asked.experiment)
-        prepare_plan(asked.plan, make_folder(asked.folder), writing)
+    check_idle(prepared.folder, REGISTRY)
+    writing = partial(prepare_folder, RunFolder(prepared.folder), prepared.experiment)
+    if prepared.search:
+        place = SearchFolder(prepared.folder.parent)
+        writing = partial(prepare_search, place, prepared.experiment)
+    with known_inputs(RunFolder(prepared.folder).inputs):
+        # Reads every file, so that their checksums are remembered.
+        (make_search_plan if prepared.search else make_plan)(prepared.experiment)
+        prepare_plan(prepared.plan, make_folder(prepared.folder), writing)
 
 
 def load_prepared(folder: str | Path) -> PreparedRun:
-    """Return what a folder was made ready for: a run, or else a search.
+    """Load the plan of a prepared folder: that of a run, or else of a search.
 
     Raises
     ------
     CallError
-        If there is no plan, or the experiment or a file it reads was changed since.
+        If there is no plan, or the experiment or a file it reads has changed since.
     """
     place = plan_folder(folder)
     check_links(place)
@@ -118,7 +118,7 @@ def load_prepared(folder: str | Path) -> PreparedRun:
         experiment = load_experiment(RunFolder(place).experiment)
     except ExperimentError as error:
         raise CallError(
-            f"{place} holds a plan but no experiment that can be read ({error}); submit or "
+            f"{place} holds a plan, but its experiment cannot be read ({error}); submit or "
             "run it again."
         ) from error
     with known_inputs(RunFolder(place).inputs) as inputs:
@@ -126,7 +126,7 @@ def load_prepared(folder: str | Path) -> PreparedRun:
     if now.fingerprints != plan.fingerprints:
         raise CallError(
             f"The experiment in {place}, or a file it reads, was changed since its plan was "
-            "made; have what is at work there end, and submit or run it again."
+            "made; wait until its jobs end, and submit or run it again."
         )
     own = (str(RunFolder(place).experiment), str(place / FOLDER / "plan.json"))
     return PreparedRun(
@@ -135,7 +135,7 @@ def load_prepared(folder: str | Path) -> PreparedRun:
 
 
 def plan_folder(folder: str | Path) -> Path:
-    """Return where the plan of a run lies, or else that of a search in the same folder."""
+    """Return the folder of a run's plan, or else of the search in the same folder."""
     place = Path(folder).resolve()
     home = SearchFolder(place).home
     return home if not _has_plan(place) and _has_plan(home) else place

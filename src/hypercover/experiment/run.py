@@ -1,13 +1,17 @@
-"""Running an experiment: its plan, whoever does the tasks, and where it lies."""
+"""Run an experiment: make its plan and do the tasks in a run folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hypercover.errors import ExperimentError
 from hypercover.experiment.config.builders import forget_scene
 from hypercover.experiment.config.experiment_check import check_experiment
-from hypercover.experiment.config.experiment_file import dump, load_experiment
+from hypercover.experiment.config.experiment_file import (
+    as_experiment,
+    dump,
+    load_experiment,
+)
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.outputs import (
     remove_drafts,
@@ -37,45 +41,59 @@ __all__ = ["prepare_experiment", "prepare_folder", "run_experiment"]
 
 
 def run_experiment(
-    experiment: Experiment,
+    experiment: Experiment | Mapping[str, Any] | str | Path,
     folder: str | Path,
     *,
     workers: int | None = None,
     executor: Executor | None = None,
     progress: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
-    """Do what an experiment says and return the content of its ``metrics.json``.
+    """Run an experiment and return the content of its ``metrics.json``.
 
-    Why it exists: interrupted in any way and called again it goes on where it
-    was, because a run is a plan of tasks whose results are whole files.
+    Interrupted in any way and called again, it resumes: a run is a plan of tasks whose
+    results are whole files.
 
     Parameters
     ----------
-    experiment : Experiment
-    folder : where the run lies; made where it is missing
-    workers : local processes that share the tasks; by default this process
-        alone for a single seed and one process a core for repeats
-    executor : who does the tasks instead, such as
-        `hypercover.jobs.dask_executor.DaskExecutor`
-    progress : called with each event of the run
+    experiment : Experiment, mapping, path or str
+        An experiment, the content of an experiment file, the path of one, or the name of
+        an experiment that comes with the package.
+    folder : str or Path
+        The run folder; created if it is missing.
+    workers : int, optional
+        Local processes that share the tasks; by default this process alone for a single
+        seed, and one process per core for repeats.
+    executor : Executor, optional
+        Does the tasks instead, such as `hypercover.jobs.dask_executor.DaskExecutor`.
+    progress : callable, optional
+        Called with each event of the run.
+
+    Returns
+    -------
+    dict
+        The metrics of every model and split.
 
     Raises
     ------
     HypercoverError
-        The error of a task, in its own type; or that submitted jobs are at work
-        in the folder.
+        The error of a task, in its own type; or submitted jobs are active in the folder.
+
+    Examples
+    --------
+    >>> metrics = run_experiment("fixed.yaml", "runs/fixed")  # doctest: +SKIP
+    >>> metrics["models"]["svm"]["overall_accuracy"]  # doctest: +SKIP
+    0.9
     """
     run = RunFolder(Path(folder).resolve())
     check_idle(run.path, REGISTRY)
-    asked = experiment.model_copy(update={"versions": versions()})
-    before = _experiment_in(run)
-    if before != asked or not run.metrics.exists():
-        check_experiment(asked)
-    chosen = executor or _executor(asked, workers)
+    current = as_experiment(experiment).model_copy(update={"versions": versions()})
+    if _experiment_in(run) != current or not run.metrics.exists():
+        check_experiment(current)
+    chosen = executor or _executor(current, workers)
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
     with known_inputs(run.inputs):
-        _do(make_plan(asked), run, asked, chosen, progress)
+        _run_tasks(make_plan(current), run, current, chosen, progress)
     metrics: dict[str, Any] = read_sealed(run.metrics.read_bytes())
     return metrics
 
@@ -86,10 +104,10 @@ def prepare_experiment(
     *,
     progress: Callable[[Event], None] | None = None,
 ) -> tuple[str, ...]:
-    """Check an experiment, make its splits and image features, and train nothing yet.
+    """Check an experiment and make its splits and image features, without training.
 
-    Why it exists: a batch system then trains the networks, each by the ranks it
-    gives it, and `run_experiment` in the same folder does the rest.
+    A batch system then trains the networks, each with several processes, and
+    `run_experiment` in the same folder does the rest.
 
     Returns
     -------
@@ -97,22 +115,22 @@ def prepare_experiment(
     """
     run = RunFolder(Path(folder).resolve())
     check_idle(run.path, REGISTRY)
-    asked = experiment.model_copy(update={"versions": versions()})
-    check_experiment(asked)
+    current = experiment.model_copy(update={"versions": versions()})
+    check_experiment(current)
     with known_inputs(run.inputs):
-        plan = make_plan(asked)
+        plan = make_plan(current)
         trials = {task.name for task in plan.tasks if task.name.startswith("train-")}
         later = trials | plan.dependents(trials)
         first = Plan(tuple(t for t in plan.tasks if t.name not in later), plan.registry)
-        _do(first, run, asked, InProcessExecutor(), progress)
+        _run_tasks(first, run, current, InProcessExecutor(), progress)
     plan.save(run.path)
-    # Those on all labelled pixels wait for the figures, which `run_experiment` takes.
+    # Trainings on all labelled pixels need the metrics, which `run_experiment` computes.
     return tuple(
-        name for name in network_tasks(asked) if later.isdisjoint(plan.task(name).needs)
+        name for name in network_tasks(current) if later.isdisjoint(plan.task(name).needs)
     )
 
 
-def _do(
+def _run_tasks(
     plan: Plan,
     run: RunFolder,
     experiment: Experiment,
@@ -123,7 +141,7 @@ def _do(
 
     def prepare() -> None:
         prepare_folder(run, experiment)
-        # Trainings in other processes say in their logs alone that they go on.
+        # Trainings in other processes only log that they resume.
         if not isinstance(executor, InProcessExecutor) or experiment.processes > 1:
             log_resuming(run, experiment)
 
@@ -137,7 +155,7 @@ def _do(
 
 
 def _experiment_in(run: RunFolder) -> Experiment | None:
-    """Return the experiment a folder was last run with, if there is a whole one."""
+    """Return the experiment of the last run in a folder, if it can be read."""
     try:
         return load_experiment(run.experiment)
     except ExperimentError:
@@ -145,7 +163,7 @@ def _experiment_in(run: RunFolder) -> Experiment | None:
 
 
 def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
-    """Make a folder ready for an experiment, now that no other run is at work in it."""
+    """Prepare a locked folder for an experiment: remove what belongs to another one."""
     before = _experiment_in(run)
     remove_drafts(run)
     if before != experiment:
@@ -161,7 +179,7 @@ def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
 
 
 def _executor(experiment: Experiment, workers: int | None) -> Executor:
-    # Each worker that trains a network has so many processes of its own.
+    # Each worker may start so many processes to train a network.
     most = max(1, cores() // experiment.processes)
-    wanted = workers or min(most, len(experiment.draws("main")))
-    return InProcessExecutor() if wanted == 1 else LocalExecutor(workers=wanted)
+    count = workers or min(most, len(experiment.draws("main")))
+    return InProcessExecutor() if count == 1 else LocalExecutor(workers=count)

@@ -4,7 +4,12 @@ import pytest
 import yaml
 
 from hypercover.errors import CallError, ExperimentError, LabelError
-from hypercover.experiment.config.experiment_file import dump, load_experiment, parse
+from hypercover.experiment.config.experiment_file import (
+    as_experiment,
+    dump,
+    load_experiment,
+    parse,
+)
 from hypercover.experiment.config.schema import Experiment
 from hypercover.features.chain import Chain
 from hypercover.scene.io.class_tables import read_legend
@@ -37,6 +42,17 @@ def test_defaults_and_paths_relative_to_the_file(folder):
     )
     assert experiment.window == 9
     assert list(experiment.seeds) == [0]
+
+
+def test_a_path_a_mapping_and_an_experiment_are_the_same_experiment(folder, monkeypatch):
+    (folder / "fields.yaml").write_text(yaml.safe_dump(document()))
+    experiment = load_experiment(folder / "fields.yaml")
+    assert as_experiment(experiment) is experiment
+    assert as_experiment(str(folder / "fields.yaml")) == experiment
+    monkeypatch.chdir(folder)
+    assert as_experiment(document()) == experiment
+    with pytest.raises(ExperimentError, match="experiment is not valid: models"):
+        as_experiment(document(models={}))
 
 
 def test_writing_and_reading_again_gives_the_same_experiment(folder):

@@ -86,9 +86,9 @@ def test_checkpoints_of_another_experiment_are_put_aside_in_a_sentence(
     metrics = run_experiment(changed, folder)
     assert metrics["models"]["cnn"]["training"]["epochs"] == cnn.get("epochs", 3)
     assert caplog.messages == [
-        f"The checkpoints of train-main-0-cnn are of another experiment ({why}): training "
-        f"begins anew, and they wait in {folder}/checkpoints/aside for that experiment; "
-        "delete them if it is not to go on."
+        f"The checkpoints of train-main-0-cnn belong to another experiment ({why}): training "
+        f"starts anew, and they are kept in {folder}/checkpoints/aside for that experiment; "
+        "delete them if you do not need them."
     ]
     (kept,) = (folder / "checkpoints").glob("*/*")
     assert list(kept.glob("step-*.json"))
@@ -103,7 +103,7 @@ def test_a_training_survives_what_was_mistyped(image, tmp_path, caplog, eager):
     assert (folder / "checkpoints" / "aside").is_dir()
     caplog.clear()
     run_experiment(load_experiment(first), folder)
-    assert [text[:33] for text in caplog.messages] == ["train-main-0-cnn goes on at epoch"]
+    assert [text[:33] for text in caplog.messages] == ["train-main-0-cnn resumes at epoch"]
     assert not (folder / "checkpoints").exists()
     run_experiment(load_experiment(first), tmp_path / "whole")
     assert filecmp.cmp(folder / weights, tmp_path / "whole" / weights, shallow=False)
@@ -131,7 +131,7 @@ def test_a_training_goes_on_with_another_device(image, tmp_path, caplog, eager):
     stopped(written(image, tmp_path, device="auto"), folder)
     experiment = load_experiment(written(image, tmp_path))
     run_experiment(experiment, folder)
-    assert [text[:33] for text in caplog.messages] == ["train-main-0-cnn goes on at epoch"]
+    assert [text[:33] for text in caplog.messages] == ["train-main-0-cnn resumes at epoch"]
     run_experiment(experiment, tmp_path / "whole")
     if resolve_device("auto").type == "cpu":
         assert filecmp.cmp(folder / weights, tmp_path / "whole" / weights, shallow=False)
@@ -148,9 +148,9 @@ def test_trainings_in_other_processes_are_told_to_go_on(image, tmp_path, caplog,
     with pytest.raises(KeyboardInterrupt):
         run_experiment(experiment, folder, workers=1, progress=stop)
     run_experiment(experiment, folder, workers=2)
-    assert caplog.messages == ["Going on from the checkpoints of train-main-1-cnn."]
+    assert caplog.messages == ["Resuming from the checkpoints of train-main-1-cnn."]
     log = (folder / "tasks" / "train-main-1-cnn.log").read_text()
-    assert "train-main-1-cnn goes on at epoch" in log
+    assert "train-main-1-cnn resumes at epoch" in log
 
 
 def test_only_what_is_still_wanted_is_kept(image, tmp_path, caplog):

@@ -49,7 +49,7 @@ def test_going_on_is_said_once_and_only_then(caplog):
     heard([1, 2])
     assert not caplog.messages
     heard([4, 5, 6])
-    assert caplog.messages == ["train-x goes on at epoch 4 of 6, from its checkpoint."]
+    assert caplog.messages == ["train-x resumes at epoch 4 of 6, from its checkpoint."]
 
 
 def test_tensorboard_reads_the_curves(tmp_path):

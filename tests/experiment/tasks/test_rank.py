@@ -114,9 +114,12 @@ def refused(words: list) -> str:
             [],
             "Give a run folder and the name of a training, and start the ranks by torchrun",
         ),
-        (["{run}", "train-main-9-x"], "train-main-9-x trains no network of /"),
-        (["{run}", "split-main-0"], "split-main-0 trains no network of /"),
-        (["{run}", "train-main-0-svm"], "train-main-0-svm trains no network of /"),
+        (["{run}", "train-main-9-x"], "train-main-9-x is not a training of a network in /"),
+        (["{run}", "split-main-0"], "split-main-0 is not a training of a network in /"),
+        (
+            ["{run}", "train-main-0-svm"],
+            "train-main-0-svm is not a training of a network in /",
+        ),
         (["{run}/none", TASK], "There is no plan to work on"),
     ],
 )
@@ -146,22 +149,22 @@ def test_more_processes_than_gpus_are_refused():
 def test_a_lack_of_memory_is_one_sentence_and_final(tmp_path, monkeypatch):
     import torch
 
-    from hypercover.experiment.tasks.rank import _final_errors_kept
+    from hypercover.experiment.tasks.rank import _record_final_errors
 
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     files = TaskFiles(tmp_path, TASK)
     with pytest.raises(RunError, match="Process 1 of 2 ran out of memory"):  # noqa: SIM117
-        with _final_errors_kept(files):
+        with _record_final_errors(files):
             torch.empty(2**62, dtype=torch.uint8)
     assert files.read_failure().message.endswith("smaller batch_size or fewer processes.")
 
 
 def test_an_error_that_a_restart_may_mend_is_left_to_torchrun(tmp_path):
-    from hypercover.experiment.tasks.rank import _final_errors_kept
+    from hypercover.experiment.tasks.rank import _record_final_errors
 
     files = TaskFiles(tmp_path, TASK)
     with pytest.raises(RuntimeError, match="reset by peer"):  # noqa: SIM117
-        with _final_errors_kept(files):
+        with _record_final_errors(files):
             raise RuntimeError("Connection reset by peer")
     assert files.read_failure() is None

@@ -111,9 +111,10 @@ def test_a_wrong_recipe_is_named_before_anything_runs(image, tmp_path, recipe, w
 def test_a_setting_out_of_bounds_is_named_before_anything_runs(
     image, tmp_path, setting, words
 ):
-    experiment = load_experiment(written(image, tmp_path, cnn=setting))
-    with pytest.raises(ModelError, match=words):
-        run_experiment(experiment, tmp_path / "run")
+    path = written(image, tmp_path, cnn=setting)
+    for experiment in (path, yaml.safe_load(path.read_text())):
+        with pytest.raises(ModelError, match=words):
+            run_experiment(experiment, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -285,9 +286,9 @@ def test_a_training_killed_on_its_way_goes_on_to_the_same_weights(image, tmp_pat
     assert kept.exists()
     caplog.clear()
     run_experiment(experiment, folder)
-    said = [text for text in caplog.messages if "goes on at epoch" in text]
+    said = [text for text in caplog.messages if "resumes at epoch" in text]
     assert len(said) == 1
-    assert said[0].startswith("train-main-0-cnn goes on at epoch ")
+    assert said[0].startswith("train-main-0-cnn resumes at epoch ")
     weights = Path("models", "cnn", "weights.safetensors")
     assert filecmp.cmp(folder / weights, tmp_path / "whole" / weights, shallow=False)
     assert [row["epoch"] for row in curve(folder)] == list(range(1, 26))

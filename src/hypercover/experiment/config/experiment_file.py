@@ -15,7 +15,7 @@ from hypercover.experiment.config.schema import Experiment, SplitSpec
 from hypercover.files import write_text
 from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
-__all__ = ["built_in", "dump", "load_experiment", "parse"]
+__all__ = ["as_experiment", "built_in", "dump", "load_experiment", "parse"]
 
 _LARGEST = 2**20
 """Bytes; an experiment file of more than a megabyte is not one."""
@@ -52,6 +52,23 @@ def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experi
     for override in overrides:
         _override(document, override, here)
     return parse(document, path.parent, title=str(source))
+
+
+def as_experiment(source: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
+    """Return an experiment from itself, a mapping with the keys of a file, a path or a name.
+
+    Relative paths of a mapping are resolved against the working directory.
+
+    Raises
+    ------
+    ExperimentError
+        As `load_experiment`.
+    """
+    if isinstance(source, Experiment):
+        return source
+    if isinstance(source, Mapping):
+        return parse(dict(source), Path.cwd())
+    return load_experiment(source)
 
 
 def parse(document: Any, folder: Path, *, title: str = "experiment") -> Experiment:

@@ -1,13 +1,17 @@
-"""Searching the grid of an experiment: its plan, whoever does it, and where it lies."""
+"""Run the grid search of an experiment: make its plan and do the tasks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hypercover.errors import CallError, ExperimentError
 from hypercover.evaluation.search_metrics import SearchResult
 from hypercover.experiment.config.builders import forget_scene, load_scene
 from hypercover.experiment.config.experiment_check import check_experiment
-from hypercover.experiment.config.experiment_file import dump, load_experiment
+from hypercover.experiment.config.experiment_file import (
+    as_experiment,
+    dump,
+    load_experiment,
+)
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.outputs import remove_drafts
 from hypercover.experiment.results.run_folder import RunFolder, SearchFolder
@@ -27,7 +31,7 @@ __all__ = ["check_search", "check_search_folder", "prepare_search", "run_search"
 
 
 def run_search(
-    experiment: Experiment,
+    experiment: Experiment | Mapping[str, Any] | str | Path,
     folder: str | Path,
     *,
     workers: int = 1,
@@ -36,40 +40,43 @@ def run_search(
 ) -> SearchResult:
     """Search C and gamma for every SVM of an experiment; return ``search.json``.
 
-    Why it exists: interrupted in any way and called again it goes on where it
-    was, and a larger grid takes over the cells of a smaller one.
+    Interrupted in any way and called again, it resumes; a larger grid takes over the
+    cells of a smaller one.
 
     Parameters
     ----------
-    experiment : Experiment
-    folder : the run folder; made where it is missing
-    workers : processes that share the rows of the grid; a single one uses all
-        cores for each row
-    executor : who does the tasks instead, such as
-        `hypercover.jobs.dask_executor.DaskExecutor`
-    progress : called with each event
+    experiment : Experiment, mapping, path or str
+        As in `run_experiment`.
+    folder : str or Path
+        The run folder; created if it is missing.
+    workers : int
+        Processes that share the rows of the grid; a single one uses all cores for a row.
+    executor : Executor, optional
+        Does the tasks instead, such as `hypercover.jobs.dask_executor.DaskExecutor`.
+    progress : callable, optional
+        Called with each event.
 
     Raises
     ------
     HypercoverError
-        If the experiment has no grid or no such folds, the folder holds another
-        experiment, or a task failed.
+        If the experiment has no grid, the samples cannot be folded, the folder holds
+        another experiment, or a task failed.
     """
     place = SearchFolder(Path(folder).resolve())
     check_idle(place.home, REGISTRY)
-    asked = experiment.model_copy(update={"versions": versions()})
-    check_search(asked)
-    check_search_folder(place, asked)
+    current = as_experiment(experiment).model_copy(update={"versions": versions()})
+    check_search(current)
+    check_search_folder(place, current)
     chosen = executor or (LocalExecutor(workers) if workers > 1 else InProcessExecutor())
     if not isinstance(chosen, InProcessExecutor):
         forget_scene()
     try:
         with known_inputs(RunFolder(place.home).inputs):
             run_plan(
-                make_search_plan(asked),
+                make_search_plan(current),
                 make_folder(place.home),
                 chosen,
-                prepare=lambda: prepare_search(place, asked),
+                prepare=lambda: prepare_search(place, current),
                 progress=progress,
             )
     finally:
@@ -78,15 +85,15 @@ def run_search(
 
 
 def check_search(experiment: Experiment) -> None:
-    """Raise what a search would fail of: no grid, no features, no such folds.
+    """Raise an error that a search would meet: no grid, features or folds.
 
     Raises
     ------
     CallError
         About the first thing that is wrong.
     """
-    cases = searched_grids(experiment)
-    searched = {model: experiment.models[model] for model, _ in cases}
+    grids = searched_grids(experiment)
+    searched = {model: experiment.models[model] for model, _ in grids}
     check_experiment(experiment.model_copy(update={"models": searched, "beside": {}}))
     scene = load_scene(experiment.scene)
     samples = samples_for(experiment, scene)
@@ -109,7 +116,7 @@ def check_search_folder(place: SearchFolder, experiment: Experiment) -> None:
 
 
 def prepare_search(place: SearchFolder, experiment: Experiment) -> None:
-    """Make a folder ready for a search, now that no other is at work in it."""
+    """Prepare a locked folder for a search."""
     for folder in (place.path, place.home):
         remove_drafts(RunFolder(folder))
     dump(experiment, place.experiment)

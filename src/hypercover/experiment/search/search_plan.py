@@ -167,7 +167,7 @@ class BestParameters:
 
 
 def search_best(
-    setting: "RunContext", model: str, *, split: str, seed: int, report: Report
+    context: "RunContext", model: str, *, split: str, seed: int, report: Report
 ) -> BestParameters:
     """Search the grid of a model whose C or gamma is ``search``.
 
@@ -179,15 +179,15 @@ def search_best(
     split, seed : name and seed of the split that the model is to be trained on
     report : called with the share done and a few words
     """
-    experiment = setting.experiment
+    experiment = context.experiment
     spec = experiment.models[model]
     if not (isinstance(spec, SVMSpec) and spec.searched):
         return BestParameters({}, None)
     by = preferred_folds(experiment.splits[split].kind, experiment.search.by)
-    samples = setting.load_split(split, seed).samples("train", setting.scene.usable_labels)
-    folds = folds_for(experiment.search, by, samples, scene=setting.scene, seed=seed)
-    home = SearchFolder(setting.folder.path).home
-    scene = model_scene(setting, spec)
+    samples = context.load_split(split, seed).samples("train", context.scene.usable_labels)
+    folds = folds_for(experiment.search, by, samples, scene=context.scene, seed=seed)
+    home = SearchFolder(context.folder.path).home
+    scene = model_scene(context, spec)
     case = SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
     table = _searched(case, experiment, spec, report).to_json()
     wanted = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]

@@ -45,17 +45,17 @@ def _silent(_share: float, _what: str) -> None:
 @lru_cache(maxsize=1)
 def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> SearchProblem:
     """Pose a question once for all rows of it that one process does."""
-    setting = RunContext.of(folder, models=[model])
-    experiment = setting.experiment
+    context = RunContext.of(folder, models=[model])
+    experiment = context.experiment
     folds = folds_for(
         experiment.search,
         by,
-        samples_for(experiment, setting.scene),
-        scene=setting.scene,
+        samples_for(experiment, context.scene),
+        scene=context.scene,
         seed=experiment.seed,
     )
-    scene = model_scene(setting, experiment.models[model])
-    seed, home = experiment.seed, setting.folder.path
+    scene = model_scene(context, experiment.models[model])
+    seed, home = experiment.seed, context.folder.path
     return SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
 
 
@@ -143,8 +143,8 @@ def _table(
 
 def tabulate(folder: Path) -> dict[str, Any]:
     """Write the tables of a search, draw them, and renew the report of the run."""
-    setting, place = RunContext.of(folder), SearchFolder(folder.parent)
-    experiment, scene = setting.experiment, setting.scene
+    context, place = RunContext.of(folder), SearchFolder(folder.parent)
+    experiment, scene = context.experiment, context.scene
     tables = tables_of(experiment, folder, lambda _task: True)
     document = {
         "name": experiment.name,

@@ -56,7 +56,7 @@ def parse_chain(experiment: Experiment, name: str) -> Chain:
         raise CallError(f"The features {name!r} of the experiment: {error}") from error
 
 
-def model_scene(setting: "RunContext", spec: ModelSpec) -> Scene:
+def model_scene(context: "RunContext", spec: ModelSpec) -> Scene:
     """Return the scene that a model of a run sees: its features, or else the bands.
 
     Why it exists: training, searching and mapping must see the same values, and
@@ -69,8 +69,8 @@ def model_scene(setting: "RunContext", spec: ModelSpec) -> Scene:
         If the features are not in the run folder, or damaged.
     """
     if spec.features is None:
-        return setting.scene
-    return load_feature_scene(setting.folder, spec.features, setting.scene)
+        return context.scene
+    return load_feature_scene(context.folder, spec.features, context.scene)
 
 
 def feature_files(folder: RunFolder, name: str) -> tuple[Path, ...]:

@@ -1,7 +1,6 @@
-"""Training the network of one task so that it survives being killed.
+"""Training of the network of one task, with checkpoints from which it resumes.
 
-The same steps in the task of a run and in each of its processes: what is
-trained, on which pixels, where it goes on from, and what is said of it.
+The task of a run and each of its processes take the same steps.
 """
 
 import logging
@@ -64,16 +63,16 @@ _log = logging.getLogger(__name__)
 
 
 class Curves:
-    """Takes the record of each epoch; says how far the training is and keeps its curves.
+    """Reports the progress of a training by epoch, and writes its curves for TensorBoard.
 
     Parameters
     ----------
     task : str
         Name of the task that trains, for the log.
     report : callable
-        Is told the share done and a few words.
+        Called with the share done and a message.
     events : path, optional
-        Folder for TensorBoard's event files; None: none are written.
+        Folder of TensorBoard's event files; None writes none.
     """
 
     def __init__(self, task: str, report: Report, events: Path | None = None) -> None:
@@ -82,35 +81,35 @@ class Curves:
         self._began, self._first = time.monotonic(), 0
 
     def __enter__(self) -> Self:
-        """Begin: the time left is reckoned from here."""
+        """Begin; the time left is estimated from here."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Bring the events to the disk."""
+        """Write the remaining events."""
         if self._writer is not None:
             self._writer.close()
 
     def __call__(self, record: Mapping[str, Any]) -> None:
-        """Take the record of an epoch that has ended."""
+        """Report the record of an epoch."""
         epoch, epochs = int(record["epoch"]), int(record["epochs"])
         if not self._first:
             self._begin(epoch, epochs)
         done = epoch - self._first + 1
         left = (time.monotonic() - self._began) / done * (epochs - epoch)
-        words = [f"epoch {epoch} of {epochs} ({format_duration(left)} left)"]
-        words.append(f"loss {record['loss']:.3f}")
+        parts = [f"epoch {epoch} of {epochs} ({format_duration(left)} left)"]
+        parts.append(f"loss {record['loss']:.3f}")
         if "validation_accuracy" in record:
-            words.append(f"validation {format_percent(record['validation_accuracy'])} %")
-        self._report(epoch / epochs, ", ".join(words))
+            parts.append(f"validation {format_percent(record['validation_accuracy'])} %")
+        self._report(epoch / epochs, ", ".join(parts))
         if self._writer is not None:
             self._write(record)
 
     def _begin(self, epoch: int, epochs: int) -> None:
-        """Note where the training begins, or where it goes on."""
+        """Note the epoch at which the training begins or resumes."""
         self._first = epoch
         if epoch > 1:
             _log.warning(
-                "%s goes on at epoch %d of %d, from its checkpoint.",
+                "%s resumes at epoch %d of %d, from its checkpoint.",
                 self._task,
                 epoch,
                 epochs,
@@ -126,7 +125,7 @@ class Curves:
 
 
 def _event_writer(folder: Path, epoch: int) -> Any:
-    """Open TensorBoard's event files; later points of an interrupted training go."""
+    """Open TensorBoard's event files, without later points of an interrupted training."""
     from torch.utils.tensorboard import SummaryWriter
 
     if epoch == 1:
@@ -135,12 +134,11 @@ def _event_writer(folder: Path, epoch: int) -> Any:
 
 
 def check_tensorboard() -> None:
-    """Refuse to promise curves that cannot be written.
+    """Refuse ``tensorboard: true`` if TensorBoard is not installed.
 
     Raises
     ------
     ExperimentError
-        If TensorBoard is not installed.
     """
     if find_spec("tensorboard") is None:
         raise ExperimentError(
@@ -151,71 +149,71 @@ def check_tensorboard() -> None:
 
 
 _RUNNERS = {"device": "auto", "processes": 1}
-"""What trains, and not what is trained: a training goes on with others."""
+"""Settings that may change when a training resumes."""
 
-_BESIDE = {"name", "map", "map_from", "tensorboard", "search", "gap", "notes"}
-"""What the training of a network does not depend on."""
+_UNRELATED = {"name", "map", "map_from", "tensorboard", "search", "gap", "notes"}
+"""Settings that the training of a network does not depend on."""
 
 _SHOWN = 4
 
 _FINGERPRINT = re.compile("[0-9a-f]{16,128}")
 
 _ASIDE = "aside"
-"""Folder of the checkpoints of other experiments, beside those of the tasks."""
+"""Folder of the checkpoints of other experiments, next to those of the tasks."""
 
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """The folder in which one training keeps what it needs to go on.
+    """The folder with the checkpoints of one training.
 
-    Why it exists: hours of training must survive a killed process, and must not
-    be mixed up with those of an experiment that was changed since.  Device and
-    number of processes may be others: the training goes on with them.
+    It is marked with the fingerprint of the experiment, so that a training never resumes
+    from another experiment.  It may resume on another device and with another number of
+    processes.
     """
 
     path: Path
     """``checkpoints/TASK`` in the run folder."""
     fingerprint: str
-    """Hash of everything the task depends on, but device and processes."""
+    """Hash of everything the task depends on, except device and processes."""
 
     @classmethod
     def of(cls, run: RunFolder, experiment: Experiment, task: str) -> "CheckpointFolder":
-        """Return the folder of a task, empty where it was that of another experiment."""
+        """Return the folder of a task; what another experiment left in it is removed."""
         made = cls(run.checkpoints / task, _fingerprints(experiment)[task])
         if not made.ours:
             made.remove()
         return made
 
     def begin(self) -> Path:
-        """Make the folder and return it."""
+        """Create the folder and return it."""
         make_folder(self.path)
         write_text(self._mark, f"{self.fingerprint}\n")
         return self.path
 
     @property
     def ours(self) -> bool:
-        """Whether what lies there is of this very experiment."""
-        return self._told() == self.fingerprint
+        """Whether its content belongs to this experiment."""
+        return self._recorded() == self.fingerprint
 
-    def put_aside(self) -> bool:
-        """Move the folder of another experiment to where that finds it again.
+    def set_aside(self) -> bool:
+        """Move the folder of another experiment to where that experiment finds it again.
 
         Returns
         -------
-        whether it held what took time; else it is removed
+        whether it held a checkpoint or trained network; otherwise it is removed
         """
-        told = self._told()
-        if not told or not (self.under_way or self._trained.exists()):
+        recorded = self._recorded()
+        if not recorded or not (self.under_way or self._trained.exists()):
             self.remove()
             return False
-        place = self._aside(told)
+        place = self._aside(recorded)
         shutil.rmtree(place, ignore_errors=True)
         make_folder(place.parent)
         os.replace(self.path, place)
         return True
 
-    def take_back(self) -> None:
-        """Move to its place what was put aside while another experiment ran."""
+    def restore(self) -> None:
+        """Move back what was set aside while another experiment ran."""
         place = self._aside(self.fingerprint)
         if place.is_dir() and not self.path.exists():
             os.replace(place, self.path)
@@ -224,19 +222,19 @@ class CheckpointFolder:
 
     @property
     def under_way(self) -> bool:
-        """Whether there is a moment from which the training can go on."""
+        """Whether there is a checkpoint from which the training can resume."""
         return any(self.path.glob("step-*.json"))
 
     def keep(self, classifier: Any, facts: dict[str, Any]) -> None:
-        """Keep a trained network, for the task that will judge it."""
+        """Save a trained network for the task that evaluates it."""
         from hypercover.classifiers.bundle import save_bundle
 
         save_bundle(self._trained, classifier, facts)
 
     def trained(self, device: str = "auto") -> tuple[Any, dict[str, Any]] | None:
-        """Return the trained network and the facts of its training, if they are there.
+        """Load the trained network and the facts of its training, if there are any.
 
-        ``device`` is where it is to compute.
+        ``device`` is the device on which it will compute.
         """
         from hypercover.classifiers.bundle import load_bundle
 
@@ -248,13 +246,13 @@ class CheckpointFolder:
         return bundle.classifier, facts
 
     def remove(self) -> None:
-        """Remove the folder: the training is done, or no longer wanted."""
+        """Remove the folder: the training is done, or no longer needed."""
         shutil.rmtree(self.path, ignore_errors=True)
         with suppress(OSError):
             self.path.parent.rmdir()
 
-    def _told(self) -> str:
-        """Return the fingerprint of the training that left the folder, if it says one."""
+    def _recorded(self) -> str:
+        """Return the fingerprint of the training that left the folder, if there is one."""
         try:
             text = self._mark.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
@@ -276,23 +274,22 @@ class CheckpointFolder:
 def set_aside_checkpoints(
     run: RunFolder, before: Experiment | None, now: Experiment
 ) -> None:
-    """Put aside what trainings of another experiment left, say why, and fetch one's own.
+    """Set aside the checkpoints of another experiment, and restore those of this one.
 
-    Why it exists: hours of training must survive a mistyped ``--set``.  What was put
-    aside goes on once the experiment is again the one that left it.
-    ``before`` is the experiment that the folder was last run with, if it is known.
+    Hours of training survive a mistyped ``--set``: they resume once the experiment is again
+    the one that left them.  ``before`` is the experiment of the last run in the folder.
     """
     prints, aside = _fingerprints(now), []
     for path in sorted(run.checkpoints.glob("*")):
         found = CheckpointFolder(path, prints.get(path.name, ""))
-        if path.name != _ASIDE and not found.ours and found.put_aside():
+        if path.name != _ASIDE and not found.ours and found.set_aside():
             aside.append(path.name)
     for task, fingerprint in prints.items():
-        CheckpointFolder(run.checkpoints / task, fingerprint).take_back()
+        CheckpointFolder(run.checkpoints / task, fingerprint).restore()
     if aside:
         _log.warning(
-            "The checkpoints of %s are of another experiment (%s): training begins anew, and "
-            "they wait in %s for that experiment; delete them if it is not to go on.",
+            "The checkpoints of %s belong to another experiment (%s): training starts anew, and "
+            "they are kept in %s for that experiment; delete them if you do not need them.",
             _listed(aside),
             _listed(list(_differences(before, now))),
             run.checkpoints / _ASIDE,
@@ -300,7 +297,7 @@ def set_aside_checkpoints(
 
 
 def log_resuming(run: RunFolder, experiment: Experiment) -> None:
-    """Say which trainings go on; those in other processes say so in their logs alone."""
+    """Log which trainings resume; those in other processes only write to their own logs."""
     found = [
         task
         for task, fingerprint in _fingerprints(experiment).items()
@@ -308,30 +305,30 @@ def log_resuming(run: RunFolder, experiment: Experiment) -> None:
         and kept.under_way
     ]
     if found:
-        _log.warning("Going on from the checkpoints of %s.", _listed(found))
+        _log.warning("Resuming from the checkpoints of %s.", _listed(found))
 
 
 def _fingerprints(experiment: Experiment) -> Mapping[str, str]:
-    """Return what each training depends on, whoever does it."""
+    """Return the fingerprint of each task, whatever the device and processes."""
     return make_plan(experiment.model_copy(update=_RUNNERS)).fingerprints
 
 
 def _differences(before: Experiment | None, now: Experiment) -> Iterator[str]:
-    """Say in what two experiments differ that a training may depend on."""
+    """Describe the differences of two experiments on which a training may depend."""
     if before is None:
         yield "its experiment.yaml cannot be read"
         return
-    left_out = _BESIDE | set(_RUNNERS)
+    left_out = _UNRELATED | set(_RUNNERS)
     old, new = (dict(_leaves(each, left_out)) for each in (before, now))
     if old == new:
         yield "a file that it reads has changed"
     for key in old | new:
         if old.get(key) != new.get(key):
-            yield f"{key} was {_said(old.get(key))}, not {_said(new.get(key))}"
+            yield f"{key} was {_shown(old.get(key))}, not {_shown(new.get(key))}"
 
 
 def _leaves(experiment: Experiment, left_out: set[str]) -> Iterator[tuple[str, Any]]:
-    """Go through the values of an experiment, each with the path that names it."""
+    """Yield the values of an experiment, each with its dotted path."""
     waiting = list(experiment.model_dump(mode="json", exclude=left_out).items())
     while waiting:
         key, value = waiting.pop(0)
@@ -341,13 +338,13 @@ def _leaves(experiment: Experiment, left_out: set[str]) -> Iterator[tuple[str, A
             yield key, value
 
 
-def _said(value: Any) -> str:
+def _shown(value: Any) -> str:
     return "left to its default" if value is None else f"{value!s:.60}"
 
 
-def _listed(said: list[str]) -> str:
-    rest = len(said) - _SHOWN
-    return ", ".join(said[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+def _listed(items: list[str]) -> str:
+    rest = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 Trained = tuple[Any, dict[str, Any]]
@@ -371,9 +368,9 @@ def training_facts(
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """One network to be trained on one split with one seed."""
+    """The training of one network on one split with one seed."""
 
-    setting: "RunContext"
+    context: "RunContext"
     """The run it belongs to."""
     model: str
     """Name of the model."""
@@ -388,75 +385,71 @@ class NetworkTraining:
         return task_name(self.split, self.seed, self.model)
 
     @property
-    def wanted(self) -> bool:
-        """Whether the model is needed: not on all pixels where another maps."""
-        if self.split != ALL or self.setting.experiment.map != "best":
+    def needed(self) -> bool:
+        """Whether to train: on all labelled pixels only the model that maps."""
+        if self.split != ALL or self.context.experiment.map != "best":
             return True
-        decided = best_model_task(self.setting.experiment, self.model)
-        best: str | None = result_of(self.setting.folder.path, decided)["best"]
+        reduced = best_model_task(self.context.experiment, self.model)
+        best: str | None = result_of(self.context.folder.path, reduced)["best"]
         return best == self.model
 
     @property
     def spec(self) -> CNNSpec:
-        """What the experiment says of the network, as it is trained here.
+        """The network of the experiment, with the changes for training on all pixels.
 
-        On all labelled pixels none is left to stop early by: training then takes the
-        passes that did best on the validation pixels of the split.
+        Training on all labelled pixels leaves none for early stopping: it takes as many
+        epochs as did best on the validation pixels of the split.
         """
-        experiment = self.setting.experiment
+        experiment = self.context.experiment
         spec = cast(CNNSpec, experiment.models[self.model])
         if self.split != ALL:
             return spec
         changes: dict[str, Any] = {"windows": None}
         if (spec.recipe or {}).get("patience") is not None:
             trained = task_name("main", experiment.seed, self.model)
-            curve = result_of(self.setting.folder.path, trained)["curve"]
+            curve = result_of(self.context.folder.path, trained)["curve"]
             recipe = {**(spec.recipe or {}), "patience": None}
             changes |= {"recipe": recipe, "epochs": curve[-1]["best_epoch"]}
         return spec.model_copy(update=changes)
 
     @cached_property
     def checkpoints(self) -> CheckpointFolder:
-        """Where it keeps what it needs to go on."""
-        return CheckpointFolder.of(self.setting.folder, self.setting.experiment, self.task)
+        """The folder of its checkpoints."""
+        return CheckpointFolder.of(self.context.folder, self.context.experiment, self.task)
 
-    def forget(self) -> None:
-        """Remove what it kept: it is done."""
-        self.checkpoints.remove()
+    def result(self, report: Report) -> Trained:
+        """Return the trained network and the facts of its training.
 
-    def trained(self, report: Report) -> Trained:
-        """Return the trained network, and how it was trained.
-
-        It is trained in this process or, where the experiment asks for several,
-        in those; one that others have trained already is taken as it is.
+        It is trained in this process or in as many as the experiment asks for, unless a
+        batch job has already trained it.
         """
-        processes = self.setting.experiment.processes
-        device = self.setting.experiment.device
-        kept = self.checkpoints.trained(device)
-        if kept is None and processes == 1:
+        processes = self.context.experiment.processes
+        device = self.context.experiment.device
+        network = self.checkpoints.trained(device)
+        if network is None and processes == 1:
             return self.train(report)
-        if kept is None:
+        if network is None:
             self.checkpoints.begin()
-            run_ranks(self.setting.folder.path, self.task, processes, report)
-            kept = self.checkpoints.trained(device)
-        if kept is None:
+            run_ranks(self.context.folder.path, self.task, processes, report)
+            network = self.checkpoints.trained(device)
+        if network is None:
             raise RunError(
                 f"The processes of {self.task} ended without a trained network; run again."
             )
-        return kept
+        return network
 
     def train(self, report: Report) -> Trained:
         """Train in this process, alone or as one of several."""
-        setting, spec = self.setting, self.spec
-        device = setting.experiment.device
+        context, spec = self.context, self.spec
+        device = context.experiment.device
         network = build_classifier(spec, seed=self.seed, device=device)
-        live = setting.experiment.tensorboard
-        events = setting.folder.tensorboard(self.task) if live else None
+        wants_events = context.experiment.tensorboard
+        events = context.folder.tensorboard(self.task) if wants_events else None
         with Curves(self.task, report, events) as network.progress:
             seconds = fit_classifier(
                 network,
-                model_scene(setting, spec),
-                setting.load_split(self.split, self.seed),
+                model_scene(context, spec),
+                context.load_split(self.split, self.seed),
                 window=spec.window,
                 windows=spec.windows,
                 checkpoint=self.checkpoints.begin(),
@@ -466,9 +459,9 @@ class NetworkTraining:
 
 
 def _facts(network: Any, seconds: float) -> dict[str, Any]:
-    """Say how a network was trained, as the metrics have it."""
+    """Describe the training of a network for the metrics."""
     history = network.history_
-    # A training that went on counts what was done before.
+    # A resumed training counts the time before.
     whole = max(seconds, *(record["seconds"] for record in history[-1:]))
     facts = {
         "device": _device(network),

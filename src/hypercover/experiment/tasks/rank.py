@@ -1,9 +1,9 @@
-"""One of several processes that train a network together: a rank.
+"""A rank: one of several processes that train a network together.
 
 ``torchrun … -m hypercover.experiment.tasks.rank FOLDER TASK`` trains the network of a
-task of the run in FOLDER.  `hypercover run --processes N` starts it so; a batch
-script may, on any number of machines that see the folder.  The trained network
-is left for the next ``hypercover run``, which judges and maps with it.
+task of the run in FOLDER.  ``hypercover run --processes N`` starts it like this; so may a
+batch script, on any number of machines that share the folder.  The next ``hypercover
+run`` evaluates the trained network and maps with it.
 """
 
 import fcntl
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _LOOK = 0.5
-"""Seconds between looks whether those who started us still live."""
+"""Seconds between checks whether the parent processes still run."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Train as one of several; return 0, 1 (failed) or 2 (called wrongly).
 
-    An error that would come back at each restart is left in the task's file of
-    errors; any other goes through, and torchrun starts all ranks again.
+    An error that would recur after a restart is recorded as the failure of the task; any
+    other is raised, and torchrun restarts all ranks.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    _end_with_starter()
+    _end_with_parents()
     stop_at_signal()
     try:
-        folder, task = _called(arguments)
+        folder, task = _parse(arguments)
         if _is_done(folder, task):
             return 0
-        with _final_errors_kept(TaskFiles(folder, task.name)):
+        with _record_final_errors(TaskFiles(folder, task.name)):
             _check_needs(folder, task)
-            if not _training(folder, task).wanted:
+            if not _training(folder, task).needed:
                 return 0
             _train(folder, task)
     except Stopped:
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _called(arguments: Sequence[str]) -> tuple[Path, Task]:
-    """Return the run folder and the training that were named."""
+def _parse(arguments: Sequence[str]) -> tuple[Path, Task]:
+    """Return the run folder and the training task from the arguments."""
     if len(arguments) != 2 or "LOCAL_RANK" not in os.environ:
         raise CallError(
             "Give a run folder and the name of a training, and start the ranks by torchrun: "
@@ -76,20 +76,20 @@ def _called(arguments: Sequence[str]) -> tuple[Path, Task]:
     networks = network_tasks(load_experiment(RunFolder(folder).experiment))
     if arguments[1] not in networks:
         raise CallError(
-            f"{arguments[1]} trains no network of {folder}; give one of {', '.join(networks[:8])}"
+            f"{arguments[1]} is not a training of a network in {folder}; give one of {', '.join(networks[:8])}"
             f"{' …' if len(networks) > 8 else ''}."
         )
     return folder, plan.task(arguments[1])
 
 
 def _is_done(folder: Path, task: Task) -> bool:
-    """Tell whether the network was trained and judged before."""
+    """Tell whether the network is trained and evaluated already."""
     print_ = Plan.load(folder, REGISTRY).fingerprints[task.name]
     return TaskFiles(folder, task.name).read_record(print_) is not None
 
 
 def _check_needs(folder: Path, task: Task) -> None:
-    """Refuse to train on what is not there yet."""
+    """Refuse to train before the needed tasks are done."""
     prints = Plan.load(folder, REGISTRY).fingerprints
     for need in task.needs:
         if TaskFiles(folder, need).read_record(prints[need]) is None:
@@ -100,13 +100,13 @@ def _check_needs(folder: Path, task: Task) -> None:
 
 
 @contextmanager
-def _final_errors_kept(files: TaskFiles) -> Iterator[None]:
-    """Leave an error that no restart will mend where those who started us find it."""
+def _record_final_errors(files: TaskFiles) -> Iterator[None]:
+    """Record an error that no restart will mend as the failure of the task."""
     try:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
-            if not _lacks_memory(error):
+            if not _is_out_of_memory(error):
                 raise
             raise RunError(
                 f"Process {os.environ['RANK']} of {os.environ['WORLD_SIZE']} ran out of memory "
@@ -117,8 +117,8 @@ def _final_errors_kept(files: TaskFiles) -> Iterator[None]:
         raise
 
 
-def _lacks_memory(error: Exception) -> bool:
-    """Tell whether an error is a lack of memory; on the CPU, PyTorch has no type for it."""
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ran out; on the CPU, PyTorch has no error type for it."""
     from torch import OutOfMemoryError
 
     named = isinstance(error, MemoryError | OutOfMemoryError)
@@ -126,7 +126,7 @@ def _lacks_memory(error: Exception) -> bool:
 
 
 def _training(folder: Path, task: Task) -> "NetworkTraining":
-    """Return what a task trains."""
+    """Return the training of a task."""
     from hypercover.experiment.tasks.network_training import NetworkTraining
     from hypercover.experiment.tasks.run_context import RunContext
 
@@ -134,13 +134,13 @@ def _training(folder: Path, task: Task) -> "NetworkTraining":
 
 
 def _train(folder: Path, task: Task) -> None:
-    """Train the network of a task with the other ranks; the first keeps it."""
+    """Train the network of a task with the other ranks; the first saves it."""
     training = _training(folder, task)
-    with _group(training.setting.experiment.device) as first:
-        # The first rank alone looks, and removes what is left of another experiment.
+    with _group(training.context.experiment.device) as first:
+        # Only the first rank removes what another experiment left.
         if first:
             training.checkpoints.begin()
-        if _agreed(first and training.checkpoints.trained() is not None):
+        if _broadcast(first and training.checkpoints.trained() is not None):
             return
         network, facts = training.train(Reporter(TaskFiles(folder, task.name)))
         if first:
@@ -149,7 +149,7 @@ def _train(folder: Path, task: Task) -> None:
 
 @contextmanager
 def _group(device: str) -> Iterator[bool]:
-    """Join the other ranks, each with a GPU of its own where there are; tell the first."""
+    """Join the other ranks, on a GPU each if possible; yield whether this is the first."""
     import torch
     from torch import distributed
 
@@ -164,22 +164,22 @@ def _group(device: str) -> Iterator[bool]:
     distributed.destroy_process_group()
 
 
-def _agreed(first_says: bool) -> bool:
-    """Return what the first rank says, in every rank."""
+def _broadcast(value: bool) -> bool:
+    """Return the value of the first rank in every rank."""
     import torch
     from torch import distributed
 
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    said = torch.tensor([int(first_says)], device=device)
-    distributed.broadcast(said, src=0)
-    return bool(said.item())
+    tensor = torch.tensor([int(value)], device=device)
+    distributed.broadcast(tensor, src=0)
+    return bool(tensor.item())
 
 
-def _end_with_starter() -> None:
-    """Watch in a thread that those who started us live, and end when they do not.
+def _end_with_parents() -> None:
+    """End this process as soon as the launcher, or the run behind it, has ended.
 
-    torchrun puts each rank into a session of its own, so nothing else would end
-    the ranks of a launcher, or of a run, that was killed.
+    torchrun puts each rank into a session of its own, so nothing else ends the ranks of a
+    launcher or run that was killed.
     """
     launcher, lock = os.getppid(), os.environ.get(LOCK)
 
@@ -195,14 +195,14 @@ def _end_with_starter() -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Tell whether somebody holds a file locked."""
+    """Tell whether a process holds a lock on a file."""
     try:
         with path.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        # Gone: so is whoever held it.
+        # Removed: the process that held it has ended.
         return False
     return False
 

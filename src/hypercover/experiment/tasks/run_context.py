@@ -1,9 +1,9 @@
-"""What every task of a run begins with: the run folder, the experiment and its scene."""
+"""The context of a task: run folder, experiment and scene."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypercover.experiment.config.builders import all_labelled, load_scene
 from hypercover.experiment.config.experiment_file import load_experiment
@@ -12,9 +12,6 @@ from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.files import modified
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["RunContext"]
 
@@ -26,14 +23,14 @@ def _experiment(path: Path, _changed: int) -> Experiment:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What every task begins with: the folder, the experiment and its scene."""
+    """The run folder, the experiment and the scene of a task."""
 
     folder: RunFolder
-    """Where the run lies."""
+    """Paths of the run."""
     experiment: Experiment
-    """What it is to do."""
+    """The experiment."""
     scene: Scene
-    """The image and labels it works on."""
+    """Image and labels."""
 
     @classmethod
     def of(cls, folder: str | Path, **names: Any) -> "RunContext":
@@ -42,7 +39,7 @@ class RunContext:
         Parameters
         ----------
         **names
-            What a task asks for, as `Experiment.check_names` takes it.
+            Names that the task uses, as `Experiment.check_names` takes them.
 
         Raises
         ------
@@ -55,7 +52,7 @@ class RunContext:
         return cls(run, experiment, load_scene(experiment.scene))
 
     def load_split(self, split: str, seed: int) -> Split:
-        """Read a split that was made before; under ``all`` every labelled pixel trains."""
+        """Read a split of the run; in ``all`` every labelled pixel is for training."""
         if split == ALL:
             return all_labelled(self.scene, kind=ALL, seed=seed)
         return Split.load(*self.folder.split(split, seed - self.experiment.seed))

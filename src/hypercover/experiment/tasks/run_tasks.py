@@ -1,8 +1,7 @@
-"""The tasks of a run: what each does, given the run folder and a few names.
+"""The tasks of a run, as functions of the run folder and a few names.
 
-Every function here can be run by hand, in any process, any number of times:
-it reads the experiment and the results of the tasks it needs, writes whole
-files, and returns plain values.
+Each can run in any process, any number of times: it reads the experiment and the results
+of the tasks it needs, writes whole files, and returns plain values.
 """
 
 from collections.abc import Callable
@@ -66,23 +65,22 @@ __all__ = [
 
 
 def check_classes(folder: Path) -> dict[str, Any]:
-    """Draw per-class accuracies and the spectra of confused classes, model by model.
+    """Draw the per-class accuracies and the confused classes of each model.
 
-    Of the main split; repeats are joined: accuracies as the metrics hold them,
-    confused pixels over all seeds.
+    For the main split: accuracies as in the metrics, confused pixels over all seeds.
     """
-    setting = RunContext.of(folder)
-    metrics = read_run_metrics(setting.folder.path)
+    context = RunContext.of(folder)
+    metrics = read_run_metrics(context.folder.path)
     confused = {}
     for name, model in metrics.models.items():
-        said = mark(setting.scene.origin)
+        said = mark(context.scene.origin)
         title = f"{name} ({said})" if said else name
-        _draw_classes(setting, name, model, title)
-        confused[name] = _draw_confused(setting, name, title)
+        _draw_classes(context, name, model, title)
+        confused[name] = _draw_confused(context, name, title)
     return {"confused": confused}
 
 
-def _draw_classes(setting: RunContext, name: str, model: ModelMetrics, title: str) -> None:
+def _draw_classes(context: RunContext, name: str, model: ModelMetrics, title: str) -> None:
     """Draw the accuracy of each class under one model."""
     from hypercover.figures.canvas import save_figure
     from hypercover.figures.class_accuracy import draw_classes
@@ -93,46 +91,45 @@ def _draw_classes(setting: RunContext, name: str, model: ModelMetrics, title: st
         overall=model.overall_accuracy,
         interval=model.interval.to_json() if model.interval else None,
     )
-    save_figure(figure, setting.folder.figure(f"classes-{name}"))
+    save_figure(figure, context.folder.figure(f"classes-{name}"))
 
 
-def _draw_confused(setting: RunContext, name: str, title: str) -> list[list[int]]:
+def _draw_confused(context: RunContext, name: str, title: str) -> list[list[int]]:
     """Draw the classes that a model confuses most; return their codes, worst first."""
     from hypercover.figures.canvas import save_figure
     from hypercover.figures.spectra import draw_confused
 
-    run, path = setting.folder, setting.folder.figure(f"confused-{name}")
-    seeds = setting.experiment.draws("main")
+    run, path = context.folder, context.folder.figure(f"confused-{name}")
+    seeds = context.experiment.draws("main")
     answers = [Predictions.load(run.predictions("main", seed, name)) for seed in seeds]
     pairs = most_confused(answers)
     if pairs:
         what = "the classes it confuses most"
-        figure = draw_confused(setting.scene, pairs, title=f"{title}: {what}")
+        figure = draw_confused(context.scene, pairs, title=f"{title}: {what}")
         save_figure(figure, path)
     else:
-        # Nothing was confused; a figure of an earlier run would say otherwise.
+        # Nothing was confused: remove the figure of an earlier run.
         path.unlink(missing_ok=True)
     return [[pair.first, pair.second] for pair in pairs]
 
 
 def keep_view(folder: Path) -> dict[str, Any]:
-    """Keep the scene, its splits of the first seed and its spectra for the page.
+    """Save the view of the scene and its splits that the report shows.
 
-    Why it exists: a page is made again from the run folder alone, long after
-    the image has moved away.
+    The report can then be written again from the run folder, without the image.
     """
     from hypercover.features.thresholds import metres_per_pixel
     from hypercover.report.scene_view import make_scene_view
 
-    setting = RunContext.of(folder)
-    # Those of a learning curve are the main split over again.
-    splits = ("main", *setting.experiment.beside)
+    context = RunContext.of(folder)
+    # The splits of a learning curve are the main split again.
+    splits = ("main", *context.experiment.beside)
     parts = {
-        name: setting.load_split(name, setting.experiment.seed).parts for name in splits
+        name: context.load_split(name, context.experiment.seed).parts for name in splits
     }
-    scene = setting.scene
+    scene = context.scene
     view = make_scene_view(scene, parts, metres=metres_per_pixel(scene.grid))
-    path = setting.folder.view()
+    path = context.folder.view()
     view.save(path)
     return {"view": str(path.relative_to(RunFolder(Path(folder)).path)), "step": view.step}
 
@@ -141,20 +138,20 @@ Report = Callable[[float, str], None]
 
 
 def _silent(_share: float, _what: str) -> None:
-    """Report to nobody."""
+    """Ignore progress."""
 
 
 def draw_scene(folder: Path) -> dict[str, Any]:
-    """Draw the scene and return what the metrics say of it."""
+    """Draw the scene and return its entry in the metrics."""
     from hypercover.figures.canvas import save_figure
     from hypercover.figures.map_figures import draw_labels, draw_quicklook
     from hypercover.figures.spectra import draw_spectra
 
-    setting = RunContext.of(folder)
-    scene = setting.scene
-    save_figure(draw_quicklook(scene), setting.folder.figure("scene"))
-    save_figure(draw_labels(scene), setting.folder.figure("labels"))
-    save_figure(draw_spectra(scene), setting.folder.figure("spectra"))
+    context = RunContext.of(folder)
+    scene = context.scene
+    save_figure(draw_quicklook(scene), context.folder.figure("scene"))
+    save_figure(draw_labels(scene), context.folder.figure("labels"))
+    save_figure(draw_spectra(scene), context.folder.figure("spectra"))
     reach = scene.wavelengths
     labels = scene.usable_labels
     return {
@@ -174,41 +171,41 @@ def draw_scene(folder: Path) -> dict[str, Any]:
 
 
 def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
-    """Make one split, keep it, draw it, and return its counts and leak audit.
+    """Make, save and draw one split; return its counts and leak audit.
 
-    ``seed`` numbers the draws of a split, of which a seed may have several folds.
+    ``seed`` is the number of a draw: a split with folds has several draws per seed.
     """
     from hypercover.figures.canvas import save_figure
     from hypercover.figures.map_figures import draw_split
 
-    setting = RunContext.of(folder, split=split, seed=seed)
-    scene, experiment = setting.scene, setting.experiment
+    context = RunContext.of(folder, split=split, seed=seed)
+    scene, experiment = context.scene, context.experiment
     spec = experiment.splits[split]
     first, fold = experiment.origin(split, seed)
     made = kept = build_split(spec, scene, seed=first, window=experiment.window, fold=fold)
     if said := mark(scene.origin):
-        # The file may be carried away from the run, whose scene says so itself.
+        # Noted in the file too, as it may be used without the run.
         kept = replace(made, notes=(*made.notes, f"The image was not measured: {said}."))
-    where, stem = setting.folder.split(split, seed - experiment.seed)
+    where, stem = context.folder.split(split, seed - experiment.seed)
     kept.save(where, stem, grid=scene.grid, legend=scene.legend, labels=scene.usable_labels)
     if seed == experiment.seed:
         figure = "split" if split == "main" else f"split-{split}"
-        save_figure(draw_split(scene, made), setting.folder.figure(figure))
+        save_figure(draw_split(scene, made), context.folder.figure(figure))
     return made.to_json(scene.usable_labels, scene.legend)
 
 
 def make_features(folder: Path, *, name: str, report: Report = _silent) -> dict[str, Any]:
-    """Compute one chain of image features over the whole scene and keep it."""
-    setting = RunContext.of(folder, features=[name])
-    chain = parse_chain(setting.experiment, name)
+    """Compute and save one chain of image features of the whole scene."""
+    context = RunContext.of(folder, features=[name])
+    chain = parse_chain(context.experiment, name)
     stack = fit_stack(
         chain,
-        setting.scene,
-        seed=setting.experiment.seed,
+        context.scene,
+        seed=context.experiment.seed,
         progress=lambda done, total: report(done / total, "computing image features"),
     )
-    save_features(setting.folder, name, chain, stack)
-    notes = stack.notes[len(setting.scene.notes) :]
+    save_features(context.folder, name, chain, stack)
+    notes = stack.notes[len(context.scene.notes) :]
     return {"chain": chain.text, "features": stack.n_bands, "notes": list(notes)}
 
 
@@ -217,28 +214,28 @@ def train(
 ) -> dict[str, Any]:
     """Train and evaluate one model on one split with one seed.
 
-    Returns the model's figures and its training curve.  The answers for the test
-    pixels are kept, and the bundle for the main split and the first seed.
+    Returns the metrics of the model and its training curve.  The predictions for the test
+    pixels are kept, and for the main split and the first seed the bundle.
     """
-    setting = RunContext.of(folder, models=[model], split=split, seed=seed)
-    spec = setting.experiment.models[model]
-    scene, parts = model_scene(setting, spec), setting.load_split(split, seed)
-    training = NetworkTraining(setting, model, split, seed)
+    context = RunContext.of(folder, models=[model], split=split, seed=seed)
+    spec = context.experiment.models[model]
+    scene, parts = model_scene(context, spec), context.load_split(split, seed)
+    training = NetworkTraining(context, model, split, seed)
     if isinstance(spec, CNNSpec):
-        classifier, facts = training.trained(report)
+        classifier, facts = training.result(report)
     else:
-        classifier, facts = _fitted(training, scene, parts, report)
+        classifier, facts = _fit(training, scene, parts, report)
     trial = evaluate_classifier(classifier, scene, parts, window=spec.window)
-    chain = None if spec.features is None else load_chain(setting.folder, spec.features)
+    chain = None if spec.features is None else load_chain(context.folder, spec.features)
     text = None if chain is None else chain.text
-    trial.predictions.save(setting.folder.predictions(split, seed, model))
+    trial.predictions.save(context.folder.predictions(split, seed, model))
     result = trial.to_metrics().to_json() | facts
     result["description"] = describe_model(spec, text)
     if chain is not None:
         result["leakage"]["features"] = feature_leakage(chain, scene, parts).to_json()
-    if split == "main" and seed == setting.experiment.seed:
-        _keep(setting, model, classifier, result, parts)
-    training.forget()
+    if split == "main" and seed == context.experiment.seed:
+        _save_bundle(context, model, classifier, result, parts)
+    training.checkpoints.remove()
     return {"model": result, "curve": list(getattr(classifier, "history_", []))}
 
 
@@ -247,63 +244,60 @@ def refit(
 ) -> dict[str, Any]:
     """Train a model on all labelled pixels, for the map, and keep its bundle.
 
-    Settings are those of the main split's first model, C and gamma as that search
-    chose them, and so is the temperature that scales its confidence, unless that was
-    fitted for test pixels beside the training pixels.  Where another model maps, the
-    bundle is that of the split, and nothing is trained.
+    It takes its settings from the first model of the main split: C and gamma as found by
+    its search, and the temperature that scales confidence, unless that was fitted on test
+    pixels next to training pixels.  If another model maps, the bundle of the split is
+    copied and nothing is trained.
     """
     from hypercover.experiment.search.search_plan import best_parameters
 
-    setting = RunContext.of(folder, models=[model], split=split, seed=seed)
-    spec, training = (
-        setting.experiment.models[model],
-        NetworkTraining(setting, model, split, seed),
-    )
-    figures = result_of(folder, task_name("main", setting.experiment.seed, model))["model"]
-    if not training.wanted:
-        _copy_bundle(setting, model)
+    context = RunContext.of(folder, models=[model], split=split, seed=seed)
+    spec = context.experiment.models[model]
+    training = NetworkTraining(context, model, split, seed)
+    figures = result_of(folder, task_name("main", context.experiment.seed, model))["model"]
+    if not training.needed:
+        _copy_bundle(context, model)
         return {"trained": False}
-    parts = setting.load_split(split, seed)
+    parts = context.load_split(split, seed)
     if isinstance(spec, CNNSpec):
-        classifier, facts = training.trained(report)
+        classifier, facts = training.result(report)
     else:
         classifier = build_classifier(spec, seed=seed).set_params(
             **best_parameters(figures)
         )
-        scene = model_scene(setting, spec)
+        scene = model_scene(context, spec)
         facts = {
             "train_seconds": fit_classifier(classifier, scene, parts, window=spec.window)
         }
-        figures = _for_land(setting, figures, classifier, scene, parts)
-    _keep(setting, model, classifier, figures, parts)
-    training.forget()
+        figures = _with_temperature(context, figures, classifier, scene, parts)
+    _save_bundle(context, model, classifier, figures, parts)
+    training.checkpoints.remove()
     return {"trained": True, **facts}
 
 
-def _for_land(
-    setting: RunContext,
+def _with_temperature(
+    context: RunContext,
     figures: dict[str, Any],
     classifier: Any,
     scene: Scene,
     parts: Split,
 ) -> dict[str, Any]:
-    """Return figures whose temperature is one for land away from the training pixels.
+    """Replace a temperature that was fitted on pixels next to the training pixels.
 
-    Why it exists: a random split asks about pixels beside these; the map is of all land.
+    The test pixels of a random split are next to them; most pixels of a map are not.
     """
-    tested = setting.load_split("main", setting.experiment.seed)
+    tested = context.load_split("main", context.experiment.seed)
     if guard_distance(tested, scene.usable_labels) is not None:
         return figures
-    found = fit_held_out_temperature(
-        classifier, out_of_fold_for_split(classifier, scene, parts, 0)
-    )
-    return figures | {"calibration": {"temperature": found}}
+    held_out = out_of_fold_for_split(classifier, scene, parts, 0)
+    temperature = fit_held_out_temperature(classifier, held_out)
+    return figures | {"calibration": {"temperature": temperature}}
 
 
-def _copy_bundle(setting: RunContext, model: str) -> None:
-    """Keep the model of the split as the one that may map other images."""
-    run = setting.folder
-    # The card holds the checksum of the weights: it comes last.
+def _copy_bundle(context: RunContext, model: str) -> None:
+    """Copy the bundle of the split's model to that of the model that maps."""
+    run = context.folder
+    # The card comes last, as it holds the checksum of the weights.
     for source, target in zip(
         reversed(run.bundle_files(model, split=True)),
         reversed(run.bundle_files(model)),
@@ -313,49 +307,49 @@ def _copy_bundle(setting: RunContext, model: str) -> None:
             draft.write_bytes(source.read_bytes())
 
 
-def _fitted(
+def _fit(
     training: NetworkTraining, scene: Scene, parts: Split, report: Report
 ) -> tuple[Any, dict[str, Any]]:
-    """Return a trained classifier that is no network, and what the metrics say of it."""
+    """Search and fit a classifier other than a network; return it and its metrics."""
     from hypercover.experiment.search.search_plan import search_best
 
-    setting, model, seed = training.setting, training.model, training.seed
-    spec = setting.experiment.models[model]
-    choice = search_best(setting, model, split=training.split, seed=seed, report=report)
+    context, model, seed = training.context, training.model, training.seed
+    spec = context.experiment.models[model]
+    choice = search_best(context, model, split=training.split, seed=seed, report=report)
     classifier = build_classifier(spec, seed=seed).set_params(**choice.parameters)
     seconds = fit_classifier(classifier, scene, parts, window=spec.window)
     if choice.facts is None:
         return classifier, {"train_seconds": seconds}
-    searching = choice.facts["wall_seconds"]
-    times = {"train_seconds": seconds + searching, "search_seconds": searching}
+    searched = choice.facts["wall_seconds"]
+    times = {"train_seconds": seconds + searched, "search_seconds": searched}
     return classifier, times | {"search": choice.facts}
 
 
-def _keep(
-    setting: RunContext,
+def _save_bundle(
+    context: RunContext,
     name: str,
     classifier: Any,
     result: dict[str, Any],
     parts: Split,
 ) -> None:
-    """Write the bundle: the trained model and what a stranger must know to use it.
+    """Write the bundle: the trained model and its card.
 
-    ``result`` holds the figures of the main split, whichever pixels the model was
-    trained on; ``parts`` tells these.
+    ``result`` holds the metrics of the main split; ``parts`` the pixels that the model was
+    trained on.
     """
     from hypercover.classifiers.bundle import save_bundle
     from hypercover.prediction.model_input import describe_training_image
 
-    scene, spec = setting.scene, setting.experiment.models[name]
-    chain = None if spec.features is None else load_chain(setting.folder, spec.features)
+    scene, spec = context.scene, context.experiment.models[name]
+    chain = None if spec.features is None else load_chain(context.folder, spec.features)
     card = {
         "name": name,
         "description": result["description"],
-        "experiment": setting.experiment.name,
+        "experiment": context.experiment.name,
         "trained_on": scene.name,
         **describe_training_image(scene),
         "legend": scene.legend.to_json(),
-        "nodata": setting.experiment.scene.nodata,
+        "nodata": context.experiment.scene.nodata,
         "window": spec.window,
         "features": None if chain is None else chain.text,
         "preprocessing": "scaling learnt from the training pixels alone and kept with the "
@@ -364,24 +358,24 @@ def _keep(
             "from": ALL if parts.kind in (ALL, "none") else "split",
             **training_facts(parts.mask("train"), scene.usable_labels),
         },
-        "split": setting.experiment.split.kind,
+        "split": context.experiment.split.kind,
         "overall_accuracy": result["overall_accuracy"],
         "temperature": result.get("calibration", {}).get("temperature"),
     }
-    learnt = None if chain is None else chain.state()
-    run = setting.folder
-    beside = setting.experiment.refits and parts.kind != ALL
+    state = None if chain is None else chain.state()
+    run = context.folder
+    beside = context.experiment.refits and parts.kind != ALL
     where = run.split_model(name) if beside else run.model(name)
-    save_bundle(where, classifier, card, features=learnt)
+    save_bundle(where, classifier, card, features=state)
 
 
 def draw_map(
     folder: Path, *, model: str, best_of: str | None = None, report: Report = _silent
 ) -> dict[str, Any]:
-    """Predict the whole scene with a kept model, and write and draw its maps.
+    """Predict the whole scene with the saved model, and write and draw its maps.
 
-    A model that is not the best of the task ``best_of``, by validation pixels, is
-    passed over, and a map it had from an earlier run is removed.
+    If ``best_of`` names a task and the model is not its best by validation pixels, no map
+    is made, and that of an earlier run is removed.
     """
     if best_of is not None and result_of(folder, best_of)["best"] != model:
         for stale in RunFolder(Path(folder)).map_files(model):
@@ -393,23 +387,23 @@ def draw_map(
     from hypercover.prediction.map_view import ClassRanking, ModelView
     from hypercover.prediction.scene_prediction import predict_scene
 
-    setting = RunContext.of(folder, models=[model])
-    device = setting.experiment.device
-    spec = setting.experiment.models[model]
+    context = RunContext.of(folder, models=[model])
+    device = context.experiment.device
+    spec = context.experiment.models[model]
     trusted = trusted_packages(spec)
-    bundle = load_bundle(setting.folder.model(model), device=device, trusted=trusted)
-    ranking = ClassRanking.of(setting.scene.shape, bundle.classifier)
+    bundle = load_bundle(context.folder.model(model), device=device, trusted=trusted)
+    ranking = ClassRanking.of(context.scene.shape, bundle.classifier)
     found = predict_scene(
         bundle.classifier,
-        model_scene(setting, spec),
+        model_scene(context, spec),
         ranking=ranking,
         temperature=bundle.temperature,
         progress=lambda done, total: report(done / total, "predicting the scene"),
     )
-    held, parts = _held_out(setting, model, found)
-    _show(setting, model, found, held, parts)
-    again = setting.experiment.refits
-    check = class_check(setting.scene.usable_labels, held, parts) if again else None
+    held, parts = _held_out(context, model, found)
+    _show(context, model, found, held, parts)
+    again = context.experiment.refits
+    check = class_check(context.scene.usable_labels, held, parts) if again else None
     view = ModelView.of(
         found.labels,
         found.confidence,
@@ -418,12 +412,12 @@ def draw_map(
         check=check,
         calibrated=bundle.temperature is not None or has_probabilities(bundle.classifier),
     )
-    view.save(setting.folder.view(model))
-    return {"map": str(setting.folder.map(model).relative_to(setting.folder.path))}
+    view.save(context.folder.view(model))
+    return {"map": str(context.folder.map(model).relative_to(context.folder.path))}
 
 
 def _held_out(
-    setting: RunContext, model: str, found: "Prediction"
+    context: RunContext, model: str, found: "Prediction"
 ) -> tuple[npt.NDArray[np.integer], Split]:
     """Return what to hold against the labels: answers (y, x), and which pixels trained.
 
@@ -433,17 +427,17 @@ def _held_out(
     """
     from hypercover.classifiers.bundle import load_bundle
 
-    experiment = setting.experiment
-    parts = setting.load_split("main", experiment.seed)
+    experiment = context.experiment
+    parts = context.load_split("main", experiment.seed)
     if not experiment.refits:
         return found.labels, parts
     if experiment.split.draws > 1:
-        return _of_folds(setting, model, found)
+        return _of_folds(context, model, found)
     device, spec = experiment.device, experiment.models[model]
-    path, trusted = setting.folder.split_model(model), trusted_packages(spec)
+    path, trusted = context.folder.split_model(model), trusted_packages(spec)
     bundle = load_bundle(path, device=device, trusted=trusted)
-    pixels = Samples.of(setting.scene.usable_labels)
-    scene = model_scene(setting, spec)
+    pixels = Samples.of(context.scene.usable_labels)
+    scene = model_scene(context, spec)
     held = found.labels.copy()
     answers = predict_samples(bundle.classifier, scene, pixels, spec.window)["labels"]
     held[pixels.rows, pixels.cols] = answers
@@ -451,20 +445,20 @@ def _held_out(
 
 
 def _of_folds(
-    setting: RunContext, model: str, found: "Prediction"
+    context: RunContext, model: str, found: "Prediction"
 ) -> tuple[npt.NDArray[np.integer], Split]:
     """Return what each fold of the first seed answered for the pixels it held out."""
-    held, tested = found.labels.copy(), np.zeros(setting.scene.shape, dtype=bool)
-    for draw in setting.experiment.draws("main")[: setting.experiment.split.draws]:
-        one = Predictions.load(setting.folder.predictions("main", draw, model))
+    held, tested = found.labels.copy(), np.zeros(context.scene.shape, dtype=bool)
+    for draw in context.experiment.draws("main")[: context.experiment.split.draws]:
+        one = Predictions.load(context.folder.predictions("main", draw, model))
         held[one.rows, one.cols] = one.predicted
         tested[one.rows, one.cols] = True
-    always = (setting.scene.usable_labels > 0) & ~tested
+    always = (context.scene.usable_labels > 0) & ~tested
     return held, Split.from_parts(train=always, test=tested)
 
 
 def _show(
-    setting: RunContext,
+    context: RunContext,
     model: str,
     found: "Prediction",
     held: npt.NDArray[np.integer],
@@ -479,12 +473,12 @@ def _show(
     from hypercover.figures.map_figures import draw_check, draw_confidence, draw_map
     from hypercover.gis import class_map_files, stac
 
-    scene, run = setting.scene, setting.folder
+    scene, run = context.scene, context.folder
     said = mark(scene.origin)
     title = f"{model} ({said})" if said else model
-    trained = setting.load_split(ALL, 0) if setting.experiment.refits else parts
+    trained = context.load_split(ALL, 0) if context.experiment.refits else parts
     facts = training_facts(trained.mask("train"), scene.usable_labels)
-    made_by = {"model": model, "map_from": setting.experiment.map_from, **facts}
+    made_by = {"model": model, "map_from": context.experiment.map_from, **facts}
     class_map_files.write_class_map(
         run.map(model), found.labels, scene.legend, scene.grid, **scene.origin
     )
@@ -496,7 +490,7 @@ def _show(
         origin=scene.origin,
         made_by=made_by,
     )
-    _write_clean(setting, model, found)
+    _write_clean(context, model, found)
     save_figure(draw_map(found.labels, scene.legend, title), run.figure(f"map-{model}"))
     if found.confidence is not None:
         class_map_files.write_confidence(
@@ -512,16 +506,16 @@ def _show(
     save_figure(draw_check(labels, held, parts, title), run.figure(f"check-{model}"))
 
 
-def _write_clean(setting: RunContext, model: str, found: "Prediction") -> None:
+def _write_clean(context: RunContext, model: str, found: "Prediction") -> None:
     """Write the class map cleaned of specks beside it, where the experiment asks for it."""
     from hypercover.gis.class_map_files import write_class_map
     from hypercover.gis.cleaning import Cleaning
     from hypercover.gis.style import sidecar_paths
 
-    scene, asked = setting.scene, setting.experiment.clean
+    scene, asked = context.scene, context.experiment.clean
     cleaning, path = (
         Cleaning(asked.majority, asked.sieve),
-        setting.folder.map(model, "clean"),
+        context.folder.map(model, "clean"),
     )
     if cleaning:
         cleaned = cleaning.apply(found.labels)

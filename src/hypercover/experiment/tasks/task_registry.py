@@ -1,4 +1,4 @@
-"""The kinds of task of experiments, searches and tiled features, in one place.
+"""The kinds of task that plans of this package may hold.
 
 A new kind of task is a function, the model of its arguments, and one line in
 `REGISTRY`.
@@ -65,34 +65,27 @@ class _OfRow(Arguments):
         return self
 
 
+def _kind(function: str, arguments: type[Arguments] = Arguments) -> TaskKind:
+    return TaskKind(f"hypercover.experiment.{function}", arguments)
+
+
 REGISTRY = Registry(
     "hypercover.experiment.tasks.task_registry:REGISTRY",
     {
-        "draw_scene": TaskKind("hypercover.experiment.tasks.run_tasks:draw_scene"),
-        "make_split": TaskKind(
-            "hypercover.experiment.tasks.run_tasks:make_split", _OfSplit
-        ),
-        "make_features": TaskKind(
-            "hypercover.experiment.tasks.run_tasks:make_features", _OfFeatures
-        ),
-        "train": TaskKind("hypercover.experiment.tasks.run_tasks:train", _OfTraining),
-        "refit": TaskKind("hypercover.experiment.tasks.run_tasks:refit", _OfTraining),
-        "draw_map": TaskKind("hypercover.experiment.tasks.run_tasks:draw_map", _OfMap),
-        "reduce_run": TaskKind("hypercover.experiment.tasks.reduce:reduce_run", _OfModels),
-        "check_classes": TaskKind("hypercover.experiment.tasks.run_tasks:check_classes"),
-        "keep_view": TaskKind("hypercover.experiment.tasks.run_tasks:keep_view"),
-        "report_run": TaskKind("hypercover.experiment.tasks.reduce:report_run", _OfReport),
-        "fold_samples": TaskKind(
-            "hypercover.experiment.search.search_tasks:fold_samples", _OfFolds
-        ),
-        "search_gamma": TaskKind(
-            "hypercover.experiment.search.search_tasks:search_gamma", _OfRow
-        ),
-        "tabulate": TaskKind("hypercover.experiment.search.search_tasks:tabulate"),
-        "fit_chain": TaskKind("hypercover.experiment.tasks.feature_tiles:fit_chain"),
-        "compute_tiles": TaskKind(
-            "hypercover.experiment.tasks.feature_tiles:compute_tiles", TileRange
-        ),
+        "draw_scene": _kind("tasks.run_tasks:draw_scene"),
+        "make_split": _kind("tasks.run_tasks:make_split", _OfSplit),
+        "make_features": _kind("tasks.run_tasks:make_features", _OfFeatures),
+        "train": _kind("tasks.run_tasks:train", _OfTraining),
+        "refit": _kind("tasks.run_tasks:refit", _OfTraining),
+        "draw_map": _kind("tasks.run_tasks:draw_map", _OfMap),
+        "reduce_run": _kind("tasks.reduce:reduce_run", _OfModels),
+        "check_classes": _kind("tasks.run_tasks:check_classes"),
+        "keep_view": _kind("tasks.run_tasks:keep_view"),
+        "report_run": _kind("tasks.reduce:report_run", _OfReport),
+        "fold_samples": _kind("search.search_tasks:fold_samples", _OfFolds),
+        "search_gamma": _kind("search.search_tasks:search_gamma", _OfRow),
+        "tabulate": _kind("search.search_tasks:tabulate"),
+        "fit_chain": _kind("tasks.feature_tiles:fit_chain"),
+        "compute_some": _kind("tasks.feature_tiles:compute_some", TileRange),
     },
 )
-"""Every kind of task that a plan of this package may hold."""

@@ -1,4 +1,4 @@
-"""Starting the processes that train one network together, and ending them with us."""
+"""torchrun: starts the processes that train one network together, and ends them."""
 
 import fcntl
 import os
@@ -19,13 +19,13 @@ from hypercover.stopping import Stopped, stop_asked
 __all__ = ["LOCK", "check_gpus", "run_ranks"]
 
 LOCK = "HYPERCOVER_LOCK"
-"""Variable that names the file which whoever started the ranks holds locked."""
+"""Environment variable with the path of a file that the run keeps locked."""
 
 _RESTARTS = 3
 _LOOK = 0.2
-"""Seconds between looks at how far the ranks are."""
+"""Seconds between checks of the progress of the ranks."""
 _GRACE = 5.0
-"""Seconds the ranks are given to end by themselves, and to leave a checkpoint."""
+"""Seconds in which the ranks can leave a checkpoint and end by themselves."""
 
 Report = Callable[[float, str], None]
 
@@ -33,15 +33,15 @@ Report = Callable[[float, str], None]
 def run_ranks(folder: Path, task: str, processes: int, report: Report) -> None:
     """Train the network of a task in several processes of this machine.
 
-    Why it exists: a killed rank is started again and all go on from the last
-    checkpoint; when this process ends, in whatever way, no rank outlives it.
+    If a rank is killed, all restart from the last checkpoint.  No rank outlives this process,
+    however that ends.
 
     Raises
     ------
     HypercoverError
-        What a rank has raised, in its own type.
+        The error of a rank, in its own type.
     RunError
-        If the ranks ended in another way more than three times, or torchrun was killed.
+        If ranks died more than three times, or torchrun was killed.
     """
     files = TaskFiles(folder, task)
     files.forget()
@@ -56,14 +56,14 @@ def run_ranks(folder: Path, task: str, processes: int, report: Report) -> None:
     _raise_failure(files)
     if ranks.returncode:
         raise RunError(
-            f"{_ending(ranks.returncode)}, and with it the {processes} processes that train "
+            f"{_exit_reason(ranks.returncode)}, and with it the {processes} processes that train "
             f"{task}; see {files.log} and the memory they may use, and run the same command "
-            "again to go on from the last checkpoint."
+            "again to resume from the last checkpoint."
         )
 
 
 def check_gpus(processes: int) -> None:
-    """Refuse more processes than there are GPUs, as each needs one of its own.
+    """Refuse more processes than GPUs, as each process needs its own.
 
     Raises
     ------
@@ -74,20 +74,20 @@ def check_gpus(processes: int) -> None:
     found = cuda.device_count()
     if processes > found:
         raise ModelError(
-            f"{processes} processes need a GPU each and PyTorch finds {found} here; ask for "
-            f"{found} processes, or for device cpu."
+            f"{processes} processes need a GPU each, but PyTorch finds {found}; use {found} "
+            "processes, or device cpu."
         )
 
 
-def _ending(code: int) -> str:
-    """Say how torchrun ended: killed, or by itself as it does when too many ranks died."""
+def _exit_reason(code: int) -> str:
+    """Describe how torchrun ended: killed, or because too many ranks died."""
     if code < 0:
         return f"torchrun ended by signal {signal.Signals(-code).name}"
-    return f"torchrun, which starts dead processes again up to {_RESTARTS} times, ended"
+    return f"torchrun, which restarts dead processes up to {_RESTARTS} times, ended"
 
 
 def _raise_failure(files: TaskFiles) -> None:
-    """Raise what a rank has left as the reason for its end."""
+    """Raise the error that a rank has recorded."""
     failure = files.read_failure()
     if failure is not None:
         raise failure.error()
@@ -97,7 +97,7 @@ def _raise_failure(files: TaskFiles) -> None:
 def _ranks(
     folder: Path, task: str, processes: int, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the ranks; end them when the block ends."""
+    """Start the ranks, and end them with the block."""
     lock = log.with_name(f"{task}.lock")
     try:
         output = open_to_append(log)
@@ -110,7 +110,7 @@ def _ranks(
             stdout=output,
             stderr=output,
             env=_environment(processes, lock),
-            # Ctrl-C is for us to handle, and for us alone.
+            # Only this process handles Ctrl-C.
             start_new_session=True,
         )
         try:
@@ -121,7 +121,7 @@ def _ranks(
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a file locked for as long as we live: that is how the ranks know."""
+    """Keep a file locked while this process runs: the ranks watch the lock."""
     with open_to_append(path) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -146,16 +146,16 @@ def _environment(processes: int, lock: Path) -> dict[str, str]:
         | thread_limits(max(1, threads // processes))
         | {
             LOCK: str(lock),
-            # No module of the folder somebody stands in.
+            # Import no module from the working directory.
             "PYTHONSAFEPATH": "1",
-            # Else a killed rank comes back in one case out of four (pytorch issue 135712).
+            # Without it only one killed rank in four is restarted (pytorch issue 135712).
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         }
     )
 
 
 def _end(started: subprocess.Popen[bytes]) -> None:
-    """End the launcher, which ends the ranks; they end themselves if it cannot."""
+    """End the launcher, which ends the ranks; if it fails they end themselves."""
     if started.poll() is None:
         started.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
