@@ -189,7 +189,7 @@ def rewritten(folder, change):
         (lambda d: d["tasks"].append("text"), "damaged"),
         (lambda d: d.update(format="other"), "another version"),
         (lambda d: d.update(version=99), "another version"),
-        (lambda d: d.update(tasks={}), "no plan"),
+        (lambda d: d.update(tasks={}), "not a plan"),
     ],
 )
 def test_a_hostile_plan_is_refused(tmp_path, change, says):
@@ -200,7 +200,7 @@ def test_a_hostile_plan_is_refused(tmp_path, change, says):
 
 
 def test_a_changed_cut_or_missing_plan_is_refused(tmp_path):
-    with pytest.raises(CallError, match="no plan to work on"):
+    with pytest.raises(CallError, match="There is no plan"):
         Plan.load(tmp_path, KINDS)
     Plan((task("a"),), KINDS).save(tmp_path)
     path = tmp_path / "tasks" / "plan.json"
@@ -210,7 +210,7 @@ def test_a_changed_cut_or_missing_plan_is_refused(tmp_path):
         Plan.load(tmp_path, KINDS)
     for text in (whole[:-20], "[]", "[" * 100_000):
         path.write_text(text)
-        with pytest.raises(CallError, match="is no plan"):
+        with pytest.raises(CallError, match="is not a plan"):
             Plan.load(tmp_path, KINDS)
 
 

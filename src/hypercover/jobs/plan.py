@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from hypercover.errors import CallError, counted
 from hypercover.files import write_json
@@ -24,14 +24,14 @@ from hypercover.files import write_json
 __all__ = ["FOLDER", "Arguments", "Plan", "Registry", "Task", "TaskKind", "select_tasks"]
 
 _SHOWN = 60
-"""Letters of a hostile file that a message repeats at most."""
+"""Characters of a hostile file that a message repeats at most."""
 
 
 class Arguments(BaseModel):
-    """The arguments of a kind of task; as it stands, none.
+    """The arguments of a kind of task; this base class has none.
 
-    A subclass adds fields.  They are JSON values that are taken as they are:
-    nothing is converted, and an argument that is not named is an error.
+    Subclasses add fields.  The values come from JSON: they are not converted, and unknown
+    arguments are errors.
 
     Examples
     --------
@@ -46,12 +46,12 @@ class Arguments(BaseModel):
 
 @dataclass(frozen=True)
 class TaskKind:
-    """What a task of one kind does, and what it is given."""
+    """A kind of task: its function and arguments."""
 
     function: str
     """``package.module:function``; imported when the first such task is done."""
     arguments: type[Arguments] = Arguments
-    """What the function is given besides the run folder."""
+    """Model of the arguments of the function, besides the run folder."""
 
     def load(self) -> Callable[..., Any]:
         """Import the function."""
@@ -63,13 +63,12 @@ class TaskKind:
 class Registry:
     """The kinds of task that plans may hold, by name.
 
-    Why it exists: a plan is data, and data of a stranger must not choose what
-    code runs.
+    A plan is data, and data from a stranger must not choose which code runs.
 
     Parameters
     ----------
     home : str
-        ``package.module:NAME`` by which other processes import this registry.
+        ``package.module:NAME`` from which other processes import this registry.
     kinds : mapping of str to TaskKind
 
     Examples
@@ -88,24 +87,24 @@ class Registry:
 
     @classmethod
     def at(cls, home: str) -> "Registry":
-        """Import a registry by its `home`, which comes from a caller and never from a file.
+        """Import a registry by its `home`, which must never come from a file.
 
         Raises
         ------
         CallError
-            If there is none.
+            If there is no registry.
         """
         module, _, name = home.partition(":")
         try:
-            found = getattr(import_module(module), name, None)
+            registry = getattr(import_module(module), name, None)
         except (ImportError, ValueError):
-            found = None
-        if not isinstance(found, cls):
+            registry = None
+        if not isinstance(registry, cls):
             raise CallError(
-                f"{home!r} is no registry of tasks; give one such as "
+                f"{home!r} is not a registry of tasks; give one such as "
                 "hypercover.experiment.tasks.task_registry:REGISTRY."
             )
-        return found
+        return registry
 
     def __getitem__(self, kind: str) -> TaskKind:
         """Return a kind of task by its name.
@@ -113,22 +112,21 @@ class Registry:
         Raises
         ------
         CallError
-            If there is none of that name.
+            If the name is unknown.
         """
-        found = self._kinds.get(kind)
-        if found is None:
+        if kind not in self._kinds:
             raise CallError(
                 f"There is no kind of task {kind[:_SHOWN]!r}; known are "
                 f"{', '.join(sorted(self._kinds))}."
             )
-        return found
+        return self._kinds[kind]
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names of the kinds."""
+        """Iterate over the names of the kinds."""
         return iter(self._kinds)
 
     def check(self, kind: str, arguments: Mapping[str, Any]) -> None:
-        """Refuse a kind that is not listed, and arguments it does not take.
+        """Refuse unknown kinds and arguments.
 
         Raises
         ------
@@ -139,9 +137,9 @@ class Registry:
         except ValidationError as error:
             fault = error.errors()[0]
             where = ".".join(map(str, fault["loc"]))[:_SHOWN]
-            said = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
+            message = fault["msg"].removeprefix("Value error, ").rstrip(".")[:200]
             raise CallError(
-                f"A task of the kind {kind} takes other arguments ({where!r}: {said})."
+                f"A task of the kind {kind} takes other arguments ({where!r}: {message})."
             ) from None
 
 
@@ -163,7 +161,7 @@ _TAKEN = {"inputs", "lock", "plan"}
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: its kind, its arguments, and what must be done before.
+    """A task: its kind, its arguments, and the tasks it needs.
 
     Examples
     --------
@@ -174,19 +172,19 @@ class Task:
     name: str
     """Name of the task and of its files: letters, digits and any of ``_ . + -``."""
     kind: str
-    """What is to be done, by its name in the registry of the plan."""
+    """Name of its kind in the registry of the plan."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """What it is done with; plain JSON values."""
+    """Arguments of its function; plain JSON values."""
     needs: tuple[str, ...] = ()
     """Names of the tasks that must be done before."""
     weight: float = 1.0
-    """Work in any unit that is the same for the whole plan."""
+    """Amount of work relative to other tasks of the plan."""
     key: str = ""
-    """Whatever else the result depends on, such as a hash of settings and files:
-    a result under another key is not used again."""
+    """Whatever else the result depends on, such as a hash of settings and files: a result
+    with another key is not reused."""
 
     def __post_init__(self) -> None:
-        """Refuse names that a file of a stranger could misuse."""
+        """Refuse names that a file from a stranger could misuse."""
         if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
             raise CallError(
                 f"A task must have a name of letters, digits and _ . + - that begins with "
@@ -204,7 +202,7 @@ class Task:
         self.content()
 
     def content(self) -> str:
-        """Return what the result depends on, as canonical JSON."""
+        """Return everything the result depends on, as canonical JSON."""
         facts = [self.kind, dict(self.arguments), self.key]
         try:
             return json.dumps(facts, sort_keys=True, allow_nan=False)
@@ -241,18 +239,18 @@ class Plan:
     """
 
     tasks: tuple[Task, ...]
-    """The tasks: of those that are ready the first here is begun first."""
+    """The tasks; among those that are ready, the first one starts first."""
     registry: Registry
     """The kinds of task it may hold."""
 
     def __post_init__(self) -> None:
-        """Refuse names given twice, unknown kinds, arguments and needs, and circles."""
+        """Refuse repeated names, unknown kinds, arguments and needs, and cycles."""
         object.__setattr__(self, "tasks", tuple(self.tasks))
         if len(self._by_name) < len(self.tasks):
             names = [task.name for task in self.tasks]
             twice = sorted({name for name in names if names.count(name) > 1})
             raise CallError(
-                f"Each task needs a name of its own; twice: {', '.join(twice)}."
+                f"Each task needs its own name; given twice: {', '.join(twice)}."
             )
         for task in self.tasks:
             self._check(task)
@@ -264,7 +262,7 @@ class Plan:
         _ = self.ordered
 
     def _check(self, task: Task) -> None:
-        """Refuse a task that is not of the registry."""
+        """Refuse a task that is not in the registry."""
         try:
             self.registry.check(task.kind, task.arguments)
         except CallError as error:
@@ -276,7 +274,7 @@ class Plan:
 
     @cached_property
     def ordered(self) -> tuple[Task, ...]:
-        """The tasks, each after those it needs and otherwise as they were given."""
+        """The tasks, each after those it needs and otherwise in the given order."""
         sorter = TopologicalSorter({task.name: task.needs for task in self.tasks})
         try:
             names = tuple(sorter.static_order())
@@ -287,12 +285,12 @@ class Plan:
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Where each task stands among those given, by name."""
+        """Position of each task in the given order, by name."""
         return {task.name: at for at, task in enumerate(self.tasks)}
 
     @cached_property
     def width(self) -> int:
-        """Tasks that may be ready at once: the most at the same depth of needs."""
+        """Tasks that may be ready at once: the most at one depth of needs."""
         depths: dict[str, int] = {}
         for task in self.ordered:
             depths[task.name] = 1 + max((depths[need] for need in task.needs), default=-1)
@@ -323,7 +321,7 @@ class Plan:
         return self._by_name[name]
 
     def dependents(self, names: Iterable[str]) -> set[str]:
-        """Return the names of all tasks that need one of these, directly or not."""
+        """Return the names of all tasks that need one of these, directly or indirectly."""
         lost = set(names)
         for task in self.ordered:
             if lost.intersection(task.needs):
@@ -338,13 +336,12 @@ class Plan:
 
     @classmethod
     def load(cls, folder: str | Path, registry: Registry) -> "Plan":
-        """Read the plan of a run folder, trusting nothing in it.
+        """Read and check the plan of a run folder, which may come from a stranger.
 
         Raises
         ------
         CallError
-            If there is none, it was changed, or one of its tasks is of no kind in
-            the registry or has other arguments.
+            If there is no plan, it was changed, or a task has an unknown kind or arguments.
         """
         path = Path(folder) / FOLDER / _FILE
         document = _read(path)
@@ -352,19 +349,33 @@ class Plan:
         if _hash_of(tasks) != document.get("sha256"):
             raise CallError(f"{path} was changed or cut off; run the experiment again.")
         try:
-            return cls(tuple(_task(entry) for entry in tasks), registry)
-        except (KeyError, TypeError) as error:
+            entries = _ENTRIES.validate_python(tasks)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))[:_SHOWN]
             raise CallError(
-                f"{path} is damaged ({error}); run the experiment again."
-            ) from error
+                f"{path} is damaged ({where}: {fault['msg']}); run the experiment again."
+            ) from None
+        return cls(tuple(entry.task() for entry in entries), registry)
 
 
-def _task(entry: dict[str, Any]) -> Task:
-    """Make a task of its JSON object."""
-    for name, kind in {"name": str, "kind": str, "arguments": dict, "key": str}.items():
-        if not isinstance(entry[name], kind):
-            raise TypeError(f"the {name} of a task is no {kind.__name__}")
-    return Task(**entry | {"needs": tuple(entry["needs"])})
+class _Entry(BaseModel):
+    """A task in ``plan.json``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    kind: str
+    arguments: dict[str, Any]
+    needs: list[str]
+    weight: float
+    key: str
+
+    def task(self) -> Task:
+        return Task(**dict(self) | {"needs": tuple(self.needs)})
+
+
+_ENTRIES = TypeAdapter(list[_Entry])
 
 
 def _hash(text: str) -> str:
@@ -382,7 +393,7 @@ def _read(path: Path) -> dict[str, Any]:
             text = opened.read(_MOST_TEXT + 1)
     except OSError as error:
         raise CallError(
-            f"There is no plan to work on: {path} cannot be read ({error.strerror}); "
+            f"There is no plan: {path} cannot be read ({error.strerror}); "
             "run the experiment first."
         ) from error
     try:
@@ -390,7 +401,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not isinstance(document.get("tasks"), list):
-        raise CallError(f"{path} is no plan; run the experiment again.")
+        raise CallError(f"{path} is not a plan; run the experiment again.")
     if (document.get("format"), document.get("version")) != (_FORMAT, _VERSION):
         raise CallError(f"{path} is a plan of another version; run the experiment again.")
     return document
@@ -400,14 +411,14 @@ _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 
 
 def select_tasks(plan: Plan, *texts: str) -> list[str]:
-    """Return the names of the tasks that texts such as ``4-9,12,reduce`` select, each once.
+    """Return the names of the tasks that texts such as ``4-9,12,reduce`` select.
 
     Numbers count the tasks in the order in which they can be done, from 1.
 
     Raises
     ------
     CallError
-        If a number or a name is none of the plan.
+        If the plan has no task with a number or name.
 
     Examples
     --------
@@ -424,15 +435,15 @@ def select_tasks(plan: Plan, *texts: str) -> list[str]:
 
 
 def _names(plan: Plan, word: str) -> Iterator[str]:
-    """Go through the tasks of one word."""
-    found = _RANGE.fullmatch(word)
-    if found is None:
+    """Yield the tasks that one word selects."""
+    numbers = _RANGE.fullmatch(word)
+    if numbers is None:
         yield plan.task(word).name
         return
-    first, last = int(found[1]), int(found[2] or found[1])
+    first, last = int(numbers[1]), int(numbers[2] or numbers[1])
     if not 1 <= first <= last <= len(plan.tasks):
         raise CallError(
-            f"The plan has {counted(len(plan.tasks), 'task')}, numbered from 1; {word!r} is "
-            "none of them: hypercover plan prints them."
+            f"The plan has {counted(len(plan.tasks), 'task')}, numbered from 1, and not "
+            f"{word!r}; hypercover plan lists them."
         )
     yield from (task.name for task in plan.ordered[first - 1 : last])

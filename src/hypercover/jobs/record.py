@@ -1,10 +1,9 @@
 """The files of a task: its result, its error, its progress and its log.
 
-``tasks/NAME.json`` is the result, written whole or not at all and with checksums of
-itself and of the files that the task left: a task whose result carries its
-fingerprint and is whole is done.  ``tasks/NAME.error`` says how it
-failed, ``tasks/NAME.progress`` how far it is, ``tasks/NAME.log`` what it
-printed.
+``tasks/NAME.json`` is the result, written atomically, with checksums of itself and of the
+files that the task wrote: a task is done if its result is intact and has its fingerprint.
+``tasks/NAME.error`` holds the error of a failed task, ``tasks/NAME.progress`` the share
+that is done, ``tasks/NAME.log`` its output.
 """
 
 import json
@@ -41,21 +40,21 @@ __all__ = [
 ]
 
 _EDITED = (".qml", ".aux.xml")
-"""Files that people and viewers change by right: QGIS keeps styles in the one, GDAL
-statistics in the other.  One that is whole is not made again."""
-_MOST_XML = 2**26
+"""Files that other programs may change: QGIS keeps styles in the first, GDAL statistics in
+the second.  They are not written again as long as they are whole."""
+_MAX_XML = 2**26
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """The result of a task and where it came from."""
+    """The result of a task and how it was made."""
 
     fingerprint: str
     """Hash of everything the result depends on."""
     result: Any
-    """What the function returned; plain JSON values."""
+    """Return value of the function; plain JSON values."""
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Wall time of the function."""
     host: str
@@ -63,13 +62,13 @@ class TaskRecord:
     pid: int
     """Process it ran in."""
     began: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """When it began, in seconds since 1970; not known of results of long ago."""
+    """Start in seconds since 1970; missing in old results."""
     processor: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """Processor seconds of the function over all threads and child processes."""
+    """Processor time in seconds over all threads and child processes."""
     cores: Annotated[int, Field(ge=1)] = 1
     """Cores that it could use."""
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Size in bytes and SHA-256 of each file it left, by its path from the run folder."""
+    """Size in bytes and SHA-256 of each file it wrote, by its path in the run folder."""
 
     @classmethod
     def of(
@@ -81,7 +80,7 @@ class TaskRecord:
         *,
         processor: float | None = None,
     ) -> "TaskRecord":
-        """Make the record of a task that this process has just done."""
+        """Make the record of a task that this process has just finished."""
         began = round(time.time() - seconds, 6)
         return cls(
             fingerprint,
@@ -108,20 +107,20 @@ def _cores() -> int:
 
 @dataclass(frozen=True)
 class Failure:
-    """How a task failed, as plain data that crosses the border of a process."""
+    """The error of a task, as plain data that is passed between processes."""
 
     kind: str
     """Name of the error's type."""
     message: str
     """The error's sentence."""
     trace: str = ""
-    """Traceback, or what is known instead."""
+    """Traceback, or other details."""
     errno: int | None = None
-    """Number of the operating system's error, where it was one."""
+    """Number of an error of the operating system."""
 
     @classmethod
     def of(cls, error: BaseException) -> "Failure":
-        """Describe an error that was just caught."""
+        """Make the failure of a caught error."""
         number = error.errno if isinstance(error, OSError) else None
         text = (
             error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -131,7 +130,7 @@ class Failure:
 
     @property
     def headline(self) -> str:
-        """The first line of the message, with the type where it is not one of ours."""
+        """The first line of the message, with the type of an unexpected error."""
         first = (self.message.strip().splitlines() or ["no message"])[0]
         return first if self.deliberate else f"{self.kind}: {first}"
 
@@ -141,7 +140,7 @@ class Failure:
         return self.kind in errors.__all__
 
     def error(self) -> HypercoverError:
-        """Return the error again, in its own type where hypercover raised it."""
+        """Return the error, in its own type if hypercover raised it."""
         kind: type[HypercoverError] = (
             getattr(errors, self.kind) if self.deliberate else RunError
         )
@@ -150,140 +149,141 @@ class Failure:
         return kind(self.message if self.deliberate else self.headline)
 
 
+_FAILURE = TypeAdapter(Failure)
+
+
 class TaskFiles:
     """The files of one task in a run folder."""
 
     def __init__(self, folder: str | Path, name: str) -> None:
         self.folder = Path(folder)
-        # Each path is made when it is asked for: a plan may have ten thousand tasks.
+        # Paths are only made when used: a plan may have ten thousand tasks.
         self._stem = f"{FOLDER}/{name}"
 
     @property
     def result(self) -> Path:
-        """What the task found."""
+        """File of the result."""
         return self.folder / f"{self._stem}.json"
 
     @property
     def failure(self) -> Path:
-        """How it failed."""
+        """File of the error."""
         return self.folder / f"{self._stem}.error"
 
     @property
     def progress(self) -> Path:
-        """How far it is."""
+        """File of the progress."""
         return self.folder / f"{self._stem}.progress"
 
     @property
     def log(self) -> Path:
-        """What it printed."""
+        """File of the output."""
         return self.folder / f"{self._stem}.log"
 
     def read_record(self, fingerprint: str) -> TaskRecord | None:
-        """Return the result if there is a whole one with this fingerprint.
+        """Return the result if it is intact and has this fingerprint.
 
-        The files it left must be there in their sizes; what is in them is looked
-        at by `damaged`.
+        The files of the task must exist with their sizes; `damaged` checks their content.
         """
-        found = self.read()
-        if found is None or found.fingerprint != fingerprint:
+        record = self.read()
+        if record is None or record.fingerprint != fingerprint:
             return None
-        for path, (size, _) in found.files.items():
+        for path, (size, _) in record.files.items():
             if _size_of(self.folder / path) != size and not self._is_edited(path, size):
                 return None
-        return found
+        return record
 
     def read(self) -> TaskRecord | None:
-        """Return the result if there is a whole one, whatever it was made of."""
+        """Return the result if it is intact, whatever its fingerprint."""
         try:
             content = self.result.read_bytes()
-            # One that never had a checksum may have been changed by anything.
-            found = read_sealed(content) if b'"checksum": "' in content else None
-            return None if found is None else _RECORD.validate_python(found)
+            # A result without a checksum is not trusted.
+            if b'"checksum": "' not in content:
+                return None
+            return _RECORD.validate_python(read_sealed(content))
         except (OSError, ValueError, RecursionError):
             return None
 
     def damaged(self, record: TaskRecord) -> Iterator[Path]:
-        """Go through the files that are not as the task left them; each is read whole."""
+        """Yield the files that have changed since the task wrote them; each is read whole."""
         for path, (size, digest) in record.files.items():
             file = self.folder / path
             if is_unchanged(file, size, digest):
                 continue
             if self._is_edited(path, size):
-                _log.info("%s was changed since it was made and is left as it is.", file)
+                _log.info("%s was edited and is kept.", file)
                 continue
             yield file
 
-    def renew(self, *paths: Path) -> None:
-        """Note that files the task left were written anew."""
+    def update_checksums(self, *paths: Path) -> None:
+        """Record that files of the task were written again."""
         record = self.read()
         if record is not None:
             files = record.files | file_checksums(self.folder, paths)
             write_sealed(self.result, vars(replace(record, files=files)))
 
     def _is_edited(self, path: str, size: int) -> bool:
-        """Tell whether a file that others may change has another length and is whole XML."""
+        """Tell whether another program changed a file that it may change, and left it whole."""
         file = self.folder / path
         return path.endswith(_EDITED) and _size_of(file) != size and _is_whole_xml(file)
 
     def write_record(self, record: TaskRecord) -> None:
-        """Write the result, whole, and forget what went before it."""
+        """Write the result, and remove the error and progress of earlier attempts."""
         write_sealed(self.result, vars(record))
         self.forget()
 
     def read_failure(self) -> Failure | None:
-        """Return how the task failed, if it did."""
-        found = read_json(self.failure)
+        """Return the error of the task, if it failed."""
         try:
-            return None if found is None else Failure(**found)
-        except TypeError:
+            return _FAILURE.validate_python(read_json(self.failure))
+        except ValueError:
             return None
 
     def write_failure(self, failure: Failure) -> None:
-        """Write how the task failed."""
+        """Write the error of the task."""
         write_json(self.failure, vars(failure))
 
     def forget(self) -> None:
-        """Remove the error and the progress of an earlier try."""
+        """Remove the error and the progress of an earlier attempt."""
         self.failure.unlink(missing_ok=True)
         self.progress.unlink(missing_ok=True)
 
     def read_progress(self) -> tuple[float, str] | None:
-        """Return the share done and what is being done, if the task says so."""
-        found = read_json(self.progress)
+        """Return the share done and what is being done, if the task reports it."""
+        progress = read_json(self.progress) or {}
         try:
-            return None if found is None else (float(found["share"]), str(found["what"]))
+            return float(progress["share"]), str(progress["what"])
         except (KeyError, TypeError, ValueError):
             return None
 
     def read_log(self) -> str:
-        """Return what the task printed, as far as it did."""
+        """Return the output of the task; empty if it has none."""
         try:
             return self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 
     def drop_empty_log(self) -> None:
-        """Remove the log of a task that printed nothing: thousands of files cost more than that."""
+        """Remove an empty log: thousands of tasks need no empty files."""
         with suppress(OSError):
             if self.log.stat().st_size == 0:
                 self.log.unlink()
 
 
 class Reporter:
-    """Takes reports from inside a task; writes them at most twice a second."""
+    """Writes the progress of a task, at most twice a second."""
 
     def __init__(self, files: TaskFiles) -> None:
         self._files = files
         self._next = 0.0
 
     def __call__(self, share: float, what: str) -> None:
-        """Note the share done, 0 to 1, and what is being done."""
+        """Write the share done, 0 to 1, and what is being done."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + 0.5
-        # Nothing depends on a report: it need not reach the disk, and a full
-        # disk is for the result to complain about.
+        # Nothing depends on it: it is not synced, and the result reports a full disk.
         path = self._files.progress
         draft = path.with_name(f".{path.name}.part")
         with suppress(OSError):
@@ -303,7 +303,7 @@ def result_of(folder: str | Path, name: str) -> Any:
     Raises
     ------
     RunError
-        If the task has not been done in this folder.
+        If the task is not done in this folder.
     """
     found = TaskFiles(folder, name).read()
     if found is None:
@@ -312,17 +312,17 @@ def result_of(folder: str | Path, name: str) -> Any:
 
 
 def file_checksums(folder: Path, paths: Iterable[Path]) -> dict[str, tuple[int, str]]:
-    """Return size and SHA-256 of files that are there, by their paths from a folder."""
-    left = {os.path.relpath(path, folder): path for path in sorted(paths)}
+    """Return size and SHA-256 of the files that exist, by their paths in a folder."""
+    names = {os.path.relpath(path, folder): path for path in sorted(paths)}
     return {
         name: (path.stat().st_size, digest_of(path))
-        for name, path in left.items()
+        for name, path in names.items()
         if path.is_file() and not name.startswith(f"{FOLDER}{os.sep}")
     }
 
 
 def _size_of(path: Path) -> int | None:
-    """Return the bytes of a plain file; None where there is none."""
+    """Return the bytes of a regular file; None if there is none."""
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -331,7 +331,7 @@ def _size_of(path: Path) -> int | None:
 
 
 def is_unchanged(path: Path, size: int, digest: str) -> bool:
-    """Tell whether a file has its size and SHA-256."""
+    """Tell whether a file has this size and SHA-256."""
     try:
         return _size_of(path) == size and digest_of(path) == digest
     except OSError:
@@ -339,9 +339,9 @@ def is_unchanged(path: Path, size: int, digest: str) -> bool:
 
 
 def _is_whole_xml(path: Path) -> bool:
-    """Tell whether a file ends with the end of the element it begins with."""
+    """Tell whether an XML file ends with the closing tag of its root element."""
     try:
-        content = path.read_bytes() if (_size_of(path) or 0) <= _MOST_XML else b""
+        content = path.read_bytes() if (_size_of(path) or 0) <= _MAX_XML else b""
     except OSError:
         return False
     root = re.search(rb"<([A-Za-z][\w.-]*)", content)
@@ -349,7 +349,7 @@ def _is_whole_xml(path: Path) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in a file; a missing or damaged one is none."""
+    """Return the JSON object in a file; None if it is missing or damaged."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

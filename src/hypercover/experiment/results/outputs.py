@@ -147,7 +147,7 @@ def renew_report(folder: str | Path) -> Path:
     if run.metrics.exists():
         check_unchanged(run.path, *_SHOWN)
     report = write_report(run.path)
-    TaskFiles(run.path, "report").renew(report)
+    TaskFiles(run.path, "report").update_checksums(report)
     return report
 
 
