@@ -390,7 +390,7 @@ def test_two_runs_in_one_folder(fields, call, tmp_path):
     with (out / "tasks" / "lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         answer = call("run", fields.experiment, "-o", out, "--set", "seed=7")
-    assert f"Another run is at work in {out}" in answer.sentence
+    assert f"Another run is active in {out}" in answer.sentence
     assert (out / "experiment.yaml").read_bytes() == kept
 
 

@@ -377,7 +377,7 @@ def test_a_task_can_be_done_by_hand(tmp_path, trial_tasks, capsys):
     assert "no task 'zzz'" in capsys.readouterr().err
     assert worker([]) == 2
     assert worker(["os:system", str(tmp_path), "sum"]) == 2
-    assert "'os:system' is no registry of tasks" in capsys.readouterr().err
+    assert "'os:system' is not a registry of tasks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("function", "code"), [("fall", 1), ("refuse", 2), ("full", 2)])

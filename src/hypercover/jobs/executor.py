@@ -1,4 +1,4 @@
-"""What anyone who does tasks offers: this process, local processes, a cluster."""
+"""The interface of an executor, and the executor in this process."""
 
 import inspect
 import logging
@@ -29,49 +29,49 @@ Notify = Callable[[str, float, str], None]
 
 
 class TaskState(Enum):
-    """Where a task stands with an executor."""
+    """State of a task in an executor or batch system."""
 
     WAITING = "waiting"
-    """Accepted, not begun."""
+    """Accepted, not started."""
     RUNNING = "running"
-    """Being done."""
+    """Started."""
     DONE = "done"
-    """Its result is there."""
+    """Its result is written."""
     FAILED = "failed"
-    """It raised an error, or its process died more often than is tried."""
+    """It raised an error, or its process died too often."""
     CANCELLED = "cancelled"
-    """Taken back."""
+    """Cancelled or stopped."""
 
 
 class Executor(Protocol):
-    """Does tasks one knows to be ready; decides nothing about their order.
+    """Does tasks that are ready; their order is up to the caller.
 
-    Why it exists: an experiment runs unchanged on a laptop and on a cluster.
+    With it an experiment runs unchanged on a laptop and on a cluster.
     """
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
-        """Get ready to do tasks of a plan in a run folder."""
+        """Prepare for the tasks of a plan in a run folder."""
 
     def submit(self, task: Task) -> None:
         """Accept a task whose needs are done."""
 
     def state(self, task: Task) -> TaskState:
-        """Say where a task that was submitted stands."""
+        """Return the state of a submitted task."""
 
     def failure(self, task: Task) -> Failure | None:
-        """Say how a task failed."""
+        """Return the error of a failed task."""
 
     def cancel(self, task: Task) -> None:
-        """Take a task back, whether it waits or runs."""
+        """Cancel a task that waits or runs."""
 
     def logs(self, task: Task) -> str:
-        """Return what a task printed."""
+        """Return the output of a task."""
 
     def wait(self, seconds: float) -> Sequence[Task]:
-        """Work or wait for so long at most; return the tasks whose state changed."""
+        """Work or wait for at most ``seconds``; return the tasks whose state changed."""
 
     def close(self) -> None:
-        """End whatever still runs; only whole results stay."""
+        """End all running tasks; only finished results remain."""
 
 
 Report = Callable[[float, str], None]
@@ -82,42 +82,43 @@ _log = logging.getLogger(__name__)
 def do_task(
     plan: Plan, name: str, folder: str | Path, *, report: Report | None = None
 ) -> Failure | None:
-    """Do one task of a plan unless its result is there; say how it failed if it did.
+    """Do one task of a plan unless it is done; return its error if it fails.
 
     Parameters
     ----------
     report
-        Called with (share, what) from inside the task besides writing the
-        progress file, for whoever runs the task in the same process.
+        Called with (share, message) from inside the task, in addition to the progress file.
     """
     task, files = plan.task(name), TaskFiles(folder, name)
     fingerprint = plan.fingerprints[name]
     if files.read_record(fingerprint) is not None:
         return None
     try:
-        # One that no longer holds would be taken for this one's, if its files have their sizes.
+        # An outdated result must not be mistaken for that of this task.
         with suppress(OSError):
             files.result.unlink(missing_ok=True)
         files.forget()
         function = plan.registry[task.kind].load()
-        record = _done(function, task, fingerprint, Path(folder), _reporting(files, report))
+        record = _record(
+            function, task, fingerprint, Path(folder), _reporting(files, report)
+        )
         files.write_record(record)
     except Exception as error:
-        # Another copy, left by a machine that was taken for dead, may have done it.
+        # A copy on a machine that was believed dead may have finished it.
         if files.read_record(fingerprint) is not None:
             return None
         return _failed(files, Failure.of(error))
     return None
 
 
-def _done(
+def _record(
     function: Callable[..., Any],
     task: Task,
     fingerprint: str,
     folder: Path,
     report: Report,
 ) -> TaskRecord:
-    """Call the function of a task."""
+    """Call the function of a task and return the record of its result."""
     extra = {"report": report} if "report" in inspect.signature(function).parameters else {}
     began, spent = time.perf_counter(), _processor_seconds()
     with written() as paths:
@@ -133,12 +134,12 @@ def _done(
 
 
 def _processor_seconds() -> float:
-    """Return what this process and its children that ended have spent so far."""
+    """Return the processor time of this process and of its ended children."""
     return sum(os.times()[:4])
 
 
 def _reporting(files: TaskFiles, listen: Report | None) -> Report:
-    """Return what a task is given to report its progress with."""
+    """Return the function with which a task reports its progress."""
     write = Reporter(files)
 
     def report(share: float, what: str) -> None:
@@ -150,7 +151,7 @@ def _reporting(files: TaskFiles, listen: Report | None) -> Report:
 
 
 def _failed(files: TaskFiles, failure: Failure) -> Failure:
-    """Keep how a task failed, where the disk still takes it."""
+    """Write the error of a task, if the disk allows it."""
     try:
         with open_to_append(files.log) as log:
             log.write(failure.trace.encode())
@@ -161,39 +162,39 @@ def _failed(files: TaskFiles, failure: Failure) -> Failure:
 
 
 class InProcessExecutor:
-    """Does one task when it is waited for, the first of the plan that is ready."""
+    """Does one task per call of `wait`, the first of the plan that is ready."""
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
-        """Get ready to do tasks of a plan in a run folder."""
+        """Prepare for the tasks of a plan in a run folder."""
         self._plan, self._folder, self._notify = plan, folder, notify
         self._queue: deque[Task] = deque()
         self._states: dict[str, TaskState] = {}
         self._failures: dict[str, Failure] = {}
 
     def submit(self, task: Task) -> None:
-        """Accept a task; it is done in a later call of `wait`."""
+        """Accept a task; a later call of `wait` does it."""
         TaskFiles(self._folder, task.name).log.unlink(missing_ok=True)
         self._queue.append(task)
         self._states[task.name] = TaskState.WAITING
 
     def state(self, task: Task) -> TaskState:
-        """Say where a task that was submitted stands."""
+        """Return the state of a submitted task."""
         return self._states[task.name]
 
     def failure(self, task: Task) -> Failure | None:
-        """Say how a task failed."""
+        """Return the error of a failed task."""
         return self._failures.get(task.name)
 
     def cancel(self, task: Task) -> None:
-        """Take a task back if it still waits."""
+        """Cancel a task that still waits."""
         if self._states.get(task.name) is TaskState.WAITING:
             self._queue.remove(task)
             self._states[task.name] = TaskState.CANCELLED
 
     def logs(self, task: Task) -> str:
-        """Return the traceback of a failed task; what it printed went to the console."""
-        found = TaskFiles(self._folder, task.name).read_failure()
-        return found.trace if found else ""
+        """Return the traceback of a failed task; its output went to the console."""
+        failure = TaskFiles(self._folder, task.name).read_failure()
+        return failure.trace if failure else ""
 
     def wait(self, seconds: float) -> Sequence[Task]:
         """Do the next task, however long it takes."""
@@ -211,5 +212,5 @@ class InProcessExecutor:
         return [task]
 
     def close(self) -> None:
-        """Forget the tasks that still wait."""
+        """Forget the waiting tasks."""
         self._queue.clear()

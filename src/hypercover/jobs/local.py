@@ -1,8 +1,7 @@
-"""Doing tasks in processes of this machine, several at a time.
+"""The executor with several processes on this machine.
 
-Each process serves one task after another, so that imports are paid once.  A
-process that dies costs its task one more try; when this process dies, the
-others end with it.
+Each process does one task after another, so that imports are paid for once.  If a process
+dies, its task is tried once more; if this process dies, the others end too.
 """
 
 import json
@@ -29,11 +28,11 @@ __all__ = ["EXIT_STOPPED", "LocalExecutor", "cores", "thread_limits"]
 _PROGRAM = "hypercover.jobs.worker"
 _TRIES = 2
 EXIT_STOPPED = 75
-"""Exit code of a process whose task was stopped on request and can go on (EX_TEMPFAIL)."""
+"""Exit code of a process whose task was stopped and can resume (EX_TEMPFAIL)."""
 _GRACE = 3.0
-"""Seconds a process is given to end by itself."""
+"""Seconds a process has to end by itself."""
 _LOOK = 0.5
-"""Seconds between looks at how far the tasks are."""
+"""Seconds between checks of the progress of tasks."""
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -49,19 +48,19 @@ _log = logging.getLogger(__name__)
 
 
 def cores() -> int:
-    """Count the cores this process may use."""
+    """Return the number of cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def thread_limits(threads: int) -> dict[str, str]:
-    """Return the variables that hold a process and its libraries to so many threads."""
+    """Return the environment variables that limit libraries to so many threads."""
     return dict.fromkeys(_THREADS, str(threads))
 
 
 class _Process:
-    """One worker process and the task it is on."""
+    """One worker process and its task."""
 
     def __init__(self, registry: str, folder: Path, threads: int, log: Path) -> None:
         environment = os.environ | thread_limits(threads)
@@ -72,7 +71,7 @@ class _Process:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment,
-                # Ctrl-C is for the parent to handle, and a group can be ended whole.
+                # Only the parent handles Ctrl-C, and it can end the whole group.
                 start_new_session=True,
             )
         assert self.process.stdin is not None  # noqa: S101
@@ -82,15 +81,15 @@ class _Process:
         self.task: Task | None = None
         self._rest = b""
 
-    def give(self, task: Task) -> None:
-        """Hand a task over; a process that is dead by now will be noticed later."""
+    def start(self, task: Task) -> None:
+        """Send a task; a process that has died is noticed later."""
         self.task = task
         with suppress(OSError):
             self.names.write(f"{task.name}\n".encode())
             self.names.flush()
 
-    def answered(self) -> Sequence[dict[str, object]]:
-        """Return the answers that have come in."""
+    def read_answers(self) -> Sequence[dict[str, object]]:
+        """Return the answers so far."""
         chunk = b""
         with suppress(OSError):
             chunk = self.answers.read() or b""
@@ -98,30 +97,30 @@ class _Process:
         return [json.loads(line) for line in lines]
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process and all it has started."""
+        """Send a signal to the process and its children."""
         with suppress(OSError):
             os.killpg(self.process.pid, number)
 
     def ask_to_stop(self) -> None:
-        """Ask the process, and not what it has started, to stop where it can go on."""
+        """Ask the process, but not its children, to stop where it can resume."""
         with suppress(OSError):
             self.process.terminate()
 
     def end(self) -> None:
-        """Wait a little for the process to end, then make it."""
+        """Wait for the process to end, then kill it."""
         try:
-            # One that is on a task takes the end of its input for our death.
+            # During a task, the end of its input means that the parent has died.
             if self.task is None:
-                self._hang_up()
+                self._close_input()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(_GRACE)
         finally:
             self.signal(signal.SIGKILL)
             self.process.wait()
-            self._hang_up()
+            self._close_input()
             self.answers.close()
 
-    def _hang_up(self) -> None:
+    def _close_input(self) -> None:
         with suppress(OSError):
             self.names.close()
 
@@ -132,10 +131,10 @@ class LocalExecutor:
     Parameters
     ----------
     workers : int or None
-        Processes at most; None is one for every two cores.
+        Maximum number of processes; None for one per two cores.
     threads : int or None
-        Threads each may use; None shares the cores out evenly among as many
-        processes as the plan can use, so that processes × threads = cores.
+        Threads of each; None divides the cores by the number of processes that the plan
+        can use.
     """
 
     def __init__(self, workers: int | None = None, *, threads: int | None = None) -> None:
@@ -145,7 +144,7 @@ class LocalExecutor:
         self.threads = threads
 
     def open(self, plan: Plan, folder: Path, notify: Notify) -> None:
-        """Get ready to do tasks of a plan in a run folder."""
+        """Prepare for the tasks of a plan in a run folder."""
         self._folder, self._notify = folder, notify
         self._registry = plan.registry.home
         self._positions = plan.positions
@@ -158,13 +157,13 @@ class LocalExecutor:
         self._changed: list[Task] = []
         self._selector = selectors.DefaultSelector()
         self._next_look = 0.0
-        # By the whole plan, not by what is left of it: a run that goes on
-        # computes with as many threads, and so the same numbers, as before.
+        # From the whole plan, not from the rest of it: a resumed run computes with the
+        # same threads, and so the same numbers, as before.
         self._most = min(self.workers, plan.width)
         self._share = self.threads or max(1, cores() // self._most)
 
     def submit(self, task: Task) -> None:
-        """Accept a task; it is begun as soon as a process is free.
+        """Accept a task; it starts as soon as a process is free.
 
         Raises
         ------
@@ -181,51 +180,51 @@ class LocalExecutor:
         self._queue.append(task)
 
     def state(self, task: Task) -> TaskState:
-        """Say where a task that was submitted stands."""
+        """Return the state of a submitted task."""
         return self._states[task.name]
 
     def failure(self, task: Task) -> Failure | None:
-        """Say how a task failed."""
+        """Return the error of a failed task."""
         return self._failures.get(task.name)
 
     def ask_to_stop(self, task: Task) -> None:
-        """Ask a running task to leave a checkpoint and stop; its process then ends."""
+        """Ask a running task to write a checkpoint and stop; its process then ends."""
         self._stopping.add(task.name)
         for process in self._processes:
             if process.task is task:
                 process.ask_to_stop()
 
     def cancel(self, task: Task) -> None:
-        """Take a task back; if it runs, its process is ended."""
+        """Cancel a task; if it runs, its process is killed."""
         if self._states.get(task.name) is TaskState.WAITING:
             self._queue.remove(task)
         for process in self._processes:
             if process.task is task:
                 process.signal(signal.SIGKILL)
         if self._states.get(task.name) in (TaskState.WAITING, TaskState.RUNNING):
-            self._settle(task, TaskState.CANCELLED)
+            self._finish(task, TaskState.CANCELLED)
 
     def logs(self, task: Task) -> str:
-        """Return what a task printed."""
+        """Return the output of a task."""
         return TaskFiles(self._folder, task.name).read_log()
 
     def wait(self, seconds: float) -> Sequence[Task]:
-        """Wait until a task's state changes, for so long at most."""
+        """Wait until the state of a task changes, for at most ``seconds``."""
         until = time.monotonic() + seconds
-        self._share_out()
+        self._assign()
         while not self._changed and (left := until - time.monotonic()) > 0:
             for key, _ in self._selector.select(min(left, _LOOK)):
                 self._take_answers(key.data)
-            self._bury()
-            self._look()
-            # What has just ended may make another ready that goes before those that wait.
+            self._reap()
+            self._report_progress()
+            # A task that has just ended may make one ready that precedes the waiting ones.
             if not self._changed:
-                self._share_out()
+                self._assign()
         changed, self._changed = self._changed, []
         return changed
 
     def close(self) -> None:
-        """End all processes; only whole results stay."""
+        """End all processes; only finished results remain."""
         for process in self._processes:
             if process.task is not None:
                 process.signal(signal.SIGINT)
@@ -238,8 +237,8 @@ class LocalExecutor:
             self._selector.close()
             self._processes = []
 
-    def _share_out(self) -> None:
-        """Give waiting tasks to processes that are free or may still be started."""
+    def _assign(self) -> None:
+        """Assign waiting tasks to free processes, and start more if allowed."""
         while self._queue:
             process = next((one for one in self._processes if one.task is None), None)
             if process is None and len(self._processes) >= self._most:
@@ -250,7 +249,7 @@ class LocalExecutor:
                 process = self._start(TaskFiles(self._folder, task.name).log)
             self._states[task.name] = TaskState.RUNNING
             self._tries[task.name] += 1
-            process.give(task)
+            process.start(task)
             self._notify(task.name, 0.0, "")
 
     def _start(self, log: Path) -> _Process:
@@ -263,21 +262,21 @@ class LocalExecutor:
         return process
 
     def _take_answers(self, process: _Process) -> None:
-        for answer in process.answered():
+        for answer in process.read_answers():
             task, failure = process.task, answer["failure"]
             if task is None or answer["task"] != task.name:
                 continue
             process.task = None
             if isinstance(failure, dict):
                 self._failures[task.name] = Failure(**failure)
-            self._settle(task, TaskState.FAILED if failure else TaskState.DONE)
+            self._finish(task, TaskState.FAILED if failure else TaskState.DONE)
 
-    def _settle(self, task: Task, state: TaskState) -> None:
+    def _finish(self, task: Task, state: TaskState) -> None:
         self._states[task.name] = state
         self._changed.append(task)
 
-    def _bury(self) -> None:
-        """Take leave of processes that died, and try their tasks once more."""
+    def _reap(self) -> None:
+        """Remove processes that have died, and try their tasks once more."""
         for process in [one for one in self._processes if one.process.poll() is not None]:
             self._take_answers(process)
             self._selector.unregister(process.answers)
@@ -289,7 +288,7 @@ class LocalExecutor:
 
     def _interrupted(self, task: Task, code: int) -> None:
         if code == EXIT_STOPPED or task.name in self._stopping:
-            self._settle(task, TaskState.CANCELLED)
+            self._finish(task, TaskState.CANCELLED)
             return
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         _log.warning("The process of the task %s ended by %s.", task.name, how)
@@ -301,22 +300,22 @@ class LocalExecutor:
         files = TaskFiles(self._folder, task.name)
         failure = Failure(
             "RunError",
-            f"Its process ended by {how} {_TRIES} times; see {files.log}, and the memory "
+            f"Its process ended by {how} {_TRIES} times; see {files.log}, and check the memory "
             "it may use.",
             files.read_log()[-4000:],
         )
         files.write_failure(failure)
         self._failures[task.name] = failure
-        self._settle(task, TaskState.FAILED)
+        self._finish(task, TaskState.FAILED)
 
-    def _look(self) -> None:
-        """Pass on how far the running tasks are, now and then."""
+    def _report_progress(self) -> None:
+        """Report the progress of running tasks, at most twice a second."""
         now = time.monotonic()
         if now < self._next_look:
             return
         self._next_look = now + _LOOK
         for process in self._processes:
             if process.task is not None:
-                found = TaskFiles(self._folder, process.task.name).read_progress()
-                if found is not None:
-                    self._notify(process.task.name, *found)
+                name = process.task.name
+                if progress := TaskFiles(self._folder, name).read_progress():
+                    self._notify(name, *progress)

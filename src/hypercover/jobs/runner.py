@@ -1,4 +1,4 @@
-"""Running a plan to its end: what is done stays done, what fails stops only its own."""
+"""Run a plan: finished tasks are kept, and a failure only stops the tasks that need it."""
 
 import fcntl
 import logging
@@ -12,36 +12,36 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
-from hypercover.errors import CallError, HypercoverError, OutputError, RunError
+from hypercover.errors import CallError, HypercoverError, OutputError, RunError, counted
 from hypercover.files import explained, make_folder, open_to_append
 from hypercover.jobs.executor import Executor, TaskState
 from hypercover.jobs.plan import FOLDER, Plan, Task
-from hypercover.jobs.record import Failure, TaskFiles, TaskRecord
+from hypercover.jobs.record import Failure, TaskFiles, TaskRecord, task_record
 
 __all__ = ["Event", "check_links", "folder_lock", "prepare_plan", "run_plan"]
 
-_DEEPER = ("checkpoints", "features", "jobs", "models", "tensorboard")
-"""Folders of a run that hold folders, or files that others write."""
+_SUBFOLDERS = ("checkpoints", "features", "jobs", "models", "tensorboard")
+"""Folders of a run that hold folders, or files written by other programs."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened while a plan runs, for whoever watches."""
+    """Something that happened while a plan runs."""
 
     task: str
     """Name of the task."""
     what: Literal["kept", "started", "progress", "done", "failed", "skipped"]
-    """``kept``: its result was there before; ``skipped``: what it needs failed."""
+    """``kept``: it was done before; ``skipped``: a task that it needs failed."""
     share: float
     """Share of the task that is done, 0 to 1."""
     message: str
-    """What is being done, or how it failed."""
+    """What is being done, or the error."""
     done: float
     """Share of the whole plan that is done, 0 to 1, by weight."""
     seconds_left: float | None
-    """Estimate of the time left, from the rate so far; None while not known."""
+    """Estimated time left, from the rate so far; None while unknown."""
 
 
 def run_plan(
@@ -52,75 +52,69 @@ def run_plan(
     prepare: Callable[[], None] | None = None,
     progress: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
-    """Do all tasks of a plan that are not done yet; return all results by name.
+    """Do all tasks of a plan that are not done; return all results by name.
 
-    Interrupt it in any way and call it again: it goes on where it was.
+    Interrupted in any way and called again, it resumes.
 
     Parameters
     ----------
     prepare
-        Called before the first task, once no other run can be at work in the
-        folder: the place to write what the tasks read.
+        Called before the first task, when the folder is locked, to write what the
+        tasks read.
 
     Raises
     ------
     CallError
-        If another run is at work in this folder.
+        If another run is active in this folder.
     HypercoverError
-        The error of a task, in its own type, if that is all that failed.
+        The error of a task, in its own type, if hypercover raised all errors.
     RunError
-        If tasks failed in other ways; each is named with its first line.
+        If tasks failed unexpectedly; each is named with the first line of its error.
     """
     place = Path(folder)
     with folder_lock(place):
-        course = _Course(plan, place, executor, progress or _unwatched)
+        run = _Run(plan, place, executor, progress)
         try:
-            # A cluster that does not answer must not cost the results there are.
-            executor.open(plan, place, course.notified)
-            _sweep(place)
+            # First of all: a cluster that does not answer must not cost finished results.
+            executor.open(plan, place, run.notify)
+            _remove_drafts(place)
             if prepare is not None:
                 prepare()
             plan.save(place)
-            course.run()
+            run.run()
         finally:
             executor.close()
-    _raise(course.failures, place)
-    return {task.name: course.records[task.name].result for task in plan.tasks}
+    _raise(run.failures, place)
+    return {task.name: run.records[task.name].result for task in plan.tasks}
 
 
 def prepare_plan(plan: Plan, folder: str | Path, prepare: Callable[[], None]) -> None:
-    """Make a run folder ready for others to do the tasks of a plan in it.
-
-    Why it exists: hands and batch systems find plan and experiment there.
+    """Save a plan in a run folder, so that other processes can do its tasks.
 
     Raises
     ------
     CallError
-        If another run is at work in this folder.
+        If another run is active in this folder.
     """
     place = Path(folder)
     with folder_lock(place):
-        _sweep(place)
+        _remove_drafts(place)
         prepare()
         plan.save(place)
 
 
-def _unwatched(_event: Event) -> None:
-    """Watch nothing."""
-
-
-class _Course:
-    """One run through a plan: what is done, what waits, what failed."""
+class _Run:
+    """One run of a plan: the finished, waiting and failed tasks."""
 
     def __init__(
         self,
         plan: Plan,
         folder: Path,
         executor: Executor,
-        watch: Callable[[Event], None],
+        progress: Callable[[Event], None] | None,
     ) -> None:
         self.plan, self.folder = plan, folder
-        self.executor, self.watch = executor, watch
+        self.executor, self.progress = executor, progress
         self.records: dict[str, TaskRecord] = {}
         self.failures: dict[str, Failure] = {}
         self.skipped: set[str] = set()
@@ -130,71 +124,70 @@ class _Course:
         self._began = time.monotonic()
 
     def run(self) -> None:
-        """Submit tasks as they get ready until none is left."""
+        """Submit tasks as they become ready until none is left."""
         order = TopologicalSorter({task.name: task.needs for task in self.plan.tasks})
         order.prepare()
-        at_work: set[str] = set()
-        while (ready := order.get_ready()) or at_work:
+        active: set[str] = set()
+        while (ready := order.get_ready()) or active:
             for name in ready:
                 if self._keep(self.plan.task(name)):
                     order.done(name)
                 else:
-                    at_work.add(name)
+                    active.add(name)
                     self.executor.submit(self.plan.task(name))
-            for task in self.executor.wait(0.5) if at_work else ():
-                at_work.discard(task.name)
-                if self._settled(task):
+            for task in self.executor.wait(0.5) if active else ():
+                active.discard(task.name)
+                if self._finish(task):
                     order.done(task.name)
 
-    def notified(self, name: str, share: float, what: str) -> None:
-        """Take word from the executor that a task is begun or how far it is."""
-        begun = name in self._shares
+    def notify(self, name: str, share: float, what: str) -> None:
+        """Note that a task has started, or its progress."""
+        started = name in self._shares
         self._shares[name] = min(max(share, 0.0), 1.0)
-        self._say(name, "progress" if begun else "started", what)
+        self._report(name, "progress" if started else "started", what)
 
     def _keep(self, task: Task) -> bool:
-        """Take the result of an earlier run if it is there and all of it is whole."""
+        """Take the result of an earlier run if it and all its files are intact."""
         files = TaskFiles(self.folder, task.name)
         record = files.read_record(self.plan.fingerprints[task.name])
-        lost = [] if record is None else list(files.damaged(record))
-        if lost:
+        damaged = [] if record is None else list(files.damaged(record))
+        if damaged:
             _log.warning(
-                "%s was changed or damaged since it was made: %s is done again.",
-                lost[0],
+                "%s was changed or damaged since it was written: %s is done again.",
+                damaged[0],
                 task.name,
             )
             files.result.unlink(missing_ok=True)
         if not self._take(task):
             return False
         self._kept += task.weight
-        self._say(task.name, "kept")
+        self._report(task.name, "kept")
         return True
 
     def _take(self, task: Task) -> bool:
-        """Take the result of a task if it is there."""
-        files = TaskFiles(self.folder, task.name)
-        record = files.read_record(self.plan.fingerprints[task.name])
+        """Take the result of a task if it is done."""
+        record = task_record(self.plan, self.folder, task.name)
         if record is not None:
             self.records[task.name] = record
             self._finished += task.weight
             self._shares.pop(task.name, None)
         return record is not None
 
-    def _settled(self, task: Task) -> bool:
-        """Note how a task ended, and give up those that need it if it failed."""
+    def _finish(self, task: Task) -> bool:
+        """Note how a task ended; skip those that need it if it failed."""
         state = self.executor.state(task)
         if state is TaskState.DONE and self._take(task):
-            self._say(task.name, "done")
+            self._report(task.name, "done")
             return True
         failure = self.executor.failure(task) or Failure(
             "RunError", f"It left no result; its state is {state.value}."
         )
         self._shares.pop(task.name, None)
         self.failures[task.name] = failure
-        self._say(task.name, "failed", failure.headline)
+        self._report(task.name, "failed", failure.headline)
         for name in sorted(self.plan.dependents([task.name]) - self.skipped):
             self.skipped.add(name)
-            self._say(name, "skipped", f"it needs {task.name}, which failed")
+            self._report(name, "skipped", f"it needs {task.name}, which failed")
         return False
 
     @property
@@ -204,20 +197,20 @@ class _Course:
         running = sum(self.plan.task(name).weight * share for name, share in shares)
         return (self._finished + running) / self._total
 
-    def _say(self, name: str, what: Any, message: str = "") -> None:
-        """Tell whoever watches."""
-        if self.watch is _unwatched:
+    def _report(self, name: str, what: Any, message: str = "") -> None:
+        """Report an event."""
+        if self.progress is None:
             return
         done = self._done
         share = 1.0 if name in self.records else self._shares.get(name, 0.0)
         new = done - self._kept / self._total
         left = (time.monotonic() - self._began) / new * (1.0 - done) if new > 0 else None
-        self.watch(Event(name, what, share, message, done, left))
+        self.progress(Event(name, what, share, message, done, left))
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Keep a second run out of the folder; the lock goes when this process does."""
+    """Lock a run folder against a second run; the lock ends with this process."""
     check_links(folder)
     path = make_folder(folder / FOLDER) / "lock"
     try:
@@ -229,16 +222,16 @@ def folder_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            who = lock.read(200).decode(errors="replace").strip()
+            owner = lock.read(200).decode(errors="replace").strip()
             raise CallError(
-                f"Another run is at work in {folder} ({who}); wait until it ends or choose "
+                f"Another run is active in {folder} ({owner}); wait until it ends or choose "
                 "another folder."
             ) from error
         except OSError as error:
             raise OutputError(
                 error.errno, f"Cannot lock {path}: {error.strerror}; choose another folder."
             ) from error
-        # Only for people: a full disk must not forbid what needs no room.
+        # Only informative, so a full disk is no reason to stop.
         with suppress(OSError):
             lock.truncate(0)
             os.write(lock.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
@@ -246,17 +239,17 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a run folder of which a part lies elsewhere by a link.
+    """Refuse a run folder with links that lead out of it.
 
-    Why it exists: a folder of a stranger must not have files written, or removed,
-    where its maker liked.  Results replace a link of their name; folders, and what
-    batch systems print into, would be followed.
+    A folder from a stranger must not decide where files are written or removed.  Results
+    replace a link of their name, but links to folders, and those of files into which batch
+    systems print, would be followed.
 
     Raises
     ------
     CallError
     """
-    for place in (folder, *(folder / name for name in _DEEPER)):
+    for place in (folder, *(folder / name for name in _SUBFOLDERS)):
         try:
             entries = list(os.scandir(place))
         except OSError:
@@ -264,19 +257,19 @@ def check_links(folder: Path) -> None:
         for entry in entries:
             if entry.is_symlink() and (place.name == "jobs" or entry.is_dir()):
                 raise CallError(
-                    f"{entry.path} is a link, and what a run writes must lie in its own "
-                    "folder; move what it leads to here, or run into another folder."
+                    f"{entry.path} is a link, but a run only writes into its own folder; replace "
+                    "the link by its target, or choose another run folder."
                 )
 
 
-def _sweep(folder: Path) -> None:
-    """Remove the drafts that killed processes left among the results."""
+def _remove_drafts(folder: Path) -> None:
+    """Remove the drafts of results that killed processes left."""
     for draft in (folder / FOLDER).glob(".*.part*"):
         draft.unlink(missing_ok=True)
 
 
 def _raise(failures: dict[str, Failure], folder: Path) -> None:
-    """Raise what the failures of a run amount to, if there are any."""
+    """Raise the failures of a run as one error, if there are any."""
     if not failures:
         return
     lines = [f"{name}: {failure.headline}" for name, failure in failures.items()]
@@ -285,9 +278,8 @@ def _raise(failures: dict[str, Failure], folder: Path) -> None:
         for line in lines:
             error.add_note(line)
         raise error
-    count = "1 task" if len(lines) == 1 else f"{len(lines)} tasks"
     logs = ", ".join(str(TaskFiles(folder, name).log) for name in failures)
     raise RunError(
-        f"{count} failed, {'; '.join(lines)}; the rest is done: mend this by what stands in "
-        f"{logs} and run again."
+        f"{counted(len(lines), 'task')} failed, {'; '.join(lines)}; the rest is done. The logs "
+        f"({logs}) hold the details: correct the cause and run again."
     )

@@ -1,10 +1,9 @@
-"""The process that does tasks for someone else: ``python -m hypercover.jobs.worker``.
+"""The worker process of local executors: ``python -m hypercover.jobs.worker``.
 
-``worker REGISTRY FOLDER TASK …`` does the named tasks of the plan in a run folder
-and ends: for hands and batch systems.  ``worker REGISTRY FOLDER`` reads names from its
-input, one per line, and answers each with a line of JSON: so one process does
-many tasks and imports what they need once.  When its input ends while it owes
-an answer, whoever asked is gone, and it ends itself and all it has started.
+``worker REGISTRY FOLDER TASK …`` does the named tasks of the plan in a run folder.
+``worker REGISTRY FOLDER`` reads names from its input, one per line, and answers each with a
+line of JSON, so that one process does many tasks and pays for imports once.  If its input
+ends while an answer is due, its parent is gone, and it ends itself and its children.
 """
 
 import faulthandler
@@ -25,19 +24,19 @@ from hypercover.files import open_to_append, write_json
 from hypercover.jobs.executor import TaskState, do_task
 from hypercover.jobs.local import EXIT_STOPPED, LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task
-from hypercover.jobs.record import Failure, TaskFiles, read_json
+from hypercover.jobs.record import Failure, TaskFiles, read_json, task_record
 from hypercover.stopping import Stopped, stop_asked, stop_at_signal
 
 __all__ = ["blocking_tasks", "do_tasks", "main", "missing_needs"]
 
 _LOOK = 0.5
-"""Seconds between looks whether to stop."""
+"""Seconds between checks whether to stop."""
 
 _STEP = 0.01
-"""Share of a task by which a stopped try must get further than those before."""
+"""Share of a task by which a stopped attempt must get further than those before."""
 
 _STOPS = 3
-"""Tries that may get no further."""
+"""Attempts without progress after which a task fails."""
 
 
 def do_tasks(
@@ -50,26 +49,24 @@ def do_tasks(
     say: Callable[[str], None],
     check: Callable[[], object] = lambda: None,
 ) -> None:
-    """Do some tasks of a plan in a process of their own, one after another.
+    """Do some tasks of a plan in a separate process, one after another.
 
-    Why it exists: each task is done wholly or not at all, one that is done is
-    passed over, and one whose needs are missing is named with the task that
-    failed and its log, while the rest goes on.
+    Finished tasks are skipped.  A task whose needs are missing is reported with the task
+    that failed and its log, and the rest is done.
 
     Parameters
     ----------
     threads : threads the tasks may use; all cores by default
-    grace : seconds a task has to stop by itself when that is asked for
+    grace : seconds a task has to stop by itself after a request to stop
     say : called with a line for each task
-    check : called before each task; it raises where the plan no longer holds, so that
-        no result is kept as one of what it was not made of
+    check : called before each task; raises if the plan is outdated
 
     Raises
     ------
     Stopped
-        If the work was asked to stop and some of it is gained: it can go on.
+        If the work was stopped on request and can be resumed.
     RunError
-        If a task failed, cannot be done, or gains nothing in the time it is given.
+        If a task failed, cannot be done, or makes no progress within the time limit.
     """
     place, failed = Path(folder), []
     executor = LocalExecutor(1, threads=threads)
@@ -91,20 +88,20 @@ def do_tasks(
 
 
 def _in_order(plan: Plan, names: Sequence[str]) -> Iterator[Task]:
-    """Go through the named tasks, each after those it needs."""
-    wanted = {plan.task(name).name for name in names}
-    return (task for task in plan.ordered if task.name in wanted)
+    """Yield the named tasks, each after those it needs."""
+    chosen = {plan.task(name).name for name in names}
+    return (task for task in plan.ordered if task.name in chosen)
 
 
 def _outcome(
     plan: Plan, folder: Path, task: Task, executor: LocalExecutor, grace: float
 ) -> str:
-    """Do one task; return nothing, that it was done before, or why it is not done."""
+    """Do one task; return "", "done before", or why it is not done."""
     files, fingerprint = TaskFiles(folder, task.name), plan.fingerprints[task.name]
     if files.read_record(fingerprint) is not None:
         return "done before"
-    if said := missing_needs(plan, folder, task):
-        return said
+    if missing := missing_needs(plan, folder, task):
+        return missing
     executor.submit(task)
     stopped_at = 0.0
     while executor.state(task) in (TaskState.WAITING, TaskState.RUNNING):
@@ -115,77 +112,73 @@ def _outcome(
         if stopped_at and time.monotonic() - stopped_at > grace:
             executor.cancel(task)
     if executor.state(task) is TaskState.DONE or files.read_record(fingerprint) is not None:
-        _mark_of(files).unlink(missing_ok=True)
+        _stop_file(files).unlink(missing_ok=True)
         return ""
     if stop_asked():
-        _note_stop(files)
+        _record_stop(files)
         raise Stopped
     failure = executor.failure(task)
     return _failed(files, failure)
 
 
 def missing_needs(plan: Plan, folder: Path, task: Task) -> str:
-    """Say which needs of a task are missing and why; nothing where all are there."""
+    """Describe the missing needs of a task and why they are missing; empty if none is."""
     lines = list(blocking_tasks(plan, folder, task))
     return f"waits for {'; '.join(lines)}" if lines else ""
 
 
 def blocking_tasks(plan: Plan, folder: Path, task: Task) -> Iterator[str]:
-    """Go back from a task to the tasks that are not done though nothing holds them up."""
+    """Yield the unfinished tasks that block a task and are themselves not blocked."""
     seen, waiting = set[str](), list(task.needs)
     while waiting:
         name = waiting.pop(0)
-        files = TaskFiles(folder, name)
-        if name in seen or files.read_record(plan.fingerprints[name]) is not None:
+        if name in seen or task_record(plan, folder, name) is not None:
             continue
         seen.add(name)
         needs = plan.task(name).needs
-        open_needs = [
-            need
-            for need in needs
-            if TaskFiles(folder, need).read_record(plan.fingerprints[need]) is None
-        ]
+        open_needs = [need for need in needs if task_record(plan, folder, need) is None]
         if open_needs:
             waiting += open_needs
         else:
+            files = TaskFiles(folder, name)
             yield f"{name}, which {_failed(files, files.read_failure())}"
 
 
 def _failed(files: TaskFiles, failure: Failure | None) -> str:
-    """Say how a task failed and where its log is."""
+    """Describe how a task failed, with the path of its log."""
     if failure is None:
         return "has no result yet"
     return f"failed ({failure.headline.rstrip('.')}; see {files.log})"
 
 
-def _mark_of(files: TaskFiles) -> Path:
-    """Return where it is noted how far a task was when it was stopped."""
+def _stop_file(files: TaskFiles) -> Path:
+    """Return the file that records the progress of a stopped task."""
     return files.progress.with_suffix(".stopped")
 
 
-def _note_stop(files: TaskFiles) -> None:
-    """Note how far a stopped task was; give it up where it gets no further again and again.
+def _record_stop(files: TaskFiles) -> None:
+    """Record the progress of a stopped task; it fails if it repeatedly makes none.
 
     Raises
     ------
     RunError
-        If it got no further the last times: the time limit is too short.
+        If the last attempts made no progress: the time limit is too short.
     """
     share = (files.read_progress() or (0.0, ""))[0]
-    before = read_json(_mark_of(files)) or {}
+    before = read_json(_stop_file(files)) or {}
     best, times = float(before.get("share", -1.0)), int(before.get("times", 0))
     times = times + 1 if share < best + _STEP else 1
     if times >= _STOPS:
-        _mark_of(files).unlink(missing_ok=True)
+        _stop_file(files).unlink(missing_ok=True)
         failure = Failure(
             "RunError",
-            f"It was stopped {times} times at {100 * share:.0f} % and gets no further in the "
-            "time it is given; give it more with --time.",
+            f"It was stopped {times} times at {100 * share:.0f} % and makes no progress within the "
+            "time limit; give a longer --time.",
         )
         files.write_failure(failure)
         raise RunError(f"{files.result.stem}: {failure.message}")
     with suppress(OSError):
-        write_json(_mark_of(files), {"share": max(share, best), "times": times})
+        write_json(_stop_file(files), {"share": max(share, best), "times": times})
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -195,22 +188,22 @@ def main(arguments: Sequence[str]) -> int:
         if len(arguments) < 2:
             raise CallError(
                 "Give a registry such as hypercover.experiment.tasks.task_registry:REGISTRY, a run "
-                "folder and the names of tasks to do."
+                "folder and the names of tasks."
             )
         registry, folder, *names = arguments
         plan = Plan.load(folder, Registry.at(registry))
         if not names:
             return _Service(plan, Path(folder)).run()
-        return max(_by_hand(plan, Path(folder), name) for name in names)
+        return max(_do_named(plan, Path(folder), name) for name in names)
     except HypercoverError as error:
         sys.stderr.write(f"{error}\n")
         return 2
 
 
-def _by_hand(plan: Plan, folder: Path, name: str) -> int:
-    """Do one task whose needs are done; say on stderr how it failed."""
+def _do_named(plan: Plan, folder: Path, name: str) -> int:
+    """Do one task whose needs are done; print its error on stderr."""
     for need in plan.task(name).needs:
-        if TaskFiles(folder, need).read_record(plan.fingerprints[need]) is None:
+        if task_record(plan, folder, need) is None:
             raise CallError(
                 f"The task {name} needs {need}, which is not done; do it first."
             )
@@ -222,13 +215,13 @@ def _by_hand(plan: Plan, folder: Path, name: str) -> int:
 
 
 class _Service:
-    """Does tasks as their names come in."""
+    """Does the tasks whose names it reads."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self._plan, self._folder = plan, folder
         self._names: SimpleQueue[str | None] = SimpleQueue()
-        self._owed = 0
-        # Tasks must neither read names nor write answers by accident.
+        self._pending = 0
+        # Keep tasks from reading names or writing answers.
         self._input, answers = os.dup(0), os.dup(1)
         self._answers = os.fdopen(answers, "w", encoding="utf-8")
         os.dup2(2, 1)
@@ -259,10 +252,10 @@ class _Service:
         answer = {"task": name, "failure": None if failure is None else vars(failure)}
         self._answers.write(json.dumps(answer) + "\n")
         self._answers.flush()
-        self._owed -= 1
+        self._pending -= 1
 
     def _log_to(self, path: Path) -> None:
-        """Send everything printed from now on to a task's log, C code included."""
+        """Redirect all output, that of C code included, to a task's log."""
         sys.stdout.flush()
         sys.stderr.flush()
         with open_to_append(path) as log:
@@ -270,20 +263,20 @@ class _Service:
             os.dup2(log.fileno(), 2)
 
     def _listen(self) -> None:
-        """Pass names on; when the input ends, go."""
+        """Queue the names; when the input ends, end."""
         rest = b""
         while chunk := os.read(self._input, 65536):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                self._owed += 1
+                self._pending += 1
                 self._names.put(line.decode())
-        if self._owed:
+        if self._pending:
             _end_at_once()
         self._names.put(None)
 
 
 def _end_at_once() -> None:
-    """End this process and those it started."""
+    """End this process and its children."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

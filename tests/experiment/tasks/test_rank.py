@@ -120,7 +120,7 @@ def refused(words: list) -> str:
             ["{run}", "train-main-0-svm"],
             "train-main-0-svm is not a training of a network in /",
         ),
-        (["{run}/none", TASK], "There is no plan to work on"),
+        (["{run}/none", TASK], "There is no plan"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_leaves_nothing(ready, words, sentence):
