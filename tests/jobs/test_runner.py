@@ -273,7 +273,7 @@ def test_a_second_run_is_kept_out(tmp_path, trial_tasks):
     while not (tmp_path / "marks").exists():
         time.sleep(0.02)
     with pytest.raises(
-        CallError, match=rf"Another run is at work .*process {os.getpid()} on"
+        CallError, match=rf"Another run is active .*process {os.getpid()} on"
     ):
         run_plan(plan, tmp_path, InProcessExecutor())
     first.join()
