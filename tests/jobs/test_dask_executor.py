@@ -223,7 +223,7 @@ def test_a_batch_system_that_is_not_there_is_one_sentence(tmp_path, monkeypatch)
 
 def test_a_run_ends_where_no_worker_can_do_it(tmp_path, registry, executor, monkeypatch):
     monkeypatch.setattr("hypercover.jobs.dask_executor.version", lambda _name: "0.0.0")
-    with pytest.raises(CallError, match=r"has hypercover .*, and this is 0\.0\.0"):
+    with pytest.raises(CallError, match=r"has hypercover .*, but the run needs 0\.0\.0"):
         run_plan(squares(registry), tmp_path, executor)
 
 
@@ -363,7 +363,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, registry,
         until(lambda: list((folder / "tasks").glob("s[0-9].json")))
         scheduler.kill()
         _, said = run.communicate(timeout=300)
-        assert "was lost; what is done stays done" in said
+        assert "was lost; finished tasks are kept" in said
     finally:
         for process in (scheduler, serving):
             process.kill()
@@ -376,7 +376,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_in_a_sentence(tmp_path, registry,
 @pytest.fixture(params=["torque", pytest.param("pro", marks=pytest.mark.slow)])
 def pbs(request, monkeypatch):
     """A stand-in for PBS; what Slurm makes of workers is in ``test_dask_slurm.py``."""
-    monkeypatch.setattr(dask_cluster, "_ASK", 0.2)
+    monkeypatch.setattr(dask_cluster, "_POLL", 0.2)
     monkeypatch.setattr(dask_cluster, "_ADAPT", 0.2)
     monkeypatch.setattr("hypercover.jobs.dask_executor._POLL", 0.2)
     with (
@@ -453,7 +453,7 @@ def test_a_worker_whose_job_ended_once_is_sent_again(tmp_path, registry, pbs, mo
 
 
 def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
-    with pytest.raises(CallError, match="Dask's jobs can name no folder with spaces"):
+    with pytest.raises(CallError, match="Dask's jobs cannot name a folder with spaces"):
         dask_cluster._shared_place(WorkerRequest(1, 1, logs=tmp_path / "a b"))
 
 

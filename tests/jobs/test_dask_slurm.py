@@ -139,7 +139,7 @@ def test_every_result_arrives_once_whoever_dies(
 def test_workers_whose_jobs_end_at_once_are_asked_for_three_times(
     cluster, shared_tasks, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("hypercover.jobs.dask_cluster._ASK", 1.0)
+    monkeypatch.setattr("hypercover.jobs.dask_cluster._POLL", 1.0)
     said = (
         r"3 jobs of Dask's workers on slurm ended one after another before any did a task; "
         r"the last, \d+, printed: .*the module Nope cannot be loaded on "

@@ -1,4 +1,4 @@
-"""Where Dask's workers come from: a running scheduler, this machine, or a batch system."""
+"""Dask clusters: a running scheduler, workers on this machine, or jobs of a batch system."""
 
 import logging
 import math
@@ -15,150 +15,155 @@ from typing import Any
 
 from hypercover.errors import CallError, HypercoverError, RunError
 from hypercover.files import make_folder
-from hypercover.jobs.batch_system import BatchSystem
-from hypercover.jobs.batch_system import run_command as asked_of
+from hypercover.jobs.batch_system import run_command
 from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_script import current_umask, module_lines
 from hypercover.jobs.local import thread_limits
-from hypercover.jobs.pbs import PBSPro, Torque, job_name
+from hypercover.jobs.pbs import job_name
 from hypercover.jobs.resources import JobResources, format_time
-from hypercover.jobs.slurm import Slurm
+from hypercover.jobs.submission import SYSTEMS
 from hypercover.jobs.task_status import tail_lines
 
-__all__ = ["BATCH", "DaskConnection", "WorkerRequest", "check_scheduler", "connect"]
+__all__ = [
+    "BATCH_CLUSTERS",
+    "DaskConnection",
+    "WorkerRequest",
+    "check_scheduler",
+    "connect",
+]
 
-BATCH = {"slurm": "SLURMCluster", "pbs-pro": "PBSCluster", "pbs-torque": "PBSCluster"}
-"""Batch systems by name, and the class of dask-jobqueue that serves each."""
-_SYSTEMS: Mapping[str, BatchSystem] = {
-    system.name: system for system in (Slurm(), PBSPro(), Torque())
+BATCH_CLUSTERS = {
+    "slurm": "SLURMCluster",
+    "pbs-pro": "PBSCluster",
+    "pbs-torque": "PBSCluster",
 }
-_SENDING = {"slurm": "sbatch", "pbs-pro": "qsub", "pbs-torque": "qsub"}
-_AHEAD = "distributed.scheduler.worker-saturation"
-"""Tasks that a worker is given at once: with one alone it would wait for the next."""
+"""The class of dask-jobqueue for each batch system."""
+_SATURATION = "distributed.scheduler.worker-saturation"
+"""Setting for the tasks that a worker is given ahead, so that it need not wait for the next."""
 _MEMORY = 4 * 2**30
-"""Bytes of memory that a job asks for where nobody says."""
+"""Bytes of memory that a job requests by default."""
 
 _KEYS = ("_job_ca_file", "_job_cert", "_job_key")
-"""Key files of dask-jobqueue, which would lie there until this process ends."""
+"""Key files of dask-jobqueue, which it does not remove before this process ends."""
 _KEY_FILES = ".dask-jobqueue.worker."
-"""How the names of dask-jobqueue's key files begin; only their owner can read them."""
+"""Prefix of dask-jobqueue's key files, which only their owner can read."""
 _CONNECT = 10.0
 """Seconds in which a scheduler must answer."""
 _END = 10.0
-"""Seconds in which a cluster that we started is given time to end."""
+"""Seconds that a cluster has to end."""
 _ADAPT = 2.0
-"""Seconds between looks of Dask's own whether a worker is missing."""
-_ASK = 30.0
-"""Seconds between questions to a batch system how the jobs of workers stand."""
+"""Seconds between Dask's own checks for missing workers."""
+_POLL = 30.0
+"""Seconds between queries of the batch system for the jobs of workers."""
 _ROUNDS = 3
-"""Times that the jobs of all workers may end without any of them doing a task."""
+"""Times that the jobs of all workers may end before any does a task."""
 _SHOWN = 3
-"""Lines of the log of a job that are shown."""
+"""Lines of a job's log that are shown."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class WorkerRequest:
-    """What a run wants of workers that are started for it."""
+    """The workers that a run needs."""
 
     workers: int
-    """How many."""
+    """Number of workers."""
     threads: int
-    """Threads of each."""
+    """Threads per worker."""
     memory: str | None = None
-    """Memory of each, such as ``1GiB``; one that takes more is ended and begun anew."""
+    """Memory per worker, such as ``1GiB``; one that exceeds it is restarted."""
     resources: JobResources = field(default_factory=JobResources)
-    """What a job of one worker asks of a batch system."""
+    """Resources of the job of one worker."""
     logs: Path | None = None
-    """Where such a job writes what it prints."""
+    """Folder for the logs of jobs."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """More settings of dask-jobqueue, such as ``interface``."""
     run: str = "hypercover"
-    """What the run is called, for the names of jobs."""
+    """Name of the run, for the names of jobs."""
 
 
 class WorkerJobs:
-    """The jobs of Dask's workers; those that ended without a worker are sent again.
+    """The jobs of Dask's workers; those that end without a worker are submitted again.
 
-    dask-jobqueue never asks a batch system how a job stands, and waits for ever for a
-    worker whose job ended before the worker reached the scheduler.
+    dask-jobqueue never queries the state of a job, and waits forever for a worker whose job
+    ended before it reached the scheduler.
     """
 
     def __init__(self, where: str, request: WorkerRequest) -> None:
         self._where, self._logs = where, request.logs
-        self._most = _ROUNDS * request.workers
-        self._alive: set[str] = set()
+        self._max_ended = _ROUNDS * request.workers
+        self._active: set[str] = set()
         self._ended: list[str] = []
         self._lost: set[str] = set()
         self._refusals: list[str] = []
-        self._next = time.monotonic() + _ASK
+        self._next_poll = time.monotonic() + _POLL
 
     def job_class(self, base: Any) -> Any:
-        """Return a class of jobs that tells what was sent and what was refused."""
+        """Return a class of jobs that records what was submitted and refused."""
 
         async def start(job: Any) -> None:
             try:
                 await base.start(job)
             except (OSError, RuntimeError, ValueError) as error:
-                said = str(error).rpartition("stderr:")[2]
-                self._refusals.append(" ".join(said.split()))
+                message = str(error).rpartition("stderr:")[2]
+                self._refusals.append(" ".join(message.split()))
                 raise
-            self._alive.add(job.job_id)
+            self._active.add(job.job_id)
 
         return type(base.__name__, (base,), {"start": start})
 
-    def worked(self) -> None:
-        """Note that a worker does a task: what ended before is forgiven."""
+    def reset(self) -> None:
+        """Forget ended jobs, because a worker does a task."""
         self._ended, self._refusals = [], []
 
-    def look(self, own: Any) -> None:
-        """Ask now and then how the jobs stand, and have those sent again that ended.
+    def poll(self, own: Any) -> None:
+        """Query the jobs now and then, and submit those that ended again.
 
         Raises
         ------
         RunError
-            If jobs end, or are refused, again and again and no task is done.
+            If jobs repeatedly end or are refused before any does a task.
         """
-        if time.monotonic() < self._next:
+        if time.monotonic() < self._next_poll:
             return
-        self._next = time.monotonic() + _ASK
-        sent = sorted(self._alive.copy())
+        self._next_poll = time.monotonic() + _POLL
+        submitted = sorted(self._active.copy())
         try:
-            places = _SYSTEMS[self._where].states(sent)
+            states = SYSTEMS[self._where].states(submitted)
         except HypercoverError as error:
-            _log.debug("How the jobs of Dask's workers stand: %s", error)
+            _log.debug("The state of the jobs of Dask's workers: %s", error)
             return
         waiting = (TaskState.WAITING, TaskState.RUNNING)
-        alive = {job for (job, _), place in places.items() if place.state in waiting}
-        ended = [job for job in sent if job not in alive]
-        # Dask itself replaces a worker that it knew, a little later than it is lost.
-        own.loop.add_callback(_send_again, own, frozenset(self._lost))
-        self._alive.difference_update(ended)
+        active = {job for (job, _), one in states.items() if one.state in waiting}
+        ended = [job for job in submitted if job not in active]
+        # Dask itself replaces a lost worker that it knew, a little later.
+        own.loop.add_callback(_drop_lost_workers, own, frozenset(self._lost))
+        self._active.difference_update(ended)
         self._lost.update(ended)
         self._ended += ended
-        if len(self._ended) + len(self._refusals) >= self._most:
-            raise RunError(self._sentence())
+        if len(self._ended) + len(self._refusals) >= self._max_ended:
+            raise RunError(self._reason())
 
-    def _sentence(self) -> str:
-        """Say that no worker comes to anything, and why as far as it is known."""
+    def _reason(self) -> str:
+        """Explain that no worker does a task, and why as far as it is known."""
         if not self._ended:
             return (
-                f"{_SENDING[self._where]} refuses the jobs of Dask's workers again and again "
-                f"({self._refusals[-1]}); change what is asked for, or ask whoever runs the "
-                "cluster."
+                f"{SYSTEMS[self._where].commands[0]} repeatedly refuses the jobs of Dask's "
+                f"workers ({self._refusals[-1]}); change the request, or ask the administrators "
+                "of the cluster."
             )
         last = self._ended[-1]
-        words = self._last_words(last)
+        output = self._last_output(last)
         return (
             f"{len(self._ended)} jobs of Dask's workers on {self._where} ended one after "
             f"another before any did a task; the last, {last}, "
-            + (f"printed: {words}; its log is" if words else "printed nothing; logs are")
+            + (f"printed: {output}; its log is" if output else "printed nothing; logs are")
             + f" in {self._logs or 'the home folder'}."
         )
 
-    def _last_words(self, job: str) -> str:
-        """Return the last lines that a job printed, errors before anything else."""
+    def _last_output(self, job: str) -> str:
+        """Return the last lines that a job printed, of the error stream if there are any."""
         own = re.compile(rf"(?<!\d){re.split(r'[.[]', job)[0]}(?!\d)")
         folder = self._logs or Path.home()
         files = [path for path in folder.glob("[!.]*") if own.search(path.name)]
@@ -169,15 +174,15 @@ class WorkerJobs:
         return ""
 
 
-def _send_again(own: Any, lost: frozenset[str]) -> None:
-    """Have an adaptive cluster miss the workers whose jobs ended or were refused."""
+def _drop_lost_workers(own: Any, lost: frozenset[str]) -> None:
+    """Make an adaptive cluster forget workers whose jobs ended or were refused."""
     for name, job in list(own.workers.items()):
         if job.job_id is None or job.job_id in lost:
             del own.workers[name]
 
 
 class DaskConnection:
-    """A connection to a scheduler, and the cluster behind it if it was started here."""
+    """A connection to a scheduler, and the cluster if it was started for this run."""
 
     def __init__(
         self,
@@ -193,31 +198,27 @@ class DaskConnection:
 
     @property
     def started_here(self) -> bool:
-        """Whether the workers are nobody else's."""
+        """Whether the workers were started for this run."""
         return self._own is not None
 
-    def worked(self) -> None:
+    def note_progress(self) -> None:
         """Note that a worker does a task."""
         if self._jobs is not None:
-            self._jobs.worked()
+            self._jobs.reset()
 
-    def look(self, workers: int) -> None:
-        """See to workers that are missing of those that were started here.
-
-        Parameters
-        ----------
-        workers : how many are connected
+    def check_workers(self, connected: int) -> None:
+        """Replace missing workers of a cluster that was started for this run.
 
         Raises
         ------
         RunError
-            If their jobs end again and again and no task is done.
+            If their jobs repeatedly end before any does a task.
         """
-        if self._jobs is not None and workers < len(self._own.worker_spec):
-            self._jobs.look(self._own)
+        if self._jobs is not None and connected < len(self._own.worker_spec):
+            self._jobs.poll(self._own)
 
     def close(self) -> None:
-        """Let go of the scheduler, and end what was started for this run."""
+        """Disconnect from the scheduler, and end what was started for this run."""
         for part, seconds in ((self.client, _END / 2), (self._own, _END)):
             if part is not None:
                 try:
@@ -232,7 +233,7 @@ class DaskConnection:
 
 
 def connect(where: str | None, request: WorkerRequest) -> DaskConnection:
-    """Reach a scheduler, or start one with its workers.
+    """Connect to a scheduler, or start one with its workers.
 
     Parameters
     ----------
@@ -242,41 +243,41 @@ def connect(where: str | None, request: WorkerRequest) -> DaskConnection:
     Raises
     ------
     CallError
-        If no scheduler answers there, or the batch system or Dask is not installed.
+        If no scheduler answers, or the batch system is not available.
     """
     if where is None:
         return _local(request)
-    if where in BATCH:
+    if where in BATCH_CLUSTERS:
         return _batch(where, request)
     return _running(where)
 
 
 def check_scheduler(where: str | None) -> None:
-    """Refuse a scheduler that does not answer, before anything is begun or written.
+    """Refuse a scheduler that does not answer, before anything is written.
 
     Raises
     ------
     CallError
         As `connect`.
     """
-    if where in BATCH:
+    if where in BATCH_CLUSTERS:
         _check_command(where)
     elif where is not None:
         _running(where).close()
 
 
 def _running(where: str) -> DaskConnection:
-    """Connect to a scheduler that runs already."""
+    """Connect to a running scheduler."""
     file = "://" not in where and (os.sep in where or Path(where).is_file())
     if file and not Path(where).is_file():
         raise CallError(
             f"There is no scheduler file {where}; give the file that dask scheduler "
             "--scheduler-file wrote, or an address such as tcp://host:8786."
         )
-    how: dict[str, Any] = {"scheduler_file": where} if file else {"address": where}
+    target: dict[str, Any] = {"scheduler_file": where} if file else {"address": where}
     try:
         with _quiet():
-            client = _client(**how)
+            client = _client(**target)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError) as error:
         raise CallError(
             f"No Dask scheduler answers at {where} within {_CONNECT:.0f} s; start one with "
@@ -286,7 +287,7 @@ def _running(where: str) -> DaskConnection:
 
 
 def _client(address: Any = None, **how: Any) -> Any:
-    """Connect to a scheduler, in so many seconds or not at all."""
+    """Connect to a scheduler within a time limit."""
     from distributed import Client
 
     return Client(  # type: ignore[no-untyped-call]
@@ -295,7 +296,7 @@ def _client(address: Any = None, **how: Any) -> Any:
 
 
 def _local(request: WorkerRequest) -> DaskConnection:
-    """Start workers on this machine, each a process that is replaced when it dies."""
+    """Start workers on this machine: processes that are replaced when they die."""
     from distributed import LocalCluster
 
     keys = _keys()
@@ -322,86 +323,86 @@ def _local(request: WorkerRequest) -> DaskConnection:
 
 
 def _keys() -> Any:
-    """Make keys for one cluster, without which nobody can connect to it and run code.
+    """Make the keys of one cluster, without which nobody can connect to it.
 
-    Dask listens on ports that every user of the machine, and often of the cluster,
-    can reach, and runs what it is sent as the user who started it.
+    Dask listens on ports that every user of the machine, and often of the cluster, can
+    reach, and runs any code it receives as the user who started it.
     """
     from distributed import Security
 
     return Security.temporary()  # type: ignore[no-untyped-call]
 
 
-def _shared_place(request: WorkerRequest) -> Path:
-    """Return the folder in which the workers of a batch system find their keys.
+def _key_folder(request: WorkerRequest) -> Path:
+    """Return the folder with the keys for workers on a batch system.
 
     Raises
     ------
     CallError
-        If its name would fall into several words where a job names it.
+        If a job script cannot name the folder.
     """
     place = make_folder((request.logs or Path.cwd()).absolute())
     if not re.fullmatch(r"[\w./+=@~-]+", str(place)):
         raise CallError(
-            f"Dask's jobs can name no folder with spaces or signs such as : and %, got "
+            f"Dask's jobs cannot name a folder with spaces or signs such as : and %, got "
             f"{str(place)!r}; choose another run folder with -o."
         )
     for left in place.glob(f"{_KEY_FILES}*"):
-        # By a run that was killed; one that is at work holds the lock of the folder.
+        # Left by a run that was killed: an active one would hold the lock of the folder.
         left.unlink(missing_ok=True)
     return place
 
 
 def _batch(where: str, request: WorkerRequest) -> DaskConnection:
-    """Start workers as jobs of a batch system; one that is lost is asked for again."""
+    """Start workers as jobs of a batch system; lost ones are replaced."""
     import dask_jobqueue
 
     _check_command(where)
-    secret = {"security": _keys(), "shared_temp_directory": str(_shared_place(request))}
-    asked = _job_settings(where, request) | secret | dict(request.settings)
-    kind, jobs = getattr(dask_jobqueue, BATCH[where]), WorkerJobs(where, request)
+    secret = {"security": _keys(), "shared_temp_directory": str(_key_folder(request))}
+    settings = _job_settings(where, request) | secret | dict(request.settings)
+    kind, jobs = getattr(dask_jobqueue, BATCH_CLUSTERS[where]), WorkerJobs(where, request)
     try:
-        own = kind(**asked, job_cls=jobs.job_class(kind.job_cls))
+        own = kind(**settings, job_cls=jobs.job_class(kind.job_cls))
     except (ValueError, TypeError) as error:
         raise CallError(
-            f"The settings for Dask's workers on {where} do not fit: {error}; mend them in "
-            "the site file or in ~/.config/dask/jobqueue.yaml."
+            f"The settings for Dask's workers on {where} are not valid: {error}; correct them "
+            "in the site file or in ~/.config/dask/jobqueue.yaml."
         ) from error
     try:
-        _check_taken(where, own.job_script())
+        _check_accepted(where, own.job_script())
     except HypercoverError:
         own.close(timeout=_END)
         raise
-    # Only an adaptive cluster asks for a worker again that was lost.
+    # Only an adaptive cluster replaces a lost worker.
     own.adapt(
         minimum=request.workers, maximum=request.workers, interval=_ADAPT, wait_count=1
     )
     return DaskConnection(_client(own), f"{where} (through dask-jobqueue)", own, jobs=jobs)
 
 
-def _check_taken(where: str, script: str) -> None:
-    """Have Slurm say whether it would take the job of a worker; PBS cannot be asked.
+def _check_accepted(where: str, script: str) -> None:
+    """Check that Slurm would accept the job of a worker; PBS offers no check.
 
-    Dask would send a job that is refused again and again, for ever.
+    Dask would submit a refused job again, forever.
     """
     if where == "slurm":
         with NamedTemporaryFile("w", suffix=".sh") as file:
             file.write(script)
             file.flush()
-            asked_of(Slurm(), ["sbatch", "--test-only", file.name])
+            run_command(SYSTEMS[where], ["sbatch", "--test-only", file.name])
 
 
 def _job_settings(where: str, request: WorkerRequest) -> dict[str, Any]:
-    """Return what every job of one worker is asked for with."""
+    """Return the settings of dask-jobqueue for the job of one worker."""
     resources = request.resources
     share = (resources.memory_per_cpu or 0) * request.threads
     memory = request.memory or f"{resources.memory or share or _MEMORY}B"
-    unsaid = resources.memory == 0 and not request.memory
-    of_memory = "" if unsaid else f"mem={memory}"
+    unlimited = resources.memory == 0 and not request.memory
+    of_memory = "" if unlimited else f"mem={memory}"
     directives = list(resources.directives)
     name = job_name(request.run, "dask") if where != "slurm" else f"{request.run}-dask"
     settings: dict[str, Any] = {
-        # One thread for tasks: the cores of a job are for the libraries of one task.
+        # One thread for tasks: libraries use the cores of the job within one task.
         "cores": 1,
         "processes": 1,
         "memory": memory,
@@ -420,7 +421,7 @@ def _job_settings(where: str, request: WorkerRequest) -> dict[str, Any]:
     }
     if where == "slurm":
         settings["job_cpu"] = request.threads
-        if share or unsaid:
+        if share or unlimited:
             settings["job_directives_skip"] = ["--mem="]
         if share:
             size = math.ceil((resources.memory_per_cpu or 0) / 2**20)
@@ -433,22 +434,22 @@ def _job_settings(where: str, request: WorkerRequest) -> dict[str, Any]:
         settings["resource_spec"] = ",".join(filter(None, parts))
     if where != "slurm":
         directives.insert(0, f"-W umask={current_umask()}")
-    # What is not asked for is left to dask-jobqueue's own file.
+    # Anything else comes from dask-jobqueue's own configuration.
     return {name: value for name, value in settings.items() if value not in (None, [])}
 
 
 def _check_command(where: str) -> None:
-    command = _SENDING[where]
+    command = SYSTEMS[where].commands[0]
     if which(command) is None:
         raise CallError(
-            f"There is no {command} on the PATH, so no Dask workers can be asked of {where}; "
-            "run this on a machine of the cluster, or give a scheduler's address."
+            f"There is no {command} on the PATH, so Dask workers cannot be started on {where}; "
+            "call this on a machine of the cluster, or give a scheduler's address."
         )
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's own words about a scheduler that does not answer to itself."""
+    """Silence Dask's messages about a scheduler that does not answer."""
     log = logging.getLogger("distributed")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -460,15 +461,15 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _pinned(threads: int) -> Iterator[None]:
-    """Have Dask start processes with so many threads, and leave our own as they are."""
+    """Make Dask start processes with so many threads, without changing this process."""
     import dask
 
     key = "distributed.nanny.pre-spawn-environ"
     limits = dask.config.get(key, {}) | thread_limits(threads)
-    # Dask sets them in our own process, for those it starts to inherit.
+    # Dask sets the variables in this process, for its children to inherit.
     before = {name: os.environ.get(name) for name in (*limits, "PYTHONHASHSEED")}
     try:
-        with dask.config.set({key: limits, _AHEAD: 4.0}):
+        with dask.config.set({key: limits, _SATURATION: 4.0}):
             yield
     finally:
         for name, value in before.items():
