@@ -435,7 +435,7 @@ def test_workers_whose_jobs_end_at_once_are_asked_for_three_times(tmp_path, regi
 @pytest.mark.slow
 def test_workers_whose_jobs_are_refused_are_asked_for_three_times(tmp_path, registry, pbs):
     pbs.refused = lambda _script: True
-    said = r"qsub refuses the jobs .* \(qsub: would exceed the limit of jobs of a user\);"
+    said = r"qsub repeatedly refuses the jobs .* \(qsub: would exceed the limit of jobs of a user\);"
     with pytest.raises(RunError, match=said):
         run_plan(squares(registry), tmp_path, on(pbs))
     # Dask asks by itself and may be on its way once more when the third is counted.
