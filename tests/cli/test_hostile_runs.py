@@ -125,7 +125,7 @@ def test_a_name_that_the_experiment_lacks_is_one_sentence(run, capfd):
             shutil.copy(run / "experiment.yaml", folder)
         assert worker([REGISTRY.home, str(folder), kind]) == 2, kind
         said = capfd.readouterr().err
-        assert "'other', and the experiment beside it has" in said
+        assert "'other', but the experiment next to it has" in said
         assert said.count("\n") == 1
     assert worker([REGISTRY.home, str(run), "far"]) == 2
     assert "the seed 9 of the split 'main'" in capfd.readouterr().err

@@ -128,7 +128,7 @@ def test_too_few_points_map_and_no_figure_is_given(scene, call, tmp_path):
     words = ["--labels", labels, "--model", "svm", "--model", "forest", "-o", run]
     answer = call("classify", scene.image, *words)
     assert answer.code == 0, answer.err
-    assert "Note: Too few labels to judge a map by" in answer.out
+    assert "Note: Too few labels to evaluate a map" in answer.out
     told = json.loads((run / "metrics.json").read_text())
     assert {one["overall_accuracy"] for one in told["models"].values()} == {None}
     with rasterio.open(run / "maps" / "svm.tif") as file:

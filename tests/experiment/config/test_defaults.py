@@ -85,7 +85,7 @@ def test_a_network_that_is_asked_for_is_trained_a_few_times(scene):
 def test_too_few_to_judge_are_mapped_all_the_same(scene, counts):
     made = default_experiment(scene(points(*counts)))
     assert (made.split.kind, made.map, made.refits) == ("none", True, False)
-    assert made.notes[0].startswith("Too few labels to judge a map by")
+    assert made.notes[0].startswith("Too few labels to evaluate a map")
 
 
 def test_a_few_fields_of_which_blocks_would_lose_a_class_are_left_out_one_by_one(scene):

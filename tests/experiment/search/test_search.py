@@ -319,7 +319,7 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(fields, t
         SplitError, match=r"Class 1 \(Corn\) has 3 samples, fewer than the 4"
     ):
         run_search(rare, folder)
-    with pytest.raises(CallError, match="NWFE was asked for 9 features of 6 bands"):
+    with pytest.raises(CallError, match="NWFE cannot make 9 features from 6 bands"):
         run_search(fields(models={"svm": {"kind": "svm", "nwfe": 9}}), folder)
     crowded = fields(models={"svm": {"kind": "svm", "C": "search"}}, search={"folds": 900})
     with pytest.raises(SplitError, match="fewer than the 900 folds; use at most"):

@@ -205,9 +205,9 @@ def test_another_chain_is_computed_again_with_what_depends_on_it(tmp_path):
         ({"features": {"few": "umap:3", "spatial": "pca"}}, "Unknown image feature 'umap'"),
         ({"features": {"few": "pca:7", "spatial": "pca"}}, "7 components from 6 bands"),
         ({"features": {"few": "kpca:2,mnf:3", "spatial": "pca"}}, "3 components from 2 bands"),
-        ({"models": {"a": {"kind": "svm", "nwfe": 7}}}, "NWFE was asked for 7 features of 6"),
+        ({"models": {"a": {"kind": "svm", "nwfe": 7}}}, "NWFE cannot make 7 features from 6"),
         ({"models": {"a": {"kind": "svm", "nwfe": 4, "features": "few"}}},
-         "NWFE was asked for 4 features of 3 bands; ask for at most 3"),
+         "NWFE cannot make 4 features from 3 bands; use at most 3"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_before_anything_runs(tmp_path, changes, said):

@@ -1,4 +1,4 @@
-"""The stages of an experiment: how its specs become scenes, splits and classifiers."""
+"""Scenes, splits and classifiers, built from the specs of an experiment."""
 
 import hashlib
 import json
@@ -58,17 +58,17 @@ __all__ = [
 
 
 MAX_CUBE_BYTES = 2**30
-"""Bytes of a cube that is held in memory; a larger one is read strip by strip."""
+"""Bytes of the largest cube that is held in memory; others are read in strips."""
 
 
 def load_scene(spec: SceneSpec) -> Scene:
-    """Open the scene an experiment names, with its bands and classes selected."""
+    """Open the scene of an experiment, with its bands and classes selected."""
     return _scene(spec.model_dump_json(), identity(spec.path), identity(spec.labels))
 
 
 @lru_cache(maxsize=1)
 def _scene(spec_json: str, *_identities: object) -> Scene:
-    """Open a scene once for all stages that one process goes through."""
+    """Open a scene once for all tasks of a process."""
     spec = SceneSpec.model_validate_json(spec_json)
     scene = open_scene(
         spec.path,
@@ -91,19 +91,19 @@ def _scene(spec_json: str, *_identities: object) -> Scene:
         names = tuple(item for item in spec.drop_classes if isinstance(item, str))
         scene = drop_classes(scene, codes=codes, names=names, min_pixels=spec.min_pixels)
     if scene.cube.nbytes <= MAX_CUBE_BYTES:
-        # In memory first, so that looking for pixels without data reads no file twice.
+        # Loaded first, so that the search for pixels without data reads no file twice.
         scene = scene.load()
     check_usable(scene)
     return scene.replace(losses=(*scene.losses, *label_losses(scene)))
 
 
 def forget_scene() -> None:
-    """Let go of the scene opened last, where other processes will do the work."""
+    """Release the scene that was opened last, before other processes do the work."""
     _scene.cache_clear()
 
 
 def all_labelled(scene: Scene, *, kind: str, seed: int) -> Split:
-    """Return the split in which every labelled pixel trains and none is tested."""
+    """Return the split in which all labelled pixels are training pixels."""
     labelled = scene.usable_labels > 0
     nowhere = np.zeros_like(labelled)
     return Split.from_parts(train=labelled, test=nowhere, kind=kind, seed=seed)
@@ -118,13 +118,13 @@ _SPLITTERS: dict[type[Any], Any] = {
     LeaveOneOutSpec: LeaveOneOutSplit,
     PublishedSpec: PublishedSplit,
 }
-"""Splitters whose settings are those of their spec, by name."""
+"""Splitters with the same settings as their spec."""
 
 
 def build_split(
     spec: SplitSpec, scene: Scene, *, seed: int, window: int, fold: int = 0
 ) -> Split:
-    """Make the split an experiment asks for; of several folds the one of that number."""
+    """Make the split of a spec; with folds, the one with number ``fold``."""
     if isinstance(spec, WindowsSplitSpec):
         from hypercover.experiment.window_export import split_of
 
@@ -133,9 +133,9 @@ def build_split(
         )
     if isinstance(spec, NoneSpec):
         return all_labelled(scene, kind="none", seed=seed)
-    which = {"fold": fold} if spec.draws > 1 else {}
+    folds = {"fold": fold} if spec.draws > 1 else {}
     made: Split = _splitter(spec, scene).split(
-        scene.usable_labels, seed=seed, window=window, **which
+        scene.usable_labels, seed=seed, window=window, **folds
     )
     return made
 
@@ -155,7 +155,7 @@ def _splitter(spec: SplitSpec, scene: Scene) -> Any:
 
 
 def _keys_of_mask(part: str) -> dict[str, str]:
-    """Return what the split of an experiment calls the options for labels."""
+    """Return the keys of a mask split that correspond to the options for labels."""
     return {
         " (scene.label_layer)": "",
         **{
@@ -167,7 +167,7 @@ def _keys_of_mask(part: str) -> dict[str, str]:
 
 
 def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
-    """Read the masks that a spec names."""
+    """Read the masks of a spec."""
     with naming_options(_keys_of_mask("train")):
         train, notes = open_mask(
             spec.train, scene, spec.train_variable, spec.train_field, spec.train_layer
@@ -183,7 +183,7 @@ def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
 
 
 def build_classifier(spec: ModelSpec, *, seed: int, device: str = "auto") -> Any:
-    """Make the untrained classifier an experiment names."""
+    """Make the untrained classifier of a spec."""
     if isinstance(spec, SVMSpec):
         from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 
@@ -203,7 +203,7 @@ def trusted_packages(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _reduction(spec: SVMSpec) -> dict[str, Any]:
-    """Return the transformer that learns features from the training pixels, if asked for."""
+    """Return the transformer of a spec that is fitted on the training pixels, if any."""
     if spec.nwfe is None:
         return {}
     from hypercover.features.nwfe import NWFE
@@ -212,25 +212,25 @@ def _reduction(spec: SVMSpec) -> dict[str, Any]:
 
 
 def _given(spec: SVMSpec | CNNSpec) -> dict[str, Any]:
-    """Return the settings a person gave; the classifier knows the rest."""
+    """Return the settings that are given; the classifier has defaults for the rest."""
     given = spec.model_dump(
         exclude={"kind", "window", "windows", "features", "nwfe"}, exclude_none=True
     )
-    # What is searched is set when it is found.
+    # A searched parameter is set after the search.
     return {name: value for name, value in given.items() if value != "search"}
 
 
 def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
-    """Say in a few words what kind of model this is.
+    """Describe a model in a few words.
 
-    ``chain`` is the text of the image features it takes, where it takes any.
+    ``chain`` is the text of its image features, if it has any.
     """
     seen = "spectra" if chain is None else f"image features {chain}"
     if isinstance(spec, SVMSpec):
-        learnt = f", reduced to {spec.nwfe} features by NWFE" if spec.nwfe else ""
+        reduced = f", reduced to {spec.nwfe} features by NWFE" if spec.nwfe else ""
         searched = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
-        found = f", {' and '.join(searched)} by cross-validation" if searched else ""
-        return f"RBF SVM on standardised {seen}{learnt}{found}"
+        tuned = f", {' and '.join(searched)} by cross-validation" if searched else ""
+        return f"RBF SVM on standardised {seen}{reduced}{tuned}"
     if isinstance(spec, CNNSpec):
         of = "" if chain is None else f" of the {seen}"
         return f"CNN {spec.network!r} on {spec.window} × {spec.window} windows{of}"
@@ -238,11 +238,10 @@ def describe_model(spec: ModelSpec, chain: str | None = None) -> str:
 
 
 def fingerprint(experiment: Experiment, *parts: Any) -> str:
-    """Hash the scene and whatever else a task depends on: files, and versions of packages.
+    """Hash the scene and whatever else a task depends on, with files and package versions.
 
-    A task whose fingerprint is unchanged need not be done again; one whose
-    scene, split, model or seed changed must be, and a result must not be
-    called that of a version it was not made with.
+    A task is done again if its fingerprint has changed: because of its scene, split, model
+    or seed, or because a package has another version.
     """
     files = [experiment.scene.path, experiment.scene.labels, experiment.scene.legend]
     for part in parts:

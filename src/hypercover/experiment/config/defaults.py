@@ -1,4 +1,4 @@
-"""The experiment somebody gets who only gave an image and labels."""
+"""The default experiment for an image and labels."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -35,29 +35,29 @@ MODELS: dict[str, dict[str, Any]] = {
         "estimator": "sklearn.discriminant_analysis.LinearDiscriminantAnalysis",
     },
 }
-"""Models that are known by name alone."""
-_USUAL, _OF_FEW = ("svm", "cnn"), ("svm", "forest")
-"""Models where none is named: usually, and where there are few labels."""
+"""Models that can be chosen by name."""
+_DEFAULT, _FOR_FEW = ("svm", "cnn"), ("svm", "forest")
+"""Default models, in general and for few labels."""
 _FEW_PIXELS, _FEW_SHAPES = 30, 5
-"""Pixels and shapes of the middle class below which labels are few."""
+"""Labels are few if the median class has fewer pixels or shapes."""
 _RANDOM_PIXELS = 10
-"""Pixels of the smallest class from which on single ones can be drawn at random."""
-_FITS, _NETWORK_FITS = 20, 5
-"""Most trainings by which few labels are judged: of quick models, and of networks."""
+"""Pixels of the smallest class that a random split needs."""
+_MAX_FOLDS, _MAX_NETWORK_FOLDS = 20, 5
+"""Largest number of folds for few labels: for quick models, and for networks."""
 
 _FLATTERED = (
     "No guard-banded blocks can be drawn from these labels, so training and test pixels "
-    "were drawn at random and stand side by side: the accuracy is flattering and says "
-    "little of unseen land; label more fields, in several places, and run again."
+    "were drawn at random, next to each other: the accuracy is flattering and says little "
+    "about unseen land; label more fields, in several places, and run again."
 )
 _LEFT_OUT = (
-    "These labels are too few to be parted into land to train and land to test, so their "
-    "shapes were left out one after another in {folds} trainings, more than {guard} pixels "
-    "from what trained; the accuracy is that of all answers together."
+    "These labels are too few to be divided into training and test areas, so their shapes "
+    "were left out one after another in {folds} trainings, more than {guard} pixels from the "
+    "training pixels; the accuracy is that of all predictions together."
 )
-_NO_NETWORK = "No network was trained on so few labels; --model cnn asks for one."
+_NO_NETWORK = "No network was trained on so few labels; use --model cnn to train one."
 _UNJUDGED = (
-    "Too few labels to judge a map by: no shapes of two classes can be left out without a "
+    "Too few labels to evaluate a map: no shapes of two classes can be left out without a "
     "class losing all its training pixels. The map is made from all labelled pixels and no "
     "accuracy is given; label at least two shapes of each class, apart from each other."
 )
@@ -74,29 +74,29 @@ def default_experiment(
 ) -> Experiment:
     """Make an experiment with sensible defaults for a scene.
 
-    The main split is of guard-banded blocks whose size suits the labels; beside
-    it stands a random split of the same training share, to show the gap.  Validation
-    pixels are withheld where a model is chosen by them.
+    The main split has guard-banded blocks whose size suits the labels; a random split with
+    the same training share shows the gap.  Validation pixels are withheld if a model is
+    chosen by them.
 
-    Few labels, isolated points or a handful of shapes, are judged by leaving shapes
-    out one after another, or, where a class would then have no training pixel, not at
-    all; the map is made from all of them.  Where only a random split can be drawn, it
-    stands alone.  A note says so each time.
+    Few labels, such as points or a handful of shapes, are evaluated by leaving shapes out
+    one after another, or not at all if a class would then lose its training pixels; the map
+    is made from all of them.  If only a random split can be drawn, it is used alone.  A note
+    reports each of these cases.
 
     Parameters
     ----------
     scene : the ``scene`` part of an experiment file
     model : names of :data:`MODELS`; None for those that suit the labels
-    window : side of a network's windows in pixels, odd; None for 9, or for what a small
-        image holds
+    window : side of a network's windows in pixels, odd; None for 9, or less in a small
+        image
 
     Raises
     ------
     CallError
-        If a model is not known, or the windows are even or larger than the image.
+        If a model is unknown, or the windows are even or larger than the image.
     """
-    asked = [model] if isinstance(model, str) else list(dict.fromkeys(model or ()))
-    for name in asked:
+    names = [model] if isinstance(model, str) else list(dict.fromkeys(model or ()))
+    for name in names:
         if name not in MODELS:
             *others, last = MODELS
             raise CallError(
@@ -115,16 +115,16 @@ def default_experiment(
         "device": device,
         "processes": processes,
     }
-    found = load_scene(parse(document, Path.cwd(), title="the call").scene)
-    side = min(WINDOW, *(size - 1 + size % 2 for size in found.shape))
-    if window is not None and not (window % 2 and 1 <= window <= min(found.shape)):
-        rows, cols = found.shape
+    opened = load_scene(parse(document, Path.cwd(), title="the call").scene)
+    side = min(WINDOW, *(size - 1 + size % 2 for size in opened.shape))
+    if window is not None and not (window % 2 and 1 <= window <= min(opened.shape)):
+        rows, cols = opened.shape
         raise CallError(
             f"Windows have an odd side that fits into the image of {rows} × {cols} pixels, "
             f"got {window}; give --window {side} or another odd number."
         )
-    suiting = _suiting(found, tuple(asked), seed, side if window is None else window)
-    return parse(document | suiting, Path.cwd(), title="the call")
+    suited = _split_and_models(opened, tuple(names), seed, window or side)
+    return parse(document | suited, Path.cwd(), title="the call")
 
 
 def _run_name(scene: Mapping[str, Any]) -> str:
@@ -132,52 +132,51 @@ def _run_name(scene: Mapping[str, Any]) -> str:
     return (stem or "scene")[:60]
 
 
-def _suiting(
-    scene: Scene, asked: tuple[str, ...], seed: int, window: int
+def _split_and_models(
+    scene: Scene, chosen: tuple[str, ...], seed: int, window: int
 ) -> dict[str, Any]:
-    """Choose split and models by the labels: blocks, shapes left out, or what is left."""
-    names = asked or _USUAL
-    chosen = _models(names, window)
+    """Choose split and models for the labels: blocks, shapes left out, random, or none."""
+    names = chosen or _DEFAULT
+    models = _models(names, window)
     validation = VALIDATION if len(names) > 1 else 0.0
     best = "best" if validation else True
     share = {"train": TRAIN, "validation": validation}
-    blocks = _suiting_blocks(scene, seed, validation=validation, window=window)
+    blocks = _best_blocks(scene, seed, validation=validation, window=window)
     if blocks is not None and not _few(scene, blocks, seed):
         beside = {"random": {"kind": "random", "train": TRAIN}}
-        return {"split": blocks, "beside": beside, "models": chosen, "map": best}
-    of_few = asked or _OF_FEW
-    notes = [] if asked else [_NO_NETWORK]
-    few = {"models": _models(of_few, window), "map": True}
-    most = _NETWORK_FITS if "cnn" in asked else _FITS
-    shapes = _suiting_shapes(scene, seed, most=most, window=window)
+        return {"split": blocks, "beside": beside, "models": models, "map": best}
+    notes = [] if chosen else [_NO_NETWORK]
+    few = {"models": _models(chosen or _FOR_FEW, window), "map": True}
+    most = _MAX_NETWORK_FOLDS if "cnn" in chosen else _MAX_FOLDS
+    shapes = _leave_one_out(scene, seed, most=most, window=window)
     if shapes is not None:
         return few | {"split": shapes, "notes": [_LEFT_OUT.format(**shapes), *notes]}
     counts = _per_class(scene)
     if min(counts) >= _RANDOM_PIXELS and len(counts) > 1:
-        drawn = {"split": {"kind": "random", **share}, "models": chosen, "map": best}
+        drawn = {"split": {"kind": "random", **share}, "models": models, "map": best}
         return drawn | {"notes": [_FLATTERED]}
     return few | {"split": {"kind": "none"}, "notes": [_UNJUDGED, *notes]}
 
 
 def _models(names: Sequence[str], window: int) -> dict[str, dict[str, Any]]:
-    """Return the models of these names, networks with windows of this side."""
+    """Return the named models, networks with windows of this side."""
     return {
         name: MODELS[name] | ({"window": window} if name == "cnn" else {}) for name in names
     }
 
 
 def _per_class(scene: Scene) -> list[int]:
-    """Count the labelled pixels of each class that has any."""
+    """Count the labelled pixels of each class."""
     labels = scene.usable_labels
     _, counts = np.unique(labels[labels > 0], return_counts=True)
     return [int(count) for count in counts] or [0]
 
 
 def _few(scene: Scene, blocks: Mapping[str, Any], seed: int) -> bool:
-    """Tell whether labels are too few for blocks, which may leave classes out.
+    """Tell whether labels are too few for blocks.
 
-    That is where the middle class has a handful of pixels, or a handful of shapes and
-    the blocks lack a class in training or test.
+    That is if the median class has few pixels, or has few shapes and the blocks leave a
+    class without training or test pixels.
     """
     labels = scene.usable_labels
     if np.median(_per_class(scene)) < _FEW_PIXELS:
@@ -190,38 +189,37 @@ def _few(scene: Scene, blocks: Mapping[str, Any], seed: int) -> bool:
     return bool(np.median(shapes) < _FEW_SHAPES and split.unscored(labels))
 
 
-def _suiting_shapes(
+def _leave_one_out(
     scene: Scene, seed: int, *, most: int, window: int
 ) -> dict[str, Any] | None:
-    """Choose how far from training shapes are held out, in at most so many trainings.
+    """Choose the guard of a leave-one-out split with at most ``most`` folds.
 
-    As far as most of the shapes allow that could be held out at any distance.  None
-    where no two classes have a shape that can be spared.
+    The largest guard under which 80 % of the shapes can be held out that can be with any
+    guard.  None if fewer than two classes have a shape to hold out.
     """
     labels = scene.usable_labels
-    found = []
+    options = []
     for guard in sorted({window - 1, window // 2, 2, 1, 0}, reverse=True):
         outlook = LeaveOneOutSplit(folds=most, guard=guard).outlook(labels, seed=seed)
-        found.append((len(outlook.shapes), sum(outlook.shapes.values()), guard, outlook))
-    classes = max(entry[0] for entry in found)
-    shapes = max(entry[1] for entry in found if entry[0] == classes)
+        options.append((len(outlook.shapes), sum(outlook.shapes.values()), guard, outlook))
+    classes = max(entry[0] for entry in options)
+    shapes = max(entry[1] for entry in options if entry[0] == classes)
     if classes < 2:
         return None
     _, _, guard, outlook = next(
-        entry for entry in found if entry[0] == classes and entry[1] >= 0.8 * shapes
+        entry for entry in options if entry[0] == classes and entry[1] >= 0.8 * shapes
     )
     return {"kind": "leave-one-out", "folds": outlook.folds, "guard": guard}
 
 
-def _suiting_blocks(
+def _best_blocks(
     scene: Scene, seed: int, *, validation: float, window: int
 ) -> dict[str, Any] | None:
     """Choose block size and guard so that most classes can be scored.
 
-    A wide guard is tried first: with window − 1 pixels no two windows share a
-    pixel; a narrow one only where it costs classes.  Only labels and positions
-    are looked at, no pixel value and no accuracy.  None if no block split
-    exists for these labels.
+    A wide guard is tried first: with window − 1 pixels no two windows share a pixel; a narrow
+    one only if the wide one costs classes.  The choice depends on labels and positions, not
+    on pixel values or accuracy.  None if no block split exists for these labels.
     """
     labels = scene.usable_labels
     side = min(scene.shape)

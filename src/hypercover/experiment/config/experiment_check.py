@@ -1,4 +1,4 @@
-"""Looking before leaping: what would stop a run is found before anything is written."""
+"""Checks of an experiment before a run: errors are raised before anything is written."""
 
 from hypercover.errors import CallError, ExperimentError, SceneError, SplitError, counted
 from hypercover.experiment.config.builders import (
@@ -28,15 +28,15 @@ __all__ = ["check_experiment", "check_models", "drop_unusable_parts"]
 
 
 def check_experiment(experiment: Experiment) -> None:
-    """Raise what an experiment would fail of in its scene, its splits or its models.
+    """Raise the errors that a run would meet in its scene, splits or models.
 
-    Why it exists: an hour of training is no place to learn that the second
-    model has no name, and a run that cannot be must not replace one that was.
+    They must not appear after an hour of training, nor after the results of an earlier run
+    were removed.
 
     Raises
     ------
     CallError
-        About the first thing that is wrong.
+        About the first error.
     """
     if experiment.tensorboard:
         check_tensorboard()
@@ -48,7 +48,7 @@ def check_experiment(experiment: Experiment) -> None:
     for model in experiment.models.values():
         _check_model(model, scene, experiment)
     for name, spec in experiment.splits.items():
-        made = _made(experiment, name, scene)
+        made = _try_split(experiment, name, scene)
         if name == "main":
             _check_best(experiment, made)
         _check_patience(experiment, made)
@@ -60,15 +60,14 @@ def check_experiment(experiment: Experiment) -> None:
 
 
 def check_models(experiment: Experiment) -> None:
-    """Raise what an experiment would fail of on any scene: features, models, device.
+    """Raise the errors that a run would meet on any scene: features, models, device.
 
-    Why it exists: a scene that is simulated for the experiment takes minutes, and
-    a mistyped name is not worth them.
+    It comes before a scene is simulated, which takes minutes.
 
     Raises
     ------
     CallError
-        About the first thing that is wrong.
+        About the first error.
     """
     if experiment.tensorboard:
         check_tensorboard()
@@ -81,11 +80,10 @@ def check_models(experiment: Experiment) -> None:
 
 
 def drop_unusable_parts(experiment: Experiment) -> Experiment:
-    """Return an experiment less what cannot be done on its scene, each named in its notes.
+    """Drop the parts of an experiment that its scene does not allow; notes name each.
 
-    Dropped are the choice of water-absorption bands where no wavelength is known, models
-    that cannot be built for the bands, and splits beside the main one that the labels do
-    not allow.
+    Dropped are the removal of water-absorption bands if wavelengths are unknown, models that
+    cannot be built for the bands, and additional splits that the labels do not allow.
 
     Raises
     ------
@@ -108,13 +106,13 @@ def drop_unusable_parts(experiment: Experiment) -> Experiment:
             f"known and {experiment.name} uses all {counted(scene.n_bands, 'band')}."
         )
         experiment = experiment.model_copy(update={"scene": whole})
-    experiment = _fitting_models(experiment, scene, notes)
-    experiment = _fitting_splits(experiment, scene, notes)
+    experiment = _drop_models(experiment, scene, notes)
+    experiment = _drop_splits(experiment, scene, notes)
     return experiment.model_copy(update={"notes": notes})
 
 
-def _fitting_models(experiment: Experiment, scene: Scene, notes: list[str]) -> Experiment:
-    """Leave out models that cannot be built for a scene; raise where none can."""
+def _drop_models(experiment: Experiment, scene: Scene, notes: list[str]) -> Experiment:
+    """Drop models that cannot be built for a scene; raise if none is left."""
     fitting, refused = {}, CallError("")
     for name, model in experiment.models.items():
         try:
@@ -131,8 +129,8 @@ def _fitting_models(experiment: Experiment, scene: Scene, notes: list[str]) -> E
     return experiment.model_copy(update={"models": fitting, "features": chains})
 
 
-def _fitting_splits(experiment: Experiment, scene: Scene, notes: list[str]) -> Experiment:
-    """Leave out splits beside the main one that a scene does not allow."""
+def _drop_splits(experiment: Experiment, scene: Scene, notes: list[str]) -> Experiment:
+    """Drop additional splits that a scene does not allow."""
     beside = {}
     for name, spec in experiment.beside.items():
         try:
@@ -143,8 +141,8 @@ def _fitting_splits(experiment: Experiment, scene: Scene, notes: list[str]) -> E
     return experiment.model_copy(update={"beside": beside})
 
 
-def _made(experiment: Experiment, name: str, scene: Scene) -> Split:
-    """Make a split as the run would, and say of which one it is that there is none."""
+def _try_split(experiment: Experiment, name: str, scene: Scene) -> Split:
+    """Make a split as the run would; an error names the split."""
     spec = experiment.splits[name]
     try:
         return build_split(spec, scene, seed=experiment.seed, window=experiment.window)
@@ -155,7 +153,7 @@ def _made(experiment: Experiment, name: str, scene: Scene) -> Split:
 
 
 def _check_best(experiment: Experiment, split: Split) -> None:
-    """Refuse to choose the best model by validation pixels where there are none."""
+    """Refuse ``map: best`` without validation pixels."""
     if experiment.map == "best" and not split.count("validation"):
         raise ExperimentError(
             "map: best chooses by validation pixels, and the split has none; set "
@@ -164,7 +162,7 @@ def _check_best(experiment: Experiment, split: Split) -> None:
 
 
 def _check_patience(experiment: Experiment, split: Split) -> None:
-    """Refuse to stop early by validation pixels where there are none."""
+    """Refuse early stopping without validation pixels."""
     for name, model in experiment.models.items():
         patient = isinstance(model, CNNSpec) and (model.recipe or {}).get("patience")
         if patient and not split.count("validation"):
@@ -178,7 +176,7 @@ def _check_patience(experiment: Experiment, split: Split) -> None:
 def _check_shares(
     model: ModelSpec, experiment: Experiment, windows: int | None = None
 ) -> None:
-    """Refuse batches, or all training windows, of which a process would get too few."""
+    """Refuse batches, or training windows, that are too few for the processes."""
     if not isinstance(model, CNNSpec):
         return
     from hypercover.classifiers.cnn.process_group import ProcessGroup
@@ -190,16 +188,16 @@ def _check_shares(
 
 
 def _check_windows(model: ModelSpec, scene: Scene, split: Split) -> None:
-    """Refuse a window file that lacks pixels to learn from or is of another scene."""
+    """Refuse a window file without the training pixels, or of another scene."""
     if not isinstance(model, CNNSpec) or model.windows is None:
         return
-    found = WindowFile(model.windows)
-    check_side(found, model.window)
-    # Image features are not computed yet, so windows of them are compared later.
+    file = WindowFile(model.windows)
+    check_side(file, model.window)
+    # Windows of image features are compared later, once these are computed.
     if model.features is None:
         for part in ("train", "validation"):
             match_windows(
-                found, scene, split.samples(part, scene.usable_labels), model.window
+                file, scene, split.samples(part, scene.usable_labels), model.window
             )
 
 
@@ -210,7 +208,7 @@ def _is_searched(model: ModelSpec) -> bool:
 def _check_folds(
     experiment: Experiment, spec: SplitSpec, split: Split, scene: Scene
 ) -> None:
-    """Refuse training pixels that cannot be folded as a search inside the run would."""
+    """Refuse training pixels that the search inside the run cannot fold."""
     by = preferred_folds(spec.kind, experiment.search.by)
     samples = split.samples("train", scene.usable_labels)
     folds_for(experiment.search, by, samples, scene=scene, seed=experiment.seed)
@@ -228,7 +226,7 @@ def _check_model(model: ModelSpec, scene: Scene, experiment: Experiment) -> None
 
 
 def _check_recipe(model: CNNSpec, experiment: Experiment) -> None:
-    """Refuse a recipe, a precision, a device, a compiler or processes that cannot be."""
+    """Refuse an impossible recipe, precision, device, compiler or number of processes."""
     from hypercover.classifiers.cnn.acceleration import check_compiler, use_precision
     from hypercover.classifiers.cnn.inference import resolve_device
 
@@ -249,27 +247,27 @@ def _check_network(model: CNNSpec, *, bands: int, classes: int) -> None:
 
 
 def _bands_seen(model: ModelSpec, scene: Scene, experiment: Experiment) -> int:
-    """Return how many bands or features a model sees at most.
+    """Return the number of bands or features that a model sees.
 
     Raises
     ------
     SceneError
-        If so many features of the scene do not fit in memory.
+        If the features of the scene do not fit in memory.
     """
     if model.features is None:
         return scene.n_bands
     chain = parse_chain(experiment, model.features)
     count = chain.outputs(scene.n_bands)
-    # Other features are read from their file where they are needed.
+    # Other features are read from their file when they are needed.
     if chain.reach is None or isinstance(model, CNNSpec):
         check_stack_memory(scene, count)
     return count
 
 
 def _check_nwfe(model: SVMSpec, bands: int) -> None:
-    """Refuse more features of NWFE than it is given bands."""
+    """Refuse more features of NWFE than bands."""
     if model.nwfe is not None and model.nwfe > bands:
         raise ExperimentError(
-            f"NWFE was asked for {model.nwfe} features of {counted(bands, 'band')}; ask for at most "
+            f"NWFE cannot make {model.nwfe} features from {counted(bands, 'band')}; use at most "
             f"{bands}."
         )

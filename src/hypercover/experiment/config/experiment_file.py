@@ -1,4 +1,4 @@
-"""Reading and writing experiment files, and saying what is wrong with one."""
+"""Experiment files: reading, writing, and messages about what is wrong with one."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -18,9 +18,9 @@ from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 __all__ = ["as_experiment", "built_in", "dump", "load_experiment", "parse"]
 
 _LARGEST = 2**20
-"""Bytes; an experiment file of more than a megabyte is not one."""
+"""Bytes of the largest experiment file."""
 _BOUNDS = ("greater_than", "less_than", "finite_number")
-"""Kinds of fault in a number that is one."""
+"""Types of pydantic's errors about the bounds of a number."""
 _PATHS = (("scene", "path"), ("scene", "labels"), ("scene", "legend"))
 _FORM = "write it as KEY=VALUE, for example --set scene.path=cube.hdr"
 
@@ -43,8 +43,8 @@ def load_experiment(source: str | Path, overrides: Iterable[str] = ()) -> Experi
     Raises
     ------
     ExperimentError
-        If the file is missing, is not YAML, or says something not allowed;
-        every fault is named with its path in the document.
+        If the file is missing, is not YAML, or is not valid; every error is named with
+        its path in the document.
     """
     path = _located(source)
     document = _document(path)
@@ -72,7 +72,7 @@ def as_experiment(source: Experiment | Mapping[str, Any] | str | Path) -> Experi
 
 
 def parse(document: Any, folder: Path, *, title: str = "experiment") -> Experiment:
-    """Check a document whole and resolve its paths against a folder."""
+    """Check a whole document and resolve its paths against a folder."""
     if not isinstance(document, dict):
         raise ExperimentError(
             f"{title} must be a mapping of keys to values, got {type(document).__name__}; "
@@ -87,7 +87,7 @@ def parse(document: Any, folder: Path, *, title: str = "experiment") -> Experime
 
 
 def dump(experiment: Experiment, path: Path) -> None:
-    """Write an experiment so that reading it again gives the same one."""
+    """Write an experiment; reading the file gives the same experiment."""
     values = experiment.model_dump(mode="json", exclude_defaults=False, exclude_none=True)
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
@@ -107,7 +107,7 @@ def _located(source: str | Path) -> Path:
 
 def _document(path: Path) -> Any:
     if path.stat().st_size > _LARGEST:
-        raise ExperimentError(f"{path} is larger than 1 MiB; that is no experiment file.")
+        raise ExperimentError(f"{path} is larger than 1 MiB; give an experiment file.")
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -121,7 +121,7 @@ def _document(path: Path) -> Any:
 
 
 def _is_path(names: list[str]) -> bool:
-    """Tell whether a key of an experiment file holds a path, where it holds text."""
+    """Tell whether the text of a key is a path."""
     of_split = names[0] in ("split", "beside") and names[-1] in ("train", "test", "path")
     of_model = len(names) == 3 and (names[0], names[2]) == ("models", "windows")
     return of_split or of_model or tuple(names) in _PATHS
@@ -154,7 +154,7 @@ def _override(document: Any, override: str, here: Path) -> None:
 
 
 def _faults(errors: Iterable[Mapping[str, Any]], document: Any) -> list[str]:
-    """Say each fault once: its path in the document, what was found, what is allowed."""
+    """Yield each error once: its path in the document, what is allowed, and the value."""
     by_place: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for error in errors:
         by_place.setdefault(_place(error["loc"], document), []).append(error)
@@ -174,19 +174,19 @@ def _fault(place: tuple[Any, ...], errors: list[Mapping[str, Any]], document: An
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         given = found.get("kind") if isinstance(found, dict) else found
         return f"{where}.kind must be one of {_kinds(place, document)}, got {given!r}"
-    wishes = [_wish(error) for error in _nearest(errors)]
+    rules = [_rule(error) for error in _nearest(errors)]
     if not place:
-        return "; ".join(dict.fromkeys(wishes))
-    return f"{where} {' or '.join(dict.fromkeys(wishes))}, got {_short(found)}"
+        return "; ".join(dict.fromkeys(rules))
+    return f"{where} {' or '.join(dict.fromkeys(rules))}, got {_short(found)}"
 
 
 def _nearest(errors: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Keep what a number of the right type broke; what else might stand there is no help."""
+    """Keep the errors about bounds, if any: other allowed types are no help then."""
     bounds = [error for error in errors if str(error["type"]).startswith(_BOUNDS)]
     return bounds or errors
 
 
-def _wish(error: Mapping[str, Any]) -> str:
+def _rule(error: Mapping[str, Any]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     message = message.partition(", unable to")[0].partition(", got a")[0]
     return message[0].lower() + message[1:]
@@ -198,7 +198,7 @@ def _short(found: object) -> str:
 
 
 def _place(location: tuple[Any, ...], document: Any) -> tuple[Any, ...]:
-    """Drop the names of types that pydantic mixes into the path of a fault."""
+    """Drop the names of types that pydantic mixes into the path of an error."""
     place: list[Any] = []
     here = document
     for position, step in enumerate(location):
@@ -219,7 +219,7 @@ def _is_type(step: object) -> bool:
 
 @cache
 def _split_kinds() -> frozenset[str]:
-    """Name the kinds of splits, which pydantic mixes into the path of a fault."""
+    """Name the kinds of splits, which pydantic mixes into the path of an error."""
     return frozenset(spec.model_fields["kind"].default for spec in _models(SplitSpec))
 
 
@@ -230,7 +230,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _specs_at(place: tuple[Any, ...], document: Any) -> list[type[BaseModel]]:
-    """List the specs that may stand at a place, narrowed by ``kind``."""
+    """List the specs allowed at a place, narrowed by ``kind``."""
     specs: list[type[BaseModel]] = [Experiment]
     here = document
     for step in place:
@@ -263,7 +263,7 @@ def _kinds(place: tuple[Any, ...], document: Any) -> str:
 
 
 def _resolved(experiment: Experiment, folder: Path, title: str) -> Experiment:
-    """Make every path absolute and insist that each file is there."""
+    """Make every path absolute and check that each file exists."""
     values = experiment.model_dump(mode="python")
     missing: list[str] = []
 

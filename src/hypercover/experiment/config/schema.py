@@ -1,4 +1,4 @@
-"""What an experiment file may say, checked whole before anything runs."""
+"""The schema of experiment files."""
 
 import re
 from collections.abc import Collection
@@ -51,7 +51,7 @@ __all__ = [
 
 
 def _name(text: str) -> str:
-    """Refuse what would not do as a part of a file name on every system."""
+    """Refuse what cannot be part of a file name on every system."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
         raise ValueError(
             "must be made of 1 to 64 letters from A to Z, digits, dots, dashes and "
@@ -61,7 +61,7 @@ def _name(text: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Refuse what is no SHA-256 in hexadecimal."""
+    """Refuse what is not a SHA-256 in hexadecimal."""
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise ValueError("must be a SHA-256: 64 digits from 0 to 9 and a to f")
     return text
@@ -79,7 +79,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Spec(BaseModel):
-    """A part of an experiment file: unknown keys are errors, values never change."""
+    """A part of an experiment file; immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,17 +87,17 @@ class Spec(BaseModel):
 Guard = Annotated[int, Field(ge=0)] | Literal["auto"]
 
 GUARDED = ("blocks", "clusters", "fields", "kfold", "leave-one-out")
-"""Kinds of split that keep a guard band."""
+"""Kinds of split with a guard band."""
 
 
 class _SplitSpec(Spec):
-    """What splits of all kinds have: the share of training pixels that validates."""
+    """The part of all splits: the share of training pixels kept for validation."""
 
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
     def draws(self) -> int:
-        """Splits that one seed makes."""
+        """Number of draws per seed."""
         return 1
 
 
@@ -163,7 +163,7 @@ class KFoldSpec(_SplitSpec):
 
     @property
     def draws(self) -> int:
-        """Splits that one seed makes: one for each fold."""
+        """Number of draws per seed: one for each fold."""
         return self.folds
 
 
@@ -177,7 +177,7 @@ class LeaveOneOutSpec(_SplitSpec):
 
     @property
     def draws(self) -> int:
-        """Splits that one seed makes: one for each fold."""
+        """Number of draws per seed: one for each fold."""
         return self.folds
 
 
@@ -229,10 +229,10 @@ SplitSpec = Annotated[
 
 
 def gap_splits(blocks: BlocksSpec, guard: int) -> dict[str, SplitSpec]:
-    """Return the splits that a leak gap sets beside blocks of a guard of window − 1 pixels.
+    """Return the splits that a leak gap compares with blocks of a guard of window − 1 pixels.
 
-    They train on the same share: ``random`` on single pixels, ``centre-free`` on
-    blocks whose guard of window // 2 keeps training centres out of test windows.
+    They have the same training share: ``random`` of single pixels, ``centre-free`` of blocks
+    whose guard of window // 2 keeps training centres out of test windows.
 
     Examples
     --------
@@ -247,13 +247,13 @@ def gap_splits(blocks: BlocksSpec, guard: int) -> dict[str, SplitSpec]:
 
 
 ALL = "all"
-"""Stands for all labelled pixels where the name of a split is wanted."""
+"""Name of the split in which all labelled pixels train."""
 
 Bands = str | list[int | str]
 
 
 def _known_nodata(given: float | str | list[float | str]) -> Any:
-    """Refuse what states no data neither as numbers nor in a known word."""
+    """Refuse what is neither numbers nor a known word for no data."""
     for part in given if isinstance(given, list) else [given]:
         for word in part.replace(",", " ").split() if isinstance(part, str) else ():
             try:
@@ -360,22 +360,22 @@ class SklearnSpec(Spec):
 
 
 def _once(values: list[Any]) -> list[Any]:
-    """Refuse a list that is empty or names something twice."""
+    """Refuse a list that is empty or repeats a value."""
     if not values:
         raise ValueError("must name at least one value")
     return _distinct(values)
 
 
 def _distinct(values: list[Any]) -> list[Any]:
-    """Refuse a list that names something twice."""
+    """Refuse a list that repeats a value."""
     twice = [value for value in values if values.count(value) > 1]
     if twice:
         raise ValueError(f"must name each value once, not {twice[0]} twice")
     return values
 
 
-def _ladder(values: list[float]) -> list[float]:
-    """Put the rungs of a grid in rising order."""
+def _sorted_once(values: list[float]) -> list[float]:
+    """Sort the values of a grid, and refuse repeated ones."""
     return sorted(_once(values))
 
 
@@ -383,7 +383,7 @@ Shares = Annotated[list[Share], Field(max_length=20), AfterValidator(_distinct)]
 
 FoldKind = Literal["random", "blocks", "clusters"]
 
-Ladder = Annotated[list[Positive], Field(max_length=100), AfterValidator(_ladder)]
+Grid = Annotated[list[Positive], Field(max_length=100), AfterValidator(_sorted_once)]
 
 
 class SearchSpec(Spec):
@@ -394,9 +394,9 @@ class SearchSpec(Spec):
     ``guard`` pixels between the training and the held-out pixels of a fold.
     """
 
-    C: Ladder = Field(default=[1.0, 10.0, 100.0, 1000.0, 10000.0])
-    gamma: Ladder | None = None
-    gamma_scale: Ladder = Field(default=[0.25, 0.5, 1.0, 2.0, 4.0])
+    C: Grid = Field(default=[1.0, 10.0, 100.0, 1000.0, 10000.0])
+    gamma: Grid | None = None
+    gamma_scale: Grid = Field(default=[0.25, 0.5, 1.0, 2.0, 4.0])
     folds: Annotated[int, Field(ge=2, le=1000)] = 10
     by: Annotated[list[FoldKind], AfterValidator(_once)] = Field(
         default=["random", "blocks"]
@@ -410,7 +410,7 @@ ModelSpec = Annotated[SVMSpec | CNNSpec | SklearnSpec, Discriminator("kind")]
 
 
 class CleanSpec(Spec):
-    """Class maps cleaned of specks, written beside those that were predicted."""
+    """Cleaned class maps, written next to the predicted ones."""
 
     majority: Annotated[int, Field(ge=1, le=99)] = 1
     sieve: Annotated[int, Field(ge=1)] = 1
@@ -428,8 +428,7 @@ class CleanSpec(Spec):
 class Experiment(Spec):
     """Everything needed to repeat a run: scene, splits, models, seed.
 
-    Why it exists: a result that cannot be repeated from one file cannot be
-    believed.  Relative paths are relative to the file they stand in.
+    Relative paths in a file are relative to its folder.
     """
 
     name: Name
@@ -530,7 +529,7 @@ class Experiment(Spec):
 
     @property
     def quick(self) -> tuple[str, ...]:
-        """Models that are trained in moments and report first, where networks follow."""
+        """Models that train quickly and report first, if networks follow."""
         names = tuple(
             name for name, spec in self.models.items() if not isinstance(spec, CNNSpec)
         )
@@ -538,13 +537,13 @@ class Experiment(Spec):
 
     @property
     def refits(self) -> bool:
-        """Whether the models that map are trained again, on all labelled pixels."""
+        """Whether the models that map are trained again on all labelled pixels."""
         again = self.map is not False and self.map_from == "all"
         return again and self.split.kind != "none"
 
     @property
     def window(self) -> int:
-        """Largest window any of the models sees, in pixels."""
+        """Largest window of the models, in pixels."""
         return max(model.window for model in self.models.values())
 
     @property
@@ -554,12 +553,12 @@ class Experiment(Spec):
 
     @property
     def splits(self) -> dict[str, SplitSpec]:
-        """The split itself under the name ``main``, those beside it, those of the curve."""
+        """The split itself as ``main``, the additional ones, and those of the curve."""
         return {"main": self.split, **self.beside, **self.curve_splits}
 
     @property
     def curve_splits(self) -> dict[str, SplitSpec]:
-        """The split itself with each training share of the learning curve."""
+        """The split with each training share of the learning curve."""
         return {
             f"train-{share}": self.split.model_copy(update={"train": share})
             for share in self.learning_curve
@@ -573,10 +572,9 @@ class Experiment(Spec):
         split: str = ALL,
         seed: int | None = None,
     ) -> None:
-        """Refuse names of models, features and splits that this experiment does not have.
+        """Refuse models, features and splits that this experiment does not have.
 
-        Why it exists: a plan lies in a file of its own, and may be that of another
-        experiment.
+        A plan is a separate file, which may belong to another experiment.
 
         Parameters
         ----------
@@ -595,29 +593,29 @@ class Experiment(Spec):
                 if name not in known:
                     has = ", ".join(name for name in known if name != ALL) or "none"
                     raise ExperimentError(
-                        f"The plan names the {what} {name!r}, and the experiment beside it "
+                        f"The plan names the {what} {name!r}, but the experiment next to it "
                         f"has {has}; make the plan again with hypercover plan --ready."
                     )
         if seed is not None and split != ALL and seed not in self.draws(split):
             raise ExperimentError(
-                f"The plan names the seed {seed} of the split {split!r}, and the experiment "
-                f"beside it has {self.draws(split)[0]} to {self.draws(split)[-1]}; make the "
+                f"The plan names the seed {seed} of the split {split!r}, but the experiment "
+                f"next to it has {self.draws(split)[0]} to {self.draws(split)[-1]}; make the "
                 "plan again with hypercover plan --ready."
             )
 
     def draws(self, split: str) -> range:
-        """Return a number for each draw of a split: one a seed, or one for each fold of each seed.
+        """Return a number for each draw of a split: one per seed, or one per seed and fold.
 
-        The number stands in the names of tasks and files where a seed would.
+        The names of tasks and files hold this number.
         """
         return range(self.seed, self.seed + self.repeats * self.splits[split].draws)
 
     def origin(self, split: str, draw: int) -> tuple[int, int]:
-        """Return the seed of a draw, and which of the folds of that seed it is, from 0."""
+        """Return the seed of a draw, and the number of its fold, from 0."""
         repeat, fold = divmod(draw - self.seed, self.splits[split].draws)
         return self.seed + repeat, fold
 
     @property
     def trials(self) -> list[tuple[str, int]]:
-        """Every split with every number of its draws, in order."""
+        """Every split with the number of each of its draws, in order."""
         return [(split, draw) for split in self.splits for draw in self.draws(split)]
