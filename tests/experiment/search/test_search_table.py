@@ -22,21 +22,21 @@ def cell(C, correct, *, folds=None, seconds=1.0, span=(0.0, 1.0)):
 
 
 def table(*rows, costs=(1.0, 10.0), counts=(10, 30)):
-    rungs = tuple(GammaValue(0.1 * 2**row, None) for row in range(len(rows)))
-    return GridTable(costs, rungs, counts, tuple(rows))
+    gammas = tuple(GammaValue(0.1 * 2**row, None) for row in range(len(rows)))
+    return GridTable(costs, gammas, counts, tuple(rows))
 
 
 def test_cells_are_kept_and_found_again(tmp_path):
     kept = CellFile(tmp_path / "cells.json")
-    assert kept.lacks(1.0, [0])
-    kept.keep(cell(1, [7, 21]))
-    kept.keep(cell(10, [8], folds=(1,)), cell(10, [9], folds=(0,), seconds=0.25))
+    assert kept.is_missing(1.0, [0])
+    kept.add(cell(1, [7, 21]))
+    kept.add(cell(10, [8], folds=(1,)), cell(10, [9], folds=(0,), seconds=0.25))
     again = CellFile(tmp_path / "cells.json")
     assert again.cells == kept.cells
-    assert not again.lacks(1.0, [0, 1])
-    assert not again.lacks(10.0, [1, 0])
-    assert again.lacks(1.0, [2])
-    assert again.lacks(100.0, [0])
+    assert not again.is_missing(1.0, [0, 1])
+    assert not again.is_missing(10.0, [1, 0])
+    assert again.is_missing(1.0, [2])
+    assert again.is_missing(100.0, [0])
 
 
 GOOD = {"C": 1, "folds": [0], "correct": [3], "seconds": 1, "began": 0, "ended": 1}

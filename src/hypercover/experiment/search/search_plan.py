@@ -1,4 +1,4 @@
-"""From an experiment to the tasks of its grid search: a row of cells is a task."""
+"""The plan of a grid search: each row of cells, one gamma with every C, is a task."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,18 +35,18 @@ __all__ = [
 ]
 
 _LEARNING = 10.0
-"""Weight of learning a reduction in every fold, where a cell has 1."""
+"""Weight of fitting a reduction in every fold; a cell has 1."""
 
 
 def searched_grids(experiment: Experiment) -> list[tuple[str, FoldKind]]:
-    """List the models and kinds of folds a grid is searched for.
+    """List the models and kinds of folds for which a grid is searched.
 
     Raises
     ------
     ExperimentError
-        If no model of the experiment has a grid.
+        If no model of the experiment is an SVM.
     """
-    models = [name for name, spec in experiment.models.items() if _is_svm(spec)]
+    models = [name for name, spec in experiment.models.items() if isinstance(spec, SVMSpec)]
     if not models:
         kinds = ", ".join(
             f"{name} ({spec.kind})" for name, spec in experiment.models.items()
@@ -58,16 +58,8 @@ def searched_grids(experiment: Experiment) -> list[tuple[str, FoldKind]]:
     return [(model, by) for model in models for by in experiment.search.by]
 
 
-def _sees_bands(spec: object) -> bool:
-    return isinstance(spec, SVMSpec) and spec.nwfe is None
-
-
-def _is_svm(spec: object) -> bool:
-    return isinstance(spec, SVMSpec)
-
-
 def grid_gammas(spec: SearchSpec) -> list[dict[str, float]]:
-    """List the gammas of a grid: as they are, or as multiples of that of ``scale``."""
+    """List the gammas of a grid, as numbers or as multiples of ``scale``."""
     if spec.gamma is not None:
         return [{"gamma": gamma} for gamma in spec.gamma]
     return [{"scale": scale} for scale in spec.gamma_scale]
@@ -78,9 +70,9 @@ def folds_task(model: str, by: str) -> str:
     return f"search-{model}-{by}"
 
 
-def row_task(model: str, by: str, asked: dict[str, float]) -> str:
-    """Name the task that does all C of one gamma."""
-    ((kind, value),) = asked.items()
+def row_task(model: str, by: str, gamma: dict[str, float]) -> str:
+    """Name the task that computes all C of one gamma."""
+    ((kind, value),) = gamma.items()
     return f"{folds_task(model, by)}-{kind}-{value!r}"
 
 
@@ -94,22 +86,24 @@ def make_search_plan(experiment: Experiment) -> Plan:
         return _planned(experiment, searched_grids(experiment))
 
 
-def _planned(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Plan:
-    folding = [_folding(experiment, model, by) for model, by in cases]
-    rows = [task for model, by in cases for task in _rows(experiment, model, by)]
+def _planned(experiment: Experiment, grids: list[tuple[str, FoldKind]]) -> Plan:
+    folding = [_folding(experiment, model, by) for model, by in grids]
+    rows = [task for model, by in grids for task in _rows(experiment, model, by)]
     tabulate = Task(
         "search",
         "tabulate",
         needs=tuple(task.name for task in (*folding, *rows)),
         weight=0.1,
-        key=fingerprint(experiment, experiment.search, [list(case) for case in cases]),
+        key=fingerprint(
+            experiment, experiment.search, [list(problem) for problem in grids]
+        ),
     )
-    return Plan((*_features(experiment, cases), *folding, *rows, tabulate), REGISTRY)
+    return Plan((*_features(experiment, grids), *folding, *rows, tabulate), REGISTRY)
 
 
-def _features(experiment: Experiment, cases: list[tuple[str, FoldKind]]) -> Iterator[Task]:
+def _features(experiment: Experiment, grids: list[tuple[str, FoldKind]]) -> Iterator[Task]:
     """Take the tasks of the image features from the plan of a run."""
-    models = [experiment.models[model] for model, _ in cases]
+    models = [experiment.models[model] for model, _ in grids]
     needed = {name for spec in models for name in feature_needs(spec)}
     return (task for task in make_plan(experiment).tasks if task.name in needed)
 
@@ -120,19 +114,21 @@ def _folding(experiment: Experiment, model: str, by: FoldKind) -> Task:
         "fold_samples",
         {"model": model, "by": by},
         needs=feature_needs(experiment.models[model]),
-        weight=0.2 if _sees_bands(experiment.models[model]) else _LEARNING,
+        weight=0.2
+        if getattr(experiment.models[model], "nwfe", None) is None
+        else _LEARNING,
         key=_key(experiment, model),
     )
 
 
 def _rows(experiment: Experiment, model: str, by: FoldKind) -> Iterator[Task]:
     spec = experiment.search
-    for asked in grid_gammas(spec):
+    for gamma in grid_gammas(spec):
         arguments: dict[str, Any] = {"model": model, "by": by, "costs": spec.C}
         yield Task(
-            row_task(model, by, asked),
+            row_task(model, by, gamma),
             "search_gamma",
-            arguments | asked,
+            arguments | gamma,
             needs=(folds_task(model, by), *feature_needs(experiment.models[model])),
             weight=float(len(spec.C)),
             key=_key(experiment, model),
@@ -158,12 +154,12 @@ Report = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class BestParameters:
-    """The C and gamma that did best in cross-validation."""
+    """The C and gamma with the best accuracy in cross-validation."""
 
     parameters: dict[str, float]
-    """Those that were searched: C, gamma, or both."""
+    """Values of the searched parameters: C, gamma, or both."""
     facts: dict[str, Any] | None
-    """What the metrics say of it: the folds, every cell and the best; None for no search."""
+    """Entry in the metrics: folds, all cells and the best; None without a search."""
 
 
 def search_best(
@@ -171,13 +167,13 @@ def search_best(
 ) -> BestParameters:
     """Search the grid of a model whose C or gamma is ``search``.
 
-    Nothing but the training pixels of the split is looked at.  Cells that
-    ``hypercover search`` has done in the same run folder are taken over.
+    Only the training pixels of the split are used.  Cells that ``hypercover search`` has
+    computed in the same run folder are taken over.
 
     Parameters
     ----------
-    split, seed : name and seed of the split that the model is to be trained on
-    report : called with the share done and a few words
+    split, seed : name and seed of the split on which the model will be trained
+    report : called with the share done and a message
     """
     experiment = context.experiment
     spec = experiment.models[model]
@@ -188,41 +184,45 @@ def search_best(
     folds = folds_for(experiment.search, by, samples, scene=context.scene, seed=seed)
     home = SearchFolder(context.folder.path).home
     scene = model_scene(context, spec)
-    case = SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
-    table = _searched(case, experiment, spec, report).to_json()
-    wanted = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
-    facts = {"model": model, "searched": wanted, **folds.to_json(), **table}
-    return BestParameters({name: table["best"][name] for name in wanted}, facts)
+    problem = SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
+    table = _searched(problem, experiment, spec, report).to_json()
+    searched = [name for name in ("C", "gamma") if getattr(spec, name) == "search"]
+    facts = {"model": model, "searched": searched, **folds.to_json(), **table}
+    return BestParameters({name: table["best"][name] for name in searched}, facts)
 
 
 def best_parameters(figures: Mapping[str, Any]) -> dict[str, float]:
-    """Return the C and gamma that the metrics of a model say were chosen; none without a search."""
+    """Return the chosen C and gamma from the metrics of a model; empty without a search."""
     search = figures.get("search")
     return {name: search["best"][name] for name in search["searched"]} if search else {}
 
 
 def _searched(
-    case: SearchProblem, experiment: Experiment, spec: SVMSpec, report: Report
+    problem: SearchProblem, experiment: Experiment, spec: SVMSpec, report: Report
 ) -> GridTable:
-    """Do all rows of a grid, one after another."""
-    rungs = _rungs(case, experiment, spec)
-    costs = experiment.search.C if spec.C == "search" else [float(case.classifier.C)]
+    """Compute all rows of a grid, one after another."""
+    gammas = _gamma_values(problem, experiment, spec)
+    costs = experiment.search.C if spec.C == "search" else [float(problem.classifier.C)]
     rows = []
-    for done, rung in enumerate(rungs):
+    for done, gamma in enumerate(gammas):
 
-        def said(share: float, what: str, done: int = done) -> None:
-            report((done + share) / len(rungs), f"searching the grid: {what}")
+        def progress(share: float, what: str, done: int = done) -> None:
+            report((done + share) / len(gammas), f"searching the grid: {what}")
 
-        rows.append(case.solve(rung.gamma, costs, said))
-    counts = tuple(len(fold.test) for fold in case.folds.parts)
-    return GridTable(tuple(costs), rungs, counts, tuple(rows))
+        rows.append(problem.solve(gamma.gamma, costs, progress))
+    counts = tuple(len(fold.test) for fold in problem.folds.parts)
+    return GridTable(tuple(costs), gammas, counts, tuple(rows))
 
 
-def _rungs(
-    case: SearchProblem, experiment: Experiment, spec: SVMSpec
+def _gamma_values(
+    problem: SearchProblem, experiment: Experiment, spec: SVMSpec
 ) -> tuple[GammaValue, ...]:
     if spec.gamma == "search":
-        return tuple(case.rung(**asked) for asked in grid_gammas(experiment.search))
+        return tuple(
+            problem.gamma_value(**gamma) for gamma in grid_gammas(experiment.search)
+        )
     if spec.gamma == "auto":
-        return (case.rung(gamma=1.0 / case.features),)
-    return (case.rung(gamma=spec.gamma if isinstance(spec.gamma, float) else None),)
+        return (problem.gamma_value(gamma=1.0 / problem.features),)
+    return (
+        problem.gamma_value(gamma=spec.gamma if isinstance(spec.gamma, float) else None),
+    )

@@ -1,4 +1,4 @@
-"""What a search is about: samples, folds, and what the machines see of them."""
+"""The problem of a grid search: samples, folds and preprocessing."""
 
 import hashlib
 import time
@@ -50,49 +50,50 @@ _ARRAYS = ("mean_", "scale_", "projection_", "offset_")
 
 
 def fold_preprocessors(
-    case: "SearchProblem", path: Path, report: Callable[[float, str], None]
+    problem: "SearchProblem", path: Path, report: Callable[[float, str], None]
 ) -> list["SVMClassifier"]:
-    """Return a classifier a fold whose preprocessing knows only its training samples.
+    """Return for each fold a classifier with preprocessing fitted on its training samples.
 
-    Why it exists: learning NWFE costs more than many a row of the grid, and all
-    rows share it.  The file holds plain arrays; one that is missing or damaged
-    is made again.
+    Fitting NWFE may cost more than a row of the grid, so the arrays are kept in a file that
+    all rows share.  A missing or damaged file is made again.
     """
     try:
-        return _read(case, path)
+        return _read(problem, path)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        eyes = _fitted(case, report)
+        fitted = _fitted(problem, report)
     arrays = {
-        f"{number}-{name}": getattr(eye, name)
-        for number, eye in enumerate(eyes)
+        f"{number}-{name}": getattr(classifier, name)
+        for number, classifier in enumerate(fitted)
         for name in _ARRAYS
     }
     with atomic(path) as draft:
         np.savez(draft, **arrays)
-    return eyes
+    return fitted
 
 
 def _fitted(
-    case: "SearchProblem", report: Callable[[float, str], None]
+    problem: "SearchProblem", report: Callable[[float, str], None]
 ) -> list["SVMClassifier"]:
     from sklearn.base import clone
 
-    eyes: list[SVMClassifier] = []
-    for train, _ in case.folds:
-        report(len(eyes) / len(case.folds), "learning features in each fold")
-        eye = clone(case.classifier)
-        eyes.append(eye.fit_preprocessing(case.spectra[train], case.labels[train]))
-    return eyes
+    fitted: list[SVMClassifier] = []
+    for train, _ in problem.folds:
+        report(len(fitted) / len(problem.folds), "learning features in each fold")
+        classifier = clone(problem.classifier)
+        fitted.append(
+            classifier.fit_preprocessing(problem.spectra[train], problem.labels[train])
+        )
+    return fitted
 
 
-def _read(case: "SearchProblem", path: Path) -> list["SVMClassifier"]:
-    """Read what was kept; the arrays must fit the spectra and be finite."""
+def _read(problem: "SearchProblem", path: Path) -> list["SVMClassifier"]:
+    """Read the kept arrays, which must fit the spectra and be finite."""
     from sklearn.base import clone
 
-    eyes = [clone(case.classifier) for _ in range(len(case.folds))]
-    bands = case.spectra.shape[1]
+    fitted = [clone(problem.classifier) for _ in range(len(problem.folds))]
+    bands = problem.spectra.shape[1]
     with np.load(path, allow_pickle=False) as found:
-        for number, eye in enumerate(eyes):
+        for number, classifier in enumerate(fitted):
             mean, scale, projection, offset = (
                 found[f"{number}-{name}"] for name in _ARRAYS
             )
@@ -103,9 +104,13 @@ def _read(case: "SearchProblem", path: Path) -> list["SVMClassifier"]:
                 np.isfinite(part).all() for part in (mean, scale, projection, offset)
             ):
                 raise ValueError(f"{path} holds values that are not finite")
-            eye.n_features_in_, eye.mean_, eye.scale_ = bands, mean, scale
-            eye.projection_, eye.offset_ = projection, offset
-    return eyes
+            classifier.n_features_in_, classifier.mean_, classifier.scale_ = (
+                bands,
+                mean,
+                scale,
+            )
+            classifier.projection_, classifier.offset_ = projection, offset
+    return fitted
 
 
 Report = Callable[[float, str], None]
@@ -114,12 +119,12 @@ Floats = npt.NDArray[np.floating]
 
 
 def searched_svm(experiment: Experiment, model: str) -> SVMSpec:
-    """Return the spec of a model after checking that a grid can be searched for it.
+    """Return the spec of a model, which must be an SVM.
 
     Raises
     ------
     ExperimentError
-        If it is of another kind.
+        If the model is of another kind.
     """
     spec = experiment.models[model]
     if not isinstance(spec, SVMSpec):
@@ -131,10 +136,10 @@ def searched_svm(experiment: Experiment, model: str) -> SVMSpec:
 
 
 def samples_for(experiment: Experiment, scene: Scene) -> Samples:
-    """Return the samples that a search may look at.
+    """Return the samples of a search.
 
-    Those that the main split trains on with the first seed or, with ``on:
-    all``, every labelled pixel.
+    They are the training pixels of the main split with the first seed or, with ``on: all``,
+    every labelled pixel.
     """
     labels = scene.usable_labels
     if experiment.search.on == "all":
@@ -148,7 +153,7 @@ def samples_for(experiment: Experiment, scene: Scene) -> Samples:
 def folds_for(
     spec: SearchSpec, by: FoldKind, samples: Samples, *, scene: Scene, seed: int
 ) -> Folds:
-    """Make the folds of one kind that an experiment asks for."""
+    """Make the folds of one kind."""
     makers: dict[FoldKind, RandomFolds | BlockFolds | ClusterFolds] = {
         "random": RandomFolds(spec.folds),
         "blocks": BlockFolds(spec.folds, spec.size, spec.guard),
@@ -158,10 +163,9 @@ def folds_for(
 
 
 def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
-    """Return the kind of folds that choose for a split.
+    """Return the kind of folds by which parameters are chosen under a split.
 
-    Under a split with a guard the first kind with a guard, under any other the
-    first of all.
+    For a split with a guard it is the first kind with a guard, otherwise the first kind.
 
     Examples
     --------
@@ -174,11 +178,10 @@ def preferred_folds(split: str, by: Sequence[FoldKind]) -> FoldKind:
     return guarded[0] if split in GUARDED and guarded else by[0]
 
 
-def _fair_memory() -> int:
-    """Return the bytes a search may take: half of what is free, shared with its like.
+def _memory_share() -> int:
+    """Return the bytes a search may use: half of the free memory, or its share of that.
 
-    Processes that work side by side have their threads pinned to their share of
-    the cores; the same share of the memory is theirs.
+    Parallel workers have a share of the cores each, and use the same share of the memory.
     """
     from hypercover.classifiers.svm.threads import default_threads
 
@@ -187,25 +190,24 @@ def _fair_memory() -> int:
 
 
 def _silent(_share: float, _what: str) -> None:
-    """Report to nobody."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, eq=False)
 class FoldFeatures:
-    """What the machines see of all samples, in some of the folds."""
+    """The preprocessed samples of some of the folds."""
 
     problem: "CVProblem"
-    """The samples as they are seen, whose distances all rows share."""
+    """The preprocessed samples, whose distances all rows share."""
     folds: tuple[int, ...]
     """Numbers of the folds, from 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class SearchProblem:
-    """Samples, folds and a classifier whose C and gamma are to be found.
+    """Samples, folds and a classifier whose C and gamma are searched.
 
-    Why it exists: ``hypercover search`` and a run with ``C: search`` ask the
-    same question, so they find the same answer in the same kept cells.
+    ``hypercover search`` and a run with ``C: search`` share it, and so their finished cells.
     """
 
     spectra: Floats
@@ -213,13 +215,13 @@ class SearchProblem:
     labels: npt.NDArray[np.int64]
     """Class code of each sample (n,)."""
     folds: Folds
-    """Which samples train and which are held out."""
+    """Training and held-out samples of each fold."""
     classifier: "SVMClassifier"
     """The untrained classifier."""
     key: str
-    """Hash of everything but C and gamma that a cell depends on."""
+    """Hash of everything that a cell depends on, except C and gamma."""
     home: Path
-    """Folder in which cells and fitted reductions are kept."""
+    """Folder for cells and fitted reductions."""
 
     @classmethod
     def of(
@@ -232,17 +234,17 @@ class SearchProblem:
         *,
         seed: int,
     ) -> "SearchProblem":
-        """Pose the question for one model; ``scene`` is what the model sees."""
+        """Make the problem of one model; ``scene`` holds its bands or features."""
         spec = searched_svm(experiment, model)
         samples = folds.samples
         values = np.asarray(scene.cube.values)
-        places = np.column_stack((samples.rows, samples.cols, samples.labels))
+        positions = np.column_stack((samples.rows, samples.cols, samples.labels))
         facts = (
             spec.model_dump(mode="json", exclude={"C", "gamma", "probability"}),
             (experiment.features[spec.features], experiment.seed)
             if spec.features
             else None,
-            hashlib.sha256(places.astype("<i8").tobytes()).hexdigest(),
+            hashlib.sha256(positions.astype("<i8").tobytes()).hexdigest(),
             {key: value for key, value in folds.to_json().items() if key != "notes"},
         )
         return cls(
@@ -264,79 +266,81 @@ class SearchProblem:
 
     @cached_property
     def width(self) -> float:
-        """The gamma that ``scale`` stands for, over all samples."""
-        return 1.0 / (self.features * (float(self._seen.var()) or 1.0))
+        """The value of ``gamma: scale`` over all samples."""
+        return 1.0 / (self.features * (float(self._preprocessed.var()) or 1.0))
 
     @property
     def features(self) -> int:
-        """How many values of a sample the machines see."""
-        return int(self._seen.shape[1])
+        """Number of values of a preprocessed sample."""
+        return int(self._preprocessed.shape[1])
 
     @cached_property
-    def _seen(self) -> Floats:
+    def _preprocessed(self) -> Floats:
         return self.whole.preprocess(self.spectra)
 
-    def rung(self, *, gamma: float | None = None, scale: float | None = None) -> GammaValue:
-        """Return a gamma given as it is, or as a multiple of that of ``scale``."""
+    def gamma_value(
+        self, *, gamma: float | None = None, scale: float | None = None
+    ) -> GammaValue:
+        """Return a gamma that is given as a number, or as a multiple of ``scale``."""
         if gamma is not None:
             return GammaValue(gamma, None)
         multiple = 1.0 if scale is None else scale
         return GammaValue(multiple * self.width, multiple)
 
     def views(self) -> Iterator[FoldFeatures]:
-        """Go through what the machines see: once where there is only scaling, else by fold.
+        """Yield the preprocessed samples: of all folds if they are only scaled, else by fold.
 
-        A reduction has seen labels, so the held-out ones must be kept from it.
+        A reduction learns from labels, so it must not see those of held-out samples.
         """
         if self.classifier.reduction is None:
             yield self._whole_view
             return
-        # One after another: the distances of every fold at once would fill any memory.
-        for number, eye in enumerate(self.eyes(_silent)):
-            yield self._view(eye, (number,))
+        # One after another: the distances of all folds together may not fit into memory.
+        for number, classifier in enumerate(self.preprocessors(_silent)):
+            yield self._view(classifier, (number,))
 
-    def eyes(self, report: Report) -> list["SVMClassifier"]:
-        """Return a classifier a fold whose preprocessing knows its training samples alone."""
+    def preprocessors(self, report: Report) -> list["SVMClassifier"]:
+        """Return for each fold a classifier with preprocessing fitted on its training samples."""
         return fold_preprocessors(self, self.home / f"eyes-{self.key}.npz", report)
 
     @cached_property
     def _whole_view(self) -> FoldFeatures:
-        """What the machines see in all folds; its distances serve every gamma."""
+        """The samples scaled once for all folds; every gamma shares their distances."""
         return self._view(self.whole, tuple(range(len(self.folds))))
 
-    def _view(self, eye: "SVMClassifier", folds: tuple[int, ...]) -> FoldFeatures:
+    def _view(self, classifier: "SVMClassifier", folds: tuple[int, ...]) -> FoldFeatures:
         from hypercover.classifiers.svm.cv_problem import CVProblem
 
         pairs = [(self.folds.parts[n].train, self.folds.parts[n].test) for n in folds]
-        seen = eye.preprocess(self.spectra)
+        seen = classifier.preprocess(self.spectra)
         return FoldFeatures(
-            CVProblem.of(seen, self.labels, pairs, memory=_fair_memory()), folds
+            CVProblem.of(seen, self.labels, pairs, memory=_memory_share()), folds
         )
 
     def cells_of(self, gamma: float) -> CellFile:
-        """Return the cells of one gamma that are finished."""
+        """Return the file of finished cells of one gamma."""
         digest = hashlib.sha256(f"{self.key} {gamma!r}".encode()).hexdigest()[:24]
         return CellFile(self.home / f"cells-{digest}.json")
 
     def solve(
         self, gamma: float, costs: Iterable[float], report: Report
     ) -> tuple[Cell, ...]:
-        """Do the cells of one gamma that are not done, and return them all."""
-        wanted, kept = tuple(sorted(costs)), self.cells_of(gamma)
-        if any(kept.lacks(C, range(len(self.folds))) for C in wanted):
+        """Compute the missing cells of one gamma, and return all."""
+        costs, file = tuple(sorted(costs)), self.cells_of(gamma)
+        if any(file.is_missing(C, range(len(self.folds))) for C in costs):
             for view in self.views():
-                missing = tuple(C for C in wanted if kept.lacks(C, view.folds))
+                missing = tuple(C for C in costs if file.is_missing(C, view.folds))
                 if missing:
-                    kept.keep(*self._solve(view, gamma, missing, report))
-        return tuple(cell for cell in kept.cells if cell.C in wanted)
+                    file.add(*self._solve(view, gamma, missing, report))
+        return tuple(cell for cell in file.cells if cell.C in costs)
 
     def _solve(
         self, view: FoldFeatures, gamma: float, costs: tuple[float, ...], report: Report
     ) -> list[Cell]:
-        """Do a row of cells; one gamma shares its kernel among them."""
+        """Compute the cells of one gamma, which share its kernel."""
         from hypercover.classifiers.svm.svm_cross_validation import cross_validate_gamma
 
-        def said(share: float, what: str) -> None:
+        def progress(share: float, what: str) -> None:
             report((view.folds[0] + share * len(view.folds)) / len(self.folds), what)
 
         began = time.time()
@@ -345,7 +349,7 @@ class SearchProblem:
             gamma=gamma,
             C=costs,
             class_weight=self.classifier.class_weight,
-            progress=said,
+            progress=progress,
         )
         ended = max(time.time(), began)
         return [

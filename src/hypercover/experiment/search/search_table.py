@@ -4,80 +4,84 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, TypeAdapter
 
 from hypercover.files import csv_text, write_json
 
 __all__ = ["Cell", "CellFile", "GammaValue", "GridTable", "tables_csv"]
 
-_BIGGEST = 64 * 2**20
+_MAX_BYTES = 64 * 2**20
 """Bytes of the largest file of cells that is read."""
+
+
+_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What came of one C with one gamma, in some or all of the folds."""
+    """The result of one C and gamma in some or all folds."""
 
-    C: float
+    C: _NonNegative
     """Cost of a sample on the wrong side."""
-    folds: tuple[int, ...]
+    folds: tuple[_Count, ...]
     """Numbers of the folds, from 0."""
-    correct: tuple[int, ...]
+    correct: tuple[_Count, ...]
     """Held-out samples that were classified right, for each of these folds."""
-    seconds: float
+    seconds: _NonNegative
     """Seconds that all threads together spent on it."""
-    began: float
+    began: _NonNegative
     """When the work on it began, in seconds since 1970."""
-    ended: float
+    ended: _NonNegative
     """When it was finished."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that do not belong to the folds."""
+        if len(self.folds) != len(self.correct):
+            raise ValueError("a cell needs a count for each of its folds")
 
     @classmethod
     def of(cls, entry: Any) -> "Cell":
-        """Make a cell of its JSON object.
+        """Make a cell from its JSON object.
 
         Raises
         ------
-        ValueError, TypeError, KeyError
-            If it is not what :meth:`to_json` gives.
+        ValueError
+            If it is damaged.
         """
-        cell = cls(
-            **entry | {name: tuple(map(int, entry[name])) for name in ("folds", "correct")}
-        )
-        numbers = (cell.C, cell.seconds, cell.began, cell.ended, *cell.correct)
-        if not all(isfinite(number) and number >= 0 for number in numbers):
-            raise ValueError("a number is below 0 or not finite")
-        if len(cell.folds) != len(cell.correct) or min(cell.folds, default=-1) < 0:
-            raise ValueError("the folds of a cell are not those of its counts")
-        return cell
+        return _CELL.validate_python(entry)
 
     def to_json(self) -> dict[str, Any]:
         """Return the cell as a JSON object."""
         return asdict(self)
 
 
-class CellFile:
-    """The finished cells of one row of the grid, in a file that is always whole.
+_CELL = TypeAdapter(Cell)
 
-    Why it exists: killed at any moment, a search repeats at most the cells it
-    was at.  The name of the file holds a hash of everything the cells depend
-    on, so that a larger grid, or a run that searches, finds them again.
+
+class CellFile:
+    """The finished cells of one row of the grid, in a file that is written atomically.
+
+    If a search is killed, only the current cells are lost.  The name of the file holds a
+    hash of everything the cells depend on, so that a larger grid, or a run with a search,
+    finds them again.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cells = _read(path)
 
-    def lacks(self, C: float, folds: Sequence[int]) -> bool:
+    def is_missing(self, C: float, folds: Sequence[int]) -> bool:
         """Tell whether a cell is still to be done in some of these folds."""
         known = {fold for cell in self.cells if cell.C == C for fold in cell.folds}
         return not known.issuperset(folds)
 
-    def keep(self, *cells: Cell) -> None:
+    def add(self, *cells: Cell) -> None:
         """Add finished cells to the file."""
         self.cells = (*self.cells, *cells)
         write_json(self.path, {"cells": [cell.to_json() for cell in self.cells]})
@@ -86,7 +90,7 @@ class CellFile:
 def _read(path: Path) -> tuple[Cell, ...]:
     """Read the cells of a file; one that is missing or damaged holds none."""
     try:
-        if path.stat().st_size > _BIGGEST:
+        if path.stat().st_size > _MAX_BYTES:
             return ()
         entries = json.loads(path.read_bytes())["cells"]
         return tuple(Cell.of(entry) for entry in entries)
@@ -109,16 +113,12 @@ class GammaValue:
 
 @dataclass(frozen=True, eq=False)
 class GridTable:
-    """Every cell of a grid as far as it is done.
-
-    Why it exists: the same figures go to the terminal while the search runs,
-    into the files it leaves and into the report.
-    """
+    """The finished cells of a grid, for the terminal, the files and the report."""
 
     C: tuple[float, ...]
-    """Costs, one a column."""
-    rungs: tuple[GammaValue, ...]
-    """Gammas, one a row."""
+    """Values of C, one per column."""
+    gammas: tuple[GammaValue, ...]
+    """Gammas, one per row."""
     counts: tuple[int, ...]
     """Held-out samples of each fold."""
     cells: tuple[tuple[Cell, ...], ...]
@@ -126,8 +126,8 @@ class GridTable:
 
     @cached_property
     def correct(self) -> npt.NDArray[np.int64]:
-        """Right held-out samples (gamma, C, fold); -1 where not done."""
-        found = np.full((len(self.rungs), len(self.C), len(self.counts)), -1)
+        """Correct held-out samples (gamma, C, fold); -1 if not done."""
+        found = np.full((len(self.gammas), len(self.C), len(self.counts)), -1)
         for row, cells in enumerate(self.cells):
             for cell in cells:
                 if cell.C in self.C:
@@ -136,21 +136,21 @@ class GridTable:
 
     @cached_property
     def accuracy(self) -> Floats:
-        """Share of all held-out samples that are right (gamma, C); NaN where not done."""
+        """Share of correct held-out samples (gamma, C); NaN if not done."""
         shares = self.correct.sum(axis=2) / sum(self.counts)
         return np.where((self.correct >= 0).all(axis=2), shares, np.nan)
 
     @cached_property
     def spread(self) -> Floats:
-        """Standard deviation of the folds' accuracies (gamma, C); NaN where not done."""
+        """Standard deviation of the accuracies of the folds (gamma, C); NaN if not done."""
         shares = self.correct / np.array(self.counts)
         spread = shares.std(axis=2, ddof=min(1, len(self.counts) - 1))
         return np.where(np.isnan(self.accuracy), np.nan, spread)
 
     @cached_property
     def seconds(self) -> Floats:
-        """Seconds that all threads together spent on each cell (gamma, C)."""
-        spent = np.zeros((len(self.rungs), len(self.C)))
+        """Processor seconds of each cell (gamma, C)."""
+        spent = np.zeros((len(self.gammas), len(self.C)))
         for row, cells in enumerate(self.cells):
             for cell in cells:
                 if cell.C in self.C:
@@ -159,23 +159,23 @@ class GridTable:
 
     @cached_property
     def best(self) -> tuple[int, int] | None:
-        """Row and column of the best cell: of equals the smallest C, then gamma."""
+        """Row and column of the best cell; the smallest C, then gamma, of equal ones."""
         if np.isnan(self.accuracy).all():
             return None
-        column, row = divmod(int(np.nanargmax(self.accuracy.T)), len(self.rungs))
+        column, row = divmod(int(np.nanargmax(self.accuracy.T)), len(self.gammas))
         return row, column
 
     @property
     def serial(self) -> float:
-        """Seconds of one thread that all cells would have taken."""
+        """Processor seconds of all cells."""
         return float(self.seconds.sum())
 
     @cached_property
     def wall(self) -> float:
-        """Seconds during which a cell of the grid was really at work.
+        """Seconds during which at least one cell was being computed.
 
-        Where several were at work at once the time counts once; the time
-        between two calls of an interrupted search does not count.
+        Times when several cells were computed count once; pauses of an interrupted search do
+        not count.
         """
         spans = sorted(
             (cell.began, cell.ended)
@@ -190,11 +190,11 @@ class GridTable:
         return total
 
     def to_json(self) -> dict[str, Any]:
-        """Return the table as plain values; what is not done is null."""
-        scales = [rung.scale for rung in self.rungs]
+        """Return the table as plain values; null if not done."""
+        scales = [gamma.scale for gamma in self.gammas]
         return {
             "C": list(self.C),
-            "gamma": [rung.gamma for rung in self.rungs],
+            "gamma": [gamma.gamma for gamma in self.gammas],
             "scale": None if None in scales else scales,
             "accuracy": _plain(self.accuracy),
             "spread": _plain(self.spread),
@@ -214,8 +214,8 @@ class GridTable:
             "row": row,
             "column": column,
             "C": self.C[column],
-            "gamma": self.rungs[row].gamma,
-            "scale": self.rungs[row].scale,
+            "gamma": self.gammas[row].gamma,
+            "scale": self.gammas[row].scale,
             "accuracy": float(self.accuracy[row, column]),
             "minutes": float(self.seconds[row, column] / 60),
         }
@@ -239,7 +239,7 @@ _COLUMNS = (
 
 
 def tables_csv(tables: Iterable[Mapping[str, Any]]) -> str:
-    """Return the tables of ``search.json`` as CSV, one line a cell."""
+    """Return the tables of ``search.json`` as CSV, one line per cell."""
     return csv_text([_COLUMNS, *(line for table in tables for line in _lines(table))])
 
 

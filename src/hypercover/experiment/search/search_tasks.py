@@ -1,4 +1,4 @@
-"""The tasks of a grid search: fold the samples, do a row of cells, tabulate."""
+"""The tasks of a grid search: fold the samples, compute a row of cells, tabulate."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -39,12 +39,12 @@ Report = Callable[[float, str], None]
 
 
 def _silent(_share: float, _what: str) -> None:
-    """Report to nobody."""
+    """Ignore progress."""
 
 
 @lru_cache(maxsize=1)
-def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> SearchProblem:
-    """Pose a question once for all rows of it that one process does."""
+def _problem_of(folder: Path, model: str, by: FoldKind, _changed: int) -> SearchProblem:
+    """Make a problem once for all rows that one process computes."""
     context = RunContext.of(folder, models=[model])
     experiment = context.experiment
     folds = folds_for(
@@ -59,27 +59,27 @@ def _posed(folder: Path, model: str, by: FoldKind, _changed: int) -> SearchProbl
     return SearchProblem.of(experiment, model, scene, folds, home, seed=seed)
 
 
-def _case(folder: Path, model: str, by: FoldKind) -> SearchProblem:
+def _problem(folder: Path, model: str, by: FoldKind) -> SearchProblem:
     changed = modified(SearchFolder(folder.parent).experiment)
-    return _posed(folder, model, by, changed)
+    return _problem_of(folder, model, by, changed)
 
 
 def forget_problem() -> None:
-    """Let go of the samples searched last and of their distances."""
-    _posed.cache_clear()
+    """Release the samples of the last problem and their distances."""
+    _problem_of.cache_clear()
 
 
 def fold_samples(
     folder: Path, *, model: str, by: FoldKind, report: Report = _silent
 ) -> dict[str, Any]:
-    """Fold the samples of a model; return what the folds hold and the usual gamma.
+    """Fold the samples of a model; return the folds and the gamma of ``scale``.
 
-    A reduction is fitted here, so that the rows find it, whichever process does them.
+    A reduction is fitted here, so that the rows find it in whichever process they run.
     """
-    case = _case(folder, model, by)
-    if case.classifier.reduction is not None:
-        case.eyes(report)
-    return {"folds": case.folds.to_json(), "width": case.width}
+    problem = _problem(folder, model, by)
+    if problem.classifier.reduction is not None:
+        problem.preprocessors(report)
+    return {"folds": problem.folds.to_json(), "width": problem.width}
 
 
 def search_gamma(
@@ -92,13 +92,13 @@ def search_gamma(
     scale: float | None = None,
     report: Report = _silent,
 ) -> dict[str, Any]:
-    """Do the cells of one gamma; those that were finished before are taken as they are."""
-    case = _case(folder, model, by)
-    rung = case.rung(gamma=gamma, scale=scale)
-    cells = case.solve(rung.gamma, costs, report)
+    """Compute the cells of one gamma; finished ones are taken over."""
+    problem = _problem(folder, model, by)
+    value = problem.gamma_value(gamma=gamma, scale=scale)
+    cells = problem.solve(value.gamma, costs, report)
     return {
-        "gamma": rung.gamma,
-        "scale": rung.scale,
+        "gamma": value.gamma,
+        "scale": value.scale,
         "cells": [cell.to_json() for cell in cells],
     }
 
@@ -106,11 +106,11 @@ def search_gamma(
 def tables_of(
     experiment: Experiment, folder: Path, done: Callable[[str], bool]
 ) -> list[dict[str, Any]]:
-    """Return the tables of a search as far as their tasks are done.
+    """Return the tables of a search, with the cells that are done.
 
     Parameters
     ----------
-    folder : where the tasks lie
+    folder : folder of the search
     done : tells whether a task is done
     """
     return [
@@ -128,21 +128,21 @@ def _table(
     done: Callable[[str], bool],
 ) -> dict[str, Any]:
     facts = result_of(folder, folds_task(model, by))
-    rungs, rows, tasks = [], [], []
-    for asked in grid_gammas(experiment.search):
-        tasks.append(task := row_task(model, by, asked))
-        scale = asked.get("scale")
-        gamma = facts["width"] * scale if scale is not None else asked["gamma"]
-        rungs.append(GammaValue(gamma, scale))
-        found = result_of(folder, task)["cells"] if done(task) else []
-        rows.append(tuple(Cell.of(entry) for entry in found))
+    gammas, rows, tasks = [], [], []
+    for value in grid_gammas(experiment.search):
+        tasks.append(task := row_task(model, by, value))
+        scale = value.get("scale")
+        gamma = facts["width"] * scale if scale is not None else value["gamma"]
+        gammas.append(GammaValue(gamma, scale))
+        entries = result_of(folder, task)["cells"] if done(task) else []
+        rows.append(tuple(Cell.of(entry) for entry in entries))
     counts = tuple(fold["test"] for fold in facts["folds"]["folds"])
-    table = GridTable(tuple(experiment.search.C), tuple(rungs), counts, tuple(rows))
+    table = GridTable(tuple(experiment.search.C), tuple(gammas), counts, tuple(rows))
     return {"model": model, "tasks": tasks, **facts["folds"], **table.to_json()}
 
 
 def tabulate(folder: Path) -> dict[str, Any]:
-    """Write the tables of a search, draw them, and renew the report of the run."""
+    """Write the tables of a search, draw them, and update the report of the run."""
     context, place = RunContext.of(folder), SearchFolder(folder.parent)
     experiment, scene = context.experiment, context.scene
     tables = tables_of(experiment, folder, lambda _task: True)
@@ -172,7 +172,7 @@ def _draw(place: SearchFolder, table: dict[str, Any], **origin: Unpack[Origin]) 
 
 
 def _renew_report(place: SearchFolder) -> None:
-    """Write the report again where the folder holds a run."""
+    """Write the report again if the folder holds a run."""
     if RunFolder(place.path).metrics.exists():
-        # A file of the run, whose own task makes it again where it is lost.
+        # It belongs to the run, whose own task makes it again if it is lost.
         disown(renew_report(place.path))
