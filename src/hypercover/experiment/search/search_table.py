@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from hypercover.files import csv_text, write_json
 
@@ -19,13 +19,15 @@ _MAX_BYTES = 64 * 2**20
 """Bytes of the largest file of cells that is read."""
 
 
-_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=0)]
+_NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+_Count = Annotated[int, Field(ge=0, strict=True)]
 
 
 @dataclass(frozen=True)
 class Cell:
     """The result of one C and gamma in some or all folds."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     C: _NonNegative
     """Cost of a sample on the wrong side."""
