@@ -127,7 +127,7 @@ def test_a_missing_scene_is_simulated_and_kept(said, tmp_path, monkeypatch):
             r"--scene simulated\.",
         ),
         ("rome", "real", r"No image of Rome .*the lecture cites EUDAT B2SHARE"),
-        ("demo", "real", r"demo is simulated anyway; leave --scene out\."),
+        ("demo", "real", r"demo is always simulated; leave --scene out\."),
     ],
 )
 def test_what_is_missing_is_one_sentence(tmp_path, said, name, choice, words):

@@ -1,4 +1,4 @@
-"""The scene of a named experiment made of a grey image and coarser bands."""
+"""The scenes of the experiments that come with the package."""
 
 import hashlib
 import json
@@ -51,16 +51,16 @@ _OTHERWISE = (
 
 @dataclass(frozen=True)
 class Preset:
-    """What a named experiment works on."""
+    """The scene of a named experiment."""
 
     scene: str
-    """Key of the scene to be looked for; empty where it is simulated anyway."""
+    """Key of the scene to search for; empty if it is always simulated."""
     simulated: SimulationSettings
-    """What is simulated in its place."""
-    unasked: bool = True
-    """Whether that is done without being asked for."""
+    """Settings of the simulated scene that replaces it."""
+    automatic: bool = True
+    """Whether it is simulated without a request."""
     paired: bool = False
-    """Whether it can be made of a grey image and coarser bands."""
+    """Whether it can be made from a grey image and coarser bands."""
 
 
 NAMED = {
@@ -72,22 +72,25 @@ NAMED = {
         "indian-pines", SimulationSettings(rows=145, cols=145, classes=16)
     ),
     "lecture-full": Preset(
-        "indian-pines-full", PRESETS["indian-pines-full"], unasked=False
+        "indian-pines-full", PRESETS["indian-pines-full"], automatic=False
     ),
     "rome": Preset("rome", PRESETS["rome"], paired=True),
 }
-"""The experiments that come with the package and name no file."""
+"""The experiments that come with the package and do not name files."""
 
 
 def default_folders() -> list[Path]:
-    """Return where a scene is looked for unless somebody says where.
+    """Return the folders that are searched for scenes by default.
 
-    The folder in the environment variable HYPERCOVER_DATA, ``data`` and the
-    folder at hand, and ``hypercover`` in one's home.
+    They are the environment variable HYPERCOVER_DATA, ``data``, the working directory, and
+    ``~/hypercover``.
     """
-    told = os.environ.get("HYPERCOVER_DATA")
+    variable = os.environ.get("HYPERCOVER_DATA")
     places = [Path("data"), Path(), Path("~/hypercover").expanduser()]
-    return [*([Path(told)] if told else []), *(place for place in places if place.is_dir())]
+    return [
+        *([Path(variable)] if variable else []),
+        *(place for place in places if place.is_dir()),
+    ]
 
 
 def named_scene(
@@ -99,22 +102,21 @@ def named_scene(
     say: Say = print,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Return the changes that give a named experiment its scene.
+    """Return the overrides that give a named experiment its scene.
 
-    Why it exists: an experiment with a name must run on the files that somebody
-    has, wherever they lie and whatever they are called, and on something else,
-    that says so, where they are missing.
+    The scene is found by content, under any name.  If it is missing, a stand-in or simulated
+    scene takes its place.
 
     Parameters
     ----------
     name : a key of :data:`NAMED`
-    folder : folder of the run, in which a simulated scene is kept
-    data : folders to look through; :func:`default_folders` otherwise
+    folder : run folder, in which a simulated scene is kept
+    data : folders to search; by default :func:`default_folders`
     choice : {"auto", "real", "stand-in", "simulated"}
-        The measured scene, its stand-in or a simulated one; ``auto`` takes the
-        first of these that can be had.
-    say : called with each sentence about what was found where
-    progress : called with rows done and rows in all while a scene is simulated
+        The measured scene, its stand-in or a simulated one; ``auto`` takes the first of
+        these that is available.
+    say : called with each sentence about the files that are used
+    progress : called with the number of simulated rows and of all rows
 
     Returns
     -------
@@ -123,7 +125,7 @@ def named_scene(
     Raises
     ------
     SceneError
-        If what was asked for is not there; the sentence says what to put where.
+        If the scene is missing; the message says which files to put where.
     """
     named = NAMED[name]
     if choice != "simulated" and named.scene:
@@ -132,7 +134,7 @@ def named_scene(
         if found is not None:
             return found
     elif choice in ("real", "stand-in"):
-        raise SceneError(f"{name} is simulated anyway; leave --scene out.")
+        raise SceneError(f"{name} is always simulated; leave --scene out.")
     return _simulated(named, Path(folder), say, progress)
 
 
@@ -151,20 +153,20 @@ def _found(
     for kind, stand_in in (("real", False), ("stand-in", True)):
         pair = findings.pair(stand_in=stand_in) if choice in ("auto", kind) else None
         if pair is not None:
-            return _given(named, *pair, say)
+            return _overrides(named, *pair, say)
         if named.paired and choice in ("auto", kind) and not stand_in:
             made = sharpened_pair(named.scene, folders, folder, say=say, progress=progress)
             if made is not None:
                 return made
-    lacking = _lacking(named, findings, folders, choice)
-    if choice != "auto" or not named.unasked:
-        raise SceneError(lacking)
-    say(f"{lacking} A simulated scene takes its place.")
+    missing = _missing(named, findings, folders, choice)
+    if choice != "auto" or not named.automatic:
+        raise SceneError(missing)
+    say(f"{missing} A simulated scene takes its place.")
     return None
 
 
-def _given(named: Preset, image: ImageMatch, labels: LabelMatch, say: Say) -> list[str]:
-    """Say what was found and return it as changes."""
+def _overrides(named: Preset, image: ImageMatch, labels: LabelMatch, say: Say) -> list[str]:
+    """Report the files that were found and return them as overrides."""
     rows, cols, bands = image.shape
     title = SIGNATURES[named.scene].title
     sure = image.known is not None or named.scene != "indian-pines"
@@ -180,32 +182,34 @@ def _given(named: Preset, image: ImageMatch, labels: LabelMatch, say: Say) -> li
         "label_variable": labels.variable,
         "name": name,
     }
-    # JSON is YAML in which no sign of a path has a meaning.
+    # JSON is YAML, and quotes every special character of a path.
     given = {key: json.dumps(value) for key, value in values.items() if value is not None}
     return [f"scene.{key}={value}" for key, value in given.items()]
 
 
-def _lacking(
+def _missing(
     named: Preset, findings: SceneMatches, folders: list[Path], choice: Choice
 ) -> str:
-    """Say what is missing, and what to put where."""
+    """Describe the missing files, and where to put them."""
     title = SIGNATURES[named.scene].title
     what = "stand-in for the image" if choice == "stand-in" else "image"
     fitting = [
         image for image in findings.images if image.stand_in == (choice == "stand-in")
     ]
-    lacks = f"labels for {fitting[0].path} were" if fitting else f"{what} of {title} was"
+    what_is_missing = (
+        f"labels for {fitting[0].path} were" if fitting else f"{what} of {title} was"
+    )
     where = ", ".join(map(str, folders))
     remedy = f"put {_needed(named.scene)} into one of them or name their folder with --data"
     if choice == "stand-in":
         remedy = "name its folder with --data, or leave --scene out"
-    elif not named.unasked:
+    elif not named.automatic:
         remedy += f", or have {_size(named.simulated)} simulated with --scene simulated"
-    return f"No {lacks} found in {where}: {remedy}."
+    return f"No {what_is_missing} found in {where}: {remedy}."
 
 
 def _needed(key: str) -> str:
-    """Name the files of a scene and where their publisher offers them."""
+    """Name the files of a scene and the addresses of their publisher."""
     listed = known_scene(key).files
     images, labels = (
         [f"{file.name} ({file.address})" for file in listed if file.role.startswith(role)]
@@ -225,7 +229,7 @@ def _size(settings: SimulationSettings) -> str:
 def _simulated(
     named: Preset, folder: Path, say: Say, progress: Callable[[int, int], None] | None
 ) -> list[str]:
-    """Simulate a scene into the folder of the run, unless it is there."""
+    """Simulate a scene into the run folder, unless it exists."""
     cube = folder.absolute() / "scene" / f"simulated-{named.simulated.seed}.tif"
     labels = cube.with_name(f"{cube.stem}-labels.tif")
     if not (cube.exists() and labels.exists()):
@@ -243,10 +247,10 @@ def sharpened_pair(
     say: Callable[[str], None],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str] | None:
-    """Pansharpen the pair that makes a scene into the folder of a run; None without a pair.
+    """Pansharpen the images of a scene into the run folder; None if they are missing.
 
-    The image keeps the grey band in front, as the published features were made of.  The
-    same pair is sharpened once.
+    The grey band is kept as the first band, as in the published features.  The same pair is
+    sharpened once.
     """
     pair = find_pair(SIGNATURES[key], folders)
     if pair is None:
@@ -275,7 +279,7 @@ def sharpened_pair(
 def _sharpen(
     pair: PanPair, image: Path, progress: Callable[[int, int], None] | None
 ) -> None:
-    """Pansharpen a pair into an image, or go on with it."""
+    """Pansharpen a pair into an image, or resume that."""
     pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
     with open_tile_store(image, lambda: pair_plan(pan, bands, keep_pan=True)) as store:
         sharp = pansharpen(pan, bands, keep_pan=True, store=store)

@@ -1,4 +1,4 @@
-"""From an experiment to the plan of its tasks."""
+"""The plan of an experiment: its tasks and their order."""
 
 from collections.abc import Iterator, Sequence
 
@@ -27,34 +27,34 @@ __all__ = [
 ]
 
 FIRST_REDUCE, FIRST_REPORT = "reduce-first", "report-first"
-"""Tasks that join and report the results of quick models, before networks are trained."""
+"""Tasks that reduce and report the results of quick models, before networks train."""
 _HEAVY = 10.0
-"""Weight of training a network, where training an SVM has 1."""
+"""Weight of training a network; training an SVM has 1."""
 
 
 def task_name(split: str, seed: int, model: str = "") -> str:
-    """Name the task that makes a split, or that trains a model on it."""
+    """Name the task that makes a split or, with a model, trains it on that split."""
     return f"train-{split}-{seed}-{model}" if model else f"split-{split}-{seed}"
 
 
 def best_model_task(experiment: Experiment, model: str) -> str:
-    """Name the task that says which model of its stage is best."""
+    """Name the task that finds the best model of the stage of a model."""
     return FIRST_REDUCE if model in experiment.quick else "reduce"
 
 
 def feature_needs(spec: ModelSpec) -> tuple[str, ...]:
-    """Name the task that computes the features a model needs; nothing where it needs none."""
+    """Name the task that computes the features of a model; empty if it has none."""
     return () if spec.features is None else (f"features-{spec.features}",)
 
 
 def make_plan(experiment: Experiment) -> Plan:
     """Expand an experiment into tasks that can be done in any process.
 
-    Order: draw the scene, make the splits and compute the image features; train and
-    evaluate each model on each split with each seed, and fold; reduce to
-    ``metrics.json``; check the classes; train the models that map on all labelled
-    pixels; map; report.  Where networks are among the models, all others go through
-    these stages first: their map and report need not wait for hours of training.
+    Order: draw the scene, make the splits and compute the image features; train and evaluate
+    each model on each split with each seed and fold; reduce to ``metrics.json``; check the
+    classes; train the models that map on all labelled pixels; map; report.  If some models
+    are networks, the others go through these stages first, so that their map and report do
+    not wait for hours of training.
     """
     with known_inputs():
         return _planned(experiment)
@@ -63,7 +63,7 @@ def make_plan(experiment: Experiment) -> Plan:
 def _planned(experiment: Experiment) -> Plan:
     quick = experiment.quick
     slow = tuple(name for name in experiment.models if name not in quick)
-    tasks = [_look(experiment), *_splits(experiment), *_features(experiment)]
+    tasks = [_scene(experiment), *_splits(experiment), *_features(experiment)]
     tasks.append(_view(experiment))
     if quick:
         tasks += _stage(experiment, quick, first=True)
@@ -72,10 +72,10 @@ def _planned(experiment: Experiment) -> Plan:
 
 
 def _stage(experiment: Experiment, models: Sequence[str], *, first: bool) -> Iterator[Task]:
-    """Evaluate, map and report some models: the quick ones first, or all that are left."""
+    """Evaluate, map and report some models: the quick ones first, or the rest."""
     reduced, reported = (FIRST_REDUCE, FIRST_REPORT) if first else ("reduce", "report")
     arguments = {"models": list(models)} if first else {}
-    # All that is evaluated, the quick models of the first stage included.
+    # The second stage reduces the quick models too.
     every = models if first else tuple(experiment.models)
     results = [
         task_name(split, seed, model)
@@ -111,7 +111,7 @@ def _stage(experiment: Experiment, models: Sequence[str], *, first: bool) -> Ite
     )
 
 
-def _look(experiment: Experiment) -> Task:
+def _scene(experiment: Experiment) -> Task:
     return Task("scene", "draw_scene", weight=0.5, key=fingerprint(experiment))
 
 
@@ -158,7 +158,7 @@ def _splits(experiment: Experiment) -> tuple[Task, ...]:
 
 
 def _features(experiment: Experiment) -> tuple[Task, ...]:
-    """Compute each chain that a model uses once, whatever the splits and the repeats."""
+    """Compute each chain that a model uses once for all splits and repeats."""
     return tuple(
         Task(
             f"features-{name}",
@@ -172,7 +172,7 @@ def _features(experiment: Experiment) -> tuple[Task, ...]:
 
 
 def _trials(experiment: Experiment, models: Sequence[str]) -> tuple[Task, ...]:
-    # Once a model, as there may be thousands of draws.
+    # Computed once per model, as there may be thousands of draws.
     keys = {
         model: fingerprint(experiment, spec, experiment.device, *_others(experiment, spec))
         for model, spec in experiment.models.items()
@@ -196,7 +196,7 @@ def _trials(experiment: Experiment, models: Sequence[str]) -> tuple[Task, ...]:
 def _refits(
     experiment: Experiment, models: Sequence[str], reduced: str
 ) -> tuple[Task, ...]:
-    """Train each model that maps on all labelled pixels, once its figures are taken."""
+    """Train each model that maps on all labelled pixels, after its evaluation."""
     if not experiment.refits:
         return ()
     return tuple(
@@ -220,7 +220,7 @@ def _refits(
 
 
 def _others(experiment: Experiment, spec: ModelSpec) -> tuple[SearchSpec | int, ...]:
-    """Return what else a model depends on: the grid of its C or gamma, its processes."""
+    """Return what else a model depends on: its grid search, or number of processes."""
     if isinstance(spec, SVMSpec) and spec.searched:
         return (experiment.search,)
     several = isinstance(spec, CNNSpec) and experiment.processes > 1
@@ -228,7 +228,7 @@ def _others(experiment: Experiment, spec: ModelSpec) -> tuple[SearchSpec | int, 
 
 
 def _checked(experiment: Experiment, model: str) -> list[str]:
-    """Name what a map needs where its model is trained on all labels: it, and all folds."""
+    """Name the tasks that a map needs if its model trains on all labels."""
     if not experiment.refits:
         return []
     folds = experiment.draws("main")[1 : experiment.split.draws]

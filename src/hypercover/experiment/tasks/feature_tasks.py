@@ -1,4 +1,4 @@
-"""The features of a run: each named chain computed once, kept, and read by all who need it."""
+"""Image features of a run: each chain is computed once, saved, and read by its models."""
 
 import hashlib
 from collections.abc import Sequence
@@ -33,22 +33,22 @@ __all__ = [
     "used_features",
 ]
 
-_STACK, _ABOUT, _ARRAYS = "stack.npy", "chain.json", "chain.safetensors"
+_STACK, _METADATA, _ARRAYS = "stack.npy", "chain.json", "chain.safetensors"
 
 
 def used_features(experiment: Experiment) -> tuple[str, ...]:
-    """Name the chains that a model of the experiment asks for, in the order of the file."""
-    asked = {model.features for model in experiment.models.values()}
-    return tuple(name for name in experiment.features if name in asked)
+    """Name the chains that models of the experiment use, in the order of the file."""
+    used = {model.features for model in experiment.models.values()}
+    return tuple(name for name in experiment.features if name in used)
 
 
 def parse_chain(experiment: Experiment, name: str) -> Chain:
-    """Make a named chain of an experiment, not fitted yet.
+    """Make a named chain of an experiment, not yet fitted.
 
     Raises
     ------
     CallError
-        If it is none; the message says which of the file's chains.
+        If its text is not a chain; the message names it.
     """
     try:
         return Chain.parse(experiment.features[name])
@@ -57,16 +57,15 @@ def parse_chain(experiment: Experiment, name: str) -> Chain:
 
 
 def model_scene(context: "RunContext", spec: ModelSpec) -> Scene:
-    """Return the scene that a model of a run sees: its features, or else the bands.
+    """Return the scene of a model's input: its image features, or else the bands.
 
-    Why it exists: training, searching and mapping must see the same values, and
-    none of them may compute the features again.  A task that calls it needs the
-    task of the features (`plan.features_task`).
+    Training, searching and mapping thus use the same values, which are computed once.  A
+    task that calls it needs the task of the features (`feature_needs`).
 
     Raises
     ------
     RunError
-        If the features are not in the run folder, or damaged.
+        If the features are missing in the run folder, or damaged.
     """
     if spec.features is None:
         return context.scene
@@ -74,16 +73,15 @@ def model_scene(context: "RunContext", spec: ModelSpec) -> Scene:
 
 
 def feature_files(folder: RunFolder, name: str) -> tuple[Path, ...]:
-    """Return the files that a run keeps of its features."""
-    return tuple(folder.features(name) / file for file in (_STACK, _ABOUT, _ARRAYS))
+    """Return the files of a chain in a run folder."""
+    return tuple(folder.features(name) / file for file in (_STACK, _METADATA, _ARRAYS))
 
 
 def save_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> None:
-    """Write a stack of features and the fitted chain that made it into a run folder.
+    """Write a stack of features and its fitted chain into a run folder.
 
-    The stack is a plain ``.npy`` that is mapped into memory, so that the
-    processes of one machine share it.  It is read and written in strips, and may be
-    computed where it is read.
+    The stack is a plain ``.npy`` that is mapped into memory, so that the processes of a
+    machine share it.  It is written in strips, which may be computed only then.
     """
     stack_file, _, _ = feature_files(folder, name)
     make_folder(stack_file.parent)
@@ -96,7 +94,7 @@ def save_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> N
 def _write_stack(file: BinaryIO, stack: Scene) -> None:
     """Write the features (feature, row, col) of a scene as ``numpy.save`` does.
 
-    Not by mapping the file into memory: on a full disk that ends the process.
+    The file is not mapped into memory: on a full disk that would kill the process.
     """
     from numpy.lib import format as npy
 
@@ -120,81 +118,81 @@ def save_chain(
     *,
     stack: str | None = None,
 ) -> None:
-    """Write a fitted chain into a run folder, the names of its features, and their SHA-256."""
-    _, about_file, arrays_file = feature_files(folder, name)
+    """Write a fitted chain, the names of its features and the SHA-256 of their stack."""
+    _, metadata_file, arrays_file = feature_files(folder, name)
     settings, arrays = chain.state()
-    learnt = safetensors.save(
+    content = safetensors.save(
         {key: np.asarray(array, order="C") for key, array in arrays.items()}
     )
     with atomic(arrays_file) as draft:
-        draft.write_bytes(learnt)
-    about = {
+        draft.write_bytes(content)
+    metadata = {
         "chain": chain.text,
         "names": list(names),
         "settings": settings,
         "stack_sha256": stack,
-        "sha256": hashlib.sha256(learnt).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
     }
-    write_sealed(about_file, about)
+    write_sealed(metadata_file, metadata)
 
 
 def load_feature_scene(folder: RunFolder, name: str, scene: Scene) -> Scene:
-    """Return the scene of the features that a run keeps, mapped into memory."""
-    stack_file, about_file, _ = feature_files(folder, name)
+    """Load the features of a run as a scene, mapped into memory."""
+    stack_file, metadata_file, _ = feature_files(folder, name)
     try:
         changed = stack_file.stat().st_mtime_ns
     except OSError as error:
-        raise _lost(stack_file, error.strerror) from error
-    return _mapped(stack_file, about_file, changed, scene)
+        raise _unusable(stack_file, error.strerror) from error
+    return _mapped(stack_file, metadata_file, changed, scene)
 
 
 @lru_cache(maxsize=2)
-def _mapped(stack_file: Path, about_file: Path, _changed: int, scene: Scene) -> Scene:
-    """Map a stack once for all tasks that one process goes through."""
-    about = _about(about_file)
-    names = about.get("names")
-    # All of it is read once by each process, which then takes pixels from memory.
-    if about.get("stack_sha256") not in (None, digest_of(stack_file)):
-        raise _lost(stack_file, "its checksum is another")
+def _mapped(stack_file: Path, metadata_file: Path, _changed: int, scene: Scene) -> Scene:
+    """Map a stack once for all tasks of a process."""
+    metadata = _metadata(metadata_file)
+    names = metadata.get("names")
+    # Each process reads the whole file once, and then takes pixels from memory.
+    if metadata.get("stack_sha256") not in (None, digest_of(stack_file)):
+        raise _unusable(stack_file, "its checksum differs")
     values = _stack(stack_file)
     names = names if isinstance(names, list) else []
     if values.shape != (len(names), *scene.shape) or values.dtype != np.float32:
-        raise _lost(stack_file, f"{values.dtype} of shape {values.shape} do not fit")
+        raise _unusable(stack_file, f"{values.dtype} of shape {values.shape} do not fit")
     return feature_scene(scene, values, names)
 
 
 def _stack(path: Path) -> npt.NDArray[Any]:
-    """Map an array from its file; objects are never unpickled."""
+    """Map an array from its file, without pickled objects."""
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
-        raise _lost(path, str(error)) from error
+        raise _unusable(path, str(error)) from error
 
 
 def load_chain(folder: RunFolder, name: str) -> Chain:
-    """Return the fitted chain that a run keeps."""
-    _, about_file, arrays_file = feature_files(folder, name)
-    about = _about(about_file)
+    """Load the fitted chain of a run."""
+    _, metadata_file, arrays_file = feature_files(folder, name)
+    metadata = _metadata(metadata_file)
     try:
-        learnt = arrays_file.read_bytes()
-        if hashlib.sha256(learnt).hexdigest() != about["sha256"]:
-            raise _lost(arrays_file, "its checksum is another")
-        return Chain.from_state(about["settings"], dict(safetensors.load(learnt)))
+        content = arrays_file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != metadata["sha256"]:
+            raise _unusable(arrays_file, "its checksum differs")
+        return Chain.from_state(metadata["settings"], dict(safetensors.load(content)))
     except (OSError, KeyError, SafetensorError, ModelError) as error:
-        raise _lost(arrays_file, str(error)) from error
+        raise _unusable(arrays_file, str(error)) from error
 
 
-def _about(path: Path) -> dict[str, Any]:
+def _metadata(path: Path) -> dict[str, Any]:
     try:
-        about = read_sealed(path.read_bytes())
+        metadata = read_sealed(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise _lost(path, str(error)) from error
-    if not isinstance(about, dict):
-        raise _lost(path, "it holds no JSON object")
-    return about
+        raise _unusable(path, str(error)) from error
+    if not isinstance(metadata, dict):
+        raise _unusable(path, "it is not a JSON object")
+    return metadata
 
 
-def _lost(path: Path, reason: str | None) -> RunError:
+def _unusable(path: Path, reason: str | None) -> RunError:
     return RunError(
         f"The features in {path.parent} cannot be used: {path.name} is missing or damaged "
         f"({reason}); delete that folder and run the experiment again."
