@@ -86,6 +86,6 @@ REGISTRY = Registry(
         "search_gamma": _kind("search.search_tasks:search_gamma", _OfRow),
         "tabulate": _kind("search.search_tasks:tabulate"),
         "fit_chain": _kind("tasks.feature_tiles:fit_chain"),
-        "compute_some": _kind("tasks.feature_tiles:compute_some", TileRange),
+        "compute_tiles": _kind("tasks.feature_tiles:compute_tiles", TileRange),
     },
 )
