@@ -1,4 +1,4 @@
-"""``hypercover run``: an experiment file in, a run folder out."""
+"""``hypercover run``: runs an experiment in a run folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "prepare_and_show", "run_and_show"]
 
 _QUIET = 10.0
-"""Seconds without a line after which one says how far a task is."""
+"""Seconds without a line after which the progress of a task is printed."""
 
 
 def run_and_show(
@@ -90,7 +90,7 @@ def run_and_show(
 
 
 def prepare_and_show(experiment: Experiment, folder: Path) -> None:
-    """Make a run ready for batch jobs; print the command of each training."""
+    """Prepare a run for batch jobs; print the command of each training."""
     from hypercover.cli.tables import say
     from hypercover.experiment.run import prepare_experiment
 
@@ -107,7 +107,7 @@ def prepare_and_show(experiment: Experiment, folder: Path) -> None:
 
 @contextmanager
 def _watching(first: Path | None = None) -> Iterator[Callable[[Event], None]]:
-    """Show progress; name the report ``first`` as soon as quick models stand in it."""
+    """Show progress; print the path of the report ``first`` once it shows the quick models."""
     from hypercover.cli.tables import new_console
 
     if not sys.stderr.isatty():
@@ -129,7 +129,7 @@ def _watching(first: Path | None = None) -> Iterator[Callable[[Event], None]]:
             doing = f"{event.task} {event.message}".strip()
             progress.update(row, description=doing, completed=event.done, left=_left(event))
             if first is not None and _is_first(event):
-                progress.console.print(_first_words(first), soft_wrap=True, markup=False)
+                progress.console.print(_first_report(first), soft_wrap=True, markup=False)
 
         yield watch
 
@@ -140,7 +140,7 @@ def _is_first(event: Event) -> bool:
     return (event.task, event.what) == (FIRST_REPORT, "done")
 
 
-def _first_words(report: Path) -> str:
+def _first_report(report: Path) -> str:
     return f"First map and report, of the quick models: {report}"
 
 
@@ -166,7 +166,7 @@ def _lines(first: Path | None) -> Callable[[Event], None]:
         line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
         say(f"[{100 * event.done:3.0f} %] {line}", err=True)
         if first is not None and _is_first(event):
-            say(_first_words(first), err=True)
+            say(_first_report(first), err=True)
 
     return watch
 
@@ -186,27 +186,28 @@ def command(
     prepare: Annotated[
         bool,
         typer.Option(
-            "--prepare", help="Check and split only, and name the trainings for batch jobs."
+            "--prepare",
+            help="Check and split only, and print the trainings for batch jobs.",
         ),
     ] = False,
 ) -> None:
-    """Split, train, evaluate, map and report, as an experiment file says.
+    """Split, train, evaluate, map and report, as described in an experiment file.
 
-    Stopped or killed, the same command goes on where it was.
+    Stopped or killed, the same command resumes it.
 
     The built-in lecture-small, lecture-full and rome find their scene by its
-    content; where it is missing, a scene that says so takes its place.
+    content; if it is missing, a stand-in or simulated scene takes its place.
 
     Example: hypercover run fixed.yaml -o runs/fixed --set models.cnn.epochs=50
     """
     from hypercover.cli.executors import choose_executor
     from hypercover.cli.opening import experiment_called
 
-    done_by = choose_executor(executor, workers=workers, dask=dask)
+    chosen = choose_executor(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed, device=device, processes=processes)
     plan = experiment_called(experiment, out, overrides, data=data, choice=scene)
     folder = run_folder(out, plan.name)
     if prepare:
         prepare_and_show(plan, folder)
         return
-    run_and_show(plan, folder, workers, executor=done_by)
+    run_and_show(plan, folder, workers, executor=chosen)

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["command", "grid_table", "scale_and_show", "search_and_show"]
 
 _QUIET = 10.0
-"""Seconds without a line after which one says how far a task is."""
+"""Seconds without a line after which the progress of a task is printed."""
 
 _CELL, _MARGIN = 18, 40
-"""Columns of text that a cell takes, and all that stands before the cells."""
+"""Characters of a cell, and of everything before the cells."""
 
 
 def search_and_show(
@@ -57,7 +57,7 @@ def search_and_show(
 ) -> None:
     """Search a grid with progress on stderr and its tables on stdout.
 
-    ``called`` is what a run of the same experiment in the same folder is called with.
+    ``called`` holds the arguments of a run of the same experiment in the same folder.
     """
     from hypercover.cli.tables import say
     from hypercover.experiment.results.run_folder import SearchFolder
@@ -86,7 +86,7 @@ def search_and_show(
 
 
 def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int]) -> None:
-    """Measure how a search scales, and show it as the lecture does: best cell, all cells."""
+    """Measure how a search scales, and show it as in the lecture: best cell, all cells."""
     from hypercover.cli.tables import say
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.search.search_scaling import measure_scaling, scaling_csv
@@ -107,8 +107,8 @@ def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int])
         _show(_scaling_table(own, counts), len(counts) + 2)
         if not all(row.gains for row in own):
             say(
-                "Too small to gain: where the speed-up is about 1 or less, starting and "
-                "waiting take longer than the cells; a larger grid or more samples would gain."
+                "Too small to gain: if the speed-up is about 1 or less, starting and waiting "
+                "take longer than the cells; a larger grid or more samples would gain."
             )
     table, figure = (
         folder / "search-scaling.csv",
@@ -130,18 +130,18 @@ def _scaling_table(rows: Sequence[ScalingRow], counts: Sequence[int]) -> Table:
     for number, cells in enumerate(("best", "all"), start=1):
         own = [row for row in rows if row.cells == cells]
         first = own[0]
-        what = (
+        title = (
             f"best cell: {100 * first.accuracy:.2f} %, C = {first.C:g}, "
             f"gamma = {first.gamma:.4g}"
             if cells == "best"
             else "all cells"
         )
-        drawn.add_row(f"({number}) {what}", *map(_scaling_words, own))
+        drawn.add_row(f"({number}) {title}", *map(_scaling_text, own))
     return drawn
 
 
-def _scaling_words(row: ScalingRow) -> str:
-    """Write the minutes of a measurement, and what several workers gained."""
+def _scaling_text(row: ScalingRow) -> str:
+    """Write the minutes of a measurement, with speed-up and efficiency."""
     from hypercover.figures.formatting import format_minutes
 
     minutes = format_minutes(row.wall_seconds / 60)
@@ -153,7 +153,7 @@ def _scaling_words(row: ScalingRow) -> str:
 def _advice(
     experiment: Experiment, tables: Sequence[Mapping[str, Any]], called: Sequence[str]
 ) -> list[str]:
-    """Return the command that takes over the best cell of each model."""
+    """Return the command of a run with the best cell of each model."""
     from hypercover.experiment.search.search_problem import preferred_folds
     from hypercover.figures.formatting import best_cell_options
 
@@ -178,16 +178,16 @@ def _say_products(experiment: Experiment, place: SearchFolder) -> None:
         say(f"Report: {RunFolder(place.path).report}")
 
 
-def _title(table: Mapping[str, Any], said: str = "") -> str:
-    """Say what stands in a grid and how the samples were folded."""
+def _title(table: Mapping[str, Any], note: str = "") -> str:
+    """Return the title of a table: model and folds."""
     from hypercover.figures.formatting import describe_folds
 
     text = f"{table['model']}: accuracy in % (minutes), {describe_folds(table)}"
-    return f"{text} ({said})" if said else text
+    return f"{text} ({note})" if note else text
 
 
 def grid_table(table: Mapping[str, Any]) -> Table:
-    """Tabulate a grid as the lecture does: gamma down, C across, the best cell marked."""
+    """Tabulate a grid as in the lecture: a row per gamma, a column per C, the best marked."""
     from rich.table import Table
 
     from hypercover.figures.formatting import format_gamma
@@ -204,7 +204,7 @@ def grid_table(table: Mapping[str, Any]) -> Table:
 
 
 def _cell(table: Mapping[str, Any], row: int, column: int) -> Text:
-    """Write a cell; the best one has a star."""
+    """Write a cell, with a star for the best."""
     from rich.text import Text
 
     from hypercover.figures.formatting import format_cell
@@ -217,7 +217,7 @@ def _cell(table: Mapping[str, Any], row: int, column: int) -> Text:
 
 
 def _show(table: RenderableType, columns: int) -> None:
-    """Print a table to stdout, as wide as it is where nobody watches."""
+    """Print a table to stdout, in full width unless to a terminal."""
     from hypercover.cli.tables import new_console
 
     console = new_console()
@@ -247,16 +247,16 @@ def _watching(
 
 
 class _Watcher:
-    """What is known of a search while it runs."""
+    """The state of a search while it runs."""
 
     def __init__(self, experiment: Experiment, place: SearchFolder) -> None:
         self._experiment, self._home = experiment, place.home.resolve()
         self._done: set[str] = set()
         self._tables: list[dict[str, Any]] = []
-        self._said = time.monotonic()
+        self._printed = time.monotonic()
 
     def _note(self, event: Event) -> bool:
-        """Take over a task that is done; tell whether there is something new."""
+        """Note a finished task; return whether there is one."""
         from hypercover.experiment.search.search_tasks import tables_of
 
         if event.what not in ("done", "kept"):
@@ -266,9 +266,9 @@ class _Watcher:
         return True
 
     def screen(self, event: Event) -> RenderableType:
-        """Return what is being done and the tables so far, the one at work first.
+        """Return the current task and the tables so far, that of the task first.
 
-        A terminal that is too small cuts off the others.
+        A small terminal cuts off the others.
         """
         from rich.console import Group
         from rich.text import Text
@@ -280,27 +280,28 @@ class _Watcher:
         return Group(Text(doing.strip()), *(part for pair in shown for part in pair))
 
     def say(self, event: Event) -> None:
-        """Print a line for each row that is done, and now and then how far the next is."""
+        """Print a line for each finished row, and now and then the progress of the next."""
         from hypercover.cli.tables import say
 
         new = self._note(event)
         ends = event.what in ("done", "failed", "skipped")
-        quiet = time.monotonic() - self._said < _QUIET
+        quiet = time.monotonic() - self._printed < _QUIET
         if not ends and (new or event.what != "progress" or quiet):
             return
-        self._said = time.monotonic()
+        self._printed = time.monotonic()
         what = event.message if event.what == "progress" else self._outcome(event)
         line = ", ".join(filter(None, (f"{event.task}: {what}", _left(event))))
         say(f"[{100 * event.done:3.0f} %] {line}", err=True)
 
     def _outcome(self, event: Event) -> str:
-        """Say what a row came to, where the task was a row that is done."""
+        """Return the accuracies of a finished row; for other tasks the kind of event."""
         for table in self._tables:
             for row, shares in enumerate(table["accuracy"]):
                 if event.what == "done" and table["tasks"][row] == event.task:
                     pairs = zip(table["C"], shares, strict=True)
-                    said = (f"C {cost:g} {100 * share:.2f} %" for cost, share in pairs)
-                    return ", ".join(said)
+                    return ", ".join(
+                        f"C {cost:g} {100 * share:.2f} %" for cost, share in pairs
+                    )
         return event.what
 
 
@@ -328,20 +329,20 @@ def command(
     scaling: Annotated[
         str | None,
         typer.Option(
-            help="Instead, measure speed-up and efficiency by 1 and so many workers: 1,2,4."
+            help="Instead, measure speed-up and efficiency with these numbers of workers: 1,2,4."
         ),
     ] = None,
 ) -> None:
     """Search C and gamma of every SVM, under random and guarded folds side by side.
 
-    Stopped or killed, the same command goes on where it was.
+    Stopped or killed, the same command resumes it.
 
     Example: hypercover search fixed.yaml -o runs/fixed --set search.folds=5
     """
     from hypercover.cli.executors import choose_executor
     from hypercover.cli.opening import experiment_called
 
-    done_by = choose_executor(executor, workers=workers, dask=dask)
+    chosen = choose_executor(executor, workers=workers, dask=dask)
     overrides = changes(set_, seed=seed)
     plan = experiment_called(experiment, out, overrides, data=data, choice=scene)
     if scaling is not None:
@@ -352,15 +353,15 @@ def command(
     place += [] if scene is None else ["--scene", scene]
     called = [experiment, *place, *(word for each in overrides for word in ("--set", each))]
     place_of = run_folder(out, plan.name)
-    search_and_show(plan, place_of, workers, executor=done_by, called=called)
+    search_and_show(plan, place_of, workers, executor=chosen, called=called)
 
 
 def _counts(text: str) -> list[int]:
-    """Read numbers of workers between commas."""
+    """Read numbers of workers separated by commas."""
     words = text.split(",")
     if not all(word.strip().isdigit() and len(word) < 6 for word in words):
         raise CallError(
-            f"--scaling takes numbers of workers between commas, got {text[:40]!r}; write "
+            f"--scaling takes numbers of workers separated by commas, got {text[:40]!r}; write "
             "for example 1,2,4."
         )
     return [int(word) for word in words]
