@@ -243,4 +243,6 @@ def test_scaling_is_shown_as_the_lecture_shows_it(call, grid, tmp_path):
     assert (tmp_path / "run/search-scaling.csv").exists()
     assert (tmp_path / "run/figures/search-scaling.png").stat().st_size > 1000
     wrong = call("search", path, "-o", tmp_path / "run", "--scaling", "two")
-    assert wrong.sentence.startswith("--scaling takes numbers of workers separated by commas")
+    assert wrong.sentence.startswith(
+        "--scaling takes numbers of workers separated by commas"
+    )
