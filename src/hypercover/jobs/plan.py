@@ -426,7 +426,7 @@ def select_tasks(plan: Plan, *texts: str) -> list[str]:
     >>> from hypercover.jobs.plan import Registry, TaskKind
     >>> kinds = Registry("shop:KINDS", {"tidy": TaskKind("shop.work:tidy")})
     >>> plan = Plan(tuple(Task(name, "tidy") for name in "abcd"), kinds)
-    >>> selected(plan, "2-3", "d,b")
+    >>> select_tasks(plan, "2-3", "d,b")
     ['b', 'c', 'd']
     """
     words = (word.strip() for text in texts for word in text.split(","))

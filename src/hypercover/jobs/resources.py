@@ -51,7 +51,7 @@ def parse_time(text: Any) -> int:
 
     Examples
     --------
-    >>> [seconds_of(text) for text in ("30min", "2 h", "01:30:00", "1-12:00", "90")]
+    >>> [parse_time(text) for text in ("30min", "2 h", "01:30:00", "1-12:00", "90")]
     [1800, 7200, 5400, 129600, 5400]
     """
     # Numbers are refused: YAML reads 2:00:00 as a number of seconds.
@@ -78,7 +78,7 @@ def format_time(seconds: int) -> str:
 
     Examples
     --------
-    >>> clock(129_600), clock(90)
+    >>> format_time(129_600), format_time(90)
     ('36:00:00', '00:01:30')
     """
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -55,7 +55,7 @@ def warning_seconds(limit: int) -> int:
 
     Examples
     --------
-    >>> warning_before(3600), warning_before(60)
+    >>> warning_seconds(3600), warning_seconds(60)
     (120, 15)
     """
     return min(120, limit // 4)
