@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from hypercover.errors import CallError, ExperimentError
 from hypercover.evaluation.search_metrics import SearchResult
