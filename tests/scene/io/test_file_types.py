@@ -129,7 +129,7 @@ def test_ground_control_points_are_named_with_the_remedy(tmp_path, values, image
         file.write(values)
     note = open_scene(path).notes[-1]
     assert "4 ground control points" in note
-    subprocess.run(shlex.split(note.split("on one: ")[1].rstrip(".")), check=True)
+    subprocess.run(shlex.split(note.split("to one: ")[1].rstrip(".")), check=True)
     turned = open_scene(tmp_path / "points-warped.tif")
     np.testing.assert_array_equal(turned.cube.values, values)
     assert turned.grid.transform == pytest.approx((20, 0, 500_000, 0, -20, 4_480_000))

@@ -218,7 +218,7 @@ class ArrayFile:
     ) -> tuple[Order, str]:
         """Return the axis order and the evidence for it."""
         if axes is not None:
-            return parse_axes(axes), "they were given so"
+            return parse_axes(axes), "they were given that way"
         band_counts = [max(one.shape) for one in self.members if is_band_list(one)]
         if self.file_type in _MATLAB:
             return _matlab_order(image.shape, label_shapes or own_shapes, band_counts)
@@ -330,7 +330,7 @@ def _matlab_order(
         and shape[0] in band_counts
     ):
         return ("band", "row", "col"), f"the band list has {shape[0]} entries"
-    return usual, "MATLAB cubes are stored so"
+    return usual, "MATLAB cubes are stored this way"
 
 
 def _cube(image: NamedArray, order: Order, members: Sequence[NamedArray]) -> xr.DataArray:

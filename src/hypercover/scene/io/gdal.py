@@ -17,7 +17,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from hypercover.errors import SceneError
+from hypercover.errors import OutputError, SceneError
 from hypercover.files import check_local, is_address
 from hypercover.scene.io.safe_parsers import parse_xml
 
@@ -27,6 +27,7 @@ __all__ = [
     "GDAL_ERRORS",
     "copy_raster",
     "create_raster",
+    "explained_write",
     "gdal_env",
     "is_vrt",
     "offline_pyogrio",
@@ -278,6 +279,24 @@ def copy_raster(source: Path, target: Path, **options: Any) -> None:
     with gdal_env(GDAL_PAM_ENABLED="NO"), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         copy(source.absolute(), target.absolute(), **options)
+
+
+@contextmanager
+def explained_write(path: Path) -> Iterator[None]:
+    """Turn errors of GDAL on writing a file into one that suggests a full disk.
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        yield
+    # rasterio raises SystemError where GDAL fails without a message.
+    except (*GDAL_ERRORS, SystemError) as error:
+        raise OutputError(
+            f"Cannot write {path}: not all of it reached the disk, perhaps because the "
+            "disk is full; free some space or choose another folder."
+        ) from error
 
 
 @contextmanager

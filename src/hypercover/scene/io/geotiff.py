@@ -11,10 +11,15 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.transform import Affine
 
-from hypercover.errors import CallError, OutputError
+from hypercover.errors import CallError
 from hypercover.files import atomic
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.gdal import GDAL_ERRORS, copy_raster, create_raster, open_raster
+from hypercover.scene.io.gdal import (
+    copy_raster,
+    create_raster,
+    explained_write,
+    open_raster,
+)
 from hypercover.scene.io.pam import printable
 
 __all__ = ["BLOCK", "geotiff_writer"]
@@ -77,7 +82,7 @@ def geotiff_writer(
             drafts.enter_context(atomic(text_path)).write_text(text, encoding="utf-8")
         with (
             atomic(path) as draft,
-            _explained(path),
+            explained_write(path),
             _target(draft, profile, cloud_optimised) as target,
         ):
             with create_raster(target, **profile) as raster:
@@ -160,17 +165,6 @@ def _target(draft: Path, profile: Mapping[str, Any], cog: bool) -> Iterator[Path
     finally:
         plain.unlink(missing_ok=True)
         draft.with_name(f"{draft.name}.ovr.tmp").unlink(missing_ok=True)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except GDAL_ERRORS as error:
-        raise OutputError(
-            f"Cannot write {path}: not all of it reached the disk, perhaps because the "
-            "disk is full; free some space or choose another folder."
-        ) from error
 
 
 def _read_back(path: Path) -> None:

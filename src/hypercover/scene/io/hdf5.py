@@ -50,8 +50,6 @@ def list_arrays(path: Path, *, reversed_axes: bool = False) -> list[NamedArray]:
     SceneError
         If the file is damaged or takes data from other files.
     """
-    import hdf5plugin  # noqa: F401  (registers the compression filters)
-
     with _opened(path) as file:
         return [
             _member(path, name, dataset, reversed_axes)
@@ -63,6 +61,7 @@ def list_arrays(path: Path, *, reversed_axes: bool = False) -> list[NamedArray]:
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file for reading; errors of HDF5 become one about damage."""
     import h5py
+    import hdf5plugin  # noqa: F401  (registers the compression filters)
 
     try:
         with h5py.File(path, "r") as file:
@@ -149,11 +148,17 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedAr
     kind = "O" if dataset.attrs.get("MATLAB_empty") else dataset.dtype.kind
     # MATLAB's complex numbers; those of h5py are of kind "c" anyway.
     kind = "c" if dataset.dtype.names == ("real", "imag") else kind
+    dtype, stored = dataset.dtype, int(dataset.id.get_storage_size())
+
+    def read() -> LazyArray:
+        check_unpacking(prod(shape) * dtype.itemsize, stored, f"{name} of {path}")
+        return LazyArray(shape, dtype, partial(_fetch, path, name), order)
+
     return NamedArray(
         name,
         tuple(shape[axis] for axis in order) if order else shape,
         kind,
-        partial(_lazy, path, name, shape, dataset.dtype, order, _stored_bytes(dataset)),
+        read,
         tuple(dims[axis] for axis in order) if order and dims else dims,
         _plain(dataset.attrs),
         _around(dataset),
@@ -192,11 +197,6 @@ def read_text(path: Path, name: str) -> str:
     return text[:_LONGEST_TEXT]
 
 
-def _stored_bytes(dataset: Any) -> int:
-    """Size of an array in the file, compressed."""
-    return int(dataset.id.get_storage_size())
-
-
 def _dims(dataset: Any, count: int) -> tuple[str, ...]:
     """Names of the axes by NetCDF 4 and HDF5 dimension scales, or empty."""
     names = []
@@ -233,33 +233,11 @@ def _plain(attrs: Any, most: int = 100, longest: int = _SHORT_LIST) -> dict[str,
     return plain
 
 
-def _lazy(
-    path: Path,
-    name: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    order: tuple[int, ...] | None,
-    stored: int,
-) -> LazyArray:
-    n_bytes = prod(shape) * dtype.itemsize
-    check_unpacking(n_bytes, stored, f"{name} of {path}")
-    return LazyArray(shape, dtype, partial(_fetch, path, name), order)
-
-
 def _fetch(path: Path, name: str, indices: Indices) -> npt.NDArray[np.generic]:
     """Read the rectangle around the indices and pick them from it."""
-    import h5py
-    import hdf5plugin  # noqa: F401  (registers the compression filters)
-
     around = tuple(bounding_slice(one) for one in indices)
-    try:
-        with h5py.File(path, "r") as file:
-            block: npt.NDArray[np.generic] = file[name][around]
-    except _BROKEN as error:
-        raise SceneError(
-            f"{name} of {path} cannot be read: the file is damaged or cut short; "
-            "copy or download it again."
-        ) from error
+    with _opened(path) as file:
+        block: npt.NDArray[np.generic] = file[name][around]
     if block.shape == tuple(map(len, indices)):
         return block
     inside = (one - part.start for one, part in zip(indices, around, strict=True))

@@ -2,6 +2,8 @@
 
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -22,11 +24,17 @@ _BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
            TokenError)  # fmt: skip
 
 
-def _damaged(path: Path, error: Exception) -> SceneError:
-    return SceneError(
-        f"{path} cannot be read as a NumPy file: it is damaged or cut short "
-        f"({type(error).__name__}); copy or download it again."
-    )
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except SceneError:
+        raise
+    except _BROKEN as error:
+        raise SceneError(
+            f"{path} cannot be read as a NumPy file: it is damaged or cut short "
+            f"({type(error).__name__}); copy or download it again."
+        ) from error
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -47,12 +55,9 @@ def list_npy(path: Path) -> list[NamedArray]:
     SceneError
         If the file is damaged or shorter than it declares.
     """
-    try:
-        with path.open("rb") as file:
-            shape, dtype = _read_header(file)
-            header = file.tell()
-    except _BROKEN as error:
-        raise _damaged(path, error) from error
+    with _explained(path), path.open("rb") as file:
+        shape, dtype = _read_header(file)
+        header = file.tell()
     needed = header + prod(shape) * dtype.itemsize
     if dtype.kind != "O" and path.stat().st_size < needed:
         raise SceneError(
@@ -63,10 +68,8 @@ def list_npy(path: Path) -> list[NamedArray]:
 
 
 def _memory_map(path: Path) -> npt.NDArray[np.generic]:
-    try:
+    with _explained(path):
         values: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _BROKEN as error:
-        raise _damaged(path, error) from error
     return values
 
 
@@ -78,12 +81,9 @@ def list_npz(path: Path) -> list[NamedArray]:
     SceneError
         If the file is damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
-            return [_list_member(path, archive, name) for name in names]
-    except _BROKEN as error:
-        raise _damaged(path, error) from error
+    with _explained(path), zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        return [_list_member(path, archive, name) for name in names]
 
 
 def _list_member(path: Path, archive: zipfile.ZipFile, name: str) -> NamedArray:
@@ -95,15 +95,8 @@ def _list_member(path: Path, archive: zipfile.ZipFile, name: str) -> NamedArray:
 
 def _unpack(path: Path, name: str, n_bytes: int) -> npt.NDArray[np.generic]:
     check_memory(n_bytes, f"Array {name} of {path}")
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-            stored = archive.getinfo(name).compress_size
-            check_unpacking(n_bytes, stored, f"Array {name} of {path}")
-            values: npt.NDArray[np.generic] = np.lib.format.read_array(
-                file, allow_pickle=False
-            )
-    except SceneError:
-        raise
-    except _BROKEN as error:
-        raise _damaged(path, error) from error
+    with _explained(path), zipfile.ZipFile(path) as archive, archive.open(name) as file:
+        stored = archive.getinfo(name).compress_size
+        check_unpacking(n_bytes, stored, f"Array {name} of {path}")
+        values: npt.NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
     return values

@@ -78,7 +78,11 @@ def check_raster(dataset: Any, path: Path) -> None:
     check_memory(_block_bytes(dataset), f"One block of {path}")
     if dataset.driver != "VRT":
         # The images of a VRT are checked one by one.
-        check_unpacking(_pixel_bytes(dataset), _stored_bytes(dataset), f"The image {path}")
+        items = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+        stored = sum(
+            Path(file).stat().st_size for file in dataset.files if Path(file).is_file()
+        )
+        check_unpacking(dataset.width * dataset.height * items, stored, f"The image {path}")
     if dataset.driver == "GTiff":
         _check_length(path, max(_block_ends(dataset), default=0))
     elif dataset.driver in {"ENVI", "LAN", "EHdr"}:
@@ -106,17 +110,6 @@ def _check_length(path: Path, needed: int) -> None:
             f"{path} is cut short: its header asks for {needed:,} bytes and {found:,} "
             "are there; copy or download it again."
         )
-
-
-def _pixel_bytes(dataset: Any) -> int:
-    """Size of all pixels, unpacked."""
-    items: int = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
-    return int(dataset.width) * int(dataset.height) * items
-
-
-def _stored_bytes(dataset: Any) -> int:
-    """Size of the files of a dataset."""
-    return sum(Path(file).stat().st_size for file in dataset.files if Path(file).is_file())
 
 
 def _is_by_pixel(dataset: Any) -> bool:
@@ -412,9 +405,7 @@ def _warp_note(path: Path, dataset: Any) -> tuple[str, ...]:
         return ()
     warped = str(path.with_name(f"{path.stem}-warped.tif"))
     command = shlex.join(["gdalwarp", *options, str(path), warped])
-    return (
-        f"The image is placed by {what} and lies on no grid; lay it on one: {command}.",
-    )
+    return (f"The image is placed by {what}, not by a grid; warp it to one: {command}.",)
 
 
 def _with_nodata(cube: xr.DataArray, dataset: Any, numbers: Sequence[int]) -> xr.DataArray:

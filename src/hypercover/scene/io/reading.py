@@ -117,7 +117,7 @@ def open_scene(
     name: str | None = None,
     nodata: Given | None = None,
 ) -> Scene:
-    """Open an image and, where given or found beside it, its labels.
+    """Open an image, and its labels where given or found in its file.
 
     One call for every format: MATLAB (5 and 7.3), NumPy, HDF5, NetCDF, and with
     GDAL the raster formats such as GeoTIFF, ENVI and ERDAS. The choices made are listed in

@@ -18,7 +18,7 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.inputs import companions
 from hypercover.scene.io.class_raster import class_raster_writer
 from hypercover.scene.io.envi import class_lines, finish_header, list_item
-from hypercover.scene.io.gdal import GDAL_ERRORS, create_raster
+from hypercover.scene.io.gdal import create_raster, explained_write
 from hypercover.scene.io.hdf5 import write_hdf5
 from hypercover.scene.io.pam import category_xml, sidecar
 from hypercover.scene.io.raster import check_raster, dataset_grid, open_dataset
@@ -331,7 +331,7 @@ def _draft(
             gdal_header = draft.with_suffix(".hdr")
             try:
                 with (
-                    _explained(target),
+                    explained_write(target),
                     create_raster(draft, driver=driver, **settings) as file,
                 ):
                     yield file
@@ -348,24 +348,17 @@ def _draft(
                 data.with_suffix(".hdr").unlink(missing_ok=True)
 
 
-@contextmanager
-def _explained(
-    target: Path, errors: tuple[type[Exception], ...] = GDAL_ERRORS
-) -> Iterator[None]:
-    try:
-        yield
-    except errors as error:
-        raise OutputError(
-            f"Cannot write {target}: writing broke off, perhaps because the disk is full; "
-            "free some space or choose another folder."
-        ) from error
-
-
 def _check_complete(draft: Path, grid: Grid, target: Path) -> None:
     """Read back what was written: GDAL reports a full disk late or not at all."""
-    with _explained(target, (SceneError,)), open_dataset(draft) as file:
-        check_raster(file, draft)
-        written = dataset_grid(file)
+    try:
+        with open_dataset(draft) as file:
+            check_raster(file, draft)
+            written = dataset_grid(file)
+    except SceneError as error:
+        raise OutputError(
+            f"Cannot write {target}: what was written cannot be read again, perhaps because "
+            "the disk is full; free some space or choose another folder."
+        ) from error
     if offset(written, grid) > _SHIFTED:
         raise CallError(
             "ENVI cannot hold a georeference that is mirrored or sheared; write a GeoTIFF "
