@@ -14,6 +14,7 @@ from hypercover.experiment.tasks.feature_tasks import feature_files, used_featur
 from hypercover.files import DRAFT
 from hypercover.jobs.plan import FOLDER
 from hypercover.jobs.record import TaskFiles, is_unchanged, result_of
+from hypercover.scene.io.pam import sidecar
 
 __all__ = [
     "check_map",
@@ -185,8 +186,10 @@ def remove_stale_splits(run: RunFolder, before: Experiment, now: Experiment) -> 
     own = set(_split_files(run, now))
     named = {getattr(spec, "path", None) for spec in now.splits.values()}
     for path in set(_split_files(run, before)) - own:
-        if not {path, path.with_suffix(".json")} & named:
-            path.unlink(missing_ok=True)
+        raster = path.with_suffix(".tif")
+        if not {path, raster} & named:
+            for file in (path, raster, sidecar(raster)):
+                file.unlink(missing_ok=True)
     for split, draw in set(before.trials) - set(now.trials):
         for model in before.models:
             run.predictions(split, draw, model).unlink(missing_ok=True)
@@ -195,10 +198,10 @@ def remove_stale_splits(run: RunFolder, before: Experiment, now: Experiment) -> 
 
 
 def _split_files(run: RunFolder, experiment: Experiment) -> Iterator[Path]:
-    """Go through the files of all splits of an experiment."""
+    """Yield the JSON files of all splits of an experiment."""
     for split, draw in experiment.trials:
         folder, stem = run.split(split, draw - experiment.seed)
-        yield from (folder / f"{stem}.tif", folder / f"{stem}.json")
+        yield folder / f"{stem}.json"
 
 
 def remove_results(run: RunFolder) -> None:
