@@ -266,10 +266,6 @@ class Chain:
             bands = feature.outputs(bands)
         return bands
 
-    def describe(self) -> str:
-        """Describe the chain in a few words."""
-        return f"image features {self.text}"
-
     def fit(self, scene: Scene, *, seed: int = 0) -> Self:
         """Fit each step on the output of the previous one.
 

@@ -25,6 +25,7 @@ from hypercover.features.spectral_features import (
     draw_spectra,
     fix_signs,
     map_spectra,
+    squared_distances,
     varying_bands,
 )
 from hypercover.scene.io.limits import check_memory
@@ -114,7 +115,7 @@ class KPCA:
         )
         self.mean_, self.weight_ = _standardisation(spectra)
         self.sample_ = (spectra - self.mean_) * self.weight_
-        squares = _squared_distances(self.sample_, self.sample_)
+        squares = squared_distances(self.sample_, self.sample_)
         check_variance(
             np.full(self.components, squares.max()), self.components, scene, "KPCA"
         )
@@ -148,7 +149,7 @@ class KPCA:
         for start in range(0, len(spectra), step):
             block = slice(start, start + step)
             scaled = (spectra[block] - self.mean_) * self.weight_
-            kernel = _squared_distances(scaled, self.sample_)
+            kernel = squared_distances(scaled, self.sample_)
             kernel *= -self.width_
             np.exp(kernel, out=kernel)
             features[block] = kernel @ self.coefficients_
@@ -202,15 +203,6 @@ def _standardisation(spectra: Floats) -> tuple[Floats, Floats]:
         1.0, spread, out=np.zeros_like(spread), where=varying_bands(mean, spread)
     )
     return mean, weight
-
-
-def _squared_distances(left: Floats, right: Floats) -> Floats:
-    """Return squared distances (left, right) between rows."""
-    squares = left @ right.T
-    squares *= -2.0
-    squares += np.einsum("ij,ij->i", left, left)[:, None]
-    squares += np.einsum("ij,ij->i", right, right)
-    return np.asarray(np.maximum(squares, 0.0, out=squares))
 
 
 def _median_gamma(squares: Floats) -> float:

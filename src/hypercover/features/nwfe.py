@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hypercover.errors import ModelError
+from hypercover.features.spectral_features import fix_signs, squared_distances
 
 __all__ = ["NWFE"]
 
@@ -217,7 +218,7 @@ def _local_means(samples: Floats, others: Floats, floor: float) -> Floats:
     """Return the local mean (n, band) of a class for each sample, weighted by distance."""
     means = np.empty_like(samples)
     for block in _blocks(len(samples), len(others)):
-        weights = _squared_distances(samples[block], others)
+        weights = squared_distances(samples[block], others)
         same = weights < floor * floor
         np.maximum(weights, floor * floor, out=weights)
         np.sqrt(weights, out=weights)
@@ -228,15 +229,6 @@ def _local_means(samples: Floats, others: Floats, floor: float) -> Floats:
         np.matmul(weights, others, out=means[block])
         means[block] /= weights.sum(axis=1, keepdims=True)
     return means
-
-
-def _squared_distances(samples: Floats, others: Floats) -> Floats:
-    """Return the squared distances (n, m), which rounding may make negative."""
-    squares = samples @ others.T
-    squares *= -2.0
-    squares += np.einsum("ij,ij->i", samples, samples)[:, np.newaxis]
-    squares += np.einsum("ij,ij->i", others, others)
-    return np.asarray(squares)
 
 
 def _leading_eigenvectors(
@@ -251,7 +243,7 @@ def _leading_eigenvectors(
             f"The within-class scatter of {bands} bands cannot be inverted, because of too "
             "few samples or linearly dependent bands; raise NWFE's regularisation to 0.5."
         ) from error
-    return np.maximum(values[::-1], 0.0), _fix_signs(vectors.T[::-1])
+    return np.maximum(values[::-1], 0.0), fix_signs(vectors[:, ::-1]).T
 
 
 def _blocks(n_samples: int, n_others: int) -> Iterator[slice]:
@@ -264,13 +256,6 @@ def _rms_distance(classes: list[Floats]) -> float:
     """Return the root mean square distance between two samples."""
     samples = np.concatenate(classes)
     return float(np.sqrt(2.0 * samples.var(axis=0).sum()))
-
-
-def _fix_signs(vectors: Floats) -> Floats:
-    """Flip each vector so that its largest weight is positive."""
-    largest = np.abs(vectors).argmax(axis=1)
-    signs = np.sign(vectors[np.arange(len(vectors)), largest])
-    return np.asarray(vectors * signs[:, np.newaxis])
 
 
 def _check_whole(value: Any, name: str) -> None:

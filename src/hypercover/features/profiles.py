@@ -273,7 +273,7 @@ class Profiles:
             report.add(_TREE_COST + 1)
             self._fill(own[1:], shapes, valid, self.thresholds_[position], report)
 
-        map_bands(scene, profile, self._at_once(scene))
+        map_bands(scene, profile, parallel_bands(scene, PEAK_BYTES, self.n_jobs))
         stack = feature_scene(scene, values, [name for own in names for name in own])
         return stack.noting(DEFAULT_RESOLUTION_NOTE) if self.assumed_ else stack
 
@@ -298,9 +298,6 @@ class Profiles:
 
     def _measured(self, shapes: ShapeTree, name: str) -> Floats:
         return regularised(shapes, ATTRIBUTES[name].measure(shapes), self.rule)
-
-    def _at_once(self, scene: Scene) -> int:
-        return parallel_bands(scene, PEAK_BYTES, self.n_jobs)
 
     def _check_bands(self, scene: Scene) -> None:
         if not hasattr(self, "thresholds_"):

@@ -19,6 +19,7 @@ __all__ = [
     "fix_signs",
     "map_spectra",
     "mean_and_covariance",
+    "squared_distances",
     "varying_bands",
 ]
 
@@ -175,3 +176,12 @@ def fix_signs(directions: Floats) -> Floats:
     largest = np.abs(directions).argmax(axis=0)
     signs = np.sign(directions[largest, np.arange(directions.shape[1])])
     return np.asarray(directions * np.where(signs == 0, 1.0, signs))
+
+
+def squared_distances(left: Floats, right: Floats) -> Floats:
+    """Return squared distances (left, right) between rows."""
+    squares = left @ right.T
+    squares *= -2.0
+    squares += np.einsum("ij,ij->i", left, left)[:, None]
+    squares += np.einsum("ij,ij->i", right, right)
+    return np.asarray(np.maximum(squares, 0.0, out=squares))
