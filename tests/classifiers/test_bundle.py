@@ -107,7 +107,7 @@ def test_a_network_computes_where_it_is_asked_to(tmp_path, monkeypatch):
     assert load_bundle(tmp_path).classifier.device == "auto"
     assert load_bundle(tmp_path, device="cpu").classifier.device == "cpu"
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ModelError, match="device cuda was asked for but PyTorch finds no"):
+    with pytest.raises(ModelError, match="device is cuda, but PyTorch finds no"):
         load_bundle(tmp_path, device="cuda")
 
 

@@ -228,7 +228,7 @@ def test_a_gpu_that_is_not_there(fields, call, tmp_path):
         pytest.skip("there is a GPU here")
     a_network(fields)
     answer = call("run", fields.experiment, "-o", tmp_path / "run", "--device", "cuda")
-    assert "cuda was asked for but PyTorch finds no usable GPU" in answer.sentence
+    assert "is cuda, but PyTorch finds no usable GPU" in answer.sentence
     assert not (tmp_path / "run").exists()
 
 

@@ -158,7 +158,7 @@ def test_a_killed_launcher_is_told_and_the_same_command_goes_on(
     assert again.returncode == 0, err
     assert "Resuming from the checkpoints of train-main-3-cnn." in err.splitlines()
     log = (folder / "tasks" / "train-main-3-cnn.log").read_text()
-    assert "Training goes on in epoch" in log
+    assert "Training resumes in epoch" in log
     samples = model_of(folder)["training"]["samples"]
     assert samples == easy.model["training"]["samples"]
 

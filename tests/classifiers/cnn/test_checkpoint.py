@@ -2,6 +2,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -71,8 +72,8 @@ def fit(folder=None, stop=None, monkeypatch=None, **settings):
 def dying(after):
     left, save = [after], checkpoints.Checkpoints.save
 
-    def saves(self, standing):
-        save(self, standing)
+    def saves(self, state):
+        save(self, state)
         left[0] -= 1
         if left[0] == 0:
             raise Killed
@@ -170,7 +171,7 @@ def test_going_on_is_said_in_the_log(tmp_path, monkeypatch, caplog):
     interrupted(tmp_path, monkeypatch, 6)
     with caplog.at_level(logging.INFO, "hypercover"):
         fit(tmp_path)
-    assert "Training goes on in epoch 2, after 6 steps." in caplog.messages
+    assert "Training resumes in epoch 2, after 6 steps." in caplog.messages
 
 
 def test_without_a_seed_it_goes_on_with_the_chance_it_had(tmp_path, monkeypatch):
@@ -215,8 +216,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     with caplog.at_level(logging.INFO, "hypercover"):
         again = fit(tmp_path)
     assert_same(again, fit())
-    assert "step-000000006.json is left aside" in caplog.messages[0]
-    assert "Training goes on in epoch 2, after 5 steps." in caplog.messages
+    assert re.match(r"Skipping the checkpoint .*step-000000006.json: ", caplog.messages[0])
+    assert "Training resumes in epoch 2, after 5 steps." in caplog.messages
 
 
 def test_where_no_checkpoint_is_whole_the_training_begins_anew(
@@ -228,7 +229,7 @@ def test_where_no_checkpoint_is_whole_the_training_begins_anew(
     with caplog.at_level(logging.INFO, "hypercover"):
         again = fit(tmp_path)
     assert_same(again, fit())
-    assert not any("goes on" in message for message in caplog.messages)
+    assert not any("resumes" in message for message in caplog.messages)
 
 
 def forged(folder, change):
@@ -284,7 +285,7 @@ def test_a_forged_checkpoint_is_left_aside_whatever_it_says(
     with caplog.at_level(logging.INFO, "hypercover"):
         again = fit(tmp_path)
     assert_same(again, fit())
-    assert "step-000000006.json is left aside" in caplog.messages[0]
+    assert re.match(r"Skipping the checkpoint .*step-000000006.json: ", caplog.messages[0])
 
 
 @pytest.mark.parametrize(
@@ -305,7 +306,7 @@ def test_checkpoints_of_another_training_are_refused_by_name(
     with pytest.raises(ModelError, match=sentence) as refused:
         fit(tmp_path, **settings)
     assert str(refused.value).endswith(
-        "; use another folder, or remove this one to begin anew."
+        "; use another folder, or delete this one to start anew."
     )
     assert names(tmp_path) == before
 

@@ -310,5 +310,7 @@ def test_answers_that_are_no_numbers_are_refused_by_window_and_by_tile():
     with torch.no_grad():
         cnn.network_.head.weight.fill_(3e38)
     for answer in (lambda: cnn.predict(windows), lambda: cnn.predict_dense(cube)):
-        with pytest.raises(RunError, match="answers are not numbers: its weights or the v"):
+        with pytest.raises(
+            RunError, match="probabilities are not finite: its weights or its i"
+        ):
             answer()

@@ -21,7 +21,7 @@ from torch import distributed
 from hypercover.classifiers.cnn import checkpoint, training
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 torch.set_num_threads(1)
-checkpoint.INTERVAL, training._BETWEEN = 0.0, 1
+checkpoint.INTERVAL, training._CHECKPOINT_STEPS = 0.0, 1
 out, settings, checkpoints = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:]
 distributed.init_process_group("gloo")
 rank = distributed.get_rank()
@@ -92,29 +92,29 @@ def alone(settings):
 
 
 def test_this_process_alone_is_the_world():
-    assert ProcessGroup.here() == ProcessGroup(0, 1)
+    assert ProcessGroup.current() == ProcessGroup(0, 1)
     network, value = torch.nn.Linear(2, 2), torch.ones(2)
-    assert ProcessGroup.here().parallel(network) is network
-    assert torch.equal(ProcessGroup.here().total(value), value)
-    assert ProcessGroup.here().said(7, torch.device("cpu")) == 7
+    assert ProcessGroup.current().data_parallel(network) is network
+    assert torch.equal(ProcessGroup.current().sum(value), value)
+    assert ProcessGroup.current().broadcast(7, torch.device("cpu")) == 7
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_shares_are_even_and_leave_nothing_out(size):
     for count in (7, 8, 20, 64):
-        shares = [ProcessGroup(rank, size).share(count) for rank in range(size)]
+        shares = [ProcessGroup(rank, size).shard(count) for rank in range(size)]
         assert [each for share in shares for each in share] == list(range(count))
         lengths = [len(share) for share in shares]
         assert max(lengths) - min(lengths) <= 1
 
 
 def test_batches_that_cannot_be_shared_are_refused():
-    ProcessGroup(0, 1).check(batch_size=1, windows=2, least=1)
-    ProcessGroup(0, 4).check(batch_size=8, windows=8, least=2)
+    ProcessGroup(0, 1).check_batch_size(batch_size=1, windows=2, minimum_batch=1)
+    ProcessGroup(0, 4).check_batch_size(batch_size=8, windows=8, minimum_batch=2)
     with pytest.raises(ModelError, match="need 8 windows for it, got a batch size of 7"):
-        ProcessGroup(0, 4).check(batch_size=7, windows=100, least=2)
+        ProcessGroup(0, 4).check_batch_size(batch_size=7, windows=100, minimum_batch=2)
     with pytest.raises(ModelError, match="got 3 training windows; use fewer processes"):
-        ProcessGroup(0, 4).check(batch_size=64, windows=3, least=1)
+        ProcessGroup(0, 4).check_batch_size(batch_size=64, windows=3, minimum_batch=1)
 
 
 MIXED = {"jitter": 0.1, "band_dropout": 0.1, "mix": 0.4, "class_weight": "balanced"}

@@ -214,7 +214,7 @@ def test_patience_without_validation_windows_is_refused():
 
 def test_a_training_that_runs_away_is_stopped_with_advice():
     recipe = PLAIN.changed({"loss": "cross-entropy", "learning_rate": 1e38, "passes": 9})
-    with pytest.raises(RunError, match=r"no longer a number in epoch .* below 1e.38"):
+    with pytest.raises(RunError, match=r"no longer finite in epoch .* below 1e.38"):
         trained(plain(), recipe)
 
 
@@ -224,7 +224,7 @@ def test_a_last_step_that_runs_away_leaves_no_trained_network():
     network = plain()
     with torch.no_grad():
         network.last.weight *= 1e3
-    with pytest.raises(RunError, match=r"weights are no longer a number in epoch 1; use a"):
+    with pytest.raises(RunError, match=r"weights are no longer finite in epoch 1; use a"):
         trained(network, PLAIN.changed(changes))
 
 

@@ -1,134 +1,13 @@
-""""""
+"""Windows are the same from memory, from their cube, or cut for every batch."""
 
 import numpy as np
 import pytest
 import torch
 
-from hypercover.classifiers.cnn import window_loader as feeding
-from hypercover.classifiers.cnn.window_loader import (
-    Augmentation,
-    CubeWindows,
-    WindowLoader,
-    apply_symmetry,
-)
-from hypercover.classifiers.networks.recipe import Recipe
+from hypercover.classifiers.cnn import window_loader
+from hypercover.classifiers.cnn.window_loader import CubeWindows, WindowLoader
 from hypercover.classifiers.scaling import Scaling
 from hypercover.windows.windows import Windows
-
-PLAIN = Recipe("sgd", 1.0, "constant", "squared", 50, 600)
-
-ALL = {"symmetries": True, "jitter": 0.1, "band_dropout": 0.2, "mix": 0.4}
-
-
-def windows(count=40, bands=6, side=5, seed=0):
-    return torch.randn(
-        count, bands, side, side, generator=torch.Generator().manual_seed(seed)
-    )
-
-
-def drawn(count=40, bands=6, seed=0, **changes):
-    generator = torch.Generator().manual_seed(seed)
-    return Augmentation.drawn(PLAIN.changed(changes), count, bands, generator)
-
-
-def spectra(window):
-    """The spectra of a window, in an order that does not depend on their places."""
-    return sorted(map(tuple, window.flatten(-2).T.tolist()))
-
-
-def test_turned_windows_keep_their_centre_and_are_eight():
-    square = torch.arange(2 * 9.0).reshape(2, 1, 3, 3)
-    seen = {
-        tuple(apply_symmetry(square, symmetry).flatten().tolist()) for symmetry in range(8)
-    }
-    assert len(seen) == 8
-    assert {flat[4] for flat in seen} == {4.0}
-
-
-def test_turning_moves_spectra_and_changes_none():
-    given = windows(count=3)
-    seen = set()
-    for seed in range(60):
-        found = drawn(count=3, seed=seed, symmetries=True).changed(slice(0, 3), given)
-        seen.add(str(found.tolist()))
-        assert [spectra(each) for each in found] == [spectra(each) for each in given]
-        assert torch.equal(found[:, :, 2, 2], given[:, :, 2, 2])
-    assert len(seen) == 8
-
-
-def test_nothing_asked_for_is_the_identity_and_draws_nothing():
-    generator = torch.Generator().manual_seed(0)
-    before = generator.get_state()
-    chance = Augmentation.drawn(PLAIN, 40, 6, generator)
-    assert torch.equal(generator.get_state(), before)
-    assert torch.equal(chance.changed(slice(0, 40), windows()), windows())
-    assert chance.partner is None
-
-
-def test_jitter_is_a_gain_and_an_offset_of_each_band_of_a_window():
-    given, jitter = windows(), drawn(jitter=0.1)
-    found = jitter.changed(slice(0, 40), given)
-    for window, before in zip(found, given, strict=True):
-        for band, old in zip(window, before, strict=True):
-            gain, offset = np.polyfit(old.flatten(), band.flatten(), 1)
-            np.testing.assert_allclose(band, gain * old + offset, atol=1e-5)
-    assert len({round(float(gain), 6) for gain in jitter.gain.flatten()}) > 200
-    many = drawn(count=4000, jitter=0.1)
-    assert float((many.gain - 1).std()) == pytest.approx(0.1, rel=0.03)
-    assert float(many.offset.std()) == pytest.approx(0.1, rel=0.03)
-
-
-@pytest.mark.parametrize("jitter", [0.0, 0.3])
-def test_dropped_bands_are_0_everywhere_and_as_many_as_asked(jitter):
-    given = windows(count=2000, bands=10, side=3)
-    chance = drawn(2000, 10, band_dropout=0.3, jitter=jitter)
-    found = chance.changed(slice(0, 2000), given)
-    gone = (found == 0).all(dim=(2, 3))
-    assert float(gone.float().mean()) == pytest.approx(0.3, abs=0.01)
-    if not jitter:
-        assert torch.equal(found[~gone], given[~gone])
-
-
-def test_mixing_keeps_probability_sums_and_mixes_windows_and_targets_alike():
-    given, wanted = windows(), torch.eye(4).repeat(10, 1)
-    chance = drawn(mix=0.4)
-    whole = slice(0, 40)
-    mixed = chance.mixed(whole, given, given[chance.partner])
-    targets = chance.mixed(whole, wanted, wanted[chance.partner])
-    torch.testing.assert_close(targets.sum(1), torch.ones(40))
-    assert (targets >= 0).all()
-    own = chance.own[:, None, None, None]
-    by_hand = own * given + (1 - own) * given[chance.partner]
-    torch.testing.assert_close(mixed, by_hand)
-    assert (targets.max(1).values < 0.99).any()
-
-
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
-def test_shares_of_mixtures_are_of_the_beta_distribution(alpha):
-    from scipy.stats import beta, kstest
-
-    own = drawn(count=4000, mix=alpha).own.double().numpy()
-    assert kstest(own, beta(alpha, alpha).cdf).pvalue > 0.01
-
-
-def test_chance_is_the_same_for_a_batch_that_is_cut():
-    given = windows()
-    chance = drawn(**ALL)
-    whole = chance.changed(slice(0, 40), given)
-    parts = [
-        chance.changed(slice(first, first + 7), given[first : first + 7])
-        for first in range(0, 40, 7)
-    ]
-    torch.testing.assert_close(torch.cat(parts), whole)
-
-
-def test_all_chance_comes_from_the_generator():
-    before = torch.random.get_rng_state()
-    first, second, other = drawn(**ALL), drawn(**ALL), drawn(seed=1, **ALL)
-    for name in ("gain", "offset", "partner", "own"):
-        assert torch.equal(getattr(first, name), getattr(second, name))
-        assert not torch.equal(getattr(first, name), getattr(other, name))
-    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 class Listed:
@@ -147,7 +26,7 @@ class Listed:
         return self.windows.cut()
 
 
-def windows_of_feed(dtype=np.float32, size=5):
+def windows_of_a_cube(dtype=np.float32, size=5):
     rng = np.random.default_rng(0)
     cube = rng.integers(0, 4000, size=(6, 12, 11)).astype(dtype)
     rows, cols = rng.integers(0, 12, 80), rng.integers(0, 11, 80)
@@ -157,8 +36,8 @@ def windows_of_feed(dtype=np.float32, size=5):
 def scaling(stack, kind):
     spectra = stack.centres()
     if kind == "standard":
-        return Scaling.standardising(spectra)
-    return Scaling.clearing(spectra, np.eye(6) * 1e4, 4)
+        return Scaling.standard(spectra)
+    return Scaling.noise_adjusted(spectra, np.eye(6) * 1e4, 4)
 
 
 @pytest.mark.parametrize("kind", ["standard", "cleared"])
@@ -167,16 +46,16 @@ def scaling(stack, kind):
 def test_windows_are_the_same_kept_gathered_from_their_cube_or_cut(
     monkeypatch, kind, dtype, size
 ):
-    stack = windows_of_feed(dtype, size)
+    stack = windows_of_a_cube(dtype, size)
     scaled = scaling(stack, kind)
     kept = WindowLoader(stack, scaled)
-    monkeypatch.setattr(feeding, "_MAX_WINDOW_BYTES", 0)
-    monkeypatch.setattr(feeding, "_STRIP_BYTES", 4 * 6 * 15 * 2)
+    monkeypatch.setattr(window_loader, "_MAX_WINDOW_BYTES", 0)
+    monkeypatch.setattr(window_loader, "_STRIP_BYTES", 4 * 6 * 15 * 2)
     stack_of_more = stack[np.tile(np.arange(80), 30)]
     gathered, cut = WindowLoader(stack_of_more, scaled), WindowLoader(Listed(stack), scaled)
-    assert kept._kept is not None
-    assert (gathered._kept, gathered._pixels is None) == (None, False)
-    assert (cut._kept, cut._pixels) == (None, None)
+    assert kept._windows is not None
+    assert (gathered._windows, gathered._cube is None) == (None, False)
+    assert (cut._windows, cut._cube) == (None, None)
     which = torch.tensor([3, 79, 0, 3])
     wanted = kept.batch(which)
     assert wanted.shape == (4, scaled.outputs, size, size)
@@ -187,13 +66,13 @@ def test_windows_are_the_same_kept_gathered_from_their_cube_or_cut(
 
 
 def test_few_windows_of_a_large_cube_do_not_take_the_cube(monkeypatch):
-    stack = windows_of_feed()[:2]
-    monkeypatch.setattr(feeding, "_MAX_WINDOW_BYTES", 0)
-    feed = WindowLoader(stack, scaling(windows_of_feed(), "standard"))
-    assert (feed._kept, feed._pixels) == (None, None)
+    stack = windows_of_a_cube()[:2]
+    monkeypatch.setattr(window_loader, "_MAX_WINDOW_BYTES", 0)
+    loader = WindowLoader(stack, scaling(windows_of_a_cube(), "standard"))
+    assert (loader._windows, loader._cube) == (None, None)
 
 
 def test_windows_of_a_cube_are_known_by_what_they_offer():
-    assert isinstance(windows_of_feed(), CubeWindows)
-    assert not isinstance(Listed(windows_of_feed()), CubeWindows)
-    assert not isinstance(windows_of_feed().cut(), CubeWindows)
+    assert isinstance(windows_of_a_cube(), CubeWindows)
+    assert not isinstance(Listed(windows_of_a_cube()), CubeWindows)
+    assert not isinstance(windows_of_a_cube().cut(), CubeWindows)

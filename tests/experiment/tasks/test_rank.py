@@ -72,8 +72,7 @@ def test_no_gpu_is_one_sentence_and_no_restart(image, tmp_path, monkeypatch):
     with pytest.raises(ModelError) as caught:
         trained(folder)
     assert str(caught.value) == (
-        "The device cuda was asked for but PyTorch finds no usable GPU here; "
-        "use device auto or cpu."
+        "The device is cuda, but PyTorch finds no usable GPU here; use device auto or cpu."
     )
 
 

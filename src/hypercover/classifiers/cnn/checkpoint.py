@@ -1,20 +1,20 @@
-"""Checkpoints: a training under way in a folder, so that it can go on after a crash.
+"""Checkpoints: the state of a running training in a folder, to resume from after a crash.
 
 A checkpoint is ``step-N.safetensors`` (all tensors, and the rest as JSON in its
-metadata) and ``step-N.json``, which holds its checksum and is written last: a
-crash in between leaves a checkpoint that is not there.  Nothing is unpickled.
+metadata) and ``step-N.json``, which holds its checksum and is written last, so that an
+interrupted write leaves no checkpoint.  Nothing is unpickled.
 """
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 from torch import nn
@@ -25,7 +25,7 @@ from hypercover.classifiers.cnn.optimiser import (
     optimiser_tensor_shapes,
     optimiser_tensors,
 )
-from hypercover.classifiers.cnn.serialization import checked_history
+from hypercover.classifiers.cnn.serialization import History
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError
 from hypercover.files import atomic, is_abandoned, make_folder, write_json
@@ -33,9 +33,52 @@ from hypercover.files import atomic, is_abandoned, make_folder, write_json
 __all__ = ["Checkpoints", "EpochRecord", "TrainingState"]
 
 EpochRecord = dict[str, float]
-"""Record of an epoch by name; ``CNNClassifier.history_`` says what is in it."""
+"""Record of an epoch; ``CNNClassifier.history_`` lists its keys."""
 
 Tensors = dict[str, torch.Tensor]
+
+INTERVAL = 30.0
+"""Seconds between checkpoints."""
+
+_MAX_CHECKPOINTS = 2
+
+_MAX_HEADER_BYTES = 2**16
+
+_MAX_BYTES = 2**33
+
+_SHA256_LENGTH = 64
+"""Characters of a SHA-256, which is not worth showing."""
+
+_log = logging.getLogger(__name__)
+
+_Count = Annotated[int, Field(ge=0, lt=2**62)]
+
+
+class Progress(BaseModel):
+    """How far a training has come, but for its tensors."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: _Count
+    """Steps taken."""
+    batch: _Count
+    """Batches of the current epoch already seen; 0: its order is not drawn yet."""
+    history: History
+    """Records of the finished epochs."""
+    seconds: Annotated[float, Field(ge=0, lt=1e12)]
+    """Seconds spent so far, over all interruptions."""
+
+
+class _Header(BaseModel):
+    format: Literal["hypercover-checkpoint"] = "hypercover-checkpoint"
+    version: Literal[1] = 1
+    sha256: str
+
+
+class _Metadata(BaseModel):
+    identity: Any = None
+    """What makes a training the one it is."""
+    values: Progress
 
 
 @dataclass(eq=False)
@@ -45,45 +88,45 @@ class TrainingState:
     network: nn.Module
     recipe: Recipe
     generator: torch.Generator
-    """Draws the order and the augmentation: all there is of chance."""
+    """Draws the order and the augmentation."""
     order: torch.Tensor
-    """Order of the windows in the present epoch (n,)."""
+    """Order of the windows in the current epoch (n,)."""
     totals: torch.Tensor
-    """Summed loss, right answers and windows of the present epoch (3,), float64."""
+    """Sums of losses, correct answers and windows of the current epoch (3,), float64."""
     step: int = 0
     """Steps taken."""
     batch: int = 0
-    """Batches of the present epoch that were seen; 0: no order was drawn yet."""
+    """Batches of the current epoch already seen; 0: its order is not drawn yet."""
     history: list[EpochRecord] = field(default_factory=list)
-    """Records of the epochs that ended."""
+    """Records of the finished epochs."""
 
     def __post_init__(self) -> None:
-        """Begin: an optimiser without memory, and no weights better than these."""
+        """Start with a new optimiser, and with these weights as the best."""
         self.optimiser = make_optimiser(self.network, self.recipe)
         self.best: Tensors = {}
         if self.recipe.patience is not None:
-            self.keep_best()
+            self.save_best()
         self._began = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Seconds that were spent on it, over all interruptions."""
+        """Seconds spent so far, over all interruptions."""
         return time.perf_counter() - self._began
 
-    def keep_best(self) -> None:
-        """Keep a copy of the present weights as the best."""
+    def save_best(self) -> None:
+        """Copy the current weights as the best ones."""
         state = self.network.state_dict()
         self.best = {name: value.clone() for name, value in state.items()}
 
-    def packed(self) -> tuple[dict[str, Any], Tensors]:
-        """Return it as JSON values and tensors by name."""
-        values = {
-            "step": self.step,
-            "batch": self.batch,
-            "history": self.history,
-            "seconds": self.seconds,
-        }
-        return values, {
+    def progress(self) -> Progress:
+        """Return the part of the state that is not tensors."""
+        return Progress.model_construct(
+            step=self.step, batch=self.batch, history=self.history, seconds=self.seconds
+        )
+
+    def tensors(self) -> Tensors:
+        """Return all tensors of the state by name."""
+        return {
             **_add_prefix("network", self.network.state_dict()),
             **_add_prefix("optimiser", optimiser_tensors(self.optimiser)),
             **_add_prefix("best", self.best),
@@ -92,23 +135,22 @@ class TrainingState:
             "generator": self.generator.get_state(),
         }
 
-    def unpack(self, values: Mapping[str, Any], tensors: Tensors) -> None:
-        """Go to where ``packed`` was called; nothing is changed unless all of it fits.
+    def load(self, progress: Progress, tensors: Tensors) -> None:
+        """Restore a state that was saved; nothing changes unless all of it is valid.
 
         Raises
         ------
         ModelError
-            If anything is missing or has another type, shape or range.
+            If a tensor is missing or has another type, shape or range.
         """
         self._check_tensors(tensors)
-        step, batch = (_count(values, name) for name in ("step", "batch"))
-        history = checked_history(values.get("history"))
-        seconds = values.get("seconds")
-        if not isinstance(seconds, float) or not 0 <= seconds < 1e12:
-            raise ModelError("its seconds are no number")
-        self._set_generator(tensors["generator"])
-        self.step, self.batch, self.history = step, batch, history
-        self._began = time.perf_counter() - seconds
+        try:
+            self.generator.set_state(tensors["generator"])
+        except RuntimeError as error:
+            raise ModelError("its random generator has no valid state") from error
+        self.step, self.batch = progress.step, progress.batch
+        self.history = [dict(record) for record in progress.history]
+        self._began = time.perf_counter() - progress.seconds
         self.order = tensors["order"]
         self.totals.copy_(tensors["totals"])
         self.network.load_state_dict(_strip_prefix("network", tensors))
@@ -119,25 +161,17 @@ class TrainingState:
 
     def _check_tensors(self, tensors: Tensors) -> None:
         """Refuse tensors that are not those of this training."""
-        _, own = self.packed()
         expected = {
             name: (tuple(value.shape), value.dtype)
-            for name, value in own.items()
+            for name, value in self.tensors().items()
             if not name.startswith("optimiser.")
         }
         for name, shape in optimiser_tensor_shapes(self.network, self.recipe).items():
             expected[f"optimiser.{name}"] = (shape, torch.float32)
-        found = {name: (tuple(each.shape), each.dtype) for name, each in tensors.items()}
-        if found != expected:
+        if expected != {name: (tuple(t.shape), t.dtype) for name, t in tensors.items()}:
             raise ModelError("its tensors are not those of this training")
         if not torch.equal(tensors["order"].sort().values, torch.arange(len(self.order))):
-            raise ModelError("its order of the windows is none")
-
-    def _set_generator(self, state: torch.Tensor) -> None:
-        try:
-            self.generator.set_state(state)
-        except RuntimeError as error:
-            raise ModelError("its generator of chance has no valid state") from error
+            raise ModelError("its order of the windows is not a permutation")
 
 
 def _add_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
@@ -153,30 +187,6 @@ def _strip_prefix(prefix: str, tensors: Tensors) -> Tensors:
     }
 
 
-def _count(values: Mapping[str, Any], name: str) -> int:
-    value = values.get(name)
-    if type(value) is not int or not 0 <= value < 2**62:
-        raise ModelError(f"its {name} is no count")
-    return value
-
-
-INTERVAL = 30.0
-"""Seconds between checkpoints."""
-
-_FORMAT, _VERSION = "hypercover-checkpoint", 1
-
-_MAX_CHECKPOINTS = 2
-
-_MAX_HEADER_BYTES = 2**16
-
-_MAX_BYTES = 2**33
-
-_SHA256_LENGTH = 64
-"""Letters of a SHA-256, which says nothing to a reader."""
-
-_log = logging.getLogger(__name__)
-
-
 class Checkpoints:
     """The checkpoints of one training in a folder.
 
@@ -184,7 +194,8 @@ class Checkpoints:
     ----------
     folder : path
     identity : mapping of str to JSON values
-        What the training is: with another identity its checkpoints are refused.
+        What makes the training the one it is: checkpoints with another identity are
+        refused.
     """
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
@@ -192,52 +203,51 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Tell whether the last checkpoint is so old that another one is worth its time."""
+        """Tell whether the last checkpoint is old enough for another one."""
         return time.monotonic() - self._last >= INTERVAL
 
-    def save(self, standing: TrainingState) -> None:
-        """Write where a training stands; the last two such moments are kept.
+    def save(self, state: TrainingState) -> None:
+        """Write a checkpoint and remove all but the last two.
 
         Raises
         ------
         OutputError
             If the folder cannot be written.
         """
-        values, tensors = standing.packed()
-        about = json.dumps({"identity": self._identity, "values": values}, allow_nan=False)
-        arrays = {name: each.detach().cpu().numpy() for name, each in tensors.items()}
-        data = safetensors.save(arrays, metadata={"about": about})
-        path = make_folder(self._folder) / f"step-{standing.step:09d}.safetensors"
+        metadata = _Metadata.model_construct(
+            identity=self._identity, values=state.progress()
+        )
+        data = safetensors.save(
+            {name: each.detach().cpu().numpy() for name, each in state.tensors().items()},
+            metadata={"about": metadata.model_dump_json()},
+        )
+        path = make_folder(self._folder) / f"step-{state.step:09d}.safetensors"
         with atomic(path) as draft:
             draft.write_bytes(data)
-        header = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "sha256": hashlib.sha256(data).hexdigest(),
-        }
-        write_json(path.with_suffix(".json"), header)
-        self._tidy()
+        header = _Header(sha256=hashlib.sha256(data).hexdigest())
+        write_json(path.with_suffix(".json"), header.model_dump())
+        self._remove_old()
         self._last = time.monotonic()
 
-    def restore(self, standing: TrainingState) -> bool:
-        """Bring a training to its last checkpoint that is whole, if there is one.
+    def restore(self, state: TrainingState) -> bool:
+        """Restore the last intact checkpoint; False if there is none.
 
         Raises
         ------
         ModelError
-            If a checkpoint is of another training.
+            If a checkpoint belongs to another training.
         """
         for path in self._headers():
             try:
-                about, tensors = _read_checkpoint(path)
-            except (OSError, ValueError, RecursionError, SafetensorError) as error:
-                _log.warning("The checkpoint %s is left aside: %s.", path, error)
+                metadata, tensors = _read_checkpoint(path)
+            except (OSError, ValueError, SafetensorError) as error:
+                _log.warning("Skipping the checkpoint %s: %s.", path, error)
                 continue
-            self._check_identity(about.get("identity"))
+            self._check_identity(metadata.identity)
             try:
-                standing.unpack(about["values"], tensors)
-            except (KeyError, ModelError) as error:
-                _log.warning("The checkpoint %s is left aside: %s.", path, error)
+                state.load(metadata.values, tensors)
+            except ModelError as error:
+                _log.warning("Skipping the checkpoint %s: %s.", path, error)
                 continue
             return True
         return False
@@ -246,36 +256,36 @@ class Checkpoints:
         """Return the headers of all checkpoints, the latest first."""
         return sorted(self._folder.glob("step-*.json"), reverse=True)
 
-    def _tidy(self) -> None:
-        """Remove all but the last checkpoints, and what writers that were killed left.
+    def _remove_old(self) -> None:
+        """Remove all but the last checkpoints, and drafts of writers that were killed.
 
-        The draft of another writer that lives stays: after the death of a machine its
-        copy of a training may run on beside the one that was started in its place.
+        A draft of a live process stays: a training believed dead may still be running
+        next to the one that replaced it.
         """
-        kept = {path.stem for path in self._headers()[:_MAX_CHECKPOINTS]}
+        last = {path.stem for path in self._headers()[:_MAX_CHECKPOINTS]}
         for path in self._folder.glob("step-*"):
-            if path.stem not in kept:
+            if path.stem not in last:
                 path.unlink(missing_ok=True)
         for path in self._folder.glob(".step-*"):
             if is_abandoned(path.name):
                 path.unlink(missing_ok=True)
 
-    def _check_identity(self, found: Any) -> None:
+    def _check_identity(self, saved: Any) -> None:
         """Refuse the checkpoint of another training, naming what differs."""
-        if found == self._identity:
+        if saved == self._identity:
             return
-        found = found if isinstance(found, dict) else {}
-        said = ", ".join(_differences(found, self._identity)) or "it says nothing of itself"
+        saved = saved if isinstance(saved, dict) else {}
+        changes = ", ".join(_differences(saved, self._identity)) or "it has no description"
         raise ModelError(
-            f"The checkpoints in {self._folder} are of another training: {said}; use "
-            "another folder, or remove this one to begin anew."
+            f"The checkpoints in {self._folder} belong to another training: {changes}; use "
+            "another folder, or delete this one to start anew."
         )
 
 
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    """Say what differs between two identities, entry by entry."""
-    for name in wanted:
-        old, new = found.get(name), wanted[name]
+def _differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[str]:
+    """Describe what differs between two identities, entry by entry."""
+    for name, new in current.items():
+        old = saved.get(name)
         if old == new:
             continue
         if isinstance(new, dict) and isinstance(old, dict):
@@ -286,25 +296,31 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterato
             yield f"its {name} was {old!r:.40}, not {new!r:.40}"
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read_checkpoint(path: Path) -> tuple[_Metadata, Tensors]:
     """Read a checkpoint after checking its size and checksum; ValueError if damaged."""
-    with path.open("rb") as opened:
-        header = json.loads(opened.read(_MAX_HEADER_BYTES))
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise ValueError("it has no header of a checkpoint")
-    if header.get("version") != _VERSION:
-        raise ValueError("it is of another version")
+    with path.open("rb") as file:
+        header = _parse(_Header, file.read(_MAX_HEADER_BYTES), "header")
     weights = path.with_suffix(".safetensors")
-    with weights.open("rb") as opened:
-        if opened.seek(0, 2) > _MAX_BYTES:
+    with weights.open("rb") as file:
+        if file.seek(0, 2) > _MAX_BYTES:
             raise ValueError("it is larger than any network")
-        opened.seek(0)
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != header.get("sha256"):
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != header.sha256:
         raise ValueError("its checksum is wrong")
-    with safe_open(weights, "pt") as opened:
-        about = json.loads((opened.metadata() or {}).get("about", "null"))
-        tensors = {name: opened.get_tensor(name) for name in list(opened.keys())}
-    if not isinstance(about, dict) or not isinstance(about.get("values"), dict):
-        raise ValueError("it does not say where the training stood")
-    return about, tensors
+    with safe_open(weights, "pt") as file:
+        metadata = _parse(_Metadata, (file.metadata() or {}).get("about", ""), "metadata")
+        return metadata, {name: file.get_tensor(name) for name in list(file.keys())}
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _parse(model: type[_Model], text: str | bytes, part: str) -> _Model:
+    """Parse JSON into a model; ValueError with one short sentence if it is not valid."""
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field_name = ".".join(str(part)[:40] for part in first["loc"]) or "JSON"
+        raise ValueError(f"its {part} is not valid ({field_name})") from error

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hypercover.classifiers.bundle import codes_to_json
+from hypercover.classifiers.bundle import codes_from_json, codes_to_json
 from hypercover.classifiers.cnn import serialization
 from hypercover.classifiers.cnn.acceleration import use_precision
 from hypercover.classifiers.cnn.checkpoint import Checkpoints, EpochRecord
@@ -47,25 +47,25 @@ __all__ = ["CNNClassifier"]
 class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify pixels by the window around them with a convolutional network.
 
-    Why it exists: it gives a network the manners of scikit-learn (any labels,
-    ``clone``, cross-validation, one seed) and adds what maps need: a whole tile
-    predicted in one dense pass, with the answers of window by window.
+    It works as any classifier of scikit-learn (any labels, ``clone``,
+    cross-validation, one seed), and predicts a whole tile in one dense pass with the
+    same result as window by window.
 
     Parameters
     ----------
     network : str
-        ``default`` is small, quick and takes any window; ``lecture`` is the net
-        of Lange et al. (2018) and takes windows from 7 and 22 bands on; others
-        are published ones.
+        ``default`` is small, fast and takes any window; ``lecture`` is the network
+        of Lange et al. (2018) and needs windows of at least 7 pixels and 22 bands;
+        the others are published ones (see ``networks``).
     epochs, batch_size : int, optional
     learning_rate : float, optional
-        None: as the network's own recipe says.
+        None: that of the network's own recipe.
     recipe : mapping, optional
         Further fields of the network's ``Recipe`` to change, by name.
     precision : {"float32", "mixed"}
-        ``mixed`` computes in bfloat16 where the machine has it.
+        ``mixed`` computes in bfloat16, if the machine supports it.
     compile : bool
-        Whether the network is compiled before it is trained.
+        Whether to compile the network before training.
     random_state : int, RandomState or None
         The same number gives bit-identical results on the CPU as long as
         ``torch.get_num_threads()`` is the same; no global seed is touched.
@@ -78,24 +78,23 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_features_in_ : int
         Number of bands.
     window_, margin_ : int
-        Side of a window; pixels it reaches beyond its centre.
+        Window size; pixels from its centre to its edge.
     history_ : list of dict
-        Per epoch: ``epoch``, ``loss``, ``accuracy`` (on the training batches as
-        the network saw them), ``learning_rate`` of its last step, ``samples``
-        (windows seen since training began) and ``seconds``; with validation
-        windows ``validation_loss`` and ``validation_accuracy``; with patience
-        ``best_epoch``, the epoch whose weights come back.
+        Per epoch: ``epoch``, ``loss``, ``accuracy`` (on the augmented training
+        batches), ``learning_rate`` of its last step, ``samples`` (windows seen since
+        training began) and ``seconds``; with validation windows ``validation_loss``
+        and ``validation_accuracy``; with patience ``best_epoch``, the epoch whose
+        weights are restored.
     progress : callable, optional
-        Set it on an estimator to be given each record of ``history_``, and in it
-        the number of ``epochs``, when an epoch ends.  It is no parameter, so
-        clones do not carry it.
+        Set it to be called with each record of ``history_`` and the number of
+        ``epochs`` when an epoch ends.  It is not a parameter, so clones do not have it.
 
     Notes
     -----
     X is a stack of windows (n, band, row, col), an array or a lazy object with
     ``shape``, ``len``, ``[indices]`` and ``cut()``; spectra (n, band) are
-    windows of one pixel.  Scaling is learnt from the training windows' centres
-    (and, for noise, the pixels beside them) alone.
+    windows of one pixel.  Scaling is fitted on the training windows' centres (and,
+    for noise, their neighbours) only.
 
     Examples
     --------
@@ -140,61 +139,64 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation: tuple[npt.ArrayLike | LazyWindows, npt.ArrayLike] | None = None,
         checkpoint: str | Path | None = None,
     ) -> Self:
-        """Learn from windows (n, band, row, col) and their labels (n,).
+        """Fit the network to windows (n, band, row, col) and their labels (n,).
 
         Parameters
         ----------
         X, y : windows and their labels
         validation : (windows, labels), optional
-            Windows that are not learnt from: each epoch's record says how the
-            network does on them, and the recipe's ``patience`` waits for them.
+            Windows that are not trained on, for the records of the epochs and for
+            early stopping by the recipe's ``patience``.
         checkpoint : path, optional
-            Folder in which to keep where the training stands.  The same call
-            after an interruption goes on from there and ends with the same
-            weights; a call that ended is answered at once.
+            Folder for checkpoints.  The same call after an interruption resumes from
+            there and ends with the same weights; a finished training is loaded.
 
         Raises
         ------
         ModelError
-            If the labels hold one class, the input is not finite, too small for
-            the network, a parameter has no meaning, or the checkpoints are of
-            another training.
+            If the labels hold one class, the input is not finite or too small for the
+            network, a parameter is not valid, or the checkpoints belong to another
+            training.
         RunError
-            If the loss or a weight is no longer a number.
+            If the loss or a weight is no longer finite.
         OutputError
             If a checkpoint cannot be written.
         """
         device, recipe = resolve_device(self.device), self.training_recipe()
         with use_precision(self.precision, device):
-            """What this machine cannot do is refused before the windows are read."""
-        # an interrupted training must leave no old network beside new classes
+            """Refuse what this machine cannot do before the windows are read."""
+        # an interrupted training must not leave an old network with new classes
         self.__dict__.pop("network_", None)
-        examples = LabelledWindows.to_learn(self._stack(X, reset=True), y)
-        self.classes_, self.window_ = examples.classes, examples.stack.shape[2]
+        training = LabelledWindows.for_training(self._stack(X, reset=True), y)
+        self.classes_, self.window_ = training.classes, training.stack.shape[2]
         self.margin_ = self.window_ // 2
-        held = None
+        held_out = None
         if validation is not None:
             windows, codes = validation
-            held = LabelledWindows.to_validate(self._alike(windows), codes, self.classes_)
-        seed = ProcessGroup.here().said(_seed(self.random_state), device)
+            held_out = LabelledWindows.for_validation(
+                self._check_like_training(windows), codes, self.classes_
+            )
+        seed = ProcessGroup.current().broadcast(_seed(self.random_state), device)
         generator = torch.Generator().manual_seed(seed)
-        network = self._drawn(examples.stack, generator).to(device)
-        feed, targets = examples.feed(self.scaling_, device)
-        # a GPU goes back through the layers under the same rules
+        network = self._initialise(training.stack, generator).to(device)
+        loader, targets = training.loader(self.scaling_, device)
+        # the backward pass needs deterministic kernels too
         with deterministic_float32():
             self.history_ = train(
                 network,
-                feed,
+                loader,
                 targets,
                 recipe,
                 generator=generator,
                 classes=len(self.classes_),
-                validation=None if held is None else held.feed(self.scaling_, device),
+                validation=None
+                if held_out is None
+                else held_out.loader(self.scaling_, device),
                 precision=self.precision,
                 compile=self.compile,
                 checkpoints=None
                 if checkpoint is None
-                else Checkpoints(checkpoint, self._identity(recipe, examples, held)),
+                else Checkpoints(checkpoint, self._identity(recipe, training, held_out)),
                 progress=self.progress,
             )
         self.network_ = network
@@ -206,10 +208,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ModelError
-            If bands or window differ from those of training or a value is not finite.
+            If bands or window size differ from training, or a value is not finite.
         """
         check_is_fitted(self)
-        return predict_windows(self._on_device(), self.scaling_, self._alike(X))
+        return predict_windows(
+            self._on_device(), self.scaling_, self._check_like_training(X)
+        )
 
     def predict(self, X: npt.ArrayLike | LazyWindows) -> npt.NDArray[Any]:
         """Return the most probable label of each window (n,)."""
@@ -222,10 +226,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> npt.NDArray[np.float32]:
         """Return probabilities (class, row, col) of a whole tile.
 
-        Why it exists: neighbouring windows share nearly all their pixels, so
-        one convolution over the tile answers many times faster than windows
-        cut out of it, with the same probabilities to 1e-5.  A network that
-        gives other answers for a tile is asked window by window.
+        Neighbouring windows share most of their pixels, so convolving the tile is many
+        times as fast as predicting windows cut from it, with the same probabilities to
+        1e-5.  A network that is not spatially valid predicts window by window.
 
         Parameters
         ----------
@@ -233,14 +236,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Raw values with ``margin_`` pixels around; at the edge of a scene
             repeat its edge pixels, as ``Windows`` does.
         memory : int, optional
-            Bytes that the network may work with, besides tile and answer; on a
-            GPU its own free memory counts instead.
+            Bytes the network may use besides the tile and its probabilities; on a GPU
+            its free memory counts instead.
 
         Raises
         ------
         ModelError
-            If the tile has other bands, is too small or holds values that are
-            not finite, or the memory is too little for one window.
+            If the tile has other bands, is too small, has a value that is not finite,
+            or the memory is too little for one window.
         """
         check_is_fitted(self)
         values = np.asarray(tile)
@@ -259,56 +262,58 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def dense_note(self) -> str | None:
-        """What to tell people of how scenes are predicted, or None."""
+        """A warning if scenes cannot be predicted in dense passes, else None."""
         if get_network(self.network).spatially_valid:
             return None
         return (
-            f"The {self.network} network is predicted window by window: it gives other "
-            "answers for a whole tile, so a scene takes far longer than with another network."
+            f"The {self.network} network is predicted window by window, because a whole "
+            "tile would give other results; this takes far longer than other networks."
         )
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return the fitted model as JSON-able settings and named arrays."""
+        """Return the fitted model as JSON values and named arrays."""
         check_is_fitted(self)
         settings = {
-            "parameters": serialization.parameters(self.get_params()),
+            "parameters": serialization.parameters_to_json(self.get_params()),
             "bands": int(self.n_features_in_),
             "window": int(self.window_),
             "classes": codes_to_json(self.classes_),
             "history": [dict(record) for record in self.history_],
         }
-        return settings, self.scaling_.arrays() | serialization.weights(self.network_)
+        return settings, self.scaling_.arrays() | serialization.network_arrays(
+            self.network_
+        )
 
     @classmethod
     def from_state(
         cls, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
     ) -> Self:
-        """Make a fitted estimator of what ``state`` returned.
+        """Return a fitted estimator from what ``state`` returned.
 
-        Both may come from a stranger: everything is checked before it is used.
+        Everything is checked before it is used, as the source may not be trusted.
 
         Raises
         ------
         ModelError
             If anything is missing, has another type or size, or is not finite.
         """
-        checked = serialization.NetworkSettings.of(settings)
-        model = cls(**checked.parameters)
+        checked = serialization.NetworkSettings.check(settings)
+        model = cls(**checked.estimator_parameters)
         model.n_features_in_, model.window_ = checked.bands, checked.window
         model.margin_, model.history_ = checked.window // 2, checked.history
-        model.classes_ = checked.classes
-        model.scaling_, model.network_ = serialization.restored(
-            checked, model.network, arrays
+        model.classes_ = codes_from_json(checked.classes)
+        model.scaling_, model.network_ = serialization.restore_network(
+            checked, arrays, len(model.classes_)
         )
         return model
 
     def training_recipe(self) -> Recipe:
-        """Return the network's recipe with what the user named put in its place.
+        """Return the network's recipe with the fields changed by the user.
 
         Raises
         ------
         ModelError
-            If a value has no meaning, or is for nothing beside the others.
+            If a value is not valid, or has no effect with the others.
         """
         return make_recipe(
             self.network,
@@ -318,30 +323,21 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             learning_rate=self.learning_rate,
         )
 
-    def _drawn(self, stack: Stack, generator: torch.Generator) -> Network:
-        """Learn the scaling and return the network for it with its weights drawn."""
-        kind, classes = get_network(self.network), len(self.classes_)
-        # what cannot be built is refused before the windows are read
-        build(self.network, bands=stack.shape[1], classes=classes, window=self.window_)
-        self.scaling_ = self._scaling(stack, kind)
-        network = build(
-            self.network,
-            bands=self.scaling_.outputs,
-            classes=classes,
-            window=self.window_,
-        )
+    def _initialise(self, stack: Stack, generator: torch.Generator) -> Network:
+        """Fit the scaling, and return a network for it with initialised weights."""
+        kind = get_network(self.network)
+        size = {"classes": len(self.classes_), "window": self.window_}
+        # refuse what cannot be built before the windows are read
+        build(self.network, bands=stack.shape[1], **size)
+        spectra = finite_centre_spectra(stack)
+        noise = noise_covariance(stack) if kind.scaling == "cleared" else None
+        self.scaling_ = Scaling.fit(kind.scaling, spectra, noise, kind.components)
+        network = build(self.network, bands=self.scaling_.outputs, **size)
         network.to_empty(device="cpu").reset(generator)
         return network
 
-    @staticmethod
-    def _scaling(stack: Stack, kind: type[Network]) -> Scaling:
-        """Learn from the centres, and their neighbours, how to scale the input."""
-        spectra = finite_centre_spectra(stack)
-        noise = noise_covariance(stack) if kind.scaling == "cleared" else None
-        return Scaling.of(kind.scaling, spectra, noise, kind.components)
-
     def _identity(
-        self, recipe: Recipe, examples: LabelledWindows, held: LabelledWindows | None
+        self, recipe: Recipe, training: LabelledWindows, held_out: LabelledWindows | None
     ) -> dict[str, Any]:
         """Return what makes this training the one it is, as JSON values."""
         seed = self.random_state
@@ -351,8 +347,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "precision": self.precision,
             "compile": bool(self.compile),
             "seed": int(seed) if isinstance(seed, int | np.integer) else None,
-            **examples.digests("training"),
-            **(held.digests("validation") if held else {"validation windows": None}),
+            **training.digests("training"),
+            **(
+                held_out.digests("validation") if held_out else {"validation windows": None}
+            ),
         }
 
     def _stack(self, X: npt.ArrayLike | LazyWindows, *, reset: bool) -> Stack:
@@ -367,8 +365,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_shape(stack)
         return stack
 
-    def _alike(self, X: npt.ArrayLike | LazyWindows) -> Stack:
-        """Return X as a stack after checking that it is like that of training."""
+    def _check_like_training(self, X: npt.ArrayLike | LazyWindows) -> Stack:
+        """Return X as a stack of windows of the same shape as in training."""
         stack = self._stack(X, reset=False)
         if stack.shape[2] != self.window_:
             raise ModelError(
@@ -379,7 +377,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return stack
 
     def _check_shape(self, stack: Stack) -> None:
-        """Refuse stacks that are not square windows of the bands of training."""
+        """Refuse stacks that are not square windows with the bands of training."""
         shape = tuple(stack.shape)
         if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
             raise ModelError(
@@ -393,19 +391,19 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
 
     def _on_device(self) -> Network:
-        """Return the network on the device asked for, ready to answer."""
+        """Return the network on its device, ready to predict."""
         return self.network_.to(resolve_device(self.device)).eval()
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Tell whether a training has come to its end."""
+        """Tell whether a training has finished."""
         return hasattr(self, "network_")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the progress callback behind: it belongs to one process."""
+        """Leave out the progress callback, which belongs to one process."""
         state: dict[str, Any] = super().__getstate__()
         return {key: value for key, value in state.items() if key != "progress"}
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
-    """Return one number for torch's generator from what scikit-learn accepts."""
+    """Return a seed for torch's generator from scikit-learn's ``random_state``."""
     return int(check_random_state(random_state).randint(2**31 - 1))

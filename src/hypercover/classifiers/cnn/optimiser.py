@@ -1,4 +1,4 @@
-"""The optimiser of a recipe, and its memory as plain tensors."""
+"""The loss, the optimiser and the learning-rate schedule of a recipe."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,10 +21,10 @@ __all__ = [
 
 
 class Loss:
-    """The loss of each window of a batch, by a recipe.
+    """The loss of each window of a batch, not reduced.
 
-    Why it exists: a batch may pass in pieces or be shared by processes, so the
-    loss is had window by window, and whoever adds it up knows by what to divide.
+    A batch may be split into micro-batches and among processes, so the caller adds the
+    losses up and knows by what to divide.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class Loss:
         self._losses = _LOSSES[recipe.loss]
         self._weights = balanced_class_weights(counts) if recipe.class_weight else None
 
-    def __call__(self, scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Return losses (n,) of scores and wanted probabilities (n, class)."""
-        losses = self._losses(scores, smooth_labels(wanted, self._smoothing))
-        # the weight of a mixed window is that of its classes in their shares
-        return losses if self._weights is None else losses * (wanted @ self._weights)
+    def __call__(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return losses (n,) of scores against target probabilities (n, class)."""
+        losses = self._losses(scores, smooth_labels(targets, self._smoothing))
+        # a mixed window has the weights of its classes in their shares
+        return losses if self._weights is None else losses * (targets @ self._weights)
 
 
 def balanced_class_weights(counts: torch.Tensor) -> torch.Tensor:
@@ -54,26 +54,25 @@ def balanced_class_weights(counts: torch.Tensor) -> torch.Tensor:
     return (counts.sum() / (len(counts) * counts.clamp(min=1))).to(torch.float32)
 
 
-def smooth_labels(wanted: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Return wanted probabilities (n, class) with some certainty spread over all classes.
+def smooth_labels(targets: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Spread a share of the target probabilities (n, class) evenly over all classes.
 
     >>> smooth_labels(torch.tensor([[0.0, 1.0]]), 0.5).tolist()
     [[0.25, 0.75]]
     """
-    return wanted * (1 - smoothing) + smoothing / wanted.shape[1]
+    return targets * (1 - smoothing) + smoothing / targets.shape[1]
 
 
-def _squared(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def _squared_error(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Mean over the classes of the squared errors of the probabilities."""
-    return nn.functional.mse_loss(scores.softmax(1), wanted, reduction="none").mean(1)
+    return nn.functional.mse_loss(scores.softmax(1), targets, reduction="none").mean(1)
 
 
-def _cross_entropy(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy against wanted probabilities."""
-    return nn.functional.cross_entropy(scores, wanted, reduction="none")
+def _cross_entropy(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(scores, targets, reduction="none")
 
 
-_LOSSES = {"squared": _squared, "cross-entropy": _cross_entropy}
+_LOSSES = {"squared": _squared_error, "cross-entropy": _cross_entropy}
 
 
 def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -91,11 +90,11 @@ def make_optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return what an optimiser remembers of its steps, by weight and kind."""
+    """Return the tensors of an optimiser's state dict, by weight and name."""
     return {
-        f"{weight}.{kind}": value
-        for weight, kinds in optimiser.state_dict()["state"].items()
-        for kind, value in kinds.items()
+        f"{weight}.{name}": value
+        for weight, state in optimiser.state_dict()["state"].items()
+        for name, value in state.items()
         if value is not None
     }
 
@@ -103,47 +102,45 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tenso
 def optimiser_tensor_shapes(
     network: nn.Module, recipe: Recipe
 ) -> dict[str, tuple[int, ...]]:
-    """Return the names and shapes that ``optimiser_tensors`` has after the first step."""
-    weights = [tuple(weight.shape) for weight in network.parameters()]
+    """Return the shapes of ``optimiser_tensors`` after the first step."""
     if recipe.optimiser == "sgd":
-        kinds = ["momentum_buffer"] if recipe.momentum else []
+        names = ["momentum_buffer"] if recipe.momentum else []
     else:
-        kinds = ["exp_avg", "exp_avg_sq", "step"]
+        names = ["exp_avg", "exp_avg_sq", "step"]
     return {
-        f"{number}.{kind}": () if kind == "step" else shape
-        for number, shape in enumerate(weights)
-        for kind in kinds
+        f"{number}.{name}": () if name == "step" else tuple(weight.shape)
+        for number, weight in enumerate(network.parameters())
+        for name in names
     }
 
 
 def load_optimiser_tensors(
     optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Give an optimiser the memory that ``optimiser_tensors`` returned."""
+    """Load the tensors that ``optimiser_tensors`` returned."""
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        weight, kind = name.split(".")
-        state.setdefault(int(weight), {})[kind] = value
+    for key, value in tensors.items():
+        weight, name = key.split(".")
+        state.setdefault(int(weight), {})[name] = value
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
 _WARM_UP = 0.2
-"""Share of the steps over which ``one-cycle`` rises unless the recipe says."""
+"""Default share of the steps over which ``one-cycle`` rises."""
 
 _FINAL_FACTOR = 1e-3
 """Share of the highest learning rate at which ``one-cycle`` ends."""
 
 
 def learning_rate_schedule(recipe: Recipe, steps: int) -> Callable[[int], float]:
-    """Return the share of the highest learning rate to use at each step (from 0).
+    """Return a function from the step (from 0) to a factor of the highest learning rate.
 
     Steps are counted as Keras counts iterations, so ``inverse`` is its ``decay``.
 
     References
     ----------
-    ``cosine``: Loshchilov and Hutter, SGDR, ICLR 2017, equation 5 without
-    restarts; ``one-cycle``: Smith and Topin, Super-convergence, 2018, the rate
-    alone.
+    ``cosine``: Loshchilov and Hutter, SGDR, ICLR 2017, equation 5 without restarts;
+    ``one-cycle``: Smith and Topin, Super-convergence, 2018, the learning rate only.
 
     Examples
     --------
@@ -151,24 +148,24 @@ def learning_rate_schedule(recipe: Recipe, steps: int) -> Callable[[int], float]
     >>> [learning_rate_schedule(recipe, steps=600)(step) for step in (0, 2)]
     [1.0, 0.5]
     """
-    cycle = recipe.schedule == "one-cycle"
-    warm_up = (_WARM_UP if cycle else 0.0) if recipe.warm_up is None else recipe.warm_up
-    rise = max(round(warm_up * steps), 1 if cycle else 0)
-    fall = _decay_factor(recipe, rise, max(1, steps - rise))
+    one_cycle = recipe.schedule == "one-cycle"
+    warm_up = (_WARM_UP if one_cycle else 0.0) if recipe.warm_up is None else recipe.warm_up
+    rise = max(round(warm_up * steps), 1 if one_cycle else 0)
+    decay = _decay_factor(recipe, rise, max(1, steps - rise))
     if recipe.schedule in ("constant", "inverse"):
-        return lambda step: min(1.0, (step + 1) / max(1, rise)) * fall(step)
-    return lambda step: (step + 1) / rise if step < rise else fall(step)
+        return lambda step: min(1.0, (step + 1) / max(1, rise)) * decay(step)
+    return lambda step: (step + 1) / rise if step < rise else decay(step)
 
 
 def _decay_factor(recipe: Recipe, rise: int, rest: int) -> Callable[[int], float]:
-    """Return the share of the rate at each step, but for the rise."""
+    """Return the factor at each step, apart from the warm-up."""
     if recipe.schedule == "constant":
         return lambda step: 1.0
     if recipe.schedule == "inverse":
         return lambda step: 1 / (1 + recipe.decay * step)
     if recipe.schedule == "cosine":
         return lambda step: 0.5 * (1 + math.cos(math.pi * (step - rise) / rest))
-    # the last step of the rise was already at the top
+    # the last step of the warm-up already had the highest rate
     return lambda step: max(
         _FINAL_FACTOR, 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / rest))
     )

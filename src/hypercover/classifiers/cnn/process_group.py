@@ -13,97 +13,102 @@ __all__ = ["ProcessGroup"]
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """Which of how many processes this one is, and what they say to each other.
+    """The rank and world size of this process, and the collectives of a training.
 
-    Why it exists: training is written once; alone, every word here is for
-    nothing.  What is said is said by all processes at the same place.
+    With one process every collective does nothing, so training is written once.  With
+    more, all processes must call the same collective at the same point.
     """
 
     rank: int = 0
     """Number of this process, from 0."""
-    size: int = 1
+    world_size: int = 1
     """Number of processes."""
 
     @classmethod
-    def here(cls) -> "ProcessGroup":
-        """Return the group that was initialised before, or this process alone.
+    def current(cls) -> "ProcessGroup":
+        """Return the process group initialised by the caller, or this process alone.
 
-        >>> ProcessGroup.here()
-        ProcessGroup(rank=0, size=1)
+        >>> ProcessGroup.current()
+        ProcessGroup(rank=0, world_size=1)
         """
         if distributed.is_available() and distributed.is_initialized():
             return cls(distributed.get_rank(), distributed.get_world_size())
         return cls()
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process writes for all."""
         return self.rank == 0
 
-    def share(self, count: int) -> range:
-        """Return the positions of this process among so many; shares differ by 1 at most.
+    def shard(self, count: int) -> range:
+        """Return this process's share of ``count`` positions; shares differ by at most 1.
 
-        >>> [list(ProcessGroup(rank, 2).share(5)) for rank in (0, 1)]
+        >>> [list(ProcessGroup(rank, 2).shard(5)) for rank in (0, 1)]
         [[0, 1], [2, 3, 4]]
         """
-        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+        first, stop = (
+            rank * count // self.world_size for rank in (self.rank, self.rank + 1)
+        )
+        return range(first, stop)
 
-    def check(self, batch_size: int, windows: int | None, least: int) -> None:
-        """Refuse batches that leave a process fewer windows than a network takes.
+    def check_batch_size(
+        self, batch_size: int, windows: int | None, minimum_batch: int
+    ) -> None:
+        """Refuse batches that leave a process fewer windows than a network needs.
 
-        ``windows``: all there are to learn from, where that is known.
+        ``windows`` is the number of training windows, None if it is not known yet.
 
         Raises
         ------
         ModelError
             If the batches, or all windows together, are too few.
         """
-        needed = self.size * least
-        if self.size == 1 or min(batch_size, windows or batch_size) >= needed:
+        needed = self.world_size * minimum_batch
+        if self.world_size == 1 or min(batch_size, windows or batch_size) >= needed:
             return
-        found = f"a batch size of {batch_size}"
-        if batch_size >= needed:
-            found = f"{windows} training windows"
+        if batch_size < needed:
+            available, remedy = f"a batch size of {batch_size}", "larger batches"
+        else:
+            available, remedy = f"{windows} training windows", "more training pixels"
         raise ModelError(
-            f"{self.size} processes share every batch and need {needed} windows for it, "
-            f"got {found}; use fewer processes or "
-            f"{'larger batches' if batch_size < needed else 'more training pixels'}."
+            f"{self.world_size} processes share every batch and need {needed} windows for "
+            f"it, got {available}; use fewer processes or {remedy}."
         )
 
-    def parallel(self, network: nn.Module) -> nn.Module:
-        """Return the network with the mean of all processes' gradients after each step."""
-        if self.size == 1:
+    def data_parallel(self, network: nn.Module) -> nn.Module:
+        """Return the network with its gradients averaged over all processes."""
+        if self.world_size == 1:
             return network
         device = next(network.parameters()).device
         return DistributedDataParallel(
             network, device_ids=[device.index] if device.type == "cuda" else None
         )
 
-    def total(self, values: torch.Tensor) -> torch.Tensor:
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of a tensor over all processes."""
         values = values.clone()
-        if self.size > 1:
+        if self.world_size > 1:
             distributed.all_reduce(values)
         return values
 
-    def said(self, number: int, device: torch.device) -> int:
-        """Return the number that the first process says."""
-        if self.size == 1:
+    def broadcast(self, number: int, device: torch.device) -> int:
+        """Return the number of the first process."""
+        if self.world_size == 1:
             return number
-        told = torch.tensor([number], dtype=torch.int64, device=device)
-        distributed.broadcast(told, src=0)
-        return int(told)
+        value = torch.tensor([number], dtype=torch.int64, device=device)
+        distributed.broadcast(value, src=0)
+        return int(value)
 
-    def any(self, said: bool, device: torch.device) -> bool:
-        """Tell whether one of the processes at least says yes."""
-        if self.size == 1:
-            return said
-        told = torch.tensor([int(said)], dtype=torch.int64, device=device)
-        distributed.all_reduce(told, distributed.ReduceOp.MAX)
-        return bool(told)
+    def any(self, condition: bool, device: torch.device) -> bool:
+        """Tell whether the condition holds in at least one process."""
+        if self.world_size == 1:
+            return condition
+        value = torch.tensor([int(condition)], dtype=torch.int64, device=device)
+        distributed.all_reduce(value, distributed.ReduceOp.MAX)
+        return bool(value)
 
-    def same_buffers(self, network: nn.Module) -> None:
-        """Give every process the statistics of normalisation that the first has."""
-        if self.size > 1:
+    def broadcast_buffers(self, network: nn.Module) -> None:
+        """Give every process the first one's running statistics of normalisation."""
+        if self.world_size > 1:
             for buffer in network.buffers():
                 distributed.broadcast(buffer, src=0)

@@ -1,4 +1,4 @@
-"""Training: the loop that fits a network to windows, and nothing else."""
+"""The training loop that fits a network to windows."""
 
 import logging
 import math
@@ -13,11 +13,11 @@ from hypercover.classifiers.cnn.acceleration import (
     compile_network,
     use_precision,
 )
+from hypercover.classifiers.cnn.augmentation import Augmentation
 from hypercover.classifiers.cnn.checkpoint import Checkpoints, EpochRecord, TrainingState
 from hypercover.classifiers.cnn.optimiser import Loss, learning_rate_schedule
 from hypercover.classifiers.cnn.process_group import ProcessGroup
 from hypercover.classifiers.cnn.window_loader import (
-    Augmentation,
     WindowLoader,
     split_batches,
     split_range,
@@ -33,14 +33,14 @@ Dataset = tuple[WindowLoader, torch.Tensor]
 """Windows, and the position of each one's class (n,)."""
 
 _CHECKPOINT_STEPS = 8
-"""Batches after which processes agree whether a checkpoint is due."""
+"""Steps after which several processes agree whether a checkpoint is due."""
 
 _log = logging.getLogger(__name__)
 
 
 def train(
     network: Network,
-    feed: WindowLoader,
+    loader: WindowLoader,
     targets: torch.Tensor,
     recipe: Recipe,
     *,
@@ -54,44 +54,44 @@ def train(
 ) -> list[EpochRecord]:
     """Fit a network in place and return one record per epoch.
 
-    Where a process group was initialised before, all its processes call this
-    with the same arguments; each takes its share of every batch.
+    If a process group of ``torch.distributed`` is initialised, all its processes call
+    this with the same arguments, and each takes its share of every batch.
 
     Parameters
     ----------
     network : Network
-        On its device, with weights drawn.
-    feed : WindowLoader
+        On its device, with initialised weights.
+    loader : WindowLoader
         The training windows.
     targets : tensor (n,) of int
         Position of each window's class.
     recipe : Recipe
     generator : Generator on the CPU
-        Draws the order and the augmentation: all there is of chance.
+        Draws the order and the augmentation.
     classes : int
         Number of classes.
-    validation : (Feed, tensor), optional
-        Windows that are not trained on, for the record and for patience.
+    validation : (WindowLoader, tensor), optional
+        Windows that are not trained on, for the record and for early stopping.
     precision : {"float32", "mixed"}
     compile : bool
-        Whether the network is compiled first.
+        Whether to compile the network first.
     checkpoints : Checkpoints, optional
-        Where to go on from and what to leave behind.
+        Where to resume from, and to save to.
     progress : callable, optional
-        Is given the record of each epoch when it ends, with ``epochs``, their
-        number.
+        Called with the record of each finished epoch, to which ``epochs``, their
+        number, is added.
 
     Raises
     ------
     ModelError
-        If the recipe asks for what the call does not give, or the checkpoints
-        are of another training.
+        If the recipe needs validation windows and there are none, or the checkpoints
+        belong to another training.
     RunError
-        If the loss, or at the end a weight, is no longer a number.
+        If the loss, or at the end a weight, is no longer finite.
     """
-    training = Trainer(
+    trainer = Trainer(
         network,
-        (feed, targets),
+        (loader, targets),
         recipe,
         generator=generator,
         classes=classes,
@@ -99,17 +99,17 @@ def train(
         precision=precision,
     )
     if compile:
-        training.model = compile_network(network)
-    return training.run(checkpoints, progress)
+        trainer.model = compile_network(network)
+    return trainer.run(checkpoints, progress)
 
 
 class Trainer:
-    """One training under way: data, network and where it stands."""
+    """A running training: data, network and state."""
 
     def __init__(
         self,
         network: Network,
-        examples: Dataset,
+        dataset: Dataset,
         recipe: Recipe,
         *,
         generator: torch.Generator,
@@ -119,80 +119,84 @@ class Trainer:
     ) -> None:
         if recipe.patience is not None and validation is None:
             raise ModelError(
-                "The recipe's patience waits for a lower validation loss, but there are no "
+                "The recipe's patience needs a validation loss, but there are no "
                 "validation windows; give some, or leave patience out."
             )
-        feed, targets = examples
-        self.world = ProcessGroup.here()
-        self.world.check(recipe.batch_size, len(feed), network.minimum_batch)
+        loader, targets = dataset
+        self.processes = ProcessGroup.current()
+        self.processes.check_batch_size(
+            recipe.batch_size, len(loader), network.minimum_batch
+        )
         self.network, self.recipe, self.precision = network, recipe, precision
-        self.examples, self.validation = examples, validation
+        self.dataset, self.validation = dataset, validation
         self.model: nn.Module = network
         self.device = next(network.parameters()).device
-        self.at_once = network.micro_batch_size() if self.device.type == "cpu" else None
-        self.certain = torch.eye(classes, device=self.device)
+        on_gpu = self.device.type == "cuda"
+        self.micro_batch_size = None if on_gpu else network.micro_batch_size()
+        self.one_hot = torch.eye(classes, device=self.device)
         counts = torch.bincount(targets, minlength=classes).to(self.device)
         self.loss = Loss(recipe, counts)
-        self.at = TrainingState(
+        self.state = TrainingState(
             network,
             recipe,
             generator,
-            order=torch.arange(len(feed)),
+            order=torch.arange(len(loader)),
             totals=torch.zeros(3, dtype=torch.float64, device=self.device),
         )
-        self.replay: CUDAGraphStep | None = None
-        if network.cuda_graph_safe and self.device.type == "cuda" and self.world.size == 1:
-            self.replay = CUDAGraphStep(self._pass_through, network)
-        self.epochs = recipe.epochs(len(feed))
-        self.share = learning_rate_schedule(recipe, self.epochs * len(self._batches()))
+        self.graph_step: CUDAGraphStep | None = None
+        if network.cuda_graph_safe and on_gpu and self.processes.world_size == 1:
+            self.graph_step = CUDAGraphStep(self._backpropagate, network)
+        self.epochs = recipe.epochs(len(loader))
+        steps = self.epochs * len(self._batches())
+        self.schedule = learning_rate_schedule(recipe, steps)
 
     def run(
         self,
         checkpoints: Checkpoints | None = None,
         progress: Callable[[EpochRecord], None] | None = None,
     ) -> list[EpochRecord]:
-        """Pass over the windows as often as the recipe says."""
+        """Train for all epochs, or until the recipe's patience ends."""
         if checkpoints is not None:
-            self._go_on(checkpoints)
-        self.model = self.world.parallel(self.model)
+            self._resume(checkpoints)
+        self.model = self.processes.data_parallel(self.model)
         with _preserve_global_rng(self.device):
-            while not self._done():
-                self._pass(checkpoints)
-                record = self._closed()
-                if progress is not None and self.world.first:
+            while not self._finished():
+                self._train_epoch(checkpoints)
+                record = self._finish_epoch()
+                if progress is not None and self.processes.is_first:
                     progress({**record, "epochs": self.epochs})
-        # its recordings hold memory of the GPU, and it holds this training
-        self.replay = None
-        if self.at.best:
-            self.network.load_state_dict(self.at.best)
+        # its graphs hold memory of the GPU, and it refers to this training
+        self.graph_step = None
+        if self.state.best:
+            self.network.load_state_dict(self.state.best)
         self._check_weights()
         self.network.eval()
-        if checkpoints is not None and self.world.first:
-            checkpoints.save(self.at)
-        return self.at.history
+        if checkpoints is not None and self.processes.is_first:
+            checkpoints.save(self.state)
+        return self.state.history
 
-    def _go_on(self, checkpoints: Checkpoints) -> None:
-        """Go to where the last checkpoint was written, if there is one."""
-        if not checkpoints.restore(self.at) and self.world.size == 1:
+    def _resume(self, checkpoints: Checkpoints) -> None:
+        """Load the last checkpoint, if there is one."""
+        if not checkpoints.restore(self.state) and self.processes.world_size == 1:
             return
-        if self.world.said(self.at.step, self.device) != self.at.step:
+        if self.processes.broadcast(self.state.step, self.device) != self.state.step:
             raise RunError(
                 "The processes found different checkpoints; keep them in a folder that "
                 "all of them see."
             )
-        if not self.world.first:
-            # what was summed by all was given to the first
-            self.at.totals.zero_()
-        if self.at.step:
+        if not self.processes.is_first:
+            # the first process has the sums over all of them
+            self.state.totals.zero_()
+        if self.state.step:
             _log.info(
-                "Training goes on in epoch %d, after %d steps.",
-                len(self.at.history) + 1,
-                self.at.step,
+                "Training resumes in epoch %d, after %d steps.",
+                len(self.state.history) + 1,
+                self.state.step,
             )
 
-    def _done(self) -> bool:
-        """Tell whether all epochs were seen, or too many without a better one."""
-        history, patience = self.at.history, self.recipe.patience
+    def _finished(self) -> bool:
+        """Tell whether all epochs are done, or too many without an improvement."""
+        history, patience = self.state.history, self.recipe.patience
         if len(history) >= self.epochs:
             return True
         if patience is None or not history:
@@ -200,197 +204,203 @@ class Trainer:
         return history[-1]["epoch"] - history[-1]["best_epoch"] >= patience
 
     def _batches(self) -> list[torch.Tensor]:
-        """Cut the order of this epoch into batches, none with a window alone."""
-        least = max(2, self.world.size * self.network.minimum_batch)
-        return split_batches(self.at.order, self.recipe.batch_size, least)
+        """Split the order of this epoch into batches, none of a single window."""
+        minimum = max(2, self.processes.world_size * self.network.minimum_batch)
+        return split_batches(self.state.order, self.recipe.batch_size, minimum)
 
-    def _pass(self, checkpoints: Checkpoints | None) -> None:
-        """Take one step per batch, from where the epoch stands."""
+    def _train_epoch(self, checkpoints: Checkpoints | None) -> None:
+        """Take one step per batch, from the current batch of the epoch on."""
         self.network.train()
-        if self.at.batch == 0:
-            count = len(self.at.order)
-            self.at.order = torch.randperm(count, generator=self.at.generator)
-            self.at.totals.zero_()
-        for which in self._batches()[self.at.batch :]:
-            self._step(which)
-            self.at.batch += 1
-            self.at.step += 1
+        if self.state.batch == 0:
+            count = len(self.state.order)
+            self.state.order = torch.randperm(count, generator=self.state.generator)
+            self.state.totals.zero_()
+        for batch in self._batches()[self.state.batch :]:
+            self._step(batch)
+            self.state.batch += 1
+            self.state.step += 1
             if checkpoints is not None:
-                self._leave(checkpoints)
+                self._save_if_due(checkpoints)
 
-    def _leave(self, checkpoints: Checkpoints) -> None:
-        """Write a checkpoint when one is due: all processes sum, the first one writes.
-
-        Asked to stop, they write one and stop.
-        """
-        if self.world.size > 1 and self.at.step % _CHECKPOINT_STEPS:
+    def _save_if_due(self, checkpoints: Checkpoints) -> None:
+        """Write a checkpoint if one is due, or if the training is to stop."""
+        processes = self.processes
+        if processes.world_size > 1 and self.state.step % _CHECKPOINT_STEPS:
             return
-        stop = self.world.any(stop_asked(), self.device)
-        if not stop and not self.world.said(checkpoints.due(), self.device):
+        stop = processes.any(stop_asked(), self.device)
+        if not stop and not processes.broadcast(checkpoints.due(), self.device):
             return
-        own = self.at.totals.clone()
-        self.at.totals.copy_(self.world.total(own))
-        if self.world.first:
-            checkpoints.save(self.at)
-        self.at.totals.copy_(own)
+        own = self.state.totals.clone()
+        self.state.totals.copy_(processes.sum(own))
+        if processes.is_first:
+            checkpoints.save(self.state)
+        self.state.totals.copy_(own)
         if stop:
             raise Stopped
 
-    def rate(self, step: int) -> float:
+    def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""
-        return self.recipe.learning_rate * self.share(step)
+        return self.recipe.learning_rate * self.schedule(step)
 
-    def _step(self, which: torch.Tensor) -> None:
+    def _step(self, batch: torch.Tensor) -> None:
         """Take one step down the mean gradient of a batch."""
-        for group in self.at.optimiser.param_groups:
-            group["lr"] = self.rate(self.at.step)
-        values = self.examples[0].values
-        chance = Augmentation.drawn(self.recipe, len(which), values, self.at.generator)
-        self._reseed()
-        self.at.optimiser.zero_grad()
-        pieces = split_range(self.world.share(len(which)), self.at_once or len(which))
-        for piece in pieces:
-            with self._added_up(last=piece is pieces[-1]):
-                self._learn(which, piece, chance)
+        for group in self.state.optimiser.param_groups:
+            group["lr"] = self.learning_rate(self.state.step)
+        values = self.dataset[0].values
+        augmentation = Augmentation.draw(
+            self.recipe, len(batch), values, self.state.generator
+        )
+        self._seed_step()
+        self.state.optimiser.zero_grad()
+        parts = split_range(
+            self.processes.shard(len(batch)), self.micro_batch_size or len(batch)
+        )
+        for part in parts:
+            with self._synchronise(last=part is parts[-1]):
+                self._accumulate(batch, part, augmentation)
         if self.recipe.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        self.at.optimiser.step()
+        self.state.optimiser.step()
 
-    def _learn(self, which: torch.Tensor, piece: slice, chance: Augmentation) -> None:
-        """Add the gradient of a piece of a batch."""
-        windows, wanted = self._look(which, piece, chance)
-        if self.replay is not None:
-            self.replay(windows, wanted)
-        else:
-            self._pass_through(windows, wanted, len(which))
-
-    def _pass_through(
-        self, windows: torch.Tensor, wanted: torch.Tensor, whole: int | None = None
+    def _accumulate(
+        self, batch: torch.Tensor, part: slice, augmentation: Augmentation
     ) -> None:
-        """Pass windows forward and backward, and count what came out."""
+        """Add the gradient of a part of a batch."""
+        windows, targets = self._augment(batch, part, augmentation)
+        if self.graph_step is not None:
+            self.graph_step(windows, targets)
+        else:
+            self._backpropagate(windows, targets, len(batch))
+
+    def _backpropagate(
+        self, windows: torch.Tensor, targets: torch.Tensor, batch_size: int | None = None
+    ) -> None:
+        """Pass windows forward and backward, and add to the totals."""
         with use_precision(self.precision, self.device):
             scores = _class_scores(self.model(windows))
-            loss = self.loss(scores, wanted).sum()
-        # the mean over processes must be that over the windows of the batch
-        share = (whole or len(windows)) / self.world.size
-        (loss / share).backward()  # type: ignore[no-untyped-call]
-        self._count(self.at.totals, loss, scores, wanted)
+            loss = self.loss(scores, targets).sum()
+        # the mean over processes must be the mean over the windows of the batch
+        divisor = (batch_size or len(windows)) / self.processes.world_size
+        (loss / divisor).backward()  # type: ignore[no-untyped-call]
+        self._add_totals(self.state.totals, loss, scores, targets)
 
-    def _look(
-        self, which: torch.Tensor, piece: slice, chance: Augmentation
+    def _augment(
+        self, batch: torch.Tensor, part: slice, augmentation: Augmentation
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return augmented windows and wanted probabilities on the device."""
-        windows, wanted = self._known(self.examples, which[piece])
-        if chance.partner is not None:
-            others, theirs = self._known(self.examples, which[chance.partner[piece]])
-            windows = chance.mixed(piece, windows, others)
-            wanted = chance.mixed(piece, wanted, theirs)
-        return chance.changed(piece, windows), wanted
+        """Return augmented windows and target probabilities on the device."""
+        windows, targets = self._load(self.dataset, batch[part])
+        if augmentation.partner is not None:
+            partners = batch[augmentation.partner[part]]
+            other_windows, other_targets = self._load(self.dataset, partners)
+            windows = augmentation.mix(part, windows, other_windows)
+            targets = augmentation.mix(part, targets, other_targets)
+        return augmentation.transform(part, windows), targets
 
-    def _known(
-        self, examples: Dataset, which: torch.Tensor
+    def _load(
+        self, dataset: Dataset, positions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return windows and the certainty of their classes on the device."""
-        feed, targets = examples
-        known = targets[which].to(self.device, non_blocking=True)
-        return feed.batch(which), self.certain[known]
+        """Return windows and one-hot targets on the device."""
+        loader, targets = dataset
+        classes = targets[positions].to(self.device, non_blocking=True)
+        return loader.batch(positions), self.one_hot[classes]
 
-    def _added_up(self, last: bool) -> AbstractContextManager[None]:
-        """Let processes exchange gradients after the last piece of a batch alone."""
-        if last or self.world.size == 1:
+    def _synchronise(self, last: bool) -> AbstractContextManager[None]:
+        """Let processes exchange gradients only after the last part of a batch."""
+        if last or self.processes.world_size == 1:
             return nullcontext()
-        waiting: AbstractContextManager[None] = self.model.no_sync()  # type: ignore[operator]
-        return waiting
+        no_sync: AbstractContextManager[None] = self.model.no_sync()  # type: ignore[operator]
+        return no_sync
 
-    def _reseed(self) -> None:
-        """Seed PyTorch's own generator, by which layers such as dropout draw.
+    def _seed_step(self) -> None:
+        """Seed PyTorch's global generator, which third-party layers may draw from.
 
-        By step, so that there is no state to keep, and by process, so that
-        shares of a batch do not get the same.
+        The seed depends on the step, so that it need not be saved, and on the rank, so
+        that processes draw different numbers.
         """
-        seed = self.at.generator.initial_seed() + self.at.step * self.world.size
-        _seed_global_rng(self.device, (seed + self.world.rank) % 2**63)
+        world_size, rank = self.processes.world_size, self.processes.rank
+        seed = self.state.generator.initial_seed() + self.state.step * world_size
+        _seed_global_rng(self.device, (seed + rank) % 2**63)
 
     @staticmethod
-    def _count(
+    def _add_totals(
         totals: torch.Tensor,
         loss: torch.Tensor,
         scores: torch.Tensor,
-        wanted: torch.Tensor,
+        targets: torch.Tensor,
     ) -> None:
-        """Add up losses, right answers and windows, where they are: nobody waits."""
+        """Add up losses, correct answers and windows on the device, without waiting."""
         totals[0] += loss.detach()
-        totals[1] += (scores.detach().argmax(1) == wanted.argmax(1)).sum()
+        totals[1] += (scores.detach().argmax(1) == targets.argmax(1)).sum()
         totals[2] += len(scores)
 
-    def _closed(self) -> EpochRecord:
-        """End an epoch: return its record."""
-        self.world.same_buffers(self.network)
-        loss, right, seen = self.world.total(self.at.totals).tolist()
-        history = self.at.history
+    def _finish_epoch(self) -> EpochRecord:
+        """Append the record of the epoch to the history, and return it."""
+        self.processes.broadcast_buffers(self.network)
+        loss, correct, count = self.processes.sum(self.state.totals).tolist()
+        history = self.state.history
         record: EpochRecord = {
             "epoch": len(history) + 1,
-            "loss": loss / seen,
-            "accuracy": right / seen,
-            "learning_rate": self.rate(self.at.step - 1),
-            "samples": int(seen) + (history[-1]["samples"] if history else 0),
+            "loss": loss / count,
+            "accuracy": correct / count,
+            "learning_rate": self.learning_rate(self.state.step - 1),
+            "samples": int(count) + (history[-1]["samples"] if history else 0),
         }
-        self._check_finite(record["loss"])
+        self._check_loss(record["loss"])
         if self.validation is not None:
-            record |= self._validated(self.validation)
-        record["seconds"] = self.at.seconds
+            record |= self._validate(self.validation)
+        record["seconds"] = self.state.seconds
         history.append(record)
-        self.at.batch = 0
+        self.state.batch = 0
         _log.debug("epoch %(epoch)d loss %(loss).4f accuracy %(accuracy).4f", record)
         return record
 
-    def _validated(self, examples: Dataset) -> EpochRecord:
-        """Return loss and accuracy on the validation windows, and note the best epoch."""
-        totals = torch.zeros_like(self.at.totals)
-        most = self.at_once or self.recipe.batch_size
+    def _validate(self, dataset: Dataset) -> EpochRecord:
+        """Return loss and accuracy on the validation windows, and the best epoch."""
+        totals = torch.zeros_like(self.state.totals)
+        batch_size = self.micro_batch_size or self.recipe.batch_size
         self.network.eval()
         with torch.no_grad(), use_precision(self.precision, self.device):
-            for piece in split_range(self.world.share(len(examples[0])), most):
-                which = torch.arange(piece.start, piece.stop)
-                windows, wanted = self._known(examples, which)
+            for part in split_range(self.processes.shard(len(dataset[0])), batch_size):
+                windows, targets = self._load(dataset, torch.arange(part.start, part.stop))
                 scores = _class_scores(self.network(windows))
-                self._count(totals, self.loss(scores, wanted).sum(), scores, wanted)
-        loss, right, seen = self.world.total(totals).tolist()
-        self._check_finite(loss / seen)
-        found = {"validation_loss": loss / seen, "validation_accuracy": right / seen}
-        return found | self._best_epoch(loss / seen)
+                loss = self.loss(scores, targets).sum()
+                self._add_totals(totals, loss, scores, targets)
+        loss_sum, correct, count = self.processes.sum(totals).tolist()
+        mean_loss = loss_sum / count
+        self._check_loss(mean_loss)
+        record = {"validation_loss": mean_loss, "validation_accuracy": correct / count}
+        return record | self._update_best(mean_loss)
 
-    def _best_epoch(self, loss: float) -> EpochRecord:
-        """Keep the weights if none were better; say which epoch had the best."""
+    def _update_best(self, loss: float) -> EpochRecord:
+        """Save the weights if they are the best so far; return the best epoch."""
         if self.recipe.patience is None:
             return {}
-        history = self.at.history
+        history = self.state.history
         if not history or loss < min(record["validation_loss"] for record in history):
-            self.at.keep_best()
+            self.state.save_best()
             return {"best_epoch": len(history) + 1}
         return {"best_epoch": history[-1]["best_epoch"]}
 
-    def _check_finite(self, loss: float) -> None:
-        """Stop a training that has run away."""
+    def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise self._ran_away("loss is", len(self.at.history) + 1)
+            raise self._divergence("loss is", len(self.state.history) + 1)
 
     def _check_weights(self) -> None:
-        """Refuse weights that the last step, whose loss nobody sees, took away."""
+        """Refuse weights that diverged in the last step, whose loss is not computed."""
         values = self.network.state_dict().values()
         if not all(bool(value.isfinite().all()) for value in values):
-            raise self._ran_away("weights are", len(self.at.history))
+            raise self._divergence("weights are", len(self.state.history))
 
-    def _ran_away(self, what: str, epoch: int) -> RunError:
+    def _divergence(self, what: str, epoch: int) -> RunError:
         return RunError(
-            f"The {what} no longer a number in epoch {epoch}; use a learning rate below "
+            f"The {what} no longer finite in epoch {epoch}; use a learning rate below "
             f"{self.recipe.learning_rate:g} or the recipe's clip."
         )
 
 
 @contextmanager
 def _preserve_global_rng(device: torch.device) -> Iterator[None]:
-    """Give PyTorch's own generators back as they were."""
+    """Restore PyTorch's global generators afterwards."""
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         yield
@@ -402,6 +412,6 @@ def _seed_global_rng(device: torch.device, seed: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _class_scores(map_: torch.Tensor) -> torch.Tensor:
-    """Return the scores (n, class) of one window each, in float32 or what is finer."""
-    return map_[:, :, 0, 0].to(torch.promote_types(map_.dtype, torch.float32))
+def _class_scores(output: torch.Tensor) -> torch.Tensor:
+    """Return the scores (n, class) of one window each, in float32 or better."""
+    return output[:, :, 0, 0].to(torch.promote_types(output.dtype, torch.float32))

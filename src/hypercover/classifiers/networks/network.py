@@ -52,7 +52,7 @@ class Dropout(nn.Module):
         return values * kept.to(values) / (1 - self.rate)
 
     @classmethod
-    def stay_out(cls) -> None:
+    def exclude_from_compilation(cls) -> None:
         """Keep the draws out of what is compiled, where each seed would be compiled anew.
 
         Called before a network is compiled and not here, as PyTorch's compiler takes

@@ -184,7 +184,7 @@ def _check_shares(
 
     batch = build_classifier(model, seed=0).training_recipe().batch_size
     least = get_network(model.network).minimum_batch
-    ProcessGroup(size=experiment.processes).check(batch, windows, least)
+    ProcessGroup(world_size=experiment.processes).check_batch_size(batch, windows, least)
 
 
 def _check_windows(model: ModelSpec, scene: Scene, split: Split) -> None:
