@@ -108,7 +108,7 @@ def test_two_detectors_that_overlap_keep_their_order_when_all_is_shifted():
 def test_a_card_whose_bands_are_all_the_same_costs_no_memory():
     many = 9000
     own = {"bands": list(range(many)), "wavelengths": [500.0] * many, "fwhm": [1e30] * many}
-    with pytest.raises(ModelError, match="no wavelength tells them apart"):
+    with pytest.raises(ModelError, match="wavelengths cannot tell them apart"):
         match_bands(own, range(many), [500.0] * many)
 
 
@@ -155,7 +155,7 @@ def test_a_wavelength_that_is_not_known_is_no_reason_to_refuse():
     ],
 )
 def test_a_damaged_card_is_refused(damaged):
-    with pytest.raises(ModelError, match="train it again"):
+    with pytest.raises(ModelError, match=r"(train it|save the model) again"):
         match_bands(damaged, [1], [400.0])
 
 

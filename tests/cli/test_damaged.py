@@ -289,7 +289,7 @@ def test_values_set_at_the_prompt_are_checked(fields, call, tmp_path, wish):
         (["run", "gone.yaml"], "No experiment file gone.yaml was found"),
         (["report", "gone"], "No metrics.json in"),
         (["info", "gone.tif"], "There is no file gone.tif"),
-        (["predict", "gone", "{image}", "-o", "map.tif"], "no readable model in gone"),
+        (["predict", "gone", "{image}", "-o", "map.tif"], "No readable model in gone"),
         (["predict", "gone", "gone.tif", "-o", "map.tif"], "There is no file gone.tif"),
         (["predict", "gone", "{image}", "-o", "map.jpg"], "give it the suffix .tif"),
         (["simulate", "a.jpg"], "written as GeoTIFF"),

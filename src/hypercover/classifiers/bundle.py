@@ -1,9 +1,8 @@
-"""Model bundles: a fitted classifier and what it was made for, in a folder anyone may open.
+"""Model bundles: a fitted classifier and its card, in a folder that is safe to open.
 
-A bundle is ``model.json`` (what kind, which settings, which bands and classes)
-and ``weights.safetensors`` (plain arrays, checked by SHA-256).  Nothing in it is
-code, and nothing is unpickled.  A model on image features carries what was learnt
-for them too, as settings and arrays.
+A bundle is ``model.json`` (kind, settings, bands, classes) and ``weights.safetensors``
+(plain arrays, checked by SHA-256).  It holds no code and nothing is unpickled.  A model
+on image features also holds the fitted features, as settings and arrays.
 """
 
 import hashlib
@@ -31,22 +30,21 @@ __all__ = [
     "Bundle",
     "Classifier",
     "ModelCard",
-    "check_card",
     "codes_from_json",
     "codes_to_json",
     "load_bundle",
     "save_bundle",
 ]
 
-_MOST_CLASSES = 65_535
+_MAX_CLASSES = 65_535
 
-_TYPE = re.compile(r"[iu][1248]|f[248]|b1|O|U\d{0,10}")
+_DTYPE_NAME = re.compile(r"[iu][1248]|f[248]|b1|O|U\d{0,10}")
 
-_KINDS = {"i": int, "u": int, "U": str, "O": str, "b": bool, "f": float}
+_PYTHON_TYPES = {"i": int, "u": int, "U": str, "O": str, "b": bool, "f": float}
 
 
 def codes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
-    """Return class codes as a JSON object with their type.
+    """Return class codes as a JSON object with their dtype.
 
     Examples
     --------
@@ -54,8 +52,8 @@ def codes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
     {'type': 'u1', 'values': [11, 21]}
     """
     values = classes.tolist()
-    known = _KINDS.get(classes.dtype.kind)
-    if known is None or not all(isinstance(value, known) for value in values):
+    python_type = _PYTHON_TYPES.get(classes.dtype.kind)
+    if python_type is None or not all(isinstance(value, python_type) for value in values):
         raise ModelError(
             "Only whole numbers and names can be saved as class codes, got "
             f"{classes.dtype} {values[:3]}; use codes such as 1, 2, 3."
@@ -71,8 +69,8 @@ def codes_from_json(value: Any, *, ordered: bool = True) -> npt.NDArray[Any]:
     ----------
     value : what `codes_to_json` made
     ordered : bool
-        Whether they must rise.  Those of a LIBSVM model stand in the order in
-        which it breaks ties.
+        Whether they must be sorted.  A LIBSVM model has them in the order in which it
+        breaks ties.
 
     Raises
     ------
@@ -80,114 +78,116 @@ def codes_from_json(value: Any, *, ordered: bool = True) -> npt.NDArray[Any]:
         If the object is not one that `codes_to_json` makes.
     """
     try:
-        written, values = str(value["type"]), value["values"]
-        # Other types that NumPy knows would be parsed as code, or ask for any memory.
-        dtype = np.dtype(written if _TYPE.fullmatch(written) else "V")
-        known = _KINDS[dtype.kind]
-        fitting = isinstance(values, list) and all(type(code) is known for code in values)
-        # A width from outside is not believed: it could ask for any amount of memory.
-        wanted = np.dtype("U") if dtype.kind == "U" else dtype
-        classes = np.array(values, dtype=wanted) if fitting else np.empty(0)
+        name, values = str(value["type"]), value["values"]
+        # other dtypes could be parsed as code or need any amount of memory
+        dtype = np.dtype(name if _DTYPE_NAME.fullmatch(name) else "V")
+        python_type = _PYTHON_TYPES[dtype.kind]
+        valid = isinstance(values, list) and all(type(c) is python_type for c in values)
+        # the width of text is not trusted either
+        dtype = np.dtype("U") if dtype.kind == "U" else dtype
+        classes = np.array(values, dtype=dtype) if valid else np.empty(0)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             "The class codes of the model are not readable; train it again."
         ) from error
-    found = classes.tolist() if ordered else sorted(classes.tolist())
-    if not 2 <= len(classes) <= _MOST_CLASSES or found != sorted(set(values)):
+    codes = classes.tolist() if ordered else sorted(classes.tolist())
+    if not 2 <= len(classes) <= _MAX_CLASSES or codes != sorted(set(values)):
         raise ModelError(
-            "The class codes of the model must be at least two, different and in order; "
-            "train it again."
+            "The class codes of the model must be at least two, distinct and sorted; train "
+            "it again."
         )
     return classes
 
 
-_MOST_BANDS = 1_000_000
+_MAX_BANDS = 1_000_000
 
-_LARGEST = 1e30
-"""No wavelength, scale or value of a pixel is larger."""
+_MAX_NUMBER = 1e30
+"""Largest magnitude of a wavelength, scale or pixel value."""
 
 _Finite = Annotated[
-    float, Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False, strict=True)
+    float, Field(ge=-_MAX_NUMBER, le=_MAX_NUMBER, allow_inf_nan=False, strict=True)
 ]
 
-_Positive = Annotated[float, Field(gt=0, le=_LARGEST, allow_inf_nan=False, strict=True)]
+_Positive = Annotated[float, Field(gt=0, le=_MAX_NUMBER, allow_inf_nan=False, strict=True)]
 
 _Number = Annotated[StrictInt, Field(ge=-(2**31), lt=2**31)]
 
 
 def _each(kind: Any) -> Any:
-    """Return the type of one entry for each band."""
-    return Annotated[list[kind], Field(max_length=_MOST_BANDS)]
+    """Return the type of a list with one entry per band."""
+    return Annotated[list[kind], Field(max_length=_MAX_BANDS)]
 
 
 class ModelCard(BaseModel):
-    """What a card says of the image that its model was trained on; all may be left out."""
+    """What a model was trained on, as written to its bundle; other entries are allowed."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     bands: _each(_Number) | None = None  # type: ignore[valid-type]
     """Numbers of the bands in their file, in the model's order."""
     wavelengths: _each(_Positive | None) | None = None  # type: ignore[valid-type]
-    """Centre of each band in nm; None where it is not known."""
+    """Centre of each band in nm; None if unknown."""
     fwhm: _each(_Finite | None) | None = None  # type: ignore[valid-type]
-    """Width of each band in nm."""
+    """Width of each band in nm; None if unknown."""
     band_names: _each(str) | None = None  # type: ignore[valid-type]
     """Name of each band."""
     scale: _each(_Finite) | None = None  # type: ignore[valid-type]
-    """Quantity for each step of a band's numbers."""
+    """Factor from stored values to the quantity, of each band."""
     offset: _each(_Finite) | None = None  # type: ignore[valid-type]
-    """Quantity where a band's number is 0."""
+    """Quantity at stored value 0, of each band."""
     value_ranges: _each(tuple[_Finite, _Finite, _Finite]) | None = None  # type: ignore[valid-type]
-    """Quantiles of 1, 50 and 99 % of the labelled pixels' numbers in each band."""
+    """Quantiles of 1, 50 and 99 % of the labelled pixels' values in each band."""
     window: Annotated[StrictInt, Field(ge=1, le=2**12)] | None = None
-    """Side of the windows in pixels."""
+    """Window size in pixels."""
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3, strict=True)] | None = None
+    """Temperature by which the scores are divided before the softmax."""
 
+    @classmethod
+    def check(cls, card: Mapping[str, Any]) -> "ModelCard":
+        """Validate a card.
 
-def check_card(card: Mapping[str, Any]) -> None:
-    """Refuse a card whose entries are out of range or of another type.
+        Raises
+        ------
+        ModelError
+            If an entry is of another type or out of range.
 
-    Raises
-    ------
-    ModelError
-        It names the first entry that is.
-
-    Examples
-    --------
-    >>> check_card({"bands": [10**19]})
-    Traceback (most recent call last):
-        ...
-    hypercover.errors.ModelError: The model's bands (entry 1) are out of range or of another type: input should be less than 2147483648; save the model again.
-    """
-    try:
-        ModelCard.model_validate(dict(card))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = [part for part in first["loc"] if isinstance(part, int | str)]
-        entries = [part + 1 for part in place[1:] if isinstance(part, int)]
-        where = f" (entry {entries[0]})" if entries else ""
-        said = first["msg"][:80]
-        raise ModelError(
-            f"The model's {str(place[0])[:40]}{where} are out of range or of another type: "
-            f"{said[0].lower()}{said[1:]}; save the model again."
-        ) from error
+        Examples
+        --------
+        >>> ModelCard.check({"bands": [10**19]})
+        Traceback (most recent call last):
+            ...
+        hypercover.errors.ModelError: The model's card is not valid: bands (entry 1): input should be less than 2147483648; save the model again.
+        """
+        try:
+            return cls.model_validate(dict(card))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name, *inner = first["loc"]
+            entries = [part + 1 for part in inner if isinstance(part, int)]
+            where = f"{str(name)[:40]} (entry {entries[0]})" if entries else str(name)[:40]
+            reason = first["msg"][:80]
+            raise ModelError(
+                f"The model's card is not valid: {where}: {reason[0].lower()}{reason[1:]}; "
+                "save the model again."
+            ) from error
 
 
 _FORMAT = "hypercover-model"
 
-_PLAIN, _FEATURED = 1, 2
-"""Versions of the format: without image features, and with them."""
+_WITHOUT_FEATURES, _WITH_FEATURES = 1, 2
+"""Format versions: without image features, and with them."""
 
-_FEATURES = "features/"
-"""What the names of the arrays of image features begin with."""
+_FEATURE_PREFIX = "features/"
+"""Prefix of the arrays of image features."""
 
 MODEL_FILE = "model.json"
-"""Name of the file that describes a bundle, with the checksum of its weights."""
+"""File that describes a bundle, with the checksum of its weights."""
 
 _WEIGHTS = "weights.safetensors"
 
-_MOST_TEXT = 2**26
+_MAX_TEXT = 2**26
 
-_MOST_WEIGHTS = 2**33
+_MAX_WEIGHTS = 2**33
 
 _CLASSIFIERS = {
     "svm": ("hypercover.classifiers.svm.svm_classifier", "SVMClassifier"),
@@ -195,12 +195,10 @@ _CLASSIFIERS = {
     "sklearn": ("hypercover.classifiers.sklearn_wrapper", "SklearnClassifier"),
 }
 
-_DIGITS, _LARGEST_FILE = 20, 2**63
+_MAX_DIGITS, _MAX_INTEGER = 20, 2**63
 
-_MOST_VALUE = 1e30
-"""Size beyond which no weight is believed: its square would overflow."""
-
-_COLDEST, _HOTTEST = 1e-3, 1e3
+_MAX_VALUE = 1e30
+"""Largest magnitude of a weight: the square of a larger one could overflow."""
 
 _PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
 
@@ -210,17 +208,17 @@ State = tuple[dict[str, Any], Arrays]
 
 
 class Classifier(Protocol):
-    """What every classifier that can be bundled offers."""
+    """The interface of a classifier that can be saved in a bundle."""
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the class code of each spectrum or window."""
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return JSON-able settings and plain arrays."""
+        """Return settings as JSON values, and arrays."""
 
     @classmethod
     def from_state(cls, settings: dict[str, Any], arrays: Arrays) -> Self:
-        """Return the fitted classifier they describe."""
+        """Return the fitted classifier that ``state`` described."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,40 +226,24 @@ class Bundle:
     """A fitted classifier with its card."""
 
     classifier: Any
-    """The fitted classifier: predict, classes_ and more, by its kind."""
+    """The fitted classifier."""
     card: dict[str, Any]
-    """What it was made for: ``bands`` (numbers), ``wavelengths`` and ``fwhm`` (nm or
-    None), ``band_names`` (or None), ``legend``, ``window`` (pixels), ``temperature`` and
-    whatever else its maker noted."""
+    """The entries of a ``ModelCard``, ``legend`` and others."""
     kind: str
     """Kind of the classifier: svm, cnn or sklearn."""
     versions: dict[str, str]
-    """Versions of the packages it was made with."""
+    """Versions of the packages it was trained with."""
     weights_sha256: str
-    """Checksum of its weights: which training this is."""
+    """Checksum of its weights, which identifies the training."""
     features: State | None = None
-    """State of the image features it takes in the place of bands, not checked yet:
-    settings and arrays; None where it takes the bands of the card."""
+    """State of the image features it is trained on, not validated: settings and arrays.
+    None if it is trained on the bands of the card."""
 
     @property
     def temperature(self) -> float | None:
-        """By what its probabilities are to be scaled; None: they are taken as they are.
-
-        Raises
-        ------
-        ModelError
-            If the card, which may come from a stranger, says what no temperature is.
-        """
-        given = self.card.get("temperature")
-        if given is None:
-            return None
-        number = isinstance(given, int | float) and not isinstance(given, bool)
-        if not (number and _COLDEST <= given <= _HOTTEST):
-            raise ModelError(
-                f"The temperature of a model is a number from {_COLDEST:g} to {_HOTTEST:g}, "
-                f"and the card says {str(given)[:40]!r}; train it again."
-            )
-        return float(given)
+        """Temperature by which the scores are divided, or None."""
+        temperature = self.card.get("temperature")
+        return None if temperature is None else float(temperature)
 
 
 def save_bundle(
@@ -273,40 +255,42 @@ def save_bundle(
 ) -> None:
     """Save a fitted classifier and its card into a folder.
 
-    ``features`` is the state of the image features the classifier was trained
-    on; the bands of the card are then those the features are made of.
+    ``features`` is the state of the image features the classifier was trained on; the
+    bands of the card are then those the features are computed from.
 
-    The weights are written first and ``model.json``, which holds their
-    checksum, last: a crash in between leaves a bundle that is refused, never
-    one that is wrong.
+    ``model.json`` is written last, so that an interrupted write leaves a bundle that is
+    refused.
 
     Raises
     ------
     ModelError
-        If the classifier is of no known kind or something in it is not plain data.
+        If the classifier is of an unknown kind, or settings or card are not plain data.
     OutputError
         If the folder cannot be written.
     """
     kind = _kind_of(classifier)
     settings, arrays = classifier.state()
-    learnt = {} if features is None else {"features": features[0]}
+    feature_settings = {}
     if features is not None:
-        own = {f"{_FEATURES}{name}": array for name, array in features[1].items()}
-        arrays = {**arrays, **own}
+        feature_settings = {"features": features[0]}
+        prefixed = {
+            f"{_FEATURE_PREFIX}{name}": array for name, array in features[1].items()
+        }
+        arrays = {**arrays, **prefixed}
     weights = safetensors.save(
         {name: np.asarray(array, order="C") for name, array in arrays.items()}
     )
     document = {
         "format": _FORMAT,
-        "version": _PLAIN if features is None else _FEATURED,
+        "version": _WITHOUT_FEATURES if features is None else _WITH_FEATURES,
         "kind": kind,
         "card": card,
         "settings": settings,
-        **learnt,
+        **feature_settings,
         "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
         "made_with": _versions(),
     }
-    _check_plain(document)
+    _check_json(document)
     with atomic(make_folder(folder) / _WEIGHTS) as draft:
         draft.write_bytes(weights)
     write_sealed(Path(folder) / MODEL_FILE, document)
@@ -321,7 +305,7 @@ def load_bundle(
     ----------
     folder : path
     device : {"auto", "cpu", "cuda"}
-        Where a network computes from now on, whatever it was trained on.
+        Device on which a network predicts.
     trusted : collection of str
         Packages whose types a scikit-learn compatible classifier may contain,
         besides those of scikit-learn, XGBoost and LightGBM.  Loading runs their code.
@@ -329,12 +313,12 @@ def load_bundle(
     Raises
     ------
     ModelError
-        If a file is missing, cut off or changed, or the bundle is of a kind or
-        version that is not known here, or the device is not to be had.
+        If a file is missing, truncated or changed, the kind or version of the bundle is
+        unknown, or the device is not available.
     """
     document = _read_document(Path(folder) / MODEL_FILE)
     _check_document(document, Path(folder))
-    check_card(document["card"])
+    ModelCard.check(document["card"])
     arrays = _read_weights(Path(folder) / _WEIGHTS, document["weights"])
     module, name = _CLASSIFIERS[document["kind"]]
     kind = getattr(import_module(module), name)
@@ -342,7 +326,7 @@ def load_bundle(
     options = {"trusted": trusted} if document["kind"] == "sklearn" else {}
     classifier = kind.from_state(document["settings"], arrays, **options)
     if document["kind"] == "cnn":
-        # Only a network computes with PyTorch.
+        # only networks need PyTorch
         from hypercover.classifiers.cnn.inference import resolve_device
 
         resolve_device(device)
@@ -358,12 +342,12 @@ def load_bundle(
 
 
 def _pop_features(document: dict[str, Any], arrays: Arrays) -> State | None:
-    """Take the arrays of image features out of all arrays, and return their state."""
-    if document["version"] == _PLAIN:
+    """Remove the arrays of image features from all arrays, and return their state."""
+    if document["version"] == _WITHOUT_FEATURES:
         return None
-    names = [name for name in arrays if name.startswith(_FEATURES)]
-    own = {name.removeprefix(_FEATURES): arrays.pop(name) for name in names}
-    return document["features"], own
+    names = [name for name in arrays if name.startswith(_FEATURE_PREFIX)]
+    popped = {name.removeprefix(_FEATURE_PREFIX): arrays.pop(name) for name in names}
+    return document["features"], popped
 
 
 def _kind_of(classifier: Any) -> str:
@@ -388,8 +372,8 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _check_plain(document: dict[str, Any]) -> None:
-    """Refuse what JSON cannot hold before anything is written."""
+def _check_json(document: dict[str, Any]) -> None:
+    """Refuse what JSON cannot represent before anything is written."""
     try:
         json.dumps(document, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -402,17 +386,23 @@ def _read_document(path: Path) -> dict[str, Any]:
     """Read a JSON object of bounded size."""
     try:
         with path.open("rb") as opened:
-            text = opened.read(_MOST_TEXT + 1)
+            text = opened.read(_MAX_TEXT + 1)
     except OSError as error:
         raise ModelError(
-            f"There is no readable model in {path.parent}: {path.name} cannot be read "
+            f"No readable model in {path.parent}: {path.name} cannot be read "
             f"({error.strerror}); give the folder of a saved model."
         ) from error
-    if len(text) > _MOST_TEXT:
-        raise ModelError(f"{path} is larger than 64 MiB, so it is not a model.")
+    if len(text) > _MAX_TEXT:
+        raise ModelError(
+            f"{path} is larger than 64 MiB, so it is not a model; give the folder of a saved "
+            "model."
+        )
     try:
         document = read_sealed(
-            text, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
+            text,
+            parse_constant=_refuse_constant,
+            parse_int=_parse_int,
+            parse_float=_parse_float,
         )
     except DamageError as error:
         raise ModelError(f"{path} is damaged: {error}; save the model again.") from error
@@ -421,26 +411,28 @@ def _read_document(path: Path) -> dict[str, Any]:
             f"{path} is damaged: it is not a JSON document of numbers in range; save the model again."
         ) from error
     if not isinstance(document, dict):
-        raise ModelError(f"{path} is not a model: it holds no JSON object.")
+        raise ModelError(
+            f"{path} is not a model: it is not a JSON object; give the folder of a saved model."
+        )
     return document
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _whole(digits: str) -> int:
-    """Return a whole number that arrays can hold: none of a model is larger."""
-    if len(digits) > _DIGITS or not -_LARGEST_FILE <= int(digits) < _LARGEST_FILE:
-        raise ValueError(f"{digits[:_DIGITS]}… is too large")
+def _parse_int(digits: str) -> int:
+    """Return an integer of at most 64 bits."""
+    if len(digits) > _MAX_DIGITS or not -_MAX_INTEGER <= int(digits) < _MAX_INTEGER:
+        raise ValueError(f"{digits[:_MAX_DIGITS]}… is too large")
     return int(digits)
 
 
-def _finite(digits: str) -> float:
-    """Return a finite number; text such as 1e999 is none."""
+def _parse_float(digits: str) -> float:
+    """Return a finite number; refuse text such as 1e999."""
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits[:_DIGITS]} is too large")
+        raise ValueError(f"{digits[:_MAX_DIGITS]} is too large")
     return number
 
 
@@ -452,23 +444,23 @@ def _check_document(document: dict[str, Any], folder: Path) -> None:
             f"{str(document.get('format'))[:40]!r}, not {_FORMAT!r}."
         )
     version = document.get("version")
-    if type(version) is not int or version not in (_PLAIN, _FEATURED):
+    if type(version) is not int or version not in (_WITHOUT_FEATURES, _WITH_FEATURES):
         raise ModelError(
             f"The model in {folder} has format version {str(version)[:40]}, this hypercover "
-            f"reads versions {_PLAIN} and {_FEATURED}; install the version it was made with."
+            f"reads versions {_WITHOUT_FEATURES} and {_WITH_FEATURES}; install the version it was made with."
         )
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in _CLASSIFIERS:
         raise ModelError(
-            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; "
-            f"known are {', '.join(_CLASSIFIERS)}."
+            f"The model in {folder} is of the unknown kind {str(kind)[:40]!r}; this "
+            f"hypercover reads {', '.join(_CLASSIFIERS)}; install the version it was made with."
         )
     parts = ["card", "settings", "weights", "made_with"]
-    for part in parts + ["features"] * (version == _FEATURED):
+    for part in parts + ["features"] * (version == _WITH_FEATURES):
         if not isinstance(document.get(part), dict):
             raise ModelError(
-                f"The model in {folder} is damaged: {MODEL_FILE} lacks its part {part!r}; "
-                "save the model again."
+                f"The model in {folder} is damaged: {MODEL_FILE} has no {part!r}; save the "
+                "model again."
             )
 
 
@@ -478,19 +470,20 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
         size = path.stat().st_size
     except OSError as error:
         raise ModelError(
-            f"The model in {path.parent} lacks its weights: {path.name} cannot be read "
+            f"The model in {path.parent} has no weights: {path.name} cannot be read "
             f"({error.strerror}); save the model again."
         ) from error
-    if size != declared.get("bytes") or size > _MOST_WEIGHTS:
+    if size != declared.get("bytes") or size > _MAX_WEIGHTS:
         raise ModelError(
-            f"The weights in {path} have {size} bytes where {MODEL_FILE} says "
-            f"{str(declared.get('bytes'))[:20]}; the file is cut off or of another model."
+            f"The weights in {path} have {size} bytes and {MODEL_FILE} states "
+            f"{str(declared.get('bytes'))[:20]}; the file is truncated or from another model, "
+            "save the model again."
         )
     weights = path.read_bytes()
     if hashlib.sha256(weights).hexdigest() != declared.get("sha256"):
         raise ModelError(
-            f"The weights in {path} do not have the checksum that {MODEL_FILE} says; "
-            "the file was changed or is of another model."
+            f"The weights in {path} do not have the checksum stated in {MODEL_FILE}; the "
+            "file was changed or is from another model, save the model again."
         )
     try:
         arrays = dict(safetensors.load(weights))
@@ -499,9 +492,9 @@ def _read_weights(path: Path, declared: dict[str, Any]) -> Arrays:
             f"The weights in {path} are not a safetensors file; save the model again."
         ) from error
     for name, array in arrays.items():
-        if array.dtype.kind == "f" and (np.abs(array) > _MOST_VALUE).any():
+        if array.dtype.kind == "f" and (np.abs(array) > _MAX_VALUE).any():
             raise ModelError(
-                f"The weights {name[:60]} in {path} hold values beyond {_MOST_VALUE:g} in "
-                "size, which no training gives; save the model again."
+                f"The weights {name[:60]} in {path} have values of more than {_MAX_VALUE:g}, "
+                "which no training gives; save the model again."
             )
     return arrays
