@@ -136,7 +136,7 @@ DAMAGED = {
     ),
     "unknown network": (
         lambda fields: a_network(fields, network="resnet"),
-        "no network named 'resnet'; use one of: .*default, .*lecture",
+        "No network named 'resnet'; use one of: .*default, .*lecture",
     ),
     "too few bands for the network": (
         lambda fields: a_network(fields, network="lecture"),

@@ -45,7 +45,7 @@ def test_a_demo_that_cannot_be_leaves_nothing(call, tmp_path, monkeypatch, optio
 @pytest.mark.parametrize(
     ("verb", "options", "said"),
     [
-        ("run", ["--set", "models.cnn.network=defualt"], "no network named 'defualt'"),
+        ("run", ["--set", "models.cnn.network=defualt"], "No network named 'defualt'"),
         ("run", ["--set", "models.cnnn.epochs=5"], "models.cnnn.kind must be one of"),
         ("run", ["--set", "features.lecture=kpca:5,asdap"], "asdap"),
         ("run", ["--set", "models.svm.c=5"], "models.svm.c is an unknown key"),

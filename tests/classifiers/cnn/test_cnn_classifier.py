@@ -213,9 +213,9 @@ def fitted(size=3, **settings):
         (
             {"network": "resnet"},
             3,
-            "no network named 'resnet'; use one of: .*default, .*lecture",
+            "No network named 'resnet'; use one of: .*default, .*lecture",
         ),
-        ({"network": "lecture"}, 5, "minimum window is 7"),
+        ({"network": "lecture"}, 5, "odd side of at least 7"),
         ({"device": "tpu"}, 3, "auto, cpu or cuda, got 'tpu'"),
         ({"epochs": 0}, 3, "epochs must be a whole number from 1 to 1000000000, got 0"),
         ({"epochs": 2.5}, 3, "epochs must be a whole number"),
@@ -295,7 +295,7 @@ def test_a_setting_that_counts_for_nothing_is_refused():
     cube, labels = scene()
     windows, y = windows_of(cube, labels, size=3)
     with pytest.raises(
-        ModelError, match="momentum of a recipe is read only with optimiser"
+        ModelError, match="momentum of a recipe has an effect only with optimiser"
     ):
         CNNClassifier(recipe={"momentum": 0.9}).fit(windows, y)
     # What the network's own recipe leaves over is nobody's mistake; epochs go before pace.

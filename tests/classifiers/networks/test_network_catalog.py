@@ -80,7 +80,7 @@ def test_a_model_of_a_network_that_is_not_registered_is_refused(tmp_path):
     register("plain", own_network())
     save_bundle(tmp_path, trained("plain")[0], {})
     del NETWORKS["plain"]
-    with pytest.raises(ModelError, match="no network named 'plain'; use one of: "):
+    with pytest.raises(ModelError, match="No network named 'plain'; use one of: "):
         load_bundle(tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_an_installed_package_offers_its_network_by_name(tmp_path, monkeypatch):
     (about / "entry_points.txt").write_text(
         "[hypercover.networks]\nplain = plain_network:Plain\n"
     )
-    with pytest.raises(ModelError, match="no network named 'plain'"):
+    with pytest.raises(ModelError, match="No network named 'plain'"):
         get_network("plain")
     monkeypatch.syspath_prepend(tmp_path)
     trained("plain")
@@ -122,7 +122,7 @@ def test_an_installed_package_offers_its_network_by_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [None, 3, ["default"], "", "plain_network:Plain"])
 def test_what_is_no_name_of_a_network_is_refused(name):
-    with pytest.raises(ModelError, match="There is no network named"):
+    with pytest.raises(ModelError, match="No network named"):
         get_network(name)
 
 
@@ -148,7 +148,7 @@ def test_a_package_whose_network_cannot_be_loaded_is_named(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModelError) as refused:
         get_network("bad")
-    words = f"The network 'bad' is offered by plain-network as {target}, which cannot be "
+    words = f"The network 'bad' of plain-network, {target}, cannot be "
     assert str(refused.value).startswith(f"{words}loaded ({reason}")
 
 

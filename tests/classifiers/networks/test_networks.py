@@ -202,9 +202,7 @@ def test_networks_refuse_what_is_too_small_for_them(name):
     bands, window = kind.minimum_bands, kind.minimum_window
     build(name, bands=bands, classes=2, window=window)
     for small in (window - 2, window - 1, window + 1, 0, -3):
-        with pytest.raises(
-            ModelError, match=f"minimum window is {window} and sides are odd"
-        ):
+        with pytest.raises(ModelError, match=f"odd side of at least {window} pixels"):
             build(name, bands=bands, classes=2, window=small)
     with pytest.raises(ModelError, match=f"needs at least {bands} bands, got {bands - 1}"):
         build(name, bands=bands - 1, classes=2, window=window)

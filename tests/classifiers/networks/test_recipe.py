@@ -129,14 +129,14 @@ def test_a_number_that_yaml_reads_as_text_is_told_how_to_be_written(name, text, 
 def test_a_field_that_counts_for_nothing_is_refused_where_it_was_named(own, named, words):
     recipe = PLAIN.changed({**own, named: 0.5})
     with pytest.raises(ModelError, match=f"{words} change that or leave {named} out"):
-        recipe.check_read([named])
-    recipe.check_read(set(GOOD) - {named})
-    PLAIN.changed(own | {named: 0}).check_read([named])
+        recipe.check_effective([named])
+    recipe.check_effective(set(GOOD) - {named})
+    PLAIN.changed(own | {named: 0}).check_effective([named])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_field_of_a_networks_own_recipe_counts(name):
-    NETWORKS[name].recipe.check_read(GOOD)
+    NETWORKS[name].recipe.check_effective(GOOD)
 
 
 def test_an_unknown_field_is_refused_with_those_there_are():

@@ -88,7 +88,7 @@ def test_recipe_and_precision_reach_the_network():
         ),
         (
             {"momentum": 0.9},
-            "The momentum of a recipe is read only with optimiser sgd, and",
+            "The momentum of a recipe has an effect only with optimiser sgd, and",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""A trained network as one ONNX file: raw values in, probabilities out."""
+"""Export of a trained network to ONNX, from raw values to probabilities."""
 
 import copy
 import json
@@ -23,11 +23,11 @@ from hypercover.files import atomic
 __all__ = ["onnx_graph", "write_onnx"]
 
 _OPSET, _FORMAT = 18, 8
-"""Operators and file format of ONNX 1.13, which runtimes since 2022 read."""
-_MOST = 2**31 - 2**24
-"""Bytes of weights that one ONNX file holds, with room for the graph."""
-_APART = 1e-3
-"""Difference of two probabilities that rounding does not explain."""
+"""Operator set and file format of ONNX 1.13, supported by runtimes since 2022."""
+_MAX_BYTES = 2**31 - 2**24
+"""Largest weights of one ONNX file, leaving room for the graph."""
+_MAX_DIFFERENCE = 1e-3
+"""Difference of two probabilities that rounding can explain."""
 _TILE = (12, 17)
 """Rows and columns of the tile on which file and model are compared."""
 
@@ -38,11 +38,10 @@ def write_onnx(
     metadata: Mapping[str, Any],
     temperature: float | None = None,
 ) -> float | None:
-    """Write a trained network as an ONNX file and hold its answers against the model's.
+    """Write a trained network as an ONNX file after comparing it with the model.
 
-    Why it exists: a map can then be made where there is neither Python nor
-    PyTorch.  The file appears only if ONNX Runtime, where it is installed, loads
-    it and agrees.
+    If ONNX Runtime is installed, the file is written only if it loads and gives the
+    probabilities of the model.
 
     Parameters
     ----------
@@ -50,14 +49,15 @@ def write_onnx(
         Fitted.
     path : file to write
     metadata : mapping of names to JSON values
-        What the file shall say beside what :func:`onnx_graph` adds.
+        Metadata in addition to those of :func:`onnx_graph`.
     temperature : float, optional
-        By which the scores are divided before the softmax.
+        Temperature by which the scores are divided before the softmax.
 
     Returns
     -------
-    largest difference of two probabilities on a random tile
-        None where ONNX Runtime is not installed.
+    float or None
+        Largest difference of two probabilities on a random tile; None if ONNX Runtime
+        is not installed.
 
     Raises
     ------
@@ -73,13 +73,13 @@ def write_onnx(
     graph = onnx_graph(classifier, metadata, temperature)
     with atomic(path) as draft:
         draft.write_bytes(graph.SerializeToString(deterministic=True))
-        apart = _largest_difference(classifier, draft, temperature)
-        if apart is not None and not apart < _APART:
+        difference = _largest_difference(classifier, draft, temperature)
+        if difference is not None and not difference < _MAX_DIFFERENCE:
             raise RunError(
                 f"ONNX Runtime gives probabilities that differ from the model's by "
-                f"{apart:.2g}, so {path} was not written; update onnxruntime."
+                f"{difference:.2g}, so {path} was not written; update onnxruntime."
             )
-    return apart
+    return difference
 
 
 def onnx_graph(
@@ -89,15 +89,13 @@ def onnx_graph(
 ) -> Any:
     """Return a trained network as an ``onnx.ModelProto``.
 
-    A network that may see a tile at once takes ``cube`` (batch, band, height,
-    width) of any height and width and gives ``probabilities`` (batch, class,
-    height, width): half a window of repeated edge pixels is put around inside
-    the graph, as around a scene in training.  One that may not takes ``windows``
-    (batch, band, window, window) and gives (batch, class).
+    A spatially valid network has the input ``cube`` (batch, band, height, width) of any
+    height and width and the output ``probabilities`` (batch, class, height, width); the
+    graph pads it with half a window of repeated edge pixels.  Any other network has the
+    input ``windows`` (batch, band, window, window) and the output (batch, class).
 
-    Every value of its metadata is JSON.  It says ``input``, ``network``,
-    ``window``, ``margin``, ``padding``, ``nodata``, ``temperature`` and
-    ``hypercover_version`` beside what it is given.
+    All metadata values are JSON: those given, and ``input``, ``network``, ``window``,
+    ``margin``, ``padding``, ``nodata``, ``temperature`` and ``hypercover_version``.
 
     Raises
     ------
@@ -117,8 +115,8 @@ def onnx_graph(
     graph = _exported(classifier, temperature)
     graph.producer_name, graph.producer_version = "hypercover", version("hypercover")
     graph.ir_version = _FORMAT
-    said = {**_description(classifier), "temperature": temperature, **metadata}
-    values = {key: json.dumps(value, allow_nan=False) for key, value in said.items()}
+    metadata = {**_description(classifier), "temperature": temperature, **metadata}
+    values = {key: json.dumps(value, allow_nan=False) for key, value in metadata.items()}
     onnx.helper.set_model_props(graph, values)
     onnx.checker.check_model(graph, full_check=True)
     return graph
@@ -151,12 +149,12 @@ class _RawValues(nn.Module):
         else:
             values = values * self.weight
         if not self.tiles:
-            return self._shares(self.network(values)[:, :, 0, 0])
-        # after the scaling, which may leave far fewer values than there are bands
-        around = nn.functional.pad(values, [self.margin] * 4, mode="replicate")
-        return self._shares(self.network(around))
+            return self._probabilities(self.network(values)[:, :, 0, 0])
+        # pad after scaling, which may leave far fewer values than bands
+        padded = nn.functional.pad(values, [self.margin] * 4, mode="replicate")
+        return self._probabilities(self.network(padded))
 
-    def _shares(self, scores: torch.Tensor) -> torch.Tensor:
+    def _probabilities(self, scores: torch.Tensor) -> torch.Tensor:
         if self.temperature is not None:
             scores = scores / self.temperature
         return torch.softmax(scores, 1)
@@ -167,13 +165,13 @@ def _per_band(values: npt.NDArray[np.float32]) -> torch.Tensor:
 
 
 def _exported(classifier: CNNClassifier, temperature: float | None) -> Any:
-    """Return the bare graph, freed of what PyTorch notes of this machine."""
+    """Return the graph without PyTorch's notes on this machine."""
     whole = _RawValues(classifier, temperature).eval()
     size = sum(4 * values.numel() for values in whole.state_dict().values())
-    if size > _MOST:
+    if size > _MAX_BYTES:
         raise ModelError(
-            f"The weights take {size / 2**30:.1f} GiB and one ONNX file holds 2; train a "
-            "network on smaller windows."
+            f"The weights have {size / 2**30:.1f} GiB and an ONNX file can hold 2 GiB; train "
+            "a network on smaller windows."
         )
     window = classifier.window_
     rows, cols = (window + 2, window + 5) if whole.tiles else (window, window)
@@ -200,7 +198,7 @@ def _input_name(classifier: CNNClassifier) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what torch.onnx says to its developers from the user."""
+    """Silence the developer messages of torch.onnx."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -213,16 +211,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _clear_notes(graph: Any) -> None:
-    """Take out where each operator stood in the Python code: paths and versions."""
+    """Remove paths and versions of the Python code of each operator."""
     inner = graph.graph
-    parts = (inner.node, inner.input, inner.output, inner.value_info, inner.initializer)
-    for part in (inner, *(one for some in parts for one in some)):
+    lists = (inner.node, inner.input, inner.output, inner.value_info, inner.initializer)
+    for part in (inner, *(item for items in lists for item in items)):
         del part.metadata_props[:]
         part.doc_string = ""
 
 
 def _description(classifier: CNNClassifier) -> dict[str, Any]:
-    """Say how the graph is to be used."""
+    """Return the metadata on how to use the graph."""
     tiles = classifier.network_.spatially_valid
     return {
         "input": _input_name(classifier),
@@ -261,8 +259,7 @@ def _largest_difference(
 
 def _random_values(scaling: Scaling, rows: int, cols: int) -> npt.NDArray[np.float32]:
     """Draw raw values (band, row, col) that scaling turns into standard normal ones."""
-    chance = np.random.default_rng(0)
-    scaled = chance.normal(size=(scaling.outputs, rows * cols))
+    scaled = np.random.default_rng(0).normal(size=(scaling.outputs, rows * cols))
     weight = scaling.weight.astype(np.float64)
     if weight.ndim == 2:
         spectra = np.linalg.pinv(weight) @ scaled

@@ -1,4 +1,4 @@
-"""An attention network over groups of spectral directions, after SpectralFormer (Hong et al. 2022)."""
+"""An attention network on groups of bands, after SpectralFormer (Hong et al. 2022)."""
 
 import torch
 from torch import nn
@@ -17,34 +17,32 @@ _LAYERS = 5
 _HIDDEN = 64
 _DROPOUT = 0.1
 _POSITIONS = 1024
-"""Positions whose tokens are held at once while predicting."""
+"""Positions predicted at once."""
 
 
 class AttentionNetwork(Network):
-    """Groups of directions of the spectrum, each seen over the window, that attend to each other.
+    """A transformer whose tokens are groups of spectral components over the window.
 
-    Why it exists: attention joins parts of the spectrum however far apart they
-    are, where a convolution joins neighbours.  A group of inputs over the whole
-    window becomes one token of 64 values; a class token and five layers of
-    attention with four heads follow; before the third, fourth and fifth layer
-    what entered two layers before is fused in (cross-layer adaptive fusion); the
-    class token decides.  The embedding is held as a convolution, so a tile can
-    pass at once, a strip of it at a time.
+    Attention connects distant parts of the spectrum, where a convolution connects
+    neighbours.  A group of inputs over the whole window is embedded into a token of 64
+    values; a class token and five layers of attention with four heads follow.  Before
+    the third, fourth and fifth layer the input of two layers before is fused in
+    (cross-layer adaptive fusion).  The class token decides.  The embedding is a
+    convolution, so a tile can be predicted in strips.
 
-    What differs from SpectralFormer: its tokens are groups of 3 neighbouring
-    bands, one for every band; here they are groups of 8 of the 40 directions
-    cleared of noise (see ``Scaling``), one for every 4, so that 10 tokens take
-    the place of 200.  On the Indian Pines stand-in that is right more often after
-    as many passes, and costs a third, against groups of 8 of 200 standardised
-    bands.  The layers between attentions are 64 wide (there 8), a fusion begins
-    by passing on what is new, and the recipe is AdamW with one cycle, label
-    smoothing and the symmetries of the square (there Adam at 5e-4, falling by
-    steps, 300 passes).  The last group is filled up with zeros.
+    Differences from SpectralFormer: its tokens are groups of 3 neighbouring bands, one
+    for every band; here they are groups of 8 of the 40 noise-adjusted components (see
+    ``Scaling``), one for every 4, so 10 tokens replace 200.  On the Indian Pines
+    stand-in this is more accurate after as many epochs than groups of 8 of 200
+    standardised bands, at a third of the cost.  The layers between attentions have 64
+    units (there 8), a fusion initially passes on the later layer, and the recipe is
+    AdamW with one cycle, label smoothing and symmetries (there Adam at 5e-4, decayed in
+    steps, 300 epochs).  The last group is padded with zeros.
 
     Parameters
     ----------
     bands, classes, window : int
-        Directions of the input, classes of the output, side of a window (7 published).
+        Components of the input, classes of the output, window size (published: 7).
 
     References
     ----------
@@ -78,7 +76,7 @@ class AttentionNetwork(Network):
         super().__init__(bands, classes, window)
         self.window = window
         tokens = -(-bands // _STEP)
-        self.filled = _STEP * (tokens - 1) + _GROUP - bands
+        self.padding = _STEP * (tokens - 1) + _GROUP - bands
         self.embedding = nn.Conv3d(
             1, _WIDTH, (_GROUP, window, window), stride=(_STEP, 1, 1)
         )
@@ -93,7 +91,7 @@ class AttentionNetwork(Network):
         self.last = nn.Linear(_WIDTH, classes)
 
     def reset(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Initialise all weights."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv3d):
                 glorot_uniform_(layer, generator, dense=True)
@@ -104,23 +102,22 @@ class AttentionNetwork(Network):
             elif isinstance(layer, nn.LayerNorm):
                 layer.reset_parameters()
             elif isinstance(layer, nn.Conv2d):
-                _pass_through(layer)
+                _initialise_fusion(layer)
             elif isinstance(layer, Dropout):
                 layer.reset(generator)
-        for places in (self.token, self.places):
-            nn.init.normal_(places, std=0.02, generator=generator)
+        for parameter in (self.token, self.places):
+            nn.init.normal_(parameter, std=0.02, generator=generator)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""
         if self.training or torch.onnx.is_in_onnx_export():
             return self._scores(windows)
-        few = torch.split(
-            windows, max(1, _POSITIONS // (windows.shape[3] - self.window + 1))
-        )
-        return torch.cat([self._by_strips(part) for part in few])
+        batch_size = max(1, _POSITIONS // (windows.shape[3] - self.window + 1))
+        batches = torch.split(windows, batch_size)
+        return torch.cat([self._score_strips(batch) for batch in batches])
 
-    def _by_strips(self, windows: torch.Tensor) -> torch.Tensor:
-        """Return the scores of all positions, some rows of them at a time."""
+    def _score_strips(self, windows: torch.Tensor) -> torch.Tensor:
+        """Return the scores of all positions, computed in strips of rows."""
         margin = self.window - 1
         count, _, rows, cols = windows.shape
         step = max(1, _POSITIONS // (count * (cols - margin)))
@@ -132,29 +129,29 @@ class AttentionNetwork(Network):
 
     def _scores(self, windows: torch.Tensor) -> torch.Tensor:
         """Return the scores of all positions at once."""
-        whole = functional.pad(windows.unsqueeze(1), (0, 0, 0, 0, 0, self.filled))
-        found = self.embedding(whole)
-        count, _, tokens, rows, cols = found.shape
-        values = found.permute(0, 3, 4, 2, 1).reshape(-1, tokens, _WIDTH)
+        padded = functional.pad(windows.unsqueeze(1), (0, 0, 0, 0, 0, self.padding))
+        embedded = self.embedding(padded)
+        count, _, tokens, rows, cols = embedded.shape
+        values = embedded.permute(0, 3, 4, 2, 1).reshape(-1, tokens, _WIDTH)
         values = torch.cat([self.token.expand(values.shape[0], -1, -1), values], dim=1)
-        values = self._attended(self.dropout(values + self.places))
+        values = self._encode(self.dropout(values + self.places))
         scores: torch.Tensor = self.last(self.norm(values[:, 0]))
         return scores.view(count, rows, cols, -1).permute(0, 3, 1, 2)
 
-    def _attended(self, values: torch.Tensor) -> torch.Tensor:
-        """Pass tokens (n, token, width) through all layers, fusing in earlier ones."""
-        entered: list[torch.Tensor] = []
+    def _encode(self, values: torch.Tensor) -> torch.Tensor:
+        """Pass tokens (n, token, width) through all layers and fusions."""
+        inputs: list[torch.Tensor] = []
         for depth, layer in enumerate(self.layers):
-            entered.append(values)
+            inputs.append(values)
             if depth > 1:
-                both = torch.stack([values, entered[depth - 2]], dim=3)
+                both = torch.stack([values, inputs[depth - 2]], dim=3)
                 values = self.fusions[depth - 2](both).squeeze(3)
             values = layer(values)
         return values
 
 
 class _Layer(nn.Module):
-    """Attention and two dense layers, each beside the identity."""
+    """Attention and two dense layers, both with residual connections."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -168,22 +165,22 @@ class _Layer(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Keep the shape (n, token, width)."""
-        asked, answered, used = self.dropouts
-        values = values + asked(self._attention(self.before(values)))
-        hidden = answered(functional.gelu(self.wide(self.between(values))))
-        result: torch.Tensor = values + used(self.narrow(hidden))
+        first, second, third = self.dropouts
+        values = values + first(self._attention(self.before(values)))
+        hidden = second(functional.gelu(self.wide(self.between(values))))
+        result: torch.Tensor = values + third(self.narrow(hidden))
         return result
 
     def _attention(self, values: torch.Tensor) -> torch.Tensor:
-        """Let every token ask all tokens, in each head apart."""
+        """Apply multi-head self-attention."""
         parts = self.questions(values).unflatten(2, (3, _HEADS, -1)).permute(2, 0, 3, 1, 4)
-        found = functional.scaled_dot_product_attention(*parts.unbind())
-        result: torch.Tensor = self.answers(found.transpose(1, 2).flatten(2))
+        attended = functional.scaled_dot_product_attention(*parts.unbind())
+        result: torch.Tensor = self.answers(attended.transpose(1, 2).flatten(2))
         return result
 
 
-def _pass_through(fusion: nn.Conv2d) -> None:
-    """Let a fusion begin by passing the later values on as they are."""
+def _initialise_fusion(fusion: nn.Conv2d) -> None:
+    """Initialise a fusion so that it passes on the later values unchanged."""
     nn.init.zeros_(fusion.weight)
     with torch.no_grad():
         fusion.weight[:, :, 0, 0].fill_diagonal_(1)

@@ -1,4 +1,4 @@
-"""The 1-D convolution network of Hu, Huang, Wei, Zhang and Li (2015)."""
+"""The 1-D convolutional network of Hu, Huang, Wei, Zhang and Li (2015)."""
 
 import math
 
@@ -13,28 +13,28 @@ __all__ = ["SpectralNetwork"]
 _KERNELS = 20
 _HIDDEN = 100
 _BOUND = 0.05
-"""Largest weight the authors begin with."""
+"""Largest initial weight."""
 
 
 class SpectralNetwork(Network):
-    """A convolution along the spectrum, a maximum over what it found, two dense layers.
+    """A convolution along the spectrum, max-pooling and two dense layers.
 
-    Why it exists: it sees the spectrum of the centre pixel alone, whatever the
-    window, so it tells how much of another network's accuracy comes from the
-    neighbourhood.  20 kernels of ceil(bands / 9) bands, a maximum over groups of
-    ceil(kernel / 5), which leaves the 30 to 40 values the authors advise, and 100
-    hidden units; each convolution and hidden unit ends in tanh.  All weights and
-    biases begin uniformly between -0.05 and 0.05, as published.
+    It only uses the spectrum of the centre pixel, so it shows how much of another
+    network's accuracy comes from the neighbourhood.  20 kernels of ceil(bands / 9)
+    bands, pooling over groups of ceil(kernel / 5), which leaves the 30 to 40 values the
+    authors recommend, and 100 hidden units; convolution and hidden units end in tanh.
+    All weights and biases are initialised uniformly between -0.05 and 0.05, as
+    published.
 
-    What differs: bands are standardised, where the authors scale them to -1 … 1,
-    and Adam takes the place of plain descent at 0.01, which is slow from such
-    small weights: after 100 passes over a tenth of the Indian Pines stand-in it is
-    right for 51 %, Adam for 76 %.
+    Differences: bands are standardised, where the authors scale them to -1 … 1, and
+    Adam replaces plain gradient descent at 0.01, which is slow from such small weights:
+    after 100 epochs on a tenth of the Indian Pines stand-in its accuracy is 51 %,
+    Adam's 76 %.
 
     Parameters
     ----------
     bands, classes, window : int
-        Bands of the input, classes of the output, side of a window.
+        Bands of the input, classes of the output, window size.
 
     References
     ----------
@@ -68,7 +68,7 @@ class SpectralNetwork(Network):
         self.last = nn.Conv2d(_HIDDEN, classes, 1)
 
     def reset(self, generator: torch.Generator) -> None:
-        """Draw all weights and biases anew, uniformly between -0.05 and 0.05."""
+        """Initialise all weights and biases uniformly between -0.05 and 0.05."""
         for weight in self.parameters():
             nn.init.uniform_(weight, -_BOUND, _BOUND, generator=generator)
 
@@ -79,7 +79,7 @@ class SpectralNetwork(Network):
         values = nn.functional.max_pool3d(
             self.convolution(values), (self.pool, 1, 1), ceil_mode=True
         )
-        # tanh rises, so the maximum may be taken first: fewer values pass through it
+        # tanh is monotonic, so pooling first gives the same with fewer values
         values = torch.tanh(self.hidden(torch.tanh(values).flatten(1, 2)))
         scores: torch.Tensor = self.last(values)
         return scores

@@ -1,4 +1,4 @@
-"""The network hypercover uses unless told otherwise."""
+"""The default network of hypercover."""
 
 import torch
 from torch import nn
@@ -13,19 +13,18 @@ _DEPTH = 4
 
 
 class DefaultNetwork(Network):
-    """A spectral front and a few residual 3 × 3 convolutions, seen at every depth.
+    """Two 1 × 1 and a few residual 3 × 3 convolutions, averaged at every depth.
 
-    Why it exists: few labelled pixels must be enough, on a laptop.  Its input
-    are spectra cleared of noise (see ``Scaling``), so that faint directions of
-    the spectrum, which tell crops apart, weigh as much as brightness.  Two 1 × 1
-    convolutions look at the spectrum; each 3 × 3 convolution adds a ring of
-    neighbours; the means over the window of what every depth has found are
-    joined, so that the class is decided by spectrum and surroundings together.
+    It is made for few labelled pixels and a laptop.  Its input is noise-adjusted (see
+    ``Scaling``), so that faint directions of the spectrum, in which crops differ, weigh
+    as much as brightness.  Two 1 × 1 convolutions see the spectrum; each 3 × 3
+    convolution adds a ring of neighbours.  The means over the window at every depth are
+    concatenated, so spectrum and surroundings decide the class together.
 
     Parameters
     ----------
     bands, classes, window : int
-        Values per pixel of the input, classes of the output, side of a window.
+        Values per pixel of the input, classes of the output, window size.
     """
 
     minimum_batch = 2
@@ -53,7 +52,7 @@ class DefaultNetwork(Network):
         self.head = nn.Conv2d(_WIDTH * (depth + 1), classes, 1)
 
     def reset(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Initialise all weights."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(
@@ -68,16 +67,16 @@ class DefaultNetwork(Network):
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""
         values = self.front(windows.contiguous(memory_format=torch.channels_last))
-        found = [_mean_around(values, self.margin)]
+        means = [_mean_around(values, self.margin)]
         for depth, ring in enumerate(self.rings, start=1):
             values = ring(values)
-            found.append(_mean_around(values, self.margin - depth))
-        scores: torch.Tensor = self.head(torch.cat(found, dim=1))
+            means.append(_mean_around(values, self.margin - depth))
+        scores: torch.Tensor = self.head(torch.cat(means, dim=1))
         return scores
 
 
 class Ring(nn.Module):
-    """A 3 × 3 convolution beside the identity: one more ring of neighbours."""
+    """A residual 3 × 3 convolution: one more ring of neighbours."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ class Ring(nn.Module):
 
 
 def _spectral(inputs: int) -> nn.Sequential:
-    """Return a layer that looks at one pixel at a time."""
+    """Return a 1 × 1 convolution with normalisation and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inputs, _WIDTH, 1, bias=False),
         nn.BatchNorm2d(_WIDTH),
@@ -100,7 +99,7 @@ def _spectral(inputs: int) -> nn.Sequential:
 
 
 def _mean_around(values: torch.Tensor, margin: int) -> torch.Tensor:
-    """Average each pixel with all neighbours up to a margin away."""
+    """Average each pixel with its neighbours within a margin."""
     if margin == 0:
         return values
     return nn.functional.avg_pool2d(values, 2 * margin + 1, stride=1)

@@ -1,4 +1,4 @@
-"""HybridSN: the 3-D and 2-D convolution network of Roy et al. (2020)."""
+"""HybridSN: the 3-D and 2-D convolutional network of Roy et al. (2020)."""
 
 import torch
 from torch import nn
@@ -14,28 +14,27 @@ _FLAT_FILTERS = 64
 _HIDDEN = (256, 128)
 _DROPOUT = 0.4
 _CACHED = 2 * 10**7
-"""Bytes of the largest activation that stay in the cache of a processor."""
+"""Bytes of the largest activation that stays in the cache."""
 
 
 class HybridSN(Network):
-    """Three 3-D convolutions, one 2-D convolution over all they found, three dense layers.
+    """Three 3-D convolutions, one 2-D convolution and three dense layers.
 
-    Why it exists: it is the network most others are compared with.  Layers,
-    initialisation (Keras's: Glorot uniform, zero biases), dropout, Adam and its
-    rate follow the authors' code, and so does its input: 30 whitened principal
-    components.  The dense layers are held as convolutions, which changes no
-    number for a single window and lets a larger tile pass at once.
+    Most other networks are compared with it.  Layers, initialisation (Keras's: Glorot
+    uniform, zero biases), dropout, Adam and its learning rate follow the authors' code,
+    and so does its input: 30 whitened principal components.  The dense layers are
+    written as convolutions, which changes no number for a single window and lets a
+    larger tile pass at once.
 
-    What differs: components are learnt from training pixels alone, where the
-    authors use every pixel of the image, those of the test too; the weights of
-    the last pass are kept, where they keep those of the highest training
-    accuracy; around the scene its edge is repeated, where they put zeros; and
-    windows from 9 on are taken, where they take 25.
+    Differences: components are fitted on training pixels only, where the authors use
+    all pixels of the image, including test pixels; the weights of the last epoch are
+    used, not those of the highest training accuracy; the edge of the scene is repeated,
+    not padded with zeros; and windows may be smaller than 25, down to 9.
 
     Parameters
     ----------
     bands, classes, window : int
-        Components of the input, classes of the output, side of a window (from 9).
+        Components of the input, classes of the output, window size (at least 9).
 
     References
     ----------
@@ -84,7 +83,7 @@ class HybridSN(Network):
         self.last = nn.Conv2d(_HIDDEN[1], classes, 1)
 
     def reset(self, generator: torch.Generator) -> None:
-        """Draw all weights anew: Glorot uniform, zero biases, as Keras does."""
+        """Initialise all weights: Glorot uniform, zero biases, as Keras does."""
         dense = {*self.dense, self.last}
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Conv3d):

@@ -1,4 +1,4 @@
-"""What every network has to offer."""
+"""The base class of all networks, and the layers and initialisations they share."""
 
 import math
 from typing import ClassVar, Literal
@@ -12,23 +12,20 @@ __all__ = ["Dropout", "Network", "glorot_uniform_", "he_normal_"]
 
 
 class Dropout(nn.Module):
-    """Silence a random share of the values while a network is trained.
+    """Dropout that does not use PyTorch's global generator.
 
-    Why it exists: PyTorch's own draws from the global generator, so the same
-    seed would not give the same network.  This one draws from a seed of its own
-    and a count of its draws; both are saved with the weights, so a training that
-    goes on from a checkpoint silences what it would have silenced.
+    It draws from its own seed and a count of its draws.  Both are saved with the
+    weights, so a training resumed from a checkpoint drops the same values.
 
     Parameters
     ----------
     rate : float
-        Share of the values that is set to 0; the others are multiplied by
-        1 / (1 - rate).
+        Share of the values set to 0; the others are multiplied by 1 / (1 - rate).
 
     References
     ----------
-    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov: Dropout, Journal
-    of Machine Learning Research 15, 2014, pp. 1929-1958.
+    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov: Dropout, Journal of
+    Machine Learning Research 15, 2014, pp. 1929-1958.
     """
 
     draws: torch.Tensor
@@ -45,23 +42,22 @@ class Dropout(nn.Module):
         self.draws[1] = 0
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return values of any shape with some of them 0."""
+        """Return values of any shape, some of them set to 0 while training."""
         if not self.training:
             return values
-        kept: torch.Tensor = self._kept(values.shape)
-        return values * kept.to(values) / (1 - self.rate)
+        mask: torch.Tensor = self._draw_mask(values.shape)
+        return values * mask.to(values) / (1 - self.rate)
 
     @classmethod
     def exclude_from_compilation(cls) -> None:
-        """Keep the draws out of what is compiled, where each seed would be compiled anew.
+        """Exclude the draws from compilation, which would recompile for every seed.
 
-        Called before a network is compiled and not here, as PyTorch's compiler takes
-        more than a second to import.
+        This is called before a network is compiled, as importing PyTorch's compiler
+        takes more than a second.
         """
-        cls._kept = torch.compiler.disable(cls._kept)  # type: ignore[method-assign,no-untyped-call]
+        cls._draw_mask = torch.compiler.disable(cls._draw_mask)  # type: ignore[method-assign,no-untyped-call]
 
-    def _kept(self, shape: torch.Size) -> torch.Tensor:
-        """Draw which values are kept."""
+    def _draw_mask(self, shape: torch.Size) -> torch.Tensor:
         seed, count = self.draws.tolist()
         self.draws[1] += 1
         generator = torch.Generator().manual_seed(seed + count)
@@ -69,10 +65,10 @@ class Dropout(nn.Module):
 
 
 _CUT = 2.0
-"""Standard deviations at which Keras cuts a normal distribution off."""
+"""Standard deviations at which Keras truncates a normal distribution."""
 
-_LEFT = 0.87962566103423978
-"""Standard deviation of a standard normal distribution cut off there."""
+_TRUNCATED_STD = 0.87962566103423978
+"""Standard deviation of a standard normal distribution truncated there."""
 
 Layer = nn.Conv2d | nn.Conv3d
 
@@ -80,82 +76,80 @@ Layer = nn.Conv2d | nn.Conv3d
 def glorot_uniform_(
     layer: Layer, generator: torch.Generator, *, dense: bool = False
 ) -> None:
-    """Draw weights as Glorot and Bengio (2010), uniformly, and silence the biases.
+    """Initialise as Glorot and Bengio (2010), uniformly, with zero biases.
 
-    A ``dense`` layer held as a convolution counts its outputs once, not once
-    per position of the kernel, so the bound is that of Keras's dense layer.
+    A ``dense`` layer written as a convolution counts its outputs once and not once per
+    position of the kernel, so that the bound is that of Keras's dense layer.
     """
     positions = 1 if dense else layer.weight[0, 0].numel()
-    sums = layer.weight[0].numel() + positions * len(layer.weight)
-    bound = math.sqrt(6 / sums)
+    fan_in, fan_out = layer.weight[0].numel(), positions * len(layer.weight)
+    bound = math.sqrt(6 / (fan_in + fan_out))
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-    _silence(layer)
+    _zero_bias(layer)
 
 
 def he_normal_(layer: Layer, generator: torch.Generator) -> None:
-    """Draw weights as He et al. (2015), from a normal cut off, and silence the biases."""
-    spread = math.sqrt(2 / layer.weight[0].numel()) / _LEFT
+    """Initialise as He et al. (2015), from a truncated normal, with zero biases."""
+    std = math.sqrt(2 / layer.weight[0].numel()) / _TRUNCATED_STD
     nn.init.trunc_normal_(
-        layer.weight, 0.0, spread, -_CUT * spread, _CUT * spread, generator=generator
+        layer.weight, 0.0, std, -_CUT * std, _CUT * std, generator=generator
     )
-    _silence(layer)
+    _zero_bias(layer)
 
 
-def _silence(layer: Layer) -> None:
+def _zero_bias(layer: Layer) -> None:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 class Network(nn.Module):
-    """A network with what it needs to be trained.
+    """Base class of a network that ``CNNClassifier`` can train.
 
-    Why it exists: the estimator knows nothing of a network but this.  A new one
-    is a subclass in a file of its own and a call of ``catalog.register``.  Built
-    with (bands, classes, window), it maps (n, band, row, col) to scores
+    A new network is a subclass, registered by ``network_catalog.register``.  Built with
+    (bands, classes, window), it maps (n, band, row, col) to scores
     (n, class, row - window + 1, col - window + 1).
     """
 
     minimum_window: ClassVar[int] = 1
-    """Smallest window whose rows and columns survive the valid convolutions."""
+    """Smallest window size that the valid convolutions allow."""
     minimum_bands: ClassVar[int] = 1
-    """Fewest values per pixel that survive them."""
+    """Fewest values per pixel that they allow."""
     minimum_batch: ClassVar[int] = 1
-    """Fewest windows in a training batch: 2 where batches are normalised."""
+    """Fewest windows in a training batch: 2 with batch normalisation."""
     cuda_graph_safe: ClassVar[bool] = False
-    """Whether a GPU may be given a recording of a pass: the same work every time, no
-    draw, no number that the processor waits for, and enough of it to be worth it."""
+    """Whether a training step may be captured as a CUDA graph: the same kernels every
+    time, no random numbers, nothing that waits for the GPU."""
     spatially_valid: ClassVar[bool] = True
-    """Whether a tile passed at once gives the scores of window by window."""
+    """Whether a whole tile gets the same scores as its windows one by one."""
     scaling: ClassVar[Literal["standard", "cleared", "principal"]] = "standard"
-    """What it takes: standardised bands, directions cleared of noise, or
-    principal components."""
+    """Input: standardised bands, noise-adjusted components or whitened principal
+    components."""
     components: ClassVar[int | None] = None
-    """Directions or components it takes, at most; None for standardised bands."""
+    """Largest number of components; None for standardised bands."""
     recipe: ClassVar[Recipe]
-    """How it is trained unless the user says otherwise."""
+    """How it is trained by default."""
 
     def __init__(self, bands: int, classes: int, window: int) -> None:
         super().__init__()
 
     def reset(self, generator: torch.Generator) -> None:
-        """Draw all weights anew."""
+        """Initialise all weights."""
         raise NotImplementedError
 
     def score_tile(self, tile: torch.Tensor) -> torch.Tensor:
         """Return the scores of a tile (1, band, row, col), as ``forward`` does.
 
-        Why it exists: what is quick for many small windows may be slow for one
-        large tile.  No gradient is asked for.
+        Override it if a large tile is better computed in another way than many small
+        windows.  No gradient is needed.
         """
         scores: torch.Tensor = self(tile)
         return scores
 
     def micro_batch_size(self) -> int | None:
-        """Count the windows of a training batch that should pass together on a CPU.
+        """Return how many windows of a training batch to pass together on a CPU.
 
-        Why it exists: activations of a few megabytes stay in the cache and in
-        memory that was used before.  The gradients of the pieces are added up,
-        which is the gradient of the batch unless batches are normalised.  None:
-        the whole batch passes at once.
+        Activations of a few megabytes stay in the cache.  The gradients of the
+        micro-batches are accumulated, which gives the gradient of the batch unless the
+        network normalises batches.  None: the whole batch.
         """
         return None

@@ -1,4 +1,4 @@
-"""The networks that can be asked for by name."""
+"""The registry of networks by name."""
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -27,122 +27,123 @@ NETWORKS: dict[str, type[Network]] = {
     "spectral-1d": SpectralNetwork,
     "attention": AttentionNetwork,
 }
+"""The networks by name."""
 
 MAX_WINDOW = 2**12
-"""Largest side of a window in pixels: that of a window file."""
+"""Largest window size in pixels, as in window files."""
 _ENTRY_POINT_GROUP = "hypercover.networks"
-"""Entry points by which installed packages offer networks of their own."""
+"""Entry points by which installed packages register networks."""
 
 
-def register(name: str, kind: type[Network]) -> None:
-    """Let a network of one's own be asked for by name in this process.
+def register(name: str, network: type[Network]) -> None:
+    """Register a network under a name for this process.
 
-    Why it exists: trying a network out must not take a change of this package.
     Registering the same class again does nothing.
 
     Raises
     ------
     ModelError
-        If the name is taken, or the class is no ``Network`` with a recipe.
+        If the name is taken, or the class is not a ``Network`` with a recipe.
     """
-    if not (isinstance(kind, type) and issubclass(kind, Network)) or not hasattr(
-        kind, "recipe"
-    ):
+    valid = isinstance(network, type) and issubclass(network, Network)
+    if not valid or not hasattr(network, "recipe"):
         raise ModelError(
             f"The network {name!r} must be a class derived from Network with a recipe, "
-            f"got {kind!r}."
+            f"got {network!r}."
         )
-    if NETWORKS.setdefault(name, kind) is not kind:
-        raise ModelError(f"There is a network named {name!r} already; use another name.")
+    if NETWORKS.setdefault(name, network) is not network:
+        raise ModelError(f"A network named {name!r} already exists; use another name.")
 
 
 def get_network(name: str) -> type[Network]:
-    """Return the network class of a name, or say which names there are.
+    """Return the network class of a name.
 
     Raises
     ------
     ModelError
-        If neither hypercover nor an installed package has a network of the name.
+        If neither hypercover nor an installed package has a network of this name.
     """
     if isinstance(name, str) and name not in NETWORKS:
-        for offer in entry_points(group=_ENTRY_POINT_GROUP, name=name):
-            register(name, _load_entry_point(offer))
+        for entry_point in entry_points(group=_ENTRY_POINT_GROUP, name=name):
+            register(name, _load_entry_point(entry_point))
     if not isinstance(name, str) or name not in NETWORKS:
         known = ", ".join(sorted(NETWORKS))
-        raise ModelError(f"There is no network named {name!r}; use one of: {known}.")
+        raise ModelError(f"No network named {name!r}; use one of: {known}.")
     return NETWORKS[name]
 
 
-def _load_entry_point(offer: EntryPoint) -> Any:
-    """Load what an installed package offers; it may raise anything at all."""
+def _load_entry_point(entry_point: EntryPoint) -> Any:
+    """Load the class of an installed package, which may raise any exception."""
     try:
-        return offer.load()
+        return entry_point.load()
     except Exception as error:
-        package = "an installed package" if offer.dist is None else offer.dist.name
+        dist = entry_point.dist
+        package = "an installed package" if dist is None else dist.name
         raise ModelError(
-            f"The network {offer.name!r} is offered by {package} as {offer.value}, which "
-            f"cannot be loaded ({type(error).__name__}: {error}); repair that package or "
-            "use another network."
+            f"The network {entry_point.name!r} of {package}, {entry_point.value}, cannot be "
+            f"loaded ({type(error).__name__}: {error}); repair that package or use another "
+            "network."
         ) from error
 
 
 def make_recipe(name: str, fields: Mapping[str, Any] | None, **settings: Any) -> Recipe:
-    """Return a network's recipe with what somebody named put in its place.
+    """Return a network's recipe with some fields changed.
 
     Parameters
     ----------
     name : str
     fields : mapping, optional
-        Fields of the recipe; each must count for something.
+        Fields of the recipe; each must have an effect.
     **settings
-        More fields, which go before those; None: as the recipe says.
+        Further fields, which override those; None leaves a field unchanged.
 
     Raises
     ------
     ModelError
-        If there is no such network or field, a value has no meaning or counts
-        for nothing, or the batches are too small for the network.
+        If the network or a field does not exist, a value is not valid or has no effect,
+        or the batches are too small for the network.
     """
-    kind = get_network(name)
-    named = {} if fields is None else fields
-    recipe = kind.recipe.changed(named)
-    recipe.check_read(named)
+    network = get_network(name)
+    changes = {} if fields is None else fields
+    recipe = network.recipe.changed(changes)
+    recipe.check_effective(changes)
     recipe = recipe.changed(
         {field: value for field, value in settings.items() if value is not None}
     )
-    if recipe.batch_size < kind.minimum_batch:
+    if recipe.batch_size < network.minimum_batch:
         raise ModelError(
-            f"The {name} network needs at least {kind.minimum_batch} windows in a batch, "
+            f"The {name} network needs at least {network.minimum_batch} windows in a batch, "
             f"got batch_size {recipe.batch_size}; use 64."
         )
     return recipe
 
 
 def build(name: str, *, bands: int, classes: int, window: int) -> Network:
-    """Build a network without weights (on torch's ``meta`` device).
+    """Build a network on torch's ``meta`` device, without allocating its weights.
 
-    Sizes can come from a stranger's file, so nothing is allocated here.
+    The sizes may come from an untrusted file.
 
     Raises
     ------
     ModelError
-        If there is no such network or the input is too small for it.
+        If the network does not exist or the input is too small for it.
     """
-    kind = get_network(name)
-    if window < kind.minimum_window or window % 2 == 0:
+    network = get_network(name)
+    if window < network.minimum_window or window % 2 == 0:
         raise ModelError(
-            f"The {name} network was asked to take windows of {window} × {window} "
-            f"pixels; its minimum window is {kind.minimum_window} and sides are odd."
+            f"The {name} network needs windows with an odd side of at least "
+            f"{network.minimum_window} pixels, got {window} × {window}; use another window "
+            "size."
         )
     if window > MAX_WINDOW:
         raise ModelError(
-            f"A network takes windows of at most {MAX_WINDOW} × {MAX_WINDOW} pixels, got "
+            f"Windows may have at most {MAX_WINDOW} × {MAX_WINDOW} pixels, got {window} × "
             f"{window}; use a smaller window."
         )
-    if bands < kind.minimum_bands:
+    if bands < network.minimum_bands:
         raise ModelError(
-            f"The {name} network needs at least {kind.minimum_bands} bands, got {bands}; "
+            f"The {name} network needs at least {network.minimum_bands} bands, got {bands}; "
             "use another network."
         )
     with torch.device("meta"):
-        return kind(bands, classes, window)
+        return network(bands, classes, window)

@@ -1,4 +1,4 @@
-"""How a network is trained, as a value that the network carries with it."""
+"""The recipe of a network: its training hyperparameters."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -20,83 +20,81 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 _COUNTS = ("batch_size", "passes", "patience")
 _ABOVE_ZERO = ("learning_rate", "clip")
 _BELOW_ONE = ("warm_up", "momentum", "label_smoothing", "band_dropout")
-_MOST_COUNT = 10**9
-_MOST = 1e6
-"""Greatest value of what has no bound of its own: no training is the better for more."""
-_HIGHEST = 1e38
-"""Greatest rate or norm: single precision ends a little above."""
+_MAX_COUNT = 10**9
+_MAX = 1e6
+"""Largest value of the other fields."""
+_MAX_FLOAT32 = 1e38
+"""Largest learning rate or norm, a little below the range of single precision."""
 _OPTIONAL = ("passes", "warm_up", "clip", "class_weight", "patience")
-_READ_WITH: dict[str, tuple[str, Any]] = {
+_REQUIRES: dict[str, tuple[str, Any]] = {
     "momentum": ("optimiser", "sgd"),
     "weight_decay": ("optimiser", "adamw"),
     "decay": ("schedule", "inverse"),
     "pace": ("passes", None),
 }
-"""Fields that count for nothing unless another one has this value."""
+"""Fields that have no effect unless another one has this value."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything about training that is not the network itself.
-
-    Why it exists: a network without its recipe does not reproduce anything.
-    The estimator replaces single fields when the user names them.
+    """The hyperparameters of a training.
 
     Raises
     ------
     ModelError
-        If a field has a value that no training can use.
+        If a field has an invalid value.
     """
 
     optimiser: Literal["sgd", "adamw"]
-    """``sgd``: descent with ``momentum``; ``adamw``: Adam with decoupled weight decay."""
+    """``sgd``: gradient descent with ``momentum``; ``adamw``: Adam with decoupled weight
+    decay."""
     learning_rate: float
     """Highest learning rate of the schedule."""
     schedule: Literal["constant", "inverse", "one-cycle", "cosine"]
-    """Share of the learning rate at each step, counted from 0.  ``inverse``:
-    1 / (1 + decay · step); ``cosine``: down along half a cosine; ``one-cycle``:
-    up for a fifth of the steps, then down along half a cosine to nearly 0."""
+    """Factor of the learning rate at each step, counted from 0.  ``inverse``:
+    1 / (1 + decay · step); ``cosine``: cosine annealing; ``one-cycle``: linear warm-up
+    for a fifth of the steps, then cosine annealing to nearly 0."""
     loss: Literal["squared", "cross-entropy"]
     """``squared``: mean squared error of the probabilities."""
     batch_size: int
-    """Windows per optimiser step, over all processes together."""
+    """Windows per step, over all processes together."""
     passes: int | None
-    """Passes over the training windows; None: as many as ``pace`` gives."""
+    """Epochs; None: as many as ``pace`` gives."""
     pace: float = 0.0
-    """Steps of a whole training per square root of the number of windows: a
-    hundred windows take seconds, and a hundred times as many ten times as long."""
+    """Steps of the training per square root of the number of windows, so that a hundred
+    times as many windows take ten times as long."""
     decay: float = 0.0
     """Decay per step of the ``inverse`` schedule."""
     warm_up: float | None = None
-    """Share of the steps over which the rate rises from 0 first; None: a fifth
-    for ``one-cycle``, nothing for the others."""
+    """Share of the steps with a linear warm-up; None: a fifth for ``one-cycle``, 0 for the
+    others."""
     momentum: float = 0.0
-    """Share of its last step that ``sgd`` takes again."""
+    """Momentum of ``sgd``."""
     weight_decay: float = 0.0
     """Decoupled weight decay of ``adamw``."""
     clip: float | None = None
-    """Largest norm of the gradient over all weights; None: no bound."""
+    """Largest norm of the gradient over all weights; None: unlimited."""
     class_weight: Literal["balanced"] | None = None
-    """``balanced_class_weights``: a window counts n / (k · n_c), so that each of the k classes
-    weighs the same whatever its number of windows n_c."""
+    """``balanced``: weight n / (k · n_c) of a window, so that each of the k classes has
+    the same weight whatever its number of windows n_c."""
     label_smoothing: float = 0.0
     """Share of the target spread evenly over all classes."""
     symmetries: bool = False
-    """Whether batches are turned and mirrored: land has no up."""
+    """Whether batches are rotated and flipped."""
     jitter: float = 0.0
-    """Standard deviation of a random gain and offset of each band of a window,
-    in scaled units."""
+    """Standard deviation of a random gain and offset of each band of a window, in scaled
+    units."""
     band_dropout: float = 0.0
-    """Share of a window's bands that are replaced by their mean."""
+    """Share of a window's bands replaced by their mean."""
     mix: float = 0.0
-    """Windows and targets are mixed in pairs, with a share drawn from
-    Beta(mix, mix) (Zhang et al. 2018, mixup); 0: not at all."""
+    """Mixup (Zhang et al. 2018): pairs of windows and targets are mixed with a share drawn
+    from Beta(mix, mix); 0: no mixup."""
     patience: int | None = None
-    """Epochs to go on without a lower validation loss before training stops and
-    the best weights come back; None: never."""
+    """Epochs without a lower validation loss after which training stops and the best
+    weights are restored; None: no early stopping."""
 
     def epochs(self, windows: int) -> int:
-        """Count the passes over so many windows.
+        """Return the number of epochs for a number of windows.
 
         >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, None, pace=60)
         >>> [recipe.epochs(windows) for windows in (2, 100, 10_000, 1_000_000)]
@@ -108,12 +106,12 @@ class Recipe:
         return max(1, round(steps / math.ceil(windows / self.batch_size)))
 
     def changed(self, fields_to_change: Mapping[str, Any]) -> "Recipe":
-        """Return the recipe with single fields replaced.
+        """Return the recipe with some fields replaced.
 
         Raises
         ------
         ModelError
-            If there is no such field or a value has no meaning.
+            If a field does not exist or a value is not valid.
 
         Examples
         --------
@@ -137,70 +135,69 @@ class Recipe:
             **{name: _to_python(value) for name, value in fields_to_change.items()},
         )
 
-    def check_read(self, named: Iterable[str]) -> None:
-        """Refuse fields that somebody named and this recipe does not read.
-
-        Why it exists: a setting that changes nothing is believed to have been
-        tried.  What a network's own recipe leaves over is nobody's mistake.
+    def check_effective(self, names: Iterable[str]) -> None:
+        """Refuse fields set by the user that have no effect in this recipe.
 
         Raises
         ------
         ModelError
-            If there is one.
+            If a field has no effect.
 
         Examples
         --------
         >>> recipe = Recipe("sgd", 1.0, "inverse", "squared", 50, 600, momentum=0.9)
-        >>> recipe.check_read(["momentum", "batch_size"])
+        >>> recipe.check_effective(["momentum", "batch_size"])
         """
-        for name in named:
-            reader, wanted = _READ_WITH.get(name, (name, getattr(self, name)))
-            found = getattr(self, reader)
-            if getattr(self, name) and found != wanted:
+        for name in names:
+            other, required = _REQUIRES.get(name, (name, getattr(self, name)))
+            value = getattr(self, other)
+            if getattr(self, name) and value != required:
                 raise ModelError(
-                    f"The {name.replace('_', ' ')} of a recipe is read only with {reader} "
-                    f"{wanted}, and its {reader} is {found}; change that or leave "
-                    f"{name} out."
+                    f"The {name.replace('_', ' ')} of a recipe has an effect only with {other} "
+                    f"{required}, and its {other} is {value}; change that or leave {name} "
+                    "out."
                 )
 
     def __post_init__(self) -> None:
-        """Refuse values that no training can use."""
+        """Refuse invalid values."""
         for name, value in asdict(self).items():
             if value is None and name in _OPTIONAL:
                 continue
-            wanted = _requirement(name, value)
-            if wanted is not None:
-                said = "epochs" if name == "passes" else name.replace("_", " ")
+            requirement = _requirement(name, value)
+            if requirement is not None:
+                label = "epochs" if name == "passes" else name.replace("_", " ")
                 hint = _hint(name, value)
-                raise ModelError(f"The {said} must be {wanted}, got {value!r:.40}{hint}.")
+                raise ModelError(
+                    f"The {label} must be {requirement}, got {value!r:.40}{hint}."
+                )
 
 
 def _to_python(value: Any) -> Any:
-    """Return a number of NumPy as one of Python, so that a recipe can be saved."""
+    """Convert a NumPy scalar to Python, so that a recipe can be saved as JSON."""
     return value.item() if type(value).__module__ == "numpy" and value.ndim == 0 else value
 
 
 def _requirement(name: str, value: Any) -> str | None:
-    """Say what a field wants; None if the value is that."""
+    """Return what a field must be, or None if the value is valid."""
     if name in _CHOICES:
         choices = _CHOICES[name]
-        # 1 equals True but is not meant by anybody who writes it
-        fits = any(type(value) is type(each) and value == each for each in choices)
-        return None if fits else f"one of {', '.join(map(str, choices))}"
+        # 1 equals True, but does not mean it
+        valid = any(type(value) is type(each) and value == each for each in choices)
+        return None if valid else f"one of {', '.join(map(str, choices))}"
     number = isinstance(value, Real) and not isinstance(value, bool)
     if name in _COUNTS:
-        fits = number and isinstance(value, Integral) and 1 <= int(value) <= _MOST_COUNT
-        return None if fits else f"a whole number from 1 to {_MOST_COUNT}"
+        valid = number and isinstance(value, Integral) and 1 <= int(value) <= _MAX_COUNT
+        return None if valid else f"a whole number from 1 to {_MAX_COUNT}"
     if name in _ABOVE_ZERO:
-        fits = number and 0 < value <= _HIGHEST
-        return None if fits else f"a number above 0, at most {_HIGHEST:g}"
+        valid = number and 0 < value <= _MAX_FLOAT32
+        return None if valid else f"a number above 0, at most {_MAX_FLOAT32:g}"
     if name in _BELOW_ONE:
         return None if number and 0 <= value < 1 else "a number from 0 to below 1"
-    return None if number and 0 <= value <= _MOST else f"a number from 0 to {_MOST:.0f}"
+    return None if number and 0 <= value <= _MAX else f"a number from 0 to {_MAX:.0f}"
 
 
 def _hint(name: str, value: Any) -> str:
-    """Say how to write a number that is text, as YAML's 1e-3 without a point is."""
+    """Suggest how to write a number that YAML reads as text, such as 1e-3."""
     try:
         number: float = float(value) if isinstance(value, str) else math.nan
     except ValueError:
@@ -209,5 +206,5 @@ def _hint(name: str, value: Any) -> str:
         number = int(number)
     if _requirement(name, number) is not None:
         return ""
-    said = repr(number)
-    return f"; write it as {said if '.' in said else said.replace('e', '.0e')}"
+    text = repr(number)
+    return f"; write it as {text if '.' in text else text.replace('e', '.0e')}"

@@ -15,37 +15,34 @@ _SPECTRAL = 128
 _DEPTH = 7
 _DROPOUT = 0.5
 _EPSILON = 1e-3
-"""What Keras adds to a variance."""
+"""Added to the variance by Keras."""
 
 
 class SSRN(Network):
     """Two residual blocks along the spectrum, then two across the window.
 
-    Why it exists: it holds one of the highest accuracies under random splits,
-    with few weights.  A convolution with stride 2 halves the bands; two blocks
-    of 7 × 1 × 1 convolutions look along them; a kernel over all that is left
-    makes 128 values a pixel; a 3 × 3 convolution and two blocks of them look
-    across the window, whose mean decides the class.  Every convolution but the
-    first sees values that were normalised over the batch and rectified.
+    It has one of the highest accuracies published for random splits, with few weights.
+    A convolution with stride 2 halves the bands; two blocks of 7 × 1 × 1 convolutions
+    follow; a kernel over all remaining bands gives 128 values a pixel; a 3 × 3
+    convolution and two blocks of them see the window, whose mean decides the class.
+    Every convolution but the first follows batch normalisation and ReLU.
 
     The paper has two blocks of each kind: 364,168 weights for 200 bands and 16
     classes, the number that comparisons state.  The authors' code builds one of
     each, a 1 × 1 × 1 convolution as a shortcut and more normalisation: its
     trained model holds 346,784 numbers, 640 of them running statistics.
 
-    What differs: the blocks fill up their borders with zeros, so a tile cannot
-    pass at once and is predicted window by window.  The authors use RMSprop with
-    an L2 penalty of 1e-4, here Adam with decoupled weight decay takes the same
-    rate, and they keep the weights of the lowest validation loss.  The running
-    statistics weigh a new batch by 0.1, where Keras does by 0.01, so that short
-    trainings work too.  Around the
-    scene its edge is repeated, where they put zeros, and bands are standardised
-    over training pixels alone, where they use all pixels.
+    Differences: the blocks pad their borders with zeros, so scenes are predicted window
+    by window.  The authors use RMSprop with an L2 penalty of 1e-4, and the weights of
+    the lowest validation loss; here Adam with decoupled weight decay has the same
+    learning rate.  The running statistics weigh a new batch by 0.1, in Keras by 0.01,
+    so that short trainings work too.  The edge of the scene is repeated, not padded
+    with zeros, and bands are standardised over training pixels only, not all pixels.
 
     Parameters
     ----------
     bands, classes, window : int
-        Bands of the input, classes of the output, side of a window (7 published).
+        Bands of the input, classes of the output, window size (published: 7).
 
     References
     ----------
@@ -88,7 +85,7 @@ class SSRN(Network):
         self.last = nn.Conv2d(_WIDTH, classes, 1)
 
     def reset(self, generator: torch.Generator) -> None:
-        """Draw all weights anew: He normal, zero biases, as Keras does."""
+        """Initialise all weights: He normal, zero biases, as Keras does."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Conv3d):
                 he_normal_(layer, generator)
@@ -100,7 +97,7 @@ class SSRN(Network):
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Map (n, band, row, col) to scores (n, class, row - margins, col - margins)."""
         values = self.first(windows.unsqueeze(1))
-        # with channels side by side a convolution takes half the time
+        # channels-last convolutions take half the time
         values = values.contiguous(memory_format=torch.channels_last_3d)
         values = self.spatial(self.together(self.across(self.spectral(values))))
         values = self.mean(torch.relu_(self.norm(values)).squeeze(2))
@@ -109,7 +106,7 @@ class SSRN(Network):
 
 
 class _Unit(nn.Module):
-    """Normalise over the batch, rectify, convolve."""
+    """Batch normalisation, ReLU and a convolution."""
 
     def __init__(
         self, before: int, after: int, kernel: tuple[int, int, int], *, same: bool = False
@@ -126,7 +123,7 @@ class _Unit(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two units beside the identity, their borders filled with zeros."""
+    """Two zero-padded units with a residual connection."""
 
     def __init__(self, kernel: tuple[int, int, int]) -> None:
         super().__init__()
