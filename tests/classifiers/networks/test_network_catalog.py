@@ -88,9 +88,9 @@ def test_a_name_stands_for_one_network():
     own = own_network()
     register("plain", own)
     register("plain", own)
-    with pytest.raises(ModelError, match="a network named 'plain' already"):
+    with pytest.raises(ModelError, match="A network named 'plain' already"):
         register("plain", own_network())
-    with pytest.raises(ModelError, match="a network named 'default' already"):
+    with pytest.raises(ModelError, match="A network named 'default' already"):
         register("default", own)
     assert get_network("default") is DefaultNetwork
 
@@ -153,8 +153,8 @@ def test_a_package_whose_network_cannot_be_loaded_is_named(
 
 
 def test_windows_have_one_bound_in_files_and_networks():
-    from hypercover.windows import windows
+    from hypercover.scene import samples
 
-    assert windows.MOST_WINDOW == MAX_WINDOW
+    assert samples.MOST_WINDOW == MAX_WINDOW
     with pytest.raises(ModelError, match="at most 4096 × 4096 pixels, got 4097"):
         build("default", bands=3, classes=2, window=4097)

@@ -12,7 +12,7 @@ from hypercover.classifiers.networks.network_catalog import NETWORKS
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PLAIN = Recipe("sgd", 1.0, "inverse", "squared", 50, 600)
 GOOD = {
     "optimiser": "adamw",
