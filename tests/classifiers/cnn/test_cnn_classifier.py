@@ -286,7 +286,7 @@ def test_other_bands_and_windows_than_in_training_are_refused():
 def test_no_window_at_all_is_refused():
     windows = Windows(np.zeros((4, 9, 9)), [], [], 3)
     with pytest.raises(
-        ModelError, match=r"no training window \(0 samples\); give at least"
+        ModelError, match=r"no training windows \(0 samples\); give at least"
     ):
         CNNClassifier().fit(windows, np.empty(0, int))
 

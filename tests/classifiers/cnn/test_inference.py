@@ -86,7 +86,7 @@ def test_squares_fit_the_memory_and_are_no_smaller_than_they_must(models, name):
         assert square_side(*parts, needed) == side
         if side > 1:
             assert square_side(*parts, needed - 1) == side // 2
-    with pytest.raises(ModelError, match=r"a single window takes .* allow more memory"):
+    with pytest.raises(ModelError, match=r"a single window needs .* allow more memory"):
         square_side(*parts, least(model, 1) - 1)
 
 
@@ -173,7 +173,7 @@ tile = np.ones((200, 72, 72), np.float32)
 predict_tile(network, scaling, tile[:, :20, :20], 9)
 Path("/proc/self/clear_refs").write_text("5")
 before = most()
-allowed = pass_bytes(network, scaling, 9, 32)
+allowed = forward_memory(network, scaling, 9, 32)
 predict_tile(network, scaling, tile, 9, allowed)
 print(most() - before, allowed)
 """
