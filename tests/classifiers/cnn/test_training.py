@@ -241,7 +241,9 @@ def test_a_compiled_network_learns_the_same_and_keeps_its_names():
 
 def test_to_compile_without_a_compiler_is_one_sentence(monkeypatch):
     monkeypatch.setenv("CXX", "no-compiler-of-this-name")
-    with pytest.raises(ModelError, match=r"but no-compiler-of-this-name was not found; ins"):
+    with pytest.raises(
+        ModelError, match=r"but no-compiler-of-this-name was not found; ins"
+    ):
         trained(plain(), PLAIN, compile=True)
 
 

@@ -122,7 +122,9 @@ def test_a_network_is_compiled_where_that_can_be(image, tmp_path, monkeypatch):
     assert build_classifier(CNNSpec(compile=True), seed=0).compile is True
     experiment = load_experiment(written(image, tmp_path, cnn={"compile": True}))
     monkeypatch.setenv("CXX", "no-compiler-of-this-name")
-    with pytest.raises(ModelError, match="but no-compiler-of-this-name is not here; inst"):
+    with pytest.raises(
+        ModelError, match="but no-compiler-of-this-name was not found; inst"
+    ):
         check_experiment(experiment)
 
 
