@@ -365,7 +365,7 @@ def test_classes_that_the_model_does_not_know_are_left_out():
         np.concatenate([shares, shares]), [*labels, *[99] * 300], CLASSES
     )
     assert again == fit_temperature(shares, labels, CLASSES)
-    with pytest.raises(CallError, match="there is none; give validation pixels"):
+    with pytest.raises(CallError, match="No validation pixel belongs to a class"):
         fit_temperature(shares, [99] * 300, CLASSES)
 
 

@@ -82,8 +82,7 @@ def average_accuracy(matrix: Matrix) -> float | None:
 def kappa(matrix: Matrix) -> float | None:
     """Cohen's kappa: agreement beyond what the margins give by chance.
 
-    None where chance alone already agrees everywhere: one class in both
-    margins.
+    None if both margins have one and the same class, where chance alone agrees.
 
     Examples
     --------
@@ -125,7 +124,7 @@ def users_accuracy(matrix: Matrix) -> list[float | None]:
 def f1(matrix: Matrix) -> list[float | None]:
     """Harmonic mean of producer's and user's accuracy of each class.
 
-    None where a class has no test pixel; 0 where none of its pixels is found.
+    None for a class without test pixels; 0 if none of its pixels is found.
 
     Examples
     --------
@@ -148,7 +147,7 @@ def _ratios(parts: Matrix, wholes: Matrix) -> list[float | None]:
 Floats = npt.NDArray[np.float64]
 
 OVERALL_MEASURES = ("overall_accuracy", "average_accuracy", "kappa")
-"""The measures that stand before those of the classes, in order."""
+"""The measures over all classes, in order."""
 
 
 def count_by_unit(
@@ -187,7 +186,7 @@ def count_by_unit(
 
 
 def accuracies(tallies: Floats) -> Floats:
-    """Compute every accuracy measure of each tally, NaN where nothing is to divide by.
+    """Compute every accuracy measure from counts by unit; NaN for a division by zero.
 
     As in :mod:`hypercover.evaluation.accuracy`, for arrays.
 
@@ -214,7 +213,7 @@ def accuracies(tallies: Floats) -> Floats:
 
 
 def unit_weights(tallies: Floats) -> Floats:
-    """Say how much of every measure rests on each unit: the pixels it is measured on.
+    """Return the weight of each unit in every measure: the pixels it is measured on.
 
     Parameters
     ----------
@@ -232,7 +231,7 @@ def unit_weights(tallies: Floats) -> Floats:
 
 
 def safe_divide(parts: Floats, wholes: Floats | npt.NDArray[np.int64]) -> Floats:
-    """Divide, with NaN in the place of a division by nothing."""
+    """Divide; NaN for a division by zero."""
     parts, wholes = np.broadcast_arrays(parts, wholes)
     known = wholes != 0
     empty = np.full(parts.shape, np.nan)

@@ -1,7 +1,6 @@
-"""Area: what a reference sample says of a map's accuracy and of the areas of its classes.
+"""Accuracy and class areas of a map, estimated from a reference sample.
 
-Counting the pixels of a class in a map gives its area with the map's errors in
-it.  A probability sample of reference pixels corrects both the accuracy and the
+Counting the pixels of a class in a map gives its area including the map's errors.  A probability sample of reference pixels corrects both the accuracy and the
 areas, and says how sure they are: Olofsson, P., Foody, G. M., Herold, M.,
 Stehman, S. V., Woodcock, C. E., Wulder, M. A. (2014), "Good practices for
 estimating area and assessing accuracy of land change", Remote Sensing of
@@ -63,7 +62,7 @@ Z = float(norm.ppf(0.975))
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """Some estimates, their standard errors and intervals; NaN where nothing is known."""
+    """Estimates, their standard errors and intervals; NaN where unknown."""
 
     value: Floats
     error: Floats
@@ -104,7 +103,7 @@ class AreaRow:
     producers_upper: float
 
     def cells(self, digits: int) -> list[str]:
-        """Return the cells of a printed table, areas with so many decimals."""
+        """Return the cells of a printed table, areas with the given decimals."""
         return [
             f"{self.code} {self.name}",
             f"{self.reference_pixels:,}",
@@ -223,8 +222,8 @@ def estimate_area(
     """Estimate accuracies and class areas of a map from reference pixels.
 
     This holds only if the reference pixels are a probability sample of the map:
-    drawn at random within each stratum, or from the whole map.  Labels that
-    somebody found convenient, such as the test pixels of a training set, are not.
+    drawn at random within each stratum, or from the whole map.  Labels chosen for
+    convenience, such as the test pixels of a training set, are not.
 
     Parameters
     ----------
@@ -444,8 +443,8 @@ def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) 
     outside = int(np.count_nonzero((strata == 0) & (mapped > 0)))
     if outside:
         raise CallError(
-            f"Every pixel of the map must lie in a stratum, but {counted(outside, 'pixel')} "
-            "lie in none; give strata that cover the map."
+            f"Every pixel of the map must be in a stratum, but {counted(outside, 'pixel')} "
+            "are not; give strata that cover the map."
         )
     return strata
 
@@ -453,7 +452,7 @@ def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) 
 def _check_counts(
     counts: npt.NDArray[np.int64], names: Codes, legend: Legend | None
 ) -> None:
-    """Refuse a stratum in which no spread can be seen."""
+    """Refuse a stratum with fewer than two reference pixels."""
     drawn = counts.sum(axis=(1, 2))
     least = int(drawn.argmin())
     if drawn[least] >= 2:

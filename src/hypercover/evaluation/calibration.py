@@ -1,4 +1,4 @@
-"""Calibration: whether a confidence of 0.9 means right nine times in ten."""
+"""Calibration: whether a confidence of 0.9 means being right nine times out of ten."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ BINS = 15
 """Bins of the headline figure, as Guo et al. (2017) have them."""
 
 COVERAGES = tuple(step / 20 for step in range(1, 21))
-"""Shares of the pixels at which the abstention curve is told."""
+"""Coverages of the abstention curve: shares of the pixels that are kept."""
 
 _ROUNDING = 1e-5
 
@@ -42,7 +42,7 @@ Equal = Literal["width", "mass"]
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The pixels whose confidence lies in one interval: how sure, and how often right."""
+    """The pixels whose confidence is in one interval, and how often they are right."""
 
     low: float
     """Lower end, not part of it with bins of equal width."""
@@ -51,14 +51,14 @@ class ReliabilityBin:
     count: int
     """Pixels in it."""
     confidence: float | None
-    """Their mean confidence; None where there is none."""
+    """Mean confidence; None for an empty bin."""
     accuracy: float | None
-    """Share of them that is right; None where there is none."""
+    """Share that is right; None for an empty bin."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the confidence of a model can be believed, measured on test pixels.
+    """Calibration of the confidence of a model, measured on test pixels.
 
     Examples
     --------
@@ -74,17 +74,17 @@ class Calibration:
     abstention: tuple[tuple[float, float], ...]
     """Share of the pixels kept, surest first, and the accuracy on them."""
     temperature: float | None = None
-    """By what the probabilities are scaled; None where they are the model's own."""
+    """Temperature that scales the probabilities; None if they are the model's own."""
     error_before: float | None = None
-    """The error of the model's own confidence, where it is scaled."""
+    """Error before scaling; None without scaling."""
     proposed: float | None = None
-    """The temperature that the held-out pixels ask for, used or not."""
+    """Temperature fitted on the held-out pixels, whether used or not."""
     error_proposed: float | None = None
     """The error under that temperature."""
     fitted_on: int = 0
     """Held-out pixels it was fitted on."""
     patches: int = 0
-    """Separate patches of land in which these lie."""
+    """Separate patches of land that they form."""
     by: str | None = None
     """``validation`` or, of training pixels held out in turn, ``folds``."""
 
@@ -97,7 +97,7 @@ class Calibration:
         Raises
         ------
         CallError
-            If there is no pixel or a confidence is no share from 0 to 1.
+            If there are no pixels, or a confidence is not between 0 and 1.
         """
         sure, hits = _checked(confidence, right)
         curve = abstention_curve(sure, hits)
@@ -134,7 +134,7 @@ def calibration_error(
     bins: int = BINS,
     equal: Equal = "width",
 ) -> float:
-    """Return the expected calibration error: the mean distance of how sure and how right.
+    """Return the expected calibration error: the mean gap of confidence and accuracy.
 
     Each bin counts by its share of the pixels (Naeini et al. 2015; Guo et al.
     2017, eq. 3).  The headline of hypercover is that of 15 bins of equal width;
@@ -152,7 +152,7 @@ def calibration_error(
     Raises
     ------
     CallError
-        If there is no pixel, the lengths differ, or a confidence is no share.
+        If there are no pixels, the lengths differ, or a confidence is not between 0 and 1.
 
     References
     ----------
@@ -178,7 +178,7 @@ def reliability_bins(
     bins: int = BINS,
     equal: Equal = "width",
 ) -> tuple[ReliabilityBin, ...]:
-    """Sort pixels into bins by their confidence: what a reliability diagram shows.
+    """Bin pixels by their confidence, as for a reliability diagram.
 
     Bins of equal width are (0, 1/n], (1/n, 2/n] and so on, with 0 in the first
     and empty ones among them.  Bins of equal mass hold pixels in the order of
@@ -243,10 +243,9 @@ def abstention_curve(
 ) -> tuple[tuple[float, float], ...]:
     """Return the accuracy on the surest pixels for some shares of them that are kept.
 
-    Why it exists: a map may leave pixels open.  The curve says what accuracy
-    the rest has; its last point, all kept, is the overall accuracy (El-Yaniv
-    and Wiener 2010: risk and coverage).  Pixels of equal confidence are kept in
-    no order: what a random choice among them gives on average.
+    A map may leave uncertain pixels unclassified.  The curve gives the accuracy of the
+    others; its last point, all pixels, is the overall accuracy (El-Yaniv and Wiener
+    2010: risk and coverage).  Ties in confidence are averaged over all orders.
 
     Raises
     ------
@@ -348,18 +347,16 @@ def tempered(
 def fit_temperature(
     probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: npt.ArrayLike
 ) -> float:
-    """Find the temperature under which probabilities fit pixels that were not learnt from.
+    """Fit the temperature that calibrates probabilities on held-out pixels.
 
-    Why it exists: networks are surer than they are right.  One number, learnt
-    on validation pixels, mends most of that and changes no label.  It is the T
-    from 1/20 to 20 that minimises the negative log-likelihood, which is convex
-    in 1 / T.
+    Networks are overconfident.  A single parameter fitted on validation pixels corrects
+    most of that and changes no label: the T from 1/20 to 20 that minimises the negative
+    log-likelihood, which is convex in 1 / T.
 
-    One pixel more is imagined, of any class with equal chance, as Platt (1999)
-    does for his sigmoids: without it, validation pixels that are all right would
-    ask for a certainty that no number of pixels can give.  A pixel of a class
-    that has the probability 0, or is none of ``classes``, says nothing: no
-    temperature raises a zero.
+    One pseudo-pixel is added, spread evenly over the classes, as Platt (1999) does for
+    sigmoids: otherwise validation pixels that are all right would lead to absolute
+    certainty.  Pixels whose class has probability 0 or is not among ``classes`` are
+    ignored, as no temperature raises a zero.
 
     Parameters
     ----------
@@ -372,8 +369,8 @@ def fit_temperature(
     Raises
     ------
     CallError
-        If the probabilities are none, do not sum to one, are not one row a
-        pixel, or no pixel is of a class of theirs.
+        If the probabilities are negative, do not sum to one, are not one row a pixel,
+        or no pixel belongs to one of the classes.
 
     References
     ----------
@@ -412,15 +409,15 @@ def fit_confidence(
     *,
     units: int | None = None,
 ) -> float:
-    """Find the temperature under which the largest probability is how often it is right.
+    """Fit the temperature under which the largest probability matches the accuracy.
 
-    Why it exists: the shares of pairwise machines and the votes of trees order the classes
-    but are no likelihoods; what they leave for a class that is not the first says little,
-    and the likelihood of all classes (:func:`fit_temperature`) is ruled by it.  This is the
-    T from 1/20 to 20 that minimises the logarithmic loss of "right or wrong" alone.
+    The scores of pairwise SVMs and the votes of trees rank the classes but are not
+    likelihoods.  What they assign to the other classes means little, yet dominates the
+    likelihood of all classes (:func:`fit_temperature`).  This is the T from 1/20 to 20
+    that minimises the logarithmic loss of "right or wrong" alone.
 
-    One unit more is imagined, half right and half wrong (compare Platt 1999): a few units
-    that are all right must not ask for certainty.
+    One pseudo-unit is added, half right and half wrong (compare Platt 1999), so that a
+    few units that are all right do not lead to certainty.
 
     Parameters
     ----------
@@ -459,7 +456,7 @@ def fit_confidence(
 
 
 def _best(loss: Callable[[float], float], low: float, high: float, count: int) -> float:
-    """Return the temperature of least loss, or 1 where it is no better than that."""
+    """Return the temperature of the smallest loss, or 1 if none is better."""
     from scipy.optimize import minimize_scalar
 
     options = {"xatol": 1e-6}
@@ -492,7 +489,7 @@ def _checked_logits(
     taught = hits.any(axis=1)
     if not taught.any():
         raise CallError(
-            "A temperature is fitted on pixels of the classes that the model knows, and there "
-            "is none; give validation pixels of these."
+            "No validation pixel belongs to a class of the model; a temperature is fitted on "
+            "such pixels, so give some."
         )
     return shares[taught], hits[taught]

@@ -1,4 +1,4 @@
-"""Compare: which of two models is better on the same test pixels, and how sure that is."""
+"""Comparisons: which of two models is better on the same test pixels, with intervals."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -46,10 +46,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class McNemar:
-    """How often both, one or none of two classifiers is right, and by what chance.
+    """McNemar's test: how often both, one or neither of two classifiers is right.
 
-    The test takes pixels as independent.  In an image they are not, and its
-    p-values are far too small; it is here because it is asked for.
+    The test treats pixels as independent.  Neighbouring pixels are not, so its p-values
+    are far too small; it is given because readers expect it.
     """
 
     both_right: int
@@ -71,8 +71,8 @@ class McNemar:
 def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> McNemar:
     """Test two classifiers on which pixels each is right (n,).
 
-    Only the pixels on which one alone is right count.  Where there is none, both
-    p-values are 1; where both are alone right equally often, so is the statistic 0.
+    Only pixels on which exactly one is right count.  Without such pixels both p-values
+    are 1; if each is right equally often the statistic is 0.
 
     Examples
     --------
@@ -98,15 +98,15 @@ def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> McNe
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure of two models: first − second; None where nothing can be said."""
+    """The difference of one measure, first − second; None where undefined."""
 
     first: float | None
     second: float | None
     difference: float | None
     interval: Interval
-    """Where the difference on land like the tested land is thought to lie."""
+    """Interval for the difference on land like the tested land."""
     p_value: float | None
-    """How likely so large a difference were, if there were none."""
+    """Two-sided probability of so large a difference if the models are equally good."""
 
     def to_row(self) -> dict[str, float | None]:
         """Return the values under the names of a table's columns."""
@@ -134,12 +134,12 @@ class Difference:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """Two models on the same test pixels: of several seeds, the mean over them."""
+    """Two models on the same test pixels, averaged over the seeds."""
 
     unit: str
-    """What was drawn anew, in words."""
+    """What was resampled, such as "blocks of 15 px"."""
     units: int
-    """How many of them there are."""
+    """Number of these units."""
     pixels: tuple[int, ...]
     """Test pixels of each seed."""
     headlines: dict[str, Difference]
@@ -224,18 +224,18 @@ def compare_models(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two models on the same test pixels by drawing blocks or fields anew.
+    """Compare two models on the same test pixels by a bootstrap over blocks or fields.
 
-    Why it exists: two models fail in the same places, so their difference is
-    surer than each of them; and pixels are not independent, so McNemar's test,
-    which is given as well, is far too sure.  Both models are measured on the
-    same draws, as :func:`accuracy_intervals` makes them.
+    Two models fail in the same places, so their difference is known better than the
+    accuracy of each.  Both are measured on the same bootstrap samples of blocks or fields,
+    as in :func:`accuracy_intervals`.  McNemar's test is given as well, but treats pixels
+    as independent.
 
     Parameters
     ----------
     first, second : Predictions, or one for each seed, paired in this order
     units : BlockUnits or FieldUnits, optional
-        What is drawn; blocks of 15 pixels by default.
+        What is resampled; blocks of 15 pixels by default.
     codes : ascending class codes, optional
         Classes to list; by default those that occur.
     level, resamples, seed
@@ -293,7 +293,7 @@ def compare_models(
 
 
 def describe_test_difference(first: Predictions, second: Predictions) -> str:
-    """Say how the test pixels of two answers differ; nothing where they are the same."""
+    """Describe how the test pixels of two models differ; empty if they are the same."""
     if first.test_digest == second.test_digest:
         return ""
     if first.shape != second.shape:

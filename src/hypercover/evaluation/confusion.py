@@ -21,8 +21,8 @@ Places = npt.NDArray[np.int32]
 class ConfusedPair:
     """Two classes, and the test pixels of each that were taken for the other.
 
-    Why it exists: a confusion matrix says how often; to see why, one must look
-    at the pixels.
+    A confusion matrix gives their number; to see why they are confused, one must look at
+    the pixels.
     """
 
     first: int

@@ -1,4 +1,4 @@
-"""Evaluate: how good predictions on the test pixels are, and how far to believe it."""
+"""Evaluation of predictions on the test pixels of a split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Evaluation:
     matrix: accuracy.Matrix
     """Counts (reference class, predicted class) over the test pixels."""
     leakage: LeakAudit
-    """What the test windows share with the training pixels."""
+    """Overlap of the test windows with the training pixels."""
     train_counts: dict[int, int] = field(default_factory=dict)
     """Training pixels of each class."""
 
@@ -61,9 +61,9 @@ class Evaluation:
 
     @property
     def never_predicted(self) -> list[LandClass]:
-        """Classes with test pixels that the classifier answers for no test pixel at all.
+        """Classes with test pixels that the classifier never predicts.
 
-        Overall accuracy hides them where they are small.
+        Overall accuracy hides small ones.
         """
         given, tested = self.matrix.sum(axis=0), self.matrix.sum(axis=1)
         return [
@@ -191,7 +191,7 @@ def evaluate(
     Raises
     ------
     CallError
-        If there is not one prediction a test pixel, or a predicted code is no
+        If there is not one prediction for each test pixel, or a predicted code is not a
         class of the labels.
 
     Examples

@@ -1,4 +1,4 @@
-"""Intervals of the accuracies of one model, from the answers of all its seeds."""
+"""Intervals for the accuracies of one model, by a bootstrap over blocks or fields."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,10 +39,10 @@ __all__ = [
 ]
 
 LEVEL = 0.95
-"""How often an interval shall hold the truth."""
+"""Nominal coverage of an interval."""
 
 MIN_UNITS = 5
-"""Units from which on an interval is given: coverage was not simulated with fewer."""
+"""Fewest units an interval is given for: coverage was not simulated with fewer."""
 
 RESAMPLES = 2000
 
@@ -55,10 +55,9 @@ Measure = Callable[[Floats], Floats]
 
 @dataclass(frozen=True, eq=False)
 class BootstrapEstimate:
-    """Some measures, and how sure they are; NaN where nothing can be said.
+    """Bootstrap estimates of some measures; NaN where undefined.
 
-    Why it exists: intervals and p-values are two ways to read the same three
-    numbers, and they must never disagree.
+    Intervals and p-values are derived from the same three numbers, so they always agree.
     """
 
     value: Floats
@@ -71,8 +70,8 @@ class BootstrapEstimate:
     def of_shares(self, level: float = LEVEL, least: Floats | float = 0.0) -> Floats:
         """Return intervals (measure, 2) of values between ``least`` and 1.
 
-        On the logit scale.  A measure that no unit moves has none: a model
-        without any error leaves nothing to draw from.
+        On the logit scale.  A measure that is the same for all resamples has none, such
+        as that of a model without errors.
         """
         reach = 1 - np.asarray(least)
         share = (self.value - least) / reach
@@ -84,18 +83,18 @@ class BootstrapEstimate:
         return np.asarray(np.asarray(least)[..., None] + reach[..., None] * ends)
 
     def of_differences(self, level: float = LEVEL) -> Floats:
-        """Return intervals (measure, 2) of differences, which lie between −1 and 1.
+        """Return intervals (measure, 2) of differences between −1 and 1.
 
-        Models that differ nowhere have none: nothing is left to draw from.
+        Models that differ nowhere have none.
         """
         half = np.where(self.error > 0, self._half(level), np.nan)
         ends = np.stack([self.value - half, self.value + half], axis=-1)
         return np.clip(ends, -1, 1)
 
     def p_values(self) -> Floats:
-        """Return how likely so large a difference were, if there were none.
+        """Return the two-sided p-values of the differences.
 
-        Two-sided, and below 1 − level exactly where the interval leaves out 0.
+        They are below 1 − level exactly where the interval excludes 0.
         """
         nothing = (self.value == 0) & (self.error == 0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -103,7 +102,7 @@ class BootstrapEstimate:
         return np.where(nothing, 1.0, 2 * student.sf(size, self.freedom))
 
     def given(self, units: int) -> "BootstrapEstimate":
-        """Return the same with nothing said of how sure it is, where the units are too few."""
+        """Return the estimates without errors if there are too few units."""
         if units >= MIN_UNITS:
             return self
         unknown = np.full_like(self.error, np.nan)
@@ -121,7 +120,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> BootstrapEstimate:
-    """Tell how sure measures of the sum of all units are.
+    """Estimate measures of the sum of all units, and their standard errors.
 
     Parameters
     ----------
@@ -131,7 +130,7 @@ def bootstrap(
     bearing : array (unit, measure)
         How much of each measure rests on each unit, in any scale.
     resamples : int
-        How often units are drawn anew.
+        Number of bootstrap resamples.
     seed : int
         Seed of these draws.
 
@@ -216,26 +215,25 @@ def accuracy_intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Intervals:
-    """Give every accuracy of a model an interval that knows that neighbours are alike.
+    """Compute intervals for the accuracies of a model by a bootstrap over blocks or fields.
 
-    Why it exists: 9,000 test pixels of 60 blocks are worth 60 observations, not
-    9,000.  Blocks or fields are drawn anew, never pixels; of several seeds a
-    unit weighs the same in all of them, and how far the seeds differ is added
-    (see :mod:`hypercover.evaluation.intervals`).
+    9,000 test pixels in 60 blocks are worth about 60 observations, so blocks or fields
+    are resampled rather than pixels.  With several seeds each unit has the same weight in
+    all of them, and the variance between the seeds is added.
 
     Parameters
     ----------
     answers : Predictions, or one for each seed of one model
         Of several, the intervals are those of the mean over the seeds.
     units : BlockUnits or FieldUnits, optional
-        What is drawn; blocks of 15 pixels by default.  They should be larger
-        than the patches in which errors come.
+        What is resampled; blocks of 15 pixels by default.  They should be larger than the
+        patches that errors form.
     codes : ascending class codes, optional
         Classes to list; by default those that occur.
     level : float between 0 and 1
-        How often the interval shall hold the truth.
+        Nominal coverage.
     resamples : int
-        How often units are drawn anew.
+        Number of bootstrap resamples.
     seed : int
         Seed of the draws.
 

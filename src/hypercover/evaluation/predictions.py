@@ -1,4 +1,4 @@
-"""Predictions: what a model answered for the test pixels of one split, kept with the run."""
+"""Predictions: the classes a model assigned to the test pixels of one split."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,10 @@ _MOST_BYTES = 2**32
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model answered for the test pixels of one split, and how sure it was.
+    """The classes a model assigned to the test pixels of one split, and its confidence.
 
-    Why it exists: intervals that respect that neighbours are alike, tests
-    between models and calibration all need the answers pixel by pixel, and a
-    confusion matrix has forgotten where they lie.
+    Block bootstraps, comparisons of models and calibration need the predictions pixel by
+    pixel with their positions, which a confusion matrix does not hold.
 
     Examples
     --------
@@ -43,11 +42,11 @@ class Predictions:
     labels: npt.NDArray[np.int32]
     """Class code of each test pixel (n,): the reference."""
     predicted: npt.NDArray[np.int32]
-    """Class code that the model answered (n,)."""
+    """Predicted class code (n,)."""
     shape: tuple[int, int]
     """Rows and columns of the scene."""
     confidence: npt.NDArray[np.float32] | None = None
-    """How sure the model was of its answer (n,), 0 to 1; None where it does not say."""
+    """Confidence of each prediction (n,), 0 to 1; None if the model gives none."""
 
     @classmethod
     def of(
@@ -58,7 +57,7 @@ class Predictions:
         shape: tuple[int, int],
         confidence: npt.ArrayLike | None = None,
     ) -> "Predictions":
-        """Join the test samples of a split with what a model answered for them, in order."""
+        """Combine the test samples of a split with their predictions, in order."""
         return cls(
             test.rows.astype(np.int32),
             test.cols.astype(np.int32),
@@ -70,7 +69,7 @@ class Predictions:
 
     @classmethod
     def joined(cls, folds: Sequence["Predictions"]) -> "Predictions":
-        """Put the answers for the folds of one seed together: each pixel was tested once.
+        """Concatenate the folds of one seed, in which each pixel was tested once.
 
         Confidences are kept where every fold has them.
         """
@@ -85,7 +84,7 @@ class Predictions:
         )
 
     def recoded(self, codes: Mapping[int, int]) -> "Predictions":
-        """Return the same answers under other class codes; those not named stay.
+        """Return the predictions under other class codes; codes not listed stay.
 
         Examples
         --------
@@ -128,12 +127,12 @@ class Predictions:
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
-        """Which answers agree with the reference (n,)."""
+        """Which predictions agree with the reference (n,)."""
         return np.asarray(self.predicted == self.labels)
 
     @cached_property
     def test_digest(self) -> str:
-        """SHA-256 of where the test pixels lie and what they are, in hexadecimal."""
+        """SHA-256 of the positions and labels of the test pixels, in hexadecimal."""
         digest = hashlib.sha256(f"{self.shape[0]}x{self.shape[1]}:".encode())
         for values in (self.rows, self.cols, self.labels):
             digest.update(np.ascontiguousarray(values).tobytes())

@@ -1,7 +1,7 @@
-"""Units: pieces of land that stand for themselves, into which test pixels are gathered.
+"""Sampling units: blocks or fields that test pixels are grouped into.
 
-Pixels of one field are alike, and so are a classifier's errors on them.  Whoever
-counts pixels as independent is far too sure; whole blocks or fields nearly are.
+Pixels of one field are alike, and so are a classifier's errors on them.  Intervals that
+treat pixels as independent are far too narrow; whole blocks or fields nearly are independent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ __all__ = ["BlockUnits", "FieldUnits", "UnitNumbers", "Units", "units_of_split"]
 
 UnitNumbers = npt.NDArray[np.intp]
 USUAL_SIZE = 15
-"""Side in pixels of the blocks where a split names none."""
+"""Default side of a block in pixels."""
 _OF_BLOCKS = frozenset({"blocks", "kfold"})
 _TAKEN_OVER = frozenset({"saved", "windows"})
-"""Kinds of split made of another, which their settings name."""
+"""Kinds of split taken from another, whose kind is in their settings."""
 _OF_FIELDS = frozenset({"fields", "clusters", "leave-one-out"})
 
 
 @dataclass(frozen=True)
 class BlockUnits:
-    """Square blocks of the image from its upper left corner on, whatever the split.
+    """Square blocks of the image, starting at its upper left corner, whatever the split.
 
     The grid is fixed, so that a block is the same piece of land under every seed.
 
@@ -54,9 +54,9 @@ class BlockUnits:
         return f"blocks of {self.size} px"
 
     def assign(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
-        """Give each test pixel of each seed the number of its block; also say how many.
+        """Return the block of each test pixel of each seed, and the number of blocks.
 
-        Blocks without a test pixel have no number.
+        Blocks without a test pixel are not counted.
         """
         across = -(-_shape(seeds)[1] // self.size)
         return _joined([one.rows // self.size * across + one.cols // self.size
@@ -83,7 +83,7 @@ class FieldUnits:
         return "fields"
 
     def assign(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
-        """Give each test pixel of each seed the number of its field; also say how many."""
+        """Return the field of each test pixel of each seed, and the number of fields."""
         cols = _shape(seeds)[1]
         places = [one.rows.astype(np.int64) * cols + one.cols for one in seeds]
         tested, first = np.unique(np.concatenate(places), return_index=True)
@@ -96,7 +96,7 @@ Units = BlockUnits | FieldUnits
 
 
 def units_of_split(kind: str, settings: Mapping[str, Any]) -> Units:
-    """Choose the units that a split calls for: its blocks, its fields, or usual blocks.
+    """Choose the units for a split: its blocks, its fields, or default blocks.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def _shape(seeds: Sequence[Predictions]) -> tuple[int, int]:
             f"{len(shapes)} sizes of scene; give those of one run."
         )
     if not sum(map(len, seeds)):
-        raise CallError("There is no test pixel to count; give a split that tests some.")
+        raise CallError("The split has no test pixels; give one that does.")
     return shapes.pop()
 
 

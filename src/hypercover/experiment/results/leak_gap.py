@@ -17,7 +17,7 @@ from hypercover.jobs.runner import Event
 __all__ = ["leak_gap", "leak_gap_experiment"]
 
 _USUAL = 9
-"""Window the splits are made for where every model looks at single pixels."""
+"""Window of the splits if every model looks at single pixels."""
 
 
 def leak_gap_experiment(
@@ -29,16 +29,14 @@ def leak_gap_experiment(
 ) -> Experiment:
     """Put the models of an experiment under random, centre-free and overlap-free splits.
 
-    Why it exists: the same network claims nearly everything on random pixels and
-    far less on land it has not seen.  Both are needed to see what the usual
-    protocol hides (Nalepa et al. 2019).
+    The same network is nearly perfect on random pixels and far worse on unseen land; both
+    figures are needed to see what the usual protocol hides (Nalepa et al. 2019).
 
-    Scene, models, features and seeds stay; maps are those of the models that are
-    compared, none is trained again on all labels; nothing is chosen, so no pixel is set
-    aside for validation unless a network stops early by it.  With the largest window w of the
-    models, 9 where all look at single pixels, the splits are blocks with a guard
-    of w − 1 pixels (``main``), the same blocks with a guard of w // 2
-    (``centre-free``), and random pixels, all of the same share of training pixels.
+    Scene, models, features and seeds stay.  Maps are those of the compared models, and
+    pixels are set aside for validation only if a network uses them to stop early.  With
+    the largest window w of the models, 9 if all look at single pixels, the splits are
+    blocks with a guard of w − 1 pixels (``main``), the same blocks with a guard of w // 2
+    (``centre-free``), and random pixels, all with the same share of training pixels.
 
     Parameters
     ----------
@@ -57,7 +55,7 @@ def leak_gap_experiment(
     asked = {"size": size, "train": train}
     given = {key: value for key, value in asked.items() if value is not None}
     name = experiment.name if experiment.gap else f"{experiment.name[:60]}-gap"
-    # Checked as the file would be: what is asked for here was typed by somebody.
+    # Validated like a file, as the changes come from the user.
     split = blocks | given | {"kind": "blocks", "guard": window - 1}
     document = experiment.model_dump() | {"name": name, "split": split, "beside": {}}
     document["learning_curve"] = []
@@ -69,7 +67,7 @@ def leak_gap_experiment(
 
 
 def _blocks(experiment: Experiment) -> dict[str, Any]:
-    """Return what an experiment says of its blocks, or of the share that trains.
+    """Return the block size and training share of an experiment.
 
     Validation pixels are set aside only for networks that stop early by them: in
     blocks the guard around them costs training pixels, among random pixels it does not.
@@ -99,16 +97,15 @@ def leak_gap(
     workers: int | None = None,
     progress: Callable[[Event], None] | None = None,
 ) -> dict[str, Any]:
-    """Measure what random pixels hide: the same models under three splits, in one run.
+    """Measure the leak gap: the same models under three splits, in one run.
 
-    Why it exists: it is the figure that decides whether an accuracy is believed.
-    The run is one like any other: it goes on where it was stopped and leaves
-    ``gap.csv``, ``figures/gap.png`` and a report.
+    An interrupted run resumes, and a finished one contains ``gap.csv``,
+    ``figures/gap.png`` and a report.
 
     Parameters
     ----------
     experiment : an experiment, its file, or the name of a built-in one
-    folder : where the run lies
+    folder : folder of the run
     size, train, repeats : as `leak_gap_experiment` takes them
     workers, progress : as `run_experiment` takes them
 

@@ -1,4 +1,4 @@
-"""What a run leaves for people, and whether it is still the run's own."""
+"""Outputs of a run: which are unchanged, and removing those of earlier experiments."""
 
 import os
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ _SHOWN = (
     *("metrics.json", "log.jsonl", "search.json", "*.csv", "experiment.yaml"),
     *("figures/*.png", "view/*.npz"),
 )
-"""What the report is made of."""
+"""Files that the report is made from."""
 
 
 def list_maps(run: RunFolder, experiment: Experiment) -> list[Path]:
@@ -62,7 +62,7 @@ def list_maps(run: RunFolder, experiment: Experiment) -> list[Path]:
 
 
 def _emptied(folder: Path) -> None:
-    """Remove a folder of the run that holds nothing any more."""
+    """Remove a folder of the run if it is empty."""
     with suppress(OSError):
         folder.rmdir()
 
@@ -77,10 +77,9 @@ def _map_of(run: RunFolder, model: str) -> tuple[Path, ...]:
 
 
 def check_unchanged(folder: Path, *patterns: str) -> None:
-    """Refuse files of a run that are not as its tasks left them.
+    """Refuse files of a run that changed since its tasks wrote them.
 
-    Why it exists: what a disk or a copy has damaged must not be shown as a
-    result.  What no task knows of is not looked at.
+    A damaged file must not be shown as a result.  Files that no task recorded are ignored.
 
     Parameters
     ----------
@@ -101,12 +100,12 @@ def check_unchanged(folder: Path, *patterns: str) -> None:
             again = "search" if name.startswith("search") else "run"
             raise CallError(
                 f"{file} was changed or damaged since the run made it; {again} the "
-                "experiment again, which makes it anew."
+                "experiment again to restore it."
             )
 
 
 def check_map(path: Path) -> None:
-    """Refuse a class map in the folder of a run that is not as the run left it.
+    """Refuse a class map of a run that changed since the run wrote it.
 
     Raises
     ------
@@ -120,7 +119,7 @@ def check_map(path: Path) -> None:
 
 
 def _recorded(folder: Path) -> dict[str, set[tuple[int, str]]]:
-    """Return sizes and checksums of all files that tasks of a run and a search left."""
+    """Return sizes and checksums of all files written by the tasks of a run and a search."""
     known: dict[str, set[tuple[int, str]]] = {}
     for home in (folder, SearchFolder(folder).home):
         for result in (home / FOLDER).glob("*.json"):
@@ -132,7 +131,7 @@ def _recorded(folder: Path) -> dict[str, set[tuple[int, str]]]:
 
 
 def renew_report(folder: str | Path) -> Path:
-    """Write the report of a run again, from files that are as the run left them.
+    """Write the report of a run again, if its files are unchanged.
 
     Raises
     ------
@@ -153,7 +152,7 @@ def renew_report(folder: str | Path) -> Path:
 
 
 def remove_stale_maps(run: RunFolder, before: Experiment, now: Experiment) -> None:
-    """Remove the maps of models that were mapped before and no longer are."""
+    """Remove the maps of models that are no longer mapped."""
     mapped = set(now.models) if now.map is not False else set()
     for model in set(before.models) - mapped:
         for file in run.map_files(model):
@@ -161,7 +160,7 @@ def remove_stale_maps(run: RunFolder, before: Experiment, now: Experiment) -> No
 
 
 def remove_stale_models(run: RunFolder, before: Experiment, now: Experiment) -> None:
-    """Remove what is left of models that are no longer part of the experiment."""
+    """Remove the files of models that are no longer part of the experiment."""
     for model in set(before.models) - set(now.models):
         for file in run.model_files(model):
             file.unlink(missing_ok=True)
@@ -207,21 +206,21 @@ def _split_files(run: RunFolder, experiment: Experiment) -> Iterator[Path]:
 def remove_results(run: RunFolder) -> None:
     """Remove figures and report of another experiment, which a killed run would leave.
 
-    Beside the new experiment file they would pass for its results.
+    Next to the new experiment file they would look like its results.
     """
     for stale in (run.metrics, run.confusion, run.log, run.stages, run.report):
         stale.unlink(missing_ok=True)
 
 
 def remove_stale_features(run: RunFolder, before: Experiment, now: Experiment) -> None:
-    """Remove the features that were used before and no longer are: stacks are large."""
+    """Remove features that are no longer used, as stacks are large."""
     for name in set(used_features(before)) - set(used_features(now)):
         for file in feature_files(run, name):
             file.unlink(missing_ok=True)
 
 
 def remove_drafts(run: RunFolder) -> None:
-    """Remove the drafts that a killed process left beside the files it was writing."""
+    """Remove the temporary files that a killed process left behind."""
     for folder in _FOLDERS:
         for draft in run.path.glob(f"{folder}/.*.part*"):
             if DRAFT.fullmatch(draft.name):

@@ -1,4 +1,4 @@
-"""Where a search lies in a run folder."""
+"""The paths of a run folder and of a search in it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["RunFolder", "SearchFolder"]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run, so that no stage invents a file name of its own."""
+    """The paths of a run."""
 
     path: Path
     """The folder itself."""
@@ -53,7 +53,7 @@ class RunFolder:
 
     @property
     def inputs(self) -> Path:
-        """What is known of the files that were read."""
+        """Sizes and checksums of the input files."""
         return self.path / FOLDER / "inputs.json"
 
     def figure(self, name: str) -> Path:
@@ -67,7 +67,7 @@ class RunFolder:
         return self.path / "splits", f"{split}-{repeat}"
 
     def model(self, name: str) -> Path:
-        """Return the bundle of a model: the one that maps."""
+        """Return the bundle of the mapping model."""
         return self.path / "models" / name
 
     def split_model(self, name: str) -> Path:
@@ -108,7 +108,7 @@ class RunFolder:
         return self.path / "view" / (f"map-{model}.npz" if model else "scene.npz")
 
     def map_files(self, name: str) -> tuple[Path, ...]:
-        """Return every file that may have come of mapping with a model."""
+        """Return every file that mapping with a model can write."""
         rasters = [self.map(name, what) for what in ("", "confidence", "check", "clean")]
         beside = [
             path
@@ -122,7 +122,7 @@ class RunFolder:
         return (*rasters, *beside, *figures, self.view(name))
 
     def model_files(self, name: str) -> tuple[Path, ...]:
-        """Return every file, maps aside, that may have come of training a model."""
+        """Return every file except maps that training a model can write."""
         bundle = (*self.bundle_files(name), *self.bundle_files(name, split=True))
         drawn = (
             "abstention",
@@ -137,10 +137,10 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class SearchFolder:
-    """The paths of a search: its results beside those of a run, its work below.
+    """The paths of a search: results next to those of a run, tasks in a subfolder.
 
-    Why it exists: a search and a run of the same experiment share one folder
-    for people, and neither may overwrite what the other works with.
+    A search and a run of the same experiment share a folder without overwriting each
+    other's files.
     """
 
     path: Path

@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 MIN_PATCHES = 30
-"""Separate patches of held-out pixels from which on a temperature is used."""
+"""Fewest separate patches of held-out pixels for a temperature to be used."""
 
 _FOLDS = 5
 
@@ -55,32 +55,32 @@ _SIDES = 8, 64
 """Least and greatest side of the blocks that are held out of training, in pixels."""
 
 _MOST = 20_000
-"""Training pixels that the folds are made of at most."""
+"""Most training pixels that the folds are made of."""
 
 Answers = dict[str, npt.NDArray[Any]]
 
 Answered = tuple[Samples, Answers]
-"""Some pixels and what the model said of them: layers (…, pixel)."""
+"""Samples and their predictions: layers (…, pixel)."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Pixels that took no part in a training, and the probabilities it gives them."""
+    """Held-out pixels and their predicted probabilities."""
 
     labels: npt.NDArray[np.int64]
     """Class code of each pixel (n,)."""
     shares: npt.NDArray[Any]
     """Probability of each class (n, class)."""
     patches: int
-    """Separate patches or blocks in which the pixels lie, or pixels held out one by one."""
+    """Separate patches or blocks of these pixels, or pixels held out one by one."""
     by: str
     """``validation``: pixels of the split; ``folds``: training pixels held out in turn."""
 
     def temperature(self, classes: npt.NDArray[Any]) -> float:
-        """Return the temperature that the pixels ask for.
+        """Fit the temperature on the pixels.
 
-        Networks learn the likelihood of all classes; of other classifiers it is the
-        confidence alone that is to come true.
+        For networks by the likelihood of all classes, which they are trained on; for other
+        classifiers by the confidence alone.
         """
         if self.by == "validation":
             return fit_temperature(self.shares, self.labels, classes)
@@ -96,14 +96,13 @@ def calibrate(
 ) -> tuple[Answers, Calibration | None]:
     """Scale the answers for test pixels by a temperature fitted on held-out pixels.
 
-    Why it exists: a confidence in a map shall mean how often the map is right.
-    No test pixel is looked at for that; they only tell whether it came true.
+    A confidence in a map should be the probability that the map is right.  Test pixels
+    only measure the result.
 
-    Pixels of one patch of land are right or wrong together.  A temperature that is
-    fitted on few patches tells how these happen to do, and is proposed but not
-    used: measured under guarded blocks, it does as much harm as good.  The shares of an
-    SVM without ``probability`` are no probabilities at all before they are scaled, so
-    that any temperature of ``folds`` is used for these.
+    Pixels of one patch of land are right or wrong together.  A temperature fitted on few
+    patches is therefore reported but not used: under guarded blocks it does as much harm
+    as good.  The scores of an SVM without ``probability`` are not probabilities before
+    scaling, so any temperature of ``folds`` is used for these.
 
     Parameters
     ----------
@@ -158,14 +157,14 @@ def fit_held_out_temperature(classifier: Any, held: HeldOut | None) -> float | N
 def out_of_fold(
     classifier: Any, land: Samples, spectra: Any, *, guard: int | None = 0
 ) -> HeldOut | None:
-    """Return what a classifier says of its training pixels when it did not learn from them.
+    """Predict the training pixels out of fold.
 
-    They are held out as the pixels lie that it will be asked about.  Where these stand
-    between training pixels, single pixels are dealt to five folds.  Otherwise whole blocks
-    are, and pixels within the guard around them do not train either: what lies beside the
-    training is known too well.  The blocks are squares as large as the training patches,
-    but not in line with them; where a whole patch is left out, classes with few patches
-    vanish and the temperature goes wrong.
+    They are held out in the way the test pixels are.  If these are scattered between
+    training pixels, single pixels are dealt to five folds.  Otherwise whole blocks are,
+    and pixels within the guard around them do not train either, as neighbours of training
+    pixels are too easy.  The blocks are squares about as large as the training patches but
+    not aligned with them: leaving out whole patches would remove classes with few patches
+    and bias the temperature.
 
     Parameters
     ----------
@@ -239,12 +238,12 @@ def _around(
 
 
 def _is_calibrated(classifier: Any) -> bool:
-    """Tell whether its shares are meant as probabilities; those of a plain SVM only rank."""
+    """Tell whether its scores are probabilities; those of a plain SVM only rank classes."""
     return bool(getattr(classifier, "probability", True))
 
 
 def _is_enough(classifier: Any, held: HeldOut) -> bool:
-    """Tell whether pixels lie in so many places that a temperature of theirs is used."""
+    """Tell whether there are enough patches to use a temperature."""
     return held.patches >= MIN_PATCHES or not _is_calibrated(classifier)
 
 
@@ -332,17 +331,16 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What came out of training and testing one classifier."""
+    """The result of training and testing one classifier."""
 
     classifier: Any
     """The classifier, now trained."""
     evaluation: Evaluation
     """Its accuracy on the test pixels, and what leaked."""
     predictions: Predictions
-    """Its answers for the test pixels, one by one."""
+    """Its predictions for the test pixels."""
     calibration: Calibration | None
-    """What its confidence is worth, and the temperature that scaled it; None where
-    it does not say how sure it is."""
+    """Calibration of its confidence; None if it gives no confidence."""
     validation_accuracy: float | None
     """Share of validation pixels it got right; None without such pixels."""
     train_seconds: float
@@ -372,8 +370,7 @@ def run_trial(
 ) -> Trial:
     """Train a classifier on the training pixels of a split and test it on the others.
 
-    Why it exists: it is the one place where training and test pixels meet, so
-    here it is seen at a glance that nothing is fitted on the latter.
+    Nothing is fitted on test pixels.
 
     Parameters
     ----------
@@ -486,7 +483,7 @@ def evaluate_classifier(
 
 
 def guard_distance(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
-    """Return how far test pixels lie from training pixels; None where most stand beside one."""
+    """Return the guard between training and test pixels; None if most of these touch."""
     settings = split.settings
     if isinstance(guard := settings.get("guard"), int):
         return guard
@@ -499,7 +496,7 @@ def guard_distance(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
 def out_of_fold_for_split(
     classifier: Any, scene: Scene, split: Split, guard: int | None
 ) -> HeldOut | None:
-    """Return what a classifier of spectra says of training pixels that are held out."""
+    """Predict the training pixels of a split out of fold; None for a network."""
     if _is_network(classifier):
         return None
     train = split.samples("train", scene.usable_labels)
