@@ -61,5 +61,5 @@ def test_intervals_stand_in_the_metrics(run):
 
 def test_what_cannot_be_compared_is_said_in_a_sentence(call, run, tmp_path):
     assert "at least two models" in call("compare", run, "--model", "svm").sentence
-    assert "no metrics.json" in call("compare", run, tmp_path).sentence
+    assert "No metrics.json" in call("compare", run, tmp_path).sentence
     assert "no split named 'x'" in call("compare", run, "--split", "x").sentence

@@ -149,7 +149,7 @@ def test_a_trial_scales_shares_by_training_pixels_held_out(scene, probability, v
     place = np.searchsorted(trial.classifier.classes_, trial.predictions.predicted)
     expected = shares[np.arange(len(test)), place]
     np.testing.assert_allclose(trial.predictions.confidence, expected, rtol=1e-5)
-    assert trial.to_json()["calibration"]["error"] == found.error
+    assert trial.to_metrics().to_json()["calibration"]["error"] == found.error
 
 
 def blocks(side=6, count=10, classes=3):
