@@ -1,5 +1,6 @@
 # make demo    set up, then a map, a report and an honest accuracy table from a simulated scene
 # make test    set up, then the fast tests, by two processes (or as many as JOBS says)
+# make docs    set up, then the documentation site in docs/_build/html; warnings are errors
 # make fuzz    read spoilt files of every format for SECONDS (600) and keep what is found
 # make check   format, lint, types and doctests
 PYTHON ?= python3
@@ -10,7 +11,7 @@ SECONDS ?= 600
 # Modules stay in one process, as their tests share runs; each process has one thread.
 PARALLEL := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadscope
 
-.PHONY: help setup demo test test-slow fuzz check format clean
+.PHONY: help setup demo test test-slow docs fuzz check format clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -38,6 +39,11 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow -q
 
+docs: $(READY)
+	@$(BIN)/python -c 'import myst_nb' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/fuzz/mutants.py --seconds $(SECONDS)
 
@@ -53,4 +59,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix src tests benchmarks
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist docs/_build docs/reference/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis

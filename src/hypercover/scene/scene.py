@@ -286,7 +286,7 @@ class Scene:
         facts = []
         if self.wavelengths is not None:
             ends = self.wavelengths.min(), self.wavelengths.max()
-            facts.append(("Wavelengths", f"{ends[0]:g} to {ends[1]:g} nm"))
+            facts.append(("Wavelengths", f"{ends[0]:.4g} to {ends[1]:.4g} nm"))
         grid = self.grid
         if grid.crs:
             system = grid.crs.split('"')[1] if '"' in grid.crs else grid.crs
