@@ -81,7 +81,7 @@ def test_a_large_stack_is_computed_tile_by_tile(image, tmp_path, monkeypatch):
     source = SceneSource(str(image[0]))
     write_features(source, Chain.parse("pca:2"), tmp_path / "whole.tif")
     monkeypatch.setattr("hypercover.features.blockwise._SMALL_STACK", 0)
-    monkeypatch.setattr("hypercover.features.spectral_features.new_stack", None)
+    monkeypatch.setattr("hypercover.features.spectral_features.empty_stack", None)
     with pytest.raises(TypeError):
         Chain.parse("pca:2").fit_transform(source.open())
     monkeypatch.undo()

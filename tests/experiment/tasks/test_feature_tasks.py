@@ -201,7 +201,7 @@ def test_another_chain_is_computed_again_with_what_depends_on_it(tmp_path):
     ("changes", "said"),
     [
         ({"features": {"few": "pca:3", "spatial": "kpca:two"}},
-         "The features 'spatial' of the experiment: kpca:two is not understood"),
+         "The features 'spatial' of the experiment: Cannot read kpca:two"),
         ({"features": {"few": "umap:3", "spatial": "pca"}}, "Unknown image feature 'umap'"),
         ({"features": {"few": "pca:7", "spatial": "pca"}}, "7 components from 6 bands"),
         ({"features": {"few": "kpca:2,mnf:3", "spatial": "pca"}}, "3 components from 2 bands"),
