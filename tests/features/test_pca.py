@@ -71,7 +71,7 @@ def test_a_number_of_components_that_is_none_is_refused(components):
 
 
 def test_more_components_than_the_pixels_vary_in_are_refused(textured, placed):
-    with pytest.raises(SceneError, match="asked for 13 components, and the 338 pixels"):
+    with pytest.raises(SceneError, match="13 components: the 338 valid pixels"):
         PCA(13).fit(textured)
     few = placed(textured.cube.values[:, 1:2, :3])
     with pytest.raises(

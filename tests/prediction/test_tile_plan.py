@@ -71,7 +71,7 @@ def test_profiles_by_tiles_say_that_they_are_not_quite_those_of_one_piece(image,
     whole, tiled = values(tmp_path / "whole.tif"), values(tmp_path / "tiles.tif")
     assert (whole[0] != tiled[0]).mean() < 0.001
     assert tiled[3]["HYPERCOVER_OVERLAP"] == "40 pixels"
-    assert any("40 pixels around" in note for note in stack.notes)
+    assert any("a margin of 40 pixels" in note for note in stack.notes)
     with pytest.raises(CallError, match="--overlap"):
         write_features(source, Chain.parse(spec), tmp_path / "x.tif", InProcessExecutor())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiles.tif", "whole.tif"]
