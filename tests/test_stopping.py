@@ -7,7 +7,7 @@ import pytest
 
 from hypercover import stopping
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
-from hypercover.stopping import Stopped, ask_to_stop, stop_asked
+from hypercover.stopping import Stopped, request_stop, stop_requested
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, unasked, monkeypa
     chance = np.random.default_rng(0)
     X, y = chance.normal(size=(40, 12, 1, 1)), np.repeat([1, 2], 20)
     whole = network().fit(X, y)
-    ask_to_stop()
+    request_stop()
     with pytest.raises(Stopped):
         network().fit(X, y, checkpoint=tmp_path)
     # at once, and not when the next one would be due
     assert [path.name for path in tmp_path.glob("*.json")] == ["step-000000001.json"]
     monkeypatch.setattr(stopping, "_asked", threading.Event())
-    assert not stop_asked()
+    assert not stop_requested()
     again = network().fit(X, y, checkpoint=tmp_path)
     for name, weight in whole.network_.state_dict().items():
         assert (again.network_.state_dict()[name] == weight).all(), name

@@ -27,7 +27,7 @@ __all__ = [
     "SceneError",
     "SplitError",
     "counted",
-    "shortened",
+    "shorten",
 ]
 
 _LONGEST, _END = 2000, 500
@@ -42,10 +42,7 @@ class HypercoverError(Exception):
 
     def __init__(self, *args: object) -> None:
         super().__init__(
-            *(
-                shortened(one, _LONGEST, _END) if isinstance(one, str) else one
-                for one in args
-            )
+            *(shorten(one, _LONGEST, _END) if isinstance(one, str) else one for one in args)
         )
 
 
@@ -92,7 +89,7 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def shortened(text: str, most: int, end: int = 0) -> str:
+def shorten(text: str, most: int, end: int = 0) -> str:
     """Shorten a text, such as one quoted from a file, by an ellipsis.
 
     Parameters
@@ -105,7 +102,7 @@ def shortened(text: str, most: int, end: int = 0) -> str:
 
     Examples
     --------
-    >>> shortened("abcdef", 6), shortened("abcdefgh", 6), shortened("abcdefgh", 6, end=2)
+    >>> shorten("abcdef", 6), shorten("abcdefgh", 6), shorten("abcdefgh", 6, end=2)
     ('abcdef', 'abcdef…', 'abcd…gh')
     """
     if len(text) <= most:

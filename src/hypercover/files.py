@@ -21,27 +21,27 @@ from hypercover.errors import OutputError
 __all__ = [
     "DRAFT",
     "DamageError",
-    "adopt",
+    "add_written",
     "atomic",
     "check_local",
     "check_writable",
+    "collect_written",
     "csv_text",
-    "digest_of",
-    "disown",
-    "explained",
-    "in_any_case",
-    "is_abandoned",
+    "discard_written",
+    "file_sha256",
+    "find_ignoring_case",
+    "is_abandoned_draft",
     "is_address",
     "make_folder",
     "missing_folders",
-    "modified",
+    "modified_ns",
     "open_to_append",
-    "read_sealed",
-    "sweep_drafts",
+    "read_checksummed",
+    "remove_abandoned_drafts",
+    "write_checksummed",
+    "write_error",
     "write_json",
-    "write_sealed",
     "write_text",
-    "written",
 ]
 
 DRAFT = re.compile(
@@ -90,7 +90,7 @@ class DamageError(ValueError):
     """A file was changed or damaged: its checksum is wrong."""
 
 
-def explained(path: Path, error: OSError) -> OutputError:
+def write_error(path: Path, error: OSError) -> OutputError:
     """Turn an error on writing a file into an OutputError that says what to do."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     return OutputError(error.errno, f"Cannot write {path}: {reason}.")
@@ -127,7 +127,7 @@ def check_local(path: str | Path) -> None:
         )
 
 
-def modified(path: Path) -> int:
+def modified_ns(path: Path) -> int:
     """Return when a file was last written, in ns since 1970; 0 if it does not exist."""
     try:
         return path.stat().st_mtime_ns
@@ -148,7 +148,7 @@ def make_folder(path: str | Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise explained(folder, error) from error
+        raise write_error(folder, error) from error
     return folder
 
 
@@ -188,7 +188,7 @@ def check_writable(path: str | Path) -> Path:
             raise OSError(errno.EEXIST, "a device or a pipe")
         _check_folder(next(one for one in target.absolute().parents if one.exists()))
     except OSError as error:
-        raise explained(target, error) from error
+        raise write_error(target, error) from error
     return target
 
 
@@ -212,7 +212,7 @@ def _check_length(target: Path) -> None:
             "shorter one.",
         )
     if len(os.fsencode(target.absolute())) > _LONGEST_PATH - _LONGEST_PART:
-        raise explained(target, OSError(errno.ENAMETOOLONG, "too long"))
+        raise write_error(target, OSError(errno.ENAMETOOLONG, "too long"))
 
 
 @contextmanager
@@ -240,7 +240,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except OutputError:
         raise
     except OSError as error:
-        raise explained(target, error) from error
+        raise write_error(target, error) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -256,7 +256,7 @@ def _machine() -> str:
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
-def is_abandoned(name: str) -> bool:
+def is_abandoned_draft(name: str) -> bool:
     """Tell whether a file is a draft of a process of this machine that has ended.
 
     Drafts of other machines may still be in use.
@@ -267,12 +267,12 @@ def is_abandoned(name: str) -> bool:
     return not _runs(int(match["process"]))
 
 
-def sweep_drafts(path: str | Path) -> None:
+def remove_abandoned_drafts(path: str | Path) -> None:
     """Remove drafts of a file and its sidecars that killed processes have left."""
     target = Path(path)
     for draft in target.parent.glob(".*.part.*"):
         own = draft.name.startswith(f".{target.stem}.")
-        if own and is_abandoned(draft.name):
+        if own and is_abandoned_draft(draft.name):
             draft.unlink(missing_ok=True)
 
 
@@ -326,7 +326,7 @@ def _escaped(cell: object) -> object:
     return cell
 
 
-def in_any_case(path: Path) -> Path | None:
+def find_ignoring_case(path: Path) -> Path | None:
     """Find a file or folder whatever the case of its name; None if it does not exist.
 
     Archives, drives and programs change the case of names.
@@ -341,7 +341,7 @@ def in_any_case(path: Path) -> Path | None:
 
 
 @contextmanager
-def written() -> Iterator[set[Path]]:
+def collect_written() -> Iterator[set[Path]]:
     """Collect the paths of all files that `atomic` writes in the block, in any thread."""
     paths: set[Path] = set()
     _watchers.append(paths)
@@ -352,20 +352,20 @@ def written() -> Iterator[set[Path]]:
         _watchers[:] = [one for one in _watchers if one is not paths]
 
 
-def adopt(path: str | Path) -> None:
-    """Add a file to the sets of `written` as if it had been written."""
+def add_written(path: str | Path) -> None:
+    """Add a file to the sets of `collect_written` as if it had been written."""
     for watcher in _watchers:
         watcher.add(Path(path).absolute())
 
 
-def disown(*paths: str | Path) -> None:
-    """Remove files, or all of them, from the sets of `written`."""
+def discard_written(*paths: str | Path) -> None:
+    """Remove files, or all of them, from the sets of `collect_written`."""
     for watcher in _watchers:
         others = {Path(path).absolute() for path in paths}
         watcher -= others or set(watcher)
 
 
-def digest_of(path: str | Path) -> str:
+def file_sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file in hexadecimal, reading it as a stream.
 
     Raises
@@ -377,7 +377,7 @@ def digest_of(path: str | Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def write_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
+def write_checksummed(path: str | Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object that ends with the SHA-256 of everything before.
 
     The checksum detects damage by a disk or a copy.
@@ -397,8 +397,8 @@ def write_sealed(path: str | Path, value: Mapping[str, Any]) -> None:
         draft.write_bytes(body + _SEAL + digest + _END)
 
 
-def read_sealed(content: bytes, **parse: Any) -> Any:
-    """Parse JSON with a checksum as `write_sealed` writes it, or without any.
+def read_checksummed(content: bytes, **parse: Any) -> Any:
+    """Parse JSON with a checksum as `write_checksummed` writes it, or without any.
 
     Parameters
     ----------
@@ -415,7 +415,7 @@ def read_sealed(content: bytes, **parse: Any) -> Any:
 
     Examples
     --------
-    >>> read_sealed(b'{"a": 1}')
+    >>> read_checksummed(b'{"a": 1}')
     {'a': 1}
     """
     body, seal, rest = content.rpartition(_SEAL)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypercover.errors import CallError
 
-__all__ = ["available_bytes", "bytes_of", "peak_bytes", "resident_bytes"]
+__all__ = ["available_bytes", "parse_size", "peak_bytes", "resident_bytes"]
 
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([kmgt]?)(i?)b", re.IGNORECASE)
@@ -111,7 +111,7 @@ def peak_bytes() -> int:
     return int(next(peaks, "0")) * 1024
 
 
-def bytes_of(text: str) -> int:
+def parse_size(text: str) -> int:
     """Parse a size with a unit; return bytes.
 
     Raises
@@ -121,7 +121,7 @@ def bytes_of(text: str) -> int:
 
     Examples
     --------
-    >>> bytes_of("500MB"), bytes_of("2GiB"), bytes_of("1.5 kB")
+    >>> parse_size("500MB"), parse_size("2GiB"), parse_size("1.5 kB")
     (500000000, 2147483648, 1500)
     """
     match = _SIZE.fullmatch(text.strip())

@@ -1,7 +1,7 @@
 """Requests to stop: resumable work writes a checkpoint and stops.
 
-A batch system sends a signal before it ends a job.  `stop_at_signal` turns the signal
-into a request; a long training polls it with `stop_asked`.  Work that does not poll
+A batch system sends a signal before it ends a job.  `stop_on_signal` turns the signal
+into a request; a long training polls it with `stop_requested`.  Work that does not poll
 is killed a little later and repeated.
 """
 
@@ -9,7 +9,7 @@ import signal
 import threading
 from types import FrameType
 
-__all__ = ["Stopped", "ask_to_stop", "stop_asked", "stop_at_signal"]
+__all__ = ["Stopped", "request_stop", "stop_on_signal", "stop_requested"]
 
 _requested = threading.Event()
 
@@ -18,20 +18,20 @@ class Stopped(BaseException):
     """The work was stopped on request and can be resumed; not an `Exception`, like Ctrl-C."""
 
 
-def ask_to_stop() -> None:
+def request_stop() -> None:
     """Request that this process stops at its next checkpoint."""
     _requested.set()
 
 
-def stop_asked() -> bool:
+def stop_requested() -> bool:
     """Tell whether this process was requested to stop."""
     return _requested.is_set()
 
 
-def stop_at_signal(number: int = signal.SIGTERM) -> None:
+def stop_on_signal(number: int = signal.SIGTERM) -> None:
     """Treat a signal as a request to stop; call it in the main thread."""
 
     def handler(_number: int, _frame: FrameType | None) -> None:
-        ask_to_stop()
+        request_stop()
 
     signal.signal(number, handler)

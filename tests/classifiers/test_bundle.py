@@ -20,7 +20,7 @@ from hypercover.classifiers.compatibility import match_bands
 from hypercover.classifiers.sklearn_wrapper import sklearn_classifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, OutputError
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 
 CARD = {
     "bands": [1, 2, 3, 5],
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 def edited(folder, change):
     path = folder / "model.json"
-    document = read_sealed(path.read_bytes())
+    document = read_checksummed(path.read_bytes())
     change(document)
     path.write_text(json.dumps(document))
 

@@ -25,7 +25,7 @@ from hypercover.classifiers.sklearn_wrapper import SklearnClassifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import HypercoverError
 from hypercover.features.chain import Chain
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 from hypercover.prediction.map_prediction import predict_image
 from hypercover.prediction.model_input import describe_training_image
 from hypercover.scene.legend import Legend
@@ -96,7 +96,7 @@ def model(request, tmp_path_factory):
         )
     else:
         save_bundle(folder, KINDS[request.param](), card)
-    document = read_sealed((folder / "model.json").read_bytes())
+    document = read_checksummed((folder / "model.json").read_bytes())
     return folder, document, (folder / "weights.safetensors").read_bytes()
 
 

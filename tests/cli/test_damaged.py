@@ -13,7 +13,7 @@ import rasterio
 import scipy.io
 import yaml
 
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.writing import write_labels
 
@@ -366,7 +366,7 @@ def flip(path):
 
 
 def swap(path):
-    path.write_text(json.dumps(read_sealed(path.read_bytes()) | {"kind": "pickle"}))
+    path.write_text(json.dumps(read_checksummed(path.read_bytes()) | {"kind": "pickle"}))
 
 
 @pytest.mark.parametrize("name", BUNDLE)

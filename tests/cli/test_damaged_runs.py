@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 
 pytestmark = pytest.mark.usefixtures("sketched")
 
@@ -96,10 +96,10 @@ def lasting(name: str, content: bytes):
     if name in ("tasks/plan.json", "tasks/inputs.json"):
         return json.loads(content)
     if name.startswith("tasks/"):
-        record = read_sealed(content)
+        record = read_checksummed(content)
         return record["fingerprint"], bare(record["result"])
     if name == "metrics.json":
-        return bare(read_sealed(content))
+        return bare(read_checksummed(content))
     if name in ("report.html", "stages.csv", "log.jsonl"):
         return len(content) > 0
     return content

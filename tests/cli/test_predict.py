@@ -16,9 +16,9 @@ from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.cnn.inference import peak_memory
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, OutputError
-from hypercover.files import check_writable, read_sealed
+from hypercover.files import check_writable, read_checksummed
 from hypercover.gis.cleaning import Cleaning
-from hypercover.memory import bytes_of
+from hypercover.memory import parse_size
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.simulation.simulate import simulate
 from hypercover.windows.windows import Windows
@@ -28,8 +28,8 @@ UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "GiB": 2**
 
 @given(number=st.integers(1, 10**6), unit=st.sampled_from(sorted(UNITS)))
 def test_sizes_are_read_as_they_are_written(number, unit):
-    assert bytes_of(f"{number}{unit}") == number * UNITS[unit]
-    assert bytes_of(f" {number} {unit.lower()}") == number * UNITS[unit]
+    assert parse_size(f"{number}{unit}") == number * UNITS[unit]
+    assert parse_size(f" {number} {unit.lower()}") == number * UNITS[unit]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_sizes_are_read_as_they_are_written(number, unit):
 )
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(CallError, match="write it like 500MB or 2GiB"):
-        bytes_of(text)
+        parse_size(text)
 
 
 def test_a_map_and_its_confidence_are_written(call, fields, trained, tmp_path):
@@ -69,7 +69,7 @@ def test_a_model_that_knows_no_wavelengths_says_how_bands_were_found(
     """Bands in another order than those of the model would give a wrong map."""
     blind = tmp_path / "blind"
     shutil.copytree(trained, blind)
-    document = read_sealed((blind / "model.json").read_bytes())
+    document = read_checksummed((blind / "model.json").read_bytes())
     document["card"] |= {"wavelengths": None, "fwhm": None}
     (blind / "model.json").write_text(json.dumps(document))
     assert call("predict", blind, fields.image, "-o", tmp_path / "map.tif").code == 0
@@ -194,7 +194,7 @@ def trained_on_a_gpu(fields):
     folder = fields.folder / "model"
     save_bundle(folder, model, card)
     # as versions before kept it
-    document = read_sealed((folder / "model.json").read_bytes())
+    document = read_checksummed((folder / "model.json").read_bytes())
     document["settings"]["parameters"]["device"] = "cuda"
     (folder / "model.json").write_text(json.dumps(document))
     return folder

@@ -30,7 +30,7 @@ from hypercover.cli.main import app
 from hypercover.cli.tables import show
 from hypercover.evaluation.run_metrics import read_run_metrics
 from hypercover.experiment.config.experiment_file import dump, load_experiment
-from hypercover.files import read_sealed, write_json
+from hypercover.files import read_checksummed, write_json
 from hypercover.gis.class_map_files import write_class_map
 from hypercover.libsvm.data import read_libsvm, survey_libsvm
 from hypercover.libsvm.models import (
@@ -352,7 +352,7 @@ def _bundle(folder: Path) -> list[Path]:
     save_bundle(folder / "model", _svm(), card)
     # Without its checksum, which would refuse every mutant at once.
     path = folder / "model" / "model.json"
-    write_json(path, read_sealed(path.read_bytes()))
+    write_json(path, read_checksummed(path.read_bytes()))
     return [folder / "model" / "model.json"] * 2 + [
         folder / "model" / "weights.safetensors"
     ]

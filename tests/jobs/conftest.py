@@ -76,9 +76,9 @@ def tidy(folder, pause):
         _mark(folder, "tidied")
 
 def stopping(folder):
-    from hypercover.stopping import Stopped, stop_asked
+    from hypercover.stopping import Stopped, stop_requested
     _mark(folder, "begun")
-    while not stop_asked():
+    while not stop_requested():
         time.sleep(0.02)
     raise Stopped
 

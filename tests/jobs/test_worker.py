@@ -40,7 +40,7 @@ def warned(monkeypatch):
     timers = []
 
     def after(seconds):
-        timers.append(threading.Timer(seconds, stopping.ask_to_stop))
+        timers.append(threading.Timer(seconds, stopping.request_stop))
         timers[-1].start()
 
     yield after

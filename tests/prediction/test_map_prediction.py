@@ -19,7 +19,7 @@ from hypercover.classifiers.bundle import save_bundle
 from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, ModelError
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 from hypercover.jobs.executor import InProcessExecutor
 from hypercover.prediction.map_prediction import predict_bundle, predict_image
 from hypercover.prediction.model_input import describe_training_image
@@ -28,7 +28,7 @@ from hypercover.scene.class_map import open_class_map
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import numbered
+from hypercover.scene.metadata import format_list
 from hypercover.scene.scale_offset import ScaleOffset
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore
@@ -64,7 +64,7 @@ def test_a_model_maps_an_image(tmp_path, scene, model):
      [{"code": 1, "name": "A", "color": "url(x)"}], [*CLASSES, *CLASSES]],
 )  # fmt: skip
 def test_classes_that_make_no_sense_are_refused(tmp_path, scene, model, legend):
-    document = read_sealed((model / "model.json").read_bytes())
+    document = read_checksummed((model / "model.json").read_bytes())
     document["card"]["legend"] = legend
     if legend is None:
         del document["card"]["legend"]
@@ -230,8 +230,8 @@ def image(folder, name, meaning, *, dtype="int16", stated=True, haze=0.0):
     cube = xr.DataArray(numbers.astype(dtype), dims=("band", "y", "x"))
     if stated:
         cube.attrs["header"] = {
-            "data gain values": numbered(meaning.scale),
-            "data offset values": numbered(meaning.offset),
+            "data gain values": format_list(meaning.scale),
+            "data offset values": format_list(meaning.offset),
         }
     return open_scene(write_scene(Scene(cube), folder / name), labels=False)
 

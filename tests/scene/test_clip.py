@@ -13,7 +13,7 @@ from affine import Affine
 from rasterio.crs import CRS
 
 from hypercover.errors import HypercoverError, LabelError, SceneError
-from hypercover.scene.clip import area_of, clip, crop
+from hypercover.scene.clip import clip, crop, read_area
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
@@ -45,22 +45,22 @@ def test_every_number_but_zero_marks_a_pixel(mark, marked, utm, tmp_path):
     if values.dtype == np.float16:
         values = values.astype(np.float32)
         values[0, 0], values[0, 1] = np.nan, np.inf
-    assert (area_of(raster(tmp_path / "a.tif", values, utm), utm) == marked).all()
+    assert (read_area(raster(tmp_path / "a.tif", values, utm), utm) == marked).all()
 
 
 def test_what_holds_no_data_is_not_in(marked, utm, tmp_path):
     values = np.where(marked, 7, 255).astype(np.uint8)
     path = raster(tmp_path / "a.tif", values, utm, nodata=255)
-    assert (area_of(path, utm) == marked).all()
+    assert (read_area(path, utm) == marked).all()
 
 
 def test_a_label_map_and_an_array_are_areas(codes, marked, utm, tmp_path):
     path = write_labels(codes, Legend(), utm, tmp_path / "labels.tif")
-    assert (area_of(path, utm) == (codes > 0)).all()
+    assert (read_area(path, utm) == (codes > 0)).all()
     np.save(tmp_path / "a.npy", marked)
     scipy.io.savemat(tmp_path / "a.mat", {"mask": marked.astype(float), "x": np.ones(3)})
     for name in ("a.npy", "a.mat"):
-        assert (area_of(tmp_path / name, utm) == marked).all()
+        assert (read_area(tmp_path / name, utm) == marked).all()
 
 
 def layers(path):
@@ -95,11 +95,11 @@ def test_messages_speak_of_an_area(marked, utm, tmp_path):
     }
     for name, words in said.items():
         with pytest.raises(HypercoverError) as refused:
-            area_of(tmp_path / name, utm)
+            read_area(tmp_path / name, utm)
         assert words in str(refused.value), name
         assert "label" not in str(refused.value).lower(), name
     with pytest.raises(LabelError, match="without a georeference"):
-        area_of(tmp_path / "layers.gpkg", Grid(5, 5))
+        read_area(tmp_path / "layers.gpkg", Grid(5, 5))
 
 
 def polygons(path, *boxes, crs="EPSG:32616"):
@@ -116,7 +116,7 @@ def test_polygons_without_a_class_are_an_area(scene, tmp_path):
     path = polygons(tmp_path / "area.gpkg", (2, 3, 5, 7), (9, 0, 10, 2))
     expected = np.zeros(scene.shape, bool)
     expected[2:5, 3:7] = expected[9, :2] = True
-    assert (area_of(path, scene.grid) == expected).all()
+    assert (read_area(path, scene.grid) == expected).all()
 
 
 def test_a_clipped_image_lies_where_it_lay(scene, tmp_path):
@@ -126,7 +126,7 @@ def test_a_clipped_image_lies_where_it_lay(scene, tmp_path):
     assert part.grid.transform[2] == 500_000.5 + 3 * 20
     assert part.grid.transform[5] == 4_480_000 - 2 * 20
     written = open_scene(write_scene(part, tmp_path / "part.tif"))
-    inside = area_of(path, scene.grid)[2:8, 3:9]
+    inside = read_area(path, scene.grid)[2:8, 3:9]
     assert (written.valid == inside).all()
     assert (
         written.cube.values[:, inside] == scene.cube.values[:, 2:8, 3:9][:, inside]

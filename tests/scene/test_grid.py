@@ -9,13 +9,13 @@ from scipy.integrate import quad
 
 from hypercover.gis.class_map_files import write_class_map
 from hypercover.scene.class_map import open_class_map
-from hypercover.scene.clip import area_of
+from hypercover.scene.clip import read_area
 from hypercover.scene.grid import (
     Grid,
+    describe_orientation,
     ground_coordinates,
-    is_even,
+    has_equal_pixels,
     orientation,
-    orientation_words,
     pixel_hectares,
 )
 from hypercover.scene.io.reading import open_labels
@@ -69,7 +69,7 @@ def test_pixels_in_web_mercator_are_those_of_the_same_parallels(top):
                                             (4326, False), (3857, False), (3395, False),
                                             (4087, False)])  # fmt: skip
 def test_which_systems_have_pixels_of_one_size(code, even):
-    assert is_even(wkt(code)) is even
+    assert has_equal_pixels(wkt(code)) is even
 
 
 @pytest.mark.parametrize("code", [3395, 4087])
@@ -124,19 +124,19 @@ def grid(transform, crs=None):
 @pytest.mark.parametrize("found", LIES)
 def test_every_way_to_lie_is_told(found):
     assert orientation(grid(LIES[found])) == found
-    assert orientation_words(grid(LIES[found])).startswith(f"{found}: ")
+    assert describe_orientation(grid(LIES[found])).startswith(f"{found}: ")
 
 
 def test_the_angle_is_that_of_the_rows():
-    assert "30° south of east" in orientation_words(grid(LIES["rotated"]))
+    assert "30° south of east" in describe_orientation(grid(LIES["rotated"]))
     turned = NORTH_UP @ Affine.rotation(-12.5)
-    assert "12.5° north of east" in orientation_words(grid(turned))
+    assert "12.5° north of east" in describe_orientation(grid(turned))
 
 
 def test_north_up_and_unplaced_images_need_no_words():
     for one in (grid(NORTH_UP), Grid(5, 6), grid(NORTH_UP @ Affine.rotation(1e-8))):
         assert orientation(one) is None
-        assert orientation_words(one) is None
+        assert describe_orientation(one) is None
 
 
 @pytest.mark.parametrize("found", LIES)
@@ -174,4 +174,4 @@ def test_a_raster_that_lies_the_other_way_is_turned(axes, found, tmp_path):
     north_up = grid(NORTH_UP)
     labels, _ = open_labels(tmp_path / "a.tif", north_up)
     np.testing.assert_array_equal(labels, codes)
-    np.testing.assert_array_equal(area_of(tmp_path / "a.tif", north_up), codes != 0)
+    np.testing.assert_array_equal(read_area(tmp_path / "a.tif", north_up), codes != 0)

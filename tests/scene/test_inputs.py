@@ -8,9 +8,9 @@ from hypercover.scene import inputs as module
 from hypercover.scene.inputs import (
     Inputs,
     companions,
-    identity_of,
+    input_identity,
     known_inputs,
-    remember_inputs,
+    record_inputs,
 )
 
 
@@ -26,21 +26,21 @@ def run(tmp_path, image):
     """A run folder that remembers the image."""
     folder = tmp_path / "run"
     with known_inputs(folder / "inputs.json"):
-        identity_of(image)
-        remember_inputs()
+        input_identity(image)
+        record_inputs()
     return folder
 
 
 @pytest.fixture
 def hashed(monkeypatch):
     """Names of the files that were read whole."""
-    names, digest_of = [], module.digest_of
+    names, digest_of = [], module.file_sha256
 
     def noting(path):
         names.append(str(path))
         return digest_of(path)
 
-    monkeypatch.setattr(module, "digest_of", noting)
+    monkeypatch.setattr(module, "file_sha256", noting)
     return names
 
 
@@ -51,7 +51,7 @@ def touch(path, seconds=100):
 
 def seen(folder, path):
     with known_inputs(folder / "inputs.json"):
-        return identity_of(path)
+        return input_identity(path)
 
 
 def test_a_file_that_was_touched_is_the_same_and_read_once(run, image, hashed):
@@ -81,8 +81,8 @@ def test_a_new_file_is_remembered_in_the_place_of_the_old(run, image):
     image.write_bytes(b"other pixel")
     touch(image)
     with known_inputs(run / "inputs.json"):
-        now = identity_of(image)
-        remember_inputs()
+        now = input_identity(image)
+        record_inputs()
     touch(image)
     assert seen(run, image) == now
 
@@ -110,7 +110,7 @@ def test_without_a_folder_time_and_size_decide(image):
     assert Inputs().identity(image) == before
     touch(image)
     assert Inputs().identity(image) != before
-    assert identity_of(None) == ()
+    assert input_identity(None) == ()
 
 
 FOLDER = [

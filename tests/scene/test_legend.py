@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypercover.scene.labels import LabelMap, legend_of
 from hypercover.scene.legend import (
     class_colors,
+    color_distance,
     cover_color,
     default_color,
-    perceived_distance,
 )
 
 
@@ -64,24 +64,22 @@ WORDS = ["water", "river", "lake", "forest", "Laubwald", "Nadelwald", "Mischwald
 @given(st.lists(st.sampled_from(WORDS), min_size=2, max_size=10, unique=True))
 def test_the_colour_blind_tell_them_apart(names):
     colors = class_colors(dict(enumerate(names, 1)))
-    apart = [
-        perceived_distance(one, other) for one, other in combinations(colors.values(), 2)
-    ]
+    apart = [color_distance(one, other) for one, other in combinations(colors.values(), 2)]
     assert min(apart) >= 7
 
 
 def test_distances_are_those_of_cie_lab():
     """Red and green of one lightness are far apart, and near without the pigment for red."""
-    assert perceived_distance("#ffffff", "#000000") == pytest.approx(100, abs=0.1)
-    assert perceived_distance("#777777", "#787878") < 1
-    assert perceived_distance("#fa0000", "#006400") < 10
-    assert perceived_distance("#0064c8", "#006400") > 40
+    assert color_distance("#ffffff", "#000000") == pytest.approx(100, abs=0.1)
+    assert color_distance("#777777", "#787878") < 1
+    assert color_distance("#fa0000", "#006400") < 10
+    assert color_distance("#0064c8", "#006400") > 40
 
 
 def test_a_colour_that_is_given_stays():
     colors = class_colors({1: "water", 2: "forest"}, {1: "#006400"})
     assert colors[1] == "#006400"
-    assert perceived_distance(colors[1], colors[2]) >= 7
+    assert color_distance(colors[1], colors[2]) >= 7
 
 
 def test_names_that_say_nothing_keep_the_palette():

@@ -12,7 +12,7 @@ from hypercover.scene.clip import clip
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
-from hypercover.scene.metadata import kept, of_bands, with_header
+from hypercover.scene.metadata import clean_header, select_header_bands, with_header
 from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.scene import Scene
 
@@ -114,7 +114,9 @@ def test_lists_follow_the_bands_that_are_taken(envi):
     assert part.header["solar irradiance"] == "{2, 3}"
     assert part.header["z plot titles"] == SAID["z plot titles"]
     assert "default bands" not in part.header
-    assert of_bands({"default bands": "{3, 1}"}, [0, 2], 3) == {"default bands": "{2, 1}"}
+    assert select_header_bands({"default bands": "{3, 1}"}, [0, 2], 3) == {
+        "default bands": "{2, 1}"
+    }
     assert open_scene(envi).header == SAID
 
 
@@ -134,15 +136,17 @@ def test_what_is_made_of_an_image_keeps_what_is_still_true(envi, scene):
 
 
 def test_headers_are_bounded_and_printable():
-    many = kept({f"k{at}": "x" for at in range(1000)} | {"sensor type": "a"})
+    many = clean_header({f"k{at}": "x" for at in range(1000)} | {"sensor type": "a"})
     assert len(many) == 100
     assert many["sensor type"] == "a"
     refused = {"a": "x" * 20_000, "b" * 61: "x", "c": "{ }", "d": "", "é": "x", "1a": "x",
                "a:b": "x", "lines": "5", "wavelength_units": "nm",
                "HYPERCOVER_SIMULATED": "yes"}  # fmt: skip
-    assert kept(refused) == {}
-    assert kept({"a": "x\x00y\nclasses = 3\r{\ud800}"}) == {"a": "x y classes = 3 ( )"}
-    assert kept({"a": "{a}, {b}"}) == {"a": "{a), (b}"}
+    assert clean_header(refused) == {}
+    assert clean_header({"a": "x\x00y\nclasses = 3\r{\ud800}"}) == {
+        "a": "x y classes = 3 ( )"
+    }
+    assert clean_header({"a": "{a}, {b}"}) == {"a": "{a), (b}"}
 
 
 def test_an_hdf5_header_is_not_believed(scene, tmp_path):

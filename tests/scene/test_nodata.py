@@ -12,12 +12,12 @@ from hypercover.errors import SceneError
 from hypercover.features.chain import Chain
 from hypercover.scene.bands import select_bands
 from hypercover.scene.clip import crop
-from hypercover.scene.fill_value import settled
+from hypercover.scene.fill_value import with_fill_value
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.nodata import (
     NoData,
-    declared,
+    declared_nodata,
     fill_note,
     valid_pixels,
     with_nodata,
@@ -153,12 +153,12 @@ def test_each_band_has_its_own_value(tmp_path):
     "value", [-9999, "-9999", b"-9999.0", np.int16(-9999), np.array([-9999.0])]
 )
 def test_any_spelling_declares_no_data(key, value):
-    assert declared({key: value, "title": "-1"}, "int16") == {"nodata": -9999.0}
+    assert declared_nodata({key: value, "title": "-1"}, "int16") == {"nodata": -9999.0}
 
 
 @pytest.mark.parametrize("value", ["", " ", "none", None, [], "-99999", "0.5", object()])
 def test_what_is_blank_or_cannot_occur_declares_nothing(value):
-    assert declared({"data ignore value": value}, "int16") == {}
+    assert declared_nodata({"data ignore value": value}, "int16") == {}
 
 
 def test_a_valid_range_masks_what_lies_outside():
@@ -232,7 +232,7 @@ def test_the_rule_is_that_of_a_loop_over_pixels(numbers, absent, zero, mask):
         pixel = values[:, row, col].tolist()
         fine = has_data[row, col] and not any(v != v or v in absent for v in pixel)
         assert found[row, col] == (fine and not (zero and pixel == [0, 0]))
-    one = settled(Scene(cube))
+    one = with_fill_value(Scene(cube))
     np.testing.assert_array_equal(one.valid, found)
     assert len(one.no_data.values) <= 1
     assert "has_data" not in one.cube.coords

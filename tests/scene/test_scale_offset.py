@@ -8,7 +8,7 @@ import xarray as xr
 from scipy.io import netcdf_file
 
 from hypercover.scene.io.reading import open_scene
-from hypercover.scene.scale_offset import ScaleOffset, rescaled, stated_by_attributes
+from hypercover.scene.scale_offset import ScaleOffset, header_from_attributes, rescale
 from hypercover.scene.scene import Scene
 
 VALUES = np.arange(1, 3 * 4 * 5 + 1, dtype=np.int16).reshape(3, 4, 5) * 40
@@ -111,7 +111,7 @@ def test_what_makes_no_sense_states_nothing(tmp_path, write, named):
 
 def test_the_key_of_cf_multiplies_and_others_divide():
     def scale(whole=True, **attrs):
-        found = stated_by_attributes(attrs, 1, whole=whole)
+        found = header_from_attributes(attrs, 1, whole=whole)
         return float(found["data gain values"].strip("{}"))
 
     assert scale(scale_factor=10000) == pytest.approx(1e-4)
@@ -134,7 +134,7 @@ def test_values_are_brought_to_others_where_they_are_read():
     cube[0, 3, 3] = -9999
     scene = Scene(cube)
     factor, shift = OF_BANDS.towards(SHIFTED)
-    made = rescaled(scene, factor, shift, SHIFTED)
+    made = rescale(scene, factor, shift, SHIFTED)
     whole = made.cube.values
     quantity = VALUES * np.reshape(OF_BANDS.scale, (3, 1, 1)) + np.reshape(
         OF_BANDS.offset, (3, 1, 1)

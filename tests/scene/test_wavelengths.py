@@ -10,7 +10,7 @@ from hypercover.scene.bands import select_bands
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.scene import Scene
-from hypercover.scene.wavelengths import from_tags, to_nanometres, widths_in_nm
+from hypercover.scene.wavelengths import bands_from_tags, to_nanometres, widths_in_nm
 
 NM = [450.5, 550.25, 650.0, 850.0, 1400.0, 2200.0]
 FINE = [379.027, 379.663, 380.3, 380.936, 381.573, 382.209]
@@ -100,7 +100,7 @@ class TestUnits:
 def test_wavenumbers_and_frequencies_are_converted(unit, per_nm):
     numbers = per_nm / np.array(NM)
     widths = numbers * 0.01
-    table = from_tags(
+    table = bands_from_tags(
         {
             "wavelength": braced(numbers),
             "wavelength units": unit,
@@ -124,19 +124,26 @@ def test_wavenumbers_and_frequencies_are_converted(unit, per_nm):
     ],
 )
 def test_lists_with_units_or_without_commas(text):
-    table = from_tags({"wavelength": text, "wavelength_units": "Nanometers"}, [], 6)
+    table = bands_from_tags({"wavelength": text, "wavelength_units": "Nanometers"}, [], 6)
     assert table.wavelengths.tolist() == NM
     assert table.notes == ()
 
 
 @pytest.mark.parametrize("words", ["true,true,false,true,true,true", "1 1 0 1 1 1"])
 def test_bad_bands_in_words_or_without_commas(words):
-    assert from_tags({"bbl": f"{{{words}}}"}, [], 6).bad.tolist() == [0, 0, 1, 0, 0, 0]
+    assert bands_from_tags({"bbl": f"{{{words}}}"}, [], 6).bad.tolist() == [
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+    ]
 
 
 def test_tags_of_bands_that_carry_their_unit():
     bands = [{"WAVELENGTH": f"{nm / 1e3:.5f} Micrometers", "FWHM": "10 nm"} for nm in NM]
-    table = from_tags({}, bands, 6)
+    table = bands_from_tags({}, bands, 6)
     assert table.wavelengths.tolist() == NM
     assert table.fwhm.tolist() == [10.0] * 6
 
@@ -167,7 +174,7 @@ class TestWidths:
     def test_a_unit_of_their_own(self):
         tags = {"wavelength": braced(NM), "wavelength units": "nm"}
         tags |= {"fwhm": braced([0.012] * 6), "fwhm units": "Micrometers"}
-        assert from_tags(tags, [], 6).fwhm.tolist() == [12] * 6
+        assert bands_from_tags(tags, [], 6).fwhm.tolist() == [12] * 6
 
 
 class TestPlaces:
@@ -175,7 +182,7 @@ class TestPlaces:
     def test_keys_of_the_whole_in_any_case(self, spelling):
         keys = {"wavelength": braced(FINE), "wavelength_units": "Nanometers",
                 "fwhm": braced([1.5] * 6), "bbl": "{1,1,0,1,1,1}"}  # fmt: skip
-        table = from_tags({spelling(key): text for key, text in keys.items()}, [], 6)
+        table = bands_from_tags({spelling(key): text for key, text in keys.items()}, [], 6)
         assert table.wavelengths.tolist() == FINE
         assert table.fwhm.tolist() == [1.5] * 6
         assert np.flatnonzero(table.bad).tolist() == [2]
@@ -198,7 +205,7 @@ class TestPlaces:
 
     def test_places_that_contradict_are_said(self):
         tags = {"wavelength": braced(NM), "wavelength_units": "nm"}
-        table = from_tags(tags, [{"wavelength": str(one + 40)} for one in NM], 6)
+        table = bands_from_tags(tags, [{"wavelength": str(one + 40)} for one in NM], 6)
         assert table.wavelengths.tolist() == NM
         assert any("differ" in note for note in table.notes)
 
@@ -222,12 +229,12 @@ class TestPlaces:
         assert select_bands(scene, drop="bad").bands.tolist() == [1, 3, 4, 6]
 
     def test_a_flag_on_some_bands_alone(self):
-        table = from_tags({}, [{}, {"BBL": "0"}, {}], 3)
+        table = bands_from_tags({}, [{}, {"BBL": "0"}, {}], 3)
         assert table.bad.tolist() == [False, True, False]
-        assert from_tags({}, [{}, {}, {}], 3).bad is None
+        assert bands_from_tags({}, [{}, {}, {}], 3).bad is None
 
     def test_wavelengths_of_some_bands_alone_are_said(self):
-        table = from_tags({}, [{"wavelength": "450"}, {}, {}], 3)
+        table = bands_from_tags({}, [{"wavelength": "450"}, {}, {}], 3)
         assert table.wavelengths is None
         assert "Only 1 of 3 bands" in table.notes[0]
 

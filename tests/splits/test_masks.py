@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hypercover.errors import SplitError
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.kfold import KFoldSplit
 from hypercover.splits.masks import MaskSplit, SavedSplit
@@ -162,6 +162,6 @@ def test_labels_are_checked_even_where_no_counts_were_kept(labels, made, tmp_pat
 @pytest.mark.parametrize("parts", [[], {"train": 3}, {"train": {"per_class": {"x": 1}}}])
 def test_damaged_counts_are_refused(labels, made, tmp_path, parts):
     path = tmp_path / "split.json"
-    path.write_text(json.dumps(read_sealed(path.read_bytes()) | {"parts": parts}))
+    path.write_text(json.dumps(read_checksummed(path.read_bytes()) | {"parts": parts}))
     with pytest.raises(SplitError, match="counts of classes are none"):
         SavedSplit(tmp_path).split(labels)

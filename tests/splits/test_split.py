@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hypercover.errors import LabelError, OutputError, SplitError
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 from hypercover.splits.random_split import RandomSplit
@@ -257,7 +257,7 @@ def test_damaged_files_are_named_in_one_sentence(saved, name, damage):
 )
 def test_a_json_file_that_does_not_fit_is_refused(saved, change):
     path = saved / "split.json"
-    path.write_text(json.dumps(read_sealed(path.read_bytes()) | change))
+    path.write_text(json.dumps(read_checksummed(path.read_bytes()) | change))
     with pytest.raises(SplitError, match="cannot be used"):
         Split.load(saved)
 

@@ -23,7 +23,13 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from hypercover.errors import ModelError
-from hypercover.files import DamageError, atomic, make_folder, read_sealed, write_sealed
+from hypercover.files import (
+    DamageError,
+    atomic,
+    make_folder,
+    read_checksummed,
+    write_checksummed,
+)
 
 __all__ = [
     "MODEL_FILE",
@@ -293,7 +299,7 @@ def save_bundle(
     _check_json(document)
     with atomic(make_folder(folder) / _WEIGHTS) as draft:
         draft.write_bytes(weights)
-    write_sealed(Path(folder) / MODEL_FILE, document)
+    write_checksummed(Path(folder) / MODEL_FILE, document)
 
 
 def load_bundle(
@@ -398,7 +404,7 @@ def _read_document(path: Path) -> dict[str, Any]:
             "model."
         )
     try:
-        document = read_sealed(
+        document = read_checksummed(
             text,
             parse_constant=_refuse_constant,
             parse_int=_parse_int,

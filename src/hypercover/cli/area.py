@@ -81,7 +81,7 @@ def command(
     from hypercover.scene.class_map import open_class_map
     from hypercover.scene.io.reading import open_labels
     from hypercover.scene.io.writing import check_overwrite
-    from hypercover.scene.labels import naming_options
+    from hypercover.scene.labels import replaced_options
 
     if out is not None:
         check_overwrite(out, class_map, reference, strata)
@@ -96,7 +96,7 @@ def command(
     )
     layers = None
     if strata is not None:
-        with naming_options({" (scene.label_layer)": "", "--label-": "--strata-"}):
+        with replaced_options({" (scene.label_layer)": "", "--label-": "--strata-"}):
             layers, _ = open_labels(
                 strata, land.grid, variable=strata_variable, field=strata_field,
                 layer=strata_layer,

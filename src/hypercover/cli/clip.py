@@ -41,10 +41,10 @@ def command(
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import say
-    from hypercover.scene.clip import area_of, clip
+    from hypercover.scene.clip import clip, read_area
     from hypercover.scene.io.reading import open_scene
     from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
-    from hypercover.scene.metadata import marked
+    from hypercover.scene.metadata import labelled_name
 
     check_overwrite(out, image, area)
     # HDF5 alone has a place for labels; a label map of its own is for the others.
@@ -58,10 +58,10 @@ def command(
         nodata=nodata,
     )
     tell_fill(scene)
-    part = clip(scene, area_of(area, scene.grid, area_layer, "--area-layer"))
+    part = clip(scene, read_area(area, scene.grid, area_layer, "--area-layer"))
     with bar("Clipping") as advance:
         written = write_scene(part, out, progress=advance)
     rows, cols = part.shape
     say(f"{rows} rows × {cols} columns of {scene.shape[0]} × {scene.shape[1]}")
     say(*(f"Note: {note}" for note in part.notes[len(scene.notes) :]))
-    say(f"{marked('Image', part.origin)}: {written}")
+    say(f"{labelled_name('Image', part.origin)}: {written}")

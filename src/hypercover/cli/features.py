@@ -66,7 +66,7 @@ def command(
     from hypercover.features.chain import NWFE_FEATURES, Chain
     from hypercover.prediction.tile_plan import SceneSource
     from hypercover.scene.io.writing import check_overwrite, data_path, driver_for
-    from hypercover.scene.metadata import marked
+    from hypercover.scene.metadata import labelled_name
 
     check_overwrite(out, image)
     driver_for(out)
@@ -89,4 +89,4 @@ def command(
             f"Note: {chain} goes on with {NWFE_FEATURES[chain]} features that NWFE learns from "
             "training pixels, which libsvm write, libsvm sets and a model's nwfe make."
         )
-    say(f"{marked('Image', scene.origin)}: {data_path(out)}")
+    say(f"{labelled_name('Image', scene.origin)}: {data_path(out)}")

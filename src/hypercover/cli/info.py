@@ -58,14 +58,14 @@ def scene_table(scene: Scene) -> list[RenderableType]:
 def _facts(scene: Scene) -> list[tuple[str, str]]:
     import numpy as np
 
-    from hypercover.scene.grid import orientation_words
+    from hypercover.scene.grid import describe_orientation
     from hypercover.scene.io.reading import label_losses
-    from hypercover.scene.metadata import marked
+    from hypercover.scene.metadata import labelled_name
 
     rows, cols = scene.shape
     a, b, c, d, e, f = scene.grid.transform
     facts = [
-        ("scene", marked(scene.name, scene.origin)),
+        ("scene", labelled_name(scene.name, scene.origin)),
         (
             "shape",
             f"{rows} rows × {cols} columns × {counted(scene.n_bands, 'band')}, "
@@ -80,7 +80,7 @@ def _facts(scene: Scene) -> list[tuple[str, str]]:
     ]
     if scene.band_names:
         facts.insert(2, ("band names", _shortened(scene.band_names)))
-    words = orientation_words(scene.grid)
+    words = describe_orientation(scene.grid)
     if scene.grid.placed:
         facts.append(
             (
@@ -128,11 +128,11 @@ def _shortened(names: Sequence[str]) -> str:
 
 
 def _reach(wavelengths: np.ndarray | None) -> str:
-    from hypercover.scene.wavelengths import nm_words
+    from hypercover.scene.wavelengths import format_nm
 
     if wavelengths is None:
         return "not known"
-    ends = (nm_words(float(one)) for one in (wavelengths.min(), wavelengths.max()))
+    ends = (format_nm(float(one)) for one in (wavelengths.min(), wavelengths.max()))
     return " to ".join(one if "." in one else f"{one}.0" for one in ends) + " nm"
 
 

@@ -48,8 +48,8 @@ def command(
     from hypercover.cli.tables import say, show
     from hypercover.scene.io.reading import open_scene
     from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
-    from hypercover.scene.metadata import marked
-    from hypercover.scene.pansharpen.fusion import pair_plan, pansharpen
+    from hypercover.scene.metadata import labelled_name
+    from hypercover.scene.pansharpen.fusion import pansharpen, pansharpen_plan
     from hypercover.scene.pansharpen.quality import wald_quality
     from hypercover.scene.tile_store import open_tile_store
 
@@ -61,7 +61,7 @@ def command(
     found = None
 
     def plan() -> dict[str, Any]:
-        return pair_plan(grey, colours, injection=kind, keep_pan=keep_pan)
+        return pansharpen_plan(grey, colours, injection=kind, keep_pan=keep_pan)
 
     with open_tile_store(out, plan) as store:
         with bar("Statistics") as advance:
@@ -80,7 +80,7 @@ def command(
         with bar("Pansharpening") as advance:
             written = write_scene(sharp, out, store=store, progress=advance)
     say(*(f"Note: {note}" for note in sharp.notes[len(colours.notes) :]))
-    say(f"{marked('Image', sharp.origin)}: {written}")
+    say(f"{labelled_name('Image', sharp.origin)}: {written}")
     if found is not None:
         show(_table(found))
 

@@ -78,7 +78,7 @@ def command(
     from hypercover.cli.executors import tile_executor
     from hypercover.cli.progress import bar
     from hypercover.gis.cleaning import Cleaning
-    from hypercover.memory import bytes_of
+    from hypercover.memory import parse_size
     from hypercover.prediction.map_prediction import (
         check_map_names,
         nodata_from_card,
@@ -88,7 +88,7 @@ def command(
     from hypercover.scene.io.reading import product_file
     from hypercover.scene.io.writing import check_overwrite
 
-    allowed = None if memory is None else bytes_of(memory)
+    allowed = None if memory is None else parse_size(memory)
     shares = {"confidence": confidence, "probabilities": probabilities, "entropy": entropy}
     cleaning = Cleaning(majority, sieve)
     check_map_names(out, *shares.values())

@@ -68,7 +68,7 @@ def search_and_show(
         describe_speed,
         suggest_wider_grid,
     )
-    from hypercover.scene.metadata import mark
+    from hypercover.scene.metadata import origin_label
 
     with _watching(experiment, SearchFolder(folder)) as watch:
         found = run_search(
@@ -76,7 +76,7 @@ def search_and_show(
         )
     tables = found["tables"]
     for table in tables:
-        say(_title(table, mark(found["scene"])))
+        say(_title(table, origin_label(found["scene"])))
         _show(grid_table(table), len(table["C"]))
         say(f"Best: {describe_best_cell(table)}; {describe_speed(table)}.")
         say(*suggest_wider_grid(table), *(f"Note: {note}" for note in table["notes"]))

@@ -28,7 +28,7 @@ from hypercover.report.descriptions import (
     describe_spread,
     main_split_name,
 )
-from hypercover.scene.metadata import mark
+from hypercover.scene.metadata import origin_label
 
 __all__ = [
     "accuracy_table",
@@ -153,7 +153,7 @@ def curve_table(metrics: RunMetrics) -> list[Table]:
 
 def _title(text: str, metrics: RunMetrics) -> str:
     """Return a title that says so if the scene was not measured."""
-    origin = mark(metrics.scene.model_dump())
+    origin = origin_label(metrics.scene.model_dump())
     return table_cell(f"{text} ({origin})" if origin else text)
 
 

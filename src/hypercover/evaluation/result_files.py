@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from hypercover.errors import CallError
-from hypercover.files import DamageError, read_sealed
+from hypercover.files import DamageError, read_checksummed
 
 __all__ = [
     "Integer",
@@ -82,7 +82,7 @@ def read_result_file(path: Path, model: type[Model], *, remedy: str) -> Model:
             "the folder of a run."
         )
     try:
-        return model.model_validate(read_sealed(path.read_bytes()))
+        return model.model_validate(read_checksummed(path.read_bytes()))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole file"

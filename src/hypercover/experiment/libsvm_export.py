@@ -26,7 +26,7 @@ from hypercover.prediction.model_input import (
     select_model_bands,
 )
 from hypercover.scene.legend import MAX_CODE, Legend
-from hypercover.scene.metadata import of_land
+from hypercover.scene.metadata import acquisition_header
 from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
@@ -109,7 +109,7 @@ class PixelFeatures:
             wavelengths=_known(scene.wavelengths) if of_bands else None,
             fwhm=_known(scene.fwhm) if of_bands else None,
             bad=tuple(scene.bad.tolist()) if of_bands and scene.bad.any() else None,
-            header=scene.header if of_bands else of_land(scene.header),
+            header=scene.header if of_bands else acquisition_header(scene.header),
             part=part,
             dtype=self.dtype,
             dense=dense,

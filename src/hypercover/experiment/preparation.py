@@ -16,7 +16,7 @@ from hypercover.files import make_folder
 from hypercover.jobs.plan import FOLDER, Plan
 from hypercover.jobs.runner import check_links, prepare_plan
 from hypercover.jobs.submission import check_idle
-from hypercover.scene.inputs import facts_of_files, known_inputs
+from hypercover.scene.inputs import file_stats, known_inputs
 
 __all__ = ["PreparedRun", "load_prepared", "plan_folder", "plan_run", "prepare"]
 
@@ -43,7 +43,7 @@ class PreparedRun:
         ------
         CallError
         """
-        if facts_of_files(self.facts) != self.facts:
+        if file_stats(self.facts) != self.facts:
             load_prepared(self.folder)
 
     @property
@@ -129,9 +129,7 @@ def load_prepared(folder: str | Path) -> PreparedRun:
             "made; wait until its jobs end, and submit or run it again."
         )
     own = (str(RunFolder(place).experiment), str(place / FOLDER / "plan.json"))
-    return PreparedRun(
-        experiment, plan, place, search, facts_of_files((*own, *inputs.names))
-    )
+    return PreparedRun(experiment, plan, place, search, file_stats((*own, *inputs.names)))
 
 
 def plan_folder(folder: str | Path) -> Path:

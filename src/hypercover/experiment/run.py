@@ -29,13 +29,13 @@ from hypercover.experiment.tasks.network_training import (
 )
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.files import make_folder, read_sealed
+from hypercover.files import make_folder, read_checksummed
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.submission import check_idle
-from hypercover.scene.inputs import known_inputs, remember_inputs
+from hypercover.scene.inputs import known_inputs, record_inputs
 
 __all__ = ["prepare_experiment", "prepare_folder", "run_experiment"]
 
@@ -94,7 +94,7 @@ def run_experiment(
         forget_scene()
     with known_inputs(run.inputs):
         _run_tasks(make_plan(current), run, current, chosen, progress)
-    metrics: dict[str, Any] = read_sealed(run.metrics.read_bytes())
+    metrics: dict[str, Any] = read_checksummed(run.metrics.read_bytes())
     return metrics
 
 
@@ -175,7 +175,7 @@ def prepare_folder(run: RunFolder, experiment: Experiment) -> None:
         remove_stale_features(run, before, experiment)
     set_aside_checkpoints(run, before, experiment)
     dump(experiment, run.experiment)
-    remember_inputs()
+    record_inputs()
 
 
 def _executor(experiment: Experiment, workers: int | None) -> Executor:

@@ -15,7 +15,7 @@ from hypercover.errors import ModelError, SceneError
 from hypercover.memory import available_bytes
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.limits import check_memory
-from hypercover.scene.metadata import of_land, with_header
+from hypercover.scene.metadata import acquisition_header, with_header
 from hypercover.scene.scene import Scene, check_size
 
 __all__ = [
@@ -197,7 +197,7 @@ def feature_scene(
     }
     cube = xr.DataArray(values, dims=("band", "y", "x"), coords=coords)
     cube.attrs["nodata"] = float("nan")
-    cube = with_header(cube, of_land(scene.header))
+    cube = with_header(cube, acquisition_header(scene.header))
     return scene.replace(cube=with_grid(cube, scene.grid))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.figures.canvas import thinning_step
-from hypercover.scene.metadata import marked
+from hypercover.scene.metadata import labelled_name
 from hypercover.scene.nodata import valid_pixels
 from hypercover.scene.rgb import CompositeBands, pick_bands, stretched
 from hypercover.scene.scene import Scene
@@ -19,7 +19,7 @@ _STRIP = 512
 
 def scene_title(scene: Scene, what: str) -> str:
     """Return a title that says which scene it is, and whether it was measured."""
-    return marked(f"{scene.name}: {what}", scene.origin)
+    return labelled_name(f"{scene.name}: {what}", scene.origin)
 
 
 def quicklook(scene: Scene) -> npt.NDArray[np.uint8]:

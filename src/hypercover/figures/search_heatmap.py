@@ -24,7 +24,7 @@ from hypercover.figures.formatting import (
     format_gamma,
     format_minutes,
 )
-from hypercover.scene.metadata import Origin, mark
+from hypercover.scene.metadata import Origin, origin_label
 
 __all__ = ["draw_scaling", "draw_search"]
 
@@ -69,7 +69,7 @@ def draw_search(table: Mapping[str, Any], **origin: Unpack[Origin]) -> Figure:
             )
     if table["best"]:
         _frame(axes, table["best"]["row"], table["best"]["column"])
-    _head(figure, table, mark(origin))
+    _head(figure, table, origin_label(origin))
     return figure
 
 

@@ -13,7 +13,7 @@ from hypercover.files import atomic, write_text
 from hypercover.gis.cleaning import Outlines, Regions, sieve, sieve_area
 from hypercover.gis.style import category_style
 from hypercover.scene.class_map import ClassMap
-from hypercover.scene.grid import ground_coordinates, is_even
+from hypercover.scene.grid import ground_coordinates, has_equal_pixels
 from hypercover.scene.io.gdal import offline_pyogrio
 from hypercover.scene.legend import Legend
 
@@ -257,7 +257,7 @@ def _columns(part: Outlines, class_map: ClassMap) -> dict[str, npt.NDArray[Any]]
     import shapely
 
     legend, crs, measured = class_map.legend, class_map.grid.crs, part.shapes
-    if crs is not None and not is_even(crs):
+    if crs is not None and not has_equal_pixels(crs):
         measured = shapely.transform(measured, ground_coordinates(crs))
     return {
         "class_id": part.codes,

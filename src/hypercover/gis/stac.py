@@ -12,7 +12,7 @@ from hypercover.files import write_text
 from hypercover.gis.class_map_files import media_type
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import LandClass, Legend
-from hypercover.scene.metadata import Origin, mark
+from hypercover.scene.metadata import Origin, origin_label
 
 __all__ = ["stac_item", "stac_item_path", "write_stac_item", "write_stac_item_of_map"]
 
@@ -65,7 +65,7 @@ def stac_item(
         "proj:shape": list(grid.shape),
         "proj:transform": [*grid.transform],
     }
-    if made_from := mark(origin or {}):
+    if made_from := origin_label(origin or {}):
         properties["description"] = f"Made from a {made_from}."
     if grid.crs:
         properties |= _projection(grid.crs)

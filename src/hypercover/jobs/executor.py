@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from hypercover.files import open_to_append, written
+from hypercover.files import collect_written, open_to_append
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import (
     Failure,
@@ -121,7 +121,7 @@ def _record(
     """Call the function of a task and return the record of its result."""
     extra = {"report": report} if "report" in inspect.signature(function).parameters else {}
     began, spent = time.perf_counter(), _processor_seconds()
-    with written() as paths:
+    with collect_written() as paths:
         result = function(folder, **task.arguments, **extra)
     seconds, spent = time.perf_counter() - began, _processor_seconds() - spent
     return TaskRecord.of(

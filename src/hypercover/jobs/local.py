@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hypercover.errors import CallError
-from hypercover.files import explained, open_to_append
+from hypercover.files import open_to_append, write_error
 from hypercover.jobs.executor import Notify, TaskState
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
@@ -174,7 +174,7 @@ class LocalExecutor:
         try:
             log.unlink(missing_ok=True)
         except OSError as error:
-            raise explained(log, error) from error
+            raise write_error(log, error) from error
         self._states[task.name] = TaskState.WAITING
         self._tries[task.name] = 0
         self._queue.append(task)
@@ -256,7 +256,7 @@ class LocalExecutor:
         try:
             process = _Process(self._registry, self._folder, self._share, log)
         except OSError as error:
-            raise explained(log, error) from error
+            raise write_error(log, error) from error
         self._processes.append(process)
         self._selector.register(process.answers, selectors.EVENT_READ, process)
         return process

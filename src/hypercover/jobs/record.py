@@ -24,7 +24,7 @@ from pydantic import Field, TypeAdapter
 
 from hypercover import errors
 from hypercover.errors import HypercoverError, RunError
-from hypercover.files import digest_of, read_sealed, write_json, write_sealed
+from hypercover.files import file_sha256, read_checksummed, write_checksummed, write_json
 from hypercover.jobs.plan import FOLDER, Plan
 
 __all__ = [
@@ -200,7 +200,7 @@ class TaskFiles:
             # A result without a checksum is not trusted.
             if b'"checksum": "' not in content:
                 return None
-            return _RECORD.validate_python(read_sealed(content))
+            return _RECORD.validate_python(read_checksummed(content))
         except (OSError, ValueError, RecursionError):
             return None
 
@@ -220,7 +220,7 @@ class TaskFiles:
         record = self.read()
         if record is not None:
             files = record.files | file_checksums(self.folder, paths)
-            write_sealed(self.result, vars(replace(record, files=files)))
+            write_checksummed(self.result, vars(replace(record, files=files)))
 
     def _is_edited(self, path: str, size: int) -> bool:
         """Tell whether another program changed a file that it may change, and left it whole."""
@@ -229,7 +229,7 @@ class TaskFiles:
 
     def write_record(self, record: TaskRecord) -> None:
         """Write the result, and remove the error and progress of earlier attempts."""
-        write_sealed(self.result, vars(record))
+        write_checksummed(self.result, vars(record))
         self.forget()
 
     def read_failure(self) -> Failure | None:
@@ -315,7 +315,7 @@ def file_checksums(folder: Path, paths: Iterable[Path]) -> dict[str, tuple[int, 
     """Return size and SHA-256 of the files that exist, by their paths in a folder."""
     names = {os.path.relpath(path, folder): path for path in sorted(paths)}
     return {
-        name: (path.stat().st_size, digest_of(path))
+        name: (path.stat().st_size, file_sha256(path))
         for name, path in names.items()
         if path.is_file() and not name.startswith(f"{FOLDER}{os.sep}")
     }
@@ -333,7 +333,7 @@ def _size_of(path: Path) -> int | None:
 def is_unchanged(path: Path, size: int, digest: str) -> bool:
     """Tell whether a file has this size and SHA-256."""
     try:
-        return _size_of(path) == size and digest_of(path) == digest
+        return _size_of(path) == size and file_sha256(path) == digest
     except OSError:
         return False
 

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from hypercover.errors import CallError
-from hypercover.memory import bytes_of
+from hypercover.memory import parse_size
 
 __all__ = ["JobResources", "check_directives", "format_time", "parse_time"]
 
@@ -86,7 +86,7 @@ def format_time(seconds: int) -> str:
 
 def _bytes(text: Any) -> int:
     """Return the bytes of a size such as 4GiB."""
-    return bytes_of(text if isinstance(text, str) else str(text))
+    return parse_size(text if isinstance(text, str) else str(text))
 
 
 def _bytes_or_none(text: Any) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hypercover.errors import CallError, HypercoverError, OutputError, RunError, counted
-from hypercover.files import explained, make_folder, open_to_append
+from hypercover.files import make_folder, open_to_append, write_error
 from hypercover.jobs.executor import Executor, TaskState
 from hypercover.jobs.plan import FOLDER, Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles, TaskRecord, task_record
@@ -216,7 +216,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     try:
         lock = open_to_append(path)
     except OSError as error:
-        raise explained(path, error) from error
+        raise write_error(path, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,7 +25,7 @@ from hypercover.jobs.executor import TaskState, do_task
 from hypercover.jobs.local import EXIT_STOPPED, LocalExecutor
 from hypercover.jobs.plan import Plan, Registry, Task
 from hypercover.jobs.record import Failure, TaskFiles, read_json, task_record
-from hypercover.stopping import Stopped, stop_asked, stop_at_signal
+from hypercover.stopping import Stopped, stop_on_signal, stop_requested
 
 __all__ = ["blocking_tasks", "do_tasks", "main", "missing_needs"]
 
@@ -106,7 +106,7 @@ def _outcome(
     stopped_at = 0.0
     while executor.state(task) in (TaskState.WAITING, TaskState.RUNNING):
         executor.wait(_LOOK)
-        if stop_asked() and not stopped_at:
+        if stop_requested() and not stopped_at:
             stopped_at = time.monotonic()
             executor.ask_to_stop(task)
         if stopped_at and time.monotonic() - stopped_at > grace:
@@ -114,7 +114,7 @@ def _outcome(
     if executor.state(task) is TaskState.DONE or files.read_record(fingerprint) is not None:
         _stop_file(files).unlink(missing_ok=True)
         return ""
-    if stop_asked():
+    if stop_requested():
         _record_stop(files)
         raise Stopped
     failure = executor.failure(task)
@@ -232,7 +232,7 @@ class _Service:
     def run(self) -> int:
         """Serve until the input ends."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        stop_at_signal()
+        stop_on_signal()
         threading.Thread(target=self._listen, daemon=True).start()
         try:
             while (name := self._names.get()) is not None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.files import atomic, sweep_drafts
+from hypercover.files import atomic, remove_abandoned_drafts
 from hypercover.scene.io.limits import check_memory
 
 __all__ = [
@@ -350,7 +350,7 @@ def write_libsvm(
     1 1:2.0 2:3.0
     """
     count, width = 0, None
-    sweep_drafts(path)
+    remove_abandoned_drafts(path)
     with atomic(path) as draft, draft.open("wb") as file:
         for given_labels, given_values in blocks:
             labels, values = np.asarray(given_labels), np.asarray(given_values)

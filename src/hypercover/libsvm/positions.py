@@ -16,7 +16,7 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.io.entries import Entries
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import MAX_CODE, Legend
-from hypercover.scene.metadata import kept
+from hypercover.scene.metadata import clean_header
 
 __all__ = [
     "Positions",
@@ -179,7 +179,7 @@ def read_positions(path: str | Path) -> Positions:
         take.numbers("wavelengths", len(features)),
         take.numbers("fwhm", len(features)),
         take.truths("bad", len(features)),
-        kept(take.checked("header", _is_header) or {}),
+        clean_header(take.checked("header", _is_header) or {}),
         part=take.text("part"),
         dtype=take.checked("dtype", lambda value: value in _TYPES),
         dense=take.truth("dense"),

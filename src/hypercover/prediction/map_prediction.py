@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from hypercover.classifiers.bundle import MODEL_FILE
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.feature import Progress, subprogress
-from hypercover.files import check_writable, modified, sweep_drafts
+from hypercover.files import check_writable, modified_ns, remove_abandoned_drafts
 from hypercover.gis.class_map_files import (
     class_map_writer,
     complete_legend,
@@ -45,10 +45,10 @@ from hypercover.prediction.tile_plan import (
     tile_tasks,
 )
 from hypercover.scene.class_map import open_class_map
-from hypercover.scene.clip import area_of
+from hypercover.scene.clip import read_area
 from hypercover.scene.inputs import known_inputs
 from hypercover.scene.legend import Legend
-from hypercover.scene.nodata import ALL_ZERO, holdable, parse_nodata
+from hypercover.scene.nodata import ALL_ZERO, fits_dtype, parse_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, inputs_path
 from hypercover.scene.tiling import Tile
@@ -133,7 +133,7 @@ def predict_tiles(
 ) -> dict[str, Any]:
     """Predict and keep some tiles of a map, as the job in a folder says."""
     home = folder.resolve()
-    kept = _opened(home, modified(home / "job.json"))
+    kept = _opened(home, modified_ns(home / "job.json"))
     check_tile_range(first, stop, len(kept.predictor.tiles()))
     new = kept.predict(
         range(first, stop), lambda done, total: report(done / total, "predicting")
@@ -241,7 +241,7 @@ def predict_image(
     """
     check_map_names(out, confidence, probabilities, entropy)
     check_map_paths(out, confidence, probabilities, entropy)
-    area = None if within is None else area_of(within, scene.grid, within_layer)
+    area = None if within is None else read_area(within, scene.grid, within_layer)
     # A map that is not finished must not lie under the name asked for.
     changed = bool(cleaning) or area is not None
     raw = out.with_name(f".{out.name}.raw") / out.name if changed else out
@@ -394,7 +394,7 @@ def nodata_from_card(model: Path, scene: Scene) -> str | None:
         part if isinstance(part, str) else f"{part:.17g}"
         for part in parts
         if part == ALL_ZERO
-        or (isinstance(part, float) and holdable(part, scene.cube.dtype))
+        or (isinstance(part, float) and fits_dtype(part, scene.cube.dtype))
     ]
     return ",".join(kept) or None
 
@@ -482,7 +482,7 @@ def predict_to_files(
         _write(predictor, paths, known, kept.answers)
         kept.store.remove()
     for path in paths.values():
-        sweep_drafts(path)
+        remove_abandoned_drafts(path)
     return tuple(paths.values())
 
 

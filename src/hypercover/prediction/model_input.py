@@ -16,9 +16,9 @@ from hypercover.features.blockwise import BorderLevels, blockwise, border_levels
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Progress
 from hypercover.memory import resident_bytes
-from hypercover.scene.inputs import identity_of
+from hypercover.scene.inputs import input_identity
 from hypercover.scene.samples import Samples, spectra_of
-from hypercover.scene.scale_offset import ScaleOffset, rescaled
+from hypercover.scene.scale_offset import ScaleOffset, rescale
 from hypercover.scene.scene import Scene
 
 __all__ = [
@@ -133,7 +133,7 @@ def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:
     card = model / MODEL_FILE
     return {
         "model": sha256(card.read_bytes()).hexdigest() if card.is_file() else None,
-        "image": [list(facts) for facts in identity_of(Path(scene.source).absolute())],
+        "image": [list(facts) for facts in input_identity(Path(scene.source).absolute())],
         "read as": [scene.n_bands, str(scene.cube.dtype), *scene.notes],
     }
 
@@ -220,7 +220,7 @@ def convert_to_model_scale(card: dict[str, Any], scene: Scene) -> Scene:
     """
     own, there = _meaning(card), ScaleOffset.of(scene)
     change = None if own is None or there is None else there.towards(own)
-    return scene if own is None or change is None else rescaled(scene, *change, own)
+    return scene if own is None or change is None else rescale(scene, *change, own)
 
 
 def _meaning(card: dict[str, Any]) -> ScaleOffset | None:

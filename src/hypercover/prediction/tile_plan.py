@@ -19,7 +19,7 @@ from hypercover.jobs.plan import Arguments, Plan, Registry, Task
 from hypercover.jobs.record import read_json
 from hypercover.jobs.runner import Event, run_plan
 from hypercover.scene.bands import select_bands
-from hypercover.scene.inputs import identity_of
+from hypercover.scene.inputs import input_identity
 from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
@@ -69,7 +69,7 @@ class SceneSource:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values, with what changes when the file is replaced."""
-        facts = identity_of(Path(self.image).absolute())
+        facts = input_identity(Path(self.image).absolute())
         return asdict(self) | {"identity": [list(fact) for fact in facts]}
 
     @classmethod

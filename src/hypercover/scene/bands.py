@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hypercover.errors import SceneError, counted
 from hypercover.scene.datasets.catalog import aviris_bands
 from hypercover.scene.scene import Scene
-from hypercover.scene.wavelengths import nm_words
+from hypercover.scene.wavelengths import format_nm
 
 __all__ = ["BandSpec", "select_bands"]
 
@@ -151,7 +151,7 @@ def _by_wavelength(scene: Scene, low: float, high: float, part: str) -> _Selecti
     if not chosen.any():
         raise SceneError(
             f"{scene.name} has no band in {part}; its wavelengths range from "
-            f"{nm_words(centres.min())} to {nm_words(centres.max())} nm."
+            f"{format_nm(centres.min())} to {format_nm(centres.max())} nm."
         )
     return _Selection(chosen)
 

@@ -13,7 +13,7 @@ from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.reading import read_label_map
 from hypercover.scene.labels import Codes, legend_of, match_classes
 from hypercover.scene.legend import Legend, class_colors
-from hypercover.scene.metadata import Origin, mark
+from hypercover.scene.metadata import Origin, origin_label
 
 __all__ = ["ClassMap", "open_class_map"]
 
@@ -36,7 +36,7 @@ class ClassMap:
     @property
     def made_from(self) -> str:
         """Description of an image that was not measured, such as "simulated scene"."""
-        return mark(self.origin)
+        return origin_label(self.origin)
 
     @cached_property
     def pixel_areas(self) -> npt.NDArray[np.float64] | None:

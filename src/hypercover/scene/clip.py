@@ -7,16 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError
-from hypercover.scene.fill_value import settled
+from hypercover.scene.fill_value import with_fill_value
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.array_files import ARRAY_READERS, open_array_file
 from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.named_arrays import describe
-from hypercover.scene.labels import naming_options, on_grid
+from hypercover.scene.labels import flip_to_grid, replaced_options
 from hypercover.scene.lazy import bounding_slice
 from hypercover.scene.scene import Scene
 
-__all__ = ["Mask", "area_of", "clip", "crop"]
+__all__ = ["Mask", "clip", "crop", "read_area"]
 
 _RECTANGLE = re.compile(r"\s*(\d{0,9}):(\d{0,9})\s*,\s*(\d{0,9}):(\d{0,9})\s*")
 
@@ -70,7 +70,7 @@ def _slices(part: str, scene: Scene) -> tuple[slice, slice]:
 Mask = npt.NDArray[np.bool_]
 
 
-def area_of(
+def read_area(
     path: str | Path, grid: Grid, layer: str | None = None, option: str = "--within-layer"
 ) -> Mask:
     """Read an area from a file as a mask (y, x) on a grid.
@@ -99,7 +99,7 @@ def area_of(
     if kind is FileType.VECTOR:
         from hypercover.scene.io.vector import read_vector_area
 
-        with naming_options({"--label-layer NAME (scene.label_layer)": f"{option} NAME",
+        with replaced_options({"--label-layer NAME (scene.label_layer)": f"{option} NAME",
                              "--label-layer": option}):  # fmt: skip
             return read_vector_area(file, grid, layer)
     inside = _array(file, kind, grid) if kind in ARRAY_READERS else _raster(file, grid)
@@ -114,7 +114,7 @@ def _raster(file: Path, grid: Grid) -> Mask:
     from hypercover.scene.io.raster import read_layer
 
     layer = read_layer(file, what="area")
-    values = on_grid(layer.values, layer.grid, grid, file, what="area")
+    values = flip_to_grid(layer.values, layer.grid, grid, file, what="area")
     return _marked(values, layer.nodata)
 
 
@@ -140,14 +140,14 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
     """Clip a scene to an area and crop it to the bounding rectangle.
 
     Pixels outside the area have no data and no label.  The cube stays in its file
-    until it is read; see :func:`~hypercover.scene.fill_value.settled` for the value of
+    until it is read; see :func:`~hypercover.scene.fill_value.with_fill_value` for the value of
     no data.
 
     Parameters
     ----------
     scene : Scene
     area : array of bool (y, x), or path
-        See :func:`~hypercover.scene.clip.area_of`.
+        See :func:`~hypercover.scene.clip.read_area`.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
     >>> part.shape, part.valid.astype(int).tolist()
     ((3, 3), [[0, 1, 0], [1, 1, 1], [1, 1, 1]])
     """
-    inside = area if isinstance(area, np.ndarray) else area_of(area, scene.grid)
+    inside = area if isinstance(area, np.ndarray) else read_area(area, scene.grid)
     if inside.shape != scene.shape or not inside.any():
         raise LabelError(
             "An area must have the size of the image and at least one pixel, got "
@@ -175,4 +175,4 @@ def clip(scene: Scene, area: Mask | str | Path) -> Scene:
     if part.labels is not None:
         codes = np.where(mask, part.labels, 0).astype(part.labels.dtype)
         part = part.with_labels(codes)
-    return settled(part, mask)
+    return with_fill_value(part, mask)

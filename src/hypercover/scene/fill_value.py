@@ -13,7 +13,7 @@ from hypercover.scene.nodata import NoData, without_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import SIDE, strips
 
-__all__ = ["settled", "unused_value"]
+__all__ = ["unused_value", "with_fill_value"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -67,7 +67,7 @@ def unused_value(scene: Scene, inside: npt.NDArray[np.bool_]) -> int | None:
     return next(iter(candidates), None)
 
 
-def settled(scene: Scene, inside: Mask | None = None) -> Scene:
+def with_fill_value(scene: Scene, inside: Mask | None = None) -> Scene:
     """Give all pixels without data one value, which the file of the scene can declare.
 
     Masks, alpha bands, several values and values per band can be read, but no format

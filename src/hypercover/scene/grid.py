@@ -12,11 +12,11 @@ import xarray as xr
 
 __all__ = [
     "Grid",
+    "describe_orientation",
     "grid_of",
     "ground_coordinates",
-    "is_even",
+    "has_equal_pixels",
     "orientation",
-    "orientation_words",
     "pixel_hectares",
     "with_grid",
 ]
@@ -162,7 +162,7 @@ def orientation(grid: Grid) -> str | None:
     return " and ".join(ways) or None
 
 
-def orientation_words(grid: Grid) -> str | None:
+def describe_orientation(grid: Grid) -> str | None:
     """Describe the orientation of an image and its consequences; None if north is up."""
     kind = orientation(grid)
     if kind in ("rotated", "sheared"):
@@ -199,7 +199,7 @@ _SQUARE_METRES = 10_000
 """Square metres of a hectare."""
 
 
-def is_even(crs: str) -> bool:
+def has_equal_pixels(crs: str) -> bool:
     """Tell whether pixels in a coordinate system (WKT) have nearly equal areas."""
     from rasterio.crs import CRS
 
@@ -231,7 +231,7 @@ def ground_coordinates(crs: str) -> Callable[[Floats], Floats]:
     from rasterio.crs import CRS
 
     system = CRS.from_wkt(crs)
-    if is_even(crs):
+    if has_equal_pixels(crs):
         _, metres = system.linear_units_factor
         return lambda points: points * metres
     axis, flattening = _ellipsoid(crs)
@@ -287,7 +287,7 @@ def pixel_hectares(grid: Grid) -> Floats | None:
         return None
     to_ground = ground_coordinates(grid.crs)
     a, b, c, d, e, f = grid.transform
-    if is_even(grid.crs):
+    if has_equal_pixels(grid.crs):
         x, y = to_ground(np.array([[a, d], [b, e]]))
         across = abs(float(x[0] * y[1] - x[1] * y[0]))
         return np.full((1, 1), across / _SQUARE_METRES)

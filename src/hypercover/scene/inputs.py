@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hypercover.errors import OutputError, SceneError
-from hypercover.files import digest_of, read_sealed, write_sealed
+from hypercover.files import file_sha256, read_checksummed, write_checksummed
 from hypercover.scene.io.class_tables import style_files
 from hypercover.scene.io.envi import RAW, data_file, find_header
 from hypercover.scene.io.gdal import is_vrt, vrt_allowed, vrt_sources
@@ -19,11 +19,11 @@ __all__ = [
     "Identity",
     "Inputs",
     "companions",
-    "facts_of_files",
-    "identity",
-    "identity_of",
+    "file_identity",
+    "file_stats",
+    "input_identity",
     "known_inputs",
-    "remember_inputs",
+    "record_inputs",
 ]
 
 _SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
@@ -81,7 +81,7 @@ def companions(path: Path) -> tuple[Path, ...]:
 Identity = tuple[tuple[str, int, int], ...]
 
 
-def identity(path: Path | None, *, styled: bool = False) -> Identity:
+def file_identity(path: Path | None, *, styled: bool = False) -> Identity:
     """Return path, size and time of a file and its companions.
 
     ``styled`` includes the style of labels, which names and colours their classes.
@@ -153,7 +153,7 @@ class Inputs:
         if path is None:
             return ()
         if (path, styled) not in self._found:
-            parts = identity(path, styled=styled)
+            parts = file_identity(path, styled=styled)
             self._found[path, styled] = tuple(map(self._as_known, parts))
         return self._found[path, styled]
 
@@ -174,7 +174,7 @@ class Inputs:
             return
         for name, (size, time) in self._seen.items():
             if name not in self._known:
-                digest = digest_of(name)
+                digest = file_sha256(name)
                 self._known[name] = _Known(size=size, sha256=digest, times=(time,))
                 self._changed = True
         # Starting again removes the record.
@@ -191,7 +191,7 @@ class Inputs:
         """
         if self._changed and self._path is not None:
             document = _Document(files=self._known)
-            write_sealed(self._path, document.model_dump(mode="json"))
+            write_checksummed(self._path, document.model_dump(mode="json"))
             self._changed = False
 
     def forget(self) -> None:
@@ -215,7 +215,7 @@ class Inputs:
         """Compare a file of the same size by its time, or else by its content."""
         if time in known.times:
             return True
-        if digest_of(name) != known.sha256:
+        if file_sha256(name) != known.sha256:
             return False
         times = (known.times[0], *known.times[1:][-_MOST_TIMES:], time)
         self._known[name] = known.model_copy(update={"times": times})
@@ -245,7 +245,7 @@ def known_inputs(path: Path | None = None) -> Iterator[Inputs]:
             inputs.save()
 
 
-def remember_inputs() -> None:
+def record_inputs() -> None:
     """Record the hashes of the files identified in the surrounding :func:`known_inputs`.
 
     Raises
@@ -258,7 +258,7 @@ def remember_inputs() -> None:
         inputs.remember()
 
 
-def facts_of_files(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
+def file_stats(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
     """Return sizes and times of files; None for missing ones."""
     return {path: _size_and_time(Path(path)) for path in paths}
 
@@ -271,7 +271,7 @@ def _size_and_time(path: Path) -> tuple[int, int] | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def identity_of(path: Path | None, *, styled: bool = False) -> Identity:
+def input_identity(path: Path | None, *, styled: bool = False) -> Identity:
     """Return the identity of a file by the record in use, see :class:`Inputs`."""
     inputs = _current.get() or Inputs()
     return inputs.identity(path, styled=styled)
@@ -282,6 +282,6 @@ def _read(path: Path | None) -> Mapping[str, _Known]:
     try:
         if path is None or path.stat().st_size > _BIGGEST:
             return {}
-        return _Document.model_validate(read_sealed(path.read_bytes())).files
+        return _Document.model_validate(read_checksummed(path.read_bytes())).files
     except (OSError, ValueError, ValidationError, RecursionError):
         return {}

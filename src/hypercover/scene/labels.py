@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
-from hypercover.scene.datasets.catalog import KnownMap, known_scene, recognise
+from hypercover.scene.datasets.catalog import KnownMap, known_scene, recognise_labels
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import MAX_CODE, Legend, class_colors
 from hypercover.scene.scene import Scene
@@ -22,14 +22,14 @@ __all__ = [
     "check_placement",
     "check_size",
     "drop_classes",
-    "folded",
+    "flip_to_grid",
+    "grid_offset",
     "is_unlabelled",
     "legend_of",
-    "listed",
     "match_classes",
-    "naming_options",
-    "offset",
-    "on_grid",
+    "normalized_name",
+    "replaced_options",
+    "shortlist",
 ]
 
 _T = TypeVar("_T", bound=np.generic)
@@ -193,7 +193,7 @@ def _class_zero(
     if nodata is None or nodata == 0 or is_unlabelled(name):
         return None
     zero: npt.NDArray[np.bool_] = values == 0
-    if not zero.any() or recognise(np.where(zero | (values == nodata), 0, values)):
+    if not zero.any() or recognise_labels(np.where(zero | (values == nodata), 0, values)):
         return None
     return zero
 
@@ -288,7 +288,7 @@ def check_placement(
             f"The image is in another coordinate system than the {what} {source}; "
             "reproject these to the grid of the image."
         )
-    apart = offset(found, grid)
+    apart = grid_offset(found, grid)
     if apart > _APART:
         raise LabelError(
             f"Pixels of the {what} {source} are up to {apart:,.2f} pixels off those of the "
@@ -297,13 +297,13 @@ def check_placement(
 
 
 @contextmanager
-def naming_options(names: Mapping[str, str]) -> Iterator[None]:
+def replaced_options(names: Mapping[str, str]) -> Iterator[None]:
     """Replace the names of options in messages about labels that are raised in the block.
 
     Examples
     --------
     >>> try:
-    ...     with naming_options({"--label-": "--strata-"}):
+    ...     with replaced_options({"--label-": "--strata-"}):
     ...         raise LabelError("name it with --label-field NAME.")
     ... except LabelError as error:
     ...     print(error)
@@ -318,7 +318,7 @@ def naming_options(names: Mapping[str, str]) -> Iterator[None]:
         raise LabelError(text) from error
 
 
-def on_grid(
+def flip_to_grid(
     values: npt.NDArray[_T],
     found: Grid | None,
     grid: Grid,
@@ -336,7 +336,7 @@ def on_grid(
     if found is not None and found.placed and grid.placed:
         for axes in ((0,), (1,), (0, 1)):
             flipped = found.flipped(*axes)
-            if offset(flipped, grid) <= _APART:
+            if grid_offset(flipped, grid) <= _APART:
                 values, found = np.flip(values, axes), flipped
     check_placement(found, grid, source, what)
     return values
@@ -348,7 +348,7 @@ def _same_crs(one: str, other: str) -> bool:
     return one == other or bool(CRS.from_wkt(one) == CRS.from_wkt(other))
 
 
-def offset(found: Grid, grid: Grid) -> float:
+def grid_offset(found: Grid, grid: Grid) -> float:
     """Return the largest distance between corners of two grids, in pixels of the second."""
     corners = np.array([[0, 0, 1], [grid.cols, 0, 1], [0, grid.rows, 1]], dtype=float).T
     here, there = (np.array(one.transform).reshape(2, 3) for one in (grid, found))
@@ -366,7 +366,7 @@ def legend_of(
     """
     codes = [int(code) for code in np.unique(labels.codes) if code > 0]
     table = given or Legend()
-    known = recognise(labels.codes)
+    known = recognise_labels(labels.codes)
     names = dict(known.names) if known else {}
     names |= {code: name for code, name in labels.names.items() if name.strip()}
     names |= dict(zip(table.codes, table.names, strict=True))
@@ -377,7 +377,7 @@ def legend_of(
     unnamed = [code for code in codes if code not in names]
     if unnamed and any(code != labels.zero for code in names):
         plural = "s" if len(unnamed) > 1 else ""
-        notes.append(f"No class name is known for code{plural} {listed(unnamed)}.")
+        notes.append(f"No class name is known for code{plural} {shortlist(unnamed)}.")
     notes += _empty_note({code: names[code] for code in sorted({*names} - {0, *codes})})
     notes += _alike_notes(legend.names)
     if labels.zero is not None and labels.zero in legend:
@@ -389,9 +389,9 @@ def _alike_notes(names: Sequence[str]) -> list[str]:
     """Note classes whose names differ only in case, spaces or hyphens."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(folded(name), []).append(name)
+        groups.setdefault(normalized_name(name), []).append(name)
     return [
-        f"Classes whose names differ in case or spaces only: {listed(map(repr, group))}; if "
+        f"Classes whose names differ in case or spaces only: {shortlist(map(repr, group))}; if "
         "they are one class, give it one name."
         for group in groups.values()
         if len(group) > 1
@@ -402,7 +402,7 @@ def _empty_note(names: Mapping[int, str]) -> list[str]:
     """Note the classes of the legend that are not in the map."""
     if not names:
         return []
-    shown = listed(f"{name} ({code})" for code, name in names.items())
+    shown = shortlist(f"{name} ({code})" for code, name in names.items())
     return [f"Classes of the legend without a labelled pixel: {shown}."]
 
 
@@ -416,24 +416,24 @@ def _known_notes(known: KnownMap) -> list[str]:
     return [*notes, known.note] if known.note else notes
 
 
-def folded(name: str) -> str:
+def normalized_name(name: str) -> str:
     """Normalise a name for comparison: without case, spaces, hyphens and underscores.
 
     Examples
     --------
-    >>> folded("Bare Soil") == folded(" bare-soil"), folded("A1") == folded("A2")
+    >>> normalized_name("Bare Soil") == normalized_name(" bare-soil"), normalized_name("A1") == normalized_name("A2")
     (True, False)
     """
     plain = unicodedata.normalize("NFKC", name).casefold()
     return "".join(char for char in plain if not (char.isspace() or char in "-_"))
 
 
-def listed(words: Iterable[object], most: int = 8) -> str:
+def shortlist(words: Iterable[object], most: int = 8) -> str:
     """List words, the first ones of many.
 
     Examples
     --------
-    >>> listed(["a", "b", "c"], 2)
+    >>> shortlist(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
     every = [str(word) for word in words]
@@ -489,8 +489,8 @@ def match_classes(
     match = _matched(present, labels, legend, renames=renames)
     if labels.nominal.issuperset(present) and len(match.new) == len(present):
         raise LabelError(
-            f"No class of the labels ({listed(labels.names[code] for code in present)}) has "
-            f"the name of one of {whose}, which are {listed(legend.names)}; give both the same "
+            f"No class of the labels ({shortlist(labels.names[code] for code in present)}) has "
+            f"the name of one of {whose}, which are {shortlist(legend.names)}; give both the same "
             "names, name another attribute with --label-field, or give codes."
         )
     table = np.zeros(max(present) + 1, np.uint16)
@@ -523,11 +523,11 @@ def _matched(
 ) -> _ClassMatch:
     """Find the new code of each class: by name, by code, or a free one."""
     exact = {name: code for code, name in zip(legend.codes, legend.names, strict=True)}
-    loose = {folded(name): code for name, code in exact.items()}
+    loose = {normalized_name(name): code for name, code in exact.items()}
     taken: dict[int, int] = {}
     for code in present:
         name = labels.names.get(code) or str(code)
-        at = exact.get(name.strip(), loose.get(folded(name)))
+        at = exact.get(name.strip(), loose.get(normalized_name(name)))
         if at is not None:
             taken[code] = at
     by_name = tuple(taken)
@@ -570,20 +570,20 @@ def _match_notes(
     notes = []
     if match.by_name:
         codes = sorted({taken[code] for code in match.by_name})
-        known = listed(f"{legend[code].name} ({code})" for code in codes)
+        known = shortlist(f"{legend[code].name} ({code})" for code in codes)
         notes.append(f"Classes matched with {whose} by name: {known}.")
     if match.by_code:
-        known = listed(_renamed(code, labels, legend) for code in match.by_code)
+        known = shortlist(_renamed(code, labels, legend) for code in match.by_code)
         notes.append(f"Classes matched with {whose} by code: {known}.")
     joined = [
         at for at in dict.fromkeys(taken.values()) if list(taken.values()).count(at) > 1
     ]
     for at in joined:
-        own = listed(labels.names.get(code, code) for code in taken if taken[code] == at)
+        own = shortlist(labels.names.get(code, code) for code in taken if taken[code] == at)
         notes.append(f"One class of {whose} for several of the labels: {own} = {at}.")
     if match.new:
         new = [f"{labels.names.get(c, f'Class {c}')} ({taken[c]})" for c in match.new]
-        notes.append(f"Classes that {whose} lacks, with their new codes: {listed(new)}.")
+        notes.append(f"Classes that {whose} lacks, with their new codes: {shortlist(new)}.")
     return notes
 
 

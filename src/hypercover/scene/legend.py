@@ -20,9 +20,9 @@ __all__ = [
     "LandClass",
     "Legend",
     "class_colors",
+    "color_distance",
     "cover_color",
     "default_color",
-    "perceived_distance",
 ]
 
 _APART = 12.0
@@ -113,7 +113,7 @@ def _apart(candidates: Iterator[str], taken: Mapping[int, str]) -> str:
             break
         for choice in [color] if color else _palette(0):
             distance = min(
-                (perceived_distance(choice, other) for other in taken.values()),
+                (color_distance(choice, other) for other in taken.values()),
                 default=100.0,
             )
             if distance >= _APART:
@@ -190,7 +190,7 @@ def _rows() -> list[dict[str, str]]:
     return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
 
 
-def perceived_distance(one: str, other: str) -> float:
+def color_distance(one: str, other: str) -> float:
     """Return the perceived distance of two colours, also for colour-blind people.
 
     Returns
@@ -200,7 +200,7 @@ def perceived_distance(one: str, other: str) -> float:
 
     Examples
     --------
-    >>> round(perceived_distance("#000000", "#ffffff")), perceived_distance("#112233", "#112233")
+    >>> round(color_distance("#000000", "#ffffff")), color_distance("#112233", "#112233")
     (100, 0.0)
     """
     first, second = _views(one), _views(other)

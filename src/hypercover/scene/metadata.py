@@ -15,15 +15,15 @@ __all__ = [
     "GAINS",
     "OFFSETS",
     "Origin",
-    "factors",
+    "acquisition_header",
+    "clean_header",
+    "format_list",
+    "header_numbers",
     "header_of",
-    "kept",
-    "mark",
-    "marked",
-    "numbered",
-    "of_bands",
-    "of_land",
+    "labelled_name",
+    "origin_label",
     "product_header",
+    "select_header_bands",
     "with_header",
 ]
 
@@ -37,7 +37,7 @@ class Origin(TypedDict, total=False):
     """The values were reconstructed to stand in for an unavailable measured image."""
 
 
-def mark(origin: Mapping[str, Any]) -> str:
+def origin_label(origin: Mapping[str, Any]) -> str:
     """Return the label of an image that was not measured, else an empty string.
 
     It belongs in every title, so that a result on a stand-in is never taken for one on
@@ -45,7 +45,7 @@ def mark(origin: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> mark({"simulated": True}), mark({"stand_in": True}), mark({"simulated": False})
+    >>> origin_label({"simulated": True}), origin_label({"stand_in": True}), origin_label({"simulated": False})
     ('simulated scene', 'stand-in', '')
     """
     if origin.get("stand_in"):
@@ -53,15 +53,15 @@ def mark(origin: Mapping[str, Any]) -> str:
     return "simulated scene" if origin.get("simulated") else ""
 
 
-def marked(name: str, origin: Mapping[str, Any]) -> str:
+def labelled_name(name: str, origin: Mapping[str, Any]) -> str:
     """Append the label of an image that was not measured to a name that lacks it.
 
     Examples
     --------
-    >>> marked("Indian Pines stand-in", {"stand_in": True}), marked("a", {"simulated": True})
+    >>> labelled_name("Indian Pines stand-in", {"stand_in": True}), labelled_name("a", {"simulated": True})
     ('Indian Pines stand-in', 'a (simulated scene)')
     """
-    label = mark(origin)
+    label = origin_label(origin)
     return name if label.partition(" ")[0] in name.lower() else f"{name} ({label})"
 
 
@@ -95,14 +95,14 @@ value of 10,000 bytes that is not a list would end an ENVI header."""
 _ROUND = str.maketrans("{}", "()")
 
 
-def kept(entries: Mapping[str, object]) -> dict[str, str]:
+def clean_header(entries: Mapping[str, object]) -> dict[str, str]:
     r"""Clean the metadata of a file: useful entries only, as bounded, printable text.
 
     Metadata of untrusted files is copied into the files that are written.
 
     Examples
     --------
-    >>> kept({"Sensor_Type": "HyMap", "samples": 5, "z plot titles": "{a,  b\n}"})
+    >>> clean_header({"Sensor_Type": "HyMap", "samples": 5, "z plot titles": "{a,  b\n}"})
     {'sensor type': 'HyMap', 'z plot titles': '{a, b}'}
     """
     clean = (_entry(str(key), str(text)) for key, text in entries.items())
@@ -154,7 +154,7 @@ def _listed(text: str) -> list[str] | None:
     return [part.strip() for part in text.strip("{}").split(",")]
 
 
-def of_bands(
+def select_header_bands(
     header: Mapping[str, str], places: Sequence[int], count: int
 ) -> dict[str, str]:
     """Select the bands at some positions (from 0), out of a number of bands, in a header.
@@ -164,7 +164,7 @@ def of_bands(
 
     Examples
     --------
-    >>> of_bands({"data gain values": "{0.1, 0.2, 0.3}", "sensor type": "a"}, [0, 2], 3)
+    >>> select_header_bands({"data gain values": "{0.1, 0.2, 0.3}", "sensor type": "a"}, [0, 2], 3)
     {'data gain values': '{0.1, 0.3}', 'sensor type': 'a'}
     """
     new = {str(old + 1): str(at) for at, old in enumerate(places, 1)}
@@ -181,12 +181,12 @@ def of_bands(
     return selected
 
 
-def factors(header: Mapping[str, str], key: str, count: int) -> list[float] | None:
+def header_numbers(header: Mapping[str, str], key: str, count: int) -> list[float] | None:
     """Return a list of one number per band from a header, or None.
 
     Examples
     --------
-    >>> factors({"data gain values": "{0.1, 2}"}, GAINS, 2), factors({}, GAINS, 2)
+    >>> header_numbers({"data gain values": "{0.1, 2}"}, GAINS, 2), header_numbers({}, GAINS, 2)
     ([0.1, 2.0], None)
     """
     try:
@@ -196,12 +196,12 @@ def factors(header: Mapping[str, str], key: str, count: int) -> list[float] | No
     return numbers if len(numbers) == count and all(map(isfinite, numbers)) else None
 
 
-def of_land(header: Mapping[str, str]) -> dict[str, str]:
+def acquisition_header(header: Mapping[str, str]) -> dict[str, str]:
     """Return the entries that do not depend on the values: sensor and acquisition time.
 
     Examples
     --------
-    >>> of_land({"reflectance scale factor": "10000", "sensor type": "HyMap"})
+    >>> acquisition_header({"reflectance scale factor": "10000", "sensor type": "HyMap"})
     {'sensor type': 'HyMap'}
     """
     return {key: header[key] for key in _LAND if key in header}
@@ -221,16 +221,16 @@ def product_header(
     {'acquisition time': '2024-06-01T10:10:10Z', 'sensor type': 'EMIT'}
     """
     times = {"acquisition time": "" if moment is None else moment}
-    bands = {GAINS: numbered(gains), OFFSETS: numbered(offsets)}
-    return kept({"sensor type": sensor} | times | bands)
+    bands = {GAINS: format_list(gains), OFFSETS: format_list(offsets)}
+    return clean_header({"sensor type": sensor} | times | bands)
 
 
-def numbered(values: Iterable[float]) -> str:
+def format_list(values: Iterable[float]) -> str:
     """Format numbers as a list in a header.
 
     Examples
     --------
-    >>> numbered([0.1, 2])
+    >>> format_list([0.1, 2])
     '{0.1, 2.0}'
     """
     return "{" + ", ".join(repr(float(value)) for value in values) + "}"

@@ -24,23 +24,23 @@ from hypercover.errors import SceneError
 
 __all__ = [
     "ALL_ZERO",
-    "Given",
     "NoData",
-    "declared",
+    "NoDataSpec",
+    "declared_nodata",
     "declares_nodata",
     "fill_note",
     "fill_notes",
-    "holdable",
-    "numbers_of",
+    "fits_dtype",
+    "normalized_key",
     "parse_nodata",
-    "plain_key",
+    "parse_numbers",
     "valid_pixels",
     "with_nodata",
     "without_nodata",
 ]
 
 Mask = npt.NDArray[np.bool_]
-Given = float | str | Sequence[float | str]
+NoDataSpec = float | str | Sequence[float | str]
 """No data as users state it: one or several values, as numbers or text."""
 
 ALL_ZERO, _NONE = "all-zero", "none"
@@ -67,23 +67,23 @@ _LEAST, _SHARE = 4, 0.01
 """Pixels of the border, in number and as a share, that are more than chance."""
 
 
-def plain_key(name: str) -> str:
+def normalized_key(name: str) -> str:
     """Normalise the name of an attribute: letters and digits only, in lower case.
 
     Examples
     --------
-    >>> plain_key("Data_Ignore_Value"), plain_key("_FillValue"), plain_key("data ignore-value")
+    >>> normalized_key("Data_Ignore_Value"), normalized_key("_FillValue"), normalized_key("data ignore-value")
     ('dataignorevalue', 'fillvalue', 'dataignorevalue')
     """
     return "".join(char for char in name.lower() if char.isalnum())
 
 
-def numbers_of(value: object) -> list[float]:
+def parse_numbers(value: object) -> list[float]:
     """Parse the numbers in an attribute; empty if it holds anything else.
 
     Examples
     --------
-    >>> numbers_of("{-9999, 0}"), numbers_of([b"-9999"]), numbers_of("none")
+    >>> parse_numbers("{-9999, 0}"), parse_numbers([b"-9999"]), parse_numbers("none")
     ([-9999.0, 0.0], [-9999.0], [])
     """
     if isinstance(value, bytes):
@@ -101,24 +101,24 @@ def numbers_of(value: object) -> list[float]:
         return []
 
 
-def declared(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[str, Any]:
+def declared_nodata(attrs: Mapping[str, object], dtype: npt.DTypeLike) -> dict[str, Any]:
     """Read no data from attributes, as attributes of a cube of a type.
 
     Names may have any spelling; values that do not fit the type are ignored.
 
     Examples
     --------
-    >>> declared({"Data_Ignore_Value": "-9999", "_FillValue": -1}, "int16")
+    >>> declared_nodata({"Data_Ignore_Value": "-9999", "_FillValue": -1}, "int16")
     {'nodata': (-9999.0, -1.0)}
-    >>> declared({"missing_value": -9999, "valid_range": [0, 100]}, "uint8")
+    >>> declared_nodata({"missing_value": -9999, "valid_range": [0, 100]}, "uint8")
     {'valid_range': (0.0, 100.0)}
     """
     values: list[float] = []
     low, high = -np.inf, np.inf
     for name, value in attrs.items():
-        key, numbers = plain_key(name), numbers_of(value)
+        key, numbers = normalized_key(name), parse_numbers(value)
         if key in _VALUES:
-            values += [one for one in numbers if holdable(one, dtype)]
+            values += [one for one in numbers if fits_dtype(one, dtype)]
         elif key in _RANGES and len(numbers) == 2:
             low, high = max(low, numbers[0]), min(high, numbers[1])
         elif key == _LOWEST and len(numbers) == 1:
@@ -142,10 +142,10 @@ def _one_or_all(values: Iterable[float]) -> float | tuple[float, ...]:
 
 def declares_nodata(name: str) -> bool:
     """Tell whether a name is a common one for the no-data value."""
-    return plain_key(name) in _VALUES
+    return normalized_key(name) in _VALUES
 
 
-def holdable(value: float, dtype: npt.DTypeLike) -> bool:
+def fits_dtype(value: float, dtype: npt.DTypeLike) -> bool:
     """Tell whether a type can hold a value."""
     kind = np.dtype(dtype)
     if kind.kind not in "ui":
@@ -177,7 +177,7 @@ class NoData:
         own = {
             key: cube.attrs[key] for key in ("nodata", "valid_range") if key in cube.attrs
         }
-        rule = declared(own if "nodata" in own else cube.attrs, cube.dtype)
+        rule = declared_nodata(own if "nodata" in own else cube.attrs, cube.dtype)
         by_band: tuple[float, ...] = ()
         if "nodata" in cube.coords and cube.coords["nodata"].dims == ("band",):
             by_band = tuple(map(float, cube.coords["nodata"].values))
@@ -192,7 +192,7 @@ class NoData:
     @classmethod
     def first_of(cls, attrs: Mapping[str, object], dtype: npt.DTypeLike) -> float | None:
         """Return the first no-data value that attributes declare, or None."""
-        values = declared(attrs, dtype).get("nodata")
+        values = declared_nodata(attrs, dtype).get("nodata")
         return values[0] if isinstance(values, tuple) else values
 
     @property
@@ -227,7 +227,7 @@ class NoData:
             if floating:
                 valid &= np.isfinite(band)
             for value in self.absent(position):
-                if holdable(value, values.dtype):
+                if fits_dtype(value, values.dtype):
                     valid &= band != np.asarray(value).astype(values.dtype)
             if self.valid_range is not None:
                 valid &= (band >= self.valid_range[0]) & (band <= self.valid_range[1])
@@ -275,12 +275,14 @@ def without_nodata(cube: xr.DataArray) -> xr.DataArray:
     bare = cube.drop_vars(["nodata", "has_data"], errors="ignore").copy(deep=False)
     known = _VALUES | _RANGES | {_LOWEST, _HIGHEST, "zeroisnodata"}
     bare.attrs = {
-        name: value for name, value in cube.attrs.items() if plain_key(name) not in known
+        name: value
+        for name, value in cube.attrs.items()
+        if normalized_key(name) not in known
     }
     return bare
 
 
-def parse_nodata(given: Given) -> tuple[float | str, ...]:
+def parse_nodata(given: NoDataSpec) -> tuple[float | str, ...]:
     """Parse no data as users state it: numbers, ``all-zero`` and ``none``.
 
     Raises
@@ -314,7 +316,7 @@ def parse_nodata(given: Given) -> tuple[float | str, ...]:
     return tuple(parsed)
 
 
-def with_nodata(cube: xr.DataArray, given: Given, name: str) -> xr.DataArray:
+def with_nodata(cube: xr.DataArray, given: NoDataSpec, name: str) -> xr.DataArray:
     """Add no data that a user states to the rule of a cube.
 
     Values are added to those that the file declares.  ``none`` first removes everything
@@ -331,7 +333,7 @@ def with_nodata(cube: xr.DataArray, given: Given, name: str) -> xr.DataArray:
         cube = without_nodata(cube)
     values = [value for value in stated if isinstance(value, float)]
     for value in values:
-        if not holdable(value, cube.dtype):
+        if not fits_dtype(value, cube.dtype):
             raise SceneError(
                 f"No pixel of {name} can be {value:.10g}, the given value for no data, because "
                 f"its type is {cube.dtype}; give another value, or omit --nodata."

@@ -16,11 +16,17 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.metadata import GAINS, OFFSETS, factors, numbered, with_header
+from hypercover.scene.metadata import (
+    GAINS,
+    OFFSETS,
+    format_list,
+    header_numbers,
+    with_header,
+)
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
 
-__all__ = ["REFLECTANCE", "ScaleOffset", "rescaled", "stated_by_attributes"]
+__all__ = ["REFLECTANCE", "ScaleOffset", "header_from_attributes", "rescale"]
 
 REFLECTANCE = "reflectance scale factor"
 """Key of an ENVI header: the pixel value of a reflectance of 1."""
@@ -58,7 +64,7 @@ class ScaleOffset:
         ScaleOffset(scale=(0.0001, 0.0001), offset=(0.0, 0.0))
         """
         header, count = scene.header, scene.n_bands
-        scales, offsets = (factors(header, key, count) for key in (GAINS, OFFSETS))
+        scales, offsets = (header_numbers(header, key, count) for key in (GAINS, OFFSETS))
         stated = cls.checked(scales, offsets, count)
         if stated is not None and not stated._trivial:
             return stated
@@ -137,7 +143,7 @@ def _each(value: Any, default: float, count: int) -> tuple[float, ...] | None:
     return tuple(known) * (count if len(known) == 1 else 1)
 
 
-def stated_by_attributes(
+def header_from_attributes(
     attrs: Mapping[str, Any], count: int, *, whole: bool
 ) -> dict[str, str]:
     """Convert scale and offset in the attributes of an array to header entries.
@@ -158,9 +164,9 @@ def stated_by_attributes(
 
     Examples
     --------
-    >>> stated_by_attributes({"Scale_Factor": 10000.0}, 2, whole=True)
+    >>> header_from_attributes({"Scale_Factor": 10000.0}, 2, whole=True)
     {'data gain values': '{0.0001, 0.0001}', 'data offset values': '{0.0, 0.0}'}
-    >>> stated_by_attributes({"scale_factor": 0.5, "add_offset": 3}, 1, whole=True)
+    >>> header_from_attributes({"scale_factor": 0.5, "add_offset": 3}, 1, whole=True)
     {'data gain values': '{0.5}', 'data offset values': '{3.0}'}
     """
     stated_by: dict[str, tuple[str, Any]] = {}
@@ -178,10 +184,10 @@ def stated_by_attributes(
     multiplies = scale[0] == _CF and (not whole or offset[0] == "add_offset")
     if min(scales) >= _DIVIDES and not multiplies:
         scales = tuple(1 / one for one in scales)
-    return {GAINS: numbered(scales), OFFSETS: numbered(stated.offset)}
+    return {GAINS: format_list(scales), OFFSETS: format_list(stated.offset)}
 
 
-def rescaled(scene: Scene, factor: Factors, shift: Factors, meaning: ScaleOffset) -> Scene:
+def rescale(scene: Scene, factor: Factors, shift: Factors, meaning: ScaleOffset) -> Scene:
     """Return the scene with pixel values factor × value + shift, computed on reading.
 
     Pixels without data become NaN.
@@ -210,5 +216,5 @@ def rescaled(scene: Scene, factor: Factors, shift: Factors, meaning: ScaleOffset
     lazy = LazyArray(cube.shape, dtype, fetch).as_variable_data()
     new = xr.DataArray(lazy, dims=cube.dims, coords=cube.coords, attrs=cube.attrs)
     header = {key: text for key, text in scene.header.items() if key != REFLECTANCE}
-    header |= {GAINS: numbered(meaning.scale), OFFSETS: numbered(meaning.offset)}
+    header |= {GAINS: format_list(meaning.scale), OFFSETS: format_list(meaning.offset)}
     return scene.replace(cube=with_header(without_nodata(new), header))

@@ -10,14 +10,20 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hypercover.errors import LabelError, SceneError, counted, shortened
+from hypercover.errors import LabelError, SceneError, counted, shorten
 from hypercover.scene.data_array import as_cube, with_coordinates
 from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.io.axes import axis_role, order_from_names
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import Origin, header_of, marked, of_bands, with_header
-from hypercover.scene.nodata import Given, NoData, valid_pixels, with_nodata
+from hypercover.scene.metadata import (
+    Origin,
+    header_of,
+    labelled_name,
+    select_header_bands,
+    with_header,
+)
+from hypercover.scene.nodata import NoData, NoDataSpec, valid_pixels, with_nodata
 from hypercover.scene.rgb import pick_bands, stretched
 from hypercover.scene.tiling import SIDE, strips
 
@@ -88,7 +94,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Refuse cubes of another axis order and labels of another size; cut endless notes."""
-        notes = tuple(shortened(note, _LONGEST_NOTE) for note in self.notes)
+        notes = tuple(shorten(note, _LONGEST_NOTE) for note in self.notes)
         object.__setattr__(self, "notes", notes)
         _check_dims(self.cube)
         if 0 in self.cube.shape:
@@ -114,7 +120,7 @@ class Scene:
         wavelengths: npt.ArrayLike | None = None,
         crs: Any = None,
         transform: Sequence[float] | None = None,
-        nodata: Given | None = None,
+        nodata: NoDataSpec | None = None,
         name: str | None = None,
     ) -> "Scene":
         """Make a scene of an array in memory or of an xarray.DataArray.
@@ -270,7 +276,7 @@ class Scene:
         values = thin.values
         axes = ax or plt.subplots()[1]
         axes.imshow(stretched(values, valid_pixels(thin, values)), extent=self._extent())
-        axes.set_title(marked(f"{self.name}: {bands.kind}", self.origin))
+        axes.set_title(labelled_name(f"{self.name}: {bands.kind}", self.origin))
         return axes
 
     def _extent(self) -> tuple[float, float, float, float]:
@@ -300,7 +306,7 @@ class Scene:
         if self.source:
             facts.append(("Source", self.source))
         if any(self.origin.values()):
-            facts.append(("Origin", marked("image", self.origin)))
+            facts.append(("Origin", labelled_name("image", self.origin)))
         return facts
 
     def _heading(self) -> str:
@@ -492,7 +498,7 @@ class Scene:
         """Return the scene with the bands at these positions (from 0) alone."""
         numbered = self.cube.assign_coords(band=("band", self.bands))
         cube = numbered.isel(band=list(positions))
-        header = of_bands(self.header, positions, self.n_bands)
+        header = select_header_bands(self.header, positions, self.n_bands)
         return self.replace(cube=with_header(cube, header))
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hypercover.errors import HypercoverError, OutputError, counted
 from hypercover.files import atomic, missing_folders, write_text
-from hypercover.scene.inputs import identity_of, known_inputs, remember_inputs
+from hypercover.scene.inputs import input_identity, known_inputs, record_inputs
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import SIDE, Tile, tiles
 
@@ -94,7 +94,7 @@ class TileStore:
             If it cannot be written.
         """
         if not (self.folder / _PLAN).exists():
-            remember_inputs()
+            record_inputs()
             write_text(self.folder / _PLAN, self._plan)
 
     def load(self, number: int | str, like: Layers) -> Layers | None:
@@ -166,7 +166,7 @@ def scene_identity(scene: Scene) -> dict[str, Any]:
     The grid and the no-data value are listed on their own, because a world file
     or a viewer's statistics can change them without changing the image file.
     """
-    parts = identity_of(Path(scene.source).absolute()) if scene.source else ()
+    parts = input_identity(Path(scene.source).absolute()) if scene.source else ()
     grid, nodata = scene.grid, scene.nodata
     return {
         "file": [list(part) for part in parts],

@@ -10,12 +10,26 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from hypercover.errors import shortened
-from hypercover.scene.nodata import plain_key
+from hypercover.errors import shorten
+from hypercover.scene.nodata import normalized_key
 
-__all__ = ["CENTRES", "GOOD", "NUMBERS", "UNITS", "WIDTHS", "BandTable", "Values",
-           "band_numbers", "band_tags", "bare_names", "first_of", "from_tags", "nm_words",
-           "to_nanometres", "widths_in_nm"]  # fmt: skip
+__all__ = [
+    "CENTRES",
+    "GOOD",
+    "NUMBERS",
+    "UNITS",
+    "WIDTHS",
+    "BandTable",
+    "Values",
+    "band_numbers",
+    "band_tags",
+    "bands_from_tags",
+    "first_present",
+    "format_nm",
+    "only_wavelengths",
+    "to_nanometres",
+    "widths_in_nm",
+]  # fmt: skip
 
 Values = npt.NDArray[np.float64]
 _T = TypeVar("_T")
@@ -84,17 +98,17 @@ _YEARS = (1900, 2100)
 _LONGEST_NAME = 200
 
 
-def first_of(entries: Mapping[str, _T], names: Iterable[str]) -> tuple[str, _T] | None:
+def first_present(entries: Mapping[str, _T], names: Iterable[str]) -> tuple[str, _T] | None:
     """Return the first of several names that is in a mapping, and its value."""
     return next(((name, entries[name]) for name in names if name in entries), None)
 
 
-def nm_words(value: float) -> str:
+def format_nm(value: float) -> str:
     """Format a wavelength in nm with up to three decimals.
 
     Examples
     --------
-    >>> nm_words(379.027), nm_words(450.0), nm_words(1300 / 3)
+    >>> format_nm(379.027), format_nm(450.0), format_nm(1300 / 3)
     ('379.027', '450', '433.333')
     """
     return f"{value:.3f}".rstrip("0").rstrip(".")
@@ -154,12 +168,12 @@ def to_nanometres(
     if not np.isfinite(numbers).all() or (numbers <= 0).any():
         return None, ("Wavelengths that are not positive numbers were left out.",)
     if known in _NO_LENGTH:
-        name = shortened(unit or "", 40)
+        name = shorten(unit or "", 40)
         return None, (f"Band positions in the unit {name!r} are not wavelengths.",)
     nm = _known_nm(numbers, known)
     if nm is not None and _possible(nm):
         return nm, ()
-    return _guessed(numbers, shortened(unit or "", 40) if nm is not None else None)
+    return _guessed(numbers, shorten(unit or "", 40) if nm is not None else None)
 
 
 def _known_nm(numbers: Values, unit: str) -> Values | None:
@@ -332,7 +346,7 @@ def _decimal(text: str) -> Decimal:
         return Decimal("nan")
 
 
-def from_tags(
+def bands_from_tags(
     envi: Mapping[str, str],
     bands: Sequence[Mapping[str, str]],
     count: int,
@@ -354,8 +368,8 @@ def from_tags(
         Names of the bands, which may contain wavelengths.
     """
     notes: list[str] = []
-    whole = {plain_key(key): text for key, text in envi.items()}
-    each = [{plain_key(key): text for key, text in tags.items()} for tags in bands]
+    whole = {normalized_key(key): text for key, text in envi.items()}
+    each = [{normalized_key(key): text for key, text in tags.items()} for tags in bands]
     sources: list[_Source] = []
     useless: list[str] = []
     for source, source_notes in _places(whole, each, names, count, notes):
@@ -382,10 +396,10 @@ def _places(
     """Yield the places that give wavelengths, the usual one first."""
     widths = _listed(whole, WIDTHS, count, notes)
     if _listed(whole, CENTRES, count, notes) is not None:
-        key, text = first_of(whole, CENTRES) or ("", "")
+        key, text = first_present(whole, CENTRES) or ("", "")
         texts, beside = _without_unit(_parts(text))
-        unit = beside or (first_of(whole, _LENGTHS) or ("", _unit_of(key)))[1]
-        own = first_of(whole, _WIDTH_UNITS)
+        unit = beside or (first_present(whole, _LENGTHS) or ("", _unit_of(key)))[1]
+        own = first_present(whole, _WIDTH_UNITS)
         yield _source("the header", texts, unit, widths, own[1] if own else None)
     yield from _from_bands(each, notes)
     in_names = _from_names(names)
@@ -477,7 +491,7 @@ def band_numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
 def _listed(
     whole: Mapping[str, str], names: Iterable[str], count: int, notes: list[str]
 ) -> Values | None:
-    entry = first_of(whole, names)
+    entry = first_present(whole, names)
     if entry is None:
         return None
     key, text = entry
@@ -506,13 +520,13 @@ def _from_bands(
             continue
         ending = _unit_of(name)
         texts, beside = _without_unit(texts)
-        stated = [first_of(tags, UNITS) for tags in bands]
+        stated = [first_present(tags, UNITS) for tags in bands]
         units = [beside or (one[1] if one and ending is None else ending) for one in stated]
         unit = units[0] if len(set(map(_plain_unit, units))) == 1 else units
         columns = (_column(bands, one) for one in WIDTHS if _unit_of(one) == ending)
         column = next((one for one in columns if one is not None), None)
         widths, in_unit = (None, None) if column is None else _without_unit(column)
-        own = first_of(bands[0], _WIDTH_UNITS)
+        own = first_present(bands[0], _WIDTH_UNITS)
         yield _source(
             "the tags of the bands" if ending is None else f"the tags {name.upper()}",
             texts, unit, None if widths is None else np.array([float(one) for one in widths]),
@@ -538,8 +552,8 @@ _YES = {"1", "1.0", "true", "yes", "good"}
 
 def _flagged(bands: Sequence[Mapping[str, str]]) -> npt.NDArray[np.bool_] | None:
     """Return which bands are marked as bad by their tags; None if no band has a mark."""
-    good = [first_of(tags, GOOD) for tags in bands]
-    flags = [first_of(tags, _BAD) for tags in bands]
+    good = [first_present(tags, GOOD) for tags in bands]
+    flags = [first_present(tags, _BAD) for tags in bands]
     if not any(good) and not any(flags):
         return None
     not_good = [one is not None and _is_no(one[1]) for one in good]
@@ -603,12 +617,12 @@ def _are_wavelengths(numbers: Values) -> bool:
     return ordered and not years and (nm or micrometres)
 
 
-def bare_names(names: Sequence[str | None]) -> bool:
+def only_wavelengths(names: Sequence[str | None]) -> bool:
     """Tell whether names of bands consist only of a number and a wavelength.
 
     Examples
     --------
-    >>> bare_names(["450.5 nm", "Band 2 (550 nm)"]), bare_names(["red (650 nm)"])
+    >>> only_wavelengths(["450.5 nm", "Band 2 (550 nm)"]), only_wavelengths(["red (650 nm)"])
     (True, False)
     """
     cut = [str(name or "")[:_LONGEST_NAME] for name in names]
@@ -625,7 +639,7 @@ def band_tags(table: BandTable) -> tuple[dict[str, str], list[dict[str, str]]]:
     """Return the ENVI tags of a dataset and the IMAGERY tags of each band.
 
     Write them with ``dataset.update_tags(ns="ENVI", **tags)`` and
-    ``dataset.update_tags(number, ns="IMAGERY", **tags)``; :func:`from_tags` reads them.
+    ``dataset.update_tags(number, ns="IMAGERY", **tags)``; :func:`bands_from_tags` reads them.
     """
     envi: dict[str, str] = {}
     bands: list[dict[str, str]] = []

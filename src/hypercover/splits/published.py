@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import SplitError, counted
-from hypercover.scene.datasets.catalog import KnownMap, known_map, recognise
+from hypercover.scene.datasets.catalog import KnownMap, known_map, recognise_labels
 from hypercover.scene.datasets.discovery import find_label_maps
 from hypercover.splits.masks import MaskSplit
 from hypercover.splits.random_split import check_validation
@@ -181,7 +181,7 @@ def _disagreements(
 ) -> tuple[str, ...]:
     """Count the marked pixels that the labels in use give to another class."""
     notes = []
-    in_use, made_with = recognise(label_map), known_map(known.labels)
+    in_use, made_with = recognise_labels(label_map), known_map(known.labels)
     if in_use is None or in_use.title != made_with.title:
         title = "no map that is known" if in_use is None else in_use.title
         notes.append(

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from hypercover.errors import LabelError, SplitError
 from hypercover.files import (
     DamageError,
-    digest_of,
+    file_sha256,
     make_folder,
-    read_sealed,
-    write_sealed,
+    read_checksummed,
+    write_checksummed,
 )
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.class_raster import class_raster_writer
@@ -435,10 +435,10 @@ def write_split(
             for code, part in enumerate(PARTS)
         },
         "classes": [] if legend is None else legend.to_json(),
-        "map_sha256": digest_of(folder / f"{stem}.tif"),
+        "map_sha256": file_sha256(folder / f"{stem}.tif"),
         "sha256": split.digest,
     }
-    write_sealed(folder / f"{stem}.json", about)
+    write_checksummed(folder / f"{stem}.json", about)
 
 
 def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
@@ -465,7 +465,7 @@ def read_split(folder: Path, stem: str) -> Split:
     about = _read_about(folder / f"{stem}.json")
     path = folder / f"{stem}.tif"
     parts = _read_map(path, about["shape"])
-    if about.get("map_sha256", wanted := digest_of(path)) != wanted:
+    if about.get("map_sha256", wanted := file_sha256(path)) != wanted:
         raise _damaged(path, f"its SHA-256 is not that in {stem}.json")
     try:
         split = Split(
@@ -506,7 +506,7 @@ def _read_about(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON:
             raise _damaged(path, "it is far too large")
-        about = read_sealed(path.read_bytes())
+        about = read_checksummed(path.read_bytes())
     except FileNotFoundError as error:
         raise _damaged(path, "it does not exist") from error
     except DamageError as error:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError, OutputError, SceneError
-from hypercover.files import explained, make_folder, missing_folders, write_text
+from hypercover.files import make_folder, missing_folders, write_error, write_text
 from hypercover.scene.inputs import Inputs
 from hypercover.scene.samples import Samples
 from hypercover.windows.window_file import WindowFile
@@ -341,7 +341,7 @@ class WindowWriter:
                 with suppress(OSError):
                     folder.rmdir()
             if isinstance(error, OSError) and not isinstance(error, OutputError):
-                raise explained(self.path, error) from error
+                raise write_error(self.path, error) from error
             raise
 
     @contextmanager

@@ -11,7 +11,7 @@ import yaml
 
 from hypercover.cli.cluster import work
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.files import read_sealed, write_sealed
+from hypercover.files import read_checksummed, write_checksummed
 from hypercover.jobs import submission
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.resources import JobResources
@@ -146,7 +146,7 @@ def test_a_time_limit_shorter_than_a_task_is_refused(call, fields):
     call("work", folder, "--task", "split-main-0")
     # as if the first of two splits had taken an hour and a half
     result = folder / "tasks" / "split-main-0.json"
-    write_sealed(result, read_sealed(result.read_bytes()) | {"seconds": 5400.0})
+    write_checksummed(result, read_checksummed(result.read_bytes()) | {"seconds": 5400.0})
     words = ["submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", *twice]
     said = call(*words, "--time", "1h")
     assert (
@@ -162,7 +162,7 @@ def test_a_measured_time_sets_the_time_limit(call, fields):
     call("plan", fields.experiment, "-o", folder, "--ready", "--set", "repeats=2")
     call("work", folder, "--tasks", "split-main-0,train-main-0-svm")
     result = folder / "tasks" / "train-main-0-svm.json"
-    write_sealed(result, read_sealed(result.read_bytes()) | {"seconds": 5400.0})
+    write_checksummed(result, read_checksummed(result.read_bytes()) | {"seconds": 5400.0})
     said = call(
         "submit", fields.experiment, "-o", folder, *WITHOUT, "--dry-run", "--set", "repeats=2",
         "--cpus", 10, "--array-chunk", 1,

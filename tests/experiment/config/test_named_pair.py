@@ -5,7 +5,7 @@ import pytest
 
 from hypercover.errors import SceneError
 from hypercover.experiment.config.presets import named_scene
-from hypercover.scene.datasets.catalog import recognise
+from hypercover.scene.datasets.catalog import recognise_labels
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.pansharpen.fusion import pansharpen
@@ -24,7 +24,7 @@ def files(tmp_path, monkeypatch):
     write_scene(pair.bands.replace(**plain), folder / "deep/m.hdr")
     write_labels(pair.pan.labels, pair.pan.legend, pair.pan.grid, folder / "gt.tif")
     table = np.repeat(np.arange(1, 10, dtype=np.uint8), list(ROME_COUNTS.values()))[None]
-    known = recognise(table)
+    known = recognise_labels(table)
     mine = pair.pan.labels
     monkeypatch.setattr(
         "hypercover.scene.datasets.discovery.recognise",

@@ -19,7 +19,7 @@ from hypercover.experiment.search import search_problem
 from hypercover.experiment.search.search import run_search
 from hypercover.experiment.search.search_scaling import measure_scaling, scaling_csv
 from hypercover.features.nwfe import NWFE
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import Legend
@@ -146,7 +146,7 @@ def test_gammas_are_multiples_of_the_usual_one(fields, searched):
 
 def test_a_search_leaves_its_files(searched):
     folder, found = searched
-    assert read_sealed((folder / "search.json").read_bytes()) == found
+    assert read_checksummed((folder / "search.json").read_bytes()) == found
     assert len((folder / "search.csv").read_text().splitlines()) == 9
     for by in ("random", "blocks"):
         assert (folder / "figures" / f"search-svm-{by}.png").stat().st_size > 5000

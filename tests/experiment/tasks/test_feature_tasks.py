@@ -31,7 +31,7 @@ from hypercover.experiment.tasks.feature_tasks import (
 from hypercover.features.blockwise import fit_stack
 from hypercover.features.chain import Chain
 from hypercover.features.nwfe import NWFE
-from hypercover.files import read_sealed
+from hypercover.files import read_checksummed
 from hypercover.prediction.map_prediction import predict_image
 from hypercover.scene.scene import Scene
 
@@ -307,7 +307,7 @@ def test_an_image_whose_features_do_not_fit_in_memory_is_refused(
 )
 def test_a_bundle_with_other_features_is_refused(model, tmp_path, change):
     path = model.path / "model.json"
-    written = read_sealed(path.read_bytes())
+    written = read_checksummed(path.read_bytes())
     change(written["features"])
     path.write_text(json.dumps(written))
     with pytest.raises(CallError):

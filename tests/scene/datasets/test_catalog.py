@@ -18,8 +18,8 @@ from hypercover.scene.datasets.catalog import (
     known_map,
     known_scene,
     known_scenes,
-    recognise,
     recognise_image,
+    recognise_labels,
     with_known_bands,
 )
 from hypercover.scene.grid import Grid
@@ -27,7 +27,7 @@ from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.labels import LabelMap, legend_of
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import mark
+from hypercover.scene.metadata import origin_label
 from hypercover.scene.scene import Scene
 
 
@@ -59,7 +59,7 @@ SALINAS_A = {1: 391, 10: 1343, 11: 616, 12: 1525, 13: 674, 14: 799}
     ],
 )
 def test_published_counts_are_recognised(shape, counts, scene, code, name):
-    found = recognise(map_of(shape, counts))
+    found = recognise_labels(map_of(shape, counts))
     assert found.scene == scene
     assert found.names[code] == name
 
@@ -77,15 +77,15 @@ def test_sensor_date_and_pixel_size_are_told():
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
 def test_the_type_plays_no_part(kind):
-    assert recognise(map_of((145, 145), INDIAN_PINES).astype(kind)) is not None
+    assert recognise_labels(map_of((145, 145), INDIAN_PINES).astype(kind)) is not None
 
 
 def test_one_pixel_or_one_row_more_is_another_map():
     label_map = map_of((145, 145), INDIAN_PINES)
     label_map[-1, -1] = 3
-    assert recognise(label_map) is None
-    assert recognise(map_of((146, 145), INDIAN_PINES)) is None
-    assert recognise(np.zeros((145, 145), np.uint8)) is None
+    assert recognise_labels(label_map) is None
+    assert recognise_labels(map_of((146, 145), INDIAN_PINES)) is None
+    assert recognise_labels(np.zeros((145, 145), np.uint8)) is None
 
 
 class TestKnownScenes:
@@ -186,11 +186,11 @@ def published(title):
 )
 def test_counts_that_are_all_different_name_the_classes_under_any_codes(title, classes):
     labels, names = published(title)
-    found = recognise(labels)
+    found = recognise_labels(labels)
     assert found.names == names
     assert len(names) == classes
     labels[labels == 1] = 0
-    assert recognise(labels) is None
+    assert recognise_labels(labels) is None
 
 
 def test_every_scene_says_its_classes():
@@ -303,7 +303,7 @@ def test_a_map_says_so_and_one_of_a_measured_image_does_not(tmp_path):
 
 
 def test_a_stand_in_that_says_it_is_simulated_is_still_a_stand_in():
-    assert mark({"simulated": True, "stand_in": True}) == "stand-in"
+    assert origin_label({"simulated": True, "stand_in": True}) == "stand-in"
 
 
 def test_the_published_table_tells_the_two_apart(data_folder):

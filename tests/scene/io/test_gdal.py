@@ -9,7 +9,7 @@ import rasterio.shutil
 from affine import Affine
 
 from hypercover.errors import LabelError, SceneError
-from hypercover.scene.inputs import identity
+from hypercover.scene.inputs import file_identity
 from hypercover.scene.io.gdal import is_vrt
 from hypercover.scene.io.reading import open_scene
 
@@ -87,10 +87,10 @@ def test_where_a_vrt_is_allowed_another_xml_is_not_told_to_be(
 
 def test_a_changed_image_changes_what_a_run_is_of(halves, allowed):
     folder, _ = halves
-    before = identity(folder / "both.vrt")
+    before = file_identity(folder / "both.vrt")
     with rasterio.open(folder / "east.tif", "r+") as file:
         file.write(np.zeros((4, 4), np.float32), 1)
-    assert identity(folder / "both.vrt") != before
+    assert file_identity(folder / "both.vrt") != before
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypercover.scene.io.envi import list_item
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import kept, with_header
+from hypercover.scene.metadata import clean_header, with_header
 from hypercover.scene.scene import Scene
 
 PRINTED = st.text(
@@ -127,7 +127,7 @@ def test_bands_come_back(
 )
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_headers_come_back(said, scale, way, scene, tmp_path):
-    header = kept(said | ACQUIRED | {"reflectance scale factor": repr(scale)})
+    header = clean_header(said | ACQUIRED | {"reflectance scale factor": repr(scale)})
     last = scene.replace(cube=with_header(scene.cube, header))
     for name in (*way, way[0]):
         write_scene(last, tmp_path / name)
@@ -211,7 +211,7 @@ def test_a_thousand_bands_and_long_entries_before_them_lose_nothing(name, note, 
     waves = np.linspace(400, 2500.123456, 1100)
     coords = {"wavelength": ("band", waves), "bad": ("band", np.arange(1100) % 7 == 0)}
     cube = xr.DataArray(np.ones((1100, 2, 3), "f4"), dims=("band", "y", "x"), coords=coords)
-    said = kept({"a note": note, "sensor type": "HyMap"})
+    said = clean_header({"a note": note, "sensor type": "HyMap"})
     write_scene(Scene(with_header(cube, said)), tmp_path / name)
     found = open_scene(tmp_path / name, labels=False)
     np.testing.assert_allclose(found.wavelengths, waves)

@@ -16,7 +16,7 @@ from affine import Affine
 from rasterio.warp import transform_geom
 
 from hypercover.errors import LabelError
-from hypercover.scene.clip import area_of
+from hypercover.scene.clip import read_area
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.io.vector import read_vector_labels
@@ -146,7 +146,7 @@ def test_lines_are_no_land(tmp_path, utm, shapes, name):
     """They labelled each pixel that they touch, though none has its centre in one."""
     line = shapely.LineString([shapes[0].centroid, shapes[1].centroid])
     path = save(tmp_path / name, [shapes[0], line], code=[1, 2])
-    for reading in (open_labels, area_of):
+    for reading in (open_labels, read_area):
         with pytest.raises(LabelError, match="holds lines, which contain no pixel centre"):
             reading(path, utm)
 
@@ -154,7 +154,7 @@ def test_lines_are_no_land(tmp_path, utm, shapes, name):
 def test_a_file_without_a_shape_is_said_to_have_none(tmp_path, utm):
     path = tmp_path / "a.geojson"
     path.write_text('{"type": "FeatureCollection", "features": []}')
-    for reading in (partial(open_labels, field="crop"), area_of):
+    for reading in (partial(open_labels, field="crop"), read_area):
         with pytest.raises(LabelError, match="holds no shape; give one that has some"):
             reading(path, utm)
 

@@ -13,7 +13,7 @@ from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.pansharpen.quality import compare_bands, wald_quality
-from hypercover.scene.pansharpen.registration import Match, Moments
+from hypercover.scene.pansharpen.registration import BandMatch, Moments
 from hypercover.scene.pansharpen.resampling import atrous
 from hypercover.scene.scene import Scene
 
@@ -232,7 +232,7 @@ def test_moments_do_not_depend_on_the_pieces():
 
 
 def test_where_the_smoothed_grey_image_is_dark_details_are_added():
-    match = Match(np.array([1.0]), np.array([0.0]), np.array([0.5]))
+    match = BandMatch(np.array([1.0]), np.array([0.0]), np.array([0.5]))
     grey, low = np.array([[2.0, 5.0]]), np.array([[-1.0, 4.0]])
     made = match.injected(np.array([[10.0, 8.0]]), grey, low, 0, "proportional")
     assert made.tolist() == [[13.0, 10.0]]

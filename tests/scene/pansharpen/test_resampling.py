@@ -10,11 +10,11 @@ from hypercover.scene.pansharpen.resampling import (
     KERNEL,
     area_means,
     atrous,
-    filled,
-    interpolated,
+    fill_gaps,
+    filter_radius,
+    interpolate,
+    interpolation_support,
     low_pass,
-    reach,
-    support,
 )
 
 
@@ -23,21 +23,21 @@ def test_parabolas_are_met_exactly_between_the_pixels():
         return 3 * x**2 - 2 * x + 5
 
     places = np.array([2.0, 2.25, 3.5, 4.875, 6.999])
-    made = interpolated(curve(np.arange(10.0)), places, 0)
+    made = interpolate(curve(np.arange(10.0)), places, 0)
     assert made == pytest.approx(curve(places), rel=1e-12)
 
 
 def test_a_part_of_an_axis_gives_what_the_whole_gives():
     values = np.random.default_rng(0).normal(size=(3, 50))
     places = np.linspace(20.1, 29.7, 33)
-    part = support(places, 50)
+    part = interpolation_support(places, 50)
     assert (part.start, part.stop) == (19, 32)
-    whole = interpolated(values, places, 1)
-    assert (interpolated(values[:, part], places, 1, part.start) == whole).all()
+    whole = interpolate(values, places, 1)
+    assert (interpolate(values[:, part], places, 1, part.start) == whole).all()
 
 
 def test_beyond_the_ends_the_last_pixel_is_repeated():
-    made = interpolated(np.array([4.0, 4.0, 9.0, 9.0]), np.array([-3.0, 20.0]), 0)
+    made = interpolate(np.array([4.0, 4.0, 9.0, 9.0]), np.array([-3.0, 20.0]), 0)
     assert made.tolist() == [4.0, 9.0]
 
 
@@ -62,8 +62,8 @@ def test_means_over_areas_are_integrals(values, shares):
 def test_holes_take_the_nearest_value():
     values = np.array([[[1.0, 0.0, 0.0, 8.0]]])
     valid = np.array([[True, False, False, True]])
-    assert filled(values, valid).tolist() == [[[1.0, 1.0, 8.0, 8.0]]]
-    assert filled(values, np.zeros((1, 4), bool)) is values
+    assert fill_gaps(values, valid).tolist() == [[[1.0, 1.0, 8.0, 8.0]]]
+    assert fill_gaps(values, np.zeros((1, 4), bool)) is values
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_the_transform_shifts_with_the_image(image, down, across):
     """A decimated transform would not: of an odd shift it makes other planes."""
     planes, residual = atrous(image, 2)
     shifted, smooth = atrous(np.roll(image, (down, across), axis=(0, 1)), 2)
-    margin = reach(2) + max(down, across)
+    margin = filter_radius(2) + max(down, across)
     inner = slice(margin, -margin), slice(margin, -margin)
     assert (
         np.roll(planes, (down, across), axis=(1, 2))[:, *inner] == shifted[:, *inner]
@@ -109,7 +109,7 @@ def test_pywavelets_smooths_alike(image):
 
 
 def test_a_tile_with_its_margin_is_smoothed_as_the_whole(image):
-    margin = reach(2)
+    margin = filter_radius(2)
     whole = low_pass(np.pad(image, margin, mode="edge"), 2)
     part = low_pass(image[10 - margin : 30 + margin, 20 - margin : 40 + margin], 2)
     assert (part == whole[10:30, 20:40]).all()

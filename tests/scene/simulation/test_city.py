@@ -5,7 +5,7 @@ import pytest
 import rasterio
 
 from hypercover.errors import CallError
-from hypercover.scene.datasets.catalog import recognise
+from hypercover.scene.datasets.catalog import recognise_labels
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.simulation.city import ROME_COUNTS
@@ -43,7 +43,7 @@ def test_the_preset_has_the_published_counts_but_for_one_pixel(tmp_path):
     published = list(ROME_COUNTS.values())
     assert np.bincount(codes.ravel())[1:].tolist() == [published[0] - 1, *published[1:]]
     assert (PRESETS["rome"].rows, PRESETS["rome"].bands) == (1200, 5)
-    assert recognise(codes) is None
+    assert recognise_labels(codes) is None
 
 
 @pytest.mark.parametrize("size", [(100, 400), (241, 240), (240, 242)])

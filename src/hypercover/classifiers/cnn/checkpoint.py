@@ -28,7 +28,7 @@ from hypercover.classifiers.cnn.optimiser import (
 from hypercover.classifiers.cnn.serialization import History
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError
-from hypercover.files import atomic, is_abandoned, make_folder, write_json
+from hypercover.files import atomic, is_abandoned_draft, make_folder, write_json
 
 __all__ = ["Checkpoints", "EpochRecord", "TrainingState"]
 
@@ -267,7 +267,7 @@ class Checkpoints:
             if path.stem not in last:
                 path.unlink(missing_ok=True)
         for path in self._folder.glob(".step-*"):
-            if is_abandoned(path.name):
+            if is_abandoned_draft(path.name):
                 path.unlink(missing_ok=True)
 
     def _check_identity(self, saved: Any) -> None:

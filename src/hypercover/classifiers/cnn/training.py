@@ -25,7 +25,7 @@ from hypercover.classifiers.cnn.window_loader import (
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError, RunError
-from hypercover.stopping import Stopped, stop_asked
+from hypercover.stopping import Stopped, stop_requested
 
 __all__ = ["Dataset", "train"]
 
@@ -227,7 +227,7 @@ class Trainer:
         processes = self.processes
         if processes.world_size > 1 and self.state.step % _CHECKPOINT_STEPS:
             return
-        stop = processes.any(stop_asked(), self.device)
+        stop = processes.any(stop_requested(), self.device)
         if not stop and not processes.broadcast(checkpoints.due(), self.device):
             return
         own = self.state.totals.clone()

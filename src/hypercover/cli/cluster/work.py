@@ -41,11 +41,11 @@ def command(
     from hypercover.experiment.preparation import load_prepared
     from hypercover.jobs.plan import select_tasks
     from hypercover.jobs.worker import do_tasks
-    from hypercover.stopping import Stopped, stop_at_signal
+    from hypercover.stopping import Stopped, stop_on_signal
 
     found = load_prepared(run)
     names = select_tasks(found.plan, *(task or [f"1-{len(found.plan.tasks)}"]))
-    stop_at_signal(signal.SIGTERM)
+    stop_on_signal(signal.SIGTERM)
     try:
         do_tasks(
             found.plan,

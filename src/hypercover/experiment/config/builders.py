@@ -30,9 +30,9 @@ from hypercover.experiment.config.schema import (
 )
 from hypercover.scene.bands import select_bands
 from hypercover.scene.clip import crop
-from hypercover.scene.inputs import identity, identity_of
+from hypercover.scene.inputs import file_identity, input_identity
 from hypercover.scene.io.reading import check_usable, label_losses, open_mask, open_scene
-from hypercover.scene.labels import drop_classes, naming_options
+from hypercover.scene.labels import drop_classes, replaced_options
 from hypercover.scene.scene import Scene, blank_invalid
 from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.clusters import ClusterSplit
@@ -63,7 +63,9 @@ MAX_CUBE_BYTES = 2**30
 
 def load_scene(spec: SceneSpec) -> Scene:
     """Open the scene of an experiment, with its bands and classes selected."""
-    return _scene(spec.model_dump_json(), identity(spec.path), identity(spec.labels))
+    return _scene(
+        spec.model_dump_json(), file_identity(spec.path), file_identity(spec.labels)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -168,13 +170,13 @@ def _keys_of_mask(part: str) -> dict[str, str]:
 
 def _masks(spec: MasksSpec, scene: Scene) -> MaskSplit:
     """Read the masks of a spec."""
-    with naming_options(_keys_of_mask("train")):
+    with replaced_options(_keys_of_mask("train")):
         train, notes = open_mask(
             spec.train, scene, spec.train_variable, spec.train_field, spec.train_layer
         )
     test = None
     if spec.test is not None:
-        with naming_options(_keys_of_mask("test")):
+        with replaced_options(_keys_of_mask("test")):
             test, more = open_mask(
                 spec.test, scene, spec.test_variable, spec.test_field, spec.test_layer
             )
@@ -257,7 +259,7 @@ def fingerprint(experiment: Experiment, *parts: Any) -> str:
     values = [
         experiment.versions,
         experiment.scene.model_dump(mode="json"),
-        [identity_of(path, styled=path == experiment.scene.labels) for path in files],
+        [input_identity(path, styled=path == experiment.scene.labels) for path in files],
         [
             part.model_dump(mode="json") if hasattr(part, "model_dump") else part
             for part in parts

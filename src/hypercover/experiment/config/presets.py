@@ -19,10 +19,10 @@ from hypercover.scene.datasets.discovery import (
     find_pair,
     find_scene,
 )
-from hypercover.scene.inputs import identity_of, known_inputs, remember_inputs
+from hypercover.scene.inputs import input_identity, known_inputs, record_inputs
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene
-from hypercover.scene.pansharpen.fusion import pair_plan, pansharpen
+from hypercover.scene.pansharpen.fusion import pansharpen, pansharpen_plan
 from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
 from hypercover.scene.simulation.simulate import write_simulated
 from hypercover.scene.tile_store import open_tile_store
@@ -263,7 +263,7 @@ def sharpened_pair(
     with known_inputs(place / "inputs.json"):
         image = place / f"pansharpened-{_digest(pair)}.tif"
         if not image.exists():
-            remember_inputs()
+            record_inputs()
             _sharpen(pair, image, progress)
     say(f"Image (pansharpened): {image}")
     values = {
@@ -281,12 +281,14 @@ def _sharpen(
 ) -> None:
     """Pansharpen a pair into an image, or resume that."""
     pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
-    with open_tile_store(image, lambda: pair_plan(pan, bands, keep_pan=True)) as store:
+    with open_tile_store(
+        image, lambda: pansharpen_plan(pan, bands, keep_pan=True)
+    ) as store:
         sharp = pansharpen(pan, bands, keep_pan=True, store=store)
         write_scene(sharp, image, store=store, progress=progress)
 
 
 def _digest(pair: PanPair) -> str:
     """Return what changes when one of the two images does."""
-    facts = [identity_of(pair.pan.absolute()), identity_of(pair.bands.absolute())]
+    facts = [input_identity(pair.pan.absolute()), input_identity(pair.bands.absolute())]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]

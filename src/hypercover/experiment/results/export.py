@@ -10,14 +10,14 @@ import numpy as np
 from hypercover.classifiers.bundle import Bundle, load_bundle
 from hypercover.errors import CallError, ModelError, counted
 from hypercover.experiment.results.outputs import check_map
-from hypercover.files import check_writable, sweep_drafts
+from hypercover.files import check_writable, remove_abandoned_drafts
 from hypercover.gis.class_map_files import write_class_map
 from hypercover.gis.cleaning import Cleaning
 from hypercover.gis.polygons import DRIVERS, write_polygons
 from hypercover.gis.stac import write_stac_item
 from hypercover.prediction.map_prediction import legend_from_card
 from hypercover.scene.class_map import ClassMap, open_class_map
-from hypercover.scene.clip import area_of
+from hypercover.scene.clip import read_area
 from hypercover.scene.legend import MAX_CODE
 
 __all__ = ["MapExport", "export_onnx"]
@@ -125,7 +125,7 @@ class MapExport:
         cleaning = Cleaning(self.majority, self.sieve)
         check_map(source)
         found = open_class_map(source)
-        sweep_drafts(out)
+        remove_abandoned_drafts(out)
         if kind == ".json":
             write_stac_item(
                 out,
@@ -152,7 +152,7 @@ class MapExport:
         """Return the map clipped and cleaned."""
         codes = found.codes
         if self.within is not None:
-            inside = area_of(self.within, found.grid, self.within_layer)
+            inside = read_area(self.within, found.grid, self.within_layer)
             codes = np.where(inside, codes, 0).astype(codes.dtype)
         return replace(found, codes=cleaning.apply(codes))
 

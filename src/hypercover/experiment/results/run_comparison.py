@@ -32,7 +32,7 @@ from hypercover.files import csv_text, write_json, write_text
 from hypercover.report.descriptions import main_split_name
 from hypercover.scene.labels import LabelMap, match_classes
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import mark
+from hypercover.scene.metadata import origin_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,8 +176,8 @@ class RunComparison:
                 agreement_map(one.answers[self.seeds[0]], other.answers[self.seeds[0]]),
                 agreement_legend(one.label, other.label),
                 land.grid,
-                simulated=self.mark == mark({"simulated": True}),
-                stand_in=self.mark == mark({"stand_in": True}),
+                simulated=self.mark == origin_label({"simulated": True}),
+                stand_in=self.mark == origin_label({"stand_in": True}),
             )
             files.append(path)
         return files
@@ -231,7 +231,7 @@ def compare_runs(
         ))
         for one, other in combinations(entrants, 2)
     )  # fmt: skip
-    said = mark(record.scene.model_dump())
+    said = origin_label(record.scene.model_dump())
     notes = (*matched, *_left_out(asked, seeds, names, every))
     return RunComparison(split, seeds, names, pairs, said, notes)
 

@@ -33,7 +33,7 @@ from hypercover.evaluation.search_metrics import SeedChoice
 from hypercover.experiment.config.schema import Experiment
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.trial import MIN_PATCHES, mean_feature_leakage
-from hypercover.scene.metadata import mark
+from hypercover.scene.metadata import origin_label
 
 __all__ = [
     "average_calibration",
@@ -543,7 +543,7 @@ def calibration_notes(main: SplitResults) -> list[str]:
 
 def title_suffix(scene: SceneMetrics) -> str:
     """Return what titles add to a name if the scene was not measured; else nothing."""
-    origin = mark(scene.model_dump())
+    origin = origin_label(scene.model_dump())
     return f" ({origin})" if origin else ""
 
 

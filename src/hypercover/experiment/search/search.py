@@ -21,12 +21,12 @@ from hypercover.experiment.search.search_problem import folds_for, samples_for
 from hypercover.experiment.search.search_tasks import forget_problem
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.files import make_folder, read_sealed
+from hypercover.files import make_folder, read_checksummed
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.submission import check_idle
-from hypercover.scene.inputs import known_inputs, remember_inputs
+from hypercover.scene.inputs import known_inputs, record_inputs
 
 __all__ = ["check_search", "check_search_folder", "prepare_search", "run_search"]
 
@@ -82,7 +82,7 @@ def run_search(
             )
     finally:
         forget_problem()
-    return SearchResult(read_sealed(place.table.read_bytes()))
+    return SearchResult(read_checksummed(place.table.read_bytes()))
 
 
 def check_search(experiment: Experiment) -> None:
@@ -121,4 +121,4 @@ def prepare_search(place: SearchFolder, experiment: Experiment) -> None:
     for folder in (place.path, place.home):
         remove_drafts(RunFolder(folder))
     dump(experiment, place.experiment)
-    remember_inputs()
+    record_inputs()

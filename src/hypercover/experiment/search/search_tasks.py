@@ -29,7 +29,7 @@ from hypercover.experiment.search.search_table import (
 from hypercover.experiment.tasks.feature_tasks import model_scene
 from hypercover.experiment.tasks.reduce import versions
 from hypercover.experiment.tasks.run_context import RunContext
-from hypercover.files import disown, modified, write_sealed, write_text
+from hypercover.files import discard_written, modified_ns, write_checksummed, write_text
 from hypercover.jobs.record import result_of
 from hypercover.scene.metadata import Origin
 
@@ -60,7 +60,7 @@ def _problem_of(folder: Path, model: str, by: FoldKind, _changed: int) -> Search
 
 
 def _problem(folder: Path, model: str, by: FoldKind) -> SearchProblem:
-    changed = modified(SearchFolder(folder.parent).experiment)
+    changed = modified_ns(SearchFolder(folder.parent).experiment)
     return _problem_of(folder, model, by, changed)
 
 
@@ -159,7 +159,7 @@ def tabulate(folder: Path) -> dict[str, Any]:
     for table in tables:
         _draw(place, table, **scene.origin)
     write_text(place.csv, tables_csv(tables))
-    write_sealed(place.table, document)
+    write_checksummed(place.table, document)
     _renew_report(place)
     return {"table": place.digest}
 
@@ -175,4 +175,4 @@ def _renew_report(place: SearchFolder) -> None:
     """Write the report again if the folder holds a run."""
     if RunFolder(place.path).metrics.exists():
         # It belongs to the run, whose own task makes it again if it is lost.
-        disown(renew_report(place.path))
+        discard_written(renew_report(place.path))

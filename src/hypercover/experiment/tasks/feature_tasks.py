@@ -16,7 +16,13 @@ from hypercover.experiment.config.schema import Experiment, ModelSpec
 from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.features.chain import Chain
 from hypercover.features.feature import feature_scene
-from hypercover.files import atomic, digest_of, make_folder, read_sealed, write_sealed
+from hypercover.files import (
+    atomic,
+    file_sha256,
+    make_folder,
+    read_checksummed,
+    write_checksummed,
+)
 from hypercover.scene.scene import Scene
 
 if TYPE_CHECKING:
@@ -88,7 +94,7 @@ def save_features(folder: RunFolder, name: str, chain: Chain, stack: Scene) -> N
     with atomic(stack_file) as draft, draft.open("wb") as file:
         _write_stack(file, stack)
     names = stack.cube.coords["band_name"].values.tolist()
-    save_chain(folder, name, chain, names, stack=digest_of(stack_file))
+    save_chain(folder, name, chain, names, stack=file_sha256(stack_file))
 
 
 def _write_stack(file: BinaryIO, stack: Scene) -> None:
@@ -133,7 +139,7 @@ def save_chain(
         "stack_sha256": stack,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    write_sealed(metadata_file, metadata)
+    write_checksummed(metadata_file, metadata)
 
 
 def load_feature_scene(folder: RunFolder, name: str, scene: Scene) -> Scene:
@@ -152,7 +158,7 @@ def _mapped(stack_file: Path, metadata_file: Path, _changed: int, scene: Scene) 
     metadata = _metadata(metadata_file)
     names = metadata.get("names")
     # Each process reads the whole file once, and then takes pixels from memory.
-    if metadata.get("stack_sha256") not in (None, digest_of(stack_file)):
+    if metadata.get("stack_sha256") not in (None, file_sha256(stack_file)):
         raise _unusable(stack_file, "its checksum differs")
     values = _stack(stack_file)
     names = names if isinstance(names, list) else []
@@ -184,7 +190,7 @@ def load_chain(folder: RunFolder, name: str) -> Chain:
 
 def _metadata(path: Path) -> dict[str, Any]:
     try:
-        metadata = read_sealed(path.read_bytes())
+        metadata = read_checksummed(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise _unusable(path, str(error)) from error
     if not isinstance(metadata, dict):

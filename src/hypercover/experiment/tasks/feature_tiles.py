@@ -21,7 +21,7 @@ from hypercover.features.blockwise import (
 )
 from hypercover.features.chain import Chain
 from hypercover.features.feature import Progress
-from hypercover.files import modified
+from hypercover.files import modified_ns
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.plan import Task
 from hypercover.jobs.record import result_of
@@ -154,7 +154,7 @@ def compute_tiles(
 ) -> dict[str, Any]:
     """Compute and keep some tiles of the features, as the job in a folder says."""
     home = folder.resolve()
-    work = _opened(home, modified(home / "job.json"))
+    work = _opened(home, modified_ns(home / "job.json"))
     parts, new = tiles(work.features.shape, _SIDE), 0
     check_tile_range(first, stop, len(parts))
     with small_gdal_cache():
@@ -210,7 +210,7 @@ def _scene(home: Path, job: dict[str, Any]) -> Scene:
 
 def _stack(home: Path) -> Scene:
     """Return the scene of the features whose pixels are those of the tiles."""
-    work = _opened(home, modified(home / "job.json"))
+    work = _opened(home, modified_ns(home / "job.json"))
     _, cols = work.features.shape
     parts, across = tiles(work.features.shape, _SIDE), -(-cols // _SIDE)
 

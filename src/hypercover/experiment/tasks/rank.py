@@ -27,7 +27,7 @@ from hypercover.experiment.tasks.torchrun import LOCK, check_gpus
 from hypercover.jobs.local import EXIT_STOPPED
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, Reporter, TaskFiles
-from hypercover.stopping import Stopped, stop_at_signal
+from hypercover.stopping import Stopped, stop_on_signal
 
 if TYPE_CHECKING:
     from hypercover.experiment.tasks.network_training import NetworkTraining
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     _end_with_parents()
-    stop_at_signal()
+    stop_on_signal()
     try:
         folder, task = _parse(arguments)
         if _is_done(folder, task):

@@ -44,11 +44,17 @@ from hypercover.experiment.results.summary import (
 from hypercover.experiment.tasks.experiment_plan import task_name
 from hypercover.experiment.tasks.feature_tasks import used_features
 from hypercover.experiment.tasks.task_registry import REGISTRY
-from hypercover.files import adopt, csv_text, disown, write_sealed, write_text
+from hypercover.files import (
+    add_written,
+    csv_text,
+    discard_written,
+    write_checksummed,
+    write_text,
+)
 from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles, result_of, task_record
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import marked
+from hypercover.scene.metadata import labelled_name
 from hypercover.splits.audit import audit
 from hypercover.splits.split import Split
 
@@ -79,15 +85,15 @@ def reduce_run(folder: Path, *, models: Sequence[str] | None = None) -> dict[str
         some = {name: spec for name, spec in experiment.models.items() if name in models}
         experiment = experiment.model_copy(update={"models": some})
     metrics = _join_results(run, experiment)
-    write_sealed(run.metrics, metrics.to_json())
+    write_checksummed(run.metrics, metrics.to_json())
     _write_confusion(run, metrics)
     _write_curves(run, experiment)
     _draw(run, metrics)
     # The report shows the experiment file next to the results.
-    adopt(run.experiment)
+    add_written(run.experiment)
     if models is not None:
         # Only valid until the metrics of all models replace them.
-        disown()
+        discard_written()
     return {"best": metrics.best}
 
 
@@ -221,7 +227,7 @@ def draw_leak_gap(
     gap = leak_gap_rows(run, experiment, metrics)
     rows = [row.to_json() for row in gap.rows]
     write_text(run.gap, csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
-    title = marked(metrics.scene.name, metrics.scene.model_dump())
+    title = labelled_name(metrics.scene.name, metrics.scene.model_dump())
     drawn = draw_gap(rows, window=gap.window, title=title, repeats=experiment.repeats)
     save_figure(drawn, figure)
     return gap
@@ -321,7 +327,7 @@ def report_run(folder: Path, *, first: bool = False) -> dict[str, Any]:
     write_text(RunFolder(folder).stages, _stages_csv(folder))
     report = write_report(folder)
     if first:
-        disown()
+        discard_written()
     return {"report": report.name}
 
 

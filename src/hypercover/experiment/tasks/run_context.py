@@ -9,7 +9,7 @@ from hypercover.experiment.config.builders import all_labelled, load_scene
 from hypercover.experiment.config.experiment_file import load_experiment
 from hypercover.experiment.config.schema import ALL, Experiment
 from hypercover.experiment.results.run_folder import RunFolder
-from hypercover.files import modified
+from hypercover.files import modified_ns
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 
@@ -47,7 +47,7 @@ class RunContext:
             If the experiment has no such model, features or split.
         """
         run = RunFolder(Path(folder))
-        experiment = _experiment(run.experiment, modified(run.experiment))
+        experiment = _experiment(run.experiment, modified_ns(run.experiment))
         experiment.check_names(**names)
         return cls(run, experiment, load_scene(experiment.scene))
 

@@ -44,7 +44,7 @@ from hypercover.experiment.tasks.trial import (
 from hypercover.features.blockwise import fit_stack
 from hypercover.files import atomic
 from hypercover.jobs.record import result_of
-from hypercover.scene.metadata import mark
+from hypercover.scene.metadata import origin_label
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
@@ -73,7 +73,7 @@ def check_classes(folder: Path) -> dict[str, Any]:
     metrics = read_run_metrics(context.folder.path)
     confused = {}
     for name, model in metrics.models.items():
-        said = mark(context.scene.origin)
+        said = origin_label(context.scene.origin)
         title = f"{name} ({said})" if said else name
         _draw_classes(context, name, model, title)
         confused[name] = _draw_confused(context, name, title)
@@ -183,7 +183,7 @@ def make_split(folder: Path, *, split: str, seed: int) -> dict[str, Any]:
     spec = experiment.splits[split]
     first, fold = experiment.origin(split, seed)
     made = kept = build_split(spec, scene, seed=first, window=experiment.window, fold=fold)
-    if said := mark(scene.origin):
+    if said := origin_label(scene.origin):
         # Noted in the file too, as it may be used without the run.
         kept = replace(made, notes=(*made.notes, f"The image was not measured: {said}."))
     where, stem = context.folder.split(split, seed - experiment.seed)
@@ -474,7 +474,7 @@ def _show(
     from hypercover.gis import class_map_files, stac
 
     scene, run = context.scene, context.folder
-    said = mark(scene.origin)
+    said = origin_label(scene.origin)
     title = f"{model} ({said})" if said else model
     trained = context.load_split(ALL, 0) if context.experiment.refits else parts
     facts = training_facts(trained.mask("train"), scene.usable_labels)

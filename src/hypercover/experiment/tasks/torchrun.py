@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hypercover.errors import ModelError, RunError
-from hypercover.files import explained, open_to_append
+from hypercover.files import open_to_append, write_error
 from hypercover.jobs.local import cores, thread_limits
 from hypercover.jobs.record import TaskFiles
-from hypercover.stopping import Stopped, stop_asked
+from hypercover.stopping import Stopped, stop_requested
 
 __all__ = ["LOCK", "check_gpus", "run_ranks"]
 
@@ -48,7 +48,7 @@ def run_ranks(folder: Path, task: str, processes: int, report: Report) -> None:
     with _ranks(folder, task, processes, files.log) as ranks:
         while ranks.poll() is None:
             time.sleep(_LOOK)
-            if stop_asked():
+            if stop_requested():
                 raise Stopped
             _raise_failure(files)
             if found := files.read_progress():
@@ -102,7 +102,7 @@ def _ranks(
     try:
         output = open_to_append(log)
     except OSError as error:
-        raise explained(log, error) from error
+        raise write_error(log, error) from error
     with output, _locked(lock):
         started = subprocess.Popen(
             _command(folder, task, processes),

@@ -29,8 +29,8 @@ __all__ = [
     "known_map",
     "known_scene",
     "known_scenes",
-    "recognise",
     "recognise_image",
+    "recognise_labels",
     "with_known_bands",
     "with_known_image",
 ]
@@ -295,7 +295,7 @@ def ground_truth(scene: str) -> KnownMap | None:
     return next((known for known in _known_maps() if known.scene == scene), None)
 
 
-def recognise(labels: npt.ArrayLike) -> KnownMap | None:
+def recognise_labels(labels: npt.ArrayLike) -> KnownMap | None:
     """Recognise a published label map by its content; None if it is not known.
 
     Size and the number of pixels of every class must match.  If two published maps

@@ -22,8 +22,8 @@ from hypercover.scene.datasets.catalog import (
     KnownScene,
     ground_truth,
     known_map,
-    recognise,
     recognise_image,
+    recognise_labels,
 )
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.array_files import ORDERS, ArrayOutline, outline_arrays
@@ -80,7 +80,7 @@ class SceneSignature:
 
 def _fit_indian_pines(labels: Labels) -> LabelFit | None:
     """Prefer the corrected ground truth to that of Site 3; both must agree in every pixel."""
-    known = recognise(labels)
+    known = recognise_labels(labels)
     if known is None or known.scene != "indian-pines" or not known.is_exactly(labels):
         return None
     preferred = [10_249, 10_366]
@@ -104,7 +104,7 @@ def _fit_flight_line(labels: Labels) -> LabelFit | None:
 
 def _fit_rome(labels: Labels) -> LabelFit | None:
     """Accept the nine published class sizes (Cavallaro et al., JSTARS 2015)."""
-    known = recognise(labels)
+    known = recognise_labels(labels)
     if known is None or known.scene != "rome":
         return None
     return LabelFit(0, known.title)

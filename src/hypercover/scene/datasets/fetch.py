@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hypercover.errors import CallError, OutputError, RunError
-from hypercover.files import atomic, explained, make_folder, missing_folders
+from hypercover.files import atomic, make_folder, missing_folders, write_error
 from hypercover.scene.datasets.catalog import KnownFile, KnownScene
 from hypercover.scene.datasets.discovery import (
     has_published_checksum,
@@ -104,7 +104,7 @@ def download(
         except DownloadError as error:
             wrong = str(error)
         except OSError as error:
-            raise explained(target, error) from error
+            raise write_error(target, error) from error
         finally:
             with suppress(OSError):
                 folder.rmdir()

@@ -34,9 +34,9 @@ from hypercover.scene.io.named_arrays import (
 )
 from hypercover.scene.labels import LabelMap, check_size
 from hypercover.scene.lazy import LazyArray
-from hypercover.scene.metadata import Origin, kept, with_header
-from hypercover.scene.nodata import NoData, declared, declares_nodata
-from hypercover.scene.scale_offset import stated_by_attributes
+from hypercover.scene.metadata import Origin, clean_header, with_header
+from hypercover.scene.nodata import NoData, declared_nodata, declares_nodata
+from hypercover.scene.scale_offset import header_from_attributes
 from hypercover.scene.scene import NO_LABELS, Scene
 
 __all__ = [
@@ -154,7 +154,7 @@ class ArrayFile:
         cube = netcdf.place_by_coordinates(cube, image, self.members)
         cube = _with_band_names(cube, image, self.members)
         cube, place_notes = self._placed_by_header(cube)
-        scaling = stated_by_attributes(image.attrs, bands, whole=cube.dtype.kind in "ui")
+        scaling = header_from_attributes(image.attrs, bands, whole=cube.dtype.kind in "ui")
         cube = with_header(cube, scaling | self._header())
         notes = [
             f"Image: variable {image.name!r}, {rows} rows × {cols} columns × "
@@ -207,7 +207,7 @@ class ArrayFile:
         """Read the metadata of the image as `write_hdf5` stores them."""
         if self.file_type is not FileType.HDF5:
             return {}
-        return kept(hdf5.read_attributes(self.path, "header"))
+        return clean_header(hdf5.read_attributes(self.path, "header"))
 
     def _order(
         self,
@@ -353,14 +353,16 @@ def _attributes(
     image: NamedArray, dtype: npt.DTypeLike, members: Sequence[NamedArray]
 ) -> dict[str, Any]:
     """No-data values and unit, from the array, its groups or a single value in the file."""
-    attrs = declared(image.attrs, dtype)
+    attrs = declared_nodata(image.attrs, dtype)
     if "nodata" not in attrs:
         single_values = {
             one.basename: one.values()
             for one in members
             if one.is_numeric and one.flat_shape == () and declares_nodata(one.basename)
         }
-        around = declared(image.around, dtype) or declared(single_values, dtype)
+        around = declared_nodata(image.around, dtype) or declared_nodata(
+            single_values, dtype
+        )
         if "nodata" in around:
             attrs["nodata"] = around["nodata"]
     unit = image.attribute("units", "unit")

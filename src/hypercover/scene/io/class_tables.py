@@ -16,7 +16,7 @@ from hypercover.errors import LabelError
 from hypercover.scene.io.gdal import offline_pyogrio
 from hypercover.scene.io.geopackage import is_sqlite
 from hypercover.scene.io.safe_parsers import parse_yaml
-from hypercover.scene.labels import folded
+from hypercover.scene.labels import normalized_name
 from hypercover.scene.legend import MAX_CODE, LandClass, Legend, class_colors
 
 __all__ = [
@@ -438,10 +438,12 @@ def _check_heads(heads: list[str]) -> None:
 
 def _columns(heads: list[Any]) -> dict[str, int]:
     """Find the position of each known column by its head."""
-    plain = [folded(str(head)).strip(".:#") for head in heads]
+    plain = [normalized_name(str(head)).strip(".:#") for head in heads]
     columns: dict[str, int] = {}
     for name, known in _COLUMN_NAMES.items():
-        positions = (plain.index(head) for head in map(folded, known) if head in plain)
+        positions = (
+            plain.index(head) for head in map(normalized_name, known) if head in plain
+        )
         at = next((one for one in positions if one not in columns.values()), None)
         if at is not None:
             columns[name] = at

@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import prod
 from pathlib import Path
 
-from hypercover.errors import SceneError, shortened
+from hypercover.errors import SceneError, shorten
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import declares_nodata
 
@@ -374,7 +374,7 @@ def _rewritten(header: RasterHeader) -> str:
     if header.esri:
         return "".join(f"{key.upper()} {value}\n" for key, value in header.entries.items())
     lines = (
-        _broken(f"{key.replace('_', ' ')} = {shortened(value, _LARGEST)}")
+        _broken(f"{key.replace('_', ' ')} = {shorten(value, _LARGEST)}")
         for key, value in header.entries.items()
     )
     return "\n".join(["ENVI", *lines, ""])

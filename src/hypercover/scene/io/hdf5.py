@@ -16,8 +16,8 @@ from hypercover.files import atomic
 from hypercover.scene.io.limits import check_unpacking
 from hypercover.scene.io.named_arrays import BAND_LISTS, NamedArray
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.metadata import kept
-from hypercover.scene.nodata import plain_key
+from hypercover.scene.metadata import clean_header
+from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import Tile
 
@@ -223,7 +223,7 @@ def _plain(attrs: Any, most: int = 100, longest: int = _SHORT_LIST) -> dict[str,
             value = value.decode("utf-8", "replace")
         if isinstance(value, np.ndarray):
             # A range, several no-data values, or one value for each band.
-            limit = _LONGEST_LIST if plain_key(key) in _BAND_KEYS else longest
+            limit = _LONGEST_LIST if normalized_key(key) in _BAND_KEYS else longest
             if value.dtype.kind in "uif" and 1 < value.size <= limit:
                 plain[str(key)] = tuple(value.reshape(-1).tolist())
         elif isinstance(value, np.integer | np.floating):
@@ -362,7 +362,7 @@ def _write_metadata(file: Any, scene: Scene, tags: Mapping[str, str]) -> None:
                 file[name].attrs["units"] = "nm"
     if scene.band_names is not None:
         _write_texts(file, "band_name", scene.band_names)
-    if header := kept(scene.header):
+    if header := clean_header(scene.header):
         file.create_group("header").attrs.update(header)
     _write_georeference(file, scene)
     if scene.labels is not None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.io.axes import axis_role
 from hypercover.scene.lazy import Indices, LazyArray
-from hypercover.scene.nodata import plain_key
+from hypercover.scene.nodata import normalized_key
 from hypercover.scene.wavelengths import (
     CENTRES,
     GOOD,
@@ -20,7 +20,7 @@ from hypercover.scene.wavelengths import (
     WIDTHS,
     BandTable,
     band_numbers,
-    first_of,
+    first_present,
     to_nanometres,
     widths_in_nm,
 )
@@ -72,7 +72,7 @@ class NamedArray:
     @property
     def key(self) -> str:
         """The name without groups, case and punctuation."""
-        return plain_key(self.basename)
+        return normalized_key(self.basename)
 
     @property
     def is_numeric(self) -> bool:
@@ -107,9 +107,10 @@ class NamedArray:
 
     def attribute(self, *keys: str) -> Any:
         """Return its attribute of one of these names in any spelling, or None."""
-        plain = set(map(plain_key, keys))
+        plain = set(map(normalized_key, keys))
         return next(
-            (value for key, value in self.attrs.items() if plain_key(key) in plain), None
+            (value for key, value in self.attrs.items() if normalized_key(key) in plain),
+            None,
         )
 
     def values(self) -> npt.NDArray[np.generic]:
@@ -444,7 +445,7 @@ def choose_labels(
 
 
 BAND_LISTS = frozenset({*NUMBERS, *CENTRES, *WIDTHS, *GOOD})
-"""Names of lists with an entry for each band, in the spelling of `plain_key`."""
+"""Names of lists with an entry for each band, in the spelling of `normalized_key`."""
 
 _LOWEST_CENTRE = 300.0
 """A list called ``bands`` that starts above this holds wavelengths in nm."""
@@ -464,14 +465,16 @@ def attribute_lists(image: NamedArray) -> list[NamedArray]:
     attrs = {**image.around, **image.attrs}
     # The unit of the values is not that of the wavelengths.
     units = {
-        key: text for key, text in attrs.items() if plain_key(key) not in {"unit", "units"}
+        key: text
+        for key, text in attrs.items()
+        if normalized_key(key) not in {"unit", "units"}
     }
     return [
         NamedArray(
             key, (len(value),), "f", partial(np.asarray, value, np.float64), attrs=units
         )
         for key, value in attrs.items()
-        if isinstance(value, tuple) and plain_key(key) in BAND_LISTS
+        if isinstance(value, tuple) and normalized_key(key) in BAND_LISTS
     ]
 
 
@@ -487,7 +490,7 @@ def band_table(arrays: Sequence[NamedArray], count: int) -> BandTable:
     }
 
     def first(names: Sequence[str]) -> _BandList | None:
-        match = first_of(lists, names)
+        match = first_present(lists, names)
         return None if match is None else (match[1], match[1].values().reshape(-1))
 
     numbers, centres, widths, good = map(first, (NUMBERS, CENTRES, WIDTHS, GOOD))

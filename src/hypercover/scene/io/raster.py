@@ -39,11 +39,23 @@ from hypercover.scene.io.gdal import (
 from hypercover.scene.io.limits import check_cube_size, check_memory, check_unpacking
 from hypercover.scene.labels import LabelMap
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.metadata import GAINS, OFFSETS, Origin, kept, numbered, with_header
-from hypercover.scene.nodata import declared, holdable, numbers_of, plain_key
-from hypercover.scene.scale_offset import stated_by_attributes
+from hypercover.scene.metadata import (
+    GAINS,
+    OFFSETS,
+    Origin,
+    clean_header,
+    format_list,
+    with_header,
+)
+from hypercover.scene.nodata import (
+    declared_nodata,
+    fits_dtype,
+    normalized_key,
+    parse_numbers,
+)
+from hypercover.scene.scale_offset import header_from_attributes
 from hypercover.scene.scene import Scene
-from hypercover.scene.wavelengths import CENTRES, bare_names, from_tags
+from hypercover.scene.wavelengths import CENTRES, bands_from_tags, only_wavelengths
 
 __all__ = [
     "GDAL_ERRORS",
@@ -291,14 +303,14 @@ def _nodata_values(dataset: Any, numbers: Sequence[int]) -> list[float | None]:
         # GDAL takes a blank value in the header for 0, and a list for its first character.
         envi = {key.lower(): str(text) for key, text in dataset.tags(ns="ENVI").items()}
         declared_text = envi.get("data_ignore_value", "")
-        listed = numbers_of(declared_text) if declared_text.startswith("{") else []
+        listed = parse_numbers(declared_text) if declared_text.startswith("{") else []
         if len(listed) == len(values):
             values = list(listed)
         elif not declared_text or declared_text.startswith("{"):
             values = [None if value == 0 else value for value in values]
 
     def of_band(value: float | None, dtype: str) -> float | None:
-        return float(value) if value is not None and holdable(value, dtype) else None
+        return float(value) if value is not None and fits_dtype(value, dtype) else None
 
     return [of_band(values[number - 1], dtypes[number - 1]) for number in numbers]
 
@@ -322,8 +334,8 @@ def read_image(path: Path) -> Scene:
         tags = {**dataset.tags(), **dataset.tags(ns="ENVI")}
         if path.suffix.lower() == ".hdr" and read_header(path).foreign:
             tags |= read_header(path).entries
-        table = from_tags(tags, _band_tags(dataset, numbers), count, names)
-        names = () if table.wavelengths is not None and bare_names(names) else names
+        table = bands_from_tags(tags, _band_tags(dataset, numbers), count, names)
+        names = () if table.wavelengths is not None and only_wavelengths(names) else names
         cube = _named(_cube(path, dataset, masks), names)
         origin = _origin(dataset)
         warp_note = _warp_note(file, dataset)
@@ -345,7 +357,7 @@ def _band_tags(dataset: Any, numbers: Sequence[int]) -> list[dict[str, str]]:
     left out.
     """
     if dataset.driver == "ENVI" and any(
-        plain_key(key) in CENTRES for key in dataset.tags(ns="ENVI")
+        normalized_key(key) in CENTRES for key in dataset.tags(ns="ENVI")
     ):
         return []
     band_tags = []
@@ -417,7 +429,7 @@ def _with_nodata(cube: xr.DataArray, dataset: Any, numbers: Sequence[int]) -> xr
     if values[0] is None:
         # Some programs write it as a tag of the file only.
         tags = dataset.tags() | dataset.tags(ns="ENVI")
-        values[0] = declared(tags, cube.dtype).get("nodata")
+        values[0] = declared_nodata(tags, cube.dtype).get("nodata")
     if values[0] is not None:
         cube.attrs["nodata"] = values[0]
     return cube
@@ -443,22 +455,22 @@ def _header(dataset: Any, numbers: Sequence[int]) -> dict[str, str]:
     scales = [all_scales[number - 1] for number in numbers]
     offsets = [all_offsets[number - 1] for number in numbers]
     if any(one != 1 for one in scales) or any(offsets):
-        header |= {GAINS: numbered(scales), OFFSETS: numbered(offsets)}
-    return kept(header)
+        header |= {GAINS: format_list(scales), OFFSETS: format_list(offsets)}
+    return clean_header(header)
 
 
 def _scaling_tags(dataset: Any, numbers: Sequence[int]) -> dict[str, str]:
     """Return scale and offset from the tags of the bands, or else of the file."""
     whole = np.result_type(*dataset.dtypes).kind in "ui"
     tags = dataset.tags(numbers[0])
-    if stated_by_attributes(tags, 1, whole=whole):
+    if header_from_attributes(tags, 1, whole=whole):
         # All bands are read only now: a file may claim very many.
         by_band = [dataset.tags(number) for number in numbers]
         shared = set(tags).intersection(*by_band)
         tags = {key: [own[key] for own in by_band] for key in shared}
     else:
         tags = {key: text for key, text in dataset.tags().items() if "scale" in key.lower()}
-    return stated_by_attributes(tags, len(numbers), whole=whole)
+    return header_from_attributes(tags, len(numbers), whole=whole)
 
 
 def _band_names(dataset: Any) -> tuple[str | None, ...]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import LabelError, SceneError, counted
-from hypercover.files import in_any_case
+from hypercover.files import find_ignoring_case
 from hypercover.scene.datasets.catalog import with_known_bands, with_known_image
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.array_files import ARRAY_READERS, open_array_file
@@ -21,13 +21,19 @@ from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.products import emit, prisma
 from hypercover.scene.labels import (
     LabelMap,
+    flip_to_grid,
     legend_of,
-    listed,
     match_classes,
-    on_grid,
+    shortlist,
 )
 from hypercover.scene.legend import Legend, class_colors
-from hypercover.scene.nodata import Given, NoData, fill_note, parse_nodata, with_nodata
+from hypercover.scene.nodata import (
+    NoData,
+    NoDataSpec,
+    fill_note,
+    parse_nodata,
+    with_nodata,
+)
 from hypercover.scene.scene import Scene
 
 __all__ = [
@@ -77,7 +83,7 @@ def product_file(path: PathLike) -> Path:
         return local_file(matches[0])
     file = local_file(path)
     if image := _ENMAP_IMAGE.fullmatch(file.name):
-        metadata = in_any_case(file.with_name(f"{image[1]}METADATA.XML"))
+        metadata = find_ignoring_case(file.with_name(f"{image[1]}METADATA.XML"))
         if metadata is not None and metadata.is_file():
             return metadata
     return file
@@ -115,7 +121,7 @@ def open_scene(
     label_layer: str | None = None,
     legend: Legend | PathLike | None = None,
     name: str | None = None,
-    nodata: Given | None = None,
+    nodata: NoDataSpec | None = None,
 ) -> Scene:
     """Open an image, and its labels where given or found in its file.
 
@@ -234,7 +240,7 @@ def _raster_image(file: Path, variable: str | None, axes: str | None) -> Scene:
     return read_image(file)
 
 
-def _with_stated_nodata(scene: Scene, nodata: Given) -> Scene:
+def _with_stated_nodata(scene: Scene, nodata: NoDataSpec) -> Scene:
     """Mask the values that the user states as no data."""
     cube = with_nodata(scene.cube, nodata, scene.name)
     stated = ", ".join(
@@ -307,7 +313,7 @@ def read_label_map(
         from hypercover.scene.io.raster import read_raster_labels
 
         label_map = read_raster_labels(file)
-        codes = on_grid(label_map.codes, label_map.grid, grid, file)
+        codes = flip_to_grid(label_map.codes, label_map.grid, grid, file)
         return replace(label_map, codes=codes, grid=grid)
 
 
@@ -486,7 +492,7 @@ def label_losses(scene: Scene) -> tuple[str, ...]:
         return ()
     number, labelled = sum(lost.values()), int(np.count_nonzero(scene.labels))
     names = {code: scene.legend[code].name for code in lost}
-    shown = listed(f"{count:,} of {names[code]}" for code, count in lost.items())
+    shown = shortlist(f"{count:,} of {names[code]}" for code, count in lost.items())
     verb = "holds" if number == 1 else "hold"
     losses = [
         f"{number:,} of the {labelled:,} labelled pixels {verb} no data: left out ({shown})."
@@ -504,7 +510,7 @@ def label_losses(scene: Scene) -> tuple[str, ...]:
     gone = [names[code] for code in lost if code not in remaining]
     if gone:
         losses.append(
-            f"Classes lost, because none of their pixels holds data: {listed(gone)}."
+            f"Classes lost, because none of their pixels holds data: {shortlist(gone)}."
         )
     return tuple(losses)
 

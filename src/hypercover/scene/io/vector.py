@@ -17,7 +17,7 @@ from hypercover.scene.io.class_tables import Style, vector_style
 from hypercover.scene.io.file_types import VECTOR_FORMATS, is_json
 from hypercover.scene.io.gdal import GDAL_ERRORS, offline_pyogrio
 from hypercover.scene.io.geopackage import check_geopackage, is_sqlite
-from hypercover.scene.labels import LabelMap, as_codes, listed
+from hypercover.scene.labels import LabelMap, as_codes, shortlist
 from hypercover.scene.legend import MAX_CODE
 
 __all__ = ["check_geojson", "read_vector_area", "read_vector_labels"]
@@ -215,7 +215,7 @@ def _lost(
             )
     lost = sorted({*codes.tolist()} - {*np.unique(burnt).tolist()})
     if lost:
-        classes = listed(names.get(code, f"class {code}") for code in lost)
+        classes = shortlist(names.get(code, f"class {code}") for code in lost)
         losses.append(
             f"Classes lost, because none of their shapes labels a pixel: {classes}."
         )
@@ -225,7 +225,7 @@ def _lost(
 def _per_class(codes: npt.NDArray[np.int64], names: Mapping[int, str]) -> str:
     """List the number of shapes of each class."""
     found, numbers = np.unique(codes, return_counts=True)
-    return listed(
+    return shortlist(
         f"{number:,} of {names.get(code, f'class {code}')}"
         for code, number in zip(found.tolist(), numbers.tolist(), strict=True)
     )
@@ -438,12 +438,12 @@ def _layer(path: Path, layers: npt.NDArray[np.object_], name: str | None) -> str
             return name
         raise LabelError(
             f"{path} has no layer {name!r} of shapes; choose with --label-layer one of: "
-            f"{listed(names) or 'none'}."
+            f"{shortlist(names) or 'none'}."
         )
     if len(names) > 1:
         raise LabelError(
             f"{path} holds {len(names)} layers with shapes; choose one with "
-            f"--label-layer NAME (scene.label_layer): {listed(names, 40)}."
+            f"--label-layer NAME (scene.label_layer): {shortlist(names, 40)}."
         )
     return names[0] if names else None
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from affine import Affine
 
 from hypercover.errors import CallError, OutputError, SceneError
-from hypercover.files import atomic, check_writable, sweep_drafts, write_text
-from hypercover.scene.fill_value import settled
+from hypercover.files import atomic, check_writable, remove_abandoned_drafts, write_text
+from hypercover.scene.fill_value import with_fill_value
 from hypercover.scene.grid import Grid
 from hypercover.scene.inputs import companions
 from hypercover.scene.io.class_raster import class_raster_writer
@@ -22,9 +22,9 @@ from hypercover.scene.io.gdal import create_raster, explained_write
 from hypercover.scene.io.hdf5 import write_hdf5
 from hypercover.scene.io.pam import category_xml, sidecar
 from hypercover.scene.io.raster import check_raster, dataset_grid, open_dataset
-from hypercover.scene.labels import as_codes, check_size, offset
+from hypercover.scene.labels import as_codes, check_size, grid_offset
 from hypercover.scene.legend import Legend
-from hypercover.scene.metadata import GAINS, OFFSETS, factors, kept
+from hypercover.scene.metadata import GAINS, OFFSETS, clean_header, header_numbers
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, read_tiles
 from hypercover.scene.tiling import SIDE
@@ -155,11 +155,11 @@ def write_scene(
     target = Path(path)
     driver = driver_for(target)
     options = _options(driver, target, interleave)
-    scene = settled(scene)
+    scene = with_fill_value(scene)
     origin = (key for key, applies in scene.origin.items() if applies)
     tags = {**(tags or {}), **{f"HYPERCOVER_{key.upper()}": "yes" for key in origin}}
     # Drafts of a killed process, before the disk is needed for this one.
-    sweep_drafts(target)
+    remove_abandoned_drafts(target)
     if driver == "HDF5":
         tiles = read_tiles(scene, store)
         return write_hdf5(scene, target, tiles, tags=tags, progress=progress)
@@ -295,7 +295,9 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
 
 def _header(file: Any, scene: Scene, driver: str) -> dict[str, str]:
     """Set gains and offsets of the bands and return the other entries of the header."""
-    gains, offsets = (factors(scene.header, key, scene.n_bands) for key in (GAINS, OFFSETS))
+    gains, offsets = (
+        header_numbers(scene.header, key, scene.n_bands) for key in (GAINS, OFFSETS)
+    )
     if gains is not None:
         file.scales = gains
     if offsets is not None:
@@ -303,7 +305,7 @@ def _header(file: Any, scene: Scene, driver: str) -> dict[str, str]:
     return {
         # GDAL skips ENVI values with a second =.
         key.replace(" ", "_"): text.replace("=", "-") if driver == "ENVI" else text
-        for key, text in kept(scene.header).items()
+        for key, text in clean_header(scene.header).items()
         if key not in (GAINS, OFFSETS)
     }
 
@@ -359,7 +361,7 @@ def _check_complete(draft: Path, grid: Grid, target: Path) -> None:
             f"Cannot write {target}: what was written cannot be read again, perhaps because "
             "the disk is full; free some space or choose another folder."
         ) from error
-    if offset(written, grid) > _SHIFTED:
+    if grid_offset(written, grid) > _SHIFTED:
         raise CallError(
             "ENVI cannot hold a georeference that is mirrored or sheared; write a GeoTIFF "
             "(.tif) instead."

@@ -17,15 +17,20 @@ import xarray as xr
 from hypercover.errors import CallError, SceneError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
-from hypercover.scene.metadata import kept, of_bands, with_header
+from hypercover.scene.metadata import clean_header, select_header_bands, with_header
 from hypercover.scene.nodata import without_nodata
-from hypercover.scene.pansharpen.registration import Match, Moments, Registration, register
+from hypercover.scene.pansharpen.registration import (
+    BandMatch,
+    Moments,
+    Registration,
+    register,
+)
 from hypercover.scene.pansharpen.resampling import (
-    filled,
-    interpolated,
+    fill_gaps,
+    filter_radius,
+    interpolate,
+    interpolation_support,
     low_pass,
-    reach,
-    support,
 )
 from hypercover.scene.scene import Scene, check_size, largest_of
 from hypercover.scene.tile_store import (
@@ -36,7 +41,7 @@ from hypercover.scene.tile_store import (
 )
 from hypercover.scene.tiling import Tile, tiles
 
-__all__ = ["INJECTIONS", "Injection", "pair_plan", "pansharpen"]
+__all__ = ["INJECTIONS", "Injection", "pansharpen", "pansharpen_plan"]
 
 Injection = Literal["additive", "proportional", "none"]
 INJECTIONS: tuple[str, ...] = get_args(Injection)
@@ -119,7 +124,9 @@ def pansharpen(
     cube.attrs = dict(without_nodata(bands.cube).attrs)
     if keep_pan:
         # Lists with an entry for each band have none for the panchromatic one.
-        cube = with_header(cube, kept(of_bands(bands.header, (), bands.n_bands)))
+        cube = with_header(
+            cube, clean_header(select_header_bands(bands.header, (), bands.n_bands))
+        )
     if dtype.kind != "f" or bands.nodata is not None:
         cube.attrs["nodata"] = sharp.nodata
     noted = (
@@ -136,7 +143,7 @@ def pansharpen(
     )
 
 
-def pair_plan(
+def pansharpen_plan(
     pan: Scene, bands: Scene, *, injection: str = "additive", keep_pan: bool = False
 ) -> dict[str, Any]:
     """Return everything the pansharpened image of a pair depends on, as JSON."""
@@ -211,11 +218,11 @@ class _Sharpening:
 
     def pan_around(self, rows: slice, cols: slice) -> tuple[Values, npt.NDArray[np.bool_]]:
         """Read the panchromatic image (row, col) with the margin of its transform."""
-        margin = reach(self.laid.levels)
+        margin = filter_radius(self.laid.levels)
         inside, padding = Tile(rows, cols).with_margin(margin, self.pan.shape)
         values, valid = self.pan.read_valid(inside.rows, inside.cols)
         check_size(largest_of(values, valid), self.pan.name)
-        whole = filled(_floating(values), valid)[0]
+        whole = fill_gaps(_floating(values), valid)[0]
         return np.pad(whole, padding, mode="edge"), np.pad(valid, padding)
 
     def upsampled(
@@ -224,14 +231,14 @@ class _Sharpening:
         """Interpolate bands to fine pixels, which are valid if the coarse pixel around is."""
         places = [self.laid.centres(0, rows), self.laid.centres(1, cols)]
         parts = [
-            _widened(support(place, size), size)
+            _widened(interpolation_support(place, size), size)
             for place, size in zip(places, self.bands.shape, strict=True)
         ]
         values, valid = self.bands.read_valid(*parts)
         check_size(largest_of(values, valid), self.bands.name)
-        fine = filled(_floating(values[positions]), valid)
+        fine = fill_gaps(_floating(values[positions]), valid)
         for axis in (1, 0):
-            fine = interpolated(fine, places[axis], axis + 1, parts[axis].start)
+            fine = interpolate(fine, places[axis], axis + 1, parts[axis].start)
         return fine, self._covered(valid, places, parts)
 
     def _covered(
@@ -257,7 +264,9 @@ def _floating(values: npt.NDArray[np.generic]) -> Values:
     return values.astype(np.float64 if wide else np.float32)
 
 
-def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | None) -> Match:
+def _match(
+    sharp: _Sharpening, store: TileStore | None, progress: Progress | None
+) -> BandMatch:
     """Gather the statistics of both images where both have data."""
     moments = {
         "grey": Moments(1),
@@ -283,7 +292,7 @@ def _match(sharp: _Sharpening, store: TileStore | None, progress: Progress | Non
             "The panchromatic and the multispectral image hold data nowhere together; "
             "give two images of the same place."
         )
-    return Match.of(**moments)
+    return BandMatch.of(**moments)
 
 
 def _moments(sharp: _Sharpening, tile: Tile) -> Layers:
@@ -301,12 +310,12 @@ def _moments(sharp: _Sharpening, tile: Tile) -> Layers:
 
 
 def _without_margin(laid: Registration) -> tuple[slice, slice]:
-    margin = reach(laid.levels)
+    margin = filter_radius(laid.levels)
     return slice(margin, -margin), slice(margin, -margin)
 
 
 def _fetch(
-    sharp: _Sharpening, match: Match | None, wanted: Indices
+    sharp: _Sharpening, match: BandMatch | None, wanted: Indices
 ) -> npt.NDArray[np.generic]:
     """Compute sharpened bands at some rows and columns."""
     layers, rows, cols = wanted

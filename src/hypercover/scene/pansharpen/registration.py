@@ -8,7 +8,7 @@ import numpy.typing as npt
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid
 
-__all__ = ["Match", "Moments", "Registration", "register"]
+__all__ = ["BandMatch", "Moments", "Registration", "register"]
 
 _LEAST, _MOST = 1.5, 16.0
 """Range of ratios of pixel sizes."""
@@ -203,7 +203,7 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Match:
+class BandMatch:
     """Linear match of a panchromatic image to each band: gain · pan + offset."""
 
     gain: npt.NDArray[np.float64]
@@ -214,7 +214,7 @@ class Match:
     """Smallest value of the smoothed image (band,) that is divided by."""
 
     @classmethod
-    def of(cls, grey: Moments, smooth: Moments, bands: Moments) -> "Match":
+    def of(cls, grey: Moments, smooth: Moments, bands: Moments) -> "BandMatch":
         """Match means, and the deviation of the smoothed image to that of each band.
 
         The bands are smooth themselves; matching the deviation before smoothing would

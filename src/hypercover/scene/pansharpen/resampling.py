@@ -14,11 +14,11 @@ __all__ = [
     "TAPS",
     "area_means",
     "atrous",
-    "filled",
-    "interpolated",
+    "fill_gaps",
+    "filter_radius",
+    "interpolate",
+    "interpolation_support",
     "low_pass",
-    "reach",
-    "support",
 ]
 
 TAPS = 2
@@ -27,14 +27,14 @@ TAPS = 2
 Values = npt.NDArray[np.floating]
 
 
-def support(places: Values, size: int) -> slice:
+def interpolation_support(places: Values, size: int) -> slice:
     """Return the pixels of an axis that interpolation at these places depends on."""
     first = int(np.floor(places.min())) - TAPS + 1
     last = int(np.floor(places.max())) + TAPS + 1
     return slice(min(max(first, 0), size - 1), max(min(last, size), 1))
 
 
-def interpolated(values: Values, places: Values, axis: int, first: int = 0) -> Values:
+def interpolate(values: Values, places: Values, axis: int, first: int = 0) -> Values:
     """Interpolate along one axis by cubic convolution (Keys 1981, a = -1/2).
 
     Exact for parabolas.  It uses four pixels, so tiles give the same values as the
@@ -49,7 +49,7 @@ def interpolated(values: Values, places: Values, axis: int, first: int = 0) -> V
 
     Examples
     --------
-    >>> interpolated(np.arange(6.0) ** 2, np.array([2.5, 3.0]), 0).tolist()
+    >>> interpolate(np.arange(6.0) ** 2, np.array([2.5, 3.0]), 0).tolist()
     [6.25, 9.0]
     """
     base = np.floor(places)
@@ -101,7 +101,7 @@ def area_means(values: Values, edges: Values, axis: int) -> Values:
     return np.asarray(np.diff(at, axis=axis) / widths)
 
 
-def filled(values: Values, valid: npt.NDArray[np.bool_]) -> Values:
+def fill_gaps(values: Values, valid: npt.NDArray[np.bool_]) -> Values:
     """Fill pixels without data in (band, row, col) values from the nearest valid pixel.
 
     Interpolation next to a gap would otherwise mix in meaningless values.
@@ -118,12 +118,12 @@ KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 """The cubic B-spline at integers; every weight is exact in binary."""
 
 
-def reach(levels: int) -> int:
+def filter_radius(levels: int) -> int:
     """Return the radius in pixels of the smoothing kernels together.
 
     Examples
     --------
-    >>> [reach(levels) for levels in (1, 2, 3)]
+    >>> [filter_radius(levels) for levels in (1, 2, 3)]
     [2, 6, 14]
     """
     return 2 * ((1 << levels) - 1)
@@ -159,7 +159,7 @@ def atrous(
     >>> planes.shape, bool((planes.sum(axis=0) + residual == image).all())
     ((2, 9, 7), True)
     """
-    margin = reach(levels)
+    margin = filter_radius(levels)
     around = np.pad(image, margin, mode="edge")
     smooth = [around]
     for level in range(levels):
@@ -171,11 +171,11 @@ def atrous(
 def low_pass(around: npt.NDArray[np.floating], levels: int) -> npt.NDArray[np.floating]:
     """Return the residual of an image (row, col) with a margin, without the margin.
 
-    The result is smaller by :func:`reach` pixels on each side.
+    The result is smaller by :func:`filter_radius` pixels on each side.
     """
     for level in range(levels):
         around = _smoothed(around, level)
-    return _inner(around, reach(levels))
+    return _inner(around, filter_radius(levels))
 
 
 def _inner(around: npt.NDArray[np.floating], margin: int) -> npt.NDArray[np.floating]:

@@ -12,7 +12,7 @@ from hypercover.scene.simulation.sensor import Sensor, blur
 from hypercover.scene.simulation.texture import Texture
 from hypercover.scene.tiling import Tile
 
-__all__ = ["Picture", "endmembers"]
+__all__ = ["SceneRenderer", "endmembers"]
 
 _AT_ONCE = 2**22
 """Values computed at once; working memory is a few times this."""
@@ -55,7 +55,7 @@ def endmembers(
 
 
 @dataclass(frozen=True)
-class Picture:
+class SceneRenderer:
     """A cube that is computed block by block, independent of the blocks."""
 
     number: npt.NDArray[np.int32]

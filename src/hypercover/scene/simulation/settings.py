@@ -6,7 +6,7 @@ from hypercover.errors import CallError
 from hypercover.memory import available_bytes
 from hypercover.scene.simulation.land_cover import land_covers
 
-__all__ = ["AVIRIS", "PRESETS", "SimulationSettings", "chosen"]
+__all__ = ["AVIRIS", "PRESETS", "SimulationSettings", "preset_settings"]
 
 AVIRIS = 220
 """This number of bands means those of AVIRIS in 1992."""
@@ -98,7 +98,7 @@ PRESETS = {
 """Presets by name."""
 
 
-def chosen(preset: str, seed: int) -> SimulationSettings:
+def preset_settings(preset: str, seed: int) -> SimulationSettings:
     """Return the settings of a preset with a seed.
 
     Raises

@@ -31,12 +31,12 @@ from hypercover.scene.simulation.land_cover import (
     survey,
 )
 from hypercover.scene.simulation.parcels import HALO, lay_out
-from hypercover.scene.simulation.render import Picture, endmembers
+from hypercover.scene.simulation.render import SceneRenderer, endmembers
 from hypercover.scene.simulation.sensor import Sensor, sensor_bands
 from hypercover.scene.simulation.settings import (
     AVIRIS,
     SimulationSettings,
-    chosen,
+    preset_settings,
 )
 from hypercover.scene.simulation.texture import texture
 
@@ -100,7 +100,7 @@ def simulate(
         If the files cannot be written or the disk is too small.
     """
     settings = (
-        chosen(preset, seed)
+        preset_settings(preset, seed)
         if preset
         else SimulationSettings(rows, cols, bands, classes, seed)
     )
@@ -210,12 +210,12 @@ def _survey_land(settings: SimulationSettings) -> Survey:
     )
 
 
-def _picture(settings: SimulationSettings, land: Survey) -> Picture:
+def _picture(settings: SimulationSettings, land: Survey) -> SceneRenderer:
     """Observe the land with a sensor."""
     sensor = Sensor.over(sensor_bands(settings.bands), settings.cols, _rng(settings, 2))
     shares = texture(land, _rng(settings, 3))
     spectra = endmembers(land, sensor, _rng(settings, 4))
-    return Picture(land.parcels.number, shares, spectra, sensor, settings.seed)
+    return SceneRenderer(land.parcels.number, shares, spectra, sensor, settings.seed)
 
 
 def _grid(settings: SimulationSettings) -> Grid:
@@ -226,7 +226,7 @@ def _grid(settings: SimulationSettings) -> Grid:
     return Grid(settings.rows, settings.cols, CRS.from_epsg(32616).to_wkt(), transform)
 
 
-def _cube(picture: Picture, progress: Progress | None) -> xr.DataArray:
+def _cube(picture: SceneRenderer, progress: Progress | None) -> xr.DataArray:
     """Return the cube as (band, y, x), computed on reading."""
     total = picture.shape[1]
 

@@ -11,7 +11,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.inputs import companions
 from hypercover.scene.io.products import emit as emit_reader
 from hypercover.scene.io.reading import open_scene
-from hypercover.scene.metadata import numbered
+from hypercover.scene.metadata import format_list
 
 ALL = ["enmap", "sentinel", "landsat_text", "prisma", "emit"]
 
@@ -90,8 +90,8 @@ def test_enmap_says_when_and_by_what_scale(enmap):
     assert open_scene(path).header == {
         "sensor type": "EnMAP HSI",
         "acquisition time": "2024-06-01T10:10:10.123456Z",
-        "data gain values": numbered([0.0001] * 5),
-        "data offset values": numbered([0] * 5),
+        "data gain values": format_list([0.0001] * 5),
+        "data offset values": format_list([0] * 5),
     }
     path.write_text(path.read_text().replace("<OffsetOfBand>0</OffsetOfBand>",
                                              "<OffsetOfBand/>"))  # fmt: skip
@@ -137,8 +137,10 @@ def test_sentinel_2_by_resolution(sentinel, asked, metres, names, centres):
     assert scene.header == {
         "sensor type": "Sentinel-2A MSI",
         "acquisition time": "2024-06-01T10:10:21.024Z",
-        "data gain values": numbered([1e-4] * len(names)),
-        "data offset values": numbered((-1000 - numbers[name]) / 10_000 for name in names),
+        "data gain values": format_list([1e-4] * len(names)),
+        "data offset values": format_list(
+            (-1000 - numbers[name]) / 10_000 for name in names
+        ),
     }
     some = scene.cube[[-1, 0], 1:3, [2, 0]].values
     assert (some == scene.cube.values[[-1, 0]][:, 1:3][:, :, [2, 0]]).all()
@@ -169,8 +171,8 @@ def test_landsat_in_each_form_of_its_metadata(landsat):
     assert scene.header == {
         "sensor type": "LANDSAT_9 OLI_TIRS",
         "acquisition time": "2024-06-01T10:10:10.1234567Z",
-        "data gain values": numbered([2.75e-05] * 7),
-        "data offset values": numbered([-0.2] * 7),
+        "data gain values": format_list([2.75e-05] * 7),
+        "data offset values": format_list([-0.2] * 7),
     }
 
 
@@ -231,7 +233,7 @@ def test_prisma_is_put_in_order_on_its_grid(prisma):
     assert "Reflectance of SWIR: 0 + number / 65535 × (0.5 − 0)." in scene.notes
     assert scene.header["sensor type"] == "PRISMA"
     assert scene.header["acquisition time"] == "2024-06-01T10:10:10.123000"
-    assert scene.header["data gain values"] == numbered([0.5 / 65535] * 8)
+    assert scene.header["data gain values"] == format_list([0.5 / 65535] * 8)
     assert open_scene(path, variable="SWIR_Cube", axes="row,band,col").n_bands == 6
 
 
@@ -260,8 +262,8 @@ def test_prisma_of_level_1_is_radiance_without_a_place(prisma):
     scene = open_scene(path)
     assert not scene.grid.placed
     assert "Radiance of VNIR: number / 100 − 2." in scene.notes
-    assert scene.header["data gain values"] == numbered([0.01] * 8)
-    assert scene.header["data offset values"] == numbered([-2] * 8)
+    assert scene.header["data gain values"] == format_list([0.01] * 8)
+    assert scene.header["data offset values"] == format_list([-2] * 8)
 
 
 def test_prisma_corners_at_edges_make_the_same_pixels(prisma):

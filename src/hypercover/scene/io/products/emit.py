@@ -16,7 +16,7 @@ from hypercover.scene.io.limits import check_memory
 from hypercover.scene.io.named_arrays import NamedArray, band_table
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import product_header, with_header
-from hypercover.scene.nodata import plain_key
+from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
 
 __all__ = ["is_emit", "read_emit"]
@@ -67,7 +67,7 @@ def read_emit(path: Path, members: Sequence[NamedArray]) -> Scene:
     cube = xr.DataArray(data, dims=("band", "y", "x"), attrs={"nodata": fill})
     lists = [one for one in members if one.name.lower().startswith(_BANDS)]
     table = band_table(lists, count)
-    attrs = {plain_key(name): value for name, value in read_attributes(path).items()}
+    attrs = {normalized_key(name): value for name, value in read_attributes(path).items()}
     cube = with_header(cube, product_header("EMIT", attrs.get("timecoveragestart")))
     note = f"EMIT: {image.name}, orthorectified by its lookup table; no data outside the swath."
     return Scene(

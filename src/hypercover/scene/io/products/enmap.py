@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from hypercover.errors import SceneError
-from hypercover.files import in_any_case
+from hypercover.files import find_ignoring_case
 from hypercover.scene.io.raster import read_image
 from hypercover.scene.io.safe_parsers import element_numbers, parse_xml
 from hypercover.scene.metadata import product_header, with_header
@@ -27,7 +27,7 @@ _IMAGES = tuple(
 def _image_of(metadata: Path) -> Path:
     stem = metadata.name[: -len(_METADATA)]
     for name in _IMAGES:
-        image = in_any_case(metadata.with_name(stem + name))
+        image = find_ignoring_case(metadata.with_name(stem + name))
         if image is not None and image.is_file():
             return image
     raise SceneError(

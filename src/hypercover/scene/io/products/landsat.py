@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypercover.errors import SceneError
-from hypercover.files import in_any_case
+from hypercover.files import find_ignoring_case
 from hypercover.scene.io.products.band_files import BandFile, stack_bands
 from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.metadata import product_header, with_header
@@ -127,7 +127,7 @@ def _band_path(metadata: Path, name: str) -> Path:
             f"{metadata} names the file {name[:60]!r}, which is not next to it and is never "
             "opened; download the product again."
         )
-    path = in_any_case(metadata.with_name(name))
+    path = find_ignoring_case(metadata.with_name(name))
     if path is None or not path.is_file():
         raise SceneError(
             f"There is no {name} next to {metadata}; put the files of the product into one "

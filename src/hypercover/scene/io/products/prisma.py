@@ -16,7 +16,7 @@ from hypercover.scene.io.hdf5 import read_attributes
 from hypercover.scene.io.named_arrays import NamedArray
 from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.metadata import product_header, with_header
-from hypercover.scene.nodata import plain_key
+from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
 from hypercover.scene.wavelengths import BandTable
 
@@ -27,7 +27,7 @@ _PIXEL = 30.0
 """Side of a pixel in m."""
 
 Attributes = Mapping[str, Any]
-"""Attributes of a file by name, in the spelling of `plain_key`."""
+"""Attributes of a file by name, in the spelling of `normalized_key`."""
 
 
 def _cubes(members: Sequence[NamedArray]) -> list[NamedArray]:
@@ -57,7 +57,9 @@ def read_prisma(path: Path, members: Sequence[NamedArray]) -> Scene:
     SceneError
         If attributes are missing, or do not fit the cubes.
     """
-    attributes = {plain_key(name): value for name, value in read_attributes(path).items()}
+    attributes = {
+        normalized_key(name): value for name, value in read_attributes(path).items()
+    }
     cubes = _cubes(members)
     layers: list[tuple[int, int]] = []
     centres: list[float] = []
@@ -94,7 +96,7 @@ def _bands(
     """Return positions, centres and widths of the bands with data, by wavelength."""
     lists = [
         np.asarray(
-            attributes.get(plain_key(f"List_{what}_{part}"), ()), dtype=np.float64
+            attributes.get(normalized_key(f"List_{what}_{part}"), ()), dtype=np.float64
         ).reshape(-1)
         for what in ("Cw", "Fwhm")
     ]
@@ -104,7 +106,7 @@ def _bands(
             f"{part.upper()}; download it again."
         )
     flags = np.asarray(
-        attributes.get(plain_key(f"List_Cw_{part}_Flags"), lists[0] > 0)
+        attributes.get(normalized_key(f"List_Cw_{part}_Flags"), lists[0] > 0)
     ).reshape(-1)
     used = (lists[0] > 0) & (flags == 1 if len(flags) == len(lists[0]) else True)
     order = [int(at) for at in np.argsort(lists[0], kind="stable") if used[at]]
@@ -138,7 +140,7 @@ def _grid(attributes: Attributes, rows: int, cols: int) -> Grid:
     )
     try:
         left, top, right, bottom = (
-            float(attributes[plain_key(f"Product_{name}")]) for name in names
+            float(attributes[normalized_key(f"Product_{name}")]) for name in names
         )
         code = int(attributes["epsgcode"])
     except (KeyError, TypeError, ValueError):
@@ -172,7 +174,7 @@ def _scale(attributes: Attributes, part: str) -> _Scale | None:
     """Return the scale of a part: reflectance of level 2, radiance of level 1."""
 
     def numbers(*names: str) -> list[float]:
-        values = (attributes.get(plain_key(name)) for name in names)
+        values = (attributes.get(normalized_key(name)) for name in names)
         return [float(one) for one in values if isinstance(one, float | int)]
 
     ends = numbers(f"L2Scale{part}Min", f"L2Scale{part}Max")

@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from hypercover.errors import SceneError
-from hypercover.files import in_any_case
+from hypercover.files import find_ignoring_case
 from hypercover.scene.io.products.band_files import BandFile, stack_bands
 from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.metadata import product_header, with_header
@@ -72,9 +72,9 @@ def read_sentinel2(metadata: Path, variable: str | None = None) -> Scene:
 
 def _bands(folder: Path, resolution: str) -> dict[str, Path]:
     """Find the files of the bands by name; paths in the XML are never followed."""
-    parent = in_any_case(folder / "GRANULE")
+    parent = find_ignoring_case(folder / "GRANULE")
     inner = sorted(parent.iterdir()) if parent is not None and parent.is_dir() else []
-    image_folders = (in_any_case(one / "IMG_DATA") for one in inner if one.is_dir())
+    image_folders = (find_ignoring_case(one / "IMG_DATA") for one in inner if one.is_dir())
     granules = [one for one in image_folders if one is not None and one.is_dir()]
     if len(granules) > 1:
         raise SceneError(
@@ -83,7 +83,7 @@ def _bands(folder: Path, resolution: str) -> dict[str, Path]:
     metres = int(resolution[1:3])
     bands = {}
     for images in granules:
-        inside = in_any_case(images / resolution) or images / resolution
+        inside = find_ignoring_case(images / resolution) or images / resolution
         for path in sorted((inside if inside.is_dir() else images).iterdir()):
             match = _BAND.fullmatch(path.name)
             name = match[1].upper() if match else ""
