@@ -34,11 +34,11 @@ def run(tmp_path, image):
 @pytest.fixture
 def hashed(monkeypatch):
     """Names of the files that were read whole."""
-    names, digest_of = [], module.file_sha256
+    names, file_sha256 = [], module.file_sha256
 
     def noting(path):
         names.append(str(path))
-        return digest_of(path)
+        return file_sha256(path)
 
     monkeypatch.setattr(module, "file_sha256", noting)
     return names
