@@ -132,7 +132,7 @@ DAMAGED = {
     ),
     "guard too wide": (
         lambda fields: spoil(fields, split_guard=90),
-        "guard of 90 pixels .* leaves no test pixel .*the largest that leaves some is",
+        "guard of 90 pixels .* leaves no test pixels .*the widest that leaves some is",
     ),
     "unknown network": (
         lambda fields: a_network(fields, network="resnet"),

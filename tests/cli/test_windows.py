@@ -51,7 +51,7 @@ def test_size_and_growth_are_said_and_every_window_is_there(fields, write, tmp_p
     np.testing.assert_array_equal(file.cut(), Windows.of(scene, file.samples, 5).cut())
     np.testing.assert_array_equal(file.labels, fields.codes[fields.codes > 0])
     assert file.legend.names == ("Corn", "Meadow", "Woods")
-    assert file.about.grid == fields.grid
+    assert file.metadata.grid == fields.grid
     np.testing.assert_allclose(file.wavelengths, np.linspace(450.0, 2300.0, 6))
     assert set(file.part) == {5}
     assert list(tmp_path.glob(".*")) == []
@@ -115,15 +115,15 @@ def test_a_kept_split_is_noted(fields, write, tmp_path):
     assert file.take_part("train").cols.max() < 20
     assert set(file.take_part("guard").cols) == {20, 21, 22, 23}
     assert file.take_part("test").cols.min() >= 24
-    assert file.about.split == "given"
+    assert file.metadata.split == "given"
 
 
 def test_bands_and_image_features_take_the_place_of_the_bands(write, tmp_path):
     assert write("--keep-bands", "2,4-5", "--size", 3).code == 0
-    assert WindowFile(tmp_path / "W.h5").about.bands == (2, 4, 5)
+    assert WindowFile(tmp_path / "W.h5").metadata.bands == (2, 4, 5)
     assert write("--chain", "pca:3", "--size", 3, name="P.h5").code == 0
     file = WindowFile(tmp_path / "P.h5")
-    assert file.about.band_names == ("pca1", "pca2", "pca3")
+    assert file.metadata.band_names == ("pca1", "pca2", "pca3")
     assert file.dtype == np.float32
 
 
@@ -259,7 +259,7 @@ def test_a_file_without_its_windows_stops_a_run(fields, call, tmp_path):
     document["models"] = {"cnn": {"kind": "cnn", "window": 5, "windows": "W.h5"}}
     fields.experiment.write_text(yaml.safe_dump(document))
     answer = call("run", fields.experiment, "-o", tmp_path / "run")
-    assert "it has no dataset windows" in answer.sentence
+    assert "its dataset windows is missing" in answer.sentence
 
 
 @pytest.mark.parametrize("size", [4, 8, 20, 40, 60, 100])
@@ -315,7 +315,7 @@ def test_a_hostile_file_stops_a_run_with_one_sentence(fields, call, tmp_path):
     fields.experiment.write_text(yaml.safe_dump(document))
     answer = call("run", fields.experiment, "-o", tmp_path / "run")
     assert answer.code == 2
-    assert "W.h5 cannot be used: it is no HDF5 file, or cut short" in answer.err
+    assert "W.h5 cannot be used: it is not an HDF5 file, or cut short" in answer.err
 
 
 def test_windows_of_image_features_fit_a_model_that_takes_them(fields, call, tmp_path):
@@ -327,5 +327,5 @@ def test_windows_of_image_features_fit_a_model_that_takes_them(fields, call, tmp
     assert run(call, fields, tmp_path / "file", model=model, **few) == plain
     changed = ["--set", "models.cnn.window=3", "-o", tmp_path / "small"]
     answer = call("run", fields.experiment, *changed)
-    assert "are of 5 × 5 pixels, and the model takes 3 × 3" in answer.sentence
+    assert "have 5 × 5 pixels, but the model takes 3 × 3" in answer.sentence
     assert not (tmp_path / "small").exists()

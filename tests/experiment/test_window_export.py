@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(scene, split, tmp_path):
     path = tmp_path / "W.h5"
     write_windows(scene, path, size=3)
     samples = split.samples("train", scene.usable_labels)
-    with pytest.raises(ModelError, match=r"are of 3 × 3 pixels, and the model takes 5"):
+    with pytest.raises(ModelError, match=r"have 3 × 3 pixels, but the model takes 5"):
         windows_for(path, scene, samples, 5)
     with pytest.raises(SceneError, match="bands"):
         windows_for(path, scene.take_bands([0, 2]), samples, 3)
@@ -161,12 +161,14 @@ def test_what_does_not_fit_is_refused_in_one_sentence(scene, split, tmp_path):
     with pytest.raises(SceneError, match="other values"):
         windows_for(path, brighter, samples, 3)
     other = scene.replace(labels=np.where(scene.labels == 1, 2, scene.labels))
-    with pytest.raises(LabelError, match=r"labels of .* are not those"):
+    with pytest.raises(LabelError, match=r"labels in .* differ from those"):
         windows_for(path, other, split.samples("train", other.usable_labels), 3)
     half = scene.labels.copy()
     half[:10] = 0
     write_windows(scene.replace(labels=half), path, size=3)
-    with pytest.raises(LabelError, match=r"no window for \d+ of the \d+ training pixels"):
+    with pytest.raises(
+        LabelError, match=r"lacks windows for \d+ of the \d+ training pixels"
+    ):
         windows_for(path, scene, samples, 3)
 
 
@@ -192,7 +194,7 @@ def test_the_checksums_are_those_of_the_windows_in_the_file(scene, tmp_path):
     said = [
         hashlib.sha256(one.astype("<i2").tobytes()).hexdigest() for one in file[some].cut()
     ]
-    assert list(file.about.checksums) == said
+    assert list(file.metadata.checksums) == said
 
 
 def test_the_parts_of_a_file_are_a_split_again(scene, tmp_path):
@@ -213,7 +215,7 @@ def test_the_parts_of_a_file_are_a_split_again(scene, tmp_path):
     saved = SavedSplit(tmp_path).split(scene.usable_labels)
     assert units_of_split(saved.kind, saved.settings) == BlockUnits(4)
     assert again.settings["validation"] == 0.2
-    with pytest.raises(SplitError, match="validation part of its own"):
+    with pytest.raises(SplitError, match="already has a validation part"):
         split_of(tmp_path / "W.h5", scene, validation=0.2)
 
 

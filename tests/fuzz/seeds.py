@@ -32,7 +32,7 @@ from hypercover.evaluation.run_metrics import read_run_metrics
 from hypercover.experiment.config.experiment_file import dump, load_experiment
 from hypercover.files import read_checksummed, write_json
 from hypercover.gis.class_map_files import write_class_map
-from hypercover.libsvm.data import read_libsvm, survey_libsvm
+from hypercover.libsvm.data import read_libsvm, summarize_libsvm
 from hypercover.libsvm.models import (
     model_of,
     read_model,
@@ -311,7 +311,7 @@ def _libsvm_data(folder: Path) -> list[Path]:
 
 
 def _read_libsvm(folder: Path) -> None:
-    survey_libsvm(folder / "data.el")
+    summarize_libsvm(folder / "data.el")
     read_libsvm(folder / "data.el", BANDS)
     _called("libsvm", "read", folder / "data.el", "-o", folder / "back.tif")
 

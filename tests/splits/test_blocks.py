@@ -61,7 +61,7 @@ def test_judging_a_choice_agrees_with_counting_pixels(seed):
     number = (rows + origin[0]) // size * blocks.grid[1] + (cols + origin[1]) // size
     codes = np.unique(labels[labels > 0])
     for choice, left, taken in zip(
-        chosen, blocks.left(chosen), blocks.taken(chosen), strict=True
+        chosen, blocks.left(chosen), blocks.drawn(chosen), strict=True
     ):
         inside = choice[number]
         near = [

@@ -134,9 +134,7 @@ def test_another_share_than_asked_for_is_said():
     labels[:3, :20] = labels[:2, 25:27] = 1
     labels[4:, :20] = labels[4:, 25:27] = 2
     split = ClusterSplit(0.2, guard=0).split(labels)
-    assert any(
-        "93% of the labelled pixels, where 20% were to train" in n for n in split.notes
-    )
+    assert any("hold 93% of the labelled pixels instead of 20%" in n for n in split.notes)
     assert not ClusterSplit(0.2, guard=0, cut=True).split(labels).notes
 
 
@@ -145,14 +143,14 @@ def test_what_cannot_be_split_is_said():
         ClusterSplit(order="spread").split([[1, 0, 1, 2, 0, 2]])
     with pytest.raises(SplitError, match=r"must be \(band, y, x\) with 1 × 6"):
         ClusterSplit(order="spread", values=np.ones((2, 2))).split([[1, 0, 1, 2, 0, 2]])
-    with pytest.raises(SplitError, match="Every class lies in one cluster"):
+    with pytest.raises(SplitError, match="Every class has only one cluster"):
         ClusterSplit().split([[1, 1, 2, 2]])
     with pytest.raises(SplitError, match=r"guard of 9 pixels around clusters.*some is 0"):
         ClusterSplit(0.5, guard=9).split([[1, 1, 2, 0, 2, 1]])
     with pytest.raises(SplitError, match="ordered by size or spread, got 'length'"):
         ClusterSplit(order="length")
     for eps in (0, 21, float("nan")):
-        with pytest.raises(SplitError, match=f"got eps {eps} and min_pixels 1"):
+        with pytest.raises(SplitError, match=f"got {eps} and 1"):
             ClusterSplit(eps=eps)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from hypercover.errors import SplitError
@@ -11,13 +11,14 @@ from hypercover.splits.clusters import ClusterSplit
 from hypercover.splits.cross_validation import as_cv
 from hypercover.splits.fields import FieldSplit
 from hypercover.splits.kfold import KFoldSplit
+from hypercover.splits.masks import MaskSplit
 from hypercover.splits.random_split import RandomSplit
 
 SPLITTERS = (
     RandomSplit(0.2),
     BlockSplit(6, 0.3, 2),
     FieldSplit(0.3, 2),
-    ClusterSplit(0.3, guard=2),
+    ClusterSplit(0.8, guard=0, validation=0.3),
     KFoldSplit(folds=3, size=8, guard=2),
 )
 
@@ -59,3 +60,20 @@ def test_rows_of_another_image_are_refused(labels):
         cv.split(np.zeros((3, 1)))
     with pytest.raises(SplitError, match="At least 1 repeat is needed, got 0"):
         as_cv(RandomSplit(), labels, repeats=0)
+
+
+def test_what_would_give_equal_folds_is_refused(labels):
+    for splitter in (
+        ClusterSplit(0.3, guard=2),
+        MaskSplit(np.indices(labels.shape)[0] < 9),
+    ):
+        with pytest.raises(
+            SplitError, match="the same split for every seed, and 5 repeats"
+        ):
+            as_cv(splitter, labels)
+        assert as_cv(splitter, labels, repeats=1).get_n_splits() == 1
+
+
+def test_splitters_of_scikit_learn_are_refused(labels):
+    with pytest.raises(SplitError, match="got StratifiedKFold, which scikit-learn uses"):
+        as_cv(StratifiedKFold(), labels)

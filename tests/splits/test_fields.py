@@ -50,10 +50,10 @@ def test_judging_a_choice_agrees_with_counting_pixels(labels, guard, seed):
     labels[0, 0] = 1
     numbers = field_map(labels)
     fields = Fields(labels, numbers, guard)
-    chosen = np.random.default_rng(seed).random((3, fields.places)) < 0.3
+    chosen = np.random.default_rng(seed).random((3, fields.n_regions)) < 0.3
     codes = np.unique(labels[labels > 0])
     for choice, left, taken in zip(
-        chosen, fields.left(chosen), fields.taken(chosen), strict=True
+        chosen, fields.left(chosen), fields.drawn(chosen), strict=True
     ):
         inside = fields.pixels(choice)
         away = [
@@ -111,7 +111,7 @@ def test_classes_of_one_field_are_named():
     labels[:2, 25:] = labels[8:10, 8:11] = 2
     split = FieldSplit(0.3, guard=1).split(labels)
     assert split.unscored(labels) == [(7, "no test pixel")]
-    assert "Class 7 lies in one field, which cannot both train and test." in split.notes
+    assert "Class 7 has only one field, which cannot both train and test." in split.notes
 
 
 def test_a_guard_that_brings_more_classes_to_both_sides_is_worth_a_swap():
@@ -126,14 +126,16 @@ def test_a_guard_that_brings_more_classes_to_both_sides_is_worth_a_swap():
 
 def test_what_cannot_be_split_is_said():
     one_each = [[1, 1, 0, 2, 2]]
-    with pytest.raises(SplitError, match=r"Every class lies in one field.*split by blocks"):
+    with pytest.raises(
+        SplitError, match=r"Every class has only one field.*split by blocks"
+    ):
         FieldSplit().split(one_each)
     near = [[1, 2, 1, 2, 1, 2]]
     with pytest.raises(SplitError, match=r"guard of 9 pixels around fields.*some is 3"):
         FieldSplit(0.4, guard=9).split(near)
     with pytest.raises(SplitError, match="between 0 and 1, got 1"):
         FieldSplit(train=1.0)
-    with pytest.raises(SplitError, match="no class has two fields"):
+    with pytest.raises(SplitError, match="needs a class with two fields"):
         FieldSplit(0.4, guard=0, validation=0.2).split([[1, 0, 1, 2, 0, 2]])
 
 
@@ -149,6 +151,6 @@ def test_a_share_that_whole_fields_cannot_give_is_told():
     labels = np.repeat([[1, 1, 0, 2, 2, 0, 1, 1, 0, 2, 2]], 4, axis=0)
     split = FieldSplit(train=0.01, guard=0).split(labels)
     assert split.notes == (
-        "Whole fields make up 50% of the labelled pixels, where 1% were to train.",
+        "Whole fields for training hold 50% of the labelled pixels instead of 1%.",
     )
     assert FieldSplit(train=0.5, guard=0).split(labels).notes == ()

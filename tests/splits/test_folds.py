@@ -106,13 +106,13 @@ def test_blocks_stay_whole_and_the_guard_is_exact(make_fields, seed, size, guard
 
 @given(seed=st.integers(0, 50), gap=st.integers(1, 6), share=st.floats(0.05, 1))
 def test_clusters_are_those_of_brute_force(make_fields, seed, gap, share):
-    from hypercover.splits.folds import clusters
+    from hypercover.splits.folds import cluster_numbers
 
     labels = make_fields(shape=(24, 30), classes=4, seed=seed)
     labels[np.random.default_rng(seed).random(labels.shape) > share] = 0
     samples = Samples.of(labels)
     if len(samples):
-        assert same_partition(clusters(samples, gap), linked(samples, gap))
+        assert same_partition(cluster_numbers(samples, gap), linked(samples, gap))
 
 
 @given(seed=st.integers(0, 50), guard=st.integers(0, 5))
@@ -182,8 +182,8 @@ def test_a_class_in_one_block_is_not_scored_but_named():
     rare = np.flatnonzero(samples.labels == 9)
     assert not np.isin(rare, np.concatenate([fold.test for fold in folds.parts])).any()
     assert folds.notes == (
-        "Class 9 (Oats): its only sample is not scored, as its fold leaves none of the "
-        "class to train on.",
+        "Class 9 (Oats): 1 of 1 samples not scored, as their fold has no training samples of "
+        "the class.",
     )
     assert folds.scored == len(samples) - 1
 
@@ -196,13 +196,16 @@ def test_a_fold_that_cannot_be_trained_is_left_out_and_named():
     # Clusters of one class alone: whoever holds out all of class 2 has nothing to tell apart.
     folds = ClusterFolds(3, guard=9).folds(Samples.of(labels), seed=0)
     assert len(folds) == 2
-    assert "is left out: too little is left there to train on." in folds.notes[0]
+    assert "left out for lack of training samples" in folds.notes[0]
 
 
 REFUSED = [
     (lambda: RandomFolds(1), "Cross-validation needs at least 2 folds, got 1; use 10."),
     (lambda: BlockFolds(2, size=0), "A block must be at least 1 pixel wide, got 0."),
-    (lambda: ClusterFolds(2, guard=-1), "The guard is a width in pixels from 0, got -1"),
+    (
+        lambda: ClusterFolds(2, guard=-1),
+        "The guard must be a width in pixels from 0, got -1",
+    ),
     (
         lambda: RandomFolds(5).folds(
             Samples.of([[1] * 9 + [7] * 3]), legend=Legend.of({7: "Oats"})
@@ -220,11 +223,11 @@ REFUSED = [
     ),
     (
         lambda: BlockFolds(2, size=900).folds(Samples.of(np.tile([1, 2], (9, 120)))),
-        "The samples lie in 1 block of 900 × 900 pixels, fewer than the 2 folds; use smaller",
+        "The samples are in 1 block of 900 × 900 pixels, fewer than the 2 folds; use smaller",
     ),
     (
         lambda: ClusterFolds(3).folds(Samples.of([[1, 1, 2, 2]])),
-        "The samples lie in 2 clusters, fewer than the 3 folds; use at most 2 folds or "
+        "The samples are in 2 clusters, fewer than the 3 folds; use at most 2 folds or "
         "folds by blocks.",
     ),
     (

@@ -83,8 +83,8 @@ def test_the_only_shape_of_a_class_trains_and_a_note_names_it():
         one.parts[0, -1] == TRAIN
         for one in LeaveOneOutSplit(folds=4, guard=1).splits(POINTS)
     )
-    assert "4 of them are held out once, more than 1 pixels" in split.notes[0]
-    assert "1 always trains" in split.notes[0]
+    assert "form 5 shapes; 4 are held out once, more than 1 pixels" in split.notes[0]
+    assert "1 always train" in split.notes[0]
     assert split.notes[1].startswith("Class 3: too few shapes to judge")
 
 
@@ -111,5 +111,5 @@ def test_more_folds_than_shapes_are_refused_with_the_number_that_works():
         LeaveOneOutSplit(folds=7, guard=1).split(POINTS)
     with pytest.raises(SplitError, match="at least 2 folds"):
         LeaveOneOutSplit(folds=1)
-    with pytest.raises(SplitError, match="folds 0 to 3"):
+    with pytest.raises(SplitError, match="from 0 to 3"):
         LeaveOneOutSplit(folds=4, guard=1).split(POINTS, fold=4)

@@ -35,8 +35,8 @@ def test_marked_pixels_without_a_label_are_left_out_and_counted():
         train=[[1, 1, 0, 0, 1], [0, 0, 0, 1, 0]], test=[[0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
     ).split(LABELS)
     assert split.notes == (
-        "2 of the 4 pixels of the train mask have no label: left out.",
-        "1 of the 3 pixels of the test mask have no label: left out.",
+        "2 of the 4 pixels of the train mask have no label and are left out.",
+        "1 of the 3 pixels of the test mask have no label and are left out.",
     )
     assert not split.parts[LABELS == 0].any()
 
@@ -48,7 +48,7 @@ def test_nan_in_a_mask_means_out():
 
 @pytest.mark.parametrize("validation", [0, 0.5])
 def test_masks_that_share_pixels_are_refused_with_their_number(validation):
-    with pytest.raises(SplitError, match="but 2 pixels lie in both train and test"):
+    with pytest.raises(SplitError, match="but train and test share 2 pixels"):
         MaskSplit(
             train=[[1, 1, 1, 1, 0], [0, 0, 0, 0, 0]],
             test=[[0, 0, 1, 1, 0], [1, 0, 0, 0, 0]],
@@ -67,7 +67,7 @@ def test_an_empty_training_mask_is_refused():
 
 
 def test_a_training_mask_of_every_label_leaves_no_test():
-    with pytest.raises(SplitError, match="No labelled pixel is left for the test"):
+    with pytest.raises(SplitError, match="No labelled pixels are left for the test"):
         MaskSplit(train=LABELS).split(LABELS)
 
 
@@ -126,7 +126,7 @@ def test_one_fold_of_a_cross_validation_is_told_as_one(labels, tmp_path):
 
 
 def test_another_digest_is_refused(labels, made, tmp_path):
-    with pytest.raises(SplitError, match="it is another split"):
+    with pytest.raises(SplitError, match="give the file of that split"):
         SavedSplit(tmp_path, "0" * 64).split(labels)
 
 
@@ -138,7 +138,7 @@ def test_a_changed_map_is_refused(labels, made, tmp_path):
     kept = (tmp_path / "split.json").read_bytes()
     Split(parts).save(tmp_path)
     (tmp_path / "split.json").write_bytes(kept)
-    with pytest.raises(SplitError, match="SHA-256 is not that in"):
+    with pytest.raises(SplitError, match="SHA-256 differs from that in"):
         SavedSplit(tmp_path).split(labels)
 
 
@@ -163,5 +163,5 @@ def test_labels_are_checked_even_where_no_counts_were_kept(labels, made, tmp_pat
 def test_damaged_counts_are_refused(labels, made, tmp_path, parts):
     path = tmp_path / "split.json"
     path.write_text(json.dumps(read_checksummed(path.read_bytes()) | {"parts": parts}))
-    with pytest.raises(SplitError, match="counts of classes are none"):
+    with pytest.raises(SplitError, match="entry 'parts' is wrong"):
         SavedSplit(tmp_path).split(labels)

@@ -60,7 +60,7 @@ def test_a_relabelled_scene_is_said_to_disagree(real, data_folder):
     split = PublishedSplit("indian-pines-fixed", data_folder).split(labels)
     note = f"{np.count_nonzero(changed)} pixels of the train map have another class"
     assert any(one.startswith(note) for one in split.notes)
-    assert any("the labels in use are no map that is known" in one for one in split.notes)
+    assert any("the labels in use are not a known map" in one for one in split.notes)
 
 
 def test_names_and_containers_play_no_part(real, tmp_path):

@@ -84,7 +84,7 @@ def test_every_pixel_of_a_class_is_as_likely_to_be_drawn():
 
 @pytest.mark.parametrize("train", [0, -0.1, 1.5, 2.5, float("nan")])
 def test_a_share_no_class_can_give_is_refused(train):
-    with pytest.raises(SplitError, match="share between 0 and 1 or on a whole number"):
+    with pytest.raises(SplitError, match="share between 0 and 1 or a whole number"):
         RandomSplit(train)
 
 
@@ -95,7 +95,7 @@ def test_a_validation_share_out_of_range_is_refused(validation):
 
 
 def test_validation_without_a_pixel_to_spare_is_refused(labels):
-    with pytest.raises(SplitError, match="no class has two training pixels"):
+    with pytest.raises(SplitError, match="needs a class with two training pixels"):
         RandomSplit(train=1, validation=0.5).split(labels)
 
 

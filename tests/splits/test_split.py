@@ -16,7 +16,7 @@ from hypercover.files import read_checksummed
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
 from hypercover.splits.random_split import RandomSplit
-from hypercover.splits.split import PARTS, Split, check_labels, check_learnable
+from hypercover.splits.split import PARTS, Split, check_labels, check_trainable
 
 PART_MAPS = arrays(
     np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 4)
@@ -44,9 +44,9 @@ def test_parts_that_share_a_pixel_are_refused_and_others_taken(masks):
 
 
 def test_the_error_counts_the_shared_pixels_and_names_the_parts():
-    with pytest.raises(SplitError, match="but 2 pixels lie in both train and test"):
+    with pytest.raises(SplitError, match="but train and test share 2 pixels"):
         Split.from_parts(train=[[1, 1, 1]], test=[[0, 1, 1]])
-    with pytest.raises(SplitError, match="but 1 pixel lies in both test and guard"):
+    with pytest.raises(SplitError, match="but test and guard share 1 pixel"):
         Split.from_parts(train=[[0, 0]], test=[[1, 0]], guard=[[1, 0]])
 
 
@@ -277,13 +277,13 @@ def test_a_map_of_another_kind_is_refused(saved):
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (np.zeros((3, 3), int), "no labelled pixel"),
+        (np.zeros((3, 3), int), "no labelled pixels"),
         (np.full((3, 3), 4), "only one class, code 4"),
-        (np.ones((3, 3)), "whole numbers"),
-        (np.array([[-1, 2]]), "whole numbers"),
+        (np.ones((3, 3)), "integers"),
+        (np.array([[-1, 2]]), "integers"),
         (np.arange(4), "two-dimensional"),
         (np.array([[1, 65536]]), "values from 0 to 65536"),
-        (np.zeros((0, 4), int), "no labelled pixel"),
+        (np.zeros((0, 4), int), "no labelled pixels"),
     ],
 )
 def test_labels_nothing_can_be_learnt_from_are_refused(labels, words):
@@ -294,10 +294,10 @@ def test_labels_nothing_can_be_learnt_from_are_refused(labels, words):
 def test_a_split_that_cannot_train_or_test_is_refused():
     one_class = Split(np.array([[1, 1, 3, 3], [3, 3, 3, 0]], np.uint8))
     with pytest.raises(SplitError, match="at least two classes, got 1"):
-        check_learnable(one_class, SOME_LABELS)
+        check_trainable(one_class, SOME_LABELS)
     no_test = Split(np.array([[1, 1, 1, 1], [4, 4, 4, 0]], np.uint8))
-    with pytest.raises(SplitError, match="No labelled pixel is left for the test"):
-        check_learnable(no_test, SOME_LABELS)
+    with pytest.raises(SplitError, match="No labelled pixels are left for the test"):
+        check_trainable(no_test, SOME_LABELS)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.uint64])

@@ -173,8 +173,8 @@ def test_a_window_larger_than_the_image_is_refused():
 @pytest.mark.parametrize(
     ("rows", "cols", "words"),
     [
-        ([-1], [0], "rows of windows must lie from 0 to 6, got -1"),
-        ([0], [9], "columns of windows must lie from 0 to 8, got 9"),
+        ([-1], [0], "rows of windows must be from 0 to 6, got -1"),
+        ([0], [9], "columns of windows must be from 0 to 8, got 9"),
         ([0, 1], [0], "2 rows and 1 columns"),
     ],
 )

@@ -33,10 +33,9 @@ from hypercover.errors import CallError
 
 if TYPE_CHECKING:
     from hypercover.experiment.libsvm_export import PixelFeatures
-    from hypercover.libsvm.data import Contents
+    from hypercover.libsvm.data import DataSummary
     from hypercover.libsvm.positions import Positions
     from hypercover.scene.scene import Scene
-    from hypercover.splits.split import Split
 
 __all__ = ["HELP", "VERBS", "command"]
 
@@ -113,7 +112,7 @@ def command(
         scene, split, out, name=name, chain=chain, nwfe=nwfe, window=window, scale=scale, seed=seed,
         made=[variable, axes, nodata, crop], watch=bar)  # fmt: skip
     for file in files:
-        say(f"Data: {file.path} ({counted(file.samples, 'sample')}: {file.seen})")
+        say(f"Data: {file.path} ({counted(file.samples, 'sample')}: {file.description})")
 
 
 HELP = "Write and read LIBSVM data and models, and make maps of svm-predict's output."
@@ -176,7 +175,8 @@ def write(
     """
     from hypercover.cli.progress import bar
     from hypercover.experiment.libsvm_export import (
-        scale_view,
+        reduce_features,
+        scale_features,
         training_samples,
         write_data,
     )
@@ -196,28 +196,20 @@ def write(
     parts = asked_split(scene, split, train, seed, halves)
     view = _view(scene, chain, model, seed)
     learnt = NWFE_FEATURES.get(chain or "", 0) if nwfe is None else nwfe
-    view = _reduced(view, scene, parts, learnt)
+    if learnt:
+        view = reduce_features(view, training_samples(scene, parts), learnt)
     ranges = None
     if scale:
-        view, ranges = scale_view(view, training_samples(scene, parts))
+        view, ranges = scale_features(view, training_samples(scene, parts))
     with bar("Writing") as advance:
         written = write_data(
             view, out, split=parts, every=every, sparse=sparse, progress=advance
         )
     for file, samples in written.items():
-        _say_file(file, samples, len(view.features), view.seen)
+        _say_file(file, samples, len(view.names), view.description)
     if ranges is not None:
         write_ranges(out.with_suffix(".range"), *ranges)
         say(f"Scaling: {out.with_suffix('.range')}")
-
-
-def _reduced(
-    view: "PixelFeatures", scene: "Scene", split: "Split | None", nwfe: int
-) -> "PixelFeatures":
-    """See what NWFE makes of a view, where it is asked for."""
-    from hypercover.experiment.libsvm_export import reduce_view, training_samples
-
-    return reduce_view(view, training_samples(scene, split), nwfe) if nwfe else view
 
 
 def _view(
@@ -225,25 +217,29 @@ def _view(
 ) -> "PixelFeatures":
     """Choose what is written of each pixel."""
     from hypercover.cli.progress import bar
-    from hypercover.experiment.libsvm_export import view_bands, view_chain, view_model
+    from hypercover.experiment.libsvm_export import (
+        band_features,
+        chain_features,
+        model_features,
+    )
 
     if chain is not None and model is not None:
         raise CallError("A model knows its own features; leave --chain or --model out.")
     with bar("Image features") as advance:
         if model is not None:
-            return view_model(scene, model, progress=advance)
+            return model_features(scene, model, progress=advance)
         if chain is not None:
-            return view_chain(scene, chain, seed=seed, progress=advance)
-    return view_bands(scene)
+            return chain_features(scene, chain, seed=seed, progress=advance)
+    return band_features(scene)
 
 
 def _say_file(file: Path, samples: int, features: int, seen: str) -> None:
     from hypercover.errors import counted
-    from hypercover.libsvm.positions import positions_beside
+    from hypercover.libsvm.positions import positions_path
 
     size = f"{counted(samples, 'sample')}, {counted(features, 'feature')}"
     say(f"Data: {file} ({size}: {seen})")
-    say(f"Positions: {positions_beside(file)}")
+    say(f"Positions: {positions_path(file)}")
 
 
 def map_(
@@ -280,11 +276,11 @@ def info(data: DATA, positions: POSITIONS = None) -> None:
     """
     from hypercover.cli.progress import bar
     from hypercover.cli.tables import show
-    from hypercover.libsvm.data import survey_libsvm
+    from hypercover.libsvm.data import summarize_libsvm
 
     places = _positions(data, positions)
     with bar("Reading") as advance:
-        found = survey_libsvm(data, progress=advance)
+        found = summarize_libsvm(data, progress=advance)
     if places is not None:
         _check_belongs(data, places, found.samples, found.largest)
     show(*_tables(data, found, places))
@@ -292,9 +288,9 @@ def info(data: DATA, positions: POSITIONS = None) -> None:
 
 def _positions(data: Path, named: Path | None) -> "Positions | None":
     """Read the positions of a data file, if it has any."""
-    from hypercover.libsvm.positions import positions_beside, read_positions
+    from hypercover.libsvm.positions import positions_path, read_positions
 
-    beside = positions_beside(data)
+    beside = positions_path(data)
     if named is None and not beside.exists():
         return None
     return read_positions(named or beside)
@@ -310,7 +306,7 @@ def _check_belongs(data: Path, places: "Positions", samples: int, largest: int) 
         )
 
 
-def _tables(data: Path, found: "Contents", places: "Positions | None") -> list[Any]:
+def _tables(data: Path, found: "DataSummary", places: "Positions | None") -> list[Any]:
     """Say what is in a data file: its size, and its classes."""
     from rich.table import Table
 
@@ -330,7 +326,7 @@ def _tables(data: Path, found: "Contents", places: "Positions | None") -> list[A
     return [facts, classes]
 
 
-def _facts(found: "Contents", places: "Positions | None") -> dict[str, str]:
+def _facts(found: "DataSummary", places: "Positions | None") -> dict[str, str]:
     """Say what the features are and where the samples come from."""
     values = "all written" if found.dense else "some left out, which are 0"
     if places is None:
@@ -358,12 +354,12 @@ def read(
     Example: hypercover libsvm read fields-training.el fields-test.el -o fields.tif
     """
     from hypercover.cli.progress import bar
-    from hypercover.experiment.libsvm_import import restore
+    from hypercover.experiment.libsvm_import import read_data
     from hypercover.scene.io.writing import check_overwrite
 
     check_overwrite(out, *data, positions)
     with bar("Reading") as advance:
-        files = restore(data, out, positions=positions, progress=advance)
+        files = read_data(data, out, positions=positions, progress=advance)
     for what, file in zip(("Scene", "Labels"), files, strict=False):
         say(f"{'Arrays' if file.suffix == '.npz' else what}: {file}")
 
@@ -396,10 +392,6 @@ def import_(
         typer.Option(help="An image whose bands are the model's features, in their order."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the model to write.")],
-    ranges: Annotated[
-        Path | None,
-        typer.Option("--range", help="File of svm-scale -s that scaled the training data."),
-    ] = None,
     labels: LABELS = None,
     variable: VARIABLE = None,
     label_variable: LABEL_VARIABLE = None,
@@ -415,7 +407,7 @@ def import_(
 
     The scene says which bands the features are, its labels what the classes are called.
 
-    Example: hypercover libsvm import fields.model --scene cube.hdr --range fields.range -o fields-svm
+    Example: hypercover libsvm import fields.model --scene cube.hdr -o fields-svm
     """
     from hypercover.experiment.libsvm_export import import_model
 
@@ -423,7 +415,7 @@ def import_(
         scene, labels, variable=variable, label_variable=label_variable, axes=axes,
         nodata=nodata, label_field=label_field, label_layer=label_layer, legend=legend,
         keep_bands=keep_bands, drop_bands=drop_bands)  # fmt: skip
-    said = import_model(file, opened, out, ranges=ranges)
+    said = import_model(file, opened, out)
     say(f"Model: {out} ({said})")
 
 

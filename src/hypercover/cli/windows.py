@@ -96,10 +96,10 @@ def _seen(scene: "Scene", chain: str | None, seed: int) -> "Scene":
     if chain is None:
         return scene
     from hypercover.cli.progress import bar
-    from hypercover.experiment.libsvm_export import view_chain
+    from hypercover.experiment.libsvm_export import chain_features
 
     with bar("Image features") as advance:
-        return view_chain(scene, chain, seed=seed, progress=advance).scene
+        return chain_features(scene, chain, seed=seed, progress=advance).scene
 
 
 def _write(writer: "WindowWriter", scene: "Scene") -> None:
@@ -121,15 +121,15 @@ def _say_size(writer: "WindowWriter") -> None:
     """Say how large the windows are, and how many times their pixels."""
     from hypercover.errors import counted
 
-    about = writer.about
+    metadata = writer.metadata
     what = (
-        f"{counted(len(writer.samples), 'window')} of {about.window} × {about.window} pixels "
-        f"and {counted(len(about.bands), 'band')}"
+        f"{counted(len(writer.samples), 'window')} of {metadata.window} × {metadata.window} pixels "
+        f"and {counted(len(metadata.bands), 'band')}"
     )
     if writer.coordinates_only:
         say(f"{what}: coordinates only")
         return
-    times = about.window**2
+    times = metadata.window**2
     pixels = _bytes(writer.bytes // times)
     say(
         f"{what}: {_bytes(writer.bytes)} before compression, {times} times the {pixels} of "

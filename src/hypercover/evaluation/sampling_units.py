@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hypercover.errors import CallError
 from hypercover.evaluation.predictions import Predictions
 from hypercover.scene.samples import Samples
-from hypercover.splits.folds import clusters
+from hypercover.splits.folds import cluster_numbers
 
 __all__ = ["BlockUnits", "FieldUnits", "UnitNumbers", "Units", "units_of_split"]
 
@@ -88,7 +88,7 @@ class FieldUnits:
         places = [one.rows.astype(np.int64) * cols + one.cols for one in seeds]
         tested, first = np.unique(np.concatenate(places), return_index=True)
         labels = np.concatenate([one.labels for one in seeds])[first].astype(np.int64)
-        fields = clusters(Samples(tested // cols, tested % cols, labels), 1)
+        fields = cluster_numbers(Samples(tested // cols, tested % cols, labels), 1)
         return _joined([fields[np.searchsorted(tested, place)] for place in places])
 
 

@@ -1,7 +1,6 @@
-"""From a scene and a split to a window file, and from a window file to a training."""
+"""Writing window files of scenes and splits, and matching them for a training."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,14 @@ from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import strips
 from hypercover.splits.random_split import draw_validation
-from hypercover.splits.split import PARTS, Split, check_learnable
-from hypercover.windows.window_file import WindowFile, check_same_scene, checksums, spread
-from hypercover.windows.window_metadata import NO_PART, WindowAbout
+from hypercover.splits.split import PARTS, Split, check_trainable
+from hypercover.windows.window_file import (
+    WindowFile,
+    check_same_scene,
+    checksums,
+    evenly_spaced,
+)
+from hypercover.windows.window_metadata import NO_PART, WindowMetadata
 from hypercover.windows.window_writer import WindowWriter
 from hypercover.windows.windows import Windows
 
@@ -31,9 +35,9 @@ __all__ = [
 ]
 
 _STRIP, _MOST_STRIP, _TILE = 2**23, 2**25, 64
-"""Bytes of the scene that are read at once, at most where so many rows take more."""
+"""Bytes of the scene read at once, at most bytes read at once, and rows of a tile."""
 _PIECE = 2**25
-"""Bytes of windows that are cut at once."""
+"""Bytes of windows cut at once."""
 
 Values = npt.NDArray[np.generic]
 
@@ -47,23 +51,23 @@ def plan_windows(
     coordinates_only: bool = False,
     made: Any = None,
 ) -> WindowWriter:
-    """Return what writes the windows around all labelled pixels of a scene.
+    """Return the writer of the windows around all labelled pixels of a scene.
 
     Parameters
     ----------
-    scene : the image, perhaps larger than memory, and its labels
+    scene : the image, which may be larger than memory, and its labels
     out : path of the HDF5 file
     size : side of the windows in pixels
-    split : the parts noted for each window
-    coordinates_only : leave the windows out, which the scene gives again
+    split : the parts to record for the windows
+    coordinates_only : leave out the windows, which can be cut from the scene again
     made : plain values that say how the scene was made from its file
 
     Raises
     ------
     CallError
-        If the window does not fit, nothing is labelled, or the split is of another size.
+        If the window does not fit, nothing is labelled, or the split has another size.
     OutputError
-        If no file of that name can be written.
+        If the file cannot be written.
     """
     check_window(size, scene.shape)
     scene.check_range()
@@ -72,8 +76,8 @@ def plan_windows(
     if split is not None:
         split.samples("train", scene.usable_labels)
         part = split.parts[samples.rows, samples.cols]
-    source, some = Path(scene.source), samples.take(spread(len(samples)))
-    about = WindowAbout.of(
+    source, some = Path(scene.source), samples.take(evenly_spaced(len(samples)))
+    metadata = WindowMetadata.of(
         scene,
         size,
         split,
@@ -82,7 +86,9 @@ def plan_windows(
     inputs = Inputs(WindowWriter.inputs_of(Path(out)))
     return WindowWriter(
         check_writable(out),
-        replace(about, checksums=checksums(scene, some, size, about.dtype)),
+        metadata.model_copy(
+            update={"checksums": checksums(scene, some, size, metadata.dtype)}
+        ),
         samples,
         part,
         identity=[made, inputs.identity(source if source.is_file() else None), scene.notes],
@@ -91,7 +97,7 @@ def plan_windows(
 
 
 def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
-    """Write a window file in one call and open it; options as of :func:`plan_windows`.
+    """Write a window file and open it; the options are those of :func:`plan_windows`.
 
     Raises
     ------
@@ -106,25 +112,25 @@ def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
 
 
 def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterator[Values]]:
-    """Return what cuts the windows after a number of them, reading the scene in strips."""
-    samples, about = writer.samples, writer.about
-    step = max(1, _PIECE // about.window_bytes)
+    """Return a function that cuts the windows after a number of them, strip by strip."""
+    samples, metadata = writer.samples, writer.metadata
+    step = max(1, _PIECE // metadata.window_bytes)
 
     def after(start: int) -> Iterator[Values]:
-        for rows in _strips(scene, about.window):
-            found = np.searchsorted(samples.rows, [rows.start, rows.stop])
-            first, end = max(int(found[0]), start), int(found[1])
+        for rows in _strips(scene, metadata.window):
+            first, end = np.searchsorted(samples.rows, [rows.start, rows.stop]).tolist()
+            first = max(first, start)
             if first < end:
                 inside = samples.take(np.arange(first, end))
-                windows = Windows.near(scene, inside, about.window)
+                windows = Windows.near(scene, inside, metadata.window)
                 for top in range(0, end - first, step):
-                    yield windows[top : top + step].cut().astype(about.dtype, copy=False)
+                    yield windows[top : top + step].cut().astype(metadata.dtype, copy=False)
 
     return after
 
 
 def _strips(scene: Scene, size: int) -> Iterator[slice]:
-    """Cut the rows into strips that are read at once, few enough to read few rows twice."""
+    """Return strips of rows, large enough that few rows are read twice."""
     row = scene.n_bands * scene.shape[1] * scene.cube.dtype.itemsize
     step = max(size, _STRIP // row, min(_TILE, _MOST_STRIP // row))
     return strips(scene.shape[0], step)
@@ -138,24 +144,24 @@ def split_of(
     seed: int = 0,
     window: int = 1,
 ) -> Split:
-    """Return the split whose parts a window file notes, for the labels of a scene.
+    """Return the split that is recorded in a window file, for the labels of a scene.
 
     Parameters
     ----------
     path : the file
     scene : the scene that its windows were cut from
-    validation : share of the training pixels of each class to set aside, where the file
-        has no validation part of its own
+    validation : share of the training pixels of each class to set aside, if the file has
+        no validation part
     seed : seed of that draw
     window : side of the windows the split is made for
 
     Raises
     ------
     SplitError
-        If the file was written without a split, or is of another image.
+        If the file was written without a split, or from another image.
     """
     windows, labels = WindowFile(path), scene.usable_labels
-    about = windows.about
+    metadata = windows.metadata
     _check_labels(windows, labels)
     if (windows.part == NO_PART).all():
         raise SplitError(
@@ -171,26 +177,25 @@ def split_of(
         kind="windows",
         seed=seed,
         settings={
-            **{"kind": about.split, "validation": validation},
-            **about.split_settings,
+            **{"kind": metadata.split, "validation": validation},
+            **metadata.split_settings,
             **({"validation": validation} if validation else {}),
             "file": windows.path.name,
         },
         window=window,
         notes=_split_notes(windows, labels),
     )
-    return check_learnable(split, labels)
+    return check_trainable(split, labels)
 
 
 def _set_aside(
     parts: npt.NDArray[np.uint8], labels: Values, share: float, seed: int, path: Path
 ) -> None:
-    """Draw validation pixels out of the training part."""
+    """Draw validation pixels from the training part."""
     train, validation = (PARTS.index(name) for name in ("train", "validation"))
     if (parts == validation).any():
         raise SplitError(
-            f"{path} has a validation part of its own, and a share of {share} was asked for "
-            "as well; leave validation out."
+            f"{path} already has a validation part; leave out the validation share of {share}."
         )
     codes = labels.astype(np.int64)
     drawn = draw_validation(codes, parts == train, share, np.random.default_rng(seed))
@@ -198,25 +203,23 @@ def _set_aside(
 
 
 def _split_notes(windows: WindowFile, labels: Values) -> tuple[str, ...]:
-    """Say how the parts came about, and what has none."""
-    made = (
-        f"The parts of {windows.path.name}, whose split is of kind {windows.about.split}."
-    )
-    bare = int(np.count_nonzero(labels)) - int(
+    """Return notes on the origin of the parts and on pixels without a window."""
+    made = f"The parts of {windows.path.name}, made by a split of kind {windows.metadata.split}."
+    missing = int(np.count_nonzero(labels)) - int(
         np.count_nonzero(labels[windows.rows, windows.cols])
     )
-    if not bare:
+    if not missing:
         return (made,)
     return (
         made,
-        f"Labelled pixels without a window in {windows.path.name}: {bare:,}, unused.",
+        f"Labelled pixels without a window in {windows.path.name}: {missing:,}, unused.",
     )
 
 
 def _check_labels(windows: WindowFile, labels: Values) -> None:
-    """Refuse a file of an image of another size, or with other labels."""
-    if windows.about.grid.shape != labels.shape:
-        rows, cols = windows.about.grid.shape
+    """Check that a file has the size and the labels of the scene."""
+    if windows.metadata.grid.shape != labels.shape:
+        rows, cols = windows.metadata.grid.shape
         raise SplitError(
             f"{windows.path} is of an image of {rows} × {cols} pixels, the labels are "
             f"{labels.shape[0]} × {labels.shape[1]}; give the file of this scene."
@@ -231,49 +234,50 @@ def _check_labels(windows: WindowFile, labels: Values) -> None:
 
 
 def match_windows(
-    found: WindowFile, scene: Scene, samples: Samples, window: int
+    windows: WindowFile, scene: Scene, samples: Samples, window: int
 ) -> WindowFile:
-    """Return the windows of a file that belong to samples of a scene, in their order.
+    """Return the windows of a file around samples of a scene, in their order.
 
     Raises
     ------
     ModelError
         If the windows are of another size.
     SceneError
-        If they were cut from another scene, or have other values than this one.
+        If they were cut from another scene, or their values differ.
     LabelError
-        If a sample has no window, or another label.
+        If a sample has no window, or its label differs.
     """
-    check_side(found, window)
-    check_same_scene(found, scene)
-    matched: WindowFile = found[_places(found, samples, scene.shape[1])]
+    check_side(windows, window)
+    check_same_scene(windows, scene)
+    matched: WindowFile = windows[_places(windows, samples, scene.shape[1])]
     if not np.array_equal(matched.labels, samples.labels):
         raise LabelError(
-            f"The labels of {found.path} are not those of {scene.name}; write it from these "
-            "labels."
+            f"The labels in {windows.path} differ from those of {scene.name}; write the file "
+            "again from these labels."
         )
-    if found.stored and len(samples):
+    if windows.stored and len(samples):
         _compare(matched, scene, samples)
     return matched
 
 
-def check_side(found: WindowFile, window: int) -> None:
-    """Refuse windows of another size than a model takes.
+def check_side(windows: WindowFile, window: int) -> None:
+    """Check that windows have the size that a model takes.
 
     Raises
     ------
     ModelError
-        Naming both sizes.
+        If the sizes differ.
     """
-    if found.window != window:
+    if windows.window != window:
         raise ModelError(
-            f"The windows of {found.path} are of {found.window} × {found.window} pixels, and "
-            f"the model takes {window} × {window}; set window: {found.window}, or write others."
+            f"The windows of {windows.path} have {windows.window} × {windows.window} pixels, "
+            f"but the model takes {window} × {window}; set window: {windows.window}, or write "
+            "windows of that size."
         )
 
 
 def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> WindowFile:
-    """Open a window file and return the windows that belong to samples of a scene.
+    """Open a window file and return the windows around samples of a scene.
 
     Raises
     ------
@@ -286,16 +290,16 @@ def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> Wind
 
 def _places(windows: WindowFile, samples: Samples, cols: int) -> npt.NDArray[np.intp]:
     """Return the position in a file of the window of each sample."""
-    held = windows.rows * cols + windows.cols
-    wanted = samples.rows.astype(np.int64) * cols + samples.cols
-    order = np.argsort(held)
-    near = np.searchsorted(held, wanted, sorter=order).clip(max=len(held) - 1)
+    pixels = windows.rows * cols + windows.cols
+    sought = samples.rows.astype(np.int64) * cols + samples.cols
+    order = np.argsort(pixels)
+    near = np.searchsorted(pixels, sought, sorter=order).clip(max=len(pixels) - 1)
     places: npt.NDArray[np.intp] = order[near]
-    missing = np.flatnonzero(held[places] != wanted)
+    missing = np.flatnonzero(pixels[places] != sought)
     if len(missing):
         first = missing[0]
         raise LabelError(
-            f"{windows.path} has no window for {len(missing):,} of the {len(samples):,} "
+            f"{windows.path} lacks windows for {len(missing):,} of the {len(samples):,} "
             f"training pixels, the first in row {samples.rows[first]}, column "
             f"{samples.cols[first]} (counted from 0); write it from these labels."
         )
@@ -304,10 +308,10 @@ def _places(windows: WindowFile, samples: Samples, cols: int) -> npt.NDArray[np.
 
 def _compare(windows: WindowFile, scene: Scene, samples: Samples) -> None:
     """Compare some windows with those that the scene gives."""
-    some = spread(len(samples))
+    some = evenly_spaced(len(samples))
     expected = Windows.of(scene, samples.take(some), windows.window).cut()
     if not np.array_equal(windows[some].cut(), expected):
         raise SceneError(
             f"The windows of {windows.path} have other values than {scene.name} at the same "
-            "places; write the file again from this scene."
+            "positions; write the file again from this scene."
         )

@@ -1,4 +1,4 @@
-"""LIBSVM: its data files, where their samples lie, and its model files."""
+"""LIBSVM: data files, positions of their samples, and model files."""
 
 import lazy_loader
 

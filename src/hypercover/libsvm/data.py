@@ -1,15 +1,13 @@
-"""LIBSVM data files (``.el``, ``.svm``): one sample a line, as the field keeps them.
+"""LIBSVM data files (``.el``, ``.svm``): one sample a line, ``label index:value …``.
 
-``label index:value …`` with indices from 1.  The number of features is never
-guessed: of two files of one data set the last features may be zero, and so left
-out, in one of them alone.
+Indices count from 1.  The number of features is never inferred from a file: the
+last features may be zero, and so left out, in one of two files of the same data.
 """
 
-import re
+import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,289 +18,45 @@ from hypercover.scene.io.limits import check_memory
 
 __all__ = [
     "MOST_FEATURES",
-    "Contents",
-    "Layout",
+    "DataSummary",
     "Lines",
     "read_libsvm",
     "read_lines",
     "stream_libsvm",
-    "survey_libsvm",
+    "summarize_libsvm",
     "write_libsvm",
 ]
 
 MOST_FEATURES = 1_000_000
-"""Largest index a file may use, whatever it declares."""
+"""Largest index a file may use."""
 
 _MOST_LABEL = 2**31 - 1
-
-_MOST_DIGITS = 9
-
-_SHOWN = 24
-
-_NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-
-_BAD, _PART, _BLANK = 0, 1, 2
-
-_KIND = np.full(256, _BAD, dtype=np.uint8)
-
-_KIND[list(b"0123456789+-.eE:")] = _PART
-
-_KIND[list(b" \t\r\n")] = _BLANK
-
-Floats = npt.NDArray[np.float64]
-
-Ints = npt.NDArray[np.int64]
-
-Bytes = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the lines of a file must look like, and what to call the file."""
-
-    path: Path
-    """The file, for what is said about it."""
-    n_features: int = MOST_FEATURES
-    """Largest index that may occur."""
-    dense: bool = False
-    """Whether every line must hold every feature."""
-
-    def refused(self, line: int, why: str) -> CallError:
-        """Return the error of a line (from 1)."""
-        return CallError(f"{self.path}, line {line}: {why}.")
-
-
-@dataclass(frozen=True, eq=False)
-class Lines:
-    """Some samples of a file, as they stand there."""
-
-    labels: Ints
-    """Label of each line (n,)."""
-    counts: Ints
-    """Number of index:value pairs of each line (n,)."""
-    indices: Ints
-    """Index of each pair, from 1, line after line."""
-    values: Floats
-    """Value of each pair."""
-
-    def __len__(self) -> int:
-        """Count the lines."""
-        return len(self.labels)
-
-    def dense(self, n_features: int) -> Floats:
-        """Return the values as an array (n, n_features), 0 where a line leaves one out."""
-        full = np.zeros((len(self), n_features))
-        full[np.repeat(np.arange(len(self)), self.counts), self.indices - 1] = self.values
-        return full
-
-
-def read_lines(data: bytes, layout: Layout, first: int) -> Lines:
-    """Read whole lines, the first of which is line ``first`` of its file.
-
-    Raises
-    ------
-    CallError
-        If a line is not ``label index:value …``; file, line and reason are named.
-    """
-    lines = _read_at_once(data)
-    if lines is None or not _as_laid_out(lines, layout):
-        return _read_one_by_one(data, layout, first)
-    return lines
-
-
-def _as_laid_out(lines: Lines, layout: Layout) -> bool:
-    """Tell whether labels, indices and values are what they must be."""
-    indices, starts = lines.indices, np.cumsum(lines.counts) - lines.counts
-    rises = np.diff(indices, prepend=0) > 0
-    rises[starts[lines.counts > 0]] = True
-    return bool(
-        np.isfinite(lines.values).all()
-        and (np.abs(lines.labels) <= _MOST_LABEL).all()
-        and rises.all()
-        and (indices.min(initial=1) >= 1)
-        and (indices.max(initial=1) <= layout.n_features)
-        and not (layout.dense and (lines.counts != layout.n_features).any())
-    )
-
-
-def _read_at_once(data: bytes) -> Lines | None:
-    """Read lines by array operations; None where they are not all regular."""
-    text = np.frombuffer(data, dtype=np.uint8)
-    if not (_KIND[text] != _BAD).all():
-        return None
-    colons, ends = np.flatnonzero(text == ord(":")), np.flatnonzero(text == ord("\n"))
-    bare = text.copy()
-    indices = _take_indices(text, bare, colons)
-    if indices is None:
-        return None
-    before = np.searchsorted(colons, np.concatenate([[0], ends]))
-    if not _regular(bare, colons, ends, before):
-        return None
-    numbers = _numbers(bare, len(colons) + len(ends))
-    if numbers is None:
-        return None
-    at_label = before[:-1] + np.arange(len(ends))
-    labels = numbers[at_label]
-    if not (np.abs(labels) <= _MOST_LABEL).all() or (labels != np.rint(labels)).any():
-        return None
-    return Lines(
-        labels.astype(np.int64), np.diff(before), indices, np.delete(numbers, at_label)
-    )
-
-
-def _take_indices(text: Bytes, bare: Bytes, colons: Ints) -> Ints | None:
-    """Read the digits before each colon, and blank them and the colon out of ``bare``."""
-    indices, places = np.zeros(len(colons), dtype=np.int64), colons - 1
-    going = np.arange(len(colons))
-    bare[colons] = ord(" ")
-    for power in range(_MOST_DIGITS + 1):
-        digits = text[places[going]] - np.uint8(ord("0"))
-        going, digits = going[digits < 10], digits[digits < 10]
-        if not len(going):
-            break
-        indices[going] += digits.astype(np.int64) * 10**power
-        bare[places[going]] = ord(" ")
-        places[going] -= 1
-    found = not len(going) and (places < colons - 1).all() and (places >= 0).all()
-    return indices if found and (_KIND[text[places]] == _BLANK).all() else None
-
-
-def _regular(bare: Bytes, colons: Ints, ends: Ints, before: Ints) -> bool:
-    """Tell whether each line is one label and then one value after each colon."""
-    filled = _KIND[bare] != _BLANK
-    begins = filled.copy()
-    begins[1:] &= ~filled[:-1]
-    if not begins[colons + 1].all():
-        return False
-    begins[colons + 1] = False
-    labels = np.flatnonzero(begins)
-    if len(labels) != len(ends) or not (labels < ends).all():
-        return False
-    first = np.append(colons, len(bare))[before[:-1]]
-    return bool((labels[1:] > ends[:-1]).all() and (labels < first).all())
-
-
-def _numbers(bare: Bytes, count: int) -> Floats | None:
-    """Read numbers between blanks; None where one of them is none."""
-    try:
-        words = bare.tobytes().split()
-        return np.fromiter(map(float, words), dtype=np.float64, count=count)
-    except ValueError:
-        return None
-
-
-def _read_one_by_one(data: bytes, layout: Layout, first: int) -> Lines:
-    """Read lines one at a time and name the first that is wrong."""
-    labels: list[int] = []
-    counts: list[int] = []
-    indices: list[int] = []
-    values: list[float] = []
-    for line, text in enumerate(data.split(b"\n")[:-1], start=first):
-        words = text.split()
-        if not words:
-            raise layout.refused(line, "the line is empty; remove it")
-        labels.append(_label(words[0], layout, line))
-        counts.append(len(words) - 1)
-        last = 0
-        for word in words[1:]:
-            last, value = _pair(word, last, layout, line)
-            indices.append(last)
-            values.append(value)
-        _check_all_there(len(words) - 1, indices, layout, line)
-    return Lines(
-        np.array(labels, dtype=np.int64),
-        np.array(counts, dtype=np.int64),
-        np.array(indices, dtype=np.int64),
-        np.array(values, dtype=np.float64),
-    )
-
-
-def _shown(word: bytes) -> str:
-    """Show a word of a file that may hold anything."""
-    shown = repr(word[:_SHOWN])[1:]
-    return shown if len(word) <= _SHOWN else f"{shown[:-1]}…{shown[-1]}"
-
-
-def _label(word: bytes, layout: Layout, line: int) -> int:
-    """Return a label, which stands for a class and so is a whole number."""
-    value = float(word) if _NUMBER.fullmatch(word) else np.nan
-    if not abs(value) <= _MOST_LABEL or value != int(value):
-        raise layout.refused(
-            line, f"the label {_shown(word)} is not a whole number; give class codes"
-        )
-    return int(value)
-
-
-def _pair(word: bytes, last: int, layout: Layout, line: int) -> tuple[int, float]:
-    """Return the index and the value of a pair that follows index ``last``."""
-    before, colon, after = word.partition(b":")
-    if not colon:
-        raise layout.refused(line, f"{_shown(word)} is no pair index:value; write 7:0.25")
-    index = int(before[:20]) if before.isdigit() else None
-    if index is None:
-        raise layout.refused(
-            line, f"the index {_shown(before)} is not a whole number; count features from 1"
-        )
-    if index == 0:
-        raise layout.refused(line, "the index 0 is used; count features from 1")
-    if index > layout.n_features:
-        raise layout.refused(
-            line,
-            f"the index {_shown(before)[1:-1]} is above the number of features, "
-            f"{layout.n_features}; check the file or the number",
-        )
-    if index <= last:
-        what = "stands twice" if index == last else f"follows {last}"
-        raise layout.refused(line, f"the index {index} {what}; indices must rise")
-    return index, _value(after, index, layout, line)
-
-
-def _value(word: bytes, index: int, layout: Layout, line: int) -> float:
-    """Return a value that is a finite number."""
-    value = float(word) if _NUMBER.fullmatch(word) else np.nan
-    if not np.isfinite(value):
-        raise layout.refused(
-            line, f"the value {_shown(word)} of index {index} is not a finite number"
-        )
-    return value
-
-
-def _check_all_there(count: int, indices: list[int], layout: Layout, line: int) -> None:
-    """Refuse a line that leaves a feature out where every line must hold all."""
-    if not layout.dense or count == layout.n_features:
-        return
-    there = set(indices[len(indices) - count :])
-    absent = next(at for at in range(1, layout.n_features + 1) if at not in there)
-    raise layout.refused(
-        line,
-        f"{count} of {layout.n_features} values are there, index {absent} is missing; "
-        "a line of this file must hold them all",
-    )
-
 
 _PIECE = 2**22
 """Bytes read at once."""
 
 _LONGEST = 2**26
-"""Bytes a single line may have."""
+"""Bytes a line may have."""
 
 _CELLS = 2**22
 """Values of samples × features held at once while a file is streamed."""
 
-_WHOLE = 2**53
-"""Largest whole number that LIBSVM, which counts in double precision, keeps."""
+_LARGEST_INTEGER = 2**53
+"""Largest integer that LIBSVM, which computes in double precision, represents exactly."""
 
 _POWERS = np.array([10.0**power for power in range(23)])
-"""The powers of ten that a double holds exactly."""
+"""The powers of ten that a double represents exactly."""
 
-Block = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+Floats = npt.NDArray[np.float64]
+
+Ints = npt.NDArray[np.int64]
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What a file holds, found without holding it."""
+class DataSummary:
+    """Size and classes of a data file."""
 
     samples: int
     """Number of lines."""
@@ -314,6 +68,29 @@ class Contents:
     """Samples of each label, by rising label."""
 
 
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Samples of consecutive lines, in the layout of a CSR matrix."""
+
+    labels: Ints
+    """Label of each line."""
+    starts: Ints
+    """Place of the first value of each line in ``values``, and the number of values."""
+    indices: Ints
+    """Feature of each value, from 0."""
+    values: Floats
+    """The values, line after line."""
+
+    def dense(self, rows: slice, n_features: int) -> Floats:
+        """Return the values (n, n_features) of some lines, 0 where one is left out."""
+        starts = self.starts[rows.start : rows.stop + 1]
+        cells = slice(starts[0], starts[-1])
+        full = np.zeros((len(starts) - 1, n_features))
+        line = np.repeat(np.arange(len(full)), np.diff(starts))
+        full[line, self.indices[cells]] = self.values[cells]
+        return full
+
+
 def write_libsvm(
     path: str | Path,
     blocks: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]],
@@ -322,22 +99,23 @@ def write_libsvm(
 ) -> int:
     """Write samples as LIBSVM text and return their number.
 
-    Every value is written with as many digits as it needs to be read back
-    exactly, in its own type.
+    Every value is written with the digits it takes to read the same value back in
+    its own type; scikit-learn's ``dump_svmlight_file`` rounds to 16 digits and
+    leaves zeros out.
 
     Parameters
     ----------
     path : path
         ``.el`` and ``.svm`` are usual suffixes.
     blocks : iterable of (labels (n,), values (n, feature))
-        The samples, piece by piece; labels are whole numbers.
+        The samples, piece by piece; labels are integers.
     sparse : bool
         Leave zeros out.
 
     Raises
     ------
     CallError
-        If a value is not finite, a label is no whole number, or there is no sample.
+        If a value is not finite, a label is not an integer, or there are no samples.
 
     Examples
     --------
@@ -351,23 +129,18 @@ def write_libsvm(
     """
     count, width = 0, None
     remove_abandoned_drafts(path)
-    with atomic(path) as draft, draft.open("wb") as file:
+    with atomic(path) as draft, draft.open("w", encoding="ascii", newline="\n") as file:
         for given_labels, given_values in blocks:
             labels, values = np.asarray(given_labels), np.asarray(given_values)
             width = _check_block(labels, values, width, count)
-            for part in _parts(len(labels), values.shape[1]):
-                text = _sparse_text if sparse else _dense_text
-                file.write(text(labels[part].tolist(), values[part]).encode("ascii"))
+            step = max(1, _CELLS // 8 // width)
+            for top in range(0, len(labels), step):
+                part = slice(top, top + step)
+                file.write(_text(labels[part].tolist(), values[part], sparse))
             count += len(labels)
         if not count:
-            raise CallError(f"There is no sample to write to {path}; label some pixels.")
+            raise CallError(f"There are no samples to write to {path}; label some pixels.")
     return count
-
-
-def _parts(n_samples: int, n_features: int) -> Iterator[slice]:
-    """Cut samples into parts whose text is of moderate size."""
-    step = max(1, _CELLS // 8 // max(1, n_features))
-    return (slice(top, top + step) for top in range(0, n_samples, step))
 
 
 def _check_block(
@@ -390,55 +163,47 @@ def _check_block(
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise CallError(
-            f"LIBSVM labels must be whole numbers, got the type {labels.dtype}; give class codes."
+            f"LIBSVM labels must be integers, got the type {labels.dtype}; give class codes."
         )
-    _check_values(values, count)
-    return features
-
-
-def _check_values(values: npt.NDArray[np.generic], count: int) -> None:
-    """Refuse values that a text of finite doubles cannot hold."""
     kind = values.dtype.kind
     if kind not in "iufb" or values.dtype.itemsize > 8:
         raise CallError(
             f"LIBSVM values must be numbers of at most 64 bits, got {values.dtype}; convert them."
         )
-    kept = np.isfinite(values) if kind == "f" else np.ones((), bool)
+    valid = np.isfinite(values) if kind == "f" else np.ones((), bool)
     if kind in "iu":
-        kept = (values <= np.int64(_WHOLE)) & (values >= np.int64(-_WHOLE))
-    if not kept.all():
-        sample, feature = np.argwhere(~kept)[0].tolist()
+        most = np.int64(_LARGEST_INTEGER)
+        valid = (values <= most) & (values >= -most)
+    if not valid.all():
+        sample, feature = np.argwhere(~valid)[0].tolist()
         raise CallError(
             f"Feature {feature + 1} of sample {count + sample + 1} is {values[sample, feature]}, "
             "which a LIBSVM file cannot hold; leave the sample out or fill the value."
         )
+    return features
 
 
-def _dense_text(labels: list[int], values: npt.NDArray[np.generic]) -> str:
-    """Write samples with every value."""
-    pairs = (f" {index}:%r" for index in range(1, values.shape[1] + 1))
-    form = "%d" + "".join(pairs) + "\n"
-    rows = printable(values).tolist()
-    return "".join([form % (label, *row) for label, row in zip(labels, rows, strict=True)])
-
-
-def _sparse_text(labels: list[int], values: npt.NDArray[np.generic]) -> str:
-    """Write samples without their zeros; a negative zero is kept."""
-    lines = []
-    for label, row in zip(labels, printable(values), strict=True):
+def _text(labels: list[int], values: npt.NDArray[np.generic], sparse: bool) -> str:
+    """Return the lines of samples; without zeros, but with negative zeros, if sparse."""
+    rows = printable(values)
+    if not sparse:
+        pairs = (f" {index}:%r" for index in range(1, values.shape[1] + 1))
+        form = "%d" + "".join(pairs) + "\n"
+        lines = zip(labels, rows.tolist(), strict=True)
+        return "".join([form % (label, *row) for label, row in lines])
+    texts = []
+    for label, row in zip(labels, rows, strict=True):
         at = np.flatnonzero((row != 0) | np.signbit(row))
-        pairs = zip((at + 1).tolist(), row[at].tolist(), strict=True)
-        lines.append(
-            " ".join([str(label), *(f"{index}:{value!r}" for index, value in pairs)])
-        )
-    return "\n".join([*lines, ""])
+        cells = zip((at + 1).tolist(), row[at].tolist(), strict=True)
+        texts.append(" ".join([str(label), *(f"{at}:{value!r}" for at, value in cells)]))
+    return "\n".join([*texts, ""])
 
 
 def printable(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """Return values whose ``repr`` is short and reads back to the same value.
 
-    A float32 has at most 9 digits, but its double has 17: each is replaced by
-    the double of the shortest decimal that leads back to it.
+    A float32 has at most 9 digits, but as a double it prints 17: each is replaced
+    by the double of the shortest decimal that rounds to it.
 
     Examples
     --------
@@ -456,14 +221,12 @@ def printable(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         same = decimal.astype(given.dtype) == given[left]
         short[left[same]] = decimal[same]
         left = left[~same]
-        if not len(left):
-            break
     short[left] = [float(str(value)) for value in given[left]]
     return short.reshape(values.shape)
 
 
-def _rounded(values: npt.NDArray[np.float64], digits: int) -> npt.NDArray[np.float64]:
-    """Round to significant digits; the double nearest to the decimal where powers are exact."""
+def _rounded(values: Floats, digits: int) -> Floats:
+    """Round to significant digits; NaN where powers of ten are not exact."""
     power = digits - 1 - np.floor(np.log10(np.abs(values)))
     steps = np.clip(power, -22, 22).astype(np.int64)
     up, down = _POWERS[np.maximum(steps, 0)], _POWERS[np.maximum(-steps, 0)]
@@ -477,34 +240,29 @@ def stream_libsvm(
     *,
     dense: bool = False,
     progress: Progress | None = None,
-) -> Iterator[Block]:
+) -> Iterator[tuple[Ints, Floats]]:
     """Read a file piece by piece: labels (n,) and values (n, n_features).
 
     Parameters
     ----------
     path : path
     n_features : int
-        Number of features; an index above it is an error.
+        Number of features; a larger index is an error.
     dense : bool
-        Refuse a line that leaves a feature out, instead of taking it for 0.
+        Refuse a line that leaves a feature out, instead of reading it as 0.
     progress : callable, optional
         Called with the bytes read and the bytes in all.
 
     Raises
     ------
     CallError
-        If the file is no such file; file, line and reason are named.
+        If the file is not LIBSVM data; file, line and reason are named.
     """
-    layout = Layout(Path(path), _features(n_features), dense)
-    step = max(1, _CELLS // n_features)
-    for lines in _pieces(layout, progress):
-        ends = np.concatenate([[0], np.cumsum(lines.counts)])
-        for top in range(0, len(lines), step):
-            rows = slice(top, min(top + step, len(lines)))
-            pairs = slice(ends[rows.start], ends[rows.stop])
-            part = Lines(lines.labels[rows], lines.counts[rows],
-                         lines.indices[pairs], lines.values[pairs])  # fmt: skip
-            yield part.labels, part.dense(n_features)
+    step = max(1, _CELLS // _check_features(n_features))
+    for lines in _pieces(Path(path), n_features, dense, progress):
+        for top in range(0, len(lines.labels), step):
+            rows = slice(top, min(top + step, len(lines.labels)))
+            yield lines.labels[rows], lines.dense(rows, n_features)
 
 
 def read_libsvm(
@@ -514,18 +272,18 @@ def read_libsvm(
     dense: bool = False,
     dtype: npt.DTypeLike = np.float64,
     progress: Progress | None = None,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.generic]]:
-    """Read a file whole: labels (n,) and values (n, n_features) of a type.
+) -> tuple[Ints, npt.NDArray[np.generic]]:
+    """Read a whole file: labels (n,) and values (n, n_features) of a type.
 
-    The size is known and checked against the memory before anything is read.
+    The size is checked against the available memory before anything is read.
 
     Raises
     ------
     CallError
-        If the file is no such file, or too large for the memory.
+        If the file is not LIBSVM data, or too large for the memory.
     """
     samples = _count_lines(Path(path))
-    bytes_needed = samples * _features(n_features) * np.dtype(dtype).itemsize
+    bytes_needed = samples * _check_features(n_features) * np.dtype(dtype).itemsize
     check_memory(bytes_needed, str(path), "read it piece by piece, or fewer samples")
     labels, values = np.empty(samples, np.int64), np.empty((samples, n_features), dtype)
     top = 0
@@ -537,95 +295,162 @@ def read_libsvm(
 
 
 def _as_type(
-    values: npt.NDArray[np.float64], dtype: np.dtype[np.generic], path: Path
+    values: Floats, dtype: np.dtype[np.generic], path: Path
 ) -> npt.NDArray[np.generic]:
-    """Return values in a type that can hold them."""
+    """Return values in a type that can represent them."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = values.astype(dtype)
-    held = np.isfinite(cast) if dtype.kind == "f" else cast == values
-    if not held.all():
+    same = np.isfinite(cast) if dtype.kind == "f" else cast == values
+    if not same.all():
         raise CallError(
-            f"{path} holds the value {values[~held][0]}, which is none of type {dtype}; "
+            f"{path} holds the value {values[~same][0]}, which {dtype} cannot represent; "
             "read it as float64."
         )
     return cast
 
 
-def survey_libsvm(path: str | Path, *, progress: Progress | None = None) -> Contents:
-    """Count the samples, features and classes of a file without holding it.
+def summarize_libsvm(path: str | Path, *, progress: Progress | None = None) -> DataSummary:
+    """Count the samples, features and classes of a file, reading it piece by piece.
 
     Raises
     ------
     CallError
-        If the file is no such file; file, line and reason are named.
+        If the file is not LIBSVM data; file, line and reason are named.
     """
-    samples, largest, widths, counts = 0, 0, set(), dict[int, int]()
-    for lines in _pieces(Layout(Path(path)), progress):
-        samples += len(lines)
-        largest = max(largest, int(lines.indices.max(initial=0)))
-        widths |= set(np.unique(lines.counts).tolist())
+    samples, largest, widths, counts = 0, 0, set[int](), dict[int, int]()
+    for lines in _pieces(Path(path), MOST_FEATURES, False, progress):
+        samples += len(lines.labels)
+        largest = max(largest, int(lines.indices.max(initial=-1)) + 1)
+        widths |= set(np.diff(lines.starts).tolist())
         for label, count in zip(*np.unique(lines.labels, return_counts=True), strict=True):
             counts[int(label)] = counts.get(int(label), 0) + int(count)
-    return Contents(samples, largest, widths == {largest}, dict(sorted(counts.items())))
+    dense = widths == {largest}
+    return DataSummary(samples, largest, dense, dict(sorted(counts.items())))
 
 
-def _features(n_features: int) -> int:
-    """Return a number of features after checking that it is one."""
+def _check_features(n_features: int) -> int:
     if not 1 <= n_features <= MOST_FEATURES:
         raise CallError(
-            f"The number of features must lie from 1 to {MOST_FEATURES:,}, got {n_features}."
+            f"The number of features must be from 1 to {MOST_FEATURES:,}, got {n_features}."
         )
     return n_features
 
 
-def _opened(path: Path) -> BinaryIO:
+def _count_lines(path: Path) -> int:
+    """Count the lines of a file, the last of which may lack its line break."""
+    breaks, last = 0, b"\n"
+    for piece in _bytes(path):
+        breaks, last = breaks + piece.count(b"\n"), piece
+    return breaks + (not last.endswith(b"\n"))
+
+
+def _bytes(path: Path) -> Iterator[bytes]:
+    """Read a file in pieces of whole lines."""
+    line = 1
     try:
-        return path.open("rb")
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                if not piece.endswith(b"\n"):
+                    piece += file.readline(_LONGEST)
+                if not piece.endswith(b"\n") and file.read(1):
+                    line += piece.count(b"\n")
+                    raise CallError(
+                        f"{path}, line {line}: the line is longer than {_LONGEST >> 20} MiB; "
+                        "give a LIBSVM data file."
+                    )
+                line += piece.count(b"\n")
+                yield piece
     except OSError as error:
         raise CallError(
             f"{path} cannot be read ({error.strerror}); give a LIBSVM data file."
         ) from error
 
 
-def _count_lines(path: Path) -> int:
-    """Count the lines of a file, the last of which may lack its line break."""
-    breaks, last = 0, b"\n"
-    with _opened(path) as file:
-        while piece := file.read(_PIECE):
-            breaks, last = breaks + piece.count(b"\n"), piece
-    return breaks + (not last.endswith(b"\n"))
+def _pieces(
+    path: Path, n_features: int, dense: bool, progress: Progress | None
+) -> Iterator[Lines]:
+    """Read the samples of a file in pieces, and name the first line that is wrong."""
+    first, done = 1, 0
+    for piece in _bytes(path):
+        done += len(piece)
+        yield read_lines(piece, n_features, path=path, first=first, dense=dense)
+        first += piece.count(b"\n")
+        if progress is not None:
+            progress(done, path.stat().st_size)
+    if not done:
+        raise CallError(f"{path} is empty; give a LIBSVM data file.")
 
 
-def _pieces(layout: Layout, progress: Progress | None) -> Iterator[Lines]:
-    """Read a file in pieces of whole lines."""
-    line, done, rest = 1, 0, b""
-    with _opened(layout.path) as file:
-        total = layout.path.stat().st_size
-        while piece := file.read(_PIECE):
-            done += len(piece)
-            whole, cut, after = piece.rpartition(b"\n")
-            if not cut:
-                rest += piece
-                _check_length(rest, layout, line)
-                continue
-            lines = read_lines(rest + whole + cut, layout, line)
-            rest, line = after, line + len(lines)
-            yield lines
-            if progress is not None:
-                progress(done, total)
-    if rest:
-        # LIBSVM's own programs read a last line without a line break as well.
-        lines = read_lines(rest + b"\n", layout, line)
-        line += len(lines)
-        yield lines
-    if line == 1:
-        raise CallError(f"{layout.path} is empty; give a LIBSVM data file.")
+def read_lines(
+    text: bytes, n_features: int, *, path: Path, first: int, dense: bool = False
+) -> Lines:
+    """Read whole lines, the first of which is line ``first`` of its file.
+
+    Raises
+    ------
+    CallError
+        Naming the first line that is wrong, and the reason.
+    """
+    try:
+        return _parsed(text, n_features, dense)
+    except ValueError:
+        line, why = _first_fault(io.BytesIO(text).readlines(), n_features, dense)
+        raise CallError(f"{path}, line {first + line}: {why}.") from None
 
 
-def _check_length(rest: bytes, layout: Layout, line: int) -> None:
-    """Refuse a line that grows without end."""
-    if len(rest) > _LONGEST:
-        raise layout.refused(
-            line,
-            f"the line is longer than {_LONGEST >> 20} MiB; this is no LIBSVM data file",
+def _first_fault(texts: list[bytes], n_features: int, dense: bool) -> tuple[int, str]:
+    """Return the first line (from 0) that is wrong, by bisection, and the reason."""
+    first = 0
+    while len(texts) > 1:
+        half = texts[: len(texts) // 2]
+        try:
+            _parsed(b"".join(half), n_features, dense)
+        except ValueError:
+            texts = half
+        else:
+            first, texts = first + len(half), texts[len(half) :]
+    try:
+        _parsed(texts[0], n_features, dense)
+    except ValueError as error:
+        return first, str(error)
+    return first, "the line cannot be read after the others; remove odd characters"
+
+
+def _parsed(text: bytes, n_features: int, dense: bool) -> Lines:
+    """Read whole lines; raise ValueError if any is wrong."""
+    from sklearn.datasets import load_svmlight_file
+
+    count = text.count(b"\n") + (not text.endswith(b"\n"))
+    if b"_" in text:
+        raise ValueError("numbers must be written without underscores")
+    try:
+        table, labels = load_svmlight_file(io.BytesIO(text), zero_based=False)
+    except OverflowError as error:
+        raise ValueError(
+            f"an index is above the number of features, {n_features}"
+        ) from error
+    except ValueError as error:
+        why = str(error).rstrip(".")
+        why = "a feature is not index:value" if "unpack" in why else why
+        raise ValueError(
+            f"{why[:1].lower()}{why[1:80]}; write label index:value …"
+        ) from error
+    widths = np.diff(table.indptr)
+    if len(labels) != count:
+        raise ValueError("the line is empty or a comment; remove it")
+    if not ((labels == np.rint(labels)) & (np.abs(labels) <= _MOST_LABEL)).all():
+        raise ValueError(f"the label {labels[0]:g} is not a class code; give integers")
+    if not np.isfinite(table.data).all():
+        raise ValueError("a value is not a finite number; leave the sample out")
+    if table.shape[1] > n_features and len(table.data):
+        raise ValueError(
+            f"the index {table.shape[1]} is above the number of features, {n_features}; "
+            "check the file or the number"
         )
+    if dense and (widths != n_features).any():
+        raise ValueError(
+            f"it has {widths[0]} of {n_features} values, and a line of this file must have "
+            "them all"
+        )
+    indices, starts = table.indices.astype(np.int64), table.indptr.astype(np.int64)
+    return Lines(labels.astype(np.int64), starts, indices, table.data)

@@ -1,4 +1,4 @@
-"""Splits: which labelled pixels train and which test, and what leaks between them."""
+"""Splits: which labelled pixels train and which test, and the leaks between them."""
 
 import lazy_loader
 

@@ -1,12 +1,11 @@
-"""Leakage: how much of the test a classifier that looks at windows has already seen.
+"""Leak audit: how much of the test a classifier of windows has already seen.
 
-A window reaches ``window // 2`` pixels around its centre.  A test pixel whose
-window holds a training centre is tested beside its own answer; a test pixel
-whose window merely shares a pixel with a training window is tested on values
-the classifier was trained on.
+A window extends ``window // 2`` pixels around its centre.  If the window of a test
+pixel contains a training centre, the answer is next to the question; if it merely
+shares a pixel with a training window, it is tested on values used in training.
 
-Spatial features carry further than any window: a filter that merges what
-belongs together gives a test pixel the very value of a training pixel far away.
+Spatial features reach further than any window: a connected filter may give a test
+pixel the value of a training pixel far away.
 """
 
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from hypercover.scene.samples import check_window
 
 __all__ = [
     "AUDITED_WINDOWS",
+    "HasParts",
     "LeakAudit",
-    "Parted",
     "audit",
     "audit_table",
     "flattest_band",
@@ -33,11 +32,11 @@ __all__ = [
 ]
 
 AUDITED_WINDOWS = (1, 3, 5, 9, 15)
-"""Windows the audit of a split is shown for, beside the window in use."""
+"""Windows for which the audit is shown, in addition to the window in use."""
 
 
-class Parted(Protocol):
-    """Anything that tells where its training and test pixels lie."""
+class HasParts(Protocol):
+    """Anything with masks of its training and test pixels."""
 
     def mask(self, part: str) -> npt.NDArray[np.bool_]:
         """Return the pixels (y, x) of a part."""
@@ -50,11 +49,11 @@ class LeakAudit:
     window: int
     """Side of the windows in pixels."""
     centre_in_window: float | None = None
-    """Share of test pixels with a training pixel inside their window, from 0 to 1; None
-    where nothing is tested."""
+    """Share of test pixels with a training pixel in their window, from 0 to 1; None without
+    test pixels."""
     window_overlap: float | None = None
-    """Share of test pixels whose window shares a pixel with a training window; None
-    where nothing is tested."""
+    """Share of test pixels whose window overlaps a training window; None without test
+    pixels."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the audit as plain values for a JSON file."""
@@ -65,18 +64,17 @@ class LeakAudit:
         }
 
 
-def audit(split: Parted, window: int) -> LeakAudit:
-    """Measure how many test pixels of a split a window of this size lets leak.
+def audit(split: HasParts, window: int) -> LeakAudit:
+    """Measure which shares of the test pixels leak through windows of a size.
 
-    Why it exists: a random split of neighbouring pixels rates a classifier by
-    how well it remembers (Friedl 2000; Hänsch et al. 2017; Nalepa et al. 2019),
-    so no accuracy is given without these two shares beside it.
+    A random split of neighbouring pixels measures how well a classifier remembers
+    (Friedl 2000; Hänsch et al. 2017; Nalepa et al. 2019), so every accuracy is given
+    with these two shares.
 
-    Training pixels are those of the part ``train``; validation pixels select a
-    model but do not train it and are not counted.  With Chebyshev distance d
-    from a test pixel to the nearest training pixel, a training centre lies in
-    the window where d ≤ window // 2, and two windows share a pixel where
-    d ≤ window − 1.
+    Training pixels are those of the part ``train``; validation pixels select a model
+    but do not train it and are not counted.  With Chebyshev distance d from a test
+    pixel to the nearest training pixel, its window contains a training centre if
+    d ≤ window // 2, and overlaps a training window if d ≤ window − 1.
 
     Parameters
     ----------
@@ -90,7 +88,7 @@ def audit(split: Parted, window: int) -> LeakAudit:
     CallError
         If the window is even, below 1 or larger than the image.
     SplitError
-        If the split has no test pixel.
+        If the split has no test pixels.
 
     Examples
     --------
@@ -106,15 +104,15 @@ def audit(split: Parted, window: int) -> LeakAudit:
     return _shares(distance, window)
 
 
-def audit_table(split: Parted, *windows: int) -> dict[int, LeakAudit]:
-    """Audit a split for the usual windows that fit the image, and for those given."""
+def audit_table(split: HasParts, *windows: int) -> dict[int, LeakAudit]:
+    """Audit a split for the usual windows and those given, if they fit the image."""
     side = min(split.mask("test").shape)
     distance = _distance_to_training(split)
-    asked = sorted({*AUDITED_WINDOWS, *windows})
-    return {window: _shares(distance, window) for window in asked if window <= side}
+    sizes = sorted({*AUDITED_WINDOWS, *windows})
+    return {window: _shares(distance, window) for window in sizes if window <= side}
 
 
-def _distance_to_training(split: Parted) -> npt.NDArray[np.int32]:
+def _distance_to_training(split: HasParts) -> npt.NDArray[np.int32]:
     """Chebyshev distance of every test pixel (n,) to the nearest training pixel."""
     train, test = split.mask("train"), split.mask("test")
     _check_test(test)
@@ -127,13 +125,13 @@ def _distance_to_training(split: Parted) -> npt.NDArray[np.int32]:
 def _check_test(test: npt.NDArray[np.bool_]) -> None:
     if not test.any():
         raise SplitError(
-            "The split has no test pixel, so nothing can be audited; "
-            "make a split that leaves some labelled pixels for the test."
+            "The split has no test pixels to audit; make a split that leaves some labelled "
+            "pixels for the test."
         )
 
 
 def _shares(distance: npt.NDArray[np.int32], window: int) -> LeakAudit:
-    """Turn distances of test pixels (n,) into the two shares."""
+    """Compute the two shares from distances of test pixels (n,)."""
     return LeakAudit(
         window=window,
         centre_in_window=float(np.mean(distance <= window // 2)),
@@ -144,9 +142,8 @@ def _shares(distance: npt.NDArray[np.int32], window: int) -> LeakAudit:
 def flattest_band(stack: npt.NDArray[np.generic]) -> int:
     """Return the position of the band (band, y, x) that is simplified most.
 
-    That is the one in which most pixels equal the neighbour to their right or
-    below; of several the first.  A band of one value all over tells nothing
-    apart and is passed over.
+    That is the first band in which most pixels equal the neighbour to their right or
+    below.  Constant bands are skipped.
     """
     equal = [_equal_neighbours(band) for band in stack]
     return int(np.argmax(equal))
@@ -160,12 +157,12 @@ def _equal_neighbours(band: npt.NDArray[np.generic]) -> int:
     return int(across + np.count_nonzero(band[1:] == band[:-1]))
 
 
-def shared_zone_share(split: Parted, band: npt.NDArray[np.generic]) -> float:
+def shared_zone_share(split: HasParts, band: npt.NDArray[np.generic]) -> float:
     """Return the share of test pixels whose flat zone holds a training pixel.
 
-    Why it exists: a connected filter has no window, so the audit of windows
-    says nothing of it; but what lies in one flat zone has one value, and a test
-    pixel there is tested on a value the classifier was trained on.
+    The audit of windows does not cover connected filters, which have no window.  All
+    pixels of a flat zone have one value, so a test pixel that shares its zone with a
+    training pixel is tested on a value used in training.
 
     Parameters
     ----------
@@ -173,12 +170,12 @@ def shared_zone_share(split: Parted, band: npt.NDArray[np.generic]) -> float:
         Anything with ``mask("train")`` and ``mask("test")``, each (y, x).
     band : array (y, x)
         One feature.  A flat zone is a connected set of pixels of equal value,
-        corners included; NaN belongs to none.
+        corners included; NaN is in no zone.
 
     Raises
     ------
     SplitError
-        If the split has no test pixel.
+        If the split has no test pixels.
 
     Examples
     --------
@@ -195,16 +192,15 @@ def shared_zone_share(split: Parted, band: npt.NDArray[np.generic]) -> float:
     return float(np.mean(trained[zones[test]]))
 
 
-def mean_zone_share(split: Parted, stack: npt.NDArray[np.generic]) -> float:
+def mean_zone_share(split: HasParts, stack: npt.NDArray[np.generic]) -> float:
     """Return the mean of `shared_zone_share` over the bands of a stack (band, y, x).
 
-    Bands of one value all over tell nothing apart and do not count; where no
-    other is left, every pixel shares its value.
+    Constant bands are skipped; if all bands are constant, the share is 1.
 
     Raises
     ------
     SplitError
-        If the split has no test pixel.
+        If the split has no test pixels.
     """
     _check_test(split.mask("test"))
     shares = [shared_zone_share(split, band) for band in stack if not _constant(band)]
@@ -212,13 +208,13 @@ def mean_zone_share(split: Parted, stack: npt.NDArray[np.generic]) -> float:
 
 
 def _constant(band: npt.NDArray[np.generic]) -> bool:
-    """Tell whether a band has no two values; NaN is none."""
+    """Return whether a band has at most one value, NaN aside."""
     known = band[band == band]
     return not known.size or bool(known.min() == known.max())
 
 
 def _flat_zones(band: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
-    """Give each connected set of pixels of equal value a number, corners included."""
+    """Return the connected set of pixels of equal value of each pixel, corners included."""
     rows, cols = band.shape
     places = np.arange(band.size).reshape(rows, cols)
     pairs = [(slice(None), slice(None, -1), slice(None), slice(1, None)),

@@ -1,4 +1,4 @@
-"""Splits by clusters: DBSCAN regions of each class, the largest or most varied train."""
+"""Splits by clusters: the largest or most varied DBSCAN clusters of each class train."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,12 +11,12 @@ from hypercover.scene.samples import check_window
 from hypercover.splits.fields import draw_validation_fields, share_notes
 from hypercover.splits.guard import (
     Guard,
-    apart,
     check_guard,
     guard_notes,
+    guard_too_wide,
     guard_width,
-    near,
-    too_wide,
+    guarded_split,
+    within_distance,
 )
 from hypercover.splits.random_split import check_validation
 from hypercover.splits.split import Split, check_labels
@@ -26,46 +26,45 @@ __all__ = ["ClusterSplit"]
 Order = Literal["size", "spread"]
 Mask = npt.NDArray[np.bool_]
 _WIDEST = 20
-"""Pixels; of wider neighbourhoods DBSCAN would list more than fits in memory."""
+"""Largest eps in pixels, beyond which DBSCAN's neighbourhoods do not fit in memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClusterSplit:
-    """Train on the largest, or most varied, clusters of each class; test on the rest.
+    """Train on the largest or most varied clusters of each class and test on the rest.
 
-    Why it exists: it is the sampling of Lange et al. (2018), who showed with it
-    that a 3-D network loses most of its lead when training and test pixels do
-    not touch.  The pixels of each class are clustered by where they lie
-    (DBSCAN); clusters are taken in descending order, scattered pixels last,
-    until ``round(train · n)`` of the class's n pixels train.
+    This is the sampling of Lange et al. (2018), who showed with it that a 3-D network
+    loses most of its lead when training and test pixels do not touch.  The pixels of
+    each class are clustered by position (DBSCAN).  Clusters are taken in descending
+    order, scattered pixels last, until ``round(train · n)`` of the n pixels of the
+    class train.
 
-    The published protocol, ``cut=True`` and ``guard=0``, cuts the cluster that
-    overshoots and trains on its first pixels, row by row: the rest of the same
-    field is then tested, right beside them.  Here clusters stay whole unless
-    asked, and a guard is kept.  As many are taken as come nearest to the share,
-    at least one, and one of several is left for the test; a note says where the
-    share that trains is another than was asked for.  A class of one whole
-    cluster cannot stand on both sides and is named by
+    The published protocol, ``cut=True`` and ``guard=0``, cuts the last cluster and
+    trains on its first pixels in row order: the rest of the same field is then tested
+    right next to them.  By default clusters stay whole and a guard is kept.  The
+    number of clusters is the one closest to the share, at least one, and one of
+    several is left for the test; a note reports a share that was missed.  A class of
+    one whole cluster cannot be on both sides and is reported by
     :meth:`~hypercover.splits.split.Split.unscored`.
 
-    The choice is the same for every seed, which draws the validation pixels
-    alone (whole clusters out of the training ones).
+    The training clusters are the same for every seed, which only draws the validation
+    pixels (whole clusters out of the training ones).
 
     Parameters
     ----------
     train : float between 0 and 1
         Share of each class to train on.
     order : "size" or "spread"
-        Which clusters come first: those with most pixels, or those whose band
-        values have the largest standard deviation.
+        Which clusters come first: those with most pixels, or those with the largest
+        standard deviation of band values.
     eps : float
-        Distance in pixels within which pixels are neighbours; 1.5 takes the
-        eight around a pixel.
+        Distance in pixels within which pixels are neighbours; 1.5 includes the eight
+        around a pixel.
     min_pixels : int
-        Neighbours, itself included, from which a pixel is the core of a
-        cluster; pixels of no cluster are scattered.
+        Neighbours, including itself, that make a pixel the core of a cluster; pixels
+        outside all clusters are scattered.
     cut : bool
-        Whether the cluster that overshoots the share is cut.
+        Whether the cluster that exceeds the share is cut.
     guard : int or "auto"
         Width of the guard band in pixels; "auto" is window − 1.
     validation : float from 0 to below 1
@@ -85,13 +84,13 @@ class ClusterSplit:
     train: float = 0.25
     """Share of each class to train on."""
     order: Order = "size"
-    """Which clusters come first: the largest, or those of the largest spread."""
+    """Which clusters come first: the largest, or those with the largest spread."""
     eps: float = 1.5
     """Distance in pixels within which pixels are neighbours."""
     min_pixels: int = 1
-    """Neighbours, itself included, from which a pixel is the core of a cluster."""
+    """Neighbours, including itself, that make a pixel the core of a cluster."""
     cut: bool = False
-    """Whether the cluster that overshoots the share is cut."""
+    """Whether the cluster that exceeds the share is cut."""
     guard: Guard = "auto"
     """Pixels between training and test, by Chebyshev distance; auto = window − 1."""
     validation: float = 0.0
@@ -100,18 +99,18 @@ class ClusterSplit:
     """The image (band, y, x), for the order by spread."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that no image could give."""
+        """Check the settings."""
         if not 0 < self.train < 1:
             raise SplitError(
-                "A cluster split trains on a share of each class between 0 and 1, got "
-                f"{self.train}; use 0.25."
+                "The training part of a cluster split must be a share of each class between "
+                f"0 and 1, got {self.train}; use 0.25."
             )
         if self.order not in ("size", "spread"):
             raise SplitError(f"Clusters are ordered by size or spread, got {self.order!r}.")
         if not (0 < self.eps <= _WIDEST and self.min_pixels >= 1):
             raise SplitError(
-                f"Clusters need a distance above 0, at most {_WIDEST}, and at least 1 pixel, got eps "
-                f"{self.eps} and min_pixels {self.min_pixels}; use 1.5 and 1."
+                f"eps must be above 0 and at most {_WIDEST} and min_pixels at least 1, got "
+                f"{self.eps} and {self.min_pixels}; use 1.5 and 1."
             )
         check_guard(self.guard)
         check_validation(self.validation)
@@ -122,8 +121,8 @@ class ClusterSplit:
         Raises
         ------
         SplitError
-            If the order by spread has no image, every class is one cluster, or
-            the guard leaves no test pixel; the largest that leaves some is named.
+            If the order by spread has no image, every class is one cluster, or the
+            guard leaves no test pixels; the message names the widest guard that does.
         """
         label_map = check_labels(labels)
         check_window(window, label_map.shape)
@@ -132,12 +131,12 @@ class ClusterSplit:
         others = (label_map > 0) & ~drawn
         if not others.any():
             raise SplitError(
-                "Every class lies in one cluster, which cannot both train and test unless "
-                "it is cut; use cut: true, or split by blocks."
+                "Every class has only one cluster, which cannot both train and test unless it "
+                "is cut; use cut: true, or split by blocks."
             )
-        if not (others & ~near(drawn, guard)).any():
-            raise too_wide(
-                lambda width: bool((others & ~near(drawn, width)).any()),
+        if not (others & ~within_distance(drawn, guard)).any():
+            raise guard_too_wide(
+                lambda width: bool((others & ~within_distance(drawn, width)).any()),
                 guard,
                 "clusters",
                 label_map.shape,
@@ -145,7 +144,7 @@ class ClusterSplit:
         validation = draw_validation_fields(
             label_map, numbers, drawn, self.validation, guard=guard, seed=seed
         )
-        return apart(
+        return guarded_split(
             label_map,
             drawn,
             validation,
@@ -164,7 +163,7 @@ class ClusterSplit:
     def _clustered(
         self, label_map: npt.NDArray[np.integer]
     ) -> tuple[npt.NDArray[np.intp], Mask]:
-        """Give the clusters (y, x) numbers from 1, and mark the pixels that are drawn."""
+        """Return the cluster (y, x) of each pixel, from 1, and the training pixels."""
         values = self._values(label_map)
         numbers = np.zeros(label_map.shape, dtype=np.intp)
         drawn = np.zeros(label_map.shape, dtype=bool)
@@ -176,7 +175,7 @@ class ClusterSplit:
         return numbers, drawn
 
     def _values(self, label_map: npt.NDArray[np.integer]) -> npt.NDArray[np.generic] | None:
-        """Return the image after checking that it is one of these labels."""
+        """Return the image after checking its shape."""
         if self.order == "size":
             return None
         if self.values is None:
@@ -195,7 +194,7 @@ class ClusterSplit:
     def _ranks(
         self, at: tuple[npt.NDArray[np.intp], ...], values: npt.NDArray[np.generic] | None
     ) -> npt.NDArray[np.intp]:
-        """Rank the cluster of each pixel (n,) of one class: 0 is taken first."""
+        """Return the rank of the cluster of each pixel (n,) of one class, from 0."""
         from sklearn.cluster import DBSCAN
 
         clusters = DBSCAN(eps=self.eps, min_samples=self.min_pixels, algorithm="kd_tree")
@@ -207,20 +206,20 @@ class ClusterSplit:
         if values is None:
             weights = sizes.astype(float)
         else:
-            seen = values[:, at[0], at[1]].astype(float)
-            weights = np.array([seen[:, own == one].std() for one in range(len(names))])
+            pixels = values[:, at[0], at[1]].astype(float)
+            weights = np.array([pixels[:, own == one].std() for one in range(len(names))])
         ranks = np.empty(len(names), dtype=np.intp)
         # Scattered pixels, which DBSCAN calls −1, come last whatever their weight.
         ranks[np.lexsort((weights, names >= 0))[::-1]] = np.arange(len(names))
         return np.asarray(ranks[own])
 
     def _drawn(self, ranks: npt.NDArray[np.intp]) -> Mask:
-        """Mark the pixels (n,) of one class, in rows, that are drawn."""
-        asked = round(self.train * len(ranks))
+        """Return which pixels (n,) of one class, in row order, train."""
+        count = round(self.train * len(ranks))
         if self.cut:
             drawn = np.zeros(len(ranks), dtype=bool)
-            drawn[np.argsort(ranks, kind="stable")[:asked]] = True
+            drawn[np.argsort(ranks, kind="stable")[:count]] = True
             return drawn
         reached = np.bincount(ranks).cumsum()
-        nearest = int(np.abs(reached - asked).argmin()) + 1
+        nearest = int(np.abs(reached - count).argmin()) + 1
         return ranks < min(nearest, max(len(reached) - 1, 1))

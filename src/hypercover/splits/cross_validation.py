@@ -1,4 +1,4 @@
-"""Splits as scikit-learn asks for them: training and test positions, draw by draw."""
+"""Cross-validation for scikit-learn from any splitter."""
 
 from typing import Protocol
 
@@ -29,28 +29,37 @@ def as_cv(
     window: int = 9,
     seed: int = 0,
 ) -> Folds:
-    """Return some draws of a splitter as a cross-validation for scikit-learn.
+    """Return repeated splits as a cross-validation generator of scikit-learn.
 
-    Why it exists: ``cross_val_score(model, X, y, cv=as_cv(…))`` scores any model
-    of scikit-learn on land it has not seen.  The rows of ``X`` and ``y`` are the
-    labelled pixels, row by row: ``samples.labels`` of what is returned is ``y``.
-    Only training pixels train and only test pixels are scored; guard and
-    validation pixels do neither.
+    A splitter splits a label map, as its blocks and guards need positions; the
+    result has ``split`` and ``get_n_splits`` and goes wherever scikit-learn takes
+    ``cv``: ``cross_val_score(model, X, y, cv=as_cv(…))``.  The rows of ``X`` and
+    ``y`` are the labelled pixels in row order, and ``y`` is ``samples.labels`` of
+    the result.  Guard and validation pixels neither train nor are scored.
 
     Parameters
     ----------
     splitter : RandomSplit, BlockSplit, FieldSplit, ClusterSplit, MaskSplit, …
-        What draws; KFoldSplit and LeaveOneOutSplit give all their folds for each seed.
+        KFoldSplit and LeaveOneOutSplit give all their folds for each seed.
     labels : array (y, x)
         Class codes; 0 = unlabelled.
     repeats : int
-        Seeds, from ``seed`` on.
+        Number of seeds, starting at ``seed``.
     window : odd int
-        Side of the windows the model sees, for a guard that follows it.
+        Side of the windows of the model, for a guard of width "auto".
+
+    Returns
+    -------
+    Folds
+        One fold for each split.
 
     Raises
     ------
-    SplitError, LabelError
+    SplitError
+        If the splitter is not one of hypercover, such as scikit-learn's own, which
+        need no conversion; or if every seed gives the same split (MaskSplit,
+        SavedSplit, ClusterSplit) and ``repeats`` is above 1.
+    LabelError
         As the splitter.
 
     Examples
@@ -63,12 +72,23 @@ def as_cv(
     """
     if repeats < 1:
         raise SplitError(f"At least 1 repeat is needed, got {repeats}; use 5.")
+    name = type(splitter).__name__
+    if hasattr(splitter, "get_n_splits"):
+        raise SplitError(
+            f"as_cv takes a splitter of label maps, got {name}, which scikit-learn uses as it "
+            "is; give it as cv, or use RandomSplit or BlockSplit."
+        )
     samples = Samples.of(labels)
     splits = [
         split
         for number in range(seed, seed + repeats)
         for split in _draws(splitter, labels, number, window)
     ]
+    if repeats > 1 and len({split.digest for split in splits}) == len(splits) // repeats:
+        raise SplitError(
+            f"{name} gives the same split for every seed, and {repeats} repeats would count it "
+            "several times; use repeats=1."
+        )
     return Folds(
         samples,
         tuple(_fold(split, samples) for split in splits),
@@ -88,7 +108,7 @@ def _draws(
 
 
 def _fold(split: Split, samples: Samples) -> Fold:
-    """Return where the parts of a split stand among the samples."""
+    """Return the positions of a split's parts among the samples."""
     parts = split.parts[samples.rows, samples.cols]
     train, test = (parts == PARTS.index(part) for part in ("train", "test"))
     nothing = np.zeros_like(train)

@@ -1,4 +1,4 @@
-"""Splits by fields: whole connected fields train, far enough from the test."""
+"""Splits by fields: whole connected fields train, a guard band away from the test."""
 
 from dataclasses import asdict, dataclass
 
@@ -9,16 +9,16 @@ from scipy.sparse import coo_array, csr_array
 
 from hypercover.errors import SplitError
 from hypercover.scene.samples import Samples, check_window
-from hypercover.splits.blocks import Chosen, draw_whole
-from hypercover.splits.folds import clusters
+from hypercover.splits.blocks import SpatialUnits, draw_regions
+from hypercover.splits.folds import cluster_numbers
 from hypercover.splits.guard import (
     Guard,
-    apart,
     check_guard,
     guard_notes,
+    guard_too_wide,
     guard_width,
-    near,
-    too_wide,
+    guarded_split,
+    within_distance,
 )
 from hypercover.splits.random_split import check_validation
 from hypercover.splits.split import Split, check_labels
@@ -30,11 +30,11 @@ FieldMap = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
 _FAR = 0.05
-"""Distance from the share that was asked for, from which it is said."""
+"""Deviation from the requested share above which there is a note."""
 
 
 def field_map(labels: npt.ArrayLike) -> FieldMap:
-    """Give a number to each field of a label map (y, x), from 1; 0 = unlabelled.
+    """Return the field (y, x) of each pixel of a label map, from 1; 0 = unlabelled.
 
     A field is a connected set of pixels of one class, corners included.
 
@@ -48,24 +48,22 @@ def field_map(labels: npt.ArrayLike) -> FieldMap:
     samples = Samples.of(labels)
     numbers = np.zeros(np.shape(labels), dtype=np.intp)
     if len(samples):
-        numbers[samples.rows, samples.cols] = clusters(samples, 1) + 1
+        numbers[samples.rows, samples.cols] = cluster_numbers(samples, 1) + 1
     return numbers
 
 
-class Fields:
-    """Fields of a label map, ready to say what a choice of fields leaves.
+class Fields(SpatialUnits):
+    """The fields of a label map, one stratum for each class.
 
-    Why it exists: a draw is improved by trying thousands of choices.  Pixels of
-    one class within the guard of the same fields share one fate, so they are
-    counted as one group; a choice is then judged with one sparse product.
+    Selections are evaluated with one sparse product.
 
     Parameters
     ----------
     label_map : array (y, x)
         Class codes; 0 = unlabelled.
     numbers : array (y, x)
-        Field of each labelled pixel, from 1, as :func:`field_map` gives them or
-        any other partition of the classes; 0 elsewhere.
+        Field of each labelled pixel, from 1, as returned by :func:`field_map`, or any
+        other partition of the classes; 0 elsewhere.
     guard : int
         Width of the guard band in pixels.
     """
@@ -76,10 +74,10 @@ class Fields:
         inside = numbers > 0
         known, own = np.unique(numbers[inside], return_inverse=True)
         _, classes = np.unique(label_map[inside], return_inverse=True)
-        self.places = len(known)
-        self.labelled = np.arange(self.places)
+        self.n_regions = len(known)
+        self.labelled = np.arange(self.n_regions)
         self.sizes = np.bincount(own)
-        self.strata = np.zeros(self.places, dtype=np.intp)
+        self.strata = np.zeros(self.n_regions, dtype=np.intp)
         self.strata[own] = classes
         self.totals = np.bincount(classes)
         self._fields = np.zeros(numbers.shape, dtype=np.intp)
@@ -88,14 +86,14 @@ class Fields:
 
     @property
     def single(self) -> npt.NDArray[np.intp]:
-        """Positions of the classes that lie in one field each."""
+        """Positions of the classes that have one field each."""
         return np.flatnonzero(np.bincount(self.strata) == 1)
 
     def _group(self, classes: npt.NDArray[np.intp], guard: int) -> None:
         """Group pixels by class and by the fields within their guard."""
         within = self._within(guard)
-        # Two sets of fields with one sum of random numbers are one set, all but surely.
-        tags = np.random.default_rng(0).integers(2**62, size=self.places)
+        # Sets of fields with the same sum of random numbers are, almost surely, the same set.
+        tags = np.random.default_rng(0).integers(2**62, size=self.n_regions)
         keys = np.column_stack((classes, within @ tags))
         unique, first, counts = np.unique(
             keys, axis=0, return_index=True, return_counts=True
@@ -103,10 +101,9 @@ class Fields:
         self._within_group = within[first]
         self._weights = counts
         self._starts = np.searchsorted(unique[:, 0], np.arange(len(self.totals)))
-        self.groups = len(counts)
 
     def _within(self, guard: int) -> csr_array:
-        """Tell which fields lie within the guard of each pixel: (pixel, field)."""
+        """Return which fields are within the guard of each pixel: (pixel, field)."""
         order = np.full(self._fields.shape, -1)
         order[self._fields > 0] = np.arange(np.count_nonzero(self._fields))
         pixels, fields = [], []
@@ -118,21 +115,19 @@ class Fields:
             fields.append(np.full(len(pixels[-1]), position))
         at = np.concatenate(pixels), np.concatenate(fields)
         ones = np.ones(len(at[0]), dtype=np.int64)
-        return coo_array((ones, at), shape=(int(order.max()) + 1, self.places)).tocsr()
+        return coo_array((ones, at), shape=(int(order.max()) + 1, self.n_regions)).tocsr()
 
-    def left(self, chosen: Chosen) -> npt.NDArray[np.int64]:
-        """Count what each choice (n, field) leaves of each class: (n, class)."""
-        free = (self._within_group @ chosen.T.astype(np.int64)).T == 0
-        return np.add.reduceat(free * self._weights, self._starts, axis=1)
+    def _outside_guard(self, selected: Mask) -> Mask:
+        return np.asarray((self._within_group @ selected.T.astype(np.int64)).T == 0)
 
-    def taken(self, chosen: Chosen) -> npt.NDArray[np.float64]:
-        """Count what each choice (n, field) takes of each class: (n, class)."""
+    def drawn(self, selected: Mask) -> npt.NDArray[np.float64]:
+        """Count the pixels of each class in each selection (n, field): (n, class)."""
         belongs = self.strata[:, None] == np.arange(len(self.totals))
-        return np.asarray(chosen @ (self.sizes[:, None] * belongs), dtype=np.float64)
+        return np.asarray(selected @ (self.sizes[:, None] * belongs), dtype=np.float64)
 
-    def pixels(self, chosen: Chosen) -> Mask:
-        """Return the pixels (y, x) of one choice (field,)."""
-        return np.concatenate(([False], chosen))[self._fields]
+    def pixels(self, selected: Mask) -> Mask:
+        """Return the pixels (y, x) of one selection (field,)."""
+        return np.concatenate(([False], selected))[self._fields]
 
 
 def draw_validation_fields(
@@ -144,61 +139,59 @@ def draw_validation_fields(
     guard: int,
     seed: int,
 ) -> Mask:
-    """Take whole fields for validation out of the drawn pixels (y, x).
+    """Draw whole validation fields from the drawn pixels (y, x).
 
-    A class keeps a field to train on where it has two.
+    A class with two or more fields keeps at least one for training.
 
     Raises
     ------
     SplitError
-        If no class has two fields among them.
+        If no class has two fields in them.
     """
     if share == 0:
         return np.zeros_like(drawn)
     inner = Fields(np.where(drawn, label_map, 0), np.where(drawn, numbers, 0), guard)
     if len(inner.single) == len(inner.totals):
         raise SplitError(
-            f"A validation share of {share} was asked for, but no class has two fields "
-            "among the training pixels; train on a larger share or use validation: 0."
+            f"A validation share of {share} needs a class with two fields in the training "
+            "part, and there is none; train on a larger share or use validation: 0."
         )
     rng = np.random.default_rng([seed, 1])
-    return inner.pixels(draw_whole(iter([inner]), share, rng, rest_matters=True)[1])
+    return inner.pixels(draw_regions(iter([inner]), share, rng, rest_matters=True)[1])
 
 
 def share_notes(
-    drawn: Mask, labels: npt.NDArray[np.integer], asked: float, what: str
+    drawn: Mask, labels: npt.NDArray[np.integer], train: float, what: str
 ) -> tuple[str, ...]:
-    """Say what share whole fields or clusters come to, if not that which was asked for."""
+    """Return a note if whole fields or clusters miss the requested share."""
     share = np.count_nonzero(drawn) / np.count_nonzero(labels)
-    if abs(share - asked) <= _FAR:
+    if abs(share - train) <= _FAR:
         return ()
     return (
-        f"Whole {what} make up {share:.0%} of the labelled pixels, where "
-        f"{100 * asked:g}% were to train.",
+        f"Whole {what} for training hold {share:.0%} of the labelled pixels instead of "
+        f"{100 * train:g}%.",
     )
 
 
 @dataclass(frozen=True)
 class FieldSplit:
-    """Train on whole fields and test on others, a guard band apart.
+    """Train on whole fields and test on others beyond a guard band.
 
-    Why it exists: a block may cut a field in two, and then the two sides share
-    its soil, its sowing date and its mean spectrum.  Here a field, a connected
-    set of pixels of one class (corners included), is never on both sides: the
-    question is what a classifier says of a field it has not seen (Friedl et
-    al. 2000 hold out sites for the same reason).
+    A block may cut a field in two, and then both sides share its soil, sowing date
+    and mean spectrum.  Here a field, a connected set of pixels of one class (corners
+    included), is never on both sides, which tests a classifier on fields it has not
+    seen (Friedl et al. 2000 hold out sites for the same reason).
 
-    Whole fields are drawn until about ``train`` of every class's pixels lie in
-    them.  The best of some seeded draws is taken, and fields are swapped where
-    that brings a class onto both sides, but not to even out the shares: there
-    are few fields, and every seed would end at the same ones.
-    Pixels of other fields are tested if they are farther than ``guard`` pixels
-    (Chebyshev) from every drawn pixel; those in between are the guard.  A class
-    of one field cannot stand on both sides; notes and
-    :meth:`~hypercover.splits.split.Split.unscored` name it.
+    Whole fields are drawn until they hold about ``train`` of the pixels of every
+    class.  The best of several seeded draws is taken.  Fields are swapped to bring a
+    class onto both sides, but not to even out the shares: there are few fields, and
+    every seed would end at the same ones.  Pixels of other fields are tested if they
+    are farther than ``guard`` pixels (Chebyshev) from every drawn pixel; those in
+    between are the guard.  A class of one field cannot be on both sides; notes and
+    :meth:`~hypercover.splits.split.Split.unscored` report it.
 
-    Validation takes whole fields out of the drawn ones in the same manner, and
-    training pixels within ``guard`` of them join the guard.
+    Validation takes whole fields out of the drawn ones in the same way, and training
+    pixels within ``guard`` of them join the guard.
 
     Parameters
     ----------
@@ -229,11 +222,11 @@ class FieldSplit:
     """Share of the training pixels set aside for validation."""
 
     def __post_init__(self) -> None:
-        """Refuse shares and guards that no image could give."""
+        """Check shares and guard."""
         if not 0 < self.train < 1:
             raise SplitError(
-                "A field split trains on a share of every class's pixels between 0 and "
-                f"1, got {self.train}; use 0.25."
+                "The training part of a field split must be a share of every class's pixels "
+                f"between 0 and 1, got {self.train}; use 0.25."
             )
         check_guard(self.guard)
         check_validation(self.validation)
@@ -244,16 +237,16 @@ class FieldSplit:
         Raises
         ------
         SplitError
-            If no class has two fields, or the guard leaves no test pixel; the
-            largest guard that leaves some is then named.
+            If no class has two fields, or the guard leaves no test pixels; the
+            message names the widest guard that leaves some.
         """
         label_map = check_labels(labels)
         check_window(window, label_map.shape)
         guard, numbers = guard_width(self.guard, window), field_map(label_map)
         drawn, alone = self._draw(label_map, numbers, guard, seed)
-        if not _tests(label_map, drawn, guard):
-            raise too_wide(
-                lambda width: _tests(
+        if not _leaves_test(label_map, drawn, guard):
+            raise guard_too_wide(
+                lambda width: _leaves_test(
                     label_map, self._draw(label_map, numbers, width, seed)[0], width
                 ),
                 guard,
@@ -263,7 +256,7 @@ class FieldSplit:
         validation = draw_validation_fields(
             label_map, numbers, drawn, self.validation, guard=guard, seed=seed
         )
-        return apart(
+        return guarded_split(
             label_map,
             drawn,
             validation,
@@ -273,7 +266,7 @@ class FieldSplit:
             settings=asdict(self) | {"guard": guard},
             window=window,
             notes=(
-                *_alone(alone),
+                *_single_field_notes(alone),
                 *share_notes(drawn, label_map, self.train, "fields"),
                 *guard_notes(guard, window),
             ),
@@ -286,31 +279,30 @@ class FieldSplit:
         guard: int,
         seed: int,
     ) -> tuple[npt.NDArray[np.bool_], list[int]]:
-        """Draw fields to train on: their pixels (y, x), and the classes of one field."""
+        """Draw training fields: their pixels (y, x), and the classes of one field."""
         fields = Fields(label_map, numbers, guard)
         codes = np.unique(label_map[label_map > 0])
         if len(fields.single) == len(codes):
             raise SplitError(
-                "Every class lies in one field, which cannot both train and test; "
-                "split by blocks, which cut fields."
+                "Every class has only one field, which cannot both train and test; split by "
+                "blocks, which cut fields."
             )
         rng = np.random.default_rng([seed, 0])
-        _, chosen = draw_whole(iter([fields]), self.train, rng)
-        return fields.pixels(chosen), codes[fields.single].tolist()
+        _, selected = draw_regions(iter([fields]), self.train, rng)
+        return fields.pixels(selected), codes[fields.single].tolist()
 
 
-def _tests(
+def _leaves_test(
     label_map: npt.NDArray[np.integer], drawn: npt.NDArray[np.bool_], guard: int
 ) -> bool:
-    """Tell whether a pixel is left to test."""
-    return bool(((label_map > 0) & ~near(drawn, guard)).any())
+    """Return whether any test pixels are left."""
+    return bool(((label_map > 0) & ~within_distance(drawn, guard)).any())
 
 
-def _alone(codes: list[int]) -> tuple[str, ...]:
-    """Name the classes that lie in one field."""
+def _single_field_notes(codes: list[int]) -> tuple[str, ...]:
+    """Return a note about the classes that have one field."""
     if not codes:
         return ()
-    named = ", ".join(map(str, codes))
-    which = f"Class {named} lies" if len(codes) == 1 else f"Classes {named} lie"
-    each = "" if len(codes) == 1 else " each"
-    return (f"{which} in one field{each}, which cannot both train and test.",)
+    which = "Class {} has" if len(codes) == 1 else "Classes {} have"
+    listed = which.format(", ".join(map(str, codes)))
+    return (f"{listed} only one field, which cannot both train and test.",)

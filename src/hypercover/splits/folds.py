@@ -1,4 +1,4 @@
-"""Folds for cross-validation: at random, by whole blocks, or by whole clusters."""
+"""Folds for cross-validation: random, by whole blocks, or by whole clusters."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,24 +21,24 @@ __all__ = [
     "Fold",
     "Folds",
     "RandomFolds",
+    "assign_folds",
     "check_classes",
     "check_groups",
     "check_members",
     "check_number",
     "check_width",
     "class_name",
-    "clusters",
-    "deal",
+    "cluster_numbers",
 ]
 
 Positions = npt.NDArray[np.intp]
 
 
-def clusters(samples: Samples, gap: int) -> Positions:
-    """Give each sample a cluster: samples of one class, linked over at most ``gap`` pixels.
+def cluster_numbers(samples: Samples, gap: int) -> Positions:
+    """Return the cluster of each sample: samples of one class linked over ``gap`` pixels.
 
-    Two samples are so near exactly when the squares of side ``gap`` around them
-    touch or overlap.
+    Two samples are linked if the squares of side ``gap`` around them touch or
+    overlap.
     """
     rows, cols = samples.rows - samples.rows.min(), samples.cols - samples.cols.min()
     _, classes = np.unique(samples.labels, return_inverse=True)
@@ -48,20 +48,23 @@ def clusters(samples: Samples, gap: int) -> Positions:
     for position, box in enumerate(find_objects(codes)):
         own = classes == position
         marked = np.pad(codes[box] == position + 1, gap).astype(np.uint8)
-        named, found = label(maximum_filter(marked, size=gap), structure=np.ones((3, 3)))
+        linked, n_clusters = label(
+            maximum_filter(marked, size=gap), structure=np.ones((3, 3))
+        )
         top, left = (gap - side.start for side in box)
-        groups[own] = count + named[rows[own] + top, cols[own] + left] - 1
-        count += found
+        groups[own] = count + linked[rows[own] + top, cols[own] + left] - 1
+        count += n_clusters
     return groups
 
 
-def deal(
+def assign_folds(
     labels: npt.NDArray[np.int64], groups: Positions, n: int, rng: np.random.Generator
 ) -> Positions:
-    """Deal whole groups to folds; return the fold of each sample.
+    """Assign whole groups to folds and return the fold of each sample.
 
-    Large groups first, each goes where least of its classes lies, so that every
-    class is spread over as many folds as it has groups, and no fold stays empty.
+    Groups are assigned in descending order of size, each to the fold that has least
+    of its classes.  Every class is spread over as many folds as it has groups, and no
+    fold stays empty.
     """
     _, classes = np.unique(labels, return_inverse=True)
     counts = coo_array((np.ones(len(groups)), (groups, classes))).toarray()
@@ -78,7 +81,7 @@ def deal(
 
 
 def class_name(code: int, legend: Legend | None) -> str:
-    """Name a class by code and, where a legend knows it, by name."""
+    """Return the code of a class and, if it is in the legend, its name."""
     return (
         f"Class {code} ({legend[code].name})"
         if legend and code in legend
@@ -87,17 +90,17 @@ def class_name(code: int, legend: Legend | None) -> str:
 
 
 def check_classes(samples: Samples) -> None:
-    """Refuse samples that no classifier can be trained on."""
+    """Check that there are at least two classes."""
     codes = np.unique(samples.labels)
     if len(codes) < 2:
-        found = f"only class {codes[0]}" if len(codes) else "no sample"
+        given = f"only class {codes[0]}" if len(codes) else "no samples"
         raise SplitError(
-            f"Folds need samples of at least two classes, got {found}; label more pixels."
+            f"Folds need samples of at least two classes, got {given}; label more pixels."
         )
 
 
 def check_members(samples: Samples, n: int, legend: Legend | None) -> None:
-    """Refuse a class that cannot give a sample to every fold."""
+    """Check that every class has a sample for each fold."""
     codes, counts = np.unique(samples.labels, return_counts=True)
     least = int(counts.argmin())
     code, count = int(codes[least]), int(counts[least])
@@ -113,27 +116,27 @@ def check_members(samples: Samples, n: int, legend: Legend | None) -> None:
 def check_groups(
     groups: Positions, n: int, what: str, way_out: str, *, size: str = ""
 ) -> None:
-    """Refuse fewer groups than folds."""
+    """Check that there are as many groups as folds."""
     count = int(groups.max()) + 1
     if count >= n:
         return
     fewer = f"at most {count} folds or " if count > 1 else ""
     raise SplitError(
-        f"The samples lie in {counted(count, what)}{size}, fewer than the {n} folds; "
+        f"The samples are in {counted(count, what)}{size}, fewer than the {n} folds; "
         f"use {fewer}{way_out}."
     )
 
 
 def check_number(n: int) -> None:
-    """Refuse a number of folds that leaves nothing to hold out."""
+    """Check the number of folds."""
     if n < 2:
         raise SplitError(f"Cross-validation needs at least 2 folds, got {n}; use 10.")
 
 
 def check_width(guard: int) -> None:
-    """Refuse a guard that is no width."""
+    """Check the width of a guard."""
     if guard < 0:
-        raise SplitError(f"The guard is a width in pixels from 0, got {guard}; use 4.")
+        raise SplitError(f"The guard must be a width in pixels from 0, got {guard}; use 4.")
 
 
 Mask = npt.NDArray[np.bool_]
@@ -141,16 +144,16 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One fold: which samples train, which are held out, and which do neither."""
+    """One fold: the samples that train, are held out, or do neither."""
 
     train: Positions
     """Positions of the samples to train on."""
     test: Positions
     """Positions of the samples held out and scored."""
     guard: Positions
-    """Positions of the samples left out because they lie near a held-out one."""
+    """Positions of the samples left out because they are close to a held-out one."""
     unscored: Positions
-    """Positions of the samples held out whose class no training sample is left of."""
+    """Positions of the held-out samples whose class has no training samples."""
 
     def to_json(self) -> dict[str, int]:
         """Return the size of each part."""
@@ -159,35 +162,36 @@ class Fold:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """Folds over some samples, proved disjoint and a guard apart.
+    """Folds of some samples, verified to be disjoint and a guard apart.
 
-    Why it exists: an accuracy by cross-validation is worth what its folds are
-    worth.  It is a scikit-learn splitter for exactly these samples, in their
-    order: ``GridSearchCV(…, cv=folds)``.
+    It is a cross-validation generator of scikit-learn for exactly these samples, in
+    their order: ``GridSearchCV(…, cv=folds)``.
     """
 
     samples: Samples
-    """The samples that are folded."""
+    """The samples."""
     parts: tuple[Fold, ...]
     """The folds."""
     kind: str = "given"
     """How they were made: random, blocks, clusters, or given."""
     guard: int = 0
-    """Pixels that a held-out sample is at least away from the nearest training sample,
-    by Chebyshev distance; it is farther away than this."""
+    """Chebyshev distance in pixels that held-out samples exceed to training samples."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the maker, as plain values."""
+    """Settings of the fold maker, as plain values."""
     notes: tuple[str, ...] = ()
-    """What is not scored and why, one sentence each, for people."""
+    """Samples that are not scored and why, one sentence each."""
 
     def __post_init__(self) -> None:
-        """Prove that the parts of each fold are disjoint and the guard apart."""
+        """Check that the parts of each fold are disjoint and a guard apart."""
         for number, fold in enumerate(self.parts, start=1):
-            _prove_disjoint(fold, len(self.samples), number)
-            if self.guard and _near(self.samples, fold.test, fold.train, self.guard).any():
+            _check_disjoint(fold, len(self.samples), number)
+            if (
+                self.guard
+                and _within_distance(self.samples, fold.test, fold.train, self.guard).any()
+            ):
                 raise SplitError(
                     f"Fold {number} must keep its held-out samples more than {self.guard} "
-                    "pixels from the training ones, but some are nearer; make the folds anew."
+                    "pixels from the training ones, but some are closer; make the folds again."
                 )
 
     def __len__(self) -> int:
@@ -195,13 +199,13 @@ class Folds:
         return len(self.parts)
 
     def __iter__(self) -> Iterator[tuple[Positions, Positions]]:
-        """Go through the folds as (training positions, held-out positions)."""
+        """Iterate over (training positions, held-out positions)."""
         return ((fold.train, fold.test) for fold in self.parts)
 
     def split(
         self, X: Any = None, y: Any = None, groups: Any = None
     ) -> Iterator[tuple[Positions, Positions]]:
-        """Go through the folds as scikit-learn asks for them.
+        """Iterate over the folds, as scikit-learn's splitters do.
 
         Raises
         ------
@@ -217,24 +221,26 @@ class Folds:
         return iter(self)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Count the folds, as scikit-learn asks for it."""
+        """Return the number of folds, as scikit-learn's splitters do."""
         return len(self.parts)
 
     @cached_property
     def scored(self) -> int:
-        """Held-out samples that are scored, in all folds together."""
+        """Number of scored samples in all folds."""
         return sum(len(fold.test) for fold in self.parts)
 
     def near(self, distance: int) -> float:
-        """Return the share of scored samples with a training sample so many pixels away."""
+        """Return the share of scored samples within a distance of a training sample."""
         close = [
-            np.count_nonzero(_near(self.samples, fold.test, fold.train, distance))
+            np.count_nonzero(
+                _within_distance(self.samples, fold.test, fold.train, distance)
+            )
             for fold in self.parts
         ]
         return sum(close) / self.scored
 
     def to_json(self) -> dict[str, Any]:
-        """Return how the folds were made and what they hold, as plain values."""
+        """Return settings and sizes of the folds as plain values."""
         return {
             "kind": self.kind,
             "settings": dict(self.settings),
@@ -248,10 +254,10 @@ class Folds:
 
 @dataclass(frozen=True)
 class RandomFolds:
-    """Deal the samples of every class to the folds at random.
+    """Assign the samples of every class to the folds at random.
 
-    Why it exists: the folds of LIBSVM and of most published searches.
-    Neighbours of one field land on both sides, so the accuracy flatters.
+    These are the folds of LIBSVM and of most published searches.  Neighbours of one
+    field fall on both sides, so the accuracy is optimistic.
 
     Parameters
     ----------
@@ -272,47 +278,46 @@ class RandomFolds:
     """Number of folds."""
 
     def __post_init__(self) -> None:
-        """Refuse a number of folds that leaves nothing to hold out."""
+        """Check the number of folds."""
         check_number(self.n)
 
     def folds(
         self, samples: Samples, *, seed: int = 0, legend: Legend | None = None
     ) -> Folds:
-        """Make folds of about one size, each with its share of every class.
+        """Make folds of about the same size, each with its share of every class.
 
         Raises
         ------
         SplitError
-            If a class has fewer samples than there are folds, or is alone.
+            If there are fewer than two classes, or one has fewer samples than folds.
         """
         check_classes(samples)
         check_members(samples, self.n, legend)
         rng = np.random.default_rng(seed)
-        numbers, dealt = np.empty(len(samples), dtype=np.intp), 0
+        numbers, assigned = np.empty(len(samples), dtype=np.intp), 0
         for code in np.unique(samples.labels):
             own = rng.permutation(np.flatnonzero(samples.labels == code))
-            numbers[own] = (dealt + np.arange(len(own))) % self.n
-            dealt += len(own)
-        return _folded(samples, numbers, self, seed=seed, legend=legend)
+            numbers[own] = (assigned + np.arange(len(own))) % self.n
+            assigned += len(own)
+        return _make_folds(samples, numbers, self, seed=seed, legend=legend)
 
 
 @dataclass(frozen=True)
 class BlockFolds:
     """Hold out whole square blocks, with a guard around the held-out samples.
 
-    Why it exists: parameters chosen on neighbours of the training samples suit
-    the fields they have seen.  Blocks are dealt so that every class is spread
-    over as many folds as it can be.
+    Parameters chosen on neighbours of the training samples suit the fields that were
+    seen.  Every class is spread over as many folds as possible.
 
     Parameters
     ----------
     n : int
         Number of folds, from 2.
     size : int
-        Side of a block in pixels; the first begins at a seeded place.
+        Side of a block in pixels; the first begins at a seeded position.
     guard : int
-        Training samples within so many pixels (Chebyshev) of a held-out sample
-        are left out of the fold.
+        Training samples within this Chebyshev distance in pixels of a held-out
+        sample are left out of the fold.
 
     Examples
     --------
@@ -327,10 +332,10 @@ class BlockFolds:
     size: int = 15
     """Side of a block in pixels."""
     guard: int = 4
-    """Pixels around held-out samples that do not train."""
+    """Pixels around held-out samples that are left out."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers, sizes and guards that no image could give."""
+        """Check number, size and guard."""
         check_number(self.n)
         check_width(self.guard)
         if self.size < 1:
@@ -344,8 +349,8 @@ class BlockFolds:
         Raises
         ------
         SplitError
-            If there are fewer blocks than folds, or the guard leaves nothing to
-            train on.
+            If there are fewer blocks than folds, or the guard leaves too few
+            training samples.
         """
         check_classes(samples)
         rng = np.random.default_rng(seed)
@@ -357,29 +362,28 @@ class BlockFolds:
         )
         size = f" of {self.size} × {self.size} pixels"
         check_groups(groups, self.n, "block", "smaller blocks", size=size)
-        numbers = deal(samples.labels, groups, self.n, rng)
-        return _folded(samples, numbers, self, seed=seed, legend=legend)
+        numbers = assign_folds(samples.labels, groups, self.n, rng)
+        return _make_folds(samples, numbers, self, seed=seed, legend=legend)
 
 
 @dataclass(frozen=True)
 class ClusterFolds:
-    """Hold out whole clusters: fields, as far as the samples show them.
+    """Hold out whole clusters of samples, which approximate fields.
 
-    Why it exists: a block may cut a field in two; a cluster is the field.
-    Samples of one class no farther apart than ``gap`` pixels belong together,
-    link by link; by default that is the guard, which then takes samples of other
-    classes alone.
+    A block may cut a field in two; a cluster does not.  Samples of one class are
+    linked if they are at most ``gap`` pixels apart.  By default the gap is the guard,
+    which then leaves out samples of other classes only.
 
     Parameters
     ----------
     n : int
         Number of folds, from 2.
     guard : int
-        Training samples within so many pixels (Chebyshev) of a held-out sample
-        are left out of the fold.
+        Training samples within this Chebyshev distance in pixels of a held-out
+        sample are left out of the fold.
     gap : int, optional
-        Pixels over which samples are linked, at least 1; the guard by default.
-        1 makes clusters of connected fields, corners included.
+        Distance in pixels over which samples are linked, at least 1; the guard by
+        default.  With 1 the clusters are connected fields, corners included.
 
     Examples
     --------
@@ -393,12 +397,12 @@ class ClusterFolds:
     n: int = 10
     """Number of folds."""
     guard: int = 4
-    """Pixels around held-out samples that do not train."""
+    """Pixels around held-out samples that are left out."""
     gap: int | None = None
-    """Pixels over which samples of one class are linked; None = the guard."""
+    """Distance over which samples of one class are linked; None = the guard."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers and guards that no image could give."""
+        """Check number and guard."""
         check_number(self.n)
         check_width(self.guard)
 
@@ -410,26 +414,31 @@ class ClusterFolds:
         Raises
         ------
         SplitError
-            If there are fewer clusters than folds, or the guard leaves nothing
-            to train on.
+            If there are fewer clusters than folds, or the guard leaves too few
+            training samples.
         """
         check_classes(samples)
         gap = self.guard if self.gap is None else self.gap
-        groups = clusters(samples, max(gap, 1))
+        groups = cluster_numbers(samples, max(gap, 1))
         check_groups(groups, self.n, "cluster", "folds by blocks")
-        numbers = deal(samples.labels, groups, self.n, np.random.default_rng(seed))
-        return _folded(samples, numbers, self, seed=seed, legend=legend)
+        numbers = assign_folds(samples.labels, groups, self.n, np.random.default_rng(seed))
+        return _make_folds(samples, numbers, self, seed=seed, legend=legend)
 
 
-Maker = RandomFolds | BlockFolds | ClusterFolds
+FoldMaker = RandomFolds | BlockFolds | ClusterFolds
 
 _KINDS = {RandomFolds: "random", BlockFolds: "blocks", ClusterFolds: "clusters"}
 
 
-def _folded(
-    samples: Samples, numbers: Positions, maker: Maker, *, seed: int, legend: Legend | None
+def _make_folds(
+    samples: Samples,
+    numbers: Positions,
+    maker: FoldMaker,
+    *,
+    seed: int,
+    legend: Legend | None,
 ) -> Folds:
-    """Make folds of the fold number of each sample, and say what they cannot score."""
+    """Make folds from the fold number of each sample, with notes on unscored samples."""
     guard = getattr(maker, "guard", 0)
     parts = [_fold(samples, numbers == number, guard) for number in range(maker.n)]
     usable = [fold for fold in parts if len(fold.test)]
@@ -451,58 +460,56 @@ def _folded(
 
 
 def _fold(samples: Samples, held: Mask, guard: int) -> Fold:
-    """Make one fold of the samples that are to be held out."""
+    """Make the fold that holds out some samples."""
     inside, outside = np.flatnonzero(held), np.flatnonzero(~held)
-    near = _near(samples, outside, inside, guard) if guard else np.zeros(len(outside), bool)
+    near = (
+        _within_distance(samples, outside, inside, guard)
+        if guard
+        else np.zeros(len(outside), bool)
+    )
     train = outside[~near]
     known = np.unique(samples.labels[train])
-    # A single class teaches nothing: what is held out of it cannot be mistaken.
+    # With a single training class there is nothing to mistake.
     learnt = np.isin(samples.labels[inside], known if len(known) > 1 else [])
     return Fold(train, inside[learnt], outside[near], inside[~learnt])
 
 
-def _near(samples: Samples, which: Positions, others: Positions, distance: int) -> Mask:
-    """Tell which samples lie within a Chebyshev distance of any of the others."""
-    places = np.column_stack((samples.rows, samples.cols))
+def _within_distance(
+    samples: Samples, which: Positions, others: Positions, distance: int
+) -> Mask:
+    """Return which samples are within a Chebyshev distance of any of the others."""
+    points = np.column_stack((samples.rows, samples.cols))
     if not len(others):
         return np.zeros(len(which), dtype=bool)
-    gaps, _ = KDTree(places[others]).query(
-        places[which], p=np.inf, distance_upper_bound=distance + 0.5
+    gaps, _ = KDTree(points[others]).query(
+        points[which], p=np.inf, distance_upper_bound=distance + 0.5
     )
     return np.asarray(np.isfinite(gaps))
 
 
-def _prove_disjoint(fold: Fold, count: int, number: int) -> None:
-    """Raise unless the parts of a fold are disjoint and make up all samples."""
+def _check_disjoint(fold: Fold, count: int, number: int) -> None:
+    """Raise unless the parts of a fold are disjoint and contain all samples."""
     together = np.sort(np.concatenate(list(vars(fold).values())))
     if not np.array_equal(together, np.arange(count)):
         raise SplitError(
             f"The parts of fold {number} must be disjoint and together all {count} samples; "
-            "make the folds anew."
+            "make the folds again."
         )
 
 
 def _lost_folds(parts: list[Fold]) -> list[str]:
-    lost = [number for number, fold in enumerate(parts, start=1) if not len(fold.test)]
+    lost = [str(number) for number, fold in enumerate(parts, 1) if not len(fold.test)]
     if not lost:
         return []
-    one = len(lost) == 1
-    return [
-        f"Fold{'' if one else 's'} {', '.join(map(str, lost))} of {len(parts)} "
-        f"{'is' if one else 'are'} left out: too little is left there to train on."
-    ]
+    which = ", ".join(lost)
+    return [f"Folds left out for lack of training samples: {which} of {len(parts)}."]
 
 
 def _lost_classes(samples: Samples, parts: list[Fold], legend: Legend | None) -> list[str]:
-    """Name the classes that some fold cannot have on both of its sides."""
+    """Return notes on the classes that have unscored samples."""
     lost = samples.labels[np.concatenate([fold.unscored for fold in parts])]
-    notes = []
-    for code, count in zip(*np.unique(lost, return_counts=True), strict=True):
-        total = np.count_nonzero(samples.labels == code)
-        whose = "its" if count == 1 else "their"
-        some = f"{count} of its {total} samples {'is' if count == 1 else 'are'}"
-        notes.append(
-            f"{class_name(int(code), legend)}: {'its only sample is' if total == 1 else some} "
-            f"not scored, as {whose} fold leaves none of the class to train on."
-        )
-    return notes
+    return [
+        f"{class_name(int(code), legend)}: {count} of {np.count_nonzero(samples.labels == code)}"
+        " samples not scored, as their fold has no training samples of the class."
+        for code, count in zip(*np.unique(lost, return_counts=True), strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""The guard: labelled pixels too near to another part to be used."""
+"""The guard band: labelled pixels too close to another part to be used."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -8,16 +8,16 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_cdt
 
 from hypercover.errors import SplitError
-from hypercover.splits.split import Split, check_learnable
+from hypercover.splits.split import Split, check_trainable
 
 __all__ = [
     "Guard",
-    "apart",
     "check_guard",
     "guard_notes",
+    "guard_too_wide",
     "guard_width",
-    "near",
-    "too_wide",
+    "guarded_split",
+    "within_distance",
 ]
 
 Mask = npt.NDArray[np.bool_]
@@ -29,18 +29,18 @@ def check_guard(guard: Guard) -> None:
     """Raise unless a guard is a width in pixels or "auto"."""
     if guard != "auto" and (isinstance(guard, str) or guard < 0):
         raise SplitError(
-            "The guard is a width in pixels from 0, or 'auto' for window − 1, "
+            "The guard must be a width in pixels from 0, or 'auto' for window − 1, "
             f"got {guard!r}."
         )
 
 
 def guard_width(guard: Guard, window: int) -> int:
-    """Return the width in pixels that a guard has for windows of this side."""
+    """Return the width in pixels of a guard for windows of this side."""
     return window - 1 if guard == "auto" else guard
 
 
 def guard_notes(guard: int, window: int) -> tuple[str, ...]:
-    """Say what a guard narrower than window − 1 lets through."""
+    """Return a note if the guard is narrower than window − 1."""
     if guard >= window - 1:
         return ()
     return (
@@ -49,21 +49,21 @@ def guard_notes(guard: int, window: int) -> tuple[str, ...]:
     )
 
 
-def near(mask: Mask, distance: int) -> Mask:
+def within_distance(mask: Mask, distance: int) -> Mask:
     """Return the pixels within a Chebyshev distance of a mask, itself included."""
     if not mask.any():
         return np.zeros_like(mask)
     return np.asarray(distance_transform_cdt(~mask, metric="chessboard") <= distance)
 
 
-def apart(
+def guarded_split(
     label_map: npt.NDArray[np.integer],
     drawn: Mask,
     validation: Mask,
     guard: int,
-    **about: Any,
+    **options: Any,
 ) -> Split:
-    """Make a split of the drawn pixels, which train or validate, and the others.
+    """Return the split in which the drawn pixels train or validate.
 
     Labelled pixels farther than ``guard`` (Chebyshev) from every drawn one are
     tested, so the test pixels are the same with and without validation.
@@ -72,41 +72,41 @@ def apart(
     Raises
     ------
     SplitError
-        If fewer than two classes can be trained, or no pixel is left to test.
+        If fewer than two classes have training pixels, or there are no test pixels.
     """
     labelled = label_map > 0
-    train = drawn & ~validation & ~near(validation, guard)
-    test = labelled & ~drawn & ~near(drawn, guard)
+    train = drawn & ~validation & ~within_distance(validation, guard)
+    test = labelled & ~drawn & ~within_distance(drawn, guard)
     split = Split.from_parts(
         train=train,
         validation=validation,
         test=test,
         guard=labelled & ~train & ~validation & ~test,
-        **about,
+        **options,
     )
-    return check_learnable(split, label_map)
+    return check_trainable(split, label_map)
 
 
-def too_wide(
+def guard_too_wide(
     leaves: Callable[[int], bool], guard: int, around: str, shape: tuple[int, ...]
 ) -> SplitError:
-    """Say that a guard leaves no test pixel, and which one would.
+    """Return the error of a guard that leaves no test pixels, with the widest that does.
 
     Parameters
     ----------
-    leaves : whether a guard of a width leaves a test pixel
-    around : what the guard lies around, such as "blocks of 15"
+    leaves : whether a guard of a width leaves test pixels
+    around : what the guard surrounds, such as "blocks of 15"
     """
     low, high = -1, min(guard, max(shape))
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if leaves(middle) else (low, middle)
     way_out = (
-        f"the largest that leaves some is {low}"
+        f"the widest that leaves some is {low}"
         if low >= 0
         else f"no guard would; use smaller {around.split()[0]} or a smaller training share"
     )
     return SplitError(
         f"A guard of {guard} pixels around {around} leaves no test "
-        f"pixel in an image of {shape[0]} × {shape[1]}; {way_out}."
+        f"pixels in an image of {shape[0]} × {shape[1]}; {way_out}."
     )

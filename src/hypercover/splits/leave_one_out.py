@@ -1,4 +1,4 @@
-"""Splits for few labels: every shape that can be spared is held out once."""
+"""Spatial leave-one-out for few labels: shapes are held out one after another."""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -9,29 +9,29 @@ from scipy.spatial import KDTree
 
 from hypercover.errors import SplitError, counted
 from hypercover.scene.samples import Samples
-from hypercover.splits.folds import clusters
+from hypercover.splits.folds import cluster_numbers
 from hypercover.splits.guard import Guard, check_guard, guard_notes, guard_width
 from hypercover.splits.kfold import FoldedSplit
 from hypercover.splits.split import Split, check_labels
 
-__all__ = ["LeaveOneOutSplit", "Outlook"]
+__all__ = ["HeldOutShapes", "LeaveOneOutSplit"]
 
 Positions = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """What of some labels can be held out, shape by shape."""
+class HeldOutShapes:
+    """How many shapes of some labels can be held out."""
 
     shapes: dict[int, int]
-    """Shapes that are held out, by class code."""
+    """Number of shapes held out, by class code."""
     folds: int
-    """Folds that hold out any."""
+    """Folds that hold out at least one shape."""
 
     @property
     def enough(self) -> bool:
-        """Whether a figure can be given: of one class alone it would mean nothing."""
+        """Whether an accuracy is meaningful: at least two classes are tested."""
         return len(self.shapes) > 1
 
 
@@ -39,18 +39,16 @@ class Outlook:
 class LeaveOneOutSplit(FoldedSplit["_Shapes"]):
     """Hold out one shape after another, with a buffer around it.
 
-    Why it exists: a few points or polygons cannot be parted into land to train and
-    land to test without losing whole classes.  Each shape, a connected set of pixels
-    of one class (corners included), is tested by a classifier that was trained on all
-    the others, except the labelled pixels within ``guard`` pixels (Chebyshev) of it
-    (spatial leave-one-out, Le Rest et al. 2014).  The accuracy is that of all answers
-    together.
+    A few points or polygons cannot be divided into training and test areas without
+    losing whole classes.  Each shape, a connected set of pixels of one class (corners
+    included), is tested by a classifier trained on all others except the labelled
+    pixels within ``guard`` pixels (Chebyshev) of it (spatial leave-one-out, Le Rest et
+    al. 2014).  The accuracy is that of all predictions together.
 
-    A shape is held out only where every class keeps pixels to train on beyond the
-    buffer: no figure is that of a classifier that lacks a class.  The only shape of a
-    class therefore always trains, and that class has no accuracy.
+    A shape is held out only if every class keeps training pixels beyond the buffer.
+    The only shape of a class therefore always trains, and that class has no accuracy.
 
-    With fewer folds than shapes to hold out, several are held out at a time.
+    With fewer folds than shapes, several are held out at a time.
 
     Parameters
     ----------
@@ -82,67 +80,66 @@ class LeaveOneOutSplit(FoldedSplit["_Shapes"]):
     folds: int = 10
     """Number of trainings."""
     guard: Guard = "auto"
-    """Pixels between a shape that is held out and what trains; auto = window − 1."""
+    """Pixels between held-out shapes and training pixels; auto = window − 1."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that no image could give."""
+        """Check the settings."""
         if self.folds < 2:
             raise SplitError(f"Leave-one-out needs at least 2 folds, got {self.folds}.")
         check_guard(self.guard)
 
     def outlook(
         self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1
-    ) -> "Outlook":
-        """Say how many shapes of a label map (y, x) would be held out, and in how many folds.
+    ) -> "HeldOutShapes":
+        """Return how many shapes of a label map (y, x) are held out, and in how many folds.
 
         Examples
         --------
         >>> labels = np.array([[1, 0, 2, 0, 1, 0, 2, 0, 3]])
         >>> LeaveOneOutSplit(folds=10, guard=1).outlook(labels)
-        Outlook(shapes={1: 2, 2: 2}, folds=4)
+        HeldOutShapes(shapes={1: 2, 2: 2}, folds=4)
         """
         guard = guard_width(self.guard, window)
         return _Shapes(Samples.of(check_labels(labels)), guard, self.folds, seed).outlook
 
-    def _dealt(
+    def _assign(
         self, label_map: npt.NDArray[np.integer], seed: int, window: int
     ) -> "_Shapes":
-        """Deal the shapes that can be held out to the folds."""
+        """Assign the shapes that can be held out to the folds."""
         guard = guard_width(self.guard, window)
         shapes = _Shapes(Samples.of(label_map), guard, self.folds, seed)
-        found = shapes.outlook
-        if not found.enough:
+        outlook = shapes.outlook
+        if not outlook.enough:
             raise SplitError(
-                "Too few labels to judge a map by: shapes of at least two classes must be "
-                f"left out one after another, {guard} pixels from what trains, without "
-                f"another class losing all its pixels, and those of {len(found.shapes)} can "
-                "be; label more shapes of each class, or train on all of them and test none "
-                "(kind: none)."
+                "Too few labels to judge a map by: shapes of at least two classes must be held "
+                f"out, {guard} pixels from the training pixels and without removing a whole "
+                f"class, and those of {len(outlook.shapes)} can be; label more shapes of each "
+                "class, or train on all of them and test none (kind: none)."
             )
-        if found.folds < self.folds:
+        if outlook.folds < self.folds:
             raise SplitError(
-                f"There are {counted(found.folds, 'shape')} to leave out one after another, "
-                f"and {self.folds} folds were asked for; set folds to {found.folds}."
+                f"Only {counted(outlook.folds, 'shape')} can be held out, fewer than the "
+                f"{self.folds} folds; set folds to {outlook.folds}."
             )
         return shapes
 
     def _split(
         self,
         label_map: npt.NDArray[np.integer],
-        dealt: "_Shapes",
+        assigned: "_Shapes",
         number: int,
         *,
         seed: int,
         window: int,
     ) -> Split:
         """Make the split that tests the shapes of one fold."""
-        samples, held = dealt.samples, dealt.held[number]
-        test, lost = dealt.tested(held), dealt.lost(held)
+        samples, held = assigned.samples, assigned.held[number]
+        test, lost = assigned.tested(held), assigned.lost(held)
 
         def mask(which: Mask) -> Mask:
-            made = np.zeros(label_map.shape, dtype=bool)
-            made[samples.rows[which], samples.cols[which]] = True
-            return made
+            pixels = np.zeros(label_map.shape, dtype=bool)
+            pixels[samples.rows[which], samples.cols[which]] = True
+            return pixels
 
         return Split.from_parts(
             train=mask(~lost),
@@ -150,15 +147,15 @@ class LeaveOneOutSplit(FoldedSplit["_Shapes"]):
             guard=mask(lost & ~test),
             kind="leave-one-out",
             seed=seed,
-            settings=asdict(self) | {"guard": dealt.guard, "fold": number},
+            settings=asdict(self) | {"guard": assigned.guard, "fold": number},
             window=window,
-            notes=(*dealt.notes(), *guard_notes(dealt.guard, window)),
+            notes=(*assigned.notes(), *guard_notes(assigned.guard, window)),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Shapes:
-    """The shapes of some labels, dealt to folds, and what is left to train on without some."""
+    """The shapes of some labels, assigned to folds, and what is left to train on without some."""
 
     samples: Samples
     guard: int
@@ -168,7 +165,7 @@ class _Shapes:
     @cached_property
     def numbers(self) -> Positions:
         """Number of the shape of each sample (n,), from 0."""
-        return clusters(self.samples, 1)
+        return cluster_numbers(self.samples, 1)
 
     @cached_property
     def codes(self) -> npt.NDArray[np.int64]:
@@ -178,37 +175,37 @@ class _Shapes:
 
     @cached_property
     def near(self) -> list[Positions]:
-        """Samples that holding out each shape takes from training: its own and the buffer."""
-        places = np.column_stack((self.samples.rows, self.samples.cols))
-        tree = KDTree(places)
-        found = []
+        """Samples of each shape and of the buffer around it, which do not train with it."""
+        points = np.column_stack((self.samples.rows, self.samples.cols))
+        tree = KDTree(points)
+        near = []
         for shape in range(len(self.codes)):
-            own = places[self.numbers == shape]
+            own = points[self.numbers == shape]
             hits = tree.query_ball_point(own, self.guard + 0.5, p=np.inf)
-            found.append(np.unique(np.concatenate(hits)).astype(np.intp))
-        return found
+            near.append(np.unique(np.concatenate(hits)).astype(np.intp))
+        return near
 
     def tested(self, held: list[int]) -> Mask:
-        """Tell which samples (n,) lie in some shapes."""
+        """Return which samples (n,) belong to some shapes."""
         return np.isin(self.numbers, held)
 
     def lost(self, held: list[int]) -> Mask:
-        """Tell which samples (n,) do not train where some shapes are held out."""
+        """Return which samples (n,) do not train when some shapes are held out."""
         mask = np.zeros(len(self.samples), dtype=bool)
         for shape in held:
             mask[self.near[shape]] = True
         return mask
 
     def keeps_all(self, held: list[int]) -> bool:
-        """Tell whether every class keeps samples to train on."""
-        kept = np.unique(self.samples.labels[~self.lost(held)])
-        return len(kept) == len(np.unique(self.samples.labels))
+        """Return whether every class keeps training samples."""
+        trained = np.unique(self.samples.labels[~self.lost(held)])
+        return len(trained) == len(np.unique(self.samples.labels))
 
     @cached_property
     def held(self) -> list[list[int]]:
-        """Shapes that each fold holds out, of those that can be, dealt class by class.
+        """Shapes that each fold holds out, assigned class by class.
 
-        Each goes to the emptiest fold in which all classes are still trained.
+        Each goes to the emptiest fold in which all classes still have training samples.
         """
         rng = np.random.default_rng(self.seed)
         order = rng.permutation(len(self.codes))
@@ -222,33 +219,24 @@ class _Shapes:
         return held
 
     @cached_property
-    def outlook(self) -> Outlook:
+    def outlook(self) -> HeldOutShapes:
         """How many shapes are held out."""
         held = [shape for one in self.held for shape in one]
         codes, counts = np.unique(self.codes[held], return_counts=True)
         shapes = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-        return Outlook(shapes, sum(map(bool, self.held)))
+        return HeldOutShapes(shapes, sum(map(bool, self.held)))
 
     def notes(self) -> tuple[str, ...]:
-        """Say how many shapes are held out, and which classes have none that can be."""
-        spared = sum(map(len, self.held))
-        left = len(self.codes) - spared
-        said = [
-            f"The labels lie in {counted(len(self.codes), 'shape')}; {spared} of them are "
-            f"held out once, more than {self.guard} pixels from what trains"
-            + (
-                f", and {left} always {'trains' if left == 1 else 'train'}, as without "
-                f"{'it' if left == 1 else 'them'} a class would have no training pixel."
-                if left
-                else "."
-            )
+        """Return notes on the shapes held out, and on the classes without any."""
+        total, held = len(self.codes), sum(map(len, self.held))
+        notes = [
+            f"The labels form {total} shapes; {held} are held out once, more than {self.guard} "
+            f"pixels from the training pixels, and {total - held} always train."
         ]
-        lacking = sorted(set(self.codes.tolist()) - self.outlook.shapes.keys())
-        if lacking:
-            named = ", ".join(map(str, lacking))
-            one = len(lacking) == 1
-            said.append(
-                f"{'Class' if one else 'Classes'} {named}: too few shapes to judge; "
-                f"{'it is' if one else 'they are'} mapped, and no accuracy is given."
+        untested = sorted(set(self.codes.tolist()) - self.outlook.shapes.keys())
+        if untested:
+            notes.append(
+                f"Class {', '.join(map(str, untested))}: too few shapes to judge; mapped without "
+                "an accuracy."
             )
-        return tuple(said)
+        return tuple(notes)

@@ -1,4 +1,4 @@
-"""Splits by masks: training and test pixels marked by somebody else."""
+"""Splits from masks and from saved split files."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,36 +13,35 @@ from hypercover.splits.random_split import check_validation, draw_validation
 from hypercover.splits.split import (
     PARTS,
     Split,
+    check_disjoint,
     check_labels,
-    check_learnable,
-    prove_disjoint,
+    check_trainable,
+    read_counts,
 )
 
-__all__ = ["MaskSplit", "SavedSplit", "saved_at"]
+__all__ = ["MaskSplit", "SavedSplit", "saved_split_path"]
 
 
 @dataclass(frozen=True, eq=False)
 class MaskSplit:
-    """Take the training and test pixels from maps in which nonzero means in.
+    """Take the nonzero pixels of masks as training and test pixels.
 
-    Why it exists: published fixed splits come as maps of training and test
-    labels, often with codes of their own.  Only where they are nonzero counts;
-    the classes come from the labels.  A marked pixel without a label cannot be
-    used; it is left out and a note says how many there are.
+    Published fixed splits come as maps of training and test labels, often with their
+    own codes.  Classes are taken from the labels.  Pixels of a mask without a label
+    are left out; a note gives their number.
 
-    Validation pixels are drawn at random, class by class, from the training
-    mask: such masks carry no fields or blocks to keep together.
+    Validation pixels are drawn at random, class by class, from the training mask.
 
     Parameters
     ----------
     train : array (y, x)
-        Training pixels: nonzero = in.
+        Training pixels: nonzero.
     test : array (y, x), optional
-        Test pixels; every other labelled pixel when not given.
+        Test pixels: nonzero; all other labelled pixels by default.
     validation : float from 0 to below 1
         Share of the training pixels of each class set aside for validation.
     notes : tuple of str
-        What was found when the masks were read; it stands among those of the split.
+        Remarks on the masks, added to those of the split.
 
     Examples
     --------
@@ -52,16 +51,16 @@ class MaskSplit:
     """
 
     train: npt.ArrayLike
-    """Training pixels (y, x): nonzero = in."""
+    """Training pixels (y, x): nonzero."""
     test: npt.ArrayLike | None = None
-    """Test pixels (y, x): nonzero = in; None = all other labelled pixels."""
+    """Test pixels (y, x): nonzero; None = all other labelled pixels."""
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
     notes: tuple[str, ...] = ()
-    """What was found when the masks were read."""
+    """Remarks on the masks."""
 
     def __post_init__(self) -> None:
-        """Refuse a validation share out of range."""
+        """Check the validation share."""
         check_validation(self.validation)
 
     def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
@@ -70,8 +69,8 @@ class MaskSplit:
         Raises
         ------
         SplitError
-            If a mask has another size than the labels, the masks share a
-            labelled pixel, or fewer than two classes can be trained.
+            If a mask has another size than the labels, the masks share a labelled
+            pixel, or fewer than two classes have training pixels.
         """
         label_map = check_labels(labels)
         check_window(window, label_map.shape)
@@ -82,7 +81,7 @@ class MaskSplit:
             if self.test is None
             else _marked(self.test, "test", labelled)
         )
-        prove_disjoint({"train": marked, "test": test})
+        check_disjoint({"train": marked, "test": test})
         rule = "rest" if self.test is None else "mask"
         rng = np.random.default_rng(seed)
         validation = draw_validation(label_map, marked, self.validation, rng)
@@ -96,13 +95,13 @@ class MaskSplit:
             window=window,
             notes=self.notes + note + more,
         )
-        return check_learnable(split, label_map)
+        return check_trainable(split, label_map)
 
 
 def _marked(
     mask: npt.ArrayLike, part: str, labelled: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
-    """Return the labelled pixels a mask marks, and a note on the others."""
+    """Return the labelled pixels of a mask, and a note on the others."""
     values = np.asarray(mask)
     if values.shape != labelled.shape:
         raise SplitError(
@@ -114,11 +113,13 @@ def _marked(
     if not bare:
         return marked, ()
     total = int(np.count_nonzero(marked))
-    note = f"{bare} of the {total} pixels of the {part} mask have no label: left out."
+    note = (
+        f"{bare} of the {total} pixels of the {part} mask have no label and are left out."
+    )
     return marked & labelled, (note,)
 
 
-def saved_at(path: str | Path) -> tuple[Path, str]:
+def saved_split_path(path: str | Path) -> tuple[Path, str]:
     """Return folder and stem of a saved split: a ``.json`` or the folder of a run."""
     file = Path(path)
     return (file, "split") if file.is_dir() else (file.parent, file.stem)
@@ -126,25 +127,22 @@ def saved_at(path: str | Path) -> tuple[Path, str]:
 
 @dataclass(frozen=True)
 class SavedSplit:
-    """Take the parts of a split that was saved before, by anyone.
+    """Take the parts of a saved split, so that results have the same test pixels.
 
-    Why it exists: two results can be compared where their test pixels are the
-    same.  ``split.tif`` and ``split.json`` carry a split from one run to
-    another; size, SHA-256 and, where they were kept, the counts of each class
-    are verified first.
+    Size, SHA-256 and, if they were saved, the counts of each class are verified.
 
     Parameters
     ----------
     path : path
-        A ``split.json`` beside its ``.tif``, or the folder of a run.
+        A ``split.json`` with its ``.tif`` next to it, or the folder of a run.
     sha256 : str, optional
-        Digest that the split must have, as ``metrics.json`` of a run tells it.
+        Expected digest, as in ``metrics.json`` of a run.
     """
 
     path: str | Path
     """The ``.json`` file, or the folder of a run."""
     sha256: str | None = None
-    """Digest that the split must have."""
+    """Expected digest."""
 
     def split(self, labels: npt.ArrayLike, *, seed: int = 0, window: int = 1) -> Split:
         """Return the saved parts for a label map (y, x); the seed changes nothing.
@@ -152,24 +150,22 @@ class SavedSplit:
         Raises
         ------
         SplitError
-            If the files are damaged, the digest is another, or the labels do
-            not fit the split.
+            If the files are damaged, the digest differs, or the labels do not fit
+            the split.
         """
-        from hypercover.splits.split import read_counts
-
         label_map = check_labels(labels)
         check_window(window, label_map.shape)
-        folder, stem = saved_at(self.path)
+        folder, stem = saved_split_path(self.path)
         split = Split.load(folder, stem)
         if self.sha256 not in (None, split.digest):
             raise SplitError(
-                f"The split {self.path} was to have the SHA-256 {self.sha256}, but has "
-                f"{split.digest}; it is another split."
+                f"The split {self.path} should have the SHA-256 {self.sha256}, but has "
+                f"{split.digest}; give the file of that split."
             )
         _check_labels(split, read_counts(folder, stem), label_map)
         guard = split.settings.get("guard")
         narrow = guard_notes(guard, window) if isinstance(guard, int) else ()
-        return check_learnable(
+        return check_trainable(
             replace(
                 split,
                 kind="saved",
@@ -183,29 +179,29 @@ class SavedSplit:
 
 
 def _fold_notes(split: Split) -> tuple[str, ...]:
-    """Say of one fold of a cross-validation that it is one."""
+    """Return a note if the split is one fold of a cross-validation."""
     if split.kind not in ("kfold", "leave-one-out"):
         return ()
     number, folds = (split.settings.get(key) for key in ("fold", "folds"))
     which = number + 1 if isinstance(number, int) else "one"
     return (
-        f"The saved split is fold {which} of {folds} of a cross-validation: only what it "
-        "holds out is tested.",
+        f"The saved split is fold {which} of {folds} of a cross-validation; only this fold is "
+        "tested.",
     )
 
 
 def _check_labels(
     split: Split, counts: dict[str, dict[int, int]], label_map: npt.NDArray[np.int64]
 ) -> None:
-    """Refuse labels that the split was not made for."""
+    """Check that the split was made for the labels."""
     for part in PARTS[1:]:
         now = {code: n for code, n in split.per_class(part, label_map).items() if n}
-        kept = counts.get(part)
-        if kept is not None and kept != now:
-            code = min(code for code in {*kept, *now} if kept.get(code) != now.get(code))
+        saved = counts.get(part)
+        if saved is not None and saved != now:
+            code = min(code for code in {*saved, *now} if saved.get(code) != now.get(code))
             raise SplitError(
                 f"The saved split does not fit the labels: its {part} part had "
-                f"{kept.get(code, 0)} pixels of class {code}, these labels give it "
+                f"{saved.get(code, 0)} pixels of class {code}, these labels give it "
                 f"{now.get(code, 0)}; use the labels it was made for."
             )
     bare = np.count_nonzero((split.parts > 0) & (label_map == 0))

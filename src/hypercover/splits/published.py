@@ -1,4 +1,4 @@
-"""Published splits by name: their maps are found by content, their defects are said."""
+"""Published splits by name, recognised by the content of their maps."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,35 +19,35 @@ Codes = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is known of a published split."""
+class _PublishedMaps:
+    """Maps and known errors of a published split."""
 
     labels: str
-    """Title of the label map that it was made with, as it begins."""
+    """Beginning of the title of the label map it was made with."""
     train: str
     """Title of the training map."""
     test: str | None = None
     """Title of the test map; None = all other labelled pixels."""
     mistaken: tuple[tuple[int, int, int], ...] = ()
-    """Runs (row, first column, last column) of training pixels of another class."""
+    """Runs (row, first column, last column) of training pixels with a wrong class."""
     note: str = ""
-    """What papers do differently."""
+    """How papers differ."""
 
 
 PUBLISHED = {
-    "indian-pines-fixed": _Known(
+    "indian-pines-fixed": _PublishedMaps(
         labels="Indian Pines Site 3",
         train="Indian Pines fixed training",
         test="Indian Pines fixed test",
     ),
-    "indian-pines-dase": _Known(
+    "indian-pines-dase": _PublishedMaps(
         labels="Indian Pines Site 3",
         train="Indian Pines spatially disjoint",
         mistaken=((76, 108, 111), (77, 108, 111), (78, 110, 111)),
-        note="Papers that leave the mistaken pixels in have 5,689 training pixels and no "
-        "test pixel of Grass-pasture-mowed.",
+        note="Papers that keep the mistaken pixels have 5,689 training pixels and no test "
+        "pixels of Grass-pasture-mowed.",
     ),
-    "pavia-fixed": _Known(
+    "pavia-fixed": _PublishedMaps(
         labels="University of Pavia ground",
         train="University of Pavia fixed training",
         test="University of Pavia fixed test",
@@ -60,15 +60,15 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class PublishedSplit:
-    """Take the training and test pixels that others have used.
+    """Take the training and test pixels of a published split.
 
-    Why it exists: an accuracy can be set beside a published one only on the
-    same pixels, and the published maps have traps: class codes of their own,
-    pixels of the wrong class, pixels without a label.  The maps are known by
-    the SHA-256 of their codes, whatever file they lie in; classes come from the
-    labels in use, and what disagrees with these is counted in ``notes``.
+    Accuracies are comparable with published ones only on the same pixels, and the
+    published maps have pitfalls: their own class codes, pixels of the wrong class,
+    pixels without a label.  The maps are recognised by the SHA-256 of their codes in
+    any file.  Classes are taken from the labels in use, and ``notes`` count the pixels
+    that disagree with them.
 
-    None of these splits keeps a guard; the leak audit says what that means.
+    None of these splits has a guard; see the leak audit.
 
     Parameters
     ----------
@@ -77,9 +77,9 @@ class PublishedSplit:
         pixels of the Site 3 labels), ``indian-pines-dase`` (IEEE GRSS DASE:
         5,679 and 4,687, after ten mistaken training pixels have been moved to
         the test), or ``pavia-fixed`` (2,774 and 40,002, without the 1,147
-        training pixels that lie outside the ground truth).
+        training pixels outside the ground truth).
     path : path
-        A folder that holds the maps, or a file that holds all of them.
+        A folder with the maps, or a file with all of them.
     validation : float from 0 to below 1
         Share of the training pixels of each class set aside for validation, at
         random.
@@ -88,12 +88,12 @@ class PublishedSplit:
     name: str
     """Name of the split."""
     path: str | Path
-    """A folder that holds the maps, or a file."""
+    """A folder with the maps, or a file with all of them."""
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
 
     def __post_init__(self) -> None:
-        """Refuse a name that is not known and a validation share out of range."""
+        """Check name and validation share."""
         if self.name not in PUBLISHED:
             raise SplitError(
                 f"The published splits are {', '.join(PUBLISHED)}, got {self.name!r}."
@@ -106,9 +106,9 @@ class PublishedSplit:
         Raises
         ------
         LabelError
-            If a map is not found.
+            If a map is missing.
         SplitError
-            If the labels are of another size than the maps.
+            If the labels have another size than the maps.
         """
         label_map = check_labels(labels)
         known = PUBLISHED[self.name]
@@ -118,8 +118,8 @@ class PublishedSplit:
             if title is not None
         }
         _check_size(self.name, maps["train"], label_map)
-        found = find_label_maps(self.path, maps.values())
-        codes = {part: _translated(found[m.title], m, known) for part, m in maps.items()}
+        read = find_label_maps(self.path, maps.values())
+        codes = {part: _translated(read[m.title], m, known) for part, m in maps.items()}
         moved = _moved(codes["train"], label_map, known)
         train = np.where(moved, 0, codes["train"])
         masks = MaskSplit(train, codes.get("test"), self.validation)
@@ -149,8 +149,8 @@ def _check_size(name: str, known: KnownMap, label_map: Codes) -> None:
         )
 
 
-def _translated(codes: Codes, of: KnownMap, known: _Known) -> npt.NDArray[np.int64]:
-    """Give the codes (y, x) of a map those of the ground truth, by the names of the classes."""
+def _translated(codes: Codes, of: KnownMap, known: _PublishedMaps) -> npt.NDArray[np.int64]:
+    """Translate the codes (y, x) of a map to those of the ground truth, by class name."""
     truth = {name: code for code, name in known_map(known.labels).names.items()}
     table = np.zeros(int(codes.max()) + 1, dtype=np.int64)
     for code, name in of.names.items():
@@ -158,8 +158,8 @@ def _translated(codes: Codes, of: KnownMap, known: _Known) -> npt.NDArray[np.int
     return np.asarray(table[codes])
 
 
-def _moved(train: Codes, label_map: Codes, known: _Known) -> npt.NDArray[np.bool_]:
-    """Mark the training pixels (y, x) known to be mistaken, where the labels say so."""
+def _moved(train: Codes, label_map: Codes, known: _PublishedMaps) -> npt.NDArray[np.bool_]:
+    """Return the training pixels (y, x) known to be mistaken that disagree with the labels."""
     marked = np.zeros(label_map.shape, dtype=bool)
     for row, first, last in known.mistaken:
         marked[row, first : last + 1] = True
@@ -177,13 +177,13 @@ def _moved_note(moved: npt.NDArray[np.bool_]) -> tuple[str, ...]:
 
 
 def _disagreements(
-    codes: dict[str, npt.NDArray[np.int64]], label_map: Codes, known: _Known
+    codes: dict[str, npt.NDArray[np.int64]], label_map: Codes, known: _PublishedMaps
 ) -> tuple[str, ...]:
-    """Count the marked pixels that the labels in use give to another class."""
+    """Return notes on pixels whose class differs in the labels in use."""
     notes = []
     in_use, made_with = recognise_labels(label_map), known_map(known.labels)
     if in_use is None or in_use.title != made_with.title:
-        title = "no map that is known" if in_use is None else in_use.title
+        title = "not a known map" if in_use is None else in_use.title
         notes.append(
             f"The split was made with {made_with.title}; the labels in use are {title}."
         )

@@ -1,4 +1,4 @@
-"""Random splits: pixels drawn class by class, wherever they lie."""
+"""Random splits: pixels drawn class by class, anywhere in the image."""
 
 from dataclasses import asdict, dataclass
 from math import floor
@@ -9,23 +9,22 @@ import numpy.typing as npt
 
 from hypercover.errors import SplitError
 from hypercover.scene.samples import check_window
-from hypercover.splits.split import Split, check_labels, check_learnable
+from hypercover.splits.split import Split, check_labels, check_trainable
 
 __all__ = ["RandomSplit", "check_validation", "draw_stratified"]
 
 
 @dataclass(frozen=True)
 class RandomSplit:
-    """Draw training pixels of every class at random; test on all others.
+    """Draw training pixels of every class at random and test on all others.
 
-    Why it exists: it is how most published accuracies were measured, and what
-    an honest split is to be set beside.  Neighbouring pixels of one field land
-    on both sides, so a classifier that looks at windows has seen nearly every
-    test pixel; the leak audit says how many.
+    Most published accuracies were measured this way.  Neighbouring pixels of one
+    field fall on both sides, so a classifier that uses windows has seen nearly
+    every test pixel; the leak audit reports how many.
 
-    Each class of n pixels gives ``round(train · n)`` of them, at least one and
-    never all.  A class of a single pixel is left out and named.  Validation
-    pixels are drawn from the training pixels by the same rule.
+    ``round(train · n)`` pixels of each class of n are drawn, at least one and
+    never all.  A class of one pixel is not used.  Validation pixels are drawn
+    from the training pixels by the same rule.
 
     Parameters
     ----------
@@ -34,8 +33,8 @@ class RandomSplit:
     validation : float from 0 to below 1
         Share of the training pixels of each class set aside for validation.
     halves : {"even", "up"}
-        How half a pixel is rounded; ``up`` gives the published training pixels of
-        every class of the flight line of Indian Pines.
+        Rounding of half a pixel; ``up`` gives the published numbers of training
+        pixels for the flight line of Indian Pines.
 
     Examples
     --------
@@ -52,15 +51,15 @@ class RandomSplit:
     validation: float = 0.0
     """Share of the training pixels set aside for validation."""
     halves: Literal["even", "up"] = "even"
-    """Whether 2.5 pixels of a class are 2 (to even, as in Python) or 3 (as in Matlab)."""
+    """Whether 2.5 pixels are rounded to 2 (to even, as in Python) or 3 (as in Matlab)."""
 
     def __post_init__(self) -> None:
-        """Refuse shares and counts that no class could give."""
+        """Check the shares."""
         whole = float(self.train).is_integer()
         if not (0 < self.train < 1 or (self.train >= 1 and whole)):
             raise SplitError(
-                "A random split trains on a share between 0 and 1 or on a whole number "
-                f"of pixels for each class, got {self.train}; use 0.1 or 50."
+                "The training part of a random split must be a share between 0 and 1 or a whole "
+                f"number of pixels for each class, got {self.train}; use 0.1 or 50."
             )
         check_validation(self.validation)
 
@@ -70,8 +69,8 @@ class RandomSplit:
         Raises
         ------
         LabelError, SplitError, CallError
-            If the labels hold fewer than two classes, no split is possible, or
-            the window does not fit.
+            If there are fewer than two classes, no split is possible, or the window
+            does not fit.
         """
         label_map = check_labels(labels)
         check_window(window, label_map.shape)
@@ -89,7 +88,7 @@ class RandomSplit:
             settings=asdict(self),
             window=window,
         )
-        return check_learnable(split, label_map)
+        return check_trainable(split, label_map)
 
 
 def draw_stratified(
@@ -98,22 +97,20 @@ def draw_stratified(
     rng: np.random.Generator,
     halves: Literal["even", "up"] = "even",
 ) -> npt.NDArray[np.bool_]:
-    """Draw pixels (y, x) of each class: a share of them, or so many from 1.
+    """Draw a share of the pixels (y, x) of each class, or a number of them (from 1).
 
-    A class gives at least one pixel when it has two, and never its last one.
+    At least one pixel is drawn from a class of two or more, and never all.
     """
     flat = label_map.ravel()
     drawn = np.zeros(flat.shape, dtype=bool)
     for code in np.unique(flat[flat > 0]):
         pixels = np.flatnonzero(flat == code)
-        asked = _rounded(share * len(pixels), halves) if share < 1 else int(share)
-        count = min(max(asked, 1), len(pixels) - 1)
+        exact = share * len(pixels)
+        rounded = floor(exact + 0.5) if halves == "up" else round(exact)
+        count = rounded if share < 1 else int(share)
+        count = min(max(count, 1), len(pixels) - 1)
         drawn[rng.permutation(pixels)[:count]] = True
     return drawn.reshape(label_map.shape)
-
-
-def _rounded(pixels: float, halves: Literal["even", "up"]) -> int:
-    return floor(pixels + 0.5) if halves == "up" else round(pixels)
 
 
 def draw_validation(
@@ -122,28 +119,28 @@ def draw_validation(
     share: float,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.bool_]:
-    """Draw validation pixels (y, x) class by class out of the training pixels.
+    """Draw validation pixels (y, x) from the training pixels, class by class.
 
     Raises
     ------
     SplitError
-        If no class has a training pixel to spare.
+        If no class has two training pixels.
     """
     if share == 0:
         return np.zeros(train.shape, dtype=bool)
     drawn = draw_stratified(np.where(train, label_map, 0), share, rng)
     if not drawn.any():
         raise SplitError(
-            f"A validation share of {share} was asked for, but no class has two "
-            "training pixels; train on more pixels or use validation: 0."
+            f"A validation share of {share} needs a class with two training pixels, and "
+            "there is none; train on more pixels or use validation: 0."
         )
     return drawn
 
 
 def check_validation(share: float) -> None:
-    """Raise unless a validation share lies from 0 to below 1."""
+    """Raise unless a validation share is from 0 to below 1."""
     if not 0 <= share < 1:
         raise SplitError(
-            "The validation share is taken from the training pixels and must lie from 0 "
-            f"to below 1, got {share}; use 0.2, or 0 for none."
+            "The validation share of the training pixels must be from 0 to below 1, got "
+            f"{share}; use 0.2, or 0 for none."
         )

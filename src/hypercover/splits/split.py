@@ -1,19 +1,20 @@
-"""A split: which labelled pixels train, validate and test, proved disjoint."""
+"""Splits: which labelled pixels train, validate and test, and the files they are saved in."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, Field, StrictInt, StrictStr
 
-from hypercover.errors import LabelError, SplitError
+from hypercover.errors import LabelError, SplitError, counted
 from hypercover.files import (
-    DamageError,
     file_sha256,
     make_folder,
     read_checksummed,
@@ -22,6 +23,7 @@ from hypercover.files import (
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.class_raster import class_raster_writer
 from hypercover.scene.io.gdal import GDAL_ERRORS, open_raster
+from hypercover.scene.io.sample_metadata import validated
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.samples import Samples
 from hypercover.splits.audit import LeakAudit, audit_table
@@ -30,9 +32,9 @@ __all__ = [
     "PARTS",
     "PART_COLORS",
     "Split",
+    "check_disjoint",
     "check_labels",
-    "check_learnable",
-    "prove_disjoint",
+    "check_trainable",
     "read_counts",
     "read_split",
     "write_split",
@@ -48,16 +50,15 @@ PART_COLORS = {
     "test": "#e69f00",
     "guard": "#3b3f45",
 }
-"""Colours of the parts, Okabe and Ito's: told apart by colour-blind eyes as well."""
+"""Colours of the parts, Okabe and Ito's: distinct to colour-blind readers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which pixel of an image belongs to which part, and how that was decided.
+    """Which pixels of an image belong to which part, and how they were chosen.
 
-    Why it exists: an accuracy means nothing without the pixels it was measured
-    on.  As a value the split can be saved, reloaded, drawn, audited and
-    compared, and one map with one code a pixel cannot overlap with itself.
+    A split can be saved, reloaded, drawn, audited and compared.  One map with one
+    code for each pixel guarantees that parts do not overlap.
 
     Examples
     --------
@@ -80,10 +81,10 @@ class Split:
     window: int = 1
     """Side in pixels of the windows the split was made for."""
     notes: tuple[str, ...] = ()
-    """What the splitter left out or found, one sentence each, for people."""
+    """Remarks of the splitter, one sentence each, such as pixels it left out."""
 
     def __post_init__(self) -> None:
-        """Keep a private copy of the map and refuse codes that stand for no part."""
+        """Copy the map of parts and check its codes."""
         parts = np.array(self.parts)
         if parts.ndim != 2 or parts.dtype != np.uint8 or parts.max(initial=0) > 4:
             raise SplitError(
@@ -101,14 +102,14 @@ class Split:
         test: npt.ArrayLike,
         validation: npt.ArrayLike | None = None,
         guard: npt.ArrayLike | None = None,
-        **about: Any,
+        **options: Any,
     ) -> "Split":
-        """Build a split from one mask (y, x) a part, after proving them disjoint.
+        """Build a split from one mask (y, x) for each part; the masks must be disjoint.
 
         Raises
         ------
         SplitError
-            If two parts share a pixel, naming how many, or differ in shape.
+            If two masks share pixels or differ in shape.
         """
         given = {"train": train, "validation": validation, "test": test, "guard": guard}
         masks = {
@@ -116,23 +117,23 @@ class Split:
             for name, mask in given.items()
             if mask is not None
         }
-        prove_disjoint(masks)
+        check_disjoint(masks)
         parts = np.zeros(masks["train"].shape, dtype=np.uint8)
         for name, mask in masks.items():
             parts[mask] = PARTS.index(name)
-        return cls(parts, **about)
+        return cls(parts, **options)
 
     def __eq__(self, other: object) -> bool:
-        """Two splits are equal when their parts and the way they were made are."""
+        """Compare the parts and the way they were made."""
         if not isinstance(other, Split):
             return NotImplemented
-        return self.digest == other.digest and self._about() == other._about()
+        return self.digest == other.digest and self._origin() == other._origin()
 
     def __hash__(self) -> int:
         """Hash by the map of parts."""
         return hash(self.digest)
 
-    def _about(self) -> tuple[Any, ...]:
+    def _origin(self) -> tuple[Any, ...]:
         return self.kind, self.seed, dict(self.settings), self.window, self.notes
 
     @property
@@ -153,7 +154,7 @@ class Split:
         Raises
         ------
         SplitError
-            If there is no part of that name.
+            If the part does not exist.
         """
         if part not in PARTS:
             raise SplitError(f"A split has the parts {', '.join(PARTS)}, got {part!r}.")
@@ -171,22 +172,22 @@ class Split:
         SplitError
             If the labels (y, x) have another size than the split.
         """
-        return Samples.of(np.where(self.mask(part), self._fitting(labels), 0))
+        return Samples.of(np.where(self.mask(part), self._checked(labels), 0))
 
-    def _fitting(self, labels: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Return labels as an array after checking that they have the split's size."""
+    def _checked(self, labels: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Return labels as an array, after checking their size."""
         label_map = np.asarray(labels)
         if label_map.shape != self.shape:
             raise SplitError(
                 f"The split is {self.shape[0]} × {self.shape[1]} pixels, the labels are "
                 f"{' × '.join(map(str, label_map.shape))}; use the split made for them."
             )
-        # small unsigned codes would overflow in sums, and NumPy counts none of 64 bits
+        # Small unsigned codes would overflow in sums; bincount refuses 64-bit unsigned codes.
         return label_map.astype(np.int64, copy=False)
 
     def per_class(self, part: str, labels: npt.ArrayLike) -> dict[int, int]:
         """Count the pixels of a part for every class that occurs in the labels."""
-        label_map = self._fitting(labels)
+        label_map = self._checked(labels)
         counts = np.bincount(label_map[self.mask(part)], minlength=1)
         codes = [int(code) for code in np.unique(label_map) if code > 0]
         return {code: int(counts[code]) if code < len(counts) else 0 for code in codes}
@@ -194,22 +195,22 @@ class Split:
     def unscored(
         self, labels: npt.ArrayLike, legend: Legend | None = None
     ) -> list[tuple[int, str]]:
-        """Name the classes no accuracy can be given for, as (code, reason).
+        """Return the classes that have no accuracy, as (code, reason).
 
-        A class without a training pixel cannot be learnt: its test pixels
-        stay in the test and count as errors.  Classes of the legend that have
-        no labelled pixel at all are named as well.
+        The test pixels of a class without training pixels stay in the test and
+        count as errors.  Classes of the legend without labelled pixels are
+        included.
         """
         train, test = self.per_class("train", labels), self.per_class("test", labels)
-        total = np.bincount(self._fitting(labels).ravel(), minlength=1)
+        total = np.bincount(self._checked(labels).ravel(), minlength=1)
         codes = sorted({*train, *(legend.codes if legend else ())})
-        named = []
+        unscored = []
         for code in codes:
             pixels = int(total[code]) if code < len(total) else 0
-            reason = _reason(pixels, train.get(code, 0), test.get(code, 0))
+            reason = _unscored_reason(pixels, train.get(code, 0), test.get(code, 0))
             if reason:
-                named.append((code, reason))
-        return named
+                unscored.append((code, reason))
+        return unscored
 
     def to_json(
         self, labels: npt.ArrayLike, legend: Legend | None = None
@@ -217,13 +218,13 @@ class Split:
         """Return counts, unscored classes and the leak audit for a JSON file."""
         known = (legend or Legend()).covering(labels)
         names = {land.code: land.name for land in (*known, *(legend or ()))}
-        counted = {part: self.part_json(part, labels) for part in PARTS[1:]}
+        parts = {part: self.part_json(part, labels) for part in PARTS[1:]}
         return {
             "kind": self.kind,
             "seed": self.seed,
             "settings": dict(self.settings),
             "window": self.window,
-            **counted,
+            **parts,
             "unscored": [
                 {"code": code, "name": names[code], "reason": reason}
                 for code, reason in self.unscored(labels, legend)
@@ -235,32 +236,34 @@ class Split:
                 }
                 for window, leak in self._audited().items()
             },
-            "notes": [*self.notes, *self._alone(labels, names)],
+            "notes": [*self.notes, *self._one_class_notes(labels, names)],
             "sha256": self.digest,
         }
 
     def _audited(self) -> Mapping[int, LeakAudit]:
-        """Audit the usual windows and the split's own; nothing where nothing is tested."""
+        """Audit the usual windows and the split's own; empty without test pixels."""
         return audit_table(self, self.window) if self.mask("test").any() else {}
 
-    def _alone(self, labels: npt.ArrayLike, names: Mapping[int, str]) -> list[str]:
-        """Say of a test of one class that it tells no classes apart."""
+    def _one_class_notes(
+        self, labels: npt.ArrayLike, names: Mapping[int, str]
+    ) -> list[str]:
+        """Return a note if only one class is tested."""
         tested = [code for code, count in self.per_class("test", labels).items() if count]
         # The other folds of a cross-validation may test other classes.
         if len(tested) != 1 or "fold" in self.settings:
             return []
         return [
             f"Only class {tested[0]} ({names[tested[0]]}) has test pixels: the accuracy is "
-            "that of one class, and kappa means nothing."
+            "that of one class, and kappa is meaningless."
         ]
 
     def part_json(self, part: str, labels: npt.ArrayLike | None) -> dict[str, Any]:
         """Return the count of a part and, with labels, its count for each class."""
-        counted: dict[str, Any] = {"count": self.count(part)}
+        entry: dict[str, Any] = {"count": self.count(part)}
         if labels is not None:
             counts = self.per_class(part, labels)
-            counted["per_class"] = {str(code): n for code, n in counts.items()}
-        return counted
+            entry["per_class"] = {str(code): n for code, n in counts.items()}
+        return entry
 
     def save(
         self,
@@ -271,14 +274,14 @@ class Split:
         legend: Legend | None = None,
         labels: npt.ArrayLike | None = None,
     ) -> None:
-        """Write ``<stem>.tif`` (the map of parts) and ``<stem>.json`` (all else).
+        """Write ``<stem>.tif``, the map of parts, and ``<stem>.json`` with everything else.
 
         Parameters
         ----------
         folder, stem : where to write
         grid : georeference of the map
-        legend : names of the classes, kept in the JSON file
-        labels : class codes (y, x); with them the counts of each class are kept
+        legend : names of the classes, for the JSON file
+        labels : class codes (y, x); if given, the counts of each class are saved
 
         Raises
         ------
@@ -299,8 +302,8 @@ class Split:
         return read_split(Path(folder), stem)
 
 
-def _reason(pixels: int, train: int, test: int) -> str:
-    """Say why a class cannot be scored, or nothing."""
+def _unscored_reason(pixels: int, train: int, test: int) -> str:
+    """Return why a class cannot be scored, or an empty string."""
     if pixels == 0:
         return "no labelled pixel"
     if pixels == 1:
@@ -312,13 +315,13 @@ def _reason(pixels: int, train: int, test: int) -> str:
     return "no test pixel" if test == 0 else ""
 
 
-def prove_disjoint(masks: Mapping[str, npt.NDArray[np.bool_]]) -> None:
+def check_disjoint(masks: Mapping[str, npt.NDArray[np.bool_]]) -> None:
     """Raise if two masks (y, x) share a pixel or differ in shape.
 
     Raises
     ------
     SplitError
-        Naming the two parts and how many pixels lie in both.
+        With the two parts and the number of pixels they share.
     """
     for (one, first), (two, second) in combinations(masks.items(), 2):
         if first.shape != second.shape:
@@ -328,35 +331,34 @@ def prove_disjoint(masks: Mapping[str, npt.NDArray[np.bool_]]) -> None:
             )
         shared = int(np.count_nonzero(first & second))
         if shared:
-            pixels = "pixel lies" if shared == 1 else "pixels lie"
             raise SplitError(
-                f"The parts of a split must be disjoint, but {shared} {pixels} in both "
-                f"{one} and {two}; take them out of one of the two."
+                f"The parts of a split must be disjoint, but {one} and {two} share "
+                f"{counted(shared, 'pixel')}; remove them from one of the two."
             )
 
 
 def check_labels(labels: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Return a label map (y, x) that a splitter can work on.
+    """Return a label map (y, x) after checking that it can be split.
 
     Raises
     ------
     LabelError
-        If it is not a two-dimensional map of whole numbers from 0 to 65535, or
-        holds no labelled pixel, or only one class.
+        If it is not a two-dimensional map of integers from 0 to 65535, or has
+        fewer than two classes.
     """
     label_map = np.asarray(labels)
     whole = np.issubdtype(label_map.dtype, np.integer)
     least, most = (label_map.min(initial=0), label_map.max(initial=0)) if whole else (0, 0)
     if label_map.ndim != 2 or not whole or least < 0 or most > MAX_CODE:
         raise LabelError(
-            f"Labels must be a two-dimensional map of whole numbers from 0 (unlabelled) to "
+            f"Labels must be a two-dimensional map of integers from 0 (unlabelled) to "
             f"{MAX_CODE}, got shape {label_map.shape}, type {label_map.dtype} and values "
             f"from {least} to {most}; give class codes."
         )
     label_map = label_map.astype(np.int64, copy=False)
     codes = np.unique(label_map[label_map > 0])
     if len(codes) == 0:
-        raise LabelError("The label map has no labelled pixel; mark some pixels first.")
+        raise LabelError("The label map has no labelled pixels; label some pixels first.")
     if len(codes) == 1:
         raise LabelError(
             f"The label map holds only one class, code {codes[0]}, but a classifier "
@@ -365,13 +367,13 @@ def check_labels(labels: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return label_map
 
 
-def check_learnable(split: Split, labels: npt.ArrayLike) -> Split:
+def check_trainable(split: Split, labels: npt.ArrayLike) -> Split:
     """Return a split after checking that it can train and test a classifier.
 
     Raises
     ------
     SplitError
-        If fewer than two classes have training pixels or no pixel is left to test.
+        If fewer than two classes have training pixels, or there are no test pixels.
     """
     trained = sum(count > 0 for count in split.per_class("train", labels).values())
     if trained < 2:
@@ -381,28 +383,42 @@ def check_learnable(split: Split, labels: npt.ArrayLike) -> Split:
         )
     if split.count("test") == 0:
         raise SplitError(
-            "No labelled pixel is left for the test; train on a smaller share "
-            "or mark other pixels."
+            "No labelled pixels are left for the test; train on a smaller share or on other "
+            "pixels."
         )
     return split
 
-
-_FORMAT = "hypercover split 1"
 
 _MAX_PIXELS = 2**30
 
 _MAX_JSON = 2**24
 
-_FIELDS = {
-    "format": str,
-    "kind": str,
-    "seed": int,
-    "settings": dict,
-    "window": int,
-    "notes": list,
-    "shape": list,
-    "sha256": str,
-}
+
+class _PartCounts(BaseModel):
+    """Pixels of a part."""
+
+    code: int | None = None
+    count: int | None = None
+    per_class: dict[int, int] | None = None
+    """Pixels of each class, if the split was saved with its labels."""
+
+
+class _SplitDocument(BaseModel):
+    """The JSON file of a split."""
+
+    format: Literal["hypercover split 1"]
+    kind: StrictStr
+    seed: StrictInt
+    settings: dict[str, Any]
+    window: StrictInt
+    notes: tuple[StrictStr, ...]
+    shape: tuple[StrictInt, StrictInt]
+    parts: dict[str, _PartCounts] = Field(default_factory=dict)
+    classes: list[Any] = Field(default_factory=list)
+    map_sha256: str | None = None
+    """SHA-256 of the GeoTIFF; older files lack it."""
+    sha256: StrictStr
+    """Digest of the split."""
 
 
 def write_split(
@@ -414,7 +430,7 @@ def write_split(
     legend: Legend | None = None,
     labels: npt.ArrayLike | None = None,
 ) -> None:
-    """Write the map of parts, then the JSON file that names its SHA-256."""
+    """Write the map of parts, then the JSON file with its SHA-256."""
     make_folder(folder)
     if grid is not None and grid.shape != split.shape:
         raise SplitError(
@@ -422,23 +438,25 @@ def write_split(
             f"{grid.rows} × {grid.cols}; use the grid of the scene it was made for."
         )
     _write_map(folder / f"{stem}.tif", split, grid)
-    about = {
-        "format": _FORMAT,
-        "kind": split.kind,
-        "seed": split.seed,
-        "settings": dict(split.settings),
-        "window": split.window,
-        "notes": list(split.notes),
-        "shape": list(split.shape),
-        "parts": {
-            part: {"code": code, **split.part_json(part, labels)}
-            for code, part in enumerate(PARTS)
-        },
-        "classes": [] if legend is None else legend.to_json(),
-        "map_sha256": file_sha256(folder / f"{stem}.tif"),
-        "sha256": split.digest,
+    parts = {
+        part: {"code": code, **split.part_json(part, labels)}
+        for code, part in enumerate(PARTS)
     }
-    write_checksummed(folder / f"{stem}.json", about)
+    document = _SplitDocument(
+        format="hypercover split 1",
+        kind=split.kind,
+        seed=split.seed,
+        settings=dict(split.settings),
+        window=split.window,
+        notes=split.notes,
+        shape=split.shape,
+        classes=[] if legend is None else legend.to_json(),
+        map_sha256=file_sha256(folder / f"{stem}.tif"),
+        sha256=split.digest,
+    )
+    write_checksummed(
+        folder / f"{stem}.json", document.model_dump(mode="json") | {"parts": parts}
+    )
 
 
 def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
@@ -462,78 +480,59 @@ def _write_map(path: Path, split: Split, grid: Grid | None) -> None:
 
 def read_split(folder: Path, stem: str) -> Split:
     """Read a split and verify that map and JSON file belong together."""
-    about = _read_about(folder / f"{stem}.json")
+    document = _read_document(folder / f"{stem}.json")
     path = folder / f"{stem}.tif"
-    parts = _read_map(path, about["shape"])
-    if about.get("map_sha256", wanted := file_sha256(path)) != wanted:
-        raise _damaged(path, f"its SHA-256 is not that in {stem}.json")
+    parts = _read_map(path, document.shape)
+    if document.map_sha256 not in (None, file_sha256(path)):
+        raise _damaged_split(path, f"its SHA-256 differs from that in {stem}.json")
+    settings = document.model_dump(include={"kind", "seed", "settings", "window", "notes"})
     try:
-        split = Split(
-            parts,
-            kind=about["kind"],
-            seed=about["seed"],
-            settings=about["settings"],
-            window=about["window"],
-            notes=tuple(map(str, about["notes"])),
-        )
+        split = Split(parts, **settings)
     except SplitError as error:
-        raise _damaged(folder / f"{stem}.tif", "it holds codes of no part") from error
-    if split.digest != about["sha256"]:
-        raise _damaged(folder / f"{stem}.tif", f"its SHA-256 is not that in {stem}.json")
+        raise _damaged_split(path, "it holds codes that are not parts") from error
+    if split.digest != document.sha256:
+        raise _damaged_split(path, f"its SHA-256 differs from that in {stem}.json")
     return split
 
 
 def read_counts(folder: Path, stem: str) -> dict[str, dict[int, int]]:
-    """Read the pixels of each class in each part, where a split was saved with them."""
-    path = folder / f"{stem}.json"
-    parts = _read_about(path).get("parts", {})
-    try:
-        return {
-            str(part): {int(code): int(n) for code, n in kept["per_class"].items() if n}
-            for part, kept in parts.items()
-            if "per_class" in kept
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise _damaged(path, "its counts of classes are none") from error
+    """Read the pixels of each class in each part, if a split was saved with them."""
+    return {
+        name: {code: count for code, count in part.per_class.items() if count}
+        for name, part in _read_document(folder / f"{stem}.json").parts.items()
+        if part.per_class is not None
+    }
 
 
-def _damaged(path: Path, why: str) -> SplitError:
+def _damaged_split(path: Path, why: str) -> SplitError:
     return SplitError(f"The split file {path} cannot be used: {why}; make the split again.")
 
 
-def _read_about(path: Path) -> dict[str, Any]:
-    """Read the JSON file of a split and check its fields."""
+def _read_document(path: Path) -> _SplitDocument:
+    """Read and validate the JSON file of a split."""
     try:
         if path.stat().st_size > _MAX_JSON:
-            raise _damaged(path, "it is far too large")
-        about = read_checksummed(path.read_bytes())
+            raise ValueError("it is far too large")
+        return validated(_SplitDocument, read_checksummed(path.read_bytes()))
     except FileNotFoundError as error:
-        raise _damaged(path, "it does not exist") from error
-    except DamageError as error:
-        raise _damaged(path, str(error)) from error
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, SplitError):
-            raise
-        raise _damaged(path, "it is no readable JSON") from error
-    fits = isinstance(about, dict) and all(
-        isinstance(about.get(name), kind) for name, kind in _FIELDS.items()
-    )
-    if not fits or about["format"] != _FORMAT:
-        raise _damaged(path, f"it is no file of the format '{_FORMAT}'")
-    return dict(about)
+        raise _damaged_split(path, "it does not exist") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise _damaged_split(path, "it is not readable JSON") from error
+    except (OSError, ValueError) as error:
+        raise _damaged_split(path, str(error)) from error
 
 
-def _read_map(path: Path, shape: list[Any]) -> npt.NDArray[np.uint8]:
-    """Read the codes of the parts from a GeoTIFF of the named shape."""
+def _read_map(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Read the codes of the parts from a GeoTIFF of this shape."""
     if not path.is_file():
-        raise _damaged(path, "it does not exist")
+        raise _damaged_split(path, "it does not exist")
     try:
         with open_raster(path, drivers=("GTiff",)) as raster:
-            found = [raster.height, raster.width]
-            if found != shape or raster.height * raster.width > _MAX_PIXELS:
-                raise _damaged(path, f"its shape is {found} and not {shape}")
+            size = (raster.height, raster.width)
+            if size != shape or raster.height * raster.width > _MAX_PIXELS:
+                raise _damaged_split(path, f"its shape is {size} and not {shape}")
             if raster.count != 1 or raster.dtypes[0] != "uint8":
-                raise _damaged(path, "it is not one band of 8-bit codes")
+                raise _damaged_split(path, "it is not one band of 8-bit codes")
             return np.asarray(raster.read(1), dtype=np.uint8)
     except GDAL_ERRORS as error:
-        raise _damaged(path, "it is no readable GeoTIFF") from error
+        raise _damaged_split(path, "it is not a readable GeoTIFF") from error

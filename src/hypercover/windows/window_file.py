@@ -1,7 +1,9 @@
-"""A window file: windows in HDF5, with their labels, places and parts, read lazily."""
+"""Window files: windows in HDF5 with labels, positions and split parts, read lazily."""
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,38 +13,47 @@ import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError, SplitError
 from hypercover.scene.io.limits import check_memory
+from hypercover.scene.io.sample_metadata import check_pixels
 from hypercover.scene.legend import Legend
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
-from hypercover.windows.window_metadata import NO_PART, PART_CODES, WindowAbout, entries
+from hypercover.windows.window_metadata import (
+    NO_PART,
+    PART_CODES,
+    WindowMetadata,
+    damaged_file,
+)
 from hypercover.windows.windows import LazyStack, Windows
 
-__all__ = ["WindowFile", "WindowHandle", "checksums", "spread"]
+__all__ = ["WindowFile", "WindowHandle", "check_same_scene", "checksums", "evenly_spaced"]
 
-_LOOKED_AT = 32
-"""Windows that are compared: enough to tell scenes apart, few enough to read at once."""
+_COMPARED = 32
+"""Windows compared with a scene: enough to tell scenes apart, few enough to read at once."""
+_LARGEST_CHUNK = 2**28
+"""Bytes HDF5 may have to unpack to read one value."""
+_RUN = 64
+"""Windows read together from a file without chunks."""
 
 
-def spread(count: int) -> npt.NDArray[np.intp]:
-    """Return at most 32 positions, evenly spread over so many windows.
+def evenly_spaced(count: int) -> npt.NDArray[np.intp]:
+    """Return at most 32 positions, evenly spaced over a number of windows.
 
     Examples
     --------
-    >>> spread(3).tolist(), len(spread(100)), spread(100)[[0, 1, -1]].tolist()
-    ([0, 1, 2], 32, [0, 3, 99])
+    >>> evenly_spaced(3).tolist(), evenly_spaced(100)[[0, 1, -1]].tolist()
+    ([0, 1, 2], [0, 3, 99])
     """
-    return np.unique(np.linspace(0, count - 1, _LOOKED_AT).astype(np.intp))
+    return np.unique(np.linspace(0, count - 1, _COMPARED).astype(np.intp))
 
 
 def checksums(
-    scene: Scene, samples: Samples, size: int, dtype: np.dtype[Any]
+    scene: Scene, samples: Samples, size: int, dtype: npt.DTypeLike
 ) -> tuple[str, ...]:
-    """Return the SHA-256 of the window around each sample, values little-endian.
+    """Return the SHA-256 of the little-endian values of the window around each sample.
 
-    Why it exists: two scenes of one grid and type differ in nothing but their
-    values.  Only the rows that the windows see are read.
+    Only the rows of the scene that the windows cover are read.
     """
-    little = dtype.newbyteorder("<")
+    little = np.dtype(dtype).newbyteorder("<")
     return tuple(
         hashlib.sha256(
             Windows.near(scene, samples.take(np.array([at])), size)
@@ -54,35 +65,26 @@ def checksums(
     )
 
 
-BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
-
-_LARGEST_CHUNK = 2**28
-"""Bytes HDF5 unpacks to read one value of a chunk."""
-
-_RUN = 64
-"""Windows looked at together where a file has no chunks."""
-
-
 class WindowHandle:
-    """An HDF5 file that is opened where it is used, and never shared between processes.
+    """An HDF5 file that each process opens for itself.
 
-    Why it exists: a handle that two processes share reads the wrong bytes, so
-    after a fork and after unpickling a new one is opened.
+    Two processes that share a handle read the wrong bytes, so the file is
+    opened again after a fork and after unpickling.
 
     Raises
     ------
     SceneError
-        If the file is missing, no HDF5 file, damaged, or changed since it was
-        opened first.
+        If the file is missing, damaged, not HDF5, or changed since it was first
+        opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._identity = self._found()
+        self._identity = self._stat()
         self._open: tuple[int, h5py.File] | None = None
 
-    def _found(self) -> tuple[int, int]:
-        """Return size and time of the file."""
+    def _stat(self) -> tuple[int, int]:
+        """Return size and modification time of the file."""
         try:
             facts = self.path.stat()
             with self.path.open("rb"):
@@ -103,82 +105,61 @@ class WindowHandle:
         if self._open is not None and self._open[0] == os.getpid():
             return self._open[1]
         self.close()
-        if self._found() != self._identity:
+        if self._stat() != self._identity:
             raise SceneError(
                 f"The window file {self.path} has changed since it was opened; open it again."
             )
-        try:
+        with self.reading("it is not an HDF5 file, or cut short"):
             self._open = os.getpid(), h5py.File(self.path, "r")
-        except BROKEN as error:
-            raise self.damaged("it is no HDF5 file, or cut short") from error
         return self._open[1]
 
     def close(self) -> None:
-        """Let go of the open file; it is opened again when it is needed."""
+        """Close the file; it is opened again when needed."""
         if self._open is not None:
-            # Of a fork's parent too: closing here closes nothing there.
+            # After a fork this closes the parent's handle here only, not in the parent.
             self._open[1].close()
             self._open = None
 
-    def damaged(self, why: str) -> SceneError:
-        """Return the error of a file that cannot be used."""
-        return SceneError(str(entries(self.path, {}).damaged(why)))
-
-    def about(self) -> WindowAbout:
-        """Read what the file says of its windows."""
+    @contextmanager
+    def reading(self, why: str) -> Iterator[None]:
+        """Turn whatever h5py raises in the block into the error of a damaged file."""
         try:
-            return WindowAbout.read(self.path, self.file.attrs)
-        except BROKEN as error:
-            if isinstance(error, SceneError):
-                raise
-            raise self.damaged("its attributes cannot be read") from error
+            yield
+        except SceneError:
+            raise
+        except (
+            OSError,
+            RuntimeError,
+            KeyError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            raise damaged_file(self.path, why) from error
 
-    def has(self, name: str) -> bool:
-        """Tell whether there is anything of that name."""
-        return self._link(name) is not None
-
-    def _link(self, name: str) -> Any:
-        """Return how a name is linked, without following it."""
-        return self.file.get(name, getlink=True)
+    def metadata(self) -> WindowMetadata:
+        """Read and validate the attributes."""
+        with self.reading("its attributes cannot be read"):
+            return WindowMetadata.read(self.path, self.file.attrs)
 
     def dataset(self, name: str, kinds: str, shape: tuple[int, ...] | None) -> Any:
-        """Return a dataset after checking that it is plain, of a kind and a shape.
+        """Return a dataset after checking kind, shape and storage; nothing is allocated.
 
-        Nothing is followed out of the file, and nothing allocated yet.
+        Links and data in other files are never followed.
         """
-        try:
-            return self._checked(name, kinds, shape)
-        except BROKEN as error:
-            if isinstance(error, SceneError):
-                raise
-            raise self.damaged(f"its dataset {name} cannot be read") from error
+        with self.reading(f"its dataset {name} cannot be read"):
+            link = self.file.get(name, getlink=True)
+            dataset = self.file[name] if isinstance(link, h5py.HardLink) else None
+            fault = _fault(dataset, kinds, shape)
+            if link is not None and dataset is None:
+                fault = "is a link, which is never followed"
+            if fault:
+                raise damaged_file(self.path, f"its dataset {name} {fault}")
+            self._check_filters(dataset)
+            return dataset
 
-    def _checked(self, name: str, kinds: str, shape: tuple[int, ...] | None) -> Any:
-        link = self._link(name)
-        if link is not None and not isinstance(link, h5py.HardLink):
-            raise self.damaged(f"its dataset {name} is a link, which is never followed")
-        found = None if link is None else self.file[name]
-        if not isinstance(found, h5py.Dataset):
-            raise self.damaged(f"it has no dataset {name}")
-        if found.is_virtual or found.external:
-            raise self.damaged(f"its dataset {name} takes its data from another file")
-        if found.dtype.kind not in kinds or found.dtype.itemsize > 8:
-            raise self.damaged(f"its dataset {name} is of type {found.dtype}")
-        if found.shape is None or (
-            len(found.shape) != 1 if shape is None else found.shape != shape
-        ):
-            wanted = "one number for each window" if shape is None else _times(shape)
-            raise self.damaged(
-                f"its dataset {name} is {_times(found.shape or ())}, not {wanted}"
-            )
-        self._check_storage(name, found)
-        return found
-
-    def _check_storage(self, name: str, dataset: Any) -> None:
-        """Refuse chunks of any size and filters that are not here."""
-        chunk = int(np.prod(dataset.chunks or (1,), dtype=object)) * dataset.dtype.itemsize
-        if chunk > _LARGEST_CHUNK:
-            raise self.damaged(f"its dataset {name} has chunks of {chunk:,} bytes")
+    def _check_filters(self, dataset: Any) -> None:
+        """Refuse compression filters that are not installed."""
         stored = dataset.id.get_create_plist()
         for place in range(stored.get_nfilters()):
             number, _, _, title = stored.get_filter(place)
@@ -190,44 +171,57 @@ class WindowHandle:
                 )
 
     def column(self, name: str, count: int | None = None) -> npt.NDArray[np.int64]:
-        """Read whole numbers (n,), one for each window."""
+        """Read integers (n,), one for each window."""
         dataset = self.dataset(name, "iu", None if count is None else (count,))
         check_memory(8 * dataset.shape[0], f"The window file {self.path}", "write it again")
-        try:
+        with self.reading(f"its dataset {name} cannot be unpacked"):
             return np.asarray(dataset[()]).astype(np.int64)
-        except BROKEN as error:
-            raise self.damaged(f"its dataset {name} cannot be unpacked") from error
 
     def windows(self, at: npt.NDArray[np.intp], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-        """Read windows (n, band, row, col) at positions in any order, some perhaps twice.
+        """Read windows (n, band, row, col) at positions in any order, repeated or not.
 
-        Each chunk is unpacked once: positions are sorted, read and put back.
+        Each chunk is unpacked once: the positions are sorted and the windows put
+        back in the order given.
         """
         dataset = self.dataset("windows", "iuf", shape)
         one = int(np.prod(shape[1:])) * dataset.dtype.itemsize
-        wanted, back = np.unique(at, return_inverse=True)
-        check_memory((len(at) + len(wanted)) * one, f"{len(at):,} windows of {self.path}",
+        rising, back = np.unique(at, return_inverse=True)
+        check_memory((len(at) + len(rising)) * one, f"{len(at):,} windows of {self.path}",
                    "take fewer at once")  # fmt: skip
         step = dataset.chunks[0] if dataset.chunks else _RUN
-        cut = np.empty((len(wanted), *shape[1:]), dataset.dtype)
-        ends = np.flatnonzero(np.diff(wanted // step, append=-1)) + 1
+        cut = np.empty((len(rising), *shape[1:]), dataset.dtype)
+        ends = np.flatnonzero(np.diff(rising // step, append=-1)) + 1
         first = 0
-        try:
+        with self.reading("its windows cannot be unpacked"):
             for end in ends.tolist():
-                self._fill(dataset, wanted[first:end], cut[first:end])
+                self._fill(dataset, rising[first:end], cut[first:end])
                 first = end
-        except BROKEN as error:
-            raise self.damaged("its windows cannot be unpacked") from error
-        return cut if np.array_equal(wanted, at) else cut[back]
+        return cut if np.array_equal(rising, at) else cut[back]
 
     @staticmethod
-    def _fill(dataset: Any, wanted: npt.NDArray[np.intp], out: npt.NDArray[Any]) -> None:
-        """Read rising positions that lie near each other."""
-        low, high = int(wanted[0]), int(wanted[-1]) + 1
-        if high - low == len(wanted):
+    def _fill(dataset: Any, rising: npt.NDArray[np.intp], out: npt.NDArray[Any]) -> None:
+        """Read rising positions that are close to each other."""
+        low, high = int(rising[0]), int(rising[-1]) + 1
+        if high - low == len(rising):
             dataset.read_direct(out, np.s_[low:high])
         else:
-            out[:] = dataset[low:high][wanted - low]
+            out[:] = dataset[low:high][rising - low]
+
+
+def _fault(dataset: Any, kinds: str, shape: tuple[int, ...] | None) -> str:
+    """Return what is wrong with a dataset, or nothing."""
+    if not isinstance(dataset, h5py.Dataset):
+        return "is missing"
+    if dataset.is_virtual or dataset.external:
+        return "takes its data from another file"
+    if dataset.dtype.kind not in kinds or dataset.dtype.itemsize > 8:
+        return f"is of type {dataset.dtype}"
+    actual = dataset.shape or ()
+    if (len(actual) != 1) if shape is None else (actual != shape):
+        expected = "one number for each window" if shape is None else _times(shape)
+        return f"is {_times(actual)}, not {expected}"
+    chunk = int(np.prod(dataset.chunks or (1,), dtype=object)) * dataset.dtype.itemsize
+    return f"has chunks of {chunk:,} bytes" if chunk > _LARGEST_CHUNK else ""
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -238,47 +232,47 @@ Ints = npt.NDArray[np.int64]
 
 
 class WindowFile(LazyStack):
-    """A stack (n, band, row, col) of windows in an HDF5 file, read when asked for.
+    """A stack (n, band, row, col) of windows in an HDF5 file, read on demand.
 
-    Why it exists: windows written once go to any trainer on any machine
-    without the scene.  It is indexed like an array, holds no window, and may be
-    pickled and forked: each process opens the file for itself.
+    It is indexed like an array and holds no window in memory.  It may be pickled
+    and used after a fork: each process opens the file for itself.
 
     Parameters
     ----------
     path : path
-        What ``hypercover windows`` wrote; where it holds coordinates only,
-        :meth:`open` takes the scene as well.
+        File written by ``hypercover windows``.  If it holds coordinates only, use
+        :meth:`open` with the scene.
 
     Attributes
     ----------
     labels, rows, cols : arrays (n,)
-        Class code of each centre and where it lies in the scene, from 0.
+        Class code, row and column (from 0) of each centre pixel.
     part : array (n,)
         Part of the split: 0 unused, 1 train, 2 validation, 3 test, 4 guard, 5 none.
-    about : WindowAbout
-        Wavelengths, legend, grid and all else that is known.
+    metadata : WindowMetadata
+        Wavelengths, legend, grid and everything else known about the scene.
 
     Raises
     ------
     SceneError
-        If the file is missing, damaged or of another kind.
+        If the file is missing, damaged or not a window file.
     LabelError
-        If a label stands for no class of the legend.
+        If a label is not in the legend.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._handle = WindowHandle(Path(path))
-        self.about = self._handle.about()
+        self.metadata = self._handle.metadata()
         self._count = len(self._handle.column("labels"))
-        columns = (self._handle.column(name, self._count) for name in
-                   ("labels", "rows", "cols", "part"))  # fmt: skip
-        self.labels, self.rows, self.cols, self.part = columns
+        self.labels, self.rows, self.cols, self.part = (
+            self._handle.column(name, self._count)
+            for name in ("labels", "rows", "cols", "part")
+        )
         self._check_columns()
-        self.stored = self.about.contents != "coordinates"
+        self.stored = self.metadata.contents != "coordinates"
         if self.stored:
             self._check_windows()
-        self._looked_at = self.samples.take(spread(self._count))
+        self._compared = self.samples.take(evenly_spaced(self._count))
         self._at = np.arange(self._count)
         self._cuts: Windows | None = None
         self._handle.close()
@@ -290,12 +284,12 @@ class WindowFile(LazyStack):
         return file if scene is None else file.seen_in(scene)
 
     def seen_in(self, scene: Scene) -> Self:
-        """Return these windows, cut from the scene in the place of the file.
+        """Return the same windows, cut from the scene instead of read from the file.
 
         Raises
         ------
         SceneError
-            If it is not the scene they were cut from.
+            If the windows were cut from another scene.
         """
         check_same_scene(self, scene)
         part = self._part(slice(None))
@@ -303,71 +297,79 @@ class WindowFile(LazyStack):
         return part
 
     def _check_columns(self) -> None:
-        """Refuse labels, places and parts that cannot be."""
-        take = entries(self.path, {})
-        take.check_places(self.rows, self.cols, self.about.grid)
-        strange = np.setdiff1d(self.labels, self.legend.codes)
-        if len(strange):
+        """Check labels, positions and parts."""
+        try:
+            check_pixels(self.rows, self.cols, self.metadata.grid)
+            if not self._count:
+                raise ValueError("it holds no windows")
+            if not 0 <= self.part.min() <= self.part.max() <= NO_PART:
+                raise ValueError(f"its parts must be codes from 0 to {NO_PART}")
+            sums = self.metadata.checksums
+            if sums is not None and len(sums) != len(evenly_spaced(self._count)):
+                raise ValueError(f"it has {len(sums)} checksums")
+        except ValueError as error:
+            raise damaged_file(self.path, str(error)) from error
+        unknown = np.setdiff1d(self.labels, self.legend.codes)
+        if len(unknown):
             raise LabelError(
-                f"The window file {self.path} cannot be used: its labels hold the code "
-                f"{strange[0]}, which its legend does not name; write it again."
+                f"The window file {self.path} cannot be used: its labels contain the code "
+                f"{unknown[0]}, which is not in its legend; write it again."
             )
-        if not self._count:
-            raise take.damaged("it holds no window")
-        if not 0 <= self.part.min() <= self.part.max() <= NO_PART:
-            raise take.damaged("its parts hold a code of no part")
-        told = self.about.checksums
-        if told is not None and len(told) != len(spread(self._count)):
-            raise take.damaged(f"it has {len(told)} checksums")
 
     def _check_windows(self) -> None:
-        """Refuse windows of another shape or type than the file says, and none at all."""
-        if self.about.contents is None and not self._handle.has("windows"):
-            raise self._handle.damaged(
-                "it has no dataset windows and does not say that it holds coordinates only"
+        """Check shape and type of the windows."""
+        if self.metadata.contents is None and "windows" not in self._handle.file:
+            raise damaged_file(
+                self.path,
+                "its dataset windows is missing and it does not say that it holds "
+                "coordinates only",
             )
-        shape = (self._count, *self.about.window_shape)
-        found = self._handle.dataset("windows", "iuf", shape).dtype.newbyteorder("=")
-        if found != self.about.dtype:
-            raise self._handle.damaged(
-                f"its windows are of type {found}, not {self.about.dtype}"
+        dataset = self._handle.dataset("windows", "iuf", self._stored_shape)
+        dtype = dataset.dtype.newbyteorder("=")
+        if dtype != self.dtype:
+            raise damaged_file(
+                self.path, f"its windows are of type {dtype}, not {self.dtype}"
             )
 
     @property
+    def _stored_shape(self) -> tuple[int, int, int, int]:
+        return self._count, *self.metadata.window_shape
+
+    @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """Path of the file."""
         return self._handle.path
 
     @property
     def window(self) -> int:
         """Side of a window in pixels."""
-        return self.about.window
+        return self.metadata.window
 
     @property
     def legend(self) -> Legend:
         """Names and colours of the classes."""
-        return self.about.legend
+        return self.metadata.legend
 
     @property
     def wavelengths(self) -> npt.NDArray[np.float64] | None:
-        """Centre of each band in nm, or None where not known."""
-        known = self.about.wavelengths
-        return None if known is None else np.array(known)
+        """Centre of each band in nm, or None if not known."""
+        wavelengths = self.metadata.wavelengths
+        return None if wavelengths is None else np.array(wavelengths)
 
     @property
     def samples(self) -> Samples:
-        """Places and labels of the windows."""
+        """Positions and labels of the windows."""
         return Samples(self.rows.astype(np.intp), self.cols.astype(np.intp), self.labels)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the stack: (n, band, row, col)."""
-        return len(self._at), *self.about.window_shape
+        return len(self._at), *self.metadata.window_shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values: that of the scene."""
-        return self.about.dtype
+        return np.dtype(self.metadata.dtype)
 
     def _part(self, which: Any) -> Self:
         part = object.__new__(type(self))
@@ -378,24 +380,24 @@ class WindowFile(LazyStack):
         return part
 
     def take_part(self, name: str) -> Self:
-        """Return the windows of a part: train, validation, test, guard, unused or none.
+        """Return the windows of one part: train, validation, test, guard, unused or none.
 
         Raises
         ------
         SplitError
-            If there is no such part or it holds no window.
+            If there is no such part or it holds no windows.
         """
         if name not in PART_CODES:
             raise SplitError(
                 f"A window file has the parts {', '.join(PART_CODES)}, got {name!r}."
             )
-        found = np.flatnonzero(self.part == PART_CODES[name])
-        if not len(found):
+        at = np.flatnonzero(self.part == PART_CODES[name])
+        if not len(at):
             raise SplitError(
-                f"No window of {self.path} is of the part {name!r}; write it with --split "
-                "or --train, or take another part."
+                f"No window of {self.path} belongs to the part {name!r}; write it with "
+                "--split or --train, or take another part."
             )
-        return self._part(found)
+        return self._part(at)
 
     def cut(self) -> npt.NDArray[np.generic]:
         """Read all windows now: an array (n, band, row, col).
@@ -413,14 +415,14 @@ class WindowFile(LazyStack):
                 f"{self.path} holds coordinates only; open it with its scene: "
                 "WindowFile.open(path, scene)."
             )
-        return self._handle.windows(self._at, (self._count, *self.about.window_shape))
+        return self._handle.windows(self._at, self._stored_shape)
 
     def checksums_in(self, scene: Scene) -> tuple[str, ...]:
-        """Return what the checksums of the file would be if a scene were its own."""
-        return checksums(scene, self._looked_at, self.window, self.dtype)
+        """Return the checksums of the same windows cut from a scene."""
+        return checksums(scene, self._compared, self.window, self.dtype)
 
     def close(self) -> None:
-        """Let go of the open file; reading opens it again."""
+        """Close the file; reading opens it again."""
         self._handle.close()
 
 
@@ -430,34 +432,31 @@ def check_same_scene(windows: WindowFile, scene: Scene) -> None:
     Raises
     ------
     SceneError
-        If its size, place, bands, type or values are others than those of the file;
-        of the values those are compared that the file has checksums of.
+        If size, position, bands, type or values differ from those of the file.
+        Values are compared where the file has checksums.
     """
-    about, found = windows.about, WindowAbout.of(scene, windows.window)
-    names = {
-        "size": (about.grid.shape, found.grid.shape),
-        "place": (about.grid.transform, found.grid.transform),
-        "bands": (about.bands, found.bands),
-        "features": (about.band_names, found.band_names),
-        "type": (about.dtype, found.dtype),
+    ours, theirs = windows.metadata, WindowMetadata.of(scene, windows.window)
+    properties = {
+        "size": (ours.grid.shape, theirs.grid.shape),
+        "position": (ours.transform, theirs.transform),
+        "bands": (ours.bands, theirs.bands),
+        "features": (ours.band_names, theirs.band_names),
+        "type": (ours.dtype, theirs.dtype),
     }
-    for what, (told, seen) in names.items():
-        if told != seen:
+    for name, (our, their) in properties.items():
+        if our != their:
             raise SceneError(
-                f"The windows of {windows.path} were not cut from {scene.name}: its {what} "
-                f"({_short(seen)}) is not that of the file ({_short(told)}); give the scene, "
-                "with the bands, that they were cut from."
+                f"The windows of {windows.path} were not cut from {scene.name}: its {name} "
+                f"({_short(their)}) differs from that of the file ({_short(our)}); give the "
+                "scene and bands they were cut from."
             )
-    told = about.checksums
-    if told is not None and told != windows.checksums_in(scene):
+    if ours.checksums is not None and ours.checksums != windows.checksums_in(scene):
         raise SceneError(
             f"The windows of {windows.path} have other values than {scene.name} at the same "
-            "places; give the scene that they were cut from, or write the file again."
+            "positions; give the scene they were cut from, or write the file again."
         )
 
 
 def _short(value: Any) -> str:
-    text = (
-        f"{len(value)} bands" if isinstance(value, tuple) and len(value) > 8 else str(value)
-    )
-    return text[:60]
+    many = isinstance(value, tuple) and len(value) > 8
+    return f"{len(value)} bands" if many else str(value)[:60]

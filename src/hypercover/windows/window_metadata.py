@@ -1,78 +1,125 @@
-"""What a window file says of its windows, as attributes that any reader of HDF5 shows."""
+"""Window metadata: the attributes of a window file, which any HDF5 reader shows."""
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from hypercover.errors import SceneError
+from hypercover.errors import CallError, SceneError
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.entries import Entries
-from hypercover.scene.legend import Legend
+from hypercover.scene.io.sample_metadata import (
+    BandNumbers,
+    Crs,
+    LegendEntry,
+    Numbers,
+    Side,
+    Text,
+    Texts,
+    Transform,
+    ValueType,
+    check_lengths,
+    known_values,
+    unusable,
+    validated,
+)
 from hypercover.scene.samples import MOST_WINDOW
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import PARTS, Split
 
-__all__ = ["NO_PART", "PART_CODES", "WindowAbout"]
+__all__ = ["NO_PART", "PART_CODES", "WindowMetadata", "damaged_file"]
 
 FORMAT, VERSION = "hypercover windows", 1
 NO_PART = len(PARTS)
 """Code of a window that was written without a split."""
 PART_CODES = {name: code for code, name in enumerate((*PARTS, "none"))}
 """Code of each part in the dataset ``part``."""
-_PADDING = "edge: windows that reach over the edge of the scene repeat its edge pixels"
-_NODATA = "pixels without data are zero in every band"
-_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
-          "float16", "float32", "float64")  # fmt: skip
-_MOST_BANDS = 2**20
-_MOST_ITEMS = 2**24
-_CONTENTS = ("windows", "coordinates", None)
-_CHECKSUM = re.compile("[0-9a-f]{64}")
-_IN_JSON = {"band_names", "legend", "checksums", "split_settings"}
+_JSON_KEYS = ("band_names", "legend", "checksums", "split_settings")
+_MOST_ATTRIBUTES, _MOST_BYTES = 1000, 2**24
 _MOST_SETTINGS, _MOST_NUMBER, _MOST_LETTERS = 64, 2**53, 1000
 
 
-@dataclass(frozen=True, eq=False)
-class WindowAbout:
-    """All that is known of windows beside their values, labels and places."""
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError(f"the window size must be odd, got {size}")
+    return size
 
-    window: int
+
+_Bounded = Field(gt=-_MOST_NUMBER, lt=_MOST_NUMBER, allow_inf_nan=False)
+_Letters = Annotated[str, Field(max_length=_MOST_LETTERS)]
+_Setting = None | bool | Annotated[int, _Bounded] | Annotated[float, _Bounded] | _Letters
+_Checksum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class WindowMetadata(BaseModel):
+    """What is known of windows apart from their values, labels and positions."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    format: Literal["hypercover windows"] = "hypercover windows"
+    """Name of the format."""
+    version: Literal[1] = 1
+    """Version of the format."""
+    axes: Text = "window,band,row,col"
+    """Order of the axes."""
+    window: Annotated[int, Field(ge=1, le=MOST_WINDOW), AfterValidator(_odd)]
     """Side of a window in pixels."""
-    dtype: np.dtype[Any]
+    dtype: ValueType
     """Type of the values: that of the scene."""
-    bands: tuple[int, ...]
+    padding: Text = (
+        "edge: windows that reach over the edge of the scene repeat its edge pixels"
+    )
+    """How windows at the edge of the scene are filled."""
+    nodata: Text = "pixels without data are zero in every band"
+    """How pixels without data are filled."""
+    bands: BandNumbers
     """Band numbers in the source of the scene, from 1."""
-    legend: Legend
+    wavelengths: Numbers | None = None
+    """Centre of each band in nm, where known for every band."""
+    fwhm: Numbers | None = None
+    """Full width at half maximum of each band in nm, where known for every band."""
+    bbl: Numbers | None = None
+    """1 for good bands and 0 for bad ones, where any is marked as bad."""
+    band_names: Texts | None = None
+    """Name of each band, where they have names."""
+    legend: LegendEntry
     """Names and colours of the classes."""
-    grid: Grid
-    """Shape and georeference of the scene."""
-    wavelengths: tuple[float, ...] | None = None
-    """Centre of each band in nm, or None where not known."""
-    fwhm: tuple[float, ...] | None = None
-    """Full width at half maximum of each band in nm, or None where not known."""
-    bad: tuple[bool, ...] | None = None
-    """Whether each band is marked as bad, or None where none is."""
-    band_names: tuple[str, ...] | None = None
-    """Name of each band, or None where they have none."""
-    scene: str = "scene"
+    scene: Text = "scene"
     """Name of the scene."""
-    source: str = ""
+    source: Text = ""
     """Path the scene was read from."""
     simulated: bool = False
     """Whether the scene was computed rather than measured."""
-    split: str = "none"
-    """How the split was made whose parts are noted: random, blocks, …, or none."""
-    split_settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of that split, such as the size of its blocks; empty where not known."""
-    contents: str | None = None
-    """``windows`` or ``coordinates``; None in files that do not say it."""
-    checksums: tuple[str, ...] | None = None
-    """SHA-256 of windows spread over the file, or None in files that have none."""
+    split: Text = "none"
+    """Kind of the split whose parts are recorded: random, blocks, …, or none."""
+    split_settings: Annotated[
+        dict[_Letters, _Setting], Field(max_length=_MOST_SETTINGS)
+    ] = Field(default_factory=dict)
+    """Settings of that split, such as the size of its blocks."""
+    contents: Literal["windows", "coordinates"] | None = None
+    """What the file holds; None in older files, which hold windows."""
+    checksums: Annotated[tuple[_Checksum, ...], Field(max_length=2**10)] | None = None
+    """SHA-256 of windows spread over the file, or None in older files."""
+    parts: Text = ", ".join(f"{code} {name}" for name, code in PART_CODES.items())
+    """Meaning of the codes in the dataset ``part``."""
+    grid_rows: Side
+    """Rows of the scene."""
+    grid_cols: Side
+    """Columns of the scene."""
+    crs: Crs | None = None
+    """Coordinate reference system as WKT, where known."""
+    transform: Transform
+    """Affine a, b, c, d, e, f: x = a·col + b·row + c, y = d·col + e·row + f."""
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        names = ("wavelengths", "fwhm", "bbl", "band_names")
+        columns = ((name, getattr(self, name)) for name in names)
+        check_lengths(len(self.bands), "bands", columns)
+        return self
 
     @classmethod
     def of(
@@ -80,34 +127,60 @@ class WindowAbout:
         scene: Scene,
         window: int,
         split: Split | None = None,
-        contents: str | None = None,
-    ) -> "WindowAbout":
-        """Note what is known of a scene and of the split whose parts are noted."""
-        dtype = np.dtype(
-            np.uint8 if scene.cube.dtype.kind == "b" else scene.cube.dtype
-        ).newbyteorder("=")
-        if dtype.name not in _TYPES:
+        contents: Literal["windows", "coordinates"] | None = None,
+    ) -> "WindowMetadata":
+        """Collect the metadata of windows around pixels of a scene.
+
+        Raises
+        ------
+        SceneError
+            If the type of the scene's values cannot be stored.
+        """
+        dtype = np.dtype("u1" if scene.cube.dtype.kind == "b" else scene.cube.dtype)
+        if dtype.kind not in "iuf" or dtype.itemsize > 8:
             raise SceneError(
-                f"Windows hold whole or real numbers of at most 64 bits, and those of "
+                "Windows hold integers or floats of at most 64 bits, but the values of "
                 f"{scene.name} are {dtype}; convert the image first."
             )
-        return cls(
-            window,
-            dtype,
-            tuple(scene.bands.tolist()),
-            scene.legend,
-            scene.grid,
-            wavelengths=_known(scene.wavelengths),
-            fwhm=_known(scene.fwhm),
-            bad=tuple(scene.bad.tolist()) if scene.bad.any() else None,
-            band_names=scene.band_names,
-            scene=scene.name,
-            source=scene.source,
-            simulated=scene.simulated,
-            split="none" if split is None else split.kind,
-            split_settings={} if split is None else _plain_settings(split.settings),
-            contents=contents,
-        )
+        grid, bad = scene.grid, scene.bad
+        settings: Mapping[str, Any] = {} if split is None else split.settings
+        entries = {
+            "window": window,
+            "dtype": dtype.name,
+            "bands": scene.bands.tolist(),
+            "legend": scene.legend,
+            "grid_rows": grid.rows,
+            "grid_cols": grid.cols,
+            "crs": grid.crs,
+            "transform": grid.transform,
+            "wavelengths": known_values(scene.wavelengths),
+            "fwhm": known_values(scene.fwhm),
+            "bbl": (~bad).astype(float).tolist() if bad.any() else None,
+            "band_names": scene.band_names,
+            "scene": scene.name,
+            "source": scene.source,
+            "simulated": scene.simulated,
+            "split": "none" if split is None else split.kind,
+            "split_settings": {key: of for key, of in settings.items() if _is_setting(of)},
+            "contents": contents,
+        }
+        try:
+            return validated(cls, entries)
+        except ValueError as error:
+            raise SceneError(
+                f"The metadata of {scene.name} cannot be stored with its windows: {error}; "
+                "correct the image."
+            ) from error
+
+    @property
+    def grid(self) -> Grid:
+        """Shape and georeference of the scene."""
+        return Grid(self.grid_rows, self.grid_cols, self.crs, self.transform)
+
+    @property
+    def bad(self) -> tuple[bool, ...] | None:
+        """Whether each band is marked as bad, or None where none is."""
+        return None if self.bbl is None else tuple(good == 0 for good in self.bbl)
 
     @property
     def window_shape(self) -> tuple[int, int, int]:
@@ -117,178 +190,80 @@ class WindowAbout:
     @property
     def window_bytes(self) -> int:
         """Bytes of one window before compression."""
-        return int(np.prod(self.window_shape)) * self.dtype.itemsize
+        return int(np.prod(self.window_shape)) * np.dtype(self.dtype).itemsize
 
     def attributes(self) -> dict[str, Any]:
-        """Return all as attributes of HDF5: numbers, lists of numbers, and text."""
-        place = {
-            "grid_rows": self.grid.rows,
-            "grid_cols": self.grid.cols,
-            "crs": self.grid.crs,
-            "transform": np.array(self.grid.transform),
-        }
-        known = {
-            "format": FORMAT,
-            "version": VERSION,
-            "axes": "window,band,row,col",
-            "window": self.window,
-            "dtype": self.dtype.name,
-            "padding": _PADDING,
-            "nodata": _NODATA,
-            "bands": np.array(self.bands),
-            "wavelengths": _array(self.wavelengths),
-            "fwhm": _array(self.fwhm),
-            "bbl": None if self.bad is None else (~np.array(self.bad)).astype(np.uint8),
-            "band_names": _json(self.band_names),
-            "legend": _json(self.legend.to_json()),
-            "scene": self.scene,
-            "source": self.source,
-            "simulated": np.uint8(self.simulated),
-            "split": self.split,
-            "split_settings": _json(dict(self.split_settings)),
-            "contents": self.contents,
-            "checksums": _json(self.checksums),
-            "parts": ", ".join(f"{code} {name}" for name, code in PART_CODES.items()),
-            **place,
-        }
+        """Return HDF5 attributes: numbers, arrays of numbers, and text."""
         return {
-            key: _fixed(value) if isinstance(value, str) else value
-            for key, value in known.items()
-            if value is not None
+            key: _fixed(json.dumps(value, ensure_ascii=False))
+            if key in _JSON_KEYS
+            else _fixed(value)
+            if isinstance(value, str)
+            else np.uint8(value)
+            if isinstance(value, bool)
+            else np.array(value)
+            for key, value in self.model_dump(exclude_none=True).items()
         }
 
     @classmethod
-    def read(cls, path: Path, attributes: Any) -> "WindowAbout":
-        """Read attributes of an HDF5 file after checking everything in them.
+    def read(cls, path: Path, attributes: Any) -> "WindowMetadata":
+        """Read and validate the attributes of an HDF5 file.
 
         Raises
         ------
         SceneError
-            If they are not those of a window file, damaged, or contradict each other.
+            If they are damaged, contradictory, or not those of a window file.
         """
-        take = entries(path, _plain(path, attributes))
-        if take.about.get("format") != FORMAT:
-            raise take.damaged(f"it is no file of the format '{FORMAT}'")
-        if take.about.get("version") != VERSION:
-            raise take.damaged(
-                f"it is of version {take.about.get('version')}, and version {VERSION} is "
-                "the one that can be read here"
-            )
-        bands = take.checked("bands", lambda value: isinstance(value, list))
-        count = len(bands)
-        size = take.whole("window", 1, MOST_WINDOW)
-        if not 1 <= count <= _MOST_BANDS or size % 2 == 0:
-            raise take.damaged(f"it names {count} bands and windows of {size} pixels")
-        names = None if take.about.get("band_names") is None else take.names("band_names")
-        if names is not None and len(names) != count:
-            raise take.damaged(f"it names {len(names)} of {count} bands")
-        good = take.numbers("bbl", count)
-        return cls(
-            size,
-            np.dtype(take.checked("dtype", lambda value: value in _TYPES)),
-            take.bands("bands", count) or (),
-            take.legend(),
-            take.grid("grid_"),
-            wavelengths=take.numbers("wavelengths", count),
-            fwhm=take.numbers("fwhm", count),
-            bad=None if good is None else tuple(one == 0 for one in good),
-            band_names=names,
-            scene=take.text("scene"),
-            source=take.text("source"),
-            simulated=bool(take.whole("simulated", 0, 1)),
-            split=take.text("split"),
-            split_settings=take.checked("split_settings", _are_settings) or {},
-            contents=take.checked("contents", lambda value: value in _CONTENTS),
-            checksums=take.checked("checksums", _are_checksums) and take.names("checksums"),
-        )
+        try:
+            entries = _plain(attributes)
+            if entries.get("format") != FORMAT:
+                raise ValueError(f"it is not a file of the format {FORMAT!r}")
+            if entries.get("version") != VERSION:
+                raise ValueError(
+                    f"it is of version {entries.get('version')}, and only version "
+                    f"{VERSION} can be read"
+                )
+            return validated(cls, entries)
+        except ValueError as error:
+            raise damaged_file(path, str(error)) from error
 
 
-def entries(path: Path, about: dict[str, Any]) -> Entries:
-    """Return what takes entries out of a window file."""
-    return Entries(path, about, "window file", "write it again", SceneError)
-
-
-def _are_checksums(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, list)
-        and all(isinstance(one, str) and _CHECKSUM.fullmatch(one) for one in value)
-    )
-
-
-def _are_settings(value: Any) -> bool:
-    """Tell whether a value may be the settings of a split; None where there are none."""
-    return value is None or (
-        isinstance(value, dict)
-        and len(value) <= _MOST_SETTINGS
-        and all(len(key) <= _MOST_LETTERS and _is_setting(of) for key, of in value.items())
-    )
+def damaged_file(path: Path, why: str) -> CallError:
+    """Return the error of a window file that cannot be used."""
+    return unusable(path, "window file", why, "write it again", SceneError)
 
 
 def _is_setting(value: Any) -> bool:
-    """Tell whether a value is yes or no, a number within bounds, a short text, or nothing."""
+    """Tell whether a setting of a split is plain and small enough to be stored."""
     if isinstance(value, str):
         return len(value) <= _MOST_LETTERS
-    # Not a number is below nothing.
     return value is None or (isinstance(value, int | float) and abs(value) < _MOST_NUMBER)
 
 
-def _plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a split that a file can keep."""
-    return {key: value for key, value in settings.items() if _is_setting(value)}
-
-
-def _known(values: npt.NDArray[np.float64] | None) -> tuple[float, ...] | None:
-    """Return a value for every band, or None where one is not known."""
-    if values is None or not np.isfinite(values).all():
-        return None
-    return tuple(values.tolist())
-
-
-def _array(values: tuple[float, ...] | None) -> npt.NDArray[np.float64] | None:
-    return None if values is None else np.array(values)
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False)
-
-
 def _fixed(text: str) -> npt.NDArray[np.bytes_]:
-    """Return text as HDF5 keeps it in one place, without a reference to elsewhere."""
+    """Return text that HDF5 stores inline rather than by reference."""
     import h5py
 
     data = text.encode()
     return np.array(data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
 
 
-def _plain(path: Path, attributes: Any) -> dict[str, Any]:
-    """Return attributes as plain values, lists and text of bounded size."""
-    damaged = entries(path, {}).damaged
-    if len(attributes) > 1000:
-        raise damaged("it has far too many attributes")
+def _plain(attributes: Any) -> dict[str, Any]:
+    """Return attributes as plain values of bounded size."""
+    if len(attributes) > _MOST_ATTRIBUTES:
+        raise ValueError("it has far too many attributes")
     plain: dict[str, Any] = {}
     for key in list(attributes):
         attribute = attributes.get_id(key)
-        count = int(np.prod(attribute.shape, dtype=object))
-        if (
-            count * attribute.dtype.itemsize > _MOST_ITEMS
-            or attribute.dtype.kind not in "iufSO"
-        ):
-            raise damaged(f"its attribute {key[:40]!r} is no number, list or text")
-        plain[key] = _value(attributes[key])
-    try:
-        for key in _IN_JSON & set(plain):
+        size = int(np.prod(attribute.shape, dtype=object)) * attribute.dtype.itemsize
+        if size > _MOST_BYTES or attribute.dtype.kind not in "iufSO":
+            raise ValueError(f"its attribute {key[:40]!r} is not a number, list or text")
+        value = attributes[key]
+        value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        plain[key] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    for key in plain.keys() & set(_JSON_KEYS):
+        try:
             plain[key] = json.loads(plain[key])
-    except (ValueError, TypeError, RecursionError) as error:
-        raise damaged(
-            "its legend, band names, checksums or settings of the split are no JSON"
-        ) from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"its attribute {key!r} is not JSON") from error
     return plain
-
-
-def _value(value: Any) -> Any:
-    """Return one attribute as a plain value."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, np.ndarray | np.generic):
-        return _value(value.tolist())
-    return value

@@ -1,4 +1,4 @@
-"""Windows: lazy cuts of a cube around pixels, one axis order, no 81-fold copy."""
+"""Windows: lazy cuts of a cube around pixels."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Self
@@ -14,10 +14,9 @@ __all__ = ["LazyStack", "Windows"]
 
 
 class LazyStack(ABC):
-    """A stack (n, band, row, col) that acts like an array and holds no window.
+    """A lazy stack (n, band, row, col) that is indexed like an array.
 
-    Why it exists: windows out of a cube and windows out of a file are selected
-    in the same way, by scikit-learn, by a network and by people.
+    Windows of a cube and windows of a file share this interface.
     """
 
     @property
@@ -64,17 +63,16 @@ class LazyStack(ABC):
         """Cut all windows for NumPy."""
         if copy is False:
             raise ValueError(
-                "Windows are cut when asked for, so an array is always a copy."
+                "Windows are cut on demand, so an array is always a copy; use copy=None."
             )
         return self.cut().astype(dtype or self.dtype, copy=False)
 
 
 class Windows(LazyStack):
-    """A stack (n, band, row, col) of windows that are cut when asked for.
+    """A stack (n, band, row, col) of windows that are cut from a cube on demand.
 
-    Why it exists: at 9 × 9 the stack is 81 times the pixels.  Held lazily it
-    costs one padded copy of the cube in its own type, goes through
-    scikit-learn like an array, and equals what a dense prediction sees.
+    A stack of 9 × 9 windows is 81 times as large as the pixels.  This one takes one
+    padded copy of the cube and works with scikit-learn like an array.
 
     Parameters
     ----------
@@ -82,8 +80,8 @@ class Windows(LazyStack):
     rows, cols : arrays of shape (n,)
         Centres of the windows.
     size : odd int
-        Side of a window in pixels.  Windows that reach over the edge see the
-        edge pixels repeated (Lange et al. 2018 pad the same way).
+        Side of a window in pixels.  Beyond the edge of the cube its edge pixels are
+        repeated, as in Lange et al. (2018).
 
     Examples
     --------
@@ -114,19 +112,19 @@ class Windows(LazyStack):
         self.cols = _checked_positions(cols, cube.shape[2], "columns")
         if len(self.rows) != len(self.cols):
             raise CallError(
-                f"Windows need one row and one column each, got {len(self.rows)} rows "
-                f"and {len(self.cols)} columns; give as many of both."
+                f"Each window needs one row and one column, got {len(self.rows)} rows and "
+                f"{len(self.cols)} columns; give as many of both."
             )
 
     @classmethod
     def of(cls, scene: Scene, samples: Samples, size: int) -> Self:
-        """Return the windows around samples of a scene, pixels without data as zeros."""
+        """Return the windows around samples of a scene; pixels without data are zero."""
         values = blank_invalid(np.asarray(scene.load().cube.values), scene.valid)
         return cls(values, samples.rows, samples.cols, size)
 
     @classmethod
     def near(cls, scene: Scene, samples: Samples, size: int) -> Self:
-        """Return the same around samples that lie row by row, reading only rows they see."""
+        """Return the windows around samples in row order, reading only the rows they cover."""
         margin, height = size // 2, scene.shape[0]
         top = max(0, min(int(samples.rows[0]) - margin, height - size))
         end = min(height, max(int(samples.rows[-1]) + margin + 1, top + size))
@@ -157,11 +155,7 @@ class Windows(LazyStack):
     def cube_and_corners(
         self,
     ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Return the padded cube (band, row, col) and each window's first row and column.
-
-        Why it exists: who needs every window many times can hold each pixel once
-        and gather the windows.
-        """
+        """Return the padded cube (band, row, col) and each window's first row and column."""
         return self._padded, self.rows, self.cols
 
     def centres(self) -> npt.NDArray[np.generic]:
@@ -173,11 +167,11 @@ class Windows(LazyStack):
 
 
 def _checked_positions(given: npt.ArrayLike, side: int, what: str) -> npt.NDArray[np.intp]:
-    """Return positions (n,) after checking that they lie in the image."""
+    """Return positions (n,) after checking that they are in the image."""
     positions = np.asarray(given, dtype=np.intp)
     if positions.size and not 0 <= positions.min() <= positions.max() < side:
         raise CallError(
-            f"The {what} of windows must lie from 0 to {side - 1}, got "
+            f"The {what} of windows must be from 0 to {side - 1}, got "
             f"{positions.min()} to {positions.max()}; count them from 0 in this image."
         )
     return positions

@@ -39,7 +39,7 @@ from hypercover.splits.clusters import ClusterSplit
 from hypercover.splits.fields import FieldSplit
 from hypercover.splits.kfold import KFoldSplit
 from hypercover.splits.leave_one_out import LeaveOneOutSplit
-from hypercover.splits.masks import MaskSplit, SavedSplit, saved_at
+from hypercover.splits.masks import MaskSplit, SavedSplit, saved_split_path
 from hypercover.splits.published import PublishedSplit
 from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
@@ -252,7 +252,7 @@ def fingerprint(experiment: Experiment, *parts: Any) -> str:
         if isinstance(part, WindowsSplitSpec):
             files.append(part.path)
         if isinstance(part, SavedSpec):
-            folder, stem = saved_at(part.path)
+            folder, stem = saved_split_path(part.path)
             files += [folder / f"{stem}.json", folder / f"{stem}.tif"]
         if isinstance(part, CNNSpec):
             files.append(part.windows)

@@ -24,8 +24,8 @@ from hypercover.features.chain import Chain
 from hypercover.scene.samples import Samples, spectra_of
 from hypercover.scene.scene import Scene
 from hypercover.splits.audit import flattest_band, mean_zone_share, shared_zone_share
-from hypercover.splits.folds import deal
-from hypercover.splits.guard import near
+from hypercover.splits.folds import assign_folds
+from hypercover.splits.guard import within_distance
 from hypercover.splits.split import Split
 from hypercover.windows.windows import Windows
 
@@ -224,7 +224,7 @@ def _folds_of(land: Samples, guard: int | None) -> tuple[npt.NDArray[np.intp], i
         cells = np.stack([land.rows // side, land.cols // side], axis=1)
         units = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     count = int(units.max()) + 1
-    folds = deal(land.labels, units, min(_FOLDS, count), np.random.default_rng(0))
+    folds = assign_folds(land.labels, units, min(_FOLDS, count), np.random.default_rng(0))
     return folds, count
 
 
@@ -234,7 +234,7 @@ def _around(
     """Tell which pixels (n,) lie within the guard around those that are held out."""
     mask = np.zeros((land.rows.max() + 1, land.cols.max() + 1), dtype=bool)
     mask[land.rows[held], land.cols[held]] = True
-    return near(mask, guard)[land.rows, land.cols]
+    return within_distance(mask, guard)[land.rows, land.cols]
 
 
 def _is_calibrated(classifier: Any) -> bool:
@@ -488,7 +488,7 @@ def guard_distance(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
     if isinstance(guard := settings.get("guard"), int):
         return guard
     test = split.samples("test", labels)
-    beside = near(split.mask("train") & (labels > 0), 1)[test.rows, test.cols]
+    beside = within_distance(split.mask("train") & (labels > 0), 1)[test.rows, test.cols]
     drawn = "random" in (split.kind, settings.get("kind"))
     return None if drawn or 2 * np.count_nonzero(beside) > len(test) else 0
 
