@@ -297,7 +297,7 @@ def test_a_fault_is_one_sentence_and_a_mirror_helps(server, cube, tmp_path, faul
     )
     assert f"({server.address(fault)}) and put it into {folder}, under any name." in said
     assert NAME not in names(folder)
-    assert folder.exists() == (words == "broke off")
+    assert folder.exists() == (fault == "truncated")
     assert fetch(server, folder, fault, "ok").path.read_bytes() == cube
 
 
