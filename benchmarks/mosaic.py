@@ -80,7 +80,7 @@ class Peaks:
     """Keeps the largest memory that any task reported, while its records are there."""
 
     def __init__(self, out: Path) -> None:
-        self._tasks, self.most = WorkFolder.of(out).home / "tasks", 0
+        self._tasks, self.most = WorkFolder.of(out).path / "tasks", 0
 
     def __call__(self, done: int, total: int) -> None:
         """Look at what is done by now."""
@@ -163,7 +163,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     )
     took = time.monotonic() - began
     predicted = hc.predict_scene(hc.load_bundle(model).classifier, hc.open_scene(cropped))
-    expected = predicted.labels[None]
+    expected = predicted.labels.values[None]
     report("map", took, peaks.most, compare(land, expected, window, 2))
     print(f"ratio: {peaks.most / _LIMIT:.2f}")
 

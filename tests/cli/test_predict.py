@@ -57,7 +57,7 @@ def test_bands_that_are_taken_by_number_alone_are_told(
     np.save(bare, fields.cube)
     words = ("-o", tmp_path / "map.tif", "--axes", "band,row,col")
     assert call("predict", trained, bare, *words).code == 0
-    assert "bare names no wavelengths; its bands were taken by" in caplog.text
+    assert "bare has no wavelengths; its bands were matched" in caplog.text
     caplog.clear()
     assert call("predict", trained, fields.image, *words[:2]).code == 0
     assert not caplog.text
@@ -73,7 +73,7 @@ def test_a_model_that_knows_no_wavelengths_says_how_bands_were_found(
     document["card"] |= {"wavelengths": None, "fwhm": None}
     (blind / "model.json").write_text(json.dumps(document))
     assert call("predict", blind, fields.image, "-o", tmp_path / "map.tif").code == 0
-    assert "bands of cube were taken by their numbers and must be the same" in caplog.text
+    assert "bands of cube were matched by number and must be the same" in caplog.text
 
 
 WATCHER = """
@@ -164,7 +164,7 @@ def test_a_map_with_nowhere_to_go_is_refused_before_the_first_tile(
         (tmp_path / name).mkdir()
     before = set(tmp_path.rglob("*"))
     monkeypatch.setattr(
-        "hypercover.prediction.scene_prediction.TilePredictor.predicted", None
+        "hypercover.prediction.scene_prediction.TilePredictor.predict_tile", None
     )
     told = call("predict", trained, fields.image, *options, out)
     assert (told.code, said in told.sentence) == (2, True)

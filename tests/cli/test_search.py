@@ -65,7 +65,7 @@ def test_the_outcome_is_the_table_of_the_lecture(call, grid, tmp_path):
     assert "speed-up" in called.out or "too small to gain" in called.out
     assert "svm: from random folds to blocks the best cell" in called.out
     grids = json.loads((folder / "search.json").read_text())["tables"]
-    ways = [line for line in lines if line.startswith("The best cell lies on the edge")]
+    ways = [line for line in lines if line.startswith("The best cell is on the edge")]
     assert ways == [words for grid in grids for words in suggest_wider_grid(grid)]
     assert f"Table: {folder / 'search.csv'}" in lines
     assert f"Picture: {folder / 'figures' / 'search-svm-blocks.png'}" in lines

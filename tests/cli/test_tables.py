@@ -41,7 +41,7 @@ def test_the_interval_of_the_overall_accuracy_stands_in_brackets(capsys):
 
 
 @pytest.mark.parametrize(
-    ("units", "where"), [(1, "one piece of land"), (4, "4 fields alone")]
+    ("units", "where"), [(1, "a single sampling unit"), (4, "4 fields only")]
 )
 def test_too_few_pieces_of_land_to_judge_by_are_told(capsys, units, where):
     few = {"unit": "fields", "units": units, "too_few": True, "overall_accuracy": None}
@@ -51,7 +51,7 @@ def test_too_few_pieces_of_land_to_judge_by_are_told(capsys, units, where):
     assert "too few" in shown
     assert "[" not in shown
     assert interval_lines(metrics) == [
-        f"No interval under blocks, too few to judge: the test pixels lie in {where}."
+        f"No interval under blocks, too few to judge: the test pixels are in {where}."
     ]
 
 

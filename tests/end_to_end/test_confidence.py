@@ -9,7 +9,7 @@ import rasterio
 
 from hypercover.classifiers.bundle import load_bundle
 from hypercover.evaluation.calibration import calibration_error, tempered
-from hypercover.prediction.scene_prediction import predict_scene
+from hypercover.prediction.scene_prediction import predict_layers
 from hypercover.scene.io.reading import open_scene
 
 pytestmark = pytest.mark.usefixtures("sketched")
@@ -53,7 +53,7 @@ def test_the_confidence_map_holds_the_scaled_probability_of_the_label(
     sure = desk.pixels(run.folder / "maps" / f"{model}-confidence.tif")
     classifier = load_bundle(run.folder / "models" / model).classifier
     layers = ("labels", "confidence", "probabilities")
-    own = predict_scene(classifier, open_scene(scene.image), layers=layers)
+    own = predict_layers(classifier, open_scene(scene.image), layers=layers)
     assert np.array_equal(own.labels, labels)
     shares = tempered(own.probabilities, told["temperature"], axis=0)
     place = np.searchsorted(classifier.classes_, labels)

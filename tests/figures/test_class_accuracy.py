@@ -145,13 +145,13 @@ def test_spectra_say_whose_they_are(land, pairs):
     assert names == [
         "Corn",
         "Soy",
-        "4 px of Corn\n  taken for Soy",
-        "1 px of Soy\n  taken for Corn",
+        "4 px of Corn\n  mistaken for Soy",
+        "1 px of Soy\n  mistaken for Corn",
     ]
     assert figure.axes[-1].get_xlabel() == "wavelength (nm)"
     said = " ".join(text.get_text() for text in figure.texts)
     assert "all labelled pixels of a class ± one standard deviation" in said
-    assert "test pixels of a class that were taken for the other" in said
+    assert "test pixels of a class mistaken for the other" in said
 
 
 def test_confused_spectra_need_labels(land, pairs):

@@ -26,8 +26,8 @@ def test_bars_are_accuracies_and_gaps_reach_the_confidence():
         gap.get_label(): [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in gap]
         for gap in gaps
     }
-    assert ends["too sure"] == [pytest.approx((0.4, 0.7)), pytest.approx((0.9, 0.95))]
-    assert ends["too modest"] == [pytest.approx((0.3, 0.5))]
+    assert ends["overconfident"] == [pytest.approx((0.4, 0.7)), pytest.approx((0.9, 0.95))]
+    assert ends["underconfident"] == [pytest.approx((0.3, 0.5))]
     assert [bar.get_height() for bar in lower.containers[0]] == pytest.approx(
         [0.1, 0.2, 0.7]
     )
@@ -51,6 +51,6 @@ def test_the_curve_is_drawn_and_its_ends_are_said(tmp_path):
     line = figure.axes[0].lines[0]
     assert line.get_xdata().tolist() == [row["kept"] for row in found["abstention"]]
     assert line.get_ydata().tolist() == [row["accuracy"] for row in found["abstention"]]
-    assert "all pixels: 76.0 % right; the surest half: 90.0 %" in texts(figure)
+    assert "all pixels: 76.0 % right; the most confident half: 90.0 %" in texts(figure)
     save_figure(figure, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000

@@ -152,7 +152,7 @@ def test_strips_give_the_outlines_of_the_whole(pixels, codes):
     }
     found = Regions.of(codes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PIXELS", pixels)
+        patch.setattr(module, "_STRIP_PIXELS", pixels)
         parts = list(found.outlines(PLACE, found.pixels > 0))
     strips = [
         (shape.normalize(), int(code))
@@ -165,7 +165,7 @@ def test_strips_give_the_outlines_of_the_whole(pixels, codes):
 
 
 def test_too_many_regions_are_refused(monkeypatch):
-    monkeypatch.setattr(module, "_MOST", 30)
+    monkeypatch.setattr(module, "_MAX_REGIONS", 30)
     board = (np.indices((8, 8)).sum(axis=0) % 2 + 1).astype(np.uint8)
     with pytest.raises(LabelError, match=r"more than 30 regions; clean it"):
         Regions.of(board)

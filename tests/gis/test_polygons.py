@@ -129,8 +129,8 @@ def test_the_minimum_area_merges_and_islands_go(tmp_path):
     ]
     assert number == 2
     assert told == (
-        "1 pixel changed class in regions of fewer than 4. Left out, as no neighbour can take "
-        "it in: 1 region with 1 pixel."
+        "1 pixel changed class in regions of fewer than 4. Left out for lack of a neighbour: "
+        "1 region with 1 pixel."
     )
     assert said[-1] == (2, 2)
 
@@ -149,7 +149,7 @@ def test_geojson_of_many_strips_is_not_read_again_for_each(tmp_path, monkeypatch
     def refused(*_asked, **_options):
         raise AssertionError("GDAL would read what it appends to")
 
-    monkeypatch.setattr("hypercover.gis.cleaning._PIXELS", 7)
+    monkeypatch.setattr("hypercover.gis.cleaning._STRIP_PIXELS", 7)
     codes = np.random.default_rng(0).choice([1, 2, 5], (20, 7)).astype(np.uint8)
     made, path = class_map(codes), tmp_path / "m.geojson"
     with monkeypatch.context() as patch:

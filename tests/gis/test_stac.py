@@ -102,7 +102,9 @@ def test_the_moment_is_in_universal_time(when, moment):
 
 
 def test_a_moment_that_is_none_is_refused():
-    with pytest.raises(CallError, match="must be written as 1992-06-12, got 'June'"):
+    with pytest.raises(
+        CallError, match="date of the image must be written as 1992-06-12, got 'June'"
+    ):
         item(when="June")
 
 

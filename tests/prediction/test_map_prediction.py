@@ -1,4 +1,4 @@
-"""Models of strangers on images of one's own."""
+"""Saved models applied to other images."""
 
 import filecmp
 import json
@@ -95,7 +95,7 @@ def test_all_maps_have_names_of_their_own(tmp_path, scene, model):
 
 def test_too_little_memory_for_the_program_is_told(tmp_path, scene, model):
     with pytest.raises(
-        CallError, match=r"program alone takes .* MiB, and it may take 48 MiB"
+        CallError, match=r"program alone takes .* MiB, and the limit is 48 MiB"
     ):
         predict_image(model, scene, tmp_path / "map.tif", memory=50_000_000)
 
@@ -153,7 +153,7 @@ def test_a_prediction_that_is_killed_goes_on(line, tmp_path, ended):
     again = subprocess.run(
         command(line, out), capture_output=True, text=True, check=True, timeout=300
     )
-    assert f"Going on: {len(tiles)} of 6 tiles were there." in again.stderr
+    assert f"Resuming: {len(tiles)} of 6 tiles already done." in again.stderr
     assert filecmp.cmp(out, line.whole, shallow=False)
     assert filecmp.cmp(tmp_path / "e.tif", line.folder / "e.tif", shallow=False)
     assert not list(tmp_path.glob(".*"))

@@ -21,9 +21,15 @@ from sklearn.svm import SVC
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, SceneError
 from hypercover.evaluation.calibration import tempered
+from hypercover.gis.class_map_files import write_class_map
 from hypercover.prediction.map_prediction import predict_to_files
-from hypercover.prediction.scene_prediction import predict_pixels, predict_scene
-from hypercover.scene.grid import Grid, with_grid
+from hypercover.prediction.scene_prediction import (
+    predict_layers,
+    predict_pixels,
+    predict_scene,
+)
+from hypercover.scene.class_map import open_class_map
+from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.legend import Legend
 from hypercover.scene.scene import Scene, blank_invalid
 from hypercover.scene.tiling import tiles
@@ -76,7 +82,7 @@ def window_by_window(classifier, scene):
 @pytest.mark.parametrize("memory", [2**16, 2**18, 2**28])
 def test_dense_map_equals_window_by_window_for_every_tile_size(scene, margin, memory):
     classifier = WindowMean(margin)
-    found = predict_scene(classifier, scene, memory=memory)
+    found = predict_layers(classifier, scene, memory=memory)
     labels, confidence = window_by_window(classifier, scene)
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_allclose(found.confidence, confidence, rtol=1e-5)
@@ -92,7 +98,7 @@ def test_small_memory_really_cuts_small_tiles(scene):
             seen.append(tile.shape)
             return super().predict_dense(tile, memory)
 
-    predict_scene(Watching(), scene, memory=2**16)
+    predict_layers(Watching(), scene, memory=2**16)
     assert max(rows for _, rows, _ in seen) == 8 + 4
     assert len(seen) == 5 * 7
 
@@ -128,7 +134,7 @@ def test_pixel_classifier_is_asked_for_labels_not_for_the_largest_probability(
         def predict_proba(self, spectra):
             return np.where(spectra[:, :1] > 0, [[0.8, 0.2]], [[0.3, 0.7]])
 
-    found = predict_scene(Contrary(), scene, memory=memory)
+    found = predict_layers(Contrary(), scene, memory=memory)
     positive = scene.read(slice(None), slice(None))[0] > 0
     np.testing.assert_array_equal(found.labels, np.where(positive, 2, 1))
     np.testing.assert_allclose(found.confidence, np.where(positive, 0.2, 0.3), rtol=1e-6)
@@ -139,7 +145,7 @@ def test_scikit_learn_classifiers_make_the_map_they_predict(scene):
     spectra = random.normal(size=(60, 3))
     codes = np.where(spectra[:, 0] > 0, 300, 4)
     forest = RandomForestClassifier(10, random_state=0).fit(spectra, codes)
-    found = predict_scene(forest, scene, memory=2**16)
+    found = predict_layers(forest, scene, memory=2**16)
     pixels = scene.read(slice(None), slice(None)).reshape(3, -1).T
     np.testing.assert_array_equal(found.labels.ravel(), forest.predict(pixels))
     assert found.labels.dtype == np.uint16
@@ -151,7 +157,7 @@ def test_scikit_learn_classifiers_make_the_map_they_predict(scene):
 def test_classifier_without_probabilities_gives_no_confidence(scene, tmp_path):
     spectra = np.random.default_rng(0).normal(size=(60, 3))
     svc = SVC().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
-    assert predict_scene(svc, scene).confidence is None
+    assert predict_layers(svc, scene).confidence is None
     written = predict_to_files(
         svc, scene, tmp_path / "m.tif", confidence_path=tmp_path / "c.tif"
     )
@@ -179,7 +185,7 @@ def holey(kind):
 @pytest.mark.parametrize("memory", [2**16, 2**28])
 def test_pixels_without_data_stay_empty_and_harm_nobody_beside_them(kind, memory):
     scene = holey(kind)
-    found = predict_scene(WindowMean(2), scene, memory=memory)
+    found = predict_layers(WindowMean(2), scene, memory=memory)
     hole = np.zeros(scene.shape, bool)
     hole[10:20, 5:30] = True
     np.testing.assert_array_equal(found.labels == 0, hole)
@@ -192,7 +198,7 @@ def test_pixels_without_data_stay_empty_and_harm_nobody_beside_them(kind, memory
 
 def test_scene_without_any_data_gives_an_empty_map():
     scene = scene_of(np.full((3, 40, 53), np.nan, np.float32))
-    found = predict_scene(WindowMean(), scene)
+    found = predict_layers(WindowMean(), scene)
     assert not found.labels.any()
     assert np.isnan(found.confidence).all()
 
@@ -220,7 +226,7 @@ def test_files_hold_what_the_memory_holds(scene, tmp_path):
         memory=2**16,
     )
     assert written == (tmp_path / "map.tif", tmp_path / "sure.tif")
-    found = predict_scene(classifier, scene)
+    found = predict_layers(classifier, scene)
     with rasterio.open(tmp_path / "map.tif") as raster:
         np.testing.assert_array_equal(raster.read(1), found.labels)
         assert raster.crs.to_epsg() == 32616
@@ -255,7 +261,9 @@ def test_streamed_file_is_the_same_for_every_tile_size(tmp_path):
 
 def test_progress_counts_pixels_up_to_all_of_them(scene):
     seen = []
-    predict_scene(WindowMean(), scene, memory=2**16, progress=lambda *now: seen.append(now))
+    predict_layers(
+        WindowMean(), scene, memory=2**16, progress=lambda *now: seen.append(now)
+    )
     done = [now for now, _ in seen]
     assert done == sorted(done)
     assert seen[-1] == (40 * 53, 40 * 53)
@@ -277,12 +285,12 @@ def test_failure_half_way_leaves_the_old_map_and_nothing_else(scene, tmp_path):
 
 def test_wrong_bands_codes_and_windows_are_named(scene):
     with pytest.raises(ModelError, match="trained on 5 bands and the scene field has 3"):
-        predict_scene(WindowMean(n_features_in_=5), scene)
+        predict_layers(WindowMean(n_features_in_=5), scene)
     for classes in (["a", "b"], [0, 1], [1, 70_000], [1.5, 2.0]):
         with pytest.raises(ModelError, match="from 1 to 65535"):
-            predict_scene(WindowMean(classes_=np.array(classes)), scene)
+            predict_layers(WindowMean(classes_=np.array(classes)), scene)
     with pytest.raises(ModelError, match="an image of at least 41 rows and 41 columns"):
-        predict_scene(WindowMean(margin_=20), scene)
+        predict_layers(WindowMean(margin_=20), scene)
 
 
 @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
@@ -308,7 +316,7 @@ def test_scene_cut_short_is_a_scene_error_and_leaves_no_map(tmp_path):
 def test_any_integer_scene_is_mapped_as_window_by_window(values, margin):
     scene = scene_of(values, grid=Grid(20, 18))
     classifier = WindowMean(margin, np.array([1, 2]), 2)
-    found = predict_scene(classifier, scene, memory=2**16)
+    found = predict_layers(classifier, scene, memory=2**16)
     labels, confidence = window_by_window(classifier, scene)
     # Equal sums may be rounded apart: only clear winners are compared.
     clear = scene.valid & (confidence > 0.5 + 1e-6)
@@ -322,7 +330,7 @@ LAYERS = ("labels", "confidence", "probabilities", "entropy")
 
 def test_probabilities_and_entropy_are_those_of_the_model():
     scene, classifier = holey("nan"), WindowMean(2)
-    found = predict_scene(classifier, scene, layers=LAYERS, memory=2**16)
+    found = predict_layers(classifier, scene, layers=LAYERS, memory=2**16)
     filled = blank_invalid(scene.read(slice(None), slice(None)), scene.valid)
     around = np.pad(filled, ((0, 0), (2, 2), (2, 2)), mode="edge")
     expected = np.where(scene.valid, classifier.predict_dense(around), np.nan)
@@ -333,7 +341,7 @@ def test_probabilities_and_entropy_are_those_of_the_model():
 
 
 def test_layers_that_nobody_asked_for_are_not_made(scene):
-    found = predict_scene(WindowMean(), scene, layers=())
+    found = predict_layers(WindowMean(), scene, layers=())
     assert found.labels.any()
     assert (found.confidence, found.probabilities, found.entropy) == (None, None, None)
 
@@ -343,7 +351,7 @@ def test_files_of_probabilities_name_their_bands(scene, tmp_path):
     legend = Legend.of({3: "Corn", 7: "Soy"})
     classifier = WindowMean(1)
     predict_to_files(classifier, scene, tmp_path / "map.tif", legend=legend, **paths)
-    found = predict_scene(classifier, scene, layers=LAYERS)
+    found = predict_layers(classifier, scene, layers=LAYERS)
     with rasterio.open(tmp_path / "probabilities.tif") as raster:
         assert raster.descriptions == ("Corn", "Soy", "Class 40")
         assert raster.dtypes == ("float32",) * 3
@@ -362,13 +370,13 @@ def test_an_svm_without_probabilities_has_none_to_map(scene, layer, make):
     spectra = np.random.default_rng(0).normal(size=(60, 3))
     svm = make().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
     with pytest.raises(ModelError, match=f"map of {layer} .* probability: true"):
-        predict_scene(svm, scene, layers=(layer,))
+        predict_layers(svm, scene, layers=(layer,))
 
 
 def test_an_svm_with_probabilities_maps_them(scene):
     spectra = np.random.default_rng(0).normal(size=(90, 3))
     svm = SVMClassifier(probability=True).fit(spectra, np.arange(90) % 3 + 1)
-    found = predict_scene(svm, scene, layers=LAYERS, memory=2**18)
+    found = predict_layers(svm, scene, layers=LAYERS, memory=2**18)
     pixels = scene.read(slice(None), slice(None)).reshape(3, -1).T
     shares = svm.predict_proba(pixels).T.reshape(3, *scene.shape)
     np.testing.assert_allclose(found.probabilities, shares, rtol=1e-5)
@@ -380,8 +388,8 @@ def test_a_temperature_scales_all_but_the_labels(scene, temperature):
     spectra = np.random.default_rng(0).normal(size=(90, 3))
     svm = SVMClassifier(probability=True).fit(spectra, np.arange(90) % 3 + 1)
     for classifier in (WindowMean(2), svm):
-        own = predict_scene(classifier, scene, layers=LAYERS, memory=2**18)
-        found = predict_scene(
+        own = predict_layers(classifier, scene, layers=LAYERS, memory=2**18)
+        found = predict_layers(
             classifier, scene, layers=LAYERS, memory=2**18, temperature=temperature
         )
         np.testing.assert_array_equal(found.labels, own.labels)
@@ -392,7 +400,7 @@ def test_a_temperature_scales_all_but_the_labels(scene, temperature):
         np.testing.assert_array_equal(found.confidence, sure)
         spread = -(shares * np.log(shares)).sum(axis=0) / np.log(3)
         np.testing.assert_allclose(found.entropy, spread, rtol=1e-3, atol=1e-6)
-        alone = predict_scene(classifier, scene, memory=2**18, temperature=temperature)
+        alone = predict_layers(classifier, scene, memory=2**18, temperature=temperature)
         np.testing.assert_array_equal(alone.confidence, found.confidence)
         assert alone.probabilities is None
 
@@ -407,7 +415,7 @@ def test_a_confidence_under_a_temperature_is_that_of_the_label(scene):
         def predict_proba(self, spectra):
             return np.tile([0.8, 0.2], (len(spectra), 1))
 
-    found = predict_scene(Tied(), scene, temperature=2.0)
+    found = predict_layers(Tied(), scene, temperature=2.0)
     assert (found.labels == 4).all()
     np.testing.assert_allclose(found.confidence, 1 / 3, rtol=1e-6)
 
@@ -415,23 +423,25 @@ def test_a_confidence_under_a_temperature_is_that_of_the_label(scene):
 @pytest.mark.parametrize("temperature", [0, -1.0, np.nan, np.inf])
 def test_what_is_no_temperature_is_refused(scene, temperature):
     with pytest.raises(ModelError, match="A temperature is a number above 0, got"):
-        predict_scene(WindowMean(), scene, temperature=temperature)
+        predict_layers(WindowMean(), scene, temperature=temperature)
 
 
 def test_what_are_no_probabilities_has_no_temperature(scene):
     spectra = np.random.default_rng(0).normal(size=(60, 3))
     svm = SVC().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
-    with pytest.raises(ModelError, match="temperature 2, and the model gives none"):
-        predict_scene(svm, scene, temperature=2.0)
+    with pytest.raises(
+        ModelError, match="temperature 2 scales probabilities, and the model gives no"
+    ):
+        predict_layers(svm, scene, temperature=2.0)
 
 
 def test_shares_of_an_svm_that_are_scaled_are_probabilities(scene):
     spectra = np.random.default_rng(0).normal(size=(60, 3))
     svm = SVMClassifier().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
     layers = ("labels", "confidence", "probabilities", "entropy")
-    with pytest.raises(ModelError, match="gives no calibrated probabilities"):
-        predict_scene(svm, scene, layers=layers)
-    found = predict_scene(svm, scene, layers=layers, temperature=2.0)
+    with pytest.raises(ModelError, match="needs calibrated probabilities, which the model"):
+        predict_layers(svm, scene, layers=layers)
+    found = predict_layers(svm, scene, layers=layers, temperature=2.0)
     pixels = scene.cube.values.reshape(scene.n_bands, -1).T
     expected = tempered(svm.predict_proba(pixels), 2.0).T.reshape(found.probabilities.shape)
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
@@ -445,7 +455,7 @@ def test_some_pixels_are_predicted_as_in_the_map():
     scene = scene_of(values, grid=Grid(300, 300))
     at = tuple(random.integers(0, 300, (2, 500)))
     found = predict_pixels(WindowMean(1), scene, at, LAYERS)
-    whole = predict_scene(WindowMean(1), scene, layers=LAYERS)
+    whole = predict_layers(WindowMean(1), scene, layers=LAYERS)
     for layer in LAYERS:
         expected = getattr(whole, layer)[(..., *at)]
         np.testing.assert_array_equal(found[layer], expected)
@@ -464,16 +474,16 @@ def test_too_little_memory_is_told_in_one_sentence(scene):
     with pytest.raises(
         ModelError, match=r"Predicting 8 × 8 pixels of 3 bands .* allow more"
     ):
-        predict_scene(WindowMean(), scene, memory=1000)
+        predict_layers(WindowMean(), scene, memory=1000)
 
 
 def test_a_classifier_that_is_slow_says_so_once(scene, caplog):
     class Slow(WindowMean):
         dense_note = "It is slow."
 
-    found = predict_scene(Slow(), scene)
+    found = predict_layers(Slow(), scene)
     assert caplog.messages == ["It is slow."]
-    np.testing.assert_array_equal(found.labels, predict_scene(WindowMean(), scene).labels)
+    np.testing.assert_array_equal(found.labels, predict_layers(WindowMean(), scene).labels)
 
 
 class Stopping(WindowMean):
@@ -583,3 +593,45 @@ def test_drafts_of_dead_processes_are_swept_up_and_no_others(stopped):
     go_on(stopped)
     left = {path.name for path in folder.glob(".*")}
     assert left == set(alive)
+
+
+def test_a_scene_is_predicted_into_a_dataset_that_rioxarray_reads(scene):
+    legend = Legend.of({3: "Corn", 7: "Soy"})
+    plain = predict_layers(WindowMean(), scene, layers=LAYERS)
+    found = predict_scene(WindowMean(), scene, layers=LAYERS, legend=legend)
+    for layer in LAYERS:
+        np.testing.assert_array_equal(found[layer], getattr(plain, layer))
+        assert found[layer].rio.crs.to_epsg() == 32616
+        assert grid_of(found[layer]).transform == GRID.transform
+    assert found.x[0] == 500_010
+    assert found.y[0] == 4_479_990
+    assert found.labels.attrs["class_names"] == ["Corn", "Soy", "Class 40"]
+    assert found.labels.attrs["flag_values"] == [3, 7, 40]
+    assert found.labels.attrs["class_colors"][0] == legend[3].color
+    corn = found.probabilities.sel(class_code=3)
+    assert corn.class_name == "Corn"
+    np.testing.assert_array_equal(corn, plain.probabilities[0])
+
+
+def test_layers_a_classifier_lacks_are_not_in_the_dataset(scene):
+    spectra = np.random.default_rng(0).normal(size=(60, 3))
+    svc = SVC().fit(spectra, np.where(spectra[:, 0] > 0, 2, 1))
+    assert list(predict_scene(svc, scene)) == ["labels"]
+
+
+def test_a_predicted_dataset_survives_a_netcdf_file_and_becomes_a_map(scene, tmp_path):
+    simulated = scene.replace(simulated=True)
+    found = predict_scene(
+        WindowMean(), simulated, legend=Legend.of({3: "Corn", 7: "Soy", 40: "Water"})
+    )
+    found.to_netcdf(tmp_path / "map.nc")
+    with xr.open_dataset(tmp_path / "map.nc") as again:
+        for name, result in (("one", found), ("two", again), ("three", found.labels)):
+            write_class_map(tmp_path / f"{name}.tif", result)
+            written = open_class_map(tmp_path / f"{name}.tif")
+            np.testing.assert_array_equal(written.codes, found.labels)
+            assert written.legend.names == ("Corn", "Soy", "Water")
+            assert written.grid.transform == GRID.transform
+    with rasterio.open(tmp_path / "two.tif") as raster:
+        assert raster.crs.to_epsg() == 32616
+        assert raster.tags()["HYPERCOVER_SIMULATED"] == "yes"

@@ -125,7 +125,7 @@ def test_a_stopped_work_goes_on_and_a_damaged_tile_is_made_again(
     with pytest.raises(KeyboardInterrupt):
         write_features(source, Chain.parse("pca:2"), out, Stopping(2))
     assert not out.exists()
-    kept = sorted((WorkFolder.of(out).home / ".stack.tiles").glob("*.tile"))
+    kept = sorted((WorkFolder.of(out).path / ".stack.tiles").glob("*.tile"))
     assert len(kept) == 4
     kept[0].write_bytes(b"cut")
     fitted = []
@@ -265,7 +265,7 @@ from hypercover.prediction.tile_plan import SceneSource
 from hypercover.features.chain import Chain
 from hypercover.jobs.local import LocalExecutor, cores
 image, out = sys.argv[1:]
-write_features(Source(image), Chain.parse("kpca:3"), Path(out), LocalExecutor(2))
+write_features(SceneSource(image), Chain.parse("kpca:3"), Path(out), LocalExecutor(2))
 """
 
 
@@ -273,7 +273,7 @@ write_features(Source(image), Chain.parse("kpca:3"), Path(out), LocalExecutor(2)
 def test_a_killed_work_goes_on_where_it_was(image, tmp_path):
     out = tmp_path / "tiles.tif"
     run = subprocess.Popen([sys.executable, "-c", _KILLED, str(image[0]), str(out)])
-    home = WorkFolder.of(out).home
+    home = WorkFolder.of(out).path
     until = time.monotonic() + 300
     while not list(home.glob(".stack.tiles/*.tile")):
         assert time.monotonic() < until

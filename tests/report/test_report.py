@@ -173,7 +173,7 @@ def test_too_few_pieces_of_land_to_judge_by_are_told_on_top_and_beside(run_folde
     }
     models = metrics["models"] | {"cnn": cnn}
     words = rewritten(run_folder, metrics, models=models)
-    assert "71.0 % too few to judge: the test pixels lie in 4 fields alone" in words
+    assert "71.0 % too few to judge: the test pixels are in 4 fields only" in words
     assert "71.0 too few to judge" in words
     assert "No interval under blocks, too few to judge" in words
     assert "drawn anew" not in words

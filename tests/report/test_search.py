@@ -128,12 +128,12 @@ def test_a_model_shows_what_each_seed_chose_and_what_the_search_took(page):
     found = table() | {"searched": ["C"], "choices": choices}
     words = Words(page(None, search=found, train_seconds=9.0, search_seconds=8.0)).text
     assert "C by cross-validation: first of 2 seeds 77.00 %" in words
-    assert "Each of 2 seeds chose for itself: C = 1 (seed 0); C = 10 (seed 1)." in words
+    assert "Each of 2 seeds chose its own: C = 1 (seed 0); C = 10 (seed 1)." in words
     assert "trained in 9.0 s, 8.0 s of it the search" in words
 
 
 def test_the_report_says_which_way_to_widen_a_grid(page):
-    sentence = "The best cell lies on the edge of the grid; try larger gamma."
+    sentence = "The best cell is on the edge of the grid; try larger gamma."
     assert Words(page(search())).text.count(sentence) == 2
     level = table()
     level["accuracy"] = [level["accuracy"][1]] * 2
@@ -200,7 +200,7 @@ def test_the_winner_at_random_is_looked_up_under_the_guard():
     guarded = table("blocks", -0.1)
     guarded["best"] |= {"row": 0, "column": 1, "accuracy": 0.6445}
     (line,) = describe_accuracy_drop([table(), guarded])
-    assert line.endswith("; the cell that wins at random has 67.00 % there.")
+    assert line.endswith("; the best cell of random folds has 67.00 % there.")
     guarded["gamma"] = [0.004]
     assert describe_accuracy_drop([table(), guarded])[0].endswith("to 64.45 %.")
     assert describe_accuracy_drop([guarded]) == []

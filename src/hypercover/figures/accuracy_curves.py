@@ -10,6 +10,7 @@ from matplotlib.typing import LineStyleType
 
 from hypercover.figures.canvas import INK, MUTED, new_figure, shorten
 from hypercover.figures.figure_style import (
+    add_side_legend,
     disable_math,
     draw_series,
     series_style,
@@ -24,23 +25,23 @@ __all__ = ["draw_curve", "draw_gap", "draw_training"]
 _WIDTH, _HEIGHT = 1080, 620
 
 _LEFT, _TOP, _RIGHT, _BELOW = 84, 84, 250, 112
-"""Pixels around the axes: names and accuracies stand at the right."""
+"""Margins around the axes in pixels; names and accuracies are on the right."""
 
 _STEP = 0.035
-"""How far apart models are drawn, so that their whiskers do not hide each other."""
+"""Offset between models, so that their whiskers do not overlap."""
 
 
 def draw_gap(
     rows: Sequence[Mapping[str, Any]], *, window: int, title: str, repeats: int = 1
 ) -> Figure:
-    """Draw overall accuracy under each split, one line a model, from random pixels down.
+    """Draw the overall accuracy under each split, one line per model.
 
     Parameters
     ----------
     rows : the rows of the key ``gap`` of ``metrics.json``
-    window : side of the windows that the shares below the splits are for
-    title : what the scene is called
-    repeats : seeds that each point is the mean of; whiskers are standard deviations
+    window : side of the windows, for the percentages below the splits
+    title : name of the scene
+    repeats : number of seeds averaged in each point; whiskers are standard deviations
     """
     figure = new_figure(_WIDTH, _HEIGHT)
     size = ((_WIDTH - _LEFT - _RIGHT) / _WIDTH, (_HEIGHT - _TOP - _BELOW) / _HEIGHT)
@@ -53,7 +54,7 @@ def draw_gap(
         _draw_line(axes, own, place, shift=_STEP * (place - (len(models) - 1) / 2))
     axes.set_xlim(-0.25, len(splits) - 0.75)
     low, high = axes.get_ylim()
-    # No accuracy lies beyond 100 %, though a whisker may.
+    # An accuracy is at most 100 %, but a whisker may extend beyond.
     axes.set_ylim(max(low, 0), min(high, 101.5))
     _name_splits(axes, rows, splits, window)
     _name_models(axes, rows, models, splits[-1])
@@ -70,22 +71,22 @@ def draw_gap(
 def _draw_line(
     axes: Axes, rows: Sequence[Mapping[str, Any]], place: int, *, shift: float
 ) -> None:
-    """Draw one model: a point a split, joined, with its spread."""
+    """Draw one model: a point per split, with its spread."""
     points = [(at + shift, 100 * row["overall_accuracy"]) for at, row in enumerate(rows)]
-    reach = [(100 * (row["spread"] or 0),) * 2 for row in rows]
-    draw_series(axes, place, points, reach, label=rows[0]["model"])
+    whiskers = [(100 * (row["spread"] or 0),) * 2 for row in rows]
+    draw_series(axes, place, points, whiskers, label=rows[0]["model"])
 
 
 def _name_splits(
     axes: Axes, rows: Sequence[Mapping[str, Any]], splits: Sequence[str], window: int
 ) -> None:
-    """Write below each split what a window lets through."""
-    said = {row["split"]: row for row in rows}
+    """Write below each split how much of the test its windows have seen."""
+    of_split = {row["split"]: row for row in rows}
     axes.set_xticks(range(len(splits)), splits)
     for label in axes.get_xticklabels():
         label.set(fontsize=11, fontweight="bold", color=INK)
     for place, split in enumerate(splits):
-        row = said[split]
+        row = of_split[split]
         words = (
             f"training pixel in {window} × {window} window: {format_percent(row['centre_in_window'], 0)} %"
             f"\nwindow overlap: {format_percent(row['window_overlap'], 0)} %"
@@ -98,7 +99,7 @@ def _name_splits(
 def _name_models(
     axes: Axes, rows: Sequence[Mapping[str, Any]], models: Sequence[str], last: str
 ) -> None:
-    """Write each model's name, its last accuracy and its fall beside the end of its line."""
+    """Write name, last accuracy and loss of accuracy at the end of each model's line."""
     ends = {row["model"]: row for row in rows if row["split"] == last}
     heights = [100 * ends[model]["overall_accuracy"] for model in models]
     low, high = axes.get_ylim()
@@ -110,17 +111,17 @@ def _name_models(
         name = axes.text(1.015, height, shorten(model, 24), va="bottom")
         name.set(color=series_style(place)[0], fontsize=10.5, fontweight="bold")
         moves = "falls" if end["fall"] >= 0 else "rises"
-        words = f"{100 * end['overall_accuracy']:.1f} %, {moves} {100 * abs(end['fall']):.1f} points"
-        fall = axes.text(1.015, height, words, va="top", color=MUTED, fontsize=9)
-        for text in (name, fall):
-            text.set_transform(axes.get_yaxis_transform())
+        text = f"{100 * end['overall_accuracy']:.1f} %, {moves} {100 * abs(end['fall']):.1f} points"
+        fall = axes.text(1.015, height, text, va="top", color=MUTED, fontsize=9)
+        for label in (name, fall):
+            label.set_transform(axes.get_yaxis_transform())
         disable_math([name, fall])
 
 
 _STYLES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
 
 _TRAINING = {"loss": ("#0072b2", "#56b4e9"), "accuracy": ("#d55e00", "#e69f00")}
-"""What is drawn of a training, and its colours on training and validation pixels."""
+"""Quantities of a training, with colours for training and validation pixels."""
 
 
 def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") -> Figure:
@@ -129,9 +130,9 @@ def draw_training(rows: Iterable[Mapping[str, Any]], title: str = "Training") ->
     Parameters
     ----------
     rows : rows of ``log.jsonl``
-        ``epoch``, ``loss`` and ``accuracy``, and where there were validation
-        pixels ``validation_loss`` and ``validation_accuracy``; one line of each
-        is drawn per ``model``, ``split`` and ``seed``.
+        ``epoch``, ``loss`` and ``accuracy``, and with validation pixels
+        ``validation_loss`` and ``validation_accuracy``; a line is drawn per ``model``,
+        ``split`` and ``seed``.
     """
     runs: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -178,7 +179,7 @@ def _draw_run(
 
 
 def _name_lines(axes: Axes, splits: Sequence[str], colors: Sequence[str]) -> None:
-    """Say which colour belongs to which pixels, and which kind of line to which split."""
+    """Explain the colours of the pixels and the line styles of the splits."""
     names: dict[str, Line2D] = {}
     if len(colors) > 1:
         for pixels, color in zip(("training", "validation"), colors, strict=True):
@@ -196,15 +197,15 @@ def _name_lines(axes: Axes, splits: Sequence[str], colors: Sequence[str]) -> Non
 
 
 def draw_curve(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
-    """Draw overall accuracy against the training share, one line a model.
+    """Draw the overall accuracy against the training fraction, one line per model.
 
     Parameters
     ----------
     rows : the rows of the key ``curve`` of ``metrics.json``
-        ``model``, ``train`` (a share below 1, or pixels of each class),
-        ``overall_accuracy``, and where known ``interval`` [low, high] or else
-        ``spread`` (standard deviation over the seeds): the whiskers.
-    title : what the scene is called
+        ``model``, ``train`` (a fraction below 1, or pixels per class),
+        ``overall_accuracy``, and for the whiskers ``interval`` [low, high] or
+        ``spread`` (standard deviation over the seeds).
+    title : name of the scene
     """
     figure = new_figure(1080, 540)
     axes = figure.add_axes((0.075, 0.13, 0.7, 0.69))
@@ -222,15 +223,13 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
         draw_series(axes, place, points, [*map(_reach, own)], label=shorten(model, 24))
     if rows:
         axes.set_xticks(sorted({unit * row["train"] for row in rows}))
-        names = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False,
-                            fontsize=10, labelcolor=INK)  # fmt: skip
-        disable_math(names.get_texts())
-    write_title(figure, f"Learning curve: {title}", _whiskers(rows))
+        add_side_legend(axes)
+    write_title(figure, f"Learning curve: {title}", _describe_whiskers(rows))
     return figure
 
 
 def _reach(row: Mapping[str, Any]) -> tuple[float, float]:
-    """Return how far the whiskers of a point reach down and up, in points."""
+    """Return the lengths of the whiskers of a point, down and up, in points."""
     middle = row["overall_accuracy"]
     if row.get("interval"):
         low, high = row["interval"]
@@ -239,10 +238,10 @@ def _reach(row: Mapping[str, Any]) -> tuple[float, float]:
     return spread, spread
 
 
-def _whiskers(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say what the whiskers are."""
+def _describe_whiskers(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the whiskers show."""
     if any(row.get("interval") for row in rows):
         return "Whiskers: 95 % intervals."
     if any(row.get("spread") for row in rows):
         return "Whiskers: standard deviation over the seeds."
-    return "One seed a point."
+    return "One seed per point."

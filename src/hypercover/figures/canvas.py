@@ -1,10 +1,9 @@
-"""The sheet every picture of land is drawn on: title, images, legend, to the pixel.
+"""Figures of images, laid out to the pixel: title, images, legend or colour bar.
 
-Figures are made with matplotlib's objects alone (no ``pyplot``, no global
-state), so threads and processes may draw at once.  Image boxes are whole
-multiples of the image, so that a pixel of the scene stays a crisp square, and
-the saved file says where the image lies in it: a page can cut it out and lay
-pictures of one scene over each other.
+Figures are made of matplotlib objects without ``pyplot`` and its global state, so
+threads and processes can draw at once.  An image is drawn at a whole multiple of its
+size, so each pixel of the scene is a sharp square.  The saved file records where the
+image is in it, so that the report can overlay pictures of one scene.
 """
 
 import math
@@ -39,52 +38,53 @@ __all__ = [
 
 DPI = 100
 INK, MUTED, PALE = "#20262e", "#5d6773", "#e9ebee"
-"""Colours of text, of lesser text, and of pixels that show nothing."""
+"""Colours of text, of secondary text, and of pixels without data."""
 LAND = "land"
-"""Name of the axes whose place is noted in the file."""
+"""Name of the axes whose position is recorded in the file."""
 PLACE_KEY = "hypercover-picture"
-"""Key of that note: left, top, width, height as shares of the file's size."""
-_BIGGEST, _WANTED = 1200, 720
+"""Key of the position: left, top, width, height as fractions of the figure."""
+_MAX_SIDE, _USUAL_SIDE = 1200, 720
+"""Sides of an image in pixels: thinned out above, enlarged below."""
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """One line of a legend."""
+    """A line of a legend."""
 
     color: str
-    """Colour of its square."""
+    """Colour of the square."""
     text: str
-    """What the colour means."""
+    """Name of the class or part."""
     note: str = ""
-    """A count or share, written faintly after the text."""
+    """Count or percentage, in a lighter colour after the text."""
 
 
 @dataclass(frozen=True)
 class ColorBar:
-    """The colours of a continuous picture, shown as a bar from 0 to 1."""
+    """A colour bar from 0 to 1."""
 
     name: str
-    """Name of a matplotlib colour map."""
+    """Name of a matplotlib colormap."""
     label: str
-    """What the values are."""
+    """Name of the values."""
 
 
 def shorten(text: str, length: int = 34) -> str:
-    """Return a name on one line, cut to a length that leaves room for the picture."""
+    """Return a name on one line, shortened to a number of characters."""
     line = printable(text)
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
 def thinning_step(shape: Size) -> int:
-    """Return the step at which a large image is thinned out to be drawn."""
-    return max(1, math.ceil(max(shape) / _BIGGEST))
+    """Return the step at which a large image of (rows, columns) is thinned out."""
+    return max(1, math.ceil(max(shape) / _MAX_SIDE))
 
 
 def new_figure(width: int, height: int) -> Figure:
     """Return an empty white figure of this many pixels."""
-    # matplotlib cuts the product of inches and dpi to whole pixels: stay above them.
+    # matplotlib truncates inches times dpi to whole pixels: stay slightly above.
     inches = ((width + 1e-6) / DPI, (height + 1e-6) / DPI)
     figure = Figure(figsize=inches, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
@@ -92,7 +92,7 @@ def new_figure(width: int, height: int) -> Figure:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, with the place of its image noted inside.
+    """Save a figure as PNG that records the position of its image.
 
     Raises
     ------
@@ -100,38 +100,38 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         If the file cannot be written.
     """
     with warnings.catch_warnings(), atomic(path) as draft:
-        # A name in a script the font lacks is drawn as boxes: no reason to stop.
+        # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(draft, format="png", dpi=DPI, metadata=_notes(figure))
+        figure.savefig(draft, format="png", dpi=DPI, metadata=_metadata(figure))
 
 
-def _notes(figure: Figure) -> dict[str, str]:
-    """Return what the file says of itself."""
-    notes = {"Software": "hypercover"}
+def _metadata(figure: Figure) -> dict[str, str]:
+    """Return the metadata of the file."""
+    metadata = {"Software": "hypercover"}
     for axes in figure.axes:
         if axes.get_gid() == LAND:
             box = axes.get_position()
             place = (box.x0, 1 - box.y1, box.width, box.height)
-            return notes | {PLACE_KEY: " ".join(f"{share:.6f}" for share in place)}
-    return notes
+            return metadata | {PLACE_KEY: " ".join(f"{share:.6f}" for share in place)}
+    return metadata
 
 
 @dataclass(frozen=True)
 class _Sheet:
-    """Sizes in pixels of everything on a picture."""
+    """Sizes in pixels of the elements of a figure."""
 
     image: Size
     """Width and height of one image."""
     unit: float
-    """Size of the text against that on a small picture."""
+    """Scale of the text relative to a small figure."""
     across: int
     """Images side by side."""
     down: int
-    """Images one above the other."""
+    """Rows of images."""
     columns: int
     """Columns of the legend."""
     column: float
-    """Width of one of them."""
+    """Width of a legend column."""
 
     @property
     def margin(self) -> int:
@@ -147,7 +147,7 @@ class _Sheet:
 
     @property
     def block(self) -> Size:
-        """Width and height of all images together with the gaps between them."""
+        """Width and height of all images with the gaps between them."""
         return (
             self.across * self.image[0] + (self.across - 1) * self.margin,
             self.down * self.image[1] + (self.down - 1) * self.margin,
@@ -155,7 +155,7 @@ class _Sheet:
 
     @property
     def size(self) -> Size:
-        """Width and height of the sheet."""
+        """Width and height of the figure."""
         legend = round(self.columns * self.column) + (self.margin if self.columns else 0)
         width = 2 * self.margin + self.block[0] + legend
         return max(width, round(420 * self.unit)), self.head + self.block[1] + self.margin
@@ -174,7 +174,7 @@ def draw_image_sheet(
     Parameters
     ----------
     images : arrays (y, x, 3) of one shape
-        The first is the one whose place is noted in the file.
+        The file records the position of the first.
     """
     sheet = _sheet(images, entries, ramp)
     figure = new_figure(*sheet.size)
@@ -193,9 +193,9 @@ def _sheet(
     images: Sequence[Pixels], entries: Sequence[LegendEntry], ramp: ColorBar | None
 ) -> _Sheet:
     rows, cols = images[0].shape[:2]
-    scale = max(1, _WANTED // max(rows, cols))
+    scale = max(1, _USUAL_SIDE // max(rows, cols))
     width, height = cols * scale, rows * scale
-    unit = min(max(max(width, height) / _WANTED, 0.8), 1.6)
+    unit = min(max(max(width, height) / _USUAL_SIDE, 0.8), 1.6)
     beside = len(images) if width <= 1.4 * height else 1
     down = math.ceil(len(images) / beside)
     column = max((len(entry.text + entry.note) for entry in entries), default=0)
@@ -214,7 +214,7 @@ def _sheet(
 def _box(
     sheet: _Sheet, left: float, top: float, width: float, height: float
 ) -> tuple[float, float, float, float]:
-    """Turn pixels from the upper left corner into the shares matplotlib wants."""
+    """Convert pixels from the upper left corner to figure fractions."""
     across, down = sheet.size
     return left / across, 1 - (top + height) / down, width / across, height / down
 
@@ -224,7 +224,7 @@ def _points(pixels: float) -> float:
 
 
 def _write(figure: Figure, sheet: _Sheet, at: tuple[float, float], text: str) -> Text:
-    """Write plain text: a name with a dollar sign is no formula."""
+    """Write text without parsing dollar signs as formulas."""
     left, top = at
     x, y, _, _ = _box(sheet, left, top, 0, 0)
     written = figure.text(x, y, text, va="center", color=INK)
@@ -252,14 +252,14 @@ def _place_image(figure: Figure, sheet: _Sheet, index: int, image: Pixels) -> No
     axes = figure.add_axes(_box(sheet, left, top, width, height))
     axes.imshow(image, interpolation="nearest", aspect="auto")
     axes.set_gid(LAND if index == 0 else None)
-    # No frame: it would cover the outermost pixels.
+    # A frame would cover the outermost pixels.
     axes.set_axis_off()
 
 
 def _place_legend(
     figure: Figure, sheet: _Sheet, left: float, entries: Sequence[LegendEntry]
 ) -> None:
-    """Write the legend beside the images, in as many columns as it needs."""
+    """Write the legend to the right of the images, in as many columns as it needs."""
     across, down = sheet.size
     per_column = math.ceil(len(entries) / sheet.columns)
     side = 14 * sheet.unit
@@ -281,7 +281,7 @@ def _place_legend(
 
 
 def _place_ramp(figure: Figure, sheet: _Sheet, left: float, ramp: ColorBar) -> None:
-    """Draw a colour bar from 0 to 1 beside the images."""
+    """Draw a colour bar from 0 to 1 to the right of the images."""
     height = min(sheet.block[1], round(420 * sheet.unit))
     axes = figure.add_axes(_box(sheet, left, sheet.head, 18 * sheet.unit, height))
     colors = colormaps[ramp.name](np.linspace(1, 0, 256))[:, None, :3]

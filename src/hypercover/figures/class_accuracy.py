@@ -9,7 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hypercover.figures.canvas import INK, MUTED, new_figure, shorten
-from hypercover.figures.figure_style import disable_math, style_axes, write_title
+from hypercover.figures.figure_style import (
+    disable_math,
+    outline_cells,
+    style_axes,
+    write_title,
+)
 from hypercover.figures.formatting import format_count, format_percent
 from hypercover.scene.legend import Legend
 
@@ -21,13 +26,13 @@ Values = npt.NDArray[np.float64]
 _BAR, _WHISKER, _MISSING = "#56b4e9", "#20262e", "#b3470d"
 
 _FEW = 24
-"""Up to this many classes get rows of a comfortable height."""
+"""Up to this many classes have rows of full height."""
 
 _NAME = 30
-"""Letters of a class name."""
+"""Characters of a class name."""
 
 _WIDTH, _TOP, _BELOW, _COUNTS = 1080, 96, 62, 252
-"""Pixels of the figure, above and below the bars, and beside them for three columns."""
+"""Sizes in pixels: figure width, above and below the bars, and for the columns of counts."""
 
 
 def draw_classes(
@@ -39,15 +44,15 @@ def draw_classes(
 ) -> Figure:
     """Draw the producer's accuracy of each class as a bar, the largest class on top.
 
-    Why it exists: an overall accuracy is mostly that of the large classes; the
-    small ones, with few training pixels, are where a model fails.  A class
-    without a test pixel has no accuracy, which is not an accuracy of 0.
+    The overall accuracy mostly reflects the large classes; models usually fail in the
+    small ones.  A class without test pixels has no accuracy, which is not an accuracy
+    of 0.
 
     Parameters
     ----------
     rows : ``per_class`` of a model in ``metrics.json``
-    title : what the model is called
-    overall : overall accuracy, drawn as a line across
+    title : name of the model
+    overall : overall accuracy, drawn as a dashed line
     interval : ``interval`` of a model in ``metrics.json``, drawn as whiskers
     """
     ordered = sorted(rows, key=_size, reverse=True)
@@ -57,12 +62,12 @@ def draw_classes(
     _write_counts(axes, ordered, size)
     if overall is not None:
         axes.axvline(100 * overall, color=INK, linewidth=1, linestyle="--")
-    write_title(figure, title, _words(overall, interval))
+    write_title(figure, title, _caption(overall, interval))
     return figure
 
 
 def _sheet(names: Sequence[str]) -> tuple[Figure, Axes, float]:
-    """Return a figure, axes with a row for each class, and the size of their letters."""
+    """Return a figure, axes with a row per class, and the font size."""
     line, size = (26, 9.5) if len(names) <= _FEW else (19, 8.5)
     left = 40 + round(0.82 * size * max(map(len, names), default=1))
     height = _TOP + line * max(len(names), 3) + _BELOW
@@ -85,18 +90,18 @@ def _size(row: Row) -> float:
 
 
 def _draw_bars(axes: Axes, rows: Sequence[Row], size: float) -> None:
-    """Draw the bars, and say where a class has none and why."""
+    """Draw the bars, or the reason why a class has none."""
     for place, row in enumerate(rows):
         share = row["producers_accuracy"]
         axes.barh(place, 100 * (share or 0), height=0.72, color=_BAR)
         reason = _reason(row)
         if reason:
-            said = axes.text(1, place, reason, va="center", fontsize=size, color=_MISSING)
-            said.set_fontstyle("italic")
+            note = axes.text(1, place, reason, va="center", fontsize=size, color=_MISSING)
+            note.set_fontstyle("italic")
 
 
 def _reason(row: Row) -> str:
-    """Say why a class has no accuracy, or one of 0."""
+    """Return why a class has no accuracy, or one of 0."""
     if row["producers_accuracy"] is None:
         return "no test pixel: no accuracy"
     return "" if row["train_count"] else "no training pixel: never found"
@@ -105,17 +110,17 @@ def _reason(row: Row) -> str:
 def _draw_whiskers(
     axes: Axes, rows: Sequence[Row], interval: Mapping[str, Any] | None
 ) -> None:
-    """Draw the interval of each class that has one."""
+    """Draw the intervals of the classes."""
     known = {
         row["code"]: row["producers_accuracy"]
         for row in (interval or {}).get("per_class", ())
     }
     for place, row in enumerate(rows):
-        reach = known.get(row["code"])
+        whiskers = known.get(row["code"])
         share = row["producers_accuracy"]
-        if reach is None or share is None:
+        if whiskers is None or share is None:
             continue
-        low, high = (100 * end for end in reach)
+        low, high = (100 * end for end in whiskers)
         middle = min(max(100 * share, low), high)
         axes.errorbar(
             middle,
@@ -129,14 +134,14 @@ def _draw_whiskers(
 
 
 def _write_counts(axes: Axes, rows: Sequence[Row], size: float) -> None:
-    """Write accuracy, training pixels and test pixels of each class beside its bar."""
+    """Write accuracy and counts of training and test pixels next to each bar."""
     width = _WIDTH * axes.get_position().width
     ends = [1 + right / width for right in (70, 150, 230)]
     heads = ("accuracy", "training px", "test px")
     for end, head in zip(ends, heads, strict=True):
-        said = axes.annotate(head, (end, 1), xytext=(0, 5), xycoords="axes fraction",
+        title = axes.annotate(head, (end, 1), xytext=(0, 5), xycoords="axes fraction",
                              textcoords="offset points", ha="right", va="bottom")  # fmt: skip
-        said.set(fontsize=9, color=MUTED)
+        title.set(fontsize=9, color=MUTED)
     for place, row in enumerate(rows):
         values = (
             format_percent(row["producers_accuracy"]),
@@ -148,8 +153,8 @@ def _write_counts(axes: Axes, rows: Sequence[Row], size: float) -> None:
             text.set(ha="right", va="center", fontsize=size, color=INK)
 
 
-def _words(overall: float | None, interval: Mapping[str, Any] | None) -> str:
-    """Say what is drawn."""
+def _caption(overall: float | None, interval: Mapping[str, Any] | None) -> str:
+    """Describe the figure."""
     parts = ["Classes by size, training and test pixels together"]
     if overall is not None:
         parts.append(f"dashed: overall accuracy, {format_percent(overall)} %")
@@ -161,10 +166,10 @@ def _words(overall: float | None, interval: Mapping[str, Any] | None) -> str:
 
 
 _TICK_NAME = 24
-"""Letters of a class name beside a matrix."""
+"""Characters of a class name next to a matrix."""
 
 _PRINTED = 20
-"""Up to this many classes get their counts printed."""
+"""Up to this many classes have their counts printed."""
 
 
 def draw_confusion(
@@ -173,17 +178,17 @@ def draw_confusion(
     title: str = "Confusion matrix",
     codes: Sequence[int] | None = None,
 ) -> Figure:
-    """Draw a confusion matrix: rows are the reference, columns what was predicted.
+    """Draw a confusion matrix: rows are the reference, columns the prediction.
 
-    The colour is the share of the reference class; counts are printed for up
-    to 20 classes.
+    The colour is the fraction of the reference class; counts are printed for up to 20
+    classes.
 
     Parameters
     ----------
     matrix : counts (class, class)
     legend : Legend
     title : str
-    codes : class code of each row, those of the legend if not given
+    codes : class code of each row; by default those of the legend
     """
     counts = np.asarray(matrix, dtype=np.float64)
     rows = list(legend.codes if codes is None else codes)
@@ -200,7 +205,7 @@ def draw_confusion(
 
 
 def _matrix_sheet(rows: int, longest: int) -> tuple[Figure, Axes]:
-    """Return a figure whose margins hold the names of the classes."""
+    """Return a figure with margins for the class names."""
     cell, letter = (40, 7.4) if rows <= _PRINTED else (15, 5.4)
     side = max(cell * rows, 240)
     letters = letter * min(longest, _TICK_NAME)
@@ -221,15 +226,9 @@ def _name_ticks(axes: Axes, names: Sequence[str]) -> None:
     for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         text.set(fontsize=size, color=INK)
         text.set_parse_math(False)
-    axes.tick_params(length=0)
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("reference", color=INK)
-    axes.set_xticks(np.arange(len(shown) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(shown) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=0.8)
-    axes.tick_params(which="minor", length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    outline_cells(axes, len(shown), len(shown), linewidth=0.8)
 
 
 def _print_counts(axes: Axes, counts: Values, share: Values) -> None:

@@ -1,6 +1,5 @@
-"""Colour pictures of a scene: which three bands, by wavelength where it is known."""
+"""Colour composites of a scene."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +8,9 @@ import numpy.typing as npt
 from hypercover.figures.canvas import thinning_step
 from hypercover.scene.metadata import labelled_name
 from hypercover.scene.nodata import valid_pixels
-from hypercover.scene.rgb import CompositeBands, pick_bands, stretched
+from hypercover.scene.rgb import pick_bands, stretched
 from hypercover.scene.scene import Scene
+from hypercover.scene.tiling import strips
 
 __all__ = ["Composite", "choose_composites", "quicklook", "scene_title"]
 
@@ -18,40 +18,32 @@ _STRIP = 512
 
 
 def scene_title(scene: Scene, what: str) -> str:
-    """Return a title that says which scene it is, and whether it was measured."""
+    """Return a title with the scene's name and whether it was measured."""
     return labelled_name(f"{scene.name}: {what}", scene.origin)
 
 
 def quicklook(scene: Scene) -> npt.NDArray[np.uint8]:
-    """Return a colour picture (y, x, 3) of a scene, thinned out where it is large.
+    """Return a colour image (y, x, 3) of a scene, thinned out if it is large.
 
-    Each colour is stretched between the 2nd and 98th percentile of the pixels
-    that hold data; those that hold none are pale grey.
+    Each colour is stretched between the 2nd and 98th percentile of the valid pixels;
+    pixels without data are pale grey.
     """
-    bands = pick_bands(scene.wavelengths, scene.n_bands)
-    return stretched(*_read(scene, bands))
-
-
-def _read(
-    scene: Scene, bands: CompositeBands
-) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
-    """Read three bands and which pixels hold data in them, thinned out, strip by strip."""
+    positions = pick_bands(scene.wavelengths, scene.n_bands).positions
     step = thinning_step(scene.shape)
-    cube = scene.cube.isel(band=list(bands.positions), x=slice(None, None, step))
-    tops = range(0, scene.shape[0], _STRIP * step)
+    cube = scene.cube.isel(band=list(positions), x=slice(None, None, step))
     values, valid = [], []
-    for top in tops:
-        piece = cube.isel(y=slice(top, min(top + _STRIP * step, scene.shape[0]), step))
+    for rows in strips(scene.shape[0], _STRIP * step):
+        piece = cube.isel(y=slice(rows.start, rows.stop, step))
         values.append(piece.values)
         valid.append(valid_pixels(piece, values[-1]))
-    return np.concatenate(values, axis=1), np.concatenate(valid)
+    return stretched(np.concatenate(values, axis=1), np.concatenate(valid))
 
 
-_COMPOSITE_NEAR = 60.0
-"""How far in nm a band may lie from the one a composite asks for."""
+_MAX_DISTANCE = 60.0
+"""Largest distance in nm of a band from the wavelength of a composite."""
 
-_FALSE = {"infrared": (860.0, 650.0, 550.0), "shortwave": (2200.0, 1650.0, 660.0)}
-"""Wavelengths in nm shown as red, green and blue: plants red; bare soil against plants."""
+_FALSE_COLOURS = {"infrared": (860.0, 650.0, 550.0), "shortwave": (2200.0, 1650.0, 660.0)}
+"""Wavelengths in nm shown as red, green and blue: for vegetation, and for bare soil."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class Composite:
 def choose_composites(
     wavelengths: npt.NDArray[np.float64] | None, n_bands: int
 ) -> list[Composite]:
-    """Choose the colour pictures a scene can be shown in, the most natural one first.
+    """Choose the colour composites of a scene, the most natural one first.
 
     Examples
     --------
@@ -77,21 +69,14 @@ def choose_composites(
     >>> [one.key for one in choose_composites(None, 2)]
     ['grey']
     """
-    found = [_named(pick_bands(wavelengths, n_bands))]
-    if wavelengths is not None:
-        found += _infrared(wavelengths)
-    return found
-
-
-def _named(bands: CompositeBands) -> Composite:
+    bands = pick_bands(wavelengths, n_bands)
     keys = {"true colour": "true", "false colour": "spread", "grey": "grey"}
-    return Composite(keys[bands.kind], bands.positions)
-
-
-def _infrared(wavelengths: npt.NDArray[np.float64]) -> Iterator[Composite]:
-    """Go through the false colours whose bands the scene has."""
-    for key, wanted in _FALSE.items():
-        gaps = np.abs(wavelengths[None, :] - np.array(wanted)[:, None])
-        if (gaps.min(axis=1) <= _COMPOSITE_NEAR).all():
-            red, green, blue = (int(at) for at in gaps.argmin(axis=1))
-            yield Composite(key, (red, green, blue))
+    composites = [Composite(keys[bands.kind], bands.positions)]
+    if wavelengths is None:
+        return composites
+    for key, colours in _FALSE_COLOURS.items():
+        distances = np.abs(wavelengths[None, :] - np.array(colours)[:, None])
+        if (distances.min(axis=1) <= _MAX_DISTANCE).all():
+            red, green, blue = (int(at) for at in distances.argmin(axis=1))
+            composites.append(Composite(key, (red, green, blue)))
+    return composites

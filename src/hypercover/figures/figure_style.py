@@ -1,10 +1,9 @@
-"""What all figures with axes have in common: their look, their title, their names."""
+"""The common style of figures with axes: axes, titles, legends, series and labels."""
 
 import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -12,15 +11,15 @@ from matplotlib.text import Text
 from hypercover.figures.canvas import INK, MUTED, shorten
 
 __all__ = [
+    "add_side_legend",
     "disable_math",
     "draw_series",
+    "outline_cells",
     "series_style",
     "spread_labels",
     "style_axes",
     "write_title",
 ]
-
-Positions = npt.NDArray[np.intp]
 
 _SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#20262e")
 
@@ -28,7 +27,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def style_axes(axes: Axes, *, across: str, up: str) -> None:
-    """Give axes the look of the house and name what they show."""
+    """Style axes and label them."""
     axes.set_xlabel(across, color=INK)
     axes.set_ylabel(shorten(up, 60), color=INK).set_parse_math(False)
     axes.grid(color="#d9dde2", linewidth=0.6)
@@ -40,7 +39,7 @@ def style_axes(axes: Axes, *, across: str, up: str) -> None:
 
 
 def write_title(figure: Figure, title: str, *below: str) -> None:
-    """Write a title at the upper left of a figure, and lines of words below it."""
+    """Write a title at the upper left of a figure, and smaller lines below it."""
     across, down = (size * figure.dpi for size in figure.get_size_inches())
     head = figure.text(22 / across, 1 - 25 / down, shorten(title, int(across / 11)))
     head.set(va="center", fontsize=14, fontweight="bold", color=INK)
@@ -56,13 +55,44 @@ def write_title(figure: Figure, title: str, *below: str) -> None:
 
 
 def disable_math(texts: Iterable[Text]) -> None:
-    """Have names that come from a file read as they are, never as a formula."""
+    """Show names from files as they are, never as formulas."""
     for text in texts:
         text.set_parse_math(False)
 
 
+def add_side_legend(
+    axes: Axes,
+    names: Sequence[str] | None = None,
+    *,
+    columns: int = 1,
+    size: float = 10,
+    top: float = 1.02,
+) -> None:
+    """Write the names of the lines, by default their labels, right of the axes."""
+    lines = () if names is None else (axes.get_lines(), names)
+    legend = axes.legend(
+        *lines,
+        loc="upper left",
+        bbox_to_anchor=(1.01, top),
+        frameon=False,
+        fontsize=size,
+        labelcolor=INK,
+        ncols=columns,
+    )
+    disable_math(legend.get_texts())
+
+
+def outline_cells(axes: Axes, rows: int, columns: int, linewidth: float) -> None:
+    """Separate the cells of a matrix by white lines, without ticks and spines."""
+    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=linewidth)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+
+
 def series_style(place: int) -> tuple[str, str]:
-    """Return colour and marker of a line: Okabe and Ito's, told apart by any eyes.
+    """Return colour and marker of a line, from Okabe and Ito's colour-blind safe palette.
 
     Examples
     --------
@@ -77,22 +107,22 @@ def draw_series(
     axes: Axes,
     place: int,
     points: Sequence[tuple[float, float]],
-    reach: Sequence[tuple[float, float]],
+    whiskers: Sequence[tuple[float, float]],
     *,
     label: str,
 ) -> None:
-    """Draw one of several lines: its points (x, y), joined, with whiskers where there are any.
+    """Draw one of several lines through points (x, y), with whiskers if there are any.
 
     Parameters
     ----------
-    place : which of the lines it is, for its colour and marker
-    reach : how far the whisker of each point reaches (down, up)
+    place : number of the line, for its colour and marker
+    whiskers : lengths of the whiskers of each point (down, up)
     """
     color, marker = series_style(place)
     axes.errorbar(
         [x for x, _ in points],
         [y for _, y in points],
-        yerr=[*zip(*reach, strict=True)] if any(map(any, reach)) else None,
+        yerr=[*zip(*whiskers, strict=True)] if any(map(any, whiskers)) else None,
         label=label,
         color=color,
         marker=marker,
@@ -107,7 +137,7 @@ def draw_series(
 def spread_labels(
     heights: Sequence[float], room: float, *, low: float, high: float
 ) -> list[float]:
-    """Move heights little, until each has room and, if there is enough, none leaves the axes.
+    """Move labels apart until each has room and, if possible, none leaves the axes.
 
     Examples
     --------
@@ -126,7 +156,7 @@ def spread_labels(
 def _raised(
     heights: Sequence[float], order: Sequence[int], room: float, floor: float = -math.inf
 ) -> list[float]:
-    """Raise heights one after another, each to have room above the one before."""
+    """Raise heights in order, each at least `room` above the one before."""
     moved = list(heights)
     for place in order:
         moved[place] = max(moved[place], floor)
@@ -137,6 +167,6 @@ def _raised(
 def _lowered(
     heights: Sequence[float], order: Sequence[int], room: float, ceiling: float = math.inf
 ) -> list[float]:
-    """Lower heights from the last back, each to have room below the one after it."""
+    """Lower heights from the last, each at least `room` below the one after it."""
     below = [-height for height in heights]
     return [-height for height in _raised(below, order[::-1], room, -ceiling)]

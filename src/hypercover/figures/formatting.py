@@ -1,4 +1,4 @@
-"""What the tables of a grid search say, in words that stand alike in every place."""
+"""Numbers and grid-search results as text, the same in tables, reports and figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def format_percent(share: float | None, digits: int = 1) -> str:
-    """Return a share as a percentage that is never rounded up to all or down to none.
+    """Return a fraction as a percentage, never rounded up to 100 or down to 0.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def format_percent(share: float | None, digits: int = 1) -> str:
 
 
 def format_interval(interval: tuple[float, float] | None, digits: int = 1) -> str:
-    """Return the two ends of an interval of shares as percentages.
+    """Return the ends of an interval of fractions as percentages.
 
     Examples
     --------
@@ -58,19 +58,19 @@ def format_interval(interval: tuple[float, float] | None, digits: int = 1) -> st
 
 
 def describe_too_few(units: int, unit: str) -> str:
-    """Say that the pieces of land with test pixels are too few to judge a model by.
+    """Return why there are too few sampling units for an interval.
 
     Examples
     --------
     >>> describe_too_few(4, "fields")
-    'too few to judge: the test pixels lie in 4 fields alone'
+    'too few to judge: the test pixels are in 4 fields only'
     """
-    where = f"{units} {unit} alone" if units > 1 else "one piece of land"
-    return f"too few to judge: the test pixels lie in {where}"
+    where = f"{units} {unit} only" if units > 1 else "a single sampling unit"
+    return f"too few to judge: the test pixels are in {where}"
 
 
 def describe_share(share: float | None) -> str:
-    """Return a share in running text: "no", "all", "90 % of the".
+    """Return a fraction for running text: "no", "all", "90 % of the".
 
     Examples
     --------
@@ -81,12 +81,12 @@ def describe_share(share: float | None) -> str:
         return "an unknown share of the"
     if share in (0.0, 1.0):
         return "all" if share else "no"
-    said = format_percent(share, 0).replace("> ", "more than ").replace("< ", "less than ")
-    return f"{said} % of the"
+    text = format_percent(share, 0).replace("> ", "more than ").replace("< ", "less than ")
+    return f"{text} % of the"
 
 
 def format_count(count: float | None) -> str:
-    """Return a count with thousands set apart; means over seeds keep a decimal.
+    """Return a count with thousands separators; means over seeds keep a decimal.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def format_count(count: float | None) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Return a time span in the unit a person would use.
+    """Return a duration in a suitable unit.
 
     Examples
     --------
@@ -122,7 +122,7 @@ Table = Mapping[str, Any]
 
 
 def format_cell(accuracy: float | None, minutes: float | None) -> str:
-    """Write a cell as the lecture does: accuracy in percent, minutes in brackets.
+    """Return a cell of a grid as in the lecture: accuracy in %, minutes in brackets.
 
     Examples
     --------
@@ -135,12 +135,12 @@ def format_cell(accuracy: float | None, minutes: float | None) -> str:
 
 
 def format_minutes(minutes: float) -> str:
-    """Write minutes with two decimals; what is less than the last of them says so."""
+    """Return minutes with two decimals, or ``<0.01``."""
     return f"{minutes:.2f}" if minutes >= 0.005 else "<0.01"
 
 
 def format_gamma(gamma: float, scale: float | None) -> str:
-    """Write a gamma, with the multiple of the usual one where it was asked for.
+    """Return a gamma, with the multiple of scikit-learn's ``scale`` if it was given so.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def format_gamma(gamma: float, scale: float | None) -> str:
 
 
 def describe_folds(table: Table) -> str:
-    """Say how the samples were folded.
+    """Describe the folds of a grid search.
 
     Examples
     --------
@@ -168,28 +168,28 @@ def describe_folds(table: Table) -> str:
 
 
 def describe_best_cell(table: Table) -> str:
-    """Name the best cell of a table."""
+    """Describe the best cell of a grid."""
     best = table["best"]
     if best is None:
-        return "no cell is done"
+        return "no cell is finished"
     where = f"C = {best['C']:g}, gamma = {format_gamma(best['gamma'], best['scale'])}"
     return f"{100 * best['accuracy']:.2f} % with {where}"
 
 
 def suggest_wider_grid(table: Table) -> list[str]:
-    """Say which way to widen a grid whose best cell lies on its edge, in one sentence.
+    """Suggest how to widen a grid whose best cell is on its edge, in one sentence.
 
-    An axis of one value has no edge, and where the next cell inwards is as good
-    nothing is to be won beyond.
+    An axis with one value has no edge, and if the next cell inwards is as good, nothing
+    would be gained beyond.
 
     Examples
     --------
     >>> best = {"row": 0, "column": 1, "C": 10, "gamma": 0.1}
     >>> grid = {"C": [1, 10], "gamma": [0.1, 1], "accuracy": [[0.7, 0.9], [0.6, 0.8]]}
     >>> suggest_wider_grid(grid | {"best": best})
-    ['The best cell lies on the edge of the grid; try larger C and smaller gamma.']
+    ['The best cell is on the edge of the grid; try larger C and smaller gamma.']
     >>> suggest_wider_grid(grid | {"best": best, "accuracy": [[0.9, 0.9], [0.6, 0.8]]})
-    ['The best cell lies on the edge of the grid; try smaller gamma.']
+    ['The best cell is on the edge of the grid; try smaller gamma.']
     """
     best = table["best"]
     if not best:
@@ -197,18 +197,18 @@ def suggest_wider_grid(table: Table) -> list[str]:
     across = table["accuracy"][best["row"]]
     down = [row[best["column"]] for row in table["accuracy"]]
     ways = [
-        *_beyond("C", table["C"], across, best["column"]),
-        *_beyond("gamma", table["gamma"], down, best["row"]),
+        *_direction_beyond("C", table["C"], across, best["column"]),
+        *_direction_beyond("gamma", table["gamma"], down, best["row"]),
     ]
     if not ways:
         return []
-    return [f"The best cell lies on the edge of the grid; try {' and '.join(ways)}."]
+    return [f"The best cell is on the edge of the grid; try {' and '.join(ways)}."]
 
 
-def _beyond(
+def _direction_beyond(
     name: str, values: Sequence[float], shares: Sequence[float | None], place: int
 ) -> list[str]:
-    """Say which way an axis goes on beyond the best of its values, if it ends there."""
+    """Return in which direction to extend an axis whose best value is its last."""
     rising = sorted(range(len(values)), key=lambda at: values[at])
     for way, (last, *inwards) in (("smaller", rising), ("larger", rising[::-1])):
         if place == last and inwards and shares[inwards[0]] != shares[place]:
@@ -217,7 +217,7 @@ def _beyond(
 
 
 def describe_choice(table: Table) -> str:
-    """Say what a run chose by cross-validation on its training pixels, and how well it did.
+    """Describe what a run chose by cross-validation on its training pixels.
 
     Examples
     --------
@@ -233,14 +233,14 @@ def describe_choice(table: Table) -> str:
 
 
 def describe_seed_choices(table: Table) -> list[str]:
-    """Say what each seed chose, where a model was trained with several, in one sentence.
+    """Describe what each seed of a model chose, in one sentence.
 
     Examples
     --------
     >>> ten, one = ({"C": c, "gamma": 0.05, "scale": None} for c in (10.0, 1.0))
     >>> choices = [{"seed": 0, **ten}, {"seed": 1, **one}, {"seed": 2, **ten}]
     >>> describe_seed_choices({"searched": ["C"], "choices": choices})
-    ['Each of 3 seeds chose for itself: C = 10 (seeds 0, 2); C = 1 (seed 1).']
+    ['Each of 3 seeds chose its own: C = 10 (seeds 0, 2); C = 1 (seed 1).']
     >>> describe_seed_choices({"searched": ["C"]})
     []
     """
@@ -251,28 +251,28 @@ def describe_seed_choices(table: Table) -> list[str]:
     for choice in choices:
         chosen = _chosen(choice, table["searched"])
         seeds.setdefault(chosen, []).append(str(choice["seed"]))
-    told = "; ".join(
+    text = "; ".join(
         f"{chosen} ({'seed' if len(own) == 1 else 'seeds'} {', '.join(own)})"
         for chosen, own in seeds.items()
     )
-    return [f"Each of {len(choices)} seeds chose for itself: {told}."]
+    return [f"Each of {len(choices)} seeds chose its own: {text}."]
 
 
 def _chosen(choice: Mapping[str, Any], searched: Sequence[str]) -> str:
-    """Write what was searched with the values that were found."""
-    said = {
+    """Return the searched parameters with their chosen values."""
+    values = {
         "C": f"C = {choice['C']:g}",
         "gamma": f"gamma = {format_gamma(choice['gamma'], choice['scale'])}",
     }
-    return " and ".join(said[name] for name in searched)
+    return " and ".join(values[name] for name in searched)
 
 
-_GAIN = 0.8
-"""Speed-up below which most of the time went into starting and waiting."""
+_MIN_SPEED_UP = 0.8
+"""Below this speed-up, most of the time was overhead."""
 
 
 def describe_speed(table: Table) -> str:
-    """Say what the cells cost one after another, and what they took.
+    """Describe serial time, wall time and speed-up of a grid search.
 
     Examples
     --------
@@ -286,7 +286,7 @@ def describe_speed(table: Table) -> str:
     speed = table["speed_up"]
     if speed is None:
         return text
-    if speed < _GAIN:
+    if speed < _MIN_SPEED_UP:
         return f"{text}, too small to gain from more cores"
     return f"{text}, speed-up {speed:.1f}"
 
@@ -296,12 +296,12 @@ def _time(seconds: float) -> str:
 
 
 def describe_accuracy_drop(tables: Sequence[Table]) -> list[str]:
-    """Say for each model how far its accuracy falls from random to guarded folds.
+    """Describe for each model how its accuracy falls from random to guarded folds.
 
-    And what the parameters that win at random are worth under the guard, where
-    the grid is the same.
+    The accuracy of the random winner under guarded folds is included if the grids are
+    the same.
     """
-    said = []
+    sentences = []
     for table in tables:
         free = next((each for each in tables if _is_free(each, table["model"])), None)
         if (
@@ -317,8 +317,8 @@ def describe_accuracy_drop(tables: Sequence[Table]) -> list[str]:
             f"{abs(fall):.1f} points, from {100 * free['best']['accuracy']:.2f} to "
             f"{100 * table['best']['accuracy']:.2f} %"
         )
-        said.append(f"{text}{_winner_elsewhere(free, table)}.")
-    return said
+        sentences.append(f"{text}{_winner_elsewhere(free, table)}.")
+    return sentences
 
 
 def _is_free(table: Table, model: str) -> bool:
@@ -326,7 +326,7 @@ def _is_free(table: Table, model: str) -> bool:
 
 
 def _winner_elsewhere(free: Table, guarded: Table) -> str:
-    """Say what the best cell at random is worth under the guard."""
+    """Return the accuracy of the random winner under guarded folds."""
     row, column = free["best"]["row"], free["best"]["column"]
     if (row, column) == (guarded["best"]["row"], guarded["best"]["column"]):
         return "; it is the same cell"
@@ -335,11 +335,11 @@ def _winner_elsewhere(free: Table, guarded: Table) -> str:
     worth = guarded["accuracy"][row][column]
     if worth is None:
         return ""
-    return f"; the cell that wins at random has {100 * worth:.2f} % there"
+    return f"; the best cell of random folds has {100 * worth:.2f} % there"
 
 
 def best_cell_options(table: Table) -> str:
-    """Return the options of ``hypercover run`` that take over the best cell.
+    """Return the options of ``hypercover run`` that set the best cell.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Pictures of the land: the scene, its labels, its split, and the maps made of it."""
+"""Figures of a scene, its labels and split, and of class maps and confidences."""
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ def _rgb(color: str) -> tuple[int, ...]:
 
 
 def _paint(codes: Codes, legend: Legend) -> Pixels:
-    """Colour class codes (y, x), thinned out where there are too many to draw."""
+    """Return an image of class codes (y, x), thinned out if it is large."""
     step = thinning_step(codes.shape)
     thin = codes[::step, ::step]
     table = np.full((int(codes.max(initial=0)) + 1, 3), _rgb(PALE), dtype=np.uint8)
@@ -51,7 +51,7 @@ def _paint(codes: Codes, legend: Legend) -> Pixels:
 
 
 def _entries(codes: Codes, legend: Legend, nothing: str) -> list[LegendEntry]:
-    """List the classes with the number of their pixels, largest code last."""
+    """Return the legend of the classes, by code, with their numbers of pixels."""
     counts = np.bincount(codes.ravel(), minlength=1)
     lines = [
         LegendEntry(land.color, shorten(land.name), f"{counts[land.code]:,}")
@@ -71,11 +71,11 @@ def _labels(scene: Scene) -> Codes:
 
 
 def draw_quicklook(scene: Scene) -> Figure:
-    """Draw a scene as eyes would see it, with its labels beside it where it has any.
+    """Draw a colour composite of a scene, next to its labels if it has any.
 
-    Colours come from the bands nearest to red, green and blue; a sensor
-    without visible bands gives false colours, and the subtitle says which.
-    Large scenes are read thinned out.
+    Colours come from the bands nearest to red, green and blue, or are false colours if
+    the sensor has no visible bands; the subtitle names the bands.  Large scenes are
+    thinned out when read.
     """
     bands = pick_bands(scene.wavelengths, scene.n_bands)
     rows, cols = scene.shape
@@ -92,7 +92,7 @@ def draw_quicklook(scene: Scene) -> Figure:
 
 
 def draw_labels(scene: Scene) -> Figure:
-    """Draw the labels of a scene with a legend that counts their pixels.
+    """Draw the labels of a scene with the number of pixels per class.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def draw_labels(scene: Scene) -> Figure:
 
 
 def draw_split(scene: Scene, split: SplitParts) -> Figure:
-    """Draw which pixels train, validate and test, over a grey picture of the scene."""
+    """Draw training, validation and test pixels over a grey image of the scene."""
     colors = quicklook(scene)
     grey = 150 + 0.4 * colors.mean(axis=2, keepdims=True)
     image = np.repeat(grey.astype(np.uint8), 3, axis=2)
@@ -127,21 +127,21 @@ def draw_split(scene: Scene, split: SplitParts) -> Figure:
     kind = getattr(split, "kind", "given")
     return draw_image_sheet(
         [image],
-        title=scene_title(scene, "who trains, who tests"),
-        subtitle=f"{kind} split; grey pixels take no part",
+        title=scene_title(scene, "training and test pixels"),
+        subtitle=f"{kind} split; grey pixels are not used",
         entries=entries,
     )
 
 
 def draw_map(labels: Codes, legend: Legend, title: str) -> Figure:
-    """Draw a class map with a legend that counts its pixels.
+    """Draw a class map with the number of pixels per class.
 
     Parameters
     ----------
     labels : array of shape (y, x); 0 = no data
     legend : Legend
     title : str
-        Names the model, and says "simulated" where the scene is.
+        Name of the model, with "simulated" if the scene is.
     """
     return draw_image_sheet(
         [_paint(labels, legend)],
@@ -152,7 +152,7 @@ def draw_map(labels: Codes, legend: Legend, title: str) -> Figure:
 
 
 def draw_confidence(confidence: npt.NDArray[np.floating], title: str) -> Figure:
-    """Draw how sure a classifier was of each pixel (y, x); NaN is left pale."""
+    """Draw the confidence of each pixel (y, x); NaN = no data, left pale."""
     step = thinning_step((confidence.shape[0], confidence.shape[1]))
     thin = np.asarray(confidence[::step, ::step], dtype=np.float64)
     known = np.isfinite(thin)
@@ -162,7 +162,7 @@ def draw_confidence(confidence: npt.NDArray[np.floating], title: str) -> Figure:
     return draw_image_sheet(
         [image],
         title=title,
-        subtitle=f"how sure the classifier was{mean}",
+        subtitle=f"confidence of the classifier{mean}",
         ramp=_CONFIDENCE,
     )
 
@@ -176,6 +176,6 @@ def draw_check(labels: Codes, predicted: Codes, split: SplitParts, title: str) -
     return draw_image_sheet(
         [_paint(check, CHECK_LEGEND)],
         title=title,
-        subtitle=f"class check: {share} labelled pixels outside training are right",
+        subtitle=f"class check: {share} labelled pixels outside the training are right",
         entries=_entries(check, CHECK_LEGEND, "no data"),
     )

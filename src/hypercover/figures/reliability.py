@@ -1,4 +1,4 @@
-"""Figures of how far a confidence can be believed: reliability and abstention."""
+"""Figures of the calibration of a confidence: reliability diagram and abstention curve."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,25 +19,23 @@ __all__ = [
 
 Values = npt.NDArray[np.float64]
 
-Positions = npt.NDArray[np.intp]
-
 _RIGHT = "#0072b2"
 
-_BOAST, _MODEST = ("#d55e00", "#f6cdb0"), ("#0072b2", "#c4e5f8")
-"""Edge and face of what a confidence promises too much, and too little."""
+_OVER, _UNDER = ("#d55e00", "#f6cdb0"), ("#0072b2", "#c4e5f8")
+"""Edge and face colours of overconfidence and underconfidence."""
 
 
 def draw_reliability(calibration: Mapping[str, Any], title: str) -> Figure:
-    """Draw how often a model is right against how sure it is, and how often it is how sure.
+    """Draw a reliability diagram: accuracy against confidence, and a histogram.
 
-    A bar on the diagonal keeps its word.  The gap to it is drawn: what a
-    confidence promises too much, or too little.
+    A bar that ends on the diagonal is well calibrated; the gap to the diagonal is
+    drawn as overconfidence or underconfidence.
 
     Parameters
     ----------
     calibration : a ``calibration`` of ``metrics.json``
     title : str
-        Names the model, and says "simulated" where the scene is.
+        Name of the model, with "simulated" if the scene is.
     """
     rows = [row for row in calibration["bins"] if row["count"]]
     low, high, count, sure, right = (
@@ -48,10 +46,10 @@ def draw_reliability(calibration: Mapping[str, Any], title: str) -> Figure:
     figure = new_figure(620, 690)
     upper = figure.add_axes((0.12, 0.29, 0.83, 0.53))
     lower = figure.add_axes((0.12, 0.08, 0.83, 0.12))
-    _bars(upper, ends, np.zeros_like(right), right, facecolor=_RIGHT, label="right")
+    _bars(upper, ends, np.zeros_like(right), right, facecolor=_RIGHT, label="accuracy")
     for which, colors, name in (
-        (sure > right, _BOAST, "too sure"),
-        (sure < right, _MODEST, "too modest"),
+        (sure > right, _OVER, "overconfident"),
+        (sure < right, _UNDER, "underconfident"),
     ):
         if which.any():
             look: dict[str, Any] = dict(
@@ -60,23 +58,23 @@ def draw_reliability(calibration: Mapping[str, Any], title: str) -> Figure:
             gap = (np.minimum(sure, right)[which], np.maximum(sure, right)[which])
             of = low[which], high[which]
             _bars(upper, of, *gap, hatch="////", linewidth=0.8, label=name, **look)
-    upper.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="as right as sure")
+    upper.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", label="perfect calibration")
     _bars(lower, ends, np.zeros_like(right), count / count.sum(), facecolor=MUTED)
-    style_axes(upper, across="confidence", up="share that is right")
+    style_axes(upper, across="confidence", up="accuracy")
     style_axes(lower, across="", up="pixels")
     for axes in (upper, lower):
         axes.set_xlim(0, 1)
         _in_percent(axes)
     upper.set_ylim(0, 1)
     _name_bars(upper)
-    write_title(figure, f"{title}: reliability", *_words(calibration))
+    write_title(figure, f"{title}: reliability", *_caption(calibration))
     return figure
 
 
 def _bars(
     axes: Axes, ends: tuple[Values, Values], bottom: Values, top: Values, **look: Any
 ) -> None:
-    """Draw a bar over each interval of confidence (low, high)."""
+    """Draw a bar over each bin of confidence (low, high)."""
     low, high = ends
     wide = 0.94 * (high - low)
     axes.bar(low, top - bottom, width=wide, bottom=bottom, align="edge", **look)
@@ -88,7 +86,7 @@ def _in_percent(axes: Axes) -> None:
 
 
 def _name_bars(axes: Axes) -> None:
-    """Name what is drawn above the axes, where it hides no bar."""
+    """Write the legend above the axes, where it hides no bar."""
     legend = axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
@@ -101,15 +99,15 @@ def _name_bars(axes: Axes) -> None:
     disable_math(legend.get_texts())
 
 
-_HELD = {
+_FITTED_ON = {
     None: "validation pixels",
     "validation": "validation pixels",
     "folds": "training pixels held out in turn",
 }
 
 
-def _words(calibration: Mapping[str, Any]) -> tuple[str, str]:
-    """Say how large the error is, and of which confidence."""
+def _caption(calibration: Mapping[str, Any]) -> tuple[str, str]:
+    """Describe the calibration error and the temperature."""
     error = f"calibration error {100 * calibration['error']:.1f} % on test pixels"
     temperature = calibration["temperature"]
     if temperature is None:
@@ -119,18 +117,18 @@ def _words(calibration: Mapping[str, Any]) -> tuple[str, str]:
     before = f"; {100 * calibration['error_before']:.1f} % before scaling"
     return error + before, (
         f"scaled by a temperature of {temperature:.2f}, fitted on "
-        f"{calibration['fitted_on']:,} {_HELD[calibration.get('by')]}"
+        f"{calibration['fitted_on']:,} {_FITTED_ON[calibration.get('by')]}"
     )
 
 
 def draw_abstention(calibration: Mapping[str, Any], title: str) -> Figure:
-    """Draw the accuracy on the surest pixels against the share of pixels that is kept.
+    """Draw the accuracy of the most confident pixels against the fraction of pixels kept.
 
     Parameters
     ----------
     calibration : a ``calibration`` of ``metrics.json``
     title : str
-        Names the model, and says "simulated" where the scene is.
+        Name of the model, with "simulated" if the scene is.
     """
     kept, right = (
         np.array([row[name] for row in calibration["abstention"]], dtype=np.float64)
@@ -141,7 +139,7 @@ def draw_abstention(calibration: Mapping[str, Any], title: str) -> Figure:
     axes.plot(kept, right, color=_RIGHT, lw=2, marker="o", ms=4)
     axes.axhline(right[-1], color=INK, lw=1, ls="--")
     style_axes(
-        axes, across="share of the pixels kept, the surest first", up="share that is right"
+        axes, across="fraction of the pixels kept, the most confident first", up="accuracy"
     )
     axes.set_xlim(0, 1.02)
     axes.set_ylim(max(0.0, min(right) - 0.1), 1.02)
@@ -150,6 +148,6 @@ def draw_abstention(calibration: Mapping[str, Any], title: str) -> Figure:
     write_title(
         figure,
         f"{title}: abstention",
-        f"all pixels: {100 * right[-1]:.1f} % right; the surest half: {100 * half:.1f} %",
+        f"all pixels: {100 * right[-1]:.1f} % right; the most confident half: {100 * half:.1f} %",
     )
     return figure

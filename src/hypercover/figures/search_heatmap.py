@@ -1,4 +1,4 @@
-"""The heat map of a grid search: gamma down, C across."""
+"""Figures of a grid search: the accuracy of each C and gamma, and the speed-up."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -13,8 +13,9 @@ from matplotlib.patches import Rectangle
 
 from hypercover.figures.canvas import INK, MUTED, new_figure, shorten
 from hypercover.figures.figure_style import (
-    disable_math,
+    add_side_legend,
     draw_series,
+    outline_cells,
     style_axes,
     write_title,
 )
@@ -29,10 +30,10 @@ from hypercover.scene.metadata import Origin, origin_label
 __all__ = ["draw_scaling", "draw_search"]
 
 _WIDE, _HIGH = 108, 50
-"""Pixels of a cell."""
+"""Size of a cell in pixels."""
 _LEFT, _TOP, _RIGHT, _BELOW = 210, 100, 26, 74
-"""Pixels around the cells."""
-_NARROWEST = 620
+"""Margins around the cells in pixels."""
+_MIN_WIDTH = 620
 _COLORS = "viridis"
 _BEST = "#d55e00"
 
@@ -40,16 +41,16 @@ Values = npt.NDArray[np.float64]
 
 
 def draw_search(table: Mapping[str, Any], **origin: Unpack[Origin]) -> Figure:
-    """Draw one table of ``search.json``: accuracy as colour and number, best cell framed.
+    """Draw a table of ``search.json``: accuracy as colour and number, the best cell framed.
 
     Parameters
     ----------
-    table : a table as `hypercover search` leaves it
-    **origin : whether the image was measured, as ``scene.origin`` gives it; the title says so
+    table : a table written by `hypercover search`
+    **origin : whether the image was measured, as ``scene.origin`` gives it, for the title
     """
     shares = _filled(table["accuracy"])
     rows, columns = shares.shape
-    width = max(_NARROWEST, _LEFT + _WIDE * columns + _RIGHT)
+    width = max(_MIN_WIDTH, _LEFT + _WIDE * columns + _RIGHT)
     height = _TOP + _HIGH * rows + _BELOW
     figure = new_figure(width, height)
     box = (
@@ -78,9 +79,9 @@ def draw_scaling(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
 
     Parameters
     ----------
-    rows : one for each model, part (``cells``: best or all) and number of ``workers``
-        with their ``speed_up``
-    title : what the experiment is called
+    rows : a row for each model, part (``cells``: best or all) and number of ``workers``,
+        with its ``speed_up``
+    title : name of the experiment
     """
     figure = new_figure(1080, 540)
     axes = figure.add_axes((0.075, 0.13, 0.66, 0.69))
@@ -95,25 +96,23 @@ def draw_scaling(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
         label = f"{shorten(key[0], 18)}, {'best cell' if key[1] == 'best' else 'all cells'}"
         draw_series(axes, place, points, [(0.0, 0.0)] * len(points), label=label)
     axes.set_xticks(counts)
-    names = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False,
-                        fontsize=10, labelcolor=INK)  # fmt: skip
-    disable_math(names.get_texts())
+    add_side_legend(axes)
     write_title(
         figure,
         f"Speed-up of the grid search: {title}",
-        "Processor seconds of one worker over the wall seconds of several.",
+        "Processor seconds of one worker divided by the wall seconds of several.",
     )
     return figure
 
 
 def _filled(accuracy: list[list[float | None]]) -> Values:
-    """Return accuracies (gamma, C) with NaN where a cell is not done."""
+    """Return accuracies (gamma, C), NaN for unfinished cells."""
     rows = [[np.nan if share is None else share for share in row] for row in accuracy]
     return np.array(rows, dtype=np.float64)
 
 
 def _range_of(shares: Values) -> Normalize:
-    """Spread the colours over what was found, over five points at least."""
+    """Spread the colours over the accuracies, at least over five points."""
     known = shares[np.isfinite(shares)]
     high = float(known.max()) if len(known) else 1.0
     low = float(known.min()) if len(known) else 0.0
@@ -128,15 +127,10 @@ def _name_ticks(axes: Axes, table: Mapping[str, Any]) -> None:
     ]
     axes.set_xticks(range(len(table["C"])), [f"{cost:g}" for cost in table["C"]])
     axes.set_yticks(range(len(names)), names)
-    axes.tick_params(length=0, labelsize=10, colors=INK)
+    axes.tick_params(labelsize=10, colors=INK)
     axes.set_xlabel("C", color=INK, fontsize=11)
     axes.set_ylabel("gamma", color=INK, fontsize=11)
-    axes.set_xticks(np.arange(len(table["C"]) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="minor", length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    outline_cells(axes, len(names), len(table["C"]), linewidth=1.5)
 
 
 def _print_cell(
@@ -150,8 +144,8 @@ def _print_cell(
         (row + 0.25, f"({format_minutes(minutes)})", 8, "normal"),
     )
     for height, text, size, weight in lines:
-        said = axes.text(column, height, text, ha="center", va="center", fontsize=size)
-        said.set(color="white" if dark else INK, fontweight=weight)
+        label = axes.text(column, height, text, ha="center", va="center", fontsize=size)
+        label.set(color="white" if dark else INK, fontweight=weight)
 
 
 def _frame(axes: Axes, row: int, column: int) -> None:
@@ -172,8 +166,8 @@ def _head(figure: Figure, table: Mapping[str, Any], origin: str) -> None:
         (describe_speed(table), 74, 10, "normal"),
     )
     for text, below, size, weight in lines:
-        said = figure.text(
+        label = figure.text(
             22 / across, 1 - below / down, shorten(text, int(across / (0.62 * size + 1.2)))
         )
-        said.set(va="center", fontsize=size, fontweight=weight, color=INK)
-        said.set_parse_math(False)
+        label.set(va="center", fontsize=size, fontweight=weight, color=INK)
+        label.set_parse_math(False)

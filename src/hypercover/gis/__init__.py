@@ -1,1 +1,1 @@
-"""Maps for a GIS: rasters, styles, polygons and catalogues."""
+"""Maps for a GIS: rasters, styles, polygons and STAC items."""

@@ -1,4 +1,4 @@
-"""Agreement maps: where two models are both right, one alone, or both wrong."""
+"""Maps of right and wrong predictions: the class check, and the agreement of two models."""
 
 from typing import Protocol
 
@@ -36,7 +36,7 @@ TRAINING_PART = PARTS.index("train")
 
 
 class SplitParts(Protocol):
-    """What is needed of a split: the part each pixel belongs to."""
+    """A split, as far as the class check needs it."""
 
     @property
     def parts(self) -> npt.NDArray[np.uint8]:
@@ -48,9 +48,9 @@ def class_check(
 ) -> npt.NDArray[np.uint8]:
     """Compare a class map with the labels, pixel by pixel.
 
-    Every labelled pixel that was not trained on is held against the map, those
-    in the guard as well: they are not scored, yet worth a look.  Where the map
-    holds no data the check holds none.
+    Every labelled pixel outside the training is compared with the map, including the
+    guard, which does not count for the accuracy.  Without data in the map the check has
+    none.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ BOTH_RIGHT, ONLY_FIRST, ONLY_SECOND, BOTH_WRONG = 1, 2, 3, 4
 
 
 def agreement_legend(first: str, second: str) -> Legend:
-    """Name and colour the codes of an agreement map; told apart by colour-blind eyes."""
+    """Return names and colour-blind safe colours for an agreement map."""
     return Legend(
         (
             LandClass(BOTH_RIGHT, "both right", "#0072b2"),
@@ -95,7 +95,7 @@ def agreement_legend(first: str, second: str) -> Legend:
 
 
 def agreement_map(first: Predictions, second: Predictions) -> npt.NDArray[np.uint8]:
-    """Map (y, x) of who is right on the same test pixels; 0 elsewhere.
+    """Map (y, x) which of two models is right at the test pixels; 0 elsewhere.
 
     Examples
     --------
@@ -106,6 +106,6 @@ def agreement_map(first: Predictions, second: Predictions) -> npt.NDArray[np.uin
     >>> agreement(one, other).tolist()
     [[1, 2, 3, 0, 4]]
     """
-    shown = np.zeros(first.shape, dtype=np.uint8)
-    shown[first.rows, first.cols] = BOTH_WRONG - first.right * 2 - second.right
-    return shown
+    codes = np.zeros(first.shape, dtype=np.uint8)
+    codes[first.rows, first.cols] = BOTH_WRONG - first.right * 2 - second.right
+    return codes

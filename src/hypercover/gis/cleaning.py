@@ -1,7 +1,7 @@
-"""Cleaning a class map of specks: the majority filter and the sieve.
+"""Cleaning class maps: majority filter, sieve and minimum mapping unit, and their regions.
 
-Both make a map easier to read and to draw polygons from.  They look at the map
-alone, so the figures of an evaluation are those of the map as it was predicted.
+A cleaned map is easier to read and to convert to polygons.  Accuracies are always those
+of the map as it was predicted.
 """
 
 from collections.abc import Iterator
@@ -17,45 +17,44 @@ __all__ = ["Cleaning", "Outlines", "Regions", "majority_filter", "sieve", "sieve
 
 Codes = npt.NDArray[np.unsignedinteger]
 
-_MOST = 5_000_000
-"""Regions outlined at most: more are noise, which no GIS draws."""
+_MAX_REGIONS = 5_000_000
+"""More regions are noise that no GIS can draw."""
 
-_PIXELS = 2**17
-"""Pixels in a strip whose outlines are held at the same time."""
+_STRIP_PIXELS = 2**17
+"""Pixels in a strip whose outlines are held in memory at the same time."""
 
 
 class Outlines(NamedTuple):
-    """Some regions as shapes."""
+    """Polygons of some regions."""
 
     shapes: npt.NDArray[np.object_]
-    """Polygons, in the coordinates of the map."""
+    """Polygons in the coordinates of the map."""
     codes: npt.NDArray[np.int64]
-    """Class of each."""
+    """Class code of each polygon."""
 
 
 class Regions(NamedTuple):
-    """Regions that are connected over edges, not corners.
+    """Regions of one class, connected by edges, not corners.
 
-    Why it exists: the outlines of a large map take a hundred times the memory of the
-    map, so that they are made strip by strip.  A region that is higher than a strip
-    keeps for the end, and is outlined in one piece like every other.
+    The outlines of a large map take a hundred times the memory of the map, so they are
+    made strip by strip; regions taller than a strip come last.
     """
 
     numbers: npt.NDArray[np.int32]
-    """Region of each pixel (row, col), from 1; 0 = none."""
+    """Number of the region of each pixel (row, col), from 1; 0 = none."""
     codes: npt.NDArray[np.int64]
-    """Class of each region; of number 0 it is 0."""
+    """Class code of each region; 0 for number 0."""
     pixels: npt.NDArray[np.int64]
-    """Pixels of each region; of number 0 they are 0."""
+    """Number of pixels of each region; 0 for number 0."""
 
     @classmethod
     def of(cls, codes: Codes) -> Self:
-        """Find the regions of a map (row, col); 0 belongs to none.
+        """Find the regions of a map (row, col); pixels of code 0 belong to none.
 
         Raises
         ------
         LabelError
-            If there are more than anybody draws.
+            If there are too many to draw.
 
         Examples
         --------
@@ -69,12 +68,12 @@ class Regions(NamedTuple):
             if box is None:
                 continue
             here = codes[box] == code
-            found, count = ndimage.label(here)
-            numbers[box][here] = found[here] + np.int32(len(classes) - 1)
+            labelled, count = ndimage.label(here)
+            numbers[box][here] = labelled[here] + np.int32(len(classes) - 1)
             classes += [code] * count
-            if len(classes) > _MOST:
+            if len(classes) > _MAX_REGIONS:
                 raise LabelError(
-                    f"The map falls into more than {_MOST:,} regions; clean it with "
+                    f"The map has more than {_MAX_REGIONS:,} regions; clean it with "
                     "--majority or --sieve, or give a minimum area."
                 )
         pixels = np.bincount(numbers.ravel(), minlength=len(classes))
@@ -82,26 +81,26 @@ class Regions(NamedTuple):
         return cls(numbers, np.array(classes, np.int64), pixels)
 
     def outlines(
-        self, transform: tuple[float, ...], wanted: npt.NDArray[np.bool_]
+        self, transform: tuple[float, ...], chosen: npt.NDArray[np.bool_]
     ) -> Iterator[Outlines]:
-        """Give the shapes of the wanted regions, a strip's at a time.
+        """Yield the polygons of the chosen regions, strip by strip.
 
         Parameters
         ----------
-        transform : tuple of float
-            From pixels to coordinates, the six numbers of an affine map.
-        wanted : bool array (region,)
+        transform : tuple of 6 floats
+            Affine transform from pixels to coordinates.
+        chosen : bool array (region,)
         """
         rows, cols = self.numbers.shape
-        high = max(1, _PIXELS // cols)
+        high = max(1, _STRIP_PIXELS // cols)
         first, last = self._extents()
-        tall = wanted & (last - first >= high)
+        tall = chosen & (last - first >= high)
         for top in range(0, rows, high):
             begins = (first >= top) & (first < top + high)
-            yield self._traced(
-                slice(top, top + 2 * high), begins & wanted & ~tall, transform
+            yield self._trace(
+                slice(top, top + 2 * high), begins & chosen & ~tall, transform
             )
-        yield self._traced(slice(0, rows), tall, transform)
+        yield self._trace(slice(0, rows), tall, transform)
 
     def _extents(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Return the first and the last row of each region."""
@@ -112,52 +111,52 @@ class Regions(NamedTuple):
             first[numbers] = np.where(first[numbers] < 0, row, first[numbers])
         return first, last
 
-    def _traced(
+    def _trace(
         self, rows: slice, chosen: npt.NDArray[np.bool_], transform: tuple[float, ...]
     ) -> Outlines:
-        """Outline the chosen regions, which lie in some rows."""
+        """Return the polygons of the chosen regions, all within some rows."""
         from affine import Affine
         from rasterio.features import shapes
-        from shapely import transform as moved
+        from shapely import transform as transform_shapes
         from shapely.geometry import shape as as_shape
 
         numbers = self.numbers[rows]
-        # In whole pixels of the map, which are exact: placed after that, neighbours that
-        # are traced in two strips share their corners.
-        place = Affine.translation(0, rows.start)
-        traced, codes = [], []
+        # Trace in pixels and transform afterwards: neighbours traced in different strips
+        # then share their corners exactly.
+        shift = Affine.translation(0, rows.start)
+        polygons, codes = [], []
         if chosen.any():
-            for shape, number in shapes(numbers, mask=chosen[numbers], transform=place):
-                traced.append(as_shape(shape))
+            for shape, number in shapes(numbers, mask=chosen[numbers], transform=shift):
+                polygons.append(as_shape(shape))
                 codes.append(self.codes[int(number)])
         a, b, c, d, e, f = transform
 
-        def placed(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        def to_coordinates(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             col, row = pixels.T
             return np.stack([c + col * a + row * b, f + col * d + row * e], axis=1)
 
-        found = moved(np.array(traced, dtype=object), placed)
-        return Outlines(found, np.array(codes, np.int64))
+        placed = transform_shapes(np.array(polygons, dtype=object), to_coordinates)
+        return Outlines(placed, np.array(codes, np.int64))
 
 
 _STRIP = 512
-"""Rows that the majority filter looks at together."""
+"""Rows that the majority filter handles at once."""
 
-_ROUNDS = 20
-"""Times that regions are merged at most; each round leaves fewer of them."""
+_MAX_ROUNDS = 20
+"""Repetitions of the sieve; each leaves fewer regions."""
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What is done to a class map after it was predicted."""
+    """Filters applied to a class map after prediction."""
 
     majority: int = 1
-    """Side of the square in which the commonest class is taken, odd; 1 = not."""
+    """Side of the window of the majority filter in pixels, odd; 1 = no filter."""
     sieve: int = 1
-    """Regions of fewer pixels are merged into their largest neighbour; 1 = none."""
+    """Regions of fewer pixels are merged into their largest neighbour; 1 = no sieve."""
 
     def __post_init__(self) -> None:
-        """Refuse sides and sizes that mean nothing.
+        """Check side and size.
 
         Raises
         ------
@@ -176,7 +175,7 @@ class Cleaning:
             )
 
     def __bool__(self) -> bool:
-        """Whether anything is done."""
+        """Whether any filter is applied."""
         return self.majority > 1 or self.sieve > 1
 
     def apply(self, labels: Codes) -> Codes:
@@ -188,8 +187,8 @@ class Cleaning:
 def majority_filter(labels: Codes, side: int) -> Codes:
     """Give each pixel the commonest class of the square around it.
 
-    A pixel keeps its class unless another is commoner; of several the lowest
-    code is taken.  No data stays, and has no vote.
+    A pixel keeps its class unless another is more frequent; of several such classes
+    the lowest code wins.  Pixels without data stay so and do not count.
 
     Examples
     --------
@@ -203,11 +202,11 @@ def majority_filter(labels: Codes, side: int) -> Codes:
         first = max(top - half, 0)
         around = labels[first : last + half]
         inner = slice(top - first, last - first)
-        cleaned[top:last] = _voted(around, half)[inner]
+        cleaned[top:last] = _majority_of_strip(around, half)[inner]
     return cleaned
 
 
-def _voted(labels: Codes, half: int) -> Codes:
+def _majority_of_strip(labels: Codes, half: int) -> Codes:
     own, most = (np.zeros(labels.shape, np.int32) for _ in range(2))
     winner = np.zeros_like(labels)
     for code in np.unique(labels[labels > 0]):
@@ -221,7 +220,7 @@ def _voted(labels: Codes, half: int) -> Codes:
 
 
 def _square_sums(flags: npt.NDArray[np.bool_], half: int) -> npt.NDArray[np.int32]:
-    """Count the flags in the square around each pixel."""
+    """Count the true pixels in the square around each pixel."""
     counts = flags.astype(np.int32)
     for axis in (0, 1):
         size = counts.shape[axis]
@@ -237,8 +236,7 @@ def _square_sums(flags: npt.NDArray[np.bool_], half: int) -> npt.NDArray[np.int3
 def sieve(labels: Codes, pixels: int) -> Codes:
     """Merge regions of fewer pixels into their largest neighbour, by GDAL's sieve.
 
-    A region is connected over edges, not corners.  One that touches nothing but
-    no data stays.
+    Regions are connected by edges, not corners.  A region surrounded by no data stays.
 
     Examples
     --------
@@ -246,31 +244,31 @@ def sieve(labels: Codes, pixels: int) -> Codes:
     >>> int(sieve(specks, 3).max()), int(sieve(specks, 2).max())
     (1, 2)
     """
-    # GDAL takes no threshold as large as the map.
-    for cleaned in _sieved(labels, min(pixels, labels.size - 1)):
+    # GDAL refuses a threshold as large as the map.
+    for cleaned in _sieve_repeatedly(labels, min(pixels, labels.size - 1)):
         if (cleaned == labels).all():
             return cleaned
         labels = cleaned
     return labels
 
 
-def _sieved(labels: Codes, pixels: int) -> Iterator[Codes]:
-    """Sieve again and again: merged regions may be large enough to take in others."""
-    from rasterio.features import sieve as once
+def _sieve_repeatedly(labels: Codes, pixels: int) -> Iterator[Codes]:
+    """Yield ever more sieved maps: merged regions may become large enough to absorb others."""
+    from rasterio.features import sieve as gdal_sieve
 
-    for _ in range(_ROUNDS if pixels > 1 else 0):
-        labels = np.where(labels > 0, once(labels, pixels, mask=labels > 0), 0).astype(
-            labels.dtype
-        )
+    for _ in range(_MAX_ROUNDS if pixels > 1 else 0):
+        labels = np.where(
+            labels > 0, gdal_sieve(labels, pixels, mask=labels > 0), 0
+        ).astype(labels.dtype)
         yield labels
 
 
 def sieve_area(
     labels: Codes, minimum: float, areas: npt.NDArray[np.float64]
 ) -> tuple[Codes, Regions, npt.NDArray[np.float64]]:
-    """Merge regions of less area into their largest neighbour, where pixels differ in area.
+    """Merge small regions into their largest neighbour, where pixels differ in area.
 
-    As :func:`sieve`, again and again until none is left that has a neighbour.
+    Like :func:`sieve`, repeated until no small region with a neighbour is left.
 
     Parameters
     ----------
@@ -285,7 +283,7 @@ def sieve_area(
     -------
     codes : array (y, x)
     regions : Regions of these codes
-    sizes : array (region,), the area of each; of number 0 it is 0
+    sizes : array (region,), the area of each; 0 for number 0
 
     Examples
     --------
@@ -304,7 +302,7 @@ def sieve_area(
         small = (sizes < minimum * (1 - 1e-9)) & (sizes > 0)
         into = _largest_neighbours(regions.numbers, sizes)
         merged = np.where(small & (into > 0), regions.codes[into], regions.codes)
-        # Of two small neighbours that would change places, the smaller one goes.
+        # Of two small neighbours that would swap classes, only the smaller one changes.
         swaps = small & small[into] & (into[into] == np.arange(len(into)))
         stays = swaps & (sizes >= sizes[into])
         stays &= ~((sizes == sizes[into]) & (np.arange(len(into)) > into))
@@ -317,7 +315,7 @@ def sieve_area(
 def _largest_neighbours(
     numbers: npt.NDArray[np.int32], sizes: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.intp]:
-    """Return the largest region over an edge of each region; 0 where there is none."""
+    """Return the largest neighbour of each region across an edge; 0 without one."""
     pairs = [
         np.stack([one[apart], other[apart]])
         for one, other in (
@@ -330,6 +328,6 @@ def _largest_neighbours(
     first, second = np.concatenate([first, second]), np.concatenate([second, first])
     order = np.argsort(sizes[second], kind="stable")
     largest = np.zeros(len(sizes), np.intp)
-    # The last of equal places stays: that of the largest.
+    # The last assignment to an index wins: that of the largest neighbour.
     largest[first[order]] = second[order]
     return largest

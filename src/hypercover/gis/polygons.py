@@ -1,4 +1,4 @@
-"""Class maps as polygons: one shape for each region, with the class it is of."""
+"""Class maps as polygons: one per region, with its class."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -20,20 +20,20 @@ from hypercover.scene.legend import Legend
 __all__ = ["DRIVERS", "Part", "write_geojson", "write_polygons"]
 
 Part = tuple[npt.NDArray[np.object_], dict[str, npt.NDArray[Any]]]
-"""Shapes, and for each of them what is said of it, by name."""
+"""Shapes, and their attributes by name."""
 
 _CRS84 = "urn:ogc:def:crs:OGC:1.3:CRS84"
-"""EPSG:4326 with the longitude first, as GeoJSON has it."""
+"""EPSG:4326 with longitude first, as in GeoJSON."""
 
 
 def write_geojson(path: Path, crs: str, parts: Iterable[Part]) -> None:
-    """Write shapes into a file, each on a line.
+    """Write shapes as GeoJSON, one feature per line.
 
     Parameters
     ----------
     crs : str
-        Authority and code of the coordinate system, such as ``EPSG:32633``.  It is
-        named as GeoJSON did in 2008, which GDAL and QGIS read.
+        Authority and code of the coordinate system, such as ``EPSG:32633``, written
+        as in GeoJSON 2008, which GDAL and QGIS read.
     """
     import shapely
 
@@ -41,15 +41,16 @@ def write_geojson(path: Path, crs: str, parts: Iterable[Part]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         file.write('{"type": "FeatureCollection",\n"crs": ' + json.dumps(system))
         file.write(',\n"features": [')
-        before = "\n"
-        for shapes, said in parts:
-            columns = [column.tolist() for column in said.values()]
+        separator = "\n"
+        for shapes, attributes in parts:
+            columns = [column.tolist() for column in attributes.values()]
             rows = zip(*columns, strict=True)
             for text, row in zip(shapely.to_geojson(shapes), rows, strict=True):
-                about = json.dumps(dict(zip(said, row, strict=True)), ensure_ascii=False)
-                file.write(f'{before}{{"type": "Feature", "properties": {about}, ')
+                values = dict(zip(attributes, row, strict=True))
+                properties = json.dumps(values, ensure_ascii=False)
+                file.write(f'{separator}{{"type": "Feature", "properties": {properties}, ')
                 file.write(f'"geometry": {text}}}')
-                before = ",\n"
+                separator = ",\n"
         file.write("\n]}\n")
 
 
@@ -75,7 +76,7 @@ def write_polygons(
 ) -> tuple[int, str]:
     """Write the regions of a class map as polygons, with code, name, colour and area.
 
-    Beside the file stands a style for QGIS, ``<stem>.qml``.
+    A QGIS style is written next to the file, ``<stem>.qml``.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def write_polygons(
         ``.gpkg`` (GeoPackage) or ``.geojson``.
     minimum_area : float
         Minimum mapping unit in hectares: smaller regions are merged into their
-        largest neighbour, and left out where they have none.
+        largest neighbour, or left out if they have none.
     progress : callable, optional
         Called with the polygons written and the polygons in all.
 
@@ -93,15 +94,15 @@ def write_polygons(
     int
         Polygons written.
     str
-        What was merged and left out, in words; empty without a minimum.
+        What was merged and left out, as a sentence; empty without a minimum.
 
     Raises
     ------
     CallError
         If the suffix is unknown.
     LabelError
-        If the map has no place or polygon, no coordinate system to tell hectares by, or
-        one that GeoJSON cannot name.
+        If the map has no georeference or polygon, no coordinate system to compute hectares
+        with, or one that GeoJSON cannot name.
     OutputError
         If the file cannot be written.
     """
@@ -117,21 +118,23 @@ def write_polygons(
             "Polygons need coordinates, and the map has no georeference; give a map of an "
             "image that has one."
         )
-    crs = _system(class_map.grid.crs, driver)
-    regions, wanted, told = _kept(class_map, minimum_area)
-    if not wanted.any():
-        raise LabelError("The map holds no region of that size; ask for smaller ones.")
-    total = int(np.count_nonzero(wanted))
-    parts = regions.outlines(class_map.grid.transform, wanted)
-    _write(target, driver, _counted(parts, total, progress), class_map, crs)
+    crs = _crs_code(class_map.grid.crs, driver)
+    regions, chosen, summary = _merge_small_regions(class_map, minimum_area)
+    if not chosen.any():
+        raise LabelError(
+            "The map holds no region of that size; give a smaller minimum area."
+        )
+    total = int(np.count_nonzero(chosen))
+    parts = regions.outlines(class_map.grid.transform, chosen)
+    _write(target, driver, _with_progress(parts, total, progress), class_map, crs)
     write_text(target.with_suffix(".qml"), category_style(class_map.legend))
-    return total, told
+    return total, summary
 
 
-def _kept(
+def _merge_small_regions(
     class_map: ClassMap, minimum_area: float
 ) -> tuple[Regions, npt.NDArray[np.bool_], str]:
-    """Return the regions with small ones merged, which of them are kept, and what to say."""
+    """Return the regions after merging, which of them are large enough, and a summary."""
     if minimum_area < 0 or not np.isfinite(minimum_area):
         raise CallError(
             f"The minimum area must be 0 or more hectares, got {minimum_area:g}; leave it "
@@ -143,45 +146,47 @@ def _kept(
         return regions, regions.pixels > 0, ""
     if areas is None:
         raise LabelError(
-            "The minimum area is in hectares, and the map names no coordinate system that "
-            "says how large its pixels are; give --sieve with pixels."
+            "The minimum area is in hectares, and the map has no coordinate system to "
+            "compute the size of its pixels; give --sieve with pixels."
         )
     if areas.size > 1:
         codes, regions, sizes = sieve_area(codes, minimum_area, areas)
-        wanted = sizes >= minimum_area * (1 - 1e-9)
+        chosen = sizes >= minimum_area * (1 - 1e-9)
         least = f"of less than {minimum_area:g} ha"
-        return regions, wanted, _told(class_map, codes, regions, wanted, least)
+        return regions, chosen, _summary(class_map, codes, regions, chosen, least)
     unit = max(1, int(np.ceil(minimum_area / float(areas[0, 0]) - 1e-9)))
     codes = sieve(codes, unit) if unit > 1 else codes
     regions = Regions.of(codes)
-    wanted = regions.pixels >= unit
+    chosen = regions.pixels >= unit
     if unit == 1:
-        return regions, wanted, ""
+        return regions, chosen, ""
     least = f"of fewer than {unit}"
-    return regions, wanted, _told(class_map, codes, regions, wanted, least)
+    return regions, chosen, _summary(class_map, codes, regions, chosen, least)
 
 
-def _told(
+def _summary(
     class_map: ClassMap,
     codes: Codes,
     regions: Regions,
-    wanted: npt.NDArray[np.bool_],
+    chosen: npt.NDArray[np.bool_],
     least: str,
 ) -> str:
-    """Say what a minimum area did."""
+    """Describe what a minimum area changed."""
     changed = int(np.count_nonzero(codes != class_map.codes))
-    told = f"{counted(changed, 'pixel')} changed class in regions {least}."
-    alone = regions.pixels[(regions.pixels > 0) & ~wanted]
-    if not len(alone):
-        return told
-    left = f"{counted(len(alone), 'region')} with {counted(int(alone.sum()), 'pixel')}"
-    return f"{told} Left out, as no neighbour can take it in: {left}."
+    text = f"{counted(changed, 'pixel')} changed class in regions {least}."
+    isolated = regions.pixels[(regions.pixels > 0) & ~chosen]
+    if not len(isolated):
+        return text
+    left = (
+        f"{counted(len(isolated), 'region')} with {counted(int(isolated.sum()), 'pixel')}"
+    )
+    return f"{text} Left out for lack of a neighbour: {left}."
 
 
-def _counted(
+def _with_progress(
     parts: Iterable[Outlines], total: int, progress: Progress | None
 ) -> Iterator[Outlines]:
-    """Pass outlines on and report how many were."""
+    """Yield outlines and report the number so far."""
     done = 0
     for part in parts:
         yield part
@@ -190,15 +195,15 @@ def _counted(
             progress(done, total)
 
 
-def _system(wkt: str | None, driver: str) -> str | None:
-    """Return the coordinate system by its code where it has one, as GeoJSON needs it."""
+def _crs_code(wkt: str | None, driver: str) -> str | None:
+    """Return the code of a coordinate system, which GeoJSON needs, or else its WKT."""
     from rasterio.crs import CRS
 
     code = CRS.from_wkt(wkt).to_authority() if wkt else None
     if code is None and driver == "GeoJSON":
         raise LabelError(
-            "GeoJSON names a coordinate system by its code, and that of the map has none, so "
-            "that metres would be read as degrees; write GeoPackage (.gpkg)."
+            "GeoJSON names a coordinate system by its code, and that of the map has none: "
+            "metres would be read as degrees; write GeoPackage (.gpkg)."
         )
     return ":".join(code) if code else wkt
 
@@ -210,26 +215,37 @@ def _write(
     class_map: ClassMap,
     crs: str | None,
 ) -> None:
-    """Write the shapes, some after others, into a file that appears when it is whole."""
-    described = (
+    """Write the shapes batch by batch; the file appears when it is complete."""
+    batches = (
         (part.shapes, _columns(part, class_map)) for part in parts if len(part.shapes)
     )
     with atomic(target) as draft:
         if driver == "GeoJSON":
-            write_geojson(draft, str(crs), described)
+            write_geojson(draft, str(crs), batches)
         else:
-            _write_geopackage(draft, target, crs, described)
+            _write_geopackage(draft, target, crs, batches)
 
 
 def _write_geopackage(
     draft: Path, target: Path, crs: str | None, parts: Iterable[Part]
 ) -> None:
+    import shapely
     from pyogrio.errors import DataSourceError, FieldError, GeometryError
 
-    options = {"driver": "GPKG", "layer": target.stem, "crs": crs}
     try:
-        for number, part in enumerate(parts):
-            _append(draft, part, options | {"append": number > 0})
+        for number, (shapes, columns) in enumerate(parts):
+            with offline_pyogrio(draft) as pyogrio:
+                pyogrio.raw.write(
+                    str(draft.absolute()),
+                    driver="GPKG",
+                    layer=target.stem,
+                    crs=crs,
+                    append=number > 0,
+                    geometry=shapely.to_wkb(shapes),
+                    field_data=list(columns.values()),
+                    fields=list(columns),
+                    geometry_type="Polygon",
+                )
     except (DataSourceError, FieldError, GeometryError, RuntimeError) as error:
         raise OutputError(
             f"Cannot write {target}: not all of it reached the disk, perhaps because "
@@ -237,23 +253,8 @@ def _write_geopackage(
         ) from error
 
 
-def _append(draft: Path, part: Part, options: dict[str, Any]) -> None:
-    import shapely
-
-    shapes, columns = part
-    with offline_pyogrio(draft) as pyogrio:
-        pyogrio.raw.write(
-            str(draft.absolute()),
-            geometry=shapely.to_wkb(shapes),
-            field_data=list(columns.values()),
-            fields=list(columns),
-            geometry_type="Polygon",
-            **options,
-        )
-
-
 def _columns(part: Outlines, class_map: ClassMap) -> dict[str, npt.NDArray[Any]]:
-    """Return the attributes of some shapes; areas in the map's unit, of degrees in m²."""
+    """Return the attributes of some shapes; area in the map's unit, or m² for degrees."""
     import shapely
 
     legend, crs, measured = class_map.legend, class_map.grid.crs, part.shapes

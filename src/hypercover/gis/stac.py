@@ -1,4 +1,4 @@
-"""A class map as a STAC item: what a catalogue must know of it."""
+"""STAC items of class maps."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
 ]
 _EARLIEST = 1900
-"""Year before which a header does not mean the moment it names."""
+"""Acquisition times before this year are taken as placeholders."""
 
 
 def stac_item(
@@ -35,32 +35,33 @@ def stac_item(
 ) -> dict[str, Any]:
     """Describe a class map as an item of a SpatioTemporal Asset Catalog (STAC 1.1).
 
-    The classes stand in ``classification:classes`` with value, name, title and
-    colour, 0 as no data; footprint and box in WGS 84, where the map has a place.  The
-    map is called cloud-optimised where it is (:func:`~hypercover.gis.class_map_files.is_cog`).
+    Classes are listed in ``classification:classes`` with value, name, title and colour,
+    0 as no data; footprint and bounding box are in WGS 84, if the map is georeferenced.
+    The media type says cloud-optimised if the file is
+    (:func:`~hypercover.gis.class_map_files.is_cog`).
 
     Parameters
     ----------
     file : path
-        The map; the item names it beside itself.
+        The map; the item must be in the same folder.
     when : str
-        Day or moment the image was taken, such as ``1992-06-12``.
+        Date or time the image was taken, such as ``1992-06-12``.
     legend : Legend
     grid : Grid
     origin : Origin, optional
-        What the map must say of an image that was not measured.
+        Whether the image was simulated or a stand-in.
     made_by : mapping, optional
-        What made the map, as plain values: kept as properties ``hypercover:…``.
+        How the map was made, as plain values: stored as properties ``hypercover:…``.
 
     Raises
     ------
     CallError
-        If the moment is not understood.
+        If the date cannot be parsed.
     """
     path = Path(file)
     properties: dict[str, Any] = {
         **{f"hypercover:{key}": value for key, value in (made_by or {}).items()},
-        "datetime": _moment(when),
+        "datetime": _utc_time(when),
         "title": path.stem,
         "proj:shape": list(grid.shape),
         "proj:transform": [*grid.transform],
@@ -93,7 +94,7 @@ _NO_DATA = {"value": 0, "name": "no_data", "title": "no data", "nodata": True}
 
 
 def stac_item_path(file: Path) -> Path:
-    """Return the path of the item that is written with a map.
+    """Return the path of the item of a map.
 
     Examples
     --------
@@ -127,12 +128,12 @@ def write_stac_item_of_map(
     origin: Origin,
     made_by: Mapping[str, Any] | None = None,
 ) -> Path | None:
-    """Write the item of a class map beside it, if the image says when it was taken.
+    """Write the item of a class map next to it, if the image header has a time.
 
-    Without a moment no item is valid, so none is written, and an older one of that
-    name is removed.
+    An item without a time would be invalid, so none is written then, and an older one
+    is removed.
     """
-    path, when = stac_item_path(file), _said_moment(header)
+    path, when = stac_item_path(file), _acquisition_time(header)
     if when is None:
         path.unlink(missing_ok=True)
         return None
@@ -142,18 +143,18 @@ def write_stac_item_of_map(
     return path
 
 
-def _said_moment(header: Mapping[str, str]) -> str | None:
-    """Return the moment a header names, or None where that is none that can be believed."""
-    said = header.get("acquisition time", "").strip("{} ")
+def _acquisition_time(header: Mapping[str, str]) -> str | None:
+    """Return the time stated by a header, or None if it is missing or implausible."""
+    text = header.get("acquisition time", "").strip("{} ")
     try:
-        moment = datetime.fromisoformat(said)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return said if _EARLIEST <= moment.year <= datetime.now(UTC).year + 1 else None
+    return text if _EARLIEST <= moment.year <= datetime.now(UTC).year + 1 else None
 
 
 def _class(land: LandClass) -> dict[str, Any]:
-    """Return one class; STAC allows letters, digits, - and _ in a name."""
+    """Describe a class; STAC allows letters, digits, - and _ in a name."""
     name = re.sub(r"[^0-9A-Za-z_-]+", "_", land.name).strip("_") or f"class_{land.code}"
     return {
         "value": land.code,
@@ -163,13 +164,13 @@ def _class(land: LandClass) -> dict[str, Any]:
     }
 
 
-def _moment(when: str) -> str:
+def _utc_time(when: str) -> str:
     try:
         moment = datetime.fromisoformat(when)
     except ValueError as error:
         raise CallError(
-            f"The day the image was taken must be written as 1992-06-12, got {when!r}; give "
-            "it with --datetime."
+            f"The date of the image must be written as 1992-06-12, got {when!r}; give it with "
+            "--datetime."
         ) from error
     known = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     return known.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -185,7 +186,7 @@ def _projection(wkt: str) -> dict[str, Any]:
 
 
 def _footprint(grid: Grid) -> dict[str, Any]:
-    """Return outline and box in longitude and latitude; nothing without a place."""
+    """Return outline and bounding box in degrees; nothing without a georeference."""
     if not grid.placed or not grid.crs:
         return {}
     from rasterio.crs import CRS
@@ -197,13 +198,13 @@ def _footprint(grid: Grid) -> dict[str, Any]:
     ring = [(a * col + b * row + c, d * col + e * row + f) for col, row in corners]
     outline = {"type": "Polygon", "coordinates": [ring]}
     source, target = CRS.from_wkt(grid.crs), CRS.from_epsg(4326)
-    # GDAL cuts it where it crosses the 180th meridian, and takes in a pole.
+    # GDAL splits it at the 180th meridian and includes a pole.
     geometry = transform_geom(source, target, outline, precision=7)
     return {"geometry": geometry, "bbox": _box(geometry)}
 
 
 def _box(geometry: dict[str, Any]) -> list[float]:
-    """Return west, south, east, north; over the 180th meridian west is above east."""
+    """Return west, south, east, north; across the 180th meridian west exceeds east."""
     whole = geometry["type"] == "Polygon"
     parts = [geometry["coordinates"]] if whole else geometry["coordinates"]
     lons, lats = zip(*(zip(*part[0], strict=True) for part in parts), strict=True)

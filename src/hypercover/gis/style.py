@@ -1,4 +1,4 @@
-"""Styles for QGIS (``.qml``): the colours and names of class maps, polygons and shares."""
+"""QGIS styles (``.qml``) of class maps, polygons and continuous maps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ def _child(
     text: str | Mapping[str, str] = "",
     **attributes: str,
 ) -> ElementTree.Element:
-    """Add a child with a text, or with attributes of which one is called class."""
+    """Add a child with a text, or with a mapping of attributes (for names like ``class``)."""
     more = {} if isinstance(text, str) else dict(text)
     child = ElementTree.SubElement(parent, tag, more | attributes)
     child.text = text if isinstance(text, str) and text else None
@@ -34,7 +34,7 @@ def _child(
 
 
 def _style(renderer: dict[str, str]) -> tuple[ElementTree.Element, ElementTree.Element]:
-    """Begin a QGIS style and return its root and its renderer."""
+    """Return the root and the renderer of a new QGIS style."""
     root = ElementTree.Element("qgis", version="3.22", styleCategories="Symbology")
     fixed = {"opacity": "1", "alphaBand": "-1", "band": "1", "nodataColor": ""}
     drawn = _child(_child(root, "pipe"), "rasterrenderer", **fixed, **renderer)
@@ -46,7 +46,7 @@ _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 
 
 def palette_style(legend: Legend) -> str:
-    """Return the QGIS style (``.qml``) of a class map: one colour and name per class."""
+    """Return the QGIS style of a class map: a colour and name per class."""
     root, drawn = _style({"type": "paletted"})
     palette = _child(drawn, "colorPalette")
     for land in legend:
@@ -62,7 +62,7 @@ def palette_style(legend: Legend) -> str:
 
 
 def category_style(legend: Legend, field: str = "class_name") -> str:
-    """Return the QGIS style of polygons: one colour and name per class, without outlines."""
+    """Return the QGIS style of polygons: a colour and name per class, without outlines."""
     root = ElementTree.Element("qgis", version="3.22", styleCategories="Symbology")
     drawn = _child(
         root, "renderer-v2", type="categorizedSymbol", attr=field, enableorderby="0"
@@ -91,7 +91,7 @@ def category_style(legend: Legend, field: str = "class_name") -> str:
 
 
 def ramp_style(colors: dict[float, str]) -> str:
-    """Return the QGIS style of a continuous map: colours by value, between them blended."""
+    """Return the QGIS style of a continuous map, with colours interpolated by value."""
     low, high = str(min(colors)), str(max(colors))
     root, drawn = _style(
         {
@@ -117,5 +117,5 @@ def ramp_style(colors: dict[float, str]) -> str:
 
 
 def sidecar_paths(path: Path) -> tuple[Path, Path]:
-    """Return the files of names and of style that stand beside a map."""
+    """Return the paths of the class names and the style of a map."""
     return sidecar(path), path.with_suffix(".qml")

@@ -1,4 +1,4 @@
-"""Using a kept model on an image: what it was trained on must be there."""
+"""Maps of images by saved models: in memory, or as GeoTIFF files of any size."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from rasterio.windows import Window
 
 from hypercover.classifiers.bundle import MODEL_FILE
 from hypercover.errors import CallError, ModelError, SceneError
+from hypercover.features.blockwise import BorderLevels
 from hypercover.features.feature import Progress, subprogress
 from hypercover.files import check_writable, modified_ns, remove_abandoned_drafts
 from hypercover.gis.class_map_files import (
@@ -28,14 +30,8 @@ from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Registry, TaskKind
 from hypercover.jobs.record import read_json
 from hypercover.memory import peak_bytes
-from hypercover.prediction.layers import Layers
 from hypercover.prediction.model_input import ModelInput, check_values, working_memory
-from hypercover.prediction.scene_prediction import (
-    KeptTiles,
-    Prediction,
-    TilePredictor,
-    predict_scene,
-)
+from hypercover.prediction.scene_prediction import TilePredictor, predict_scene
 from hypercover.prediction.tile_plan import (
     SceneSource,
     TileRange,
@@ -51,7 +47,6 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import ALL_ZERO, fits_dtype, parse_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, inputs_path
-from hypercover.scene.tiling import Tile
 
 __all__ = [
     "REGISTRY",
@@ -66,112 +61,60 @@ __all__ = [
     "predict_to_files",
 ]
 
+_log = logging.getLogger(__name__)
+
 Report = Callable[[float, str], None]
 
-REGISTRY = Registry(
-    "hypercover.prediction.map_prediction:REGISTRY",
-    {
-        "predict_tiles": TaskKind(
-            "hypercover.prediction.map_prediction:predict_tiles", TileRange
-        )
-    },
-)
-"""The kind of task that predicts tiles."""
 
-
-def _silent(_share: float, _what: str) -> None:
-    """Report to nobody."""
-
-
-def predict_in_parallel(
-    mapping: ModelInput,
-    source: SceneSource,
-    target: Path,
-    layers: Sequence[str],
+def predict_bundle(
+    model: Path | str,
+    scene: Scene,
     *,
-    model: Path,
-    executor: Executor,
-    device: str = "auto",
+    layers: Sequence[str] = ("labels", "confidence"),
     memory: int | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
-) -> None:
-    """Have all tiles of a map predicted and kept, for `predict_to_files` to find.
+) -> xr.Dataset:
+    """Map a scene in memory with a saved model, as ``hypercover predict`` does into files.
+
+    The scene's bands are matched by wavelength or number, its values converted to
+    the scale and offset of the model's image, its image features computed, and
+    probabilities scaled by the model's temperature.
 
     Parameters
     ----------
-    target : the map that will be written
-    layers : in the order in which they will be asked for
-    memory : bytes that each process may take
+    model : folder of the bundle
+    scene : any scene with the bands of the model
+    layers, memory, progress : as in
+        :func:`~hypercover.prediction.scene_prediction.predict_scene`
+    device : {"auto", "cpu", "cuda"}
+
+    Returns
+    -------
+    xarray.Dataset
+        As of :func:`~hypercover.prediction.scene_prediction.predict_scene`, with the
+        classes of the model as legend.
+
+    Raises
+    ------
+    ModelError
+        As :func:`predict_image`.
+
+    Examples
+    --------
+    >>> result = predict_bundle("runs/demo/models/svm", scene)  # doctest: +SKIP
     """
-    levels = mapping.levels()
-    # This process predicts nothing: the bound is that of those who do.
-    kept = _kept(mapping, mapping.seen(levels=levels), target, layers, None)
-    kept.store.begin()
-    job = {
-        "source": source.to_json(),
-        "model": str(model.absolute()),
-        "target": str(target.absolute()),
-        "layers": list(layers),
-        "device": device,
-        "memory": memory,
-        "overlap": mapping.overlap,
-        "levels": levels,
-    }
-    depends = {"identity": mapping.identity, "layers": list(layers)}
-    tasks = tile_tasks(
-        "predict_tiles",
-        len(kept.predictor.tiles()),
-        plan_key(depends),
+    model_input = ModelInput.of(Path(model), scene, device=device)
+    _warn_about_values(model_input, scene)
+    return predict_scene(
+        model_input.bundle.classifier,
+        model_input.compute_features(),
+        layers=layers,
+        memory=memory,
+        temperature=model_input.bundle.temperature,
+        legend=legend_from_card(model_input.bundle.card),
+        progress=progress,
     )
-    place = WorkFolder.of(target)
-    place.run(tasks, job, executor, REGISTRY, progress)
-    place.remove()
-
-
-def predict_tiles(
-    folder: Path, *, first: int, stop: int, report: Report = _silent
-) -> dict[str, Any]:
-    """Predict and keep some tiles of a map, as the job in a folder says."""
-    home = folder.resolve()
-    kept = _opened(home, modified_ns(home / "job.json"))
-    check_tile_range(first, stop, len(kept.predictor.tiles()))
-    new = kept.predict(
-        range(first, stop), lambda done, total: report(done / total, "predicting")
-    )
-    return {"predicted": new, "peak": peak_bytes()}
-
-
-@lru_cache(maxsize=1)
-def _opened(home: Path, _changed: int) -> KeptTiles:
-    """Open model and scene once for all tiles that a process predicts."""
-    job = WorkFolder(home).job()
-    target = Path(job["target"])
-    with known_inputs(inputs_path(target)):
-        scene = SceneSource.from_json(job["source"]).open()
-        mapping = ModelInput.of(
-            Path(job["model"]), scene, device=job["device"], overlap=job["overlap"]
-        )
-    seen = mapping.seen(levels=job["levels"])
-    kept = _kept(mapping, seen, target, job["layers"], job["memory"])
-    kept.store.begin()
-    return kept
-
-
-def _kept(
-    mapping: ModelInput, seen: Any, target: Path, layers: Sequence[str], memory: int | None
-) -> KeptTiles:
-    return KeptTiles.of(
-        mapping.bundle.classifier,
-        seen,
-        target,
-        layers,
-        identity=mapping.identity or {},
-        memory=working_memory(memory),
-        temperature=mapping.bundle.temperature,
-    )
-
-
-_log = logging.getLogger(__name__)
 
 
 def predict_image(
@@ -192,74 +135,70 @@ def predict_image(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Path | None:
-    """Map an image with a kept model, from file to file.
+    """Map an image with a saved model, from file to file.
 
-    Stopped at any time, the same call goes on with the tile it was at.  Where the
-    image says when it was taken, a STAC item is written beside the map; its path is
-    returned.
+    If it is stopped, the same call resumes with the next tile.  If the image says
+    when it was taken, a STAC item is written next to the map and its path returned.
 
     Parameters
     ----------
     model : folder of the bundle
-    scene : the image; where it has more bands than the model, those of the
-        model are chosen by number and wavelength.  A model on attribute profiles
-        computes them of the whole scene first, in memory; other image features
-        are computed piece by piece.
+    scene : the image; if it has more bands than the model, the model's bands are
+        selected by number and wavelength.  A model on attribute profiles computes
+        them of the whole scene first, in memory; other image features are computed
+        piece by piece.
     out, confidence, probabilities, entropy : maps to write
     memory : int, optional
-        Bytes that this process may take, with all it holds already; None: as
-        :func:`~hypercover.prediction.scene_prediction.predict_scene` says.
+        Bytes that this process may take in all; default as of
+        :func:`~hypercover.prediction.scene_prediction.predict_scene`.
     device : {"auto", "cpu", "cuda"}
         Where a network computes.
     cleaning : Cleaning, optional
-        What is done to the class map; the other maps stay as predicted.
+        Filters for the class map; the other maps stay as predicted.
     within : path, optional
         Area (polygons or a raster) outside which the class map holds no data.
     within_layer : str, optional
-        Layer of its vector file, where it holds several.
+        Layer of its vector file.
     overlap : int, optional
         Pixels around a piece from which attribute profiles are computed piece by
         piece, which changes them a little
         (:func:`~hypercover.features.blockwise.blockwise`).
     source, executor : optional
-        Where other processes find the image, and who has them predict the tiles;
-        the memory is then that of each.
+        Where other processes find the image, and what runs them; ``memory`` is then
+        the limit of each process.
 
     Raises
     ------
     CallError
-        If a map is to have another suffix than that of a GeoTIFF, or the name
-        of another one, or the memory is too little.
+        If a map's name has another suffix than a GeoTIFF or is taken by another map,
+        or the memory is too small.
     ModelError
-        If the bundle is damaged, or the image lacks bands the model was
-        trained on, or is a stack of other features; they are named.  Or if
-        the device is not to be had.
+        If the bundle is damaged, the image lacks bands the model was trained on or is
+        a stack of other features (they are named), or the device is not available.
     OutputError
-        If a map cannot be written; it is refused before anything is predicted.
+        If a map cannot be written; checked before anything is predicted.
     SceneError
         If the image features of the scene do not fit in memory.
     """
-    check_map_names(out, confidence, probabilities, entropy)
-    check_map_paths(out, confidence, probabilities, entropy)
+    fractions = {
+        "confidence": confidence,
+        "probabilities": probabilities,
+        "entropy": entropy,
+    }
+    check_map_names(out, *fractions.values())
+    check_map_paths(out, *fractions.values())
     area = None if within is None else read_area(within, scene.grid, within_layer)
-    # A map that is not finished must not lie under the name asked for.
-    changed = bool(cleaning) or area is not None
-    raw = out.with_name(f".{out.name}.raw") / out.name if changed else out
+    # A class map that is still to be cleaned or clipped must not appear as `out`.
+    unfinished = bool(cleaning) or area is not None
+    raw = out.with_name(f".{out.name}.raw") / out.name if unfinished else out
     with known_inputs(inputs_path(raw)):
-        mapping = ModelInput.of(model, scene, device=device, overlap=overlap)
-        card = mapping.bundle.card
-        legend = legend_from_card(card)
-        for sentence in check_values(card, scene, mapping.scene):
-            _log.warning(sentence)
+        model_input = ModelInput.of(model, scene, device=device, overlap=overlap)
+        legend = legend_from_card(model_input.bundle.card)
+        _warn_about_values(model_input, scene)
         if executor is not None and source is not None:
-            asked = {
-                "confidence": confidence,
-                "probabilities": probabilities,
-                "entropy": entropy,
-            }
-            layers = ["labels", *(name for name, path in asked.items() if path is not None)]
+            layers = ["labels", *(name for name, path in fractions.items() if path)]
             predict_in_parallel(
-                mapping,
+                model_input,
                 source,
                 raw,
                 layers,
@@ -270,76 +209,36 @@ def predict_image(
                 progress=progress,
             )
             progress = memory = None
-        first = subprogress(progress, 0, 2) if mapping.whole else None
+        in_memory = model_input.needs_whole_scene
+        features = model_input.compute_features(
+            progress=subprogress(progress, 0, 2) if in_memory else None
+        )
         predict_to_files(
-            mapping.bundle.classifier,
-            mapping.seen(progress=first),
+            model_input.bundle.classifier,
+            features,
             raw,
             confidence_path=confidence,
             probabilities_path=probabilities,
             entropy_path=entropy,
             legend=legend,
             memory=working_memory(memory),
-            temperature=mapping.bundle.temperature,
-            identity=mapping.identity,
-            progress=subprogress(progress, 1, 2) if mapping.whole else progress,
+            temperature=model_input.bundle.temperature,
+            identity=model_input.identity,
+            progress=subprogress(progress, 1, 2) if in_memory else progress,
         )
-    if changed:
-        _finish(raw, out, scene, legend, cleaning or Cleaning(), area)
+    if unfinished:
+        _finish_class_map(raw, out, scene, legend, cleaning or Cleaning(), area)
     return write_stac_item_of_map(
         out, scene.header, legend=legend, grid=scene.grid, origin=scene.origin
     )
 
 
-def predict_bundle(
-    model: Path | str,
-    scene: Scene,
-    *,
-    layers: Sequence[str] = ("labels", "confidence"),
-    memory: int | None = None,
-    device: str = "auto",
-    progress: Progress | None = None,
-) -> Prediction:
-    """Map a scene in memory with a kept model, as `hypercover predict` does into files.
-
-    The scene's bands are found by wavelength or number, its values brought to the scale
-    and offset of the model's image, its image features computed, and probabilities scaled
-    by the model's temperature.
-
-    Parameters
-    ----------
-    model : folder of the bundle
-    scene : any with the bands of the model
-    layers, memory, progress : as in :func:`~hypercover.prediction.scene_prediction.predict_scene`
-    device : {"auto", "cpu", "cuda"}
-
-    Returns
-    -------
-    Prediction
-
-    Raises
-    ------
-    ModelError
-        As :func:`predict_image`.
-
-    Examples
-    --------
-    >>> found = predict_bundle("runs/demo/models/svm", scene)  # doctest: +SKIP
-    """
-    mapping = ModelInput.of(Path(model), scene, device=device)
-    for sentence in check_values(mapping.bundle.card, scene, mapping.scene):
+def _warn_about_values(model_input: ModelInput, scene: Scene) -> None:
+    for sentence in check_values(model_input.bundle.card, scene, model_input.scene):
         _log.warning(sentence)
-    return predict_scene(
-        mapping.bundle.classifier,
-        mapping.seen(),
-        layers=layers,
-        memory=memory,
-        temperature=mapping.bundle.temperature,
-        progress=progress,
-    )
 
 
-def _finish(
+def _finish_class_map(
     raw: Path,
     out: Path,
     scene: Scene,
@@ -347,7 +246,7 @@ def _finish(
     cleaning: Cleaning,
     area: npt.NDArray[np.bool_] | None,
 ) -> None:
-    """Write the class map clipped and cleaned, and remove it as it was predicted."""
+    """Write the class map clipped and cleaned, and remove the raw one."""
     codes = open_class_map(raw).codes
     if area is not None:
         codes = np.where(area, codes, 0).astype(codes.dtype)
@@ -356,70 +255,6 @@ def _finish(
         file.unlink(missing_ok=True)
     with suppress(OSError):
         raw.parent.rmdir()
-
-
-def legend_from_card(card: dict[str, Any]) -> Legend:
-    """Read the classes of a card, which may come from a stranger.
-
-    Raises
-    ------
-    ModelError
-        If it does not say which they are.
-    """
-    try:
-        return Legend.from_json(card["legend"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            "The model does not say which classes it knows; train it again."
-        ) from error
-
-
-def nodata_from_card(model: Path, scene: Scene) -> str | None:
-    """Return what was stated as no data of the image that a model was trained on.
-
-    Why it exists: images of one series lack the same declaration.  Values that the
-    pixels of this one cannot hold are left out; None where nothing is left.  A card that
-    cannot be read is refused by whoever loads the model.
-    """
-    document = read_json(model / MODEL_FILE) or {}
-    card = document.get("card")
-    given = card.get("nodata") if isinstance(card, dict) else None
-    if not isinstance(given, str | int | float | list):
-        return None
-    try:
-        parts = parse_nodata(given)
-    except SceneError:
-        return None
-    kept = [
-        part if isinstance(part, str) else f"{part:.17g}"
-        for part in parts
-        if part == ALL_ZERO
-        or (isinstance(part, float) and fits_dtype(part, scene.cube.dtype))
-    ]
-    return ",".join(kept) or None
-
-
-def check_map_names(*paths: Path | None) -> None:
-    """Refuse to write a GeoTIFF under the name of something else, or two under one name.
-
-    Raises
-    ------
-    CallError
-        If a name has another suffix than that of a GeoTIFF, or two differ in
-        nothing else: their styles would have one name.
-    """
-    given = [path for path in paths if path is not None]
-    for path in given:
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            raise CallError(
-                f"A map is written as GeoTIFF, got the name {path}; give it the suffix .tif."
-            )
-    stems = [path.resolve().with_suffix("") for path in given]
-    for path, stem in zip(given, stems, strict=True):
-        if stems.count(stem) > 1:
-            raise CallError(
-                f"Two maps cannot both be written to {path}; give each a name of its own."
-            )
 
 
 def predict_to_files(
@@ -436,109 +271,74 @@ def predict_to_files(
     identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, ...]:
-    """Predict a scene of any size straight into GeoTIFF files.
+    """Predict a scene of any size into GeoTIFF files.
 
-    Why it exists: a map of a scene larger than memory; parameters and rules
-    are those of :func:`predict_scene`.  Nothing appears under the names asked
-    for until the whole map is written.
+    The files appear when all of them are complete.  Other parameters and errors are
+    those of :func:`~hypercover.prediction.scene_prediction.predict_scene`.
 
     Parameters
     ----------
     identity : mapping, optional
-        What tells this model and this scene from all others, as JSON.  With it
-        finished tiles are kept in a hidden folder beside the map until it is
-        whole, so that the same call goes on where it was stopped.
+        Identifies the model and the image, as JSON.  With it, finished tiles are kept
+        in a hidden folder next to the map until it is complete, and the same call
+        resumes stopped work.
 
     Returns
     -------
     paths of the images written
-        The confidence is left out where the classifier gives none.
+        Without the confidence if the classifier gives none.
 
     Raises
     ------
-    ModelError
-        As :func:`predict_scene`.
     OutputError
-        If a file cannot be written; what can be seen of that before is refused
-        before anything is predicted.
+        If a file cannot be written; checked as far as possible before anything is
+        predicted.
     """
-    asked = {
+    optional = {
         "labels": map_path,
         "confidence": confidence_path,
         "probabilities": probabilities_path,
         "entropy": entropy_path,
     }
-    named = {layer: Path(path) for layer, path in asked.items() if path is not None}
-    check_map_paths(*named.values())
-    predictor = TilePredictor.of(classifier, scene, tuple(named), memory, temperature)
-    paths = {layer: path for layer, path in named.items() if layer in predictor.layers}
+    paths = {layer: Path(path) for layer, path in optional.items() if path is not None}
+    check_map_paths(*paths.values())
+    predictor = TilePredictor.of(classifier, scene, tuple(paths), memory, temperature)
+    paths = {layer: path for layer, path in paths.items() if layer in predictor.layers}
     known = complete_legend(legend or scene.legend, predictor.codes)
-    with predictor.reading():
-        if identity is None:
-            _write(predictor, paths, known, _told(predictor, progress))
-            return tuple(paths.values())
-        kept = KeptTiles(predictor, TileStore(paths["labels"], predictor.plan(identity)))
-        kept.predict(progress=progress)
-        _write(predictor, paths, known, kept.answers)
-        kept.store.remove()
+    if identity is None:
+        _write_layers(predictor, paths, known, progress)
+        return tuple(paths.values())
+    store = predictor.tile_store(paths["labels"], identity)
+    predictor.predict_missing(store, progress=progress)
+    _write_layers(predictor, paths, known, store=store)
+    store.remove()
     for path in paths.values():
         remove_abandoned_drafts(path)
     return tuple(paths.values())
 
 
-def check_map_paths(*paths: Path | None) -> None:
-    """Refuse maps that could not be written where they are to be, or not their styles.
-
-    Raises
-    ------
-    OutputError
-        If a folder is in the way, a part of the path is a file, or a folder may
-        not be written to.
-    """
-    for path in paths:
-        if path is not None:
-            for file in (path, *sidecar_paths(path)):
-                check_writable(file)
-
-
-def _told(
-    predictor: TilePredictor, progress: Progress | None
-) -> Callable[[int, Tile], Layers]:
-    """Return what predicts a tile and tells how far the scene is."""
-    done, total = 0, predictor.scene.shape[0] * predictor.scene.shape[1]
-
-    def predicted(_: int, tile: Tile) -> Layers:
-        nonlocal done
-        answers = predictor.predicted(tile)
-        done += tile.pixels
-        if progress is not None:
-            progress(done, total)
-        return answers
-
-    return predicted
-
-
-def _write(
+def _write_layers(
     predictor: TilePredictor,
     paths: Mapping[str, Path],
     legend: Legend,
-    answers_of: Callable[[int, Tile], Layers],
+    progress: Progress | None = None,
+    store: TileStore | None = None,
 ) -> None:
-    """Write all layers tile by tile; they appear when the last one is written."""
-    with ExitStack() as files:
+    """Write all layers tile by tile; the files appear after the last tile."""
+    with predictor.gdal_cache(), ExitStack() as files:
         rasters = {
-            layer: files.enter_context(_writer(predictor, layer, path, legend))
+            layer: files.enter_context(_layer_writer(predictor, layer, path, legend))
             for layer, path in paths.items()
         }
-        for number, tile in enumerate(predictor.tiles()):
-            for layer, array in answers_of(number, tile).items():
+        for tile, layers in predictor.iter_tiles(progress, store):
+            window = Window.from_slices(tile.rows, tile.cols)
+            for layer, array in layers.items():
                 bands = array if array.ndim == 3 else array[None]
                 raster = rasters[layer]
-                place = Window.from_slices(tile.rows, tile.cols)
-                raster.write(bands.astype(raster.dtypes[0], copy=False), window=place)
+                raster.write(bands.astype(raster.dtypes[0], copy=False), window=window)
 
 
-def _writer(predictor: TilePredictor, layer: str, path: Path, legend: Legend) -> Any:
+def _layer_writer(predictor: TilePredictor, layer: str, path: Path, legend: Legend) -> Any:
     """Open the file of a layer."""
     grid, origin = predictor.scene.grid, predictor.scene.origin
     if layer == "labels":
@@ -547,3 +347,184 @@ def _writer(predictor: TilePredictor, layer: str, path: Path, legend: Legend) ->
     if layer == "probabilities":
         names = [legend[code].name for code in predictor.codes.tolist()]
     return fraction_writer(path, names, grid, **origin)
+
+
+def check_map_names(*paths: Path | None) -> None:
+    """Check that maps are named as GeoTIFFs and differ in more than the suffix.
+
+    Raises
+    ------
+    CallError
+        If a suffix is not that of a GeoTIFF, or two maps would have the same style file.
+    """
+    given = [path for path in paths if path is not None]
+    for path in given:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise CallError(
+                f"A map is written as GeoTIFF, got the name {path}; give it the suffix .tif."
+            )
+    stems = [path.resolve().with_suffix("") for path in given]
+    for path, stem in zip(given, stems, strict=True):
+        if stems.count(stem) > 1:
+            raise CallError(
+                f"Two maps cannot both be written to {path}; give each a name of its own."
+            )
+
+
+def check_map_paths(*paths: Path | None) -> None:
+    """Check that maps and their sidecar files can be written.
+
+    Raises
+    ------
+    OutputError
+        If a folder has the name of a file, a part of the path is a file, or a folder is
+        not writable.
+    """
+    for path in paths:
+        if path is not None:
+            for file in (path, *sidecar_paths(path)):
+                check_writable(file)
+
+
+REGISTRY = Registry(
+    "hypercover.prediction.map_prediction:REGISTRY",
+    {
+        "predict_tiles": TaskKind(
+            "hypercover.prediction.map_prediction:predict_tiles", TileRange
+        )
+    },
+)
+"""The task of a parallel prediction."""
+
+
+def predict_in_parallel(
+    model_input: ModelInput,
+    source: SceneSource,
+    target: Path,
+    layers: Sequence[str],
+    *,
+    model: Path,
+    executor: Executor,
+    device: str = "auto",
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Predict all tiles of a map by several processes, for `predict_to_files` to write.
+
+    Parameters
+    ----------
+    target : the map that will be written
+    layers : in the order in which `predict_to_files` predicts them
+    memory : bytes that each process may take
+    """
+    levels = model_input.border_levels()
+    predictor, _ = _shared_predictor(model_input, levels, target, layers, memory=None)
+    job = {
+        "source": source.to_json(),
+        "model": str(model.absolute()),
+        "target": str(target.absolute()),
+        "layers": list(layers),
+        "device": device,
+        "memory": memory,
+        "overlap": model_input.overlap,
+        "levels": levels,
+    }
+    key = plan_key({"identity": model_input.identity, "layers": list(layers)})
+    work = WorkFolder.of(target)
+    tasks = tile_tasks("predict_tiles", len(predictor.tiles()), key)
+    work.run(tasks, job, executor, REGISTRY, progress)
+    work.remove()
+
+
+def predict_tiles(
+    folder: Path,
+    *,
+    first: int,
+    stop: int,
+    report: Report = lambda _share, _what: None,
+) -> dict[str, Any]:
+    """Predict and save the tiles of one task of a parallel prediction."""
+    path = folder.resolve()
+    predictor, store = _predictor_of_job(path, modified_ns(path / "job.json"))
+    check_tile_range(first, stop, len(predictor.tiles()))
+    new = predictor.predict_missing(
+        store, range(first, stop), lambda done, total: report(done / total, "predicting")
+    )
+    return {"predicted": new, "peak": peak_bytes()}
+
+
+@lru_cache(maxsize=1)
+def _predictor_of_job(folder: Path, _modified: int) -> tuple[TilePredictor, TileStore]:
+    """Open model and scene once for all tiles that a process predicts."""
+    job = WorkFolder(folder).job()
+    target = Path(job["target"])
+    with known_inputs(inputs_path(target)):
+        scene = SceneSource.from_json(job["source"]).open()
+        model_input = ModelInput.of(
+            Path(job["model"]), scene, device=job["device"], overlap=job["overlap"]
+        )
+    return _shared_predictor(
+        model_input, job["levels"], target, job["layers"], memory=job["memory"]
+    )
+
+
+def _shared_predictor(
+    model_input: ModelInput,
+    levels: BorderLevels | None,
+    target: Path,
+    layers: Sequence[str],
+    *,
+    memory: int | None,
+) -> tuple[TilePredictor, TileStore]:
+    """Return a predictor and the store of the tiles that it shares with other processes."""
+    predictor = TilePredictor.of(
+        model_input.bundle.classifier,
+        model_input.compute_features(levels=levels),
+        layers,
+        working_memory(memory),
+        model_input.bundle.temperature,
+    )
+    store = predictor.tile_store(target, model_input.identity or {})
+    store.begin()
+    return predictor, store
+
+
+def legend_from_card(card: dict[str, Any]) -> Legend:
+    """Read the classes of a model's card, which may come from anyone.
+
+    Raises
+    ------
+    ModelError
+        If it does not list its classes.
+    """
+    try:
+        return Legend.from_json(card["legend"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            "The model does not say which classes it knows; train it again."
+        ) from error
+
+
+def nodata_from_card(model: Path, scene: Scene) -> str | None:
+    """Return the no-data values stated for the image that a model was trained on.
+
+    Images of one series usually lack the same declaration.  Values that pixels of this
+    scene cannot hold are left out; None if nothing is left.  An unreadable card gives
+    None as well: loading the model will refuse it.
+    """
+    document = read_json(model / MODEL_FILE) or {}
+    card = document.get("card")
+    stated = card.get("nodata") if isinstance(card, dict) else None
+    if not isinstance(stated, str | int | float | list):
+        return None
+    try:
+        values = parse_nodata(stated)
+    except SceneError:
+        return None
+    usable = [
+        value if isinstance(value, str) else f"{value:.17g}"
+        for value in values
+        if value == ALL_ZERO
+        or (isinstance(value, float) and fits_dtype(value, scene.cube.dtype))
+    ]
+    return ",".join(usable) or None

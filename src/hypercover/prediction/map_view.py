@@ -1,8 +1,8 @@
-"""What the page shows of one model's map: its answers, how sure, and what came next."""
+"""A model's map as the report shows it: class, confidence and the next classes by score."""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ __all__ = ["ClassRanking", "ModelView", "read_view_arrays", "view_step"]
 _log = logging.getLogger(__name__)
 
 _MOST_PIXELS = 250_000
-"""Pixels of a scene that a page shows; larger ones are thinned out."""
+"""Pixels of a scene that the report shows; larger scenes are thinned out."""
 
 _MOST_BYTES = 2**28
-"""Bytes of all arrays of one file; no view needs as many."""
+"""Largest total size of the arrays of a file, in bytes; real views are far smaller."""
 
 
 def view_step(shape: tuple[int, int], most: int = _MOST_PIXELS, multiple: int = 1) -> int:
-    """Return the step at which a scene of (rows, columns) is thinned out for the page.
+    """Return the step at which a scene of (rows, columns) is thinned out for the report.
 
-    The smallest multiple of ``multiple`` that leaves at most so many pixels.
+    It is the smallest multiple of ``multiple`` that leaves at most ``most`` pixels.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def view_step(shape: tuple[int, int], most: int = _MOST_PIXELS, multiple: int = 
 
 
 def read_view_arrays(path: str | Path) -> Arrays | None:
-    """Read what a view was kept in, or None where there is no whole file."""
+    """Read the arrays of a saved view; None if the file is missing or damaged."""
     try:
         return load_arrays(path, _MOST_BYTES)
     except FileNotFoundError:
@@ -51,45 +51,44 @@ def read_view_arrays(path: str | Path) -> Arrays | None:
         return None
 
 
-_FIRST, _FIRST_OF_LARGE = 5, 3
-"""How many of the highest classes are kept of each pixel, and of a thinned-out scene."""
+_RANKS, _RANKS_IF_THINNED = 5, 3
+"""Classes kept per pixel, the highest scores first."""
 
 _FULL = 255
 
 
 @dataclass(frozen=True, eq=False)
 class ClassRanking:
-    """Collects, tile by tile, the highest classes of every shown pixel of a scene.
+    """The highest classes of the pixels that the report shows, collected tile by tile.
 
-    Why it exists: the scores of all classes of a large scene would not fit the
-    memory, and a page shows the first few of some pixels.
+    The scores of all classes at all pixels of a large scene would not fit in memory.
     """
 
     codes: npt.NDArray[np.uint16]
-    """Class codes (rank, y, x) of the shown pixels, the highest first; 0 = none."""
+    """Class codes (rank, y, x) of the shown pixels, the highest score first; 0 = no data."""
     shares: npt.NDArray[np.uint8]
     """Their scores (rank, y, x), 255 = 1."""
     step: int
-    """Every how many pixels one is shown."""
+    """Step between shown pixels."""
 
     @classmethod
     def of(cls, shape: tuple[int, int], classifier: Any) -> "ClassRanking":
-        """Make room for what a classifier says of a scene of (rows, columns)."""
+        """Return an empty ranking for a scene of (rows, columns)."""
         step = view_step(shape)
         n_classes = len(classifier.classes_) if has_scores(classifier) else 0
-        most = _FIRST if step == 1 else _FIRST_OF_LARGE
+        most = _RANKS if step == 1 else _RANKS_IF_THINNED
         size = (min(most, n_classes), *(-(-side // step) for side in shape))
         return cls(np.zeros(size, np.uint16), np.zeros(size, np.uint8), step)
 
-    def take(
+    def add(
         self,
         tile: Tile,
         scores: npt.NDArray[np.floating],
         classes: npt.NDArray[np.integer],
     ) -> None:
-        """Note the scores (class, row, col) of one tile; NaN where there is no data."""
-        rows, cols = (_thin(part, self.step) for part in (tile.rows, tile.cols))
-        thin = np.asarray(scores[:, rows.start :: self.step, cols.start :: self.step])
+        """Add the scores (class, row, col) of a tile; NaN = no data."""
+        row, col = (_first_shown(part, self.step) for part in (tile.rows, tile.cols))
+        thin = np.asarray(scores[:, row :: self.step, col :: self.step])
         known = np.isfinite(thin).all(axis=0)
         thin = np.where(known, thin, 0.0)
         ranked = np.argsort(-thin, axis=0, kind="stable")[: len(self.codes)]
@@ -102,30 +101,30 @@ class ClassRanking:
         self.shares[:, top, left] = np.round(_FULL * np.clip(highest, 0, 1))
 
 
-def _thin(part: slice, step: int) -> slice:
-    """Return where the shown pixels of a tile begin, as counted from its corner."""
-    return slice(-part.start % step, part.stop - part.start)
+def _first_shown(part: slice, step: int) -> int:
+    """Return the first shown row or column of a tile, relative to its corner."""
+    return int(-part.start % step)
 
 
 @dataclass(frozen=True, eq=False)
 class ModelView:
-    """The map of one model at the pixels that the page shows."""
+    """The map of one model at the pixels that the report shows."""
 
     labels: npt.NDArray[np.uint16]
     """Class codes (y, x); 0 = no data."""
     confidence: npt.NDArray[np.uint8] | None
-    """How sure the model was (y, x), 255 = 1; None where it does not say."""
+    """Confidence (y, x), 255 = 1; None if the model gives none."""
     codes: npt.NDArray[np.uint16]
-    """Class codes (rank, y, x), the highest first."""
+    """Class codes (rank, y, x), the highest score first."""
     shares: npt.NDArray[np.uint8]
     """Their scores (rank, y, x), 255 = 1."""
     calibrated: bool
-    """Whether the scores are probabilities; shares of votes only rank pixels."""
+    """Whether the scores are probabilities; votes only rank pixels."""
     held: npt.NDArray[np.uint16] | None = None
-    """Answers (y, x) to hold against the labels, of a model that has not seen the test
-    pixels; None where those of the map are such."""
+    """Predictions (y, x) to compare with the labels, by a model that has not seen the test
+    pixels; None if the map itself is such."""
     check: npt.NDArray[np.uint8] | None = None
-    """Class check (y, x) of these answers; None where it is that of the map."""
+    """Class check (y, x) of these predictions; None if that of the map applies."""
 
     @classmethod
     def of(
@@ -138,15 +137,15 @@ class ModelView:
         held: npt.NDArray[np.integer] | None = None,
         check: npt.NDArray[np.uint8] | None = None,
     ) -> "ModelView":
-        """Thin out a map (y, x) as its ranking is thinned out."""
+        """Thin out a map (y, x) like its ranking."""
         thin = (slice(None, None, ranking.step),) * 2
-        sure = None
+        certainty = None
         if confidence is not None:
             shares = np.nan_to_num(np.clip(confidence[thin], 0, 1), nan=0.0)
-            sure = np.round(_FULL * shares).astype(np.uint8)
+            certainty = np.round(_FULL * shares).astype(np.uint8)
         return cls(
             labels[thin].astype(np.uint16),
-            sure,
+            certainty,
             ranking.codes,
             ranking.shares,
             calibrated,
@@ -155,31 +154,26 @@ class ModelView:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write it as an archive of plain arrays."""
+        """Save the view as an archive of plain arrays."""
         arrays = {name: values for name, values in vars(self).items() if values is not None}
         save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path, shape: tuple[int, int]) -> "ModelView | None":
-        """Read one of (rows, columns) shown pixels, or None where there is no whole one."""
+        """Read a view of (rows, columns) shown pixels; None if it is missing or damaged."""
         arrays = read_view_arrays(path)
-        if arrays is None or not _fits(arrays, shape):
+        if arrays is None or not _is_view(arrays, shape):
             return None
-        return cls(
-            arrays["labels"],
-            arrays.get("confidence"),
-            arrays["codes"],
-            arrays["shares"],
-            bool(arrays["calibrated"]),
-            arrays.get("held"),
-            arrays.get("check"),
-        )
+        values: dict[str, Any] = {
+            field.name: arrays.get(field.name) for field in fields(cls)
+        }
+        return cls(**values | {"calibrated": bool(arrays["calibrated"])})
 
 
-def _fits(arrays: Mapping[str, npt.NDArray[np.generic]], shape: tuple[int, int]) -> bool:
-    """Tell whether arrays have the types and shapes of a map of these shown pixels."""
+def _is_view(arrays: Mapping[str, npt.NDArray[np.generic]], shape: tuple[int, int]) -> bool:
+    """Tell whether arrays have the types and shapes of a view of these pixels."""
     ranked = arrays.get("codes", np.zeros(0)).shape[:1]
-    wanted = {
+    expected = {
         "labels": (np.uint16, shape),
         "confidence": (np.uint8, shape),
         "codes": (np.uint16, (*ranked, *shape)),
@@ -188,9 +182,9 @@ def _fits(arrays: Mapping[str, npt.NDArray[np.generic]], shape: tuple[int, int])
         "held": (np.uint16, shape),
         "check": (np.uint8, shape),
     }
-    needed = wanted.keys() - {"confidence", "held", "check"}
-    return needed <= arrays.keys() and all(
+    required = expected.keys() - {"confidence", "held", "check"}
+    return required <= arrays.keys() and all(
         arrays[name].dtype == kind and arrays[name].shape == size
-        for name, (kind, size) in wanted.items()
+        for name, (kind, size) in expected.items()
         if name in arrays
     )

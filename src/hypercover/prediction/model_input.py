@@ -1,4 +1,4 @@
-"""A kept model and an image as it sees it: what must be there before a map is made."""
+"""The input of a saved model: the bands or features of an image, in the model's scale."""
 
 import logging
 from dataclasses import dataclass
@@ -34,31 +34,28 @@ _log = logging.getLogger(__name__)
 
 _QUANTILES = (0.01, 0.5, 0.99)
 _MOST_SAMPLES = 5000
-"""Labelled pixels that tell the range of a model's numbers."""
+"""Largest number of labelled pixels that the value ranges of a model are taken from."""
 _PLACES, _PATCH = 4, 16
-"""Patches along each side of an image, and their pixels, that tell the range of its numbers."""
+"""Number of patches along each side of an image, and their side in pixels, that the value
+ranges of an image are taken from."""
 _FAR, _FARTHEST = 20.0, 500.0
-"""Factors between the largest numbers: what other land does not explain where the ranges
-are apart, and what it never explains.  Water is 20 times darker than soil."""
+"""Factors between the largest values that different land cover cannot explain: if the
+ranges do not overlap, and in any case.  Water is 20 times darker than soil."""
 
 _LIBRARIES = 2**28
-"""Bytes that compilers and libraries take for themselves once the work begins."""
+"""Bytes that compilers and libraries take once the work begins."""
 
 
 @dataclass(frozen=True, eq=False)
 class ModelInput:
-    """A kept model, and the bands or features of a scene that it was trained on.
-
-    Why it exists: the process that writes a map and those that predict its
-    tiles must mean the same.
-    """
+    """A saved model and a scene with the bands that it was trained on."""
 
     bundle: Bundle
     """The model."""
     scene: Scene
-    """The scene as the model sees it."""
+    """The model's bands, in the model's scale and offset."""
     identity: dict[str, Any] | None
-    """What tells this model and this image from others; None without a file."""
+    """Identifies model and image, as JSON; None if the scene has no file."""
     overlap: int | None = None
     """Pixels around a piece from which attribute profiles are computed."""
 
@@ -71,20 +68,20 @@ class ModelInput:
         device: str = "auto",
         overlap: int | None = None,
     ) -> "ModelInput":
-        """Load a model and choose the bands of a scene that it was trained on.
+        """Load a model and select its bands from a scene.
 
         Raises
         ------
         ModelError
             If the bundle is damaged, the image lacks bands or is a stack of
-            other features, or the device is not to be had.
+            other features, or the device is not available.
         """
-        known = _identity(model, scene)
+        identity = _identity(model, scene)
         bundle = load_bundle(model, device=device)
         scene = convert_to_model_scale(bundle.card, select_model_bands(bundle.card, scene))
-        if known is not None and overlap is not None:
-            known |= {"overlap": overlap}
-        return cls(bundle, scene, known, overlap)
+        if identity is not None and overlap is not None:
+            identity |= {"overlap": overlap}
+        return cls(bundle, scene, identity, overlap)
 
     @property
     def chain(self) -> Chain | None:
@@ -93,25 +90,25 @@ class ModelInput:
         return None if features is None else Chain.from_state(*features)
 
     @property
-    def whole(self) -> bool:
-        """Whether its features have to be computed of the whole scene, in memory."""
+    def needs_whole_scene(self) -> bool:
+        """Whether the features have to be computed of the whole scene, in memory."""
         chain = self.chain
         return chain is not None and chain.reach is None and self.overlap is None
 
-    def levels(self) -> BorderLevels | None:
-        """Return what pieces cannot know of the scene, to be looked for once."""
+    def border_levels(self) -> BorderLevels | None:
+        """Return what attribute profiles computed piece by piece need of the whole scene."""
         chain = self.chain
         if chain is None or chain.reach is not None:
             return None
         return border_levels(chain, self.scene, overlap=self.overlap)
 
-    def seen(
+    def compute_features(
         self, *, levels: BorderLevels | None = None, progress: Progress | None = None
     ) -> Scene:
-        """Return the scene that the classifier takes: bands, or image features.
+        """Return the scene that the classifier takes: bands or image features.
 
-        Features that can be computed piece by piece are, where they are read;
-        others now, of the whole scene, in memory.
+        Features are computed lazily, when they are read, if pieces allow it; otherwise
+        at once, of the whole scene, in memory.
 
         Raises
         ------
@@ -121,25 +118,25 @@ class ModelInput:
         chain = self.chain
         if chain is None:
             return self.scene
-        if self.whole:
+        if self.needs_whole_scene:
             return chain.transform(self.scene, progress=progress)
         return blockwise(chain, self.scene, overlap=self.overlap, levels=levels)
 
 
 def _identity(model: Path, scene: Scene) -> dict[str, Any] | None:
-    """Return what tells a model and the file of a scene from others; None without a file."""
+    """Return what identifies a model and the file of a scene; None without a file."""
     if not scene.source:
         return None
     card = model / MODEL_FILE
     return {
         "model": sha256(card.read_bytes()).hexdigest() if card.is_file() else None,
-        "image": [list(facts) for facts in input_identity(Path(scene.source).absolute())],
+        "image": [list(part) for part in input_identity(Path(scene.source).absolute())],
         "read as": [scene.n_bands, str(scene.cube.dtype), *scene.notes],
     }
 
 
 def working_memory(memory: int | None) -> int | None:
-    """Return what a bound on the whole process leaves for the work.
+    """Return what a memory limit of the whole process leaves for the work.
 
     Raises
     ------
@@ -151,17 +148,18 @@ def working_memory(memory: int | None) -> int | None:
     held = resident_bytes() + _LIBRARIES
     if held >= memory:
         raise CallError(
-            f"The program alone takes {held / 2**20:,.0f} MiB, and it may take "
+            f"The program alone takes {held / 2**20:,.0f} MiB, and the limit is "
             f"{memory / 2**20:,.0f} MiB of memory; allow more."
         )
     return memory - held
 
 
 def describe_training_image(scene: Scene, *, ranges: bool = True) -> dict[str, Any]:
-    """Return what the card of a model says of the image it was trained on.
+    """Return what a model's card records about its training image.
 
-    Bands, wavelengths and names; scale and offset of each band; and, with ``ranges``,
-    those of the numbers of labelled pixels: quantiles of 1, 50 and 99 %.
+    These are numbers, wavelengths and names of the bands; scale and offset of each
+    band; and, with ``ranges``, the 1, 50 and 99 % quantiles of each band at labelled
+    pixels.
     """
     meaning, names = ScaleOffset.of(scene), scene.band_names
     return {
@@ -177,14 +175,14 @@ def describe_training_image(scene: Scene, *, ranges: bool = True) -> dict[str, A
 
 
 def _listed(values: npt.NDArray[np.float64] | None) -> list[float | None] | None:
-    """Return one number for each band; those that are not known are None, as JSON has no NaN."""
+    """Return a number per band, None if unknown, as JSON has no NaN."""
     if values is None:
         return None
     return [float(one) if np.isfinite(one) else None for one in values]
 
 
 def _labelled_ranges(scene: Scene) -> list[list[float]] | None:
-    """Return low, median and high numbers of each band (band, 3) of labelled pixels."""
+    """Return low, median and high value (band, 3) of each band at labelled pixels."""
     samples = Samples.of(scene.usable_labels)
     step = max(1, len(samples) // _MOST_SAMPLES)
     spectra = spectra_of(scene, samples.take(np.arange(0, len(samples), step)))
@@ -192,11 +190,11 @@ def _labelled_ranges(scene: Scene) -> list[list[float]] | None:
 
 
 def _quantiles(values: npt.NDArray[Any]) -> list[list[float]] | None:
-    """Return low, median and high of each row (band, n), or None without numbers."""
+    """Return low, median and high value of each row (band, n); None without finite values."""
     if not values.shape[1]:
         return None
-    found = np.quantile(values.astype(np.float64), _QUANTILES, axis=1).T
-    return found.tolist() if np.isfinite(found).all() else None
+    quantiles = np.quantile(values.astype(np.float64), _QUANTILES, axis=1).T
+    return quantiles.tolist() if np.isfinite(quantiles).all() else None
 
 
 def select_model_bands(card: dict[str, Any], scene: Scene) -> Scene:
@@ -212,88 +210,88 @@ def select_model_bands(card: dict[str, Any], scene: Scene) -> Scene:
 
 
 def convert_to_model_scale(card: dict[str, Any], scene: Scene) -> Scene:
-    """Return the scene with numbers that mean what those of the training image did.
+    """Return the scene with values in the scale and offset of the training image.
 
-    Where model and image both state scale and offset and these differ, each number is
-    replaced by the one that stands for the same quantity in the model's image.  Nothing
-    changes where they agree, or where one of them states nothing (see `check_values`).
+    Values are converted where model and image both state scale and offset and these
+    differ.  Nothing changes where they agree or one of them is unknown (see
+    `check_values`).
     """
-    own, there = _meaning(card), ScaleOffset.of(scene)
-    change = None if own is None or there is None else there.towards(own)
+    own, given = _scale_of_card(card), ScaleOffset.of(scene)
+    change = None if own is None or given is None else given.towards(own)
     return scene if own is None or change is None else rescale(scene, *change, own)
 
 
-def _meaning(card: dict[str, Any]) -> ScaleOffset | None:
-    """Return scale and offset of the image that a model was trained on."""
+def _scale_of_card(card: dict[str, Any]) -> ScaleOffset | None:
     return ScaleOffset.checked(card.get("scale"), card.get("offset"), len(card["bands"]))
 
 
-def check_values(card: dict[str, Any], given: Scene, seen: Scene) -> list[str]:
-    """Say how the numbers of an image were brought to a model's, and whether they fit.
+def check_values(card: dict[str, Any], image: Scene, converted: Scene) -> list[str]:
+    """Check that the values of an image fit a model.
 
     Parameters
     ----------
     card : of the model
-    given : the image as it was given
-    seen : with the model's bands and in its numbers
+    image : as it was given
+    converted : with the model's bands and in its scale
 
     Returns
     -------
     list of str
-        What people must know; empty where both state the same and the ranges overlap.
+        Warnings; empty if model and image state the same and their ranges overlap.
 
     Raises
     ------
     ModelError
-        If the numbers of the image are so much larger or smaller than those of the
-        training pixels that no other land explains it.
+        If the values are so much larger or smaller than those of the training pixels
+        that different land cover cannot explain it.
     """
-    own, there = _meaning(card), ScaleOffset.of(select_model_bands(card, given))
-    said = []
-    if own is not None and there is not None and there.towards(own) is not None:
-        said.append(
-            f"{given.name} states {there}, the model was trained on {own}: the values of "
-            f"{given.name} are converted to the model's."
+    own, given = _scale_of_card(card), ScaleOffset.of(select_model_bands(card, image))
+    name, warnings = image.name, []
+    if own is not None and given is not None and given.towards(own) is not None:
+        warnings.append(
+            f"{name} states {given}, the model was trained on {own}: the values of "
+            f"{name} are converted to the model's."
         )
-    if own is not None and there is None:
-        said.append(
-            f"The model was trained on an image that states {own}, and {given.name} states "
+    if own is not None and given is None:
+        warnings.append(
+            f"The model was trained on an image that states {own}, and {name} states "
             "none: its values are taken as they are."
         )
-    if own is None and there is not None and "scale" in card:
-        said.append(
-            f"{given.name} states {there}, and the model was trained on an image that states "
+    if own is None and given is not None and "scale" in card:
+        warnings.append(
+            f"{name} states {given}, and the model was trained on an image that states "
             "none: its values are taken as they are."
         )
-    if given.wavelengths is None and card.get("wavelengths"):
-        said.append(
-            f"{given.name} names no wavelengths; its bands were taken by their numbers, as "
-            "those the model was trained on."
+    if image.wavelengths is None and card.get("wavelengths"):
+        warnings.append(
+            f"{name} has no wavelengths; its bands were matched to those of the model by "
+            "number."
         )
-    if given.wavelengths is not None and not card.get("wavelengths"):
-        said.append(
-            f"The model was trained on an image that names no wavelengths; the bands of "
-            f"{given.name} were taken by their numbers and must be the same in the same order."
+    if image.wavelengths is not None and not card.get("wavelengths"):
+        warnings.append(
+            f"The model was trained on an image without wavelengths; the bands of {name} "
+            "were matched by number and must be the same in the same order."
         )
-    ranges = _ranges(card)
-    found = None if ranges is None else _sampled_ranges(seen)
-    if ranges is None or found is None:
-        return said
-    remedy = _REMEDY[own is not None and there is None]
-    return said + _compared(ranges, np.array(found), seen, remedy)
+    expected = _ranges_of_card(card)
+    actual = None if expected is None else _sampled_ranges(converted)
+    if expected is None or actual is None:
+        return warnings
+    remedy = _REMEDY_SCALE if own is not None and given is None else _REMEDY_VALUES
+    return warnings + _compare_ranges(expected, np.array(actual), converted, remedy)
 
 
-_REMEDY = {
-    True: "state its scale factor in the image (reflectance scale factor of an ENVI header, "
-    "scale and offset of a GeoTIFF) or give one with values like those",
-    False: "give an image with values like those, or train again on images that state their "
-    "scale and offset",
-}
-"""What to do about values that do not fit, by whether only the model states a scale."""
+_REMEDY_SCALE = (
+    "state its scale factor in the image (reflectance scale factor of an ENVI header, "
+    "scale and offset of a GeoTIFF) or give one with values like those"
+)
+_REMEDY_VALUES = (
+    "give an image with values like those, or train again on images that state their "
+    "scale and offset"
+)
 
 
-def _ranges(card: dict[str, Any]) -> npt.NDArray[np.float64] | None:
-    """Return the ranges (band, 3) of a card, or None where it holds none."""
+def _ranges_of_card(card: dict[str, Any]) -> npt.NDArray[np.float64] | None:
+    """Return the value ranges (band, 3) of a card, or None without valid ones."""
     try:
         ranges = np.asarray(card.get("value_ranges"), dtype=np.float64)
     except (TypeError, ValueError):
@@ -303,9 +301,9 @@ def _ranges(card: dict[str, Any]) -> npt.NDArray[np.float64] | None:
 
 
 def _sampled_ranges(scene: Scene) -> list[list[float]] | None:
-    """Return low, median and high of each band of some patches spread over a scene."""
+    """Return low, median and high value of each band in patches spread over a scene."""
     spectra = []
-    tops, lefts = (_starts(size) for size in scene.shape)
+    tops, lefts = (_patch_starts(size) for size in scene.shape)
     for top in tops:
         for left in lefts:
             patch = slice(top, top + _PATCH), slice(left, left + _PATCH)
@@ -314,35 +312,35 @@ def _sampled_ranges(scene: Scene) -> list[list[float]] | None:
     return _quantiles(np.concatenate(spectra, axis=1))
 
 
-def _starts(size: int) -> list[int]:
-    """Return where patches begin along a side of so many pixels."""
+def _patch_starts(size: int) -> list[int]:
     last = max(0, size - _PATCH)
     return sorted({round(last * at / (_PLACES - 1)) for at in range(_PLACES)})
 
 
-def _compared(
-    ranges: npt.NDArray[np.float64],
-    found: npt.NDArray[np.float64],
+def _compare_ranges(
+    expected: npt.NDArray[np.float64],
+    actual: npt.NDArray[np.float64],
     scene: Scene,
     remedy: str,
 ) -> list[str]:
-    """Warn of numbers that do not overlap a model's, and refuse those of another scale."""
-    apart = (found[:, 2] < ranges[:, 0]) | (found[:, 0] > ranges[:, 2])
-    sizes = [np.abs(part).max(axis=1) for part in (found, ranges)]
-    factor = float(np.median(sizes[0] / np.maximum(sizes[1], np.finfo(float).tiny)))
-    times = max(factor, 1 / max(factor, np.finfo(float).tiny))
+    """Warn of values outside a model's ranges, and refuse those of another scale."""
+    apart = (actual[:, 2] < expected[:, 0]) | (actual[:, 0] > expected[:, 2])
+    largest, usual = (np.abs(part).max(axis=1) for part in (actual, expected))
+    tiny = np.finfo(float).tiny
+    ratio = float(np.median(largest / np.maximum(usual, tiny)))
+    factor = max(ratio, 1 / max(ratio, tiny))
     mostly = apart.mean() > 0.5
-    if not mostly and times < _FAR:
+    if not mostly and factor < _FAR:
         return []
     at = int(np.flatnonzero(apart)[0]) if apart.any() else 0
-    told = (
-        f"The model was trained on values from {ranges[at, 0]:.6g} to {ranges[at, 2]:.6g} in "
-        f"band {scene.bands[at]} and {scene.name} holds {found[at, 0]:.6g} to "
-        f"{found[at, 2]:.6g}"
+    ranges = (
+        f"The model was trained on values from {expected[at, 0]:.6g} to "
+        f"{expected[at, 2]:.6g} in band {scene.bands[at]} and {scene.name} holds "
+        f"{actual[at, 0]:.6g} to {actual[at, 2]:.6g}"
     )
-    if (mostly and times >= _FAR) or times >= _FARTHEST:
-        raise ModelError(f"{told}: they do not mean the same; {remedy}.")
+    if (mostly and factor >= _FAR) or factor >= _FARTHEST:
+        raise ModelError(f"{ranges}: they do not mean the same; {remedy}.")
     return [
-        f"{told}: they hardly overlap in {int(apart.sum())} of {len(apart)} bands; check "
+        f"{ranges}: they hardly overlap in {int(apart.sum())} of {len(apart)} bands; check "
         "that both mean the same."
     ]

@@ -1,26 +1,27 @@
-"""Predicting a whole scene, tile by tile, in bounded memory.
+"""Prediction of a whole scene, tile by tile, in bounded memory.
 
-A *dense* classifier (a network of spatially valid convolutions) takes a tile
-with a margin and answers for every pixel inside it at once; a *pixel*
-classifier takes spectra.  Either way the answer for a pixel does not depend on
-how the scene was cut: the margin is read from the scene, and pixels are
-repeated only at the edge of the scene itself, as :class:`~hypercover.samples
-.windows.Windows` does in training.
+A *dense* classifier (a fully convolutional network) takes a tile with a margin
+and predicts every pixel inside it at once; a *pixel* classifier takes spectra.
+Either way the result for a pixel does not depend on how the scene is cut into
+tiles: margins are read from the scene, and pixels are repeated only beyond the
+edge of the scene, as :class:`~hypercover.windows.windows.Windows` does in training.
 """
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from rasterio.errors import RasterioError
 
 from hypercover.errors import ModelError, SceneError, counted
+from hypercover.features.feature import Progress
 from hypercover.memory import available_bytes
 from hypercover.prediction.layers import (
     Layers,
@@ -30,48 +31,55 @@ from hypercover.prediction.layers import (
     has_scores,
     predict_piece,
 )
-from hypercover.prediction.map_view import ClassRanking
+from hypercover.scene.data_array import with_coordinates
+from hypercover.scene.grid import with_grid
 from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.geotiff import BLOCK
-from hypercover.scene.legend import MAX_CODE
+from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
 from hypercover.scene.tile_store import TileStore
 from hypercover.scene.tiling import Tile, tiles
 
-__all__ = ["KeptTiles", "Prediction", "TilePredictor", "predict_pixels", "predict_scene"]
+if TYPE_CHECKING:
+    from hypercover.prediction.map_view import ClassRanking
+
+__all__ = [
+    "Prediction",
+    "TilePredictor",
+    "predict_layers",
+    "predict_pixels",
+    "predict_scene",
+]
 
 _log = logging.getLogger(__name__)
 
 _MEMORY = 2**30
-"""Bytes the work may take when nothing else is asked, if there is twice that."""
+"""Default memory limit in bytes, if twice as much is available."""
 
-_SIDES = (BLOCK, 128, 64, 32, 16, 8)
-"""Sides of the pieces that are read at once, in pixels."""
+_PIECE_SIDES = (BLOCK, 128, 64, 32, 16, 8)
+"""Sides in pixels of the pieces predicted at once; the largest that fits is taken."""
 
-_SLOW = 64
-"""Side of a tile that is kept where each pixel takes long."""
+_SLOW_SIDE = 64
+"""Side of a saved tile in pixels if the classifier is slow, so that less is lost."""
 
-_READ_CACHE = 2**26
-"""Bytes of an image's blocks, and of a map's that are not complete, that GDAL may keep."""
+_GDAL_CACHE = 2**26
+"""Bytes that GDAL may use to cache blocks of the image and of unfinished maps."""
 
 
 @dataclass(frozen=True, eq=False)
 class TilePredictor:
-    """Predicts any tile of one scene with one classifier, within a bound on the memory.
-
-    Why it exists: a map in memory, a map in files and a map that goes on where
-    it was stopped are all made of the same tiles.
-    """
+    """Predicts any tile of one scene with one classifier, within a memory limit."""
 
     classifier: Any
     scene: Scene
     layers: tuple[str, ...]
     codes: npt.NDArray[np.int64]
+    """Class code of each class of the classifier."""
     margin: int
     memory: int
-    """Bytes the work may take."""
+    """Bytes the prediction may use."""
     temperature: float | None = None
-    """By which probabilities are scaled."""
+    """Scales the probabilities."""
 
     @classmethod
     def of(
@@ -82,26 +90,30 @@ class TilePredictor:
         memory: int | None,
         temperature: float | None = None,
     ) -> "TilePredictor":
-        """Check what was asked for and say what people must know of it."""
-        margin, codes = _margin(classifier, scene), _codes(classifier)
+        """Check classifier, scene and layers; parameters as of :func:`predict_scene`."""
+        margin, codes = _margin(classifier, scene), _class_codes(classifier)
         check_layers(classifier, layers, temperature)
         _check_temperature(classifier, temperature)
-        wanted = dict.fromkeys(("labels", *layers))
+        names = dict.fromkeys(("labels", *layers))
         if not has_confidence(classifier):
-            wanted.pop("confidence", None)
+            names.pop("confidence", None)
         note = getattr(classifier, "dense_note", None)
         if note is not None:
             _log.warning(note)
         limit = min(_MEMORY, available_bytes() // 2) if memory is None else memory
-        return cls(classifier, scene, tuple(wanted), codes, margin, limit, temperature)
+        return cls(classifier, scene, tuple(names), codes, margin, limit, temperature)
 
-    def blank(self, shape: tuple[int, int]) -> Layers:
-        """Return all layers for so many rows and columns, without data."""
-        return empty_layers(self.layers, self.codes, shape)
+    def tile_store(self, target: Path, identity: Mapping[str, Any]) -> TileStore:
+        """Open the store of finished tiles next to a map to be written.
 
-    def plan(self, identity: Mapping[str, Any]) -> dict[str, Any]:
-        """Return everything that the tiles depend on."""
-        return {
+        Several processes can share it, and stopped work resumes from it.
+
+        Parameters
+        ----------
+        target : path of the map
+        identity : identifies model and image, as JSON; tiles of others are removed
+        """
+        plan = {
             "identity": dict(identity),
             "shape": list(self.scene.shape),
             "layers": list(self.layers),
@@ -109,55 +121,105 @@ class TilePredictor:
             "temperature": self.temperature,
             "side": self._side,
         }
+        return TileStore(target, plan)
 
-    def reading(self) -> AbstractContextManager[Any]:
-        """Return the context in which GDAL keeps no more of the image than is allowed."""
-        return gdal_env(GDAL_CACHEMAX=min(_READ_CACHE, max(2**20, self.memory // 8)))
+    def gdal_cache(self) -> AbstractContextManager[Any]:
+        """Limit GDAL's cache to a share of the memory."""
+        return gdal_env(GDAL_CACHEMAX=min(_GDAL_CACHE, max(2**20, self.memory // 8)))
 
     @property
     def _side(self) -> int:
-        """Side of a tile that is kept, whatever the memory."""
-        return _SLOW if getattr(self.classifier, "dense_note", None) else BLOCK
+        # Independent of the memory: another process must cut the same tiles.
+        return _SLOW_SIDE if getattr(self.classifier, "dense_note", None) else BLOCK
 
     def tiles(self) -> list[Tile]:
-        """Cut the scene into tiles, one block of the files after another.
+        """Cut the scene into tiles, block by block of the files.
 
-        So each block is complete before it is compressed and written once.
+        A block is then complete before it is compressed and written once.
         """
         blocks = tiles(self.scene.shape, BLOCK)
         return [tile for block in blocks for tile in block.cut(self._side)]
 
-    def predicted(self, tile: Tile) -> Layers:
+    def empty_layers(self, shape: tuple[int, int]) -> Layers:
+        """Return all layers of (rows, columns), without data."""
+        return empty_layers(self.layers, self.codes, shape)
+
+    def predict_tile(self, tile: Tile) -> Layers:
         """Predict a tile, in pieces that fit the memory."""
-        answers = self.blank(tile.shape)
-        side, left = self._piece()
+        layers = self.empty_layers(tile.shape)
+        side, left = self._piece_size()
         for piece in tile.cut(side):
             values, valid = _read_with_margin(self.scene, piece, self.margin)
             check_size(largest_of(values, valid), self.scene.name)
             values = blank_invalid(values, valid)
             inner = tuple(slice(self.margin, size - self.margin) for size in valid.shape)
             rows, cols = piece.within(tile)
-            part = {layer: array[..., rows, cols] for layer, array in answers.items()}
+            part = {layer: array[..., rows, cols] for layer, array in layers.items()}
             known = valid[inner]
             predict_piece(part, self.classifier, values, known, left, self.temperature)
-        return answers
+        return layers
 
-    def _piece(self) -> tuple[int, int]:
+    def iter_tiles(
+        self, progress: Progress | None = None, store: TileStore | None = None
+    ) -> Iterator[tuple[Tile, Layers]]:
+        """Yield each tile with its layers, from the store if it has them."""
+        done, total = 0, self.scene.shape[0] * self.scene.shape[1]
+        for number, tile in enumerate(self.tiles()):
+            saved = None if store is None else self._load(store, number, tile)
+            yield tile, self.predict_tile(tile) if saved is None else saved
+            done += tile.pixels
+            if progress is not None:
+                progress(done, total)
+
+    def predict_missing(
+        self,
+        store: TileStore,
+        numbers: Iterable[int] | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Predict and save the tiles that the store lacks, and return their number.
+
+        Parameters
+        ----------
+        numbers : which tiles; all unless given
+        progress : called with the pixels done and all pixels of the missing tiles
+        """
+        every = self.tiles()
+        chosen = range(len(every)) if numbers is None else list(numbers)
+        missing = [at for at in chosen if self._load(store, at, every[at]) is None]
+        saved = len(chosen) - len(missing)
+        if saved and numbers is None and missing:
+            _log.warning(
+                "Resuming: %s of %s already done.", saved, counted(len(chosen), "tile")
+            )
+        done, total = 0, sum(every[number].pixels for number in missing)
+        with self.gdal_cache():
+            for number in missing:
+                store.save(number, self.predict_tile(every[number]))
+                done += every[number].pixels
+                if progress is not None:
+                    progress(done, total)
+        return len(missing)
+
+    def _load(self, store: TileStore, number: int, tile: Tile) -> Layers | None:
+        return store.load(number, self.empty_layers(tile.shape))
+
+    def _piece_size(self) -> tuple[int, int]:
         """Return the side of a piece, and the bytes left to work on it."""
         dense = hasattr(self.classifier, "predict_dense")
-        spectrum = self.scene.n_bands * 2 * self.scene.cube.dtype.itemsize + 2
-        answer = 4 * 4 * len(self.codes) + 32
+        per_value = self.scene.n_bands * 2 * self.scene.cube.dtype.itemsize + 2
+        per_result = 4 * 4 * len(self.codes) + 32
         free = self.memory * 7 // 8
         if not dense:
             # Spectra as float64 three times over, and a vote for each pair of classes.
-            answer += 3 * 8 * self.scene.n_bands + 8 * len(self.codes) ** 2
-        for side in _SIDES:
-            taken = spectrum * (side + 2 * self.margin) ** 2 + answer * side**2
+            per_result += 3 * 8 * self.scene.n_bands + 8 * len(self.codes) ** 2
+        for side in _PIECE_SIDES:
+            taken = per_value * (side + 2 * self.margin) ** 2 + per_result * side**2
             if taken <= (free // 2 if dense else free):
                 return side, free - taken
         raise ModelError(
             f"Predicting {side} × {side} pixels of {counted(self.scene.n_bands, 'band')} at "
-            f"once takes {taken / 2**20:,.1f} MiB of memory beside the network's own, and "
+            f"once takes {taken / 2**20:,.1f} MiB of memory besides the network's own, and "
             f"{self.memory / 2**20:,.1f} MiB are left; allow more memory."
         )
 
@@ -184,7 +246,6 @@ def _read_with_margin(
 
 
 def _check_temperature(classifier: Any, temperature: float | None) -> None:
-    """Refuse a temperature that is none, or one for what are no probabilities."""
     if temperature is None:
         return
     if not (0 < temperature < math.inf):
@@ -194,21 +255,20 @@ def _check_temperature(classifier: Any, temperature: float | None) -> None:
         )
     if not has_scores(classifier):
         raise ModelError(
-            f"Probabilities are to be scaled by the temperature {temperature:g}, and the "
-            "model gives none; leave the temperature out."
+            f"The temperature {temperature:g} scales probabilities, and the model gives no "
+            "probabilities; leave the temperature out."
         )
 
 
-def _codes(classifier: Any) -> npt.NDArray[np.int64]:
+def _class_codes(classifier: Any) -> npt.NDArray[np.int64]:
     """Return the classifier's class codes after checking that a map can hold them."""
     classes = np.asarray(classifier.classes_)
-    whole = classes.dtype.kind in "iu" and classes.min() >= 1 and classes.max() <= MAX_CODE
-    if not whole:
-        raise ModelError(
-            f"A map holds class codes from 1 to {MAX_CODE}, and the model's classes are "
-            f"{', '.join(map(repr, classes[:5].tolist()))}…; train it on codes."
-        )
-    return classes.astype(np.int64)
+    if classes.dtype.kind in "iu" and classes.min() >= 1 and classes.max() <= MAX_CODE:
+        return classes.astype(np.int64)
+    raise ModelError(
+        f"A map holds class codes from 1 to {MAX_CODE}, and the model's classes are "
+        f"{', '.join(map(repr, classes[:5].tolist()))}…; train it on codes."
+    )
 
 
 def _margin(classifier: Any, scene: Scene) -> int:
@@ -231,90 +291,18 @@ def _margin(classifier: Any, scene: Scene) -> int:
     return margin
 
 
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class KeptTiles:
-    """All tiles of one map, each a file that appears whole.
-
-    Why it exists: several processes predict a scene larger than the memory of
-    one, and whatever was done before one of them ended stays done.
-    """
-
-    predictor: TilePredictor
-    """What predicts a tile."""
-    store: TileStore
-    """Where they are kept."""
-
-    @classmethod
-    def of(
-        cls,
-        classifier: Any,
-        scene: Scene,
-        target: Path,
-        layers: Sequence[str],
-        *,
-        identity: Mapping[str, Any],
-        memory: int | None = None,
-        temperature: float | None = None,
-    ) -> "KeptTiles":
-        """Find the tiles of a map to be written; parameters as of `predict_to_files`.
-
-        Tiles of anything else than what is asked for are removed.
-        """
-        predictor = TilePredictor.of(classifier, scene, layers, memory, temperature)
-        return cls(predictor, TileStore(target, predictor.plan(identity)))
-
-    def predict(
-        self, numbers: Iterable[int] | None = None, progress: Progress | None = None
-    ) -> int:
-        """Predict and keep the tiles that are not kept yet; return how many those were.
-
-        Parameters
-        ----------
-        numbers : which tiles; all of them unless given
-        progress : called with the pixels done and all pixels of the missing tiles
-        """
-        tiles = self.predictor.tiles()
-        asked = range(len(tiles)) if numbers is None else list(numbers)
-        missing = [number for number in asked if self._held(number, tiles[number]) is None]
-        kept = len(asked) - len(missing)
-        if kept and numbers is None and missing:
-            _log.warning(
-                "Going on: %s of %s were there.", kept, counted(len(asked), "tile")
-            )
-        done, total = 0, sum(tiles[number].pixels for number in missing)
-        with self.predictor.reading():
-            for number in missing:
-                self.store.save(number, self.predictor.predicted(tiles[number]))
-                done += tiles[number].pixels
-                if progress is not None:
-                    progress(done, total)
-        return len(missing)
-
-    def answers(self, number: int, tile: Tile) -> Layers:
-        """Return a tile that was kept, or predict it if somebody took it away."""
-        held = self._held(number, tile)
-        return self.predictor.predicted(tile) if held is None else held
-
-    def _held(self, number: int, tile: Tile) -> Layers | None:
-        return self.store.load(number, self.predictor.blank(tile.shape))
-
-
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The class of every pixel of a scene, and how sure the classifier was."""
+    """The predicted layers of a whole scene as plain arrays."""
 
     labels: npt.NDArray[np.unsignedinteger]
     """Class codes (y, x); 0 = no data."""
     confidence: npt.NDArray[np.float32] | None
-    """Share of certainty (y, x) from 0 to 1, NaN = no data; None where the
-    classifier gives none."""
+    """Confidence (y, x) from 0 to 1, NaN = no data; None if the classifier gives none."""
     probabilities: npt.NDArray[np.float32] | None = None
-    """Probability (class, y, x) of each class of the model, if asked for."""
+    """Probability (class, y, x) of each class of the model."""
     entropy: npt.NDArray[np.float32] | None = None
-    """Entropy of the probabilities (y, x), 0 = certain to 1, if asked for."""
+    """Entropy of the probabilities (y, x), from 0 (certain) to 1."""
 
 
 def predict_scene(
@@ -322,12 +310,12 @@ def predict_scene(
     scene: Scene,
     *,
     layers: Sequence[str] = ("labels", "confidence"),
-    ranking: ClassRanking | None = None,
     memory: int | None = None,
     temperature: float | None = None,
+    legend: Legend | None = None,
     progress: Progress | None = None,
-) -> Prediction:
-    """Predict the class of every pixel of a scene and keep the map in memory.
+) -> xr.Dataset:
+    """Predict the class of every pixel of a scene.
 
     Parameters
     ----------
@@ -341,41 +329,106 @@ def predict_scene(
         Must have the bands the classifier was trained on.
     layers : sequence of {"labels", "confidence", "probabilities", "entropy"}
         What to predict; the labels always are.
-    ranking : ClassRanking, optional
-        Takes the highest classes of the pixels it has room for, where the
-        classifier gives each class a score.
     memory : int, optional
-        Bytes the work may take besides the map; 1 GiB, or half of what is
-        available if that is less.
+        Bytes the work may take besides the result; by default 1 GiB, or half of
+        what is available if that is less.
     temperature : float, optional
-        By which confidence, probabilities and entropy are scaled (see
+        Scales confidence, probabilities and entropy (see
         :func:`~hypercover.evaluation.calibration.fit_temperature`); that of a
-        bundle is ``bundle.temperature``.  Labels do not change by it.
+        bundle is ``bundle.temperature``.  Labels do not depend on it.
+    legend : Legend, optional
+        Names and colours of the classes; by default the legend of the scene.
     progress : callable, optional
         Called with the pixels done and the pixels in all.
+
+    Returns
+    -------
+    xarray.Dataset
+        A variable per layer: ``labels`` (y, x), 0 = no data; ``confidence`` (y, x),
+        missing if the classifier gives none; ``probabilities`` (class_code, y, x);
+        ``entropy`` (y, x).  The CRS is kept as rioxarray does, in the coordinate
+        ``spatial_ref``; class names and colours are attributes of ``labels``.
+        :func:`~hypercover.write_class_map` writes the labels as a map.
 
     Raises
     ------
     ModelError
         If the classifier's bands or class codes do not fit a map of this scene,
-        a layer or a temperature needs probabilities it does not give, or the
-        memory is too little.
+        a layer or a temperature needs probabilities that the classifier does not
+        give, or the memory is too small.
+
+    Examples
+    --------
+    >>> result = predict_scene(svm, scene)  # doctest: +SKIP
+    >>> result.labels.plot()  # doctest: +SKIP
+    >>> write_class_map("map.tif", result)  # doctest: +SKIP
     """
-    ranked = ("scores",) if ranking is not None and has_scores(classifier) else ()
-    predictor = TilePredictor.of(classifier, scene, (*layers, *ranked), memory, temperature)
-    kept = [layer for layer in predictor.layers if layer not in ranked]
-    whole = empty_layers(kept, predictor.codes, scene.shape)
-    done = 0
-    with predictor.reading():
-        for tile in predictor.tiles():
-            answers = predictor.predicted(tile)
-            if ranking is not None and ranked:
-                ranking.take(tile, answers.pop("scores"), predictor.codes)
-            for layer, array in answers.items():
+    prediction = predict_layers(
+        classifier,
+        scene,
+        layers=layers,
+        memory=memory,
+        temperature=temperature,
+        progress=progress,
+    )
+    codes = _class_codes(classifier)
+    return _as_dataset(prediction, scene, codes, (legend or scene.legend).covering(codes))
+
+
+def _as_dataset(
+    prediction: Prediction, scene: Scene, codes: npt.NDArray[np.int64], legend: Legend
+) -> xr.Dataset:
+    """Put the layers of a scene on its grid, with the legend as attributes."""
+    dims = ("y", "x")
+    labels = with_coordinates(
+        with_grid(xr.DataArray(prediction.labels, dims=dims), scene.grid)
+    )
+    labels.attrs |= {
+        "nodata": 0,
+        "flag_values": list(legend.codes),
+        "flag_meanings": " ".join("_".join(name.split()) for name in legend.names),
+        "class_names": list(legend.names),
+        "class_colors": [land.color for land in legend],
+    }
+    result = xr.Dataset({"labels": labels}, attrs={"title": scene.name})
+    # As numbers: netCDF has no truth values.
+    result.attrs |= {name: 1 for name, applies in scene.origin.items() if applies}
+    mapped = {"grid_mapping": "spatial_ref"}
+    for name in ("confidence", "entropy"):
+        if (values := getattr(prediction, name)) is not None:
+            result[name] = (dims, values, mapped)
+    if prediction.probabilities is not None:
+        names = [legend[code].name for code in codes.tolist()]
+        result = result.assign_coords(class_code=codes, class_name=("class_code", names))
+        result["probabilities"] = (("class_code", *dims), prediction.probabilities, mapped)
+    return result
+
+
+def predict_layers(
+    classifier: Any,
+    scene: Scene,
+    *,
+    layers: Sequence[str] = ("labels", "confidence"),
+    ranking: "ClassRanking | None" = None,
+    memory: int | None = None,
+    temperature: float | None = None,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Predict a scene into plain arrays; parameters as of :func:`predict_scene`.
+
+    A ``ranking`` collects the highest classes of the pixels it has room for, if
+    the classifier scores every class.
+    """
+    scores = ("scores",) if ranking is not None and has_scores(classifier) else ()
+    predictor = TilePredictor.of(classifier, scene, (*layers, *scores), memory, temperature)
+    names = [layer for layer in predictor.layers if layer not in scores]
+    whole = empty_layers(names, predictor.codes, scene.shape)
+    with predictor.gdal_cache():
+        for tile, tile_layers in predictor.iter_tiles(progress):
+            if ranking is not None and scores:
+                ranking.add(tile, tile_layers.pop("scores"), predictor.codes)
+            for layer, array in tile_layers.items():
                 whole[layer][..., tile.rows, tile.cols] = array
-            done += tile.pixels
-            if progress is not None:
-                progress(done, scene.shape[0] * scene.shape[1])
     return Prediction(
         whole["labels"],
         whole.get("confidence"),
@@ -390,28 +443,28 @@ def predict_pixels(
     at: tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]],
     layers: Sequence[str],
 ) -> Layers:
-    """Predict some pixels (rows, cols) of a scene as its map has them, tile by tile.
+    """Predict some pixels (rows, cols) exactly as a map of the scene would have them.
 
-    Why it exists: the pixels of a test are few, and the probabilities of all
-    classes at every pixel of a large scene are more than memory holds.
+    Only the tiles with such pixels are predicted, and no layer of the whole scene
+    is held in memory.
 
     Returns
     -------
     layers (…, pixel)
-        The probabilities are the classifier's own.
+        The probabilities are the classifier's own, not scaled.
     """
     predictor = TilePredictor.of(classifier, scene, layers, None)
     rows, cols = at
-    found = {
+    values = {
         name: np.ascontiguousarray(array[..., 0])
-        for name, array in predictor.blank((len(rows), 1)).items()
+        for name, array in predictor.empty_layers((len(rows), 1)).items()
     }
-    with predictor.reading():
+    with predictor.gdal_cache():
         for tile in predictor.tiles():
             inside = tile.holds(rows, cols)
             if not inside.any():
                 continue
             place = rows[inside] - tile.rows.start, cols[inside] - tile.cols.start
-            for name, array in predictor.predicted(tile).items():
-                found[name][..., inside] = array[(..., *place)]
-    return found
+            for name, array in predictor.predict_tile(tile).items():
+                values[name][..., inside] = array[(..., *place)]
+    return values

@@ -1,4 +1,4 @@
-"""Work on images larger than memory: tiles as tasks of a plan, beside what is made of them."""
+"""Images larger than memory: their tiles as tasks of a plan, run next to the output file."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,16 +35,16 @@ __all__ = [
 ]
 
 _JOB = "job.json"
-_TILES = 4
-"""Tiles of a task: what is lost at most when a process ends."""
-_READ_CACHE = 2**26
-"""Bytes of an image's blocks that GDAL may keep in a process."""
+_TILES_PER_TASK = 4
+"""More would lose more work when a process ends."""
+_GDAL_CACHE = 2**26
+"""Bytes of an image's blocks that GDAL may cache in a process."""
 _STEPS = 1000
 
 
 @dataclass(frozen=True)
 class SceneSource:
-    """An image and how it is read, so that every process opens the same scene."""
+    """An image and how to read it, so that every process opens the same scene."""
 
     image: str
     """Path of its file."""
@@ -55,7 +55,7 @@ class SceneSource:
     nodata: str | None = None
 
     def open(self) -> Scene:
-        """Open it; nothing but what describes it is read."""
+        """Open the scene; only metadata is read."""
         scene = open_scene(
             self.image,
             labels=False,
@@ -68,21 +68,21 @@ class SceneSource:
         return scene
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values, with what changes when the file is replaced."""
-        facts = input_identity(Path(self.image).absolute())
-        return asdict(self) | {"identity": [list(fact) for fact in facts]}
+        """Return the source as plain values, with the identity of its file."""
+        identity = input_identity(Path(self.image).absolute())
+        return asdict(self) | {"identity": [list(part) for part in identity]}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> "SceneSource":
-        """Return the source that was told, if its file is still the same, touched or not.
+    def from_json(cls, values: Mapping[str, Any]) -> "SceneSource":
+        """Return the source of a job, if its file still has the same content.
 
         Raises
         ------
         RunError
             If the file has changed since.
         """
-        source = cls(**{name: told[name] for name in cls.__dataclass_fields__})
-        if source.to_json() != dict(told):
+        source = cls(**{name: values[name] for name in cls.__dataclass_fields__})
+        if source.to_json() != dict(values):
             raise RunError(
                 f"The image {source.image} has changed since the work began; run the same "
                 "command again."
@@ -98,7 +98,7 @@ class TileRange(Arguments):
 
 
 def check_tile_range(first: int, stop: int, count: int) -> None:
-    """Refuse numbers of tiles that an image does not have.
+    """Check that an image has the tiles of a task.
 
     Raises
     ------
@@ -113,10 +113,10 @@ def check_tile_range(first: int, stop: int, count: int) -> None:
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """The hidden folder in which tiles are made, beside the file they are for."""
+    """The hidden folder next to an output file that holds the plan of its tiles."""
 
-    home: Path
-    """Where the plan, the job and the results of the tasks lie."""
+    path: Path
+    """Folder of the plan, the job and the results of the tasks."""
 
     @classmethod
     def of(cls, out: Path) -> "WorkFolder":
@@ -131,10 +131,7 @@ class WorkFolder:
         registry: Registry,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Have the tasks done by whoever is asked to; return their results.
-
-        Interrupted in any way and called again, it goes on where it was.
-        """
+        """Run the tasks and return their results; an interrupted run resumes."""
 
         def watch(event: Event) -> None:
             if progress is not None:
@@ -142,29 +139,29 @@ class WorkFolder:
 
         return run_plan(
             Plan(tuple(tasks), registry),
-            make_folder(self.home),
+            make_folder(self.path),
             executor,
-            prepare=lambda: write_json(self.home / _JOB, dict(job)),
+            prepare=lambda: write_json(self.path / _JOB, dict(job)),
             progress=watch,
         )
 
     def job(self) -> dict[str, Any]:
-        """Return what was asked for.
+        """Read the settings that all tasks share.
 
         Raises
         ------
         RunError
-            If it cannot be read.
+            If they cannot be read.
         """
-        found = read_json(self.home / _JOB)
-        if found is None:
-            raise RunError(f"{self.home} holds no job; run the same command again.")
-        return found
+        job = read_json(self.path / _JOB)
+        if job is None:
+            raise RunError(f"{self.path} holds no job; run the same command again.")
+        return job
 
     @contextmanager
-    def left_clean(self) -> Iterator[None]:
-        """Leave no folder of work that the image is no good for, which cannot go on."""
-        made = missing_folders(self.home)
+    def removed_on_refusal(self) -> Iterator[None]:
+        """Remove the folder if the image or the call is refused, as it cannot resume."""
+        made = missing_folders(self.path)
         try:
             yield
         except (CallError, SceneError):
@@ -175,30 +172,30 @@ class WorkFolder:
             raise
 
     def remove(self) -> None:
-        """Remove the folder once the file is whole."""
-        shutil.rmtree(self.home, ignore_errors=True)
+        """Remove the folder once the output is complete."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
-def plan_key(job: Mapping[str, Any]) -> str:
+def plan_key(settings: Mapping[str, Any]) -> str:
     """Return a hash of everything that the tiles depend on."""
-    return sha256(dumps(job, sort_keys=True).encode()).hexdigest()
+    return sha256(dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def tile_tasks(kind: str, count: int, key: str, needs: tuple[str, ...] = ()) -> list[Task]:
-    """Return the tasks that make so many tiles, a few in each."""
+    """Return the tasks that make a number of tiles, a few tiles each."""
     return [
         Task(
             f"tiles-{first}",
             kind,
-            {"first": first, "stop": min(first + _TILES, count)},
+            {"first": first, "stop": min(first + _TILES_PER_TASK, count)},
             needs=needs,
-            weight=float(min(_TILES, count - first)),
+            weight=float(min(_TILES_PER_TASK, count - first)),
             key=key,
         )
-        for first in range(0, count, _TILES)
+        for first in range(0, count, _TILES_PER_TASK)
     ]
 
 
 def small_gdal_cache() -> AbstractContextManager[Any]:
-    """Return the context in which GDAL keeps little of an image."""
-    return gdal_env(GDAL_CACHEMAX=_READ_CACHE)
+    """Limit what GDAL caches of an image."""
+    return gdal_env(GDAL_CACHEMAX=_GDAL_CACHE)

@@ -49,10 +49,6 @@ _SIDE = 256
 """Side of a tile in pixels."""
 
 
-def _silent(_share: float, _what: str) -> None:
-    """Report to nobody."""
-
-
 def write_features(
     source: SceneSource,
     chain: Chain,
@@ -65,17 +61,17 @@ def write_features(
 ) -> Scene:
     """Compute image features of a scene of any size, and write them as an image.
 
-    Why it exists: the stack of a mosaic does not fit in memory.  Fitting is then
-    a task, every few tiles are one; each tile is a file until the image is
-    whole, so that the same call goes on where it was stopped.
+    For a stack larger than memory, fitting is one task and every few tiles are
+    another; each tile is a file until the image is complete, so that the same call
+    resumes stopped work.
 
     Parameters
     ----------
     source : the image, as every process opens it
     chain : not fitted yet
     out : GeoTIFF or ENVI image to write
-    executor : who does the tasks; unless given, small stacks, and attribute profiles
-        where they fit, are computed in memory, and others by tasks of this process
+    executor : what runs the tasks; by default small stacks, and attribute profiles
+        that fit, are computed in memory, and others by tasks in this process
     overlap : pixels around a tile from which attribute profiles are computed
         (:func:`~hypercover.features.blockwise.blockwise`)
 
@@ -96,156 +92,151 @@ def write_features(
         write_scene(stack, out, tags=tags)
         return stack
     check_blockwise(chain, overlap)
-    place = WorkFolder.of(out)
-    with place.left_clean():
-        by = executor or InProcessExecutor()
-        _compute(place, source, chain, by, seed, overlap, progress)
-    stack = _stack(place.home)
-    tags |= {} if overlap is None else {"HYPERCOVER_OVERLAP": f"{overlap} pixels"}
-    with small_gdal_cache():
-        write_scene(stack, out, tags=tags)
-    place.remove()
-    return stack
-
-
-def _compute(
-    place: WorkFolder,
-    source: SceneSource,
-    chain: Chain,
-    executor: Executor,
-    seed: int,
-    overlap: int | None,
-    progress: Progress | None,
-) -> None:
-    """Have the chain fitted and all tiles computed and kept."""
-    with known_inputs(_inputs(place.home)):
+    work = WorkFolder.of(out)
+    with work.removed_on_refusal():
         job = {
             "source": source.to_json(),
             "chain": [step.to_json() for step in chain.steps],
             "seed": seed,
             "overlap": overlap,
         }
-        key, shape = plan_key(job), source.open().shape
-        _store(place.home, key).begin()
+        _run_tasks(work, scene, job, executor or InProcessExecutor(), progress)
+    stack = _stack_of_tiles(work.path)
+    tags |= {} if overlap is None else {"HYPERCOVER_OVERLAP": f"{overlap} pixels"}
+    with small_gdal_cache():
+        write_scene(stack, out, tags=tags)
+    work.remove()
+    return stack
+
+
+def _run_tasks(
+    work: WorkFolder,
+    scene: Scene,
+    job: dict[str, Any],
+    executor: Executor,
+    progress: Progress | None,
+) -> None:
+    """Fit the chain, and compute and save all tiles."""
+    key = plan_key(job)
+    with known_inputs(inputs_path(work.path / _STACK)):
+        _store(work.path, key).begin()
     fit = Task("fit", "fit_chain", weight=2.0, key=key)
-    made = tile_tasks("compute_tiles", len(tiles(shape, _SIDE)), key, ("fit",))
-    place.run([fit, *made], job | {"key": key}, executor, REGISTRY, progress)
+    compute = tile_tasks("compute_tiles", len(tiles(scene.shape, _SIDE)), key, ("fit",))
+    work.run([fit, *compute], job | {"key": key}, executor, REGISTRY, progress)
 
 
-def fit_chain(folder: Path, *, report: Report = _silent) -> dict[str, Any]:
-    """Fit the chain of a job and keep it; return what no tile knows of the whole scene."""
-    home = folder.resolve()
-    job = WorkFolder(home).job()
+def fit_chain(
+    folder: Path, *, report: Report = lambda _share, _what: None
+) -> dict[str, Any]:
+    """Fit and save the chain of a job; return the levels that every tile needs."""
+    path = folder.resolve()
+    job = WorkFolder(path).job()
     chain = Chain.parse(job["chain"])
     with small_gdal_cache():
         levels = fit_blockwise(
             chain,
-            _scene(home, job),
+            _open_scene(path, job),
             seed=job["seed"],
             overlap=job["overlap"],
             progress=lambda done, total: report(done / total, "fitting the chain"),
         )
-    save_chain(RunFolder(home), _CHAIN, chain)
+    save_chain(RunFolder(path), _CHAIN, chain)
     return {"levels": levels, "peak": peak_bytes()}
 
 
 def compute_tiles(
-    folder: Path, *, first: int, stop: int, report: Report = _silent
+    folder: Path,
+    *,
+    first: int,
+    stop: int,
+    report: Report = lambda _share, _what: None,
 ) -> dict[str, Any]:
-    """Compute and keep some tiles of the features, as the job in a folder says."""
-    home = folder.resolve()
-    work = _opened(home, modified_ns(home / "job.json"))
-    parts, new = tiles(work.features.shape, _SIDE), 0
+    """Compute and save the feature tiles of one task."""
+    path = folder.resolve()
+    features = _features_of_job(path, modified_ns(path / "job.json"))
+    parts, new = tiles(features.scene.shape, _SIDE), 0
     check_tile_range(first, stop, len(parts))
     with small_gdal_cache():
         for number in range(first, stop):
             report((number - first) / (stop - first), "computing features")
-            if work.held(number, parts[number]) is None:
-                work.store.save(number, {_LAYER: work.computed(parts[number])})
+            if features.load(number, parts[number]) is None:
+                values = features.compute(parts[number])
+                features.store.save(number, {_LAYER: values})
                 new += 1
     return {"computed": new, "peak": peak_bytes()}
 
 
-class _Work(NamedTuple):
-    """The features of a scene, computed where they are read, and the tiles there are."""
+class _TiledFeatures(NamedTuple):
+    """The features of a scene, computed when read, and the tiles saved so far."""
 
-    features: Scene
+    scene: Scene
     store: TileStore
 
-    def computed(self, tile: Tile) -> npt.NDArray[Any]:
-        """Compute a tile."""
-        return self.features.read(tile.rows, tile.cols)
+    def compute(self, tile: Tile) -> npt.NDArray[Any]:
+        return self.scene.read(tile.rows, tile.cols)
 
-    def held(self, number: int, tile: Tile) -> npt.NDArray[Any] | None:
-        """Return a tile that was kept."""
-        like = np.empty((self.features.n_bands, *tile.shape), dtype=np.float32)
-        found = self.store.load(number, {_LAYER: like})
-        return None if found is None else found[_LAYER]
+    def load(self, number: int, tile: Tile) -> npt.NDArray[Any] | None:
+        like = np.empty((self.scene.n_bands, *tile.shape), dtype=np.float32)
+        saved = self.store.load(number, {_LAYER: like})
+        return None if saved is None else saved[_LAYER]
 
 
 @lru_cache(maxsize=1)
-def _opened(home: Path, _changed: int) -> _Work:
+def _features_of_job(path: Path, _modified: int) -> _TiledFeatures:
     """Open scene and chain once for all tiles that a process computes."""
-    job = WorkFolder(home).job()
-    scene = _scene(home, job)
-    chain, levels = load_chain(RunFolder(home), _CHAIN), result_of(home, "fit")["levels"]
+    job = WorkFolder(path).job()
+    scene = _open_scene(path, job)
+    chain, levels = load_chain(RunFolder(path), _CHAIN), result_of(path, "fit")["levels"]
     features = blockwise(chain, scene, overlap=job["overlap"], levels=levels)
     noted = features.noting(*overlap_note(chain, job["overlap"]))
-    return _Work(noted, _store(home, job["key"]))
+    return _TiledFeatures(noted, _store(path, job["key"]))
 
 
-def _store(home: Path, key: str) -> TileStore:
-    return TileStore(home / _STACK, {"key": key})
+def _store(path: Path, key: str) -> TileStore:
+    return TileStore(path / _STACK, {"key": key})
 
 
-def _inputs(home: Path) -> Path:
-    return inputs_path(home / _STACK)
-
-
-def _scene(home: Path, job: dict[str, Any]) -> Scene:
-    """Open the scene of a job, if its file is still the same."""
-    with known_inputs(_inputs(home)):
+def _open_scene(path: Path, job: dict[str, Any]) -> Scene:
+    """Open the scene of a job, if its file has not changed."""
+    with known_inputs(inputs_path(path / _STACK)):
         return SceneSource.from_json(job["source"]).open()
 
 
-def _stack(home: Path) -> Scene:
-    """Return the scene of the features whose pixels are those of the tiles."""
-    work = _opened(home, modified_ns(home / "job.json"))
-    _, cols = work.features.shape
-    parts, across = tiles(work.features.shape, _SIDE), -(-cols // _SIDE)
+def _stack_of_tiles(path: Path) -> Scene:
+    """Return the scene of the features, read lazily from the saved tiles."""
+    features = _features_of_job(path, modified_ns(path / "job.json"))
+    scene = features.scene
+    parts, across = tiles(scene.shape, _SIDE), -(-scene.shape[1] // _SIDE)
 
-    def fetch(wanted: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
-        bands, rows, columns = wanted
-        down, right = bounding_slice(rows), bounding_slice(columns)
-        shape = (work.features.n_bands, down.stop - down.start, right.stop - right.start)
-        whole = np.empty(shape, dtype=np.float32)
-        for row in range(down.start // _SIDE, (down.stop - 1) // _SIDE + 1):
-            for col in range(right.start // _SIDE, (right.stop - 1) // _SIDE + 1):
+    def fetch(index: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
+        bands, rows, columns = index
+        window = Tile(bounding_slice(rows), bounding_slice(columns))
+        values = np.empty((scene.n_bands, *window.shape), dtype=np.float32)
+        for row in range(window.rows.start // _SIDE, (window.rows.stop - 1) // _SIDE + 1):
+            for col in range(
+                window.cols.start // _SIDE, (window.cols.stop - 1) // _SIDE + 1
+            ):
                 tile = parts[number := row * across + col]
-                held = work.held(number, tile)
-                values = work.computed(tile) if held is None else held
-                _lay(whole, Tile(down, right), values, tile)
-        at = np.ix_(bands, rows - down.start, columns - right.start)
-        return np.asarray(whole[at])
+                saved = features.load(number, tile)
+                part = features.compute(tile) if saved is None else saved
+                _copy_overlap(values, window, part, tile)
+        at = np.ix_(bands, rows - window.rows.start, columns - window.cols.start)
+        return np.asarray(values[at])
 
-    shape = (work.features.n_bands, *work.features.shape)
-    lazy = LazyArray(shape, np.float32, fetch).as_variable_data()
-    cube = work.features.cube
-    return work.features.replace(
-        cube=xr.DataArray(
-            xr.Variable(cube.dims, lazy), coords=cube.coords, attrs=cube.attrs
+    lazy = LazyArray((scene.n_bands, *scene.shape), np.float32, fetch).as_variable_data()
+    cube = scene.cube
+    variable = xr.Variable(cube.dims, lazy)
+    return scene.replace(cube=xr.DataArray(variable, coords=cube.coords, attrs=cube.attrs))
+
+
+def _copy_overlap(
+    values: npt.NDArray[Any], window: Tile, part: npt.NDArray[Any], tile: Tile
+) -> None:
+    """Copy what a tile and a window have in common into the values of the window."""
+    common = Tile(
+        *(
+            slice(max(one.start, other.start), min(one.stop, other.stop))
+            for one, other in ((window.rows, tile.rows), (window.cols, tile.cols))
         )
     )
-
-
-def _lay(
-    whole: npt.NDArray[Any], window: Tile, values: npt.NDArray[Any], tile: Tile
-) -> None:
-    """Copy what a tile and a window have in common into the window."""
-    rows = _shared(window.rows, tile.rows)
-    common = Tile(rows, _shared(window.cols, tile.cols))
-    whole[:, *common.within(window)] = values[:, *common.within(tile)]
-
-
-def _shared(one: slice, other: slice) -> slice:
-    return slice(max(one.start, other.start), min(one.stop, other.stop))
+    values[:, *common.within(window)] = part[:, *common.within(tile)]

@@ -385,7 +385,7 @@ def draw_map(
     from hypercover.gis.agreement import class_check
     from hypercover.prediction.layers import has_probabilities
     from hypercover.prediction.map_view import ClassRanking, ModelView
-    from hypercover.prediction.scene_prediction import predict_scene
+    from hypercover.prediction.scene_prediction import predict_layers
 
     context = RunContext.of(folder, models=[model])
     device = context.experiment.device
@@ -393,7 +393,7 @@ def draw_map(
     trusted = trusted_packages(spec)
     bundle = load_bundle(context.folder.model(model), device=device, trusted=trusted)
     ranking = ClassRanking.of(context.scene.shape, bundle.classifier)
-    found = predict_scene(
+    found = predict_layers(
         bundle.classifier,
         model_scene(context, spec),
         ranking=ranking,
