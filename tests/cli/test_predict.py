@@ -129,8 +129,8 @@ def test_a_map_is_predicted_within_the_memory(wide, tmp_path, network):
     [
         (["--memory", "much"], "A size of memory is a number above 0 and a unit"),
         (["--memory", "1MB"], "allow more"),
-        (["--entropy", "e.tif"], "A map of entropy was asked for"),
-        (["--probabilities", "p.tif"], "A map of probabilities was asked for"),
+        (["--entropy", "e.tif"], "A map of entropy needs calibrated"),
+        (["--probabilities", "p.tif"], "A map of probabilities needs calibrated"),
         (["--probabilities", "map.tiff"], "give each a name of its own"),
         (["--entropy", "e.png"], "give it the suffix .tif"),
     ],

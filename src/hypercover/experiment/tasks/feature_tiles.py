@@ -94,12 +94,13 @@ def write_features(
     check_blockwise(chain, overlap)
     work = WorkFolder.of(out)
     with work.removed_on_refusal():
-        job = {
-            "source": source.to_json(),
-            "chain": [step.to_json() for step in chain.steps],
-            "seed": seed,
-            "overlap": overlap,
-        }
+        with known_inputs(inputs_path(work.path / _STACK)):
+            job = {
+                "source": source.to_json(),
+                "chain": [step.to_json() for step in chain.steps],
+                "seed": seed,
+                "overlap": overlap,
+            }
         _run_tasks(work, scene, job, executor or InProcessExecutor(), progress)
     stack = _stack_of_tiles(work.path)
     tags |= {} if overlap is None else {"HYPERCOVER_OVERLAP": f"{overlap} pixels"}
