@@ -94,14 +94,11 @@ def write_features(
     check_blockwise(chain, overlap)
     work = WorkFolder.of(out)
     with work.removed_on_refusal():
-        with known_inputs(inputs_path(work.path / _STACK)):
-            job = {
-                "source": source.to_json(),
-                "chain": [step.to_json() for step in chain.steps],
-                "seed": seed,
-                "overlap": overlap,
-            }
-        _run_tasks(work, scene, job, executor or InProcessExecutor(), progress)
+        job = _begin(work, source, chain, seed, overlap)
+        fit = Task("fit", "fit_chain", weight=2.0, key=job["key"])
+        count = len(tiles(scene.shape, _SIDE))
+        compute = tile_tasks("compute_tiles", count, job["key"], ("fit",))
+        work.run([fit, *compute], job, executor or InProcessExecutor(), REGISTRY, progress)
     stack = _stack_of_tiles(work.path)
     tags |= {} if overlap is None else {"HYPERCOVER_OVERLAP": f"{overlap} pixels"}
     with small_gdal_cache():
@@ -110,20 +107,20 @@ def write_features(
     return stack
 
 
-def _run_tasks(
-    work: WorkFolder,
-    scene: Scene,
-    job: dict[str, Any],
-    executor: Executor,
-    progress: Progress | None,
-) -> None:
-    """Fit the chain, and compute and save all tiles."""
-    key = plan_key(job)
+def _begin(
+    work: WorkFolder, source: SceneSource, chain: Chain, seed: int, overlap: int | None
+) -> dict[str, Any]:
+    """Return the job, and save what its tiles depend on with the identity of the image."""
     with known_inputs(inputs_path(work.path / _STACK)):
+        job = {
+            "source": source.to_json(),
+            "chain": [step.to_json() for step in chain.steps],
+            "seed": seed,
+            "overlap": overlap,
+        }
+        key = plan_key(job)
         _store(work.path, key).begin()
-    fit = Task("fit", "fit_chain", weight=2.0, key=key)
-    compute = tile_tasks("compute_tiles", len(tiles(scene.shape, _SIDE)), key, ("fit",))
-    work.run([fit, *compute], job | {"key": key}, executor, REGISTRY, progress)
+    return job | {"key": key}
 
 
 def fit_chain(
