@@ -219,3 +219,13 @@ def test_an_entry_point_names_a_classifier_and_trusts_its_package(package):
     own = sklearn_classifier("largest").fit(X, y)
     back = SklearnClassifier.from_state(*own.state())
     np.testing.assert_array_equal(back.predict(X), own.predict(X))
+
+
+def test_the_same_classifier_is_saved_with_the_same_bytes():
+    X, y = np.random.default_rng(0).normal(size=(40, 5)), np.repeat([1, 2], 20)
+    forest = "sklearn.ensemble.RandomForestClassifier"
+    saved = [
+        sklearn_classifier(forest, {"n_estimators": 3}, random_state=0).fit(X, y).state()[1]
+        for _ in range(2)
+    ]
+    assert saved[0]["skops"].tobytes() == saved[1]["skops"].tobytes()

@@ -102,7 +102,7 @@ def test_no_command_asks_where_a_picture_points(
     spoilt = "labels" if verb in SPOILS_LABELS else "image"
     setattr(fields, spoilt, SPOILT[kind](getattr(fields, spoilt), target))
     refused = call(*VERBS[verb](fields, trained))
-    assert "overviews" in refused.sentence or "no TIFF file" in refused.sentence
+    assert "overviews" in refused.sentence or "not a TIFF file" in refused.sentence
     assert listener.asked() == []
 
 

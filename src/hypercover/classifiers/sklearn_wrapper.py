@@ -5,6 +5,7 @@ A fitted classifier is saved with skops, which stores plain data and never pickl
 
 import difflib
 import inspect
+import json
 import warnings
 from collections.abc import Collection, Iterable
 from functools import lru_cache
@@ -12,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from io import BytesIO
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -215,7 +216,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         import skops.io
 
         try:
-            stored = skops.io.dumps(self.pipeline_)
+            stored = _reproducible(skops.io.dumps(self.pipeline_))
         except Exception as error:  # whatever a foreign class raises
             raise ModelError(
                 f"{self.path} cannot be saved: {str(error)[:200]}; use another classifier."
@@ -286,6 +287,42 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "it again."
             )
         return classifier
+
+
+def _reproducible(data: bytes) -> bytes:
+    """Return a skops archive without times and memory addresses.
+
+    skops numbers objects and names members by their addresses, so that the same
+    classifier would be saved with other bytes, and another checksum, each time.
+    """
+    numbers: dict[int, int] = {}
+
+    def renumbered(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renumbered(part) for part in node]
+        if not isinstance(node, dict):
+            return node
+        new = {key: renumbered(part) for key, part in node.items()}
+        if isinstance(node.get("__id__"), int):
+            new["__id__"] = numbers.setdefault(node["__id__"], len(numbers))
+        if isinstance(node.get("file"), str):
+            new["file"] = renamed(node["file"])
+        return new
+
+    def renamed(member: str) -> str:
+        stem, dot, suffix = member.partition(".")
+        if not stem.isdigit():
+            return member
+        return f"{numbers.setdefault(int(stem), len(numbers))}{dot}{suffix}"
+
+    clean = BytesIO()
+    with ZipFile(BytesIO(data)) as archive, ZipFile(clean, "w", ZIP_STORED) as target:
+        schema = renumbered(json.loads(archive.read("schema.json")))
+        for member in archive.namelist():
+            if member != "schema.json":
+                target.writestr(ZipInfo(renamed(member)), archive.read(member))
+        target.writestr(ZipInfo("schema.json"), json.dumps(schema))
+    return clean.getvalue()
 
 
 def _load_pipeline(data: bytes, trusted: Collection[str]) -> Pipeline:
