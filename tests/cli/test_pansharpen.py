@@ -143,7 +143,7 @@ def stopped_at_third_strip(call, monkeypatch, *words):
         patch.setattr(TileStore, "save", save)
         said = call("pansharpen", *words)
     assert said.code == 130
-    assert "run the same command again to go on" in said.err
+    assert "run the same command again to resume" in said.err
 
 
 def contents(folder):

@@ -165,7 +165,7 @@ def test_stopped_it_goes_on_and_says_so(write, interrupted, tmp_path):
     release = interrupted(10)
     answer = write()
     assert answer.code == 130
-    assert "run the same command again to go on" in answer.err
+    assert "run the same command again to resume" in answer.err
     assert not (tmp_path / "W.h5").exists()
     release()
     answer = write()

@@ -185,7 +185,7 @@ ONE = np.array([[1, 1, 2, 2]])
         ([[1, 0, 0, 0]], {"design": "simple"}, "The sample holds 1 reference pixel, and"),
         ([[1, 1, 2, 2, 2]], {}, r"one size, got \(1, 4\) and \(1, 5\)"),
         ([[1, 1, 2, 2]], {"strata": ONE, "design": "simple"}, "has no strata; leave them"),
-        ([[1, 1, 2, 2]], {"strata": ONE - 1}, "but 2 pixels lie in none"),
+        ([[1, 1, 2, 2]], {"strata": ONE - 1}, "but 2 pixels are not"),
         ([[1, 1, 2, 0]], {"strata": ONE}, "Stratum 2 holds 1 reference pixel"),
     ],
 )

@@ -204,7 +204,7 @@ def test_a_job_of_a_worker_asks_for_what_is_resources(tmp_path, where, spec):
     request = WorkerRequest(1, 3, resources=resources, logs=tmp_path)
     asked = dask_cluster._job_settings(where, request)
     assert asked.items() >= spec.items()
-    job = getattr(dask_jobqueue, dask_cluster.BATCH[where]).job_cls
+    job = getattr(dask_jobqueue, dask_cluster.BATCH_CLUSTERS[where]).job_cls
     own = {name: value for name, value in asked.items() if name != "scheduler_options"}
     script = job(scheduler="tcp://127.0.0.1:1", name="w", **own).job_script()
     for said in ("fast", "a1", "02:00:00", "load_module cuda/12", "--constraint=k80"):

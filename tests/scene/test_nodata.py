@@ -108,7 +108,7 @@ def test_four_bands_of_bytes_hold_near_infrared_whatever_gdal_calls_it(tmp_path)
     scene = open_scene(tmp_path / "a.tif")
     np.testing.assert_array_equal(scene.cube.values, values)
     assert scene.valid.all()
-    assert "Band 4 is called alpha, but varies" in scene.notes[1]
+    assert "Band 4 is called alpha but varies" in scene.notes[1]
     # Written again they are not called so.
     with rasterio.open(write_scene(scene, tmp_path / "b.tif")) as file:
         assert ColorInterp.alpha not in file.colorinterp

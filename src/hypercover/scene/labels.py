@@ -226,7 +226,9 @@ def as_codes(
     _check_range(numbers, source)
     codes: Codes = numbers.astype(np.uint8 if numbers.max(initial=0) <= 255 else np.uint16)
     if not codes.any() and not empty:
-        raise LabelError(f"The labels {source} label no pixel: every pixel is 0.")
+        raise LabelError(
+            f"No pixel is labelled in {source}: all are 0; give a file with class codes."
+        )
     return codes
 
 
