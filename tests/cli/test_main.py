@@ -1,7 +1,10 @@
 """The command without a verb."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -126,3 +129,29 @@ def test_axes_that_are_not_clear_are_asked_for(tmp_path):
     )
     assert isinstance(done.exception, SceneError)
     assert "--axes row,col,band" in str(done.exception)
+
+
+def test_the_help_groups_all_verbs_and_cuts_no_sentence(call):
+    shown = call("--help").out
+    for verb, command in get_command(app).commands.items():
+        first = command.help.partition("\n\n")[0].split()
+        assert " ".join([verb, *first[:6]]) in " ".join(shown.split()), verb
+    assert "..." not in shown
+    assert shown.count(":\n") >= 6
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_verbs(shell, tmp_path):
+    environment = os.environ | {
+        "_HYPERCOVER_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "hypercover cl",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "hypercover cl",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    program = "import sys; sys.argv = ['hypercover']; from hypercover.cli.main import main; main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert "classify" in answer.stdout
+    assert "clip" in answer.stdout

@@ -1,14 +1,17 @@
 """The command ``hypercover``: its verbs, and what an error looks like."""
 
+import inspect
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
+from types import ModuleType
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from hypercover.cli import (
@@ -59,7 +62,7 @@ _KEYS = {
 
 
 def verbs(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Go through the commands below a group, each with its whole name."""
+    """Yield the commands of a group, each with its full name."""
     inner = getattr(command, "commands", None)
     if inner is None:
         yield name, command
@@ -75,10 +78,10 @@ def options_of(command: Any) -> frozenset[str]:
 
 
 def fitting(message: str, name: str, every: Mapping[str, Any]) -> str:
-    """Return a message that advises no option which the command lacks.
+    """Return a message that only advises options the command has.
 
-    Why it exists: readers of images are called by many commands, of which some take
-    everything from an experiment file, and others have fewer options.
+    Readers of images are called by many commands; some take everything from an
+    experiment file, and others have fewer options.
 
     Parameters
     ----------
@@ -110,27 +113,43 @@ def fitting(message: str, name: str, every: Mapping[str, Any]) -> str:
     return " ".join([message, *told])
 
 
+class GroupedCommands(TyperGroup):
+    """A command whose help lists its verbs in groups, each with its whole first sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group of verbs."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            heading = getattr(command, "rich_help_panel", None)
+            heading = heading if isinstance(heading, str) else "Commands"
+            paragraph = inspect.cleandoc(command.help or "").partition("\n\n")[0]
+            sections.setdefault(heading, []).append((name, " ".join(paragraph.split())))
+        for heading, rows in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
 app = typer.Typer(
     name="hypercover",
     help="Land-cover maps from hyperspectral images, with an accuracy that can be believed.",
+    cls=GroupedCommands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
 def _fit_advice(error: HypercoverError, name: str) -> None:
-    """Let an error advise no option that the command of this name lacks."""
+    """Let an error only advise options of the command of this name."""
     if error.args and isinstance(error.args[-1], str):
         every = dict(verbs(get_command(app)))
         error.args = (*error.args[:-1], fitting(error.args[-1], name, every))
 
 
 def stoppable(verb: Callable[..., None], name: str) -> Callable[..., None]:
-    """Let a command say how to go on when somebody presses Ctrl-C, and advise what it has.
+    """Return the verb with a message on Ctrl-C and errors that advise its own options.
 
-    Inside typer's own handling, which would end without a word.
+    It is wrapped inside typer's own handling of Ctrl-C, which prints nothing.
     """
 
     @wraps(verb)
@@ -147,42 +166,23 @@ def stoppable(verb: Callable[..., None], name: str) -> Callable[..., None]:
     return stopped_gently
 
 
-for command in (
-    demo,
-    classify,
-    info,
-    features,
-    run,
-    gap,
-    search,
-    plan,
-    work,
-    submit,
-    status,
-    logs,
-    cancel,
-    resume,
-    predict,
-    export,
-    compare,
-    area,
-    report,
-    simulate,
-    pansharpen,
-    clip,
-    windows,
-    scenes,
-    fetch,
-):
-    called = command.__name__.rpartition(".")[2]
-    app.command(name=called)(stoppable(command.command, called))
+_GROUPS: dict[str, tuple[ModuleType, ...]] = {
+    "Maps": (demo, classify, run, predict, export, report),
+    "Data": (info, clip, pansharpen, simulate, scenes, fetch),
+    "Features and tuning": (features, search),
+    "Accuracy": (gap, compare, area),
+    "Clusters": (plan, submit, status, logs, cancel, resume, work),
+    "Files of other programs, as in the lecture": (windows,),
+}
+for panel, modules in _GROUPS.items():
+    for module in modules:
+        verb = module.__name__.rpartition(".")[2]
+        app.command(name=verb, rich_help_panel=panel)(stoppable(module.command, verb))
 
 group = typer.Typer(help=libsvm.HELP, no_args_is_help=True, rich_markup_mode=None)
-
 for verb, run_verb in libsvm.VERBS.items():
     group.command(name=verb)(stoppable(run_verb, f"libsvm {verb}"))
-
-app.add_typer(group, name="libsvm")
+app.add_typer(group, name="libsvm", rich_help_panel=panel)
 
 
 def _say_version(wanted: bool) -> None:
@@ -198,17 +198,17 @@ def _options(
     _version: bool = typer.Option(
         False,
         "--version",
-        help="Say the version and stop.",
+        help="Show the version and exit.",
         # Before a missing command is complained about.
         is_eager=True,
         callback=_say_version,
     ),
 ) -> None:
-    """Take the options that belong to no command."""
+    """Define the options of ``hypercover`` itself."""
 
 
 def main() -> None:
-    """Run the command; exit 0 done, 1 the run failed, 2 the call was wrong, 130 stopped."""
+    """Run the command; exit with 0 (done), 1 (run failed), 2 (wrong call) or 130 (stopped)."""
     # Threads that wait must sleep: spinning ones double the time on a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with guarded_streams():
@@ -219,7 +219,7 @@ def main() -> None:
 
 
 def _answer() -> None:
-    """Run the verb that was called and turn an error into a sentence and an exit code."""
+    """Run a verb and turn an error into a sentence and an exit code."""
     try:
         app(prog_name="hypercover")
     except HypercoverError as error:
