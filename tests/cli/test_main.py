@@ -136,7 +136,7 @@ def test_the_help_groups_all_verbs_and_cuts_no_sentence(call):
     for verb, command in get_command(app).commands.items():
         first = command.help.partition("\n\n")[0].split()
         assert " ".join([verb, *first[:6]]) in " ".join(shown.split()), verb
-    assert "..." not in shown
+    assert "..." not in shown.partition("Maps:")[2]
     assert shown.count(":\n") >= 6
 
 
