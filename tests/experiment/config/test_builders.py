@@ -175,9 +175,7 @@ def test_a_mask_in_one_of_several_layers(tmp_path):
     split = build_split(spec, scene, seed=0, window=1)
     assert split.mask("train")[:2].all()
     assert split.mask("test")[2:].all()
-    with pytest.raises(
-        LabelError, match="one with train_layer of the split: upper, lower"
-    ):
+    with pytest.raises(LabelError, match="one with train_layer of the split: upper, lower"):
         build_split(MasksSpec(train=path), scene, seed=0, window=1)
     with pytest.raises(LabelError, match="name it with test_field of the split"):
         build_split(spec.model_copy(update={"test_field": None}), scene, seed=0, window=1)
