@@ -152,7 +152,7 @@ def test_what_cannot_be_asked_is_said_before_anything_runs(desk, scene, call, tm
             "learning_curve": [0.1],
             "beside": {"train-0.1": {"kind": "random"}},
         },
-        "it is another split": {
+        "give the file of that split": {
             "split": {"kind": "saved", "path": str(scene.image.parent), "sha256": "0" * 64}
         },
     }

@@ -36,7 +36,7 @@ def warned(monkeypatch):
     """Ask to stop after some seconds, and forget it in the end."""
     import threading
 
-    monkeypatch.setattr(stopping, "_asked", threading.Event())
+    monkeypatch.setattr(stopping, "_requested", threading.Event())
     timers = []
 
     def after(seconds):

@@ -141,9 +141,9 @@ def spread_labels(
 
     Examples
     --------
-    >>> apart([50.0, 51.0, 90.0], 4, low=0, high=100)
+    >>> spread_labels([50.0, 51.0, 90.0], 4, low=0, high=100)
     [48.5, 52.5, 90.0]
-    >>> apart([99.0, 98.0], 4, low=0, high=100)
+    >>> spread_labels([99.0, 98.0], 4, low=0, high=100)
     [98.0, 94.0]
     """
     order = sorted(range(len(heights)), key=lambda place: heights[place])

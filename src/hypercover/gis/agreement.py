@@ -103,7 +103,7 @@ def agreement_map(first: Predictions, second: Predictions) -> npt.NDArray[np.uin
     >>> test = Samples.of([[1, 1, 1, 0, 1]])
     >>> one = Predictions.of(test, [1, 1, 2, 2], shape=(1, 5))
     >>> other = Predictions.of(test, [1, 2, 1, 2], shape=(1, 5))
-    >>> agreement(one, other).tolist()
+    >>> agreement_map(one, other).tolist()
     [[1, 2, 3, 0, 4]]
     """
     codes = np.zeros(first.shape, dtype=np.uint8)

@@ -193,7 +193,7 @@ def majority_filter(labels: Codes, side: int) -> Codes:
     Examples
     --------
     >>> specks = np.array([[1, 1, 1], [1, 2, 1], [0, 1, 1]], np.uint8)
-    >>> majority(specks, 3).tolist()
+    >>> majority_filter(specks, 3).tolist()
     [[1, 1, 1], [1, 1, 1], [0, 1, 1]]
     """
     half, cleaned = side // 2, labels.copy()

@@ -98,7 +98,7 @@ def stac_item_path(file: Path) -> Path:
 
     Examples
     --------
-    >>> item_beside(Path("maps/cnn.tif")).name
+    >>> stac_item_path(Path("maps/cnn.tif")).name
     'cnn.stac.json'
     """
     return file.with_suffix(".stac.json")

@@ -376,7 +376,7 @@ class TestLabelsThatDoNotFit:
 
     def test_no_labelled_pixel(self, tmp_path, codes, utm):
         np.save(tmp_path / "gt.npy", codes * 0)
-        with pytest.raises(LabelError, match="no labelled pixel"):
+        with pytest.raises(LabelError, match="No pixel is labelled"):
             open_labels(tmp_path / "gt.npy", utm)
 
 

@@ -149,7 +149,7 @@ def orders_fitting_labels(
 
     Examples
     --------
-    >>> fitting_orders((6, 30, 40), [(30, 40)])
+    >>> orders_fitting_labels((6, 30, 40), [(30, 40)])
     [('band', 'row', 'col')]
     """
     return [order for order in _COMMON + _RARE if _spatial(order, shape) in label_shapes]

@@ -151,7 +151,7 @@ def parse_qml(text: str) -> Style:
 
     Examples
     --------
-    >>> qml_style('<qgis><paletteEntry value="2" color="#112233" label="Corn"/></qgis>').labels
+    >>> parse_qml('<qgis><paletteEntry value="2" color="#112233" label="Corn"/></qgis>').labels
     {'2': 'Corn'}
     """
     plain = _DOCTYPE.sub("", text, count=1)
@@ -228,7 +228,7 @@ def parse_clr(text: str) -> Style:
 
     Examples
     --------
-    >>> clr_style("1 0 100 200 Water").labels, clr_style("1,0,100,200").colors
+    >>> parse_clr("1 0 100 200 Water").labels, parse_clr("1,0,100,200").colors
     ({'1': 'Water'}, {'1': '#0064c8'})
     """
     labels, colors = {}, {}

@@ -385,7 +385,7 @@ def list_item(text: str) -> str:
 
     Examples
     --------
-    >>> listable("a, {b}"), listable("; c")
+    >>> list_item("a, {b}"), list_item("; c")
     ('a; (b)', ': c')
     """
     # Each entry of a list has a line of its own, and lines that begin with ; are comments.

@@ -139,7 +139,7 @@ def parse_yaml(text: str) -> Any:
 
     Examples
     --------
-    >>> plain_yaml("{models: {svm: {C: 10}}, on: 2026-11-30}")
+    >>> parse_yaml("{models: {svm: {C: 10}}, on: 2026-11-30}")
     {'models': {'svm': {'C': 10}}, 'on': '2026-11-30'}
     """
     loader = _PlainLoader(text)
@@ -158,9 +158,9 @@ def yaml_problem(error: yaml.YAMLError) -> str:
     Examples
     --------
     >>> try:
-    ...     plain_yaml("a: !!set {b}")
+    ...     parse_yaml("a: !!set {b}")
     ... except yaml.YAMLError as error:
-    ...     print(explained_yaml(error).partition(";")[0].strip())
+    ...     print(yaml_problem(error).partition(";")[0].strip())
     at line 1: a value of the YAML type 'set' is not allowed
     """
     where = getattr(error, "problem_mark", None)
