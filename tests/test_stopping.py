@@ -13,7 +13,7 @@ from hypercover.stopping import Stopped, request_stop, stop_requested
 @pytest.fixture
 def unasked(monkeypatch):
     """Nobody has asked, and afterwards nobody remembers."""
-    monkeypatch.setattr(stopping, "_asked", threading.Event())
+    monkeypatch.setattr(stopping, "_requested", threading.Event())
 
 
 def network(**given):
@@ -30,7 +30,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, unasked, monkeypa
         network().fit(X, y, checkpoint=tmp_path)
     # at once, and not when the next one would be due
     assert [path.name for path in tmp_path.glob("*.json")] == ["step-000000001.json"]
-    monkeypatch.setattr(stopping, "_asked", threading.Event())
+    monkeypatch.setattr(stopping, "_requested", threading.Event())
     assert not stop_requested()
     again = network().fit(X, y, checkpoint=tmp_path)
     for name, weight in whole.network_.state_dict().items():

@@ -61,7 +61,7 @@ def test_figures_stand_beside_what_the_features_carry(desk, featured):
     assert 0 < shares[0] < shares[1] <= 1
     assert "4 features by NWFE" in told["models"]["svm"]["description"]
     page = (featured.folder / "report.html").read_text()
-    assert "lie in one flat zone with a training pixel" in page
+    assert "are in one flat zone with a training pixel" in page
 
 
 def test_the_kept_model_maps_the_image_as_the_run_did(

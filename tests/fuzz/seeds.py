@@ -36,9 +36,7 @@ from hypercover.libsvm.data import read_libsvm, summarize_libsvm
 from hypercover.libsvm.models import (
     model_of,
     read_model,
-    read_range,
     write_model,
-    write_range,
 )
 from hypercover.scene.class_map import open_class_map
 from hypercover.scene.grid import Grid, with_grid
@@ -317,14 +315,11 @@ def _read_libsvm(folder: Path) -> None:
 
 
 def _libsvm_model(folder: Path) -> list[Path]:
-    svm = _svm()
-    write_model(folder / "svm.model", model_of(svm))
-    write_range(folder / "svm.range", svm)
-    return [folder / "svm.model", folder / "svm.range"]
+    write_model(folder / "svm.model", model_of(_svm()))
+    return [folder / "svm.model"]
 
 
 def _read_libsvm_model(folder: Path) -> None:
-    read_range(folder / "svm.range", BANDS)
     read_model(folder / "svm.model", BANDS)
 
 

@@ -454,7 +454,7 @@ def test_a_worker_whose_job_ended_once_is_sent_again(tmp_path, registry, pbs, mo
 
 def test_a_folder_that_a_job_of_dask_cannot_name_is_refused(tmp_path):
     with pytest.raises(CallError, match="Dask's jobs cannot name a folder with spaces"):
-        dask_cluster._shared_place(WorkerRequest(1, 1, logs=tmp_path / "a b"))
+        dask_cluster._key_folder(WorkerRequest(1, 1, logs=tmp_path / "a b"))
 
 
 @pytest.mark.parametrize(
