@@ -1,6 +1,8 @@
 """The names the package promises are the names it has."""
 
 import importlib
+import inspect
+import re
 from types import ModuleType
 
 import pytest
@@ -29,6 +31,17 @@ def test_every_public_name_is_public_where_it_is_defined(space, name):
     thing = getattr(importlib.import_module(space), name)
     if not isinstance(thing, dict):
         assert thing.__name__ in importlib.import_module(thing.__module__).__all__
+
+
+@pytest.mark.parametrize(("space", "name"), PUBLIC)
+def test_every_parameter_of_a_public_function_is_documented(space, name):
+    thing = getattr(importlib.import_module(space), name)
+    if not inspect.isfunction(thing):
+        return
+    for one in inspect.signature(thing).parameters.values():
+        if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+            pattern = rf"(?m)^\s+(?:[\w, ]+, )?{one.name}(?:, [\w, ]+)? ?(:|$)"
+            assert re.search(pattern, thing.__doc__), one.name
 
 
 def test_the_root_stays_small():

@@ -267,6 +267,16 @@ def save_bundle(
     ``model.json`` is written last, so that an interrupted write leaves a bundle that is
     refused.
 
+    Parameters
+    ----------
+    folder : path
+        Made if missing.
+    classifier : fitted SVMClassifier, CNNClassifier or SklearnClassifier
+    card : dict
+        Bands, wavelengths, classes and other plain values that describe the model.
+    features : tuple of settings and arrays, optional
+        State of a fitted chain of image features.
+
     Raises
     ------
     ModelError

@@ -44,6 +44,13 @@ def confusion_matrix(
     Every code of ``reference`` and ``predicted`` must be among ``codes``, which
     ascend.
 
+    Parameters
+    ----------
+    reference, predicted : array (n,)
+        Class codes.
+    codes : array (class,)
+        All codes, ascending.
+
     Examples
     --------
     >>> confusion_matrix([1, 1, 5], [1, 5, 5], codes=[1, 5]).tolist()
@@ -59,6 +66,11 @@ def confusion_matrix(
 def overall_accuracy(matrix: Matrix) -> float | None:
     """Share of all test pixels that are right.
 
+    Parameters
+    ----------
+    matrix : array of int (class, class)
+        Confusion matrix; rows are the reference.
+
     Examples
     --------
     >>> overall_accuracy(np.array([[3, 1], [0, 4]]))
@@ -69,6 +81,11 @@ def overall_accuracy(matrix: Matrix) -> float | None:
 
 def average_accuracy(matrix: Matrix) -> float | None:
     """Mean producer's accuracy over the classes that have test pixels.
+
+    Parameters
+    ----------
+    matrix : array of int (class, class)
+        Confusion matrix; rows are the reference.
 
     Examples
     --------
@@ -83,6 +100,11 @@ def kappa(matrix: Matrix) -> float | None:
     """Cohen's kappa: agreement beyond what the margins give by chance.
 
     None if both margins have one and the same class, where chance alone agrees.
+
+    Parameters
+    ----------
+    matrix : array of int (class, class)
+        Confusion matrix; rows are the reference.
 
     Examples
     --------
@@ -102,6 +124,11 @@ def kappa(matrix: Matrix) -> float | None:
 def producers_accuracy(matrix: Matrix) -> list[float | None]:
     """Share of each class's test pixels that are found (recall).
 
+    Parameters
+    ----------
+    matrix : array of int (class, class)
+        Confusion matrix; rows are the reference.
+
     Examples
     --------
     >>> producers_accuracy(np.array([[3, 1], [0, 0]]))
@@ -112,6 +139,11 @@ def producers_accuracy(matrix: Matrix) -> list[float | None]:
 
 def users_accuracy(matrix: Matrix) -> list[float | None]:
     """Share of the pixels mapped as each class that are right (precision).
+
+    Parameters
+    ----------
+    matrix : array of int (class, class)
+        Confusion matrix; rows are the reference.
 
     Examples
     --------
@@ -125,6 +157,11 @@ def f1(matrix: Matrix) -> list[float | None]:
     """Harmonic mean of producer's and user's accuracy of each class.
 
     None for a class without test pixels; 0 if none of its pixels is found.
+
+    Parameters
+    ----------
+    matrix : array of int (class, class)
+        Confusion matrix; rows are the reference.
 
     Examples
     --------

@@ -147,6 +147,7 @@ def calibration_error(
         How sure the model was of the class that it answered, 0 to 1.
     right : array (n,) of bool
         Whether the answer was right.
+    bins : int
     equal : {"width", "mass"}
 
     Raises
@@ -183,6 +184,15 @@ def reliability_bins(
     Bins of equal width are (0, 1/n], (1/n, 2/n] and so on, with 0 in the first
     and empty ones among them.  Bins of equal mass hold pixels in the order of
     their confidence, equal confidences always together; empty ones are left out.
+
+    Parameters
+    ----------
+    confidence : array (n,)
+        Confidence of the predicted class, 0 to 1.
+    right : array (n,) of bool
+        Whether the prediction is right.
+    bins : int
+    equal : {"width", "mass"}
 
     Raises
     ------
@@ -246,6 +256,15 @@ def abstention_curve(
     A map may leave uncertain pixels unclassified.  The curve gives the accuracy of the
     others; its last point, all pixels, is the overall accuracy (El-Yaniv and Wiener
     2010: risk and coverage).  Ties in confidence are averaged over all orders.
+
+    Parameters
+    ----------
+    confidence : array (n,)
+        Confidence of the predicted class, 0 to 1.
+    right : array (n,) of bool
+        Whether the prediction is right.
+    shares : sequence of float
+        Shares of the pixels to keep, above 0 and up to 1.
 
     Raises
     ------
@@ -318,6 +337,13 @@ def tempered(
     A temperature above 1 evens them out, one below 1 sharpens them, None or 1
     leaves them.  Their order stays, so the most probable class stays the same.
     For a softmax it is the division of the scores by T (Guo et al. 2017, eq. 9).
+
+    Parameters
+    ----------
+    probabilities : array
+        Probabilities of the classes along ``axis``.
+    temperature : float or None
+    axis : int
 
     Raises
     ------

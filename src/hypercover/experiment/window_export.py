@@ -99,6 +99,13 @@ def plan_windows(
 def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
     """Write a window file and open it; the options are those of :func:`plan_windows`.
 
+    Parameters
+    ----------
+    scene : Scene
+        With labels.
+    out : path
+        HDF5 file to write.
+
     Raises
     ------
     CallError, OutputError

@@ -277,6 +277,18 @@ def read_libsvm(
 
     The size is checked against the available memory before anything is read.
 
+    Parameters
+    ----------
+    path : path
+    n_features : int
+        Number of columns; larger indices are refused.
+    dense : bool
+        Refuse samples that leave values out.
+    dtype : dtype
+        Type of the values.
+    progress : callable, optional
+        Called with the bytes read and the bytes in all.
+
     Raises
     ------
     CallError

@@ -83,6 +83,11 @@ class ClassMap:
 def open_class_map(path: str | Path) -> ClassMap:
     """Open a class map: a raster with one band of class codes, and names if it has any.
 
+    Parameters
+    ----------
+    path : path
+        Any raster that :func:`~hypercover.open_scene` reads.
+
     Raises
     ------
     SceneError

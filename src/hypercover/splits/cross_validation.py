@@ -44,9 +44,11 @@ def as_cv(
     labels : array (y, x)
         Class codes; 0 = unlabelled.
     repeats : int
-        Number of seeds, starting at ``seed``.
+        Number of seeds.
     window : odd int
         Side of the windows of the model, for a guard of width "auto".
+    seed : int
+        The first seed.
 
     Returns
     -------

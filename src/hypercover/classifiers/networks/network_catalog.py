@@ -40,6 +40,12 @@ def register(name: str, network: type[Network]) -> None:
 
     Registering the same class again does nothing.
 
+    Parameters
+    ----------
+    name : str
+        Name for ``network:`` in experiment files and for `CNNClassifier`.
+    network : subclass of Network
+
     Raises
     ------
     ModelError

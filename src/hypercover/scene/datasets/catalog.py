@@ -253,6 +253,11 @@ def known_scenes() -> tuple[KnownScene, ...]:
 def known_scene(key: str) -> KnownScene:
     """Return the known scene with a short name.
 
+    Parameters
+    ----------
+    key : str
+        Short name, such as ``indian-pines``; see :func:`known_scenes`.
+
     Raises
     ------
     SceneError
