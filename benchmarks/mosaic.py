@@ -25,7 +25,7 @@ from hypercover.experiment.tasks.feature_tiles import write_features
 from hypercover.features.chain import Chain
 from hypercover.jobs.record import read_json
 from hypercover.prediction.map_prediction import predict_image
-from hypercover.prediction.tile_plan import SceneSource, WorkFolder
+from hypercover.prediction.tile_tasks import SceneSource, WorkFolder
 
 _BANDS, _CORNER, _CROP = 64, 256, 300
 _LIMIT = 2**30

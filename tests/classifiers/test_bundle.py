@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercover.classifiers.band_matching import match_bands
 from hypercover.classifiers.bundle import (
     codes_from_json,
     codes_to_json,
     load_bundle,
     save_bundle,
 )
-from hypercover.classifiers.compatibility import match_bands
 from hypercover.classifiers.sklearn_wrapper import sklearn_classifier
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import ModelError, OutputError

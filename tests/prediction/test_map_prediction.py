@@ -23,7 +23,7 @@ from hypercover.files import read_checksummed
 from hypercover.jobs.executor import InProcessExecutor
 from hypercover.prediction.map_prediction import predict_bundle, predict_image
 from hypercover.prediction.model_input import describe_training_image
-from hypercover.prediction.tile_plan import SceneSource
+from hypercover.prediction.tile_tasks import SceneSource
 from hypercover.scene.class_map import open_class_map
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_scene

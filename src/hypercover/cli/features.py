@@ -64,7 +64,7 @@ def command(
     from hypercover.errors import counted
     from hypercover.experiment.tasks.feature_tiles import write_features
     from hypercover.features.chain import NWFE_FEATURES, Chain
-    from hypercover.prediction.tile_plan import SceneSource
+    from hypercover.prediction.tile_tasks import SceneSource
     from hypercover.scene.io.writing import check_overwrite, data_path, driver_for
     from hypercover.scene.metadata import labelled_name
 

@@ -84,7 +84,7 @@ def command(
         nodata_from_card,
         predict_image,
     )
-    from hypercover.prediction.tile_plan import SceneSource
+    from hypercover.prediction.tile_tasks import SceneSource
     from hypercover.scene.io.reading import product_file
     from hypercover.scene.io.writing import check_overwrite
 

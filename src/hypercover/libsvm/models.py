@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.classifiers.bundle import codes_to_json
-from hypercover.classifiers.svm.one_vs_one import OneVsOneMachines
+from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
 from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 from hypercover.errors import CallError, ModelError
 from hypercover.files import atomic, write_text
@@ -72,7 +72,7 @@ _NEEDED = frozenset(
 class LibsvmModel:
     """Contents of a LIBSVM model file: pairwise machines, labels and sigmoids."""
 
-    machines: OneVsOneMachines
+    machines: OneVsOneSVMs
     """The machines, on the features the model was trained on."""
     labels: tuple[int, ...]
     """Label of each class in the model's order, which decides ties."""
@@ -254,7 +254,7 @@ class _Head:
             columns = [self._floats(key, pairs) for key in ("probA", "probB")]
             sigmoids = np.stack(columns, axis=1)
         weights, vectors = self._vectors(lines, classes - 1, n_features)
-        machines = OneVsOneMachines(vectors, weights, -rho, tuple(counts), gamma)
+        machines = OneVsOneSVMs(vectors, weights, -rho, tuple(counts), gamma)
         return LibsvmModel(machines, tuple(labels), sigmoids)
 
     def _integers(self, key: str, count: int) -> list[int]:

@@ -32,7 +32,7 @@ from hypercover.jobs.record import read_json
 from hypercover.memory import peak_bytes
 from hypercover.prediction.model_input import ModelInput, check_values, working_memory
 from hypercover.prediction.scene_prediction import TilePredictor, predict_scene
-from hypercover.prediction.tile_plan import (
+from hypercover.prediction.tile_tasks import (
     SceneSource,
     TileRange,
     WorkFolder,

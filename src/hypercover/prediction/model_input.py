@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hypercover.classifiers.band_matching import match_bands
 from hypercover.classifiers.bundle import MODEL_FILE, Bundle, load_bundle
-from hypercover.classifiers.compatibility import match_bands
 from hypercover.errors import CallError, ModelError
 from hypercover.features.blockwise import BorderLevels, blockwise, border_levels
 from hypercover.features.chain import Chain

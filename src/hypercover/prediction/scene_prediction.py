@@ -34,7 +34,7 @@ from hypercover.prediction.layers import (
 from hypercover.scene.data_array import with_coordinates
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.gdal import gdal_env
-from hypercover.scene.io.geotiff import BLOCK
+from hypercover.scene.io.geotiff import MAP_BLOCK
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
 from hypercover.scene.tile_store import TileStore
@@ -56,7 +56,7 @@ _log = logging.getLogger(__name__)
 _MEMORY = 2**30
 """Default memory limit in bytes, if twice as much is available."""
 
-_PIECE_SIDES = (BLOCK, 128, 64, 32, 16, 8)
+_PIECE_SIDES = (MAP_BLOCK, 128, 64, 32, 16, 8)
 """Sides in pixels of the pieces predicted at once; the largest that fits is taken."""
 
 _SLOW_SIDE = 64
@@ -130,14 +130,14 @@ class TilePredictor:
     @property
     def _side(self) -> int:
         # Independent of the memory: another process must cut the same tiles.
-        return _SLOW_SIDE if getattr(self.classifier, "dense_note", None) else BLOCK
+        return _SLOW_SIDE if getattr(self.classifier, "dense_note", None) else MAP_BLOCK
 
     def tiles(self) -> list[Tile]:
         """Cut the scene into tiles, block by block of the files.
 
         A block is then complete before it is compressed and written once.
         """
-        blocks = tiles(self.scene.shape, BLOCK)
+        blocks = tiles(self.scene.shape, MAP_BLOCK)
         return [tile for block in blocks for tile in block.cut(self._side)]
 
     def empty_layers(self, shape: tuple[int, int]) -> Layers:

@@ -11,7 +11,7 @@ import xarray as xr
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.nodata import NoData, without_nodata
 from hypercover.scene.scene import Scene
-from hypercover.scene.tiling import SIDE, strips
+from hypercover.scene.tiling import IMAGE_BLOCK, strips
 
 __all__ = ["unused_value", "with_fill_value"]
 
@@ -145,7 +145,7 @@ def _values(
     """Read the values (n,) of valid pixels, strip by strip and band by band."""
     across = np.flatnonzero(inside.any(axis=0))
     cols = slice(int(across[0]), int(across[-1]) + 1)
-    for rows in strips(scene.shape[0], SIDE):
+    for rows in strips(scene.shape[0], IMAGE_BLOCK):
         mask = inside[rows, cols]
         if mask.any():
             block, valid = scene.read_valid(rows, cols)

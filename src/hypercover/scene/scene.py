@@ -25,7 +25,7 @@ from hypercover.scene.metadata import (
 )
 from hypercover.scene.nodata import NoData, NoDataSpec, valid_pixels, with_nodata
 from hypercover.scene.rgb import pick_bands, stretched
-from hypercover.scene.tiling import SIDE, strips
+from hypercover.scene.tiling import IMAGE_BLOCK, strips
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -440,7 +440,7 @@ class Scene:
             max(1, values // (cols * self.n_bands)) for values in (_STRIP, _MOST_STRIP)
         )
         # Tiled files are unpacked a tile at a time: none is to be cut in two.
-        step = step - step % SIDE if step > SIDE else min(most, SIDE)
+        step = step - step % IMAGE_BLOCK if step > IMAGE_BLOCK else min(most, IMAGE_BLOCK)
         return strips(rows, step)
 
     @cached_property

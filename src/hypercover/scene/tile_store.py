@@ -17,7 +17,7 @@ from hypercover.errors import HypercoverError, OutputError, counted
 from hypercover.files import atomic, missing_folders, write_text
 from hypercover.scene.inputs import input_identity, known_inputs, record_inputs
 from hypercover.scene.scene import Scene
-from hypercover.scene.tiling import SIDE, Tile, tiles
+from hypercover.scene.tiling import IMAGE_BLOCK, Tile, tiles
 
 __all__ = [
     "Layers",
@@ -265,8 +265,10 @@ def read_tiles(
     Tiles are whole blocks of a GeoTIFF.  They are loaded from the store, if there is
     one, where they were computed before.
     """
-    width = max(1, _VALUES_AT_ONCE // (SIDE * SIDE * scene.n_bands)) * SIDE
-    parts, dtype = tiles(scene.shape, SIDE, width), scene.cube.dtype
+    width = (
+        max(1, _VALUES_AT_ONCE // (IMAGE_BLOCK * IMAGE_BLOCK * scene.n_bands)) * IMAGE_BLOCK
+    )
+    parts, dtype = tiles(scene.shape, IMAGE_BLOCK, width), scene.cube.dtype
 
     def like(number: int) -> Layers:
         return {"values": np.empty((scene.n_bands, *parts[number].shape), dtype)}

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SIDE", "Tile", "strips", "tiles"]
+__all__ = ["IMAGE_BLOCK", "Tile", "strips", "tiles"]
 
 
-SIDE = 64
+IMAGE_BLOCK = 64
 """Side of the blocks of the GeoTIFF files that are written, in pixels."""
 
 

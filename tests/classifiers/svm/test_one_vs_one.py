@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypercover.classifiers.svm.one_vs_one import OneVsOneMachines, SinglePrecisionVotes
+from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs, SinglePrecisionVotes
 
 
 def machines(seed, counts, n_features, *, spread=1.0, cost=100.0, gamma=None):
@@ -15,7 +15,7 @@ def machines(seed, counts, n_features, *, spread=1.0, cost=100.0, gamma=None):
     total, n_classes = sum(counts), len(counts)
     coefficients = rng.normal(size=(n_classes - 1, total))
     coefficients *= cost ** rng.random((n_classes - 1, total))
-    return OneVsOneMachines(
+    return OneVsOneSVMs(
         spread * rng.normal(size=(total, n_features)),
         coefficients,
         rng.normal(size=n_classes * (n_classes - 1) // 2),
@@ -69,7 +69,7 @@ def test_most_winners_are_sure():
 
 def test_votes_that_tie_are_sure_where_their_decisions_are():
     """Three classes that beat each other in a circle: the first of them wins."""
-    circle = OneVsOneMachines(
+    circle = OneVsOneSVMs(
         np.zeros((3, 1)), np.zeros((2, 3)), np.array([1.0, -1.0, 1.0]), (1, 1, 1), 1.0
     )
     winners, sure = single_precision(circle).winners(np.zeros((2, 1)))
@@ -79,7 +79,7 @@ def test_votes_that_tie_are_sure_where_their_decisions_are():
 
 def test_a_doubtful_vote_that_turns_nothing_leaves_the_winner_sure():
     """Class 0 beats both others; who of them beats the other is open."""
-    pairwise = OneVsOneMachines(
+    pairwise = OneVsOneSVMs(
         np.zeros((3, 1)), np.zeros((2, 3)), np.array([1.0, 1.0, 0.0]), (1, 1, 1), 1.0
     )
     winners, sure = single_precision(pairwise).winners(np.zeros((1, 1)))
@@ -90,14 +90,14 @@ def test_a_doubtful_vote_that_turns_nothing_leaves_the_winner_sure():
     "intercepts", [[0.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, -1.0, 0.0]]
 )
 def test_a_doubtful_vote_that_could_turn_the_election_leaves_it_open(intercepts):
-    pairwise = OneVsOneMachines(
+    pairwise = OneVsOneSVMs(
         np.zeros((3, 1)), np.zeros((2, 3)), np.array(intercepts), (1, 1, 1), 1.0
     )
     assert not single_precision(pairwise).winners(np.zeros((1, 1)))[1].any()
 
 
 def test_a_doubtful_vote_that_makes_a_tie_leaves_the_first_sure():
-    pairwise = OneVsOneMachines(
+    pairwise = OneVsOneSVMs(
         np.zeros((3, 1)), np.zeros((2, 3)), np.array([1.0, 0.0, 1.0]), (1, 1, 1), 1.0
     )
     winners, sure = single_precision(pairwise).winners(np.zeros((1, 1)))

@@ -27,7 +27,7 @@ from scipy.sparse import csr_array
 
 from hypercover.classifiers.svm.threads import run_in_threads
 
-__all__ = ["OneVsOneMachines", "SinglePrecisionVotes"]
+__all__ = ["OneVsOneSVMs", "SinglePrecisionVotes"]
 
 _UNIT = 2.0**-24
 
@@ -192,14 +192,14 @@ Rows = slice | npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
-class OneVsOneMachines:
+class OneVsOneSVMs:
     """RBF SVMs for every pair of classes with shared support vectors.
 
     Examples
     --------
     Two classes with one support vector each, at -1 and +1:
 
-    >>> machines = OneVsOneMachines(
+    >>> machines = OneVsOneSVMs(
     ...     np.array([[-1.0], [1.0]]), np.array([[1.0, -1.0]]), np.zeros(1), (1, 1), 0.5
     ... )
     >>> machines.winners(machines.decisions(np.array([[-2.0], [0.5]])))

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hypercover.classifiers.bundle import codes_from_json, codes_to_json
 from hypercover.classifiers.pixel_spectra import centre_spectra, linear_map
 from hypercover.classifiers.svm import platt
-from hypercover.classifiers.svm.one_vs_one import OneVsOneMachines
+from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
 from hypercover.errors import ModelError
 
 __all__ = ["SVMClassifier"]
@@ -211,7 +211,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         With a reduction, the features are ``projection_ @ scaled + offset_``.
     n_support_ : array (class,)
         Number of support vectors of each class.
-    machines_ : OneVsOneMachines
+    machines_ : OneVsOneSVMs
         The fitted SVMs, on the output of `preprocess`.
     sigmoids_ : array (pair, 2) or None
         Slope and offset of each pair's sigmoid: LIBSVM's probA and probB.
@@ -461,7 +461,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         svm.sigmoids_ = arrays.get("sigmoids")
         counts = tuple(arrays["counts"].tolist())
         svm.n_support_ = np.asarray(counts, dtype=np.int32)
-        svm.machines_ = OneVsOneMachines(
+        svm.machines_ = OneVsOneSVMs(
             arrays["vectors"],
             arrays["coefficients"],
             arrays["intercepts"],
@@ -481,11 +481,11 @@ def _at_least_two(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return classes
 
 
-def _machines_of(svc: SVC) -> OneVsOneMachines:
+def _machines_of(svc: SVC) -> OneVsOneSVMs:
     """Convert a fitted SVC, with LIBSVM's signs."""
     # scikit-learn flips the signs of a single pair.
     sign = -1.0 if len(svc.classes_) == 2 else 1.0
-    return OneVsOneMachines(
+    return OneVsOneSVMs(
         np.ascontiguousarray(svc.support_vectors_),
         sign * np.asarray(svc.dual_coef_),
         sign * np.asarray(svc.intercept_),

@@ -25,9 +25,9 @@ from hypercover.cli.terminal import say
 from hypercover.errors import CallError, counted
 
 if TYPE_CHECKING:
+    from hypercover.experiment.array_submission import ArrayBatch
     from hypercover.experiment.config.site import Scheduler
     from hypercover.experiment.preparation import PreparedRun
-    from hypercover.experiment.submit import ArrayBatch
     from hypercover.jobs.resources import JobResources
 
 __all__ = ["command", "submit_and_show"]
@@ -41,7 +41,7 @@ def submit_and_show(
     dry_run: bool = False,
 ) -> None:
     """Submit the missing tasks of a plan, and print what was submitted."""
-    from hypercover.experiment.submit import make_arrays, send, write_only
+    from hypercover.experiment.array_submission import make_arrays, send, write_only
     from hypercover.jobs.submission import scripts_folder
 
     batch = make_arrays(prepared, scheduler, resources)

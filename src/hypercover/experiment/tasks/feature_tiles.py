@@ -26,7 +26,7 @@ from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.plan import Task
 from hypercover.jobs.record import result_of
 from hypercover.memory import peak_bytes
-from hypercover.prediction.tile_plan import (
+from hypercover.prediction.tile_tasks import (
     SceneSource,
     WorkFolder,
     check_tile_range,

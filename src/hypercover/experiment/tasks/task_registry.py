@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from hypercover.experiment.config.schema import FoldKind, Name, Positive
 from hypercover.jobs.plan import Arguments, Registry, TaskKind
-from hypercover.prediction.tile_plan import TileRange
+from hypercover.prediction.tile_tasks import TileRange
 
 __all__ = ["REGISTRY"]
 

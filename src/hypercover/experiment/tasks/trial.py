@@ -57,9 +57,9 @@ _SIDES = 8, 64
 _MOST = 20_000
 """Most training pixels that the folds are made of."""
 
-Answers = dict[str, npt.NDArray[Any]]
+PredictedLayers = dict[str, npt.NDArray[Any]]
 
-Answered = tuple[Samples, Answers]
+PredictedSamples = tuple[Samples, PredictedLayers]
 """Samples and their predictions: layers (…, pixel)."""
 
 
@@ -89,11 +89,11 @@ class HeldOut:
 
 def calibrate(
     classifier: Any,
-    validation: Answered,
-    test: Answered,
+    validation: PredictedSamples,
+    test: PredictedSamples,
     *,
     folds: HeldOut | None = None,
-) -> tuple[Answers, Calibration | None]:
+) -> tuple[PredictedLayers, Calibration | None]:
     """Scale the answers for test pixels by a temperature fitted on held-out pixels.
 
     A confidence in a map should be the probability that the map is right.  Test pixels
@@ -247,7 +247,7 @@ def _is_enough(classifier: Any, held: HeldOut) -> bool:
     return held.patches >= MIN_PATCHES or not _is_calibrated(classifier)
 
 
-def _usable(classifier: Any, validation: Answered) -> HeldOut | None:
+def _usable(classifier: Any, validation: PredictedSamples) -> HeldOut | None:
     """Return the validation pixels of known classes and their probabilities, if any."""
     pixels, answers = validation
     shares = answers.get("probabilities")
@@ -419,7 +419,7 @@ def fit_classifier(
     # Both out of one stack, which holds the padded scene once.
     looked = _joined(train, shown)
     looks = (
-        _look(scene, looked, window)
+        _classifier_input(scene, looked, window)
         if windows is None
         else windows_for(windows, scene, looked, window)
     )
@@ -476,7 +476,7 @@ def evaluate_classifier(
         ),
         tested,
         calibration,
-        _share_right(shown["labels"], held),
+        _accuracy(shown["labels"], held),
         train_seconds,
         seconds,
     )
@@ -503,14 +503,16 @@ def out_of_fold_for_split(
     return out_of_fold(classifier, train, spectra_of(scene, train), guard=guard)
 
 
-def _look(scene: Scene, samples: Samples, window: int) -> Any:
+def _classifier_input(scene: Scene, samples: Samples, window: int) -> Any:
     """Return what a classifier sees of some pixels: windows, or spectra for one pixel."""
     if window != 1:
         return Windows.of(scene, samples, window)
     return spectra_of(scene, samples)
 
 
-def predict_samples(classifier: Any, scene: Scene, at: Samples, window: int) -> Answers:
+def predict_samples(
+    classifier: Any, scene: Scene, at: Samples, window: int
+) -> PredictedLayers:
     """Predict some samples: class codes and, where it says so, how sure it is of which.
 
     A network sees the scene in tiles: that is far faster than window by window,
@@ -527,7 +529,7 @@ def predict_samples(classifier: Any, scene: Scene, at: Samples, window: int) -> 
         return predict_pixels(classifier, scene, (at.rows, at.cols), asked)
     if not len(at):
         return {"labels": np.empty(0)}
-    found = predict_spectra(classifier, _look(scene, at, window), set(asked))
+    found = predict_spectra(classifier, _classifier_input(scene, at, window), set(asked))
     return {name: found[name] for name in asked}
 
 
@@ -536,5 +538,5 @@ def _is_network(classifier: Any) -> bool:
     return hasattr(classifier, "predict_dense")
 
 
-def _share_right(predicted: npt.NDArray[Any], samples: Samples) -> float | None:
+def _accuracy(predicted: npt.NDArray[Any], samples: Samples) -> float | None:
     return float(np.mean(predicted == samples.labels)) if len(samples) else None

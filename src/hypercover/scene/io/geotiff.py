@@ -22,9 +22,9 @@ from hypercover.scene.io.gdal import (
 )
 from hypercover.scene.io.pam import printable
 
-__all__ = ["BLOCK", "geotiff_writer"]
+__all__ = ["MAP_BLOCK", "geotiff_writer"]
 
-BLOCK = 256
+MAP_BLOCK = 256
 """Side in pixels of the tiles inside a GeoTIFF."""
 
 _STALE = (".aux.xml", ".ovr", ".msk")
@@ -114,8 +114,8 @@ def _profile(
         "dtype": np.dtype(dtype).name,
         "nodata": nodata,
         "tiled": True,
-        "blockxsize": BLOCK,
-        "blockysize": BLOCK,
+        "blockxsize": MAP_BLOCK,
+        "blockysize": MAP_BLOCK,
         "compress": "deflate",
         "predictor": 3 if floating else 1,
         "bigtiff": "if_safer",
@@ -157,7 +157,7 @@ def _target(draft: Path, profile: Mapping[str, Any], cog: bool) -> Iterator[Path
             driver="COG",
             compress="deflate",
             predictor="yes" if floating else "no",
-            blocksize=BLOCK,
+            blocksize=MAP_BLOCK,
             bigtiff="if_safer",
             overview_resampling="average" if floating else "mode",
         )

@@ -27,7 +27,7 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.metadata import GAINS, OFFSETS, clean_header, header_numbers
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, read_tiles
-from hypercover.scene.tiling import SIDE
+from hypercover.scene.tiling import IMAGE_BLOCK
 from hypercover.scene.wavelengths import BandTable, band_tags
 
 __all__ = [
@@ -45,8 +45,8 @@ _DRIVERS = {
 
 _GTIFF = {
     "tiled": True,
-    "blockxsize": SIDE,
-    "blockysize": SIDE,
+    "blockxsize": IMAGE_BLOCK,
+    "blockysize": IMAGE_BLOCK,
     "compress": "deflate",
     "zlevel": 4,
     "bigtiff": "IF_SAFER",

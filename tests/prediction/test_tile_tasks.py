@@ -23,7 +23,7 @@ from hypercover.features.chain import Chain
 from hypercover.jobs.executor import InProcessExecutor
 from hypercover.jobs.local import LocalExecutor, cores
 from hypercover.prediction.map_prediction import predict_image
-from hypercover.prediction.tile_plan import SceneSource, WorkFolder, check_tile_range
+from hypercover.prediction.tile_tasks import SceneSource, WorkFolder, check_tile_range
 from hypercover.scene.io.writing import write_scene
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.simulate import simulate
@@ -261,7 +261,7 @@ _KILLED = """
 import sys
 from pathlib import Path
 from hypercover.experiment.tasks.feature_tiles import write_features
-from hypercover.prediction.tile_plan import SceneSource
+from hypercover.prediction.tile_tasks import SceneSource
 from hypercover.features.chain import Chain
 from hypercover.jobs.local import LocalExecutor, cores
 image, out = sys.argv[1:]

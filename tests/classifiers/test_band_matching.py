@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercover.classifiers.compatibility import format_distinct, match_bands
+from hypercover.classifiers.band_matching import format_distinct, match_bands
 from hypercover.errors import ModelError
 
 NUMBERS = [n for n in range(1, 221) if not (104 <= n <= 108 or 150 <= n <= 163 or n == 220)]
