@@ -9,7 +9,12 @@ extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosumma
 exclude_patterns = ["_build"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"hypercover {version}"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "navbar_center": [],
+}
+html_sidebars = {"**": ["globaltoc.html"]}
 html_show_sourcelink = False
 
 autosummary_generate = True
