@@ -253,7 +253,8 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if "samples" in arrays:
             raise ModelError(
                 "The model was saved by an older version of hypercover, which stored the "
-                "training pixels in place of the classifier; train it again."
+                "training pixels in place of the classifier; delete its folder and run its "
+                "experiment again."
             )
         path, params, seed = (settings.get(name) for name in ("path", "params", "seed"))
         if (

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from types import ModuleType
 from typing import Any
 
 import typer
@@ -22,20 +21,18 @@ from hypercover.cli import (
     demo,
     export,
     features,
-    fetch,
     gap,
     info,
     libsvm,
     pansharpen,
     predict,
-    report,
     run,
     scenes,
     search,
     simulate,
     windows,
 )
-from hypercover.cli.cluster import cancel, logs, plan, resume, status, submit, work
+from hypercover.cli.cluster import cancel, plan, status, submit, work
 from hypercover.cli.terminal import PlainFormatter, guarded_streams, say
 from hypercover.errors import CallError, HypercoverError, OutputError
 
@@ -166,18 +163,39 @@ def stoppable(verb: Callable[..., None], name: str) -> Callable[..., None]:
     return stopped_gently
 
 
-_GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "Maps": (demo, classify, run, predict, export, report),
-    "Data": (info, clip, pansharpen, simulate, scenes, fetch),
-    "Features and tuning": (features, search),
-    "Accuracy": (gap, compare, area),
-    "Clusters": (plan, submit, status, logs, cancel, resume, work),
-    "Files of other programs, as in the lecture": (windows,),
+_GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "Maps": {
+        "demo": demo.command,
+        "classify": classify.command,
+        "run": run.command,
+        "predict": predict.command,
+        "export": export.command,
+        "report": run.report,
+    },
+    "Data": {
+        "info": info.command,
+        "clip": clip.command,
+        "pansharpen": pansharpen.command,
+        "simulate": simulate.command,
+        "scenes": scenes.command,
+        "fetch": scenes.fetch,
+    },
+    "Features and tuning": {"features": features.command, "search": search.command},
+    "Accuracy": {"gap": gap.command, "compare": compare.command, "area": area.command},
+    "Clusters": {
+        "plan": plan.command,
+        "submit": submit.command,
+        "status": status.command,
+        "logs": status.logs,
+        "cancel": cancel.command,
+        "resume": submit.resume,
+        "work": work.command,
+    },
+    "Files of other programs, as in the lecture": {"windows": windows.command},
 }
-for panel, modules in _GROUPS.items():
-    for module in modules:
-        verb = module.__name__.rpartition(".")[2]
-        app.command(name=verb, rich_help_panel=panel)(stoppable(module.command, verb))
+for panel, commands in _GROUPS.items():
+    for verb, run_verb in commands.items():
+        app.command(name=verb, rich_help_panel=panel)(stoppable(run_verb, verb))
 
 group = typer.Typer(help=libsvm.HELP, no_args_is_help=True, rich_markup_mode=None)
 for verb, run_verb in libsvm.VERBS.items():

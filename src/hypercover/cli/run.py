@@ -27,13 +27,14 @@ from hypercover.cli.options import (
     changes,
     run_folder,
 )
+from hypercover.cli.terminal import say
 
 if TYPE_CHECKING:
     from hypercover.experiment.config.schema import Experiment
     from hypercover.jobs.executor import Executor
     from hypercover.jobs.runner import Event
 
-__all__ = ["command", "prepare_and_show", "run_and_show"]
+__all__ = ["command", "prepare_and_show", "report", "run_and_show"]
 
 _QUIET = 10.0
 """Seconds without a line after which the progress of a task is printed."""
@@ -211,3 +212,13 @@ def command(
         prepare_and_show(plan, folder)
         return
     run_and_show(plan, folder, workers, executor=chosen)
+
+
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Write the report of a finished run again, as one offline HTML file.
+
+    Example: hypercover report runs/demo
+    """
+    from hypercover.experiment.results.outputs import renew_report
+
+    say(f"Report: {renew_report(run)}")

@@ -13,6 +13,7 @@ from hypercover.cli.options import (
     DEVICE,
     EXPERIMENT,
     GRID,
+    PREPARED,
     PROCESSES,
     RUN_FOLDER,
     RUN_SEED,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from hypercover.experiment.preparation import PreparedRun
     from hypercover.jobs.resources import JobResources
 
-__all__ = ["command", "submit_and_show"]
+__all__ = ["command", "resume", "submit_and_show"]
 
 
 def submit_and_show(
@@ -162,3 +163,29 @@ def command(
     read = experiment_called(experiment, out, overrides, data=data, choice=scene)
     prepared = plan_run(read, run_folder(out, read.name), search=search)
     submit_and_show(prepared, system, requested, dry_run=dry_run)
+
+
+@resource_options
+def resume(run: PREPARED, *, resources: dict[str, Any]) -> None:
+    """Submit again what failed, was cancelled or got lost; finished tasks are kept.
+
+    Options replace those of the previous submission.
+
+    Example: hypercover resume runs/fixed --time 4h
+    """
+    from hypercover.experiment.config.site import update_resources
+    from hypercover.experiment.preparation import load_prepared
+    from hypercover.jobs.resources import check_directives
+    from hypercover.jobs.submission import Submission, check_idle
+
+    prepared = load_prepared(run)
+    submission = Submission.load(prepared.folder)
+    if submission is None:
+        raise CallError(
+            f"Nothing was submitted from {prepared.folder}; call hypercover submit."
+        )
+    check_idle(prepared.folder, prepared.plan.registry)
+    if "directives" not in resources:
+        check_directives(submission.resources.directives, "The previous submission")
+    updated = update_resources(submission.resources.model_dump(), resources)
+    submit_and_show(prepared, submission.scheduler, updated)
