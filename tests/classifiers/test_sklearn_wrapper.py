@@ -165,7 +165,6 @@ def test_only_classes_defined_in_known_packages_are_trusted(name):
     ],
 )
 def test_boosted_trees_learn_codes_and_come_back(path, params):
-    pytest.importorskip(path.replace(":", ".").split(".")[0])
     X, y = pixels()
     trees = sklearn_classifier(path, params, random_state=0).fit(X, y)
     assert (trees.predict(X) == y).mean() > 0.8

@@ -1,4 +1,4 @@
-"""What commands share that open a scene: its bands, its split, and what it leaves undeclared."""
+"""Opening the scene or the experiment that a command names."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

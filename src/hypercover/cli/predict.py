@@ -1,4 +1,4 @@
-"""``hypercover predict``: a kept model, another image, a map."""
+"""``hypercover predict``: a map of an image by a saved model."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Confusion tables: the matrices of several models as one CSV file."""
+"""Confused classes: the pairs confused most, and confusion matrices as a CSV file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The lecture's data sets from one scene: LIBSVM files, raw and processed, and windows."""
+"""LIBSVM export: data files of a scene, SVMs as model files and back, and the lecture's sets."""
 
 import logging
 import shlex

@@ -1,4 +1,4 @@
-"""Numbers and facts as a reader wants them said."""
+"""Facts of a run as sentences: splits, leakage, maps and trainings."""
 
 import re
 from collections.abc import Container, Mapping

@@ -1,4 +1,4 @@
-"""Plates: the pictures of a run folder, made ready to stand inside a page."""
+"""Embedded images: the figures of a run folder, encoded for one HTML file."""
 
 import base64
 import logging

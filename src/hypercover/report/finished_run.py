@@ -1,4 +1,4 @@
-"""A run folder, read for its page."""
+"""A finished run, read from its folder for the report."""
 
 import io
 import json

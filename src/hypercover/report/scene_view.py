@@ -1,4 +1,4 @@
-"""Making the view of a scene: one pass over the cube, strip by strip."""
+"""The scene as the report's viewer shows it, computed in one pass over the cube."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""The view of a run as the page takes it: one JSON text with packed arrays inside."""
+"""The data of the report's viewer: one JSON text with packed arrays."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""A scene: an image cube, what is known about it, and labels where there are any."""
+"""Scenes: an image cube with its metadata, and labels if there are any."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Giving a kept model to programs that know nothing of hypercover."""
+"""Exports: networks as ONNX, and class maps cleaned, as polygons or as STAC items."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
