@@ -14,13 +14,14 @@ import hypercover
 from hypercover.cli.main import app
 
 ROOT = Path(hypercover.__file__).parent
-EVERYBODY = {"compiled", "errors", "files", "memory", "stopping"}
+EVERYBODY = {"compiled", "errors", "files", "memory", "stopping", "types"}
 MAY_IMPORT = {
     "compiled": set(),
     "errors": set(),
     "files": {"errors"},
     "memory": {"errors"},
     "stopping": set(),
+    "types": set(),
     "scene": set(),
     "splits": {"scene"},
     "windows": {"scene", "splits"},

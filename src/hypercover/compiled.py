@@ -5,8 +5,6 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 
-__all__ = ["compiled"]
-
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 

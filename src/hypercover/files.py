@@ -18,32 +18,6 @@ from typing import Any, BinaryIO
 
 from hypercover.errors import OutputError
 
-__all__ = [
-    "DRAFT",
-    "DamageError",
-    "add_written",
-    "atomic",
-    "check_local",
-    "check_writable",
-    "collect_written",
-    "csv_text",
-    "discard_written",
-    "file_sha256",
-    "find_ignoring_case",
-    "is_abandoned_draft",
-    "is_address",
-    "make_folder",
-    "missing_folders",
-    "modified_ns",
-    "open_to_append",
-    "read_checksummed",
-    "remove_abandoned_drafts",
-    "write_checksummed",
-    "write_error",
-    "write_json",
-    "write_text",
-]
-
 DRAFT = re.compile(
     r"\..+\.((?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)-\d+\.part(\..+)?", re.DOTALL
 )

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from hypercover.errors import CallError
 
-__all__ = ["available_bytes", "parse_size", "peak_bytes", "resident_bytes"]
-
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?) ?([kmgt]?)(i?)b", re.IGNORECASE)
 

@@ -9,8 +9,6 @@ import signal
 import threading
 from types import FrameType
 
-__all__ = ["Stopped", "request_stop", "stop_on_signal", "stop_requested"]
-
 _requested = threading.Event()
 
 

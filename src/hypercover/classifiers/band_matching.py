@@ -9,11 +9,7 @@ import numpy.typing as npt
 
 from hypercover.classifiers.bundle import ModelCard
 from hypercover.errors import ModelError, counted
-
-__all__ = ["match_bands"]
-
-Floats = npt.NDArray[np.float64]
-Positions = npt.NDArray[np.intp]
+from hypercover.types import Floats, Indices, Ints
 
 _TOLERANCE = 1.0
 """Wavelengths at most this far apart (nm) match, whatever the width of the band."""
@@ -126,9 +122,7 @@ def _match_by_number(model: ModelCard, present: list[int]) -> list[int]:
     return [positions[number] for number in numbers]
 
 
-def _match_by_wavelength(
-    model: ModelCard, present: npt.NDArray[np.int64], theirs: Floats
-) -> list[int]:
+def _match_by_wavelength(model: ModelCard, present: Ints, theirs: Floats) -> list[int]:
     """Return the position in the scene of each band of the model, by its wavelength.
 
     It is the assignment with the smallest sum of squared distances, which keeps two
@@ -161,7 +155,7 @@ def _match_by_wavelength(
     return positions
 
 
-def _candidate_pairs(ours: Floats, widths: Floats, theirs: Floats) -> tuple[Positions, ...]:
+def _candidate_pairs(ours: Floats, widths: Floats, theirs: Floats) -> tuple[Indices, ...]:
     """Return the pairs of a model's band and a scene's band that may match."""
     # no band is wider than its own wavelength, whatever a card states
     tolerance = np.fmax(_TOLERANCE, np.minimum(widths, ours) / 2)
@@ -191,7 +185,7 @@ def _candidate_pairs(ours: Floats, widths: Floats, theirs: Floats) -> tuple[Posi
 
 
 def _missing_bands(
-    model: ModelCard, ours: Floats, theirs: Floats, missing: Positions
+    model: ModelCard, ours: Floats, theirs: Floats, missing: Indices
 ) -> ModelError:
     """Name the bands that a scene lacks, and how far away the nearest ones are."""
     numbers = [(model.bands or [])[at] for at in missing]

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
@@ -30,17 +29,7 @@ from hypercover.files import (
     read_checksummed,
     write_checksummed,
 )
-
-__all__ = [
-    "MODEL_FILE",
-    "Bundle",
-    "Classifier",
-    "ModelCard",
-    "codes_from_json",
-    "codes_to_json",
-    "load_bundle",
-    "save_bundle",
-]
+from hypercover.types import Array, Arrays
 
 _MAX_CLASSES = 65_535
 
@@ -49,7 +38,7 @@ _DTYPE_NAME = re.compile(r"[iu][1248]|f[248]|b1|O|U\d{0,10}")
 _PYTHON_TYPES = {"i": int, "u": int, "U": str, "O": str, "b": bool, "f": float}
 
 
-def codes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
+def codes_to_json(classes: Array) -> dict[str, Any]:
     """Return class codes as a JSON object with their dtype.
 
     Examples
@@ -68,7 +57,7 @@ def codes_to_json(classes: npt.NDArray[Any]) -> dict[str, Any]:
     return {"type": "U" if text else classes.dtype.str.lstrip("<>|="), "values": values}
 
 
-def codes_from_json(value: Any, *, ordered: bool = True) -> npt.NDArray[Any]:
+def codes_from_json(value: Any, *, ordered: bool = True) -> Array:
     """Return class codes from their JSON object.
 
     Parameters
@@ -208,7 +197,6 @@ _MAX_VALUE = 1e30
 
 _PACKAGES = ("hypercover", "numpy", "scikit-learn", "torch")
 
-Arrays = dict[str, npt.NDArray[Any]]
 
 State = tuple[dict[str, Any], Arrays]
 
@@ -216,7 +204,7 @@ State = tuple[dict[str, Any], Arrays]
 class Classifier(Protocol):
     """The interface of a classifier that can be saved in a bundle."""
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
+    def predict(self, X: Any) -> Array:
         """Return the class code of each spectrum or window."""
 
     def state(self) -> tuple[dict[str, Any], Arrays]:

@@ -3,14 +3,10 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator, clone
 
 from hypercover.errors import ModelError
-
-__all__ = ["centre_spectra", "linear_map"]
-
-Floats = npt.NDArray[np.float64]
+from hypercover.types import Floats
 
 
 def centre_spectra(X: Any) -> Any:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.linalg import eigh
 
 from hypercover.errors import ModelError
-
-__all__ = ["Scaling", "ScalingKind"]
+from hypercover.types import Array, Floats, Singles
 
 ScalingKind = Literal["standard", "cleared", "principal"]
 
@@ -49,9 +47,9 @@ class Scaling:
     TGRS 26(1), 1988, pp. 65-74.
     """
 
-    mean: npt.NDArray[np.float32]
+    mean: Singles
     """Mean of each band over the training spectra (band,)."""
-    weight: npt.NDArray[np.float32]
+    weight: Singles
     """1 / standard deviation of each band (band,), 0 for a constant band; or the matrix
     (component, band)."""
 
@@ -59,8 +57,8 @@ class Scaling:
     def fit(
         cls,
         kind: ScalingKind,
-        spectra: npt.NDArray[np.generic],
-        noise: npt.NDArray[np.float64] | None,
+        spectra: Array,
+        noise: Floats | None,
         components: int | None,
     ) -> "Scaling":
         """Fit a kind of scaling to the spectra (n, band) of training pixels.
@@ -75,7 +73,7 @@ class Scaling:
         return cls.whitened(spectra, components)
 
     @classmethod
-    def standard(cls, spectra: npt.NDArray[np.generic]) -> "Scaling":
+    def standard(cls, spectra: Array) -> "Scaling":
         """Fit the mean and standard deviation of each band of spectra (n, band)."""
         values = spectra.astype(np.float64)
         mean, spread = values.mean(axis=0), values.std(axis=0)
@@ -86,8 +84,8 @@ class Scaling:
     @classmethod
     def noise_adjusted(
         cls,
-        spectra: npt.NDArray[np.generic],
-        noise: npt.NDArray[np.float64] | None,
+        spectra: Array,
+        noise: Floats | None,
         components: int,
     ) -> "Scaling":
         """Fit the directions of the maximum noise fraction.
@@ -116,7 +114,7 @@ class Scaling:
         return cls(plain.mean, (directions * weight).astype(np.float32, order="C"))
 
     @classmethod
-    def whitened(cls, spectra: npt.NDArray[np.generic], components: int) -> "Scaling":
+    def whitened(cls, spectra: Array, components: int) -> "Scaling":
         """Fit the principal components of spectra (n, band), each with variance 1.
 
         There are ``components`` of them, or as many as bands; those without variance
@@ -143,7 +141,7 @@ class Scaling:
         """Number of values per pixel of the output."""
         return len(self.weight)
 
-    def apply(self, stack: npt.NDArray[np.generic]) -> torch.Tensor:
+    def apply(self, stack: Array) -> torch.Tensor:
         """Scale a stack (n, band, row, col) into a new float32 tensor."""
         values = np.subtract(stack, self.mean[:, None, None], dtype=np.float32)
         if self.weight.ndim == 1:
@@ -154,13 +152,13 @@ class Scaling:
         scaled = torch.from_numpy(self.weight) @ flat
         return scaled.view(count, self.outputs, rows, cols)
 
-    def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+    def arrays(self) -> dict[str, Singles]:
         """Return the arrays to save."""
         return {"scaling.mean": self.mean.copy(), "scaling.weight": self.weight.copy()}
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, npt.NDArray[np.generic]], bands: int, *, matrix: bool
+        cls, arrays: Mapping[str, Array], bands: int, *, matrix: bool
     ) -> "Scaling":
         """Return a scaling from saved arrays; ``matrix``: whether it has components.
 
@@ -184,33 +182,29 @@ class Scaling:
         return cls(mean, weight)
 
 
-def _noise_adjusted_components(
-    total: npt.NDArray[np.float64], noise: npt.NDArray[np.float64], components: int
-) -> npt.NDArray[np.float64]:
+def _noise_adjusted_components(total: Floats, noise: Floats, components: int) -> Floats:
     """Return the matrix (component, band) of noise-adjusted directions, best first."""
     ratios, directions = eigh(total, noise)
     ratios, directions = ratios[::-1][:components], directions.T[::-1][:components]
     signal = np.maximum(ratios - 1, 0)
     count = max(1, int((signal > _MIN_SNR).sum()))
     scale = signal / ratios**1.5
-    matrix: npt.NDArray[np.float64] = (_fix_signs(directions) * scale[:, None])[:count]
+    matrix: Floats = (_fix_signs(directions) * scale[:, None])[:count]
     return matrix
 
 
-def _fix_signs(directions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _fix_signs(directions: Floats) -> Floats:
     """Make the largest weight of each direction positive.
 
     ``eigh`` leaves the sign open.
     """
     largest = np.abs(directions).argmax(axis=1)
     signs = np.sign(directions[np.arange(len(directions)), largest])
-    signed: npt.NDArray[np.float64] = directions * signs[:, None]
+    signed: Floats = directions * signs[:, None]
     return signed
 
 
-def _float32_array(
-    arrays: Mapping[str, npt.NDArray[np.generic]], name: str
-) -> npt.NDArray[np.float32]:
+def _float32_array(arrays: Mapping[str, Array], name: str) -> Singles:
     array = arrays.get(name)
     if array is None or array.dtype != np.float32 or not np.isfinite(array).all():
         raise ModelError(

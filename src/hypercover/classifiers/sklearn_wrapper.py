@@ -16,7 +16,6 @@ from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
-import numpy.typing as npt
 import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -29,8 +28,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from hypercover.classifiers.bundle import codes_from_json, codes_to_json
 from hypercover.classifiers.pixel_spectra import centre_spectra
 from hypercover.errors import ModelError
-
-__all__ = ["SklearnClassifier", "sklearn_classifier"]
+from hypercover.types import Array, Floats
 
 _N_PROBES = 64
 _DEFAULT = "sklearn.ensemble.RandomForestClassifier"
@@ -175,7 +173,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Whether the classifier is fitted to class positions rather than codes."""
         return not str(self.path).startswith("sklearn.")
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
+    def predict(self, X: Any) -> Array:
         """Return the class code of each spectrum (n, band) or window."""
         spectra = self._check_spectra(X)
         answers = np.asarray(self.pipeline_.predict(spectra))
@@ -185,18 +183,18 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return hasattr(getattr(self, "pipeline_", None) or self.build(), "predict_proba")
 
     @available_if(_has_proba)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Any) -> Floats:
         """Return the class probabilities (n, class), if the classifier offers any."""
         spectra = self._check_spectra(X)
         return np.asarray(self.pipeline_.predict_proba(spectra))
 
-    def _check_spectra(self, X: Any) -> npt.NDArray[Any]:
+    def _check_spectra(self, X: Any) -> Array:
         check_is_fitted(self, "pipeline_")
         return np.asarray(
             validate_data(self, centre_spectra(X), dtype=np.float64, reset=False)
         )
 
-    def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return JSON-able settings, and the fitted classifier as skops bytes with a probe.
 
         Raises
@@ -231,7 +229,7 @@ class SklearnClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def from_state(
         cls,
         settings: dict[str, Any],
-        arrays: dict[str, npt.NDArray[Any]],
+        arrays: dict[str, Array],
         *,
         trusted: Collection[str] = (),
     ) -> "SklearnClassifier":

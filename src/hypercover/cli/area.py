@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hypercover.cli.options import LABEL_FIELD, LABEL_LAYER, LABEL_VARIABLE
+from hypercover.cli.terminal import say
 from hypercover.errors import CallError
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from hypercover.evaluation.area import AreaEstimate
 
-__all__ = ["command"]
 
 _CONDITION = (
     "These figures hold only if the reference is a probability sample of the map, drawn at "
@@ -74,7 +74,7 @@ def command(
 
     Example: hypercover area maps/cnn.tif --reference points.gpkg -o areas.csv
     """
-    from hypercover.cli.tables import say, show
+    from hypercover.cli.tables import show
     from hypercover.evaluation.area import estimate_area
     from hypercover.experiment.results.outputs import check_map
     from hypercover.files import write_text

@@ -24,8 +24,6 @@ from hypercover.cli.options import (
     run_folder,
 )
 
-__all__ = ["command"]
-
 
 def command(
     image: IMAGE,

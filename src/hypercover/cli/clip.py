@@ -7,8 +7,7 @@ import typer
 
 from hypercover.cli.opening import tell_fill
 from hypercover.cli.options import AXES, IMAGE, LABEL_VARIABLE, NODATA, VARIABLE
-
-__all__ = ["command"]
+from hypercover.cli.terminal import say
 
 
 def command(
@@ -40,7 +39,6 @@ def command(
     Example: hypercover clip cube.hdr municipality.gpkg -o part.tif
     """
     from hypercover.cli.progress import bar
-    from hypercover.cli.tables import say
     from hypercover.scene.clip import clip, read_area
     from hypercover.scene.io.reading import open_scene
     from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hypercover.cli.terminal import say
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hypercover.evaluation.comparison import Difference
     from hypercover.experiment.results.run_comparison import RunComparison
-
-__all__ = ["command"]
 
 
 def command(
@@ -37,7 +37,7 @@ def command(
 
     Example: hypercover compare runs/fields --model svm --model cnn -o comparison
     """
-    from hypercover.cli.tables import say, show
+    from hypercover.cli.tables import show
     from hypercover.evaluation.intervals import MIN_UNITS
     from hypercover.experiment.results.run_comparison import compare_runs
     from hypercover.figures.formatting import describe_too_few

@@ -7,8 +7,6 @@ import typer
 
 from hypercover.cli.options import DEVICE, PROCESSES, SEED, WORKERS, changes
 
-__all__ = ["command"]
-
 
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path(

@@ -5,8 +5,6 @@ from hypercover.experiment.config.site import site_defaults, update_resources
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.local import LocalExecutor
 
-__all__ = ["EXECUTORS", "choose_executor", "tile_executor"]
-
 EXECUTORS = ("inprocess", "local", "dask")
 """This process, local processes, or a Dask cluster."""
 

@@ -8,8 +8,6 @@ import typer
 from hypercover.cli.options import MAJORITY, SIEVE, WITHIN, WITHIN_LAYER
 from hypercover.cli.terminal import say
 
-__all__ = ["command"]
-
 
 def command(
     source: Annotated[

@@ -20,8 +20,7 @@ from hypercover.cli.options import (
     VARIABLE,
     stated,
 )
-
-__all__ = ["command"]
+from hypercover.cli.terminal import say
 
 
 def command(
@@ -60,7 +59,6 @@ def command(
     """
     from hypercover.cli.executors import tile_executor
     from hypercover.cli.progress import bar
-    from hypercover.cli.tables import say
     from hypercover.errors import counted
     from hypercover.experiment.tasks.feature_tiles import write_features
     from hypercover.features.chain import NWFE_FEATURES, Chain

@@ -21,8 +21,6 @@ from hypercover.cli.options import (
     run_folder,
 )
 
-__all__ = ["command"]
-
 
 def command(
     experiment: EXPERIMENT,

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from hypercover.scene.scene import Scene
 
-__all__ = ["command", "scene_table"]
 
 _SHOWN = 3
 """Band names shown of each end of a long list."""

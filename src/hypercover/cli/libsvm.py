@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from hypercover.libsvm.positions import Positions
     from hypercover.scene.scene import Scene
 
-__all__ = ["HELP", "VERBS", "command"]
-
 
 def command(
     image: IMAGE,

@@ -36,8 +36,6 @@ from hypercover.cli.cluster import cancel, plan, status, submit, work
 from hypercover.cli.terminal import PlainFormatter, guarded_streams, say
 from hypercover.errors import CallError, HypercoverError, OutputError
 
-__all__ = ["app", "fitting", "main", "options_of", "verbs"]
-
 _OPTION = re.compile(
     r"(?<![\w-])(--[a-z][a-z0-9-]*)(?: ([A-Z]{2,}|[^\s,.;:()]+(?:,[^\s,.;:()]+)+))?"
 )

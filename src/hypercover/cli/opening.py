@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from hypercover.scene.scene import Scene
     from hypercover.splits.split import Split
 
-__all__ = [
-    "CHAIN",
-    "HALVES",
-    "SPLIT",
-    "TRAIN",
-    "asked_split",
-    "check_without_scene",
-    "chosen_scene",
-    "experiment_called",
-    "tell_fill",
-]
 
 SPLIT = Annotated[
     Path | None, typer.Option(help="A kept split, runs/NAME/split.tif: notes its parts.")
@@ -60,7 +49,6 @@ def chosen_scene(image: Path, labels: Path | None, **given: Any) -> "Scene":
 
 def tell_fill(*scenes: "Scene") -> None:
     """Print what looks like no data that nothing declares, where notes are not shown."""
-    from hypercover.cli.tables import say
     from hypercover.scene.nodata import fill_notes
 
     for scene in scenes:

@@ -16,43 +16,6 @@ from typing import Annotated
 
 import typer
 
-__all__ = [
-    "AXES",
-    "DASK",
-    "DATA",
-    "DEVICE",
-    "DROP_BANDS",
-    "EXECUTOR",
-    "EXPERIMENT",
-    "GRID",
-    "IMAGE",
-    "KEEP_BANDS",
-    "LABELS",
-    "LABEL_FIELD",
-    "LABEL_LAYER",
-    "LABEL_VARIABLE",
-    "LEGEND",
-    "MAJORITY",
-    "NODATA",
-    "OVERLAP",
-    "PREPARED",
-    "PROCESSES",
-    "RUN_FOLDER",
-    "RUN_SEED",
-    "SCENE",
-    "SEED",
-    "SET",
-    "SIEVE",
-    "TILE_WORKERS",
-    "VARIABLE",
-    "WITHIN",
-    "WITHIN_LAYER",
-    "WORKERS",
-    "changes",
-    "run_folder",
-    "stated",
-]
-
 IMAGE = Annotated[
     Path, typer.Argument(help="The image: .mat, .hdr, .tif, .lan, .h5, .nc, .npz …")
 ]

@@ -8,14 +8,13 @@ import typer
 
 from hypercover.cli.opening import tell_fill
 from hypercover.cli.options import NODATA
+from hypercover.cli.terminal import say
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from hypercover.scene.pansharpen.fusion import Injection
     from hypercover.scene.pansharpen.quality import Quality
-
-__all__ = ["command"]
 
 
 def command(
@@ -45,7 +44,7 @@ def command(
     Example: hypercover pansharpen pan.tif bands.tif -o sharp.tif --quality
     """
     from hypercover.cli.progress import bar
-    from hypercover.cli.tables import say, show
+    from hypercover.cli.tables import show
     from hypercover.scene.io.reading import open_scene
     from hypercover.scene.io.writing import check_overwrite, driver_for, write_scene
     from hypercover.scene.metadata import labelled_name

@@ -25,8 +25,6 @@ from hypercover.cli.options import (
 )
 from hypercover.cli.terminal import say
 
-__all__ = ["command"]
-
 
 def command(
     model: Annotated[

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from hypercover.cli.terminal import say
 
-__all__ = ["bar", "duration"]
-
 _QUIET = 5.0
 """Seconds between plain lines when stderr is no terminal."""
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from hypercover.jobs.executor import Executor
     from hypercover.jobs.runner import Event
 
-__all__ = ["command", "prepare_and_show", "report", "run_and_show"]
 
 _QUIET = 10.0
 """Seconds without a line after which the progress of a task is printed."""
@@ -58,7 +57,6 @@ def run_and_show(
         interval_lines,
         map_lines,
         note_lines,
-        say,
         show,
         spread_lines,
         unscored_lines,
@@ -92,7 +90,6 @@ def run_and_show(
 
 def prepare_and_show(experiment: Experiment, folder: Path) -> None:
     """Prepare a run for batch jobs; print the command of each training."""
-    from hypercover.cli.tables import say
     from hypercover.experiment.run import prepare_experiment
 
     with _watching() as watch:
@@ -153,8 +150,6 @@ def _left(event: Event) -> str:
 
 def _lines(first: Path | None) -> Callable[[Event], None]:
     """Return a callback that prints a line for each task that ends, and now and then."""
-    from hypercover.cli.tables import say
-
     said = time.monotonic()
 
     def watch(event: Event) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from hypercover.scene.datasets.catalog import KnownFile, KnownScene
 
-__all__ = ["command", "fetch", "scene_lines", "scenes_table"]
 
 _UNKNOWN = "unknown"
 

@@ -25,6 +25,7 @@ from hypercover.cli.options import (
     changes,
     run_folder,
 )
+from hypercover.cli.terminal import say
 from hypercover.errors import CallError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from hypercover.jobs.executor import Executor
     from hypercover.jobs.runner import Event
 
-__all__ = ["command", "grid_table", "scale_and_show", "search_and_show"]
 
 _QUIET = 10.0
 """Seconds without a line after which the progress of a task is printed."""
@@ -59,7 +59,6 @@ def search_and_show(
 
     ``called`` holds the arguments of a run of the same experiment in the same folder.
     """
-    from hypercover.cli.tables import say
     from hypercover.experiment.results.run_folder import SearchFolder
     from hypercover.experiment.search.search import run_search
     from hypercover.figures.formatting import (
@@ -87,7 +86,6 @@ def search_and_show(
 
 def scale_and_show(experiment: Experiment, folder: Path, workers: Sequence[int]) -> None:
     """Measure how a search scales, and show it as in the lecture: best cell, all cells."""
-    from hypercover.cli.tables import say
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.search.search_scaling import measure_scaling, scaling_csv
     from hypercover.figures.canvas import save_figure
@@ -166,7 +164,6 @@ def _advice(
 
 
 def _say_products(experiment: Experiment, place: SearchFolder) -> None:
-    from hypercover.cli.tables import say
     from hypercover.experiment.results.run_folder import RunFolder
     from hypercover.experiment.search.search_plan import searched_grids
 
@@ -281,8 +278,6 @@ class _Watcher:
 
     def say(self, event: Event) -> None:
         """Print a line for each finished row, and now and then the progress of the next."""
-        from hypercover.cli.tables import say
-
         new = self._note(event)
         ends = event.what in ("done", "failed", "skipped")
         quiet = time.monotonic() - self._printed < _QUIET

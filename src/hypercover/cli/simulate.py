@@ -8,8 +8,6 @@ import typer
 from hypercover.cli.options import SEED
 from hypercover.cli.terminal import say
 
-__all__ = ["command"]
-
 _SIZES = ("rows", "cols", "bands", "classes")
 
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
 
-from hypercover.cli.terminal import plain, say, steered, unguarded
+from hypercover.cli.terminal import plain, steered, unguarded
 from hypercover.evaluation.run_metrics import (
     CalibrationMetrics,
     Intervals,
@@ -29,24 +29,6 @@ from hypercover.report.descriptions import (
     main_split_name,
 )
 from hypercover.scene.metadata import origin_label
-
-__all__ = [
-    "accuracy_table",
-    "calibration_lines",
-    "choice_lines",
-    "curve_table",
-    "feature_lines",
-    "gap_tables",
-    "interval_lines",
-    "map_lines",
-    "new_console",
-    "note_lines",
-    "say",
-    "show",
-    "spread_lines",
-    "table_cell",
-    "unscored_lines",
-]
 
 _PLAIN_WIDTH, _LONGEST_CELL = 110, 300
 """Columns when stdout is no terminal; signs shown in a cell."""

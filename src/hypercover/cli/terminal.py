@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
-__all__ = ["PlainFormatter", "guarded_streams", "plain", "say", "steered", "unguarded"]
-
 _LONGEST_LINE = 4000
 """Signs shown of a line; of a longer one both ends are."""
 _STEERING = (

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from hypercover.scene.scene import Scene
     from hypercover.windows.window_writer import Draft, WindowWriter
 
-__all__ = ["command"]
-
 
 def command(
     image: IMAGE,

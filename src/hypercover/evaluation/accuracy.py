@@ -13,32 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.evaluation.predictions import Predictions
-from hypercover.evaluation.sampling_units import UnitNumbers
-
-__all__ = [
-    "OVERALL_MEASURES",
-    "Floats",
-    "Matrix",
-    "accuracies",
-    "average_accuracy",
-    "confusion_matrix",
-    "count_by_unit",
-    "f1",
-    "kappa",
-    "overall_accuracy",
-    "producers_accuracy",
-    "safe_divide",
-    "unit_weights",
-    "users_accuracy",
-]
-
-Matrix = npt.NDArray[np.int64]
-"""Counts (reference class, predicted class)."""
+from hypercover.types import Floats, Indices, Ints
 
 
 def confusion_matrix(
     reference: npt.ArrayLike, predicted: npt.ArrayLike, codes: npt.ArrayLike
-) -> Matrix:
+) -> Ints:
     """Count how often each class was taken for each class, rows = reference.
 
     Every code of ``reference`` and ``predicted`` must be among ``codes``, which
@@ -63,7 +43,7 @@ def confusion_matrix(
     return cells.reshape(len(ordered), len(ordered)).astype(np.int64)
 
 
-def overall_accuracy(matrix: Matrix) -> float | None:
+def overall_accuracy(matrix: Ints) -> float | None:
     """Share of all test pixels that are right.
 
     Parameters
@@ -79,7 +59,7 @@ def overall_accuracy(matrix: Matrix) -> float | None:
     return _ratio(np.trace(matrix), matrix.sum())
 
 
-def average_accuracy(matrix: Matrix) -> float | None:
+def average_accuracy(matrix: Ints) -> float | None:
     """Mean producer's accuracy over the classes that have test pixels.
 
     Parameters
@@ -96,7 +76,7 @@ def average_accuracy(matrix: Matrix) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def kappa(matrix: Matrix) -> float | None:
+def kappa(matrix: Ints) -> float | None:
     """Cohen's kappa: agreement beyond what the margins give by chance.
 
     None if both margins have one and the same class, where chance alone agrees.
@@ -121,7 +101,7 @@ def kappa(matrix: Matrix) -> float | None:
     return None if only_one and agreed == 1 else (agreed - chance) / (1 - chance)
 
 
-def producers_accuracy(matrix: Matrix) -> list[float | None]:
+def producers_accuracy(matrix: Ints) -> list[float | None]:
     """Share of each class's test pixels that are found (recall).
 
     Parameters
@@ -137,7 +117,7 @@ def producers_accuracy(matrix: Matrix) -> list[float | None]:
     return _ratios(np.diagonal(matrix), matrix.sum(axis=1))
 
 
-def users_accuracy(matrix: Matrix) -> list[float | None]:
+def users_accuracy(matrix: Ints) -> list[float | None]:
     """Share of the pixels mapped as each class that are right (precision).
 
     Parameters
@@ -153,7 +133,7 @@ def users_accuracy(matrix: Matrix) -> list[float | None]:
     return _ratios(np.diagonal(matrix), matrix.sum(axis=0))
 
 
-def f1(matrix: Matrix) -> list[float | None]:
+def f1(matrix: Ints) -> list[float | None]:
     """Harmonic mean of producer's and user's accuracy of each class.
 
     None for a class without test pixels; 0 if none of its pixels is found.
@@ -177,18 +157,16 @@ def _ratio(part: Any, whole: Any) -> float | None:
     return float(part) / float(whole) if whole else None
 
 
-def _ratios(parts: Matrix, wholes: Matrix) -> list[float | None]:
+def _ratios(parts: Ints, wholes: Ints) -> list[float | None]:
     return [_ratio(part, whole) for part, whole in zip(parts, wholes, strict=True)]
 
-
-Floats = npt.NDArray[np.float64]
 
 OVERALL_MEASURES = ("overall_accuracy", "average_accuracy", "kappa")
 """The measures over all classes, in order."""
 
 
 def count_by_unit(
-    answers: Predictions, units: UnitNumbers, count: int, codes: Sequence[int]
+    answers: Predictions, units: Indices, count: int, codes: Sequence[int]
 ) -> Floats:
     """Count for each unit and class the pixels that are right, of the class, and taken for it.
 
@@ -267,7 +245,7 @@ def unit_weights(tallies: Floats) -> Floats:
     return np.concatenate([heads, found, mapped, found + mapped], axis=1)
 
 
-def safe_divide(parts: Floats, wholes: Floats | npt.NDArray[np.int64]) -> Floats:
+def safe_divide(parts: Floats, wholes: Floats | Ints) -> Floats:
     """Divide; NaN for a division by zero."""
     parts, wholes = np.broadcast_arrays(parts, wholes)
     known = wholes != 0

@@ -24,32 +24,23 @@ its standard error is worth, at most the pixels it was counted on (Korn and Grau
 from collections.abc import Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
 from hypercover.errors import CallError, counted
-from hypercover.evaluation.accuracy import Floats, safe_divide
+from hypercover.evaluation.accuracy import safe_divide
 from hypercover.evaluation.result_plots import format_result, plot_bars
 from hypercover.files import csv_text
 from hypercover.scene.legend import Legend
+from hypercover.types import Codes, Floats, Ints, Mask
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = [
-    "AreaEstimate",
-    "AreaRow",
-    "Estimates",
-    "area_from_counts",
-    "estimate_area",
-    "wilson_interval",
-]
-
-Codes = npt.NDArray[np.integer[Any]]
 
 _OVERALL = ("overall_accuracy", "overall_standard_error", "overall_lower", "overall_upper")
 
@@ -121,9 +112,9 @@ class AreaEstimate:
 
     legend: Legend
     """The classes of map and reference."""
-    counts: npt.NDArray[np.int64]
+    counts: Ints
     """Reference pixels (stratum, class in the map, class in the reference)."""
-    mapped: npt.NDArray[np.int64] | Floats
+    mapped: Ints | Floats
     """Area of each class in the map, in the unit of the areas."""
     overall: Estimates
     """Area-adjusted overall accuracy: share of the whole map that is right."""
@@ -297,9 +288,7 @@ def estimate_area(
     return _estimated(counts, shares, worth, sizes, totals, known)
 
 
-def _sums(
-    codes: Codes, inside: npt.NDArray[np.bool_], names: Codes, areas: Floats | None
-) -> Floats:
+def _sums(codes: Codes, inside: Mask, names: Codes, areas: Floats | None) -> Floats:
     """Add up the pixels of each code, or their areas."""
     even = areas is None or areas.size == 1
     sums = np.zeros(len(names))
@@ -339,11 +328,11 @@ def area_from_counts(
 
 
 def _estimated(
-    table: npt.NDArray[np.int64],
+    table: Ints,
     shares: Floats,
-    drawn: npt.NDArray[np.int64] | Floats,
+    drawn: Ints | Floats,
     total: Floats,
-    mapped: npt.NDArray[np.int64] | Floats,
+    mapped: Ints | Floats,
     legend: Legend,
 ) -> AreaEstimate:
     """Estimate from shares (stratum, class in the map, class in the reference)."""
@@ -382,9 +371,7 @@ def wilson_interval(share: Floats, size: Floats) -> Floats:
     return np.asarray(np.clip(np.stack([low, high], axis=-1), 0, 1))
 
 
-def _share(
-    part: Floats, weights: Floats, drawn: npt.NDArray[np.int64] | Floats
-) -> Estimates:
+def _share(part: Floats, weights: Floats, drawn: Ints | Floats) -> Estimates:
     """Estimate a share of the whole from its shares (stratum, class) of strata."""
     wide = weights[:, None]
     found = (wide * part).sum(axis=0)
@@ -400,7 +387,7 @@ def _ratio(
     part: Floats,
     whole: Floats,
     weights: Floats,
-    drawn: npt.NDArray[np.int64] | Floats,
+    drawn: Ints | Floats,
 ) -> Estimates:
     """Estimate how much of the ``whole`` is ``part`` of it, both shares (stratum, class).
 
@@ -449,9 +436,7 @@ def _strata(mapped: Codes, reference: Codes, design: str, strata: Codes | None) 
     return strata
 
 
-def _check_counts(
-    counts: npt.NDArray[np.int64], names: Codes, legend: Legend | None
-) -> None:
+def _check_counts(counts: Ints, names: Codes, legend: Legend | None) -> None:
     """Refuse a stratum with fewer than two reference pixels."""
     drawn = counts.sum(axis=(1, 2))
     least = int(drawn.argmin())

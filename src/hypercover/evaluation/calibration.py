@@ -14,18 +14,7 @@ from hypercover.evaluation.run_metrics import (
     CalibrationMetrics,
     SelectiveAccuracy,
 )
-
-__all__ = [
-    "COVERAGES",
-    "Calibration",
-    "ReliabilityBin",
-    "abstention_curve",
-    "calibration_error",
-    "fit_confidence",
-    "fit_temperature",
-    "reliability_bins",
-    "tempered",
-]
+from hypercover.types import Floats, Indices, Mask
 
 BINS = 15
 """Bins of the headline figure, as Guo et al. (2017) have them."""
@@ -35,7 +24,6 @@ COVERAGES = tuple(step / 20 for step in range(1, 21))
 
 _ROUNDING = 1e-5
 
-Floats = npt.NDArray[np.float64]
 
 Equal = Literal["width", "mass"]
 
@@ -222,16 +210,14 @@ def reliability_bins(
     return tuple(_bin(part, good, part.min(), part.max()) for part, good in kept)
 
 
-def _by_mass(sure: Floats, bins: int) -> npt.NDArray[np.intp]:
+def _by_mass(sure: Floats, bins: int) -> Indices:
     """Return the bin of each pixel by the middle of the ranks that its equals take."""
     _, group, count = np.unique(sure, return_inverse=True, return_counts=True)
     middle = np.cumsum(count) - count / 2
     return np.asarray(middle[group] * bins // len(sure), dtype=np.intp)
 
 
-def _bin(
-    sure: Floats, hits: npt.NDArray[np.bool_], low: float, high: float
-) -> ReliabilityBin:
+def _bin(sure: Floats, hits: Mask, low: float, high: float) -> ReliabilityBin:
     if not len(sure):
         return ReliabilityBin(float(low), float(high), 0, None, None)
     means = float(sure.mean()), float(hits.mean())
@@ -295,9 +281,7 @@ def abstention_curve(
     return tuple(zip(kept.tolist(), accuracy.tolist(), strict=True))
 
 
-def _checked(
-    confidence: npt.ArrayLike, right: npt.ArrayLike
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _checked(confidence: npt.ArrayLike, right: npt.ArrayLike) -> tuple[Floats, Mask]:
     """Return confidences and hits after checking that they are such, one of each a pixel."""
     sure, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
     if sure.ndim != 1 or sure.shape != hits.shape or not len(sure):
@@ -494,7 +478,7 @@ def _best(loss: Callable[[float], float], low: float, high: float, count: int) -
 
 def _checked_logits(
     probabilities: npt.ArrayLike, labels: npt.ArrayLike, classes: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+) -> tuple[Floats, Mask]:
     """Return the rows of known classes, and which class (n, class) each really has."""
     shares = np.asarray(probabilities, dtype=np.float64)
     codes, columns = np.asarray(labels), np.asarray(classes)

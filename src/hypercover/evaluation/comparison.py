@@ -5,13 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import binom, chi2
 
 from hypercover.errors import CallError, counted
 from hypercover.evaluation.accuracy import (
     OVERALL_MEASURES,
-    Floats,
     accuracies,
     count_by_unit,
     unit_weights,
@@ -28,20 +26,12 @@ from hypercover.evaluation.intervals import (
 )
 from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_plots import format_result, plot_differences
-from hypercover.evaluation.sampling_units import BlockUnits, UnitNumbers, Units
+from hypercover.evaluation.sampling_units import BlockUnits, Units
+from hypercover.types import Floats, Indices, Mask
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-__all__ = [
-    "Comparison",
-    "Difference",
-    "McNemar",
-    "compare_models",
-    "describe_test_difference",
-    "mcnemar",
-]
 
 
 @dataclass(frozen=True)
@@ -68,7 +58,7 @@ class McNemar:
         return asdict(self)
 
 
-def mcnemar(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> McNemar:
+def mcnemar(first: Mask, second: Mask) -> McNemar:
     """Test two classifiers on which pixels each is right (n,).
 
     Only pixels on which exactly one is right count.  Without such pixels both p-values
@@ -342,7 +332,7 @@ def _paired(
 
 def _tallied(
     pair: tuple[Predictions, Predictions],
-    units: UnitNumbers,
+    units: Indices,
     count: int,
     codes: Sequence[int],
 ) -> Floats:

@@ -12,8 +12,6 @@ from hypercover.evaluation.evaluate import Evaluation
 from hypercover.evaluation.predictions import Predictions
 from hypercover.files import csv_text
 
-__all__ = ["ConfusedPair", "confusion_csv", "most_confused"]
-
 Places = npt.NDArray[np.int32]
 
 

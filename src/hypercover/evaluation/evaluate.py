@@ -20,12 +20,11 @@ from hypercover.evaluation.run_metrics import (
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.audit import LeakAudit, audit
 from hypercover.splits.split import Split
+from hypercover.types import Array, Ints
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +36,7 @@ class Evaluation:
 
     legend: Legend
     """The classes of the label map, in the order of the matrix."""
-    matrix: accuracy.Matrix
+    matrix: Ints
     """Counts (reference class, predicted class) over the test pixels."""
     leakage: LeakAudit
     """Overlap of the test windows with the training pixels."""
@@ -213,9 +212,7 @@ def evaluate(
     )
 
 
-def _checked(
-    predicted: npt.ArrayLike, reference: npt.NDArray[np.int64], legend: Legend
-) -> npt.NDArray[Any]:
+def _checked(predicted: npt.ArrayLike, reference: Ints, legend: Legend) -> Array:
     """Return predicted codes after checking that there is one class for each pixel."""
     codes = np.asarray(predicted)
     if codes.shape != reference.shape:

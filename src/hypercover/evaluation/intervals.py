@@ -12,7 +12,6 @@ from scipy.stats import t as student
 from hypercover.errors import CallError
 from hypercover.evaluation.accuracy import (
     OVERALL_MEASURES,
-    Floats,
     accuracies,
     count_by_unit,
     safe_divide,
@@ -22,21 +21,7 @@ from hypercover.evaluation.predictions import Predictions
 from hypercover.evaluation.result_files import Range
 from hypercover.evaluation.run_metrics import ClassIntervals, Intervals
 from hypercover.evaluation.sampling_units import BlockUnits, Units
-
-__all__ = [
-    "LEVEL",
-    "MIN_UNITS",
-    "PER_CLASS",
-    "RESAMPLES",
-    "BootstrapEstimate",
-    "Interval",
-    "Intervals",
-    "Measure",
-    "accuracy_intervals",
-    "as_intervals",
-    "bootstrap",
-    "class_codes",
-]
+from hypercover.types import Floats
 
 LEVEL = 0.95
 """Nominal coverage of an interval."""

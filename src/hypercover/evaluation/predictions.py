@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.scene.io.archive import Arrays, load_arrays, save_arrays
+from hypercover.scene.io.archive import load_arrays, save_arrays
 from hypercover.scene.samples import Samples
-
-__all__ = ["Predictions"]
+from hypercover.types import Arrays, Mask, Singles
 
 _FIELDS = ("rows", "cols", "labels", "predicted")
 _MOST_BYTES = 2**32
@@ -45,7 +44,7 @@ class Predictions:
     """Predicted class code (n,)."""
     shape: tuple[int, int]
     """Rows and columns of the scene."""
-    confidence: npt.NDArray[np.float32] | None = None
+    confidence: Singles | None = None
     """Confidence of each prediction (n,), 0 to 1; None if the model gives none."""
 
     @classmethod
@@ -126,7 +125,7 @@ class Predictions:
             )
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
+    def right(self) -> Mask:
         """Which predictions agree with the reference (n,)."""
         return np.asarray(self.predicted == self.labels)
 

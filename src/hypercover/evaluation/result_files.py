@@ -16,16 +16,6 @@ from pydantic import (
 from hypercover.errors import CallError
 from hypercover.files import DamageError, read_checksummed
 
-__all__ = [
-    "Integer",
-    "NonNegative",
-    "Number",
-    "Range",
-    "ResultModel",
-    "Share",
-    "read_result_file",
-]
-
 _MAX_BYTES = 64 * 2**20
 
 

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["format_result", "plot_bars", "plot_differences", "plot_grid"]
 
 Interval = tuple[float, float] | None
 

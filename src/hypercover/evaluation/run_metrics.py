@@ -16,38 +16,6 @@ from hypercover.evaluation.result_files import (
 )
 from hypercover.evaluation.search_metrics import SearchTable
 
-__all__ = [
-    "CalibrationBin",
-    "CalibrationMetrics",
-    "CalibrationSummary",
-    "ClassIntervals",
-    "ClassScore",
-    "Confusion",
-    "CurvePoint",
-    "DrawMetrics",
-    "FeatureLeakageMetrics",
-    "GapRow",
-    "Intervals",
-    "LeakGap",
-    "LeakageMetrics",
-    "LearningCurve",
-    "LegendRow",
-    "MapTraining",
-    "MissingClass",
-    "ModelMetrics",
-    "PartCount",
-    "RunMetrics",
-    "SceneMetrics",
-    "SeedCalibration",
-    "SelectiveAccuracy",
-    "SplitMetrics",
-    "SplitResults",
-    "TrainingMetrics",
-    "TrainingPixels",
-    "UnscoredClass",
-    "read_run_metrics",
-]
-
 
 class FeatureLeakageMetrics(ResultModel):
     """What image features carry from training to test pixels."""

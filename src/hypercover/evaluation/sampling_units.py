@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import CallError
 from hypercover.evaluation.predictions import Predictions
 from hypercover.scene.samples import Samples
 from hypercover.splits.folds import cluster_numbers
+from hypercover.types import Array, Indices
 
-__all__ = ["BlockUnits", "FieldUnits", "UnitNumbers", "Units", "units_of_split"]
-
-UnitNumbers = npt.NDArray[np.intp]
 USUAL_SIZE = 15
 """Default side of a block in pixels."""
 _OF_BLOCKS = frozenset({"blocks", "kfold"})
@@ -53,7 +50,7 @@ class BlockUnits:
         """Describe the units, for tables and messages."""
         return f"blocks of {self.size} px"
 
-    def assign(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
+    def assign(self, seeds: Sequence[Predictions]) -> tuple[list[Indices], int]:
         """Return the block of each test pixel of each seed, and the number of blocks.
 
         Blocks without a test pixel are not counted.
@@ -82,7 +79,7 @@ class FieldUnits:
         """Describe the units, for tables and messages."""
         return "fields"
 
-    def assign(self, seeds: Sequence[Predictions]) -> tuple[list[UnitNumbers], int]:
+    def assign(self, seeds: Sequence[Predictions]) -> tuple[list[Indices], int]:
         """Return the field of each test pixel of each seed, and the number of fields."""
         cols = _shape(seeds)[1]
         places = [one.rows.astype(np.int64) * cols + one.cols for one in seeds]
@@ -124,7 +121,7 @@ def _shape(seeds: Sequence[Predictions]) -> tuple[int, int]:
     return shapes.pop()
 
 
-def _joined(keys: Sequence[npt.NDArray[Any]]) -> tuple[list[UnitNumbers], int]:
+def _joined(keys: Sequence[Array]) -> tuple[list[Indices], int]:
     """Turn the keys of all seeds into numbers from 0 on, without gaps."""
     known, numbers = np.unique(np.concatenate(keys), return_inverse=True)
     ends = np.cumsum([len(key) for key in keys])[:-1]

@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = [
-    "BestCell",
-    "SearchMetrics",
-    "SearchResult",
-    "SearchTable",
-    "SeedChoice",
-    "read_search",
-]
 
 GridAxis = Annotated[list[NonNegative], Field(min_length=1, max_length=1000)]
 

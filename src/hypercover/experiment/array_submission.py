@@ -23,8 +23,6 @@ from hypercover.jobs.submission import (
     write_scripts,
 )
 
-__all__ = ["ArrayBatch", "make_arrays", "missing_tasks", "send", "write_only"]
-
 _DEFAULT_TIME = 3600
 """Seconds of the shortest time limit that is chosen without ``--time``."""
 _TIME_MARGIN = 3

@@ -23,8 +23,6 @@ from hypercover.features.tree_of_shapes import PEAK_BYTES
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import task_record
 
-__all__ = ["SceneSize", "TaskMemory", "measured_seconds", "memory_of_tasks"]
-
 _PYTHON, _TORCH = 350 * 2**20, 300 * 2**20
 """Bytes of a process with the packages it imports, and of PyTorch in addition."""
 _WINDOWS = 2**30

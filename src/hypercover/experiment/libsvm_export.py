@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.classifiers.bundle import Bundle, load_bundle, save_bundle
 from hypercover.errors import CallError, LabelError, ModelError
@@ -31,33 +30,14 @@ from hypercover.scene.metadata import acquisition_header
 from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
-
-__all__ = [
-    "PixelFeatures",
-    "Ranges",
-    "WrittenSet",
-    "band_features",
-    "chain_features",
-    "export_model",
-    "import_model",
-    "model_features",
-    "reduce_features",
-    "scale_features",
-    "svm_bundle",
-    "training_samples",
-    "write_data",
-    "write_sets",
-]
+from hypercover.types import Array, Floats, Ints, Progress
 
 _log = logging.getLogger(__name__)
 
 _PARTS = {"train": "training", "validation": "validation", "test": "test"}
 
-Progress = Callable[[int, int], None]
 
-Values = npt.NDArray[np.generic]
-
-Ranges = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+Ranges = tuple[Floats, Floats]
 """Smallest and largest value of each feature."""
 
 
@@ -69,7 +49,7 @@ class PixelFeatures:
     """The scene whose values are the features, or are transformed into them."""
     description: str
     """What the features are, in a few words."""
-    transform: Callable[[Values], Values] | None = None
+    transform: Callable[[Array], Array] | None = None
     """Turns values (n, band) of the scene into features; None leaves them."""
     count: int | None = None
     """Number of transformed features; None = one for each band."""
@@ -123,7 +103,7 @@ class PixelFeatures:
 
     def blocks(
         self, samples: Samples, progress: Progress | None = None
-    ) -> Iterator[tuple[npt.NDArray[np.int64], Values]]:
+    ) -> Iterator[tuple[Ints, Array]]:
         """Read labels and features of samples in row order, strip by strip."""
         for rows in self.scene.strips():
             first, end = np.searchsorted(samples.rows, [rows.start, rows.stop]).tolist()
@@ -135,11 +115,11 @@ class PixelFeatures:
             if progress is not None:
                 progress(rows.stop, self.scene.shape[0])
 
-    def apply(self, values: Values) -> Values:
+    def apply(self, values: Array) -> Array:
         """Turn values (n, band) of the scene into features."""
         return values if self.transform is None else self.transform(values)
 
-    def values(self, samples: Samples) -> Values:
+    def values(self, samples: Samples) -> Array:
         """Read the features (n, feature) of samples in row order."""
         return np.concatenate([values for _, values in self.blocks(samples)])
 
@@ -214,8 +194,8 @@ def scale_features(
     high = values.max(axis=0).astype(np.float64)
     width = np.where(high > low, high - low, np.inf)
 
-    def transform(block: Values) -> Values:
-        unit: Values = ((features.apply(block) - low) / width).astype(np.float32)
+    def transform(block: Array) -> Array:
+        unit: Array = ((features.apply(block) - low) / width).astype(np.float32)
         return unit
 
     description = f"{features.description}, scaled to 0 to 1 by the training pixels"

@@ -1,12 +1,11 @@
 """From LIBSVM files back to images: predictions become maps, data become scenes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import CallError
@@ -28,10 +27,7 @@ from hypercover.scene.lazy import Fetch, Indices, LazyArray
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.metadata import with_header
 from hypercover.scene.scene import Scene
-
-__all__ = ["map_prediction", "read_data"]
-
-Progress = Callable[[int, int], None]
+from hypercover.types import Array, Ints, Progress
 
 
 def map_prediction(
@@ -69,10 +65,10 @@ class _Samples:
     positions: Positions
     """Metadata of the first file."""
     legend: Legend
-    rows: npt.NDArray[np.int64]
-    cols: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    values: npt.NDArray[np.generic]
+    rows: Ints
+    cols: Ints
+    labels: Ints
+    values: Array
 
 
 def read_data(
@@ -132,7 +128,7 @@ def read_data(
     return written
 
 
-def _write_arrays(out: Path, **arrays: npt.NDArray[Any]) -> list[Path]:
+def _write_arrays(out: Path, **arrays: Array) -> list[Path]:
     with atomic(out) as draft:
         np.savez(draft, **arrays)  # type: ignore[arg-type]
     return [out]
@@ -140,7 +136,7 @@ def _write_arrays(out: Path, **arrays: npt.NDArray[Any]) -> list[Path]:
 
 def _without_positions(
     files: Sequence[Path], progress: Progress | None
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, Array]:
     """Read the values and labels of samples without positions."""
     # The last features may be zero, and so left out, in some of the files.
     width = max(summarize_libsvm(file).largest for file in files)
@@ -180,7 +176,7 @@ def _joined(
 
 def _read_part(
     file: Path, path: Path, progress: Progress | None
-) -> tuple[Positions, npt.NDArray[np.int64], npt.NDArray[np.generic]]:
+) -> tuple[Positions, Ints, Array]:
     """Read a data file: its positions, labels and values."""
     positions = read_positions(path)
     labels, values = read_libsvm(
@@ -230,7 +226,7 @@ def _fetch(samples: _Samples, dtype: np.dtype[Any]) -> Fetch:
     # Integers have no NaN: the scene's mask marks pixels without a sample.
     fill = np.nan if dtype.kind == "f" else 0
 
-    def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+    def fetch(indices: Indices) -> Array:
         bands, down, across = indices
         some = slice(*np.searchsorted(rows, [down.min(), down.max() + 1]))
         shape = (len(bands), down.max() + 1 - down.min(), across.max() + 1)

@@ -18,8 +18,6 @@ from hypercover.jobs.runner import check_links, prepare_plan
 from hypercover.jobs.submission import check_idle
 from hypercover.scene.inputs import file_stats, known_inputs
 
-__all__ = ["PreparedRun", "load_prepared", "plan_folder", "plan_run", "prepare"]
-
 
 @dataclass(frozen=True)
 class PreparedRun:

@@ -37,8 +37,6 @@ from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.submission import check_idle
 from hypercover.scene.inputs import known_inputs, record_inputs
 
-__all__ = ["prepare_experiment", "prepare_folder", "run_experiment"]
-
 
 def run_experiment(
     experiment: Experiment | Mapping[str, Any] | str | Path,

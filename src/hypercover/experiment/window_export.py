@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import LabelError, ModelError, SceneError, SplitError, counted
 from hypercover.files import check_writable
@@ -15,6 +14,7 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import strips
 from hypercover.splits.random_split import draw_validation
 from hypercover.splits.split import PARTS, Split, check_trainable
+from hypercover.types import Array, Bytes, Indices
 from hypercover.windows.window_file import (
     WindowFile,
     check_same_scene,
@@ -25,21 +25,10 @@ from hypercover.windows.window_metadata import NO_PART, WindowMetadata
 from hypercover.windows.window_writer import WindowWriter
 from hypercover.windows.windows import Windows
 
-__all__ = [
-    "match_windows",
-    "plan_windows",
-    "split_of",
-    "window_pieces",
-    "windows_for",
-    "write_windows",
-]
-
 _STRIP, _MOST_STRIP, _TILE = 2**23, 2**25, 64
 """Bytes of the scene read at once, at most bytes read at once, and rows of a tile."""
 _PIECE = 2**25
 """Bytes of windows cut at once."""
-
-Values = npt.NDArray[np.generic]
 
 
 def plan_windows(
@@ -118,12 +107,12 @@ def write_windows(scene: Scene, out: str | Path, **options: Any) -> WindowFile:
     return WindowFile(out)
 
 
-def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterator[Values]]:
+def window_pieces(scene: Scene, writer: WindowWriter) -> Callable[[int], Iterator[Array]]:
     """Return a function that cuts the windows after a number of them, strip by strip."""
     samples, metadata = writer.samples, writer.metadata
     step = max(1, _PIECE // metadata.window_bytes)
 
-    def after(start: int) -> Iterator[Values]:
+    def after(start: int) -> Iterator[Array]:
         for rows in _strips(scene, metadata.window):
             first, end = np.searchsorted(samples.rows, [rows.start, rows.stop]).tolist()
             first = max(first, start)
@@ -195,9 +184,7 @@ def split_of(
     return check_trainable(split, labels)
 
 
-def _set_aside(
-    parts: npt.NDArray[np.uint8], labels: Values, share: float, seed: int, path: Path
-) -> None:
+def _set_aside(parts: Bytes, labels: Array, share: float, seed: int, path: Path) -> None:
     """Draw validation pixels from the training part."""
     train, validation = (PARTS.index(name) for name in ("train", "validation"))
     if (parts == validation).any():
@@ -209,7 +196,7 @@ def _set_aside(
     parts[drawn] = validation
 
 
-def _split_notes(windows: WindowFile, labels: Values) -> tuple[str, ...]:
+def _split_notes(windows: WindowFile, labels: Array) -> tuple[str, ...]:
     """Return notes on the origin of the parts and on pixels without a window."""
     made = f"The parts of {windows.path.name}, made by a split of kind {windows.metadata.split}."
     missing = int(np.count_nonzero(labels)) - int(
@@ -223,7 +210,7 @@ def _split_notes(windows: WindowFile, labels: Values) -> tuple[str, ...]:
     )
 
 
-def _check_labels(windows: WindowFile, labels: Values) -> None:
+def _check_labels(windows: WindowFile, labels: Array) -> None:
     """Check that a file has the size and the labels of the scene."""
     if windows.metadata.grid.shape != labels.shape:
         rows, cols = windows.metadata.grid.shape
@@ -295,13 +282,13 @@ def windows_for(path: Path, scene: Scene, samples: Samples, window: int) -> Wind
     return matched if matched.stored else matched.seen_in(scene)
 
 
-def _places(windows: WindowFile, samples: Samples, cols: int) -> npt.NDArray[np.intp]:
+def _places(windows: WindowFile, samples: Samples, cols: int) -> Indices:
     """Return the position in a file of the window of each sample."""
     pixels = windows.rows * cols + windows.cols
     sought = samples.rows.astype(np.int64) * cols + samples.cols
     order = np.argsort(pixels)
     near = np.searchsorted(pixels, sought, sorter=order).clip(max=len(pixels) - 1)
-    places: npt.NDArray[np.intp] = order[near]
+    places: Indices = order[near]
     missing = np.flatnonzero(pixels[places] != sought)
     if len(missing):
         first = missing[0]

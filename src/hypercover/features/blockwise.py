@@ -6,30 +6,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import CallError
 from hypercover.features.chain import Chain
-from hypercover.features.feature import Feature, Progress, feature_scene, subprogress
+from hypercover.features.feature import Feature, feature_scene, subprogress
 from hypercover.features.profiles import Profiles
 from hypercover.scene.io.limits import fits_in_memory
 from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import Tile
-
-__all__ = [
-    "BorderLevels",
-    "blockwise",
-    "border_levels",
-    "check_blockwise",
-    "edge_medians",
-    "fit_blockwise",
-    "fit_stack",
-    "fits_whole",
-    "overlap_note",
-]
+from hypercover.types import Array, Indices, Mask, Progress, Singles
 
 _GAP = 64
 """Columns without a border pixel that are worth skipping."""
@@ -63,7 +51,7 @@ def edge_medians(scene: Scene) -> list[float]:
     return [float(level) for level in np.median(values, axis=1)]
 
 
-def _column_runs(edge: npt.NDArray[np.bool_]) -> Iterator[slice]:
+def _column_runs(edge: Mask) -> Iterator[slice]:
     """Group the columns that contain border pixels into runs without long gaps."""
     cols = np.flatnonzero(edge.any(axis=0))
     for run in np.split(cols, np.flatnonzero(np.diff(cols) > _GAP) + 1):
@@ -241,7 +229,7 @@ class _FeatureScene(Scene):
     """Scene the features are computed from."""
 
     @cached_property
-    def valid(self) -> npt.NDArray[np.bool_]:
+    def valid(self) -> Mask:
         """Valid pixels (y, x), known without computing a feature."""
         assert self.original is not None  # noqa: S101
         return self.original.valid
@@ -263,7 +251,7 @@ class _FeatureBlocks:
         self._feature, self._scene = feature, scene
         self._margin, self._count = margin, count
 
-    def fetch(self, indices: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
+    def fetch(self, indices: tuple[Indices, ...]) -> Array:
         """Return features (feature, row, col) at band, row and column indices."""
         bands, rows, cols = indices
         down, across = bounding_slice(rows), bounding_slice(cols)
@@ -271,7 +259,7 @@ class _FeatureBlocks:
         at = np.ix_(bands, rows - down.start, cols - across.start)
         return np.asarray(whole[at])
 
-    def _rectangle(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
+    def _rectangle(self, rows: slice, cols: slice) -> Singles:
         """Compute a rectangle strip by strip."""
         width = cols.stop - cols.start + 2 * self._margin
         height = _VALUES_PER_STRIP // (width * self._scene.n_bands) - 2 * self._margin

@@ -9,26 +9,10 @@ from typing import Any, Self
 import yaml
 
 from hypercover.errors import CallError, ModelError
-from hypercover.features.feature import (
-    Arrays,
-    Feature,
-    Progress,
-    SavedSettings,
-    Settings,
-    subprogress,
-)
+from hypercover.features.feature import Feature, SavedSettings, Settings, subprogress
 from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "FEATURES",
-    "NAMED_CHAINS",
-    "NWFE_FEATURES",
-    "ROME_AREAS",
-    "Chain",
-    "ChainSpec",
-    "ChainStep",
-]
+from hypercover.types import Arrays, Progress
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from threading import Lock
 from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from pydantic import BaseModel, Field, ValidationError
 
@@ -17,33 +16,11 @@ from hypercover.scene.grid import with_grid
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.metadata import acquisition_header, with_header
 from hypercover.scene.scene import Scene, check_size
-
-__all__ = [
-    "Arrays",
-    "Count",
-    "Feature",
-    "PositiveFloat",
-    "Progress",
-    "SavedSettings",
-    "Settings",
-    "check_range",
-    "check_stack_memory",
-    "empty_stack",
-    "feature_scene",
-    "map_bands",
-    "parallel_bands",
-    "saved_array",
-    "subprogress",
-]
-
-Arrays = dict[str, npt.NDArray[np.generic]]
-"""Arrays of a fitted feature by name."""
+from hypercover.types import Arrays, Floats, Progress, Singles
 
 Settings = dict[str, Any]
 """JSON-able values by name."""
 
-Progress = Callable[[int, int], None]
-"""Called with the completed and the total work, in any unit."""
 
 _PROGRESS_UNITS = 1000
 """Units of progress reported for each part."""
@@ -119,7 +96,7 @@ class SavedSettings(BaseModel):
             ) from error
 
 
-def saved_array(arrays: Arrays, name: str, *shape: int | None) -> npt.NDArray[np.float64]:
+def saved_array(arrays: Arrays, name: str, *shape: int | None) -> Floats:
     """Return an array of a saved feature after checking it; None allows any size above 0.
 
     Raises
@@ -143,7 +120,7 @@ def saved_array(arrays: Arrays, name: str, *shape: int | None) -> npt.NDArray[np
     return array.astype(np.float64, order="C")
 
 
-def check_range(values: npt.NDArray[np.float64], scene: Scene) -> None:
+def check_range(values: Floats, scene: Scene) -> None:
     """Check that values of valid pixels are small enough to compute with.
 
     Raises
@@ -170,7 +147,7 @@ def check_stack_memory(scene: Scene, count: int) -> None:
     )
 
 
-def empty_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
+def empty_stack(scene: Scene, count: int) -> Singles:
     """Return a stack (feature, y, x) of NaN.
 
     Raises
@@ -183,7 +160,7 @@ def empty_stack(scene: Scene, count: int) -> npt.NDArray[np.float32]:
 
 
 def feature_scene(
-    scene: Scene, values: npt.NDArray[np.float32] | xr.Variable, names: Sequence[str]
+    scene: Scene, values: Singles | xr.Variable, names: Sequence[str]
 ) -> Scene:
     """Return the scene with its bands replaced by features (feature, y, x).
 
@@ -200,8 +177,6 @@ def feature_scene(
     cube = with_header(cube, acquisition_header(scene.header))
     return scene.replace(cube=with_grid(cube, scene.grid))
 
-
-Floats = npt.NDArray[np.float64]
 
 Result = TypeVar("Result")
 

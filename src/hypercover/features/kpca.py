@@ -9,16 +9,13 @@ from scipy.linalg import eigh
 
 from hypercover.errors import CallError
 from hypercover.features.feature import (
-    Arrays,
     Count,
     PositiveFloat,
-    Progress,
     SavedSettings,
     Settings,
     saved_array,
 )
 from hypercover.features.spectral_features import (
-    Floats,
     check_bands,
     check_components,
     check_variance,
@@ -30,8 +27,7 @@ from hypercover.features.spectral_features import (
 )
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.scene import Scene
-
-__all__ = ["KPCA"]
+from hypercover.types import Arrays, Floats, Progress
 
 _KERNEL_BLOCK = 2**21
 """Kernel values held in memory at a time: 16 MiB."""

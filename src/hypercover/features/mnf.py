@@ -8,18 +8,15 @@ import numpy as np
 from scipy.linalg import eigh
 
 from hypercover.errors import SceneError
-from hypercover.features.feature import Progress
 from hypercover.features.pca import Projection
 from hypercover.features.spectral_features import (
-    Floats,
     check_variance,
     fix_signs,
     mean_and_covariance,
     varying_bands,
 )
 from hypercover.scene.scene import Scene
-
-__all__ = ["MNF"]
+from hypercover.types import Floats, Progress
 
 _FLOOR = 1e-9
 """Noise added to every band as a share of its variance, so that duplicate bands do no harm."""

@@ -6,7 +6,6 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import eigh
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
@@ -15,8 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hypercover.errors import ModelError
 from hypercover.features.spectral_features import fix_signs, squared_distances
-
-__all__ = ["NWFE"]
+from hypercover.types import Array, Floats, Indices, Mask
 
 _BLOCK = 2**20
 """Distances held in memory at a time: 8 MiB, which fit in the cache."""
@@ -24,8 +22,6 @@ _DUPLICATE_DISTANCE = 1e-3
 """Distance below which two samples are duplicates, as a share of the root mean square one."""
 _LEAST_SCATTER = 1e-9
 """Floor of the within-class scatter of a band, as a share of its variance."""
-
-Floats = npt.NDArray[np.float64]
 
 
 class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -151,7 +147,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
                 "the usual one is 0.5."
             )
 
-    def _number(self, varying: npt.NDArray[np.bool_]) -> int:
+    def _number(self, varying: Mask) -> int:
         """Return the number of features after checking it against the bands."""
         most = int(varying.sum())
         if not most:
@@ -167,7 +163,7 @@ class NWFE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             )
         return count
 
-    def _members(self, y: npt.NDArray[Any]) -> list[npt.NDArray[np.intp]]:
+    def _members(self, y: Array) -> list[Indices]:
         """Return the indices of each class's samples, subsampled if there are too many."""
         codes, classes = np.unique(y, return_inverse=True)
         if len(codes) < 2:

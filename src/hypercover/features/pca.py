@@ -6,16 +6,8 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy.linalg import eigh
 
-from hypercover.features.feature import (
-    Arrays,
-    Count,
-    Progress,
-    SavedSettings,
-    Settings,
-    saved_array,
-)
+from hypercover.features.feature import Count, SavedSettings, Settings, saved_array
 from hypercover.features.spectral_features import (
-    Floats,
     check_band_count,
     check_bands,
     check_components,
@@ -25,8 +17,7 @@ from hypercover.features.spectral_features import (
     mean_and_covariance,
 )
 from hypercover.scene.scene import Scene
-
-__all__ = ["PCA", "Projection"]
+from hypercover.types import Arrays, Floats, Progress
 
 
 class _ProjectionSettings(SavedSettings):

@@ -8,15 +8,12 @@ from threading import Lock
 from typing import Annotated, Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from hypercover.errors import CallError, ModelError, SceneError, counted
 from hypercover.features.feature import (
-    Arrays,
     Count,
     PositiveFloat,
-    Progress,
     SavedSettings,
     Settings,
     empty_stack,
@@ -46,10 +43,8 @@ from hypercover.features.tree_of_shapes import (
     regularised,
 )
 from hypercover.scene.scene import Scene
+from hypercover.types import Arrays, Floats, Mask, Progress, Singles
 
-__all__ = ["Profiles"]
-
-Floats = npt.NDArray[np.float64]
 Chosen = dict[str, Thresholds]
 """The thresholds of each attribute for one band."""
 
@@ -225,7 +220,7 @@ class Profiles:
         self.thresholds_ = tuple(map_bands(scene, choose, at_once))
         return self
 
-    def _chosen(self, band: Floats, valid: npt.NDArray[np.bool_], metres: float) -> Chosen:
+    def _chosen(self, band: Floats, valid: Mask, metres: float) -> Chosen:
         chosen: Chosen = {}
         shapes: ShapeTree | None = None
         for name, spec in self.specs.items():
@@ -279,9 +274,9 @@ class Profiles:
 
     def _fill(
         self,
-        stack: npt.NDArray[np.float32],
+        stack: Singles,
         shapes: ShapeTree,
-        valid: npt.NDArray[np.bool_],
+        valid: Mask,
         chosen: Chosen,
         report: "_ThreadSafeProgress",
     ) -> None:
@@ -370,7 +365,7 @@ class _ThreadSafeProgress:
                 self._progress(self._done, self._total)
 
 
-def _valid_pixels(scene: Scene) -> npt.NDArray[np.bool_]:
+def _valid_pixels(scene: Scene) -> Mask:
     """Return the valid pixels after checking that there are any."""
     if not scene.valid.any():
         raise SceneError(f"No pixel of {scene.name} holds data; choose another image.")

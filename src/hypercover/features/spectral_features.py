@@ -3,27 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import CallError, ModelError, SceneError, counted
-from hypercover.features.feature import Progress, check_range, empty_stack, feature_scene
+from hypercover.features.feature import check_range, empty_stack, feature_scene
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "Floats",
-    "check_band_count",
-    "check_bands",
-    "check_components",
-    "check_variance",
-    "draw_spectra",
-    "fix_signs",
-    "map_spectra",
-    "mean_and_covariance",
-    "squared_distances",
-    "varying_bands",
-]
-
-Floats = npt.NDArray[np.float64]
+from hypercover.types import Floats, Indices, Mask, Progress
 
 _MOST_COMPONENTS = 2**16
 _BLOCK = 2**13
@@ -54,7 +38,7 @@ def check_band_count(components: int, bands: int, feature: str) -> None:
         )
 
 
-def _blocks_of(scene: Scene) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
+def _blocks_of(scene: Scene) -> Iterator[tuple[Indices, Floats]]:
     """Yield the rows and columns (2, n) and the spectra (n, band) of all valid pixels."""
     everything = slice(None)
     for strip in scene.strips():
@@ -144,7 +128,7 @@ def mean_and_covariance(scene: Scene) -> tuple[Floats, Floats]:
     return mean, square / max(1, count - 1)
 
 
-def varying_bands(mean: Floats, spread: Floats) -> npt.NDArray[np.bool_]:
+def varying_bands(mean: Floats, spread: Floats) -> Mask:
     """Return which bands are not constant, up to rounding."""
     return np.asarray(spread > _SAME * np.maximum(np.abs(mean), np.finfo(float).tiny))
 

@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
@@ -14,28 +13,7 @@ from hypercover.errors import CallError, SceneError
 from hypercover.features.tree_of_shapes import ATTRIBUTES, ShapeTree
 from hypercover.scene.grid import Grid
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "AUTOMATIC",
-    "DEFAULT_RESOLUTION_NOTE",
-    "FORMULA",
-    "MAX_THRESHOLDS",
-    "Measure",
-    "ThresholdSpec",
-    "Thresholds",
-    "automatic_thresholds",
-    "breakpoints",
-    "check_resolution",
-    "check_rising",
-    "check_thresholds",
-    "formula_thresholds",
-    "granulometric_curve",
-    "metres_per_pixel",
-    "parse_thresholds",
-    "pixel_size",
-]
-
-Floats = npt.NDArray[np.float64]
+from hypercover.types import Array, Floats, Indices
 
 Measure = Literal["grey", "pixels", "regions"]
 
@@ -147,7 +125,7 @@ def _residuals(x: Floats, y: Floats) -> Floats:
     return lost
 
 
-def _best_cuts(lost: Floats, count: int) -> npt.NDArray[np.intp]:
+def _best_cuts(lost: Floats, count: int) -> Indices:
     """Return the ``count`` cuts of points 0 … n - 1 with the least total cost."""
     cost, choices = lost[0].copy(), []
     for _ in range(count):
@@ -291,7 +269,7 @@ def check_thresholds(spec: Any, attribute: str) -> ThresholdSpec:
     return check_rising(spec, attribute)
 
 
-def check_rising(spec: Sequence[Any] | npt.NDArray[Any], attribute: str) -> Thresholds:
+def check_rising(spec: Sequence[Any] | Array, attribute: str) -> Thresholds:
     """Return thresholds after checking that they are above 0 and increase strictly."""
     for value in spec:
         number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)

@@ -9,30 +9,9 @@ import numpy.typing as npt
 
 from hypercover.compiled import compiled
 from hypercover.errors import SceneError
-
-__all__ = [
-    "ATTRIBUTES",
-    "PEAK_BYTES",
-    "RULES",
-    "Attribute",
-    "Rule",
-    "ShapeTree",
-    "border_median",
-    "coordinate_sums",
-    "copy_from_parent",
-    "max_to_root",
-    "min_from_root",
-    "regularised",
-    "sum_from_root",
-    "sum_to_root",
-    "tree_of_ranks",
-]
-
-Floats = npt.NDArray[np.float64]
+from hypercover.types import Array, Codes, Floats, Mask
 
 Numbers = npt.NDArray[np.int32]
-
-Mask = npt.NDArray[np.bool_]
 
 
 @compiled
@@ -95,13 +74,11 @@ def coordinate_sums(
     return first, second
 
 
-Ranks = npt.NDArray[np.integer[Any]]
-
 _NONE = np.int32(-1)
 
 
 @compiled
-def tree_of_ranks(ranks: Ranks, levels: int) -> tuple[Numbers, Numbers, Numbers]:
+def tree_of_ranks(ranks: Codes, levels: int) -> tuple[Numbers, Numbers, Numbers]:
     """Build the tree of shapes of an image of ranks whose first pixel is outside.
 
     Parameters
@@ -131,7 +108,7 @@ def tree_of_ranks(ranks: Ranks, levels: int) -> tuple[Numbers, Numbers, Numbers]
 
 
 @compiled
-def _cell_range(ranks: Ranks, cell: int) -> tuple[Any, Any]:
+def _cell_range(ranks: Codes, cell: int) -> tuple[Any, Any]:
     """Return the smallest and the largest value of a cell."""
     wide = 2 * ranks.shape[1] - 1
     row, col = cell // wide, cell % wide
@@ -156,7 +133,7 @@ def _neighbour(cell: int, side: int, wide: int, cells: int) -> int:
 
 
 @compiled
-def _flood(ranks: Ranks, levels: int, taken: Ranks, chain: Numbers) -> int:
+def _flood(ranks: Codes, levels: int, taken: Codes, chain: Numbers) -> int:
     """Visit all cells from the outside inwards; return the last one.
 
     Parameters
@@ -192,10 +169,10 @@ def _flood(ranks: Ranks, levels: int, taken: Ranks, chain: Numbers) -> int:
 
 @compiled
 def _let_in(
-    ranks: Ranks,
+    ranks: Codes,
     cell: int,
     now: int,
-    taken: Ranks,
+    taken: Codes,
     chain: Numbers,
     waiting: Numbers,
     heap: Numbers,
@@ -303,7 +280,7 @@ def _build_parents(wide: int, last: int, chain: Numbers, above: Numbers) -> None
 
 
 @compiled
-def _canonical(cell: int, taken: Ranks, above: Numbers) -> int:
+def _canonical(cell: int, taken: Codes, above: Numbers) -> int:
     """Return the canonical cell of the shape of a cell, compressing the path."""
     top = cell
     while above[top] != top and taken[above[top]] == taken[top]:
@@ -315,7 +292,7 @@ def _canonical(cell: int, taken: Ranks, above: Numbers) -> int:
 
 @compiled
 def _number_shapes(
-    shape: tuple[int, int], taken: Ranks, above: Numbers, chain: Numbers
+    shape: tuple[int, int], taken: Codes, above: Numbers, chain: Numbers
 ) -> tuple[Numbers, Numbers, Numbers]:
     """Assign numbers to the shapes that contain a pixel, each after its descendants.
 
@@ -348,7 +325,7 @@ def _number_shapes(
 
 @compiled
 def _number_ancestors(
-    first: int, nodes: int, taken: Ranks, above: Numbers, numbers: Numbers
+    first: int, nodes: int, taken: Codes, above: Numbers, numbers: Numbers
 ) -> int:
     """Assign numbers to a shape and its unnumbered ancestors, the outermost first.
 
@@ -458,7 +435,7 @@ class ShapeTree:
         """All nodes but the root."""
         return slice(0, len(self.parents) - 1)
 
-    def sums(self, values: npt.NDArray[Any]) -> Floats:
+    def sums(self, values: Array) -> Floats:
         """Sum the values (node,) of each node and its descendants."""
         total = values.astype(np.float64)
         sum_to_root(self.parents, total)
@@ -522,9 +499,7 @@ def _check_cells(rows: int, cols: int) -> None:
         )
 
 
-def _rank_pixels(
-    grey: Floats, valid: Mask, outside: float
-) -> tuple[Floats, npt.NDArray[np.integer[Any]]]:
+def _rank_pixels(grey: Floats, valid: Mask, outside: float) -> tuple[Floats, Codes]:
     """Return the distinct values, and the ranks of the pixels with a border around them.
 
     The tree depends on the order of the levels only.

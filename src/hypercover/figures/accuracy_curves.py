@@ -20,8 +20,6 @@ from hypercover.figures.figure_style import (
 )
 from hypercover.figures.formatting import format_percent
 
-__all__ = ["draw_curve", "draw_gap", "draw_training"]
-
 _WIDTH, _HEIGHT = 1080, 620
 
 _LEFT, _TOP, _RIGHT, _BELOW = 84, 84, 250, 112

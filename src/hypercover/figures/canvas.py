@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,19 +21,7 @@ from matplotlib.text import Text
 
 from hypercover.files import atomic
 from hypercover.scene.io.pam import printable
-
-__all__ = [
-    "INK",
-    "MUTED",
-    "PALE",
-    "ColorBar",
-    "LegendEntry",
-    "draw_image_sheet",
-    "new_figure",
-    "save_figure",
-    "shorten",
-    "thinning_step",
-]
+from hypercover.types import Bytes
 
 DPI = 100
 INK, MUTED, PALE = "#20262e", "#5d6773", "#e9ebee"
@@ -45,7 +32,6 @@ PLACE_KEY = "hypercover-picture"
 """Key of the position: left, top, width, height as fractions of the figure."""
 _MAX_SIDE, _USUAL_SIDE = 1200, 720
 """Sides of an image in pixels: thinned out above, enlarged below."""
-Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 
 
@@ -162,7 +148,7 @@ class _Sheet:
 
 
 def draw_image_sheet(
-    images: Sequence[Pixels],
+    images: Sequence[Bytes],
     *,
     title: str,
     subtitle: str = "",
@@ -190,7 +176,7 @@ def draw_image_sheet(
 
 
 def _sheet(
-    images: Sequence[Pixels], entries: Sequence[LegendEntry], ramp: ColorBar | None
+    images: Sequence[Bytes], entries: Sequence[LegendEntry], ramp: ColorBar | None
 ) -> _Sheet:
     rows, cols = images[0].shape[:2]
     scale = max(1, _USUAL_SIDE // max(rows, cols))
@@ -244,7 +230,7 @@ def _write_head(figure: Figure, sheet: _Sheet, title: str, subtitle: str) -> Non
     below.set(fontsize=_points(13 * sheet.unit), color=MUTED)
 
 
-def _place_image(figure: Figure, sheet: _Sheet, index: int, image: Pixels) -> None:
+def _place_image(figure: Figure, sheet: _Sheet, index: int, image: Bytes) -> None:
     width, height = sheet.image
     row, col = divmod(index, sheet.across)
     left = sheet.margin + col * (width + sheet.margin)

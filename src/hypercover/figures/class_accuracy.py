@@ -17,11 +17,9 @@ from hypercover.figures.figure_style import (
 )
 from hypercover.figures.formatting import format_count, format_percent
 from hypercover.scene.legend import Legend
-
-__all__ = ["draw_classes", "draw_confusion"]
+from hypercover.types import Floats
 
 Row = Mapping[str, Any]
-Values = npt.NDArray[np.float64]
 
 _BAR, _WHISKER, _MISSING = "#56b4e9", "#20262e", "#b3470d"
 
@@ -231,7 +229,7 @@ def _name_ticks(axes: Axes, names: Sequence[str]) -> None:
     outline_cells(axes, len(shown), len(shown), linewidth=0.8)
 
 
-def _print_counts(axes: Axes, counts: Values, share: Values) -> None:
+def _print_counts(axes: Axes, counts: Floats, share: Floats) -> None:
     for (row, col), count in np.ndenumerate(counts):
         if count:
             color = "white" if share[row, col] > 0.55 else INK

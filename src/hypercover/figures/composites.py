@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.figures.canvas import thinning_step
 from hypercover.scene.metadata import labelled_name
@@ -11,8 +10,7 @@ from hypercover.scene.nodata import valid_pixels
 from hypercover.scene.rgb import pick_bands, stretched
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import strips
-
-__all__ = ["Composite", "choose_composites", "quicklook", "scene_title"]
+from hypercover.types import Bytes, Floats
 
 _STRIP = 512
 
@@ -22,7 +20,7 @@ def scene_title(scene: Scene, what: str) -> str:
     return labelled_name(f"{scene.name}: {what}", scene.origin)
 
 
-def quicklook(scene: Scene) -> npt.NDArray[np.uint8]:
+def quicklook(scene: Scene) -> Bytes:
     """Return a colour image (y, x, 3) of a scene, thinned out if it is large.
 
     Each colour is stretched between the 2nd and 98th percentile of the valid pixels;
@@ -56,9 +54,7 @@ class Composite:
     """Positions of the bands, from 0."""
 
 
-def choose_composites(
-    wavelengths: npt.NDArray[np.float64] | None, n_bands: int
-) -> list[Composite]:
+def choose_composites(wavelengths: Floats | None, n_bands: int) -> list[Composite]:
     """Choose the colour composites of a scene, the most natural one first.
 
     Examples

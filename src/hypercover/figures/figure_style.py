@@ -10,17 +10,6 @@ from matplotlib.text import Text
 
 from hypercover.figures.canvas import INK, MUTED, shorten
 
-__all__ = [
-    "add_side_legend",
-    "disable_math",
-    "draw_series",
-    "outline_cells",
-    "series_style",
-    "spread_labels",
-    "style_axes",
-    "write_title",
-]
-
 _SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#20262e")
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")

@@ -3,26 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = [
-    "best_cell_options",
-    "describe_accuracy_drop",
-    "describe_best_cell",
-    "describe_choice",
-    "describe_folds",
-    "describe_seed_choices",
-    "describe_share",
-    "describe_speed",
-    "describe_too_few",
-    "format_cell",
-    "format_count",
-    "format_duration",
-    "format_gamma",
-    "format_interval",
-    "format_minutes",
-    "format_percent",
-    "suggest_wider_grid",
-]
-
 
 def format_percent(share: float | None, digits: int = 1) -> str:
     """Return a fraction as a percentage, never rounded up to 100 or down to 0.

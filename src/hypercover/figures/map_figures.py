@@ -20,26 +20,16 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.rgb import pick_bands
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import PART_COLORS, PARTS
-
-__all__ = [
-    "draw_check",
-    "draw_confidence",
-    "draw_labels",
-    "draw_map",
-    "draw_quicklook",
-    "draw_split",
-]
+from hypercover.types import Bytes, Codes
 
 _CONFIDENCE = ColorBar("viridis", "confidence")
-Codes = npt.NDArray[np.integer]
-Pixels = npt.NDArray[np.uint8]
 
 
 def _rgb(color: str) -> tuple[int, ...]:
     return tuple(bytes.fromhex(color.removeprefix("#")))
 
 
-def _paint(codes: Codes, legend: Legend) -> Pixels:
+def _paint(codes: Codes, legend: Legend) -> Bytes:
     """Return an image of class codes (y, x), thinned out if it is large."""
     step = thinning_step(codes.shape)
     thin = codes[::step, ::step]

@@ -4,20 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from hypercover.figures.canvas import INK, MUTED, new_figure
 from hypercover.figures.figure_style import disable_math, style_axes, write_title
-
-__all__ = [
-    "draw_abstention",
-    "draw_reliability",
-]
-
-Values = npt.NDArray[np.float64]
+from hypercover.types import Floats
 
 _RIGHT = "#0072b2"
 
@@ -72,7 +65,7 @@ def draw_reliability(calibration: Mapping[str, Any], title: str) -> Figure:
 
 
 def _bars(
-    axes: Axes, ends: tuple[Values, Values], bottom: Values, top: Values, **look: Any
+    axes: Axes, ends: tuple[Floats, Floats], bottom: Floats, top: Floats, **look: Any
 ) -> None:
     """Draw a bar over each bin of confidence (low, high)."""
     low, high = ends

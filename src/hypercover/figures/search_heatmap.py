@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
@@ -26,8 +25,7 @@ from hypercover.figures.formatting import (
     format_minutes,
 )
 from hypercover.scene.metadata import Origin, origin_label
-
-__all__ = ["draw_scaling", "draw_search"]
+from hypercover.types import Floats
 
 _WIDE, _HIGH = 108, 50
 """Size of a cell in pixels."""
@@ -36,8 +34,6 @@ _LEFT, _TOP, _RIGHT, _BELOW = 210, 100, 26, 74
 _MIN_WIDTH = 620
 _COLORS = "viridis"
 _BEST = "#d55e00"
-
-Values = npt.NDArray[np.float64]
 
 
 def draw_search(table: Mapping[str, Any], **origin: Unpack[Origin]) -> Figure:
@@ -105,13 +101,13 @@ def draw_scaling(rows: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
     return figure
 
 
-def _filled(accuracy: list[list[float | None]]) -> Values:
+def _filled(accuracy: list[list[float | None]]) -> Floats:
     """Return accuracies (gamma, C), NaN for unfinished cells."""
     rows = [[np.nan if share is None else share for share in row] for row in accuracy]
     return np.array(rows, dtype=np.float64)
 
 
-def _range_of(shares: Values) -> Normalize:
+def _range_of(shares: Floats) -> Normalize:
     """Spread the colours over the accuracies, at least over five points."""
     known = shares[np.isfinite(shares)]
     high = float(known.max()) if len(known) else 1.0

@@ -17,11 +17,7 @@ from hypercover.figures.figure_style import add_side_legend, style_axes, write_t
 from hypercover.figures.formatting import format_count
 from hypercover.scene.samples import Samples, spectra_of
 from hypercover.scene.scene import Scene
-
-__all__ = ["class_spectra", "draw_confused", "draw_spectra", "insert_gaps", "order_bands"]
-
-Values = npt.NDArray[np.float64]
-Positions = npt.NDArray[np.intp]
+from hypercover.types import Codes, Floats, Indices
 
 _SHADED = 4
 """Up to this many classes are drawn with their standard deviation."""
@@ -63,7 +59,7 @@ def draw_spectra(scene: Scene) -> Figure:
     return figure
 
 
-def class_spectra(scene: Scene) -> dict[int, tuple[Values, Values]]:
+def class_spectra(scene: Scene) -> dict[int, tuple[Floats, Floats]]:
     """Return the mean spectrum of each class and its standard deviation.
 
     Pixels without data do not count; the cube is read strip by strip.
@@ -86,14 +82,12 @@ def class_spectra(scene: Scene) -> dict[int, tuple[Values, Values]]:
     return {code: _moments(total[code] / count[code]) for code in codes if count[code]}
 
 
-def _moments(averages: Values) -> tuple[Values, Values]:
+def _moments(averages: Floats) -> tuple[Floats, Floats]:
     mean, square = averages
     return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
 
-def _labelled_strips(
-    scene: Scene, labels: npt.NDArray[np.integer]
-) -> Iterator[tuple[int, Values]]:
+def _labelled_strips(scene: Scene, labels: Codes) -> Iterator[tuple[int, Floats]]:
     """Yield the labelled spectra (n, band) strip by strip and class by class."""
     for rows in scene.strips():
         codes = labels[rows]
@@ -105,14 +99,14 @@ def _labelled_strips(
             yield int(code), values[:, marked == code].T.astype(np.float64)
 
 
-def _axis_of(scene: Scene) -> tuple[Values, str]:
+def _axis_of(scene: Scene) -> tuple[Floats, str]:
     """Return the position of each band on the horizontal axis, and its label."""
     if scene.wavelengths is None:
         return scene.bands.astype(np.float64), "band"
     return scene.wavelengths, "wavelength (nm)"
 
 
-def order_bands(scene: Scene) -> tuple[Positions, Positions]:
+def order_bands(scene: Scene) -> tuple[Indices, Indices]:
     """Return the bands in order of wavelength, and the positions of breaks in a line.
 
     A line across dropped bands would show values that were not measured.  It breaks
@@ -128,7 +122,7 @@ def order_bands(scene: Scene) -> tuple[Positions, Positions]:
     return order, np.flatnonzero(wide | missing) + 1
 
 
-def insert_gaps(values: Values, order: Positions, breaks: Positions) -> Values:
+def insert_gaps(values: Floats, order: Indices, breaks: Indices) -> Floats:
     """Return values in order of wavelength, with NaN at the breaks."""
     return np.insert(values[order], breaks, np.nan)
 
@@ -187,7 +181,7 @@ def _draw_pair(
     axes: Axes,
     scene: Scene,
     pair: ConfusedPair,
-    spectra: dict[int, tuple[Values, Values]],
+    spectra: dict[int, tuple[Floats, Floats]],
 ) -> None:
     """Draw one pair: both classes, and the pixels mistaken in both directions."""
     order, breaks = order_bands(scene)
@@ -226,7 +220,7 @@ def _wrap(text: str, indent: str = "") -> str:
     return fill(text, _LINE, initial_indent=indent, subsequent_indent=indent or "  ")
 
 
-def _mean_spectrum(scene: Scene, places: npt.NDArray[np.int32]) -> Values:
+def _mean_spectrum(scene: Scene, places: npt.NDArray[np.int32]) -> Floats:
     """Return the mean spectrum (band,) at some rows and columns (n, 2).
 
     A pixel that occurs several times, for several seeds, counts as often.

@@ -3,21 +3,12 @@
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import LabelError
 from hypercover.evaluation.predictions import Predictions
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.splits.split import PARTS
-
-__all__ = [
-    "CHECK_LEGEND",
-    "TRAINING_PART",
-    "SplitParts",
-    "agreement_legend",
-    "agreement_map",
-    "class_check",
-]
+from hypercover.types import Bytes, Codes
 
 RIGHT, WRONG, TRAINING, UNLABELLED = 1, 2, 3, 4
 
@@ -39,13 +30,11 @@ class SplitParts(Protocol):
     """A split, as far as the class check needs it."""
 
     @property
-    def parts(self) -> npt.NDArray[np.uint8]:
+    def parts(self) -> Bytes:
         """Parts (y, x): 0 unused, 1 train, 2 validation, 3 test, 4 guard."""
 
 
-def class_check(
-    labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer], split: SplitParts
-) -> npt.NDArray[np.uint8]:
+def class_check(labels: Codes, predicted: Codes, split: SplitParts) -> Bytes:
     """Compare a class map with the labels, pixel by pixel.
 
     Every labelled pixel outside the training is compared with the map, including the
@@ -94,7 +83,7 @@ def agreement_legend(first: str, second: str) -> Legend:
     )
 
 
-def agreement_map(first: Predictions, second: Predictions) -> npt.NDArray[np.uint8]:
+def agreement_map(first: Predictions, second: Predictions) -> Bytes:
     """Map (y, x) which of two models is right at the test pixels; 0 elsewhere.
 
     Examples

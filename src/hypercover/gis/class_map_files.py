@@ -18,17 +18,7 @@ from hypercover.scene.io.geotiff import geotiff_writer
 from hypercover.scene.io.raster import open_dataset
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.metadata import Origin
-
-__all__ = [
-    "class_map_writer",
-    "complete_legend",
-    "fraction_writer",
-    "is_cog",
-    "media_type",
-    "write_class_check",
-    "write_class_map",
-    "write_confidence",
-]
+from hypercover.types import Array, Codes
 
 _UNTILED = 512
 """Side in pixels up to which an image needs neither tiles nor overviews."""
@@ -175,7 +165,7 @@ def fraction_writer(
         yield raster
 
 
-def _check_shape(values: npt.NDArray[Any], grid: Grid) -> None:
+def _check_shape(values: Array, grid: Grid) -> None:
     if values.shape != grid.shape:
         raise LabelError(
             f"A map must have the size of its grid, {grid.rows} rows × {grid.cols} "
@@ -185,7 +175,7 @@ def _check_shape(values: npt.NDArray[Any], grid: Grid) -> None:
 
 def write_class_map(
     path: str | Path,
-    labels: npt.NDArray[np.integer] | xr.DataArray | xr.Dataset,
+    labels: Codes | xr.DataArray | xr.Dataset,
     legend: Legend | None = None,
     grid: Grid | None = None,
     **origin: Unpack[Origin],
@@ -275,8 +265,8 @@ def write_confidence(
 
 def write_class_check(
     path: str | Path,
-    labels: npt.NDArray[np.integer],
-    predicted: npt.NDArray[np.integer],
+    labels: Codes,
+    predicted: Codes,
     split: SplitParts,
     grid: Grid,
     **origin: Unpack[Origin],

@@ -12,10 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError, LabelError
-
-__all__ = ["Cleaning", "Outlines", "Regions", "majority_filter", "sieve", "sieve_area"]
-
-Codes = npt.NDArray[np.unsignedinteger]
+from hypercover.types import Codes, Floats, Indices, Ints, Mask
 
 _MAX_REGIONS = 5_000_000
 """More regions are noise that no GIS can draw."""
@@ -29,7 +26,7 @@ class Outlines(NamedTuple):
 
     shapes: npt.NDArray[np.object_]
     """Polygons in the coordinates of the map."""
-    codes: npt.NDArray[np.int64]
+    codes: Ints
     """Class code of each polygon."""
 
 
@@ -42,9 +39,9 @@ class Regions(NamedTuple):
 
     numbers: npt.NDArray[np.int32]
     """Number of the region of each pixel (row, col), from 1; 0 = none."""
-    codes: npt.NDArray[np.int64]
+    codes: Ints
     """Class code of each region; 0 for number 0."""
-    pixels: npt.NDArray[np.int64]
+    pixels: Ints
     """Number of pixels of each region; 0 for number 0."""
 
     @classmethod
@@ -80,9 +77,7 @@ class Regions(NamedTuple):
         pixels[0] = 0
         return cls(numbers, np.array(classes, np.int64), pixels)
 
-    def outlines(
-        self, transform: tuple[float, ...], chosen: npt.NDArray[np.bool_]
-    ) -> Iterator[Outlines]:
+    def outlines(self, transform: tuple[float, ...], chosen: Mask) -> Iterator[Outlines]:
         """Yield the polygons of the chosen regions, strip by strip.
 
         Parameters
@@ -102,7 +97,7 @@ class Regions(NamedTuple):
             )
         yield self._trace(slice(0, rows), tall, transform)
 
-    def _extents(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    def _extents(self) -> tuple[Indices, Indices]:
         """Return the first and the last row of each region."""
         first = np.full(len(self.codes), -1, np.intp)
         last = first.copy()
@@ -111,9 +106,7 @@ class Regions(NamedTuple):
             first[numbers] = np.where(first[numbers] < 0, row, first[numbers])
         return first, last
 
-    def _trace(
-        self, rows: slice, chosen: npt.NDArray[np.bool_], transform: tuple[float, ...]
-    ) -> Outlines:
+    def _trace(self, rows: slice, chosen: Mask, transform: tuple[float, ...]) -> Outlines:
         """Return the polygons of the chosen regions, all within some rows."""
         from affine import Affine
         from rasterio.features import shapes
@@ -131,7 +124,7 @@ class Regions(NamedTuple):
                 codes.append(self.codes[int(number)])
         a, b, c, d, e, f = transform
 
-        def to_coordinates(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        def to_coordinates(pixels: Floats) -> Floats:
             col, row = pixels.T
             return np.stack([c + col * a + row * b, f + col * d + row * e], axis=1)
 
@@ -219,7 +212,7 @@ def _majority_of_strip(labels: Codes, half: int) -> Codes:
     return np.where(changed, winner, labels)
 
 
-def _square_sums(flags: npt.NDArray[np.bool_], half: int) -> npt.NDArray[np.int32]:
+def _square_sums(flags: Mask, half: int) -> npt.NDArray[np.int32]:
     """Count the true pixels in the square around each pixel."""
     counts = flags.astype(np.int32)
     for axis in (0, 1):
@@ -264,8 +257,8 @@ def _sieve_repeatedly(labels: Codes, pixels: int) -> Iterator[Codes]:
 
 
 def sieve_area(
-    labels: Codes, minimum: float, areas: npt.NDArray[np.float64]
-) -> tuple[Codes, Regions, npt.NDArray[np.float64]]:
+    labels: Codes, minimum: float, areas: Floats
+) -> tuple[Codes, Regions, Floats]:
     """Merge small regions into their largest neighbour, where pixels differ in area.
 
     Like :func:`sieve`, repeated until no small region with a neighbour is left.
@@ -312,9 +305,7 @@ def sieve_area(
         labels = merged[regions.numbers]
 
 
-def _largest_neighbours(
-    numbers: npt.NDArray[np.int32], sizes: npt.NDArray[np.float64]
-) -> npt.NDArray[np.intp]:
+def _largest_neighbours(numbers: npt.NDArray[np.int32], sizes: Floats) -> Indices:
     """Return the largest neighbour of each region across an edge; 0 without one."""
     pairs = [
         np.stack([one[apart], other[apart]])

@@ -1,9 +1,8 @@
 """Class maps as polygons: one per region, with its class."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +15,9 @@ from hypercover.scene.class_map import ClassMap
 from hypercover.scene.grid import ground_coordinates, has_equal_pixels
 from hypercover.scene.io.gdal import offline_pyogrio
 from hypercover.scene.legend import Legend
+from hypercover.types import Array, Codes, Ints, Mask, Progress
 
-__all__ = ["DRIVERS", "Part", "write_geojson", "write_polygons"]
-
-Part = tuple[npt.NDArray[np.object_], dict[str, npt.NDArray[Any]]]
+Part = tuple[npt.NDArray[np.object_], dict[str, Array]]
 """Shapes, and their attributes by name."""
 
 _CRS84 = "urn:ogc:def:crs:OGC:1.3:CRS84"
@@ -61,10 +59,6 @@ def _urn(crs: str) -> str:
 
 DRIVERS = {".gpkg": "GPKG", ".geojson": "GeoJSON"}
 """Formats by the suffix of the file."""
-
-Codes = npt.NDArray[np.unsignedinteger]
-
-Progress = Callable[[int, int], None]
 
 
 def write_polygons(
@@ -133,7 +127,7 @@ def write_polygons(
 
 def _merge_small_regions(
     class_map: ClassMap, minimum_area: float
-) -> tuple[Regions, npt.NDArray[np.bool_], str]:
+) -> tuple[Regions, Mask, str]:
     """Return the regions after merging, which of them are large enough, and a summary."""
     if minimum_area < 0 or not np.isfinite(minimum_area):
         raise CallError(
@@ -168,7 +162,7 @@ def _summary(
     class_map: ClassMap,
     codes: Codes,
     regions: Regions,
-    chosen: npt.NDArray[np.bool_],
+    chosen: Mask,
     least: str,
 ) -> str:
     """Describe what a minimum area changed."""
@@ -253,7 +247,7 @@ def _write_geopackage(
         ) from error
 
 
-def _columns(part: Outlines, class_map: ClassMap) -> dict[str, npt.NDArray[Any]]:
+def _columns(part: Outlines, class_map: ClassMap) -> dict[str, Array]:
     """Return the attributes of some shapes; area in the map's unit, or m² for degrees."""
     import shapely
 
@@ -268,6 +262,6 @@ def _columns(part: Outlines, class_map: ClassMap) -> dict[str, npt.NDArray[Any]]
     }
 
 
-def _texts(legend: Legend, values: npt.NDArray[np.int64], what: str) -> npt.NDArray[Any]:
+def _texts(legend: Legend, values: Ints, what: str) -> Array:
     known = {land.code: str(getattr(land, what)) for land in legend}
     return np.array([known[int(value)] for value in values], dtype=object)

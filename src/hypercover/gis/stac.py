@@ -14,8 +14,6 @@ from hypercover.scene.grid import Grid
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.metadata import Origin, origin_label
 
-__all__ = ["stac_item", "stac_item_path", "write_stac_item", "write_stac_item_of_map"]
-
 _EXTENSIONS = [
     "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",

@@ -7,13 +7,6 @@ from xml.etree import ElementTree
 from hypercover.scene.io.pam import printable, sidecar
 from hypercover.scene.legend import Legend
 
-__all__ = [
-    "category_style",
-    "palette_style",
-    "ramp_style",
-    "sidecar_paths",
-]
-
 
 def _document(root: ElementTree.Element, doctype: str = "") -> str:
     ElementTree.indent(root)

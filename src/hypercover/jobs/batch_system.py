@@ -13,18 +13,6 @@ from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import JobArray
 from hypercover.jobs.resources import JobResources
 
-__all__ = [
-    "SUBMIT_TIMEOUT",
-    "BatchSystem",
-    "ElementStates",
-    "ElementStatus",
-    "Reasons",
-    "check_commands",
-    "is_available",
-    "parse_job_id",
-    "run_command",
-]
-
 _TIMEOUT = 60.0
 """Seconds a command of a batch system may take."""
 SUBMIT_TIMEOUT = 300.0

@@ -24,14 +24,6 @@ from hypercover.jobs.resources import JobResources, format_time
 from hypercover.jobs.submission import SYSTEMS
 from hypercover.jobs.task_status import tail_lines
 
-__all__ = [
-    "BATCH_CLUSTERS",
-    "DaskConnection",
-    "WorkerRequest",
-    "check_scheduler",
-    "connect",
-]
-
 BATCH_CLUSTERS = {
     "slurm": "SLURMCluster",
     "pbs-pro": "PBSCluster",

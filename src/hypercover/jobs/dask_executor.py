@@ -12,7 +12,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
@@ -34,8 +34,7 @@ from hypercover.jobs.local import cores, thread_limits
 from hypercover.jobs.plan import FOLDER, Plan, Registry, Task
 from hypercover.jobs.record import Failure, TaskFiles, task_record
 from hypercover.jobs.resources import JobResources
-
-__all__ = ["UNFIT", "DaskExecutor", "do_remote_task"]
+from hypercover.types import Report
 
 UNFIT = "unfit"
 """Kind of a failure that concerns the worker: it cannot do any task of the run."""
@@ -133,7 +132,7 @@ def _pin(threads: int) -> None:
     threadpool_limits(threads)
 
 
-def _reporter(worker: Any, topic: str, name: str) -> Callable[[float, str], None]:
+def _reporter(worker: Any, topic: str, name: str) -> Report:
     """Return a function that reports progress, and ends the task once it is cancelled."""
     key, reported = worker.get_current_task(), 0.0
 

@@ -21,8 +21,7 @@ from hypercover.jobs.record import (
     TaskRecord,
     file_checksums,
 )
-
-__all__ = ["Executor", "InProcessExecutor", "Notify", "TaskState", "do_task"]
+from hypercover.types import Report
 
 Notify = Callable[[str, float, str], None]
 """Called with a task's name, the share done and what is being done."""
@@ -73,8 +72,6 @@ class Executor(Protocol):
     def close(self) -> None:
         """End all running tasks; only finished results remain."""
 
-
-Report = Callable[[float, str], None]
 
 _log = logging.getLogger(__name__)
 

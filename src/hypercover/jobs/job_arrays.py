@@ -9,8 +9,6 @@ from typing import Literal
 from hypercover.errors import CallError
 from hypercover.jobs.plan import Plan, Task
 
-__all__ = ["MINUTES", "ArrayKind", "JobArray", "make_job_arrays"]
-
 MINUTES = 5.0
 """Minutes of work in an element by default: starting one costs seconds."""
 _MAX_ELEMENTS = 1000

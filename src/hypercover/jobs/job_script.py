@@ -14,8 +14,6 @@ from hypercover.jobs.job_arrays import JobArray
 from hypercover.jobs.resources import JobResources
 from hypercover.jobs.slurm import warning_seconds
 
-__all__ = ["array_script", "current_umask", "module_lines", "task_list"]
-
 _RANK_MODULE = "hypercover.experiment.tasks.rank"
 _RESTARTS = 3
 """Times that torchrun restarts dead processes."""

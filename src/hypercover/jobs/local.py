@@ -23,8 +23,6 @@ from hypercover.jobs.executor import Notify, TaskState
 from hypercover.jobs.plan import Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles
 
-__all__ = ["EXIT_STOPPED", "LocalExecutor", "cores", "thread_limits"]
-
 _PROGRAM = "hypercover.jobs.worker"
 _TRIES = 2
 EXIT_STOPPED = 75

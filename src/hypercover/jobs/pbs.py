@@ -20,8 +20,6 @@ from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import JobArray
 from hypercover.jobs.resources import JobResources, format_time
 
-__all__ = ["PBSPro", "Torque", "job_name"]
-
 _MAX_NAME = 15
 """Characters of a job name that every PBS takes."""
 _GONE = re.compile(

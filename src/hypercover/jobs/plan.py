@@ -21,8 +21,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from hypercover.errors import CallError, counted
 from hypercover.files import write_json
 
-__all__ = ["FOLDER", "Arguments", "Plan", "Registry", "Task", "TaskKind", "select_tasks"]
-
 _SHOWN = 60
 """Characters of a hostile file that a message repeats at most."""
 

@@ -27,18 +27,6 @@ from hypercover.errors import HypercoverError, RunError
 from hypercover.files import file_sha256, read_checksummed, write_checksummed, write_json
 from hypercover.jobs.plan import FOLDER, Plan
 
-__all__ = [
-    "Failure",
-    "Reporter",
-    "TaskFiles",
-    "TaskRecord",
-    "file_checksums",
-    "is_unchanged",
-    "read_json",
-    "result_of",
-    "task_record",
-]
-
 _EDITED = (".qml", ".aux.xml")
 """Files that other programs may change: QGIS keeps styles in the first, GDAL statistics in
 the second.  They are not written again as long as they are whole."""

@@ -18,8 +18,6 @@ from pydantic import (
 from hypercover.errors import CallError
 from hypercover.memory import parse_size
 
-__all__ = ["JobResources", "check_directives", "format_time", "parse_time"]
-
 _MIN_SECONDS, _MAX_SECONDS = 60, 10**8
 """Bounds of a time limit."""
 _MIN_MEMORY = 2**20

@@ -18,8 +18,6 @@ from hypercover.jobs.executor import Executor, TaskState
 from hypercover.jobs.plan import FOLDER, Plan, Task
 from hypercover.jobs.record import Failure, TaskFiles, TaskRecord, task_record
 
-__all__ = ["Event", "check_links", "folder_lock", "prepare_plan", "run_plan"]
-
 _SUBFOLDERS = ("checkpoints", "features", "jobs", "models", "tensorboard")
 """Folders of a run that hold folders, or files written by other programs."""
 

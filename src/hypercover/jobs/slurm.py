@@ -20,8 +20,6 @@ from hypercover.jobs.executor import TaskState
 from hypercover.jobs.job_arrays import JobArray
 from hypercover.jobs.resources import JobResources, format_time
 
-__all__ = ["Slurm", "warning_seconds"]
-
 _STATES = {
     "PENDING": TaskState.WAITING,
     "REQUEUED": TaskState.WAITING,

@@ -29,21 +29,6 @@ from hypercover.jobs.resources import JobResources
 from hypercover.jobs.runner import folder_lock
 from hypercover.jobs.slurm import Slurm
 
-__all__ = [
-    "SYSTEMS",
-    "SentArray",
-    "Submission",
-    "active_jobs",
-    "cancel_jobs",
-    "check_idle",
-    "own_jobs",
-    "query_states",
-    "remove_empty_output",
-    "scripts_folder",
-    "submit_arrays",
-    "write_scripts",
-]
-
 SYSTEMS: Mapping[str, BatchSystem] = {
     system.name: system for system in (Slurm(), Torque(), PBSPro())
 }

@@ -12,8 +12,6 @@ from hypercover.jobs.plan import Plan
 from hypercover.jobs.record import TaskFiles
 from hypercover.jobs.submission import Submission, scripts_folder
 
-__all__ = ["StatusName", "TaskStatus", "tail_lines", "task_statuses", "with_reasons"]
-
 StatusName = Literal["done", "running", "waiting", "failed", "held up", "gone", "open"]
 """``held up``: a task it needs failed or is gone; ``gone``: its job ended and left neither
 result nor error; ``open``: it was not submitted."""

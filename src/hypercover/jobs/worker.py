@@ -27,8 +27,6 @@ from hypercover.jobs.plan import Plan, Registry, Task
 from hypercover.jobs.record import Failure, TaskFiles, read_json, task_record
 from hypercover.stopping import Stopped, stop_on_signal, stop_requested
 
-__all__ = ["blocking_tasks", "do_tasks", "main", "missing_needs"]
-
 _LOOK = 0.5
 """Seconds between checks whether to stop."""
 

@@ -5,7 +5,7 @@ last features may be zero, and so left out, in one of two files of the same data
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +15,7 @@ import numpy.typing as npt
 from hypercover.errors import CallError
 from hypercover.files import atomic, remove_abandoned_drafts
 from hypercover.scene.io.limits import check_memory
-
-__all__ = [
-    "MOST_FEATURES",
-    "DataSummary",
-    "Lines",
-    "read_libsvm",
-    "read_lines",
-    "stream_libsvm",
-    "summarize_libsvm",
-    "write_libsvm",
-]
+from hypercover.types import Array, Floats, Ints, Progress
 
 MOST_FEATURES = 1_000_000
 """Largest index a file may use."""
@@ -46,12 +36,6 @@ _LARGEST_INTEGER = 2**53
 
 _POWERS = np.array([10.0**power for power in range(23)])
 """The powers of ten that a double represents exactly."""
-
-Floats = npt.NDArray[np.float64]
-
-Ints = npt.NDArray[np.int64]
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -144,8 +128,8 @@ def write_libsvm(
 
 
 def _check_block(
-    labels: npt.NDArray[np.generic],
-    values: npt.NDArray[np.generic],
+    labels: Array,
+    values: Array,
     width: int | None,
     count: int,
 ) -> int:
@@ -183,7 +167,7 @@ def _check_block(
     return features
 
 
-def _text(labels: list[int], values: npt.NDArray[np.generic], sparse: bool) -> str:
+def _text(labels: list[int], values: Array, sparse: bool) -> str:
     """Return the lines of samples; without zeros, but with negative zeros, if sparse."""
     rows = printable(values)
     if not sparse:
@@ -199,7 +183,7 @@ def _text(labels: list[int], values: npt.NDArray[np.generic], sparse: bool) -> s
     return "\n".join([*texts, ""])
 
 
-def printable(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def printable(values: Array) -> Array:
     """Return values whose ``repr`` is short and reads back to the same value.
 
     A float32 has at most 9 digits, but as a double it prints 17: each is replaced
@@ -272,7 +256,7 @@ def read_libsvm(
     dense: bool = False,
     dtype: npt.DTypeLike = np.float64,
     progress: Progress | None = None,
-) -> tuple[Ints, npt.NDArray[np.generic]]:
+) -> tuple[Ints, Array]:
     """Read a whole file: labels (n,) and values (n, n_features) of a type.
 
     The size is checked against the available memory before anything is read.
@@ -306,9 +290,7 @@ def read_libsvm(
     return labels, values
 
 
-def _as_type(
-    values: Floats, dtype: np.dtype[np.generic], path: Path
-) -> npt.NDArray[np.generic]:
+def _as_type(values: Floats, dtype: np.dtype[np.generic], path: Path) -> Array:
     """Return values in a type that can represent them."""
     with np.errstate(over="ignore", invalid="ignore"):
         cast = values.astype(dtype)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.classifiers.bundle import codes_to_json
 from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
@@ -22,16 +21,7 @@ from hypercover.errors import CallError, ModelError
 from hypercover.files import atomic, write_text
 from hypercover.libsvm.data import MOST_FEATURES, read_lines
 from hypercover.scene.io.limits import check_memory
-
-__all__ = [
-    "LibsvmModel",
-    "model_of",
-    "read_model",
-    "write_model",
-    "write_ranges",
-]
-
-Floats = npt.NDArray[np.float64]
+from hypercover.types import Floats
 
 
 def write_ranges(

@@ -38,22 +38,11 @@ from hypercover.scene.io.sample_metadata import (
 )
 from hypercover.scene.legend import MAX_CODE
 from hypercover.scene.metadata import clean_header
-
-__all__ = [
-    "Positions",
-    "positions_path",
-    "read_positions",
-    "read_prediction",
-    "write_positions",
-]
+from hypercover.types import Array, Floats, Ints, Singles
 
 _MOST_BYTES = 2**28
 
 _PER_PIXEL = 8
-
-Ints = npt.NDArray[np.int64]
-
-Floats = npt.NDArray[np.float64]
 
 
 def _integers(value: Any) -> Ints:
@@ -75,7 +64,7 @@ def _check_grid(grid: Grid) -> Grid:
 
 
 _Integers = Annotated[
-    npt.NDArray[np.int64],
+    Ints,
     PlainValidator(_integers),
     PlainSerializer(lambda numbers: numbers.tolist()),
 ]
@@ -143,9 +132,7 @@ class Positions(BaseModel):
         """Number of features."""
         return len(self.features)
 
-    def to_map(
-        self, values: npt.NDArray[Any], fill: float, what: str
-    ) -> npt.NDArray[np.generic]:
+    def to_map(self, values: Array, fill: float, what: str) -> Array:
         """Return a map (y, x) with one value for each sample and ``fill`` elsewhere.
 
         Raises
@@ -223,9 +210,7 @@ _MOST_PREDICTION = 2**32
 Codes = npt.NDArray[np.uint16]
 
 
-def read_prediction(
-    path: str | Path, samples: int
-) -> tuple[Codes, npt.NDArray[np.float32] | None]:
+def read_prediction(path: str | Path, samples: int) -> tuple[Codes, Singles | None]:
     r"""Read the predicted class of each sample and, if there, its probability.
 
     Parameters

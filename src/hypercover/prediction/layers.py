@@ -4,39 +4,20 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import ModelError
 from hypercover.evaluation.calibration import tempered
 from hypercover.scene.io.class_raster import code_type
+from hypercover.types import Array, Arrays, Ints, Mask, Singles
 
-__all__ = [
-    "Layers",
-    "check_layers",
-    "empty_layers",
-    "entropy",
-    "has_confidence",
-    "has_probabilities",
-    "has_scores",
-    "predict_piece",
-    "predict_spectra",
-    "scale_probabilities",
-]
-
-Layers = dict[str, npt.NDArray[Any]]
-"""Arrays by name: ``labels``, ``confidence`` and ``entropy`` (y, x), ``probabilities``
-and ``scores`` (class, y, x); scores need not be calibrated.  Pixels without data have
-the label 0 and NaN elsewhere."""
 _CALIBRATED = ("probabilities", "entropy")
 _SCALED = ("confidence", *_CALIBRATED, "scores")
 _PER_CLASS = ("probabilities", "scores")
 
 
-def empty_layers(
-    names: Iterable[str], codes: npt.NDArray[np.int64], shape: tuple[int, int]
-) -> Layers:
+def empty_layers(names: Iterable[str], codes: Ints, shape: tuple[int, int]) -> Arrays:
     """Return layers (y, x) without data."""
-    layers: Layers = {}
+    layers: Arrays = {}
     for name in names:
         if name == "labels":
             layers[name] = np.zeros(shape, code_type(codes))
@@ -88,7 +69,7 @@ def check_layers(
         )
 
 
-def entropy(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def entropy(probabilities: Array) -> Singles:
     """Return the entropy of probabilities (class, …), divided by its maximum.
 
     The natural logarithm of the number of classes is the maximum: 0 means that one
@@ -107,10 +88,10 @@ def entropy(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def predict_piece(
-    layers: Layers,
+    layers: Arrays,
     classifier: Any,
-    values: npt.NDArray[Any],
-    valid: npt.NDArray[np.bool_],
+    values: Array,
+    valid: Mask,
     memory: int,
     temperature: float | None = None,
 ) -> None:
@@ -145,9 +126,7 @@ def predict_piece(
         array[..., valid] = result[layer]
 
 
-def _predict_dense(
-    classifier: Any, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], memory: int
-) -> Layers:
+def _predict_dense(classifier: Any, values: Array, valid: Mask, memory: int) -> Arrays:
     """Return the layers (…, pixel) of a classifier that sees windows."""
     shares = np.asarray(classifier.predict_dense(values, memory=memory))[:, valid]
     labels = np.asarray(classifier.classes_)[shares.argmax(axis=0)]
@@ -159,7 +138,7 @@ def _predict_dense(
     }
 
 
-def predict_spectra(classifier: Any, spectra: npt.NDArray[Any], names: set[str]) -> Layers:
+def predict_spectra(classifier: Any, spectra: Array, names: set[str]) -> Arrays:
     """Return the layers (…, pixel) of a classifier of spectra (pixel, band).
 
     The label is the classifier's own prediction and the confidence that of the
@@ -179,9 +158,7 @@ def predict_spectra(classifier: Any, spectra: npt.NDArray[Any], names: set[str])
     return result
 
 
-def scale_probabilities(
-    layers: Layers, classes: npt.NDArray[Any], temperature: float
-) -> Layers:
+def scale_probabilities(layers: Arrays, classes: Array, temperature: float) -> Arrays:
     """Return the layers (…, pixel) with probabilities and confidence scaled by a temperature.
 
     The labels stay, even where rounding makes two classes equally probable.
@@ -191,9 +168,7 @@ def scale_probabilities(
     return layers | {"probabilities": shares, "scores": shares, "confidence": confidence}
 
 
-def _of_labels(
-    shares: npt.NDArray[Any], labels: npt.NDArray[Any], classes: npt.NDArray[Any]
-) -> npt.NDArray[Any]:
+def _of_labels(shares: Array, labels: Array, classes: Array) -> Array:
     """Return the probability (pixel,) of each pixel's label."""
     # Classes need not be sorted: LIBSVM keeps them in the order of its file.
     order = np.argsort(classes)

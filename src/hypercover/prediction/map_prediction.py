@@ -1,21 +1,20 @@
 """Maps of images by saved models: in memory, or as GeoTIFF files of any size."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from rasterio.windows import Window
 
 from hypercover.classifiers.bundle import MODEL_FILE
 from hypercover.errors import CallError, ModelError, SceneError
 from hypercover.features.blockwise import BorderLevels
-from hypercover.features.feature import Progress, subprogress
+from hypercover.features.feature import subprogress
 from hypercover.files import check_writable, modified_ns, remove_abandoned_drafts
 from hypercover.gis.class_map_files import (
     class_map_writer,
@@ -47,23 +46,9 @@ from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import ALL_ZERO, fits_dtype, parse_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, inputs_path
-
-__all__ = [
-    "REGISTRY",
-    "check_map_names",
-    "check_map_paths",
-    "legend_from_card",
-    "nodata_from_card",
-    "predict_bundle",
-    "predict_image",
-    "predict_in_parallel",
-    "predict_tiles",
-    "predict_to_files",
-]
+from hypercover.types import Mask, Progress, Report
 
 _log = logging.getLogger(__name__)
-
-Report = Callable[[float, str], None]
 
 
 def predict_bundle(
@@ -244,7 +229,7 @@ def _finish_class_map(
     scene: Scene,
     legend: Legend,
     cleaning: Cleaning,
-    area: npt.NDArray[np.bool_] | None,
+    area: Mask | None,
 ) -> None:
     """Write the class map clipped and cleaned, and remove the raw one."""
     codes = open_class_map(raw).codes

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.prediction.layers import has_scores
-from hypercover.scene.io.archive import Arrays, load_arrays, save_arrays
+from hypercover.scene.io.archive import load_arrays, save_arrays
 from hypercover.scene.tiling import Tile
-
-__all__ = ["ClassRanking", "ModelView", "read_view_arrays", "view_step"]
+from hypercover.types import Array, Arrays, Bytes, Codes
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ class ClassRanking:
 
     codes: npt.NDArray[np.uint16]
     """Class codes (rank, y, x) of the shown pixels, the highest score first; 0 = no data."""
-    shares: npt.NDArray[np.uint8]
+    shares: Bytes
     """Their scores (rank, y, x), 255 = 1."""
     step: int
     """Step between shown pixels."""
@@ -84,7 +83,7 @@ class ClassRanking:
         self,
         tile: Tile,
         scores: npt.NDArray[np.floating],
-        classes: npt.NDArray[np.integer],
+        classes: Codes,
     ) -> None:
         """Add the scores (class, row, col) of a tile; NaN = no data."""
         row, col = (_first_shown(part, self.step) for part in (tile.rows, tile.cols))
@@ -112,30 +111,30 @@ class ModelView:
 
     labels: npt.NDArray[np.uint16]
     """Class codes (y, x); 0 = no data."""
-    confidence: npt.NDArray[np.uint8] | None
+    confidence: Bytes | None
     """Confidence (y, x), 255 = 1; None if the model gives none."""
     codes: npt.NDArray[np.uint16]
     """Class codes (rank, y, x), the highest score first."""
-    shares: npt.NDArray[np.uint8]
+    shares: Bytes
     """Their scores (rank, y, x), 255 = 1."""
     calibrated: bool
     """Whether the scores are probabilities; votes only rank pixels."""
     held: npt.NDArray[np.uint16] | None = None
     """Predictions (y, x) to compare with the labels, by a model that has not seen the test
     pixels; None if the map itself is such."""
-    check: npt.NDArray[np.uint8] | None = None
+    check: Bytes | None = None
     """Class check (y, x) of these predictions; None if that of the map applies."""
 
     @classmethod
     def of(
         cls,
-        labels: npt.NDArray[np.integer],
+        labels: Codes,
         confidence: npt.NDArray[np.floating] | None,
         ranking: ClassRanking,
         *,
         calibrated: bool,
-        held: npt.NDArray[np.integer] | None = None,
-        check: npt.NDArray[np.uint8] | None = None,
+        held: Codes | None = None,
+        check: Bytes | None = None,
     ) -> "ModelView":
         """Thin out a map (y, x) like its ranking."""
         thin = (slice(None, None, ranking.step),) * 2
@@ -170,7 +169,7 @@ class ModelView:
         return cls(**values | {"calibrated": bool(arrays["calibrated"])})
 
 
-def _is_view(arrays: Mapping[str, npt.NDArray[np.generic]], shape: tuple[int, int]) -> bool:
+def _is_view(arrays: Mapping[str, Array], shape: tuple[int, int]) -> bool:
     """Tell whether arrays have the types and shapes of a view of these pixels."""
     ranked = arrays.get("codes", np.zeros(0)).shape[:1]
     expected = {

@@ -7,28 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.classifiers.band_matching import match_bands
 from hypercover.classifiers.bundle import MODEL_FILE, Bundle, load_bundle
 from hypercover.errors import CallError, ModelError
 from hypercover.features.blockwise import BorderLevels, blockwise, border_levels
 from hypercover.features.chain import Chain
-from hypercover.features.feature import Progress
 from hypercover.memory import resident_bytes
 from hypercover.scene.inputs import input_identity
 from hypercover.scene.samples import Samples, spectra_of
 from hypercover.scene.scale_offset import ScaleOffset, rescale
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "ModelInput",
-    "check_values",
-    "convert_to_model_scale",
-    "describe_training_image",
-    "select_model_bands",
-    "working_memory",
-]
+from hypercover.types import Array, Floats, Progress
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +164,7 @@ def describe_training_image(scene: Scene, *, ranges: bool = True) -> dict[str, A
     }
 
 
-def _listed(values: npt.NDArray[np.float64] | None) -> list[float | None] | None:
+def _listed(values: Floats | None) -> list[float | None] | None:
     """Return a number per band, None if unknown, as JSON has no NaN."""
     if values is None:
         return None
@@ -189,7 +179,7 @@ def _labelled_ranges(scene: Scene) -> list[list[float]] | None:
     return _quantiles(spectra.T)
 
 
-def _quantiles(values: npt.NDArray[Any]) -> list[list[float]] | None:
+def _quantiles(values: Array) -> list[list[float]] | None:
     """Return low, median and high value of each row (band, n); None without finite values."""
     if not values.shape[1]:
         return None
@@ -290,7 +280,7 @@ _REMEDY_VALUES = (
 )
 
 
-def _ranges_of_card(card: dict[str, Any]) -> npt.NDArray[np.float64] | None:
+def _ranges_of_card(card: dict[str, Any]) -> Floats | None:
     """Return the value ranges (band, 3) of a card, or None without valid ones."""
     try:
         ranges = np.asarray(card.get("value_ranges"), dtype=np.float64)
@@ -318,8 +308,8 @@ def _patch_starts(size: int) -> list[int]:
 
 
 def _compare_ranges(
-    expected: npt.NDArray[np.float64],
-    actual: npt.NDArray[np.float64],
+    expected: Floats,
+    actual: Floats,
     scene: Scene,
     remedy: str,
 ) -> list[str]:

@@ -16,15 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from rasterio.errors import RasterioError
 
 from hypercover.errors import ModelError, SceneError, counted
-from hypercover.features.feature import Progress
 from hypercover.memory import available_bytes
 from hypercover.prediction.layers import (
-    Layers,
     check_layers,
     empty_layers,
     has_confidence,
@@ -39,17 +36,11 @@ from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.scene import Scene, blank_invalid, check_size, largest_of
 from hypercover.scene.tile_store import TileStore
 from hypercover.scene.tiling import Tile, tiles
+from hypercover.types import Array, Arrays, Codes, Ints, Mask, Progress, Singles
 
 if TYPE_CHECKING:
     from hypercover.prediction.map_view import ClassRanking
 
-__all__ = [
-    "Prediction",
-    "TilePredictor",
-    "predict_layers",
-    "predict_pixels",
-    "predict_scene",
-]
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +64,7 @@ class TilePredictor:
     classifier: Any
     scene: Scene
     layers: tuple[str, ...]
-    codes: npt.NDArray[np.int64]
+    codes: Ints
     """Class code of each class of the classifier."""
     margin: int
     memory: int
@@ -140,11 +131,11 @@ class TilePredictor:
         blocks = tiles(self.scene.shape, MAP_BLOCK)
         return [tile for block in blocks for tile in block.cut(self._side)]
 
-    def empty_layers(self, shape: tuple[int, int]) -> Layers:
+    def empty_layers(self, shape: tuple[int, int]) -> Arrays:
         """Return all layers of (rows, columns), without data."""
         return empty_layers(self.layers, self.codes, shape)
 
-    def predict_tile(self, tile: Tile) -> Layers:
+    def predict_tile(self, tile: Tile) -> Arrays:
         """Predict a tile, in pieces that fit the memory."""
         layers = self.empty_layers(tile.shape)
         side, left = self._piece_size()
@@ -161,7 +152,7 @@ class TilePredictor:
 
     def iter_tiles(
         self, progress: Progress | None = None, store: TileStore | None = None
-    ) -> Iterator[tuple[Tile, Layers]]:
+    ) -> Iterator[tuple[Tile, Arrays]]:
         """Yield each tile with its layers, from the store if it has them."""
         done, total = 0, self.scene.shape[0] * self.scene.shape[1]
         for number, tile in enumerate(self.tiles()):
@@ -201,7 +192,7 @@ class TilePredictor:
                     progress(done, total)
         return len(missing)
 
-    def _load(self, store: TileStore, number: int, tile: Tile) -> Layers | None:
+    def _load(self, store: TileStore, number: int, tile: Tile) -> Arrays | None:
         return store.load(number, self.empty_layers(tile.shape))
 
     def _piece_size(self) -> tuple[int, int]:
@@ -224,9 +215,7 @@ class TilePredictor:
         )
 
 
-def _read_with_margin(
-    scene: Scene, tile: Tile, margin: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+def _read_with_margin(scene: Scene, tile: Tile, margin: int) -> tuple[Array, Mask]:
     """Read a tile and a margin around it, and its mask of valid pixels.
 
     Beyond the scene its edge is repeated.
@@ -260,7 +249,7 @@ def _check_temperature(classifier: Any, temperature: float | None) -> None:
         )
 
 
-def _class_codes(classifier: Any) -> npt.NDArray[np.int64]:
+def _class_codes(classifier: Any) -> Ints:
     """Return the classifier's class codes after checking that a map can hold them."""
     classes = np.asarray(classifier.classes_)
     if classes.dtype.kind in "iu" and classes.min() >= 1 and classes.max() <= MAX_CODE:
@@ -295,13 +284,13 @@ def _margin(classifier: Any, scene: Scene) -> int:
 class Prediction:
     """The predicted layers of a whole scene as plain arrays."""
 
-    labels: npt.NDArray[np.unsignedinteger]
+    labels: Codes
     """Class codes (y, x); 0 = no data."""
-    confidence: npt.NDArray[np.float32] | None
+    confidence: Singles | None
     """Confidence (y, x) from 0 to 1, NaN = no data; None if the classifier gives none."""
-    probabilities: npt.NDArray[np.float32] | None = None
+    probabilities: Singles | None = None
     """Probability (class, y, x) of each class of the model."""
-    entropy: npt.NDArray[np.float32] | None = None
+    entropy: Singles | None = None
     """Entropy of the probabilities (y, x), from 0 (certain) to 1."""
 
 
@@ -376,7 +365,7 @@ def predict_scene(
 
 
 def _as_dataset(
-    prediction: Prediction, scene: Scene, codes: npt.NDArray[np.int64], legend: Legend
+    prediction: Prediction, scene: Scene, codes: Ints, legend: Legend
 ) -> xr.Dataset:
     """Put the layers of a scene on its grid, with the legend as attributes."""
     dims = ("y", "x")
@@ -440,9 +429,9 @@ def predict_layers(
 def predict_pixels(
     classifier: Any,
     scene: Scene,
-    at: tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]],
+    at: tuple[Codes, Codes],
     layers: Sequence[str],
-) -> Layers:
+) -> Arrays:
     """Predict some pixels (rows, cols) exactly as a map of the scene would have them.
 
     Only the tiles with such pixels are predicted, and no layer of the whole scene

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from hypercover.errors import CallError, RunError, SceneError
-from hypercover.features.feature import Progress
 from hypercover.files import make_folder, missing_folders, write_json
 from hypercover.jobs.executor import Executor
 from hypercover.jobs.plan import Arguments, Plan, Registry, Task
@@ -23,16 +22,7 @@ from hypercover.scene.inputs import input_identity
 from hypercover.scene.io.gdal import gdal_env
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "SceneSource",
-    "TileRange",
-    "WorkFolder",
-    "check_tile_range",
-    "plan_key",
-    "small_gdal_cache",
-    "tile_tasks",
-]
+from hypercover.types import Progress
 
 _JOB = "job.json"
 _TILES_PER_TASK = 4

@@ -14,18 +14,6 @@ from hypercover.evaluation.run_metrics import (
 )
 from hypercover.figures.formatting import describe_share, format_percent
 
-__all__ = [
-    "crs_name",
-    "describe_draws",
-    "describe_leakage",
-    "describe_map_training",
-    "describe_missing_classes",
-    "describe_split",
-    "describe_spread",
-    "describe_training",
-    "main_split_name",
-]
-
 _MOST_PIXELS = 10**9
 
 

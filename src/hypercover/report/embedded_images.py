@@ -9,8 +9,6 @@ from pathlib import Path
 
 from hypercover.figures.canvas import PLACE_KEY
 
-__all__ = ["EmbeddedImage", "ImageExtent", "embed_png", "read_image"]
-
 _log = logging.getLogger(__name__)
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BIGGEST = 32 * 2**20

@@ -21,8 +21,6 @@ from hypercover.report.embedded_images import EmbeddedImage, embed_png, read_ima
 from hypercover.report.viewer_data import ViewerData, read_viewer_data
 from hypercover.splits.split import PART_COLORS, PARTS
 
-__all__ = ["FinishedRun", "ModelResult"]
-
 _LONGEST_LOG = 64 * 2**20
 _PARTS, _CURVES = ("", "validation_"), ("loss", "accuracy")
 _LONGEST_CONFIGURATION = 2**20

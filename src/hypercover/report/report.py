@@ -26,8 +26,6 @@ from hypercover.report.descriptions import (
 )
 from hypercover.report.finished_run import FinishedRun, ModelResult
 
-__all__ = ["write_report"]
-
 _PAGE = Path(__file__).parent / "page"
 _STYLES = ("report", "tables", "viewer", "print")
 _SCRIPTS = (

@@ -12,19 +12,10 @@ from hypercover.figures.composites import Composite, choose_composites
 from hypercover.figures.spectra import order_bands
 from hypercover.gis.agreement import TRAINING_PART
 from hypercover.prediction.map_view import read_view_arrays, view_step
-from hypercover.scene.io.archive import Arrays, save_arrays
+from hypercover.scene.io.archive import save_arrays
 from hypercover.scene.rgb import stretched
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "COMPOSITES",
-    "LEVELS",
-    "SceneView",
-    "Spectra",
-    "composite_title",
-    "describe_subsampling",
-    "make_scene_view",
-]
+from hypercover.types import Array, Arrays, Bytes, Floats, Mask, Singles
 
 COMPOSITES = {
     "true": "true colour",
@@ -105,23 +96,23 @@ class Spectra:
     values: npt.NDArray[np.uint16]
     """Levels (band, y, x) from 1; 0 = no data.  A level is worth
     ``low + (level - 1) / LEVELS * (high - low)``."""
-    low: npt.NDArray[np.float32]
+    low: Singles
     """Lowest value kept of each band."""
-    high: npt.NDArray[np.float32]
+    high: Singles
     """Highest value kept of each band."""
     bands: npt.NDArray[np.int32]
     """Number of each band in the source file, in order of wavelength."""
-    wavelengths: npt.NDArray[np.float32]
+    wavelengths: Singles
     """Centre of each band in nm; NaN where it is not known."""
-    breaks: npt.NDArray[np.bool_]
+    breaks: Mask
     """Whether bands were left out before each band, so that a line must break."""
     codes: npt.NDArray[np.uint16]
     """Codes of the classes that have training pixels."""
     counts: npt.NDArray[np.int32]
     """Training pixels of each of them."""
-    means: npt.NDArray[np.float32]
+    means: Singles
     """Their mean spectra (class, band)."""
-    deviations: npt.NDArray[np.float32]
+    deviations: Singles
     """Their standard deviations (class, band)."""
     units: str
     """Unit of the values; empty where it is not known."""
@@ -173,13 +164,13 @@ class SceneView:
     """Every how many pixels one is shown."""
     labels: npt.NDArray[np.uint16]
     """Class codes (y, x); 0 = unlabelled."""
-    parts: Mapping[str, npt.NDArray[np.uint8]]
+    parts: Mapping[str, Bytes]
     """Parts (y, x) of each split, the main one first."""
-    composites: Mapping[str, npt.NDArray[np.uint8]]
+    composites: Mapping[str, Bytes]
     """Colour pictures (y, x, 3) by key."""
-    shown_bands: Mapping[str, npt.NDArray[np.float32]]
+    shown_bands: Mapping[str, Singles]
     """Wavelengths in nm, or else numbers, of the bands of each colour picture."""
-    transform: npt.NDArray[np.float64]
+    transform: Floats
     """Affine a, b, c, d, e, f of the whole scene; NaN where it is not tied to the ground."""
     metres: float
     """Side of a pixel in metres; NaN where it is not known."""
@@ -264,7 +255,7 @@ def _whole(found: Arrays, scalars: tuple[str, ...]) -> bool:
 
 
 def _sized(
-    arrays: Mapping[str, npt.NDArray[Any]],
+    arrays: Mapping[str, Array],
     sizes: Mapping[str, tuple[Any, tuple[int, ...]]],
 ) -> bool:
     """Tell whether arrays of these names, types and shapes are there."""
@@ -277,12 +268,10 @@ def _sized(
 _MOST_VALUES = 4_500_000
 """Values of the spectra that are kept: all those of 145 × 145 pixels in 200 bands."""
 
-Values = npt.NDArray[Any]
-
 
 def make_scene_view(
     scene: Scene,
-    parts: Mapping[str, npt.NDArray[np.uint8]],
+    parts: Mapping[str, Bytes],
     *,
     metres: float | None = None,
 ) -> SceneView:
@@ -321,17 +310,17 @@ def make_scene_view(
 class _Taken:
     """What one pass over the cube takes along."""
 
-    colours: list[Values] = field(default_factory=list)
-    valid: list[Values] = field(default_factory=list)
-    kept: list[Values] = field(default_factory=list)
-    kept_valid: list[Values] = field(default_factory=list)
+    colours: list[Array] = field(default_factory=list)
+    valid: list[Array] = field(default_factory=list)
+    kept: list[Array] = field(default_factory=list)
+    kept_valid: list[Array] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     step: int = 1
-    sums: dict[int, Values] = field(default_factory=dict)
+    sums: dict[int, Array] = field(default_factory=dict)
     counts: dict[int, int] = field(default_factory=dict)
 
 
-def _taken(scene: Scene, composites: list[Composite], trained: Values, step: int) -> _Taken:
+def _taken(scene: Scene, composites: list[Composite], trained: Array, step: int) -> _Taken:
     """Read the cube once: thinned-out colours and spectra, and sums of each class."""
     positions = sorted({at for one in composites for at in one.positions})
     sparse = view_step(scene.shape, _MOST_VALUES // scene.n_bands, step)
@@ -348,7 +337,7 @@ def _taken(scene: Scene, composites: list[Composite], trained: Values, step: int
     return taken
 
 
-def _add_classes(taken: _Taken, values: Values, trained: Values) -> None:
+def _add_classes(taken: _Taken, values: Array, trained: Array) -> None:
     """Add the training spectra of a strip to the sums of their classes."""
     for code in np.unique(trained[trained > 0]).tolist():
         spectra = values[:, trained == code].astype(np.float64)
@@ -357,7 +346,7 @@ def _add_classes(taken: _Taken, values: Values, trained: Values) -> None:
         taken.counts[code] = taken.counts.get(code, 0) + spectra.shape[1]
 
 
-def _pictures(taken: _Taken, composites: list[Composite]) -> dict[str, Values]:
+def _pictures(taken: _Taken, composites: list[Composite]) -> dict[str, Array]:
     colours, valid = np.concatenate(taken.colours, axis=1), np.concatenate(taken.valid)
     return {
         one.key: stretched(
@@ -367,7 +356,7 @@ def _pictures(taken: _Taken, composites: list[Composite]) -> dict[str, Values]:
     }
 
 
-def _named_bands(scene: Scene, composite: Composite) -> npt.NDArray[np.float32]:
+def _named_bands(scene: Scene, composite: Composite) -> Singles:
     named = scene.bands if scene.wavelengths is None else scene.wavelengths
     return np.asarray(named[list(composite.positions)], np.float32)
 
@@ -399,9 +388,7 @@ def _spectra(scene: Scene, taken: _Taken) -> Spectra:
     )
 
 
-def _levels(
-    values: npt.NDArray[np.float32], valid: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.uint16], Values, Values]:
+def _levels(values: Singles, valid: Mask) -> tuple[npt.NDArray[np.uint16], Array, Array]:
     """Cut each band (band, y, x) into levels between its lowest and highest value."""
     known = values[:, valid]
     if not known.size:

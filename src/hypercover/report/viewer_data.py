@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 
 from hypercover.evaluation.run_metrics import LegendRow
@@ -26,8 +25,7 @@ from hypercover.report.scene_view import (
     describe_subsampling,
 )
 from hypercover.splits.split import PART_COLORS, PARTS
-
-__all__ = ["ViewerData", "read_viewer_data"]
+from hypercover.types import Array, Bytes
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +50,7 @@ class MapLayer:
     """What people call it."""
     kind: str
     """"rgb", "codes" or "share"."""
-    values: npt.NDArray[Any]
+    values: Array
     """The picture (y, x) or (y, x, 3)."""
     legend: str = ""
     """Which legend its codes belong to: land, parts or check."""
@@ -62,7 +60,7 @@ class MapLayer:
 class _Check:
     """The parts of a split, as the class check takes them."""
 
-    parts: npt.NDArray[np.uint8]
+    parts: Bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +240,7 @@ def _spectra(spectra: Spectra) -> dict[str, Any]:
     }
 
 
-def _packed(values: npt.NDArray[Any], kind: str) -> dict[str, str]:
+def _packed(values: Array, kind: str) -> dict[str, str]:
     """Return an array as base64 of raw deflate: what a browser unpacks by itself."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     plain = values.astype(_KINDS[kind]).tobytes()

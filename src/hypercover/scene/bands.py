@@ -5,17 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import SceneError, counted
 from hypercover.scene.datasets.catalog import aviris_bands
 from hypercover.scene.scene import Scene
 from hypercover.scene.wavelengths import format_nm
-
-__all__ = ["BandSpec", "select_bands"]
+from hypercover.types import Floats, Ints, Mask
 
 BandSpec = str | int | Sequence[int | str]
-Chosen = npt.NDArray[np.bool_]
 
 _AVIRIS_WATER = (*range(104, 109), *range(150, 164), 220)
 """Bands of AVIRIS in 1992, of 220, that water vapour makes opaque."""
@@ -33,7 +30,7 @@ _HOW = (
 class _Selection:
     """The bands of one part of a specification."""
 
-    bands: Chosen
+    bands: Mask
     """Whether each band of the scene is selected (n_bands,)."""
     rule: str = ""
     """A note on how a name was understood."""
@@ -88,7 +85,7 @@ def select_bands(
     return scene.take_bands(np.flatnonzero(chosen).tolist()).noting(*rules, note)
 
 
-def _ranges(numbers: npt.NDArray[np.int64]) -> str:
+def _ranges(numbers: Ints) -> str:
     """Format band numbers as ranges.
 
     Examples
@@ -136,7 +133,7 @@ def _by_number(scene: Scene, first: int, last: int) -> _Selection:
     return _Selection(chosen)
 
 
-def _known_wavelengths(scene: Scene, part: str) -> npt.NDArray[np.float64]:
+def _known_wavelengths(scene: Scene, part: str) -> Floats:
     if scene.wavelengths is None:
         raise SceneError(
             f"The bands {part!r} need wavelengths, and {scene.name} has none; select bands "

@@ -5,17 +5,15 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, pixel_hectares
 from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.reading import read_label_map
-from hypercover.scene.labels import Codes, legend_of, match_classes
+from hypercover.scene.labels import legend_of, match_classes
 from hypercover.scene.legend import Legend, class_colors
 from hypercover.scene.metadata import Origin, origin_label
-
-__all__ = ["ClassMap", "open_class_map"]
+from hypercover.types import Codes, Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +37,7 @@ class ClassMap:
         return origin_label(self.origin)
 
     @cached_property
-    def pixel_areas(self) -> npt.NDArray[np.float64] | None:
+    def pixel_areas(self) -> Floats | None:
         """Hectares of its pixels, see :func:`~hypercover.scene.grid.pixel_hectares`."""
         return pixel_hectares(self.grid)
 

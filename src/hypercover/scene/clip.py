@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.fill_value import with_fill_value
@@ -15,8 +14,7 @@ from hypercover.scene.io.named_arrays import describe
 from hypercover.scene.labels import flip_to_grid, replaced_options
 from hypercover.scene.lazy import bounding_slice
 from hypercover.scene.scene import Scene
-
-__all__ = ["Mask", "clip", "crop", "read_area"]
+from hypercover.types import Array, Mask
 
 _RECTANGLE = re.compile(r"\s*(\d{0,9}):(\d{0,9})\s*,\s*(\d{0,9}):(\d{0,9})\s*")
 
@@ -65,9 +63,6 @@ def _slices(part: str, scene: Scene) -> tuple[slice, slice]:
         f"A crop must be rows and columns of the image, {scene.shape[0]} × "
         f"{scene.shape[1]}, such as '0:{scene.shape[0]},0:{scene.shape[1]}', got {part!r}."
     )
-
-
-Mask = npt.NDArray[np.bool_]
 
 
 def read_area(
@@ -131,7 +126,7 @@ def _array(file: Path, kind: FileType, grid: Grid) -> Mask:
     return _marked(np.asarray(fitting[0].values()), None)
 
 
-def _marked(values: npt.NDArray[np.generic], nodata: float | None) -> Mask:
+def _marked(values: Array, nodata: float | None) -> Mask:
     marked: Mask = np.isfinite(values) & (values != 0)
     return marked if nodata is None else marked & np.asarray(values != nodata)
 

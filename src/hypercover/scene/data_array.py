@@ -12,8 +12,6 @@ from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.io.axes import axis_role, order_from_names
 from hypercover.scene.wavelengths import to_nanometres
 
-__all__ = ["as_cube", "with_coordinates"]
-
 _DIMS = ("band", "y", "x")
 _WAVELENGTH = {"wavelength", "wavelengths", "wl", "wvl", "lambda"}
 """Names of a band dimension whose coordinate holds wavelengths."""

@@ -5,17 +5,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.nodata import NoData, without_nodata
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import IMAGE_BLOCK, strips
-
-__all__ = ["unused_value", "with_fill_value"]
-
-Mask = npt.NDArray[np.bool_]
+from hypercover.types import Array, Mask
 
 _USUAL = (0, -9999)
 """Common no-data values of integer files."""
@@ -27,7 +23,7 @@ _WIDER = {"u1": "i2", "i1": "i2", "u2": "i4", "i2": "i4", "u4": "f8", "i4": "f8"
 """A wider type for each type."""
 
 
-def unused_value(scene: Scene, inside: npt.NDArray[np.bool_]) -> int | None:
+def unused_value(scene: Scene, inside: Mask) -> int | None:
     """Find an integer that no valid pixel has in any band; None if all are used.
 
     0 is preferred, then -9999, then the limits of the type and, for types of one or
@@ -128,9 +124,7 @@ def _chosen(scene: Scene, inside: Mask) -> tuple[float, np.dtype[Any], tuple[str
     return -9999.0, wider, (note,)
 
 
-def _settle(
-    scene: Scene, mask: Mask, value: npt.NDArray[np.generic], indices: Indices
-) -> npt.NDArray[np.generic]:
+def _settle(scene: Scene, mask: Mask, value: Array, indices: Indices) -> Array:
     """Read a block, with the value wherever the mask is False."""
     bands, rows, cols = indices
     around = bounding_slice(rows), bounding_slice(cols)
@@ -139,9 +133,7 @@ def _settle(
     return block[:, rows - around[0].start][:, :, cols - around[1].start]
 
 
-def _values(
-    scene: Scene, inside: npt.NDArray[np.bool_]
-) -> Iterator[npt.NDArray[np.generic]]:
+def _values(scene: Scene, inside: Mask) -> Iterator[Array]:
     """Read the values (n,) of valid pixels, strip by strip and band by band."""
     across = np.flatnonzero(inside.any(axis=0))
     cols = slice(int(across[0]), int(across[-1]) + 1)

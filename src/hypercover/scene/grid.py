@@ -7,19 +7,9 @@ from math import atan2, degrees, hypot
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-__all__ = [
-    "Grid",
-    "describe_orientation",
-    "grid_of",
-    "ground_coordinates",
-    "has_equal_pixels",
-    "orientation",
-    "pixel_hectares",
-    "with_grid",
-]
+from hypercover.types import Floats
 
 _UNEVEN, _AGREE = 1e-3, 1e-4
 """Tolerances in pixels: for regular coordinates, and for equal transforms."""
@@ -183,8 +173,6 @@ def describe_orientation(grid: Grid) -> str | None:
         f"image of another orientation; {_NORTH_UP}"
     )
 
-
-Floats = npt.NDArray[np.float64]
 
 _CYLINDRICAL = re.compile(
     r'(?:PROJECTION|METHOD)\["(?:Mercator|Popular[ _]Visualisation|Equirectangular|'

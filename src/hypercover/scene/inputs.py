@@ -15,17 +15,6 @@ from hypercover.scene.io.class_tables import style_files
 from hypercover.scene.io.envi import RAW, data_file, find_header
 from hypercover.scene.io.gdal import is_vrt, vrt_allowed, vrt_sources
 
-__all__ = [
-    "Identity",
-    "Inputs",
-    "companions",
-    "file_identity",
-    "file_stats",
-    "input_identity",
-    "known_inputs",
-    "record_inputs",
-]
-
 _SHAPE = (".shp", ".dbf", ".shx", ".prj", ".cpg")
 """Files of a shapefile; the second holds the classes."""
 

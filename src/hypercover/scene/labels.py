@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +15,10 @@ from hypercover.scene.datasets.catalog import KnownMap, known_scene, recognise_l
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import MAX_CODE, Legend, class_colors
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "LabelMap",
-    "as_codes",
-    "check_placement",
-    "check_size",
-    "drop_classes",
-    "flip_to_grid",
-    "grid_offset",
-    "is_unlabelled",
-    "legend_of",
-    "match_classes",
-    "normalized_name",
-    "replaced_options",
-    "shortlist",
-]
+from hypercover.types import Array, Codes, Mask
 
 _T = TypeVar("_T", bound=np.generic)
 
-Codes = npt.NDArray[np.unsignedinteger]
 
 _FULL = (255, 65535)
 """Largest values of the usual types of label rasters."""
@@ -69,7 +53,7 @@ class LabelMap:
     @classmethod
     def of(
         cls,
-        values: npt.NDArray[np.generic],
+        values: Array,
         source: object,
         *,
         nodata: float | None = None,
@@ -186,20 +170,18 @@ _UNLABELLED = re.compile(
 """Names that mean unlabelled or no data."""
 
 
-def _class_zero(
-    values: npt.NDArray[np.generic], nodata: float | None, name: str
-) -> npt.NDArray[np.bool_] | None:
+def _class_zero(values: Array, nodata: float | None, name: str) -> Mask | None:
     """Return the pixels of a class 0; None if 0 means unlabelled."""
     if nodata is None or nodata == 0 or is_unlabelled(name):
         return None
-    zero: npt.NDArray[np.bool_] = values == 0
+    zero: Mask = values == 0
     if not zero.any() or recognise_labels(np.where(zero | (values == nodata), 0, values)):
         return None
     return zero
 
 
 def as_codes(
-    values: npt.NDArray[np.generic],
+    values: Array,
     source: object,
     nodata: float | None = None,
     *,
@@ -232,7 +214,7 @@ def as_codes(
     return codes
 
 
-def _check_whole(numbers: npt.NDArray[Any], source: object) -> None:
+def _check_whole(numbers: Array, source: object) -> None:
     odd = numbers[~np.isfinite(numbers) | (numbers != np.floor(numbers))]
     if odd.size:
         raise LabelError(
@@ -241,7 +223,7 @@ def _check_whole(numbers: npt.NDArray[Any], source: object) -> None:
         )
 
 
-def _check_range(numbers: npt.NDArray[Any], source: object) -> None:
+def _check_range(numbers: Array, source: object) -> None:
     if numbers.dtype.kind == "b" or numbers.size == 0:
         return
     low, high = float(numbers.min()), float(numbers.max())

@@ -8,10 +8,10 @@ import numpy.typing as npt
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-__all__ = ["LazyArray", "bounding_slice"]
+from hypercover.types import Array
 
 Indices = tuple[npt.NDArray[np.intp], ...]
-Fetch = Callable[[Indices], npt.NDArray[np.generic]]
+Fetch = Callable[[Indices], Array]
 
 
 class LazyArray(BackendArray):
@@ -46,7 +46,7 @@ class LazyArray(BackendArray):
             key, self.shape, indexing.IndexingSupport.OUTER, self._block
         )
 
-    def _block(self, key: tuple[Any, ...]) -> npt.NDArray[np.generic]:
+    def _block(self, key: tuple[Any, ...]) -> Array:
         indices = [
             np.atleast_1d(np.arange(size)[part])
             for size, part in zip(self.shape, key, strict=True)
@@ -63,7 +63,7 @@ class LazyArray(BackendArray):
         """Put an item for each axis into the order of the axes of the file."""
         return tuple(items[self._order.index(axis)] for axis in range(len(items)))
 
-    def block(self, indices: Indices) -> npt.NDArray[np.generic]:
+    def block(self, indices: Indices) -> Array:
         """Read the block of some indices along each axis of this array."""
         return self._fetch(self._in_file(indices)).transpose(self._order)
 
@@ -79,7 +79,7 @@ class LazyArray(BackendArray):
         order = [left.index(axis) for axis in self._order if axis not in dropped]
         shape = [self.shape[self._order.index(axis)] for axis in left]
 
-        def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+        def fetch(indices: Indices) -> Array:
             inside = dict(zip(left, indices, strict=True))
             only = np.zeros(1, np.intp)
             block = self._fetch(
@@ -92,7 +92,7 @@ class LazyArray(BackendArray):
     def viewed(self, dtype: npt.DTypeLike) -> "LazyArray":
         """Return the bytes as numbers of another type of the same size, still unread."""
 
-        def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+        def fetch(indices: Indices) -> Array:
             block = self._fetch(indices)
             return block.astype(block.dtype.newbyteorder("="), copy=False).view(dtype)
 

@@ -15,15 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import LabelError
-
-__all__ = [
-    "LandClass",
-    "Legend",
-    "class_colors",
-    "color_distance",
-    "cover_color",
-    "default_color",
-]
+from hypercover.types import Floats
 
 _APART = 12.0
 """Distance in L*a*b* at which map colours are easy to tell apart."""
@@ -53,8 +45,6 @@ _SEEN_AS = (
     np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]]),
 )
 """Linear RGB as seen with full colour vision, protanopia and deuteranopia."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def class_colors(

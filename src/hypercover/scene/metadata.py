@@ -11,22 +11,6 @@ from typing import Any, TypedDict
 
 import xarray as xr
 
-__all__ = [
-    "GAINS",
-    "OFFSETS",
-    "Origin",
-    "acquisition_header",
-    "clean_header",
-    "format_list",
-    "header_numbers",
-    "header_of",
-    "labelled_name",
-    "origin_label",
-    "product_header",
-    "select_header_bands",
-    "with_header",
-]
-
 
 class Origin(TypedDict, total=False):
     """Whether an image was measured; inherited by everything made from it."""

@@ -21,25 +21,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError
+from hypercover.types import Array, Mask
 
-__all__ = [
-    "ALL_ZERO",
-    "NoData",
-    "NoDataSpec",
-    "declared_nodata",
-    "declares_nodata",
-    "fill_note",
-    "fill_notes",
-    "fits_dtype",
-    "normalized_key",
-    "parse_nodata",
-    "parse_numbers",
-    "valid_pixels",
-    "with_nodata",
-    "without_nodata",
-]
-
-Mask = npt.NDArray[np.bool_]
 NoDataSpec = float | str | Sequence[float | str]
 """No data as users state it: one or several values, as numbers or text."""
 
@@ -205,7 +188,7 @@ class NoData:
         own = self.by_band[band : band + 1]
         return [value for value in (*self.values, *own) if np.isfinite(value)]
 
-    def valid(self, values: npt.NDArray[np.generic], has_data: Mask | None = None) -> Mask:
+    def valid(self, values: Array, has_data: Mask | None = None) -> Mask:
         """Return which pixels (y, x) have data.
 
         Parameters
@@ -248,7 +231,7 @@ class NoData:
         return ", ".join(parts + [ALL_ZERO] * self.zero)
 
 
-def valid_pixels(cube: xr.DataArray, values: npt.NDArray[np.generic] | None = None) -> Mask:
+def valid_pixels(cube: xr.DataArray, values: Array | None = None) -> Mask:
     """Return which pixels (y, x) of a cube (band, y, x) have data.
 
     Parameters
@@ -437,7 +420,7 @@ def _along_border(rows: int, cols: int) -> list[tuple[slice, slice]]:
     ]
 
 
-def _find_fill(spectra: npt.NDArray[Any], border: Mask) -> list[_Fill]:
+def _find_fill(spectra: Array, border: Mask) -> list[_Fill]:
     """Find values that look like fill, the most frequent at the border first.
 
     Parameters
@@ -464,11 +447,11 @@ def _find_fill(spectra: npt.NDArray[Any], border: Mask) -> list[_Fill]:
     return fills[:_SHOWN]
 
 
-def _huge(values: npt.NDArray[Any]) -> Mask:
+def _huge(values: Array) -> Mask:
     return np.asarray(np.abs(values.astype(np.float64)) >= _HUGE)
 
 
-def _looks_odd(value: Any, rest: npt.NDArray[Any], *, often: bool) -> bool:
+def _looks_odd(value: Any, rest: Array, *, often: bool) -> bool:
     """Tell whether a value is farther from the rest than a measurement would be.
 
     ``often`` means that it is more frequent at the border than by chance.  Then zero

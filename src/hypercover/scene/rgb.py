@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["CompositeBands", "pick_bands", "stretched"]
+from hypercover.types import Array, Bytes, Floats, Ints, Mask
 
 _TRUE_COLOUR_NM = (650.0, 550.0, 460.0)
 """Red, green and blue in nm."""
@@ -25,9 +24,7 @@ class CompositeBands:
     kind: str
     """"true colour", "false colour" or "grey"."""
 
-    def describe(
-        self, numbers: npt.NDArray[np.int64], wavelengths: npt.NDArray[np.float64] | None
-    ) -> str:
+    def describe(self, numbers: Ints, wavelengths: Floats | None) -> str:
         """Return the wavelengths of the bands as text, or their numbers if unknown."""
         if wavelengths is not None:
             return ", ".join(f"{wavelengths[at]:.0f}" for at in self.positions) + " nm"
@@ -35,7 +32,7 @@ class CompositeBands:
         return f"band {shown[0]}" if self.kind == "grey" else f"bands {', '.join(shown)}"
 
 
-def pick_bands(wavelengths: npt.NDArray[np.float64] | None, n_bands: int) -> CompositeBands:
+def pick_bands(wavelengths: Floats | None, n_bands: int) -> CompositeBands:
     """Choose the bands to show as red, green and blue.
 
     True colour if there are bands near 650, 550 and 460 nm; otherwise three bands
@@ -62,9 +59,7 @@ def pick_bands(wavelengths: npt.NDArray[np.float64] | None, n_bands: int) -> Com
     return CompositeBands((int(spread[0]), int(spread[1]), int(spread[2])), "false colour")
 
 
-def stretched(
-    values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.uint8]:
+def stretched(values: Array, valid: Mask) -> Bytes:
     """Return an 8-bit picture (y, x, 3) of three bands (band, y, x).
 
     Each band is stretched from its 2nd to its 98th percentile; pixels without data

@@ -1,15 +1,13 @@
 """Samples: positions and class codes of labelled pixels."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
 from hypercover.scene.scene import Scene, blank_invalid
-
-__all__ = ["MOST_WINDOW", "Samples", "check_window", "spectra_of"]
+from hypercover.types import Array, Indices, Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +20,11 @@ class Samples:
     array([3, 2])
     """
 
-    rows: npt.NDArray[np.intp]
+    rows: Indices
     """Row of each sample (n,)."""
-    cols: npt.NDArray[np.intp]
+    cols: Indices
     """Column of each sample (n,)."""
-    labels: npt.NDArray[np.int64]
+    labels: Ints
     """Class code of each sample (n,), from 1."""
 
     @classmethod
@@ -40,7 +38,7 @@ class Samples:
         """Return the number of samples."""
         return len(self.labels)
 
-    def take(self, which: npt.NDArray[np.generic]) -> "Samples":
+    def take(self, which: Array) -> "Samples":
         """Select samples by index or mask."""
         return Samples(self.rows[which], self.cols[which], self.labels[which])
 
@@ -75,7 +73,7 @@ def check_window(size: int, shape: tuple[int, int]) -> int:
     return size
 
 
-def spectra_of(scene: Scene, samples: Samples) -> npt.NDArray[Any]:
+def spectra_of(scene: Scene, samples: Samples) -> Array:
     """Read the spectra (n, band) of samples in the type of the cube.
 
     Only strips with a sample are read, one at a time.  Pixels without data are zero.

@@ -12,7 +12,6 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
@@ -25,8 +24,7 @@ from hypercover.scene.metadata import (
 )
 from hypercover.scene.nodata import without_nodata
 from hypercover.scene.scene import Scene
-
-__all__ = ["REFLECTANCE", "ScaleOffset", "header_from_attributes", "rescale"]
+from hypercover.types import Array, Floats
 
 REFLECTANCE = "reflectance scale factor"
 """Key of an ENVI header: the pixel value of a reflectance of 1."""
@@ -92,7 +90,7 @@ class ScaleOffset:
         """Whether the pixel values are the quantity itself."""
         return all(one == 1 for one in self.scale) and not any(self.offset)
 
-    def towards(self, other: "ScaleOffset") -> "tuple[Factors, Factors] | None":
+    def towards(self, other: "ScaleOffset") -> "tuple[Floats, Floats] | None":
         """Return factor and shift (band,) that convert pixel values to another scale.
 
         None if both are equal.
@@ -116,9 +114,6 @@ class ScaleOffset:
         each = set(zip(self.scale, self.offset, strict=True))
         where = "" if len(each) == 1 else " in the first band"
         return f"scale {self.scale[0]:.6g} and offset {self.offset[0]:.6g}{where}"
-
-
-Factors = npt.NDArray[np.float64]
 
 
 def _number(value: Any) -> float | None:
@@ -187,7 +182,7 @@ def header_from_attributes(
     return {GAINS: format_list(scales), OFFSETS: format_list(stated.offset)}
 
 
-def rescale(scene: Scene, factor: Factors, shift: Factors, meaning: ScaleOffset) -> Scene:
+def rescale(scene: Scene, factor: Floats, shift: Floats, meaning: ScaleOffset) -> Scene:
     """Return the scene with pixel values factor × value + shift, computed on reading.
 
     Pixels without data become NaN.
@@ -202,7 +197,7 @@ def rescale(scene: Scene, factor: Factors, shift: Factors, meaning: ScaleOffset)
     cube = scene.cube
     dtype = np.result_type(np.float32, cube.dtype)
 
-    def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+    def fetch(indices: Indices) -> Array:
         bands, rows, cols = indices
         down, across = bounding_slice(rows), bounding_slice(cols)
         values, valid = scene.read_valid(down, across)

@@ -26,11 +26,11 @@ from hypercover.scene.metadata import (
 from hypercover.scene.nodata import NoData, NoDataSpec, valid_pixels, with_nodata
 from hypercover.scene.rgb import pick_bands, stretched
 from hypercover.scene.tiling import IMAGE_BLOCK, strips
+from hypercover.types import Array, Codes, Floats, Ints, Mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["NO_LABELS", "Scene", "blank_invalid", "check_size", "largest_of"]
 
 NO_LABELS = "No labels were taken from the file:"
 """How a note begins that says why a file that holds labels gave none."""
@@ -73,7 +73,7 @@ class Scene:
     ``spatial_ref``.  ``attrs['nodata']`` is the value that means no data (for masks and
     more values see :mod:`hypercover.scene.nodata`), ``attrs['units']`` the unit of the
     values, and ``attrs['header']`` what else the file says of the image, see ``header``."""
-    labels: npt.NDArray[np.unsignedinteger] | None = None
+    labels: Codes | None = None
     """Class codes (y, x); 0 = unlabelled."""
     legend: Legend = field(default_factory=Legend)
     """Names and colours of the codes that occur in the labels."""
@@ -89,7 +89,7 @@ class Scene:
     """What the reader chose or found, one sentence each, to be shown to people."""
     losses: tuple[str, ...] = ()
     """Labels of the file that no pixel shows, one sentence each: shapes and classes."""
-    shapes: npt.NDArray[np.unsignedinteger] | None = None
+    shapes: Codes | None = None
     """Number of the shape (y, x) that labels each pixel, from 1; None without shapes."""
 
     def __post_init__(self) -> None:
@@ -347,29 +347,29 @@ class Scene:
         return int(self.cube.sizes["band"])
 
     @property
-    def bands(self) -> npt.NDArray[np.int64]:
+    def bands(self) -> Ints:
         """Band numbers in the source file, from 1."""
         if "band" not in self.cube.coords:
             return np.arange(1, self.n_bands + 1)
         return np.asarray(self.cube.coords["band"].values, dtype=np.int64)
 
-    def _along_bands(self, name: str) -> npt.NDArray[np.float64] | None:
+    def _along_bands(self, name: str) -> Floats | None:
         if name not in self.cube.coords:
             return None
         return np.asarray(self.cube.coords[name].values, dtype=np.float64)
 
     @property
-    def wavelengths(self) -> npt.NDArray[np.float64] | None:
+    def wavelengths(self) -> Floats | None:
         """Centre wavelength of each band in nm, or None where not known."""
         return self._along_bands("wavelength")
 
     @property
-    def fwhm(self) -> npt.NDArray[np.float64] | None:
+    def fwhm(self) -> Floats | None:
         """Full width at half maximum of each band in nm, or None where not known."""
         return self._along_bands("fwhm")
 
     @property
-    def bad(self) -> npt.NDArray[np.bool_]:
+    def bad(self) -> Mask:
         """Whether the file marks each band as bad; False where it says nothing."""
         if "bad" not in self.cube.coords:
             return np.zeros(self.n_bands, dtype=bool)
@@ -410,13 +410,11 @@ class Scene:
         """Shape and georeference."""
         return grid_of(self.cube)
 
-    def read(self, rows: slice, cols: slice) -> npt.NDArray[np.generic]:
+    def read(self, rows: slice, cols: slice) -> Array:
         """Read one rectangle as (band, row, col) in the type of the file."""
         return np.ascontiguousarray(self.cube.isel(y=rows, x=cols).values)
 
-    def read_valid(
-        self, rows: slice, cols: slice
-    ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+    def read_valid(self, rows: slice, cols: slice) -> tuple[Array, Mask]:
         """Read one rectangle as (band, row, col), and which pixels (row, col) hold data."""
         piece = self.cube.isel(y=rows, x=cols)
         values = np.ascontiguousarray(piece.values)
@@ -444,12 +442,12 @@ class Scene:
         return strips(rows, step)
 
     @cached_property
-    def valid(self) -> npt.NDArray[np.bool_]:
+    def valid(self) -> Mask:
         """Pixels (y, x) that hold data in all bands, by :attr:`no_data` and masks."""
         return self._surveyed[0]
 
     @cached_property
-    def _surveyed(self) -> tuple[npt.NDArray[np.bool_], float]:
+    def _surveyed(self) -> tuple[Mask, float]:
         """Which pixels hold data, and the size of their largest value, in one reading."""
         valid, largest = [], 0.0
         for rows in self.strips():
@@ -469,7 +467,7 @@ class Scene:
         check_size(self._surveyed[1], self.name)
 
     @cached_property
-    def usable_labels(self) -> npt.NDArray[np.unsignedinteger]:
+    def usable_labels(self) -> Codes:
         """Labels (y, x) with 0 wherever the image holds no data."""
         if self.labels is None:
             why = [note for note in self.notes if note.startswith(NO_LABELS)]
@@ -487,9 +485,7 @@ class Scene:
         """Return the scene with more notes."""
         return self.replace(notes=self.notes + sentences)
 
-    def with_labels(
-        self, labels: npt.NDArray[np.unsignedinteger], legend: Legend | None = None
-    ) -> "Scene":
+    def with_labels(self, labels: Codes, legend: Legend | None = None) -> "Scene":
         """Return the scene with labels (y, x) and a legend of the classes that occur."""
         known = legend or self.legend
         return self.replace(labels=labels, legend=known.covering(labels))
@@ -502,9 +498,7 @@ class Scene:
         return self.replace(cube=with_header(cube, header))
 
 
-def blank_invalid(
-    values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.generic]:
+def blank_invalid(values: Array, valid: Mask) -> Array:
     """Return (band, row, col) values with zeros wherever a pixel holds no data.
 
     Zero is the one value that every type of pixel can hold and that adds no infinite or
@@ -513,7 +507,7 @@ def blank_invalid(
     return values if valid.all() else np.where(valid, values, np.zeros((), values.dtype))
 
 
-def largest_of(values: npt.NDArray[np.generic], valid: npt.NDArray[np.bool_]) -> float:
+def largest_of(values: Array, valid: Mask) -> float:
     """Return the size of the largest value (band, row, col) of the pixels with data."""
     if values.dtype.kind != "f" or not valid.any():
         return 0.0
@@ -616,7 +610,7 @@ def _check_dims(cube: object) -> None:
     )
 
 
-def _check_codes(labels: npt.NDArray[np.generic]) -> None:
+def _check_codes(labels: Array) -> None:
     """Refuse labels that are no codes."""
     values = np.asarray(labels)
     whole = values.dtype.kind in "uib" or (

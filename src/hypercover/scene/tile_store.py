@@ -11,26 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import HypercoverError, OutputError, counted
 from hypercover.files import atomic, missing_folders, write_text
 from hypercover.scene.inputs import input_identity, known_inputs, record_inputs
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import IMAGE_BLOCK, Tile, tiles
-
-__all__ = [
-    "Layers",
-    "TileStore",
-    "inputs_path",
-    "load_or_compute",
-    "open_tile_store",
-    "read_tiles",
-    "scene_identity",
-]
-
-Layers = dict[str, npt.NDArray[Any]]
-"""The arrays of a tile by name."""
+from hypercover.types import Array, Arrays
 
 _VALUES_AT_ONCE = 2**24
 
@@ -97,7 +84,7 @@ class TileStore:
             record_inputs()
             write_text(self.folder / _PLAN, self._plan)
 
-    def load(self, number: int | str, like: Layers) -> Layers | None:
+    def load(self, number: int | str, like: Arrays) -> Arrays | None:
         """Return a finished tile, or None if it is missing or damaged.
 
         Parameters
@@ -115,14 +102,14 @@ class TileStore:
             return None
         if len(values) != size or hashlib.sha256(values).digest() != digest:
             return None
-        layers: Layers = {}
+        layers: Arrays = {}
         start = 0
         for layer, array in like.items():
             part = np.frombuffer(values, array.dtype, array.size, start)
             layers[layer], start = part.reshape(array.shape), start + array.nbytes
         return layers
 
-    def save(self, number: int | str, layers: Layers) -> None:
+    def save(self, number: int | str, layers: Arrays) -> None:
         """Save a finished tile.
 
         Raises
@@ -221,9 +208,9 @@ def load_or_compute(
     store: TileStore | None,
     kind: str,
     count: int,
-    like: Callable[[int], Layers],
-    compute: Callable[[int], Layers],
-) -> Iterator[Layers]:
+    like: Callable[[int], Arrays],
+    compute: Callable[[int], Arrays],
+) -> Iterator[Arrays]:
     """Yield numbered tiles, each loaded from the store or else computed and saved there.
 
     Parameters
@@ -259,7 +246,7 @@ def load_or_compute(
 
 def read_tiles(
     scene: Scene, store: TileStore | None = None
-) -> Iterator[tuple[Tile, npt.NDArray[np.generic]]]:
+) -> Iterator[tuple[Tile, Array]]:
     """Yield the image tile by tile, with values (band, row, col), within bounded memory.
 
     Tiles are whole blocks of a GeoTIFF.  They are loaded from the store, if there is
@@ -270,10 +257,10 @@ def read_tiles(
     )
     parts, dtype = tiles(scene.shape, IMAGE_BLOCK, width), scene.cube.dtype
 
-    def like(number: int) -> Layers:
+    def like(number: int) -> Arrays:
         return {"values": np.empty((scene.n_bands, *parts[number].shape), dtype)}
 
-    def read(number: int) -> Layers:
+    def read(number: int) -> Arrays:
         values = scene.read(parts[number].rows, parts[number].cols)
         return {"values": values.astype(dtype, copy=False)}
 

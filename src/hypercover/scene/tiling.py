@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["IMAGE_BLOCK", "Tile", "strips", "tiles"]
-
+from hypercover.types import Codes, Mask
 
 IMAGE_BLOCK = 64
 """Side of the blocks of the GeoTIFF files that are written, in pixels."""
@@ -40,9 +38,7 @@ class Tile:
                     slice(left, min(left + width, self.cols.stop)),
                 )
 
-    def holds(
-        self, rows: npt.NDArray[np.integer], cols: npt.NDArray[np.integer]
-    ) -> npt.NDArray[np.bool_]:
+    def holds(self, rows: Codes, cols: Codes) -> Mask:
         """Tell which pixels (n,) are in the tile."""
         down = (rows >= self.rows.start) & (rows < self.rows.stop)
         return np.asarray(down & (cols >= self.cols.start) & (cols < self.cols.stop))

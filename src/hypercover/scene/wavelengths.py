@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,26 +12,8 @@ import xarray as xr
 
 from hypercover.errors import shorten
 from hypercover.scene.nodata import normalized_key
+from hypercover.types import Array, Floats, Ints, Mask
 
-__all__ = [
-    "CENTRES",
-    "GOOD",
-    "NUMBERS",
-    "UNITS",
-    "WIDTHS",
-    "BandTable",
-    "Values",
-    "band_numbers",
-    "band_tags",
-    "bands_from_tags",
-    "first_present",
-    "format_nm",
-    "only_wavelengths",
-    "to_nanometres",
-    "widths_in_nm",
-]  # fmt: skip
-
-Values = npt.NDArray[np.float64]
 _T = TypeVar("_T")
 
 CENTRES = ("wavelength", "wavelengths", "wavelengthnm", "wavelengthsnm", "wavelengthum",
@@ -118,13 +100,13 @@ def format_nm(value: float) -> str:
 class BandTable:
     """Wavelengths, widths, bad bands and numbers of bands; None if unknown."""
 
-    wavelengths: Values | None = None
+    wavelengths: Floats | None = None
     """Centre of each band in nm."""
-    fwhm: Values | None = None
+    fwhm: Floats | None = None
     """Full width at half maximum of each band in nm."""
-    bad: npt.NDArray[np.bool_] | None = None
+    bad: Mask | None = None
     """Whether each band is marked as bad."""
-    numbers: npt.NDArray[np.int64] | None = None
+    numbers: Ints | None = None
     """Number of each band in the instrument or the full image, from 1."""
     notes: tuple[str, ...] = ()
     """What was guessed or left out, one sentence each."""
@@ -147,7 +129,7 @@ class BandTable:
 
 def to_nanometres(
     values: npt.ArrayLike, unit: str | None
-) -> tuple[Values | None, tuple[str, ...]]:
+) -> tuple[Floats | None, tuple[str, ...]]:
     """Convert wavelengths of any unit to nm, with a note if the unit was guessed.
 
     If the unit puts them outside 100 nm to 100 µm, the first one that does not is used.
@@ -176,7 +158,7 @@ def to_nanometres(
     return _guessed(numbers, shorten(unit or "", 40) if nm is not None else None)
 
 
-def _known_nm(numbers: Values, unit: str) -> Values | None:
+def _known_nm(numbers: Floats, unit: str) -> Floats | None:
     """Convert wavelengths, wavenumbers or frequencies to nm; None if the unit is unknown."""
     if unit in _PER_NM:
         return np.asarray(np.round(_PER_NM[unit] / numbers, 6))
@@ -184,7 +166,7 @@ def _known_nm(numbers: Values, unit: str) -> Values | None:
     return None if factor is None else _scaled(numbers, factor)
 
 
-def _guessed(numbers: Values, unit: str | None) -> tuple[Values | None, tuple[str, ...]]:
+def _guessed(numbers: Floats, unit: str | None) -> tuple[Floats | None, tuple[str, ...]]:
     """Convert wavelengths by the first unit that makes them possible."""
     span = f"{numbers.min():.10g} to {numbers.max():.10g}"
     if len(numbers) > 1 and np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
@@ -213,13 +195,13 @@ def _plain_unit(unit: str | None) -> str:
     return re.sub(r"[\s._]+", "", (unit or "").strip(" \t{}()[]\"'")).lower()
 
 
-def _possible(nm: Values) -> bool:
+def _possible(nm: Floats) -> bool:
     """Tell whether wavelengths are in the range of sensors."""
     near = 1e-9
     return bool(((nm >= _LEAST_NM * (1 - near)) & (nm <= _MOST_NM * (1 + near))).all())
 
 
-def _scaled(numbers: Values, factor: float | Values) -> Values:
+def _scaled(numbers: Floats, factor: float | Floats) -> Floats:
     """Multiply, and round off the error of 0.4 × 1000."""
     if np.ndim(factor) == 0 and factor == 1.0:
         return numbers
@@ -229,9 +211,9 @@ def _scaled(numbers: Values, factor: float | Values) -> Values:
 def widths_in_nm(
     widths: npt.ArrayLike,
     wavelengths: npt.ArrayLike,
-    centres: Values,
+    centres: Floats,
     unit: str | None = None,
-) -> tuple[Values | None, tuple[str, ...]]:
+) -> tuple[Floats | None, tuple[str, ...]]:
     """Convert widths to nm by the factor of the wavelengths, with notes.
 
     None if a width is not a positive number.  Impossible widths, such as 0.01 nm, are
@@ -264,7 +246,7 @@ def widths_in_nm(
     return _possible_widths(nm, centres)
 
 
-def _possible_widths(nm: Values, centres: Values) -> tuple[Values | None, tuple[str, ...]]:
+def _possible_widths(nm: Floats, centres: Floats) -> tuple[Floats | None, tuple[str, ...]]:
     """Multiply or divide widths by 1000 if only that makes them possible."""
     gaps = np.diff(np.sort(centres))
     apart = float(np.median(gaps)) if len(gaps) else 0.0
@@ -292,13 +274,13 @@ class _Source:
 
     place: str
     """Description of the place."""
-    centres: Values
+    centres: Floats
     """In nm (band,)."""
     exact: float
     """Unit of the last written digit, in nm."""
-    rounded: Values
+    rounded: Floats
     """Largest rounding error of each at its number of significant digits, in nm (band,)."""
-    widths: Values | None = None
+    widths: Floats | None = None
     """In nm (band,)."""
     notes: tuple[str, ...] = ()
 
@@ -307,7 +289,7 @@ def _source(
     place: str,
     texts: Sequence[str],
     unit: str | Sequence[str | None] | None,
-    widths: Values | None = None,
+    widths: Floats | None = None,
     width_unit: str | None = None,
 ) -> tuple[_Source | None, tuple[str, ...]]:
     """Parse the wavelengths of one place; None if they are unusable, with notes."""
@@ -447,7 +429,7 @@ def _without_unit(texts: Sequence[str]) -> tuple[list[str], str | None]:
     return [one[1] for one in matches if one], units.pop()
 
 
-def _numbers(text: str) -> Values | None:
+def _numbers(text: str) -> Floats | None:
     """Parse ``{1, 2, 3}``, with or without units; None if it is not a list of numbers."""
     try:
         return np.array([float(part) for part in _without_unit(_parts(text))[0]])
@@ -455,7 +437,7 @@ def _numbers(text: str) -> Values | None:
         return None
 
 
-def _flags(text: str) -> Values | None:
+def _flags(text: str) -> Floats | None:
     """Parse a list of flags, as numbers or words."""
     numbers = _numbers(text)
     if numbers is not None:
@@ -471,7 +453,7 @@ def _unit_of(key: str) -> str | None:
     return key[-2:] if key.endswith(("nm", "um")) else None
 
 
-def band_numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
+def band_numbers(values: npt.ArrayLike | None) -> Ints | None:
     """Return a list as band numbers if it has distinct integers from 1, else None.
 
     Examples
@@ -490,7 +472,7 @@ def band_numbers(values: npt.ArrayLike | None) -> npt.NDArray[np.int64] | None:
 
 def _listed(
     whole: Mapping[str, str], names: Iterable[str], count: int, notes: list[str]
-) -> Values | None:
+) -> Floats | None:
     entry = first_present(whole, names)
     if entry is None:
         return None
@@ -550,7 +532,7 @@ _NO = {"0", "0.0", "false", "no", "bad"}
 _YES = {"1", "1.0", "true", "yes", "good"}
 
 
-def _flagged(bands: Sequence[Mapping[str, str]]) -> npt.NDArray[np.bool_] | None:
+def _flagged(bands: Sequence[Mapping[str, str]]) -> Mask | None:
     """Return which bands are marked as bad by their tags; None if no band has a mark."""
     good = [first_present(tags, GOOD) for tags in bands]
     flags = [first_present(tags, _BAD) for tags in bands]
@@ -606,7 +588,7 @@ def _middle(match: re.Match[str]) -> str:
     return str((Decimal(match["low"]) + Decimal(match["high"])) / 2)
 
 
-def _are_wavelengths(numbers: Values) -> bool:
+def _are_wavelengths(numbers: Floats) -> bool:
     """Tell whether bare numbers are wavelengths rather than counts, years or dates."""
     steps = np.diff(numbers)
     whole = bool((numbers == np.floor(numbers)).all())
@@ -630,7 +612,7 @@ def only_wavelengths(names: Sequence[str | None]) -> bool:
     return all(map(_IN_NAME.search, cut)) and all(map(_COUNTED.fullmatch, rest))
 
 
-def _braced(values: npt.NDArray[Any], *, whole: bool = False) -> str:
+def _braced(values: Array, *, whole: bool = False) -> str:
     listed = (str(int(value)) if whole else repr(float(value)) for value in values)
     return "{" + ", ".join(listed) + "}"
 

@@ -19,17 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from hypercover.errors import SplitError
 from hypercover.scene.samples import check_window
-
-__all__ = [
-    "AUDITED_WINDOWS",
-    "HasParts",
-    "LeakAudit",
-    "audit",
-    "audit_table",
-    "flattest_band",
-    "mean_zone_share",
-    "shared_zone_share",
-]
+from hypercover.types import Array, Mask
 
 AUDITED_WINDOWS = (1, 3, 5, 9, 15)
 """Windows for which the audit is shown, in addition to the window in use."""
@@ -38,7 +28,7 @@ AUDITED_WINDOWS = (1, 3, 5, 9, 15)
 class HasParts(Protocol):
     """Anything with masks of its training and test pixels."""
 
-    def mask(self, part: str) -> npt.NDArray[np.bool_]:
+    def mask(self, part: str) -> Mask:
         """Return the pixels (y, x) of a part."""
 
 
@@ -122,7 +112,7 @@ def _distance_to_training(split: HasParts) -> npt.NDArray[np.int32]:
     return np.asarray(distances[test], dtype=np.int32)
 
 
-def _check_test(test: npt.NDArray[np.bool_]) -> None:
+def _check_test(test: Mask) -> None:
     if not test.any():
         raise SplitError(
             "The split has no test pixels to audit; make a split that leaves some labelled "
@@ -139,7 +129,7 @@ def _shares(distance: npt.NDArray[np.int32], window: int) -> LeakAudit:
     )
 
 
-def flattest_band(stack: npt.NDArray[np.generic]) -> int:
+def flattest_band(stack: Array) -> int:
     """Return the position of the band (band, y, x) that is simplified most.
 
     That is the first band in which most pixels equal the neighbour to their right or
@@ -149,7 +139,7 @@ def flattest_band(stack: npt.NDArray[np.generic]) -> int:
     return int(np.argmax(equal))
 
 
-def _equal_neighbours(band: npt.NDArray[np.generic]) -> int:
+def _equal_neighbours(band: Array) -> int:
     """Count the pairs of neighbours (right, below) of equal value; 0 in a constant band."""
     if _constant(band):
         return 0
@@ -157,7 +147,7 @@ def _equal_neighbours(band: npt.NDArray[np.generic]) -> int:
     return int(across + np.count_nonzero(band[1:] == band[:-1]))
 
 
-def shared_zone_share(split: HasParts, band: npt.NDArray[np.generic]) -> float:
+def shared_zone_share(split: HasParts, band: Array) -> float:
     """Return the share of test pixels whose flat zone holds a training pixel.
 
     The audit of windows does not cover connected filters, which have no window.  All
@@ -192,7 +182,7 @@ def shared_zone_share(split: HasParts, band: npt.NDArray[np.generic]) -> float:
     return float(np.mean(trained[zones[test]]))
 
 
-def mean_zone_share(split: HasParts, stack: npt.NDArray[np.generic]) -> float:
+def mean_zone_share(split: HasParts, stack: Array) -> float:
     """Return the mean of `shared_zone_share` over the bands of a stack (band, y, x).
 
     Constant bands are skipped; if all bands are constant, the share is 1.
@@ -207,13 +197,13 @@ def mean_zone_share(split: HasParts, stack: npt.NDArray[np.generic]) -> float:
     return float(np.mean(shares)) if shares else 1.0
 
 
-def _constant(band: npt.NDArray[np.generic]) -> bool:
+def _constant(band: Array) -> bool:
     """Return whether a band has at most one value, NaN aside."""
     known = band[band == band]
     return not known.size or bool(known.min() == known.max())
 
 
-def _flat_zones(band: npt.NDArray[np.generic]) -> npt.NDArray[np.int32]:
+def _flat_zones(band: Array) -> npt.NDArray[np.int32]:
     """Return the connected set of pixels of equal value of each pixel, corners included."""
     rows, cols = band.shape
     places = np.arange(band.size).reshape(rows, cols)

@@ -23,10 +23,7 @@ from hypercover.splits.guard import (
 )
 from hypercover.splits.random_split import check_validation
 from hypercover.splits.split import Split, check_labels
-
-__all__ = ["BlockSplit", "Blocks", "SpatialUnits", "draw_regions"]
-
-Mask = npt.NDArray[np.bool_]
+from hypercover.types import Codes, Floats, Indices, Ints, Mask
 
 _ORIGINS = 64
 
@@ -56,17 +53,17 @@ class SpatialUnits(ABC):
 
     n_regions: int
     """Number of regions, with or without labelled pixels."""
-    labelled: npt.NDArray[np.intp]
+    labelled: Indices
     """SpatialUnits (item,) with labelled pixels, which can be drawn."""
-    sizes: npt.NDArray[np.intp]
+    sizes: Indices
     """Labelled pixels of each item (item,)."""
-    strata: npt.NDArray[np.intp]
+    strata: Indices
     """Stratum of each item (item,), from 0; about the same share of each is drawn."""
-    totals: npt.NDArray[np.intp]
+    totals: Indices
     """Pixels of each class (class,)."""
-    _weights: npt.NDArray[np.intp]
+    _weights: Indices
     """Pixels of each group, class after class."""
-    _starts: npt.NDArray[np.intp]
+    _starts: Indices
     """First group of each class."""
 
     @property
@@ -79,10 +76,10 @@ class SpatialUnits(ABC):
         """Tell which groups each selection (n, region) leaves for the test: (n, group)."""
 
     @abstractmethod
-    def drawn(self, selected: Mask) -> npt.NDArray[np.float64]:
+    def drawn(self, selected: Mask) -> Floats:
         """Count the pixels of each class in each selection (n, region): (n, class)."""
 
-    def left(self, selected: Mask) -> npt.NDArray[np.int64]:
+    def left(self, selected: Mask) -> Ints:
         """Count the pixels of each class outside the guard of each selection: (n, class)."""
         free = self._outside_guard(selected)
         return np.add.reduceat(free * self._weights, self._starts, axis=1)
@@ -113,7 +110,7 @@ class Blocks(SpatialUnits):
 
     def __init__(
         self,
-        label_map: npt.NDArray[np.integer],
+        label_map: Codes,
         size: int,
         guard: int,
         origin: tuple[int, int] = (0, 0),
@@ -140,7 +137,7 @@ class Blocks(SpatialUnits):
     @classmethod
     def cuts(
         cls,
-        label_map: npt.NDArray[np.integer],
+        label_map: Codes,
         size: int,
         guard: int,
         rng: np.random.Generator,
@@ -154,9 +151,9 @@ class Blocks(SpatialUnits):
 
     def _group(
         self,
-        rows: npt.NDArray[np.intp],
-        cols: npt.NDArray[np.intp],
-        classes: npt.NDArray[np.intp],
+        rows: Indices,
+        cols: Indices,
+        classes: Indices,
         guard: int,
     ) -> None:
         """Group pixels by class and by the rectangle of blocks within their guard."""
@@ -191,7 +188,7 @@ class Blocks(SpatialUnits):
         plus, also, minus, less = (flat[:, corner] for corner in self._corners)
         return np.asarray(plus + also == minus + less)
 
-    def drawn(self, selected: Mask) -> npt.NDArray[np.float64]:
+    def drawn(self, selected: Mask) -> Floats:
         """Count the pixels of each class in each selection (n, block): (n, class)."""
         return np.asarray((self._per_block @ selected.T.astype(np.float32)).T)
 
@@ -231,7 +228,7 @@ class _Objective:
             return cls(share, **costs, total=0.0, least=0.3)
         return cls(share, **costs)
 
-    def cost(self, regions: SpatialUnits, selected: Mask) -> npt.NDArray[np.float64]:
+    def cost(self, regions: SpatialUnits, selected: Mask) -> Floats:
         """Evaluate selections (n, region)."""
         drawn, left = regions.drawn(selected), regions.left(selected)
         missing = (drawn == 0) @ np.full(drawn.shape[1], self.undrawn)
@@ -452,9 +449,7 @@ class BlockSplit:
             notes=guard_notes(guard, window),
         )
 
-    def _draw(
-        self, label_map: npt.NDArray[np.integer], guard: int, seed: int
-    ) -> tuple[Blocks, Mask, Mask]:
+    def _draw(self, label_map: Codes, guard: int, seed: int) -> tuple[Blocks, Mask, Mask]:
         """Draw training blocks: the cut, their labelled pixels, and the test pixels."""
         rng = np.random.default_rng([seed, 0])
         cuts = Blocks.cuts(label_map, self.size, guard, rng)

@@ -20,11 +20,9 @@ from hypercover.splits.guard import (
 )
 from hypercover.splits.random_split import check_validation
 from hypercover.splits.split import Split, check_labels
-
-__all__ = ["ClusterSplit"]
+from hypercover.types import Array, Codes, Indices, Mask
 
 Order = Literal["size", "spread"]
-Mask = npt.NDArray[np.bool_]
 _WIDEST = 20
 """Largest eps in pixels, beyond which DBSCAN's neighbourhoods do not fit in memory."""
 
@@ -160,9 +158,7 @@ class ClusterSplit:
             ),
         )
 
-    def _clustered(
-        self, label_map: npt.NDArray[np.integer]
-    ) -> tuple[npt.NDArray[np.intp], Mask]:
+    def _clustered(self, label_map: Codes) -> tuple[Indices, Mask]:
         """Return the cluster (y, x) of each pixel, from 1, and the training pixels."""
         values = self._values(label_map)
         numbers = np.zeros(label_map.shape, dtype=np.intp)
@@ -174,7 +170,7 @@ class ClusterSplit:
             numbers[at] = ranks + 1 + numbers.max()
         return numbers, drawn
 
-    def _values(self, label_map: npt.NDArray[np.integer]) -> npt.NDArray[np.generic] | None:
+    def _values(self, label_map: Codes) -> Array | None:
         """Return the image after checking its shape."""
         if self.order == "size":
             return None
@@ -191,9 +187,7 @@ class ClusterSplit:
             )
         return values
 
-    def _ranks(
-        self, at: tuple[npt.NDArray[np.intp], ...], values: npt.NDArray[np.generic] | None
-    ) -> npt.NDArray[np.intp]:
+    def _ranks(self, at: tuple[Indices, ...], values: Array | None) -> Indices:
         """Return the rank of the cluster of each pixel (n,) of one class, from 0."""
         from sklearn.cluster import DBSCAN
 
@@ -213,7 +207,7 @@ class ClusterSplit:
         ranks[np.lexsort((weights, names >= 0))[::-1]] = np.arange(len(names))
         return np.asarray(ranks[own])
 
-    def _drawn(self, ranks: npt.NDArray[np.intp]) -> Mask:
+    def _drawn(self, ranks: Indices) -> Mask:
         """Return which pixels (n,) of one class, in row order, train."""
         count = round(self.train * len(ranks))
         if self.cut:

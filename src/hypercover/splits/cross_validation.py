@@ -11,8 +11,6 @@ from hypercover.splits.folds import Fold, Folds
 from hypercover.splits.kfold import FoldedSplit
 from hypercover.splits.split import PARTS, Split
 
-__all__ = ["Splitter", "as_cv"]
-
 
 class Splitter(Protocol):
     """Anything that splits a label map."""

@@ -22,18 +22,13 @@ from hypercover.splits.guard import (
 )
 from hypercover.splits.random_split import check_validation
 from hypercover.splits.split import Split, check_labels
-
-__all__ = ["FieldSplit", "Fields", "draw_validation_fields", "field_map", "share_notes"]
-
-FieldMap = npt.NDArray[np.intp]
-
-Mask = npt.NDArray[np.bool_]
+from hypercover.types import Codes, Floats, Indices, Mask
 
 _FAR = 0.05
 """Deviation from the requested share above which there is a note."""
 
 
-def field_map(labels: npt.ArrayLike) -> FieldMap:
+def field_map(labels: npt.ArrayLike) -> Indices:
     """Return the field (y, x) of each pixel of a label map, from 1; 0 = unlabelled.
 
     A field is a connected set of pixels of one class, corners included.
@@ -68,9 +63,7 @@ class Fields(SpatialUnits):
         Width of the guard band in pixels.
     """
 
-    def __init__(
-        self, label_map: npt.NDArray[np.integer], numbers: FieldMap, guard: int
-    ) -> None:
+    def __init__(self, label_map: Codes, numbers: Indices, guard: int) -> None:
         inside = numbers > 0
         known, own = np.unique(numbers[inside], return_inverse=True)
         _, classes = np.unique(label_map[inside], return_inverse=True)
@@ -85,11 +78,11 @@ class Fields(SpatialUnits):
         self._group(classes, min(guard, max(numbers.shape)))
 
     @property
-    def single(self) -> npt.NDArray[np.intp]:
+    def single(self) -> Indices:
         """Positions of the classes that have one field each."""
         return np.flatnonzero(np.bincount(self.strata) == 1)
 
-    def _group(self, classes: npt.NDArray[np.intp], guard: int) -> None:
+    def _group(self, classes: Indices, guard: int) -> None:
         """Group pixels by class and by the fields within their guard."""
         within = self._within(guard)
         # Sets of fields with the same sum of random numbers are, almost surely, the same set.
@@ -120,7 +113,7 @@ class Fields(SpatialUnits):
     def _outside_guard(self, selected: Mask) -> Mask:
         return np.asarray((self._within_group @ selected.T.astype(np.int64)).T == 0)
 
-    def drawn(self, selected: Mask) -> npt.NDArray[np.float64]:
+    def drawn(self, selected: Mask) -> Floats:
         """Count the pixels of each class in each selection (n, field): (n, class)."""
         belongs = self.strata[:, None] == np.arange(len(self.totals))
         return np.asarray(selected @ (self.sizes[:, None] * belongs), dtype=np.float64)
@@ -131,8 +124,8 @@ class Fields(SpatialUnits):
 
 
 def draw_validation_fields(
-    label_map: npt.NDArray[np.integer],
-    numbers: FieldMap,
+    label_map: Codes,
+    numbers: Indices,
     drawn: Mask,
     share: float,
     *,
@@ -160,9 +153,7 @@ def draw_validation_fields(
     return inner.pixels(draw_regions(iter([inner]), share, rng, rest_matters=True)[1])
 
 
-def share_notes(
-    drawn: Mask, labels: npt.NDArray[np.integer], train: float, what: str
-) -> tuple[str, ...]:
+def share_notes(drawn: Mask, labels: Codes, train: float, what: str) -> tuple[str, ...]:
     """Return a note if whole fields or clusters miss the requested share."""
     share = np.count_nonzero(drawn) / np.count_nonzero(labels)
     if abs(share - train) <= _FAR:
@@ -274,11 +265,11 @@ class FieldSplit:
 
     def _draw(
         self,
-        label_map: npt.NDArray[np.integer],
-        numbers: npt.NDArray[np.intp],
+        label_map: Codes,
+        numbers: Indices,
         guard: int,
         seed: int,
-    ) -> tuple[npt.NDArray[np.bool_], list[int]]:
+    ) -> tuple[Mask, list[int]]:
         """Draw training fields: their pixels (y, x), and the classes of one field."""
         fields = Fields(label_map, numbers, guard)
         codes = np.unique(label_map[label_map > 0])
@@ -292,9 +283,7 @@ class FieldSplit:
         return fields.pixels(selected), codes[fields.single].tolist()
 
 
-def _leaves_test(
-    label_map: npt.NDArray[np.integer], drawn: npt.NDArray[np.bool_], guard: int
-) -> bool:
+def _leaves_test(label_map: Codes, drawn: Mask, guard: int) -> bool:
     """Return whether any test pixels are left."""
     return bool(((label_map > 0) & ~within_distance(drawn, guard)).any())
 

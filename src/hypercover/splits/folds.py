@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import find_objects, label, maximum_filter
 from scipy.sparse import coo_array
 from scipy.spatial import KDTree
@@ -14,27 +13,10 @@ from scipy.spatial import KDTree
 from hypercover.errors import SplitError, counted
 from hypercover.scene.legend import Legend
 from hypercover.scene.samples import Samples
-
-__all__ = [
-    "BlockFolds",
-    "ClusterFolds",
-    "Fold",
-    "Folds",
-    "RandomFolds",
-    "assign_folds",
-    "check_classes",
-    "check_groups",
-    "check_members",
-    "check_number",
-    "check_width",
-    "class_name",
-    "cluster_numbers",
-]
-
-Positions = npt.NDArray[np.intp]
+from hypercover.types import Indices, Ints, Mask
 
 
-def cluster_numbers(samples: Samples, gap: int) -> Positions:
+def cluster_numbers(samples: Samples, gap: int) -> Indices:
     """Return the cluster of each sample: samples of one class linked over ``gap`` pixels.
 
     Two samples are linked if the squares of side ``gap`` around them touch or
@@ -58,8 +40,8 @@ def cluster_numbers(samples: Samples, gap: int) -> Positions:
 
 
 def assign_folds(
-    labels: npt.NDArray[np.int64], groups: Positions, n: int, rng: np.random.Generator
-) -> Positions:
+    labels: Ints, groups: Indices, n: int, rng: np.random.Generator
+) -> Indices:
     """Assign whole groups to folds and return the fold of each sample.
 
     Groups are assigned in descending order of size, each to the fold that has least
@@ -114,7 +96,7 @@ def check_members(samples: Samples, n: int, legend: Legend | None) -> None:
 
 
 def check_groups(
-    groups: Positions, n: int, what: str, way_out: str, *, size: str = ""
+    groups: Indices, n: int, what: str, way_out: str, *, size: str = ""
 ) -> None:
     """Check that there are as many groups as folds."""
     count = int(groups.max()) + 1
@@ -139,20 +121,17 @@ def check_width(guard: int) -> None:
         raise SplitError(f"The guard must be a width in pixels from 0, got {guard}; use 4.")
 
 
-Mask = npt.NDArray[np.bool_]
-
-
 @dataclass(frozen=True, eq=False)
 class Fold:
     """One fold: the samples that train, are held out, or do neither."""
 
-    train: Positions
+    train: Indices
     """Positions of the samples to train on."""
-    test: Positions
+    test: Indices
     """Positions of the samples held out and scored."""
-    guard: Positions
+    guard: Indices
     """Positions of the samples left out because they are close to a held-out one."""
-    unscored: Positions
+    unscored: Indices
     """Positions of the held-out samples whose class has no training samples."""
 
     def to_json(self) -> dict[str, int]:
@@ -198,13 +177,13 @@ class Folds:
         """Count the folds."""
         return len(self.parts)
 
-    def __iter__(self) -> Iterator[tuple[Positions, Positions]]:
+    def __iter__(self) -> Iterator[tuple[Indices, Indices]]:
         """Iterate over (training positions, held-out positions)."""
         return ((fold.train, fold.test) for fold in self.parts)
 
     def split(
         self, X: Any = None, y: Any = None, groups: Any = None
-    ) -> Iterator[tuple[Positions, Positions]]:
+    ) -> Iterator[tuple[Indices, Indices]]:
         """Iterate over the folds, as scikit-learn's splitters do.
 
         Raises
@@ -432,7 +411,7 @@ _KINDS = {RandomFolds: "random", BlockFolds: "blocks", ClusterFolds: "clusters"}
 
 def _make_folds(
     samples: Samples,
-    numbers: Positions,
+    numbers: Indices,
     maker: FoldMaker,
     *,
     seed: int,
@@ -475,7 +454,7 @@ def _fold(samples: Samples, held: Mask, guard: int) -> Fold:
 
 
 def _within_distance(
-    samples: Samples, which: Positions, others: Positions, distance: int
+    samples: Samples, which: Indices, others: Indices, distance: int
 ) -> Mask:
     """Return which samples are within a Chebyshev distance of any of the others."""
     points = np.column_stack((samples.rows, samples.cols))

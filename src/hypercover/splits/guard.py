@@ -4,23 +4,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import distance_transform_cdt
 
 from hypercover.errors import SplitError
 from hypercover.splits.split import Split, check_trainable
+from hypercover.types import Codes, Mask
 
-__all__ = [
-    "Guard",
-    "check_guard",
-    "guard_notes",
-    "guard_too_wide",
-    "guard_width",
-    "guarded_split",
-    "within_distance",
-]
-
-Mask = npt.NDArray[np.bool_]
 Guard = int | Literal["auto"]
 """Width of the guard band in pixels; "auto" is window − 1."""
 
@@ -57,7 +46,7 @@ def within_distance(mask: Mask, distance: int) -> Mask:
 
 
 def guarded_split(
-    label_map: npt.NDArray[np.integer],
+    label_map: Codes,
     drawn: Mask,
     validation: Mask,
     guard: int,

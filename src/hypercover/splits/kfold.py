@@ -20,12 +20,10 @@ from hypercover.splits.guard import (
 )
 from hypercover.splits.random_split import check_validation
 from hypercover.splits.split import Split, check_labels, check_trainable
-
-__all__ = ["FoldedSplit", "KFoldSplit"]
+from hypercover.types import Codes, Indices, Mask
 
 _NAMED = 8
 """Number of classes that a note lists one by one."""
-Mask = npt.NDArray[np.bool_]
 Assignment = TypeVar("Assignment")
 
 
@@ -73,15 +71,13 @@ class FoldedSplit(ABC, Generic[Assignment]):
         return self._split(label_map, assigned, fold, seed=seed, window=window)
 
     @abstractmethod
-    def _assign(
-        self, label_map: npt.NDArray[np.integer], seed: int, window: int
-    ) -> Assignment:
+    def _assign(self, label_map: Codes, seed: int, window: int) -> Assignment:
         """Assign all labelled pixels to the folds."""
 
     @abstractmethod
     def _split(
         self,
-        label_map: npt.NDArray[np.integer],
+        label_map: Codes,
         assigned: Assignment,
         number: int,
         *,
@@ -151,7 +147,7 @@ class KFoldSplit(FoldedSplit[Folds]):
             return BlockFolds(self.folds, size=self.size, guard=guard)
         return ClusterFolds(self.folds, guard=guard, gap=1)
 
-    def _assign(self, label_map: npt.NDArray[np.integer], seed: int, window: int) -> Folds:
+    def _assign(self, label_map: Codes, seed: int, window: int) -> Folds:
         """Assign all labelled pixels to the folds."""
         guard = guard_width(self.guard, window)
         folds = self._maker(guard).folds(Samples.of(label_map), seed=seed)
@@ -165,7 +161,7 @@ class KFoldSplit(FoldedSplit[Folds]):
 
     def _split(
         self,
-        label_map: npt.NDArray[np.integer],
+        label_map: Codes,
         assigned: Folds,
         number: int,
         *,
@@ -200,7 +196,7 @@ class KFoldSplit(FoldedSplit[Folds]):
         return check_trainable(split, label_map)
 
 
-def _mask(folds: Folds, shape: tuple[int, ...], *parts: npt.NDArray[np.intp]) -> Mask:
+def _mask(folds: Folds, shape: tuple[int, ...], *parts: Indices) -> Mask:
     """Return the pixels (y, x) of some parts of a fold."""
     which = np.concatenate(parts)
     mask = np.zeros(shape, dtype=bool)

@@ -13,11 +13,7 @@ from hypercover.splits.folds import cluster_numbers
 from hypercover.splits.guard import Guard, check_guard, guard_notes, guard_width
 from hypercover.splits.kfold import FoldedSplit
 from hypercover.splits.split import Split, check_labels
-
-__all__ = ["HeldOutShapes", "LeaveOneOutSplit"]
-
-Positions = npt.NDArray[np.intp]
-Mask = npt.NDArray[np.bool_]
+from hypercover.types import Codes, Indices, Ints, Mask
 
 
 @dataclass(frozen=True)
@@ -102,9 +98,7 @@ class LeaveOneOutSplit(FoldedSplit["_Shapes"]):
         guard = guard_width(self.guard, window)
         return _Shapes(Samples.of(check_labels(labels)), guard, self.folds, seed).outlook
 
-    def _assign(
-        self, label_map: npt.NDArray[np.integer], seed: int, window: int
-    ) -> "_Shapes":
+    def _assign(self, label_map: Codes, seed: int, window: int) -> "_Shapes":
         """Assign the shapes that can be held out to the folds."""
         guard = guard_width(self.guard, window)
         shapes = _Shapes(Samples.of(label_map), guard, self.folds, seed)
@@ -125,7 +119,7 @@ class LeaveOneOutSplit(FoldedSplit["_Shapes"]):
 
     def _split(
         self,
-        label_map: npt.NDArray[np.integer],
+        label_map: Codes,
         assigned: "_Shapes",
         number: int,
         *,
@@ -163,18 +157,18 @@ class _Shapes:
     seed: int
 
     @cached_property
-    def numbers(self) -> Positions:
+    def numbers(self) -> Indices:
         """Number of the shape of each sample (n,), from 0."""
         return cluster_numbers(self.samples, 1)
 
     @cached_property
-    def codes(self) -> npt.NDArray[np.int64]:
+    def codes(self) -> Ints:
         """Class of each shape."""
         _, first = np.unique(self.numbers, return_index=True)
         return self.samples.labels[first]
 
     @cached_property
-    def near(self) -> list[Positions]:
+    def near(self) -> list[Indices]:
         """Samples of each shape and of the buffer around it, which do not train with it."""
         points = np.column_stack((self.samples.rows, self.samples.cols))
         tree = KDTree(points)

@@ -18,8 +18,7 @@ from hypercover.splits.split import (
     check_trainable,
     read_counts,
 )
-
-__all__ = ["MaskSplit", "SavedSplit", "saved_split_path"]
+from hypercover.types import Ints, Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +97,7 @@ class MaskSplit:
         return check_trainable(split, label_map)
 
 
-def _marked(
-    mask: npt.ArrayLike, part: str, labelled: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], tuple[str, ...]]:
+def _marked(mask: npt.ArrayLike, part: str, labelled: Mask) -> tuple[Mask, tuple[str, ...]]:
     """Return the labelled pixels of a mask, and a note on the others."""
     values = np.asarray(mask)
     if values.shape != labelled.shape:
@@ -190,9 +187,7 @@ def _fold_notes(split: Split) -> tuple[str, ...]:
     )
 
 
-def _check_labels(
-    split: Split, counts: dict[str, dict[int, int]], label_map: npt.NDArray[np.int64]
-) -> None:
+def _check_labels(split: Split, counts: dict[str, dict[int, int]], label_map: Ints) -> None:
     """Check that the split was made for the labels."""
     for part in PARTS[1:]:
         now = {code: n for code, n in split.per_class(part, label_map).items() if n}

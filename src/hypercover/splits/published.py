@@ -12,10 +12,7 @@ from hypercover.scene.datasets.discovery import find_label_maps
 from hypercover.splits.masks import MaskSplit
 from hypercover.splits.random_split import check_validation
 from hypercover.splits.split import Split, check_labels
-
-__all__ = ["PUBLISHED", "PublishedSplit"]
-
-Codes = npt.NDArray[np.integer]
+from hypercover.types import Codes, Ints, Mask
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ def _check_size(name: str, known: KnownMap, label_map: Codes) -> None:
         )
 
 
-def _translated(codes: Codes, of: KnownMap, known: _PublishedMaps) -> npt.NDArray[np.int64]:
+def _translated(codes: Codes, of: KnownMap, known: _PublishedMaps) -> Ints:
     """Translate the codes (y, x) of a map to those of the ground truth, by class name."""
     truth = {name: code for code, name in known_map(known.labels).names.items()}
     table = np.zeros(int(codes.max()) + 1, dtype=np.int64)
@@ -158,7 +155,7 @@ def _translated(codes: Codes, of: KnownMap, known: _PublishedMaps) -> npt.NDArra
     return np.asarray(table[codes])
 
 
-def _moved(train: Codes, label_map: Codes, known: _PublishedMaps) -> npt.NDArray[np.bool_]:
+def _moved(train: Codes, label_map: Codes, known: _PublishedMaps) -> Mask:
     """Return the training pixels (y, x) known to be mistaken that disagree with the labels."""
     marked = np.zeros(label_map.shape, dtype=bool)
     for row, first, last in known.mistaken:
@@ -166,7 +163,7 @@ def _moved(train: Codes, label_map: Codes, known: _PublishedMaps) -> npt.NDArray
     return np.asarray(marked & (label_map > 0) & (train > 0) & (train != label_map))
 
 
-def _moved_note(moved: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+def _moved_note(moved: Mask) -> tuple[str, ...]:
     count = int(np.count_nonzero(moved))
     if not count:
         return ()
@@ -177,7 +174,7 @@ def _moved_note(moved: npt.NDArray[np.bool_]) -> tuple[str, ...]:
 
 
 def _disagreements(
-    codes: dict[str, npt.NDArray[np.int64]], label_map: Codes, known: _PublishedMaps
+    codes: dict[str, Ints], label_map: Codes, known: _PublishedMaps
 ) -> tuple[str, ...]:
     """Return notes on pixels whose class differs in the labels in use."""
     notes = []

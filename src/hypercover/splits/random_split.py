@@ -10,8 +10,7 @@ import numpy.typing as npt
 from hypercover.errors import SplitError
 from hypercover.scene.samples import check_window
 from hypercover.splits.split import Split, check_labels, check_trainable
-
-__all__ = ["RandomSplit", "check_validation", "draw_stratified"]
+from hypercover.types import Codes, Mask
 
 
 @dataclass(frozen=True)
@@ -92,11 +91,11 @@ class RandomSplit:
 
 
 def draw_stratified(
-    label_map: npt.NDArray[np.integer],
+    label_map: Codes,
     share: float,
     rng: np.random.Generator,
     halves: Literal["even", "up"] = "even",
-) -> npt.NDArray[np.bool_]:
+) -> Mask:
     """Draw a share of the pixels (y, x) of each class, or a number of them (from 1).
 
     At least one pixel is drawn from a class of two or more, and never all.
@@ -114,11 +113,11 @@ def draw_stratified(
 
 
 def draw_validation(
-    label_map: npt.NDArray[np.integer],
-    train: npt.NDArray[np.bool_],
+    label_map: Codes,
+    train: Mask,
     share: float,
     rng: np.random.Generator,
-) -> npt.NDArray[np.bool_]:
+) -> Mask:
     """Draw validation pixels (y, x) from the training pixels, class by class.
 
     Raises

@@ -27,18 +27,7 @@ from hypercover.scene.io.sample_metadata import validated
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.samples import Samples
 from hypercover.splits.audit import LeakAudit, audit_table
-
-__all__ = [
-    "PARTS",
-    "PART_COLORS",
-    "Split",
-    "check_disjoint",
-    "check_labels",
-    "check_trainable",
-    "read_counts",
-    "read_split",
-    "write_split",
-]
+from hypercover.types import Array, Bytes, Ints, Mask
 
 PARTS = ("unused", "train", "validation", "test", "guard")
 """Names of the parts; the position of a name is its code in the map of parts."""
@@ -70,7 +59,7 @@ class Split:
     array([5, 7])
     """
 
-    parts: npt.NDArray[np.uint8]
+    parts: Bytes
     """Part of each pixel (y, x): 0 unused, 1 train, 2 validation, 3 test, 4 guard."""
     kind: str = "given"
     """How the split was made: random, blocks, fields, …, or given."""
@@ -148,7 +137,7 @@ class Split:
         shape = f"{self.shape[0]}x{self.shape[1]}:".encode()
         return hashlib.sha256(shape + self.parts.tobytes()).hexdigest()
 
-    def mask(self, part: str) -> npt.NDArray[np.bool_]:
+    def mask(self, part: str) -> Mask:
         """Return the pixels (y, x) of a part.
 
         Raises
@@ -174,7 +163,7 @@ class Split:
         """
         return Samples.of(np.where(self.mask(part), self._checked(labels), 0))
 
-    def _checked(self, labels: npt.ArrayLike) -> npt.NDArray[Any]:
+    def _checked(self, labels: npt.ArrayLike) -> Array:
         """Return labels as an array, after checking their size."""
         label_map = np.asarray(labels)
         if label_map.shape != self.shape:
@@ -315,7 +304,7 @@ def _unscored_reason(pixels: int, train: int, test: int) -> str:
     return "no test pixel" if test == 0 else ""
 
 
-def check_disjoint(masks: Mapping[str, npt.NDArray[np.bool_]]) -> None:
+def check_disjoint(masks: Mapping[str, Mask]) -> None:
     """Raise if two masks (y, x) share a pixel or differ in shape.
 
     Raises
@@ -337,7 +326,7 @@ def check_disjoint(masks: Mapping[str, npt.NDArray[np.bool_]]) -> None:
             )
 
 
-def check_labels(labels: npt.ArrayLike) -> npt.NDArray[np.int64]:
+def check_labels(labels: npt.ArrayLike) -> Ints:
     """Return a label map (y, x) after checking that it can be split.
 
     Raises
@@ -522,7 +511,7 @@ def _read_document(path: Path) -> _SplitDocument:
         raise _damaged_split(path, str(error)) from error
 
 
-def _read_map(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _read_map(path: Path, shape: tuple[int, int]) -> Bytes:
     """Read the codes of the parts from a GeoTIFF of this shape."""
     if not path.is_file():
         raise _damaged_split(path, "it does not exist")

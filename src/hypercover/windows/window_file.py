@@ -17,6 +17,7 @@ from hypercover.scene.io.sample_metadata import check_pixels
 from hypercover.scene.legend import Legend
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
+from hypercover.types import Array, Floats, Indices, Ints
 from hypercover.windows.window_metadata import (
     NO_PART,
     PART_CODES,
@@ -24,8 +25,6 @@ from hypercover.windows.window_metadata import (
     damaged_file,
 )
 from hypercover.windows.windows import LazyStack, Windows
-
-__all__ = ["WindowFile", "WindowHandle", "check_same_scene", "checksums", "evenly_spaced"]
 
 _COMPARED = 32
 """Windows compared with a scene: enough to tell scenes apart, few enough to read at once."""
@@ -35,7 +34,7 @@ _RUN = 64
 """Windows read together from a file without chunks."""
 
 
-def evenly_spaced(count: int) -> npt.NDArray[np.intp]:
+def evenly_spaced(count: int) -> Indices:
     """Return at most 32 positions, evenly spaced over a number of windows.
 
     Examples
@@ -170,14 +169,14 @@ class WindowHandle:
                     "pack it again with h5repack -f GZIP=1."
                 )
 
-    def column(self, name: str, count: int | None = None) -> npt.NDArray[np.int64]:
+    def column(self, name: str, count: int | None = None) -> Ints:
         """Read integers (n,), one for each window."""
         dataset = self.dataset(name, "iu", None if count is None else (count,))
         check_memory(8 * dataset.shape[0], f"The window file {self.path}", "write it again")
         with self.reading(f"its dataset {name} cannot be unpacked"):
             return np.asarray(dataset[()]).astype(np.int64)
 
-    def windows(self, at: npt.NDArray[np.intp], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def windows(self, at: Indices, shape: tuple[int, ...]) -> Array:
         """Read windows (n, band, row, col) at positions in any order, repeated or not.
 
         Each chunk is unpacked once: the positions are sorted and the windows put
@@ -199,7 +198,7 @@ class WindowHandle:
         return cut if np.array_equal(rising, at) else cut[back]
 
     @staticmethod
-    def _fill(dataset: Any, rising: npt.NDArray[np.intp], out: npt.NDArray[Any]) -> None:
+    def _fill(dataset: Any, rising: Indices, out: Array) -> None:
         """Read rising positions that are close to each other."""
         low, high = int(rising[0]), int(rising[-1]) + 1
         if high - low == len(rising):
@@ -226,9 +225,6 @@ def _fault(dataset: Any, kinds: str, shape: tuple[int, ...] | None) -> str:
 
 def _times(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) or "a single value"
-
-
-Ints = npt.NDArray[np.int64]
 
 
 class WindowFile(LazyStack):
@@ -351,7 +347,7 @@ class WindowFile(LazyStack):
         return self.metadata.legend
 
     @property
-    def wavelengths(self) -> npt.NDArray[np.float64] | None:
+    def wavelengths(self) -> Floats | None:
         """Centre of each band in nm, or None if not known."""
         wavelengths = self.metadata.wavelengths
         return None if wavelengths is None else np.array(wavelengths)
@@ -399,7 +395,7 @@ class WindowFile(LazyStack):
             )
         return self._part(at)
 
-    def cut(self) -> npt.NDArray[np.generic]:
+    def cut(self) -> Array:
         """Read all windows now: an array (n, band, row, col).
 
         Raises

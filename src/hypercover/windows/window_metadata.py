@@ -30,8 +30,6 @@ from hypercover.scene.samples import MOST_WINDOW
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import PARTS, Split
 
-__all__ = ["NO_PART", "PART_CODES", "WindowMetadata", "damaged_file"]
-
 FORMAT, VERSION = "hypercover windows", 1
 NO_PART = len(PARTS)
 """Code of a window that was written without a split."""

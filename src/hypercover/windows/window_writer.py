@@ -14,16 +14,14 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import LabelError, OutputError, SceneError
 from hypercover.files import make_folder, missing_folders, write_error, write_text
 from hypercover.scene.inputs import Inputs
 from hypercover.scene.samples import Samples
+from hypercover.types import Array, Bytes, Progress
 from hypercover.windows.window_file import WindowFile
 from hypercover.windows.window_metadata import WindowMetadata
-
-__all__ = ["Draft", "WindowWriter"]
 
 _CHUNK = 2**16
 """Bytes of a chunk, about.  Larger chunks pack little better and make random access, as in
@@ -40,10 +38,6 @@ _PER_WINDOW = 64
 # Of 2008, read by everything; the format before it has no room for a long legend.
 _VERSION = ("v108", "v108")
 
-Windows = npt.NDArray[np.generic]
-
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True, eq=False)
 class WindowWriter:
@@ -55,7 +49,7 @@ class WindowWriter:
     """What is known of the windows."""
     samples: Samples
     """Positions and labels of the windows, row by row."""
-    part: npt.NDArray[np.uint8]
+    part: Bytes
     """Part of the split of each window (n,)."""
     identity: Any = None
     """Plain values that change when the scene does."""
@@ -234,7 +228,7 @@ class Draft:
 
     def write(
         self,
-        pieces: Callable[[int], Iterator[Windows]],
+        pieces: Callable[[int], Iterator[Array]],
         progress: Progress | None = None,
     ) -> None:
         """Write the missing windows, check the file and give it its name.
@@ -311,7 +305,7 @@ class Draft:
         )
 
     def _fill(
-        self, hdf5: h5py.File, pieces: Iterator[Windows], progress: Progress | None
+        self, hdf5: h5py.File, pieces: Iterator[Array], progress: Progress | None
     ) -> None:
         """Write windows in whole chunks, with a checkpoint now and then."""
         dataset, total = hdf5["windows"], len(self.writer.samples)
@@ -328,7 +322,7 @@ class Draft:
             if progress is not None:
                 progress(self.done, total)
 
-    def _check(self, pieces: Callable[[int], Iterator[Windows]]) -> None:
+    def _check(self, pieces: Callable[[int], Iterator[Array]]) -> None:
         """Read the complete file and compare some windows with the scene's."""
         writer, samples = self.writer, self.writer.samples
         try:
@@ -367,9 +361,9 @@ def _hold_tables(hdf5: h5py.File) -> None:
     hdf5.id.set_mdc_config(config)
 
 
-def _whole_chunks(pieces: Iterator[Windows], chunk: int) -> Iterator[Windows]:
+def _whole_chunks(pieces: Iterator[Array], chunk: int) -> Iterator[Array]:
     """Regroup windows so that no chunk is written twice."""
-    rest: list[Windows] = []
+    rest: list[Array] = []
     for piece in pieces:
         block = np.concatenate([*rest, piece])
         end = len(block) // chunk * chunk

@@ -9,8 +9,7 @@ import numpy.typing as npt
 from hypercover.errors import CallError
 from hypercover.scene.samples import Samples, check_window
 from hypercover.scene.scene import Scene, blank_invalid
-
-__all__ = ["LazyStack", "Windows"]
+from hypercover.types import Array, Indices
 
 
 class LazyStack(ABC):
@@ -30,7 +29,7 @@ class LazyStack(ABC):
         """Type of the values."""
 
     @abstractmethod
-    def cut(self) -> npt.NDArray[np.generic]:
+    def cut(self) -> Array:
         """Cut all windows now: an array (n, band, row, col)."""
 
     @abstractmethod
@@ -59,7 +58,7 @@ class LazyStack(ABC):
 
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
+    ) -> Array:
         """Cut all windows for NumPy."""
         if copy is False:
             raise ValueError(
@@ -95,7 +94,7 @@ class Windows(LazyStack):
 
     def __init__(
         self,
-        cube: npt.NDArray[np.generic],
+        cube: Array,
         rows: npt.ArrayLike,
         cols: npt.ArrayLike,
         size: int,
@@ -147,18 +146,18 @@ class Windows(LazyStack):
         part.rows, part.cols = self.rows[which], self.cols[which]
         return part
 
-    def cut(self) -> npt.NDArray[np.generic]:
+    def cut(self) -> Array:
         """Cut all windows now: an array (n, band, row, col) in the cube's type."""
         cut = self._view[:, self.rows, self.cols]
         return np.ascontiguousarray(np.moveaxis(cut, 0, 1))
 
     def cube_and_corners(
         self,
-    ) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    ) -> tuple[Array, Indices, Indices]:
         """Return the padded cube (band, row, col) and each window's first row and column."""
         return self._padded, self.rows, self.cols
 
-    def centres(self) -> npt.NDArray[np.generic]:
+    def centres(self) -> Array:
         """Return the spectra of the centre pixels: an array (n, band)."""
         margin = self.size // 2
         return np.ascontiguousarray(
@@ -166,7 +165,7 @@ class Windows(LazyStack):
         )
 
 
-def _checked_positions(given: npt.ArrayLike, side: int, what: str) -> npt.NDArray[np.intp]:
+def _checked_positions(given: npt.ArrayLike, side: int, what: str) -> Indices:
     """Return positions (n,) after checking that they are in the image."""
     positions = np.asarray(given, dtype=np.intp)
     if positions.size and not 0 <= positions.min() <= positions.max() < side:

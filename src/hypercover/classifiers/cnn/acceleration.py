@@ -17,8 +17,6 @@ from hypercover.classifiers.cnn.inference import deterministic_float32
 from hypercover.classifiers.networks.network import Dropout
 from hypercover.errors import ModelError
 
-__all__ = ["CUDAGraphStep", "check_compiler", "compile_network", "use_precision"]
-
 _BFLOAT16_CHECKS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 """Functions of ``torch.cpu`` that look for bfloat16 instructions."""
 

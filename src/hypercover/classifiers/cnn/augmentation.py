@@ -7,8 +7,6 @@ from scipy.special import betaincinv
 
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = ["Augmentation", "apply_symmetry"]
-
 
 @dataclass(frozen=True, eq=False)
 class Augmentation:

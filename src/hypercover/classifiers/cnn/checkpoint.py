@@ -30,8 +30,6 @@ from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError
 from hypercover.files import atomic, is_abandoned_draft, make_folder, write_json
 
-__all__ = ["Checkpoints", "EpochRecord", "TrainingState"]
-
 EpochRecord = dict[str, float]
 """Record of an epoch; ``CNNClassifier.history_`` lists its keys."""
 

@@ -40,8 +40,7 @@ from hypercover.classifiers.networks.network_catalog import (
 from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
-
-__all__ = ["CNNClassifier"]
+from hypercover.types import Array, Floats, Singles
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -202,7 +201,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.network_ = network
         return self
 
-    def predict_proba(self, X: npt.ArrayLike | LazyWindows) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: npt.ArrayLike | LazyWindows) -> Floats:
         """Return the probability of each class (n, class), in the order of ``classes_``.
 
         Raises
@@ -215,15 +214,13 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._on_device(), self.scaling_, self._check_like_training(X)
         )
 
-    def predict(self, X: npt.ArrayLike | LazyWindows) -> npt.NDArray[Any]:
+    def predict(self, X: npt.ArrayLike | LazyWindows) -> Array:
         """Return the most probable label of each window (n,)."""
         best = self.predict_proba(X).argmax(axis=1)
-        labels: npt.NDArray[Any] = self.classes_[best]
+        labels: Array = self.classes_[best]
         return labels
 
-    def predict_dense(
-        self, tile: npt.NDArray[np.generic], memory: int | None = None
-    ) -> npt.NDArray[np.float32]:
+    def predict_dense(self, tile: Array, memory: int | None = None) -> Singles:
         """Return probabilities (class, row, col) of a whole tile.
 
         Neighbouring windows share most of their pixels, so convolving the tile is many
@@ -270,7 +267,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "tile would give other results; this takes far longer than other networks."
         )
 
-    def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the fitted model as JSON values and named arrays."""
         check_is_fitted(self)
         settings = {
@@ -285,9 +282,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     @classmethod
-    def from_state(
-        cls, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> Self:
+    def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
         """Return a fitted estimator from what ``state`` returned.
 
         Everything is checked before it is used, as the source may not be trusted.

@@ -24,14 +24,7 @@ from hypercover.classifiers.cnn.window_loader import (
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError, RunError
-
-__all__ = [
-    "deterministic_float32",
-    "peak_memory",
-    "predict_tile",
-    "predict_windows",
-    "resolve_device",
-]
+from hypercover.types import Array, Floats, Singles
 
 _SQUARE_SIDES = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 """Sides of the squares into which a tile is split, in pixels."""
@@ -159,9 +152,7 @@ def _total_bytes(values: Any) -> int:
     return sum(tensor.nbytes for tensor in _tensors(values))
 
 
-def predict_windows(
-    network: nn.Module, scaling: Scaling, stack: Stack
-) -> npt.NDArray[np.float64]:
+def predict_windows(network: nn.Module, scaling: Scaling, stack: Stack) -> Floats:
     """Return probabilities (n, class) of a stack (n, band, row, col).
 
     Raises
@@ -189,10 +180,10 @@ def predict_windows(
 def predict_tile(
     network: Network,
     scaling: Scaling,
-    tile: npt.NDArray[np.generic],
+    tile: Array,
     window: int,
     memory: int | None = None,
-) -> npt.NDArray[np.float32]:
+) -> Singles:
     """Return probabilities (class, row, col) of a tile (band, row, col) with its margin.
 
     The tile is predicted in squares, as large as the activations fit the cache, or

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -19,8 +18,7 @@ from hypercover.classifiers.cnn.cnn_classifier import CNNClassifier
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import CallError, ModelError, RunError
 from hypercover.files import atomic
-
-__all__ = ["onnx_graph", "write_onnx"]
+from hypercover.types import Singles
 
 _OPSET, _FORMAT = 18, 8
 """Operator set and file format of ONNX 1.13, supported by runtimes since 2022."""
@@ -160,7 +158,7 @@ class _RawValues(nn.Module):
         return torch.softmax(scores, 1)
 
 
-def _per_band(values: npt.NDArray[np.float32]) -> torch.Tensor:
+def _per_band(values: Singles) -> torch.Tensor:
     return torch.from_numpy(values)[None, :, None, None]
 
 
@@ -257,7 +255,7 @@ def _largest_difference(
     return float(np.abs(answer - expected).max())
 
 
-def _random_values(scaling: Scaling, rows: int, cols: int) -> npt.NDArray[np.float32]:
+def _random_values(scaling: Scaling, rows: int, cols: int) -> Singles:
     """Draw raw values (band, row, col) that scaling turns into standard normal ones."""
     scaled = np.random.default_rng(0).normal(size=(scaling.outputs, rows * cols))
     weight = scaling.weight.astype(np.float64)

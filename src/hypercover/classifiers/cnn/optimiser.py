@@ -8,17 +8,6 @@ from torch import nn
 
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = [
-    "Loss",
-    "balanced_class_weights",
-    "learning_rate_schedule",
-    "load_optimiser_tensors",
-    "make_optimiser",
-    "optimiser_tensor_shapes",
-    "optimiser_tensors",
-    "smooth_labels",
-]
-
 
 class Loss:
     """The loss of each window of a batch, not reduced.

@@ -8,8 +8,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hypercover.errors import ModelError
 
-__all__ = ["ProcessGroup"]
-
 
 @dataclass(frozen=True)
 class ProcessGroup:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
@@ -21,14 +20,7 @@ from hypercover.classifiers.networks.network_catalog import (
 )
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
-
-__all__ = [
-    "History",
-    "NetworkSettings",
-    "network_arrays",
-    "parameters_to_json",
-    "restore_network",
-]
+from hypercover.types import Array
 
 _MAX_BANDS = 100_000
 _PREFIX = "network."
@@ -117,7 +109,7 @@ def _to_python(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def network_arrays(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
+def network_arrays(network: nn.Module) -> dict[str, Array]:
     """Return a network's state dict as C-contiguous arrays."""
     return {
         _PREFIX + name: np.array(tensor.detach().cpu().numpy(), order="C")
@@ -126,7 +118,7 @@ def network_arrays(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
 
 
 def restore_network(
-    settings: NetworkSettings, arrays: Mapping[str, npt.NDArray[Any]], classes: int
+    settings: NetworkSettings, arrays: Mapping[str, Array], classes: int
 ) -> tuple[Scaling, Network]:
     """Build the scaling and the network that saved arrays describe.
 
@@ -153,7 +145,7 @@ def restore_network(
     return scaling, network
 
 
-def _check_array(name: str, array: npt.NDArray[Any], expected: torch.Tensor) -> None:
+def _check_array(name: str, array: Array, expected: torch.Tensor) -> None:
     """Refuse an array of another shape or type than the network's, or with NaN."""
     dtype = str(expected.dtype).removeprefix("torch.")
     if array.shape != tuple(expected.shape) or str(array.dtype) != dtype:

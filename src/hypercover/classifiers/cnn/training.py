@@ -27,8 +27,6 @@ from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.errors import ModelError, RunError
 from hypercover.stopping import Stopped, stop_requested
 
-__all__ = ["Dataset", "train"]
-
 Dataset = tuple[WindowLoader, torch.Tensor]
 """Windows, and the position of each one's class (n,)."""
 

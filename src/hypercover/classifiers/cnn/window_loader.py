@@ -15,21 +15,7 @@ from sklearn.utils.validation import assert_all_finite
 
 from hypercover.classifiers.scaling import Scaling
 from hypercover.errors import ModelError
-
-__all__ = [
-    "CubeWindows",
-    "LabelledWindows",
-    "LazyWindows",
-    "Stack",
-    "WindowLoader",
-    "check_finite",
-    "chunks",
-    "finite_centre_spectra",
-    "noise_covariance",
-    "read_windows",
-    "split_batches",
-    "split_range",
-]
+from hypercover.types import Array, Floats, Indices
 
 _CHUNK_BYTES = 2**26
 """Bytes of float32 windows that are read at once when all are looked at."""
@@ -84,11 +70,11 @@ class LazyWindows(Protocol):
     def __getitem__(self, key: Any, /) -> Any:
         """Select windows by a slice or an array of positions."""
 
-    def cut(self) -> npt.NDArray[np.generic]:
+    def cut(self) -> Array:
         """Cut all windows now."""
 
 
-Cube = tuple[npt.NDArray[np.generic], npt.NDArray[np.intp], npt.NDArray[np.intp]]
+Cube = tuple[Array, Indices, Indices]
 
 
 @runtime_checkable
@@ -103,12 +89,10 @@ class CubeWindows(Protocol):
         """Return the padded cube (band, row, col) and each window's first row and column."""
 
 
-Stack = npt.NDArray[np.generic] | LazyWindows
+Stack = Array | LazyWindows
 
 
-def read_windows(
-    stack: Stack, positions: slice | npt.NDArray[np.intp]
-) -> npt.NDArray[np.generic]:
+def read_windows(stack: Stack, positions: slice | Indices) -> Array:
     """Return some windows as an array (n, band, row, col)."""
     part = stack[positions]
     return part if isinstance(part, np.ndarray) else part.cut()
@@ -121,7 +105,7 @@ def chunks(stack: Stack) -> Iterator[slice]:
     return (slice(first, min(first + step, count)) for first in range(0, count, step))
 
 
-def finite_centre_spectra(stack: Stack) -> npt.NDArray[np.generic]:
+def finite_centre_spectra(stack: Stack) -> Array:
     """Return the centre spectra (n, band) after checking every window for NaN.
 
     Raises
@@ -138,7 +122,7 @@ def finite_centre_spectra(stack: Stack) -> npt.NDArray[np.generic]:
     return np.concatenate(spectra)
 
 
-def noise_covariance(stack: Stack) -> npt.NDArray[np.float64] | None:
+def noise_covariance(stack: Stack) -> Floats | None:
     """Estimate the covariance (band, band) of the noise from neighbouring pixels.
 
     It is half the mean square of the differences of each centre to its 4 neighbours,
@@ -160,7 +144,7 @@ def noise_covariance(stack: Stack) -> npt.NDArray[np.float64] | None:
     return squares / (8 * count)
 
 
-def check_finite(values: npt.NDArray[np.generic]) -> None:
+def check_finite(values: Array) -> None:
     """Refuse values that no network can use.
 
     Raises
@@ -283,7 +267,7 @@ class LabelledWindows:
 
     stack: Stack
     """Windows (n, band, row, col)."""
-    classes: npt.NDArray[Any]
+    classes: Array
     """Labels of the classes, in order."""
     targets: torch.Tensor
     """Position of each window's class (n,)."""
@@ -312,7 +296,7 @@ class LabelledWindows:
 
     @classmethod
     def for_validation(
-        cls, stack: Stack, y: npt.ArrayLike, classes: npt.NDArray[Any]
+        cls, stack: Stack, y: npt.ArrayLike, classes: Array
     ) -> "LabelledWindows":
         """Return windows of known classes, after checking every value.
 
@@ -356,11 +340,11 @@ class LabelledWindows:
         }
 
 
-def _check_labels(stack: Stack, y: npt.ArrayLike) -> npt.NDArray[Any]:
+def _check_labels(stack: Stack, y: npt.ArrayLike) -> Array:
     """Return labels (n,) after checking that there is one for each window."""
     if y is None:
         raise ModelError("CNNClassifier requires y to be passed, but the target y is None.")
-    labels: npt.NDArray[Any] = column_or_1d(y, warn=True)
+    labels: Array = column_or_1d(y, warn=True)
     assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
     if len(labels) != len(stack):

@@ -7,8 +7,6 @@ from torch.nn import functional
 from hypercover.classifiers.networks.network import Dropout, Network, glorot_uniform_
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = ["AttentionNetwork"]
-
 _GROUP = 8
 _STEP = 4
 _WIDTH = 64

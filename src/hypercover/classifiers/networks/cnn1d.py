@@ -8,8 +8,6 @@ from torch import nn
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = ["SpectralNetwork"]
-
 _KERNELS = 20
 _HIDDEN = 100
 _BOUND = 0.05

@@ -6,8 +6,6 @@ from torch import nn
 from hypercover.classifiers.networks.network import Network
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = ["DefaultNetwork"]
-
 _WIDTH = 64
 _DEPTH = 4
 

@@ -6,8 +6,6 @@ from torch import nn
 from hypercover.classifiers.networks.network import Dropout, Network, glorot_uniform_
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = ["HybridSN"]
-
 _FILTERS = (8, 16, 32)
 _DEPTHS = (7, 5, 3)
 _FLAT_FILTERS = 64

@@ -16,15 +16,6 @@ from torch.autograd.function import once_differentiable
 from hypercover.classifiers.networks.network import Network, glorot_uniform_
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = [
-    "LectureNetwork",
-    "convolve_channels_last",
-    "convolve_first_layer",
-    "convolve_pooled",
-    "pool_bands",
-    "relu_pool",
-]
-
 _ALIGNMENT = 8
 """A GPU's matrix units read values in multiples of this number at once."""
 

@@ -8,8 +8,6 @@ from torch import nn
 
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = ["Dropout", "Network", "glorot_uniform_", "he_normal_"]
-
 
 class Dropout(nn.Module):
     """Dropout that does not use PyTorch's global generator.

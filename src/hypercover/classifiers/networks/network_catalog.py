@@ -16,9 +16,6 @@ from hypercover.classifiers.networks.recipe import Recipe
 from hypercover.classifiers.networks.ssrn import SSRN
 from hypercover.errors import ModelError
 
-__all__ = ["MAX_WINDOW", "NETWORKS", "build", "get_network", "make_recipe", "register"]
-
-
 NETWORKS: dict[str, type[Network]] = {
     "default": DefaultNetwork,
     "lecture": LectureNetwork,

@@ -23,11 +23,9 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from hypercover.compiled import compiled
-
-__all__ = ["SUPPORTED_DTYPES", "CompiledReluPool"]
+from hypercover.types import Bytes
 
 Bits = npt.NDArray[np.signedinteger[Any]]
-Winners = npt.NDArray[np.uint8]
 
 SUPPORTED_DTYPES = {
     torch.bfloat16: torch.int16,
@@ -127,7 +125,7 @@ def _thread_pool(process: int) -> ThreadPoolExecutor:
 def forward(
     values: Bits,
     pooled: Bits,
-    winners: Winners,
+    winners: Bytes,
     pad: int,
     group: tuple[int, ...],
     infinity: np.signedinteger[Any],
@@ -175,7 +173,7 @@ def forward(
 @compiled
 def backward(
     grad_output: Bits,
-    winners: Winners,
+    winners: Bytes,
     grad_input: Bits,
     pad: int,
     group: tuple[int, ...],

@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 from hypercover.errors import ModelError
 
-__all__ = ["Recipe"]
-
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "optimiser": ("sgd", "adamw"),
     "schedule": ("constant", "inverse", "one-cycle", "cosine"),

@@ -8,8 +8,6 @@ from torch import nn
 from hypercover.classifiers.networks.network import Dropout, Network, he_normal_
 from hypercover.classifiers.networks.recipe import Recipe
 
-__all__ = ["SSRN"]
-
 _WIDTH = 24
 _SPECTRAL = 128
 _DEPTH = 7

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from hypercover.classifiers.svm.smo import (
@@ -20,15 +19,10 @@ from hypercover.classifiers.svm.smo import (
     MAX_STEPS,
     NUMBA_OPTIONS,
     SOURCE_HASH,
-    Floats,
-    Kernel,
     add_row,
     minimise,
 )
-
-__all__ = ["solve", "solve_folds"]
-
-Mask = npt.NDArray[np.bool_]
+from hypercover.types import Floats, Ints, Mask, Singles
 
 _MARGIN = 0.05
 """Samples whose gradient is this close to the threshold are active initially."""
@@ -73,7 +67,7 @@ def _active(
     upper: Floats,
     threshold: float,
     margin: float,
-) -> npt.NDArray[np.int64]:
+) -> Ints:
     """Return the samples that are free or (nearly) violate the threshold."""
     active = np.empty(gradient.shape[0], np.int64)
     count = 0
@@ -92,7 +86,7 @@ def _active(
 
 
 @_compiled
-def _subkernel(kernel: Kernel, active: npt.NDArray[np.int64]) -> Kernel:
+def _subkernel(kernel: Singles, active: Ints) -> Singles:
     """Return the kernel matrix of the active samples."""
     n = active.shape[0]
     if n == kernel.shape[0]:
@@ -132,7 +126,7 @@ def _threshold(
 
 @_compiled
 def solve(
-    kernel: Kernel,
+    kernel: Singles,
     train_mask: Mask,
     gradient: Floats,
     beta: Floats,
@@ -196,7 +190,7 @@ def solve(
 
 @_compiled
 def _remove_held_out(
-    kernel: Kernel, train_mask: Mask, signs: Floats, gradient: Floats, beta: Floats
+    kernel: Singles, train_mask: Mask, signs: Floats, gradient: Floats, beta: Floats
 ) -> None:
     """Set the weights of held-out samples to 0 and restore the zero sum of the weights.
 
@@ -270,8 +264,8 @@ def _set_bounds(
 
 @_compiled
 def solve_folds(
-    kernel: Kernel,
-    train_masks: npt.NDArray[np.bool_],
+    kernel: Singles,
+    train_masks: Mask,
     signs: Floats,
     cost: float,
     previous_cost: float,

@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hypercover.classifiers.svm.kernel import Block, BlockMatrix, SortedSamples
+from hypercover.classifiers.svm.kernel import BlockMatrix, SortedSamples
 from hypercover.classifiers.svm.threads import default_threads
 from hypercover.errors import CallError, SplitError
 from hypercover.memory import available_bytes
-
-__all__ = ["CVProblem", "Folds", "check_positive", "check_samples"]
+from hypercover.types import Array, Floats, Indices, Mask, Singles
 
 _MAX_FEATURE = 1e15
 """Largest feature whose squared distances fit into single precision."""
 _MAX_GAMMA = 1e38
 """Largest gamma in single precision."""
 
-Folds = Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]
+Folds = Sequence[tuple[Indices, Indices]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +28,9 @@ class CVProblem:
 
     samples: SortedSamples
     """Samples sorted by class."""
-    train_mask: npt.NDArray[np.bool_]
+    train_mask: Mask
     """Training samples of each fold (fold, sample)."""
-    test_mask: npt.NDArray[np.bool_]
+    test_mask: Mask
     """Held-out samples of each fold (fold, sample)."""
     budget: int
     """Bytes for distances and kernels, including those in use."""
@@ -79,7 +78,7 @@ class CVProblem:
     def kernels(self, gamma: float) -> BlockMatrix:
         """Return the kernel minus one, exp(-gamma · distance²) - 1, in blocks between classes."""
 
-        def compute(i: int, j: int) -> Block:
+        def compute(i: int, j: int) -> Singles:
             # Infinite distances give the right kernel.
             with np.errstate(over="ignore"):
                 kernel = self.distances[i, j] * np.float32(-min(gamma, _MAX_GAMMA))
@@ -98,7 +97,7 @@ class CVProblem:
         return max(1, min(count, self.budget // _pair_bytes(self.samples.counts)))
 
     @property
-    def present(self) -> npt.NDArray[np.bool_]:
+    def present(self) -> Mask:
         """Classes with training samples in each fold (fold, class)."""
         spans = self.samples.spans
         return np.stack([self.train_mask[:, span].any(axis=1) for span in spans], axis=1)
@@ -124,9 +123,7 @@ def check_positive(values: Sequence[Any], what: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def check_samples(
-    X: npt.ArrayLike, y: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+def check_samples(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Floats, Array]:
     """Return features and class codes after checking them.
 
     Raises
@@ -164,9 +161,7 @@ def check_samples(
     return features, codes
 
 
-def _fold_masks(
-    folds: Folds, samples: SortedSamples
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _fold_masks(folds: Folds, samples: SortedSamples) -> tuple[Mask, Mask]:
     """Return training and held-out samples as masks (fold, sample) of the sorted samples."""
     n = len(samples.order)
     train_mask, test_mask = np.zeros((2, len(folds), n), dtype=bool)

@@ -1,13 +1,12 @@
 """Grid search over C and gamma of RBF SVMs, with the interface of scikit-learn."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.model_selection import ParameterGrid, StratifiedKFold
@@ -28,14 +27,13 @@ from hypercover.classifiers.svm.svm_cross_validation import (
 )
 from hypercover.errors import CallError, SplitError, counted
 from hypercover.memory import available_bytes
-
-__all__ = ["FoldGroup", "KernelGridSearch", "cv_results", "preprocess_folds"]
+from hypercover.types import Array, Floats, Ints, Report
 
 
 def cv_results(
     cells: Sequence[Mapping[str, Any]],
-    scores: npt.NDArray[np.float64],
-    seconds: npt.NDArray[np.float64],
+    scores: Floats,
+    seconds: Floats,
 ) -> dict[str, Any]:
     """Return ``cv_results_`` in the layout of GridSearchCV.
 
@@ -85,7 +83,7 @@ class FoldGroup:
         costs: Sequence[float],
         estimator: Any = None,
         n_jobs: int | None = None,
-        progress: Callable[[float, str], None] | None = None,
+        progress: Report | None = None,
     ) -> GammaScores:
         """Cross-validate one gamma, which may be "scale" or "auto".
 
@@ -106,8 +104,8 @@ class FoldGroup:
 
 def preprocess_folds(
     estimator: Any,
-    X: npt.NDArray[Any],
-    y: npt.NDArray[Any],
+    X: Array,
+    y: Array,
     folds: Folds,
     *,
     memory: int | None = None,
@@ -128,8 +126,8 @@ def preprocess_folds(
 
 
 def _fold_group(
-    features: npt.NDArray[Any],
-    y: npt.NDArray[Any],
+    features: Array,
+    y: Array,
     folds: Folds,
     numbers: Sequence[int],
     memory: int | None,
@@ -213,7 +211,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         n_jobs: int | None = None,
         memory: int | None = None,
         random_state: int | None = None,
-        progress: Callable[[float, str], None] | None = None,
+        progress: Report | None = None,
     ) -> None:
         self.estimator = estimator
         self.param_grid = param_grid
@@ -265,11 +263,11 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             self.refit_time_ = perf_counter() - began
         return self
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
+    def predict(self, X: Any) -> Array:
         """Return the class codes predicted by the best classifier."""
         return np.asarray(self._best().predict(centre_spectra(X)))
 
-    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+    def predict_proba(self, X: Any) -> Floats:
         """Return the class probabilities (n, class) of the best classifier."""
         return np.asarray(self._best().predict_proba(centre_spectra(X)))
 
@@ -293,7 +291,7 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
             )
         return estimator
 
-    def _folds(self, X: npt.NDArray[Any], y: npt.NDArray[Any], groups: Any) -> Folds:
+    def _folds(self, X: Array, y: Array, groups: Any) -> Folds:
         """Return the folds as indices of training and held-out samples."""
         if isinstance(self.cv, Integral):
             _check_class_sizes(y, int(self.cv))
@@ -317,9 +315,9 @@ class KernelGridSearch(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # t
         estimator: Any,
     ) -> tuple[
         list[GammaScores],
-        npt.NDArray[np.int64],
-        npt.NDArray[np.int64],
-        npt.NDArray[np.float64],
+        Ints,
+        Ints,
+        Floats,
     ]:
         """Return all scores, correct (gamma, C, fold), counts (fold,) and seconds (gamma, C)."""
         n_folds = sum(len(group.folds) for group in groups)
@@ -373,7 +371,7 @@ def _check_grid(
     return costs, gammas
 
 
-def _check_class_sizes(y: npt.NDArray[Any], n_folds: int) -> None:
+def _check_class_sizes(y: Array, n_folds: int) -> None:
     """Refuse more folds than the smallest class has samples."""
     codes, counts = np.unique(y, return_counts=True)
     if n_folds < 2:

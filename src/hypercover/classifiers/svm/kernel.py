@@ -6,30 +6,25 @@ from itertools import pairwise
 from threading import Lock
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["BlockMatrix", "SortedSamples"]
-
-Block = npt.NDArray[np.float32]
+from hypercover.types import Array, Floats, Indices, Singles
 
 
 @dataclass(frozen=True, eq=False)
 class SortedSamples:
     """Samples sorted by class, so that pairs of classes are blocks of the kernel."""
 
-    features: npt.NDArray[np.float64]
+    features: Floats
     """Features (sample, feature), class after class."""
-    order: npt.NDArray[np.intp]
+    order: Indices
     """Original index of each sample."""
-    classes: npt.NDArray[np.generic]
+    classes: Array
     """Class codes in ascending order."""
     spans: tuple[slice, ...]
     """Rows of each class."""
 
     @classmethod
-    def sort(
-        cls, X: npt.NDArray[np.float64], y: npt.NDArray[np.generic]
-    ) -> "SortedSamples":
+    def sort(cls, X: Floats, y: Array) -> "SortedSamples":
         """Sort samples by class, preserving the order within a class."""
         order = np.argsort(y, kind="stable")
         classes, counts = np.unique(y, return_counts=True)
@@ -42,7 +37,7 @@ class SortedSamples:
         """Number of samples of each class."""
         return tuple(span.stop - span.start for span in self.spans)
 
-    def squared_distances(self, i: int, j: int) -> Block:
+    def squared_distances(self, i: int, j: int) -> Singles:
         """Return the squared distances between the samples of two classes."""
         first, second = self.features[self.spans[i]], self.features[self.spans[j]]
         # In double precision, because large numbers cancel.
@@ -69,16 +64,16 @@ class BlockMatrix:
     pair of a class needs, are cached first.
     """
 
-    compute: Callable[[int, int], Block]
+    compute: Callable[[int, int], Singles]
     """Computes the block between classes i ≤ j."""
     budget: int
     """Remaining bytes of the cache."""
     reserved: int = 0
     """Bytes of the cache reserved for diagonal blocks."""
-    _cache: dict[tuple[int, int], Block] = field(default_factory=dict)
+    _cache: dict[tuple[int, int], Singles] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    def __getitem__(self, pair: tuple[int, int]) -> Block:
+    def __getitem__(self, pair: tuple[int, int]) -> Singles:
         """Return the block between two classes, in either order."""
         i, j = pair
         if i > j:
@@ -92,7 +87,7 @@ class BlockMatrix:
             self._store(pair, block)
         return block
 
-    def _store(self, pair: tuple[int, int], block: Block) -> None:
+    def _store(self, pair: tuple[int, int], block: Singles) -> None:
         diagonal = pair[0] == pair[1]
         room = self.budget if diagonal else self.budget - self.reserved
         if pair not in self._cache and block.nbytes <= room:
@@ -100,7 +95,7 @@ class BlockMatrix:
             self.budget -= block.nbytes
             self.reserved = max(0, self.reserved - block.nbytes * diagonal)
 
-    def block(self, i: int, j: int) -> Block:
+    def block(self, i: int, j: int) -> Singles:
         """Return the symmetric matrix of the samples of two classes."""
         n = self[i, i].shape[0]
         size = n + self[j, j].shape[0]

@@ -21,13 +21,11 @@ from itertools import combinations
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import blas
 from scipy.sparse import csr_array
 
 from hypercover.classifiers.svm.threads import run_in_threads
-
-__all__ = ["OneVsOneSVMs", "SinglePrecisionVotes"]
+from hypercover.types import Floats, Indices, Mask, Singles
 
 _UNIT = 2.0**-24
 
@@ -42,10 +40,6 @@ _LARGEST_SHIFT = 0.1
 
 _TINIEST = 1e-30
 """Absolute error of an underflowing kernel, per unit of a coefficient."""
-
-Floats = npt.NDArray[np.float64]
-
-Singles = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +92,7 @@ class SinglePrecisionVotes:
             gamma,
         )
 
-    def winners(
-        self, spectra: Floats
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    def winners(self, spectra: Floats) -> tuple[Indices, Mask]:
         """Return the index of the winning class of each pixel, and whether it is certain."""
         squares = np.einsum("ij,ij->i", spectra, spectra)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -148,9 +140,7 @@ class SinglePrecisionVotes:
         sure = (np.abs(decisions) > errors).astype(np.float32)
         return np.asarray(np.copysign(sure, decisions, out=sure))
 
-    def _elected(
-        self, signs: Singles
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    def _elected(self, signs: Singles) -> tuple[Indices, Mask]:
         """Return the class with most certain votes, and whether doubtful ones cannot change it."""
         n_classes = len(self.coefficients)
         balance = self._sides @ signs
@@ -188,7 +178,7 @@ _FEWEST = 256
 
 _LARGEST = 2**23
 
-Rows = slice | npt.NDArray[np.intp]
+Rows = slice | Indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,9 +238,7 @@ class OneVsOneSVMs:
         """Call ``work`` for each block of pixels, in parallel threads."""
         run_in_threads(work, self.blocks(n_pixels))
 
-    def labels(
-        self, features: Callable[[Rows], Floats], n_pixels: int
-    ) -> npt.NDArray[np.intp]:
+    def labels(self, features: Callable[[Rows], Floats], n_pixels: int) -> Indices:
         """Return the index of the class with most votes of each pixel, as LIBSVM does.
 
         Parameters
@@ -286,7 +274,7 @@ class OneVsOneSVMs:
             self._recompute_doubtful(values, spectra, norms)
         return values
 
-    def winners(self, decisions: Floats) -> npt.NDArray[np.intp]:
+    def winners(self, decisions: Floats) -> Indices:
         """Return the index of the class with most votes, the first of those that tie."""
         votes = np.zeros((len(decisions), len(self.counts)), dtype=np.int32)
         for i, columns in enumerate(self._columns):

@@ -17,16 +17,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
-__all__ = [
-    "couple_pairs",
-    "fit_sigmoid",
-    "fit_sigmoids",
-    "pair_probabilities",
-    "stratified_folds",
-]
+from hypercover.types import Floats, Indices, Mask
 
 _MAX_STEPS = 100
 _TOLERANCE = 1e-5
@@ -35,12 +28,8 @@ _RIDGE = 1e-12
 _ARMIJO = 1e-4
 _LEAST_PROBABILITY = 1e-7
 
-Floats = npt.NDArray[np.float64]
 
-
-def stratified_folds(
-    y: npt.NDArray[np.intp], count: int, seed: int
-) -> npt.NDArray[np.intp]:
+def stratified_folds(y: Indices, count: int, seed: int) -> Indices:
     """Return a stratified random fold for each sample.
 
     >>> stratified_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0).tolist()
@@ -52,7 +41,7 @@ def stratified_folds(
     return folds
 
 
-def fit_sigmoids(decisions: Floats, y: npt.NDArray[np.intp], n_classes: int) -> Floats:
+def fit_sigmoids(decisions: Floats, y: Indices, n_classes: int) -> Floats:
     """Fit the sigmoids (pair, 2) to held-out decisions (sample, pair)."""
     sigmoids = np.empty((decisions.shape[1], 2))
     for column, (i, j) in enumerate(combinations(range(n_classes), 2)):
@@ -61,7 +50,7 @@ def fit_sigmoids(decisions: Floats, y: npt.NDArray[np.intp], n_classes: int) -> 
     return sigmoids
 
 
-def fit_sigmoid(decisions: Floats, first: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def fit_sigmoid(decisions: Floats, first: Mask) -> tuple[float, float]:
     """Fit P(first | f) = 1 / (1 + exp(slope · f + offset)) by damped Newton steps.
 
     As in Platt's method, the target probabilities are slightly inside (0, 1), so that

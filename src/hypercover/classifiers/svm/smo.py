@@ -24,13 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-__all__ = ["minimise"]
-
-Floats = npt.NDArray[np.float64]
-Kernel = npt.NDArray[np.float32]
+from hypercover.types import Floats, Ints, Singles
 
 NUMBA_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": True}
 """Options of the compiler; no value here is ever infinite or NaN."""
@@ -57,7 +53,7 @@ _STEP_SHARE = 0.15
 
 
 @njit(inline="always", **NUMBA_OPTIONS)
-def _partner(row: Kernel, gradient: Floats, falls: Kernel, least: float) -> int:
+def _partner(row: Singles, gradient: Floats, falls: Singles, least: float) -> int:
     """Select the weight to decrease: the one whose step lowers the objective most."""
     n = gradient.shape[0]
     best, at = _ZERO, -1
@@ -81,12 +77,12 @@ def _partner(row: Kernel, gradient: Floats, falls: Kernel, least: float) -> int:
 
 @njit(inline="always", **NUMBA_OPTIONS)
 def _update_gradient(
-    rising: Kernel,
-    falling: Kernel,
+    rising: Singles,
+    falling: Singles,
     step: float,
     gradient: Floats,
-    no_rise: Kernel,
-    no_fall: Kernel,
+    no_rise: Singles,
+    no_fall: Singles,
 ) -> tuple[float, int, float]:
     """Update the gradient after a step and find its extremes.
 
@@ -119,9 +115,9 @@ def _update_bounds(
     beta: Floats,
     lower: Floats,
     upper: Floats,
-    no_rise: Kernel,
-    no_fall: Kernel,
-    falls: Kernel,
+    no_rise: Singles,
+    no_fall: Singles,
+    falls: Singles,
 ) -> None:
     """Update whether a weight can increase and decrease."""
     no_rise[k] = _ZERO if beta[k] < upper[k] else _FAR
@@ -131,7 +127,7 @@ def _update_bounds(
 
 @njit(**NUMBA_OPTIONS)
 def _smo(
-    kernel: Kernel,
+    kernel: Singles,
     gradient: Floats,
     beta: Floats,
     lower: Floats,
@@ -182,7 +178,7 @@ def _cholesky(matrix: Floats) -> tuple[bool, Floats]:
 
 
 @njit(**NUMBA_OPTIONS)
-def _factor(kernel: Kernel, free: npt.NDArray[np.int64]) -> tuple[bool, Floats]:
+def _factor(kernel: Singles, free: Ints) -> tuple[bool, Floats]:
     """Factorise the kernel of the free samples with the smallest ridge that suffices."""
     n = free.shape[0]
     matrix = np.empty((n, n))
@@ -220,7 +216,7 @@ def _substitute(factor: Floats, values: Floats) -> None:
 
 
 @njit(**NUMBA_OPTIONS)
-def _free(beta: Floats, lower: Floats, upper: Floats) -> npt.NDArray[np.int64]:
+def _free(beta: Floats, lower: Floats, upper: Floats) -> Ints:
     """Return the indices of the weights that are not at a bound."""
     n = beta.shape[0]
     free, count = np.empty(n, np.int64), 0
@@ -246,7 +242,7 @@ def _column(
     factor: Floats,
     hit: int,
     columns: Floats,
-    hits: npt.NDArray[np.int64],
+    hits: Ints,
     count: int,
 ) -> Floats:
     """Return a column of the inverse without the weights that reached their bounds."""
@@ -322,7 +318,7 @@ def _restore_sum(total: float, lower: Floats, upper: Floats, values: Floats) -> 
 
 @njit(**NUMBA_OPTIONS)
 def _newton(
-    kernel: Kernel, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
+    kernel: Singles, gradient: Floats, beta: Floats, lower: Floats, upper: Floats
 ) -> None:
     """Take a Newton step: move the free weights to their joint minimum within their bounds."""
     free = _free(beta, lower, upper)
@@ -344,7 +340,7 @@ def _newton(
 
 
 @njit(inline="always", **NUMBA_OPTIONS)
-def add_row(row: Kernel, change: float, gradient: Floats) -> None:
+def add_row(row: Singles, change: float, gradient: Floats) -> None:
     """Update the gradient for a change of one weight."""
     if change != 0.0:
         for k in range(gradient.shape[0]):
@@ -353,7 +349,7 @@ def add_row(row: Kernel, change: float, gradient: Floats) -> None:
 
 @njit(**NUMBA_OPTIONS)
 def minimise(
-    kernel: Kernel,
+    kernel: Singles,
     gradient: Floats,
     beta: Floats,
     lower: Floats,

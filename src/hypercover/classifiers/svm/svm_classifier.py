@@ -4,7 +4,6 @@ from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import (
     BaseModel,
     Field,
@@ -26,10 +25,7 @@ from hypercover.classifiers.pixel_spectra import centre_spectra, linear_map
 from hypercover.classifiers.svm import platt
 from hypercover.classifiers.svm.one_vs_one import OneVsOneSVMs
 from hypercover.errors import ModelError
-
-__all__ = ["SVMClassifier"]
-
-Arrays = dict[str, npt.NDArray[Any]]
+from hypercover.types import Array, Arrays, Floats, Mask
 
 _REQUIRED = ("mean", "scale", "vectors", "coefficients", "intercepts", "counts")
 
@@ -168,8 +164,6 @@ def _check_arrays(arrays: Arrays, n_classes: int) -> None:
 _FOLDS = 5
 """Folds for Platt scaling, as in LIBSVM."""
 
-Floats = npt.NDArray[np.float64]
-
 
 class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Classify spectra with an RBF support vector machine.
@@ -288,7 +282,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the scaled and reduced features (n, feature) of spectra (n, band) or windows."""
         return self._features(self._checked(X, "mean_"))
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
+    def predict(self, X: Any) -> Array:
         """Return the class code of each spectrum (n, band) or window, as LIBSVM does."""
         spectra = self._checked(X)
         positions = self.machines_.labels(
@@ -337,7 +331,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{self.probability!r}; use True for calibrated probabilities."
             )
 
-    def _checked(self, X: Any, fitted: str = "machines_") -> npt.NDArray[Any]:
+    def _checked(self, X: Any, fitted: str = "machines_") -> Array:
         check_is_fitted(self, fitted)
         return np.asarray(validate_data(self, centre_spectra(X), reset=False))
 
@@ -353,7 +347,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.projection_, self.offset_ = linear_map(self.reduction, scaled, y)
         return self
 
-    def _features(self, spectra: npt.NDArray[Any]) -> Floats:
+    def _features(self, spectra: Array) -> Floats:
         """Return the scaled and reduced features of checked spectra."""
         scaled = spectra.astype(np.float64)
         scaled -= self.mean_
@@ -370,7 +364,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return 1.0 / (n_features * (float(features.var()) or 1.0))
         return float(self.gamma)
 
-    def _fit_sigmoids(self, spectra: Floats, y: npt.NDArray[Any]) -> Floats:
+    def _fit_sigmoids(self, spectra: Floats, y: Array) -> Floats:
         """Fit the sigmoids to out-of-fold decisions."""
         positions = np.searchsorted(self.classes_, y)
         # Deterministic by default: None is seed 0.
@@ -384,9 +378,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             decisions[test_mask] = self._held_out_decisions(spectra, y, test_mask)
         return platt.fit_sigmoids(decisions, positions, len(self.classes_))
 
-    def _held_out_decisions(
-        self, spectra: Floats, y: npt.NDArray[Any], test_mask: npt.NDArray[np.bool_]
-    ) -> Floats:
+    def _held_out_decisions(self, spectra: Floats, y: Array, test_mask: Mask) -> Floats:
         """Return the decisions (held-out pixel, pair) of SVMs fitted without those pixels.
 
         As in LIBSVM, a pair with one class left votes for it, and one with none for
@@ -408,7 +400,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return decisions
 
-    def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    def state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return the fitted classifier as JSON-able settings and arrays."""
         check_is_fitted(self, "machines_")
         machines = self.machines_
@@ -435,9 +427,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         }
 
     @classmethod
-    def from_state(
-        cls, settings: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]
-    ) -> Self:
+    def from_state(cls, settings: dict[str, Any], arrays: dict[str, Array]) -> Self:
         """Restore a fitted classifier from its `state`.
 
         Raises
@@ -471,7 +461,7 @@ class SVMClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return svm
 
 
-def _at_least_two(classes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _at_least_two(classes: Array) -> Array:
     """Refuse a single class."""
     if len(classes) < 2:
         raise ModelError(

@@ -1,7 +1,7 @@
 """Cross-validation of RBF SVMs for one gamma and several C, sharing kernels and solutions."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,29 +17,22 @@ from hypercover.classifiers.svm.cv_problem import CVProblem, Folds, check_positi
 from hypercover.classifiers.svm.kernel import BlockMatrix, SortedSamples
 from hypercover.classifiers.svm.threads import single_threaded_blas
 from hypercover.errors import CallError
-
-__all__ = [
-    "GammaScores",
-    "PairSolutions",
-    "cross_validate_gamma",
-    "predict_held_out",
-    "solve_pair",
-]
+from hypercover.types import Floats, Indices, Ints, Mask, Report
 
 
 @dataclass(frozen=True, eq=False)
 class PairSolutions:
     """Solutions of the SVMs of one pair of classes."""
 
-    first: npt.NDArray[np.float64]
+    first: Floats
     """Dual coefficients (C, fold, sample) of the samples of the first class, ≥ 0."""
-    second: npt.NDArray[np.float64]
+    second: Floats
     """Dual coefficients (C, fold, sample) of the samples of the second class, ≤ 0."""
-    thresholds: npt.NDArray[np.float64]
+    thresholds: Floats
     """Subtracted from a decision (C, fold): LIBSVM's rho."""
-    seconds: npt.NDArray[np.float64]
+    seconds: Floats
     """Processor time of each C."""
-    steps: npt.NDArray[np.int64]
+    steps: Ints
     """Optimisation steps of each C."""
     failures: int
     """Number of SVMs that did not converge."""
@@ -48,10 +41,10 @@ class PairSolutions:
 def solve_pair(
     samples: SortedSamples,
     kernels: BlockMatrix,
-    train_mask: npt.NDArray[np.bool_],
+    train_mask: Mask,
     pair: tuple[int, int],
     C: Sequence[float],
-    factors: npt.NDArray[np.float64],
+    factors: Floats,
     tolerance: float,
 ) -> PairSolutions:
     """Solve the SVMs of a pair of classes for ascending C and all folds.
@@ -117,17 +110,14 @@ def solve_pair(
     )
 
 
-Floats = npt.NDArray[np.float64]
-
-
 def predict_held_out(
     samples: SortedSamples,
     kernels: BlockMatrix,
     solutions: Mapping[tuple[int, int], PairSolutions],
     k: int,
-    held_out: Sequence[npt.NDArray[np.intp]],
-    present: npt.NDArray[np.bool_],
-) -> list[npt.NDArray[np.intp]]:
+    held_out: Sequence[Indices],
+    present: Mask,
+) -> list[Indices]:
     """Predict the held-out samples of one class for every fold and C.
 
     One matrix product of a kernel block with the dual coefficients gives the
@@ -190,8 +180,8 @@ def _majority_votes(
     pairs: Mapping[tuple[int, int], int],
     solutions: Mapping[tuple[int, int], PairSolutions],
     fold: int,
-    present: npt.NDArray[np.bool_],
-) -> npt.NDArray[np.intp]:
+    present: Mask,
+) -> Indices:
     """Return the class with most votes of all pairs, the first of those that tie."""
     votes = np.zeros((len(present), *decisions.shape[1:]), dtype=np.int32)
     for i, j in combinations(np.flatnonzero(present).tolist(), 2):
@@ -202,8 +192,6 @@ def _majority_votes(
     votes[~present] = -1
     return np.asarray(votes.argmax(axis=0))
 
-
-Progress = Callable[[float, str], None]
 
 Key = TypeVar("Key")
 
@@ -223,21 +211,21 @@ class GammaScores:
     """Gamma of the kernel exp(-gamma · distance²)."""
     C: tuple[float, ...]
     """Costs."""
-    correct: npt.NDArray[np.int64]
+    correct: Ints
     """Correctly predicted held-out samples (C, fold)."""
-    counts: npt.NDArray[np.int64]
+    counts: Ints
     """Held-out samples (fold,)."""
-    n_support: npt.NDArray[np.int64]
+    n_support: Ints
     """Number of support vectors (C, fold)."""
-    steps: npt.NDArray[np.int64]
+    steps: Ints
     """Optimisation steps (C,)."""
-    seconds: npt.NDArray[np.float64]
+    seconds: Floats
     """Processor time (C,)."""
     wall_seconds: float
     """Elapsed time."""
 
     @property
-    def accuracy(self) -> npt.NDArray[np.float64]:
+    def accuracy(self) -> Floats:
         """Share of correctly predicted held-out samples over all folds (C,)."""
         return np.asarray(self.correct.sum(axis=1) / self.counts.sum())
 
@@ -253,7 +241,7 @@ def cross_validate_gamma(
     tol: float = 1e-3,
     n_jobs: int | None = None,
     memory: int | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> GammaScores:
     """Cross-validate RBF SVMs for one gamma and several C.
 
@@ -322,7 +310,7 @@ def _solve_pairs(
     class_weight: Mapping[Any, float] | str | None,
     tolerance: float,
     pool: ThreadPoolExecutor,
-    progress: Progress | None,
+    progress: Report | None,
 ) -> dict[tuple[int, int], PairSolutions]:
     """Solve all pairs of classes, the largest first."""
     counts = problem.samples.counts
@@ -363,13 +351,13 @@ def _count_correct(
     kernels: BlockMatrix,
     solutions: Mapping[tuple[int, int], PairSolutions],
     pool: ThreadPoolExecutor,
-    progress: Progress | None,
-) -> tuple[npt.NDArray[np.int64], float]:
+    progress: Report | None,
+) -> tuple[Ints, float]:
     """Return the number of correctly predicted samples (C, fold), and the processor time."""
     samples, present = problem.samples, problem.present
     n_costs = next(iter(solutions.values())).thresholds.shape[0]
 
-    def count(k: int) -> tuple[npt.NDArray[np.int64], float]:
+    def count(k: int) -> tuple[Ints, float]:
         began = thread_time()
         rows = [np.flatnonzero(fold) for fold in problem.test_mask[:, samples.spans[k]]]
         winners = predict_held_out(samples, kernels, solutions, k, rows, present)
@@ -410,7 +398,7 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
 
 def _class_weights(
     problem: CVProblem, class_weight: Mapping[Any, float] | str | None
-) -> npt.NDArray[np.float64]:
+) -> Floats:
     """Return the class weights (fold + 1, class): of all samples, then of each fold."""
     spans, classes = problem.samples.spans, problem.samples.classes
     factors = np.ones((len(problem.train_mask) + 1, len(classes)))
@@ -434,9 +422,7 @@ def _class_weights(
     return factors
 
 
-def _n_support(
-    solutions: Mapping[tuple[int, int], PairSolutions], n_classes: int
-) -> npt.NDArray[np.int64]:
+def _n_support(solutions: Mapping[tuple[int, int], PairSolutions], n_classes: int) -> Ints:
     """Return the number of samples with a coefficient in any pair (C, fold)."""
     total = np.zeros_like(next(iter(solutions.values())).thresholds, dtype=np.int64)
     for k in range(n_classes):

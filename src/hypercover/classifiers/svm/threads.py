@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 from numba import config
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["default_threads", "run_in_threads", "single_threaded_blas"]
-
 Block = TypeVar("Block")
 
 

@@ -6,8 +6,6 @@ from hypercover.cli.options import PREPARED
 from hypercover.cli.terminal import say
 from hypercover.errors import RunError
 
-__all__ = ["command"]
-
 
 def command(run: PREPARED) -> None:
     """Cancel all jobs of a run that wait or run; finished tasks are kept.

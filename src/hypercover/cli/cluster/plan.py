@@ -24,7 +24,6 @@ from hypercover.errors import counted
 if TYPE_CHECKING:
     from hypercover.experiment.preparation import PreparedRun
 
-__all__ = ["command", "show_plan"]
 
 _SHOWN_NEEDS = 2
 """Needs of a task that are named; the rest are counted."""
@@ -35,7 +34,7 @@ def show_plan(prepared: PreparedRun) -> None:
     from rich.table import Table
 
     from hypercover.cli.progress import duration
-    from hypercover.cli.tables import say, show
+    from hypercover.cli.tables import show
     from hypercover.experiment.estimate import measured_seconds, memory_of_tasks
     from hypercover.jobs.record import task_record
 

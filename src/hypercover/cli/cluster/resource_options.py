@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["resource_options"]
-
 _OPTIONS: Mapping[str, Any] = {
     "partition": Annotated[
         str | None, typer.Option(help="Partition (Slurm) or queue (PBS).")

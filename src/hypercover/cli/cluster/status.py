@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hypercover.jobs.submission import Submission
     from hypercover.jobs.task_status import TaskStatus
 
-__all__ = ["RunStatus", "command", "logs", "read_status", "show_status"]
 
 _SHOWN = 10
 """Failed tasks that are named."""
@@ -91,7 +90,7 @@ def show_status(
     tasks : print a line for each task
     interval : seconds between two queries of the batch system
     """
-    from hypercover.cli.tables import say, show
+    from hypercover.cli.tables import show
 
     if watch and sys.stdout.isatty():
         _watch(prepared, tasks=tasks, interval=interval)

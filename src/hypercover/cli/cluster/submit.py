@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from hypercover.experiment.preparation import PreparedRun
     from hypercover.jobs.resources import JobResources
 
-__all__ = ["command", "resume", "submit_and_show"]
-
 
 def submit_and_show(
     prepared: PreparedRun,

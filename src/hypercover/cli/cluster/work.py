@@ -8,8 +8,6 @@ import typer
 from hypercover.cli.options import PREPARED
 from hypercover.cli.terminal import say
 
-__all__ = ["command"]
-
 _STOPPED = 75
 """Exit code of work that was stopped and can be resumed."""
 

@@ -44,19 +44,6 @@ from hypercover.splits.published import PublishedSplit
 from hypercover.splits.random_split import RandomSplit
 from hypercover.splits.split import Split
 
-__all__ = [
-    "MAX_CUBE_BYTES",
-    "all_labelled",
-    "build_classifier",
-    "build_split",
-    "describe_model",
-    "fingerprint",
-    "forget_scene",
-    "load_scene",
-    "trusted_packages",
-]
-
-
 MAX_CUBE_BYTES = 2**30
 """Bytes of the largest cube that is held in memory; others are read in strips."""
 

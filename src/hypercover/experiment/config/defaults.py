@@ -16,8 +16,6 @@ from hypercover.splits.blocks import BlockSplit
 from hypercover.splits.fields import field_map
 from hypercover.splits.leave_one_out import LeaveOneOutSplit
 
-__all__ = ["MODELS", "default_experiment"]
-
 WINDOW = 9
 TRAIN = 0.25
 VALIDATION = 0.2

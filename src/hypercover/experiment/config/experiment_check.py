@@ -24,8 +24,6 @@ from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 from hypercover.windows.window_file import WindowFile
 
-__all__ = ["check_experiment", "check_models", "drop_unusable_parts"]
-
 
 def check_experiment(experiment: Experiment) -> None:
     """Raise the errors that a run would meet in its scene, splits or models.

@@ -15,8 +15,6 @@ from hypercover.experiment.config.schema import Experiment, SplitSpec
 from hypercover.files import write_text
 from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
-__all__ = ["as_experiment", "built_in", "dump", "load_experiment", "parse"]
-
 _LARGEST = 2**20
 """Bytes of the largest experiment file."""
 _BOUNDS = ("greater_than", "less_than", "finite_number")

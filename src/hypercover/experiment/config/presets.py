@@ -26,16 +26,7 @@ from hypercover.scene.pansharpen.fusion import pansharpen, pansharpen_plan
 from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
 from hypercover.scene.simulation.simulate import write_simulated
 from hypercover.scene.tile_store import open_tile_store
-
-__all__ = [
-    "CHOICES",
-    "NAMED",
-    "Choice",
-    "Preset",
-    "default_folders",
-    "named_scene",
-    "sharpened_pair",
-]
+from hypercover.types import Progress
 
 Choice = Literal["auto", "real", "stand-in", "simulated"]
 
@@ -100,7 +91,7 @@ def named_scene(
     data: Sequence[str | Path] = (),
     choice: Choice = "auto",
     say: Say = print,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[str]:
     """Return the overrides that give a named experiment its scene.
 
@@ -144,7 +135,7 @@ def _found(
     choice: Choice,
     say: Say,
     folder: Path,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> list[str] | None:
     """Look for the measured scene and its stand-in; None where one may be simulated."""
     findings = find_scene(SIGNATURES[named.scene], folders)
@@ -227,7 +218,7 @@ def _size(settings: SimulationSettings) -> str:
 
 
 def _simulated(
-    named: Preset, folder: Path, say: Say, progress: Callable[[int, int], None] | None
+    named: Preset, folder: Path, say: Say, progress: Progress | None
 ) -> list[str]:
     """Simulate a scene into the run folder, unless it exists."""
     cube = folder.absolute() / "scene" / f"simulated-{named.simulated.seed}.tif"
@@ -245,7 +236,7 @@ def sharpened_pair(
     folder: Path,
     *,
     say: Callable[[str], None],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[str] | None:
     """Pansharpen the images of a scene into the run folder; None if they are missing.
 
@@ -276,9 +267,7 @@ def sharpened_pair(
     return [f"scene.{name}={value}" for name, value in given.items()]
 
 
-def _sharpen(
-    pair: PanPair, image: Path, progress: Callable[[int, int], None] | None
-) -> None:
+def _sharpen(pair: PanPair, image: Path, progress: Progress | None) -> None:
     """Pansharpen a pair into an image, or resume that."""
     pan, bands = (open_scene(path, False) for path in (pair.pan, pair.bands))
     with open_tile_store(

@@ -18,37 +18,6 @@ from pydantic import (
 from hypercover.errors import ExperimentError
 from hypercover.splits.published import PUBLISHED
 
-__all__ = [
-    "ALL",
-    "GUARDED",
-    "BlocksSpec",
-    "CNNSpec",
-    "ClustersSpec",
-    "Count",
-    "Digest",
-    "Experiment",
-    "FieldsSpec",
-    "KFoldSpec",
-    "LeaveOneOutSpec",
-    "MasksSpec",
-    "ModelSpec",
-    "Name",
-    "NoneSpec",
-    "Positive",
-    "PublishedSpec",
-    "RandomSpec",
-    "SVMSpec",
-    "SavedSpec",
-    "SceneSpec",
-    "SearchSpec",
-    "Share",
-    "SklearnSpec",
-    "Spec",
-    "SplitSpec",
-    "WindowsSplitSpec",
-    "gap_splits",
-]
-
 
 def _name(text: str) -> str:
     """Refuse what cannot be part of a file name on every system."""

@@ -11,8 +11,6 @@ from hypercover.errors import CallError
 from hypercover.jobs.resources import JobResources
 from hypercover.scene.io.safe_parsers import parse_yaml, yaml_problem
 
-__all__ = ["Scheduler", "site_defaults", "site_path", "update_resources"]
-
 _MAX_BYTES = 2**16
 Scheduler = Literal["slurm", "pbs-torque", "pbs-pro"]
 _Model = TypeVar("_Model", bound=BaseModel)

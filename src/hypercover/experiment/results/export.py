@@ -1,6 +1,5 @@
 """Exports: networks as ONNX, and class maps cleaned, as polygons or as STAC items."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from hypercover.prediction.map_prediction import legend_from_card
 from hypercover.scene.class_map import ClassMap, open_class_map
 from hypercover.scene.clip import read_area
 from hypercover.scene.legend import MAX_CODE
-
-__all__ = ["MapExport", "export_onnx"]
+from hypercover.types import Progress
 
 _CARRIED = ("bands", "band_names", "wavelengths", "fwhm", "scale", "offset", "value_ranges")
 """What an ONNX file takes over from the card of the model."""
@@ -107,9 +105,7 @@ class MapExport:
     within_layer: str | None = None
     """Layer of the area, where its file holds several."""
 
-    def write(
-        self, source: Path, out: Path, progress: Callable[[int, int], None] | None = None
-    ) -> list[str]:
+    def write(self, source: Path, out: Path, progress: Progress | None = None) -> list[str]:
         """Write what the suffix asks for and return sentences about it.
 
         Polygons report how many are written, of how many.

@@ -14,8 +14,6 @@ from hypercover.experiment.config.schema import (
 from hypercover.experiment.run import run_experiment
 from hypercover.jobs.runner import Event
 
-__all__ = ["leak_gap", "leak_gap_experiment"]
-
 _USUAL = 9
 """Window of the splits if every model looks at single pixels."""
 

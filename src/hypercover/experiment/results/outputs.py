@@ -16,19 +16,6 @@ from hypercover.jobs.plan import FOLDER
 from hypercover.jobs.record import TaskFiles, is_unchanged, result_of
 from hypercover.scene.io.pam import sidecar
 
-__all__ = [
-    "check_map",
-    "check_unchanged",
-    "list_maps",
-    "remove_drafts",
-    "remove_results",
-    "remove_stale_features",
-    "remove_stale_maps",
-    "remove_stale_models",
-    "remove_stale_splits",
-    "renew_report",
-]
-
 _FOLDERS = (
     ".",
     "features/*",

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["ComparedModel", "ModelPair", "RunComparison", "compare_runs"]
-
 
 @dataclass(frozen=True, eq=False)
 class ComparedModel:

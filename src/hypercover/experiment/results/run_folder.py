@@ -6,8 +6,6 @@ from pathlib import Path
 
 from hypercover.jobs.plan import FOLDER
 
-__all__ = ["RunFolder", "SearchFolder"]
-
 
 @dataclass(frozen=True)
 class RunFolder:

@@ -35,24 +35,6 @@ from hypercover.experiment.results.run_folder import RunFolder
 from hypercover.experiment.tasks.trial import MIN_PATCHES, mean_feature_leakage
 from hypercover.scene.metadata import origin_label
 
-__all__ = [
-    "average_calibration",
-    "average_seeds",
-    "best_model",
-    "calibration_notes",
-    "combine_folds",
-    "draw_calibration",
-    "draw_learning_curve",
-    "learning_curve_rows",
-    "load_predictions",
-    "model_interval",
-    "never_predicted_notes",
-    "pool_splits",
-    "pooled_abstention",
-    "sum_confusion",
-    "title_suffix",
-]
-
 _LEAK_SHARES = ("centre_in_window", "window_overlap")
 _SECONDS = ("train_seconds", "predict_seconds", "search_seconds")
 _AVERAGED = (*OVERALL_MEASURES, "validation_accuracy", "train_seconds", "predict_seconds")

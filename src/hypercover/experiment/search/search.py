@@ -28,8 +28,6 @@ from hypercover.jobs.runner import Event, run_plan
 from hypercover.jobs.submission import check_idle
 from hypercover.scene.inputs import known_inputs, record_inputs
 
-__all__ = ["check_search", "check_search_folder", "prepare_search", "run_search"]
-
 
 def run_search(
     experiment: Experiment | Mapping[str, Any] | str | Path,

@@ -1,6 +1,6 @@
 """The plan of a grid search: each row of cells, one gamma with every C, is a task."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +19,11 @@ from hypercover.experiment.tasks.feature_tasks import model_scene
 from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.plan import Plan, Task
 from hypercover.scene.inputs import known_inputs
+from hypercover.types import Report
 
 if TYPE_CHECKING:
     from hypercover.experiment.tasks.run_context import RunContext
 
-__all__ = [
-    "BestParameters",
-    "best_parameters",
-    "folds_task",
-    "grid_gammas",
-    "make_search_plan",
-    "row_task",
-    "search_best",
-    "searched_grids",
-]
 
 _LEARNING = 10.0
 """Weight of fitting a reduction in every fold; a cell has 1."""
@@ -147,9 +138,6 @@ def _key(experiment: Experiment, model: str) -> str:
         experiment.window if search.on == "train" else None,
         experiment.seed,
     )
-
-
-Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,25 +32,18 @@ from hypercover.memory import available_bytes
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
 from hypercover.splits.folds import BlockFolds, ClusterFolds, Folds, RandomFolds
+from hypercover.types import Ints, Report
 
 if TYPE_CHECKING:
     from hypercover.classifiers.svm.cv_problem import CVProblem
     from hypercover.classifiers.svm.svm_classifier import SVMClassifier
 
-__all__ = [
-    "SearchProblem",
-    "fold_preprocessors",
-    "folds_for",
-    "preferred_folds",
-    "samples_for",
-    "searched_svm",
-]
 
 _ARRAYS = ("mean_", "scale_", "projection_", "offset_")
 
 
 def fold_preprocessors(
-    problem: "SearchProblem", path: Path, report: Callable[[float, str], None]
+    problem: "SearchProblem", path: Path, report: Report
 ) -> list["SVMClassifier"]:
     """Return for each fold a classifier with preprocessing fitted on its training samples.
 
@@ -71,9 +64,7 @@ def fold_preprocessors(
     return fitted
 
 
-def _fitted(
-    problem: "SearchProblem", report: Callable[[float, str], None]
-) -> list["SVMClassifier"]:
+def _fitted(problem: "SearchProblem", report: Report) -> list["SVMClassifier"]:
     from sklearn.base import clone
 
     fitted: list[SVMClassifier] = []
@@ -112,8 +103,6 @@ def _read(problem: "SearchProblem", path: Path) -> list["SVMClassifier"]:
             classifier.projection_, classifier.offset_ = projection, offset
     return fitted
 
-
-Report = Callable[[float, str], None]
 
 Floats = npt.NDArray[np.floating]
 
@@ -212,7 +201,7 @@ class SearchProblem:
 
     spectra: Floats
     """Spectra or image features of the samples (n, band)."""
-    labels: npt.NDArray[np.int64]
+    labels: Ints
     """Class code of each sample (n,)."""
     folds: Folds
     """Training and held-out samples of each fold."""

@@ -27,8 +27,6 @@ from hypercover.experiment.search.search_plan import searched_grids
 from hypercover.files import csv_text, make_folder, write_json
 from hypercover.jobs.local import LocalExecutor, thread_limits
 
-__all__ = ["ScalingRow", "measure_scaling", "scaling_csv"]
-
 _MOST = 1024
 _GAIN = 1.05
 """Speed-up below which a search is too small to gain from more workers."""

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from hypercover.files import csv_text, write_json
-
-__all__ = ["Cell", "CellFile", "GammaValue", "GridTable", "tables_csv"]
+from hypercover.types import Floats, Ints
 
 _MAX_BYTES = 64 * 2**20
 """Bytes of the largest file of cells that is read."""
@@ -100,9 +98,6 @@ def _read(path: Path) -> tuple[Cell, ...]:
         return ()
 
 
-Floats = npt.NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class GammaValue:
     """One gamma of a grid."""
@@ -127,7 +122,7 @@ class GridTable:
     """The finished cells of each row."""
 
     @cached_property
-    def correct(self) -> npt.NDArray[np.int64]:
+    def correct(self) -> Ints:
         """Correct held-out samples (gamma, C, fold); -1 if not done."""
         found = np.full((len(self.gammas), len(self.C), len(self.counts)), -1)
         for row, cells in enumerate(self.cells):

@@ -32,10 +32,7 @@ from hypercover.experiment.tasks.run_context import RunContext
 from hypercover.files import discard_written, modified_ns, write_checksummed, write_text
 from hypercover.jobs.record import result_of
 from hypercover.scene.metadata import Origin
-
-__all__ = ["fold_samples", "forget_problem", "search_gamma", "tables_of", "tabulate"]
-
-Report = Callable[[float, str], None]
+from hypercover.types import Report
 
 
 def _silent(_share: float, _what: str) -> None:

@@ -16,16 +16,6 @@ from hypercover.experiment.tasks.task_registry import REGISTRY
 from hypercover.jobs.plan import Plan, Task
 from hypercover.scene.inputs import known_inputs
 
-__all__ = [
-    "FIRST_REDUCE",
-    "FIRST_REPORT",
-    "best_model_task",
-    "feature_needs",
-    "make_plan",
-    "network_tasks",
-    "task_name",
-]
-
 FIRST_REDUCE, FIRST_REPORT = "reduce-first", "report-first"
 """Tasks that reduce and report the results of quick models, before networks train."""
 _HEAVY = 10.0

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
@@ -24,20 +23,11 @@ from hypercover.files import (
     write_checksummed,
 )
 from hypercover.scene.scene import Scene
+from hypercover.types import Array
 
 if TYPE_CHECKING:
     from hypercover.experiment.tasks.run_context import RunContext
 
-__all__ = [
-    "feature_files",
-    "load_chain",
-    "load_feature_scene",
-    "model_scene",
-    "parse_chain",
-    "save_chain",
-    "save_features",
-    "used_features",
-]
 
 _STACK, _METADATA, _ARRAYS = "stack.npy", "chain.json", "chain.safetensors"
 
@@ -167,7 +157,7 @@ def _mapped(stack_file: Path, metadata_file: Path, _changed: int, scene: Scene) 
     return feature_scene(scene, values, names)
 
 
-def _stack(path: Path) -> npt.NDArray[Any]:
+def _stack(path: Path) -> Array:
     """Map an array from its file, without pickled objects."""
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

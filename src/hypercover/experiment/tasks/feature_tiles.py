@@ -1,12 +1,10 @@
 """Image features of scenes larger than memory: fitted once, computed tile by tile."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.experiment.results.run_folder import RunFolder
@@ -20,7 +18,6 @@ from hypercover.features.blockwise import (
     overlap_note,
 )
 from hypercover.features.chain import Chain
-from hypercover.features.feature import Progress
 from hypercover.files import modified_ns
 from hypercover.jobs.executor import Executor, InProcessExecutor
 from hypercover.jobs.plan import Task
@@ -40,10 +37,8 @@ from hypercover.scene.lazy import LazyArray, bounding_slice
 from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, inputs_path
 from hypercover.scene.tiling import Tile, tiles
+from hypercover.types import Array, Indices, Progress, Report
 
-__all__ = ["compute_tiles", "fit_chain", "write_features"]
-
-Report = Callable[[float, str], None]
 _CHAIN, _LAYER, _STACK = "chain", "features", "stack"
 _SIDE = 256
 """Side of a tile in pixels."""
@@ -170,10 +165,10 @@ class _TiledFeatures(NamedTuple):
     scene: Scene
     store: TileStore
 
-    def compute(self, tile: Tile) -> npt.NDArray[Any]:
+    def compute(self, tile: Tile) -> Array:
         return self.scene.read(tile.rows, tile.cols)
 
-    def load(self, number: int, tile: Tile) -> npt.NDArray[Any] | None:
+    def load(self, number: int, tile: Tile) -> Array | None:
         like = np.empty((self.scene.n_bands, *tile.shape), dtype=np.float32)
         saved = self.store.load(number, {_LAYER: like})
         return None if saved is None else saved[_LAYER]
@@ -206,7 +201,7 @@ def _stack_of_tiles(path: Path) -> Scene:
     scene = features.scene
     parts, across = tiles(scene.shape, _SIDE), -(-scene.shape[1] // _SIDE)
 
-    def fetch(index: tuple[npt.NDArray[np.intp], ...]) -> npt.NDArray[np.generic]:
+    def fetch(index: tuple[Indices, ...]) -> Array:
         bands, rows, columns = index
         window = Tile(bounding_slice(rows), bounding_slice(columns))
         values = np.empty((scene.n_bands, *window.shape), dtype=np.float32)
@@ -227,9 +222,7 @@ def _stack_of_tiles(path: Path) -> Scene:
     return scene.replace(cube=xr.DataArray(variable, coords=cube.coords, attrs=cube.attrs))
 
 
-def _copy_overlap(
-    values: npt.NDArray[Any], window: Tile, part: npt.NDArray[Any], tile: Tile
-) -> None:
+def _copy_overlap(values: Array, window: Tile, part: Array, tile: Tile) -> None:
     """Copy what a tile and a window have in common into the values of the window."""
     common = Tile(
         *(

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import ExperimentError, ModelError, RunError
 from hypercover.experiment.config.builders import build_classifier
@@ -34,21 +33,11 @@ from hypercover.experiment.tasks.trial import fit_classifier
 from hypercover.figures.formatting import format_duration, format_percent
 from hypercover.files import make_folder, write_text
 from hypercover.jobs.record import result_of
+from hypercover.types import Codes, Mask, Report
 
 if TYPE_CHECKING:
     from hypercover.experiment.tasks.run_context import RunContext
 
-__all__ = [
-    "CheckpointFolder",
-    "Curves",
-    "NetworkTraining",
-    "check_tensorboard",
-    "log_resuming",
-    "set_aside_checkpoints",
-    "training_facts",
-]
-
-Report = Callable[[float, str], None]
 
 _SCALARS = {
     "loss": "loss/training",
@@ -350,9 +339,7 @@ def _listed(items: list[str]) -> str:
 Trained = tuple[Any, dict[str, Any]]
 
 
-def training_facts(
-    trained: npt.NDArray[np.bool_], labels: npt.NDArray[np.integer]
-) -> dict[str, Any]:
+def training_facts(trained: Mask, labels: Codes) -> dict[str, Any]:
     """Count the pixels (y, x) that a model is trained on, and those of each class.
 
     Examples

@@ -32,7 +32,6 @@ from hypercover.stopping import Stopped, stop_on_signal
 if TYPE_CHECKING:
     from hypercover.experiment.tasks.network_training import NetworkTraining
 
-__all__ = ["main"]
 
 _LOOK = 0.5
 """Seconds between checks whether the parent processes still run."""

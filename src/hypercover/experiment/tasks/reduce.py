@@ -58,8 +58,6 @@ from hypercover.scene.metadata import labelled_name
 from hypercover.splits.audit import audit
 from hypercover.splits.split import Split
 
-__all__ = ["draw_leak_gap", "leak_gap_rows", "reduce_run", "report_run", "versions"]
-
 _GAP_SPLITS = {"random": "random", "centre-free": "centre-free", "overlap-free": "main"}
 """Names of the splits of a leak gap, and of the same splits in the experiment."""
 

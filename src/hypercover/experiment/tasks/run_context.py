@@ -13,8 +13,6 @@ from hypercover.files import modified_ns
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
 
-__all__ = ["RunContext"]
-
 
 @lru_cache(maxsize=1)
 def _experiment(path: Path, _changed: int) -> Experiment:

@@ -4,13 +4,11 @@ Each can run in any process, any number of times: it reads the experiment and th
 of the tasks it needs, writes whole files, and returns plain values.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.evaluation.confusion import most_confused
 from hypercover.evaluation.predictions import Predictions
@@ -48,20 +46,10 @@ from hypercover.scene.metadata import origin_label
 from hypercover.scene.samples import Samples
 from hypercover.scene.scene import Scene
 from hypercover.splits.split import Split
+from hypercover.types import Codes, Report
 
 if TYPE_CHECKING:
     from hypercover.prediction.scene_prediction import Prediction
-
-__all__ = [
-    "check_classes",
-    "draw_map",
-    "draw_scene",
-    "keep_view",
-    "make_features",
-    "make_split",
-    "refit",
-    "train",
-]
 
 
 def check_classes(folder: Path) -> dict[str, Any]:
@@ -132,9 +120,6 @@ def keep_view(folder: Path) -> dict[str, Any]:
     path = context.folder.view()
     view.save(path)
     return {"view": str(path.relative_to(RunFolder(Path(folder)).path)), "step": view.step}
-
-
-Report = Callable[[float, str], None]
 
 
 def _silent(_share: float, _what: str) -> None:
@@ -416,9 +401,7 @@ def draw_map(
     return {"map": str(context.folder.map(model).relative_to(context.folder.path))}
 
 
-def _held_out(
-    context: RunContext, model: str, found: "Prediction"
-) -> tuple[npt.NDArray[np.integer], Split]:
+def _held_out(context: RunContext, model: str, found: "Prediction") -> tuple[Codes, Split]:
     """Return what to hold against the labels: answers (y, x), and which pixels trained.
 
     A model that was trained on all labelled pixels has seen every answer.  Those that
@@ -444,9 +427,7 @@ def _held_out(
     return held, parts
 
 
-def _of_folds(
-    context: RunContext, model: str, found: "Prediction"
-) -> tuple[npt.NDArray[np.integer], Split]:
+def _of_folds(context: RunContext, model: str, found: "Prediction") -> tuple[Codes, Split]:
     """Return what each fold of the first seed answered for the pixels it held out."""
     held, tested = found.labels.copy(), np.zeros(context.scene.shape, dtype=bool)
     for draw in context.experiment.draws("main")[: context.experiment.split.draws]:
@@ -461,7 +442,7 @@ def _show(
     context: RunContext,
     model: str,
     found: "Prediction",
-    held: npt.NDArray[np.integer],
+    held: Codes,
     parts: Split,
 ) -> None:
     """Write and draw class map and confidence of a prediction, and the class check.

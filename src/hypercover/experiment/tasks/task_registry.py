@@ -12,8 +12,6 @@ from hypercover.experiment.config.schema import FoldKind, Name, Positive
 from hypercover.jobs.plan import Arguments, Registry, TaskKind
 from hypercover.prediction.tile_tasks import TileRange
 
-__all__ = ["REGISTRY"]
-
 _Seed = Annotated[int, Field(ge=0, lt=2**33)]
 """Seed of a draw: those of an experiment are below 2³², its repeats and folds count on."""
 

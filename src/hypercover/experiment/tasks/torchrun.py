@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from hypercover.files import open_to_append, write_error
 from hypercover.jobs.local import cores, thread_limits
 from hypercover.jobs.record import TaskFiles
 from hypercover.stopping import Stopped, stop_requested
-
-__all__ = ["LOCK", "check_gpus", "run_ranks"]
+from hypercover.types import Report
 
 LOCK = "HYPERCOVER_LOCK"
 """Environment variable with the path of a file that the run keeps locked."""
@@ -26,8 +25,6 @@ _LOOK = 0.2
 """Seconds between checks of the progress of the ranks."""
 _GRACE = 5.0
 """Seconds in which the ranks can leave a checkpoint and end by themselves."""
-
-Report = Callable[[float, str], None]
 
 
 def run_ranks(folder: Path, task: str, processes: int, report: Report) -> None:

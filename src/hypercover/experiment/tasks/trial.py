@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.evaluation.calibration import (
     Calibration,
@@ -27,24 +26,8 @@ from hypercover.splits.audit import flattest_band, mean_zone_share, shared_zone_
 from hypercover.splits.folds import assign_folds
 from hypercover.splits.guard import within_distance
 from hypercover.splits.split import Split
+from hypercover.types import Array, Arrays, Codes, Indices, Ints, Mask
 from hypercover.windows.windows import Windows
-
-__all__ = [
-    "MIN_PATCHES",
-    "HeldOut",
-    "Trial",
-    "calibrate",
-    "evaluate_classifier",
-    "feature_leakage",
-    "fit_classifier",
-    "fit_held_out_temperature",
-    "guard_distance",
-    "mean_feature_leakage",
-    "out_of_fold",
-    "out_of_fold_for_split",
-    "predict_samples",
-    "run_trial",
-]
 
 MIN_PATCHES = 30
 """Fewest separate patches of held-out pixels for a temperature to be used."""
@@ -57,9 +40,8 @@ _SIDES = 8, 64
 _MOST = 20_000
 """Most training pixels that the folds are made of."""
 
-PredictedLayers = dict[str, npt.NDArray[Any]]
 
-PredictedSamples = tuple[Samples, PredictedLayers]
+PredictedSamples = tuple[Samples, Arrays]
 """Samples and their predictions: layers (…, pixel)."""
 
 
@@ -67,16 +49,16 @@ PredictedSamples = tuple[Samples, PredictedLayers]
 class HeldOut:
     """Held-out pixels and their predicted probabilities."""
 
-    labels: npt.NDArray[np.int64]
+    labels: Ints
     """Class code of each pixel (n,)."""
-    shares: npt.NDArray[Any]
+    shares: Array
     """Probability of each class (n, class)."""
     patches: int
     """Separate patches or blocks of these pixels, or pixels held out one by one."""
     by: str
     """``validation``: pixels of the split; ``folds``: training pixels held out in turn."""
 
-    def temperature(self, classes: npt.NDArray[Any]) -> float:
+    def temperature(self, classes: Array) -> float:
         """Fit the temperature on the pixels.
 
         For networks by the likelihood of all classes, which they are trained on; for other
@@ -93,7 +75,7 @@ def calibrate(
     test: PredictedSamples,
     *,
     folds: HeldOut | None = None,
-) -> tuple[PredictedLayers, Calibration | None]:
+) -> tuple[Arrays, Calibration | None]:
     """Scale the answers for test pixels by a temperature fitted on held-out pixels.
 
     A confidence in a map should be the probability that the map is right.  Test pixels
@@ -212,7 +194,7 @@ def out_of_fold(
     return HeldOut(land.labels[usable], shares[usable], units, "folds")
 
 
-def _folds_of(land: Samples, guard: int | None) -> tuple[npt.NDArray[np.intp], int]:
+def _folds_of(land: Samples, guard: int | None) -> tuple[Indices, int]:
     """Return the fold (n,) of each pixel, and the number of blocks or pixels dealt to them."""
     if guard is None:
         units = np.arange(len(land))
@@ -228,9 +210,7 @@ def _folds_of(land: Samples, guard: int | None) -> tuple[npt.NDArray[np.intp], i
     return folds, count
 
 
-def _around(
-    land: Samples, held: npt.NDArray[np.bool_], guard: int
-) -> npt.NDArray[np.bool_]:
+def _around(land: Samples, held: Mask, guard: int) -> Mask:
     """Tell which pixels (n,) lie within the guard around those that are held out."""
     mask = np.zeros((land.rows.max() + 1, land.cols.max() + 1), dtype=bool)
     mask[land.rows[held], land.cols[held]] = True
@@ -261,7 +241,7 @@ def _usable(classifier: Any, validation: PredictedSamples) -> HeldOut | None:
     return HeldOut(land.labels, shares[:, known].T, patches, "validation")
 
 
-def _patches_of(land: Samples) -> npt.NDArray[np.intp]:
+def _patches_of(land: Samples) -> Indices:
     """Return the number (n,) of each pixel's patch: pixels that touch, if only at a corner."""
     from scipy.ndimage import label
 
@@ -482,7 +462,7 @@ def evaluate_classifier(
     )
 
 
-def guard_distance(split: Split, labels: npt.NDArray[np.integer]) -> int | None:
+def guard_distance(split: Split, labels: Codes) -> int | None:
     """Return the guard between training and test pixels; None if most of these touch."""
     settings = split.settings
     if isinstance(guard := settings.get("guard"), int):
@@ -510,9 +490,7 @@ def _classifier_input(scene: Scene, samples: Samples, window: int) -> Any:
     return spectra_of(scene, samples)
 
 
-def predict_samples(
-    classifier: Any, scene: Scene, at: Samples, window: int
-) -> PredictedLayers:
+def predict_samples(classifier: Any, scene: Scene, at: Samples, window: int) -> Arrays:
     """Predict some samples: class codes and, where it says so, how sure it is of which.
 
     A network sees the scene in tiles: that is far faster than window by window,
@@ -538,5 +516,5 @@ def _is_network(classifier: Any) -> bool:
     return hasattr(classifier, "predict_dense")
 
 
-def _accuracy(predicted: npt.NDArray[Any], samples: Samples) -> float | None:
+def _accuracy(predicted: Array, samples: Samples) -> float | None:
     return float(np.mean(predicted == samples.labels)) if len(samples) else None

@@ -15,25 +15,7 @@ from hypercover.errors import SceneError
 from hypercover.scene.legend import default_color
 from hypercover.scene.scene import Scene
 from hypercover.scene.wavelengths import BandTable
-
-__all__ = [
-    "INDIAN_PINES",
-    "USUAL_BANDS",
-    "KnownClass",
-    "KnownFile",
-    "KnownImage",
-    "KnownMap",
-    "KnownScene",
-    "aviris_bands",
-    "ground_truth",
-    "known_map",
-    "known_scene",
-    "known_scenes",
-    "recognise_image",
-    "recognise_labels",
-    "with_known_bands",
-    "with_known_image",
-]
+from hypercover.types import Array, Indices, Ints
 
 _STAND_IN = (
     "This image was reconstructed from 37 feature images to stand in for Indian Pines, and is "
@@ -54,7 +36,7 @@ class KnownImage:
 
 
 @cache
-def _known() -> tuple[npt.NDArray[np.intp], dict[str, KnownImage]]:
+def _known() -> tuple[Indices, dict[str, KnownImage]]:
     """Return the pixels (n, row and col) to compare, and the images by their digest."""
     content = json.loads(_table("images.json"))
     images = {
@@ -86,7 +68,7 @@ def recognise_image(scene: Scene) -> KnownImage | None:
     return images.get(_digest(values.T))
 
 
-def _digest(values: npt.NDArray[np.generic]) -> str:
+def _digest(values: Array) -> str:
     """Hash values as 16-bit integers; an empty text if they are not."""
     numbers = np.asarray(values, dtype=np.float64)
     whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
@@ -286,7 +268,7 @@ def _known_maps() -> tuple[KnownMap, ...]:
     )
 
 
-def _map_digest(labels: npt.NDArray[np.generic]) -> str:
+def _map_digest(labels: Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(labels, np.uint8).tobytes()).hexdigest()
 
 
@@ -361,7 +343,7 @@ USUAL_BANDS = [*range(1, 104), *range(109, 150), *range(164, 220)]
 """The 200 bands of Indian Pines without water absorption."""
 
 
-def _source_numbers(scene: Scene) -> npt.NDArray[np.int64] | None:
+def _source_numbers(scene: Scene) -> Ints | None:
     """Return the AVIRIS numbers of the bands of an Indian Pines cube, or None."""
     plain = np.arange(1, scene.n_bands + 1)
     if scene.n_bands not in (200, 220):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import HypercoverError, LabelError
 from hypercover.scene.datasets.catalog import (
@@ -30,25 +29,7 @@ from hypercover.scene.io.array_files import ORDERS, ArrayOutline, outline_arrays
 from hypercover.scene.io.reading import open_labels, open_scene
 from hypercover.scene.pansharpen.registration import register
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "SIGNATURES",
-    "FolderScan",
-    "ImageMatch",
-    "LabelFit",
-    "LabelMatch",
-    "PanPair",
-    "SceneMatches",
-    "SceneSignature",
-    "find_label_maps",
-    "find_pair",
-    "find_scene",
-    "has_published_checksum",
-    "identify_file",
-    "scan_folders",
-]
-
-Labels = npt.NDArray[np.unsignedinteger]
+from hypercover.types import Codes
 
 
 class LabelFit(NamedTuple):
@@ -70,7 +51,7 @@ class SceneSignature:
     """Rows and columns it is published with; empty: any."""
     bands: tuple[int, ...]
     """Numbers of bands it is published with."""
-    fit: Callable[[Labels], LabelFit | None]
+    fit: Callable[[Codes], LabelFit | None]
     """Rates a label map (y, x); None if it is not one of the scene's."""
 
     def has_shape(self, rows: int, cols: int, bands: int) -> bool:
@@ -78,7 +59,7 @@ class SceneSignature:
         return bands in self.bands and (not self.sizes or (rows, cols) in self.sizes)
 
 
-def _fit_indian_pines(labels: Labels) -> LabelFit | None:
+def _fit_indian_pines(labels: Codes) -> LabelFit | None:
     """Prefer the corrected ground truth to that of Site 3; both must agree in every pixel."""
     known = recognise_labels(labels)
     if known is None or known.scene != "indian-pines" or not known.is_exactly(labels):
@@ -88,7 +69,7 @@ def _fit_indian_pines(labels: Labels) -> LabelFit | None:
     return LabelFit(preferred.index(total), known.title) if total in preferred else None
 
 
-def _fit_flight_line(labels: Labels) -> LabelFit | None:
+def _fit_flight_line(labels: Codes) -> LabelFit | None:
     """Accept about as many classes as published; prefer the published number of pixels."""
     counts = _class_sizes(labels)
     if not 40 <= len(counts) <= 64:
@@ -102,7 +83,7 @@ def _fit_flight_line(labels: Labels) -> LabelFit | None:
     )
 
 
-def _fit_rome(labels: Labels) -> LabelFit | None:
+def _fit_rome(labels: Codes) -> LabelFit | None:
     """Accept the nine published class sizes (Cavallaro et al., JSTARS 2015)."""
     known = recognise_labels(labels)
     if known is None or known.scene != "rome":
@@ -366,7 +347,7 @@ def _open_measured(
     return None if computed and known is None else (scene, known)
 
 
-def _read_codes(array: ArrayOutline) -> Labels | None:
+def _read_codes(array: ArrayOutline) -> Codes | None:
     """Read a label map; None if it is none."""
     try:
         rows, cols = array.shape
@@ -375,7 +356,7 @@ def _read_codes(array: ArrayOutline) -> Labels | None:
         return None
 
 
-def _class_sizes(labels: Labels) -> list[int]:
+def _class_sizes(labels: Codes) -> list[int]:
     """Count the labelled pixels of each class, whatever its code."""
     return sorted(np.unique(labels[labels > 0], return_counts=True)[1].tolist())
 
@@ -438,7 +419,7 @@ def _is_registered(pan: ArrayOutline, bands: ArrayOutline) -> bool:
     return True
 
 
-def find_label_maps(path: str | Path, maps: Iterable[KnownMap]) -> dict[str, Labels]:
+def find_label_maps(path: str | Path, maps: Iterable[KnownMap]) -> dict[str, Codes]:
     """Find published label maps in a folder or a file by the SHA-256 of their codes.
 
     Parameters
@@ -459,7 +440,7 @@ def find_label_maps(path: str | Path, maps: Iterable[KnownMap]) -> dict[str, Lab
         If a map is missing, or a file has its class counts but other pixels.
     """
     missing = {known.title: known for known in maps}
-    titles, found, similar = tuple(missing), dict[str, Labels](), list[str]()
+    titles, found, similar = tuple(missing), dict[str, Codes](), list[str]()
     place = Path(path)
     if not place.exists():
         raise LabelError(f"There is no file or folder {path}; check the path.")

@@ -21,8 +21,7 @@ from hypercover.scene.datasets.discovery import (
     identify_file,
     scan_folders,
 )
-
-__all__ = ["LARGEST", "DownloadError", "FetchedFile", "download", "fetch_scene", "unpack"]
+from hypercover.types import Progress
 
 LARGEST = 4 * 2**30
 """Bytes; no file of a known scene is larger."""
@@ -38,8 +37,6 @@ _HEADERS = {
 }
 
 Check = Callable[[Path], str | None]
-
-Progress = Callable[[int, int], None]
 
 
 class DownloadError(Exception):

@@ -15,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.files import DamageError, atomic
+from hypercover.types import Array, Arrays
 
-__all__ = ["Arrays", "load_arrays", "save_arrays"]
-
-Arrays = dict[str, npt.NDArray[Any]]
 _MOST_ARRAYS = 256
 _KINDS = "uifbU"
 _SEAL, _DIGITS = b"sha256:", 64
@@ -97,7 +95,7 @@ def _read(path: Path, most_bytes: int) -> Arrays:
         }
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     """Read an array whose header claims no more than its bytes can hold."""
     with archive.open(member) as file:
         np.lib.format.read_magic(file)
@@ -106,5 +104,5 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any
     if dtype.kind not in _KINDS or not 0 <= size <= member.file_size:
         raise ValueError(f"the array {member.filename[:40]!r} does not match its header")
     with archive.open(member) as file:
-        values: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        values: Array = np.lib.format.read_array(file, allow_pickle=False)
     return values

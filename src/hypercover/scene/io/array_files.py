@@ -38,15 +38,7 @@ from hypercover.scene.metadata import Origin, clean_header, with_header
 from hypercover.scene.nodata import NoData, declared_nodata, declares_nodata
 from hypercover.scene.scale_offset import header_from_attributes
 from hypercover.scene.scene import NO_LABELS, Scene
-
-__all__ = [
-    "ARRAY_READERS",
-    "ORDERS",
-    "ArrayFile",
-    "ArrayOutline",
-    "open_array_file",
-    "outline_arrays",
-]
+from hypercover.types import Array
 
 ARRAY_READERS: dict[FileType, Callable[[Path], list[NamedArray]]] = {
     FileType.MATLAB: matlab.list_arrays,
@@ -286,7 +278,7 @@ class ArrayFile:
         return (candidates[0][1] if candidates else None), ()
 
     def _label_map(
-        self, member: NamedArray, values: npt.NDArray[np.generic], source: str, where: str
+        self, member: NamedArray, values: Array, source: str, where: str
     ) -> LabelMap:
         return LabelMap.of(
             values,

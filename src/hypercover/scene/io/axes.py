@@ -4,15 +4,6 @@ from collections.abc import Sequence
 
 from hypercover.errors import SceneError
 
-__all__ = [
-    "Order",
-    "axis_role",
-    "find_order",
-    "order_from_names",
-    "orders_fitting_labels",
-    "parse_axes",
-]
-
 Order = tuple[str, str, str]
 _COMMON: tuple[Order, ...] = (
     ("row", "col", "band"),

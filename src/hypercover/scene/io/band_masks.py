@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
-__all__ = ["Masks", "find_masks"]
+from hypercover.types import Mask
 
 _SMALL, _WINDOW, _WINDOWS_ALONG = 2**18, 64, 5
 """Pixels of an image that is sampled whole; side and number of the windows of a larger one."""
@@ -39,7 +38,7 @@ class Masks:
         """Tell whether there is any mask."""
         return bool(self.alpha or self.masked or self.mask_file)
 
-    def read(self, dataset: Any, window: Window) -> npt.NDArray[np.bool_]:
+    def read(self, dataset: Any, window: Window) -> Mask:
         """Return which pixels (row, col) of a window are valid by alpha bands and masks."""
         valid = np.ones((int(window.height), int(window.width)), dtype=bool)
         for number in self.alpha:

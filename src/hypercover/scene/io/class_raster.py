@@ -13,8 +13,6 @@ from hypercover.scene.io.geotiff import geotiff_writer
 from hypercover.scene.io.pam import category_xml, sidecar
 from hypercover.scene.legend import Legend
 
-__all__ = ["class_raster_writer", "code_type"]
-
 
 def code_type(codes: npt.ArrayLike) -> type[np.uint8] | type[np.uint16]:
     """Return the smallest pixel type that holds these class codes."""

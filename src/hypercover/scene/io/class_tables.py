@@ -19,17 +19,6 @@ from hypercover.scene.io.safe_parsers import parse_yaml
 from hypercover.scene.labels import normalized_name
 from hypercover.scene.legend import MAX_CODE, LandClass, Legend, class_colors
 
-__all__ = [
-    "Style",
-    "parse_clr",
-    "parse_qml",
-    "raster_style",
-    "read_legend",
-    "read_trailer_names",
-    "style_files",
-    "vector_style",
-]
-
 _LARGEST_STYLE = 4 * 2**20
 
 _MOST = 70_000

@@ -14,20 +14,6 @@ from hypercover.errors import SceneError, shorten
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import declares_nodata
 
-__all__ = [
-    "RAW",
-    "RasterHeader",
-    "class_lines",
-    "data_file",
-    "find_header",
-    "finish_header",
-    "gdal_readable",
-    "has_header",
-    "list_item",
-    "one_line",
-    "read_header",
-]
-
 RAW = (
     ".img",
     ".dat",

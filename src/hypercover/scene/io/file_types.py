@@ -12,8 +12,6 @@ from hypercover.files import is_address
 from hypercover.scene.io.envi import find_header
 from hypercover.scene.io.gdal import ALLOW_VRT, is_vrt, vrt_allowed, vrt_sources
 
-__all__ = ["VECTOR_FORMATS", "FileType", "detect_type", "is_json", "local_file"]
-
 VECTOR_FORMATS = "GeoPackage, GeoJSON, Shapefile and FlatGeobuf"
 """Formats that shapes are read from."""
 

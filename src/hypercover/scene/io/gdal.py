@@ -21,21 +21,6 @@ from hypercover.errors import OutputError, SceneError
 from hypercover.files import check_local, is_address
 from hypercover.scene.io.safe_parsers import parse_xml
 
-__all__ = [
-    "ALLOW_VRT",
-    "DRIVERS",
-    "GDAL_ERRORS",
-    "copy_raster",
-    "create_raster",
-    "explained_write",
-    "gdal_env",
-    "is_vrt",
-    "offline_pyogrio",
-    "open_raster",
-    "vrt_allowed",
-    "vrt_sources",
-]
-
 ALLOW_VRT = "HYPERCOVER_ALLOW_VRT"
 """Environment variable that allows VRT files if it is 1; no file can set it."""
 

@@ -9,8 +9,6 @@ from urllib.parse import quote
 
 from hypercover.errors import LabelError
 
-__all__ = ["check_geopackage", "is_sqlite"]
-
 _MAGIC = b"SQLite format 3\0"
 _SECONDS = 10.0
 """Time limit of the check."""

@@ -22,8 +22,6 @@ from hypercover.scene.io.gdal import (
 )
 from hypercover.scene.io.pam import printable
 
-__all__ = ["MAP_BLOCK", "geotiff_writer"]
-
 MAP_BLOCK = 256
 """Side in pixels of the tiles inside a GeoTIFF."""
 

@@ -1,7 +1,7 @@
 """HDF5: reading the arrays of any file (MATLAB 7.3 and NetCDF 4 too), and writing scenes."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from math import prod
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.files import atomic
@@ -20,8 +19,7 @@ from hypercover.scene.metadata import clean_header
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
 from hypercover.scene.tiling import Tile
-
-__all__ = ["list_arrays", "read_attributes", "read_text", "write_hdf5"]
+from hypercover.types import Array, Progress
 
 _MOST_OBJECTS = 10_000
 """Objects of one file that are listed."""
@@ -233,11 +231,11 @@ def _plain(attrs: Any, most: int = 100, longest: int = _SHORT_LIST) -> dict[str,
     return plain
 
 
-def _fetch(path: Path, name: str, indices: Indices) -> npt.NDArray[np.generic]:
+def _fetch(path: Path, name: str, indices: Indices) -> Array:
     """Read the rectangle around the indices and pick them from it."""
     around = tuple(bounding_slice(one) for one in indices)
     with _opened(path) as file:
-        block: npt.NDArray[np.generic] = file[name][around]
+        block: Array = file[name][around]
     if block.shape == tuple(map(len, indices)):
         return block
     inside = (one - part.start for one, part in zip(indices, around, strict=True))
@@ -246,7 +244,7 @@ def _fetch(path: Path, name: str, indices: Indices) -> npt.NDArray[np.generic]:
 
 _CHUNK_SIDE, _CHUNK_BANDS = 64, 32
 
-Tiles = Iterable[tuple[Tile, npt.NDArray[np.generic]]]
+Tiles = Iterable[tuple[Tile, Array]]
 
 
 def write_hdf5(
@@ -255,7 +253,7 @@ def write_hdf5(
     tiles: Tiles,
     *,
     tags: Mapping[str, str],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write a scene as HDF5, tile by tile.
 

@@ -5,8 +5,6 @@ import os
 from hypercover.errors import SceneError
 from hypercover.memory import available_bytes
 
-__all__ = ["check_cube_size", "check_memory", "check_unpacking", "fits_in_memory"]
-
 _BYTES_PER_PIXEL = 16
 """Memory that labels, masks and maps of a scene take."""
 

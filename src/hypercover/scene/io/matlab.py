@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.scene.io.limits import check_memory, check_unpacking
 from hypercover.scene.io.named_arrays import NamedArray
-
-__all__ = ["list_arrays"]
+from hypercover.types import Array
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -222,11 +220,11 @@ def _member(path: Path, head: _Head, start: int) -> NamedArray:
     kind = "b" if head.logical else "c" if head.complex else "O"
     if head.dtype is not None and not head.logical:
         kind = head.dtype.kind
-    read: Callable[[], npt.NDArray[np.generic]] = partial(_read, path, start)
+    read: Callable[[], Array] = partial(_read, path, start)
     return NamedArray(head.name, head.shape, kind, read)
 
 
-def _read(path: Path, start: int) -> npt.NDArray[np.generic]:
+def _read(path: Path, start: int) -> Array:
     """Read the numbers of the array that begins at this byte."""
     with _opened(path) as (file, order):
         file.seek(start)

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.io.axes import axis_role
@@ -24,21 +23,9 @@ from hypercover.scene.wavelengths import (
     to_nanometres,
     widths_in_nm,
 )
+from hypercover.types import Array
 
-__all__ = [
-    "BAND_LISTS",
-    "NamedArray",
-    "attribute_lists",
-    "band_table",
-    "choose_image",
-    "choose_labels",
-    "describe",
-    "find_array",
-    "is_band_list",
-    "tables_to_images",
-]
-
-Data = npt.NDArray[np.generic] | LazyArray
+Data = Array | LazyArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +100,7 @@ class NamedArray:
             None,
         )
 
-    def values(self) -> npt.NDArray[np.generic]:
+    def values(self) -> Array:
         """Read all values into memory."""
         data = self.read()
         if isinstance(data, LazyArray):
@@ -253,7 +240,7 @@ def _table_to_image(
     pixels_first = array.shape[0] == pixels and array.shape[1] != pixels
     bands = array.shape[1 if pixels_first else 0]
 
-    def read() -> npt.NDArray[np.generic]:
+    def read() -> Array:
         table = array.values() if pixels_first else array.values().T
         if by_columns:
             return table.reshape(cols, rows, bands).transpose(1, 0, 2)
@@ -376,7 +363,7 @@ def _stack(bands: Sequence[NamedArray], path: object) -> NamedArray:
         layers = [_layer(one.read()) for one in bands]
         dtype = np.result_type(*(layer.dtype for layer in layers))
 
-        def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+        def fetch(indices: Indices) -> Array:
             down, across, chosen = indices
             return np.stack(
                 [layers[at].block((down, across)).astype(dtype) for at in chosen], axis=-1
@@ -478,7 +465,7 @@ def attribute_lists(image: NamedArray) -> list[NamedArray]:
     ]
 
 
-_BandList = tuple[NamedArray, npt.NDArray[np.generic]]
+_BandList = tuple[NamedArray, Array]
 
 
 def band_table(arrays: Sequence[NamedArray], count: int) -> BandTable:
@@ -513,7 +500,7 @@ def band_table(arrays: Sequence[NamedArray], count: int) -> BandTable:
     return BandTable(nm, width, bad, counted, notes)
 
 
-def _are_centres(values: npt.NDArray[np.generic]) -> bool:
+def _are_centres(values: Array) -> bool:
     return bool(np.asarray(values, dtype=np.float64).min() > _LOWEST_CENTRE)
 
 

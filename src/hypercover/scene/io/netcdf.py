@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io.limits import check_memory
 from hypercover.scene.io.named_arrays import NamedArray
-
-__all__ = ["list_arrays", "place_by_coordinates", "place_by_map_info"]
+from hypercover.types import Array
 
 _BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
            MemoryError, AttributeError, AssertionError)  # fmt: skip
@@ -84,7 +82,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else None
 
 
-def _read(path: Path, name: str) -> npt.NDArray[np.generic]:
+def _read(path: Path, name: str) -> Array:
     check_memory(path.stat().st_size, f"The image {path}")
     with _opened(path) as file:
         values = np.array(file.variables[name].data)

@@ -11,13 +11,11 @@ from tokenize import TokenError
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.scene.io.limits import check_memory, check_unpacking
 from hypercover.scene.io.named_arrays import NamedArray
-
-__all__ = ["list_npy", "list_npz"]
+from hypercover.types import Array
 
 _BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
            NotImplementedError, RuntimeError, MemoryError, SyntaxError,
@@ -67,9 +65,9 @@ def list_npy(path: Path) -> list[NamedArray]:
     return [NamedArray(path.stem, shape, dtype.kind, partial(_memory_map, path))]
 
 
-def _memory_map(path: Path) -> npt.NDArray[np.generic]:
+def _memory_map(path: Path) -> Array:
     with _explained(path):
-        values: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        values: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return values
 
 
@@ -93,10 +91,10 @@ def _list_member(path: Path, archive: zipfile.ZipFile, name: str) -> NamedArray:
     return NamedArray(name.removesuffix(".npy"), shape, dtype.kind, read)
 
 
-def _unpack(path: Path, name: str, n_bytes: int) -> npt.NDArray[np.generic]:
+def _unpack(path: Path, name: str, n_bytes: int) -> Array:
     check_memory(n_bytes, f"Array {name} of {path}")
     with _explained(path), zipfile.ZipFile(path) as archive, archive.open(name) as file:
         stored = archive.getinfo(name).compress_size
         check_unpacking(n_bytes, stored, f"Array {name} of {path}")
-        values: npt.NDArray[np.generic] = np.lib.format.read_array(file, allow_pickle=False)
+        values: Array = np.lib.format.read_array(file, allow_pickle=False)
     return values

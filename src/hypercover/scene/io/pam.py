@@ -7,8 +7,6 @@ from hypercover.errors import SceneError
 from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.legend import Legend
 
-__all__ = ["category_xml", "printable", "read_category_names", "sidecar"]
-
 
 def sidecar(path: Path) -> Path:
     """Return the path of the ``.aux.xml`` of a raster."""

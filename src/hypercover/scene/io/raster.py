@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from rasterio.windows import Window
 
@@ -56,20 +55,7 @@ from hypercover.scene.nodata import (
 from hypercover.scene.scale_offset import header_from_attributes
 from hypercover.scene.scene import Scene
 from hypercover.scene.wavelengths import CENTRES, bands_from_tags, only_wavelengths
-
-__all__ = [
-    "GDAL_ERRORS",
-    "RasterBand",
-    "check_raster",
-    "dataset_grid",
-    "open_dataset",
-    "raster_shape",
-    "raster_size",
-    "read_image",
-    "read_layer",
-    "read_raster_labels",
-    "read_window",
-]
+from hypercover.types import Array
 
 _MOST_BLOCKS = 200_000
 
@@ -194,7 +180,7 @@ _ALWAYS_NODATA = {"SAGA", "GSAG", "GSBG", "GS7BG", "AAIGrid", "DTED", "USGSDEM",
 class RasterBand:
     """One band of a raster file with its metadata."""
 
-    values: npt.NDArray[np.generic]
+    values: Array
     """Values (y, x) in the type of the file."""
     grid: Grid
     """Shape and georeference."""
@@ -435,7 +421,7 @@ def _with_nodata(cube: xr.DataArray, dataset: Any, numbers: Sequence[int]) -> xr
     return cube
 
 
-def _read_masks(path: Path, masks: Masks, indices: Indices) -> npt.NDArray[np.generic]:
+def _read_masks(path: Path, masks: Masks, indices: Indices) -> Array:
     """Read which pixels are valid by masks and alpha bands."""
     rows, cols = indices
     down, across = bounding_slice(rows), bounding_slice(cols)
@@ -513,7 +499,7 @@ def _texts(dataset: Any, attribute: str) -> tuple[str | None, ...]:
 
 def read_window(
     path: Path, indices: Indices, numbers: Sequence[int] | None = None
-) -> npt.NDArray[np.generic]:
+) -> Array:
     """Read a block by indices (bands, rows, cols).
 
     Band indices count in ``numbers``, bands of the file from 1; by default in all bands.
@@ -528,7 +514,7 @@ def read_window(
         dtype = np.result_type(*(dtypes[number - 1] for number in numbers))
         chosen = [numbers[band] for band in bands]
         if len({dtypes[number - 1] for number in chosen}) == 1:
-            block: npt.NDArray[np.generic] = dataset.read(chosen, window=window)
+            block: Array = dataset.read(chosen, window=window)
         else:
             block = np.stack(
                 [dataset.read(number, window=window).astype(dtype) for number in chosen]

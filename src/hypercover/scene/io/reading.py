@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import LabelError, SceneError, counted
@@ -35,20 +34,9 @@ from hypercover.scene.nodata import (
     with_nodata,
 )
 from hypercover.scene.scene import Scene
-
-__all__ = [
-    "check_usable",
-    "label_losses",
-    "open_labels",
-    "open_mask",
-    "open_scene",
-    "product_file",
-    "product_reader",
-    "read_label_map",
-]
+from hypercover.types import Codes
 
 PathLike = str | Path
-Labels = npt.NDArray[np.unsignedinteger]
 Reader = Callable[[Path, str | None], Scene]
 
 _ENMAP = re.compile(r"(ENMAP.*)METADATA\.XML", re.IGNORECASE)
@@ -370,7 +358,7 @@ def open_labels(
     field: str | None = None,
     layer: str | None = None,
     legend: Legend | PathLike | None = None,
-) -> tuple[Labels, Legend]:
+) -> tuple[Codes, Legend]:
     """Open a label map or a mask alone, for an image of this grid.
 
     Parameters
@@ -406,7 +394,7 @@ def open_mask(
     variable: str | None = None,
     field: str | None = None,
     layer: str | None = None,
-) -> tuple[Labels, tuple[str, ...]]:
+) -> tuple[Codes, tuple[str, ...]]:
     """Open a mask: the pixels that a label map or a vector file marks; 0 marks none.
 
     Parameters

@@ -13,8 +13,6 @@ import yaml
 
 from hypercover.errors import SceneError
 
-__all__ = ["element_numbers", "parse_xml", "parse_yaml", "yaml_problem"]
-
 _LARGEST = 16 * 2**20
 """Bytes of a product's metadata; those of EnMAP have about one million."""
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,24 +17,7 @@ from pydantic import (
 from hypercover.errors import CallError
 from hypercover.scene.grid import Grid
 from hypercover.scene.legend import Legend
-
-__all__ = [
-    "BandNumbers",
-    "Crs",
-    "LegendEntry",
-    "Numbers",
-    "Side",
-    "Text",
-    "Texts",
-    "Transform",
-    "ValueType",
-    "check_crs",
-    "check_lengths",
-    "check_pixels",
-    "known_values",
-    "unusable",
-    "validated",
-]
+from hypercover.types import Floats, Ints
 
 _MOST_BANDS = 2**20
 
@@ -124,9 +106,7 @@ def check_lengths(count: int, of: str, columns: Iterable[tuple[str, Any]]) -> No
             )
 
 
-def check_pixels(
-    rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64], grid: Grid
-) -> None:
+def check_pixels(rows: Ints, cols: Ints, grid: Grid) -> None:
     """Raise ValueError unless rows and columns (n,) are distinct pixels of the grid."""
     for key, given, side in (("rows", rows, grid.rows), ("cols", cols, grid.cols)):
         if len(given) and not 0 <= given.min() <= given.max() < side:
@@ -135,7 +115,7 @@ def check_pixels(
         raise ValueError("two samples lie on one pixel")
 
 
-def known_values(values: npt.NDArray[np.float64] | None) -> tuple[float, ...] | None:
+def known_values(values: Floats | None) -> tuple[float, ...] | None:
     """Return the value of every band, or None unless all of them are known."""
     if values is None or not np.isfinite(values).all():
         return None

@@ -19,8 +19,7 @@ from hypercover.scene.io.gdal import GDAL_ERRORS, offline_pyogrio
 from hypercover.scene.io.geopackage import check_geopackage, is_sqlite
 from hypercover.scene.labels import LabelMap, as_codes, shortlist
 from hypercover.scene.legend import MAX_CODE
-
-__all__ = ["check_geojson", "read_vector_area", "read_vector_labels"]
+from hypercover.types import Array, Floats, Ints, Mask
 
 _LARGEST_GEOJSON = 2**28
 """Bytes of a GeoJSON file, which is read whole."""
@@ -98,7 +97,7 @@ class _Shapes:
 
     geometries: npt.NDArray[np.object_]
     """Shapely geometries (n,)."""
-    classes: npt.NDArray[Any]
+    classes: Array
     """Value of the class attribute of each (n,)."""
     field: str
     """Name of that attribute."""
@@ -173,9 +172,7 @@ def _styled(
     return labels | names, colors
 
 
-def _left_out(
-    shapes: _Shapes, usable: npt.NDArray[np.bool_], codes: npt.NDArray[np.int64]
-) -> list[str]:
+def _left_out(shapes: _Shapes, usable: Mask, codes: Ints) -> list[str]:
     """Count the shapes without a geometry or class, and those of code 0."""
     zero = (
         " of code 0, which means unlabelled: left out; if it is a class, give it another "
@@ -194,7 +191,7 @@ def _left_out(
 
 def _lost(
     geometries: npt.NDArray[np.object_],
-    codes: npt.NDArray[np.int64],
+    codes: Ints,
     burnt: npt.NDArray[np.uint16],
     on_top: npt.NDArray[np.uint32],
     names: Mapping[int, str],
@@ -222,7 +219,7 @@ def _lost(
     return losses
 
 
-def _per_class(codes: npt.NDArray[np.int64], names: Mapping[int, str]) -> str:
+def _per_class(codes: Ints, names: Mapping[int, str]) -> str:
     """List the number of shapes of each class."""
     found, numbers = np.unique(codes, return_counts=True)
     return shortlist(
@@ -233,7 +230,7 @@ def _per_class(codes: npt.NDArray[np.int64], names: Mapping[int, str]) -> str:
 
 def _invisible(
     geometries: npt.NDArray[np.object_], on_top: npt.NDArray[np.uint32], grid: Grid
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+) -> tuple[Mask, Mask, Mask]:
     """Return masks of the shapes outside, without the centre of a pixel, and under others.
 
     Shapes visible in ``on_top``, burnt one on another, need no further check.
@@ -247,7 +244,7 @@ def _invisible(
     to_ground = np.array(grid.transform).reshape(2, 3)
     to_pixels = np.linalg.inv(to_ground[:, :2]).T
 
-    def moved(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def moved(points: Floats) -> Floats:
         return np.asarray((points - to_ground[:, 2]) @ to_pixels)
 
     in_pixels = shapely.transform(geometries, moved)
@@ -297,9 +294,7 @@ def _covers(shape: Any, grid: Grid) -> bool:
     return bool(_burnt([shape], np.ones(1, np.int64), window, np.uint8).any())
 
 
-def read_vector_area(
-    path: Path, grid: Grid, layer: str | None = None
-) -> npt.NDArray[np.bool_]:
+def read_vector_area(path: Path, grid: Grid, layer: str | None = None) -> Mask:
     """Return a mask (y, x) of the pixels whose centre lies in a shape of a vector file.
 
     Raises
@@ -493,15 +488,13 @@ def _field(path: Path, info: dict[str, Any], name: str | None) -> str:
     )
 
 
-def _usable(shapes: _Shapes) -> npt.NDArray[np.bool_]:
+def _usable(shapes: _Shapes) -> Mask:
     """Return which shapes have a geometry that is not empty."""
     usable = [one is not None and not one.is_empty for one in shapes.geometries]
     return np.array(usable, dtype=np.bool_)
 
 
-def _coded(
-    shapes: _Shapes, path: Path
-) -> tuple[npt.NDArray[np.int64], dict[int, str], frozenset[int]]:
+def _coded(shapes: _Shapes, path: Path) -> tuple[Ints, dict[int, str], frozenset[int]]:
     """Return the code of each shape (-1: none), class names, and the codes given to names."""
     if shapes.classes.dtype.kind not in "OUS":
         return _from_numbers(shapes, path), {}, frozenset()
@@ -544,7 +537,7 @@ def _whole_number(text: str) -> int | None:
     return number if number <= MAX_CODE else None
 
 
-def _from_numbers(shapes: _Shapes, path: Path) -> npt.NDArray[np.int64]:
+def _from_numbers(shapes: _Shapes, path: Path) -> Ints:
     values = shapes.classes
     if values.dtype.kind not in "uifb":
         raise LabelError(
@@ -581,7 +574,7 @@ def _reprojected(
         if source == target:
             return geometries
 
-        def moved(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        def moved(points: Floats) -> Floats:
             x, y = transform(source, target, points[:, 0], points[:, 1])
             return np.column_stack([x, y])
 
@@ -595,7 +588,7 @@ def _reprojected(
 
 
 def _burn(
-    geometries: npt.NDArray[np.object_], codes: npt.NDArray[np.int64], grid: Grid
+    geometries: npt.NDArray[np.object_], codes: Ints, grid: Grid
 ) -> tuple[npt.NDArray[np.uint16], int]:
     """Burn with the lowest and the highest code on top; they differ where classes overlap."""
     if not len(codes):
@@ -611,16 +604,16 @@ def _burn(
 
 def _burnt(
     geometries: Sequence[Any] | npt.NDArray[np.object_],
-    values: npt.NDArray[np.int64],
+    values: Ints,
     grid: Grid,
     dtype: type[np.unsignedinteger[Any]],
-) -> npt.NDArray[Any]:
+) -> Array:
     """Burn shapes on one another: a pixel takes the value of the last that has its centre."""
     from rasterio.features import rasterize
 
     if not len(values):
         return np.zeros(grid.shape, dtype)
-    burnt: npt.NDArray[Any] = rasterize(
+    burnt: Array = rasterize(
         zip(geometries, values.tolist(), strict=True),
         out_shape=grid.shape,
         transform=Affine(*grid.transform),

@@ -1,14 +1,13 @@
 """Writing cubes and label maps as GeoTIFF, ENVI or HDF5."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from affine import Affine
 
 from hypercover.errors import CallError, OutputError, SceneError
@@ -29,14 +28,7 @@ from hypercover.scene.scene import Scene
 from hypercover.scene.tile_store import TileStore, read_tiles
 from hypercover.scene.tiling import IMAGE_BLOCK
 from hypercover.scene.wavelengths import BandTable, band_tags
-
-__all__ = [
-    "check_overwrite",
-    "data_path",
-    "driver_for",
-    "write_labels",
-    "write_scene",
-]
+from hypercover.types import Codes, Progress
 
 _DRIVERS = {
     ".tif": "GTiff", ".tiff": "GTiff", ".hdr": "ENVI", ".img": "ENVI", ".dat": "ENVI",
@@ -115,7 +107,7 @@ def write_scene(
     interleave: str | None = None,
     tags: Mapping[str, str] | None = None,
     store: TileStore | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the cube of a scene with its band metadata and georeference.
 
@@ -180,7 +172,7 @@ def write_scene(
 
 
 def write_labels(
-    labels: npt.NDArray[np.unsignedinteger],
+    labels: Codes,
     legend: Legend,
     grid: Grid,
     path: str | Path,

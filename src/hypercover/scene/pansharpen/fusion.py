@@ -5,7 +5,7 @@ undecimated wavelet transform.  The details that smoothing removes are those the
 bands lack (the ARSIS concept).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
@@ -33,19 +33,12 @@ from hypercover.scene.pansharpen.resampling import (
     low_pass,
 )
 from hypercover.scene.scene import Scene, check_size, largest_of
-from hypercover.scene.tile_store import (
-    Layers,
-    TileStore,
-    load_or_compute,
-    scene_identity,
-)
+from hypercover.scene.tile_store import TileStore, load_or_compute, scene_identity
 from hypercover.scene.tiling import Tile, tiles
-
-__all__ = ["INJECTIONS", "Injection", "pansharpen", "pansharpen_plan"]
+from hypercover.types import Array, Arrays, Mask, Progress
 
 Injection = Literal["additive", "proportional", "none"]
 INJECTIONS: tuple[str, ...] = get_args(Injection)
-Progress = Callable[[int, int], None]
 Values = npt.NDArray[np.floating]
 _STRIP = 256
 """Rows of a tile while the statistics are gathered."""
@@ -216,7 +209,7 @@ class _Sharpening:
             return self.bands.nodata
         return float("nan") if self.dtype.kind == "f" else 0.0
 
-    def pan_around(self, rows: slice, cols: slice) -> tuple[Values, npt.NDArray[np.bool_]]:
+    def pan_around(self, rows: slice, cols: slice) -> tuple[Values, Mask]:
         """Read the panchromatic image (row, col) with the margin of its transform."""
         margin = filter_radius(self.laid.levels)
         inside, padding = Tile(rows, cols).with_margin(margin, self.pan.shape)
@@ -227,7 +220,7 @@ class _Sharpening:
 
     def upsampled(
         self, rows: slice, cols: slice, positions: npt.NDArray[np.intp]
-    ) -> tuple[Values, npt.NDArray[np.bool_]]:
+    ) -> tuple[Values, Mask]:
         """Interpolate bands to fine pixels, which are valid if the coarse pixel around is."""
         places = [self.laid.centres(0, rows), self.laid.centres(1, cols)]
         parts = [
@@ -242,8 +235,8 @@ class _Sharpening:
         return fine, self._covered(valid, places, parts)
 
     def _covered(
-        self, valid: npt.NDArray[np.bool_], places: Sequence[Values], parts: Sequence[slice]
-    ) -> npt.NDArray[np.bool_]:
+        self, valid: Mask, places: Sequence[Values], parts: Sequence[slice]
+    ) -> Mask:
         held = []
         for place, part, size in zip(places, parts, self.bands.shape, strict=True):
             nearest = np.floor(place + 0.5).astype(np.intp)
@@ -257,7 +250,7 @@ def _widened(part: slice, size: int) -> slice:
     return slice(max(part.start - _AROUND, 0), min(part.stop + _AROUND, size))
 
 
-def _floating(values: npt.NDArray[np.generic]) -> Values:
+def _floating(values: Array) -> Values:
     """Convert to floating point, in single precision where that holds the values."""
     wide = values.dtype.kind == "f" and values.dtype.itemsize > 4
     wide |= values.dtype.kind in "ui" and values.dtype.itemsize > 2
@@ -295,7 +288,7 @@ def _match(
     return BandMatch.of(**moments)
 
 
-def _moments(sharp: _Sharpening, tile: Tile) -> Layers:
+def _moments(sharp: _Sharpening, tile: Tile) -> Arrays:
     """Compute the statistics of a tile of both images."""
     around, known = sharp.pan_around(tile.rows, tile.cols)
     bands = np.arange(sharp.bands.n_bands)
@@ -314,9 +307,7 @@ def _without_margin(laid: Registration) -> tuple[slice, slice]:
     return slice(margin, -margin), slice(margin, -margin)
 
 
-def _fetch(
-    sharp: _Sharpening, match: BandMatch | None, wanted: Indices
-) -> npt.NDArray[np.generic]:
+def _fetch(sharp: _Sharpening, match: BandMatch | None, wanted: Indices) -> Array:
     """Compute sharpened bands at some rows and columns."""
     layers, rows, cols = wanted
     down, across = bounding_slice(rows), bounding_slice(cols)
@@ -335,9 +326,7 @@ def _fetch(
     return stored[:, rows - down.start][:, :, cols - across.start]
 
 
-def _stored(
-    values: Values, valid: npt.NDArray[np.bool_], sharp: _Sharpening
-) -> npt.NDArray[np.generic]:
+def _stored(values: Values, valid: Mask, sharp: _Sharpening) -> Array:
     """Convert values to the type of the result, with no data where pixels are not valid."""
     nodata = sharp.nodata
     if sharp.dtype.kind == "f":

@@ -5,7 +5,7 @@ coarser by the ratio, the coarse pair is sharpened, and the result is compared w
 the measured bands.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,15 +20,13 @@ from hypercover.scene.pansharpen.fusion import Injection, pansharpen
 from hypercover.scene.pansharpen.registration import Registration, register
 from hypercover.scene.pansharpen.resampling import area_means
 from hypercover.scene.scene import Scene
-from hypercover.scene.tile_store import Layers, TileStore, load_or_compute
+from hypercover.scene.tile_store import TileStore, load_or_compute
 from hypercover.scene.tiling import strips, tiles
-
-__all__ = ["Quality", "compare_bands", "wald_quality"]
+from hypercover.types import Array, Arrays, Mask, Progress
 
 _BLOCK = 32
 """Side of the blocks in which Q is computed, in pixels."""
 Values = npt.NDArray[np.floating]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def wald_quality(
     laid = register(pan.grid, bands.grid)
     coarse = _on_grid(pan, bands, laid), _means(bands, round(laid.ratio))
 
-    def compare(number: int) -> Layers:
+    def compare(number: int) -> Arrays:
         """Sharpen the coarse pair in one way, and measure the result."""
         sharp = pansharpen(*coarse, injection=injections[number])
         part = _part_of(progress, number, len(injections))
@@ -112,7 +110,7 @@ def _part_of(progress: Progress | None, number: int, count: int) -> Progress | N
 
 
 def _lazy_scene(scene: Scene, shape: tuple[int, int, int], grid: Grid, fetch: partial[
-    npt.NDArray[np.generic]
+    Array
 ]) -> Scene:  # fmt: skip
     data = LazyArray(shape, np.float32, fetch).as_variable_data()
     cube = xr.DataArray(data, dims=("band", "y", "x"))
@@ -125,9 +123,7 @@ def _on_grid(pan: Scene, bands: Scene, laid: Registration) -> Scene:
     return _lazy_scene(pan, (1, *bands.shape), bands.grid, fetch)
 
 
-def _fetch_on_grid(
-    pan: Scene, laid: Registration, wanted: Indices
-) -> npt.NDArray[np.generic]:
+def _fetch_on_grid(pan: Scene, laid: Registration, wanted: Indices) -> Array:
     _, *places = wanted
     parts = [bounding_slice(place) for place in places]
     edges = [laid.edges(axis, part) for axis, part in enumerate(parts)]
@@ -147,7 +143,7 @@ def _fetch_on_grid(
     return picked[None].astype(np.float32)
 
 
-def _run(flags: npt.NDArray[np.bool_]) -> slice:
+def _run(flags: Mask) -> slice:
     return bounding_slice(np.flatnonzero(flags))
 
 
@@ -180,7 +176,7 @@ def _means(bands: Scene, factor: int) -> Scene:
     return _lazy_scene(bands, (bands.n_bands, rows, cols), grid, fetch)
 
 
-def _fetch_means(bands: Scene, factor: int, wanted: Indices) -> npt.NDArray[np.generic]:
+def _fetch_means(bands: Scene, factor: int, wanted: Indices) -> Array:
     layers, rows, cols = wanted
     down, across = bounding_slice(rows), bounding_slice(cols)
     values, valid = bands.read_valid(
@@ -256,9 +252,7 @@ def compare_bands(
     )
 
 
-def _strips(
-    bands: Scene, reference: Scene
-) -> Iterator[tuple[Values, Values, npt.NDArray[np.bool_]]]:
+def _strips(bands: Scene, reference: Scene) -> Iterator[tuple[Values, Values, Mask]]:
     for part in strips(reference.shape[0], 2 * _BLOCK):
         made, known = bands.read_valid(part, slice(None))
         true, measured = reference.read_valid(part, slice(None))
@@ -273,9 +267,7 @@ def _angles(one: Values, other: Values) -> Values:
     return np.asarray(np.degrees(angles))
 
 
-def _block_indices(
-    made: Values, true: Values, valid: npt.NDArray[np.bool_]
-) -> Iterator[Values]:
+def _block_indices(made: Values, true: Values, valid: Mask) -> Iterator[Values]:
     """Return Q of each band in each block without missing data."""
     for tile in tiles(valid.shape, _BLOCK):
         block = tile.rows, tile.cols

@@ -7,8 +7,7 @@ import numpy.typing as npt
 
 from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid
-
-__all__ = ["BandMatch", "Moments", "Registration", "register"]
+from hypercover.types import Floats
 
 _LEAST, _MOST = 1.5, 16.0
 """Range of ratios of pixel sizes."""
@@ -36,7 +35,7 @@ class Registration:
         """Number of wavelet planes missing from the coarse image: log2 of the ratio."""
         return max(1, round(float(np.log2(self.ratio))))
 
-    def centres(self, axis: int, part: slice) -> npt.NDArray[np.float64]:
+    def centres(self, axis: int, part: slice) -> Floats:
         """Return the centres of fine pixels; 0 is the centre of the first coarse pixel.
 
         At a ratio of 4 and a common corner the first fine centre is at -0.375, not at
@@ -44,7 +43,7 @@ class Registration:
         """
         return self.edges(axis, part)[:-1] + self.step[axis] / 2 - 0.5
 
-    def edges(self, axis: int, part: slice) -> npt.NDArray[np.float64]:
+    def edges(self, axis: int, part: slice) -> Floats:
         """Return the edges of fine pixels in coarse pixels from the coarse corner."""
         count = np.arange(part.start, part.stop + 1)
         return self.start[axis] + self.step[axis] * count
@@ -175,7 +174,7 @@ class Moments:
         self.merge(self.of(values))
 
     @staticmethod
-    def of(values: Values) -> npt.NDArray[np.float64]:
+    def of(values: Values) -> Floats:
         """Return count, mean and squared deviations (3, row) of values (row, n)."""
         count = values.shape[1]
         if not count:
@@ -184,7 +183,7 @@ class Moments:
         squares = np.square(values - mean[:, None]).sum(axis=1, dtype=np.float64)
         return np.stack([np.full(len(values), float(count)), mean, squares])
 
-    def merge(self, piece: npt.NDArray[np.float64]) -> None:
+    def merge(self, piece: Floats) -> None:
         """Add the statistics of a part by the update of Chan, Golub and LeVeque (1979)."""
         counts, mean, squares = piece
         count = int(counts[0])
@@ -197,7 +196,7 @@ class Moments:
         self.count = total
 
     @property
-    def deviation(self) -> npt.NDArray[np.float64]:
+    def deviation(self) -> Floats:
         """Standard deviation of each row."""
         return np.sqrt(self._squares / max(self.count, 1))
 
@@ -206,11 +205,11 @@ class Moments:
 class BandMatch:
     """Linear match of a panchromatic image to each band: gain · pan + offset."""
 
-    gain: npt.NDArray[np.float64]
+    gain: Floats
     """Gain of each band (band,); 0 if the panchromatic image is constant."""
-    offset: npt.NDArray[np.float64]
+    offset: Floats
     """Offset of each band (band,)."""
-    least: npt.NDArray[np.float64]
+    least: Floats
     """Smallest value of the smoothed image (band,) that is divided by."""
 
     @classmethod

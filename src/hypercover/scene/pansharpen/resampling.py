@@ -9,17 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import correlate1d
 
-__all__ = [
-    "KERNEL",
-    "TAPS",
-    "area_means",
-    "atrous",
-    "fill_gaps",
-    "filter_radius",
-    "interpolate",
-    "interpolation_support",
-    "low_pass",
-]
+from hypercover.types import Mask
 
 TAPS = 2
 """Pixels on either side that an interpolated value depends on."""
@@ -101,7 +91,7 @@ def area_means(values: Values, edges: Values, axis: int) -> Values:
     return np.asarray(np.diff(at, axis=axis) / widths)
 
 
-def fill_gaps(values: Values, valid: npt.NDArray[np.bool_]) -> Values:
+def fill_gaps(values: Values, valid: Mask) -> Values:
     """Fill pixels without data in (band, row, col) values from the nearest valid pixel.
 
     Interpolation next to a gap would otherwise mix in meaningless values.

@@ -21,21 +21,10 @@ from hypercover.scene.io.reading import open_scene
 from hypercover.scene.io.writing import write_labels, write_scene
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.legend import Legend
-from hypercover.scene.pansharpen.fusion import Progress, pansharpen
+from hypercover.scene.pansharpen.fusion import pansharpen
 from hypercover.scene.scene import Scene
 from hypercover.scene.simulation.settings import PRESETS, SimulationSettings
-
-__all__ = [
-    "RATIO",
-    "ROME_COUNTS",
-    "City",
-    "QuickbirdPair",
-    "check_city",
-    "city_legend",
-    "lay_out_city",
-    "quickbird_pair",
-    "write_city",
-]
+from hypercover.types import Array, Bytes, Ints, Progress, Singles
 
 ROME_COUNTS = {
     "Buildings": 181_255,
@@ -73,16 +62,14 @@ _PIECE = 50
 class City:
     """Cover, plot and roof side of every fine pixel (row, col)."""
 
-    cover: npt.NDArray[np.uint8]
+    cover: Bytes
     """Code of the class."""
     plot: npt.NDArray[np.int32]
     """Number of the plot, 0 = street."""
     lit: npt.NDArray[np.int8]
     """1 on the lit side of a roof, -1 on the other, 0 on flat land."""
 
-    def labels(
-        self, counts: dict[str, int], random: np.random.Generator
-    ) -> npt.NDArray[np.uint8]:
+    def labels(self, counts: dict[str, int], random: np.random.Generator) -> Bytes:
         """Label a number of pixels of each class, plot by plot; 0 = unlabelled.
 
         If a class has fewer pixels, all are labelled.
@@ -97,7 +84,7 @@ class City:
             labels.ravel()[chosen] = code
         return labels
 
-    def _regions(self) -> npt.NDArray[np.int64]:
+    def _regions(self) -> Ints:
         """Return the numbers of plots, and of squares of the streets and rails."""
         down, across = (np.arange(size) // _PIECE for size in self.cover.shape)
         squares = down[:, None] * 10_000 + across + 1
@@ -264,7 +251,7 @@ def quickbird_pair(
     return QuickbirdPair(pan, bands)
 
 
-def _placed(shape: tuple[int, int, int], fetch: partial[npt.NDArray[np.generic]],
+def _placed(shape: tuple[int, int, int], fetch: partial[Array],
             side: float) -> xr.DataArray:  # fmt: skip
     from rasterio.crs import CRS
 
@@ -275,7 +262,7 @@ def _placed(shape: tuple[int, int, int], fetch: partial[npt.NDArray[np.generic]]
     return with_grid(cube, Grid(*shape[1:], wkt, (side, 0.0, west, 0.0, -side, north)))
 
 
-def _plot_spectra(city: City, random: np.random.Generator) -> npt.NDArray[np.float32]:
+def _plot_spectra(city: City, random: np.random.Generator) -> Singles:
     """Draw the brightness of each plot (plot, band) relative to its class; 0 = street."""
     count = int(city.plot.max()) + 1
     bright = np.exp(random.normal(0, _PLOT, (count, 1)))
@@ -290,17 +277,17 @@ class _View:
     """Renders a city with plots of some brightness."""
 
     city: City
-    factor: npt.NDArray[np.float32]
+    factor: Singles
     seed: int
 
-    def fine(self, rows: slice) -> npt.NDArray[np.float32]:
+    def fine(self, rows: slice) -> Singles:
         """Return all four bands (band, row, col) of some fine rows."""
         first, last = rows.start // _BLOCK, -(-rows.stop // _BLOCK)
         parts = [self._block(number) for number in range(first, last)]
         start = rows.start - first * _BLOCK
         return np.concatenate(parts, axis=1)[:, start : start + rows.stop - rows.start]
 
-    def _block(self, number: int) -> npt.NDArray[np.float32]:
+    def _block(self, number: int) -> Singles:
         rows = slice(number * _BLOCK, (number + 1) * _BLOCK)
         cover, plot = self.city.cover[rows], self.city.plot[rows]
         random = np.random.default_rng([self.seed, 3, number])
@@ -311,33 +298,31 @@ class _View:
         spectrum = _TYPICAL[cover] * self.factor[plot]
         return np.moveaxis(spectrum * shade[..., None], -1, 0)
 
-    def noise(self, kind: int, row: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    def noise(self, kind: int, row: int, shape: tuple[int, ...]) -> Singles:
         """Return the noise of one row of an image."""
         random = np.random.default_rng([self.seed, kind, row])
         return _NOISE * random.standard_normal(shape, np.float32)
 
 
-def _digital(values: npt.NDArray[np.floating]) -> npt.NDArray[np.generic]:
+def _digital(values: npt.NDArray[np.floating]) -> Array:
     return np.asarray(np.clip(np.rint(values), 1, 2047), dtype=np.uint16)
 
 
-def _noisy(
-    view: _View, kind: int, values: npt.NDArray[np.float32], first: int
-) -> npt.NDArray[np.generic]:
+def _noisy(view: _View, kind: int, values: Singles, first: int) -> Array:
     """Add noise to (band, row, col), with a seed of its own for each row."""
     for at in range(values.shape[1]):
         values[:, at] += view.noise(kind, first + at, (values.shape[0], values.shape[2]))
     return _digital(values)
 
 
-def _grey(view: _View, wanted: Indices) -> npt.NDArray[np.generic]:
+def _grey(view: _View, wanted: Indices) -> Array:
     _, rows, cols = wanted
     part = bounding_slice(rows)
     grey = np.tensordot(_GREY, view.fine(part), 1)[None]
     return _noisy(view, 4, grey, part.start)[:, rows - part.start][:, :, cols]
 
 
-def _colours(view: _View, wanted: Indices) -> npt.NDArray[np.generic]:
+def _colours(view: _View, wanted: Indices) -> Array:
     layers, rows, cols = wanted
     part = bounding_slice(rows)
     fine = view.fine(slice(part.start * RATIO, part.stop * RATIO))

@@ -13,16 +13,7 @@ from scipy import ndimage
 from hypercover.errors import CallError
 from hypercover.scene.datasets.catalog import known_map
 from hypercover.scene.simulation.parcels import HALO, Parcels
-
-__all__ = [
-    "Cover",
-    "CrowdedError",
-    "ParcelState",
-    "Survey",
-    "flight_line_covers",
-    "land_covers",
-    "survey",
-]
+from hypercover.types import Codes, Mask
 
 Range = tuple[float, float]
 
@@ -144,7 +135,7 @@ class Survey:
     surplus: dict[int, int] = field(default_factory=dict)
     """Number of pixels in the south of a parcel that stay unlabelled."""
 
-    def labels(self) -> npt.NDArray[np.unsignedinteger]:
+    def labels(self) -> Codes:
         """Return class codes (row, col), with 0 along the margins of parcels."""
         table = np.zeros(len(self.parcels.habitats), np.uint16)
         for parcel, code in self.codes.items():
@@ -157,13 +148,13 @@ class Survey:
         return labels.astype(np.uint8 if len(self.classes) < 256 else np.uint16)
 
 
-def interior(number: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+def interior(number: npt.NDArray[np.int32]) -> Mask:
     """Return the pixels whose neighbours all belong to the same parcel."""
     low = ndimage.minimum_filter(number, 3, mode="nearest")
     return np.asarray(low == ndimage.maximum_filter(number, 3, mode="nearest"))
 
 
-def _inside_halo(shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _inside_halo(shape: tuple[int, int]) -> Mask:
     """Return the pixels of the image without the halo around it."""
     inside = np.zeros(shape, bool)
     inside[HALO:-HALO, HALO:-HALO] = True
@@ -304,9 +295,7 @@ class _FreeLand:
                 del self.areas[parcel]
 
 
-def _apart(
-    mine: npt.NDArray[np.bool_], beyond: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
+def _apart(mine: Mask, beyond: Mask) -> Mask:
     """Return the pixels that do not touch a new boundary between two parts."""
     rest = mine & ~beyond
     touch = (ndimage.maximum_filter(rest, 3) & beyond) | (

@@ -13,10 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from hypercover.scene.tiling import strips
-
-__all__ = ["HALO", "Axis", "Parcels", "land_strips", "lay_out"]
-
-Floats = npt.NDArray[np.float64]
+from hypercover.types import Floats, Mask
 
 _AT_ONCE = 2**20
 """Pixels in a strip."""
@@ -77,7 +74,6 @@ SECTION = 80.0
 
 _CUTS = (0.5, 0.5, 0.5, 1 / 3, 2 / 3, 0.25, 0.75)
 
-Bools = npt.NDArray[np.bool_]
 
 Rectangle = tuple[float, float, float, float]
 
@@ -95,7 +91,7 @@ class Parcels:
     v: Axis
     """Coordinate across east-west rows."""
 
-    def add(self, where: Bools, habitat: str, top: int = 0, left: int = 0) -> None:
+    def add(self, where: Mask, habitat: str, top: int = 0, left: int = 0) -> None:
         """Assign the marked pixels of a window to a new parcel."""
         if where.any():
             rows, cols = where.shape
@@ -240,7 +236,7 @@ def _grow_nature(parcels: Parcels, rough: float, rng: np.random.Generator) -> No
         parcels.add(far < width, "water")
 
 
-def _parts(parcels: Parcels, where: Bools, habitat: str) -> None:
+def _parts(parcels: Parcels, where: Mask, habitat: str) -> None:
     """Make a parcel of each connected piece within a quarter section."""
     pieces, count = ndimage.label(where)
     side, keys = SECTION / 2, []

@@ -13,24 +13,9 @@ from functools import cache
 from types import ModuleType
 
 import numpy as np
-import numpy.typing as npt
 
 from hypercover.scene.simulation.land_cover import ParcelState
-
-__all__ = [
-    "ENDMEMBERS",
-    "WAVELENGTHS",
-    "canopy",
-    "farm",
-    "light",
-    "paved",
-    "road",
-    "water",
-    "woods",
-]
-
-Spectrum = npt.NDArray[np.float64]
-"""Reflectance along the wavelengths, the last axis."""
+from hypercover.types import Floats
 
 WAVELENGTHS = np.arange(400.0, 2501.0)
 """Wavelengths of all spectra here, nm."""
@@ -40,7 +25,7 @@ SUN = 27.0
 """Solar zenith angle in degrees: a June noon at 40° N."""
 
 
-def _dip(centre: float, width: float) -> Spectrum:
+def _dip(centre: float, width: float) -> Floats:
     return np.exp(-0.5 * ((WAVELENGTHS - centre) / width) ** 2)
 
 
@@ -51,13 +36,13 @@ def _prosail() -> ModuleType:
         return importlib.import_module("prosail")
 
 
-def light() -> Spectrum:
+def light() -> Floats:
     """Return the irradiance at the ground, W m⁻² nm⁻¹, direct plus diffuse."""
     spectra = _prosail().spectral_lib.light
     return np.asarray(spectra.es + spectra.ed, dtype=float)
 
 
-def soil(moisture: float, albedo: float) -> Spectrum:
+def soil(moisture: float, albedo: float) -> Floats:
     """Return the reflectance of soil, which darkens with moisture.
 
     Moisture follows R = Rsat + (Rdry - Rsat) exp(-c m) (Lobell and Asner 2002),
@@ -72,7 +57,7 @@ def soil(moisture: float, albedo: float) -> Spectrum:
     return np.asarray(wet + (dry - wet) * np.exp(-2.6 * moisture))
 
 
-def residue(moisture: float, albedo: float) -> Spectrum:
+def residue(moisture: float, albedo: float) -> Floats:
     """Return plant residue, with cellulose and lignin at 1730, 2100 and 2300 nm.
 
     The feature at 2100 nm distinguishes residue from soil (Daughtry 2001).
@@ -84,14 +69,14 @@ def residue(moisture: float, albedo: float) -> Spectrum:
     return np.asarray((0.45 + 0.35 * albedo) * rise * fall * features * wetness)
 
 
-def ground(state: ParcelState) -> Spectrum:
+def ground(state: ParcelState) -> Floats:
     """Return soil partly covered by plant residue."""
     bare = soil(state.moisture, state.albedo)
     dead = residue(0.5 * state.moisture, 0.5 + 0.5 * state.albedo)
     return (1 - state.residue) * bare + state.residue * dead
 
 
-Leaves = tuple[Spectrum, Spectrum]
+Leaves = tuple[Floats, Floats]
 
 
 def leaves(state: ParcelState) -> Leaves:
@@ -103,7 +88,7 @@ def leaves(state: ParcelState) -> Leaves:
     return reflectance, transmittance
 
 
-def stand(state: ParcelState, of: Leaves, below: Spectrum) -> Spectrum:
+def stand(state: ParcelState, of: Leaves, below: Floats) -> Floats:
     """Return a canopy of leaves over a ground, by SAIL, viewed from above."""
     if state.lai < 0.02:
         return below
@@ -113,12 +98,12 @@ def stand(state: ParcelState, of: Leaves, below: Spectrum) -> Spectrum:
     return np.asarray(seen, dtype=float)
 
 
-def plants(state: ParcelState) -> Spectrum:
+def plants(state: ParcelState) -> Floats:
     """Return plants over the ground of the same state."""
     return stand(state, leaves(state), ground(state))
 
 
-def canopy(state: ParcelState) -> Spectrum:
+def canopy(state: ParcelState) -> Floats:
     """Return the four spectra mixed in a field: poor, vigorous, open, and on wet soil."""
     green, below = leaves(state), ground(state)
     damp = ground(replace(state, moisture=min(1.0, state.moisture + 0.35)))
@@ -133,7 +118,7 @@ def canopy(state: ParcelState) -> Spectrum:
     )
 
 
-def woods(state: ParcelState) -> Spectrum:
+def woods(state: ParcelState) -> Floats:
     """Return the four spectra of woods: sparse, dense, shaded, and of other species."""
     green, below = leaves(state), ground(state)
     poor = stand(replace(state, lai=0.78 * state.lai), green, below)
@@ -142,29 +127,29 @@ def woods(state: ParcelState) -> Spectrum:
     return np.stack([poor, rich, 0.3 * poor, plants(other)])
 
 
-def _grey(level: float, slope: float) -> Spectrum:
+def _grey(level: float, slope: float) -> Floats:
     return level * (1 + slope * (WAVELENGTHS - 400.0) / 2100.0)
 
 
-def _stone(level: float) -> Spectrum:
+def _stone(level: float) -> Floats:
     rise = 1 - np.exp(-(WAVELENGTHS - 250.0) / 330.0)
     features = 1 - 0.10 * _dip(2335, 35) - 0.08 * _dip(1940, 45) - 0.04 * _dip(1430, 40)
     return np.asarray(level * rise * features)
 
 
-def _paint(level: float, edge: float) -> Spectrum:
+def _paint(level: float, edge: float) -> Floats:
     rise = 0.3 + 0.7 / (1 + np.exp(-(WAVELENGTHS - edge) / 22.0))
     return np.asarray(level * rise * (1 - 0.2 * _dip(1720, 30) - 0.3 * _dip(2320, 60)))
 
 
-def farm(state: ParcelState, rng: np.random.Generator) -> Spectrum:
+def farm(state: ParcelState, rng: np.random.Generator) -> Floats:
     """Return the four spectra of a farmstead: roof, lawn, trees and drive."""
     lawn = replace(
         state, lai=rng.uniform(1.5, 3), cab=rng.uniform(30, 45), residue=0.2, angle=60.0
     )
     trees = replace(state, lai=rng.uniform(3, 5), cab=rng.uniform(38, 52), residue=0.6)
     roof = rng.choice(3)
-    roofs: list[Callable[[], Spectrum]] = [
+    roofs: list[Callable[[], Floats]] = [
         lambda: _grey(rng.uniform(0.18, 0.34), rng.uniform(-0.2, 0.1)),
         lambda: _paint(rng.uniform(0.14, 0.28), 590.0),
         lambda: _grey(rng.uniform(0.06, 0.12), rng.uniform(0.2, 0.9)),
@@ -173,7 +158,7 @@ def farm(state: ParcelState, rng: np.random.Generator) -> Spectrum:
     return np.stack([roofs[roof](), plants(lawn), plants(trees), drive])
 
 
-def paved(rng: np.random.Generator, state: ParcelState) -> Spectrum:
+def paved(rng: np.random.Generator, state: ParcelState) -> Floats:
     """Return the four spectra of paved ground: stone, asphalt, steel and weeds."""
     weeds = replace(state, lai=rng.uniform(0.6, 1.8), cab=36.0, residue=0.3)
     return np.stack(
@@ -186,7 +171,7 @@ def paved(rng: np.random.Generator, state: ParcelState) -> Spectrum:
     )
 
 
-def road(rng: np.random.Generator, stone: float) -> Spectrum:
+def road(rng: np.random.Generator, stone: float) -> Floats:
     """Return the four spectra of a road: its bed and its verges, much alike."""
     bed = stone * _stone(0.4) + (1 - stone) * _grey(0.10, 0.6)
     verge = ParcelState(1.4, 32.0, 0.012, 0.006, 0.2, 60.0, 0.3, 0.3, 1.0)
@@ -194,7 +179,7 @@ def road(rng: np.random.Generator, stone: float) -> Spectrum:
     return np.stack([part * bed + (1 - part) * grass for part in rng.uniform(0.5, 0.9, 4)])
 
 
-def water(rng: np.random.Generator) -> Spectrum:
+def water(rng: np.random.Generator) -> Floats:
     """Return the four spectra of water: clear to turbid, dark beyond 750 nm."""
     decay = np.exp(-np.clip(WAVELENGTHS - 580.0, 0, None) / 70.0)
     rise = 0.45 + 0.55 * np.clip((WAVELENGTHS - 400.0) / 170.0, 0, 1)

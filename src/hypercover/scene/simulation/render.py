@@ -11,8 +11,7 @@ from hypercover.scene.simulation.parcels import HALO
 from hypercover.scene.simulation.sensor import Sensor, blur
 from hypercover.scene.simulation.texture import Texture
 from hypercover.scene.tiling import Tile
-
-__all__ = ["SceneRenderer", "endmembers"]
+from hypercover.types import Floats, Singles
 
 _AT_ONCE = 2**22
 """Values computed at once; working memory is a few times this."""
@@ -20,9 +19,7 @@ _NOISE = 7
 """Stream of the noise among the random numbers of a seed."""
 
 
-def _spectra(
-    habitat: str, cover: Cover | None, rng: np.random.Generator
-) -> reflectance.Spectrum:
+def _spectra(habitat: str, cover: Cover | None, rng: np.random.Generator) -> Floats:
     """Return the reflectance of a parcel's endmembers, (endmember, wavelength)."""
     if habitat == "highway":
         return reflectance.road(rng, stone=0.6)
@@ -40,9 +37,7 @@ def _spectra(
     return reflectance.canopy(state)
 
 
-def endmembers(
-    land: Survey, sensor: Sensor, rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def endmembers(land: Survey, sensor: Sensor, rng: np.random.Generator) -> Singles:
     """Return the digital numbers of all endmembers, (parcel, endmember, band)."""
     numbers = np.zeros(
         (len(land.parcels.habitats), reflectance.ENDMEMBERS, len(sensor.path)), np.float32
@@ -62,7 +57,7 @@ class SceneRenderer:
     """Parcel of each pixel, with a halo around the cube."""
     texture: Texture
     """Share of each endmember, with the halo."""
-    endmembers: npt.NDArray[np.float32]
+    endmembers: Singles
     """Digital numbers, (parcel, endmember, band)."""
     sensor: Sensor
     """Optics and noise."""
@@ -98,7 +93,7 @@ class SceneRenderer:
             seen[row - rows.start] += noise * unit[cols]
         return np.clip(np.rint(seen), 1, 65535).astype(np.uint16)
 
-    def _mixed(self, rows: slice, cols: slice) -> npt.NDArray[np.float32]:
+    def _mixed(self, rows: slice, cols: slice) -> Singles:
         """Return the light of each pixel before optics, (row, col, band)."""
         number, shares = self.number[rows, cols], self.texture.shares(rows, cols)
         mixed = shares[..., 0, None] * self.endmembers[number, 0]

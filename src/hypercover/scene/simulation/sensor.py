@@ -3,17 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from hypercover.scene.datasets.catalog import aviris_bands
 from hypercover.scene.simulation.parcels import HALO
 from hypercover.scene.simulation.reflectance import SUN, WAVELENGTHS, light
 from hypercover.scene.simulation.settings import AVIRIS
-
-__all__ = ["Sensor", "SensorBands", "sensor_bands"]
-
-Floats = npt.NDArray[np.float64]
+from hypercover.types import Floats, Singles
 
 SPREAD = 0.52
 """Standard deviation of the point-spread function in pixels."""
@@ -87,7 +83,7 @@ class Sensor:
     """Digital number of black ground (band,)."""
     noise: Floats
     """Standard deviation of the noise in digital numbers (band,)."""
-    stripes: npt.NDArray[np.float32]
+    stripes: Singles
     """Offsets of the columns in digital numbers, (col, band)."""
 
     @classmethod
@@ -103,12 +99,12 @@ class Sensor:
         stripes = rng.standard_normal((cols, len(at))) * 0.15 * noise
         return cls(bands, gain, path, noise, stripes.astype(np.float32))
 
-    def see(self, spectra: Floats) -> npt.NDArray[np.float32]:
+    def see(self, spectra: Floats) -> Singles:
         """Convert reflectance (…, wavelength) to digital numbers (…, band) above ``path``."""
         return np.asarray((self.gain @ spectra.T).T, dtype=np.float32)
 
 
-def blur(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def blur(image: Singles) -> Singles:
     """Apply the point-spread function to (row, col, band), and drop the halo."""
     steps = np.arange(-HALO, HALO + 1)
     weights = np.exp(-0.5 * (steps / SPREAD) ** 2)

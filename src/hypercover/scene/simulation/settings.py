@@ -6,8 +6,6 @@ from hypercover.errors import CallError
 from hypercover.memory import available_bytes
 from hypercover.scene.simulation.land_cover import land_covers
 
-__all__ = ["AVIRIS", "PRESETS", "SimulationSettings", "preset_settings"]
-
 AVIRIS = 220
 """This number of bands means those of AVIRIS in 1992."""
 _MOST_PIXELS = 2**26

@@ -4,11 +4,9 @@ See ``docs/simulation.md`` for the models and their sources.
 """
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import CallError, OutputError
@@ -39,12 +37,7 @@ from hypercover.scene.simulation.settings import (
     preset_settings,
 )
 from hypercover.scene.simulation.texture import texture
-
-__all__ = [
-    "simulate",
-    "simulated_scene",
-    "write_simulated",
-]
+from hypercover.types import Array, Codes, Progress
 
 FIELD = 620.0
 """Mean area of a field in pixels (25 ha) if there is room for all classes."""
@@ -54,8 +47,6 @@ _CORNER = (505_000.0, 4_476_000.0)
 """Easting and northing of the north-west corner: 40.4° N, 86.9° W in UTM zone 16."""
 _LABELLED = (0.48, 0.36, 0.27, 0.2)
 """Shares of labelled pixels to try; the first is that of Indian Pines."""
-Progress = Callable[[int, int], None]
-Labels = npt.NDArray[np.unsignedinteger]
 
 
 def simulate(
@@ -166,7 +157,7 @@ def simulated_scene(
     return _drawn(settings, progress)[0]
 
 
-def _drawn(settings: SimulationSettings, progress: Progress | None) -> tuple[Scene, Labels]:
+def _drawn(settings: SimulationSettings, progress: Progress | None) -> tuple[Scene, Codes]:
     land = _survey_land(settings)
     labels = land.labels()[HALO:-HALO, HALO:-HALO]
     names = {code: cover.name for code, cover in enumerate(land.classes, 1)}
@@ -230,7 +221,7 @@ def _cube(picture: SceneRenderer, progress: Progress | None) -> xr.DataArray:
     """Return the cube as (band, y, x), computed on reading."""
     total = picture.shape[1]
 
-    def fetch(indices: Indices) -> npt.NDArray[np.generic]:
+    def fetch(indices: Indices) -> Array:
         bands, rows, cols = indices
         block = picture.block(bounding_slice(rows), bounding_slice(cols))
         if progress:

@@ -4,19 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from hypercover.scene.simulation.land_cover import Survey
 from hypercover.scene.simulation.parcels import Parcels, land_strips
 from hypercover.scene.simulation.reflectance import ENDMEMBERS
-
-__all__ = ["Texture", "texture"]
-
-Maps = npt.NDArray[np.float32]
+from hypercover.types import Indices, Singles
 
 
-def _noise(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Maps:
+def _noise(shape: tuple[int, int], length: float, rng: np.random.Generator) -> Singles:
     """Return noise of unit variance with a correlation length in pixels."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     if length:
@@ -25,7 +21,7 @@ def _noise(shape: tuple[int, int], length: float, rng: np.random.Generator) -> M
     return noise
 
 
-def _row_stripes(land: Survey, rng: np.random.Generator) -> Maps:
+def _row_stripes(land: Survey, rng: np.random.Generator) -> Singles:
     """Return stripes of drill and sprayer passes, with unit variance."""
     parcels = land.parcels
     wave = ndimage.gaussian_filter1d(rng.standard_normal(4096), 0.7, mode="wrap")
@@ -43,7 +39,7 @@ def _row_stripes(land: Survey, rng: np.random.Generator) -> Maps:
     return stripes
 
 
-def _by_habitat(parcels: Parcels, values: dict[str, float], otherwise: float) -> Maps:
+def _by_habitat(parcels: Parcels, values: dict[str, float], otherwise: float) -> Singles:
     """Return a value for each pixel by the kind of its parcel."""
     table = np.array([values.get(kind, otherwise) for kind in parcels.habitats], np.float32)
     return np.asarray(table[parcels.number])
@@ -54,7 +50,7 @@ def _varied(
     waves: Sequence[tuple[float, float]],
     shape: tuple[int, int],
     rng: np.random.Generator,
-) -> Maps:
+) -> Singles:
     """Return a mean plus noise of several (strength, correlation length)."""
     varied = np.full(shape, middle, np.float32)
     for strength, length in waves:
@@ -68,20 +64,20 @@ def _varied(
 class Texture:
     """Shares of endmembers in each pixel, computed for any block of the land."""
 
-    vigour: Maps
+    vigour: Singles
     """Share of the plants that are green."""
-    drainage: Maps
+    drainage: Singles
     """Share of the ground that is wet."""
-    gaps: Maps
+    gaps: Singles
     """Share of open ground between plants."""
-    sun: Maps
+    sun: Singles
     """Relative sunlight, 1 on flat land."""
-    mixed: npt.NDArray[np.intp]
+    mixed: Indices
     """Flat indices of built-up pixels, which have random shares."""
-    random_shares: Maps
+    random_shares: Singles
     """Their shares, (pixel, endmember)."""
 
-    def shares(self, rows: slice, cols: slice) -> Maps:
+    def shares(self, rows: slice, cols: slice) -> Singles:
         """Return the share of each endmember in each pixel, (row, col, endmember).
 
         They add up to the sunlight.  Both slices need start and stop.
@@ -97,7 +93,7 @@ class Texture:
         shares *= self.sun[place][..., None]
         return shares
 
-    def _set_mixed(self, shares: Maps, rows: slice, cols: slice) -> None:
+    def _set_mixed(self, shares: Singles, rows: slice, cols: slice) -> None:
         width = self.sun.shape[1]
         ends = np.searchsorted(self.mixed, [rows.start * width, rows.stop * width])
         part = slice(*ends)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError
@@ -15,8 +14,7 @@ from hypercover.scene.grid import Grid, with_grid
 from hypercover.scene.io import raster
 from hypercover.scene.io.raster import dataset_grid, open_dataset, read_window
 from hypercover.scene.lazy import Indices, LazyArray
-
-__all__ = ["BandFile", "stack_bands"]
+from hypercover.types import Array
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def _layout(file: BandFile) -> tuple[Grid, np.dtype[Any]]:
         return dataset_grid(dataset), np.dtype(dataset.dtypes[0])
 
 
-def _fetch(files: tuple[Path, ...], indices: Indices) -> npt.NDArray[np.generic]:
+def _fetch(files: tuple[Path, ...], indices: Indices) -> Array:
     bands, rows, cols = indices
     only = np.zeros(1, np.intp)
     return np.concatenate([read_window(files[band], (only, rows, cols)) for band in bands])

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError
@@ -18,8 +17,7 @@ from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
-
-__all__ = ["is_emit", "read_emit"]
+from hypercover.types import Array, Ints
 
 _IMAGES = ("reflectance", "radiance")
 _TABLES = ("location/glt_x", "location/glt_y")
@@ -78,7 +76,7 @@ def read_emit(path: Path, members: Sequence[NamedArray]) -> Scene:
     )
 
 
-def _table(member: NamedArray, path: Path) -> npt.NDArray[np.int64]:
+def _table(member: NamedArray, path: Path) -> Ints:
     """Read one half of the lookup table (y, x): a column or row from 1, 0 = none."""
     if len(member.shape) != 2 or not member.is_numeric:
         raise SceneError(
@@ -106,9 +104,7 @@ def _grid(attributes: dict[str, Any], rows: int, cols: int, path: Path) -> Grid:
     return Grid(rows, cols, wkt, (a, b, c, d, e, f))
 
 
-def _fetch(
-    raw: Any, tables: Sequence[npt.NDArray[np.int64]], fill: float, indices: Indices
-) -> npt.NDArray[np.generic]:
+def _fetch(raw: Any, tables: Sequence[Ints], fill: float, indices: Indices) -> Array:
     bands, rows, cols = indices
     ortho = np.full(tuple(map(len, indices)), fill, np.dtype(raw.dtype))
     variable = xr.Variable(("row", "col", "band"), raw.as_variable_data())

@@ -11,9 +11,8 @@ from hypercover.scene.io.raster import read_image
 from hypercover.scene.io.safe_parsers import element_numbers, parse_xml
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.scene import Scene
-from hypercover.scene.wavelengths import BandTable, Values
-
-__all__ = ["read_enmap"]
+from hypercover.scene.wavelengths import BandTable
+from hypercover.types import Floats
 
 _METADATA = "METADATA.XML"
 _IMAGES = tuple(
@@ -76,7 +75,7 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
     return _without_empty(scene.noting(*notes), root)
 
 
-def _column(bands: list[Element], name: str, metadata: Path) -> Values:
+def _column(bands: list[Element], name: str, metadata: Path) -> Floats:
     """Return the numbers of all bands under one name; empty elements are skipped."""
     elements = [
         one for band in bands for one in band.findall(name) if (one.text or "").strip()

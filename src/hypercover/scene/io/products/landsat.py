@@ -12,8 +12,6 @@ from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.scene import Scene
 
-__all__ = ["read_landsat"]
-
 _LARGEST = 2**22
 _LINE = re.compile(r'^\s*([A-Z0-9_]+)\s*=\s*"?([^"\n]*)"?\s*$', re.MULTILINE)
 _OLI = {

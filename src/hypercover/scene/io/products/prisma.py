@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from hypercover.errors import SceneError
@@ -19,8 +18,7 @@ from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.scene import Scene
 from hypercover.scene.wavelengths import BandTable
-
-__all__ = ["is_prisma", "read_prisma"]
+from hypercover.types import Array
 
 _PARTS = ("Vnir", "Swir")
 _PIXEL = 30.0
@@ -115,7 +113,7 @@ def _bands(
 
 def _fetch(
     cubes: Sequence[Any], layers: Sequence[tuple[int, int]], indices: Indices
-) -> npt.NDArray[np.generic]:
+) -> Array:
     """Read bands from their cubes (row, band, col)."""
     bands, rows, cols = indices
     block = np.empty(tuple(map(len, indices)), np.uint16)

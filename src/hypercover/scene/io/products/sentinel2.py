@@ -13,8 +13,6 @@ from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.scene import Scene
 
-__all__ = ["read_sentinel2"]
-
 _RESOLUTIONS = ("R10m", "R20m", "R60m")
 _BAND = re.compile(r".*_(B\d[\dA])(?:_\d\dm)?\.jp2", re.IGNORECASE)
 _KNOWN = {
