@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.errors import CallError
-from hypercover.scene.io.archive import load_arrays, save_arrays
+from hypercover.scene.io.numpy_files import load_arrays, save_arrays
 from hypercover.scene.samples import Samples
 from hypercover.types import Arrays, Mask, Singles
 

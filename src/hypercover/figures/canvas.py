@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from hypercover.files import atomic
-from hypercover.scene.io.pam import printable
+from hypercover.scene.io.geotiff import printable
 from hypercover.types import Bytes
 
 DPI = 100

@@ -13,8 +13,7 @@ from hypercover.errors import LabelError
 from hypercover.gis.agreement import CHECK_LEGEND, SplitParts, class_check
 from hypercover.gis.style import palette_style, ramp_style
 from hypercover.scene.grid import Grid, grid_of
-from hypercover.scene.io.class_raster import class_raster_writer
-from hypercover.scene.io.geotiff import geotiff_writer
+from hypercover.scene.io.geotiff import class_raster_writer, geotiff_writer
 from hypercover.scene.io.raster import open_dataset
 from hypercover.scene.legend import LandClass, Legend
 from hypercover.scene.metadata import Origin

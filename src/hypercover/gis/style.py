@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from hypercover.scene.io.pam import printable, sidecar
+from hypercover.scene.io.geotiff import printable, sidecar
 from hypercover.scene.legend import Legend
 
 

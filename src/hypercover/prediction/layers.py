@@ -7,7 +7,7 @@ import numpy as np
 
 from hypercover.errors import ModelError
 from hypercover.evaluation.calibration import tempered
-from hypercover.scene.io.class_raster import code_type
+from hypercover.scene.io.geotiff import code_type
 from hypercover.types import Array, Arrays, Ints, Mask, Singles
 
 _CALIBRATED = ("probabilities", "entropy")

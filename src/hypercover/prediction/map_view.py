@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypercover.prediction.layers import has_scores
-from hypercover.scene.io.archive import load_arrays, save_arrays
+from hypercover.scene.io.numpy_files import load_arrays, save_arrays
 from hypercover.scene.tiling import Tile
 from hypercover.types import Array, Arrays, Bytes, Codes
 

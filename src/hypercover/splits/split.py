@@ -21,8 +21,8 @@ from hypercover.files import (
     write_checksummed,
 )
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.class_raster import class_raster_writer
 from hypercover.scene.io.gdal import GDAL_ERRORS, open_raster
+from hypercover.scene.io.geotiff import class_raster_writer
 from hypercover.scene.io.sample_metadata import validated
 from hypercover.scene.legend import MAX_CODE, Legend
 from hypercover.scene.samples import Samples

@@ -13,8 +13,7 @@ from affine import Affine
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.band_masks import find_masks
-from hypercover.scene.io.raster import _cube, open_dataset
+from hypercover.scene.io.raster import _cube, find_masks, open_dataset
 from hypercover.scene.io.reading import open_labels, open_scene
 
 

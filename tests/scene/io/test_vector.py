@@ -413,8 +413,8 @@ def test_views_and_triggers_that_nothing_runs_do_no_harm(
 
 def test_looking_at_a_geopackage_has_an_end(tmp_path, utm, shapes, monkeypatch):
     """The clock is asked while SQLite works, so that no listing takes for ever."""
-    monkeypatch.setattr("hypercover.scene.io.geopackage._SECONDS", -1.0)
-    monkeypatch.setattr("hypercover.scene.io.geopackage._STEPS", 1)
+    monkeypatch.setattr("hypercover.scene.io.vector._SECONDS", -1.0)
+    monkeypatch.setattr("hypercover.scene.io.vector._STEPS", 1)
     path = save(tmp_path / "fields.gpkg", shapes, **{"class": [1, 2, 2]})
     with pytest.raises(LabelError, match="takes too long"):
         read_vector_labels(path, utm)

@@ -14,7 +14,7 @@ from hypercover.experiment.tasks.feature_tasks import feature_files, used_featur
 from hypercover.files import DRAFT
 from hypercover.jobs.plan import FOLDER
 from hypercover.jobs.record import TaskFiles, is_unchanged, result_of
-from hypercover.scene.io.pam import sidecar
+from hypercover.scene.io.geotiff import sidecar
 
 _FOLDERS = (
     ".",

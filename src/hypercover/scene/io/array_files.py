@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from hypercover.scene.grid import Grid, grid_of, with_grid
 from hypercover.scene.io import hdf5, matlab, netcdf, numpy_files
 from hypercover.scene.io.axes import (
     Order,
+    Sizes,
     find_order,
     order_from_names,
     orders_fitting_labels,
@@ -24,6 +25,7 @@ from hypercover.scene.io.file_types import FileType, detect_type
 from hypercover.scene.io.limits import check_cube_size
 from hypercover.scene.io.named_arrays import (
     NamedArray,
+    NamedArrays,
     attribute_lists,
     band_table,
     choose_image,
@@ -32,9 +34,10 @@ from hypercover.scene.io.named_arrays import (
     is_band_list,
     tables_to_images,
 )
+from hypercover.scene.io.raster import raster_size
 from hypercover.scene.labels import LabelMap, check_size
 from hypercover.scene.lazy import LazyArray
-from hypercover.scene.metadata import Origin, clean_header, with_header
+from hypercover.scene.metadata import clean_header, with_header
 from hypercover.scene.nodata import NoData, declared_nodata, declares_nodata
 from hypercover.scene.scale_offset import header_from_attributes
 from hypercover.scene.scene import NO_LABELS, Scene
@@ -83,15 +86,15 @@ def outline_arrays(path: Path) -> list[ArrayOutline]:
         if file_type is FileType.VECTOR:
             return []
         if file_type in ARRAY_READERS:
+            arrays = open_array_file(path, file_type).members[:_MOST_ARRAYS]
+            shapes = {
+                a.name: a.shape if a.is_image else a.flat_shape
+                for a in arrays
+                if a.is_numeric
+            }
             return [
-                ArrayOutline(
-                    path, one.name, one.shape if one.is_image else one.flat_shape, ORDERS
-                )
-                for one in open_array_file(path, file_type).members[:_MOST_ARRAYS]
-                if one.is_numeric
+                ArrayOutline(path, name, shape, ORDERS) for name, shape in shapes.items()
             ]
-        from hypercover.scene.io.raster import raster_size
-
         bands, rows, cols = raster_size(path)
     except HypercoverError:
         return []
@@ -106,7 +109,7 @@ class ArrayFile:
     """The file."""
     file_type: FileType
     """Its type."""
-    members: Sequence[NamedArray]
+    members: NamedArrays
     """Its arrays."""
 
     def map_shapes(self, name: str | None = None) -> list[tuple[int, int]]:
@@ -121,8 +124,8 @@ class ArrayFile:
         self,
         variable: str | None,
         axes: str | None,
-        label_shapes: Sequence[tuple[int, int]],
-        own_shapes: Sequence[tuple[int, int]] = (),
+        label_shapes: Sizes,
+        own_shapes: Sizes = (),
     ) -> Scene:
         """Return the scene of the image, with its axes in the order of a cube.
 
@@ -147,7 +150,10 @@ class ArrayFile:
         cube = _with_band_names(cube, image, self.members)
         cube, place_notes = self._placed_by_header(cube)
         scaling = header_from_attributes(image.attrs, bands, whole=cube.dtype.kind in "ui")
-        cube = with_header(cube, scaling | self._header())
+        is_hdf5 = self.file_type is FileType.HDF5
+        attrs = hdf5.read_attributes(self.path) if is_hdf5 else {}
+        header = hdf5.read_attributes(self.path, "header") if is_hdf5 else {}
+        cube = with_header(cube, scaling | clean_header(header))
         notes = [
             f"Image: variable {image.name!r}, {rows} rows × {cols} columns × "
             f"{counted(bands, 'band')}.",
@@ -160,7 +166,8 @@ class ArrayFile:
             table.on(cube),
             name=self.path.stem,
             source=str(self.path),
-            **self._origin(),
+            simulated=attrs.get("HYPERCOVER_SIMULATED") == "yes",
+            stand_in=attrs.get("HYPERCOVER_STAND_IN") == "yes",
             notes=tuple(filter(None, notes)),
         )
 
@@ -171,42 +178,16 @@ class ArrayFile:
         texts = {"mapinfo": "", "epsgcode": "", "epsg": "", "coordinatesystemstring": ""}
         for one in self.members:
             if texts.get(one.key) == "" and one.flat_shape == ():
-                is_number = one.kind in "iu"
+                is_text = one.kind not in "iu"
                 text = (
-                    one.values().item()
-                    if is_number
-                    else hdf5.read_text(self.path, one.name)
+                    hdf5.read_text(self.path, one.name) if is_text else one.values().item()
                 )
                 texts[one.key] = str(text)
-        return netcdf.place_by_map_info(
-            cube,
-            texts["mapinfo"],
-            texts["epsgcode"] or texts["epsg"],
-            texts["coordinatesystemstring"],
-        )
-
-    def _origin(self) -> Origin:
-        """Read whether the file says that its values were not measured."""
-        if self.file_type is not FileType.HDF5:
-            return {}
-        attrs = hdf5.read_attributes(self.path)
-        return {
-            "simulated": attrs.get("HYPERCOVER_SIMULATED") == "yes",
-            "stand_in": attrs.get("HYPERCOVER_STAND_IN") == "yes",
-        }
-
-    def _header(self) -> dict[str, str]:
-        """Read the metadata of the image as `write_hdf5` stores them."""
-        if self.file_type is not FileType.HDF5:
-            return {}
-        return clean_header(hdf5.read_attributes(self.path, "header"))
+        epsg, wkt = texts["epsgcode"] or texts["epsg"], texts["coordinatesystemstring"]
+        return netcdf.place_by_map_info(cube, texts["mapinfo"], epsg, wkt)
 
     def _order(
-        self,
-        image: NamedArray,
-        axes: str | None,
-        label_shapes: Sequence[tuple[int, int]],
-        own_shapes: Sequence[tuple[int, int]],
+        self, image: NamedArray, axes: str | None, label_shapes: Sizes, own_shapes: Sizes
     ) -> tuple[Order, str]:
         """Return the axis order and the evidence for it."""
         if axes is not None:
@@ -221,9 +202,7 @@ class ArrayFile:
             band_counts=band_counts,
         )
 
-    def _check_order(
-        self, image: NamedArray, order: Order, label_shapes: Sequence[tuple[int, int]]
-    ) -> None:
+    def _check_order(self, image: NamedArray, order: Order, label_shapes: Sizes) -> None:
         """Refuse an axis order under which the labels do not fit while others do."""
         orders = orders_fitting_labels(image.shape, label_shapes)
         if not orders or order in orders or order == order_from_names(image.dims):
@@ -251,8 +230,7 @@ class ArrayFile:
         if not member.is_numeric:
             raise LabelError(f"The labels {source} are not numbers; name another variable.")
         values = member.values()
-        if values.ndim != 2:
-            values = values.reshape(member.flat_shape)
+        values = values if values.ndim == 2 else values.reshape(member.flat_shape)
         check_size(values.shape, grid, source)
         return self._label_map(member, values, source, f"variable {member.name!r}")
 
@@ -280,12 +258,11 @@ class ArrayFile:
     def _label_map(
         self, member: NamedArray, values: Array, source: str, where: str
     ) -> LabelMap:
+        nodata = NoData.first_of(member.attrs, values.dtype)
+        names, colors = _classes(self.members, member)
+        notes = (f"Labels: {where}.",)
         return LabelMap.of(
-            values,
-            source,
-            nodata=NoData.first_of(member.attrs, values.dtype),
-            **_classes(self.members, member),
-            notes=(f"Labels: {where}.",),
+            values, source, nodata=nodata, names=names, colors=colors, notes=notes
         )
 
 
@@ -301,9 +278,7 @@ def open_array_file(path: Path, file_type: FileType) -> ArrayFile:
 
 
 def _matlab_order(
-    shape: Sequence[int],
-    label_shapes: Sequence[tuple[int, int]],
-    band_counts: Sequence[int],
+    shape: Sequence[int], label_shapes: Sizes, band_counts: Sequence[int]
 ) -> tuple[Order, str]:
     """Return MATLAB's usual order, unless labels or band lists fit only another one."""
     usual = ("row", "col", "band")
@@ -315,17 +290,12 @@ def _matlab_order(
         order = (listed or upright)[0]
         rows, cols = (shape[order.index(role)] for role in ("row", "col"))
         return order, f"the labels have {rows} × {cols} pixels"
-    if (
-        not orders
-        and band_counts
-        and shape[2] not in band_counts
-        and shape[0] in band_counts
-    ):
+    if not orders and shape[2] not in band_counts and shape[0] in band_counts:
         return ("band", "row", "col"), f"the band list has {shape[0]} entries"
     return usual, "MATLAB cubes are stored this way"
 
 
-def _cube(image: NamedArray, order: Order, members: Sequence[NamedArray]) -> xr.DataArray:
+def _cube(image: NamedArray, order: Order, members: NamedArrays) -> xr.DataArray:
     """Give the array the dims (band, y, x) without reading it."""
     axes = tuple(order.index(role) for role in ("band", "row", "col"))
     data: Any = image.read()
@@ -342,21 +312,17 @@ def _cube(image: NamedArray, order: Order, members: Sequence[NamedArray]) -> xr.
 
 
 def _attributes(
-    image: NamedArray, dtype: npt.DTypeLike, members: Sequence[NamedArray]
+    image: NamedArray, dtype: npt.DTypeLike, members: NamedArrays
 ) -> dict[str, Any]:
     """No-data values and unit, from the array, its groups or a single value in the file."""
     attrs = declared_nodata(image.attrs, dtype)
     if "nodata" not in attrs:
-        single_values = {
-            one.basename: one.values()
-            for one in members
-            if one.is_numeric and one.flat_shape == () and declares_nodata(one.basename)
+        single = [one for one in members if one.is_numeric and one.flat_shape == ()]
+        values = {
+            one.basename: one.values() for one in single if declares_nodata(one.basename)
         }
-        around = declared_nodata(image.around, dtype) or declared_nodata(
-            single_values, dtype
-        )
-        if "nodata" in around:
-            attrs["nodata"] = around["nodata"]
+        around = declared_nodata(image.around, dtype) or declared_nodata(values, dtype)
+        attrs |= {key: value for key, value in around.items() if key == "nodata"}
     unit = image.attribute("units", "unit")
     if isinstance(unit, str):
         attrs["units"] = unit
@@ -364,7 +330,7 @@ def _attributes(
 
 
 def _with_band_names(
-    cube: xr.DataArray, image: NamedArray, members: Sequence[NamedArray]
+    cube: xr.DataArray, image: NamedArray, members: NamedArrays
 ) -> xr.DataArray:
     """Name the bands after stacked arrays, or by ``band_name`` as `write_hdf5` stores it."""
     names = image.bands or _texts(members, "band_name", cube.sizes["band"])
@@ -378,38 +344,31 @@ _MOST_CLASSES = 70_000
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-def _texts(members: Sequence[NamedArray], name: str, count: int) -> list[str]:
+def _texts(members: NamedArrays, name: str, count: int) -> list[str]:
     """Return the list of texts of this name and length, or an empty one."""
     for one in members:
         fits = one.shape == (count,) and count <= _MOST_CLASSES
         if one.name == name and one.kind == "S" and fits:
-            values = np.atleast_1d(one.values().reshape(-1))
-            return [
-                bytes(text).decode("utf-8", "replace")[:_LONGEST_TEXT] for text in values
-            ]
+            texts = map(bytes, one.values().reshape(-1))
+            return [text.decode("utf-8", "replace")[:_LONGEST_TEXT] for text in texts]
     return []
 
 
-class _Classes(TypedDict, total=False):
-    """Names and colours of classes by code."""
-
-    names: dict[int, str]
-    colors: dict[int, str]
-
-
-def _classes(members: Sequence[NamedArray], labels: NamedArray) -> _Classes:
+def _classes(
+    members: NamedArrays, labels: NamedArray
+) -> tuple[dict[int, str], dict[int, str]]:
     """Return names and colours from ``classes/code``, ``name`` and ``color`` beside labels."""
     prefix = labels.name[: -len(labels.basename)] + "classes/"
     listed = next((one for one in members if one.name == f"{prefix}code"), None)
     if listed is None or not listed.is_numeric or len(listed.shape) != 1:
-        return {}
+        return {}, {}
     if listed.shape[0] > _MOST_CLASSES:
-        return {}
+        return {}, {}
     codes = [int(code) for code in listed.values()]
     names = _texts(members, f"{prefix}name", len(codes))
     colors = _texts(members, f"{prefix}color", len(codes))
-    usable = len(colors) == len(codes) and all(map(_COLOR.fullmatch, colors))
-    return {
-        "names": dict(zip(codes, names, strict=False)),
-        "colors": dict(zip(codes, colors, strict=True)) if usable else {},
-    }
+    usable = all(map(_COLOR.fullmatch, colors))
+    return (
+        dict(zip(codes, names, strict=False)),
+        dict(zip(codes, colors, strict=False)) if usable else {},
+    )

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from hypercover.errors import SceneError
 
 Order = tuple[str, str, str]
+"""The row, column and band of an array, in the order of its axes."""
+Sizes = Sequence[tuple[int, int]]
+"""Rows and columns of arrays."""
 _COMMON: tuple[Order, ...] = (
     ("row", "col", "band"),
     ("band", "row", "col"),
@@ -88,7 +91,7 @@ def find_order(
     shape: Sequence[int],
     *,
     dims: Sequence[str] = (),
-    label_shapes: Sequence[tuple[int, int]] = (),
+    label_shapes: Sizes = (),
     band_counts: Sequence[int] = (),
 ) -> tuple[Order, str]:
     """Find the axis order of a cube, and the evidence for it as text.
@@ -133,9 +136,7 @@ def find_order(
     return orders[0], " and ".join(evidence)
 
 
-def orders_fitting_labels(
-    shape: Sequence[int], label_shapes: Sequence[tuple[int, int]]
-) -> list[Order]:
+def orders_fitting_labels(shape: Sequence[int], label_shapes: Sizes) -> list[Order]:
     """Return the axis orders of a cube that fit labels of one of these sizes.
 
     Examples

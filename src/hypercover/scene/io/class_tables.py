@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from hypercover.errors import LabelError
+from hypercover.errors import LabelError, SceneError
+from hypercover.scene.io.file_types import is_sqlite
 from hypercover.scene.io.gdal import offline_pyogrio
-from hypercover.scene.io.geopackage import is_sqlite
-from hypercover.scene.io.safe_parsers import parse_yaml
+from hypercover.scene.io.safe_parsers import parse_xml_text, parse_yaml, whole_number
 from hypercover.scene.labels import normalized_name
 from hypercover.scene.legend import MAX_CODE, LandClass, Legend, class_colors
 
@@ -28,8 +28,6 @@ _MOST_STYLES = 50
 
 _DOCTYPE = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?<!DOCTYPE[^\[<>]*>", re.IGNORECASE)
 """The declaration that QGIS writes, without entities."""
-
-_DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
 
 _HEX = re.compile("#[0-9a-fA-F]{6}")
 
@@ -51,31 +49,22 @@ class Style:
         >>> Style({"2": "Corn", "x": "y"}, {"2.0": "#112233"}).by_code()
         ({2: 'Corn'}, {2: '#112233'})
         """
-        labels, colors = (
-            {
-                code: text
-                for value, text in by_value.items()
-                if (code := _code(value)) is not None
-            }
-            for by_value in (self.labels, self.colors)
-        )
-        return labels, colors
+        return _by_code(self.labels), _by_code(self.colors)
 
 
-def _code(value: str) -> int | None:
-    if not re.fullmatch(r"\d{1,6}(\.0*)?", value.strip(), re.ASCII):
-        return None
-    code = int(value.strip().split(".")[0])
-    return code if code <= MAX_CODE else None
+def _by_code(by_value: Mapping[str, str]) -> dict[int, str]:
+    by_number = {whole_number(value.strip()): text for value, text in by_value.items()}
+    return {
+        code: text
+        for code, text in by_number.items()
+        if code is not None and 0 <= code <= MAX_CODE
+    }
 
 
 def style_files(path: Path) -> tuple[Path, ...]:
     """Return the possible style files of a label raster, whether or not they exist."""
-    return (
-        path.with_suffix(".qml"),
-        path.with_suffix(".clr"),
-        path.with_name(path.name + ".clr"),
-    )
+    beside = path.with_name(path.name + ".clr")
+    return path.with_suffix(".qml"), path.with_suffix(".clr"), beside
 
 
 def raster_style(path: Path) -> Style:
@@ -115,24 +104,21 @@ def _layer_styles(path: Path, layer: str | None) -> list[str]:
     columns = ["f_table_name", "styleQML", "useAsDefault"]
     try:
         with offline_pyogrio(path) as pyogrio:
+            options = {"read_geometry": False, "max_features": _MOST_STYLES}
             meta, _, _, data = pyogrio.raw.read(
-                path.absolute(),
-                layer="layer_styles",
-                columns=columns,
-                read_geometry=False,
-                max_features=_MOST_STYLES,
+                path.absolute(), layer="layer_styles", columns=columns, **options
             )
     except (DataSourceError, DataLayerError, ValueError, IndexError):
         return []
     table = dict(zip(map(str, meta["fields"]), data, strict=True))
     if set(columns) - set(table):
         return []
-    styles = [
-        (not default, str(text))
-        for name, text, default in zip(*(table[one] for one in columns), strict=True)
+    rows = sorted(zip(*map(table.get, columns), strict=True), key=lambda row: not row[2])
+    return [
+        str(text)
+        for name, text, _ in rows
         if layer in (None, name) and text is not None and len(str(text)) <= _LARGEST_STYLE
     ]
-    return [text for _, text in sorted(styles, key=lambda one: one[0])]
 
 
 def parse_qml(text: str) -> Style:
@@ -144,11 +130,9 @@ def parse_qml(text: str) -> Style:
     {'2': 'Corn'}
     """
     plain = _DOCTYPE.sub("", text, count=1)
-    if not plain.strip() or _DECLARATION.search(plain):
-        return Style()
     try:
-        root = ET.fromstring(plain)  # noqa: S314  (small, and no DTD or entity is in it)
-    except (ET.ParseError, ValueError, RecursionError):
+        root = parse_xml_text(plain, "The style")
+    except SceneError:
         return Style()
     entries = [*root.iter("paletteEntry")][:_MOST]
     if not entries:
@@ -256,14 +240,9 @@ def read_trailer_names(path: Path) -> dict[int, str]:
     if not content.startswith(_HEADS):
         return {}
     listed = content[_NAMES_AT:]
-    names = (_trailer_text(listed[at : at + _NAME]) for at in range(0, len(listed), _NAME))
-    return {code: name for code, name in enumerate(names) if name}
-
-
-def _trailer_text(raw: bytes) -> str:
-    """Return the text before the first ``~``, if it is printable."""
-    name = raw.split(b"~")[0].split(b"\0")[0].decode("latin-1").strip()
-    return name if name.isprintable() else ""
+    entries = [listed[at : at + _NAME] for at in range(0, len(listed), _NAME)]
+    names = [re.split(b"[~\0]", raw)[0].decode("latin-1").strip() for raw in entries]
+    return {code: name for code, name in enumerate(names) if name and name.isprintable()}
 
 
 _LARGEST_TABLE = 8 * 2**20
@@ -278,17 +257,17 @@ _COLUMN_NAMES = {
         "code", "classcode", "classid", "value", "gridcode", "dn", "pixelvalue", "id",
         "number", "nr", "no", "kode", "klassenid", "klassennummer", "nummer", "wert",
         "codigo", "código", "valor", "número", "numero", "codice", "valore", "valeur",
-        "numéro", "class", "klasse", "classe", "clase", "label",
+        "numéro", "class", "klasse", "classe", "clase", "label"
     ),
     "name": (
         "name", "classname", "class", "label", "category", "description", "landcover",
         "landuse", "text", "klasse", "klassenname", "bezeichnung", "beschreibung",
         "nutzung", "nom", "libellé", "libelle", "classe", "désignation", "nombre", "clase",
-        "descripción", "descripcion", "nome", "descrizione", "descrição", "descricao",
+        "descripción", "descripcion", "nome", "descrizione", "descrição", "descricao"
     ),
     "color": (
         "color", "colour", "hex", "rgb", "hexcolor", "hexcolour", "farbe", "couleur",
-        "colore", "cor",
+        "colore", "cor"
     ),
     "red": ("red", "r", "rot", "rouge", "rojo", "rosso", "vermelho"),
     "green": ("green", "g", "grün", "gruen", "vert", "verde"),
@@ -297,9 +276,10 @@ _COLUMN_NAMES = {
 """Heads of columns as programs and people write them, without case and spaces. The first
 of each list that occurs in a table counts, and no column counts twice."""
 
-_WHOLE = re.compile(r"\d{1,9}([.,]0*)?", re.ASCII)
-
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+
+
+_BROKEN = (ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error)
 
 
 def read_legend(source: Legend | str | Path | None) -> Legend | None:
@@ -324,29 +304,21 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
         rows = _rows(path.suffix.lower(), text)
         entries = [_class(row, where) for where, row in rows]
         zero = next(((name, color) for code, name, color in entries if code == 0), None)
-        classes = _colored([one for one in entries if one[0]])
+        given = {code: color for code, _, color in entries if code and color}
+        colors = class_colors({code: name for code, name, _ in entries if code}, given)
+        classes = [
+            LandClass(code, name, color or colors[code])
+            for code, name, color in entries
+            if code
+        ]
         legend = Legend(tuple(classes), zero)
     except LabelError as error:
         raise LabelError(f"In the class table {path}: {error}") from error
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-        csv.Error,
-    ) as error:
+    except _BROKEN as error:
         raise LabelError(f"{path} is not a class table; {_HOW}.") from error
     if not classes:
         raise LabelError(f"The class table {path} holds no class from code 1 on; {_HOW}.")
     return legend
-
-
-def _colored(rows: list[tuple[int, str, str | None]]) -> list[LandClass]:
-    """Give each class the colour of its row, or else one that suits its name."""
-    given = {code: color for code, _, color in rows if color}
-    chosen = class_colors({code: name for code, name, _ in rows}, given)
-    return [LandClass(code, name, color or chosen[code]) for code, name, color in rows]
 
 
 def _table_text(path: Path) -> str:
@@ -373,22 +345,20 @@ def _table_text(path: Path) -> str:
 
 def _rows(suffix: str, text: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """Return each row with a description of its place."""
-    if suffix in {".json", ".yaml", ".yml"}:
-        entries = _entries(_document(suffix, text))
-        return [
-            (f"entry {at}", _by_head([*row], [*row.values()]))
-            for at, row in enumerate(entries, 1)
-        ]
-    return _cells(text)
-
-
-def _document(suffix: str, text: str) -> Any:
-    if suffix == ".json":
-        return json.loads(text)
+    if suffix not in {".json", ".yaml", ".yml"}:
+        return _cells(text)
     try:
-        return parse_yaml(text)
+        table = json.loads(text) if suffix == ".json" else parse_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError("not YAML") from error
+    if isinstance(table, Mapping) and set(table) == {"classes"}:
+        table = table["classes"]
+    if isinstance(table, Mapping):
+        table = [{"code": code, "name": name} for code, name in table.items()]
+    return [
+        (f"entry {at}", _by_head([*row], [*row.values()]))
+        for at, row in enumerate(table, 1)
+    ]
 
 
 def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -406,23 +376,19 @@ def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         cells = [cell.strip() for cell in row]
         if not any(cells) or (stated and reader.line_num == 1):
             continue
-        if heads is None and not _WHOLE.fullmatch(cells[0]):
+        if heads is None and whole_number(cells[0]) is None:
             heads = cells
-            _check_heads(heads)
+            if missing := [
+                name for name in ("code", "name") if name not in _columns(heads)
+            ]:
+                shown = ", ".join(repr(head[:40]) for head in heads[:12])
+                raise LabelError(
+                    f"no column is the {' or the '.join(missing)} among {shown}; {_HOW}."
+                )
             continue
         # A table without heads begins with a code.
         heads = heads or ["code", "name", "color"]
         yield f"line {reader.line_num}", _by_head(heads, cells)
-
-
-def _check_heads(heads: list[str]) -> None:
-    """Refuse a table without the required columns, naming those it has."""
-    missing = [name for name in ("code", "name") if name not in _columns(heads)]
-    if missing:
-        shown = ", ".join(repr(head[:40]) for head in heads[:12])
-        raise LabelError(
-            f"no column is the {' or the '.join(missing)} among {shown}; {_HOW}."
-        )
 
 
 def _columns(heads: list[Any]) -> dict[str, int]:
@@ -430,12 +396,11 @@ def _columns(heads: list[Any]) -> dict[str, int]:
     plain = [normalized_name(str(head)).strip(".:#") for head in heads]
     columns: dict[str, int] = {}
     for name, known in _COLUMN_NAMES.items():
-        positions = (
+        positions = [
             plain.index(head) for head in map(normalized_name, known) if head in plain
-        )
-        at = next((one for one in positions if one not in columns.values()), None)
-        if at is not None:
-            columns[name] = at
+        ]
+        if free := [at for at in positions if at not in columns.values()]:
+            columns[name] = free[0]
     return columns
 
 
@@ -443,28 +408,15 @@ def _by_head(heads: list[Any], cells: list[Any]) -> Mapping[str, Any]:
     return {name: cells[at] for name, at in _columns(heads).items() if at < len(cells)}
 
 
-def _entries(value: Any) -> list[Mapping[str, Any]]:
-    if isinstance(value, Mapping) and set(value) == {"classes"}:
-        value = value["classes"]
-    if isinstance(value, Mapping):
-        return [{"code": code, "name": name} for code, name in value.items()]
-    return list(value)
-
-
 def _class(row: Mapping[str, Any], where: str) -> tuple[int, str, str | None]:
     """Read code, name and colour of a row."""
-    code, name = _table_code(row.get("code", ""), where), _text_of(row.get("name", ""))
+    text, name = _text_of(row.get("code", "")), _text_of(row.get("name", ""))
+    code = whole_number(text)
+    if code is None or code < 0:
+        raise LabelError(f"{where} has {text[:40]!r} instead of a class code; {_HOW}.")
     if not name:
         raise LabelError(f"{where} has no name for code {code}; {_HOW}.")
     return code, name, _color(row, where)
-
-
-def _table_code(cell: object, where: str) -> int:
-    """Read a code, which spreadsheets may write as 1.0 or 1,0."""
-    text = _text_of(cell)
-    if not _WHOLE.fullmatch(text):
-        raise LabelError(f"{where} has {text[:40]!r} instead of a class code; {_HOW}.")
-    return int(re.split("[.,]", text)[0])
 
 
 def _color(row: Mapping[str, Any], where: str) -> str | None:

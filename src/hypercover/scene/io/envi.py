@@ -14,19 +14,8 @@ from hypercover.errors import SceneError, shorten
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import declares_nodata
 
-RAW = (
-    ".img",
-    ".dat",
-    ".bsq",
-    ".bil",
-    ".bip",
-    ".raw",
-    ".bin",
-    ".rfl",
-    ".rdn",
-    ".cube",
-    ".flt",
-)
+RAW = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".rfl", ".rdn", ".cube",
+       ".flt")  # fmt: skip
 """Suffixes of raw data files."""
 _LONGEST_LINE = 1000
 """Length at which lists in a written header are broken into lines."""
@@ -35,8 +24,8 @@ _LONGEST_READ = 9000
 _LARGEST = 16 * 2**20
 """Largest header in bytes; one of 10,000 bands has about 300 thousand."""
 _NEEDED = ("samples", "lines", "bands")
-_BYTES = {"1": 1, "2": 2, "3": 4, "4": 4, "5": 8, "6": 8, "9": 16, "12": 2, "13": 4,
-          "14": 8, "15": 8}  # fmt: skip
+_BYTES = {"1": "1", "2": "2", "3": "4", "4": "4", "5": "8", "6": "8", "9": "16", "12": "2",
+          "13": "4", "14": "8", "15": "8"}  # fmt: skip
 """Bytes of a value by ENVI's ``data type``."""
 _NOT_PIXELS = (".hdr", ".xml", ".ovr", ".msk", ".qml", ".qmd", ".prj", ".txt", ".csv", ".json",
                ".tfw", ".wld", ".enp", ".sta", ".jpg", ".png", ".pdf", ".zip", ".gpkg", ".shp",
@@ -61,20 +50,18 @@ class RasterHeader:
     """Values by key, in lower case with underscores."""
     esri: bool = False
     """Whether it is an ESRI header (``NROWS 13``) rather than one of ENVI (``lines = 13``)."""
-    plain: bool = True
+    standard: bool = True
     """Whether GDAL reads it correctly as it is."""
 
     @property
-    def foreign(self) -> bool:
-        """Whether the data file is in a format of its own, such as TIFF."""
-        kind = self.entries.get("file_type", "ENVI").lower()
-        return not self.esri and "envi" not in kind
+    def raw(self) -> bool:
+        """Whether the data file holds raw pixels, not a format of its own such as TIFF."""
+        return self.esri or "envi" in self.entries.get("file_type", "ENVI").lower()
 
     @property
     def size(self) -> int | None:
         """Size that the data file must have in bytes; None if unknown."""
         entry = self.entries.get
-        factors: list[str | int | None]
         if self.esri:
             factors = [
                 entry("nrows"),
@@ -83,7 +70,7 @@ class RasterHeader:
                 entry("nbits", "8"),
             ]
             offset, divisor = entry("skipbytes"), 8
-        elif (entry("file_compression") or "0").strip() not in {"", "0"}:
+        elif entry("file_compression", "0").strip() not in {"", "0"}:
             return None
         else:
             factors = [*map(entry, _NEEDED), _BYTES.get(entry("data_type", ""))]
@@ -119,9 +106,11 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
             f"{path} is larger than {_LARGEST // 2**20} MiB, too large for a header; give "
             "the one that came with the image."
         )
-    text, plain = _decoded(raw)
+    text, is_utf8 = _decoded(raw)
     entries = _entries(text)
-    esri = _esri_entries(text)
+    # An ESRI header has a key and a value in each line.
+    pairs = (line.split(None, 1) for line in text.splitlines())
+    esri = {_spelling(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}
     if {"nrows", "ncols"} <= esri.keys() and "samples" not in entries:
         # Bytes are unsigned by default; GDAL takes a negative no-data value for a sign.
         untyped = esri.get("nbits", "8") == "8" and "pixeltype" not in esri
@@ -129,43 +118,35 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
             esri |= {"pixeltype": "FLOAT", "nbits": "32"}
         elif untyped:
             esri |= {"pixeltype": "UNSIGNEDINT"}
-        return RasterHeader(path, esri, esri=True, plain=plain and not untyped)
-    missing = [key for key in _NEEDED if key not in entries]
-    if missing:
+        return RasterHeader(path, esri, True, is_utf8 and not untyped)
+    if missing := [key for key in _NEEDED if key not in entries]:
         is_envi = text.lstrip().upper().startswith("ENVI") or len(missing) < len(_NEEDED)
-        what = (
-            "is an ENVI header that lacks"
-            if is_envi
-            else "is not an image header: it lacks"
-        )
+        what = "an ENVI header that lacks" if is_envi else "not an image header: it lacks"
         raise SceneError(
-            f"{path} {what} {' and '.join(missing)}; add them, or give the header that came "
-            "with the image."
+            f"{path} is {what} {' and '.join(missing)}; add them, or give the header that "
+            "came with the image."
         )
     if "spectral library" in entries.get("file_type", "").lower():
         raise SceneError(
             f"{path} is the header of a spectral library, not of an image; give the header "
             "of the image."
         )
-    plain = (
-        plain
+    standard = (
+        is_utf8
         and raw.startswith(b"ENVI")
         and max(map(len, raw.split(b"\n")), default=0) < _LONGEST_READ
         and b"\r" not in raw.replace(b"\r\n", b"")
         and _is_usual(text, entries)
     )
-    return RasterHeader(path, entries, plain=plain)
+    return RasterHeader(path, entries, standard=standard)
 
 
 def _decoded(raw: bytes) -> tuple[str, bool]:
     """Return the text of a header, and whether it is UTF-8, which GDAL expects."""
-    for mark, encoding in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if raw.startswith(mark):
-            return raw.decode(encoding, "replace"), False
+    if raw.startswith(codecs.BOM_UTF8):
+        return raw.decode("utf-8-sig", "replace"), False
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16", "replace"), False
     head = raw[:8]
     for encoding in ("utf-16-le", "utf-16-be"):
         if head.replace(b"\0", b"") == head.decode(encoding, "ignore").encode()[:4] != b"":
@@ -238,12 +219,6 @@ def _spelling(key: str) -> str:
     return re.sub(r"[\s_]+", "_", key.strip().lower())
 
 
-def _esri_entries(text: str) -> dict[str, str]:
-    """Return the entries of an ESRI header: a key and a value in each line."""
-    pairs = (line.split(None, 1) for line in text.splitlines())
-    return {_spelling(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}
-
-
 def has_header(data: Path) -> bool:
     """Tell whether there is a header for a data file."""
     return bool(_headers(data))
@@ -251,11 +226,8 @@ def has_header(data: Path) -> bool:
 
 def _headers(data: Path) -> list[Path]:
     names = [f"{data.name}.hdr".lower(), f"{data.stem}.hdr".lower()]
-    headers = {
-        one.name.lower(): one
-        for one in data.parent.iterdir()
-        if one.suffix.lower() == ".hdr"
-    }
+    files = {file.name.lower(): file for file in data.parent.iterdir()}
+    headers = {name: file for name, file in files.items() if file.suffix.lower() == ".hdr"}
     return [headers[name] for name in dict.fromkeys(names) if name in headers]
 
 
@@ -273,9 +245,8 @@ def find_header(data: Path) -> RasterHeader | None:
         except SceneError:
             continue
         fits = header.size == data.stat().st_size
-        if not header.foreign and (
-            fits or not _head(data).lstrip(_BLANK).startswith(_OTHERS)
-        ):
+        other = not fits and _head(data).lstrip(_BLANK).startswith(_OTHERS)
+        if header.raw and not other:
             return header
     return None
 
@@ -309,16 +280,16 @@ def _data_file(path: Path, _changed: int) -> Path:
         one.name.lower(): one for one in sorted(path.parent.iterdir()) if one.is_file()
     }
     same_stem = [name for name, one in files.items() if one.stem.lower() == stem]
-    if header.foreign:
-        names = [name for name in same_stem if _head(files[name]).startswith(_OTHERS[:8])]
-    else:
+    if header.raw:
+        least = header.size or 0
         names = [stem, *(stem + suffix for suffix in RAW)]
         names += [
             name
             for name in same_stem
-            if not name.endswith(_NOT_PIXELS)
-            and (header.size is None or files[name].stat().st_size >= header.size)
+            if not name.endswith(_NOT_PIXELS) and files[name].stat().st_size >= least
         ]
+    else:
+        names = [name for name in same_stem if _head(files[name]).startswith(_OTHERS[:8])]
     candidates = [files[name] for name in names if name in files]
     if not candidates:
         size = "" if header.size is None else f" of {header.size:,} bytes"
@@ -340,7 +311,7 @@ def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]
     driver = "EHdr" if header.esri else "ENVI"
     usual = {f"{data.stem}.hdr", f"{data.name}.hdr"}
     others = [one for one in _headers(data) if one.name != header.path.name]
-    if header.plain and header.path.name in usual and not others:
+    if header.standard and header.path.name in usual and not others:
         yield data, driver
         return
     with tempfile.TemporaryDirectory(prefix="hypercover-header-") as folder:
@@ -351,19 +322,17 @@ def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]
                          (f"{data.stem}.clr", "pixels.clr")):  # fmt: skip
             if data.with_name(old).is_file():
                 pixels.with_name(new).symlink_to(data.with_name(old).absolute())
-        pixels.with_suffix(".hdr").write_text(_rewritten(header), encoding="utf-8")
+        entries = header.entries.items()
+        if header.esri:
+            lines = [f"{key.upper()} {value}" for key, value in entries]
+        else:
+            spelled = (
+                (key.replace("_", " "), shorten(text, _LARGEST)) for key, text in entries
+            )
+            lines = ["ENVI", *(_broken(f"{key} = {text}") for key, text in spelled)]
+        text = "".join(f"{line}\n" for line in lines)
+        pixels.with_suffix(".hdr").write_text(text, encoding="utf-8")
         yield pixels, driver
-
-
-def _rewritten(header: RasterHeader) -> str:
-    """Return the text of a header in the spelling that GDAL expects."""
-    if header.esri:
-        return "".join(f"{key.upper()} {value}\n" for key, value in header.entries.items())
-    lines = (
-        _broken(f"{key.replace('_', ' ')} = {shorten(value, _LARGEST)}")
-        for key, value in header.entries.items()
-    )
-    return "\n".join(["ENVI", *lines, ""])
 
 
 def list_item(text: str) -> str:
@@ -417,8 +386,8 @@ def class_lines(legend: Legend) -> str:
 
     ENVI numbers classes from 0 without gaps, so codes without a class get an entry too.
     """
-    names = {0: "Unlabelled"} | {land.code: list_item(land.name) for land in legend}
-    colors = {0: (0, 0, 0)} | {land.code: land.rgb for land in legend}
+    names = {0: "Unlabelled"} | {entry.code: list_item(entry.name) for entry in legend}
+    colors = {0: (0, 0, 0)} | {entry.code: entry.rgb for entry in legend}
     count = max(names) + 1
     lookup = (str(part) for code in range(count) for part in colors.get(code, (0, 0, 0)))
     named = (names.get(code, f"Class {code}") for code in range(count))

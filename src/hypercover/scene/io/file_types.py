@@ -34,13 +34,14 @@ class FileType(Enum):
     RASTER = "raster"
 
 
+_SQLITE = b"SQLite format 3\0"
 _MAGIC = {
     b"\x89HDF\r\n\x1a\n": FileType.HDF5,
     b"CDF\x01": FileType.NETCDF_CLASSIC,
     b"CDF\x02": FileType.NETCDF_CLASSIC,
     b"\x93NUMPY": FileType.NPY,
     b"PK\x03\x04": FileType.NPZ,
-    b"SQLite format 3\0": FileType.VECTOR,
+    _SQLITE: FileType.VECTOR,
     b"\x00\x00\x27\x0a": FileType.VECTOR,
     b"fgb\x03fgb": FileType.VECTOR,
 }
@@ -71,11 +72,9 @@ def detect_type(path: Path) -> FileType:
         raise SceneError(f"{path} is empty; give a file that holds an image.")
     if find_header(path) is not None:
         return FileType.RASTER
-    _refuse_side_file(path)
-    _refuse_archive(path, head)
-    _refuse_vector_format(path, head)
-    _refuse_other_format(path, head)
-    _refuse_xml(path, head)
+    for find_reason in (_side_file, _other_format, _xml):
+        if reason := find_reason(path, head):
+            raise SceneError(reason)
     if head.startswith(b"MATLAB ") or path.suffix.lower() == ".mat":
         hdf5 = head.startswith((b"MATLAB 7.3", b"\x89HDF")) or head[512:516] == b"\x89HDF"
         return FileType.MATLAB_HDF5 if hdf5 else FileType.MATLAB
@@ -86,9 +85,15 @@ def detect_type(path: Path) -> FileType:
         return _SUFFIXES[path.suffix.lower()]
     if _begins_json(head):
         return FileType.VECTOR
-    if _is_text(head) and not head.startswith(_RASTER_TEXT):
-        _refuse_text(path, head)
+    is_raster = not _is_text(head) or head.startswith(_RASTER_TEXT)
+    if not is_raster and (reason := _text(path, head)):
+        raise SceneError(reason)
     return FileType.RASTER
+
+
+def is_sqlite(path: Path) -> bool:
+    """Tell whether a file is a database of SQLite, as GeoPackages are."""
+    return _head(path).startswith(_SQLITE)
 
 
 def is_json(path: Path) -> bool:
@@ -152,14 +157,14 @@ _MOST_FILES = 10_000
 
 def _suggestion(folder: Path) -> str:
     """Name the most likely image of a folder, if it has one."""
-    names = [one.name for one in islice(folder.iterdir(), _MOST_FILES)]
+    names = [file.name for file in islice(folder.iterdir(), _MOST_FILES)]
     for pattern in _LIKELY_IMAGES:
-        matches = [name for name in names if fnmatch(name.lower(), pattern.lower())]
-        if matches:
+        if matches := [name for name in names if fnmatch(name.lower(), pattern.lower())]:
             return f", such as {min(matches)}"
     return ""
 
 
+_WORLD_FILES = (".tfw", ".tifw", ".wld", ".jgw", ".pgw", ".bpw", ".hdw")
 _SIDE_FILES = {
     ".aux.xml": "GDAL's metadata of an image",
     ".ovr": "overviews of an image",
@@ -171,10 +176,7 @@ _SIDE_FILES = {
     ".clr": "the colours of an image",
     ".prj": "the coordinate system of a file",
     ".qpj": "the coordinate system of a file",
-    **dict.fromkeys(
-        (".tfw", ".tifw", ".wld", ".jgw", ".pgw", ".bpw", ".hdw"),
-        "the georeference of an image",
-    ),
+    **dict.fromkeys(_WORLD_FILES, "the georeference of an image"),
     ".qml": "the style of a layer in QGIS",
     ".qmd": "metadata of a layer in QGIS",
     ".sld": "the style of a layer",
@@ -185,154 +187,134 @@ _SIDE_FILES = {
 """What files next to images and shapes hold, by suffix."""
 
 
-def _refuse_side_file(path: Path) -> None:
+def _side_file(path: Path, _head: bytes) -> str | None:
     """Name the image where one of its side files was given."""
     name = path.name.lower()
     suffix = ".aux.xml" if name.endswith(".aux.xml") else path.suffix.lower()
     if suffix not in _SIDE_FILES:
-        return
+        return None
     stem = name.removesuffix(suffix)
     owners = [
-        one.name
-        for one in sorted(path.parent.iterdir())
-        if stem in (one.name.lower(), one.stem.lower())
-        and one.suffix.lower() not in {*_SIDE_FILES, ".xml"}
+        file.name
+        for file in sorted(path.parent.iterdir())
+        if stem in (file.name.lower(), file.stem.lower())
+        and file.suffix.lower() not in {*_SIDE_FILES, ".xml"}
     ]
     owner = owners[0] if owners else "the file it belongs to"
-    raise SceneError(f"{path} holds {_SIDE_FILES[suffix]} and nothing else; give {owner}.")
+    return f"{path} holds {_SIDE_FILES[suffix]} and nothing else; give {owner}."
 
 
 _ARCHIVES = (b"\x1f\x8b", b"Rar!", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ")
 
 
-def _refuse_archive(path: Path, head: bytes) -> None:
-    """Refuse archives, in which most products are delivered."""
-    if (
-        path.suffix.lower() == ".zip"
-        or head.startswith(_ARCHIVES)
-        or head[257:262] == b"ustar"
-    ):
-        raise SceneError(
-            f"{path} is an archive; unpack it and give the image or label file from it."
-        )
+_OTHER_SHAPES = {b"PAR1": "Parquet", b"!table": "MapInfo"}
+_XML_NAMES = {b"kml": "KML", b"gpx": "GPX", b"featurecollection": "GML"}
+_XML_SHAPES = re.compile(rb"<(?:\w+:)?(kml|gpx|FeatureCollection)\b", re.IGNORECASE)
 
 
-_OTHER_VECTOR_FORMATS = {b"PAR1": "Parquet", b"!table": "MapInfo"}
-_XML_VECTOR_FORMATS = {b"kml": "KML", b"gpx": "GPX", b"featurecollection": "GML"}
-_XML_VECTOR = re.compile(rb"<(?:\w+:)?(kml|gpx|FeatureCollection)\b", re.IGNORECASE)
-
-
-def _refuse_vector_format(path: Path, head: bytes) -> None:
-    """Refuse shapes in formats that are not read."""
-    names = [
-        name for magic, name in _OTHER_VECTOR_FORMATS.items() if head.startswith(magic)
-    ]
-    if head.lstrip(_BLANK).startswith(b"<") and (tag := _XML_VECTOR.search(head)):
-        names.append(_XML_VECTOR_FORMATS[tag[1].lower()])
-    if path.suffix.lower() == ".kmz":
-        names.append("KMZ")
-    if names:
-        convert = shlex.join(["ogr2ogr", "shapes.gpkg", str(path)])
-        raise SceneError(
-            f"Shapes are read from {VECTOR_FORMATS}, but {path} is {names[0]}; save it as one "
-            f"of these ({convert})."
-        )
-
-
-_OTHER_RASTER_FORMATS = {
+_OTHER_RASTERS = {
     b"\x0e\x03\x13\x01": "HDF4",
     b"SIMPLE  =": "FITS",
     b"GRIB": "GRIB",
     b"PCIDSK": "PCIDSK",
 }
+_PICKLE = "a Python pickle, which could run any code"
 _DOCUMENTS = {
     b"%PDF": "a PDF document",
     b"\xd0\xcf\x11\xe0": "a Microsoft Office document",
-    **dict.fromkeys(
-        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
-        "a Python pickle, which could run any code",
-    ),
+    b"\x80\x02": _PICKLE,
+    b"\x80\x03": _PICKLE,
+    b"\x80\x04": _PICKLE,
+    b"\x80\x05": _PICKLE,
 }
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _TABLES = (".csv", ".tsv", ".tab")
 
 
-def _refuse_other_format(path: Path, head: bytes) -> None:
-    """Name what a file is that is neither image nor labels, rather than call it damaged."""
-    for magic, name in _OTHER_RASTER_FORMATS.items():
+def _other_format(path: Path, head: bytes) -> str | None:
+    """Say what a file is that is not read, and what to do; most products are archives."""
+    suffix, text = path.suffix.lower(), head.lstrip(_BLANK)
+    if suffix == ".zip" or head.startswith(_ARCHIVES) or head[257:262] == b"ustar":
+        return f"{path} is an archive; unpack it and give the image or label file from it."
+    shapes = [name for magic, name in _OTHER_SHAPES.items() if head.startswith(magic)]
+    if text.startswith(b"<") and (tag := _XML_SHAPES.search(head)):
+        shapes.append(_XML_NAMES[tag[1].lower()])
+    if shapes or suffix == ".kmz":
+        convert = shlex.join(["ogr2ogr", "shapes.gpkg", str(path)])
+        return (
+            f"Shapes are read from {VECTOR_FORMATS}, but {path} is {[*shapes, 'KMZ'][0]}; "
+            f"save it as one of these ({convert})."
+        )
+    for magic, name in _OTHER_RASTERS.items():
         if head.startswith(magic):
             convert = shlex.join(["gdal_translate", str(path), "image.tif"])
-            raise SceneError(
+            return (
                 f"{path} is in the format {name}, which is not supported; save it as GeoTIFF "
                 f"({convert})."
             )
     for magic, name in _DOCUMENTS.items():
         if head.startswith(magic):
-            raise SceneError(
-                f"{path} is {name}, not an image; give the image or label file."
-            )
+            return f"{path} is {name}, not an image; give the image or label file."
     if head.startswith(b"version https://git-lfs"):
-        raise SceneError(
-            f"{path} is a Git LFS pointer, not the file itself; fetch it (git lfs pull)."
-        )
-    if head.lstrip(_BLANK).lower().startswith((b"<!doctype html", b"<html")):
-        raise SceneError(
+        return f"{path} is a Git LFS pointer, not the file itself; fetch it (git lfs pull)."
+    if text.lower().startswith((b"<!doctype html", b"<html")):
+        return (
             f"{path} is a web page, such as a login page saved instead of the download; "
             "download the file again."
         )
-    suffix = path.suffix.lower()
     if suffix in _SPREADSHEETS or (suffix in _TABLES and _is_text(head)):
-        raise _is_table(path)
+        return _table(path)
+    return None
 
 
-def _refuse_xml(path: Path, head: bytes) -> None:
+def _xml(path: Path, head: bytes) -> str | None:
     """Refuse XML, which GDAL may follow anywhere, unless it is a VRT that is allowed."""
     text = head.removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip(b"\xff\xfe \t\r\n")
     if not text.startswith(b"<"):
-        return
+        return None
     if not vrt_allowed():
-        raise SceneError(
+        return (
             f"{path} is an XML or VRT file, which can point to other files and networks and "
             "is not opened; give the image itself, shapes as GeoPackage, or allow VRT files "
             f"that you trust with {ALLOW_VRT}=1 in the environment."
         )
     if not is_vrt(path):
-        raise SceneError(
+        return (
             f"{path} is an XML file but not a VRT; a VRT has the suffix .vrt and begins with "
             "VRTDataset, without DOCTYPE. Give the image itself, shapes as GeoPackage."
         )
     vrt_sources(path)
+    return None
 
 
-def _refuse_text(path: Path, head: bytes) -> None:
-    """Refuse text files; rasters have their magic bytes or a header."""
+def _text(path: Path, head: bytes) -> str | None:
+    """Say what to do with a text file; rasters have their magic bytes or a header."""
     if head.startswith(b"; ENVI") and b"ROI" in head[:40]:
-        raise SceneError(
+        return (
             f"{path} lists ENVI regions of interest as text; export them from ENVI as a "
             "classification image or a shapefile, and give that with --labels."
         )
     lines = head.splitlines()
     delimiter = max((b",", b";", b"\t"), key=lines[0].count)
     if len(lines) > 2 and 0 < lines[0].count(delimiter) == lines[1].count(delimiter):
-        raise _is_table(path)
+        return _table(path)
     if b"GROUP" in head and b"=" in head and b"METADATA_FILE" in head:
-        raise SceneError(
+        return (
             f"{path} is Landsat metadata under another name; call it "
             f"{path.stem}_MTL.txt and keep it next to the images it lists."
         )
     if path.suffix.lower() in {".txt", ".csv", ".md", ".log", ".py", ".r", ".yaml", ".yml"}:
-        raise SceneError(
-            f"{path} is a text file, not an image; give the image or label file."
-        )
+        return f"{path} is a text file, not an image; give the image or label file."
+    return None
 
 
-def _is_table(path: Path) -> SceneError:
+def _table(path: Path) -> str:
     """Explain how a table of points or pixels becomes labels."""
     suffix, source, first_step = path.suffix.lower(), str(path), ""
     if suffix in _SPREADSHEETS:
         source, first_step = str(path.with_suffix(".csv")), " save it as CSV first, and"
     elif _has_rows_and_columns(path):
-        return SceneError(
+        return (
             f"{path} lists rows and columns of pixels; give such labels as an array of the "
             "size of the image (in Python: labels = numpy.zeros((rows, columns), "
             "'uint16'); labels[row, column] = code; numpy.save('labels.npy', labels))."
@@ -344,7 +326,7 @@ def _is_table(path: Path) -> SceneError:
         "Y_POSSIBLE_NAMES=y,lat*,north*", "-oo", "AUTODETECT_TYPE=YES", "-a_srs", "EPSG:4326",
         "points.gpkg", source,
     ])  # fmt: skip
-    return SceneError(
+    return (
         f"{path} is a table, not an image; points with coordinates are read as labels from a "
         f"GeoPackage:{first_step} convert it with the names of its columns and its coordinate "
         f"system ({convert})."

@@ -6,7 +6,7 @@ import re
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from hypercover.errors import OutputError, SceneError
@@ -139,6 +140,14 @@ def gdal_env(**options: Any) -> AbstractContextManager[Any]:
     return env
 
 
+def crs_wkt(crs: int | str) -> str | None:
+    """Return a coordinate system, an EPSG code or WKT, as WKT; None if it is invalid."""
+    # Inside it GDAL does not print errors of its own.
+    with gdal_env(), suppress(CRSError):
+        return str((CRS.from_epsg if isinstance(crs, int) else CRS.from_wkt)(crs).to_wkt())
+    return None
+
+
 @contextmanager
 def open_raster(path: Path, drivers: Sequence[str] = DRIVERS) -> Iterator[Any]:
     """Open a raster with some of GDAL's drivers, quietly and offline.
@@ -157,7 +166,11 @@ def open_raster(path: Path, drivers: Sequence[str] = DRIVERS) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             dataset = DatasetReader(str(path.absolute()), driver=list(drivers))
         with dataset:
-            _check_overviews(dataset, path)
+            # GDAL opens overviews elsewhere, in any format and on any network, as soon as
+            # overviews or the mask are requested.
+            tags = {key.upper(): text for key, text in dataset.tags(ns="OVERVIEWS").items()}
+            if "OVERVIEW_FILE" in tags:
+                raise _followed(path, tags["OVERVIEW_FILE"])
             yield dataset
 
 
@@ -214,18 +227,6 @@ def _check_companion(file: Path, _changed: int) -> None:
                 f"The mask {file} cannot be read: it is damaged or cut short; copy it "
                 "again, or remove it to do without a mask."
             ) from error
-
-
-def _check_overviews(dataset: Any, path: Path) -> None:
-    """Refuse an image whose tags or ``.aux.xml`` name overviews elsewhere.
-
-    GDAL opens them, in any format and on any network, as soon as overviews or the mask are
-    requested.
-    """
-    tags = {key.upper(): text for key, text in dataset.tags(ns="OVERVIEWS").items()}
-    target = tags.get("OVERVIEW_FILE")
-    if target is not None:
-        raise _followed(path, target)
 
 
 def _followed(path: Path, target: str) -> SceneError:

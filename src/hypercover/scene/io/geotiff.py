@@ -1,5 +1,7 @@
-"""GeoTIFFs written block by block, which appear whole and with the text files beside them."""
+"""GeoTIFFs written block by block, and the class names in the ``.aux.xml`` beside them."""
 
+import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.transform import Affine
 
-from hypercover.errors import CallError
+from hypercover.errors import CallError, SceneError
 from hypercover.files import atomic
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.gdal import (
@@ -20,7 +22,128 @@ from hypercover.scene.io.gdal import (
     explained_write,
     open_raster,
 )
-from hypercover.scene.io.pam import printable
+from hypercover.scene.io.safe_parsers import parse_xml, whole_number
+from hypercover.scene.legend import Legend
+
+
+def sidecar(path: Path) -> Path:
+    """Return the path of the ``.aux.xml`` of a raster."""
+    return path.with_name(path.name + ".aux.xml")
+
+
+def read_category_names(path: Path) -> dict[int, str]:
+    """Read the class names by value, 0 included, from the ``.aux.xml`` of a raster.
+
+    Both category names and attribute tables are read. Without a readable file there are
+    no names.
+    """
+    if not sidecar(path).is_file():
+        return {}
+    try:
+        band = parse_xml(sidecar(path)).find("PAMRasterBand[@band='1']")
+    except SceneError:
+        return {}
+    if band is None:
+        return {}
+    names = [(one.text or "").strip() for one in band.findall("CategoryNames/Category")]
+    return {code: name for code, name in enumerate(names) if name} or _table_names(band)
+
+
+_VALUE_COLUMNS = {"value", "classvalue", "code"}
+_NAME_COLUMNS = {"class", "classname", "name", "label"}
+"""Columns of an attribute table by name, for tables without column usages."""
+
+
+def _table_names(band: ET.Element) -> dict[int, str]:
+    """Read class names by value from the raster attribute table of a band."""
+    table = band.find("GDALRasterAttributeTable")
+    if table is None:
+        return {}
+    columns = table.findall("FieldDefn")
+    usages = [(column.findtext("Usage") or "").strip() for column in columns]
+    heads = [(column.findtext("Name") or "").lower() for column in columns]
+    heads = [head.replace("_", "").strip() for head in heads]
+    value = _column(usages, heads, "5", _VALUE_COLUMNS)
+    name = _column(usages, heads, "2", _NAME_COLUMNS)
+    names: dict[int, str] = {}
+    if value is None or name is None:
+        return names
+    for row in table.findall("Row"):
+        cells = [(cell.text or "").strip() for cell in row.findall("F")]
+        number = whole_number(cells[value]) if len(cells) == len(heads) else None
+        if number is not None and 0 <= number < 10**6 and cells[name]:
+            names[number] = cells[name]
+    return names
+
+
+def _column(usages: list[str], heads: list[str], usage: str, known: set[str]) -> int | None:
+    """Find a column by its usage (5: value, 2: name), or else by its head."""
+    if usage in usages:
+        return usages.index(usage)
+    return next((at for at, head in enumerate(heads) if head in known), None)
+
+
+_INTEGER, _STRING = ("0", "Integer"), ("2", "String")
+_COLUMNS = [
+    ("Value", _INTEGER, ("5", "MinMax")),
+    ("Class", _STRING, ("2", "Name")),
+    ("Red", _INTEGER, ("6", "Red")),
+    ("Green", _INTEGER, ("7", "Green")),
+    ("Blue", _INTEGER, ("8", "Blue")),
+    ("Alpha", _INTEGER, ("9", "Alpha")),
+]
+_CLEAR = (0, 0, 0, 0)
+
+
+def category_xml(
+    legend: Legend, zero: str = "no data", zero_rgb: tuple[int, int, int] | None = None
+) -> str:
+    """Return the ``.aux.xml`` of a class raster: category names and an attribute table.
+
+    Both list every code from 0 on, so that readers that go by position and readers that go
+    by value agree. Codes without a class get an empty name.
+
+    Parameters
+    ----------
+    legend : Legend
+    zero, zero_rgb : str and tuple
+        Name and colour of code 0; transparent without a colour.
+    """
+    root = ET.Element("PAMDataset")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    names = ET.SubElement(band, "CategoryNames")
+    table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for index, (name, (kind, kind_name), (usage, usage_name)) in enumerate(_COLUMNS):
+        column = ET.SubElement(table, "FieldDefn", index=str(index))
+        ET.SubElement(column, "Name").text = name
+        ET.SubElement(column, "Type", typeAsString=kind_name).text = kind
+        ET.SubElement(column, "Usage", usageAsString=usage_name).text = usage
+    classes = {entry.code: (entry.name, (*entry.rgb, 255)) for entry in legend}
+    classes[0] = (zero, _CLEAR if zero_rgb is None else (*zero_rgb, 255))
+    for code in range(max(classes) + 1):
+        name, rgba = classes.get(code, ("", _CLEAR))
+        ET.SubElement(names, "Category").text = printable(name)
+        row = ET.SubElement(table, "Row", index=str(code))
+        for value in (code, printable(name), *rgba):
+            ET.SubElement(row, "F").text = str(value)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+_NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 excludes."""
+
+
+def printable(name: str) -> str:
+    r"""Return a name on one line without the characters that XML cannot hold.
+
+    Examples
+    --------
+    >>> printable("Corn\nno\x00till <b>")
+    'Corn notill <b>'
+    """
+    return _NOT_IN_XML.sub("", " ".join(name.split()))
+
 
 MAP_BLOCK = 256
 """Side in pixels of the tiles inside a GeoTIFF."""
@@ -104,33 +227,18 @@ def _profile(
 ) -> dict[str, Any]:
     floating = np.issubdtype(dtype, np.floating)
     profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "height": grid.rows,
-        "width": grid.cols,
-        "count": bands,
-        "interleave": "band",
-        "dtype": np.dtype(dtype).name,
-        "nodata": nodata,
-        "tiled": True,
-        "blockxsize": MAP_BLOCK,
-        "blockysize": MAP_BLOCK,
-        "compress": "deflate",
-        "predictor": 3 if floating else 1,
-        "bigtiff": "if_safer",
-    }
-    if grid.crs:
-        profile["crs"] = _crs(grid.crs)
+        "driver": "GTiff", "height": grid.rows, "width": grid.cols, "count": bands,
+        "interleave": "band", "dtype": np.dtype(dtype).name, "nodata": nodata, "tiled": True,
+        "blockxsize": MAP_BLOCK, "blockysize": MAP_BLOCK, "compress": "deflate",
+        "predictor": 3 if floating else 1, "bigtiff": "if_safer",
+    }  # fmt: skip
     if grid.placed:
         profile["transform"] = Affine(*grid.transform)
-    return profile
-
-
-def _crs(text: str) -> CRS:
     try:
-        return CRS.from_user_input(text)
+        return profile | ({"crs": CRS.from_user_input(grid.crs)} if grid.crs else {})
     except (CRSError, ValueError) as error:
         raise CallError(
-            f"The coordinate system {text[:60]!r} of the scene is not understood; "
+            f"The coordinate system {str(grid.crs)[:60]!r} of the scene is not understood; "
             "give it as WKT or as an EPSG code."
         ) from error
 
@@ -147,18 +255,13 @@ def _target(draft: Path, profile: Mapping[str, Any], cog: bool) -> Iterator[Path
         return
     plain = draft.with_name(f"{draft.stem}.plain{draft.suffix}")
     floating = np.issubdtype(np.dtype(profile["dtype"]), np.floating)
+    options = {"predictor": "yes", "overview_resampling": "average"}
+    if not floating:
+        options = {"predictor": "no", "overview_resampling": "mode"}
+    options |= {"compress": "deflate", "bigtiff": "if_safer"}
     try:
         yield plain
-        copy_raster(
-            plain,
-            draft,
-            driver="COG",
-            compress="deflate",
-            predictor="yes" if floating else "no",
-            blocksize=MAP_BLOCK,
-            bigtiff="if_safer",
-            overview_resampling="average" if floating else "mode",
-        )
+        copy_raster(plain, draft, driver="COG", blocksize=MAP_BLOCK, **options)
         _read_back(draft)
     finally:
         plain.unlink(missing_ok=True)
@@ -170,3 +273,61 @@ def _read_back(path: Path) -> None:
     with open_raster(path, drivers=("GTiff",)) as raster:
         for _, window in raster.block_windows(1):
             raster.read(window=window)
+
+
+def code_type(codes: npt.ArrayLike) -> type[np.uint8] | type[np.uint16]:
+    """Return the smallest pixel type that holds these class codes."""
+    return np.uint8 if np.max(codes, initial=0) <= 255 else np.uint16
+
+
+@contextmanager
+def class_raster_writer(
+    path: Path,
+    legend: Legend,
+    grid: Grid,
+    *,
+    zero: str = "no data",
+    zero_rgb: tuple[int, int, int] | None = None,
+    nodata: int | None = 0,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+    texts: Mapping[Path, str] | None = None,
+    cloud_optimised: bool = False,
+) -> Iterator[Any]:
+    """Open a class raster for writing window by window.
+
+    The pixels are uint8, or uint16 where a code is above 255. The palette is stored in
+    the GeoTIFF, the class names in ``<file>.aux.xml``, where GDAL and QGIS read them.
+
+    Parameters
+    ----------
+    path : Path
+    legend : Legend
+        Name and colour of every code that will be written.
+    grid : Grid
+    zero, zero_rgb : str and tuple
+        Name and colour of code 0; transparent without a colour.
+    nodata : int, optional
+        The code declared as no data.
+    description : str
+        Description of the band.
+    tags, texts, cloud_optimised
+        As in :func:`~hypercover.scene.io.geotiff.geotiff_writer`.
+
+    Yields
+    ------
+    rasterio dataset
+        Codes are written with ``write(codes, 1, window=...)``.
+    """
+    with geotiff_writer(
+        path,
+        grid,
+        code_type(legend.codes),
+        nodata=nodata,
+        band_names=(description,),
+        palette={0: zero_rgb or (0, 0, 0)} | {entry.code: entry.rgb for entry in legend},
+        tags=tags,
+        texts={sidecar(path): category_xml(legend, zero, zero_rgb), **(texts or {})},
+        cloud_optimised=cloud_optimised,
+    ) as raster:
+        yield raster

@@ -13,7 +13,12 @@ import numpy as np
 from hypercover.errors import SceneError
 from hypercover.files import atomic
 from hypercover.scene.io.limits import check_unpacking
-from hypercover.scene.io.named_arrays import BAND_LISTS, NamedArray
+from hypercover.scene.io.named_arrays import (
+    BAND_LISTS,
+    NamedArray,
+    explain_damage,
+    plain_attribute,
+)
 from hypercover.scene.lazy import Indices, LazyArray, bounding_slice
 from hypercover.scene.metadata import clean_header
 from hypercover.scene.nodata import normalized_key
@@ -49,10 +54,8 @@ def list_arrays(path: Path, *, reversed_axes: bool = False) -> list[NamedArray]:
         If the file is damaged or takes data from other files.
     """
     with _opened(path) as file:
-        return [
-            _member(path, name, dataset, reversed_axes)
-            for name, dataset in _datasets(path, file)
-        ]
+        datasets = _datasets(path, file)
+        return [_member(path, name, data, reversed_axes) for name, data in datasets]
 
 
 @contextmanager
@@ -61,16 +64,8 @@ def _opened(path: Path) -> Iterator[Any]:
     import h5py
     import hdf5plugin  # noqa: F401  (registers the compression filters)
 
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except SceneError:
-        raise
-    except _BROKEN as error:
-        raise SceneError(
-            f"{path} cannot be read as an HDF5 file: it is damaged or cut short; "
-            "copy or download it again."
-        ) from error
+    with explain_damage(path, "HDF5", _BROKEN), h5py.File(path, "r") as file:
+        yield file
 
 
 def read_attributes(path: Path, group: str = "/") -> dict[str, Any]:
@@ -169,9 +164,7 @@ def _around(dataset: Any) -> dict[str, Any]:
     group = dataset
     while group.name != "/":
         group = group.parent
-        attrs |= {
-            key: value for key, value in _plain(group.attrs).items() if key not in attrs
-        }
+        attrs |= _plain(group.attrs) | attrs
     return attrs
 
 
@@ -215,20 +208,10 @@ def _plain(attrs: Any, most: int = 100, longest: int = _SHORT_LIST) -> dict[str,
             value = attrs[key]
         except _BROKEN:
             continue
-        if isinstance(value, np.ndarray) and value.size == 1:
-            value = value.reshape(-1)[0]
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if isinstance(value, np.ndarray):
-            # A range, several no-data values, or one value for each band.
-            limit = _LONGEST_LIST if normalized_key(key) in _BAND_KEYS else longest
-            if value.dtype.kind in "uif" and 1 < value.size <= limit:
-                plain[str(key)] = tuple(value.reshape(-1).tolist())
-        elif isinstance(value, np.integer | np.floating):
-            plain[str(key)] = value.item()
-        elif isinstance(value, str):
-            plain[str(key)] = value
-    return plain
+        # A range, several no-data values, or one value for each band.
+        limit = _LONGEST_LIST if normalized_key(key) in _BAND_KEYS else longest
+        plain[str(key)] = plain_attribute(value, limit)
+    return {key: value for key, value in plain.items() if value is not None}
 
 
 def _fetch(path: Path, name: str, indices: Indices) -> Array:
@@ -243,14 +226,13 @@ def _fetch(path: Path, name: str, indices: Indices) -> Array:
 
 
 _CHUNK_SIDE, _CHUNK_BANDS = 64, 32
-
-Tiles = Iterable[tuple[Tile, Array]]
+_GZIP = {"compression": "gzip", "track_times": False}
 
 
 def write_hdf5(
     scene: Scene,
     path: Path,
-    tiles: Tiles,
+    tiles: Iterable[tuple[Tile, Array]],
     *,
     tags: Mapping[str, str],
     progress: Progress | None = None,
@@ -328,10 +310,8 @@ def _create_cube(file: Any, scene: Scene) -> Any:
         shape=shape,
         dtype=np.uint8 if native == np.bool_ else native,
         chunks=tuple(map(min, shape, (_CHUNK_BANDS, _CHUNK_SIDE, _CHUNK_SIDE))),
-        compression="gzip",
-        compression_opts=4,
         shuffle=True,
-        track_times=False,
+        **(_GZIP | {"compression_opts": 4}),
     )
     for axis, name in enumerate(scene.cube.dims):
         cube.dims[axis].label = str(name)
@@ -364,15 +344,12 @@ def _write_metadata(file: Any, scene: Scene, tags: Mapping[str, str]) -> None:
         file.create_group("header").attrs.update(header)
     _write_georeference(file, scene)
     if scene.labels is not None:
-        file.create_dataset(
-            "labels", data=scene.labels, compression="gzip", track_times=False
-        )
+        file.create_dataset("labels", data=scene.labels, **_GZIP)
         classes = file.create_group("classes")
-        classes.create_dataset(
-            "code", data=np.array(scene.legend.codes, np.uint16), track_times=False
-        )
+        codes = np.array(scene.legend.codes, np.uint16)
+        classes.create_dataset("code", data=codes, track_times=False)
         _write_texts(classes, "name", scene.legend.names)
-        _write_texts(classes, "color", [land.color for land in scene.legend])
+        _write_texts(classes, "color", [entry.color for entry in scene.legend])
 
 
 def _write_georeference(file: Any, scene: Scene) -> None:

@@ -9,7 +9,7 @@ Source: The MathWorks, "MAT-File Format", sections on the level 5 format.
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +19,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from hypercover.errors import SceneError
 from hypercover.scene.io.limits import check_memory, check_unpacking
-from hypercover.scene.io.named_arrays import NamedArray
+from hypercover.scene.io.named_arrays import NamedArray, explain_damage
 from hypercover.types import Array
 
 _HEADER = 128
@@ -161,20 +160,13 @@ def _dtype(
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
     """Open a file behind its header, with its byte order; explain any damage."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER)
-            order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
-            if order is None:
-                raise _DamageError("the header is damaged")
-            yield file, order
-    except SceneError:
-        raise
-    except _BROKEN as error:
-        raise SceneError(
-            f"{path} cannot be read as a MATLAB file: it is damaged, cut short or older than "
-            "version 5; copy or download it again, or save it anew."
-        ) from error
+    damage = "damaged, older than version 5"
+    with explain_damage(path, "MATLAB", _BROKEN, damage), path.open("rb") as file:
+        header = file.read(_HEADER)
+        order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
+        if order is None:
+            raise _DamageError("the header is damaged")
+        yield file, order
 
 
 def _element(file: BinaryIO, order: str) -> tuple[_Source, int] | None:
@@ -210,18 +202,13 @@ def list_arrays(path: Path) -> list[NamedArray]:
             if end > size + 7 or len(arrays) >= _MOST_ARRAYS:
                 raise _DamageError("the last array is cut short")
             if head.name:
-                arrays.append(_member(path, head, start))
+                kind = "O" if head.dtype is None else head.dtype.kind
+                kind = "b" if head.logical else "c" if head.complex else kind
+                read = partial(_read, path, start)
+                arrays.append(NamedArray(head.name, head.shape, kind, read))
             file.seek(end)
             start = end
     return arrays
-
-
-def _member(path: Path, head: _Head, start: int) -> NamedArray:
-    kind = "b" if head.logical else "c" if head.complex else "O"
-    if head.dtype is not None and not head.logical:
-        kind = head.dtype.kind
-    read: Callable[[], Array] = partial(_read, path, start)
-    return NamedArray(head.name, head.shape, kind, read)
 
 
 def _read(path: Path, start: int) -> Array:

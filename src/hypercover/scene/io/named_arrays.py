@@ -1,14 +1,16 @@
 """The named arrays of a file, and which of them is the image and which the labels."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hypercover.errors import LabelError, SceneError
-from hypercover.scene.io.axes import axis_role
+from hypercover.scene.io.axes import Sizes, axis_role
 from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.wavelengths import (
@@ -26,6 +28,40 @@ from hypercover.scene.wavelengths import (
 from hypercover.types import Array
 
 Data = Array | LazyArray
+
+
+@contextmanager
+def explain_damage(
+    path: Path, kind: str, broken: tuple[type[Exception], ...], damage: str = "damaged"
+) -> Iterator[None]:
+    """Turn the errors of a reader on a damaged file into one that says what to do.
+
+    Raises
+    ------
+    SceneError
+    """
+    try:
+        yield
+    except SceneError:
+        raise
+    except broken as error:
+        raise SceneError(
+            f"{path} cannot be read as a {kind} file: it is {damage} or cut short; copy or "
+            "download it again."
+        ) from error
+
+
+def plain_attribute(value: Any, longest: int) -> str | float | tuple[float, ...] | None:
+    """Return an attribute that is text, one number or a short list of numbers; else None."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if isinstance(value, np.ndarray):
+        usable = value.dtype.kind in "uif" and 1 < value.size <= longest
+        return tuple(value.reshape(-1).tolist()) if usable else None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    value = value.item() if isinstance(value, np.integer | np.floating) else value
+    return value if isinstance(value, str | int | float) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +139,7 @@ class NamedArray:
     def values(self) -> Array:
         """Read all values into memory."""
         data = self.read()
-        if isinstance(data, LazyArray):
-            return np.asarray(data.as_variable_data())
-        return data
+        return np.asarray(data.as_variable_data()) if isinstance(data, LazyArray) else data
 
     def squeezed(self) -> "NamedArray":
         """Drop axes of length 1 beyond three, such as a single time.
@@ -113,11 +147,10 @@ class NamedArray:
         An image may have one band, so axes named like those of an image stay, then the
         last ones.
         """
+        roles = [axis_role(name) for name in self.dims] or [None] * len(self.shape)
         single = [axis for axis, size in enumerate(self.shape) if size == 1]
         # The axes of an image are dropped last.
-        single.sort(
-            key=lambda axis: bool(self.dims) and axis_role(self.dims[axis]) is not None
-        )
+        single.sort(key=lambda axis: roles[axis] is not None)
         dropped = sorted(single[: max(0, len(self.shape) - 3)])
         if not dropped:
             return self
@@ -126,7 +159,7 @@ class NamedArray:
             self,
             shape=tuple(self.shape[axis] for axis in left),
             dims=tuple(self.dims[axis] for axis in left) if self.dims else (),
-            read=lambda: _squeeze(self.read(), dropped),
+            read=lambda: _squeezed(self.read(), dropped),
         )
 
     def unsigned(self) -> "NamedArray":
@@ -146,14 +179,16 @@ class NamedArray:
                 return tuple(map(positive, value))
             return value + span if isinstance(value, int) and value < 0 else value
 
-        def read() -> Data:
-            return data.viewed(dtype) if isinstance(data, LazyArray) else data.view(dtype)
-
         attrs = {key: positive(value) for key, value in self.attrs.items()}
-        return replace(self, kind="u", read=read, attrs=attrs)
+        viewed = data.viewed(dtype) if isinstance(data, LazyArray) else data.view(dtype)
+        return replace(self, kind="u", read=lambda: viewed, attrs=attrs)
 
 
-def _squeeze(data: Data, axes: Sequence[int]) -> Data:
+NamedArrays = Sequence[NamedArray]
+"""The arrays of a file."""
+
+
+def _squeezed(data: Data, axes: Sequence[int]) -> Data:
     if isinstance(data, LazyArray):
         return data.without(axes)
     return np.squeeze(data, tuple(axes))
@@ -166,9 +201,7 @@ def describe(arrays: Iterable[NamedArray]) -> str:
     return shown + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")
 
 
-def find_array(
-    arrays: Sequence[NamedArray], name: str, path: object, option: str
-) -> NamedArray:
+def find_array(arrays: NamedArrays, name: str, path: object, option: str) -> NamedArray:
     """Return the array of a name; the last part of a grouped name is enough.
 
     Raises
@@ -193,10 +226,7 @@ _COLS = frozenset({"ncol", "ncols", "numcols", "cols", "columns", "samples", "ns
 
 
 def tables_to_images(
-    arrays: Sequence[NamedArray],
-    *,
-    by_columns: bool,
-    label_shapes: Sequence[tuple[int, int]] = (),
+    arrays: NamedArrays, *, by_columns: bool, label_shapes: Sizes = ()
 ) -> list[NamedArray]:
     """Return the arrays of a file with tables of pixels reshaped to images.
 
@@ -220,7 +250,7 @@ def tables_to_images(
     return [_table_to_image(one, rows, cols, by_columns) for one in arrays]
 
 
-def _whole_number(arrays: Sequence[NamedArray], names: frozenset[str]) -> int:
+def _whole_number(arrays: NamedArrays, names: frozenset[str]) -> int:
     """Return the positive whole number stored under one of these names, or 0."""
     for one in arrays:
         if one.key in names and one.flat_shape == ():
@@ -256,9 +286,7 @@ def _table_to_image(
     )
 
 
-def choose_image(
-    arrays: Sequence[NamedArray], path: object, name: str | None
-) -> NamedArray:
+def choose_image(arrays: NamedArrays, path: object, name: str | None) -> NamedArray:
     """Find the image among the arrays of a file: the one named, or the only 3-D one.
 
     Several names with commas between them stack arrays of one band each.
@@ -269,7 +297,7 @@ def choose_image(
         If no array or more than one fits; the message lists the candidates.
     """
     if name is not None and "," in name and all(one.name != name for one in arrays):
-        parts = [part.strip() for part in name.split(",")]
+        parts = (part.strip() for part in name.split(","))
         return _stack(
             [find_array(arrays, part, path, "--variable") for part in parts], path
         )
@@ -288,15 +316,11 @@ def choose_image(
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
+        stack = f"; or all, if each is a band: {_stack_option(candidates)}"
         flat = all(len(one.flat_shape) == 2 for one in candidates)
         raise SceneError(
             f"{path} holds {len(candidates)} arrays that could be the image; name one "
-            f"with --variable NAME: {describe(candidates)}"
-            + (
-                f"; or all, if each is a band: {_stack_option(candidates)}."
-                if flat
-                else "."
-            )
+            f"with --variable NAME: {describe(candidates)}{stack if flat else ''}."
         )
     raise SceneError(
         f"{path} must hold an image of numbers with three axes, found "
@@ -308,7 +332,7 @@ _TABLE_RATIO = 8
 """A 2-D array that is so many times as long as wide looks like a table of pixels."""
 
 
-def _remedy(arrays: Sequence[NamedArray]) -> str:
+def _remedy(arrays: NamedArrays) -> str:
     """Suggest what to do about a file that holds no image."""
     flat = [one for one in arrays if one.is_numeric and len(one.flat_shape) == 2]
     for one in flat:
@@ -338,13 +362,13 @@ def _remedy(arrays: Sequence[NamedArray]) -> str:
 _MOST_SHOWN = 20
 
 
-def _stack_option(bands: Sequence[NamedArray]) -> str:
+def _stack_option(bands: NamedArrays) -> str:
     """Write the option that stacks arrays of one band each."""
     names = ",".join(one.basename for one in bands[:_MOST_SHOWN])
     return f"--variable {names}" + (",…" if len(bands) > _MOST_SHOWN else "")
 
 
-def _stack(bands: Sequence[NamedArray], path: object) -> NamedArray:
+def _stack(bands: NamedArrays, path: object) -> NamedArray:
     """Return arrays of one band each as an image, under their names."""
     wrong = [one for one in bands if one.kind not in "uif" or len(one.flat_shape) != 2]
     wrong += [one for one in bands if one.flat_shape != bands[0].flat_shape]
@@ -355,12 +379,14 @@ def _stack(bands: Sequence[NamedArray], path: object) -> NamedArray:
         )
     rows, cols = bands[0].flat_shape
     long_axes = [axis for axis, size in enumerate(bands[0].shape) if size != 1]
-    dims = ("row", "col")
-    if bands[0].dims:
-        dims = (bands[0].dims[long_axes[0]], bands[0].dims[long_axes[1]])
+    dims = (
+        tuple(bands[0].dims[axis] for axis in long_axes)
+        if bands[0].dims
+        else ("row", "col")
+    )
 
     def read() -> Data:
-        layers = [_layer(one.read()) for one in bands]
+        layers = [_layer(band.read()) for band in bands]
         dtype = np.result_type(*(layer.dtype for layer in layers))
 
         def fetch(indices: Indices) -> Array:
@@ -404,7 +430,7 @@ def _shared(every: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def choose_labels(
-    arrays: Sequence[NamedArray], path: object, shape: tuple[int, int], name: str | None
+    arrays: NamedArrays, path: object, shape: tuple[int, int], name: str | None
 ) -> NamedArray:
     """Find the label map of this size: the one named, or the only 2-D one that fits.
 
@@ -451,24 +477,17 @@ def attribute_lists(image: NamedArray) -> list[NamedArray]:
     """Return the band lists among the attributes of an image, its groups and its file."""
     attrs = {**image.around, **image.attrs}
     # The unit of the values is not that of the wavelengths.
-    units = {
-        key: text
-        for key, text in attrs.items()
-        if normalized_key(key) not in {"unit", "units"}
-    }
+    own = {"unit", "units"}
+    units = {key: text for key, text in attrs.items() if normalized_key(key) not in own}
+    lists = {key: value for key, value in attrs.items() if isinstance(value, tuple)}
     return [
-        NamedArray(
-            key, (len(value),), "f", partial(np.asarray, value, np.float64), attrs=units
-        )
-        for key, value in attrs.items()
-        if isinstance(value, tuple) and normalized_key(key) in BAND_LISTS
+        NamedArray(key, (len(value),), "f", partial(np.asarray, value, float), attrs=units)
+        for key, value in lists.items()
+        if normalized_key(key) in BAND_LISTS
     ]
 
 
-_BandList = tuple[NamedArray, Array]
-
-
-def band_table(arrays: Sequence[NamedArray], count: int) -> BandTable:
+def band_table(arrays: NamedArrays, count: int) -> BandTable:
     """Read the wavelengths, widths, bad bands and numbers of so many bands from lists."""
     lists = {
         one.key: one
@@ -476,19 +495,17 @@ def band_table(arrays: Sequence[NamedArray], count: int) -> BandTable:
         if is_band_list(one) and (count,) in (one.flat_shape, one.shape)
     }
 
-    def first(names: Sequence[str]) -> _BandList | None:
+    def first(names: Sequence[str]) -> tuple[NamedArray, Array] | None:
         match = first_present(lists, names)
         return None if match is None else (match[1], match[1].values().reshape(-1))
 
     numbers, centres, widths, good = map(first, (NUMBERS, CENTRES, WIDTHS, GOOD))
-    if centres is None and numbers is not None and _are_centres(numbers[1]):
+    if centres is None and numbers is not None and float(numbers[1].min()) > _LOWEST_CENTRE:
         centres, numbers = numbers, None
     counted = None if numbers is None else band_numbers(numbers[1])
     bad = None if good is None else np.asarray(good[1] == 0)
-    used = ", ".join(
-        repr(one[0].name) for one in (numbers, centres, widths, good) if one is not None
-    )
-    notes = (f"Band lists beside the image: {used}.",) if used else ()
+    used = [repr(found[0].name) for found in (numbers, centres, widths, good) if found]
+    notes = (f"Band lists beside the image: {', '.join(used)}.",) if used else ()
     if centres is None:
         return BandTable(None, None, bad, counted, notes)
     nm, centre_notes = to_nanometres(centres[1], _unit(centres[0]))
@@ -498,10 +515,6 @@ def band_table(arrays: Sequence[NamedArray], count: int) -> BandTable:
         width, width_notes = widths_in_nm(widths[1], centres[1], nm, _unit(widths[0]))
         notes = (*notes, *width_notes)
     return BandTable(nm, width, bad, counted, notes)
-
-
-def _are_centres(values: Array) -> bool:
-    return bool(np.asarray(values, dtype=np.float64).min() > _LOWEST_CENTRE)
 
 
 def _unit(array: NamedArray) -> str | None:

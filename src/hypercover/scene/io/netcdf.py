@@ -1,7 +1,7 @@
 """NetCDF: the arrays of the classic format, and georeferences by coordinates or by text."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from hypercover.errors import SceneError
 from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.io.gdal import crs_wkt
 from hypercover.scene.io.limits import check_memory
-from hypercover.scene.io.named_arrays import NamedArray
+from hypercover.scene.io.named_arrays import (
+    NamedArray,
+    NamedArrays,
+    explain_damage,
+    plain_attribute,
+)
 from hypercover.types import Array
 
 _BROKEN = (TypeError, ValueError, OSError, KeyError, IndexError, OverflowError, EOFError,
@@ -30,14 +35,11 @@ def _opened(path: Path) -> Iterator[Any]:
     """Open a file for reading; errors of SciPy become one about damage."""
     from scipy.io import netcdf_file
 
-    try:
-        with netcdf_file(str(path), "r", mmap=False) as file:
-            yield file
-    except _BROKEN as error:
-        raise SceneError(
-            f"{path} cannot be read as a NetCDF file: it is damaged or cut short; copy or "
-            "download it again."
-        ) from error
+    with (
+        explain_damage(path, "NetCDF", _BROKEN),
+        netcdf_file(str(path), "r", mmap=False) as file,
+    ):
+        yield file
 
 
 def list_arrays(path: Path) -> list[NamedArray]:
@@ -50,36 +52,20 @@ def list_arrays(path: Path) -> list[NamedArray]:
     """
     with _opened(path) as file:
         around = _attributes(file)
-        return [
-            NamedArray(
-                name,
-                tuple(variable.shape),
-                variable.data.dtype.kind,
-                partial(_read, path, name),
-                tuple(variable.dimensions),
-                _attributes(variable),
-                around,
-            )
-            for name, variable in file.variables.items()
-        ]
+        arrays = []
+        for name, variable in file.variables.items():
+            read = partial(_read, path, name)
+            shape, dims = tuple(variable.shape), tuple(variable.dimensions)
+            kind, attrs = variable.data.dtype.kind, _attributes(variable)
+            arrays.append(NamedArray(name, shape, kind, read, dims, attrs, around))
+        return arrays
 
 
-def _attributes(thing: Any) -> dict[str, Any]:
+def _attributes(item: Any) -> dict[str, Any]:
     """Return the text and number attributes of a variable or of the file."""
-    attrs = vars(thing).get("_attributes", {})
-    return {
-        key: plain for key, value in attrs.items() if (plain := _plain(value)) is not None
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, np.ndarray | np.generic) and np.size(value) == 1:
-        return np.asarray(value).reshape(-1)[0].item()
-    if isinstance(value, np.ndarray) and 1 < value.size <= _LONGEST_LIST:
-        return tuple(value.reshape(-1).tolist())
-    return value if isinstance(value, str | int | float) else None
+    attrs = vars(item).get("_attributes", {})
+    plain = {key: plain_attribute(value, _LONGEST_LIST) for key, value in attrs.items()}
+    return {key: value for key, value in plain.items() if value is not None}
 
 
 def _read(path: Path, name: str) -> Array:
@@ -90,7 +76,7 @@ def _read(path: Path, name: str) -> Array:
 
 
 def place_by_coordinates(
-    cube: xr.DataArray, image: NamedArray, members: Sequence[NamedArray]
+    cube: xr.DataArray, image: NamedArray, members: NamedArrays
 ) -> xr.DataArray:
     """Return the cube with the georeference of its coordinate variables, if any.
 
@@ -100,7 +86,7 @@ def place_by_coordinates(
     """
     if len(image.dims) != 3:
         return cube
-    by_name = {one.basename: one for one in members}
+    by_name = {member.basename: member for member in members}
     # The long form lists coordinates after a colon: "crs: x y".
     name = str(image.attribute("grid_mapping") or "spatial_ref").partition(":")[0].split()
     mapping = by_name.get(name[0] if name else "")
@@ -111,7 +97,7 @@ def place_by_coordinates(
     transform = (x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2)
     crs = _crs(mapping)
     if mapping is None and {_basename(dim) for dim in image.dims} & _DEGREES:
-        crs = _wkt(4326)
+        crs = crs_wkt(4326)
     return with_grid(cube, Grid(cube.sizes["y"], cube.sizes["x"], crs, transform))
 
 
@@ -165,7 +151,7 @@ def _crs(mapping: NamedArray | None) -> str | None:
         return None
     for key in ("crs_wkt", "spatial_ref"):
         text = mapping.attrs.get(key)
-        if isinstance(text, str) and (wkt := _wkt(text)):
+        if isinstance(text, str) and (wkt := crs_wkt(text)):
             return wkt
     code = mapping.attribute("spatial_epsg", "epsg_code", "epsg", "EPSG")
     return _from_epsg(str(code or "")) or _from_parameters(mapping)
@@ -187,7 +173,7 @@ def _from_parameters(mapping: NamedArray) -> str | None:
     if abs(axis - _AXIS) > 1e-3 or abs(flattening - _FLATTENING) > 1e-6:
         return None
     if kind == "latitude_longitude":
-        return _wkt(4326)
+        return crs_wkt(4326)
     zone = (number("longitude_of_central_meridian", default=np.nan) + 183) / 6
     south = number("false_northing") == 1e7
     is_utm = (
@@ -198,11 +184,7 @@ def _from_parameters(mapping: NamedArray) -> str | None:
         and (south or number("false_northing") == 0)
         and zone in range(1, 61)
     )
-    return _utm(int(zone), south=south) if is_utm else None
-
-
-def _utm(zone: int, *, south: bool) -> str | None:
-    return _wkt((32700 if south else 32600) + zone)
+    return crs_wkt((32700 if south else 32600) + int(zone)) if is_utm else None
 
 
 def place_by_map_info(
@@ -222,21 +204,20 @@ def place_by_map_info(
     """
     parts = [part.strip() for part in map_info.strip("{} ").split(",")]
     wkt = wkt.strip("{} ")
-    crs = _from_epsg(epsg) or (_wkt(wkt) if wkt else None) or _from_map_info(parts)
+    crs = _from_epsg(epsg) or (crs_wkt(wkt) if wkt else None) or _from_map_info(parts)
     rows, cols = cube.sizes["y"], cube.sizes["x"]
     try:
         col, row, east, north, wide, high = (float(part) for part in parts[1:7])
     except ValueError:
         return (with_grid(cube, Grid(rows, cols, crs)) if crs else cube), ()
-    rotation = next(
-        (part.partition("=")[2] for part in parts if part.lower().startswith("rotation")),
-        "0",
-    )
+    turned = [
+        part.partition("=")[2] for part in parts if part.lower().startswith("rotation")
+    ]
     try:
-        angle = -np.radians(float(rotation))
+        angle = -np.radians(float(turned[0]) if turned else 0.0)
     except ValueError:
         angle = 0.0
-    cos, sin = (float(one) for one in (np.cos(angle), np.sin(angle)))
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
     transform = (
         cos * wide, -sin * wide, east - (col - 1) * wide,
         -sin * high, -cos * high, north + (row - 1) * high,
@@ -251,7 +232,7 @@ def place_by_map_info(
 
 def _from_epsg(text: str) -> str | None:
     digits = text.strip().lower().removeprefix("epsg:").strip()
-    return _wkt(int(digits)) if digits.isdecimal() and len(digits) < 7 else None
+    return crs_wkt(int(digits)) if digits.isdecimal() and len(digits) < 7 else None
 
 
 def _from_map_info(parts: Sequence[str]) -> str | None:
@@ -260,21 +241,8 @@ def _from_map_info(parts: Sequence[str]) -> str | None:
     if not any(word.replace("-", "") in {"wgs84", "wgs1984"} for word in words):
         return None
     if words[0] == "geographiclat/lon":
-        return _wkt(4326)
+        return crs_wkt(4326)
     if words[0] != "utm" or len(words) < 9 or not words[7].isdecimal():
         return None
-    zone = int(words[7])
-    return _utm(zone, south=words[8].startswith("s")) if 1 <= zone <= 60 else None
-
-
-def _wkt(crs: int | str) -> str | None:
-    """Return a coordinate system, an EPSG code or WKT, as WKT; None if it is invalid."""
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    from hypercover.scene.io.gdal import gdal_env
-
-    with gdal_env(), suppress(CRSError):
-        parsed = CRS.from_epsg(crs) if isinstance(crs, int) else CRS.from_wkt(crs)
-        return str(parsed.to_wkt())
-    return None
+    zone, first = int(words[7]), 32700 if words[8].startswith("s") else 32600
+    return crs_wkt(first + zone) if 1 <= zone <= 60 else None

@@ -1,38 +1,29 @@
-"""The arrays of NumPy's .npy and .npz files, never unpickled."""
+"""NumPy's .npy and .npz files: read without trusting them, and written with a checksum."""
 
+import hashlib
+import io
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from hypercover.errors import SceneError
+from hypercover.files import DamageError, atomic
 from hypercover.scene.io.limits import check_memory, check_unpacking
-from hypercover.scene.io.named_arrays import NamedArray
-from hypercover.types import Array
+from hypercover.scene.io.named_arrays import NamedArray, explain_damage
+from hypercover.types import Array, Arrays
 
-_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
-           NotImplementedError, RuntimeError, MemoryError, SyntaxError,
-           TokenError)  # fmt: skip
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except SceneError:
-        raise
-    except _BROKEN as error:
-        raise SceneError(
-            f"{path} cannot be read as a NumPy file: it is damaged or cut short "
-            f"({type(error).__name__}); copy or download it again."
-        ) from error
+_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError, TypeError,
+           NotImplementedError, RuntimeError, MemoryError, SyntaxError, TokenError)  # fmt: skip
+"""Errors of NumPy and zipfile on damaged and malicious files."""
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -53,7 +44,7 @@ def list_npy(path: Path) -> list[NamedArray]:
     SceneError
         If the file is damaged or shorter than it declares.
     """
-    with _explained(path), path.open("rb") as file:
+    with explain_damage(path, "NumPy", _BROKEN), path.open("rb") as file:
         shape, dtype = _read_header(file)
         header = file.tell()
     needed = header + prod(shape) * dtype.itemsize
@@ -66,7 +57,7 @@ def list_npy(path: Path) -> list[NamedArray]:
 
 
 def _memory_map(path: Path) -> Array:
-    with _explained(path):
+    with explain_damage(path, "NumPy", _BROKEN):
         values: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     return values
 
@@ -79,7 +70,7 @@ def list_npz(path: Path) -> list[NamedArray]:
     SceneError
         If the file is damaged.
     """
-    with _explained(path), zipfile.ZipFile(path) as archive:
+    with explain_damage(path, "NumPy", _BROKEN), zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if name.endswith(".npy")]
         return [_list_member(path, archive, name) for name in names]
 
@@ -93,8 +84,97 @@ def _list_member(path: Path, archive: zipfile.ZipFile, name: str) -> NamedArray:
 
 def _unpack(path: Path, name: str, n_bytes: int) -> Array:
     check_memory(n_bytes, f"Array {name} of {path}")
-    with _explained(path), zipfile.ZipFile(path) as archive, archive.open(name) as file:
+    with (
+        explain_damage(path, "NumPy", _BROKEN),
+        zipfile.ZipFile(path) as archive,
+        archive.open(name) as file,
+    ):
         stored = archive.getinfo(name).compress_size
         check_unpacking(n_bytes, stored, f"Array {name} of {path}")
+        values: Array = np.lib.format.read_array(file, allow_pickle=False)
+    return values
+
+
+_MOST_ARRAYS = 256
+_KINDS = "uifbU"
+_SEAL, _DIGITS = b"sha256:", 64
+"""Prefix of the archive's comment, and the number of hexadecimal digits after it."""
+
+
+def save_arrays(path: str | Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
+    """Write a compressed NumPy archive of plain arrays atomically.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    plain: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
+    with atomic(path) as draft:
+        with draft.open("wb") as file:
+            np.savez_compressed(file, **plain)
+        _seal(draft)
+
+
+def _seal(path: Path) -> None:
+    """Write the checksum of an archive into its comment, which other programs ignore."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = _SEAL + bytes(_DIGITS)
+    with path.open("rb+") as file:
+        content = file.read()[:-_DIGITS]
+        file.seek(len(content))
+        file.write(hashlib.sha256(content).hexdigest().encode())
+
+
+def _unsealed(path: Path) -> bytes:
+    """Return the bytes of an archive after checking its checksum; old ones have none."""
+    content = path.read_bytes()
+    body, digits = content[:-_DIGITS], content[-_DIGITS:]
+    sealed = body.endswith(_SEAL) or re.fullmatch(rb"[0-9a-f]{64}", digits)
+    if sealed and hashlib.sha256(body).hexdigest().encode() != digits:
+        raise DamageError("its checksum differs: it was changed or damaged")
+    return content
+
+
+def load_arrays(path: str | Path, most_bytes: int) -> Arrays:
+    """Read an archive that :func:`save_arrays` wrote.
+
+    Nothing is unpickled, and no more than ``most_bytes`` are unpacked.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file.
+    ValueError
+        If it is damaged, too large, or holds anything but plain arrays.
+    """
+    try:
+        return _read_archive(Path(path), most_bytes)
+    except FileNotFoundError:
+        raise
+    except _BROKEN as error:
+        raise ValueError(str(error)[:120] or type(error).__name__) from error
+
+
+def _read_archive(path: Path, most_bytes: int) -> Arrays:
+    if path.stat().st_size > most_bytes:
+        raise ValueError(f"it has more than {most_bytes:,} bytes")
+    with zipfile.ZipFile(io.BytesIO(_unsealed(path))) as archive:
+        members = archive.infolist()
+        declared = sum(member.file_size for member in members)
+        if declared > most_bytes or len(members) > _MOST_ARRAYS:
+            raise ValueError(f"it declares {declared:,} bytes in {len(members)} arrays")
+        names = [member.filename.removesuffix(".npy") for member in members]
+        return {n: _array(archive, one) for n, one in zip(names, members, strict=True)}
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    """Read an array whose header claims no more than its bytes can hold."""
+    with archive.open(member) as file:
+        shape, dtype = _read_header(file)
+    size = dtype.itemsize * prod(shape)
+    if dtype.kind not in _KINDS or not 0 <= size <= member.file_size:
+        raise ValueError(f"the array {member.filename[:40]!r} does not match its header")
+    with archive.open(member) as file:
         values: Array = np.lib.format.read_array(file, allow_pickle=False)
     return values

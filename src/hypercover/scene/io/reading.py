@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,10 +14,12 @@ from hypercover.errors import LabelError, SceneError, counted
 from hypercover.files import find_ignoring_case
 from hypercover.scene.datasets.catalog import with_known_bands, with_known_image
 from hypercover.scene.grid import Grid
+from hypercover.scene.io import hyperspectral_products, multispectral_products, raster
 from hypercover.scene.io.array_files import ARRAY_READERS, open_array_file
 from hypercover.scene.io.class_tables import read_legend
 from hypercover.scene.io.file_types import FileType, detect_type, local_file
-from hypercover.scene.io.products import emit, prisma
+from hypercover.scene.io.raster import WARP_NOTE
+from hypercover.scene.io.vector import read_vector_labels
 from hypercover.scene.labels import (
     LabelMap,
     flip_to_grid,
@@ -26,26 +28,24 @@ from hypercover.scene.labels import (
     shortlist,
 )
 from hypercover.scene.legend import Legend, class_colors
-from hypercover.scene.nodata import (
-    NoData,
-    NoDataSpec,
-    fill_note,
-    parse_nodata,
-    with_nodata,
-)
+from hypercover.scene.nodata import NoData, NoDataSpec, fill_note, parse_nodata, with_nodata
 from hypercover.scene.scene import Scene
 from hypercover.types import Codes
 
 PathLike = str | Path
-Reader = Callable[[Path, str | None], Scene]
 
-_ENMAP = re.compile(r"(ENMAP.*)METADATA\.XML", re.IGNORECASE)
 _ENMAP_IMAGE = re.compile(
     r"(ENMAP.*)SPECTRAL_IMAGE(?:_COG)?\.(?:tiff?|bsq|bil|bip|img|dat|hdr|jp2)",
     re.IGNORECASE,
 )
 _SENTINEL2 = re.compile(r"MTD_MSIL(1C|2A)\.xml", re.IGNORECASE)
-_LANDSAT = re.compile(r"L.*\d.*_MTL\.(txt|xml|json)|MTL\.(txt|xml|json)", re.IGNORECASE)
+_PRODUCTS: dict[re.Pattern[str], Callable[[Path, str | None], Scene]] = {
+    re.compile(r"ENMAP.*METADATA\.XML", re.IGNORECASE): hyperspectral_products.read_enmap,
+    _SENTINEL2: multispectral_products.read_sentinel2,
+    re.compile(r"L.*\d.*_MTL\.(txt|xml|json)|MTL\.(txt|xml|json)", re.IGNORECASE):
+        multispectral_products.read_landsat,
+}  # fmt: skip
+"""Readers of products by the name of their metadata file."""
 
 
 def product_file(path: PathLike) -> Path:
@@ -60,9 +60,7 @@ def product_file(path: PathLike) -> Path:
     """
     folder = Path(path)
     if folder.suffix.lower() == ".safe" and folder.is_dir():
-        matches = [
-            one for one in sorted(folder.iterdir()) if _SENTINEL2.fullmatch(one.name)
-        ]
+        matches = [file for file in folder.iterdir() if _SENTINEL2.fullmatch(file.name)]
         if len(matches) != 1:
             raise SceneError(
                 f"{folder} must hold one MTD_MSIL1C.xml or MTD_MSIL2A.xml, found "
@@ -75,27 +73,6 @@ def product_file(path: PathLike) -> Path:
         if metadata is not None and metadata.is_file():
             return metadata
     return file
-
-
-def product_reader(file: Path) -> Reader | None:
-    """Return the reader of a product, given its metadata file; None for any other file."""
-    if _ENMAP.fullmatch(file.name):
-        from hypercover.scene.io.products.enmap import read_enmap
-
-        return read_enmap
-    if _SENTINEL2.fullmatch(file.name):
-        from hypercover.scene.io.products.sentinel2 import read_sentinel2
-
-        return read_sentinel2
-    if _LANDSAT.fullmatch(file.name):
-        from hypercover.scene.io.products.landsat import read_landsat
-
-        return read_landsat
-    return None
-
-
-_PLACED_BY_POINTS = "The image is placed by"
-"""First words of the note on an image that must be warped to a grid first."""
 
 
 def open_scene(
@@ -151,30 +128,37 @@ def open_scene(
     LabelError
         If the labels are damaged, are not class codes, or do not fit the image.
     """
-    given = path if isinstance(path, xr.DataArray) else product_file(path)
     if str(labels).lower() == "none" and not (labels and Path(labels).exists()):
         labels = None if labels is None else False
     table = read_legend(legend)
+    image = path if isinstance(path, xr.DataArray) else product_file(path)
     label_file = None if labels is None or labels is False else _label_file(labels)
     shapes = [] if label_file is None else _label_shapes(label_file, label_variable)
-    label_map: LabelMap | None = None
-    if isinstance(given, xr.DataArray):
-        scene = Scene.from_array(given)
+    own_labels: LabelMap | None = None
+    if isinstance(image, xr.DataArray):
+        scene = Scene.from_array(image)
     else:
-        scene, label_map = _image(
-            given,
-            variable,
-            axes,
-            shapes,
-            with_own_labels=labels is None,
-            label_variable=label_variable,
+        find_labels = labels is None
+        scene, own_labels = _image(
+            image, variable, axes, shapes, label_variable, find_labels=find_labels
         )
     scene = scene.replace(name=name or scene.name)
     if nodata is not None:
         scene = _with_stated_nodata(scene, nodata)
-    scene = _with_fill_note(scene)
+    # Pixels that cannot be read are reported by whoever needs them.
+    with suppress(SceneError):
+        scene = scene.noting(*filter(None, [fill_note(scene.cube)]))
+    label_map = own_labels
     if label_file is not None:
-        label_map = _labels_for(scene, label_file, label_variable, label_field, label_layer)
+        try:
+            label_map = read_label_map(
+                label_file, scene.grid, label_variable, label_field, label_layer
+            )
+        except LabelError as error:
+            warp = [note for note in scene.notes if note.startswith(WARP_NOTE)]
+            if scene.grid.placed or not warp:
+                raise
+            raise LabelError(f"{error} {warp[0]}") from error
     if label_map is not None:
         scene = _with_labels(scene, label_map, table)
     return with_known_image(with_known_bands(scene))
@@ -185,14 +169,14 @@ def _image(
     variable: str | None,
     axes: str | None,
     shapes: list[tuple[int, int]],
-    *,
-    with_own_labels: bool,
     label_variable: str | None,
+    *,
+    find_labels: bool,
 ) -> tuple[Scene, LabelMap | None]:
     """Open the image, and on request the labels in the same file."""
-    read_product = product_reader(file)
-    if read_product is not None:
-        return read_product(file, variable), None
+    for pattern, read_product in _PRODUCTS.items():
+        if pattern.fullmatch(file.name):
+            return read_product(file, variable), None
     file_type = detect_type(file)
     if file_type is FileType.VECTOR:
         raise SceneError(
@@ -200,32 +184,26 @@ def _image(
             "image first."
         )
     if file_type not in ARRAY_READERS:
-        return _raster_image(file, variable, axes), None
+        option = "--variable" if variable is not None else "--axes"
+        if variable is not None or axes is not None:
+            raise SceneError(
+                f"{option} is for files of named arrays (MATLAB, NumPy, HDF5, NetCDF), but "
+                f"{file} is a raster, whose axes are known; leave the option out."
+            )
+        return raster.read_image(file), None
     arrays = open_array_file(file, file_type)
-    if variable is None and prisma.is_prisma(arrays.members):
-        return prisma.read_prisma(file, arrays.members), None
-    if variable is None and emit.is_emit(arrays.members):
-        return emit.read_emit(file, arrays.members), None
-    own_shapes = arrays.map_shapes(label_variable if with_own_labels else None)
+    if variable is None and hyperspectral_products.is_prisma(arrays.members):
+        return hyperspectral_products.read_prisma(file, arrays.members), None
+    if variable is None and hyperspectral_products.is_emit(arrays.members):
+        return hyperspectral_products.read_emit(file, arrays.members), None
+    own_shapes = arrays.map_shapes(label_variable if find_labels else None)
     scene = arrays.image(variable, axes, shapes, own_shapes)
-    if not with_own_labels:
+    if not find_labels:
         return scene, None
     if label_variable is not None:
         return scene, arrays.labels(scene.grid, label_variable)
     label_map, notes = arrays.own_labels(scene.grid)
     return scene.noting(*notes), label_map
-
-
-def _raster_image(file: Path, variable: str | None, axes: str | None) -> Scene:
-    if variable is not None or axes is not None:
-        option = "--variable" if variable is not None else "--axes"
-        raise SceneError(
-            f"{option} is for files of named arrays (MATLAB, NumPy, HDF5, NetCDF), but "
-            f"{file} is a raster, whose axes are known; leave the option out."
-        )
-    from hypercover.scene.io.raster import read_image
-
-    return read_image(file)
 
 
 def _with_stated_nodata(scene: Scene, nodata: NoDataSpec) -> Scene:
@@ -240,16 +218,6 @@ def _with_stated_nodata(scene: Scene, nodata: NoDataSpec) -> Scene:
     )
 
 
-def _with_fill_note(scene: Scene) -> Scene:
-    """Note values that look like undeclared no data."""
-    try:
-        note = fill_note(scene.cube)
-    except SceneError:
-        # Pixels that cannot be read are reported by whoever needs them.
-        return scene
-    return scene if note is None else scene.noting(note)
-
-
 @contextmanager
 def _as_label_error() -> Iterator[None]:
     try:
@@ -258,24 +226,23 @@ def _as_label_error() -> Iterator[None]:
         raise LabelError(str(error)) from error
 
 
+@_as_label_error()
 def _label_file(path: PathLike) -> Path:
-    with _as_label_error():
-        return local_file(path)
+    return local_file(path)
 
 
+@_as_label_error()
 def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
     """Return the sizes that the labels of a file may have: evidence for the axis order."""
-    with _as_label_error():
-        file_type = detect_type(file)
-        if file_type is FileType.VECTOR:
-            return []
-        if file_type in ARRAY_READERS:
-            return open_array_file(file, file_type).map_shapes(variable)
-        from hypercover.scene.io.raster import raster_shape
-
-        return [raster_shape(file)]
+    file_type = detect_type(file)
+    if file_type is FileType.VECTOR:
+        return []
+    if file_type in ARRAY_READERS:
+        return open_array_file(file, file_type).map_shapes(variable)
+    return [raster.raster_size(file)[1:]]
 
 
+@_as_label_error()
 def read_label_map(
     file: Path,
     grid: Grid,
@@ -290,36 +257,14 @@ def read_label_map(
     LabelError
         If they cannot be read or do not fit the grid.
     """
-    with _as_label_error():
-        file_type = detect_type(file)
-        if file_type is FileType.VECTOR:
-            from hypercover.scene.io.vector import read_vector_labels
-
-            return read_vector_labels(file, grid, field, layer)
-        if file_type in ARRAY_READERS:
-            return open_array_file(file, file_type).labels(grid, variable)
-        from hypercover.scene.io.raster import read_raster_labels
-
-        label_map = read_raster_labels(file)
-        codes = flip_to_grid(label_map.codes, label_map.grid, grid, file)
-        return replace(label_map, codes=codes, grid=grid)
-
-
-def _labels_for(
-    scene: Scene,
-    file: Path,
-    variable: str | None,
-    field: str | None,
-    layer: str | None,
-) -> LabelMap:
-    """Read the labels of a scene; for one without a grid, suggest how to give it one."""
-    try:
-        return read_label_map(file, scene.grid, variable, field, layer)
-    except LabelError as error:
-        how = [note for note in scene.notes if note.startswith(_PLACED_BY_POINTS)]
-        if scene.grid.placed or not how:
-            raise
-        raise LabelError(f"{error} {how[0]}") from error
+    file_type = detect_type(file)
+    if file_type is FileType.VECTOR:
+        return read_vector_labels(file, grid, field, layer)
+    if file_type in ARRAY_READERS:
+        return open_array_file(file, file_type).labels(grid, variable)
+    label_map = raster.read_raster_labels(file)
+    codes = flip_to_grid(label_map.codes, label_map.grid, grid, file)
+    return replace(label_map, codes=codes, grid=grid)
 
 
 def _with_labels(scene: Scene, label_map: LabelMap, table: Legend | None) -> Scene:
@@ -342,10 +287,10 @@ def _with_table(label_map: LabelMap, table: Legend | None) -> LabelMap:
         label_map = label_map.naming_zero(name)
         if label_map.zero is not None:
             code = label_map.zero if label_map.zero not in table else max(table.codes) + 1
-            colors = {land.code: land.color for land in table}
+            colors = {entry.code: entry.color for entry in table}
             if color:
                 colors[code] = color
-            names = {land.code: land.name for land in table} | {code: name}
+            names = {entry.code: entry.name for entry in table} | {code: name}
             table = Legend.of(names, class_colors(names, colors))
     return match_classes(label_map, table, "the class table", renames=True)
 
@@ -384,8 +329,7 @@ def open_labels(
     table = read_legend(legend)
     label_map = read_label_map(_label_file(path), grid, variable, field, layer)
     label_map = _with_table(label_map, table)
-    known, _ = legend_of(label_map, table)
-    return label_map.codes, known
+    return label_map.codes, legend_of(label_map, table)[0]
 
 
 def open_mask(
@@ -422,8 +366,7 @@ def open_mask(
     if mask.zero is not None:
         codes = np.where(mask.codes == mask.zero, 0, mask.codes)
         mask = replace(mask, codes=codes.astype(mask.codes.dtype), zero=None)
-    classes = len(np.unique(mask.codes[mask.codes > 0]))
-    if scene.labels is None or classes < 2:
+    if scene.labels is None or len(np.unique(mask.codes[mask.codes > 0])) < 2:
         return mask.codes, ()
     try:
         matched = match_classes(mask, scene.legend, "the labels")
@@ -442,20 +385,18 @@ def open_mask(
 def _no_valid_pixel(scene: Scene) -> str:
     """Explain why no pixel is valid, naming the bands that mask all others."""
     # Zero is a value here: at most it masks pixels that are zero in all bands.
-    rules = [replace(NoData.of(scene.cube.isel(band=[at])), zero=False)
-             for at in range(scene.n_bands)]  # fmt: skip
+    bands = [scene.cube.isel(band=[at]) for at in range(scene.n_bands)]
+    rules = [replace(NoData.of(band), zero=False) for band in bands]
     filled = np.zeros(scene.n_bands, dtype=bool)
     for rows in scene.strips():
-        block = scene.read(rows, slice(None))
-        filled |= [
-            rule.valid(band[None]).any() for rule, band in zip(rules, block, strict=True)
-        ]
+        values = scene.read(rows, slice(None))[:, None]
+        filled |= [rule.valid(band).any() for rule, band in zip(rules, values, strict=True)]
     empty = scene.bands[~filled]
     if 0 < len(empty) < scene.n_bands:
-        bands = ",".join(map(str, empty))
+        numbers = ",".join(map(str, empty))
         return (
             f"No pixel of {scene.name} holds data in every band, because none does in band "
-            f"{bands}; leave these out with drop_bands: '{bands}' (--drop-bands {bands})."
+            f"{numbers}; leave these out with drop_bands: '{numbers}' (--drop-bands {numbers})."
         )
     return (
         f"No pixel of {scene.name} holds data: all are masked, NaN or no data "

@@ -38,17 +38,36 @@ def parse_xml(path: Path) -> ET.Element:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SceneError(f"{path} cannot be read as XML; copy it again.") from error
+    return parse_xml_text(text, path)
+
+
+def parse_xml_text(text: str, source: object) -> ET.Element:
+    """Parse XML as :func:`parse_xml` does; the source is named in errors."""
     if _DECLARATION.search(text):
         raise SceneError(
-            f"{path} declares a document type or entities, which can point to other files "
+            f"{source} declares a document type or entities, which can point to other files "
             "and are never followed; give the file that came with the product."
         )
     try:
         return ET.fromstring(text)  # noqa: S314  (small, and no DTD or entity is in it)
     except (ET.ParseError, ValueError, RecursionError) as error:
         raise SceneError(
-            f"{path} is not XML: it is damaged or cut short; copy or download it again."
+            f"{source} is not XML: it is damaged or cut short; copy or download it again."
         ) from error
+
+
+_WHOLE = re.compile(r"[+-]?\d{1,9}([.,]0*)?", re.ASCII)
+
+
+def whole_number(text: str) -> int | None:
+    """Read a whole number, which programs may write as 1.0 or 1,0; None for other text.
+
+    Examples
+    --------
+    >>> [whole_number(text) for text in ("10", "1.0", "07", "A1", "-3", "1.5")]
+    [10, 1, 7, None, -3, None]
+    """
+    return int(re.split("[.,]", text)[0]) if _WHOLE.fullmatch(text) else None
 
 
 def element_numbers(elements: list[ET.Element], path: Path) -> list[float]:
@@ -69,9 +88,7 @@ def element_numbers(elements: list[ET.Element], path: Path) -> list[float]:
 
 _TAG = "tag:yaml.org,2002:"
 
-_PLAIN = frozenset(
-    _TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map")
-)
+_SCALARS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str"))
 """Types that a value may have; sets, pairs, dates and Python objects are refused."""
 
 
@@ -124,7 +141,7 @@ def _is_plain(node: Any) -> bool:
         return bool(node.tag == f"{_TAG}map")
     if isinstance(node, yaml.SequenceNode):
         return bool(node.tag == f"{_TAG}seq")
-    return node.tag in _PLAIN - {f"{_TAG}map", f"{_TAG}seq"}
+    return node.tag in _SCALARS
 
 
 def parse_yaml(text: str) -> Any:

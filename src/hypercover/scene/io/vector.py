@@ -1,25 +1,36 @@
 """Labels from vector files: shapes with a class attribute, burnt into pixels."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 from affine import Affine
+from rasterio.crs import CRS
+from rasterio.features import rasterize
+from rasterio.warp import transform
+from shapely import GeometryType
 
 from hypercover.errors import LabelError, counted
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.class_tables import Style, vector_style
-from hypercover.scene.io.file_types import VECTOR_FORMATS, is_json
+from hypercover.scene.io.file_types import VECTOR_FORMATS, is_json, is_sqlite
 from hypercover.scene.io.gdal import GDAL_ERRORS, offline_pyogrio
-from hypercover.scene.io.geopackage import check_geopackage, is_sqlite
+from hypercover.scene.io.safe_parsers import whole_number
 from hypercover.scene.labels import LabelMap, as_codes, shortlist
 from hypercover.scene.legend import MAX_CODE
 from hypercover.types import Array, Floats, Ints, Mask
+
+Geometries = npt.NDArray[np.object_]
+"""Shapes of shapely (n,)."""
 
 _LARGEST_GEOJSON = 2**28
 """Bytes of a GeoJSON file, which is read whole."""
@@ -95,7 +106,7 @@ def _refuse_links(pairs: list[tuple[str, Any]]) -> None:
 class _Shapes:
     """The geometries of a layer, the class attribute and the coordinate system."""
 
-    geometries: npt.NDArray[np.object_]
+    geometries: Geometries
     """Shapely geometries (n,)."""
     classes: Array
     """Value of the class attribute of each (n,)."""
@@ -143,7 +154,20 @@ def read_vector_labels(
         notes.append(
             f"{contested:,} pixels lie in shapes of more than one class and stay unlabelled."
         )
-    losses = _left_out(shapes, usable, codes)
+    zero = (
+        " of code 0, which means unlabelled: left out; if it is a class, give it another "
+        "number or a name."
+    )
+    left_out = {
+        " without a geometry: left out.": ~usable,
+        " without a class: left out.": codes < 0,
+        zero: usable & (codes == 0),
+    }
+    losses = [
+        f"{counted(int(where.sum()), 'shape')}{reason}"
+        for reason, where in left_out.items()
+        if where.any()
+    ]
     on_top = _burnt(geometries, np.arange(1, len(geometries) + 1), grid, np.uint32)
     losses += _lost(geometries, codes[inside], burnt, on_top, names, grid)
     names, colors = _styled(vector_style(path, shapes.layer), shapes.field, names)
@@ -172,25 +196,8 @@ def _styled(
     return labels | names, colors
 
 
-def _left_out(shapes: _Shapes, usable: Mask, codes: Ints) -> list[str]:
-    """Count the shapes without a geometry or class, and those of code 0."""
-    zero = (
-        " of code 0, which means unlabelled: left out; if it is a class, give it another "
-        "number or a name."
-    )
-    return [
-        f"{counted(int(number), 'shape')}{reason}"
-        for number, reason in (
-            (np.count_nonzero(~usable), " without a geometry: left out."),
-            (np.count_nonzero(codes < 0), " without a class: left out."),
-            (np.count_nonzero(usable & (codes == 0)), zero),
-        )
-        if number
-    ]
-
-
 def _lost(
-    geometries: npt.NDArray[np.object_],
+    geometries: Geometries,
     codes: Ints,
     burnt: npt.NDArray[np.uint16],
     on_top: npt.NDArray[np.uint32],
@@ -198,49 +205,31 @@ def _lost(
     grid: Grid,
 ) -> list[str]:
     """Count the shapes that label no pixel, and name the classes lost with them."""
-    outside, tiny, hidden = _invisible(geometries, on_top, grid)
     losses = []
-    for where, reason in (
-        (outside, "outside the image"),
-        (tiny, "without the centre of a pixel in it"),
-        (hidden, "wholly under other shapes"),
-    ):
+    for reason, where in _invisible(geometries, on_top, grid).items():
         if where.any():
-            losses.append(
-                f"{counted(int(where.sum()), 'shape')} of {len(codes):,} {reason}: "
-                f"{_per_class(codes[where], names)}."
-            )
-    lost = sorted({*codes.tolist()} - {*np.unique(burnt).tolist()})
-    if lost:
-        classes = shortlist(names.get(code, f"class {code}") for code in lost)
+            found, numbers = np.unique(codes[where], return_counts=True)
+            classes = [names.get(code, f"class {code}") for code in found.tolist()]
+            listed = [f"{n:,} of {name}" for n, name in zip(numbers, classes, strict=True)]
+            shapes = f"{counted(int(where.sum()), 'shape')} of {len(codes):,}"
+            losses.append(f"{shapes} {reason}: {shortlist(listed)}.")
+    if lost := sorted({*codes.tolist()} - {*np.unique(burnt).tolist()}):
+        shown = shortlist(names.get(code, f"class {code}") for code in lost)
         losses.append(
-            f"Classes lost, because none of their shapes labels a pixel: {classes}."
+            f"Classes lost, because none of their shapes labels a pixel: {shown}."
         )
     return losses
 
 
-def _per_class(codes: Ints, names: Mapping[int, str]) -> str:
-    """List the number of shapes of each class."""
-    found, numbers = np.unique(codes, return_counts=True)
-    return shortlist(
-        f"{number:,} of {names.get(code, f'class {code}')}"
-        for code, number in zip(found.tolist(), numbers.tolist(), strict=True)
-    )
-
-
 def _invisible(
-    geometries: npt.NDArray[np.object_], on_top: npt.NDArray[np.uint32], grid: Grid
-) -> tuple[Mask, Mask, Mask]:
-    """Return masks of the shapes outside, without the centre of a pixel, and under others.
+    geometries: Geometries, on_top: npt.NDArray[np.uint32], grid: Grid
+) -> dict[str, Mask]:
+    """Return masks of the shapes that label no pixel, by the reason.
 
     Shapes visible in ``on_top``, burnt one on another, need no further check.
     """
-    import shapely
-
     count = len(geometries)
-    visible = np.zeros(count + 1, np.bool_)
-    visible[np.unique(on_top)] = True
-    invisible = ~visible[1:]
+    invisible = ~np.isin(np.arange(1, count + 1), on_top)
     to_ground = np.array(grid.transform).reshape(2, 3)
     to_pixels = np.linalg.inv(to_ground[:, :2]).T
 
@@ -253,7 +242,11 @@ def _invisible(
     covering = np.zeros(count, np.bool_)
     for at in np.flatnonzero(invisible & ~outside):
         covering[at] = _covers(in_pixels[at], grid)
-    return outside, invisible & ~outside & ~covering, invisible & covering
+    return {
+        "outside the image": outside,
+        "without the centre of a pixel in it": invisible & ~outside & ~covering,
+        "wholly under other shapes": covering,
+    }
 
 
 def _check_placed(path: Path, grid: Grid, remedy: str) -> None:
@@ -266,8 +259,6 @@ def _check_placed(path: Path, grid: Grid, remedy: str) -> None:
 
 def _no_overlap(path: Path, shapes: _Shapes, grid: Grid) -> LabelError:
     """Explain that no shape covers a pixel, with a hint on coordinates in degrees."""
-    import shapely
-
     hint = ""
     bounds = shapely.total_bounds(np.asarray(shapes.geometries, dtype=object))
     image_in_metres = max(map(abs, grid.transform[2::3])) > 360
@@ -316,9 +307,9 @@ def _read(
     path: Path, field: str | None, layer: str | None = None, *, with_class: bool = True
 ) -> _Shapes:
     """Read shapes, and by default their class attribute."""
-    import shapely
     from pyogrio.errors import DataLayerError, DataSourceError
 
+    errors = (DataSourceError, DataLayerError)
     _check_file(path)
     try:
         with offline_pyogrio(path) as pyogrio:
@@ -343,13 +334,7 @@ def _read(
         geometries = shapely.from_wkb(wkb)
     except LabelError:
         raise
-    except (
-        DataSourceError,
-        DataLayerError,
-        shapely.errors.ShapelyError,
-        ValueError,
-        IndexError,
-    ) as error:
+    except (*errors, shapely.errors.ShapelyError, ValueError, IndexError) as error:
         raise LabelError(
             f"{path} cannot be read as a vector file: it is damaged or of an unknown "
             "format; save it as GeoPackage or GeoJSON."
@@ -361,7 +346,12 @@ def _read(
             f"{path} claims to hold {info['features']:,} shapes, of which "
             f"{len(geometries):,} can be read; it is damaged: save it again."
         )
-    _refuse_lines(path, geometries)
+    lines = (GeometryType.LINESTRING, GeometryType.LINEARRING, GeometryType.MULTILINESTRING)
+    if np.isin(shapely.get_type_id(geometries), lines).any():
+        raise LabelError(
+            f"{path} holds lines, which contain no pixel centre; give polygons or points, "
+            "such as lines with a width (a buffer)."
+        )
     classes = np.asarray(columns[0]) if with_class else np.zeros(len(geometries))
     return _Shapes(geometries, classes, "".join(fields), meta["crs"], layer)
 
@@ -373,7 +363,7 @@ def _encodings(path: Path) -> tuple[str | None, str]:
     GDAL would take UTF-8 for Latin-1; Latin-1 text is hardly ever valid UTF-8.
     """
     tables = (path.with_suffix(suffix) for suffix in (".dbf", ".DBF"))
-    table = next((one for one in tables if one.is_file()), None)
+    table = next((file for file in tables if file.is_file()), None)
     if path.suffix.lower() != ".shp" or table is None:
         return None, "cp1252"
     declared = any(path.with_suffix(suffix).is_file() for suffix in (".cpg", ".CPG"))
@@ -412,20 +402,7 @@ def _check_parts(path: Path) -> None:
         )
 
 
-def _refuse_lines(path: Path, geometries: npt.NDArray[np.object_]) -> None:
-    """Refuse lines, which cover no area."""
-    import shapely
-
-    kinds = np.unique(shapely.get_type_id(geometries))
-    lines = {"LINESTRING", "LINEARRING", "MULTILINESTRING"}
-    if lines & {shapely.GeometryType(kind).name for kind in kinds.tolist()}:
-        raise LabelError(
-            f"{path} holds lines, which contain no pixel centre; give polygons or points, "
-            "such as lines with a width (a buffer)."
-        )
-
-
-def _layer(path: Path, layers: npt.NDArray[np.object_], name: str | None) -> str | None:
+def _layer(path: Path, layers: Geometries, name: str | None) -> str | None:
     """Return the layer of this name, or the only one with shapes; tables do not count."""
     names = [str(one) for one, geometry_type in layers if geometry_type is not None]
     if name is not None:
@@ -490,8 +467,9 @@ def _field(path: Path, info: dict[str, Any], name: str | None) -> str:
 
 def _usable(shapes: _Shapes) -> Mask:
     """Return which shapes have a geometry that is not empty."""
-    usable = [one is not None and not one.is_empty for one in shapes.geometries]
-    return np.array(usable, dtype=np.bool_)
+    return np.asarray(
+        ~(shapely.is_missing(shapes.geometries) | shapely.is_empty(shapes.geometries))
+    )
 
 
 def _coded(shapes: _Shapes, path: Path) -> tuple[Ints, dict[int, str], frozenset[int]]:
@@ -499,8 +477,9 @@ def _coded(shapes: _Shapes, path: Path) -> tuple[Ints, dict[int, str], frozenset
     if shapes.classes.dtype.kind not in "OUS":
         return _from_numbers(shapes, path), {}, frozenset()
     texts = ["" if value is None else str(value).strip() for value in shapes.classes]
-    numbers = {text: _whole_number(text) for text in {*texts} - {""}}
-    by_text = {text: number for text, number in numbers.items() if number is not None}
+    # Numbers that are too large are names.
+    numbers = {text: whole_number(text) for text in {*texts} - {""}}
+    by_text = {text: n for text, n in numbers.items() if n is not None and n <= MAX_CODE}
     used = set(by_text.values())
     if min(used, default=0) < 0:
         raise _invalid_code(shapes, path, min(used))
@@ -512,29 +491,11 @@ def _coded(shapes: _Shapes, path: Path) -> tuple[Ints, dict[int, str], frozenset
         )
     first = max(used, default=0) + 1
     every = (*range(first, MAX_CODE + 1), *range(1, first))
-    names = dict(
-        zip((code for code in every if code not in used), class_names, strict=False)
-    )
+    free = (code for code in every if code not in used)
+    names = dict(zip(free, class_names, strict=False))
     by_text |= {name: code for code, name in names.items()}
     codes = np.array([by_text.get(text, -1) for text in texts], dtype=np.int64)
     return codes, names, frozenset(names)
-
-
-_WHOLE = re.compile(r"[+-]?\d{1,9}([.,]0*)?", re.ASCII)
-
-
-def _whole_number(text: str) -> int | None:
-    """Return a text as a class code; None for names and for numbers that are too large.
-
-    Examples
-    --------
-    >>> [_whole_number(text) for text in ("10", "1.0", "07", "A1", "80331", "1.5")]
-    [10, 1, 7, None, None, None]
-    """
-    if not _WHOLE.fullmatch(text):
-        return None
-    number = int(re.split(r"[.,]", text)[0])
-    return number if number <= MAX_CODE else None
 
 
 def _from_numbers(shapes: _Shapes, path: Path) -> Ints:
@@ -560,13 +521,9 @@ def _invalid_code(shapes: _Shapes, path: Path, value: float) -> LabelError:
 
 
 def _reprojected(
-    geometries: npt.NDArray[np.object_], crs: str | None, grid: Grid, path: Path
-) -> npt.NDArray[np.object_]:
+    geometries: Geometries, crs: str | None, grid: Grid, path: Path
+) -> Geometries:
     """Transform the shapes to the coordinate system of the image."""
-    import shapely
-    from rasterio.crs import CRS
-    from rasterio.warp import transform
-
     if crs is None or grid.crs is None:
         return geometries
     try:
@@ -588,7 +545,7 @@ def _reprojected(
 
 
 def _burn(
-    geometries: npt.NDArray[np.object_], codes: Ints, grid: Grid
+    geometries: Geometries, codes: Ints, grid: Grid
 ) -> tuple[npt.NDArray[np.uint16], int]:
     """Burn with the lowest and the highest code on top; they differ where classes overlap."""
     if not len(codes):
@@ -603,14 +560,12 @@ def _burn(
 
 
 def _burnt(
-    geometries: Sequence[Any] | npt.NDArray[np.object_],
+    geometries: Sequence[Any] | Geometries,
     values: Ints,
     grid: Grid,
     dtype: type[np.unsignedinteger[Any]],
 ) -> Array:
     """Burn shapes on one another: a pixel takes the value of the last that has its centre."""
-    from rasterio.features import rasterize
-
     if not len(values):
         return np.zeros(grid.shape, dtype)
     burnt: Array = rasterize(
@@ -620,3 +575,101 @@ def _burnt(
         dtype=dtype,
     )
     return burnt
+
+
+_SECONDS = 10.0
+"""Time limit of the check."""
+_MOST_OBJECTS = 10_000
+_STEPS = 10_000
+"""Instructions of SQLite between two checks of the time."""
+_LONGEST_SQL = 2000
+_CONTENTS = "gpkg_contents"
+_SYSTEM_TABLES = ("gpkg_", "gpkgext_", "ogr_", "layer_styles")
+"""First letters of the tables that GDAL reads on opening."""
+
+
+def check_geopackage(path: Path) -> None:
+    """Refuse a GeoPackage whose layers are computed instead of stored.
+
+    A view is a program, which may never end, and a generated column may fill all memory; GDAL
+    evaluates both on opening. Triggers, such as those of the R-tree that the standard asks
+    for, only run on writing. Views that are not layers are never evaluated.
+
+    Raises
+    ------
+    LabelError
+        If the file is damaged or not a GeoPackage, or a layer is a view, a virtual table or
+        has generated columns.
+
+    Source: OGC 12-128r18 (GeoPackage 1.3), 1.1.3 and 2.1.
+    """
+    try:
+        with _reading(path) as database:
+            _check_tables(path, database)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise LabelError(
+            f"{path} cannot be read as a GeoPackage: it is damaged, or listing its tables "
+            "takes too long; save the shapes as a new GeoPackage or as GeoJSON."
+        ) from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database read-only, for a limited time, without trusting its functions."""
+    # GDAL will also see the latest changes, which are in files of their own.
+    pending = any(path.with_name(path.name + one).exists() for one in ("-wal", "-journal"))
+    mode = "mode=ro" if pending else "mode=ro&immutable=1"
+    ends = time.monotonic() + _SECONDS
+    address = f"file:{quote(str(path.absolute()))}?{mode}"
+    with closing(sqlite3.connect(address, uri=True, timeout=_SECONDS)) as database:
+        database.set_progress_handler(lambda: int(time.monotonic() > ends), _STEPS)
+        database.execute("PRAGMA trusted_schema = OFF")
+        yield database
+
+
+def _check_tables(path: Path, database: sqlite3.Connection) -> None:
+    objects = database.execute(
+        "SELECT type, name, substr(sql, 1, ?) FROM sqlite_master "
+        "WHERE type IN ('table', 'view') LIMIT ?",
+        (_LONGEST_SQL, _MOST_OBJECTS + 1),
+    ).fetchall()
+    if len(objects) > _MOST_OBJECTS:
+        raise LabelError(
+            f"{path} holds more than {_MOST_OBJECTS:,} tables; save only the layer with the "
+            "labels."
+        )
+    views = [str(name) for kind, name, _ in objects if kind == "view"]
+    if system := [name for name in views if name.lower().startswith(_SYSTEM_TABLES)]:
+        raise _computed(path, system[0], "is a view")
+    sql = {str(n).lower(): str(text or "") for kind, n, text in objects if kind == "table"}
+    if _CONTENTS not in sql:
+        raise LabelError(
+            f"{path} is a database but not a GeoPackage; save the shapes as GeoPackage or "
+            "GeoJSON."
+        )
+    virtual = {
+        name
+        for name, text in sql.items()
+        if text.lstrip().upper().startswith("CREATE VIRTUAL")
+    }
+    if system := [name for name in virtual if name.startswith("gpkg_")]:
+        raise _computed(path, system[0], "is a virtual table")
+    listed = database.execute(
+        "SELECT table_name FROM gpkg_contents LIMIT ?", (_MOST_OBJECTS,)
+    ).fetchall()
+    for layer in (_CONTENTS, *(str(name) for (name,) in listed if name is not None)):
+        if layer.lower() not in sql:
+            raise _computed(path, layer, "is a view or missing")
+        if layer.lower() in virtual:
+            raise _computed(path, layer, "is a virtual table")
+        # SQLite marks generated columns as hidden by 2 and 3.
+        columns = database.execute("SELECT hidden FROM pragma_table_xinfo(?)", (layer,))
+        if any(hidden in (2, 3) for (hidden,) in columns.fetchall()):
+            raise _computed(path, layer, "has generated columns")
+
+
+def _computed(path: Path, name: str, why: str) -> LabelError:
+    return LabelError(
+        f"{name[:80]} of {path} {why}, but only layers stored as tables are read; export it "
+        "as a GeoPackage of its own."
+    )

@@ -15,11 +15,10 @@ from hypercover.files import atomic, check_writable, remove_abandoned_drafts, wr
 from hypercover.scene.fill_value import with_fill_value
 from hypercover.scene.grid import Grid
 from hypercover.scene.inputs import companions
-from hypercover.scene.io.class_raster import class_raster_writer
 from hypercover.scene.io.envi import class_lines, finish_header, list_item
 from hypercover.scene.io.gdal import create_raster, explained_write
+from hypercover.scene.io.geotiff import category_xml, class_raster_writer, sidecar
 from hypercover.scene.io.hdf5 import write_hdf5
-from hypercover.scene.io.pam import category_xml, sidecar
 from hypercover.scene.io.raster import check_raster, dataset_grid, open_dataset
 from hypercover.scene.labels import as_codes, check_size, grid_offset
 from hypercover.scene.legend import Legend

@@ -9,7 +9,7 @@ import rasterio
 
 from hypercover.errors import SceneError
 from hypercover.scene.inputs import companions
-from hypercover.scene.io.products import emit as emit_reader
+from hypercover.scene.io import hyperspectral_products
 from hypercover.scene.io.reading import open_scene
 from hypercover.scene.metadata import format_list
 
@@ -280,7 +280,7 @@ def test_prisma_corners_at_edges_make_the_same_pixels(prisma):
 
 def test_emit_is_laid_on_its_grid(emit, monkeypatch):
     path, values, laid = emit
-    monkeypatch.setattr(emit_reader, "_BLOCK", 5)
+    monkeypatch.setattr(hyperspectral_products, "_BLOCK", 5)
     scene = open_scene(path)
     assert (scene.cube.values == laid).all()
     assert scene.wavelengths == pytest.approx([400.0, 407.5, 1350.0, 2490.0])

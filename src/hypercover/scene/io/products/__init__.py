@@ -1,1 +1,0 @@
-"""Satellite products as space agencies deliver them, one module a mission."""
