@@ -8,7 +8,7 @@ import numpy as np
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.fill_value import with_fill_value
 from hypercover.scene.grid import Grid
-from hypercover.scene.io.array_files import ARRAY_READERS, open_array_file
+from hypercover.scene.io.array_files import ARRAY_READERS, ArrayFile
 from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.named_arrays import describe
 from hypercover.scene.labels import flip_to_grid, replaced_options
@@ -115,7 +115,7 @@ def _raster(file: Path, grid: Grid) -> Mask:
 
 def _array(file: Path, kind: FileType, grid: Grid) -> Mask:
     """Read the only array of a file that has the size of the image."""
-    members = open_array_file(file, kind).members
+    members = ArrayFile(file, kind).members
     fitting = [one for one in members if one.is_numeric and one.shape == grid.shape]
     if len(fitting) != 1:
         raise LabelError(

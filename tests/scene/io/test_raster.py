@@ -276,7 +276,7 @@ def test_images_in_other_formats(tmp_path, values, kind, driver, name):
 
 def test_a_format_that_may_point_to_any_file_is_not_opened(tmp_path, values):
     write(tmp_path / "a.pix", values.astype("u1"), driver="PCIDSK")
-    with pytest.raises(SceneError, match="is in the format PCIDSK, which is not supported"):
+    with pytest.raises(SceneError, match="is in the format PCIDSK; save it as GeoTIFF"):
         open_scene(tmp_path / "a.pix")
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -86,15 +87,12 @@ def outline_arrays(path: Path) -> list[ArrayOutline]:
         if file_type is FileType.VECTOR:
             return []
         if file_type in ARRAY_READERS:
-            arrays = open_array_file(path, file_type).members[:_MOST_ARRAYS]
-            shapes = {
-                a.name: a.shape if a.is_image else a.flat_shape
-                for a in arrays
-                if a.is_numeric
-            }
-            return [
-                ArrayOutline(path, name, shape, ORDERS) for name, shape in shapes.items()
-            ]
+            members = ArrayFile(path, file_type).members[:_MOST_ARRAYS]
+            numeric = [one for one in members if one.is_numeric]
+            shapes = [one.shape if one.is_image else one.flat_shape for one in numeric]
+            names = [one.name for one in numeric]
+            outlines = zip(names, shapes, strict=True)
+            return [ArrayOutline(path, name, shape, ORDERS) for name, shape in outlines]
         bands, rows, cols = raster_size(path)
     except HypercoverError:
         return []
@@ -109,16 +107,16 @@ class ArrayFile:
     """The file."""
     file_type: FileType
     """Its type."""
-    members: NamedArrays
-    """Its arrays."""
+
+    @cached_property
+    def members(self) -> NamedArrays:
+        """Its arrays; listing them raises a SceneError if it is damaged."""
+        return ARRAY_READERS[self.file_type](self.path)
 
     def map_shapes(self, name: str | None = None) -> list[tuple[int, int]]:
         """Sizes of all arrays, or of the one named, that may be label maps."""
-        return [
-            one.map_shape
-            for one in self.members
-            if one.map_shape is not None and name in (None, one.basename)
-        ]
+        named = [one for one in self.members if name in (None, one.basename)]
+        return [one.map_shape for one in named if one.map_shape is not None]
 
     def image(
         self,
@@ -179,10 +177,8 @@ class ArrayFile:
         for one in self.members:
             if texts.get(one.key) == "" and one.flat_shape == ():
                 is_text = one.kind not in "iu"
-                text = (
-                    hdf5.read_text(self.path, one.name) if is_text else one.values().item()
-                )
-                texts[one.key] = str(text)
+                read = partial(hdf5.read_text, self.path, one.name)
+                texts[one.key] = str(read() if is_text else one.values().item())
         epsg, wkt = texts["epsgcode"] or texts["epsg"], texts["coordinatesystemstring"]
         return netcdf.place_by_map_info(cube, texts["mapinfo"], epsg, wkt)
 
@@ -195,11 +191,9 @@ class ArrayFile:
         band_counts = [max(one.shape) for one in self.members if is_band_list(one)]
         if self.file_type in _MATLAB:
             return _matlab_order(image.shape, label_shapes or own_shapes, band_counts)
+        sizes = [*label_shapes, *own_shapes, *self.map_shapes()]
         return find_order(
-            image.shape,
-            dims=image.dims,
-            label_shapes=[*label_shapes, *own_shapes, *self.map_shapes()],
-            band_counts=band_counts,
+            image.shape, dims=image.dims, label_shapes=sizes, band_counts=band_counts
         )
 
     def _check_order(self, image: NamedArray, order: Order, label_shapes: Sizes) -> None:
@@ -258,23 +252,11 @@ class ArrayFile:
     def _label_map(
         self, member: NamedArray, values: Array, source: str, where: str
     ) -> LabelMap:
-        nodata = NoData.first_of(member.attrs, values.dtype)
         names, colors = _classes(self.members, member)
-        notes = (f"Labels: {where}.",)
+        nodata, notes = NoData.first_of(member.attrs, values.dtype), (f"Labels: {where}.",)
         return LabelMap.of(
             values, source, nodata=nodata, names=names, colors=colors, notes=notes
         )
-
-
-def open_array_file(path: Path, file_type: FileType) -> ArrayFile:
-    """Open a file of named arrays by listing them.
-
-    Raises
-    ------
-    SceneError
-        If it is damaged.
-    """
-    return ArrayFile(path, file_type, ARRAY_READERS[file_type](path))
 
 
 def _matlab_order(
@@ -318,9 +300,8 @@ def _attributes(
     attrs = declared_nodata(image.attrs, dtype)
     if "nodata" not in attrs:
         single = [one for one in members if one.is_numeric and one.flat_shape == ()]
-        values = {
-            one.basename: one.values() for one in single if declares_nodata(one.basename)
-        }
+        declaring = [one for one in single if declares_nodata(one.basename)]
+        values = {one.basename: one.values() for one in declaring}
         around = declared_nodata(image.around, dtype) or declared_nodata(values, dtype)
         attrs |= {key: value for key, value in around.items() if key == "nodata"}
     unit = image.attribute("units", "unit")
@@ -360,15 +341,12 @@ def _classes(
     """Return names and colours from ``classes/code``, ``name`` and ``color`` beside labels."""
     prefix = labels.name[: -len(labels.basename)] + "classes/"
     listed = next((one for one in members if one.name == f"{prefix}code"), None)
-    if listed is None or not listed.is_numeric or len(listed.shape) != 1:
-        return {}, {}
-    if listed.shape[0] > _MOST_CLASSES:
+    usable = listed is not None and listed.is_numeric and len(listed.shape) == 1
+    if listed is None or not usable or listed.shape[0] > _MOST_CLASSES:
         return {}, {}
     codes = [int(code) for code in listed.values()]
     names = _texts(members, f"{prefix}name", len(codes))
     colors = _texts(members, f"{prefix}color", len(codes))
-    usable = all(map(_COLOR.fullmatch, colors))
-    return (
-        dict(zip(codes, names, strict=False)),
-        dict(zip(codes, colors, strict=False)) if usable else {},
-    )
+    colors = colors if all(map(_COLOR.fullmatch, colors)) else []
+    named, colored = (zip(codes, texts, strict=False) for texts in (names, colors))
+    return dict(named), dict(colored)

@@ -8,16 +8,10 @@ Order = tuple[str, str, str]
 """The row, column and band of an array, in the order of its axes."""
 Sizes = Sequence[tuple[int, int]]
 """Rows and columns of arrays."""
-_COMMON: tuple[Order, ...] = (
-    ("row", "col", "band"),
-    ("band", "row", "col"),
-    ("row", "band", "col"),
-)
-_RARE: tuple[Order, ...] = (
-    ("col", "row", "band"),
-    ("col", "band", "row"),
-    ("band", "col", "row"),
-)
+_COMMON: tuple[Order, ...] = (("row", "col", "band"), ("band", "row", "col"),
+                              ("row", "band", "col"))  # fmt: skip
+_RARE: tuple[Order, ...] = (("col", "row", "band"), ("col", "band", "row"),
+                            ("band", "col", "row"))  # fmt: skip
 _NAMES = {
     "row": {"row", "rows", "y", "line", "lines", "lat", "latitude", "northing",
             "downtrack", "down_track", "ydim", "height"},
@@ -75,14 +69,10 @@ def _spatial(order: Order, shape: Sequence[int]) -> tuple[int, int]:
 
 def _by_length(shape: Sequence[int]) -> set[int]:
     """Return axes that may be the bands by length: far shorter, or the odd one out."""
-    suggested = {
-        axis
-        for axis, size in enumerate(shape)
-        if all(2 * size <= other for at, other in enumerate(shape) if at != axis)
-    }
-    for axis in range(3):
-        first, second = (shape[at] for at in range(3) if at != axis)
-        if first == second != shape[axis]:
+    suggested = set()
+    for axis, size in enumerate(shape):
+        first, second = (other for at, other in enumerate(shape) if at != axis)
+        if 2 * size <= min(first, second) or first == second != size:
             suggested.add(axis)
     return suggested
 

@@ -103,8 +103,7 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
         raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
         raise SceneError(
-            f"{path} is larger than {_LARGEST // 2**20} MiB, too large for a header; give "
-            "the one that came with the image."
+            f"{path} is larger than {_LARGEST // 2**20} MiB; give the header of the image."
         )
     text, is_utf8 = _decoded(raw)
     entries = _entries(text)
@@ -123,13 +122,11 @@ def _read_header(path: Path, _changed: int) -> RasterHeader:
         is_envi = text.lstrip().upper().startswith("ENVI") or len(missing) < len(_NEEDED)
         what = "an ENVI header that lacks" if is_envi else "not an image header: it lacks"
         raise SceneError(
-            f"{path} is {what} {' and '.join(missing)}; add them, or give the header that "
-            "came with the image."
+            f"{path} is {what} {' and '.join(missing)}; give the header of the image."
         )
     if "spectral library" in entries.get("file_type", "").lower():
         raise SceneError(
-            f"{path} is the header of a spectral library, not of an image; give the header "
-            "of the image."
+            f"{path} is the header of a spectral library; give the header of the image."
         )
     standard = (
         is_utf8

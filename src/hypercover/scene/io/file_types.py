@@ -130,8 +130,7 @@ def local_file(path: str | Path) -> Path:
     text = str(path)
     if is_address(text):
         raise SceneError(
-            f"Only files on this machine are opened, got {text}; download it first "
-            "and give the path of the file."
+            f"Only files on this machine are opened, got {text}; download it first."
         )
     file = Path(text)
     try:
@@ -248,20 +247,14 @@ def _other_format(path: Path, head: bytes) -> str | None:
     for magic, name in _OTHER_RASTERS.items():
         if head.startswith(magic):
             convert = shlex.join(["gdal_translate", str(path), "image.tif"])
-            return (
-                f"{path} is in the format {name}, which is not supported; save it as GeoTIFF "
-                f"({convert})."
-            )
+            return f"{path} is in the format {name}; save it as GeoTIFF ({convert})."
     for magic, name in _DOCUMENTS.items():
         if head.startswith(magic):
             return f"{path} is {name}, not an image; give the image or label file."
     if head.startswith(b"version https://git-lfs"):
         return f"{path} is a Git LFS pointer, not the file itself; fetch it (git lfs pull)."
     if text.lower().startswith((b"<!doctype html", b"<html")):
-        return (
-            f"{path} is a web page, such as a login page saved instead of the download; "
-            "download the file again."
-        )
+        return f"{path} is a web page, perhaps of a login; download the file again."
     if suffix in _SPREADSHEETS or (suffix in _TABLES and _is_text(head)):
         return _table(path)
     return None
@@ -300,8 +293,7 @@ def _text(path: Path, head: bytes) -> str | None:
         return _table(path)
     if b"GROUP" in head and b"=" in head and b"METADATA_FILE" in head:
         return (
-            f"{path} is Landsat metadata under another name; call it "
-            f"{path.stem}_MTL.txt and keep it next to the images it lists."
+            f"{path} is Landsat metadata; call it {path.stem}_MTL.txt next to its images."
         )
     if path.suffix.lower() in {".txt", ".csv", ".md", ".log", ".py", ".r", ".yaml", ".yml"}:
         return f"{path} is a text file, not an image; give the image or label file."

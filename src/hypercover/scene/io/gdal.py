@@ -84,16 +84,14 @@ def _source(path: Path, element: ET.Element) -> Path:
         source = path.parent / source
     if "://" in text or is_address(text) or not source.is_file():
         raise SceneError(
-            f"{path} names {text[:80]!r}, which is not a file on this machine; a VRT may only "
-            "combine such files."
+            f"{path} names {text[:80]!r}, which is not a file on this machine; copy it here."
         )
     with source.open("rb") as file:
         head = file.read(_HEAD)
     # GDAL takes a file for a VRT if the root is anywhere in its first bytes.
     if _ROOT in head or head.lstrip(_BLANK).startswith(b"<"):
         raise SceneError(
-            f"{path} names {text[:80]!r}, which is an XML or VRT file itself; combine the "
-            "images in one VRT."
+            f"{path} names {text[:80]!r}, which is an XML or VRT file; it may only name images."
         )
     return source
 
@@ -181,10 +179,7 @@ def _check_companions(path: Path) -> None:
         if not file.exists():
             continue
         if not file.is_file():
-            raise SceneError(
-                f"{file}, which GDAL would open with the image, is a pipe, a device or a "
-                "folder; remove it."
-            )
+            raise SceneError(f"{file} is a pipe, a device or a folder; remove it.")
         state = file.stat()
         if suffix == ".aux.xml":
             _check_sidecar(file, state.st_mtime_ns)
@@ -197,8 +192,7 @@ def _check_sidecar(sidecar: Path, _changed: int) -> None:
     """Refuse an ``.aux.xml`` that names overviews, which some drivers open at once."""
     if sidecar.stat().st_size > _LARGEST_SIDECAR:
         raise SceneError(
-            f"{sidecar} is larger than {_LARGEST_SIDECAR // 2**20} MiB, too large for "
-            "metadata of an image; remove it."
+            f"{sidecar} is larger than {_LARGEST_SIDECAR // 2**20} MiB; remove it."
         )
     # Searched as text, because GDAL reads XML that no other parser accepts.
     text = unescape(sidecar.read_bytes().replace(b"\0", b"").decode("latin-1"))

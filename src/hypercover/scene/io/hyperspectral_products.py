@@ -58,8 +58,7 @@ def _image_of(metadata: Path) -> Path:
         if image is not None and image.is_file():
             return image
     raise SceneError(
-        f"There is no image {stem}{_ENMAP_IMAGES[0]} next to {metadata}; put the files of the "
-        "product into one folder."
+        f"There is no {stem}{_ENMAP_IMAGES[0]} next to {metadata}; put both into one folder."
     )
 
 
@@ -87,9 +86,7 @@ def read_enmap(metadata: Path, variable: str | None = None) -> Scene:
     names = ("wavelengthCenterOfBand", "FWHMOfBand", "GainOfBand", "OffsetOfBand")
     centres, widths, gains, offsets = (_column(bands, name, metadata) for name in names)
     if len(centres) != len(bands) or (centres <= 0).any():
-        raise SceneError(
-            f"{metadata} lacks the wavelengths of its bands; download it again."
-        )
+        raise SceneError(f"{metadata} lacks wavelengths of bands; download it again.")
     cube = BandTable(centres, widths if len(widths) == len(bands) else None).on(scene.cube)
     time = root.findtext("base/temporalCoverage/startTime")
     header = product_header("EnMAP HSI", time, gains, offsets)
@@ -161,13 +158,9 @@ def read_emit(path: Path, members: NamedArrays) -> Scene:
     rows, cols = tables[0].shape
     high, wide, count = image.shape if len(image.shape) == 3 else (0, 0, 0)
     if tables[1].shape != (rows, cols) or not count:
-        raise SceneError(
-            f"The lookup table of {path} does not fit its image; download it again."
-        )
+        raise SceneError(f"The lookup table of {path} is damaged; download it again.")
     if tables[0].max(initial=0) > wide or tables[1].max(initial=0) > high:
-        raise SceneError(
-            f"The lookup table of {path} points outside its image; download it again."
-        )
+        raise SceneError(f"A table of {path} points outside its image; download it again.")
     stated = image.attribute("_FillValue")
     fill = float(stated) if isinstance(stated, float | int) else -9999.0
     raw = image.read()
@@ -190,9 +183,7 @@ def read_emit(path: Path, members: NamedArrays) -> Scene:
 def _table(member: NamedArray, path: Path) -> Ints:
     """Read one half of the lookup table (y, x): a column or row from 1, 0 = none."""
     if len(member.shape) != 2 or not member.is_numeric:
-        raise SceneError(
-            f"{member.name} of {path} is not a lookup table; download it again."
-        )
+        raise SceneError(f"{member.name} of {path} is not a table; download it again.")
     check_memory(24 * int(np.prod(member.shape)), f"The lookup table of {path}")
     return np.asarray(member.values(), dtype=np.int64)
 
@@ -241,8 +232,8 @@ def _cubes(members: NamedArrays) -> list[NamedArray]:
         for name, member in images.items()
         if "/PRS_L" in name and "_HCO/" in name
     }
-    names = [f"{part.upper()}_CUBE" for part in _PARTS]
-    return [swath[name] for name in names] if set(names) <= set(swath) else []
+    cubes = [swath[name] for name in ("VNIR_CUBE", "SWIR_CUBE") if name in swath]
+    return cubes if len(cubes) == 2 else []
 
 
 def is_prisma(members: NamedArrays) -> bool:
@@ -320,10 +311,7 @@ def _fetch_bands(
         targets = [target for target, band in enumerate(bands) if layers[band][0] == at]
         if targets:
             inside = np.array([layers[bands[target]][1] for target in targets])
-            ascending, order = np.sort(inside), np.argsort(np.argsort(inside))
-            variable = xr.Variable(("row", "band", "col"), cube.as_variable_data())
-            values = variable[rows, ascending, cols].values
-            block[targets] = values[:, order].transpose(1, 0, 2)
+            block[targets] = cube.reordered((1, 0, 2)).block((inside, rows, cols))
     return block
 
 
@@ -337,11 +325,13 @@ def _prisma_grid(attributes: Attributes, rows: int, cols: int) -> Grid:
         return Grid(rows, cols)
     if wkt is None:
         return Grid(rows, cols)
-    across, down = (right - left, cols), (top - bottom, rows)
-    centres = all(abs(span / max(count - 1, 1) - _PIXEL) < abs(span / count - _PIXEL)
-                  for span, count in (across, down))  # fmt: skip
+    width, height = right - left, top - bottom
+    centres = all(
+        abs(span / max(count - 1, 1) - _PIXEL) < abs(span / count - _PIXEL)
+        for span, count in ((width, cols), (height, rows))
+    )
     less = 1 if centres else 0
-    wide, high = across[0] / (cols - less or 1), down[0] / (rows - less or 1)
+    wide, high = width / (cols - less or 1), height / (rows - less or 1)
     west, north = left - less * wide / 2, top + less * high / 2
     return Grid(rows, cols, wkt, (wide, 0.0, west, 0.0, -high, north))
 
@@ -356,21 +346,18 @@ class _Scale(NamedTuple):
 
 def _scale(attributes: Attributes, part: str) -> _Scale | None:
     """Return the scale of a part: reflectance of level 2, radiance of level 1."""
-
-    def numbers(*names: str) -> list[float]:
-        values = (attributes.get(normalized_key(name)) for name in names)
-        return [float(one) for one in values if isinstance(one, float | int)]
-
-    ends = numbers(f"L2Scale{part}Min", f"L2Scale{part}Max")
-    if len(ends) == 2:
-        low, high = ends
-        formula = f"{low:g} + number / 65535 × ({high:g} − {low:g})"
-        return _Scale(
-            (high - low) / 65535, low, f"Reflectance of {part.upper()}: {formula}"
-        )
-    level_1 = numbers(f"ScaleFactor_{part}", f"Offset_{part}")
-    if len(level_1) == 2 and level_1[0]:
-        factor, less = level_1
-        formula = f"number / {factor:g} − {less:g}"
-        return _Scale(1 / factor, -less, f"Radiance of {part.upper()}: {formula}")
+    names = (
+        f"L2Scale{part}Min",
+        f"L2Scale{part}Max",
+        f"ScaleFactor_{part}",
+        f"Offset_{part}",
+    )
+    low, high, factor, less = (attributes.get(normalized_key(name)) for name in names)
+    if isinstance(low, float | int) and isinstance(high, float | int):
+        gain, offset = (high - low) / 65535, float(low)
+        formula = f"Reflectance of {part.upper()}: {low:g} + number / 65535 × ({high:g} − {low:g})"
+        return _Scale(gain, offset, formula)
+    if isinstance(factor, float | int) and isinstance(less, float | int) and factor:
+        formula = f"Radiance of {part.upper()}: number / {factor:g} − {less:g}"
+        return _Scale(1 / factor, -less, formula)
     return None

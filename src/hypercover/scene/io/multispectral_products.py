@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -15,7 +14,7 @@ import xarray as xr
 
 from hypercover.errors import SceneError
 from hypercover.files import find_ignoring_case
-from hypercover.scene.grid import Grid, with_grid
+from hypercover.scene.grid import with_grid
 from hypercover.scene.io.raster import check_raster, dataset_grid, open_dataset, read_window
 from hypercover.scene.io.safe_parsers import parse_xml
 from hypercover.scene.lazy import Indices, LazyArray
@@ -44,14 +43,21 @@ def _stack_bands(files: Sequence[_BandFile]) -> xr.DataArray:
     SceneError
         If a file has several bands, or the grids or types of the files differ.
     """
-    layouts = [_layout(file) for file in files]
-    grid, dtype = layouts[0]
-    for file, layout in zip(files, layouts, strict=True):
-        if layout != (grid, dtype):
+    layouts = []
+    for file in files:
+        with open_dataset(file.path) as dataset:
+            check_raster(dataset, file.path)
+            if dataset.count != 1:
+                raise SceneError(
+                    f"{file.path} must hold one band, found {dataset.count}; download it again."
+                )
+            layouts.append((dataset_grid(dataset), np.dtype(dataset.dtypes[0])))
+        if layouts[-1] != layouts[0]:
             raise SceneError(
                 f"The bands of a product must lie on one grid, but {file.path.name} differs "
                 f"from {files[0].path.name}; download the product again."
             )
+    grid, dtype = layouts[0]
     fetch = partial(_fetch, tuple(file.path for file in files))
     data = LazyArray((len(files), *grid.shape), dtype, fetch).as_variable_data()
     cube = xr.DataArray(data, dims=("band", "y", "x"), attrs={"nodata": 0.0})
@@ -62,18 +68,6 @@ def _stack_bands(files: Sequence[_BandFile]) -> xr.DataArray:
     )
 
 
-def _layout(file: _BandFile) -> tuple[Grid, np.dtype[Any]]:
-    """Return grid and type of a file of one band."""
-    with open_dataset(file.path) as dataset:
-        check_raster(dataset, file.path)
-        if dataset.count != 1:
-            raise SceneError(
-                f"{file.path} must hold one band, found {dataset.count}; download the product "
-                "again."
-            )
-        return dataset_grid(dataset), np.dtype(dataset.dtypes[0])
-
-
 def _fetch(files: tuple[Path, ...], indices: Indices) -> Array:
     bands, rows, cols = indices
     only = np.zeros(1, np.intp)
@@ -82,15 +76,9 @@ def _fetch(files: tuple[Path, ...], indices: Indices) -> Array:
 
 _LARGEST = 2**22
 _LINE = re.compile(r'^\s*([A-Z0-9_]+)\s*=\s*"?([^"\n]*)"?\s*$', re.MULTILINE)
-_OLI = {
-    "1": 443.0,
-    "2": 482.0,
-    "3": 561.4,
-    "4": 654.6,
-    "5": 864.7,
-    "6": 1608.9,
-    "7": 2200.7,
-}
+_OLI = dict(
+    zip("1234567", (443.0, 482.0, 561.4, 654.6, 864.7, 1608.9, 2200.7), strict=True)
+)
 _TM = {"1": 485.0, "2": 560.0, "3": 660.0, "4": 830.0, "5": 1650.0, "7": 2215.0}
 _CENTRES = {"4": _TM, "5": _TM, "7": _TM, "8": _OLI, "9": _OLI}
 """Centres of the reflective 30 m bands in nm, by satellite (USGS)."""
@@ -117,15 +105,21 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
             f"{metadata} must be from Landsat 4, 5, 7, 8 or 9, found "
             f"{values.get('SPACECRAFT_ID', 'no satellite')!r}; open the bands one by one."
         )
+    centres = _CENTRES[satellite]
+    # The second key is that from before 2012.
+    names = {
+        band: values.get(f"FILE_NAME_BAND_{band}") or values.get(f"BAND{band}_FILE_NAME")
+        for band in centres
+    }
     files = [
-        _BandFile(_band_path(metadata, name), f"B{number}", centre)
-        for number, centre in _CENTRES[satellite].items()
-        if (name := _file_name(values, number))
+        _BandFile(_band_path(metadata, name), f"B{band}", centres[band])
+        for band, name in names.items()
+        if name
     ]
     if not files:
         raise SceneError(f"{metadata} names no band of 30 m; download the product again.")
     listed = ", ".join(file.name for file in files)
-    name = re.sub(r"_MTL$", "", metadata.stem, flags=re.IGNORECASE)
+    stem = re.sub(r"_MTL$", "", metadata.stem, flags=re.IGNORECASE)
     scales = [_scale(values, file.name.removeprefix("B")) for file in files]
     known = [scale for scale in scales if scale is not None]
     sensor = f"{values.get('SPACECRAFT_ID', '')} {values.get('SENSOR_ID', '')}"
@@ -135,7 +129,7 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
     header = product_header(sensor, time, gains, offsets)
     return Scene(
         with_header(_stack_bands(files), header),
-        name=name,
+        name=stem,
         source=str(metadata),
         notes=(
             f"Landsat {satellite}: bands {listed}, centres by the table of the USGS.",
@@ -144,21 +138,13 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
     )
 
 
-def _file_name(values: dict[str, str], number: str) -> str:
-    """Return the file of a band by its current key or that from before 2012, or ""."""
-    keys = (f"FILE_NAME_BAND_{number}", f"BAND{number}_FILE_NAME")
-    return next(filter(None, map(values.get, keys)), "")
-
-
 def _scale(values: dict[str, str], number: str) -> tuple[float, float] | None:
     """Return gain and offset of the reflectance in a band."""
+    keys = (f"REFLECTANCE_MULT_BAND_{number}", f"REFLECTANCE_ADD_BAND_{number}")
     try:
-        gain, offset = (
-            float(values[f"REFLECTANCE_{what}_BAND_{number}"]) for what in ("MULT", "ADD")
-        )
+        return float(values[keys[0]]), float(values[keys[1]])
     except (KeyError, ValueError):
         return None
-    return gain, offset
 
 
 def _landsat_scale_note(
@@ -185,8 +171,7 @@ def _band_path(metadata: Path, name: str) -> Path:
     path = find_ignoring_case(metadata.with_name(name))
     if path is None or not path.is_file():
         raise SceneError(
-            f"There is no {name} next to {metadata}; put the files of the product into one "
-            "folder."
+            f"There is no {name} next to {metadata}; put the files into one folder."
         )
     return path
 
@@ -202,9 +187,7 @@ def _values(metadata: Path) -> dict[str, str]:
         leaves = [element for element in root.iter() if not len(element)]
         return {leaf.tag: (leaf.text or "").strip() for leaf in reversed(leaves)}
     if metadata.stat().st_size > _LARGEST:
-        raise SceneError(
-            f"{metadata} is too large for Landsat metadata; download it again."
-        )
+        raise SceneError(f"{metadata} is larger than 4 MiB; download it again.")
     text = metadata.read_text(encoding="utf-8", errors="replace")
     if suffix != ".json":
         return dict(reversed(_LINE.findall(text)))
@@ -212,12 +195,11 @@ def _values(metadata: Path) -> dict[str, str]:
         groups = [*next(iter(json.loads(text).values())).values()]
         pairs = [pair for group in reversed(groups) for pair in group.items()]
     except (ValueError, AttributeError, StopIteration, RecursionError) as error:
-        raise SceneError(
-            f"{metadata} is not Landsat metadata; download it again."
-        ) from error
+        raise SceneError(f"{metadata} is damaged; download it again.") from error
     return {key: str(value) for key, value in pairs}
 
 
+_OFFSET_TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 _RESOLUTIONS = ("R10m", "R20m", "R60m")
 _BAND = re.compile(r".*_(B\d[\dA])(?:_\d\dm)?\.jp2", re.IGNORECASE)
 _KNOWN = {
@@ -249,8 +231,8 @@ def read_sentinel2(metadata: Path, variable: str | None = None) -> Scene:
     resolution = variable or _RESOLUTIONS[0]
     if resolution not in _RESOLUTIONS:
         raise SceneError(
-            f"Sentinel-2 has bands of three resolutions, got --variable {resolution}; choose "
-            f"one of {', '.join(_RESOLUTIONS)}."
+            f"Sentinel-2 has three resolutions (R10m, R20m, R60m), got --variable {resolution}; "
+            "choose one of these."
         )
     root = parse_xml(metadata)
     centres = _centres(root)
@@ -265,14 +247,16 @@ def read_sentinel2(metadata: Path, variable: str | None = None) -> Scene:
             "whole .SAFE folder, with one granule."
         )
     names = [file.name for file in files]
+    quantity = _text(root, "BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+    notes = [f"Sentinel-2: {resolution}, bands {', '.join(names)}."]
+    if quantity:
+        offset = _text(root, *_OFFSET_TAGS) or "0"
+        notes.append(f"Reflectance: (number + {offset}) / {quantity}.")
     return Scene(
-        with_header(_stack_bands(files), _sentinel2_header(root, names)),
+        with_header(_stack_bands(files), _sentinel2_header(root, names, quantity)),
         name=metadata.parent.stem,
         source=str(metadata),
-        notes=(
-            f"Sentinel-2: {resolution}, bands {', '.join(names)}.",
-            *_sentinel2_scale_note(root),
-        ),
+        notes=tuple(notes),
     )
 
 
@@ -317,25 +301,16 @@ def _text(root: Element, *tags: str) -> str | None:
     return next((one.text for tag in tags for one in root.iter(tag)), None)
 
 
-def _sentinel2_scale_note(root: Element) -> tuple[str, ...]:
-    quantity = _text(root, "BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
-    offset = _text(root, "BOA_ADD_OFFSET", "RADIO_ADD_OFFSET") or "0"
-    return (f"Reflectance: (number + {offset}) / {quantity}.",) if quantity else ()
-
-
-def _sentinel2_header(root: Element, names: Sequence[str]) -> dict[str, str]:
+def _sentinel2_header(
+    root: Element, names: Sequence[str], quantity: str | None
+) -> dict[str, str]:
     """Return sensor, time, and gain and offset of each band, which are numbered from 0."""
-    quantity = _text(root, "BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
     gains: list[float] = []
     offsets: list[float] = []
     with suppress(ValueError, ZeroDivisionError):
-        numbers = list(_KNOWN)
-        added = {
-            one.get("band_id"): float(one.text or "")
-            for tag in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
-            for one in root.iter(tag)
-        }
-        divisor = float(quantity or "0")
+        elements = [element for tag in _OFFSET_TAGS for element in root.iter(tag)]
+        added = {element.get("band_id"): float(element.text or "") for element in elements}
+        divisor, numbers = float(quantity or "0"), list(_KNOWN)
         offsets = [added.get(str(numbers.index(name)), 0.0) / divisor for name in names]
         gains = [1 / divisor] * len(names)
     sensor = f"{_text(root, 'SPACECRAFT_NAME') or 'Sentinel-2'} MSI"

@@ -451,9 +451,8 @@ def choose_labels(
             f"with --label-variable NAME: {describe(fitting)}."
         )
     raise LabelError(
-        f"The labels must have the size of the image, {shape[0]} rows × {shape[1]} "
-        f"columns, found in {path} {describe(maps or arrays) or 'no array'}; give "
-        "labels made for this image."
+        f"The labels must have the size of the image, {shape[0]} rows × {shape[1]} columns, "
+        f"found in {path} {describe(maps or arrays) or 'no array'}; give labels made for it."
     )
 
 

@@ -127,8 +127,7 @@ def _raw_length(dataset: Any, path: Path) -> int:
     offset = tags.get("header_offset", "0").strip() or "0"
     if not offset.isdecimal():
         raise SceneError(
-            f"The header offset of {path} must be a number of bytes, found {offset!r}; "
-            "correct it in the header."
+            f"The header offset of {path} must be a number, found {offset!r}; correct it."
         )
     header = 128 if dataset.driver == "LAN" else int(offset)
     bits = dataset.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
@@ -168,8 +167,7 @@ def open_dataset(path: Path) -> Iterator[Any]:
     except (*GDAL_ERRORS, OSError, UnicodeDecodeError) as error:
         if path.suffix.lower() in envi.RAW and not envi.has_header(path):
             raise SceneError(
-                f"{path} may be an ENVI image, but there is no header {path.stem}.hdr next "
-                "to it; put both into one folder."
+                f"There is no header {path.stem}.hdr next to {path}; put both into one folder."
             ) from error
         raise SceneError(
             f"{path} cannot be read as an image: it is damaged, cut short or of an unknown "

@@ -15,7 +15,7 @@ from hypercover.files import find_ignoring_case
 from hypercover.scene.datasets.catalog import with_known_bands, with_known_image
 from hypercover.scene.grid import Grid
 from hypercover.scene.io import hyperspectral_products, multispectral_products, raster
-from hypercover.scene.io.array_files import ARRAY_READERS, open_array_file
+from hypercover.scene.io.array_files import ARRAY_READERS, ArrayFile
 from hypercover.scene.io.class_tables import read_legend
 from hypercover.scene.io.file_types import FileType, detect_type, local_file
 from hypercover.scene.io.raster import WARP_NOTE
@@ -179,10 +179,7 @@ def _image(
             return read_product(file, variable), None
     file_type = detect_type(file)
     if file_type is FileType.VECTOR:
-        raise SceneError(
-            f"{file} is a vector file, not an image; give it with --labels and the "
-            "image first."
-        )
+        raise SceneError(f"{file} is a vector file, not an image; give it with --labels.")
     if file_type not in ARRAY_READERS:
         option = "--variable" if variable is not None else "--axes"
         if variable is not None or axes is not None:
@@ -191,7 +188,7 @@ def _image(
                 f"{file} is a raster, whose axes are known; leave the option out."
             )
         return raster.read_image(file), None
-    arrays = open_array_file(file, file_type)
+    arrays = ArrayFile(file, file_type)
     if variable is None and hyperspectral_products.is_prisma(arrays.members):
         return hyperspectral_products.read_prisma(file, arrays.members), None
     if variable is None and hyperspectral_products.is_emit(arrays.members):
@@ -238,7 +235,7 @@ def _label_shapes(file: Path, variable: str | None) -> list[tuple[int, int]]:
     if file_type is FileType.VECTOR:
         return []
     if file_type in ARRAY_READERS:
-        return open_array_file(file, file_type).map_shapes(variable)
+        return ArrayFile(file, file_type).map_shapes(variable)
     return [raster.raster_size(file)[1:]]
 
 
@@ -261,7 +258,7 @@ def read_label_map(
     if file_type is FileType.VECTOR:
         return read_vector_labels(file, grid, field, layer)
     if file_type in ARRAY_READERS:
-        return open_array_file(file, file_type).labels(grid, variable)
+        return ArrayFile(file, file_type).labels(grid, variable)
     label_map = raster.read_raster_labels(file)
     codes = flip_to_grid(label_map.codes, label_map.grid, grid, file)
     return replace(label_map, codes=codes, grid=grid)

@@ -32,8 +32,7 @@ def parse_xml(path: Path) -> ET.Element:
     try:
         if path.stat().st_size > _LARGEST:
             raise SceneError(
-                f"{path} is larger than {_LARGEST // 2**20} MiB, too large for metadata of an "
-                "image; give the file that came with the product."
+                f"{path} is larger than {_LARGEST // 2**20} MiB; give the product's own file."
             )
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -69,10 +69,7 @@ def check_geojson(path: Path) -> None:
         If there is such a link, or the file is not JSON or too large to check.
     """
     if path.stat().st_size > _LARGEST_GEOJSON:
-        raise LabelError(
-            f"{path} is larger than {_LARGEST_GEOJSON // 2**20} MiB; save the shapes as "
-            "GeoPackage."
-        )
+        raise LabelError(f"{path} is larger than 256 MiB; save the shapes as GeoPackage.")
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             # Strict: what is read here must be what GDAL reads.
@@ -84,8 +81,7 @@ def check_geojson(path: Path) -> None:
         ) from error
     except (ValueError, RecursionError) as error:
         raise LabelError(
-            f"{path} cannot be read as a vector file: it is not GeoJSON; save it as "
-            "GeoPackage or GeoJSON."
+            f"{path} cannot be read: it is not GeoJSON; save it as GeoPackage or GeoJSON."
         ) from error
 
 
@@ -252,8 +248,7 @@ def _invisible(
 def _check_placed(path: Path, grid: Grid, remedy: str) -> None:
     if not grid.placed:
         raise LabelError(
-            f"The shapes of {path} cannot be laid on an image without a georeference; "
-            f"{remedy}."
+            f"{path} cannot be laid on an image without a georeference; {remedy}."
         )
 
 
@@ -349,8 +344,7 @@ def _read(
     lines = (GeometryType.LINESTRING, GeometryType.LINEARRING, GeometryType.MULTILINESTRING)
     if np.isin(shapely.get_type_id(geometries), lines).any():
         raise LabelError(
-            f"{path} holds lines, which contain no pixel centre; give polygons or points, "
-            "such as lines with a width (a buffer)."
+            f"{path} holds lines, which contain no pixel centre; give them a width (a buffer)."
         )
     classes = np.asarray(columns[0]) if with_class else np.zeros(len(geometries))
     return _Shapes(geometries, classes, "".join(fields), meta["crs"], layer)
@@ -375,9 +369,7 @@ def _encodings(path: Path) -> tuple[str | None, str]:
 def _check_file(path: Path) -> None:
     """Refuse files that GDAL must not open."""
     if path.stat().st_size > _LARGEST_VECTOR:
-        raise LabelError(
-            f"{path} is larger than 2 GiB; save only the shapes that are needed."
-        )
+        raise LabelError(f"{path} is larger than 2 GiB; save only the shapes needed.")
     if is_json(path):
         check_geojson(path)
     if path.suffix.lower() == ".shp":
@@ -397,8 +389,7 @@ def _check_parts(path: Path) -> None:
     ]
     if missing:
         raise LabelError(
-            f"The shapefile {path} lacks {' and '.join(missing)}; copy all files of that name "
-            "into one folder, or save the shapes as GeoPackage."
+            f"{path} lacks {' and '.join(missing)}; copy all its files into one folder."
         )
 
 
@@ -429,20 +420,17 @@ def _check_info(path: Path, info: dict[str, Any]) -> None:
         )
     if info["features"] > path.stat().st_size // _LEAST_BYTES:
         raise LabelError(
-            f"{path} claims to hold {info['features']:,} shapes, too many for its size; "
-            "it is damaged: save it again."
+            f"{path} claims {info['features']:,} shapes, too many for its size; save it again."
         )
     if info["features"] > _MOST_SHAPES:
         raise LabelError(
-            f"{path} holds {info['features']:,} shapes, more than the {_MOST_SHAPES:,} that "
-            "are read; save only those that are needed."
+            f"{path} holds {info['features']:,} shapes, more than the {_MOST_SHAPES:,} that are "
+            "read; save only those that are needed."
         )
     if info["features"] == 0:
         raise LabelError(f"{path} holds no shape; give one that has some.")
     if info["geometry_type"] is None:
-        raise LabelError(
-            f"{path} holds a table without shapes; give the layer of shapes alone."
-        )
+        raise LabelError(f"{path} holds a table without shapes; give a layer of shapes.")
 
 
 def _field(path: Path, info: dict[str, Any], name: str | None) -> str:
@@ -502,8 +490,7 @@ def _from_numbers(shapes: _Shapes, path: Path) -> Ints:
     values = shapes.classes
     if values.dtype.kind not in "uifb":
         raise LabelError(
-            f"The attribute {shapes.field!r} of {path} is neither a number nor text; "
-            "name another with --label-field."
+            f"The attribute {shapes.field!r} of {path} is no text or number; name another."
         )
     known = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
     numbers = np.where(known, values, 0).astype(np.float64)
@@ -538,8 +525,7 @@ def _reprojected(
         reprojected = shapely.transform(geometries, moved)
     except (*GDAL_ERRORS, ValueError) as error:
         raise LabelError(
-            f"The shapes of {path} cannot be transformed to the coordinate system of the "
-            "image; reproject them first."
+            f"{path} cannot be transformed to the image's coordinates; reproject it first."
         ) from error
     return np.asarray(reprojected, dtype=object)
 
@@ -635,8 +621,7 @@ def _check_tables(path: Path, database: sqlite3.Connection) -> None:
     ).fetchall()
     if len(objects) > _MOST_OBJECTS:
         raise LabelError(
-            f"{path} holds more than {_MOST_OBJECTS:,} tables; save only the layer with the "
-            "labels."
+            f"{path} holds more than {_MOST_OBJECTS:,} tables; save the labels alone."
         )
     views = [str(name) for kind, name, _ in objects if kind == "view"]
     if system := [name for name in views if name.lower().startswith(_SYSTEM_TABLES)]:
@@ -644,8 +629,7 @@ def _check_tables(path: Path, database: sqlite3.Connection) -> None:
     sql = {str(n).lower(): str(text or "") for kind, n, text in objects if kind == "table"}
     if _CONTENTS not in sql:
         raise LabelError(
-            f"{path} is a database but not a GeoPackage; save the shapes as GeoPackage or "
-            "GeoJSON."
+            f"{path} is a database but not a GeoPackage; save the shapes as GeoPackage."
         )
     virtual = {
         name

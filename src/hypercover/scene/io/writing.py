@@ -35,13 +35,11 @@ _DRIVERS = {
 }  # fmt: skip
 
 _GTIFF = {
-    "tiled": True,
-    "blockxsize": IMAGE_BLOCK,
-    "blockysize": IMAGE_BLOCK,
-    "compress": "deflate",
-    "zlevel": 4,
-    "bigtiff": "IF_SAFER",
-}
+    "tiled": True, "blockxsize": IMAGE_BLOCK, "blockysize": IMAGE_BLOCK,
+    "compress": "deflate", "zlevel": 4, "bigtiff": "IF_SAFER",
+    # GDAL would take the fourth of four bands of bytes for alpha.
+    "photometric": "MINISBLACK", "alpha": "NO",
+}  # fmt: skip
 
 _UNLABELLED = "Unlabelled"
 
@@ -87,8 +85,7 @@ def check_overwrite(out: Path, *sources: Path | None) -> None:
         for written, read in product(_files_of(out), companions(source)):
             if written.exists() and written.samefile(read):
                 raise CallError(
-                    f"Writing {out} would destroy {source}, which is read for it; choose "
-                    "another name."
+                    f"Writing {out} would destroy {source}, which is read; choose another name."
                 )
 
 
@@ -156,9 +153,6 @@ def write_scene(
         return write_hdf5(scene, target, tiles, tags=tags, progress=progress)
     dtype = _storable(scene.cube.dtype, driver)
     options |= {"count": scene.n_bands, "dtype": dtype, "nodata": scene.nodata}
-    if driver == "GTiff":
-        # GDAL would take the fourth of four bands of bytes for alpha.
-        options |= {"photometric": "MINISBLACK", "alpha": "NO"}
     description = scene.header.get("description", scene.name)
     with _draft(target, scene.grid, driver, options, description=description) as file:
         _describe(file, scene, driver, tags)
@@ -219,9 +213,8 @@ def write_labels(
     codes = as_codes(np.asarray(labels), "to be written")
     known = legend.covering(codes)
     if driver == "GTiff":
-        with class_raster_writer(
-            target, known, grid, zero=_UNLABELLED, tags=tags
-        ) as raster:
+        writer = class_raster_writer(target, known, grid, zero=_UNLABELLED, tags=tags)
+        with writer as raster:
             raster.write(codes, 1)
         return target
     options = {"count": 1, "dtype": codes.dtype, "nodata": 0}
@@ -243,9 +236,7 @@ def _options(driver: str, path: Path, interleave: str | None) -> dict[str, Any]:
             f"The interleave must be bsq, bil or bip, got {interleave!r}; bsq keeps "
             "whole bands together, bip whole spectra."
         )
-    if driver == "ENVI":
-        return {"interleave": order}
-    return dict(_GTIFF)
+    return {"interleave": order} if driver == "ENVI" else dict(_GTIFF)
 
 
 def _storable(dtype: np.dtype[Any], driver: str) -> np.dtype[Any]:
@@ -260,14 +251,18 @@ def _storable(dtype: np.dtype[Any], driver: str) -> np.dtype[Any]:
 def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> None:
     """Write the metadata of bands and image."""
     counted = np.array_equal(scene.bands, np.arange(1, scene.n_bands + 1))
-    table = BandTable(
-        scene.wavelengths,
-        scene.fwhm,
-        scene.bad if "bad" in scene.cube.coords else None,
-        None if counted else scene.bands,
-    )
-    envi, bands = band_tags(table)
-    header = _header(file, scene, driver)
+    numbers = None if counted else scene.bands
+    bad = scene.bad if "bad" in scene.cube.coords else None
+    envi, bands = band_tags(BandTable(scene.wavelengths, scene.fwhm, bad, numbers))
+    for key, attribute in ((GAINS, "scales"), (OFFSETS, "offsets")):
+        if (values := header_numbers(scene.header, key, scene.n_bands)) is not None:
+            setattr(file, attribute, values)
+    header = {
+        # GDAL skips ENVI values with a second =.
+        key.replace(" ", "_"): text.replace("=", "-") if driver == "ENVI" else text
+        for key, text in clean_header(scene.header).items()
+        if key not in (GAINS, OFFSETS)
+    }
     unit = scene.cube.attrs.get("units")
     if driver == "ENVI":
         envi |= {key.lower(): list_item(text) for key, text in tags.items()}
@@ -282,23 +277,6 @@ def _describe(file: Any, scene: Scene, driver: str, tags: Mapping[str, str]) -> 
     names = scene.band_names or tuple(f"Band {number}" for number in scene.bands)
     # A header lists names between commas, so none may hold one.
     file.descriptions = tuple(map(list_item, names)) if driver == "ENVI" else names
-
-
-def _header(file: Any, scene: Scene, driver: str) -> dict[str, str]:
-    """Set gains and offsets of the bands and return the other entries of the header."""
-    gains, offsets = (
-        header_numbers(scene.header, key, scene.n_bands) for key in (GAINS, OFFSETS)
-    )
-    if gains is not None:
-        file.scales = gains
-    if offsets is not None:
-        file.offsets = offsets
-    return {
-        # GDAL skips ENVI values with a second =.
-        key.replace(" ", "_"): text.replace("=", "-") if driver == "ENVI" else text
-        for key, text in clean_header(scene.header).items()
-        if key not in (GAINS, OFFSETS)
-    }
 
 
 def data_path(path: Path) -> Path:
