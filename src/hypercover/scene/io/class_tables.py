@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from hypercover.errors import LabelError, SceneError
+from hypercover.files import find_ignoring_case
 from hypercover.scene.io.file_types import is_sqlite
 from hypercover.scene.io.gdal import offline_pyogrio
 from hypercover.scene.io.safe_parsers import parse_xml_text, parse_yaml, whole_number
@@ -159,41 +160,45 @@ def _raster_classes(entries: list[ET.Element]) -> Style:
 
 def _vector_classes(renderer: ET.Element) -> Style:
     """Read the classes of a vector layer, where each category names its symbol."""
-    by_symbol = {
-        symbol.get("name", ""): color
-        for symbol in renderer.findall("symbols/symbol")[:_MOST]
-        if (color := _symbol_color(symbol))
-    }
+    symbols = renderer.findall("symbols/symbol")[:_MOST]
+    by_symbol = {symbol.get("name", ""): _symbol_color(symbol) for symbol in symbols}
     labels, colors = {}, {}
     for one in renderer.findall("categories/category")[:_MOST]:
-        value, symbol = one.get("value", "").strip(), one.get("symbol", "")
-        if value and symbol in by_symbol:
-            colors[value] = by_symbol[symbol]
+        value, color = one.get("value", "").strip(), by_symbol.get(one.get("symbol", ""))
+        if value and color:
+            colors[value] = color
             labels[value] = one.get("label", "").strip() or value
     return Style(labels, colors, renderer.get("attr", "").strip('"'))
-
-
-_COLOR_KEYS = ("color", "fill_color", "line_color")
 
 
 def _symbol_color(symbol: ET.Element) -> str:
     """Return the fill colour of a symbol, as QGIS 3 (Option) or 2 (prop) writes it."""
     for tag, key, value in (("Option", "name", "value"), ("prop", "k", "v")):
         properties = {one.get(key): one.get(value, "") for one in symbol.iter(tag)}
-        for name in _COLOR_KEYS:
+        for name in ("color", "fill_color", "line_color"):
             text = properties.get(name) or ""
             parts = re.match(r"\s*(\d{1,3}),(\d{1,3}),(\d{1,3})", text)
-            if parts and (color := _hex(parts.groups())):
+            color = (
+                text.lower()
+                if _HEX.fullmatch(text)
+                else _hex(parts.groups() if parts else ())
+            )
+            if color:
                 return color
-            if _HEX.fullmatch(text):
-                return text.lower()
     return ""
 
 
 def _hex(levels: Sequence[str]) -> str:
-    """Write red, green and blue from 0 to 255 as ``#rrggbb``; empty if one is larger."""
+    """Write red, green and blue from 0 to 255 as ``#rrggbb``; empty for anything else."""
     numbers = [int(level) for level in levels]
-    return "" if max(numbers) > 255 else "#{:02x}{:02x}{:02x}".format(*numbers)
+    return (
+        "#{:02x}{:02x}{:02x}".format(*numbers)
+        if len(numbers) > 0 and max(numbers) < 256
+        else ""
+    )
+
+
+_CLR = re.compile(r"\s*(\d{1,6})((?:[\s,:]+\d{1,3}){3})(?:[\s,:]+\d{1,3})?\s*(.*)")
 
 
 def parse_clr(text: str) -> Style:
@@ -206,9 +211,7 @@ def parse_clr(text: str) -> Style:
     """
     labels, colors = {}, {}
     for line in text.splitlines()[:_MOST]:
-        parts = re.match(
-            r"\s*(\d{1,6})((?:[\s,:]+\d{1,3}){3})(?:[\s,:]+\d{1,3})?\s*(.*)", line
-        )
+        parts = _CLR.match(line)
         if parts and (color := _hex(re.findall(r"\d+", parts[2]))):
             colors[parts[1]] = color
             if parts[3].strip():
@@ -231,9 +234,8 @@ def read_trailer_names(path: Path) -> dict[int, str]:
 
     Each name has 32 bytes and ends with ``~``; the first is that of code 0.
     """
-    trailers = (path.with_suffix(suffix) for suffix in (".trl", ".TRL"))
-    trailer = next((one for one in trailers if one.is_file()), None)
-    if trailer is None:
+    trailer = find_ignoring_case(path.with_suffix(".trl"))
+    if trailer is None or not trailer.is_file():
         return {}
     with trailer.open("rb") as file:
         content = file.read(_NAMES_AT + _LARGEST_TRAILER * _NAME)
@@ -304,12 +306,11 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
         rows = _rows(path.suffix.lower(), text)
         entries = [_class(row, where) for where, row in rows]
         zero = next(((name, color) for code, name, color in entries if code == 0), None)
-        given = {code: color for code, _, color in entries if code and color}
-        colors = class_colors({code: name for code, name, _ in entries if code}, given)
+        named = [entry for entry in entries if entry[0]]
+        given = {code: color for code, _, color in named if color}
+        colors = class_colors({code: name for code, name, _ in named}, given)
         classes = [
-            LandClass(code, name, color or colors[code])
-            for code, name, color in entries
-            if code
+            LandClass(code, name, color or colors[code]) for code, name, color in named
         ]
         legend = Legend(tuple(classes), zero)
     except LabelError as error:
@@ -355,10 +356,8 @@ def _rows(suffix: str, text: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
         table = table["classes"]
     if isinstance(table, Mapping):
         table = [{"code": code, "name": name} for code, name in table.items()]
-    return [
-        (f"entry {at}", _by_head([*row], [*row.values()]))
-        for at, row in enumerate(table, 1)
-    ]
+    rows = (_by_head([*row], [*row.values()]) for row in table)
+    return [(f"entry {at}", row) for at, row in enumerate(rows, 1)]
 
 
 def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -378,9 +377,7 @@ def _cells(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             continue
         if heads is None and whole_number(cells[0]) is None:
             heads = cells
-            if missing := [
-                name for name in ("code", "name") if name not in _columns(heads)
-            ]:
+            if missing := sorted({"code", "name"} - _columns(heads).keys()):
                 shown = ", ".join(repr(head[:40]) for head in heads[:12])
                 raise LabelError(
                     f"no column is the {' or the '.join(missing)} among {shown}; {_HOW}."
@@ -396,9 +393,7 @@ def _columns(heads: list[Any]) -> dict[str, int]:
     plain = [normalized_name(str(head)).strip(".:#") for head in heads]
     columns: dict[str, int] = {}
     for name, known in _COLUMN_NAMES.items():
-        positions = [
-            plain.index(head) for head in map(normalized_name, known) if head in plain
-        ]
+        positions = [plain.index(h) for h in map(normalized_name, known) if h in plain]
         if free := [at for at in positions if at not in columns.values()]:
             columns[name] = free[0]
     return columns
@@ -419,15 +414,16 @@ def _class(row: Mapping[str, Any], where: str) -> tuple[int, str, str | None]:
     return code, name, _color(row, where)
 
 
+_LEVELS = re.compile(r"(?:rgb)?\(?\s*(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})\s*\)?")
+
+
 def _color(row: Mapping[str, Any], where: str) -> str | None:
     """Read a colour: #3cb44b, 3cb44b, or three numbers from 0 to 255; None without one."""
     parts = [_text_of(row.get(name, "")) for name in ("red", "green", "blue")]
     text = _text_of(row.get("color") or "") or ",".join(filter(None, parts))
     if not text:
         return None
-    numbers = re.fullmatch(
-        r"(?:rgb)?\(?\s*(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})\s*\)?", text
-    )
+    numbers = _LEVELS.fullmatch(text)
     if numbers and (color := _hex(numbers.groups())):
         return color
     if re.fullmatch("#?[0-9a-fA-F]{6}", text):

@@ -11,6 +11,7 @@ import numpy as np
 
 from hypercover.errors import LabelError, SceneError
 from hypercover.scene.io.axes import Sizes, axis_role
+from hypercover.scene.labels import shortlist
 from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.nodata import normalized_key
 from hypercover.scene.wavelengths import (
@@ -122,19 +123,18 @@ class NamedArray:
     def description(self) -> str:
         """The shape for messages, and why the array cannot be read where it cannot."""
         shape = " × ".join(map(str, self.shape)) or "a single value"
-        if 0 in self.shape:
-            return f"{shape}, empty"
-        if self.is_numeric:
+        if self.is_numeric and 0 not in self.shape:
             return shape
-        return f"{shape}, complex numbers" if self.kind == "c" else f"{shape}, no numbers"
+        kind = "complex numbers" if self.kind == "c" else "no numbers"
+        return f"{shape}, {'empty' if 0 in self.shape else kind}"
 
     def attribute(self, *keys: str) -> Any:
         """Return its attribute of one of these names in any spelling, or None."""
         plain = set(map(normalized_key, keys))
-        return next(
-            (value for key, value in self.attrs.items() if normalized_key(key) in plain),
-            None,
-        )
+        values = [
+            value for key, value in self.attrs.items() if normalized_key(key) in plain
+        ]
+        return values[0] if values else None
 
     def values(self) -> Array:
         """Read all values into memory."""
@@ -196,9 +196,7 @@ def _squeezed(data: Data, axes: Sequence[int]) -> Data:
 
 def describe(arrays: Iterable[NamedArray]) -> str:
     """List arrays with their shapes for a message."""
-    listed = [f"{one.name} ({one.description})" for one in arrays]
-    shown = ", ".join(listed[:12])
-    return shown + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")
+    return shortlist((f"{one.name} ({one.description})" for one in arrays), 12)
 
 
 def find_array(arrays: NamedArrays, name: str, path: object, option: str) -> NamedArray:

@@ -20,6 +20,7 @@ from rasterio.warp import transform
 from shapely import GeometryType
 
 from hypercover.errors import LabelError, counted
+from hypercover.files import find_ignoring_case
 from hypercover.scene.grid import Grid
 from hypercover.scene.io.class_tables import Style, vector_style
 from hypercover.scene.io.file_types import VECTOR_FORMATS, is_json, is_sqlite
@@ -356,11 +357,10 @@ def _encodings(path: Path) -> tuple[str | None, str]:
     A Shapefile without a ``.cpg`` and without a language in its ``.dbf`` declares none, and
     GDAL would take UTF-8 for Latin-1; Latin-1 text is hardly ever valid UTF-8.
     """
-    tables = (path.with_suffix(suffix) for suffix in (".dbf", ".DBF"))
-    table = next((file for file in tables if file.is_file()), None)
+    table = find_ignoring_case(path.with_suffix(".dbf"))
     if path.suffix.lower() != ".shp" or table is None:
         return None, "cp1252"
-    declared = any(path.with_suffix(suffix).is_file() for suffix in (".cpg", ".CPG"))
+    declared = find_ignoring_case(path.with_suffix(".cpg")) is not None
     with table.open("rb") as file:
         language = file.read(30)[29:30]
     return (None if declared or language not in (b"", b"\0") else "UTF-8"), "cp1252"
@@ -372,25 +372,19 @@ def _check_file(path: Path) -> None:
         raise LabelError(f"{path} is larger than 2 GiB; save only the shapes needed.")
     if is_json(path):
         check_geojson(path)
-    if path.suffix.lower() == ".shp":
-        _check_parts(path)
-    elif is_sqlite(path):
+    if is_sqlite(path):
         check_geopackage(path)
-
-
-def _check_parts(path: Path) -> None:
-    """Name the missing parts of a shapefile."""
-    names = {one.name.lower() for one in path.parent.iterdir()}
-    parts = {".shx": "the index of the shapes", ".dbf": "their attributes"}
-    missing = [
-        f"{path.stem}{suffix} ({what})"
-        for suffix, what in parts.items()
-        if f"{path.stem}{suffix}".lower() not in names
-    ]
-    if missing:
-        raise LabelError(
-            f"{path} lacks {' and '.join(missing)}; copy all its files into one folder."
-        )
+    elif path.suffix.lower() == ".shp":
+        parts = {".shx": "the index of the shapes", ".dbf": "their attributes"}
+        missing = [
+            f"{path.stem}{suffix} ({what})"
+            for suffix, what in parts.items()
+            if find_ignoring_case(path.with_suffix(suffix)) is None
+        ]
+        if missing:
+            raise LabelError(
+                f"{path} lacks {' and '.join(missing)}; copy all its files into one folder."
+            )
 
 
 def _layer(path: Path, layers: Geometries, name: str | None) -> str | None:
