@@ -88,9 +88,11 @@ def outline_arrays(path: Path) -> list[ArrayOutline]:
             return []
         if file_type in ARRAY_READERS:
             members = ArrayFile(path, file_type).members[:_MOST_ARRAYS]
-            numeric = [one for one in members if one.is_numeric]
-            shapes = [one.shape if one.is_image else one.flat_shape for one in numeric]
-            names = [one.name for one in numeric]
+            numeric = [array for array in members if array.is_numeric]
+            shapes = [
+                array.shape if array.is_image else array.flat_shape for array in numeric
+            ]
+            names = [array.name for array in numeric]
             outlines = zip(names, shapes, strict=True)
             return [ArrayOutline(path, name, shape, ORDERS) for name, shape in outlines]
         bands, rows, cols = raster_size(path)
@@ -115,8 +117,8 @@ class ArrayFile:
 
     def map_shapes(self, name: str | None = None) -> list[tuple[int, int]]:
         """Sizes of all arrays, or of the one named, that may be label maps."""
-        named = [one for one in self.members if name in (None, one.basename)]
-        return [one.map_shape for one in named if one.map_shape is not None]
+        named = [array for array in self.members if name in (None, array.basename)]
+        return [array.map_shape for array in named if array.map_shape is not None]
 
     def image(
         self,
@@ -174,11 +176,11 @@ class ArrayFile:
         if grid_of(cube).placed or self.file_type is not FileType.HDF5:
             return cube, ()
         texts = {"mapinfo": "", "epsgcode": "", "epsg": "", "coordinatesystemstring": ""}
-        for one in self.members:
-            if texts.get(one.key) == "" and one.flat_shape == ():
-                is_text = one.kind not in "iu"
-                read = partial(hdf5.read_text, self.path, one.name)
-                texts[one.key] = str(read() if is_text else one.values().item())
+        for array in self.members:
+            if texts.get(array.key) == "" and array.flat_shape == ():
+                is_text = array.kind not in "iu"
+                read = partial(hdf5.read_text, self.path, array.name)
+                texts[array.key] = str(read() if is_text else array.values().item())
         epsg, wkt = texts["epsgcode"] or texts["epsg"], texts["coordinatesystemstring"]
         return netcdf.place_by_map_info(cube, texts["mapinfo"], epsg, wkt)
 
@@ -188,7 +190,7 @@ class ArrayFile:
         """Return the axis order and the evidence for it."""
         if axes is not None:
             return parse_axes(axes), "they were given that way"
-        band_counts = [max(one.shape) for one in self.members if is_band_list(one)]
+        band_counts = [max(array.shape) for array in self.members if is_band_list(array)]
         if self.file_type in _MATLAB:
             return _matlab_order(image.shape, label_shapes or own_shapes, band_counts)
         sizes = [*label_shapes, *own_shapes, *self.map_shapes()]
@@ -202,7 +204,7 @@ class ArrayFile:
         if not orders or order in orders or order == order_from_names(image.dims):
             return
         rows, cols = (image.shape[order.index(role)] for role in ("row", "col"))
-        options = " or ".join(f"--axes {','.join(one)}" for one in orders[:2])
+        options = " or ".join(f"--axes {','.join(fit)}" for fit in orders[:2])
         size = " × ".join(map(str, label_shapes[0]))
         raise SceneError(
             f"The labels are of {size} pixels, but {image.name} of {self.path} "
@@ -234,18 +236,18 @@ class ArrayFile:
         Where several arrays could be it, none is taken; a note says so.
         """
         candidates = []
-        for one in map(NamedArray.unsigned, self.members):
-            if one.is_numeric and one.shape == grid.shape:
-                where = f"variable {one.name!r} of the same file"
+        for array in map(NamedArray.unsigned, self.members):
+            if array.is_numeric and array.shape == grid.shape:
+                where = f"variable {array.name!r} of the same file"
                 try:
-                    labels = self._label_map(one, one.values(), one.name, where)
+                    labels = self._label_map(array, array.values(), array.name, where)
                 except LabelError:
                     continue
-                candidates.append((one, labels))
+                candidates.append((array, labels))
         if len(candidates) > 1:
             return None, (
                 f"{NO_LABELS} {len(candidates)} arrays could be them; name one with "
-                f"--label-variable NAME: {describe(one for one, _ in candidates)}.",
+                f"--label-variable NAME: {describe(array for array, _ in candidates)}.",
             )
         return (candidates[0][1] if candidates else None), ()
 
@@ -266,9 +268,9 @@ def _matlab_order(
     usual = ("row", "col", "band")
     orders = orders_fitting_labels(shape, label_shapes)
     # Labels that would fit with rows and columns exchanged may be of another image.
-    upright = [one for one in orders if one.index("row") < one.index("col")]
+    upright = [fit for fit in orders if fit.index("row") < fit.index("col")]
     if upright and usual not in orders:
-        listed = [one for one in upright if shape[one.index("band")] in band_counts]
+        listed = [fit for fit in upright if shape[fit.index("band")] in band_counts]
         order = (listed or upright)[0]
         rows, cols = (shape[order.index(role)] for role in ("row", "col"))
         return order, f"the labels have {rows} × {cols} pixels"
@@ -299,9 +301,9 @@ def _attributes(
     """No-data values and unit, from the array, its groups or a single value in the file."""
     attrs = declared_nodata(image.attrs, dtype)
     if "nodata" not in attrs:
-        single = [one for one in members if one.is_numeric and one.flat_shape == ()]
-        declaring = [one for one in single if declares_nodata(one.basename)]
-        values = {one.basename: one.values() for one in declaring}
+        single = [array for array in members if array.is_numeric and array.flat_shape == ()]
+        declaring = [array for array in single if declares_nodata(array.basename)]
+        values = {array.basename: array.values() for array in declaring}
         around = declared_nodata(image.around, dtype) or declared_nodata(values, dtype)
         attrs |= {key: value for key, value in around.items() if key == "nodata"}
     unit = image.attribute("units", "unit")
@@ -327,10 +329,10 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 def _texts(members: NamedArrays, name: str, count: int) -> list[str]:
     """Return the list of texts of this name and length, or an empty one."""
-    for one in members:
-        fits = one.shape == (count,) and count <= _MOST_CLASSES
-        if one.name == name and one.kind == "S" and fits:
-            texts = map(bytes, one.values().reshape(-1))
+    for array in members:
+        fits = array.shape == (count,) and count <= _MOST_CLASSES
+        if array.name == name and array.kind == "S" and fits:
+            texts = map(bytes, array.values().reshape(-1))
             return [text.decode("utf-8", "replace")[:_LONGEST_TEXT] for text in texts]
     return []
 
@@ -340,7 +342,7 @@ def _classes(
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Return names and colours from ``classes/code``, ``name`` and ``color`` beside labels."""
     prefix = labels.name[: -len(labels.basename)] + "classes/"
-    listed = next((one for one in members if one.name == f"{prefix}code"), None)
+    listed = next((array for array in members if array.name == f"{prefix}code"), None)
     usable = listed is not None and listed.is_numeric and len(listed.shape) == 1
     if listed is None or not usable or listed.shape[0] > _MOST_CLASSES:
         return {}, {}

@@ -104,21 +104,21 @@ def find_order(
     if order := order_from_names(dims):
         return order, f"its axes are named {', '.join(dims)}"
     orders, evidence = list(_COMMON), []
-    if fitting := [one for one in orders if _spatial(one, shape) in label_shapes]:
+    if fitting := [order for order in orders if _spatial(order, shape) in label_shapes]:
         orders = fitting
         rows, cols = _spatial(orders[0], shape)
         evidence.append(f"the labels have {rows} × {cols} pixels")
-    if listed := [one for one in orders if shape[one.index("band")] in band_counts]:
+    if listed := [order for order in orders if shape[order.index("band")] in band_counts]:
         orders = listed
         evidence.append(f"the band list has {shape[orders[0].index('band')]} entries")
     if len(orders) > 1:
         suggested = _by_length(shape)
-        plausible = [one for one in orders if one.index("band") in suggested]
+        plausible = [order for order in orders if order.index("band") in suggested]
         if len(suggested) == 1 and len(plausible) == 1:
             orders = plausible
             evidence = [f"only the axis of {shape[suggested.pop()]} looks like bands"]
     if len(orders) > 1:
-        possible = " or ".join(",".join(one) for one in orders)
+        possible = " or ".join(",".join(order) for order in orders)
         raise SceneError(
             f"The axes of an array of {' × '.join(map(str, shape))} could be {possible}; "
             "say which with --axes, for example --axes row,col,band."

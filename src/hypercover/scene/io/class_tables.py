@@ -147,14 +147,14 @@ def parse_qml(text: str) -> Style:
 
 def _raster_classes(entries: list[ET.Element]) -> Style:
     labels, colors = {}, {}
-    for one in entries:
-        value, label = one.get("value", ""), one.get("label", "").strip()
-        if not value or one.get("alpha", "255") == "0":
+    for element in entries:
+        value, label = element.get("value", ""), element.get("label", "").strip()
+        if not value or element.get("alpha", "255") == "0":
             continue
         if label:
             labels[value] = label
-        if _HEX.fullmatch(one.get("color", "")):
-            colors[value] = one.get("color", "").lower()
+        if _HEX.fullmatch(element.get("color", "")):
+            colors[value] = element.get("color", "").lower()
     return Style(labels, colors)
 
 
@@ -163,18 +163,23 @@ def _vector_classes(renderer: ET.Element) -> Style:
     symbols = renderer.findall("symbols/symbol")[:_MOST]
     by_symbol = {symbol.get("name", ""): _symbol_color(symbol) for symbol in symbols}
     labels, colors = {}, {}
-    for one in renderer.findall("categories/category")[:_MOST]:
-        value, color = one.get("value", "").strip(), by_symbol.get(one.get("symbol", ""))
+    for element in renderer.findall("categories/category")[:_MOST]:
+        value, color = (
+            element.get("value", "").strip(),
+            by_symbol.get(element.get("symbol", "")),
+        )
         if value and color:
             colors[value] = color
-            labels[value] = one.get("label", "").strip() or value
+            labels[value] = element.get("label", "").strip() or value
     return Style(labels, colors, renderer.get("attr", "").strip('"'))
 
 
 def _symbol_color(symbol: ET.Element) -> str:
     """Return the fill colour of a symbol, as QGIS 3 (Option) or 2 (prop) writes it."""
     for tag, key, value in (("Option", "name", "value"), ("prop", "k", "v")):
-        properties = {one.get(key): one.get(value, "") for one in symbol.iter(tag)}
+        properties = {
+            element.get(key): element.get(value, "") for element in symbol.iter(tag)
+        }
         for name in ("color", "fill_color", "line_color"):
             text = properties.get(name) or ""
             parts = re.match(r"\s*(\d{1,3}),(\d{1,3}),(\d{1,3})", text)
@@ -392,8 +397,8 @@ def _columns(heads: list[Any]) -> dict[str, int]:
     """Find the position of each known column by its head."""
     plain = [normalized_name(str(head)).strip(".:#") for head in heads]
     columns: dict[str, int] = {}
-    for name, known in _COLUMN_NAMES.items():
-        positions = [plain.index(h) for h in map(normalized_name, known) if h in plain]
+    for name, titles in _COLUMN_NAMES.items():
+        positions = [plain.index(h) for h in map(normalized_name, titles) if h in plain]
         if free := [at for at in positions if at not in columns.values()]:
             columns[name] = free[0]
     return columns

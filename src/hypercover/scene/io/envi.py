@@ -76,7 +76,9 @@ class RasterHeader:
             factors = [*map(entry, _NEEDED), _BYTES.get(entry("data_type", ""))]
             offset, divisor = entry("header_offset"), 1
         try:
-            return int(offset or 0) + prod(int(one or "") for one in factors) // divisor
+            return (
+                int(offset or 0) + prod(int(factor or "") for factor in factors) // divisor
+            )
         except ValueError:
             return None
 
@@ -216,12 +218,8 @@ def _spelling(key: str) -> str:
     return re.sub(r"[\s_]+", "_", key.strip().lower())
 
 
-def has_header(data: Path) -> bool:
-    """Tell whether there is a header for a data file."""
-    return bool(_headers(data))
-
-
-def _headers(data: Path) -> list[Path]:
+def headers_of(data: Path) -> list[Path]:
+    """Return the headers of a data file, the most specific first."""
     names = [f"{data.name}.hdr".lower(), f"{data.stem}.hdr".lower()]
     files = {file.name.lower(): file for file in data.parent.iterdir()}
     headers = {name: file for name, file in files.items() if file.suffix.lower() == ".hdr"}
@@ -236,7 +234,7 @@ def find_header(data: Path) -> RasterHeader | None:
     """
     if data.suffix.lower() in _NOT_PIXELS or not data.is_file():
         return None
-    for path in _headers(data):
+    for path in headers_of(data):
         try:
             header = read_header(path)
         except SceneError:
@@ -274,9 +272,9 @@ def _data_file(path: Path, _changed: int) -> Path:
     header = read_header(path)
     stem = path.with_suffix("").name.lower()
     files = {
-        one.name.lower(): one for one in sorted(path.parent.iterdir()) if one.is_file()
+        file.name.lower(): file for file in sorted(path.parent.iterdir()) if file.is_file()
     }
-    same_stem = [name for name, one in files.items() if one.stem.lower() == stem]
+    same_stem = [name for name, file in files.items() if file.stem.lower() == stem]
     if header.raw:
         least = header.size or 0
         names = [stem, *(stem + suffix for suffix in RAW)]
@@ -294,7 +292,7 @@ def _data_file(path: Path, _changed: int) -> Path:
             f"The header {path} has no data file: no file{size} called {stem}, "
             f"{stem}.img, {stem}.dat or {stem}.* is next to it; put both into one folder."
         )
-    exact = [one for one in candidates if one.stat().st_size == header.size]
+    exact = [file for file in candidates if file.stat().st_size == header.size]
     return (exact or candidates)[0]
 
 
@@ -307,7 +305,7 @@ def gdal_readable(header: RasterHeader, data: Path) -> Iterator[tuple[Path, str]
     """
     driver = "EHdr" if header.esri else "ENVI"
     usual = {f"{data.stem}.hdr", f"{data.name}.hdr"}
-    others = [one for one in _headers(data) if one.name != header.path.name]
+    others = [file for file in headers_of(data) if file.name != header.path.name]
     if header.standard and header.path.name in usual and not others:
         yield data, driver
         return

@@ -256,7 +256,7 @@ def _other_format(path: Path, head: bytes) -> str | None:
     if text.lower().startswith((b"<!doctype html", b"<html")):
         return f"{path} is a web page, perhaps of a login; download the file again."
     if suffix in _SPREADSHEETS or (suffix in _TABLES and _is_text(head)):
-        return _table(path)
+        return _table(path, head)
     return None
 
 
@@ -290,7 +290,7 @@ def _text(path: Path, head: bytes) -> str | None:
     lines = head.splitlines()
     delimiter = max((b",", b";", b"\t"), key=lines[0].count)
     if len(lines) > 2 and 0 < lines[0].count(delimiter) == lines[1].count(delimiter):
-        return _table(path)
+        return _table(path, head)
     if b"GROUP" in head and b"=" in head and b"METADATA_FILE" in head:
         return (
             f"{path} is Landsat metadata; call it {path.stem}_MTL.txt next to its images."
@@ -300,12 +300,12 @@ def _text(path: Path, head: bytes) -> str | None:
     return None
 
 
-def _table(path: Path) -> str:
+def _table(path: Path, head: bytes) -> str:
     """Explain how a table of points or pixels becomes labels."""
     suffix, source, first_step = path.suffix.lower(), str(path), ""
     if suffix in _SPREADSHEETS:
         source, first_step = str(path.with_suffix(".csv")), " save it as CSV first, and"
-    elif _has_rows_and_columns(path):
+    elif _names_rows_and_columns(head):
         return (
             f"{path} lists rows and columns of pixels; give such labels as an array of the "
             "size of the image (in Python: labels = numpy.zeros((rows, columns), "
@@ -325,8 +325,8 @@ def _table(path: Path) -> str:
     )
 
 
-def _has_rows_and_columns(path: Path) -> bool:
+def _names_rows_and_columns(head: bytes) -> bool:
     """Tell whether a table names rows and columns of pixels, not coordinates."""
-    first = _head(path).removeprefix(b"\xef\xbb\xbf").splitlines()[0].lower()
-    heads = {part.strip(b" \"'") for part in re.split(rb"[,;\t]", first)}
-    return bool(heads & {b"row", b"line"}) and bool(heads & {b"col", b"column", b"sample"})
+    first = head.removeprefix(b"\xef\xbb\xbf").splitlines()[0].lower()
+    names = {part.strip(b" \"'") for part in re.split(rb"[,;\t]", first)}
+    return bool(names & {b"row", b"line"}) and bool(names & {b"col", b"column", b"sample"})

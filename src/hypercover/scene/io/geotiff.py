@@ -45,7 +45,9 @@ def read_category_names(path: Path) -> dict[int, str]:
         return {}
     if band is None:
         return {}
-    names = [(one.text or "").strip() for one in band.findall("CategoryNames/Category")]
+    names = [
+        (element.text or "").strip() for element in band.findall("CategoryNames/Category")
+    ]
     return {code: name for code, name in enumerate(names) if name} or _table_names(band)
 
 
@@ -76,11 +78,11 @@ def _table_names(band: ET.Element) -> dict[int, str]:
     return names
 
 
-def _column(usages: list[str], heads: list[str], usage: str, known: set[str]) -> int | None:
+def _column(usages: list[str], heads: list[str], usage: str, names: set[str]) -> int | None:
     """Find a column by its usage (5: value, 2: name), or else by its head."""
     if usage in usages:
         return usages.index(usage)
-    return next((at for at, head in enumerate(heads) if head in known), None)
+    return next((at for at, head in enumerate(heads) if head in names), None)
 
 
 _INTEGER, _STRING = ("0", "Integer"), ("2", "String")

@@ -115,14 +115,11 @@ def _datasets(path: Path, file: Any) -> Iterator[tuple[str, Any]]:
             seen.add(address)
             if isinstance(item, h5py.Group):
                 waiting.append((f"{prefix}{key}/", item))
-            elif isinstance(item, h5py.Dataset) and not _is_phantom(item):
-                yield prefix + key, item
-
-
-def _is_phantom(dataset: Any) -> bool:
-    """Tell whether a dataset only represents an axis without values, as NetCDF 4 writes it."""
-    name = _plain(dataset.attrs).get("NAME") if "NAME" in dataset.attrs else ""
-    return str(name).startswith(_PHANTOM)
+            elif isinstance(item, h5py.Dataset):
+                # NetCDF 4 represents an axis without values like this.
+                title = _plain(item.attrs).get("NAME") if "NAME" in item.attrs else ""
+                if not str(title).startswith(_PHANTOM):
+                    yield prefix + key, item
 
 
 def _points_elsewhere(path: Path, name: str) -> SceneError:
@@ -135,9 +132,8 @@ def _points_elsewhere(path: Path, name: str) -> SceneError:
 def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedArray:
     if dataset.is_virtual or dataset.external:
         raise _points_elsewhere(path, name)
-    shape = tuple(dataset.shape or ())
-    order = tuple(reversed(range(len(shape)))) if reversed_axes else None
-    dims = _dims(dataset, len(shape))
+    shape, step = tuple(dataset.shape or ()), -1 if reversed_axes else 1
+    order, dims = tuple(range(len(shape)))[::step], _dims(dataset, len(shape))[::step]
     kind = "O" if dataset.attrs.get("MATLAB_empty") else dataset.dtype.kind
     # MATLAB's complex numbers; those of h5py are of kind "c" anyway.
     kind = "c" if dataset.dtype.names == ("real", "imag") else kind
@@ -147,15 +143,8 @@ def _member(path: Path, name: str, dataset: Any, reversed_axes: bool) -> NamedAr
         check_unpacking(prod(shape) * dtype.itemsize, stored, f"{name} of {path}")
         return LazyArray(shape, dtype, partial(_fetch, path, name), order)
 
-    return NamedArray(
-        name,
-        tuple(shape[axis] for axis in order) if order else shape,
-        kind,
-        read,
-        tuple(dims[axis] for axis in order) if order and dims else dims,
-        _plain(dataset.attrs),
-        _around(dataset),
-    )
+    attrs = _plain(dataset.attrs)
+    return NamedArray(name, shape[::step], kind, read, dims, attrs, _around(dataset))
 
 
 def _around(dataset: Any) -> dict[str, Any]:
@@ -191,8 +180,7 @@ def read_text(path: Path, name: str) -> str:
 def _dims(dataset: Any, count: int) -> tuple[str, ...]:
     """Names of the axes by NetCDF 4 and HDF5 dimension scales, or empty."""
     names = []
-    for axis in range(count):
-        dimension = dataset.dims[axis]
+    for dimension in (dataset.dims[axis] for axis in range(count)):
         scales = list(dimension.keys()) if len(dimension) else []
         scale = scales[0] if scales and not scales[0].startswith(_PHANTOM) else ""
         attached = dimension[0].name.rsplit("/", 1)[-1] if len(dimension) else ""
@@ -216,12 +204,12 @@ def _plain(attrs: Any, most: int = 100, longest: int = _SHORT_LIST) -> dict[str,
 
 def _fetch(path: Path, name: str, indices: Indices) -> Array:
     """Read the rectangle around the indices and pick them from it."""
-    around = tuple(bounding_slice(one) for one in indices)
+    around = tuple(bounding_slice(axis) for axis in indices)
     with _opened(path) as file:
         block: Array = file[name][around]
     if block.shape == tuple(map(len, indices)):
         return block
-    inside = (one - part.start for one, part in zip(indices, around, strict=True))
+    inside = (axis - part.start for axis, part in zip(indices, around, strict=True))
     return block[np.ix_(*inside)]
 
 

@@ -138,7 +138,7 @@ would touch all of it."""
 
 def is_emit(members: NamedArrays) -> bool:
     """Tell whether an HDF5 file is an EMIT image with its geometric lookup table."""
-    names = {one.name.lower() for one in members}
+    names = {member.name.lower() for member in members}
     return set(_TABLES) <= names and any(name in names for name in _EMIT_IMAGES)
 
 
@@ -152,7 +152,7 @@ def read_emit(path: Path, members: NamedArrays) -> Scene:
     SceneError
         If the lookup table, wavelengths or georeference are missing or do not fit.
     """
-    by_name = {one.name.lower(): one for one in members}
+    by_name = {member.name.lower(): member for member in members}
     image = next(by_name[name] for name in _EMIT_IMAGES if name in by_name)
     tables = [_table(by_name[name], path) for name in _TABLES]
     rows, cols = tables[0].shape
@@ -268,8 +268,8 @@ def read_prisma(path: Path, members: NamedArrays) -> Scene:
     image = xr.DataArray(data, dims=("band", "y", "x"), attrs={"zero_is_nodata": True})
     table = BandTable(np.array([b[2] for b in bands]), np.array([b[3] for b in bands]))
     scales = [_scale(attributes, part) for part in _PARTS]
-    known = [scale for at, _ in layers if (scale := scales[at]) is not None]
-    both = known if len(known) == len(layers) else []
+    stated = [scale for at, _ in layers if (scale := scales[at]) is not None]
+    both = stated if len(stated) == len(layers) else []
     gains, offsets = [scale.gain for scale in both], [scale.offset for scale in both]
     time = attributes.get("productstarttime")
     image = with_header(image, product_header("PRISMA", time, gains, offsets))

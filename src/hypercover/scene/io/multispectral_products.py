@@ -121,11 +121,11 @@ def read_landsat(metadata: Path, variable: str | None = None) -> Scene:
     listed = ", ".join(file.name for file in files)
     stem = re.sub(r"_MTL$", "", metadata.stem, flags=re.IGNORECASE)
     scales = [_scale(values, file.name.removeprefix("B")) for file in files]
-    known = [scale for scale in scales if scale is not None]
+    stated = [scale for scale in scales if scale is not None]
     sensor = f"{values.get('SPACECRAFT_ID', '')} {values.get('SENSOR_ID', '')}"
     day, hour = values.get("DATE_ACQUIRED"), values.get("SCENE_CENTER_TIME")
     time = f"{day}T{hour}" if day and hour else day
-    gains, offsets = zip(*known, strict=True) if len(known) == len(scales) else ((), ())
+    gains, offsets = zip(*stated, strict=True) if len(stated) == len(scales) else ((), ())
     header = product_header(sensor, time, gains, offsets)
     return Scene(
         with_header(_stack_bands(files), header),
@@ -264,8 +264,12 @@ def _bands(folder: Path, resolution: str) -> dict[str, Path]:
     """Find the files of the bands by name; paths in the XML are never followed."""
     parent = find_ignoring_case(folder / "GRANULE")
     inner = sorted(parent.iterdir()) if parent is not None and parent.is_dir() else []
-    image_folders = (find_ignoring_case(one / "IMG_DATA") for one in inner if one.is_dir())
-    granules = [one for one in image_folders if one is not None and one.is_dir()]
+    image_folders = (
+        find_ignoring_case(folder / "IMG_DATA") for folder in inner if folder.is_dir()
+    )
+    granules = [
+        folder for folder in image_folders if folder is not None and folder.is_dir()
+    ]
     if len(granules) > 1:
         raise SceneError(
             f"{folder} holds {len(granules)} granules; give a product with one (since 2016)."
@@ -286,8 +290,8 @@ def _bands(folder: Path, resolution: str) -> dict[str, Path]:
 def _centres(root: Element) -> dict[str, float]:
     """Return the centre of each band in nm; the metadata write B1 for B01."""
     centres = {}
-    for one in root.iter("Spectral_Information"):
-        name, text = one.get("physicalBand", ""), one.findtext("Wavelength/CENTRAL")
+    for element in root.iter("Spectral_Information"):
+        name, text = element.get("physicalBand", ""), element.findtext("Wavelength/CENTRAL")
         if re.fullmatch(r"B\d[\dA]?", name) and text:
             try:
                 centres[name if len(name) == 3 else f"B0{name[1:]}"] = float(text)
@@ -298,7 +302,7 @@ def _centres(root: Element) -> dict[str, float]:
 
 def _text(root: Element, *tags: str) -> str | None:
     """Return the text of the first element with one of these tags."""
-    return next((one.text for tag in tags for one in root.iter(tag)), None)
+    return next((element.text for tag in tags for element in root.iter(tag)), None)
 
 
 def _sentinel2_header(

@@ -196,7 +196,7 @@ def _squeezed(data: Data, axes: Sequence[int]) -> Data:
 
 def describe(arrays: Iterable[NamedArray]) -> str:
     """List arrays with their shapes for a message."""
-    return shortlist((f"{one.name} ({one.description})" for one in arrays), 12)
+    return shortlist((f"{array.name} ({array.description})" for array in arrays), 12)
 
 
 def find_array(arrays: NamedArrays, name: str, path: object, option: str) -> NamedArray:
@@ -207,8 +207,8 @@ def find_array(arrays: NamedArrays, name: str, path: object, option: str) -> Nam
     SceneError
         If there is none or more than one; ``option`` is named as the remedy.
     """
-    matches = [one for one in arrays if one.name == name.strip("/")]
-    matches = matches or [one for one in arrays if one.basename == name]
+    matches = [array for array in arrays if array.name == name.strip("/")]
+    matches = matches or [array for array in arrays if array.basename == name]
     if len(matches) == 1:
         return matches[0]
     raise SceneError(
@@ -242,17 +242,17 @@ def tables_to_images(
     """
     rows, cols = (_whole_number(arrays, names) for names in (_ROWS, _COLS))
     if rows * cols < 1:
-        if len(set(label_shapes)) != 1 or any(one.is_image for one in arrays):
+        if len(set(label_shapes)) != 1 or any(array.is_image for array in arrays):
             return list(arrays)
         rows, cols = label_shapes[0]
-    return [_table_to_image(one, rows, cols, by_columns) for one in arrays]
+    return [_table_to_image(array, rows, cols, by_columns) for array in arrays]
 
 
 def _whole_number(arrays: NamedArrays, names: frozenset[str]) -> int:
     """Return the positive whole number stored under one of these names, or 0."""
-    for one in arrays:
-        if one.key in names and one.flat_shape == ():
-            value = float(one.values().reshape(-1)[0]) if one.is_numeric else 0.0
+    for array in arrays:
+        if array.key in names and array.flat_shape == ():
+            value = float(array.values().reshape(-1)[0]) if array.is_numeric else 0.0
             return int(value) if value.is_integer() and 0 < value < 2**31 else 0
     return 0
 
@@ -294,7 +294,7 @@ def choose_image(arrays: NamedArrays, path: object, name: str | None) -> NamedAr
     SceneError
         If no array or more than one fits; the message lists the candidates.
     """
-    if name is not None and "," in name and all(one.name != name for one in arrays):
+    if name is not None and "," in name and all(array.name != name for array in arrays):
         parts = (part.strip() for part in name.split(","))
         return _stack(
             [find_array(arrays, part, path, "--variable") for part in parts], path
@@ -307,15 +307,15 @@ def choose_image(arrays: NamedArrays, path: object, name: str | None) -> NamedAr
             f"The image must be an array of numbers with three axes, but {image.name} of "
             f"{path} is {image.description}; name another with --variable."
         )
-    candidates = [one for one in arrays if one.is_image]
+    candidates = [array for array in arrays if array.is_image]
     if not candidates:
-        squeezed = [one.squeezed() for one in arrays if len(one.flat_shape) > 1]
-        candidates = [one for one in squeezed if one.is_image]
+        squeezed = [array.squeezed() for array in arrays if len(array.flat_shape) > 1]
+        candidates = [array for array in squeezed if array.is_image]
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
         stack = f"; or all, if each is a band: {_stack_option(candidates)}"
-        flat = all(len(one.flat_shape) == 2 for one in candidates)
+        flat = all(len(array.flat_shape) == 2 for array in candidates)
         raise SceneError(
             f"{path} holds {len(candidates)} arrays that could be the image; name one "
             f"with --variable NAME: {describe(candidates)}{stack if flat else ''}."
@@ -332,24 +332,26 @@ _TABLE_RATIO = 8
 
 def _remedy(arrays: NamedArrays) -> str:
     """Suggest what to do about a file that holds no image."""
-    flat = [one for one in arrays if one.is_numeric and len(one.flat_shape) == 2]
-    for one in flat:
-        if max(one.flat_shape) >= _TABLE_RATIO * min(one.flat_shape):
+    flat = [array for array in arrays if array.is_numeric and len(array.flat_shape) == 2]
+    for array in flat:
+        if max(array.flat_shape) >= _TABLE_RATIO * min(array.flat_shape):
             return (
-                f"if {one.name} is a table of {max(one.flat_shape):,} pixels, as of unmixing, "
+                f"if {array.name} is a table of {max(array.flat_shape):,} pixels, as of unmixing, "
                 "store their rows and columns beside it as nRow and nCol (in MATLAB: "
                 "save(file, 'nRow', 'nCol', '-append')), or give labels of the image with "
                 "--labels"
             )
-    same = [one for one in flat if one.flat_shape == flat[0].flat_shape and one.dims]
+    same = [
+        array for array in flat if array.flat_shape == flat[0].flat_shape and array.dims
+    ]
     if len(same) > 1:
         return f"if these are its bands, name them with {_stack_option(same)}"
     if flat:
         return "a 2-D array can be given with --labels, the image first"
-    cubes = [one for one in arrays if one.kind == "c" and len(one.flat_shape) == 3]
+    cubes = [array for array in arrays if array.kind == "c" and len(array.flat_shape) == 3]
     if cubes:
         return f"store real numbers, such as abs({cubes[0].name})"
-    if any(one.kind == "O" for one in arrays):
+    if any(array.kind == "O" for array in arrays):
         return (
             "objects, structures and cells are not read; store the image as an array "
             "of numbers (in MATLAB: cube = S.field; save('cube.mat', 'cube'))"
@@ -362,14 +364,16 @@ _MOST_SHOWN = 20
 
 def _stack_option(bands: NamedArrays) -> str:
     """Write the option that stacks arrays of one band each."""
-    names = ",".join(one.basename for one in bands[:_MOST_SHOWN])
+    names = ",".join(array.basename for array in bands[:_MOST_SHOWN])
     return f"--variable {names}" + (",…" if len(bands) > _MOST_SHOWN else "")
 
 
 def _stack(bands: NamedArrays, path: object) -> NamedArray:
     """Return arrays of one band each as an image, under their names."""
-    wrong = [one for one in bands if one.kind not in "uif" or len(one.flat_shape) != 2]
-    wrong += [one for one in bands if one.flat_shape != bands[0].flat_shape]
+    wrong = [
+        array for array in bands if array.kind not in "uif" or len(array.flat_shape) != 2
+    ]
+    wrong += [array for array in bands if array.flat_shape != bands[0].flat_shape]
     if wrong:
         raise SceneError(
             f"The bands of an image must be arrays of one size with two axes, but in {path} "
@@ -396,14 +400,14 @@ def _stack(bands: NamedArrays, path: object) -> NamedArray:
         return LazyArray((rows, cols, len(layers)), dtype, fetch)
 
     return NamedArray(
-        ", ".join(one.name for one in bands),
+        ", ".join(array.name for array in bands),
         (rows, cols, len(bands)),
         bands[0].kind,
         read,
         (*dims, "band"),
-        _shared([one.attrs for one in bands]),
+        _shared([array.attrs for array in bands]),
         bands[0].around,
-        bands=tuple(one.basename for one in bands),
+        bands=tuple(array.basename for array in bands),
     )
 
 
@@ -439,8 +443,8 @@ def choose_labels(
     """
     if name is not None:
         return find_array(arrays, name, path, "--label-variable")
-    maps = [one for one in arrays if one.map_shape is not None]
-    fitting = [one for one in maps if one.map_shape == shape]
+    maps = [array for array in arrays if array.map_shape is not None]
+    fitting = [array for array in maps if array.map_shape == shape]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -487,9 +491,9 @@ def attribute_lists(image: NamedArray) -> list[NamedArray]:
 def band_table(arrays: NamedArrays, count: int) -> BandTable:
     """Read the wavelengths, widths, bad bands and numbers of so many bands from lists."""
     lists = {
-        one.key: one
-        for one in arrays
-        if is_band_list(one) and (count,) in (one.flat_shape, one.shape)
+        array.key: array
+        for array in arrays
+        if is_band_list(array) and (count,) in (array.flat_shape, array.shape)
     }
 
     def first(names: Sequence[str]) -> tuple[NamedArray, Array] | None:

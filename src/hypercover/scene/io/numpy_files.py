@@ -164,8 +164,8 @@ def _read_archive(path: Path, most_bytes: int) -> Arrays:
         declared = sum(member.file_size for member in members)
         if declared > most_bytes or len(members) > _MOST_ARRAYS:
             raise ValueError(f"it declares {declared:,} bytes in {len(members)} arrays")
-        names = [member.filename.removesuffix(".npy") for member in members]
-        return {n: _array(archive, one) for n, one in zip(names, members, strict=True)}
+        arrays = {member.filename: _array(archive, member) for member in members}
+        return {name.removesuffix(".npy"): array for name, array in arrays.items()}
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:

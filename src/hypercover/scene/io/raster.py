@@ -165,7 +165,7 @@ def open_dataset(path: Path) -> Iterator[Any]:
                     drivers = (driver,)
             yield stack.enter_context(open_raster(file, drivers))
     except (*GDAL_ERRORS, OSError, UnicodeDecodeError) as error:
-        if path.suffix.lower() in envi.RAW and not envi.has_header(path):
+        if path.suffix.lower() in envi.RAW and not envi.headers_of(path):
             raise SceneError(
                 f"There is no header {path.stem}.hdr next to {path}; put both into one folder."
             ) from error
@@ -594,7 +594,8 @@ def find_masks(dataset: Any, path: Path) -> Masks:
         if number in measured
     ]
     notes += [
-        f"Band {one} is an alpha band: where it is 0 there is no data." for one in alpha
+        f"Band {number} is an alpha band: where it is 0 there is no data."
+        for number in alpha
     ]
     candidates = [path.with_name(path.name + suffix) for suffix in (".msk", ".MSK")]
     mask_file = None if masked else next((f for f in candidates if f.is_file()), None)
@@ -617,6 +618,8 @@ def _looks_like_alpha(dataset: Any, number: int) -> bool:
         tops = np.linspace(0, rows - high, _WINDOWS_ALONG).astype(int).tolist()
         lefts = np.linspace(0, cols - wide, _WINDOWS_ALONG).astype(int).tolist()
         windows = [Window(left, top, wide, high) for top, left in product(tops, lefts)]
-    values = np.concatenate([dataset.read(number, window=one).ravel() for one in windows])
+    values = np.concatenate(
+        [dataset.read(number, window=window).ravel() for window in windows]
+    )
     visible = values[values != 0]
     return not len(visible) or bool((visible == visible.max()).mean() >= _OPAQUE)

@@ -389,7 +389,7 @@ def _check_file(path: Path) -> None:
 
 def _layer(path: Path, layers: Geometries, name: str | None) -> str | None:
     """Return the layer of this name, or the only one with shapes; tables do not count."""
-    names = [str(one) for one, geometry_type in layers if geometry_type is not None]
+    names = [str(layer) for layer, geometry_type in layers if geometry_type is not None]
     if name is not None:
         if name in names:
             return name
@@ -429,7 +429,7 @@ def _check_info(path: Path, info: dict[str, Any]) -> None:
 
 def _field(path: Path, info: dict[str, Any], name: str | None) -> str:
     """Return the attribute of this name, or the one that holds the class."""
-    names = [str(one) for one in info["fields"]]
+    names = [str(name) for name in info["fields"]]
     choices = ", ".join(names) or "none"
     if name is not None:
         if name in names:
@@ -437,7 +437,7 @@ def _field(path: Path, info: dict[str, Any], name: str | None) -> str:
         raise LabelError(
             f"{path} has no attribute {name!r}; choose with --label-field one of: {choices}."
         )
-    usual = [one for one in names if one.lower() in _USUAL_FIELDS]
+    usual = [name for name in names if name.lower() in _USUAL_FIELDS]
     for candidates in (names, usual):
         if len(candidates) == 1:
             return candidates[0]
@@ -486,12 +486,12 @@ def _from_numbers(shapes: _Shapes, path: Path) -> Ints:
         raise LabelError(
             f"The attribute {shapes.field!r} of {path} is no text or number; name another."
         )
-    known = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
-    numbers = np.where(known, values, 0).astype(np.float64)
+    stated = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), bool)
+    numbers = np.where(stated, values, 0).astype(np.float64)
     odd = numbers[(numbers != np.floor(numbers)) | (numbers < 0) | (numbers > MAX_CODE)]
     if odd.size:
         raise _invalid_code(shapes, path, odd[0])
-    return np.where(known, numbers, -1).astype(np.int64)
+    return np.where(stated, numbers, -1).astype(np.int64)
 
 
 def _invalid_code(shapes: _Shapes, path: Path, value: float) -> LabelError:
@@ -597,7 +597,9 @@ def check_geopackage(path: Path) -> None:
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a database read-only, for a limited time, without trusting its functions."""
     # GDAL will also see the latest changes, which are in files of their own.
-    pending = any(path.with_name(path.name + one).exists() for one in ("-wal", "-journal"))
+    pending = any(
+        path.with_name(path.name + suffix).exists() for suffix in ("-wal", "-journal")
+    )
     mode = "mode=ro" if pending else "mode=ro&immutable=1"
     ends = time.monotonic() + _SECONDS
     address = f"file:{quote(str(path.absolute()))}?{mode}"

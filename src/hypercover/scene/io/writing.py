@@ -80,7 +80,9 @@ def check_overwrite(out: Path, *sources: Path | None) -> None:
     for written in _files_of(out):
         check_writable(written)
     # os.access answers where Path.exists raises: of a name too long for a file.
-    existing = [one for one in sources if one is not None and os.access(one, os.F_OK)]
+    existing = [
+        source for source in sources if source is not None and os.access(source, os.F_OK)
+    ]
     for source in existing:
         for written, read in product(_files_of(out), companions(source)):
             if written.exists() and written.samefile(read):
@@ -211,20 +213,20 @@ def write_labels(
         )
     check_size(labels.shape, grid, "the array to be written")
     codes = as_codes(np.asarray(labels), "to be written")
-    known = legend.covering(codes)
+    legend = legend.covering(codes)
     if driver == "GTiff":
-        writer = class_raster_writer(target, known, grid, zero=_UNLABELLED, tags=tags)
+        writer = class_raster_writer(target, legend, grid, zero=_UNLABELLED, tags=tags)
         with writer as raster:
             raster.write(codes, 1)
         return target
     options = {"count": 1, "dtype": codes.dtype, "nodata": 0}
-    header = {"description": target.stem, "more": class_lines(known)}
+    header = {"description": target.stem, "more": class_lines(legend)}
     with _draft(target, grid, driver, options, **header) as file:
         file.write(codes, 1)
     data = data_path(target)
     # The lists of a header cannot hold every character; the sidecar can.
-    if any(list_item(name) != name for name in known.names):
-        write_text(sidecar(data), category_xml(known, _UNLABELLED))
+    if any(list_item(name) != name for name in legend.names):
+        write_text(sidecar(data), category_xml(legend, _UNLABELLED))
     return data
 
 
