@@ -16,7 +16,12 @@ from hypercover.errors import LabelError, SceneError
 from hypercover.files import find_ignoring_case
 from hypercover.scene.io.file_types import is_sqlite
 from hypercover.scene.io.gdal import offline_pyogrio
-from hypercover.scene.io.safe_parsers import parse_xml_text, parse_yaml, whole_number
+from hypercover.scene.io.safe_parsers import (
+    parse_xml_text,
+    parse_yaml,
+    read_bounded,
+    whole_number,
+)
 from hypercover.scene.labels import normalized_name
 from hypercover.scene.legend import MAX_CODE, LandClass, Legend, class_colors
 
@@ -89,10 +94,10 @@ def vector_style(path: Path, layer: str | None) -> Style:
 def _text(path: Path) -> str:
     """Read a small text file; empty if it is missing, too large or not UTF-8."""
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_STYLE:
-            return ""
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        return (
+            read_bounded(path, _LARGEST_STYLE).decode("utf-8-sig") if path.is_file() else ""
+        )
+    except (SceneError, UnicodeDecodeError):
         return ""
 
 
@@ -330,10 +335,8 @@ def read_legend(source: Legend | str | Path | None) -> Legend | None:
 def _table_text(path: Path) -> str:
     """Read a table in the encoding it was saved in."""
     try:
-        if path.stat().st_size > _LARGEST_TABLE:
-            raise LabelError(f"{path} is too large for a class table; {_HOW}.")
-        raw = path.read_bytes()
-    except OSError as error:
+        raw = read_bounded(path, _LARGEST_TABLE)
+    except SceneError as error:
         raise LabelError(f"The class table {path} cannot be read; {_HOW}.") from error
     by_mark = next((name for mark, name in _MARKS if raw.startswith(mark)), None)
     if by_mark is None and raw[1:2] == b"\0" and raw[:1] != b"\0":

@@ -11,6 +11,8 @@ from math import prod
 from pathlib import Path
 
 from hypercover.errors import SceneError, shorten
+from hypercover.files import modified_ns
+from hypercover.scene.io.safe_parsers import read_bounded
 from hypercover.scene.legend import Legend
 from hypercover.scene.nodata import declares_nodata
 
@@ -91,22 +93,12 @@ def read_header(path: Path) -> RasterHeader:
     SceneError
         If it is not such a header, or lacks the size of the image.
     """
-    try:
-        return _read_header(path, path.stat().st_mtime_ns)
-    except OSError as error:
-        raise SceneError(
-            f"{path} cannot be read: {error.strerror}; check its permissions."
-        ) from error
+    return _read_header(path, modified_ns(path))
 
 
 @lru_cache(maxsize=64)
 def _read_header(path: Path, _changed: int) -> RasterHeader:
-    with path.open("rb") as file:
-        raw = file.read(_LARGEST + 1)
-    if len(raw) > _LARGEST:
-        raise SceneError(
-            f"{path} is larger than {_LARGEST // 2**20} MiB; give the header of the image."
-        )
+    raw = read_bounded(path, _LARGEST)
     text, is_utf8 = _decoded(raw)
     entries = _entries(text)
     # An ESRI header has a key and a value in each line.

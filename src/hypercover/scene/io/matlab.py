@@ -48,12 +48,10 @@ class _Head:
     """Name of the variable."""
     shape: tuple[int, ...]
     """Lengths of its axes."""
-    dtype: np.dtype[np.generic] | None
+    dtype: np.dtype[np.generic] | None = None
     """Type of the stored numbers; None for anything but real numbers."""
-    logical: bool
-    """Whether they are true or false in MATLAB."""
-    complex: bool = False
-    """Whether its numbers have imaginary parts."""
+    kind: str = "O"
+    """NumPy's letter; b if they are true or false in MATLAB, c with imaginary parts."""
     inside: bytes | None = None
     """The numbers themselves, if their tag holds them: four bytes at most."""
 
@@ -66,8 +64,8 @@ class _Head:
 class _Source:
     """The bytes of one top-level element, unpacked while they are read."""
 
-    def __init__(self, file: BinaryIO, length: int, *, packed: bool) -> None:
-        self._file, self._left = file, length
+    def __init__(self, file: BinaryIO, order: str, length: int, *, packed: bool) -> None:
+        self._file, self._order, self._left = file, order, length
         self._unpacker = zlib.decompressobj() if packed else None
 
     def _raw(self, count: int) -> bytes:
@@ -85,10 +83,6 @@ class _Source:
             if data or not waiting:
                 return data
 
-    def take(self, count: int) -> bytes:
-        """Read exactly so many bytes."""
-        return bytes(self.fill(bytearray(count)))
-
     def fill(self, target: bytearray) -> bytearray:
         """Fill a buffer to its end."""
         view, done = memoryview(target), 0
@@ -100,61 +94,50 @@ class _Source:
             done += len(data)
         return target
 
+    def numbers(self, code: str, data: bytes | bytearray) -> tuple[int, ...]:
+        """Unpack numbers in the byte order of the file."""
+        return struct.unpack(self._order + code, data)
 
-def _tag(source: _Source, order: str) -> tuple[int, int, bytes | None]:
-    """Read a tag: type and length of the data, and the data if the tag holds them."""
-    first, second = struct.unpack(f"{order}II", source.take(8))
-    if first >> 16:
+    def tag(self) -> tuple[int, int, bytes | None]:
+        """Read a tag: type and length of the data, and the data if the tag holds them."""
+        raw = self.fill(bytearray(8))
+        first, second = self.numbers("II", raw)
+        if not first >> 16:
+            return first, second, None
         kind, length = first & 0xFFFF, first >> 16
         if length > 4:
             raise _DamageError("a short element is too long")
-        return kind, length, struct.pack(f"{order}I", second)[:length]
-    return first, second, None
+        return kind, length, bytes(raw[4 : 4 + length])
 
+    def part(self, longest: int) -> bytes:
+        """Read a small element whole."""
+        _, length, data = self.tag()
+        if data is not None:
+            return data
+        if length > longest:
+            raise _DamageError("an element is too long")
+        return bytes(self.fill(bytearray(length + -length % 8))[:length])
 
-def _part(source: _Source, order: str, longest: int) -> tuple[int, bytes]:
-    """Read a small element whole."""
-    kind, length, data = _tag(source, order)
-    if data is not None:
-        return kind, data
-    if length > longest:
-        raise _DamageError("an element is too long")
-    data = source.take(length)
-    source.take(-length % 8)
-    return kind, data
-
-
-def _head(source: _Source, order: str) -> _Head:
-    """Read flags, shape and name of a matrix, and the tag of its numbers."""
-    kind, _, inside = _tag(source, order)
-    if kind != _MATRIX or inside is not None:
-        return _Head("", (), None, logical=False)
-    _, flags = _part(source, order, 8)
-    word = struct.unpack(f"{order}II", flags)[0]
-    _, axes = _part(source, order, 4 * _MOST_AXES)
-    shape = struct.unpack(f"{order}{len(axes) // 4}i", axes)
-    if min(shape, default=0) < 0:
-        raise _DamageError("an axis has a negative length")
-    name = _part(source, order, _LONGEST_NAME)[1].decode("utf-8", "replace").rstrip("\0")
-    number = word & 0xFF in _NUMERIC
-    plain = number and not word & _COMPLEX
-    dtype, inside = _dtype(source, order, shape) if plain else (None, None)
-    return _Head(
-        name, shape, dtype, bool(word & _LOGICAL), bool(number and not plain), inside
-    )
-
-
-def _dtype(
-    source: _Source, order: str, shape: tuple[int, ...]
-) -> tuple[np.dtype[np.generic], bytes | None]:
-    """Read the tag of the numbers and check its length against the shape."""
-    kind, length, inside = _tag(source, order)
-    if kind not in _STORED:
-        raise _DamageError("the numbers are of an unknown type")
-    dtype: np.dtype[np.generic] = np.dtype(order + _STORED[kind])
-    if length != prod(shape) * dtype.itemsize:
-        raise _DamageError("the numbers do not fill the shape")
-    return dtype, inside
+    def head(self) -> _Head:
+        """Read flags, shape and name of a matrix, and check the tag of its numbers."""
+        kind, _, inside = self.tag()
+        if kind != _MATRIX or inside is not None:
+            return _Head("", ())
+        flags, _ = self.numbers("II", self.part(8))
+        axes = self.part(4 * _MOST_AXES)
+        shape = self.numbers(f"{len(axes) // 4}i", axes)
+        if min(shape, default=0) < 0:
+            raise _DamageError("an axis has a negative length")
+        name = self.part(_LONGEST_NAME).decode("utf-8", "replace").rstrip("\0")
+        if flags & 0xFF not in _NUMERIC or flags & _COMPLEX:
+            return _Head(name, shape, kind="c" if flags & 0xFF in _NUMERIC else "O")
+        kind, length, inside = self.tag()
+        if kind not in _STORED:
+            raise _DamageError("the numbers are of an unknown type")
+        dtype: np.dtype[np.generic] = np.dtype(self._order + _STORED[kind])
+        if length != prod(shape) * dtype.itemsize:
+            raise _DamageError("the numbers do not fill the shape")
+        return _Head(name, shape, dtype, "b" if flags & _LOGICAL else dtype.kind, inside)
 
 
 @contextmanager
@@ -180,8 +163,8 @@ def _element(file: BinaryIO, order: str) -> tuple[_Source, int] | None:
     end = file.tell() + length
     if kind == _MATRIX:
         file.seek(-8, 1)
-        return _Source(file, length + 8, packed=False), end + -length % 8
-    return _Source(file, length, packed=True), end
+        return _Source(file, order, length + 8, packed=False), end + -length % 8
+    return _Source(file, order, length, packed=True), end
 
 
 def list_arrays(path: Path) -> list[NamedArray]:
@@ -198,14 +181,12 @@ def list_arrays(path: Path) -> list[NamedArray]:
         start = file.tell()
         while (element := _element(file, order)) is not None:
             source, end = element
-            head = _head(source, order)
+            head = source.head()
             if end > size + 7 or len(arrays) >= _MOST_ARRAYS:
                 raise _DamageError("the last array is cut short")
             if head.name:
-                kind = "O" if head.dtype is None else head.dtype.kind
-                kind = "b" if head.logical else "c" if head.complex else kind
                 read = partial(_read, path, start)
-                arrays.append(NamedArray(head.name, head.shape, kind, read))
+                arrays.append(NamedArray(head.name, head.shape, head.kind, read))
             file.seek(end)
             start = end
     return arrays
@@ -218,7 +199,7 @@ def _read(path: Path, start: int) -> Array:
         element = _element(file, order)
         if element is None:
             raise _DamageError("the array is gone")
-        head = _head(element[0], order)
+        head = element[0].head()
         if head.dtype is None:
             raise _DamageError("the array is not of numbers")
         what = f"Variable {head.name} of {path}"

@@ -16,7 +16,7 @@ from hypercover.errors import SceneError
 from hypercover.files import find_ignoring_case
 from hypercover.scene.grid import with_grid
 from hypercover.scene.io.raster import check_raster, dataset_grid, open_dataset, read_window
-from hypercover.scene.io.safe_parsers import parse_xml
+from hypercover.scene.io.safe_parsers import parse_xml, read_bounded
 from hypercover.scene.lazy import Indices, LazyArray
 from hypercover.scene.metadata import product_header, with_header
 from hypercover.scene.scene import Scene
@@ -75,7 +75,7 @@ def _fetch(files: tuple[Path, ...], indices: Indices) -> Array:
 
 
 _LARGEST = 2**22
-_LINE = re.compile(r'^\s*([A-Z0-9_]+)\s*=\s*"?([^"\n]*)"?\s*$', re.MULTILINE)
+_LINE = re.compile(r'^\s*([A-Z0-9_]+)\s*=\s*"?([^"\r\n]*)"?\s*$', re.MULTILINE)
 _OLI = dict(
     zip("1234567", (443.0, 482.0, 561.4, 654.6, 864.7, 1608.9, 2200.7), strict=True)
 )
@@ -186,9 +186,7 @@ def _values(metadata: Path) -> dict[str, str]:
         root = parse_xml(metadata)
         leaves = [element for element in root.iter() if not len(element)]
         return {leaf.tag: (leaf.text or "").strip() for leaf in reversed(leaves)}
-    if metadata.stat().st_size > _LARGEST:
-        raise SceneError(f"{metadata} is larger than 4 MiB; download it again.")
-    text = metadata.read_text(encoding="utf-8", errors="replace")
+    text = read_bounded(metadata, _LARGEST).decode("utf-8", "replace")
     if suffix != ".json":
         return dict(reversed(_LINE.findall(text)))
     try:

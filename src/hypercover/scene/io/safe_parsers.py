@@ -19,6 +19,26 @@ _LARGEST = 16 * 2**20
 _DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)")
 
 
+def read_bounded(path: Path, most: int) -> bytes:
+    """Read a file of at most so many bytes.
+
+    Raises
+    ------
+    SceneError
+        If it is larger or cannot be read.
+    """
+    try:
+        if path.stat().st_size > most:
+            raise SceneError(
+                f"{path} is larger than {most // 2**20} MiB; give the file of the product."
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise SceneError(
+            f"{path} cannot be read: {error.strerror}; check its permissions."
+        ) from error
+
+
 def parse_xml(path: Path) -> ET.Element:
     """Parse an XML file, refusing document types and entities.
 
@@ -30,12 +50,8 @@ def parse_xml(path: Path) -> ET.Element:
         If the file is too large, has a document type, or is not XML.
     """
     try:
-        if path.stat().st_size > _LARGEST:
-            raise SceneError(
-                f"{path} is larger than {_LARGEST // 2**20} MiB; give the product's own file."
-            )
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bounded(path, _LARGEST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise SceneError(f"{path} cannot be read as XML; copy it again.") from error
     return parse_xml_text(text, path)
 
