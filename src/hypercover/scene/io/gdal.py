@@ -141,7 +141,7 @@ def gdal_env(**options: Any) -> AbstractContextManager[Any]:
 def crs_wkt(crs: int | str) -> str | None:
     """Return a coordinate system, an EPSG code or WKT, as WKT; None if it is invalid."""
     # Inside it GDAL does not print errors of its own.
-    with gdal_env(), suppress(CRSError):
+    with gdal_env(), suppress(CRSError, OverflowError):
         return str((CRS.from_epsg if isinstance(crs, int) else CRS.from_wkt)(crs).to_wkt())
     return None
 

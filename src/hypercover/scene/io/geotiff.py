@@ -3,7 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +282,6 @@ def code_type(codes: npt.ArrayLike) -> type[np.uint8] | type[np.uint16]:
     return np.uint8 if np.max(codes, initial=0) <= 255 else np.uint16
 
 
-@contextmanager
 def class_raster_writer(
     path: Path,
     legend: Legend,
@@ -295,7 +294,7 @@ def class_raster_writer(
     tags: Mapping[str, str] | None = None,
     texts: Mapping[Path, str] | None = None,
     cloud_optimised: bool = False,
-) -> Iterator[Any]:
+) -> AbstractContextManager[Any]:
     """Open a class raster for writing window by window.
 
     The pixels are uint8, or uint16 where a code is above 255. The palette is stored in
@@ -316,12 +315,12 @@ def class_raster_writer(
     tags, texts, cloud_optimised
         As in :func:`~hypercover.scene.io.geotiff.geotiff_writer`.
 
-    Yields
-    ------
-    rasterio dataset
+    Returns
+    -------
+    context manager of a rasterio dataset
         Codes are written with ``write(codes, 1, window=...)``.
     """
-    with geotiff_writer(
+    return geotiff_writer(
         path,
         grid,
         code_type(legend.codes),
@@ -331,5 +330,4 @@ def class_raster_writer(
         tags=tags,
         texts={sidecar(path): category_xml(legend, zero, zero_rgb), **(texts or {})},
         cloud_optimised=cloud_optimised,
-    ) as raster:
-        yield raster
+    )
