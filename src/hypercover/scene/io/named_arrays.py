@@ -47,7 +47,7 @@ def explain_damage(
         raise
     except broken as error:
         raise SceneError(
-            f"{path} cannot be read as a {kind} file: it is {damage} or cut short; copy or "
+            f"{path} cannot be read as {kind}: it is {damage} or cut short; copy or "
             "download it again."
         ) from error
 
