@@ -127,6 +127,12 @@ def open_scene(
         value.
     LabelError
         If the labels are damaged, are not class codes, or do not fit the image.
+
+    Examples
+    --------
+    >>> scene = open_scene(xr.DataArray(np.ones((3, 4, 5)), dims=("band", "y", "x")))
+    >>> scene.n_bands, scene.shape
+    (3, (4, 5))
     """
     if str(labels).lower() == "none" and not (labels and Path(labels).exists()):
         labels = None if labels is None else False

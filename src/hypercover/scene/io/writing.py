@@ -141,6 +141,13 @@ def write_scene(
         If the suffix or the interleave is unknown, or ENVI cannot hold the grid.
     OutputError
         If it cannot be written; an older file of that name stays.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_scene(Scene.from_array(np.ones((3, 4, 5))), f"{folder}/image.tif").name
+    'image.tif'
     """
     target = Path(path)
     driver = driver_for(target)
